@@ -1,0 +1,379 @@
+"""What an exported graph promises: its ports, its axes and its states.
+
+The export writes a `Contract` into every graph's metadata and into `contract.json`; the runtime and
+every host read it from there. Neither half of edgernn knows anything else of the other.
+`docs/contract.md` is the same in words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgernn.errors import ContractError
+from edgernn.vocabulary import Vocabulary
+
+__all__ = ["BATCH", "SEQUENCE", "VERSION", "Contract", "Graph", "Port", "State"]
+
+VERSION = "1"
+BATCH = "batch"
+SEQUENCE = "sequence"
+
+_PREFIX = "edgernn."
+_STATE_DTYPES = ("float32", "float16")
+
+
+@dataclass(frozen=True)
+class Port:
+    """One input or output of a graph.
+
+    Attributes:
+        name: The ONNX name.
+        dtype: The NumPy name of its dtype, such as `float32` or `int64`.
+        shape: One entry per axis: a size, or the name of a dynamic axis (the ONNX dim_param). A
+            size that depends on dynamic axes is written as an expression of them, such as
+            `batch*sequence`.
+        origin: The path of the same tensor in the torch module's call: into forward's arguments
+            for an input (`hx[0]`), into its return value for an output (`[1][0]`); None where
+            forward does not see it.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+    origin: str | None = None
+
+    def axis(self, symbol: str) -> int | None:
+        """Return the index of the axis named `symbol`, or None where the port has none."""
+        return self.shape.index(symbol) if symbol in self.shape else None
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.dtype}[{', '.join(map(str, self.shape))}]"
+
+
+@dataclass(frozen=True)
+class State:
+    """One state: an input port and the output port that holds its next value.
+
+    Attributes:
+        name: `h`, `c`, `encoder_rnn_h`; the name of an initial value.
+        input: The name of the input port, `NAME_in`.
+        output: The name of the output port, `NAME_out`.
+        initial: The learned initial value, of the port's shape with 1 for the batch axis, in the
+            port's dtype; None for zeros.
+    """
+
+    name: str
+    input: str
+    output: str
+    initial: NDArray[Any] | None = None
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The ports of one graph, in the order of its ONNX inputs and outputs."""
+
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+
+    def input(self, name: str) -> Port:
+        """Return the input port of that name, or raise KeyError."""
+        return _named(self.inputs, name)
+
+    def output(self, name: str) -> Port:
+        """Return the output port of that name, or raise KeyError."""
+        return _named(self.outputs, name)
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What the graphs of one artifact promise, or one graph alone.
+
+    Attributes:
+        family: A hash that the graphs of one artifact share.
+        source: What the model was, in one line.
+        states: The states in a fixed order: by layer, h before c.
+        carry: Whether a state taken from one chunk may be fed to the next.
+        graphs: `sequence`, `step` or both.
+        vocabulary: The symbols behind ids and scores, or None.
+        parity: The result of the parity check in one line.
+        notes: For people: axes that turned out to be constant, why there is no step graph, …
+    """
+
+    family: str
+    source: str
+    states: tuple[State, ...]
+    carry: bool
+    graphs: Mapping[str, Graph]
+    vocabulary: Vocabulary | None = None
+    parity: str = ""
+    notes: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        for kind, graph in self.graphs.items():
+            self._check(kind, graph)
+
+    @property
+    def sequence(self) -> Graph | None:
+        """The ports of the sequence graph, if there is one."""
+        return self.graphs.get("sequence")
+
+    @property
+    def step(self) -> Graph | None:
+        """The ports of the step graph, if there is one."""
+        return self.graphs.get("step")
+
+    def data_inputs(self, kind: str) -> tuple[Port, ...]:
+        """Return the inputs of graph `kind` that are not states."""
+        states = {state.input for state in self.states}
+        return tuple(port for port in self.graphs[kind].inputs if port.name not in states)
+
+    def data_outputs(self, kind: str) -> tuple[Port, ...]:
+        """Return the outputs of graph `kind` that are not states."""
+        states = {state.output for state in self.states}
+        return tuple(port for port in self.graphs[kind].outputs if port.name not in states)
+
+    def initial(self, state: State, batch: int = 1) -> NDArray[Any]:
+        """Return the initial value of `state` for `batch` sequences, in the port's full shape."""
+        port = next(iter(self.graphs.values())).input(state.input)
+        shape = tuple(batch if size == BATCH else int(size) for size in port.shape)
+        if state.initial is None:
+            return np.zeros(shape, port.dtype)
+        return np.ascontiguousarray(np.broadcast_to(state.initial, shape).astype(port.dtype))
+
+    def only(self, kind: str) -> Contract:
+        """Return the same contract with graph `kind` alone."""
+        return replace(self, graphs={kind: self.graphs[kind]})
+
+    # --- ONNX metadata_props: flat strings, split without a JSON parser -------------------------
+
+    def metadata(self, kind: str) -> dict[str, str]:
+        """Return the metadata_props of graph `kind`.
+
+        Learned initial values are written as decimal numbers in row-major order with one space
+        between them; nine digits give a float32 back exactly.
+        """
+        flat = {
+            "contract": VERSION,
+            "graph": kind,
+            "states": ",".join(f"{state.input}:{state.output}" for state in self.states),
+            "carry": "yes" if self.carry else "no",
+            "family": self.family,
+            "source": self.source,
+            "parity": self.parity,
+        }
+        for state in self.states:
+            if state.initial is not None:
+                numbers = state.initial.astype(np.float32).ravel()
+                flat[f"initial.{state.name}"] = " ".join(f"{number:.9g}" for number in numbers)
+        if self.vocabulary:
+            flat["vocabulary"] = self.vocabulary.to_lines()
+            for role in ("unknown", "padding"):
+                special = getattr(self.vocabulary, role)
+                if special is not None:
+                    flat[f"vocabulary.{role}"] = str(special)
+        return {_PREFIX + key: text for key, text in flat.items()}
+
+    @classmethod
+    def from_metadata(
+        cls,
+        metadata: Mapping[str, str],
+        inputs: Sequence[Port],
+        outputs: Sequence[Port],
+        subject: str = "The graph",
+    ) -> Contract:
+        """Read the contract of one graph from its metadata_props and its ports.
+
+        Args:
+            metadata: The graph's metadata_props.
+            inputs: Its inputs as the ONNX file declares them.
+            outputs: Its outputs as the ONNX file declares them.
+            subject: What to call the graph in messages.
+
+        Raises:
+            ContractError: The metadata is missing, of another version, or does not fit the ports.
+        """
+        flat = {
+            key.removeprefix(_PREFIX): text
+            for key, text in metadata.items()
+            if key.startswith(_PREFIX)
+        }
+        _check_version(flat.get("contract"), subject)
+        try:
+            pairs = [pair.split(":") for pair in flat["states"].split(",") if pair]
+            graph = Graph(tuple(inputs), tuple(outputs))
+            states = tuple(
+                _state_from_metadata(input_, output, graph, flat) for input_, output in pairs
+            )
+            vocabulary = None
+            if "vocabulary" in flat:
+                special = [
+                    int(flat[key]) if (key := f"vocabulary.{role}") in flat else None
+                    for role in ("unknown", "padding")
+                ]
+                vocabulary = Vocabulary.from_lines(flat["vocabulary"], *special)
+            return cls(
+                family=flat["family"],
+                source=flat.get("source", ""),
+                states=states,
+                carry=flat["carry"] == "yes",
+                graphs={flat["graph"]: graph},
+                vocabulary=vocabulary,
+                parity=flat.get("parity", ""),
+            )
+        except (KeyError, ValueError) as error:
+            raise ContractError(
+                f"{subject} has a contract that cannot be read ({error!r}). Export it again."
+            ) from error
+
+    # --- contract.json --------------------------------------------------------------------------
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the contract as JSON can hold it."""
+        return {
+            "contract": VERSION,
+            "family": self.family,
+            "source": self.source,
+            "carry": self.carry,
+            "states": [
+                {
+                    "name": state.name,
+                    "in": state.input,
+                    "out": state.output,
+                    "initial": None if state.initial is None else state.initial.tolist(),
+                }
+                for state in self.states
+            ],
+            "graphs": {
+                kind: {
+                    "file": f"{kind}.onnx",
+                    "inputs": [_port_to_json(port, "argument") for port in graph.inputs],
+                    "outputs": [_port_to_json(port, "result") for port in graph.outputs],
+                }
+                for kind, graph in self.graphs.items()
+            },
+            "vocabulary": self.vocabulary.to_table() if self.vocabulary else None,
+            "summary": self.parity,
+            "notes": list(self.notes),
+        }
+
+    @classmethod
+    def from_json(cls, data: Any, subject: str = "The contract") -> Contract:
+        """Read what `to_json` returned.
+
+        Raises:
+            ContractError: It is of another version or not a contract.
+        """
+        _check_version(data.get("contract") if isinstance(data, dict) else None, subject)
+        try:
+            graphs = {
+                kind: Graph(
+                    tuple(_port_from_json(port, "argument") for port in graph["inputs"]),
+                    tuple(_port_from_json(port, "result") for port in graph["outputs"]),
+                )
+                for kind, graph in data["graphs"].items()
+            }
+            first = next(iter(graphs.values()))
+            states = tuple(
+                State(
+                    state["name"],
+                    state["in"],
+                    state["out"],
+                    None
+                    if state["initial"] is None
+                    else np.array(state["initial"], first.input(state["in"]).dtype),
+                )
+                for state in data["states"]
+            )
+            table = data["vocabulary"]
+            return cls(
+                family=data["family"],
+                source=data["source"],
+                states=states,
+                carry=bool(data["carry"]),
+                graphs=graphs,
+                vocabulary=None if table is None else Vocabulary.from_table(table),
+                parity=data["summary"],
+                notes=tuple(data["notes"]),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError, StopIteration) as error:
+            raise ContractError(
+                f"{subject} cannot be read ({error!r}). Export the model again."
+            ) from error
+
+    def _check(self, kind: str, graph: Graph) -> None:
+        if kind not in ("sequence", "step"):
+            raise ContractError(f"`{kind}` is not a kind of graph; known are: sequence, step.")
+        for role, ports in (("input", graph.inputs), ("output", graph.outputs)):
+            names = [port.name for port in ports]
+            for name in names:
+                if names.count(name) > 1:
+                    raise ContractError(f"The {kind} graph has two {role}s named `{name}`.")
+        for state in self.states:
+            try:
+                before, after = graph.input(state.input), graph.output(state.output)
+            except KeyError as error:
+                raise ContractError(f"The {kind} graph has no port {error} for a state.") from None
+            if (before.shape, before.dtype) != (after.shape, after.dtype):
+                raise ContractError(
+                    f"State `{state.name}` of the {kind} graph goes in as `{before}` and comes "
+                    f"out as `{after}`; both must have one shape and dtype."
+                )
+            if before.dtype not in _STATE_DTYPES:
+                raise ContractError(
+                    f"State `{before}` must be of dtype {' or '.join(_STATE_DTYPES)}."
+                )
+        by_input = sorted(self.states, key=lambda state: state.input)
+        if by_input != sorted(self.states, key=lambda state: state.output):
+            raise ContractError(
+                "The states' inputs and outputs sort by name into different orders: "
+                + ", ".join(f"{state.input}:{state.output}" for state in by_input)
+            )
+
+
+def _named(ports: Sequence[Port], name: str) -> Port:
+    for port in ports:
+        if port.name == name:
+            return port
+    raise KeyError(name)
+
+
+def _check_version(version: object, subject: str) -> None:
+    if version is None:
+        raise ContractError(
+            f"{subject} carries no edgernn contract. Export the model with `edgernn export`."
+        )
+    if version != VERSION:
+        raise ContractError(
+            f"{subject} is of contract version {version}; this edgernn reads version {VERSION}. "
+            "Export the model again, or install the edgernn that wrote it."
+        )
+
+
+def _state_from_metadata(input_: str, output: str, graph: Graph, flat: Mapping[str, str]) -> State:
+    name = input_.removesuffix("_in")
+    numbers = flat.get(f"initial.{name}")
+    if numbers is None:
+        return State(name, input_, output)
+    port = graph.input(input_)
+    shape = tuple(1 if isinstance(size, str) else size for size in port.shape)
+    initial = np.array(numbers.split(" "), np.float32).reshape(shape).astype(port.dtype)
+    return State(name, input_, output, initial)
+
+
+def _port_to_json(port: Port, origin: str) -> dict[str, Any]:
+    return {
+        "name": port.name,
+        "dtype": port.dtype,
+        "shape": list(port.shape),
+        origin: port.origin,
+    }
+
+
+def _port_from_json(data: Mapping[str, Any], origin: str) -> Port:
+    shape = tuple(size if isinstance(size, str) else int(size) for size in data["shape"])
+    return Port(str(data["name"]), str(data["dtype"]), shape, data.get(origin))

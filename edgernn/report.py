@@ -1,0 +1,89 @@
+"""What was measured of an artifact: parity with its reference, and cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+__all__ = ["Check", "Cost", "ParityReport"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One comparison of a graph with its reference.
+
+    Attributes:
+        name: What was compared: `whole`, `steps`, `chunks`, `drift`, …
+        graph: `sequence` or `step`.
+        batch: The number of sequences.
+        sequence: The number of steps of each.
+        initial: The initial state: `zero`, `learned` or `random`.
+        difference: The largest absolute difference over all outputs and final states.
+    """
+
+    name: str
+    graph: str
+    batch: int
+    sequence: int
+    initial: str
+    difference: float
+
+
+@dataclass(frozen=True)
+class ParityReport:
+    """All comparisons of one artifact's graphs with their reference.
+
+    Attributes:
+        reference: What they were compared with, in one line.
+        tolerance: The largest difference that passes.
+        checks: The comparisons in the order in which they ran.
+    """
+
+    reference: str
+    tolerance: float
+    checks: tuple[Check, ...]
+
+    @property
+    def max_difference(self) -> float:
+        """The largest difference of all checks."""
+        return max((check.difference for check in self.checks), default=0.0)
+
+    @property
+    def passed(self) -> bool:
+        """Whether there was a check and every one is within the tolerance."""
+        return bool(self.checks) and self.max_difference <= self.tolerance
+
+    def __str__(self) -> str:
+        sizes = {(check.batch, check.sequence) for check in self.checks}
+        return (
+            f"max difference {self.max_difference:.1e} to {self.reference} "
+            f"over {len(self.checks)} checks at {len(sizes)} sizes"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as JSON can hold it."""
+        return {**asdict(self), "checks": [asdict(check) for check in self.checks]}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> ParityReport:
+        """Read what `to_json` returned."""
+        checks = tuple(Check(**check) for check in data["checks"])
+        return cls(str(data["reference"]), float(data["tolerance"]), checks)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a model is and what one time step of one sequence costs.
+
+    Attributes:
+        parameters: Floating-point weights in the sequence graph (torch's own count for layers).
+        multiply_adds: Multiply-add pairs per step.
+        weight_bytes: Bytes of weights that one step reads.
+        state_bytes: Bytes of state of one sequence.
+    """
+
+    parameters: int
+    multiply_adds: int
+    weight_bytes: int
+    state_bytes: int

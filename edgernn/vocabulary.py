@@ -1,0 +1,197 @@
+"""Symbols and their ids, as a model's embedding and its scores count them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from edgernn.errors import ContractError, InputError
+
+__all__ = ["Vocabulary"]
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """A table of symbols; a symbol's id is its place in the table.
+
+    Attributes:
+        symbols: The symbols in the order of their ids; each a non-empty string, none twice.
+        unknown: The id that stands for symbols outside the table, or None to refuse them.
+        padding: The id of the padding symbol, which never appears in text, or None.
+    """
+
+    symbols: tuple[str, ...]
+    unknown: int | None = None
+    padding: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.symbols:
+            raise ContractError("The vocabulary is empty. It needs at least one symbol.")
+        seen: set[str] = set()
+        for id_, symbol in enumerate(self.symbols):
+            if not symbol:
+                raise ContractError(f"Symbol {id_} of the vocabulary is empty.")
+            if symbol in seen:
+                raise ContractError(
+                    f"The vocabulary has `{symbol}` twice, the second time as id {id_}."
+                )
+            seen.add(symbol)
+        for role, special in (("unknown", self.unknown), ("padding", self.padding)):
+            if special is not None and not 0 <= special < len(self.symbols):
+                raise ContractError(
+                    f"The vocabulary's {role} id is {special}; it has ids 0 to "
+                    f"{len(self.symbols) - 1}."
+                )
+
+    def __len__(self) -> int:
+        return len(self.symbols)
+
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        special = {self.unknown, self.padding}
+        return {symbol: id_ for id_, symbol in enumerate(self.symbols) if id_ not in special}
+
+    @cached_property
+    def _longest(self) -> int:
+        return max(map(len, self._ids), default=1)
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of `text`, taking the longest symbol that fits at each place.
+
+        Raises:
+            InputError: A character starts no symbol and the vocabulary has no unknown id.
+        """
+        ids: list[int] = []
+        place = 0
+        while place < len(text):
+            for length in range(min(self._longest, len(text) - place), 0, -1):
+                id_ = self._ids.get(text[place : place + length])
+                if id_ is not None:
+                    break
+            else:
+                if self.unknown is None:
+                    raise InputError(
+                        f"`{text[place]}` at position {place} of the text is not in the "
+                        f"vocabulary of {len(self)} symbols, which has no unknown symbol. "
+                        f"Known are: {' '.join(map(repr, self.symbols[:40]))}"
+                        f"{' …' if len(self) > 40 else ''}"
+                    )
+                id_, length = self.unknown, 1
+            ids.append(id_)
+            place += length
+        return ids
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Return the text of `ids`; padding is left out.
+
+        Raises:
+            InputError: An id is outside the table.
+        """
+        symbols: list[str] = []
+        for id_ in ids:
+            if not 0 <= id_ < len(self):
+                raise InputError(
+                    f"Id {id_} is outside the vocabulary, which has ids 0 to {len(self) - 1}."
+                )
+            if id_ != self.padding:
+                symbols.append(self.symbols[id_])
+        return "".join(symbols)
+
+    def to_lines(self) -> str:
+        r"""Return one symbol a line in the order of ids; `\\` and `\n` and `\r` are escaped.
+
+        >>> Vocabulary(("a", "\n")).to_lines()
+        'a\n\\n'
+        """
+        return "\n".join(
+            s.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r") for s in self.symbols
+        )
+
+    @classmethod
+    def from_lines(
+        cls, lines: str, unknown: int | None = None, padding: int | None = None
+    ) -> Vocabulary:
+        r"""Read what `to_lines` wrote.
+
+        >>> Vocabulary.from_lines("a\n\\n").symbols
+        ('a', '\n')
+        """
+        escapes = {"\\\\": "\\", "\\n": "\n", "\\r": "\r"}
+        symbols: list[str] = []
+        for line in lines.split("\n"):
+            symbol, place = "", 0
+            while place < len(line):
+                width = 2 if line[place : place + 2] in escapes else 1
+                symbol += escapes.get(line[place : place + width], line[place])
+                place += width
+            symbols.append(symbol)
+        return cls(tuple(symbols), unknown, padding)
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> Vocabulary:
+        r"""Read a vocabulary file: JSON, or text with one symbol a line.
+
+        JSON is a list of symbols, an object from symbol to id, or an object with `symbols` and
+        optionally `unknown` and `padding`, each an id or a symbol. In text, `\n` stands for a
+        line break and `\\` for a backslash.
+
+        Raises:
+            InputError: The file does not exist, is not UTF-8 or not such a table.
+            ContractError: The table breaks a rule of `Vocabulary`.
+        """
+        path = Path(path)
+        try:
+            text = path.read_text("utf-8")
+        except OSError as error:
+            raise InputError(
+                f"Vocabulary `{path}` cannot be read: {error.strerror or error}."
+            ) from error
+        except UnicodeDecodeError as error:
+            raise InputError(f"Vocabulary `{path}` is not UTF-8 text: {error}.") from error
+        if path.suffix != ".json":
+            return cls.from_lines(text.replace("\r\n", "\n").removesuffix("\n"))
+        try:
+            table = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise InputError(f"Vocabulary `{path}` is not valid JSON: {error}.") from error
+        return cls.from_table(table, where=f"Vocabulary `{path}`")
+
+    @classmethod
+    def from_table(cls, table: object, where: str = "The vocabulary") -> Vocabulary:
+        """Read a vocabulary from a list, an object from symbol to id, or `to_table`'s object.
+
+        Raises:
+            InputError: It is none of the three.
+            ContractError: It breaks a rule of `Vocabulary`.
+        """
+        if isinstance(table, Vocabulary):
+            return table
+        if isinstance(table, (list, tuple)) and all(isinstance(s, str) for s in table):
+            return cls(tuple(table))
+        if isinstance(table, dict) and isinstance(table.get("symbols"), (list, tuple)):
+            symbols = cls.from_table(table["symbols"], where).symbols
+            special = [_id_of(table.get(role), symbols) for role in ("unknown", "padding")]
+            return cls(symbols, *special)
+        if isinstance(table, dict) and sorted(
+            table.values(), key=lambda v: (not isinstance(v, int), v)
+        ) == list(range(len(table))):
+            return cls(tuple(sorted(table, key=lambda s: table[s])))
+        raise InputError(
+            f"{where} is not a table of symbols. Expected a list of strings, an object from "
+            'symbol to id counting from 0, or {"symbols": [...], "unknown": ..., "padding": ...}.'
+        )
+
+    def to_table(self) -> dict[str, object]:
+        """Return the vocabulary as JSON can hold it; `from_table` reads it."""
+        return {"symbols": list(self.symbols), "unknown": self.unknown, "padding": self.padding}
+
+
+def _id_of(special: object, symbols: Sequence[str]) -> int | None:
+    if special is None or isinstance(special, int):
+        return special
+    if special in symbols:
+        return symbols.index(str(special))
+    raise InputError(f"`{special}` is not a symbol of the vocabulary.")

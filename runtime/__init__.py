@@ -1,0 +1,1 @@
+"""Run time: an artifact or graph through ONNX Runtime, without torch."""
