@@ -13,7 +13,7 @@ from edgernn.contract import BATCH, Contract, Port
 from edgernn.errors import ProviderError
 from edgernn.runtime.providers import onnxruntime
 from edgernn.runtime.session import Sessions
-from edgernn.runtime.sizes import resolve
+from edgernn.sizes import resolve
 
 __all__ = ["BoundStep", "Outputs", "Slot", "advance", "failure", "slots"]
 
