@@ -15,14 +15,9 @@ from typing import Literal
 import onnx_ir as ir
 
 from edgernn.contract import SEQUENCE
-from edgernn.export.feedback import (
-    RECURRENT,
-    ChangedStateError,
-    check_feedback,
-    is_movement,
-)
+from edgernn.export.feedback import ChangedStateError, check_feedback
 from edgernn.export.fold import Fold, Folded
-from edgernn.export.onestep import OneStep, SequenceGraph
+from edgernn.export.onestep import RECURRENT, OneStep, SequenceGraph
 from edgernn.export.rows import MixedRowsError, sizes
 from edgernn.export.scan import scan_form
 
@@ -78,7 +73,8 @@ class _OperatorForm:
     """The sequence graph whose recurrent nodes run over all steps."""
 
     def __init__(self, one: OneStep) -> None:
-        check_feedback(one.graph, one.states)
+        layers = [node for node in one.graph if (node.domain, node.op_type) in RECURRENT]
+        check_feedback(one.graph, one.states, [pair for node in layers for pair in _pairs(node)])
         self._one = one
         self._new = SequenceGraph(one)
         self._fold: Fold = self._new.fold(self._ready)
@@ -97,7 +93,7 @@ class _OperatorForm:
         for node in one.graph:
             if (node.domain, node.op_type) in RECURRENT:
                 self._layer(node)
-        values |= {port: self._moved(port, self._finals) for port in one.states.values()}
+        values |= {port: self._new.moved(port, self._finals) for port in one.states.values()}
         return self._new.finish(values)
 
     def _result(self, port: ir.Value) -> ir.Value:
@@ -110,7 +106,7 @@ class _OperatorForm:
             raise MixedRowsError(f"state `{value.name}` is used outside of a recurrent node")
         if (node.domain, node.op_type) not in RECURRENT:
             return None
-        if value.index() == 2:
+        if value.index() != 1:
             raise MixedRowsError(f"cell state `{value.name}` is used outside of its recurrent node")
         shape = sizes(value)
         return Folded(len(shape) - 2, shape, steps=self._layer(node))
@@ -124,33 +120,25 @@ class _OperatorForm:
             if steps is None:
                 raise MixedRowsError(f"`{node.op_type}` `{node.name}` has a constant input")
             states = {port: self._new.inputs[port] for port in self._one.states}
-            inputs = [steps, *(other and self._moved(other, states) for other in others)]
+            inputs = [steps, *(other and self._new.moved(other, states) for other in others)]
             outputs = self._new.graft.node(node, inputs, shaped=False)
             self._finals.update(zip(node.outputs[1:], outputs[1:], strict=True))
             squeezed = self._new.tape.op("Squeeze", [outputs[0], self._new.graft.integers([1])])
             batch, hidden = sizes(node.outputs[0])[2:]
             squeezed.type, squeezed.shape = outputs[0].type, ir.Shape([SEQUENCE, batch, hidden])
-            self._finals[node.outputs[0]] = self._new.tape.op(
-                "Unsqueeze", [outputs[1], self._new.graft.integers([0])]
-            )
             self._layers[node] = squeezed
         return self._layers[node]
 
-    def _moved(self, value: ir.Value, known: Mapping[ir.Value, ir.Value]) -> ir.Value:
-        """Copy the movement between a state's port and a recurrent node."""
-        if value in known:
-            return known[value]
-        if value not in self._one.varying:
-            return self._new.graft.constant(value)
-        node = value.producer()
-        if node is None or not is_movement(node):
-            raise ChangedStateError(f"`{value.name}` is not a state moved about")
-        if node.op_type == "Reshape" and node.inputs[1] in self._one.varying:
-            shape = [size if isinstance(size, int) else -1 for size in sizes(value)]
-            inputs = [self._moved(node.inputs[0], known), self._new.graft.integers(shape)]
-        else:
-            inputs = [old and self._moved(old, known) for old in node.inputs]
-        return self._new.graft.node(node, inputs)[value.index() or 0]
+
+def _pairs(node: ir.Node) -> list[tuple[ir.Value, ir.Value]]:
+    """Return the states of a recurrent node: its initial ones, each with the final one."""
+    pairs: list[tuple[ir.Value, ir.Value]] = []
+    for place, index in enumerate(RECURRENT[node.domain, node.op_type]):
+        start = node.inputs[index] if index < len(node.inputs) else None
+        if start is None:
+            raise ChangedStateError(f"`{node.op_type}` `{node.name}` starts every step from zero")
+        pairs.append((start, node.outputs[1 + place]))
+    return pairs
 
 
 def _check_layer(node: ir.Node) -> None:

@@ -10,10 +10,19 @@ from onnx_ir.tape import Tape
 
 from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import UnsupportedModelError
+from edgernn.export.feedback import ChangedStateError, is_movement
 from edgernn.export.fold import Fold, Folded, Graft, Size, dependents
 from edgernn.export.rows import MixedRowsError, sizes
 
-__all__ = ["OneStep", "SequenceGraph"]
+__all__ = ["RECURRENT", "OneStep", "SequenceGraph"]
+
+RECURRENT = {
+    ("", "GRU"): (5,),
+    ("", "LSTM"): (5, 6),
+    ("", "RNN"): (5,),
+    ("edgernn", "LSTM"): (5, 6),
+}
+"""The recurrent operators, and which of their inputs are initial states: h, and c of an LSTM."""
 
 
 class OneStep:
@@ -123,6 +132,22 @@ class SequenceGraph:
         fold = Fold(self.graft, one.varying, with_ports, self._rows())
         return fold
 
+    def moved(self, value: ir.Value, known: Mapping[ir.Value, ir.Value]) -> ir.Value:
+        """Copy the movement between a state's port and a recurrent node."""
+        if value in known:
+            return known[value]
+        if value not in self.one.varying:
+            return self.graft.constant(value)
+        node = value.producer()
+        if node is None or not is_movement(node):
+            raise ChangedStateError(f"`{value.name}` is not a state moved about")
+        if node.op_type == "Reshape" and node.inputs[1] in self.one.varying:
+            shape = [size if isinstance(size, int) else -1 for size in sizes(value)]
+            inputs = [self.moved(node.inputs[0], known), self.graft.integers(shape)]
+        else:
+            inputs = [old and self.moved(old, known) for old in node.inputs]
+        return self.graft.node(node, inputs)[value.index() or 0]
+
     def result(self, port: ir.Value, fold: Fold, folded: Folded) -> ir.Value:
         """Return the value for a data output that was computed for all steps."""
         if port not in self.one.last_only:
@@ -185,17 +210,46 @@ class SequenceGraph:
 
 
 def _prepared(model: ir.Model) -> ir.Model:
-    prepared = ir.passes.Sequential(
-        passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
-        passes.IdentityEliminationPass(),
-        passes.ShapeInferencePass(),
-    )(model.clone())
-    for port in (*prepared.model.graph.inputs, *prepared.model.graph.outputs):
-        if port.shape is None or any(size is None for size in sizes(port)):
+    model = model.clone()
+    for node in tuple(model.graph):
+        if (node.domain, node.op_type) in RECURRENT:
+            _use_final_h(model.graph, node)
+        if any(attribute.type in _SUBGRAPHS for attribute in node.attributes.values()):
+            raise UnsupportedModelError(
+                f"`{node.name}` ({node.op_type}) is control flow inside one step, which has no "
+                "form over time. Write the step without it."
+            )
+    prepared: ir.Model = _PREPARE(model).model
+    for port in (*prepared.graph.inputs, *prepared.graph.outputs):
+        if port.shape is None or None in sizes(port):
             raise UnsupportedModelError(
                 f"`{port.name}` has no declared shape. Declare a size or a name for each axis."
             )
-    return prepared.model
+    return prepared
+
+
+_PREPARE = ir.passes.Sequential(
+    passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+    passes.IdentityEliminationPass(),
+    passes.ShapeInferencePass(),
+)
+_SUBGRAPHS = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
+
+
+def _use_final_h(graph: ir.Graph, node: ir.Node) -> None:
+    """Put Y_h in the place of Y: in one step both are the same numbers."""
+    node.resize_outputs(1 + len(RECURRENT[node.domain, node.op_type]))
+    y, final = node.outputs[:2]
+    if not y.uses() and not y.is_graph_output():
+        return
+    if final.shape is None and y.shape is not None:
+        final.type, final.shape = y.type, ir.Shape(sizes(y)[1:])
+    tape = Tape()
+    first = tape.op("Constant", [], {"value_ints": [0]})
+    whole = tape.op("Unsqueeze", [final, first])
+    whole.type, whole.shape = y.type, y.shape
+    graph.insert_after(node, tape.nodes)
+    ir.convenience.replace_all_uses_with(y, whole, replace_graph_outputs=True)
 
 
 def _used_once(initializers: Sequence[ir.Value]) -> list[ir.Value]:

@@ -13,6 +13,7 @@ from onnx_ir.tape import Tape
 
 from edgernn.contract import SEQUENCE
 from edgernn.errors import UnsupportedModelError
+from edgernn.export.feedback import carried
 from edgernn.export.fold import Fold, Folded, Graft, Size
 from edgernn.export.onestep import OneStep, SequenceGraph
 from edgernn.export.rows import MixedRowsError, sizes
@@ -22,10 +23,11 @@ __all__ = ["scan_form"]
 
 def scan_form(one: OneStep) -> ir.Model:
     """Return the sequence graph of `one` with a Scan."""
-    core = _core(one.graph, one.states.values(), one.stateful)
+    pairs = carried(one.graph, one.states)
+    core = _core(one.graph, [after for _, after in pairs], one.stateful)
     inside: list[ir.Value] = []
     while True:
-        form = _ScanForm(one, core, inside)
+        form = _ScanForm(one, pairs, core, inside)
         refused = form.refused()
         if refused is None:
             return form.model()
@@ -46,24 +48,31 @@ class _ScanForm:
 
     Args:
         one: The one-step graph.
+        pairs: What passes from step to step: a value that starts a step, and its next value.
         core: The values that pass from step to step, and what they are computed from.
         inside: Data outputs that the body computes because they cannot run on all steps at once.
     """
 
-    def __init__(self, one: OneStep, core: set[ir.Value], inside: Sequence[ir.Value]) -> None:
+    def __init__(
+        self,
+        one: OneStep,
+        pairs: Sequence[tuple[ir.Value, ir.Value]],
+        core: set[ir.Value],
+        inside: Sequence[ir.Value],
+    ) -> None:
         self._one = one
+        self._pairs = pairs
         self._core = core
         self._inside = inside
         self._new = SequenceGraph(one)
         self._body = Tape()
         self._graft = Graft(self._body)
-        self._copies: dict[ir.Value, ir.Value] = {}
+        self._before = {before: _like(before, sizes(before)) for before, _ in pairs}
+        self._copies: dict[ir.Value, ir.Value] = dict(self._before)
         self._fed: dict[ir.Value, ir.Value] = {}
         self._collected: dict[ir.Value, ir.Value] = {}
         self._fold: Fold | None = self._make_fold()
         self._results: dict[ir.Value, ir.Value] = {}
-        for port in one.states:
-            self._copies[port] = _like(port, sizes(port))
 
     def refused(self) -> ir.Value | None:
         """Compute the data outputs; return one that must move into the body, or None."""
@@ -82,28 +91,28 @@ class _ScanForm:
     def model(self) -> ir.Model:
         """Return the graph, once no output is refused."""
         one, new = self._one, self._new
-        after = [self._inner(port) for port in one.states.values()]
-        collected = [self._inner(value) for value in self._collected]
-        outputs = [self._body.op("Identity", [value]) for value in (*after, *collected)]
-        for old, output in zip((*one.states.values(), *self._collected), outputs, strict=True):
+        after = [next_ for _, next_ in self._pairs]
+        inner = [self._inner(value) for value in (*after, *self._collected)]
+        outputs = [self._body.op("Identity", [value]) for value in inner]
+        for old, output in zip((*after, *self._collected), outputs, strict=True):
             output.type, output.shape = old.type, ir.Shape(sizes(old))
-        states = [self._copies[port] for port in one.states]
         body = ir.Graph(
-            [*states, *self._fed],
+            [*self._before.values(), *self._fed],
             outputs,
             nodes=self._body.nodes,
             initializers=self._body.initializers,
             opset_imports=one.graph.opset_imports,
             name="step",
         )
-        finals = [_like(port, sizes(port)) for port in one.states.values()]
+        states = {port: new.inputs[port] for port in one.states}
+        finals = {value: _like(value, sizes(value)) for value in after}
         new.tape.op_multi_out(
             "Scan",
-            [*(new.inputs[port] for port in one.states), *self._fed.values()],
+            [*(new.moved(value, states) for value in self._before), *self._fed.values()],
             {"body": body, "num_scan_inputs": len(self._fed)},
-            outputs=[*finals, *self._collected.values()],
+            outputs=[*finals.values(), *self._collected.values()],
         )
-        values = dict(zip(one.states.values(), finals, strict=True))
+        values = {port: new.moved(port, finals) for port in one.states.values()}
         return new.finish(values | self._results)
 
     def _make_fold(self) -> Fold | None:
@@ -114,7 +123,7 @@ class _ScanForm:
 
     def _ready(self, value: ir.Value) -> Folded | None:
         """Return a value that the body computes, collected over all steps."""
-        if value not in self._core and value not in self._one.states:
+        if value not in self._core and value not in self._before:
             return None
         if self._fold is None:
             return None
