@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["ANY", "DTYPES", "SCALAR", "TENSOR_ONLY", "dtype_code"]
+__all__ = ["ANY", "DTYPES", "SCALAR"]
 
 # c10::ScalarType, which is what TorchScript has for a dtype.
 DTYPES: dict[int, torch.dtype] = {
@@ -34,8 +34,7 @@ DTYPES: dict[int, torch.dtype] = {
 _CODES = {dtype: code for code, dtype in DTYPES.items()}
 
 
-def dtype_code(tensor: torch.Tensor) -> int:
-    """Return TorchScript's number for the dtype of `tensor`."""
+def _dtype_code(tensor: torch.Tensor) -> int:
     return _CODES[tensor.dtype]
 
 
@@ -97,6 +96,28 @@ def _greatest(*values: Any) -> Any:
     return max(values[0] if len(values) == 1 else values)
 
 
+def _add(a: Any, b: Any, alpha: Any = 1) -> Any:
+    return a + b if alpha == 1 else a + alpha * b
+
+
+def _subtract(a: Any, b: Any, alpha: Any = 1) -> Any:
+    return a - b if alpha == 1 else a - alpha * b
+
+
+def _tensor(data: Any, dtype: torch.dtype | None, *_: Any) -> torch.Tensor:
+    return torch.tensor(data, dtype=dtype)
+
+
+def _to(tensor: torch.Tensor, *targets: Any) -> torch.Tensor:
+    """Convert to the dtype among `targets`; devices do not count, everything runs on the CPU."""
+    dtype = next((target for target in targets if isinstance(target, torch.dtype)), None)
+    return tensor if dtype is None else tensor.to(dtype)
+
+
+def _pairs(*values: Any) -> dict[Any, Any]:
+    return dict(zip(values[::2], values[1::2], strict=True))
+
+
 def _nothing(*_: Any) -> None:
     return None
 
@@ -105,7 +126,7 @@ def _same(value: Any, *_: Any) -> Any:
     return value
 
 
-# Whatever the arguments are.
+# Operators of these names, whatever the arguments are.
 ANY: dict[str, Callable[..., Any]] = {
     "aten::Bool": lambda value: bool(_number(value)),
     "aten::Float": _real,
@@ -136,20 +157,57 @@ ANY: dict[str, Callable[..., Any]] = {
     "aten::numel": lambda tensor: tensor.numel(),
     "aten::size": _size,
     "aten::str": str,
+    "aten::tensor": _tensor,
+    "aten::to.prim_Device": _to,
+    "aten::to.prim_dtype": _to,
+    "aten::to.prim_other": _to,
     "aten::values": lambda table: list(table.values()),
     "aten::warn": _nothing,
+    "aten::_unwrap_optional": _same,
+    "prim::DictConstruct": _pairs,
+    "prim::ListConstruct": lambda *values: list(values),
+    "prim::ListUnpack": _same,
     "prim::NumToTensor": _same,
     "prim::Print": _nothing,
+    "prim::TupleConstruct": lambda *values: values,
     "prim::TupleIndex": operator.getitem,
+    "prim::TupleUnpack": _same,
     "prim::Uninitialized": _nothing,
     "prim::data": lambda tensor: tensor.detach(),
     "prim::device": lambda tensor: tensor.device,
-    "prim::dtype": dtype_code,
+    "prim::dtype": _dtype_code,
     "prim::is_cuda": lambda tensor: tensor.is_cuda,
     "prim::layout": lambda tensor: 0,
     "prim::max": _greatest,
     "prim::min": _least,
     "prim::unchecked_cast": _same,
     "prim::unchecked_unwrap_optional": _same,
-    "aten::_unwrap_optional": _same,
+}
+
+# Operators of these names where no argument is a tensor.
+SCALAR: dict[str, Callable[..., Any]] = {
+    "aten::__and__": operator.and_,
+    "aten::__or__": operator.or_,
+    "aten::abs": abs,
+    "aten::add": _add,
+    "aten::add_": _add,
+    "aten::ceil": math.ceil,
+    "aten::div": _divide,
+    "aten::eq": operator.eq,
+    "aten::floor": math.floor,
+    "aten::floor_divide": operator.floordiv,
+    "aten::floordiv": operator.floordiv,
+    "aten::ge": operator.ge,
+    "aten::gt": operator.gt,
+    "aten::le": operator.le,
+    "aten::lt": operator.lt,
+    "aten::mul": operator.mul,
+    "aten::ne": operator.ne,
+    "aten::neg": operator.neg,
+    "aten::pow": operator.pow,
+    "aten::remainder": operator.mod,
+    "aten::rsub": lambda a, b, alpha=1: _subtract(b, a, alpha),
+    "aten::slice": _slice,
+    "aten::sqrt": math.sqrt,
+    "aten::sub": _subtract,
 }
