@@ -33,6 +33,8 @@ def at_one_step(model: ir.Model) -> ir.Model:
     Raises:
         UnsupportedModelError: The model has no step, or cannot be written at one step.
     """
+    model = model.clone()
+    passes.NameFixPass()(model)
     for node in recurrent_nodes(model.graph):
         direction = node.attributes.get_string("direction", "forward")
         if direction != "forward":
@@ -40,7 +42,6 @@ def at_one_step(model: ir.Model) -> ir.Model:
                 f"`{node.name}` ({node.op_type}) is {direction}: it reads the sequence from its "
                 "end, so the model has no step. Export the sequence graph alone."
             )
-    model = model.clone()
     declared = [dims(output) for output in model.graph.outputs]
     if not sum([_take_axis(model.graph, index) for index in range(len(model.graph.inputs))]):
         raise UnsupportedModelError(

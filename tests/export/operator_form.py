@@ -181,9 +181,10 @@ def session(model: ir.Model) -> onnxruntime.InferenceSession:
 
 def run(running: onnxruntime.InferenceSession, feeds: Feeds) -> Feeds:
     """Return the outputs by name, after checking each against its declared shape."""
-    outputs = dict(
-        zip((o.name for o in running.get_outputs()), running.run(None, feeds), strict=True)
-    )
+    names = [port.name for port in running.get_outputs()]
+    outputs = {
+        name: np.asarray(array) for name, array in zip(names, running.run(None, feeds), strict=True)
+    }
     sizes: dict[str, int] = {}
     for port in [*running.get_inputs(), *running.get_outputs()]:
         real = {**feeds, **outputs}[port.name].shape
@@ -191,12 +192,6 @@ def run(running: onnxruntime.InferenceSession, feeds: Feeds) -> Feeds:
         for size, came in zip(port.shape, real, strict=True):
             assert came == (sizes.setdefault(size, came) if isinstance(size, str) else size)
     return outputs
-
-
-def steps_of(name: str, array: Array, axis: int | None) -> list[Array]:
-    """Return `array` step by step along `axis`."""
-    assert axis is not None, name
-    return [np.take(array, step, axis) for step in range(array.shape[axis])]
 
 
 def draw_feeds(model: ir.Model, batch: int, sequence: int, seed: int = 1) -> Feeds:

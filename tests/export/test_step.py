@@ -6,6 +6,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 
+from edgernn.errors import UnsupportedModelError
 from edgernn.export.step import at_one_step, gemm_form
 from tests.export.operator_form import Layers, difference, operator_form
 
@@ -162,15 +163,106 @@ def test_sizes_computed_from_shapes_are_folded():
     """No arithmetic on shapes is left, and the declared shapes are the real ones."""
     whole = text(SIZES_FROM_SHAPES)
     step = gemm_form(at_one_step(whole))
-    assert op_types(step) == [
-        "Gemm",
-        "Squeeze",
-        "Gemm",
-        "Tanh",
-        "Unsqueeze",
-        "Unsqueeze",
-        "Identity",
-    ]
+    assert op_types(step) == ["Gemm", "Squeeze", "Gemm", "Tanh", "Unsqueeze", "Unsqueeze"]
     assert difference(whole, step, 1, 3) < 1e-6
     shapes = [str(port.shape) for port in step.graph.outputs]
     assert shapes == ["[batch,2,1]", "[batch,2]", "[1,batch,2]"]
+
+
+def cannot(model: ir.Model) -> str:
+    with pytest.raises(UnsupportedModelError) as caught:
+        gemm_form(at_one_step(model))
+    return str(caught.value)
+
+
+def one_layer(
+    node: str, around: str = "", x: str = "x", inputs: str = "float[sequence,batch,2] x"
+) -> ir.Model:
+    """Return a model whose one recurrent node is `node`, with weights W and R for one gate."""
+    return text(f"""
+        m ({inputs}, float[1,batch,2] h_in) => (float[1,batch,2] h_out)
+        <float[1,2,2] W = {{1, 2, 3, 4}}, float[1,2,2] R = {{1, 2, 3, 4}}, int32[1] lengths = {{1}},
+         int64[1] one = {{1}}, int64[1] two = {{2}}, int64[1] zero = {{0}}>
+        {{
+            {around}
+            [layer] Y, h_out = {node}
+        }}
+    """)
+
+
+def test_a_bidirectional_layer_has_no_step():
+    """The refusal names the node and the direction."""
+    model = operator_form(Layers("GRU"))
+    node = next(node for node in model.graph if node.op_type == "GRU")
+    node.attributes.add(ir.AttrString("direction", "bidirectional"))
+    assert cannot(model) == (
+        "`GRU_n1` (GRU) is bidirectional: it reads the sequence from its end, so the model has no "
+        "step. Export the sequence graph alone."
+    )
+
+
+def test_a_graph_without_a_sequence_axis_is_refused():
+    """The refusal lists the inputs with their shapes."""
+    model = one_layer("RNN(x, W, R, , , h_in)", inputs="float[5,batch,2] x")
+    assert cannot(model) == (
+        "No input of the graph has an axis named `sequence`, so there is no step to take. "
+        "Inputs are: x[5, batch, 2], h_in[1, batch, 2]."
+    )
+
+
+def test_a_layer_that_still_runs_several_steps_is_refused():
+    """A time axis of a constant size does not become one step by itself."""
+    model = one_layer(
+        "RNN(t, W, R, , , h_in)",
+        "t = Concat<axis = 0>(x, x)",
+    )
+    assert cannot(model) == (
+        "`layer` (RNN) runs 2 steps where one was expected. Name the time axis `sequence`, or "
+        "export the sequence graph alone."
+    )
+
+
+def test_a_graph_that_is_empty_at_one_step_is_refused():
+    """A difference between neighbouring steps has no value at one step."""
+    model = one_layer("RNN(t, W, R, , , h_in)", "t = Slice(x, one, two, zero)")
+    assert cannot(model) == (
+        "`t` (Slice) is empty at one step: its shape is [0, batch, 2]. The model needs more than "
+        "one time index at once. Export the sequence graph alone."
+    )
+
+
+@pytest.mark.parametrize(
+    ("node", "what"),
+    [
+        ("RNN<clip = 1.0>(x, W, R, , , h_in)", "`clip=1.0`"),
+        ('RNN<activations = ["Elu"]>(x, W, R, , , h_in)', "the activations Elu"),
+        ("RNN(x, W, R, , lengths, h_in)", "the input `sequence_lens`"),
+    ],
+)
+def test_what_no_form_takes_is_refused_by_name(node: str, what: str):
+    """An attribute or input that the primitive operators would ignore is an error."""
+    assert cannot(one_layer(node)) == (
+        f"`layer` (RNN) has {what}, for which there is no form in primitive operators. "
+        "Export the sequence graph alone."
+    )
+
+
+def test_a_missing_initial_state_is_refused():
+    """A recurrent node without an initial state cannot be carried from step to step."""
+    assert cannot(one_layer("RNN(x, W, R)")) == (
+        "`layer` (RNN) has no initial state as its input 5, so that no state can be carried "
+        "from step to step. Make its states graph inputs first."
+    )
+
+
+def test_computed_weights_are_refused():
+    """Weights must be constants, because they are stored in another layout."""
+    model = one_layer(
+        "RNN(x, V, R, , , h_in)",
+        "V = Unsqueeze(v, zero)",
+        inputs="float[sequence,batch,2] x, float[2,2] v",
+    )
+    assert cannot(model) == (
+        "`layer` (RNN) has weights that the graph computes (input 1); constants were "
+        "expected. Export the sequence graph alone."
+    )
