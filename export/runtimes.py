@@ -28,9 +28,9 @@ class Finding:
 
     Attributes:
         runtime: The name of the runtime.
-        outcome: A key of `_SENTENCES`. `refuses`: an error at loading or at the first run; `aborts`:
-            the process ends; `moves`: right numbers, not from where they were asked for;
-            `misreads`: it runs, and the numbers are wrong without any message.
+        outcome: `refuses`: an error at loading or at the first run; `aborts`: the process ends;
+            `moves`: right numbers, not from where they were asked for; `misreads`: it runs, and
+            the numbers are wrong without any message.
         form: The name of the form, a key of `_FORMS`.
         where: The nodes concerned, such as "LSTM `encoder`, `decoder`", or the file.
         reason: What the runtime lacks.
@@ -98,8 +98,9 @@ def label(node: ir.Node) -> str:
 
 
 def _all_nodes(model: ir.Model) -> Iterator[ir.Node]:
-    for graph in (model.graph, *model.functions.values()):
-        yield from graph.all_nodes()
+    yield from model.graph.all_nodes()
+    for function in model.functions.values():
+        yield from function.all_nodes()
 
 
 def _op(*ops: str) -> Callable[[ir.Node], bool]:
@@ -138,6 +139,10 @@ def _activations(node: ir.Node) -> list[str]:
     return [name.lower() for name in given] or _DEFAULT_ACTIVATIONS[node.op_type].split()
 
 
+def _names_activations(node: ir.Node) -> bool:
+    return "activations" in node.attributes
+
+
 def _has_other_activations(node: ir.Node) -> bool:
     default = _DEFAULT_ACTIVATIONS[node.op_type].split()
     directions = 2 if direction_of(node) == "bidirectional" else 1
@@ -146,7 +151,7 @@ def _has_other_activations(node: ir.Node) -> bool:
 
 def _differs_by_direction(node: ir.Node) -> bool:
     names = _activations(node)
-    if direction_of(node) != "bidirectional" or "activations" not in node.attributes:
+    if direction_of(node) != "bidirectional" or not _names_activations(node):
         return False
     half = len(names) // 2
     return names[:half] != names[half:]
@@ -237,7 +242,7 @@ _RULES: Mapping[str, Mapping[str, tuple[Outcome, str]]] = {
         "LSTM activations": ("refuses", "it has the default activations only"),
         "GRU activations named": (
             "refuses",
-            "its GRU takes no `activations`, not even the default",
+            "its GRU takes no `activations`, be they the default",
         ),
         "LSTM or GRU clip": ("misreads", "it ignores `clip`"),
         "input_forget": ("misreads", "it ignores `input_forget`"),

@@ -53,21 +53,21 @@ class Cell:
         for letter, value in zip(self.letters, after, strict=True):
             sketch.unsqueeze(value, 0, to=f"{letter}_out")
         sketch.add("Identity", output, to="output")
-        axes = ["sequence", "batch"] if self.over else ["batch"]
-        number = TensorProto.FLOAT
-        state = {letter: (number, [1, "batch", HIDDEN]) for letter in self.letters}
+        axes: list[int | str] = ["sequence", "batch"] if self.over else ["batch"]
+        number: int = TensorProto.FLOAT
+        state: tuple[int, list[int | str]] = (number, [1, "batch", HIDDEN])
         data = (TensorProto.INT64, axes) if self.embedding else (number, [*axes, INPUT])
         return sketch.model(
-            {"x": data} | {f"{letter}_in": port for letter, port in state.items()},
+            {"x": data} | {f"{letter}_in": state for letter in self.letters},
             {"output": (number, [*axes, HIDDEN])}
-            | {f"{letter}_out": port for letter, port in state.items()},
+            | {f"{letter}_out": state for letter in self.letters},
         )
 
     def _step(self, sketch: Sketch, x: str, before: list[str]) -> tuple[list[str], str]:
         w, r, b = gates_first(self.module(), "l0", self.kind)
         both, recurrent = np.split(b, 2)
         if self.kind == "GRU":
-            after = self._gru(sketch, x, *before, w, r, both, recurrent)
+            after = self._gru(sketch, x, before[0], (w, r), (both, recurrent))
         else:
             joined = sketch.add("Concat", x, before[0], axis=1)
             gates = self._product(sketch, joined, np.hstack([w, r]), both + recurrent)
@@ -91,11 +91,12 @@ class Cell:
         c = sketch.add("Add", kept, new)
         return [sketch.add("Mul", o, sketch.add("Tanh", c)), c]
 
-    def _gru(
-        self, sketch: Sketch, x: str, h: str, w: Any, r: Any, both: Any, recurrent: Any
-    ) -> list[str]:
-        z, r_, n = sketch.split(self._product(sketch, x, w, both), 3, HIDDEN, 1)
-        zh, rh, nh = sketch.split(self._product(sketch, h, r, recurrent), 3, HIDDEN, 1)
+    def _gru(self, sketch: Sketch, x: str, h: str, weights: Any, biases: Any) -> list[str]:
+        products = [
+            self._product(sketch, value, weight, bias)
+            for value, weight, bias in zip((x, h), weights, biases, strict=True)
+        ]
+        (z, r_, n), (zh, rh, nh) = (sketch.split(value, 3, HIDDEN, 1) for value in products)
         z = sketch.add("Sigmoid", sketch.add("Add", z, zh))
         reset = sketch.add("Mul", sketch.add("Sigmoid", sketch.add("Add", r_, rh)), nh)
         n = sketch.add("Tanh", sketch.add("Add", n, reset))

@@ -2,6 +2,7 @@
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -9,23 +10,23 @@ import onnx_ir as ir
 import pytest
 
 from edgernn.export.runtimes import findings_of
+from tests.matrix.cells import Cell
 from tests.matrix.forms import AVOIDED, EMITTED
-from tests.matrix.layers import SYMBOLS
+from tests.matrix.layers import SYMBOLS, Layer
+from tests.matrix.worker import REFUSED, RUNTIMES
 
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / ".venv-matrix" / "bin" / "python"
 WORKER = Path(__file__).with_name("worker.py")
-RUNTIMES = ("ONNX Runtime", "OpenVINO", "tract", "OpenCV")
 SIZES = ((6, 2), (9, 3), (1, 1))
 TOLERANCES = {"int8": 2e-2, "float16": 2e-3}
-REFUSED = 3
 
 pytestmark = pytest.mark.skipif(
     not PYTHON.exists(), reason="scripts/matrix has not made the environment .venv-matrix"
 )
 
 
-def feeds_of(model, steps, batch):
+def feeds_of(model: onnx.ModelProto, steps: int, batch: int) -> dict[str, Any]:
     """Return random inputs for the ports of `model`, (steps, batch) in place of its symbols."""
     generator = np.random.default_rng(steps)
     sizes = {"batch": batch, "sequence": steps}
@@ -43,7 +44,9 @@ def feeds_of(model, steps, batch):
     return feeds
 
 
-def outcome_of(runtime, form, model, tolerance, folder):
+def outcome_of(
+    runtime: str, form: Layer | Cell, model: onnx.ModelProto, tolerance: float, folder: Path
+) -> tuple[str, str]:
     """Run `form` in `runtime`; return what became of it and the text that shows it."""
     onnx.save(model, folder / "graph.onnx")
     expected = {}
@@ -69,7 +72,7 @@ def outcome_of(runtime, form, model, tolerance, folder):
     return compare(expected, tolerance)
 
 
-def compare(expected, tolerance):
+def compare(expected: dict[Path, dict[str, Any]], tolerance: float) -> tuple[str, str]:
     """Return `runs` or `misreads` and the first result outside the tolerance."""
     for case, arrays in expected.items():
         for name, wanted in arrays.items():
@@ -84,23 +87,23 @@ def compare(expected, tolerance):
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize("name", [*EMITTED, *AVOIDED])
-def test_form(name, runtime, tmp_path):
+def test_form(name: str, runtime: str, tmp_path: Path) -> None:
     """A form fails in a runtime in exactly the way that `inspect` tells, or runs right."""
     form = {**EMITTED, **AVOIDED}[name]
     model = form.graph()
     tolerance = next((size for mark, size in TOLERANCES.items() if mark in name), 1e-5)
-    told = {f.outcome for f in findings_of(ir.from_proto(model)) if f.runtime == runtime}
+    told: set[str] = {f.outcome for f in findings_of(ir.from_proto(model)) if f.runtime == runtime}
     outcome, evidence = outcome_of(runtime, form, model, tolerance, tmp_path)
     assert outcome in (told or {"runs"}), evidence
 
 
-def test_onnx_runtime_takes_everything_emitted():
+def test_onnx_runtime_takes_everything_emitted() -> None:
     """What edgernn emits has no finding in ONNX Runtime, where it is proven."""
     found = [f for form in EMITTED.values() for f in findings_of(ir.from_proto(form.graph()))]
     assert [f for f in found if f.runtime == "ONNX Runtime"] == []
 
 
-def test_steps_run_everywhere():
+def test_steps_run_everywhere() -> None:
     """The float step graph has no finding in any runtime."""
     steps = [name for name in EMITTED if "cell" in name and "Scan" not in name]
     found = {name: findings_of(ir.from_proto(EMITTED[name].graph())) for name in steps}
