@@ -13,7 +13,7 @@ from typing import Literal
 
 import onnx_ir as ir
 
-__all__ = ["Finding", "findings_of", "refusals_of"]
+__all__ = ["Finding", "all_nodes", "direction_of", "findings_of", "label", "refusals_of"]
 
 Outcome = Literal["refuses", "aborts", "moves", "misreads"]
 
@@ -84,7 +84,7 @@ def _nodes(holds: Callable[[ir.Node], bool]) -> Callable[[ir.Model], str]:
 
     def find(model: ir.Model) -> str:
         found: dict[str, list[str]] = {}
-        for node in _all_nodes(model):
+        for node in all_nodes(model):
             if holds(node):
                 found.setdefault(node.op_type, []).append(f"`{label(node)}`")
         return " and ".join(f"{op} {', '.join(names)}" for op, names in found.items())
@@ -97,7 +97,8 @@ def label(node: ir.Node) -> str:
     return node.name or next((value.name for value in node.outputs if value.name), "") or "?"
 
 
-def _all_nodes(model: ir.Model) -> Iterator[ir.Node]:
+def all_nodes(model: ir.Model) -> Iterator[ir.Node]:
+    """Yield the nodes of `model`, of the bodies in it and of its functions."""
     yield from model.graph.all_nodes()
     for function in model.functions.values():
         yield from function.all_nodes()

@@ -39,6 +39,8 @@ class Layer:
         dtype: What it computes in.
         attributes: Further attributes of the operator, which torch has no word for.
         ir_version: The version of the file format.
+        input_size: Torch's.
+        hidden_size: Torch's.
     """
 
     kind: str
@@ -54,6 +56,8 @@ class Layer:
     dtype: str = "float32"
     attributes: tuple[tuple[str, Any], ...] = ()
     ir_version: int = 8
+    input_size: int = INPUT
+    hidden_size: int = HIDDEN
 
     @property
     def directions(self) -> int:
@@ -67,7 +71,11 @@ class Layer:
         options: dict[str, Any] = {"nonlinearity": "relu"} if self.relu else {}
         layer = drawn(
             getattr(nn, self.kind)(
-                INPUT, HIDDEN, self.layers, bidirectional=self.bidirectional, **options
+                self.input_size,
+                self.hidden_size,
+                self.layers,
+                bidirectional=self.bidirectional,
+                **options,
             )
         )
         if not self.bias:
@@ -77,7 +85,9 @@ class Layer:
         return layer.to(getattr(torch, self.dtype))
 
     def table(self) -> Any:
-        return np.random.default_rng(1).standard_normal((SYMBOLS, INPUT)).astype(np.float32)
+        return (
+            np.random.default_rng(1).standard_normal((SYMBOLS, self.input_size)).astype(np.float32)
+        )
 
     def graph(self) -> onnx.ModelProto:
         sketch, module = Sketch(), self.module()
@@ -116,7 +126,7 @@ class Layer:
         return sketch.add("Reshape", turned, sketch.weight(np.array([0, 0, -1]))), after
 
     def _attributes(self) -> dict[str, Any]:
-        attributes: dict[str, Any] = {"hidden_size": HIDDEN}
+        attributes: dict[str, Any] = {"hidden_size": self.hidden_size}
         if self.kind == "GRU":
             attributes["linear_before_reset"] = 1
         if self.relu:
@@ -131,15 +141,19 @@ class Layer:
         number = helper.np_dtype_to_tensor_dtype(np.dtype(self.dtype))
         rows = self.layers * self.directions
         axes = ["batch", "sequence"] if self.batch_first else ["sequence", "batch"]
-        state = ["batch", rows, HIDDEN] if self.batch_first else [rows, "batch", HIDDEN]
-        inputs: dict[str, Any] = {"x": (number, [*axes, INPUT])}
+        state = (
+            ["batch", rows, self.hidden_size]
+            if self.batch_first
+            else [rows, "batch", self.hidden_size]
+        )
+        inputs: dict[str, Any] = {"x": (number, [*axes, self.input_size])}
         if self.embedding:
             inputs["x"] = (TensorProto.INT64, axes)
         if self.lengths:
             inputs["lengths"] = (TensorProto.INT32, ["batch"])
         if self.states:
             inputs |= {f"{letter}_in": (number, state) for letter in self.letters}
-        outputs = {"output": (number, [*axes, HIDDEN * self.directions])}
+        outputs = {"output": (number, [*axes, self.hidden_size * self.directions])}
         return inputs, outputs | {f"{letter}_out": (number, state) for letter in self.letters}
 
     def reference(self, feeds: Feeds) -> dict[str, Any]:

@@ -68,7 +68,10 @@ class Sketch:
             ]
 
         graph = helper.make_graph(self.nodes, "main", ports(inputs), ports(outputs), self.weights)
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
+        model = helper.make_model(
+            graph,
+            opset_imports=[helper.make_opsetid("", opset), helper.make_opsetid("com.microsoft", 1)],
+        )
         model.ir_version = ir_version
         return model
 
