@@ -17,6 +17,8 @@ from edgernn.runtime.sizes import resolve
 
 __all__ = ["Outputs", "Slot", "Slots", "advance", "bind", "failure", "slot_for", "slots"]
 
+_HOST = "cpu"
+
 Outputs = NDArray[Any] | dict[str, NDArray[Any]]
 Slots = Mapping[str, "Slot"]
 
@@ -36,7 +38,7 @@ class Slot:
         ort = onnxruntime()
         self.read: Callable[[], NDArray[Any]]
         self.write: Callable[[Any], None]
-        if device == "cpu":
+        if device == _HOST:
             array = np.zeros(shape, dtype)
             self.value = ort.OrtValue.ortvalue_from_numpy(array)  # on the array's own memory
             self.write, self.read = partial(array.__setitem__, ...), array.copy
@@ -87,9 +89,9 @@ def advance(
 
 def failure(sessions: Sessions, kind: str, error: Exception) -> ProviderError:
     """Return the error for a run that ONNX Runtime broke off."""
+    reason = " ".join(str(error).split()).removesuffix(".")
     return ProviderError(
-        f"`{sessions.provider.name}` failed in the {kind} graph: {str(error).strip()} "
-        "The state is as it was before."
+        f"`{sessions.provider.name}` failed in the {kind} graph: {reason}. No state was changed."
     )
 
 
