@@ -19,7 +19,8 @@ __all__ = ["Outputs", "Slot", "Slots", "advance", "bind", "failure", "slot_for",
 
 _HOST = "cpu"
 
-Outputs = NDArray[Any] | dict[str, NDArray[Any]]
+# An array, or name → array where there are several; a union would have every caller narrow it.
+Outputs = Any
 Slots = Mapping[str, "Slot"]
 
 
