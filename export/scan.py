@@ -92,10 +92,7 @@ class _ScanForm:
         """Return the graph, once no output is refused."""
         one, new = self._one, self._new
         after = [next_ for _, next_ in self._pairs]
-        inner = [self._inner(value) for value in (*after, *self._collected)]
-        outputs = [self._body.op("Identity", [value]) for value in inner]
-        for old, output in zip((*after, *self._collected), outputs, strict=True):
-            output.type, output.shape = old.type, ir.Shape(sizes(old))
+        outputs = self._outputs([*after, *self._collected])
         body = ir.Graph(
             [*self._before.values(), *self._fed],
             outputs,
@@ -114,6 +111,18 @@ class _ScanForm:
         )
         values = {port: new.moved(port, finals) for port in one.states.values()}
         return new.finish(values | self._results)
+
+    def _outputs(self, values: Sequence[ir.Value]) -> list[ir.Value]:
+        """Return the outputs of the body: each of its own, and computed by one of its nodes."""
+        outputs: list[ir.Value] = []
+        made = [self._inner(value) for value in values]
+        inner = {output for node in self._body.nodes for output in node.outputs}
+        for old, value in zip(values, made, strict=True):
+            if value in outputs or value not in inner:
+                value = self._body.op("Identity", [value])
+            value.type, value.shape = old.type, ir.Shape(sizes(old))
+            outputs.append(value)
+        return outputs
 
     def _make_fold(self) -> Fold | None:
         try:
