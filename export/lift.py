@@ -21,6 +21,7 @@ from edgernn.export.fold import Fold, Folded
 from edgernn.export.onestep import RECURRENT, OneStep, SequenceGraph
 from edgernn.export.rows import MixedRowsError, sizes
 from edgernn.export.scan import scan_form
+from edgernn.export.separate import separate_products
 from edgernn.export.step import gemm_form
 
 __all__ = ["Lift", "lift"]
@@ -70,7 +71,9 @@ def lift(
     try:
         return Lift(_OperatorForm(prepare(model)).model(), "operator")
     except (MixedRowsError, ChangedStateError) as reason:
-        return Lift(scan_form(prepare(gemm_form(model))), "scan", str(reason))
+        cells = gemm_form(model)
+        separate_products(cells.graph, {before for before, _ in states})
+        return Lift(scan_form(prepare(cells)), "scan", str(reason))
 
 
 class _OperatorForm:

@@ -122,12 +122,16 @@ class _ScanForm:
         return new.finish(values | self._results)
 
     def _outputs(self, values: Sequence[ir.Value]) -> list[ir.Value]:
-        """Return the outputs of the body: each of its own, and computed by one of its nodes."""
+        """Return the outputs of the body: each of its own, and computed by one of its nodes.
+
+        tract also refuses a collected output that nodes of the body use.
+        """
         outputs: list[ir.Value] = []
         made = [self._inner(value) for value in values]
         inner = {output for node in self._body.nodes for output in node.outputs}
-        for old, value in zip(values, made, strict=True):
-            if value in outputs or value not in inner:
+        for place, (old, value) in enumerate(zip(values, made, strict=True)):
+            used = place >= len(self._pairs) and value.uses()
+            if value in outputs or value not in inner or used:
                 value = self._body.op("Identity", [value])
             value.type, value.shape = old.type, ir.Shape(sizes(old))
             outputs.append(value)
