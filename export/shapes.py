@@ -93,7 +93,9 @@ def _projected_lstm(node: ir.Node) -> Sequence[Shape | None]:
 
 def _reshape(node: ir.Node) -> Sequence[Shape | None]:
     before, target = dims(node.inputs[0]), _elements(node.inputs[1])
-    if before is None or target is None or "allowzero" in node.attributes:
+    if before is None or target is None:
+        return (None,)
+    if 0 in target and node.attributes.get_int("allowzero", 0):
         return (None,)
     shape = [before[i] if size == 0 else size for i, size in enumerate(target)]
     shape = [None if size == -1 else size for size in shape]
