@@ -245,6 +245,7 @@ def test_torchs_own_export():
         dynamo=True,
         verbose=False,
     )
+    assert program is not None
     weights = 16 * (3 + 4) + 7 * 4
     biases = 16 + 16 + 7
     assert cost_of(program.model) == Cost(
