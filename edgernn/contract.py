@@ -40,12 +40,14 @@ class Port:
         origin: The path of the same tensor in the torch module's call: into forward's arguments
             for an input (`hx[0]`), into its return value for an output (`[1][0]`); None where
             forward does not see it.
+        limit: For ids: they must be at least 0 and below it; None where the port takes any value.
     """
 
     name: str
     dtype: str
     shape: tuple[int | str, ...]
     origin: str | None = None
+    limit: int | None = None
 
     def axis(self, symbol: str) -> int | None:
         """Return the index of the axis named `symbol`, or None where the port has none."""
@@ -170,6 +172,9 @@ class Contract:
             if state.initial is not None:
                 numbers = state.initial.astype(np.float32).ravel()
                 flat[f"initial.{state.name}"] = " ".join(f"{number:.9g}" for number in numbers)
+        for port in self.graphs[kind].inputs:
+            if port.limit is not None:
+                flat[f"limit.{port.name}"] = str(port.limit)
         if self.vocabulary:
             flat["vocabulary"] = self.vocabulary.to_lines()
             for role in ("unknown", "padding"):
@@ -205,7 +210,15 @@ class Contract:
         _check_version(flat.get("contract"), subject)
         try:
             pairs = [pair.split(":") for pair in flat["states"].split(",") if pair]
-            graph = Graph(tuple(inputs), tuple(outputs))
+            limits = {
+                port.name: int(flat[key])
+                for port in inputs
+                if (key := f"limit.{port.name}") in flat
+            }
+            graph = Graph(
+                tuple(replace(port, limit=limits.get(port.name)) for port in inputs),
+                tuple(outputs),
+            )
             states = tuple(
                 _state_from_metadata(input_, output, graph, flat) for input_, output in pairs
             )
@@ -370,10 +383,11 @@ def _port_to_json(port: Port, origin: str) -> dict[str, Any]:
         "name": port.name,
         "dtype": port.dtype,
         "shape": list(port.shape),
+        "limit": port.limit,
         origin: port.origin,
     }
 
 
 def _port_from_json(data: Mapping[str, Any], origin: str) -> Port:
     shape = tuple(size if isinstance(size, str) else int(size) for size in data["shape"])
-    return Port(str(data["name"]), str(data["dtype"]), shape, data.get(origin))
+    return Port(str(data["name"]), str(data["dtype"]), shape, data.get(origin), data.get("limit"))

@@ -1,1 +1,11 @@
-"""Run time: an artifact or graph through ONNX Runtime, without torch."""
+"""Run time: an artifact or graph through ONNX Runtime, without torch.
+
+Importing this package does not import onnxruntime; `load` does.
+"""
+
+from __future__ import annotations
+
+from edgernn.runtime.model import Model, Result, load
+from edgernn.runtime.stream import Stream
+
+__all__ = ["Model", "Result", "Stream", "load"]

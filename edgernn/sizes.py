@@ -1,0 +1,52 @@
+"""The sizes that a port's shape comes to once its dynamic axes are known."""
+
+from __future__ import annotations
+
+import ast
+import operator
+from collections.abc import Callable, Iterable, Mapping
+
+__all__ = ["resolve", "size_of"]
+
+_OPERATORS: dict[type[ast.operator], Callable[[int, int], int]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.FloorDiv: operator.floordiv,
+}
+
+
+def size_of(size: int | str, symbols: Mapping[str, int]) -> int | None:
+    """Return the size of one axis, or None where `symbols` does not determine it.
+
+    Args:
+        size: A number, the name of a dynamic axis, or an expression of such names with
+            `+ - * //` and parentheses.
+        symbols: Name of a dynamic axis → its size.
+    """
+    if isinstance(size, int):
+        return size
+    if size in symbols:
+        return symbols[size]
+    try:
+        return _evaluate(ast.parse(size, mode="eval").body, symbols)
+    except (SyntaxError, KeyError, ZeroDivisionError):
+        return None
+
+
+def resolve(shape: Iterable[int | str], symbols: Mapping[str, int]) -> tuple[int, ...] | None:
+    """Return the shape in numbers, or None where `symbols` leaves an axis open."""
+    sizes = tuple(size_of(size, symbols) for size in shape)
+    known = tuple(size for size in sizes if size is not None)
+    return known if len(known) == len(sizes) else None
+
+
+def _evaluate(node: ast.expr, symbols: Mapping[str, int]) -> int:
+    match node:
+        case ast.Constant(value=int(number)):
+            return number
+        case ast.Name(id=name):
+            return symbols[name]
+        case ast.BinOp(left=left, op=sign, right=right):
+            return _OPERATORS[type(sign)](_evaluate(left, symbols), _evaluate(right, symbols))
+    raise KeyError(ast.unparse(node))

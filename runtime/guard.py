@@ -1,0 +1,219 @@
+"""What is checked of data and states before they reach ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from edgernn.contract import BATCH, SEQUENCE, Port
+from edgernn.errors import EdgernnError, InputError, StateError
+from edgernn.sizes import resolve, size_of
+
+__all__ = ["Guard", "checked_states"]
+
+Arrays = dict[str, NDArray[Any]]
+
+_AT_LEAST_ONE = {
+    BATCH: "there must be at least one sequence",
+    SEQUENCE: "there must be at least one step",
+}
+
+
+class Guard:
+    """The check of one graph's data inputs.
+
+    Attributes:
+        ports: The inputs in the order in which they are given by position.
+        graph: What to call the graph in messages: `step graph`.
+    """
+
+    def __init__(self, ports: Sequence[Port], graph: str) -> None:
+        self.ports = tuple(ports)
+        self.graph = graph
+
+    def check(
+        self,
+        inputs: Sequence[ArrayLike],
+        named: Mapping[str, ArrayLike],
+        batch: int | None = None,
+    ) -> tuple[Arrays, dict[str, int]]:
+        """Return the inputs as arrays of their ports' dtypes, and the sizes of the dynamic axes.
+
+        Whole numbers widen to the port's whole numbers and real ones become the port's real
+        dtype; nothing else is converted. The arrays are C-contiguous and may be the caller's own.
+
+        Args:
+            inputs: Data by position.
+            named: Data by port name.
+            batch: The number of sequences of the stream that asks, or None where it is free.
+
+        Raises:
+            InputError: A name, dtype, shape or id is not what the port takes.
+        """
+        values = self._by_name(inputs, named)
+        symbols = {} if batch is None else {BATCH: batch}
+        origins = {} if batch is None else {BATCH: "this stream"}
+        arrays: Arrays = {}
+        for port in self.ports:
+            array = _as_array(port, values[port.name])
+            _check_shape(port, array.shape, symbols, origins)
+            _check_limit(port, array)
+            arrays[port.name] = _converted(port, array)
+        return arrays, symbols
+
+    def _by_name(
+        self, inputs: Sequence[ArrayLike], named: Mapping[str, ArrayLike]
+    ) -> dict[str, ArrayLike]:
+        names = [port.name for port in self.ports]
+        if len(inputs) > len(names):
+            raise InputError(
+                f"{len(inputs)} inputs came by position, but the {self.graph} takes "
+                f"{len(names)}: {self._takes()}."
+            )
+        values = dict(zip(names, inputs, strict=False))
+        for name, value in named.items():
+            if name not in names:
+                raise InputError(
+                    f"`{name}` is not an input of the {self.graph}, which takes {self._takes()}."
+                )
+            if name in values:
+                raise InputError(f"`{name}` came twice, by position and by name. Give it once.")
+            values[name] = value
+        for name in names:
+            if name not in values:
+                raise InputError(f"`{name}` is missing: the {self.graph} takes {self._takes()}.")
+        return values
+
+    def _takes(self) -> str:
+        return ", ".join(f"`{port}`" for port in self.ports) or "no data inputs"
+
+
+def checked_states(
+    states: Mapping[str, ArrayLike], ports: Mapping[str, Port], batch: int
+) -> Arrays:
+    """Return states as arrays of their ports' dtypes and shapes, all finite.
+
+    Args:
+        states: Name of a state → its value.
+        ports: Name of a state → its input port.
+        batch: The number of sequences.
+
+    Raises:
+        StateError: A name, dtype, shape or value is not what the port takes.
+    """
+    known = ", ".join(f"`{name}`" for name in ports) or "none"
+    for name in states:
+        if name not in ports:
+            raise StateError(f"`{name}` is not a state of this model; its states are {known}.")
+    arrays: Arrays = {}
+    for name, port in ports.items():
+        if name not in states:
+            raise StateError(f"State `{name}` is missing; a state is given whole: {known}.")
+        array = _as_array(port, states[name], StateError)
+        shape = resolve(port.shape, {BATCH: batch})
+        if array.shape != shape:
+            raise StateError(
+                f"State `{name}` must have shape {shape} for {_sequences(batch)}, "
+                f"`{port}`; it came with shape {array.shape}."
+            )
+        array = _converted(port, array, StateError)
+        if not np.isfinite(array).all():
+            raise StateError(
+                f"State `{name}` has {np.count_nonzero(~np.isfinite(array))} values that are NaN "
+                "or infinite; a recurrence never recovers from them. Restore a finite state, or "
+                "reset."
+            )
+        arrays[name] = array
+    return arrays
+
+
+def _as_array(port: Port, value: ArrayLike, error: type[EdgernnError] = InputError) -> NDArray[Any]:
+    """Return the value as an array whose kind of dtype the port takes."""
+    if isinstance(value, np.ndarray):
+        array = value
+    else:
+        try:
+            array = np.asarray(value)
+        except (TypeError, ValueError, RuntimeError) as reason:
+            raise error(f"`{port}` came as something that is not an array: {reason}") from reason
+        if _is_plain(value) and array.dtype.kind == "i" and np.dtype(port.dtype).kind == "f":
+            array = array.astype(np.float64)  # a bare 1 in Python is a fine real number
+    kinds = {"f": "f", "i": "iu", "u": "iu", "b": "b"}[np.dtype(port.dtype).kind]
+    if array.dtype.kind not in kinds:
+        takes = {"f": "real", "i": "whole", "u": "whole", "b": "boolean"}[np.dtype(port.dtype).kind]
+        raise error(
+            f"`{port}` came as {array.dtype}, but takes {takes} numbers only. If that is what "
+            f"they mean, convert them with `.astype('{port.dtype}')`."
+        )
+    return array
+
+
+def _is_plain(value: object) -> bool:
+    while isinstance(value, (list, tuple)) and value:
+        value = value[0]
+    return isinstance(value, (bool, int, float, list, tuple))
+
+
+def _converted(
+    port: Port, array: NDArray[Any], error: type[EdgernnError] = InputError
+) -> NDArray[Any]:
+    """Return the array in the port's dtype, C-contiguous, without loss beyond rounding."""
+    dtype = np.dtype(port.dtype)
+    if array.dtype == dtype:
+        return np.ascontiguousarray(array).reshape(array.shape)
+    if dtype.kind in "iu" and array.size:
+        info = np.iinfo(dtype)
+        if int(array.min()) < info.min or int(array.max()) > info.max:
+            raise error(f"`{port}` came with numbers outside {info.min} to {info.max}.")
+    try:
+        with np.errstate(over="raise"):
+            return np.ascontiguousarray(array, dtype).reshape(array.shape)
+    except FloatingPointError as reason:
+        raise error(
+            f"`{port}` came with numbers above {np.finfo(dtype).max:.3g}, the largest {dtype}."
+        ) from reason
+
+
+def _check_shape(
+    port: Port, shape: tuple[int, ...], symbols: dict[str, int], origins: dict[str, str]
+) -> None:
+    """Check a shape against the port's, and note the sizes of dynamic axes seen first here."""
+    if len(shape) != len(port.shape):
+        raise InputError(
+            f"`{port}` came with shape {shape}: it has {len(port.shape)} axes, not {len(shape)}."
+        )
+    for axis, (size, expected) in enumerate(zip(shape, port.shape, strict=True)):
+        if size == 0:
+            reason = _AT_LEAST_ONE.get(str(expected), f"axis {axis} must not be empty")
+            raise InputError(f"`{port}` came with shape {shape}: {reason}.")
+        number = size_of(expected, symbols)
+        if number is None:
+            symbols[str(expected)] = size
+            origins[str(expected)] = f"`{port.name}`"
+        elif size != number:
+            because = ""
+            if isinstance(expected, str):
+                origin = origins.get(expected, "the other axes")
+                because = f", the `{expected}` of {origin}"
+            raise InputError(
+                f"`{port}` came with shape {shape}: axis {axis} must be {number}{because}, "
+                f"not {size}."
+            )
+
+
+def _check_limit(port: Port, array: NDArray[Any]) -> None:
+    if port.limit is None:
+        return
+    outside = (array < 0) | (array >= port.limit)
+    if outside.any():
+        place = tuple(int(index) for index in np.argwhere(outside)[0])
+        raise InputError(
+            f"`{port}` has id {array[place]} at {place}; the model knows ids 0 to {port.limit - 1}."
+        )
+
+
+def _sequences(batch: int) -> str:
+    return "1 sequence" if batch == 1 else f"{batch} sequences"

@@ -1,0 +1,160 @@
+"""A loaded model: stateless, shared by streams and threads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import ArrayLike, NDArray
+
+from edgernn.artifact import Artifact
+from edgernn.contract import BATCH, Contract
+from edgernn.errors import InputError
+from edgernn.runtime import providers
+from edgernn.runtime.binding import failure
+from edgernn.runtime.guard import Guard, checked_states
+from edgernn.runtime.session import Sessions, contract_of, options_for
+from edgernn.runtime.stream import Outputs, Stream, feed_ports, single, state_ports
+
+__all__ = ["Model", "Result", "load"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one run of whole sequences gives.
+
+    Attributes:
+        outputs: Name of a data output → its array.
+        state: Name of a state → its final value.
+    """
+
+    outputs: dict[str, NDArray[Any]]
+    state: dict[str, NDArray[Any]]
+
+
+class Model:
+    """A loaded artifact or graph; `load` makes it.
+
+    Attributes:
+        contract: What its graphs promise.
+        artifact: The artifact it came from, or None for a single graph.
+        provider: The name of the provider that runs it.
+    """
+
+    def __init__(self, sessions: Sessions, artifact: Artifact | None = None) -> None:
+        self.contract: Contract = sessions.contract
+        self.artifact = artifact
+        self.provider = sessions.provider.name
+        self._sessions = sessions
+        self._guard = Guard(feed_ports(self.contract), "sequence graph")
+
+    def __call__(self, *inputs: ArrayLike, **named: ArrayLike) -> Outputs:
+        """Run whole sequences from the initial state.
+
+        Args:
+            inputs: One array per data input, in the order of the sequence graph's ports.
+            named: The same by port name.
+
+        Returns:
+            The output, or name → output where the model has several.
+
+        Raises:
+            InputError: A name, dtype, shape or id is not what the port takes.
+        """
+        return single(self._run(*self._guard.check(inputs, named), state=None).outputs)
+
+    def run(
+        self, inputs: Mapping[str, ArrayLike], state: Mapping[str, ArrayLike] | None = None
+    ) -> Result:
+        """Run whole sequences, or a chunk of them, from a given state.
+
+        Args:
+            inputs: Data by port name, as the sequence graph's ports say.
+            state: The state to start from by its name (`h`, `c`); None for the initial one.
+
+        Raises:
+            InputError: A name, dtype, shape or id is not what the port takes.
+            StateError: The same of a state.
+        """
+        return self._run(*self._guard.check((), inputs), state=state)
+
+    def stream(self, batch: int = 1) -> Stream:
+        """Return a new stream at the initial state.
+
+        Args:
+            batch: The number of sequences that it runs side by side.
+
+        Raises:
+            UnsupportedModelError: The model's state cannot be carried on.
+            InputError: The model does not take that batch.
+        """
+        return Stream(self._sessions, batch)
+
+    def _run(
+        self,
+        arrays: Mapping[str, NDArray[Any]],
+        symbols: Mapping[str, int],
+        state: Mapping[str, ArrayLike] | None,
+    ) -> Result:
+        batch = symbols.get(BATCH, 1)
+        states = self._initial(batch) if state is None else self._checked(state, batch)
+        if self.contract.sequence is None:
+            return self._by_steps(arrays, states, batch)
+        feeds = {**arrays, **{s.input: states[s.name] for s in self.contract.states}}
+        names = [port.name for port in self.contract.graphs["sequence"].outputs]
+        session = self._sessions.open("sequence")
+        try:
+            values = dict(zip(names, session.run(names, feeds), strict=True))
+        except Exception as error:
+            raise failure(self._sessions, "sequence", error) from error
+        final = {s.name: values.pop(s.output) for s in self.contract.states}
+        return Result(values, final)
+
+    def _by_steps(
+        self, arrays: Mapping[str, NDArray[Any]], states: Mapping[str, NDArray[Any]], batch: int
+    ) -> Result:
+        """Run an artifact that has a step graph only."""
+        stream = self.stream(batch)
+        stream.restore(states)
+        outputs = stream.feed(**arrays)
+        if not isinstance(outputs, dict):
+            outputs = {self.contract.data_outputs("step")[0].name: outputs}
+        return Result(outputs, stream.snapshot())
+
+    def _initial(self, batch: int) -> dict[str, NDArray[Any]]:
+        return {state.name: self.contract.initial(state, batch) for state in self.contract.states}
+
+    def _checked(self, state: Mapping[str, ArrayLike], batch: int) -> dict[str, NDArray[Any]]:
+        return checked_states(state, state_ports(self.contract), batch)
+
+
+def load(path: str | Path, provider: str = "cpu", threads: int | None = None) -> Model:
+    """Load an artifact, or one graph that carries a contract.
+
+    Args:
+        path: The folder of an artifact, or an `.onnx` file.
+        provider: Where to run it; `edgernn doctor` lists what works here.
+        threads: The number of threads of both graphs; None for one per stream and all cores for
+            whole sequences.
+
+    Raises:
+        ContractError: There is no artifact or graph, or it breaks its contract.
+        ProviderError: The provider does not run here.
+        MissingExtraError: ONNX Runtime is not installed.
+    """
+    if threads is not None and threads < 1:
+        raise InputError(f"`threads` is {threads}; it must be at least 1.")
+    chosen = providers.find(provider)
+    providers.onnxruntime()
+    path = Path(path)
+    artifact = None if path.is_file() else Artifact.open(path)
+    if provider != "cpu":
+        providers.probe(chosen)
+    if artifact is not None:
+        return Model(Sessions(artifact.contract, chosen, threads, artifact.checked), artifact)
+    session = providers.start(str(path), chosen, options_for("sequence", threads))
+    contract = contract_of(session, f"`{path}`")
+    opened = {"sequence": session} if contract.sequence else {}  # a step takes other options
+    return Model(Sessions(contract, chosen, threads, lambda kind: path, opened))

@@ -1,0 +1,283 @@
+"""Execution providers: asked for by name, and refused where they do not really run the graph."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import io
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from edgernn.errors import ContractError, MissingExtraError, ProviderError
+
+__all__ = ["PROVIDERS", "Provider", "Survey", "conflict", "find", "onnxruntime", "start", "survey"]
+
+
+@dataclass(frozen=True)
+class Provider:
+    """One execution provider of ONNX Runtime.
+
+    Attributes:
+        name: Its name here.
+        ort: Its name in ONNX Runtime.
+        install: What to install for it.
+        options: Its options.
+        device: The ONNX Runtime device on which its states stay.
+        library: The shared library that ONNX Runtime loads for it, without prefix and suffix.
+    """
+
+    name: str
+    ort: str
+    install: str
+    options: Mapping[str, str] = field(default_factory=dict)
+    device: str = "cpu"
+    library: str = ""
+
+
+# TF32 rounds products to 10 bits; a recurrence amplifies that to about 1e-3.
+PROVIDERS = {
+    provider.name: provider
+    for provider in (
+        Provider("cpu", "CPUExecutionProvider", 'pip install "edgernn[cpu]"'),
+        Provider(
+            "cuda",
+            "CUDAExecutionProvider",
+            'pip install "edgernn[gpu]"',
+            {"use_tf32": "0"},
+            "cuda",
+            "onnxruntime_providers_cuda",
+        ),
+        Provider(
+            "tensorrt",
+            "TensorrtExecutionProvider",
+            'pip install "edgernn[gpu]" tensorrt',
+            {},
+            "cuda",
+            "onnxruntime_providers_tensorrt",
+        ),
+        Provider("openvino", "OpenVINOExecutionProvider", "pip install onnxruntime-openvino"),
+        Provider("directml", "DmlExecutionProvider", "pip install onnxruntime-directml", {}, "dml"),
+        Provider("coreml", "CoreMLExecutionProvider", 'pip install "edgernn[cpu]" on macOS'),
+    )
+}
+
+_WHEELS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")
+# The operators that carry a recurrent model's work, before and after ONNX Runtime's fusions.
+_WORK = frozenset(
+    {
+        *("LSTM", "GRU", "RNN", "Scan", "DynamicQuantizeLSTM"),
+        *("Gemm", "FusedGemm", "MatMul", "FusedMatMul", "QGemm", "QLinearMatMul"),
+        *("MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "MatMulNBits"),
+    }
+)
+# y = tanh(x · w), opset 18: x is (1, 2) float32, w = (1, -1), y is (1, 1).
+_PROBE = (
+    b'\x08\x08:a\n\x0f\n\x01x\n\x01w\x12\x01a"\x04Gemm\n\x0c\n\x01a\x12\x01y"\x04Tanh\x12\x01g'
+    b'*\x13\x08\x02\x08\x01\x10\x01"\x08\x00\x00\x80?\x00\x00\x80\xbfB\x01wZ\x13\n\x01x\x12\x0e\n'
+    b"\x0c\x08\x01\x12\x08\n\x02\x08\x01\n\x02\x08\x02b\x13\n\x01y\x12\x0e\n\x0c\x08\x01\x12\x08\n"
+    b"\x02\x08\x01\n\x02\x08\x01B\x04\n\x00\x10\x12"
+)
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What became of one provider when it was tried.
+
+    Attributes:
+        name: The provider.
+        works: Whether it ran a small graph.
+        reason: Why it did not; empty where it did.
+        version: ONNX Runtime's version, or empty where it is not installed.
+    """
+
+    name: str
+    works: bool
+    reason: str
+    version: str
+
+
+def onnxruntime() -> Any:
+    """Import and return ONNX Runtime.
+
+    Raises:
+        MissingExtraError: It is not installed.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingExtraError(
+            f"Running a model needs ONNX Runtime ({error}): {PROVIDERS['cpu'].install}"
+        ) from error
+    return onnxruntime
+
+
+def find(name: str) -> Provider:
+    """Return the provider called `name`.
+
+    Raises:
+        ProviderError: There is none of that name.
+    """
+    if name not in PROVIDERS:
+        raise ProviderError(f"`{name}` is not a provider; known are: {', '.join(PROVIDERS)}.")
+    return PROVIDERS[name]
+
+
+def conflict() -> str | None:
+    """Return what is wrong where several builds of ONNX Runtime are installed, else None."""
+    installed = [wheel for wheel in _WHEELS if _version(wheel)]
+    if len(installed) < 2:
+        return None
+    return (
+        f"{' and '.join(f'`{wheel}`' for wheel in installed)} are both installed and overwrite "
+        f"each other's files. Keep one: `pip uninstall -y {' '.join(installed)}`, then install "
+        "the one you want again."
+    )
+
+
+def start(model: str | bytes, provider: Provider, options: Any = None) -> Any:
+    """Return a session that runs `model` on `provider`, and on nothing else for the real work.
+
+    Args:
+        model: The path of an ONNX file, or its content.
+        provider: Where to run it.
+        options: ONNX Runtime's SessionOptions; changed so that it records where nodes went.
+
+    Raises:
+        ProviderError: The provider does not run here, or not this graph.
+        ContractError: ONNX Runtime cannot load the graph.
+    """
+    ort = onnxruntime()
+    if options is None:
+        options = quiet_options()
+    if provider.name == "cpu":
+        return _load(ort, model, options, [provider.ort])
+    _require(ort, provider)
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    with contextlib.redirect_stdout(io.StringIO()):
+        order = [(provider.ort, dict(provider.options)), PROVIDERS["cpu"].ort]
+        try:
+            session = _load(ort, model, options, order)
+        except ContractError as error:
+            raise _refusal(provider, str(error.__cause__).strip()) from error
+    if provider.ort not in session.get_providers():
+        raise _refusal(provider, "ONNX Runtime could not start it and fell back to the CPU")
+    _check_placement(session, provider)
+    return session
+
+
+def quiet_options() -> Any:
+    """Return SessionOptions that keep ONNX Runtime's log off stderr; errors are raised anyway."""
+    options = onnxruntime().SessionOptions()
+    options.log_severity_level = 4
+    return options
+
+
+def probe(provider: Provider) -> None:
+    """Run a small graph on `provider`.
+
+    Raises:
+        MissingExtraError: ONNX Runtime is not installed.
+        ProviderError: The provider does not run here.
+    """
+    import numpy as np
+
+    session = start(_PROBE, provider)
+    (y,) = session.run(None, {"x": np.array([[0.75, 0.25]], np.float32)})
+    if abs(float(y[0, 0]) - np.tanh(0.5)) > 1e-2:
+        raise _refusal(provider, f"it computed tanh(0.5) as {float(y[0, 0]):.4f}")
+
+
+def survey() -> list[Survey]:
+    """Try every provider with a small graph and say what became of it."""
+    return [_surveyed(provider) for provider in PROVIDERS.values()]
+
+
+def _surveyed(provider: Provider) -> Survey:
+    release = next((found for wheel in _WHEELS if (found := _version(wheel))), "")
+    try:
+        probe(provider)
+    except (ProviderError, MissingExtraError, ContractError) as error:
+        return Survey(provider.name, False, str(error), release)
+    return Survey(provider.name, True, "", release)
+
+
+def _load(ort: Any, model: str | bytes, options: Any, order: list[Any]) -> Any:
+    try:
+        return ort.InferenceSession(model, options, providers=order, enable_fallback=0)
+    except Exception as error:  # ONNX Runtime raises classes of its own without a common base
+        name = "The graph" if isinstance(model, bytes) else f"`{model}`"
+        raise ContractError(
+            f"{name} cannot be loaded by ONNX Runtime {ort.__version__}: {error}"
+        ) from error
+
+
+def _require(ort: Any, provider: Provider) -> None:
+    """Check what can be known of a provider before a session is made."""
+    clash = conflict()
+    if clash:
+        raise ProviderError(f"`{provider.name}` cannot be used: {clash}")
+    if provider.ort not in ort.get_available_providers():
+        raise _refusal(provider, f"the ONNX Runtime {ort.__version__} installed here lacks it")
+    if provider.device == "cuda" and hasattr(ort, "preload_dlls"):
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints what it misses
+            ort.preload_dlls()
+    missing = _missing_library(ort, provider)
+    if missing:
+        raise _refusal(provider, missing)
+
+
+def _missing_library(ort: Any, provider: Provider) -> str:
+    """Return the loader's words about a library that the provider needs and does not find."""
+    file = Path(ort.__file__).parent / "capi" / f"lib{provider.library}.so"
+    if sys.platform != "linux" or not provider.library or not file.is_file():
+        return ""
+    try:
+        ctypes.CDLL(str(file))
+    except OSError as error:
+        # Other failures of a bare dlopen, such as ONNX Runtime's own symbols, prove nothing.
+        return str(error) if "cannot open shared object file" in str(error) else ""
+    return ""
+
+
+def _check_placement(session: Any, provider: Provider) -> None:
+    if not hasattr(session, "get_provider_graph_assignment_info"):
+        raise _refusal(provider, "this ONNX Runtime cannot tell where it runs a node")
+    here: set[str] = set()
+    elsewhere: dict[str, str] = {}
+    for operator, place in _placement(session):
+        if place == provider.ort:
+            here.add(operator)
+        elif operator in _WORK:
+            elsewhere[operator] = place
+    if elsewhere:
+        where = ", ".join(f"`{operator}` on {place}" for operator, place in elsewhere.items())
+        raise ProviderError(
+            f"`{provider.name}` does not run this graph's work: ONNX Runtime put {where}. "
+            "Run it with provider `cpu`."
+        )
+    if not here:
+        raise _refusal(provider, "ONNX Runtime gave it no node of this graph")
+
+
+def _placement(session: Any) -> Iterator[tuple[str, str]]:
+    """Yield the operator and the provider of every node."""
+    for part in session.get_provider_graph_assignment_info():
+        for node in part.get_nodes():
+            yield node.op_type, part.ep_name
+
+
+def _refusal(provider: Provider, reason: str) -> ProviderError:
+    return ProviderError(
+        f"`{provider.name}` does not run here: {reason}. Install it: {provider.install}"
+    )
+
+
+def _version(wheel: str) -> str:
+    try:
+        return version(wheel)
+    except PackageNotFoundError:
+        return ""

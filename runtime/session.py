@@ -1,0 +1,130 @@
+"""The ONNX Runtime sessions behind one model: one per graph, opened when first used."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from edgernn.contract import Contract, Port
+from edgernn.errors import ContractError
+from edgernn.runtime.providers import Provider, quiet_options, start
+
+__all__ = ["Sessions", "contract_of", "options_for"]
+
+_DTYPES = {
+    "tensor(float)": "float32",
+    "tensor(float16)": "float16",
+    "tensor(double)": "float64",
+    "tensor(int64)": "int64",
+    "tensor(int32)": "int32",
+    "tensor(int16)": "int16",
+    "tensor(int8)": "int8",
+    "tensor(uint64)": "uint64",
+    "tensor(uint32)": "uint32",
+    "tensor(uint16)": "uint16",
+    "tensor(uint8)": "uint8",
+    "tensor(bool)": "bool",
+}
+
+
+class Sessions:
+    """The sessions of one model, shared by its streams and by threads.
+
+    Attributes:
+        contract: What the graphs promise.
+        provider: Where they run.
+    """
+
+    def __init__(
+        self,
+        contract: Contract,
+        provider: Provider,
+        threads: int | None,
+        locate: Callable[[str], Path],
+        opened: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.contract = contract
+        self.provider = provider
+        self._threads = threads
+        self._locate = locate
+        self._open: dict[str, Any] = dict(opened or {})
+        self._lock = threading.Lock()
+
+    def open(self, kind: str) -> Any:
+        """Return the session of graph `kind`, opening it the first time.
+
+        Raises:
+            ContractError: The file is not the graph that the contract promises.
+            ProviderError: The provider does not run it.
+        """
+        session = self._open.get(kind)
+        if session is not None:
+            return session
+        with self._lock:
+            if kind not in self._open:
+                file = self._locate(kind)
+                session = start(str(file), self.provider, options_for(kind, self._threads))
+                _check_agreement(self.contract, contract_of(session, f"`{file}`"), kind, file)
+                self._open[kind] = session
+            return self._open[kind]
+
+
+def options_for(kind: str, threads: int | None) -> Any:
+    """Return SessionOptions for graph `kind`: one thread for steps, all cores for sequences.
+
+    Denormals stay: ONNX Runtime would switch them off for the calling thread as a whole, the
+    caller's own NumPy included, and only with the first session of the process.
+    """
+    options = quiet_options()
+    options.intra_op_num_threads = threads or (1 if kind == "step" else 0)
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.enable_mem_pattern = False  # with a varying length its plans pile up
+    return options
+
+
+def contract_of(session: Any, subject: str) -> Contract:
+    """Read the contract in the metadata of an open graph.
+
+    Raises:
+        ContractError: There is none, or it does not fit the graph.
+    """
+    return Contract.from_metadata(
+        session.get_modelmeta().custom_metadata_map,
+        [_port(argument, subject) for argument in session.get_inputs()],
+        [_port(argument, subject) for argument in session.get_outputs()],
+        subject,
+    )
+
+
+def _port(argument: Any, subject: str) -> Port:
+    if argument.type not in _DTYPES:
+        raise ContractError(
+            f"{subject} has port `{argument.name}` of type {argument.type}; a contract's ports are "
+            f"tensors of {', '.join(_DTYPES.values())}."
+        )
+    shape = tuple(size if isinstance(size, (int, str)) else "?" for size in argument.shape)
+    return Port(argument.name, _DTYPES[argument.type], shape)
+
+
+def _check_agreement(promised: Contract, found: Contract, kind: str, file: Path) -> None:
+    """Check that a graph's own contract is the one that the artifact has for it."""
+    if found.family != promised.family:
+        raise ContractError(
+            f"`{file}` is of family {found.family}, the contract beside it of "
+            f"{promised.family}. Graphs of two exports must not be mixed; copy the whole folder."
+        )
+    if kind not in found.graphs:
+        raise ContractError(f"`{file}` is a {next(iter(found.graphs))} graph, not a {kind} graph.")
+    wanted, present = promised.graphs[kind], found.graphs[kind]
+    for role, ports, others in (
+        ("inputs", wanted.inputs, present.inputs),
+        ("outputs", wanted.outputs, present.outputs),
+    ):
+        if [(p.name, p.dtype) for p in ports] != [(p.name, p.dtype) for p in others]:
+            raise ContractError(
+                f"`{file}` has {role} {', '.join(map(str, others))}; the contract promises "
+                f"{', '.join(map(str, ports))}. Export the model again."
+            )

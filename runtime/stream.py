@@ -1,0 +1,249 @@
+"""One running state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from edgernn.contract import BATCH, SEQUENCE, Contract, Port
+from edgernn.errors import InputError, UnsupportedModelError
+from edgernn.runtime.binding import BoundStep, Outputs, advance, failure, slots
+from edgernn.runtime.guard import Guard, checked_states
+from edgernn.runtime.session import Sessions
+
+__all__ = ["Outputs", "Stream", "feed_ports", "single", "state_ports"]
+
+
+class Stream:
+    """One running state of a model; `Model.stream` makes it.
+
+    A stream belongs to one thread at a time; streams of one model run in parallel. A call that
+    fails leaves the state as it was.
+
+    Attributes:
+        batch: The number of sequences that run side by side.
+    """
+
+    def __init__(self, sessions: Sessions, batch: int = 1) -> None:
+        contract = sessions.contract
+        _check_carry(contract)
+        self.batch = _checked_batch(contract, batch)
+        self._sessions = sessions
+        self._contract = contract
+        self._sides = (
+            slots(contract, batch, sessions.provider.device),
+            slots(contract, batch, sessions.provider.device),
+        )
+        self._side = 0
+        self._steps = 0
+        self._bound: BoundStep | None = None
+        self._step_guard = Guard(_step_ports(contract), "step graph")
+        self._feed_guard = Guard(feed_ports(contract), "sequence graph")
+        self.reset()
+
+    @property
+    def steps(self) -> int:
+        """The number of steps since the stream was made or reset."""
+        return self._steps
+
+    def step(self, *inputs: ArrayLike, **named: ArrayLike) -> Outputs:
+        """Run one time step.
+
+        Args:
+            inputs: One array per data input without the sequence axis: `(batch, input_size)`
+                float32, ids `(batch,)` int64, as the step graph's ports say.
+            named: The same by port name.
+
+        Returns:
+            The output, or name → output where the model has several; the caller's own.
+
+        Raises:
+            InputError: A name, dtype, shape or id is not what the port takes.
+        """
+        bound = self._bound
+        if bound is None:
+            return self._step_unbound(inputs, named)
+        arrays: Sequence[Any] = inputs
+        if named or not bound.accepts(inputs):
+            arrays = self._checked_step(inputs, named)
+        for array, write in zip(arrays, bound.writes, strict=True):
+            write(array)
+        try:
+            bound.runs[self._side]()
+        except Exception as error:
+            raise failure(self._sessions, "step", error) from error
+        self._side ^= 1
+        self._steps += 1
+        return bound.read()
+
+    def feed(self, *inputs: ArrayLike, **named: ArrayLike) -> Outputs:
+        """Run a chunk of any number of steps, exactly as the same steps one by one.
+
+        Args:
+            inputs: One array per data input as the sequence graph's ports say; where the model
+                has a step graph only, the step's arrays with a sequence axis in front.
+            named: The same by port name.
+
+        Returns:
+            The outputs of the chunk, as `step` returns them.
+
+        Raises:
+            InputError: A name, dtype, shape or id is not what the port takes.
+        """
+        arrays, symbols = self._feed_guard.check(inputs, named, self.batch)
+        steps = symbols.get(SEQUENCE, 1)
+        if self._contract.sequence is not None:
+            outputs = self._advance("sequence", arrays)
+        else:
+            with self._kept_on_failure():
+                rows = [
+                    self._advance("step", {name: array[t] for name, array in arrays.items()})
+                    for t in range(steps)
+                ]
+            outputs = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+        self._steps += steps
+        return single(outputs)
+
+    def snapshot(self) -> dict[str, NDArray[Any]]:
+        """Return a copy of the state: name of a state → its value."""
+        return {name: slot.read() for name, slot in self._sides[self._side].items()}
+
+    def restore(self, snapshot: Mapping[str, ArrayLike]) -> None:
+        """Go on from a state that `snapshot` returned; the count of steps stays.
+
+        Raises:
+            StateError: A name, dtype, shape or value is not this model's.
+        """
+        states = checked_states(snapshot, state_ports(self._contract), self.batch)
+        for name, array in states.items():
+            self._sides[self._side][name].write(array)
+
+    def reset(self) -> None:
+        """Go back to the initial state."""
+        for state in self._contract.states:
+            value = self._contract.initial(state, self.batch)
+            self._sides[self._side][state.name].write(value)
+        self._steps = 0
+
+    def fork(self) -> Stream:
+        """Return a new stream that goes on from this one's state, independent of it."""
+        other = Stream(self._sessions, self.batch)
+        for name, slot in self._sides[self._side].items():
+            other._sides[0][name].write(slot.read())
+        other._steps = self._steps
+        return other
+
+    def _checked_step(
+        self, inputs: Sequence[ArrayLike], named: Mapping[str, ArrayLike]
+    ) -> tuple[NDArray[Any], ...]:
+        return tuple(self._step_guard.check(inputs, named, self.batch)[0].values())
+
+    def _step_unbound(self, inputs: Sequence[ArrayLike], named: Mapping[str, ArrayLike]) -> Outputs:
+        """Step the first time, or where the step graph cannot be bound or does not exist."""
+        arrays = self._step_guard.check(inputs, named, self.batch)[0]
+        if self._contract.step is None:
+            outputs = self._lifted(arrays)
+        elif BoundStep.fits(self._contract, self.batch):
+            self._bound = BoundStep(self._sessions, self._sides, self.batch)
+            return self.step(**arrays)
+        else:
+            outputs = self._advance("step", arrays)
+        self._steps += 1
+        return single(outputs)
+
+    def _lifted(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Run one step through the sequence graph."""
+        graph = self._contract.graphs["sequence"]
+        chunk: dict[str, NDArray[Any]] = {}
+        for name, array in arrays.items():
+            axis = graph.input(name).axis(SEQUENCE)
+            chunk[name] = array if axis is None else np.expand_dims(array, axis)
+        outputs = self._advance("sequence", chunk)
+        for name, array in outputs.items():
+            axis = graph.output(name).axis(SEQUENCE)
+            outputs[name] = array if axis is None else array.squeeze(axis)
+        return outputs
+
+    def _advance(self, kind: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        before, after = self._sides[self._side], self._sides[self._side ^ 1]
+        outputs = advance(self._sessions, kind, arrays, before, after)
+        self._side ^= 1
+        return outputs
+
+    @contextmanager
+    def _kept_on_failure(self) -> Iterator[None]:
+        before = self.snapshot()
+        try:
+            yield
+        except Exception:
+            for name, array in before.items():
+                self._sides[self._side][name].write(array)
+            raise
+
+
+def single(outputs: dict[str, NDArray[Any]]) -> Outputs:
+    """Return the only output itself, or all of them by name."""
+    if len(outputs) == 1:
+        return next(iter(outputs.values()))
+    return outputs
+
+
+def state_ports(contract: Contract) -> dict[str, Port]:
+    """Return name of a state → its input port."""
+    graph = next(iter(contract.graphs.values()))
+    return {state.name: graph.input(state.input) for state in contract.states}
+
+
+def _step_ports(contract: Contract) -> tuple[Port, ...]:
+    """Return the data inputs of one step; derived from the sequence graph's if need be."""
+    if contract.step is not None:
+        return contract.data_inputs("step")
+    return tuple(
+        Port(
+            port.name,
+            port.dtype,
+            tuple(size for size in port.shape if size != SEQUENCE),
+            port.origin,
+            port.limit,
+        )
+        for port in contract.data_inputs("sequence")
+    )
+
+
+def feed_ports(contract: Contract) -> tuple[Port, ...]:
+    """Return the data inputs of a chunk; derived from the step graph's if need be."""
+    if contract.sequence is not None:
+        return contract.data_inputs("sequence")
+    return tuple(
+        Port(port.name, port.dtype, (SEQUENCE, *port.shape), port.origin, port.limit)
+        for port in contract.data_inputs("step")
+    )
+
+
+def _check_carry(contract: Contract) -> None:
+    if not contract.carry:
+        notes = "".join(f" {note}" for note in contract.notes)
+        raise UnsupportedModelError(
+            f"`{contract.source}` cannot run as a stream: its state cannot be carried from one "
+            f"chunk to the next.{notes} Give it whole sequences: model(x)."
+        )
+
+
+def _checked_batch(contract: Contract, batch: int) -> int:
+    if batch < 1:
+        raise InputError(f"`batch` is {batch}; a stream runs at least 1 sequence.")
+    ports = tuple(state_ports(contract).values())
+    if not ports or any(port.axis(BATCH) is not None for port in ports):
+        return batch
+    # torch's layout of a state is (layers, batch, size); with fewer axes there is no batch.
+    only = next((int(port.shape[1]) for port in ports if len(port.shape) == 3), 1)
+    if batch != only:
+        raise InputError(
+            f"`batch` is {batch}, but this model was exported for a batch of {only} only "
+            f"(`{ports[0]}`): model.stream(batch={only})."
+        )
+    return batch
