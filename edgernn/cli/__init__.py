@@ -1,1 +1,112 @@
-"""The command line: one file per command."""
+"""The command line: one file per command, imported when the command is used."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from importlib import import_module
+from types import FrameType
+from typing import Any, NoReturn
+
+import click
+
+from edgernn import __version__
+from edgernn.errors import EdgernnError
+
+__all__ = ["main"]
+
+_COMMANDS = {
+    "export": "Write a trained model as a proven, stateful artifact.",
+    "run": "Run an artifact on arrays, numbers or text.",
+    "inspect": "Show the contract and cost of an artifact or ONNX file.",
+    "verify": "Prove an artifact again.",
+    "doctor": "Show which providers really work here.",
+}
+
+_EXTRAS = {
+    "onnxruntime": "cpu",
+    "torch": "export",
+    "onnx": "export",
+    "onnx_ir": "export",
+    "onnxscript": "export",
+    "safetensors": "export",
+}
+
+
+class _Commands(click.Group):
+    """A group whose commands are modules of this package, and whose errors are edgernn's."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the commands in the order in which they are used."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command of that name."""
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = import_module(f"edgernn.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write one line per command without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; what edgernn refuses is printed as `Error: …` with exit code 1."""
+        try:
+            with _terminable():
+                return super().invoke(ctx)
+        except EdgernnError as error:
+            raise click.ClickException(str(error)) from error
+        except ModuleNotFoundError as error:
+            raise click.ClickException(_missing(error)) from error
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise click.ClickException(_refused_by_system(error)) from error
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="edgernn %(version)s")
+def main() -> None:
+    """From a trained PyTorch LSTM, GRU or RNN to a stateful model inside any app.
+
+    Results go to standard output, notes and progress to standard error. The exit code is 1 for
+    what edgernn refuses and 2 for a command line that it does not understand.
+    """
+
+
+def _missing(error: ModuleNotFoundError) -> str:
+    package = (error.name or "").partition(".")[0]
+    if package not in _EXTRAS:
+        raise error
+    return (
+        f"`{package}` is not installed, and this command needs it. "
+        f'Install it with: pip install "edgernn[{_EXTRAS[package]}]"'
+    )
+
+
+def _refused_by_system(error: OSError) -> str:
+    if error.filename is None:
+        return f"The operating system refused: {error.strerror or error}."
+    return f"`{error.filename}`: {error.strerror or error}."
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM unwind the stack, so that what is half-written is cleared away."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)

@@ -1,0 +1,5 @@
+"""`python -m edgernn.cli`: the command line without its installed script."""
+
+from edgernn.cli import main
+
+main(prog_name="edgernn")

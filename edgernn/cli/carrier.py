@@ -1,0 +1,99 @@
+"""A model and the state that is carried from chunk to chunk."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgernn.cli.atomic import replaced, write_npz
+from edgernn.errors import InputError, StateError
+from edgernn.runtime import Model, Stream
+from edgernn.runtime.axes import input_axes, output_axes
+
+__all__ = ["Carrier", "read_state"]
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+class Carrier:
+    """Runs one chunk after another, one step at a time where a chunk has one step only."""
+
+    def __init__(self, model: Model, state: Arrays | None = None) -> None:
+        self._model = model
+        self._inputs = input_axes(model.contract)
+        self._outputs = output_axes(model.contract)
+        self._state = state
+        self._stream: Stream | None = None
+
+    def answer(self, chunk: Arrays) -> Arrays:
+        """Return the outputs of the next chunk, in the ports' full shapes, by name.
+
+        Raises:
+            InputError: The chunk does not fit the model.
+            StateError: The state to start from does not.
+        """
+        if self._model.contract.step and self._model.contract.carry and self._is_step(chunk):
+            return self._step(chunk)
+        result = self._model.run(chunk, self.state)
+        self._stream, self._state = None, result.state
+        return result.outputs
+
+    @property
+    def state(self) -> Arrays | None:
+        """The state after the last chunk; None for the initial one."""
+        return self._stream.snapshot() if self._stream else self._state
+
+    def write_state(self, path: Path) -> None:
+        """Write the state as .npz, one array per name."""
+        with replaced(path) as partial:
+            write_npz(partial, self.state or {})
+
+    def _is_step(self, chunk: Arrays) -> bool:
+        return all(
+            chunk[name].shape[axis.sequence] == 1
+            for name, axis in self._inputs.items()
+            if axis.sequence is not None
+        )
+
+    def _step(self, chunk: Arrays) -> Arrays:
+        if self._stream is None:
+            self._stream = self._model.stream(self._batch(chunk))
+            if self._state is not None:
+                self._stream.restore(self._state)
+        inputs = {name: axis.to_step(chunk[name]) for name, axis in self._inputs.items()}
+        outputs = self._stream.step(**inputs)
+        if not isinstance(outputs, dict):
+            outputs = {next(iter(self._outputs)): outputs}
+        return {name: self._outputs[name].from_step(array) for name, array in outputs.items()}
+
+    def _batch(self, chunk: Arrays) -> int:
+        sizes = [
+            chunk[name].shape[axis.batch]
+            for name, axis in self._inputs.items()
+            if axis.batch is not None
+        ]
+        return next(iter(sizes), 1)
+
+
+def read_state(path: Path) -> Arrays:
+    """Read a state that `Carrier.write_state` wrote; the model checks names and shapes.
+
+    Raises:
+        InputError: There is no such file.
+        StateError: It is not a .npz file of arrays.
+    """
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            return dict(archive)
+    except OSError as error:
+        raise InputError(f"State `{path}` cannot be read: {error.strerror or error}.") from error
+    except (ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+        raise StateError(
+            f"`{path}` is not a state: expected a .npz file with one array per state, as "
+            "--state-out writes it."
+        ) from error

@@ -1,0 +1,60 @@
+"""`edgernn doctor`: what really works on this machine."""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+
+import click
+
+from edgernn import __version__
+
+_PACKAGES = ("numpy", "onnxruntime", "onnxruntime-gpu", "torch", "onnx")
+
+
+@click.command("doctor", short_help="Show which providers really work here.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(as_json: bool) -> None:
+    """Show which providers really work here, and what the others lack.
+
+    Every provider runs a small graph; being listed by ONNX Runtime proves nothing.
+    """
+    from edgernn.runtime.providers import PROVIDERS, conflict, survey
+
+    surveys = survey()
+    versions = {
+        "python": platform.python_version(),
+        "edgernn": __version__,
+        **{package: _version(package) for package in _PACKAGES},
+    }
+    if as_json:
+        report = {
+            "versions": versions,
+            "conflict": conflict(),
+            "providers": [
+                {**asdict(found), "install": PROVIDERS[found.name].install} for found in surveys
+            ],
+        }
+        click.echo(json.dumps(report, indent=2))
+        return
+    from edgernn.cli.tables import facts, show, table
+
+    clash = conflict()
+    show(
+        facts((name, found or "not installed") for name, found in versions.items()),
+        table(
+            "Providers",
+            ("name", "works", "what it lacks"),
+            ((found.name, "yes" if found.works else "no", found.reason) for found in surveys),
+        ),
+        *([facts([("problem", clash)])] if clash else []),
+    )
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

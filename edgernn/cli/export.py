@@ -1,0 +1,150 @@
+"""`edgernn export`: a trained model in, a proven artifact out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from edgernn.artifact import Artifact
+
+
+def _states(
+    ctx: click.Context, param: click.Parameter, pairs: tuple[str, ...]
+) -> dict[str, str | int]:
+    """Split every IN=OUT; a number is a place in forward's return value."""
+    states: dict[str, str | int] = {}
+    for pair in pairs:
+        before, equals, after = pair.partition("=")
+        if not (before and equals and after):
+            raise click.BadParameter(f"`{pair}` is not IN=OUT, such as hidden=1 or h=h_next.")
+        states[before] = int(after) if after.isdecimal() else after
+    return states
+
+
+@click.command("export", short_help="Write a trained model as a proven, stateful artifact.")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="The artifact to write.  [default: MODEL's name with .edgernn, here]",
+)
+@click.option(
+    "--input",
+    "inputs",
+    multiple=True,
+    metavar="SPEC",
+    help='An example input, as "tokens:int64[batch,sequence]". Once per argument.',
+)
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    metavar="IN=OUT",
+    callback=_states,
+    help="A state: forward's argument, and its next value by name or place.",
+)
+@click.option(
+    "--graph",
+    type=click.Choice(["both", "sequence", "step"]),
+    default="both",
+    show_default=True,
+    help="The graphs to write.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "float16", "int8"]),
+    default="float32",
+    show_default=True,
+    help="The numbers that the weights are kept in.",
+)
+@click.option("--opset", type=int, default=18, show_default=True, help="The ONNX opset.")
+@click.option(
+    "--vocabulary",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The model's symbols: one per line, or .json.",
+)
+@click.option(
+    "--module",
+    metavar="FILE.py:FACTORY",
+    help="What builds the module that a state_dict belongs to.",
+)
+@click.option(
+    "--trust-pickle", is_flag=True, help="Unpickle a whole module, which runs code from the file."
+)
+@click.option("--force", is_flag=True, help="Replace an artifact that exists.")
+@click.option("--json", "as_json", is_flag=True, help="Print contract.json and the path.")
+def command(
+    model: Path,
+    output: Path | None,
+    inputs: tuple[str, ...],
+    states: dict[str, str | int],
+    graph: str,
+    precision: str,
+    opset: int,
+    vocabulary: Path | None,
+    module: str | None,
+    trust_pickle: bool,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Write the trained model in file MODEL as a proven, stateful artifact.
+
+    MODEL is a state_dict (.pt, .pth, .safetensors), a TorchScript or torch.export archive, or a
+    whole pickled module. Nothing is written unless ONNX Runtime agrees with PyTorch.
+    """
+    from edgernn.export import export_model
+
+    output = output or Path(f"{model.stem}.edgernn")
+    click.echo(f"Exporting {model} …", err=True)
+    artifact = export_model(
+        model,
+        output,
+        inputs=list(inputs) or None,
+        states=states or None,
+        graph=graph,
+        precision=precision,
+        opset=opset,
+        vocabulary=vocabulary,
+        module=module,
+        trust_pickle=trust_pickle,
+        force=force,
+        verify=True,
+    )
+    if as_json:
+        click.echo(json.dumps({"path": str(artifact.path), **artifact.to_json()}, indent=2))
+    else:
+        click.echo(_summary(artifact))
+
+
+def _summary(artifact: Artifact) -> str:
+    """Return what a person wants to know of a new artifact, one fact a line."""
+    contract = artifact.contract
+    kind = "sequence" if contract.sequence else "step"
+    graphs = ", ".join(
+        f"{name}.onnx {_size(artifact.path / f'{name}.onnx')}" for name in contract.graphs
+    )
+    facts = [("wrote", f"{artifact.path}"), ("graphs", graphs)]
+    facts += [("input", str(port)) for port in contract.data_inputs(kind)]
+    facts += [("output", str(port)) for port in contract.data_outputs(kind)]
+    graph = contract.graphs[kind]
+    facts += [
+        ("state", f"{graph.input(state.input)} → {state.output}") for state in contract.states
+    ]
+    facts += [("parity", contract.parity)] if contract.parity else []
+    facts += [("note", note) for note in contract.notes]
+    return "\n".join(f"{name:<7} {text}" for name, text in facts)
+
+
+def _size(file: Path) -> str:
+    size = file.stat().st_size
+    for unit, scale in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if size >= scale:
+            return f"{size / scale:.1f} {unit}"
+    return f"{size} bytes"

@@ -1,0 +1,180 @@
+"""`edgernn inspect`: the contract and cost of an artifact, or of one ONNX file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from edgernn.artifact import Artifact
+    from edgernn.contract import Contract, Graph, Port
+    from edgernn.export.analysis import Analysis
+    from edgernn.report import Cost, ParityReport
+    from edgernn.vocabulary import Vocabulary
+
+_SYMBOLS_SHOWN = 40
+
+Facts = list[tuple[str, str]]
+
+
+@click.command("inspect", short_help="Show the contract and cost of an artifact or ONNX file.")
+@click.argument("path", metavar="FILE_OR_ARTIFACT", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(path: Path, as_json: bool) -> None:
+    """Show ports, states, cost per step, and which runtimes refuse FILE_OR_ARTIFACT and why.
+
+    An artifact needs nothing but edgernn. A single .onnx file, from whatever tool, needs the
+    extra `export`.
+    """
+    if path.suffix == ".onnx" and not path.is_dir():
+        from edgernn.export.analysis import analyse
+
+        analysis = analyse(path)
+        _print_json(path, _file_json(analysis)) if as_json else _print_file(path, analysis)
+    else:
+        from edgernn.artifact import Artifact
+
+        artifact = Artifact.open(path)
+        _print_json(path, artifact.to_json()) if as_json else _print_artifact(artifact)
+
+
+def _print_json(path: Path, content: Mapping[str, Any]) -> None:
+    click.echo(json.dumps({"path": str(path), **content}, indent=2))
+
+
+def _file_json(analysis: Analysis) -> dict[str, Any]:
+    return {
+        "contract": analysis.contract.to_json() if analysis.contract else None,
+        "inputs": [asdict(port) for port in analysis.inputs],
+        "outputs": [asdict(port) for port in analysis.outputs],
+        "cost": asdict(analysis.cost),
+        "recurrent": list(analysis.recurrent),
+        "refusals": dict(analysis.refusals),
+        "opset": analysis.opset,
+        "producer": analysis.producer,
+    }
+
+
+def _print_artifact(artifact: Artifact) -> None:
+    from edgernn.cli.tables import facts, show, table
+
+    contract = artifact.contract
+    head: Facts = [("artifact", str(artifact.path)), ("source", contract.source)]
+    show(
+        facts(head),
+        *(
+            table(f"{kind}.onnx", _PORT_COLUMNS, _contract_rows(contract, graph))
+            for kind, graph in contract.graphs.items()
+        ),
+        facts(
+            [
+                *_contract_facts(contract),
+                *_cost_facts(artifact.cost),
+                ("parity", _parity(artifact.parity)),
+                *_refusal_facts(artifact.refusals),
+                *(("note", note) for note in contract.notes),
+            ]
+        ),
+    )
+
+
+def _print_file(path: Path, analysis: Analysis) -> None:
+    from edgernn.cli.tables import facts, show, table
+
+    contract = analysis.contract
+    rows = (
+        _contract_rows(contract, next(iter(contract.graphs.values())))
+        if contract
+        else [*_rows("in", analysis.inputs), *_rows("out", analysis.outputs)]
+    )
+    own = _contract_facts(contract) if contract else [("contract", "none: not made by edgernn")]
+    show(
+        facts(
+            [
+                ("file", str(path)),
+                ("producer", analysis.producer or "unknown"),
+                ("opset", str(analysis.opset)),
+            ]
+        ),
+        table(path.name, _PORT_COLUMNS, rows),
+        facts(
+            [
+                *own,
+                *_cost_facts(analysis.cost),
+                *(("recurrent", node) for node in analysis.recurrent or ("none",)),
+                *_refusal_facts(analysis.refusals),
+            ]
+        ),
+    )
+
+
+# --- ports ----------------------------------------------------------------------------------------
+
+_PORT_COLUMNS = ("", "name", "dtype", "shape", "in forward")
+
+
+def _contract_rows(contract: Contract, graph: Graph) -> list[tuple[str, ...]]:
+    states = {state.input for state in contract.states}
+    states |= {state.output for state in contract.states}
+    return [*_rows("in", graph.inputs, states), *_rows("out", graph.outputs, states)]
+
+
+def _rows(role: str, ports: Iterable[Port], states: Iterable[str] = ()) -> list[tuple[str, ...]]:
+    return [
+        (
+            f"state {role}" if port.name in states else role,
+            port.name,
+            port.dtype,
+            f"[{', '.join(map(str, port.shape))}]",
+            port.origin or "",
+        )
+        for port in ports
+    ]
+
+
+# --- facts ----------------------------------------------------------------------------------------
+
+
+def _contract_facts(contract: Contract) -> Facts:
+    names = ", ".join(
+        f"{state.name} (starts {'at zero' if state.initial is None else 'learned'})"
+        for state in contract.states
+    )
+    carry = "yes" if contract.carry else "no: it cannot be carried from chunk to chunk"
+    pairs = [("states", names or "none"), ("carry", carry)]
+    if contract.vocabulary:
+        pairs.append(("vocabulary", _symbols(contract.vocabulary)))
+    return pairs
+
+
+def _symbols(vocabulary: Vocabulary) -> str:
+    shown = " ".join(
+        symbol if symbol.isprintable() and not symbol.isspace() else repr(symbol)
+        for symbol in vocabulary.symbols[:_SYMBOLS_SHOWN]
+    )
+    more = " …" if len(vocabulary) > _SYMBOLS_SHOWN else ""
+    return f"{len(vocabulary):,} symbols: {shown}{more}"
+
+
+def _cost_facts(cost: Cost) -> Facts:
+    return [
+        ("parameters", f"{cost.parameters:,}"),
+        ("per step", f"{cost.multiply_adds:,} multiply-adds"),
+        ("", f"{cost.weight_bytes:,} bytes of weights read"),
+        ("", f"{cost.state_bytes:,} bytes of state per sequence"),
+    ]
+
+
+def _parity(report: ParityReport | None) -> str:
+    return "not proven: exported without verification" if report is None else str(report)
+
+
+def _refusal_facts(refusals: Mapping[str, str]) -> Facts:
+    if not refusals:
+        return [("refused by", "no runtime known to edgernn")]
+    return [("refused by", f"{runtime}: {reason}") for runtime, reason in refusals.items()]

@@ -1,0 +1,137 @@
+"""Steps as lines of text: one step per row of a .csv, or per line of a .jsonl."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgernn.errors import InputError
+from edgernn.runtime.axes import Axes
+
+__all__ = ["csv_steps", "is_jsonl", "jsonl_steps"]
+
+Step = tuple[bool, dict[str, NDArray[Any]]]
+
+
+def is_jsonl(line: str, named: bool) -> bool:
+    """Say whether a text that starts with `line` is .jsonl; a bare number goes by the name."""
+    return line.lstrip().startswith(("[", "{")) or (named and not line.lstrip().startswith('"'))
+
+
+def csv_steps(lines: Iterable[str], axes: Mapping[str, Axes], where: str) -> Iterator[Step]:
+    """Read one step per row, columns = features; a first row without a number is a header.
+
+    Yields:
+        False, for steps without a batch axis as given, and the step `(batch, features)` by port.
+
+    Raises:
+        InputError: A row is not as many numbers as the model takes per step.
+    """
+    if len(axes) != 1:
+        raise InputError(
+            f"{where} is .csv, which holds one input; the model has {len(axes)}: "
+            f"{', '.join(f'`{name}`' for name in axes)}. Give .npz or .jsonl."
+        )
+    ((name, axis),) = axes.items()
+    rows = csv.reader(lines)
+    for row in rows:
+        if not row or (rows.line_num == 1 and not any(map(_is_number, row))):
+            continue
+        at = f"Line {rows.line_num} of {where}"
+        values = np.array([_number(cell, column, at) for column, cell in enumerate(row, 1)])
+        yield False, {name: _step(axis, _folded(axis, values, at), at)[1]}
+
+
+def jsonl_steps(lines: Iterable[str], axes: Mapping[str, Axes], where: str) -> Iterator[Step]:
+    """Read one step per line: a number or array, or an object from port to one.
+
+    A port without an axis of steps may be left out after the first line.
+
+    Yields:
+        Whether the values had a batch axis, and the step `(batch, features)` by port.
+
+    Raises:
+        InputError: A line is not JSON, or not one step of the model.
+    """
+    held: dict[str, Any] = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        at = f"Line {number} of {where}"
+        values = {**held, **_by_port(_parsed(line, at), axes, at)}
+        if values.keys() != axes.keys():
+            raise InputError(
+                f"{at} has values for {', '.join(values) or 'no port'}; the model's inputs are "
+                f"{', '.join(axes)}. Give an object with one value for each."
+            )
+        steps = {name: _step(axes[name], _array(values[name], at), at) for name in axes}
+        held = {name: values[name] for name, axis in axes.items() if axis.sequence is None}
+        yield (
+            all(batched for batched, _ in steps.values()),
+            {name: array for name, (_, array) in steps.items()},
+        )
+
+
+def _parsed(line: str, at: str) -> Any:
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{at} is not JSON: {error}.") from None
+
+
+def _by_port(value: Any, axes: Mapping[str, Axes], at: str) -> dict[str, Any]:
+    if isinstance(value, dict):
+        return value
+    if len(axes) == 1:
+        return {next(iter(axes)): value}
+    raise InputError(
+        f"{at} is one value; the model has {len(axes)} inputs: {', '.join(axes)}. "
+        "Give an object with one value for each."
+    )
+
+
+def _array(value: Any, at: str) -> NDArray[Any]:
+    try:
+        return np.array(value)
+    except ValueError:
+        raise InputError(f"{at} has rows of different lengths. Give a full array.") from None
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _number(cell: str, column: int, at: str) -> float:
+    try:
+        return float(cell)
+    except ValueError:
+        raise InputError(f"{at} has `{cell}` in column {column}, which is not a number.") from None
+
+
+def _folded(axis: Axes, values: NDArray[Any], at: str) -> NDArray[Any]:
+    """Give a row of features the shape of one step."""
+    shape = tuple(size if isinstance(size, int) else -1 for size in axis.features)
+    if -1 not in shape and values.size != math.prod(shape):
+        raise InputError(
+            f"{at} has {values.size} columns; `{axis.port}` takes {math.prod(shape)} per step."
+        )
+    return values.reshape(shape)
+
+
+def _step(axis: Axes, values: NDArray[Any], at: str) -> tuple[bool, NDArray[Any]]:
+    if values.ndim == 0 and all(size == 1 for size in axis.features):
+        values = values.reshape((1,) * len(axis.features))
+    step = axis.step
+    values = step.cast(values, at)
+    batched = step.is_batched(values, at)
+    return batched, values if batched else step.with_batch(values)

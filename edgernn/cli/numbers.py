@@ -1,0 +1,55 @@
+"""Numbers in and numbers out, chunk by chunk."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from edgernn.cli.carrier import Carrier
+from edgernn.cli.inputs import Chunk, Input, open_input
+from edgernn.cli.outputs import open_output
+from edgernn.contract import Contract
+from edgernn.runtime.axes import input_axes, output_axes
+
+__all__ = ["run_numbers"]
+
+
+def run_numbers(
+    contract: Contract, carrier: Carrier, source: str, target: Path | None, chunk: int | None
+) -> None:
+    """Run the sequence in `source` and write the answers.
+
+    Args:
+        contract: The model's.
+        carrier: Runs the model.
+        source: A file, or `-` for standard input.
+        target: The file to write, or None for standard output.
+        chunk: The number of steps to run at a time, or None for all that there is.
+
+    Raises:
+        InputError: The sequence does not fit the model, or its outputs the format.
+    """
+    sequence = open_input(source, input_axes(contract), chunk, live=contract.carry)
+    chunks = sequence.chunks
+    if chunk is not None and sys.stderr.isatty():
+        chunks = _with_progress(sequence, chunk)
+    steps = None if chunk is None else sequence.steps
+    axes = output_axes(contract)
+    with open_output(target, sequence.format, axes, sequence.batched, steps) as output:
+        for part in chunks:
+            output.write(carrier.answer(part))
+
+
+def _with_progress(sequence: Input, chunk: int) -> Iterator[Chunk]:
+    """Draw a bar on standard error that moves when the next chunk is asked for."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), "steps", TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task("", total=sequence.steps)
+        for part in sequence.chunks:
+            yield part
+            progress.update(task, advance=chunk)
+        progress.update(task, completed=sequence.steps or progress.tasks[0].completed)

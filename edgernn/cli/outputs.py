@@ -1,0 +1,219 @@
+"""Write what a model answers, as it comes: .npy, .npz, .csv or .jsonl."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from edgernn.cli.atomic import replaced, write_npz
+from edgernn.errors import InputError
+from edgernn.runtime.axes import Axes
+
+__all__ = ["FORMATS", "Output", "open_output"]
+
+FORMATS = ("npy", "npz", "csv", "jsonl")
+
+
+class Output(Protocol):
+    """Where the arrays of one chunk after another go."""
+
+    def write(self, outputs: Mapping[str, NDArray[Any]]) -> None:
+        """Take the outputs of one chunk in the ports' full shapes, by name."""
+
+
+@contextlib.contextmanager
+def open_output(
+    path: Path | None, format_: str, axes: Mapping[str, Axes], batched: bool, steps: int | None
+) -> Iterator[Output]:
+    """Open the output; a file appears under its name only when the block ends well.
+
+    Args:
+        path: The file, its suffix one of `FORMATS`; None for standard output.
+        format_: The format on standard output, where the model's outputs fit it.
+        axes: The data outputs of the model.
+        batched: Whether to keep a batch axis of size 1.
+        steps: The number of steps to come, if known: a .npy or .npz then grows on disk.
+
+    Raises:
+        InputError: The model's outputs do not fit the format.
+    """
+    if path is None:
+        yield from _to_stdout(format_, axes, batched)
+        return
+    format_ = path.suffix.removeprefix(".")
+    _check_fit(format_, axes, str(path))
+    with replaced(path) as partial:
+        if format_ in _LINES:
+            with partial.open("w", encoding="utf-8", newline="") as stream:
+                yield _LINES[format_](stream, axes, batched)
+        else:
+            arrays = _Arrays(axes, batched, partial.parent if steps else None, steps)
+            yield arrays
+            arrays.save(partial, format_)
+
+
+def _to_stdout(format_: str, axes: Mapping[str, Axes], batched: bool) -> Iterator[Output]:
+    single = len(axes) == 1
+    if format_ in _LINES:
+        format_ = format_ if single and _fits_csv(axes) else "jsonl"
+        yield _LINES[format_](sys.stdout, axes, batched)
+        return
+    arrays = _Arrays(axes, batched, None, None)
+    yield arrays
+    if sys.stdout.isatty():
+        click.echo(arrays.as_text())
+    else:
+        arrays.save(sys.stdout.buffer, format_ if single else "npz")
+
+
+def _check_fit(format_: str, axes: Mapping[str, Axes], path: str) -> None:
+    if format_ in ("npy", "csv") and len(axes) != 1:
+        raise InputError(
+            f"`{path}` holds one output; the model has {len(axes)}: "
+            f"{', '.join(f'`{name}`' for name in axes)}. Write .npz or .jsonl."
+        )
+    if format_ == "csv" and not _fits_csv(axes):
+        (axis,) = axes.values()
+        raise InputError(
+            f"`{path}` holds one row per step; `{axis.port}` has more axes than that. "
+            "Write .npy or .jsonl."
+        )
+
+
+def _fits_csv(axes: Mapping[str, Axes]) -> bool:
+    return all(len(axis.features) <= 1 for axis in axes.values())
+
+
+# --- lines ----------------------------------------------------------------------------------------
+
+
+class _Csv:
+    """One row per step, columns = features; flushed chunk by chunk."""
+
+    def __init__(self, stream: IO[str], axes: Mapping[str, Axes], batched: bool) -> None:
+        self._stream, self._axes = stream, axes
+
+    def write(self, outputs: Mapping[str, NDArray[Any]]) -> None:
+        rows = csv.writer(self._stream, lineterminator="\n")
+        for name, array in outputs.items():
+            for step in self._axes[name].split(array, batched=False):
+                if step.ndim > 1:
+                    raise InputError(
+                        f"`{name}` has {len(step)} sequences; .csv holds one. "
+                        "Write .npy, .npz or .jsonl."
+                    )
+                rows.writerow(_shortest(np.atleast_1d(step)))
+        self._stream.flush()
+
+
+class _Jsonl:
+    """One number or array per step, or an object from port to one where there are several.
+
+    An output without an axis of steps stands in the last line of its chunk.
+    """
+
+    def __init__(self, stream: IO[str], axes: Mapping[str, Axes], batched: bool) -> None:
+        self._stream, self._axes, self._batched = stream, axes, batched
+
+    def write(self, outputs: Mapping[str, NDArray[Any]]) -> None:
+        steps = {
+            name: self._axes[name].split(array, self._batched) for name, array in outputs.items()
+        }
+        for left in range(max(map(len, steps.values())), 0, -1):
+            line = {name: _shortest(s[-left]) for name, s in steps.items() if len(s) >= left}
+            value = line if len(steps) > 1 else next(iter(line.values()))
+            self._stream.write(json.dumps(value) + "\n")
+        self._stream.flush()
+
+
+_LINES: dict[str, type[_Csv] | type[_Jsonl]] = {"csv": _Csv, "jsonl": _Jsonl}
+
+
+def _shortest(array: NDArray[Any]) -> Any:
+    """Return nested lists whose numbers print as short as the array's dtype allows."""
+    if array.dtype.kind != "f":
+        return array.tolist()
+    return np.array([float(str(number)) for number in array.flat]).reshape(array.shape).tolist()
+
+
+# --- arrays ---------------------------------------------------------------------------------------
+
+
+class _Arrays:
+    """Whole arrays: kept in memory, or growing in files of a folder where the length is known."""
+
+    def __init__(
+        self, axes: Mapping[str, Axes], batched: bool, folder: Path | None, steps: int | None
+    ) -> None:
+        self._axes, self._batched = axes, batched
+        self._folder, self._steps = folder, steps
+        self._parts: dict[str, list[NDArray[Any]]] = {name: [] for name in axes}
+        self._files: dict[str, NDArray[Any]] = {}
+        self._done = 0
+
+    def write(self, outputs: Mapping[str, NDArray[Any]]) -> None:
+        length = 0
+        for name, array in outputs.items():
+            axis = self._axes[name]
+            if axis.sequence is None:
+                self._parts[name] = [array]
+                continue
+            length = array.shape[axis.sequence]
+            if self._folder is None:
+                self._parts[name].append(array)
+            else:
+                file = self._file(name, array)
+                axis.part(file, self._done, self._done + length)[...] = array
+        self._done += length
+
+    def _file(self, name: str, array: NDArray[Any]) -> NDArray[Any]:
+        if name not in self._files:
+            shape = list(array.shape)
+            shape[self._axes[name].sequence or 0] = self._steps or 0
+            path = f"{self._folder}/{len(self._files)}"
+            file = np.lib.format.open_memmap(path, "w+", array.dtype, tuple(shape))
+            _reserve(path)
+            self._files[name] = file
+        return self._files[name]
+
+    def _whole(self) -> dict[str, NDArray[Any]]:
+        arrays = dict(self._files)
+        for name, parts in self._parts.items():
+            if parts:
+                arrays[name] = self._axes[name].join(parts)
+        if self._batched:
+            return arrays
+        return {name: self._axes[name].without_batch(array) for name, array in arrays.items()}
+
+    def save(self, target: Path | IO[bytes], format_: str) -> None:
+        """Write the arrays as .npy, which takes one, or as .npz."""
+        arrays = self._whole()
+        if format_ == "npy":
+            (array,) = arrays.values()
+            np.save(target, array, allow_pickle=False)
+        else:
+            write_npz(target, arrays)
+
+    def as_text(self) -> str:
+        """Return the arrays as a person reads them."""
+        return "\n".join(
+            f"{name}: {array.dtype}{list(array.shape)}\n{np.array2string(array, precision=6)}"
+            for name, array in self._whole().items()
+        )
+
+
+def _reserve(path: str) -> None:
+    """Take a file's space on disk now: a mapped file that finds none later kills the process."""
+    if hasattr(os, "posix_fallocate"):
+        with open(path, "r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, os.path.getsize(path))

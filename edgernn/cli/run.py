@@ -1,0 +1,200 @@
+"""`edgernn run`: an artifact on arrays, lines of numbers or text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgernn.errors import InputError
+
+if TYPE_CHECKING:
+    from edgernn.cli.carrier import Carrier
+    from edgernn.runtime import Model
+
+_SUFFIXES = (".npy", ".npz", ".csv", ".jsonl", ".txt")
+# An option → the options of which it needs one.
+_NEEDS = {
+    "generate": ("--text",),
+    "temperature": ("--generate",),
+    "seed": ("--temperature",),
+    "output": ("--input", "--text"),
+    "chunk": ("--input", "--text"),
+    "state_in": ("--input", "--text"),
+    "state_out": ("--input", "--text"),
+}
+
+
+def _output(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
+    """Check that the suffix of `value` is a format."""
+    if value is not None and value.suffix not in _SUFFIXES:
+        raise click.BadParameter(
+            f"`{value}` does not end in a format that is known: {', '.join(_SUFFIXES)}."
+        )
+    return value
+
+
+@click.command("run", short_help="Run an artifact on arrays, numbers or text.")
+@click.argument("artifact", required=False, type=click.Path(path_type=Path))
+@click.option("--provider", default="cpu", show_default=True, help="Where to run.")
+@click.option("--input", "input_", metavar="FILE", help="A sequence; `-` is standard input.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    callback=_output,
+    metavar="FILE",
+    help="Where to write; its suffix is the format.",
+)
+@click.option("--text", help="Text for a model with a vocabulary; `-` is standard input.")
+@click.option("--generate", type=click.IntRange(min=1), metavar="N", help="Go on for N symbols.")
+@click.option(
+    "--temperature",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Draw symbols by chance; lower is closer to the best.  [default: the best]",
+)
+@click.option("--seed", type=click.IntRange(min=0), help="Make --temperature repeatable.")
+@click.option("--chunk", type=click.IntRange(min=1), metavar="N", help="Run N steps at a time.")
+@click.option("--state-in", type=click.Path(path_type=Path), help="Start from this state (.npz).")
+@click.option("--state-out", type=click.Path(path_type=Path), help="Write the final state (.npz).")
+def command(
+    artifact: Path | None,
+    provider: str,
+    input_: str | None,
+    output: Path | None,
+    text: str | None,
+    generate: int | None,
+    temperature: float | None,
+    seed: int | None,
+    chunk: int | None,
+    state_in: Path | None,
+    state_out: Path | None,
+) -> None:
+    r"""Run ARTIFACT, by default the one in the current folder.
+
+    Without --input and --text, the golden run is replayed, and its difference and the time per
+    step are printed.
+
+    \b
+    --input takes, told apart by content:
+      .npy    one array, shaped as the model's input
+      .npz    one array per input, under its name
+      .csv    one step per row, columns = features; a header row is skipped
+      .jsonl  one step per line: a number, an array, or an object {input: value}
+
+    Arrays may lack the batch axis: the batch is then 1, and the results lack it too. Lines on
+    standard input are answered one by one as they come. Results go to --output, or in the format
+    of the input to standard output.
+
+    --text prints the best symbol per step where the model scores its symbols, else numbers.
+    --generate feeds the text, then N times the model's own symbol, and prints these symbols.
+    """
+    _check_usage(click.get_current_context().params)
+    from edgernn.runtime import load
+
+    model = load(artifact or _only_artifact(Path()), provider)
+    if input_ is None and text is None:
+        _replay(model)
+        return
+    from edgernn.cli.carrier import Carrier, read_state
+
+    _check_chunk(model, chunk, generate)
+    carrier = Carrier(model, read_state(state_in) if state_in else None)
+    if text is None:
+        from edgernn.cli.numbers import run_numbers
+
+        run_numbers(model.contract, carrier, input_ or "-", output, chunk)
+    else:
+        _run_text(model, carrier, text, output, chunk, generate, temperature, seed)
+    if state_out is not None:
+        carrier.write_state(state_out)
+
+
+def _check_usage(given: Mapping[str, Any]) -> None:
+    """Check that the options go together.
+
+    Raises:
+        click.UsageError: They do not.
+    """
+    present = {
+        f"--{name.strip('_').replace('_', '-')}" for name in given if given[name] is not None
+    }
+    if present >= {"--input", "--text"}:
+        raise click.UsageError("Give --input or --text, not both.")
+    for name, needs in _NEEDS.items():
+        if given[name] is not None and present.isdisjoint(needs):
+            raise click.UsageError(f"{_flag(name)} needs {' or '.join(needs)}.")
+    if given["output"] is not None:
+        text = given["output"].suffix == ".txt"
+        if text and given["text"] is None:
+            raise click.UsageError("--output with .txt needs --text.")
+        if not text and given["generate"] is not None:
+            raise click.UsageError("--generate writes text: give --output a name with .txt.")
+
+
+def _flag(name: str) -> str:
+    return f"--{name.strip('_').replace('_', '-')}"
+
+
+def _check_chunk(model: Model, chunk: int | None, generate: int | None) -> None:
+    """Check that the model's state may be carried where that is asked for."""
+    option = "--generate" if generate is not None else "--chunk"
+    if not model.contract.carry and (chunk is not None or generate is not None):
+        raise InputError(
+            f"`{model.contract.source}` has a state that cannot be carried from chunk to chunk, "
+            f"which {option} needs. Leave out {option} and give the whole sequence at once."
+        )
+
+
+def _only_artifact(folder: Path) -> Path:
+    """Return the artifact that is meant in `folder` where none is named.
+
+    Raises:
+        InputError: There is none, or more than one.
+    """
+    if (folder / "contract.json").is_file():
+        return folder
+    found = sorted(path for path in folder.glob("*.edgernn") if path.is_dir())
+    if not found:
+        raise InputError(
+            "There is no artifact in the current folder. Name one, or write one with "
+            "`edgernn export MODEL`."
+        )
+    if len(found) > 1:
+        names = ", ".join(f"`{path}`" for path in found)
+        raise InputError(f"There are {len(found)} artifacts here: {names}. Name one of them.")
+    return found[0]
+
+
+def _run_text(
+    model: Model,
+    carrier: Carrier,
+    text: str,
+    output: Path | None,
+    chunk: int | None,
+    count: int | None,
+    temperature: float | None,
+    seed: int | None,
+) -> None:
+    from edgernn.cli.text import best, generate, read_text, run_text, sampler
+
+    text = read_text(text)
+    if count is None:
+        run_text(model.contract, carrier, text, output, chunk)
+        return
+    choose = best if temperature is None else sampler(temperature, seed)
+    generate(model.contract, carrier, text, count, choose, output)
+
+
+def _replay(model: Model) -> None:
+    """Print the difference to the golden run in every form, and the time per step."""
+    from edgernn.runtime.golden import report, require_passed, step_time
+
+    replayed = report(model)
+    for check in replayed.checks:
+        click.echo(f"{check.name:<7} {check.graph}.onnx  max difference {check.difference:.1e}")
+    require_passed(replayed)
+    seconds = step_time(model)
+    if seconds is not None:
+        click.echo(f"time    {seconds * 1e6:.1f} µs per step (median)")

@@ -1,0 +1,212 @@
+"""Text in and out of a model, through its vocabulary."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from edgernn.cli.atomic import replaced
+from edgernn.cli.carrier import Carrier
+from edgernn.cli.outputs import open_output
+from edgernn.contract import Contract
+from edgernn.errors import InputError
+from edgernn.runtime.axes import Axes, input_axes, output_axes
+from edgernn.vocabulary import Vocabulary
+
+__all__ = ["Choice", "Speaker", "best", "generate", "read_text", "run_text", "sampler"]
+
+_CHUNK = 4096
+
+Choice = Callable[[NDArray[Any]], int]
+
+
+class Speaker:
+    """The places of a model where symbols go in and scores of symbols come out.
+
+    Attributes:
+        vocabulary: The symbols.
+        scores: The name of the output with one score per symbol, or None where there is none.
+    """
+
+    def __init__(self, contract: Contract) -> None:
+        if contract.vocabulary is None:
+            raise InputError(
+                f"`{contract.source}` has no vocabulary, so it cannot read text. Export it again "
+                "with --vocabulary FILE, or give numbers with --input."
+            )
+        self.vocabulary: Vocabulary = contract.vocabulary
+        self._name, self._axes = _id_port(contract)
+        self.scores = _scores(contract, len(self.vocabulary))
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of `text`; a line end that closes it is dropped where it has no symbol.
+
+        Raises:
+            InputError: The text is empty or holds what the vocabulary does not.
+        """
+        if text.endswith("\n") and "\n" not in self.vocabulary.symbols:
+            text = text.removesuffix("\n").removesuffix("\r")
+        if not text:
+            raise InputError("The text is empty; at least one symbol is needed.")
+        return self.vocabulary.encode(text)
+
+    def chunks(self, ids: list[int], size: int | None) -> Iterator[dict[str, NDArray[Any]]]:
+        """Yield ids as chunks of at most `size` steps; None for one chunk."""
+        size = size or len(ids)
+        rank, axis = len(self._axes.port.shape), self._axes.sequence
+        for start in range(0, len(ids), size):
+            part = np.array(ids[start : start + size], self._axes.port.dtype)
+            shape = [part.size if index == axis else 1 for index in range(rank)]
+            yield {self._name: part.reshape(shape)}
+
+    def best(self, outputs: Mapping[str, NDArray[Any]]) -> str:
+        """Return the symbols with the best scores, one per step."""
+        ids: list[int] = outputs[self._scored()].argmax(-1).ravel().tolist()
+        return self.vocabulary.decode(ids)
+
+    def go_on(
+        self, carrier: Carrier, prompt: list[int], count: int, choose: Choice
+    ) -> Iterator[str]:
+        """Feed `prompt`, then `count` times the symbol chosen from the scores; yield each.
+
+        Raises:
+            InputError: The model does not score its symbols.
+        """
+        name = self._scored()
+        for part in self.chunks(prompt, _CHUNK):
+            outputs = carrier.answer(part)
+        for _ in range(count):
+            scores = outputs[name]
+            id_ = choose(scores.reshape(-1, scores.shape[-1])[-1])
+            yield self.vocabulary.decode([id_])
+            (step,) = self.chunks([id_], 1)
+            outputs = carrier.answer(step)
+
+    def _scored(self) -> str:
+        if self.scores is None:
+            raise InputError(
+                f"The model has no output with one score for each of its {len(self.vocabulary)} "
+                "symbols, so it cannot answer in text. Leave out --generate to get numbers."
+            )
+        return self.scores
+
+
+def run_text(
+    contract: Contract, carrier: Carrier, text: str, target: Path | None, chunk: int | None
+) -> None:
+    """Run `text` and write the best symbol per step, or numbers where the model has no scores.
+
+    Args:
+        contract: The model's.
+        carrier: Runs the model.
+        text: What to read.
+        target: The file to write: text where its suffix is `.txt`; None for standard output.
+        chunk: The number of symbols to run at a time, or None to choose.
+
+    Raises:
+        InputError: The model does not take text, or not this one.
+    """
+    speaker = Speaker(contract)
+    ids = speaker.encode(text)
+    size = chunk or (_CHUNK if contract.carry else None)
+    answers = (carrier.answer(part) for part in speaker.chunks(ids, size))
+    as_text = speaker.scores is not None if target is None else target.suffix == ".txt"
+    if as_text:
+        _write_text(map(speaker.best, answers), target)
+        return
+    with open_output(target, "jsonl", output_axes(contract), False, len(ids)) as output:
+        for answer in answers:
+            output.write(answer)
+
+
+def generate(
+    contract: Contract,
+    carrier: Carrier,
+    text: str,
+    count: int,
+    choose: Choice,
+    target: Path | None,
+) -> None:
+    """Feed `text` and write how the model goes on, symbol by symbol as it comes.
+
+    Raises:
+        InputError: The model does not take text, or not this one, or has no scores.
+    """
+    speaker = Speaker(contract)
+    _write_text(speaker.go_on(carrier, speaker.encode(text), count, choose), target)
+
+
+def read_text(text: str) -> str:
+    """Return `text`, or what is on standard input where it is `-`.
+
+    Raises:
+        InputError: Standard input is not UTF-8.
+    """
+    if text != "-":
+        return text
+    try:
+        return sys.stdin.buffer.read().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"Standard input is not UTF-8 text: {error}.") from None
+
+
+def _write_text(pieces: Iterable[str], target: Path | None) -> None:
+    """Write text piece by piece and end the line; to standard output each as it comes."""
+    if target is None:
+        for piece in pieces:
+            click.echo(piece, nl=False)
+        click.echo()
+        return
+    with replaced(target) as partial, partial.open("w", encoding="utf-8", newline="") as stream:
+        stream.writelines(pieces)
+        stream.write("\n")
+
+
+def best(scores: NDArray[Any]) -> int:
+    """Return the id with the highest score."""
+    return int(scores.argmax())
+
+
+def sampler(temperature: float, seed: int | None) -> Choice:
+    """Return a choice by chance, with probability softmax(scores / temperature).
+
+    Args:
+        temperature: Above 0; the lower, the closer to `best`.
+        seed: Makes the choices repeatable.
+    """
+    generator = np.random.default_rng(seed)
+
+    def choose(scores: NDArray[Any]) -> int:
+        logits = scores.astype(np.float64) / temperature
+        weights = np.exp(logits - logits.max())
+        return int(generator.choice(len(weights), p=weights / weights.sum()))
+
+    return choose
+
+
+def _id_port(contract: Contract) -> tuple[str, Axes]:
+    axes = input_axes(contract)
+    if len(axes) == 1:
+        ((name, axis),) = axes.items()
+        if np.dtype(axis.port.dtype).kind == "i" and all(size == 1 for size in axis.features):
+            return name, axis
+    ports = ", ".join(f"`{axis.port}`" for axis in axes.values())
+    raise InputError(
+        f"--text needs a model with one input of ids; this one takes {ports}. "
+        "Give numbers with --input."
+    )
+
+
+def _scores(contract: Contract, symbols: int) -> str | None:
+    names = [
+        name
+        for name, axis in output_axes(contract).items()
+        if axis.features == (symbols,) and np.dtype(axis.port.dtype).kind == "f"
+    ]
+    return names[0] if len(names) == 1 else None

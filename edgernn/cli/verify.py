@@ -1,0 +1,66 @@
+"""`edgernn verify`: prove an artifact again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from edgernn.report import ParityReport
+
+
+@click.command("verify", short_help="Prove an artifact again.")
+@click.argument("artifact", type=click.Path(path_type=Path))
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path),
+    metavar="MODEL",
+    help="Compare with PyTorch running this model, at many sizes.",
+)
+@click.option("--provider", help="Where to run.  [default: cpu]")
+@click.option("--module", metavar="FILE.py:FACTORY", help="What builds the module of a state_dict.")
+@click.option("--trust-pickle", is_flag=True, help="Unpickle a whole module in MODEL.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(
+    artifact: Path,
+    against: Path | None,
+    provider: str | None,
+    module: str | None,
+    trust_pickle: bool,
+    as_json: bool,
+) -> None:
+    """Replay the golden run of ARTIFACT in every form, or prove it in full against MODEL.
+
+    The exit code is 1 where a check is over the tolerance that ARTIFACT was exported with.
+    """
+    if against is None:
+        report = _replayed(artifact, provider or "cpu")
+    else:
+        if provider is not None:
+            raise click.UsageError("--provider goes with the golden run, not with --against.")
+        from edgernn.export import verify_artifact
+
+        report = verify_artifact(artifact, against, module=module, trust_pickle=trust_pickle)
+    click.echo(json.dumps(report.to_json(), indent=2) if as_json else _lines(report))
+    from edgernn.runtime.golden import require_passed
+
+    require_passed(report)
+
+
+def _replayed(artifact: Path, provider: str) -> ParityReport:
+    from edgernn.runtime import golden, load
+
+    return golden.report(load(artifact, provider))
+
+
+def _lines(report: ParityReport) -> str:
+    lines = [
+        f"{check.name:<8} {check.graph:<9} batch {check.batch}, sequence {check.sequence}, "
+        f"{check.initial} initial state: {check.difference:.1e}"
+        f"{'' if check.difference <= report.tolerance else '  over the tolerance'}"
+        for check in report.checks
+    ]
+    return "\n".join([*lines, f"{report}; tolerance {report.tolerance:.1e}"])

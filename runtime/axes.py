@@ -1,0 +1,183 @@
+"""Where a port's array has its steps and its sequences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgernn.contract import BATCH, SEQUENCE, Contract, Port
+from edgernn.errors import InputError
+
+__all__ = ["Axes", "input_axes", "output_axes"]
+
+_FLATTENED = (f"{BATCH}*{SEQUENCE}", f"{SEQUENCE}*{BATCH}")
+
+
+@dataclass(frozen=True)
+class Axes:
+    """The axes of one data port over whole sequences.
+
+    Attributes:
+        port: The port, its shape that of the sequence graph.
+        sequence: The axis of steps, or None where the port has none.
+        batch: The axis of sequences, dynamic or of the constant size 1; None where there is none.
+        step_rank: The number of axes of the same port of the step graph.
+    """
+
+    port: Port
+    sequence: int | None
+    batch: int | None
+    step_rank: int
+
+    @classmethod
+    def of(cls, port: Port, step_rank: int | None = None) -> Axes:
+        """Find the axes of `port`; steps and sequences flattened into one count as steps."""
+        sequence = port.axis(SEQUENCE)
+        for symbol in _FLATTENED:
+            sequence = port.axis(symbol) if sequence is None else sequence
+        if step_rank is None:
+            step_rank = len(port.shape) - (sequence is not None)
+        return cls(port, sequence, _batch_axis(port), step_rank)
+
+    @property
+    def step(self) -> Axes:
+        """The axes of one step: the same without the axis of steps."""
+        axis = self.sequence
+        if axis is None:
+            return self
+        shape = self.port.shape[:axis] + self.port.shape[axis + 1 :]
+        behind = self.batch is not None and self.batch > axis
+        batch = self.batch - 1 if self.batch is not None and behind else self.batch
+        return Axes(replace(self.port, shape=shape), None, batch, len(shape))
+
+    @property
+    def features(self) -> tuple[int | str, ...]:
+        """The shape of one step of one sequence."""
+        around = (self.sequence, self.batch)
+        return tuple(size for axis, size in enumerate(self.port.shape) if axis not in around)
+
+    def cast(self, array: NDArray[Any], where: str) -> NDArray[Any]:
+        """Return `array` in the port's dtype: rounded to a float, exact to anything else.
+
+        Args:
+            array: Numbers of any dtype.
+            where: What holds them, for messages.
+
+        Raises:
+            InputError: The values are not numbers, or the port's dtype cannot hold them.
+        """
+        dtype = np.dtype(self.port.dtype)
+        if array.dtype == dtype:
+            return array
+        if array.dtype.kind not in "biuf":
+            raise InputError(
+                f"{where} holds {array.dtype} for `{self.port}`; it must hold numbers."
+            )
+        if dtype.kind == "f":
+            return array.astype(dtype)
+        with np.errstate(invalid="ignore"):
+            exact = array.astype(dtype)
+        if not np.array_equal(exact, array):
+            odd = array[exact != array].flat[0]
+            raise InputError(
+                f"{where} holds {odd} for `{self.port}`, which takes {dtype} only. "
+                "Give values of that type."
+            )
+        return exact
+
+    def is_batched(self, array: NDArray[Any], where: str) -> bool:
+        """Say whether `array` has the port's batch axis, which may be left out.
+
+        Raises:
+            InputError: It has neither the port's number of axes nor one less.
+        """
+        rank = len(self.port.shape)
+        if array.ndim == rank:
+            return True
+        if self.batch is not None and array.ndim == rank - 1:
+            return False
+        without = "" if self.batch is None else f" (or {rank - 1}, without the batch axis)"
+        raise InputError(
+            f"{where} has shape {array.shape}; `{self.port}` takes {rank} axes{without}. "
+            "Reshape the array."
+        )
+
+    def with_batch(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Add the batch axis, of size 1, where the port has one."""
+        return array if self.batch is None else np.expand_dims(array, self.batch)
+
+    def without_batch(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Take away the batch axis if it is there and of size 1."""
+        if self.batch is None or array.shape[self.batch] != 1:
+            return array
+        return array.squeeze(self.batch)
+
+    def part(self, array: NDArray[Any], start: int, stop: int) -> NDArray[Any]:
+        """Return the steps from `start` to `stop`; without a sequence axis, all of `array`."""
+        if self.sequence is None:
+            return array
+        return array[(slice(None),) * self.sequence + (slice(start, stop),)]
+
+    def to_step(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Return a chunk of one step as the step graph takes it."""
+        return array if array.ndim == self.step_rank else array.squeeze(self.sequence)
+
+    def from_step(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Return what the step graph gave as a chunk of one step."""
+        if self.sequence is None or array.ndim == len(self.port.shape):
+            return array
+        return np.expand_dims(array, self.sequence)
+
+    def stack(self, steps: Sequence[NDArray[Any]]) -> NDArray[Any]:
+        """Join steps `(batch, …)` along the sequence axis; without one, take the last."""
+        return steps[-1] if self.sequence is None else np.stack(steps, self.sequence)
+
+    def join(self, parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+        """Join chunks along the sequence axis; without one, take the last."""
+        if self.sequence is None or len(parts) == 1:
+            return parts[-1]
+        return np.concatenate(parts, self.sequence)
+
+    def split(self, array: NDArray[Any], batched: bool) -> list[NDArray[Any]]:
+        """Return the steps of `array`; without a sequence axis, `array` alone.
+
+        Args:
+            array: Of the port's full shape.
+            batched: Whether the steps keep a batch axis of size 1.
+        """
+        steps = [array] if self.sequence is None else np.moveaxis(array, self.sequence, 0)
+        step = self.step
+        return [part if batched else step.without_batch(part) for part in steps]
+
+
+def input_axes(contract: Contract) -> dict[str, Axes]:
+    """Return the axes of every data input over whole sequences, by name."""
+    return _axes(contract, contract.data_inputs)
+
+
+def output_axes(contract: Contract) -> dict[str, Axes]:
+    """Return the axes of every data output over whole sequences, by name."""
+    return _axes(contract, contract.data_outputs)
+
+
+def _axes(contract: Contract, ports: Callable[[str], tuple[Port, ...]]) -> dict[str, Axes]:
+    ranks = {port.name: len(port.shape) for port in ports("step")} if contract.step else {}
+    if contract.sequence:
+        return {port.name: Axes.of(port, ranks.get(port.name)) for port in ports("sequence")}
+    return {
+        port.name: Axes.of(replace(port, shape=(SEQUENCE, *port.shape))) for port in ports("step")
+    }
+
+
+def _batch_axis(port: Port) -> int | None:
+    """Find the batch axis; one of constant size 1 stands first or second, before the features."""
+    axis = port.axis(BATCH)
+    if axis is not None:
+        return axis
+    features = 0 if np.dtype(port.dtype).kind == "i" else 1
+    candidates = range(min(2, len(port.shape) - features))
+    return next((axis for axis in candidates if port.shape[axis] == 1), None)

@@ -1,0 +1,220 @@
+"""Replay the recorded run that every artifact carries: whole, by steps and by chunks."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgernn.artifact import Artifact
+from edgernn.contract import BATCH, Contract
+from edgernn.errors import ContractError, ParityError
+from edgernn.report import Check, ParityReport
+from edgernn.runtime.axes import Axes, input_axes, output_axes
+from edgernn.runtime.model import Model
+
+__all__ = ["replay", "report", "require_passed", "step_time"]
+
+Arrays = dict[str, NDArray[Any]]
+
+# float32 against eager torch, for an artifact that was exported without a parity report.
+_TOLERANCE = 1e-5
+_WARM_UP = 50
+_BUDGET_S = 0.1
+
+
+class _Golden:
+    """The recorded arrays of one artifact, by port."""
+
+    def __init__(self, model: Model) -> None:
+        self.contract = model.contract
+        self._artifact = _artifact(model)
+        self.inputs = {name: self._read(name) for name in input_axes(self.contract)}
+        self.outputs = {name: self._read(name) for name in output_axes(self.contract)}
+        states = self.contract.states
+        self.initial = {state.name: self._read(state.input) for state in states}
+        self.final = {state.name: self._read(state.output) for state in states}
+        self.steps = _length(input_axes(self.contract), self.inputs)
+        self.batch = _batch(self.contract, self.initial)
+
+    def _read(self, port: str) -> NDArray[Any]:
+        file = self._artifact.golden / f"{port}.npy"
+        try:
+            array: NDArray[Any] = np.load(file, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise ContractError(
+                f"`{file}` of the golden run cannot be read: {error}. Export the model again."
+            ) from error
+        return array
+
+    def chunk(self, start: int, stop: int) -> Arrays:
+        axes = input_axes(self.contract)
+        return {name: axes[name].part(array, start, stop) for name, array in self.inputs.items()}
+
+    def check(self, name: str, graph: str, outputs: Arrays, state: Mapping[str, Any]) -> Check:
+        pairs = [(outputs[port], array) for port, array in self.outputs.items()]
+        pairs += [(state[port], array) for port, array in self.final.items()]
+        difference = max(_difference(got, expected) for got, expected in pairs)
+        return Check(name, graph, self.batch, self.steps, self._initial_kind(), difference)
+
+    def _initial_kind(self) -> str:
+        if not any(array.any() for array in self.initial.values()):
+            return "zero"
+        learned = all(
+            np.array_equal(self.initial[state.name], self.contract.initial(state, self.batch))
+            for state in self.contract.states
+        )
+        return "learned" if learned else "random"
+
+
+def replay(model: Model) -> tuple[Check, ...]:
+    """Run the golden run in every form that the model has, and compare with what was recorded.
+
+    `whole` is one call, `steps` one call per time step through the step graph where there is one,
+    `chunks` calls of 1, 2, 3, … steps.
+
+    Raises:
+        ContractError: The model is a single graph, or its recorded run cannot be read.
+    """
+    golden = _Golden(model)
+    contract = model.contract
+    checks = []
+    if contract.sequence:
+        result = model.run(golden.inputs, golden.initial)
+        checks.append(golden.check("whole", "sequence", result.outputs, result.state))
+    if contract.carry:
+        checks.append(_by_steps(model, golden))
+    if contract.carry and contract.sequence:
+        checks.append(_by_chunks(model, golden))
+    return tuple(checks)
+
+
+def report(model: Model) -> ParityReport:
+    """Return `replay` with the tolerance that the artifact was exported with.
+
+    Raises:
+        ContractError: The model is a single graph, or its recorded run cannot be read.
+    """
+    parity = _artifact(model).parity
+    tolerance = parity.tolerance if parity else _TOLERANCE
+    return ParityReport("the golden run", tolerance, replay(model))
+
+
+def require_passed(report: ParityReport) -> None:
+    """Raise for the first check that is over the tolerance.
+
+    Raises:
+        ParityError: There is such a check.
+    """
+    for check in report.checks:
+        if not check.difference <= report.tolerance:
+            raise ParityError(
+                f"`{check.name}` through the {check.graph} graph differs from {report.reference} "
+                f"by {check.difference:.1e} at batch {check.batch}, sequence {check.sequence}; at "
+                f"most {report.tolerance:.1e} passes. Export the model again."
+            )
+
+
+def step_time(model: Model) -> float | None:
+    """Return the median time of one step of the golden run in seconds.
+
+    None for a model whose state cannot be carried from step to step.
+    """
+    if not model.contract.carry:
+        return None
+    golden = _Golden(model)
+    stream = model.stream(golden.batch)
+    steps = itertools.cycle([[*_step_inputs(golden, t).values()] for t in range(golden.steps)])
+    for inputs in itertools.islice(steps, _WARM_UP):
+        stream.step(*inputs)
+    times: list[float] = []
+    end = time.perf_counter() + _BUDGET_S
+    while not times or time.perf_counter() < end:
+        inputs = next(steps)
+        start = time.perf_counter()
+        stream.step(*inputs)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def _by_steps(model: Model, golden: _Golden) -> Check:
+    axes = output_axes(golden.contract)
+    stream = model.stream(golden.batch)
+    stream.restore(golden.initial)
+    rows: list[Arrays] = []
+    for t in range(golden.steps):
+        outputs = stream.step(**_step_inputs(golden, t))
+        table = outputs if isinstance(outputs, dict) else {next(iter(axes)): outputs}
+        rows.append({name: axes[name].from_step(array) for name, array in table.items()})
+    graph = "step" if golden.contract.step else "sequence"
+    return golden.check("steps", graph, _joined(axes, rows), stream.snapshot())
+
+
+def _by_chunks(model: Model, golden: _Golden) -> Check:
+    rows: list[Arrays] = []
+    state: Mapping[str, NDArray[Any]] = golden.initial
+    for start, stop in _spans(golden.steps):
+        result = model.run(golden.chunk(start, stop), state)
+        rows.append(result.outputs)
+        state = result.state
+    return golden.check("chunks", "sequence", _joined(output_axes(golden.contract), rows), state)
+
+
+def _spans(steps: int) -> Iterator[tuple[int, int]]:
+    start = 0
+    for size in itertools.count(1):
+        if start >= steps:
+            return
+        yield start, min(start + size, steps)
+        start += size
+
+
+def _step_inputs(golden: _Golden, t: int) -> Arrays:
+    axes = input_axes(golden.contract)
+    chunk = golden.chunk(t, t + 1)
+    return {name: axes[name].to_step(array) for name, array in chunk.items()}
+
+
+def _joined(axes: Mapping[str, Axes], rows: list[Arrays]) -> Arrays:
+    return {name: axes[name].join([row[name] for row in rows]) for name in rows[0]}
+
+
+def _difference(got: NDArray[Any], expected: NDArray[Any]) -> float:
+    """Return the largest absolute difference; infinite where the shapes or a NaN disagree."""
+    if got.shape != expected.shape:
+        return float("inf")
+    difference = np.abs(got.astype(np.float64) - expected.astype(np.float64))
+    largest = float(difference.max(initial=0.0))
+    return float("inf") if np.isnan(largest) else largest
+
+
+def _artifact(model: Model) -> Artifact:
+    if model.artifact is None:
+        raise ContractError(
+            f"`{model.contract.source}` was loaded from a single graph, which carries no golden "
+            "run. Load the whole artifact."
+        )
+    return model.artifact
+
+
+def _length(axes: Mapping[str, Axes], arrays: Arrays) -> int:
+    lengths = [
+        arrays[name].shape[axis.sequence]
+        for name, axis in axes.items()
+        if axis.sequence is not None
+    ]
+    return max(lengths, default=1)
+
+
+def _batch(contract: Contract, initial: Arrays) -> int:
+    """Return the batch of the recorded states; torch's layout is (layers, batch, size)."""
+    graph = next(iter(contract.graphs.values()))
+    for state in contract.states:
+        shape, axis = initial[state.name].shape, graph.input(state.input).axis(BATCH)
+        return int(shape[1 if axis is None else axis]) if len(shape) == 3 else 1
+    return 1

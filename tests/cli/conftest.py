@@ -1,0 +1,47 @@
+"""Artifacts in a folder that is also the current one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from edgernn.cli import main
+from tests.cli import artifacts
+
+Invoke = Callable[..., Result]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current folder and a terminal 80 columns wide."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    return tmp_path
+
+
+@pytest.fixture
+def edgernn() -> Invoke:
+    """Run the command line in this process."""
+
+    def invoke(*args: str, stdin: str | bytes | None = None) -> Result:
+        return CliRunner().invoke(main, list(args), stdin, prog_name="edgernn")
+
+    return invoke
+
+
+@pytest.fixture
+def hello(folder: Path) -> Path:
+    return artifacts.hello(folder / "hello.edgernn")
+
+
+@pytest.fixture
+def features(folder: Path) -> Path:
+    return artifacts.features(folder / "features.edgernn")
+
+
+@pytest.fixture
+def pair(folder: Path) -> Path:
+    return artifacts.pair(folder / "pair.edgernn")
