@@ -93,7 +93,7 @@ def _first_run(module: nn.Module, example: Example) -> tuple[Run, Example]:
             smaller = example.resized({symbol: 1})
             try:
                 return observe(module, smaller), smaller
-            except Exception:  # noqa: S112 - the first failure is the one to report
+            except Exception:
                 continue
         given = ", ".join(str(leaf) for leaf in example.leaves)
         raise InputError(
@@ -169,9 +169,7 @@ def _resized_runs(
     return runs
 
 
-def _symbol(
-    before: Run, after: Sequence[Run], path: str, axis: int, taken: set[str]
-) -> str | None:
+def _symbol(before: Run, after: Sequence[Run], path: str, axis: int, taken: set[str]) -> str | None:
     """Name an axis by what its size does to the recurrent calls; None if nothing looks at it."""
     old = [call.sizes for call in before.calls]
     more_steps = more_sequences = False
@@ -213,9 +211,7 @@ def _why_constant(
             return
 
 
-def _constant_note(
-    symbol: str, example: Example, axes: Iterable[_Axis], error: Exception
-) -> str:
+def _constant_note(symbol: str, example: Example, axes: Iterable[_Axis], error: Exception) -> str:
     path, axis = next(iter(axes))
     reason = str(error).strip().partition("\n")[0].rstrip(".")
     return (

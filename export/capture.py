@@ -122,7 +122,9 @@ class Capture(TorchFunctionMode):
 
         def proceed(states: tuple[torch.Tensor, ...]) -> Results:
             one = isinstance(named["hx"], torch.Tensor)
-            named["hx"] = states[0] if one else list(states) if isinstance(named["hx"], list) else states
+            named["hx"] = (
+                states[0] if one else list(states) if isinstance(named["hx"], list) else states
+            )
             result = func(*named.values())
             return (result,) if single else tuple(result)
 

@@ -59,9 +59,7 @@ def id_limit(port: ir.Value) -> int | None:
     return min(limits, default=None)
 
 
-def _upstream(
-    value: ir.Value, followed: Callable[[ir.Node], int | None]
-) -> Iterator[ir.Value]:
+def _upstream(value: ir.Value, followed: Callable[[ir.Node], int | None]) -> Iterator[ir.Value]:
     """Yield the values at which the way back from `value` ends.
 
     `followed` says how many inputs of a node the way back takes: None for all, 0 to end there.

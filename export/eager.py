@@ -66,6 +66,11 @@ class Eager:
         self._own = [state for state in states if state.argument is None]
         self._traced = observe(module, example).calls
 
+    @property
+    def takes_states(self) -> bool:
+        """Whether forward takes a state as an argument, so that none can be left out."""
+        return len(self._own) < len(self._states)
+
     def double(self) -> Eager:
         """Return the same reference in float64."""
         module = copy.deepcopy(self._module).double()
@@ -96,7 +101,7 @@ class Eager:
                 for path, array in inputs.items()
             }
             outcomes.append(self._forward(now, states))
-            states = outcomes[-1].states
+            states = outcomes[-1].states or None
         outputs = {
             path: np.stack([outcome.outputs[path] for outcome in outcomes], axes[path])
             for path in outcomes[0].outputs

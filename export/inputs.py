@@ -21,7 +21,16 @@ from edgernn.errors import InputError
 from edgernn.export.capture import Call, Capture
 from edgernn.export.tree import leaves, map_leaves
 
-__all__ = ["Example", "Leaf", "Run", "candidates", "example_from", "observe", "parse_spec", "resize"]
+__all__ = [
+    "Example",
+    "Leaf",
+    "Run",
+    "candidates",
+    "example_from",
+    "observe",
+    "parse_spec",
+    "resize",
+]
 
 _SPEC = re.compile(r"(?P<path>[^:]+):(?P<dtype>\w+)\[(?P<dims>[^\]]*)\]")
 _SIZES = {BATCH: 2, SEQUENCE: 5}
@@ -86,7 +95,11 @@ class Example:
             {
                 leaf.path: resize(
                     leaf.tensor,
-                    {a: sizes[s] for a, s in enumerate(leaf.shape) if isinstance(s, str) and s in sizes},
+                    {
+                        a: sizes[s]
+                        for a, s in enumerate(leaf.shape)
+                        if isinstance(s, str) and s in sizes
+                    },
                 )
                 for leaf in self.leaves
             }
@@ -137,7 +150,7 @@ def parse_spec(spec: str) -> tuple[str, torch.dtype, tuple[int | str, ...]]:
     """
     match = _SPEC.fullmatch(spec.replace(" ", ""))
     dims = [dim for dim in match["dims"].split(",") if dim] if match else []
-    proper = all(dim.isdigit() and int(dim) > 0 or dim.isidentifier() for dim in dims)
+    proper = all((dim.isdigit() and int(dim) > 0) or dim.isidentifier() for dim in dims)
     if match is None or match["dtype"] not in _DTYPES or not proper:
         raise InputError(
             f"`{spec}` is not an input spec. Expected NAME:DTYPE[DIMS], such as "
@@ -256,7 +269,9 @@ def _from_specs(
     module: nn.Module, specs: Sequence[tuple[str, torch.dtype, tuple[int | str, ...]]]
 ) -> Example:
     names = list(_parameters(module))
-    high = min((m.num_embeddings for m in module.modules() if isinstance(m, nn.Embedding)), default=2)
+    high = min(
+        (m.num_embeddings for m in module.modules() if isinstance(m, nn.Embedding)), default=2
+    )
     generator = torch.Generator().manual_seed(0)
     kwargs: dict[str, Any] = {}
     shapes: dict[str, tuple[int | str, ...]] = {}

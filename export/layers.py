@@ -112,7 +112,9 @@ class _Layers:
             x = op("Transpose", [x], {"perm": [1, 0, 2]})
         return [x, *(self._joined(final) for final in finals)]
 
-    def _operator(self, layer: int, x: ir.Value | None, states: list[ir.Value]) -> Sequence[ir.Value]:
+    def _operator(
+        self, layer: int, x: ir.Value | None, states: list[ir.Value]
+    ) -> Sequence[ir.Value]:
         w, r, b, p = self._onnx_weights(layer)
         hidden = r.shape[1] // len(self._kind.gates)
         inputs = [x, self._constant(w), self._constant(r), self._constant(b), None, *states]
@@ -146,7 +148,9 @@ class _Layers:
             first = (layer * self._directions + direction) * each
             w_ih, w_hh, *rest = self._weights[first : first + each]
             bias = rest[:2] if self._bias else [np.zeros(len(w_ih), np.float32)] * 2
-            for stack, array in zip(stacks, [w_ih, w_hh, *rest[2 if self._bias else 0 :]], strict=False):
+            for stack, array in zip(
+                stacks, [w_ih, w_hh, *rest[2 if self._bias else 0 :]], strict=False
+            ):
                 stack.append(array)
             stacks[3].append(np.concatenate([self._reordered(array) for array in bias]))
         w, r = ([self._reordered(array) for array in stack] for stack in stacks[:2])

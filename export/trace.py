@@ -56,9 +56,7 @@ def trace(module: nn.Module, example: Example) -> ir.Model:
     tensors = tuple(leaf.tensor for leaf in example.leaves)
     with _quiet():
         try:
-            program = torch.export.export(
-                wrapper, tensors, dynamic_shapes=(dynamic,), strict=False
-            )
+            program = torch.export.export(wrapper, tensors, dynamic_shapes=(dynamic,), strict=False)
             model = torch.onnx.export(
                 program, dynamo=True, opset_version=OPSET, optimize=False, verbose=False
             ).model
