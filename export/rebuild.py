@@ -58,7 +58,7 @@ class TokenModel(FeatureModel):
         super().__init__(parts, layer, head)
         self._embedding = embedding
 
-    def forward(self, tokens: torch.Tensor, hx: Any = None) -> tuple[torch.Tensor, Any]:  # type: ignore[override]  # the name is the port's
+    def forward(self, tokens: torch.Tensor, hx: Any = None) -> tuple[torch.Tensor, Any]:
         """Run the model from state `hx` on `tokens`, (batch, sequence) int64."""
         return super().forward(self.get_submodule(self._embedding)(tokens), hx)
 
@@ -80,11 +80,14 @@ def rebuild(weights: dict[str, torch.Tensor], subject: str) -> tuple[nn.Module, 
     embedding, head = plan.read(rest, before=_keys_before(shapes, prefix + _FIRST))
     parts: dict[str, nn.Module] = {name: layer}
     if embedding:
-        parts[embedding] = nn.Embedding(*rest[f"{embedding}.weight"])
+        rows, columns = rest[f"{embedding}.weight"]
+        parts[embedding] = nn.Embedding(rows, columns)
     if head:
         rows, columns = rest[f"{head}.weight"]
         parts[head] = nn.Linear(columns, rows, bias=f"{head}.bias" in rest)
-    model = TokenModel(parts, embedding, name, head) if embedding else FeatureModel(parts, name, head)
+    model = (
+        TokenModel(parts, embedding, name, head) if embedding else FeatureModel(parts, name, head)
+    )
     if not prefix:
         weights = {f"{name}.{key}": tensor for key, tensor in weights.items()}
     dtype = weights[f"{name}.{_FIRST}"].dtype
@@ -101,9 +104,7 @@ class _Surroundings:
     layer: str
     subject: str
 
-    def read(
-        self, shapes: Shapes, before: frozenset[str] | None
-    ) -> tuple[str | None, str | None]:
+    def read(self, shapes: Shapes, before: frozenset[str] | None) -> tuple[str | None, str | None]:
         """Return the paths of the Embedding and the Linear head, each None where there is none.
 
         Args:

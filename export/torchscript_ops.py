@@ -43,13 +43,11 @@ def _number(value: Any) -> Any:
 
 
 def _integer(value: Any) -> Any:
-    value = _number(value)
-    return value if isinstance(value, torch.SymInt) else int(value)
+    return torch.sym_int(_number(value))
 
 
 def _real(value: Any) -> Any:
-    value = _number(value)
-    return value if isinstance(value, torch.SymFloat) else float(value)
+    return torch.sym_float(_number(value))
 
 
 def _format(template: str, *values: Any) -> str:

@@ -26,13 +26,12 @@ class Tagger(nn.Module):
     def __init__(self):
         super().__init__()
         self.embed = nn.Embedding(5, 4)
-        self.encoder = nn.Module()
-        self.encoder.rnn = nn.LSTM(4, 3, 2, batch_first=True, dropout=0.5)
+        self.encoder = nn.ModuleDict({"rnn": nn.LSTM(4, 3, 2, batch_first=True, dropout=0.5)})
         self.shift = torch.arange(5.0)
         self.head = nn.Linear(3, 5)
 
     def forward(self, tokens, hx=None, *, scale=2.0):
-        y, state = self.encoder.rnn(self.embed(tokens), hx)
+        y, state = self.encoder["rnn"](self.embed(tokens), hx)
         return {"scores": self.head(y) * scale + self.shift, "state": state}
 
 
@@ -80,7 +79,9 @@ def test_keywords_are_taken_by_name(tmp_path):
 def test_another_structure_of_arguments_is_a_type_error(tmp_path):
     """Arguments of another structure than the export's are refused."""
     module, _ = read_exported(save(Tagger().eval(), tmp_path / "a.pt2", TOKENS, None))
-    with pytest.raises(TypeError, match="^The archive was exported for arguments of the structure"):
+    with pytest.raises(
+        TypeError, match=r"^The archive was exported for arguments of the structure"
+    ):
         module(TOKENS, (torch.zeros(2, 2, 3), torch.zeros(2, 2, 3)))
 
 
