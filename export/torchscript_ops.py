@@ -43,11 +43,14 @@ def _number(value: Any) -> Any:
 
 
 def _integer(value: Any) -> Any:
-    return torch.sym_int(_number(value))
+    value = _number(value)
+    return value if isinstance(value, torch.SymInt) else int(value)
 
 
 def _real(value: Any) -> Any:
-    return torch.sym_float(_number(value))
+    value = _number(value)
+    # SymInt.__float__ would fix the size; a true division leaves it open.
+    return value / 1 if isinstance(value, (torch.SymInt, torch.SymFloat)) else float(value)
 
 
 def _format(template: str, *values: Any) -> str:

@@ -29,6 +29,7 @@ class Tagger(nn.Module):
         self.encoder = nn.ModuleDict({"rnn": nn.LSTM(4, 3, 2, batch_first=True, dropout=0.5)})
         self.shift = torch.arange(5.0)
         self.head = nn.Linear(3, 5)
+        self.requires_grad_(False)
 
     def forward(self, tokens, hx=None, *, scale=2.0):
         y, state = self.encoder["rnn"](self.embed(tokens), hx)
@@ -146,6 +147,7 @@ def test_training_mode_becomes_eval_mode(tmp_path):
             super().__init__()
             self.rnn = nn.LSTM(4, 3, 2, dropout=0.5)
             self.norm = nn.BatchNorm1d(3)
+            self.requires_grad_(False)
 
         def forward(self, x):
             return self.norm(self.rnn(x)[0].transpose(1, 2))
@@ -161,7 +163,8 @@ def test_training_mode_becomes_eval_mode(tmp_path):
 
 def test_module_is_conformed(tmp_path):
     """The module is in eval mode and its parameters ask for no gradient."""
-    module, _ = read_exported(save(Tagger(), tmp_path / "a.pt2", TOKENS, None))
+    model = Tagger().requires_grad_(True)
+    module, _ = read_exported(save(model, tmp_path / "a.pt2", TOKENS, None))
     assert not module.training
     assert not any(p.requires_grad for p in module.parameters())
 

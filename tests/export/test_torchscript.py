@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
 
 from edgernn.errors import SourceError, UnsupportedModelError
 from edgernn.export.torchscript import read_torchscript
@@ -317,7 +318,7 @@ class Wrapped(nn.Module):
 
     def forward(self, *args):
         with Replaced(self.operator):
-            return tuple(torch.utils._pytree.tree_leaves(self.module(*args)))
+            return tuple(tree_leaves(self.module(*args)))
 
 
 class Replaced(TorchFunctionMode):
@@ -338,7 +339,7 @@ def test_module_is_deeply_copied(tmp_path):
     """A copy of the module has parameters of its own."""
     module, _ = read_torchscript(archive(tmp_path, LastState()))
     copied = copy.deepcopy(module)
-    copied.lstm.weight_ih_l0.zero_()
+    copied.get_parameter("lstm.weight_ih_l0").zero_()
     x = torch.randn(5, 2, 4)
     assert not torch.equal(copied(x), module(x))
 
