@@ -19,10 +19,12 @@ from edgernn.export.rows import MixedRowsError, sizes
 
 __all__ = ["ChangedStateError", "carried", "check_feedback", "is_movement"]
 
-MOVEMENT = frozenset(
-    ("Concat", "Flatten", "Gather", "Identity", "Reshape")
-    + ("Slice", "Split", "Squeeze", "Transpose", "Unsqueeze")
-)
+# fmt: off
+MOVEMENT = frozenset((
+    "Concat", "Flatten", "Gather", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Transpose",
+    "Unsqueeze",
+))
+# fmt: on
 _PROBE_BATCH = 2
 
 Numbers = NDArray[Any]

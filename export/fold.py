@@ -196,14 +196,17 @@ class Fold:
         shape = sizes(port)
         place = [old if old < sequence else old + 1 for old in range(len(shape))]
         order = [*place[:axis], sequence, *place[axis:]]
+        if axis and all(size == 1 for size in shape[:axis]) and sequence < place[axis]:
+            outer = self._graft.integers(place[:axis])
+            steps = self._graft.tape.op("Squeeze", [new, outer])
+            _typed(steps, new, [SEQUENCE, *shape[axis:]])
+            return Folded(axis, shape, steps=steps)
         steps = new
         if order != sorted(order):
             steps = self._graft.tape.op("Transpose", [new], {"perm": order})
             _typed(steps, new, [new.shape[old] for old in order] if new.shape else None)
-        if axis == 0:
-            return Folded(axis, shape, steps=steps)
         folded = Folded(axis, shape, steps=steps)
-        return Folded(axis, shape, merged=self.merged(folded))
+        return folded if axis == 0 else Folded(axis, shape, merged=self.merged(folded))
 
     def _reshape(
         self, value: ir.Value | None, outer: Sequence[int], inner: Sequence[int], folded: Folded

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import onnx_ir as ir
@@ -20,6 +21,8 @@ from edgernn.export.fold import Fold, Folded
 from edgernn.export.onestep import RECURRENT, OneStep, SequenceGraph
 from edgernn.export.rows import MixedRowsError, sizes
 from edgernn.export.scan import scan_form
+from edgernn.export.separate import separate_products
+from edgernn.export.step import gemm_form
 
 __all__ = ["Lift", "lift"]
 
@@ -62,11 +65,15 @@ def lift(
         UnsupportedModelError: A port does not exist or has an unknown shape, or the graph holds
             something that has no one-step form.
     """
-    one = OneStep(model, states, sequence_axes or {}, last_only)
+    prepare = partial(
+        OneStep, states=states, sequence_axes=sequence_axes or {}, last_only=last_only
+    )
     try:
-        return Lift(_OperatorForm(one).model(), "operator")
+        return Lift(_OperatorForm(prepare(model)).model(), "operator")
     except (MixedRowsError, ChangedStateError) as reason:
-        return Lift(scan_form(one), "scan", str(reason))
+        cells = gemm_form(model)
+        separate_products(cells.graph, {before for before, _ in states})
+        return Lift(scan_form(prepare(cells)), "scan", str(reason))
 
 
 class _OperatorForm:

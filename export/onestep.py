@@ -13,6 +13,7 @@ from edgernn.errors import UnsupportedModelError
 from edgernn.export.feedback import ChangedStateError, is_movement
 from edgernn.export.fold import Fold, Folded, Graft, Size, dependents
 from edgernn.export.rows import MixedRowsError, sizes
+from edgernn.export.shapes import settle_shapes
 
 __all__ = ["RECURRENT", "OneStep", "SequenceGraph"]
 
@@ -220,6 +221,10 @@ def _prepared(model: ir.Model) -> ir.Model:
                 "form over time. Write the step without it."
             )
     prepared: ir.Model = _PREPARE(model).model
+    declared = [port.shape for port in prepared.graph.outputs]
+    settle_shapes(prepared)
+    for port, shape in zip(prepared.graph.outputs, declared, strict=True):
+        port.shape = shape if port.shape is None or None in sizes(port) else port.shape
     for port in (*prepared.graph.inputs, *prepared.graph.outputs):
         if port.shape is None or None in sizes(port):
             raise UnsupportedModelError(
@@ -231,7 +236,6 @@ def _prepared(model: ir.Model) -> ir.Model:
 _PREPARE = ir.passes.Sequential(
     passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
     passes.IdentityEliminationPass(),
-    passes.ShapeInferencePass(),
 )
 _SUBGRAPHS = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
 

@@ -176,7 +176,7 @@ class Prover:
         return outputs, outcome.states
 
     def _compare_shapes(self, outputs: Arrays, where: Where) -> None:
-        symbols = {BATCH: where[0], SEQUENCE: where[1], **self.sizes}
+        symbols = {**self.sizes, BATCH: where[0], SEQUENCE: where[1]}
         for port in self.contract.data_outputs("sequence"):
             declared = resolve(port.shape, symbols)
             if declared is not None and outputs[port.name].shape != declared:

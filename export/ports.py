@@ -12,6 +12,7 @@ from edgernn.contract import Graph, Port, State
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.dataflow import id_limit
 from edgernn.export.states import StatePort
+from edgernn.export.trace import result_path
 
 __all__ = ["Origins", "contract_states", "graph_ports", "name_ports"]
 
@@ -48,7 +49,7 @@ def name_ports(model: ir.Model, states: Sequence[StatePort]) -> Origins:
     outputs: dict[str, str | None] = {}
     taken = {*inputs, *state_inputs, *state_outputs}
     for value in data_out:
-        path = value.metadata_props["path"]
+        path = result_path(value) or ""
         name = _identifier(path) if not path or re.search("[A-Za-z]", path) else f"output_{path}"
         alone = len(data_out) == 1 and not re.search("[A-Za-z]", path)
         value.name = _unique("output" if alone else _identifier(name), {*outputs, *taken})

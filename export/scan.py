@@ -21,8 +21,13 @@ from edgernn.export.rows import MixedRowsError, sizes
 __all__ = ["scan_form"]
 
 
-def scan_form(one: OneStep) -> ir.Model:
-    """Return the sequence graph of `one` with a Scan."""
+def scan_form(one: OneStep, backward: bool = False) -> ir.Model:
+    """Return the sequence graph of `one` with a Scan.
+
+    Args:
+        one: The one-step graph, in primitive operators.
+        backward: Whether it runs from the last step to the first.
+    """
     pairs = carried(one.graph, one.states)
     core = _core(one.graph, [after for _, after in pairs], one.stateful)
     inside: list[ir.Value] = []
@@ -30,7 +35,7 @@ def scan_form(one: OneStep) -> ir.Model:
         form = _ScanForm(one, pairs, core, inside)
         refused = form.refused()
         if refused is None:
-            return form.model()
+            return form.model(backward)
         inside.append(refused)
 
 
@@ -88,14 +93,11 @@ class _ScanForm:
                 return port
         return None
 
-    def model(self) -> ir.Model:
+    def model(self, backward: bool) -> ir.Model:
         """Return the graph, once no output is refused."""
         one, new = self._one, self._new
         after = [next_ for _, next_ in self._pairs]
-        inner = [self._inner(value) for value in (*after, *self._collected)]
-        outputs = [self._body.op("Identity", [value]) for value in inner]
-        for old, output in zip((*after, *self._collected), outputs, strict=True):
-            output.type, output.shape = old.type, ir.Shape(sizes(old))
+        outputs = self._outputs([*after, *self._collected])
         body = ir.Graph(
             [*self._before.values(), *self._fed],
             outputs,
@@ -106,14 +108,34 @@ class _ScanForm:
         )
         states = {port: new.inputs[port] for port in one.states}
         finals = {value: _like(value, sizes(value)) for value in after}
+        directions = {
+            "scan_input_directions": [1] * len(self._fed),
+            "scan_output_directions": [1] * len(self._collected),
+        }
         new.tape.op_multi_out(
             "Scan",
             [*(new.moved(value, states) for value in self._before), *self._fed.values()],
-            {"body": body, "num_scan_inputs": len(self._fed)},
+            {"body": body, "num_scan_inputs": len(self._fed), **(directions if backward else {})},
             outputs=[*finals.values(), *self._collected.values()],
         )
         values = {port: new.moved(port, finals) for port in one.states.values()}
         return new.finish(values | self._results)
+
+    def _outputs(self, values: Sequence[ir.Value]) -> list[ir.Value]:
+        """Return the outputs of the body: each of its own, and computed by one of its nodes.
+
+        tract also refuses a collected output that nodes of the body use.
+        """
+        outputs: list[ir.Value] = []
+        made = [self._inner(value) for value in values]
+        inner = {output for node in self._body.nodes for output in node.outputs}
+        for place, (old, value) in enumerate(zip(values, made, strict=True)):
+            used = place >= len(self._pairs) and value.uses()
+            if value in outputs or value not in inner or used:
+                value = self._body.op("Identity", [value])
+            value.type, value.shape = old.type, ir.Shape(sizes(old))
+            outputs.append(value)
+        return outputs
 
     def _make_fold(self) -> Fold | None:
         try:

@@ -22,6 +22,7 @@ from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.export.capture import Call
 from edgernn.export.dataflow import moved_from, reads_data
 from edgernn.export.layers import recurrent_calls
+from edgernn.export.trace import result_path
 
 __all__ = ["StatePort", "find_states", "layer_names"]
 
@@ -97,7 +98,7 @@ def find_states(
     """Make the states of `model` ports, in place, and return them in the contract's order.
 
     Args:
-        model: The graph, its inputs named by argument path and its outputs carrying `path`.
+        model: The graph, its ports named as `trace` names them.
         calls: The recurrent calls as an eager forward made them, with the states it started from.
         pairs: States named by the user: argument path → result path or position.
 
@@ -163,7 +164,7 @@ def _argument_states(
         assert after is not None
         _check_pair(port, after)
         name = named.of_slot(fed[0]) if direct else named.unique(path)
-        result = after.metadata_props.get("path")
+        result = result_path(after)
         states.append(
             StatePort(
                 name,
@@ -202,7 +203,7 @@ def _own_states(
         slot.node.replace_input_with(1 + slot.index, before)
         graph.inputs.append(before)
         after = last.after
-        result = after.metadata_props.get("path") if after.is_graph_output() else None
+        result = result_path(after)
         if not after.is_graph_output():
             graph.outputs.append(after)
         initial = _initial(calls[slot.call], slot.index, before)
@@ -268,7 +269,7 @@ def _same_value(value: ir.Value, source: ir.Value) -> bool:
 
 
 def _result_at(graph: ir.Graph, place: str | int) -> ir.Value:
-    paths = [result.metadata_props.get("path", "") for result in graph.outputs]
+    paths = [result_path(result) or "" for result in graph.outputs]
     wanted = f"[{place}]" if str(place).isdigit() else str(place)
     for path, result in zip(paths, graph.outputs, strict=True):
         if wanted in (path, path.lstrip("."), path.strip('[]"')):

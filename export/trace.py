@@ -27,17 +27,19 @@ from edgernn.export.capture import Call, Capture, Results
 from edgernn.export.inputs import Example
 from edgernn.export.tree import leaves, map_leaves
 
-__all__ = ["DOMAIN", "OPSET", "fold", "trace"]
+__all__ = ["DOMAIN", "OPSET", "fold", "result_path", "trace"]
 
 DOMAIN = "torch"
 OPSET = 18
+
+_RESULT = "result:"
 
 
 def trace(module: nn.Module, example: Example) -> ir.Model:
     """Trace one forward of `module` into ONNX IR of opset 18.
 
     The graph's inputs are named by their paths in the arguments (`x`, `hx[0]`), its outputs by
-    their paths in the result (``, `[1][0]`), in that order. Dynamic axes carry the names that
+    `result:` and their paths in the result (`result:[1][0]`), in that order. Dynamic axes carry the names that
     `example.axes` gives them.
 
     Raises:
@@ -65,6 +67,12 @@ def trace(module: nn.Module, example: Example) -> ir.Model:
         fold(model)
     _name_ports(model, example, list(results))
     return model
+
+
+def result_path(value: ir.Value) -> str | None:
+    """Return the path in forward's result of a graph output as `trace` names it; None for others."""
+    name = value.name or ""
+    return name.removeprefix(_RESULT) if name.startswith(_RESULT) else None
 
 
 def fold(model: ir.Model) -> None:
@@ -136,12 +144,12 @@ def _name_ports(model: ir.Model, example: Example, results: Sequence[str]) -> No
                 symbols[str(dim.value)] = size
     for place, path in enumerate(results):
         value = model.graph.outputs[place]
-        if "path" in value.metadata_props or value.is_graph_input():
+        if value.is_graph_input() or value in list(model.graph.outputs)[:place]:
             copy = ir.node("Identity", [value])
             model.graph.append(copy)
             copy.outputs[0].type, copy.outputs[0].shape = value.type, value.shape
             model.graph.outputs[place] = value = copy.outputs[0]
-        value.metadata_props["path"] = path
+        value.name = _RESULT + path
     for value in _values(model.graph):
         if value.shape is not None:
             value.shape = ir.Shape([_renamed(dim, symbols) for dim in value.shape])

@@ -44,6 +44,11 @@ class Axes:
         return cls(port, sequence, _batch_axis(port), step_rank)
 
     @property
+    def flattened(self) -> bool:
+        """Whether one axis counts steps and sequences together."""
+        return self.sequence is not None and self.port.shape[self.sequence] in _FLATTENED
+
+    @property
     def step(self) -> Axes:
         """The axes of one step: the same without the axis of steps."""
         axis = self.sequence

@@ -1,8 +1,8 @@
-"""Memory that graphs read and write in place, and a step bound to it once."""
+"""Memory that graphs read and write in place, bound once or for one call."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -15,9 +15,12 @@ from edgernn.runtime.providers import onnxruntime
 from edgernn.runtime.session import Sessions
 from edgernn.sizes import resolve
 
-__all__ = ["BoundStep", "Outputs", "Slot", "advance", "failure", "slots"]
+__all__ = ["Outputs", "Slot", "Slots", "advance", "bind", "failure", "slot_for", "slots"]
 
-Outputs = NDArray[Any] | dict[str, NDArray[Any]]
+_HOST = "cpu"
+
+# An array, or name → array where there are several; a union would have every caller narrow it.
+Outputs = Any
 Slots = Mapping[str, "Slot"]
 
 
@@ -35,8 +38,8 @@ class Slot:
     def __init__(self, shape: tuple[int, ...], dtype: str, device: str) -> None:
         ort = onnxruntime()
         self.read: Callable[[], NDArray[Any]]
-        self.write: Callable[[NDArray[Any]], None]
-        if device == "cpu":
+        self.write: Callable[[Any], None]
+        if device == _HOST:
             array = np.zeros(shape, dtype)
             self.value = ort.OrtValue.ortvalue_from_numpy(array)  # on the array's own memory
             self.write, self.read = partial(array.__setitem__, ...), array.copy
@@ -49,62 +52,9 @@ class Slot:
 def slots(contract: Contract, batch: int, device: str) -> dict[str, Slot]:
     """Return one slot per state, by its name."""
     graph = next(iter(contract.graphs.values()))
-    return {state.name: _slot(graph.input(state.input), batch, device) for state in contract.states}
-
-
-class BoundStep:
-    """The step graph bound to its memory in both directions, so that a step binds nothing.
-
-    Attributes:
-        writes: Per input by position, the function that copies an array into its memory.
-        runs: The function that steps from the first set of states to the second, and back.
-        read: Returns a copy of the output, or name → copy where there are several.
-    """
-
-    __slots__ = ("_takes", "read", "runs", "writes")
-
-    def __init__(self, sessions: Sessions, states: tuple[Slots, Slots], batch: int) -> None:
-        contract, device = sessions.contract, sessions.provider.device
-        inputs, outputs = contract.data_inputs("step"), contract.data_outputs("step")
-        data = {port.name: _slot(port, batch, device) for port in inputs}
-        results = {port.name: _slot(port, batch, device) for port in outputs}
-        session = sessions.open("step")
-        self._takes = tuple(
-            (resolve(port.shape, {BATCH: batch}), np.dtype(port.dtype), port.limit)
-            for port in inputs
-        )
-        self.writes = tuple(slot.write for slot in data.values())
-        self.read: Callable[[], Outputs] = _reader(results)
-        self.runs = tuple(
-            partial(
-                session.run_with_iobinding,
-                _bound(session, contract, data, results, before, after),
-            )
-            for before, after in (states, states[::-1])
-        )
-
-    def accepts(self, inputs: Sequence[Any]) -> bool:
-        """Return whether inputs by position are beyond doubt what the ports take.
-
-        The quick check of every step; what it does not accept, a `Guard` converts or refuses.
-        """
-        if len(inputs) != len(self._takes):
-            return False
-        for array, (shape, dtype, limit) in zip(inputs, self._takes, strict=True):
-            if type(array) is not np.ndarray or array.dtype != dtype or array.shape != shape:
-                return False
-            if limit is not None and not (array.size == 1 and 0 <= array.item() < limit):
-                return False
-        return True
-
-    @staticmethod
-    def fits(contract: Contract, batch: int) -> bool:
-        """Return whether the batch alone determines every shape of the step graph."""
-        graph = contract.graphs["step"]
-        return all(
-            resolve(port.shape, {BATCH: batch}) is not None
-            for port in (*graph.inputs, *graph.outputs)
-        )
+    return {
+        state.name: slot_for(graph.input(state.input), batch, device) for state in contract.states
+    }
 
 
 def advance(
@@ -128,7 +78,7 @@ def advance(
     contract, session = sessions.contract, sessions.open(kind)
     names = [port.name for port in contract.data_outputs(kind)]
     try:
-        binding = _bound(session, contract, {}, dict.fromkeys(names), before, after)
+        binding = bind(session, contract, {}, dict.fromkeys(names), before, after)
         for name, array in arrays.items():
             binding.bind_cpu_input(name, array)
         session.run_with_iobinding(binding)
@@ -140,13 +90,13 @@ def advance(
 
 def failure(sessions: Sessions, kind: str, error: Exception) -> ProviderError:
     """Return the error for a run that ONNX Runtime broke off."""
+    reason = " ".join(str(error).split()).removesuffix(".")
     return ProviderError(
-        f"`{sessions.provider.name}` failed in the {kind} graph: {str(error).strip()} "
-        "The state is as it was before."
+        f"`{sessions.provider.name}` failed in the {kind} graph: {reason}. No state was changed."
     )
 
 
-def _bound(
+def bind(
     session: Any,
     contract: Contract,
     data: Slots,
@@ -169,15 +119,8 @@ def _bound(
     return binding
 
 
-def _reader(results: Slots) -> Callable[[], Outputs]:
-    """Return what reads the outputs after a step."""
-    if len(results) == 1:
-        return next(iter(results.values())).read
-    reads = {name: slot.read for name, slot in results.items()}
-    return lambda: {name: read() for name, read in reads.items()}
-
-
-def _slot(port: Port, batch: int, device: str) -> Slot:
+def slot_for(port: Port, batch: int, device: str) -> Slot:
+    """Return memory for a port whose shape the batch determines."""
     shape = resolve(port.shape, {BATCH: batch})
     if shape is None:
         raise ValueError(f"`{port}` is not determined by the batch alone")

@@ -81,7 +81,7 @@ def options_for(kind: str, threads: int | None) -> Any:
     options.intra_op_num_threads = threads or (1 if kind == "step" else 0)
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.enable_mem_pattern = False  # with a varying length its plans pile up
+    options.enable_mem_pattern = kind == "step"  # with a varying length its plans pile up
     return options
 
 

@@ -11,9 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from edgernn.contract import BATCH, SEQUENCE, Contract, Port
 from edgernn.errors import InputError, UnsupportedModelError
-from edgernn.runtime.binding import BoundStep, Outputs, advance, failure, slots
+from edgernn.runtime.binding import Outputs, advance, failure, slots
 from edgernn.runtime.guard import Guard, checked_states
 from edgernn.runtime.session import Sessions
+from edgernn.runtime.step import BoundStep
 
 __all__ = ["Outputs", "Stream", "feed_ports", "single", "state_ports"]
 
@@ -67,11 +68,8 @@ class Stream:
         bound = self._bound
         if bound is None:
             return self._step_unbound(inputs, named)
-        arrays: Sequence[Any] = inputs
-        if named or not bound.accepts(inputs):
-            arrays = self._checked_step(inputs, named)
-        for array, write in zip(arrays, bound.writes, strict=True):
-            write(array)
+        if named or not bound.put(inputs):
+            bound.put(self._checked_step(inputs, named))
         try:
             bound.runs[self._side]()
         except Exception as error:

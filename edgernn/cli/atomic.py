@@ -13,6 +13,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgernn.errors import InputError
+
 __all__ = ["replaced", "write_npz"]
 
 
@@ -21,9 +23,15 @@ def replaced(path: Path) -> Iterator[Path]:
     """Give a path in a folder beside `path` and move its file to `path` when the block ends well.
 
     The folder may hold other files meanwhile and is gone afterwards.
+
+    Raises:
+        InputError: Nothing can be written beside `path`.
     """
-    path = path.absolute()
-    with tempfile.TemporaryDirectory(".partial", f".{path.name}-", path.parent) as folder:
+    try:
+        beside = tempfile.TemporaryDirectory(".partial", f".{path.name}-", path.absolute().parent)
+    except OSError as error:
+        raise InputError(f"`{path}` cannot be written: {error.strerror or error}.") from error
+    with beside as folder:
         partial = Path(folder, path.name)
         yield partial
         with partial.open("rb") as file:

@@ -48,6 +48,15 @@ class Carrier:
         """The state after the last chunk; None for the initial one."""
         return self._stream.snapshot() if self._stream else self._state
 
+    def batch(self, chunk: Arrays) -> int:
+        """Return the number of sequences in `chunk`."""
+        sizes = [
+            chunk[name].shape[axis.batch]
+            for name, axis in self._inputs.items()
+            if axis.batch is not None
+        ]
+        return next(iter(sizes), 1)
+
     def write_state(self, path: Path) -> None:
         """Write the state as .npz, one array per name."""
         with replaced(path) as partial:
@@ -62,7 +71,7 @@ class Carrier:
 
     def _step(self, chunk: Arrays) -> Arrays:
         if self._stream is None:
-            self._stream = self._model.stream(self._batch(chunk))
+            self._stream = self._model.stream(self.batch(chunk))
             if self._state is not None:
                 self._stream.restore(self._state)
         inputs = {name: axis.to_step(chunk[name]) for name, axis in self._inputs.items()}
@@ -70,14 +79,6 @@ class Carrier:
         if not isinstance(outputs, dict):
             outputs = {next(iter(self._outputs)): outputs}
         return {name: self._outputs[name].from_step(array) for name, array in outputs.items()}
-
-    def _batch(self, chunk: Arrays) -> int:
-        sizes = [
-            chunk[name].shape[axis.batch]
-            for name, axis in self._inputs.items()
-            if axis.batch is not None
-        ]
-        return next(iter(sizes), 1)
 
 
 def read_state(path: Path) -> Arrays:

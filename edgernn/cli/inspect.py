@@ -131,10 +131,16 @@ def _rows(role: str, ports: Iterable[Port], states: Iterable[str] = ()) -> list[
             port.name,
             port.dtype,
             f"[{', '.join(map(str, port.shape))}]",
-            port.origin or "",
+            _origin(role, port),
         )
         for port in ports
     ]
+
+
+def _origin(role: str, port: Port) -> str:
+    if port.origin is None:
+        return ""
+    return port.origin if role == "in" else f"return{port.origin}"
 
 
 # --- facts ----------------------------------------------------------------------------------------

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from edgernn.cli.carrier import Carrier
 from edgernn.cli.inputs import Chunk, Input, open_input
 from edgernn.cli.outputs import open_output
 from edgernn.contract import Contract
-from edgernn.runtime.axes import input_axes, output_axes
+from edgernn.errors import InputError
+from edgernn.runtime.axes import Axes, input_axes, output_axes
 
 __all__ = ["run_numbers"]
 
@@ -38,7 +39,18 @@ def run_numbers(
     axes = output_axes(contract)
     with open_output(target, sequence.format, axes, sequence.batched, steps) as output:
         for part in chunks:
+            if chunk is not None and carrier.batch(part) > 1:
+                _check_joinable(axes)
             output.write(carrier.answer(part))
+
+
+def _check_joinable(axes: Mapping[str, Axes]) -> None:
+    for axis in axes.values():
+        if axis.flattened:
+            raise InputError(
+                f"`{axis.port}` counts sequences and steps in one axis, so chunks of several "
+                "sequences cannot be joined. Leave out --chunk, or give one sequence."
+            )
 
 
 def _with_progress(sequence: Input, chunk: int) -> Iterator[Chunk]:

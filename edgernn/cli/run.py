@@ -36,7 +36,29 @@ def _output(ctx: click.Context, param: click.Parameter, value: Path | None) -> P
     return value
 
 
-@click.command("run", short_help="Run an artifact on arrays, numbers or text.")
+_HELP = """Run ARTIFACT, by default the one in the current folder.
+
+Without --input and --text, the golden run is replayed in every form, and the largest difference
+and the time per step are printed.
+
+\b
+--input takes, told apart by content:
+  .npy    one array, shaped as the model's input
+  .npz    one array per input, under its name
+  .csv    one step per row, columns = features; a header row is skipped
+  .jsonl  one step per line: a number, an array, or {"input": value, ...}
+
+Arrays may lack the batch axis: the batch is then 1, and the results lack it too. Lines on standard
+input are answered one by one as they come. Results go to --output, or in the format of the input
+to standard output.
+
+--text prints the best symbol per step where the model scores its symbols, else numbers. --generate
+feeds the text, then N times the model's own symbol, and prints those N symbols. The scores are
+taken as logits or logarithms of probabilities.
+"""
+
+
+@click.command("run", help=_HELP, short_help="Run an artifact on arrays, numbers or text.")
 @click.argument("artifact", required=False, type=click.Path(path_type=Path))
 @click.option("--provider", default="cpu", show_default=True, help="Where to run.")
 @click.option("--input", "input_", metavar="FILE", help="A sequence; `-` is standard input.")
@@ -71,25 +93,7 @@ def command(
     state_in: Path | None,
     state_out: Path | None,
 ) -> None:
-    r"""Run ARTIFACT, by default the one in the current folder.
-
-    Without --input and --text, the golden run is replayed, and its difference and the time per
-    step are printed.
-
-    \b
-    --input takes, told apart by content:
-      .npy    one array, shaped as the model's input
-      .npz    one array per input, under its name
-      .csv    one step per row, columns = features; a header row is skipped
-      .jsonl  one step per line: a number, an array, or an object {input: value}
-
-    Arrays may lack the batch axis: the batch is then 1, and the results lack it too. Lines on
-    standard input are answered one by one as they come. Results go to --output, or in the format
-    of the input to standard output.
-
-    --text prints the best symbol per step where the model scores its symbols, else numbers.
-    --generate feeds the text, then N times the model's own symbol, and prints these symbols.
-    """
+    """Run an artifact; `_HELP` says how."""
     _check_usage(click.get_current_context().params)
     from edgernn.runtime import load
 
@@ -192,9 +196,9 @@ def _replay(model: Model) -> None:
     from edgernn.runtime.golden import report, require_passed, step_time
 
     replayed = report(model)
-    for check in replayed.checks:
-        click.echo(f"{check.name:<7} {check.graph}.onnx  max difference {check.difference:.1e}")
     require_passed(replayed)
+    names = ", ".join(check.name for check in replayed.checks)
+    click.echo(f"{names}: max difference {replayed.max_difference:.1e} to {replayed.reference}")
     seconds = step_time(model)
     if seconds is not None:
-        click.echo(f"time    {seconds * 1e6:.1f} µs per step (median)")
+        click.echo(f"{seconds * 1e6:.1f} µs per step on {model.provider} (median)")

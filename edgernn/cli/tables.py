@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import click
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, RenderableType
 from rich.table import Table
@@ -15,7 +16,12 @@ __all__ = ["facts", "show", "table"]
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     """Return a table whose cells wrap and are never cut."""
     made = Table(
-        title=Text(title), title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False
+        title=Text(title),
+        title_justify="left",
+        title_style="bold",
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
     )
     for column in columns:
         made.add_column(column, overflow="fold")
@@ -35,9 +41,10 @@ def facts(pairs: Iterable[tuple[str, str]]) -> Table:
 
 
 def show(*parts: RenderableType) -> None:
-    """Print to standard output, with a blank line between parts and none that trails."""
-    console = Console(highlight=False, soft_wrap=False)
+    """Print to standard output with a blank line between parts."""
+    console = Console(highlight=False)
     with console.capture() as capture:
-        console.print(*parts, sep="\n")
-    console.file.write("\n".join(line.rstrip() for line in capture.get().split("\n")))
-    console.file.flush()
+        for index, part in enumerate(parts):
+            console.print(*([""] if index else []), part, sep="\n")
+    lines = capture.get().splitlines()
+    click.echo("\n".join(line.rstrip() for line in lines))

@@ -58,9 +58,10 @@ def _replayed(artifact: Path, provider: str) -> ParityReport:
 
 def _lines(report: ParityReport) -> str:
     lines = [
-        f"{check.name:<8} {check.graph:<9} batch {check.batch}, sequence {check.sequence}, "
-        f"{check.initial} initial state: {check.difference:.1e}"
-        f"{'' if check.difference <= report.tolerance else '  over the tolerance'}"
+        f"{check.name:<7} {check.graph + '.onnx':<14} batch {check.batch}, sequence "
+        f"{check.sequence}, {check.initial} initial state: {check.difference:.1e}"
         for check in report.checks
     ]
-    return "\n".join([*lines, f"{report}; tolerance {report.tolerance:.1e}"])
+    verdict = "passed" if report.passed else "failed"
+    end = f"max difference {report.max_difference:.1e} to {report.reference}, tolerance"
+    return "\n".join([*lines, f"{verdict}: {end} {report.tolerance:.1e}"])

@@ -157,7 +157,9 @@ def expected(x: Array, h: Array | None = None) -> tuple[Array, Array]:
     return np.moveaxis(rows, 0, 1), final[None]
 
 
-def features(path: Path, carry: bool = True, graphs: tuple[str, ...] = ("sequence", "step")) -> Path:
+def features(
+    path: Path, carry: bool = True, graphs: tuple[str, ...] = ("sequence", "step")
+) -> Path:
     """Write a batch-first model of 2 features with a learned initial state of 3."""
     h_in = Port("h_in", "float32", (1, "batch", 3))
     h_out = Port("h_out", "float32", (1, "batch", 3))

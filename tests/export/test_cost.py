@@ -1,6 +1,7 @@
 """What one step costs, counted by hand."""
 
 import logging
+import math
 
 import onnx
 import onnx.parser
@@ -15,17 +16,17 @@ from tests.matrix.cells import Cell
 from tests.matrix.layers import Layer
 
 
-def cost_of_text(text):
-    """Return the cost of the graph that `text` holds in ONNX's textual form."""
+def cost_of_text(ports, body, *weights, domain="other"):
+    """Return the cost of a graph written in ONNX's textual form."""
+    head = f'<ir_version: 8, opset_import: ["" : 18, "{domain}" : 1]>'
+    text = f"{head} g {ports} <{', '.join(weights)}> {{ {body} }}"
     return cost_of(ir.from_proto(onnx.parser.parse_model(text)))
 
 
-def text_of(graph, opsets='"" : 18'):
-    return f"<ir_version: 8, opset_import: [{opsets}]> {graph}"
-
-
-def numbers(count):
-    return "{" + ",".join(["0.5"] * count) + "}"
+def halves(name, *shape):
+    """Return the text of an initializer of that shape, 0.5 everywhere."""
+    values = ",".join(["0.5"] * math.prod(shape))
+    return f"float[{','.join(map(str, shape))}] {name} = {{{values}}}"
 
 
 @pytest.mark.parametrize("bidirectional", [False, True], ids=["forward", "bidirectional"])
@@ -54,12 +55,11 @@ def test_lstm_512_256_2(bidirectional, count):
 def test_zero_bias_is_no_parameter():
     """The zero bias that stands for `bias=False` is read, but torch has no such parameter."""
     cost = cost_of_text(
-        text_of(
-            """g (float[sequence,batch,3] x) => (y)
-            <float[1,4,3] W = %s, float[1,4,4] R = %s, float[1,8] B = {0,0,0,0,0,0,0,0}>
-            { y = RNN <hidden_size=4> (x, W, R, B) }"""
-            % (numbers(12), numbers(16))
-        )
+        "(float[sequence,batch,3] x) => (y)",
+        "y = RNN <hidden_size=4> (x, w, r, b)",
+        halves("w", 1, 4, 3),
+        halves("r", 1, 4, 4),
+        "float[1,8] b = {0,0,0,0,0,0,0,0}",
     )
     assert cost == Cost(parameters=28, multiply_adds=28, weight_bytes=4 * 36, state_bytes=16)
 
@@ -67,27 +67,26 @@ def test_zero_bias_is_no_parameter():
 def test_initial_state_is_no_parameter():
     """A constant initial state is state: neither a parameter nor a weight to read."""
     cost = cost_of_text(
-        text_of(
-            """g (float[sequence,1,3] x) => (y)
-            <float[1,4,3] W = %s, float[1,4,4] R = %s, float[1,1,4] h = {1,1,1,1}>
-            { y = RNN <hidden_size=4> (x, W, R, , , h) }"""
-            % (numbers(12), numbers(16))
-        )
+        "(float[sequence,1,3] x) => (y)",
+        "y = RNN <hidden_size=4> (x, w, r, , , h)",
+        halves("w", 1, 4, 3),
+        halves("r", 1, 4, 4),
+        halves("h", 1, 1, 4),
     )
     assert cost == Cost(parameters=28, multiply_adds=28, weight_bytes=4 * 28, state_bytes=16)
 
 
-def test_frozen_sizes_cost_the_same_per_step():
+@pytest.mark.parametrize("axes", ["sequence,batch", "25,4"])
+def test_frozen_sizes_cost_the_same_per_step(axes):
     """A graph frozen to 25 steps of 4 sequences costs per step what the dynamic one costs."""
-    graph = """g (float[%s,3] x) => (z)
-        <float[1,4,3] W = %s, float[1,4,4] R = %s, float[4,2] V = %s>
-        { y = RNN <hidden_size=4> (x, W, R)  z = MatMul(y, V) }"""
-    weights = (numbers(12), numbers(16), numbers(8))
-    dynamic, frozen = (
-        cost_of_text(text_of(graph % (axes, *weights))) for axes in ("sequence,batch", "25,4")
+    cost = cost_of_text(
+        f"(float[{axes},3] x) => (z)",
+        "y = RNN <hidden_size=4> (x, w, r)  z = MatMul(y, v)",
+        halves("w", 1, 4, 3),
+        halves("r", 1, 4, 4),
+        halves("v", 4, 2),
     )
-    assert frozen == dynamic
-    assert dynamic == Cost(parameters=36, multiply_adds=36, weight_bytes=144, state_bytes=16)
+    assert cost == Cost(parameters=36, multiply_adds=36, weight_bytes=144, state_bytes=16)
 
 
 @pytest.mark.parametrize("over", [None, "Scan", "Loop"])
@@ -123,11 +122,9 @@ def test_embedding_reads_its_rows_only():
 def test_shared_weight_is_read_once():
     """A table that is also the head's matrix is one parameter and is read whole, once."""
     cost = cost_of_text(
-        text_of(
-            """g (int64[batch] ids) => (scores) <float[5,2] table = %s>
-            { x = Gather(table, ids)  scores = Gemm <transB=1> (x, table) }"""
-            % numbers(10)
-        )
+        "(int64[batch] ids) => (scores)",
+        "x = Gather(table, ids)  scores = Gemm <transB=1> (x, table)",
+        halves("table", 5, 2),
     )
     assert cost == Cost(parameters=10, multiply_adds=10, weight_bytes=40, state_bytes=0)
 
@@ -141,24 +138,25 @@ def test_int8_weights_at_their_size():
 def test_scalars_and_shapes_are_no_weights():
     """Constants of rank 0, shapes and one-element constants in nodes do not count."""
     cost = cost_of_text(
-        text_of(
-            """g (float[batch,4] x) => (z)
-            <float eps = {0.1}, int64[2] shape = {-1, 2}>
-            { two = Constant <value = float[1] {2.0}> ()
-              y = Add(x, eps)  w = Mul(y, two)  z = Reshape(w, shape) }"""
-        )
+        "(float[batch,4] x) => (z)",
+        "two = Constant <value = float[1] {2.0}> ()  y = Add(x, eps)  w = Mul(y, two)  "
+        "z = Reshape(w, shape)",
+        "float eps = {0.1}",
+        "int64[2] shape = {-1, 2}",
     )
     assert cost == Cost(parameters=0, multiply_adds=0, weight_bytes=0, state_bytes=0)
 
 
 def test_convolution():
     """A convolution makes its kernels' products at every position that comes out."""
+    cost = cost_of_text("(float[batch,2,9] x) => (y)", "y = Conv(x, w)", halves("w", 4, 2, 3))
+    assert cost == Cost(parameters=24, multiply_adds=24 * 7, weight_bytes=96, state_bytes=0)
+
+
+def test_transposed_convolution():
+    """A transposed convolution makes its kernels' products at every position that goes in."""
     cost = cost_of_text(
-        text_of(
-            """g (float[batch,2,9] x) => (y) <float[4,2,3] w = %s>
-            { y = Conv(x, w) }"""
-            % numbers(24)
-        )
+        "(float[batch,4,7] x) => (y)", "y = ConvTranspose(x, w)", halves("w", 4, 2, 3)
     )
     assert cost == Cost(parameters=24, multiply_adds=24 * 7, weight_bytes=96, state_bytes=0)
 
@@ -166,10 +164,8 @@ def test_convolution():
 def test_products_of_activations():
     """A product of two activations counts: attention over 5 keys of width 4."""
     cost = cost_of_text(
-        text_of(
-            """g (float[batch,1,4] q, float[batch,4,5] k) => (s, e)
-            { s = MatMul(q, k)  e = Einsum <equation="bqd,bdk->bqk"> (q, k) }"""
-        )
+        "(float[batch,1,4] q, float[batch,4,5] k) => (s, e)",
+        's = MatMul(q, k)  e = Einsum <equation="bqd,bdk->bqk"> (q, k)',
     )
     assert cost == Cost(parameters=0, multiply_adds=20 + 20, weight_bytes=0, state_bytes=0)
 
@@ -177,27 +173,34 @@ def test_products_of_activations():
 def test_dearer_branch_counts():
     """Of the branches of an If the dearer one counts."""
     cost = cost_of_text(
-        text_of(
-            """g (bool c, float[batch,2] x) => (y) <float[2,3] w = %s>
-            { y = If (c) <
-                then_branch = t () => (float[batch,3] a) { a = MatMul(x, w) },
-                else_branch = f () => (float[batch,3] b) { n = MatMul(x, w)  b = Relu(n) }
-              > }"""
-            % numbers(6)
-        )
+        "(bool c, float[batch,2] x) => (y)",
+        """y = If (c) <
+            then_branch = t () => (float[batch,3] a) { a = MatMul(x, w) },
+            else_branch = f () => (float[batch,3] b) { n = MatMul(x, w)  b = Relu(n) }
+        >""",
+        halves("w", 2, 3),
     )
     assert cost.multiply_adds == 6
+
+
+def test_statistics_are_no_parameters():
+    """The mean and variance of a batch norm are read, but torch does not train them."""
+    cost = cost_of_text(
+        "(float[batch,4] x) => (y)",
+        "y = BatchNormalization(x, scale, bias, mean, variance)",
+        *(halves(name, 4) for name in ("scale", "bias", "mean", "variance")),
+    )
+    assert cost == Cost(parameters=8, multiply_adds=0, weight_bytes=64, state_bytes=0)
 
 
 def test_blocks_of_four_bits():
     """MatMulNBits has K·N parameters in half a byte each, with scales beside them."""
     cost = cost_of_text(
-        text_of(
-            """g (float[batch,32] x) => (y) <uint8[2,1,16] b = {%s}, float[2] scales = {1,1}>
-            { y = com.microsoft.MatMulNBits <K=32, N=2, bits=4, block_size=32> (x, b, scales) }"""
-            % ",".join(["1"] * 32),
-            '"" : 18, "com.microsoft" : 1',
-        )
+        "(float[batch,32] x) => (y)",
+        "y = com.microsoft.MatMulNBits <K=32, N=2, bits=4, block_size=32> (x, b, scales)",
+        "uint8[2,1,16] b = {" + ",".join(["1"] * 32) + "}",
+        halves("scales", 2),
+        domain="com.microsoft",
     )
     assert cost == Cost(parameters=64, multiply_adds=64, weight_bytes=32 + 8, state_bytes=0)
 
@@ -205,9 +208,7 @@ def test_blocks_of_four_bits():
 def test_unknown_operator_is_quiet(caplog):
     """An operator of a foreign domain costs its weights and logs nothing."""
     with caplog.at_level(logging.WARNING):
-        cost = cost_of_text(
-            text_of("g (float[batch,2] x) => (y) <float[2] w = {1,1}> { y = other.Op(x, w) }")
-        )
+        cost = cost_of_text("(float[batch,2] x) => (y)", "y = foreign.Op(x, w)", halves("w", 2))
     assert cost == Cost(parameters=2, multiply_adds=0, weight_bytes=8, state_bytes=0)
     assert caplog.records == []
 
@@ -244,6 +245,7 @@ def test_torchs_own_export():
         dynamo=True,
         verbose=False,
     )
+    assert program is not None
     weights = 16 * (3 + 4) + 7 * 4
     biases = 16 + 16 + 7
     assert cost_of(program.model) == Cost(

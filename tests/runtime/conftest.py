@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import edgernn
+from edgernn.runtime import Model
+from tests.runtime import graphs
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for the artifacts of the session; tests that change one write their own."""
+    return tmp_path_factory.mktemp("artifacts")
+
+
+@pytest.fixture(scope="session")
+def lstm(folder) -> Path:
+    """An embedded LSTM as an artifact with both graphs."""
+    return graphs.write_lstm(folder / "lstm.edgernn", graphs.contract())
+
+
+@pytest.fixture(scope="session")
+def model(lstm) -> Model:
+    """The embedded LSTM, loaded."""
+    return edgernn.load(lstm)
+
+
+@pytest.fixture(scope="session", params=["both", "sequence", "step"])
+def any_model(request, folder) -> Model:
+    """The embedded LSTM with both graphs, and with either alone."""
+    kinds = ("sequence", "step") if request.param == "both" else (request.param,)
+    path = folder / f"{request.param}.edgernn"
+    return edgernn.load(graphs.write_lstm(path, graphs.contract(kinds=kinds)))
+
+
+@pytest.fixture(scope="session")
+def leaky(folder) -> Model:
+    """A step graph with two inputs, two outputs and a learned initial state."""
+    return edgernn.load(graphs.two_inputs(folder / "leaky.edgernn"))

@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgernn.contract import Port
+from edgernn.errors import InputError
+from edgernn.runtime.guard import Guard
+
+IDS = Port("ids", "int64", ("batch", "sequence"), None, 10)
+X = Port("x", "float32", ("batch", "sequence", 3))
+GUARD = Guard([IDS, X], "sequence graph")
+TAKES = "`ids: int64[batch, sequence]`, `x: float32[batch, sequence, 3]`"
+
+
+def good(**changes):
+    return {"ids": np.zeros((2, 4), np.int64), "x": np.zeros((2, 4, 3), np.float32), **changes}
+
+
+def refused(guard=GUARD, inputs=(), batch=None, **named):
+    with pytest.raises(InputError) as caught:
+        guard.check(inputs, named, batch)
+    return str(caught.value)
+
+
+def test_sizes_of_dynamic_axes_come_back():
+    """A check returns the arrays by name and every symbol's size."""
+    arrays, symbols = GUARD.check((), good())
+    assert list(arrays) == ["ids", "x"]
+    assert symbols == {"batch": 2, "sequence": 4}
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        ({"ids": 0}, f"`x` is missing: the sequence graph takes {TAKES}."),
+        (good(y=0), f"`y` is not an input of the sequence graph, which takes {TAKES}."),
+    ],
+    ids=["missing", "unknown"],
+)
+def test_names_are_the_ports_names(named, message):
+    """A missing or unknown name is refused with the list of ports."""
+    assert refused(**named) == message
+
+
+def test_inputs_by_position_are_counted():
+    """Too many inputs, or one given twice, are refused."""
+    assert refused(inputs=(1, 2, 3)) == (
+        f"3 inputs came by position, but the sequence graph takes 2: {TAKES}."
+    )
+    assert refused(inputs=(1,), ids=1, x=1) == (
+        "`ids` came twice, by position and by name. Give it once."
+    )
+    nothing = Guard([], "step graph")
+    assert refused(nothing, (1,)) == (
+        "1 inputs came by position, but the step graph takes 0: no data inputs."
+    )
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        (
+            good(x=np.zeros((2, 3))),
+            "`x: float32[batch, sequence, 3]` came with shape (2, 3): it has 3 axes, not 2.",
+        ),
+        (
+            good(x=np.zeros((2, 4, 5))),
+            "`x: float32[batch, sequence, 3]` came with shape (2, 4, 5): axis 2 must be 3, not 5.",
+        ),
+        (
+            good(x=np.zeros((3, 4, 3))),
+            "`x: float32[batch, sequence, 3]` came with shape (3, 4, 3): axis 0 must be 2, the "
+            "`batch` of `ids`, not 3.",
+        ),
+        (
+            good(ids=np.zeros((2, 0), int)),
+            "`ids: int64[batch, sequence]` came with shape (2, 0): there must be at least one "
+            "step.",
+        ),
+        (
+            good(ids=np.zeros((0, 2), int)),
+            "`ids: int64[batch, sequence]` came with shape (0, 2): there must be at least one "
+            "sequence.",
+        ),
+        (
+            good(x=np.zeros((2, 4, 0))),
+            "`x: float32[batch, sequence, 3]` came with shape (2, 4, 0): axis 2 must not be empty.",
+        ),
+    ],
+    ids=["rank", "size", "symbol", "no-steps", "no-sequences", "empty"],
+)
+def test_shapes_are_the_ports_shapes(named, message):
+    """A wrong shape is refused with the port's, the axis and the number expected there."""
+    assert refused(**named) == message
+
+
+def test_a_stream_fixes_the_batch():
+    """Within a stream the batch is the stream's."""
+    assert refused(batch=3, **good()) == (
+        "`ids: int64[batch, sequence]` came with shape (2, 4): axis 0 must be 3, the `batch` of "
+        "this stream, not 2."
+    )
+
+
+@pytest.mark.parametrize("outside", [-1, 10])
+def test_ids_are_within_the_limit(outside):
+    """An id below 0 or at the limit is refused with its place; Gather would take -1."""
+    tokens = np.zeros((2, 4), np.int64)
+    tokens[1, 2] = outside
+    assert refused(**good(ids=tokens)) == (
+        f"`ids: int64[batch, sequence]` has id {outside} at (1, 2); the model knows ids 0 to 9."
+    )
+
+
+@pytest.mark.parametrize(
+    ("port", "value", "expected"),
+    [
+        (IDS, [[1, 2]], np.array([[1, 2]], np.int64)),
+        (IDS, np.array([[1]], np.int32), np.array([[1]], np.int64)),
+        (IDS, np.array([[1]], np.uint8), np.array([[1]], np.int64)),
+        (IDS, np.array([[1]], ">i8"), np.array([[1]], np.int64)),
+        (X, [[[1, 2, 3]]], np.array([[[1, 2, 3]]], np.float32)),
+        (X, np.array([[[0.5, 1, 2]]]), np.array([[[0.5, 1, 2]]], np.float32)),
+        (X, np.array([[[0.5, 1, 2]]], np.float16), np.array([[[0.5, 1, 2]]], np.float32)),
+        (X, np.zeros((3, 1, 2), np.float32).T[1:], np.zeros((1, 1, 3), np.float32)),
+        (Port("mask", "bool", (2,)), [True, False], np.array([True, False])),
+        (Port("n", "int64", ()), 7, np.array(7, np.int64)),
+    ],
+    ids=["list", "int32", "uint8", "endian", "ints", "double", "half", "view", "bool", "scalar"],
+)
+def test_what_loses_nothing_is_converted(port, value, expected):
+    """Whole numbers become the port's whole numbers, real ones its real dtype, contiguous."""
+    array = Guard([port], "graph").check((value,), {})[0][port.name]
+    np.testing.assert_array_equal(array, expected, strict=True)
+    assert array.flags.c_contiguous
+
+
+@pytest.mark.parametrize(
+    ("port", "value", "message"),
+    [
+        (
+            IDS,
+            [[1.0]],
+            "`ids: int64[batch, sequence]` came as float64, but takes whole numbers only. If that "
+            "is what they mean, convert them with `.astype('int64')`.",
+        ),
+        (
+            X,
+            np.zeros((1, 1, 3), np.uint8),
+            "`x: float32[batch, sequence, 3]` came as uint8, but takes real numbers only. If that "
+            "is what they mean, convert them with `.astype('float32')`.",
+        ),
+        (
+            X,
+            [["a"]],
+            "`x: float32[batch, sequence, 3]` came as <U1, but takes real numbers only. If that "
+            "is what they mean, convert them with `.astype('float32')`.",
+        ),
+        (
+            Port("n", "int32", (1,)),
+            [2**40],
+            "`n: int32[1]` came with numbers outside -2147483648 to 2147483647.",
+        ),
+        (
+            Port("x", "float16", (1,)),
+            [1e6],
+            "`x: float16[1]` came with numbers above 6.55e+04, the largest float16.",
+        ),
+    ],
+    ids=["real-ids", "whole-reals", "text", "wide", "large"],
+)
+def test_what_would_lose_something_is_refused(port, value, message):
+    """A dtype of another kind, or numbers that the port's dtype cannot hold, are refused."""
+    assert refused(Guard([port], "graph"), (value,)) == message
+
+
+def test_what_is_not_an_array_is_refused():
+    """Ragged lists are refused with NumPy's reason."""
+    message = refused(Guard([IDS], "graph"), ([[1], [1, 2]],))
+    assert message.startswith(
+        "`ids: int64[batch, sequence]` came as something that is not an array: setting an array"
+    )

@@ -1,0 +1,314 @@
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import edgernn
+from edgernn.errors import InputError, ProviderError, StateError, UnsupportedModelError
+from tests.runtime import graphs
+
+TOLERANCE = 1e-6
+
+
+def ids(steps, batch, seed=0):
+    return np.random.default_rng(seed).integers(0, graphs.SYMBOLS, (steps, batch))
+
+
+@given(
+    chunks=st.lists(st.integers(0, 6), min_size=1, max_size=6),
+    batch=st.integers(1, 3),
+    seed=st.integers(0, 99),
+)
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_any_chunking_equals_the_whole(any_model, chunks, batch, seed):
+    """Steps (0) and chunks (n) in any order give the outputs and the state of one run."""
+    steps = sum(max(chunk, 1) for chunk in chunks)
+    tokens = ids(steps, batch, seed)
+    whole, h, c = graphs.reference(tokens)
+    stream, at, parts = any_model.stream(batch), 0, []
+    for chunk in chunks:
+        if chunk:
+            parts.append(stream.feed(tokens[at : at + chunk]))
+        else:
+            parts.append(stream.step(tokens[at])[None])
+        at += max(chunk, 1)
+    np.testing.assert_allclose(np.concatenate(parts), whole, atol=TOLERANCE)
+    np.testing.assert_allclose(stream.snapshot()["h"], h, atol=TOLERANCE)
+    np.testing.assert_allclose(stream.snapshot()["c"], c, atol=TOLERANCE)
+    assert stream.steps == steps
+
+
+def test_steps_open_the_step_graph_only(lstm, tmp_path):
+    """A run of steps never loads sequence.onnx, and a run of chunks never step.onnx."""
+    path = graphs.write_lstm(tmp_path / "m.edgernn", graphs.contract())
+    (path / "sequence.onnx").unlink()
+    stream = edgernn.load(path).stream()
+    stream.step([1])
+    stream.step([2])
+    assert stream.steps == 2
+
+
+def test_the_callers_arrays_stay(model):
+    """An array that a step returned is not written by later steps, nor is the input."""
+    stream, token = model.stream(), np.array([3])
+    first = stream.step(token)
+    kept = first.copy()
+    second = stream.step(token)
+    assert not np.array_equal(first, second)
+    np.testing.assert_array_equal(first, kept)
+    np.testing.assert_array_equal(token, [3])
+
+
+def test_snapshot_and_restore_repeat_a_run(any_model):
+    """From a restored snapshot the same input gives the same numbers; the count goes on."""
+    stream = any_model.stream(2)
+    stream.feed(ids(5, 2))
+    saved = stream.snapshot()
+    once = [stream.step(row) for row in ids(3, 2, 1)]
+    stream.restore(saved)
+    again = [stream.step(row) for row in ids(3, 2, 1)]
+    np.testing.assert_array_equal(once, again)
+    assert stream.steps == 11
+
+
+def test_a_snapshot_is_a_copy(model):
+    """Neither later steps nor the caller change each other through a snapshot."""
+    stream = model.stream()
+    stream.step([1])
+    saved = stream.snapshot()
+    before = saved["h"].copy()
+    stream.step([2])
+    np.testing.assert_array_equal(saved["h"], before)
+    saved["h"][:] = 9
+    assert not (stream.snapshot()["h"] == 9).any()
+
+
+def test_a_snapshot_fits_another_stream_and_run(model):
+    """The state of one stream starts another, and Model.run, by its names."""
+    stream = model.stream()
+    stream.feed(ids(4, 1))
+    other = model.stream()
+    other.restore(stream.snapshot())
+    result = model.run({"tokens": ids(2, 1, 3)}, state=stream.snapshot())
+    np.testing.assert_allclose(other.feed(ids(2, 1, 3)), result.outputs["output"], atol=TOLERANCE)
+
+
+def test_fork_goes_its_own_way(any_model):
+    """A fork has the state and count of its origin; from then on neither moves the other."""
+    stream = any_model.stream()
+    stream.step([1])
+    fork = stream.fork()
+    assert (fork.steps, fork.batch) == (1, 1)
+    fork.step([2])
+    np.testing.assert_allclose(
+        stream.step([3]), graphs.reference(np.array([[1], [3]]))[0][-1], atol=TOLERANCE
+    )
+    np.testing.assert_allclose(
+        fork.step([4]), graphs.reference(np.array([[1], [2], [4]]))[0][-1], atol=TOLERANCE
+    )
+
+
+def test_reset_goes_back_to_the_initial_state(leaky):
+    """After a reset the learned initial state stands again, whatever number of steps ran."""
+    stream = leaky.stream(2)
+    for steps in (1, 2):
+        for _ in range(steps):
+            stream.step(np.ones((2, 2)), np.ones((2, 1)))
+        stream.reset()
+        np.testing.assert_array_equal(stream.snapshot()["s"], [[[3, -1], [3, -1]]])
+        assert stream.steps == 0
+
+
+def test_several_inputs_and_outputs(leaky):
+    """Inputs come by position or name in any order; several outputs come by name."""
+    stream = leaky.stream()
+    x, scale = np.array([[1, 2]], np.float32), np.array([[10]], np.float32)
+    first = stream.step(x, scale)
+    np.testing.assert_array_equal(first["level"], [[11.5, 19.5]])
+    np.testing.assert_array_equal(first["double"], [[23, 39]])
+    stream.reset()
+    named = stream.step(scale=scale, x=x)
+    np.testing.assert_array_equal(named["level"], first["level"])
+    stream.reset()
+    mixed = stream.step(x, scale=scale)
+    np.testing.assert_array_equal(mixed["level"], first["level"])
+
+
+def test_feed_through_a_step_graph_has_the_sequence_in_front(leaky):
+    """Where there is a step graph only, a chunk's arrays are the step's with an axis in front."""
+    chunk = leaky.stream().feed(np.ones((3, 1, 2)), np.ones((3, 1, 1)))
+    np.testing.assert_array_equal(chunk["level"][:, 0], [[2.5, 0.5], [2.25, 1.25], [2.125, 1.625]])
+
+
+def test_an_axis_of_its_own_may_change_every_step(tmp_path):
+    """A step graph whose shapes the batch does not determine takes other sizes step by step."""
+    stream = edgernn.load(graphs.free_axis(tmp_path / "free.edgernn")).stream()
+    outputs = [stream.step(np.zeros((1, width))) for width in (1, 3, 2)]
+    for t, (output, width) in enumerate(zip(outputs, (1, 3, 2), strict=True)):
+        np.testing.assert_array_equal(output, np.full((1, width), t))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [[5], [-1], [0.5], [[1]], [], [1, 2], np.array([1], np.float32)],
+    ids=["above", "negative", "real", "rank", "empty", "batch", "dtype"],
+)
+@pytest.mark.parametrize("call", ["step", "feed"])
+def test_a_failed_call_leaves_the_state(any_model, call, wrong):
+    """Whatever is wrong with the input, state and count stay and the stream goes on."""
+    stream = any_model.stream()
+    stream.step([1])
+    before = stream.snapshot()
+    value = [wrong] if call == "feed" and isinstance(wrong, list) else wrong
+    with pytest.raises(InputError):
+        getattr(stream, call)(value)
+    for name, array in stream.snapshot().items():
+        np.testing.assert_array_equal(array, before[name])
+    assert stream.steps == 1
+    np.testing.assert_allclose(
+        stream.step([2]), graphs.reference(np.array([[1], [2]]))[0][-1], atol=TOLERANCE
+    )
+
+
+def test_a_failure_of_onnxruntime_leaves_the_state(leaky, monkeypatch):
+    """A chunk that breaks off in its second step is undone whole, with the reason in the error."""
+    stream = leaky.stream()
+    stream.step([[1, 1]], [[1]])
+    before = stream.snapshot()["s"]
+    session, calls = leaky._sessions.open("step"), []
+
+    class Breaking:
+        io_binding = session.io_binding
+
+        def run_with_iobinding(self, binding):
+            calls.append(binding)
+            if len(calls) == 2:
+                raise RuntimeError("no more memory")
+            session.run_with_iobinding(binding)
+
+    monkeypatch.setitem(leaky._sessions._open, "step", Breaking())
+    with pytest.raises(ProviderError) as caught:
+        stream.feed(np.ones((3, 1, 2)), np.ones((3, 1, 1)))
+    assert str(caught.value) == (
+        "`cpu` failed in the step graph: no more memory. No state was changed."
+    )
+    np.testing.assert_array_equal(stream.snapshot()["s"], before)
+    assert stream.steps == 1
+
+
+def test_threads_share_a_model(lstm):
+    """Streams of one model in several threads each give what they give alone."""
+    model = edgernn.load(lstm)
+
+    def run(seed):
+        tokens, stream = ids(50, 1, seed), model.stream()
+        return np.stack([stream.step(row) for row in tokens]), stream.feed(tokens)
+
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(run, range(16)))
+    for seed, (steps, chunk) in enumerate(results):
+        tokens = ids(50, 1, seed)
+        whole = graphs.reference(np.concatenate([tokens, tokens]))[0]
+        np.testing.assert_allclose(np.concatenate([steps, chunk]), whole, atol=1e-5)
+
+
+def test_a_constant_batch_is_the_only_one(tmp_path):
+    """A model exported for a batch of 2 refuses other batches by number and runs that one."""
+    model = edgernn.load(graphs.write_lstm(tmp_path / "two.edgernn", graphs.contract(batch=2)))
+    with pytest.raises(InputError) as caught:
+        model.stream()
+    assert str(caught.value) == (
+        "`batch` is 1, but this model was exported for a batch of 2 only "
+        "(`h_in: float32[1, 2, 4]`): model.stream(batch=2)."
+    )
+    tokens = ids(4, 2)
+    stream = model.stream(batch=2)
+    stepped = np.stack([stream.step(row) for row in tokens])
+    np.testing.assert_allclose(stepped, graphs.reference(tokens)[0], atol=TOLERANCE)
+    np.testing.assert_allclose(model(tokens), stepped, atol=TOLERANCE)
+
+
+def test_a_batch_of_none_is_refused(model):
+    """A stream has at least one sequence."""
+    with pytest.raises(InputError) as caught:
+        model.stream(batch=0)
+    assert str(caught.value) == "`batch` is 0; a stream runs at least 1 sequence."
+
+
+def test_a_state_that_is_not_carried_makes_no_stream(tmp_path):
+    """Where the contract says carry no, stream() says why and what to do; whole runs work."""
+    promise = graphs.contract(kinds=("sequence",), carry=False, notes=("It is bidirectional.",))
+    model = edgernn.load(graphs.write_lstm(tmp_path / "m.edgernn", promise))
+    with pytest.raises(UnsupportedModelError) as caught:
+        model.stream()
+    assert str(caught.value) == (
+        "`demo` cannot run as a stream: its state cannot be carried from one chunk to the next. "
+        "It is bidirectional. Give it whole sequences: model(x)."
+    )
+    assert model(ids(3, 1)).shape == (3, 1, graphs.HIDDEN)
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "message"),
+    [
+        ({"h": np.zeros((1, 1, 4))}, "State `c` is missing; a state is given whole: `h`, `c`."),
+        ({"x": 0}, "`x` is not a state of this model; its states are `h`, `c`."),
+        (
+            {"h": np.zeros((1, 2, 4)), "c": np.zeros((1, 1, 4))},
+            "State `h` must have shape (1, 1, 4) for 1 sequence, `h_in: float32[1, batch, 4]`; "
+            "it came with shape (1, 2, 4).",
+        ),
+        (
+            {"h": np.full((1, 1, 4), np.nan), "c": np.zeros((1, 1, 4))},
+            "State `h` has 4 values that are NaN or infinite; a recurrence never recovers from "
+            "them. Restore a finite state, or reset.",
+        ),
+        (
+            {"h": np.zeros((1, 1, 4), np.int64), "c": np.zeros((1, 1, 4))},
+            "`h_in: float32[1, batch, 4]` came as int64, but takes real numbers only. If that is "
+            "what they mean, convert them with `.astype('float32')`.",
+        ),
+        (
+            {"h": np.zeros((1, 1, 4)), "c": np.full((1, 1, 4), 1e300)},
+            "`c_in: float32[1, batch, 4]` came with numbers above 3.4e+38, the largest float32.",
+        ),
+    ],
+    ids=["missing", "unknown", "shape", "nan", "dtype", "overflow"],
+)
+def test_a_wrong_state_is_refused(model, snapshot, message):
+    """Both restore and run name what is wrong with a state, and the stream keeps its own."""
+    stream = model.stream()
+    stream.step([1])
+    before = stream.snapshot()
+    with pytest.raises(StateError) as caught:
+        stream.restore(snapshot)
+    assert str(caught.value) == message
+    with pytest.raises(StateError) as caught:
+        model.run({"tokens": [[1]]}, state=snapshot)
+    assert str(caught.value) == message
+    np.testing.assert_array_equal(stream.snapshot()["h"], before["h"])
+
+
+@pytest.mark.parametrize("artifact", ["model", "leaky"])
+def test_device_memory_gives_what_host_memory_gives(request, monkeypatch, artifact):
+    """The path of device memory, here on the host's, is the other path bit for bit."""
+    model = edgernn.load(request.getfixturevalue(artifact).artifact.path)
+    tokens = ids(6, 2)
+    inputs = (tokens,) if artifact == "model" else (np.ones((6, 2, 2)), np.ones((6, 2, 1)))
+
+    def run():
+        stream = model.stream(2)
+        stepped = [stream.step(*(array[t] for array in inputs)) for t in range(6)]
+        fork = stream.fork()
+        fork.restore(stream.snapshot())
+        return stepped, fork.feed(*inputs), fork.snapshot()
+
+    expected = run()
+    monkeypatch.setattr("edgernn.runtime.binding._HOST", "nowhere")
+    np.testing.assert_equal(run(), expected)
