@@ -159,6 +159,22 @@ def test_other_contract_version_is_refused(program: Path, artifact: Path) -> Non
     assert run.stderr == f"golden: `{artifact}/sequence.onnx` has contract version 2, not 1\n"
 
 
+def test_states_that_are_no_pairs_are_refused(program: Path, artifact: Path) -> None:
+    """`edgernn.states` is a list of IN:OUT; anything else is not guessed at."""
+    rewrite(artifact / "sequence.onnx", "edgernn.states", "h_in:h_out,c_in")
+    run = replay(program, artifact)
+    assert run.returncode == 2
+    assert run.stderr == (f"golden: `{artifact}/sequence.onnx` has the states `c_in`, not in:out\n")
+
+
+def test_state_without_its_port_is_refused(program: Path, artifact: Path) -> None:
+    """A state whose port is not in the graph is not run without feedback."""
+    rewrite(artifact / "sequence.onnx", "edgernn.states", "h_in:h_out,c_in:c")
+    run = replay(program, artifact)
+    assert run.returncode == 2
+    assert run.stderr == f"golden: `{artifact}/sequence.onnx` lacks a port for state `c_in:c`\n"
+
+
 def test_library_that_is_not_onnxruntime_is_refused(program: Path, artifact: Path) -> None:
     """The library is loaded at run time; what is not ONNX Runtime is an error, not a crash."""
     command = [program, artifact / "contract.json", artifact]
