@@ -163,7 +163,9 @@ static bool open_graph(Graph *graph, const char *folder, const char *file) {
     graph->ports = allocate(graph->count, sizeof *graph->ports);
     for (size_t i = 0; i < graph->count; i++) open_port(graph, i, folder);
     for (char *pair = graph->metadata[STATES]; *pair; pair += *pair == ',') { /* in:out,in:out */
-        size_t in = strcspn(pair, ":"), out = strcspn(pair + in, ",") - 1;
+        size_t in = strcspn(pair, ":");
+        if (!pair[in]) fail("`%s` has the states `%s`, not in:out", path, pair);
+        size_t out = strcspn(pair + in + 1, ",");
         Port *before = find(graph->ports, graph->inputs, pair, in), *after = find(
             graph->ports + graph->inputs, graph->count - graph->inputs, pair + in + 1, out);
         if (!before || !after) fail("`%s` lacks a port for state `%s`", path, pair);

@@ -12,7 +12,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
+from torch import nn
 
+import edgernn
 from tests.hosts.lstm import write_lstm
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "c"
@@ -156,6 +159,22 @@ def test_other_contract_version_is_refused(program: Path, artifact: Path) -> Non
     assert run.stderr == f"golden: `{artifact}/sequence.onnx` has contract version 2, not 1\n"
 
 
+def test_states_that_are_no_pairs_are_refused(program: Path, artifact: Path) -> None:
+    """`edgernn.states` is a list of IN:OUT; anything else is not guessed at."""
+    rewrite(artifact / "sequence.onnx", "edgernn.states", "h_in:h_out,c_in")
+    run = replay(program, artifact)
+    assert run.returncode == 2
+    assert run.stderr == (f"golden: `{artifact}/sequence.onnx` has the states `c_in`, not in:out\n")
+
+
+def test_state_without_its_port_is_refused(program: Path, artifact: Path) -> None:
+    """A state whose port is not in the graph is not run without feedback."""
+    rewrite(artifact / "sequence.onnx", "edgernn.states", "h_in:h_out,c_in:c")
+    run = replay(program, artifact)
+    assert run.returncode == 2
+    assert run.stderr == f"golden: `{artifact}/sequence.onnx` lacks a port for state `c_in:c`\n"
+
+
 def test_library_that_is_not_onnxruntime_is_refused(program: Path, artifact: Path) -> None:
     """The library is loaded at run time; what is not ONNX Runtime is an error, not a crash."""
     command = [program, artifact / "contract.json", artifact]
@@ -169,6 +188,39 @@ def test_nothing_about_the_model_is_written_in_the_program() -> None:
     source = (EXAMPLE / "golden.c").read_text("utf-8")
     for word in ("h_in", "c_in", "h_out", "json", '"x"', '"output"'):
         assert word not in source
+
+
+class Tagger(nn.Module):
+    """Ids to one score vector per step and one for the whole sequence, batch-first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(11, 5)
+        self.rnn = nn.GRU(5, 6, num_layers=2, batch_first=True)
+        self.head = nn.Linear(6, 3)
+
+    def forward(self, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        output, hidden = self.rnn(self.embedding(ids))
+        return self.head(output), self.head(hidden[-1])
+
+
+@pytest.mark.parametrize(
+    ("model", "inputs"),
+    [
+        pytest.param(nn.LSTM(4, 6), torch.randn(5, 3, 4), id="time-major"),
+        pytest.param(nn.RNN(4, 6), torch.randn(5, 4), id="unbatched"),
+        pytest.param(Tagger(), torch.randint(0, 11, (3, 5)), id="tagger"),
+    ],
+)
+def test_exported_model(
+    program: Path, tmp_path: Path, model: nn.Module, inputs: torch.Tensor
+) -> None:
+    """What the export writes of a module, a program that knows only the contract can run."""
+    folder = edgernn.export_model(model.eval(), tmp_path / "a.edgernn", inputs=(inputs,)).path
+    run = replay(program, folder)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert len(differences(run.stdout)) == 3
+    assert replay(program, folder, "--no-feedback").returncode == 1
 
 
 def rewrite(graph: Path, key: str, value: str) -> None:
