@@ -17,7 +17,7 @@ from torch import nn
 
 from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import InputError
-from edgernn.export.inputs import Example, Leaf, Run, candidates, observe, resize
+from edgernn.export.inputs import Example, Leaf, Run, candidates, observe
 
 __all__ = ["infer_example", "proven_axes"]
 
@@ -61,6 +61,7 @@ def proven_axes(module: nn.Module, example: Example) -> Example:
         InputError: forward fails on the example itself.
     """
     run, example = _first_run(module, example)
+    example = replace(example, lengths=run.lengths)
     notes: list[str] = list(example.notes)
     if example.shapes:
         groups = [(symbol, _axes_of(example, symbol)) for symbol in _symbols(example)]
@@ -153,20 +154,27 @@ def _resized_runs(
     for other in dict.fromkeys((size + 1, 2 * size + 3, 1)):
         if other == size:
             continue
-        changed = example.with_tensors(
-            {
-                leaf.path: resize(leaf.tensor, {a: other for p, a in axes if p == leaf.path})
-                for leaf in example.leaves
-            }
-        )
-        try:
-            runs.append(observe(module, changed))
-        except Exception as error:
-            # one step or one sequence fewer than a window or a norm needs is no reason to
-            # call the axis constant
-            if other != 1 or size == 1:
-                return error
+        changed = example.with_axes(dict.fromkeys(axes, other))
+        run = _first_success(module, [changed.with_lengths(other), changed])
+        if not isinstance(run, Exception):
+            runs.append(run)
+        # one step or one sequence fewer than a window or a norm needs is no reason to call the
+        # axis constant
+        elif other != 1 or size == 1:
+            return run
     return runs
+
+
+def _first_success(module: nn.Module, examples: Sequence[Example]) -> Run | Exception:
+    """Return the run of the first example that runs, or the last failure."""
+    failure: Exception | None = None
+    for example in examples:
+        try:
+            return observe(module, example)
+        except Exception as error:
+            failure = error
+    assert failure is not None
+    return failure
 
 
 def _symbol(before: Run, after: Sequence[Run], path: str, axis: int, taken: set[str]) -> str | None:

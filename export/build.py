@@ -7,7 +7,7 @@ and its sequence graph is that step lifted over time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 import onnx_ir as ir
@@ -17,9 +17,10 @@ from torch import nn
 from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.inputs import Example, Run, observe
-from edgernn.export.layers import lower, recurrent_calls
+from edgernn.export.layers import length_ports, lower, recurrent_calls
 from edgernn.export.lift import lift
 from edgernn.export.ports import Origins, name_ports
+from edgernn.export.projection import scan_projection
 from edgernn.export.states import StatePort, find_states, layer_names
 from edgernn.export.step import at_one_step, gemm_form
 from edgernn.export.trace import fold, trace
@@ -41,6 +42,8 @@ class Built:
         one_step: Whether forward is itself one step, without a sequence axis.
         bidirectional: Whether a layer runs backward too.
         constant_batch: The batch where it is a constant.
+        lengths: Name of an input that holds the lengths of sequences → whether forward wants the
+            longest first.
         notes: For people.
     """
 
@@ -53,6 +56,7 @@ class Built:
     one_step: bool
     bidirectional: bool
     constant_batch: int
+    lengths: Mapping[str, bool]
     notes: tuple[str, ...]
 
 
@@ -76,10 +80,19 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
     _check_recurrent(model, pairs)
     bidirectional = _bidirectional(model)
     states = find_states(model, observe(module, traced).calls, pairs)
-    lower(model)
-    fold(model)
     origins = name_ports(model, states)
-    notes = (*example.notes, *(f"`{name}` is an input that forward ignores." for name in origins.unused))
+    lengths = length_ports(model.graph)
+    notes = (
+        *example.notes,
+        *(f"`{name}` is an input that forward ignores." for name in origins.unused),
+    )
+    every_step = model.clone() if lengths else model
+    if lengths:
+        lower(every_step, lengths=False)
+        _drop_inputs(every_step, lengths)
+    lower(model)
+    for one in (model, every_step):
+        fold(one)
     if one_step or looped:
         axes, last_only = None, ()
         if looped:
@@ -93,16 +106,27 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
             notes += (f"The sequence graph is a Scan: {lifted.reason}.",)
         sequence, single, no_step = lifted.model, model, ""
     else:
-        sequence, single, no_step = model, None, bidirectional
+        sequence, single, no_step = scan_projection(model), None, bidirectional
         if not bidirectional:
             try:
-                single = at_one_step(model)
+                single = at_one_step(every_step)
             except UnsupportedModelError as error:
                 no_step = str(error)
     step = None if single is None else gemm_form(single)
     batch = run.calls[0].sizes[1] if run.calls else 1
+    ordered = any(call.batch_sizes is not None and call.order is None for call in run.calls)
     return Built(
-        sequence, step, no_step, states, origins, traced, one_step, bool(bidirectional), batch, notes
+        sequence,
+        step,
+        no_step,
+        states,
+        origins,
+        traced,
+        one_step,
+        bool(bidirectional),
+        batch,
+        dict.fromkeys(lengths, ordered),
+        notes,
     )
 
 
@@ -159,6 +183,13 @@ def _mark_sequence(model: ir.Model, axes: Mapping[str, int]) -> None:
             dims = list(value.shape)
             dims[axes[value.name]] = ir.SymbolicDim(SEQUENCE)
             value.shape = ir.Shape(dims)
+
+
+def _drop_inputs(model: ir.Model, names: Collection[str]) -> None:
+    """Drop inputs that nothing reads any more."""
+    model.graph.inputs[:] = [
+        value for value in model.graph.inputs if value.uses() or value.name not in names
+    ]
 
 
 def _check_recurrent(model: ir.Model, pairs: Mapping[str, str | int]) -> None:

@@ -107,6 +107,9 @@ class Capture(TorchFunctionMode):
             is given; returns the function's results as a flat tuple: (output, h[, c]) of a layer,
             (h[, c]) of a cell.
         packing: What answers torch's packing functions; None for torch itself.
+
+    Attributes:
+        lengths: The lengths by which forward packed sequences.
     """
 
     def __init__(self, handler: Handler, packing: Packing | None = None) -> None:
@@ -114,6 +117,7 @@ class Capture(TorchFunctionMode):
         self._handler = handler
         self._packing = packing
         self._order: torch.Tensor | None = None
+        self.lengths: list[torch.Tensor] = []
 
     def __torch_function__(
         self,
@@ -153,7 +157,10 @@ class Capture(TorchFunctionMode):
         """Run a function that is no recurrent call, noting in which order sequences get packed."""
         result = func(*args, **kwargs)
         if sorts_for_packing(name, 2):
+            self.lengths.append(args[0])
             self._order = result[1]
+        elif name == "_pack_padded_sequence":
+            self.lengths.append(args[1])
         return result
 
 

@@ -160,6 +160,7 @@ class _Log:
         self._values = values
         self._dtype = dtype
         self._places: dict[int, list[int]] = {}
+        self._orders: list[torch.Tensor | None] = []
         self.results: list[Results] = []
 
     def __call__(self, call: Call, proceed: Any) -> Results:
@@ -169,8 +170,10 @@ class _Log:
         given = list(call.states)
         for state in self._states:
             if state.call == dict(enumerate(layer)).get(len(occurrences)):
-                given[state.index] = _tensor(self._values[state.name], self._dtype)
+                value = _tensor(self._values[state.name], self._dtype)
+                given[state.index] = value if call.order is None else value[:, call.order]
         occurrences.append(place)
+        self._orders.append(call.order)
         self.results.append(proceed(tuple(given)))
         return self.results[-1]
 
@@ -180,8 +183,9 @@ class _Log:
         call = self._traced[state.last_call]
         layer = self._layer(call, state.last_call)
         places = self._places[layer[0]]
-        results = self.results[places[layer.index(state.last_call) - len(layer)]]
-        return results[state.index + (0 if call.is_cell else 1)]
+        place = places[layer.index(state.last_call) - len(layer)]
+        value, order = self.results[place][state.index + (not call.is_cell)], self._orders[place]
+        return value if order is None else value[:, order.argsort()]
 
     def _layer(self, call: Call, place: int) -> list[int]:
         """Return the places in the traced forward of all calls with the weights of `call`."""

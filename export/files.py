@@ -123,6 +123,7 @@ def _label(model: ir.Model, kind: str, opset: int, contract: Contract) -> None:
 
 def _external(models: Mapping[str, ir.Model]) -> bool:
     return any(
-        sum(v.const_value.nbytes for v in m.graph.initializers.values() if v.const_value) > EXTERNAL_BYTES
+        sum(v.const_value.nbytes for v in m.graph.initializers.values() if v.const_value)
+        > EXTERNAL_BYTES
         for m in models.values()
     )

@@ -36,6 +36,7 @@ _SPEC = re.compile(r"(?P<path>[^:]+):(?P<dtype>\w+)\[(?P<dims>[^\]]*)\]")
 _SIZES = {BATCH: 2, SEQUENCE: 5}
 _DTYPES = ("float32", "float16", "float64", "int64", "int32", "bool")
 _STATE_NAMES = re.compile(r"(hx|hc|h|h_?0|h_?t|h_?n|hid\w*|prev\w*|\w*state\w*|mem\w*)$", re.I)
+_LENGTH_NAMES = re.compile(r"\w*len(gth)?s?$", re.I)
 _CELL_NAMES = re.compile(r"(cx|c|c_?0|c_?t|c_?n|cell\w*)$", re.I)
 
 
@@ -66,11 +67,13 @@ class Example:
         kwargs: forward's arguments by name, in the order of its signature, with tensors in them.
         shapes: Path of a tensor → its shape with the dynamic axes named.
         notes: For people: which axes turned out to be constant and why.
+        lengths: Paths of the tensors that hold the lengths of sequences.
     """
 
     kwargs: Mapping[str, Any]
     shapes: Mapping[str, tuple[int | str, ...]]
     notes: tuple[str, ...] = ()
+    lengths: tuple[str, ...] = ()
 
     @property
     def leaves(self) -> tuple[Leaf, ...]:
@@ -91,17 +94,34 @@ class Example:
 
     def resized(self, sizes: Mapping[str, int]) -> Example:
         """Return the example with its dynamic axes at other sizes, its numbers repeated to fill."""
+        axes = {
+            (leaf.path, axis): sizes[symbol]
+            for leaf in self.leaves
+            for axis, symbol in enumerate(leaf.shape)
+            if isinstance(symbol, str) and symbol in sizes
+        }
+        return self.with_axes(axes).with_lengths(sizes.get(SEQUENCE))
+
+    def with_axes(self, sizes: Mapping[tuple[str, int], int]) -> Example:
+        """Return the example with axes, given by path and place, at other sizes."""
         return self.with_tensors(
             {
                 leaf.path: resize(
-                    leaf.tensor,
-                    {
-                        a: sizes[s]
-                        for a, s in enumerate(leaf.shape)
-                        if isinstance(s, str) and s in sizes
-                    },
+                    leaf.tensor, {a: n for (p, a), n in sizes.items() if p == leaf.path}
                 )
                 for leaf in self.leaves
+            }
+        )
+
+    def with_lengths(self, steps: int | None) -> Example:
+        """Return the example with lengths that fit sequences of `steps` steps, the longest all of it."""
+        if steps is None:
+            return self
+        held = {leaf.path: leaf.tensor for leaf in self.leaves if leaf.path in self.lengths}
+        return self.with_tensors(
+            {
+                path: lengths.clamp(max=steps).masked_fill(lengths == lengths.max(), steps)
+                for path, lengths in held.items()
             }
         )
 
@@ -113,10 +133,12 @@ class Run:
     Attributes:
         calls: Its recurrent calls in order.
         results: The tensors it returned, by path.
+        lengths: Paths of the arguments that hold the lengths of packed sequences.
     """
 
     calls: tuple[Call, ...]
     results: Mapping[str, torch.Tensor]
+    lengths: tuple[str, ...] = ()
 
 
 def observe(module: nn.Module, example: Example) -> Run:
@@ -127,9 +149,12 @@ def observe(module: nn.Module, example: Example) -> Run:
         calls.append(call)
         return proceed(call.states)
 
-    with torch.no_grad(), Capture(note):
+    capture = Capture(note)
+    with torch.no_grad(), capture:
         result = module(**example.kwargs)
-    return Run(tuple(calls), dict(leaves(result)))
+    packed = {lengths.data_ptr() for lengths in capture.lengths}
+    lengths = tuple(leaf.path for leaf in example.leaves if leaf.tensor.data_ptr() in packed)
+    return Run(tuple(calls), dict(leaves(result)), lengths)
 
 
 def resize(tensor: torch.Tensor, sizes: Mapping[int, int]) -> torch.Tensor:
@@ -236,6 +261,16 @@ def _extra_inputs(
     module: nn.Module, first: torch.Tensor, names: Sequence[str]
 ) -> Iterator[dict[str, Any]]:
     """Yield values for further arguments: states by their names and the layers, else nothing."""
+    names, lengths = (
+        [name for name in names if not _LENGTH_NAMES.match(name)],
+        [name for name in names if _LENGTH_NAMES.match(name)],
+    )
+    if lengths:
+        for batch, steps in (first.shape[:2], first.shape[1::-1]):
+            full = {name: torch.full((batch,), steps) for name in lengths}
+            for rest in _extra_inputs(module, first, names):
+                yield {**rest, **full}
+        return
     if not names:
         yield {}
         return
@@ -285,6 +320,8 @@ def _from_specs(
         size = [_SIZES.get(dim, 3) if isinstance(dim, str) else dim for dim in dims]
         if dtype.is_floating_point:
             tensor = torch.randn(size, generator=generator)
+        elif _LENGTH_NAMES.match(name):
+            tensor = torch.full(size, _SIZES[SEQUENCE], dtype=dtype)
         else:
             tensor = torch.randint(high, size, generator=generator).to(dtype)
         kwargs[name] = _placed(kwargs.get(name), keys, tensor)

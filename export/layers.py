@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.capture import FUNCTIONS
+from edgernn.export.dataflow import moved_from
 from edgernn.export.ends import ends_of, padded
 from edgernn.export.packed import DOMAIN, PAD
 
-__all__ = ["PROJECTED_DOMAIN", "lower", "recurrent_calls"]
+__all__ = ["PROJECTED_DOMAIN", "length_ports", "lower", "recurrent_calls"]
 
 PROJECTED_DOMAIN = "edgernn"
 
@@ -57,6 +58,13 @@ _KINDS: Mapping[str, _Kind] = {
 def recurrent_calls(graph: ir.Graph) -> list[ir.Node]:
     """Return the nodes that stand for torch's recurrent calls, in the order of the graph."""
     return [node for node in graph if node.domain == DOMAIN and node.op_type in FUNCTIONS]
+
+
+def length_ports(graph: ir.Graph) -> list[str]:
+    """Return the names of the inputs that hold the lengths of packed sequences."""
+    packed = [node for node in recurrent_calls(graph) if node.attributes["packed"].as_int()]
+    sources = [source for node in packed for source in moved_from(node.inputs[-1])]
+    return list(dict.fromkeys(source.name for source in sources if source.is_graph_input()))
 
 
 def lower(model: ir.Model, lengths: bool = True) -> None:
@@ -117,7 +125,9 @@ class _Layers:
             x = op("Transpose", [x], {"perm": [1, 0, 2]})
         finals: list[Sequence[ir.Value]] = []
         for layer in range(self._num_layers):
-            x, after = self._layer(x, [state[layer] for state in states], *self._onnx_weights(layer))
+            x, after = self._layer(
+                x, [state[layer] for state in states], *self._onnx_weights(layer)
+            )
             finals.append(after)
         if self._cell:
             return [op("Squeeze", [final, self._ints([0])]) for final in finals[0]]
@@ -258,7 +268,9 @@ class _PackedLayers(_Layers):
         w = weights[0]
         assert w is not None
         if self._kind.still is not None:
-            column = np.repeat(np.array(self._kind.still, np.float32), len(w[0]) // len(self._kind.still))
+            column = np.repeat(
+                np.array(self._kind.still, np.float32), len(w[0]) // len(self._kind.still)
+            )
             weights[0] = np.concatenate([w, column[None, :, None]], axis=2)
             x = self._tape.op("Concat", [x, self._ends.behind_as_float()], {"axis": 2})
         y, *after = self._operator(x, states, weights, 1)
@@ -270,7 +282,9 @@ class _PackedLayers(_Layers):
         if self._directions == 1:
             return [states]
         halves = [
-            self._tape.op_multi_out("Split", [state, self._ints([1, 1])], {"axis": 0}, num_outputs=2)
+            self._tape.op_multi_out(
+                "Split", [state, self._ints([1, 1])], {"axis": 0}, num_outputs=2
+            )
             for state in states
         ]
         return list(zip(*halves, strict=True))

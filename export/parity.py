@@ -44,6 +44,8 @@ class Prover:
             drawn at random.
         sizes: Sizes of further dynamic axes.
         traced: The (batch, sequence) that was traced.
+        lengths: Name of an input that holds the lengths of sequences → whether the reference wants
+            the longest first.
     """
 
     contract: Contract
@@ -51,6 +53,7 @@ class Prover:
     examples: Mapping[str, NDArray[Any]]
     sizes: Mapping[str, int]
     traced: tuple[int, int]
+    lengths: Mapping[str, bool] = field(default_factory=dict)
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
 
     def not_carried(self) -> str | None:
@@ -64,7 +67,7 @@ class Prover:
         try:
             whole = self._eager(data, states)
             for lengths in ([2, 3, 1], [1] * sequence):
-                parts = in_parts(self.contract, self._eager, data, states, lengths)
+                parts = self._in_parts(self._eager, data, states, lengths)
                 port, difference = _worst(whole, parts)
                 if difference > 10 * TOLERANCE:
                     return (
@@ -104,7 +107,7 @@ class Prover:
 
     def _checks(self, runs: Mapping[str, Run]) -> Iterator[Check]:
         for batch, sequence in self._valid_sizes():
-            data = self._draw(batch, sequence)
+            data = self._draw(batch, sequence, uneven=True)
             yield self._whole(runs["sequence"], data, None, (batch, sequence, self._initial()))
             if self.contract.states:
                 states = self._random_states(batch)
@@ -131,7 +134,7 @@ class Prover:
         stepwise = kind == "step"
         lengths = [1] * sequence if stepwise else _chunks(self.rng, sequence)
         expected = self._eager(data, states)
-        got = in_parts(self.contract, run, data, states, lengths, stepwise)
+        got = self._in_parts(run, data, states, lengths, stepwise)
         name = name or ("steps" if stepwise else "chunks")
         return self._check(name, kind, (batch, sequence, "random"), expected, got, data, states)
 
@@ -234,12 +237,30 @@ class Prover:
     def _start(self, batch: int) -> Arrays:
         return {state.name: self.contract.initial(state, batch) for state in self.contract.states}
 
-    def _draw(self, batch: int, sequence: int) -> Arrays:
+    def _in_parts(
+        self,
+        run: Run,
+        data: Arrays,
+        states: Arrays,
+        lengths: Sequence[int],
+        stepwise: bool = False,
+    ) -> tuple[Arrays, Arrays]:
+        return in_parts(self.contract, run, data, states, lengths, stepwise, self.lengths)
+
+    def _draw(self, batch: int, sequence: int, uneven: bool = False) -> Arrays:
+        """Return data; `uneven` gives sequences of different lengths where the model takes them."""
         symbols = {**self.sizes, BATCH: batch, SEQUENCE: sequence}
-        return {
+        data = {
             port.name: draw(port, symbols, self.rng, self.examples[port.name])
             for port in self.contract.data_inputs("sequence")
         }
+        for name, longest_first in self.lengths.items():
+            lengths = np.full_like(data[name], sequence)
+            if uneven:
+                lengths[:] = self.rng.integers(1, sequence + 1, lengths.shape)
+                lengths[self.rng.integers(batch)] = sequence
+            data[name] = -np.sort(-lengths) if longest_first else lengths
+        return data
 
 
 _HOW = {

@@ -143,7 +143,9 @@ def _prover(source: Source, built: Built, vocabulary: Vocabulary | None) -> Prov
     """Return what proves the graphs, with the contract of both, as if the state could be carried."""
     kinds = {"sequence": built.sequence, "step": built.step}
     graphs = {
-        kind: graph_ports(model, built.origins) for kind, model in kinds.items() if model is not None
+        kind: graph_ports(model, built.origins)
+        for kind, model in kinds.items()
+        if model is not None
     }
     contract = Contract(
         family="",
@@ -173,6 +175,7 @@ def _prover(source: Source, built: Built, vocabulary: Vocabulary | None) -> Prov
         {port.name: tensors[port.origin or ""].tensor.numpy() for port in inputs},
         sizes,
         (sizes.get(BATCH, built.constant_batch), sizes.get(SEQUENCE, 1)),
+        built.lengths,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -60,6 +60,7 @@ def in_parts(
     states: Arrays,
     lengths: Sequence[int],
     stepwise: bool = False,
+    length_ports: Collection[str] = (),
 ) -> tuple[Arrays, Arrays]:
     """Run parts of the data one after the other, each from the state that the last one left.
 
@@ -70,6 +71,7 @@ def in_parts(
         states: The state to start from, by name.
         lengths: The number of steps of each part.
         stepwise: Whether `run` takes single steps without the sequence axis.
+        length_ports: Names of the inputs that hold lengths; each part is as long as it is.
 
     Returns:
         The outputs joined along the sequence axis, the last part's where they have none, and the
@@ -84,6 +86,8 @@ def in_parts(
             name: array if (axis := axes[name]) is None else array.take(span, axis)
             for name, array in data.items()
         }
+        for name in length_ports:
+            part[name] = np.full_like(data[name], length)
         outputs, states = run(part, states)
         parts.append(outputs)
         place += length

@@ -189,10 +189,8 @@ def _own_states(
     """Turn the states that forward makes itself into ports."""
     states: list[StatePort] = []
     for slot in slots:
-        if (
-            reads_data(slot.before)
-            or (slot.before.producer() is None
-            and slot.before.is_graph_input())
+        if reads_data(slot.before) or (
+            slot.before.producer() is None and slot.before.is_graph_input()
         ):
             continue
         last = _chain_end(slot, slots)
