@@ -3,10 +3,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.runtime import graphs
 
 import edgernn
 from edgernn.runtime import Model
+from tests.runtime import graphs
 
 
 @pytest.fixture(scope="session")

@@ -85,8 +85,7 @@ def test_inputs_by_position_are_counted():
         ),
         (
             good(x=np.zeros((2, 4, 0))),
-            "`x: float32[batch, sequence, 3]` came with shape (2, 4, 0): axis 2 must not be "
-            "empty.",
+            "`x: float32[batch, sequence, 3]` came with shape (2, 4, 0): axis 2 must not be empty.",
         ),
     ],
     ids=["rank", "size", "symbol", "no-steps", "no-sequences", "empty"],

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.runtime import graphs
 
 import edgernn
 from edgernn.errors import InputError, ProviderError, StateError, UnsupportedModelError
+from tests.runtime import graphs
 
 TOLERANCE = 1e-6
 
@@ -282,7 +282,7 @@ def test_a_state_that_is_not_carried_makes_no_stream(tmp_path):
     ids=["missing", "unknown", "shape", "nan", "dtype", "overflow"],
 )
 def test_a_wrong_state_is_refused(model, snapshot, message):
-    """restore and run name what is wrong with a state, and the stream keeps its own."""
+    """Restore and run name what is wrong with a state, and the stream keeps its own."""
     stream = model.stream()
     stream.step([1])
     before = stream.snapshot()
