@@ -160,6 +160,11 @@ class Vocabulary:
         return cls.from_table(table, where=f"Vocabulary `{path}`")
 
     @classmethod
+    def of(cls, given: Vocabulary | Sequence[str] | str | Path) -> Vocabulary:
+        """Return a vocabulary from a file's path or from any table that `from_table` reads."""
+        return cls.from_file(given) if isinstance(given, (str, Path)) else cls.from_table(given)
+
+    @classmethod
     def from_table(cls, table: object, where: str = "The vocabulary") -> Vocabulary:
         """Read a vocabulary from a list, an object from symbol to id, or `to_table`'s object.
 

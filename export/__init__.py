@@ -1,1 +1,28 @@
 """Translate time: from a torch module or file to a proven artifact. Needs the extra `export`."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgernn.export.pipeline import export_model, verify_artifact
+
+__all__ = ["export_model", "verify_artifact"]
+
+_NEEDED = ("torch", "onnx", "onnx_ir", "onnxscript", "safetensors", "onnxruntime")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'edgernn.export' has no attribute {name!r}")
+    try:
+        return getattr(import_module("edgernn.export.pipeline"), name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _NEEDED:
+            raise
+        from edgernn.errors import MissingExtraError
+
+        raise MissingExtraError(
+            f'Exporting needs `{error.name}`: pip install "edgernn[export]".'
+        ) from error

@@ -13,13 +13,14 @@ from edgernn.contract import BATCH, Contract, Port
 from edgernn.errors import ProviderError
 from edgernn.runtime.providers import onnxruntime
 from edgernn.runtime.session import Sessions
-from edgernn.runtime.sizes import resolve
+from edgernn.sizes import resolve
 
 __all__ = ["Outputs", "Slot", "Slots", "advance", "bind", "failure", "slot_for", "slots"]
 
 _HOST = "cpu"
 
-Outputs = NDArray[Any] | dict[str, NDArray[Any]]
+# An array, or name → array where there are several; a union would have every caller narrow it.
+Outputs = Any
 Slots = Mapping[str, "Slot"]
 
 

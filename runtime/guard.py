@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from edgernn.contract import BATCH, SEQUENCE, Port
 from edgernn.errors import EdgernnError, InputError, StateError
-from edgernn.runtime.sizes import resolve, size_of
+from edgernn.sizes import resolve, size_of
 
 __all__ = ["Guard", "checked_states"]
 

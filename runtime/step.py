@@ -11,7 +11,7 @@ import numpy as np
 from edgernn.contract import BATCH, Contract, Port
 from edgernn.runtime.binding import Outputs, Slot, Slots, bind, slot_for
 from edgernn.runtime.session import Sessions
-from edgernn.runtime.sizes import resolve
+from edgernn.sizes import resolve
 
 __all__ = ["BoundStep"]
 

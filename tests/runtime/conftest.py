@@ -10,7 +10,7 @@ from tests.runtime import graphs
 
 
 @pytest.fixture(scope="session")
-def folder(tmp_path_factory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One folder for the artifacts of the session; tests that change one write their own."""
     return tmp_path_factory.mktemp("artifacts")
 

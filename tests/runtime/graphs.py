@@ -167,18 +167,17 @@ def reference(
     tokens: NDArray[Any], h: NDArray[Any] | None = None, c: NDArray[Any] | None = None
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Run the LSTM in NumPy: tokens (sequence, batch) to output, h and c."""
-    batch = tokens.shape[1]
-    h = np.zeros((batch, HIDDEN)) if h is None else h[0].astype(np.float64)
-    c = np.zeros((batch, HIDDEN)) if c is None else c[0].astype(np.float64)
+    zeros = np.zeros((1, tokens.shape[1], HIDDEN))
+    hidden, cell = (zeros[0] if state is None else state[0] for state in (h, c))
     table, rows = constants(), []
     for ids in tokens:
-        gates = np.concatenate([table["E"][ids], h], 1) @ table["WR"] + table["b"]
+        gates = np.concatenate([table["E"][ids], hidden], 1) @ table["WR"] + table["b"]
         i, o, f, g = np.split(gates, 4, 1)
         i, o, f = (1 / (1 + np.exp(-gate)) for gate in (i, o, f))
-        c = f * c + i * np.tanh(g)
-        h = o * np.tanh(c)
-        rows.append(h)
-    return np.stack(rows), h[None], c[None]
+        cell = f * cell + i * np.tanh(g)
+        hidden = o * np.tanh(cell)
+        rows.append(hidden)
+    return np.stack(rows), hidden[None], cell[None]
 
 
 def two_inputs(path: Path) -> Path:

@@ -105,7 +105,7 @@ def test_a_stream_fixes_the_batch():
 
 @pytest.mark.parametrize("outside", [-1, 10])
 def test_ids_are_within_the_limit(outside):
-    """An id below 0 or at the limit is refused with its place; Gather would take −1."""
+    """An id below 0 or at the limit is refused with its place; Gather would take -1."""
     tokens = np.zeros((2, 4), np.int64)
     tokens[1, 2] = outside
     assert refused(**good(ids=tokens)) == (

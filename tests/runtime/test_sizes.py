@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgernn.runtime.sizes import resolve, size_of
+from edgernn.sizes import resolve, size_of
 
 SYMBOLS = {"batch": 2, "sequence": 7, "odd name": 5}
 

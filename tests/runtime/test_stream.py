@@ -282,7 +282,7 @@ def test_a_state_that_is_not_carried_makes_no_stream(tmp_path):
     ids=["missing", "unknown", "shape", "nan", "dtype", "overflow"],
 )
 def test_a_wrong_state_is_refused(model, snapshot, message):
-    """Restore and run name what is wrong with a state, and the stream keeps its own."""
+    """Both restore and run name what is wrong with a state, and the stream keeps its own."""
     stream = model.stream()
     stream.step([1])
     before = stream.snapshot()

@@ -1,0 +1,257 @@
+"""Which axes of a model's inputs take other sizes, and what they are: found out by running it.
+
+Each axis is tried at other sizes, together with the axes of other inputs that are of the same size
+and may be tied to it. An axis at which eager torch fails stays a constant. What an axis is called
+follows from what it does to the recurrent calls: more steps make it `sequence`, more sequences
+`batch`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from torch import nn
+
+from edgernn.contract import BATCH, SEQUENCE
+from edgernn.errors import InputError
+from edgernn.export.inputs import Example, Leaf, Run, candidates, observe, resize
+
+__all__ = ["infer_example", "proven_axes"]
+
+_Axis = tuple[str, int]
+
+
+def infer_example(module: nn.Module) -> Example:
+    """Find a call that forward takes, and its dynamic axes, from the layers and the signature.
+
+    Raises:
+        InputError: No call that was tried runs.
+    """
+    best: Example | None = None
+    failure = "it has no layer that tells the shape of its input"
+    for candidate in candidates(module):
+        try:
+            found = proven_axes(module, candidate)
+        except InputError as error:
+            failure = str(error.__cause__ or error).strip().partition("\n")[0]
+            continue
+        if best is None or _score(found) > _score(best):
+            best = found
+        if _score(best) == (1, 1):
+            break
+    if best is None:
+        raise InputError(
+            f"No example input for `{type(module).__name__}` could be inferred: {failure}. "
+            'Describe the inputs of its forward: --input "x:float32[batch,sequence,40]".'
+        )
+    return best
+
+
+def proven_axes(module: nn.Module, example: Example) -> Example:
+    """Return `example` with the axes named that eager torch really takes at other sizes.
+
+    Axes that the user named are tried as named; a named axis that fails becomes a constant. The
+    example comes back with at least two along every dynamic axis, so that no size is mistaken for
+    a constant.
+
+    Raises:
+        InputError: forward fails on the example itself.
+    """
+    run, example = _first_run(module, example)
+    notes: list[str] = list(example.notes)
+    if example.shapes:
+        groups = [(symbol, _axes_of(example, symbol)) for symbol in _symbols(example)]
+    else:
+        groups = list(_tied_groups(module, example, run))
+    shapes = {leaf.path: list(leaf.tensor.shape) for leaf in example.leaves}
+    sizes: dict[str, int] = {}
+    for symbol, axes in groups:
+        error = _failure(module, example, axes)
+        if error is not None:
+            notes.append(_constant_note(symbol, example, axes, error))
+            continue
+        sizes[symbol] = max(2, _size(example, axes[0]))
+        for path, axis in axes:
+            shapes[path][axis] = symbol  # type: ignore[call-overload]
+    if not example.shapes and BATCH not in sizes and run.calls:
+        notes.extend(_why_constant(module, example, run, shapes))
+    named = replace(
+        example, shapes={path: tuple(shape) for path, shape in shapes.items()}, notes=tuple(notes)
+    )
+    return named.resized(_distinct(sizes))
+
+
+def _first_run(module: nn.Module, example: Example) -> tuple[Run, Example]:
+    """Run the example, or else the same with a named axis at 1."""
+    try:
+        return observe(module, example), example
+    except Exception as error:
+        for symbol in sorted(_symbols(example), key=lambda one: one != BATCH):
+            smaller = example.resized({symbol: 1})
+            try:
+                return observe(module, smaller), smaller
+            except Exception:
+                continue
+        given = ", ".join(str(leaf) for leaf in example.leaves)
+        raise InputError(
+            f"`{type(module).__name__}.forward` fails on {given}: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _tied_groups(
+    module: nn.Module, example: Example, run: Run
+) -> Iterator[tuple[str, list[_Axis]]]:
+    """Yield each set of axes that must change together and can, with its name."""
+    taken: set[str] = set()
+    done: set[_Axis] = set()
+    for leaf in example.leaves:
+        for axis in range(leaf.tensor.dim()):
+            if (leaf.path, axis) in done:
+                continue
+            for group in _possible_groups(example, leaf, axis, done):
+                runs = _resized_runs(module, example, group)
+                if isinstance(runs, Exception):
+                    continue
+                symbol = _symbol(run, runs, leaf.path, axis, taken)
+                if symbol is None:
+                    break
+                taken.add(symbol)
+                done.update(group)
+                yield symbol, group
+                break
+
+
+def _possible_groups(
+    example: Example, leaf: Leaf, axis: int, done: set[_Axis]
+) -> Iterator[list[_Axis]]:
+    """Yield sets of one axis and at most one of equal size of every other tensor, large sets first."""
+    size = leaf.tensor.shape[axis]
+    choices: list[list[_Axis | None]] = [[(leaf.path, axis)]]
+    for other in example.leaves:
+        if other.path == leaf.path:
+            continue
+        equal: list[_Axis | None] = [
+            (other.path, a)
+            for a, length in enumerate(other.tensor.shape)
+            if length == size and (other.path, a) not in done
+        ]
+        equal.sort(key=lambda one: one is not None and one[1] != axis)
+        choices.append([*equal, None])
+    groups = [[one for one in group if one] for group in itertools.product(*choices)]
+    yield from sorted(groups, key=len, reverse=True)[:64]
+
+
+def _resized_runs(
+    module: nn.Module, example: Example, axes: Sequence[_Axis]
+) -> list[Run] | Exception:
+    """Run forward at three other sizes of `axes`, one of them 1."""
+    size = _size(example, axes[0])
+    runs: list[Run] = []
+    for other in dict.fromkeys((size + 1, 2 * size + 3, 1)):
+        if other == size:
+            continue
+        changed = example.with_tensors(
+            {
+                leaf.path: resize(leaf.tensor, {a: other for p, a in axes if p == leaf.path})
+                for leaf in example.leaves
+            }
+        )
+        try:
+            runs.append(observe(module, changed))
+        except Exception as error:
+            # one step or one sequence fewer than a window or a norm needs is no reason to
+            # call the axis constant
+            if other != 1 or size == 1:
+                return error
+    return runs
+
+
+def _symbol(before: Run, after: Sequence[Run], path: str, axis: int, taken: set[str]) -> str | None:
+    """Name an axis by what its size does to the recurrent calls; None if nothing looks at it."""
+    old = [call.sizes for call in before.calls]
+    more_steps = more_sequences = False
+    for run in after:
+        new = [call.sizes for call in run.calls]
+        more_steps |= len(new) != len(old) or any(
+            a[0] != b[0] for a, b in zip(old, new, strict=False)
+        )
+        more_sequences |= any(a[1] != b[1] for a, b in zip(old, new, strict=False))
+    if more_steps and SEQUENCE not in taken:
+        return SEQUENCE
+    if (more_sequences or not old) and not more_steps and BATCH not in taken:
+        return BATCH
+    return f"{re.sub(r'[^A-Za-z0-9]+', '_', path).strip('_')}_dim{axis}"
+
+
+def _failure(module: nn.Module, example: Example, axes: Sequence[_Axis]) -> Exception | None:
+    runs = _resized_runs(module, example, axes)
+    return runs if isinstance(runs, Exception) else None
+
+
+def _why_constant(
+    module: nn.Module,
+    example: Example,
+    run: Run,
+    shapes: dict[str, list[int | str]],
+) -> Iterator[str]:
+    """Explain why no axis of the first input is the batch."""
+    leaf = example.leaves[0]
+    last = leaf.tensor.dim() - (1 if leaf.tensor.is_floating_point() else 0)
+    for axis in range(last):
+        size = shapes[leaf.path][axis]
+        if size != run.calls[0].sizes[1]:
+            continue
+        axes = next(_possible_groups(example, leaf, axis, set()))
+        error = _failure(module, example, axes)
+        if error is not None:
+            yield _constant_note(BATCH, example, axes, error)
+            return
+
+
+def _constant_note(symbol: str, example: Example, axes: Iterable[_Axis], error: Exception) -> str:
+    path, axis = next(iter(axes))
+    reason = str(error).strip().partition("\n")[0].rstrip(".")
+    return (
+        f"Axis {axis} of `{path}` ({symbol}) is the constant {_size(example, (path, axis))}: "
+        f"forward itself fails at other sizes ({reason})."
+    )
+
+
+def _symbols(example: Example) -> list[str]:
+    return list(
+        dict.fromkeys(
+            size for shape in example.shapes.values() for size in shape if isinstance(size, str)
+        )
+    )
+
+
+def _axes_of(example: Example, symbol: str) -> list[_Axis]:
+    return [
+        (path, axis)
+        for path, shape in example.shapes.items()
+        for axis, size in enumerate(shape)
+        if size == symbol
+    ]
+
+
+def _size(example: Example, axis: _Axis) -> int:
+    tensors = {leaf.path: leaf.tensor for leaf in example.leaves}
+    return tensors[axis[0]].shape[axis[1]]
+
+
+def _distinct(sizes: dict[str, int]) -> dict[str, int]:
+    """Return the sizes with no two alike, lest two axes be taken for one."""
+    chosen: dict[str, int] = {}
+    for symbol, size in sizes.items():
+        while size in chosen.values():
+            size += 1
+        chosen[symbol] = size
+    return chosen
+
+
+def _score(example: Example) -> tuple[int, int]:
+    symbols = _symbols(example)
+    return int(SEQUENCE in symbols), int(BATCH in symbols)

@@ -1,0 +1,232 @@
+"""Read what torch.save and safetensors wrote: a state_dict, or a whole pickled module."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import pickletools
+import sys
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import torch
+from torch import nn
+from torch.serialization import SourceChangeWarning, get_unsafe_globals_in_checkpoint
+
+from edgernn.errors import SourceError
+
+__all__ = ["StateDict", "read_pickle", "read_safetensors", "state_dict_in"]
+
+StateDict = dict[str, torch.Tensor]
+
+# Where training scripts put the weights, in the order of preference.
+_WRAPPINGS = (
+    "state_dict",
+    "model_state_dict",
+    "model_state",
+    "model",
+    "net",
+    "network",
+    "weights",
+    "params",
+)
+
+
+def read_safetensors(path: Path) -> StateDict:
+    """Return the tensors of the safetensors file `path`, in the order of their names.
+
+    Raises:
+        SourceError: The file is damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return dict(sorted(load_file(path).items()))
+    except SafetensorError as error:
+        raise SourceError(
+            f"`{path}` is a safetensors file that cannot be read: {error}. Save or download it "
+            "again."
+        ) from error
+
+
+def read_pickle(
+    path: Path, trust_pickle: bool, code: ModuleType | None = None
+) -> tuple[Any, tuple[str, ...]]:
+    """Return what torch.save wrote to `path`, and notes.
+
+    Nothing but tensors and plain containers is unpickled unless `trust_pickle` is set.
+
+    Args:
+        path: A file of either of torch.save's formats.
+        trust_pickle: Whether the file may run code.
+        code: Where classes are looked up that the pickle has from `__main__`.
+
+    Raises:
+        SourceError: The file is damaged, wants code without trust, or wants code that is missing.
+    """
+    try:
+        with warnings.catch_warnings():
+            # Whether the file could be read is told by the error alone.
+            warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
+            return torch.load(path, map_location="cpu", weights_only=True), ()
+    except pickle.UnpicklingError as error:
+        wanted = _globals_of(path)
+        if not wanted:
+            raise _damaged(path, error) from error
+        if not trust_pickle:
+            raise _untrusted(path, wanted) from None
+    except (RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _damaged(path, error) from error
+    return _unpickle(path, code)
+
+
+def state_dict_in(value: Any, subject: str) -> StateDict | nn.Module:
+    """Return the state_dict or module that `value` is or wraps, without common prefixes.
+
+    Raises:
+        SourceError: There is none in it.
+    """
+    if isinstance(value, nn.Module) or _is_state_dict(value):
+        return value if isinstance(value, nn.Module) else dict(value)
+    if isinstance(value, Mapping):
+        for name in _WRAPPINGS:
+            if isinstance(value.get(name), nn.Module) or _is_state_dict(value.get(name)):
+                return state_dict_in(value[name], subject)
+    raise SourceError(
+        f"{subject} holds no model: {_described(value)}. Expected a whole module, a state_dict, "
+        f"or one of them under {', '.join(f'`{name}`' for name in _WRAPPINGS[:-1])} or "
+        f"`{_WRAPPINGS[-1]}`."
+    )
+
+
+def _is_state_dict(value: Any) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and bool(value)
+        and all(isinstance(key, str) for key in value)
+        and all(isinstance(entry, torch.Tensor) for entry in value.values())
+    )
+
+
+def _described(value: Any) -> str:
+    if not isinstance(value, Mapping):
+        return f"it is of type `{type(value).__name__}`"
+    if not value:
+        return "it is an empty dict"
+    if {"state", "param_groups"} <= set(value):
+        return "it is an optimizer's state_dict (`state`, `param_groups`)"
+    listed = [f"`{key}` ({type(entry).__name__})" for key, entry in value.items()]
+    others = [text for text in listed if "(Tensor)" not in text]
+    more = f" and {len(others) - 6} more" if len(others) > 6 else ""
+    return f"it is a dict in which no tensors are {', '.join(others[:6])}{more}"
+
+
+def _damaged(path: Path, error: Exception) -> SourceError:
+    # torch puts its advice on weights_only before the reason.
+    text = str(error).rpartition("WeightsUnpickler error:")[2].strip() or type(error).__name__
+    reason = text.splitlines()[0].rstrip(".:")
+    return SourceError(
+        f"`{path}` is a torch.save file that cannot be read: {reason}. Save or download it again."
+    )
+
+
+def _untrusted(path: Path, wanted: list[str]) -> SourceError:
+    shown = ", ".join(f"`{name}`" for name in wanted[:8])
+    more = f" and {len(wanted) - 8} more" if len(wanted) > 8 else ""
+    return SourceError(
+        f"`{path}` is a pickle that asks for code: {shown}{more}. Unpickling runs whatever the "
+        "file says, so it is not done unasked. If you trust its origin, repeat with "
+        "--trust-pickle; or save model.state_dict() and export that."
+    )
+
+
+def _globals_of(path: Path) -> list[str]:
+    """Return the classes and functions that the pickle asks for beyond tensors, unpickling none."""
+    if zipfile.is_zipfile(path):
+        return sorted(get_unsafe_globals_in_checkpoint(str(path)))
+    names: set[str] = set()
+    with path.open("rb") as stream:
+        while not names:
+            found = _globals_in_next_pickle(stream)
+            if found is None:
+                break
+            names |= {name for name in found if not name.startswith(("torch._utils.", "collections."))}
+    return sorted(names - {f"torch.{kind}Storage" for kind in _STORAGES})
+
+
+_STORAGES = ("Double", "Float", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool")
+
+
+def _globals_in_next_pickle(stream: io.BufferedReader) -> set[str] | None:
+    """Return the names one pickle asks for, or None where no further pickle follows."""
+    names: set[str] = set()
+    strings: list[str] = []
+    try:
+        for opcode, argument, _ in pickletools.genops(stream):
+            if opcode.name == "GLOBAL":
+                names.add(str(argument).replace(" ", "."))
+            elif opcode.name == "STACK_GLOBAL" and len(strings) > 1:
+                names.add(".".join(strings[-2:]))
+            elif isinstance(argument, str):
+                strings.append(argument)
+    except (ValueError, EOFError):
+        return names or None
+    return names
+
+
+def _unpickle(path: Path, code: ModuleType | None) -> tuple[Any, tuple[str, ...]]:
+    try:
+        with _folders_on_path(path.parent, Path.cwd()), warnings.catch_warnings(record=True) as log:
+            warnings.simplefilter("always", SourceChangeWarning)
+            loaded = torch.load(
+                path,
+                map_location="cpu",
+                weights_only=False,
+                pickle_module=_pickle_module(code),
+            )
+    except (ModuleNotFoundError, AttributeError) as error:
+        raise SourceError(
+            f"`{path}` needs code that cannot be found: {error}. Run the command in the folder of "
+            "the model's code, or give the file that defines its classes: --module FILE.py."
+        ) from error
+    except Exception as error:
+        raise SourceError(
+            f"`{path}` cannot be unpickled: {type(error).__name__}: {error}. Save "
+            "model.state_dict() instead and export that."
+        ) from error
+    changed = [entry for entry in log if issubclass(entry.category, SourceChangeWarning)]
+    if not changed:
+        return loaded, ()
+    return loaded, ("The code of a pickled class has changed since the model was saved.",)
+
+
+def _pickle_module(code: ModuleType | None) -> Any:
+    """Return what torch.load takes for `pickle`, looking up classes of `__main__` in `code`."""
+
+    class Unpickler(pickle.Unpickler):
+        def find_class(self, module: str, name: str) -> Any:
+            if code is not None and module in ("__main__", Path(str(code.__file__)).stem):
+                found: Callable[..., Any] | None = getattr(code, name, None)
+                if found is None:
+                    raise AttributeError(f"`{code.__file__}` defines no `{name}`")
+                return found
+            return super().find_class(module, name)
+
+    return SimpleNamespace(Unpickler=Unpickler, load=pickle.load, __name__="pickle")
+
+
+@contextmanager
+def _folders_on_path(*folders: Path) -> Iterator[None]:
+    added = [str(folder.resolve()) for folder in folders]
+    sys.path[:0] = added
+    try:
+        yield
+    finally:
+        for folder in added:
+            sys.path.remove(folder)

@@ -1,0 +1,107 @@
+"""What kind of file a model file is, told by its content."""
+
+from __future__ import annotations
+
+import zipfile
+from enum import Enum
+from pathlib import Path
+
+from edgernn.errors import SourceError
+
+__all__ = ["Format", "format_of"]
+
+_HEAD = 4096
+
+
+class Format(Enum):
+    """The kinds of model file, each with the words that name it in messages."""
+
+    TORCHSCRIPT = "TorchScript archive"
+    EXPORTED = "torch.export archive"
+    PICKLE = "torch.save file"
+    SAFETENSORS = "safetensors file"
+    ONNX = "ONNX file"
+
+
+_KNOWN = (
+    "Known are TorchScript archives, torch.export archives, torch.save files (a state_dict or a "
+    "whole module), safetensors files and ONNX files."
+)
+
+
+def format_of(path: Path) -> Format:
+    """Return what `path` holds, whatever its name.
+
+    Raises:
+        SourceError: It is missing, unreadable, empty, a folder, cut short, or none of them.
+    """
+    subject = f"`{path}`"
+    if path.is_dir():
+        raise SourceError(f"{subject} is a folder. {_advice_for(path)}")
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(_HEAD)
+    except FileNotFoundError:
+        raise SourceError(f"{subject} does not exist. Give the file of a trained model.") from None
+    except OSError as error:
+        raise SourceError(f"{subject} cannot be read: {error.strerror or error}.") from error
+    if not head:
+        raise SourceError(f"{subject} is empty: 0 bytes. Save or download the model again.")
+    if head.startswith(b"PK\x03\x04"):
+        return _format_of_zip(path)
+    size = path.stat().st_size
+    if head.startswith(b"\x80"):
+        return Format.PICKLE
+    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= size - 8:
+        return Format.SAFETENSORS
+    if _is_onnx(head):
+        return Format.ONNX
+    raise SourceError(f"{subject} is not a model file: {_look_of(head, size)}. {_KNOWN}")
+
+
+def _advice_for(folder: Path) -> str:
+    if (folder / "contract.json").is_file():
+        return "It holds an artifact already; `edgernn run` runs it."
+    return "Give the file of a trained model in it."
+
+
+def _format_of_zip(path: Path) -> Format:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name.partition("/")[2] or name for name in archive.namelist()]
+    except zipfile.BadZipFile:
+        raise SourceError(
+            f"`{path}` is a zip archive cut short: it has {path.stat().st_size} bytes and no "
+            "table of contents at its end. Save or download it again."
+        ) from None
+    if "archive_format" in names or "serialized_exported_program.json" in names:
+        return Format.EXPORTED
+    if "constants.pkl" in names and any(name.startswith("code/") for name in names):
+        return Format.TORCHSCRIPT
+    if "data.pkl" in names:
+        return Format.PICKLE
+    raise SourceError(
+        f"`{path}` is a zip archive of {len(names)} files that torch did not write. {_KNOWN}"
+    )
+
+
+def _is_onnx(head: bytes) -> bool:
+    """Whether `head` opens a ModelProto: field 1, the IR version, then another low field."""
+    return len(head) > 2 and head[0] == 0x08 and head[1] < 0x80 and head[2] in _MODEL_FIELDS
+
+
+# Tags of ModelProto's fields 2 to 8 and 14: strings and messages, except model_version (varint).
+_MODEL_FIELDS = (0x12, 0x1A, 0x22, 0x28, 0x32, 0x3A, 0x42, 0x72)
+
+
+def _look_of(head: bytes, size: int) -> str:
+    try:
+        text = head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if error.start < len(head) - 4 or size <= _HEAD:
+            return f"{size} bytes that start with {head[:4].hex(' ')}"
+        text = head[: error.start].decode("utf-8")
+    if text.isprintable() or "\n" in text:
+        line = text.strip().splitlines()[0] if text.strip() else ""
+        return f"it is text that starts with `{line[:40]}`"
+    return f"{size} bytes that start with {head[:4].hex(' ')}"

@@ -1,0 +1,322 @@
+"""An example call of a model's forward, and which of its axes take other sizes.
+
+An example is given (tensors, or specs such as `tokens:int64[batch,sequence]`) or inferred from the
+layers and forward's signature. Which axes are dynamic is found out by running eager torch at other
+sizes, never assumed: see `axes`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from edgernn.contract import BATCH, SEQUENCE
+from edgernn.errors import InputError
+from edgernn.export.capture import Call, Capture
+from edgernn.export.tree import leaves, map_leaves
+
+__all__ = [
+    "Example",
+    "Leaf",
+    "Run",
+    "candidates",
+    "example_from",
+    "observe",
+    "parse_spec",
+    "resize",
+]
+
+_SPEC = re.compile(r"(?P<path>[^:]+):(?P<dtype>\w+)\[(?P<dims>[^\]]*)\]")
+_SIZES = {BATCH: 2, SEQUENCE: 5}
+_DTYPES = ("float32", "float16", "float64", "int64", "int32", "bool")
+_STATE_NAMES = re.compile(r"(hx|hc|h|h_?0|h_?t|h_?n|hid\w*|prev\w*|\w*state\w*|mem\w*)$", re.I)
+_CELL_NAMES = re.compile(r"(cx|c|c_?0|c_?t|c_?n|cell\w*)$", re.I)
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One tensor of the arguments.
+
+    Attributes:
+        path: Its path, such as `x` or `hx[0]`.
+        tensor: An example of it.
+        shape: Per axis its size, or the axis's name where it is dynamic.
+    """
+
+    path: str
+    tensor: torch.Tensor
+    shape: tuple[int | str, ...]
+
+    def __str__(self) -> str:
+        dtype = str(self.tensor.dtype).removeprefix("torch.")
+        return f"{self.path}:{dtype}[{','.join(map(str, self.shape))}]"
+
+
+@dataclass(frozen=True)
+class Example:
+    """The arguments of one call of forward, by name.
+
+    Attributes:
+        kwargs: forward's arguments by name, in the order of its signature, with tensors in them.
+        shapes: Path of a tensor → its shape with the dynamic axes named.
+        notes: For people: which axes turned out to be constant and why.
+    """
+
+    kwargs: Mapping[str, Any]
+    shapes: Mapping[str, tuple[int | str, ...]]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def leaves(self) -> tuple[Leaf, ...]:
+        """The tensors in the order of the arguments."""
+        return tuple(
+            Leaf(path, tensor, self.shapes.get(path, tuple(tensor.shape)))
+            for name, argument in self.kwargs.items()
+            for path, tensor in leaves(argument, name)
+        )
+
+    def with_tensors(self, tensors: Mapping[str, torch.Tensor]) -> Example:
+        """Return the example with the tensors of some paths replaced."""
+        changed = {
+            name: map_leaves(lambda path, tensor: tensors.get(path, tensor), argument, name)
+            for name, argument in self.kwargs.items()
+        }
+        return replace(self, kwargs=changed)
+
+    def resized(self, sizes: Mapping[str, int]) -> Example:
+        """Return the example with its dynamic axes at other sizes, its numbers repeated to fill."""
+        return self.with_tensors(
+            {
+                leaf.path: resize(
+                    leaf.tensor,
+                    {
+                        a: sizes[s]
+                        for a, s in enumerate(leaf.shape)
+                        if isinstance(s, str) and s in sizes
+                    },
+                )
+                for leaf in self.leaves
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one eager forward did.
+
+    Attributes:
+        calls: Its recurrent calls in order.
+        results: The tensors it returned, by path.
+    """
+
+    calls: tuple[Call, ...]
+    results: Mapping[str, torch.Tensor]
+
+
+def observe(module: nn.Module, example: Example) -> Run:
+    """Run forward once, eager and undisturbed, and note its recurrent calls."""
+    calls: list[Call] = []
+
+    def note(call: Call, proceed: Any) -> Any:
+        calls.append(call)
+        return proceed(call.states)
+
+    with torch.no_grad(), Capture(note):
+        result = module(**example.kwargs)
+    return Run(tuple(calls), dict(leaves(result)))
+
+
+def resize(tensor: torch.Tensor, sizes: Mapping[int, int]) -> torch.Tensor:
+    """Return `tensor` with each axis of `sizes` at the size given, its numbers repeated to fill it."""
+    for axis, size in sizes.items():
+        tensor = tensor.index_select(axis, torch.arange(size) % tensor.shape[axis])
+    return tensor.contiguous()
+
+
+def parse_spec(spec: str) -> tuple[str, torch.dtype, tuple[int | str, ...]]:
+    """Read `path:dtype[dims]`; a dim is a size or the name of a dynamic axis.
+
+    >>> parse_spec("tokens:int64[batch,sequence]")
+    ('tokens', torch.int64, ('batch', 'sequence'))
+
+    Raises:
+        InputError: The spec is not of that form.
+    """
+    match = _SPEC.fullmatch(spec.replace(" ", ""))
+    dims = [dim for dim in match["dims"].split(",") if dim] if match else []
+    proper = all((dim.isdigit() and int(dim) > 0) or dim.isidentifier() for dim in dims)
+    if match is None or match["dtype"] not in _DTYPES or not proper:
+        raise InputError(
+            f"`{spec}` is not an input spec. Expected NAME:DTYPE[DIMS], such as "
+            f"tokens:int64[batch,sequence] or x:float32[1,sequence,40], with a dtype of "
+            f"{', '.join(_DTYPES)}."
+        )
+    shape = tuple(int(dim) if dim.isdigit() else dim for dim in dims)
+    return match["path"], getattr(torch, match["dtype"]), shape
+
+
+def example_from(
+    module: nn.Module, inputs: Sequence[Any] | Mapping[str, Any] | torch.Tensor
+) -> Example:
+    """Return the example that the user gave, as tensors or as specs.
+
+    Args:
+        module: The model.
+        inputs: forward's arguments as a tuple or a mapping by name, with tensors or nested tuples,
+            lists and dicts of tensors in them; or specs, see `parse_spec`.
+
+    Raises:
+        InputError: A spec is wrong, or an argument is not one of forward's.
+    """
+    if isinstance(inputs, (str, torch.Tensor)):
+        inputs = (inputs,)
+    if not isinstance(inputs, Mapping) and any(isinstance(one, str) for one in inputs):
+        return _from_specs(module, [parse_spec(str(one)) for one in inputs])
+    names = list(_parameters(module))
+    given = dict(inputs) if isinstance(inputs, Mapping) else dict(zip(names, inputs, strict=False))
+    if len(given) < len(inputs) or not set(given) <= set(names):
+        raise InputError(
+            f"`{type(module).__name__}.forward` takes {_listed(names)}; {len(inputs)} inputs were "
+            f"given{': ' + _listed(list(given)) if isinstance(inputs, Mapping) else ''}."
+        )
+    kwargs = map_leaves(lambda _, tensor: _cpu_float32(tensor), given)
+    return Example(kwargs, {})
+
+
+def candidates(module: nn.Module) -> Iterator[Example]:
+    """Yield calls that forward might take, judged by its layers and its signature, likely ones first."""
+    parameters = _parameters(module)
+    required = [name for name, p in parameters.items() if p.default is inspect.Parameter.empty]
+    first, *others = required or list(parameters)[:1] or [""]
+    optional = [name for name in parameters if name not in required and name != first]
+    states = [name for name in optional if _STATE_NAMES.match(name) or _CELL_NAMES.match(name)]
+    for tensor in _first_inputs(module):
+        for extra in ([*others, *states], others) if states else (others,):
+            for guessed in _extra_inputs(module, tensor, extra):
+                yield Example({first: tensor, **guessed}, {})
+
+
+def _first_inputs(module: nn.Module) -> Iterator[torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    for layer in module.modules():
+        if isinstance(layer, nn.Embedding):
+            high = layer.num_embeddings
+            for shape in ((2, 5), (1, 5), (5, 1), (5,), (2,), (1,)):
+                yield torch.randint(high, shape, generator=generator)
+        width = next(
+            (
+                getattr(layer, name)
+                for name in ("input_size", "in_features", "in_channels", "num_features")
+                if isinstance(getattr(layer, name, None), int)
+            ),
+            None,
+        )
+        if width is None:
+            continue
+        shapes: tuple[tuple[int, ...], ...] = (
+            (2, 5, width), (1, 5, width), (5, 1, width), (2, width), (5, width), (1, width),
+        )  # fmt: skip
+        if isinstance(layer, nn.Conv1d):
+            shapes = ((2, width, 64), (1, width, 64), (2, 64, width), *shapes)
+            if width == 1:
+                shapes = ((2, 640), (1, 640), *shapes)
+        if isinstance(layer, nn.Conv2d):
+            shapes = ((2, width, 5, 64), (2, width, 64, 64), (2, 64, 64), *shapes)
+        for shape in shapes:
+            yield torch.randn(shape, generator=generator)
+
+
+def _extra_inputs(
+    module: nn.Module, first: torch.Tensor, names: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    """Yield values for further arguments: states by their names and the layers, else nothing."""
+    if not names:
+        yield {}
+        return
+    layers = [m for m in module.modules() if isinstance(m, (nn.RNNBase, nn.RNNCellBase))]
+    if not layers or not all(_STATE_NAMES.match(n) or _CELL_NAMES.match(n) for n in names):
+        return
+    batches = dict.fromkeys([*first.shape[: 2 if first.is_floating_point() else None], None])
+    for batch in batches:
+        h, c = _state_shapes(layers[0], batch)
+        if len(names) == 1 and c is not None:
+            yield {names[0]: (torch.zeros(h), torch.zeros(c))}
+        elif len(names) == 1:
+            yield {names[0]: torch.zeros(h)}
+        elif len(names) == 2:
+            yield {names[0]: torch.zeros(h), names[1]: torch.zeros(c or h)}
+
+
+def _state_shapes(
+    layer: nn.RNNBase | nn.RNNCellBase, batch: int | None
+) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
+    inner = () if batch is None else (batch,)
+    if isinstance(layer, nn.RNNCellBase):
+        shape = (*inner, layer.hidden_size)
+        return shape, shape if isinstance(layer, nn.LSTMCell) else None
+    layers = layer.num_layers * (2 if layer.bidirectional else 1)
+    h = (layers, *inner, layer.proj_size or layer.hidden_size)
+    return h, (layers, *inner, layer.hidden_size) if layer.mode == "LSTM" else None
+
+
+def _from_specs(
+    module: nn.Module, specs: Sequence[tuple[str, torch.dtype, tuple[int | str, ...]]]
+) -> Example:
+    names = list(_parameters(module))
+    high = min(
+        (m.num_embeddings for m in module.modules() if isinstance(m, nn.Embedding)), default=2
+    )
+    generator = torch.Generator().manual_seed(0)
+    kwargs: dict[str, Any] = {}
+    shapes: dict[str, tuple[int | str, ...]] = {}
+    for path, dtype, dims in specs:
+        name, keys = path.partition("[")[0], re.findall(r"\[(.*?)\]", path)
+        if name not in names:
+            raise InputError(
+                f"`{name}` is not an argument of `{type(module).__name__}.forward`, which takes "
+                f"{_listed(names)}."
+            )
+        size = [_SIZES.get(dim, 3) if isinstance(dim, str) else dim for dim in dims]
+        if dtype.is_floating_point:
+            tensor = torch.randn(size, generator=generator)
+        else:
+            tensor = torch.randint(high, size, generator=generator).to(dtype)
+        kwargs[name] = _placed(kwargs.get(name), keys, tensor)
+        shapes[path] = dims
+    ordered = {name: kwargs[name] for name in names if name in kwargs}
+    return Example(ordered, shapes)
+
+
+def _placed(tree: Any, keys: Sequence[str], tensor: torch.Tensor) -> Any:
+    """Return `tree` with `tensor` at `keys`: digits index a tuple, anything else a dict."""
+    if not keys:
+        return tensor
+    key, *rest = keys
+    if key.isdigit():
+        items = list(tree or ())
+        items += [None] * (int(key) + 1 - len(items))
+        items[int(key)] = _placed(items[int(key)], rest, tensor)
+        return tuple(items)
+    name = key.strip("\"'")
+    return {**(tree or {}), name: _placed((tree or {}).get(name), rest, tensor)}
+
+
+def _parameters(module: nn.Module) -> dict[str, inspect.Parameter]:
+    signature = inspect.signature(module.forward)
+    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return {name: p for name, p in signature.parameters.items() if p.kind not in kinds}
+
+
+def _cpu_float32(tensor: torch.Tensor) -> torch.Tensor:
+    tensor = tensor.detach().cpu()
+    return tensor.float() if tensor.is_floating_point() else tensor
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names) or "no arguments"

@@ -1,0 +1,204 @@
+"""From torch's recurrent calls to ONNX's LSTM, GRU and RNN operators.
+
+`trace` leaves one node of domain `torch` per call; `lower` writes the operators in its place, one
+per layer, with the weights as initializers in ONNX's order. An LSTM with projection has no ONNX
+operator: it becomes `edgernn::LSTM`, which is the operator with one more input, P, and which
+`scan` and `cells` write out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from edgernn.errors import UnsupportedModelError
+from edgernn.export.trace import DOMAIN
+
+__all__ = ["PROJECTED_DOMAIN", "lower", "recurrent_calls"]
+
+PROJECTED_DOMAIN = "edgernn"
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """How torch's function is written in ONNX.
+
+    Attributes:
+        operator: ONNX's operator.
+        gates: For each gate in ONNX's order, its place in torch's: LSTM i f g o → i o f c, GRU
+            r z n → z r h.
+        attributes: What the operator needs to be told; of `activations`, one per direction.
+    """
+
+    operator: str
+    gates: tuple[int, ...]
+    attributes: Mapping[str, object]
+
+
+_KINDS: Mapping[str, _Kind] = {
+    "lstm": _Kind("LSTM", (0, 3, 1, 2), {}),
+    "gru": _Kind("GRU", (1, 0, 2), {"linear_before_reset": 1}),
+    "rnn_tanh": _Kind("RNN", (0,), {"activations": "Tanh"}),
+    "rnn_relu": _Kind("RNN", (0,), {"activations": "Relu"}),
+}
+
+
+def recurrent_calls(graph: ir.Graph) -> list[ir.Node]:
+    """Return the nodes that stand for torch's recurrent calls, in the order of the graph."""
+    return [node for node in graph if node.domain == DOMAIN]
+
+
+def lower(model: ir.Model) -> None:
+    """Write every recurrent call as ONNX operators; in place.
+
+    Raises:
+        UnsupportedModelError: A layer's weights are computed from the model's input.
+    """
+    for node in recurrent_calls(model.graph):
+        tape = ir.tape.Tape()
+        results = _Layers(node, tape).results()
+        for value in tape.initializers:
+            model.graph.register_initializer(value)
+        ir.convenience.replace_nodes_and_values(
+            model.graph, node, [node], tape.nodes, node.outputs, results
+        )
+    model.opset_imports.pop(DOMAIN, None)
+    if any(node.domain == PROJECTED_DOMAIN for node in model.graph):
+        model.opset_imports[PROJECTED_DOMAIN] = 1
+
+
+class _Layers:
+    """The operators of one call."""
+
+    def __init__(self, node: ir.Node, tape: ir.tape.Tape) -> None:
+        self._node = node
+        self._tape = tape
+        self._cell = node.op_type.endswith("_cell")
+        self._kind = _KINDS[node.op_type.removesuffix("_cell")]
+        self._directions = 2 if node.attributes["bidirectional"].as_int() else 1
+        self._num_layers = node.attributes["num_layers"].as_int()
+        self._bias = bool(node.attributes["bias"].as_int())
+        self._path = node.metadata_props.get("layer", node.op_type)
+        states = 2 if self._kind.operator == "LSTM" else 1
+        self._states = node.inputs[1 : 1 + states]
+        self._weights = [self._array(value) for value in node.inputs[1 + states :]]
+
+    def results(self) -> list[ir.Value]:
+        """Emit the operators; return the values that take the place of the call's outputs."""
+        op = self._tape.op
+        x = self._node.inputs[0]
+        states = [self._per_layer(state) for state in self._states]
+        batch_first = bool(self._node.attributes["batch_first"].as_int())
+        if self._cell:
+            x = op("Unsqueeze", [x, self._ints([0])])
+        elif batch_first:
+            x = op("Transpose", [x], {"perm": [1, 0, 2]})
+        finals: list[list[ir.Value]] = [[] for _ in states]
+        for layer in range(self._num_layers):
+            y, *after = self._operator(layer, x, [state[layer] for state in states])
+            for values, value in zip(finals, after, strict=True):
+                values.append(value)
+            if not self._cell:
+                x = self._merge_directions(y)
+        if self._cell:
+            return [op("Squeeze", [final[0], self._ints([0])]) for final in finals]
+        if batch_first:
+            x = op("Transpose", [x], {"perm": [1, 0, 2]})
+        return [x, *(self._joined(final) for final in finals)]
+
+    def _operator(
+        self, layer: int, x: ir.Value | None, states: list[ir.Value]
+    ) -> Sequence[ir.Value]:
+        w, r, b, p = self._onnx_weights(layer)
+        hidden = r.shape[1] // len(self._kind.gates)
+        inputs = [x, self._constant(w), self._constant(r), self._constant(b), None, *states]
+        if p is not None:
+            inputs[4] = self._constant(p)
+        attributes = {
+            **self._kind.attributes,
+            "hidden_size": hidden,
+            "direction": "forward" if self._directions == 1 else "bidirectional",
+        }
+        if "activations" in attributes:
+            attributes["activations"] = [attributes["activations"]] * self._directions
+        outputs = self._tape.op_multi_out(
+            self._kind.operator,
+            inputs,
+            attributes,
+            num_outputs=1 + len(states),
+            domain="" if p is None else PROJECTED_DOMAIN,
+            name=f"{self._path}_l{layer}",
+        )
+        outputs[0].producer().metadata_props["layer"] = self._path
+        outputs[0].producer().metadata_props["call"] = str(self._node.attributes["call"].as_int())
+        return outputs
+
+    def _onnx_weights(self, layer: int) -> tuple[Array, Array, Array, Array | None]:
+        """Return W (D, gates·H, I), R (D, gates·H, H or P), B (D, 2·gates·H), P (D, P, H)."""
+        count = self._directions * self._num_layers
+        each = len(self._weights) // count
+        stacks: list[list[Array]] = [[], [], [], []]
+        for direction in range(self._directions):
+            first = (layer * self._directions + direction) * each
+            w_ih, w_hh, *rest = self._weights[first : first + each]
+            bias = rest[:2] if self._bias else [np.zeros(len(w_ih), np.float32)] * 2
+            for stack, array in zip(
+                stacks, [w_ih, w_hh, *rest[2 if self._bias else 0 :]], strict=False
+            ):
+                stack.append(array)
+            stacks[3].append(np.concatenate([self._reordered(array) for array in bias]))
+        w, r = ([self._reordered(array) for array in stack] for stack in stacks[:2])
+        p = np.stack(stacks[2]) if stacks[2] else None
+        return np.stack(w), np.stack(r), np.stack(stacks[3]), p
+
+    def _reordered(self, rows: Array) -> Array:
+        gates = np.split(rows, len(self._kind.gates))
+        return np.concatenate([gates[place] for place in self._kind.gates])
+
+    def _per_layer(self, state: ir.Value | None) -> list[ir.Value]:
+        """Return the initial state of each layer, (D, batch, size) each."""
+        assert state is not None
+        if self._cell:
+            return [self._tape.op("Unsqueeze", [state, self._ints([0])])]
+        if self._num_layers == 1:
+            return [state]
+        sizes = self._ints([self._directions] * self._num_layers)
+        return list(
+            self._tape.op_multi_out(
+                "Split", [state, sizes], {"axis": 0}, num_outputs=self._num_layers
+            )
+        )
+
+    def _joined(self, finals: list[ir.Value]) -> ir.Value:
+        return finals[0] if len(finals) == 1 else self._tape.op("Concat", finals, {"axis": 0})
+
+    def _merge_directions(self, y: ir.Value) -> ir.Value:
+        """Turn Y (sequence, D, batch, H) into (sequence, batch, D·H)."""
+        if self._directions == 1:
+            return self._tape.op("Squeeze", [y, self._ints([1])])
+        width = self._weights[1].shape[1] * self._directions
+        y = self._tape.op("Transpose", [y], {"perm": [0, 2, 1, 3]})
+        return self._tape.op("Reshape", [y, self._ints([0, 0, width])])
+
+    def _array(self, value: ir.Value | None) -> Array:
+        tensor = None if value is None else ir.convenience.get_const_tensor(value)
+        if tensor is None:
+            raise UnsupportedModelError(
+                f"`{self._path}` has weights that forward computes from the model's input. Only "
+                "weights that stay the same from call to call can be exported."
+            )
+        return np.asarray(tensor.numpy(), np.float32)
+
+    def _constant(self, array: NDArray[np.generic]) -> ir.Value:
+        return self._tape.initializer(
+            ir.tensor(array, name=f"{self._path}_{len(self._tape.initializers)}_{id(self._node)}")
+        )
+
+    def _ints(self, numbers: list[int]) -> ir.Value:
+        return self._constant(np.array(numbers, np.int64))

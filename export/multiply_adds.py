@@ -1,0 +1,135 @@
+"""How many multiply-adds a node makes, by operator.
+
+Shapes are those of one call with 1 for every symbol; an axis that nobody knows counts as 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+import onnx_ir as ir
+
+__all__ = ["LAYERS", "elements", "products_in", "steps_of"]
+
+LAYERS = ("LSTM", "GRU", "RNN", "DynamicQuantizeLSTM")
+
+
+def products_in(graph: ir.Graph) -> int:
+    """Return the multiply-adds of one call of `graph`, bodies of Scan and Loop included."""
+    return sum(map(_of_node, graph))
+
+
+def steps_of(node: ir.Node) -> int:
+    """Return how many steps of one sequence a recurrent node takes in one call; 1 for others."""
+    if node.op_type in LAYERS:
+        return elements(node.inputs[0], slice(0, 2))
+    if node.op_type == "Scan":
+        return _length(node) * elements(node.inputs[0], slice(0, -1))
+    return 1
+
+
+def elements(value: ir.Value | None, axes: slice = slice(None)) -> int:
+    """Return the number of elements of `value` along `axes`."""
+    return math.prod(_sizes(value)[axes])
+
+
+def _sizes(value: ir.Value | None) -> list[int]:
+    if value is None:
+        return []
+    constant = ir.convenience.get_const_tensor(value)
+    shape = value.shape if constant is None else constant.shape
+    return [max(1, size) if isinstance(size, int) else 1 for size in shape or ()]
+
+
+def _of_node(node: ir.Node) -> int:
+    bodies = [products_in(attribute.as_graph()) for attribute in _graphs(node)]
+    if node.op_type == "If":
+        return max(bodies)
+    if bodies:
+        return sum(bodies) * (_length(node) if node.op_type == "Scan" else 1)
+    count = _PRODUCTS.get(node.op_type)
+    return count(node) if count else 0
+
+
+def _graphs(node: ir.Node) -> list[ir.Attr]:
+    return [a for a in node.attributes.values() if a.type == ir.AttributeType.GRAPH]
+
+
+def _length(scan: ir.Node) -> int:
+    """Return the length of the axis that `scan` goes along."""
+    count = scan.attributes.get_int("num_scan_inputs", 1)
+    axis = (*scan.attributes.get_ints("scan_input_axes", ()), 0)[0]
+    sizes = _sizes(scan.inputs[-count])
+    return sizes[axis] if sizes else 1
+
+
+def _layer(node: ir.Node) -> int:
+    return steps_of(node) * (elements(node.inputs[1]) + elements(node.inputs[2]))
+
+
+def _matrix(place: int) -> Callable[[ir.Node], int]:
+    """Return a count for a product with the matrix at input `place`, (inner, columns)."""
+
+    def count(node: ir.Node) -> int:
+        left, right = node.inputs[0], node.inputs[place]
+        sizes = _sizes(right)
+        if len(sizes) <= 2:
+            return elements(right) * max(1, elements(left) // (sizes or [1])[0])
+        return elements(node.outputs[0]) * sizes[-2]
+
+    return count
+
+
+def _gemm(node: ir.Node) -> int:
+    inner = -2 if node.attributes.get_int("transA", 0) else -1
+    rows = elements(node.inputs[0]) // (_sizes(node.inputs[0]) or [1, 1])[inner]
+    return rows * elements(node.inputs[1])
+
+
+def _blocks(node: ir.Node) -> int:
+    inner = node.attributes.get_int("K")
+    return max(1, elements(node.inputs[0]) // inner) * inner * node.attributes.get_int("N")
+
+
+def _convolution(place: int) -> Callable[[ir.Node], int]:
+    """Return a count for a convolution with the kernels at input `place`."""
+
+    def count(node: ir.Node) -> int:
+        kernels = node.inputs[place]
+        positions = elements(node.outputs[0]) // (_sizes(node.outputs[0]) or [1, 1])[1]
+        return positions * elements(kernels)
+
+    return count
+
+
+def _transposed_convolution(node: ir.Node) -> int:
+    positions = elements(node.inputs[0]) // (_sizes(node.inputs[0]) or [1, 1])[1]
+    return positions * elements(node.inputs[1])
+
+
+def _einsum(node: ir.Node) -> int:
+    terms = node.attributes.get_string("equation", "").split("->")[0].replace(" ", "").split(",")
+    sizes: dict[str, int] = {}
+    for term, value in zip(terms, node.inputs, strict=True):
+        sizes |= zip(term, _sizes(value), strict=False)
+    return math.prod(sizes.values())
+
+
+_PRODUCTS: Mapping[str, Callable[[ir.Node], int]] = {
+    **dict.fromkeys(LAYERS, _layer),
+    "Gemm": _gemm,
+    "MatMul": _matrix(1),
+    "FusedMatMul": _matrix(1),
+    "MatMulInteger": _matrix(1),
+    "MatMulIntegerToFloat": _matrix(1),
+    "DynamicQuantizeMatMul": _matrix(1),
+    "QLinearMatMul": _matrix(3),
+    "MatMulNBits": _blocks,
+    "Conv": _convolution(1),
+    "FusedConv": _convolution(1),
+    "ConvInteger": _convolution(1),
+    "QLinearConv": _convolution(3),
+    "ConvTranspose": _transposed_convolution,
+    "Einsum": _einsum,
+}

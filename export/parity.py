@@ -1,0 +1,274 @@
+"""The gate: exported graphs against eager torch, in a fresh ONNX Runtime session.
+
+Compared are outputs and final states: whole sequences from the initial and from a random state,
+step by step, by chunks of random lengths, and over a thousand steps, at sizes of which at most one
+is the traced one. The shapes that come out must be the declared ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgernn.contract import BATCH, SEQUENCE, Contract
+from edgernn.errors import ParityError
+from edgernn.export.eager import Eager
+from edgernn.export.runs import Arrays, Run, draw, in_parts, session_of
+from edgernn.report import Check, ParityReport
+from edgernn.sizes import resolve
+
+__all__ = ["TOLERANCE", "Prover"]
+
+TOLERANCE = 1e-5
+DRIFT_STEPS = 1000
+
+_SIZES = ((1, 1), (2, 3), (3, 1), (1, 9), (4, 6), (2, 17), (5, 2), (3, 8))
+_STEPPED = ((1, 1), (2, 7), (3, 5))
+
+Where = tuple[int, int, str]
+"""Batch, sequence and what the initial state is."""
+
+
+@dataclass(frozen=True)
+class Prover:
+    """Compares graphs with an eager reference.
+
+    Attributes:
+        contract: The contract of the graphs; always with a sequence graph's ports.
+        eager: The reference.
+        examples: Name of a data input → an array of plausible values, for inputs that cannot be
+            drawn at random.
+        sizes: Sizes of further dynamic axes.
+        traced: The (batch, sequence) that was traced.
+    """
+
+    contract: Contract
+    eager: Eager
+    examples: Mapping[str, NDArray[Any]]
+    sizes: Mapping[str, int]
+    traced: tuple[int, int]
+    rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
+
+    def not_carried(self) -> str | None:
+        """Return why eager torch itself cannot go on from a state, or None where it can.
+
+        A model whose outputs depend on the past alone gives the same whole or in parts; one that
+        looks ahead, or at all steps together, does not.
+        """
+        batch, sequence = self._batch(1 if self._merges_axes() else 2), 6
+        data, states = self._draw(batch, sequence), self._random_states(batch)
+        try:
+            whole = self._eager(data, states)
+            for lengths in ([2, 3, 1], [1] * sequence):
+                parts = in_parts(self.contract, self._eager, data, states, lengths)
+                port, difference = _worst(whole, parts)
+                if difference > 10 * TOLERANCE:
+                    return (
+                        f"its state cannot be carried on: in parts, torch itself gives another "
+                        f"`{port}` than whole (by {difference:.1e}), so `{port}` depends on "
+                        "more than the steps so far."
+                    )
+        except Exception as error:
+            reason = str(error).strip().partition("\n")[0].rstrip(".")
+            return f"its state cannot be carried on: forward fails on single steps ({reason})."
+        return None
+
+    def report(self, graphs: Mapping[str, bytes | str], reference: str) -> ParityReport:
+        """Run every check.
+
+        Args:
+            graphs: `sequence` and, where there is one, `step` → the serialized model or its file.
+            reference: What the graphs are compared with, in a few words.
+
+        Raises:
+            ParityError: A difference is above the tolerance or a shape is not the declared one.
+        """
+        runs = {kind: session_of(kind, self.contract, graph) for kind, graph in graphs.items()}
+        return ParityReport(reference, TOLERANCE, tuple(self._checks(runs)))
+
+    def golden(self, batch: int, sequence: int) -> Arrays:
+        """Record a run of eager torch from a random state, by the sequence graph's port names."""
+        batch = self._batch(batch)
+        data, states = self._draw(batch, sequence), self._random_states(batch)
+        outputs, finals = self._eager(data, states)
+        recorded = {**data, **outputs}
+        for state in self.contract.states:
+            recorded[state.input] = states[state.name]
+            recorded[state.output] = finals[state.name]
+        return recorded
+
+    def _checks(self, runs: Mapping[str, Run]) -> Iterator[Check]:
+        for batch, sequence in self._valid_sizes():
+            data = self._draw(batch, sequence)
+            yield self._whole(runs["sequence"], data, None, (batch, sequence, self._initial()))
+            if self.contract.states:
+                states = self._random_states(batch)
+                yield self._whole(runs["sequence"], data, states, (batch, sequence, "random"))
+        if not self.contract.carry:
+            return
+        stepped = [(1, t) if self._merges_axes() else (self._batch(b), t) for b, t in _STEPPED]
+        for batch, sequence in dict.fromkeys(stepped):
+            for kind in runs:
+                yield self._parts(kind, runs[kind], batch, sequence)
+        kind = "step" if "step" in runs else "sequence"
+        yield self._parts(kind, runs[kind], self._batch(1), DRIFT_STEPS, "drift")
+
+    def _whole(self, run: Run, data: Arrays, states: Arrays | None, where: Where) -> Check:
+        start = self._start(where[0])
+        expected = self._eager(data, states)
+        got = run(data, start if states is None else states)
+        self._compare_shapes(got[0], where)
+        return self._check("whole", "sequence", where, expected, got, data, states)
+
+    def _parts(self, kind: str, run: Run, batch: int, sequence: int, name: str = "") -> Check:
+        """Compare a run in parts, the state carried from one to the next, with eager's whole run."""
+        data, states = self._draw(batch, sequence), self._random_states(batch)
+        stepwise = kind == "step"
+        lengths = [1] * sequence if stepwise else _chunks(self.rng, sequence)
+        expected = self._eager(data, states)
+        got = in_parts(self.contract, run, data, states, lengths, stepwise)
+        name = name or ("steps" if stepwise else "chunks")
+        return self._check(name, kind, (batch, sequence, "random"), expected, got, data, states)
+
+    def _check(
+        self,
+        name: str,
+        kind: str,
+        where: Where,
+        expected: tuple[Arrays, Arrays],
+        got: tuple[Arrays, Arrays],
+        data: Arrays,
+        states: Arrays | None,
+    ) -> Check:
+        port, difference = _worst(expected, got)
+        tolerance = None
+        if not difference <= TOLERANCE:
+            exact = self._eager(data, states, self.eager.double())
+            tolerance = 2 * _worst(exact, expected)[1] + TOLERANCE
+            if not difference <= tolerance:
+                raise ParityError(
+                    f"The {kind} graph does not agree with eager torch: `{port}` differs by "
+                    f"{difference:.1e} (at most {tolerance:.1e} is allowed) at batch {where[0]}, "
+                    f"sequence {where[1]}, {where[2]} initial state, run {_HOW[name]}. Nothing "
+                    "was written."
+                )
+        return Check(name, kind, *where, difference, tolerance)
+
+    def _eager(
+        self, data: Arrays, states: Arrays | None, eager: Eager | None = None
+    ) -> tuple[Arrays, Arrays]:
+        """Run the reference on data by port name; `states` None leaves forward undisturbed."""
+        if states is None and self.eager.takes_states:
+            batch = self._batch_of(data)
+            states = self._start(batch)
+        origins = {port.name: port.origin or "" for port in self.contract.data_inputs("sequence")}
+        outcome = (eager or self.eager)(
+            {origins[name]: array for name, array in data.items()}, states
+        )
+        outputs = {
+            port.name: outcome.outputs[port.origin or ""]
+            for port in self.contract.data_outputs("sequence")
+        }
+        return outputs, outcome.states
+
+    def _compare_shapes(self, outputs: Arrays, where: Where) -> None:
+        symbols = {**self.sizes, BATCH: where[0], SEQUENCE: where[1]}
+        for port in self.contract.data_outputs("sequence"):
+            declared = resolve(port.shape, symbols)
+            if declared is not None and outputs[port.name].shape != declared:
+                raise ParityError(
+                    f"`{port}` came out as {outputs[port.name].shape} at batch {where[0]}, "
+                    f"sequence {where[1]}, where {declared} was declared. Nothing was written."
+                )
+
+    def _valid_sizes(self) -> list[tuple[int, int]]:
+        """Return the sizes that eager torch takes, the traced one first."""
+        graph = self.contract.graphs["sequence"]
+        dynamic = any(SEQUENCE in port.shape for port in graph.inputs)
+        wanted = [self.traced, *_SIZES, *((b, t + self.traced[1]) for b, t in _SIZES)]
+        sizes = [(self._batch(b), t if dynamic else self.traced[1]) for b, t in wanted]
+        valid = []
+        for batch, sequence in dict.fromkeys(sizes):
+            try:
+                self._eager(self._draw(batch, sequence), None)
+            except Exception:
+                continue
+            valid.append((batch, sequence))
+        return valid[: len(_SIZES) + 1]
+
+    def _batch(self, batch: int) -> int:
+        """Return `batch`, or the constant one."""
+        graph = self.contract.graphs["sequence"]
+        return batch if any(BATCH in port.shape for port in graph.inputs) else self.traced[0]
+
+    def _batch_of(self, data: Arrays) -> int:
+        for port in self.contract.data_inputs("sequence"):
+            axis = port.axis(BATCH)
+            if axis is not None:
+                return data[port.name].shape[axis]
+        return self.traced[0]
+
+    def _merges_axes(self) -> bool:
+        """Return whether an output has an axis such as batch*sequence, of unknown order."""
+        return any(
+            SEQUENCE in str(size) and size != SEQUENCE
+            for port in self.contract.data_outputs("sequence")
+            for size in port.shape
+        )
+
+    def _initial(self) -> str:
+        learned = any(state.initial is not None for state in self.contract.states)
+        return "learned" if learned else "zero"
+
+    def _random_states(self, batch: int) -> Arrays:
+        return {
+            name: self.rng.standard_normal(array.shape).astype(array.dtype) / 2
+            for name, array in self._start(batch).items()
+        }
+
+    def _start(self, batch: int) -> Arrays:
+        return {state.name: self.contract.initial(state, batch) for state in self.contract.states}
+
+    def _draw(self, batch: int, sequence: int) -> Arrays:
+        symbols = {**self.sizes, BATCH: batch, SEQUENCE: sequence}
+        return {
+            port.name: draw(port, symbols, self.rng, self.examples[port.name])
+            for port in self.contract.data_inputs("sequence")
+        }
+
+
+_HOW = {
+    "whole": "whole",
+    "steps": "step by step",
+    "chunks": "by chunks",
+    "drift": "over many steps",
+}
+
+
+def _worst(expected: tuple[Arrays, Arrays], got: tuple[Arrays, Arrays]) -> tuple[str, float]:
+    """Return the port or state that differs most, and by how much."""
+    wanted, have = {**expected[0], **expected[1]}, {**got[0], **got[1]}
+    differences = {name: _difference(have[name], array) for name, array in wanted.items()}
+    name = max(differences, key=lambda one: differences[one], default="")
+    return name, differences.get(name, 0.0)
+
+
+def _difference(got: NDArray[Any], expected: NDArray[Any]) -> float:
+    """Return the largest difference, as a part of the largest magnitude where that is above 1."""
+    if got.shape != expected.shape or not np.array_equal(np.isfinite(got), np.isfinite(expected)):
+        return float("inf")
+    finite = np.isfinite(expected)
+    exact = expected.astype(np.float64)[finite]
+    gap = np.abs(got.astype(np.float64)[finite] - exact).max(initial=0.0)
+    return float(gap / max(1.0, np.abs(exact).max(initial=0.0)))
+
+
+def _chunks(rng: np.random.Generator, steps: int) -> list[int]:
+    """Cut `steps` into chunks of random lengths."""
+    count = min(steps - 1, 6)
+    cuts = sorted(rng.choice(np.arange(1, steps), count, replace=False)) if count else []
+    return np.diff([0, *cuts, steps]).tolist()

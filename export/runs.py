@@ -1,0 +1,122 @@
+"""Ways to run a model over data: a graph in ONNX Runtime, eager torch; whole or in parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgernn.contract import SEQUENCE, Contract, Port
+from edgernn.errors import MissingExtraError
+from edgernn.sizes import resolve
+
+__all__ = ["Arrays", "Run", "draw", "in_parts", "session_of"]
+
+Arrays = dict[str, NDArray[Any]]
+
+Run = Callable[[Arrays, Arrays], tuple[Arrays, Arrays]]
+"""From data by port name and states by name to data outputs and final states likewise."""
+
+
+def session_of(kind: str, contract: Contract, model: bytes | str) -> Run:
+    """Return graph `kind` as a function, in a fresh ONNX Runtime session on one thread.
+
+    Args:
+        kind: `sequence` or `step`.
+        contract: What the graph promises.
+        model: The serialized graph, or the path of its file.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingExtraError(
+            'Proving a graph needs onnxruntime: pip install "edgernn[cpu]".'
+        ) from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 4
+    options.enable_mem_pattern = False
+    session = onnxruntime.InferenceSession(model, options, ["CPUExecutionProvider"])
+    graph = contract.graphs[kind]
+    inputs = [port.name for port in graph.inputs]
+    outputs = [port.name for port in graph.outputs]
+
+    def run(data: Arrays, states: Arrays) -> tuple[Arrays, Arrays]:
+        feeds = {**data, **{state.input: states[state.name] for state in contract.states}}
+        feeds = {name: np.ascontiguousarray(feeds[name]) for name in inputs}
+        results = dict(zip(outputs, session.run(outputs, feeds), strict=True))
+        finals = {state.name: results.pop(state.output) for state in contract.states}
+        return results, finals
+
+    return run
+
+
+def in_parts(
+    contract: Contract,
+    run: Run,
+    data: Arrays,
+    states: Arrays,
+    lengths: Sequence[int],
+    stepwise: bool = False,
+) -> tuple[Arrays, Arrays]:
+    """Run parts of the data one after the other, each from the state that the last one left.
+
+    Args:
+        contract: A contract with a sequence graph; `data` is of its ports' shapes.
+        run: What to run.
+        data: Data by port name.
+        states: The state to start from, by name.
+        lengths: The number of steps of each part.
+        stepwise: Whether `run` takes single steps without the sequence axis.
+
+    Returns:
+        The outputs joined along the sequence axis, the last part's where they have none, and the
+        final states.
+    """
+    axes = {port.name: port.axis(SEQUENCE) for port in contract.data_inputs("sequence")}
+    parts: list[Arrays] = []
+    place = 0
+    for length in lengths:
+        span = place if stepwise else range(place, place + length)
+        part = {
+            name: array if (axis := axes[name]) is None else array.take(span, axis)
+            for name, array in data.items()
+        }
+        outputs, states = run(part, states)
+        parts.append(outputs)
+        place += length
+    joined = {
+        port.name: _join(port, [outputs[port.name] for outputs in parts], stepwise)
+        for port in contract.data_outputs("sequence")
+    }
+    return joined, states
+
+
+def _join(port: Port, arrays: Sequence[NDArray[Any]], stepwise: bool) -> NDArray[Any]:
+    axis = port.axis(SEQUENCE)
+    if axis is not None:
+        return np.stack(arrays, axis) if stepwise else np.concatenate(arrays, axis)
+    # an axis such as batch*sequence keeps its place in a step graph
+    merged = [i for i, size in enumerate(port.shape) if SEQUENCE in str(size)]
+    return np.concatenate(arrays, merged[0]) if merged else arrays[-1]
+
+
+def draw(
+    port: Port, symbols: Mapping[str, int], rng: np.random.Generator, example: NDArray[Any]
+) -> NDArray[Any]:
+    """Return values for a data input of the sizes that `symbols` gives its axes.
+
+    Numbers are standard normal, ids spread over what the port takes; other integers repeat the
+    example's.
+    """
+    shape = resolve(port.shape, symbols)
+    assert shape is not None
+    if port.limit is not None:
+        return rng.integers(port.limit, size=shape).astype(port.dtype)
+    if np.issubdtype(np.dtype(port.dtype), np.floating):
+        return rng.standard_normal(shape).astype(port.dtype)
+    for axis, size in enumerate(shape):
+        example = example.take(np.arange(size) % example.shape[axis], axis)
+    return example.astype(port.dtype)

@@ -1,0 +1,302 @@
+"""Every recurrent state a port: where each one comes from, what it is called, where it goes.
+
+Works on the graph as `trace` leaves it, with one node per recurrent call:
+
+- a state that forward makes itself (zeros, a learned parameter) becomes a graph input, and the
+  call's final state a graph output;
+- a state that forward takes as an argument and returns is paired: the output goes back in there;
+- a state computed from the data, such as a decoder's that starts from its encoder, stays inside.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from edgernn.errors import InputError, UnsupportedModelError
+from edgernn.export.capture import Call
+from edgernn.export.dataflow import moved_from, reads_data
+from edgernn.export.layers import recurrent_calls
+from edgernn.export.trace import result_path
+
+__all__ = ["StatePort", "find_states", "layer_names"]
+
+
+@dataclass(frozen=True)
+class StatePort:
+    """One state of the model and where torch keeps it.
+
+    Attributes:
+        name: The contract's name, such as `h`.
+        argument: The path of the argument that forward takes it from, or None.
+        result: The path in forward's result that holds its next value, or None.
+        call: The recurrent call that takes it, or None for a hand-written recurrence.
+        last_call: The recurrent call that leaves its next value, likewise.
+        index: 0 for h, 1 for c.
+        initial: The value that forward starts from with 1 for the batch axis; None for zeros.
+    """
+
+    name: str
+    argument: str | None
+    result: str | None
+    call: int | None
+    last_call: int | None
+    index: int = 0
+    initial: NDArray[np.float32] | None = None
+
+    @property
+    def input(self) -> str:
+        """The name of the input port."""
+        return f"{self.name}_in"
+
+    @property
+    def output(self) -> str:
+        """The name of the output port."""
+        return f"{self.name}_out"
+
+
+@dataclass(frozen=True)
+class _Slot:
+    """One state of one recurrent call in the graph."""
+
+    node: ir.Node
+    index: int
+
+    @property
+    def call(self) -> int:
+        return self.node.attributes["call"].as_int()
+
+    @property
+    def before(self) -> ir.Value:
+        value = self.node.inputs[1 + self.index]
+        assert value is not None
+        return value
+
+    @property
+    def after(self) -> ir.Value:
+        first = 0 if self.node.op_type.endswith("_cell") else 1
+        return self.node.outputs[first + self.index]
+
+
+def layer_names(model: ir.Model) -> None:
+    """Write into every recurrent call's metadata the path of its layer, unique, dots as underscores."""
+    taken: dict[str, int] = {}
+    for node in recurrent_calls(model.graph):
+        path = _layer_path(node).replace(".", "_")
+        taken[path] = count = taken.get(path, 0) + 1
+        node.metadata_props["layer"] = path if count == 1 else f"{path}_{count}"
+
+
+def find_states(
+    model: ir.Model, calls: Sequence[Call], pairs: Mapping[str, str | int]
+) -> tuple[StatePort, ...]:
+    """Make the states of `model` ports, in place, and return them in the contract's order.
+
+    Args:
+        model: The graph, its ports named as `trace` names them.
+        calls: The recurrent calls as an eager forward made them, with the states it started from.
+        pairs: States named by the user: argument path → result path or position.
+
+    Raises:
+        InputError: A pair names an argument or a result that forward does not have.
+        UnsupportedModelError: A pair is of two shapes.
+    """
+    slots = [
+        _Slot(node, index)
+        for node in recurrent_calls(model.graph)
+        for index in range(2 if node.op_type.startswith("lstm") else 1)
+    ]
+    named = _Names(len({slot.call for slot in slots}))
+    states = [
+        *_argument_states(model.graph, slots, named, pairs),
+        *_own_states(model.graph, slots, named, calls),
+    ]
+    order = {slot.call: place for place, slot in enumerate(slots)}
+    return tuple(sorted(states, key=lambda state: (order.get(state.call, -1), state.index)))
+
+
+class _Names:
+    """The contract's names for states: `h` and `c`, behind the layer's path if there are several."""
+
+    def __init__(self, calls: int) -> None:
+        self._several = calls > 1
+        self._taken: set[str] = set()
+
+    def of_slot(self, slot: _Slot) -> str:
+        letter = "hc"[slot.index]
+        layer = slot.node.metadata_props["layer"]
+        return self.unique(f"{layer}_{letter}" if self._several else letter)
+
+    def unique(self, name: str) -> str:
+        name = re.sub(r"\W+", "_", name).strip("_")
+        while name in self._taken:
+            name += "_"
+        self._taken.add(name)
+        return name
+
+
+def _argument_states(
+    graph: ir.Graph, slots: Sequence[_Slot], named: _Names, pairs: Mapping[str, str | int]
+) -> list[StatePort]:
+    """Pair the arguments that hold states with the results that hold their next values."""
+    states: list[StatePort] = []
+    for port in list(graph.inputs):
+        path = port.name or ""
+        fed = [slot for slot in slots if port in moved_from(slot.before)]
+        if path in pairs:
+            after = _result_at(graph, pairs[path])
+        elif port.dtype is not None and port.dtype.is_floating_point() and fed:
+            after = _returned(graph, port, fed, slots)
+        else:
+            continue
+        direct = len(fed) == 1 and _same_value(fed[0].before, port)
+        if after is None and not direct:
+            continue
+        last = _chain_end(fed[0], slots) if direct else None
+        if after is None and last is not None:
+            after = last.after
+            graph.outputs.append(after)
+        assert after is not None
+        _check_pair(port, after)
+        name = named.of_slot(fed[0]) if direct else named.unique(path)
+        result = result_path(after)
+        states.append(
+            StatePort(
+                name,
+                path,
+                result,
+                fed[0].call if fed else None,
+                last.call if last else None,
+                fed[0].index if direct else 0,
+            )
+        )
+        _rename(graph, port, after, states[-1])
+    unknown = set(pairs) - {state.argument for state in states}
+    if unknown:
+        known = ", ".join(f"`{port.name}`" for port in graph.inputs)
+        raise InputError(f"`{sorted(unknown)[0]}` is not an input of the model; it has {known}.")
+    return states
+
+
+def _own_states(
+    graph: ir.Graph, slots: Sequence[_Slot], named: _Names, calls: Sequence[Call]
+) -> list[StatePort]:
+    """Turn the states that forward makes itself into ports."""
+    states: list[StatePort] = []
+    for slot in slots:
+        if (
+            reads_data(slot.before)
+            or (slot.before.producer() is None
+            and slot.before.is_graph_input())
+        ):
+            continue
+        last = _chain_end(slot, slots)
+        name = named.of_slot(slot)
+        before = ir.Value(
+            name=f"{name}_in", type=slot.before.type, shape=ir.Shape(slot.after.shape or ())
+        )
+        slot.node.replace_input_with(1 + slot.index, before)
+        graph.inputs.append(before)
+        after = last.after
+        result = result_path(after)
+        if not after.is_graph_output():
+            graph.outputs.append(after)
+        initial = _initial(calls[slot.call], slot.index, before)
+        state = StatePort(name, None, result, slot.call, last.call, slot.index, initial)
+        _rename(graph, before, after, state)
+        states.append(state)
+    return states
+
+
+def _initial(call: Call, index: int, port: ir.Value) -> NDArray[np.float32] | None:
+    """Return what forward starts from, or None for zeros; one value for all sequences if it can."""
+    value = call.states[index].detach().numpy().astype(np.float32)
+    if not value.any():
+        return None
+    batch_axis = 0 if call.is_cell else 1
+    first = value.take([0], batch_axis)
+    shape = port.shape
+    dynamic = shape is None or not isinstance(shape[batch_axis], int)
+    if dynamic and not np.array_equal(np.broadcast_to(first, value.shape), value):
+        raise UnsupportedModelError(
+            f"`{port.name}` starts from a learned value of its own for each of "
+            f"{value.shape[batch_axis]} sequences. Give the batch as a number: "
+            '--input "x:float32[1,sequence,40]".'
+        )
+    return first if dynamic else value
+
+
+def _returned(
+    graph: ir.Graph, port: ir.Value, fed: Sequence[_Slot], slots: Sequence[_Slot]
+) -> ir.Value | None:
+    """Return the result that holds the next value of the states that argument `port` feeds."""
+    wanted = {_chain_end(slot, slots).after for slot in fed}
+    finals = {slot.after for slot in slots}
+    found = [
+        result
+        for result in graph.outputs
+        if set(moved_from(result)) & finals == wanted and result.shape == port.shape
+    ]
+    return found[-1] if found else None
+
+
+def _chain_end(slot: _Slot, slots: Sequence[_Slot]) -> _Slot:
+    """Follow calls of the same layer, each started from the state the last one left."""
+    for later in slots:
+        if (
+            later.call > slot.call
+            and later.index == slot.index
+            and later.node.inputs[-1] is slot.node.inputs[-1]
+            and _same_value(later.before, slot.after)
+        ):
+            return _chain_end(later, slots)
+    return slot
+
+
+def _same_value(value: ir.Value, source: ir.Value) -> bool:
+    """Return whether `value` is `source` unchanged."""
+    while value is not source:
+        node = value.producer()
+        if node is None or node.op_type != "Identity" or node.inputs[0] is None:
+            return False
+        value = node.inputs[0]
+    return True
+
+
+def _result_at(graph: ir.Graph, place: str | int) -> ir.Value:
+    paths = [result_path(result) or "" for result in graph.outputs]
+    wanted = f"[{place}]" if str(place).isdigit() else str(place)
+    for path, result in zip(paths, graph.outputs, strict=True):
+        if wanted in (path, path.lstrip("."), path.strip('[]"')):
+            return result
+    known = ", ".join(f"`{path}`" for path in paths)
+    raise InputError(f"`{place}` is not in what forward returns; it returns {known}.")
+
+
+def _check_pair(before: ir.Value, after: ir.Value) -> None:
+    if before.shape != after.shape or before.dtype != after.dtype:
+        raise UnsupportedModelError(
+            f"State `{before.name}` goes in as {before.dtype}{before.shape} and comes out as "
+            f"{after.dtype}{after.shape}; the next step needs the shape it had."
+        )
+
+
+def _rename(graph: ir.Graph, before: ir.Value, after: ir.Value, state: StatePort) -> None:
+    before.name = state.input
+    after.name = state.output
+
+
+def _layer_path(node: ir.Node) -> str:
+    """Return the module path of the layer that a call belongs to, from its weights' names."""
+    states = 2 if node.op_type.startswith("lstm") else 1
+    for value in node.inputs[1 + states :]:
+        name = (value.name if value is not None else None) or ""
+        path = name.removeprefix("module.").rpartition(".")[0]
+        if name.startswith("module.") and path:
+            return path.partition(".parametrizations")[0]
+    return node.op_type.removesuffix("_cell")

@@ -1,0 +1,51 @@
+"""The tensors in a call's arguments and in what it returns, each with its path.
+
+A path reads like Python behind the argument's name: `hx[0]`, `[1][0]`, `["logits"]`, `.logits`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+__all__ = ["leaves", "map_leaves"]
+
+
+def leaves(tree: Any, path: str = "") -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield the path and tensor of every leaf; what is neither a tensor nor a container is left out."""
+    if isinstance(tree, torch.Tensor):
+        yield path, tree
+        return
+    for key, branch in _branches(tree):
+        yield from leaves(branch, path + key)
+
+
+def map_leaves(
+    change: Callable[[str, torch.Tensor], torch.Tensor], tree: Any, path: str = ""
+) -> Any:
+    """Return `tree` of tuples, lists and dicts with each tensor replaced by `change(path, tensor)`."""
+    if isinstance(tree, torch.Tensor):
+        return change(path, tree)
+    branches = [map_leaves(change, branch, path + key) for key, branch in _branches(tree)]
+    if isinstance(tree, dict):
+        return dict(zip(tree, branches, strict=True))
+    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
+        return type(tree)(*branches)
+    if isinstance(tree, (tuple, list)):
+        return type(tree)(branches)
+    return tree
+
+
+def _branches(tree: Any) -> list[tuple[str, Any]]:
+    if isinstance(tree, dict):
+        return [(f'["{key}"]', branch) for key, branch in tree.items()]
+    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
+        return [(f".{field}", getattr(tree, field)) for field in tree._fields]
+    if isinstance(tree, (tuple, list)):
+        return [(f"[{index}]", branch) for index, branch in enumerate(tree)]
+    if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
+        return [(f".{field.name}", getattr(tree, field.name)) for field in dataclasses.fields(tree)]
+    return []

@@ -1,0 +1,71 @@
+"""New nodes and constants at one place of a graph, with readable names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+__all__ = ["Wiring", "constant_of"]
+
+
+class Wiring:
+    """Adds nodes in front of one node of a graph, or at its end.
+
+    Args:
+        graph: The graph to add to.
+        before: The node that the new ones stand in front of; None for the end of the graph.
+        prefix: What the names of nodes, values and constants begin with.
+    """
+
+    def __init__(self, graph: ir.Graph, before: ir.Node | None = None, prefix: str = "") -> None:
+        self._graph = graph
+        self._before = before
+        self._prefix = prefix
+
+    def op(self, op_type: str, *inputs: ir.Value, name: str, **attributes: Any) -> ir.Value:
+        """Add a node of the default domain with one output, both called `name`."""
+        return self.split(op_type, *inputs, names=(name,), **attributes)[0]
+
+    def split(
+        self, op_type: str, *inputs: ir.Value, names: Sequence[str], **attributes: Any
+    ) -> Sequence[ir.Value]:
+        """Add a node of the default domain with one output for each of `names`."""
+        names = [self._prefix + name for name in names]
+        outputs = [ir.Value(name=name) for name in names]
+        attrs = ir.convenience.convert_attributes(attributes)
+        node = ir.Node("", op_type, inputs, attrs, outputs=outputs, name=" ".join(names))
+        node.name = names[0] if len(names) == 1 else f"{names[0]}_split"
+        if self._before is None:
+            self._graph.append(node)
+        else:
+            self._graph.insert_before(self._before, node)
+        return outputs
+
+    def constant(self, name: str, array: NDArray[Any]) -> ir.Value:
+        """Add an initializer; where its name is taken, a number is appended."""
+        name = self._prefix + name
+        unique, count = name, 0
+        while unique in self._graph.initializers:
+            count += 1
+            unique = f"{name}_{count}"
+        tensor = ir.tensor(np.ascontiguousarray(array), name=unique)
+        value = ir.Value(
+            name=unique,
+            shape=ir.Shape(array.shape),
+            type=ir.TensorType(tensor.dtype),
+            const_value=tensor,
+        )
+        self._graph.register_initializer(value)
+        return value
+
+
+def constant_of(value: ir.Value | None) -> NDArray[Any] | None:
+    """Return what `value` always is, or None where it depends on the graph's inputs."""
+    if value is None or value.is_graph_input():
+        return None
+    tensor = ir.convenience.get_const_tensor(value)
+    return None if tensor is None else tensor.numpy()

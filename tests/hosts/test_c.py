@@ -1,0 +1,180 @@
+"""The C host: `examples/c/golden.c` built, and golden runs replayed with it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from tests.hosts.lstm import write_lstm
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "c"
+COMPILER = os.environ.get("CC", "cc")
+
+
+@pytest.fixture(scope="session")
+def program(request: pytest.FixtureRequest) -> Path:
+    """The built program; the header it needs is downloaded once per checkout."""
+    if not shutil.which(COMPILER):
+        pytest.skip(f"there is no C compiler `{COMPILER}` on this machine")
+    built = subprocess.run([EXAMPLE / "build"], capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
+    return Path(built.stdout.strip())
+
+
+@pytest.fixture
+def artifact(tmp_path: Path) -> Path:
+    return write_lstm(tmp_path / "lstm.edgernn").path
+
+
+def onnxruntime_library() -> Path:
+    """Return the shared library inside the wheel `onnxruntime`."""
+    spec = find_spec("onnxruntime")
+    folder = Path(str(spec.origin if spec else None)).parent / "capi"
+    names = ("libonnxruntime.so.*", "libonnxruntime.*.dylib")
+    return next(path for name in names for path in folder.glob(name))
+
+
+def replay(program: Path, artifact: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Replay the golden run of the artifact in folder `artifact` with the C program."""
+    command: list[str | Path] = [program, *options, onnxruntime_library(), artifact]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def differences(output: str) -> dict[str, float]:
+    """Return what the program printed: how a graph was run → the largest difference."""
+    lines = re.findall(r"^(.+?) +max difference (\S+)$", output, re.MULTILINE)
+    return {what: float(difference) for what, difference in lines}
+
+
+def test_golden_run_agrees(program: Path, artifact: Path) -> None:
+    """Both graphs reproduce the recording whole, by chunks and by steps."""
+    run = replay(program, artifact)
+    assert (run.returncode, run.stderr) == (0, "")
+    found = differences(run.stdout)
+    assert list(found) == [
+        "sequence.onnx, whole",
+        "sequence.onnx, by chunks",
+        "step.onnx, by steps",
+    ]
+    assert max(found.values()) < 1e-6
+
+
+def test_without_feedback_the_run_fails(program: Path, artifact: Path) -> None:
+    """A host that does not feed the state back is found out at its second call."""
+    run = replay(program, artifact, "--no-feedback")
+    assert (run.returncode, run.stderr) == (1, "")
+    found = differences(run.stdout)
+    assert found.pop("sequence.onnx, whole") < 1e-6
+    assert min(found.values()) > 1e-2
+
+
+@pytest.mark.parametrize("port", ["output", "last", "h_out", "c_out"])
+def test_every_output_is_compared(program: Path, artifact: Path, port: str) -> None:
+    """One number changed in the recording of any output or final state is found."""
+    file = artifact / "golden" / f"{port}.npy"
+    array = np.load(file)
+    array.flat[-1] += 0.5
+    np.save(file, array)
+    run = replay(program, artifact)
+    assert run.returncode == 1
+    assert differences(run.stdout) == dict.fromkeys(differences(run.stdout), 0.5)
+
+
+def test_nan_counts_as_difference(program: Path, artifact: Path) -> None:
+    """A recording that holds NaN where the graph gives a number differs without bound."""
+    file = artifact / "golden" / "output.npy"
+    array = np.load(file)
+    array[0, 0, 0] = np.nan
+    np.save(file, array)
+    run = replay(program, artifact, "--tolerance", "1e9")
+    assert run.returncode == 1
+    assert set(differences(run.stdout).values()) == {float("inf")}
+
+
+@pytest.mark.parametrize("kind", ["sequence", "step"])
+def test_one_graph_alone(program: Path, artifact: Path, kind: str) -> None:
+    """An artifact with one graph is replayed by that graph; a step graph needs time in front."""
+    (artifact / {"sequence": "step", "step": "sequence"}[kind]).with_suffix(".onnx").unlink()
+    if kind == "step":
+        for file in (artifact / "golden" / "x.npy", artifact / "golden" / "output.npy"):
+            np.save(file, np.load(file).swapaxes(0, 1).copy())
+    run = replay(program, artifact)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert {what.split(".")[0] for what in differences(run.stdout)} == {kind}
+    assert max(differences(run.stdout).values()) < 1e-6
+
+
+@pytest.mark.parametrize("rows", ["batch*sequence", "sequence*batch"])
+def test_rows_of_batch_and_steps(program: Path, artifact: Path, rows: str) -> None:
+    """An axis that counts both batch and steps is read with its first symbol outside."""
+    model = onnx.load(str(artifact / "sequence.onnx"))
+    before = {"batch*sequence": "batch_major", "sequence*batch": "y_t"}[rows]
+    next(node for node in model.graph.node if "output" in node.output).output[:] = ["batch_major"]
+    model.graph.node.append(onnx.helper.make_node("Reshape", [before, "flat"], ["output"]))
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([-1, 4]), "flat"))
+    flat = onnx.helper.make_tensor_value_info("output", onnx.TensorProto.FLOAT, [rows, 4])
+    model.graph.output[0].CopyFrom(flat)
+    onnx.save(model, str(artifact / "sequence.onnx"))
+    file = artifact / "golden" / "output.npy"
+    output = np.load(file)
+    np.save(file, (output.swapaxes(0, 1) if before == "y_t" else output).reshape(-1, 4))
+    run = replay(program, artifact)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert len(differences(run.stdout)) == 3
+
+
+def test_state_that_does_not_carry_is_not_chunked(program: Path, artifact: Path) -> None:
+    """Where `edgernn.carry` is `no`, the sequence graph is run whole only."""
+    rewrite(artifact / "sequence.onnx", "edgernn.carry", "no")
+    run = replay(program, artifact)
+    assert list(differences(run.stdout)) == ["sequence.onnx, whole", "step.onnx, by steps"]
+
+
+def test_graph_of_another_artifact_is_refused(program: Path, artifact: Path) -> None:
+    """Graphs of two families are not run as one artifact."""
+    rewrite(artifact / "step.onnx", "edgernn.family", "0" * 16)
+    run = replay(program, artifact)
+    assert run.returncode == 2
+    assert run.stderr == (
+        f"golden: `{artifact}/step.onnx` and sequence.onnx are of two artifacts\n"
+    )
+
+
+def test_other_contract_version_is_refused(program: Path, artifact: Path) -> None:
+    """A graph of another contract version is not run."""
+    rewrite(artifact / "sequence.onnx", "edgernn.contract", "2")
+    run = replay(program, artifact)
+    assert run.returncode == 2
+    assert run.stderr == f"golden: `{artifact}/sequence.onnx` has contract version 2, not 1\n"
+
+
+def test_library_that_is_not_onnxruntime_is_refused(program: Path, artifact: Path) -> None:
+    """The library is loaded at run time; what is not ONNX Runtime is an error, not a crash."""
+    command = [program, artifact / "contract.json", artifact]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 2
+    assert run.stderr.startswith(f"golden: `{artifact}/contract.json` is not ONNX Runtime: ")
+
+
+def test_nothing_about_the_model_is_written_in_the_program() -> None:
+    """The source names no port, and it parses no JSON."""
+    source = (EXAMPLE / "golden.c").read_text("utf-8")
+    for word in ("h_in", "c_in", "h_out", "json", '"x"', '"output"'):
+        assert word not in source
+
+
+def rewrite(graph: Path, key: str, value: str) -> None:
+    """Change one entry of a graph's metadata."""
+    model = onnx.load(str(graph))
+    for entry in model.metadata_props:
+        if entry.key == key:
+            entry.value = value
+    onnx.save(model, str(graph))

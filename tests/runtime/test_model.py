@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import pytest
+
+import edgernn
+from edgernn.errors import ContractError, InputError, ProviderError
+from tests.runtime import graphs
+
+TOKENS = np.array([[1, 0], [2, 4], [3, 3]])
+
+
+def test_a_call_runs_whole_sequences_from_the_initial_state(any_model):
+    """The model keeps no state: the same call gives the same output, by position or by name."""
+    expected = graphs.reference(TOKENS)[0]
+    np.testing.assert_allclose(any_model(TOKENS), expected, atol=1e-6)
+    np.testing.assert_allclose(any_model(tokens=TOKENS), expected, atol=1e-6)
+
+
+def test_run_takes_and_returns_the_state(any_model):
+    """Outputs come by port name and states by state name; a state given is gone on from."""
+    first = any_model.run({"tokens": TOKENS[:2]})
+    second = any_model.run({"tokens": TOKENS[2:]}, state=first.state)
+    output, h, c = graphs.reference(TOKENS)
+    assert list(second.outputs) == ["output"]
+    assert list(second.state) == ["h", "c"]
+    np.testing.assert_allclose(second.outputs["output"], output[2:], atol=1e-6)
+    np.testing.assert_allclose(second.state["h"], h, atol=1e-6)
+    np.testing.assert_allclose(second.state["c"], c, atol=1e-6)
+
+
+def test_several_outputs_come_by_name(leaky):
+    """A model with several outputs returns them by name, and starts from the learned state."""
+    outputs = leaky(np.zeros((1, 1, 2)), np.zeros((1, 1, 1)))
+    np.testing.assert_array_equal(outputs["level"], [[[1.5, -0.5]]])
+    np.testing.assert_array_equal(outputs["double"], [[[3, -1]]])
+
+
+def test_a_model_says_what_it_is(model, lstm):
+    """Contract, artifact and provider are the model's attributes."""
+    assert model.contract == edgernn.Artifact.open(lstm).contract
+    assert model.artifact is not None
+    assert model.artifact.path == lstm
+    assert model.provider == "cpu"
+
+
+@pytest.mark.parametrize("kind", ["sequence", "step"])
+def test_one_file_is_enough(lstm, kind):
+    """A single graph runs by the contract in its metadata, ids' limit included."""
+    model = edgernn.load(lstm / f"{kind}.onnx", threads=1)
+    assert model.artifact is None
+    assert list(model.contract.graphs) == [kind]
+    stream, expected = model.stream(2), graphs.reference(TOKENS)[0]
+    np.testing.assert_allclose(stream.step(TOKENS[0]), expected[0], atol=1e-6)
+    np.testing.assert_allclose(stream.feed(TOKENS[1:]), expected[1:], atol=1e-6)
+    with pytest.raises(InputError) as caught:
+        stream.step([0, 5])
+    assert str(caught.value) == (
+        "`tokens: int64[batch]` has id 5 at (1,); the model knows ids 0 to 4."
+    )
+
+
+def test_a_learned_initial_state_is_in_the_metadata(leaky):
+    """A step graph alone starts from its learned initial state."""
+    assert leaky.artifact is not None
+    stream = edgernn.load(leaky.artifact.path / "step.onnx").stream()
+    np.testing.assert_array_equal(stream.snapshot()["s"], [[[3, -1]]])
+
+
+def test_what_does_not_exist_is_refused(tmp_path):
+    """A path with nothing there, and a folder that is not an artifact, are refused."""
+    with pytest.raises(ContractError) as caught:
+        edgernn.load(tmp_path / "none")
+    assert str(caught.value) == (
+        f"`{tmp_path / 'none'}` does not exist: there is no `contract.json` in it. "
+        "`edgernn export MODEL` writes an artifact."
+    )
+
+
+def test_a_graph_without_a_contract_is_refused(tmp_path):
+    """An ONNX file that edgernn did not write is refused with the remedy."""
+    proto = graphs.lstm(graphs.contract(), "step")
+    del proto.metadata_props[:]
+    onnx.save(proto, tmp_path / "plain.onnx")
+    with pytest.raises(ContractError) as caught:
+        edgernn.load(tmp_path / "plain.onnx")
+    assert str(caught.value) == (
+        f"`{tmp_path / 'plain.onnx'}` carries no edgernn contract. Export the model with "
+        "`edgernn export`."
+    )
+
+
+def test_a_file_that_is_no_graph_is_refused(tmp_path):
+    """A file that ONNX Runtime cannot read is refused with its reason."""
+    (tmp_path / "x.onnx").write_text("no graph")
+    with pytest.raises(ContractError) as caught:
+        edgernn.load(tmp_path / "x.onnx")
+    assert str(caught.value).startswith(
+        f"`{tmp_path / 'x.onnx'}` cannot be loaded by ONNX Runtime "
+    )
+
+
+def test_threads_are_counted_from_one(lstm):
+    """threads=0 is refused; it would mean all cores to ONNX Runtime."""
+    with pytest.raises(InputError) as caught:
+        edgernn.load(lstm, threads=0)
+    assert str(caught.value) == "`threads` is 0; it must be at least 1."
+
+
+def test_an_unknown_provider_is_refused(lstm):
+    """The refusal lists the providers that have a name here."""
+    with pytest.raises(ProviderError) as caught:
+        edgernn.load(lstm, provider="tpu")
+    assert str(caught.value) == (
+        "`tpu` is not a provider; known are: cpu, cuda, tensorrt, openvino, directml, coreml."
+    )
+
+
+def test_importing_the_runtime_imports_no_engine():
+    """Until load is called neither onnxruntime nor torch nor onnx is imported."""
+    script = (
+        "import sys, edgernn.runtime; "
+        "print(sorted({'onnxruntime', 'torch', 'onnx'} & sys.modules.keys()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"
+
+
+def test_normal_use_prints_nothing(lstm):
+    """Loading, running, and a refused call leave stdout and stderr empty."""
+    script = (
+        "import sys, edgernn\n"
+        "stream = edgernn.load(sys.argv[1]).stream()\n"
+        "stream.step([1]); stream.feed([[1], [2]])\n"
+        "try: stream.step([9])\n"
+        "except edgernn.InputError: pass\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(lstm)], capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == ("", "")

@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+import ctypes
+import sys
+from types import SimpleNamespace
+
+import onnxruntime
+import pytest
+
+import edgernn
+from edgernn.errors import ContractError, EdgernnError, MissingExtraError, ProviderError
+from edgernn.runtime import providers
+from edgernn.runtime.providers import PROVIDERS, Survey, conflict, find, probe, start, survey
+
+CUDA = "CUDAExecutionProvider"
+CPU = "CPUExecutionProvider"
+INSTALL = 'Install it: pip install "edgernn[gpu]"'
+
+
+@pytest.fixture
+def wheels(monkeypatch):
+    """Have the named wheels installed, at version 1.2.3."""
+
+    def install(*names):
+        monkeypatch.setattr(providers, "_version", lambda wheel: "1.2.3" if wheel in names else "")
+
+    return install
+
+
+@pytest.fixture
+def engine(monkeypatch, wheels):
+    """Stand in for an ONNX Runtime that lists CUDA; returns what a test changes of it."""
+    wheels("onnxruntime-gpu")
+    world = SimpleNamespace(running=[CUDA, CPU], places={"Gemm": CUDA, "Tanh": CUDA}, asked=None)
+
+    class Session:
+        def __init__(self, model, options, providers, enable_fallback):
+            if isinstance(world.running, Exception):
+                raise world.running
+            world.asked = (providers, enable_fallback, options.entries)
+
+        def get_providers(self):
+            return world.running
+
+        def get_provider_graph_assignment_info(self):
+            return [
+                SimpleNamespace(
+                    ep_name=place, get_nodes=lambda name=name: [SimpleNamespace(op_type=name)]
+                )
+                for name, place in world.places.items()
+            ]
+
+    class Options:
+        def __init__(self):
+            self.entries = {}
+
+        def add_session_config_entry(self, key, value):
+            self.entries[key] = value
+
+    fake = SimpleNamespace(
+        __file__="/nowhere/onnxruntime/__init__.py",
+        __version__="1.2.3",
+        InferenceSession=Session,
+        SessionOptions=Options,
+        get_available_providers=lambda: [CUDA, CPU],
+        preload_dlls=lambda: print("Failed to load libcublas"),
+    )
+    monkeypatch.setattr(providers, "onnxruntime", lambda: fake)
+    world.fake = fake
+    return world
+
+
+def refused(call, *arguments, error: type[EdgernnError] = ProviderError):
+    with pytest.raises(error) as caught:
+        call(*arguments)
+    return str(caught.value)
+
+
+def test_the_cpu_works():
+    """The CPU runs the small graph and gives its numbers."""
+    probe(find("cpu"))
+
+
+def test_a_provider_that_is_not_there_is_refused(lstm):
+    """Asked for CUDA, an ONNX Runtime without it is an error at once, never a CPU session."""
+    if CUDA in onnxruntime.get_available_providers():
+        pytest.skip("this ONNX Runtime has CUDA")
+    assert refused(lambda: edgernn.load(lstm, provider="cuda")) == (
+        f"`cuda` does not run here: the ONNX Runtime {onnxruntime.__version__} installed here "
+        f"lacks it. {INSTALL}"
+    )
+
+
+def test_cuda_runs_without_tf32_and_without_fallback(engine, capsys):
+    """CUDA is asked for with TF32 off, fallback off and the record of places on; all is quiet."""
+    start(b"", find("cuda"))
+    order, fallback, entries = engine.asked
+    assert order == [(CUDA, {"use_tf32": "0"}), CPU]
+    assert fallback == 0
+    assert entries == {"session.record_ep_graph_assignment_info": "1"}
+    assert capsys.readouterr().out == ""
+
+
+def test_a_session_that_fell_back_is_refused(engine):
+    """A session without the provider that was asked for is refused."""
+    engine.running = [CPU]
+    assert refused(start, b"", find("cuda")) == (
+        "`cuda` does not run here: ONNX Runtime could not start it and fell back to the CPU. "
+        + INSTALL
+    )
+
+
+def test_work_on_another_provider_is_refused(engine):
+    """Recurrent and matrix nodes must run where they were asked to; small ones need not."""
+    engine.places = {"LSTM": CPU, "Gemm": CUDA, "Shape": CPU}
+    assert refused(start, b"", find("cuda")) == (
+        f"`cuda` does not run this graph's work: ONNX Runtime put `LSTM` on {CPU}. Run it with "
+        "provider `cpu`."
+    )
+    engine.places = {"LSTM": CUDA, "Shape": CPU}
+    start(b"", find("cuda"))
+
+
+def test_a_provider_without_nodes_is_refused(engine):
+    """A session in which the provider has no node at all is refused."""
+    engine.places = {"Tanh": CPU}
+    assert refused(start, b"", find("cuda")) == (
+        f"`cuda` does not run here: ONNX Runtime gave it no node of this graph. {INSTALL}"
+    )
+
+
+def test_a_provider_that_raises_is_refused(engine):
+    """What ONNX Runtime says when it cannot make the session is the reason."""
+    engine.running = RuntimeError("CUDA failure 100: no device\n")
+    assert refused(start, b"", find("cuda")) == (
+        f"`cuda` does not run here: CUDA failure 100: no device. {INSTALL}"
+    )
+
+
+def test_a_missing_library_is_named(engine, monkeypatch, tmp_path):
+    """Where the provider's own library lacks another, the loader's words are the reason."""
+    capi = tmp_path / "capi"
+    capi.mkdir()
+    (capi / "libonnxruntime_providers_cuda.so").touch()
+    engine.fake.__file__ = str(tmp_path / "__init__.py")
+    words = "libcublasLt.so.13: cannot open shared object file: No such file or directory"
+
+    def load(path):
+        assert path == str(capi / "libonnxruntime_providers_cuda.so")
+        raise OSError(words)
+
+    monkeypatch.setattr(ctypes, "CDLL", load)
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert refused(start, b"", find("cuda")) == f"`cuda` does not run here: {words}. {INSTALL}"
+    words = "undefined symbol: Provider_GetHost"
+    start(b"", find("cuda"))
+
+
+def test_an_engine_that_cannot_tell_places_is_refused(engine):
+    """Without the record of places nothing proves where the work runs."""
+    del engine.fake.InferenceSession.get_provider_graph_assignment_info
+    assert refused(start, b"", find("cuda")) == (
+        "`cuda` does not run here: this ONNX Runtime cannot tell where it runs a node. " + INSTALL
+    )
+
+
+def test_two_builds_in_one_environment_are_refused(engine, wheels):
+    """With two wheels installed every provider but the CPU is refused, with the way out."""
+    wheels("onnxruntime", "onnxruntime-gpu")
+    remedy = (
+        "`onnxruntime` and `onnxruntime-gpu` are both installed and overwrite each other's files. "
+        "Keep one: `pip uninstall -y onnxruntime onnxruntime-gpu`, then install the one you want "
+        "again."
+    )
+    assert conflict() == remedy
+    assert refused(start, b"", find("cuda")) == f"`cuda` cannot be used: {remedy}"
+
+
+@pytest.mark.parametrize("installed", [(), ("onnxruntime",), ("onnxruntime-gpu",)])
+def test_one_build_is_no_conflict(wheels, installed):
+    """One wheel, or none, is no conflict."""
+    wheels(*installed)
+    assert conflict() is None
+
+
+def test_a_missing_engine_is_one_sentence(monkeypatch, lstm):
+    """Without ONNX Runtime the error has the line that installs it."""
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert refused(lambda: edgernn.load(lstm), error=MissingExtraError) == (
+        "Running a model needs ONNX Runtime (import of onnxruntime halted; None in sys.modules): "
+        'pip install "edgernn[cpu]"'
+    )
+
+
+def test_the_survey_tries_every_provider(monkeypatch):
+    """Every provider has a record: works, or the reason why not, and ONNX Runtime's version."""
+
+    def probe(provider):
+        if provider.name != "cpu":
+            raise ProviderError(f"no {provider.name}")
+
+    monkeypatch.setattr(providers, "probe", probe)
+    monkeypatch.setattr(providers, "_version", lambda wheel: "1.2.3")
+    assert survey() == [
+        Survey(name, name == "cpu", "" if name == "cpu" else f"no {name}", "1.2.3")
+        for name in PROVIDERS
+    ]
+
+
+def test_a_broken_graph_is_the_graphs_fault():
+    """On the CPU a graph that does not load is a broken contract."""
+    message = refused(start, b"no graph", find("cpu"), error=ContractError)
+    assert message.startswith(
+        f"The graph cannot be loaded by ONNX Runtime {onnxruntime.__version__}: "
+    )
