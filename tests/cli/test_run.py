@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import Result
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from edgernn import cli
 from tests.cli import artifacts
@@ -30,8 +30,8 @@ def load(path: str) -> dict[str, NDArray[Any]]:
         return dict(archive)
 
 
-def close(got: object, wanted: object) -> None:
-    np.testing.assert_allclose(got, wanted, atol=1e-6, rtol=0)
+def close(got: ArrayLike, wanted: ArrayLike) -> None:
+    np.testing.assert_allclose(np.asarray(got), np.asarray(wanted), atol=1e-6, rtol=0)
 
 
 def refused(result: Result, message: str, code: int = 1) -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-import edgernn.export
+from edgernn.artifact import Artifact
 from edgernn.report import Check, ParityReport
 from tests.cli import artifacts
 from tests.cli.conftest import Invoke
@@ -102,15 +101,14 @@ def test_against(edgernn: Invoke, features: Path, monkeypatch: pytest.MonkeyPatc
     """With --against the export proves the artifact; the options reach it under their names."""
     calls: list[tuple[Any, ...]] = []
 
-    def verify_artifact(*args: object, **options: object) -> ParityReport:
-        calls.append((*args, options))
+    def verify_artifact(artifact: Artifact, *args: object, **options: object) -> ParityReport:
+        calls.append((artifact.path, *args, options))
         return FAILED
 
-    monkeypatch.setattr(edgernn_export(), "verify_artifact", verify_artifact, raising=False)
-    result = edgernn(
-        "verify", "features.edgernn", "--against", "m.pt", "--module", "m.py:make", "--trust-pickle"
-    )
-    options = {"module": "m.py:make", "trust_pickle": True}
+    monkeypatch.setattr("edgernn.export.verify_artifact", verify_artifact, raising=False)
+    asked = ["--input", "x", "--state", "h=1", "--module", "m.py:make", "--trust-pickle"]
+    result = edgernn("verify", "features.edgernn", "--against", "m.pt", *asked)
+    options = {"inputs": ["x"], "states": {"h": 1}, "module": "m.py:make", "trust_pickle": True}
     assert calls == [(Path("features.edgernn"), Path("m.pt"), options)]
     assert result.stdout == (
         "drift   step.onnx      batch 2, sequence 1000, random initial state: 2.5e-01\n"
@@ -130,7 +128,3 @@ def test_against_and_provider(edgernn: Invoke, features: Path) -> None:
         "Error: --provider goes with the golden run, not with --against."
     )
     assert result.exit_code == 2
-
-
-def edgernn_export() -> SimpleNamespace:
-    return edgernn.export  # type: ignore[return-value]
