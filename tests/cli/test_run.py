@@ -164,6 +164,26 @@ def test_state_goes_on(edgernn: Invoke, features: Path) -> None:
     close(np.concatenate([np.load("ya.npy"), np.load("yb.npy")], 1), expected(X)[0])
 
 
+def test_progress(features: Path) -> None:
+    """Chunks move a bar on standard error where that is a terminal, and only there."""
+    pty = pytest.importorskip("pty")
+    np.save("x.npy", X)
+    command = [sys.executable, "-m", "edgernn", "run", "--input", "x.npy", "--output", "y.npy"]
+    master, slave = pty.openpty()
+    environment = {**os.environ, "PYTHONPATH": ROOT}
+    run = subprocess.run(
+        [*command, "--chunk", "4"],
+        stdout=subprocess.PIPE,
+        stderr=slave,
+        check=True,
+        env=environment,
+    )
+    drawn = os.read(master, 1 << 16)
+    os.close(slave)
+    os.close(master)
+    assert (run.stdout, b"9/9" in drawn, b"steps" in drawn) == (b"", True, True)
+
+
 # --- lines ----------------------------------------------------------------------------------------
 
 
