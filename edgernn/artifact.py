@@ -200,8 +200,12 @@ def _recover(path: Path) -> None:
     """Clear away what an interrupted `staged` left, the folder that was to be replaced excepted."""
     if _old(path).exists() and not path.exists():
         _old(path).rename(path)
-    for leftover in path.parent.glob(f".{path.name}-*{_PARTIAL}"):
-        shutil.rmtree(leftover, ignore_errors=True)
+    start = f".{path.name}-"
+    for entry in list(path.parent.iterdir()):
+        own = entry.name.startswith(start) and entry.name.endswith(_PARTIAL)
+        # A hyphen in the rest is another artifact's, whose name begins like this one's.
+        if own and "-" not in entry.name.removeprefix(start):
+            shutil.rmtree(entry, ignore_errors=True)
 
 
 def _flush(path: Path) -> None:

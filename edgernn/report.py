@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -50,8 +51,9 @@ class ParityReport:
 
     @property
     def max_difference(self) -> float:
-        """The largest difference of all checks."""
-        return max((check.difference for check in self.checks), default=0.0)
+        """The largest difference of all checks; NaN if one of them is."""
+        differences = [check.difference for check in self.checks]
+        return math.nan if any(map(math.isnan, differences)) else max(differences, default=0.0)
 
     @property
     def passed(self) -> bool:

@@ -180,9 +180,11 @@ class Vocabulary:
             symbols = cls.from_table(table["symbols"], where).symbols
             special = [_id_of(table.get(role), symbols) for role in ("unknown", "padding")]
             return cls(symbols, *special)
-        if isinstance(table, dict) and sorted(
-            table.values(), key=lambda v: (not isinstance(v, int), v)
-        ) == list(range(len(table))):
+        if (
+            isinstance(table, dict)
+            and all(isinstance(id_, int) for id_ in table.values())
+            and sorted(table.values()) == list(range(len(table)))
+        ):
             return cls(tuple(sorted(table, key=lambda s: table[s])))
         raise InputError(
             f"{where} is not a table of symbols. Expected a list of strings, an object from "

@@ -12,8 +12,9 @@ import onnx_ir as ir
 from edgernn.contract import Contract, Port
 from edgernn.errors import SourceError
 from edgernn.export.cost import cost_of
+from edgernn.export.forms import all_nodes, direction_of, label
 from edgernn.export.multiply_adds import LAYERS, elements
-from edgernn.export.runtimes import all_nodes, direction_of, label, refusals_of
+from edgernn.export.runtimes import refusals_of
 from edgernn.report import Cost
 
 __all__ = ["Analysis", "analyse", "analysis_of"]

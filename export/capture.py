@@ -9,11 +9,13 @@ an ONNX node in its place.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
+
+from edgernn.export.packed import Packing, sorts_for_packing
 
 __all__ = ["FUNCTIONS", "Call", "Capture", "Results"]
 
@@ -62,6 +64,8 @@ class Call:
         bidirectional: Whether each layer also runs backward.
         batch_first: Whether x is (batch, sequence, input_size).
         batch_sizes: For a packed sequence, how many sequences each time step has.
+        order: For a packed sequence that was sorted for packing, the place in the batch of each
+            of its sequences; states are in this order.
     """
 
     function: str
@@ -73,6 +77,7 @@ class Call:
     bidirectional: bool = False
     batch_first: bool = False
     batch_sizes: torch.Tensor | None = None
+    order: torch.Tensor | None = None
 
     @property
     def is_cell(self) -> bool:
@@ -84,6 +89,8 @@ class Call:
         """The number of steps and of sequences of x."""
         if self.is_cell:
             return 1, self.x.shape[0]
+        if self.batch_sizes is not None:
+            return len(self.batch_sizes), int(self.batch_sizes[0])
         steps, batch = self.x.shape[0], self.x.shape[1]
         return (batch, steps) if self.batch_first else (steps, batch)
 
@@ -99,11 +106,14 @@ class Capture(TorchFunctionMode):
         handler: Takes the call and `proceed`, which runs torch's own function from the states it
             is given; returns the function's results as a flat tuple: (output, h[, c]) of a layer,
             (h[, c]) of a cell.
+        packing: What answers torch's packing functions; None for torch itself.
     """
 
-    def __init__(self, handler: Handler) -> None:
+    def __init__(self, handler: Handler, packing: Packing | None = None) -> None:
         super().__init__()
         self._handler = handler
+        self._packing = packing
+        self._order: torch.Tensor | None = None
 
     def __torch_function__(
         self,
@@ -114,10 +124,16 @@ class Capture(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "").partition(".")[0]
+        if self._packing is not None:
+            answer = self._packing(name, args, kwargs)
+            if answer is not NotImplemented:
+                return answer
         if name not in FUNCTIONS:
-            return func(*args, **kwargs)
+            return self._watched(name, func, args, kwargs)
         named = _named(name, args, kwargs)
         call = _call(name, named)
+        if call.batch_sizes is not None:
+            call = replace(call, order=self._order)
         single = call.is_cell and len(call.states) == 1
 
         def proceed(states: tuple[torch.Tensor, ...]) -> Results:
@@ -130,6 +146,15 @@ class Capture(TorchFunctionMode):
 
         results = self._handler(call, proceed)
         return results[0] if single else results
+
+    def _watched(
+        self, name: str, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Any:
+        """Run a function that is no recurrent call, noting in which order sequences get packed."""
+        result = func(*args, **kwargs)
+        if sorts_for_packing(name, 2):
+            self._order = result[1]
+        return result
 
 
 def _named(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:

@@ -74,14 +74,14 @@ def read_pickle(
         with warnings.catch_warnings():
             # Whether the file could be read is told by the error alone.
             warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
-            return torch.load(path, map_location="cpu", weights_only=True), ()
+            return _load(path, weights_only=True), ()
     except pickle.UnpicklingError as error:
         wanted = _globals_of(path)
         if not wanted:
             raise _damaged(path, error) from error
         if not trust_pickle:
             raise _untrusted(path, wanted) from None
-    except (RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except Exception as error:  # a damaged file fails in any way
         raise _damaged(path, error) from error
     return _unpickle(path, code)
 
@@ -103,6 +103,12 @@ def state_dict_in(value: Any, subject: str) -> StateDict | nn.Module:
         f"or one of them under {', '.join(f'`{name}`' for name in _WRAPPINGS[:-1])} or "
         f"`{_WRAPPINGS[-1]}`."
     )
+
+
+def _load(path: Path, **options: Any) -> Any:
+    # Given a path, torch.load goes by its name.
+    with path.open("rb") as stream:
+        return torch.load(stream, map_location="cpu", **options)
 
 
 def _is_state_dict(value: Any) -> bool:
@@ -156,7 +162,9 @@ def _globals_of(path: Path) -> list[str]:
             found = _globals_in_next_pickle(stream)
             if found is None:
                 break
-            names |= {name for name in found if not name.startswith(("torch._utils.", "collections."))}
+            names |= {
+                name for name in found if not name.startswith(("torch._utils.", "collections."))
+            }
     return sorted(names - {f"torch.{kind}Storage" for kind in _STORAGES})
 
 
@@ -184,12 +192,7 @@ def _unpickle(path: Path, code: ModuleType | None) -> tuple[Any, tuple[str, ...]
     try:
         with _folders_on_path(path.parent, Path.cwd()), warnings.catch_warnings(record=True) as log:
             warnings.simplefilter("always", SourceChangeWarning)
-            loaded = torch.load(
-                path,
-                map_location="cpu",
-                weights_only=False,
-                pickle_module=_pickle_module(code),
-            )
+            loaded = _load(path, weights_only=False, pickle_module=_pickle_module(code))
     except (ModuleNotFoundError, AttributeError) as error:
         raise SourceError(
             f"`{path}` needs code that cannot be found: {error}. Run the command in the folder of "

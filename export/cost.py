@@ -142,7 +142,7 @@ def _parameters(node: ir.Node, place: int, tensor: ir.TensorProtocol) -> int:
     if node.op_type in LAYERS and place == _BIAS and not tensor.numpy().any():
         return 0
     if node.op_type == "MatMulNBits" and place == 1:
-        return node.attributes.get_int("K") * node.attributes.get_int("N")
+        return node.attributes["K"].as_int() * node.attributes["N"].as_int()
     return tensor.size
 
 

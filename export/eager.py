@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +18,7 @@ from edgernn.export.inputs import Example, observe
 from edgernn.export.states import StatePort
 from edgernn.export.tree import leaves
 
-__all__ = ["Eager", "Outcome"]
+__all__ = ["Eager", "Outcome", "one_thread"]
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -186,6 +187,17 @@ class _Log:
         """Return the places in the traced forward of all calls with the weights of `call`."""
         same = [i for i, one in enumerate(self._traced) if one.weights[0] is call.weights[0]]
         return same or [place % len(self._traced)]
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute on one thread: for small steps, handing out work costs more than it saves."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _tensor(array: NDArray[Any], dtype: torch.dtype) -> torch.Tensor:

@@ -12,6 +12,7 @@ import torch
 from torch import fx, nn
 from torch.export import ExportedProgram
 from torch.export.graph_signature import ConstantArgument, InputKind, TensorArgument
+from torch.fx.node import map_aggregate
 from torch.utils import _pytree as pytree
 
 from edgernn.errors import SourceError
@@ -114,7 +115,7 @@ def _signature(program: ExportedProgram) -> Signature:
     positional, keywords = program.call_spec.in_spec.children()
     leaves = iter(_user_inputs(program))
     parameters = [Parameter("self", Parameter.POSITIONAL_OR_KEYWORD)]
-    kinds = [Parameter.POSITIONAL_OR_KEYWORD] * positional.num_children
+    kinds: list[Any] = [Parameter.POSITIONAL_OR_KEYWORD] * positional.num_children
     kinds += [Parameter.KEYWORD_ONLY] * keywords.num_children
     trees = [*positional.children(), *keywords.children()]
     for name, kind, tree in zip(_argument_names(program), kinds, trees, strict=True):
@@ -151,9 +152,9 @@ def _retarget(graph: fx.Graph, narrowed: bool) -> list[str]:
             graph.erase_node(node)
             continue
         if _switch_to_eval(node):
-            trained.add(node.target._schema.name.removeprefix("aten::"))
-        node.args = fx.node.map_aggregate(node.args, lambda a: _settled(a, narrowed))
-        node.kwargs = fx.node.map_aggregate(node.kwargs, lambda a: _settled(a, narrowed))
+            trained.add(_schema(node).name.removeprefix("aten::"))
+        node.args = map_aggregate(node.args, lambda a: _settled(a, narrowed))
+        node.kwargs = map_aggregate(node.kwargs, lambda a: _settled(a, narrowed))
     return sorted(trained)
 
 
@@ -170,12 +171,16 @@ def _counts_batches(node: fx.Node) -> bool:
 
 def _switch_to_eval(node: fx.Node) -> bool:
     """Set the training flag of `node` to False; return whether it was True."""
-    schema = getattr(node.target, "_schema", None)
+    schema = _schema(node)
     for place, argument in enumerate(schema.arguments if schema else ()):
         if argument.name in TRAINING_FLAGS and place < len(node.args) and node.args[place] is True:
             node.args = (*node.args[:place], False, *node.args[place + 1 :])
             return True
     return False
+
+
+def _schema(node: fx.Node) -> Any:
+    return getattr(node.target, "_schema", None)
 
 
 def _settled(argument: Any, narrowed: bool) -> Any:

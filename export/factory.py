@@ -41,7 +41,8 @@ def import_code(module: str) -> tuple[ModuleType, str | None]:
         raise SourceError(f"`{file}` does not exist. Give --module the file of the model's code.")
     digest = hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:12]
     spec = importlib.util.spec_from_file_location(f"_edgernn_{file.stem}_{digest}", file.resolve())
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     code = importlib.util.module_from_spec(spec)
     folder = str(file.resolve().parent)
     sys.modules[spec.name] = code
@@ -69,7 +70,9 @@ def build(code: ModuleType, factory: str | None) -> nn.Module:
     defined = _candidates(code)
     known = f" `{file}` has {', '.join(f'`{name}`' for name in defined)}." if defined else ""
     if factory is None:
-        raise SourceError(f"`{file}` is given without a factory. Give --module {file}:FACTORY.{known}")
+        raise SourceError(
+            f"`{file}` is given without a factory. Give --module {file}:FACTORY.{known}"
+        )
     subject = f"`{factory}` in `{file}`"
     made = getattr(code, factory, None)
     if made is None:

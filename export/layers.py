@@ -16,7 +16,9 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.trace import DOMAIN
+from edgernn.export.capture import FUNCTIONS
+from edgernn.export.ends import ends_of, padded
+from edgernn.export.packed import DOMAIN, PAD
 
 __all__ = ["PROJECTED_DOMAIN", "lower", "recurrent_calls"]
 
@@ -34,35 +36,47 @@ class _Kind:
         gates: For each gate in ONNX's order, its place in torch's: LSTM i f g o → i o f c, GRU
             r z n → z r h.
         attributes: What the operator needs to be told; of `activations`, one per direction.
+        still: For each gate in ONNX's order, what drives it to hold the state still: LSTM's input
+            gate shut and forget gate open, GRU's update gate open; None where no gate can.
     """
 
     operator: str
     gates: tuple[int, ...]
     attributes: Mapping[str, object]
+    still: tuple[float, ...] | None
 
 
 _KINDS: Mapping[str, _Kind] = {
-    "lstm": _Kind("LSTM", (0, 3, 1, 2), {}),
-    "gru": _Kind("GRU", (1, 0, 2), {"linear_before_reset": 1}),
-    "rnn_tanh": _Kind("RNN", (0,), {"activations": "Tanh"}),
-    "rnn_relu": _Kind("RNN", (0,), {"activations": "Relu"}),
+    "lstm": _Kind("LSTM", (0, 3, 1, 2), {}, (-1e4, 0, 1e4, 0)),
+    "gru": _Kind("GRU", (1, 0, 2), {"linear_before_reset": 1}, (1e4, 0, 0)),
+    "rnn_tanh": _Kind("RNN", (0,), {"activations": "Tanh"}, None),
+    "rnn_relu": _Kind("RNN", (0,), {"activations": "Relu"}, None),
 }
 
 
 def recurrent_calls(graph: ir.Graph) -> list[ir.Node]:
     """Return the nodes that stand for torch's recurrent calls, in the order of the graph."""
-    return [node for node in graph if node.domain == DOMAIN]
+    return [node for node in graph if node.domain == DOMAIN and node.op_type in FUNCTIONS]
 
 
-def lower(model: ir.Model) -> None:
+def lower(model: ir.Model, lengths: bool = True) -> None:
     """Write every recurrent call as ONNX operators; in place.
+
+    Args:
+        model: A graph as `trace` leaves it.
+        lengths: Whether packed sequences end at their lengths; else every step counts.
 
     Raises:
         UnsupportedModelError: A layer's weights are computed from the model's input.
     """
-    for node in recurrent_calls(model.graph):
+    for node in [node for node in model.graph if node.domain == DOMAIN]:
         tape = ir.tape.Tape()
-        results = _Layers(node, tape).results()
+        if node.op_type == PAD:
+            results = [padded(tape, node) if lengths else node.inputs[0]]
+        elif lengths and node.attributes["packed"].as_int():
+            results = _PackedLayers(node, tape).results()
+        else:
+            results = _Layers(node, tape).results()
         for value in tape.initializers:
             model.graph.register_initializer(value)
         ir.convenience.replace_nodes_and_values(
@@ -85,9 +99,11 @@ class _Layers:
         self._num_layers = node.attributes["num_layers"].as_int()
         self._bias = bool(node.attributes["bias"].as_int())
         self._path = node.metadata_props.get("layer", node.op_type)
+        self._count = 0
         states = 2 if self._kind.operator == "LSTM" else 1
         self._states = node.inputs[1 : 1 + states]
-        self._weights = [self._array(value) for value in node.inputs[1 + states :]]
+        end = len(node.inputs) - node.attributes["packed"].as_int()
+        self._weights = [self._array(value) for value in node.inputs[1 + states : end]]
 
     def results(self) -> list[ir.Value]:
         """Emit the operators; return the values that take the place of the call's outputs."""
@@ -99,45 +115,51 @@ class _Layers:
             x = op("Unsqueeze", [x, self._ints([0])])
         elif batch_first:
             x = op("Transpose", [x], {"perm": [1, 0, 2]})
-        finals: list[list[ir.Value]] = [[] for _ in states]
+        finals: list[Sequence[ir.Value]] = []
         for layer in range(self._num_layers):
-            y, *after = self._operator(layer, x, [state[layer] for state in states])
-            for values, value in zip(finals, after, strict=True):
-                values.append(value)
-            if not self._cell:
-                x = self._merge_directions(y)
+            x, after = self._layer(x, [state[layer] for state in states], *self._onnx_weights(layer))
+            finals.append(after)
         if self._cell:
-            return [op("Squeeze", [final[0], self._ints([0])]) for final in finals]
+            return [op("Squeeze", [final, self._ints([0])]) for final in finals[0]]
         if batch_first:
             x = op("Transpose", [x], {"perm": [1, 0, 2]})
-        return [x, *(self._joined(final) for final in finals)]
+        return [x, *(self._joined(layers) for layers in zip(*finals, strict=True))]
+
+    def _layer(
+        self, x: ir.Value, states: Sequence[ir.Value], *weights: Array | None
+    ) -> tuple[ir.Value, Sequence[ir.Value]]:
+        """Emit one layer; return its output (sequence, batch, D·H) and its final states."""
+        y, *after = self._operator(x, states, weights, self._directions)
+        return y if self._cell else self._merge_directions(y), after
 
     def _operator(
-        self, layer: int, x: ir.Value | None, states: list[ir.Value]
+        self,
+        x: ir.Value,
+        states: Sequence[ir.Value],
+        weights: Sequence[Array | None],
+        directions: int,
     ) -> Sequence[ir.Value]:
-        w, r, b, p = self._onnx_weights(layer)
-        hidden = r.shape[1] // len(self._kind.gates)
+        w, r, b, p = weights
+        assert r is not None
         inputs = [x, self._constant(w), self._constant(r), self._constant(b), None, *states]
         if p is not None:
             inputs[4] = self._constant(p)
         attributes = {
             **self._kind.attributes,
-            "hidden_size": hidden,
-            "direction": "forward" if self._directions == 1 else "bidirectional",
+            "hidden_size": r.shape[1] // len(self._kind.gates),
+            "direction": "forward" if directions == 1 else "bidirectional",
         }
         if "activations" in attributes:
-            attributes["activations"] = [attributes["activations"]] * self._directions
-        outputs = self._tape.op_multi_out(
+            attributes["activations"] = [attributes["activations"]] * directions
+        self._count += 1
+        return self._tape.op_multi_out(
             self._kind.operator,
             inputs,
             attributes,
             num_outputs=1 + len(states),
             domain="" if p is None else PROJECTED_DOMAIN,
-            name=f"{self._path}_l{layer}",
+            name=f"{self._path}_l{self._count - 1}",
         )
-        outputs[0].producer().metadata_props["layer"] = self._path
-        outputs[0].producer().metadata_props["call"] = str(self._node.attributes["call"].as_int())
-        return outputs
 
     def _onnx_weights(self, layer: int) -> tuple[Array, Array, Array, Array | None]:
         """Return W (D, gates·H, I), R (D, gates·H, H or P), B (D, 2·gates·H), P (D, P, H)."""
@@ -175,7 +197,7 @@ class _Layers:
             )
         )
 
-    def _joined(self, finals: list[ir.Value]) -> ir.Value:
+    def _joined(self, finals: Sequence[ir.Value]) -> ir.Value:
         return finals[0] if len(finals) == 1 else self._tape.op("Concat", finals, {"axis": 0})
 
     def _merge_directions(self, y: ir.Value) -> ir.Value:
@@ -202,3 +224,53 @@ class _Layers:
 
     def _ints(self, numbers: list[int]) -> ir.Value:
         return self._constant(np.array(numbers, np.int64))
+
+
+class _PackedLayers(_Layers):
+    """The operators of one call on padded sequences that end at their own lengths.
+
+    Behind its end a sequence is held still: one more input feature is 1 there, and its weights
+    drive the gates. What no gate holds (an LSTM's h, an RNN's) is taken from the output at each
+    sequence's last step. The backward direction is a forward one on the sequences reversed within
+    their lengths.
+    """
+
+    def __init__(self, node: ir.Node, tape: ir.tape.Tape) -> None:
+        super().__init__(node, tape)
+        self._ends = ends_of(tape, node.inputs[0], node.inputs[-1])
+
+    def _layer(
+        self, x: ir.Value, states: Sequence[ir.Value], *weights: Array | None
+    ) -> tuple[ir.Value, Sequence[ir.Value]]:
+        outputs, finals = [], []
+        for direction, initial in enumerate(self._by_direction(states)):
+            own = [None if w is None else w[direction : direction + 1] for w in weights]
+            way = self._ends.reversed(x) if direction else x
+            y, after = self._direction(way, initial, own)
+            outputs.append(self._ends.reversed(y) if direction else y)
+            finals.append(after)
+        merged = outputs[0] if len(outputs) == 1 else self._tape.op("Concat", outputs, {"axis": 2})
+        return merged, [self._joined(states) for states in zip(*finals, strict=True)]
+
+    def _direction(
+        self, x: ir.Value, states: Sequence[ir.Value], weights: list[Array | None]
+    ) -> tuple[ir.Value, Sequence[ir.Value]]:
+        w = weights[0]
+        assert w is not None
+        if self._kind.still is not None:
+            column = np.repeat(np.array(self._kind.still, np.float32), len(w[0]) // len(self._kind.still))
+            weights[0] = np.concatenate([w, column[None, :, None]], axis=2)
+            x = self._tape.op("Concat", [x, self._ends.behind_as_float()], {"axis": 2})
+        y, *after = self._operator(x, states, weights, 1)
+        y = self._tape.op("Squeeze", [y, self._ints([1])])
+        held = self._kind.operator == "GRU"
+        return y, [after[0] if held else self._ends.last(y), *after[1:]]
+
+    def _by_direction(self, states: Sequence[ir.Value]) -> list[Sequence[ir.Value]]:
+        if self._directions == 1:
+            return [states]
+        halves = [
+            self._tape.op_multi_out("Split", [state, self._ints([1, 1])], {"axis": 0}, num_outputs=2)
+            for state in states
+        ]
+        return list(zip(*halves, strict=True))

@@ -88,8 +88,8 @@ def _gemm(node: ir.Node) -> int:
 
 
 def _blocks(node: ir.Node) -> int:
-    inner = node.attributes.get_int("K")
-    return max(1, elements(node.inputs[0]) // inner) * inner * node.attributes.get_int("N")
+    inner, columns = (node.attributes[name].as_int() for name in ("K", "N"))
+    return max(1, elements(node.inputs[0]) // inner) * inner * columns
 
 
 def _convolution(place: int) -> Callable[[ir.Node], int]:

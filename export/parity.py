@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from edgernn.contract import BATCH, SEQUENCE, Contract
 from edgernn.errors import ParityError
-from edgernn.export.eager import Eager
+from edgernn.export.eager import Eager, one_thread
 from edgernn.export.runs import Arrays, Run, draw, in_parts, session_of
 from edgernn.report import Check, ParityReport
 from edgernn.sizes import resolve
@@ -88,7 +88,8 @@ class Prover:
             ParityError: A difference is above the tolerance or a shape is not the declared one.
         """
         runs = {kind: session_of(kind, self.contract, graph) for kind, graph in graphs.items()}
-        return ParityReport(reference, TOLERANCE, tuple(self._checks(runs)))
+        with one_thread():
+            return ParityReport(reference, TOLERANCE, tuple(self._checks(runs)))
 
     def golden(self, batch: int, sequence: int) -> Arrays:
         """Record a run of eager torch from a random state, by the sequence graph's port names."""

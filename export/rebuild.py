@@ -29,15 +29,23 @@ _FIRST = "weight_ih_l0"
 _LAYER_KEY = re.compile(r"(weight|bias)_(ih|hh|hr)_l(\d+)(_reverse)?")
 
 
-class FeatureModel(nn.Module):
-    """A recurrent layer on features, with a Linear head or without; batch first."""
+class _Recurrent(nn.Module):
+    """Parts under their dotted paths, of which one is the layer and one may be a Linear head."""
 
-    def __init__(self, parts: dict[str, nn.Module], layer: str, head: str | None) -> None:
+    def __init__(self, parts: Mapping[str, nn.Module], layer: str, head: str | None) -> None:
         super().__init__()
         self._layer, self._head = layer, head
         for path, part in parts.items():
             owner, _, name = path.rpartition(".")
             _container(self, owner).add_module(name, part)
+
+    def _run(self, x: torch.Tensor, hx: Any) -> tuple[torch.Tensor, Any]:
+        y, hx = self.get_submodule(self._layer)(x, hx)
+        return (y if self._head is None else self.get_submodule(self._head)(y)), hx
+
+
+class FeatureModel(_Recurrent):
+    """A recurrent layer on features, with a Linear head or without."""
 
     def forward(self, x: torch.Tensor, hx: Any = None) -> tuple[torch.Tensor, Any]:
         """Run the layer from state `hx` on `x`, (batch, sequence, input_size) float32.
@@ -45,22 +53,25 @@ class FeatureModel(nn.Module):
         Returns:
             The output, (batch, sequence, size), and the final state in torch's layout.
         """
-        y, hx = self.get_submodule(self._layer)(x, hx)
-        return (y if self._head is None else self.get_submodule(self._head)(y)), hx
+        return self._run(x, hx)
 
 
-class TokenModel(FeatureModel):
-    """An Embedding, a recurrent layer, and a Linear head or none; batch first."""
+class TokenModel(_Recurrent):
+    """An Embedding, a recurrent layer, and a Linear head or none."""
 
     def __init__(
-        self, parts: dict[str, nn.Module], embedding: str, layer: str, head: str | None
+        self, parts: Mapping[str, nn.Module], embedding: str, layer: str, head: str | None
     ) -> None:
         super().__init__(parts, layer, head)
         self._embedding = embedding
 
-    def forward(self, tokens: torch.Tensor, hx: Any = None) -> tuple[torch.Tensor, Any]:  # type: ignore[override]  # the name is the port's
-        """Run the model from state `hx` on `tokens`, (batch, sequence) int64."""
-        return super().forward(self.get_submodule(self._embedding)(tokens), hx)
+    def forward(self, tokens: torch.Tensor, hx: Any = None) -> tuple[torch.Tensor, Any]:
+        """Run the model from state `hx` on `tokens`, (batch, sequence) int64.
+
+        Returns:
+            The output, (batch, sequence, size), and the final state in torch's layout.
+        """
+        return self._run(self.get_submodule(self._embedding)(tokens), hx)
 
 
 def rebuild(weights: dict[str, torch.Tensor], subject: str) -> tuple[nn.Module, tuple[str, ...]]:
@@ -80,11 +91,14 @@ def rebuild(weights: dict[str, torch.Tensor], subject: str) -> tuple[nn.Module, 
     embedding, head = plan.read(rest, before=_keys_before(shapes, prefix + _FIRST))
     parts: dict[str, nn.Module] = {name: layer}
     if embedding:
-        parts[embedding] = nn.Embedding(*rest[f"{embedding}.weight"])
+        rows, columns = rest[f"{embedding}.weight"]
+        parts[embedding] = nn.Embedding(rows, columns)
     if head:
         rows, columns = rest[f"{head}.weight"]
         parts[head] = nn.Linear(columns, rows, bias=f"{head}.bias" in rest)
-    model = TokenModel(parts, embedding, name, head) if embedding else FeatureModel(parts, name, head)
+    model = (
+        TokenModel(parts, embedding, name, head) if embedding else FeatureModel(parts, name, head)
+    )
     if not prefix:
         weights = {f"{name}.{key}": tensor for key, tensor in weights.items()}
     dtype = weights[f"{name}.{_FIRST}"].dtype
@@ -101,9 +115,7 @@ class _Surroundings:
     layer: str
     subject: str
 
-    def read(
-        self, shapes: Shapes, before: frozenset[str] | None
-    ) -> tuple[str | None, str | None]:
+    def read(self, shapes: Shapes, before: frozenset[str] | None) -> tuple[str | None, str | None]:
         """Return the paths of the Embedding and the Linear head, each None where there is none.
 
         Args:

@@ -7,19 +7,17 @@ the way that stands here, and every other form must run and give the right numbe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import onnx_ir as ir
 
-__all__ = ["Finding", "all_nodes", "direction_of", "findings_of", "label", "refusals_of"]
+from edgernn.export.forms import FORMS
+
+__all__ = ["Finding", "findings_of", "refusals_of"]
 
 Outcome = Literal["refuses", "aborts", "moves", "misreads"]
-
-RECURRENT = ("LSTM", "GRU", "RNN")
-_BIAS, _SEQUENCE_LENS, _INITIAL_H, _INITIAL_C = 3, 4, 5, 6
-_DEFAULT_ACTIVATIONS = {"LSTM": "sigmoid tanh tanh", "GRU": "sigmoid tanh", "RNN": "tanh"}
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class Finding:
         outcome: `refuses`: an error at loading or at the first run; `aborts`: the process ends;
             `moves`: right numbers, not from where they were asked for; `misreads`: it runs, and
             the numbers are wrong without any message.
-        form: The name of the form, a key of `_FORMS`.
+        form: The name of the form, a key of `forms.FORMS`.
         where: The nodes concerned, such as "LSTM `encoder`, `decoder`", or the file.
         reason: What the runtime lacks.
     """
@@ -67,7 +65,7 @@ def refusals_of(model: ir.Model) -> dict[str, str]:
 
 def findings_of(model: ir.Model) -> tuple[Finding, ...]:
     """Return everything in `model` that a runtime cannot take, by runtime as in `_RULES`."""
-    present = {form: where for form, find in _FORMS.items() if (where := find(model))}
+    present = {form: where for form, find in FORMS.items() if (where := find(model))}
     return tuple(
         Finding(runtime, outcome, form, present[form], reason)
         for runtime, rules in _RULES.items()
@@ -75,132 +73,6 @@ def findings_of(model: ir.Model) -> tuple[Finding, ...]:
         if form in present
     )
 
-
-# --- forms: what is looked for in a graph --------------------------------------------------------
-
-
-def _nodes(holds: Callable[[ir.Node], bool]) -> Callable[[ir.Model], str]:
-    """Return a search for nodes that says which were found, or nothing."""
-
-    def find(model: ir.Model) -> str:
-        found: dict[str, list[str]] = {}
-        for node in all_nodes(model):
-            if holds(node):
-                found.setdefault(node.op_type, []).append(f"`{label(node)}`")
-        return " and ".join(f"{op} {', '.join(names)}" for op, names in found.items())
-
-    return find
-
-
-def label(node: ir.Node) -> str:
-    """Return the name of `node`, or that of its first output where it has none."""
-    return node.name or next((value.name for value in node.outputs if value.name), "") or "?"
-
-
-def all_nodes(model: ir.Model) -> Iterator[ir.Node]:
-    """Yield the nodes of `model`, of the bodies in it and of its functions."""
-    yield from model.graph.all_nodes()
-    for function in model.functions.values():
-        yield from function.all_nodes()
-
-
-def _op(*ops: str) -> Callable[[ir.Node], bool]:
-    return lambda node: node.domain == "" and node.op_type in ops
-
-
-def _recurrent(holds: Callable[[ir.Node], bool], *kinds: str) -> Callable[[ir.Node], bool]:
-    is_kind = _op(*(kinds or RECURRENT))
-    return lambda node: is_kind(node) and holds(node)
-
-
-def has_input(node: ir.Node, place: int) -> bool:
-    """Return whether input `place` of `node` is given."""
-    return len(node.inputs) > place and node.inputs[place] is not None
-
-
-def _lacks_initial_state(node: ir.Node) -> bool:
-    places = (_INITIAL_H, _INITIAL_C) if node.op_type == "LSTM" else (_INITIAL_H,)
-    return not all(has_input(node, place) for place in places)
-
-
-def _batch_is_dynamic(node: ir.Node) -> bool:
-    value = node.inputs[0]
-    if value is None or value.shape is None or len(value.shape) != 3:
-        return True
-    return not isinstance(value.shape[1 - node.attributes.get_int("layout", 0)], int)
-
-
-def direction_of(node: ir.Node) -> str:
-    """Return `forward`, `reverse` or `bidirectional`."""
-    return node.attributes.get_string("direction", "forward")
-
-
-def _activations(node: ir.Node) -> list[str]:
-    given = node.attributes.get_strings("activations", ())
-    return [name.lower() for name in given] or _DEFAULT_ACTIVATIONS[node.op_type].split()
-
-
-def _names_activations(node: ir.Node) -> bool:
-    return "activations" in node.attributes
-
-
-def _has_other_activations(node: ir.Node) -> bool:
-    default = _DEFAULT_ACTIVATIONS[node.op_type].split()
-    directions = 2 if direction_of(node) == "bidirectional" else 1
-    return _activations(node) not in (default, default * directions)
-
-
-def _differs_by_direction(node: ir.Node) -> bool:
-    names = _activations(node)
-    if direction_of(node) != "bidirectional" or not _names_activations(node):
-        return False
-    half = len(names) // 2
-    return names[:half] != names[half:]
-
-
-def _is_float64(node: ir.Node) -> bool:
-    weights = node.inputs[1]
-    return weights is not None and weights.dtype == ir.DataType.DOUBLE
-
-
-_FORMS: Mapping[str, Callable[[ir.Model], str]] = {
-    "sequence_lens": _nodes(_recurrent(lambda node: has_input(node, _SEQUENCE_LENS))),
-    "reverse": _nodes(_recurrent(lambda node: direction_of(node) == "reverse")),
-    "layout=1": _nodes(_recurrent(lambda node: node.attributes.get_int("layout", 0) == 1)),
-    "no LSTM bias": _nodes(_recurrent(lambda node: not has_input(node, _BIAS), "LSTM")),
-    "no initial state": _nodes(
-        _recurrent(lambda node: _lacks_initial_state(node) and _batch_is_dynamic(node))
-    ),
-    "no GRU initial state": _nodes(
-        _recurrent(lambda node: _lacks_initial_state(node) and _batch_is_dynamic(node), "GRU")
-    ),
-    "linear_before_reset=0": _nodes(
-        _recurrent(lambda node: node.attributes.get_int("linear_before_reset", 0) == 0, "GRU")
-    ),
-    "clip": _nodes(_recurrent(lambda node: "clip" in node.attributes)),
-    "LSTM or GRU clip": _nodes(_recurrent(lambda node: "clip" in node.attributes, "LSTM", "GRU")),
-    "input_forget": _nodes(
-        _recurrent(lambda node: node.attributes.get_int("input_forget", 0) == 1, "LSTM")
-    ),
-    "activations": _nodes(_recurrent(_has_other_activations)),
-    "LSTM activations": _nodes(_recurrent(_has_other_activations, "LSTM")),
-    "GRU activations named": _nodes(
-        _recurrent(lambda node: "activations" in node.attributes, "GRU")
-    ),
-    "directions differ": _nodes(_recurrent(_differs_by_direction)),
-    "LSTM, GRU or RNN in float64": _nodes(_recurrent(_is_float64)),
-    "LSTM or GRU in float64": _nodes(_recurrent(_is_float64, "LSTM", "GRU")),
-    "LSTM in float64": _nodes(_recurrent(_is_float64, "LSTM")),
-    "GRU in float64": _nodes(_recurrent(_is_float64, "GRU")),
-    "RNN": _nodes(_op("RNN")),
-    "Scan": _nodes(_op("Scan")),
-    "Loop": _nodes(_op("Loop")),
-    "If": _nodes(_op("If")),
-    "com.microsoft": _nodes(lambda node: node.domain == "com.microsoft"),
-    "IR version": lambda model: f"IR version {model.ir_version}" if model.ir_version > 13 else "",
-}
-
-# --- rules: what each runtime cannot take --------------------------------------------------------
 
 _RULES: Mapping[str, Mapping[str, tuple[Outcome, str]]] = {
     "ONNX Runtime": {
@@ -219,7 +91,10 @@ _RULES: Mapping[str, Mapping[str, tuple[Outcome, str]]] = {
         "Loop": ("moves", "WebGPU has no Loop"),
     },
     "OpenVINO": {
-        "sequence_lens": ("misreads", "it ignores `sequence_lens` where axes are dynamic"),
+        "sequence_lens, dynamic": (
+            "misreads",
+            "it ignores `sequence_lens` where axes are dynamic",
+        ),
         "layout=1": ("misreads", "its outputs come in another layout"),
         "input_forget": ("misreads", "it ignores `input_forget`"),
     },
@@ -227,6 +102,10 @@ _RULES: Mapping[str, Mapping[str, tuple[Outcome, str]]] = {
         "sequence_lens": ("refuses", "it has no `sequence_lens`"),
         "reverse": ("misreads", "it runs a single reverse direction forward"),
         "no initial state": ("aborts", "it needs initial states where the batch is dynamic"),
+        "no LSTM initial state, fixed batch": (
+            "refuses",
+            "it needs initial states where the batch is above 1",
+        ),
         "activations": ("misreads", "it always takes the default activations"),
         "clip": ("misreads", "it ignores `clip`"),
         "input_forget": ("misreads", "it ignores `input_forget`"),

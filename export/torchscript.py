@@ -66,16 +66,18 @@ def read_torchscript(
         SourceError: torch cannot read the archive, or it has no forward.
         UnsupportedModelError: Its forward always runs an operator that Python cannot run.
     """
-    if isinstance(archive, Path):
-        subject, stored = f"`{archive}`", archive.open("rb")
-    else:
-        subject, stored = f"`{archive.original_name}`", _saved(archive)
-    with stored:
+    subject = f"`{archive if isinstance(archive, Path) else archive.original_name}`"
+    with archive.open("rb") if isinstance(archive, Path) else _saved(archive) as stored:
         scripted = _load(stored, subject)
         records = _record_types(stored)
-    if not hasattr(scripted, "forward"):
-        raise SourceError(f"{subject} is a TorchScript archive without a method `forward`.")
-    signature = _signature(scripted)
+    # A bare layer of torch's has two forwards, the first for tensors.
+    method = getattr(scripted, "forward", None) or getattr(scripted, "forward__0", None)
+    if method is None:
+        raise SourceError(
+            f"{subject} is a TorchScript archive without a method `forward`. Script or trace the "
+            "model's forward."
+        )
+    signature = _signature(method)
 
     def forward(self: ScriptedModule, *args: Any, **kwargs: Any) -> Any:
         bound = signature.bind(self, *args, **kwargs)
@@ -85,7 +87,7 @@ def read_torchscript(
     forward.__signature__ = signature  # type: ignore[attr-defined]  # read by inspect
     tensors = list(scripted.state_dict().values())
     reader = _Reader(scripted, records, subject)
-    block = reader.block(scripted.inlined_graph)
+    block = reader.block(method.inlined_graph)
     kind = type(scripted.original_name, (ScriptedModule,), {"forward": forward})
     module = kind(block, any(tensor.dtype in NARROWED for tensor in tensors))
     reader.tensors.register(module)
@@ -107,7 +109,8 @@ def _load(stored: Any, subject: str) -> Any:
             warnings.filterwarnings(
                 "ignore", r"`torch\.jit\.load` is deprecated", DeprecationWarning
             )
-            return torch.jit.load(stored, map_location="cpu")
+            load: Callable[..., Any] = torch.jit.load
+            return load(stored, map_location="cpu")
     except Exception as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".:")
         raise SourceError(
@@ -131,13 +134,13 @@ def _record_types(stored: Any) -> dict[str, Callable[..., Any]]:
             scope = path.removesuffix(".py").replace("/", ".")
             for name, fields in _RECORD.findall(archive.read(file).decode("utf-8")):
                 names = [line.split(":")[0].strip() for line in fields.splitlines()]
-                records[f"{scope}.{name}"] = namedtuple(name, names)  # noqa: PYI024  # names come from the file
+                records[f"{scope}.{name}"] = namedtuple(name, names)
     return records
 
 
-def _signature(scripted: Any) -> Signature:
+def _signature(method: Any) -> Signature:
     parameters = []
-    for argument in scripted.forward.schema.arguments:
+    for argument in method.schema.arguments:
         kind = Parameter.KEYWORD_ONLY if argument.kwarg_only else Parameter.POSITIONAL_OR_KEYWORD
         default = argument.default_value if argument.has_default_value() else Parameter.empty
         parameters.append(Parameter(argument.name, kind, default=default))
@@ -159,7 +162,7 @@ class _Tensors:
 
     def path_of(self, tensor: torch.Tensor, fallback: str) -> str:
         """Return the path under which `tensor` is registered, registering it if need be."""
-        path = self._paths.setdefault(_identity(tensor), fallback)
+        path: str = self._paths.setdefault(_identity(tensor), fallback)
         if path not in self._parameters:
             self._buffers[path] = tensor
         return path
@@ -194,9 +197,7 @@ def _submodule(module: nn.Module, path: str) -> nn.Module:
 class _Reader:
     """Turns the nodes of one inlined graph into instructions."""
 
-    def __init__(
-        self, scripted: Any, records: dict[str, Callable[..., Any]], subject: str
-    ) -> None:
+    def __init__(self, scripted: Any, records: dict[str, Callable[..., Any]], subject: str) -> None:
         self.tensors = _Tensors(scripted)
         self._scripted = scripted
         self._records = records
@@ -235,6 +236,8 @@ class _Reader:
             case "prim::Loop":
                 (body,) = node.blocks()
                 return Loop(inputs[0], inputs[1], inputs[2:], self._block(body), outputs)
+            case "prim::isinstance":
+                return self._type_test(node, outputs[0])
             case "prim::RaiseException":
                 return Raise(inputs[0], inputs[1] if len(inputs) > 1 else None)
             case kind:
@@ -245,6 +248,8 @@ class _Reader:
             value = node.output().toIValue()
         except RuntimeError:
             return self._refusal(node)
+        if isinstance(value, torch.Tensor) and value.dim() == 0:
+            return Constant(output, value.item())  # tracing has tensors for Python's numbers
         if isinstance(value, torch.Tensor):
             self._constants += 1
             path = self.tensors.path_of(value, f"constant_{self._constants}")
@@ -271,6 +276,13 @@ class _Reader:
             return self._refusal(node)
         return Constant(output, value)
 
+    def _type_test(self, node: Any, output: str) -> Instruction:
+        """Answer isinstance from the static type of its argument, where that is one type."""
+        type_ = node.input().type()
+        if type_.kind() in ("AnyType", "OptionalType", "UnionType"):
+            return self._refusal(node)
+        return Constant(output, any(type_.isSubtypeOf(other) for other in node.tys("types")))
+
     def _call(
         self, node: Any, kind: str, inputs: tuple[str, ...], outputs: tuple[str, ...]
     ) -> Instruction:
@@ -291,8 +303,7 @@ class _Reader:
         return Operator(operator, scalar, arguments, inputs, outputs, self._refusal(node).message)
 
     def _refusal(self, node: Any) -> Refuse:
-        lines = [line.strip() for line in node.sourceRange().splitlines() if "<--- HERE" not in line]
-        code = next((line for line in lines if line and not line.startswith("File ")), "")
+        code = _code_of(node)
         where = f", in `{code}`" if code else ""
         return Refuse(
             f"{self._subject} uses the TorchScript operator `{node.kind()}`{where}, which edgernn "
@@ -303,6 +314,15 @@ class _Reader:
 
 def _names(values: Any) -> tuple[str, ...]:
     return tuple(value.debugName() for value in values)
+
+
+def _code_of(node: Any) -> str:
+    """Return the line of the model's code that `node` comes from, as far as the archive has it."""
+    if node.kind() == "prim::SetAttr":
+        return f"self.{node.s('name')} = ..."
+    lines = node.sourceRange().splitlines()
+    marks = [place for place, line in enumerate(lines) if "<--- HERE" in line]
+    return lines[marks[0] - 1].strip() if marks and marks[0] else ""
 
 
 def _schema(node: Any) -> Any:

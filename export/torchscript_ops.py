@@ -49,7 +49,8 @@ def _integer(value: Any) -> Any:
 
 def _real(value: Any) -> Any:
     value = _number(value)
-    return value if isinstance(value, torch.SymFloat) else float(value)
+    # SymInt.__float__ would fix the size; a true division leaves it open.
+    return value / 1 if isinstance(value, (torch.SymInt, torch.SymFloat)) else float(value)
 
 
 def _format(template: str, *values: Any) -> str:

@@ -110,7 +110,8 @@ class Argument:
             case name, True if name in TRAINING_FLAGS:
                 return False
         if self.tensor and isinstance(value, (bool, int, float, torch.SymInt, torch.SymFloat)):
-            return torch.scalar_tensor(value, dtype=_number_dtype(value))
+            number: Any = value
+            return torch.scalar_tensor(number, dtype=_number_dtype(value))
         return value
 
 

@@ -25,11 +25,11 @@ from torch.onnx.ops import symbolic_multi_out
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.capture import Call, Capture, Results
 from edgernn.export.inputs import Example
+from edgernn.export.packed import DOMAIN, Packing, unchecked_layers
 from edgernn.export.tree import leaves, map_leaves
 
-__all__ = ["DOMAIN", "OPSET", "fold", "result_path", "trace"]
+__all__ = ["OPSET", "fold", "result_path", "trace"]
 
-DOMAIN = "torch"
 OPSET = 18
 
 _RESULT = "result:"
@@ -56,7 +56,7 @@ def trace(module: nn.Module, example: Example) -> ir.Model:
         for leaf in example.leaves
     )
     tensors = tuple(leaf.tensor for leaf in example.leaves)
-    with _quiet():
+    with _quiet(), unchecked_layers():
         try:
             program = torch.export.export(wrapper, tensors, dynamic_shapes=(dynamic,), strict=False)
             model = torch.onnx.export(
@@ -97,41 +97,43 @@ class _Flat(nn.Module):
         """Run the module with every recurrent call written as a node."""
         given = iter(tensors)
         kwargs = map_leaves(lambda *_: next(given), dict(self._example.kwargs))
-        order = itertools.count()
-        with Capture(lambda call, _: _node(call, next(order))):
+        order, packing = itertools.count(), Packing()
+        with Capture(lambda call, _: _node(call, next(order), packing), packing):
             result = dict(leaves(self.module(**kwargs)))
         for path in result:
             self._note_path(path)
         return tuple(result.values())
 
 
-def _node(call: Call, order: int) -> Results:
+def _node(call: Call, order: int, packing: Packing) -> Results:
+    """Write one recurrent call as a node; a packed one has the lengths as its last input."""
+    x, lengths = call.x, ()
+    if call.batch_sizes is not None:
+        lengths = (packing.lengths(call.batch_sizes),)
+        x = x.reshape(*packing.steps(call.batch_sizes), x.shape[-1])
     attributes = {
         "call": order,
         "bias": int(call.bias),
         "num_layers": call.num_layers,
         "bidirectional": int(call.bidirectional),
         "batch_first": int(call.batch_first),
+        "packed": len(lengths),
     }
-    shapes = _result_shapes(call)
-    return tuple(
-        symbolic_multi_out(
-            f"{DOMAIN}::{call.function}",
-            (call.x, *call.states, *call.weights),
-            attributes,
-            dtypes=[call.x.dtype] * len(shapes),
-            shapes=shapes,
-            version=1,
-        )
+    shapes: list[Sequence[Any]] = [state.shape for state in call.states]
+    if not call.is_cell:
+        width = call.states[0].shape[-1] * (2 if call.bidirectional else 1)
+        shapes.insert(0, (*x.shape[:-1], width))
+    results = symbolic_multi_out(
+        f"{DOMAIN}::{call.function}",
+        (x, *call.states, *call.weights, *lengths),
+        attributes,
+        dtypes=[x.dtype] * len(shapes),
+        shapes=shapes,
+        version=1,
     )
-
-
-def _result_shapes(call: Call) -> list[Sequence[Any]]:
-    states = [state.shape for state in call.states]
-    if call.is_cell:
-        return states
-    width = call.states[0].shape[-1] * (2 if call.bidirectional else 1)
-    return [(*call.x.shape[:-1], width), *states]
+    if lengths:
+        return results[0].reshape(*call.x.shape[:-1], width), *results[1:]
+    return tuple(results)
 
 
 def _name_ports(model: ir.Model, example: Example, results: Sequence[str]) -> None:

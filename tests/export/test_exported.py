@@ -26,13 +26,13 @@ class Tagger(nn.Module):
     def __init__(self):
         super().__init__()
         self.embed = nn.Embedding(5, 4)
-        self.encoder = nn.Module()
-        self.encoder.rnn = nn.LSTM(4, 3, 2, batch_first=True, dropout=0.5)
+        self.encoder = nn.ModuleDict({"rnn": nn.LSTM(4, 3, 2, batch_first=True, dropout=0.5)})
         self.shift = torch.arange(5.0)
         self.head = nn.Linear(3, 5)
+        self.requires_grad_(False)
 
     def forward(self, tokens, hx=None, *, scale=2.0):
-        y, state = self.encoder.rnn(self.embed(tokens), hx)
+        y, state = self.encoder["rnn"](self.embed(tokens), hx)
         return {"scores": self.head(y) * scale + self.shift, "state": state}
 
 
@@ -80,7 +80,9 @@ def test_keywords_are_taken_by_name(tmp_path):
 def test_another_structure_of_arguments_is_a_type_error(tmp_path):
     """Arguments of another structure than the export's are refused."""
     module, _ = read_exported(save(Tagger().eval(), tmp_path / "a.pt2", TOKENS, None))
-    with pytest.raises(TypeError, match="^The archive was exported for arguments of the structure"):
+    with pytest.raises(
+        TypeError, match=r"^The archive was exported for arguments of the structure"
+    ):
         module(TOKENS, (torch.zeros(2, 2, 3), torch.zeros(2, 2, 3)))
 
 
@@ -145,6 +147,7 @@ def test_training_mode_becomes_eval_mode(tmp_path):
             super().__init__()
             self.rnn = nn.LSTM(4, 3, 2, dropout=0.5)
             self.norm = nn.BatchNorm1d(3)
+            self.requires_grad_(False)
 
         def forward(self, x):
             return self.norm(self.rnn(x)[0].transpose(1, 2))
@@ -160,7 +163,8 @@ def test_training_mode_becomes_eval_mode(tmp_path):
 
 def test_module_is_conformed(tmp_path):
     """The module is in eval mode and its parameters ask for no gradient."""
-    module, _ = read_exported(save(Tagger(), tmp_path / "a.pt2", TOKENS, None))
+    model = Tagger().requires_grad_(True)
+    module, _ = read_exported(save(model, tmp_path / "a.pt2", TOKENS, None))
     assert not module.training
     assert not any(p.requires_grad for p in module.parameters())
 

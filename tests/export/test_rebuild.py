@@ -19,13 +19,12 @@ class Model(nn.Module):
         super().__init__()
         if vocabulary:
             self.embed = nn.Embedding(vocabulary, layer.input_size)
-        self.encoder = nn.Module()
-        self.encoder.rnn = layer
+        self.encoder = nn.ModuleDict({"rnn": layer})
         width = (layer.proj_size or layer.hidden_size) * (1 + layer.bidirectional)
         self.head = nn.Linear(width, classes, bias=bias) if classes else None
 
     def forward(self, x, hx=None):
-        y, hx = self.encoder.rnn(self.embed(x) if hasattr(self, "embed") else x, hx)
+        y, hx = self.encoder["rnn"](self.embed(x) if hasattr(self, "embed") else x, hx)
         return (self.head(y) if self.head else y), hx
 
 
@@ -86,7 +85,7 @@ def test_a_layer_without_prefix_gets_its_kind_as_name():
 
 
 def test_first_argument_is_named_after_what_it_takes():
-    """forward takes `tokens` where there is an Embedding, `x` otherwise."""
+    """The first argument is `tokens` where there is an Embedding, `x` otherwise."""
     tokens, _ = rebuild(Model(nn.LSTM(5, 3), 7).state_dict(), "`m.pt`")
     features, _ = rebuild(Model(nn.LSTM(5, 3)).state_dict(), "`m.pt`")
     assert list(inspect.signature(tokens.forward).parameters) == ["tokens", "hx"]
@@ -133,9 +132,7 @@ def several_layers():
     return nn.ModuleDict({"rnn": nn.RNN(5, 3), "lstm": nn.LSTM(5, 3)}).state_dict()
 
 
-AROUND = (
-    "an Embedding before it and one Linear layer after it would be determined, but not "
-)
+AROUND = "an Embedding before it and one Linear layer after it would be determined, but not "
 
 CASES = {
     "rnn": (
@@ -151,8 +148,10 @@ CASES = {
         f"`encoder.rnn` takes 5 and gives 3 features; {AROUND}`norm.weight` [3]",
     ),
     "linear before": (
-        lambda: {"inp.weight": torch.ones(5, 9), "inp.bias": torch.ones(5)}
-        | Model(nn.GRU(5, 3)).state_dict(),
+        lambda: (
+            {"inp.weight": torch.ones(5, 9), "inp.bias": torch.ones(5)}
+            | Model(nn.GRU(5, 3)).state_dict()
+        ),
         f"`encoder.rnn` takes 5 and gives 3 features; {AROUND}`inp.weight` [5, 9]",
     ),
     "square before": (

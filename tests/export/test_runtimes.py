@@ -74,10 +74,18 @@ def test_missing_initial_state():
 
 
 def test_missing_initial_state_of_fixed_batch():
-    """With a fixed batch nobody misses the initial state."""
+    """With a fixed batch only tract's LSTM misses the initial state, and with batch 1 nobody."""
     node = "y = LSTM <hidden_size=4> (x, w, r, b)"
-    assert refusals_of_node(node, WEIGHTED.replace("batch", "2")) == {}
-    assert list(refusals_of_node(node, WEIGHTED)) == ["tract"]
+    assert refusals_of_node(node, WEIGHTED.replace("batch", "1")) == {}
+    assert refusals_of_node(node, WEIGHTED.replace("batch", "2")) == {
+        "tract": "It refuses LSTM `y`: it needs initial states where the batch is above 1."
+    }
+
+
+def test_sequence_lens_of_fixed_sizes():
+    """OpenVINO heeds `sequence_lens` where every axis is fixed."""
+    refusals = refusals_of_form(AVOIDED["LSTM with sequence_lens, frozen"])
+    assert list(refusals) == ["tract", "OpenCV", "TensorRT"]
 
 
 def test_several_troubles_are_several_sentences():

@@ -46,6 +46,10 @@ AVOIDED: Mapping[str, Layer | Cell] = {
     "GRU activations named": Layer("GRU", **_with(activations=["Sigmoid", "Tanh"])),
     "LSTM with input_forget": Layer("LSTM", **_with(input_forget=1)),
     "GRU with linear_before_reset=0": Layer("GRU", **_with(linear_before_reset=0)),
+    "LSTM with sequence_lens, frozen": Layer("LSTM", lengths=True, frozen=(6, 2)),
+    "LSTM without initial state, frozen": Layer("LSTM", states=False, frozen=(6, 2)),
+    "LSTM without initial state, batch 1": Layer("LSTM", states=False, frozen=(6, 1)),
+    "GRU without initial state, frozen": Layer("GRU", states=False, frozen=(6, 2)),
     "LSTM cell over Loop": Cell("LSTM", "Loop"),
     "IR version 14": Layer("LSTM", ir_version=14),
 }

@@ -38,6 +38,7 @@ class Layer:
         batch_first: Whether `layout=1` is used.
         dtype: What it computes in.
         attributes: Further attributes of the operator, which torch has no word for.
+        frozen: The fixed (steps, batch), or None where both have a name.
         ir_version: The version of the file format.
         input_size: Torch's.
         hidden_size: Torch's.
@@ -55,6 +56,7 @@ class Layer:
     batch_first: bool = False
     dtype: str = "float32"
     attributes: tuple[tuple[str, Any], ...] = ()
+    frozen: tuple[int, int] | None = None
     ir_version: int = 8
     input_size: int = INPUT
     hidden_size: int = HIDDEN
@@ -140,17 +142,16 @@ class Layer:
     def _ports(self) -> tuple[dict[str, Any], dict[str, Any]]:
         number = helper.np_dtype_to_tensor_dtype(np.dtype(self.dtype))
         rows = self.layers * self.directions
-        axes = ["batch", "sequence"] if self.batch_first else ["sequence", "batch"]
+        sequence, batch = self.frozen or ("sequence", "batch")
+        axes = [batch, sequence] if self.batch_first else [sequence, batch]
         state = (
-            ["batch", rows, self.hidden_size]
-            if self.batch_first
-            else [rows, "batch", self.hidden_size]
+            [batch, rows, self.hidden_size] if self.batch_first else [rows, batch, self.hidden_size]
         )
         inputs: dict[str, Any] = {"x": (number, [*axes, self.input_size])}
         if self.embedding:
             inputs["x"] = (TensorProto.INT64, axes)
         if self.lengths:
-            inputs["lengths"] = (TensorProto.INT32, ["batch"])
+            inputs["lengths"] = (TensorProto.INT32, [batch])
         if self.states:
             inputs |= {f"{letter}_in": (number, state) for letter in self.letters}
         outputs = {"output": (number, [*axes, self.hidden_size * self.directions])}

@@ -26,6 +26,11 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+def sizes_of(form: Layer | Cell) -> tuple[tuple[int, int], ...]:
+    """Return the (steps, batch) that `form` can take: all of SIZES, or the one it is fixed to."""
+    return (form.frozen,) if isinstance(form, Layer) and form.frozen else SIZES
+
+
 def feeds_of(model: onnx.ModelProto, steps: int, batch: int) -> dict[str, Any]:
     """Return random inputs for the ports of `model`, (steps, batch) in place of its symbols."""
     generator = np.random.default_rng(steps)
@@ -33,7 +38,7 @@ def feeds_of(model: onnx.ModelProto, steps: int, batch: int) -> dict[str, Any]:
     feeds = {}
     for port in model.graph.input:
         tensor = port.type.tensor_type
-        shape = [sizes.get(axis.dim_param, axis.dim_value) for axis in tensor.shape.dim]
+        shape = [sizes.get(axis.dim_param) or axis.dim_value for axis in tensor.shape.dim]
         dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
         if port.name == "lengths":
             feeds[port.name] = np.linspace(steps, 1, batch).astype(dtype)
@@ -50,7 +55,7 @@ def outcome_of(
     """Run `form` in `runtime`; return what became of it and the text that shows it."""
     onnx.save(model, folder / "graph.onnx")
     expected = {}
-    for steps, batch in SIZES:
+    for steps, batch in sizes_of(form):
         case = folder / "cases" / f"T{steps}B{batch}"
         case.mkdir(parents=True)
         feeds = feeds_of(model, steps, batch)

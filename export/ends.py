@@ -1,0 +1,83 @@
+"""Where padded sequences end: masks and gathers from their lengths, in plain operators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx_ir as ir
+
+__all__ = ["Ends", "ends_of", "padded"]
+
+
+class Ends:
+    """What depends on the lengths of a batch of padded sequences, written once per call.
+
+    Args:
+        tape: Where nodes go.
+        x: A padded tensor (sequence, batch, features).
+        lengths: (batch,) int64, each at least 1.
+    """
+
+    def __init__(self, tape: ir.tape.Tape, x: ir.Value, lengths: ir.Value) -> None:
+        self._op = tape.op
+        self._constant: Callable[..., ir.Value] = tape.initializer
+        self._prefix = f"{x.name}_{lengths.name}_{id(tape)}"
+        self._made = 0
+        self._lengths = lengths
+        shape = self._op("Shape", [x])
+        steps = self._op("Gather", [shape, self._int(0)], {"axis": 0})
+        times = self._op("Range", [self._int(0), steps, self._int(1)])
+        self._times = self._op("Unsqueeze", [times, self._ints(1)])
+        self._behind = self._op("GreaterOrEqual", [self._times, lengths])
+
+    def behind(self) -> ir.Value:
+        """Return (sequence, batch, 1) bool: whether a step is behind its sequence's end."""
+        return self._op("Unsqueeze", [self._behind, self._ints(2)])
+
+    def behind_as_float(self) -> ir.Value:
+        """Return the same as 0.0 and 1.0."""
+        return self._op("Cast", [self.behind()], {"to": ir.DataType.FLOAT})
+
+    def last(self, y: ir.Value) -> ir.Value:
+        """Return of `y` (sequence, batch, size) the last step of each sequence, (1, batch, size)."""
+        index = self._op("Sub", [self._lengths, self._int(1)])
+        index = self._op("Unsqueeze", [index, self._ints(0, 2)])
+        shape = self._op("Shape", [y])
+        width = self._op("Slice", [shape, self._ints(1), self._ints(3)])
+        target = self._op("Concat", [self._ints(1), width], {"axis": 0})
+        index = self._op("Expand", [index, target])
+        return self._op("GatherElements", [y, index], {"axis": 0})
+
+    def reversed(self, x: ir.Value) -> ir.Value:
+        """Return `x` (sequence, batch, size) with each sequence reversed up to its end."""
+        mirrored = self._op("Sub", [self._op("Sub", [self._lengths, self._int(1)]), self._times])
+        index = self._op("Where", [self._behind, self._times, mirrored])
+        index = self._op("Unsqueeze", [index, self._ints(2)])
+        index = self._op("Expand", [index, self._op("Shape", [x])])
+        return self._op("GatherElements", [x, index], {"axis": 0})
+
+    def _int(self, number: int) -> ir.Value:
+        return self._tensor(np.array(number, np.int64))
+
+    def _ints(self, *numbers: int) -> ir.Value:
+        return self._tensor(np.array(numbers, np.int64))
+
+    def _tensor(self, array: np.ndarray) -> ir.Value:
+        self._made += 1
+        return self._constant(ir.tensor(array, name=f"{self._prefix}_{self._made}"))
+
+
+def ends_of(tape: ir.tape.Tape, x: ir.Value | None, lengths: ir.Value | None) -> Ends:
+    """Return the ends of the sequences in `x`."""
+    assert x is not None
+    assert lengths is not None
+    return Ends(tape, x, lengths)
+
+
+def padded(tape: ir.tape.Tape, node: ir.Node) -> ir.Value:
+    """Return the output of a node that fills what is behind each sequence's end."""
+    y, lengths = node.inputs
+    padding = np.array(node.attributes["padding"].as_float(), np.float32)
+    value = tape.initializer(ir.tensor(padding, name=f"{y.name if y else ''}_padding_{id(node)}"))
+    return tape.op("Where", [ends_of(tape, y, lengths).behind(), value, y])

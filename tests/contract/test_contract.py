@@ -1,0 +1,262 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from edgernn.contract import Contract, Graph, Port, State
+from edgernn.errors import ContractError
+from edgernn.vocabulary import Vocabulary
+
+H = Port("h_in", "float32", (1, "batch", 2))
+C = Port("c_in", "float32", (1, "batch", 2))
+TOKENS = Port("tokens", "int64", ("batch", "sequence"), "tokens", 3)
+OUTPUT = Port("output", "float32", ("batch*sequence", 2), "[0]")
+STATES = (
+    State("h", "h_in", "h_out"),
+    State("c", "c_in", "c_out", np.array([[[0.1, -2.5]]], np.float32)),
+)
+SEQUENCE = Graph((TOKENS, H, C), (OUTPUT, replace(H, name="h_out"), replace(C, name="c_out")))
+STEP = Graph(
+    (replace(TOKENS, shape=("batch",)), H, C),
+    (replace(OUTPUT, shape=("batch", 2)), replace(H, name="h_out"), replace(C, name="c_out")),
+)
+CONTRACT = Contract(
+    family="f00d",
+    source="nn.LSTM in demo.pt",
+    states=STATES,
+    carry=True,
+    graphs={"sequence": SEQUENCE, "step": STEP},
+    vocabulary=Vocabulary(("a", "\n", "\\"), unknown=0, padding=2),
+    parity="max difference 1e-7",
+    notes=("A note.",),
+)
+
+
+def same(one, other):
+    """Compare contracts whose states hold arrays."""
+    assert replace(one, states=()) == replace(other, states=())
+    for state, expected in zip(one.states, other.states, strict=True):
+        assert replace(state, initial=None) == replace(expected, initial=None)
+        np.testing.assert_array_equal(state.initial, expected.initial)
+
+
+def refused(call, *arguments, **named):
+    with pytest.raises(ContractError) as caught:
+        call(*arguments, **named)
+    return str(caught.value)
+
+
+def test_metadata_is_flat_and_exact():
+    """Every key and value of the metadata, as a host without a JSON parser reads them."""
+    assert CONTRACT.metadata("step") == {
+        "edgernn.contract": "1",
+        "edgernn.graph": "step",
+        "edgernn.states": "h_in:h_out,c_in:c_out",
+        "edgernn.carry": "yes",
+        "edgernn.family": "f00d",
+        "edgernn.source": "nn.LSTM in demo.pt",
+        "edgernn.parity": "max difference 1e-7",
+        "edgernn.initial.c": "0.100000001 -2.5",
+        "edgernn.limit.tokens": "3",
+        "edgernn.vocabulary": "a\n\\n\n\\\\",
+        "edgernn.vocabulary.unknown": "0",
+        "edgernn.vocabulary.padding": "2",
+    }
+
+
+@pytest.mark.parametrize("kind", ["sequence", "step"])
+def test_metadata_and_ports_give_the_contract_back(kind):
+    """From the metadata and the bare ports of a file comes the same contract, notes excepted."""
+    graph = CONTRACT.graphs[kind]
+    bare = [replace(port, limit=None) for port in graph.inputs]
+    found = Contract.from_metadata(CONTRACT.metadata(kind), bare, graph.outputs)
+    same(found, replace(CONTRACT.only(kind), notes=()))
+
+
+def test_nine_digits_give_a_float32_back():
+    """A learned initial value survives the decimal text bit for bit."""
+    values = np.random.default_rng(0).normal(size=(1, 1, 2)).astype(np.float32) * 1e-20
+    promise = replace(CONTRACT, states=(replace(STATES[0], initial=values), STATES[1]))
+    found = Contract.from_metadata(promise.metadata("step"), STEP.inputs, STEP.outputs)
+    np.testing.assert_array_equal(found.states[0].initial, values, strict=True)
+
+
+def test_json_gives_the_contract_back():
+    """contract.json holds all of it, and says where each port comes from."""
+    table = CONTRACT.to_json()
+    same(Contract.from_json(table), CONTRACT)
+    assert table["graphs"]["sequence"]["inputs"][0] == {
+        "name": "tokens",
+        "dtype": "int64",
+        "shape": ["batch", "sequence"],
+        "limit": 3,
+        "argument": "tokens",
+    }
+    assert table["graphs"]["sequence"]["outputs"][0]["result"] == "[0]"
+    assert table["states"][1] == {
+        "name": "c",
+        "in": "c_in",
+        "out": "c_out",
+        "initial": [[[np.float32(0.1), -2.5]]],
+    }
+
+
+def test_carry_no_is_written_and_read():
+    """A state that is not carried is so on both ways."""
+    promise = replace(CONTRACT, carry=False)
+    assert promise.metadata("step")["edgernn.carry"] == "no"
+    found = Contract.from_metadata(promise.metadata("step"), STEP.inputs, STEP.outputs)
+    assert not found.carry
+    assert not Contract.from_json(promise.to_json()).carry
+
+
+def test_initial_values_fill_the_batch():
+    """Zeros, or the learned value once per sequence, in the port's dtype and contiguous."""
+    h, c = (CONTRACT.initial(state, batch=3) for state in STATES)
+    np.testing.assert_array_equal(h, np.zeros((1, 3, 2), np.float32), strict=True)
+    np.testing.assert_array_equal(c[0], np.array([[0.1, -2.5]] * 3, np.float32), strict=True)
+    assert c.flags.c_contiguous
+    assert c.flags.writeable
+
+
+def test_data_ports_are_those_without_states():
+    """Data inputs and outputs keep their order and leave the states out."""
+    assert CONTRACT.data_inputs("sequence") == (TOKENS,)
+    assert CONTRACT.data_outputs("sequence") == (OUTPUT,)
+
+
+def test_ports_know_their_axes():
+    """A port finds an axis by its symbol and prints as name, dtype and axes."""
+    assert TOKENS.axis("sequence") == 1
+    assert OUTPUT.axis("sequence") is None
+    assert str(TOKENS) == "tokens: int64[batch, sequence]"
+    with pytest.raises(KeyError):
+        SEQUENCE.output("tokens")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"graphs": {"chunk": STEP}}, "`chunk` is not a kind of graph; known are: sequence, step."),
+        (
+            {"graphs": {"step": replace(STEP, inputs=(*STEP.inputs, H))}},
+            "The step graph has two inputs named `h_in`.",
+        ),
+        (
+            {"graphs": {"step": replace(STEP, inputs=STEP.inputs[:2])}},
+            "The step graph has no port 'c_in' for a state.",
+        ),
+        (
+            {"graphs": {"step": replace(STEP, inputs=(*STEP.inputs[:2], replace(C, shape=(2,))))}},
+            "State `c` of the step graph goes in as `c_in: float32[2]` and comes out as "
+            "`c_out: float32[1, batch, 2]`; both must have one shape and dtype.",
+        ),
+        (
+            {
+                "graphs": {
+                    "step": Graph(
+                        (replace(H, dtype="int64"),), (replace(H, name="h_out", dtype="int64"),)
+                    )
+                },
+                "states": STATES[:1],
+            },
+            "State `h_in: int64[1, batch, 2]` must be of dtype float32 or float16.",
+        ),
+        (
+            {
+                "graphs": {"step": Graph((H, C), (replace(H, name="z"), replace(C, name="y")))},
+                "states": (State("h", "h_in", "z"), State("c", "c_in", "y")),
+            },
+            None,
+        ),
+        (
+            {
+                "graphs": {"step": Graph((H, C), (replace(H, name="y"), replace(C, name="z")))},
+                "states": (State("h", "h_in", "y"), State("c", "c_in", "z")),
+            },
+            "The states' inputs and outputs sort by name into different orders: c_in:z, h_in:y",
+        ),
+    ],
+    ids=["kind", "twice", "no-port", "shapes", "dtype", "order-kept", "order-broken"],
+)
+def test_a_contract_keeps_its_rules(changes, message):
+    """A contract that breaks a rule is refused by name when it is made."""
+    if message is None:
+        assert replace(CONTRACT, **changes).states == changes["states"]
+    else:
+        assert refused(replace, CONTRACT, **changes) == message
+
+
+def test_no_metadata_is_no_contract():
+    """A graph without the metadata is told apart from one that is broken."""
+    assert refused(Contract.from_metadata, {}, [], [], "`x.onnx`") == (
+        "`x.onnx` carries no edgernn contract. Export the model with `edgernn export`."
+    )
+
+
+def test_another_version_is_refused():
+    """Both forms of the contract refuse another version with both ways out."""
+    message = (
+        "`x` is of contract version 2; this edgernn reads version 1. Export the model again, or "
+        "install the edgernn that wrote it."
+    )
+    assert refused(Contract.from_metadata, {"edgernn.contract": "2"}, [], [], "`x`") == message
+    assert refused(Contract.from_json, {"contract": "2"}, "`x`") == message
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "reason"),
+    [
+        ("edgernn.carry", None, "KeyError('carry')"),
+        ("edgernn.states", "h_in", "ValueError('not enough values to unpack (expected 2, got 1)')"),
+        ("edgernn.states", "x:y", "ContractError"),
+        (
+            "edgernn.limit.tokens",
+            "few",
+            "ValueError(\"invalid literal for int() with base 10: 'few'\")",
+        ),
+        (
+            "edgernn.initial.c",
+            "1 2 3",
+            "ValueError('cannot reshape array of size 3 into shape (1,1,2)')",
+        ),
+    ],
+    ids=["carry", "pair", "port", "limit", "initial"],
+)
+def test_broken_metadata_is_refused(key, text, reason):
+    """Metadata that does not parse or does not fit the ports is refused with the reason."""
+    table = CONTRACT.metadata("step")
+    if text is None:
+        del table[key]
+    else:
+        table[key] = text
+    message = refused(Contract.from_metadata, table, STEP.inputs, STEP.outputs)
+    if reason == "ContractError":
+        assert message == "The step graph has no port 'x' for a state."
+    else:
+        assert message == (
+            f"The graph has a contract that cannot be read ({reason}). Export it again."
+        )
+
+
+@pytest.mark.parametrize("data", [None, [], "x", {}, {"contract": None}])
+def test_json_that_is_no_contract_is_refused(data):
+    """Any other JSON is told apart by the missing version."""
+    assert refused(Contract.from_json, data) == (
+        "The contract carries no edgernn contract. Export the model with `edgernn export`."
+    )
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["family", "source", "states", "carry", "graphs", "vocabulary", "summary", "notes"],
+)
+def test_json_without_a_key_is_refused(key):
+    """Each key of contract.json must be there."""
+    table = CONTRACT.to_json()
+    del table[key]
+    assert refused(Contract.from_json, table) == (
+        f"The contract cannot be read (KeyError({key!r})). Export the model again."
+    )
