@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     metavar="MODEL",
     help="Compare with PyTorch running this model, at many sizes.",
 )
-@click.option("--provider", help="Where to run.  [default: cpu]")
+@click.option("--provider", metavar="NAME", help="Where to run.  [default: cpu]")
 @model_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
