@@ -41,6 +41,8 @@ def command(
     a check is over the tolerance that ARTIFACT was exported with.
     """
     if against is None:
+        if inputs or states or module or trust_pickle:
+            raise click.UsageError("--input, --state, --module, --trust-pickle need --against.")
         report = _replayed(artifact, provider or "cpu")
     else:
         if provider is not None:

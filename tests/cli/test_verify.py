@@ -128,3 +128,15 @@ def test_against_and_provider(edgernn: Invoke, features: Path) -> None:
         "Error: --provider goes with the golden run, not with --against."
     )
     assert result.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "option", [["--input", "x"], ["--state", "h=1"], ["--module", "m.py:f"], ["--trust-pickle"]]
+)
+def test_options_without_against(edgernn: Invoke, features: Path, option: list[str]) -> None:
+    """An option that says how to read the model is refused where there is no model."""
+    result = edgernn("verify", "features.edgernn", *option)
+    assert result.stderr.splitlines()[-1] == (
+        "Error: --input, --state, --module, --trust-pickle need --against."
+    )
+    assert result.exit_code == 2
