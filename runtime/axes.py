@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -43,12 +44,12 @@ class Axes:
             step_rank = len(port.shape) - (sequence is not None)
         return cls(port, sequence, _batch_axis(port), step_rank)
 
-    @property
+    @cached_property
     def flattened(self) -> bool:
         """Whether one axis counts steps and sequences together."""
         return self.sequence is not None and self.port.shape[self.sequence] in _FLATTENED
 
-    @property
+    @cached_property
     def step(self) -> Axes:
         """The axes of one step: the same without the axis of steps."""
         axis = self.sequence
@@ -59,7 +60,7 @@ class Axes:
         batch = self.batch - 1 if self.batch is not None and behind else self.batch
         return Axes(replace(self.port, shape=shape), None, batch, len(shape))
 
-    @property
+    @cached_property
     def features(self) -> tuple[int | str, ...]:
         """The shape of one step of one sequence."""
         around = (self.sequence, self.batch)

@@ -47,8 +47,9 @@ class _Golden:
         try:
             array: NDArray[Any] = np.load(file, allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
+            reason = getattr(error, "strerror", None) or str(error).rstrip(".")
             raise ContractError(
-                f"`{file}` of the golden run cannot be read: {error}. Export the model again."
+                f"`{file}` of the golden run cannot be read: {reason}. Export the model again."
             ) from error
         return array
 

@@ -8,21 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgernn.cli.options import model_options
+
 if TYPE_CHECKING:
     from edgernn.artifact import Artifact
-
-
-def _states(
-    ctx: click.Context, param: click.Parameter, pairs: tuple[str, ...]
-) -> dict[str, str | int]:
-    """Split every IN=OUT; a number is a place in forward's return value."""
-    states: dict[str, str | int] = {}
-    for pair in pairs:
-        before, equals, after = pair.partition("=")
-        if not (before and equals and after):
-            raise click.BadParameter(f"`{pair}` is not IN=OUT, such as hidden=1 or h=h_next.")
-        states[before] = int(after) if after.isdecimal() else after
-    return states
 
 
 @click.command("export", short_help="Write a trained model as a proven, stateful artifact.")
@@ -34,21 +23,7 @@ def _states(
     metavar="DIR",
     help="The artifact to write.  [default: MODEL's name with .edgernn, here]",
 )
-@click.option(
-    "--input",
-    "inputs",
-    multiple=True,
-    metavar="SPEC",
-    help='An example input, as "tokens:int64[batch,sequence]". Once per argument.',
-)
-@click.option(
-    "--state",
-    "states",
-    multiple=True,
-    metavar="IN=OUT",
-    callback=_states,
-    help="A state: forward's argument, and its next value by name or place.",
-)
+@model_options
 @click.option(
     "--graph",
     type=click.Choice(["both", "sequence", "step"]),
@@ -69,14 +44,6 @@ def _states(
     type=click.Path(path_type=Path),
     metavar="FILE",
     help="The model's symbols: one per line, or .json.",
-)
-@click.option(
-    "--module",
-    metavar="FILE.py:FACTORY",
-    help="What builds the module that a state_dict belongs to.",
-)
-@click.option(
-    "--trust-pickle", is_flag=True, help="Unpickle a whole module, which runs code from the file."
 )
 @click.option("--force", is_flag=True, help="Replace an artifact that exists.")
 @click.option("--json", "as_json", is_flag=True, help="Print contract.json and the path.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
 import sys
@@ -40,7 +41,10 @@ class Input:
     chunks: Iterator[Chunk]
 
 
-def open_input(path: str, axes: Mapping[str, Axes], chunk: int | None, live: bool) -> Input:
+@contextlib.contextmanager
+def open_input(
+    path: str, axes: Mapping[str, Axes], chunk: int | None, live: bool
+) -> Iterator[Input]:
     """Open a sequence and find out by its content what it is.
 
     Args:
@@ -53,23 +57,25 @@ def open_input(path: str, axes: Mapping[str, Axes], chunk: int | None, live: boo
         InputError: The content is not a sequence for these ports.
     """
     where = "Standard input" if path == "-" else f"`{path}`"
-    stream = _open(path)
-    first = stream.readline()
-    if first.startswith((b"\x93NUMPY", b"PK\x03\x04")):
-        binary = "npy" if first.startswith(b"\x93") else "npz"
-        source = io.BytesIO(first + stream.read()) if path == "-" else path
-        return _from_arrays(binary, _loaded(binary, source, axes, where), axes, chunk, where)
-    lines = _text(itertools.chain([first], stream), where)
-    head = next(lines, "")
-    jsonl = is_jsonl(head, named=path.endswith((".jsonl", ".ndjson")))
-    steps = (jsonl_steps if jsonl else csv_steps)(itertools.chain([head], lines), axes, where)
-    size = 1 if chunk is None and live and path == "-" else chunk
-    return _from_lines("jsonl" if jsonl else "csv", steps, axes, size, where)
+    with _open(path) as stream:
+        first = stream.readline()
+        if first.startswith((b"\x93NUMPY", b"PK\x03\x04")):
+            format_ = "npy" if first.startswith(b"\x93") else "npz"
+            source = io.BytesIO(first + stream.read()) if path == "-" else path
+            arrays = _loaded(format_, source, axes, where)
+            yield _from_arrays(format_, arrays, axes, chunk, where)
+            return
+        lines = _text(itertools.chain([first], stream), where)
+        head = next(lines, "")
+        jsonl = is_jsonl(head, named=path.endswith((".jsonl", ".ndjson")))
+        steps = (jsonl_steps if jsonl else csv_steps)(itertools.chain([head], lines), axes, where)
+        size = 1 if chunk is None and live and path == "-" else chunk
+        yield _from_lines("jsonl" if jsonl else "csv", steps, axes, size, where)
 
 
-def _open(path: str) -> IO[bytes]:
+def _open(path: str) -> contextlib.AbstractContextManager[IO[bytes]]:
     if path == "-":
-        return sys.stdin.buffer
+        return contextlib.nullcontext(sys.stdin.buffer)
     try:
         return Path(path).open("rb")
     except OSError as error:
@@ -103,8 +109,10 @@ def _read_npy(source: str | io.BytesIO, axes: Mapping[str, Axes], where: str) ->
 
 
 def _read_npz(source: str | io.BytesIO, axes: Mapping[str, Axes], where: str) -> Chunk:
-    with np.load(source, allow_pickle=False) as archive:
-        arrays = dict(archive)
+    with contextlib.ExitStack() as stack:
+        # np.load leaves a file that it opened itself open where it is no archive.
+        file = stack.enter_context(open(source, "rb")) if isinstance(source, str) else source
+        arrays = dict(stack.enter_context(np.load(file, allow_pickle=False)))
     if arrays.keys() != axes.keys():
         raise InputError(
             f"{where} holds the arrays {_names(arrays)}; the model's inputs are {_names(axes)}. "
@@ -125,7 +133,8 @@ def _loaded(format_: str, source: str | io.BytesIO, axes: Mapping[str, Axes], wh
     except (ValueError, EOFError, zipfile.BadZipFile) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{where} is not a readable .{format_} file: {error}.") from error
+        reason = str(error).rstrip(".")
+        raise InputError(f"{where} is not a readable .{format_} file: {reason}.") from error
 
 
 def _from_arrays(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +34,7 @@ def command(path: Path, as_json: bool) -> None:
         from edgernn.export.analysis import analyse
 
         analysis = analyse(path)
-        _print_json(path, _file_json(analysis)) if as_json else _print_file(path, analysis)
+        _print_json(path, analysis.to_json()) if as_json else _print_file(path, analysis)
     else:
         from edgernn.artifact import Artifact
 
@@ -45,19 +44,6 @@ def command(path: Path, as_json: bool) -> None:
 
 def _print_json(path: Path, content: Mapping[str, Any]) -> None:
     click.echo(json.dumps({"path": str(path), **content}, indent=2))
-
-
-def _file_json(analysis: Analysis) -> dict[str, Any]:
-    return {
-        "contract": analysis.contract.to_json() if analysis.contract else None,
-        "inputs": [asdict(port) for port in analysis.inputs],
-        "outputs": [asdict(port) for port in analysis.outputs],
-        "cost": asdict(analysis.cost),
-        "recurrent": list(analysis.recurrent),
-        "refusals": dict(analysis.refusals),
-        "opset": analysis.opset,
-        "producer": analysis.producer,
-    }
 
 
 def _print_artifact(artifact: Artifact) -> None:

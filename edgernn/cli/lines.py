@@ -82,7 +82,7 @@ def _parsed(line: str, at: str) -> Any:
     try:
         return json.loads(line)
     except json.JSONDecodeError as error:
-        raise InputError(f"{at} is not JSON: {error}.") from None
+        raise InputError(f"{at} is not JSON: {error.msg} at character {error.pos}.") from None
 
 
 def _by_port(value: Any, axes: Mapping[str, Axes], at: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -31,13 +32,18 @@ def run_numbers(
     Raises:
         InputError: The sequence does not fit the model, or its outputs the format.
     """
-    sequence = open_input(source, input_axes(contract), chunk, live=contract.carry)
-    chunks = sequence.chunks
-    if chunk is not None and sys.stderr.isatty():
-        chunks = _with_progress(sequence, chunk)
-    steps = None if chunk is None else sequence.steps
     axes = output_axes(contract)
-    with open_output(target, sequence.format, axes, sequence.batched, steps) as output:
+    with contextlib.ExitStack() as stack:
+        sequence = stack.enter_context(
+            open_input(source, input_axes(contract), chunk, live=contract.carry)
+        )
+        chunks = sequence.chunks
+        if chunk is not None and sys.stderr.isatty():
+            chunks = _with_progress(sequence, chunk)
+        steps = None if chunk is None else sequence.steps
+        output = stack.enter_context(
+            open_output(target, sequence.format, axes, sequence.batched, steps)
+        )
         for part in chunks:
             if chunk is not None and carrier.batch(part) > 1:
                 _check_joinable(axes)

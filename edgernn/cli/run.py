@@ -60,7 +60,7 @@ taken as logits or logarithms of probabilities.
 
 @click.command("run", help=_HELP, short_help="Run an artifact on arrays, numbers or text.")
 @click.argument("artifact", required=False, type=click.Path(path_type=Path))
-@click.option("--provider", default="cpu", show_default=True, help="Where to run.")
+@click.option("--provider", metavar="NAME", default="cpu", show_default=True, help="Where to run.")
 @click.option("--input", "input_", metavar="FILE", help="A sequence; `-` is standard input.")
 @click.option(
     "--output",
@@ -78,8 +78,18 @@ taken as logits or logarithms of probabilities.
 )
 @click.option("--seed", type=click.IntRange(min=0), help="Make --temperature repeatable.")
 @click.option("--chunk", type=click.IntRange(min=1), metavar="N", help="Run N steps at a time.")
-@click.option("--state-in", type=click.Path(path_type=Path), help="Start from this state (.npz).")
-@click.option("--state-out", type=click.Path(path_type=Path), help="Write the final state (.npz).")
+@click.option(
+    "--state-in",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Start from this state (.npz).",
+)
+@click.option(
+    "--state-out",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write the final state (.npz).",
+)
 def command(
     artifact: Path | None,
     provider: str,

@@ -79,7 +79,9 @@ class Speaker:
             InputError: The model does not score its symbols.
         """
         name = self._scored()
-        for part in self.chunks(prompt, _CHUNK):
+        parts = self.chunks(prompt, _CHUNK)
+        outputs = carrier.answer(next(parts))
+        for part in parts:
             outputs = carrier.answer(part)
         for _ in range(count):
             scores = outputs[name]

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgernn.cli.options import model_options
+
 if TYPE_CHECKING:
     from edgernn.report import ParityReport
 
@@ -20,30 +22,42 @@ if TYPE_CHECKING:
     metavar="MODEL",
     help="Compare with PyTorch running this model, at many sizes.",
 )
-@click.option("--provider", help="Where to run.  [default: cpu]")
-@click.option("--module", metavar="FILE.py:FACTORY", help="What builds the module of a state_dict.")
-@click.option("--trust-pickle", is_flag=True, help="Unpickle a whole module in MODEL.")
+@click.option("--provider", metavar="NAME", help="Where to run.  [default: cpu]")
+@model_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
     artifact: Path,
     against: Path | None,
     provider: str | None,
+    inputs: tuple[str, ...],
+    states: dict[str, str | int],
     module: str | None,
     trust_pickle: bool,
     as_json: bool,
 ) -> None:
     """Replay the golden run of ARTIFACT in every form, or prove it in full against MODEL.
 
-    The exit code is 1 where a check is over the tolerance that ARTIFACT was exported with.
+    The options that say how to read MODEL are those of `edgernn export`. The exit code is 1 where
+    a check is over the tolerance that ARTIFACT was exported with.
     """
     if against is None:
+        if inputs or states or module or trust_pickle:
+            raise click.UsageError("--input, --state, --module, --trust-pickle need --against.")
         report = _replayed(artifact, provider or "cpu")
     else:
         if provider is not None:
             raise click.UsageError("--provider goes with the golden run, not with --against.")
+        from edgernn.artifact import Artifact
         from edgernn.export import verify_artifact
 
-        report = verify_artifact(artifact, against, module=module, trust_pickle=trust_pickle)
+        report = verify_artifact(
+            Artifact.open(artifact),
+            against,
+            inputs=list(inputs) or None,
+            states=states or None,
+            module=module,
+            trust_pickle=trust_pickle,
+        )
     click.echo(json.dumps(report.to_json(), indent=2) if as_json else _lines(report))
     from edgernn.runtime.golden import require_passed
 

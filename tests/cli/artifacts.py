@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -246,10 +245,3 @@ def pair(path: Path) -> Path:
     total = np.cumsum(product, 0)
     golden = {"a": a, "b": a, "s_in": a[0], "total": total, "product": product, "s_out": total[-1]}
     return write(path, contract, {"step": step}, golden)
-
-
-BUILDERS: dict[str, Callable[[Path], Path]] = {
-    "hello": hello,
-    "features": features,
-    "pair": pair,
-}

@@ -1,0 +1,61 @@
+"""The options that say how to read a model, for every command that takes one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import click
+
+__all__ = ["model_options"]
+
+Command = TypeVar("Command", bound=Callable[..., None])
+
+
+def model_options(command: Command) -> Command:
+    """Add --input, --state, --module and --trust-pickle to a command."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def _states(
+    ctx: click.Context, param: click.Parameter, pairs: tuple[str, ...]
+) -> dict[str, str | int]:
+    """Split every IN=OUT; a number is a place in forward's return value."""
+    states: dict[str, str | int] = {}
+    for pair in pairs:
+        before, equals, after = pair.partition("=")
+        if not (before and equals and after):
+            raise click.BadParameter(f"`{pair}` is not IN=OUT, such as hidden=1 or h=h_next.")
+        states[before] = int(after) if after.isdecimal() else after
+    return states
+
+
+_OPTIONS = (
+    click.option(
+        "--input",
+        "inputs",
+        multiple=True,
+        metavar="SPEC",
+        help='An example input, as "tokens:int64[batch,sequence]"; once per argument.',
+    ),
+    click.option(
+        "--state",
+        "states",
+        multiple=True,
+        metavar="IN=OUT",
+        callback=_states,
+        help="A state: forward's argument, and its next value by name or place.",
+    ),
+    click.option(
+        "--module",
+        metavar="FILE.py:FACTORY",
+        help="What builds the module that a state_dict belongs to.",
+    ),
+    click.option(
+        "--trust-pickle",
+        is_flag=True,
+        help="Unpickle a whole module, which runs code from the file.",
+    ),
+)

@@ -1,0 +1,85 @@
+"""`edgernn doctor`: what works, and what the others lack."""
+
+from __future__ import annotations
+
+import json
+import platform
+
+import pytest
+
+from edgernn.runtime.providers import PROVIDERS, Survey
+from tests.cli.conftest import Invoke
+
+SURVEYS = [Survey("cpu", True, "", "1.31.1"), Survey("cuda", False, "No [bold] CUDA.", "1.31.1")]
+VERSIONS = {"numpy": "2.4.6", "onnxruntime": "1.31.1", "torch": "2.13.0"}
+
+
+@pytest.fixture(autouse=True)
+def _machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("edgernn.runtime.providers.survey", lambda: SURVEYS)
+    monkeypatch.setattr("edgernn.runtime.providers.conflict", lambda: None)
+    monkeypatch.setattr("edgernn.cli.doctor._version", VERSIONS.get)
+
+
+def test_table(edgernn: Invoke) -> None:
+    """Versions and providers stand in two tables."""
+    assert edgernn("doctor").output == (
+        f"python           {platform.python_version()}\n"
+        "edgernn          0.1.0\n"
+        "numpy            2.4.6\n"
+        "onnxruntime      1.31.1\n"
+        "onnxruntime-gpu  not installed\n"
+        "torch            2.13.0\n"
+        "onnx             not installed\n"
+        "\n"
+        "Providers\n"
+        "name   works   what it lacks\n"
+        "──────────────────────────────\n"
+        "cpu    yes\n"
+        "cuda   no      No [bold] CUDA.\n"
+    )
+
+
+def test_both_wheels(edgernn: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two builds of ONNX Runtime in one environment are said."""
+    monkeypatch.setattr("edgernn.runtime.providers.conflict", lambda: "Keep one.")
+    assert edgernn("doctor").output.endswith("\n\nproblem  Keep one.\n")
+    assert json.loads(edgernn("doctor", "--json").output)["conflict"] == "Keep one."
+
+
+def test_json(edgernn: Invoke) -> None:
+    """A script gets versions, conflict, and every provider with its install line."""
+    assert json.loads(edgernn("doctor", "--json").output) == {
+        "versions": {
+            "python": platform.python_version(),
+            "edgernn": "0.1.0",
+            "onnxruntime-gpu": None,
+            "onnx": None,
+            **VERSIONS,
+        },
+        "conflict": None,
+        "providers": [
+            {
+                "name": "cpu",
+                "works": True,
+                "reason": "",
+                "version": "1.31.1",
+                "install": PROVIDERS["cpu"].install,
+            },
+            {
+                "name": "cuda",
+                "works": False,
+                "reason": "No [bold] CUDA.",
+                "version": "1.31.1",
+                "install": PROVIDERS["cuda"].install,
+            },
+        ],
+    }
+
+
+def test_for_real(edgernn: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On this machine the CPU provider works."""
+    monkeypatch.undo()
+    providers = json.loads(edgernn("doctor", "--json").output)["providers"]
+    assert {provider["name"]: provider["works"] for provider in providers}["cpu"] is True

@@ -1,0 +1,109 @@
+"""`edgernn export`: what reaches the library, and what is printed of the artifact."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgernn.artifact import Artifact
+from edgernn.errors import OutputExistsError
+from tests.cli import artifacts
+from tests.cli.conftest import Invoke
+
+DEFAULTS = {
+    "inputs": None,
+    "states": None,
+    "graph": "both",
+    "precision": "float32",
+    "opset": 18,
+    "vocabulary": None,
+    "module": None,
+    "trust_pickle": False,
+    "force": False,
+    "verify": True,
+}
+
+
+@pytest.fixture
+def calls(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """The calls of `export_model`, which writes the hello artifact."""
+    made: list[tuple[Any, ...]] = []
+
+    def export_model(model: Path, path: Path, **options: object) -> Artifact:
+        made.append((model, path, options))
+        return Artifact.open(artifacts.hello(path))
+
+    monkeypatch.setattr("edgernn.export.export_model", export_model, raising=False)
+    return made
+
+
+def test_summary(edgernn: Invoke, calls: list[tuple[Any, ...]]) -> None:
+    """The artifact stands here under the model's name; a person reads what it is."""
+    result = edgernn("export", "models/hello.pt")
+    assert calls == [(Path("models/hello.pt"), Path("hello.edgernn"), DEFAULTS)]
+    sizes = [
+        f"{kind}.onnx {Path(f'hello.edgernn/{kind}.onnx').stat().st_size / 1000:.1f} kB"
+        for kind in ("sequence", "step")
+    ]
+    assert result.stdout == (
+        "wrote   hello.edgernn\n"
+        f"graphs  {sizes[0]}, {sizes[1]}\n"
+        "input   x: int64[sequence, 1]\n"
+        "output  output: float32[sequence, 4]\n"
+        "state   h_in: float32[1, 1, 8] → h_out\n"
+        "parity  max difference 2.0e-08 to eager torch over 2 checks at 2 sizes\n"
+        "note    The batch axis is constant (1): forward fails at other sizes.\n"
+    )
+    assert (result.stderr, result.exit_code) == ("Exporting models/hello.pt …\n", 0)
+
+
+def test_json(edgernn: Invoke, calls: list[tuple[Any, ...]]) -> None:
+    """A script gets contract.json and where it is."""
+    printed = json.loads(edgernn("export", "hello.pt", "--json", "-o", "other").stdout)
+    assert printed == {"path": "other", **json.loads(Path("other/contract.json").read_text())}
+
+
+def test_options(edgernn: Invoke, calls: list[tuple[Any, ...]]) -> None:
+    """Every option reaches the library under its own name."""
+    options = ["--input", "x:float32[2]", "--input", "h", "--state", "h=1", "--state", "c=c_next"]
+    options += ["--graph", "step", "--precision", "int8", "--opset", "20", "--vocabulary", "v.txt"]
+    options += ["--module", "m.py:make", "--trust-pickle", "--force", "--output", "out.edgernn"]
+    assert edgernn("export", "m.pt", *options).exit_code == 0
+    wanted = {
+        "inputs": ["x:float32[2]", "h"],
+        "states": {"h": 1, "c": "c_next"},
+        "graph": "step",
+        "precision": "int8",
+        "opset": 20,
+        "vocabulary": Path("v.txt"),
+        "module": "m.py:make",
+        "trust_pickle": True,
+        "force": True,
+        "verify": True,
+    }
+    assert calls == [(Path("m.pt"), Path("out.edgernn"), wanted)]
+
+
+@pytest.mark.parametrize("pair", ["hidden", "=1", "hidden="])
+def test_state_is_a_pair(edgernn: Invoke, calls: list[tuple[Any, ...]], pair: str) -> None:
+    """A state that is not IN=OUT is a usage error."""
+    result = edgernn("export", "m.pt", "--state", pair)
+    assert result.stderr.splitlines()[-1] == (
+        f"Error: Invalid value for '--state': `{pair}` is not IN=OUT, such as hidden=1 or h=h_next."
+    )
+    assert (calls, result.exit_code) == ([], 2)
+
+
+def test_refused(edgernn: Invoke, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the library refuses is one line on standard error, and nothing on standard output."""
+
+    def export_model(*_: object, **__: object) -> Artifact:
+        raise OutputExistsError("`m.edgernn` exists already.")
+
+    monkeypatch.setattr("edgernn.export.export_model", export_model, raising=False)
+    result = edgernn("export", "m.pt")
+    assert result.stderr == "Exporting m.pt …\nError: `m.edgernn` exists already.\n"
+    assert (result.stdout, result.exit_code) == ("", 1)

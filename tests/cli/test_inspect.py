@@ -1,0 +1,135 @@
+"""`edgernn inspect`: an artifact without the export's packages, a lone file with them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import onnx
+import pytest
+
+from tests.cli import artifacts
+from tests.cli.conftest import Invoke
+
+HELLO = """\
+artifact  hello.edgernn
+source    Embedding(4, 4) → RNN(4, 8)
+
+sequence.onnx
+            name     dtype     shape           in forward
+─────────────────────────────────────────────────────────
+in          x        int64     [sequence, 1]   x
+state in    h_in     float32   [1, 1, 8]
+out         output   float32   [sequence, 4]   return
+state out   h_out    float32   [1, 1, 8]
+
+step.onnx
+            name     dtype     shape       in forward
+─────────────────────────────────────────────────────
+in          x        int64     [1]         x
+state in    h_in     float32   [1, 1, 8]
+out         output   float32   [1, 4]      return
+state out   h_out    float32   [1, 1, 8]
+
+states      h (starts at zero)
+carry       yes
+vocabulary  4 symbols: h e l o
+parameters  1,314,816
+per step    128 multiply-adds
+            512 bytes of weights read
+            32 bytes of state per sequence
+parity      max difference 2.0e-08 to eager torch over 2 checks at 2 sizes
+refused by  opencv: has no RNN operator
+note        The batch axis is constant (1): forward fails at other sizes.
+"""
+
+
+def test_artifact(edgernn: Invoke, hello: Path) -> None:
+    """Everything that the contract says, on 80 columns."""
+    result = edgernn("inspect", "hello.edgernn")
+    assert (result.stdout, result.stderr, result.exit_code) == (HELLO, "", 0)
+
+
+def test_artifact_without_carry(edgernn: Invoke, folder: Path) -> None:
+    """A learned start and a state that is not carried are said."""
+    artifacts.features(folder / "f.edgernn", carry=False, graphs=("sequence",))
+    lines = edgernn("inspect", "f.edgernn").stdout.splitlines()
+    assert "states      h (starts learned)" in lines
+    assert "carry       no: it cannot be carried from chunk to chunk" in lines
+
+
+def test_json(edgernn: Invoke, hello: Path) -> None:
+    """A script gets contract.json and the path."""
+    printed = json.loads(edgernn("inspect", "hello.edgernn", "--json").stdout)
+    contract = json.loads(Path("hello.edgernn/contract.json").read_text())
+    assert printed == {"path": "hello.edgernn", **contract}
+
+
+def test_no_artifact(edgernn: Invoke, folder: Path) -> None:
+    """What does not exist is said."""
+    result = edgernn("inspect", "x.edgernn")
+    assert result.stderr == (
+        "Error: `x.edgernn` does not exist: there is no `contract.json` in it. "
+        "`edgernn export MODEL` writes an artifact.\n"
+    )
+    assert result.exit_code == 1
+
+
+def test_artifact_is_light(hello: Path) -> None:
+    """An artifact is inspected without torch, onnx, onnx-ir and ONNX Runtime."""
+    code = (
+        "import sys\n"
+        "heavy = {'torch', 'onnx', 'onnx_ir', 'onnxscript', 'onnxruntime'}\n"
+        "sys.modules.update(dict.fromkeys(heavy))\n"
+        "from edgernn.cli import main\n"
+        "main(['inspect', 'hello.edgernn'])"
+    )
+    root = Path(artifacts.__file__).parents[2]
+    run = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(root)!r})\n{code}"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (run.returncode, run.stderr) == (0, "")
+    assert run.stdout.startswith("artifact  hello.edgernn\n")
+
+
+def test_own_file(edgernn: Invoke, hello: Path) -> None:
+    """One graph of an artifact shows its contract."""
+    result = edgernn("inspect", "hello.edgernn/sequence.onnx")
+    lines = result.stdout.splitlines()
+    assert lines[0] == "file      hello.edgernn/sequence.onnx"
+    assert "state in    h_in     float32   [1, 1, 8]" in lines
+    assert "vocabulary  4 symbols: h e l o" in lines
+
+
+def test_foreign_file(edgernn: Invoke, hello: Path) -> None:
+    """A graph of another tool shows its ports, its recurrent nodes and who refuses it."""
+    model = onnx.load("hello.edgernn/sequence.onnx")
+    del model.metadata_props[:]
+    model.producer_name = "tool"
+    onnx.save(model, "foreign.onnx")
+    result = edgernn("inspect", "foreign.onnx")
+    lines = result.stdout.splitlines()
+    assert lines[:3] == ["file      foreign.onnx", "producer  tool", "opset     18"]
+    assert "contract    none: not made by edgernn" in lines
+    assert any(line.startswith("recurrent   ") and "RNN" in line for line in lines)
+    assert any(line.startswith("refused by  ") for line in lines)
+    printed = json.loads(edgernn("inspect", "foreign.onnx", "--json").stdout)
+    assert (printed["path"], printed["contract"], printed["opset"]) == ("foreign.onnx", None, 18)
+
+
+def test_extra_lacks(edgernn: Invoke, hello: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lone file without the extra `export` says how to install it."""
+    for name in [name for name in sys.modules if name.startswith("edgernn.export.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "onnx_ir", None)
+    result = edgernn("inspect", "hello.edgernn/step.onnx")
+    assert result.stderr == (
+        "Error: `onnx_ir` is not installed, and this command needs it. Install it with: "
+        'pip install "edgernn[export]"\n'
+    )
+    assert (result.stdout, result.exit_code) == ("", 1)

@@ -1,0 +1,142 @@
+"""`edgernn verify`: the golden run in every form, or full parity."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgernn.artifact import Artifact
+from edgernn.report import Check, ParityReport
+from tests.cli import artifacts
+from tests.cli.conftest import Invoke
+
+FAILED = ParityReport("eager torch", 1e-5, (Check("drift", "step", 2, 1000, "random", 0.25),))
+
+
+def test_passes(edgernn: Invoke, features: Path) -> None:
+    """Every form of the golden run stands on a line of its own, the verdict last."""
+    result = edgernn("verify", "features.edgernn")
+    assert result.exit_code == 0
+    e = r"\d\.\de[+-]\d\d"
+    size = "batch 2, sequence 7, learned initial state"
+    assert re.fullmatch(
+        rf"whole   sequence\.onnx  {size}: {e}\n"
+        rf"steps   step\.onnx      {size}: {e}\n"
+        rf"chunks  sequence\.onnx  {size}: {e}\n"
+        rf"passed: max difference {e} to the golden run, tolerance 1\.0e-05\n",
+        result.stdout,
+    )
+
+
+def test_step_graph_alone(edgernn: Invoke, folder: Path) -> None:
+    """A step graph alone replays by steps."""
+    artifacts.features(folder / "s.edgernn", graphs=("step",))
+    report = json.loads(edgernn("verify", "s.edgernn", "--json").stdout)
+    assert [(check["name"], check["graph"]) for check in report["checks"]] == [("steps", "step")]
+
+
+def test_sequence_graph_alone(edgernn: Invoke, folder: Path) -> None:
+    """A sequence graph alone replays in every form."""
+    artifacts.features(folder / "s.edgernn", graphs=("sequence",))
+    report = json.loads(edgernn("verify", "s.edgernn", "--json").stdout)
+    assert [(check["name"], check["graph"]) for check in report["checks"]] == [
+        ("whole", "sequence"),
+        ("steps", "sequence"),
+        ("chunks", "sequence"),
+    ]
+    assert all(check["difference"] < 1e-6 for check in report["checks"])
+
+
+@pytest.mark.parametrize("port", ["output", "h_out"])
+def test_fails(edgernn: Invoke, features: Path, port: str) -> None:
+    """An output or a final state that differs fails the first form, by name."""
+    file = features / f"golden/{port}.npy"
+    np.save(file, np.load(file) + np.float32(0.5))
+    result = edgernn("verify", "features.edgernn", "--json")
+    assert result.exit_code == 1
+    assert len(json.loads(result.stdout)["checks"]) == 3
+    assert result.stderr == (
+        "Error: `whole` through the sequence graph differs from the golden run by 5.0e-01 at "
+        "batch 2, sequence 7; at most 1.0e-05 passes. Export the model again.\n"
+    )
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_nan_fails(edgernn: Invoke, features: Path, value: float) -> None:
+    """A recorded number that is none never passes."""
+    np.save(features / "golden/output.npy", np.full((2, 7, 3), value, np.float32))
+    assert edgernn("verify", "features.edgernn").exit_code == 1
+
+
+def test_golden_run_lacks(edgernn: Invoke, features: Path) -> None:
+    """A recorded port that is missing is named."""
+    (features / "golden/x.npy").unlink()
+    result = edgernn("verify", "features.edgernn")
+    assert (result.stdout, result.exit_code) == ("", 1)
+    assert result.stderr == (
+        "Error: `features.edgernn/golden/x.npy` of the golden run cannot be read: No such file "
+        "or directory. Export the model again.\n"
+    )
+
+
+def test_changed_graph(edgernn: Invoke, features: Path) -> None:
+    """A graph that was changed after the export is refused."""
+    with (features / "sequence.onnx").open("ab") as file:
+        file.write(b"x")
+    result = edgernn("verify", "features.edgernn")
+    assert re.fullmatch(
+        r"Error: `features\.edgernn/sequence\.onnx` was changed after the export: its SHA-256 is "
+        r"[0-9a-f]{12}…, the contract has [0-9a-f]{12}…\. Export the model again\.\n",
+        result.stderr,
+    )
+    assert result.exit_code == 1
+
+
+def test_against(edgernn: Invoke, features: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With --against the export proves the artifact; the options reach it under their names."""
+    calls: list[tuple[Any, ...]] = []
+
+    def verify_artifact(artifact: Artifact, *args: object, **options: object) -> ParityReport:
+        calls.append((artifact.path, *args, options))
+        return FAILED
+
+    monkeypatch.setattr("edgernn.export.verify_artifact", verify_artifact, raising=False)
+    asked = ["--input", "x", "--state", "h=1", "--module", "m.py:make", "--trust-pickle"]
+    result = edgernn("verify", "features.edgernn", "--against", "m.pt", *asked)
+    options = {"inputs": ["x"], "states": {"h": 1}, "module": "m.py:make", "trust_pickle": True}
+    assert calls == [(Path("features.edgernn"), Path("m.pt"), options)]
+    assert result.stdout == (
+        "drift   step.onnx      batch 2, sequence 1000, random initial state: 2.5e-01\n"
+        "failed: max difference 2.5e-01 to eager torch, tolerance 1.0e-05\n"
+    )
+    assert result.stderr == (
+        "Error: `drift` through the step graph differs from eager torch by 2.5e-01 at batch 2, "
+        "sequence 1000; at most 1.0e-05 passes. Export the model again.\n"
+    )
+    assert result.exit_code == 1
+
+
+def test_against_and_provider(edgernn: Invoke, features: Path) -> None:
+    """Parity with PyTorch is proven on the CPU."""
+    result = edgernn("verify", "features.edgernn", "--against", "m.pt", "--provider", "cuda")
+    assert result.stderr.splitlines()[-1] == (
+        "Error: --provider goes with the golden run, not with --against."
+    )
+    assert result.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "option", [["--input", "x"], ["--state", "h=1"], ["--module", "m.py:f"], ["--trust-pickle"]]
+)
+def test_options_without_against(edgernn: Invoke, features: Path, option: list[str]) -> None:
+    """An option that says how to read the model is refused where there is no model."""
+    result = edgernn("verify", "features.edgernn", *option)
+    assert result.stderr.splitlines()[-1] == (
+        "Error: --input, --state, --module, --trust-pickle need --against."
+    )
+    assert result.exit_code == 2

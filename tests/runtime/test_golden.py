@@ -1,0 +1,94 @@
+"""The recorded run, replayed in every form."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from edgernn.errors import ContractError, ParityError
+from edgernn.report import Check, ParityReport
+from edgernn.runtime import load
+from edgernn.runtime.golden import replay, report, require_passed, step_time
+from tests.cli import artifacts
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return artifacts.features(tmp_path / "features.edgernn")
+
+
+@pytest.mark.parametrize(
+    ("graphs", "carry", "forms"),
+    [
+        (("sequence", "step"), True, ["whole sequence", "steps step", "chunks sequence"]),
+        (("sequence",), True, ["whole sequence", "steps sequence", "chunks sequence"]),
+        (("sequence",), False, ["whole sequence"]),
+        (("step",), True, ["steps step"]),
+    ],
+)
+def test_forms(tmp_path, graphs, carry, forms):
+    """A model is replayed in every form that its graphs and its state allow."""
+    checks = replay(load(artifacts.features(tmp_path / "a.edgernn", carry, graphs)))
+    assert [f"{check.name} {check.graph}" for check in checks] == forms
+    assert {(check.batch, check.sequence, check.initial) for check in checks} == {(2, 7, "learned")}
+    assert max(check.difference for check in checks) < 1e-6
+
+
+@pytest.mark.parametrize(("scale", "kind"), [(0.0, "zero"), (1.0, "learned"), (-2.0, "random")])
+def test_initial_state(folder, scale, kind):
+    """The state that the run starts from is named, and is the one that is fed."""
+    file = folder / "golden/h_in.npy"
+    state = np.load(file) * np.float32(scale)
+    output, final = artifacts.expected(np.load(folder / "golden/x.npy"), state)
+    for name, array in (("h_in", state), ("output", output), ("h_out", final)):
+        np.save(folder / f"golden/{name}.npy", array)
+    assert {(check.initial, check.difference < 1e-6) for check in replay(load(folder))} == {
+        (kind, True)
+    }
+
+
+@pytest.mark.parametrize("port", ["output", "h_out"])
+def test_wrong_shape(folder, port):
+    """A recorded array of another shape never passes."""
+    np.save(folder / f"golden/{port}.npy", np.zeros(3, np.float32))
+    assert replay(load(folder))[0].difference == np.inf
+
+
+def test_tolerance(folder):
+    """The tolerance is the one that the artifact was exported with, or 1e-5."""
+    model = load(folder)
+    assert (report(model).tolerance, report(model).passed) == (1e-5, True)
+    assert model.artifact is not None
+    parity = dataclasses.replace(artifacts.PARITY, tolerance=0.5)
+    model.artifact = dataclasses.replace(model.artifact, parity=parity)
+    assert report(model).tolerance == 0.5
+    model.artifact = dataclasses.replace(model.artifact, parity=None)
+    assert report(model).tolerance == 1e-5
+
+
+def test_nan_does_not_pass():
+    """A difference that is no number is over every tolerance."""
+    check = Check("whole", "sequence", 1, 5, "zero", float("nan"))
+    with pytest.raises(ParityError, match="`whole` through the sequence graph differs"):
+        require_passed(ParityReport("it", 1.0, (check,)))
+
+
+def test_lone_graph(folder):
+    """A single graph has no golden run."""
+    with pytest.raises(ContractError) as caught:
+        replay(load(folder / "step.onnx"))
+    assert str(caught.value) == (
+        "`RNN(2, 3)` was loaded from a single graph, which carries no golden run. "
+        "Load the whole artifact."
+    )
+
+
+def test_step_time(folder, tmp_path):
+    """A step takes time, and there is none where the state is not carried."""
+    seconds = step_time(load(folder))
+    assert seconds is not None
+    assert 0 < seconds < 0.1
+    whole = artifacts.features(tmp_path / "whole.edgernn", carry=False, graphs=("sequence",))
+    assert step_time(load(whole)) is None
