@@ -221,7 +221,10 @@ def _prepared(model: ir.Model) -> ir.Model:
                 "form over time. Write the step without it."
             )
     prepared: ir.Model = _PREPARE(model).model
+    declared = [port.shape for port in prepared.graph.outputs]
     settle_shapes(prepared)
+    for port, shape in zip(prepared.graph.outputs, declared, strict=True):
+        port.shape = shape if port.shape is None or None in sizes(port) else port.shape
     for port in (*prepared.graph.inputs, *prepared.graph.outputs):
         if port.shape is None or None in sizes(port):
             raise UnsupportedModelError(
