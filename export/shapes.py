@@ -93,9 +93,10 @@ def _projected_lstm(node: ir.Node) -> Sequence[Shape | None]:
 
 def _reshape(node: ir.Node) -> Sequence[Shape | None]:
     before, target = dims(node.inputs[0]), _elements(node.inputs[1])
-    if before is None or target is None or "allowzero" in node.attributes:
+    if before is None or target is None:
         return (None,)
-    shape = [before[i] if size == 0 else size for i, size in enumerate(target)]
+    copies = node.attributes.get_int("allowzero", 0) == 0
+    shape = [before[i] if size == 0 and copies else size for i, size in enumerate(target)]
     shape = [None if size == -1 else size for size in shape]
     if shape.count(None) == 1:
         shape[shape.index(None)] = _quotient(before, [size for size in shape if size is not None])
@@ -131,6 +132,7 @@ def _write_target(node: ir.Node, before: Sequence[Dim], shape: Sequence[Dim]) ->
         wiring = Wiring(node.graph, node)
         size = wiring.constant(f"{node.outputs[0].name}_shape", np.array(target, np.int64))
         node.replace_input_with(1, size)
+        node.attributes.pop("allowzero", None)
 
 
 def _elements(value: ir.Value | None) -> list[Dim] | None:

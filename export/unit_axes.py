@@ -8,13 +8,14 @@ the shape that it expects.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 import onnx_ir as ir
 import onnx_ir.passes.common as passes
+from numpy.typing import NDArray
 
 from edgernn.export.shapes import Shape, dims, known
 from edgernn.export.wiring import Wiring, constant_of
@@ -78,7 +79,7 @@ class _Rewrite:
         if dims(source) == shape:
             return source
         if (source, shape) not in self._moved:
-            name = _take_name(value) if source is not value else f"{value.name}_moved"
+            name = _take_name(value) if source is not value else None
             self._moved[source, shape] = _emit_move(self.graph, node, source, shape, name)
         return self._moved[source, shape]
 
@@ -118,10 +119,10 @@ class _Rewrite:
         self.graph.outputs[index] = value
 
 
-def _take_name(value: ir.Value) -> str:
+def _take_name(value: ir.Value) -> str | None:
     """Return the name of a value that is about to be replaced, and leave it without one."""
     name, value.name = value.name, None
-    return name or "moved"
+    return name
 
 
 # --- what a move is -----------------------------------------------------------------------------
@@ -180,25 +181,23 @@ _MOVES: dict[str, Callable[[ir.Node, Shape], bool]] = {
 
 
 def _emit_move(
-    graph: ir.Graph, node: ir.Node | None, source: ir.Value, shape: Shape, name: str
+    graph: ir.Graph, node: ir.Node | None, source: ir.Value, shape: Shape, name: str | None
 ) -> ir.Value:
     """Add the cheapest node that gives `source` another shape of the same core."""
     before = known(source)
     gains = [new - old for old, new in zip(_gaps(before), _gaps(shape), strict=True)]
-    wiring = Wiring(graph, node)
     if all(gain >= 0 for gain in gains):
-        axes = wiring.constant(f"{name}_axes", _surplus_axes(shape, gains))
-        value = wiring.op("Unsqueeze", source, axes, name=name)
+        op_type, detail, how = "Unsqueeze", "axes", _surplus_axes(shape, gains)
     elif all(gain <= 0 for gain in gains):
-        axes = wiring.constant(f"{name}_axes", _surplus_axes(before, [-gain for gain in gains]))
-        value = wiring.op("Squeeze", source, axes, name=name)
+        op_type, detail, how = "Squeeze", "axes", _surplus_axes(before, [-gain for gain in gains])
     elif sum(isinstance(size, str) for size in shape) <= 1:
-        target = np.array([size if isinstance(size, int) else -1 for size in shape], np.int64)
-        size = wiring.constant(f"{name}_shape", target)
-        value = wiring.op("Reshape", source, size, name=name)
+        op_type, detail, how = "Reshape", "shape", _target(shape)
     else:
-        bare = _emit_move(graph, node, source, _core(before), f"{name}_core")
-        return _emit_move(graph, node, bare, shape, name)
+        source = _emit_move(graph, node, source, _core(before), None)
+        return _emit_move(graph, node, source, shape, name)
+    name = name or f"{source.name}_{op_type.lower()}d"
+    wire = Wiring(graph, node)
+    value = wire.op(op_type, source, wire.constant(f"{name}_{detail}", how), name=name)
     value.shape, value.type = ir.Shape(shape), source.type
     return value
 
@@ -209,13 +208,16 @@ def _gaps(shape: Shape) -> list[int]:
     return [right - left - 1 for left, right in pairwise(bounds)]
 
 
-def _surplus_axes(
-    shape: Shape, surplus: Sequence[int]
-) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _surplus_axes(shape: Shape, surplus: Sequence[int]) -> NDArray[np.int64]:
     """Return the first `surplus` size-1 axes of each gap of `shape`."""
     starts = [0, *(axis + 1 for axis in _core_axes(shape))]
     axes = [start + i for start, count in zip(starts, surplus, strict=True) for i in range(count)]
     return np.array(axes, np.int64)
+
+
+def _target(shape: Shape) -> NDArray[np.int64]:
+    """Return the size that a Reshape to `shape` is given: -1 for a symbol."""
+    return np.array([size if isinstance(size, int) else -1 for size in shape], np.int64)
 
 
 # --- nodes that work on sources -----------------------------------------------------------------
@@ -229,15 +231,23 @@ def _plan(node: ir.Node, rewrite: _Rewrite) -> _Plan | None:
     return rule(node, rewrite)
 
 
+def _layouts(values: Sequence[ir.Value | None], rewrite: _Rewrite) -> Iterator[list[Shape]]:
+    """Return shapes that a node could take its inputs in: as they are, or all without unit axes."""
+    shapes = [known(rewrite.source(value)) for value in values]
+    yield shapes
+    yield [_core(shape) for shape in shapes]
+
+
 def _elementwise(node: ir.Node, rewrite: _Rewrite) -> _Plan | None:
-    """Work on the sources where their axes meet as those of the inputs do."""
+    """Work in a layout in which the inputs' axes meet as they do in the node's own."""
     given = [value for value in node.inputs if value is not None]
     wanted = _meet([known(value) for value in given])
-    found = _meet([known(rewrite.source(value)) for value in given])
-    if wanted is None or found is None or wanted[1:] != found[1:]:
-        return None
-    inputs = [value and rewrite.source(value) for value in node.inputs]
-    return _Plan(inputs, [found[0]], {})
+    for shapes in _layouts(given, rewrite):
+        found = _meet(shapes)
+        if wanted is not None and found is not None and wanted[1:] == found[1:]:
+            moved = iter([rewrite.moved(*pair, node) for pair in zip(given, shapes, strict=True)])
+            return _Plan([value and next(moved) for value in node.inputs], [found[0]], {})
+    return None
 
 
 def _meet(shapes: Sequence[Shape]) -> tuple[Shape, Shape, list[list[int]]] | None:
@@ -258,22 +268,23 @@ def _meet(shapes: Sequence[Shape]) -> tuple[Shape, Shape, list[list[int]]] | Non
 
 
 def _along_axis(node: ir.Node, rewrite: _Rewrite) -> _Plan | None:
-    """Work along the axis of the sources that stands for the node's `axis`."""
-    data = node.inputs if node.op_type == "Concat" else node.inputs[:1]
-    sources = [rewrite.source(value) for value in data]
-    shapes = [known(source) for source in sources]
-    axis = node.attributes.get_int("axis", -1) % len(known(node.inputs[0]))
-    places = {_place(known(value), axis, shape) for value, shape in zip(data, shapes, strict=True)}
-    place = places.pop()
-    if place is None or places:
-        return None
-    others = {(*shape[:place], None, *shape[place + 1 :]) for shape in shapes}
-    if len(others) != 1 or (node.op_type in _LAST_ONLY and place != len(shapes[0]) - 1):
-        return None
-    results = [
-        (*shapes[0][:place], known(value)[axis], *shapes[0][place + 1 :]) for value in node.outputs
-    ]
-    return _Plan([*sources, *node.inputs[len(sources) :]], results, {"axis": place})
+    """Work along the axis that stands for the node's `axis`, in one layout of all data inputs."""
+    data = [v for v in node.inputs[: None if node.op_type == "Concat" else 1] if v is not None]
+    own = [known(value) for value in data]
+    axis = node.attributes.get_int("axis", -1) % len(own[0])
+    for shapes in _layouts(data, rewrite):
+        places = {_place(o, axis, shape) for o, shape in zip(own, shapes, strict=True)}
+        place = next(iter(places))
+        if place is None or len(places) > 1:
+            continue
+        around = {(shape[:place], shape[place + 1 :]) for shape in shapes}
+        if len(around) > 1 or (node.op_type in _LAST_ONLY and place + 1 < len(shapes[0])):
+            continue
+        ((left, right),) = around
+        results = [(*left, known(value)[axis], *right) for value in node.outputs]
+        moved = [rewrite.moved(*pair, node) for pair in zip(data, shapes, strict=True)]
+        return _Plan([*moved, *node.inputs[len(data) :]], results, {"axis": place})
+    return None
 
 
 def _place(shape: Shape, axis: int, source: Shape) -> int | None:
@@ -315,10 +326,9 @@ def _rows_of_table(node: ir.Node, rewrite: _Rewrite) -> _Plan | None:
 def _to_core(node: ir.Node, rewrite: _Rewrite) -> _Plan | None:
     """Reshape the source to the core of the result: elements stay in order."""
     core = _core(known(node.outputs[0]))
-    target = np.array([size if isinstance(size, int) else -1 for size in core], np.int64)
-    if list(target).count(-1) > 1:
+    if sum(isinstance(size, str) for size in core) > 1:
         return None
-    size = Wiring(rewrite.graph).constant(f"{node.name}_shape", target)
+    size = Wiring(rewrite.graph).constant(f"{node.name}_shape", _target(core))
     return _Plan([rewrite.source(node.inputs[0]), size], [core], {})
 
 
