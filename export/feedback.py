@@ -95,9 +95,9 @@ def _ends(outputs: Iterable[ir.Value]) -> list[ir.Value]:
     return list(dict.fromkeys(found))
 
 
-def _starts(graph: ir.Graph, inputs: Iterable[ir.Value]) -> list[ir.Value]:
-    """Return the values moved from `inputs` alone that something else is computed from."""
-    moved = dict.fromkeys(inputs)
+def _starts(graph: ir.Graph, states: Mapping[ir.Value, ir.Value]) -> list[ir.Value]:
+    """Return the values moved from state inputs alone that something else is computed from."""
+    moved = dict.fromkeys(states)
     used: dict[ir.Value, None] = {}
     for node in graph:
         operands = [v for v in node.inputs[: _moved_inputs(node)] if v is not None]
@@ -105,7 +105,8 @@ def _starts(graph: ir.Graph, inputs: Iterable[ir.Value]) -> list[ir.Value]:
             moved.update(dict.fromkeys(node.outputs))
         else:
             used.update(dict.fromkeys(value for value in node.inputs if value in moved))
-    used.update(dict.fromkeys(value for value in graph.outputs if value in moved))
+    results = [value for value in graph.outputs if value not in states.values()]
+    used.update(dict.fromkeys(value for value in results if value in moved))
     return list(used)
 
 

@@ -129,10 +129,13 @@ class _OperatorForm:
             states = {port: self._new.inputs[port] for port in self._one.states}
             inputs = [steps, *(other and self._new.moved(other, states) for other in others)]
             outputs = self._new.graft.node(node, inputs, shaped=False)
+            for old, new in zip(node.outputs, outputs, strict=True):
+                new.shape = old.shape if old is not node.outputs[0] else None
             self._finals.update(zip(node.outputs[1:], outputs[1:], strict=True))
             squeezed = self._new.tape.op("Squeeze", [outputs[0], self._new.graft.integers([1])])
-            batch, hidden = sizes(node.outputs[0])[2:]
-            squeezed.type, squeezed.shape = outputs[0].type, ir.Shape([SEQUENCE, batch, hidden])
+            batch, size = sizes(node.outputs[0])[2:]
+            outputs[0].shape = ir.Shape([SEQUENCE, 1, batch, size])
+            squeezed.type, squeezed.shape = outputs[0].type, ir.Shape([SEQUENCE, batch, size])
             self._layers[node] = squeezed
         return self._layers[node]
 

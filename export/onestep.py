@@ -220,23 +220,18 @@ def _prepared(model: ir.Model) -> ir.Model:
                 f"`{node.name}` ({node.op_type}) is control flow inside one step, which has no "
                 "form over time. Write the step without it."
             )
-    prepared: ir.Model = _PREPARE(model).model
-    declared = [port.shape for port in prepared.graph.outputs]
-    settle_shapes(prepared)
-    for port, shape in zip(prepared.graph.outputs, declared, strict=True):
+    declared = [port.shape for port in model.graph.outputs]
+    settle_shapes(model)
+    for port, shape in zip(model.graph.outputs, declared, strict=True):
         port.shape = shape if port.shape is None or None in sizes(port) else port.shape
-    for port in (*prepared.graph.inputs, *prepared.graph.outputs):
+    for port in (*model.graph.inputs, *model.graph.outputs):
         if port.shape is None or None in sizes(port):
             raise UnsupportedModelError(
                 f"`{port.name}` has no declared shape. Declare a size or a name for each axis."
             )
-    return prepared
+    return model
 
 
-_PREPARE = ir.passes.Sequential(
-    passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
-    passes.IdentityEliminationPass(),
-)
 _SUBGRAPHS = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
 
 
