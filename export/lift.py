@@ -22,6 +22,7 @@ from edgernn.export.onestep import RECURRENT, OneStep, SequenceGraph
 from edgernn.export.rows import MixedRowsError, sizes
 from edgernn.export.scan import scan_form
 from edgernn.export.separate import separate_products
+from edgernn.export.shapes import settle_shapes
 from edgernn.export.step import gemm_form
 
 __all__ = ["Lift", "lift"]
@@ -71,9 +72,10 @@ def lift(
     try:
         return Lift(_OperatorForm(prepare(model)).model(), "operator")
     except (MixedRowsError, ChangedStateError) as reason:
-        cells = gemm_form(model)
-        separate_products(cells.graph, {before for before, _ in states})
-        return Lift(scan_form(prepare(cells)), "scan", str(reason))
+        model = model.clone()
+        settle_shapes(model)
+        separate_products(model.graph, {before for before, _ in states})
+        return Lift(scan_form(prepare(gemm_form(model))), "scan", str(reason))
 
 
 class _OperatorForm:

@@ -25,9 +25,9 @@ def separate_products(graph: ir.Graph, states: Collection[str]) -> None:
     """
     stateful = dependents(graph, [port for port in graph.inputs if port.name in states])
     for gemm in tuple(graph):
-        plain = gemm.op_type == "Gemm" and not gemm.domain and set(gemm.attributes) <= {"transB"}
+        plain = gemm.op_type in ("Gemm", "MatMul") and set(gemm.attributes) <= {"transB"}
         concat = gemm.inputs[0].producer() if plain and gemm.inputs[0] is not None else None
-        if concat is None or concat.op_type != "Concat" or concat.domain:
+        if concat is None or concat.op_type != "Concat" or len(dims(gemm.inputs[0]) or ()) != 2:
             continue
         widths = [(dims(value) or (None,))[-1] for value in concat.inputs]
         weights = constant_of(gemm.inputs[1])
