@@ -157,10 +157,11 @@ def _follow(value: ir.Value, known: Mapping[ir.Value, Numbers]) -> Numbers:
     if node is None or not is_movement(node):
         what = f"computed by `{node.op_type}`" if node else "not carried from step to step"
         raise ChangedStateError(f"state `{value.name}` is {what}")
-    data, *others = node.inputs
-    if node.op_type == "Reshape" and ir.convenience.get_const_tensor(others[0]) is None:
-        return _follow(data, known).reshape(_probe(value))
-    feeds = {str(v.name): _follow(v, known) for v in node.inputs if v is not None}
+    operands = [operand for operand in node.inputs if operand is not None]
+    if node.op_type == "Reshape" and ir.convenience.get_const_tensor(operands[1]) is None:
+        return _follow(operands[0], known).reshape(_probe(value))
+    feeds = {str(operand.name): _follow(operand, known) for operand in operands}
     session = ReferenceEvaluator(ir.to_proto(node), opsets={"": 18})
-    numbers: Numbers = session.run(None, feeds)[value.index() or 0]
+    results: Any = session.run(None, feeds)
+    numbers: Numbers = results[value.index() or 0]
     return numbers

@@ -228,7 +228,7 @@ class Fold:
         if node is None:
             raise MixedRowsError(f"`{value.name}` has no axis for the rows of a batch")
         inputs = self._inputs(node)
-        axes = row_axes(node, [folded and folded.axis for folded in inputs])
+        axes = row_axes(node, [folded.axis if folded else None for folded in inputs])
         if node.op_type in _RESHAPING and (kept := self._kept(node, inputs[0], axes[0])):
             self._folded[value] = kept
             return

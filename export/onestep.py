@@ -134,7 +134,11 @@ class SequenceGraph:
         return fold
 
     def moved(self, value: ir.Value, known: Mapping[ir.Value, ir.Value]) -> ir.Value:
-        """Copy the movement between a state's port and a recurrent node."""
+        """Copy the movement from `known` values to `value`.
+
+        Raises:
+            ChangedStateError: Something other than movement lies on the way.
+        """
         if value in known:
             return known[value]
         if value not in self.one.varying:
@@ -142,12 +146,14 @@ class SequenceGraph:
         node = value.producer()
         if node is None or not is_movement(node):
             raise ChangedStateError(f"`{value.name}` is not a state moved about")
-        if node.op_type == "Reshape" and node.inputs[1] in self.one.varying:
+        operands = list(node.inputs)
+        inputs: list[ir.Value | None] = []
+        if node.op_type == "Reshape" and operands[1] in self.one.varying:
             shape = [size if isinstance(size, int) else -1 for size in sizes(value)]
-            inputs = [self.moved(node.inputs[0], known), self.graft.integers(shape)]
-        else:
-            inputs = [old and self.moved(old, known) for old in node.inputs]
-        return self.graft.node(node, inputs)[value.index() or 0]
+            inputs.append(self.graft.integers(shape))
+            del operands[1]
+        moved = [operand and self.moved(operand, known) for operand in operands]
+        return self.graft.node(node, [*moved, *inputs])[value.index() or 0]
 
     def result(self, port: ir.Value, fold: Fold, folded: Folded) -> ir.Value:
         """Return the value for a data output that was computed for all steps."""
