@@ -136,6 +136,7 @@ class Fold:
         self._source = source
         self._rows = rows
         self._folded: dict[ir.Value, Folded] = {}
+        self._merged: dict[Folded, ir.Value] = {}
 
     def __call__(self, value: ir.Value) -> Folded:
         """Return `value`, which differs from step to step, for all steps.
@@ -155,9 +156,12 @@ class Fold:
         """Return a value of shape (…, sequence · rows, …)."""
         if folded.merged is not None:
             return folded.merged
-        shape = self._graft.integers([*folded.outer, -1, *folded.inner])
-        merged = self._graft.tape.op("Reshape", [folded.steps, shape])
-        return _typed(merged, folded.steps, (*folded.outer, None, *folded.inner))
+        if folded not in self._merged:
+            shape = self._graft.integers([*folded.outer, -1, *folded.inner])
+            merged = self._graft.tape.op("Reshape", [folded.steps, shape])
+            _typed(merged, folded.steps, (*folded.outer, None, *folded.inner))
+            self._merged[folded] = merged
+        return self._merged[folded]
 
     def steps(self, folded: Folded) -> ir.Value:
         """Return a value of shape (sequence, rows, …), without the sizes 1 before the rows.

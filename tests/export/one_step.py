@@ -62,6 +62,12 @@ def session(model: ir.Model) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(proto.SerializeToString(), options, providers)
 
 
+def run(session: onnxruntime.InferenceSession, feeds: Mapping[str, Array]) -> list[Array]:
+    """Return all outputs of a session."""
+    outputs: Any = session.run(None, dict(feeds))
+    return list(outputs)
+
+
 def largest_difference(
     one: ir.Model,
     lifted: ir.Model,
@@ -82,7 +88,7 @@ def largest_difference(
     """
     step, whole = session(one), session(lifted)
     names = [port.name for port in step.get_outputs()]
-    run = reference or (lambda feeds: dict(zip(names, step.run(None, feeds), strict=True)))
+    one_step = reference or (lambda feeds: dict(zip(names, run(step, feeds), strict=True)))
     worst = 0.0
     for steps, batch in SIZES:
         random = np.random.default_rng(steps)
@@ -100,14 +106,14 @@ def largest_difference(
                 if port.name not in carried
             }
             inputs.append(data)
-            outputs.append(run({**data, **carried}))
+            outputs.append(one_step({**data, **carried}))
             carried = {before: outputs[-1][after] for before, after in states}
         feeds = dict(first)
         for port in whole.get_inputs():
             if port.name not in first:
                 axis = port.shape.index("sequence")
                 feeds[port.name] = np.stack([data[port.name] for data in inputs], axis)
-        for port, got in zip(whole.get_outputs(), whole.run(None, feeds), strict=True):
+        for port, got in zip(whole.get_outputs(), run(whole, feeds), strict=True):
             expected = outputs[-1][port.name]
             if port.name not in last_only and port.name not in dict(states).values():
                 axis = port.shape.index("sequence")

@@ -8,7 +8,7 @@ import torch
 
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.projection import scan_projection
-from tests.export.one_step import session
+from tests.export.one_step import run, session
 
 INPUT, HIDDEN, PROJECTION = 6, 8, 3
 
@@ -84,7 +84,7 @@ def test_a_projected_lstm_agrees_with_torch(bidirectional, layers):
     lowered = scan_projection(model_of(layer))
     assert {node.domain for node in lowered.graph} == {""}
     assert "edgernn" not in lowered.opset_imports
-    run = session(lowered)
+    runs = session(lowered)
     total = layers * (1 + bidirectional)
     for steps, batch in ((5, 2), (1, 1), (9, 3)):
         x = torch.randn(steps, batch, INPUT)
@@ -92,7 +92,7 @@ def test_a_projected_lstm_agrees_with_torch(bidirectional, layers):
         with torch.no_grad():
             y, (h_end, c_end) = layer(x, (h, c))
         feeds = {"x": x.numpy(), "h_in": h.numpy(), "c_in": c.numpy()}
-        for expected, got in zip((y, h_end, c_end), run.run(None, feeds), strict=True):
+        for expected, got in zip((y, h_end, c_end), run(runs, feeds), strict=True):
             assert expected.shape == got.shape
             assert np.abs(expected.numpy() - got).max() < 1e-5
 
