@@ -5,11 +5,15 @@ import pytest
 
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.lift import lift
+from edgernn.export.projection import scan_projection
 from edgernn.export.shapes import dims
+from edgernn.export.step import gemm_form
 from tests.export.one_step import (
     H_STATES,
+    LSTM_STATES,
     OPERATOR_MODELS,
     SCAN_MODELS,
+    OneStepModel,
     body,
     largest_difference,
     operators,
@@ -47,6 +51,25 @@ def test_last_only_gives_the_last_step(name):
     lifted = lift(case.model(), case.states, last_only=["output"])
     found = largest_difference(case.model(), lifted.model, case.states, ["output"])
     assert found < TOLERANCE
+
+
+def test_a_projected_lstm_is_lifted_as_its_operator():
+    """`edgernn::LSTM` is lifted like LSTM and becomes a Scan after that."""
+    layer = OneStepModel(
+        """g (float[batch, 3] x, float[1, batch, 2] h_in, float[1, batch, 4] c_in)
+            => (float[batch, 2] output, float[1, batch, 2] h_out, float[1, batch, 4] c_out) {
+            s = Unsqueeze(x, zero)
+            y, h_out, c_out = edgernn.LSTM<hidden_size=4>(s, W, R, B, P, h_in, c_in)
+            output = Squeeze(h_out, zero) }""",
+        {"W": (1, 16, 3), "R": (1, 16, 2), "B": (1, 32), "P": (1, 2, 4)},
+        LSTM_STATES,
+        {"zero": [0]},
+    )
+    lifted = lift(layer.model(), layer.states)
+    assert lifted.form == "operator"
+    whole = scan_projection(lifted.model)
+    assert operators(whole).count("Scan") == 1
+    assert largest_difference(gemm_form(layer.model()), whole, layer.states) < TOLERANCE
 
 
 @pytest.mark.parametrize(

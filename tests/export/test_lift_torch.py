@@ -34,7 +34,7 @@ class LstmCellWithHead(nn.Module):
         e = self.embedding(x)
         if torch.compiler.is_exporting():
             batch = x.shape[0]
-            weights = [self.weight_ih, self.weight_hh, self.bias]
+            weights: list[Tensor] = [*self.buffers()]
             _, h, c = torch.onnx.ops.symbolic_multi_out(
                 "LSTM",
                 [e[None], *weights, None, h_in[None], c_in[None]],
