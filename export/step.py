@@ -13,6 +13,7 @@ from edgernn.errors import UnsupportedModelError
 from edgernn.export.cells import lower_cell, recurrent_nodes
 from edgernn.export.products import fold_tables, merge_biases
 from edgernn.export.shapes import Shape, dims, settle_shapes
+from edgernn.export.stacks import split_stacks
 from edgernn.export.unit_axes import remove_unit_axis_moves
 from edgernn.export.wiring import Wiring
 
@@ -83,6 +84,7 @@ def gemm_form(model: ir.Model) -> ir.Model:
         alone = kinds.count(node.op_type) == 1
         lower_cell(node, node.op_type.lower() + ("" if alone else f"_{count}"))
     settle_shapes(model)
+    split_stacks(model.graph)
     remove_unit_axis_moves(model)
     merge_biases(model.graph)
     fold_tables(model.graph)
