@@ -148,6 +148,6 @@ def test_what_torch_writes_becomes_a_lean_step(
     assert difference(whole, step, 1, 1) < 1e-5
     assert sorted(node.op_type for node in step.graph) == sorted(
         [*front, "Squeeze", "Gemm", *GATES, "Squeeze", "Squeeze", "Gemm", "Gemm", *GATES, *back]
-        + ["Split"] * 2
+        + ["Slice"] * 4
         + ["Concat"] * 2
     )
