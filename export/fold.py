@@ -16,10 +16,9 @@ from onnx_ir.tape import Tape
 from edgernn.contract import SEQUENCE
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.rows import MixedRowsError, row_axes, sizes
+from edgernn.export.shapes import Dim
 
 __all__ = ["Fold", "Folded", "Graft", "dependents"]
-
-Size = int | str | None
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Folded:
     """
 
     axis: int
-    shape: tuple[Size, ...]
+    shape: tuple[Dim, ...]
     merged: ir.Value | None = None
     steps: ir.Value | None = None
 
@@ -50,7 +49,7 @@ class Folded:
         return [_known(size) for size in self.shape[self.axis + 1 :]]
 
 
-def _known(size: Size) -> int:
+def _known(size: Dim) -> int:
     if not isinstance(size, int):
         raise MixedRowsError(f"there is a second dynamic axis, `{size}`")
     return size
@@ -270,7 +269,7 @@ _RESHAPING = ("Reshape", "Squeeze", "Unsqueeze", "Identity")
 
 
 def _typed(
-    value: ir.Value, like: ir.Value | None, shape: Sequence[Size | ir.SymbolicDim] | None
+    value: ir.Value, like: ir.Value | None, shape: Sequence[Dim | ir.SymbolicDim] | None
 ) -> ir.Value:
     value.type = like.type if like is not None else None
     value.shape = ir.Shape(shape) if shape is not None else None

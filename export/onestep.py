@@ -11,9 +11,9 @@ from onnx_ir.tape import Tape
 from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.feedback import ChangedStateError, is_movement
-from edgernn.export.fold import Fold, Folded, Graft, Size, dependents
+from edgernn.export.fold import Fold, Folded, Graft, dependents
 from edgernn.export.rows import MixedRowsError, sizes
-from edgernn.export.shapes import settle_shapes
+from edgernn.export.shapes import Dim, settle_shapes
 
 __all__ = ["RECURRENT", "OneStep", "SequenceGraph"]
 
@@ -87,12 +87,12 @@ class OneStep:
             )
         return axis
 
-    def sequence_shape(self, port: ir.Value) -> tuple[Size, ...]:
+    def sequence_shape(self, port: ir.Value) -> tuple[Dim, ...]:
         """Return the shape of a data port with the new axis."""
         shape, axis = sizes(port), self.sequence_axis(port)
         return (*shape[:axis], SEQUENCE, *shape[axis:])
 
-    def _rows(self) -> Size:
+    def _rows(self) -> Dim:
         shapes = [sizes(port) for port in self.graph.inputs]
         if any(BATCH in shape for shape in shapes):
             return BATCH

@@ -14,9 +14,10 @@ from onnx_ir.tape import Tape
 from edgernn.contract import SEQUENCE
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.feedback import carried
-from edgernn.export.fold import Fold, Folded, Graft, Size
+from edgernn.export.fold import Fold, Folded, Graft
 from edgernn.export.onestep import OneStep, SequenceGraph
 from edgernn.export.rows import MixedRowsError, sizes
+from edgernn.export.shapes import Dim
 
 __all__ = ["scan_form"]
 
@@ -204,5 +205,5 @@ class _ScanForm:
         return True
 
 
-def _like(value: ir.Value, shape: Sequence[Size]) -> ir.Value:
+def _like(value: ir.Value, shape: Sequence[Dim]) -> ir.Value:
     return ir.Value(name=value.name, type=value.type, shape=ir.Shape(shape))

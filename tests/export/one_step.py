@@ -38,7 +38,9 @@ class OneStepModel:
     def model(self, seed: int = 0) -> ir.Model:
         """Return the graph with random weights."""
         random = np.random.default_rng(seed)
-        proto = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["": 18, "edgernn": 1]> {self.text}')
+        proto = onnx.parser.parse_model(
+            f'<ir_version: 8, opset_import: ["": 18, "edgernn": 1]> {self.text}'
+        )
         arrays = {
             name: (random.standard_normal(shape) * 0.4).astype(np.float32)
             for name, shape in self.weights.items()
