@@ -1,7 +1,9 @@
 """One step of LSTM, GRU and RNN in primitive operators.
 
 Equations and gate orders are those of the ONNX operators. In the equations `·` is a matrix product
-and `*` an elementwise one; the wires carry the equations' names.
+and `*` an elementwise one; the wires carry the equations' names. The products of x and h stay two,
+the first being the summand of the second: as fast as one over both, and an embedding in front
+folds into the first.
 """
 
 from __future__ import annotations

@@ -95,9 +95,9 @@ def _ends(outputs: Iterable[ir.Value]) -> list[ir.Value]:
     return list(dict.fromkeys(found))
 
 
-def _starts(graph: ir.Graph, inputs: Iterable[ir.Value]) -> list[ir.Value]:
-    """Return the values moved from `inputs` alone that something else is computed from."""
-    moved = dict.fromkeys(inputs)
+def _starts(graph: ir.Graph, states: Mapping[ir.Value, ir.Value]) -> list[ir.Value]:
+    """Return the values moved from state inputs alone that something else is computed from."""
+    moved = dict.fromkeys(states)
     used: dict[ir.Value, None] = {}
     for node in graph:
         operands = [v for v in node.inputs[: _moved_inputs(node)] if v is not None]
@@ -105,7 +105,8 @@ def _starts(graph: ir.Graph, inputs: Iterable[ir.Value]) -> list[ir.Value]:
             moved.update(dict.fromkeys(node.outputs))
         else:
             used.update(dict.fromkeys(value for value in node.inputs if value in moved))
-    used.update(dict.fromkeys(value for value in graph.outputs if value in moved))
+    results = [value for value in graph.outputs if value not in states.values()]
+    used.update(dict.fromkeys(value for value in results if value in moved))
     return list(used)
 
 
@@ -156,10 +157,11 @@ def _follow(value: ir.Value, known: Mapping[ir.Value, Numbers]) -> Numbers:
     if node is None or not is_movement(node):
         what = f"computed by `{node.op_type}`" if node else "not carried from step to step"
         raise ChangedStateError(f"state `{value.name}` is {what}")
-    data, *others = node.inputs
-    if node.op_type == "Reshape" and ir.convenience.get_const_tensor(others[0]) is None:
-        return _follow(data, known).reshape(_probe(value))
-    feeds = {str(v.name): _follow(v, known) for v in node.inputs if v is not None}
+    operands = [operand for operand in node.inputs if operand is not None]
+    if node.op_type == "Reshape" and ir.convenience.get_const_tensor(operands[1]) is None:
+        return _follow(operands[0], known).reshape(_probe(value))
+    feeds = {str(operand.name): _follow(operand, known) for operand in operands}
     session = ReferenceEvaluator(ir.to_proto(node), opsets={"": 18})
-    numbers: Numbers = session.run(None, feeds)[value.index() or 0]
+    results: Any = session.run(None, feeds)
+    numbers: Numbers = results[value.index() or 0]
     return numbers

@@ -16,10 +16,9 @@ from onnx_ir.tape import Tape
 from edgernn.contract import SEQUENCE
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.rows import MixedRowsError, row_axes, sizes
+from edgernn.export.shapes import Dim
 
 __all__ = ["Fold", "Folded", "Graft", "dependents"]
-
-Size = int | str | None
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Folded:
     """
 
     axis: int
-    shape: tuple[Size, ...]
+    shape: tuple[Dim, ...]
     merged: ir.Value | None = None
     steps: ir.Value | None = None
 
@@ -50,7 +49,7 @@ class Folded:
         return [_known(size) for size in self.shape[self.axis + 1 :]]
 
 
-def _known(size: Size) -> int:
+def _known(size: Dim) -> int:
     if not isinstance(size, int):
         raise MixedRowsError(f"there is a second dynamic axis, `{size}`")
     return size
@@ -136,6 +135,7 @@ class Fold:
         self._source = source
         self._rows = rows
         self._folded: dict[ir.Value, Folded] = {}
+        self._merged: dict[Folded, ir.Value] = {}
 
     def __call__(self, value: ir.Value) -> Folded:
         """Return `value`, which differs from step to step, for all steps.
@@ -155,9 +155,12 @@ class Fold:
         """Return a value of shape (…, sequence · rows, …)."""
         if folded.merged is not None:
             return folded.merged
-        shape = self._graft.integers([*folded.outer, -1, *folded.inner])
-        merged = self._graft.tape.op("Reshape", [folded.steps, shape])
-        return _typed(merged, folded.steps, (*folded.outer, None, *folded.inner))
+        if folded not in self._merged:
+            shape = self._graft.integers([*folded.outer, -1, *folded.inner])
+            merged = self._graft.tape.op("Reshape", [folded.steps, shape])
+            _typed(merged, folded.steps, (*folded.outer, None, *folded.inner))
+            self._merged[folded] = merged
+        return self._merged[folded]
 
     def steps(self, folded: Folded) -> ir.Value:
         """Return a value of shape (sequence, rows, …), without the sizes 1 before the rows.
@@ -228,7 +231,7 @@ class Fold:
         if node is None:
             raise MixedRowsError(f"`{value.name}` has no axis for the rows of a batch")
         inputs = self._inputs(node)
-        axes = row_axes(node, [folded and folded.axis for folded in inputs])
+        axes = row_axes(node, [folded.axis if folded else None for folded in inputs])
         if node.op_type in _RESHAPING and (kept := self._kept(node, inputs[0], axes[0])):
             self._folded[value] = kept
             return
@@ -266,7 +269,7 @@ _RESHAPING = ("Reshape", "Squeeze", "Unsqueeze", "Identity")
 
 
 def _typed(
-    value: ir.Value, like: ir.Value | None, shape: Sequence[Size | ir.SymbolicDim] | None
+    value: ir.Value, like: ir.Value | None, shape: Sequence[Dim | ir.SymbolicDim] | None
 ) -> ir.Value:
     value.type = like.type if like is not None else None
     value.shape = ir.Shape(shape) if shape is not None else None

@@ -22,6 +22,7 @@ from edgernn.export.onestep import RECURRENT, OneStep, SequenceGraph
 from edgernn.export.rows import MixedRowsError, sizes
 from edgernn.export.scan import scan_form
 from edgernn.export.separate import separate_products
+from edgernn.export.shapes import settle_shapes
 from edgernn.export.step import gemm_form
 
 __all__ = ["Lift", "lift"]
@@ -71,9 +72,10 @@ def lift(
     try:
         return Lift(_OperatorForm(prepare(model)).model(), "operator")
     except (MixedRowsError, ChangedStateError) as reason:
-        cells = gemm_form(model)
-        separate_products(cells.graph, {before for before, _ in states})
-        return Lift(scan_form(prepare(cells)), "scan", str(reason))
+        model = model.clone()
+        settle_shapes(model)
+        separate_products(model.graph, {before for before, _ in states})
+        return Lift(scan_form(prepare(gemm_form(model))), "scan", str(reason))
 
 
 class _OperatorForm:
@@ -129,10 +131,13 @@ class _OperatorForm:
             states = {port: self._new.inputs[port] for port in self._one.states}
             inputs = [steps, *(other and self._new.moved(other, states) for other in others)]
             outputs = self._new.graft.node(node, inputs, shaped=False)
+            for old, new in zip(node.outputs, outputs, strict=True):
+                new.shape = old.shape if old is not node.outputs[0] else None
             self._finals.update(zip(node.outputs[1:], outputs[1:], strict=True))
             squeezed = self._new.tape.op("Squeeze", [outputs[0], self._new.graft.integers([1])])
-            batch, hidden = sizes(node.outputs[0])[2:]
-            squeezed.type, squeezed.shape = outputs[0].type, ir.Shape([SEQUENCE, batch, hidden])
+            batch, size = sizes(node.outputs[0])[2:]
+            outputs[0].shape = ir.Shape([SEQUENCE, 1, batch, size])
+            squeezed.type, squeezed.shape = outputs[0].type, ir.Shape([SEQUENCE, batch, size])
             self._layers[node] = squeezed
         return self._layers[node]
 

@@ -11,9 +11,9 @@ from onnx_ir.tape import Tape
 from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.feedback import ChangedStateError, is_movement
-from edgernn.export.fold import Fold, Folded, Graft, Size, dependents
+from edgernn.export.fold import Fold, Folded, Graft, dependents
 from edgernn.export.rows import MixedRowsError, sizes
-from edgernn.export.shapes import settle_shapes
+from edgernn.export.shapes import Dim, settle_shapes
 
 __all__ = ["RECURRENT", "OneStep", "SequenceGraph"]
 
@@ -87,12 +87,12 @@ class OneStep:
             )
         return axis
 
-    def sequence_shape(self, port: ir.Value) -> tuple[Size, ...]:
+    def sequence_shape(self, port: ir.Value) -> tuple[Dim, ...]:
         """Return the shape of a data port with the new axis."""
         shape, axis = sizes(port), self.sequence_axis(port)
         return (*shape[:axis], SEQUENCE, *shape[axis:])
 
-    def _rows(self) -> Size:
+    def _rows(self) -> Dim:
         shapes = [sizes(port) for port in self.graph.inputs]
         if any(BATCH in shape for shape in shapes):
             return BATCH
@@ -134,7 +134,11 @@ class SequenceGraph:
         return fold
 
     def moved(self, value: ir.Value, known: Mapping[ir.Value, ir.Value]) -> ir.Value:
-        """Copy the movement between a state's port and a recurrent node."""
+        """Copy the movement from `known` values to `value`.
+
+        Raises:
+            ChangedStateError: Something other than movement lies on the way.
+        """
         if value in known:
             return known[value]
         if value not in self.one.varying:
@@ -142,12 +146,14 @@ class SequenceGraph:
         node = value.producer()
         if node is None or not is_movement(node):
             raise ChangedStateError(f"`{value.name}` is not a state moved about")
-        if node.op_type == "Reshape" and node.inputs[1] in self.one.varying:
+        operands = list(node.inputs)
+        inputs: list[ir.Value | None] = []
+        if node.op_type == "Reshape" and operands[1] in self.one.varying:
             shape = [size if isinstance(size, int) else -1 for size in sizes(value)]
-            inputs = [self.moved(node.inputs[0], known), self.graft.integers(shape)]
-        else:
-            inputs = [old and self.moved(old, known) for old in node.inputs]
-        return self.graft.node(node, inputs)[value.index() or 0]
+            inputs.append(self.graft.integers(shape))
+            del operands[1]
+        moved = [operand and self.moved(operand, known) for operand in operands]
+        return self.graft.node(node, [*moved, *inputs])[value.index() or 0]
 
     def result(self, port: ir.Value, fold: Fold, folded: Folded) -> ir.Value:
         """Return the value for a data output that was computed for all steps."""
@@ -220,23 +226,18 @@ def _prepared(model: ir.Model) -> ir.Model:
                 f"`{node.name}` ({node.op_type}) is control flow inside one step, which has no "
                 "form over time. Write the step without it."
             )
-    prepared: ir.Model = _PREPARE(model).model
-    declared = [port.shape for port in prepared.graph.outputs]
-    settle_shapes(prepared)
-    for port, shape in zip(prepared.graph.outputs, declared, strict=True):
+    declared = [port.shape for port in model.graph.outputs]
+    settle_shapes(model)
+    for port, shape in zip(model.graph.outputs, declared, strict=True):
         port.shape = shape if port.shape is None or None in sizes(port) else port.shape
-    for port in (*prepared.graph.inputs, *prepared.graph.outputs):
+    for port in (*model.graph.inputs, *model.graph.outputs):
         if port.shape is None or None in sizes(port):
             raise UnsupportedModelError(
                 f"`{port.name}` has no declared shape. Declare a size or a name for each axis."
             )
-    return prepared
+    return model
 
 
-_PREPARE = ir.passes.Sequential(
-    passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
-    passes.IdentityEliminationPass(),
-)
 _SUBGRAPHS = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
 
 

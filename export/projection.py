@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 from onnx_ir.passes import common as passes
 
 from edgernn.contract import BATCH
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.onestep import OneStep
-from edgernn.export.rows import sizes
 from edgernn.export.scan import scan_form
 from edgernn.export.step import gemm_form
 from edgernn.export.wiring import Wiring, constant_of
@@ -62,24 +63,28 @@ def _replace(graph: ir.Graph, node: ir.Node) -> None:
     parts = _BACKWARD[direction]
     stem = node.outputs[0].name
     wire = Wiring(graph, node, f"{stem}_")
-    starts = zip(*(_split(wire, state, len(parts), "hc"[i]) for i, state in enumerate((h, c))))
+    h_parts, c_parts = _split(wire, h, len(parts), "h"), _split(wire, c, len(parts), "c")
     ends: list[list[ir.Value]] = []
-    for index, (backward, start) in enumerate(zip(parts, starts, strict=True)):
-        step = _one_direction(node, weights, index, backward)
-        ends.append(_insert(graph, node, step.graph, [x, *start], f"{stem}_{index}_"))
-    direction_axis = wire.constant("direction", np.array([1], np.int64))
-    for output, values in zip(node.outputs, zip(*ends, strict=True), strict=True):
-        axis = 0
-        if output is node.outputs[0]:
-            axis = 1
-            values = tuple(wire.op("Unsqueeze", v, direction_axis, name="y") for v in values)
-        new = values[0]
-        if len(values) > 1:
-            new = wire.op("Concat", *values, name=f"{output.name}_both", axis=axis)
-        name, output.name = output.name, None
-        new.name, new.type, new.shape = name, output.type, output.shape
-        ir.convenience.replace_all_uses_with(output, new, replace_graph_outputs=True)
+    for index, backward in enumerate(parts):
+        layer = _one_direction(node, weights, index, backward).graph
+        inputs = [x, h_parts[index], c_parts[index]]
+        ends.append(_insert(graph, node, layer, inputs, f"{stem}_{index}_"))
+    for place, output in enumerate(node.outputs):
+        _take_place(wire, output, [end[place] for end in ends], axis=1 if place == 0 else 0)
     graph.remove(node, safe=True)
+
+
+def _take_place(wire: Wiring, old: ir.Value, parts: list[ir.Value], axis: int) -> None:
+    """Join the directions' outputs; y gets the axis of directions, the states have it."""
+    if axis == 1:
+        axes = wire.constant("direction", np.array([1], np.int64))
+        parts = [wire.op("Unsqueeze", part, axes, name="y") for part in parts]
+    new = parts[0]
+    if len(parts) > 1:
+        new = wire.op("Concat", *parts, name=f"{old.name}_both", axis=axis)
+    name, old.name = old.name, None
+    new.name, new.type, new.shape = name, old.type, old.shape
+    ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
 
 
 def _split(wire: Wiring, state: ir.Value | None, parts: int, letter: str) -> Sequence[ir.Value]:
@@ -130,7 +135,7 @@ def _one_direction(
     return scan_form(one, backward=backward)
 
 
-def _weights(node: ir.Node, value: ir.Value | None) -> np.ndarray:
+def _weights(node: ir.Node, value: ir.Value | None) -> NDArray[Any]:
     array = constant_of(value)
     if array is None:
         raise UnsupportedModelError(
@@ -151,7 +156,7 @@ def _insert(
         ir.convenience.replace_all_uses_with(port, value)
     part.outputs.clear()
     for value in tuple(part.initializers.values()):
-        part.initializers.pop(value.name)
+        part.initializers.pop(str(value.name))
         value.name = f"{prefix}{value.name}"
         graph.register_initializer(value)
     nodes = list(part)

@@ -13,6 +13,8 @@ from math import prod
 
 import onnx_ir as ir
 
+from edgernn.export.shapes import Dim, Shape, dims
+
 __all__ = ["MixedRowsError", "constant", "row_axes", "sizes"]
 
 Axes = Sequence[int | None]
@@ -39,15 +41,16 @@ def row_axes(node: ir.Node, axes: Axes) -> list[int]:
     return [rule(node, axes)] * len(node.outputs)
 
 
-def sizes(value: ir.Value) -> tuple[int | str | None, ...]:
+def sizes(value: ir.Value) -> Shape:
     """Return the declared shape of `value`: sizes, names of dynamic axes, None where unknown.
 
     Raises:
         MixedRowsError: Not even its rank is known.
     """
-    if value.shape is None:
+    shape = dims(value)
+    if shape is None:
         raise MixedRowsError(f"the shape of `{value.name}` is not known")
-    return tuple(size if isinstance(size, int) else size.value for size in value.shape)
+    return shape
 
 
 def constant(value: ir.Value | None) -> list[int]:
@@ -231,7 +234,7 @@ def _reshape(node: ir.Node, axes: Axes) -> int:
     raise _mixed(node)
 
 
-def _product(node: ir.Node, shape: Sequence[int | str | None]) -> int:
+def _product(node: ir.Node, shape: Sequence[Dim]) -> int:
     known = [size for size in shape if isinstance(size, int)]
     if len(known) != len(shape):
         raise MixedRowsError(f"`{node.op_type}` `{node.name}` has a second dynamic axis")

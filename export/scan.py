@@ -14,9 +14,10 @@ from onnx_ir.tape import Tape
 from edgernn.contract import SEQUENCE
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.feedback import carried
-from edgernn.export.fold import Fold, Folded, Graft, Size
+from edgernn.export.fold import Fold, Folded, Graft
 from edgernn.export.onestep import OneStep, SequenceGraph
 from edgernn.export.rows import MixedRowsError, sizes
+from edgernn.export.shapes import Dim
 
 __all__ = ["scan_form"]
 
@@ -107,7 +108,7 @@ class _ScanForm:
             name="step",
         )
         states = {port: new.inputs[port] for port in one.states}
-        finals = {value: _like(value, sizes(value)) for value in after}
+        finals = [_like(value, sizes(value)) for value in after]
         directions = {
             "scan_input_directions": [1] * len(self._fed),
             "scan_output_directions": [1] * len(self._collected),
@@ -116,9 +117,10 @@ class _ScanForm:
             "Scan",
             [*(new.moved(value, states) for value in self._before), *self._fed.values()],
             {"body": body, "num_scan_inputs": len(self._fed), **(directions if backward else {})},
-            outputs=[*finals.values(), *self._collected.values()],
+            outputs=[*finals, *self._collected.values()],
         )
-        values = {port: new.moved(port, finals) for port in one.states.values()}
+        known = dict(zip(after, finals, strict=True))
+        values = {port: new.moved(port, known) for port in one.states.values()}
         return new.finish(values | self._results)
 
     def _outputs(self, values: Sequence[ir.Value]) -> list[ir.Value]:
@@ -203,5 +205,5 @@ class _ScanForm:
         return True
 
 
-def _like(value: ir.Value, shape: Sequence[Size]) -> ir.Value:
+def _like(value: ir.Value, shape: Sequence[Dim]) -> ir.Value:
     return ir.Value(name=value.name, type=value.type, shape=ir.Shape(shape))

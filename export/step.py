@@ -33,8 +33,7 @@ def at_one_step(model: ir.Model) -> ir.Model:
     Raises:
         UnsupportedModelError: The model has no step, or cannot be written at one step.
     """
-    model = model.clone()
-    passes.NameFixPass()(model)
+    model = _copy(model)
     for node in recurrent_nodes(model.graph):
         direction = node.attributes.get_string("direction", "forward")
         if direction != "forward":
@@ -72,7 +71,7 @@ def gemm_form(model: ir.Model) -> ir.Model:
         UnsupportedModelError: A recurrent node has no form in primitive operators, or runs more
             than one step.
     """
-    model = model.clone()
+    model = _copy(model)
     declared = [output.shape for output in model.graph.outputs]
     settle_shapes(model)
     _check_steps(model.graph)
@@ -93,12 +92,28 @@ def gemm_form(model: ir.Model) -> ir.Model:
     return model
 
 
+_FIRST_OPSET = 13
+"""The first opset in which Squeeze, Unsqueeze and Split take axes and sizes as inputs."""
+
 _TIDY: tuple[Callable[[ir.Model], object], ...] = (
     passes.RemoveUnusedNodesPass(),
     passes.DeduplicateInitializersPass(),
     passes.RemoveUnusedOpsetsPass(),
     passes.NameFixPass(),
 )
+
+
+def _copy(model: ir.Model) -> ir.Model:
+    """Return a copy of `model` whose nodes all have names, or refuse its opset."""
+    opset = model.opset_imports.get("", 0)
+    if opset < _FIRST_OPSET:
+        raise UnsupportedModelError(
+            f"The graph is of opset {opset}; a step graph is written in opset {_FIRST_OPSET} or "
+            "later. Convert the graph first, for example with `onnx.version_converter`."
+        )
+    model = model.clone()
+    passes.NameFixPass()(model)
+    return model
 
 
 def _take_axis(graph: ir.Graph, index: int) -> bool:

@@ -37,8 +37,8 @@ class Wiring:
         names = [self._prefix + name for name in names]
         outputs = [ir.Value(name=name) for name in names]
         attrs = ir.convenience.convert_attributes(attributes)
-        node = ir.Node("", op_type, inputs, attrs, outputs=outputs, name=" ".join(names))
-        node.name = names[0] if len(names) == 1 else f"{names[0]}_split"
+        name = names[0] if len(names) == 1 else f"{names[0]}_split"
+        node = ir.Node("", op_type, inputs, attrs, outputs=outputs, name=name)
         if self._before is None:
             self._graph.append(node)
         else:

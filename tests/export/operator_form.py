@@ -194,14 +194,14 @@ def run(running: onnxruntime.InferenceSession, feeds: Feeds) -> Feeds:
     return outputs
 
 
-def draw_feeds(model: ir.Model, batch: int, sequence: int, seed: int = 1) -> Feeds:
+def draw_feeds(model: ir.Model, batch: int, sequence: int, **others: int) -> Feeds:
     """Return random inputs for `model`; ids are below 3."""
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(1)
     feeds: Feeds = {}
     for port in model.graph.inputs:
         assert port.shape is not None
-        sizes: dict[object, int] = {"batch": batch, "sequence": sequence}
-        shape = [n if isinstance(n, int) else sizes[n.value] for n in port.shape]
+        sizes = {"batch": batch, "sequence": sequence, **others}
+        shape = [n if isinstance(n, int) else sizes[str(n)] for n in port.shape]
         if port.dtype == ir.DataType.INT64:
             feeds[str(port.name)] = random.integers(0, 3, shape)
         else:

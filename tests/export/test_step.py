@@ -175,9 +175,7 @@ def cannot(model: ir.Model) -> str:
     return str(caught.value)
 
 
-def one_layer(
-    node: str, around: str = "", x: str = "x", inputs: str = "float[sequence,batch,2] x"
-) -> ir.Model:
+def one_layer(node: str, around: str = "", inputs: str = "float[sequence,batch,2] x") -> ir.Model:
     """Return a model whose one recurrent node is `node`, with weights W and R for one gate."""
     return text(f"""
         m ({inputs}, float[1,batch,2] h_in) => (float[1,batch,2] h_out)
@@ -265,4 +263,27 @@ def test_computed_weights_are_refused():
     assert cannot(model) == (
         "`layer` (RNN) has weights that the graph computes (input 1); constants were "
         "expected. Export the sequence graph alone."
+    )
+
+
+@pytest.mark.parametrize("form", [at_one_step, gemm_form])
+def test_an_old_opset_is_refused(form):
+    """Before opset 13, the operators that a step graph needs have other forms."""
+    model = operator_form(Layers())
+    model.opset_imports[""] = 11
+    with pytest.raises(UnsupportedModelError) as caught:
+        form(model)
+    assert str(caught.value) == (
+        "The graph is of opset 11; a step graph is written in opset 13 or later. Convert the "
+        "graph first, for example with `onnx.version_converter`."
+    )
+
+
+def test_an_output_that_is_not_what_it_declares_is_refused():
+    """A declared size that contradicts the graph at one step is an error, not a wrong contract."""
+    model = operator_form(Layers())
+    model.graph.outputs[0].shape = ir.Shape(["batch", "sequence", 8])
+    assert cannot(model) == (
+        "Output `output` is declared [batch, sequence, 8], but at one step its shape is "
+        "[batch, 1, 7] where [batch, 1, 8] was expected. Export the sequence graph alone."
     )

@@ -1,0 +1,109 @@
+"""Lifted graphs against eager torch, from one-step graphs that torch's exporter wrote."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+import pytest
+import torch
+from torch import Tensor, nn
+
+from edgernn.export.lift import lift
+from tests.export.one_step import H_STATES, LSTM_STATES, SYMBOLS, largest_difference
+
+HIDDEN = 6
+
+
+class LstmCellWithHead(nn.Module):
+    """An embedding, an nn.LSTMCell that exports as the operator, and scores."""
+
+    states = LSTM_STATES
+    form = "operator"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(SYMBOLS, 4)
+        self.cell = nn.LSTMCell(4, HIDDEN)
+        self.head = nn.Linear(HIDDEN, SYMBOLS)
+        order = torch.cat([torch.arange(HIDDEN) + HIDDEN * gate for gate in (0, 3, 1, 2)])
+        for name in ("weight_ih", "weight_hh"):
+            self.register_buffer(name, getattr(self.cell, name).detach()[order][None])
+        biases = [self.cell.bias_ih.detach()[order], self.cell.bias_hh.detach()[order]]
+        self.register_buffer("bias", torch.cat(biases)[None])
+
+    def forward(self, x: Tensor, h_in: Tensor, c_in: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        e = self.embedding(x)
+        if torch.compiler.is_exporting():
+            batch = x.shape[0]
+            weights: list[Tensor] = [*self.buffers()]
+            _, h, c = torch.onnx.ops.symbolic_multi_out(
+                "LSTM",
+                [e[None], *weights, None, h_in[None], c_in[None]],
+                {"hidden_size": HIDDEN},
+                dtypes=[torch.float32] * 3,
+                shapes=[(1, 1, batch, HIDDEN), (1, batch, HIDDEN), (1, batch, HIDDEN)],
+                version=14,
+            )
+            h, c = h[0], c[0]
+        else:
+            h, c = self.cell(e, (h_in, c_in))
+        return torch.log_softmax(self.head(h), 1), h, c
+
+
+class NormalisedCell(nn.Module):
+    """A hand-written cell on x and h side by side, with a layer norm inside."""
+
+    states = H_STATES
+    form = "scan"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(SYMBOLS, 4)
+        self.both = nn.Linear(4 + HIDDEN, HIDDEN)
+        self.norm = nn.LayerNorm(HIDDEN)
+        self.head = nn.Linear(HIDDEN, SYMBOLS)
+
+    def forward(self, x: Tensor, h_in: Tensor) -> tuple[Tensor, Tensor]:
+        h = torch.tanh(self.norm(self.both(torch.cat([self.embedding(x), h_in], 1))))
+        return self.head(h), h
+
+
+def exported(module: nn.Module, states: list[tuple[str, str]]) -> ir.Model:
+    """Export one step with a dynamic batch."""
+    inputs = (torch.tensor([0, 1]), *(torch.randn(2, HIDDEN) for _ in states))
+    batch = torch.export.Dim("batch")
+    program = torch.export.export(
+        module, inputs, dynamic_shapes=tuple({0: batch} for _ in inputs), strict=False
+    )
+    onnx_program = torch.onnx.export(
+        program,
+        dynamo=True,
+        verbose=False,
+        opset_version=18,
+        input_names=["x", *(before for before, _ in states)],
+        output_names=["output", *(after for _, after in states)],
+    )
+    assert onnx_program is not None
+    model = onnx_program.model
+    for port in (*model.graph.inputs, *model.graph.outputs):
+        port.shape = ir.Shape(["batch", *list(port.shape or ())[1:]])
+    return model
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+@pytest.mark.parametrize("kind", [LstmCellWithHead, NormalisedCell])
+def test_a_lifted_torch_step_agrees_with_eager_torch(kind):
+    """The lift of an exported step gives what eager torch gives step by step."""
+    torch.manual_seed(0)
+    module = kind().eval()
+    one = exported(module, kind.states)
+
+    def eager(feeds):
+        ports = ["x", *(before for before, _ in kind.states)]
+        with torch.no_grad():
+            results = module(*(torch.from_numpy(feeds[port]) for port in ports))
+        names = ["output", *(after for _, after in kind.states)]
+        return {name: value.numpy() for name, value in zip(names, results, strict=True)}
+
+    lifted = lift(one, kind.states)
+    assert lifted.form == kind.form
+    assert largest_difference(one, lifted.model, kind.states, reference=eager) < 1e-5
