@@ -26,6 +26,9 @@ from edgernn.export.trace import result_path
 
 __all__ = ["StatePort", "find_states", "layer_names"]
 
+# Operators that give a tensor, all of it, another shape
+_RESHAPES = ("Identity", "Unsqueeze", "Squeeze", "Reshape", "Transpose")
+
 
 @dataclass(frozen=True)
 class StatePort:
@@ -163,7 +166,8 @@ def _argument_states(
             graph.outputs.append(after)
         assert after is not None
         _check_pair(port, after)
-        name = named.of_slot(fed[0]) if direct else named.unique(path)
+        whole = len(fed) == 1 and _same_value(fed[0].before, port, _RESHAPES)
+        name = named.of_slot(fed[0]) if whole else named.unique(path)
         result = result_path(after)
         states.append(
             StatePort(
@@ -172,7 +176,7 @@ def _argument_states(
                 result,
                 fed[0].call if fed else None,
                 last.call if last else None,
-                fed[0].index if direct else 0,
+                fed[0].index if whole else 0,
             )
         )
         _rename(graph, port, after, states[-1])
@@ -256,11 +260,11 @@ def _chain_end(slot: _Slot, slots: Sequence[_Slot]) -> _Slot:
     return slot
 
 
-def _same_value(value: ir.Value, source: ir.Value) -> bool:
-    """Return whether `value` is `source` unchanged."""
+def _same_value(value: ir.Value, source: ir.Value, through: Sequence[str] = ("Identity",)) -> bool:
+    """Return whether `value` is `source`, or made from it by operators of `through` alone."""
     while value is not source:
         node = value.producer()
-        if node is None or node.op_type != "Identity" or node.inputs[0] is None:
+        if node is None or node.op_type not in through or node.inputs[0] is None:
             return False
         value = node.inputs[0]
     return True
