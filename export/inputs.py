@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -142,7 +143,10 @@ class Run:
 
 
 def observe(module: nn.Module, example: Example) -> Run:
-    """Run forward once, eager and undisturbed, and note its recurrent calls."""
+    """Run forward once, eager and undisturbed, and note its recurrent calls.
+
+    Warnings stay unheard: forward runs here at sizes that its user never asked for.
+    """
     calls: list[Call] = []
 
     def note(call: Call, proceed: Any) -> Any:
@@ -150,7 +154,8 @@ def observe(module: nn.Module, example: Example) -> Run:
         return proceed(call.states)
 
     capture = Capture(note)
-    with torch.no_grad(), capture:
+    with torch.no_grad(), capture, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         result = module(**example.kwargs)
     packed = {lengths.data_ptr() for lengths in capture.lengths}
     lengths = tuple(leaf.path for leaf in example.leaves if leaf.tensor.data_ptr() in packed)
