@@ -56,7 +56,7 @@ def product() -> list[Case]:
 
 
 def cover(cases: list[Case]) -> list[Case]:
-    """Return a part of `cases` with every kind × layers × direction and every pair of factors.
+    """Return cases with every combination of kind, layers and direction and every pair of factors.
 
     Greedy: the case that covers most of what is still open comes next.
     """
