@@ -31,7 +31,7 @@ def infer_example(module: nn.Module) -> Example:
         InputError: No call that was tried runs.
     """
     best: Example | None = None
-    failure = "it has no layer that tells the shape of its input"
+    failure = "its arguments do not follow from its layers"
     for candidate in candidates(module):
         try:
             found = proven_axes(module, candidate)
