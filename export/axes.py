@@ -31,7 +31,7 @@ def infer_example(module: nn.Module) -> Example:
         InputError: No call that was tried runs.
     """
     best: Example | None = None
-    failure = "it has no layer that tells the shape of its input"
+    failure = "its arguments do not follow from its layers"
     for candidate in candidates(module):
         try:
             found = proven_axes(module, candidate)
@@ -155,7 +155,8 @@ def _resized_runs(
         if other == size:
             continue
         changed = example.with_axes(dict.fromkeys(axes, other))
-        run = _first_success(module, [changed.with_lengths(other), changed])
+        tied = any(path in example.lengths for path, _ in axes)  # the batch, not the steps
+        run = _first_success(module, [changed if tied else changed.with_lengths(other), changed])
         if not isinstance(run, Exception):
             runs.append(run)
         # one step or one sequence fewer than a window or a norm needs is no reason to call the

@@ -122,11 +122,8 @@ class Eager:
             result = dict(leaves(self._module(**self._example.with_tensors(tensors).kwargs)))
         after: dict[str, NDArray[Any]] = {}
         for state in self._states:
-            if state.result is not None:
-                after[state.name] = result.pop(state.result).numpy()
-        for state in self._states:
-            if state.result is None:
-                after[state.name] = log.final(state).numpy()
+            value = log.final(state) if state.result is None else result[state.result]
+            after[state.name] = value.numpy()
         return Outcome(
             {path: tensor.numpy() for path, tensor in result.items()},
             after,

@@ -105,14 +105,12 @@ class Example:
 
     def with_axes(self, sizes: Mapping[tuple[str, int], int]) -> Example:
         """Return the example with axes, given by path and place, at other sizes."""
-        return self.with_tensors(
-            {
-                leaf.path: resize(
-                    leaf.tensor, {a: n for (p, a), n in sizes.items() if p == leaf.path}
-                )
-                for leaf in self.leaves
-            }
-        )
+        changed = {
+            leaf.path: resize(leaf.tensor, {a: n for (p, a), n in sizes.items() if p == leaf.path})
+            for leaf in self.leaves
+        }
+        longest_first = {path: changed[path].sort(descending=True)[0] for path in self.lengths}
+        return self.with_tensors({**changed, **longest_first})
 
     def with_lengths(self, steps: int | None) -> Example:
         """Return the example with lengths that fit sequences of `steps` steps, the longest all of it."""

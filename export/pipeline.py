@@ -16,13 +16,14 @@ from edgernn.artifact import Artifact, staged
 from edgernn.contract import BATCH, SEQUENCE, Contract
 from edgernn.errors import ContractError, InputError, UnsupportedModelError
 from edgernn.export.axes import infer_example, proven_axes
-from edgernn.export.build import Built, build
+from edgernn.export.build import LOOP_CARRIES, Built, build
 from edgernn.export.eager import Eager
 from edgernn.export.inputs import Example, example_from
 from edgernn.export.parity import Prover
 from edgernn.export.ports import contract_states, graph_ports
 from edgernn.export.source import Source, load_source
 from edgernn.export.files import Files
+from edgernn.parts import BATCH_OUTER, SEQUENCE_OUTER
 from edgernn.report import ParityReport
 from edgernn.vocabulary import Vocabulary
 
@@ -78,7 +79,7 @@ def export_model(
     with staged(target, force) as folder:
         example = _example(source.module, inputs)
         built = build(source.module, example, states or {})
-        prover = _prover(source, built, symbols)
+        prover = _named_axes(built, _prover(source, built, symbols))
         models, prover = _usable(built, prover)
         _refuse_missing(graph, prover.contract)
         files = Files(folder, models, opset)
@@ -115,7 +116,7 @@ def verify_artifact(
     """
     source = load_source(model, module=module, trust_pickle=trust_pickle)
     built = build(source.module, _example(source.module, inputs), states or {})
-    prover = _prover(source, built, artifact.contract.vocabulary)
+    prover = _named_axes(built, _prover(source, built, artifact.contract.vocabulary))
     ours, theirs = prover.contract.graphs["sequence"], artifact.contract
     for kind, graph in theirs.graphs.items():
         names = [port.name for port in (*graph.inputs, *graph.outputs)]
@@ -154,13 +155,14 @@ def _prover(source: Source, built: Built, vocabulary: Vocabulary | None) -> Prov
         carry=not built.bidirectional,
         graphs=graphs,
         vocabulary=vocabulary,
+        lengths=tuple(built.lengths),
         notes=(*source.notes, *built.notes),
     )
     sequence_axes = None
-    if built.one_step:
+    if built.form == "step":
         ports = (*graphs["sequence"].inputs, *graphs["sequence"].outputs)
-        axes = {port.origin: port.axis(SEQUENCE) for port in ports}
-        sequence_axes = {path: axis for path, axis in axes.items() if path and axis is not None}
+        stacked = [port for port in ports if SEQUENCE in port.shape and port.origin is not None]
+        sequence_axes = {port.origin or "": port.shape.index(SEQUENCE) for port in stacked}
     tensors = {leaf.path: leaf for leaf in built.traced.leaves}
     sizes = {
         symbol: tensor.tensor.shape[axis]
@@ -179,6 +181,26 @@ def _prover(source: Source, built: Built, vocabulary: Vocabulary | None) -> Prov
     )
 
 
+def _named_axes(built: Built, prover: Prover) -> Prover:
+    """Name axes that count sequences and steps together by what torch does: the outer one first."""
+    outer = prover.outer_axes()
+    if not outer:
+        return prover
+    for value in built.sequence.graph.outputs:
+        if value.name in outer and value.shape is not None:
+            value.shape = ir.Shape(_with_outer([*value.shape], outer[value.name]))
+    graph = graph_ports(built.sequence, built.origins)
+    graphs = {**prover.contract.graphs, "sequence": graph}
+    return replace(prover, contract=replace(prover.contract, graphs=graphs))
+
+
+def _with_outer(dims: list[Any], symbol: str) -> list[Any]:
+    flat = (BATCH_OUTER, SEQUENCE_OUTER)
+    return [
+        symbol if isinstance(dim, ir.SymbolicDim) and dim.value in flat else dim for dim in dims
+    ]
+
+
 def _usable(built: Built, prover: Prover) -> tuple[dict[str, ir.Model], Prover]:
     """Return the graphs that are right for the model, and the prover with its contract settled.
 
@@ -187,6 +209,8 @@ def _usable(built: Built, prover: Prover) -> tuple[dict[str, ir.Model], Prover]:
     contract, reason = prover.contract, built.no_step
     if contract.carry:
         broken = prover.not_carried()
+        if broken and built.form == "loop":
+            raise UnsupportedModelError(LOOP_CARRIES.format(broken.rstrip(".")))
         reason = broken or reason
         contract = replace(contract, carry=broken is None)
     models = {"sequence": built.sequence}

@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.export.capture import Call
 from edgernn.export.dataflow import moved_from, reads_data
+from edgernn.export.inputs import Example, Run
 from edgernn.export.layers import recurrent_calls
 from edgernn.export.trace import result_path
 
-__all__ = ["StatePort", "find_states", "layer_names"]
+__all__ = ["StatePort", "find_states", "layer_names", "recognised_states"]
 
 # Operators that give a tensor, all of it, another shape
 _RESHAPES = ("Identity", "Unsqueeze", "Squeeze", "Reshape", "Transpose")
@@ -121,6 +122,24 @@ def find_states(
     ]
     order = {slot.call: place for place, slot in enumerate(slots)}
     return tuple(sorted(states, key=lambda state: (order.get(state.call, -1), state.index)))
+
+
+def recognised_states(example: Example, run: Run) -> dict[str, str]:
+    """Pair arguments and results of a step without recurrent calls, where shapes leave one choice.
+
+    Returns:
+        Path of an argument → path of the result that goes back in there.
+    """
+    floats = {
+        leaf.path: leaf.tensor.shape for leaf in example.leaves if leaf.tensor.is_floating_point()
+    }
+    fits = {
+        path: [result for result, tensor in run.results.items() if tensor.shape == shape]
+        for path, shape in floats.items()
+    }
+    pairs = {path: found[0] for path, found in fits.items() if len(found) == 1}
+    alone = len(set(pairs.values())) == len(pairs) < len(example.leaves)
+    return pairs if alone and all(len(found) < 2 for found in fits.values()) else {}
 
 
 class _Names:

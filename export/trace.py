@@ -28,7 +28,7 @@ from edgernn.export.inputs import Example
 from edgernn.export.packed import DOMAIN, Packing, unchecked_layers
 from edgernn.export.tree import leaves, map_leaves
 
-__all__ = ["OPSET", "fold", "result_path", "trace"]
+__all__ = ["OPSET", "fold", "result_name", "result_path", "trace"]
 
 OPSET = 18
 
@@ -67,6 +67,11 @@ def trace(module: nn.Module, example: Example) -> ir.Model:
         fold(model)
     _name_ports(model, example, list(results))
     return model
+
+
+def result_name(path: str) -> str:
+    """Return what `trace` names the graph output at `path` in forward's result."""
+    return _RESULT + path
 
 
 def result_path(value: ir.Value) -> str | None:
@@ -151,7 +156,7 @@ def _name_ports(model: ir.Model, example: Example, results: Sequence[str]) -> No
             model.graph.append(copy)
             copy.outputs[0].type, copy.outputs[0].shape = value.type, value.shape
             model.graph.outputs[place] = value = copy.outputs[0]
-        value.name = _RESULT + path
+        value.name = result_name(path)
     for value in _values(model.graph):
         if value.shape is not None:
             value.shape = ir.Shape([_renamed(dim, symbols) for dim in value.shape])
