@@ -5,7 +5,8 @@ Works on the graph as `trace` leaves it, with one node per recurrent call:
 - a state that forward makes itself (zeros, a learned parameter) becomes a graph input, and the
   call's final state a graph output;
 - a state that forward takes as an argument and returns is paired: the output goes back in there;
-- a state computed from the data, such as a decoder's that starts from its encoder, stays inside.
+- a state computed from the data, such as a decoder's that starts from its encoder, stays inside,
+  and so does one that is not one for each sequence of the batch.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from edgernn.contract import BATCH
 from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.export.capture import Call
 from edgernn.export.dataflow import moved_from, reads_data
@@ -212,9 +214,7 @@ def _own_states(
     """Turn the states that forward makes itself into ports."""
     states: list[StatePort] = []
     for slot in slots:
-        if reads_data(slot.before) or (
-            slot.before.producer() is None and slot.before.is_graph_input()
-        ):
+        if reads_data(slot.before) or slot.before.is_graph_input() or not _is_per_sequence(slot):
             continue
         last = _chain_end(slot, slots)
         name = named.of_slot(slot)
@@ -232,6 +232,17 @@ def _own_states(
         _rename(graph, before, after, state)
         states.append(state)
     return states
+
+
+def _is_per_sequence(slot: _Slot) -> bool:
+    """Return whether a call has one state for each sequence of the batch.
+
+    A layer over the characters of every word, or over every frame of every sequence, runs
+    batch*sequence of its own: what it leaves is nothing to go on from.
+    """
+    axis = 0 if slot.node.op_type.endswith("_cell") else 1
+    batch = BATCH if slot.after.shape is None else slot.after.shape[axis]
+    return isinstance(batch, int) or str(batch) == BATCH
 
 
 def _initial(call: Call, index: int, port: ir.Value) -> NDArray[np.float32] | None:
