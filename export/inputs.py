@@ -176,7 +176,7 @@ def parse_spec(spec: str) -> tuple[str, torch.dtype, tuple[int | str, ...]]:
     Raises:
         InputError: The spec is not of that form.
     """
-    match = _SPEC.fullmatch(spec.replace(" ", ""))
+    match = _SPEC.fullmatch(re.sub(r"\s*([:,\[\]])\s*", r"\1", spec.strip()))
     dims = [dim for dim in match["dims"].split(",") if dim] if match else []
     proper = all((dim.isdigit() and int(dim) > 0) or dim.isidentifier() for dim in dims)
     if match is None or match["dtype"] not in _DTYPES or not proper:
@@ -213,8 +213,13 @@ def example_from(
             f"`{type(module).__name__}.forward` takes {_listed(names)}; {len(inputs)} inputs were "
             f"given{': ' + _listed(list(given)) if isinstance(inputs, Mapping) else ''}."
         )
-    kwargs = map_leaves(lambda _, tensor: _cpu_float32(tensor), given)
-    return Example(kwargs, {})
+    example = Example(map_leaves(lambda _, tensor: _cpu_float32(tensor), given), {})
+    for leaf in example.leaves:
+        if leaf.tensor.numel() == 0:
+            raise InputError(
+                f"`{leaf}` is empty. Give an example with at least one sequence of one step."
+            )
+    return example
 
 
 def candidates(module: nn.Module) -> Iterator[Example]:
@@ -320,6 +325,8 @@ def _from_specs(
                 f"`{name}` is not an argument of `{type(module).__name__}.forward`, which takes "
                 f"{_listed(names)}."
             )
+        if path in shapes:
+            raise InputError(f"`{path}` is given twice. Give one spec for each input.")
         size = [_SIZES.get(dim, 3) if isinstance(dim, str) else dim for dim in dims]
         if dtype.is_floating_point:
             tensor = torch.randn(size, generator=generator)
