@@ -192,7 +192,7 @@ class _Log:
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Let torch compute on one thread: for small steps, handing out work costs more than it saves."""
+    """Let torch compute on one thread: handing out small steps costs more than it saves."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

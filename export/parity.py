@@ -7,7 +7,7 @@ is the traced one. The shapes that come out must be the declared ones.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -153,7 +153,7 @@ class Prover:
         return self._check("whole", "sequence", where, expected, got, data, states)
 
     def _parts(self, kind: str, run: Run, batch: int, sequence: int, name: str = "") -> Check:
-        """Compare a run in parts, the state carried from one to the next, with eager's whole run."""
+        """Compare a run in parts, the state carried on from each to the next, with a whole one."""
         data, states = self._draw(batch, sequence), self._random_states(batch)
         stepwise = kind == "step"
         lengths = [1] * sequence if stepwise else _chunks(self.rng, sequence)
@@ -305,4 +305,4 @@ def _chunks(rng: np.random.Generator, steps: int) -> list[int]:
     """Cut `steps` into chunks of random lengths."""
     count = min(steps - 1, 6)
     cuts = sorted(rng.choice(np.arange(1, steps), count, replace=False)) if count else []
-    return np.diff([0, *cuts, steps]).tolist()
+    return [int(length) for length in np.diff([0, *cuts, steps])]

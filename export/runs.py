@@ -105,7 +105,7 @@ def batch_of(contract: Contract, data: Mapping[str, NDArray[Any]], default: int 
     for port in contract.data_inputs("sequence"):
         axis = port.axis(BATCH)
         if axis is not None:
-            return data[port.name].shape[axis]
+            return int(data[port.name].shape[axis])
     return default
 
 
