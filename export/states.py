@@ -208,7 +208,7 @@ def _next_value(
 ) -> ir.Value | None:
     """Return the result that goes back into argument `port`, or None where none does."""
     if port.name in pairs:
-        return _result_at(graph, pairs[port.name])
+        return _result_at(graph, pairs[port.name or ""])
     if not fed or port.dtype is None or not port.dtype.is_floating_point():
         return None
     return _returned(graph, port, fed, slots)
