@@ -81,7 +81,7 @@ def export_model(
         prover = _prover(source, built, symbols)
         models, prover = _usable(built, prover)
         _refuse_missing(graph, prover.contract)
-        files = Files(folder, models, opset)
+        files = Files(folder, models, opset, target.name)
         files.save(prover.contract)
         report = prover.report(files.paths, "eager torch") if verify else None
         golden = prover.golden(2, 8)
