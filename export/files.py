@@ -41,9 +41,7 @@ class Files:
         name: The name that the folder will have.
     """
 
-    def __init__(
-        self, folder: Path, models: Mapping[str, ir.Model], opset: int, name: str
-    ) -> None:
+    def __init__(self, folder: Path, models: Mapping[str, ir.Model], opset: int, name: str) -> None:
         if opset not in _IR_VERSIONS:
             raise UnsupportedModelError(
                 f"Opset {opset} is not one that graphs can be written in; known are: "
