@@ -72,6 +72,10 @@ def export_model(
     """
     if graph not in _GRAPHS:
         raise InputError(f"`{graph}` is not a choice of graphs; known are: {', '.join(_GRAPHS)}.")
+    if precision != "float32":
+        raise UnsupportedModelError(
+            f"`{precision}` is not a precision that graphs can be written in; known is: float32."
+        )
     source = load_source(model, module=module, trust_pickle=trust_pickle)
     target = Path(path) if path is not None else Path(f"{_stem(model)}.edgernn")
     symbols = None if vocabulary is None else Vocabulary.of(vocabulary)
