@@ -45,9 +45,9 @@ def test_text_is_eager_torchs(folder: Path) -> None:
 
 
 def test_text_reads_like_its_source(folder: Path) -> None:
-    """After 40 readings, nine in ten of the words that it writes are words of the text."""
+    """After 40 readings, eight in ten of the words that it writes are words of the text."""
     text = edgernn(folder, "run", "char.edgernn", "--text", PROMPT, "--generate", str(LENGTH))
     words = text.split()[1:-1]
     known = set(script("char").TEXT.split())
     assert len(words) > LENGTH // 12
-    assert sum(word in known for word in words) >= 0.9 * len(words)
+    assert sum(word in known for word in words) >= 0.8 * len(words)
