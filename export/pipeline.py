@@ -78,6 +78,10 @@ def export_model(
     """
     if graph not in _GRAPHS:
         raise InputError(f"`{graph}` is not a choice of graphs; known are: {', '.join(_GRAPHS)}.")
+    if precision != "float32":
+        raise UnsupportedModelError(
+            f"`{precision}` is not a precision that graphs can be written in; known is: float32."
+        )
     source = load_source(model, module=module, trust_pickle=trust_pickle)
     target = Path(path) if path is not None else Path(f"{_stem(model)}.edgernn")
     symbols = None if vocabulary is None else Vocabulary.of(vocabulary)
@@ -87,7 +91,7 @@ def export_model(
         prover = _named_axes(built, _prover(source, built, symbols))
         models, prover = _usable(built, prover)
         _refuse_missing(graph, prover.contract)
-        files = Files(folder, models, opset)
+        files = Files(folder, models, opset, target.name)
         files.save(prover.contract)
         report = prover.report(files.paths, "eager torch") if verify else None
         golden = prover.golden(2, 8)
