@@ -247,8 +247,21 @@ def _refuse_missing(graph: str, contract: Contract) -> None:
 
 def _chosen(contract: Contract, graph: str, report: ParityReport | None) -> Contract:
     parity = "" if report is None else str(report)
-    contract = replace(contract, parity=parity)
+    notes = (*contract.notes, *_vocabulary_notes(contract))
+    contract = replace(contract, parity=parity, notes=notes)
     return contract if graph == "both" else contract.only(graph)
+
+
+def _vocabulary_notes(contract: Contract) -> tuple[str, ...]:
+    """Say where the vocabulary has another number of symbols than the model takes ids."""
+    if contract.vocabulary is None:
+        return ()
+    return tuple(
+        f"The vocabulary has {len(contract.vocabulary)} symbols, but `{port.name}` takes "
+        f"{port.limit} ids. Text needs one symbol for each id."
+        for port in contract.data_inputs("sequence")
+        if port.limit not in (None, len(contract.vocabulary))
+    )
 
 
 def _family(models: Mapping[str, ir.Model]) -> str:
