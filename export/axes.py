@@ -74,7 +74,9 @@ def proven_axes(module: nn.Module, example: Example) -> Example:
         _check_names(module, example, run, groups)
     else:
         groups = list(_tied_groups(module, example, run))
-    shapes = {leaf.path: list(leaf.tensor.shape) for leaf in example.leaves}
+    shapes: dict[str, list[int | str]] = {
+        leaf.path: list(leaf.tensor.shape) for leaf in example.leaves
+    }
     sizes: dict[str, int] = {}
     for symbol, axes in groups:
         error = _failure(module, example, axes)
@@ -83,7 +85,7 @@ def proven_axes(module: nn.Module, example: Example) -> Example:
             continue
         sizes[symbol] = max(2, _size(example, axes[0]))
         for path, axis in axes:
-            shapes[path][axis] = symbol  # type: ignore[call-overload]
+            shapes[path][axis] = symbol
     if not example.shapes and BATCH not in sizes and run.calls:
         notes.extend(_why_constant(module, example, run, shapes))
     named = replace(
@@ -135,7 +137,7 @@ def _tied_groups(
 def _possible_groups(
     example: Example, leaf: Leaf, axis: int, done: set[_Axis]
 ) -> Iterator[list[_Axis]]:
-    """Yield sets of one axis and at most one of equal size of every other tensor, large sets first."""
+    """Yield sets of one axis and at most one of equal size of every other tensor, large first."""
     size = leaf.tensor.shape[axis]
     choices: list[list[_Axis | None]] = [[(leaf.path, axis)]]
     for other in example.leaves:

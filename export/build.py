@@ -214,14 +214,15 @@ def _loop_steps(module: nn.Module, example: Example, run: Run, origins: Origins)
 def _merge_axes(model: ir.Model, flat: Mapping[str, str]) -> None:
     """Make one axis of the first two of some outputs."""
     for place, value in enumerate(model.graph.outputs):
-        if value.name not in flat or value.shape is None:
+        name, shape = value.name or "", value.shape
+        if name not in flat or shape is None:
             continue
-        name, sizes = value.name, [-1, *value.shape[2:]]
+        sizes = [-1, *(size for size in shape[2:] if isinstance(size, int))]
         tape = ir.tape.Tape(model.graph)
         target = tape.initializer(ir.tensor(sizes, ir.DataType.INT64, name=f"{name}_shape"))
         merged = tape.op("Reshape", [value, target])
         value.name, merged.name, merged.type = f"{name}_unmerged", name, value.type
-        merged.shape = ir.Shape([flat[name], *value.shape[2:]])
+        merged.shape = ir.Shape([flat[name], *sizes[1:]])
         model.graph.outputs[place] = merged
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,11 +19,12 @@ from edgernn.errors import ContractError, InputError, UnsupportedModelError
 from edgernn.export.axes import infer_example, proven_axes
 from edgernn.export.build import LOOP_CARRIES, Built, build
 from edgernn.export.eager import Eager
+from edgernn.export.files import Files
 from edgernn.export.inputs import Example, example_from
+from edgernn.export.lengths import LENGTHS, add_lengths, take_lengths
 from edgernn.export.parity import Prover
 from edgernn.export.ports import contract_states, graph_ports
 from edgernn.export.source import Source, load_source
-from edgernn.export.files import Files
 from edgernn.parts import BATCH_OUTER, SEQUENCE_OUTER
 from edgernn.report import ParityReport
 from edgernn.vocabulary import Vocabulary
@@ -42,6 +44,7 @@ def export_model(
     precision: str = "float32",
     opset: int = 18,
     vocabulary: Vocabulary | Sequence[str] | str | Path | None = None,
+    lengths: bool = False,
     module: str | None = None,
     trust_pickle: bool = False,
     force: bool = False,
@@ -60,6 +63,8 @@ def export_model(
         precision: Of weights and computation: `float32`.
         opset: ONNX operator set of the graphs.
         vocabulary: Symbols in the order of their ids, or a vocabulary file.
+        lengths: Whether to give a model that has none an input `lengths`, (batch,) int64, at which
+            its recurrent layers end each sequence.
         module: `FILE.py:FACTORY` that makes the module which a state_dict belongs to.
         trust_pickle: Whether a pickled module may be unpickled, which runs code of its maker.
         force: Whether to replace an artifact that exists.
@@ -73,16 +78,20 @@ def export_model(
     """
     if graph not in _GRAPHS:
         raise InputError(f"`{graph}` is not a choice of graphs; known are: {', '.join(_GRAPHS)}.")
+    if precision != "float32":
+        raise UnsupportedModelError(
+            f"`{precision}` is not a precision that graphs can be written in; known is: float32."
+        )
     source = load_source(model, module=module, trust_pickle=trust_pickle)
     target = Path(path) if path is not None else Path(f"{_stem(model)}.edgernn")
     symbols = None if vocabulary is None else Vocabulary.of(vocabulary)
     with staged(target, force) as folder:
-        example = _example(source.module, inputs)
+        example = _example(source.module, inputs, lengths)
         built = build(source.module, example, states or {})
         prover = _named_axes(built, _prover(source, built, symbols))
         models, prover = _usable(built, prover)
         _refuse_missing(graph, prover.contract)
-        files = Files(folder, models, opset)
+        files = Files(folder, models, opset, target.name)
         files.save(prover.contract)
         report = prover.report(files.paths, "eager torch") if verify else None
         golden = prover.golden(2, 8)
@@ -115,7 +124,8 @@ def verify_artifact(
         ContractError: The model has other ports than the artifact.
     """
     source = load_source(model, module=module, trust_pickle=trust_pickle)
-    built = build(source.module, _example(source.module, inputs), states or {})
+    lengths = LENGTHS in artifact.contract.lengths
+    built = build(source.module, _example(source.module, inputs, lengths), states or {})
     prover = _named_axes(built, _prover(source, built, artifact.contract.vocabulary))
     ours, theirs = prover.contract.graphs["sequence"], artifact.contract
     for kind, graph in theirs.graphs.items():
@@ -134,14 +144,17 @@ def _stem(model: nn.Module | str | Path) -> str:
     return type(model).__name__.lower() if isinstance(model, nn.Module) else Path(model).stem
 
 
-def _example(module: nn.Module, inputs: Any) -> Example:
+def _example(module: nn.Module, inputs: Any, lengths: bool) -> Example:
+    if lengths and LENGTHS not in inspect.signature(module.forward).parameters:
+        take_lengths(module)
     if inputs is None or (isinstance(inputs, Sequence) and not inputs):
         return infer_example(module)
-    return proven_axes(module, example_from(module, inputs))
+    example = example_from(module, inputs)
+    return proven_axes(module, add_lengths(module, example) if lengths else example)
 
 
 def _prover(source: Source, built: Built, vocabulary: Vocabulary | None) -> Prover:
-    """Return what proves the graphs, with the contract of both, as if the state could be carried."""
+    """Return what proves the graphs, its contract as if the state could be carried on."""
     kinds = {"sequence": built.sequence, "step": built.step}
     graphs = {
         kind: graph_ports(model, built.origins)
@@ -234,8 +247,21 @@ def _refuse_missing(graph: str, contract: Contract) -> None:
 
 def _chosen(contract: Contract, graph: str, report: ParityReport | None) -> Contract:
     parity = "" if report is None else str(report)
-    contract = replace(contract, parity=parity)
+    notes = (*contract.notes, *_vocabulary_notes(contract))
+    contract = replace(contract, parity=parity, notes=notes)
     return contract if graph == "both" else contract.only(graph)
+
+
+def _vocabulary_notes(contract: Contract) -> tuple[str, ...]:
+    """Say where the vocabulary has another number of symbols than the model takes ids."""
+    if contract.vocabulary is None:
+        return ()
+    return tuple(
+        f"The vocabulary has {len(contract.vocabulary)} symbols, but `{port.name}` takes "
+        f"{port.limit} ids. Text needs one symbol for each id."
+        for port in contract.data_inputs("sequence")
+        if port.limit not in (None, len(contract.vocabulary))
+    )
 
 
 def _family(models: Mapping[str, ir.Model]) -> str:

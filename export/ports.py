@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableSequence, Sequence
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -99,7 +99,7 @@ def _add_output(graph: ir.Graph, state: StatePort) -> None:
     graph.outputs.append(output)
 
 
-def _order(ports: list[ir.Value], names: Sequence[str]) -> None:
+def _order(ports: MutableSequence[ir.Value], names: Sequence[str]) -> None:
     by_name = {port.name: port for port in ports}
     ports[:] = [by_name[name] for name in names]
 

@@ -90,7 +90,7 @@ class _Slot:
 
 
 def layer_names(model: ir.Model) -> None:
-    """Write into every recurrent call's metadata the path of its layer, unique, dots as underscores."""
+    """Write into every recurrent call's metadata its layer's path: unique, dots as underscores."""
     taken: dict[str, int] = {}
     for node in recurrent_calls(model.graph):
         path = _layer_path(node).replace(".", "_")
@@ -123,7 +123,11 @@ def find_states(
         *_own_states(model.graph, slots, named, calls),
     ]
     order = {slot.call: place for place, slot in enumerate(slots)}
-    return tuple(sorted(states, key=lambda state: (order.get(state.call, -1), state.index)))
+    return tuple(
+        sorted(
+            states, key=lambda state: (-1 if state.call is None else order[state.call], state.index)
+        )
+    )
 
 
 def recognised_states(example: Example, run: Run) -> dict[str, str]:
@@ -145,7 +149,7 @@ def recognised_states(example: Example, run: Run) -> dict[str, str]:
 
 
 class _Names:
-    """The contract's names for states: `h` and `c`, behind the layer's path if there are several."""
+    """The contract's names for states: `h` and `c`, behind the path of a layer among several."""
 
     def __init__(self, calls: int) -> None:
         self._several = calls > 1
@@ -168,44 +172,53 @@ def _argument_states(
     graph: ir.Graph, slots: Sequence[_Slot], named: _Names, pairs: Mapping[str, str | int]
 ) -> list[StatePort]:
     """Pair the arguments that hold states with the results that hold their next values."""
+    known = [port.name or "" for port in graph.inputs]
+    for path in pairs:
+        if path not in known:
+            listed = ", ".join(f"`{name}`" for name in known)
+            raise InputError(f"`{path}` is not an input of the model; it has {listed}.")
     states: list[StatePort] = []
     for port in list(graph.inputs):
         path = port.name or ""
         fed = [slot for slot in slots if port in moved_from(slot.before)]
-        if path in pairs:
-            after = _result_at(graph, pairs[path])
-        elif port.dtype is not None and port.dtype.is_floating_point() and fed:
-            after = _returned(graph, port, fed, slots)
-        else:
-            continue
-        direct = len(fed) == 1 and _same_value(fed[0].before, port)
-        if after is None and not direct:
-            continue
-        last = _chain_end(fed[0], slots) if direct else None
+        only = fed[0] if len(fed) == 1 else None
+        own = only if only and _same_value(only.before, port) else None
+        whole = only if only and _same_value(only.before, port, _RESHAPES) else None
+        last = None if own is None else _chain_end(own, slots)
+        after = _next_value(graph, port, fed, slots, pairs)
         if after is None and last is not None:
             after = last.after
             graph.outputs.append(after)
-        assert after is not None
+        if after is None:
+            continue
         _check_pair(port, after)
-        whole = len(fed) == 1 and _same_value(fed[0].before, port, _RESHAPES)
-        name = named.of_slot(fed[0]) if whole else named.unique(path)
-        result = result_path(after)
         states.append(
             StatePort(
-                name,
+                named.unique(path) if whole is None else named.of_slot(whole),
                 path,
-                result,
+                result_path(after),
                 fed[0].call if fed else None,
-                last.call if last else None,
-                fed[0].index if whole else 0,
+                None if last is None else last.call,
+                0 if whole is None else whole.index,
             )
         )
-        _rename(graph, port, after, states[-1])
-    unknown = set(pairs) - {state.argument for state in states}
-    if unknown:
-        known = ", ".join(f"`{port.name}`" for port in graph.inputs)
-        raise InputError(f"`{sorted(unknown)[0]}` is not an input of the model; it has {known}.")
+        _rename(port, after, states[-1])
     return states
+
+
+def _next_value(
+    graph: ir.Graph,
+    port: ir.Value,
+    fed: Sequence[_Slot],
+    slots: Sequence[_Slot],
+    pairs: Mapping[str, str | int],
+) -> ir.Value | None:
+    """Return the result that goes back into argument `port`, or None where none does."""
+    if port.name in pairs:
+        return _result_at(graph, pairs[port.name or ""])
+    if not fed or port.dtype is None or not port.dtype.is_floating_point():
+        return None
+    return _returned(graph, port, fed, slots)
 
 
 def _own_states(
@@ -229,7 +242,7 @@ def _own_states(
             graph.outputs.append(after)
         initial = _initial(calls[slot.call], slot.index, before)
         state = StatePort(name, None, result, slot.call, last.call, slot.index, initial)
-        _rename(graph, before, after, state)
+        _rename(before, after, state)
         states.append(state)
     return states
 
@@ -318,7 +331,7 @@ def _check_pair(before: ir.Value, after: ir.Value) -> None:
         )
 
 
-def _rename(graph: ir.Graph, before: ir.Value, after: ir.Value, state: StatePort) -> None:
+def _rename(before: ir.Value, after: ir.Value, state: StatePort) -> None:
     before.name = state.input
     after.name = state.output
 
