@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
+import torch
 from torch import nn
 
 from edgernn.contract import BATCH, SEQUENCE
@@ -164,8 +165,10 @@ def _resized_runs(
         if other == size:
             continue
         changed = example.with_axes(dict.fromkeys(axes, other))
-        tied = any(path in example.lengths for path, _ in axes)  # the batch, not the steps
-        run = _first_success(module, [changed if tied else changed.with_lengths(other), changed])
+        # where lengths change with it, it is the batch, whose longest sequence has to stay
+        tied = any(path in example.lengths for path, _ in axes)
+        steps = _longest(example) if tied else other
+        run = _first_success(module, [changed.with_lengths(steps), changed])
         if not isinstance(run, Exception):
             runs.append(run)
         # one step or one sequence fewer than a window or a norm needs is no reason to call the
@@ -173,6 +176,12 @@ def _resized_runs(
         elif other != 1 or size == 1:
             return run
     return runs
+
+
+def _longest(example: Example) -> int | None:
+    """Return the largest of the lengths of packed sequences."""
+    lengths = [leaf.tensor for leaf in example.leaves if leaf.path in example.lengths]
+    return max((int(one.max()) for one in lengths), default=None)
 
 
 def _first_success(module: nn.Module, examples: Sequence[Example]) -> Run | Exception:
@@ -190,11 +199,18 @@ def _first_success(module: nn.Module, examples: Sequence[Example]) -> Run | Exce
 def _symbol(before: Run, after: Sequence[Run], path: str, axis: int, taken: set[str]) -> str | None:
     """Name an axis by what its size does to the recurrent calls; None if nothing looks at it."""
     more_steps, more_sequences = _effect(before, after)
+    if not (more_steps or more_sequences) and all(_same_results(before, run) for run in after):
+        return None
     if more_steps and SEQUENCE not in taken:
         return SEQUENCE
     if (more_sequences or not before.calls) and not more_steps and BATCH not in taken:
         return BATCH
     return f"{re.sub(r'[^A-Za-z0-9]+', '_', path).strip('_')}_dim{axis}"
+
+
+def _same_results(one: Run, other: Run) -> bool:
+    pairs = zip(one.results.values(), other.results.values(), strict=True)
+    return all(a.shape == b.shape and torch.equal(a, b) for a, b in pairs)
 
 
 def _effect(before: Run, after: Sequence[Run]) -> tuple[bool, bool]:

@@ -148,6 +148,7 @@ def observe(module: nn.Module, example: Example) -> Run:
     calls: list[Call] = []
 
     def note(call: Call, proceed: Any) -> Any:
+        _check_states(call)
         calls.append(call)
         return proceed(call.states)
 
@@ -158,6 +159,19 @@ def observe(module: nn.Module, example: Example) -> Run:
     packed = {lengths.data_ptr() for lengths in capture.lengths}
     lengths = tuple(leaf.path for leaf in example.leaves if leaf.tensor.data_ptr() in packed)
     return Run(tuple(calls), dict(leaves(result)), lengths)
+
+
+def _check_states(call: Call) -> None:
+    """Refuse a state that is not one for each row and sequence.
+
+    For packed sequences torch.nn.LSTM does not check it, reads past the end or broadcasts.
+    """
+    rows = call.num_layers * (2 if call.bidirectional else 1)
+    expected = call.sizes[1:] if call.is_cell else (rows, call.sizes[1])
+    for state in call.states:
+        found = tuple(state.shape[:-1])
+        if found != expected:
+            raise ValueError(f"a state is {found} where its layer needs {expected}")
 
 
 def resize(tensor: torch.Tensor, sizes: Mapping[int, int]) -> torch.Tensor:
