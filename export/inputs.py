@@ -11,7 +11,7 @@ import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -23,7 +23,9 @@ from edgernn.export.tree import leaves, map_leaves
 
 __all__ = [
     "Example",
+    "Forward",
     "Leaf",
+    "Reference",
     "Run",
     "candidates",
     "example_from",
@@ -139,6 +141,41 @@ class Run:
     calls: tuple[Call, ...]
     results: Mapping[str, torch.Tensor]
     lengths: tuple[str, ...] = ()
+
+
+class Reference(Protocol):
+    """A model that can be watched while it runs.
+
+    Attributes:
+        name: What messages call it, such as `Net.forward`.
+        noun: What notes call it, such as `forward`.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102 - described above
+    @property
+    def noun(self) -> str: ...  # noqa: D102 - described above
+
+    def __call__(self, example: Example) -> Run:
+        """Run the model once, undisturbed."""
+        ...
+
+
+@dataclass(frozen=True)
+class Forward:
+    """The forward of a torch module, as a reference."""
+
+    module: nn.Module
+    noun: str = "forward"
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return f"{type(self.module).__name__}.forward"
+
+    def __call__(self, example: Example) -> Run:
+        """Run forward once, eager and undisturbed."""
+        return observe(self.module, example)
 
 
 def observe(module: nn.Module, example: Example) -> Run:

@@ -18,7 +18,7 @@ from edgernn.errors import ContractError, InputError, UnsupportedModelError
 from edgernn.export.axes import infer_example, proven_axes
 from edgernn.export.build import Built, build
 from edgernn.export.eager import Eager
-from edgernn.export.inputs import Example, example_from
+from edgernn.export.inputs import Example, Forward, example_from
 from edgernn.export.parity import Prover
 from edgernn.export.ports import contract_states, graph_ports
 from edgernn.export.source import Source, load_source
@@ -136,7 +136,7 @@ def _stem(model: nn.Module | str | Path) -> str:
 def _example(module: nn.Module, inputs: Any) -> Example:
     if inputs is None or (isinstance(inputs, Sequence) and not inputs):
         return infer_example(module)
-    return proven_axes(module, example_from(module, inputs))
+    return proven_axes(Forward(module), example_from(module, inputs))
 
 
 def _prover(source: Source, built: Built, vocabulary: Vocabulary | None) -> Prover:

@@ -24,7 +24,7 @@ from edgernn.export.dataflow import moved_from, reads_data
 from edgernn.export.layers import recurrent_calls
 from edgernn.export.trace import result_path
 
-__all__ = ["StatePort", "find_states", "layer_names"]
+__all__ = ["Slot", "StatePort", "find_states", "layer_names", "make_ports"]
 
 
 @dataclass(frozen=True)
@@ -61,26 +61,36 @@ class StatePort:
 
 
 @dataclass(frozen=True)
-class _Slot:
-    """One state of one recurrent call in the graph."""
+class Slot:
+    """One state of one recurrent node.
+
+    Attributes:
+        node: The node, with the name of its layer in its metadata.
+        call: The place of its call among those of the model.
+        index: 0 for h, 1 for c.
+        place: The input of the node that takes the initial state.
+        result: The output that holds the final state.
+        weights: The input that tells whose layer it is.
+    """
 
     node: ir.Node
+    call: int
     index: int
-
-    @property
-    def call(self) -> int:
-        return self.node.attributes["call"].as_int()
+    place: int
+    result: int
+    weights: int
 
     @property
     def before(self) -> ir.Value:
-        value = self.node.inputs[1 + self.index]
+        """The initial state."""
+        value = self.node.inputs[self.place]
         assert value is not None
         return value
 
     @property
     def after(self) -> ir.Value:
-        first = 0 if self.node.op_type.endswith("_cell") else 1
-        return self.node.outputs[first + self.index]
+        """The final state."""
+        return self.node.outputs[self.result]
 
 
 def layer_names(model: ir.Model) -> None:
@@ -107,14 +117,28 @@ def find_states(
         UnsupportedModelError: A pair is of two shapes.
     """
     slots = [
-        _Slot(node, index)
+        Slot(
+            node,
+            node.attributes["call"].as_int(),
+            index,
+            1 + index,
+            index if node.op_type.endswith("_cell") else 1 + index,
+            len(node.inputs) - 1,
+        )
         for node in recurrent_calls(model.graph)
         for index in range(2 if node.op_type.startswith("lstm") else 1)
     ]
+    return make_ports(model.graph, slots, calls, pairs)
+
+
+def make_ports(
+    graph: ir.Graph, slots: Sequence[Slot], calls: Sequence[Call], pairs: Mapping[str, str | int]
+) -> tuple[StatePort, ...]:
+    """Make the states in `slots` ports, in place; see `find_states`."""
     named = _Names(len({slot.call for slot in slots}))
     states = [
-        *_argument_states(model.graph, slots, named, pairs),
-        *_own_states(model.graph, slots, named, calls),
+        *_argument_states(graph, slots, named, pairs),
+        *_own_states(graph, slots, named, calls),
     ]
     order = {slot.call: place for place, slot in enumerate(slots)}
     return tuple(sorted(states, key=lambda state: (order.get(state.call, -1), state.index)))
@@ -127,7 +151,7 @@ class _Names:
         self._several = calls > 1
         self._taken: set[str] = set()
 
-    def of_slot(self, slot: _Slot) -> str:
+    def of_slot(self, slot: Slot) -> str:
         letter = "hc"[slot.index]
         layer = slot.node.metadata_props["layer"]
         return self.unique(f"{layer}_{letter}" if self._several else letter)
@@ -141,7 +165,7 @@ class _Names:
 
 
 def _argument_states(
-    graph: ir.Graph, slots: Sequence[_Slot], named: _Names, pairs: Mapping[str, str | int]
+    graph: ir.Graph, slots: Sequence[Slot], named: _Names, pairs: Mapping[str, str | int]
 ) -> list[StatePort]:
     """Pair the arguments that hold states with the results that hold their next values."""
     states: list[StatePort] = []
@@ -184,7 +208,7 @@ def _argument_states(
 
 
 def _own_states(
-    graph: ir.Graph, slots: Sequence[_Slot], named: _Names, calls: Sequence[Call]
+    graph: ir.Graph, slots: Sequence[Slot], named: _Names, calls: Sequence[Call]
 ) -> list[StatePort]:
     """Turn the states that forward makes itself into ports."""
     states: list[StatePort] = []
@@ -198,7 +222,7 @@ def _own_states(
         before = ir.Value(
             name=f"{name}_in", type=slot.before.type, shape=ir.Shape(slot.after.shape or ())
         )
-        slot.node.replace_input_with(1 + slot.index, before)
+        slot.node.replace_input_with(slot.place, before)
         graph.inputs.append(before)
         after = last.after
         result = result_path(after)
@@ -230,7 +254,7 @@ def _initial(call: Call, index: int, port: ir.Value) -> NDArray[np.float32] | No
 
 
 def _returned(
-    graph: ir.Graph, port: ir.Value, fed: Sequence[_Slot], slots: Sequence[_Slot]
+    graph: ir.Graph, port: ir.Value, fed: Sequence[Slot], slots: Sequence[Slot]
 ) -> ir.Value | None:
     """Return the result that holds the next value of the states that argument `port` feeds."""
     wanted = {_chain_end(slot, slots).after for slot in fed}
@@ -243,13 +267,13 @@ def _returned(
     return found[-1] if found else None
 
 
-def _chain_end(slot: _Slot, slots: Sequence[_Slot]) -> _Slot:
+def _chain_end(slot: Slot, slots: Sequence[Slot]) -> Slot:
     """Follow calls of the same layer, each started from the state the last one left."""
     for later in slots:
         if (
             later.call > slot.call
             and later.index == slot.index
-            and later.node.inputs[-1] is slot.node.inputs[-1]
+            and later.node.inputs[later.weights] is slot.node.inputs[slot.weights]
             and _same_value(later.before, slot.after)
         ):
             return _chain_end(later, slots)
