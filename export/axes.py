@@ -67,7 +67,9 @@ def proven_axes(reference: Reference, example: Example) -> Example:
         groups = [(symbol, _axes_of(example, symbol)) for symbol in _symbols(example)]
     else:
         groups = list(_tied_groups(reference, example, run))
-    shapes = {leaf.path: list(leaf.tensor.shape) for leaf in example.leaves}
+    shapes: dict[str, list[int | str]] = {
+        leaf.path: list(leaf.tensor.shape) for leaf in example.leaves
+    }
     sizes: dict[str, int] = {}
     for symbol, axes in groups:
         error = _failure(reference, example, axes)
@@ -76,7 +78,7 @@ def proven_axes(reference: Reference, example: Example) -> Example:
             continue
         sizes[symbol] = max(2, _size(example, axes[0]))
         for path, axis in axes:
-            shapes[path][axis] = symbol  # type: ignore[call-overload]
+            shapes[path][axis] = symbol
     if not example.shapes and BATCH not in sizes and run.calls:
         notes.extend(_why_constant(reference, example, run, shapes))
     named = replace(

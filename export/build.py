@@ -19,13 +19,13 @@ from edgernn.errors import UnsupportedModelError
 from edgernn.export.inputs import Example, Run, observe
 from edgernn.export.layers import length_ports, lower, recurrent_calls
 from edgernn.export.lift import lift
-from edgernn.export.ports import Origins, name_ports
+from edgernn.export.ports import Origins, graph_ports, name_ports
 from edgernn.export.projection import scan_projection
 from edgernn.export.states import StatePort, find_states, layer_names
 from edgernn.export.step import at_one_step, gemm_form
 from edgernn.export.trace import fold, trace
 
-__all__ = ["Built", "build"]
+__all__ = ["Built", "build", "stacked_axes"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Built:
         origins: Where their ports come from.
         traced: The example that was traced.
         one_step: Whether forward is itself one step, without a sequence axis.
-        bidirectional: Whether a layer runs backward too.
+        carry: Whether a state may be carried on, as far as the graph tells.
         constant_batch: The batch where it is a constant.
         lengths: Name of an input that holds the lengths of sequences → whether forward wants the
             longest first.
@@ -54,7 +54,7 @@ class Built:
     origins: Origins
     traced: Example
     one_step: bool
-    bidirectional: bool
+    carry: bool
     constant_batch: int
     lengths: Mapping[str, bool]
     notes: tuple[str, ...]
@@ -123,11 +123,20 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
         origins,
         traced,
         one_step,
-        bool(bidirectional),
+        not bidirectional,
         batch,
         dict.fromkeys(lengths, ordered),
         notes,
     )
+
+
+def stacked_axes(built: Built) -> dict[str, int] | None:
+    """Return, for a model that is one step, by path the axis that steps are stacked along."""
+    if not built.one_step:
+        return None
+    graph = graph_ports(built.sequence, built.origins)
+    axes = {port.origin: port.axis(SEQUENCE) for port in (*graph.inputs, *graph.outputs)}
+    return {path: axis for path, axis in axes.items() if path and axis is not None}
 
 
 def _is_loop(module: nn.Module, example: Example, run: Run) -> bool:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from edgernn.contract import BATCH, SEQUENCE, Contract
 from edgernn.errors import ParityError
-from edgernn.export.eager import Eager, one_thread
+from edgernn.export.eager import Reference, one_thread
 from edgernn.export.runs import Arrays, Run, draw, in_parts, session_of
 from edgernn.report import Check, ParityReport
 from edgernn.sizes import resolve
@@ -49,7 +49,7 @@ class Prover:
     """
 
     contract: Contract
-    eager: Eager
+    eager: Reference
     examples: Mapping[str, NDArray[Any]]
     sizes: Mapping[str, int]
     traced: tuple[int, int]
@@ -71,7 +71,7 @@ class Prover:
                 port, difference = _worst(whole, parts)
                 if difference > 10 * TOLERANCE:
                     return (
-                        f"its state cannot be carried on: in parts, torch itself gives another "
+                        f"its state cannot be carried on: in parts, {self.eager.name} gives another "
                         f"`{port}` than whole (by {difference:.1e}), so `{port}` depends on "
                         "more than the steps so far."
                     )
@@ -155,7 +155,7 @@ class Prover:
             tolerance = 2 * _worst(exact, expected)[1] + TOLERANCE
             if not difference <= tolerance:
                 raise ParityError(
-                    f"The {kind} graph does not agree with eager torch: `{port}` differs by "
+                    f"The {kind} graph does not agree with {self.eager.name}: `{port}` differs by "
                     f"{difference:.1e} (at most {tolerance:.1e} is allowed) at batch {where[0]}, "
                     f"sequence {where[1]}, {where[2]} initial state, run {_HOW[name]}. Nothing "
                     "was written."
@@ -163,7 +163,7 @@ class Prover:
         return Check(name, kind, *where, difference, tolerance)
 
     def _eager(
-        self, data: Arrays, states: Arrays | None, eager: Eager | None = None
+        self, data: Arrays, states: Arrays | None, eager: Reference | None = None
     ) -> tuple[Arrays, Arrays]:
         """Run the reference on data by port name; `states` None leaves forward undisturbed."""
         if states is None and self.eager.takes_states:

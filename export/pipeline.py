@@ -16,9 +16,11 @@ from edgernn.artifact import Artifact, staged
 from edgernn.contract import BATCH, SEQUENCE, Contract
 from edgernn.errors import ContractError, InputError, UnsupportedModelError
 from edgernn.export.axes import infer_example, proven_axes
-from edgernn.export.build import Built, build
-from edgernn.export.eager import Eager
+from edgernn.export.build import Built, build, stacked_axes
+from edgernn.export.eager import Eager, Reference
+from edgernn.export.foreign import build_foreign
 from edgernn.export.inputs import Example, Forward, example_from
+from edgernn.export.onnxfile import OnnxFile
 from edgernn.export.parity import Prover
 from edgernn.export.ports import contract_states, graph_ports
 from edgernn.export.source import Source, load_source
@@ -76,14 +78,13 @@ def export_model(
     target = Path(path) if path is not None else Path(f"{_stem(model)}.edgernn")
     symbols = None if vocabulary is None else Vocabulary.of(vocabulary)
     with staged(target, force) as folder:
-        example = _example(source.module, inputs)
-        built = build(source.module, example, states or {})
-        prover = _prover(source, built, symbols)
+        built, reference = _built(source, inputs, states or {})
+        prover = _prover(source, built, reference, symbols)
         models, prover = _usable(built, prover)
         _refuse_missing(graph, prover.contract)
         files = Files(folder, models, opset)
         files.save(prover.contract)
-        report = prover.report(files.paths, "eager torch") if verify else None
+        report = prover.report(files.paths, reference.name) if verify else None
         golden = prover.golden(2, 8)
         contract = _chosen(prover.contract, graph, report)
         files.finish(contract, report, golden)
@@ -114,8 +115,8 @@ def verify_artifact(
         ContractError: The model has other ports than the artifact.
     """
     source = load_source(model, module=module, trust_pickle=trust_pickle)
-    built = build(source.module, _example(source.module, inputs), states or {})
-    prover = _prover(source, built, artifact.contract.vocabulary)
+    built, reference = _built(source, inputs, states or {})
+    prover = _prover(source, built, reference, artifact.contract.vocabulary)
     ours, theirs = prover.contract.graphs["sequence"], artifact.contract
     for kind, graph in theirs.graphs.items():
         names = [port.name for port in (*graph.inputs, *graph.outputs)]
@@ -126,7 +127,7 @@ def verify_artifact(
             )
     contract = replace(theirs, graphs={"sequence": ours, **theirs.graphs})
     paths = {kind: str(artifact.checked(kind)) for kind in theirs.graphs}
-    return replace(prover, contract=contract).report(paths, "eager torch")
+    return replace(prover, contract=contract).report(paths, reference.name)
 
 
 def _stem(model: nn.Module | str | Path) -> str:
@@ -139,7 +140,19 @@ def _example(module: nn.Module, inputs: Any) -> Example:
     return proven_axes(Forward(module), example_from(module, inputs))
 
 
-def _prover(source: Source, built: Built, vocabulary: Vocabulary | None) -> Prover:
+def _built(
+    source: Source | OnnxFile, inputs: Any, states: Mapping[str, str | int]
+) -> tuple[Built, Reference]:
+    """Return the graphs of a model and what they are proven against."""
+    if isinstance(source, OnnxFile):
+        return build_foreign(source, inputs, states)
+    built = build(source.module, _example(source.module, inputs), states)
+    return built, Eager(source.module, built.traced, built.states, stacked_axes(built))
+
+
+def _prover(
+    source: Source | OnnxFile, built: Built, reference: Reference, vocabulary: Vocabulary | None
+) -> Prover:
     """Return what proves the graphs, with the contract of both, as if the state could be carried."""
     kinds = {"sequence": built.sequence, "step": built.step}
     graphs = {
@@ -151,16 +164,11 @@ def _prover(source: Source, built: Built, vocabulary: Vocabulary | None) -> Prov
         family="",
         source=source.description,
         states=contract_states(built.states),
-        carry=not built.bidirectional,
+        carry=built.carry,
         graphs=graphs,
         vocabulary=vocabulary,
         notes=(*source.notes, *built.notes),
     )
-    sequence_axes = None
-    if built.one_step:
-        ports = (*graphs["sequence"].inputs, *graphs["sequence"].outputs)
-        axes = {port.origin: port.axis(SEQUENCE) for port in ports}
-        sequence_axes = {path: axis for path, axis in axes.items() if path and axis is not None}
     tensors = {leaf.path: leaf for leaf in built.traced.leaves}
     sizes = {
         symbol: tensor.tensor.shape[axis]
@@ -171,7 +179,7 @@ def _prover(source: Source, built: Built, vocabulary: Vocabulary | None) -> Prov
     inputs = contract.data_inputs("sequence")
     return Prover(
         contract,
-        Eager(source.module, built.traced, built.states, sequence_axes),
+        reference,
         {port.name: tensors[port.origin or ""].tensor.numpy() for port in inputs},
         sizes,
         (sizes.get(BATCH, built.constant_batch), sizes.get(SEQUENCE, 1)),

@@ -28,11 +28,12 @@ from edgernn.export.inputs import Example
 from edgernn.export.packed import DOMAIN, Packing, unchecked_layers
 from edgernn.export.tree import leaves, map_leaves
 
-__all__ = ["OPSET", "fold", "result_path", "trace"]
+__all__ = ["OPSET", "RESULT", "fold", "result_path", "trace"]
 
 OPSET = 18
 
-_RESULT = "result:"
+RESULT = "result:"
+"""What the names of outputs begin with until the contract names them."""
 
 
 def trace(module: nn.Module, example: Example) -> ir.Model:
@@ -72,7 +73,7 @@ def trace(module: nn.Module, example: Example) -> ir.Model:
 def result_path(value: ir.Value) -> str | None:
     """Return the path in forward's result of a graph output as `trace` names it; None for others."""
     name = value.name or ""
-    return name.removeprefix(_RESULT) if name.startswith(_RESULT) else None
+    return name.removeprefix(RESULT) if name.startswith(RESULT) else None
 
 
 def fold(model: ir.Model) -> None:
@@ -151,7 +152,7 @@ def _name_ports(model: ir.Model, example: Example, results: Sequence[str]) -> No
             model.graph.append(copy)
             copy.outputs[0].type, copy.outputs[0].shape = value.type, value.shape
             model.graph.outputs[place] = value = copy.outputs[0]
-        value.name = _RESULT + path
+        value.name = RESULT + path
     for value in _values(model.graph):
         if value.shape is not None:
             value.shape = ir.Shape([_renamed(dim, symbols) for dim in value.shape])
