@@ -12,13 +12,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import onnx_ir as ir
+import torch
 
 from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.export.axes import proven_axes
 from edgernn.export.build import Built, stacked_axes
+from edgernn.export.dataflow import moved_from
 from edgernn.export.forms import direction_of, label
-from edgernn.export.inputs import Example
+from edgernn.export.inputs import Example, Run
 from edgernn.export.lift import lift
 from edgernn.export.onnxexample import examples_of, given_example
 from edgernn.export.onnxfile import OnnxFile
@@ -54,6 +56,7 @@ def build_foreign(
     _check_lengths(file, watched, example)
     opened, slots = _prepared(file, example, Sizes(watched, example))
     finals = {(slot.call, slot.index): slot.after.name or "" for slot in slots}
+    _join_finals(opened.graph, slots, run, example)
     named = _named_pairs(opened.graph, pairs) or _likely_pairs(opened.graph, slots)
     states = make_ports(opened.graph, slots, run.calls, named)
     _check_states(file, opened.graph, states)
@@ -168,10 +171,9 @@ def _prepared(file: OnnxFile, example: Example, sizes: Sizes) -> tuple[ir.Model,
             value.shape = ir.Shape(sizes.of(value.name or ""))
             value.type = ir.TensorType(ir.DataType.FLOAT)
     _mark_results(graph, sizes)
-    names = _layer_names(nodes)
+    _name_layers(nodes)
     slots: list[Slot] = []
     for call, node in enumerate(nodes):
-        node.metadata_props["layer"] = names[call]
         for index in range(states_of(node)):
             before = node.inputs[5 + index]
             if before is None:
@@ -180,6 +182,26 @@ def _prepared(file: OnnxFile, example: Example, sizes: Sizes) -> tuple[ir.Model,
             before.type = ir.TensorType(ir.DataType.FLOAT)
             slots.append(Slot(node, call, index, 5 + index, 1 + index, 2))
     return model, slots
+
+
+def _join_finals(graph: ir.Graph, slots: Sequence[Slot], run: Run, example: Example) -> None:
+    """Give the states that one input holds for several nodes an output, where there is none."""
+    for leaf in example.leaves:
+        port = next(value for value in graph.inputs if value.name == leaf.path)
+        fed = [slot for slot in slots if port in moved_from(slot.before)]
+        before = [run.calls[slot.call].states[slot.index] for slot in fed]
+        finals = {slot.after for slot in fed}
+        if len(fed) < 2 or any(finals <= set(moved_from(result)) for result in graph.outputs):
+            continue
+        if not all(state.dim() == leaf.tensor.dim() for state in before):
+            continue
+        if not torch.equal(torch.cat(before), leaf.tensor):
+            continue
+        joined = ir.node("Concat", [slot.after for slot in fed], {"axis": 0})
+        joined.outputs[0].shape, joined.outputs[0].type = port.shape, port.type
+        joined.outputs[0].name = f"{leaf.path}_final"
+        graph.append(joined)
+        graph.outputs.append(joined.outputs[0])
 
 
 def _mark_results(graph: ir.Graph, sizes: Sizes) -> None:
@@ -194,23 +216,27 @@ def _mark_results(graph: ir.Graph, sizes: Sizes) -> None:
         value.name, value.shape = f"{RESULT}{name}", ir.Shape(shape)
 
 
-def _layer_names(nodes: Sequence[ir.Node]) -> list[str]:
-    """Return a name for the layer of each node, unique, with underscores only."""
+def _name_layers(nodes: Sequence[ir.Node]) -> None:
+    """Write the name of its layer into the metadata of each node, unique, with underscores only."""
     taken: dict[str, int] = {}
-    names: list[str] = []
     for node in nodes:
-        name = _identifier(_scope(node)) or node.op_type.lower()
+        scope = _identifier(_scope(node))
+        name = scope or node.op_type.lower()
         taken[name] = taken.get(name, 0) + 1
-        names.append(name if taken[name] == 1 else f"{name}_{taken[name]}")
-    return names
+        node.metadata_props["layer"] = name if taken[name] == 1 else f"{name}_{taken[name]}"
+        if scope:
+            node.metadata_props["scope"] = scope
 
 
 def _scope(node: ir.Node) -> str:
     """Return the path of a node's layer, by its own name or by those of its weights.
 
     The node `/encoder/rnn/LSTM` is of `/encoder/rnn`, the weight `encoder.rnn.weight_ih_l0` of
-    `encoder.rnn`.
+    `encoder.rnn`; torch's newer exporter lists the modules around a node in its metadata.
     """
+    modules = re.findall(r"'([^']*)'", node.metadata_props.get("pkg.torch.onnx.name_scopes", ""))
+    if len(modules) > 1:
+        return str(modules[-2])
     name = node.name or ""
     if "/" in name.strip("/"):
         return name.strip("/").rpartition("/")[0]

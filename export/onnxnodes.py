@@ -152,9 +152,9 @@ def remove_layout(model: ir.Model) -> Change | None:
     found = [
         node for node in recurrent_of(model.graph) if node.attributes.get_int("layout", 0) == 1
     ]
+    names = ", ".join(f"`{label(node)}`" for node in found)
     for node in found:
         _remove_layout(model.graph, node)
-    names = ", ".join(f"`{label(node)}`" for node in found)
     if not names:
         return None
     return Change(
@@ -271,7 +271,5 @@ def _title(node: ir.Node) -> str:
 
 def _bodies(node: ir.Node) -> list[ir.Graph]:
     return [
-        attr.as_graph()
-        for attr in node.attributes.values()
-        if attr.type == ir.AttributeType.GRAPH
+        attr.as_graph() for attr in node.attributes.values() if attr.type == ir.AttributeType.GRAPH
     ]

@@ -157,9 +157,9 @@ class _Places:
 class Original:
     """The file as a function of inputs and states.
 
-    A state that the file takes as an input is given as one; with every state of that kind, or with
-    no states given, the file runs as it is. Any other state is put in its place in a copy of the
-    graph that has nothing else changed.
+    Without states given, and where it takes all of its states as inputs, the file runs as it is.
+    Any other state is put in its place in a copy of the graph that has nothing else changed, and
+    read from there.
 
     Args:
         file: The file.
@@ -167,7 +167,7 @@ class Original:
         opened: The file's graph with its states as ports and these ports renamed.
         ports: Name of each port of `opened` → its name in the file; None for those it lacks.
         states: The states.
-        finals: Name of a state that the file does not return → the value that holds it.
+        finals: Name of a state that the file neither takes nor returns → the value that holds it.
         rest: Values of inputs that have no effect.
         sequence_axes: For a file that is one step: name of each input and output → the axis that
             the steps are stacked along. None where the file takes sequences.
@@ -216,23 +216,31 @@ class Original:
         return over_steps(self._run, self._sequence_axes, inputs, states)
 
     def _run(self, inputs: Arrays, states: Arrays | None) -> Outcome:
-        if states is not None and any(state.argument is None for state in self._states):
-            return self._run_opened(inputs, states)
+        if states is None:
+            return self._run_undisturbed(inputs)
+        outputs, after = {}, {}
+        if not all(state.argument and state.result for state in self._states):
+            outputs, after = self._run_opened(inputs, states)
+        if all(state.argument for state in self._states):
+            given = {state.argument or "": states[state.name] for state in self._states}
+            outputs = self._plain({**self._rest, **inputs, **given})
+            returned = {s.name: outputs[s.result] for s in self._states if s.result}
+            after = {**after, **returned}
+        return Outcome(self._data(outputs), after)
+
+    def _run_undisturbed(self, inputs: Arrays) -> Outcome:
         given = {**self._rest, **inputs}
-        for state in self._states:
-            if states is not None and state.argument is not None:
-                given[state.argument] = states[state.name]
         outputs = self._plain(given)
-        watched = self._watched.values(given) if self._finals else {}
+        watched = {**outputs, **self._watched.values(given)}
         after = {
-            state.name: outputs[state.result]
-            if state.result is not None
-            else watched[self._finals[state.name]]
-            for state in self._states
+            state.name: watched[state.result or self._finals[state.name]] for state in self._states
         }
         return Outcome(self._data(outputs), after)
 
-    def _run_opened(self, inputs: Arrays, states: Arrays) -> Outcome:
+    def _run_opened(
+        self, inputs: Arrays, states: Arrays
+    ) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
+        """Return all outputs by their names in the file, and the final states by name."""
         feeds = {
             name: inputs[origin]
             for name, origin in self._inputs.items()
@@ -241,8 +249,7 @@ class Original:
         feeds |= {state.input: states[state.name] for state in self._states}
         results = self._opened(feeds)
         after = {state.name: results[state.output] for state in self._states}
-        named = {self._outputs[name] or "": value for name, value in results.items()}
-        return Outcome(self._data(named), after)
+        return {self._outputs[name] or "": value for name, value in results.items()}, after
 
     def _data(self, outputs: Arrays) -> dict[str, NDArray[Any]]:
         returned = {state.result for state in self._states}

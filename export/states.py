@@ -145,7 +145,10 @@ def make_ports(
 
 
 class _Names:
-    """The contract's names for states: `h` and `c`, behind the layer's path if there are several."""
+    """The contract's names for states: `h` and `c`, behind the layer's path if there are several.
+
+    Nodes that say in their metadata of which `scope` they are, are one layer if it is the same.
+    """
 
     def __init__(self, calls: int) -> None:
         self._several = calls > 1
@@ -155,6 +158,23 @@ class _Names:
         letter = "hc"[slot.index]
         layer = slot.node.metadata_props["layer"]
         return self.unique(f"{layer}_{letter}" if self._several else letter)
+
+    def of_port(
+        self, path: str, result: str, fed: Sequence[Slot], slots: Sequence[Slot], direct: bool
+    ) -> str:
+        """Name a state after its ports where they are a pair, else after what it feeds."""
+        stem = path.removesuffix("_in")
+        if stem != path and result == f"{stem}_out":
+            return self.unique(stem)
+        if direct:
+            return self.of_slot(fed[0])
+        scopes = {slot.node.metadata_props.get("scope") for slot in fed}
+        scope = scopes.pop() if len(scopes) == 1 else None
+        stack = [slot for slot in slots if slot.node.metadata_props.get("scope") == scope]
+        index = fed[0].index if fed else 0
+        if scope is None or {slot for slot in stack if slot.index == index} != set(fed):
+            return self.unique(path)
+        return self.unique("hc"[index] if len(stack) == len(slots) else f"{scope}_{'hc'[index]}")
 
     def unique(self, name: str) -> str:
         name = re.sub(r"\W+", "_", name).strip("_")
@@ -187,8 +207,8 @@ def _argument_states(
             graph.outputs.append(after)
         assert after is not None
         _check_pair(port, after)
-        name = named.of_slot(fed[0]) if direct else named.unique(path)
         result = result_path(after)
+        name = named.of_port(path, result or "", fed, slots, direct)
         states.append(
             StatePort(
                 name,
