@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgernn.export.forms import all_nodes
-from edgernn.export.onnxnodes import Change
+from edgernn.export.plain import Change
 
 __all__ = ["to_float32"]
 

@@ -10,7 +10,8 @@ import onnx_ir.passes.common as passes
 
 from edgernn.errors import SourceError, UnsupportedModelError
 from edgernn.export.float32 import to_float32
-from edgernn.export.onnxnodes import check_nodes, recurrent_of, remove_layout, states_of
+from edgernn.export.onnxnodes import check_nodes, recurrent_of, states_of
+from edgernn.export.plain import remove_layout
 
 __all__ = ["OPSETS", "OnnxFile", "read_onnx"]
 

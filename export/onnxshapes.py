@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 
 from edgernn.export.inputs import Example
-from edgernn.export.original import Watched
+from edgernn.export.watched import Watched
 from edgernn.sizes import size_of
 
 __all__ = ["Sizes"]
