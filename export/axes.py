@@ -17,7 +17,7 @@ from torch import nn
 
 from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import InputError
-from edgernn.export.inputs import Example, Forward, Leaf, Reference, Run, candidates
+from edgernn.export.inputs import Example, Forward, Leaf, Run, Watchable, candidates
 
 __all__ = ["infer_example", "proven_axes"]
 
@@ -31,7 +31,7 @@ def infer_example(module: nn.Module) -> Example:
         InputError: No call that was tried runs.
     """
     best: Example | None = None
-    failure = "it has no layer that tells the shape of its input"
+    failure = "its arguments do not follow from its layers"
     for candidate in candidates(module):
         try:
             found = proven_axes(Forward(module), candidate)
@@ -50,7 +50,7 @@ def infer_example(module: nn.Module) -> Example:
     return best
 
 
-def proven_axes(reference: Reference, example: Example) -> Example:
+def proven_axes(reference: Watchable, example: Example) -> Example:
     """Return `example` with the axes named that the reference really takes at other sizes.
 
     Axes that the user named are tried as named; a named axis that fails becomes a constant. The
@@ -87,7 +87,7 @@ def proven_axes(reference: Reference, example: Example) -> Example:
     return named.resized(_distinct(sizes))
 
 
-def _first_run(reference: Reference, example: Example) -> tuple[Run, Example]:
+def _first_run(reference: Watchable, example: Example) -> tuple[Run, Example]:
     """Run the example, or else the same with a named axis at 1."""
     try:
         return reference(example), example
@@ -105,7 +105,7 @@ def _first_run(reference: Reference, example: Example) -> tuple[Run, Example]:
 
 
 def _tied_groups(
-    reference: Reference, example: Example, run: Run
+    reference: Watchable, example: Example, run: Run
 ) -> Iterator[tuple[str, list[_Axis]]]:
     """Yield each set of axes that must change together and can, with its name."""
     taken: set[str] = set()
@@ -130,7 +130,7 @@ def _tied_groups(
 def _possible_groups(
     example: Example, leaf: Leaf, axis: int, done: set[_Axis]
 ) -> Iterator[list[_Axis]]:
-    """Yield sets of one axis and at most one of equal size of every other tensor, large sets first."""
+    """Yield sets of one axis and at most one of equal size of every other tensor, large first."""
     size = leaf.tensor.shape[axis]
     choices: list[list[_Axis | None]] = [[(leaf.path, axis)]]
     for other in example.leaves:
@@ -148,7 +148,7 @@ def _possible_groups(
 
 
 def _resized_runs(
-    reference: Reference, example: Example, axes: Sequence[_Axis]
+    reference: Watchable, example: Example, axes: Sequence[_Axis]
 ) -> list[Run] | Exception:
     """Run forward at three other sizes of `axes`, one of them 1."""
     size = _size(example, axes[0])
@@ -157,7 +157,8 @@ def _resized_runs(
         if other == size:
             continue
         changed = example.with_axes(dict.fromkeys(axes, other))
-        run = _first_success(reference, [changed.with_lengths(other), changed])
+        tied = any(path in example.lengths for path, _ in axes)  # the batch, not the steps
+        run = _first_success(reference, [changed if tied else changed.with_lengths(other), changed])
         if not isinstance(run, Exception):
             runs.append(run)
         # one step or one sequence fewer than a window or a norm needs is no reason to call the
@@ -167,7 +168,7 @@ def _resized_runs(
     return runs
 
 
-def _first_success(reference: Reference, examples: Sequence[Example]) -> Run | Exception:
+def _first_success(reference: Watchable, examples: Sequence[Example]) -> Run | Exception:
     """Return the run of the first example that runs, or the last failure."""
     failure: Exception | None = None
     for example in examples:
@@ -196,13 +197,13 @@ def _symbol(before: Run, after: Sequence[Run], path: str, axis: int, taken: set[
     return f"{re.sub(r'[^A-Za-z0-9]+', '_', path).strip('_')}_dim{axis}"
 
 
-def _failure(reference: Reference, example: Example, axes: Sequence[_Axis]) -> Exception | None:
+def _failure(reference: Watchable, example: Example, axes: Sequence[_Axis]) -> Exception | None:
     runs = _resized_runs(reference, example, axes)
     return runs if isinstance(runs, Exception) else None
 
 
 def _why_constant(
-    reference: Reference,
+    reference: Watchable,
     example: Example,
     run: Run,
     shapes: dict[str, list[int | str]],
@@ -222,7 +223,7 @@ def _why_constant(
 
 
 def _constant_note(
-    reference: Reference, symbol: str, example: Example, axes: Iterable[_Axis], error: Exception
+    reference: Watchable, symbol: str, example: Example, axes: Iterable[_Axis], error: Exception
 ) -> str:
     path, axis = next(iter(axes))
     reason = str(error).strip().partition("\n")[0].rstrip(".")

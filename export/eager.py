@@ -162,11 +162,8 @@ class Eager:
             result = dict(leaves(self._module(**self._example.with_tensors(tensors).kwargs)))
         after: dict[str, NDArray[Any]] = {}
         for state in self._states:
-            if state.result is not None:
-                after[state.name] = result.pop(state.result).numpy()
-        for state in self._states:
-            if state.result is None:
-                after[state.name] = log.final(state).numpy()
+            value = log.final(state) if state.result is None else result[state.result]
+            after[state.name] = value.numpy()
         return Outcome(
             {path: tensor.numpy() for path, tensor in result.items()},
             after,
@@ -235,7 +232,7 @@ class _Log:
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Let torch compute on one thread: for small steps, handing out work costs more than it saves."""
+    """Let torch compute on one thread: handing out small steps costs more than it saves."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

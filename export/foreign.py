@@ -59,13 +59,13 @@ def build_foreign(
     model = _plain(file, opened.model)
     backward = _backward(file.model.graph)
     steps = {call.sizes[0] for call in run.calls}
-    one_step = not _has_sequence(example) and steps <= {1}
+    form = "step" if not _has_sequence(example) and steps <= {1} else "whole"
     notes = (
         *example.notes,
         *(f"`{name}` is an input that the file ignores." for name in origins.unused),
     )
     sequence, single, no_step = model, None, backward
-    if one_step:
+    if form == "step":
         lifted = lift(model, [(state.input, state.output) for state in states])
         if lifted.form == "scan":
             notes += (f"The sequence graph is a Scan: {lifted.reason}.",)
@@ -85,8 +85,8 @@ def build_foreign(
         states=states,
         origins=origins,
         traced=example,
-        one_step=one_step,
-        carry=not backward and (one_step or _has_sequence(example)),
+        form=form,
+        carry=not backward and (form == "step" or _has_sequence(example)),
         constant_batch=run.calls[0].sizes[1] if run.calls else 1,
         lengths={},
         notes=notes,

@@ -25,8 +25,8 @@ __all__ = [
     "Example",
     "Forward",
     "Leaf",
-    "Reference",
     "Run",
+    "Watchable",
     "candidates",
     "example_from",
     "observe",
@@ -106,17 +106,15 @@ class Example:
 
     def with_axes(self, sizes: Mapping[tuple[str, int], int]) -> Example:
         """Return the example with axes, given by path and place, at other sizes."""
-        return self.with_tensors(
-            {
-                leaf.path: resize(
-                    leaf.tensor, {a: n for (p, a), n in sizes.items() if p == leaf.path}
-                )
-                for leaf in self.leaves
-            }
-        )
+        changed = {
+            leaf.path: resize(leaf.tensor, {a: n for (p, a), n in sizes.items() if p == leaf.path})
+            for leaf in self.leaves
+        }
+        longest_first = {path: changed[path].sort(descending=True)[0] for path in self.lengths}
+        return self.with_tensors({**changed, **longest_first})
 
     def with_lengths(self, steps: int | None) -> Example:
-        """Return the example with lengths that fit sequences of `steps` steps, the longest all of it."""
+        """Return the example with lengths that fit `steps` steps, the longest as long as that."""
         if steps is None:
             return self
         held = {leaf.path: leaf.tensor for leaf in self.leaves if leaf.path in self.lengths}
@@ -143,7 +141,7 @@ class Run:
     lengths: tuple[str, ...] = ()
 
 
-class Reference(Protocol):
+class Watchable(Protocol):
     """A model that can be watched while it runs.
 
     Attributes:
@@ -195,7 +193,7 @@ def observe(module: nn.Module, example: Example) -> Run:
 
 
 def resize(tensor: torch.Tensor, sizes: Mapping[int, int]) -> torch.Tensor:
-    """Return `tensor` with each axis of `sizes` at the size given, its numbers repeated to fill it."""
+    """Return `tensor` with some axes at other sizes, its numbers repeated to fill them."""
     for axis, size in sizes.items():
         tensor = tensor.index_select(axis, torch.arange(size) % tensor.shape[axis])
     return tensor.contiguous()
@@ -252,7 +250,7 @@ def example_from(
 
 
 def candidates(module: nn.Module) -> Iterator[Example]:
-    """Yield calls that forward might take, judged by its layers and its signature, likely ones first."""
+    """Yield calls that forward might take, judged by layers and signature, likely ones first."""
     parameters = _parameters(module)
     required = [name for name, p in parameters.items() if p.default is inspect.Parameter.empty]
     first, *others = required or list(parameters)[:1] or [""]
@@ -269,8 +267,8 @@ def _first_inputs(module: nn.Module) -> Iterator[torch.Tensor]:
     for layer in module.modules():
         if isinstance(layer, nn.Embedding):
             high = layer.num_embeddings
-            for shape in ((2, 5), (1, 5), (5, 1), (5,), (2,), (1,)):
-                yield torch.randint(high, shape, generator=generator)
+            for size in ((2, 5), (1, 5), (5, 1), (5,), (2,), (1,)):
+                yield torch.randint(high, size, generator=generator)
         width = next(
             (
                 getattr(layer, name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import onnx
 import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
@@ -15,7 +16,7 @@ from edgernn.export.plain import remove_layout
 
 __all__ = ["OPSETS", "OnnxFile", "read_onnx"]
 
-OPSETS = range(7, 26)
+OPSETS = range(7, onnx.defs.onnx_opset_version() + 1)
 """The operator sets that are read; before 7, LSTM, GRU and RNN were other operators."""
 
 

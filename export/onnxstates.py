@@ -16,8 +16,8 @@ from edgernn.export.inputs import Example, Run
 from edgernn.export.onnxfile import OnnxFile
 from edgernn.export.onnxnodes import recurrent_of, states_of
 from edgernn.export.onnxshapes import Sizes
-from edgernn.export.states import Slot, StatePort, make_ports
-from edgernn.export.trace import RESULT
+from edgernn.export.states import Slot, StatePort, make_ports, recognised_states
+from edgernn.export.trace import result_name, result_path
 
 __all__ = ["Opened", "open_states"]
 
@@ -56,7 +56,9 @@ def open_states(
     model, slots = _prepared(file, example, sizes)
     values = {(slot.call, slot.index): slot.after.name or "" for slot in slots}
     _join_finals(model.graph, slots, run, example)
-    named = _named_pairs(model.graph, pairs) or _likely_pairs(model.graph, slots)
+    named = _named_pairs(model.graph, pairs)
+    if not slots:
+        named = {**recognised_states(example, run), **named}
     states = make_ports(model.graph, slots, run.calls, named)
     _check_states(file, model.graph, states)
     finals = {
@@ -121,7 +123,7 @@ def _mark_results(graph: ir.Graph, sizes: Sizes) -> None:
             graph.append(copy)
             copy.outputs[0].type = value.type
             graph.outputs[place] = value = copy.outputs[0]
-        value.name, value.shape = f"{RESULT}{name}", ir.Shape(shape)
+        value.name, value.shape = result_name(name), ir.Shape(shape)
 
 
 def _name_layers(nodes: Sequence[ir.Node]) -> None:
@@ -166,28 +168,11 @@ def _identifier(path: str) -> str:
 
 def _named_pairs(graph: ir.Graph, pairs: Mapping[str, str | int]) -> dict[str, str | int]:
     """Return the user's pairs with places in the outputs turned into names."""
-    names = [(value.name or "").removeprefix(RESULT) for value in graph.outputs]
+    names = [result_path(value) or "" for value in graph.outputs]
     return {
         before: names[after] if isinstance(after, int) and after < len(names) else after
         for before, after in pairs.items()
     }
-
-
-def _likely_pairs(graph: ir.Graph, slots: Sequence[Slot]) -> dict[str, str | int]:
-    """Pair inputs with outputs of the same shape in a graph without recurrent nodes.
-
-    Only where there is one choice, and an input is left that is no state.
-    """
-    if slots:
-        return {}
-    inputs = [value for value in graph.inputs if value.dtype and value.dtype.is_floating_point()]
-    pairs: dict[str, str | int] = {}
-    for value in inputs:
-        alike = [one for one in graph.outputs if one.shape == value.shape]
-        rivals = [one for one in inputs if one.shape == value.shape]
-        if len(alike) == 1 and len(rivals) == 1:
-            pairs[value.name or ""] = (alike[0].name or "").removeprefix(RESULT)
-    return pairs if len(pairs) < len(graph.inputs) else {}
 
 
 def _check_states(file: OnnxFile, graph: ir.Graph, states: Sequence[StatePort]) -> None:

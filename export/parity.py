@@ -7,7 +7,7 @@ is the traced one. The shapes that come out must be the declared ones.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from edgernn.contract import BATCH, SEQUENCE, Contract
 from edgernn.errors import ParityError
 from edgernn.export.eager import Reference, one_thread
-from edgernn.export.runs import Arrays, Run, draw, in_parts, session_of
-from edgernn.report import Check, ParityReport
+from edgernn.export.runs import Arrays, Run, batch_of, draw, in_parts, session_of
+from edgernn.parts import BATCH_OUTER, SEQUENCE_OUTER
+from edgernn.report import Check, ParityReport, difference
 from edgernn.sizes import resolve
 
 __all__ = ["TOLERANCE", "Prover"]
@@ -62,7 +63,7 @@ class Prover:
         A model whose outputs depend on the past alone gives the same whole or in parts; one that
         looks ahead, or at all steps together, does not.
         """
-        batch, sequence = self._batch(1 if self._merges_axes() else 2), 6
+        batch, sequence = self._batch(2), 6
         data, states = self._draw(batch, sequence), self._random_states(batch)
         try:
             whole = self._eager(data, states)
@@ -71,14 +72,38 @@ class Prover:
                 port, difference = _worst(whole, parts)
                 if difference > 10 * TOLERANCE:
                     return (
-                        f"its state cannot be carried on: in parts, {self.eager.name} gives another "
-                        f"`{port}` than whole (by {difference:.1e}), so `{port}` depends on "
-                        "more than the steps so far."
+                        f"its state cannot be carried on: in parts, {self.eager.name} "
+                        f"gives another `{port}` than whole (by {difference:.1e}), so `{port}` "
+                        "depends on more than the steps so far."
                     )
         except Exception as error:
             reason = str(error).strip().partition("\n")[0].rstrip(".")
             return f"its state cannot be carried on: forward fails on single steps ({reason})."
         return None
+
+    def outer_axes(self) -> dict[str, str]:
+        """Return which of batch and sequence is the outer one where an output counts both in one.
+
+        Returns:
+            Name of such an output → its axis, the outer one first.
+        """
+        flat = {
+            port.name: axis
+            for port in self.contract.data_outputs("sequence")
+            for axis, size in enumerate(port.shape)
+            if size in (BATCH_OUTER, SEQUENCE_OUTER)
+        }
+        if not flat:
+            return {}
+        data, states = self._draw(2, 3), self._random_states(2)
+        whole, _ = self._eager(data, states)
+        first, _ = self._eager(*self._first_sequence(data, states))
+        return {
+            name: BATCH_OUTER
+            if np.allclose(whole[name].take(range(3), axis), first[name], atol=TOLERANCE)
+            else SEQUENCE_OUTER
+            for name, axis in flat.items()
+        }
 
     def report(self, graphs: Mapping[str, bytes | str], reference: str) -> ParityReport:
         """Run every check.
@@ -114,8 +139,7 @@ class Prover:
                 yield self._whole(runs["sequence"], data, states, (batch, sequence, "random"))
         if not self.contract.carry:
             return
-        stepped = [(1, t) if self._merges_axes() else (self._batch(b), t) for b, t in _STEPPED]
-        for batch, sequence in dict.fromkeys(stepped):
+        for batch, sequence in dict.fromkeys((self._batch(b), t) for b, t in _STEPPED):
             for kind in runs:
                 yield self._parts(kind, runs[kind], batch, sequence)
         kind = "step" if "step" in runs else "sequence"
@@ -129,7 +153,7 @@ class Prover:
         return self._check("whole", "sequence", where, expected, got, data, states)
 
     def _parts(self, kind: str, run: Run, batch: int, sequence: int, name: str = "") -> Check:
-        """Compare a run in parts, the state carried from one to the next, with eager's whole run."""
+        """Compare a run in parts, the state carried on from each to the next, with a whole one."""
         data, states = self._draw(batch, sequence), self._random_states(batch)
         stepwise = kind == "step"
         lengths = [1] * sequence if stepwise else _chunks(self.rng, sequence)
@@ -167,8 +191,7 @@ class Prover:
     ) -> tuple[Arrays, Arrays]:
         """Run the reference on data by port name; `states` None leaves forward undisturbed."""
         if states is None and self.eager.takes_states:
-            batch = self._batch_of(data)
-            states = self._start(batch)
+            states = self._start(batch_of(self.contract, data, self.traced[0]))
         origins = {port.name: port.origin or "" for port in self.contract.data_inputs("sequence")}
         outcome = (eager or self.eager)(
             {origins[name]: array for name, array in data.items()}, states
@@ -209,20 +232,19 @@ class Prover:
         graph = self.contract.graphs["sequence"]
         return batch if any(BATCH in port.shape for port in graph.inputs) else self.traced[0]
 
-    def _batch_of(self, data: Arrays) -> int:
-        for port in self.contract.data_inputs("sequence"):
-            axis = port.axis(BATCH)
-            if axis is not None:
-                return data[port.name].shape[axis]
-        return self.traced[0]
+    def _first_sequence(self, data: Arrays, states: Arrays) -> tuple[Arrays, Arrays]:
+        graph = self.contract.graphs["sequence"]
+        inputs = {state.name: graph.input(state.input) for state in self.contract.states}
+        inputs |= {port.name: port for port in self.contract.data_inputs("sequence")}
 
-    def _merges_axes(self) -> bool:
-        """Return whether an output has an axis such as batch*sequence, of unknown order."""
-        return any(
-            SEQUENCE in str(size) and size != SEQUENCE
-            for port in self.contract.data_outputs("sequence")
-            for size in port.shape
-        )
+        def first(arrays: Arrays) -> Arrays:
+            axes = {name: inputs[name].axis(BATCH) for name in arrays}
+            return {
+                name: array if (axis := axes[name]) is None else array.take([0], axis)
+                for name, array in arrays.items()
+            }
+
+        return first(data), first(states)
 
     def _initial(self) -> str:
         learned = any(state.initial is not None for state in self.contract.states)
@@ -274,23 +296,13 @@ _HOW = {
 def _worst(expected: tuple[Arrays, Arrays], got: tuple[Arrays, Arrays]) -> tuple[str, float]:
     """Return the port or state that differs most, and by how much."""
     wanted, have = {**expected[0], **expected[1]}, {**got[0], **got[1]}
-    differences = {name: _difference(have[name], array) for name, array in wanted.items()}
+    differences = {name: difference(have[name], array) for name, array in wanted.items()}
     name = max(differences, key=lambda one: differences[one], default="")
     return name, differences.get(name, 0.0)
-
-
-def _difference(got: NDArray[Any], expected: NDArray[Any]) -> float:
-    """Return the largest difference, as a part of the largest magnitude where that is above 1."""
-    if got.shape != expected.shape or not np.array_equal(np.isfinite(got), np.isfinite(expected)):
-        return float("inf")
-    finite = np.isfinite(expected)
-    exact = expected.astype(np.float64)[finite]
-    gap = np.abs(got.astype(np.float64)[finite] - exact).max(initial=0.0)
-    return float(gap / max(1.0, np.abs(exact).max(initial=0.0)))
 
 
 def _chunks(rng: np.random.Generator, steps: int) -> list[int]:
     """Cut `steps` into chunks of random lengths."""
     count = min(steps - 1, 6)
     cuts = sorted(rng.choice(np.arange(1, steps), count, replace=False)) if count else []
-    return np.diff([0, *cuts, steps]).tolist()
+    return [int(length) for length in np.diff([0, *cuts, steps])]

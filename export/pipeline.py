@@ -16,15 +16,16 @@ from edgernn.artifact import Artifact, staged
 from edgernn.contract import BATCH, SEQUENCE, Contract
 from edgernn.errors import ContractError, InputError, UnsupportedModelError
 from edgernn.export.axes import infer_example, proven_axes
-from edgernn.export.build import Built, build, stacked_axes
+from edgernn.export.build import LOOP_CARRIES, Built, build, stacked_axes
 from edgernn.export.eager import Eager, Reference
+from edgernn.export.files import Files
 from edgernn.export.foreign import build_foreign
 from edgernn.export.inputs import Example, Forward, example_from
 from edgernn.export.onnxfile import OnnxFile
 from edgernn.export.parity import Prover
 from edgernn.export.ports import contract_states, graph_ports
 from edgernn.export.source import Source, load_source
-from edgernn.export.files import Files
+from edgernn.parts import BATCH_OUTER, SEQUENCE_OUTER
 from edgernn.report import ParityReport
 from edgernn.vocabulary import Vocabulary
 
@@ -48,11 +49,11 @@ def export_model(
     force: bool = False,
     verify: bool = True,
 ) -> Artifact:
-    """Export a recurrent model as ONNX graphs with their state, proven against eager torch.
+    """Export a recurrent model as ONNX graphs with their state, proven against the model.
 
     Args:
         model: An `nn.Module`, or a file: TorchScript archive, torch.export archive, state_dict
-            (.pt, .pth, .safetensors), pickled module.
+            (.pt, .pth, .safetensors), pickled module, ONNX file.
         path: The folder to write; by default the model's name with `.edgernn` in the current one.
         inputs: forward's arguments: example tensors as a tuple or by name, or specs such as
             `"tokens:int64[batch,sequence]"`. Inferred where None.
@@ -64,7 +65,8 @@ def export_model(
         module: `FILE.py:FACTORY` that makes the module which a state_dict belongs to.
         trust_pickle: Whether a pickled module may be unpickled, which runs code of its maker.
         force: Whether to replace an artifact that exists.
-        verify: Whether to prove the graphs against eager torch before they are written.
+        verify: Whether to prove the graphs before they are written: against eager torch, those of
+            an ONNX file against that file in ONNX Runtime.
 
     Returns:
         The artifact on disk.
@@ -79,7 +81,7 @@ def export_model(
     symbols = None if vocabulary is None else Vocabulary.of(vocabulary)
     with staged(target, force) as folder:
         built, reference = _built(source, inputs, states or {})
-        prover = _prover(source, built, reference, symbols)
+        prover = _named_axes(built, _prover(source, built, reference, symbols))
         models, prover = _usable(built, prover)
         _refuse_missing(graph, prover.contract)
         files = Files(folder, models, opset)
@@ -116,7 +118,7 @@ def verify_artifact(
     """
     source = load_source(model, module=module, trust_pickle=trust_pickle)
     built, reference = _built(source, inputs, states or {})
-    prover = _prover(source, built, reference, artifact.contract.vocabulary)
+    prover = _named_axes(built, _prover(source, built, reference, artifact.contract.vocabulary))
     ours, theirs = prover.contract.graphs["sequence"], artifact.contract
     for kind, graph in theirs.graphs.items():
         names = [port.name for port in (*graph.inputs, *graph.outputs)]
@@ -153,7 +155,7 @@ def _built(
 def _prover(
     source: Source | OnnxFile, built: Built, reference: Reference, vocabulary: Vocabulary | None
 ) -> Prover:
-    """Return what proves the graphs, with the contract of both, as if the state could be carried."""
+    """Return what proves the graphs, its contract as if the state could be carried on."""
     kinds = {"sequence": built.sequence, "step": built.step}
     graphs = {
         kind: graph_ports(model, built.origins)
@@ -167,6 +169,7 @@ def _prover(
         carry=built.carry,
         graphs=graphs,
         vocabulary=vocabulary,
+        lengths=tuple(built.lengths),
         notes=(*source.notes, *built.notes),
     )
     tensors = {leaf.path: leaf for leaf in built.traced.leaves}
@@ -187,6 +190,26 @@ def _prover(
     )
 
 
+def _named_axes(built: Built, prover: Prover) -> Prover:
+    """Name axes that count sequences and steps together as the model does: the outer one first."""
+    outer = prover.outer_axes()
+    if not outer:
+        return prover
+    for value in built.sequence.graph.outputs:
+        if value.name in outer and value.shape is not None:
+            value.shape = ir.Shape(_with_outer([*value.shape], outer[value.name]))
+    graph = graph_ports(built.sequence, built.origins)
+    graphs = {**prover.contract.graphs, "sequence": graph}
+    return replace(prover, contract=replace(prover.contract, graphs=graphs))
+
+
+def _with_outer(dims: list[Any], symbol: str) -> list[Any]:
+    flat = (BATCH_OUTER, SEQUENCE_OUTER)
+    return [
+        symbol if isinstance(dim, ir.SymbolicDim) and dim.value in flat else dim for dim in dims
+    ]
+
+
 def _usable(built: Built, prover: Prover) -> tuple[dict[str, ir.Model], Prover]:
     """Return the graphs that are right for the model, and the prover with its contract settled.
 
@@ -195,6 +218,8 @@ def _usable(built: Built, prover: Prover) -> tuple[dict[str, ir.Model], Prover]:
     contract, reason = prover.contract, built.no_step
     if contract.carry:
         broken = prover.not_carried()
+        if broken and built.form == "loop":
+            raise UnsupportedModelError(LOOP_CARRIES.format(broken.rstrip(".")))
         reason = broken or reason
         contract = replace(contract, carry=broken is None)
     models = {"sequence": built.sequence}

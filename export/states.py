@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.export.capture import Call
 from edgernn.export.dataflow import moved_from, reads_data
+from edgernn.export.inputs import Example, Run
 from edgernn.export.layers import recurrent_calls
 from edgernn.export.trace import result_path
 
-__all__ = ["Slot", "StatePort", "find_states", "layer_names", "make_ports"]
+__all__ = ["Slot", "StatePort", "find_states", "layer_names", "make_ports", "recognised_states"]
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class Slot:
 
 
 def layer_names(model: ir.Model) -> None:
-    """Write into every recurrent call's metadata the path of its layer, unique, dots as underscores."""
+    """Write into every recurrent call's metadata its layer's path: unique, dots as underscores."""
     taken: dict[str, int] = {}
     for node in recurrent_calls(model.graph):
         path = _layer_path(node).replace(".", "_")
@@ -141,11 +142,33 @@ def make_ports(
         *_own_states(graph, slots, named, calls),
     ]
     order = {slot.call: place for place, slot in enumerate(slots)}
-    return tuple(sorted(states, key=lambda state: (order.get(state.call, -1), state.index)))
+    return tuple(
+        sorted(
+            states, key=lambda state: (-1 if state.call is None else order[state.call], state.index)
+        )
+    )
+
+
+def recognised_states(example: Example, run: Run) -> dict[str, str]:
+    """Pair arguments and results of a step without recurrent calls, where shapes leave one choice.
+
+    Returns:
+        Path of an argument → path of the result that goes back in there.
+    """
+    floats = {
+        leaf.path: leaf.tensor.shape for leaf in example.leaves if leaf.tensor.is_floating_point()
+    }
+    fits = {
+        path: [result for result, tensor in run.results.items() if tensor.shape == shape]
+        for path, shape in floats.items()
+    }
+    pairs = {path: found[0] for path, found in fits.items() if len(found) == 1}
+    alone = len(set(pairs.values())) == len(pairs) < len(example.leaves)
+    return pairs if alone and all(len(found) < 2 for found in fits.values()) else {}
 
 
 class _Names:
-    """The contract's names for states: `h` and `c`, behind the layer's path if there are several.
+    """The contract's names for states: `h` and `c`, behind the path of a layer among several.
 
     Nodes that say in their metadata of which `scope` they are, are one layer if it is the same.
     """
@@ -160,14 +183,14 @@ class _Names:
         return self.unique(f"{layer}_{letter}" if self._several else letter)
 
     def of_port(
-        self, path: str, result: str, fed: Sequence[Slot], slots: Sequence[Slot], direct: bool
+        self, path: str, result: str, fed: Sequence[Slot], slots: Sequence[Slot], own: Slot | None
     ) -> str:
         """Name a state after its ports where they are a pair, else after what it feeds."""
         stem = path.removesuffix("_in")
         if stem != path and result == f"{stem}_out":
             return self.unique(stem)
-        if direct:
-            return self.of_slot(fed[0])
+        if own is not None:
+            return self.of_slot(own)
         scopes = {slot.node.metadata_props.get("scope") for slot in fed}
         scope = scopes.pop() if len(scopes) == 1 else None
         stack = [slot for slot in slots if slot.node.metadata_props.get("scope") == scope]
@@ -188,43 +211,51 @@ def _argument_states(
     graph: ir.Graph, slots: Sequence[Slot], named: _Names, pairs: Mapping[str, str | int]
 ) -> list[StatePort]:
     """Pair the arguments that hold states with the results that hold their next values."""
+    known = [port.name or "" for port in graph.inputs]
+    for path in pairs:
+        if path not in known:
+            listed = ", ".join(f"`{name}`" for name in known)
+            raise InputError(f"`{path}` is not an input of the model; it has {listed}.")
     states: list[StatePort] = []
     for port in list(graph.inputs):
         path = port.name or ""
         fed = [slot for slot in slots if port in moved_from(slot.before)]
-        if path in pairs:
-            after = _result_at(graph, pairs[path])
-        elif port.dtype is not None and port.dtype.is_floating_point() and fed:
-            after = _returned(graph, port, fed, slots)
-        else:
-            continue
-        direct = len(fed) == 1 and _same_value(fed[0].before, port)
-        if after is None and not direct:
-            continue
-        last = _chain_end(fed[0], slots) if direct else None
+        own = fed[0] if len(fed) == 1 and _same_value(fed[0].before, port) else None
+        last = None if own is None else _chain_end(own, slots)
+        after = _next_value(graph, port, fed, slots, pairs)
         if after is None and last is not None:
             after = last.after
             graph.outputs.append(after)
-        assert after is not None
+        if after is None:
+            continue
         _check_pair(port, after)
-        result = result_path(after)
-        name = named.of_port(path, result or "", fed, slots, direct)
         states.append(
             StatePort(
-                name,
+                named.of_port(path, result_path(after) or "", fed, slots, own),
                 path,
-                result,
+                result_path(after),
                 fed[0].call if fed else None,
-                last.call if last else None,
-                fed[0].index if direct else 0,
+                None if last is None else last.call,
+                0 if own is None else own.index,
             )
         )
-        _rename(graph, port, after, states[-1])
-    unknown = set(pairs) - {state.argument for state in states}
-    if unknown:
-        known = ", ".join(f"`{port.name}`" for port in graph.inputs)
-        raise InputError(f"`{sorted(unknown)[0]}` is not an input of the model; it has {known}.")
+        _rename(port, after, states[-1])
     return states
+
+
+def _next_value(
+    graph: ir.Graph,
+    port: ir.Value,
+    fed: Sequence[Slot],
+    slots: Sequence[Slot],
+    pairs: Mapping[str, str | int],
+) -> ir.Value | None:
+    """Return the result that goes back into argument `port`, or None where none does."""
+    if port.name is not None and port.name in pairs:
+        return _result_at(graph, pairs[port.name])
+    if not fed or port.dtype is None or not port.dtype.is_floating_point():
+        return None
+    return _returned(graph, port, fed, slots)
 
 
 def _own_states(
@@ -250,7 +281,7 @@ def _own_states(
             graph.outputs.append(after)
         initial = _initial(calls[slot.call], slot.index, before)
         state = StatePort(name, None, result, slot.call, last.call, slot.index, initial)
-        _rename(graph, before, after, state)
+        _rename(before, after, state)
         states.append(state)
     return states
 
@@ -328,7 +359,7 @@ def _check_pair(before: ir.Value, after: ir.Value) -> None:
         )
 
 
-def _rename(graph: ir.Graph, before: ir.Value, after: ir.Value, state: StatePort) -> None:
+def _rename(before: ir.Value, after: ir.Value, state: StatePort) -> None:
     before.name = state.input
     after.name = state.output
 
