@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import onnx_ir as ir
+import onnx_ir.passes.common as passes
 
 from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import InputError, UnsupportedModelError
@@ -56,6 +57,7 @@ def build_foreign(
     opened = open_states(file, example, run, Sizes(watched, example), pairs)
     states = opened.states
     origins = name_ports(opened.model, states)
+    passes.NameFixPass()(opened.model)  # the file may have used our names inside
     model = _plain(file, opened.model)
     backward = _backward(file.model.graph)
     steps = {call.sizes[0] for call in run.calls}
@@ -142,7 +144,7 @@ def _check_lengths(file: OnnxFile, watched: Watched, example: Example) -> None:
     for name, (lengths, steps) in watched.lengths(example).items():
         if (lengths != steps).any():
             raise UnsupportedModelError(
-                f"`{name}` in `{file.path}` ends its sequences at the constant lengths "
+                f"{name} in `{file.path}` ends its sequences at the constant lengths "
                 f"{', '.join(map(str, lengths[:4]))} (sequence_lens) of {steps} steps. Cut the "
                 "input to that length and export the model without lengths."
             )

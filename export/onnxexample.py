@@ -67,7 +67,8 @@ def given_example(file: OnnxFile, inputs: Any) -> Example:
         named = inputs if isinstance(inputs, Mapping) else dict(zip(ports, inputs, strict=False))
         for name, array in named.items():
             _check_known(file, name, ports)
-            tensors[name] = torch.as_tensor(array)
+            tensor = torch.as_tensor(array)
+            tensors[name] = tensor.float() if tensor.is_floating_point() else tensor
     missing = [name for name in ports if name not in tensors]
     if missing:
         raise InputError(

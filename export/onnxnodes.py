@@ -11,7 +11,7 @@ from edgernn.export.dataflow import reads_data
 from edgernn.export.forms import all_nodes, direction_of, label
 from edgernn.export.wiring import constant_of
 
-__all__ = ["check_nodes", "check_weights", "given", "recurrent_of", "states_of"]
+__all__ = ["check_nodes", "check_weights", "given", "recurrent_of", "states_of", "title"]
 
 # The recurrent operators, and the activations that every runtime has for them
 _ACTIVATIONS = {
@@ -32,6 +32,11 @@ def states_of(node: ir.Node) -> int:
     return 2 if node.op_type == "LSTM" else 1
 
 
+def title(node: ir.Node) -> str:
+    """Return what messages call a node."""
+    return f"{node.op_type} `{label(node)}`"
+
+
 def check_nodes(model: ir.Model, file: str) -> None:
     """Refuse what cannot be written in the plain form, by name.
 
@@ -44,12 +49,12 @@ def check_nodes(model: ir.Model, file: str) -> None:
     """
     for node in all_nodes(model):
         for what, remedy in _refusals(node):
-            raise UnsupportedModelError(f"{_title(node)} in {file} {what}. {remedy}")
+            raise UnsupportedModelError(f"{title(node)} in {file} {what}. {remedy}")
         for body in _bodies(node):
             if any(_is_recurrent(inner) for inner in body):
                 raise UnsupportedModelError(
-                    f"{_title(next(filter(_is_recurrent, body)))} in {file} stands inside the body "
-                    f"of {_title(node)}, from where its state cannot become a port. Export the "
+                    f"{title(next(filter(_is_recurrent, body)))} in {file} stands inside the body "
+                    f"of {title(node)}, from where its state cannot become a port. Export the "
                     "model with the layer outside of it."
                 )
 
@@ -65,7 +70,7 @@ def check_weights(model: ir.Model, file: str) -> None:
             value = given(node, place)
             if value is not None and constant_of(value) is None:
                 raise UnsupportedModelError(
-                    f"{_title(node)} in {file} has weights {letter} that the graph computes from "
+                    f"{title(node)} in {file} has weights {letter} that the graph computes from "
                     "its inputs; constants were expected. A layer whose weights change from call "
                     "to call has no step graph."
                 )
@@ -129,10 +134,6 @@ def _matters(value: ir.Value | None) -> bool:
     """Return whether peepholes are anything but constant zeros."""
     array = constant_of(value)
     return value is not None and (array is None or bool(array.any()))
-
-
-def _title(node: ir.Node) -> str:
-    return f"{node.op_type} `{label(node)}`"
 
 
 def _bodies(node: ir.Node) -> list[ir.Graph]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import onnx
 import onnx_ir as ir
 from onnx import version_converter
@@ -33,15 +31,16 @@ def at_opset(file: OnnxFile, model: ir.Model) -> ir.Model:
     if version == OPSET:
         return model
     proto = ir.serde.serialize_model(model)
-    with contextlib.suppress(Exception):
+    try:
         return ir.serde.deserialize_model(version_converter.convert_version(proto, OPSET))
-    reason = "its converter has no way back"
+    except Exception as error:  # the converter's errors have no common base class
+        reason = str(error).strip().partition("\n")[0]
     if version > OPSET:
         proto.opset_import[_place(proto)].version = OPSET
         try:
             onnx.checker.check_model(proto, full_check=True)
             return ir.serde.deserialize_model(proto)
-        except Exception as error:
+        except onnx.checker.ValidationError as error:
             reason = str(error).strip().partition("\n")[0]
     raise UnsupportedModelError(
         f"`{file.path}` is of opset {version} and cannot be brought to opset {OPSET}: {reason}. "

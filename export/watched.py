@@ -14,7 +14,7 @@ from edgernn.errors import InputError, MissingExtraError, UnsupportedModelError
 from edgernn.export.capture import Call
 from edgernn.export.inputs import Example, Run
 from edgernn.export.onnxfile import OnnxFile
-from edgernn.export.onnxnodes import recurrent_of, states_of
+from edgernn.export.onnxnodes import recurrent_of, states_of, title
 
 __all__ = ["Arrays", "Watched", "session"]
 
@@ -118,7 +118,7 @@ class Watched:
         """Return the `sequence_lens` of each node that has any, with the steps it runs."""
         values = self.values({leaf.path: leaf.tensor.numpy() for leaf in example.leaves})
         return {
-            node.label: (values[node.lengths], values[node.x].shape[0])
+            node.title: (values[node.lengths], values[node.x].shape[0])
             for node in self._nodes
             if node.lengths
         }
@@ -132,7 +132,7 @@ class _Places:
             value = node.inputs[place] if place < len(node.inputs) else None
             return value.name or "" if value is not None else ""
 
-        self.label = node.name or ""
+        self.title = title(node)
         self.function = node.op_type.lower()
         self.x, self.lengths = name(_X), name(_LENGTHS)
         self.before = [name(_H + index) for index in range(states_of(node))]

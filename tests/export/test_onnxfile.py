@@ -18,6 +18,7 @@ from torch import nn
 
 from edgernn.artifact import Artifact
 from edgernn.errors import EdgernnError, InputError, SourceError, UnsupportedModelError
+from edgernn.export.onnxfile import OPSETS
 from edgernn.export.pipeline import export_model, verify_artifact
 from tests.export.onnx_graphs import GATES, X, detector, port, recurrent, weights, write
 
@@ -27,7 +28,7 @@ REFERENCE = "the original file in ONNX Runtime"
 class Tagger(nn.Module):
     """An embedding, a layer and a head; the state stays inside."""
 
-    def __init__(self, kind: type[nn.RNNBase], **how: Any) -> None:
+    def __init__(self, kind: type[nn.LSTM | nn.GRU | nn.RNN], **how: Any) -> None:
         super().__init__()
         self.embedding = nn.Embedding(11, 6)
         self.rnn = kind(6, 5, batch_first=True, **how)
@@ -188,7 +189,7 @@ def test_stacked_layers_with_one_state(tmp_path, returned):
 
 
 def initial_forms() -> dict[str, tuple[list[Any], dict[str, Any], list[str]]]:
-    """Return name of a form → the nodes that make h0, the constants they need, inputs of the GRU."""
+    """Return name → the nodes that make h0, the constants they need, inputs of the GRU."""
     op = helper.make_node
     size = [op("Shape", ["x"], ["s"]), op("Gather", ["s", "place"], ["b"])]
     shape = [*size, op("Concat", ["one", "b", "width"], ["to"], axis=0)]
@@ -313,9 +314,8 @@ def test_reverse_alone_is_written_as_reversals(tmp_path, op):
 def test_other_opsets(tmp_path, opset, ir_version):
     """Older and newer operator sets, and weights among the inputs, come out as opset 18."""
     old = opset < 13
-    squeeze = helper.make_node(
-        "Squeeze", ["y"] if old else ["y", "axes"], ["z"], **({"axes": [1]} if old else {})
-    )
+    axes: dict[str, Any] = {"axes": [1]} if old else {}
+    squeeze = helper.make_node("Squeeze", ["y"] if old else ["y", "axes"], ["z"], **axes)
     file = write(
         tmp_path / "other.onnx",
         [recurrent("LSTM"), squeeze],
@@ -371,7 +371,7 @@ def test_a_state_that_the_user_names(tmp_path):
         helper.make_node("Tanh", ["sum"], ["next"]),
         helper.make_node("Neg", ["next"], ["out"]),
     ]
-    shape = ["B", 3]
+    shape: list[int | str] = ["B", 3]
     file = write(
         tmp_path / "own.onnx",
         nodes,
@@ -486,8 +486,8 @@ def test_lengths(tmp_path):
     short = {**weights("GRU"), "lens": np.array([4, 3], np.int32)}
     write(file, [node], short, [fixed])
     assert refusal(file) == (
-        f"`rec` in `{file}` ends its sequences at the constant lengths 4, 3 (sequence_lens) of 4 "
-        "steps. Cut the input to that length and export the model without lengths."
+        f"GRU `rec` in `{file}` ends its sequences at the constant lengths 4, 3 (sequence_lens) "
+        "of 4 steps. Cut the input to that length and export the model without lengths."
     )
     full = {**weights("GRU"), "lens": np.array([4, 4], np.int32)}
     write(file, [node], full, [fixed])
@@ -535,9 +535,9 @@ def test_bodies(tmp_path):
     scan = helper.make_node("Scan", ["h0", "x"], ["hn", "y"], "over", num_scan_inputs=1, body=step)
     file = write(tmp_path / "scan.onnx", [scan], {}, [port("h0", ["B", 2]), X])
     assert refusal(file) == (
-        f"Scan `over` in `{file}` is a recurrence written as a body of nodes, which cannot be taken "
-        "apart into steps. Export the model with an LSTM, GRU or RNN node, or export one step of "
-        "it and name its states: --state IN=OUT."
+        f"Scan `over` in `{file}` is a recurrence written as a body of nodes, which cannot be "
+        "taken apart into steps. Export the model with an LSTM, GRU or RNN node, or export one "
+        "step of it and name its states: --state IN=OUT."
     )
 
 
@@ -558,7 +558,7 @@ def test_files_that_are_no_models(tmp_path):
     )
     file = write(tmp_path / "old.onnx", [recurrent("RNN")], weights("RNN"), opset=6)
     assert refusal(file) == (
-        f"`{file}` is of ONNX opset 6; 7 to 25 can be read. Convert it with "
+        f"`{file}` is of ONNX opset 6; 7 to {OPSETS[-1]} can be read. Convert it with "
         "onnx.version_converter, or export the model again."
     )
 
