@@ -54,7 +54,8 @@ def session(model: str | bytes, subject: str) -> Session:
 
     def run(feeds: Arrays) -> dict[str, NDArray[Any]]:
         given = {name: np.ascontiguousarray(feeds[name]) for name in inputs if name in feeds}
-        return dict(zip(outputs, opened.run(None, given), strict=True))
+        results: list[Any] = [*opened.run(None, given)]
+        return dict(zip(outputs, results, strict=True))
 
     return run
 

@@ -263,11 +263,11 @@ def test_layout_is_written_as_transposes(tmp_path, op):
     )
     artifact = export(file)
     x = np.random.default_rng(1).standard_normal((3, 4, 2)).astype(np.float32)
-    expected = ReferenceEvaluator(str(file)).run(None, {"x": x})
+    expected: Any = ReferenceEvaluator(str(file)).run(None, {"x": x})
     graph = artifact.contract.graphs["sequence"]
     states = {s.input: artifact.contract.initial(s, 3) for s in artifact.contract.states}
     session = onnxruntime.InferenceSession(str(artifact.sequence))
-    got = session.run(["y", "yh"], {"x": x, **states})
+    got: Any = session.run(["y", "yh"], {"x": x, **states})
     for ours, theirs in zip(got, expected, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
     assert graph.output("y").shape == ("batch", "sequence", 1, 3)
@@ -362,6 +362,88 @@ def test_a_detector_with_h_and_c_in_one_tensor(tmp_path, primitive):
     assert artifact.contract.graphs["step"].output("state_out").origin == "stateN"
     operators = {node.op_type for node in onnx.load(str(artifact.sequence)).graph.node}
     assert ("LSTM" in operators, "Scan" in operators) == (not primitive, primitive)
+
+
+def test_a_convolution_with_strides(tmp_path):
+    """The size of an output that follows from an input's is written as an expression."""
+    nodes = [
+        helper.make_node("Conv", ["x", "kernel"], ["frames"], strides=[2]),
+        helper.make_node("Transpose", ["frames"], ["steps"], perm=[2, 0, 1]),
+        recurrent("GRU", ("steps", "W", "R", "B")),
+    ]
+    kernel = np.random.default_rng(2).standard_normal((4, 2, 5)).astype(np.float32)
+    file = write(
+        tmp_path / "conv.onnx",
+        nodes,
+        {**weights("GRU", width=4), "kernel": kernel},
+        [port("x", ["B", 2, "T"])],
+    )
+    artifact = export(file)
+    assert shown(artifact) == [
+        "x: float32[batch, 2, sequence]",
+        "h_in: float32[1, batch, 3]",
+        "y: float32[(sequence - 3)//2, 1, batch, 3]",
+        "h_out: float32[1, batch, 3]",
+    ]
+    assert list(artifact.contract.graphs) == ["sequence"]
+
+
+def test_what_keras_files_look_like(tmp_path):
+    """Batch first by transposes, only the last state used, and inside it names that are ours."""
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["h_in"], perm=[1, 0, 2]),
+        recurrent("LSTM", ("h_in", "W", "R", "B"), ("", "h_out"), name="model/lstm/LSTM__12"),
+        helper.make_node("Squeeze", ["h_out", "axis"], ["dense"]),
+        helper.make_node("MatMul", ["dense", "kernel"], ["Identity:0"]),
+    ]
+    constants = {"axis": np.array([0]), "kernel": np.ones((3, 2), np.float32)}
+    file = write(
+        tmp_path / "keras.onnx",
+        nodes,
+        {**weights("LSTM"), **constants},
+        [port("x", ["unk__1", "unk__2", 2])],
+    )
+    artifact = export(file)
+    assert shown(artifact) == [
+        "x: float32[batch, sequence, 2]",
+        "h_in: float32[1, batch, 3]",
+        "c_in: float32[1, batch, 3]",
+        "Identity_0: float32[batch, 2]",
+        "h_out: float32[1, batch, 3]",
+        "c_out: float32[1, batch, 3]",
+    ]
+    assert artifact.contract.step is not None
+
+
+def test_steps_and_sequences_in_one_axis(tmp_path):
+    """An output that counts steps and sequences together says which is the outer one."""
+    flat = helper.make_node("Reshape", ["y", "to"], ["z"])
+    constants = {**weights("GRU"), "to": np.array([-1, 3])}
+    artifact = export(write(tmp_path / "flat.onnx", [recurrent("GRU"), flat], constants))
+    assert artifact.contract.graphs["sequence"].output("z").shape == ("sequence*batch", 3)
+    assert artifact.contract.step is not None
+
+
+def test_a_file_of_one_step(tmp_path):
+    """A file whose sequences have one step each keeps that axis and gets one for the steps."""
+    fixed = port("x", [1, "B", 2])
+    artifact = export(write(tmp_path / "one.onnx", [recurrent("GRU")], weights("GRU"), [fixed]))
+    assert shown(artifact)[0] == "x: float32[1, batch, sequence, 2]"
+    assert shown(artifact, "step")[0] == "x: float32[1, batch, 2]"
+    operators = [node.op_type for node in onnx.load(str(artifact.sequence)).graph.node]
+    assert operators.count("GRU") == 1
+
+
+def test_an_operator_that_opset_18_lacks(tmp_path):
+    """A file with an operator of a newer opset is refused, by the operator's name."""
+    swish = helper.make_node("Swish", ["y"], ["z"])
+    file = write(
+        tmp_path / "new.onnx", [recurrent("GRU"), swish], weights("GRU"), opset=24, ir_version=11
+    )
+    assert refusal(file) == (
+        f"`{file}` is of opset 24 and cannot be brought to opset 18: No Op registered for Swish "
+        "with domain_version of 18. Export the model again with opset 18."
+    )
 
 
 def test_a_state_that_the_user_names(tmp_path):
