@@ -16,7 +16,7 @@ from dataclasses import replace
 from torch import nn
 
 from edgernn.contract import BATCH, SEQUENCE
-from edgernn.errors import InputError
+from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.export.inputs import Example, Forward, Leaf, Run, Watchable, candidates
 
 __all__ = ["infer_example", "proven_axes"]
@@ -58,13 +58,19 @@ def proven_axes(reference: Watchable, example: Example) -> Example:
     a constant.
 
     Raises:
-        InputError: The reference fails on the example itself.
+        InputError: The reference fails on the example itself, or the user's names are wrong.
+        UnsupportedModelError: It returns no tensor.
     """
     run, example = _first_run(reference, example)
+    if not run.results:
+        raise UnsupportedModelError(
+            f"`{reference.name}` returns no tensor. Return the outputs that the graph is to have."
+        )
     example = replace(example, lengths=run.lengths)
     notes: list[str] = list(example.notes)
     if example.shapes:
         groups = [(symbol, _axes_of(example, symbol)) for symbol in _symbols(example)]
+        _check_names(reference, example, run, groups)
     else:
         groups = list(_tied_groups(reference, example, run))
     shapes: dict[str, list[int | str]] = {
@@ -98,7 +104,7 @@ def _first_run(reference: Watchable, example: Example) -> tuple[Run, Example]:
                 return reference(smaller), smaller
             except Exception:
                 continue
-        given = ", ".join(str(leaf) for leaf in example.leaves)
+        given = ", ".join(str(leaf) for leaf in example.leaves) or "no tensor"
         raise InputError(
             f"`{reference.name}` fails on {given}: {type(error).__name__}: {error}"
         ) from error
@@ -182,6 +188,16 @@ def _first_success(reference: Watchable, examples: Sequence[Example]) -> Run | E
 
 def _symbol(before: Run, after: Sequence[Run], path: str, axis: int, taken: set[str]) -> str | None:
     """Name an axis by what its size does to the recurrent calls; None if nothing looks at it."""
+    more_steps, more_sequences = _effect(before, after)
+    if more_steps and SEQUENCE not in taken:
+        return SEQUENCE
+    if (more_sequences or not before.calls) and not more_steps and BATCH not in taken:
+        return BATCH
+    return f"{re.sub(r'[^A-Za-z0-9]+', '_', path).strip('_')}_dim{axis}"
+
+
+def _effect(before: Run, after: Sequence[Run]) -> tuple[bool, bool]:
+    """Return whether other sizes gave the recurrent calls more steps, and more sequences."""
     old = [call.sizes for call in before.calls]
     more_steps = more_sequences = False
     for run in after:
@@ -190,11 +206,28 @@ def _symbol(before: Run, after: Sequence[Run], path: str, axis: int, taken: set[
             a[0] != b[0] for a, b in zip(old, new, strict=False)
         )
         more_sequences |= any(a[1] != b[1] for a, b in zip(old, new, strict=False))
-    if more_steps and SEQUENCE not in taken:
-        return SEQUENCE
-    if (more_sequences or not old) and not more_steps and BATCH not in taken:
-        return BATCH
-    return f"{re.sub(r'[^A-Za-z0-9]+', '_', path).strip('_')}_dim{axis}"
+    return more_steps, more_sequences
+
+
+def _check_names(
+    reference: Watchable, example: Example, run: Run, groups: Sequence[tuple[str, list[_Axis]]]
+) -> None:
+    """Refuse a name where another is due: nothing of that name gives more steps, or sequences."""
+    effects: dict[str, tuple[bool, bool]] = {}
+    for symbol, axes in groups:
+        runs = _resized_runs(reference, example, axes)
+        if not isinstance(runs, Exception):
+            effects[symbol] = _effect(run, runs)
+    for place, (proper, what) in enumerate(((SEQUENCE, "steps"), (BATCH, "sequences"))):
+        if effects.get(proper, (False, False))[place]:
+            continue
+        for symbol, (path, axis) in ((symbol, axes[0]) for symbol, axes in groups):
+            effect = effects.get(symbol, (False, False))
+            if effect[place] and not effect[1 - place]:
+                raise InputError(
+                    f"Axis {axis} of `{path}` is named `{symbol}`, but along it the recurrent "
+                    f"layers get more {what}. Name it `{proper}`."
+                )
 
 
 def _failure(reference: Watchable, example: Example, axes: Sequence[_Axis]) -> Exception | None:

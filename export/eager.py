@@ -120,7 +120,8 @@ class Eager:
         self._states = states
         self._sequence_axes = sequence_axes
         self._own = [state for state in states if state.argument is None]
-        self._traced = observe(module, example).calls
+        with _made_in(_dtype(module)):
+            self._traced = observe(module, example).calls
 
     @property
     def takes_states(self) -> bool:
@@ -128,7 +129,11 @@ class Eager:
         return len(self._own) < len(self._states)
 
     def double(self) -> Eager:
-        """Return the same reference in float64."""
+        """Return the same reference in float64.
+
+        Whatever forward itself makes is then float64 too, unless it asks for another dtype; such a
+        forward may fail.
+        """
         module = copy.deepcopy(self._module).double()
         doubled = {
             leaf.path: leaf.tensor.double()
@@ -151,14 +156,14 @@ class Eager:
         return over_steps(self._forward, self._sequence_axes, inputs, states)
 
     def _forward(self, inputs: Arrays, states: Arrays | None) -> Outcome:
-        dtype = next((p.dtype for p in self._module.parameters()), torch.float32)
+        dtype = _dtype(self._module)
         given = dict(inputs)
         for state in self._states:
             if state.argument is not None and states is not None:
                 given[state.argument] = states[state.name]
         tensors = {path: _tensor(array, dtype) for path, array in given.items()}
         log = _Log(self._traced, [] if states is None else self._own, states or {}, dtype)
-        with torch.no_grad(), Capture(log):
+        with torch.no_grad(), Capture(log), _made_in(dtype):
             result = dict(leaves(self._module(**self._example.with_tensors(tensors).kwargs)))
         after: dict[str, NDArray[Any]] = {}
         for state in self._states:
@@ -244,3 +249,18 @@ def one_thread() -> Iterator[None]:
 def _tensor(array: NDArray[Any], dtype: torch.dtype) -> torch.Tensor:
     tensor = torch.from_numpy(np.ascontiguousarray(array))
     return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+
+def _dtype(module: nn.Module) -> torch.dtype:
+    return next((p.dtype for p in module.parameters()), torch.float32)
+
+
+@contextlib.contextmanager
+def _made_in(dtype: torch.dtype) -> Iterator[None]:
+    """Make tensors of `dtype` where no other is asked for."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)

@@ -38,9 +38,10 @@ class Files:
         folder: An empty folder.
         models: `sequence` and, where there is one, `step` → the graph.
         opset: The operator set to write.
+        name: The name that the folder will have.
     """
 
-    def __init__(self, folder: Path, models: Mapping[str, ir.Model], opset: int) -> None:
+    def __init__(self, folder: Path, models: Mapping[str, ir.Model], opset: int, name: str) -> None:
         if opset not in _IR_VERSIONS:
             raise UnsupportedModelError(
                 f"Opset {opset} is not one that graphs can be written in; known are: "
@@ -49,6 +50,7 @@ class Files:
         self._folder = folder
         self._models = models
         self._opset = opset
+        self._name = name
 
     @property
     def paths(self) -> dict[str, str]:
@@ -101,7 +103,7 @@ class Files:
         )
         text = json.dumps(artifact.to_json(), indent=2, ensure_ascii=False)
         (self._folder / CONTRACT_FILE).write_text(text + "\n", "utf-8")
-        (self._folder / "README.md").write_text(card(artifact), "utf-8")
+        (self._folder / "README.md").write_text(card(artifact, self._name), "utf-8")
 
 
 def _label(model: ir.Model, kind: str, opset: int, contract: Contract) -> None:

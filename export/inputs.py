@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -177,7 +178,10 @@ class Forward:
 
 
 def observe(module: nn.Module, example: Example) -> Run:
-    """Run forward once, eager and undisturbed, and note its recurrent calls."""
+    """Run forward once, eager and undisturbed, and note its recurrent calls.
+
+    Warnings stay unheard: forward runs here at sizes that its user never asked for.
+    """
     calls: list[Call] = []
 
     def note(call: Call, proceed: Any) -> Any:
@@ -185,7 +189,8 @@ def observe(module: nn.Module, example: Example) -> Run:
         return proceed(call.states)
 
     capture = Capture(note)
-    with torch.no_grad(), capture:
+    with torch.no_grad(), capture, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         result = module(**example.kwargs)
     packed = {lengths.data_ptr() for lengths in capture.lengths}
     lengths = tuple(leaf.path for leaf in example.leaves if leaf.tensor.data_ptr() in packed)
@@ -208,7 +213,7 @@ def parse_spec(spec: str) -> tuple[str, torch.dtype, tuple[int | str, ...]]:
     Raises:
         InputError: The spec is not of that form.
     """
-    match = _SPEC.fullmatch(spec.replace(" ", ""))
+    match = _SPEC.fullmatch(re.sub(r"\s*([:,\[\]])\s*", r"\1", spec.strip()))
     dims = [dim for dim in match["dims"].split(",") if dim] if match else []
     proper = all((dim.isdigit() and int(dim) > 0) or dim.isidentifier() for dim in dims)
     if match is None or match["dtype"] not in _DTYPES or not proper:
@@ -245,8 +250,13 @@ def example_from(
             f"`{type(module).__name__}.forward` takes {_listed(names)}; {len(inputs)} inputs were "
             f"given{': ' + _listed(list(given)) if isinstance(inputs, Mapping) else ''}."
         )
-    kwargs = map_leaves(lambda _, tensor: _cpu_float32(tensor), given)
-    return Example(kwargs, {})
+    example = Example(map_leaves(lambda _, tensor: _cpu_float32(tensor), given), {})
+    for leaf in example.leaves:
+        if leaf.tensor.numel() == 0:
+            raise InputError(
+                f"`{leaf}` is empty. Give an example with at least one sequence of one step."
+            )
+    return example
 
 
 def candidates(module: nn.Module) -> Iterator[Example]:
@@ -352,6 +362,8 @@ def _from_specs(
                 f"`{name}` is not an argument of `{type(module).__name__}.forward`, which takes "
                 f"{_listed(names)}."
             )
+        if path in shapes:
+            raise InputError(f"`{path}` is given twice. Give one spec for each input.")
         size = [_SIZES.get(dim, 3) if isinstance(dim, str) else dim for dim in dims]
         if dtype.is_floating_point:
             tensor = torch.randn(size, generator=generator)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from edgernn.export.eager import Eager, Reference
 from edgernn.export.files import Files
 from edgernn.export.foreign import build_foreign
 from edgernn.export.inputs import Example, Forward, example_from
+from edgernn.export.lengths import LENGTHS, add_lengths, take_lengths
 from edgernn.export.onnxfile import OnnxFile
 from edgernn.export.parity import Prover
 from edgernn.export.ports import contract_states, graph_ports
@@ -44,6 +46,7 @@ def export_model(
     precision: str = "float32",
     opset: int = 18,
     vocabulary: Vocabulary | Sequence[str] | str | Path | None = None,
+    lengths: bool = False,
     module: str | None = None,
     trust_pickle: bool = False,
     force: bool = False,
@@ -62,6 +65,8 @@ def export_model(
         precision: Of weights and computation: `float32`.
         opset: ONNX operator set of the graphs.
         vocabulary: Symbols in the order of their ids, or a vocabulary file.
+        lengths: Whether to give a model that has none an input `lengths`, (batch,) int64, at which
+            its recurrent layers end each sequence.
         module: `FILE.py:FACTORY` that makes the module which a state_dict belongs to.
         trust_pickle: Whether a pickled module may be unpickled, which runs code of its maker.
         force: Whether to replace an artifact that exists.
@@ -76,15 +81,19 @@ def export_model(
     """
     if graph not in _GRAPHS:
         raise InputError(f"`{graph}` is not a choice of graphs; known are: {', '.join(_GRAPHS)}.")
+    if precision != "float32":
+        raise UnsupportedModelError(
+            f"`{precision}` is not a precision that graphs can be written in; known is: float32."
+        )
     source = load_source(model, module=module, trust_pickle=trust_pickle)
     target = Path(path) if path is not None else Path(f"{_stem(model)}.edgernn")
     symbols = None if vocabulary is None else Vocabulary.of(vocabulary)
     with staged(target, force) as folder:
-        built, reference = _built(source, inputs, states or {})
+        built, reference = _built(source, inputs, states or {}, lengths)
         prover = _named_axes(built, _prover(source, built, reference, symbols))
         models, prover = _usable(built, prover)
         _refuse_missing(graph, prover.contract)
-        files = Files(folder, models, opset)
+        files = Files(folder, models, opset, target.name)
         files.save(prover.contract)
         report = prover.report(files.paths, reference.name) if verify else None
         golden = prover.golden(2, 8)
@@ -117,7 +126,8 @@ def verify_artifact(
         ContractError: The model has other ports than the artifact.
     """
     source = load_source(model, module=module, trust_pickle=trust_pickle)
-    built, reference = _built(source, inputs, states or {})
+    lengths = LENGTHS in artifact.contract.lengths
+    built, reference = _built(source, inputs, states or {}, lengths)
     prover = _named_axes(built, _prover(source, built, reference, artifact.contract.vocabulary))
     ours, theirs = prover.contract.graphs["sequence"], artifact.contract
     for kind, graph in theirs.graphs.items():
@@ -136,19 +146,27 @@ def _stem(model: nn.Module | str | Path) -> str:
     return type(model).__name__.lower() if isinstance(model, nn.Module) else Path(model).stem
 
 
-def _example(module: nn.Module, inputs: Any) -> Example:
+def _example(module: nn.Module, inputs: Any, lengths: bool) -> Example:
+    if lengths and LENGTHS not in inspect.signature(module.forward).parameters:
+        take_lengths(module)
     if inputs is None or (isinstance(inputs, Sequence) and not inputs):
         return infer_example(module)
-    return proven_axes(Forward(module), example_from(module, inputs))
+    example = example_from(module, inputs)
+    return proven_axes(Forward(module), add_lengths(module, example) if lengths else example)
 
 
 def _built(
-    source: Source | OnnxFile, inputs: Any, states: Mapping[str, str | int]
+    source: Source | OnnxFile, inputs: Any, states: Mapping[str, str | int], lengths: bool
 ) -> tuple[Built, Reference]:
     """Return the graphs of a model and what they are proven against."""
     if isinstance(source, OnnxFile):
+        if lengths:
+            raise UnsupportedModelError(
+                f"`{source.path}` is an ONNX file, and lengths are added to torch models only. "
+                "Export it without --lengths."
+            )
         return build_foreign(source, inputs, states)
-    built = build(source.module, _example(source.module, inputs), states)
+    built = build(source.module, _example(source.module, inputs, lengths), states)
     return built, Eager(source.module, built.traced, built.states, stacked_axes(built))
 
 
@@ -243,8 +261,21 @@ def _refuse_missing(graph: str, contract: Contract) -> None:
 
 def _chosen(contract: Contract, graph: str, report: ParityReport | None) -> Contract:
     parity = "" if report is None else str(report)
-    contract = replace(contract, parity=parity)
+    notes = (*contract.notes, *_vocabulary_notes(contract))
+    contract = replace(contract, parity=parity, notes=notes)
     return contract if graph == "both" else contract.only(graph)
+
+
+def _vocabulary_notes(contract: Contract) -> tuple[str, ...]:
+    """Say where the vocabulary has another number of symbols than the model takes ids."""
+    if contract.vocabulary is None:
+        return ()
+    return tuple(
+        f"The vocabulary has {len(contract.vocabulary)} symbols, but `{port.name}` takes "
+        f"{port.limit} ids. Text needs one symbol for each id."
+        for port in contract.data_inputs("sequence")
+        if port.limit not in (None, len(contract.vocabulary))
+    )
 
 
 def _family(models: Mapping[str, ir.Model]) -> str:

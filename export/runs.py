@@ -21,13 +21,14 @@ Run = Callable[[Arrays, Arrays], tuple[Arrays, Arrays]]
 """From data by port name and states by name to data outputs and final states likewise."""
 
 
-def session_of(kind: str, contract: Contract, model: bytes | str) -> Run:
+def session_of(kind: str, contract: Contract, model: bytes | str, inner: Sequence[str] = ()) -> Run:
     """Return graph `kind` as a function, in a fresh ONNX Runtime session on one thread.
 
     Args:
         kind: `sequence` or `step`.
         contract: What the graph promises.
         model: The serialized graph, or the path of its file.
+        inner: Names of outputs that the graph has beside those of its contract.
     """
     try:
         import onnxruntime
@@ -42,7 +43,7 @@ def session_of(kind: str, contract: Contract, model: bytes | str) -> Run:
     session = onnxruntime.InferenceSession(model, options, ["CPUExecutionProvider"])
     graph = contract.graphs[kind]
     inputs = [port.name for port in graph.inputs]
-    outputs = [port.name for port in graph.outputs]
+    outputs = [*(port.name for port in graph.outputs), *inner]
 
     def run(data: Arrays, states: Arrays) -> tuple[Arrays, Arrays]:
         feeds = {**data, **{state.input: states[state.name] for state in contract.states}}

@@ -5,7 +5,8 @@ Works on the graph as `trace` leaves it, with one node per recurrent call:
 - a state that forward makes itself (zeros, a learned parameter) becomes a graph input, and the
   call's final state a graph output;
 - a state that forward takes as an argument and returns is paired: the output goes back in there;
-- a state computed from the data, such as a decoder's that starts from its encoder, stays inside.
+- a state computed from the data, such as a decoder's that starts from its encoder, stays inside,
+  and so does one that is not one for each sequence of the batch.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from edgernn.contract import BATCH
 from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.export.capture import Call
 from edgernn.export.dataflow import moved_from, reads_data
@@ -26,6 +28,9 @@ from edgernn.export.layers import recurrent_calls
 from edgernn.export.trace import result_path
 
 __all__ = ["Slot", "StatePort", "find_states", "layer_names", "make_ports", "recognised_states"]
+
+# Operators that give a tensor, all of it, another shape
+_RESHAPES = ("Identity", "Unsqueeze", "Squeeze", "Reshape", "Transpose")
 
 
 @dataclass(frozen=True)
@@ -220,7 +225,9 @@ def _argument_states(
     for port in list(graph.inputs):
         path = port.name or ""
         fed = [slot for slot in slots if port in moved_from(slot.before)]
-        own = fed[0] if len(fed) == 1 and _same_value(fed[0].before, port) else None
+        only = fed[0] if len(fed) == 1 else None
+        own = only if only and _same_value(only.before, port) else None
+        whole = only if only and _same_value(only.before, port, _RESHAPES) else None
         last = None if own is None else _chain_end(own, slots)
         after = _next_value(graph, port, fed, slots, pairs)
         if after is None and last is not None:
@@ -231,12 +238,12 @@ def _argument_states(
         _check_pair(port, after)
         states.append(
             StatePort(
-                named.of_port(path, result_path(after) or "", fed, slots, own),
+                named.of_port(path, result_path(after) or "", fed, slots, whole),
                 path,
                 result_path(after),
                 fed[0].call if fed else None,
                 None if last is None else last.call,
-                0 if own is None else own.index,
+                0 if whole is None else whole.index,
             )
         )
         _rename(port, after, states[-1])
@@ -251,8 +258,8 @@ def _next_value(
     pairs: Mapping[str, str | int],
 ) -> ir.Value | None:
     """Return the result that goes back into argument `port`, or None where none does."""
-    if port.name is not None and port.name in pairs:
-        return _result_at(graph, pairs[port.name])
+    if port.name in pairs:
+        return _result_at(graph, pairs[port.name or ""])
     if not fed or port.dtype is None or not port.dtype.is_floating_point():
         return None
     return _returned(graph, port, fed, slots)
@@ -264,9 +271,7 @@ def _own_states(
     """Turn the states that forward makes itself into ports."""
     states: list[StatePort] = []
     for slot in slots:
-        if reads_data(slot.before) or (
-            slot.before.producer() is None and slot.before.is_graph_input()
-        ):
+        if reads_data(slot.before) or slot.before.is_graph_input() or not _is_per_sequence(slot):
             continue
         last = _chain_end(slot, slots)
         name = named.of_slot(slot)
@@ -284,6 +289,17 @@ def _own_states(
         _rename(before, after, state)
         states.append(state)
     return states
+
+
+def _is_per_sequence(slot: Slot) -> bool:
+    """Return whether a call has one state for each sequence of the batch.
+
+    A layer over the characters of every word, or over every frame of every sequence, runs
+    batch*sequence of its own: what it leaves is nothing to go on from.
+    """
+    axis = 0 if slot.node.op_type.endswith("_cell") else 1
+    batch = BATCH if slot.after.shape is None else slot.after.shape[axis]
+    return isinstance(batch, int) or str(batch) == BATCH
 
 
 def _initial(call: Call, index: int, port: ir.Value) -> NDArray[np.float32] | None:
@@ -331,11 +347,11 @@ def _chain_end(slot: Slot, slots: Sequence[Slot]) -> Slot:
     return slot
 
 
-def _same_value(value: ir.Value, source: ir.Value) -> bool:
-    """Return whether `value` is `source` unchanged."""
+def _same_value(value: ir.Value, source: ir.Value, through: Sequence[str] = ("Identity",)) -> bool:
+    """Return whether `value` is `source`, or made from it by operators of `through` alone."""
     while value is not source:
         node = value.producer()
-        if node is None or node.op_type != "Identity" or node.inputs[0] is None:
+        if node is None or node.op_type not in through or node.inputs[0] is None:
             return False
         value = node.inputs[0]
     return True
