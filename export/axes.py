@@ -36,7 +36,7 @@ def infer_example(module: nn.Module) -> Example:
         try:
             found = proven_axes(Forward(module), candidate)
         except InputError as error:
-            failure = str(error.__cause__ or error).strip().partition("\n")[0]
+            failure = str(error.__cause__ or error).strip().partition("\n")[0].rstrip(".")
             continue
         if best is None or _score(found) > _score(best):
             best = found
