@@ -12,7 +12,7 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -24,8 +24,10 @@ from edgernn.export.tree import leaves, map_leaves
 
 __all__ = [
     "Example",
+    "Forward",
     "Leaf",
     "Run",
+    "Watchable",
     "candidates",
     "example_from",
     "observe",
@@ -140,6 +142,41 @@ class Run:
     lengths: tuple[str, ...] = ()
 
 
+class Watchable(Protocol):
+    """A model that can be watched while it runs.
+
+    Attributes:
+        name: What messages call it, such as `Net.forward`.
+        noun: What notes call it, such as `forward`.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102 - described above
+    @property
+    def noun(self) -> str: ...  # noqa: D102 - described above
+
+    def __call__(self, example: Example) -> Run:
+        """Run the model once, undisturbed."""
+        ...
+
+
+@dataclass(frozen=True)
+class Forward:
+    """The forward of a torch module, as a reference."""
+
+    module: nn.Module
+    noun: str = "forward"
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return f"{type(self.module).__name__}.forward"
+
+    def __call__(self, example: Example) -> Run:
+        """Run forward once, eager and undisturbed."""
+        return observe(self.module, example)
+
+
 def observe(module: nn.Module, example: Example) -> Run:
     """Run forward once, eager and undisturbed, and note its recurrent calls.
 
@@ -162,16 +199,16 @@ def observe(module: nn.Module, example: Example) -> Run:
 
 
 def _check_states(call: Call) -> None:
-    """Refuse a state that is not one for each row and sequence.
+    """Refuse a state that is not of the shape that its layer needs.
 
-    For packed sequences torch.nn.LSTM does not check it, reads past the end or broadcasts.
+    For packed sequences torch.nn.LSTM does not check it, and reads past the end or broadcasts.
     """
     rows = call.num_layers * (2 if call.bidirectional else 1)
-    expected = call.sizes[1:] if call.is_cell else (rows, call.sizes[1])
-    for state in call.states:
-        found = tuple(state.shape[:-1])
-        if found != expected:
-            raise ValueError(f"a state is {found} where its layer needs {expected}")
+    batch = call.sizes[1:] if call.is_cell else (rows, call.sizes[1])
+    recurrent = call.weights[1]
+    for state, width in zip(call.states, (recurrent.shape[1], len(recurrent) // 4), strict=False):
+        if tuple(state.shape) != (*batch, width):
+            raise ValueError(f"a state is {tuple(state.shape)}, its layer needs {(*batch, width)}")
 
 
 def resize(tensor: torch.Tensor, sizes: Mapping[int, int]) -> torch.Tensor:

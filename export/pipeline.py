@@ -17,11 +17,13 @@ from edgernn.artifact import Artifact, staged
 from edgernn.contract import BATCH, SEQUENCE, Contract
 from edgernn.errors import ContractError, InputError, UnsupportedModelError
 from edgernn.export.axes import infer_example, proven_axes
-from edgernn.export.build import LOOP_CARRIES, Built, build
-from edgernn.export.eager import Eager
+from edgernn.export.build import LOOP_CARRIES, Built, build, stacked_axes
+from edgernn.export.eager import Eager, Reference
 from edgernn.export.files import Files
-from edgernn.export.inputs import Example, example_from
+from edgernn.export.foreign import build_foreign
+from edgernn.export.inputs import Example, Forward, example_from
 from edgernn.export.lengths import LENGTHS, add_lengths, take_lengths
+from edgernn.export.onnxfile import OnnxFile
 from edgernn.export.parity import Prover
 from edgernn.export.ports import contract_states, graph_ports
 from edgernn.export.source import Source, load_source
@@ -50,11 +52,11 @@ def export_model(
     force: bool = False,
     verify: bool = True,
 ) -> Artifact:
-    """Export a recurrent model as ONNX graphs with their state, proven against eager torch.
+    """Export a recurrent model as ONNX graphs with their state, proven against the model.
 
     Args:
         model: An `nn.Module`, or a file: TorchScript archive, torch.export archive, state_dict
-            (.pt, .pth, .safetensors), pickled module.
+            (.pt, .pth, .safetensors), pickled module, ONNX file.
         path: The folder to write; by default the model's name with `.edgernn` in the current one.
         inputs: forward's arguments: example tensors as a tuple or by name, or specs such as
             `"tokens:int64[batch,sequence]"`. Inferred where None.
@@ -68,7 +70,8 @@ def export_model(
         module: `FILE.py:FACTORY` that makes the module which a state_dict belongs to.
         trust_pickle: Whether a pickled module may be unpickled, which runs code of its maker.
         force: Whether to replace an artifact that exists.
-        verify: Whether to prove the graphs against eager torch before they are written.
+        verify: Whether to prove the graphs before they are written: against eager torch, those of
+            an ONNX file against that file in ONNX Runtime.
 
     Returns:
         The artifact on disk.
@@ -86,14 +89,13 @@ def export_model(
     target = Path(path) if path is not None else Path(f"{_stem(model)}.edgernn")
     symbols = None if vocabulary is None else Vocabulary.of(vocabulary)
     with staged(target, force) as folder:
-        example = _example(source.module, inputs, lengths)
-        built = build(source.module, example, states or {})
-        prover = _named_axes(built, _prover(source, built, symbols))
+        built, reference = _built(source, inputs, states or {}, lengths)
+        prover = _named_axes(built, _prover(source, built, reference, symbols))
         models, prover = _usable(built, prover)
         _refuse_missing(graph, prover.contract)
         files = Files(folder, models, opset, target.name)
         files.save(prover.contract)
-        report = prover.report(files.paths, "eager torch") if verify else None
+        report = prover.report(files.paths, reference.name) if verify else None
         golden = prover.golden(2, 8)
         contract = _chosen(prover.contract, graph, report)
         files.finish(contract, report, golden)
@@ -125,8 +127,8 @@ def verify_artifact(
     """
     source = load_source(model, module=module, trust_pickle=trust_pickle)
     lengths = LENGTHS in artifact.contract.lengths
-    built = build(source.module, _example(source.module, inputs, lengths), states or {})
-    prover = _named_axes(built, _prover(source, built, artifact.contract.vocabulary))
+    built, reference = _built(source, inputs, states or {}, lengths)
+    prover = _named_axes(built, _prover(source, built, reference, artifact.contract.vocabulary))
     ours, theirs = prover.contract.graphs["sequence"], artifact.contract
     for kind, graph in theirs.graphs.items():
         names = [port.name for port in (*graph.inputs, *graph.outputs)]
@@ -137,7 +139,7 @@ def verify_artifact(
             )
     contract = replace(theirs, graphs={"sequence": ours, **theirs.graphs})
     paths = {kind: str(artifact.checked(kind)) for kind in theirs.graphs}
-    return replace(prover, contract=contract).report(paths, "eager torch")
+    return replace(prover, contract=contract).report(paths, reference.name)
 
 
 def _stem(model: nn.Module | str | Path) -> str:
@@ -150,10 +152,27 @@ def _example(module: nn.Module, inputs: Any, lengths: bool) -> Example:
     if inputs is None or (isinstance(inputs, Sequence) and not inputs):
         return infer_example(module)
     example = example_from(module, inputs)
-    return proven_axes(module, add_lengths(module, example) if lengths else example)
+    return proven_axes(Forward(module), add_lengths(module, example) if lengths else example)
 
 
-def _prover(source: Source, built: Built, vocabulary: Vocabulary | None) -> Prover:
+def _built(
+    source: Source | OnnxFile, inputs: Any, states: Mapping[str, str | int], lengths: bool
+) -> tuple[Built, Reference]:
+    """Return the graphs of a model and what they are proven against."""
+    if isinstance(source, OnnxFile):
+        if lengths:
+            raise UnsupportedModelError(
+                f"`{source.path}` is an ONNX file, and lengths are added to torch models only. "
+                "Export it without --lengths."
+            )
+        return build_foreign(source, inputs, states)
+    built = build(source.module, _example(source.module, inputs, lengths), states)
+    return built, Eager(source.module, built.traced, built.states, stacked_axes(built))
+
+
+def _prover(
+    source: Source | OnnxFile, built: Built, reference: Reference, vocabulary: Vocabulary | None
+) -> Prover:
     """Return what proves the graphs, its contract as if the state could be carried on."""
     kinds = {"sequence": built.sequence, "step": built.step}
     graphs = {
@@ -165,17 +184,12 @@ def _prover(source: Source, built: Built, vocabulary: Vocabulary | None) -> Prov
         family="",
         source=source.description,
         states=contract_states(built.states),
-        carry=not built.bidirectional,
+        carry=built.carry,
         graphs=graphs,
         vocabulary=vocabulary,
         lengths=tuple(built.lengths),
         notes=(*source.notes, *built.notes),
     )
-    sequence_axes = None
-    if built.form == "step":
-        ports = (*graphs["sequence"].inputs, *graphs["sequence"].outputs)
-        stacked = [port for port in ports if SEQUENCE in port.shape and port.origin is not None]
-        sequence_axes = {port.origin or "": port.shape.index(SEQUENCE) for port in stacked}
     tensors = {leaf.path: leaf for leaf in built.traced.leaves}
     sizes = {
         symbol: tensor.tensor.shape[axis]
@@ -186,7 +200,7 @@ def _prover(source: Source, built: Built, vocabulary: Vocabulary | None) -> Prov
     inputs = contract.data_inputs("sequence")
     return Prover(
         contract,
-        Eager(source.module, built.traced, built.states, sequence_axes),
+        reference,
         {port.name: tensors[port.origin or ""].tensor.numpy() for port in inputs},
         sizes,
         (sizes.get(BATCH, built.constant_batch), sizes.get(SEQUENCE, 1)),
@@ -195,7 +209,7 @@ def _prover(source: Source, built: Built, vocabulary: Vocabulary | None) -> Prov
 
 
 def _named_axes(built: Built, prover: Prover) -> Prover:
-    """Name axes that count sequences and steps together by what torch does: the outer one first."""
+    """Name axes that count sequences and steps together as the model does: the outer one first."""
     outer = prover.outer_axes()
     if not outer:
         return prover

@@ -9,21 +9,23 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.export.axes import infer_example, proven_axes
-from edgernn.export.inputs import Example, example_from
+from edgernn.export.inputs import Example, Forward, example_from
 
 
-class Layer(nn.Module):
+class Base(nn.Module):
     """A GRU over (batch, sequence, 4); subclasses say what is around it."""
 
     def __init__(self):
         super().__init__()
         self.rnn = nn.GRU(4, 3, batch_first=True)
 
+
+class Layer(Base):
     def forward(self, x):
         return self.rnn(x)[0]
 
 
-class Window(Layer):
+class Window(Base):
     """Takes windows of six steps, flattened for the head."""
 
     def __init__(self):
@@ -34,19 +36,19 @@ class Window(Layer):
         return self.head(self.rnn(x)[0].flatten(1))
 
 
-class FirstState(Layer):
+class FirstState(Base):
     """Uses the first of the states it is given."""
 
     def forward(self, x, hx):
         return self.rnn(x, hx[:1])[0]
 
 
-class Packed(Layer):
+class Packed(Base):
     def forward(self, x, lengths, h):
         return self.rnn(pack_padded_sequence(x, lengths, True, enforce_sorted=False), h)[1]
 
 
-class Chars(Layer):
+class Chars(Base):
     """A layer over the characters of each word, then one over the words."""
 
     def __init__(self):
@@ -59,13 +61,13 @@ class Chars(Layer):
         return self.words(h.view(batch, words, 3))[0]
 
 
-class Silent(Layer):
+class Silent(Base):
     def forward(self, x):
         self.rnn(x)
 
 
 def found(module: nn.Module, *tensors: torch.Tensor) -> list[str]:
-    example = proven_axes(module.eval(), example_from(module, tensors))
+    example = proven_axes(Forward(module.eval()), example_from(module, tensors))
     return [str(leaf) for leaf in example.leaves]
 
 
@@ -88,12 +90,12 @@ def test_an_axis_at_which_torch_fails_is_constant():
 
 def test_a_named_axis_at_which_torch_fails_is_constant_and_noted():
     """What the user named is tried, and the note gives torch's own reason."""
-    example = proven_axes(Window(), example_from(Window(), ["x:float32[batch,6,4]"]))
+    example = proven_axes(Forward(Window()), example_from(Window(), ["x:float32[batch,6,4]"]))
     assert example.notes == ()
     with pytest.raises(
         InputError, match=r"^`Window\.forward` fails on x:float32\[batch,sequence,4\]"
     ):
-        proven_axes(Window(), example_from(Window(), ["x:float32[batch,sequence,4]"]))
+        proven_axes(Forward(Window()), example_from(Window(), ["x:float32[batch,sequence,4]"]))
 
 
 def test_an_axis_that_nothing_looks_at_is_constant():
@@ -119,21 +121,21 @@ def test_a_further_axis_has_its_own_name():
     """The characters of a word are neither the steps nor the batch."""
     assert found(Chars(), torch.zeros(2, 5, 6, 4)) == ["x:float32[batch,sequence,x_dim2,4]"]
     named = example_from(Chars(), ["x:float32[batch,sequence,chars,4]"])
-    assert [str(leaf) for leaf in proven_axes(Chars(), named).leaves] == [
+    assert [str(leaf) for leaf in proven_axes(Forward(Chars()), named).leaves] == [
         "x:float32[batch,sequence,chars,4]"
     ]
 
 
 def test_dynamic_axes_come_back_with_sizes_of_their_own():
     """An example of one sequence of one step is traced at two sizes above one, not alike."""
-    example = proven_axes(Layer(), example_from(Layer(), torch.zeros(1, 1, 4)))
+    example = proven_axes(Forward(Layer()), example_from(Layer(), torch.zeros(1, 1, 4)))
     assert [tuple(leaf.tensor.shape) for leaf in example.leaves] == [(2, 3, 4)]
 
 
 def test_a_forward_without_tensors_is_refused():
     """There is nothing to write where forward returns nothing."""
     with pytest.raises(UnsupportedModelError) as info:
-        proven_axes(Silent(), Example({"x": torch.zeros(2, 5, 4)}, {}))
+        proven_axes(Forward(Silent()), Example({"x": torch.zeros(2, 5, 4)}, {}))
     assert str(info.value) == (
         "`Silent.forward` returns no tensor. Return the outputs that the graph is to have."
     )
