@@ -42,6 +42,7 @@ class Built:
         one_step: Whether forward is itself one step, without a sequence axis.
         bidirectional: Whether a layer runs backward too.
         constant_batch: The batch where it is a constant.
+        layers: Name of a state → the number of layers of the call that takes it.
         lengths: Name of an input that holds the lengths of sequences → whether forward wants the
             longest first.
         notes: For people.
@@ -56,6 +57,7 @@ class Built:
     one_step: bool
     bidirectional: bool
     constant_batch: int
+    layers: Mapping[str, int]
     lengths: Mapping[str, bool]
     notes: tuple[str, ...]
 
@@ -79,7 +81,8 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
     layer_names(model)
     _check_recurrent(model, pairs)
     bidirectional = _bidirectional(model)
-    states = find_states(model, observe(module, traced).calls, pairs)
+    calls = observe(module, traced).calls
+    states = find_states(model, calls, pairs)
     origins = name_ports(model, states)
     lengths = length_ports(model.graph)
     notes = (
@@ -125,6 +128,7 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
         one_step,
         bool(bidirectional),
         batch,
+        {state.name: calls[state.call].num_layers for state in states if state.call is not None},
         dict.fromkeys(lengths, ordered),
         notes,
     )

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from edgernn.contract import BATCH, SEQUENCE, Contract
 from edgernn.errors import ParityError
+from edgernn.export.dialect import Dialect
 from edgernn.export.eager import Eager, one_thread
 from edgernn.export.runs import Arrays, Run, draw, in_parts, session_of
 from edgernn.report import Check, ParityReport
@@ -46,6 +47,7 @@ class Prover:
         traced: The (batch, sequence) that was traced.
         lengths: Name of an input that holds the lengths of sequences → whether the reference wants
             the longest first.
+        tolerance: The largest difference that passes.
     """
 
     contract: Contract
@@ -54,6 +56,7 @@ class Prover:
     sizes: Mapping[str, int]
     traced: tuple[int, int]
     lengths: Mapping[str, bool] = field(default_factory=dict)
+    tolerance: float = TOLERANCE
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
 
     def not_carried(self) -> str | None:
@@ -80,19 +83,25 @@ class Prover:
             return f"its state cannot be carried on: forward fails on single steps ({reason})."
         return None
 
-    def report(self, graphs: Mapping[str, bytes | str], reference: str) -> ParityReport:
+    def report(
+        self, graphs: Mapping[str, bytes | str], reference: str, dialect: Dialect
+    ) -> ParityReport:
         """Run every check.
 
         Args:
             graphs: `sequence` and, where there is one, `step` → the serialized model or its file.
             reference: What the graphs are compared with, in a few words.
+            dialect: From the reference's ports to those of the graphs.
 
         Raises:
             ParityError: A difference is above the tolerance or a shape is not the declared one.
         """
-        runs = {kind: session_of(kind, self.contract, graph) for kind, graph in graphs.items()}
+        runs = {
+            kind: dialect.run(session_of(kind, dialect.written, graph))
+            for kind, graph in graphs.items()
+        }
         with one_thread():
-            return ParityReport(reference, TOLERANCE, tuple(self._checks(runs)))
+            return ParityReport(reference, self.tolerance, tuple(self._checks(runs)))
 
     def golden(self, batch: int, sequence: int) -> Arrays:
         """Record a run of eager torch from a random state, by the sequence graph's port names."""
@@ -150,9 +159,9 @@ class Prover:
     ) -> Check:
         port, difference = _worst(expected, got)
         tolerance = None
-        if not difference <= TOLERANCE:
+        if not difference <= self.tolerance:
             exact = self._eager(data, states, self.eager.double())
-            tolerance = 2 * _worst(exact, expected)[1] + TOLERANCE
+            tolerance = 2 * _worst(exact, expected)[1] + self.tolerance
             if not difference <= tolerance:
                 raise ParityError(
                     f"The {kind} graph does not agree with eager torch: `{port}` differs by "

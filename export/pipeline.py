@@ -14,11 +14,13 @@ from torch import nn
 
 from edgernn.artifact import Artifact, staged
 from edgernn.contract import BATCH, SEQUENCE, Contract
-from edgernn.errors import ContractError, InputError, UnsupportedModelError
+from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.export.axes import infer_example, proven_axes
 from edgernn.export.build import Built, build
+from edgernn.export.dialect import Dialect
 from edgernn.export.eager import Eager
 from edgernn.export.inputs import Example, example_from
+from edgernn.export.options import Options
 from edgernn.export.parity import Prover
 from edgernn.export.ports import contract_states, graph_ports
 from edgernn.export.source import Source, load_source
@@ -40,6 +42,10 @@ def export_model(
     graph: str = "both",
     precision: str = "float32",
     opset: int = 18,
+    state_layout: str = "torch",
+    state_per_layer: bool = False,
+    int32_ids: bool = False,
+    reset: bool = False,
     vocabulary: Vocabulary | Sequence[str] | str | Path | None = None,
     module: str | None = None,
     trust_pickle: bool = False,
@@ -56,8 +62,13 @@ def export_model(
             `"tokens:int64[batch,sequence]"`. Inferred where None.
         states: States that cannot be recognised: argument → result of forward, by path or place.
         graph: `both`, `sequence` or `step`.
-        precision: Of weights and computation: `float32`.
+        precision: Of weights and computation: `float32` or `float16`.
         opset: ONNX operator set of the graphs.
+        state_layout: `torch`, (layers, batch, size); or `batch-major`, (batch, layers, size).
+        state_per_layer: Whether every layer of a stack has a state of its own: `h_l0`, `h_l1`, ….
+        int32_ids: Whether whole numbers come in as int32 instead of int64.
+        reset: Whether there is an input `reset`, bool (batch,), that says which sequences start
+            anew.
         vocabulary: Symbols in the order of their ids, or a vocabulary file.
         module: `FILE.py:FACTORY` that makes the module which a state_dict belongs to.
         trust_pickle: Whether a pickled module may be unpickled, which runs code of its maker.
@@ -72,6 +83,14 @@ def export_model(
     """
     if graph not in _GRAPHS:
         raise InputError(f"`{graph}` is not a choice of graphs; known are: {', '.join(_GRAPHS)}.")
+    options = Options(
+        precision=precision,
+        opset=opset,
+        state_layout=state_layout,
+        state_per_layer=state_per_layer,
+        int32_ids=int32_ids,
+        reset=reset,
+    )
     source = load_source(model, module=module, trust_pickle=trust_pickle)
     target = Path(path) if path is not None else Path(f"{_stem(model)}.edgernn")
     symbols = None if vocabulary is None else Vocabulary.of(vocabulary)
@@ -81,12 +100,15 @@ def export_model(
         prover = _prover(source, built, symbols)
         models, prover = _usable(built, prover)
         _refuse_missing(graph, prover.contract)
-        files = Files(folder, models, opset)
-        files.save(prover.contract)
-        report = prover.report(files.paths, "eager torch") if verify else None
-        golden = prover.golden(2, 8)
-        contract = _chosen(prover.contract, graph, report)
-        files.finish(contract, report, golden)
+        written = options.apply(models, prover.contract, built.layers)
+        written = replace(written, family=_family(models))
+        files = Files(folder, models)
+        files.save(written)
+        dialect = Dialect(prover.contract, written)
+        prover = replace(prover, tolerance=options.tolerance)
+        report = prover.report(files.paths, "eager torch", dialect) if verify else None
+        golden = dialect.recorded(prover.golden(2, 8))
+        files.finish(_chosen(written, graph, report), report, golden)
     return Artifact.open(target)
 
 
@@ -116,17 +138,13 @@ def verify_artifact(
     source = load_source(model, module=module, trust_pickle=trust_pickle)
     built = build(source.module, _example(source.module, inputs), states or {})
     prover = _prover(source, built, artifact.contract.vocabulary)
-    ours, theirs = prover.contract.graphs["sequence"], artifact.contract
-    for kind, graph in theirs.graphs.items():
-        names = [port.name for port in (*graph.inputs, *graph.outputs)]
-        if names != [port.name for port in (*ours.inputs, *ours.outputs)]:
-            raise ContractError(
-                f"The {kind} graph of `{artifact.path.name}` has the ports {', '.join(names)}; the "
-                "model would give others. It is not the model that the artifact was made from."
-            )
-    contract = replace(theirs, graphs={"sequence": ours, **theirs.graphs})
+    theirs = artifact.contract
+    dialect = Dialect(prover.contract, theirs)
+    prover = replace(prover, contract=replace(prover.contract, carry=theirs.carry))
+    if artifact.parity is not None:
+        prover = replace(prover, tolerance=artifact.parity.tolerance)
     paths = {kind: str(artifact.checked(kind)) for kind in theirs.graphs}
-    return replace(prover, contract=contract).report(paths, "eager torch")
+    return prover.report(paths, "eager torch", dialect)
 
 
 def _stem(model: nn.Module | str | Path) -> str:
@@ -197,7 +215,6 @@ def _usable(built: Built, prover: Prover) -> tuple[dict[str, ir.Model], Prover]:
         contract = replace(contract, notes=(*contract.notes, note))
     contract = replace(
         contract,
-        family=_family(models),
         graphs={kind: contract.graphs[kind] for kind in models},
     )
     return models, replace(prover, contract=contract)
