@@ -159,4 +159,4 @@ def _parts(state: State, written: tuple[State, ...]) -> tuple[State, ...]:
     if state.name in by_name:
         return (by_name[state.name],)
     layers = (by_name.get(f"{state.name}_l{layer}") for layer in range(len(written)))
-    return tuple(layer for layer in layers if layer is not None)
+    return tuple(layer for layer in layers if layer is not None) or (state,)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 from onnxscript import version_converter
 
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.wiring import constant_of
+from edgernn.export.wiring import Wiring, constant_of
 
 __all__ = ["OPSETS", "to_opset"]
 
@@ -39,7 +40,7 @@ def to_opset(model: ir.Model, opset: int) -> None:
     Newer sets go through onnxscript's converter. For older ones
 
     1. forms that were written differently are written so again: `ReduceMean` and its kin take
-       their axes as an attribute, `Split` has no `num_outputs`;
+       their axes as an attribute, `Split` has no `num_outputs`, `Shape` no `start` and `end`;
     2. attributes that the older operator lacks are dropped where they say what it does anyway;
     3. whatever still does not fit the older operator's schema is refused.
 
@@ -62,7 +63,7 @@ def to_opset(model: ir.Model, opset: int) -> None:
             if rewrite is not None:
                 rewrite(node, opset)
             _drop_defaults(node, opset, current)
-        if node.domain == "" and not _fits(node, opset):
+        if node.graph is not None and node.domain == "" and not _fits(node, opset):
             raise UnsupportedModelError(_refusal(node, opset, current))
     model.opset_imports[""] = opset
     model.graph.opset_imports[""] = opset
@@ -91,10 +92,28 @@ def _without_num_outputs(node: ir.Node, opset: int) -> None:
         del node.attributes["num_outputs"]
 
 
+def _shape_then_slice(node: ir.Node, opset: int) -> None:
+    """Read a part of a shape in two nodes, as opset 14 and earlier need it."""
+    if opset >= 15 or not {"start", "end"} & set(node.attributes):
+        return
+    graph, (part,) = node.graph, node.outputs
+    assert isinstance(graph, ir.Graph)
+    assert node.inputs[0] is not None
+    wire = Wiring(graph, node, f"{part.name}_")
+    first = node.attributes.get_int("start", 0)
+    last = node.attributes.get_int("end", np.iinfo(np.int64).max)
+    bounds = [wire.constant("bound", np.array([bound], np.int64)) for bound in (first, last)]
+    new = wire.op("Slice", wire.op("Shape", node.inputs[0], name="whole"), *bounds, name="part")
+    new.shape, new.type = part.shape, part.type
+    ir.convenience.replace_all_uses_with(part, new, replace_graph_outputs=True)
+    graph.remove(node, safe=True)
+
+
 _REDUCTIONS = ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare")
 
 _OLDER: Mapping[str, Callable[[ir.Node, int], None]] = {
     **{f"Reduce{kind}": _axes_as_attribute for kind in _REDUCTIONS},
+    "Shape": _shape_then_slice,
     "Split": _without_num_outputs,
 }
 

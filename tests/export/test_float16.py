@@ -63,7 +63,9 @@ def test_a_stream_takes_float32_and_keeps_float16(tmp_path: Path) -> None:
 
 def test_an_operator_without_float16_keeps_float32() -> None:
     """What ONNX does not define for float16 has casts around it."""
-    model = graph("g (float x) => (float[n] y) <float a = {0}, float d = {1}> { y = Range(a, x, d) }")
+    model = graph(
+        "g (float x) => (float[n] y) <float a = {0}, float d = {1}> { y = Range(a, x, d) }"
+    )
     to_float16([model])
     onnx.checker.check_model(ir.to_proto(model), full_check=True)
     assert [node.op_type for node in model.graph] == ["Cast", "Range", "Cast"]
@@ -72,7 +74,7 @@ def test_an_operator_without_float16_keeps_float32() -> None:
         ir.DataType.FLOAT16,
     ]
     session = onnxruntime.InferenceSession(ir.to_proto(model).SerializeToString())
-    assert session.run(None, {"x": np.float16(3)})[0].tolist() == [0, 1, 2]
+    assert session.run(None, {"x": np.array(3, np.float16)})[0].tolist() == [0, 1, 2]
 
 
 def test_numbers_beyond_float16_become_its_largest() -> None:
