@@ -13,6 +13,7 @@ from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.export.parity import TOLERANCE
 from edgernn.export.passes.batch_major import batch_major
 from edgernn.export.passes.float16 import to_float16
+from edgernn.export.passes.int8 import to_int8
 from edgernn.export.passes.int32_ids import int32_ids
 from edgernn.export.passes.opset import OPSETS, to_opset
 from edgernn.export.passes.per_layer import state_per_layer
@@ -21,9 +22,13 @@ from edgernn.export.passes.reset import reset_mask
 __all__ = ["Options"]
 
 # precision → the largest difference from eager torch in float32 that passes
-_TOLERANCES = {"float32": TOLERANCE, "float16": 2e-2}
+_TOLERANCES = {"float32": TOLERANCE, "float16": 2e-2, "int8": 5e-2}
 _NOTES = {
     "float16": "Weights, states, real inputs and outputs are float16; parity is with float32.",
+    "int8": (
+        "Weights are int8; LSTM, GRU and RNN of the sequence graph compute in float32 with them, "
+        "products in whole numbers. Parity is with float32."
+    ),
 }
 _LAYOUTS = ("torch", "batch-major")
 
@@ -33,7 +38,7 @@ class Options:
     """The options of the contract, as `export_model` takes them.
 
     Attributes:
-        precision: Of weights and computation: `float32` or `float16`.
+        precision: Of weights and computation: `float32`, `float16` or `int8`.
         opset: The ONNX operator set.
         state_layout: `torch`, (layers, batch, size); or `batch-major`, (batch, layers, size).
         state_per_layer: Whether every layer of a stack has a state of its own.
@@ -88,6 +93,8 @@ class Options:
         if self.precision == "float16":
             to_float16(graphs)
             states = tuple(_half(state) for state in states)
+        if self.precision == "int8":
+            to_int8(graphs)
         for graph in graphs:
             to_opset(graph, self.opset)
         notes = (*contract.notes, *(_NOTES[one] for one in _NOTES if one == self.precision))

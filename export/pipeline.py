@@ -62,7 +62,7 @@ def export_model(
             `"tokens:int64[batch,sequence]"`. Inferred where None.
         states: States that cannot be recognised: argument → result of forward, by path or place.
         graph: `both`, `sequence` or `step`.
-        precision: Of weights and computation: `float32` or `float16`.
+        precision: Of weights and computation: `float32`, `float16` or `int8`.
         opset: ONNX operator set of the graphs.
         state_layout: `torch`, (layers, batch, size); or `batch-major`, (batch, layers, size).
         state_per_layer: Whether every layer of a stack has a state of its own: `h_l0`, `h_l1`, ….
