@@ -46,6 +46,7 @@ def export_model(
     state_per_layer: bool = False,
     int32_ids: bool = False,
     reset: bool = False,
+    batch: int | None = None,
     vocabulary: Vocabulary | Sequence[str] | str | Path | None = None,
     module: str | None = None,
     trust_pickle: bool = False,
@@ -69,6 +70,7 @@ def export_model(
         int32_ids: Whether whole numbers come in as int32 instead of int64.
         reset: Whether there is an input `reset`, bool (batch,), that says which sequences start
             anew.
+        batch: The only number of sequences that the graphs take; None for any.
         vocabulary: Symbols in the order of their ids, or a vocabulary file.
         module: `FILE.py:FACTORY` that makes the module which a state_dict belongs to.
         trust_pickle: Whether a pickled module may be unpickled, which runs code of its maker.
@@ -96,6 +98,7 @@ def export_model(
     symbols = None if vocabulary is None else Vocabulary.of(vocabulary)
     with staged(target, force) as folder:
         example = _example(source.module, inputs)
+        example = example if batch is None else example.fixed(BATCH, batch)
         built = build(source.module, example, states or {})
         prover = _prover(source, built, symbols)
         models, prover = _usable(built, prover)

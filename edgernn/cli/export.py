@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 @click.option("--state-per-layer", is_flag=True, help="One state for every layer of a stack.")
 @click.option("--int32-ids", is_flag=True, help="Take whole numbers as int32, not int64.")
 @click.option("--reset", is_flag=True, help="Add an input that starts single sequences anew.")
+@click.option("--batch", type=int, metavar="N", help="Take N sequences and no other number.")
 @click.option(
     "--vocabulary",
     type=click.Path(path_type=Path),
@@ -69,6 +70,7 @@ def command(
     state_per_layer: bool,
     int32_ids: bool,
     reset: bool,
+    batch: int | None,
     vocabulary: Path | None,
     module: str | None,
     trust_pickle: bool,
@@ -96,6 +98,7 @@ def command(
         state_per_layer=state_per_layer,
         int32_ids=int32_ids,
         reset=reset,
+        batch=batch,
         vocabulary=vocabulary,
         module=module,
         trust_pickle=trust_pickle,

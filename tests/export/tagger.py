@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import onnx
 import torch
@@ -29,7 +30,8 @@ class Tagger(nn.Module):
         self.head = nn.Linear(12 if both else 6, 5)
 
     def forward(self, ids: Tensor) -> Tensor:
-        return self.head(self.rnn(self.table(ids))[0])
+        scores: Tensor = self.head(self.rnn(self.table(ids))[0])
+        return scores
 
 
 class Learned(nn.Module):
@@ -42,16 +44,18 @@ class Learned(nn.Module):
         self.start = nn.Parameter(torch.randn(2, 1, 6))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.rnn(x, self.start.expand(-1, x.shape[0], -1).contiguous())[0]
+        start = self.start.expand(-1, x.shape[0], -1).contiguous()
+        y: Tensor = self.rnn(x, start)[0]
+        return y
 
 
-def tagged(kind: str, folder: Path, **options: object) -> Artifact:
+def tagged(kind: str, folder: Path, **options: Any) -> Artifact:
     """Export a tagger, proven, with the options of the contract."""
     ids = torch.zeros(2, 5, dtype=torch.int64)
     return edgernn.export_model(Tagger(kind), folder / "tagger.edgernn", inputs=(ids,), **options)
 
 
-def learned(folder: Path, **options: object) -> Artifact:
+def learned(folder: Path, **options: Any) -> Artifact:
     """Export the model that starts from a trained state."""
     x = torch.zeros(2, 5, 4)
     return edgernn.export_model(Learned(), folder / "learned.edgernn", inputs=(x,), **options)

@@ -8,12 +8,19 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
+from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
 from edgernn.export.passes.int8 import to_int8
 from tests.export.tagger import KINDS, replayed, tagged
 
 RECURRENT = {"LSTM", "GRU", "RNN"}
+
+
+def result(model: ir.Model, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return what the graph computes."""
+    (array,) = list(ReferenceEvaluator(ir.to_proto(model)).run(None, {"x": x}))
+    return np.asarray(array)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -68,11 +75,11 @@ def test_products_agree_with_float32(line: str, inputs: str) -> None:
     )
     model = ir.from_onnx_text(f"{text} {{ {line} }}")
     x = np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32)
-    (expected,) = ReferenceEvaluator(ir.to_proto(model)).run(None, {"x": x})
+    expected = result(model, x)
     to_int8([model])
     onnx.checker.check_model(ir.to_proto(model), full_check=True)
     assert "MatMulInteger" in [node.op_type for node in model.graph]
-    (got,) = ReferenceEvaluator(ir.to_proto(model)).run(None, {"x": x})
+    got = result(model, x)
     np.testing.assert_array_less(abs(got - expected).max(0), 0.02 * abs(expected).max(0) + 0.02)
 
 

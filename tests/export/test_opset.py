@@ -9,6 +9,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 import torch
+from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 from torch import Tensor, nn
 
@@ -26,7 +27,8 @@ class Normed(nn.Module):
         self.norm, self.rnn = nn.LayerNorm(4), nn.RNN(4, 6, batch_first=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.rnn(self.norm(x) - x.mean(-1, keepdim=True))[0]
+        y: Tensor = self.rnn(self.norm(x) - x.mean(-1, keepdim=True))[0]
+        return y
 
 
 def graph(body: str, opset: int = 18) -> ir.Model:
@@ -34,10 +36,10 @@ def graph(body: str, opset: int = 18) -> ir.Model:
     return ir.from_proto(onnx.shape_inference.infer_shapes(onnx.parser.parse_model(text)))
 
 
-def results(model: ir.Model, x: np.ndarray) -> list[np.ndarray]:
+def results(model: ir.Model, x: NDArray[np.float32]) -> list[NDArray[np.float32]]:
     proto = ir.to_proto(model)
     onnx.checker.check_model(proto, full_check=True)
-    return ReferenceEvaluator(proto).run(None, {"x": x})
+    return list(ReferenceEvaluator(proto).run(None, {"x": x}))
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,8 @@ class Named(nn.Module):
         self.rnn = nn.GRU(4, 6)
 
     def forward(self, reset: Tensor) -> Tensor:
-        return self.rnn(reset)[0]
+        y: Tensor = self.rnn(reset)[0]
+        return y
 
 
 @pytest.mark.parametrize("kind", KINDS)
