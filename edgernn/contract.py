@@ -8,7 +8,7 @@ every host read it from there. Neither half of edgernn knows anything else of th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -104,6 +104,7 @@ class Contract:
         vocabulary: The symbols behind ids and scores, or None.
         parity: The result of the parity check in one line.
         notes: For people: axes that turned out to be constant, why there is no step graph, …
+        lengths: Inputs of the sequence graph that hold the length of each sequence.
     """
 
     family: str
@@ -113,7 +114,8 @@ class Contract:
     graphs: Mapping[str, Graph]
     vocabulary: Vocabulary | None = None
     parity: str = ""
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
+    lengths: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for kind, graph in self.graphs.items():
@@ -168,6 +170,8 @@ class Contract:
             "source": self.source,
             "parity": self.parity,
         }
+        if self.lengths:
+            flat["lengths"] = ",".join(self.lengths)
         for state in self.states:
             if state.initial is not None:
                 numbers = state.initial.astype(np.float32).ravel()
@@ -236,6 +240,7 @@ class Contract:
                 carry=flat["carry"] == "yes",
                 graphs={flat["graph"]: graph},
                 vocabulary=vocabulary,
+                lengths=tuple(filter(None, flat.get("lengths", "").split(","))),
                 parity=flat.get("parity", ""),
             )
         except (KeyError, ValueError) as error:
@@ -270,6 +275,7 @@ class Contract:
                 for kind, graph in self.graphs.items()
             },
             "vocabulary": self.vocabulary.to_table() if self.vocabulary else None,
+            "lengths": list(self.lengths),
             "summary": self.parity,
             "notes": list(self.notes),
         }
@@ -310,6 +316,7 @@ class Contract:
                 carry=bool(data["carry"]),
                 graphs=graphs,
                 vocabulary=None if table is None else Vocabulary.from_table(table),
+                lengths=tuple(data.get("lengths", ())),
                 parity=data["summary"],
                 notes=tuple(data["notes"]),
             )

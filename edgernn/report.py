@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-__all__ = ["Check", "Cost", "ParityReport"]
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Check", "Cost", "ParityReport", "difference"]
 
 
 @dataclass(frozen=True)
@@ -95,3 +98,16 @@ class Cost:
     multiply_adds: int
     weight_bytes: int
     state_bytes: int
+
+
+def difference(got: NDArray[Any], expected: NDArray[Any]) -> float:
+    """Return the largest absolute difference, as a part of the largest magnitude where above 1.
+
+    Infinite where the shapes differ or one has a NaN or infinity that the other has not.
+    """
+    if got.shape != expected.shape or not np.array_equal(np.isfinite(got), np.isfinite(expected)):
+        return float("inf")
+    finite = np.isfinite(expected)
+    exact = expected.astype(np.float64)[finite]
+    gap = np.abs(got.astype(np.float64)[finite] - exact).max(initial=0.0)
+    return float(gap / max(1.0, np.abs(exact).max(initial=0.0)))

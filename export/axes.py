@@ -16,7 +16,7 @@ from dataclasses import replace
 from torch import nn
 
 from edgernn.contract import BATCH, SEQUENCE
-from edgernn.errors import InputError
+from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.export.inputs import Example, Leaf, Run, candidates, observe
 
 __all__ = ["infer_example", "proven_axes"]
@@ -31,7 +31,7 @@ def infer_example(module: nn.Module) -> Example:
         InputError: No call that was tried runs.
     """
     best: Example | None = None
-    failure = "it has no layer that tells the shape of its input"
+    failure = "its arguments do not follow from its layers"
     for candidate in candidates(module):
         try:
             found = proven_axes(module, candidate)
@@ -58,16 +58,25 @@ def proven_axes(module: nn.Module, example: Example) -> Example:
     a constant.
 
     Raises:
-        InputError: forward fails on the example itself.
+        InputError: forward fails on the example itself, or the user's names are wrong.
+        UnsupportedModelError: forward returns no tensor.
     """
     run, example = _first_run(module, example)
+    if not run.results:
+        raise UnsupportedModelError(
+            f"`{type(module).__name__}.forward` returns no tensor. Return the outputs that the "
+            "graph is to have."
+        )
     example = replace(example, lengths=run.lengths)
     notes: list[str] = list(example.notes)
     if example.shapes:
         groups = [(symbol, _axes_of(example, symbol)) for symbol in _symbols(example)]
+        _check_names(module, example, run, groups)
     else:
         groups = list(_tied_groups(module, example, run))
-    shapes = {leaf.path: list(leaf.tensor.shape) for leaf in example.leaves}
+    shapes: dict[str, list[int | str]] = {
+        leaf.path: list(leaf.tensor.shape) for leaf in example.leaves
+    }
     sizes: dict[str, int] = {}
     for symbol, axes in groups:
         error = _failure(module, example, axes)
@@ -76,7 +85,7 @@ def proven_axes(module: nn.Module, example: Example) -> Example:
             continue
         sizes[symbol] = max(2, _size(example, axes[0]))
         for path, axis in axes:
-            shapes[path][axis] = symbol  # type: ignore[call-overload]
+            shapes[path][axis] = symbol
     if not example.shapes and BATCH not in sizes and run.calls:
         notes.extend(_why_constant(module, example, run, shapes))
     named = replace(
@@ -96,7 +105,7 @@ def _first_run(module: nn.Module, example: Example) -> tuple[Run, Example]:
                 return observe(module, smaller), smaller
             except Exception:
                 continue
-        given = ", ".join(str(leaf) for leaf in example.leaves)
+        given = ", ".join(str(leaf) for leaf in example.leaves) or "no tensor"
         raise InputError(
             f"`{type(module).__name__}.forward` fails on {given}: {type(error).__name__}: {error}"
         ) from error
@@ -128,7 +137,7 @@ def _tied_groups(
 def _possible_groups(
     example: Example, leaf: Leaf, axis: int, done: set[_Axis]
 ) -> Iterator[list[_Axis]]:
-    """Yield sets of one axis and at most one of equal size of every other tensor, large sets first."""
+    """Yield sets of one axis and at most one of equal size of every other tensor, large first."""
     size = leaf.tensor.shape[axis]
     choices: list[list[_Axis | None]] = [[(leaf.path, axis)]]
     for other in example.leaves:
@@ -155,7 +164,8 @@ def _resized_runs(
         if other == size:
             continue
         changed = example.with_axes(dict.fromkeys(axes, other))
-        run = _first_success(module, [changed.with_lengths(other), changed])
+        tied = any(path in example.lengths for path, _ in axes)  # the batch, not the steps
+        run = _first_success(module, [changed if tied else changed.with_lengths(other), changed])
         if not isinstance(run, Exception):
             runs.append(run)
         # one step or one sequence fewer than a window or a norm needs is no reason to call the
@@ -179,6 +189,16 @@ def _first_success(module: nn.Module, examples: Sequence[Example]) -> Run | Exce
 
 def _symbol(before: Run, after: Sequence[Run], path: str, axis: int, taken: set[str]) -> str | None:
     """Name an axis by what its size does to the recurrent calls; None if nothing looks at it."""
+    more_steps, more_sequences = _effect(before, after)
+    if more_steps and SEQUENCE not in taken:
+        return SEQUENCE
+    if (more_sequences or not before.calls) and not more_steps and BATCH not in taken:
+        return BATCH
+    return f"{re.sub(r'[^A-Za-z0-9]+', '_', path).strip('_')}_dim{axis}"
+
+
+def _effect(before: Run, after: Sequence[Run]) -> tuple[bool, bool]:
+    """Return whether other sizes gave the recurrent calls more steps, and more sequences."""
     old = [call.sizes for call in before.calls]
     more_steps = more_sequences = False
     for run in after:
@@ -187,11 +207,28 @@ def _symbol(before: Run, after: Sequence[Run], path: str, axis: int, taken: set[
             a[0] != b[0] for a, b in zip(old, new, strict=False)
         )
         more_sequences |= any(a[1] != b[1] for a, b in zip(old, new, strict=False))
-    if more_steps and SEQUENCE not in taken:
-        return SEQUENCE
-    if (more_sequences or not old) and not more_steps and BATCH not in taken:
-        return BATCH
-    return f"{re.sub(r'[^A-Za-z0-9]+', '_', path).strip('_')}_dim{axis}"
+    return more_steps, more_sequences
+
+
+def _check_names(
+    module: nn.Module, example: Example, run: Run, groups: Sequence[tuple[str, list[_Axis]]]
+) -> None:
+    """Refuse a name where another is due: nothing of that name gives more steps, or sequences."""
+    effects: dict[str, tuple[bool, bool]] = {}
+    for symbol, axes in groups:
+        runs = _resized_runs(module, example, axes)
+        if not isinstance(runs, Exception):
+            effects[symbol] = _effect(run, runs)
+    for place, (proper, what) in enumerate(((SEQUENCE, "steps"), (BATCH, "sequences"))):
+        if effects.get(proper, (False, False))[place]:
+            continue
+        for symbol, (path, axis) in ((symbol, axes[0]) for symbol, axes in groups):
+            effect = effects.get(symbol, (False, False))
+            if effect[place] and not effect[1 - place]:
+                raise InputError(
+                    f"Axis {axis} of `{path}` is named `{symbol}`, but along it the recurrent "
+                    f"layers get more {what}. Name it `{proper}`."
+                )
 
 
 def _failure(module: nn.Module, example: Example, axes: Sequence[_Axis]) -> Exception | None:

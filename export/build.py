@@ -7,7 +7,7 @@ and its sequence graph is that step lifted over time.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import onnx_ir as ir
@@ -18,14 +18,31 @@ from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.inputs import Example, Run, observe
 from edgernn.export.layers import length_ports, lower, recurrent_calls
-from edgernn.export.lift import lift
+from edgernn.export.lift import Lift, lift
 from edgernn.export.ports import Origins, name_ports
 from edgernn.export.projection import scan_projection
-from edgernn.export.states import StatePort, find_states, layer_names
+from edgernn.export.states import StatePort, find_states, layer_names, recognised_states
 from edgernn.export.step import at_one_step, gemm_form
 from edgernn.export.trace import fold, trace
+from edgernn.parts import BATCH_OUTER, SEQUENCE_OUTER
 
-__all__ = ["Built", "build"]
+__all__ = ["LOOP_CARRIES", "Built", "build"]
+
+
+_STATELESS = (
+    "The model has no recurrent layer: forward calls none of nn.LSTM, nn.GRU, nn.RNN and their "
+    "cells. If it is one step of a recurrence of its own, it must take its state as an argument "
+    "and return the next one; name it with --state INPUT=OUTPUT. A loop over time that is written "
+    "by hand around no cell cannot be seen: export the module of one step. A model without state "
+    "needs torch.onnx.export only."
+)
+
+
+LOOP_CARRIES = (
+    "forward's loop over time carries more from step to step than the states of its cells ({}). "
+    "Export the module of one step, which takes what is carried as arguments and returns it, and "
+    "name it with --state INPUT=OUTPUT."
+)
 
 
 @dataclass(frozen=True)
@@ -39,7 +56,8 @@ class Built:
         states: The states of both.
         origins: Where their ports come from.
         traced: The example that was traced.
-        one_step: Whether forward is itself one step, without a sequence axis.
+        form: What forward is: `whole` takes whole sequences, `loop` does so by a loop over time in
+            Python, `step` is one step without a sequence axis.
         bidirectional: Whether a layer runs backward too.
         constant_batch: The batch where it is a constant.
         layers: Name of a state → the number of layers of the call that takes it.
@@ -54,7 +72,7 @@ class Built:
     states: tuple[StatePort, ...]
     origins: Origins
     traced: Example
-    one_step: bool
+    form: str
     bidirectional: bool
     constant_batch: int
     layers: Mapping[str, int]
@@ -74,12 +92,13 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
         UnsupportedModelError: The model has no recurrent state, or cannot be traced or lifted.
     """
     run = observe(module, example)
-    one_step = not _has(example, SEQUENCE)
-    looped = not one_step and _is_loop(module, example, run)
-    traced = _at_one(example) if looped else example
+    pairs = pairs if run.calls else {**recognised_states(example, run), **pairs}
+    form = _form(module, example, run)
+    traced = _at_one(example) if form == "loop" else example
     model = trace(module, traced)
     layer_names(model)
-    _check_recurrent(model, pairs)
+    if not pairs and not recurrent_calls(model.graph):
+        raise UnsupportedModelError(_STATELESS)
     bidirectional = _bidirectional(model)
     calls = observe(module, traced).calls
     states = find_states(model, calls, pairs)
@@ -96,25 +115,23 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
     lower(model)
     for one in (model, every_step):
         fold(one)
-    if one_step or looped:
-        axes, last_only = None, ()
-        if looped:
-            axes, last_only = _sequence_axes(module, example, run, origins)
-            _mark_sequence(model, axes)
-            model = at_one_step(model)
-        lifted = lift(
-            model, [(s.input, s.output) for s in states], sequence_axes=axes, last_only=last_only
-        )
-        if lifted.form == "scan":
-            notes += (f"The sequence graph is a Scan: {lifted.reason}.",)
-        sequence, single, no_step = lifted.model, model, ""
-    else:
+    if form == "whole":
         sequence, single, no_step = scan_projection(model), None, bidirectional
         if not bidirectional:
             try:
                 single = at_one_step(every_step)
             except UnsupportedModelError as error:
                 no_step = str(error)
+    else:
+        steps = _Steps({}, (), {})
+        if form == "loop":
+            steps = _loop_steps(module, example, run, origins)
+            _mark_sequence(model, steps)
+            model = at_one_step(model)
+        lifted = _lifted(model, states, steps, form)
+        if lifted.form == "scan":
+            notes += (f"The sequence graph is a Scan: {lifted.reason}.",)
+        sequence, single, no_step = lifted.model, model, ""
     step = None if single is None else gemm_form(single)
     batch = run.calls[0].sizes[1] if run.calls else 1
     ordered = any(call.batch_sizes is not None and call.order is None for call in run.calls)
@@ -125,7 +142,7 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
         states,
         origins,
         traced,
-        one_step,
+        form,
         bool(bidirectional),
         batch,
         {state.name: calls[state.call].num_layers for state in states if state.call is not None},
@@ -134,10 +151,12 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
     )
 
 
-def _is_loop(module: nn.Module, example: Example, run: Run) -> bool:
-    """Return whether forward makes more recurrent calls the more steps it is given."""
+def _form(module: nn.Module, example: Example, run: Run) -> str:
+    """Tell how forward treats time; a loop makes more recurrent calls the more steps it gets."""
+    if not _has(example, SEQUENCE):
+        return "step"
     longer = observe(module, example.resized({SEQUENCE: _size(example, SEQUENCE) + 1}))
-    return len(longer.calls) != len(run.calls)
+    return "whole" if len(longer.calls) == len(run.calls) else "loop"
 
 
 def _at_one(example: Example) -> Example:
@@ -149,44 +168,87 @@ def _at_one(example: Example) -> Example:
     return replace(example.resized({SEQUENCE: 1}), shapes=shapes)
 
 
-def _sequence_axes(
-    module: nn.Module, example: Example, run: Run, origins: Origins
-) -> tuple[dict[str, int], tuple[str, ...]]:
-    """Return the sequence axis of each data port of a loop, and the outputs that have none."""
-    steps = _size(example, SEQUENCE)
+@dataclass(frozen=True)
+class _Steps:
+    """Where the steps are in the data ports of a loop over time.
+
+    Attributes:
+        axes: Name of a port → its sequence axis.
+        last_only: The outputs that have none.
+        flat: Name of an output whose first axis counts steps and sequences together → that axis,
+            the outer one first.
+    """
+
+    axes: dict[str, int]
+    last_only: tuple[str, ...]
+    flat: dict[str, str]
+
+
+def _loop_steps(module: nn.Module, example: Example, run: Run, origins: Origins) -> _Steps:
+    steps, batch = _size(example, SEQUENCE), _size(example, BATCH)
     longer = observe(module, example.resized({SEQUENCE: steps + 1})).results
-    shapes = {path: shape for path, shape in example.shapes.items() if SEQUENCE in shape}
     axes = {
-        name: shapes[path].index(SEQUENCE)
+        name: example.shapes[path].index(SEQUENCE)
         for name, path in origins.inputs.items()
-        if path in shapes
+        if path is not None and SEQUENCE in example.shapes.get(path, ())
     }
     last_only: list[str] = []
+    flat: dict[str, str] = {}
     for name, path in origins.outputs.items():
-        if path is None or name in {f"{n}" for n in axes}:
+        if path is None:
             continue
-        old, new = run.results[path].shape, longer[path].shape
-        grown = [axis for axis, (a, b) in enumerate(zip(old, new, strict=True)) if a != b]
+        old, new = run.results[path], longer[path]
+        grown = [axis for axis in range(old.dim()) if old.shape[axis] != new.shape[axis]]
         if not grown:
             last_only.append(name)
-        elif len(grown) == 1 and new[grown[0]] == old[grown[0]] + 1:
+        elif len(grown) == 1 and new.shape[grown[0]] == old.shape[grown[0]] + 1:
             axes[name] = grown[0]
+        elif grown == [0] and len(new) == len(old) + batch:
+            flat[name] = SEQUENCE_OUTER if torch.allclose(new[: len(old)], old) else BATCH_OUTER
+            axes[name] = int(flat[name] == BATCH_OUTER)
         else:
             raise UnsupportedModelError(
-                f"`{name}` mixes steps and sequences in one axis: {tuple(old)} for {steps} steps, "
-                f"{tuple(new)} for {steps + 1}. Return it with an axis for the steps "
-                "(torch.stack) and reshape it outside the model."
+                f"`{name}` has {tuple(old.shape)} for {steps} steps and {tuple(new.shape)} for "
+                f"{steps + 1}: no axis of it counts the steps. Return it with one (torch.stack) "
+                "and reshape it outside the model."
             )
-    return axes, tuple(last_only)
+    return _Steps(axes, tuple(last_only), flat)
 
 
-def _mark_sequence(model: ir.Model, axes: Mapping[str, int]) -> None:
+def _merge_axes(model: ir.Model, flat: Mapping[str, str]) -> None:
+    """Make one axis of the first two of some outputs."""
+    for place, value in enumerate(model.graph.outputs):
+        name, shape = value.name or "", value.shape
+        if name not in flat or shape is None:
+            continue
+        sizes = [-1, *(size for size in shape[2:] if isinstance(size, int))]
+        tape = ir.tape.Tape(model.graph)
+        target = tape.initializer(ir.tensor(sizes, ir.DataType.INT64, name=f"{name}_shape"))
+        merged = tape.op("Reshape", [value, target])
+        value.name, merged.name, merged.type = f"{name}_unmerged", name, value.type
+        merged.shape = ir.Shape([flat[name], *sizes[1:]])
+        model.graph.outputs[place] = merged
+
+
+def _mark_sequence(model: ir.Model, steps: _Steps) -> None:
     """Declare the axes of size 1 that are the sequence as such."""
     for value in [*model.graph.inputs, *model.graph.outputs]:
-        if value.name in axes and value.shape is not None:
+        if value.name in steps.axes and value.name not in steps.flat and value.shape is not None:
             dims = list(value.shape)
-            dims[axes[value.name]] = ir.SymbolicDim(SEQUENCE)
+            dims[steps.axes[value.name]] = ir.SymbolicDim(SEQUENCE)
             value.shape = ir.Shape(dims)
+
+
+def _lifted(model: ir.Model, states: Sequence[StatePort], steps: _Steps, form: str) -> Lift:
+    pairs = [(state.input, state.output) for state in states]
+    try:
+        lifted = lift(model, pairs, sequence_axes=steps.axes, last_only=steps.last_only)
+    except UnsupportedModelError as error:
+        if form == "loop":
+            raise UnsupportedModelError(LOOP_CARRIES.format(str(error).rstrip("."))) from error
+        raise
+    _merge_axes(lifted.model, steps.flat)
+    return lifted
 
 
 def _drop_inputs(model: ir.Model, names: Collection[str]) -> None:
@@ -194,16 +256,6 @@ def _drop_inputs(model: ir.Model, names: Collection[str]) -> None:
     model.graph.inputs[:] = [
         value for value in model.graph.inputs if value.uses() or value.name not in names
     ]
-
-
-def _check_recurrent(model: ir.Model, pairs: Mapping[str, str | int]) -> None:
-    if recurrent_calls(model.graph) or pairs:
-        return
-    raise UnsupportedModelError(
-        "The model has no recurrent layer: forward calls none of nn.LSTM, nn.GRU, nn.RNN and "
-        "their cells. If it is one step of a recurrence of its own, name its state: "
-        "--state INPUT=OUTPUT. A model without state needs torch.onnx.export only."
-    )
 
 
 def _bidirectional(model: ir.Model) -> str:

@@ -96,8 +96,9 @@ class Dialect:
         return array.astype(dtype, copy=False)
 
     def _outputs(self, outputs: Arrays) -> Arrays:
+        dtypes = {port.name: port.dtype for port in self._ours.outputs}
         return {
-            name: array.astype(self._ours.output(name).dtype, copy=False)
+            name: array.astype(dtypes.get(name, array.dtype), copy=False)
             for name, array in outputs.items()
         }
 

@@ -65,7 +65,8 @@ class Eager:
         self._states = states
         self._sequence_axes = sequence_axes
         self._own = [state for state in states if state.argument is None]
-        self._traced = observe(module, example).calls
+        with _made_in(_dtype(module)):
+            self._traced = observe(module, example).calls
 
     @property
     def takes_states(self) -> bool:
@@ -73,7 +74,11 @@ class Eager:
         return len(self._own) < len(self._states)
 
     def double(self) -> Eager:
-        """Return the same reference in float64."""
+        """Return the same reference in float64.
+
+        Whatever forward itself makes is then float64 too, unless it asks for another dtype; such a
+        forward may fail.
+        """
         module = copy.deepcopy(self._module).double()
         doubled = {
             leaf.path: leaf.tensor.double()
@@ -111,22 +116,19 @@ class Eager:
         return Outcome(outputs, outcomes[-1].states)
 
     def _forward(self, inputs: Arrays, states: Arrays | None) -> Outcome:
-        dtype = next((p.dtype for p in self._module.parameters()), torch.float32)
+        dtype = _dtype(self._module)
         given = dict(inputs)
         for state in self._states:
             if state.argument is not None and states is not None:
                 given[state.argument] = states[state.name]
         tensors = {path: _tensor(array, dtype) for path, array in given.items()}
         log = _Log(self._traced, [] if states is None else self._own, states or {}, dtype)
-        with torch.no_grad(), Capture(log):
+        with torch.no_grad(), Capture(log), _made_in(dtype):
             result = dict(leaves(self._module(**self._example.with_tensors(tensors).kwargs)))
         after: dict[str, NDArray[Any]] = {}
         for state in self._states:
-            if state.result is not None:
-                after[state.name] = result.pop(state.result).numpy()
-        for state in self._states:
-            if state.result is None:
-                after[state.name] = log.final(state).numpy()
+            value = log.final(state) if state.result is None else result[state.result]
+            after[state.name] = value.numpy()
         return Outcome(
             {path: tensor.numpy() for path, tensor in result.items()},
             after,
@@ -195,7 +197,7 @@ class _Log:
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Let torch compute on one thread: for small steps, handing out work costs more than it saves."""
+    """Let torch compute on one thread: handing out small steps costs more than it saves."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -207,3 +209,18 @@ def one_thread() -> Iterator[None]:
 def _tensor(array: NDArray[Any], dtype: torch.dtype) -> torch.Tensor:
     tensor = torch.from_numpy(np.ascontiguousarray(array))
     return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+
+def _dtype(module: nn.Module) -> torch.dtype:
+    return next((p.dtype for p in module.parameters()), torch.float32)
+
+
+@contextlib.contextmanager
+def _made_in(dtype: torch.dtype) -> Iterator[None]:
+    """Make tensors of `dtype` where no other is asked for."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)

@@ -40,7 +40,7 @@ class Ends:
         return self._op("Cast", [self.behind()], {"to": ir.DataType.FLOAT})
 
     def last(self, y: ir.Value) -> ir.Value:
-        """Return of `y` (sequence, batch, size) the last step of each sequence, (1, batch, size)."""
+        """Return each sequence's last step of `y` (sequence, batch, size): (1, batch, size)."""
         index = self._op("Sub", [self._lengths, self._int(1)])
         index = self._op("Unsqueeze", [index, self._ints(0, 2)])
         shape = self._op("Shape", [y])

@@ -33,11 +33,13 @@ class Files:
     Args:
         folder: An empty folder.
         models: `sequence` and, where there is one, `step` → the graph.
+        name: The name that the folder will have.
     """
 
-    def __init__(self, folder: Path, models: Mapping[str, ir.Model]) -> None:
+    def __init__(self, folder: Path, models: Mapping[str, ir.Model], name: str) -> None:
         self._folder = folder
         self._models = models
+        self._name = name
 
     @property
     def paths(self) -> dict[str, str]:
@@ -90,7 +92,7 @@ class Files:
         )
         text = json.dumps(artifact.to_json(), indent=2, ensure_ascii=False)
         (self._folder / CONTRACT_FILE).write_text(text + "\n", "utf-8")
-        (self._folder / "README.md").write_text(card(artifact), "utf-8")
+        (self._folder / "README.md").write_text(card(artifact, self._name), "utf-8")
 
 
 def _label(model: ir.Model, kind: str, contract: Contract) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -125,17 +126,15 @@ class Example:
 
     def with_axes(self, sizes: Mapping[tuple[str, int], int]) -> Example:
         """Return the example with axes, given by path and place, at other sizes."""
-        return self.with_tensors(
-            {
-                leaf.path: resize(
-                    leaf.tensor, {a: n for (p, a), n in sizes.items() if p == leaf.path}
-                )
-                for leaf in self.leaves
-            }
-        )
+        changed = {
+            leaf.path: resize(leaf.tensor, {a: n for (p, a), n in sizes.items() if p == leaf.path})
+            for leaf in self.leaves
+        }
+        longest_first = {path: changed[path].sort(descending=True)[0] for path in self.lengths}
+        return self.with_tensors({**changed, **longest_first})
 
     def with_lengths(self, steps: int | None) -> Example:
-        """Return the example with lengths that fit sequences of `steps` steps, the longest all of it."""
+        """Return the example with lengths that fit `steps` steps, the longest as long as that."""
         if steps is None:
             return self
         held = {leaf.path: leaf.tensor for leaf in self.leaves if leaf.path in self.lengths}
@@ -163,7 +162,10 @@ class Run:
 
 
 def observe(module: nn.Module, example: Example) -> Run:
-    """Run forward once, eager and undisturbed, and note its recurrent calls."""
+    """Run forward once, eager and undisturbed, and note its recurrent calls.
+
+    Warnings stay unheard: forward runs here at sizes that its user never asked for.
+    """
     calls: list[Call] = []
 
     def note(call: Call, proceed: Any) -> Any:
@@ -171,7 +173,8 @@ def observe(module: nn.Module, example: Example) -> Run:
         return proceed(call.states)
 
     capture = Capture(note)
-    with torch.no_grad(), capture:
+    with torch.no_grad(), capture, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         result = module(**example.kwargs)
     packed = {lengths.data_ptr() for lengths in capture.lengths}
     lengths = tuple(leaf.path for leaf in example.leaves if leaf.tensor.data_ptr() in packed)
@@ -179,7 +182,7 @@ def observe(module: nn.Module, example: Example) -> Run:
 
 
 def resize(tensor: torch.Tensor, sizes: Mapping[int, int]) -> torch.Tensor:
-    """Return `tensor` with each axis of `sizes` at the size given, its numbers repeated to fill it."""
+    """Return `tensor` with some axes at other sizes, its numbers repeated to fill them."""
     for axis, size in sizes.items():
         tensor = tensor.index_select(axis, torch.arange(size) % tensor.shape[axis])
     return tensor.contiguous()
@@ -194,7 +197,7 @@ def parse_spec(spec: str) -> tuple[str, torch.dtype, tuple[int | str, ...]]:
     Raises:
         InputError: The spec is not of that form.
     """
-    match = _SPEC.fullmatch(spec.replace(" ", ""))
+    match = _SPEC.fullmatch(re.sub(r"\s*([:,\[\]])\s*", r"\1", spec.strip()))
     dims = [dim for dim in match["dims"].split(",") if dim] if match else []
     proper = all((dim.isdigit() and int(dim) > 0) or dim.isidentifier() for dim in dims)
     if match is None or match["dtype"] not in _DTYPES or not proper:
@@ -231,12 +234,17 @@ def example_from(
             f"`{type(module).__name__}.forward` takes {_listed(names)}; {len(inputs)} inputs were "
             f"given{': ' + _listed(list(given)) if isinstance(inputs, Mapping) else ''}."
         )
-    kwargs = map_leaves(lambda _, tensor: _cpu_float32(tensor), given)
-    return Example(kwargs, {})
+    example = Example(map_leaves(lambda _, tensor: _cpu_float32(tensor), given), {})
+    for leaf in example.leaves:
+        if leaf.tensor.numel() == 0:
+            raise InputError(
+                f"`{leaf}` is empty. Give an example with at least one sequence of one step."
+            )
+    return example
 
 
 def candidates(module: nn.Module) -> Iterator[Example]:
-    """Yield calls that forward might take, judged by its layers and its signature, likely ones first."""
+    """Yield calls that forward might take, judged by layers and signature, likely ones first."""
     parameters = _parameters(module)
     required = [name for name, p in parameters.items() if p.default is inspect.Parameter.empty]
     first, *others = required or list(parameters)[:1] or [""]
@@ -253,8 +261,8 @@ def _first_inputs(module: nn.Module) -> Iterator[torch.Tensor]:
     for layer in module.modules():
         if isinstance(layer, nn.Embedding):
             high = layer.num_embeddings
-            for shape in ((2, 5), (1, 5), (5, 1), (5,), (2,), (1,)):
-                yield torch.randint(high, shape, generator=generator)
+            for size in ((2, 5), (1, 5), (5, 1), (5,), (2,), (1,)):
+                yield torch.randint(high, size, generator=generator)
         width = next(
             (
                 getattr(layer, name)
@@ -338,6 +346,8 @@ def _from_specs(
                 f"`{name}` is not an argument of `{type(module).__name__}.forward`, which takes "
                 f"{_listed(names)}."
             )
+        if path in shapes:
+            raise InputError(f"`{path}` is given twice. Give one spec for each input.")
         size = [_SIZES.get(dim, 3) if isinstance(dim, str) else dim for dim in dims]
         if dtype.is_floating_point:
             tensor = torch.randn(size, generator=generator)

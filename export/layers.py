@@ -63,8 +63,9 @@ def recurrent_calls(graph: ir.Graph) -> list[ir.Node]:
 def length_ports(graph: ir.Graph) -> list[str]:
     """Return the names of the inputs that hold the lengths of packed sequences."""
     packed = [node for node in recurrent_calls(graph) if node.attributes["packed"].as_int()]
-    sources = [source for node in packed for source in moved_from(node.inputs[-1])]
-    return list(dict.fromkeys(source.name for source in sources if source.is_graph_input()))
+    lengths = [value for node in packed if (value := node.inputs[-1]) is not None]
+    sources = [source for value in lengths for source in moved_from(value)]
+    return list(dict.fromkeys(s.name or "" for s in sources if s.is_graph_input()))
 
 
 def lower(model: ir.Model, lengths: bool = True) -> None:
@@ -79,12 +80,7 @@ def lower(model: ir.Model, lengths: bool = True) -> None:
     """
     for node in [node for node in model.graph if node.domain == DOMAIN]:
         tape = ir.tape.Tape()
-        if node.op_type == PAD:
-            results = [padded(tape, node) if lengths else node.inputs[0]]
-        elif lengths and node.attributes["packed"].as_int():
-            results = _PackedLayers(node, tape).results()
-        else:
-            results = _Layers(node, tape).results()
+        results = _results(node, tape, lengths)
         for value in tape.initializers:
             model.graph.register_initializer(value)
         ir.convenience.replace_nodes_and_values(
@@ -93,6 +89,15 @@ def lower(model: ir.Model, lengths: bool = True) -> None:
     model.opset_imports.pop(DOMAIN, None)
     if any(node.domain == PROJECTED_DOMAIN for node in model.graph):
         model.opset_imports[PROJECTED_DOMAIN] = 1
+
+
+def _results(node: ir.Node, tape: ir.tape.Tape, lengths: bool) -> list[ir.Value]:
+    if node.op_type == PAD:
+        y = node.inputs[0]
+        assert y is not None
+        return [padded(tape, node) if lengths else y]
+    packed = lengths and node.attributes["packed"].as_int()
+    return (_PackedLayers if packed else _Layers)(node, tape).results()
 
 
 class _Layers:
@@ -117,6 +122,7 @@ class _Layers:
         """Emit the operators; return the values that take the place of the call's outputs."""
         op = self._tape.op
         x = self._node.inputs[0]
+        assert x is not None
         states = [self._per_layer(state) for state in self._states]
         batch_first = bool(self._node.attributes["batch_first"].as_int())
         if self._cell:
@@ -150,8 +156,17 @@ class _Layers:
         directions: int,
     ) -> Sequence[ir.Value]:
         w, r, b, p = weights
+        assert w is not None
         assert r is not None
-        inputs = [x, self._constant(w), self._constant(r), self._constant(b), None, *states]
+        assert b is not None
+        inputs: list[ir.Value | None] = [
+            x,
+            self._constant(w),
+            self._constant(r),
+            self._constant(b),
+            None,
+            *states,
+        ]
         if p is not None:
             inputs[4] = self._constant(p)
         attributes = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,15 +17,17 @@ from edgernn.artifact import Artifact, staged
 from edgernn.contract import BATCH, SEQUENCE, Contract
 from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.export.axes import infer_example, proven_axes
-from edgernn.export.build import Built, build
+from edgernn.export.build import LOOP_CARRIES, Built, build
 from edgernn.export.dialect import Dialect
 from edgernn.export.eager import Eager
+from edgernn.export.files import Files
 from edgernn.export.inputs import Example, example_from
+from edgernn.export.lengths import LENGTHS, add_lengths, take_lengths
 from edgernn.export.options import Options
 from edgernn.export.parity import Prover
 from edgernn.export.ports import contract_states, graph_ports
 from edgernn.export.source import Source, load_source
-from edgernn.export.files import Files
+from edgernn.parts import BATCH_OUTER, SEQUENCE_OUTER
 from edgernn.report import ParityReport
 from edgernn.vocabulary import Vocabulary
 
@@ -48,6 +51,7 @@ def export_model(
     reset: bool = False,
     batch: int | None = None,
     vocabulary: Vocabulary | Sequence[str] | str | Path | None = None,
+    lengths: bool = False,
     module: str | None = None,
     trust_pickle: bool = False,
     force: bool = False,
@@ -72,6 +76,8 @@ def export_model(
             anew.
         batch: The only number of sequences that the graphs take; None for any.
         vocabulary: Symbols in the order of their ids, or a vocabulary file.
+        lengths: Whether to give a model that has none an input `lengths`, (batch,) int64, at which
+            its recurrent layers end each sequence.
         module: `FILE.py:FACTORY` that makes the module which a state_dict belongs to.
         trust_pickle: Whether a pickled module may be unpickled, which runs code of its maker.
         force: Whether to replace an artifact that exists.
@@ -97,15 +103,15 @@ def export_model(
     target = Path(path) if path is not None else Path(f"{_stem(model)}.edgernn")
     symbols = None if vocabulary is None else Vocabulary.of(vocabulary)
     with staged(target, force) as folder:
-        example = _example(source.module, inputs)
+        example = _example(source.module, inputs, lengths)
         example = example if batch is None else example.fixed(BATCH, batch)
         built = build(source.module, example, states or {})
-        prover = _prover(source, built, symbols)
+        prover = _named_axes(built, _prover(source, built, symbols))
         models, prover = _usable(built, prover)
         _refuse_missing(graph, prover.contract)
         written = options.apply(models, prover.contract, built.layers)
         written = replace(written, family=_family(models))
-        files = Files(folder, models)
+        files = Files(folder, models, target.name)
         files.save(written)
         dialect = Dialect(prover.contract, written)
         prover = replace(prover, tolerance=options.tolerance)
@@ -139,9 +145,12 @@ def verify_artifact(
         ContractError: The model has other ports than the artifact.
     """
     source = load_source(model, module=module, trust_pickle=trust_pickle)
-    built = build(source.module, _example(source.module, inputs), states or {})
-    prover = _prover(source, built, artifact.contract.vocabulary)
     theirs = artifact.contract
+    example = _example(source.module, inputs, LENGTHS in theirs.lengths)
+    batch = _constant_batch(example, theirs)
+    example = example if batch is None else example.fixed(BATCH, batch)
+    built = build(source.module, example, states or {})
+    prover = _named_axes(built, _prover(source, built, theirs.vocabulary))
     dialect = Dialect(prover.contract, theirs)
     prover = replace(prover, contract=replace(prover.contract, carry=theirs.carry))
     if artifact.parity is not None:
@@ -150,18 +159,32 @@ def verify_artifact(
     return prover.report(paths, "eager torch", dialect)
 
 
+def _constant_batch(example: Example, contract: Contract) -> int | None:
+    """Return the batch that a contract fixes where the model itself would take any."""
+    leaves = {leaf.path: leaf.shape for leaf in example.leaves}
+    graph = contract.sequence
+    for port in graph.inputs if graph is not None else ():
+        for ours, theirs in zip(leaves.get(port.origin or "", ()), port.shape, strict=False):
+            if ours == BATCH and isinstance(theirs, int):
+                return theirs
+    return None
+
+
 def _stem(model: nn.Module | str | Path) -> str:
     return type(model).__name__.lower() if isinstance(model, nn.Module) else Path(model).stem
 
 
-def _example(module: nn.Module, inputs: Any) -> Example:
+def _example(module: nn.Module, inputs: Any, lengths: bool) -> Example:
+    if lengths and LENGTHS not in inspect.signature(module.forward).parameters:
+        take_lengths(module)
     if inputs is None or (isinstance(inputs, Sequence) and not inputs):
         return infer_example(module)
-    return proven_axes(module, example_from(module, inputs))
+    example = example_from(module, inputs)
+    return proven_axes(module, add_lengths(module, example) if lengths else example)
 
 
 def _prover(source: Source, built: Built, vocabulary: Vocabulary | None) -> Prover:
-    """Return what proves the graphs, with the contract of both, as if the state could be carried."""
+    """Return what proves the graphs, its contract as if the state could be carried on."""
     kinds = {"sequence": built.sequence, "step": built.step}
     graphs = {
         kind: graph_ports(model, built.origins)
@@ -175,13 +198,14 @@ def _prover(source: Source, built: Built, vocabulary: Vocabulary | None) -> Prov
         carry=not built.bidirectional,
         graphs=graphs,
         vocabulary=vocabulary,
+        lengths=tuple(built.lengths),
         notes=(*source.notes, *built.notes),
     )
     sequence_axes = None
-    if built.one_step:
+    if built.form == "step":
         ports = (*graphs["sequence"].inputs, *graphs["sequence"].outputs)
-        axes = {port.origin: port.axis(SEQUENCE) for port in ports}
-        sequence_axes = {path: axis for path, axis in axes.items() if path and axis is not None}
+        stacked = [port for port in ports if SEQUENCE in port.shape and port.origin is not None]
+        sequence_axes = {port.origin or "": port.shape.index(SEQUENCE) for port in stacked}
     tensors = {leaf.path: leaf for leaf in built.traced.leaves}
     sizes = {
         symbol: tensor.tensor.shape[axis]
@@ -200,6 +224,26 @@ def _prover(source: Source, built: Built, vocabulary: Vocabulary | None) -> Prov
     )
 
 
+def _named_axes(built: Built, prover: Prover) -> Prover:
+    """Name axes that count sequences and steps together by what torch does: the outer one first."""
+    outer = prover.outer_axes()
+    if not outer:
+        return prover
+    for value in built.sequence.graph.outputs:
+        if value.name in outer and value.shape is not None:
+            value.shape = ir.Shape(_with_outer([*value.shape], outer[value.name]))
+    graph = graph_ports(built.sequence, built.origins)
+    graphs = {**prover.contract.graphs, "sequence": graph}
+    return replace(prover, contract=replace(prover.contract, graphs=graphs))
+
+
+def _with_outer(dims: list[Any], symbol: str) -> list[Any]:
+    flat = (BATCH_OUTER, SEQUENCE_OUTER)
+    return [
+        symbol if isinstance(dim, ir.SymbolicDim) and dim.value in flat else dim for dim in dims
+    ]
+
+
 def _usable(built: Built, prover: Prover) -> tuple[dict[str, ir.Model], Prover]:
     """Return the graphs that are right for the model, and the prover with its contract settled.
 
@@ -208,6 +252,8 @@ def _usable(built: Built, prover: Prover) -> tuple[dict[str, ir.Model], Prover]:
     contract, reason = prover.contract, built.no_step
     if contract.carry:
         broken = prover.not_carried()
+        if broken and built.form == "loop":
+            raise UnsupportedModelError(LOOP_CARRIES.format(broken.rstrip(".")))
         reason = broken or reason
         contract = replace(contract, carry=broken is None)
     models = {"sequence": built.sequence}
@@ -230,8 +276,21 @@ def _refuse_missing(graph: str, contract: Contract) -> None:
 
 def _chosen(contract: Contract, graph: str, report: ParityReport | None) -> Contract:
     parity = "" if report is None else str(report)
-    contract = replace(contract, parity=parity)
+    notes = (*contract.notes, *_vocabulary_notes(contract))
+    contract = replace(contract, parity=parity, notes=notes)
     return contract if graph == "both" else contract.only(graph)
+
+
+def _vocabulary_notes(contract: Contract) -> tuple[str, ...]:
+    """Say where the vocabulary has another number of symbols than the model takes ids."""
+    if contract.vocabulary is None:
+        return ()
+    return tuple(
+        f"The vocabulary has {len(contract.vocabulary)} symbols, but `{port.name}` takes "
+        f"{port.limit} ids. Text needs one symbol for each id."
+        for port in contract.data_inputs("sequence")
+        if port.limit not in (None, len(contract.vocabulary))
+    )
 
 
 def _family(models: Mapping[str, ir.Model]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableSequence, Sequence
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -12,7 +12,7 @@ from edgernn.contract import Graph, Port, State
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.dataflow import id_limit
 from edgernn.export.states import StatePort
-from edgernn.export.trace import result_path
+from edgernn.export.trace import result_name, result_path
 
 __all__ = ["Origins", "contract_states", "graph_ports", "name_ports"]
 
@@ -30,9 +30,12 @@ def name_ports(model: ir.Model, states: Sequence[StatePort]) -> Origins:
     """Give data ports their names and bring all ports into the contract's order, in place.
 
     Data inputs keep the names of forward's arguments; an only data output is `output`, several are
-    named by their fields or places. States follow, by layer, h before c.
+    named by their fields or places. States follow, by layer, h before c. Where forward returns
+    nothing but states, as a bare cell does, the first of them is the output too.
     """
     graph = model.graph
+    if len(graph.outputs) == len(states):
+        _add_output(graph, states[0])
     state_inputs = {state.input: state for state in states}
     state_outputs = {state.output: state for state in states}
     data_in = [value for value in graph.inputs if value.name not in state_inputs]
@@ -83,7 +86,20 @@ def _port(value: ir.Value, origins: Mapping[str, str | None], limit: int | None 
     return Port(name, value.dtype.numpy().name, shape, origins[name], limit if integer else None)
 
 
-def _order(ports: list[ir.Value], names: Sequence[str]) -> None:
+def _add_output(graph: ir.Graph, state: StatePort) -> None:
+    value = next(value for value in graph.outputs if value.name == state.output)
+    copy = ir.node("Identity", [value])
+    graph.append(copy)
+    output = copy.outputs[0]
+    output.name, output.type, output.shape = (
+        result_name(state.result or ""),
+        value.type,
+        value.shape,
+    )
+    graph.outputs.append(output)
+
+
+def _order(ports: MutableSequence[ir.Value], names: Sequence[str]) -> None:
     by_name = {port.name: port for port in ports}
     ports[:] = [by_name[name] for name in names]
 

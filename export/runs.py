@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgernn.contract import SEQUENCE, Contract, Port
+from edgernn.contract import BATCH, SEQUENCE, Contract, Port
 from edgernn.errors import MissingExtraError
+from edgernn.parts import join
 from edgernn.sizes import resolve
 
-__all__ = ["Arrays", "Run", "draw", "in_parts", "session_of"]
+__all__ = ["Arrays", "Run", "batch_of", "draw", "in_parts", "session_of"]
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -20,13 +21,14 @@ Run = Callable[[Arrays, Arrays], tuple[Arrays, Arrays]]
 """From data by port name and states by name to data outputs and final states likewise."""
 
 
-def session_of(kind: str, contract: Contract, model: bytes | str) -> Run:
+def session_of(kind: str, contract: Contract, model: bytes | str, inner: Sequence[str] = ()) -> Run:
     """Return graph `kind` as a function, in a fresh ONNX Runtime session on one thread.
 
     Args:
         kind: `sequence` or `step`.
         contract: What the graph promises.
         model: The serialized graph, or the path of its file.
+        inner: Names of outputs that the graph has beside those of its contract.
     """
     try:
         import onnxruntime
@@ -41,7 +43,7 @@ def session_of(kind: str, contract: Contract, model: bytes | str) -> Run:
     session = onnxruntime.InferenceSession(model, options, ["CPUExecutionProvider"])
     graph = contract.graphs[kind]
     inputs = [port.name for port in graph.inputs]
-    outputs = [port.name for port in graph.outputs]
+    outputs = [*(port.name for port in graph.outputs), *inner]
 
     def run(data: Arrays, states: Arrays) -> tuple[Arrays, Arrays]:
         feeds = {**data, **{state.input: states[state.name] for state in contract.states}}
@@ -91,20 +93,21 @@ def in_parts(
         outputs, states = run(part, states)
         parts.append(outputs)
         place += length
+    batch = batch_of(contract, data)
     joined = {
-        port.name: _join(port, [outputs[port.name] for outputs in parts], stepwise)
+        port.name: join(port, [outputs[port.name] for outputs in parts], batch, stepwise)
         for port in contract.data_outputs("sequence")
     }
     return joined, states
 
 
-def _join(port: Port, arrays: Sequence[NDArray[Any]], stepwise: bool) -> NDArray[Any]:
-    axis = port.axis(SEQUENCE)
-    if axis is not None:
-        return np.stack(arrays, axis) if stepwise else np.concatenate(arrays, axis)
-    # an axis such as batch*sequence keeps its place in a step graph
-    merged = [i for i, size in enumerate(port.shape) if SEQUENCE in str(size)]
-    return np.concatenate(arrays, merged[0]) if merged else arrays[-1]
+def batch_of(contract: Contract, data: Mapping[str, NDArray[Any]], default: int = 1) -> int:
+    """Return the number of sequences in data by the sequence graph's port names."""
+    for port in contract.data_inputs("sequence"):
+        axis = port.axis(BATCH)
+        if axis is not None:
+            return int(data[port.name].shape[axis])
+    return default
 
 
 def draw(

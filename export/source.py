@@ -101,7 +101,7 @@ def _from_weights(path: Path, kind: Format, module: str | None, trust_pickle: bo
     elif code is not None:
         built = private_copy(build(code, factory))
         load_weights(built, weights, subject)
-        label = f"state_dict for {module} in"
+        label = f"state_dict for {Path(str(module)).name} in"
     else:
         built, rebuilt = rebuild(weights, subject)
         notes, label = notes + rebuilt, "state_dict in"

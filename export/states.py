@@ -5,7 +5,8 @@ Works on the graph as `trace` leaves it, with one node per recurrent call:
 - a state that forward makes itself (zeros, a learned parameter) becomes a graph input, and the
   call's final state a graph output;
 - a state that forward takes as an argument and returns is paired: the output goes back in there;
-- a state computed from the data, such as a decoder's that starts from its encoder, stays inside.
+- a state computed from the data, such as a decoder's that starts from its encoder, stays inside,
+  and so does one that is not one for each sequence of the batch.
 """
 
 from __future__ import annotations
@@ -18,13 +19,18 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from edgernn.contract import BATCH
 from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.export.capture import Call
 from edgernn.export.dataflow import moved_from, reads_data
+from edgernn.export.inputs import Example, Run
 from edgernn.export.layers import recurrent_calls
 from edgernn.export.trace import result_path
 
-__all__ = ["StatePort", "find_states", "layer_names"]
+__all__ = ["StatePort", "find_states", "layer_names", "recognised_states"]
+
+# Operators that give a tensor, all of it, another shape
+_RESHAPES = ("Identity", "Unsqueeze", "Squeeze", "Reshape", "Transpose")
 
 
 @dataclass(frozen=True)
@@ -84,7 +90,7 @@ class _Slot:
 
 
 def layer_names(model: ir.Model) -> None:
-    """Write into every recurrent call's metadata the path of its layer, unique, dots as underscores."""
+    """Write into every recurrent call's metadata its layer's path: unique, dots as underscores."""
     taken: dict[str, int] = {}
     for node in recurrent_calls(model.graph):
         path = _layer_path(node).replace(".", "_")
@@ -117,11 +123,33 @@ def find_states(
         *_own_states(model.graph, slots, named, calls),
     ]
     order = {slot.call: place for place, slot in enumerate(slots)}
-    return tuple(sorted(states, key=lambda state: (order.get(state.call, -1), state.index)))
+    return tuple(
+        sorted(
+            states, key=lambda state: (-1 if state.call is None else order[state.call], state.index)
+        )
+    )
+
+
+def recognised_states(example: Example, run: Run) -> dict[str, str]:
+    """Pair arguments and results of a step without recurrent calls, where shapes leave one choice.
+
+    Returns:
+        Path of an argument → path of the result that goes back in there.
+    """
+    floats = {
+        leaf.path: leaf.tensor.shape for leaf in example.leaves if leaf.tensor.is_floating_point()
+    }
+    fits = {
+        path: [result for result, tensor in run.results.items() if tensor.shape == shape]
+        for path, shape in floats.items()
+    }
+    pairs = {path: found[0] for path, found in fits.items() if len(found) == 1}
+    alone = len(set(pairs.values())) == len(pairs) < len(example.leaves)
+    return pairs if alone and all(len(found) < 2 for found in fits.values()) else {}
 
 
 class _Names:
-    """The contract's names for states: `h` and `c`, behind the layer's path if there are several."""
+    """The contract's names for states: `h` and `c`, behind the path of a layer among several."""
 
     def __init__(self, calls: int) -> None:
         self._several = calls > 1
@@ -144,43 +172,53 @@ def _argument_states(
     graph: ir.Graph, slots: Sequence[_Slot], named: _Names, pairs: Mapping[str, str | int]
 ) -> list[StatePort]:
     """Pair the arguments that hold states with the results that hold their next values."""
+    known = [port.name or "" for port in graph.inputs]
+    for path in pairs:
+        if path not in known:
+            listed = ", ".join(f"`{name}`" for name in known)
+            raise InputError(f"`{path}` is not an input of the model; it has {listed}.")
     states: list[StatePort] = []
     for port in list(graph.inputs):
         path = port.name or ""
         fed = [slot for slot in slots if port in moved_from(slot.before)]
-        if path in pairs:
-            after = _result_at(graph, pairs[path])
-        elif port.dtype is not None and port.dtype.is_floating_point() and fed:
-            after = _returned(graph, port, fed, slots)
-        else:
-            continue
-        direct = len(fed) == 1 and _same_value(fed[0].before, port)
-        if after is None and not direct:
-            continue
-        last = _chain_end(fed[0], slots) if direct else None
+        only = fed[0] if len(fed) == 1 else None
+        own = only if only and _same_value(only.before, port) else None
+        whole = only if only and _same_value(only.before, port, _RESHAPES) else None
+        last = None if own is None else _chain_end(own, slots)
+        after = _next_value(graph, port, fed, slots, pairs)
         if after is None and last is not None:
             after = last.after
             graph.outputs.append(after)
-        assert after is not None
+        if after is None:
+            continue
         _check_pair(port, after)
-        name = named.of_slot(fed[0]) if direct else named.unique(path)
-        result = result_path(after)
         states.append(
             StatePort(
-                name,
+                named.unique(path) if whole is None else named.of_slot(whole),
                 path,
-                result,
+                result_path(after),
                 fed[0].call if fed else None,
-                last.call if last else None,
-                fed[0].index if direct else 0,
+                None if last is None else last.call,
+                0 if whole is None else whole.index,
             )
         )
-        _rename(graph, port, after, states[-1])
-    unknown = set(pairs) - {state.argument for state in states}
-    if unknown:
-        known = ", ".join(f"`{port.name}`" for port in graph.inputs)
-        raise InputError(f"`{sorted(unknown)[0]}` is not an input of the model; it has {known}.")
+        _rename(port, after, states[-1])
     return states
+
+
+def _next_value(
+    graph: ir.Graph,
+    port: ir.Value,
+    fed: Sequence[_Slot],
+    slots: Sequence[_Slot],
+    pairs: Mapping[str, str | int],
+) -> ir.Value | None:
+    """Return the result that goes back into argument `port`, or None where none does."""
+    if port.name in pairs:
+        return _result_at(graph, pairs[port.name or ""])
+    if not fed or port.dtype is None or not port.dtype.is_floating_point():
+        return None
+    return _returned(graph, port, fed, slots)
 
 
 def _own_states(
@@ -189,9 +227,7 @@ def _own_states(
     """Turn the states that forward makes itself into ports."""
     states: list[StatePort] = []
     for slot in slots:
-        if reads_data(slot.before) or (
-            slot.before.producer() is None and slot.before.is_graph_input()
-        ):
+        if reads_data(slot.before) or slot.before.is_graph_input() or not _is_per_sequence(slot):
             continue
         last = _chain_end(slot, slots)
         name = named.of_slot(slot)
@@ -206,9 +242,20 @@ def _own_states(
             graph.outputs.append(after)
         initial = _initial(calls[slot.call], slot.index, before)
         state = StatePort(name, None, result, slot.call, last.call, slot.index, initial)
-        _rename(graph, before, after, state)
+        _rename(before, after, state)
         states.append(state)
     return states
+
+
+def _is_per_sequence(slot: _Slot) -> bool:
+    """Return whether a call has one state for each sequence of the batch.
+
+    A layer over the characters of every word, or over every frame of every sequence, runs
+    batch*sequence of its own: what it leaves is nothing to go on from.
+    """
+    axis = 0 if slot.node.op_type.endswith("_cell") else 1
+    batch = BATCH if slot.after.shape is None else slot.after.shape[axis]
+    return isinstance(batch, int) or str(batch) == BATCH
 
 
 def _initial(call: Call, index: int, port: ir.Value) -> NDArray[np.float32] | None:
@@ -256,11 +303,11 @@ def _chain_end(slot: _Slot, slots: Sequence[_Slot]) -> _Slot:
     return slot
 
 
-def _same_value(value: ir.Value, source: ir.Value) -> bool:
-    """Return whether `value` is `source` unchanged."""
+def _same_value(value: ir.Value, source: ir.Value, through: Sequence[str] = ("Identity",)) -> bool:
+    """Return whether `value` is `source`, or made from it by operators of `through` alone."""
     while value is not source:
         node = value.producer()
-        if node is None or node.op_type != "Identity" or node.inputs[0] is None:
+        if node is None or node.op_type not in through or node.inputs[0] is None:
             return False
         value = node.inputs[0]
     return True
@@ -284,7 +331,7 @@ def _check_pair(before: ir.Value, after: ir.Value) -> None:
         )
 
 
-def _rename(graph: ir.Graph, before: ir.Value, after: ir.Value, state: StatePort) -> None:
+def _rename(before: ir.Value, after: ir.Value, state: StatePort) -> None:
     before.name = state.input
     after.name = state.output
 

@@ -1,9 +1,9 @@
 """From a torch module and an example call to ONNX IR.
 
-Recurrent calls become one node each of domain `torch`, under the function's own name (`torch::lstm`,
-`torch::gru_cell`), with torch's arguments: x, the states, the weights. `layers.lower` turns them
-into ONNX operators after `states` has looked at where each state comes from. Everything around them
-goes through torch's exporter as it is.
+Recurrent calls become one node each of domain `torch`, under the function's own name
+(`torch::lstm`, `torch::gru_cell`), with torch's arguments: x, the states, the weights.
+`layers.lower` turns them into ONNX operators after `states` has looked at where each state comes
+from. Everything around them goes through torch's exporter as it is.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from edgernn.export.inputs import Example
 from edgernn.export.packed import DOMAIN, Packing, unchecked_layers
 from edgernn.export.tree import leaves, map_leaves
 
-__all__ = ["OPSET", "fold", "result_path", "trace"]
+__all__ = ["OPSET", "fold", "result_name", "result_path", "trace"]
 
 OPSET = 18
 
@@ -39,8 +39,8 @@ def trace(module: nn.Module, example: Example) -> ir.Model:
     """Trace one forward of `module` into ONNX IR of opset 18.
 
     The graph's inputs are named by their paths in the arguments (`x`, `hx[0]`), its outputs by
-    `result:` and their paths in the result (`result:[1][0]`), in that order. Dynamic axes carry the names that
-    `example.axes` gives them.
+    `result:` and their paths in the result (`result:[1][0]`), in that order. Dynamic axes carry
+    the names that `example.shapes` gives them.
 
     Raises:
         UnsupportedModelError: torch cannot trace the module, or not with these dynamic axes.
@@ -59,18 +59,25 @@ def trace(module: nn.Module, example: Example) -> ir.Model:
     with _quiet(), unchecked_layers():
         try:
             program = torch.export.export(wrapper, tensors, dynamic_shapes=(dynamic,), strict=False)
-            model = torch.onnx.export(
+            exported = torch.onnx.export(
                 program, dynamo=True, opset_version=OPSET, optimize=False, verbose=False
-            ).model
+            )
         except Exception as error:
             raise UnsupportedModelError(_trace_failure(module, error)) from error
+        assert exported is not None
+        model = exported.model
         fold(model)
     _name_ports(model, example, list(results))
     return model
 
 
+def result_name(path: str) -> str:
+    """Return what `trace` names the graph output at `path` in forward's result."""
+    return _RESULT + path
+
+
 def result_path(value: ir.Value) -> str | None:
-    """Return the path in forward's result of a graph output as `trace` names it; None for others."""
+    """Return the path in forward's result of a graph output named by `trace`, else None."""
     name = value.name or ""
     return name.removeprefix(_RESULT) if name.startswith(_RESULT) else None
 
@@ -107,11 +114,12 @@ class _Flat(nn.Module):
 
 def _node(call: Call, order: int, packing: Packing) -> Results:
     """Write one recurrent call as a node; a packed one has the lengths as its last input."""
-    x, lengths = call.x, ()
+    x = call.x
+    lengths: tuple[torch.Tensor, ...] = ()
     if call.batch_sizes is not None:
         lengths = (packing.lengths(call.batch_sizes),)
         x = x.reshape(*packing.steps(call.batch_sizes), x.shape[-1])
-    attributes = {
+    attributes: dict[str, Any] = {
         "call": order,
         "bias": int(call.bias),
         "num_layers": call.num_layers,
@@ -151,7 +159,7 @@ def _name_ports(model: ir.Model, example: Example, results: Sequence[str]) -> No
             model.graph.append(copy)
             copy.outputs[0].type, copy.outputs[0].shape = value.type, value.shape
             model.graph.outputs[place] = value = copy.outputs[0]
-        value.name = _RESULT + path
+        value.name = result_name(path)
     for value in _values(model.graph):
         if value.shape is not None:
             value.shape = ir.Shape([_renamed(dim, symbols) for dim in value.shape])

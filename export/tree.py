@@ -15,7 +15,7 @@ __all__ = ["leaves", "map_leaves"]
 
 
 def leaves(tree: Any, path: str = "") -> Iterator[tuple[str, torch.Tensor]]:
-    """Yield the path and tensor of every leaf; what is neither a tensor nor a container is left out."""
+    """Yield the path and tensor of every leaf; what is no tensor or container is left out."""
     if isinstance(tree, torch.Tensor):
         yield path, tree
         return
@@ -26,7 +26,7 @@ def leaves(tree: Any, path: str = "") -> Iterator[tuple[str, torch.Tensor]]:
 def map_leaves(
     change: Callable[[str, torch.Tensor], torch.Tensor], tree: Any, path: str = ""
 ) -> Any:
-    """Return `tree` of tuples, lists and dicts with each tensor replaced by `change(path, tensor)`."""
+    """Return `tree` with each tensor replaced by `change(path, tensor)`."""
     if isinstance(tree, torch.Tensor):
         return change(path, tree)
     branches = [map_leaves(change, branch, path + key) for key, branch in _branches(tree)]

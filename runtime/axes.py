@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from edgernn.contract import BATCH, SEQUENCE, Contract, Port
 from edgernn.errors import InputError
+from edgernn.parts import BATCH_OUTER, SEQUENCE_OUTER, join
 
 __all__ = ["Axes", "input_axes", "output_axes"]
 
-_FLATTENED = (f"{BATCH}*{SEQUENCE}", f"{SEQUENCE}*{BATCH}")
+_FLATTENED = (BATCH_OUTER, SEQUENCE_OUTER)
 
 
 @dataclass(frozen=True)
@@ -142,11 +143,9 @@ class Axes:
         """Join steps `(batch, …)` along the sequence axis; without one, take the last."""
         return steps[-1] if self.sequence is None else np.stack(steps, self.sequence)
 
-    def join(self, parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
-        """Join chunks along the sequence axis; without one, take the last."""
-        if self.sequence is None or len(parts) == 1:
-            return parts[-1]
-        return np.concatenate(parts, self.sequence)
+    def join(self, parts: Sequence[NDArray[Any]], batch: int = 1) -> NDArray[Any]:
+        """Join chunks of `batch` sequences along the sequence axis; without one, take the last."""
+        return join(self.port, parts, batch)
 
     def split(self, array: NDArray[Any], batched: bool) -> list[NDArray[Any]]:
         """Return the steps of `array`; without a sequence axis, `array` alone.

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from edgernn.artifact import Artifact
 from edgernn.contract import BATCH, Contract
 from edgernn.errors import ContractError, ParityError
-from edgernn.report import Check, ParityReport
+from edgernn.report import Check, ParityReport, difference
 from edgernn.runtime.axes import Axes, input_axes, output_axes
 from edgernn.runtime.model import Model
 
@@ -55,13 +55,17 @@ class _Golden:
 
     def chunk(self, start: int, stop: int) -> Arrays:
         axes = input_axes(self.contract)
-        return {name: axes[name].part(array, start, stop) for name, array in self.inputs.items()}
+        return {
+            name: axes[name].part(array, start, stop)
+            for name, array in self.inputs.items()
+            if name not in self.contract.lengths
+        }
 
     def check(self, name: str, graph: str, outputs: Arrays, state: Mapping[str, Any]) -> Check:
         pairs = [(outputs[port], array) for port, array in self.outputs.items()]
         pairs += [(state[port], array) for port, array in self.final.items()]
-        difference = max(_difference(got, expected) for got, expected in pairs)
-        return Check(name, graph, self.batch, self.steps, self._initial_kind(), difference)
+        largest = max(difference(got, expected) for got, expected in pairs)
+        return Check(name, graph, self.batch, self.steps, self._initial_kind(), largest)
 
     def _initial_kind(self) -> str:
         if not any(array.any() for array in self.initial.values()):
@@ -153,7 +157,7 @@ def _by_steps(model: Model, golden: _Golden) -> Check:
         table = outputs if isinstance(outputs, dict) else {next(iter(axes)): outputs}
         rows.append({name: axes[name].from_step(array) for name, array in table.items()})
     graph = "step" if golden.contract.step else "sequence"
-    return golden.check("steps", graph, _joined(axes, rows), stream.snapshot())
+    return golden.check("steps", graph, _joined(golden, rows), stream.snapshot())
 
 
 def _by_chunks(model: Model, golden: _Golden) -> Check:
@@ -163,7 +167,7 @@ def _by_chunks(model: Model, golden: _Golden) -> Check:
         result = model.run(golden.chunk(start, stop), state)
         rows.append(result.outputs)
         state = result.state
-    return golden.check("chunks", "sequence", _joined(output_axes(golden.contract), rows), state)
+    return golden.check("chunks", "sequence", _joined(golden, rows), state)
 
 
 def _spans(steps: int) -> Iterator[tuple[int, int]]:
@@ -181,17 +185,9 @@ def _step_inputs(golden: _Golden, t: int) -> Arrays:
     return {name: axes[name].to_step(array) for name, array in chunk.items()}
 
 
-def _joined(axes: Mapping[str, Axes], rows: list[Arrays]) -> Arrays:
-    return {name: axes[name].join([row[name] for row in rows]) for name in rows[0]}
-
-
-def _difference(got: NDArray[Any], expected: NDArray[Any]) -> float:
-    """Return the largest absolute difference; infinite where the shapes or a NaN disagree."""
-    if got.shape != expected.shape:
-        return float("inf")
-    difference = np.abs(got.astype(np.float64) - expected.astype(np.float64))
-    largest = float(difference.max(initial=0.0))
-    return float("inf") if np.isnan(largest) else largest
+def _joined(golden: _Golden, rows: list[Arrays]) -> Arrays:
+    axes = output_axes(golden.contract)
+    return {name: axes[name].join([row[name] for row in rows], golden.batch) for name in rows[0]}
 
 
 def _artifact(model: Model) -> Artifact:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,11 +28,14 @@ class Guard:
     Attributes:
         ports: The inputs in the order in which they are given by position.
         graph: What to call the graph in messages: `step graph`.
+        lengths: Names of the inputs that hold the lengths of sequences; left out, every sequence
+            is as long as the array.
     """
 
-    def __init__(self, ports: Sequence[Port], graph: str) -> None:
+    def __init__(self, ports: Sequence[Port], graph: str, lengths: Collection[str] = ()) -> None:
         self.ports = tuple(ports)
         self.graph = graph
+        self.lengths = lengths
 
     def check(
         self,
@@ -58,10 +61,14 @@ class Guard:
         origins = {} if batch is None else {BATCH: "this stream"}
         arrays: Arrays = {}
         for port in self.ports:
-            array = _as_array(port, values[port.name])
-            _check_shape(port, array.shape, symbols, origins)
-            _check_limit(port, array)
-            arrays[port.name] = _converted(port, array)
+            if port.name in values:
+                array = _as_array(port, values[port.name])
+                _check_shape(port, array.shape, symbols, origins)
+                _check_limit(port, array)
+                arrays[port.name] = _converted(port, array)
+        for port in self.ports:
+            if port.name in self.lengths:
+                arrays[port.name] = _lengths(port, arrays.get(port.name), symbols)
         return arrays, symbols
 
     def _by_name(
@@ -83,7 +90,7 @@ class Guard:
                 raise InputError(f"`{name}` came twice, by position and by name. Give it once.")
             values[name] = value
         for name in names:
-            if name not in values:
+            if name not in values and name not in self.lengths:
                 raise InputError(f"`{name}` is missing: the {self.graph} takes {self._takes()}.")
         return values
 
@@ -202,6 +209,23 @@ def _check_shape(
                 f"`{port}` came with shape {shape}: axis {axis} must be {number}{because}, "
                 f"not {size}."
             )
+
+
+def _lengths(port: Port, given: NDArray[Any] | None, symbols: Mapping[str, int]) -> NDArray[Any]:
+    """Return the lengths of sequences: those given if they are 1 to all steps, else all steps."""
+    steps = symbols[SEQUENCE]
+    if given is None:
+        shape = resolve(port.shape, symbols)
+        assert shape is not None
+        return np.full(shape, steps, port.dtype)
+    wrong = (given < 1) | (given > steps)
+    if wrong.any():
+        place = int(wrong.argmax())
+        raise InputError(
+            f"`{port}` has length {given[place]} at {place}; sequences of this call have 1 to "
+            f"{steps} steps."
+        )
+    return given
 
 
 def _check_limit(port: Port, array: NDArray[Any]) -> None:

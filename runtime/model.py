@@ -48,7 +48,7 @@ class Model:
         self.artifact = artifact
         self.provider = sessions.provider.name
         self._sessions = sessions
-        self._guard = Guard(feed_ports(self.contract), "sequence graph")
+        self._guard = Guard(feed_ports(self.contract), "sequence graph", self.contract.lengths)
 
     def __call__(self, *inputs: ArrayLike, **named: ArrayLike) -> Outputs:
         """Run whole sequences from the initial state.

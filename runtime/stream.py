@@ -43,7 +43,7 @@ class Stream:
         self._steps = 0
         self._bound: BoundStep | None = None
         self._step_guard = Guard(_step_ports(contract), "step graph")
-        self._feed_guard = Guard(feed_ports(contract), "sequence graph")
+        self._feed_guard = Guard(feed_ports(contract), "sequence graph", contract.lengths)
         self.reset()
 
     @property

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edgernn.artifact import Artifact
-from edgernn.report import Check, ParityReport
+from edgernn.report import Check, ParityReport, difference
 from tests.cli import artifacts
 from tests.cli.conftest import Invoke
 
@@ -56,12 +56,14 @@ def test_sequence_graph_alone(edgernn: Invoke, folder: Path) -> None:
 def test_fails(edgernn: Invoke, features: Path, port: str) -> None:
     """An output or a final state that differs fails the first form, by name."""
     file = features / f"golden/{port}.npy"
-    np.save(file, np.load(file) + np.float32(0.5))
+    recorded = np.load(file)
+    np.save(file, recorded + np.float32(0.5))
+    gap = difference(recorded, recorded + np.float32(0.5))
     result = edgernn("verify", "features.edgernn", "--json")
     assert result.exit_code == 1
     assert len(json.loads(result.stdout)["checks"]) == 3
     assert result.stderr == (
-        "Error: `whole` through the sequence graph differs from the golden run by 5.0e-01 at "
+        f"Error: `whole` through the sequence graph differs from the golden run by {gap:.1e} at "
         "batch 2, sequence 7; at most 1.0e-05 passes. Export the model again.\n"
     )
 

@@ -1,0 +1,202 @@
+"""The lines that run one artifact, in each language, with its own ports in them.
+
+They are written for one sequence, and stand beside the artifact's folder.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+
+from edgernn.contract import BATCH, SEQUENCE, Contract, Port, State
+from edgernn.sizes import size_of
+
+__all__ = ["Snippets"]
+
+_STEPS = 5
+_OTHER = 4
+_ARRAYS = {
+    "float16": "Uint16Array",
+    "float32": "Float32Array",
+    "float64": "Float64Array",
+    "int32": "Int32Array",
+    "int64": "BigInt64Array",
+    "bool": "Uint8Array",
+}
+# Names that the snippets use themselves or that JavaScript keeps: an argument of forward called so
+# gets a variable with an underscore behind.
+_TAKEN = re.compile(
+    "edgernn|json|learned|model|names|np|onnxruntime|ort|outputs|Path|readFile|run|saved|session|"
+    "state|stream|case|catch|class|const|default|delete|do|enum|export|extends|function|in|"
+    "instanceof|let|new|super|switch|this|throw|typeof|var|void"
+)
+
+
+@dataclass(frozen=True)
+class Snippets:
+    """The code that runs an artifact.
+
+    Attributes:
+        name: The name of the artifact's folder.
+        contract: What its graphs promise.
+    """
+
+    name: str
+    contract: Contract
+
+    @property
+    def kind(self) -> str:
+        """The graph that a host runs: one step where there is one."""
+        return "step" if self.contract.step and self.contract.carry else "sequence"
+
+    @property
+    def python(self) -> str:
+        """Python with edgernn: whole sequences, and a stream where the state can be carried."""
+        contract = self.contract
+        lines = ["import numpy as np", "", "import edgernn", ""]
+        lines.append(f"model = edgernn.load({self._path()})")
+        if contract.sequence:
+            lines += ["", "# Whole sequences, from the initial state."]
+            lines += [_numpy_line(port) for port in contract.data_inputs("sequence")]
+            lines.append(self._call("model", "sequence"))
+        if contract.carry:
+            lines += ["", "# One running state."]
+            lines.append(f"stream = model.stream({self._batch()})")
+        if contract.carry and contract.step:
+            lines += [_numpy_line(port) for port in contract.data_inputs("step")]
+            lines.append(self._call("stream.step", "step"))
+        if contract.carry:
+            lines.append("saved = stream.snapshot()  # to go on later: stream.restore(saved)")
+        return "\n".join(lines)
+
+    @property
+    def onnxruntime(self) -> str:
+        """Python with ONNX Runtime alone, the state fed back by hand."""
+        states, kind = self.contract.states, self.kind
+        lines = self._imports_of_initial_values()
+        lines += ["import numpy as np", "import onnxruntime", ""]
+        lines += [
+            f"session = onnxruntime.InferenceSession({self._path(f'{kind}.onnx')})",
+            "names = [output.name for output in session.get_outputs()]",
+        ]
+        if self._learned():
+            lines.append(f"learned = json.loads(Path({self._path('contract.json')}).read_text())")
+        lines += ["state = {", *map(self._numpy_state, states), "}", ""]
+        data = self.contract.data_inputs(kind)
+        lines += [_numpy_line(port) for port in data]
+        feeds = ", ".join(f'"{port.name}": {_variable(port)}' for port in data)
+        run = f"outputs = dict(zip(names, session.run(names, {{{feeds}, **state}})))"
+        if not self.contract.carry:
+            return "\n".join([*lines, run])
+        again = f"for _ in range(3):  # one {'step' if kind == 'step' else 'chunk'} each"
+        pairs = ", ".join(f'"{s.input}": outputs["{s.output}"]' for s in states)
+        return "\n".join([*lines, again, f"    {run}", f"    state = {{{pairs}}}"])
+
+    @property
+    def javascript(self) -> str:
+        """JavaScript, an ES module for Node or, with the other import, a browser."""
+        states, kind = self.contract.states, self.kind
+        data, outputs = self.contract.data_inputs(kind), self.contract.data_outputs(kind)
+        lines = ['import { readFile } from "node:fs/promises";'] if self._learned() else []
+        lines += [
+            'import * as ort from "onnxruntime-node"; // in a browser: onnxruntime-web, "wasm"',
+            "",
+            f"const session = await ort.InferenceSession.create({self._path(f'{kind}.onnx')}, {{",
+            '  executionProviders: ["cpu"],',
+            "});",
+        ]
+        if self._learned():
+            path = self._path("contract.json")
+            lines.append(f'const learned = JSON.parse(await readFile({path}, "utf8"));')
+        lines += ["let state = {", *map(self._javascript_state, states), "};", ""]
+        names = ", ".join(map(_variable, data))
+        lines += [f"export async function run({names}) {{", "  const outputs = await session.run({"]
+        lines += [f"    {port.name}: {_tensor(port, _variable(port))}," for port in data]
+        lines += ["    ...state,", "  });"]
+        if self.contract.carry:
+            pairs = ", ".join(f"{s.input}: outputs.{s.output}" for s in states)
+            lines.append(f"  state = {{ {pairs} }};")
+        results = ", ".join(f"{port.name}: outputs.{port.name}.data" for port in outputs)
+        lines += [f"  return {{ {results} }};", "}", ""]
+        example = ", ".join(f"new {_ARRAYS[port.dtype]}({_count(port)})" for port in data)
+        lines.append(f"console.log(await run({example}));")
+        return "\n".join(lines)
+
+    def _call(self, function: str, kind: str) -> str:
+        inputs = ", ".join(map(_variable, self.contract.data_inputs(kind)))
+        outputs = self.contract.data_outputs(kind)
+        if len(outputs) == 1:
+            return f"{_variable(outputs[0])} = {function}({inputs})  # {_shape(outputs[0])}"
+        names = ", ".join(f'"{port.name}"' for port in outputs)
+        return f"outputs = {function}({inputs})  # by name: {names}"
+
+    def _path(self, file: str = "") -> str:
+        """Return the path of a file of the artifact as Python and JavaScript write it."""
+        return json.dumps(f"{self.name}/{file}".rstrip("/"), ensure_ascii=False)
+
+    def _batch(self) -> str:
+        """Return the argument of `model.stream` where the batch is constant and not 1."""
+        for port in map(self._port, self.contract.states):
+            if len(port.shape) == 3 and isinstance(port.shape[1], int) and port.shape[1] != 1:
+                return f"batch={port.shape[1]}"
+        return ""
+
+    def _port(self, state: State) -> Port:
+        return self.contract.graphs[self.kind].input(state.input)
+
+    def _learned(self) -> bool:
+        return any(state.initial is not None for state in self.contract.states)
+
+    def _imports_of_initial_values(self) -> list[str]:
+        return ["import json", "from pathlib import Path", ""] if self._learned() else []
+
+    def _numpy_state(self, state: State) -> str:
+        port = self._port(state)
+        if state.initial is None:
+            return f'    "{state.input}": np.zeros({_sizes(port)}, np.{port.dtype}),'
+        index = self.contract.states.index(state)
+        value = f'learned["states"][{index}]["initial"]'
+        return f'    "{state.input}": np.array({value}, np.{port.dtype}),'
+
+    def _javascript_state(self, state: State) -> str:
+        port = self._port(state)
+        if state.initial is None:
+            data = f"new {_ARRAYS[port.dtype]}({_count(port)})"
+        else:
+            index = self.contract.states.index(state)
+            data = f"Float32Array.from(learned.states[{index}].initial.flat(Infinity))"
+        return f"  {state.input}: {_tensor(port, data)},"
+
+
+def _numpy_line(port: Port) -> str:
+    """Return the line that makes an example of `port`: zeros, which every id port takes."""
+    filler = "zeros" if port.limit is not None or port.dtype.startswith("float") else "ones"
+    return f"{_variable(port)} = np.{filler}({_sizes(port)}, np.{port.dtype})  # {_shape(port)}"
+
+
+def _variable(port: Port) -> str:
+    return f"{port.name}_" if _TAKEN.fullmatch(port.name) else port.name
+
+
+def _shape(port: Port) -> str:
+    sizes = ", ".join(map(str, port.shape))
+    return f"({sizes},)" if len(port.shape) == 1 else f"({sizes})"
+
+
+def _sizes(port: Port) -> tuple[int, ...]:
+    """Return the shape of `port` for one sequence of five steps."""
+    symbols = {BATCH: 1, SEQUENCE: _STEPS}
+    sizes = (size_of(size, symbols) for size in port.shape)
+    return tuple(_OTHER if size is None else size for size in sizes)
+
+
+def _count(port: Port) -> int:
+    count = 1
+    for size in _sizes(port):
+        count *= size
+    return count
+
+
+def _tensor(port: Port, data: str) -> str:
+    return f'new ort.Tensor("{port.dtype}", {data}, {list(_sizes(port))})'
