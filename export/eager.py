@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from edgernn.export.inputs import Example, observe
 from edgernn.export.states import StatePort
 from edgernn.export.tree import leaves
 
-__all__ = ["Eager", "Outcome", "one_thread"]
+__all__ = ["Eager", "Outcome", "Reference", "one_thread", "over_steps"]
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -38,6 +38,59 @@ class Outcome:
     layers: list[NDArray[Any]] = field(default_factory=list)
 
 
+class Reference(Protocol):
+    """What exported graphs are proven against: a function of inputs and states."""
+
+    @property
+    def name(self) -> str:
+        """What it is, in a few words."""
+        ...
+
+    @property
+    def takes_states(self) -> bool:
+        """Whether it takes a state as an argument, so that none can be left out."""
+        ...
+
+    def double(self) -> Reference:
+        """Return the same in float64, or itself where there is no such thing."""
+        ...
+
+    def __call__(self, inputs: Arrays, states: Arrays | None) -> Outcome:
+        """Run whole sequences; see `Eager`."""
+        ...
+
+
+def over_steps(
+    run: Callable[[Arrays, Arrays | None], Outcome],
+    axes: Mapping[str, int],
+    inputs: Arrays,
+    states: Arrays | None,
+) -> Outcome:
+    """Run a reference that is one step over whole sequences.
+
+    Args:
+        run: One step, from inputs and states.
+        axes: Path of each input and output → the axis that the steps are stacked along.
+        inputs: Path of each input → its values at all steps.
+        states: The states to start from, or None.
+    """
+    steps = next(array.shape[axes[path]] for path, array in inputs.items() if path in axes)
+    outcomes: list[Outcome] = []
+    for step in range(steps):
+        now = {
+            path: array.take(step, axes[path]) if path in axes else array
+            for path, array in inputs.items()
+        }
+        outcomes.append(run(now, states))
+        states = outcomes[-1].states or None
+    outputs = {
+        path: np.stack([outcome.outputs[path] for outcome in outcomes], axes[path])
+        for path in outcomes[0].outputs
+        if path in axes
+    }
+    return Outcome(outputs, outcomes[-1].states)
+
+
 class Eager:
     """A torch module as a function of inputs and states.
 
@@ -52,6 +105,8 @@ class Eager:
         sequence_axes: For a module whose forward is one step: path of each input and of each
             output → the axis that the steps are stacked along. None where forward takes sequences.
     """
+
+    name = "eager torch"
 
     def __init__(
         self,
@@ -98,22 +153,7 @@ class Eager:
         """
         if self._sequence_axes is None:
             return self._forward(inputs, states)
-        axes = self._sequence_axes
-        steps = next(array.shape[axes[path]] for path, array in inputs.items() if path in axes)
-        outcomes: list[Outcome] = []
-        for step in range(steps):
-            now = {
-                path: array.take(step, axes[path]) if path in axes else array
-                for path, array in inputs.items()
-            }
-            outcomes.append(self._forward(now, states))
-            states = outcomes[-1].states or None
-        outputs = {
-            path: np.stack([outcome.outputs[path] for outcome in outcomes], axes[path])
-            for path in outcomes[0].outputs
-            if path in axes
-        }
-        return Outcome(outputs, outcomes[-1].states)
+        return over_steps(self._forward, self._sequence_axes, inputs, states)
 
     def _forward(self, inputs: Arrays, states: Arrays | None) -> Outcome:
         dtype = _dtype(self._module)

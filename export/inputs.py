@@ -12,7 +12,7 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -24,8 +24,10 @@ from edgernn.export.tree import leaves, map_leaves
 
 __all__ = [
     "Example",
+    "Forward",
     "Leaf",
     "Run",
+    "Watchable",
     "candidates",
     "example_from",
     "observe",
@@ -159,6 +161,41 @@ class Run:
     calls: tuple[Call, ...]
     results: Mapping[str, torch.Tensor]
     lengths: tuple[str, ...] = ()
+
+
+class Watchable(Protocol):
+    """A model that can be watched while it runs.
+
+    Attributes:
+        name: What messages call it, such as `Net.forward`.
+        noun: What notes call it, such as `forward`.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102 - described above
+    @property
+    def noun(self) -> str: ...  # noqa: D102 - described above
+
+    def __call__(self, example: Example) -> Run:
+        """Run the model once, undisturbed."""
+        ...
+
+
+@dataclass(frozen=True)
+class Forward:
+    """The forward of a torch module, as a reference."""
+
+    module: nn.Module
+    noun: str = "forward"
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return f"{type(self.module).__name__}.forward"
+
+    def __call__(self, example: Example) -> Run:
+        """Run forward once, eager and undisturbed."""
+        return observe(self.module, example)
 
 
 def observe(module: nn.Module, example: Example) -> Run:

@@ -18,7 +18,7 @@ from edgernn.contract import BATCH, SEQUENCE, Contract
 from edgernn.errors import ParityError
 from edgernn.export.blame import first_difference
 from edgernn.export.dialect import Dialect
-from edgernn.export.eager import Eager, one_thread
+from edgernn.export.eager import Reference, one_thread
 from edgernn.export.runs import Arrays, Run, batch_of, draw, in_parts, session_of
 from edgernn.parts import BATCH_OUTER, SEQUENCE_OUTER
 from edgernn.report import Check, ParityReport, difference
@@ -53,7 +53,7 @@ class Prover:
     """
 
     contract: Contract
-    eager: Eager
+    eager: Reference
     examples: Mapping[str, NDArray[Any]]
     sizes: Mapping[str, int]
     traced: tuple[int, int]
@@ -76,9 +76,9 @@ class Prover:
                 port, difference = _worst(whole, parts)
                 if difference > 10 * TOLERANCE:
                     return (
-                        f"its state cannot be carried on: in parts, torch itself gives another "
-                        f"`{port}` than whole (by {difference:.1e}), so `{port}` depends on "
-                        "more than the steps so far."
+                        f"its state cannot be carried on: in parts, {self.eager.name} "
+                        f"gives another `{port}` than whole (by {difference:.1e}), so `{port}` "
+                        "depends on more than the steps so far."
                     )
         except Exception as error:
             reason = str(error).strip().partition("\n")[0].rstrip(".")
@@ -190,7 +190,7 @@ class Prover:
             tolerance = 2 * self._rounding(data, states, expected) + self.tolerance
             if not difference <= tolerance:
                 raise _DisagreementError(
-                    f"The {kind} graph does not agree with eager torch: `{port}` differs by "
+                    f"The {kind} graph does not agree with {self.eager.name}: `{port}` differs by "
                     f"{difference:.1e} (at most {tolerance:.1e} is allowed) at batch {where[0]}, "
                     f"sequence {where[1]}, {where[2]} initial state, run {_HOW[name]}. Nothing "
                     "was written.",
@@ -211,7 +211,7 @@ class Prover:
         return _worst(exact, expected)[1]
 
     def _eager(
-        self, data: Arrays, states: Arrays | None, eager: Eager | None = None
+        self, data: Arrays, states: Arrays | None, eager: Reference | None = None
     ) -> tuple[Arrays, Arrays]:
         """Run the reference on data by port name; `states` None leaves forward undisturbed."""
         if states is None and self.eager.takes_states:

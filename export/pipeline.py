@@ -17,12 +17,14 @@ from edgernn.artifact import Artifact, staged
 from edgernn.contract import BATCH, SEQUENCE, Contract
 from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.export.axes import infer_example, proven_axes
-from edgernn.export.build import LOOP_CARRIES, Built, build
+from edgernn.export.build import LOOP_CARRIES, Built, build, stacked_axes
 from edgernn.export.dialect import Dialect
-from edgernn.export.eager import Eager
+from edgernn.export.eager import Eager, Reference
 from edgernn.export.files import Files
-from edgernn.export.inputs import Example, example_from
+from edgernn.export.foreign import build_foreign
+from edgernn.export.inputs import Example, Forward, example_from
 from edgernn.export.lengths import LENGTHS, add_lengths, take_lengths
+from edgernn.export.onnxfile import OnnxFile
 from edgernn.export.options import Options
 from edgernn.export.parity import Prover
 from edgernn.export.ports import contract_states, graph_ports
@@ -57,11 +59,11 @@ def export_model(
     force: bool = False,
     verify: bool = True,
 ) -> Artifact:
-    """Export a recurrent model as ONNX graphs with their state, proven against eager torch.
+    """Export a recurrent model as ONNX graphs with their state, proven against the model.
 
     Args:
         model: An `nn.Module`, or a file: TorchScript archive, torch.export archive, state_dict
-            (.pt, .pth, .safetensors), pickled module.
+            (.pt, .pth, .safetensors), pickled module, ONNX file.
         path: The folder to write; by default the model's name with `.edgernn` in the current one.
         inputs: forward's arguments: example tensors as a tuple or by name, or specs such as
             `"tokens:int64[batch,sequence]"`. Inferred where None.
@@ -81,7 +83,8 @@ def export_model(
         module: `FILE.py:FACTORY` that makes the module which a state_dict belongs to.
         trust_pickle: Whether a pickled module may be unpickled, which runs code of its maker.
         force: Whether to replace an artifact that exists.
-        verify: Whether to prove the graphs against eager torch before they are written.
+        verify: Whether to prove the graphs before they are written: against eager torch, those of
+            an ONNX file against that file in ONNX Runtime.
 
     Returns:
         The artifact on disk.
@@ -103,10 +106,8 @@ def export_model(
     target = Path(path) if path is not None else Path(f"{_stem(model)}.edgernn")
     symbols = None if vocabulary is None else Vocabulary.of(vocabulary)
     with staged(target, force) as folder:
-        example = _example(source.module, inputs, lengths)
-        example = example if batch is None else example.fixed(BATCH, batch)
-        built = build(source.module, example, states or {})
-        prover = _named_axes(built, _prover(source, built, symbols))
+        built, reference = _built(source, inputs, states or {}, lengths, batch)
+        prover = _named_axes(built, _prover(source, built, reference, symbols))
         models, prover = _usable(built, prover)
         _refuse_missing(graph, prover.contract)
         written = options.apply(models, prover.contract, built.layers)
@@ -115,7 +116,7 @@ def export_model(
         files.save(written)
         dialect = Dialect(prover.contract, written)
         prover = replace(prover, tolerance=options.tolerance)
-        report = prover.report(files.paths, "eager torch", dialect) if verify else None
+        report = prover.report(files.paths, reference.name, dialect) if verify else None
         golden = dialect.recorded(prover.golden(2, 8))
         files.finish(_chosen(written, graph, report), report, golden)
     return Artifact.open(target)
@@ -146,17 +147,15 @@ def verify_artifact(
     """
     source = load_source(model, module=module, trust_pickle=trust_pickle)
     theirs = artifact.contract
-    example = _example(source.module, inputs, LENGTHS in theirs.lengths)
-    batch = _constant_batch(example, theirs)
-    example = example if batch is None else example.fixed(BATCH, batch)
-    built = build(source.module, example, states or {})
-    prover = _named_axes(built, _prover(source, built, theirs.vocabulary))
+    lengths = LENGTHS in theirs.lengths
+    built, reference = _built(source, inputs, states or {}, lengths, theirs)
+    prover = _named_axes(built, _prover(source, built, reference, theirs.vocabulary))
     dialect = Dialect(prover.contract, theirs)
     prover = replace(prover, contract=replace(prover.contract, carry=theirs.carry))
     if artifact.parity is not None:
         prover = replace(prover, tolerance=artifact.parity.tolerance)
     paths = {kind: str(artifact.checked(kind)) for kind in theirs.graphs}
-    return prover.report(paths, "eager torch", dialect)
+    return prover.report(paths, reference.name, dialect)
 
 
 def _constant_batch(example: Example, contract: Contract) -> int | None:
@@ -180,10 +179,42 @@ def _example(module: nn.Module, inputs: Any, lengths: bool) -> Example:
     if inputs is None or (isinstance(inputs, Sequence) and not inputs):
         return infer_example(module)
     example = example_from(module, inputs)
-    return proven_axes(module, add_lengths(module, example) if lengths else example)
+    return proven_axes(Forward(module), add_lengths(module, example) if lengths else example)
 
 
-def _prover(source: Source, built: Built, vocabulary: Vocabulary | None) -> Prover:
+def _built(
+    source: Source | OnnxFile,
+    inputs: Any,
+    states: Mapping[str, str | int],
+    lengths: bool,
+    batch: int | Contract | None,
+) -> tuple[Built, Reference]:
+    """Return the graphs of a model and what they are proven against.
+
+    A batch is a number, or the one that a contract fixes.
+    """
+    if isinstance(source, OnnxFile):
+        if lengths:
+            raise UnsupportedModelError(
+                f"`{source.path}` is an ONNX file, and lengths are added to torch models only. "
+                "Export it without --lengths."
+            )
+        if isinstance(batch, int):
+            raise UnsupportedModelError(
+                f"`{source.path}` is an ONNX file, and the batch of torch models only can be made "
+                "a constant. Export it without --batch."
+            )
+        return build_foreign(source, inputs, states)
+    example = _example(source.module, inputs, lengths)
+    size = _constant_batch(example, batch) if isinstance(batch, Contract) else batch
+    example = example if size is None else example.fixed(BATCH, size)
+    built = build(source.module, example, states)
+    return built, Eager(source.module, built.traced, built.states, stacked_axes(built))
+
+
+def _prover(
+    source: Source | OnnxFile, built: Built, reference: Reference, vocabulary: Vocabulary | None
+) -> Prover:
     """Return what proves the graphs, its contract as if the state could be carried on."""
     kinds = {"sequence": built.sequence, "step": built.step}
     graphs = {
@@ -195,17 +226,12 @@ def _prover(source: Source, built: Built, vocabulary: Vocabulary | None) -> Prov
         family="",
         source=source.description,
         states=contract_states(built.states),
-        carry=not built.bidirectional,
+        carry=built.carry,
         graphs=graphs,
         vocabulary=vocabulary,
         lengths=tuple(built.lengths),
         notes=(*source.notes, *built.notes),
     )
-    sequence_axes = None
-    if built.form == "step":
-        ports = (*graphs["sequence"].inputs, *graphs["sequence"].outputs)
-        stacked = [port for port in ports if SEQUENCE in port.shape and port.origin is not None]
-        sequence_axes = {port.origin or "": port.shape.index(SEQUENCE) for port in stacked}
     tensors = {leaf.path: leaf for leaf in built.traced.leaves}
     sizes = {
         symbol: tensor.tensor.shape[axis]
@@ -216,7 +242,7 @@ def _prover(source: Source, built: Built, vocabulary: Vocabulary | None) -> Prov
     inputs = contract.data_inputs("sequence")
     return Prover(
         contract,
-        Eager(source.module, built.traced, built.states, sequence_axes),
+        reference,
         {port.name: tensors[port.origin or ""].tensor.numpy() for port in inputs},
         sizes,
         (sizes.get(BATCH, built.constant_batch), sizes.get(SEQUENCE, 1)),
@@ -225,7 +251,7 @@ def _prover(source: Source, built: Built, vocabulary: Vocabulary | None) -> Prov
 
 
 def _named_axes(built: Built, prover: Prover) -> Prover:
-    """Name axes that count sequences and steps together by what torch does: the outer one first."""
+    """Name axes that count sequences and steps together as the model does: the outer one first."""
     outer = prover.outer_axes()
     if not outer:
         return prover

@@ -79,8 +79,9 @@ def command(
 ) -> None:
     """Write the trained model in file MODEL as a proven, stateful artifact.
 
-    MODEL is a state_dict (.pt, .pth, .safetensors), a TorchScript or torch.export archive, or a
-    whole pickled module. Nothing is written unless ONNX Runtime agrees with PyTorch.
+    MODEL is a state_dict (.pt, .pth, .safetensors), a TorchScript or torch.export archive, a whole
+    pickled module, or an ONNX file. Nothing is written unless ONNX Runtime agrees with PyTorch, or
+    with the ONNX file as it was.
     """
     from edgernn.export import export_model
 
