@@ -60,6 +60,7 @@ class Built:
             Python, `step` is one step without a sequence axis.
         carry: Whether a state may be carried on, as far as the graph tells.
         constant_batch: The batch where it is a constant.
+        layers: Name of a state → the number of layers of the call that takes it.
         lengths: Name of an input that holds the lengths of sequences → whether forward wants the
             longest first.
         notes: For people.
@@ -74,6 +75,7 @@ class Built:
     form: str
     carry: bool
     constant_batch: int
+    layers: Mapping[str, int]
     lengths: Mapping[str, bool]
     notes: tuple[str, ...]
 
@@ -98,7 +100,8 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
     if not pairs and not recurrent_calls(model.graph):
         raise UnsupportedModelError(_STATELESS)
     bidirectional = _bidirectional(model)
-    states = find_states(model, observe(module, traced).calls, pairs)
+    calls = observe(module, traced).calls
+    states = find_states(model, calls, pairs)
     origins = name_ports(model, states)
     lengths = length_ports(model.graph)
     notes = (
@@ -142,6 +145,7 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
         form,
         not bidirectional,
         batch,
+        {state.name: calls[state.call].num_layers for state in states if state.call is not None},
         dict.fromkeys(lengths, ordered),
         notes,
     )

@@ -90,6 +90,7 @@ def build_foreign(
         form=form,
         carry=not backward and (form == "step" or _has_sequence(example)),
         constant_batch=run.calls[0].sizes[1] if run.calls else 1,
+        layers={},
         lengths={},
         notes=notes,
     )

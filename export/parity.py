@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from edgernn.contract import BATCH, SEQUENCE, Contract
 from edgernn.errors import ParityError
 from edgernn.export.blame import first_difference
+from edgernn.export.dialect import Dialect
 from edgernn.export.eager import Reference, one_thread
 from edgernn.export.runs import Arrays, Run, batch_of, draw, in_parts, session_of
 from edgernn.parts import BATCH_OUTER, SEQUENCE_OUTER
@@ -48,6 +49,7 @@ class Prover:
         traced: The (batch, sequence) that was traced.
         lengths: Name of an input that holds the lengths of sequences → whether the reference wants
             the longest first.
+        tolerance: The largest difference that passes.
     """
 
     contract: Contract
@@ -56,6 +58,7 @@ class Prover:
     sizes: Mapping[str, int]
     traced: tuple[int, int]
     lengths: Mapping[str, bool] = field(default_factory=dict)
+    tolerance: float = TOLERANCE
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
 
     def not_carried(self) -> str | None:
@@ -106,22 +109,26 @@ class Prover:
             for name, axis in flat.items()
         }
 
-    def report(self, graphs: Mapping[str, str], reference: str) -> ParityReport:
+    def report(self, graphs: Mapping[str, str], reference: str, dialect: Dialect) -> ParityReport:
         """Run every check.
 
         Args:
             graphs: `sequence` and, where there is one, `step` → the file.
             reference: What the graphs are compared with, in a few words.
+            dialect: From the reference's ports to those of the graphs.
 
         Raises:
             ParityError: A difference is above the tolerance or a shape is not the declared one.
         """
-        runs = {kind: session_of(kind, self.contract, graph) for kind, graph in graphs.items()}
+        runs = {
+            kind: dialect.run(session_of(kind, dialect.written, graph))
+            for kind, graph in graphs.items()
+        }
         with one_thread():
             try:
-                return ParityReport(reference, TOLERANCE, tuple(self._checks(runs)))
+                return ParityReport(reference, self.tolerance, tuple(self._checks(runs)))
             except _DisagreementError as error:
-                where = self._blame(graphs["sequence"], error) if error.whole else ""
+                where = self._blame(graphs["sequence"], dialect, error) if error.whole else ""
                 raise ParityError(f"{error} {where}".strip()) from None
 
     def golden(self, batch: int, sequence: int) -> Arrays:
@@ -179,8 +186,8 @@ class Prover:
     ) -> Check:
         port, difference = _worst(expected, got)
         tolerance = None
-        if not difference <= TOLERANCE:
-            tolerance = 2 * self._rounding(data, states, expected) + TOLERANCE
+        if not difference <= self.tolerance:
+            tolerance = 2 * self._rounding(data, states, expected) + self.tolerance
             if not difference <= tolerance:
                 raise _DisagreementError(
                     f"The {kind} graph does not agree with {self.eager.name}: `{port}` differs by "
@@ -219,11 +226,11 @@ class Prover:
         }
         return outputs, outcome.states
 
-    def _blame(self, graph: str, error: _DisagreementError) -> str:
+    def _blame(self, graph: str, dialect: Dialect, error: _DisagreementError) -> str:
         origins = {port.name: port.origin or "" for port in self.contract.data_inputs("sequence")}
         paths = {origins[name]: array for name, array in error.data.items()}
         layers = self.eager(paths, error.states).layers
-        return first_difference(graph, self.contract, error.data, error.states, layers, TOLERANCE)
+        return first_difference(graph, dialect, error.data, error.states, layers, self.tolerance)
 
     def _compare_shapes(self, outputs: Arrays, where: Where) -> None:
         symbols = {**self.sizes, BATCH: where[0], SEQUENCE: where[1]}
