@@ -1,105 +1,121 @@
 """Every form of graph in every runtime of the matrix: it runs right, or fails as we say it does."""
 
-import subprocess
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import onnx_ir as ir
+import onnxruntime
 import pytest
+import torch
 
+import edgernn
 from edgernn.export.runtimes import findings_of
+from tests.matrix.board import PYTHON, SIZES, Entry, feeds_of, run_all
 from tests.matrix.cells import Cell
 from tests.matrix.forms import AVOIDED, EMITTED
-from tests.matrix.layers import SYMBOLS, Layer
-from tests.matrix.worker import REFUSED, RUNTIMES
+from tests.matrix.layers import Layer
+from tests.matrix.models import MODELS
+from tests.matrix.worker import RUNS, RUNTIMES
 
-ROOT = Path(__file__).parents[2]
-PYTHON = ROOT / ".venv-matrix" / "bin" / "python"
-WORKER = Path(__file__).with_name("worker.py")
-SIZES = ((6, 2), (9, 3), (1, 1))
+FORMS = {**EMITTED, **AVOIDED}
 TOLERANCES = {"int8": 2e-2, "float16": 2e-3}
+TOLERANCE = 1e-5
+EXPORTED = {
+    f"{name}, {graph}": (name, graph) for name, model in MODELS.items() for graph in model.graphs
+}
 
-pytestmark = pytest.mark.skipif(
-    not PYTHON.exists(), reason="scripts/matrix has not made the environment .venv-matrix"
-)
-
-
-def sizes_of(form: Layer | Cell) -> tuple[tuple[int, int], ...]:
-    """Return the (steps, batch) that `form` can take: all of SIZES, or the one it is fixed to."""
-    return (form.frozen,) if isinstance(form, Layer) and form.frozen else SIZES
-
-
-def feeds_of(model: onnx.ModelProto, steps: int, batch: int) -> dict[str, Any]:
-    """Return random inputs for the ports of `model`, (steps, batch) in place of its symbols."""
-    generator = np.random.default_rng(steps)
-    sizes = {"batch": batch, "sequence": steps}
-    feeds = {}
-    for port in model.graph.input:
-        tensor = port.type.tensor_type
-        shape = [sizes.get(axis.dim_param) or axis.dim_value for axis in tensor.shape.dim]
-        dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
-        if port.name == "lengths":
-            feeds[port.name] = np.linspace(steps, 1, batch).astype(dtype)
-        elif dtype.kind == "i":
-            feeds[port.name] = generator.integers(0, SYMBOLS, shape).astype(dtype)
-        else:
-            feeds[port.name] = generator.standard_normal(shape).astype(dtype)
-    return feeds
+pytestmark = [
+    pytest.mark.skipif(
+        not PYTHON.exists(), reason="scripts/matrix has not made the environment .venv-matrix"
+    ),
+    pytest.mark.timeout(600),
+]
 
 
-def outcome_of(
-    runtime: str, form: Layer | Cell, model: onnx.ModelProto, tolerance: float, folder: Path
-) -> tuple[str, str]:
-    """Run `form` in `runtime`; return what became of it and the text that shows it."""
-    onnx.save(model, folder / "graph.onnx")
-    expected = {}
-    for steps, batch in sizes_of(form):
-        case = folder / "cases" / f"T{steps}B{batch}"
-        case.mkdir(parents=True)
-        feeds = feeds_of(model, steps, batch)
-        for name, array in feeds.items():
-            np.save(case / f"{name}.npy", array)
-        expected[case] = form.reference(feeds)
-    worker = subprocess.run(
-        [PYTHON, WORKER, runtime, folder / "graph.onnx", folder / "cases"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
+def entry_of_form(name: str, folder: Path) -> Entry:
+    """Lay out a graph that is written by hand; what must come is torch's."""
+    form: Layer | Cell = FORMS[name]
+    model = form.graph()
+    fixed = (form.frozen,) if isinstance(form, Layer) and form.frozen else None
+    feeds = {f"T{steps}B{batch}": feeds_of(model, steps, batch) for steps, batch in fixed or SIZES}
+    cases = {case: (arrays, form.reference(arrays)) for case, arrays in feeds.items()}
+    tolerance = next((size for mark, size in TOLERANCES.items() if mark in name), TOLERANCE)
+    return Entry.laid_out(folder, model, cases, tolerance)
+
+
+def entries_of_model(name: str, folder: Path) -> dict[str, Entry]:
+    """Export a model and lay out its graphs.
+
+    What must come is what ONNX Runtime gives here and, for whole sequences, what eager torch gave
+    in the golden run.
+    """
+    torch.manual_seed(0)
+    model = MODELS[name]
+    artifact = edgernn.export_model(
+        model.make().eval(), folder / "m.edgernn", inputs=list(model.inputs), verify=False
     )
-    if worker.returncode == REFUSED:
-        return "refuses", worker.stderr
-    if worker.returncode < 0:
-        return "aborts", worker.stderr
-    assert worker.returncode == 0, worker.stderr
-    return compare(expected, tolerance)
+    assert tuple(artifact.contract.graphs) == model.graphs
+    entries = {}
+    for kind in model.graphs:
+        graph = onnx.load(artifact.path / f"{kind}.onnx")
+        session = onnxruntime.InferenceSession(graph.SerializeToString())
+        names = [port.name for port in graph.graph.output]
+        cases: dict[str, tuple[Any, Any]] = {}
+        for steps, batch in SIZES:
+            feeds = feeds_of(graph, steps, batch)
+            results = dict(zip(names, session.run(names, feeds), strict=True))
+            cases[f"T{steps}B{batch}"] = feeds, results
+        if kind == "sequence":
+            golden = {file.stem: np.load(file) for file in artifact.golden.glob("*.npy")}
+            cases["golden"] = (
+                {port.name: golden[port.name] for port in graph.graph.input},
+                {port: golden[port] for port in names},
+            )
+        entries[f"{name}, {kind}"] = Entry.laid_out(folder / kind, graph, cases, TOLERANCE)
+    return entries
 
 
-def compare(expected: dict[Path, dict[str, Any]], tolerance: float) -> tuple[str, str]:
-    """Return `runs` or `misreads` and the first result outside the tolerance."""
-    for case, arrays in expected.items():
-        for name, wanted in arrays.items():
-            came = np.load(case / f"{name}.out.npy")
-            if came.shape != wanted.shape:
-                return "misreads", f"{case.name} `{name}`: {came.shape}, not {wanted.shape}"
-            difference = np.abs(came - wanted).max()
-            if not difference <= tolerance:
-                return "misreads", f"{case.name} `{name}`: off by {difference}"
-    return "runs", ""
+@pytest.fixture(scope="module")
+def board(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Entry]:
+    """Everything that the selected tests ask for, run in all runtimes."""
+    items = [item for item in request.session.items if isinstance(item, pytest.Function)]
+    calls = [item.callspec.params for item in items if hasattr(item, "callspec")]
+    names = {call["name"] for call in calls if "name" in call}
+    folder = tmp_path_factory.mktemp("matrix")
+    found = {
+        name: entry_of_form(name, folder / f"form{place}")
+        for place, name in enumerate(FORMS)
+        if name in names
+    }
+    for place, name in enumerate(MODELS):
+        if any(EXPORTED[key][0] == name for key in names & set(EXPORTED)):
+            with warnings.catch_warnings():
+                found |= entries_of_model(name, folder / f"model{place}")
+    run_all(found.values(), RUNTIMES)
+    return found
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
-@pytest.mark.parametrize("name", [*EMITTED, *AVOIDED])
-def test_form(name: str, runtime: str, tmp_path: Path) -> None:
-    """A form fails in a runtime in exactly the way that `inspect` tells, or runs right."""
-    form = {**EMITTED, **AVOIDED}[name]
-    model = form.graph()
-    tolerance = next((size for mark, size in TOLERANCES.items() if mark in name), 1e-5)
+@pytest.mark.parametrize("name", [*FORMS, *EXPORTED])
+def test_form(name: str, runtime: str, board: dict[str, Entry]) -> None:
+    """A graph fails in a runtime in exactly the way that `inspect` tells, or runs right."""
+    entry = board[name]
+    model = onnx.load(entry.folder / "graph.onnx")
     told: set[str] = {f.outcome for f in findings_of(ir.from_proto(model)) if f.runtime == runtime}
-    outcome, evidence = outcome_of(runtime, form, model, tolerance, tmp_path)
-    assert outcome in (told or {"runs"}), evidence
+    outcome, evidence = entry.outcome(runtime)
+    assert outcome in (told or {RUNS}), evidence
+
+
+@pytest.mark.parametrize("name", [name for name in EXPORTED if name.endswith("step")])
+def test_exported_steps_run_everywhere(name: str, board: dict[str, Entry]) -> None:
+    """The step graph of whatever model runs right in every runtime."""
+    outcomes = {runtime: board[name].outcome(runtime) for runtime in RUNTIMES}
+    assert outcomes == dict.fromkeys(RUNTIMES, (RUNS, ""))
 
 
 def test_onnx_runtime_takes_everything_emitted() -> None:

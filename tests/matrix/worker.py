@@ -1,12 +1,12 @@
-"""Load one graph in one runtime and run it on recorded inputs; a process of its own per load.
+"""Load graphs in one runtime, one after the other, and run them on recorded inputs.
 
-    worker.py RUNTIME GRAPH.onnx FOLDER
+    worker.py RUNTIME FOLDER…
 
-FOLDER holds one folder per size, with one `NAME.npy` per input of the graph; `NAME.out.npy` per
-output is written beside them. Exit 0: it loaded and ran; 3: the runtime raised an error, which is
-printed. Any other exit code is not the runtime's own refusal but an abort of the process or a
-mistake in this file. Runs in the environment that `scripts/matrix` makes, where there is no edgernn
-and no torch.
+Each FOLDER holds `graph.onnx` and `cases`, with one folder per size and in it one `NAME.npy` per
+input of the graph. `RUNTIME/outcome` is written beside them: `runs`, or the error that the runtime
+raised; and `RUNTIME/CASE/NAME.npy` per output. A folder that has an outcome already is left out; one
+that has none when the process has ended is the one that ended it. Runs in the environment that
+`scripts/matrix` makes, where there is no edgernn and no torch.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from typing import Any
 import numpy as np
 import onnx
 
-REFUSED = 3
+RUNS = "runs"
 
 Arrays = dict[str, Any]
 Run = Callable[[Arrays], Arrays]
+Load = Callable[[Path, list[str], Any], Run]
 
 
 def onnx_runtime(graph: Path, outputs: list[str], runtime: Any) -> Run:
@@ -68,7 +69,7 @@ def opencv(graph: Path, outputs: list[str], runtime: Any) -> Run:
     return run
 
 
-RUNTIMES: dict[str, tuple[str, Callable[[Path, list[str], Any], Run]]] = {
+RUNTIMES: dict[str, tuple[str, Load]] = {
     "ONNX Runtime": ("onnxruntime", onnx_runtime),
     "OpenVINO": ("openvino", openvino),
     "tract": ("tract", tract),
@@ -76,26 +77,33 @@ RUNTIMES: dict[str, tuple[str, Callable[[Path, list[str], Any], Run]]] = {
 }
 
 
-def main(name: str, graph: Path, folder: Path) -> int:
-    """Run `graph` at every size that `folder` holds inputs for; return the exit code."""
+def main(name: str, folders: list[Path]) -> None:
+    """Run every graph at every size that there are inputs for."""
     module, load = RUNTIMES[name]
     runtime = importlib.import_module(module)
+    for folder in folders:
+        target = folder / name
+        if (target / "outcome").exists():
+            continue
+        target.mkdir(exist_ok=True)
+        try:
+            run_cases(folder, target, load, runtime)
+            outcome = RUNS
+        except Exception as error:
+            outcome = f"{type(error).__name__}: {error}"
+        (target / "outcome").write_text(outcome, "utf-8")
+
+
+def run_cases(folder: Path, target: Path, load: Load, runtime: Any) -> None:
+    graph = folder / "graph.onnx"
     outputs = [value.name for value in onnx.load(graph).graph.output]
-    cases = {
-        case: {file.stem: np.load(file) for file in case.glob("*.npy")}
-        for case in sorted(folder.iterdir())
-    }
-    try:
-        run = load(graph, outputs, runtime)
-        results = {case: run(feeds) for case, feeds in cases.items()}
-    except Exception as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return REFUSED
-    for case, arrays in results.items():
-        for output, array in arrays.items():
-            np.save(case / f"{output}.out.npy", array)
-    return 0
+    run = load(graph, outputs, runtime)
+    for case in sorted((folder / "cases").iterdir()):
+        results = run({file.stem: np.load(file) for file in case.glob("*.npy")})
+        (target / case.name).mkdir()
+        for output, array in results.items():
+            np.save(target / case.name / f"{output}.npy", array)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])))
+    main(sys.argv[1], [Path(argument) for argument in sys.argv[2:]])
