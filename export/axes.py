@@ -116,7 +116,7 @@ def _tied_groups(
                 runs = _resized_runs(module, example, group)
                 if isinstance(runs, Exception):
                     continue
-                symbol = _symbol(run, runs, leaf.path, axis, taken)
+                symbol = _symbol(run, _larger(runs, leaf, axis), leaf.path, axis, taken)
                 if symbol is None:
                     break
                 taken.add(symbol)
@@ -164,6 +164,11 @@ def _resized_runs(
         elif other != 1 or size == 1:
             return run
     return runs
+
+
+def _larger(runs: Sequence[Run], leaf: Leaf, axis: int) -> Sequence[Run]:
+    """Leave out the last of `_resized_runs`, at size 1: fewer sequences may also be shorter ones."""
+    return runs[:2] if leaf.tensor.shape[axis] > 1 else runs
 
 
 def _first_success(module: nn.Module, examples: Sequence[Example]) -> Run | Exception:

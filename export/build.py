@@ -255,13 +255,22 @@ def _drop_inputs(model: ir.Model, names: Collection[str]) -> None:
 
 def _bidirectional(model: ir.Model) -> str:
     for node in recurrent_calls(model.graph):
-        if node.attributes["bidirectional"].as_int():
+        if node.attributes["bidirectional"].as_int() and _runs_along_sequence(node):
             layer = node.metadata_props["layer"]
             return (
                 f"layer `{layer}` is bidirectional: its backward direction starts from the last "
                 "step of the sequence."
             )
     return ""
+
+
+def _runs_along_sequence(node: ir.Node) -> bool:
+    """Return whether a layer's own steps are the sequence, or may be."""
+    x = node.inputs[0]
+    if x is None or x.shape is None:
+        return True
+    size = x.shape[1 if node.attributes["batch_first"].as_int() else 0]
+    return isinstance(size, ir.SymbolicDim) and str(size.value) in (SEQUENCE, "None")
 
 
 def _has(example: Example, symbol: str) -> bool:

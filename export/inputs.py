@@ -150,9 +150,15 @@ def observe(module: nn.Module, example: Example) -> Run:
     capture = Capture(note)
     with torch.no_grad(), capture:
         result = module(**example.kwargs)
-    packed = {lengths.data_ptr() for lengths in capture.lengths}
-    lengths = tuple(leaf.path for leaf in example.leaves if leaf.tensor.data_ptr() in packed)
+    packed = [sorted(lengths.tolist()) for lengths in capture.lengths]
+    lengths = tuple(leaf.path for leaf in example.leaves if _holds_one_of(leaf.tensor, packed))
     return Run(tuple(calls), dict(leaves(result)), lengths)
+
+
+def _holds_one_of(tensor: torch.Tensor, packed: Sequence[list[int]]) -> bool:
+    """Return whether `tensor` holds the lengths by which forward packed, in whichever order."""
+    integer = not (tensor.is_floating_point() or tensor.dtype == torch.bool)
+    return integer and tensor.dim() == 1 and sorted(tensor.tolist()) in packed
 
 
 def resize(tensor: torch.Tensor, sizes: Mapping[int, int]) -> torch.Tensor:

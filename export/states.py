@@ -5,7 +5,8 @@ Works on the graph as `trace` leaves it, with one node per recurrent call:
 - a state that forward makes itself (zeros, a learned parameter) becomes a graph input, and the
   call's final state a graph output;
 - a state that forward takes as an argument and returns is paired: the output goes back in there;
-- a state computed from the data, such as a decoder's that starts from its encoder, stays inside.
+- a state computed from the data, such as a decoder's that starts from its encoder, stays inside;
+- a state with rows of its own for every step, such as a word's over its characters, stays inside.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from edgernn.contract import SEQUENCE
 from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.export.capture import Call
 from edgernn.export.dataflow import moved_from, reads_data
@@ -212,6 +214,8 @@ def _own_states(
             slot.before.producer() is None and slot.before.is_graph_input()
         ):
             continue
+        if _anew(slot):
+            continue
         last = _chain_end(slot, slots)
         name = named.of_slot(slot)
         before = ir.Value(
@@ -228,6 +232,16 @@ def _own_states(
         _rename(graph, before, after, state)
         states.append(state)
     return states
+
+
+def _anew(slot: _Slot) -> bool:
+    """Return whether a state has rows of its own for every step, as of words over characters.
+
+    Such a layer starts anew with each step, so that there is nothing to carry on.
+    """
+    batch_axis = 0 if slot.node.op_type.endswith("_cell") else 1
+    size = (slot.after.shape or ())[batch_axis]
+    return isinstance(size, ir.SymbolicDim) and SEQUENCE in re.findall(r"\w+", str(size.value))
 
 
 def _initial(call: Call, index: int, port: ir.Value) -> NDArray[np.float32] | None:
