@@ -40,7 +40,7 @@ def infer_example(module: nn.Module) -> Example:
             continue
         if best is None or _score(found) > _score(best):
             best = found
-        if _score(best) == (1, 1):
+        if _score(best)[:2] == (1, 1):
             break
     if best is None:
         raise InputError(
@@ -266,6 +266,8 @@ def _distinct(sizes: dict[str, int]) -> dict[str, int]:
     return chosen
 
 
-def _score(example: Example) -> tuple[int, int]:
+def _score(example: Example) -> tuple[int, int, int]:
+    """Rank a call by its dynamic axes, then by how few axes of a single entry it takes."""
     symbols = _symbols(example)
-    return int(SEQUENCE in symbols), int(BATCH in symbols)
+    single = sum(size == 1 for leaf in example.leaves for size in leaf.shape)
+    return int(SEQUENCE in symbols), int(BATCH in symbols), -single

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import onnx_ir as ir
 
-__all__ = ["MOVES", "id_limit", "moved_from", "reads_data"]
+__all__ = ["MOVES", "id_limit", "is_random", "moved_from", "read_from", "reads_data"]
 
 # Operators that move numbers without changing them → how many of their inputs are moved
 MOVES = {
@@ -29,10 +29,19 @@ _SIZES = ("Shape", "Size", "RandomNormalLike", "RandomUniformLike")
 
 def reads_data(value: ir.Value) -> bool:
     """Return whether `value` depends on the numbers, not only the sizes, of a graph input."""
-    return any(
-        source.is_graph_input()
-        for source in _upstream(value, lambda node: 0 if node.op_type in _SIZES else None)
-    )
+    return bool(read_from(value))
+
+
+def read_from(value: ir.Value) -> list[ir.Value]:
+    """Return the graph inputs whose numbers `value` depends on."""
+    ends = _upstream(value, lambda node: 0 if node.op_type in _SIZES else None)
+    return [source for source in ends if source.is_graph_input()]
+
+
+def is_random(value: ir.Value) -> bool:
+    """Return whether `value` is computed from numbers drawn anew at every run."""
+    ends = _upstream(value, lambda node: 0 if node.op_type.startswith("Random") else None)
+    return any(source.producer() is not None for source in ends)
 
 
 def moved_from(value: ir.Value) -> list[ir.Value]:

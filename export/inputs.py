@@ -20,6 +20,7 @@ from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import InputError
 from edgernn.export.capture import Call, Capture
 from edgernn.export.tree import leaves, map_leaves
+from edgernn.export.untouched import untouched
 
 __all__ = [
     "Example",
@@ -148,7 +149,7 @@ def observe(module: nn.Module, example: Example) -> Run:
         return proceed(call.states)
 
     capture = Capture(note)
-    with torch.no_grad(), capture:
+    with torch.no_grad(), untouched(module), capture:
         result = module(**example.kwargs)
     packed = [sorted(lengths.tolist()) for lengths in capture.lengths]
     lengths = tuple(leaf.path for leaf in example.leaves if _holds_one_of(leaf.tensor, packed))

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from edgernn.contract import SEQUENCE
 from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.export.capture import Call
-from edgernn.export.dataflow import moved_from, reads_data
+from edgernn.export.dataflow import is_random, moved_from, read_from, reads_data
 from edgernn.export.inputs import Example, Run
 from edgernn.export.layers import recurrent_calls
 from edgernn.export.trace import result_path
@@ -171,8 +171,9 @@ def _argument_states(
         fed = [slot for slot in slots if port in moved_from(slot.before)]
         if path in pairs:
             after = _result_at(graph, pairs[path])
-        elif port.dtype is not None and port.dtype.is_floating_point() and fed:
-            after = _returned(graph, port, fed, slots)
+        elif port.dtype is not None and port.dtype.is_floating_point():
+            fed = fed or _reached(graph, port, slots)
+            after = _returned(graph, port, fed, slots) if fed else None
         else:
             continue
         direct = len(fed) == 1 and _same_value(fed[0].before, port)
@@ -218,16 +219,15 @@ def _own_states(
             continue
         last = _chain_end(slot, slots)
         name = named.of_slot(slot)
-        before = ir.Value(
-            name=f"{name}_in", type=slot.before.type, shape=ir.Shape(slot.after.shape or ())
-        )
+        own = slot.before
+        before = ir.Value(name=f"{name}_in", type=own.type, shape=ir.Shape(slot.after.shape or ()))
         slot.node.replace_input_with(1 + slot.index, before)
         graph.inputs.append(before)
         after = last.after
         result = result_path(after)
         if not after.is_graph_output():
             graph.outputs.append(after)
-        initial = _initial(calls[slot.call], slot.index, before)
+        initial = _initial(calls[slot.call], slot.index, own, before)
         state = StatePort(name, None, result, slot.call, last.call, slot.index, initial)
         _rename(graph, before, after, state)
         states.append(state)
@@ -244,8 +244,15 @@ def _anew(slot: _Slot) -> bool:
     return isinstance(size, ir.SymbolicDim) and SEQUENCE in re.findall(r"\w+", str(size.value))
 
 
-def _initial(call: Call, index: int, port: ir.Value) -> NDArray[np.float32] | None:
+def _initial(
+    call: Call, index: int, before: ir.Value, port: ir.Value
+) -> NDArray[np.float32] | None:
     """Return what forward starts from, or None for zeros; one value for all sequences if it can."""
+    if is_random(before):
+        raise UnsupportedModelError(
+            f"`{port.name}` starts from random numbers that forward draws anew at every call, so "
+            "no two runs agree. Start it from zeros or from a parameter, or take it as an argument."
+        )
     value = call.states[index].detach().numpy().astype(np.float32)
     if not value.any():
         return None
@@ -274,6 +281,20 @@ def _returned(
         if set(moved_from(result)) & finals == wanted and result.shape == port.shape
     ]
     return found[-1] if found else None
+
+
+def _reached(graph: ir.Graph, port: ir.Value, slots: Sequence[_Slot]) -> list[_Slot]:
+    """Return the states that are computed from argument `port` and no other of their shape.
+
+    So is a state that a mask wipes where an episode ends.
+    """
+    return [
+        slot
+        for slot in slots
+        if port.shape is not None
+        and port.shape == slot.after.shape
+        and [read for read in read_from(slot.before) if read.shape == port.shape] == [port]
+    ]
 
 
 def _chain_end(slot: _Slot, slots: Sequence[_Slot]) -> _Slot:

@@ -36,7 +36,9 @@ def at_one_step(model: ir.Model) -> ir.Model:
     model = _copy(model)
     for node in recurrent_nodes(model.graph):
         direction = node.attributes.get_string("direction", "forward")
-        if direction != "forward":
+        steps = (dims(node.inputs[0]) or (None,))[0]
+        along = steps is None or SEQUENCE in str(steps)
+        if direction != "forward" and along:
             raise UnsupportedModelError(
                 f"`{node.name}` ({node.op_type}) is {direction}: it reads the sequence from its "
                 "end, so the model has no step. Export the sequence graph alone."

@@ -50,6 +50,7 @@ def proven(
         The ports, see `signature`.
     """
     artifact = edgernn.export_model(module, folder / "model.edgernn", **options)
+    print(artifact.contract.notes)
     model = edgernn.load(artifact.path)
     reference = module.eval()
     names = [port.name for port in model.contract.data_outputs("sequence")]

@@ -45,10 +45,10 @@ def train(model, frames, steps=15):
     for _ in range(steps):
         state, loss = None, 0.0
         loud = torch.rand(6, 8, 1, 1) > 0.5
-        x = torch.randn(6, *frames) * (0.1 + 2 * loud.transpose(0, 1)[:6, :6])[:, :1]
         for t in range(4):
+            x = torch.randn(6, *frames) * (0.1 + 2 * loud[:, t])
             y, state = model(x, state)
-            loss = loss + F.binary_cross_entropy(y, (x.std((1, 2)) > 1).float()[:, None])
+            loss = loss + F.binary_cross_entropy(y, loud[:, t, :, 0].float())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
