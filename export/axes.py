@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
+import torch
 from torch import nn
 
 from edgernn.contract import BATCH, SEQUENCE
@@ -66,7 +67,7 @@ def proven_axes(module: nn.Module, example: Example) -> Example:
     if example.shapes:
         groups = [(symbol, _axes_of(example, symbol)) for symbol in _symbols(example)]
     else:
-        groups = list(_tied_groups(module, example, run))
+        groups = list(_tied_groups(module, example, run, notes))
     shapes = {leaf.path: list(leaf.tensor.shape) for leaf in example.leaves}
     sizes: dict[str, int] = {}
     for symbol, axes in groups:
@@ -103,9 +104,12 @@ def _first_run(module: nn.Module, example: Example) -> tuple[Run, Example]:
 
 
 def _tied_groups(
-    module: nn.Module, example: Example, run: Run
+    module: nn.Module, example: Example, run: Run, notes: list[str]
 ) -> Iterator[tuple[str, list[_Axis]]]:
-    """Yield each set of axes that must change together and can, with its name."""
+    """Yield each set of axes that must change together and can, with its name.
+
+    What keeps other axes constant goes into `notes` where people would not expect it.
+    """
     taken: set[str] = set()
     done: set[_Axis] = set()
     for leaf in example.leaves:
@@ -116,8 +120,12 @@ def _tied_groups(
                 runs = _resized_runs(module, example, group)
                 if isinstance(runs, Exception):
                     continue
-                symbol = _symbol(run, _larger(runs, leaf, axis), leaf.path, axis, taken)
-                if symbol is None:
+                larger = _larger(runs, leaf, axis)
+                symbol = _symbol(run, larger, leaf.path, axis, taken)
+                if symbol is None or all(_same_results(run, one) for one in larger):
+                    break  # entries that forward does not look at, as behind a state's own
+                if symbol != SEQUENCE and any(len(one.calls) != len(run.calls) for one in larger):
+                    notes.append(_loop_note(example, leaf.path, axis))
                     break
                 taken.add(symbol)
                 done.update(group)
@@ -183,6 +191,13 @@ def _first_success(module: nn.Module, examples: Sequence[Example]) -> Run | Exce
     return failure
 
 
+def _same_results(one: Run, other: Run) -> bool:
+    return all(
+        tensor.shape == other.results[path].shape and torch.equal(tensor, other.results[path])
+        for path, tensor in one.results.items()
+    )
+
+
 def _symbol(before: Run, after: Sequence[Run], path: str, axis: int, taken: set[str]) -> str | None:
     """Name an axis by what its size does to the recurrent calls; None if nothing looks at it."""
     old = [call.sizes for call in before.calls]
@@ -231,6 +246,14 @@ def _constant_note(symbol: str, example: Example, axes: Iterable[_Axis], error: 
     return (
         f"Axis {axis} of `{path}` ({symbol}) is the constant {_size(example, (path, axis))}: "
         f"forward itself fails at other sizes ({reason})."
+    )
+
+
+def _loop_note(example: Example, path: str, axis: int) -> str:
+    return (
+        f"Axis {axis} of `{path}` is the constant {_size(example, (path, axis))}: forward loops "
+        "over it in Python, besides the axis that is the sequence. For any number of turns, export "
+        "the module of one turn by itself."
     )
 
 

@@ -108,7 +108,6 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
     every_step = model.clone() if lengths else model
     if lengths:
         lower(every_step, lengths=False)
-        _drop_inputs(every_step, lengths)
     lower(model)
     for one in (model, every_step):
         fold(one)
@@ -116,7 +115,7 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
         sequence, single, no_step = scan_projection(model), None, bidirectional
         if not bidirectional:
             try:
-                single = at_one_step(every_step)
+                single = at_one_step(_without_lengths(every_step, lengths))
             except UnsupportedModelError as error:
                 no_step = str(error)
     else:
@@ -246,11 +245,15 @@ def _lifted(model: ir.Model, states: Sequence[StatePort], steps: _Steps, form: s
     return lifted
 
 
-def _drop_inputs(model: ir.Model, names: Collection[str]) -> None:
-    """Drop inputs that nothing reads any more."""
-    model.graph.inputs[:] = [
-        value for value in model.graph.inputs if value.uses() or value.name not in names
-    ]
+def _without_lengths(model: ir.Model, lengths: Collection[str]) -> ir.Model:
+    """Drop the inputs that hold lengths, where packing alone has read them; in place."""
+    for value in [value for value in model.graph.inputs if value.name in lengths]:
+        if value.uses():
+            raise UnsupportedModelError(
+                f"forward does more with `{value.name}` than to pack: a single step has no lengths."
+            )
+        model.graph.inputs.remove(value)
+    return model
 
 
 def _bidirectional(model: ir.Model) -> str:

@@ -157,7 +157,7 @@ class Capture(TorchFunctionMode):
         self, name: str, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Any:
         """Run a function that is no recurrent call, noting in which order sequences get packed."""
-        if func is _DATA:  # torch.export cannot trace it
+        if func == _DATA:  # torch.export cannot trace it
             func = torch.Tensor.detach
         result = func(*args, **kwargs)
         if sorts_for_packing(name, 2):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import onnx_ir as ir
 
-__all__ = ["MOVES", "id_limit", "is_random", "moved_from", "read_from", "reads_data"]
+__all__ = ["MOVES", "id_limit", "is_random", "moved_from", "read_from", "reads_data", "sorted_from"]
 
 # Operators that move numbers without changing them → how many of their inputs are moved
 MOVES = {
@@ -48,6 +48,14 @@ def moved_from(value: ir.Value) -> list[ir.Value]:
     """Return the values that `value` is put together from by moving numbers only."""
     sources = _upstream(value, lambda node: MOVES.get(node.op_type, 0) if not node.domain else 0)
     return list(dict.fromkeys(sources))
+
+
+def sorted_from(value: ir.Value | None) -> list[ir.Value]:
+    """Return the values whose numbers `value` has, moved, sorted or as another integer type."""
+    if value is None:
+        return []
+    counts = {**MOVES, "TopK": 1, "Cast": 1}
+    return list(dict.fromkeys(_upstream(value, lambda node: counts.get(node.op_type, 0))))
 
 
 def id_limit(port: ir.Value) -> int | None:

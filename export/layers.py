@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.capture import FUNCTIONS
-from edgernn.export.dataflow import moved_from
+from edgernn.export.dataflow import sorted_from
 from edgernn.export.ends import ends_of, padded
 from edgernn.export.packed import DOMAIN, PAD
 
@@ -63,7 +63,7 @@ def recurrent_calls(graph: ir.Graph) -> list[ir.Node]:
 def length_ports(graph: ir.Graph) -> list[str]:
     """Return the names of the inputs that hold the lengths of packed sequences."""
     packed = [node for node in recurrent_calls(graph) if node.attributes["packed"].as_int()]
-    sources = [source for node in packed for source in moved_from(node.inputs[-1])]
+    sources = [source for node in packed for source in sorted_from(node.inputs[-1])]
     return list(dict.fromkeys(source.name for source in sources if source.is_graph_input()))
 
 
