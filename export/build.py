@@ -38,6 +38,13 @@ _STATELESS = (
 )
 
 
+_NO_PAIR = (
+    "forward is one step of a recurrence, but nothing that it returns goes back in as one of its "
+    "arguments. It must take its state and return the next one, of the same shape; where these "
+    "cannot be told from other tensors, name them: --state INPUT=OUTPUT."
+)
+
+
 LOOP_CARRIES = (
     "forward's loop over time carries more from step to step than the states of its cells ({}). "
     "Export the module of one step, which takes what is carried as arguments and returns it, and "
@@ -99,6 +106,8 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
         raise UnsupportedModelError(_STATELESS)
     bidirectional = _bidirectional(model)
     states = find_states(model, observe(module, traced).calls, pairs)
+    if form == "step" and not states:
+        raise UnsupportedModelError(_NO_PAIR)
     origins = name_ports(model, states)
     lengths = length_ports(model.graph)
     notes = (
@@ -121,7 +130,7 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
     else:
         steps = _Steps({}, (), {})
         if form == "loop":
-            steps = _loop_steps(module, example, run, origins)
+            steps = _loop_steps(module, example, run, _data_only(origins, states))
             _mark_sequence(model, steps)
             model = at_one_step(model)
         lifted = _lifted(model, states, steps, form)
@@ -177,6 +186,16 @@ class _Steps:
     axes: dict[str, int]
     last_only: tuple[str, ...]
     flat: dict[str, str]
+
+
+def _data_only(origins: Origins, states: Sequence[StatePort]) -> Origins:
+    """Leave out the ports of states."""
+    ports = {port for state in states for port in (state.input, state.output)}
+    kept = [
+        {name: path for name, path in paths.items() if name not in ports}
+        for paths in (origins.inputs, origins.outputs)
+    ]
+    return Origins(kept[0], kept[1], origins.unused)
 
 
 def _loop_steps(module: nn.Module, example: Example, run: Run, origins: Origins) -> _Steps:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import onnx_ir as ir
 
-__all__ = ["MOVES", "id_limit", "is_random", "moved_from", "read_from", "reads_data", "sorted_from"]
+__all__ = ["MOVES", "id_limit", "is_random", "moved_from", "read_from", "reads_data", "sorted_from", "values_behind"]
 
 # Operators that move numbers without changing them → how many of their inputs are moved
 MOVES = {
@@ -48,6 +48,18 @@ def moved_from(value: ir.Value) -> list[ir.Value]:
     """Return the values that `value` is put together from by moving numbers only."""
     sources = _upstream(value, lambda node: MOVES.get(node.op_type, 0) if not node.domain else 0)
     return list(dict.fromkeys(sources))
+
+
+def values_behind(value: ir.Value) -> set[ir.Value]:
+    """Return every value that `value` is computed from, itself among them."""
+    pending, seen = [value], set()
+    while pending:
+        value = pending.pop()
+        node = value.producer()
+        if value not in seen and node is not None:
+            pending.extend(input_ for input_ in node.inputs if input_ is not None)
+        seen.add(value)
+    return seen
 
 
 def sorted_from(value: ir.Value | None) -> list[ir.Value]:

@@ -22,10 +22,11 @@ from numpy.typing import NDArray
 from edgernn.contract import SEQUENCE
 from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.export.capture import Call
-from edgernn.export.dataflow import is_random, moved_from, read_from, reads_data
+from edgernn.export.dataflow import is_random, moved_from, read_from, reads_data, values_behind
 from edgernn.export.inputs import Example, Run
 from edgernn.export.layers import recurrent_calls
 from edgernn.export.trace import result_path
+from edgernn.export.tree import leaves
 
 __all__ = ["StatePort", "find_states", "layer_names", "recognised_states"]
 
@@ -138,7 +139,32 @@ def recognised_states(example: Example, run: Run) -> dict[str, str]:
     }
     pairs = {path: found[0] for path, found in fits.items() if len(found) == 1}
     alone = len(set(pairs.values())) == len(pairs) < len(example.leaves)
-    return pairs if alone and all(len(found) < 2 for found in fits.values()) else {}
+    if alone and all(len(found) < 2 for found in fits.values()):
+        return pairs
+    return _same_structure(example, run)
+
+
+def _same_structure(example: Example, run: Run) -> dict[str, str]:
+    """Pair an argument of several tensors with the one part of the result that is built alike."""
+    pairs: dict[str, str] = {}
+    for name, argument in example.kwargs.items():
+        shapes = {path: tensor.shape for path, tensor in leaves(argument)}
+        if len(shapes) < 2:
+            continue
+        parts = {path[: -len(end)] for path in run.results for end in shapes if path.endswith(end)}
+        alike = [
+            part
+            for part in parts
+            if shapes
+            == {
+                path.removeprefix(part): tensor.shape
+                for path, tensor in run.results.items()
+                if path.startswith(part)
+            }
+        ]
+        if len(alike) == 1:
+            pairs |= {name + path: alike[0] + path for path in shapes}
+    return pairs
 
 
 class _Names:
@@ -177,6 +203,8 @@ def _argument_states(
         else:
             continue
         direct = len(fed) == 1 and _same_value(fed[0].before, port)
+        if after is None:
+            after = _changed(graph, port, fed, slots)
         if after is None and not direct:
             continue
         last = _chain_end(fed[0], slots) if direct else None
@@ -283,6 +311,35 @@ def _returned(
     return found[-1] if found else None
 
 
+def _changed(
+    graph: ir.Graph, port: ir.Value, fed: Sequence[_Slot], slots: Sequence[_Slot]
+) -> ir.Value | None:
+    """Return the result that is computed from the next values of the states that `port` feeds.
+
+    Such a state is changed behind its cell, by zoneout or a norm. A result that stands alone is the
+    output, whatever its shape.
+
+    Raises:
+        UnsupportedModelError: Several results may be it.
+    """
+    finals = {slot.after for slot in slots}
+    nexts = {_chain_end(slot, slots).after for slot in fed}
+    found = [
+        result
+        for result in graph.outputs
+        if result.shape == port.shape
+        and not finals & set(moved_from(result))
+        and nexts & values_behind(result)
+    ]
+    if len(found) > 1:
+        results = ", ".join(f"`{result_path(result)}`" for result in found)
+        raise UnsupportedModelError(
+            f"The next value of `{port.name}` may be each of {results} in what forward returns. "
+            f"Say which: --state {port.name}=OUTPUT."
+        )
+    return found[0] if found and len(graph.outputs) > 1 else None
+
+
 def _reached(graph: ir.Graph, port: ir.Value, slots: Sequence[_Slot]) -> list[_Slot]:
     """Return the states that are computed from argument `port` and no other of their shape.
 
@@ -324,9 +381,9 @@ def _result_at(graph: ir.Graph, place: str | int) -> ir.Value:
     paths = [result_path(result) or "" for result in graph.outputs]
     wanted = f"[{place}]" if str(place).isdigit() else str(place)
     for path, result in zip(paths, graph.outputs, strict=True):
-        if wanted in (path, path.lstrip("."), path.strip('[]"')):
+        if (wanted, paths) == ("[0]", [""]) or wanted in (path, path.lstrip("."), path.strip('[]"')):
             return result
-    known = ", ".join(f"`{path}`" for path in paths)
+    known = ", ".join(f"`{path}`" for path in paths if path) or "one tensor, `0`"
     raise InputError(f"`{place}` is not in what forward returns; it returns {known}.")
 
 

@@ -156,6 +156,7 @@ def test_one_step_of_an_attention_decoder(tmp_path):
             input, torch.zeros(1, len(input), 12), encoder_outputs
         )[0],
         inputs=(tokens(2, 1, 15), torch.zeros(1, 2, 12), torch.randn(2, 6, 12)),
+        graph="step",
     )
 
     assert ports == "?"
