@@ -41,7 +41,7 @@ def infer_example(module: nn.Module) -> Example:
             continue
         if best is None or _score(found) > _score(best):
             best = found
-        if _score(best) == (1, 1):
+        if _score(best)[:2] == (1, 1):
             break
     if best is None:
         raise InputError(
@@ -73,7 +73,7 @@ def proven_axes(reference: Watchable, example: Example) -> Example:
         groups = [(symbol, _axes_of(example, symbol)) for symbol in _symbols(example)]
         _check_names(reference, example, run, groups)
     else:
-        groups = list(_tied_groups(reference, example, run))
+        groups = list(_tied_groups(reference, example, run, notes))
     shapes: dict[str, list[int | str]] = {
         leaf.path: list(leaf.tensor.shape) for leaf in example.leaves
     }
@@ -112,9 +112,12 @@ def _first_run(reference: Watchable, example: Example) -> tuple[Run, Example]:
 
 
 def _tied_groups(
-    reference: Watchable, example: Example, run: Run
+    reference: Watchable, example: Example, run: Run, notes: list[str]
 ) -> Iterator[tuple[str, list[_Axis]]]:
-    """Yield each set of axes that must change together and can, with its name."""
+    """Yield each set of axes that must change together and can, with its name.
+
+    What keeps other axes constant goes into `notes` where people would not expect it.
+    """
     taken: set[str] = set()
     done: set[_Axis] = set()
     for leaf in example.leaves:
@@ -125,8 +128,12 @@ def _tied_groups(
                 runs = _resized_runs(reference, example, group)
                 if isinstance(runs, Exception):
                     continue
-                symbol = _symbol(run, runs, leaf.path, axis, taken)
-                if symbol is None:
+                larger = _larger(runs, leaf, axis)
+                symbol = _symbol(run, larger, leaf.path, axis, taken)
+                if symbol is None or all(_same_results(run, one) for one in larger):
+                    break  # entries that forward does not look at, as behind a state's own
+                if symbol != SEQUENCE and any(len(one.calls) != len(run.calls) for one in larger):
+                    notes.append(_loop_note(example, leaf.path, axis))
                     break
                 taken.add(symbol)
                 done.update(group)
@@ -183,6 +190,11 @@ def _longest(example: Example) -> int | None:
     return max((int(one.max()) for one in lengths), default=None)
 
 
+def _larger(runs: Sequence[Run], leaf: Leaf, axis: int) -> Sequence[Run]:
+    """Leave out the last of `_resized_runs`, at size 1: fewer sequences may also be shorter ones."""
+    return runs[:2] if leaf.tensor.shape[axis] > 1 else runs
+
+
 def _first_success(reference: Watchable, examples: Sequence[Example]) -> Run | Exception:
     """Return the run of the first example that runs, or the last failure."""
     failure: Exception | None = None
@@ -195,6 +207,13 @@ def _first_success(reference: Watchable, examples: Sequence[Example]) -> Run | E
     return failure
 
 
+def _same_results(one: Run, other: Run) -> bool:
+    return all(
+        tensor.shape == other.results[path].shape and torch.equal(tensor, other.results[path])
+        for path, tensor in one.results.items()
+    )
+
+
 def _symbol(before: Run, after: Sequence[Run], path: str, axis: int, taken: set[str]) -> str | None:
     """Name an axis by what its size does to the recurrent calls; None if nothing looks at it."""
     more_steps, more_sequences = _effect(before, after)
@@ -205,11 +224,6 @@ def _symbol(before: Run, after: Sequence[Run], path: str, axis: int, taken: set[
     if (more_sequences or not before.calls) and not more_steps and BATCH not in taken:
         return BATCH
     return f"{re.sub(r'[^A-Za-z0-9]+', '_', path).strip('_')}_dim{axis}"
-
-
-def _same_results(one: Run, other: Run) -> bool:
-    pairs = zip(one.results.values(), other.results.values(), strict=True)
-    return all(a.shape == b.shape and torch.equal(a, b) for a, b in pairs)
 
 
 def _effect(before: Run, after: Sequence[Run]) -> tuple[bool, bool]:
@@ -282,6 +296,14 @@ def _constant_note(
     )
 
 
+def _loop_note(example: Example, path: str, axis: int) -> str:
+    return (
+        f"Axis {axis} of `{path}` is the constant {_size(example, (path, axis))}: forward loops "
+        "over it in Python, besides the axis that is the sequence. For any number of turns, export "
+        "the module of one turn by itself."
+    )
+
+
 def _symbols(example: Example) -> list[str]:
     return list(
         dict.fromkeys(
@@ -314,6 +336,8 @@ def _distinct(sizes: dict[str, int]) -> dict[str, int]:
     return chosen
 
 
-def _score(example: Example) -> tuple[int, int]:
+def _score(example: Example) -> tuple[int, int, int]:
+    """Rank a call by its dynamic axes, then by how few axes of a single entry it takes."""
     symbols = _symbols(example)
-    return int(SEQUENCE in symbols), int(BATCH in symbols)
+    single = sum(size == 1 for leaf in example.leaves for size in leaf.shape)
+    return int(SEQUENCE in symbols), int(BATCH in symbols), -single

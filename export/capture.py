@@ -37,6 +37,8 @@ FUNCTIONS: Mapping[str, str] = {
     "rnn_relu_cell": _CELL,
 }
 
+_DATA = torch.Tensor.data.__get__  # type: ignore[attr-defined]
+
 # torch's names of the same arguments in its operator schemas
 _SCHEMA_NAMES = {
     "input": "x",
@@ -155,6 +157,8 @@ class Capture(TorchFunctionMode):
         self, name: str, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Any:
         """Run a function that is no recurrent call, noting in which order sequences get packed."""
+        if func == _DATA:  # torch.export cannot trace it
+            func = torch.Tensor.detach
         result = func(*args, **kwargs)
         if sorts_for_packing(name, 2):
             self.lengths.append(args[0])

@@ -6,7 +6,16 @@ from collections.abc import Callable, Iterator
 
 import onnx_ir as ir
 
-__all__ = ["MOVES", "id_limit", "moved_from", "reads_data"]
+__all__ = [
+    "MOVES",
+    "id_limit",
+    "is_random",
+    "moved_from",
+    "read_from",
+    "reads_data",
+    "sorted_from",
+    "values_behind",
+]
 
 # Operators that move numbers without changing them → how many of their inputs are moved
 MOVES = {
@@ -29,16 +38,45 @@ _SIZES = ("Shape", "Size", "RandomNormalLike", "RandomUniformLike")
 
 def reads_data(value: ir.Value) -> bool:
     """Return whether `value` depends on the numbers, not only the sizes, of a graph input."""
-    return any(
-        source.is_graph_input()
-        for source in _upstream(value, lambda node: 0 if node.op_type in _SIZES else None)
-    )
+    return bool(read_from(value))
+
+
+def read_from(value: ir.Value) -> list[ir.Value]:
+    """Return the graph inputs whose numbers `value` depends on."""
+    ends = _upstream(value, lambda node: 0 if node.op_type in _SIZES else None)
+    return [source for source in ends if source.is_graph_input()]
+
+
+def is_random(value: ir.Value) -> bool:
+    """Return whether `value` is computed from numbers drawn anew at every run."""
+    ends = _upstream(value, lambda node: 0 if node.op_type.startswith("Random") else None)
+    return any(source.producer() is not None for source in ends)
 
 
 def moved_from(value: ir.Value) -> list[ir.Value]:
     """Return the values that `value` is put together from by moving numbers only."""
     sources = _upstream(value, lambda node: MOVES.get(node.op_type, 0) if not node.domain else 0)
     return list(dict.fromkeys(sources))
+
+
+def values_behind(value: ir.Value) -> set[ir.Value]:
+    """Return every value that `value` is computed from, itself among them."""
+    pending, seen = [value], set()
+    while pending:
+        value = pending.pop()
+        node = value.producer()
+        if value not in seen and node is not None:
+            pending.extend(input_ for input_ in node.inputs if input_ is not None)
+        seen.add(value)
+    return seen
+
+
+def sorted_from(value: ir.Value | None) -> list[ir.Value]:
+    """Return the values whose numbers `value` has, moved, sorted or as another integer type."""
+    if value is None:
+        return []
+    counts = {**MOVES, "TopK": 1, "Cast": 1}
+    return list(dict.fromkeys(_upstream(value, lambda node: counts.get(node.op_type, 0))))
 
 
 def id_limit(port: ir.Value) -> int | None:

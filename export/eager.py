@@ -17,6 +17,7 @@ from edgernn.export.capture import Call, Capture, Results
 from edgernn.export.inputs import Example, observe
 from edgernn.export.states import StatePort
 from edgernn.export.tree import leaves
+from edgernn.export.untouched import untouched
 
 __all__ = ["Eager", "Outcome", "Reference", "one_thread", "over_steps"]
 
@@ -163,7 +164,7 @@ class Eager:
                 given[state.argument] = states[state.name]
         tensors = {path: _tensor(array, dtype) for path, array in given.items()}
         log = _Log(self._traced, [] if states is None else self._own, states or {}, dtype)
-        with torch.no_grad(), Capture(log), _made_in(dtype):
+        with torch.no_grad(), untouched(self._module), Capture(log), _made_in(dtype):
             result = dict(leaves(self._module(**self._example.with_tensors(tensors).kwargs)))
         after: dict[str, NDArray[Any]] = {}
         for state in self._states:

@@ -21,6 +21,7 @@ from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import InputError
 from edgernn.export.capture import Call, Capture
 from edgernn.export.tree import leaves, map_leaves
+from edgernn.export.untouched import untouched
 
 __all__ = [
     "Example",
@@ -211,11 +212,11 @@ def observe(module: nn.Module, example: Example) -> Run:
         return proceed(call.states)
 
     capture = Capture(note)
-    with torch.no_grad(), capture, warnings.catch_warnings():
+    with torch.no_grad(), untouched(module), capture, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         result = module(**example.kwargs)
-    packed = {lengths.data_ptr() for lengths in capture.lengths}
-    lengths = tuple(leaf.path for leaf in example.leaves if leaf.tensor.data_ptr() in packed)
+    packed = [sorted(lengths.tolist()) for lengths in capture.lengths]
+    lengths = tuple(leaf.path for leaf in example.leaves if _holds_one_of(leaf.tensor, packed))
     return Run(tuple(calls), dict(leaves(result)), lengths)
 
 
@@ -230,6 +231,12 @@ def _check_states(call: Call) -> None:
     for state, width in zip(call.states, (recurrent.shape[1], len(recurrent) // 4), strict=False):
         if tuple(state.shape) != (*batch, width):
             raise ValueError(f"a state is {tuple(state.shape)}, its layer needs {(*batch, width)}")
+
+
+def _holds_one_of(tensor: torch.Tensor, packed: Sequence[list[int]]) -> bool:
+    """Return whether `tensor` holds the lengths by which forward packed, in whichever order."""
+    integer = not (tensor.is_floating_point() or tensor.dtype == torch.bool)
+    return integer and tensor.dim() == 1 and sorted(tensor.tolist()) in packed
 
 
 def resize(tensor: torch.Tensor, sizes: Mapping[int, int]) -> torch.Tensor:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.capture import FUNCTIONS
-from edgernn.export.dataflow import moved_from
+from edgernn.export.dataflow import sorted_from
 from edgernn.export.ends import ends_of, padded
 from edgernn.export.packed import DOMAIN, PAD
 
@@ -64,7 +64,7 @@ def length_ports(graph: ir.Graph) -> list[str]:
     """Return the names of the inputs that hold the lengths of packed sequences."""
     packed = [node for node in recurrent_calls(graph) if node.attributes["packed"].as_int()]
     lengths = [value for node in packed if (value := node.inputs[-1]) is not None]
-    sources = [source for value in lengths for source in moved_from(value)]
+    sources = [source for value in lengths for source in sorted_from(value)]
     return list(dict.fromkeys(s.name or "" for s in sources if s.is_graph_input()))
 
 

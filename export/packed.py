@@ -16,6 +16,7 @@ from unittest import mock
 
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn.utils.rnn import pack_padded_sequence
 from torch.onnx.ops import symbolic
 
@@ -115,4 +116,6 @@ def unchecked_layers() -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         for layer in (nn.RNNBase, nn.LSTM):
             stack.enter_context(mock.patch.object(layer, "check_forward_args"))
+        # lengths as a list would be their values: packing takes the tensor as well
+        stack.enter_context(mock.patch.object(FakeTensor, "tolist", lambda lengths: lengths))
         yield

@@ -121,7 +121,9 @@ class _ScanForm:
         )
         known = dict(zip(after, finals, strict=True))
         values = {port: new.moved(port, known) for port in one.states.values()}
-        return new.finish(values | self._results)
+        model = new.finish(values | self._results)
+        _name_apart(body)
+        return model
 
     def _outputs(self, values: Sequence[ir.Value]) -> list[ir.Value]:
         """Return the outputs of the body: each of its own, and computed by one of its nodes.
@@ -203,6 +205,12 @@ class _ScanForm:
         self._copies[value] = _like(value, sizes(value))
         self._fed[self._copies[value]] = whole
         return True
+
+
+def _name_apart(body: ir.Graph) -> None:
+    """Give the values of the body other names than those around it, which ONNX Runtime asks for."""
+    for value in (*body.inputs, *(output for node in body for output in node.outputs)):
+        value.name = f"step_{value.name}"
 
 
 def _like(value: ir.Value, shape: Sequence[Dim]) -> ir.Value:

@@ -104,6 +104,15 @@ def _reshape(node: ir.Node) -> Sequence[Shape | None]:
     return (tuple(shape),)
 
 
+def _expand(node: ir.Node) -> Sequence[Shape | None]:
+    before, target = dims(node.inputs[0]), _elements(node.inputs[1])
+    if before is None or target is None:
+        return (None,)
+    rank = max(len(before), len(target))
+    widened = [[1] * (rank - len(shape)) + [*shape] for shape in (before, target)]
+    return (tuple(size if kept == 1 else kept for kept, size in zip(*widened, strict=True)),)
+
+
 def _quotient(whole: Sequence[Dim], part: Sequence[Dim]) -> Dim:
     """Return the size that `part` lacks to hold as many elements as `whole`."""
     if None in whole:
@@ -186,6 +195,7 @@ def _elements_of_product(node: ir.Node) -> list[Dim] | None:
 _RULES: dict[tuple[str, str], Callable[[ir.Node], Sequence[Shape | None]]] = {
     ("edgernn", "LSTM"): _projected_lstm,
     ("", "Reshape"): _reshape,
+    ("", "Expand"): _expand,
 }
 
 _ELEMENTS: dict[str, Callable[[ir.Node], list[Dim] | None]] = {

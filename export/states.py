@@ -22,10 +22,11 @@ from numpy.typing import NDArray
 from edgernn.contract import BATCH
 from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.export.capture import Call
-from edgernn.export.dataflow import moved_from, reads_data
+from edgernn.export.dataflow import is_random, moved_from, read_from, reads_data, values_behind
 from edgernn.export.inputs import Example, Run
 from edgernn.export.layers import recurrent_calls
 from edgernn.export.trace import result_path
+from edgernn.export.tree import leaves
 
 __all__ = ["Slot", "StatePort", "find_states", "layer_names", "make_ports", "recognised_states"]
 
@@ -169,7 +170,32 @@ def recognised_states(example: Example, run: Run) -> dict[str, str]:
     }
     pairs = {path: found[0] for path, found in fits.items() if len(found) == 1}
     alone = len(set(pairs.values())) == len(pairs) < len(example.leaves)
-    return pairs if alone and all(len(found) < 2 for found in fits.values()) else {}
+    if alone and all(len(found) < 2 for found in fits.values()):
+        return pairs
+    return _same_structure(example, run)
+
+
+def _same_structure(example: Example, run: Run) -> dict[str, str]:
+    """Pair an argument of several tensors with the one part of the result that is built alike."""
+    pairs: dict[str, str] = {}
+    for name, argument in example.kwargs.items():
+        shapes = {path: tensor.shape for path, tensor in leaves(argument)}
+        if len(shapes) < 2:
+            continue
+        parts = {path[: -len(end)] for path in run.results for end in shapes if path.endswith(end)}
+        alike = [
+            part
+            for part in parts
+            if shapes
+            == {
+                path.removeprefix(part): tensor.shape
+                for path, tensor in run.results.items()
+                if path.startswith(part)
+            }
+        ]
+        if len(alike) == 1:
+            pairs |= {name + path: alike[0] + path for path in shapes}
+    return pairs
 
 
 class _Names:
@@ -225,11 +251,15 @@ def _argument_states(
     for port in list(graph.inputs):
         path = port.name or ""
         fed = [slot for slot in slots if port in moved_from(slot.before)]
+        if path not in pairs and port.dtype is not None and port.dtype.is_floating_point():
+            fed = fed or _reached(graph, port, slots)
         only = fed[0] if len(fed) == 1 else None
         own = only if only and _same_value(only.before, port) else None
         whole = only if only and _same_value(only.before, port, _RESHAPES) else None
         last = None if own is None else _chain_end(own, slots)
         after = _next_value(graph, port, fed, slots, pairs)
+        if after is None:
+            after = _changed(graph, port, fed, slots)
         if after is None and last is not None:
             after = last.after
             graph.outputs.append(after)
@@ -275,16 +305,15 @@ def _own_states(
             continue
         last = _chain_end(slot, slots)
         name = named.of_slot(slot)
-        before = ir.Value(
-            name=f"{name}_in", type=slot.before.type, shape=ir.Shape(slot.after.shape or ())
-        )
+        own = slot.before
+        before = ir.Value(name=f"{name}_in", type=own.type, shape=ir.Shape(slot.after.shape or ()))
         slot.node.replace_input_with(slot.place, before)
         graph.inputs.append(before)
         after = last.after
         result = result_path(after)
         if not after.is_graph_output():
             graph.outputs.append(after)
-        initial = _initial(calls[slot.call], slot.index, before)
+        initial = _initial(calls[slot.call], slot.index, own, before)
         state = StatePort(name, None, result, slot.call, last.call, slot.index, initial)
         _rename(before, after, state)
         states.append(state)
@@ -302,8 +331,15 @@ def _is_per_sequence(slot: Slot) -> bool:
     return isinstance(batch, int) or str(batch) == BATCH
 
 
-def _initial(call: Call, index: int, port: ir.Value) -> NDArray[np.float32] | None:
+def _initial(
+    call: Call, index: int, before: ir.Value, port: ir.Value
+) -> NDArray[np.float32] | None:
     """Return what forward starts from, or None for zeros; one value for all sequences if it can."""
+    if is_random(before):
+        raise UnsupportedModelError(
+            f"`{port.name}` starts from random numbers that forward draws anew at every call, so "
+            "no two runs agree. Start it from zeros or from a parameter, or take it as an argument."
+        )
     value = call.states[index].detach().numpy().astype(np.float32)
     if not value.any():
         return None
@@ -334,6 +370,49 @@ def _returned(
     return found[-1] if found else None
 
 
+def _changed(
+    graph: ir.Graph, port: ir.Value, fed: Sequence[Slot], slots: Sequence[Slot]
+) -> ir.Value | None:
+    """Return the result that is computed from the next values of the states that `port` feeds.
+
+    Such a state is changed behind its cell, by zoneout or a norm. A result that stands alone is the
+    output, whatever its shape.
+
+    Raises:
+        UnsupportedModelError: Several results may be it.
+    """
+    finals = {slot.after for slot in slots}
+    nexts = {_chain_end(slot, slots).after for slot in fed}
+    found = [
+        result
+        for result in graph.outputs
+        if result.shape == port.shape
+        and not finals & set(moved_from(result))
+        and nexts & values_behind(result)
+    ]
+    if len(found) > 1:
+        results = ", ".join(f"`{result_path(result)}`" for result in found)
+        raise UnsupportedModelError(
+            f"The next value of `{port.name}` may be each of {results} in what forward returns. "
+            f"Say which: --state {port.name}=OUTPUT."
+        )
+    return found[0] if found and len(graph.outputs) > 1 else None
+
+
+def _reached(graph: ir.Graph, port: ir.Value, slots: Sequence[Slot]) -> list[Slot]:
+    """Return the states that are computed from argument `port` and no other of their shape.
+
+    So is a state that a mask wipes where an episode ends.
+    """
+    return [
+        slot
+        for slot in slots
+        if port.shape is not None
+        and port.shape == slot.after.shape
+        and [read for read in read_from(slot.before) if read.shape == port.shape] == [port]
+    ]
+
+
 def _chain_end(slot: Slot, slots: Sequence[Slot]) -> Slot:
     """Follow calls of the same layer, each started from the state the last one left."""
     for later in slots:
@@ -361,9 +440,13 @@ def _result_at(graph: ir.Graph, place: str | int) -> ir.Value:
     paths = [result_path(result) or "" for result in graph.outputs]
     wanted = f"[{place}]" if str(place).isdigit() else str(place)
     for path, result in zip(paths, graph.outputs, strict=True):
-        if wanted in (path, path.lstrip("."), path.strip('[]"')):
+        if (wanted, paths) == ("[0]", [""]) or wanted in (
+            path,
+            path.lstrip("."),
+            path.strip('[]"'),
+        ):
             return result
-    known = ", ".join(f"`{path}`" for path in paths)
+    known = ", ".join(f"`{path}`" for path in paths if path) or "one tensor, `0`"
     raise InputError(f"`{place}` is not in what forward returns; it returns {known}.")
 
 

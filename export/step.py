@@ -36,7 +36,9 @@ def at_one_step(model: ir.Model) -> ir.Model:
     model = _copy(model)
     for node in recurrent_nodes(model.graph):
         direction = node.attributes.get_string("direction", "forward")
-        if direction != "forward":
+        steps = (dims(node.inputs[0]) or (None,))[0]
+        along = steps is None or SEQUENCE in str(steps)
+        if direction != "forward" and along:
             raise UnsupportedModelError(
                 f"`{node.name}` ({node.op_type}) is {direction}: it reads the sequence from its "
                 "end, so the model has no step. Export the sequence graph alone."
@@ -47,6 +49,7 @@ def at_one_step(model: ir.Model) -> ir.Model:
             f"No input of the graph has an axis named `{SEQUENCE}`, so there is no step to take. "
             f"Inputs are: {', '.join(f'{v.name}{_written(dims(v))}' for v in model.graph.inputs)}."
         )
+    _drop_overwritten(model.graph)
     settle_shapes(model)
     _check_steps(model.graph)
     for index, shape in enumerate(declared):
@@ -133,6 +136,22 @@ def _take_axis(graph: ir.Graph, index: int) -> bool:
     ir.convenience.replace_all_uses_with(old, whole, replace_graph_outputs=True)
     graph.inputs[index] = new
     return True
+
+
+def _drop_overwritten(graph: ir.Graph) -> None:
+    """Put what is written over the whole of a tensor in its place, as `out[:, t] = h` does."""
+    for node in graph:
+        if (
+            node.op_type != "ScatterElements"
+            or node.attributes.get_string("reduction", "none") != "none"
+        ):
+            continue
+        whole, _, written = (dims(value) for value in node.inputs)
+        axis = node.attributes.get_int("axis", 0)
+        if whole is not None and whole == written and whole[axis] == 1 and None not in whole:
+            ir.convenience.replace_all_uses_with(
+                node.outputs[0], node.inputs[2], replace_graph_outputs=True
+            )
 
 
 def _check_steps(graph: ir.Graph) -> None:

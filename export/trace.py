@@ -27,6 +27,7 @@ from edgernn.export.capture import Call, Capture, Results
 from edgernn.export.inputs import Example
 from edgernn.export.packed import DOMAIN, Packing, unchecked_layers
 from edgernn.export.tree import leaves, map_leaves
+from edgernn.export.untouched import untouched
 
 __all__ = ["OPSET", "fold", "result_name", "result_path", "trace"]
 
@@ -56,7 +57,7 @@ def trace(module: nn.Module, example: Example) -> ir.Model:
         for leaf in example.leaves
     )
     tensors = tuple(leaf.tensor for leaf in example.leaves)
-    with _quiet(), unchecked_layers():
+    with _quiet(), untouched(module), unchecked_layers():
         try:
             program = torch.export.export(wrapper, tensors, dynamic_shapes=(dynamic,), strict=False)
             exported = torch.onnx.export(
