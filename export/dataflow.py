@@ -6,7 +6,16 @@ from collections.abc import Callable, Iterator
 
 import onnx_ir as ir
 
-__all__ = ["MOVES", "id_limit", "is_random", "moved_from", "read_from", "reads_data", "sorted_from", "values_behind"]
+__all__ = [
+    "MOVES",
+    "id_limit",
+    "is_random",
+    "moved_from",
+    "read_from",
+    "reads_data",
+    "sorted_from",
+    "values_behind",
+]
 
 # Operators that move numbers without changing them → how many of their inputs are moved
 MOVES = {

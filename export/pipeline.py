@@ -18,11 +18,11 @@ from edgernn.errors import ContractError, InputError, UnsupportedModelError
 from edgernn.export.axes import infer_example, proven_axes
 from edgernn.export.build import LOOP_CARRIES, Built, build
 from edgernn.export.eager import Eager
+from edgernn.export.files import Files
 from edgernn.export.inputs import Example, example_from
 from edgernn.export.parity import Prover
 from edgernn.export.ports import contract_states, graph_ports
 from edgernn.export.source import Source, load_source
-from edgernn.export.files import Files
 from edgernn.parts import BATCH_OUTER, SEQUENCE_OUTER
 from edgernn.report import ParityReport
 from edgernn.vocabulary import Vocabulary

@@ -291,9 +291,7 @@ class ResidualCells(nn.Module):
 
 def test_two_kinds_of_cells_in_one_step(tmp_path):
     """Both run as operators over the sequence."""
-    ports = proven(
-        ResidualCells(), tmp_path, lambda b, t: {"ids": torch.randint(0, 15, (b, t))}
-    )
+    ports = proven(ResidualCells(), tmp_path, lambda b, t: {"ids": torch.randint(0, 15, (b, t))})
 
     assert ports == (
         "ids: int64[batch, sequence]; gru_h[batch, 6], lstm_h[batch, 6], lstm_c[batch, 6] "

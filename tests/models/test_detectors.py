@@ -69,7 +69,7 @@ def stepped(model, axis=1):
 
 
 def test_a_voice_detector_with_a_stacked_state(tmp_path):
-    """h and c in one tensor [2, batch, hidden] are one state port."""
+    """H and c in one tensor [2, batch, hidden] are one state port."""
     model = train(VoiceDetector(), (17, 8))
 
     ports = proven(
@@ -218,7 +218,9 @@ class Crnn(nn.Module):
             nn.MaxPool2d((4, 1), (4, 1)),
             nn.Conv2d(8, 8, 2, 1, 0),
         )
-        self.rnn = nn.Sequential(Bidirectional(8, hidden, hidden), Bidirectional(hidden, hidden, classes))
+        self.rnn = nn.Sequential(
+            Bidirectional(8, hidden, hidden), Bidirectional(hidden, hidden, classes)
+        )
 
     def forward(self, input):
         conv = self.cnn(input)
@@ -250,4 +252,8 @@ def test_an_image_text_reader(tmp_path):
         inputs=(torch.randn(2, 1, 16, 24),),
     )
 
-    assert ports == "?"
+    assert ports == (
+        "input: float32[batch, 1, 16, sequence]; rnn_0_rnn_h[2, batch, 8], "
+        "rnn_0_rnn_c[2, batch, 8], rnn_1_rnn_h[2, batch, 8], rnn_1_rnn_c[2, batch, 8] -> "
+        "output: float32[((sequence//2)) - 1, batch, 11] (sequence)"
+    )

@@ -178,7 +178,10 @@ def test_a_causal_convolution_in_front_has_a_sequence_graph_only(tmp_path):
         inputs=(torch.randn(2, 9, 4),),
     )
 
-    assert ports == "?"
+    assert ports == (
+        "x: float32[batch, sequence, 4]; h[1, batch, 9], c[1, batch, 9] -> "
+        "output: float32[batch, sequence] (sequence)"
+    )
 
 
 class TwoBranches(nn.Module):

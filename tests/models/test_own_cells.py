@@ -159,7 +159,7 @@ def test_the_names_classifier_trained(tmp_path):
 
 @pytest.mark.parametrize("told", [True, False], ids=["told", "recognised"])
 def test_peepholes(tmp_path, told):
-    """h is output and state: recognised, or named by paths."""
+    """H is output and state: recognised, or named by paths."""
     model = PeepholeLSTM()
     options = {"states": {"state[0]": "[1][0]", "state[1]": "[1][1]"}} if told else {}
 
@@ -197,7 +197,7 @@ def test_a_minimal_gated_unit(tmp_path):
 
 
 def test_a_layer_normalised_lstm(tmp_path):
-    """h and c of one shape: which is which must be told."""
+    """H and c of one shape: which is which must be told."""
     model = NormedLSTM()
 
     ports = proven(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -85,9 +85,7 @@ def test_a_policy_over_sequences_with_a_state_pair(tmp_path):
         logits, value, _ = model(observation, (zeros, zeros))
         return {"output_0": logits, "output_1": value}
 
-    ports = proven(
-        model, tmp_path, lambda b, t: {"observation": torch.randn(b, t, 6)}, call=call
-    )
+    ports = proven(model, tmp_path, lambda b, t: {"observation": torch.randn(b, t, 6)}, call=call)
 
     assert ports == (
         "observation: float32[batch, sequence, 6]; h[1, batch, 16], c[1, batch, 16] -> "
@@ -228,7 +226,7 @@ class NamedFields(nn.Module):
         self.rnn = nn.GRU(4, 6, 2)
         self.out = nn.Linear(6, 2)
 
-    def forward(self, *, features: torch.Tensor, hidden: Optional[torch.Tensor] = None) -> Output:
+    def forward(self, *, features: torch.Tensor, hidden: torch.Tensor | None = None) -> Output:
         if hidden is None:
             hidden = features.new_zeros(2, features.size(1), 6)
         y, hidden = self.rnn(features, hidden)
@@ -256,7 +254,7 @@ def test_a_named_tuple_and_keyword_only_arguments(tmp_path):
 class Detection:
     score: torch.Tensor
     embedding: torch.Tensor
-    memory: Optional[torch.Tensor] = None
+    memory: torch.Tensor | None = None
 
 
 class DataclassModel(nn.Module):
@@ -267,7 +265,7 @@ class DataclassModel(nn.Module):
         self.rnn = nn.RNN(4, 6, batch_first=True)
         self.out = nn.Linear(6, 1)
 
-    def forward(self, x, memory: Optional[torch.Tensor] = None):
+    def forward(self, x, memory: torch.Tensor | None = None):
         y, memory = self.rnn((x - self.mean) / self.scale, memory)
         return Detection(torch.sigmoid(self.out(y)), y, memory)
 

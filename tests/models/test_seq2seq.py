@@ -236,10 +236,8 @@ class GreedyDecoder(nn.Module):
 
 
 def test_a_greedy_decoder_gives_ids(tmp_path):
-    """argmax feeds back inside the graph."""
-    ports = proven(
-        GreedyDecoder(), tmp_path, lambda b, t: {"src": tokens(b, t, 20)}
-    )
+    """Argmax feeds back inside the graph."""
+    ports = proven(GreedyDecoder(), tmp_path, lambda b, t: {"src": tokens(b, t, 20)})
 
     assert ports == (
         "src: int64[batch, sequence]; encoder_gru_h[1, batch, 12] -> output: int64[batch, "

@@ -27,9 +27,7 @@ class BiLSTMTagger(nn.Module):
             embedded, text_lengths.cpu(), batch_first=True, enforce_sorted=self.enforce_sorted
         )
         packed_output, (hidden, cell) = self.lstm(packed)
-        output, _ = pad_packed_sequence(
-            packed_output, batch_first=True, total_length=text.size(1)
-        )
+        output, _ = pad_packed_sequence(packed_output, batch_first=True, total_length=text.size(1))
         return self.fc(self.dropout(output))
 
 
@@ -101,8 +99,7 @@ def test_lengths_that_forward_counts_itself(tmp_path):
     )
 
     assert ports == (
-        "x: int64[batch, sequence]; h[2, batch, 8] -> output: float32[batch, 2] "
-        "(sequence)"
+        "x: int64[batch, sequence]; h[2, batch, 8] -> output: float32[batch, 2] (sequence)"
     )
 
 
@@ -126,6 +123,7 @@ class SortsItself(nn.Module):
 
 def test_a_model_that_sorts_and_unsorts_itself(tmp_path):
     """A permutation of the batch by forward's own hand."""
+
     def data(b, t):
         return {"x": torch.randn(b, t, 4), "lengths": padded(b, t, False)[1]}
 
@@ -148,6 +146,7 @@ class SortsTensor(SortsItself):
 
 def test_a_model_that_sorts_with_tensors(tmp_path):
     """The same with index_select and the last state only."""
+
     def data(b, t):
         return {"x": torch.randn(b, t, 4), "lengths": padded(b, t, False)[1]}
 

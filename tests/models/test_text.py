@@ -215,8 +215,7 @@ def test_int32_ids(tmp_path):
     )
 
     assert ports == (
-        "x: int32[batch, sequence]; h[1, batch, 12] -> output: float32[batch] (sequence + "
-        "step)"
+        "x: int32[batch, sequence]; h[1, batch, 12] -> output: float32[batch] (sequence + step)"
     )
 
 
