@@ -39,13 +39,20 @@ def private_copy(model: nn.Module) -> nn.Module:
         for tensor in _tensors(vars(part))
         if tensor.grad_fn is not None
     }
+    modes = {part: part.training for part in model.modules()}
     try:
+        # in train mode a copied layer would compute its parametrizations anew, and change them
+        for part in modes:
+            part.training = False
         return copy.deepcopy(model, memo)
     except (TypeError, RuntimeError, AttributeError) as error:
         raise SourceError(
             f"`{type(model).__name__}` cannot be copied with copy.deepcopy: {error}. Remove what "
             "cannot be copied from the module, or export its state_dict with --module."
         ) from error
+    finally:
+        for part, training in modes.items():
+            part.training = training
 
 
 def conform(model: nn.Module) -> tuple[str, ...]:

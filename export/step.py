@@ -141,16 +141,15 @@ def _take_axis(graph: ir.Graph, index: int) -> bool:
 def _drop_overwritten(graph: ir.Graph) -> None:
     """Put what is written over the whole of a tensor in its place, as `out[:, t] = h` does."""
     for node in graph:
-        if (
-            node.op_type != "ScatterElements"
-            or node.attributes.get_string("reduction", "none") != "none"
-        ):
+        reduction = node.attributes.get_string("reduction", "none")
+        if node.op_type != "ScatterElements" or reduction != "none":
             continue
         whole, _, written = (dims(value) for value in node.inputs)
         axis = node.attributes.get_int("axis", 0)
         if whole is not None and whole == written and whole[axis] == 1 and None not in whole:
-            ir.convenience.replace_all_uses_with(
-                node.outputs[0], node.inputs[2], replace_graph_outputs=True
+            copy = ir.node("Identity", [node.inputs[2]], name=node.name)
+            ir.convenience.replace_nodes_and_values(
+                graph, node, [node], [copy], node.outputs, copy.outputs
             )
 
 

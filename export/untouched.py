@@ -14,8 +14,8 @@ __all__ = ["untouched"]
 def untouched(module: nn.Module) -> Iterator[None]:
     """Put the attributes of `module` and its parts back to what they were before the block.
 
-    A forward that keeps its state on the module, as in `out, self.hidden = self.rnn(x, self.hidden)`,
-    starts every run from the state that the module came with.
+    A forward that keeps its state on the module, as `_, self.hidden = self.rnn(x, self.hidden)`
+    does, starts every run from the state that the module came with.
     """
     before = [(part, dict(vars(part)), dict(part._buffers)) for part in module.modules()]
     try:

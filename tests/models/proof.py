@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -87,16 +88,14 @@ def _runs(model: Model, arrays: Arrays, batch: int, sequence: int) -> dict[str, 
         return runs  # a chunk behind a sequence's end has no length
     if model.contract.carry:
         cuts = [0, *sorted({sequence // 3, sequence // 2}), sequence]
-        spans = [range(a, b) for a, b in zip(cuts, cuts[1:], strict=False) if b > a]
+        spans = [range(a, b) for a, b in pairwise(cuts) if b > a]
         runs["chunks"] = _parts(model, arrays, batch, spans)
     if model.contract.step is not None:
         runs["steps"] = _parts(model, arrays, batch, range(sequence))
     return runs
 
 
-def _parts(
-    model: Model, arrays: Arrays, batch: int, spans: Sequence[range] | range
-) -> Arrays:
+def _parts(model: Model, arrays: Arrays, batch: int, spans: Sequence[range] | range) -> Arrays:
     """Run parts of the sequence one after the other in a stream and join what they give."""
     contract = model.contract
     stream = model.stream(batch)

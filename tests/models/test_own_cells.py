@@ -151,12 +151,15 @@ def test_the_names_classifier_trained(tmp_path):
         inputs=(torch.randn(1, 7), torch.zeros(1, 10)),
     )
 
-    assert ports == "?"
+    assert ports == (
+        "input: float32[batch, sequence, 7]; hidden[batch, 10] -> output: float32[batch, "
+        "sequence, 4] (sequence + step)"
+    )
 
 
 @pytest.mark.parametrize("told", [True, False], ids=["told", "recognised"])
 def test_peepholes(tmp_path, told):
-    """h is output and state: recognised, or named by paths."""
+    """H is output and state: recognised, or named by paths."""
     model = PeepholeLSTM()
     options = {"states": {"state[0]": "[1][0]", "state[1]": "[1][1]"}} if told else {}
 
@@ -169,7 +172,10 @@ def test_peepholes(tmp_path, told):
         **options,
     )
 
-    assert ports == "?"
+    assert ports == (
+        "x: float32[batch, sequence, 3]; state_0[batch, 6], state_1[batch, 6] -> output: "
+        "float32[batch, sequence, 6] (sequence + step)"
+    )
 
 
 def test_a_minimal_gated_unit(tmp_path):
@@ -184,11 +190,14 @@ def test_a_minimal_gated_unit(tmp_path):
         inputs=(torch.randn(2, 3), torch.zeros(2, 6)),
     )
 
-    assert ports == "?"
+    assert ports == (
+        "x: float32[batch, sequence, 3]; h[batch, 6] -> output: float32[batch, sequence, "
+        "6] (sequence + step)"
+    )
 
 
 def test_a_layer_normalised_lstm(tmp_path):
-    """h and c of one shape: which is which must be told."""
+    """H and c of one shape: which is which must be told."""
     model = NormedLSTM()
 
     ports = proven(
@@ -200,7 +209,10 @@ def test_a_layer_normalised_lstm(tmp_path):
         states={"h": 0, "c": 1},
     )
 
-    assert ports == "?"
+    assert ports == (
+        "x: float32[batch, sequence, 3]; h[batch, 6], c[batch, 6] -> output: "
+        "float32[batch, sequence, 6] (sequence + step)"
+    )
 
 
 def test_states_of_one_shape_that_are_not_told_apart(tmp_path):
@@ -212,7 +224,13 @@ def test_states_of_one_shape_that_are_not_told_apart(tmp_path):
             inputs=(torch.randn(2, 3), torch.zeros(2, 6), torch.zeros(2, 6)),
         )
 
-    assert str(caught.value) == "?"
+    assert str(caught.value) == (
+        "The model has no recurrent layer: forward calls none of nn.LSTM, nn.GRU, nn.RNN "
+        "and their cells. If it is one step of a recurrence of its own, it must take its "
+        "state as an argument and return the next one; name it with --state INPUT=OUTPUT. "
+        "A loop over time that is written by hand around no cell cannot be seen: export "
+        "the module of one step. A model without state needs torch.onnx.export only."
+    )
     assert not list(tmp_path.iterdir())
 
 
@@ -228,7 +246,10 @@ def test_a_multiplicative_lstm_with_a_stacked_state(tmp_path):
         inputs=(torch.randn(3, 3), torch.zeros(2, 3, 6)),
     )
 
-    assert ports == "?"
+    assert ports == (
+        "x: float32[batch, sequence, 3]; state[2, batch, 6] -> output: float32[batch, "
+        "sequence, 2] (sequence + step)"
+    )
 
 
 def test_zoneout_around_a_cell(tmp_path):
@@ -243,7 +264,10 @@ def test_zoneout_around_a_cell(tmp_path):
         inputs=(torch.randn(2, 3), torch.zeros(2, 6)),
     )
 
-    assert ports == "?"
+    assert ports == (
+        "x: float32[batch, sequence, 3]; h[batch, 6] -> output: float32[batch, sequence, "
+        "2] (sequence + step)"
+    )
 
 
 class SmallCell(nn.Module):
@@ -272,4 +296,7 @@ def test_a_cell_as_wide_as_its_input(tmp_path):
         states={"h": 0},
     )
 
-    assert ports == "?"
+    assert ports == (
+        "x: float32[batch, sequence, 4]; h[batch, 4] -> output: float32[batch, sequence, "
+        "4] (sequence + step)"
+    )

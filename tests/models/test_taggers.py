@@ -27,9 +27,7 @@ class BiLSTMTagger(nn.Module):
             embedded, text_lengths.cpu(), batch_first=True, enforce_sorted=self.enforce_sorted
         )
         packed_output, (hidden, cell) = self.lstm(packed)
-        output, _ = pad_packed_sequence(
-            packed_output, batch_first=True, total_length=text.size(1)
-        )
+        output, _ = pad_packed_sequence(packed_output, batch_first=True, total_length=text.size(1))
         return self.fc(self.dropout(output))
 
 
@@ -53,7 +51,10 @@ def test_a_packed_bidirectional_tagger(tmp_path, ordered):
         inputs=padded(3, 6, ordered),
     )
 
-    assert ports == "?"
+    assert ports == (
+        "text: int64[batch, sequence], text_lengths: int64[batch]; h[4, batch, 8], c[4, "
+        "batch, 8] -> output: float32[batch, sequence, 5] (sequence)"
+    )
 
 
 def test_a_packed_tagger_needs_no_example(tmp_path):
@@ -64,7 +65,10 @@ def test_a_packed_tagger_needs_no_example(tmp_path):
         lambda b, t: dict(zip(("text", "text_lengths"), padded(b, t, False), strict=True)),
     )
 
-    assert ports == "?"
+    assert ports == (
+        "text: int64[batch, sequence], text_lengths: int64[batch]; h[4, batch, 8], c[4, "
+        "batch, 8] -> output: float32[batch, sequence, 5] (sequence)"
+    )
 
 
 class LengthsInside(nn.Module):
@@ -94,7 +98,9 @@ def test_lengths_that_forward_counts_itself(tmp_path):
         inputs=(padded(3, 6, False)[0],),
     )
 
-    assert ports == "?"
+    assert ports == (
+        "x: int64[batch, sequence]; h[2, batch, 8] -> output: float32[batch, 2] (sequence)"
+    )
 
 
 class SortsItself(nn.Module):
@@ -117,12 +123,16 @@ class SortsItself(nn.Module):
 
 def test_a_model_that_sorts_and_unsorts_itself(tmp_path):
     """A permutation of the batch by forward's own hand."""
+
     def data(b, t):
         return {"x": torch.randn(b, t, 4), "lengths": padded(b, t, False)[1]}
 
     ports = proven(SortsItself(), tmp_path, data, inputs=tuple(data(3, 6).values()))
 
-    assert ports == "?"
+    assert ports == (
+        "x: float32[batch, sequence, 4], lengths: int64[batch]; h[1, batch, 7], c[1, "
+        "batch, 7] -> output: float32[batch, sequence, 3] (sequence)"
+    )
 
 
 class SortsTensor(SortsItself):
@@ -136,12 +146,16 @@ class SortsTensor(SortsItself):
 
 def test_a_model_that_sorts_with_tensors(tmp_path):
     """The same with index_select and the last state only."""
+
     def data(b, t):
         return {"x": torch.randn(b, t, 4), "lengths": padded(b, t, False)[1]}
 
     ports = proven(SortsTensor(), tmp_path, data, inputs=tuple(data(3, 6).values()))
 
-    assert ports == "?"
+    assert ports == (
+        "x: float32[batch, sequence, 4], lengths: int64[batch]; h[1, batch, 7], c[1, "
+        "batch, 7] -> output: float32[batch, 3] (sequence)"
+    )
 
 
 class MaskedMean(nn.Module):
@@ -173,7 +187,10 @@ def test_a_masked_mean_over_packed_steps(tmp_path):
         inputs=padded(3, 6, False),
     )
 
-    assert ports == "?"
+    assert ports == (
+        "ids: int64[batch, sequence], lengths: int64[batch]; h[1, batch, 7] -> output: "
+        "float32[batch, 3] (sequence)"
+    )
 
 
 class CrfEmissions(nn.Module):
@@ -196,4 +213,7 @@ def test_a_dict_of_two_heads(tmp_path):
     """Outputs are called as forward calls them."""
     ports = proven(CrfEmissions(), tmp_path, lambda b, t: {"sentence": padded(b, t)[0]})
 
-    assert ports == "?"
+    assert ports == (
+        "sentence: int64[batch, sequence]; h[2, batch, 8], c[2, batch, 8] -> tags: "
+        "float32[batch, sequence, 5], intent: float32[batch, 3] (sequence)"
+    )
