@@ -187,7 +187,7 @@ def test_a_state_that_stays_is_refused(tmp_path, monkeypatch):
 def test_a_graph_that_is_wrong_at_one_size_is_refused(tmp_path, monkeypatch, size, axis, where):
     """One sequence, one step, and sizes that were not traced are all tried."""
     spoil(monkeypatch, "sequence", when(size, axis))
-    assert refused(tmp_path) == message("output", *where, "zero", "whole", "sequence")
+    assert refused(tmp_path) == message("output", where[0], where[1], "zero", "whole", "sequence")
 
 
 def test_a_step_graph_for_one_sequence_only_is_refused(tmp_path, monkeypatch):
@@ -217,8 +217,8 @@ def test_an_error_that_grows_is_refused(tmp_path, monkeypatch):
             with torch.no_grad():
                 for weight in self.rnn.parameters():
                     weight.zero_()
-                self.rnn.bias_ih_l0.copy_(torch.tensor([-4.0, 12.0, 0.0, 0.0]))
-                self.rnn.weight_ih_l0[2] = 1.0
+                self.rnn.get_parameter("bias_ih_l0").copy_(torch.tensor([-4.0, 12.0, 0.0, 0.0]))
+                self.rnn.get_parameter("weight_ih_l0")[2] = 1.0
 
         def forward(self, x):
             return self.rnn(x)[0]
