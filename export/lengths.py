@@ -63,9 +63,8 @@ def add_lengths(module: nn.Module, example: Example) -> Example:
                 failure = error
                 continue
             return longer
-    raise InputError(
-        f"`{type(module).__name__}` cannot be given lengths: {failure or 'its inputs have no steps'}."
-    )
+    reason = failure or "its inputs have no steps"
+    raise InputError(f"`{type(module).__name__}` cannot be given lengths: {reason}.")
 
 
 def _packed(call: Call, proceed: Any, lengths: torch.Tensor) -> Results:
@@ -74,6 +73,8 @@ def _packed(call: Call, proceed: Any, lengths: torch.Tensor) -> Results:
         return tuple(proceed(call.states))
     packed = pack_padded_sequence(call.x, lengths, call.batch_first, enforce_sorted=False)
     order, back = packed.sorted_indices, packed.unsorted_indices
+    assert order is not None
+    assert back is not None
     states = [state.index_select(1, order) for state in call.states]
     data, *finals = getattr(torch, call.function)(
         packed.data,
