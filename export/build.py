@@ -16,14 +16,14 @@ from torch import nn
 
 from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.inputs import Example, Run, observe
-from edgernn.export.layers import length_ports, lower, recurrent_calls
-from edgernn.export.lift import Lift, lift
-from edgernn.export.ports import Origins, graph_ports, name_ports
-from edgernn.export.projection import scan_projection
-from edgernn.export.states import StatePort, find_states, layer_names, recognised_states
-from edgernn.export.step import at_one_step, gemm_form
-from edgernn.export.trace import fold, trace
+from edgernn.export.example.call import Example, Run, observe
+from edgernn.export.lift.lift import Lift, lift
+from edgernn.export.lift.projection import scan_projection
+from edgernn.export.step.step import at_one_step, gemm_form
+from edgernn.export.trace.layers import length_ports, lower, recurrent_calls
+from edgernn.export.trace.ports import Origins, graph_ports, name_ports
+from edgernn.export.trace.states import StatePort, find_states, layer_names, recognised_states
+from edgernn.export.trace.trace import fold, trace
 from edgernn.parts import BATCH_OUTER, SEQUENCE_OUTER
 
 __all__ = ["LOOP_CARRIES", "Built", "build", "stacked_axes"]

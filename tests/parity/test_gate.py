@@ -16,8 +16,9 @@ from torch import nn
 
 import edgernn
 from edgernn.errors import ParityError
-from edgernn.export import layers, pipeline
+from edgernn.export import pipeline
 from edgernn.export.build import Built, build
+from edgernn.export.trace import layers
 
 TRACED = (2, 5)
 
