@@ -4,8 +4,9 @@
     python benchmarks/stream.py --hidden 128 --hidden 256 --check
 
 Every way runs the same weights. The rounds are interleaved, so that what else the machine does
-meets all of them alike, and the median round counts. The clock is the thread's own: on an idle
-machine it is the wall's, on a busy one it stands still while others run.
+meets all of them alike, and the median round counts. The clock is the process's own: on an idle
+machine it is the wall's, on a busy one it stands still while others run. OpenVINO takes part where
+it is installed.
 """
 
 from __future__ import annotations
@@ -126,6 +127,28 @@ def hand_bound(artifact: edgernn.Artifact, x: np.ndarray) -> Loop:
     return loop
 
 
+def openvino_run(artifact: edgernn.Artifact, x: np.ndarray) -> Loop | None:
+    """Return a loop over an OpenVINO request that feeds the states back; None without OpenVINO."""
+    try:
+        import openvino
+    except ImportError:
+        return None
+    settings = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+    compiled = openvino.Core().compile_model(artifact.step, "CPU", settings)
+    request, contract = compiled.create_infer_request(), artifact.contract
+    data = contract.data_inputs("step")[0].name
+    names = [(state.input, state.output) for state in contract.states]
+
+    def loop(steps: int) -> None:
+        states = [contract.initial(state) for state in contract.states]
+        for _ in range(steps):
+            feeds = {entry: array for (entry, _), array in zip(names, states, strict=True)}
+            results = request.infer({data: x, **feeds})
+            states = [results[result] for _, result in names]
+
+    return loop
+
+
 def stream_step(artifact: edgernn.Artifact, x: np.ndarray) -> Loop:
     """Return a loop over Stream.step, all its checks included."""
     stream = edgernn.load(artifact.path).stream()
@@ -148,10 +171,10 @@ def measured(loops: dict[str, Loop], rounds: int) -> dict[str, float]:
 
 
 def seconds(loop: Loop, steps: int) -> float:
-    """Return how long this thread computes for the steps."""
-    begin = time.thread_time()
+    """Return how long this process computes for the steps."""
+    begin = time.process_time()
     loop(steps)
-    return time.thread_time() - begin
+    return time.process_time() - begin
 
 
 def compared(hidden: int, rounds: int, folder: Path) -> dict[str, float]:
@@ -162,14 +185,15 @@ def compared(hidden: int, rounds: int, folder: Path) -> dict[str, float]:
         model, folder / f"lstm{hidden}.edgernn", inputs=(torch.zeros(2, 3, hidden),)
     )
     x = np.random.default_rng(hidden).normal(size=(1, hidden)).astype(np.float32)
-    loops = {
+    loops: dict[str, Loop | None] = {
         "nn.LSTM": eager_layer(model.rnn, x),
         "nn.LSTMCell": eager_cell(model.rnn, x),
         "run()": hand_run(artifact, x),
         "bound": hand_bound(artifact, x),
+        "OpenVINO": openvino_run(artifact, x),
         "stream.step": stream_step(artifact, x),
     }
-    return measured(loops, rounds)
+    return measured({name: loop for name, loop in loops.items() if loop}, rounds)
 
 
 def shortfalls(hidden: int, times: dict[str, float]) -> list[str]:

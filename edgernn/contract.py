@@ -316,7 +316,7 @@ class Contract:
                 carry=bool(data["carry"]),
                 graphs=graphs,
                 vocabulary=None if table is None else Vocabulary.from_table(table),
-                lengths=tuple(data["lengths"]),
+                lengths=tuple(data.get("lengths", ())),
                 parity=data["summary"],
                 notes=tuple(data["notes"]),
             )

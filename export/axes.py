@@ -1,7 +1,7 @@
 """Which axes of a model's inputs take other sizes, and what they are: found out by running it.
 
 Each axis is tried at other sizes, together with the axes of other inputs that are of the same size
-and may be tied to it. An axis at which eager torch fails stays a constant. What an axis is called
+and may be tied to it. An axis at which the model fails stays a constant. What an axis is called
 follows from what it does to the recurrent calls: more steps make it `sequence`, more sequences
 `batch`.
 """
@@ -13,11 +13,12 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
+import torch
 from torch import nn
 
 from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import InputError, UnsupportedModelError
-from edgernn.export.inputs import Example, Leaf, Run, candidates, observe
+from edgernn.export.inputs import Example, Forward, Leaf, Run, Watchable, candidates
 
 __all__ = ["infer_example", "proven_axes"]
 
@@ -34,9 +35,9 @@ def infer_example(module: nn.Module) -> Example:
     failure = "its arguments do not follow from its layers"
     for candidate in candidates(module):
         try:
-            found = proven_axes(module, candidate)
+            found = proven_axes(Forward(module), candidate)
         except InputError as error:
-            failure = str(error.__cause__ or error).strip().partition("\n")[0]
+            failure = str(error.__cause__ or error).strip().partition("\n")[0].rstrip(".")
             continue
         if best is None or _score(found) > _score(best):
             best = found
@@ -50,69 +51,68 @@ def infer_example(module: nn.Module) -> Example:
     return best
 
 
-def proven_axes(module: nn.Module, example: Example) -> Example:
-    """Return `example` with the axes named that eager torch really takes at other sizes.
+def proven_axes(reference: Watchable, example: Example) -> Example:
+    """Return `example` with the axes named that the reference really takes at other sizes.
 
     Axes that the user named are tried as named; a named axis that fails becomes a constant. The
     example comes back with at least two along every dynamic axis, so that no size is mistaken for
     a constant.
 
     Raises:
-        InputError: forward fails on the example itself, or the user's names are wrong.
-        UnsupportedModelError: forward returns no tensor.
+        InputError: The reference fails on the example itself, or the user's names are wrong.
+        UnsupportedModelError: It returns no tensor.
     """
-    run, example = _first_run(module, example)
+    run, example = _first_run(reference, example)
     if not run.results:
         raise UnsupportedModelError(
-            f"`{type(module).__name__}.forward` returns no tensor. Return the outputs that the "
-            "graph is to have."
+            f"`{reference.name}` returns no tensor. Return the outputs that the graph is to have."
         )
     example = replace(example, lengths=run.lengths)
     notes: list[str] = list(example.notes)
     if example.shapes:
         groups = [(symbol, _axes_of(example, symbol)) for symbol in _symbols(example)]
-        _check_names(module, example, run, groups)
+        _check_names(reference, example, run, groups)
     else:
-        groups = list(_tied_groups(module, example, run))
+        groups = list(_tied_groups(reference, example, run))
     shapes: dict[str, list[int | str]] = {
         leaf.path: list(leaf.tensor.shape) for leaf in example.leaves
     }
     sizes: dict[str, int] = {}
     for symbol, axes in groups:
-        error = _failure(module, example, axes)
+        error = _failure(reference, example, axes)
         if error is not None:
-            notes.append(_constant_note(symbol, example, axes, error))
+            notes.append(_constant_note(reference, symbol, example, axes, error))
             continue
         sizes[symbol] = max(2, _size(example, axes[0]))
         for path, axis in axes:
             shapes[path][axis] = symbol
     if not example.shapes and BATCH not in sizes and run.calls:
-        notes.extend(_why_constant(module, example, run, shapes))
+        notes.extend(_why_constant(reference, example, run, shapes))
     named = replace(
         example, shapes={path: tuple(shape) for path, shape in shapes.items()}, notes=tuple(notes)
     )
     return named.resized(_distinct(sizes))
 
 
-def _first_run(module: nn.Module, example: Example) -> tuple[Run, Example]:
+def _first_run(reference: Watchable, example: Example) -> tuple[Run, Example]:
     """Run the example, or else the same with a named axis at 1."""
     try:
-        return observe(module, example), example
+        return reference(example), example
     except Exception as error:
         for symbol in sorted(_symbols(example), key=lambda one: one != BATCH):
             smaller = example.resized({symbol: 1})
             try:
-                return observe(module, smaller), smaller
+                return reference(smaller), smaller
             except Exception:
                 continue
         given = ", ".join(str(leaf) for leaf in example.leaves) or "no tensor"
         raise InputError(
-            f"`{type(module).__name__}.forward` fails on {given}: {type(error).__name__}: {error}"
+            f"`{reference.name}` fails on {given}: {type(error).__name__}: {error}"
         ) from error
 
 
 def _tied_groups(
-    module: nn.Module, example: Example, run: Run
+    reference: Watchable, example: Example, run: Run
 ) -> Iterator[tuple[str, list[_Axis]]]:
     """Yield each set of axes that must change together and can, with its name."""
     taken: set[str] = set()
@@ -122,7 +122,7 @@ def _tied_groups(
             if (leaf.path, axis) in done:
                 continue
             for group in _possible_groups(example, leaf, axis, done):
-                runs = _resized_runs(module, example, group)
+                runs = _resized_runs(reference, example, group)
                 if isinstance(runs, Exception):
                     continue
                 symbol = _symbol(run, runs, leaf.path, axis, taken)
@@ -155,7 +155,7 @@ def _possible_groups(
 
 
 def _resized_runs(
-    module: nn.Module, example: Example, axes: Sequence[_Axis]
+    reference: Watchable, example: Example, axes: Sequence[_Axis]
 ) -> list[Run] | Exception:
     """Run forward at three other sizes of `axes`, one of them 1."""
     size = _size(example, axes[0])
@@ -164,8 +164,10 @@ def _resized_runs(
         if other == size:
             continue
         changed = example.with_axes(dict.fromkeys(axes, other))
-        tied = any(path in example.lengths for path, _ in axes)  # the batch, not the steps
-        run = _first_success(module, [changed if tied else changed.with_lengths(other), changed])
+        # where lengths change with it, it is the batch, whose longest sequence has to stay
+        tied = any(path in example.lengths for path, _ in axes)
+        steps = _longest(example) if tied else other
+        run = _first_success(reference, [changed.with_lengths(steps), changed])
         if not isinstance(run, Exception):
             runs.append(run)
         # one step or one sequence fewer than a window or a norm needs is no reason to call the
@@ -175,12 +177,18 @@ def _resized_runs(
     return runs
 
 
-def _first_success(module: nn.Module, examples: Sequence[Example]) -> Run | Exception:
+def _longest(example: Example) -> int | None:
+    """Return the largest of the lengths of packed sequences."""
+    lengths = [leaf.tensor for leaf in example.leaves if leaf.path in example.lengths]
+    return max((int(one.max()) for one in lengths), default=None)
+
+
+def _first_success(reference: Watchable, examples: Sequence[Example]) -> Run | Exception:
     """Return the run of the first example that runs, or the last failure."""
     failure: Exception | None = None
     for example in examples:
         try:
-            return observe(module, example)
+            return reference(example)
         except Exception as error:
             failure = error
     assert failure is not None
@@ -190,11 +198,18 @@ def _first_success(module: nn.Module, examples: Sequence[Example]) -> Run | Exce
 def _symbol(before: Run, after: Sequence[Run], path: str, axis: int, taken: set[str]) -> str | None:
     """Name an axis by what its size does to the recurrent calls; None if nothing looks at it."""
     more_steps, more_sequences = _effect(before, after)
+    if not (more_steps or more_sequences) and all(_same_results(before, run) for run in after):
+        return None
     if more_steps and SEQUENCE not in taken:
         return SEQUENCE
     if (more_sequences or not before.calls) and not more_steps and BATCH not in taken:
         return BATCH
     return f"{re.sub(r'[^A-Za-z0-9]+', '_', path).strip('_')}_dim{axis}"
+
+
+def _same_results(one: Run, other: Run) -> bool:
+    pairs = zip(one.results.values(), other.results.values(), strict=True)
+    return all(a.shape == b.shape and torch.equal(a, b) for a, b in pairs)
 
 
 def _effect(before: Run, after: Sequence[Run]) -> tuple[bool, bool]:
@@ -211,12 +226,12 @@ def _effect(before: Run, after: Sequence[Run]) -> tuple[bool, bool]:
 
 
 def _check_names(
-    module: nn.Module, example: Example, run: Run, groups: Sequence[tuple[str, list[_Axis]]]
+    reference: Watchable, example: Example, run: Run, groups: Sequence[tuple[str, list[_Axis]]]
 ) -> None:
     """Refuse a name where another is due: nothing of that name gives more steps, or sequences."""
     effects: dict[str, tuple[bool, bool]] = {}
     for symbol, axes in groups:
-        runs = _resized_runs(module, example, axes)
+        runs = _resized_runs(reference, example, axes)
         if not isinstance(runs, Exception):
             effects[symbol] = _effect(run, runs)
     for place, (proper, what) in enumerate(((SEQUENCE, "steps"), (BATCH, "sequences"))):
@@ -231,13 +246,13 @@ def _check_names(
                 )
 
 
-def _failure(module: nn.Module, example: Example, axes: Sequence[_Axis]) -> Exception | None:
-    runs = _resized_runs(module, example, axes)
+def _failure(reference: Watchable, example: Example, axes: Sequence[_Axis]) -> Exception | None:
+    runs = _resized_runs(reference, example, axes)
     return runs if isinstance(runs, Exception) else None
 
 
 def _why_constant(
-    module: nn.Module,
+    reference: Watchable,
     example: Example,
     run: Run,
     shapes: dict[str, list[int | str]],
@@ -250,18 +265,20 @@ def _why_constant(
         if size != run.calls[0].sizes[1]:
             continue
         axes = next(_possible_groups(example, leaf, axis, set()))
-        error = _failure(module, example, axes)
+        error = _failure(reference, example, axes)
         if error is not None:
-            yield _constant_note(BATCH, example, axes, error)
+            yield _constant_note(reference, BATCH, example, axes, error)
             return
 
 
-def _constant_note(symbol: str, example: Example, axes: Iterable[_Axis], error: Exception) -> str:
+def _constant_note(
+    reference: Watchable, symbol: str, example: Example, axes: Iterable[_Axis], error: Exception
+) -> str:
     path, axis = next(iter(axes))
     reason = str(error).strip().partition("\n")[0].rstrip(".")
     return (
         f"Axis {axis} of `{path}` ({symbol}) is the constant {_size(example, (path, axis))}: "
-        f"forward itself fails at other sizes ({reason})."
+        f"{reference.noun} itself fails at other sizes ({reason})."
     )
 
 

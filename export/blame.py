@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from edgernn.contract import Contract
+from edgernn.export.dialect import Dialect
 from edgernn.export.runs import Arrays, session_of
 from edgernn.report import difference
 
@@ -21,7 +21,7 @@ _OPERATORS = ("LSTM", "GRU", "RNN")
 
 def first_difference(
     path: str,
-    contract: Contract,
+    dialect: Dialect,
     data: Arrays,
     states: Arrays,
     expected: Sequence[NDArray[Any]],
@@ -31,7 +31,7 @@ def first_difference(
 
     Args:
         path: The graph's file.
-        contract: Its contract.
+        dialect: From the reference's ports to the graph's.
         data: Data by port name.
         states: States by name.
         expected: What the reference's recurrent calls gave out, in order: (sequence, batch,
@@ -47,8 +47,8 @@ def first_difference(
         return ""
     model.graph.outputs.extend(y for y in layers.values() if y not in model.graph.outputs)
     serialized = ir.serde.serialize_model(model).SerializeToString()
-    run = session_of("sequence", contract, serialized, [y.name or "" for y in layers.values()])
-    got, _ = run(data, states)
+    inner = [y.name or "" for y in layers.values()]
+    got, _ = dialect.run(session_of("sequence", dialect.written, serialized, inner))(data, states)
     for (name, y), wanted in zip(layers.items(), expected, strict=True):
         flat = got[y.name or ""].transpose(0, 2, 1, 3)
         flat = flat.reshape(*flat.shape[:2], -1)

@@ -19,14 +19,14 @@ from edgernn.errors import UnsupportedModelError
 from edgernn.export.inputs import Example, Run, observe
 from edgernn.export.layers import length_ports, lower, recurrent_calls
 from edgernn.export.lift import Lift, lift
-from edgernn.export.ports import Origins, name_ports
+from edgernn.export.ports import Origins, graph_ports, name_ports
 from edgernn.export.projection import scan_projection
 from edgernn.export.states import StatePort, find_states, layer_names, recognised_states
 from edgernn.export.step import at_one_step, gemm_form
 from edgernn.export.trace import fold, trace
 from edgernn.parts import BATCH_OUTER, SEQUENCE_OUTER
 
-__all__ = ["LOOP_CARRIES", "Built", "build"]
+__all__ = ["LOOP_CARRIES", "Built", "build", "stacked_axes"]
 
 
 _STATELESS = (
@@ -58,8 +58,9 @@ class Built:
         traced: The example that was traced.
         form: What forward is: `whole` takes whole sequences, `loop` does so by a loop over time in
             Python, `step` is one step without a sequence axis.
-        bidirectional: Whether a layer runs backward too.
+        carry: Whether a state may be carried on, as far as the graph tells.
         constant_batch: The batch where it is a constant.
+        layers: Name of a state → the number of layers of the call that takes it.
         lengths: Name of an input that holds the lengths of sequences → whether forward wants the
             longest first.
         notes: For people.
@@ -72,8 +73,9 @@ class Built:
     origins: Origins
     traced: Example
     form: str
-    bidirectional: bool
+    carry: bool
     constant_batch: int
+    layers: Mapping[str, int]
     lengths: Mapping[str, bool]
     notes: tuple[str, ...]
 
@@ -98,7 +100,8 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
     if not pairs and not recurrent_calls(model.graph):
         raise UnsupportedModelError(_STATELESS)
     bidirectional = _bidirectional(model)
-    states = find_states(model, observe(module, traced).calls, pairs)
+    calls = observe(module, traced).calls
+    states = find_states(model, calls, pairs)
     origins = name_ports(model, states)
     lengths = length_ports(model.graph)
     notes = (
@@ -140,11 +143,21 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
         origins,
         traced,
         form,
-        bool(bidirectional),
+        not bidirectional,
         batch,
+        {state.name: calls[state.call].num_layers for state in states if state.call is not None},
         dict.fromkeys(lengths, ordered),
         notes,
     )
+
+
+def stacked_axes(built: Built) -> dict[str, int] | None:
+    """Return, for a model that is one step, by path the axis that steps are stacked along."""
+    if built.form != "step":
+        return None
+    graph = graph_ports(built.sequence, built.origins)
+    stacked = [port for port in (*graph.inputs, *graph.outputs) if SEQUENCE in port.shape]
+    return {port.origin: port.shape.index(SEQUENCE) for port in stacked if port.origin is not None}
 
 
 def _form(module: nn.Module, example: Example, run: Run) -> str:

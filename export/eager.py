@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from edgernn.export.inputs import Example, observe
 from edgernn.export.states import StatePort
 from edgernn.export.tree import leaves
 
-__all__ = ["Eager", "Outcome", "one_thread"]
+__all__ = ["Eager", "Outcome", "Reference", "one_thread", "over_steps"]
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -38,6 +38,59 @@ class Outcome:
     layers: list[NDArray[Any]] = field(default_factory=list)
 
 
+class Reference(Protocol):
+    """What exported graphs are proven against: a function of inputs and states."""
+
+    @property
+    def name(self) -> str:
+        """What it is, in a few words."""
+        ...
+
+    @property
+    def takes_states(self) -> bool:
+        """Whether it takes a state as an argument, so that none can be left out."""
+        ...
+
+    def double(self) -> Reference:
+        """Return the same in float64, or itself where there is no such thing."""
+        ...
+
+    def __call__(self, inputs: Arrays, states: Arrays | None) -> Outcome:
+        """Run whole sequences; see `Eager`."""
+        ...
+
+
+def over_steps(
+    run: Callable[[Arrays, Arrays | None], Outcome],
+    axes: Mapping[str, int],
+    inputs: Arrays,
+    states: Arrays | None,
+) -> Outcome:
+    """Run a reference that is one step over whole sequences.
+
+    Args:
+        run: One step, from inputs and states.
+        axes: Path of each input and output → the axis that the steps are stacked along.
+        inputs: Path of each input → its values at all steps.
+        states: The states to start from, or None.
+    """
+    steps = next(array.shape[axes[path]] for path, array in inputs.items() if path in axes)
+    outcomes: list[Outcome] = []
+    for step in range(steps):
+        now = {
+            path: array.take(step, axes[path]) if path in axes else array
+            for path, array in inputs.items()
+        }
+        outcomes.append(run(now, states))
+        states = outcomes[-1].states or None
+    outputs = {
+        path: np.stack([outcome.outputs[path] for outcome in outcomes], axes[path])
+        for path in outcomes[0].outputs
+        if path in axes
+    }
+    return Outcome(outputs, outcomes[-1].states)
+
+
 class Eager:
     """A torch module as a function of inputs and states.
 
@@ -53,6 +106,8 @@ class Eager:
             output → the axis that the steps are stacked along. None where forward takes sequences.
     """
 
+    name = "eager torch"
+
     def __init__(
         self,
         module: nn.Module,
@@ -65,7 +120,8 @@ class Eager:
         self._states = states
         self._sequence_axes = sequence_axes
         self._own = [state for state in states if state.argument is None]
-        self._traced = observe(module, example).calls
+        with _made_in(_dtype(module)):
+            self._traced = observe(module, example).calls
 
     @property
     def takes_states(self) -> bool:
@@ -73,7 +129,11 @@ class Eager:
         return len(self._own) < len(self._states)
 
     def double(self) -> Eager:
-        """Return the same reference in float64."""
+        """Return the same reference in float64.
+
+        Whatever forward itself makes is then float64 too, unless it asks for another dtype; such a
+        forward may fail.
+        """
         module = copy.deepcopy(self._module).double()
         doubled = {
             leaf.path: leaf.tensor.double()
@@ -93,32 +153,17 @@ class Eager:
         """
         if self._sequence_axes is None:
             return self._forward(inputs, states)
-        axes = self._sequence_axes
-        steps = next(array.shape[axes[path]] for path, array in inputs.items() if path in axes)
-        outcomes: list[Outcome] = []
-        for step in range(steps):
-            now = {
-                path: array.take(step, axes[path]) if path in axes else array
-                for path, array in inputs.items()
-            }
-            outcomes.append(self._forward(now, states))
-            states = outcomes[-1].states or None
-        outputs = {
-            path: np.stack([outcome.outputs[path] for outcome in outcomes], axes[path])
-            for path in outcomes[0].outputs
-            if path in axes
-        }
-        return Outcome(outputs, outcomes[-1].states)
+        return over_steps(self._forward, self._sequence_axes, inputs, states)
 
     def _forward(self, inputs: Arrays, states: Arrays | None) -> Outcome:
-        dtype = next((p.dtype for p in self._module.parameters()), torch.float32)
+        dtype = _dtype(self._module)
         given = dict(inputs)
         for state in self._states:
             if state.argument is not None and states is not None:
                 given[state.argument] = states[state.name]
         tensors = {path: _tensor(array, dtype) for path, array in given.items()}
         log = _Log(self._traced, [] if states is None else self._own, states or {}, dtype)
-        with torch.no_grad(), Capture(log):
+        with torch.no_grad(), Capture(log), _made_in(dtype):
             result = dict(leaves(self._module(**self._example.with_tensors(tensors).kwargs)))
         after: dict[str, NDArray[Any]] = {}
         for state in self._states:
@@ -204,3 +249,18 @@ def one_thread() -> Iterator[None]:
 def _tensor(array: NDArray[Any], dtype: torch.dtype) -> torch.Tensor:
     tensor = torch.from_numpy(np.ascontiguousarray(array))
     return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+
+def _dtype(module: nn.Module) -> torch.dtype:
+    return next((p.dtype for p in module.parameters()), torch.float32)
+
+
+@contextlib.contextmanager
+def _made_in(dtype: torch.dtype) -> Iterator[None]:
+    """Make tensors of `dtype` where no other is asked for."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)

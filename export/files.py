@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from edgernn import __version__
 from edgernn.artifact import CONTRACT_FILE, Artifact
 from edgernn.contract import Contract
-from edgernn.errors import UnsupportedModelError
 from edgernn.export.card import card
 from edgernn.export.cost import cost_of
 from edgernn.export.runtimes import refusals_of
@@ -27,9 +26,6 @@ __all__ = ["Files"]
 EXTERNAL_BYTES = 1_500_000_000
 _WEIGHTS = "weights.bin"
 
-# opset → the lowest IR version that may hold it
-_IR_VERSIONS = {18: 8, 19: 9, 20: 9, 21: 10, 22: 10, 23: 11, 24: 12, 25: 13}
-
 
 class Files:
     """The files of one artifact, in the folder that becomes it.
@@ -37,19 +33,12 @@ class Files:
     Args:
         folder: An empty folder.
         models: `sequence` and, where there is one, `step` → the graph.
-        opset: The operator set to write.
         name: The name that the folder will have.
     """
 
-    def __init__(self, folder: Path, models: Mapping[str, ir.Model], opset: int, name: str) -> None:
-        if opset not in _IR_VERSIONS:
-            raise UnsupportedModelError(
-                f"Opset {opset} is not one that graphs can be written in; known are: "
-                f"{', '.join(map(str, _IR_VERSIONS))}."
-            )
+    def __init__(self, folder: Path, models: Mapping[str, ir.Model], name: str) -> None:
         self._folder = folder
         self._models = models
-        self._opset = opset
         self._name = name
 
     @property
@@ -60,7 +49,7 @@ class Files:
     def save(self, contract: Contract) -> None:
         """Write the graphs with the contract in their metadata."""
         for kind, model in self._models.items():
-            _label(model, kind, self._opset, contract)
+            _label(model, kind, contract)
         external = _external(self._models)
         for kind, path in self.paths.items():
             if external:
@@ -106,7 +95,7 @@ class Files:
         (self._folder / "README.md").write_text(card(artifact, self._name), "utf-8")
 
 
-def _label(model: ir.Model, kind: str, opset: int, contract: Contract) -> None:
+def _label(model: ir.Model, kind: str, contract: Contract) -> None:
     """Write who made the graph, and its contract, in place of what the exporters left."""
     for value in [*model.graph.inputs, *model.graph.outputs]:
         value.metadata_props.clear()
@@ -117,7 +106,6 @@ def _label(model: ir.Model, kind: str, opset: int, contract: Contract) -> None:
             value.metadata_props.clear()
     model.graph.name = kind
     model.graph.metadata_props.clear()
-    model.ir_version = _IR_VERSIONS[opset]
     model.producer_name, model.producer_version = "edgernn", __version__
     model.metadata_props.clear()
     model.metadata_props.update(contract.metadata(kind))

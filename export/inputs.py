@@ -12,7 +12,7 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -24,8 +24,10 @@ from edgernn.export.tree import leaves, map_leaves
 
 __all__ = [
     "Example",
+    "Forward",
     "Leaf",
     "Run",
+    "Watchable",
     "candidates",
     "example_from",
     "observe",
@@ -103,6 +105,27 @@ class Example:
         }
         return self.with_axes(axes).with_lengths(sizes.get(SEQUENCE))
 
+    def fixed(self, symbol: str, size: int) -> Example:
+        """Return the example with the dynamic axis `symbol` a constant of `size`.
+
+        Raises:
+            InputError: There is no such axis, or the size is less than 1.
+        """
+        if size < 1:
+            raise InputError(f"`{symbol}` is {size}; it must be at least 1.")
+        if not any(symbol in leaf.shape for leaf in self.leaves):
+            taken = ", ".join(str(leaf) for leaf in self.leaves)
+            raise InputError(
+                f"`{symbol}` cannot be made {size}: the model has no dynamic axis of that name. "
+                f"It takes {taken}."
+            )
+        example = self.resized({symbol: size})
+        shapes = {
+            leaf.path: tuple(size if dim == symbol else dim for dim in leaf.shape)
+            for leaf in self.leaves
+        }
+        return replace(example, shapes=shapes)
+
     def with_axes(self, sizes: Mapping[tuple[str, int], int]) -> Example:
         """Return the example with axes, given by path and place, at other sizes."""
         changed = {
@@ -140,6 +163,41 @@ class Run:
     lengths: tuple[str, ...] = ()
 
 
+class Watchable(Protocol):
+    """A model that can be watched while it runs.
+
+    Attributes:
+        name: What messages call it, such as `Net.forward`.
+        noun: What notes call it, such as `forward`.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102 - described above
+    @property
+    def noun(self) -> str: ...  # noqa: D102 - described above
+
+    def __call__(self, example: Example) -> Run:
+        """Run the model once, undisturbed."""
+        ...
+
+
+@dataclass(frozen=True)
+class Forward:
+    """The forward of a torch module, as a reference."""
+
+    module: nn.Module
+    noun: str = "forward"
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return f"{type(self.module).__name__}.forward"
+
+    def __call__(self, example: Example) -> Run:
+        """Run forward once, eager and undisturbed."""
+        return observe(self.module, example)
+
+
 def observe(module: nn.Module, example: Example) -> Run:
     """Run forward once, eager and undisturbed, and note its recurrent calls.
 
@@ -148,6 +206,7 @@ def observe(module: nn.Module, example: Example) -> Run:
     calls: list[Call] = []
 
     def note(call: Call, proceed: Any) -> Any:
+        _check_states(call)
         calls.append(call)
         return proceed(call.states)
 
@@ -158,6 +217,19 @@ def observe(module: nn.Module, example: Example) -> Run:
     packed = {lengths.data_ptr() for lengths in capture.lengths}
     lengths = tuple(leaf.path for leaf in example.leaves if leaf.tensor.data_ptr() in packed)
     return Run(tuple(calls), dict(leaves(result)), lengths)
+
+
+def _check_states(call: Call) -> None:
+    """Refuse a state that is not of the shape that its layer needs.
+
+    For packed sequences torch.nn.LSTM does not check it, and reads past the end or broadcasts.
+    """
+    rows = call.num_layers * (2 if call.bidirectional else 1)
+    batch = call.sizes[1:] if call.is_cell else (rows, call.sizes[1])
+    recurrent = call.weights[1]
+    for state, width in zip(call.states, (recurrent.shape[1], len(recurrent) // 4), strict=False):
+        if tuple(state.shape) != (*batch, width):
+            raise ValueError(f"a state is {tuple(state.shape)}, its layer needs {(*batch, width)}")
 
 
 def resize(tensor: torch.Tensor, sizes: Mapping[int, int]) -> torch.Tensor:

@@ -253,6 +253,7 @@ def _use_final_h(graph: ir.Graph, node: ir.Node) -> None:
     first = tape.op("Constant", [], {"value_ints": [0]})
     whole = tape.op("Unsqueeze", [final, first])
     whole.type, whole.shape = y.type, y.shape
+    whole.name, y.name = y.name, f"{y.name}_directions"
     graph.insert_after(node, tape.nodes)
     ir.convenience.replace_all_uses_with(y, whole, replace_graph_outputs=True)
 

@@ -15,13 +15,17 @@ from torch import nn
 
 from edgernn.artifact import Artifact, staged
 from edgernn.contract import BATCH, SEQUENCE, Contract
-from edgernn.errors import ContractError, InputError, UnsupportedModelError
+from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.export.axes import infer_example, proven_axes
-from edgernn.export.build import LOOP_CARRIES, Built, build
-from edgernn.export.eager import Eager
+from edgernn.export.build import LOOP_CARRIES, Built, build, stacked_axes
+from edgernn.export.dialect import Dialect
+from edgernn.export.eager import Eager, Reference
 from edgernn.export.files import Files
-from edgernn.export.inputs import Example, example_from
+from edgernn.export.foreign import build_foreign
+from edgernn.export.inputs import Example, Forward, example_from
 from edgernn.export.lengths import LENGTHS, add_lengths, take_lengths
+from edgernn.export.onnxfile import OnnxFile
+from edgernn.export.options import Options
 from edgernn.export.parity import Prover
 from edgernn.export.ports import contract_states, graph_ports
 from edgernn.export.source import Source, load_source
@@ -43,6 +47,11 @@ def export_model(
     graph: str = "both",
     precision: str = "float32",
     opset: int = 18,
+    state_layout: str = "torch",
+    state_per_layer: bool = False,
+    int32_ids: bool = False,
+    reset: bool = False,
+    batch: int | None = None,
     vocabulary: Vocabulary | Sequence[str] | str | Path | None = None,
     lengths: bool = False,
     module: str | None = None,
@@ -50,25 +59,32 @@ def export_model(
     force: bool = False,
     verify: bool = True,
 ) -> Artifact:
-    """Export a recurrent model as ONNX graphs with their state, proven against eager torch.
+    """Export a recurrent model as ONNX graphs with their state, proven against the model.
 
     Args:
         model: An `nn.Module`, or a file: TorchScript archive, torch.export archive, state_dict
-            (.pt, .pth, .safetensors), pickled module.
+            (.pt, .pth, .safetensors), pickled module, ONNX file.
         path: The folder to write; by default the model's name with `.edgernn` in the current one.
         inputs: forward's arguments: example tensors as a tuple or by name, or specs such as
             `"tokens:int64[batch,sequence]"`. Inferred where None.
         states: States that cannot be recognised: argument → result of forward, by path or place.
         graph: `both`, `sequence` or `step`.
-        precision: Of weights and computation: `float32`.
+        precision: Of weights and computation: `float32`, `float16` or `int8`.
         opset: ONNX operator set of the graphs.
+        state_layout: `torch`, (layers, batch, size); or `batch-major`, (batch, layers, size).
+        state_per_layer: Whether every layer of a stack has a state of its own: `h_l0`, `h_l1`, ….
+        int32_ids: Whether whole numbers come in as int32 instead of int64.
+        reset: Whether there is an input `reset`, bool (batch,), that says which sequences start
+            anew.
+        batch: The only number of sequences that the graphs take; None for any.
         vocabulary: Symbols in the order of their ids, or a vocabulary file.
         lengths: Whether to give a model that has none an input `lengths`, (batch,) int64, at which
             its recurrent layers end each sequence.
         module: `FILE.py:FACTORY` that makes the module which a state_dict belongs to.
         trust_pickle: Whether a pickled module may be unpickled, which runs code of its maker.
         force: Whether to replace an artifact that exists.
-        verify: Whether to prove the graphs against eager torch before they are written.
+        verify: Whether to prove the graphs before they are written: against eager torch, those of
+            an ONNX file against that file in ONNX Runtime.
 
     Returns:
         The artifact on disk.
@@ -78,25 +94,31 @@ def export_model(
     """
     if graph not in _GRAPHS:
         raise InputError(f"`{graph}` is not a choice of graphs; known are: {', '.join(_GRAPHS)}.")
-    if precision != "float32":
-        raise UnsupportedModelError(
-            f"`{precision}` is not a precision that graphs can be written in; known is: float32."
-        )
+    options = Options(
+        precision=precision,
+        opset=opset,
+        state_layout=state_layout,
+        state_per_layer=state_per_layer,
+        int32_ids=int32_ids,
+        reset=reset,
+    )
     source = load_source(model, module=module, trust_pickle=trust_pickle)
     target = Path(path) if path is not None else Path(f"{_stem(model)}.edgernn")
     symbols = None if vocabulary is None else Vocabulary.of(vocabulary)
     with staged(target, force) as folder:
-        example = _example(source.module, inputs, lengths)
-        built = build(source.module, example, states or {})
-        prover = _named_axes(built, _prover(source, built, symbols))
+        built, reference = _built(source, inputs, states or {}, lengths, batch)
+        prover = _named_axes(built, _prover(source, built, reference, symbols))
         models, prover = _usable(built, prover)
         _refuse_missing(graph, prover.contract)
-        files = Files(folder, models, opset, target.name)
-        files.save(prover.contract)
-        report = prover.report(files.paths, "eager torch") if verify else None
-        golden = prover.golden(2, 8)
-        contract = _chosen(prover.contract, graph, report)
-        files.finish(contract, report, golden)
+        written = options.apply(models, prover.contract, built.layers)
+        written = replace(written, family=_family(models))
+        files = Files(folder, models, target.name)
+        files.save(written)
+        dialect = Dialect(prover.contract, written)
+        prover = replace(prover, tolerance=options.tolerance)
+        report = prover.report(files.paths, reference.name, dialect) if verify else None
+        golden = dialect.recorded(prover.golden(2, 8))
+        files.finish(_chosen(written, graph, report), report, golden)
     return Artifact.open(target)
 
 
@@ -124,20 +146,27 @@ def verify_artifact(
         ContractError: The model has other ports than the artifact.
     """
     source = load_source(model, module=module, trust_pickle=trust_pickle)
-    lengths = LENGTHS in artifact.contract.lengths
-    built = build(source.module, _example(source.module, inputs, lengths), states or {})
-    prover = _named_axes(built, _prover(source, built, artifact.contract.vocabulary))
-    ours, theirs = prover.contract.graphs["sequence"], artifact.contract
-    for kind, graph in theirs.graphs.items():
-        names = [port.name for port in (*graph.inputs, *graph.outputs)]
-        if names != [port.name for port in (*ours.inputs, *ours.outputs)]:
-            raise ContractError(
-                f"The {kind} graph of `{artifact.path.name}` has the ports {', '.join(names)}; the "
-                "model would give others. It is not the model that the artifact was made from."
-            )
-    contract = replace(theirs, graphs={"sequence": ours, **theirs.graphs})
+    theirs = artifact.contract
+    lengths = LENGTHS in theirs.lengths
+    built, reference = _built(source, inputs, states or {}, lengths, theirs)
+    prover = _named_axes(built, _prover(source, built, reference, theirs.vocabulary))
+    dialect = Dialect(prover.contract, theirs)
+    prover = replace(prover, contract=replace(prover.contract, carry=theirs.carry))
+    if artifact.parity is not None:
+        prover = replace(prover, tolerance=artifact.parity.tolerance)
     paths = {kind: str(artifact.checked(kind)) for kind in theirs.graphs}
-    return replace(prover, contract=contract).report(paths, "eager torch")
+    return prover.report(paths, reference.name, dialect)
+
+
+def _constant_batch(example: Example, contract: Contract) -> int | None:
+    """Return the batch that a contract fixes where the model itself would take any."""
+    leaves = {leaf.path: leaf.shape for leaf in example.leaves}
+    graph = contract.sequence
+    for port in graph.inputs if graph is not None else ():
+        for ours, theirs in zip(leaves.get(port.origin or "", ()), port.shape, strict=False):
+            if ours == BATCH and isinstance(theirs, int):
+                return theirs
+    return None
 
 
 def _stem(model: nn.Module | str | Path) -> str:
@@ -150,10 +179,42 @@ def _example(module: nn.Module, inputs: Any, lengths: bool) -> Example:
     if inputs is None or (isinstance(inputs, Sequence) and not inputs):
         return infer_example(module)
     example = example_from(module, inputs)
-    return proven_axes(module, add_lengths(module, example) if lengths else example)
+    return proven_axes(Forward(module), add_lengths(module, example) if lengths else example)
 
 
-def _prover(source: Source, built: Built, vocabulary: Vocabulary | None) -> Prover:
+def _built(
+    source: Source | OnnxFile,
+    inputs: Any,
+    states: Mapping[str, str | int],
+    lengths: bool,
+    batch: int | Contract | None,
+) -> tuple[Built, Reference]:
+    """Return the graphs of a model and what they are proven against.
+
+    A batch is a number, or the one that a contract fixes.
+    """
+    if isinstance(source, OnnxFile):
+        if lengths:
+            raise UnsupportedModelError(
+                f"`{source.path}` is an ONNX file, and lengths are added to torch models only. "
+                "Export it without --lengths."
+            )
+        if isinstance(batch, int):
+            raise UnsupportedModelError(
+                f"`{source.path}` is an ONNX file, and the batch of torch models only can be made "
+                "a constant. Export it without --batch."
+            )
+        return build_foreign(source, inputs, states)
+    example = _example(source.module, inputs, lengths)
+    size = _constant_batch(example, batch) if isinstance(batch, Contract) else batch
+    example = example if size is None else example.fixed(BATCH, size)
+    built = build(source.module, example, states)
+    return built, Eager(source.module, built.traced, built.states, stacked_axes(built))
+
+
+def _prover(
+    source: Source | OnnxFile, built: Built, reference: Reference, vocabulary: Vocabulary | None
+) -> Prover:
     """Return what proves the graphs, its contract as if the state could be carried on."""
     kinds = {"sequence": built.sequence, "step": built.step}
     graphs = {
@@ -165,17 +226,12 @@ def _prover(source: Source, built: Built, vocabulary: Vocabulary | None) -> Prov
         family="",
         source=source.description,
         states=contract_states(built.states),
-        carry=not built.bidirectional,
+        carry=built.carry,
         graphs=graphs,
         vocabulary=vocabulary,
         lengths=tuple(built.lengths),
         notes=(*source.notes, *built.notes),
     )
-    sequence_axes = None
-    if built.form == "step":
-        ports = (*graphs["sequence"].inputs, *graphs["sequence"].outputs)
-        stacked = [port for port in ports if SEQUENCE in port.shape and port.origin is not None]
-        sequence_axes = {port.origin or "": port.shape.index(SEQUENCE) for port in stacked}
     tensors = {leaf.path: leaf for leaf in built.traced.leaves}
     sizes = {
         symbol: tensor.tensor.shape[axis]
@@ -186,7 +242,7 @@ def _prover(source: Source, built: Built, vocabulary: Vocabulary | None) -> Prov
     inputs = contract.data_inputs("sequence")
     return Prover(
         contract,
-        Eager(source.module, built.traced, built.states, sequence_axes),
+        reference,
         {port.name: tensors[port.origin or ""].tensor.numpy() for port in inputs},
         sizes,
         (sizes.get(BATCH, built.constant_batch), sizes.get(SEQUENCE, 1)),
@@ -195,7 +251,7 @@ def _prover(source: Source, built: Built, vocabulary: Vocabulary | None) -> Prov
 
 
 def _named_axes(built: Built, prover: Prover) -> Prover:
-    """Name axes that count sequences and steps together by what torch does: the outer one first."""
+    """Name axes that count sequences and steps together as the model does: the outer one first."""
     outer = prover.outer_axes()
     if not outer:
         return prover
@@ -234,7 +290,6 @@ def _usable(built: Built, prover: Prover) -> tuple[dict[str, ir.Model], Prover]:
         contract = replace(contract, notes=(*contract.notes, note))
     contract = replace(
         contract,
-        family=_family(models),
         graphs={kind: contract.graphs[kind] for kind in models},
     )
     return models, replace(prover, contract=contract)
@@ -247,8 +302,21 @@ def _refuse_missing(graph: str, contract: Contract) -> None:
 
 def _chosen(contract: Contract, graph: str, report: ParityReport | None) -> Contract:
     parity = "" if report is None else str(report)
-    contract = replace(contract, parity=parity)
+    notes = (*contract.notes, *_vocabulary_notes(contract))
+    contract = replace(contract, parity=parity, notes=notes)
     return contract if graph == "both" else contract.only(graph)
+
+
+def _vocabulary_notes(contract: Contract) -> tuple[str, ...]:
+    """Say where the vocabulary has another number of symbols than the model takes ids."""
+    if contract.vocabulary is None:
+        return ()
+    return tuple(
+        f"The vocabulary has {len(contract.vocabulary)} symbols, but `{port.name}` takes "
+        f"{port.limit} ids. Text needs one symbol for each id."
+        for port in contract.data_inputs("sequence")
+        if port.limit not in (None, len(contract.vocabulary))
+    )
 
 
 def _family(models: Mapping[str, ir.Model]) -> str:

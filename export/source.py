@@ -14,6 +14,7 @@ from edgernn.export.conform import conform, private_copy
 from edgernn.export.exported import read_exported
 from edgernn.export.factory import build, import_code, load_weights
 from edgernn.export.fileformat import Format, format_of
+from edgernn.export.onnxfile import OnnxFile, read_onnx
 from edgernn.export.rebuild import rebuild
 from edgernn.export.torchscript import read_torchscript
 
@@ -38,12 +39,12 @@ class Source:
 
 def load_source(
     model: nn.Module | str | Path, *, module: str | None = None, trust_pickle: bool = False
-) -> Source:
+) -> Source | OnnxFile:
     """Return the model behind `model`.
 
     Args:
         model: A live module, or a file: TorchScript or torch.export archive, state_dict or whole
-            module by torch.save, safetensors. A file is told by its content, not by its name.
+            module by torch.save, safetensors, ONNX. A file is told by its content, not by its name.
         module: `FILE.py:FACTORY`, the code of a state_dict or of a pickle from `__main__`.
         trust_pickle: Whether a whole pickled module may be unpickled, which runs its code.
 
@@ -65,19 +66,16 @@ def load_source(
     return _source(copied, f"nn.Module {type(copied).__name__}", conform(copied))
 
 
-def _from_file(path: Path, module: str | None, trust_pickle: bool) -> Source:
+def _from_file(path: Path, module: str | None, trust_pickle: bool) -> Source | OnnxFile:
     kind = format_of(path)
-    if kind is Format.ONNX:
-        raise UnsupportedModelError(
-            f"`{path}` is an ONNX file, and models are exported from torch files only. Export the "
-            "torch model that it was made from."
-        )
     if kind in (Format.PICKLE, Format.SAFETENSORS):
         return _from_weights(path, kind, module, trust_pickle)
     if module is not None:
         raise SourceError(
             f"`{path}` is a {kind.value}, which has its code in it. Leave out --module {module}."
         )
+    if kind is Format.ONNX:
+        return read_onnx(path)
     read = read_exported if kind is Format.EXPORTED else read_torchscript
     converted, notes = read(path)
     return _source(converted, f"{kind.value} {path.name}", notes)

@@ -27,7 +27,7 @@ from edgernn.export.inputs import Example, Run
 from edgernn.export.layers import recurrent_calls
 from edgernn.export.trace import result_path
 
-__all__ = ["StatePort", "find_states", "layer_names", "recognised_states"]
+__all__ = ["Slot", "StatePort", "find_states", "layer_names", "make_ports", "recognised_states"]
 
 # Operators that give a tensor, all of it, another shape
 _RESHAPES = ("Identity", "Unsqueeze", "Squeeze", "Reshape", "Transpose")
@@ -67,26 +67,36 @@ class StatePort:
 
 
 @dataclass(frozen=True)
-class _Slot:
-    """One state of one recurrent call in the graph."""
+class Slot:
+    """One state of one recurrent node.
+
+    Attributes:
+        node: The node, with the name of its layer in its metadata.
+        call: The place of its call among those of the model.
+        index: 0 for h, 1 for c.
+        place: The input of the node that takes the initial state.
+        result: The output that holds the final state.
+        weights: The input that tells whose layer it is.
+    """
 
     node: ir.Node
+    call: int
     index: int
-
-    @property
-    def call(self) -> int:
-        return self.node.attributes["call"].as_int()
+    place: int
+    result: int
+    weights: int
 
     @property
     def before(self) -> ir.Value:
-        value = self.node.inputs[1 + self.index]
+        """The initial state."""
+        value = self.node.inputs[self.place]
         assert value is not None
         return value
 
     @property
     def after(self) -> ir.Value:
-        first = 0 if self.node.op_type.endswith("_cell") else 1
-        return self.node.outputs[first + self.index]
+        """The final state."""
+        return self.node.outputs[self.result]
 
 
 def layer_names(model: ir.Model) -> None:
@@ -113,14 +123,28 @@ def find_states(
         UnsupportedModelError: A pair is of two shapes.
     """
     slots = [
-        _Slot(node, index)
+        Slot(
+            node,
+            node.attributes["call"].as_int(),
+            index,
+            1 + index,
+            index if node.op_type.endswith("_cell") else 1 + index,
+            len(node.inputs) - 1,
+        )
         for node in recurrent_calls(model.graph)
         for index in range(2 if node.op_type.startswith("lstm") else 1)
     ]
+    return make_ports(model.graph, slots, calls, pairs)
+
+
+def make_ports(
+    graph: ir.Graph, slots: Sequence[Slot], calls: Sequence[Call], pairs: Mapping[str, str | int]
+) -> tuple[StatePort, ...]:
+    """Make the states in `slots` ports, in place; see `find_states`."""
     named = _Names(len({slot.call for slot in slots}))
     states = [
-        *_argument_states(model.graph, slots, named, pairs),
-        *_own_states(model.graph, slots, named, calls),
+        *_argument_states(graph, slots, named, pairs),
+        *_own_states(graph, slots, named, calls),
     ]
     order = {slot.call: place for place, slot in enumerate(slots)}
     return tuple(
@@ -149,16 +173,36 @@ def recognised_states(example: Example, run: Run) -> dict[str, str]:
 
 
 class _Names:
-    """The contract's names for states: `h` and `c`, behind the path of a layer among several."""
+    """The contract's names for states: `h` and `c`, behind the path of a layer among several.
+
+    Nodes that say in their metadata of which `scope` they are, are one layer if it is the same.
+    """
 
     def __init__(self, calls: int) -> None:
         self._several = calls > 1
         self._taken: set[str] = set()
 
-    def of_slot(self, slot: _Slot) -> str:
+    def of_slot(self, slot: Slot) -> str:
         letter = "hc"[slot.index]
         layer = slot.node.metadata_props["layer"]
         return self.unique(f"{layer}_{letter}" if self._several else letter)
+
+    def of_port(
+        self, path: str, result: str, fed: Sequence[Slot], slots: Sequence[Slot], own: Slot | None
+    ) -> str:
+        """Name a state after its ports where they are a pair, else after what it feeds."""
+        stem = path.removesuffix("_in")
+        if stem != path and result == f"{stem}_out":
+            return self.unique(stem)
+        if own is not None:
+            return self.of_slot(own)
+        scopes = {slot.node.metadata_props.get("scope") for slot in fed}
+        scope = scopes.pop() if len(scopes) == 1 else None
+        stack = [slot for slot in slots if slot.node.metadata_props.get("scope") == scope]
+        index = fed[0].index if fed else 0
+        if scope is None or {slot for slot in stack if slot.index == index} != set(fed):
+            return self.unique(path)
+        return self.unique("hc"[index] if len(stack) == len(slots) else f"{scope}_{'hc'[index]}")
 
     def unique(self, name: str) -> str:
         name = re.sub(r"\W+", "_", name).strip("_")
@@ -169,7 +213,7 @@ class _Names:
 
 
 def _argument_states(
-    graph: ir.Graph, slots: Sequence[_Slot], named: _Names, pairs: Mapping[str, str | int]
+    graph: ir.Graph, slots: Sequence[Slot], named: _Names, pairs: Mapping[str, str | int]
 ) -> list[StatePort]:
     """Pair the arguments that hold states with the results that hold their next values."""
     known = [port.name or "" for port in graph.inputs]
@@ -194,7 +238,7 @@ def _argument_states(
         _check_pair(port, after)
         states.append(
             StatePort(
-                named.unique(path) if whole is None else named.of_slot(whole),
+                named.of_port(path, result_path(after) or "", fed, slots, whole),
                 path,
                 result_path(after),
                 fed[0].call if fed else None,
@@ -209,8 +253,8 @@ def _argument_states(
 def _next_value(
     graph: ir.Graph,
     port: ir.Value,
-    fed: Sequence[_Slot],
-    slots: Sequence[_Slot],
+    fed: Sequence[Slot],
+    slots: Sequence[Slot],
     pairs: Mapping[str, str | int],
 ) -> ir.Value | None:
     """Return the result that goes back into argument `port`, or None where none does."""
@@ -222,7 +266,7 @@ def _next_value(
 
 
 def _own_states(
-    graph: ir.Graph, slots: Sequence[_Slot], named: _Names, calls: Sequence[Call]
+    graph: ir.Graph, slots: Sequence[Slot], named: _Names, calls: Sequence[Call]
 ) -> list[StatePort]:
     """Turn the states that forward makes itself into ports."""
     states: list[StatePort] = []
@@ -234,7 +278,7 @@ def _own_states(
         before = ir.Value(
             name=f"{name}_in", type=slot.before.type, shape=ir.Shape(slot.after.shape or ())
         )
-        slot.node.replace_input_with(1 + slot.index, before)
+        slot.node.replace_input_with(slot.place, before)
         graph.inputs.append(before)
         after = last.after
         result = result_path(after)
@@ -247,7 +291,7 @@ def _own_states(
     return states
 
 
-def _is_per_sequence(slot: _Slot) -> bool:
+def _is_per_sequence(slot: Slot) -> bool:
     """Return whether a call has one state for each sequence of the batch.
 
     A layer over the characters of every word, or over every frame of every sequence, runs
@@ -277,7 +321,7 @@ def _initial(call: Call, index: int, port: ir.Value) -> NDArray[np.float32] | No
 
 
 def _returned(
-    graph: ir.Graph, port: ir.Value, fed: Sequence[_Slot], slots: Sequence[_Slot]
+    graph: ir.Graph, port: ir.Value, fed: Sequence[Slot], slots: Sequence[Slot]
 ) -> ir.Value | None:
     """Return the result that holds the next value of the states that argument `port` feeds."""
     wanted = {_chain_end(slot, slots).after for slot in fed}
@@ -290,13 +334,13 @@ def _returned(
     return found[-1] if found else None
 
 
-def _chain_end(slot: _Slot, slots: Sequence[_Slot]) -> _Slot:
+def _chain_end(slot: Slot, slots: Sequence[Slot]) -> Slot:
     """Follow calls of the same layer, each started from the state the last one left."""
     for later in slots:
         if (
             later.call > slot.call
             and later.index == slot.index
-            and later.node.inputs[-1] is slot.node.inputs[-1]
+            and later.node.inputs[later.weights] is slot.node.inputs[slot.weights]
             and _same_value(later.before, slot.after)
         ):
             return _chain_end(later, slots)

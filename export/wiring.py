@@ -52,7 +52,7 @@ class Wiring:
         while unique in self._graph.initializers:
             count += 1
             unique = f"{name}_{count}"
-        tensor = ir.tensor(np.ascontiguousarray(array), name=unique)
+        tensor = ir.tensor(np.asarray(array, order="C"), name=unique)
         value = ir.Value(
             name=unique,
             shape=ir.Shape(array.shape),

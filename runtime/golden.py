@@ -209,7 +209,7 @@ def _length(axes: Mapping[str, Axes], arrays: Arrays) -> int:
 
 
 def _batch(contract: Contract, initial: Arrays) -> int:
-    """Return the batch of the recorded states; torch's layout is (layers, batch, size)."""
+    """Return the batch of the recorded states; a constant one is where torch has it, at axis 1."""
     graph = next(iter(contract.graphs.values()))
     for state in contract.states:
         shape, axis = initial[state.name].shape, graph.input(state.input).axis(BATCH)

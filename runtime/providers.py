@@ -201,7 +201,7 @@ def _surveyed(provider: Provider) -> Survey:
     try:
         probe(provider)
     except (ProviderError, MissingExtraError, ContractError) as error:
-        return Survey(provider.name, False, str(error), release)
+        return Survey(provider.name, False, str(error).removeprefix(_subject(provider)), release)
     return Survey(provider.name, True, "", release)
 
 
@@ -271,9 +271,11 @@ def _placement(session: Any) -> Iterator[tuple[str, str]]:
 
 
 def _refusal(provider: Provider, reason: str) -> ProviderError:
-    return ProviderError(
-        f"`{provider.name}` does not run here: {reason}. Install it: {provider.install}"
-    )
+    return ProviderError(f"{_subject(provider)}{reason}. Install it: {provider.install}")
+
+
+def _subject(provider: Provider) -> str:
+    return f"`{provider.name}` does not run here: "
 
 
 def _version(wheel: str) -> str:

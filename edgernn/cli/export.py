@@ -40,6 +40,17 @@ if TYPE_CHECKING:
 )
 @click.option("--opset", type=int, default=18, show_default=True, help="The ONNX opset.")
 @click.option(
+    "--state-layout",
+    type=click.Choice(["torch", "batch-major"]),
+    default="torch",
+    show_default=True,
+    help="States as (layers, batch, size), or with the batch in front.",
+)
+@click.option("--state-per-layer", is_flag=True, help="One state for every layer of a stack.")
+@click.option("--int32-ids", is_flag=True, help="Take whole numbers as int32, not int64.")
+@click.option("--reset", is_flag=True, help="Add an input that starts single sequences anew.")
+@click.option("--batch", type=int, metavar="N", help="Take N sequences and no other number.")
+@click.option(
     "--vocabulary",
     type=click.Path(path_type=Path),
     metavar="FILE",
@@ -55,6 +66,11 @@ def command(
     graph: str,
     precision: str,
     opset: int,
+    state_layout: str,
+    state_per_layer: bool,
+    int32_ids: bool,
+    reset: bool,
+    batch: int | None,
     vocabulary: Path | None,
     module: str | None,
     trust_pickle: bool,
@@ -63,8 +79,9 @@ def command(
 ) -> None:
     """Write the trained model in file MODEL as a proven, stateful artifact.
 
-    MODEL is a state_dict (.pt, .pth, .safetensors), a TorchScript or torch.export archive, or a
-    whole pickled module. Nothing is written unless ONNX Runtime agrees with PyTorch.
+    MODEL is a state_dict (.pt, .pth, .safetensors), a TorchScript or torch.export archive, a whole
+    pickled module, or an ONNX file. Nothing is written unless ONNX Runtime agrees with PyTorch, or
+    with the ONNX file as it was.
     """
     from edgernn.export import export_model
 
@@ -78,6 +95,11 @@ def command(
         graph=graph,
         precision=precision,
         opset=opset,
+        state_layout=state_layout,
+        state_per_layer=state_per_layer,
+        int32_ids=int32_ids,
+        reset=reset,
+        batch=batch,
         vocabulary=vocabulary,
         module=module,
         trust_pickle=trust_pickle,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     "--against",
     type=click.Path(path_type=Path),
     metavar="MODEL",
-    help="Compare with PyTorch running this model, at many sizes.",
+    help="Compare with this model run by PyTorch, or ONNX file, at many sizes.",
 )
 @click.option("--provider", metavar="NAME", help="Where to run.  [default: cpu]")
 @model_options

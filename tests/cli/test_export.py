@@ -19,6 +19,11 @@ DEFAULTS = {
     "graph": "both",
     "precision": "float32",
     "opset": 18,
+    "state_layout": "torch",
+    "state_per_layer": False,
+    "int32_ids": False,
+    "reset": False,
+    "batch": None,
     "vocabulary": None,
     "module": None,
     "trust_pickle": False,
@@ -69,6 +74,8 @@ def test_json(edgernn: Invoke, calls: list[tuple[Any, ...]]) -> None:
 def test_options(edgernn: Invoke, calls: list[tuple[Any, ...]]) -> None:
     """Every option reaches the library under its own name."""
     options = ["--input", "x:float32[2]", "--input", "h", "--state", "h=1", "--state", "c=c_next"]
+    options += ["--state-layout", "batch-major", "--state-per-layer", "--int32-ids", "--reset"]
+    options += ["--batch", "4"]
     options += ["--graph", "step", "--precision", "int8", "--opset", "20", "--vocabulary", "v.txt"]
     options += ["--module", "m.py:make", "--trust-pickle", "--force", "--output", "out.edgernn"]
     assert edgernn("export", "m.pt", *options).exit_code == 0
@@ -78,6 +85,11 @@ def test_options(edgernn: Invoke, calls: list[tuple[Any, ...]]) -> None:
         "graph": "step",
         "precision": "int8",
         "opset": 20,
+        "state_layout": "batch-major",
+        "state_per_layer": True,
+        "int32_ids": True,
+        "reset": True,
+        "batch": 4,
         "vocabulary": Path("v.txt"),
         "module": "m.py:make",
         "trust_pickle": True,

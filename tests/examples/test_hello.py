@@ -28,3 +28,13 @@ def test_hello_answers_ohlol(kind: str, tmp_path: Path) -> None:
     assert contract.notes[0].startswith(
         "Axis 1 of `ids` (batch) is the constant 1: forward itself fails at other sizes"
     )
+
+
+def test_vocabulary_of_another_size_is_noted(tmp_path: Path) -> None:
+    """A vocabulary that does not have one symbol for each id is said to be so in a note."""
+    train("hello", tmp_path)
+    (tmp_path / "hello.txt").write_text("h\ne\nl\n", "utf-8")
+    edgernn(tmp_path, "export", "hello.pt", "--module", f"{CODE}:lstm", "--vocabulary", "hello.txt")
+    assert Artifact.open(tmp_path / "hello.edgernn").contract.notes[-1] == (
+        "The vocabulary has 3 symbols, but `ids` takes 4 ids. Text needs one symbol for each id."
+    )

@@ -16,8 +16,10 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from edgernn.errors import SourceError, UnsupportedModelError
-from edgernn.export.source import load_source
+from edgernn.errors import SourceError
+from edgernn.export import source as sources
+from edgernn.export.onnxfile import OnnxFile
+from edgernn.export.source import Source
 
 VERSION = torch.__version__.partition("+")[0]
 
@@ -34,6 +36,12 @@ class Net(nn.Module):
     def forward(self, x):
         return self.head(torch.relu(self.rnn(x)[0]))
 """
+
+
+def load_source(model: Any, **options: Any) -> Source:
+    source = sources.load_source(model, **options)
+    assert isinstance(source, Source)
+    return source
 
 
 class Net(nn.Module):
@@ -350,19 +358,17 @@ def test_a_folder_is_refused(tmp_path):
     )
 
 
-def test_an_onnx_file_is_refused(tmp_path):
-    """An ONNX file is recognised, whatever its name, and refused."""
+def test_an_onnx_file_is_told_by_its_content(tmp_path):
+    """An ONNX file is recognised whatever its name, and read as a graph."""
     import onnx
 
-    graph = onnx.helper.make_graph([], "g", [], [])
+    port = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
+    graph = onnx.helper.make_graph([], "g", [port], [port])
     path = tmp_path / "m.pt"
     path.write_bytes(onnx.helper.make_model(graph).SerializeToString())
-    with pytest.raises(UnsupportedModelError) as info:
-        load_source(path)
-    assert str(info.value) == (
-        f"`{path}` is an ONNX file, and models are exported from torch files only. Export the "
-        "torch model that it was made from."
-    )
+    read = sources.load_source(path)
+    assert isinstance(read, OnnxFile)
+    assert read.description == "ONNX file m.pt"
 
 
 def test_code_is_not_taken_where_the_source_has_its_own(tmp_path, net):

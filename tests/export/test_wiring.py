@@ -41,3 +41,10 @@ def test_constants_are_initializers_and_constant_nodes():
     assert constant_of(graph.inputs[0]) is None
     assert constant_of(tanh.inputs[0]) is None
     assert constant_of(None) is None
+
+
+def test_a_scalar_constant_stays_a_scalar():
+    """The tensor has the shape that its value declares."""
+    value = Wiring(tanh_graph().graph).constant("one", np.array(1, np.float32))
+    assert value.const_value is not None
+    assert value.shape == value.const_value.shape == ir.Shape([])

@@ -40,7 +40,7 @@ def seed():
 
 
 def refused(path: Path, kind: str = "LSTM") -> str:
-    """Export a tagger, which must be refused without a trace; return the message, its figure as N."""
+    """Export a tagger, to be refused without a trace; return the message, its figure as N."""
     with pytest.raises(ParityError) as info:
         edgernn.export_model(Tagger(kind), path / "m.edgernn", inputs=(torch.randn(*TRACED, 4),))
     assert list(path.iterdir()) == []

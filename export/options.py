@@ -1,0 +1,130 @@
+"""What the user may ask of the graphs beyond torch's own form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import onnx_ir as ir
+
+from edgernn.contract import Contract, Graph, Port, State
+from edgernn.errors import InputError, UnsupportedModelError
+from edgernn.export.parity import TOLERANCE
+from edgernn.export.passes.batch_major import batch_major
+from edgernn.export.passes.float16 import to_float16
+from edgernn.export.passes.int8 import to_int8
+from edgernn.export.passes.int32_ids import int32_ids
+from edgernn.export.passes.opset import OPSETS, to_opset
+from edgernn.export.passes.per_layer import state_per_layer
+from edgernn.export.passes.reset import reset_mask
+
+__all__ = ["Options"]
+
+# precision → the largest difference from eager torch in float32 that passes
+_TOLERANCES = {"float32": TOLERANCE, "float16": 2e-2, "int8": 5e-2}
+_NOTES = {
+    "float16": "Weights, states, real inputs and outputs are float16; parity is with float32.",
+    "int8": (
+        "Weights are int8; LSTM, GRU and RNN of the sequence graph compute in float32 with them, "
+        "products in whole numbers. Parity is with float32."
+    ),
+}
+_LAYOUTS = ("torch", "batch-major")
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of the contract, as `export_model` takes them.
+
+    Attributes:
+        precision: Of weights and computation: `float32`, `float16` or `int8`.
+        opset: The ONNX operator set.
+        state_layout: `torch`, (layers, batch, size); or `batch-major`, (batch, layers, size).
+        state_per_layer: Whether every layer of a stack has a state of its own.
+        int32_ids: Whether whole numbers come in as int32 instead of int64.
+        reset: Whether there is an input `reset`, bool (batch,), that says which sequences start
+            anew from their initial state.
+    """
+
+    precision: str = "float32"
+    opset: int = 18
+    state_layout: str = "torch"
+    state_per_layer: bool = False
+    int32_ids: bool = False
+    reset: bool = False
+
+    def __post_init__(self) -> None:
+        _check_choice("precision", self.precision, _TOLERANCES)
+        _check_choice("state layout", self.state_layout, _LAYOUTS)
+        if self.opset not in OPSETS:
+            raise UnsupportedModelError(
+                f"Opset {self.opset} is not one that graphs can be written in; known are: "
+                f"{', '.join(map(str, OPSETS))}."
+            )
+
+    @property
+    def tolerance(self) -> float:
+        """The largest difference from eager torch in float32 that passes."""
+        return _TOLERANCES[self.precision]
+
+    def apply(
+        self, models: Mapping[str, ir.Model], contract: Contract, layers: Mapping[str, int]
+    ) -> Contract:
+        """Write the graphs as asked, in place, and return their contract.
+
+        Args:
+            models: `sequence` and, where there is one, `step` → the graph in torch's own form.
+            contract: Their contract.
+            layers: Name of a state → the number of layers that it is of.
+
+        Raises:
+            UnsupportedModelError: A graph cannot be written so.
+        """
+        graphs, states = tuple(models.values()), contract.states
+        if self.state_per_layer:
+            states = state_per_layer(graphs, states, layers)
+        if self.state_layout == "batch-major":
+            states = batch_major(graphs, states)
+        if self.reset:
+            reset_mask(graphs, states)
+        if self.int32_ids:
+            int32_ids(graphs)
+        if self.precision == "float16":
+            to_float16(graphs)
+            states = tuple(_half(state) for state in states)
+        if self.precision == "int8":
+            to_int8(graphs)
+        for graph in graphs:
+            to_opset(graph, self.opset)
+        notes = (*contract.notes, *(_NOTES[one] for one in _NOTES if one == self.precision))
+        ports = {kind: _ports(model, contract.graphs[kind]) for kind, model in models.items()}
+        return replace(contract, states=states, graphs=ports, notes=notes)
+
+
+def _half(state: State) -> State:
+    initial = state.initial
+    return replace(state, initial=None if initial is None else initial.astype(np.float16))
+
+
+def _check_choice(name: str, value: str, known: Mapping[str, float] | tuple[str, ...]) -> None:
+    if value not in known:
+        raise InputError(f"`{value}` is not a choice of {name}; known are: {', '.join(known)}.")
+
+
+def _ports(model: ir.Model, before: Graph) -> Graph:
+    """Return the ports of `model`; those that torch's call has too keep where they come from."""
+    return Graph(
+        tuple(_port(value, before.inputs) for value in model.graph.inputs),
+        tuple(_port(value, before.outputs) for value in model.graph.outputs),
+    )
+
+
+def _port(value: ir.Value, before: tuple[Port, ...]) -> Port:
+    assert value.shape is not None
+    assert value.dtype is not None
+    shape = tuple(dim if isinstance(dim, int) else str(dim.value) for dim in value.shape)
+    port = Port(value.name or "", value.dtype.numpy().name, shape)
+    old = next((one for one in before if one.name == port.name), port)
+    origin = old.origin if old.shape == port.shape else None
+    return replace(port, origin=origin, limit=old.limit)

@@ -1,0 +1,37 @@
+"""Whole numbers as int32."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx_ir as ir
+
+from edgernn.export.passes.ends import first_node, new_input
+from edgernn.export.wiring import Wiring
+
+__all__ = ["int32_ids"]
+
+
+def int32_ids(models: Sequence[ir.Model]) -> None:
+    """Let every int64 input come in as int32, in place.
+
+    A table takes int32 ids as they are; anything else gets them as int64.
+
+    Args:
+        models: The graphs of one model.
+    """
+    for model in models:
+        graph = model.graph
+        for place, old in enumerate(graph.inputs):
+            if old.dtype != ir.DataType.INT64:
+                continue
+            port = new_input(old.name or "", old, dtype=ir.DataType.INT32)
+            lookups = [use for use in old.uses() if use.node.op_type == "Gather" and use.idx == 1]
+            for node, index in lookups:
+                node.replace_input_with(index, port)
+            if old.uses() or old.is_graph_output():
+                wire = Wiring(graph, first_node(graph))
+                wide = wire.op("Cast", port, name=f"{old.name}_int64", to=ir.DataType.INT64)
+                wide.shape, wide.type = old.shape, old.type
+                ir.convenience.replace_all_uses_with(old, wide, replace_graph_outputs=True)
+            graph.inputs[place] = port

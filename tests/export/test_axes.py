@@ -1,0 +1,152 @@
+"""The rules for which axes are dynamic and what they are called."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence
+
+from edgernn.errors import InputError, UnsupportedModelError
+from edgernn.export.axes import infer_example, proven_axes
+from edgernn.export.inputs import Example, Forward, example_from
+
+
+class Base(nn.Module):
+    """A GRU over (batch, sequence, 4); subclasses say what is around it."""
+
+    def __init__(self):
+        super().__init__()
+        self.rnn = nn.GRU(4, 3, batch_first=True)
+
+
+class Layer(Base):
+    def forward(self, x):
+        return self.rnn(x)[0]
+
+
+class Window(Base):
+    """Takes windows of six steps, flattened for the head."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(18, 2)
+
+    def forward(self, x):
+        return self.head(self.rnn(x)[0].flatten(1))
+
+
+class FirstState(Base):
+    """Uses the first of the states it is given."""
+
+    def forward(self, x, hx):
+        return self.rnn(x, hx[:1])[0]
+
+
+class Packed(Base):
+    def forward(self, x, lengths, h):
+        return self.rnn(pack_padded_sequence(x, lengths, True, enforce_sorted=False), h)[1]
+
+
+class Chars(Base):
+    """A layer over the characters of each word, then one over the words."""
+
+    def __init__(self):
+        super().__init__()
+        self.words = nn.GRU(3, 3, batch_first=True)
+
+    def forward(self, x):
+        batch, words, chars, size = x.shape
+        h = self.rnn(x.view(batch * words, chars, size))[1]
+        return self.words(h.view(batch, words, 3))[0]
+
+
+class Silent(Base):
+    def forward(self, x):
+        self.rnn(x)
+
+
+def found(module: nn.Module, *tensors: torch.Tensor) -> list[str]:
+    example = proven_axes(Forward(module.eval()), example_from(module, tensors))
+    return [str(leaf) for leaf in example.leaves]
+
+
+def test_more_steps_make_a_sequence_and_more_sequences_a_batch():
+    """The recurrent calls tell the axes apart, whatever their order."""
+    assert found(Layer(), torch.zeros(2, 5, 4)) == ["x:float32[batch,sequence,4]"]
+    time_major = nn.GRU(4, 3)
+    assert found(time_major, torch.zeros(2, 5, 4)) == ["input:float32[sequence,batch,4]"]
+
+
+def test_axes_of_equal_size_are_told_apart():
+    """A batch as large as the sequence is long, and both as the input is wide, is no trouble."""
+    assert found(Layer(), torch.zeros(4, 4, 4)) == ["x:float32[batch,sequence,4]"]
+
+
+def test_an_axis_at_which_torch_fails_is_constant():
+    """A window that a head fixes stays a number."""
+    assert found(Window(), torch.zeros(2, 6, 4)) == ["x:float32[batch,6,4]"]
+
+
+def test_a_named_axis_at_which_torch_fails_is_constant_and_noted():
+    """What the user named is tried, and the note gives torch's own reason."""
+    example = proven_axes(Forward(Window()), example_from(Window(), ["x:float32[batch,6,4]"]))
+    assert example.notes == ()
+    with pytest.raises(
+        InputError, match=r"^`Window\.forward` fails on x:float32\[batch,sequence,4\]"
+    ):
+        proven_axes(Forward(Window()), example_from(Window(), ["x:float32[batch,sequence,4]"]))
+
+
+def test_an_axis_that_nothing_looks_at_is_constant():
+    """A stack of one state, of which the first is used, does not become dynamic."""
+    assert found(FirstState(), torch.zeros(2, 5, 4), torch.zeros(1, 2, 3)) == [
+        "x:float32[batch,sequence,4]",
+        "hx:float32[1,batch,3]",
+    ]
+
+
+@pytest.mark.parametrize("lengths", [(1, 4, 5), (5, 4, 1), (3, 5, 5)])
+def test_lengths_belong_to_the_batch(lengths):
+    """The longest sequence may stand anywhere: fewer sequences are not fewer steps."""
+    given = (torch.zeros(3, 5, 4), torch.tensor(lengths), torch.zeros(1, 3, 3))
+    assert found(Packed(), *given) == [
+        "x:float32[batch,sequence,4]",
+        "lengths:int64[batch]",
+        "h:float32[1,batch,3]",
+    ]
+
+
+def test_a_further_axis_has_its_own_name():
+    """The characters of a word are neither the steps nor the batch."""
+    assert found(Chars(), torch.zeros(2, 5, 6, 4)) == ["x:float32[batch,sequence,x_dim2,4]"]
+    named = example_from(Chars(), ["x:float32[batch,sequence,chars,4]"])
+    assert [str(leaf) for leaf in proven_axes(Forward(Chars()), named).leaves] == [
+        "x:float32[batch,sequence,chars,4]"
+    ]
+
+
+def test_dynamic_axes_come_back_with_sizes_of_their_own():
+    """An example of one sequence of one step is traced at two sizes above one, not alike."""
+    example = proven_axes(Forward(Layer()), example_from(Layer(), torch.zeros(1, 1, 4)))
+    assert [tuple(leaf.tensor.shape) for leaf in example.leaves] == [(2, 3, 4)]
+
+
+def test_a_forward_without_tensors_is_refused():
+    """There is nothing to write where forward returns nothing."""
+    with pytest.raises(UnsupportedModelError) as info:
+        proven_axes(Forward(Silent()), Example({"x": torch.zeros(2, 5, 4)}, {}))
+    assert str(info.value) == (
+        "`Silent.forward` returns no tensor. Return the outputs that the graph is to have."
+    )
+
+
+def test_an_example_is_inferred():
+    """Layers and forward's signature are enough for both axes."""
+    assert [str(leaf) for leaf in infer_example(Layer()).leaves] == ["x:float32[batch,sequence,4]"]
+    given = [str(leaf) for leaf in infer_example(nn.LSTM(4, 3)).leaves]
+    assert given == [
+        "input:float32[sequence,batch,4]",
+        "hx[0]:float32[1,batch,3]",
+        "hx[1]:float32[1,batch,3]",
+    ]
