@@ -24,6 +24,7 @@ from torch.onnx.ops import symbolic_multi_out
 
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.capture import Call, Capture, Results
+from edgernn.export.gelu import reorder_gelu
 from edgernn.export.inputs import Example
 from edgernn.export.packed import DOMAIN, Packing, unchecked_layers
 from edgernn.export.tree import leaves, map_leaves
@@ -67,6 +68,7 @@ def trace(module: nn.Module, example: Example) -> ir.Model:
         assert exported is not None
         model = exported.model
         fold(model)
+    reorder_gelu(model)
     _name_ports(model, example, list(results))
     return model
 
