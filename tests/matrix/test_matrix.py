@@ -85,7 +85,7 @@ def board(
     """Everything that the selected tests ask for, run in all runtimes."""
     items = [item for item in request.session.items if isinstance(item, pytest.Function)]
     calls = [item.callspec.params for item in items if hasattr(item, "callspec")]
-    names = {call["name"] for call in calls if "name" in call}
+    names = {str(call["name"]) for call in calls if "name" in call}
     folder = tmp_path_factory.mktemp("matrix")
     found = {
         name: entry_of_form(name, folder / f"form{place}")

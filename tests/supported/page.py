@@ -79,5 +79,3 @@ def read(text: str) -> dict[Cell, str]:
             for column, mark in zip(columns, marks, strict=True):
                 results[name, kind, column] = reasons.get(mark, mark)
     return results
-
-

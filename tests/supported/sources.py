@@ -40,8 +40,7 @@ def _state_dict_with_code(model: nn.Module, _: Arguments) -> Written:
     torch.save(model.state_dict(), "model.pt")
     kind, style = getattr(model, "kind", ""), type(model).__name__
     Path("code.py").write_text(
-        "from tests.supported import nets\n"
-        f"def make():\n    return nets.{style}({kind!r})\n",
+        f"from tests.supported import nets\ndef make():\n    return nets.{style}({kind!r})\n",
         "utf-8",
     )
     return "model.pt", {"module": "code.py:make"}
@@ -59,7 +58,7 @@ def _traced(model: nn.Module, example: Arguments) -> Written:
 
 def _archive(model: nn.Module, example: Arguments) -> Written:
     shapes = tuple(
-        {axis: torch.export.Dim.AUTO for axis in range(tensor.dim() - 1)} for tensor in example
+        dict.fromkeys(range(tensor.dim() - 1), torch.export.Dim.AUTO) for tensor in example
     )
     program = torch.export.export(model, example, dynamic_shapes=shapes, strict=False)
     torch.export.save(program, "model.pt2")

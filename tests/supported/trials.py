@@ -34,7 +34,7 @@ from tests.supported.sources import SOURCES
 
 __all__ = ["BOTH", "NOTHING", "SEQUENCE_ONLY", "TABLES", "Table", "result"]
 
-BOTH, SEQUENCE_ONLY, NOTHING = "✓", "sequence", "–"
+BOTH, SEQUENCE_ONLY, NOTHING = "✓", "sequence", "-"
 """Both graphs; a sequence graph alone; torch has no such thing."""
 
 _STEPPED = (*CELLS, HAND)
@@ -163,7 +163,7 @@ def _source(name: str) -> Callable[[str], Callable[[], edgernn.Artifact] | None]
             model = net(kind, _style_of(kind))
             inputs = specs(kind) + (state_specs(model, kind) if kind in _STEPPED else [])
             rows = () if kind in _STEPPED else (5,)
-            example = (torch.randn(*rows, 2, INPUT),)
+            example: tuple[torch.Tensor, ...] = (torch.randn(*rows, 2, INPUT),)
             if kind in _STEPPED:
                 example += tuple(torch.randn(2, HIDDEN) for _ in model.sizes)
             file, options = SOURCES[name](model, example)
@@ -205,8 +205,8 @@ TABLES: Mapping[str, Table] = {
     ),
     "sources": Table(
         "Sources",
-        "Where the model comes from; the state is left out, or the argument of one step. The states "
-        "of a step by hand, and of a traced cell, are named by `--state`.",
+        "Where the model comes from; the state is left out, or the argument of one step. The "
+        "states of a step by hand, and of a traced cell, are named by `--state`.",
         {name: _source(name) for name in SOURCES},
     ),
 }
