@@ -52,7 +52,7 @@ def _pickled(model: nn.Module, _: Arguments) -> Written:
 
 
 def _traced(model: nn.Module, example: Arguments) -> Written:
-    torch.jit.trace(model, example).save("model.pt")
+    torch.jit.save(torch.jit.trace(model, example), "model.pt")
     return "model.pt", {}
 
 
