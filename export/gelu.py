@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-__all__ = ["reorder_gelu"]
+__all__ = ["halved_erf", "reorder_gelu"]
 
 
 def reorder_gelu(model: ir.Model) -> None:
     """Multiply by the half last, in place."""
     for node in model.graph.all_nodes():
-        half = _half_of(node)
+        half = halved_erf(node)
         if half is None:
             continue
         place, scaled = half
@@ -33,7 +33,7 @@ def reorder_gelu(model: ir.Model) -> None:
             node.graph.remove(scaled, safe=True)
 
 
-def _half_of(node: ir.Node) -> tuple[int, ir.Node] | None:
+def halved_erf(node: ir.Node) -> tuple[int, ir.Node] | None:
     """Return where a product takes ½ · (1 + erf(…)), and the node that makes it."""
     if node.op_type != "Mul":
         return None
