@@ -16,14 +16,14 @@ from torch import nn
 
 from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.inputs import Example, Run, observe
-from edgernn.export.layers import length_ports, lower, recurrent_calls
-from edgernn.export.lift import Lift, lift
-from edgernn.export.ports import Origins, graph_ports, name_ports
-from edgernn.export.projection import scan_projection
-from edgernn.export.states import StatePort, find_states, layer_names, recognised_states
-from edgernn.export.step import at_one_step, gemm_form
-from edgernn.export.trace import fold, trace
+from edgernn.export.example.call import Example, Run, observe
+from edgernn.export.lift.lift import Lift, lift
+from edgernn.export.lift.projection import scan_projection
+from edgernn.export.step.step import at_one_step, gemm_form
+from edgernn.export.trace.layers import length_ports, lower, recurrent_calls
+from edgernn.export.trace.ports import Origins, graph_ports, name_ports
+from edgernn.export.trace.states import StatePort, find_states, layer_names, recognised_states
+from edgernn.export.trace.trace import fold, trace
 from edgernn.parts import BATCH_OUTER, SEQUENCE_OUTER
 
 __all__ = ["LOOP_CARRIES", "Built", "build", "stacked_axes"]
@@ -35,6 +35,13 @@ _STATELESS = (
     "and return the next one; name it with --state INPUT=OUTPUT. A loop over time that is written "
     "by hand around no cell cannot be seen: export the module of one step. A model without state "
     "needs torch.onnx.export only."
+)
+
+
+_NO_PAIR = (
+    "forward is one step of a recurrence, but nothing that it returns goes back in as one of its "
+    "arguments. It must take its state and return the next one, of the same shape; where these "
+    "cannot be told from other tensors, name them: --state INPUT=OUTPUT."
 )
 
 
@@ -102,6 +109,8 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
     bidirectional = _bidirectional(model)
     calls = observe(module, traced).calls
     states = find_states(model, calls, pairs)
+    if form == "step" and not states:
+        raise UnsupportedModelError(_NO_PAIR)
     origins = name_ports(model, states)
     lengths = length_ports(model.graph)
     notes = (
@@ -111,7 +120,6 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
     every_step = model.clone() if lengths else model
     if lengths:
         lower(every_step, lengths=False)
-        _drop_inputs(every_step, lengths)
     lower(model)
     for one in (model, every_step):
         fold(one)
@@ -119,13 +127,13 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
         sequence, single, no_step = scan_projection(model), None, bidirectional
         if not bidirectional:
             try:
-                single = at_one_step(every_step)
+                single = at_one_step(_without_lengths(every_step, lengths))
             except UnsupportedModelError as error:
                 no_step = str(error)
     else:
         steps = _Steps({}, (), {})
         if form == "loop":
-            steps = _loop_steps(module, example, run, origins)
+            steps = _loop_steps(module, example, run, _data_only(origins, states))
             _mark_sequence(model, steps)
             model = at_one_step(model)
         lifted = _lifted(model, states, steps, form)
@@ -191,6 +199,16 @@ class _Steps:
     axes: dict[str, int]
     last_only: tuple[str, ...]
     flat: dict[str, str]
+
+
+def _data_only(origins: Origins, states: Sequence[StatePort]) -> Origins:
+    """Leave out the ports of states."""
+    ports = {port for state in states for port in (state.input, state.output)}
+    kept = [
+        {name: path for name, path in paths.items() if name not in ports}
+        for paths in (origins.inputs, origins.outputs)
+    ]
+    return Origins(kept[0], kept[1], origins.unused)
 
 
 def _loop_steps(module: nn.Module, example: Example, run: Run, origins: Origins) -> _Steps:
@@ -260,22 +278,35 @@ def _lifted(model: ir.Model, states: Sequence[StatePort], steps: _Steps, form: s
     return lifted
 
 
-def _drop_inputs(model: ir.Model, names: Collection[str]) -> None:
-    """Drop inputs that nothing reads any more."""
-    model.graph.inputs[:] = [
-        value for value in model.graph.inputs if value.uses() or value.name not in names
-    ]
+def _without_lengths(model: ir.Model, lengths: Collection[str]) -> ir.Model:
+    """Drop the inputs that hold lengths, where packing alone has read them; in place."""
+    for value in [value for value in model.graph.inputs if value.name in lengths]:
+        if value.uses():
+            raise UnsupportedModelError(
+                f"forward does more with `{value.name}` than to pack: a single step has no lengths."
+            )
+        model.graph.inputs.remove(value)
+    return model
 
 
 def _bidirectional(model: ir.Model) -> str:
     for node in recurrent_calls(model.graph):
-        if node.attributes["bidirectional"].as_int():
+        if node.attributes["bidirectional"].as_int() and _runs_along_sequence(node):
             layer = node.metadata_props["layer"]
             return (
                 f"layer `{layer}` is bidirectional: its backward direction starts from the last "
                 "step of the sequence."
             )
     return ""
+
+
+def _runs_along_sequence(node: ir.Node) -> bool:
+    """Return whether a layer's own steps are the sequence, or may be."""
+    x = node.inputs[0]
+    if x is None or x.shape is None:
+        return True
+    size = x.shape[1 if node.attributes["batch_first"].as_int() else 0]
+    return isinstance(size, ir.SymbolicDim) and str(size.value) in (SEQUENCE, "None")
 
 
 def _has(example: Example, symbol: str) -> bool:

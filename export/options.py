@@ -10,7 +10,6 @@ import onnx_ir as ir
 
 from edgernn.contract import Contract, Graph, Port, State
 from edgernn.errors import InputError, UnsupportedModelError
-from edgernn.export.parity import TOLERANCE
 from edgernn.export.passes.batch_major import batch_major
 from edgernn.export.passes.float16 import to_float16
 from edgernn.export.passes.int8 import to_int8
@@ -18,6 +17,7 @@ from edgernn.export.passes.int32_ids import int32_ids
 from edgernn.export.passes.opset import OPSETS, to_opset
 from edgernn.export.passes.per_layer import state_per_layer
 from edgernn.export.passes.reset import reset_mask
+from edgernn.export.proof.parity import TOLERANCE
 
 __all__ = ["Options"]
 

@@ -16,19 +16,19 @@ from torch import nn
 from edgernn.artifact import Artifact, staged
 from edgernn.contract import BATCH, SEQUENCE, Contract
 from edgernn.errors import InputError, UnsupportedModelError
-from edgernn.export.axes import infer_example, proven_axes
+from edgernn.export.artifact.files import Files
 from edgernn.export.build import LOOP_CARRIES, Built, build, stacked_axes
-from edgernn.export.dialect import Dialect
-from edgernn.export.eager import Eager, Reference
-from edgernn.export.files import Files
-from edgernn.export.foreign import build_foreign
-from edgernn.export.inputs import Example, Forward, example_from
-from edgernn.export.lengths import LENGTHS, add_lengths, take_lengths
-from edgernn.export.onnxfile import OnnxFile
+from edgernn.export.example.axes import infer_example, proven_axes
+from edgernn.export.example.call import Example, Forward, example_from
+from edgernn.export.example.lengths import LENGTHS, add_lengths, take_lengths
+from edgernn.export.onnxfile.build import build_foreign
+from edgernn.export.onnxfile.file import OnnxFile
 from edgernn.export.options import Options
-from edgernn.export.parity import Prover
-from edgernn.export.ports import contract_states, graph_ports
-from edgernn.export.source import Source, load_source
+from edgernn.export.proof.dialect import Dialect
+from edgernn.export.proof.eager import Eager, Reference
+from edgernn.export.proof.parity import Prover
+from edgernn.export.source.load import Source, load_source
+from edgernn.export.trace.ports import contract_states, graph_ports
 from edgernn.parts import BATCH_OUTER, SEQUENCE_OUTER
 from edgernn.report import ParityReport
 from edgernn.vocabulary import Vocabulary

@@ -12,7 +12,7 @@ import click
 if TYPE_CHECKING:
     from edgernn.artifact import Artifact
     from edgernn.contract import Contract, Graph, Port
-    from edgernn.export.analysis import Analysis
+    from edgernn.export.analysis.analysis import Analysis
     from edgernn.report import Cost, ParityReport
     from edgernn.vocabulary import Vocabulary
 
@@ -31,7 +31,7 @@ def command(path: Path, as_json: bool) -> None:
     extra `export`.
     """
     if path.suffix == ".onnx" and not path.is_dir():
-        from edgernn.export.analysis import analyse
+        from edgernn.export.analysis.analysis import analyse
 
         analysis = analyse(path)
         _print_json(path, analysis.to_json()) if as_json else _print_file(path, analysis)

@@ -10,7 +10,7 @@ import onnx_ir as ir
 from edgernn.contract import BATCH, State
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.passes.ends import first_node, new_input, new_output
-from edgernn.export.wiring import Wiring
+from edgernn.export.step.wiring import Wiring
 
 __all__ = ["batch_major"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from edgernn.export.wiring import Wiring
+from edgernn.export.step.wiring import Wiring
 
 __all__ = ["first_node", "new_input", "new_output"]
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from edgernn.export.passes.ends import first_node, new_input
-from edgernn.export.wiring import Wiring
+from edgernn.export.step.wiring import Wiring
 
 __all__ = ["int32_ids"]
 

@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from edgernn.export.wiring import Wiring, constant_of
+from edgernn.export.step.wiring import Wiring, constant_of
 
 __all__ = ["to_int8"]
 

@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from edgernn.contract import State
 from edgernn.export.passes.ends import new_input, new_output
-from edgernn.export.wiring import Wiring
+from edgernn.export.step.wiring import Wiring
 
 __all__ = ["state_per_layer"]
 

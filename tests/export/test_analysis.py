@@ -11,7 +11,7 @@ import pytest
 
 from edgernn.contract import Contract, Graph, Port, State
 from edgernn.errors import ContractError, SourceError
-from edgernn.export.analysis import Analysis, analyse
+from edgernn.export.analysis.analysis import Analysis, analyse
 from edgernn.report import Cost
 from tests.matrix.cells import Cell
 from tests.matrix.forms import AVOIDED
@@ -165,7 +165,7 @@ def test_contract_of_another_version(tmp_path):
 def test_without_torch():
     """Analysing needs neither torch nor ONNX Runtime."""
     code = (
-        "import sys, edgernn.export.analysis; "
+        "import sys, edgernn.export.analysis.analysis; "
         "print(sorted({'torch', 'onnxruntime'} & set(sys.modules)))"
     )
     result = subprocess.run(

@@ -8,8 +8,8 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from edgernn.errors import InputError, UnsupportedModelError
-from edgernn.export.axes import infer_example, proven_axes
-from edgernn.export.inputs import Example, Forward, example_from
+from edgernn.export.example.axes import infer_example, proven_axes
+from edgernn.export.example.call import Example, Forward, example_from
 
 
 class Base(nn.Module):

@@ -16,8 +16,8 @@ from torch import nn
 import edgernn
 from edgernn.artifact import Artifact
 from edgernn.contract import Contract, Graph, Port, State
-from edgernn.export.card import card
-from edgernn.export.snippets import Snippets
+from edgernn.export.artifact.card import card
+from edgernn.export.artifact.snippets import Snippets
 
 NODE = shutil.which("node")
 

@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from edgernn.export.step import at_one_step, gemm_form
+from edgernn.export.step.step import at_one_step, gemm_form
 from tests.export.operator_form import Array, run, session
 
 SIZES = {"x": 3, "h": 4, "p": 2}

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from edgernn.errors import SourceError, UnsupportedModelError
-from edgernn.export.conform import conform, private_copy
+from edgernn.export.source.conform import conform, private_copy
 
 
 def test_floats_of_other_widths_become_float32():

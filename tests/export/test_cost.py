@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from edgernn.export.cost import cost_of
+from edgernn.export.analysis.cost import cost_of
 from edgernn.report import Cost
 from tests.matrix.cells import Cell
 from tests.matrix.layers import Layer

@@ -10,8 +10,8 @@ import torch
 
 from edgernn.errors import ContractError, ParityError
 from edgernn.export import verify_artifact
-from edgernn.export.dialect import Dialect
-from edgernn.export.runs import session_of
+from edgernn.export.proof.dialect import Dialect
+from edgernn.export.proof.runs import session_of
 from tests.export.tagger import Tagger, replayed, tagged
 
 EVERYTHING = {

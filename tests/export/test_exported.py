@@ -12,7 +12,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from edgernn.errors import SourceError
-from edgernn.export.exported import read_exported
+from edgernn.export.source.exported import read_exported
 
 
 @pytest.fixture(autouse=True)

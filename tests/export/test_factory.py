@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from edgernn.errors import SourceError
-from edgernn.export.factory import build, import_code, load_weights
+from edgernn.export.source.factory import build, import_code, load_weights
 
 CODE = """
 from torch import nn

@@ -7,7 +7,7 @@ import onnx.reference
 import onnx_ir as ir
 import pytest
 
-from edgernn.export.gelu import reorder_gelu
+from edgernn.export.trace.gelu import reorder_gelu
 
 HEAD = """<ir_version: 8, opset_import: ["" : 18]> g (float[batch,4] x) => (float[batch,4] y)
 <float half = {0.5}, float one = {1.0}, float root = {1.4142135}> {

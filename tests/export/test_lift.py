@@ -4,10 +4,10 @@ import onnx_ir as ir
 import pytest
 
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.lift import lift
-from edgernn.export.projection import scan_projection
-from edgernn.export.shapes import dims
-from edgernn.export.step import gemm_form
+from edgernn.export.lift.lift import lift
+from edgernn.export.lift.projection import scan_projection
+from edgernn.export.step.shapes import dims
+from edgernn.export.step.step import gemm_form
 from tests.export.one_step import (
     H_STATES,
     LSTM_STATES,

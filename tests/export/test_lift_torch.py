@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from edgernn.export.lift import lift
+from edgernn.export.lift.lift import lift
 from tests.export.one_step import H_STATES, LSTM_STATES, SYMBOLS, largest_difference
 
 HIDDEN = 6

@@ -18,7 +18,7 @@ from torch import nn
 
 from edgernn.artifact import Artifact
 from edgernn.errors import EdgernnError, InputError, SourceError, UnsupportedModelError
-from edgernn.export.onnxfile import OPSETS
+from edgernn.export.onnxfile.file import OPSETS
 from edgernn.export.pipeline import export_model, verify_artifact
 from tests.export.onnx_graphs import GATES, X, detector, port, recurrent, weights, write
 

@@ -4,8 +4,8 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from edgernn.export.products import fold_tables, merge_biases
-from edgernn.export.shapes import settle_shapes
+from edgernn.export.step.products import fold_tables, merge_biases
+from edgernn.export.step.shapes import settle_shapes
 from tests.export.operator_form import run, session
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.projection import scan_projection
+from edgernn.export.lift.projection import scan_projection
 from tests.export.one_step import run, session
 
 INPUT, HIDDEN, PROJECTION = 6, 8, 3

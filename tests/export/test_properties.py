@@ -19,7 +19,7 @@ import edgernn
 TOLERANCE = 1e-5
 SYMBOLS = 11
 
-LAYERS = {
+LAYERS: dict[str, tuple[Any, dict[str, Any]]] = {
     "lstm": (nn.LSTM, {}),
     "lstm projected": (nn.LSTM, {"proj_size": 1}),
     "gru": (nn.GRU, {}),
@@ -162,7 +162,7 @@ def test_any_model_in_any_pieces_gives_what_torch_gives(made, batch, chunks, see
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     model = (Given if made.state == "given" else Own)(made).eval().requires_grad_(False)
-    example = [torch.from_numpy(data(made, 3, 4, rng))]
+    example: list[Any] = [torch.from_numpy(data(made, 3, 4, rng))]
     if made.state == "given":
         example.append(model.initial(3))
     with tempfile.TemporaryDirectory() as folder:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from edgernn.errors import SourceError
-from edgernn.export.rebuild import rebuild
+from edgernn.export.source.rebuild import rebuild
 
 
 class Model(nn.Module):

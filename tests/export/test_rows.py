@@ -3,8 +3,8 @@ from __future__ import annotations
 import onnx_ir as ir
 import pytest
 
-from edgernn.export.rows import MixedRowsError, row_axes
-from edgernn.export.shapes import settle_shapes
+from edgernn.export.lift.rows import MixedRowsError, row_axes
+from edgernn.export.step.shapes import settle_shapes
 
 
 def node_of(ports: str, line: str) -> ir.Node:

@@ -4,7 +4,7 @@ import onnx.parser
 import onnx_ir as ir
 import pytest
 
-from edgernn.export.runtimes import Finding, findings_of, refusals_of
+from edgernn.export.analysis.runtimes import Finding, findings_of, refusals_of
 from tests.matrix.cells import Cell
 from tests.matrix.forms import AVOIDED, EMITTED
 from tests.matrix.layers import Layer

@@ -4,7 +4,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from edgernn.export.lift import lift
+from edgernn.export.lift.lift import lift
 from tests.export.one_step import SCAN_MODELS, body, operators, run, session
 
 

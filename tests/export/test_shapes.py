@@ -3,7 +3,7 @@ from __future__ import annotations
 import onnx_ir as ir
 import pytest
 
-from edgernn.export.shapes import dims, settle_shapes
+from edgernn.export.step.shapes import dims, settle_shapes
 
 
 def settled(nodes: str, constants: str = "", inputs: str = "float[batch,1,6] x") -> ir.Model:

@@ -17,9 +17,9 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from edgernn.errors import SourceError
-from edgernn.export import source as sources
-from edgernn.export.onnxfile import OnnxFile
-from edgernn.export.source import Source
+from edgernn.export.onnxfile.file import OnnxFile
+from edgernn.export.source import load as sources
+from edgernn.export.source.load import Source
 
 VERSION = torch.__version__.partition("+")[0]
 

@@ -7,7 +7,7 @@ import onnx_ir as ir
 import pytest
 
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.step import at_one_step, gemm_form
+from edgernn.export.step.step import at_one_step, gemm_form
 from tests.export.operator_form import Layers, difference, operator_form
 
 KINDS = [

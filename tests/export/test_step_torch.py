@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from edgernn.export.step import at_one_step, gemm_form
+from edgernn.export.step.step import at_one_step, gemm_form
 from tests.export.operator_form import difference
 
 

@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from edgernn.errors import SourceError, UnsupportedModelError
-from edgernn.export.torchscript import read_torchscript
+from edgernn.export.source.torchscript import read_torchscript
 
 
 @pytest.fixture(autouse=True)

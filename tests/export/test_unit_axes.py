@@ -4,8 +4,8 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from edgernn.export.shapes import settle_shapes
-from edgernn.export.unit_axes import remove_unit_axis_moves
+from edgernn.export.step.shapes import settle_shapes
+from edgernn.export.step.unit_axes import remove_unit_axis_moves
 from tests.export.operator_form import draw_feeds, run, session
 
 CONSTANTS = """

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from edgernn.export.wiring import Wiring, constant_of
+from edgernn.export.step.wiring import Wiring, constant_of
 
 
 def tanh_graph() -> ir.Model:

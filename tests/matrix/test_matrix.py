@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import edgernn
-from edgernn.export.runtimes import findings_of
+from edgernn.export.analysis.runtimes import findings_of
 from tests.matrix.board import PYTHON, SIZES, Entry, feeds_of, run_all
 from tests.matrix.forms import AVOIDED, EMITTED, Form
 from tests.matrix.layers import Layer

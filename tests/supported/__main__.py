@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.progress import track
 
-from edgernn.export.eager import one_thread
+from edgernn.export.proof.eager import one_thread
 from tests.supported.page import cells, written
 from tests.supported.trials import result
 

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from edgernn.export.eager import one_thread
+from edgernn.export.proof.eager import one_thread
 from tests.supported.nets import KINDS
 from tests.supported.page import PAGE, cells, read, written
 from tests.supported.trials import BOTH, NOTHING, TABLES, result

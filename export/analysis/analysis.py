@@ -1,0 +1,171 @@
+"""What stands in an ONNX file: ports, contract, cost, recurrent nodes, runtimes that refuse it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+
+from edgernn.contract import Contract, Port
+from edgernn.errors import SourceError
+from edgernn.export.analysis.cost import cost_of
+from edgernn.export.analysis.forms import all_nodes, direction_of, label
+from edgernn.export.analysis.multiply_adds import LAYERS, elements
+from edgernn.export.analysis.runtimes import refusals_of
+from edgernn.report import Cost
+
+__all__ = ["Analysis", "analyse", "analysis_of"]
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What stands in one ONNX file.
+
+    Attributes:
+        inputs: Its inputs, in order; an axis without size or name is `?`.
+        outputs: Its outputs, likewise.
+        contract: What its metadata promises, or None where edgernn did not write it.
+        cost: What it is and what one step of one sequence costs.
+        recurrent: One line per recurrent node.
+        refusals: Name of a runtime that cannot take it as it is → why.
+        opset: The version of ONNX's own operators.
+        ir_version: The version of the file format.
+        producer: What wrote the file, with its version.
+    """
+
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    contract: Contract | None
+    cost: Cost
+    recurrent: tuple[str, ...]
+    refusals: Mapping[str, str]
+    opset: int
+    ir_version: int
+    producer: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the analysis as JSON can hold it."""
+        return {
+            "inputs": [_port_to_json(port) for port in self.inputs],
+            "outputs": [_port_to_json(port) for port in self.outputs],
+            "contract": self.contract.to_json() if self.contract else None,
+            "cost": asdict(self.cost),
+            "recurrent": list(self.recurrent),
+            "refusals": dict(self.refusals),
+            "opset": self.opset,
+            "ir_version": self.ir_version,
+            "producer": self.producer,
+        }
+
+
+def analyse(path: Path) -> Analysis:
+    """Read the ONNX file `path`, whoever made it.
+
+    Raises:
+        SourceError: There is no such file, it is not an ONNX graph, or its weights are missing.
+        ContractError: It carries an edgernn contract that is broken or of another version.
+    """
+    try:
+        model = ir.load(path)
+    except OSError as error:
+        raise SourceError(f"`{path}` cannot be read: {error.strerror or error}.") from error
+    except Exception as error:  # protobuf and onnx-ir have no common base class
+        raise _not_onnx(path) from error
+    if not model.graph.outputs:
+        raise _not_onnx(path)
+    try:
+        return analysis_of(model, f"`{path}`")
+    except FileNotFoundError as error:
+        raise SourceError(
+            f"`{path}` keeps its weights in `{Path(error.filename or '').name}`, which is not "
+            "beside it. Put both files into one folder."
+        ) from error
+
+
+def analysis_of(model: ir.Model, subject: str = "The graph") -> Analysis:
+    """Return what stands in `model`; `subject` is what messages call it."""
+    inputs = tuple(_port(value) for value in model.graph.inputs if not value.is_initializer())
+    outputs = tuple(map(_port, model.graph.outputs))
+    metadata = model.metadata_props
+    contract = None
+    if "edgernn.contract" in metadata:
+        contract = Contract.from_metadata(metadata, inputs, outputs, subject)
+    return Analysis(
+        inputs=inputs,
+        outputs=outputs,
+        contract=contract,
+        cost=cost_of(model),
+        recurrent=tuple(_recurrent_lines(model)),
+        refusals=refusals_of(model),
+        opset=model.graph.opset_imports.get("", 0),
+        ir_version=model.ir_version,
+        producer=f"{model.producer_name or ''} {model.producer_version or ''}".strip(),
+    )
+
+
+def _not_onnx(path: Path) -> SourceError:
+    return SourceError(
+        f"`{path}` is not an ONNX graph: it cannot be decoded as one. Expected a .onnx file with "
+        "at least one output; `edgernn export MODEL` writes such files."
+    )
+
+
+def _port(value: ir.Value) -> Port:
+    shape = ("?",) if value.shape is None else tuple(map(_axis, value.shape))
+    return Port(value.name or "", _dtype(value), shape)
+
+
+def _axis(size: int | ir.SymbolicDim) -> int | str:
+    return size if isinstance(size, int) else size.value or "?"
+
+
+def _dtype(value: ir.Value) -> str:
+    if value.dtype is None:
+        return "unknown"
+    if value.dtype == ir.DataType.STRING:
+        return "string"
+    return str(value.dtype.numpy().name)
+
+
+def _port_to_json(port: Port) -> dict[str, Any]:
+    return {"name": port.name, "dtype": port.dtype, "shape": list(port.shape)}
+
+
+def _recurrent_lines(model: ir.Model) -> list[str]:
+    return [
+        f"{node.op_type} `{label(node)}`: {_DESCRIPTIONS[node.op_type](node)}"
+        for node in all_nodes(model)
+        if node.op_type in _DESCRIPTIONS
+    ]
+
+
+def _layer(node: ir.Node) -> str:
+    axis = 1 if node.op_type == "DynamicQuantizeLSTM" else 2
+    width = elements(node.inputs[1], slice(axis, axis + 1))
+    hidden = node.attributes.get_int("hidden_size", elements(node.inputs[2], slice(-1, None)))
+    return f"input {width}, hidden {hidden}, {direction_of(node)}"
+
+
+def _scan(node: ir.Node) -> str:
+    inputs = node.attributes.get_int("num_scan_inputs", 1)
+    backward = any(node.attributes.get_ints("scan_input_directions", ()))
+    states = _counted(len(node.inputs) - inputs, "state")
+    return f"{_counted(inputs, 'input')}, {states}, {'reverse' if backward else 'forward'}"
+
+
+def _loop(node: ir.Node) -> str:
+    return _counted(len(node.inputs) - 2, "state")
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+_DESCRIPTIONS: Mapping[str, Callable[[ir.Node], str]] = {
+    **dict.fromkeys(LAYERS, _layer),
+    "Scan": _scan,
+    "Loop": _loop,
+}

@@ -1,0 +1,174 @@
+"""What one time step of one sequence costs: products, weights to read, state to keep.
+
+Every symbolic axis counts as 1. Where a file has its batch or its time frozen to a number, the
+cost of a call is divided by the steps that its longest recurrent node takes in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import onnx_ir as ir
+from onnx_ir.passes.common import InlinePass, ShapeInferencePass
+
+from edgernn.export.analysis.multiply_adds import LAYERS, elements, products_in, steps_of
+from edgernn.report import Cost
+
+__all__ = ["cost_of"]
+
+_BIAS, _INITIAL_STATES = 3, (5, 6)
+_FLOATS = (
+    ir.DataType.FLOAT,
+    ir.DataType.DOUBLE,
+    ir.DataType.FLOAT16,
+    ir.DataType.BFLOAT16,
+)
+
+_NO_PARAMETERS: Mapping[str, tuple[int, ...]] = {
+    "BatchNormalization": (3, 4),
+    "QuantizeLinear": (1, 2),
+    "DequantizeLinear": (1, 2),
+    "MatMulInteger": (2, 3),
+    "MatMulIntegerToFloat": (2, 3, 4, 5),
+    "ConvInteger": (2, 3),
+    "QLinearMatMul": (1, 2, 4, 5, 6, 7),
+    "QLinearConv": (1, 2, 4, 5, 6, 7),
+    "DynamicQuantizeMatMul": (2, 3),
+    "DynamicQuantizeLSTM": (8, 9, 10, 11),
+    "MatMulNBits": (2, 3, 4),
+    "GatherBlockQuantized": (2, 3),
+}
+"""Inputs that are statistics, scales or zero points: they are read, but nobody trained them."""
+
+
+@dataclass(frozen=True)
+class _Weight:
+    """A weight as one node reads it: which, how many bytes a step, how many parameters."""
+
+    value: ir.Value
+    read: int
+    parameters: int
+
+
+def cost_of(model: ir.Model) -> Cost:
+    """Return what `model` is and what one step of one sequence costs in it.
+
+    Multiply-adds are those of matrix products and convolutions; what is done to single elements
+    between them does not count. A weight is read whole, but of a table only the rows that are
+    looked up; a weight that several nodes share is read once. Parameters are the weights that some
+    node reads, counted as torch counts them: the zero bias that stands for `bias=False` is none,
+    nor are scales, zero points, statistics, scalars and initial states.
+    """
+    model = _at_size_one(model)
+    steps = max((steps_of(node) for node in model.graph), default=1)
+    parameters: dict[ir.Value, int] = {}
+    read: dict[ir.Value, int] = {}
+    for weight in _weights(model, steps):
+        parameters[weight.value] = max(weight.parameters, parameters.get(weight.value, 0))
+        read[weight.value] = max(weight.read, read.get(weight.value, 0))
+    return Cost(
+        parameters=sum(parameters.values()),
+        multiply_adds=products_in(model.graph) // steps,
+        weight_bytes=sum(read.values()),
+        state_bytes=_state_bytes(model),
+    )
+
+
+def _at_size_one(model: ir.Model) -> ir.Model:
+    """Return a copy without functions and with 1 for every symbol, its shapes inferred."""
+    model = model.clone()
+    InlinePass()(model)
+    for graph in model.graphs():
+        for value in graph.inputs:
+            if value.shape is not None:
+                value.shape = ir.Shape([s if isinstance(s, int) else 1 for s in value.shape])
+        for node in graph:
+            for value in node.outputs:
+                if value.shape is not None and not value.shape.is_static():
+                    value.shape = None
+    with _unlogged(ShapeInferencePass.__module__):
+        ShapeInferencePass(check_type=False, strict_mode=False)(model)
+    return model
+
+
+@contextlib.contextmanager
+def _unlogged(name: str) -> Iterator[None]:
+    """Keep a logger quiet: a shape that cannot be inferred, from a foreign operator, is no news."""
+    logger = logging.getLogger(name)
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
+
+
+def _weights(model: ir.Model, steps: int) -> Iterator[_Weight]:
+    for node in model.graph.all_nodes():
+        for place, value in enumerate(node.inputs):
+            if node.op_type in LAYERS and place in _INITIAL_STATES:
+                continue
+            tensor = None if value is None else _weight_tensor(value)
+            if value is not None and tensor is not None:
+                read = _bytes_read(node, place, tensor, steps)
+                yield _Weight(value, read, _parameters(node, place, tensor))
+
+
+def _weight_tensor(value: ir.Value) -> ir.TensorProtocol | None:
+    """Return the tensor behind `value`, or None if it is no weight."""
+    tensor = ir.convenience.get_const_tensor(value)
+    if tensor is None or not len(tensor.shape):
+        return None
+    if not value.is_initializer() and tensor.size == 1:
+        return None
+    is_weight = tensor.dtype in _FLOATS or tensor.dtype.bitwidth <= 8
+    return tensor if is_weight and tensor.dtype != ir.DataType.BOOL else None
+
+
+def _bytes_read(node: ir.Node, place: int, tensor: ir.TensorProtocol, steps: int) -> int:
+    if node.op_type not in ("Gather", "GatherBlockQuantized") or place == 1:
+        return tensor.nbytes
+    axis = node.attributes.get_int("axis" if place == 0 else "quantize_axis", 0)
+    rows = tensor.shape.numpy()[axis]
+    looked_up = max(1, elements(node.inputs[1]) // steps)
+    return tensor.nbytes * min(looked_up, rows) // rows
+
+
+def _parameters(node: ir.Node, place: int, tensor: ir.TensorProtocol) -> int:
+    if place in _NO_PARAMETERS.get(node.op_type, ()):
+        return 0
+    if node.op_type in LAYERS and place == _BIAS and not tensor.numpy().any():
+        return 0
+    if node.op_type == "MatMulNBits" and place == 1:
+        return node.attributes["K"].as_int() * node.attributes["N"].as_int()
+    return tensor.size
+
+
+def _state_bytes(model: ir.Model) -> int:
+    """Return the bytes of the ports that the contract calls states, else of what nodes carry."""
+    pairs = model.metadata_props.get("edgernn.states")
+    if pairs is not None:
+        names = {pair.split(":")[0] for pair in pairs.split(",")}
+        return sum(map(_bytes, (value for value in model.graph.inputs if value.name in names)))
+    return sum(map(_carried_bytes, model.graph.all_nodes()))
+
+
+def _carried_bytes(node: ir.Node) -> int:
+    if node.op_type in LAYERS:
+        hidden = node.attributes.get_int("hidden_size", elements(node.inputs[2], slice(-1, None)))
+        numbers = elements(node.inputs[1], slice(0, 1)) * hidden
+        return numbers * _itemsize(node.inputs[0]) * (2 if "LSTM" in node.op_type else 1)
+    if node.op_type == "Scan":
+        states = node.inputs[: -node.attributes.get_int("num_scan_inputs", 1)]
+        return sum(map(_bytes, states))
+    return 0
+
+
+def _bytes(value: ir.Value | None) -> int:
+    return elements(value) * _itemsize(value)
+
+
+def _itemsize(value: ir.Value | None) -> int:
+    return 4 if value is None or value.dtype is None else int(value.dtype.itemsize)

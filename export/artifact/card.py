@@ -1,0 +1,176 @@
+"""The model card: README.md of an artifact."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Sequence
+
+from edgernn.artifact import Artifact
+from edgernn.contract import Contract, Port, State
+from edgernn.export.artifact.snippets import Snippets
+from edgernn.report import ParityReport
+
+__all__ = ["card"]
+
+_GRAPHS = {
+    "sequence": "whole sequences, or chunks of any length",
+    "step": "one time step",
+}
+
+
+def card(artifact: Artifact, name: str) -> str:
+    """Return the card in Markdown.
+
+    Args:
+        artifact: What was exported.
+        name: The name that its folder will have.
+    """
+    contract, snippets = artifact.contract, Snippets(name, artifact.contract)
+    sections = [
+        f"# {name}\n\n{_line(contract.source)}. Exported by edgernn.",
+        *(_graph(artifact, kind) for kind in contract.graphs),
+        _states(contract),
+        _run(snippets),
+        _parity(artifact.parity),
+        _cost(artifact),
+        _refusals(artifact),
+        _notes(contract.notes),
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _graph(artifact: Artifact, kind: str) -> str:
+    contract = artifact.contract
+    graph = contract.graphs[kind]
+    states = {port for state in contract.states for port in (state.input, state.output)}
+    rows = [
+        (f"state {role}" if port.name in states else role, *_cells(port, role))
+        for role, ports in (("in", graph.inputs), ("out", graph.outputs))
+        for port in ports
+    ]
+    table = _table(("", "Port", "Dtype", "Shape", "In torch's forward"), rows)
+    return f"## {kind}.onnx\n\nRuns {_GRAPHS[kind]}.\n\n{table}{_ids(contract, kind)}"
+
+
+def _cells(port: Port, role: str) -> tuple[str, ...]:
+    origin = port.origin or ""
+    path = origin if role == "in" else f"return{origin}"
+    shape = ", ".join(map(str, port.shape))
+    return (f"`{port.name}`", port.dtype, f"[{shape}]", f"`{path}`" if origin else "")
+
+
+def _ids(contract: Contract, kind: str) -> str:
+    limits = [
+        f"`{port.name}` takes ids from 0 to {port.limit - 1:,}."
+        for port in contract.data_inputs(kind)
+        if port.limit is not None
+    ]
+    return "\n\n" + " ".join(limits) if limits else ""
+
+
+def _states(contract: Contract) -> str:
+    if not contract.states:
+        return ""
+    pairs = ", ".join(f"`{state.output}` → `{state.input}`" for state in contract.states)
+    rule = (
+        f"After every call, feed each state output to its input: {pairs}. The same state fits "
+        "every graph of this folder."
+        if contract.carry
+        else "The state cannot be carried from chunk to chunk: give every sequence whole, and "
+        "start it from the initial state."
+    )
+    starts = "\n".join(f"- {_initial(contract, state)}" for state in contract.states)
+    return f"## State\n\n{rule}\n\n{starts}"
+
+
+def _initial(contract: Contract, state: State) -> str:
+    port = next(iter(contract.graphs.values())).input(state.input)
+    shape = ", ".join(map(str, port.shape))
+    start = "zeros"
+    if state.initial is not None:
+        start = (
+            f"learned values, in `contract.json` and in the metadata `edgernn.initial.{state.name}`"
+        )
+    return f"`{state.input}` {port.dtype} [{shape}] starts from {start}."
+
+
+def _run(snippets: Snippets) -> str:
+    name = snippets.name
+    text = " --text TEXT" if snippets.contract.vocabulary else ""
+    parts = (
+        ("On the command line", "console", _commands(name, text)),
+        ("In Python", "python", snippets.python),
+        ("In Python, with ONNX Runtime alone", "python", snippets.onnxruntime),
+        ("In JavaScript", "js", snippets.javascript),
+    )
+    blocks = [f"### {title}\n\n```{language}\n{code}\n```" for title, language, code in parts]
+    other = (
+        "### In C and other languages\n\n`examples/c/golden.c` of edgernn runs this folder with "
+        "ONNX Runtime's C API; what it needs to know stands in the graphs' metadata."
+    )
+    return "\n\n".join(["## Run it", *blocks, other])
+
+
+def _commands(name: str, text: str) -> str:
+    name = shlex.quote(name)
+    run = f"$ edgernn run {name}{text or ' --input FILE'}"
+    return "\n".join([run, f"$ edgernn inspect {name}", f"$ edgernn verify {name}"])
+
+
+def _parity(report: ParityReport | None) -> str:
+    if report is None:
+        return "## Parity\n\nNot proven: exported without verification."
+    groups: dict[tuple[str, str], list[float]] = {}
+    for check in report.checks:
+        groups.setdefault((check.name, check.graph), []).append(check.difference)
+    rows = [
+        (name, f"{graph}.onnx", str(len(found)), f"{max(found):.1e}")
+        for (name, graph), found in groups.items()
+    ]
+    table = _table(("Check", "Graph", "Times", "Largest difference"), rows)
+    line = f"{_line(str(report))}; the tolerance is {report.tolerance:.0e}."
+    return f"## Parity\n\n{line[0].upper()}{line[1:]}\n\n{table}"
+
+
+def _cost(artifact: Artifact) -> str:
+    cost = artifact.cost
+    files = [
+        (f"{kind}.onnx", f"{(artifact.path / f'{kind}.onnx').stat().st_size:,} bytes")
+        for kind in artifact.contract.graphs
+    ]
+    rows = [
+        ("parameters", f"{cost.parameters:,}"),
+        ("multiply-adds per step", f"{cost.multiply_adds:,}"),
+        ("weights read per step", f"{cost.weight_bytes:,} bytes"),
+        ("state of one sequence", f"{cost.state_bytes:,} bytes"),
+        *files,
+    ]
+    return "## Size and cost\n\n" + _table(("", ""), rows)
+
+
+def _refusals(artifact: Artifact) -> str:
+    if not artifact.refusals:
+        return "## Runtimes\n\nNo runtime known to edgernn refuses these graphs."
+    lines = "\n".join(
+        f"- {_line(runtime)}: {_line(reason)}" for runtime, reason in artifact.refusals.items()
+    )
+    return f"## Runtimes\n\nThese do not run them as they are:\n\n{lines}"
+
+
+def _notes(notes: Iterable[str]) -> str:
+    lines = "\n".join(f"- {_line(note)}" for note in notes)
+    return f"## Notes\n\n{lines}" if lines else ""
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return _line(text).replace("|", "\\|")
+
+
+def _line(text: str) -> str:
+    """Return `text` on one line."""
+    return " ".join(text.split())

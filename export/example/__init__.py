@@ -1,0 +1,1 @@
+"""An example call of a model, and which of its axes take other sizes."""

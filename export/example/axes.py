@@ -1,0 +1,343 @@
+"""Which axes of a model's inputs take other sizes, and what they are: found out by running it.
+
+Each axis is tried at other sizes, together with the axes of other inputs that are of the same size
+and may be tied to it. An axis at which the model fails stays a constant. What an axis is called
+follows from what it does to the recurrent calls: more steps make it `sequence`, more sequences
+`batch`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from edgernn.contract import BATCH, SEQUENCE
+from edgernn.errors import InputError, UnsupportedModelError
+from edgernn.export.example.call import Example, Forward, Leaf, Run, Watchable, candidates
+
+__all__ = ["infer_example", "proven_axes"]
+
+_Axis = tuple[str, int]
+
+
+def infer_example(module: nn.Module) -> Example:
+    """Find a call that forward takes, and its dynamic axes, from the layers and the signature.
+
+    Raises:
+        InputError: No call that was tried runs.
+    """
+    best: Example | None = None
+    failure = "its arguments do not follow from its layers"
+    for candidate in candidates(module):
+        try:
+            found = proven_axes(Forward(module), candidate)
+        except InputError as error:
+            failure = str(error.__cause__ or error).strip().partition("\n")[0].rstrip(".")
+            continue
+        if best is None or _score(found) > _score(best):
+            best = found
+        if _score(best)[:2] == (1, 1):
+            break
+    if best is None:
+        raise InputError(
+            f"No example input for `{type(module).__name__}` could be inferred: {failure}. "
+            'Describe the inputs of its forward: --input "x:float32[batch,sequence,40]".'
+        )
+    return best
+
+
+def proven_axes(reference: Watchable, example: Example) -> Example:
+    """Return `example` with the axes named that the reference really takes at other sizes.
+
+    Axes that the user named are tried as named; a named axis that fails becomes a constant. The
+    example comes back with at least two along every dynamic axis, so that no size is mistaken for
+    a constant.
+
+    Raises:
+        InputError: The reference fails on the example itself, or the user's names are wrong.
+        UnsupportedModelError: It returns no tensor.
+    """
+    run, example = _first_run(reference, example)
+    if not run.results:
+        raise UnsupportedModelError(
+            f"`{reference.name}` returns no tensor. Return the outputs that the graph is to have."
+        )
+    example = replace(example, lengths=run.lengths)
+    notes: list[str] = list(example.notes)
+    if example.shapes:
+        groups = [(symbol, _axes_of(example, symbol)) for symbol in _symbols(example)]
+        _check_names(reference, example, run, groups)
+    else:
+        groups = list(_tied_groups(reference, example, run, notes))
+    shapes: dict[str, list[int | str]] = {
+        leaf.path: list(leaf.tensor.shape) for leaf in example.leaves
+    }
+    sizes: dict[str, int] = {}
+    for symbol, axes in groups:
+        error = _failure(reference, example, axes)
+        if error is not None:
+            notes.append(_constant_note(reference, symbol, example, axes, error))
+            continue
+        sizes[symbol] = max(2, _size(example, axes[0]))
+        for path, axis in axes:
+            shapes[path][axis] = symbol
+    if not example.shapes and BATCH not in sizes and run.calls:
+        notes.extend(_why_constant(reference, example, run, shapes))
+    named = replace(
+        example, shapes={path: tuple(shape) for path, shape in shapes.items()}, notes=tuple(notes)
+    )
+    return named.resized(_distinct(sizes))
+
+
+def _first_run(reference: Watchable, example: Example) -> tuple[Run, Example]:
+    """Run the example, or else the same with a named axis at 1."""
+    try:
+        return reference(example), example
+    except Exception as error:
+        for symbol in sorted(_symbols(example), key=lambda one: one != BATCH):
+            smaller = example.resized({symbol: 1})
+            try:
+                return reference(smaller), smaller
+            except Exception:
+                continue
+        given = ", ".join(str(leaf) for leaf in example.leaves) or "no tensor"
+        raise InputError(
+            f"`{reference.name}` fails on {given}: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _tied_groups(
+    reference: Watchable, example: Example, run: Run, notes: list[str]
+) -> Iterator[tuple[str, list[_Axis]]]:
+    """Yield each set of axes that must change together and can, with its name.
+
+    What keeps other axes constant goes into `notes` where people would not expect it.
+    """
+    taken: set[str] = set()
+    done: set[_Axis] = set()
+    for leaf in example.leaves:
+        for axis in range(leaf.tensor.dim()):
+            if (leaf.path, axis) in done:
+                continue
+            for group in _possible_groups(example, leaf, axis, done):
+                runs = _resized_runs(reference, example, group)
+                if isinstance(runs, Exception):
+                    continue
+                larger = _larger(runs, leaf, axis)
+                symbol = _symbol(run, larger, leaf.path, axis, taken)
+                if symbol is None or all(_same_results(run, one) for one in larger):
+                    break  # entries that forward does not look at, as behind a state's own
+                if symbol != SEQUENCE and any(len(one.calls) != len(run.calls) for one in larger):
+                    notes.append(_loop_note(example, leaf.path, axis))
+                    break
+                taken.add(symbol)
+                done.update(group)
+                yield symbol, group
+                break
+
+
+def _possible_groups(
+    example: Example, leaf: Leaf, axis: int, done: set[_Axis]
+) -> Iterator[list[_Axis]]:
+    """Yield sets of one axis and at most one of equal size of every other tensor, large first."""
+    size = leaf.tensor.shape[axis]
+    choices: list[list[_Axis | None]] = [[(leaf.path, axis)]]
+    for other in example.leaves:
+        if other.path == leaf.path:
+            continue
+        equal: list[_Axis | None] = [
+            (other.path, a)
+            for a, length in enumerate(other.tensor.shape)
+            if length == size and (other.path, a) not in done
+        ]
+        equal.sort(key=lambda one: one is not None and one[1] != axis)
+        choices.append([*equal, None])
+    groups = [[one for one in group if one] for group in itertools.product(*choices)]
+    yield from sorted(groups, key=len, reverse=True)[:64]
+
+
+def _resized_runs(
+    reference: Watchable, example: Example, axes: Sequence[_Axis]
+) -> list[Run] | Exception:
+    """Run forward at three other sizes of `axes`, one of them 1."""
+    size = _size(example, axes[0])
+    runs: list[Run] = []
+    for other in dict.fromkeys((size + 1, 2 * size + 3, 1)):
+        if other == size:
+            continue
+        changed = example.with_axes(dict.fromkeys(axes, other))
+        # where lengths change with it, it is the batch, whose longest sequence has to stay
+        tied = any(path in example.lengths for path, _ in axes)
+        steps = _longest(example) if tied else other
+        run = _first_success(reference, [changed.with_lengths(steps), changed])
+        if not isinstance(run, Exception):
+            runs.append(run)
+        # one step or one sequence fewer than a window or a norm needs is no reason to call the
+        # axis constant
+        elif other != 1 or size == 1:
+            return run
+    return runs
+
+
+def _longest(example: Example) -> int | None:
+    """Return the largest of the lengths of packed sequences."""
+    lengths = [leaf.tensor for leaf in example.leaves if leaf.path in example.lengths]
+    return max((int(one.max()) for one in lengths), default=None)
+
+
+def _larger(runs: Sequence[Run], leaf: Leaf, axis: int) -> Sequence[Run]:
+    """Leave out the last of `_resized_runs`, at size 1: fewer sequences may also be shorter ones."""
+    return runs[:2] if leaf.tensor.shape[axis] > 1 else runs
+
+
+def _first_success(reference: Watchable, examples: Sequence[Example]) -> Run | Exception:
+    """Return the run of the first example that runs, or the last failure."""
+    failure: Exception | None = None
+    for example in examples:
+        try:
+            return reference(example)
+        except Exception as error:
+            failure = error
+    assert failure is not None
+    return failure
+
+
+def _same_results(one: Run, other: Run) -> bool:
+    return all(
+        tensor.shape == other.results[path].shape and torch.equal(tensor, other.results[path])
+        for path, tensor in one.results.items()
+    )
+
+
+def _symbol(before: Run, after: Sequence[Run], path: str, axis: int, taken: set[str]) -> str | None:
+    """Name an axis by what its size does to the recurrent calls; None if nothing looks at it."""
+    more_steps, more_sequences = _effect(before, after)
+    if not (more_steps or more_sequences) and all(_same_results(before, run) for run in after):
+        return None
+    if more_steps and SEQUENCE not in taken:
+        return SEQUENCE
+    if (more_sequences or not before.calls) and not more_steps and BATCH not in taken:
+        return BATCH
+    return f"{re.sub(r'[^A-Za-z0-9]+', '_', path).strip('_')}_dim{axis}"
+
+
+def _effect(before: Run, after: Sequence[Run]) -> tuple[bool, bool]:
+    """Return whether other sizes gave the recurrent calls more steps, and more sequences."""
+    old = [call.sizes for call in before.calls]
+    more_steps = more_sequences = False
+    for run in after:
+        new = [call.sizes for call in run.calls]
+        more_steps |= len(new) != len(old) or any(
+            a[0] != b[0] for a, b in zip(old, new, strict=False)
+        )
+        more_sequences |= any(a[1] != b[1] for a, b in zip(old, new, strict=False))
+    return more_steps, more_sequences
+
+
+def _check_names(
+    reference: Watchable, example: Example, run: Run, groups: Sequence[tuple[str, list[_Axis]]]
+) -> None:
+    """Refuse a name where another is due: nothing of that name gives more steps, or sequences."""
+    effects: dict[str, tuple[bool, bool]] = {}
+    for symbol, axes in groups:
+        runs = _resized_runs(reference, example, axes)
+        if not isinstance(runs, Exception):
+            effects[symbol] = _effect(run, runs)
+    for place, (proper, what) in enumerate(((SEQUENCE, "steps"), (BATCH, "sequences"))):
+        if effects.get(proper, (False, False))[place]:
+            continue
+        for symbol, (path, axis) in ((symbol, axes[0]) for symbol, axes in groups):
+            effect = effects.get(symbol, (False, False))
+            if effect[place] and not effect[1 - place]:
+                raise InputError(
+                    f"Axis {axis} of `{path}` is named `{symbol}`, but along it the recurrent "
+                    f"layers get more {what}. Name it `{proper}`."
+                )
+
+
+def _failure(reference: Watchable, example: Example, axes: Sequence[_Axis]) -> Exception | None:
+    runs = _resized_runs(reference, example, axes)
+    return runs if isinstance(runs, Exception) else None
+
+
+def _why_constant(
+    reference: Watchable,
+    example: Example,
+    run: Run,
+    shapes: dict[str, list[int | str]],
+) -> Iterator[str]:
+    """Explain why no axis of the first input is the batch."""
+    leaf = example.leaves[0]
+    last = leaf.tensor.dim() - (1 if leaf.tensor.is_floating_point() else 0)
+    for axis in range(last):
+        size = shapes[leaf.path][axis]
+        if size != run.calls[0].sizes[1]:
+            continue
+        axes = next(_possible_groups(example, leaf, axis, set()))
+        error = _failure(reference, example, axes)
+        if error is not None:
+            yield _constant_note(reference, BATCH, example, axes, error)
+            return
+
+
+def _constant_note(
+    reference: Watchable, symbol: str, example: Example, axes: Iterable[_Axis], error: Exception
+) -> str:
+    path, axis = next(iter(axes))
+    reason = str(error).strip().partition("\n")[0].rstrip(".")
+    return (
+        f"Axis {axis} of `{path}` ({symbol}) is the constant {_size(example, (path, axis))}: "
+        f"{reference.noun} itself fails at other sizes ({reason})."
+    )
+
+
+def _loop_note(example: Example, path: str, axis: int) -> str:
+    return (
+        f"Axis {axis} of `{path}` is the constant {_size(example, (path, axis))}: forward loops "
+        "over it in Python, besides the axis that is the sequence. For any number of turns, export "
+        "the module of one turn by itself."
+    )
+
+
+def _symbols(example: Example) -> list[str]:
+    return list(
+        dict.fromkeys(
+            size for shape in example.shapes.values() for size in shape if isinstance(size, str)
+        )
+    )
+
+
+def _axes_of(example: Example, symbol: str) -> list[_Axis]:
+    return [
+        (path, axis)
+        for path, shape in example.shapes.items()
+        for axis, size in enumerate(shape)
+        if size == symbol
+    ]
+
+
+def _size(example: Example, axis: _Axis) -> int:
+    tensors = {leaf.path: leaf.tensor for leaf in example.leaves}
+    return tensors[axis[0]].shape[axis[1]]
+
+
+def _distinct(sizes: dict[str, int]) -> dict[str, int]:
+    """Return the sizes with no two alike, lest two axes be taken for one."""
+    chosen: dict[str, int] = {}
+    for symbol, size in sizes.items():
+        while size in chosen.values():
+            size += 1
+        chosen[symbol] = size
+    return chosen
+
+
+def _score(example: Example) -> tuple[int, int, int]:
+    """Rank a call by its dynamic axes, then by how few axes of a single entry it takes."""
+    symbols = _symbols(example)
+    single = sum(size == 1 for leaf in example.leaves for size in leaf.shape)
+    return int(SEQUENCE in symbols), int(BATCH in symbols), -single

@@ -1,0 +1,448 @@
+"""An example call of a model's forward, and which of its axes take other sizes.
+
+An example is given (tensors, or specs such as `tokens:int64[batch,sequence]`) or inferred from the
+layers and forward's signature. Which axes are dynamic is found out by running eager torch at other
+sizes, never assumed: see `axes`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from edgernn.contract import BATCH, SEQUENCE
+from edgernn.errors import InputError
+from edgernn.export.example.tree import leaves, map_leaves
+from edgernn.export.trace.capture import Call, Capture
+from edgernn.export.trace.untouched import untouched
+
+__all__ = [
+    "Example",
+    "Forward",
+    "Leaf",
+    "Run",
+    "Watchable",
+    "candidates",
+    "example_from",
+    "observe",
+    "parse_spec",
+    "resize",
+]
+
+_SPEC = re.compile(r"(?P<path>[^:]+):(?P<dtype>\w+)\[(?P<dims>[^\]]*)\]")
+_SIZES = {BATCH: 2, SEQUENCE: 5}
+_DTYPES = ("float32", "float16", "float64", "int64", "int32", "bool")
+_STATE_NAMES = re.compile(r"(hx|hc|h|h_?0|h_?t|h_?n|hid\w*|prev\w*|\w*state\w*|mem\w*)$", re.I)
+_LENGTH_NAMES = re.compile(r"\w*len(gth)?s?$", re.I)
+_CELL_NAMES = re.compile(r"(cx|c|c_?0|c_?t|c_?n|cell\w*)$", re.I)
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One tensor of the arguments.
+
+    Attributes:
+        path: Its path, such as `x` or `hx[0]`.
+        tensor: An example of it.
+        shape: Per axis its size, or the axis's name where it is dynamic.
+    """
+
+    path: str
+    tensor: torch.Tensor
+    shape: tuple[int | str, ...]
+
+    def __str__(self) -> str:
+        dtype = str(self.tensor.dtype).removeprefix("torch.")
+        return f"{self.path}:{dtype}[{','.join(map(str, self.shape))}]"
+
+
+@dataclass(frozen=True)
+class Example:
+    """The arguments of one call of forward, by name.
+
+    Attributes:
+        kwargs: forward's arguments by name, in the order of its signature, with tensors in them.
+        shapes: Path of a tensor → its shape with the dynamic axes named.
+        notes: For people: which axes turned out to be constant and why.
+        lengths: Paths of the tensors that hold the lengths of sequences.
+    """
+
+    kwargs: Mapping[str, Any]
+    shapes: Mapping[str, tuple[int | str, ...]]
+    notes: tuple[str, ...] = ()
+    lengths: tuple[str, ...] = ()
+
+    @property
+    def leaves(self) -> tuple[Leaf, ...]:
+        """The tensors in the order of the arguments."""
+        return tuple(
+            Leaf(path, tensor, self.shapes.get(path, tuple(tensor.shape)))
+            for name, argument in self.kwargs.items()
+            for path, tensor in leaves(argument, name)
+        )
+
+    def with_tensors(self, tensors: Mapping[str, torch.Tensor]) -> Example:
+        """Return the example with the tensors of some paths replaced."""
+        changed = {
+            name: map_leaves(lambda path, tensor: tensors.get(path, tensor), argument, name)
+            for name, argument in self.kwargs.items()
+        }
+        return replace(self, kwargs=changed)
+
+    def resized(self, sizes: Mapping[str, int]) -> Example:
+        """Return the example with its dynamic axes at other sizes, its numbers repeated to fill."""
+        axes = {
+            (leaf.path, axis): sizes[symbol]
+            for leaf in self.leaves
+            for axis, symbol in enumerate(leaf.shape)
+            if isinstance(symbol, str) and symbol in sizes
+        }
+        return self.with_axes(axes).with_lengths(sizes.get(SEQUENCE))
+
+    def fixed(self, symbol: str, size: int) -> Example:
+        """Return the example with the dynamic axis `symbol` a constant of `size`.
+
+        Raises:
+            InputError: There is no such axis, or the size is less than 1.
+        """
+        if size < 1:
+            raise InputError(f"`{symbol}` is {size}; it must be at least 1.")
+        if not any(symbol in leaf.shape for leaf in self.leaves):
+            taken = ", ".join(str(leaf) for leaf in self.leaves)
+            raise InputError(
+                f"`{symbol}` cannot be made {size}: the model has no dynamic axis of that name. "
+                f"It takes {taken}."
+            )
+        example = self.resized({symbol: size})
+        shapes = {
+            leaf.path: tuple(size if dim == symbol else dim for dim in leaf.shape)
+            for leaf in self.leaves
+        }
+        return replace(example, shapes=shapes)
+
+    def with_axes(self, sizes: Mapping[tuple[str, int], int]) -> Example:
+        """Return the example with axes, given by path and place, at other sizes."""
+        changed = {
+            leaf.path: resize(leaf.tensor, {a: n for (p, a), n in sizes.items() if p == leaf.path})
+            for leaf in self.leaves
+        }
+        longest_first = {path: changed[path].sort(descending=True)[0] for path in self.lengths}
+        return self.with_tensors({**changed, **longest_first})
+
+    def with_lengths(self, steps: int | None) -> Example:
+        """Return the example with lengths that fit `steps` steps, the longest as long as that."""
+        if steps is None:
+            return self
+        held = {leaf.path: leaf.tensor for leaf in self.leaves if leaf.path in self.lengths}
+        return self.with_tensors(
+            {
+                path: lengths.clamp(max=steps).masked_fill(lengths == lengths.max(), steps)
+                for path, lengths in held.items()
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one eager forward did.
+
+    Attributes:
+        calls: Its recurrent calls in order.
+        results: The tensors it returned, by path.
+        lengths: Paths of the arguments that hold the lengths of packed sequences.
+    """
+
+    calls: tuple[Call, ...]
+    results: Mapping[str, torch.Tensor]
+    lengths: tuple[str, ...] = ()
+
+
+class Watchable(Protocol):
+    """A model that can be watched while it runs.
+
+    Attributes:
+        name: What messages call it, such as `Net.forward`.
+        noun: What notes call it, such as `forward`.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102 - described above
+    @property
+    def noun(self) -> str: ...  # noqa: D102 - described above
+
+    def __call__(self, example: Example) -> Run:
+        """Run the model once, undisturbed."""
+        ...
+
+
+@dataclass(frozen=True)
+class Forward:
+    """The forward of a torch module, as a reference."""
+
+    module: nn.Module
+    noun: str = "forward"
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return f"{type(self.module).__name__}.forward"
+
+    def __call__(self, example: Example) -> Run:
+        """Run forward once, eager and undisturbed."""
+        return observe(self.module, example)
+
+
+def observe(module: nn.Module, example: Example) -> Run:
+    """Run forward once, eager and undisturbed, and note its recurrent calls.
+
+    Warnings stay unheard: forward runs here at sizes that its user never asked for.
+    """
+    calls: list[Call] = []
+
+    def note(call: Call, proceed: Any) -> Any:
+        _check_states(call)
+        calls.append(call)
+        return proceed(call.states)
+
+    capture = Capture(note)
+    with torch.no_grad(), untouched(module), capture, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        result = module(**example.kwargs)
+    packed = [sorted(lengths.tolist()) for lengths in capture.lengths]
+    lengths = tuple(leaf.path for leaf in example.leaves if _holds_one_of(leaf.tensor, packed))
+    return Run(tuple(calls), dict(leaves(result)), lengths)
+
+
+def _check_states(call: Call) -> None:
+    """Refuse a state that is not of the shape that its layer needs.
+
+    For packed sequences torch.nn.LSTM does not check it, and reads past the end or broadcasts.
+    """
+    rows = call.num_layers * (2 if call.bidirectional else 1)
+    batch = call.sizes[1:] if call.is_cell else (rows, call.sizes[1])
+    recurrent = call.weights[1]
+    for state, width in zip(call.states, (recurrent.shape[1], len(recurrent) // 4), strict=False):
+        if tuple(state.shape) != (*batch, width):
+            raise ValueError(f"a state is {tuple(state.shape)}, its layer needs {(*batch, width)}")
+
+
+def _holds_one_of(tensor: torch.Tensor, packed: Sequence[list[int]]) -> bool:
+    """Return whether `tensor` holds the lengths by which forward packed, in whichever order."""
+    integer = not (tensor.is_floating_point() or tensor.dtype == torch.bool)
+    return integer and tensor.dim() == 1 and sorted(tensor.tolist()) in packed
+
+
+def resize(tensor: torch.Tensor, sizes: Mapping[int, int]) -> torch.Tensor:
+    """Return `tensor` with some axes at other sizes, its numbers repeated to fill them."""
+    for axis, size in sizes.items():
+        tensor = tensor.index_select(axis, torch.arange(size) % tensor.shape[axis])
+    return tensor.contiguous()
+
+
+def parse_spec(spec: str) -> tuple[str, torch.dtype, tuple[int | str, ...]]:
+    """Read `path:dtype[dims]`; a dim is a size or the name of a dynamic axis.
+
+    >>> parse_spec("tokens:int64[batch,sequence]")
+    ('tokens', torch.int64, ('batch', 'sequence'))
+
+    Raises:
+        InputError: The spec is not of that form.
+    """
+    match = _SPEC.fullmatch(re.sub(r"\s*([:,\[\]])\s*", r"\1", spec.strip()))
+    dims = [dim for dim in match["dims"].split(",") if dim] if match else []
+    proper = all((dim.isdigit() and int(dim) > 0) or dim.isidentifier() for dim in dims)
+    if match is None or match["dtype"] not in _DTYPES or not proper:
+        raise InputError(
+            f"`{spec}` is not an input spec. Expected NAME:DTYPE[DIMS], such as "
+            f"tokens:int64[batch,sequence] or x:float32[1,sequence,40], with a dtype of "
+            f"{', '.join(_DTYPES)}."
+        )
+    shape = tuple(int(dim) if dim.isdigit() else dim for dim in dims)
+    return match["path"], getattr(torch, match["dtype"]), shape
+
+
+def example_from(
+    module: nn.Module, inputs: Sequence[Any] | Mapping[str, Any] | torch.Tensor
+) -> Example:
+    """Return the example that the user gave, as tensors or as specs.
+
+    Args:
+        module: The model.
+        inputs: forward's arguments as a tuple or a mapping by name, with tensors or nested tuples,
+            lists and dicts of tensors in them; or specs, see `parse_spec`.
+
+    Raises:
+        InputError: A spec is wrong, or an argument is not one of forward's.
+    """
+    if isinstance(inputs, (str, torch.Tensor)):
+        inputs = (inputs,)
+    if not isinstance(inputs, Mapping) and any(isinstance(one, str) for one in inputs):
+        return _from_specs(module, [parse_spec(str(one)) for one in inputs])
+    names = list(_parameters(module))
+    given = dict(inputs) if isinstance(inputs, Mapping) else dict(zip(names, inputs, strict=False))
+    if len(given) < len(inputs) or not set(given) <= set(names):
+        raise InputError(
+            f"`{type(module).__name__}.forward` takes {_listed(names)}; {len(inputs)} inputs were "
+            f"given{': ' + _listed(list(given)) if isinstance(inputs, Mapping) else ''}."
+        )
+    example = Example(map_leaves(lambda _, tensor: _cpu_float32(tensor), given), {})
+    for leaf in example.leaves:
+        if leaf.tensor.numel() == 0:
+            raise InputError(
+                f"`{leaf}` is empty. Give an example with at least one sequence of one step."
+            )
+    return example
+
+
+def candidates(module: nn.Module) -> Iterator[Example]:
+    """Yield calls that forward might take, judged by layers and signature, likely ones first."""
+    parameters = _parameters(module)
+    required = [name for name, p in parameters.items() if p.default is inspect.Parameter.empty]
+    first, *others = required or list(parameters)[:1] or [""]
+    optional = [name for name in parameters if name not in required and name != first]
+    states = [name for name in optional if _STATE_NAMES.match(name) or _CELL_NAMES.match(name)]
+    for tensor in _first_inputs(module):
+        for extra in ([*others, *states], others) if states else (others,):
+            for guessed in _extra_inputs(module, tensor, extra):
+                yield Example({first: tensor, **guessed}, {})
+
+
+def _first_inputs(module: nn.Module) -> Iterator[torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    for layer in module.modules():
+        if isinstance(layer, nn.Embedding):
+            high = layer.num_embeddings
+            for size in ((2, 5), (1, 5), (5, 1), (5,), (2,), (1,)):
+                yield torch.randint(high, size, generator=generator)
+        width = next(
+            (
+                getattr(layer, name)
+                for name in ("input_size", "in_features", "in_channels", "num_features")
+                if isinstance(getattr(layer, name, None), int)
+            ),
+            None,
+        )
+        if width is None:
+            continue
+        shapes: tuple[tuple[int, ...], ...] = (
+            (2, 5, width), (1, 5, width), (5, 1, width), (2, width), (5, width), (1, width),
+        )  # fmt: skip
+        if isinstance(layer, nn.Conv1d):
+            shapes = ((2, width, 64), (1, width, 64), (2, 64, width), *shapes)
+            if width == 1:
+                shapes = ((2, 640), (1, 640), *shapes)
+        if isinstance(layer, nn.Conv2d):
+            shapes = ((2, width, 5, 64), (2, width, 64, 64), (2, 64, 64), *shapes)
+        for shape in shapes:
+            yield torch.randn(shape, generator=generator)
+
+
+def _extra_inputs(
+    module: nn.Module, first: torch.Tensor, names: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    """Yield values for further arguments: states by their names and the layers, else nothing."""
+    names, lengths = (
+        [name for name in names if not _LENGTH_NAMES.match(name)],
+        [name for name in names if _LENGTH_NAMES.match(name)],
+    )
+    if lengths:
+        for batch, steps in (first.shape[:2], first.shape[1::-1]):
+            full = {name: torch.full((batch,), steps) for name in lengths}
+            for rest in _extra_inputs(module, first, names):
+                yield {**rest, **full}
+        return
+    if not names:
+        yield {}
+        return
+    layers = [m for m in module.modules() if isinstance(m, (nn.RNNBase, nn.RNNCellBase))]
+    if not layers or not all(_STATE_NAMES.match(n) or _CELL_NAMES.match(n) for n in names):
+        return
+    batches = dict.fromkeys([*first.shape[: 2 if first.is_floating_point() else None], None])
+    for batch in batches:
+        h, c = _state_shapes(layers[0], batch)
+        if len(names) == 1 and c is not None:
+            yield {names[0]: (torch.zeros(h), torch.zeros(c))}
+        elif len(names) == 1:
+            yield {names[0]: torch.zeros(h)}
+        elif len(names) == 2:
+            yield {names[0]: torch.zeros(h), names[1]: torch.zeros(c or h)}
+
+
+def _state_shapes(
+    layer: nn.RNNBase | nn.RNNCellBase, batch: int | None
+) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
+    inner = () if batch is None else (batch,)
+    if isinstance(layer, nn.RNNCellBase):
+        shape = (*inner, layer.hidden_size)
+        return shape, shape if isinstance(layer, nn.LSTMCell) else None
+    layers = layer.num_layers * (2 if layer.bidirectional else 1)
+    h = (layers, *inner, layer.proj_size or layer.hidden_size)
+    return h, (layers, *inner, layer.hidden_size) if layer.mode == "LSTM" else None
+
+
+def _from_specs(
+    module: nn.Module, specs: Sequence[tuple[str, torch.dtype, tuple[int | str, ...]]]
+) -> Example:
+    names = list(_parameters(module))
+    high = min(
+        (m.num_embeddings for m in module.modules() if isinstance(m, nn.Embedding)), default=2
+    )
+    generator = torch.Generator().manual_seed(0)
+    kwargs: dict[str, Any] = {}
+    shapes: dict[str, tuple[int | str, ...]] = {}
+    for path, dtype, dims in specs:
+        name, keys = path.partition("[")[0], re.findall(r"\[(.*?)\]", path)
+        if name not in names:
+            raise InputError(
+                f"`{name}` is not an argument of `{type(module).__name__}.forward`, which takes "
+                f"{_listed(names)}."
+            )
+        if path in shapes:
+            raise InputError(f"`{path}` is given twice. Give one spec for each input.")
+        size = [_SIZES.get(dim, 3) if isinstance(dim, str) else dim for dim in dims]
+        if dtype.is_floating_point:
+            tensor = torch.randn(size, generator=generator)
+        elif _LENGTH_NAMES.match(name):
+            tensor = torch.full(size, _SIZES[SEQUENCE], dtype=dtype)
+        else:
+            tensor = torch.randint(high, size, generator=generator).to(dtype)
+        kwargs[name] = _placed(kwargs.get(name), keys, tensor)
+        shapes[path] = dims
+    ordered = {name: kwargs[name] for name in names if name in kwargs}
+    return Example(ordered, shapes)
+
+
+def _placed(tree: Any, keys: Sequence[str], tensor: torch.Tensor) -> Any:
+    """Return `tree` with `tensor` at `keys`: digits index a tuple, anything else a dict."""
+    if not keys:
+        return tensor
+    key, *rest = keys
+    if key.isdigit():
+        items = list(tree or ())
+        items += [None] * (int(key) + 1 - len(items))
+        items[int(key)] = _placed(items[int(key)], rest, tensor)
+        return tuple(items)
+    name = key.strip("\"'")
+    return {**(tree or {}), name: _placed((tree or {}).get(name), rest, tensor)}
+
+
+def _parameters(module: nn.Module) -> dict[str, inspect.Parameter]:
+    signature = inspect.signature(module.forward)
+    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return {name: p for name, p in signature.parameters.items() if p.kind not in kinds}
+
+
+def _cpu_float32(tensor: torch.Tensor) -> torch.Tensor:
+    tensor = tensor.detach().cpu()
+    return tensor.float() if tensor.is_floating_point() else tensor
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names) or "no arguments"

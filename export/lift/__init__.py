@@ -1,0 +1,1 @@
+"""The sequence graph of a model that is one step: operators or a Scan over time."""

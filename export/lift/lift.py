@@ -1,0 +1,164 @@
+"""Lift a one-step graph over time: from one step to a sequence of any length.
+
+There are two forms. Where the recurrent nodes are plain layers, each starting a step with the state
+that it ended the last one with, the ONNX operator runs over the whole sequence and everything
+around it runs on all steps at once (`operator`). Otherwise what passes from step to step becomes
+the body of an ONNX Scan and the rest runs on all steps at once (`scan`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import onnx_ir as ir
+
+from edgernn.contract import SEQUENCE
+from edgernn.export.lift.feedback import ChangedStateError, check_feedback
+from edgernn.export.lift.fold import Fold, Folded
+from edgernn.export.lift.onestep import RECURRENT, OneStep, SequenceGraph
+from edgernn.export.lift.rows import MixedRowsError, sizes
+from edgernn.export.lift.scan import scan_form
+from edgernn.export.lift.separate import separate_products
+from edgernn.export.step.shapes import settle_shapes
+from edgernn.export.step.step import gemm_form
+
+__all__ = ["Lift", "lift"]
+
+
+@dataclass(frozen=True)
+class Lift:
+    """A sequence graph made from a one-step graph.
+
+    Attributes:
+        model: The sequence graph.
+        form: `operator` where every recurrent node runs over the whole sequence, or `scan`.
+        reason: Why it is not the operator form; empty where it is.
+    """
+
+    model: ir.Model
+    form: Literal["operator", "scan"]
+    reason: str = ""
+
+
+def lift(
+    model: ir.Model,
+    states: Sequence[tuple[str, str]],
+    *,
+    sequence_axes: Mapping[str, int] | None = None,
+    last_only: Collection[str] = (),
+) -> Lift:
+    """Return the sequence graph of a one-step graph.
+
+    Every data input gets an axis named `sequence`, and so does every data output that is not in
+    `last_only`; those give the value of the last step. States keep their shapes.
+
+    Args:
+        model: A graph of opset 18 whose data ports have no sequence axis. Left as it is.
+        states: Pairs of a state's input port and output port.
+        sequence_axes: The place of the new axis in a port's new shape, by the port's name. By
+            default it comes after the batch axis, or first where there is none.
+        last_only: Names of data outputs.
+
+    Raises:
+        UnsupportedModelError: A port does not exist or has an unknown shape, or the graph holds
+            something that has no one-step form.
+    """
+    prepare = partial(
+        OneStep, states=states, sequence_axes=sequence_axes or {}, last_only=last_only
+    )
+    try:
+        return Lift(_OperatorForm(prepare(model)).model(), "operator")
+    except (MixedRowsError, ChangedStateError) as reason:
+        model = model.clone()
+        settle_shapes(model)
+        separate_products(model.graph, {before for before, _ in states})
+        return Lift(scan_form(prepare(gemm_form(model))), "scan", str(reason))
+
+
+class _OperatorForm:
+    """The sequence graph whose recurrent nodes run over all steps."""
+
+    def __init__(self, one: OneStep) -> None:
+        layers = [node for node in one.graph if (node.domain, node.op_type) in RECURRENT]
+        check_feedback(one.graph, one.states, [pair for node in layers for pair in _pairs(node)])
+        self._one = one
+        self._new = SequenceGraph(one)
+        self._fold: Fold = self._new.fold(self._ready)
+        self._layers: dict[ir.Node, ir.Value] = {}
+        self._finals: dict[ir.Value, ir.Value] = {}
+
+    def model(self) -> ir.Model:
+        """Return the graph.
+
+        Raises:
+            MixedRowsError: Something around the recurrent nodes cannot run on all steps at once.
+            ChangedStateError: A state is more than moved.
+        """
+        one = self._one
+        values = {port: self._result(port) for port in one.results}
+        for node in one.graph:
+            if (node.domain, node.op_type) in RECURRENT:
+                self._layer(node)
+        values |= {port: self._new.moved(port, self._finals) for port in one.states.values()}
+        return self._new.finish(values)
+
+    def _result(self, port: ir.Value) -> ir.Value:
+        return self._new.result(port, self._fold, self._fold(port))
+
+    def _ready(self, value: ir.Value) -> Folded | None:
+        """Return an output of a recurrent node for all steps; h as a feature is its output Y."""
+        node = value.producer()
+        if node is None:
+            raise MixedRowsError(f"state `{value.name}` is used outside of a recurrent node")
+        if (node.domain, node.op_type) not in RECURRENT:
+            return None
+        if value.index() != 1:
+            raise MixedRowsError(f"cell state `{value.name}` is used outside of its recurrent node")
+        shape = sizes(value)
+        return Folded(len(shape) - 2, shape, steps=self._layer(node))
+
+    def _layer(self, node: ir.Node) -> ir.Value:
+        """Run a recurrent node over all steps; return its Y as (sequence, batch, hidden_size)."""
+        if node not in self._layers:
+            _check_layer(node)
+            x, *others = node.inputs
+            steps = self._fold.steps(self._fold(x)) if x in self._one.varying else None
+            if steps is None:
+                raise MixedRowsError(f"`{node.op_type}` `{node.name}` has a constant input")
+            states = {port: self._new.inputs[port] for port in self._one.states}
+            inputs = [steps, *(other and self._new.moved(other, states) for other in others)]
+            outputs = self._new.graft.node(node, inputs, shaped=False)
+            for old, new in zip(node.outputs, outputs, strict=True):
+                new.shape = old.shape if old is not node.outputs[0] else None
+            self._finals.update(zip(node.outputs[1:], outputs[1:], strict=True))
+            squeezed = self._new.tape.op("Squeeze", [outputs[0], self._new.graft.integers([1])])
+            batch, size = sizes(node.outputs[0])[2:]
+            outputs[0].shape = ir.Shape([SEQUENCE, 1, batch, size])
+            squeezed.type, squeezed.shape = outputs[0].type, ir.Shape([SEQUENCE, batch, size])
+            self._layers[node] = squeezed
+        return self._layers[node]
+
+
+def _pairs(node: ir.Node) -> list[tuple[ir.Value, ir.Value]]:
+    """Return the states of a recurrent node: its initial ones, each with the final one."""
+    pairs: list[tuple[ir.Value, ir.Value]] = []
+    for place, index in enumerate(RECURRENT[node.domain, node.op_type]):
+        start = node.inputs[index] if index < len(node.inputs) else None
+        if start is None:
+            raise ChangedStateError(f"`{node.op_type}` `{node.name}` starts every step from zero")
+        pairs.append((start, node.outputs[1 + place]))
+    return pairs
+
+
+def _check_layer(node: ir.Node) -> None:
+    """Refuse a recurrent node that does not run forward in time, or not on all of its rows."""
+    direction, layout = node.attributes.get("direction"), node.attributes.get("layout")
+    if direction is not None and direction.as_string() != "forward":
+        raise MixedRowsError(f"`{node.op_type}` `{node.name}` is {direction.as_string()}")
+    if layout is not None and layout.as_int() != 0:
+        raise MixedRowsError(f"`{node.op_type}` `{node.name}` has layout {layout.as_int()}")
+    if node.domain == "" and len(node.inputs) > 4 and node.inputs[4] is not None:
+        raise MixedRowsError(f"`{node.op_type}` `{node.name}` has sequence lengths")

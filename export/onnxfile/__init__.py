@@ -1,0 +1,1 @@
+"""ONNX files as models: their recurrent nodes, states, axes and reference."""

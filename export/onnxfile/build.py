@@ -1,0 +1,173 @@
+"""From somebody else's ONNX file to the two graphs of an artifact, and the reference beside them.
+
+The way is that of a torch module: which axes take other sizes is found out by running the file,
+states become ports, recurrent nodes are brought into the form that every runtime takes, and the
+step graph is the sequence graph at one time index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import onnx_ir as ir
+import onnx_ir.passes.common as passes
+
+from edgernn.contract import BATCH, SEQUENCE
+from edgernn.errors import InputError, UnsupportedModelError
+from edgernn.export.analysis.forms import direction_of, label
+from edgernn.export.build import Built, stacked_axes
+from edgernn.export.example.axes import proven_axes
+from edgernn.export.example.call import Example
+from edgernn.export.lift.lift import lift
+from edgernn.export.onnxfile.example import examples_of, given_example
+from edgernn.export.onnxfile.file import OnnxFile
+from edgernn.export.onnxfile.nodes import check_weights, recurrent_of
+from edgernn.export.onnxfile.opset import at_opset
+from edgernn.export.onnxfile.original import Original
+from edgernn.export.onnxfile.plain import make_plain
+from edgernn.export.onnxfile.shapes import Sizes
+from edgernn.export.onnxfile.states import open_states
+from edgernn.export.onnxfile.watched import Watched
+from edgernn.export.step.step import at_one_step, gemm_form
+from edgernn.export.trace.ports import name_ports
+from edgernn.export.trace.trace import fold
+
+__all__ = ["build_foreign"]
+
+
+def build_foreign(
+    file: OnnxFile, inputs: Any, pairs: Mapping[str, str | int]
+) -> tuple[Built, Original]:
+    """Return the graphs of an ONNX file, and the file as what they are proven against.
+
+    Args:
+        file: The file.
+        inputs: Its inputs as specs, arrays or tensors, in order or by name; None to infer them.
+        pairs: States named by the user: input → output, by name or place.
+
+    Raises:
+        InputError: No inputs were found that the file runs on, or a name is not in it.
+        UnsupportedModelError: It has no recurrent state, or cannot be written as the contract asks.
+    """
+    watched = Watched(file)
+    example = _example(file, watched, inputs)
+    run = watched(example)
+    _check_lengths(file, watched, example)
+    opened = open_states(file, example, run, Sizes(watched, example), pairs)
+    states = opened.states
+    origins = name_ports(opened.model, states)
+    passes.NameFixPass()(opened.model)  # the file may have used our names inside
+    model = _plain(file, opened.model)
+    backward = _backward(file.model.graph)
+    steps = {call.sizes[0] for call in run.calls}
+    form = "step" if not _has_sequence(example) and steps <= {1} else "whole"
+    notes = (
+        *example.notes,
+        *(f"`{name}` is an input that the file ignores." for name in origins.unused),
+    )
+    sequence, single, no_step = model, None, backward
+    if form == "step":
+        lifted = lift(model, [(state.input, state.output) for state in states])
+        if lifted.form == "scan":
+            notes += (f"The sequence graph is a Scan: {lifted.reason}.",)
+        sequence, single = lifted.model, model
+    elif not _has_sequence(example):
+        no_step = f"the file fixes its sequences to {max(steps)} steps."
+    step = None
+    if not no_step:
+        try:
+            step = gemm_form(single if single is not None else at_one_step(model))
+        except UnsupportedModelError as error:
+            no_step = str(error)
+    built = Built(
+        sequence=sequence,
+        step=step,
+        no_step=no_step,
+        states=states,
+        origins=origins,
+        traced=example,
+        form=form,
+        carry=not backward and (form == "step" or _has_sequence(example)),
+        constant_batch=run.calls[0].sizes[1] if run.calls else 1,
+        layers={},
+        lengths={},
+        notes=notes,
+    )
+    fed = {path for path in origins.inputs.values() if path}
+    original = Original(
+        file,
+        watched,
+        opened,
+        origins,
+        {leaf.path: leaf.tensor.numpy() for leaf in example.leaves if leaf.path not in fed},
+        stacked_axes(built),
+    )
+    return built, original
+
+
+def _example(file: OnnxFile, watched: Watched, inputs: Any) -> Example:
+    """Return the user's inputs, or the first ones that the file runs on with the most axes free."""
+    if inputs is not None and (not isinstance(inputs, Sequence) or inputs):
+        return proven_axes(watched, given_example(file, inputs))
+    best: Example | None = None
+    failure: InputError | None = None
+    for candidate in examples_of(file):
+        try:
+            found = proven_axes(watched, candidate)
+        except InputError as error:
+            failure = failure or error
+            continue
+        if best is None or _free(found) > _free(best):
+            best = found
+        if _free(best) == (1, 1):
+            break
+    if best is None:
+        assert failure is not None
+        raise InputError(
+            f"No inputs were found that `{file.path}` runs on. {failure} "
+            'Describe them: --input "x:float32[batch,sequence,40]".'
+        )
+    return best
+
+
+def _free(example: Example) -> tuple[int, int]:
+    symbols = {symbol for shape in example.shapes.values() for symbol in shape}
+    return int(SEQUENCE in symbols), int(BATCH in symbols)
+
+
+def _has_sequence(example: Example) -> bool:
+    return any(SEQUENCE in shape for shape in example.shapes.values())
+
+
+def _check_lengths(file: OnnxFile, watched: Watched, example: Example) -> None:
+    """Refuse constant lengths that end before the sequences do; full ones say nothing."""
+    for name, (lengths, steps) in watched.lengths(example).items():
+        if (lengths != steps).any():
+            raise UnsupportedModelError(
+                f"{name} in `{file.path}` ends its sequences at the constant lengths "
+                f"{', '.join(map(str, lengths[:4]))} (sequence_lens) of {steps} steps. Cut the "
+                "input to that length and export the model without lengths."
+            )
+
+
+def _backward(graph: ir.Graph) -> str:
+    """Return why there is no step graph where a node reads the sequence from its end."""
+    for node in recurrent_of(graph):
+        direction = direction_of(node)
+        if direction != "forward":
+            return (
+                f"`{label(node)}` ({node.op_type}) is {direction}: it reads the sequence from its "
+                "end."
+            )
+    return ""
+
+
+def _plain(file: OnnxFile, opened: ir.Model) -> ir.Model:
+    """Return the graph in the opset and forms that every runtime takes."""
+    model = at_opset(file, opened)
+    fold(model)
+    check_weights(model, f"`{file.path}`")
+    make_plain(model)
+    fold(model)
+    return model

@@ -1,0 +1,114 @@
+"""Example inputs for an ONNX file, from what it declares or from what the user gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import onnx_ir as ir
+import torch
+
+from edgernn.errors import InputError, UnsupportedModelError
+from edgernn.export.example.call import Example, parse_spec
+from edgernn.export.onnxfile.file import OnnxFile
+from edgernn.export.trace.dataflow import id_limit
+
+__all__ = ["examples_of", "given_example"]
+
+_SIZES = ((2, 5, 3, 7), (5, 2, 3, 7), (2,), (1,), (2, 640, 3, 7), (2, 64, 64, 7))
+"""Sizes to try for the free axes in their order, the last one for all that follow."""
+_NAMED = {"batch": 2, "sequence": 5}
+
+
+def examples_of(file: OnnxFile) -> Iterator[Example]:
+    """Yield inputs that the file might take, by the shapes that it declares.
+
+    Raises:
+        InputError: An input has no declared rank.
+        UnsupportedModelError: An input is of text.
+    """
+    inputs = file.model.graph.inputs
+    free: dict[object, int] = {}
+    for value in inputs:
+        for axis, size in enumerate(_declared(file, value)):
+            if not isinstance(size, int):
+                free.setdefault(size.value or (value.name, axis), len(free))
+    for sizes in _SIZES if free else _SIZES[:1]:
+        tensors = {}
+        for value in inputs:
+            shape = [
+                size
+                if isinstance(size, int)
+                else sizes[min(free[size.value or (value.name, axis)], len(sizes) - 1)]
+                for axis, size in enumerate(_declared(file, value))
+            ]
+            tensors[value.name or ""] = _drawn(value, shape)
+        yield Example(tensors, {})
+
+
+def given_example(file: OnnxFile, inputs: Any) -> Example:
+    """Return the example that the user gave, as specs, arrays or tensors, in order or by name.
+
+    Raises:
+        InputError: A name is not one of the file's inputs, or an input is missing.
+    """
+    ports = {value.name or "": value for value in file.model.graph.inputs}
+    if isinstance(inputs, (str, torch.Tensor)) or hasattr(inputs, "__array__"):
+        inputs = (inputs,)
+    tensors: dict[str, torch.Tensor] = {}
+    shapes: dict[str, tuple[int | str, ...]] = {}
+    if not isinstance(inputs, Mapping) and all(isinstance(one, str) for one in inputs):
+        for name, dtype, dims in map(parse_spec, inputs):
+            _check_known(file, name, ports)
+            sizes = [_NAMED.get(dim, 3) if isinstance(dim, str) else dim for dim in dims]
+            tensors[name] = _drawn(ports[name], sizes).to(dtype)
+            shapes[name] = dims
+    else:
+        named = inputs if isinstance(inputs, Mapping) else dict(zip(ports, inputs, strict=False))
+        for name, array in named.items():
+            _check_known(file, name, ports)
+            tensor = torch.as_tensor(array)
+            tensors[name] = tensor.float() if tensor.is_floating_point() else tensor
+    missing = [name for name in ports if name not in tensors]
+    if missing:
+        raise InputError(
+            f"`{file.path}` has the inputs {_listed(ports)}; {_listed(missing)} "
+            f"{'is' if len(missing) == 1 else 'are'} not given. Give all of them or none."
+        )
+    return Example({name: tensors[name] for name in ports}, shapes)
+
+
+def _declared(file: OnnxFile, value: ir.Value) -> Sequence[int | ir.SymbolicDim]:
+    if value.dtype is None or value.dtype == ir.DataType.STRING:
+        raise UnsupportedModelError(
+            f"Input `{value.name}` of `{file.path}` is not a tensor of numbers. Export the part "
+            "of the model that comes after it."
+        )
+    if value.shape is None:
+        raise InputError(
+            f"Input `{value.name}` of `{file.path}` has no declared shape. Describe it: "
+            f'--input "{value.name}:{value.dtype.numpy().name}[batch,sequence,40]".'
+        )
+    return tuple(value.shape)
+
+
+def _drawn(value: ir.Value, shape: Sequence[int]) -> torch.Tensor:
+    """Return numbers for an input: normal ones, ids of the table they look up, or else ones."""
+    assert value.dtype is not None
+    generator = torch.Generator().manual_seed(0)
+    if value.dtype.is_floating_point():
+        return torch.randn(list(shape), generator=generator)
+    dtype = torch.from_numpy(value.dtype.numpy().type(0).reshape(1)).dtype
+    limit = id_limit(value)
+    if limit is None:
+        return torch.ones(list(shape), dtype=dtype)
+    return torch.randint(limit, list(shape), generator=generator).to(dtype)
+
+
+def _check_known(file: OnnxFile, name: str, ports: Mapping[str, ir.Value]) -> None:
+    if name not in ports:
+        raise InputError(f"`{name}` is not an input of `{file.path}`, which has {_listed(ports)}.")
+
+
+def _listed(names: Sequence[str] | Mapping[str, Any]) -> str:
+    return ", ".join(f"`{name}`" for name in names)

@@ -1,0 +1,111 @@
+"""Somebody else's ONNX file: read, checked, and brought to where ONNX Runtime can run it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+import onnx_ir as ir
+import onnx_ir.passes.common as passes
+
+from edgernn.errors import SourceError, UnsupportedModelError
+from edgernn.export.onnxfile.float32 import to_float32
+from edgernn.export.onnxfile.nodes import check_nodes, recurrent_of, states_of
+from edgernn.export.onnxfile.plain import remove_layout
+
+__all__ = ["OPSETS", "OnnxFile", "read_onnx"]
+
+OPSETS = range(7, onnx.defs.onnx_opset_version() + 1)
+"""The operator sets that are read; before 7, LSTM, GRU and RNN were other operators."""
+
+
+@dataclass(frozen=True)
+class OnnxFile:
+    """A graph that somebody else made.
+
+    Attributes:
+        path: Its file.
+        model: Its graph, with its own names and opset.
+        runnable: What ONNX Runtime runs as the reference: the file, or the serialized `model`
+            where ONNX Runtime does not take the file as it is.
+        reference: What that is, in a few words.
+        notes: For people: what was changed to run it.
+    """
+
+    path: Path
+    model: ir.Model
+    runnable: str | bytes
+    reference: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def description(self) -> str:
+        """What the model was, in one line."""
+        producer = f"{self.model.producer_name or ''} {self.model.producer_version or ''}".strip()
+        return f"ONNX file {self.path.name}{f', {producer}' if producer else ''}"
+
+
+def read_onnx(path: Path) -> OnnxFile:
+    """Read an ONNX file and check that its recurrent nodes are of forms that can be written.
+
+    Raises:
+        SourceError: It is not an ONNX graph, or its weights are missing.
+        UnsupportedModelError: It holds a form of recurrence that is refused.
+    """
+    model = _load(path)
+    version = model.graph.opset_imports.get("", model.graph.opset_imports.get("ai.onnx", 0))
+    if version not in OPSETS:
+        raise UnsupportedModelError(
+            f"`{path}` is of ONNX opset {version}; {OPSETS[0]} to {OPSETS[-1]} can be read. "
+            "Convert it with onnx.version_converter, or export the model again."
+        )
+    if model.functions:
+        passes.InlinePass()(model)
+    _tidy(model)
+    check_nodes(model, f"`{path}`")
+    changes = [change for change in (to_float32(model), remove_layout(model)) if change]
+    runnable: str | bytes = str(path)
+    if changes:
+        runnable = ir.serde.serialize_model(model).SerializeToString()
+    how = " and ".join(change.how for change in changes)
+    return OnnxFile(
+        path,
+        model,
+        runnable,
+        f"the original file{f' ({how})' if how else ''} in ONNX Runtime",
+        tuple(change.note for change in changes),
+    )
+
+
+def _load(path: Path) -> ir.Model:
+    try:
+        model = ir.load(path)
+        ir.external_data.load_to_model(model)
+    except FileNotFoundError as error:
+        raise SourceError(
+            f"`{path}` keeps its weights in `{Path(error.filename or '').name}`, which is not "
+            "beside it. Put both files into one folder."
+        ) from error
+    except Exception as error:  # protobuf and onnx-ir have no common base class
+        raise SourceError(
+            f"`{path}` is not an ONNX graph: it cannot be decoded as one. Save or download it "
+            "again."
+        ) from error
+    if not model.graph.outputs:
+        raise SourceError(f"`{path}` is an ONNX graph without outputs. Export the model again.")
+    return model
+
+
+def _tidy(model: ir.Model) -> None:
+    """Drop weights from the inputs, where IR versions below 4 list them, and stale shapes."""
+    graph = model.graph
+    graph.inputs[:] = [value for value in graph.inputs if not value.is_initializer()]
+    model.ir_version = max(model.ir_version, 4)
+    for node in recurrent_of(graph):
+        node.resize_inputs(max(len(node.inputs), 5 + states_of(node)))
+        node.resize_outputs(1 + states_of(node))
+    for node in graph:
+        for value in node.outputs:
+            if not value.is_graph_output():
+                value.shape = None

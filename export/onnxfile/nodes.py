@@ -1,0 +1,142 @@
+"""Recurrent nodes as anybody may write them, and which of them are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import onnx_ir as ir
+
+from edgernn.errors import UnsupportedModelError
+from edgernn.export.analysis.forms import all_nodes, direction_of, label
+from edgernn.export.step.wiring import constant_of
+from edgernn.export.trace.dataflow import reads_data
+
+__all__ = ["check_nodes", "check_weights", "given", "recurrent_of", "states_of", "title"]
+
+# The recurrent operators, and the activations that every runtime has for them
+_ACTIVATIONS = {
+    "LSTM": (["sigmoid", "tanh", "tanh"],),
+    "GRU": (["sigmoid", "tanh"],),
+    "RNN": (["tanh"], ["relu"]),
+}
+_LENGTHS, _PEEPHOLES = 4, 7
+
+
+def recurrent_of(graph: ir.Graph) -> list[ir.Node]:
+    """Return the LSTM, GRU and RNN nodes of `graph`, not of bodies in it, in its order."""
+    return [node for node in graph if _is_recurrent(node)]
+
+
+def states_of(node: ir.Node) -> int:
+    """Return how many states a recurrent node has: h, and c of an LSTM."""
+    return 2 if node.op_type == "LSTM" else 1
+
+
+def title(node: ir.Node) -> str:
+    """Return what messages call a node."""
+    return f"{node.op_type} `{label(node)}`"
+
+
+def check_nodes(model: ir.Model, file: str) -> None:
+    """Refuse what cannot be written in the plain form, by name.
+
+    Args:
+        model: The graph as it was read.
+        file: What messages call it.
+
+    Raises:
+        UnsupportedModelError: A node is of such a form.
+    """
+    for node in all_nodes(model):
+        for what, remedy in _refusals(node):
+            raise UnsupportedModelError(f"{title(node)} in {file} {what}. {remedy}")
+        for body in _bodies(node):
+            if any(_is_recurrent(inner) for inner in body):
+                raise UnsupportedModelError(
+                    f"{title(next(filter(_is_recurrent, body)))} in {file} stands inside the body "
+                    f"of {title(node)}, from where its state cannot become a port. Export the "
+                    "model with the layer outside of it."
+                )
+
+
+def check_weights(model: ir.Model, file: str) -> None:
+    """Refuse recurrent nodes with weights that the graph computes from its inputs.
+
+    Raises:
+        UnsupportedModelError: W, R or B of a node is no constant.
+    """
+    for node in recurrent_of(model.graph):
+        for place, letter in enumerate("WRB", 1):
+            value = given(node, place)
+            if value is not None and constant_of(value) is None:
+                raise UnsupportedModelError(
+                    f"{title(node)} in {file} has weights {letter} that the graph computes from "
+                    "its inputs; constants were expected. A layer whose weights change from call "
+                    "to call has no step graph."
+                )
+
+
+def _refusals(node: ir.Node) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with a node, and what to do."""
+    if node.op_type == "DynamicQuantizeLSTM":
+        yield "is quantized", "Export the float32 model that it was made from."
+    if node.domain in ("", "ai.onnx") and node.op_type in ("Loop", "Scan"):
+        yield (
+            "is a recurrence written as a body of nodes, which cannot be taken apart into steps",
+            "Export the model with an LSTM, GRU or RNN node, or export one step of it and name "
+            "its states: --state IN=OUT.",
+        )
+    if not _is_recurrent(node):
+        return
+    if "clip" in node.attributes:
+        yield (
+            f"has clip={node.attributes['clip'].as_float():g}, which several runtimes ignore",
+            "Export the model without clipping.",
+        )
+    if node.attributes.get_int("input_forget", 0):
+        yield (
+            "has input_forget=1, which couples two gates and which several runtimes ignore",
+            "Export the model with both gates.",
+        )
+    named = [name.lower() for name in node.attributes.get_strings("activations", ())]
+    half = named[: len(named) // (2 if direction_of(node) == "bidirectional" else 1)]
+    if named and (half not in _ACTIVATIONS[node.op_type] or named not in (half, half * 2)):
+        yield (
+            f"has the activations {', '.join(node.attributes.get_strings('activations', ()))}; "
+            f"{' or '.join(', '.join(known) for known in _ACTIVATIONS[node.op_type])} was expected",
+            "Train or export the model with the default activations.",
+        )
+    if _matters(given(node, _PEEPHOLES)):
+        yield (
+            "has peepholes (input P), which several runtimes ignore",
+            "Train or export the model without them.",
+        )
+    lengths = given(node, _LENGTHS)
+    if lengths is not None and reads_data(lengths):
+        yield (
+            f"takes the lengths of its sequences from the input (sequence_lens, `{lengths.name}`), "
+            "which several runtimes ignore",
+            "Export the model without lengths, or export the torch model, whose packed sequences "
+            "are written in operators that every runtime has.",
+        )
+
+
+def _is_recurrent(node: ir.Node) -> bool:
+    return node.op_type in _ACTIVATIONS and node.domain in ("", "ai.onnx")
+
+
+def given(node: ir.Node, place: int) -> ir.Value | None:
+    """Return input `place` of a node, or None where it is left out."""
+    return node.inputs[place] if place < len(node.inputs) else None
+
+
+def _matters(value: ir.Value | None) -> bool:
+    """Return whether peepholes are anything but constant zeros."""
+    array = constant_of(value)
+    return value is not None and (array is None or bool(array.any()))
+
+
+def _bodies(node: ir.Node) -> list[ir.Graph]:
+    return [
+        attr.as_graph() for attr in node.attributes.values() if attr.type == ir.AttributeType.GRAPH
+    ]

@@ -1,0 +1,121 @@
+"""The reference of an ONNX file: the file itself in ONNX Runtime, over whole sequences.
+
+Three sessions run it. `plain` is the file as it is. `watched` is the same with more outputs: what
+goes into every recurrent node and what comes out of it. `opened` is the file with its states as
+ports, for runs from a state that the file itself does not take.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from edgernn.export.onnxfile.file import OnnxFile
+from edgernn.export.onnxfile.states import Opened
+from edgernn.export.onnxfile.watched import Arrays, Watched, session
+from edgernn.export.proof.eager import Outcome, over_steps
+from edgernn.export.trace.ports import Origins
+
+__all__ = ["Original"]
+
+
+class Original:
+    """The file as a function of inputs and states.
+
+    Without states given, and where it takes all of its states as inputs, the file runs as it is.
+    Any other state is put in its place in a copy of the graph that has nothing else changed, and
+    read from there.
+
+    Args:
+        file: The file.
+        watched: The same, watched.
+        opened: The same with its states as ports, all ports named by the contract.
+        origins: What these are called in the file.
+        rest: Values of inputs that have no effect.
+        sequence_axes: For a file that is one step: name of each input and output → the axis that
+            the steps are stacked along. None where the file takes sequences.
+    """
+
+    def __init__(
+        self,
+        file: OnnxFile,
+        watched: Watched,
+        opened: Opened,
+        origins: Origins,
+        rest: Arrays,
+        sequence_axes: Mapping[str, int] | None,
+    ) -> None:
+        self.name = file.reference
+        self._plain = session(file.runnable, f"`{file.path}`")
+        self._watched = watched
+        serialized = ir.serde.serialize_model(opened.model).SerializeToString()
+        self._opened = session(serialized, f"`{file.path}` with its states as ports")
+        self._origins = origins
+        self._states = opened.states
+        self._finals = opened.finals
+        self._rest = rest
+        self._sequence_axes = sequence_axes
+
+    @property
+    def takes_states(self) -> bool:
+        """Whether the file takes a state as an input, so that none can be left out."""
+        return any(state.argument is not None for state in self._states)
+
+    def double(self) -> Original:
+        """Return the reference itself: ONNX Runtime has no recurrent operators in float64."""
+        return self
+
+    def __call__(self, inputs: Arrays, states: Arrays | None) -> Outcome:
+        """Run whole sequences.
+
+        Args:
+            inputs: The file's name of each data input → array.
+            states: Name of each state → its value, or None for the one that the file starts from.
+        """
+        if self._sequence_axes is None:
+            return self._run(inputs, states)
+        return over_steps(self._run, self._sequence_axes, inputs, states)
+
+    def _run(self, inputs: Arrays, states: Arrays | None) -> Outcome:
+        if states is None:
+            return self._run_undisturbed(inputs)
+        outputs: dict[str, NDArray[Any]] = {}
+        after: dict[str, NDArray[Any]] = {}
+        if not all(state.argument and state.result for state in self._states):
+            outputs, after = self._run_opened(inputs, states)
+        if all(state.argument for state in self._states):
+            given = {state.argument or "": states[state.name] for state in self._states}
+            outputs = self._plain({**self._rest, **inputs, **given})
+            returned = {s.name: outputs[s.result] for s in self._states if s.result}
+            after = {**after, **returned}
+        return Outcome(self._data(outputs), after)
+
+    def _run_undisturbed(self, inputs: Arrays) -> Outcome:
+        given = {**self._rest, **inputs}
+        outputs = self._plain(given)
+        watched = {**outputs, **self._watched.values(given)}
+        after = {
+            state.name: watched[state.result or self._finals[state.name]] for state in self._states
+        }
+        return Outcome(self._data(outputs), after)
+
+    def _run_opened(
+        self, inputs: Arrays, states: Arrays
+    ) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
+        """Return all outputs by their names in the file, and the final states by name."""
+        feeds = {
+            name: inputs[origin]
+            for name, origin in self._origins.inputs.items()
+            if origin is not None and origin in inputs
+        }
+        feeds |= {state.input: states[state.name] for state in self._states}
+        results = self._opened(feeds)
+        after = {state.name: results[state.output] for state in self._states}
+        return {self._origins.outputs[name] or "": value for name, value in results.items()}, after
+
+    def _data(self, outputs: Arrays) -> dict[str, NDArray[Any]]:
+        returned = {state.result for state in self._states}
+        return {name: value for name, value in outputs.items() if name and name not in returned}

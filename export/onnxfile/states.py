@@ -1,0 +1,197 @@
+"""The recurrent states of an ONNX file: where they are, what they are called, made ports."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import onnx_ir as ir
+import torch
+
+from edgernn.contract import BATCH
+from edgernn.errors import UnsupportedModelError
+from edgernn.export.example.call import Example, Run
+from edgernn.export.onnxfile.file import OnnxFile
+from edgernn.export.onnxfile.nodes import recurrent_of, states_of
+from edgernn.export.onnxfile.shapes import Sizes
+from edgernn.export.trace.dataflow import moved_from
+from edgernn.export.trace.states import Slot, StatePort, make_ports, recognised_states
+from edgernn.export.trace.trace import result_name, result_path
+
+__all__ = ["Opened", "open_states"]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The graph of a file with its states as ports.
+
+    Attributes:
+        model: The graph; data inputs have the file's names, outputs these behind `result:`.
+        states: The states.
+        finals: Name of a state that the file neither takes nor returns → the value that holds it.
+    """
+
+    model: ir.Model
+    states: tuple[StatePort, ...]
+    finals: Mapping[str, str]
+
+
+def open_states(
+    file: OnnxFile, example: Example, run: Run, sizes: Sizes, pairs: Mapping[str, str | int]
+) -> Opened:
+    """Make the states of a file ports of a copy of its graph that has nothing else changed.
+
+    Args:
+        file: The file.
+        example: Inputs that it takes, with its dynamic axes.
+        run: What it did with them.
+        sizes: The shapes of its values.
+        pairs: States named by the user: input → output, by name or place.
+
+    Raises:
+        InputError: A pair names a port that the file does not have.
+        UnsupportedModelError: It has no state, or one that is not of a shape with a batch axis.
+    """
+    model, slots = _prepared(file, example, sizes)
+    values = {(slot.call, slot.index): slot.after.name or "" for slot in slots}
+    _join_finals(model.graph, slots, run, example)
+    named = _named_pairs(model.graph, pairs)
+    if not slots:
+        named = {**recognised_states(example, run), **named}
+    states = make_ports(model.graph, slots, run.calls, named)
+    _check_states(file, model.graph, states)
+    finals = {
+        state.name: values[state.last_call, state.index]
+        for state in states
+        if state.argument is None and state.result is None and state.last_call is not None
+    }
+    return Opened(model, states, finals)
+
+
+def _prepared(file: OnnxFile, example: Example, sizes: Sizes) -> tuple[ir.Model, list[Slot]]:
+    """Return the file's graph with proven shapes and marked outputs, and its states."""
+    model = file.model.clone()
+    graph = model.graph
+    for value in graph.inputs:
+        value.shape = ir.Shape(example.shapes[value.name or ""])
+    nodes = recurrent_of(graph)
+    for node in nodes:
+        for value in node.outputs[1:]:
+            value.shape = ir.Shape(sizes.of(value.name or ""))
+            value.type = ir.TensorType(ir.DataType.FLOAT)
+    _mark_results(graph, sizes)
+    _name_layers(nodes)
+    slots: list[Slot] = []
+    for call, node in enumerate(nodes):
+        for index in range(states_of(node)):
+            before = node.inputs[5 + index]
+            if before is None:
+                before = ir.Value(name=f"omitted_{call}_{index}")
+                node.replace_input_with(5 + index, before)
+            before.type = ir.TensorType(ir.DataType.FLOAT)
+            slots.append(Slot(node, call, index, 5 + index, 1 + index, 2))
+    return model, slots
+
+
+def _join_finals(graph: ir.Graph, slots: Sequence[Slot], run: Run, example: Example) -> None:
+    """Give the states that one input holds for several nodes an output, where there is none."""
+    for leaf in example.leaves:
+        port = next(value for value in graph.inputs if value.name == leaf.path)
+        fed = [slot for slot in slots if port in moved_from(slot.before)]
+        before = [run.calls[slot.call].states[slot.index] for slot in fed]
+        finals = {slot.after for slot in fed}
+        if len(fed) < 2 or any(finals <= set(moved_from(result)) for result in graph.outputs):
+            continue
+        if not all(state.dim() == leaf.tensor.dim() for state in before):
+            continue
+        if not torch.equal(torch.cat(before), leaf.tensor):
+            continue
+        joined = ir.node("Concat", [slot.after for slot in fed], {"axis": 0})
+        joined.outputs[0].shape, joined.outputs[0].type = port.shape, port.type
+        joined.outputs[0].name = f"{leaf.path}_final"
+        graph.append(joined)
+        graph.outputs.append(joined.outputs[0])
+
+
+def _mark_results(graph: ir.Graph, sizes: Sizes) -> None:
+    """Name the outputs as `trace` does, each a value of its own, with proven shapes."""
+    for place, value in enumerate(list(graph.outputs)):
+        name, shape = value.name or "", sizes.of(value.name or "")
+        if value.producer() is None or value in list(graph.outputs)[:place]:
+            copy = ir.node("Identity", [value])
+            graph.append(copy)
+            copy.outputs[0].type = value.type
+            graph.outputs[place] = value = copy.outputs[0]
+        value.name, value.shape = result_name(name), ir.Shape(shape)
+
+
+def _name_layers(nodes: Sequence[ir.Node]) -> None:
+    """Write the name of its layer into the metadata of each node, unique, with underscores only."""
+    taken: dict[str, int] = {}
+    for node in nodes:
+        scope = _identifier(_scope(node))
+        name = scope or node.op_type.lower()
+        taken[name] = taken.get(name, 0) + 1
+        node.metadata_props["layer"] = name if taken[name] == 1 else f"{name}_{taken[name]}"
+        if scope:
+            node.metadata_props["scope"] = scope
+
+
+def _scope(node: ir.Node) -> str:
+    """Return the path of a node's layer, by its own name or by those of its weights.
+
+    The node `/encoder/rnn/LSTM` is of `/encoder/rnn`, the weight `encoder.rnn.weight_ih_l0` of
+    `encoder.rnn`; torch's newer exporter lists the modules around a node in its metadata.
+    """
+    modules = re.findall(r"'([^']*)'", node.metadata_props.get("pkg.torch.onnx.name_scopes", ""))
+    if len(modules) > 1:
+        return str(modules[-2])
+    name = node.name or ""
+    if "/" in name.strip("/"):
+        return name.strip("/").rpartition("/")[0]
+    if name and not _GENERATED.fullmatch(name):
+        return name
+    for value in node.inputs[1:4]:
+        path = (value.name or "" if value is not None else "").rpartition(".")[0]
+        if path:
+            return path
+    return ""
+
+
+_GENERATED = re.compile(r"(node|n\d*|)_?(LSTM|GRU|RNN|lstm|gru|rnn)?[_\d]*")
+
+
+def _identifier(path: str) -> str:
+    return re.sub(r"\W+", "_", path).strip("_")
+
+
+def _named_pairs(graph: ir.Graph, pairs: Mapping[str, str | int]) -> dict[str, str | int]:
+    """Return the user's pairs with places in the outputs turned into names."""
+    names = [result_path(value) or "" for value in graph.outputs]
+    return {
+        before: names[after] if isinstance(after, int) and after < len(names) else after
+        for before, after in pairs.items()
+    }
+
+
+def _check_states(file: OnnxFile, graph: ir.Graph, states: Sequence[StatePort]) -> None:
+    if not states:
+        raise UnsupportedModelError(
+            f"`{file.path}` has no recurrent state: no LSTM, GRU or RNN node that starts from a "
+            "state of its own or from an input, and no input that goes in as an output comes out. "
+            "If it is one step of a recurrence, name its state: --state IN=OUT."
+        )
+    ports = {value.name: value for value in graph.inputs}
+    for state in states:
+        shape = tuple(
+            size if isinstance(size, int) else size.value for size in ports[state.input].shape or ()
+        )
+        wrong = [size for size in shape if not isinstance(size, int) and size != BATCH]
+        if wrong:
+            raise UnsupportedModelError(
+                f"State `{state.name}` of `{file.path}` is of shape "
+                f"[{', '.join(map(str, shape))}]: its layer runs over `{wrong[0]}` "
+                "sequences, where the batch was expected. Give the other axes as numbers: "
+                '--input "x:float32[batch,16,40]".'
+            )

@@ -1,0 +1,107 @@
+"""The form in which every source is traced: a private copy, CPU, float32, eval, no gradients."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+from edgernn.errors import SourceError, UnsupportedModelError
+
+__all__ = ["NARROWED", "TRAINING_FLAGS", "conform", "private_copy"]
+
+# Floating dtypes that run as float32.
+NARROWED = (torch.float64, torch.float16, torch.bfloat16)
+
+# The names that operator schemas give to the flag of training mode.
+TRAINING_FLAGS = ("train", "training")
+
+_WRAPPERS = {
+    "torch._dynamo.eval_frame.OptimizedModule": "_orig_mod",
+    "torch.nn.parallel.data_parallel.DataParallel": "module",
+    "torch.nn.parallel.distributed.DistributedDataParallel": "module",
+}
+
+
+def private_copy(model: nn.Module) -> nn.Module:
+    """Return a deep copy of `model`, out of the wrappers of torch.compile and data parallelism."""
+    while attribute := _WRAPPERS.get(f"{type(model).__module__}.{type(model).__qualname__}"):
+        model = getattr(model, attribute)
+    # deepcopy refuses tensors that autograd computed, such as a state kept from the last call.
+    memo: dict[int, Any] = {
+        id(tensor): tensor.detach().clone()
+        for part in model.modules()
+        for tensor in _tensors(vars(part))
+        if tensor.grad_fn is not None
+    }
+    modes = {part: part.training for part in model.modules()}
+    try:
+        # in train mode a copied layer would compute its parametrizations anew, and change them
+        for part in modes:
+            part.training = False
+        return copy.deepcopy(model, memo)
+    except (TypeError, RuntimeError, AttributeError) as error:
+        raise SourceError(
+            f"`{type(model).__name__}` cannot be copied with copy.deepcopy: {error}. Remove what "
+            "cannot be copied from the module, or export its state_dict with --module."
+        ) from error
+    finally:
+        for part, training in modes.items():
+            part.training = training
+
+
+def conform(model: nn.Module) -> tuple[str, ...]:
+    """Bring `model` itself to CPU, float32, eval mode, without gradients.
+
+    Returns:
+        Notes: what was converted.
+
+    Raises:
+        UnsupportedModelError: A part of it is quantized.
+        SourceError: A parameter has no values yet.
+    """
+    _check_values(model)
+    named = list(chain(model.named_parameters(), model.named_buffers()))
+    narrowed = {str(t.dtype).removeprefix("torch.") for _, t in named if t.dtype in NARROWED}
+    count = sum(tensor.dtype in NARROWED for _, tensor in named)
+    model.to("cpu")
+    if narrowed:
+        model.to(torch.float32)
+    model.eval().requires_grad_(False)
+    if not narrowed:
+        return ()
+    tensors = "1 parameter or buffer" if count == 1 else f"{count} parameters and buffers"
+    return (f"{tensors} in {' and '.join(sorted(narrowed))} run in float32.",)
+
+
+def _check_values(model: nn.Module) -> None:
+    for name, part in model.named_modules():
+        if type(part).__module__.startswith(("torch.ao.nn.quantized", "torch.nn.quantized")):
+            raise UnsupportedModelError(
+                f"`{name or type(part).__name__}` is a quantized {type(part).__name__}, whose "
+                "weights are packed for torch alone. Export the float model; --precision int8 "
+                "quantizes it."
+            )
+    for name, tensor in chain(model.named_parameters(), model.named_buffers()):
+        if is_lazy(tensor):
+            raise SourceError(
+                f"`{name}` is lazy and has no shape yet. Run the model once before saving it."
+            )
+        if tensor.is_meta:
+            raise SourceError(
+                f"`{name}` is on the meta device and has no values. Load the weights first."
+            )
+
+
+def _tensors(value: object) -> Iterator[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, dict):
+        yield from chain.from_iterable(map(_tensors, value.values()))
+    elif isinstance(value, (list, tuple)):
+        yield from chain.from_iterable(map(_tensors, value))

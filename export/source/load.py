@@ -1,0 +1,111 @@
+"""Bring a model of any origin into the form that is traced."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from edgernn.errors import SourceError, UnsupportedModelError
+from edgernn.export.onnxfile.file import OnnxFile, read_onnx
+from edgernn.export.source.checkpoint import read_pickle, read_safetensors, state_dict_in
+from edgernn.export.source.conform import conform, private_copy
+from edgernn.export.source.exported import read_exported
+from edgernn.export.source.factory import build, import_code, load_weights
+from edgernn.export.source.fileformat import Format, format_of
+from edgernn.export.source.rebuild import rebuild
+from edgernn.export.source.torchscript import read_torchscript
+
+__all__ = ["Source", "load_source"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model ready to be traced.
+
+    Attributes:
+        module: A private copy on the CPU, in float32 and eval mode, without gradients. Under a
+            `torch.overrides.TorchFunctionMode` each of its recurrent calls is a torch function.
+        description: What it was, in one line.
+        notes: For people: what was converted or taken.
+    """
+
+    module: nn.Module
+    description: str
+    notes: tuple[str, ...] = ()
+
+
+def load_source(
+    model: nn.Module | str | Path, *, module: str | None = None, trust_pickle: bool = False
+) -> Source | OnnxFile:
+    """Return the model behind `model`.
+
+    Args:
+        model: A live module, or a file: TorchScript or torch.export archive, state_dict or whole
+            module by torch.save, safetensors, ONNX. A file is told by its content, not by its name.
+        module: `FILE.py:FACTORY`, the code of a state_dict or of a pickle from `__main__`.
+        trust_pickle: Whether a whole pickled module may be unpickled, which runs its code.
+
+    Raises:
+        SourceError: The file is not a model, or not one that may or can be rebuilt.
+        UnsupportedModelError: It is a model of a kind that cannot be traced.
+    """
+    if isinstance(model, (str, Path)):
+        return _from_file(Path(model), module, trust_pickle)
+    if module is not None:
+        raise SourceError(
+            f"`{module}` is given beside a live module, which has its code already. Leave module "
+            "out."
+        )
+    if isinstance(model, torch.jit.ScriptModule):
+        converted, notes = read_torchscript(model)
+        return _source(converted, f"ScriptModule {model.original_name}", notes)
+    copied = private_copy(model)
+    return _source(copied, f"nn.Module {type(copied).__name__}", conform(copied))
+
+
+def _from_file(path: Path, module: str | None, trust_pickle: bool) -> Source | OnnxFile:
+    kind = format_of(path)
+    if kind in (Format.PICKLE, Format.SAFETENSORS):
+        return _from_weights(path, kind, module, trust_pickle)
+    if module is not None:
+        raise SourceError(
+            f"`{path}` is a {kind.value}, which has its code in it. Leave out --module {module}."
+        )
+    if kind is Format.ONNX:
+        return read_onnx(path)
+    read = read_exported if kind is Format.EXPORTED else read_torchscript
+    converted, notes = read(path)
+    return _source(converted, f"{kind.value} {path.name}", notes)
+
+
+def _from_weights(path: Path, kind: Format, module: str | None, trust_pickle: bool) -> Source:
+    subject = f"`{path}`"
+    code, factory = import_code(module) if module else (None, None)
+    notes: tuple[str, ...] = ()
+    if kind is Format.SAFETENSORS:
+        content: object = read_safetensors(path)
+    else:
+        content, notes = read_pickle(path, trust_pickle, code)
+    weights = state_dict_in(content, subject)
+    if isinstance(weights, torch.jit.ScriptModule):
+        raise UnsupportedModelError(
+            f"{subject} is a ScriptModule inside a pickle. Save it with torch.jit.save."
+        )
+    if isinstance(weights, nn.Module):
+        built, label = private_copy(weights), f"pickled module {type(weights).__name__} in"
+    elif code is not None:
+        built = private_copy(build(code, factory))
+        load_weights(built, weights, subject)
+        label = f"state_dict for {Path(str(module)).name} in"
+    else:
+        built, rebuilt = rebuild(weights, subject)
+        notes, label = notes + rebuilt, "state_dict in"
+    return _source(built, f"{label} {kind.value} {path.name}", notes + conform(built))
+
+
+def _source(module: nn.Module, description: str, notes: tuple[str, ...]) -> Source:
+    version = torch.__version__.partition("+")[0]
+    return Source(module, f"{description}, torch {version}", notes)

@@ -1,0 +1,1 @@
+"""The step graph: one time index, then primitive operators."""

@@ -1,0 +1,94 @@
+"""Products with constant weights, merged with what stands around them."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from edgernn.export.step.shapes import dims
+from edgernn.export.step.wiring import Wiring, constant_of
+
+__all__ = ["fold_tables", "merge_biases"]
+
+_SMALL_TABLE = 8 << 20
+"""Bytes up to which a folded table is taken even where it is larger than what it replaces."""
+
+
+def merge_biases(graph: ir.Graph) -> None:
+    """Make one Gemm, in place, of each matrix product whose only use is to have a bias added."""
+    for node in tuple(graph):
+        if node.op_type != "MatMul" or node.domain or len(dims(node.inputs[0]) or ()) != 2:
+            continue
+        uses = node.outputs[0].uses()
+        if len(uses) != 1 or node.outputs[0].is_graph_output():
+            continue
+        ((add, index),) = uses
+        bias = add.inputs[1 - index] if add.op_type == "Add" and not add.domain else None
+        weights = constant_of(node.inputs[1])
+        if bias is None or constant_of(bias) is None or weights is None or weights.ndim != 2:
+            continue
+        if dims(bias) not in {weights.shape[1:], (1, weights.shape[1])}:
+            continue
+        _replace_by_gemm(graph, node, add, bias)
+
+
+def _replace_by_gemm(graph: ir.Graph, product: ir.Node, add: ir.Node, bias: ir.Value) -> None:
+    left, weights = product.inputs
+    gemm = ir.Node("", "Gemm", [left, weights, bias], name=add.name)
+    graph.insert_before(add, gemm)
+    _take_place(add.outputs[0], gemm.outputs[0])
+    graph.remove(add, safe=True)
+    graph.remove(product, safe=True)
+
+
+def fold_tables(graph: ir.Graph) -> None:
+    """Look up products instead of multiplying what was looked up, in place.
+
+    The rows of an embedding E times weights W plus a bias b are the rows of E·W + b, shape
+    (entries, outputs). Done where that table is smaller than what it replaces, or small.
+    """
+    for gemm in tuple(graph):
+        if gemm.op_type != "Gemm" or gemm.domain:
+            continue
+        gather = gemm.inputs[0].producer() if gemm.inputs[0] is not None else None
+        if gather is not None and gather.op_type == "Gather" and not gather.domain:
+            _fold_table(graph, gather, gemm)
+
+
+def _fold_table(graph: ir.Graph, gather: ir.Node, gemm: ir.Node) -> None:
+    table, weights = constant_of(gather.inputs[0]), constant_of(gemm.inputs[1])
+    bias = constant_of(gemm.inputs[2]) if len(gemm.inputs) > 2 else np.zeros(1, np.float32)
+    plain = set(gemm.attributes) <= {"alpha", "beta", "transB"} and all(
+        gemm.attributes.get_float(name, 1.0) == 1.0 for name in ("alpha", "beta")
+    )
+    if table is None or weights is None or bias is None or not plain:
+        return
+    if table.ndim != 2 or bias.ndim > 1 or gather.attributes.get_int("axis", 0) != 0:
+        return
+    if gemm.attributes.get_int("transB", 0):
+        weights = weights.T
+    if not _pays(gather, gemm, table.nbytes, weights.nbytes, len(table) * weights.shape[1]):
+        return
+    exact = table.astype(np.float64) @ weights.astype(np.float64) + bias.astype(np.float64)
+    wire = Wiring(graph, gemm)
+    rows = wire.constant(f"{gemm.name}_table", exact.astype(table.dtype))
+    ids = gather.inputs[1]
+    assert ids is not None
+    _take_place(gemm.outputs[0], wire.op("Gather", rows, ids, name=gemm.name or "rows"))
+    graph.remove(gemm, safe=True)
+
+
+def _pays(gather: ir.Node, gemm: ir.Node, table: int, weights: int, elements: int) -> bool:
+    """Return whether a folded table of so many elements is small, or smaller than before."""
+    embedding = gather.inputs[0]
+    assert embedding is not None
+    alone = len(gather.outputs[0].uses()) == 1 and len(embedding.uses()) == 1
+    type_ = embedding.dtype
+    folded = elements * (type_.itemsize if type_ is not None else 4)
+    return folded <= _SMALL_TABLE or folded < weights + (table if alone else 0)
+
+
+def _take_place(old: ir.Value, new: ir.Value) -> None:
+    name, old.name = old.name, None
+    new.name, new.shape, new.type = name, old.shape, old.type
+    ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)

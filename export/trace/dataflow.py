@@ -1,0 +1,116 @@
+"""Where a value of a graph comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import onnx_ir as ir
+
+__all__ = [
+    "MOVES",
+    "id_limit",
+    "is_random",
+    "moved_from",
+    "read_from",
+    "reads_data",
+    "sorted_from",
+    "values_behind",
+]
+
+# Operators that move numbers without changing them → how many of their inputs are moved
+MOVES = {
+    "Identity": 1,
+    "Reshape": 1,
+    "Squeeze": 1,
+    "Unsqueeze": 1,
+    "Transpose": 1,
+    "Flatten": 1,
+    "Slice": 1,
+    "Split": 1,
+    "Gather": 1,
+    "Expand": 1,
+    "Concat": 1 << 30,
+}
+
+# Operators that read the size of a tensor, not its numbers
+_SIZES = ("Shape", "Size", "RandomNormalLike", "RandomUniformLike")
+
+
+def reads_data(value: ir.Value) -> bool:
+    """Return whether `value` depends on the numbers, not only the sizes, of a graph input."""
+    return bool(read_from(value))
+
+
+def read_from(value: ir.Value) -> list[ir.Value]:
+    """Return the graph inputs whose numbers `value` depends on."""
+    ends = _upstream(value, lambda node: 0 if node.op_type in _SIZES else None)
+    return [source for source in ends if source.is_graph_input()]
+
+
+def is_random(value: ir.Value) -> bool:
+    """Return whether `value` is computed from numbers drawn anew at every run."""
+    ends = _upstream(value, lambda node: 0 if node.op_type.startswith("Random") else None)
+    return any(source.producer() is not None for source in ends)
+
+
+def moved_from(value: ir.Value) -> list[ir.Value]:
+    """Return the values that `value` is put together from by moving numbers only."""
+    sources = _upstream(value, lambda node: MOVES.get(node.op_type, 0) if not node.domain else 0)
+    return list(dict.fromkeys(sources))
+
+
+def values_behind(value: ir.Value) -> set[ir.Value]:
+    """Return every value that `value` is computed from, itself among them."""
+    pending, seen = [value], set()
+    while pending:
+        value = pending.pop()
+        node = value.producer()
+        if value not in seen and node is not None:
+            pending.extend(input_ for input_ in node.inputs if input_ is not None)
+        seen.add(value)
+    return seen
+
+
+def sorted_from(value: ir.Value | None) -> list[ir.Value]:
+    """Return the values whose numbers `value` has, moved, sorted or as another integer type."""
+    if value is None:
+        return []
+    counts = {**MOVES, "TopK": 1, "Cast": 1}
+    return list(dict.fromkeys(_upstream(value, lambda node: counts.get(node.op_type, 0))))
+
+
+def id_limit(port: ir.Value) -> int | None:
+    """Return how many rows the tables have that the ids of graph input `port` look up."""
+    limits: list[int] = []
+    pending = [port]
+    while pending:
+        for node, index in pending.pop().uses():
+            if node.op_type == "Gather" and index == 1:
+                table = node.inputs[0]
+                axis = node.attributes["axis"].as_int() if "axis" in node.attributes else 0
+                if table is not None and table.shape is not None:
+                    rows = table.shape[axis]
+                    if isinstance(rows, int):
+                        limits.append(rows)
+            elif index == 0 and (node.op_type in MOVES or node.op_type == "Cast"):
+                pending.extend(node.outputs)
+    return min(limits, default=None)
+
+
+def _upstream(value: ir.Value, followed: Callable[[ir.Node], int | None]) -> Iterator[ir.Value]:
+    """Yield the values at which the way back from `value` ends.
+
+    `followed` says how many inputs of a node the way back takes: None for all, 0 to end there.
+    """
+    pending, seen = [value], set()
+    while pending:
+        value = pending.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        node = value.producer()
+        count = 0 if node is None else followed(node)
+        if node is None or count == 0:
+            yield value
+            continue
+        pending.extend(input_ for input_ in node.inputs[:count] if input_ is not None)

@@ -1,0 +1,208 @@
+"""From a torch module and an example call to ONNX IR.
+
+Recurrent calls become one node each of domain `torch`, under the function's own name
+(`torch::lstm`, `torch::gru_cell`), with torch's arguments: x, the states, the weights.
+`layers.lower` turns them into ONNX operators after `states` has looked at where each state comes
+from. Everything around them goes through torch's exporter as it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import onnx_ir as ir
+import torch
+from onnxscript import optimizer
+from torch import nn
+from torch.onnx.ops import symbolic_multi_out
+
+from edgernn.errors import UnsupportedModelError
+from edgernn.export.example.call import Example
+from edgernn.export.example.tree import leaves, map_leaves
+from edgernn.export.trace.capture import Call, Capture, Results
+from edgernn.export.trace.gelu import reorder_gelu
+from edgernn.export.trace.packed import DOMAIN, Packing, unchecked_layers
+from edgernn.export.trace.untouched import untouched
+
+__all__ = ["OPSET", "fold", "result_name", "result_path", "trace"]
+
+OPSET = 18
+
+_RESULT = "result:"
+
+
+def trace(module: nn.Module, example: Example) -> ir.Model:
+    """Trace one forward of `module` into ONNX IR of opset 18.
+
+    The graph's inputs are named by their paths in the arguments (`x`, `hx[0]`), its outputs by
+    `result:` and their paths in the result (`result:[1][0]`), in that order. Dynamic axes carry
+    the names that `example.shapes` gives them.
+
+    Raises:
+        UnsupportedModelError: torch cannot trace the module, or not with these dynamic axes.
+    """
+    results: dict[str, None] = {}  # torch.export resets what a module's own attributes gained
+    wrapper = _Flat(module, example, results)
+    dynamic = tuple(
+        {
+            axis: torch.export.Dim.DYNAMIC
+            for axis, size in enumerate(leaf.shape)
+            if isinstance(size, str)
+        }
+        for leaf in example.leaves
+    )
+    tensors = tuple(leaf.tensor for leaf in example.leaves)
+    with _quiet(), untouched(module), unchecked_layers():
+        try:
+            program = torch.export.export(wrapper, tensors, dynamic_shapes=(dynamic,), strict=False)
+            exported = torch.onnx.export(
+                program, dynamo=True, opset_version=OPSET, optimize=False, verbose=False
+            )
+        except Exception as error:
+            raise UnsupportedModelError(_trace_failure(module, error)) from error
+        assert exported is not None
+        model = exported.model
+        fold(model)
+    reorder_gelu(model)
+    _name_ports(model, example, list(results))
+    return model
+
+
+def result_name(path: str) -> str:
+    """Return what `trace` names the graph output at `path` in forward's result."""
+    return _RESULT + path
+
+
+def result_path(value: ir.Value) -> str | None:
+    """Return the path in forward's result of a graph output named by `trace`, else None."""
+    name = value.name or ""
+    return name.removeprefix(_RESULT) if name.startswith(_RESULT) else None
+
+
+def fold(model: ir.Model) -> None:
+    """Evaluate what depends on constants only, drop what nobody uses, infer shapes; in place."""
+    limit = 1 << 40
+    with _quiet():
+        optimizer.optimize_ir(
+            model, num_iterations=2, input_size_limit=limit, output_size_limit=limit
+        )
+
+
+class _Flat(nn.Module):
+    """A module whose forward takes the leaves of the arguments and returns those of the result."""
+
+    def __init__(self, module: nn.Module, example: Example, paths: dict[str, None]) -> None:
+        super().__init__()
+        self.module = module
+        self._example = example
+        self._note_path = paths.setdefault
+
+    def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Run the module with every recurrent call written as a node."""
+        given = iter(tensors)
+        kwargs = map_leaves(lambda *_: next(given), dict(self._example.kwargs))
+        order, packing = itertools.count(), Packing()
+        with Capture(lambda call, _: _node(call, next(order), packing), packing):
+            result = dict(leaves(self.module(**kwargs)))
+        for path in result:
+            self._note_path(path)
+        return tuple(result.values())
+
+
+def _node(call: Call, order: int, packing: Packing) -> Results:
+    """Write one recurrent call as a node; a packed one has the lengths as its last input."""
+    x = call.x
+    lengths: tuple[torch.Tensor, ...] = ()
+    if call.batch_sizes is not None:
+        lengths = (packing.lengths(call.batch_sizes),)
+        x = x.reshape(*packing.steps(call.batch_sizes), x.shape[-1])
+    attributes: dict[str, Any] = {
+        "call": order,
+        "bias": int(call.bias),
+        "num_layers": call.num_layers,
+        "bidirectional": int(call.bidirectional),
+        "batch_first": int(call.batch_first),
+        "packed": len(lengths),
+    }
+    shapes: list[Sequence[Any]] = [state.shape for state in call.states]
+    if not call.is_cell:
+        width = call.states[0].shape[-1] * (2 if call.bidirectional else 1)
+        shapes.insert(0, (*x.shape[:-1], width))
+    results = symbolic_multi_out(
+        f"{DOMAIN}::{call.function}",
+        (x, *call.states, *call.weights, *lengths),
+        attributes,
+        dtypes=[x.dtype] * len(shapes),
+        shapes=shapes,
+        version=1,
+    )
+    if lengths:
+        return results[0].reshape(*call.x.shape[:-1], width), *results[1:]
+    return tuple(results)
+
+
+def _name_ports(model: ir.Model, example: Example, results: Sequence[str]) -> None:
+    """Name inputs, outputs and dynamic axes after the example's."""
+    symbols: dict[str, str] = {}
+    for port, leaf in zip(model.graph.inputs, example.leaves, strict=True):
+        port.name = leaf.path
+        for dim, size in zip(port.shape or (), leaf.shape, strict=True):
+            if isinstance(dim, ir.SymbolicDim) and isinstance(size, str):
+                symbols[str(dim.value)] = size
+    for place, path in enumerate(results):
+        value = model.graph.outputs[place]
+        if value.is_graph_input() or value in list(model.graph.outputs)[:place]:
+            copy = ir.node("Identity", [value])
+            model.graph.append(copy)
+            copy.outputs[0].type, copy.outputs[0].shape = value.type, value.shape
+            model.graph.outputs[place] = value = copy.outputs[0]
+        value.name = result_name(path)
+    for value in _values(model.graph):
+        if value.shape is not None:
+            value.shape = ir.Shape([_renamed(dim, symbols) for dim in value.shape])
+
+
+def _values(graph: ir.Graph) -> Iterator[ir.Value]:
+    yield from graph.inputs
+    for node in graph:
+        yield from node.outputs
+
+
+def _renamed(dim: Any, symbols: dict[str, str]) -> Any:
+    if not isinstance(dim, ir.SymbolicDim) or dim.value is None:
+        return dim
+    return re.sub(r"[A-Za-z_]\w*", lambda found: symbols.get(found[0], found[0]), str(dim.value))
+
+
+def _trace_failure(module: nn.Module, error: Exception) -> str:
+    cause: BaseException = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    first_line = next((line.strip() for line in str(cause).splitlines() if line.strip()), "")
+    return (
+        f"`{type(module).__name__}` cannot be traced: {type(cause).__name__}: {first_line} "
+        "forward must not branch on the values or sizes of its tensors; a size that it does fix "
+        'can be given as a number: --input "x:float32[batch,16,40]".'
+    )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporters' notes about themselves from the user."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "torch.export")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

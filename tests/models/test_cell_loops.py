@@ -1,0 +1,333 @@
+"""Loops over time around cells, as people write them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from edgernn import export_model
+from edgernn.errors import UnsupportedModelError
+from tests.models.proof import proven
+
+
+def features(b, t):
+    return {"x": torch.randn(b, t, 3)}
+
+
+class StackedCells(nn.Module):
+    """Layers of LSTM cells in a ModuleList: a loop over layers inside the loop over time."""
+
+    def __init__(self, inp=3, hidden=6, layers=3):
+        super().__init__()
+        self.hidden = hidden
+        self.cells = nn.ModuleList(
+            [nn.LSTMCell(inp if i == 0 else hidden, hidden) for i in range(layers)]
+        )
+        self.drop = nn.Dropout(0.2)
+        self.fc = nn.Linear(hidden, 2)
+
+    def forward(self, x):
+        h = [torch.zeros(x.size(0), self.hidden, device=x.device) for _ in self.cells]
+        c = [torch.zeros(x.size(0), self.hidden, device=x.device) for _ in self.cells]
+        outputs = []
+        for t in range(x.size(1)):
+            inp = x[:, t, :]
+            for i, cell in enumerate(self.cells):
+                h[i], c[i] = cell(inp, (h[i], c[i]))
+                inp = self.drop(h[i])
+            outputs.append(inp.unsqueeze(1))
+        return self.fc(torch.cat(outputs, dim=1))
+
+
+def test_stacked_cells_in_two_loops(tmp_path):
+    """Every cell's state is a port; outputs joined by torch.cat have the steps."""
+    assert proven(StackedCells(), tmp_path, features) == (
+        "x: float32[batch, sequence, 3]; cells_0_h[batch, 6], cells_0_c[batch, 6], "
+        "cells_1_h[batch, 6], cells_1_c[batch, 6], cells_2_h[batch, 6], cells_2_c[batch, "
+        "6] -> output: float32[batch, sequence, 2] (sequence + step)"
+    )
+
+
+class Preallocated(nn.Module):
+    """Writes each step into a tensor made beforehand, time-major, returns the state too."""
+
+    def __init__(self):
+        super().__init__()
+        self.cell = nn.GRUCell(3, 6)
+
+    def forward(self, x, hx=None):
+        steps, batch, _ = x.shape
+        if hx is None:
+            hx = x.new_zeros(batch, 6)
+        out = torch.empty(steps, batch, 6)
+        for t in range(steps):
+            hx = self.cell(x[t], hx)
+            out[t] = hx
+        return out, hx
+
+
+def test_outputs_written_into_a_tensor(tmp_path):
+    """`out[t] = h` into a preallocated tensor."""
+    model = Preallocated()
+
+    ports = proven(
+        model,
+        tmp_path,
+        lambda b, t: {"x": torch.randn(t, b, 3)},
+        call=lambda x: model(x)[0],
+        inputs=(torch.randn(5, 2, 3),),
+    )
+
+    assert ports == (
+        "x: float32[sequence, batch, 3]; h[batch, 6] -> output: float32[sequence, batch, "
+        "6] (sequence + step)"
+    )
+
+
+class PreallocatedBatchFirst(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.cell = nn.RNNCell(3, 6)
+
+    def forward(self, x):
+        h = torch.zeros(x.size(0), 6)
+        out = torch.zeros(x.size(0), x.size(1), 6)
+        for t in range(x.size(1)):
+            h = self.cell(x[:, t], h)
+            out[:, t] = h
+        return out
+
+
+def test_outputs_written_into_a_batch_first_tensor(tmp_path):
+    """`out[:, t] = h`."""
+    assert proven(PreallocatedBatchFirst(), tmp_path, features) == (
+        "x: float32[batch, sequence, 3]; h[batch, 6] -> output: float32[batch, sequence, "
+        "6] (sequence + step)"
+    )
+
+
+class UnbindLast(nn.Module):
+    """Loops over `x.unbind(1)` and returns the last step's scores only."""
+
+    def __init__(self):
+        super().__init__()
+        self.inp = nn.Linear(3, 5)
+        self.cell = nn.LSTMCell(5, 6)
+        self.bn = nn.BatchNorm1d(6)
+        self.fc = nn.Linear(6, 2)
+
+    def forward(self, x):
+        state = None
+        for frame in x.unbind(dim=1):
+            state = self.cell(torch.relu(self.inp(frame)), state)
+        return self.fc(self.bn(state[0]))
+
+
+def test_a_loop_that_starts_from_no_state_and_gives_its_last_step(tmp_path):
+    """The state is None before the first step."""
+    assert proven(UnbindLast(), tmp_path, features) == (
+        "x: float32[batch, sequence, 3]; h[batch, 6], c[batch, 6] -> output: "
+        "float32[batch, 2] (sequence + step)"
+    )
+
+
+class TwoWays(nn.Module):
+    """A bidirectional loop with two cells, the second from the end."""
+
+    def __init__(self):
+        super().__init__()
+        self.forward_cell = nn.LSTMCell(3, 5)
+        self.backward_cell = nn.LSTMCell(3, 5)
+        self.out = nn.Linear(10, 2)
+
+    def forward(self, x):
+        b, steps, _ = x.shape
+        hf, cf = torch.zeros(b, 5), torch.zeros(b, 5)
+        hb, cb = torch.zeros(b, 5), torch.zeros(b, 5)
+        fwd, bwd = [], []
+        for t in range(steps):
+            hf, cf = self.forward_cell(x[:, t], (hf, cf))
+            fwd.append(hf)
+        for t in reversed(range(steps)):
+            hb, cb = self.backward_cell(x[:, t], (hb, cb))
+            bwd.insert(0, hb)
+        return self.out(torch.cat([torch.stack(fwd, 1), torch.stack(bwd, 1)], -1))
+
+
+def test_a_loop_that_runs_backward_is_refused(tmp_path):
+    """One step cannot show that another loop runs from the end; torch itself tells."""
+    with pytest.raises(UnsupportedModelError) as caught:
+        export_model(TwoWays(), tmp_path / "m", inputs=(torch.randn(2, 5, 3),))
+
+    assert str(caught.value) == (
+        "forward's loop over time carries more from step to step than the states of its "
+        "cells (its state cannot be carried on: in parts, torch itself gives another "
+        "`backward_cell_c` than whole (by 4.0e-01), so `backward_cell_c` depends on more "
+        "than the steps so far). Export the module of one step, which takes what is "
+        "carried as arguments and returns it, and name it with --state INPUT=OUTPUT."
+    )
+    assert not list(tmp_path.iterdir())
+
+
+class Backward(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.cell = nn.GRUCell(3, 5)
+
+    def forward(self, x):
+        h = torch.zeros(x.size(0), 5)
+        outs = []
+        for t in range(x.size(1) - 1, -1, -1):
+            h = self.cell(x[:, t], h)
+            outs.append(h)
+        return torch.stack(outs[::-1], 1)
+
+
+def test_a_loop_that_runs_only_backward_is_refused(tmp_path):
+    """The same with nothing that runs forward."""
+    with pytest.raises(UnsupportedModelError) as caught:
+        export_model(Backward(), tmp_path / "m", inputs=(torch.randn(2, 5, 3),))
+
+    assert str(caught.value) == (
+        "forward's loop over time carries more from step to step than the states of its "
+        "cells (its state cannot be carried on: in parts, torch itself gives another "
+        "`output` than whole (by 4.8e-01), so `output` depends on more than the steps so "
+        "far). Export the module of one step, which takes what is carried as arguments "
+        "and returns it, and name it with --state INPUT=OUTPUT."
+    )
+    assert not list(tmp_path.iterdir())
+
+
+class FeedsOutputBack(nn.Module):
+    """Carries its own last output besides the cell's state (input feeding)."""
+
+    def __init__(self):
+        super().__init__()
+        self.cell = nn.LSTMCell(5, 6)
+        self.out = nn.Linear(6, 2)
+
+    def forward(self, x):
+        h, c = torch.zeros(x.size(0), 6), torch.zeros(x.size(0), 6)
+        y = torch.zeros(x.size(0), 2)
+        ys = []
+        for t in range(x.size(1)):
+            h, c = self.cell(torch.cat([x[:, t], y], 1), (h, c))
+            y = torch.tanh(self.out(h))
+            ys.append(y)
+        return torch.stack(ys, 1)
+
+
+def test_a_loop_that_carries_its_output_is_refused(tmp_path):
+    """What is carried is no cell's state."""
+    with pytest.raises(UnsupportedModelError) as caught:
+        export_model(FeedsOutputBack(), tmp_path / "m", inputs=(torch.randn(2, 5, 3),))
+
+    assert str(caught.value) == (
+        "forward's loop over time carries more from step to step than the states of its "
+        "cells (its state cannot be carried on: in parts, torch itself gives another `c` "
+        "than whole (by 1.2e-01), so `c` depends on more than the steps so far). Export "
+        "the module of one step, which takes what is carried as arguments and returns it, "
+        "and name it with --state INPUT=OUTPUT."
+    )
+    assert not list(tmp_path.iterdir())
+
+
+class RunningMean(nn.Module):
+    """Counts its steps: what step 3 does is not what step 2 does."""
+
+    def __init__(self):
+        super().__init__()
+        self.cell = nn.GRUCell(3, 6)
+
+    def forward(self, x):
+        h, total = torch.zeros(x.size(0), 6), 0.0
+        means = []
+        for t in range(x.size(1)):
+            h = self.cell(x[:, t], h)
+            total = total + h
+            means.append(total / (t + 1))
+        return torch.stack(means, 1)
+
+
+def test_a_loop_that_counts_is_refused(tmp_path):
+    """A running sum and a step number."""
+    with pytest.raises(UnsupportedModelError) as caught:
+        export_model(RunningMean(), tmp_path / "m", inputs=(torch.randn(2, 5, 3),))
+
+    assert str(caught.value) == (
+        "forward's loop over time carries more from step to step than the states of its "
+        "cells (its state cannot be carried on: in parts, torch itself gives another "
+        "`output` than whole (by 3.4e-01), so `output` depends on more than the steps so "
+        "far). Export the module of one step, which takes what is carried as arguments "
+        "and returns it, and name it with --state INPUT=OUTPUT."
+    )
+    assert not list(tmp_path.iterdir())
+
+
+class ResidualCells(nn.Module):
+    """Layer-normalised, residual: two kinds of cells in one step."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Embedding(15, 6)
+        self.gru = nn.GRUCell(6, 6)
+        self.norm = nn.LayerNorm(6)
+        self.lstm = nn.LSTMCell(6, 6)
+        self.out = nn.Linear(6, 15)
+
+    def forward(self, ids):
+        b, t = ids.shape
+        hg = torch.zeros(b, 6)
+        hl, cl = torch.zeros_like(hg), torch.zeros_like(hg)
+        logits = []
+        for step in range(t):
+            e = self.embed(ids[:, step])
+            hg = self.gru(e, hg)
+            hl, cl = self.lstm(self.norm(e + hg), (hl, cl))
+            logits.append(self.out(hl + hg))
+        return torch.stack(logits).transpose(0, 1)
+
+
+def test_two_kinds_of_cells_in_one_step(tmp_path):
+    """Both run as operators over the sequence."""
+    ports = proven(ResidualCells(), tmp_path, lambda b, t: {"ids": torch.randint(0, 15, (b, t))})
+
+    assert ports == (
+        "ids: int64[batch, sequence]; gru_h[batch, 6], lstm_h[batch, 6], lstm_c[batch, 6] "
+        "-> output: float32[batch, sequence, 15] (sequence + step)"
+    )
+
+
+class ZoneoutLoop(nn.Module):
+    """Zoneout mixes old and new state in eval mode: the state is changed between steps."""
+
+    def __init__(self, p=0.1):
+        super().__init__()
+        self.cell = nn.LSTMCell(3, 6)
+        self.p = p
+
+    def forward(self, x):
+        h, c = torch.zeros(x.size(0), 6), torch.zeros(x.size(0), 6)
+        hs = []
+        for t in range(x.size(1)):
+            nh, nc = self.cell(x[:, t], (h, c))
+            h = self.p * h + (1 - self.p) * nh
+            c = self.p * c + (1 - self.p) * nc
+            hs.append(h)
+        return torch.stack(hs, 1)
+
+
+def test_a_loop_with_zoneout_is_refused(tmp_path):
+    """The state is mixed with the one before outside of the cell."""
+    with pytest.raises(UnsupportedModelError) as caught:
+        export_model(ZoneoutLoop(), tmp_path / "m", inputs=(torch.randn(2, 5, 3),))
+
+    assert str(caught.value) == (
+        "forward's loop over time carries more from step to step than the states of its "
+        "cells (its state cannot be carried on: in parts, torch itself gives another "
+        "`output` than whole (by 2.8e-02), so `output` depends on more than the steps so "
+        "far). Export the module of one step, which takes what is carried as arguments "
+        "and returns it, and name it with --state INPUT=OUTPUT."
+    )
+    assert not list(tmp_path.iterdir())
