@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.supported.nets import KINDS
 from tests.supported.trials import BOTH, NOTHING, SEQUENCE_ONLY, TABLES
 
-__all__ = ["PAGE", "Results", "cells", "read", "written"]
+__all__ = ["PAGE", "Cell", "Results", "cells", "read", "written"]
 
 PAGE = Path(__file__).parents[2] / "docs" / "supported.md"
 

@@ -4,7 +4,6 @@ import random
 
 import pytest
 
-from edgernn.export.proof.eager import one_thread
 from tests.supported.nets import KINDS
 from tests.supported.page import PAGE, cells, read, written
 from tests.supported.trials import BOTH, NOTHING, TABLES, result
@@ -28,8 +27,7 @@ def test_no_cell_is_left_out() -> None:
 @pytest.mark.parametrize("cell", sample(), ids=" ".join)
 def test_sample(cell: tuple[str, str, str]) -> None:
     """A cell comes out today as the page says; after a change, run scripts/supported."""
-    with one_thread():
-        assert result(*cell) == RESULTS[cell]
+    assert result(*cell) == RESULTS[cell]
 
 
 def test_nothing_is_claimed_where_torch_has_nothing() -> None:

@@ -15,6 +15,7 @@ from torch import nn
 
 import edgernn
 from edgernn.errors import EdgernnError
+from edgernn.export.proof.eager import one_thread
 from tests.supported.nets import (
     CELLS,
     HAND,
@@ -62,7 +63,7 @@ def result(table: str, kind: str, column: str) -> str:
     if trial is None:
         return NOTHING
     before = Path.cwd()
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), one_thread():
         warnings.simplefilter("ignore")
         os.chdir(folder)
         try:
