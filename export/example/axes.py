@@ -18,7 +18,8 @@ from torch import nn
 
 from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import InputError, UnsupportedModelError
-from edgernn.export.example.call import Example, Forward, Leaf, Run, Watchable, candidates
+from edgernn.export.example.call import Example, Forward, Leaf, Run, Watchable
+from edgernn.export.example.guess import candidates
 
 __all__ = ["infer_example", "proven_axes"]
 
@@ -191,7 +192,7 @@ def _longest(example: Example) -> int | None:
 
 
 def _larger(runs: Sequence[Run], leaf: Leaf, axis: int) -> Sequence[Run]:
-    """Leave out the last of `_resized_runs`, at size 1: fewer sequences may also be shorter ones."""
+    """Leave out the run at size 1: fewer sequences may also be shorter ones."""
     return runs[:2] if leaf.tensor.shape[axis] > 1 else runs
 
 

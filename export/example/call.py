@@ -1,8 +1,8 @@
 """An example call of a model's forward, and which of its axes take other sizes.
 
-An example is given (tensors, or specs such as `tokens:int64[batch,sequence]`) or inferred from the
-layers and forward's signature. Which axes are dynamic is found out by running eager torch at other
-sizes, never assumed: see `axes`.
+An example is given (tensors, or specs such as `tokens:int64[batch,sequence]`) or guessed, see
+`guess`. Which axes are dynamic is found out by running eager torch at other sizes, never assumed:
+see `axes`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -24,14 +24,15 @@ from edgernn.export.trace.capture import Call, Capture
 from edgernn.export.trace.untouched import untouched
 
 __all__ = [
+    "LENGTH_NAMES",
     "Example",
     "Forward",
     "Leaf",
     "Run",
     "Watchable",
-    "candidates",
     "example_from",
     "observe",
+    "parameters_of",
     "parse_spec",
     "resize",
 ]
@@ -39,9 +40,9 @@ __all__ = [
 _SPEC = re.compile(r"(?P<path>[^:]+):(?P<dtype>\w+)\[(?P<dims>[^\]]*)\]")
 _SIZES = {BATCH: 2, SEQUENCE: 5}
 _DTYPES = ("float32", "float16", "float64", "int64", "int32", "bool")
-_STATE_NAMES = re.compile(r"(hx|hc|h|h_?0|h_?t|h_?n|hid\w*|prev\w*|\w*state\w*|mem\w*)$", re.I)
-_LENGTH_NAMES = re.compile(r"\w*len(gth)?s?$", re.I)
-_CELL_NAMES = re.compile(r"(cx|c|c_?0|c_?t|c_?n|cell\w*)$", re.I)
+
+LENGTH_NAMES = re.compile(r"\w*len(gth)?s?$", re.I)
+"""What arguments that hold the lengths of sequences are called."""
 
 
 @dataclass(frozen=True)
@@ -285,7 +286,7 @@ def example_from(
         inputs = (inputs,)
     if not isinstance(inputs, Mapping) and any(isinstance(one, str) for one in inputs):
         return _from_specs(module, [parse_spec(str(one)) for one in inputs])
-    names = list(_parameters(module))
+    names = list(parameters_of(module))
     given = dict(inputs) if isinstance(inputs, Mapping) else dict(zip(names, inputs, strict=False))
     if len(given) < len(inputs) or not set(given) <= set(names):
         raise InputError(
@@ -301,96 +302,10 @@ def example_from(
     return example
 
 
-def candidates(module: nn.Module) -> Iterator[Example]:
-    """Yield calls that forward might take, judged by layers and signature, likely ones first."""
-    parameters = _parameters(module)
-    required = [name for name, p in parameters.items() if p.default is inspect.Parameter.empty]
-    first, *others = required or list(parameters)[:1] or [""]
-    optional = [name for name in parameters if name not in required and name != first]
-    states = [name for name in optional if _STATE_NAMES.match(name) or _CELL_NAMES.match(name)]
-    for tensor in _first_inputs(module):
-        for extra in ([*others, *states], others) if states else (others,):
-            for guessed in _extra_inputs(module, tensor, extra):
-                yield Example({first: tensor, **guessed}, {})
-
-
-def _first_inputs(module: nn.Module) -> Iterator[torch.Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    for layer in module.modules():
-        if isinstance(layer, nn.Embedding):
-            high = layer.num_embeddings
-            for size in ((2, 5), (1, 5), (5, 1), (5,), (2,), (1,)):
-                yield torch.randint(high, size, generator=generator)
-        width = next(
-            (
-                getattr(layer, name)
-                for name in ("input_size", "in_features", "in_channels", "num_features")
-                if isinstance(getattr(layer, name, None), int)
-            ),
-            None,
-        )
-        if width is None:
-            continue
-        shapes: tuple[tuple[int, ...], ...] = (
-            (2, 5, width), (1, 5, width), (5, 1, width), (2, width), (5, width), (1, width),
-        )  # fmt: skip
-        if isinstance(layer, nn.Conv1d):
-            shapes = ((2, width, 64), (1, width, 64), (2, 64, width), *shapes)
-            if width == 1:
-                shapes = ((2, 640), (1, 640), *shapes)
-        if isinstance(layer, nn.Conv2d):
-            shapes = ((2, width, 5, 64), (2, width, 64, 64), (2, 64, 64), *shapes)
-        for shape in shapes:
-            yield torch.randn(shape, generator=generator)
-
-
-def _extra_inputs(
-    module: nn.Module, first: torch.Tensor, names: Sequence[str]
-) -> Iterator[dict[str, Any]]:
-    """Yield values for further arguments: states by their names and the layers, else nothing."""
-    names, lengths = (
-        [name for name in names if not _LENGTH_NAMES.match(name)],
-        [name for name in names if _LENGTH_NAMES.match(name)],
-    )
-    if lengths:
-        for batch, steps in (first.shape[:2], first.shape[1::-1]):
-            full = {name: torch.full((batch,), steps) for name in lengths}
-            for rest in _extra_inputs(module, first, names):
-                yield {**rest, **full}
-        return
-    if not names:
-        yield {}
-        return
-    layers = [m for m in module.modules() if isinstance(m, (nn.RNNBase, nn.RNNCellBase))]
-    if not layers or not all(_STATE_NAMES.match(n) or _CELL_NAMES.match(n) for n in names):
-        return
-    batches = dict.fromkeys([*first.shape[: 2 if first.is_floating_point() else None], None])
-    for batch in batches:
-        h, c = _state_shapes(layers[0], batch)
-        if len(names) == 1 and c is not None:
-            yield {names[0]: (torch.zeros(h), torch.zeros(c))}
-        elif len(names) == 1:
-            yield {names[0]: torch.zeros(h)}
-        elif len(names) == 2:
-            yield {names[0]: torch.zeros(h), names[1]: torch.zeros(c or h)}
-
-
-def _state_shapes(
-    layer: nn.RNNBase | nn.RNNCellBase, batch: int | None
-) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
-    inner = () if batch is None else (batch,)
-    if isinstance(layer, nn.RNNCellBase):
-        shape = (*inner, layer.hidden_size)
-        return shape, shape if isinstance(layer, nn.LSTMCell) else None
-    layers = layer.num_layers * (2 if layer.bidirectional else 1)
-    h = (layers, *inner, layer.proj_size or layer.hidden_size)
-    return h, (layers, *inner, layer.hidden_size) if layer.mode == "LSTM" else None
-
-
 def _from_specs(
     module: nn.Module, specs: Sequence[tuple[str, torch.dtype, tuple[int | str, ...]]]
 ) -> Example:
-    names = list(_parameters(module))
+    names = list(parameters_of(module))
     high = min(
         (m.num_embeddings for m in module.modules() if isinstance(m, nn.Embedding)), default=2
     )
@@ -409,7 +324,7 @@ def _from_specs(
         size = [_SIZES.get(dim, 3) if isinstance(dim, str) else dim for dim in dims]
         if dtype.is_floating_point:
             tensor = torch.randn(size, generator=generator)
-        elif _LENGTH_NAMES.match(name):
+        elif LENGTH_NAMES.match(name):
             tensor = torch.full(size, _SIZES[SEQUENCE], dtype=dtype)
         else:
             tensor = torch.randint(high, size, generator=generator).to(dtype)
@@ -433,7 +348,8 @@ def _placed(tree: Any, keys: Sequence[str], tensor: torch.Tensor) -> Any:
     return {**(tree or {}), name: _placed((tree or {}).get(name), rest, tensor)}
 
 
-def _parameters(module: nn.Module) -> dict[str, inspect.Parameter]:
+def parameters_of(module: nn.Module) -> dict[str, inspect.Parameter]:
+    """Return forward's arguments that can be given by name."""
     signature = inspect.signature(module.forward)
     kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     return {name: p for name, p in signature.parameters.items() if p.kind not in kinds}
