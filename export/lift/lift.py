@@ -150,9 +150,7 @@ def _pairs(node: ir.Node) -> list[tuple[ir.Value, ir.Value]]:
         if start is None:
             raise ChangedStateError(f"`{node.op_type}` `{node.name}` starts every step from zero")
         if 1 + place >= len(node.outputs):
-            raise ChangedStateError(
-                f"`{node.op_type}` `{node.name}` leaves a state that is dropped"
-            )
+            raise ChangedStateError(f"`{node.op_type}` `{node.name}` drops the state it leaves")
         pairs.append((start, node.outputs[1 + place]))
     return pairs
 

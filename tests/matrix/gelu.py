@@ -35,7 +35,7 @@ class Gelu:
             sketch.add("Mul", "x", sketch.add("Mul", half, both), to="y")
         else:
             sketch.add("Mul", sketch.add("Mul", "x", both), half, to="y")
-        port = (TensorProto.FLOAT, ["batch", HIDDEN])
+        port: tuple[int, list[int | str]] = (TensorProto.FLOAT, ["batch", HIDDEN])
         return sketch.model({"x": port}, {"y": port})
 
     def reference(self, feeds: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from concurrent.futures import ProcessPoolExecutor
 from rich.console import Console
 from rich.progress import track
 
-from tests.supported.page import Cell, cells, written
+from tests.supported.page import cells, written
 from tests.supported.trials import result
 
 _AT_ONCE = 2
@@ -18,13 +18,11 @@ def main() -> None:
     """Print the page."""
     notes, order = Console(stderr=True), list(cells())
     with ProcessPoolExecutor(_AT_ONCE, multiprocessing.get_context("spawn")) as pool:
-        found = track(pool.map(_tried, order), "trials", len(order), console=notes)
+        found = track(
+            pool.map(result, *zip(*order, strict=True)), "trials", len(order), console=notes
+        )
         results = dict(zip(order, found, strict=True))
     print(written(results), end="")
-
-
-def _tried(cell: Cell) -> str:
-    return result(*cell)
 
 
 if __name__ == "__main__":
