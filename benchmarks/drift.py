@@ -36,11 +36,8 @@ def drift(kind: str, hidden: int, steps: int, folder: Path) -> dict[str, float]:
     torch.manual_seed(0)
     layer = getattr(nn, kind)(hidden, hidden).eval()
     x = np.random.default_rng(0).normal(size=(steps, 1, hidden)).astype(np.float32)
-    artifact = edgernn.export_model(
-        layer,
-        folder / f"{kind}{hidden}.edgernn",
-        inputs=[f"input:float32[sequence,batch,{hidden}]"],
-    )
+    inputs = [f"input:float32[sequence,batch,{hidden}]"]
+    artifact = edgernn.export_model(layer, folder / f"{kind}{hidden}.edgernn", inputs=inputs)
     stream = edgernn.load(artifact.path).stream()
     stepped = np.stack([np.asarray(stream.step(row)) for row in x]).astype(np.float64)
     single = eager(layer, x)

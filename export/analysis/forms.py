@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 
 import onnx_ir as ir
 
+from edgernn.export.trace.gelu import halved_erf
+
 __all__ = ["FORMS", "all_nodes", "direction_of", "label"]
 
 _RECURRENT = ("LSTM", "GRU", "RNN")
@@ -150,6 +152,7 @@ FORMS: Mapping[str, Callable[[ir.Model], str]] = {
     "Scan": _nodes(_op("Scan")),
     "Loop": _nodes(_op("Loop")),
     "If": _nodes(_op("If")),
+    "GELU, halved first": _nodes(lambda node: halved_erf(node) is not None),
     "com.microsoft": _nodes(lambda node: node.domain == "com.microsoft"),
     "IR version": lambda model: f"IR version {model.ir_version}" if model.ir_version > 13 else "",
 }

@@ -130,6 +130,7 @@ _RULES: Mapping[str, Mapping[str, tuple[Outcome, str]]] = {
         "GRU in float64": ("refuses", "it has them in float32 and float16 only"),
         "RNN": ("refuses", "it has LSTM and GRU only"),
         "Scan": ("refuses", "it has no Scan"),
+        "GELU, halved first": ("aborts", "it looks for GELU and does not take this order of it"),
         "Loop": ("refuses", "it counts steps in an array, which gives a step one axis too many"),
         "com.microsoft": ("refuses", "it does not know the domain com.microsoft"),
     },

@@ -149,6 +149,8 @@ def _pairs(node: ir.Node) -> list[tuple[ir.Value, ir.Value]]:
         start = node.inputs[index] if index < len(node.inputs) else None
         if start is None:
             raise ChangedStateError(f"`{node.op_type}` `{node.name}` starts every step from zero")
+        if 1 + place >= len(node.outputs):
+            raise ChangedStateError(f"`{node.op_type}` `{node.name}` drops the state it leaves")
         pairs.append((start, node.outputs[1 + place]))
     return pairs
 

@@ -26,6 +26,7 @@ from edgernn.errors import UnsupportedModelError
 from edgernn.export.example.call import Example
 from edgernn.export.example.tree import leaves, map_leaves
 from edgernn.export.trace.capture import Call, Capture, Results
+from edgernn.export.trace.gelu import reorder_gelu
 from edgernn.export.trace.packed import DOMAIN, Packing, unchecked_layers
 from edgernn.export.trace.untouched import untouched
 
@@ -68,6 +69,7 @@ def trace(module: nn.Module, example: Example) -> ir.Model:
         assert exported is not None
         model = exported.model
         fold(model)
+    reorder_gelu(model)
     _name_ports(model, example, list(results))
     return model
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import onnx_ir as ir
 import pytest
 import torch
 from torch import Tensor, nn
 
+import edgernn
 from edgernn.export.lift.lift import lift
 from tests.export.one_step import H_STATES, LSTM_STATES, SYMBOLS, largest_difference
 
@@ -107,3 +110,25 @@ def test_a_lifted_torch_step_agrees_with_eager_torch(kind):
     lifted = lift(one, kind.states)
     assert lifted.form == kind.form
     assert largest_difference(one, lifted.model, kind.states, reference=eager) < 1e-5
+
+
+class DroppedState(nn.Module):
+    """A cell with a state beside one that starts every step from the data."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept, self.dropped = nn.GRUCell(3, HIDDEN), nn.LSTMCell(3, HIDDEN)
+        self.first = nn.Linear(3, HIDDEN)
+
+    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        h, z = self.kept(x, h), self.first(x)
+        return self.dropped(x, (z, z))[0] + h, h
+
+
+def test_a_state_that_is_dropped(tmp_path: Path) -> None:
+    """A cell that leaves a state which nobody keeps is no layer: the sequence graph is a Scan."""
+    inputs = ["x:float32[batch,3]", f"h:float32[batch,{HIDDEN}]"]
+    artifact = edgernn.export_model(DroppedState().eval(), tmp_path / "model", inputs=inputs)
+    assert artifact.contract.notes == (
+        "The sequence graph is a Scan: `LSTM` `dropped_l0` drops the state it leaves.",
+    )

@@ -121,6 +121,17 @@ def test_scan_and_loop():
     )
 
 
+def test_gelu():
+    """OpenCV ends the process at the order of GELU's products that torch's exporter writes."""
+    assert refusals_of_form(EMITTED["GELU"]) == {}
+    assert refusals_of_form(AVOIDED["GELU, halved first"]) == {
+        "OpenCV": (
+            "It aborts the process on Mul `mul_4`: it looks for GELU and does not take this order "
+            "of it."
+        )
+    }
+
+
 def test_ir_version():
     """A file newer than ONNX Runtime is refused by it alone."""
     assert refusals_of_form(AVOIDED["IR version 14"]) == {

@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from tests.matrix.cells import Cell
+from tests.matrix.gelu import Gelu
 from tests.matrix.layers import Layer
 
-__all__ = ["AVOIDED", "EMITTED"]
+__all__ = ["AVOIDED", "EMITTED", "Form"]
+
+Form = Layer | Cell | Gelu
 
 _KINDS = ("LSTM", "GRU", "RNN")
 
@@ -17,7 +20,7 @@ def _with(**attributes: Any) -> dict[str, Any]:
     return {"attributes": tuple(attributes.items())}
 
 
-EMITTED: Mapping[str, Layer | Cell] = {
+EMITTED: Mapping[str, Form] = {
     **{kind: Layer(kind) for kind in _KINDS},
     **{f"{kind} bidirectional": Layer(kind, bidirectional=True) for kind in _KINDS},
     **{f"{kind} stacked": Layer(kind, 2) for kind in _KINDS},
@@ -29,10 +32,11 @@ EMITTED: Mapping[str, Layer | Cell] = {
     **{f"{kind} cell after an embedding": Cell(kind, embedding=True) for kind in _KINDS},
     **{f"{kind} cell in int8": Cell(kind, int8=True) for kind in _KINDS},
     **{f"{kind} cell over Scan": Cell(kind, "Scan") for kind in _KINDS},
+    "GELU": Gelu(False),
 }
 """What edgernn writes."""
 
-AVOIDED: Mapping[str, Layer | Cell] = {
+AVOIDED: Mapping[str, Form] = {
     **{f"{kind} with sequence_lens": Layer(kind, lengths=True) for kind in _KINDS},
     **{f"{kind} reverse alone": Layer(kind, reverse=True) for kind in _KINDS},
     **{f"{kind} with layout=1": Layer(kind, batch_first=True) for kind in _KINDS},
@@ -51,6 +55,7 @@ AVOIDED: Mapping[str, Layer | Cell] = {
     "LSTM without initial state, batch 1": Layer("LSTM", states=False, frozen=(6, 1)),
     "GRU without initial state, frozen": Layer("GRU", states=False, frozen=(6, 2)),
     "LSTM cell over Loop": Cell("LSTM", "Loop"),
+    "GELU, halved first": Gelu(True),
     "IR version 14": Layer("LSTM", ir_version=14),
 }
 """What edgernn does not write; other people's files have it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -42,7 +43,8 @@ class Tagger(nn.Module):
         self.head = nn.Linear(HIDDEN, SYMBOLS)
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
-        return self.head(self.rnn(self.table(ids))[0]).log_softmax(2)
+        scores: torch.Tensor = self.head(self.rnn(self.table(ids))[0])
+        return scores.log_softmax(2)
 
 
 class Last(nn.Module):
@@ -126,7 +128,8 @@ class Flattened(nn.Module):
         self.head = nn.Linear(HIDDEN, 2)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.head(self.rnn(x)[0].reshape(-1, HIDDEN))
+        rows: torch.Tensor = self.head(self.rnn(x)[0].reshape(-1, HIDDEN))
+        return rows
 
 
 class Learned(nn.Module):
@@ -168,7 +171,8 @@ class Detector(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         batch, steps, width = x.shape
         frames = self.conv(x.reshape(batch * steps, 1, width)).relu()
-        return self.head(self.rnn(frames.reshape(batch, steps, -1))[0]).sigmoid()
+        score: torch.Tensor = self.head(self.rnn(frames.reshape(batch, steps, -1))[0])
+        return score.sigmoid()
 
 
 class Chosen(nn.Module):
@@ -213,19 +217,19 @@ MODELS: Mapping[str, Model] = {
     "RNN with relu bidirectional": _layer("RNN", nonlinearity="relu", bidirectional=True),
     **{
         f"{kind} between embedding and head": Model(
-            lambda kind=kind: Tagger(kind), ("ids:int64[batch,sequence]",)
+            partial(Tagger, kind), ("ids:int64[batch,sequence]",)
         )
         for kind in _KINDS
     },
     "last step": Model(Last, _ROWS),
-    **{f"{kind}Cell loop": Model(lambda kind=kind: Loop(kind), _X) for kind in _KINDS},
+    **{f"{kind}Cell loop": Model(partial(Loop, kind), _X) for kind in _KINDS},
     "hand-written cell": Model(Concatenated, _STEP),
     "minimal gated unit": Model(Gated, _STEP),
     "LSTM projected": _layer("LSTM", proj_size=2),
     "LSTM projected bidirectional": _layer("LSTM", proj_size=2, bidirectional=True),
     **{
         f"{kind} packed{' bidirectional' * both}": Model(
-            lambda kind=kind, both=both: Packed(kind, both),
+            partial(Packed, kind, both),
             (*_X, "lengths:int64[batch]"),
             _graphs(both),
         )

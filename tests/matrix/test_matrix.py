@@ -14,8 +14,7 @@ import torch
 import edgernn
 from edgernn.export.analysis.runtimes import findings_of
 from tests.matrix.board import PYTHON, SIZES, Entry, feeds_of, run_all
-from tests.matrix.cells import Cell
-from tests.matrix.forms import AVOIDED, EMITTED
+from tests.matrix.forms import AVOIDED, EMITTED, Form
 from tests.matrix.layers import Layer
 from tests.matrix.models import MODELS
 from tests.matrix.worker import RUNS, RUNTIMES
@@ -37,7 +36,7 @@ pytestmark = [
 
 def entry_of_form(name: str, folder: Path) -> Entry:
     """Lay out a graph that is written by hand; what must come is torch's."""
-    form: Layer | Cell = FORMS[name]
+    form: Form = FORMS[name]
     model = form.graph()
     fixed = (form.frozen,) if isinstance(form, Layer) and form.frozen else None
     feeds = {f"T{steps}B{batch}": feeds_of(model, steps, batch) for steps, batch in fixed or SIZES}
@@ -85,7 +84,7 @@ def board(
     """Everything that the selected tests ask for, run in all runtimes."""
     items = [item for item in request.session.items if isinstance(item, pytest.Function)]
     calls = [item.callspec.params for item in items if hasattr(item, "callspec")]
-    names = {call["name"] for call in calls if "name" in call}
+    names = {str(call["name"]) for call in calls if "name" in call}
     folder = tmp_path_factory.mktemp("matrix")
     found = {
         name: entry_of_form(name, folder / f"form{place}")

@@ -4,8 +4,8 @@
 
 Each FOLDER holds `graph.onnx` and `cases`, with one folder per size and in it one `NAME.npy` per
 input of the graph. `RUNTIME/outcome` is written beside them: `runs`, or the error that the runtime
-raised; and `RUNTIME/CASE/NAME.npy` per output. A folder that has an outcome already is left out; one
-that has none when the process has ended is the one that ended it. Runs in the environment that
+raised; and `RUNTIME/CASE/NAME.npy` per output. A folder that has none when the process has ended is
+the one that ended it. Runs in the environment that
 `scripts/matrix` makes, where there is no edgernn and no torch.
 """
 
@@ -83,9 +83,7 @@ def main(name: str, folders: list[Path]) -> None:
     runtime = importlib.import_module(module)
     for folder in folders:
         target = folder / name
-        if (target / "outcome").exists():
-            continue
-        target.mkdir(exist_ok=True)
+        target.mkdir()
         try:
             run_cases(folder, target, load, runtime)
             outcome = RUNS
