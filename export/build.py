@@ -22,8 +22,10 @@ from edgernn.export.lift.projection import scan_projection
 from edgernn.export.step.step import at_one_step, gemm_form
 from edgernn.export.trace.dataflow import moved_from
 from edgernn.export.trace.layers import length_ports, lower, recurrent_calls
+from edgernn.export.trace.pairing import recognised_states
 from edgernn.export.trace.ports import Origins, graph_ports, name_ports
-from edgernn.export.trace.states import StatePort, find_states, layer_names, recognised_states
+from edgernn.export.trace.slots import StatePort, layer_names
+from edgernn.export.trace.states import find_states
 from edgernn.export.trace.trace import fold, trace
 from edgernn.parts import BATCH_OUTER, SEQUENCE_OUTER
 
