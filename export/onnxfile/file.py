@@ -98,8 +98,13 @@ def _load(path: Path) -> ir.Model:
 
 
 def _tidy(model: ir.Model) -> None:
-    """Drop weights from the inputs, where IR versions below 4 list them, and stale shapes."""
+    """Drop what says nothing: stale shapes, an output listed twice, weights among the inputs.
+
+    IR versions below 4 list weights there; torch.onnx.export(dynamo=False) lists twice what forward
+    returns twice.
+    """
     graph = model.graph
+    graph.outputs[:] = dict.fromkeys(graph.outputs)
     graph.inputs[:] = [value for value in graph.inputs if not value.is_initializer()]
     model.ir_version = max(model.ir_version, 4)
     for node in recurrent_of(graph):

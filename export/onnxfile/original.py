@@ -117,5 +117,6 @@ class Original:
         return {self._origins.outputs[name] or "": value for name, value in results.items()}, after
 
     def _data(self, outputs: Arrays) -> dict[str, NDArray[Any]]:
-        returned = {state.result for state in self._states}
-        return {name: value for name, value in outputs.items() if name and name not in returned}
+        states = {state.output for state in self._states}
+        data = {path for port, path in self._origins.outputs.items() if port not in states}
+        return {name: value for name, value in outputs.items() if name in data}

@@ -143,10 +143,15 @@ def _result_at(graph: ir.Graph, place: str | int) -> ir.Value:
     paths = [result_path(result) or "" for result in graph.outputs]
     wanted = f"[{place}]" if str(place).isdigit() else str(place)
     for path, result in zip(paths, graph.outputs, strict=True):
-        if (wanted, paths) == ("[0]", [""]) or wanted in (
-            path,
-            path.lstrip("."),
-            path.strip('[]"'),
+        if (
+            (wanted, paths) == ("[0]", [""])
+            or place == path
+            or wanted
+            in (
+                path,
+                path.lstrip("."),
+                path.strip('[]"'),
+            )
         ):
             return result
     known = ", ".join(f"`{path}`" for path in paths if path) or "one tensor, `0`"

@@ -68,15 +68,18 @@ def _archive(model: nn.Module, example: Arguments) -> Written:
 def _onnx(model: nn.Module, example: Arguments) -> Written:
     axes = {0: "batch"} if len(example) > 1 else {0: "sequence", 1: "batch"}
     names = ["x", "h", "c"][: len(example)]
+    after = [f"next_{name}" for name in names[1:]]
     torch.onnx.export(
         model,
         example,
         "model.onnx",
         dynamo=False,
         input_names=names,
+        output_names=["y", *after],
         dynamic_axes=dict.fromkeys(names, axes),
     )
-    return "model.onnx", {"inputs": None}
+    states = dict(zip(names[1:], after, strict=True))
+    return "model.onnx", {"inputs": None, "states": states}
 
 
 SOURCES: Mapping[str, Callable[[nn.Module, Arguments], Written]] = {
