@@ -1,6 +1,6 @@
 """Compare CUDA with the CPU: steps of one stream, and whole sequences of a batch.
 
-    python benchmarks/cuda.py
+    python benchmarks/gpu.py
 
 Both providers run the same artifact, with wall-clock times; the state of a stream stays on the
 device. Exits with 1 and the reason where CUDA does not work.
