@@ -7,7 +7,7 @@ and its sequence graph is that step lifted over time.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import onnx_ir as ir
@@ -20,9 +20,12 @@ from edgernn.export.example.call import Example, Run, observe
 from edgernn.export.lift.lift import Lift, lift
 from edgernn.export.lift.projection import scan_projection
 from edgernn.export.step.step import at_one_step, gemm_form
+from edgernn.export.trace.dataflow import moved_from
 from edgernn.export.trace.layers import length_ports, lower, recurrent_calls
+from edgernn.export.trace.pairing import recognised_states
 from edgernn.export.trace.ports import Origins, graph_ports, name_ports
-from edgernn.export.trace.states import StatePort, find_states, layer_names, recognised_states
+from edgernn.export.trace.slots import StatePort, layer_names
+from edgernn.export.trace.states import find_states
 from edgernn.export.trace.trace import fold, trace
 from edgernn.parts import BATCH_OUTER, SEQUENCE_OUTER
 
@@ -116,6 +119,7 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
     notes = (
         *example.notes,
         *(f"`{name}` is an input that forward ignores." for name in origins.unused),
+        *_unpaired(model, states),
     )
     every_step = model.clone() if lengths else model
     if lengths:
@@ -166,6 +170,21 @@ def stacked_axes(built: Built) -> dict[str, int] | None:
     graph = graph_ports(built.sequence, built.origins)
     stacked = [port for port in (*graph.inputs, *graph.outputs) if SEQUENCE in port.shape]
     return {port.origin: port.shape.index(SEQUENCE) for port in stacked if port.origin is not None}
+
+
+def _unpaired(model: ir.Model, states: Sequence[StatePort]) -> Iterator[str]:
+    """Tell which arguments start a layer, but have no next value in what forward returns."""
+    inputs = {state.input for state in states}
+    for node in recurrent_calls(model.graph):
+        count = 2 if node.op_type.startswith("lstm") else 1
+        starts = [start for start in node.inputs[1 : 1 + count] if start is not None]
+        for source in dict.fromkeys(source for start in starts for source in moved_from(start)):
+            if source.is_graph_input() and source.name not in inputs:
+                yield (
+                    f"`{source.name}` starts layer `{node.metadata_props['layer']}` at every call: "
+                    "forward returns no next value of it that could be recognised. If it does, "
+                    f"name it with --state {source.name}=OUTPUT."
+                )
 
 
 def _form(module: nn.Module, example: Example, run: Run) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from torch import nn
 
 from edgernn.artifact import Artifact, staged
 from edgernn.contract import BATCH, SEQUENCE, Contract
-from edgernn.errors import InputError, UnsupportedModelError
+from edgernn.errors import InputError, ParityError, UnsupportedModelError
 from edgernn.export.artifact.files import Files
 from edgernn.export.build import LOOP_CARRIES, Built, build, stacked_axes
 from edgernn.export.example.axes import infer_example, proven_axes
@@ -25,7 +26,7 @@ from edgernn.export.onnxfile.build import build_foreign
 from edgernn.export.onnxfile.file import OnnxFile
 from edgernn.export.options import Options
 from edgernn.export.proof.dialect import Dialect
-from edgernn.export.proof.eager import Eager, Reference
+from edgernn.export.proof.eager import Eager, Reference, one_thread
 from edgernn.export.proof.parity import Prover
 from edgernn.export.source.load import Source, load_source
 from edgernn.export.trace.ports import contract_states, graph_ports
@@ -105,7 +106,7 @@ def export_model(
     source = load_source(model, module=module, trust_pickle=trust_pickle)
     target = Path(path) if path is not None else Path(f"{_stem(model)}.edgernn")
     symbols = None if vocabulary is None else Vocabulary.of(vocabulary)
-    with staged(target, force) as folder:
+    with staged(target, force) as folder, one_thread(), _written_only_if_proven():
         built, reference = _built(source, inputs, states or {}, lengths, batch)
         prover = _named_axes(built, _prover(source, built, reference, symbols))
         models, prover = _usable(built, prover)
@@ -120,6 +121,14 @@ def export_model(
         golden = dialect.recorded(prover.golden(2, 8))
         files.finish(_chosen(written, graph, report), report, golden)
     return Artifact.open(target)
+
+
+@contextlib.contextmanager
+def _written_only_if_proven() -> Iterator[None]:
+    try:
+        yield
+    except ParityError as error:
+        raise ParityError(f"{error} Nothing was written.") from error.__cause__
 
 
 def verify_artifact(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 @click.option("--state-per-layer", is_flag=True, help="One state for every layer of a stack.")
 @click.option("--int32-ids", is_flag=True, help="Take whole numbers as int32, not int64.")
 @click.option("--reset", is_flag=True, help="Add an input that starts single sequences anew.")
+@click.option("--lengths", is_flag=True, help="Add an input for the length of each sequence.")
 @click.option("--batch", type=int, metavar="N", help="Take N sequences and no other number.")
 @click.option(
     "--vocabulary",
@@ -70,6 +72,7 @@ def command(
     state_per_layer: bool,
     int32_ids: bool,
     reset: bool,
+    lengths: bool,
     batch: int | None,
     vocabulary: Path | None,
     module: str | None,
@@ -83,6 +86,9 @@ def command(
     pickled module, or an ONNX file. Nothing is written unless ONNX Runtime agrees with PyTorch, or
     with the ONNX file as it was.
     """
+    # what torch allocates while it is imported and traces stays: looking it over again and again
+    # would take a quarter of an export's time
+    gc.set_threshold(100_000, 50, 50)
     from edgernn.export import export_model
 
     output = output or Path(f"{model.stem}.edgernn")
@@ -99,6 +105,7 @@ def command(
         state_per_layer=state_per_layer,
         int32_ids=int32_ids,
         reset=reset,
+        lengths=lengths,
         batch=batch,
         vocabulary=vocabulary,
         module=module,

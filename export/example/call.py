@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -276,13 +277,13 @@ def example_from(
 
     Args:
         module: The model.
-        inputs: forward's arguments as a tuple or a mapping by name, with tensors or nested tuples,
-            lists and dicts of tensors in them; or specs, see `parse_spec`.
+        inputs: forward's arguments as a tuple or a mapping by name, with tensors, NumPy arrays or
+            nested tuples, lists and dicts of them; or specs, see `parse_spec`.
 
     Raises:
         InputError: A spec is wrong, or an argument is not one of forward's.
     """
-    if isinstance(inputs, (str, torch.Tensor)):
+    if isinstance(inputs, (str, torch.Tensor, np.ndarray)):
         inputs = (inputs,)
     if not isinstance(inputs, Mapping) and any(isinstance(one, str) for one in inputs):
         return _from_specs(module, [parse_spec(str(one)) for one in inputs])
@@ -293,6 +294,7 @@ def example_from(
             f"`{type(module).__name__}.forward` takes {_listed(names)}; {len(inputs)} inputs were "
             f"given{': ' + _listed(list(given)) if isinstance(inputs, Mapping) else ''}."
         )
+    given = {name: _as_tensors(value) for name, value in given.items()}
     example = Example(map_leaves(lambda _, tensor: _cpu_float32(tensor), given), {})
     for leaf in example.leaves:
         if leaf.tensor.numel() == 0:
@@ -353,6 +355,17 @@ def parameters_of(module: nn.Module) -> dict[str, inspect.Parameter]:
     signature = inspect.signature(module.forward)
     kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     return {name: p for name, p in signature.parameters.items() if p.kind not in kinds}
+
+
+def _as_tensors(value: Any) -> Any:
+    """Return `value` with a tensor for every NumPy array in it."""
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(value)
+    if isinstance(value, dict):
+        return {key: _as_tensors(one) for key, one in value.items()}
+    if type(value) in (tuple, list):
+        return type(value)(map(_as_tensors, value))
+    return value
 
 
 def _cpu_float32(tensor: torch.Tensor) -> torch.Tensor:

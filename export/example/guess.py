@@ -114,9 +114,8 @@ def _extra_inputs(
 def _state_shapes(module: nn.Module, batch: int | None) -> tuple[_Shape | None, _Shape | None]:
     """Return the shapes of h and c of the first recurrent layer, None for what it has not."""
     weights = dict(module.named_parameters())
-    found = next(
-        (re.fullmatch(r"(.*)weight_hh(_l0)?", n) for n in weights if "weight_hh" in n), None
-    )
+    matches = (re.fullmatch(r"(.*)weight_hh(_l0)?", name) for name in weights)
+    found = next(filter(None, matches), None)
     if found is None:
         return None, None
     prefix, layered = found[1], found[2] is not None

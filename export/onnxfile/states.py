@@ -16,7 +16,9 @@ from edgernn.export.onnxfile.file import OnnxFile
 from edgernn.export.onnxfile.nodes import recurrent_of, states_of
 from edgernn.export.onnxfile.shapes import Sizes
 from edgernn.export.trace.dataflow import moved_from
-from edgernn.export.trace.states import Slot, StatePort, make_ports, recognised_states
+from edgernn.export.trace.pairing import recognised_states
+from edgernn.export.trace.slots import Slot, StatePort
+from edgernn.export.trace.states import make_ports
 from edgernn.export.trace.trace import result_name, result_path
 
 __all__ = ["Opened", "open_states"]

@@ -16,7 +16,7 @@ from torch import nn
 from edgernn.export.example.call import Example, observe
 from edgernn.export.example.tree import leaves
 from edgernn.export.trace.capture import Call, Capture, Results
-from edgernn.export.trace.states import StatePort
+from edgernn.export.trace.slots import StatePort
 from edgernn.export.trace.untouched import untouched
 
 __all__ = ["Eager", "Outcome", "Reference", "one_thread", "over_steps"]

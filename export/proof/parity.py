@@ -192,8 +192,7 @@ class Prover:
                 raise _DisagreementError(
                     f"The {kind} graph does not agree with {self.eager.name}: `{port}` differs by "
                     f"{difference:.1e} (at most {tolerance:.1e} is allowed) at batch {where[0]}, "
-                    f"sequence {where[1]}, {where[2]} initial state, run {_HOW[name]}. Nothing "
-                    "was written.",
+                    f"sequence {where[1]}, {where[2]} initial state, run {_HOW[name]}.",
                     name == "whole",
                     data,
                     self._start(where[0]) if states is None else states,
@@ -239,7 +238,7 @@ class Prover:
             if declared is not None and outputs[port.name].shape != declared:
                 raise ParityError(
                     f"`{port}` came out as {outputs[port.name].shape} at batch {where[0]}, "
-                    f"sequence {where[1]}, where {declared} was declared. Nothing was written."
+                    f"sequence {where[1]}, where {declared} was declared."
                 )
 
     def _valid_sizes(self) -> list[tuple[int, int]]:

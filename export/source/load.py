@@ -62,6 +62,11 @@ def load_source(
     if isinstance(model, torch.jit.ScriptModule):
         converted, notes = read_torchscript(model)
         return _source(converted, f"ScriptModule {model.original_name}", notes)
+    if not isinstance(model, nn.Module):
+        raise SourceError(
+            f"`{model!r}` is no model: it is of type {type(model).__name__}. Give an nn.Module or "
+            "the path of a model file."
+        )
     copied = private_copy(model)
     return _source(copied, f"nn.Module {type(copied).__name__}", conform(copied))
 

@@ -11,7 +11,7 @@ import onnx_ir as ir
 from edgernn.contract import Graph, Port, State
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.trace.dataflow import id_limit
-from edgernn.export.trace.states import StatePort
+from edgernn.export.trace.slots import StatePort
 from edgernn.export.trace.trace import result_name, result_path
 
 __all__ = ["Origins", "contract_states", "graph_ports", "name_ports"]

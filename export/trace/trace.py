@@ -9,6 +9,7 @@ from. Everything around them goes through torch's exporter as it is.
 from __future__ import annotations
 
 import contextlib
+import io
 import itertools
 import logging
 import re
@@ -65,7 +66,7 @@ def trace(module: nn.Module, example: Example) -> ir.Model:
                 program, dynamo=True, opset_version=OPSET, optimize=False, verbose=False
             )
         except Exception as error:
-            raise UnsupportedModelError(_trace_failure(module, error)) from error
+            raise UnsupportedModelError(_trace_failure(module, example, error)) from error
         assert exported is not None
         model = exported.model
         fold(model)
@@ -180,27 +181,33 @@ def _renamed(dim: Any, symbols: dict[str, str]) -> Any:
     return re.sub(r"[A-Za-z_]\w*", lambda found: symbols.get(found[0], found[0]), str(dim.value))
 
 
-def _trace_failure(module: nn.Module, error: Exception) -> str:
+def _trace_failure(module: nn.Module, example: Example, error: Exception) -> str:
     cause: BaseException = error
     while cause.__cause__ is not None:
         cause = cause.__cause__
     first_line = next((line.strip() for line in str(cause).splitlines() if line.strip()), "")
+    paths = [leaf.path for leaf in example.leaves]
+    reason = re.sub(
+        r"L\['tensors'\]\[(\d+)\]\.size\(\)\[(\d+)\]",
+        lambda found: f"axis {found[2]} of `{paths[int(found[1])]}`",
+        first_line,
+    )
     return (
-        f"`{type(module).__name__}` cannot be traced: {type(cause).__name__}: {first_line} "
-        "forward must not branch on the values or sizes of its tensors; a size that it does fix "
-        'can be given as a number: --input "x:float32[batch,16,40]".'
+        f"`{type(module).__name__}` cannot be traced: {type(cause).__name__}: "
+        f"{reason.rstrip('.!')}. forward must not branch on the values or sizes of its tensors; "
+        'a size that it does fix can be given as a number: --input "x:float32[batch,16,40]".'
     )
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keep the exporters' notes about themselves from the user."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "torch.export")]
+    loggers = [logging.getLogger(name) for name in ("torch", "onnxscript")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:

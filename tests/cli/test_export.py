@@ -23,6 +23,7 @@ DEFAULTS = {
     "state_per_layer": False,
     "int32_ids": False,
     "reset": False,
+    "lengths": False,
     "batch": None,
     "vocabulary": None,
     "module": None,
@@ -75,6 +76,7 @@ def test_options(edgernn: Invoke, calls: list[tuple[Any, ...]]) -> None:
     """Every option reaches the library under its own name."""
     options = ["--input", "x:float32[2]", "--input", "h", "--state", "h=1", "--state", "c=c_next"]
     options += ["--state-layout", "batch-major", "--state-per-layer", "--int32-ids", "--reset"]
+    options += ["--lengths"]
     options += ["--batch", "4"]
     options += ["--graph", "step", "--precision", "int8", "--opset", "20", "--vocabulary", "v.txt"]
     options += ["--module", "m.py:make", "--trust-pickle", "--force", "--output", "out.edgernn"]
@@ -89,6 +91,7 @@ def test_options(edgernn: Invoke, calls: list[tuple[Any, ...]]) -> None:
         "state_per_layer": True,
         "int32_ids": True,
         "reset": True,
+        "lengths": True,
         "batch": 4,
         "vocabulary": Path("v.txt"),
         "module": "m.py:make",

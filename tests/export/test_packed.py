@@ -121,7 +121,8 @@ class Plain(nn.Module):
         self.second = nn.GRU(8, 4, batch_first=True)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.second(self.first(x)[0])[0]
+        y: torch.Tensor = self.second(self.first(x)[0])[0]
+        return y
 
 
 def test_lengths_added(tmp_path: Path) -> None:

@@ -179,10 +179,10 @@ MODELS: dict[str, tuple[nn.Module, dict[str, Any], type[EdgernnError], str]] = {
     ),
     "an opset that is too old": (
         Tagger(),
-        {"opset": 17},
+        {"opset": 12},
         UnsupportedModelError,
-        "Opset 17 is not one that graphs can be written in; known are: 18, 19, 20, 21, 22, 23, "
-        "24, 25.",
+        "Opset 12 is not one that graphs can be written in; known are: 13, 14, 15, 16, 17, 18, 19, "
+        "20, 21, 22, 23, 24, 25.",
     ),
     "a state that is no argument": (
         Tagger(),

@@ -162,7 +162,7 @@ def test_a_loop_that_runs_backward_is_refused(tmp_path):
 
     assert str(caught.value) == (
         "forward's loop over time carries more from step to step than the states of its "
-        "cells (its state cannot be carried on: in parts, torch itself gives another "
+        "cells (its state cannot be carried on: in parts, eager torch gives another "
         "`backward_cell_c` than whole (by 4.0e-01), so `backward_cell_c` depends on more "
         "than the steps so far). Export the module of one step, which takes what is "
         "carried as arguments and returns it, and name it with --state INPUT=OUTPUT."
@@ -191,7 +191,7 @@ def test_a_loop_that_runs_only_backward_is_refused(tmp_path):
 
     assert str(caught.value) == (
         "forward's loop over time carries more from step to step than the states of its "
-        "cells (its state cannot be carried on: in parts, torch itself gives another "
+        "cells (its state cannot be carried on: in parts, eager torch gives another "
         "`output` than whole (by 4.8e-01), so `output` depends on more than the steps so "
         "far). Export the module of one step, which takes what is carried as arguments "
         "and returns it, and name it with --state INPUT=OUTPUT."
@@ -225,7 +225,7 @@ def test_a_loop_that_carries_its_output_is_refused(tmp_path):
 
     assert str(caught.value) == (
         "forward's loop over time carries more from step to step than the states of its "
-        "cells (its state cannot be carried on: in parts, torch itself gives another `c` "
+        "cells (its state cannot be carried on: in parts, eager torch gives another `c` "
         "than whole (by 1.2e-01), so `c` depends on more than the steps so far). Export "
         "the module of one step, which takes what is carried as arguments and returns it, "
         "and name it with --state INPUT=OUTPUT."
@@ -257,7 +257,7 @@ def test_a_loop_that_counts_is_refused(tmp_path):
 
     assert str(caught.value) == (
         "forward's loop over time carries more from step to step than the states of its "
-        "cells (its state cannot be carried on: in parts, torch itself gives another "
+        "cells (its state cannot be carried on: in parts, eager torch gives another "
         "`output` than whole (by 3.4e-01), so `output` depends on more than the steps so "
         "far). Export the module of one step, which takes what is carried as arguments "
         "and returns it, and name it with --state INPUT=OUTPUT."
@@ -325,7 +325,7 @@ def test_a_loop_with_zoneout_is_refused(tmp_path):
 
     assert str(caught.value) == (
         "forward's loop over time carries more from step to step than the states of its "
-        "cells (its state cannot be carried on: in parts, torch itself gives another "
+        "cells (its state cannot be carried on: in parts, eager torch gives another "
         "`output` than whole (by 2.8e-02), so `output` depends on more than the steps so "
         "far). Export the module of one step, which takes what is carried as arguments "
         "and returns it, and name it with --state INPUT=OUTPUT."

@@ -44,9 +44,8 @@ def test_a_trained_time_major_forecaster_gives_its_forecast_after_every_step(tmp
     )
 
     assert ports == (
-        "input: float32[batch, 1, 16, sequence]; rnn_0_rnn_h[2, batch, 8], rnn_0_rnn_c[2, "
-        "batch, 8], rnn_1_rnn_h[2, batch, 8], rnn_1_rnn_c[2, batch, 8] -> output: "
-        "float32[((sequence//2)) - 1, batch, 11] (sequence)"
+        "x: float32[sequence, batch, 3]; h[3, batch, 16], c[3, batch, 16] -> "
+        "output: float32[batch, 4] (sequence + step)"
     )
 
 

@@ -321,7 +321,7 @@ def test_a_layer_used_for_one_step(tmp_path):
     )
 
     assert ports == (
-        "obs: float32[batch, sequence, 4]; hidden_state[batch, 6] -> output: "
+        "obs: float32[batch, sequence, 4]; h[batch, 6] -> output: "
         "float32[batch, sequence, 3] (sequence + step)"
     )
 

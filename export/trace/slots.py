@@ -1,0 +1,126 @@
+"""The states of recurrent calls in a graph, and the names of their layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from edgernn.export.trace.layers import recurrent_calls
+
+__all__ = ["RESHAPES", "Slot", "StatePort", "chain_end", "layer_names", "same_value"]
+
+# Operators that give a tensor, all of it, another shape
+RESHAPES = ("Identity", "Unsqueeze", "Squeeze", "Reshape", "Transpose")
+
+
+@dataclass(frozen=True)
+class StatePort:
+    """One state of the model and where torch keeps it.
+
+    Attributes:
+        name: The contract's name, such as `h`.
+        argument: The path of the argument that forward takes it from, or None.
+        result: The path in forward's result that holds its next value, or None.
+        call: The recurrent call that takes it, or None for a hand-written recurrence.
+        last_call: The recurrent call that leaves its next value, likewise.
+        index: 0 for h, 1 for c.
+        initial: The value that forward starts from with 1 for the batch axis; None for zeros.
+    """
+
+    name: str
+    argument: str | None
+    result: str | None
+    call: int | None
+    last_call: int | None
+    index: int = 0
+    initial: NDArray[np.float32] | None = None
+
+    @property
+    def input(self) -> str:
+        """The name of the input port."""
+        return f"{self.name}_in"
+
+    @property
+    def output(self) -> str:
+        """The name of the output port."""
+        return f"{self.name}_out"
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One state of one recurrent node.
+
+    Attributes:
+        node: The node, with the name of its layer in its metadata.
+        call: The place of its call among those of the model.
+        index: 0 for h, 1 for c.
+        place: The input of the node that takes the initial state.
+        result: The output that holds the final state.
+        weights: The input that tells whose layer it is.
+    """
+
+    node: ir.Node
+    call: int
+    index: int
+    place: int
+    result: int
+    weights: int
+
+    @property
+    def before(self) -> ir.Value:
+        """The initial state."""
+        value = self.node.inputs[self.place]
+        assert value is not None
+        return value
+
+    @property
+    def after(self) -> ir.Value:
+        """The final state."""
+        return self.node.outputs[self.result]
+
+
+def layer_names(model: ir.Model) -> None:
+    """Write into every recurrent call's metadata its layer's path: unique, dots as underscores."""
+    taken: dict[str, int] = {}
+    for node in recurrent_calls(model.graph):
+        path = _layer_path(node).replace(".", "_")
+        taken[path] = count = taken.get(path, 0) + 1
+        node.metadata_props["layer"] = path if count == 1 else f"{path}_{count}"
+
+
+def chain_end(slot: Slot, slots: Sequence[Slot]) -> Slot:
+    """Follow calls of the same layer, each started from the state the last one left."""
+    for later in slots:
+        if (
+            later.call > slot.call
+            and later.index == slot.index
+            and later.node.inputs[later.weights] is slot.node.inputs[slot.weights]
+            and same_value(later.before, slot.after)
+        ):
+            return chain_end(later, slots)
+    return slot
+
+
+def same_value(value: ir.Value, source: ir.Value, through: Sequence[str] = ("Identity",)) -> bool:
+    """Return whether `value` is `source`, or made from it by operators of `through` alone."""
+    while value is not source:
+        node = value.producer()
+        if node is None or node.op_type not in through or node.inputs[0] is None:
+            return False
+        value = node.inputs[0]
+    return True
+
+
+def _layer_path(node: ir.Node) -> str:
+    """Return the module path of the layer that a call belongs to, from its weights' names."""
+    states = 2 if node.op_type.startswith("lstm") else 1
+    for value in node.inputs[1 + states :]:
+        name = (value.name if value is not None else None) or ""
+        path = name.removeprefix("module.").rpartition(".")[0]
+        if name.startswith("module.") and path:
+            return path.partition(".parametrizations")[0]
+    return node.op_type.removesuffix("_cell")
