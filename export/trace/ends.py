@@ -17,12 +17,13 @@ class Ends:
         tape: Where nodes go.
         x: A padded tensor (sequence, batch, features).
         lengths: (batch,) int64, each at least 1.
+        name: What the names of constants start with.
     """
 
-    def __init__(self, tape: ir.tape.Tape, x: ir.Value, lengths: ir.Value) -> None:
+    def __init__(self, tape: ir.tape.Tape, x: ir.Value, lengths: ir.Value, name: str) -> None:
         self._op = tape.op
         self._constant: Callable[..., ir.Value] = tape.initializer
-        self._prefix = f"{x.name}_{lengths.name}_{id(tape)}"
+        self._prefix = f"{name}_ends"
         self._made = 0
         self._lengths = lengths
         shape = self._op("Shape", [x])
@@ -68,16 +69,16 @@ class Ends:
         return self._constant(ir.tensor(array, name=f"{self._prefix}_{self._made}"))
 
 
-def ends_of(tape: ir.tape.Tape, x: ir.Value | None, lengths: ir.Value | None) -> Ends:
-    """Return the ends of the sequences in `x`."""
+def ends_of(tape: ir.tape.Tape, node: ir.Node) -> Ends:
+    """Return the ends of the sequences in a node's first input; its last one holds the lengths."""
+    x, lengths = node.inputs[0], node.inputs[-1]
     assert x is not None
     assert lengths is not None
-    return Ends(tape, x, lengths)
+    return Ends(tape, x, lengths, str(node.outputs[0].name))
 
 
 def padded(tape: ir.tape.Tape, node: ir.Node) -> ir.Value:
     """Return the output of a node that fills what is behind each sequence's end."""
-    y, lengths = node.inputs
     padding = np.array(node.attributes["padding"].as_float(), np.float32)
-    value = tape.initializer(ir.tensor(padding, name=f"{y.name if y else ''}_padding_{id(node)}"))
-    return tape.op("Where", [ends_of(tape, y, lengths).behind(), value, y])
+    value = tape.initializer(ir.tensor(padding, name=f"{node.outputs[0].name}_padding"))
+    return tape.op("Where", [ends_of(tape, node).behind(), value, node.inputs[0]])

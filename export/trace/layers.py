@@ -155,20 +155,13 @@ class _Layers:
         weights: Sequence[Array | None],
         directions: int,
     ) -> Sequence[ir.Value]:
-        w, r, b, p = weights
-        assert w is not None
+        _, r, _, p = weights
         assert r is not None
-        assert b is not None
-        inputs: list[ir.Value | None] = [
-            x,
-            self._constant(w),
-            self._constant(r),
-            self._constant(b),
-            None,
-            *states,
+        name = f"{self._path}_l{self._count}"
+        constants = [
+            None if array is None else self._constant(array, f"{name}_{letter}")
+            for letter, array in zip("WRBP", weights, strict=True)
         ]
-        if p is not None:
-            inputs[4] = self._constant(p)
         attributes = {
             **self._kind.attributes,
             "hidden_size": r.shape[1] // len(self._kind.gates),
@@ -179,11 +172,11 @@ class _Layers:
         self._count += 1
         return self._tape.op_multi_out(
             self._kind.operator,
-            inputs,
+            [x, *constants, *states],
             attributes,
             num_outputs=1 + len(states),
             domain="" if p is None else PROJECTED_DOMAIN,
-            name=f"{self._path}_l{self._count - 1}",
+            name=name,
         )
 
     def _onnx_weights(self, layer: int) -> tuple[Array, Array, Array, Array | None]:
@@ -242,13 +235,12 @@ class _Layers:
             )
         return np.asarray(tensor.numpy(), np.float32)
 
-    def _constant(self, array: NDArray[np.generic]) -> ir.Value:
-        return self._tape.initializer(
-            ir.tensor(array, name=f"{self._path}_{len(self._tape.initializers)}_{id(self._node)}")
-        )
+    def _constant(self, array: NDArray[np.generic], name: str) -> ir.Value:
+        return self._tape.initializer(ir.tensor(array, name=name))
 
     def _ints(self, numbers: list[int]) -> ir.Value:
-        return self._constant(np.array(numbers, np.int64))
+        name = f"{self._path}_{len(self._tape.initializers)}"
+        return self._constant(np.array(numbers, np.int64), name)
 
 
 class _PackedLayers(_Layers):
@@ -262,7 +254,7 @@ class _PackedLayers(_Layers):
 
     def __init__(self, node: ir.Node, tape: ir.tape.Tape) -> None:
         super().__init__(node, tape)
-        self._ends = ends_of(tape, node.inputs[0], node.inputs[-1])
+        self._ends = ends_of(tape, node)
 
     def _layer(
         self, x: ir.Value, states: Sequence[ir.Value], *weights: Array | None
