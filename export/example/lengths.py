@@ -45,7 +45,7 @@ def add_lengths(module: nn.Module, example: Example) -> Example:
     """Return `example` with lengths as long as its sequences, where it has none.
 
     Raises:
-        InputError: No input has an axis of sequences and one of steps.
+        InputError: No input has an axis of sequences and one of steps, or forward runs cells.
     """
     if LENGTHS in example.kwargs:
         return example
@@ -70,7 +70,7 @@ def add_lengths(module: nn.Module, example: Example) -> Example:
 def _packed(call: Call, proceed: Any, lengths: torch.Tensor) -> Results:
     """Run a layer's call on packed sequences and pad what it returns."""
     if call.is_cell:
-        return tuple(proceed(call.states))
+        raise InputError("it runs a cell step by step, and only forward knows where that may end")
     packed = pack_padded_sequence(call.x, lengths, call.batch_first, enforce_sorted=False)
     order, back = packed.sorted_indices, packed.unsorted_indices
     assert order is not None

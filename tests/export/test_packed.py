@@ -136,3 +136,29 @@ def test_lengths_added(tmp_path: Path) -> None:
             alone = model(x[row : row + 1, :length])[0]
         np.testing.assert_allclose(got[row, :length], alone, atol=1e-5)
         assert not got[row, length:].any()
+
+
+class CellLoop(nn.Module):
+    """A loop over time around a cell."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell = nn.GRUCell(3, 4)
+
+    def forward(self, x):
+        h = None
+        for x_t in x:
+            h = self.cell(x_t, h)
+        return h
+
+
+def test_cells_cannot_be_given_lengths(tmp_path):
+    """Where a loop around cells ends is forward's own business, so lengths are refused."""
+    with pytest.raises(InputError) as refused:
+        edgernn.export_model(
+            CellLoop(), tmp_path / "m.edgernn", inputs=(torch.randn(5, 2, 3),), lengths=True
+        )
+    assert str(refused.value) == (
+        "`CellLoop` cannot be given lengths: it runs a cell step by step, and only forward knows "
+        "where that may end."
+    )

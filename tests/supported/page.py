@@ -22,9 +22,9 @@ _PLAIN = (BOTH, SEQUENCE_ONLY, NOTHING)
 _HEAD = f"""# What is supported
 
 Written by `scripts/supported` from trials: each cell is one export of a small model, with its proof
-against eager torch. `{BOTH}` gives both graphs, `{SEQUENCE_ONLY}` a sequence graph alone: what runs
-backward, or starts from its own data, has no step. A number is a refusal, and stands below its
-table with the whole message. `{NOTHING}` is what torch does not have, or does not write.
+against eager torch. `{BOTH}` gives both graphs, `{SEQUENCE_ONLY}` a sequence graph alone: what
+runs backward, or starts from its own data, has no step. A number is a refusal, whose whole message
+stands below its table. `{NOTHING}` is what torch does not have, or does not write.
 """
 
 
