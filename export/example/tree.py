@@ -42,8 +42,8 @@ def map_leaves(
 def _branches(tree: Any) -> list[tuple[str, Any]]:
     if isinstance(tree, dict):
         return [(f'["{key}"]', branch) for key, branch in tree.items()]
-    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
-        return [(f".{field}", getattr(tree, field)) for field in tree._fields]
+    if isinstance(tree, tuple) and (fields := getattr(tree, "_fields", None)) is not None:
+        return [(f".{field}", getattr(tree, field)) for field in fields]
     if isinstance(tree, (tuple, list)):
         return [(f"[{index}]", branch) for index, branch in enumerate(tree)]
     if dataclasses.is_dataclass(tree) and not isinstance(tree, type):

@@ -48,7 +48,8 @@ def session_of(kind: str, contract: Contract, model: bytes | str, inner: Sequenc
     def run(data: Arrays, states: Arrays) -> tuple[Arrays, Arrays]:
         feeds = {**data, **{state.input: states[state.name] for state in contract.states}}
         feeds = {name: np.ascontiguousarray(feeds[name]) for name in inputs}
-        results = dict(zip(outputs, session.run(outputs, feeds), strict=True))
+        arrays = map(np.asarray, session.run(outputs, feeds))
+        results = dict(zip(outputs, arrays, strict=True))
         finals = {state.name: results.pop(state.output) for state in contract.states}
         return results, finals
 

@@ -144,7 +144,7 @@ def _node(call: Call, order: int, packing: Packing) -> Results:
         version=1,
     )
     if lengths:
-        return results[0].reshape(*call.x.shape[:-1], width), *results[1:]
+        return results[0].reshape(*call.x.shape[:-1], shapes[0][-1]), *results[1:]
     return tuple(results)
 
 
