@@ -143,12 +143,8 @@ class Prover:
         return recorded
 
     def _checks(self, runs: Mapping[str, Run]) -> Iterator[Check]:
-        for batch, sequence in self._valid_sizes():
-            data = self._draw(batch, sequence, uneven=True)
-            yield self._whole(runs["sequence"], data, None, (batch, sequence, self._initial()))
-            if self.contract.states:
-                states = self._random_states(batch)
-                yield self._whole(runs["sequence"], data, states, (batch, sequence, "random"))
+        if "sequence" in runs:
+            yield from self._wholes(runs["sequence"])
         if not self.contract.carry:
             return
         for batch, sequence in dict.fromkeys((self._batch(b), t) for b, t in _STEPPED):
@@ -156,6 +152,14 @@ class Prover:
                 yield self._parts(kind, runs[kind], batch, sequence)
         kind = "step" if "step" in runs else "sequence"
         yield self._parts(kind, runs[kind], self._batch(1), DRIFT_STEPS, "drift")
+
+    def _wholes(self, run: Run) -> Iterator[Check]:
+        for batch, sequence in self._valid_sizes():
+            data = self._draw(batch, sequence, uneven=True)
+            yield self._whole(run, data, None, (batch, sequence, self._initial()))
+            if self.contract.states:
+                states = self._random_states(batch)
+                yield self._whole(run, data, states, (batch, sequence, "random"))
 
     def _whole(self, run: Run, data: Arrays, states: Arrays | None, where: Where) -> Check:
         start = self._start(where[0])
