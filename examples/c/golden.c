@@ -17,9 +17,10 @@
 #define fail(...) (fprintf(stderr, "golden: " __VA_ARGS__), fputc('\n', stderr), exit(2))
 
 enum { API_VERSION = 12, MAX_RANK = 8, MAX_PATH = 4096 };
-enum { CONTRACT, KIND, STATES, CARRY, FAMILY, KEYS };
+enum { CONTRACT, KIND, STATES, CARRY, FAMILY, LENGTHS, KEYS }; /* LENGTHS may be absent */
 static const char *const keys[KEYS] = {
-    "edgernn.contract", "edgernn.graph", "edgernn.states", "edgernn.carry", "edgernn.family"};
+    "edgernn.contract", "edgernn.graph", "edgernn.states", "edgernn.carry", "edgernn.family",
+    "edgernn.lengths"};
 
 typedef struct Port { /* a port and its recording, whose data is [outer][steps][inner bytes] */
     char *name, *data, *buffer[2]; /* buffer: a state's value in turn, or the slice to feed */
@@ -27,6 +28,7 @@ typedef struct Port { /* a port and its recording, whose data is [outer][steps][
     int64_t shape[MAX_RANK];
     int type, rank, axis; /* axis: the one of `sequence`; -1 without, and then steps is 1 */
     bool squeezed;        /* whether the graph's port lacks that axis */
+    bool counts;          /* whether it holds the number of steps of each sequence, as int64 */
     size_t width, outer, steps, inner; /* width: bytes of an element */
 } Port;
 
@@ -149,7 +151,7 @@ static bool open_graph(Graph *graph, const char *folder, const char *file) {
     for (int key = 0; key < KEYS; key++) {
         check(ort->ModelMetadataLookupCustomMetadataMap(
             metadata, allocator, keys[key], &graph->metadata[key]));
-        if (!graph->metadata[key]) fail("`%s` has no metadata `%s`", path, keys[key]);
+        if (!graph->metadata[key] && key != LENGTHS) fail("`%s` has no metadata `%s`", path, keys[key]);
     }
     ort->ReleaseModelMetadata(metadata);
     if (strcmp(graph->metadata[CONTRACT], "1"))
@@ -171,6 +173,11 @@ static bool open_graph(Graph *graph, const char *folder, const char *file) {
         if (!before || !after) fail("`%s` lacks a port for state `%s`", path, pair);
         before->next = after;
         pair += in + 1 + out;
+    }
+    for (char *name = graph->metadata[LENGTHS]; name && *name; name += *name == ',') {
+        Port *port = find(graph->ports, graph->inputs, name, strcspn(name, ","));
+        if (port) port->counts = port->type == ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64;
+        name += strcspn(name, ",");
     }
     return true;
 }
@@ -207,10 +214,13 @@ static OrtValue *tensor(const Port *port, char *data, size_t start, size_t size)
     int64_t shape[MAX_RANK];
     size_t rank = 0;
     OrtValue *value = NULL;
+    const int64_t count = (int64_t)size;
     if (port->axis < 0) start = 0, size = 1;
     for (size_t row = 0; !data && row < port->outer; row++)
         memcpy(port->buffer[0] + row * size * port->inner,
                port->data + (row * port->steps + start) * port->inner, size * port->inner);
+    for (size_t at = 0; port->counts && at < port->outer * port->inner; at += sizeof count)
+        memcpy(port->buffer[0] + at, &count, sizeof count);
     for (int axis = 0; axis < port->rank; axis++)
         if (axis != port->axis) shape[rank++] = port->shape[axis];
         else if (!port->squeezed) shape[rank++] = (int64_t)size;

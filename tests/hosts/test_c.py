@@ -223,6 +223,14 @@ def test_exported_model(
     assert replay(program, folder, "--no-feedback").returncode == 1
 
 
+def test_lengths(program: Path, tmp_path: Path) -> None:
+    """In parts, an input of lengths holds the steps of the part."""
+    folder = edgernn.export_model(nn.LSTM(4, 6), tmp_path / "a.edgernn", lengths=True).path
+    run = replay(program, folder)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert len(differences(run.stdout)) == 3
+
+
 def rewrite(graph: Path, key: str, value: str) -> None:
     """Change one entry of a graph's metadata."""
     model = onnx.load(str(graph))
