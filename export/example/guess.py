@@ -88,6 +88,8 @@ def _extra_inputs(
     lengths = [name for name in names if LENGTH_NAMES.match(name)]
     if lengths:
         others = [name for name in names if name not in lengths]
+        if first.dim() < 2:
+            return
         for batch, steps in (first.shape[:2], first.shape[1::-1]):
             full = {name: torch.full((batch,), steps) for name in lengths}
             for rest in _extra_inputs(module, first, others):
