@@ -10,10 +10,11 @@ import onnx_ir as ir
 import torch
 from numpy.typing import NDArray
 
-from edgernn.errors import InputError, MissingExtraError, UnsupportedModelError
+from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.export.example.call import Example, Run
 from edgernn.export.onnxfile.file import OnnxFile
 from edgernn.export.onnxfile.nodes import recurrent_of, states_of, title
+from edgernn.export.proof.session import fresh_session
 from edgernn.export.trace.capture import Call
 
 __all__ = ["Arrays", "Watched", "session"]
@@ -32,17 +33,7 @@ def session(model: str | bytes, subject: str) -> Session:
         UnsupportedModelError: ONNX Runtime cannot load it.
     """
     try:
-        import onnxruntime
-    except ImportError as error:
-        raise MissingExtraError(
-            'Running a graph needs onnxruntime: pip install "edgernn[cpu]".'
-        ) from error
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 4
-    options.enable_mem_pattern = False
-    try:
-        opened = onnxruntime.InferenceSession(model, options, ["CPUExecutionProvider"])
+        opened = fresh_session(model)
     except Exception as error:  # onnxruntime's errors have no common base class
         reason = str(error).strip().partition("\n")[0]
         raise UnsupportedModelError(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgernn.contract import BATCH, SEQUENCE, Contract, Port
-from edgernn.errors import MissingExtraError
+from edgernn.export.proof.session import fresh_session
 from edgernn.parts import join
 from edgernn.sizes import resolve
 
@@ -30,17 +30,7 @@ def session_of(kind: str, contract: Contract, model: bytes | str, inner: Sequenc
         model: The serialized graph, or the path of its file.
         inner: Names of outputs that the graph has beside those of its contract.
     """
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise MissingExtraError(
-            'Proving a graph needs onnxruntime: pip install "edgernn[cpu]".'
-        ) from error
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 4
-    options.enable_mem_pattern = False
-    session = onnxruntime.InferenceSession(model, options, ["CPUExecutionProvider"])
+    session = fresh_session(model)
     graph = contract.graphs[kind]
     inputs = [port.name for port in graph.inputs]
     outputs = [*(port.name for port in graph.outputs), *inner]
