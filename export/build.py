@@ -7,29 +7,30 @@ and its sequence graph is that step lifted over time.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import onnx_ir as ir
-import torch
 from torch import nn
 
 from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.example.call import Example, Run, observe
-from edgernn.export.lift.lift import Lift, lift
+from edgernn.export.lift.lift import lift
 from edgernn.export.lift.projection import scan_projection
+from edgernn.export.roll.roll import NotRolledError, rolled
 from edgernn.export.step.step import at_one_step, gemm_form
 from edgernn.export.trace.dataflow import moved_from
 from edgernn.export.trace.layers import length_ports, lower, recurrent_calls
+from edgernn.export.trace.loops import Iteration, iterations, lower_loops
 from edgernn.export.trace.pairing import recognised_states
 from edgernn.export.trace.ports import Origins, graph_ports, name_ports
-from edgernn.export.trace.slots import StatePort, layer_names
+from edgernn.export.trace.slots import StatePort, layer_names, state_slots
 from edgernn.export.trace.states import find_states
 from edgernn.export.trace.trace import fold, trace
-from edgernn.parts import BATCH_OUTER, SEQUENCE_OUTER
 
-__all__ = ["LOOP_CARRIES", "Built", "build", "stacked_axes"]
+__all__ = ["Built", "build", "stacked_axes"]
 
 
 _STATELESS = (
@@ -48,10 +49,10 @@ _NO_PAIR = (
 )
 
 
-LOOP_CARRIES = (
-    "forward's loop over time carries more from step to step than the states of its cells ({}). "
-    "Export the module of one step, which takes what is carried as arguments and returns it, and "
-    "name it with --state INPUT=OUTPUT."
+_NOT_ROLLED = (
+    "forward's loop over time cannot be written for any number of steps: {}. Export the module of "
+    "one step, which takes what is carried as arguments and returns it, and name it with --state "
+    "INPUT=OUTPUT."
 )
 
 
@@ -65,9 +66,11 @@ class Built:
         no_step: Why there is none.
         states: The states of both.
         origins: Where their ports come from.
+        module: The model that was traced: the one given, or its like whose loops are one call
+            each.
         traced: The example that was traced.
-        form: What forward is: `whole` takes whole sequences, `loop` does so by a loop over time in
-            Python, `step` is one step without a sequence axis.
+        form: What forward is: `whole` takes whole sequences, `step` is one step without a
+            sequence axis.
         carry: Whether a state may be carried on, as far as the graph tells.
         constant_batch: The batch where it is a constant.
         layers: Name of a state → the number of layers of the call that takes it.
@@ -81,6 +84,7 @@ class Built:
     no_step: str
     states: tuple[StatePort, ...]
     origins: Origins
+    module: nn.Module | None
     traced: Example
     form: str
     carry: bool
@@ -103,64 +107,95 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
     """
     run = observe(module, example)
     pairs = pairs if run.calls else {**recognised_states(example, run), **pairs}
-    form = _form(module, example, run)
-    traced = _at_one(example) if form == "loop" else example
-    model = trace(module, traced)
-    layer_names(model)
+    form = "whole" if _has(example, SEQUENCE) else "step"
+    module, model = _traced(module, example, run)
+    taken: dict[str, int] = {}
+    layer_names(model, taken)
     if not pairs and not recurrent_calls(model.graph):
         raise UnsupportedModelError(_STATELESS)
-    bidirectional = _bidirectional(model)
-    calls = observe(module, traced).calls
-    states = find_states(model, calls, pairs)
+    run = observe(module, example)
+    loops = iterations(module, example, run.calls, taken)
+    labels = {call: one.labels for call, one in loops.items()}
+    states = find_states(model, run.calls, pairs, labels)
     if form == "step" and not states:
         raise UnsupportedModelError(_NO_PAIR)
     origins = name_ports(model, states)
     lengths = length_ports(model.graph)
-    notes = (
+    backward = _backward(model, loops)
+    notes = [
         *example.notes,
         *(f"`{name}` is an input that forward ignores." for name in origins.unused),
-        *_unpaired(model, states),
-    )
-    every_step = model.clone() if lengths else model
-    if lengths:
-        lower(every_step, lengths=False)
+        *_unpaired(model, states, loops),
+    ]
+    every_step = model.clone()
+    lower(every_step, lengths=False)
     lower(model)
-    for one in (model, every_step):
-        fold(one)
-    if form == "whole":
-        sequence, single, no_step = scan_projection(model), None, bidirectional
-        if not bidirectional:
+    fold(model)
+    reasons = lower_loops(model, loops, at_one_step=False)
+    single, no_step = None, backward
+    if form == "step":
+        single = model
+        lifted = lift(model, [(state.input, state.output) for state in states])
+        sequence, reasons = lifted.model, [lifted.reason] if lifted.reason else []
+    else:
+        sequence = scan_projection(model)
+        if not backward:
             try:
-                single = at_one_step(_without_lengths(every_step, lengths))
+                single = _single(every_step, loops, lengths)
             except UnsupportedModelError as error:
                 no_step = str(error)
-    else:
-        steps = _Steps({}, (), {})
-        if form == "loop":
-            steps = _loop_steps(module, example, run, _data_only(origins, states))
-            _mark_sequence(model, steps)
-            model = at_one_step(model)
-        lifted = _lifted(model, states, steps, form)
-        if lifted.form == "scan":
-            notes += (f"The sequence graph is a Scan: {lifted.reason}.",)
-        sequence, single, no_step = lifted.model, model, ""
-    step = None if single is None else gemm_form(single)
-    batch = run.calls[0].sizes[1] if run.calls else 1
+    notes += [f"The sequence graph has a Scan: {reason}." for reason in dict.fromkeys(reasons)]
     ordered = any(call.batch_sizes is not None and call.order is None for call in run.calls)
     return Built(
         sequence,
-        step,
+        None if single is None else gemm_form(single),
         no_step,
         states,
         origins,
-        traced,
+        module,
+        example,
         form,
-        not bidirectional,
-        batch,
-        {state.name: calls[state.call].num_layers for state in states if state.call is not None},
+        not backward,
+        run.calls[0].sizes[1] if run.calls else 1,
+        {state.name: run.calls[state.call].num_layers for state in states if state.call is not None},
         dict.fromkeys(lengths, ordered),
-        notes,
+        tuple(notes),
     )
+
+
+def _traced(module: nn.Module, example: Example, run: Run) -> tuple[nn.Module, ir.Model]:
+    """Return the graph of a module, and the module; its loops are one call each in both."""
+    if _loops(module, example, run):
+        try:
+            module = rolled(module, example)
+        except NotRolledError as error:
+            raise UnsupportedModelError(_NOT_ROLLED.format(error)) from error
+        return module, trace(module, example)
+    try:
+        return module, trace(module, example)
+    except UnsupportedModelError:
+        with contextlib.suppress(NotRolledError):
+            module = rolled(module, example)
+            return module, trace(module, example)
+        raise
+
+
+def _loops(module: nn.Module, example: Example, run: Run) -> bool:
+    """Return whether forward calls more functions the longer an axis is."""
+    return any(
+        observe(module, example.resized({symbol: size + 1})).functions != run.functions
+        for symbol, size in example.sizes.items()
+        if symbol != BATCH
+    )
+
+
+def _single(
+    model: ir.Model, loops: Mapping[int, Iteration], lengths: Collection[str]
+) -> ir.Model:
+    """Return the graph of one time index."""
+    fold(model)
+    lower_loops(model, loops, at_one_step=True)
+    return at_one_step(_without_lengths(model, lengths))
 
 
 def stacked_axes(built: Built) -> dict[str, int] | None:
@@ -172,129 +207,22 @@ def stacked_axes(built: Built) -> dict[str, int] | None:
     return {port.origin: port.shape.index(SEQUENCE) for port in stacked if port.origin is not None}
 
 
-def _unpaired(model: ir.Model, states: Sequence[StatePort]) -> Iterator[str]:
+def _unpaired(
+    model: ir.Model, states: Sequence[StatePort], loops: Mapping[int, Iteration]
+) -> Iterator[str]:
     """Tell which arguments start a layer, but have no next value in what forward returns."""
     inputs = {state.input for state in states}
-    for node in recurrent_calls(model.graph):
-        count = 2 if node.op_type.startswith("lstm") else 1
-        starts = [start for start in node.inputs[1 : 1 + count] if start is not None]
-        for source in dict.fromkeys(source for start in starts for source in moved_from(start)):
+    labels = {call: loop.labels for call, loop in loops.items()}
+    layers: dict[ir.Value, str] = {}
+    for slot in state_slots(model.graph, labels):
+        layers |= {source: slot.layer for source in moved_from(slot.before) if source not in layers}
+    for source, layer in layers.items():
             if source.is_graph_input() and source.name not in inputs:
                 yield (
-                    f"`{source.name}` starts layer `{node.metadata_props['layer']}` at every call: "
+                    f"`{source.name}` starts layer `{layer}` at every call: "
                     "forward returns no next value of it that could be recognised. If it does, "
                     f"name it with --state {source.name}=OUTPUT."
                 )
-
-
-def _form(module: nn.Module, example: Example, run: Run) -> str:
-    """Tell how forward treats time; a loop makes more recurrent calls the more steps it gets."""
-    if not _has(example, SEQUENCE):
-        return "step"
-    longer = observe(module, example.resized({SEQUENCE: _size(example, SEQUENCE) + 1}))
-    return "whole" if len(longer.calls) == len(run.calls) else "loop"
-
-
-def _at_one(example: Example) -> Example:
-    """Return the example at one step, its sequence axis a constant."""
-    shapes = {
-        path: tuple(1 if size == SEQUENCE else size for size in shape)
-        for path, shape in example.shapes.items()
-    }
-    return replace(example.resized({SEQUENCE: 1}), shapes=shapes)
-
-
-@dataclass(frozen=True)
-class _Steps:
-    """Where the steps are in the data ports of a loop over time.
-
-    Attributes:
-        axes: Name of a port → its sequence axis.
-        last_only: The outputs that have none.
-        flat: Name of an output whose first axis counts steps and sequences together → that axis,
-            the outer one first.
-    """
-
-    axes: dict[str, int]
-    last_only: tuple[str, ...]
-    flat: dict[str, str]
-
-
-def _data_only(origins: Origins, states: Sequence[StatePort]) -> Origins:
-    """Leave out the ports of states."""
-    ports = {port for state in states for port in (state.input, state.output)}
-    kept = [
-        {name: path for name, path in paths.items() if name not in ports}
-        for paths in (origins.inputs, origins.outputs)
-    ]
-    return Origins(kept[0], kept[1], origins.unused)
-
-
-def _loop_steps(module: nn.Module, example: Example, run: Run, origins: Origins) -> _Steps:
-    steps, batch = _size(example, SEQUENCE), _size(example, BATCH)
-    longer = observe(module, example.resized({SEQUENCE: steps + 1})).results
-    axes = {
-        name: example.shapes[path].index(SEQUENCE)
-        for name, path in origins.inputs.items()
-        if path is not None and SEQUENCE in example.shapes.get(path, ())
-    }
-    last_only: list[str] = []
-    flat: dict[str, str] = {}
-    for name, path in origins.outputs.items():
-        if path is None:
-            continue
-        old, new = run.results[path], longer[path]
-        grown = [axis for axis in range(old.dim()) if old.shape[axis] != new.shape[axis]]
-        if not grown:
-            last_only.append(name)
-        elif len(grown) == 1 and new.shape[grown[0]] == old.shape[grown[0]] + 1:
-            axes[name] = grown[0]
-        elif grown == [0] and len(new) == len(old) + batch:
-            flat[name] = SEQUENCE_OUTER if torch.allclose(new[: len(old)], old) else BATCH_OUTER
-            axes[name] = int(flat[name] == BATCH_OUTER)
-        else:
-            raise UnsupportedModelError(
-                f"`{name}` has {tuple(old.shape)} for {steps} steps and {tuple(new.shape)} for "
-                f"{steps + 1}: no axis of it counts the steps. Return it with one (torch.stack) "
-                "and reshape it outside the model."
-            )
-    return _Steps(axes, tuple(last_only), flat)
-
-
-def _merge_axes(model: ir.Model, flat: Mapping[str, str]) -> None:
-    """Make one axis of the first two of some outputs."""
-    for place, value in enumerate(model.graph.outputs):
-        name, shape = value.name or "", value.shape
-        if name not in flat or shape is None:
-            continue
-        sizes = [-1, *(size for size in shape[2:] if isinstance(size, int))]
-        tape = ir.tape.Tape(model.graph)
-        target = tape.initializer(ir.tensor(sizes, ir.DataType.INT64, name=f"{name}_shape"))
-        merged = tape.op("Reshape", [value, target])
-        value.name, merged.name, merged.type = f"{name}_unmerged", name, value.type
-        merged.shape = ir.Shape([flat[name], *sizes[1:]])
-        model.graph.outputs[place] = merged
-
-
-def _mark_sequence(model: ir.Model, steps: _Steps) -> None:
-    """Declare the axes of size 1 that are the sequence as such."""
-    for value in [*model.graph.inputs, *model.graph.outputs]:
-        if value.name in steps.axes and value.name not in steps.flat and value.shape is not None:
-            dims = list(value.shape)
-            dims[steps.axes[value.name]] = ir.SymbolicDim(SEQUENCE)
-            value.shape = ir.Shape(dims)
-
-
-def _lifted(model: ir.Model, states: Sequence[StatePort], steps: _Steps, form: str) -> Lift:
-    pairs = [(state.input, state.output) for state in states]
-    try:
-        lifted = lift(model, pairs, sequence_axes=steps.axes, last_only=steps.last_only)
-    except UnsupportedModelError as error:
-        if form == "loop":
-            raise UnsupportedModelError(LOOP_CARRIES.format(str(error).rstrip("."))) from error
-        raise
-    _merge_axes(lifted.model, steps.flat)
-    return lifted
 
 
 def _without_lengths(model: ir.Model, lengths: Collection[str]) -> ir.Model:
@@ -308,9 +236,13 @@ def _without_lengths(model: ir.Model, lengths: Collection[str]) -> ir.Model:
     return model
 
 
-def _bidirectional(model: ir.Model) -> str:
+def _backward(model: ir.Model, loops: Mapping[int, Iteration]) -> str:
+    """Say what runs from the last step of the sequence to the first; nothing where nothing does."""
     for node in recurrent_calls(model.graph):
-        if node.attributes["bidirectional"].as_int() and _runs_along_sequence(node):
+        loop = loops.get(node.attributes["call"].as_int())
+        if loop is not None and loop.loop.backward and loop.loop.along == SEQUENCE:
+            return "forward loops from the last step of the sequence to the first."
+        if loop is None and node.attributes["bidirectional"].as_int() and _runs_along_sequence(node):
             layer = node.metadata_props["layer"]
             return (
                 f"layer `{layer}` is bidirectional: its backward direction starts from the last "
@@ -330,10 +262,3 @@ def _runs_along_sequence(node: ir.Node) -> bool:
 
 def _has(example: Example, symbol: str) -> bool:
     return any(symbol in shape for shape in example.shapes.values())
-
-
-def _size(example: Example, symbol: str, default: int = 1) -> int:
-    for leaf in example.leaves:
-        if symbol in leaf.shape:
-            return leaf.tensor.shape[leaf.shape.index(symbol)]
-    return default

@@ -18,7 +18,7 @@ from edgernn.artifact import Artifact, staged
 from edgernn.contract import BATCH, SEQUENCE, Contract
 from edgernn.errors import InputError, ParityError, UnsupportedModelError
 from edgernn.export.artifact.files import Files
-from edgernn.export.build import LOOP_CARRIES, Built, build, stacked_axes
+from edgernn.export.build import Built, build, stacked_axes
 from edgernn.export.example.axes import infer_example, proven_axes
 from edgernn.export.example.call import Example, Forward, example_from
 from edgernn.export.example.lengths import LENGTHS, add_lengths, take_lengths
@@ -218,7 +218,8 @@ def _built(
     size = _constant_batch(example, batch) if isinstance(batch, Contract) else batch
     example = example if size is None else example.fixed(BATCH, size)
     built = build(source.module, example, states)
-    return built, Eager(source.module, built.traced, built.states, stacked_axes(built))
+    assert built.module is not None
+    return built, Eager(built.module, built.traced, built.states, stacked_axes(built))
 
 
 def _prover(
@@ -287,8 +288,6 @@ def _usable(built: Built, prover: Prover) -> tuple[dict[str, ir.Model], Prover]:
     contract, reason = prover.contract, built.no_step
     if contract.carry:
         broken = prover.not_carried()
-        if broken and built.form == "loop":
-            raise UnsupportedModelError(LOOP_CARRIES.format(broken.rstrip(".")))
         reason = broken or reason
         contract = replace(contract, carry=broken is None)
     models = {"sequence": built.sequence}

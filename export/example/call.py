@@ -90,6 +90,16 @@ class Example:
             for path, tensor in leaves(argument, name)
         )
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The size of each dynamic axis."""
+        return {
+            symbol: leaf.tensor.shape[axis]
+            for leaf in self.leaves
+            for axis, symbol in enumerate(leaf.shape)
+            if isinstance(symbol, str)
+        }
+
     def with_tensors(self, tensors: Mapping[str, torch.Tensor]) -> Example:
         """Return the example with the tensors of some paths replaced."""
         changed = {
@@ -159,11 +169,13 @@ class Run:
         calls: Its recurrent calls in order.
         results: The tensors it returned, by path.
         lengths: Paths of the arguments that hold the lengths of packed sequences.
+        functions: How many functions of torch it called.
     """
 
     calls: tuple[Call, ...]
     results: Mapping[str, torch.Tensor]
     lengths: tuple[str, ...] = ()
+    functions: int = 0
 
 
 class Watchable(Protocol):
@@ -219,7 +231,7 @@ def observe(module: nn.Module, example: Example) -> Run:
         result = module(**example.kwargs)
     packed = [sorted(lengths.tolist()) for lengths in capture.lengths]
     lengths = tuple(leaf.path for leaf in example.leaves if _holds_one_of(leaf.tensor, packed))
-    return Run(tuple(calls), dict(leaves(result)), lengths)
+    return Run(tuple(calls), dict(leaves(result)), lengths, capture.functions)
 
 
 def _check_states(call: Call) -> None:
@@ -227,6 +239,8 @@ def _check_states(call: Call) -> None:
 
     For packed sequences torch.nn.LSTM does not check it, and reads past the end or broadcasts.
     """
+    if call.loop is not None:
+        return
     rows = call.num_layers * (2 if call.bidirectional else 1)
     batch = call.sizes[1:] if call.is_cell else (rows, call.sizes[1])
     recurrent = call.weights[1]

@@ -6,7 +6,7 @@ before rows, and the operators of the one-step graph run on it as they are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,6 +72,10 @@ class Graft:
         self._constants: dict[ir.Value, ir.Value] = {}
         self._integers: dict[tuple[int, ...], ir.Value] = {}
 
+    def know(self, values: Mapping[ir.Value, ir.Value]) -> None:
+        """Give the copies of values that are there already."""
+        self._constants.update(values)
+
     def node(
         self, node: ir.Node, inputs: Sequence[ir.Value | None], shaped: bool = True
     ) -> Sequence[ir.Value]:
@@ -88,7 +92,7 @@ class Graft:
         )
 
     def constant(self, value: ir.Value) -> ir.Value:
-        """Return the copy of a value that depends on no input of the graph."""
+        """Return the copy of a value that depends on known values and weights alone."""
         if value not in self._constants:
             producer = value.producer()
             if producer is None:
@@ -121,6 +125,7 @@ class Fold:
         varying: The values that differ from step to step.
         source: Returns a value that is there for all steps already, or None for one to compute.
         rows: The number of rows of one step as an int64 vector of one element, or as a number.
+        constants: The values that are the same at all steps, but not in all calls.
     """
 
     def __init__(
@@ -129,11 +134,13 @@ class Fold:
         varying: set[ir.Value],
         source: Callable[[ir.Value], Folded | None],
         rows: ir.Value | int,
+        constants: Collection[ir.Value] = (),
     ) -> None:
         self._graft = graft
         self._varying = varying
         self._source = source
         self._rows = rows
+        self._constants = constants
         self._folded: dict[ir.Value, Folded] = {}
         self._merged: dict[Folded, ir.Value] = {}
 
@@ -231,6 +238,9 @@ class Fold:
         if node is None:
             raise MixedRowsError(f"`{value.name}` has no axis for the rows of a batch")
         inputs = self._inputs(node)
+        for operand in node.inputs:
+            if operand in self._constants and any(not isinstance(n, int) for n in sizes(operand)):
+                raise MixedRowsError(f"`{operand.name}` has rows of its own at all steps")
         axes = row_axes(node, [folded.axis if folded else None for folded in inputs])
         if node.op_type in _RESHAPING and (kept := self._kept(node, inputs[0], axes[0])):
             self._folded[value] = kept

@@ -49,6 +49,7 @@ def lift(
     *,
     sequence_axes: Mapping[str, int] | None = None,
     last_only: Collection[str] = (),
+    constants: Collection[str] = (),
 ) -> Lift:
     """Return the sequence graph of a one-step graph.
 
@@ -61,13 +62,18 @@ def lift(
         sequence_axes: The place of the new axis in a port's new shape, by the port's name. By
             default it comes after the batch axis, or first where there is none.
         last_only: Names of data outputs.
+        constants: Names of inputs that are the same at all steps; they keep their shapes.
 
     Raises:
         UnsupportedModelError: A port does not exist or has an unknown shape, or the graph holds
             something that has no one-step form.
     """
     prepare = partial(
-        OneStep, states=states, sequence_axes=sequence_axes or {}, last_only=last_only
+        OneStep,
+        states=states,
+        sequence_axes=sequence_axes or {},
+        last_only=last_only,
+        constants=constants,
     )
     try:
         return Lift(_OperatorForm(prepare(model)).model(), "operator")

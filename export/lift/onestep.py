@@ -35,6 +35,7 @@ class OneStep:
         data: The other inputs.
         results: The other outputs.
         last_only: The results of which only the last step is wanted.
+        constants: All values that depend on inputs alone that are the same at all steps.
         stateful: All values that depend on a state.
         varying: All values that depend on a state or on data.
         rows: The size of the rows of one step: `batch`, or a number where the batch is constant.
@@ -46,6 +47,7 @@ class OneStep:
         states: Sequence[tuple[str, str]],
         sequence_axes: Mapping[str, int],
         last_only: Collection[str],
+        constants: Collection[str] = (),
     ) -> None:
         self.model = _prepared(model)
         self.graph = graph = self.model.graph
@@ -54,7 +56,8 @@ class OneStep:
             _port(inputs, before, "input"): _port(outputs, after, "output")
             for before, after in states
         }
-        self.data = [port for port in graph.inputs if port not in self.states]
+        alike = [_port(inputs, name, "input") for name in constants]
+        self.data = [port for port in graph.inputs if port not in (*self.states, *alike)]
         after = set(self.states.values())
         self.results = [port for port in graph.outputs if port not in after]
         results = _by_name(self.results)
@@ -62,7 +65,8 @@ class OneStep:
         data = _by_name(self.data) | results
         self._axes = {_port(data, name, "data port"): axis for name, axis in sequence_axes.items()}
         self.stateful = dependents(graph, self.states)
-        self.varying = dependents(graph, graph.inputs)
+        self.varying = dependents(graph, [*self.states, *self.data])
+        self.constants = dependents(graph, alike) - self.varying
         self.rows = self._rows()
 
     def row_axis(self, value: ir.Value) -> int:
@@ -114,6 +118,7 @@ class SequenceGraph:
         self.tape = Tape()
         self.graft = Graft(self.tape)
         self.inputs = {port: self._input(port) for port in one.graph.inputs}
+        self.graft.know({port: new for port, new in self.inputs.items() if port in one.constants})
         self._outputs: dict[ir.Value, ir.Value] = {}
 
     def fold(self, source: Callable[[ir.Value], Folded | None]) -> Fold:
@@ -130,7 +135,7 @@ class SequenceGraph:
             new, sequence = self.inputs[value], one.sequence_axis(value)
             return fold.port(value, new, one.row_axis(value), sequence)
 
-        fold = Fold(self.graft, one.varying, with_ports, self._rows())
+        fold = Fold(self.graft, one.varying, with_ports, self._rows(), one.constants)
         return fold
 
     def moved(self, value: ir.Value, known: Mapping[ir.Value, ir.Value]) -> ir.Value:
@@ -199,7 +204,7 @@ class SequenceGraph:
         return tidy(model).model
 
     def _input(self, port: ir.Value) -> ir.Value:
-        shape = sizes(port) if port in self.one.states else self.one.sequence_shape(port)
+        shape = self.one.sequence_shape(port) if port in self.one.data else sizes(port)
         return ir.Value(name=port.name, type=port.type, shape=ir.Shape(shape))
 
     def _rows(self) -> ir.Value | int:

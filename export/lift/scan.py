@@ -177,7 +177,8 @@ class _ScanForm:
         if value in self._copies:
             return self._copies[value]
         if value not in self._one.varying:
-            outer = value.dtype is not None and value.dtype.is_floating_point()
+            floating = value.dtype is not None and value.dtype.is_floating_point()
+            outer = floating or value in self._one.constants
             graft = self._new.graft if outer else self._graft
             self._copies[value] = graft.constant(value)
         elif value in self._one.stateful or not self._feed(value):

@@ -86,6 +86,7 @@ def build_foreign(
         no_step=no_step,
         states=states,
         origins=origins,
+        module=None,
         traced=example,
         form=form,
         carry=not backward and (form == "step" or _has_sequence(example)),

@@ -227,12 +227,12 @@ class _Log:
         layer = self._layer(call, state.last_call)
         places = self._places[layer[0]]
         place = places[layer.index(state.last_call) - len(layer)]
-        value, order = self.results[place][state.index + (not call.is_cell)], self._orders[place]
+        value, order = self.results[place][state.index + call.first_state], self._orders[place]
         return value if order is None else value[:, order.argsort()]
 
     def _layer(self, call: Call, place: int) -> list[int]:
         """Return the places in the traced forward of all calls with the weights of `call`."""
-        same = [i for i, one in enumerate(self._traced) if one.weights[0] is call.weights[0]]
+        same = [i for i, one in enumerate(self._traced) if one.layer is call.layer]
         return same or [place % len(self._traced)]
 
 

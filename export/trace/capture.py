@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
+from edgernn.export.trace.loop import LOOP, Loop, Operands, run_loop
 from edgernn.export.trace.packed import Packing, sorts_for_packing
 
 __all__ = ["FUNCTIONS", "Call", "Capture", "Results"]
@@ -54,7 +55,7 @@ class Call:
     """One call of a recurrent function.
 
     Attributes:
-        function: A name of `FUNCTIONS`.
+        function: A name of `FUNCTIONS`, or `loop`.
         x: For a layer (sequence, batch, input_size), or batch first; for a cell
             (batch, input_size).
         states: (h,) or (h, c): for a layer (num_layers · directions, batch, hidden_size or
@@ -68,6 +69,8 @@ class Call:
         batch_sizes: For a packed sequence, how many sequences each time step has.
         order: For a packed sequence that was sorted for packing, the place in the batch of each
             of its sequences; states are in this order.
+        loop: For a loop over time, what runs it; its states are any number of any shape.
+        operands: What it is called with; x is the first sequence.
     """
 
     function: str
@@ -80,6 +83,18 @@ class Call:
     batch_first: bool = False
     batch_sizes: torch.Tensor | None = None
     order: torch.Tensor | None = None
+    loop: Loop | None = None
+    operands: Operands | None = None
+
+    @property
+    def layer(self) -> object:
+        """What the calls of one layer have in common: its first weight, or the loop."""
+        return self.loop or self.weights[0]
+
+    @property
+    def first_state(self) -> int:
+        """The place of the first state among the results."""
+        return 0 if self.loop or self.is_cell else 1
 
     @property
     def is_cell(self) -> bool:
@@ -91,6 +106,9 @@ class Call:
         """The number of steps and of sequences of x."""
         if self.is_cell:
             return 1, self.x.shape[0]
+        if self.loop is not None:
+            axis = self.loop.axes[0]
+            return self.x.shape[axis], self.x.shape[int(axis == 0)]
         if self.batch_sizes is not None:
             return len(self.batch_sizes), int(self.batch_sizes[0])
         steps, batch = self.x.shape[0], self.x.shape[1]
@@ -112,6 +130,7 @@ class Capture(TorchFunctionMode):
 
     Attributes:
         lengths: The lengths by which forward packed sequences.
+        functions: How many functions of torch were called.
     """
 
     def __init__(self, handler: Handler, packing: Packing | None = None) -> None:
@@ -120,6 +139,7 @@ class Capture(TorchFunctionMode):
         self._packing = packing
         self._order: torch.Tensor | None = None
         self.lengths: list[torch.Tensor] = []
+        self.functions = 0
 
     def __torch_function__(
         self,
@@ -129,11 +149,14 @@ class Capture(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
+        self.functions += 1
         name = getattr(func, "__name__", "").partition(".")[0]
         if self._packing is not None:
             answer = self._packing(name, args, kwargs)
             if answer is not NotImplemented:
                 return answer
+        if func is run_loop:
+            return self._loop(*args)
         if name not in FUNCTIONS:
             return self._watched(name, func, args, kwargs)
         named = _named(name, args, kwargs)
@@ -152,6 +175,14 @@ class Capture(TorchFunctionMode):
 
         results = self._handler(call, proceed)
         return results[0] if single else results
+
+    def _loop(self, loop: Loop, operands: Operands) -> Results:
+        call = Call(
+            LOOP, operands.sequences[0], operands.states, (), False, loop=loop, operands=operands
+        )
+        return self._handler(
+            call, lambda states: run_loop(loop, replace(operands, states=states))
+        )
 
     def _watched(
         self, name: str, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]

@@ -19,6 +19,7 @@ from edgernn.errors import UnsupportedModelError
 from edgernn.export.trace.capture import FUNCTIONS
 from edgernn.export.trace.dataflow import sorted_from
 from edgernn.export.trace.ends import ends_of, padded
+from edgernn.export.trace.loop import LOOP
 from edgernn.export.trace.packed import DOMAIN, PAD
 
 __all__ = ["PROJECTED_DOMAIN", "length_ports", "lower", "recurrent_calls"]
@@ -56,20 +57,21 @@ _KINDS: Mapping[str, _Kind] = {
 
 
 def recurrent_calls(graph: ir.Graph) -> list[ir.Node]:
-    """Return the nodes that stand for torch's recurrent calls, in the order of the graph."""
-    return [node for node in graph if node.domain == DOMAIN and node.op_type in FUNCTIONS]
+    """Return the nodes that stand for recurrent calls and loops, in the order of the graph."""
+    kinds = (*FUNCTIONS, LOOP)
+    return [node for node in graph if node.domain == DOMAIN and node.op_type in kinds]
 
 
 def length_ports(graph: ir.Graph) -> list[str]:
     """Return the names of the inputs that hold the lengths of packed sequences."""
-    packed = [node for node in recurrent_calls(graph) if node.attributes["packed"].as_int()]
+    packed = [node for node in recurrent_calls(graph) if node.attributes.get_int("packed", 0)]
     lengths = [value for node in packed if (value := node.inputs[-1]) is not None]
     sources = [source for value in lengths for source in sorted_from(value)]
     return list(dict.fromkeys(s.name or "" for s in sources if s.is_graph_input()))
 
 
 def lower(model: ir.Model, lengths: bool = True) -> None:
-    """Write every recurrent call as ONNX operators; in place.
+    """Write every recurrent call as ONNX operators, and leave the loops; in place.
 
     Args:
         model: A graph as `trace` leaves it.
@@ -78,7 +80,8 @@ def lower(model: ir.Model, lengths: bool = True) -> None:
     Raises:
         UnsupportedModelError: A layer's weights are computed from the model's input.
     """
-    for node in [node for node in model.graph if node.domain == DOMAIN]:
+    calls = [node for node in model.graph if node.domain == DOMAIN and node.op_type != LOOP]
+    for node in calls:
         tape = ir.tape.Tape()
         results = _results(node, tape, lengths)
         for value in tape.initializers:
@@ -86,7 +89,8 @@ def lower(model: ir.Model, lengths: bool = True) -> None:
         ir.convenience.replace_nodes_and_values(
             model.graph, node, [node], tape.nodes, node.outputs, results
         )
-    model.opset_imports.pop(DOMAIN, None)
+    if not recurrent_calls(model.graph):
+        model.opset_imports.pop(DOMAIN, None)
     if any(node.domain == PROJECTED_DOMAIN for node in model.graph):
         model.opset_imports[PROJECTED_DOMAIN] = 1
 

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgernn.export.trace.layers import recurrent_calls
+from edgernn.export.trace.loop import LOOP
 
-__all__ = ["RESHAPES", "Slot", "StatePort", "chain_end", "layer_names", "same_value"]
+__all__ = [
+    "RESHAPES",
+    "Slot",
+    "StatePort",
+    "chain_end",
+    "layer_names",
+    "same_value",
+    "state_slots",
+]
 
 # Operators that give a tensor, all of it, another shape
 RESHAPES = ("Identity", "Unsqueeze", "Squeeze", "Reshape", "Transpose")
@@ -57,10 +67,12 @@ class Slot:
     Attributes:
         node: The node, with the name of its layer in its metadata.
         call: The place of its call among those of the model.
-        index: 0 for h, 1 for c.
+        index: 0 for h, 1 for c; of a loop the place among its states.
         place: The input of the node that takes the initial state.
         result: The output that holds the final state.
-        weights: The input that tells whose layer it is.
+        weights: The input that tells whose layer it is; None where the node is a layer of its own.
+        label: The layer whose state it is within a loop, and which of its states; None for one of
+            no layer.
     """
 
     node: ir.Node
@@ -68,7 +80,20 @@ class Slot:
     index: int
     place: int
     result: int
-    weights: int
+    weights: int | None
+    label: tuple[str, int] | None = None
+
+    @property
+    def layer(self) -> str:
+        """The name of the layer."""
+        return self.label[0] if self.label else str(self.node.metadata_props["layer"])
+
+    @property
+    def name(self) -> str:
+        """What the state is called in its layer."""
+        if self.label is not None:
+            return "hc"[self.label[1]]
+        return "hc"[self.index] if self.weights is not None else "h"
 
     @property
     def before(self) -> ir.Value:
@@ -83,9 +108,40 @@ class Slot:
         return self.node.outputs[self.result]
 
 
-def layer_names(model: ir.Model) -> None:
-    """Write into every recurrent call's metadata its layer's path: unique, dots as underscores."""
-    taken: dict[str, int] = {}
+def state_slots(
+    graph: ir.Graph, labels: Mapping[int, Sequence[tuple[str, int] | None]] = MappingProxyType({})
+) -> list[Slot]:
+    """Return the states of the recurrent calls in a graph.
+
+    Args:
+        graph: A graph as `trace` leaves it.
+        labels: Place of the call of a loop → for each of its states its `Slot.label`.
+    """
+    return [slot for node in recurrent_calls(graph) for slot in _slots(node, labels)]
+
+
+def _slots(
+    node: ir.Node, labels: Mapping[int, Sequence[tuple[str, int] | None]]
+) -> Iterator[Slot]:
+    call = node.attributes["call"].as_int()
+    if node.op_type == LOOP:
+        first = node.attributes["sequences"].as_int()
+        for index in range(node.attributes["states"].as_int()):
+            yield Slot(node, call, index, first + index, index, None, labels[call][index])
+        return
+    for index in range(2 if node.op_type.startswith("lstm") else 1):
+        result = index if node.op_type.endswith("_cell") else 1 + index
+        yield Slot(node, call, index, 1 + index, result, len(node.inputs) - 1)
+
+
+def layer_names(model: ir.Model, taken: dict[str, int] | None = None) -> None:
+    """Write into every recurrent call's metadata its layer's path: unique, dots as underscores.
+
+    Args:
+        model: A graph as `trace` leaves it.
+        taken: How often each path is there already in graphs of the same model; added to.
+    """
+    taken = {} if taken is None else taken
     for node in recurrent_calls(model.graph):
         path = _layer_path(node).replace(".", "_")
         taken[path] = count = taken.get(path, 0) + 1
@@ -96,7 +152,9 @@ def chain_end(slot: Slot, slots: Sequence[Slot]) -> Slot:
     """Follow calls of the same layer, each started from the state the last one left."""
     for later in slots:
         if (
-            later.call > slot.call
+            slot.weights is not None
+            and later.weights is not None
+            and later.call > slot.call
             and later.index == slot.index
             and later.node.inputs[later.weights] is slot.node.inputs[slot.weights]
             and same_value(later.before, slot.after)
@@ -117,6 +175,8 @@ def same_value(value: ir.Value, source: ir.Value, through: Sequence[str] = ("Ide
 
 def _layer_path(node: ir.Node) -> str:
     """Return the module path of the layer that a call belongs to, from its weights' names."""
+    if node.op_type == LOOP:
+        return LOOP
     states = 2 if node.op_type.startswith("lstm") else 1
     for value in node.inputs[1 + states :]:
         name = (value.name if value is not None else None) or ""

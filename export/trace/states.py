@@ -26,16 +26,25 @@ from edgernn.export.trace.dataflow import (
     moved_from,
     reads_data,
 )
-from edgernn.export.trace.layers import recurrent_calls
 from edgernn.export.trace.pairing import changed_value, check_pair, next_value, reached
-from edgernn.export.trace.slots import RESHAPES, Slot, StatePort, chain_end, same_value
+from edgernn.export.trace.slots import (
+    RESHAPES,
+    Slot,
+    StatePort,
+    chain_end,
+    same_value,
+    state_slots,
+)
 from edgernn.export.trace.trace import result_path
 
 __all__ = ["find_states", "make_ports"]
 
 
 def find_states(
-    model: ir.Model, calls: Sequence[Call], pairs: Mapping[str, str | int]
+    model: ir.Model,
+    calls: Sequence[Call],
+    pairs: Mapping[str, str | int],
+    labels: Mapping[int, Sequence[tuple[str, int] | None]],
 ) -> tuple[StatePort, ...]:
     """Make the states of `model` ports, in place, and return them in the contract's order.
 
@@ -43,31 +52,20 @@ def find_states(
         model: The graph, its ports named as `trace` names them.
         calls: The recurrent calls as an eager forward made them, with the states it started from.
         pairs: States named by the user: argument path → result path or position.
+        labels: See `state_slots`.
 
     Raises:
         InputError: A pair names an argument or a result that forward does not have.
         UnsupportedModelError: A pair is of two shapes.
     """
-    slots = [
-        Slot(
-            node,
-            node.attributes["call"].as_int(),
-            index,
-            1 + index,
-            index if node.op_type.endswith("_cell") else 1 + index,
-            len(node.inputs) - 1,
-        )
-        for node in recurrent_calls(model.graph)
-        for index in range(2 if node.op_type.startswith("lstm") else 1)
-    ]
-    return make_ports(model.graph, slots, calls, pairs)
+    return make_ports(model.graph, state_slots(model.graph, labels), calls, pairs)
 
 
 def make_ports(
     graph: ir.Graph, slots: Sequence[Slot], calls: Sequence[Call], pairs: Mapping[str, str | int]
 ) -> tuple[StatePort, ...]:
     """Make the states in `slots` ports, in place; see `find_states`."""
-    named = _Names(len({slot.call for slot in slots}))
+    named = _Names(len({(slot.call, slot.layer) for slot in slots}))
     states = [
         *_argument_states(graph, slots, named, pairs),
         *_own_states(graph, slots, named, calls),
@@ -91,9 +89,7 @@ class _Names:
         self._taken: set[str] = set()
 
     def of_slot(self, slot: Slot) -> str:
-        letter = "hc"[slot.index]
-        layer = slot.node.metadata_props["layer"]
-        return self.unique(f"{layer}_{letter}" if self._several else letter)
+        return self.unique(f"{slot.layer}_{slot.name}" if self._several else slot.name)
 
     def of_port(
         self, path: str, result: str, fed: Sequence[Slot], slots: Sequence[Slot], own: Slot | None
@@ -193,9 +189,8 @@ def _is_per_sequence(slot: Slot) -> bool:
     A layer over the characters of every word, or over every frame of every sequence, runs
     batch*sequence of its own: what it leaves is nothing to go on from.
     """
-    axis = 0 if slot.node.op_type.endswith("_cell") else 1
-    batch = BATCH if slot.after.shape is None else slot.after.shape[axis]
-    return isinstance(batch, int) or str(batch) == BATCH
+    sizes = slot.after.shape or ()
+    return {str(size) for size in sizes if not isinstance(size, int)} <= {BATCH}
 
 
 def _initial(
@@ -210,17 +205,17 @@ def _initial(
     value = call.states[index].detach().numpy().astype(np.float32)
     if not value.any():
         return None
-    batch_axis = 0 if call.is_cell else 1
-    first = value.take([0], batch_axis)
-    shape = port.shape
-    dynamic = shape is None or not isinstance(shape[batch_axis], int)
-    if dynamic and not np.array_equal(np.broadcast_to(first, value.shape), value):
+    dynamic = [axis for axis, size in enumerate(port.shape or ()) if not isinstance(size, int)]
+    if not dynamic:
+        return value
+    first = value.take([0], dynamic[0])
+    if not np.array_equal(np.broadcast_to(first, value.shape), value):
         raise UnsupportedModelError(
             f"`{port.name}` starts from a learned value of its own for each of "
-            f"{value.shape[batch_axis]} sequences. Give the batch as a number: "
+            f"{value.shape[dynamic[0]]} sequences. Give the batch as a number: "
             '--input "x:float32[1,sequence,40]".'
         )
-    return first if dynamic else value
+    return first
 
 
 def _rename(before: ir.Value, after: ir.Value, state: StatePort) -> None:

@@ -25,9 +25,10 @@ from torch.onnx.ops import symbolic_multi_out
 
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.example.call import Example
-from edgernn.export.example.tree import leaves, map_leaves
 from edgernn.export.trace.capture import Call, Capture, Results
+from edgernn.export.trace.flat import Flat
 from edgernn.export.trace.gelu import reorder_gelu
+from edgernn.export.trace.loop import LOOP
 from edgernn.export.trace.packed import DOMAIN, Packing, unchecked_layers
 from edgernn.export.trace.untouched import untouched
 
@@ -48,8 +49,8 @@ def trace(module: nn.Module, example: Example) -> ir.Model:
     Raises:
         UnsupportedModelError: torch cannot trace the module, or not with these dynamic axes.
     """
-    results: dict[str, None] = {}  # torch.export resets what a module's own attributes gained
-    wrapper = _Flat(module, example, results)
+    paths: list[str] = []
+    wrapper = Flat(module, example, paths.extend, _writing_nodes)
     dynamic = tuple(
         {
             axis: torch.export.Dim.DYNAMIC
@@ -58,7 +59,7 @@ def trace(module: nn.Module, example: Example) -> ir.Model:
         }
         for leaf in example.leaves
     )
-    tensors = tuple(leaf.tensor for leaf in example.leaves)
+    tensors = tuple(leaf.tensor.clone() for leaf in example.leaves)  # torch joins what is one
     with _quiet(), untouched(module), unchecked_layers():
         try:
             program = torch.export.export(wrapper, tensors, dynamic_shapes=(dynamic,), strict=False)
@@ -71,7 +72,7 @@ def trace(module: nn.Module, example: Example) -> ir.Model:
         model = exported.model
         fold(model)
     reorder_gelu(model)
-    _name_ports(model, example, list(results))
+    _name_ports(model, example, paths[: len(model.graph.outputs)])
     return model
 
 
@@ -95,29 +96,15 @@ def fold(model: ir.Model) -> None:
         )
 
 
-class _Flat(nn.Module):
-    """A module whose forward takes the leaves of the arguments and returns those of the result."""
-
-    def __init__(self, module: nn.Module, example: Example, paths: dict[str, None]) -> None:
-        super().__init__()
-        self.module = module
-        self._example = example
-        self._note_path = paths.setdefault
-
-    def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Run the module with every recurrent call written as a node."""
-        given = iter(tensors)
-        kwargs = map_leaves(lambda *_: next(given), dict(self._example.kwargs))
-        order, packing = itertools.count(), Packing()
-        with Capture(lambda call, _: _node(call, next(order), packing), packing):
-            result = dict(leaves(self.module(**kwargs)))
-        for path in result:
-            self._note_path(path)
-        return tuple(result.values())
+def _writing_nodes() -> Capture:
+    order, packing = itertools.count(), Packing()
+    return Capture(lambda call, _: _node(call, next(order), packing), packing)
 
 
 def _node(call: Call, order: int, packing: Packing) -> Results:
     """Write one recurrent call as a node; a packed one has the lengths as its last input."""
+    if call.loop is not None:
+        return _loop_node(call, order)
     x = call.x
     lengths: tuple[torch.Tensor, ...] = ()
     if call.batch_sizes is not None:
@@ -145,6 +132,24 @@ def _node(call: Call, order: int, packing: Packing) -> Results:
     )
     if lengths:
         return results[0].reshape(*call.x.shape[:-1], shapes[0][-1]), *results[1:]
+    return tuple(results)
+
+
+def _loop_node(call: Call, order: int) -> Results:
+    """Write a loop over time as a node, with its sequences, its states and its constants."""
+    loop, operands = call.loop, call.operands
+    assert loop is not None and operands is not None
+    steps = operands.sequences[0].shape[loop.axes[0]]
+    once = loop.step(operands, 0)
+    collected = [(steps, *one.shape) for one in once[loop.states :]]
+    results = symbolic_multi_out(
+        f"{DOMAIN}::{LOOP}",
+        (*operands.sequences, *operands.states, *operands.constants),
+        {"call": order, "sequences": len(operands.sequences), "states": loop.states},
+        dtypes=[one.dtype for one in once],
+        shapes=[*(one.shape for one in once[: loop.states]), *collected],
+        version=1,
+    )
     return tuple(results)
 
 

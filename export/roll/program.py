@@ -1,0 +1,185 @@
+"""A forward as a list of torch's operators, at one set of sizes.
+
+torch.export unrolls a Python loop over time: every iteration leaves its operators one behind the
+other. The list is brought into a form in which all iterations look alike.
+"""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.export import Dim
+from torch.fx.experimental.symbolic_shapes import is_concrete_int
+
+from edgernn.export.example.call import Example
+from edgernn.export.trace.flat import Flat
+from edgernn.export.trace.untouched import untouched
+
+__all__ = ["SELECT", "SLICE", "Program", "read_program", "shape_of"]
+
+_ATEN = torch.ops.aten
+SELECT, SLICE = _ATEN.select.int, _ATEN.slice.Tensor
+_UNBIND = _ATEN.unbind.int
+
+
+@dataclass(frozen=True)
+class Program:
+    """The operators of one forward.
+
+    Attributes:
+        root: Holds the weights that the `get_attr` nodes of `graph` name.
+        graph: The operators; its placeholders are the leaves of the example, in order.
+    """
+
+    root: nn.Module
+    graph: fx.Graph
+
+    @property
+    def inputs(self) -> list[fx.Node]:
+        """The placeholders."""
+        return self.graph.find_nodes(op="placeholder")
+
+
+def read_program(module: nn.Module, example: Example) -> Program:
+    """Return the operators of `module` at the sizes of `example`.
+
+    Axes whose size forward does not look at stay symbols; the others are numbers.
+    """
+    dynamic = tuple(
+        {axis: Dim.AUTO for axis, size in enumerate(leaf.shape) if isinstance(size, str)}
+        for leaf in example.leaves
+    )
+    tensors = tuple(leaf.tensor.clone() for leaf in example.leaves)  # torch joins what is one
+    with untouched(module), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.export.export(
+            Flat(module, example, list), tensors, dynamic_shapes=(dynamic,), strict=False
+        )
+        root: Any = program.run_decompositions({}).module(check_guards=False)
+    _tidy(root.graph)
+    return Program(root, _still_first(root.graph))
+
+
+def shape_of(node: fx.Node) -> tuple[Any, ...] | None:
+    """Return the sizes of a tensor, numbers and symbols; None for what is no tensor."""
+    value = node.meta.get("val")
+    if not isinstance(value, torch.Tensor):
+        return None
+    return tuple(int(size) if is_concrete_int(size) else size for size in value.shape)
+
+
+def _tidy(graph: fx.Graph) -> None:
+    """Drop what only checks or hands on, and take parts from the whole where they are used."""
+    for node in list(graph.nodes):
+        if getattr(node.target, "__name__", "").partition(".")[0] in _CHECKS:
+            graph.erase_node(node)
+        elif node.target in _PARTS:
+            _take_where_used(node)
+    for node in list(graph.nodes):
+        same = _handed_on(node)
+        if same is not None:
+            node.replace_all_uses_with(same)
+    graph.eliminate_dead_code()
+
+
+def _take_where_used(node: fx.Node) -> None:
+    whole: Any = node.args[0]
+    place = _PARTS[node.target]
+    axis: Any = node.args[place] if len(node.args) > place else node.kwargs.get("dim", 0)
+    single = node.target is _UNBIND
+    sizes = [1 if single else part.shape[axis] for part in node.meta["val"]]
+    if not all(isinstance(size, int) for size in sizes):
+        return
+    starts = [0, *itertools.accumulate(sizes)]
+    for item in list(node.users):
+        index: Any = item.args[1]
+        start = starts[index]
+        for user in list(item.users):
+            with node.graph.inserting_before(user):
+                part = (
+                    node.graph.call_function(SELECT, (whole, axis, start))
+                    if single
+                    else node.graph.call_function(SLICE, (whole, axis, start, starts[index + 1]))
+                )
+            part.meta["val"] = item.meta["val"]
+            user.replace_input_with(item, part)
+
+
+def _handed_on(node: fx.Node) -> fx.Node | None:
+    """Return the operand that `node` gives unchanged, if it does."""
+    place = _HAND_ON.get(node.target)
+    if place is None or place >= len(node.args):
+        return None
+    operand = node.args[place]
+    if not isinstance(operand, fx.Node) or shape_of(operand) is None:
+        return None
+    alike = str(shape_of(operand)) == str(shape_of(node))
+    return operand if alike and operand.meta["val"].dtype == node.meta["val"].dtype else None
+
+
+def _still_first(graph: fx.Graph) -> fx.Graph:
+    """Return the graph with what depends on no input's numbers first, each thing once.
+
+    Zeros made in the first iteration of a loop are then made before it.
+    """
+    ordered = fx.Graph()
+    copies: dict[fx.Node, fx.Node] = {}
+    made: dict[str, fx.Node] = {}
+    still = _still(graph)
+    ends = graph.find_nodes(op="output")
+    first = [*graph.find_nodes(op="placeholder"), *graph.find_nodes(op="get_attr")]
+    first += [node for node in graph.nodes if node in still and node not in first]
+    for node in first:
+        arguments = fx.map_arg((node.args, node.kwargs), copies.__getitem__)
+        key = node.name if node.op != "call_function" else f"{node.target}{arguments}"
+        if key not in made:
+            made[key] = ordered.node_copy(node, copies.__getitem__)
+        copies[node] = made[key]
+    for node in graph.nodes:
+        if node not in copies and node not in ends:
+            copies[node] = ordered.node_copy(node, copies.__getitem__)
+    ordered.output(fx.map_arg(ends[0].args[0], copies.__getitem__))
+    return ordered
+
+
+def _still(graph: fx.Graph) -> set[fx.Node]:
+    """Return the nodes that depend on weights and sizes alone."""
+    found: set[fx.Node] = set()
+    for node in graph.nodes:
+        random = torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
+        size = node.target is _ATEN.sym_size.int
+        if node.op == "get_attr" or size:
+            found.add(node)
+        elif node.op == "call_function" and not random:
+            if all(operand in found for operand in node.all_input_nodes):
+                found.add(node)
+    return found
+
+
+_CHECKS = ("_assert_scalar", "_assert_async", "_assert_tensor_metadata", "sym_constrain_range")
+# what splits a tensor → the place of its axis among the arguments
+_PARTS = {
+    _UNBIND: 1,
+    _ATEN.split.Tensor: 2,
+    _ATEN.split_with_sizes.default: 2,
+    _ATEN.chunk.default: 2,
+}
+# what may give an operand unchanged → the place of that operand
+_HAND_ON = {
+    _ATEN.slice.Tensor: 0,
+    _ATEN.slice_scatter.default: 1,
+    _ATEN.copy.default: 1,
+    _ATEN.alias.default: 0,
+    _ATEN.detach.default: 0,
+    _ATEN.expand.default: 0,
+    _ATEN.contiguous.default: 0,
+    _ATEN.clone.default: 0,
+    _ATEN.lift_fresh_copy.default: 0,
+    _ATEN.view.default: 0,
+    _ATEN.to.dtype: 0,
+}

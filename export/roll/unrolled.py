@@ -1,0 +1,206 @@
+"""Loops in a list of operators: the same operators again and again, one step further each time.
+
+An iteration takes its operands from itself, from the iteration before, from outside, or from a
+place that moves on by the same number with each iteration. Of the last iteration those operators
+are missing whose results nobody uses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import fx
+from torch.utils import _pytree as pytree
+
+__all__ = [
+    "MOVING",
+    "Along",
+    "Carried",
+    "Inner",
+    "Outer",
+    "Places",
+    "Unrolled",
+    "loops_of_length",
+    "operands",
+]
+
+_FEWEST = 3
+"""Iterations from which on a repetition is taken for a loop."""
+
+
+@dataclass(frozen=True)
+class Inner:
+    """The result of the operator at `place` in the same iteration."""
+
+    place: int
+
+
+@dataclass(frozen=True)
+class Carried:
+    """What the iteration before hands on, by its place among the values that are carried."""
+
+    place: int
+
+
+@dataclass(frozen=True)
+class Outer:
+    """A value from outside of the loop, the same in all iterations."""
+
+    node: fx.Node
+
+
+@dataclass(frozen=True)
+class Along:
+    """A value from outside of the loop, another one in each iteration."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """A whole number that is `first` in the first iteration and grows by `step` with each."""
+
+    first: int
+    step: int
+
+
+MOVING = (Inner, Carried, Along, Places)
+"""What is not the same in all iterations."""
+
+
+@dataclass
+class Unrolled:
+    """One loop.
+
+    Attributes:
+        rows: The operators of each iteration, None where one is missing.
+        forms: For each operator its operands, see `operands`, with `Inner`, `Carried`, `Outer`,
+            `Along` and `Places` for what is not the same in all iterations.
+        carried: For each carried value the place of the operator whose result it is, and what the
+            first iteration has in its place.
+    """
+
+    rows: list[list[fx.Node | None]]
+    forms: list[list[Any]] = field(default_factory=list)
+    carried: list[tuple[int, fx.Node]] = field(default_factory=list)
+
+    @property
+    def body(self) -> list[fx.Node]:
+        """The operators of the first iteration."""
+        return [node for node in self.rows[0] if node is not None]
+
+
+def operands(node: fx.Node) -> list[Any]:
+    """Return what the arguments of an operator consist of, in order."""
+    return pytree.tree_leaves((node.args, node.kwargs))
+
+
+def loops_of_length(nodes: Sequence[fx.Node], length: int) -> Iterator[Unrolled]:
+    """Yield the loops in `nodes` with `length` operators in each iteration.
+
+    Args:
+        nodes: Operators in the order of their calls.
+        length: The number of operators of an iteration.
+    """
+    tokens = [_token(node) for node in nodes]
+    full = (_FEWEST - 1) * length
+    start = 0
+    while start + full < len(nodes):
+        end = start
+        if tokens[start : start + full - length] == tokens[start + length : start + full]:
+            loop, end = _loop_at(nodes, start, length)
+            if loop is not None:
+                yield loop
+        start = max(start + 1, end)
+
+
+def _token(node: fx.Node) -> str:
+    """Return what an operator has in common with itself in all other iterations."""
+    shapes = [type(leaf).__name__ for leaf in operands(node)]
+    return f"{node.target} {pytree.tree_structure((node.args, node.kwargs))} {shapes}"
+
+
+class _OtherError(Exception):
+    """When operators are no iteration of a loop."""
+
+
+_Rows = dict[fx.Node, tuple[int, int]]
+
+
+def _loop_at(nodes: Sequence[fx.Node], start: int, length: int) -> tuple[Unrolled | None, int]:
+    """Return the loop that begins at `start`, if one does, and where it ends."""
+    split = start + length
+    loop = Unrolled([list(nodes[start:split]), list(nodes[split : split + length])])
+    rows = {node: (k, p) for k, row in enumerate(loop.rows) for p, node in enumerate(row) if node}
+    try:
+        loop.forms = [
+            [_form(loop, rows, *leaves) for leaves in zip(operands(a), operands(b), strict=True)]
+            for a, b in zip(loop.body, nodes[split : split + length], strict=True)
+        ]
+    except _OtherError:
+        return None, start
+    end = split + length
+    while True:
+        row = _next_row(loop, rows, nodes[end : end + length])
+        taken = length - row.count(None)
+        if taken:
+            loop.rows.append(row)
+        end += taken
+        if taken < length:
+            return (loop if len(loop.rows) >= _FEWEST else None), end
+
+
+def _form(loop: Unrolled, rows: _Rows, first: Any, second: Any) -> Any:
+    """Return what an operand is, from the first two iterations."""
+    if not isinstance(first, fx.Node):
+        if first == second:
+            return first
+        if type(first) is int:
+            return Places(first, second - first)
+        raise _OtherError
+    before, after = rows.get(first), rows.get(second)
+    if before is None and after is None:
+        return Outer(first) if first is second else Along()
+    if before is None and after is not None and after[0] == 0:
+        carried = (after[1], first)
+        if carried not in loop.carried:
+            loop.carried.append(carried)
+        return Carried(loop.carried.index(carried))
+    if before is not None and after == (1, before[1]):
+        return Inner(before[1])
+    raise _OtherError
+
+
+def _next_row(loop: Unrolled, rows: _Rows, nodes: Sequence[fx.Node]) -> list[fx.Node | None]:
+    """Return the operators of the next iteration as far as `nodes` begins with them."""
+    iteration = len(loop.rows)
+    row: list[fx.Node | None] = [None] * len(loop.forms)
+    left = list(reversed(nodes))
+    for place, forms in enumerate(loop.forms):
+        if not left or left[-1].target is not loop.body[place].target:
+            continue
+        found = operands(left[-1])
+        if len(found) == len(forms) and all(
+            _fits(loop, rows, iteration, form, leaf)
+            for form, leaf in zip(forms, found, strict=True)
+        ):
+            row[place] = left.pop()
+            rows[row[place]] = (iteration, place)  # type: ignore[index]  # just set
+    return row
+
+
+def _fits(loop: Unrolled, rows: Mapping[fx.Node, Any], iteration: int, form: Any, leaf: Any) -> bool:
+    """Return whether `leaf` is what `form` says it is in an iteration."""
+    where = rows.get(leaf) if isinstance(leaf, fx.Node) else None
+    match form:
+        case Inner(place):
+            return where == (iteration, place)
+        case Carried(place):
+            return where == (iteration - 1, loop.carried[place][0])
+        case Outer(node):
+            return leaf is node
+        case Along():
+            return isinstance(leaf, fx.Node) and where is None
+        case Places(first, step):
+            return bool(leaf == first + step * iteration)
+    return type(leaf) is type(form) and bool(leaf == form)

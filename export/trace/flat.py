@@ -1,0 +1,48 @@
+"""A module as a function of tensors alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import nn
+
+from edgernn.export.example.call import Example
+from edgernn.export.example.tree import leaves, map_leaves
+
+__all__ = ["Flat"]
+
+
+class Flat(nn.Module):
+    """A module whose forward takes the leaves of the arguments and returns those of the result.
+
+    Args:
+        module: The module.
+        example: The arguments that the leaves are put into.
+        note_paths: Is told the path of each result in what the module returned.
+        within: Makes what forward runs within.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        example: Example,
+        note_paths: Callable[[Sequence[str]], Any],
+        within: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    ) -> None:
+        super().__init__()
+        self.module = module
+        self._example = example
+        self._within = within
+        self._note_paths = note_paths
+
+    def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Run the module."""
+        given = iter(tensors)
+        kwargs = map_leaves(lambda *_: next(given), dict(self._example.kwargs))
+        with self._within():
+            result = dict(leaves(self.module(**kwargs)))
+        self._note_paths(list(result))
+        return tuple(result.values())

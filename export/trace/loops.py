@@ -1,0 +1,211 @@
+"""Loops over time in a graph: a node each, `torch::loop`, and one iteration of it as a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import onnx_ir as ir
+import torch
+from onnx_ir.passes import common as passes
+from torch import nn
+
+from edgernn.contract import SEQUENCE
+from edgernn.errors import UnsupportedModelError
+from edgernn.export.example.call import Example, observe
+from edgernn.export.lift.lift import Lift, lift
+from edgernn.export.trace.capture import Call
+from edgernn.export.trace.dataflow import moved_from
+from edgernn.export.trace.layers import lower
+from edgernn.export.trace.loop import LOOP, Loop
+from edgernn.export.trace.packed import DOMAIN
+from edgernn.export.trace.slots import Slot, layer_names, state_slots
+from edgernn.export.trace.trace import fold, trace
+
+__all__ = ["Iteration", "iterations", "lower_loops"]
+
+
+@dataclass(frozen=True)
+class Iteration:
+    """One iteration of a loop.
+
+    Attributes:
+        loop: The loop.
+        model: Its body: takes a step of each sequence, the states and the constants, returns the
+            next states and what is collected.
+        labels: For each state the layer that takes it, and which of its states it is; None for a
+            state of no layer.
+    """
+
+    loop: Loop
+    model: ir.Model
+    labels: tuple[tuple[str, int] | None, ...]
+
+
+def iterations(
+    module: nn.Module, example: Example, calls: Sequence[Call], taken: dict[str, int]
+) -> dict[int, Iteration]:
+    """Return the loops of a model by the places of their calls.
+
+    Args:
+        module: The model, its loops `Loop`.
+        example: The call of it that is traced.
+        calls: What it calls then.
+        taken: See `layer_names`.
+    """
+    return {
+        place: _iteration(call.loop, _body_example(module, example, place), taken)
+        for place, call in enumerate(calls)
+        if call.loop is not None
+    }
+
+
+def _iteration(loop: Loop, example: Example, taken: dict[str, int]) -> Iteration:
+    model = trace(loop.body, example)
+    layer_names(model, taken)
+    inputs = {port.name: port for port in model.graph.inputs}
+    slots = state_slots(model.graph)
+    states = [inputs.get(f"h{index}") for index in range(loop.states)]
+    labels = tuple(_label(state, slots) for state in states)
+    for index, value in enumerate(model.graph.outputs):
+        value.name = f"h{index}_next" if index < loop.states else f"y{index - loop.states}"
+    lower(model)
+    fold(model)
+    return Iteration(loop, model, labels)
+
+
+def _label(state: ir.Value | None, slots: Sequence[Slot]) -> tuple[str, int] | None:
+    fed = [slot for slot in slots if state is not None and state in moved_from(slot.before)]
+    return (fed[0].layer, fed[0].index) if len(fed) == 1 else None
+
+
+def _body_example(module: nn.Module, example: Example, place: int) -> Example:
+    """Return an example of an iteration: which of its axes are dynamic is seen at other sizes."""
+    tensors = _step_of(observe(module, example).calls[place])
+    shapes: dict[str, list[int | str]] = {name: [*t.shape] for name, t in tensors.items()}
+    for symbol, size in example.sizes.items():
+        longer = _step_of(observe(module, example.resized({symbol: size + 1})).calls[place])
+        for name, tensor in longer.items():
+            for axis, (old, new) in enumerate(zip(tensors[name].shape, tensor.shape, strict=True)):
+                if old != new:
+                    same = (old, new) == (size, size + 1)
+                    shapes[name][axis] = symbol if same else f"{symbol}_{old}"
+    return Example(tensors, {name: tuple(shape) for name, shape in shapes.items()})
+
+
+def _step_of(call: Call) -> dict[str, torch.Tensor]:
+    """Return what the first iteration takes, by the names of the body's arguments."""
+    loop, operands = call.loop, call.operands
+    assert loop is not None and operands is not None
+    steps = [x.select(axis, 0) for x, axis in zip(operands.sequences, loop.axes, strict=True)]
+    return {
+        f"{letter}{index}": tensor.contiguous()
+        for letter, tensors in (
+            ("x", steps),
+            ("h", operands.states),
+            ("k", operands.constants),
+        )
+        for index, tensor in enumerate(tensors)
+    }
+
+
+def lower_loops(
+    model: ir.Model, bodies: Mapping[int, Iteration], at_one_step: bool
+) -> list[str]:
+    """Write every loop as operators or as a Scan; in place.
+
+    Args:
+        model: A graph whose other calls are lowered.
+        bodies: The loops by the places of their calls.
+        at_one_step: Whether a loop along the sequence is one iteration.
+
+    Returns:
+        Why loops are a Scan, for each that is one.
+
+    Raises:
+        UnsupportedModelError: A loop has no step.
+    """
+    reasons: list[str] = []
+    for node in [node for node in model.graph if _is_loop(node)]:
+        body = bodies[node.attributes["call"].as_int()]
+        if at_one_step and body.loop.along == SEQUENCE:
+            _inline(model.graph, node, _once(body))
+        else:
+            lifted = _lifted(body)
+            if lifted.form == "scan":
+                reasons.append(lifted.reason)
+            _inline(model.graph, node, lifted.model)
+    model.opset_imports.pop(DOMAIN, None)
+    passes.NameFixPass()(model)
+    return reasons
+
+
+def _is_loop(node: ir.Node) -> bool:
+    return node.domain == DOMAIN and node.op_type == LOOP
+
+
+def _lifted(body: Iteration) -> Lift:
+    loop, names = body.loop, [port.name or "" for port in body.model.graph.inputs]
+    axes = {f"x{place}": axis for place, axis in enumerate(loop.axes) if f"x{place}" in names}
+    results = [port.name or "" for port in body.model.graph.outputs[loop.states :]]
+    return lift(
+        body.model,
+        [(f"h{place}", f"h{place}_next") for place in range(loop.states)],
+        sequence_axes=axes | dict.fromkeys(results, 0),
+        constants=[name for name in names if name.startswith("k")],
+    )
+
+
+def _once(body: Iteration) -> ir.Model:
+    """Return the graph of a loop of one step."""
+    loop = body.loop
+    if loop.lag:
+        raise UnsupportedModelError(
+            f"forward's loop over time runs {loop.lag} steps less than the sequence has: at one "
+            "step there is none."
+        )
+    model = body.model.clone()
+    graph = model.graph
+    tape = ir.tape.Tape(graph)
+    for place, axis in enumerate(loop.axes):
+        port = graph.inputs[place]
+        axes = tape.initializer(ir.tensor([axis], ir.DataType.INT64, name=f"x{place}_axis"))
+        whole = ir.Value(name=f"{port.name}_steps", type=port.type)
+        graph.inputs[place] = whole
+        step = tape.op("Squeeze", [whole, axes])
+        step.type, step.shape = port.type, port.shape
+        ir.convenience.replace_all_uses_with(port, step, replace_graph_outputs=True)
+    for place in range(loop.states, len(graph.outputs)):
+        axes = tape.initializer(ir.tensor([0], ir.DataType.INT64, name=f"y{place}_axis"))
+        graph.outputs[place] = tape.op("Unsqueeze", [graph.outputs[place], axes])
+    passes.TopologicalSortPass()(model)
+    return model
+
+
+def _inline(graph: ir.Graph, node: ir.Node, model: ir.Model) -> None:
+    """Put the nodes of `model` in the place of `node`; their ports correspond in order."""
+    part = model.graph
+    for port, value in zip(list(part.inputs), node.inputs, strict=True):
+        assert value is not None
+        ir.convenience.replace_all_uses_with(port, value, replace_graph_outputs=True)
+    outputs = list(part.outputs)
+    nodes = list(part)
+    part.inputs.clear()
+    part.outputs.clear()
+    part.remove(nodes)
+    for name, initializer in list(part.initializers.items()):
+        del part.initializers[name]
+        while initializer.name in graph.initializers:
+            initializer.name = f"{initializer.name}_"
+        graph.register_initializer(initializer)
+    graph.insert_before(node, nodes)
+    for old, new in zip(node.outputs, outputs, strict=True):
+        if old.is_graph_output():
+            if new.is_graph_output() or new.producer() not in nodes:
+                copy = ir.node("Identity", [new])
+                graph.insert_before(node, copy)
+                new = copy.outputs[0]
+            new.name, old.name = old.name, None
+        new.shape, new.type = new.shape or old.shape, new.type or old.type
+        ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
+    graph.remove(node, safe=True)
