@@ -74,7 +74,7 @@ def proven_axes(reference: Watchable, example: Example) -> Example:
         groups = [(symbol, _axes_of(example, symbol)) for symbol in _symbols(example)]
         _check_names(reference, example, run, groups)
     else:
-        groups = list(_tied_groups(reference, example, run, notes))
+        groups = list(_tied_groups(reference, example, run))
     shapes: dict[str, list[int | str]] = {
         leaf.path: list(leaf.tensor.shape) for leaf in example.leaves
     }
@@ -113,12 +113,9 @@ def _first_run(reference: Watchable, example: Example) -> tuple[Run, Example]:
 
 
 def _tied_groups(
-    reference: Watchable, example: Example, run: Run, notes: list[str]
+    reference: Watchable, example: Example, run: Run
 ) -> Iterator[tuple[str, list[_Axis]]]:
-    """Yield each set of axes that must change together and can, with its name.
-
-    What keeps other axes constant goes into `notes` where people would not expect it.
-    """
+    """Yield each set of axes that must change together and can, with its name."""
     taken: set[str] = set()
     done: set[_Axis] = set()
     for leaf in example.leaves:
@@ -133,9 +130,6 @@ def _tied_groups(
                 symbol = _symbol(run, larger, leaf.path, axis, taken)
                 if symbol is None or all(_same_results(run, one) for one in larger):
                     break  # entries that forward does not look at, as behind a state's own
-                if symbol != SEQUENCE and any(len(one.calls) != len(run.calls) for one in larger):
-                    notes.append(_loop_note(example, leaf.path, axis))
-                    break
                 taken.add(symbol)
                 done.update(group)
                 yield symbol, group
@@ -233,7 +227,7 @@ def _effect(before: Run, after: Sequence[Run]) -> tuple[bool, bool]:
     more_steps = more_sequences = False
     for run in after:
         new = [call.sizes for call in run.calls]
-        more_steps |= len(new) != len(old) or any(
+        more_steps |= run.functions != before.functions or len(new) != len(old) or any(
             a[0] != b[0] for a, b in zip(old, new, strict=False)
         )
         more_sequences |= any(a[1] != b[1] for a, b in zip(old, new, strict=False))
@@ -294,14 +288,6 @@ def _constant_note(
     return (
         f"Axis {axis} of `{path}` ({symbol}) is the constant {_size(example, (path, axis))}: "
         f"{reference.noun} itself fails at other sizes ({reason})."
-    )
-
-
-def _loop_note(example: Example, path: str, axis: int) -> str:
-    return (
-        f"Axis {axis} of `{path}` is the constant {_size(example, (path, axis))}: forward loops "
-        "over it in Python, besides the axis that is the sequence. For any number of turns, export "
-        "the module of one turn by itself."
     )
 
 

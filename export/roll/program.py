@@ -123,7 +123,7 @@ def _handed_on(node: fx.Node) -> fx.Node | None:
 
 
 def _still_first(graph: fx.Graph) -> fx.Graph:
-    """Return the graph with what depends on no input's numbers first, each thing once.
+    """Return the graph with weights, sizes and what is made from sizes first, each thing once.
 
     Zeros made in the first iteration of a loop are then made before it.
     """
@@ -148,16 +148,16 @@ def _still_first(graph: fx.Graph) -> fx.Graph:
 
 
 def _still(graph: fx.Graph) -> set[fx.Node]:
-    """Return the nodes that depend on weights and sizes alone."""
+    """Return the weights, the sizes, and what is made from sizes alone."""
     found: set[fx.Node] = set()
     for node in graph.nodes:
         random = torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
         size = node.target is _ATEN.sym_size.int
-        if node.op == "get_attr" or size:
+        made = node.op == "call_function" and all(
+            operand in found and shape_of(operand) is None for operand in node.all_input_nodes
+        )
+        if node.op == "get_attr" or size or (made and not random):
             found.add(node)
-        elif node.op == "call_function" and not random:
-            if all(operand in found for operand in node.all_input_nodes):
-                found.add(node)
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -33,13 +34,13 @@ class Iteration:
         loop: The loop.
         model: Its body: takes a step of each sequence, the states and the constants, returns the
             next states and what is collected.
-        labels: For each state the layer that takes it, and which of its states it is; None for a
-            state of no layer.
+        labels: For each state the layer whose state it is, or `loop`, and what it is called
+            there.
     """
 
     loop: Loop
     model: ir.Model
-    labels: tuple[tuple[str, int] | None, ...]
+    labels: tuple[tuple[str, str], ...]
 
 
 def iterations(
@@ -66,7 +67,7 @@ def _iteration(loop: Loop, example: Example, taken: dict[str, int]) -> Iteration
     inputs = {port.name: port for port in model.graph.inputs}
     slots = state_slots(model.graph)
     states = [inputs.get(f"h{index}") for index in range(loop.states)]
-    labels = tuple(_label(state, slots) for state in states)
+    labels = _labels([_fed(state, slots) for state in states])
     for index, value in enumerate(model.graph.outputs):
         value.name = f"h{index}_next" if index < loop.states else f"y{index - loop.states}"
     lower(model)
@@ -74,9 +75,18 @@ def _iteration(loop: Loop, example: Example, taken: dict[str, int]) -> Iteration
     return Iteration(loop, model, labels)
 
 
-def _label(state: ir.Value | None, slots: Sequence[Slot]) -> tuple[str, int] | None:
+def _fed(state: ir.Value | None, slots: Sequence[Slot]) -> Slot | None:
+    """Return the state of a layer that starts from a state of the loop, if one does."""
     fed = [slot for slot in slots if state is not None and state in moved_from(slot.before)]
-    return (fed[0].layer, fed[0].index) if len(fed) == 1 else None
+    return fed[0] if len(fed) == 1 else None
+
+
+def _labels(fed: Sequence[Slot | None]) -> tuple[tuple[str, str], ...]:
+    """Name the states of a loop: those of layers after these, the others in their order."""
+    others = itertools.count() if fed.count(None) > 1 else itertools.repeat("")
+    return tuple(
+        (slot.layer, slot.name) if slot is not None else (LOOP, f"h{next(others)}") for slot in fed
+    )
 
 
 def _body_example(module: nn.Module, example: Example, place: int) -> Example:

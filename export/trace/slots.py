@@ -71,8 +71,7 @@ class Slot:
         place: The input of the node that takes the initial state.
         result: The output that holds the final state.
         weights: The input that tells whose layer it is; None where the node is a layer of its own.
-        label: The layer whose state it is within a loop, and which of its states; None for one of
-            no layer.
+        label: Of a loop, the layer whose state it is and what it is called there.
     """
 
     node: ir.Node
@@ -81,7 +80,7 @@ class Slot:
     place: int
     result: int
     weights: int | None
-    label: tuple[str, int] | None = None
+    label: tuple[str, str] | None = None
 
     @property
     def layer(self) -> str:
@@ -91,9 +90,7 @@ class Slot:
     @property
     def name(self) -> str:
         """What the state is called in its layer."""
-        if self.label is not None:
-            return "hc"[self.label[1]]
-        return "hc"[self.index] if self.weights is not None else "h"
+        return self.label[1] if self.label else "hc"[self.index]
 
     @property
     def before(self) -> ir.Value:
@@ -109,7 +106,7 @@ class Slot:
 
 
 def state_slots(
-    graph: ir.Graph, labels: Mapping[int, Sequence[tuple[str, int] | None]] = MappingProxyType({})
+    graph: ir.Graph, labels: Mapping[int, Sequence[tuple[str, str]]] = MappingProxyType({})
 ) -> list[Slot]:
     """Return the states of the recurrent calls in a graph.
 
@@ -120,9 +117,7 @@ def state_slots(
     return [slot for node in recurrent_calls(graph) for slot in _slots(node, labels)]
 
 
-def _slots(
-    node: ir.Node, labels: Mapping[int, Sequence[tuple[str, int] | None]]
-) -> Iterator[Slot]:
+def _slots(node: ir.Node, labels: Mapping[int, Sequence[tuple[str, str]]]) -> Iterator[Slot]:
     call = node.attributes["call"].as_int()
     if node.op_type == LOOP:
         first = node.attributes["sequences"].as_int()

@@ -44,7 +44,7 @@ def find_states(
     model: ir.Model,
     calls: Sequence[Call],
     pairs: Mapping[str, str | int],
-    labels: Mapping[int, Sequence[tuple[str, int] | None]],
+    labels: Mapping[int, Sequence[tuple[str, str]]],
 ) -> tuple[StatePort, ...]:
     """Make the states of `model` ports, in place, and return them in the contract's order.
 
