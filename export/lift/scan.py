@@ -97,6 +97,8 @@ class _ScanForm:
     def model(self, backward: bool) -> ir.Model:
         """Return the graph, once no output is refused."""
         one, new = self._one, self._new
+        if not self._fed:
+            self._feed(one.data[0])  # Scan counts its steps by what it is fed
         after = [next_ for _, next_ in self._pairs]
         outputs = self._outputs([*after, *self._collected])
         body = ir.Graph(

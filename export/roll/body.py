@@ -16,7 +16,7 @@ from edgernn.export.roll.program import SELECT, SLICE, shape_of
 from edgernn.export.roll.sizes import Size
 from edgernn.export.roll.unrolled import Along, Carried, Inner, Outer, Places, operands
 
-__all__ = ["Body", "Gathered", "Steps", "make_body", "numbers"]
+__all__ = ["Body", "Gathered", "Numbers", "Steps", "make_body", "numbers"]
 
 _ATEN = torch.ops.aten
 SYM_SIZE = _ATEN.sym_size.int
@@ -36,6 +36,19 @@ class Steps:
 
     whole: fx.Node | Item | tuple[int, int]
     axis: int
+    first: Size
+    stride: int
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """A whole number that each iteration takes.
+
+    Attributes:
+        first: That of the first iteration.
+        stride: How much larger that of the next iteration is.
+    """
+
     first: Size
     stride: int
 
@@ -66,7 +79,7 @@ class Body:
     Attributes:
         graph: Takes a step of each of `sequences`, the `states` and the `constants`; returns the
             next states and what is collected.
-        sequences: What is taken one step of.
+        sequences: What is taken one step of; at least one, if only to count the iterations.
         states: The places of the states among the carried values.
         constants: What all iterations take alike.
         gathered: Place of the operator that writes it → a carried value that is no state.
@@ -75,7 +88,7 @@ class Body:
     """
 
     graph: fx.Graph
-    sequences: tuple[Steps, ...]
+    sequences: tuple[Steps | Numbers, ...]
     states: tuple[int, ...]
     constants: tuple[fx.Node | Item, ...]
     gathered: dict[int, Gathered]
@@ -138,7 +151,8 @@ class _Maker:
         ]
         needed = self._needed(results)
         operands_ = [*results, *(one for place in needed for one in self._operands(place))]
-        sequences = list(dict.fromkeys(one for one in operands_ if isinstance(one, Steps)))
+        taken_along = [one for one in operands_ if isinstance(one, (Steps, Numbers))]
+        sequences = list(dict.fromkeys(taken_along)) or [Numbers(Size(0), 1)]
         constants = [one for one in dict.fromkeys(operands_) if self._is_constant(one)]
         for name, keys in (
             ("x", sequences),
@@ -226,9 +240,10 @@ class _Maker:
         if isinstance(form, Along):
             return self._along(place, index)
         if isinstance(form, Places):
-            raise NotRolledError(
-                f"`{self._loop.body[place].target}` takes the number of the iteration"
-            )
+            target: Any = self._loop.body[place].target
+            if not isinstance(target._schema.arguments[index].type, torch.TensorType):
+                raise NotRolledError(f"`{target}` takes the number of the iteration")
+            return Numbers(self._first(place, index), form.step)
         if isinstance(form, Carried) and form.place in {g.carried for g in self._gathered.values()}:
             raise NotRolledError("a tensor is read while it is written step by step")
         if type(form) is int and len(set(forms)) > 1:
@@ -297,7 +312,7 @@ class _Maker:
         if isinstance(operand, Size):
             symbols = {name: self._axis(name) for name, _ in operand.slopes}
             return numbers(self._graph, operand, symbols)
-        if not isinstance(operand, (Carried, Steps, Item, fx.Node)):
+        if not isinstance(operand, (Carried, Steps, Numbers, Item, fx.Node)):
             return operand
         if operand not in self._placeholders and isinstance(operand, fx.Node):
             if operand not in self._made:

@@ -24,7 +24,7 @@ from edgernn.contract import BATCH
 from edgernn.export.example.call import Example, observe
 from edgernn.export.example.tree import leaves, map_leaves
 from edgernn.export.roll.aligned import Aligned, Item, NotRolledError, Twins
-from edgernn.export.roll.body import Body, Gathered, Steps, make_body, numbers
+from edgernn.export.roll.body import Body, Gathered, Numbers, Steps, make_body, numbers
 from edgernn.export.roll.program import Program, read_program, shape_of
 from edgernn.export.roll.sizes import Size
 from edgernn.export.roll.unrolled import operands
@@ -294,15 +294,13 @@ class _Writer:
             node.target = _name(node)
         iteration = fx.GraphModule({node.target: weights[node.target] for node in used}, body.graph)
         count = aligned.count(number)
-        if not body.sequences:
-            raise NotRolledError("a loop takes nothing of the input")
         if len(count.slopes) != 1 or count.slopes[0][1] != 1:
             raise NotRolledError(f"a loop has {count} iterations")
-        backward = any(steps.stride < 0 for steps in body.sequences)
+        backward = any(isinstance(one, Steps) and one.stride < 0 for one in body.sequences)
         name = f"loop{number}"
         self._loops[name] = Loop(
             iteration,
-            [steps.axis for steps in body.sequences],
+            [getattr(steps, "axis", 0) for steps in body.sequences],
             len(body.states),
             count.slopes[0][0],
             -count.constant,
@@ -343,8 +341,10 @@ class _Writer:
                     used[place] = None
         return list(used)
 
-    def _sequence(self, steps: Steps, count: Size) -> fx.Node:
+    def _sequence(self, steps: Steps | Numbers, count: Size) -> fx.Node:
         """Return a tensor with the steps that the iterations take, in their order."""
+        if isinstance(steps, Numbers):
+            return self._numbers(steps, count)
         if isinstance(steps.whole, tuple):
             whole = self._collected[steps.whole]
             total = self._aligned.count(steps.whole[0])
@@ -363,6 +363,18 @@ class _Writer:
         if not forward:
             whole = self._graph.call_function(_ATEN.flip.default, (whole, [steps.axis]))
         return whole
+
+    def _numbers(self, steps: Numbers, count: Size) -> fx.Node:
+        graph = self._graph
+        found = graph.call_function(
+            _ATEN.arange.default, (numbers(graph, count, self._symbols),), {"dtype": torch.int64}
+        )
+        if steps.stride != 1:
+            found = graph.call_function(_ATEN.mul.Tensor, (found, steps.stride))
+        if steps.first == Size(0):
+            return found
+        first = numbers(graph, steps.first, self._symbols)
+        return graph.call_function(_ATEN.add.Tensor, (found, first))
 
     def _length(self, steps: Steps) -> Size | None:
         if not isinstance(steps.whole, fx.Node):

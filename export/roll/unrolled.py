@@ -14,6 +14,8 @@ from typing import Any
 from torch import fx
 from torch.utils import _pytree as pytree
 
+from edgernn.export.roll.program import SELECT, SLICE, shape_of
+
 __all__ = [
     "MOVING",
     "Along",
@@ -147,7 +149,26 @@ def _loop_at(nodes: Sequence[fx.Node], start: int, length: int) -> tuple[Unrolle
             loop.rows.append(row)
         end += taken
         if taken < length:
-            return (loop if len(loop.rows) >= _FEWEST else None), end
+            break
+    if taken and not _in_range(loop):
+        loop.rows.pop()
+        end -= taken
+    return (loop, end) if len(loop.rows) >= _FEWEST else (None, start)
+
+
+def _in_range(loop: Unrolled) -> bool:
+    """Return whether the last iteration could take the steps that its missing operators take."""
+    last = len(loop.rows) - 1
+    for place, node in enumerate(loop.rows[-1]):
+        target, forms = loop.body[place].target, loop.forms[place]
+        if node is not None or target not in (SELECT, SLICE) or not isinstance(forms[0], Outer):
+            continue
+        shape, index = shape_of(forms[0].node), forms[2]
+        if isinstance(index, Places) and shape is not None:
+            size, step = shape[forms[1]], index.first + index.step * last
+            if isinstance(size, int) and not -size <= step < size:
+                return False
+    return True
 
 
 def _form(loop: Unrolled, rows: _Rows, first: Any, second: Any) -> Any:

@@ -67,9 +67,18 @@ class Loop(nn.Module):
         first, last = len(self.axes), len(self.axes) + self.states
         operands = Operands(values[:first], values[first:last], values[last:])
         with torch._C.DisableTorchFunction():
-            after = self.step(operands, 0)[: self.states]
+            after = self.results(operands)[: self.states]
         states = tuple(map(_widened, operands.states, after))
         return run_loop(self, replace(operands, states=states))
+
+    def results(self, operands: Operands) -> Tensors:
+        """Return what an iteration gives, of the right shapes and dtypes, but not the values."""
+        now = [
+            sequence.new_zeros([*sequence.shape[:axis], *sequence.shape[axis + 1 :]])
+            for sequence, axis in zip(operands.sequences, self.axes, strict=True)
+        ]
+        results: Tensors = self.body(*now, *operands.states, *operands.constants)
+        return results
 
     def step(self, operands: Operands, place: int) -> Tensors:
         """Return what one iteration gives: the next states and what is to be collected."""
@@ -93,6 +102,9 @@ def run_loop(loop: Loop, operands: Operands) -> Tensors:
         results = loop.step(replace(operands, states=states), place)
         states = results[: loop.states]
         collected.append(results[loop.states :])
+    if not collected:
+        kept = loop.results(operands)[loop.states :]
+        return (*states, *(one.new_zeros((0, *one.shape)) for one in kept))
     return (*states, *map(torch.stack, zip(*collected, strict=True)))
 
 

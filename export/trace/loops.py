@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 import torch
@@ -141,7 +141,7 @@ def lower_loops(
         if at_one_step and body.loop.along == SEQUENCE:
             _inline(model.graph, node, _once(body))
         else:
-            lifted = _lifted(body)
+            lifted = _lifted(body) if body.loop.lag <= 0 else _with_one_more(body)
             if lifted.form == "scan":
                 reasons.append(lifted.reason)
             _inline(model.graph, node, lifted.model)
@@ -157,13 +157,66 @@ def _is_loop(node: ir.Node) -> bool:
 def _lifted(body: Iteration) -> Lift:
     loop, names = body.loop, [port.name or "" for port in body.model.graph.inputs]
     axes = {f"x{place}": axis for place, axis in enumerate(loop.axes) if f"x{place}" in names}
-    results = [port.name or "" for port in body.model.graph.outputs[loop.states :]]
+    results = [port.name or "" for port in list(body.model.graph.outputs)[loop.states :]]
     return lift(
         body.model,
         [(f"h{place}", f"h{place}_next") for place in range(loop.states)],
         sequence_axes=axes | dict.fromkeys(results, 0),
         constants=[name for name in names if name.startswith("k")],
     )
+
+
+def _with_one_more(body: Iteration) -> Lift:
+    """Lift a loop that may have no step: it runs one more, whose results are dropped.
+
+    ONNX Runtime fails on a Scan of no steps, and ends the process at a recurrent operator of none.
+    """
+    count, model = body.loop.states, body.model.clone()
+    tape = ir.tape.Tape(model.graph)
+    for place, state in enumerate(list(model.graph.outputs)[:count]):
+        copy = tape.op("Identity", [state])
+        copy.name, copy.type, copy.shape = f"s{place}", state.type, state.shape
+        model.graph.outputs.append(copy)
+    lifted = _lifted(replace(body, model=model))
+    graph = lifted.model.graph
+    steps = _pad(graph, body.loop.axes)
+    tape = ir.tape.Tape(graph)
+    zero = tape.initializer(ir.tensor([0], ir.DataType.INT64, name="first_step"))
+    results = list(graph.outputs)
+    every_state = results[len(results) - count :]
+    for place, value in enumerate(results[: len(results) - count]):
+        if place < count:
+            start = next(port for port in graph.inputs if port.name == f"h{place}")
+            starts = tape.op("Unsqueeze", [start, zero])
+            states = tape.op("Concat", [starts, every_state[place]], {"axis": 0})
+            last = tape.op("Gather", [states, steps], {"axis": 0})
+            results[place] = tape.op("Squeeze", [last, zero])
+        else:
+            results[place] = tape.op("Slice", [value, zero, steps, zero])
+        results[place].type = value.type
+    graph.outputs[:] = results[: len(results) - count]
+    passes.TopologicalSortPass()(lifted.model)
+    return lifted
+
+
+def _pad(graph: ir.Graph, axes: Sequence[int]) -> ir.Value:
+    """Give the sequences, the first inputs, one step more; return how many they had."""
+    tape = ir.tape.Tape(graph)
+    steps: ir.Value | None = None
+    for place, axis in enumerate(axes):
+        port = graph.inputs[place]
+        assert port.shape is not None
+        pads = [0] * (2 * len(port.shape))
+        pads[len(port.shape) + axis] = 1
+        amount = tape.initializer(ir.tensor(pads, ir.DataType.INT64, name=f"x{place}_pads"))
+        whole = ir.Value(name=port.name, type=port.type)
+        padded = tape.op("Pad", [whole, amount])
+        padded.type, padded.shape = port.type, port.shape
+        ir.convenience.replace_all_uses_with(port, padded, replace_graph_outputs=True)
+        graph.inputs[place] = whole
+        steps = steps or tape.op("Shape", [whole], {"start": axis, "end": axis + 1})
+    assert steps is not None
+    return steps
 
 
 def _once(body: Iteration) -> ir.Model:

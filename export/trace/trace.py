@@ -140,7 +140,7 @@ def _loop_node(call: Call, order: int) -> Results:
     loop, operands = call.loop, call.operands
     assert loop is not None and operands is not None
     steps = operands.sequences[0].shape[loop.axes[0]]
-    once = loop.step(operands, 0)
+    once = loop.results(operands)
     collected = [(steps, *one.shape) for one in once[loop.states :]]
     results = symbolic_multi_out(
         f"{DOMAIN}::{LOOP}",
