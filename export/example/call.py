@@ -108,27 +108,6 @@ class Example:
         }
         return self.with_axes(axes).with_lengths(sizes.get(SEQUENCE))
 
-    def fixed(self, symbol: str, size: int) -> Example:
-        """Return the example with the dynamic axis `symbol` a constant of `size`.
-
-        Raises:
-            InputError: There is no such axis, or the size is less than 1.
-        """
-        if size < 1:
-            raise InputError(f"`{symbol}` is {size}; it must be at least 1.")
-        if not any(symbol in leaf.shape for leaf in self.leaves):
-            taken = ", ".join(str(leaf) for leaf in self.leaves)
-            raise InputError(
-                f"`{symbol}` cannot be made {size}: the model has no dynamic axis of that name. "
-                f"It takes {taken}."
-            )
-        example = self.resized({symbol: size})
-        shapes = {
-            leaf.path: tuple(size if dim == symbol else dim for dim in leaf.shape)
-            for leaf in self.leaves
-        }
-        return replace(example, shapes=shapes)
-
     def with_axes(self, sizes: Mapping[tuple[str, int], int]) -> Example:
         """Return the example with axes, given by path and place, at other sizes."""
         changed = {
