@@ -78,6 +78,11 @@ class Port:
         )
         return replace(self, shape=shape, named=None).with_axes(self.axes)
 
+    def stacked(self) -> Port:
+        """Return the port of a step with an axis of any number of steps in front."""
+        port = replace(self, shape=(SEQUENCE, *self.shape), named=None)
+        return port.with_axes((SEQUENCE, *self.axes))
+
     def without(self, axis: int) -> Port:
         """Return the port without one of its axes."""
         shape, axes = list(self.shape), list(self.axes)

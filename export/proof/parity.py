@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgernn.contract import BATCH, SEQUENCE, Contract
-from edgernn.errors import ParityError
+from edgernn.errors import InputError, ParityError
 from edgernn.export.proof.blame import first_difference
 from edgernn.export.proof.dialect import Dialect
 from edgernn.export.proof.eager import Reference, one_thread
@@ -132,6 +132,24 @@ class Prover:
             except _DisagreementError as error:
                 where = self._blame(graphs["sequence"], dialect, error) if error.whole else ""
                 raise ParityError(f"{error} {where}".strip()) from None
+
+    def check_constants(self) -> None:
+        """Refuse constant sizes at which the reference itself fails.
+
+        Raises:
+            InputError: It fails.
+        """
+        if not self.constants:
+            return
+        sequence = self.constants.get(SEQUENCE, self.traced[1])
+        try:
+            self._eager(self._draw(self._batch(self.traced[0]), sequence), None)
+        except Exception as error:
+            sizes = ", ".join(f"`{axis}` {size}" for axis, size in self.constants.items())
+            reason = str(error).strip().partition("\n")[0].rstrip(".")
+            raise InputError(
+                f"{self.eager.name} itself fails at {sizes}: {reason}. Give another size."
+            ) from error
 
     def golden(self, batch: int, sequence: int) -> Arrays:
         """Record a run of eager torch from a random state, by the sequence graph's port names.

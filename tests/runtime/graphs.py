@@ -32,7 +32,7 @@ WEIGHTS: dict[str, NDArray[Any]] = {
 
 def states(batch: int | str) -> tuple[Port, ...]:
     """Return the input ports of h and c, shape (1, batch, HIDDEN)."""
-    return tuple(Port(f"{name}_in", "float32", (1, batch, HIDDEN)) for name in "hc")
+    return tuple(Port(f"{name}_in", "float32", (1, batch, HIDDEN)).with_batch() for name in "hc")
 
 
 def outs(ports: Sequence[Port]) -> tuple[Port, ...]:
