@@ -84,6 +84,20 @@ class Options:
         sizes = {BATCH: self.batch, SEQUENCE: self.sequence}
         return {axis: size for axis, size in sizes.items() if size is not None}
 
+    def at(self, constants: Mapping[str, int]) -> Options:
+        """Return the options with the steps that an input spec gives as a number.
+
+        Raises:
+            InputError: The options have another number.
+        """
+        given = constants.get(SEQUENCE)
+        if None not in (given, self.sequence) and given != self.sequence:
+            raise InputError(
+                f"`{SEQUENCE}` is {self.sequence}, but the inputs are given with {given} steps. "
+                "Give one number, in one place."
+            )
+        return replace(self, sequence=self.sequence or given)
+
     def apply(
         self, models: Mapping[str, ir.Model], contract: Contract, layers: Mapping[str, int]
     ) -> Contract:

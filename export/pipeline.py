@@ -119,6 +119,7 @@ def export_model(
         built, reference = _built(source, inputs, states or {}, lengths)
         prover = _named_axes(built, _prover(source, built, reference, symbols))
         models, prover = _usable(built, prover)
+        options = options.at(built.traced.constants)
         _refuse_missing(graph, prover.contract)
         _refuse_constant(options.sizes, prover.contract)
         prover = replace(prover, tolerance=options.tolerance, constants=options.sizes)

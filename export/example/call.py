@@ -11,7 +11,7 @@ import inspect
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -74,12 +74,14 @@ class Example:
         shapes: Path of a tensor → its shape with the dynamic axes named.
         notes: For people: which axes turned out to be constant and why.
         lengths: Paths of the tensors that hold the lengths of sequences.
+        constants: Sizes that the graphs are to have for dynamic axes of the model.
     """
 
     kwargs: Mapping[str, Any]
     shapes: Mapping[str, tuple[int | str, ...]]
     notes: tuple[str, ...] = ()
     lengths: tuple[str, ...] = ()
+    constants: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def leaves(self) -> tuple[Leaf, ...]:
