@@ -7,6 +7,7 @@ every host read it from there. Neither half of edgernn knows anything else of th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -319,12 +320,13 @@ def _state_from_metadata(input_: str, output: str, graph: Graph, flat: Mapping[s
     if numbers is None:
         return State(name, input_, output)
     port = graph.input(input_)
-    shape = tuple(
-        1 if isinstance(size, str) or name == BATCH else size
-        for size, name in zip(port.shape, port.axes, strict=True)
+    values = np.array(numbers.split(" "), np.float32)
+    full = tuple(1 if isinstance(size, str) else size for size in port.shape)
+    for_all = tuple(
+        1 if name == BATCH else size for size, name in zip(full, port.axes, strict=True)
     )
-    initial = np.array(numbers.split(" "), np.float32).reshape(shape).astype(port.dtype)
-    return State(name, input_, output, initial)
+    initial = values.reshape(for_all if values.size == math.prod(for_all) else full)
+    return State(name, input_, output, initial.astype(port.dtype))
 
 
 def _port_from_metadata(port: Port, flat: Mapping[str, str], states: Collection[str]) -> Port:

@@ -220,8 +220,7 @@ def _step_ports(contract: Contract) -> tuple[Port, ...]:
     ports = contract.data_inputs("sequence")
     axes = (port.axis(SEQUENCE) for port in ports)
     return tuple(
-        port if axis is None else port.without(axis)
-        for port, axis in zip(ports, axes, strict=True)
+        port if axis is None else port.without(axis) for port, axis in zip(ports, axes, strict=True)
     )
 
 

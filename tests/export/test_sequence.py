@@ -1,113 +1,192 @@
-"""A constant number of steps, alone and with every other option."""
+"""A constant number of steps, alone and with the other options."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 import torch
 from torch import Tensor, nn
 
 import edgernn
-from edgernn.artifact import Artifact
-from edgernn.errors import InputError, UnsupportedModelError
+from edgernn.errors import InputError
 from edgernn.export import verify_artifact
-from tests.export.tagger import Learned, Tagger, learned, ports, replayed, tagged
-
-
-def dims_of(artifact: Artifact) -> dict[str, set[str]]:
-    """Return, by graph, the symbols and unknown sizes that shape inference finds in it."""
-    found: dict[str, set[str]] = {}
-    for kind in artifact.contract.graphs:
-        model = onnx.load(artifact.path / f"{kind}.onnx")
-        assert {dim for value in values(model) for dim in value if not dim.isdigit()} == set()
-        inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
-        shapes = list(values(inferred))
-        assert len(shapes) > len(model.graph.input) + len(model.graph.output)
-        found[kind] = {dim for shape in shapes for dim in shape if not dim.isdigit()}
-    return found
-
-
-def values(model: onnx.ModelProto) -> Any:
-    """Yield the shape of every value of a graph: sizes as digits, symbols, or `?`."""
-    graph = model.graph
-    for value in (*graph.input, *graph.output, *graph.value_info):
-        yield [
-            dim.dim_param or str(dim.dim_value or "?") for dim in value.type.tensor_type.shape.dim
-        ]
+from tests.export.tagger import Learned, Tagger, ports, replayed, tagged
 
 
 def test_the_sequence_graph_takes_that_many_steps(tmp_path: Path) -> None:
     """Its ports have the number, by the names of their axes; the step graph is as ever."""
-    artifact = tagged("LSTM", tmp_path, sequence=16)
+    artifact = tagged("LSTM", tmp_path, sequence=4)
     assert ports(artifact) == [
-        "ids: int64[batch, 16]",
+        "ids: int64[batch, 4]",
         "h_in: float32[2, batch, 6]",
         "c_in: float32[2, batch, 6]",
-        "output: float32[batch, 16, 5]",
+        "output: float32[batch, 4, 5]",
         "h_out: float32[2, batch, 6]",
         "c_out: float32[2, batch, 6]",
     ]
     assert ports(artifact, "step")[0] == "ids: int64[batch]"
-    assert artifact.contract.constants == {"sequence": 16}
+    assert artifact.contract.constants == {"sequence": 4}
     assert artifact.contract.graphs["sequence"].input("ids").axes == ("batch", "sequence")
-    assert replayed(artifact).passed
-
-
-def test_it_is_proven_at_its_size_only(tmp_path: Path) -> None:
-    """Whole at that many steps, in calls of that many; the step graph at any number."""
-    report = tagged("GRU", tmp_path, sequence=4).parity
+    report = artifact.parity
     assert report is not None
-    sizes = {(check.graph, check.name, check.sequence) for check in report.checks}
-    assert sizes == {
+    assert {(check.graph, check.name, check.sequence) for check in report.checks} == {
         ("sequence", "whole", 4),
         ("sequence", "chunks", 8),
         *(("step", "steps", steps) for steps in (1, 7, 5)),
         ("step", "drift", 1000),
     }
+    checks = {(check.name, check.sequence) for check in replayed(artifact).checks}
+    assert checks == {("steps", 8), ("chunks", 8)}
 
 
-OPTIONS: Mapping[str, Mapping[str, Any]] = {
-    "sequence": {},
-    "one step": {"sequence": 1},
-    "per layer": {"state_per_layer": True},
-    "batch-major": {"state_layout": "batch-major"},
-    "batch-major, per layer": {"state_layout": "batch-major", "state_per_layer": True},
-    "reset": {"reset": True},
-    "int32": {"int32_ids": True},
-    "int32, reset, batch-major": {
-        "int32_ids": True,
-        "reset": True,
-        "state_layout": "batch-major",
-    },
-    "float16": {"precision": "float16"},
-    "int8": {"precision": "int8"},
-    "float16, reset": {"precision": "float16", "reset": True},
-    "opset 13": {"opset": 13},
-    "opset 21, int8": {"opset": 21, "precision": "int8"},
-    "lengths": {"lengths": True},
-    "lengths, batch-major, float16": {
-        "lengths": True,
-        "state_layout": "batch-major",
-        "precision": "float16",
-    },
-    "sequence graph alone": {"graph": "sequence"},
-}
+def test_a_stream_agrees_with_eager_torch(tmp_path: Path) -> None:
+    """Chunks of every length give what eager torch gives for the whole sequence."""
+    stream = edgernn.load(tagged("GRU", tmp_path, sequence=4, verify=False).path).stream(batch=2)
+    ids = torch.randint(7, (2, 28))
+    with torch.no_grad():
+        expected = Tagger("GRU").eval()(ids).numpy()
+    got = [stream.feed(ids[:, t * (t - 1) // 2 : t * (t + 1) // 2].numpy()) for t in range(1, 8)]
+    np.testing.assert_allclose(np.concatenate(got, 1), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("batch", [None, 3], ids=["any batch", "batch 3"])
-@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-def test_options_combine(options: Mapping[str, Any], batch: int | None, tmp_path: Path) -> None:
-    """With every other option the graphs are proven; with a batch no axis is left dynamic."""
-    artifact = tagged("LSTM", tmp_path, **{"sequence": 6, "batch": batch, **options})
+class Windowed(nn.Module):
+    """A convolution over 3 steps, which needs as many."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(4, 4, 3)
+        self.rnn = nn.GRU(4, 6, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.rnn(self.conv(x.transpose(1, 2)).transpose(1, 2))[0]
+        return y
+
+
+class Flattened(nn.Module):
+    """All steps at once into a head, which fixes their number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn = nn.GRU(4, 6, batch_first=True)
+        self.head = nn.Linear(30, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores: Tensor = self.head(self.rnn(x)[0].reshape(x.shape[0], -1))
+        return scores
+
+
+def test_a_number_in_the_spec_is_the_same(tmp_path: Path) -> None:
+    """`[batch,4,...]` where the model takes any number of steps is `sequence=4`, step graph too."""
+    model = Learned().eval()
+    spec = edgernn.export_model(model, tmp_path / "a.edgernn", inputs=["x:float32[batch,4,4]"])
+    option = edgernn.export_model(
+        model, tmp_path / "b.edgernn", inputs=["x:float32[batch,sequence,4]"], sequence=4
+    )
+    assert spec.contract.graphs == option.contract.graphs
+    assert spec.digests == option.digests
+
+
+def test_it_is_proven_again(tmp_path: Path) -> None:
+    """`verify --against` finds the numbers in the artifact."""
+    artifact = tagged("GRU", tmp_path, sequence=3, batch=2, verify=False)
+    report = verify_artifact(artifact, Tagger("GRU"))
+    assert report.passed
+    wholes = {(c.batch, c.sequence) for c in report.checks if c.name == "whole"}
+    assert wholes == {(2, 3)}
+
+
+def test_lengths_reach_up_to_the_steps(tmp_path: Path) -> None:
+    """Sequences may end before the last step, never behind it."""
+    artifact = tagged("LSTM", tmp_path, sequence=4, lengths=True, verify=False)
+    model = edgernn.load(artifact.path)
+    ids = np.array([[1, 2, 3, 4], [5, 6, 0, 1]])
+    short = model.run({"ids": ids, "lengths": np.array([4, 2])}).state["h"]
+    other = np.array([[1, 2, 3, 4], [5, 6, 3, 3]])
+    np.testing.assert_array_equal(
+        short, model.run({"ids": other, "lengths": np.array([4, 2])}).state["h"]
+    )
+    with pytest.raises(InputError) as caught:
+        model(ids, lengths=np.array([4, 5]))
+    assert str(caught.value) == (
+        "`lengths: int64[batch]` has length 5 at 1; sequences of this call have 1 to 4 steps."
+    )
+
+
+def test_a_model_that_fixes_its_steps(tmp_path: Path) -> None:
+    """It is a sequence graph alone, of the steps of the example that it was given."""
+    torch.manual_seed(0)
+    artifact = edgernn.export_model(
+        Flattened().eval(), tmp_path / "m.edgernn", inputs=(torch.zeros(2, 5, 4),)
+    )
+    assert ports(artifact)[0] == "x: float32[batch, 5, 4]"
+    assert artifact.contract.notes == (
+        "There is no step graph: forward fixes its sequences to 5 steps.",
+    )
+    assert not artifact.contract.carry
     assert replayed(artifact).passed
-    constants = artifact.contract.constants
-    assert constants == {"sequence": 6, **options, "batch": batch} if False else constants
-    assert artifact.parity is not None
-    assert artifact.parity.passed
-    if batch is not None:
-        assert dims_of(artifact) == dict.fromkeys(artifact.contract.graphs, set())
+
+
+@pytest.mark.parametrize(
+    ("model", "spec", "options", "message"),
+    [
+        (
+            nn.GRU,
+            "input:float32[sequence,batch,4]",
+            {"sequence": 0},
+            "`sequence` is 0; it must be at least 1.",
+        ),
+        (
+            nn.GRU,
+            "input:float32[sequence,batch,4]",
+            {"sequence": -3},
+            "`sequence` is -3; it must be at least 1.",
+        ),
+        (
+            nn.GRU,
+            "input:float32[5,batch,4]",
+            {"sequence": 6},
+            "`sequence` is 6, but the inputs are given with 5 steps. Give one number, in one "
+            "place.",
+        ),
+        (
+            nn.GRU,
+            "input:float32[sequence,batch,4]",
+            {"sequence": 6, "graph": "step"},
+            "`sequence` is 6, which is of the sequence graph, but --graph step writes none. Leave "
+            "out one of the two.",
+        ),
+        (
+            Flattened,
+            "x:float32[batch,5,4]",
+            {"sequence": 6},
+            "`sequence` cannot be made 6: the model has no dynamic axis of that name. It takes "
+            "`x: float32[batch, 5, 4]`.",
+        ),
+        (
+            Windowed,
+            "x:float32[batch,sequence,4]",
+            {"sequence": 2},
+            "eager torch itself fails at `sequence` 2: Calculated padded input size per channel: "
+            "(2). Kernel size: (3). Kernel size can't be greater than actual input size. Give "
+            "another size.",
+        ),
+    ],
+    ids=["zero", "negative", "two numbers", "step alone", "fixed by the model", "too few"],
+)
+def test_numbers_that_cannot_be(
+    model: Callable[..., nn.Module],
+    spec: str,
+    options: Mapping[str, Any],
+    message: str,
+    tmp_path: Path,
+) -> None:
+    """Each is refused by name before anything is written."""
+    module = model(4, 6) if model is nn.GRU else model()
+    with pytest.raises(InputError) as caught:
+        edgernn.export_model(module, tmp_path / "m.edgernn", inputs=[spec], **options)
+    assert str(caught.value) == message
+    assert list(tmp_path.iterdir()) == []
