@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import onnx_ir as ir
 import onnx_ir.passes.common as passes
@@ -10,6 +10,13 @@ import onnx_ir.passes.common as passes
 from edgernn.export.step.shapes import fold_sizes
 
 __all__ = ["constant_axes"]
+
+# NameFixPass is for outputs of LSTM, GRU and RNN that nobody reads: OpenCV wants a name for each.
+_TIDY: tuple[Callable[[ir.Model], object], ...] = (
+    passes.RemoveUnusedNodesPass(),
+    passes.DeduplicateInitializersPass(),
+    passes.NameFixPass(),
+)
 
 
 def constant_axes(model: ir.Model, sizes: Mapping[str, int]) -> None:
@@ -28,7 +35,8 @@ def constant_axes(model: ir.Model, sizes: Mapping[str, int]) -> None:
     passes.ShapeInferencePass()(model)
     for port, shape in zip(ports, declared, strict=True):
         port.shape = shape
-    passes.RemoveUnusedNodesPass()(model)
+    for tidy in _TIDY:
+        tidy(model)
 
 
 def _values(model: ir.Model) -> Iterator[ir.Value]:
