@@ -207,7 +207,12 @@ def _built(
             )
         return build_foreign(source, inputs, states)
     example = _example(source.module, inputs, lengths)
-    built = build(source.module, example, states)
+    try:
+        built = build(source.module, example, states)
+    except UnsupportedModelError:
+        if not example.constants:
+            raise
+        built = build(source.module, example.settled(), states)  # a forward that asks for its size
     return built, Eager(source.module, built.traced, built.states, stacked_axes(built))
 
 

@@ -110,6 +110,14 @@ class Example:
         }
         return self.with_axes(axes).with_lengths(sizes.get(SEQUENCE))
 
+    def settled(self) -> Example:
+        """Return the example with the axes of `constants` no longer dynamic."""
+        shapes = {
+            path: tuple(self.constants.get(str(size), size) for size in shape)
+            for path, shape in self.shapes.items()
+        }
+        return replace(self.resized(self.constants), shapes=shapes, constants={})
+
     def with_axes(self, sizes: Mapping[tuple[str, int], int]) -> Example:
         """Return the example with axes, given by path and place, at other sizes."""
         changed = {

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import edgernn
-from edgernn.errors import InputError
+from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.export import verify_artifact
 from tests.export.tagger import Learned, Tagger, ports, replayed, tagged
 
@@ -41,6 +41,16 @@ def test_the_sequence_graph_takes_that_many_steps(tmp_path: Path) -> None:
     }
     checks = {(check.name, check.sequence) for check in replayed(artifact).checks}
     assert checks == {("steps", 8), ("chunks", 8)}
+
+
+@pytest.mark.parametrize("graph", ["both", "sequence"])
+def test_cost_is_that_of_one_step_of_one_sequence(graph: str, tmp_path: Path) -> None:
+    """The numbers of the axes do not count."""
+    model = nn.LSTM(4, 6, 2)
+    options: dict[str, Any] = {"graph": graph, "verify": False}
+    free = edgernn.export_model(model, tmp_path / "a.edgernn", **options)
+    fixed = edgernn.export_model(model, tmp_path / "b.edgernn", batch=3, sequence=4, **options)
+    assert fixed.cost == free.cost
 
 
 def test_a_stream_agrees_with_eager_torch(tmp_path: Path) -> None:
@@ -114,6 +124,33 @@ def test_lengths_reach_up_to_the_steps(tmp_path: Path) -> None:
     assert str(caught.value) == (
         "`lengths: int64[batch]` has length 5 at 1; sequences of this call have 1 to 4 steps."
     )
+
+
+class Weighted(nn.Module):
+    """Steps weighted by numbers that Python counts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn = nn.GRU(4, 6, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        weights = torch.tensor([1 / (1 + step) for step in range(x.shape[1])])
+        y: Tensor = self.rnn(x)[0] * weights.unsqueeze(1)
+        return y
+
+
+def test_a_forward_that_counts_its_steps(tmp_path: Path) -> None:
+    """What cannot be traced for any number of steps is traced for the one that the spec gives."""
+    path = tmp_path / "m.edgernn"
+    model = Weighted().eval()
+    with pytest.raises(UnsupportedModelError, match="`Weighted` cannot be traced"):
+        edgernn.export_model(model, path, inputs=["x:float32[batch,sequence,4]"])
+    artifact = edgernn.export_model(model, path, inputs=["x:float32[batch,5,4]"])
+    assert ports(artifact)[0] == "x: float32[batch, 5, 4]"
+    assert artifact.contract.notes == (
+        "There is no step graph: forward fixes its sequences to 5 steps.",
+    )
+    assert replayed(artifact).passed
 
 
 def test_a_model_that_fixes_its_steps(tmp_path: Path) -> None:
