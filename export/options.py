@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -111,7 +111,25 @@ class Options:
         Raises:
             UnsupportedModelError: A graph cannot be written so.
         """
-        graphs, states = tuple(models.values()), contract.states
+        graphs = tuple(models.values())
+        states = self._shaped(graphs, contract.states, layers)
+        named = {kind: _shapes(model) for kind, model in models.items()}
+        self._settled(graphs)
+        if self.precision == "float16":
+            states = tuple(_half(state) for state in states)
+        notes = (*contract.notes, *(_NOTES[one] for one in _NOTES if one == self.precision))
+        free = any(BATCH in shape for shapes in named.values() for shape in shapes.values())
+        ends = () if free else {end for one in states for end in (one.input, one.output)}
+        ports = {
+            kind: _ports(model, contract.graphs[kind], named[kind], ends)
+            for kind, model in models.items()
+        }
+        return replace(contract, states=states, graphs=ports, notes=notes)
+
+    def _shaped(
+        self, graphs: Sequence[ir.Model], states: tuple[State, ...], layers: Mapping[str, int]
+    ) -> tuple[State, ...]:
+        """Give the graphs the ports that were asked for, in place, and return their states."""
         if self.state_per_layer:
             states = state_per_layer(graphs, states, layers)
         if self.state_layout == "batch-major":
@@ -120,23 +138,18 @@ class Options:
             reset_mask(graphs, states)
         if self.int32_ids:
             int32_ids(graphs)
-        named = {kind: _shapes(model) for kind, model in models.items()}
+        return states
+
+    def _settled(self, graphs: Sequence[ir.Model]) -> None:
+        """Write the graphs in the sizes, the numbers and the operators asked for, in place."""
         for graph in graphs if self.sizes else ():
             constant_axes(graph, self.sizes)
         if self.precision == "float16":
             to_float16(graphs)
-            states = tuple(_half(state) for state in states)
         if self.precision == "int8":
             to_int8(graphs)
         for graph in graphs:
             to_opset(graph, self.opset)
-        notes = (*contract.notes, *(_NOTES[one] for one in _NOTES if one == self.precision))
-        ends = {end for state in states for end in (state.input, state.output)}
-        ports = {
-            kind: _ports(model, contract.graphs[kind], named[kind], ends)
-            for kind, model in models.items()
-        }
-        return replace(contract, states=states, graphs=ports, notes=notes)
 
 
 def _half(state: State) -> State:

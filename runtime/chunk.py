@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from edgernn.contract import SEQUENCE, Contract
 from edgernn.errors import InputError
 from edgernn.runtime.axes import input_axes, output_axes
+from edgernn.runtime.guard import counted
 
 __all__ = ["Call", "Chunks"]
 
@@ -58,9 +59,9 @@ class Chunks:
         whole = steps - steps % size
         if whole < steps and self._contract.step is None:
             raise InputError(
-                f"The chunk has {steps} steps, but the sequence graph takes {size} at a time, and "
-                f"there is no step graph for the rest. Feed a multiple of {size} steps, or export "
-                f"the model without a constant `{SEQUENCE}`."
+                f"The chunk has {counted(steps)}, but the sequence graph takes {size} at a time, "
+                f"and there is no step graph for the rest. Feed a multiple of {size} steps, or "
+                f"export the model without a constant `{SEQUENCE}`."
             )
         blocks = [Call("sequence", start, start + size) for start in range(0, whole, size)]
         return blocks + [Call("step", t, t + 1) for t in range(whole, steps)]
@@ -74,7 +75,7 @@ class Chunks:
         for name in self._contract.lengths:
             if name in arrays and (arrays[name] != steps).any():
                 raise InputError(
-                    f"`{name}` ends sequences within a chunk of {steps} steps, which is run in "
+                    f"`{name}` ends sequences within a chunk of {counted(steps)}, which is run in "
                     f"parts of {self.size}. Feed {self.size} steps at a time."
                 )
 

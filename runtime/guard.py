@@ -12,7 +12,7 @@ from edgernn.contract import BATCH, SEQUENCE, Port
 from edgernn.errors import EdgernnError, InputError, StateError
 from edgernn.sizes import resolve, size_of
 
-__all__ = ["Guard", "checked_states"]
+__all__ = ["Guard", "checked_states", "counted"]
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -113,8 +113,8 @@ class Guard:
             return
         stream = ", feed a stream (model.stream().feed)" if self.streams else ""
         raise InputError(
-            f"`{port}` came with {shape[axis]} steps; the {self.graph} takes exactly {steps}. Give "
-            f"{steps} steps{stream}, or export the model without a constant `{SEQUENCE}`."
+            f"`{port}` came with {counted(shape[axis])}; the {self.graph} takes exactly {steps}. "
+            f"Give {counted(steps)}{stream}, or export the model without a constant `{SEQUENCE}`."
         )
 
     def _takes(self) -> str:
@@ -260,6 +260,11 @@ def _check_limit(port: Port, array: NDArray[Any]) -> None:
         raise InputError(
             f"`{port}` has id {array[place]} at {place}; the model knows ids 0 to {port.limit - 1}."
         )
+
+
+def counted(steps: int) -> str:
+    """Return a number of steps in words."""
+    return "1 step" if steps == 1 else f"{steps} steps"
 
 
 def _sequences(batch: int) -> str:

@@ -79,6 +79,7 @@ def test_a_model_takes_its_number_of_steps_only(four: Model) -> None:
     )
     assert refused(four, TOKENS[:5]) == message
     assert refused(four.run, {"tokens": TOKENS[:5]}) == message
+    assert refused(four, TOKENS[:1]) == message.replace("5 steps", "1 step")
 
 
 def test_a_state_that_is_not_carried_takes_no_stream(tmp_path: Path) -> None:
