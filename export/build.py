@@ -107,7 +107,7 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
     """
     run = observe(module, example)
     pairs = pairs if run.calls else {**recognised_states(example, run), **pairs}
-    form = "whole" if _has(example, SEQUENCE) else "step"
+    form = "whole" if _has(example, SEQUENCE) or _fixed_steps(run) > 1 else "step"
     module, model = _traced(module, example, run)
     taken: dict[str, int] = {}
     layer_names(model, taken)
@@ -139,7 +139,9 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
         sequence, reasons = lifted.model, [lifted.reason] if lifted.reason else []
     else:
         sequence = scan_projection(model)
-        if not backward:
+        if not no_step and not _has(example, SEQUENCE):
+            no_step = f"forward fixes its sequences to {_fixed_steps(run)} steps."
+        if not no_step:
             try:
                 single = _single(every_step, loops, lengths)
             except UnsupportedModelError as error:
@@ -155,9 +157,13 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
         module,
         example,
         form,
-        not backward,
+        not backward and (form == "step" or _has(example, SEQUENCE)),
         run.calls[0].sizes[1] if run.calls else 1,
-        {state.name: run.calls[state.call].num_layers for state in states if state.call is not None},
+        {
+            state.name: run.calls[state.call].num_layers
+            for state in states
+            if state.call is not None
+        },
         dict.fromkeys(lengths, ordered),
         tuple(notes),
     )
@@ -189,9 +195,7 @@ def _loops(module: nn.Module, example: Example, run: Run) -> bool:
     )
 
 
-def _single(
-    model: ir.Model, loops: Mapping[int, Iteration], lengths: Collection[str]
-) -> ir.Model:
+def _single(model: ir.Model, loops: Mapping[int, Iteration], lengths: Collection[str]) -> ir.Model:
     """Return the graph of one time index."""
     fold(model)
     lower_loops(model, loops, at_one_step=True)
@@ -217,12 +221,17 @@ def _unpaired(
     for slot in state_slots(model.graph, labels):
         layers |= {source: slot.layer for source in moved_from(slot.before) if source not in layers}
     for source, layer in layers.items():
-            if source.is_graph_input() and source.name not in inputs:
-                yield (
-                    f"`{source.name}` starts layer `{layer}` at every call: "
-                    "forward returns no next value of it that could be recognised. If it does, "
-                    f"name it with --state {source.name}=OUTPUT."
-                )
+        if source.is_graph_input() and source.name not in inputs:
+            yield (
+                f"`{source.name}` starts layer `{layer}` at every call: "
+                "forward returns no next value of it that could be recognised. If it does, "
+                f"name it with --state {source.name}=OUTPUT."
+            )
+
+
+def _fixed_steps(run: Run) -> int:
+    """Return the most steps that a layer runs in one call."""
+    return max((call.sizes[0] for call in run.calls), default=1)
 
 
 def _without_lengths(model: ir.Model, lengths: Collection[str]) -> ir.Model:
@@ -242,7 +251,11 @@ def _backward(model: ir.Model, loops: Mapping[int, Iteration]) -> str:
         loop = loops.get(node.attributes["call"].as_int())
         if loop is not None and loop.loop.backward and loop.loop.along == SEQUENCE:
             return "forward loops from the last step of the sequence to the first."
-        if loop is None and node.attributes["bidirectional"].as_int() and _runs_along_sequence(node):
+        if (
+            loop is None
+            and node.attributes["bidirectional"].as_int()
+            and _runs_along_sequence(node)
+        ):
             layer = node.metadata_props["layer"]
             return (
                 f"layer `{layer}` is bidirectional: its backward direction starts from the last "

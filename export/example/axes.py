@@ -55,7 +55,8 @@ def infer_example(module: nn.Module) -> Example:
 def proven_axes(reference: Watchable, example: Example) -> Example:
     """Return `example` with the axes named that the reference really takes at other sizes.
 
-    Axes that the user named are tried as named; a named axis that fails becomes a constant. The
+    Axes that the user named are tried as named; a named axis that fails becomes a constant. An axis
+    of steps that the user gave as a number gets its name, and the number stands in `constants`. The
     example comes back with at least two along every dynamic axis, so that no size is mistaken for
     a constant.
 
@@ -71,6 +72,7 @@ def proven_axes(reference: Watchable, example: Example) -> Example:
     example = replace(example, lengths=run.lengths)
     notes: list[str] = list(example.notes)
     if example.shapes:
+        example = _steps_named(reference, example, run)
         groups = [(symbol, _axes_of(example, symbol)) for symbol in _symbols(example)]
         _check_names(reference, example, run, groups)
     else:
@@ -110,6 +112,36 @@ def _first_run(reference: Watchable, example: Example) -> tuple[Run, Example]:
         raise InputError(
             f"`{reference.name}` fails on {given}: {type(error).__name__}: {error}"
         ) from error
+
+
+def _steps_named(reference: Watchable, example: Example, run: Run) -> Example:
+    """Name the axis of steps where the user gave a number for it, but the model takes any."""
+    done = {axis for symbol in _symbols(example) for axis in _axes_of(example, symbol)}
+    if SEQUENCE in _symbols(example):
+        return example
+    for leaf in example.leaves:
+        for axis, size in enumerate(leaf.shape):
+            if not isinstance(size, int) or size == 1:
+                continue
+            for group in _possible_groups(example, leaf, axis, done):
+                runs = _resized_runs(reference, example, group)
+                if isinstance(runs, Exception):
+                    continue
+                if _are_steps(run, size, runs[0], size + 1):
+                    shapes = {one.path: list(one.shape) for one in example.leaves}
+                    for path, place in group:
+                        shapes[path][place] = SEQUENCE
+                    named = {path: tuple(shape) for path, shape in shapes.items()}
+                    return replace(example, shapes=named, constants={SEQUENCE: size})
+                break
+    return example
+
+
+def _are_steps(run: Run, size: int, larger: Run, steps: int) -> bool:
+    """Return whether recurrent layers run one step, or a loop its calls, for each entry."""
+    along = zip(run.calls, larger.calls, strict=False)
+    layers = any(a.sizes[0] == size and b.sizes[0] == steps for a, b in along)
+    return layers or 0 < len(run.calls) * steps == len(larger.calls) * size
 
 
 def _tied_groups(
@@ -227,8 +259,10 @@ def _effect(before: Run, after: Sequence[Run]) -> tuple[bool, bool]:
     more_steps = more_sequences = False
     for run in after:
         new = [call.sizes for call in run.calls]
-        more_steps |= run.functions != before.functions or len(new) != len(old) or any(
-            a[0] != b[0] for a, b in zip(old, new, strict=False)
+        more_steps |= (
+            run.functions != before.functions
+            or len(new) != len(old)
+            or any(a[0] != b[0] for a, b in zip(old, new, strict=False))
         )
         more_sequences |= any(a[1] != b[1] for a, b in zip(old, new, strict=False))
     return more_steps, more_sequences

@@ -11,7 +11,7 @@ import inspect
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -74,12 +74,14 @@ class Example:
         shapes: Path of a tensor → its shape with the dynamic axes named.
         notes: For people: which axes turned out to be constant and why.
         lengths: Paths of the tensors that hold the lengths of sequences.
+        constants: Sizes that the graphs are to have for dynamic axes of the model.
     """
 
     kwargs: Mapping[str, Any]
     shapes: Mapping[str, tuple[int | str, ...]]
     notes: tuple[str, ...] = ()
     lengths: tuple[str, ...] = ()
+    constants: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def leaves(self) -> tuple[Leaf, ...]:
@@ -118,26 +120,13 @@ class Example:
         }
         return self.with_axes(axes).with_lengths(sizes.get(SEQUENCE))
 
-    def fixed(self, symbol: str, size: int) -> Example:
-        """Return the example with the dynamic axis `symbol` a constant of `size`.
-
-        Raises:
-            InputError: There is no such axis, or the size is less than 1.
-        """
-        if size < 1:
-            raise InputError(f"`{symbol}` is {size}; it must be at least 1.")
-        if not any(symbol in leaf.shape for leaf in self.leaves):
-            taken = ", ".join(str(leaf) for leaf in self.leaves)
-            raise InputError(
-                f"`{symbol}` cannot be made {size}: the model has no dynamic axis of that name. "
-                f"It takes {taken}."
-            )
-        example = self.resized({symbol: size})
+    def settled(self) -> Example:
+        """Return the example with the axes of `constants` no longer dynamic."""
         shapes = {
-            leaf.path: tuple(size if dim == symbol else dim for dim in leaf.shape)
-            for leaf in self.leaves
+            path: tuple(self.constants.get(str(size), size) for size in shape)
+            for path, shape in self.shapes.items()
         }
-        return replace(example, shapes=shapes)
+        return replace(self.resized(self.constants), shapes=shapes, constants={})
 
     def with_axes(self, sizes: Mapping[tuple[str, int], int]) -> Example:
         """Return the example with axes, given by path and place, at other sizes."""

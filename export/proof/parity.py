@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgernn.contract import BATCH, SEQUENCE, Contract
-from edgernn.errors import ParityError
+from edgernn.errors import InputError, ParityError
 from edgernn.export.proof.blame import first_difference
 from edgernn.export.proof.dialect import Dialect
 from edgernn.export.proof.eager import Reference, one_thread
@@ -50,6 +50,7 @@ class Prover:
         lengths: Name of an input that holds the lengths of sequences → whether the reference wants
             the longest first.
         tolerance: The largest difference that passes.
+        constants: The sizes of `batch` and `sequence` where the graphs take one only.
     """
 
     contract: Contract
@@ -59,6 +60,7 @@ class Prover:
     traced: tuple[int, int]
     lengths: Mapping[str, bool] = field(default_factory=dict)
     tolerance: float = TOLERANCE
+    constants: Mapping[str, int] = field(default_factory=dict)
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
 
     def not_carried(self) -> str | None:
@@ -131,9 +133,32 @@ class Prover:
                 where = self._blame(graphs["sequence"], dialect, error) if error.whole else ""
                 raise ParityError(f"{error} {where}".strip()) from None
 
+    def check_constants(self) -> None:
+        """Refuse constant sizes at which the reference itself fails.
+
+        Raises:
+            InputError: It fails.
+        """
+        if not self.constants:
+            return
+        sequence = self.constants.get(SEQUENCE, self.traced[1])
+        try:
+            self._eager(self._draw(self._batch(self.traced[0]), sequence), None)
+        except Exception as error:
+            sizes = ", ".join(f"`{axis}` {size}" for axis, size in self.constants.items())
+            reason = str(error).strip().partition("\n")[0].rstrip(".")
+            raise InputError(
+                f"{self.eager.name} itself fails at {sizes}: {reason}. Give another size."
+            ) from error
+
     def golden(self, batch: int, sequence: int) -> Arrays:
-        """Record a run of eager torch from a random state, by the sequence graph's port names."""
+        """Record a run of eager torch from a random state, by the sequence graph's port names.
+
+        Where the sequence graph takes a number of steps only, there are twice as many, or as many
+        where the state cannot be carried from one call to the next.
+        """
         batch = self._batch(batch)
+        sequence = self.constants.get(SEQUENCE, 0) * (1 + self.contract.carry) or sequence
         data, states = self._draw(batch, sequence), self._random_states(batch)
         outputs, finals = self._eager(data, states)
         recorded = {**data, **outputs}
@@ -149,9 +174,15 @@ class Prover:
             return
         for batch, sequence in dict.fromkeys((self._batch(b), t) for b, t in _STEPPED):
             for kind in runs:
-                yield self._parts(kind, runs[kind], batch, sequence)
+                yield self._parts(kind, runs[kind], batch, self._whole_calls(kind, sequence))
         kind = "step" if "step" in runs else "sequence"
-        yield self._parts(kind, runs[kind], self._batch(1), DRIFT_STEPS, "drift")
+        steps = self._whole_calls(kind, DRIFT_STEPS)
+        yield self._parts(kind, runs[kind], self._batch(1), steps, "drift")
+
+    def _whole_calls(self, kind: str, steps: int) -> int:
+        """Return the next number of steps that calls of graph `kind` can make up, at least two."""
+        size = self.constants.get(SEQUENCE) if kind == "sequence" else None
+        return steps if size is None else max(2, -(-steps // size)) * size
 
     def _wholes(self, run: Run) -> Iterator[Check]:
         for batch, sequence in self._valid_sizes():
@@ -172,7 +203,8 @@ class Prover:
         """Compare a run in parts, the state carried on from each to the next, with a whole one."""
         data, states = self._draw(batch, sequence), self._random_states(batch)
         stepwise = kind == "step"
-        lengths = [1] * sequence if stepwise else _chunks(self.rng, sequence)
+        size = 1 if stepwise else self.constants.get(SEQUENCE)
+        lengths = [size] * (sequence // size) if size else _chunks(self.rng, sequence)
         expected = self._eager(data, states)
         got = self._in_parts(run, data, states, lengths, stepwise)
         name = name or ("steps" if stepwise else "chunks")
@@ -248,9 +280,11 @@ class Prover:
     def _valid_sizes(self) -> list[tuple[int, int]]:
         """Return the sizes that eager torch takes, the traced one first."""
         graph = self.contract.graphs["sequence"]
-        dynamic = any(SEQUENCE in port.shape for port in graph.inputs)
+        only = self.constants.get(SEQUENCE)
+        if not any(SEQUENCE in port.shape for port in graph.inputs):
+            only = self.traced[1]
         wanted = [self.traced, *_SIZES, *((b, t + self.traced[1]) for b, t in _SIZES)]
-        sizes = [(self._batch(b), t if dynamic else self.traced[1]) for b, t in wanted]
+        sizes = [(self._batch(b), only or t) for b, t in wanted]
         valid = []
         for batch, sequence in dict.fromkeys(sizes):
             try:
@@ -263,7 +297,8 @@ class Prover:
     def _batch(self, batch: int) -> int:
         """Return `batch`, or the constant one."""
         graph = self.contract.graphs["sequence"]
-        return batch if any(BATCH in port.shape for port in graph.inputs) else self.traced[0]
+        dynamic = any(BATCH in port.shape for port in graph.inputs)
+        return self.constants.get(BATCH, batch) if dynamic else self.traced[0]
 
     def _first_sequence(self, data: Arrays, states: Arrays) -> tuple[Arrays, Arrays]:
         graph = self.contract.graphs["sequence"]

@@ -63,7 +63,9 @@ class Rolled(nn.Module):
 
     def forward(self, **kwargs: Any) -> Any:
         """Return what the module returns that this was made from."""
-        given = [tensor for name, argument in kwargs.items() for _, tensor in leaves(argument, name)]
+        given = [
+            tensor for name, argument in kwargs.items() for _, tensor in leaves(argument, name)
+        ]
         interpreter = fx.Interpreter(self, graph=self._graph)
         results = iter(interpreter.run(*given, enable_io_processing=False))
         return map_leaves(lambda *_: next(results), self._result)
@@ -79,9 +81,7 @@ def rolled(module: nn.Module, example: Example) -> Rolled:
     Raises:
         NotRolledError: What forward does at other sizes cannot be told.
     """
-    base = {
-        symbol: size if symbol == BATCH else _STEPS for symbol, size in example.sizes.items()
-    }
+    base = {symbol: size if symbol == BATCH else _STEPS for symbol, size in example.sizes.items()}
     first = example.resized(base)
     program = read_program(module, first)
     fixed = [symbol for symbol in base if _is_fixed(symbol, program, first)]
@@ -120,8 +120,10 @@ def check_alike(module: nn.Module, made: nn.Module, example: Example) -> None:
     """
     symbols = list(example.sizes)
     for batch, steps in ((1, 1), (2, 2), (3, 7)):
-        sizes = {symbol: batch if symbol == BATCH else steps + place
-                 for place, symbol in enumerate(symbols)}
+        sizes = {
+            symbol: batch if symbol == BATCH else steps + place
+            for place, symbol in enumerate(symbols)
+        }
         resized = example.resized(sizes)
         try:
             wanted = observe(module, resized).results

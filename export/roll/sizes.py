@@ -24,8 +24,9 @@ class Size:
         """Return the difference."""
         other = other if isinstance(other, Size) else Size(other)
         names = dict([*self.slopes, *other.slopes])
-        slopes = {name: dict(self.slopes).get(name, 0) - dict(other.slopes).get(name, 0)
-                  for name in names}
+        slopes = {
+            name: dict(self.slopes).get(name, 0) - dict(other.slopes).get(name, 0) for name in names
+        }
         return Size(
             self.constant - other.constant,
             tuple((name, slope) for name, slope in slopes.items() if slope),

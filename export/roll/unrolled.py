@@ -210,7 +210,9 @@ def _next_row(loop: Unrolled, rows: _Rows, nodes: Sequence[fx.Node]) -> list[fx.
     return row
 
 
-def _fits(loop: Unrolled, rows: Mapping[fx.Node, Any], iteration: int, form: Any, leaf: Any) -> bool:
+def _fits(
+    loop: Unrolled, rows: Mapping[fx.Node, Any], iteration: int, form: Any, leaf: Any
+) -> bool:
     """Return whether `leaf` is what `form` says it is in an iteration."""
     where = rows.get(leaf) if isinstance(leaf, fx.Node) else None
     match form:

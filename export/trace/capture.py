@@ -180,9 +180,7 @@ class Capture(TorchFunctionMode):
         call = Call(
             LOOP, operands.sequences[0], operands.states, (), False, loop=loop, operands=operands
         )
-        return self._handler(
-            call, lambda states: run_loop(loop, replace(operands, states=states))
-        )
+        return self._handler(call, lambda states: run_loop(loop, replace(operands, states=states)))
 
     def _watched(
         self, name: str, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]

@@ -119,9 +119,7 @@ def _step_of(call: Call) -> dict[str, torch.Tensor]:
     }
 
 
-def lower_loops(
-    model: ir.Model, bodies: Mapping[int, Iteration], at_one_step: bool
-) -> list[str]:
+def lower_loops(model: ir.Model, bodies: Mapping[int, Iteration], at_one_step: bool) -> list[str]:
     """Write every loop as operators or as a Scan; in place.
 
     Args:
