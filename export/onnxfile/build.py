@@ -7,25 +7,24 @@ step graph is the sequence graph at one time index.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
-from edgernn.contract import BATCH, SEQUENCE
-from edgernn.errors import InputError, UnsupportedModelError
+from edgernn.contract import SEQUENCE
+from edgernn.errors import UnsupportedModelError
 from edgernn.export.analysis.forms import direction_of, label
 from edgernn.export.build import Built, stacked_axes
-from edgernn.export.example.axes import proven_axes
 from edgernn.export.example.call import Example
 from edgernn.export.lift.lift import lift
-from edgernn.export.onnxfile.example import examples_of, given_example
 from edgernn.export.onnxfile.file import OnnxFile
 from edgernn.export.onnxfile.nodes import check_weights, recurrent_of
 from edgernn.export.onnxfile.opset import at_opset
 from edgernn.export.onnxfile.original import Original
 from edgernn.export.onnxfile.plain import make_plain
+from edgernn.export.onnxfile.settled import settled
 from edgernn.export.onnxfile.shapes import Sizes
 from edgernn.export.onnxfile.states import open_states
 from edgernn.export.onnxfile.watched import Watched
@@ -50,8 +49,7 @@ def build_foreign(
         InputError: No inputs were found that the file runs on, or a name is not in it.
         UnsupportedModelError: It has no recurrent state, or cannot be written as the contract asks.
     """
-    watched = Watched(file)
-    example = _example(file, watched, inputs)
+    file, watched, example = settled(file, inputs)
     run = watched(example)
     _check_lengths(file, watched, example)
     opened = open_states(file, example, run, Sizes(watched, example), pairs)
@@ -104,36 +102,6 @@ def build_foreign(
         stacked_axes(built),
     )
     return built, original
-
-
-def _example(file: OnnxFile, watched: Watched, inputs: Any) -> Example:
-    """Return the user's inputs, or the first ones that the file runs on with the most axes free."""
-    if inputs is not None and (not isinstance(inputs, Sequence) or inputs):
-        return proven_axes(watched, given_example(file, inputs))
-    best: Example | None = None
-    failure: InputError | None = None
-    for candidate in examples_of(file):
-        try:
-            found = proven_axes(watched, candidate)
-        except InputError as error:
-            failure = failure or error
-            continue
-        if best is None or _free(found) > _free(best):
-            best = found
-        if _free(best) == (1, 1):
-            break
-    if best is None:
-        assert failure is not None
-        raise InputError(
-            f"No inputs were found that `{file.path}` runs on. {failure} "
-            'Describe them: --input "x:float32[batch,sequence,40]".'
-        )
-    return best
-
-
-def _free(example: Example) -> tuple[int, int]:
-    symbols = {symbol for shape in example.shapes.values() for symbol in shape}
-    return int(SEQUENCE in symbols), int(BATCH in symbols)
 
 
 def _has_sequence(example: Example) -> bool:

@@ -9,14 +9,22 @@ import onnx_ir as ir
 import torch
 
 from edgernn.errors import InputError, UnsupportedModelError
-from edgernn.export.example.call import Example, parse_spec
+from edgernn.export.example.call import Example
+from edgernn.export.example.spec import parse_spec
 from edgernn.export.onnxfile.file import OnnxFile
 from edgernn.export.trace.dataflow import id_limit
 
 __all__ = ["examples_of", "given_example"]
 
-_SIZES = ((2, 5, 3, 7), (5, 2, 3, 7), (2,), (1,), (2, 640, 3, 7), (2, 64, 64, 7))
-"""Sizes to try for the free axes in their order, the last one for all that follow."""
+_SIZES = (
+    *((2, 5, 3, 7), (5, 2, 3, 7), (2,), (1,)),
+    *((2, 576, 2, 7), (2, 288, 2, 7), (2, 640, 3, 7), (2, 64, 64, 7), (1, 576, 1, 7)),
+)
+"""Sizes to try for the free axes in their order, the last one for all that follow.
+
+576 and 288 are windows of sound as a voice detector takes them: 512 samples at 16 kHz with the 64
+before them, and half of it at 8 kHz.
+"""
 _NAMED = {"batch": 2, "sequence": 5}
 
 
@@ -58,7 +66,7 @@ def given_example(file: OnnxFile, inputs: Any) -> Example:
     tensors: dict[str, torch.Tensor] = {}
     shapes: dict[str, tuple[int | str, ...]] = {}
     if not isinstance(inputs, Mapping) and all(isinstance(one, str) for one in inputs):
-        for name, dtype, dims in map(parse_spec, inputs):
+        for name, dtype, dims, _ in map(parse_spec, inputs):
             _check_known(file, name, ports)
             sizes = [_NAMED.get(dim, 3) if isinstance(dim, str) else dim for dim in dims]
             tensors[name] = _drawn(ports[name], sizes).to(dtype)

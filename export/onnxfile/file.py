@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import onnx
 import onnx_ir as ir
 import onnx_ir.passes.common as passes
+from numpy.typing import NDArray
 
 from edgernn.errors import SourceError, UnsupportedModelError
 from edgernn.export.onnxfile.float32 import to_float32
-from edgernn.export.onnxfile.nodes import check_nodes, recurrent_of, states_of
+from edgernn.export.onnxfile.nodes import check_nodes, name_finals
 from edgernn.export.onnxfile.plain import remove_layout
 
-__all__ = ["OPSETS", "OnnxFile", "read_onnx"]
+__all__ = ["OPSETS", "Decision", "OnnxFile", "read_onnx"]
 
 OPSETS = range(7, onnx.defs.onnx_opset_version() + 1)
 """The operator sets that are read; before 7, LSTM, GRU and RNN were other operators."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """An If that gave way to one of its branches.
+
+    Attributes:
+        condition: The name of the value that decides it.
+        taken: What that value was.
+        title: What messages call it.
+    """
+
+    condition: str
+    taken: bool
+    title: str
 
 
 @dataclass(frozen=True)
@@ -31,6 +49,8 @@ class OnnxFile:
             where ONNX Runtime does not take the file as it is.
         reference: What that is, in a few words.
         notes: For people: what was changed to run it.
+        constants: Name of an input of the file that is none of `model` → what it always is.
+        decisions: The Ifs of the file that are none of `model`.
     """
 
     path: Path
@@ -38,6 +58,8 @@ class OnnxFile:
     runnable: str | bytes
     reference: str
     notes: tuple[str, ...] = ()
+    constants: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    decisions: tuple[Decision, ...] = ()
 
     @property
     def description(self) -> str:
@@ -107,9 +129,7 @@ def _tidy(model: ir.Model) -> None:
     graph.outputs[:] = dict.fromkeys(graph.outputs)
     graph.inputs[:] = [value for value in graph.inputs if not value.is_initializer()]
     model.ir_version = max(model.ir_version, 4)
-    for node in recurrent_of(graph):
-        node.resize_inputs(max(len(node.inputs), 5 + states_of(node)))
-        node.resize_outputs(1 + states_of(node))
+    name_finals(graph)
     for node in graph:
         for value in node.outputs:
             if not value.is_graph_output():

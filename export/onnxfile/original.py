@@ -14,8 +14,9 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgernn.export.onnxfile.file import OnnxFile
+from edgernn.export.onnxfile.session import Arrays, session
 from edgernn.export.onnxfile.states import Opened
-from edgernn.export.onnxfile.watched import Arrays, Watched, session
+from edgernn.export.onnxfile.watched import Watched
 from edgernn.export.proof.eager import Outcome, over_steps
 from edgernn.export.trace.ports import Origins
 
@@ -56,7 +57,7 @@ class Original:
         self._origins = origins
         self._states = opened.states
         self._finals = opened.finals
-        self._rest = rest
+        self._rest = {**file.constants, **rest}
         self._sequence_axes = sequence_axes
 
     @property

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 
 from edgernn.export.example.call import Example
+from edgernn.export.onnxfile.session import Arrays
 from edgernn.export.onnxfile.watched import Watched
 from edgernn.sizes import size_of
 
@@ -13,7 +14,7 @@ __all__ = ["Sizes"]
 
 _STRIDES = (*range(2, 17), 20, 32, 40, 64, 80, 100, 128, 160, 200, 256, 320, 512)
 
-_Probe = tuple[dict[str, int], dict[str, tuple[int, ...]]]
+_Probe = tuple[dict[str, int], Arrays, dict[str, tuple[int, ...]]]
 
 
 class Sizes:
@@ -28,9 +29,14 @@ class Sizes:
         self._probes = list(_probes(watched, example))
         self._symbols = list(self._probes[0][0])
 
+    @property
+    def runs(self) -> list[Arrays]:
+        """Inputs at every size that was tried and that the file takes."""
+        return [feeds for _, feeds, _ in self._probes]
+
     def of(self, name: str) -> tuple[int | str, ...]:
         """Return the shape of an output or a watched value; an axis of no known rule has a name."""
-        shapes = [shapes[name] for _, shapes in self._probes]
+        shapes = [shapes[name] for _, _, shapes in self._probes]
         return tuple(
             self._rule([shape[axis] for shape in shapes]) or f"{name}_dim{axis}"
             for axis in range(len(shapes[0]))
@@ -43,7 +49,7 @@ class Sizes:
         for rule in self._rules(found[0]):
             if all(
                 size_of(rule, sizes) == size
-                for (sizes, _), size in zip(self._probes, found, strict=True)
+                for (sizes, _, _), size in zip(self._probes, found, strict=True)
             ):
                 return rule
         return None
@@ -96,4 +102,4 @@ def _probes(watched: Watched, example: Example) -> Iterator[_Probe]:
             if place == 0:
                 raise
             continue
-        yield changed, {name: value.shape for name, value in values.items()}
+        yield changed, feeds, {name: value.shape for name, value in values.items()}
