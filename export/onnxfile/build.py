@@ -23,9 +23,8 @@ from edgernn.export.onnxfile.file import OnnxFile
 from edgernn.export.onnxfile.nodes import check_weights, recurrent_of
 from edgernn.export.onnxfile.opset import at_opset
 from edgernn.export.onnxfile.original import Original
-from edgernn.export.onnxfile.plain import make_plain
+from edgernn.export.onnxfile.plain import make_plain, write_fills
 from edgernn.export.onnxfile.settled import settled
-from edgernn.export.onnxfile.shapes import Sizes
 from edgernn.export.onnxfile.states import open_states
 from edgernn.export.onnxfile.watched import Watched
 from edgernn.export.step.step import at_one_step, gemm_form
@@ -52,7 +51,7 @@ def build_foreign(
     file, watched, example = settled(file, inputs)
     run = watched(example)
     _check_lengths(file, watched, example)
-    opened = open_states(file, example, run, Sizes(watched, example), pairs)
+    opened = open_states(file, watched, example, pairs)
     states = opened.states
     origins = name_ports(opened.model, states)
     passes.NameFixPass()(opened.model)  # the file may have used our names inside
@@ -135,6 +134,7 @@ def _plain(file: OnnxFile, opened: ir.Model) -> ir.Model:
     """Return the graph in the opset and forms that every runtime takes."""
     model = at_opset(file, opened)
     fold(model)
+    write_fills(model)
     check_weights(model, f"`{file.path}`")
     make_plain(model)
     fold(model)

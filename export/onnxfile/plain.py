@@ -16,9 +16,10 @@ from edgernn.export.analysis.forms import direction_of, label
 from edgernn.export.onnxfile.nodes import given, recurrent_of, states_of
 from edgernn.export.step.wiring import constant_of
 
-__all__ = ["Change", "make_plain", "remove_layout"]
+__all__ = ["Change", "make_plain", "remove_layout", "write_fills"]
 
 _BIAS, _LENGTHS, _H, _C = 3, 4, 5, 6
+_FILL = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,29 @@ def _remove_layout(graph: ir.Graph, node: ir.Node) -> None:
         moved.name, output.name = output.name, f"{output.name}_sequence_first"
         moved.shape, output.shape = output.shape, None
     graph.insert_after(node, after.nodes)
+
+
+def write_fills(model: ir.Model) -> None:
+    """Write what ConstantOfShape gives for a constant shape as a constant, in place.
+
+    The optimizer keeps it, and all that is computed from it, to save space.
+    """
+    for node in [node for node in model.graph if node.op_type == "ConstantOfShape"]:
+        shape = constant_of(node.inputs[0])
+        if shape is None or int(np.prod(shape)) > _FILL:
+            continue
+        value = node.attributes.get("value")
+        number = np.zeros(1, np.float32) if value is None else value.as_tensor().numpy()
+        filled = np.full([int(size) for size in shape], number.item(), number.dtype)
+        old = node.outputs[0]
+        constant = ir.Value(name=f"{old.name}_filled", const_value=ir.tensor(filled))
+        constant.type, constant.shape = (
+            ir.TensorType(ir.tensor(filled).dtype),
+            ir.Shape(filled.shape),
+        )
+        model.graph.register_initializer(constant)
+        ir.convenience.replace_all_uses_with(old, constant, replace_graph_outputs=True)
+        model.graph.remove(node, safe=True)
 
 
 def make_plain(model: ir.Model) -> None:

@@ -15,6 +15,7 @@ from edgernn.export.example.call import Example, Run
 from edgernn.export.onnxfile.file import OnnxFile
 from edgernn.export.onnxfile.nodes import recurrent_of, states_of
 from edgernn.export.onnxfile.shapes import Sizes
+from edgernn.export.onnxfile.watched import Watched
 from edgernn.export.trace.dataflow import moved_from
 from edgernn.export.trace.pairing import recognised_states
 from edgernn.export.trace.slots import Slot, StatePort
@@ -40,25 +41,25 @@ class Opened:
 
 
 def open_states(
-    file: OnnxFile, example: Example, run: Run, sizes: Sizes, pairs: Mapping[str, str | int]
+    file: OnnxFile, watched: Watched, example: Example, pairs: Mapping[str, str | int]
 ) -> Opened:
     """Make the states of a file ports of a copy of its graph that has nothing else changed.
 
     Args:
         file: The file.
+        watched: The same, watched.
         example: Inputs that it takes, with its dynamic axes.
-        run: What it did with them.
-        sizes: The shapes of its values.
         pairs: States named by the user: input → output, by name or place.
 
     Raises:
         InputError: A pair names a port that the file does not have.
         UnsupportedModelError: It has no state, or one that is not of a shape with a batch axis.
     """
-    model, slots = _prepared(file, example, sizes)
+    run = watched(example)
+    model, slots = _prepared(file, example, Sizes(watched, example))
     values = {(slot.call, slot.index): slot.after.name or "" for slot in slots}
-    _join_finals(model.graph, slots, run, example)
-    named = _named_pairs(model.graph, pairs)
+    joined = _join_finals(model.graph, slots, run, watched.finals(example), example)
+    named = {**joined, **_named_pairs(model.graph, pairs)}
     if not slots:
         named = {**recognised_states(example, run), **named}
     states = make_ports(model.graph, slots, run.calls, named)
@@ -96,24 +97,42 @@ def _prepared(file: OnnxFile, example: Example, sizes: Sizes) -> tuple[ir.Model,
     return model, slots
 
 
-def _join_finals(graph: ir.Graph, slots: Sequence[Slot], run: Run, example: Example) -> None:
-    """Give the states that one input holds for several nodes an output, where there is none."""
+def _join_finals(
+    graph: ir.Graph,
+    slots: Sequence[Slot],
+    run: Run,
+    finals: Sequence[Sequence[torch.Tensor]],
+    example: Example,
+) -> dict[str, str | int]:
+    """Find the next value of the states that one input holds for several nodes, or join it.
+
+    Returns:
+        Such an input → the result that is its next value, moved there or by way of operators that
+        change nothing.
+    """
+    pairs: dict[str, str | int] = {}
     for leaf in example.leaves:
         port = next(value for value in graph.inputs if value.name == leaf.path)
         fed = [slot for slot in slots if port in moved_from(slot.before)]
         before = [run.calls[slot.call].states[slot.index] for slot in fed]
-        finals = {slot.after for slot in fed}
-        if len(fed) < 2 or any(finals <= set(moved_from(result)) for result in graph.outputs):
+        nexts = {slot.after for slot in fed}
+        if len(fed) < 2 or any(nexts <= set(moved_from(result)) for result in graph.outputs):
             continue
         if not all(state.dim() == leaf.tensor.dim() for state in before):
             continue
         if not torch.equal(torch.cat(before), leaf.tensor):
+            continue
+        after = torch.cat([finals[slot.call][slot.index] for slot in fed])
+        same = [path for path, result in run.results.items() if torch.equal(result, after)]
+        if same:
+            pairs[leaf.path] = same[0]
             continue
         joined = ir.node("Concat", [slot.after for slot in fed], {"axis": 0})
         joined.outputs[0].shape, joined.outputs[0].type = port.shape, port.type
         joined.outputs[0].name = f"{leaf.path}_final"
         graph.append(joined)
         graph.outputs.append(joined.outputs[0])
+    return pairs
 
 
 def _mark_results(graph: ir.Graph, sizes: Sizes) -> None:

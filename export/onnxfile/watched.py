@@ -93,6 +93,14 @@ class Watched:
                 raise BranchError(f"it takes the other branch of If `{one.title}`")
         return watched
 
+    def finals(self, example: Example) -> list[list[torch.Tensor]]:
+        """Return the final states of each recurrent node."""
+        values = self.values({leaf.path: leaf.tensor.numpy() for leaf in example.leaves})
+        return [
+            [torch.from_numpy(np.array(values[name])) for name in node.after]
+            for node in self._nodes
+        ]
+
     def lengths(self, example: Example) -> dict[str, tuple[NDArray[Any], int]]:
         """Return the `sequence_lens` of each node that has any, with the steps it runs."""
         values = self.values({leaf.path: leaf.tensor.numpy() for leaf in example.leaves})
