@@ -7,7 +7,7 @@ step graph is the sequence graph at one time index.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import onnx_ir as ir
@@ -20,7 +20,7 @@ from edgernn.export.build import Built, stacked_axes
 from edgernn.export.example.call import Example
 from edgernn.export.lift.lift import lift
 from edgernn.export.onnxfile.file import OnnxFile
-from edgernn.export.onnxfile.nodes import check_weights, recurrent_of
+from edgernn.export.onnxfile.nodes import check_weights, lengths_of, recurrent_of
 from edgernn.export.onnxfile.opset import at_opset
 from edgernn.export.onnxfile.original import Original
 from edgernn.export.onnxfile.plain import make_plain, write_fills
@@ -55,7 +55,10 @@ def build_foreign(
     states = opened.states
     origins = name_ports(opened.model, states)
     passes.NameFixPass()(opened.model)  # the file may have used our names inside
+    held, computed = lengths_of(file.model.graph)
+    lengths = [name for name, path in origins.inputs.items() if path in held]
     model = _plain(file, opened.model)
+    every_step = _plain(file, opened.model, lengths=False) if held else model
     backward = _backward(file.model.graph)
     steps = {call.sizes[0] for call in run.calls}
     form = "step" if not _has_sequence(example) and steps <= {1} else "whole"
@@ -64,6 +67,16 @@ def build_foreign(
         *(f"`{name}` is an input that the file ignores." for name in origins.unused),
     )
     sequence, single, no_step = model, None, backward
+    if computed:
+        no_step = no_step or (
+            f"its sequences end at lengths that the file computes from `{computed[0]}`."
+        )
+    if form == "step" and (held or computed):
+        raise UnsupportedModelError(
+            f"`{file.path}` is one step, and takes the lengths of its sequences from "
+            f"`{(held + computed)[0]}` (sequence_lens). Give that as the constant 1, or export the "
+            "model of whole sequences."
+        )
     if form == "step":
         lifted = lift(model, [(state.input, state.output) for state in states])
         if lifted.form == "scan":
@@ -74,7 +87,8 @@ def build_foreign(
     step = None
     if not no_step:
         try:
-            step = gemm_form(single if single is not None else at_one_step(model))
+            single = single or at_one_step(_without_lengths(every_step, lengths))
+            step = gemm_form(single)
         except UnsupportedModelError as error:
             no_step = str(error)
     built = Built(
@@ -88,7 +102,7 @@ def build_foreign(
         carry=not backward and (form == "step" or _has_sequence(example)),
         constant_batch=run.calls[0].sizes[1] if run.calls else 1,
         layers={},
-        lengths={},
+        lengths=dict.fromkeys(lengths, False),
         notes=notes,
     )
     fed = {path for path in origins.inputs.values() if path}
@@ -130,12 +144,24 @@ def _backward(graph: ir.Graph) -> str:
     return ""
 
 
-def _plain(file: OnnxFile, opened: ir.Model) -> ir.Model:
+def _without_lengths(model: ir.Model, lengths: Collection[str]) -> ir.Model:
+    """Drop the inputs that hold lengths, where recurrent nodes alone have read them; in place."""
+    for value in [value for value in model.graph.inputs if value.name in lengths]:
+        if value.uses():
+            raise UnsupportedModelError(
+                f"the file does more with `{value.name}` than to end its sequences: a single step "
+                "has no lengths."
+            )
+        model.graph.inputs.remove(value)
+    return model
+
+
+def _plain(file: OnnxFile, opened: ir.Model, lengths: bool = True) -> ir.Model:
     """Return the graph in the opset and forms that every runtime takes."""
     model = at_opset(file, opened)
     fold(model)
     write_fills(model)
     check_weights(model, f"`{file.path}`")
-    make_plain(model)
+    make_plain(model, lengths)
     fold(model)
     return model

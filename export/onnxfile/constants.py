@@ -66,8 +66,8 @@ def with_constants(file: OnnxFile, constants: Mapping[str, float]) -> OnnxFile:
         sizes = [size for size in value.shape or () if isinstance(size, int)]
         if value.dtype is None or value.shape is None or len(sizes) < len(value.shape):
             raise InputError(
-                f"`{name}` of `{file.path}` is declared as {value.type}{value.shape}; only inputs "
-                "of a known size can be made constants. Give it as an input."
+                f"`{name}` of `{file.path}` is {_dtype(value)}{value.shape}; only inputs of "
+                "a known size can be made constants. Give it as an input."
             )
         arrays[name] = np.full(sizes, number, value.dtype.numpy())
         model.graph.inputs.remove(value)

@@ -12,6 +12,7 @@ from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.export.example.call import Example
 from edgernn.export.example.spec import parse_spec
 from edgernn.export.onnxfile.file import OnnxFile
+from edgernn.export.onnxfile.nodes import lengths_of
 from edgernn.export.trace.dataflow import id_limit
 
 __all__ = ["examples_of", "given_example"]
@@ -36,6 +37,7 @@ def examples_of(file: OnnxFile) -> Iterator[Example]:
         UnsupportedModelError: An input is of text.
     """
     inputs = file.model.graph.inputs
+    masks = lengths_of(file.model.graph)[1]
     free: dict[object, int] = {}
     for value in inputs:
         for axis, size in enumerate(_declared(file, value)):
@@ -50,7 +52,8 @@ def examples_of(file: OnnxFile) -> Iterator[Example]:
                 else sizes[min(free[size.value or (value.name, axis)], len(sizes) - 1)]
                 for axis, size in enumerate(_declared(file, value))
             ]
-            tensors[value.name or ""] = _drawn(value, shape)
+            drawn = _drawn(value, shape)
+            tensors[value.name or ""] = _mask(drawn) if value.name in masks else drawn
         yield Example(tensors, {})
 
 
@@ -111,6 +114,17 @@ def _drawn(value: ir.Value, shape: Sequence[int]) -> torch.Tensor:
     if limit is None:
         return torch.ones(list(shape), dtype=dtype)
     return torch.randint(limit, list(shape), generator=generator).to(dtype)
+
+
+def _mask(ones: torch.Tensor) -> torch.Tensor:
+    """Return a mask from which lengths are counted: some of it zeros, some ones along each axis."""
+    if ones.is_floating_point() or ones.dim() < 2:
+        return ones
+    generator = torch.Generator().manual_seed(0)
+    mask = torch.randint(2, ones.shape, generator=generator)
+    for axis in range(mask.dim()):
+        mask.select(axis, 0).fill_(1)
+    return mask.to(ones.dtype)
 
 
 def _check_known(file: OnnxFile, name: str, ports: Mapping[str, ir.Value]) -> None:

@@ -9,13 +9,14 @@ import onnx_ir as ir
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.analysis.forms import direction_of, label
 from edgernn.export.step.wiring import constant_of
-from edgernn.export.trace.dataflow import reads_data
+from edgernn.export.trace.dataflow import read_from, reads_data, sorted_from
 
 __all__ = [
     "check_bodies",
     "check_nodes",
     "check_weights",
     "given",
+    "lengths_of",
     "name_finals",
     "recurrent_of",
     "recurrent_within",
@@ -48,6 +49,27 @@ def name_finals(graph: ir.Graph) -> None:
     for node in recurrent_of(graph):
         node.resize_inputs(max(len(node.inputs), 5 + states_of(node)))
         node.resize_outputs(1 + states_of(node))
+
+
+def lengths_of(graph: ir.Graph) -> tuple[list[str], list[str]]:
+    """Return the inputs of `graph` that hold lengths of sequences, and those they are made from.
+
+    Returns:
+        Names of inputs whose numbers are `sequence_lens` of recurrent nodes as they are, and of
+        inputs from whose numbers such lengths are computed.
+    """
+    held: list[str] = []
+    behind: list[str] = []
+    for node in recurrent_of(graph):
+        lengths = given(node, _LENGTHS)
+        sources = sorted_from(lengths)
+        if lengths is None or not reads_data(lengths):
+            continue
+        if all(source.is_graph_input() for source in sources):
+            held += [source.name or "" for source in sources]
+        else:
+            behind += [source.name or "" for source in read_from(lengths)]
+    return list(dict.fromkeys(held)), list(dict.fromkeys(behind))
 
 
 def states_of(node: ir.Node) -> int:
@@ -143,14 +165,6 @@ def _refusals(node: ir.Node) -> Iterator[tuple[str, str]]:
         yield (
             "has peepholes (input P), which several runtimes ignore",
             "Train or export the model without them.",
-        )
-    lengths = given(node, _LENGTHS)
-    if lengths is not None and reads_data(lengths):
-        yield (
-            f"takes the lengths of its sequences from the input (sequence_lens, `{lengths.name}`), "
-            "which several runtimes ignore",
-            "Export the model without lengths, or export the torch model, whose packed sequences "
-            "are written in operators that every runtime has.",
         )
 
 

@@ -13,8 +13,10 @@ import onnx_ir as ir
 from onnx_ir.tape import Tape
 
 from edgernn.export.analysis.forms import direction_of, label
+from edgernn.export.onnxfile.ended import end_sequences
 from edgernn.export.onnxfile.nodes import given, recurrent_of, states_of
 from edgernn.export.step.wiring import constant_of
+from edgernn.export.trace.dataflow import reads_data
 
 __all__ = ["Change", "make_plain", "remove_layout", "write_fills"]
 
@@ -95,10 +97,14 @@ def write_fills(model: ir.Model) -> None:
         model.graph.remove(node, safe=True)
 
 
-def make_plain(model: ir.Model) -> None:
+def make_plain(model: ir.Model, lengths: bool) -> None:
     """Bring every recurrent node into the plain form, in place.
 
-    Its weights must be constants, its states given, its lengths full.
+    Its weights must be constants, its states given, constant lengths full.
+
+    Args:
+        model: The graph.
+        lengths: Whether sequences end at lengths that are an input; else every step counts.
     """
     for node in recurrent_of(model.graph):
         node.domain = ""
@@ -111,6 +117,10 @@ def make_plain(model: ir.Model) -> None:
             bias.type, bias.shape = ir.TensorType(ir.DataType.FLOAT), ir.Shape(zeros.shape)
             model.graph.register_initializer(bias)
             node.replace_input_with(_BIAS, bias)
+        ends = given(node, _LENGTHS)
+        if lengths and ends is not None and reads_data(ends):
+            end_sequences(model.graph, node)
+            continue
         node.replace_input_with(_LENGTHS, None)
         node.resize_inputs(_H + states_of(node))
         if direction_of(node) == "reverse":

@@ -48,9 +48,8 @@ def session(model: str | bytes, subject: str) -> Session:
 
 def named_values(graph: ir.Graph, names: Iterable[str]) -> list[ir.Value]:
     """Return the values of `graph` that have these names."""
-    known = {value.name: value for node in graph for value in node.outputs}
-    known |= {value.name: value for value in graph.inputs}
-    known |= graph.initializers
+    inner = (value for node in graph for value in node.outputs)
+    known = {value.name: value for value in (*graph.inputs, *graph.initializers.values(), *inner)}
     return [known[name] for name in names]
 
 

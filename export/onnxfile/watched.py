@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edgernn.errors import InputError
 from edgernn.export.example.call import Example, Run
 from edgernn.export.onnxfile.file import OnnxFile
-from edgernn.export.onnxfile.nodes import recurrent_of, states_of, title
+from edgernn.export.onnxfile.nodes import given, lengths_of, recurrent_of, states_of, title
 from edgernn.export.onnxfile.session import (
     COPY,
     Arrays,
@@ -21,6 +21,7 @@ from edgernn.export.onnxfile.session import (
     with_copies,
 )
 from edgernn.export.trace.capture import Call
+from edgernn.export.trace.dataflow import reads_data
 
 __all__ = ["BranchError", "Watched"]
 
@@ -53,6 +54,7 @@ class Watched:
             for value in file.model.graph.inputs
             if value.shape is not None
         }
+        self._held = tuple(lengths_of(file.model.graph)[0])
         model = file.model.clone()
         self._nodes = [_Places(node) for node in recurrent_of(model.graph)]
         for node in recurrent_of(model.graph):
@@ -71,7 +73,7 @@ class Watched:
         values = self.values({leaf.path: leaf.tensor.numpy() for leaf in example.leaves})
         calls = tuple(node.call(values) for node in self._nodes)
         results = {f"{name}": torch.from_numpy(np.array(values[name])) for name in self._results}
-        return Run(calls, results)
+        return Run(calls, results, self._held)
 
     def values(self, feeds: Arrays) -> dict[str, NDArray[Any]]:
         """Run the file; return its outputs and all that is watched, by name.
@@ -102,12 +104,12 @@ class Watched:
         ]
 
     def lengths(self, example: Example) -> dict[str, tuple[NDArray[Any], int]]:
-        """Return the `sequence_lens` of each node that has any, with the steps it runs."""
+        """Return the constant `sequence_lens` of each node that has any, with the steps it runs."""
         values = self.values({leaf.path: leaf.tensor.numpy() for leaf in example.leaves})
         return {
             node.title: (values[node.lengths], values[node.x].shape[0])
             for node in self._nodes
-            if node.lengths
+            if node.lengths and not node.ended
         }
 
 
@@ -122,6 +124,8 @@ class _Places:
         self.title = title(node)
         self.function = node.op_type.lower()
         self.x, self.lengths = name(_X), name(_LENGTHS)
+        lengths = given(node, _LENGTHS)
+        self.ended = lengths is not None and reads_data(lengths)
         self.before = [name(_H + index) for index in range(states_of(node))]
         self.after = output_names(node)
 

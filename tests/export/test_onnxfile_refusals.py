@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import helper
 
 from edgernn.errors import SourceError
 from edgernn.export.onnxfile.file import OPSETS
@@ -78,16 +78,18 @@ def body(nodes: list[Any], outputs: list[Any], inputs: list[Any] | None = None) 
 
 
 def test_bodies(tmp_path):
-    """A layer inside an If, and a recurrence in a Loop or Scan, are refused."""
+    """A layer in a branch that the numbers choose, and a recurrence in a Scan, are refused."""
     branch = body([recurrent("RNN", outputs=("y",))], [port("y", None)])
-    node = helper.make_node(
-        "If", ["flag"], ["out"], "choice", then_branch=branch, else_branch=branch
-    )
-    flag = port("flag", [], TensorProto.BOOL)
-    file = write(tmp_path / "if.onnx", [node], weights("RNN"), [X, flag])
+    nodes = [
+        helper.make_node("ReduceMax", ["x"], ["most"], keepdims=0),
+        helper.make_node("Greater", ["most", "zero"], ["loud"]),
+        helper.make_node("If", ["loud"], ["out"], "choice", then_branch=branch, else_branch=branch),
+    ]
+    file = write(tmp_path / "if.onnx", nodes, {**weights("RNN"), "zero": np.zeros((), np.float32)})
     assert refusal(file) == (
-        f"RNN `rec` in `{file}` stands inside the body of If `choice`, from where its state cannot "
-        "become a port. Export the model with the layer outside of it."
+        f"RNN `rec` in `{file}` stands inside the body of If `choice`, which is chosen anew at "
+        "every call, so that its state cannot become a port. Export the model with the layer "
+        "outside of it."
     )
     step = body(
         [helper.make_node("Add", ["h", "now"], ["next"]), helper.make_node("Neg", ["next"], ["o"])],
