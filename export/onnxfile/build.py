@@ -7,7 +7,7 @@ step graph is the sequence graph at one time index.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import onnx_ir as ir
@@ -23,12 +23,14 @@ from edgernn.export.onnxfile.file import OnnxFile
 from edgernn.export.onnxfile.nodes import check_weights, lengths_of, recurrent_of
 from edgernn.export.onnxfile.opset import at_opset
 from edgernn.export.onnxfile.original import Original
+from edgernn.export.onnxfile.own_axes import mark_steps, own_axes
 from edgernn.export.onnxfile.plain import make_plain, write_fills
 from edgernn.export.onnxfile.settled import settled
 from edgernn.export.onnxfile.states import open_states
 from edgernn.export.onnxfile.watched import Watched
 from edgernn.export.step.step import at_one_step, gemm_form
-from edgernn.export.trace.ports import name_ports
+from edgernn.export.trace.ports import Origins, name_ports
+from edgernn.export.trace.slots import StatePort
 from edgernn.export.trace.trace import fold
 
 __all__ = ["build_foreign"]
@@ -77,8 +79,15 @@ def build_foreign(
             f"`{(held + computed)[0]}` (sequence_lens). Give that as the constant 1, or export the "
             "model of whole sequences."
         )
+    own: dict[str, int] = {}
     if form == "step":
-        lifted = lift(model, [(state.input, state.output) for state in states])
+        own = own_axes(file, watched, example, _paths(states))
+        model, own = _at_one(model, origins, own)
+        lifted = lift(
+            model,
+            [(state.input, state.output) for state in states],
+            sequence_axes=_by_port(origins, own),
+        )
         if lifted.form == "scan":
             notes += (f"The sequence graph is a Scan: {lifted.reason}.",)
         sequence, single = lifted.model, model
@@ -113,8 +122,32 @@ def build_foreign(
         origins,
         {leaf.path: leaf.tensor.numpy() for leaf in example.leaves if leaf.path not in fed},
         stacked_axes(built),
+        own,
     )
     return built, original
+
+
+def _paths(states: Sequence[StatePort]) -> set[str]:
+    """Return the names of the file's inputs and outputs that are states."""
+    return {path for state in states for path in (state.argument, state.result) if path}
+
+
+def _by_port(origins: Origins, axes: Mapping[str, int]) -> dict[str, int]:
+    """Return axes by the names of ports, from those by the names that the file has for them."""
+    ports = {**origins.inputs, **origins.outputs}
+    return {name: axes[path] for name, path in ports.items() if path in axes}
+
+
+def _at_one(
+    model: ir.Model, origins: Origins, own: dict[str, int]
+) -> tuple[ir.Model, dict[str, int]]:
+    """Return a graph of one step without the axes that steps have in it, and these axes."""
+    if not own:
+        return model, {}
+    try:
+        return at_one_step(mark_steps(model, _by_port(origins, own))), own
+    except UnsupportedModelError:
+        return model, {}
 
 
 def _has_sequence(example: Example) -> bool:

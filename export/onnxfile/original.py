@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
@@ -38,6 +39,8 @@ class Original:
         rest: Values of inputs that have no effect.
         sequence_axes: For a file that is one step: name of each input and output → the axis that
             the steps are stacked along. None where the file takes sequences.
+        own_axes: For such a file: name of an input or output → the axis of size 1 that it has for
+            the step itself.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class Original:
         origins: Origins,
         rest: Arrays,
         sequence_axes: Mapping[str, int] | None,
+        own_axes: Mapping[str, int],
     ) -> None:
         self.name = file.reference
         self._plain = session(file.runnable, f"`{file.path}`")
@@ -59,6 +63,7 @@ class Original:
         self._finals = opened.finals
         self._rest = {**file.constants, **rest}
         self._sequence_axes = sequence_axes
+        self._own_axes = own_axes
 
     @property
     def takes_states(self) -> bool:
@@ -78,7 +83,21 @@ class Original:
         """
         if self._sequence_axes is None:
             return self._run(inputs, states)
-        return over_steps(self._run, self._sequence_axes, inputs, states)
+        return over_steps(self._run_one, self._sequence_axes, inputs, states)
+
+    def _run_one(self, inputs: Arrays, states: Arrays | None) -> Outcome:
+        """Run one step, from inputs without the axis of the step to outputs without."""
+        own = self._own_axes
+        with_axis = {
+            name: np.expand_dims(array, own[name]) if name in own else array
+            for name, array in inputs.items()
+        }
+        outcome = self._run(with_axis, states)
+        outputs = {
+            name: array.squeeze(own[name]) if name in own else array
+            for name, array in outcome.outputs.items()
+        }
+        return Outcome(outputs, outcome.states)
 
     def _run(self, inputs: Arrays, states: Arrays | None) -> Outcome:
         if states is None:

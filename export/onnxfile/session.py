@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+import onnx_ir.passes.common as passes
 from numpy.typing import NDArray
 
 from edgernn.errors import UnsupportedModelError
@@ -60,6 +61,7 @@ def values_of(
     names = [value.name or "" for value in values]
     copy = model.clone()
     copy.graph.outputs[:] = named_values(copy.graph, dict.fromkeys(names))
+    passes.RemoveUnusedNodesPass()(copy)
     proto = ir.serde.serialize_model(with_copies(copy)).SerializeToString()
     results = {
         name.removesuffix(COPY): value for name, value in session(proto, subject)(feeds).items()
