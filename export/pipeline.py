@@ -105,7 +105,7 @@ def export_model(
     )
     source = load_source(model, module=module, trust_pickle=trust_pickle)
     target = Path(path) if path is not None else Path(f"{_stem(model)}.edgernn")
-    symbols = None if vocabulary is None else Vocabulary.of(vocabulary)
+    symbols = _symbols(source) if vocabulary is None else Vocabulary.of(vocabulary)
     with staged(target, force) as folder, one_thread(), _written_only_if_proven():
         built, reference = _built(source, inputs, states or {}, lengths, batch)
         prover = _named_axes(built, _prover(source, built, reference, symbols))
@@ -176,6 +176,12 @@ def _constant_batch(example: Example, contract: Contract) -> int | None:
             if ours == BATCH and isinstance(theirs, int):
                 return theirs
     return None
+
+
+def _symbols(source: Source | OnnxFile) -> Vocabulary | None:
+    """Return the vocabulary that a graph of edgernn's has in its metadata."""
+    contract = source.contract if isinstance(source, OnnxFile) else None
+    return None if contract is None else contract.vocabulary
 
 
 def _stem(model: nn.Module | str | Path) -> str:

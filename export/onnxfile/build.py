@@ -8,8 +8,10 @@ step graph is the sequence graph at one time index.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
@@ -27,7 +29,7 @@ from edgernn.export.onnxfile.own_axes import mark_steps, own_axes
 from edgernn.export.onnxfile.plain import make_plain, write_fills
 from edgernn.export.onnxfile.settled import settled
 from edgernn.export.onnxfile.states import open_states
-from edgernn.export.onnxfile.watched import Watched
+from edgernn.export.onnxfile.watched import Watched, held_lengths
 from edgernn.export.step.step import at_one_step, gemm_form
 from edgernn.export.trace.ports import Origins, name_ports
 from edgernn.export.trace.slots import StatePort
@@ -53,11 +55,11 @@ def build_foreign(
     file, watched, example = settled(file, inputs)
     run = watched(example)
     _check_lengths(file, watched, example)
-    opened = open_states(file, watched, example, pairs)
-    states = opened.states
+    opened = open_states(file, watched, example, {**_known_pairs(file), **pairs})
+    states = _with_initials(file, opened.states)
     origins = name_ports(opened.model, states)
     passes.NameFixPass()(opened.model)  # the file may have used our names inside
-    held, computed = lengths_of(file.model.graph)
+    held, computed = held_lengths(file), lengths_of(file.model.graph)[1]
     lengths = [name for name, path in origins.inputs.items() if path in held]
     model = _plain(file, opened.model)
     every_step = _plain(file, opened.model, lengths=False) if held else model
@@ -93,8 +95,16 @@ def build_foreign(
         sequence, single = lifted.model, model
     elif not _has_sequence(example):
         no_step = f"the file fixes its sequences to {max(steps)} steps."
+    if file.contract is not None and (held or _has_scan(model)):
+        what = "lengths are" if held else "recurrence is"
+        no_step = no_step or (
+            f"its {what} written in operators that cannot be taken apart into steps. Export the "
+            "folder of the artifact in float32, which has one."
+        )
     step = None
-    if not no_step:
+    if file.step is not None:
+        step, no_step = _written(file, file.step), ""
+    elif not no_step:
         try:
             single = single or at_one_step(_without_lengths(every_step, lengths))
             step = gemm_form(single)
@@ -125,6 +135,29 @@ def build_foreign(
         own,
     )
     return built, original
+
+
+def _known_pairs(file: OnnxFile) -> dict[str, str]:
+    """Return the states that a graph of edgernn's has in its metadata: input → output."""
+    known = () if file.contract is None else file.contract.states
+    return {state.input: state.output for state in known}
+
+
+def _with_initials(file: OnnxFile, states: Sequence[StatePort]) -> tuple[StatePort, ...]:
+    """Return states with the initial values that a graph of edgernn's has in its metadata."""
+    known = () if file.contract is None else file.contract.states
+    initials = {s.input: s.initial.astype(np.float32) for s in known if s.initial is not None}
+    return tuple(
+        replace(state, initial=initials.get(state.argument or "", state.initial))
+        for state in states
+    )
+
+
+def _written(file: OnnxFile, step: ir.Model) -> ir.Model:
+    """Return a step graph that edgernn wrote, in the opset that graphs are made in."""
+    model = at_opset(file, step)
+    fold(model)
+    return model
 
 
 def _paths(states: Sequence[StatePort]) -> set[str]:
@@ -163,6 +196,10 @@ def _check_lengths(file: OnnxFile, watched: Watched, example: Example) -> None:
                 f"{', '.join(map(str, lengths[:4]))} (sequence_lens) of {steps} steps. Cut the "
                 "input to that length and export the model without lengths."
             )
+
+
+def _has_scan(model: ir.Model) -> bool:
+    return any(node.op_type == "Scan" for node in model.graph)
 
 
 def _backward(graph: ir.Graph) -> str:

@@ -15,7 +15,7 @@ from edgernn.export.onnxfile.file import OnnxFile
 from edgernn.export.onnxfile.nodes import lengths_of
 from edgernn.export.trace.dataflow import id_limit
 
-__all__ = ["examples_of", "given_example"]
+__all__ = ["declared_specs", "examples_of", "given_example"]
 
 _SIZES = (
     *((2, 5, 3, 7), (5, 2, 3, 7), (2,), (1,)),
@@ -55,6 +55,15 @@ def examples_of(file: OnnxFile) -> Iterator[Example]:
             drawn = _drawn(value, shape)
             tensors[value.name or ""] = _mask(drawn) if value.name in masks else drawn
         yield Example(tensors, {})
+
+
+def declared_specs(file: OnnxFile) -> list[str]:
+    """Return specs of the inputs with the axes as the file names them."""
+    return [
+        f"{value.name}:{value.dtype.numpy().name}[{','.join(map(str, _declared(file, value)))}]"
+        for value in file.model.graph.inputs
+        if value.dtype is not None
+    ]
 
 
 def given_example(file: OnnxFile, inputs: Any) -> Example:

@@ -82,7 +82,7 @@ def title(node: ir.Node) -> str:
     return f"{node.op_type} `{label(node)}`"
 
 
-def check_nodes(model: ir.Model, file: str) -> None:
+def check_nodes(model: ir.Model, file: str, known: bool = False) -> None:
     """Refuse what cannot be written in the plain form, by name.
 
     What stands in the branches of an If counts where it stands only: one branch is never run.
@@ -90,11 +90,14 @@ def check_nodes(model: ir.Model, file: str) -> None:
     Args:
         model: The graph as it was read.
         file: What messages call it.
+        known: Whether its states are known, so that a Scan may hold some.
 
     Raises:
         UnsupportedModelError: A node is of such a form.
     """
     for node in model.graph:
+        if known and node.op_type == "Scan":
+            continue
         for what, remedy in _refusals(node):
             raise UnsupportedModelError(f"{title(node)} in {file} {what}. {remedy}")
 

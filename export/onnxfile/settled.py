@@ -17,7 +17,7 @@ from edgernn.export.onnxfile.constants import (
     with_constants,
     without_idle,
 )
-from edgernn.export.onnxfile.example import examples_of, given_example
+from edgernn.export.onnxfile.example import declared_specs, examples_of, given_example
 from edgernn.export.onnxfile.file import OnnxFile
 from edgernn.export.onnxfile.nodes import check_bodies, check_nodes
 from edgernn.export.onnxfile.shapes import Sizes
@@ -32,7 +32,7 @@ def settled(file: OnnxFile, inputs: Any) -> tuple[OnnxFile, Watched, Example]:
     file, notes = with_chosen(with_constants(file, constants))
     file, watched, example = _example(file, inputs)
     example = replace(example, notes=(*notes, *example.notes))
-    check_nodes(file.model, f"`{file.path}`")
+    check_nodes(file.model, f"`{file.path}`", file.contract is not None)
     sizes = Sizes(watched, example)
     fewer = without_ifs(file, sizes.runs, lambda _: True)
     fewer, example = without_idle(fewer, watched, example)
@@ -44,6 +44,8 @@ def _example(file: OnnxFile, inputs: Any) -> tuple[OnnxFile, Watched, Example]:
 
     With them come the file, which has lost the Ifs around its recurrent nodes, and its watch.
     """
+    if file.contract is not None and not inputs:
+        inputs = declared_specs(file)
     if inputs is not None and (not isinstance(inputs, Sequence) or inputs):
         return _tried(file, given_example(file, inputs))
     best: tuple[OnnxFile, Watched, Example] | None = None

@@ -23,13 +23,21 @@ from edgernn.export.onnxfile.session import (
 from edgernn.export.trace.capture import Call
 from edgernn.export.trace.dataflow import reads_data
 
-__all__ = ["BranchError", "Watched"]
+__all__ = ["BranchError", "Watched", "held_lengths"]
 
 _X, _LENGTHS, _H = 0, 4, 5
 
 
 class BranchError(InputError):
     """When the file takes another branch of an If than the one that its graphs have."""
+
+
+def held_lengths(file: OnnxFile) -> list[str]:
+    """Return the names of the inputs that hold lengths of sequences."""
+    known = () if file.contract is None else file.contract.lengths
+    inputs = [value.name or "" for value in file.model.graph.inputs]
+    held = (*lengths_of(file.model.graph)[0], *known)
+    return [name for name in dict.fromkeys(held) if name in inputs]
 
 
 def output_names(node: ir.Node) -> list[str]:
@@ -54,7 +62,7 @@ class Watched:
             for value in file.model.graph.inputs
             if value.shape is not None
         }
-        self._held = tuple(lengths_of(file.model.graph)[0])
+        self._held = tuple(held_lengths(file))
         model = file.model.clone()
         self._nodes = [_Places(node) for node in recurrent_of(model.graph)]
         for node in recurrent_of(model.graph):
