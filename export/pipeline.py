@@ -24,6 +24,7 @@ from edgernn.export.example.call import Example, Forward, example_from
 from edgernn.export.example.lengths import LENGTHS, add_lengths, take_lengths
 from edgernn.export.onnxfile.build import build_foreign
 from edgernn.export.onnxfile.file import OnnxFile
+from edgernn.export.onnxfile.lengths import with_lengths
 from edgernn.export.options import Options
 from edgernn.export.proof.dialect import Dialect
 from edgernn.export.proof.eager import Eager, Reference, one_thread
@@ -208,21 +209,15 @@ def _built(
 
     A batch is a number, or the one that a contract fixes.
     """
+
+    def narrowed(example: Example) -> Example:
+        size = _constant_batch(example, batch) if isinstance(batch, Contract) else batch
+        return example if size is None else example.fixed(BATCH, size)
+
     if isinstance(source, OnnxFile):
-        if lengths:
-            raise UnsupportedModelError(
-                f"`{source.path}` is an ONNX file, and lengths are added to torch models only. "
-                "Export it without --lengths."
-            )
-        if isinstance(batch, int):
-            raise UnsupportedModelError(
-                f"`{source.path}` is an ONNX file, and the batch of torch models only can be made "
-                "a constant. Export it without --batch."
-            )
-        return build_foreign(source, inputs, states)
-    example = _example(source.module, inputs, lengths)
-    size = _constant_batch(example, batch) if isinstance(batch, Contract) else batch
-    example = example if size is None else example.fixed(BATCH, size)
+        file = with_lengths(source) if lengths else source
+        return build_foreign(file, inputs, states, narrowed)
+    example = narrowed(_example(source.module, inputs, lengths))
     built = build(source.module, example, states)
     return built, Eager(source.module, built.traced, built.states, stacked_axes(built))
 

@@ -7,7 +7,7 @@ step graph is the sequence graph at one time index.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -26,9 +26,9 @@ from edgernn.export.onnxfile.nodes import check_weights, lengths_of, recurrent_o
 from edgernn.export.onnxfile.opset import at_opset
 from edgernn.export.onnxfile.original import Original
 from edgernn.export.onnxfile.own_axes import mark_steps, own_axes
-from edgernn.export.onnxfile.plain import make_plain, write_fills
+from edgernn.export.onnxfile.plain import make_plain, split_stacks, write_fills
 from edgernn.export.onnxfile.settled import settled
-from edgernn.export.onnxfile.states import open_states
+from edgernn.export.onnxfile.states import Opened, Stack, open_states
 from edgernn.export.onnxfile.watched import Watched, held_lengths
 from edgernn.export.step.step import at_one_step, gemm_form
 from edgernn.export.trace.ports import Origins, name_ports
@@ -39,7 +39,10 @@ __all__ = ["build_foreign"]
 
 
 def build_foreign(
-    file: OnnxFile, inputs: Any, pairs: Mapping[str, str | int]
+    file: OnnxFile,
+    inputs: Any,
+    pairs: Mapping[str, str | int],
+    narrowed: Callable[[Example], Example],
 ) -> tuple[Built, Original]:
     """Return the graphs of an ONNX file, and the file as what they are proven against.
 
@@ -47,12 +50,14 @@ def build_foreign(
         file: The file.
         inputs: Its inputs as specs, arrays or tensors, in order or by name; None to infer them.
         pairs: States named by the user: input → output, by name or place.
+        narrowed: Makes axes constant that need not be.
 
     Raises:
         InputError: No inputs were found that the file runs on, or a name is not in it.
         UnsupportedModelError: It has no recurrent state, or cannot be written as the contract asks.
     """
     file, watched, example = settled(file, inputs)
+    example = narrowed(example)
     run = watched(example)
     _check_lengths(file, watched, example)
     opened = open_states(file, watched, example, {**_known_pairs(file), **pairs})
@@ -61,8 +66,8 @@ def build_foreign(
     passes.NameFixPass()(opened.model)  # the file may have used our names inside
     held, computed = held_lengths(file), lengths_of(file.model.graph)[1]
     lengths = [name for name, path in origins.inputs.items() if path in held]
-    model = _plain(file, opened.model)
-    every_step = _plain(file, opened.model, lengths=False) if held else model
+    model = _plain(file, opened)
+    every_step = _plain(file, opened, lengths=False) if held else model
     backward = _backward(file.model.graph)
     steps = {call.sizes[0] for call in run.calls}
     form = "step" if not _has_sequence(example) and steps <= {1} else "whole"
@@ -120,7 +125,7 @@ def build_foreign(
         form=form,
         carry=not backward and (form == "step" or _has_sequence(example)),
         constant_batch=run.calls[0].sizes[1] if run.calls else 1,
-        layers={},
+        layers={name: len(stack) for name, stack in opened.stacks.items() if _are_layers(stack)},
         lengths=dict.fromkeys(lengths, False),
         notes=notes,
     )
@@ -226,9 +231,16 @@ def _without_lengths(model: ir.Model, lengths: Collection[str]) -> ir.Model:
     return model
 
 
-def _plain(file: OnnxFile, opened: ir.Model, lengths: bool = True) -> ir.Model:
+def _are_layers(stack: Stack) -> bool:
+    """Return whether a state is that of several layers, not h and c of one."""
+    return len({index for _, index in stack}) == 1
+
+
+def _plain(file: OnnxFile, opened: Opened, lengths: bool = True) -> ir.Model:
     """Return the graph in the opset and forms that every runtime takes."""
-    model = at_opset(file, opened)
+    model = at_opset(file, opened.model)
+    by_name = {state.name: state.input for state in opened.states}
+    split_stacks(model, {by_name[name]: stack for name, stack in opened.stacks.items()})
     fold(model)
     write_fills(model)
     check_weights(model, f"`{file.path}`")

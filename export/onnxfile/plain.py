@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +19,7 @@ from edgernn.export.onnxfile.nodes import given, recurrent_of, states_of
 from edgernn.export.step.wiring import constant_of
 from edgernn.export.trace.dataflow import reads_data
 
-__all__ = ["Change", "make_plain", "remove_layout", "write_fills"]
+__all__ = ["Change", "make_plain", "remove_layout", "split_stacks", "write_fills"]
 
 _BIAS, _LENGTHS, _H, _C = 3, 4, 5, 6
 _FILL = 1 << 16
@@ -72,6 +73,30 @@ def _remove_layout(graph: ir.Graph, node: ir.Node) -> None:
         moved.name, output.name = output.name, f"{output.name}_sequence_first"
         moved.shape, output.shape = output.shape, None
     graph.insert_after(node, after.nodes)
+
+
+def split_stacks(model: ir.Model, stacks: Mapping[str, Sequence[tuple[int, int]]]) -> None:
+    """Hand the states that one input holds for several nodes out by one Split each, in place.
+
+    Args:
+        model: The graph.
+        stacks: Name of an input → the place of each node among the recurrent ones, and which of
+            its states it is.
+    """
+    nodes = recurrent_of(model.graph)
+    for value in list(model.graph.inputs):
+        stack = stacks.get(value.name or "", ())
+        if not stack:
+            continue
+        directions = [2 if direction_of(nodes[at]) == "bidirectional" else 1 for at, _ in stack]
+        tape = Tape()
+        sizes = tape.initializer(ir.tensor(np.array(directions)), name=f"{value.name}_sizes")
+        parts = tape.op_multi_out("Split", [value, sizes], {"axis": 0}, num_outputs=len(stack))
+        model.graph.register_initializer(sizes)
+        model.graph.insert_before(model.graph[0], tape.nodes)
+        for part, (at, index) in zip(parts, stack, strict=True):
+            part.type = value.type
+            nodes[at].replace_input_with(_H + index, part)
 
 
 def write_fills(model: ir.Model) -> None:

@@ -22,7 +22,11 @@ from edgernn.export.trace.slots import Slot, StatePort
 from edgernn.export.trace.states import make_ports
 from edgernn.export.trace.trace import result_name, result_path
 
-__all__ = ["Opened", "open_states"]
+__all__ = ["Opened", "Stack", "open_states"]
+
+
+Stack = tuple[tuple[int, int], ...]
+"""States of recurrent nodes: the place of each node in the graph, 0 for h and 1 for c."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +37,13 @@ class Opened:
         model: The graph; data inputs have the file's names, outputs these behind `result:`.
         states: The states.
         finals: Name of a state that the file neither takes nor returns → the value that holds it.
+        stacks: Name of a state that one tensor holds for several nodes → these states in order.
     """
 
     model: ir.Model
     states: tuple[StatePort, ...]
     finals: Mapping[str, str]
+    stacks: Mapping[str, Stack]
 
 
 def open_states(
@@ -58,7 +64,8 @@ def open_states(
     run = watched(example)
     model, slots = _prepared(file, example, Sizes(watched, example))
     values = {(slot.call, slot.index): slot.after.name or "" for slot in slots}
-    joined = _join_finals(model.graph, slots, run, watched.finals(example), example)
+    stacks = _stacks(model.graph, slots, run, example)
+    joined = _join_finals(model.graph, stacks, run, watched.finals(example))
     named = {**joined, **_named_pairs(model.graph, pairs)}
     if not slots:
         named = {**recognised_states(example, run), **named}
@@ -69,7 +76,12 @@ def open_states(
         for state in states
         if state.argument is None and state.result is None and state.last_call is not None
     }
-    return Opened(model, states, finals)
+    held = {
+        state.name: tuple((slot.call, slot.index) for slot in stacks[state.argument])
+        for state in states
+        if state.argument in stacks
+    }
+    return Opened(model, states, finals, held)
 
 
 def _prepared(file: OnnxFile, example: Example, sizes: Sizes) -> tuple[ir.Model, list[Slot]]:
@@ -97,39 +109,46 @@ def _prepared(file: OnnxFile, example: Example, sizes: Sizes) -> tuple[ir.Model,
     return model, slots
 
 
-def _join_finals(
-    graph: ir.Graph,
-    slots: Sequence[Slot],
-    run: Run,
-    finals: Sequence[Sequence[torch.Tensor]],
-    example: Example,
-) -> dict[str, str | int]:
-    """Find the next value of the states that one input holds for several nodes, or join it.
-
-    Returns:
-        Such an input → the result that is its next value, moved there or by way of operators that
-        change nothing.
-    """
-    pairs: dict[str, str | int] = {}
+def _stacks(
+    graph: ir.Graph, slots: Sequence[Slot], run: Run, example: Example
+) -> dict[str, list[Slot]]:
+    """Return the inputs that are the states of several nodes joined, each with these states."""
+    stacks: dict[str, list[Slot]] = {}
     for leaf in example.leaves:
         port = next(value for value in graph.inputs if value.name == leaf.path)
         fed = [slot for slot in slots if port in moved_from(slot.before)]
         before = [run.calls[slot.call].states[slot.index] for slot in fed]
+        alike = all(state.dim() == leaf.tensor.dim() for state in before)
+        if len(fed) > 1 and alike and torch.equal(torch.cat(before), leaf.tensor):
+            stacks[leaf.path] = fed
+    return stacks
+
+
+def _join_finals(
+    graph: ir.Graph,
+    stacks: Mapping[str, Sequence[Slot]],
+    run: Run,
+    finals: Sequence[Sequence[torch.Tensor]],
+) -> dict[str, str]:
+    """Find the next value of the states that one input holds for several nodes, or join it.
+
+    Returns:
+        Such an input → the result that is its next value by its numbers, if not by movement.
+    """
+    pairs: dict[str, str] = {}
+    for path, fed in stacks.items():
         nexts = {slot.after for slot in fed}
-        if len(fed) < 2 or any(nexts <= set(moved_from(result)) for result in graph.outputs):
-            continue
-        if not all(state.dim() == leaf.tensor.dim() for state in before):
-            continue
-        if not torch.equal(torch.cat(before), leaf.tensor):
+        if any(nexts <= set(moved_from(result)) for result in graph.outputs):
             continue
         after = torch.cat([finals[slot.call][slot.index] for slot in fed])
-        same = [path for path, result in run.results.items() if torch.equal(result, after)]
+        same = [name for name, result in run.results.items() if torch.equal(result, after)]
         if same:
-            pairs[leaf.path] = same[0]
+            pairs[path] = same[0]
             continue
+        port = next(value for value in graph.inputs if value.name == path)
         joined = ir.node("Concat", [slot.after for slot in fed], {"axis": 0})
         joined.outputs[0].shape, joined.outputs[0].type = port.shape, port.type
-        joined.outputs[0].name = f"{leaf.path}_final"
+        joined.outputs[0].name = f"{path}_final"
         graph.append(joined)
         graph.outputs.append(joined.outputs[0])
     return pairs
