@@ -82,9 +82,8 @@ def build_foreign(
         )
     if form == "step" and (held or computed):
         raise UnsupportedModelError(
-            f"`{file.path}` is one step, and takes the lengths of its sequences from "
-            f"`{(held + computed)[0]}` (sequence_lens). Give that as the constant 1, or export the "
-            "model of whole sequences."
+            f"`{file.path}` is one step, which cannot end at the lengths of sequences that "
+            f"`{(held + computed)[0]}` gives. Export it without lengths."
         )
     own: dict[str, int] = {}
     if form == "step":

@@ -14,6 +14,8 @@ from torch import nn, randn, tensor
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from edgernn.artifact import Artifact
+from edgernn.errors import InputError
+from edgernn.export.pipeline import verify_artifact
 from tests.export.onnx_exports import export, from_torch, refusal, shown
 from tests.export.onnx_graphs import GATES, X, port, recurrent, weights, write
 
@@ -156,6 +158,51 @@ def test_lengths_of_one_step(tmp_path):
     node = recurrent("GRU", ("x", "W", "R", "B", "lens", "h"), ("y", "h_next"))
     file = write(tmp_path / "s.onnx", [node], weights("GRU"), inputs)
     assert refusal(file) == (
-        f"`{file}` is one step, and takes the lengths of its sequences from `lens` "
-        "(sequence_lens). Give that as the constant 1, or export the model of whole sequences."
+        f"`{file}` is one step, which cannot end at the lengths of sequences that `lens` gives. "
+        "Export it without lengths."
+    )
+
+
+@pytest.mark.parametrize("op", ["LSTM", "GRU"])
+def test_lengths_in_int8(tmp_path, op):
+    """What holds a state still is no weight, and takes no digits from the weights beside it."""
+    artifact = export(ended(tmp_path / "l.onnx", op, "forward"), precision="int8")
+    assert artifact.parity is not None
+    assert max(check.difference for check in artifact.parity.checks) < 0.02
+
+
+def test_lengths_for_a_file_without(tmp_path):
+    """`lengths` adds the input that ends the sequences of every node."""
+    nodes = [
+        recurrent("GRU", outputs=("u",)),
+        helper.make_node("Squeeze", ["u", "one"], ["v"]),
+        recurrent("LSTM", ("v", "W2", "R2", "B2"), ("y", "y_h"), name="second"),
+    ]
+    constants = {**weights("GRU"), **weights("LSTM", suffix="2", width=3), "one": np.array([1])}
+    artifact = export(write(tmp_path / "two.onnx", nodes, constants), lengths=True)
+    assert shown(artifact)[:2] == ["x: float32[sequence, batch, 2]", "lengths: int64[batch]"]
+    assert artifact.contract.lengths == ("lengths",)
+    assert artifact.parity is not None
+    assert artifact.parity.reference == (
+        "the original file with lengths for its nodes, in ONNX Runtime"
+    )
+    assert shown(artifact, "step")[0] == "x: float32[batch, 2]"
+    report = verify_artifact(artifact, tmp_path / "two.onnx")
+    assert report.passed
+
+
+def test_lengths_that_cannot_be_added(tmp_path):
+    """A file without recurrent nodes and one with another input of the name are refused."""
+    tanh = [helper.make_node("Tanh", ["x"], ["y"])]
+    file = write(tmp_path / "none.onnx", tanh, {})
+    assert refusal(file, lengths=True) == (
+        f"`{file}` has no LSTM, GRU or RNN node whose sequences could end at lengths. Export it "
+        "without --lengths."
+    )
+    scaled = helper.make_node("Mul", ["x", "lengths"], ["scaled"])
+    nodes = [scaled, recurrent("RNN", ("scaled", "W", "R", "B"))]
+    file = write(tmp_path / "taken.onnx", nodes, weights("RNN"), [X, port("lengths", [1])])
+    assert refusal(file, InputError, lengths=True) == (
+        f"`{file}` has an input `lengths` already, which is not that of its recurrent nodes. "
+        "Export it without --lengths."
     )
