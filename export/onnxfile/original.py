@@ -21,7 +21,10 @@ from edgernn.export.onnxfile.watched import Watched
 from edgernn.export.proof.eager import Outcome, over_steps
 from edgernn.export.trace.ports import Origins
 
-__all__ = ["Original"]
+__all__ = ["Nudged", "Original"]
+
+_NUDGE = 2.0**-21
+"""Four roundings of float32, relative."""
 
 
 class Original:
@@ -70,9 +73,9 @@ class Original:
         """Whether the file takes a state as an input, so that none can be left out."""
         return any(state.argument is not None for state in self._states)
 
-    def double(self) -> Original:
-        """Return the reference itself: ONNX Runtime has no recurrent operators in float64."""
-        return self
+    def double(self) -> Nudged:
+        """Return the reference some roundings away: ONNX Runtime has no recurrence in float64."""
+        return Nudged(self)
 
     def __call__(self, inputs: Arrays, states: Arrays | None) -> Outcome:
         """Run whole sequences.
@@ -140,3 +143,37 @@ class Original:
         states = {state.output for state in self._states}
         data = {path for port, path in self._origins.outputs.items() if port not in states}
         return {name: value for name, value in outputs.items() if name in data}
+
+
+class Nudged:
+    """A reference that is given numbers a few float32 roundings away from the true ones.
+
+    So far off are the sums in each step, in whichever order they are added up; what its results
+    differ by is what float32 itself costs the file.
+
+    Args:
+        original: The reference.
+    """
+
+    def __init__(self, original: Original) -> None:
+        self.name = original.name
+        self.takes_states = original.takes_states
+        self._original = original
+
+    def double(self) -> Nudged:
+        """Return the same."""
+        return self
+
+    def __call__(self, inputs: Arrays, states: Arrays | None) -> Outcome:
+        """Run whole sequences from nudged numbers; see `Original`."""
+        return self._original(_nudged(inputs), None if states is None else _nudged(states))
+
+
+def _nudged(arrays: Arrays) -> Arrays:
+    rng = np.random.default_rng(0)
+    return {
+        name: (array * rng.choice([1 - _NUDGE, 1 + _NUDGE], array.shape)).astype(array.dtype)
+        if np.issubdtype(array.dtype, np.floating)
+        else array
+        for name, array in arrays.items()
+    }
