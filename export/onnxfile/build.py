@@ -172,7 +172,7 @@ def _paths(states: Sequence[StatePort]) -> set[str]:
 def _by_port(origins: Origins, axes: Mapping[str, int]) -> dict[str, int]:
     """Return axes by the names of ports, from those by the names that the file has for them."""
     ports = {**origins.inputs, **origins.outputs}
-    return {name: axes[path] for name, path in ports.items() if path in axes}
+    return {name: axes[path] for name, path in ports.items() if path is not None and path in axes}
 
 
 def _at_one(

@@ -49,6 +49,8 @@ def name_finals(graph: ir.Graph) -> None:
     for node in recurrent_of(graph):
         node.resize_inputs(max(len(node.inputs), 5 + states_of(node)))
         node.resize_outputs(1 + states_of(node))
+        for letter, value in zip("hc", node.outputs[1:], strict=False):
+            value.name = value.name or f"{label(node)}_left_out_{letter}"
 
 
 def lengths_of(graph: ir.Graph) -> tuple[list[str], list[str]]:

@@ -61,16 +61,17 @@ def _runs_along(file: OnnxFile, longer: Example) -> bool:
         (steps,) = values_of(file.model, [x], feeds, f"`{file.path}`")
     except Exception:  # onnxruntime's errors have no common base class
         return False
-    return steps.shape[0] == _STEPS
+    return bool(steps.shape[0] == _STEPS)
 
 
 def mark_steps(model: ir.Model, axes: Mapping[str, int]) -> ir.Model:
     """Return a copy of `model` whose ports have the sequence at the axes given by their names."""
     model = model.clone()
     for value in (*model.graph.inputs, *model.graph.outputs):
-        if value.name in axes and value.shape is not None:
+        axis = axes.get(value.name or "")
+        if axis is not None and value.shape is not None:
             dims = list(value.shape)
-            dims[axes[value.name]] = ir.SymbolicDim(SEQUENCE)
+            dims[axis] = ir.SymbolicDim(SEQUENCE)
             value.shape = ir.Shape(dims)
     return model
 
@@ -92,8 +93,9 @@ def _with_free(file: OnnxFile, axes: Mapping[str, int]) -> OnnxFile:
     model = file.model.clone()
     for value in (*model.graph.inputs, *model.graph.outputs):
         dims = list(value.shape or ())
-        if value.name in axes:
-            dims[axes[value.name]] = ir.SymbolicDim(None)
+        axis = axes.get(value.name or "")
+        if axis is not None:
+            dims[axis] = ir.SymbolicDim(None)
         if value in model.graph.outputs:
             dims = [ir.SymbolicDim(None) for _ in dims]
         value.shape = ir.Shape(dims) if value.shape is not None else None

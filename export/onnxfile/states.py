@@ -215,12 +215,19 @@ def _named_pairs(graph: ir.Graph, pairs: Mapping[str, str | int]) -> dict[str, s
     }
 
 
+def _either(names: Sequence[str]) -> str:
+    *most, last = [f"`{name}`" for name in names]
+    return f"{', '.join(most)} or {last}" if most else last
+
+
 def _check_states(file: OnnxFile, graph: ir.Graph, states: Sequence[StatePort]) -> None:
     if not states:
         raise UnsupportedModelError(
             f"`{file.path}` has no recurrent state: no LSTM, GRU or RNN node that starts from a "
             "state of its own or from an input, and no input that goes in as an output comes out. "
-            "If it is one step of a recurrence, name its state: --state IN=OUT."
+            "If it is one step of a recurrence, name its state, --state IN=OUT, where IN is "
+            f"{_either([value.name or '' for value in graph.inputs])} and OUT "
+            f"{_either([result_path(value) or '' for value in graph.outputs])}."
         )
     ports = {value.name: value for value in graph.inputs}
     for state in states:

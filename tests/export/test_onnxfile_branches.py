@@ -35,7 +35,7 @@ def chosen(path: Path, condition: list[Any], inputs: list[Any]) -> Path:
 EQUAL = [helper.make_node("Equal", ["rate", "wide"], ["flag"])]
 
 
-def first(model: Path, feeds: dict[str, Any]) -> Any:
+def first(model: Path | None, feeds: dict[str, Any]) -> Any:
     return onnxruntime.InferenceSession(str(model)).run(None, feeds)[0]
 
 
@@ -177,7 +177,7 @@ def detector(path: Path) -> Path:
         then_branch=networks[0],
         else_branch=networks[1],
     )
-    inputs = [port("input", [None, None]), port("state", [2, None, 3]), RATE]
+    inputs = [port("input", ["", ""]), port("state", [2, "", 3]), RATE]
     return write(path, [*EQUAL, choice], constants, inputs)
 
 

@@ -9,6 +9,7 @@ import onnx
 import pytest
 import torch
 from onnx import helper, numpy_helper
+from torch import nn
 
 from edgernn.export.pipeline import export_model
 from tests.export.onnx_exports import (
@@ -134,7 +135,8 @@ def test_a_state_that_the_user_names(tmp_path):
     assert refusal(file, force=True) == (
         f"`{file}` has no recurrent state: no LSTM, GRU or RNN node that starts from a state of "
         "its own or from an input, and no input that goes in as an output comes out. If it is one "
-        "step of a recurrence, name its state: --state IN=OUT."
+        "step of a recurrence, name its state, --state IN=OUT, where IN is `a` or `b` and OUT "
+        "`out` or `next`."
     )
 
 
@@ -163,3 +165,40 @@ def test_our_own_graph_again(tmp_path):
         ]
         assert nodes_of[0] == nodes_of[1]
         assert weights_of[0] == weights_of[1]
+
+
+def test_a_cell_whose_states_are_alike(tmp_path):
+    """Where shapes do not tell h from c, the refusal has the names that --state takes."""
+
+    class Cell(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cell = nn.LSTMCell(4, 5)
+
+        def forward(self, x, h, c):
+            return self.cell(x, (h, c))
+
+    file = from_torch(
+        tmp_path / "cell.onnx",
+        Cell(),
+        (torch.randn(2, 4), torch.randn(2, 5), torch.randn(2, 5)),
+        dynamo=False,
+        input_names=["x", "h", "c"],
+        output_names=["hn", "cn"],
+        dynamic_axes={name: {0: "batch"} for name in "xhc"},
+    )
+    assert refusal(file) == (
+        f"`{file}` has no recurrent state: no LSTM, GRU or RNN node that starts from a state of "
+        "its own or from an input, and no input that goes in as an output comes out. If it is one "
+        "step of a recurrence, name its state, --state IN=OUT, where IN is `x`, `h` or `c` and OUT "
+        "`hn` or `cn`."
+    )
+    artifact = export(file, states={"h": "hn", "c": 1})
+    assert [state.name for state in artifact.contract.states] == ["h", "c"]
+
+
+def test_outputs_that_a_node_leaves_out(tmp_path):
+    """A node that gives its cell state alone has the other outputs in the graphs."""
+    node = recurrent("LSTM", outputs=("", "", "y_c"))
+    artifact = export(write(tmp_path / "c.onnx", [node], weights("LSTM")))
+    assert shown(artifact)[-2:] == ["h_out: float32[1, batch, 3]", "c_out: float32[1, batch, 3]"]
