@@ -98,6 +98,23 @@ def test_a_bidirectional_file(tmp_path):
     )
 
 
+def test_a_stride_that_rounds_up(tmp_path):
+    """Of the expressions that fit at first, that one is written that fits at all small sizes."""
+    nodes = [
+        helper.make_node("Conv", ["x", "kernel"], ["frames"], strides=[8]),
+        helper.make_node("Transpose", ["frames"], ["steps"], perm=[2, 0, 1]),
+        recurrent("GRU", ("steps", "W", "R", "B")),
+    ]
+    kernel = np.random.default_rng(2).standard_normal((4, 2, 1)).astype(np.float32)
+    file = write(
+        tmp_path / "stride.onnx",
+        nodes,
+        {**weights("GRU", width=4), "kernel": kernel},
+        [port("x", ["B", 2, "T"])],
+    )
+    assert "y: float32[(sequence + 7)//8, 1, batch, 3]" in shown(export(file))
+
+
 def test_what_keras_files_look_like(tmp_path):
     """Batch first by transposes, only the last state used, and inside it names that are ours."""
     nodes = [
