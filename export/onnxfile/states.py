@@ -215,6 +215,15 @@ def _named_pairs(graph: ir.Graph, pairs: Mapping[str, str | int]) -> dict[str, s
     }
 
 
+def _choice(graph: ir.Graph) -> str:
+    """Tell what a state may be named as, where there is a choice."""
+    inputs = [value.name or "" for value in graph.inputs]
+    outputs = [result_path(value) or "" for value in graph.outputs]
+    if len(inputs) == 1:
+        return ""
+    return f", where IN is {_either(inputs)} and OUT {_either(outputs)}"
+
+
 def _either(names: Sequence[str]) -> str:
     *most, last = [f"`{name}`" for name in names]
     return f"{', '.join(most)} or {last}" if most else last
@@ -225,9 +234,7 @@ def _check_states(file: OnnxFile, graph: ir.Graph, states: Sequence[StatePort]) 
         raise UnsupportedModelError(
             f"`{file.path}` has no recurrent state: no LSTM, GRU or RNN node that starts from a "
             "state of its own or from an input, and no input that goes in as an output comes out. "
-            "If it is one step of a recurrence, name its state, --state IN=OUT, where IN is "
-            f"{_either([value.name or '' for value in graph.inputs])} and OUT "
-            f"{_either([result_path(value) or '' for value in graph.outputs])}."
+            f"If it is one step of a recurrence, name its state: --state IN=OUT{_choice(graph)}."
         )
     ports = {value.name: value for value in graph.inputs}
     for state in states:
