@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.export.analysis.forms import label
 from edgernn.export.example.axes import same_results
-from edgernn.export.example.call import Example
+from edgernn.export.example.call import Example, Leaf
 from edgernn.export.example.spec import parse_spec
 from edgernn.export.onnxfile.file import OnnxFile
 from edgernn.export.onnxfile.nodes import recurrent_within, title
@@ -117,7 +117,10 @@ def without_idle(file: OnnxFile, watched: Watched, example: Example) -> tuple[On
     for leaf in example.leaves:
         if leaf.tensor.dim() or leaf.tensor.dtype == torch.bool:
             continue
-        others = [watched(example.with_tensors({leaf.path: leaf.tensor * n + 1})) for n in (1, 7)]
+        try:
+            others = [watched(_changed(example, leaf, factor)) for factor in (1, 7)]
+        except Exception:  # onnxruntime's errors have no common base class
+            continue
         if all(same_results(before, other) for other in others):
             idle[leaf.path] = leaf.tensor.item()
     if not idle or len(idle) == len(example.leaves):
@@ -127,6 +130,10 @@ def without_idle(file: OnnxFile, watched: Watched, example: Example) -> tuple[On
     shapes = {name: shape for name, shape in example.shapes.items() if name not in idle}
     fewer = replace(example, kwargs=kept, shapes=shapes, notes=(*example.notes, *notes))
     return with_constants(file, idle), fewer
+
+
+def _changed(example: Example, leaf: Leaf, factor: int) -> Example:
+    return example.with_tensors({leaf.path: leaf.tensor * factor + 1})
 
 
 def _choices(graph: ir.Graph) -> Iterator[tuple[ir.Node, list[ir.Value]]]:
