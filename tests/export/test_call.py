@@ -1,6 +1,6 @@
 """Example calls: given as tensors or specs, resized, and watched while they run.
 
-What is refused of a spec is in `test_refusals`, which axes are dynamic in `test_axes`.
+What is refused of a spec is in `test_refused_specs`, which axes are dynamic in `test_axes`.
 """
 
 from __future__ import annotations
