@@ -5,133 +5,30 @@ That graphs which are wrong are refused is in `tests/parity/test_gate`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 
-from edgernn.contract import Contract, Graph, Port, State
+from edgernn.contract import Port, State
 from edgernn.errors import ParityError
 from edgernn.export.proof.dialect import Dialect
-from edgernn.export.proof.eager import Outcome
-from edgernn.export.proof.parity import DRIFT_STEPS, TOLERANCE, Prover
-from edgernn.report import Check, ParityReport
-
-Arrays = dict[str, Any]
-
-WIDTH = 2
-X = ("batch", "sequence", WIDTH)
-H = ("batch", WIDTH)
-TRACED = (2, 4)
-
-
-def running_sum(x: Any, h: Any) -> tuple[Any, Any]:
-    """The model: each output is the state before and all inputs so far; the last is the state."""
-    y = h[:, None] + np.cumsum(x, 1, dtype=x.dtype)
-    return y, y[:, -1]
-
-
-@dataclass
-class Reference:
-    """A function of x and h as a reference; notes the inputs that it was given."""
-
-    function: Callable[[Any, Any], tuple[Any, Any]] = running_sum
-    exact: bool = False
-    name = "the sum"
-    takes_states = False
-
-    def __post_init__(self) -> None:
-        self.inputs: list[Arrays] = []
-
-    def double(self) -> Reference:
-        return Reference(self.function, exact=True)
-
-    def __call__(self, inputs: Mapping[str, Any], states: Mapping[str, Any] | None) -> Outcome:
-        self.inputs.append(dict(inputs))
-        x = inputs["x"]
-        h = np.zeros((len(x), WIDTH), x.dtype) if states is None else states["h"]
-        if self.exact:
-            x, h = x.astype(np.float64), h.astype(np.float64)
-        y, h = self.function(x, h)
-        return Outcome({"": y}, {"h": h})
-
-
-def contract(
-    x: tuple[int | str, ...] = X, y: tuple[int | str, ...] = X, **options: Any
-) -> Contract:
-    h = H if "batch" in x else (1, WIDTH)
-    states = Port("h_in", "float32", h), Port("h_out", "float32", h)
-    graph = Graph(
-        (Port("x", "float32", x, "x"), *options.pop("inputs", ()), states[0]),
-        (Port("output", "float32", y, ""), states[1]),
-    )
-    options = {"carry": True, "states": (State("h", "h_in", "h_out"),), **options}
-    return Contract("f" * 16, "a sum", graphs={"sequence": graph}, **options)
-
-
-def prover(function: Any = running_sum, ports: Contract | None = None, **options: Any) -> Prover:
-    ports = ports or contract()
-    data = ports.data_inputs("sequence")
-    examples = {port.name: np.ones([2] * len(port.shape), port.dtype) for port in data}
-    return Prover(ports, Reference(function), examples, {}, TRACED, **options)
-
-
-SUMS = """
-    long = CumSum(x, one)
-    start = Unsqueeze(h_in, one)
-    output = Add(start, long)
-    end = Gather<axis=1>(output, last)
-    h_out = Squeeze(end, one)"""
-
-
-def write(folder: Path, ports: Contract, body: str = SUMS, kind: str = "sequence") -> str:
-    """Write a graph of the contract's ports, or of one step; return its file."""
-    steps = [
-        tuple(size for size in port.shape if kind == "sequence" or size != "sequence")
-        for port in (*ports.graphs["sequence"].inputs, *ports.graphs["sequence"].outputs)
-    ]
-    names = [p.name for p in (*ports.graphs["sequence"].inputs, *ports.graphs["sequence"].outputs)]
-    declared = [
-        f"float[{', '.join(map(str, shape))}] {name}"
-        for name, shape in zip(names, steps, strict=True)
-    ]
-    count = len(ports.graphs["sequence"].inputs)
-    model = onnx.parser.parse_model(
-        f'<ir_version: 8, opset_import: ["": 18]> g ({", ".join(declared[:count])}) => '
-        f"({', '.join(declared[count:])}) <int64[1] one = {{1}}, int64[1] last = {{-1}}> "
-        f"{{ {body} }}"
-    )
-    file = folder / f"{kind}.onnx"
-    onnx.save(model, str(file))
-    return str(file)
-
-
-def both(ports: Contract) -> Contract:
-    """Return the contract of both graphs."""
-
-    def without(port: Port) -> Port:
-        return replace(port, shape=tuple(size for size in port.shape if size != "sequence"))
-
-    graph = ports.graphs["sequence"]
-    step = Graph(tuple(map(without, graph.inputs)), tuple(map(without, graph.outputs)))
-    return replace(ports, graphs={"sequence": graph, "step": step})
-
-
-STEP = "output = Add(x, h_in) h_out = Identity(output)"
-
-
-def report(folder: Path, prover: Prover, step: str | None = STEP) -> ParityReport:
-    """Run all checks on the graphs of the sum."""
-    graphs = {"sequence": write(folder, prover.contract)}
-    written = prover.contract
-    if step is not None:
-        graphs["step"] = write(folder, prover.contract, step, "step")
-        written = both(prover.contract)
-    return prover.report(graphs, "the sum", Dialect(prover.contract, written))
+from edgernn.export.proof.parity import DRIFT_STEPS, TOLERANCE
+from edgernn.report import ParityReport
+from tests.export.running_sum import (
+    STEP,
+    SUMS,
+    TRACED,
+    WIDTH,
+    Arrays,
+    Reference,
+    contract,
+    prover,
+    report,
+    running_sum,
+    write,
+)
 
 
 def sizes(report: ParityReport, name: str) -> list[tuple[int, int]]:
@@ -169,12 +66,8 @@ def test_a_state_that_is_not_carried_is_not_fed(tmp_path):
 
 def test_a_constant_axis_keeps_its_size(tmp_path):
     """A batch that is a number is that number in every check."""
-
-    def one(x: Any, h: Any) -> tuple[Any, Any]:
-        return running_sum(x, h)
-
     ports = contract((1, "sequence", WIDTH), (1, "sequence", WIDTH))
-    found = report(tmp_path, replace(prover(one, ports), traced=(1, 4)), None)
+    found = report(tmp_path, replace(prover(ports=ports), traced=(1, 4)), None)
     assert {check.batch for check in found.checks} == {1}
 
 
@@ -253,9 +146,8 @@ def test_a_difference_is_told_with_its_place(tmp_path):
 def test_a_shape_that_was_not_declared_is_told(tmp_path):
     """The shapes that come out have to be those that the contract states."""
     ports = contract(y=("batch", "sequence", 3), carry=False)
-    wider = replace(prover(ports=ports), eager=Reference())
     with pytest.raises(ParityError) as caught:
-        wider.report(
+        prover(ports=ports).report(
             {"sequence": write(tmp_path, contract(carry=False))}, "the sum", Dialect(ports, ports)
         )
     assert str(caught.value) == (
@@ -358,6 +250,7 @@ def test_a_golden_run_has_every_port(tmp_path):
 
 
 def test_the_tolerance_is_that_of_the_report(tmp_path):
-    """Unless told otherwise, float32 has to agree to 1e-5."""
-    assert (report(tmp_path, prover()).tolerance, TOLERANCE) == (1e-5, 1e-5)
-    assert Check("whole", "sequence", 1, 1, "zero", 0.0).tolerance is None
+    """Unless told otherwise, float32 has to agree to 1e-5, and no check may differ by more."""
+    found = report(tmp_path, prover())
+    assert (found.tolerance, TOLERANCE) == (1e-5, 1e-5)
+    assert [check.tolerance for check in found.checks] == [None] * len(found.checks)
