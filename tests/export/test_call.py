@@ -226,7 +226,7 @@ def test_a_run_tells_calls_results_and_lengths():
 
 def test_ids_that_equal_the_lengths_are_not_floats():
     """Only integers in one axis can be the lengths; numbers that look alike are not."""
-    given = {**GIVEN, "scale": torch.tensor([2.0, 5.0])[:, None]}
+    given = {**GIVEN, "scale": torch.tensor([2.0, 5.0])}
     assert observe(Net(), Example(given, {})).lengths == ("lengths",)
 
 

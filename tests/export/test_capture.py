@@ -76,6 +76,12 @@ def test_a_cell_is_seen(function):
     assert isinstance(result, tuple if function == "lstm_cell" else Tensor)
 
 
+def test_a_cell_without_a_bias_has_two_weights():
+    """What is not there is not listed."""
+    (call,), _ = seen(lambda: nn.GRUCell(4, 3, bias=False)(X[0]))
+    assert (call.bias, [tuple(w.shape) for w in call.weights]) == (False, [(9, 4), (9, 3)])
+
+
 def test_what_a_layer_was_made_with_is_told():
     """Stacking, directions, the missing bias and the batch in front are the call's."""
     layer = nn.GRU(4, 3, 2, bias=False, batch_first=True, bidirectional=True)
@@ -168,7 +174,15 @@ def test_lengths_are_noted():
 
 
 def test_other_functions_are_left_alone():
-    """What is no recurrent call runs as it is, `.data` too, which no trace can hold."""
-    calls, result = seen(lambda: nn.functional.linear(X, torch.eye(4)).data)
+    """What is no recurrent call runs as it is."""
+    calls, result = seen(lambda: nn.functional.linear(X, torch.eye(4)))
     assert calls == []
     assert torch.equal(result, X)
+
+
+def test_data_is_a_detached_tensor():
+    """No trace can hold `.data`; a detached tensor is the same, and counts its changes."""
+    x = torch.ones(2)
+    with Capture(lambda call, proceed: proceed(call.states)):
+        x.data.add_(1)
+    assert (x.tolist(), x._version) == ([2.0, 2.0], 1)
