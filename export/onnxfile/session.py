@@ -30,8 +30,8 @@ def session(model: str | bytes, subject: str) -> Session:
     """
     try:
         opened = fresh_session(model)
-    except Exception as error:  # onnxruntime's errors have no common base class
-        reason = str(error).strip().partition("\n")[0]
+    except UnsupportedModelError as error:
+        reason = str(error.__cause__).strip().partition("\n")[0]
         raise UnsupportedModelError(
             f"{subject} cannot be run by ONNX Runtime, which is what its graphs would be proven "
             f"against: {reason}"
