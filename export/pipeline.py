@@ -24,6 +24,7 @@ from edgernn.export.example.call import Example, Forward, example_from
 from edgernn.export.example.lengths import LENGTHS, add_lengths, take_lengths
 from edgernn.export.onnxfile.build import build_foreign
 from edgernn.export.onnxfile.file import OnnxFile
+from edgernn.export.onnxfile.lengths import with_lengths
 from edgernn.export.options import Options
 from edgernn.export.proof.dialect import Dialect
 from edgernn.export.proof.eager import Eager, Reference, one_thread
@@ -114,7 +115,7 @@ def export_model(
     )
     source = load_source(model, module=module, trust_pickle=trust_pickle)
     target = Path(path) if path is not None else Path(f"{_stem(model)}.edgernn")
-    symbols = None if vocabulary is None else Vocabulary.of(vocabulary)
+    symbols = _symbols(source) if vocabulary is None else Vocabulary.of(vocabulary)
     with staged(target, force) as folder, one_thread(), _written_only_if_proven():
         built, reference = _built(source, inputs, states or {}, lengths)
         prover = _named_axes(built, _prover(source, built, reference, symbols))
@@ -179,6 +180,12 @@ def verify_artifact(
     return prover.report(paths, reference.name, dialect)
 
 
+def _symbols(source: Source | OnnxFile) -> Vocabulary | None:
+    """Return the vocabulary that a graph of edgernn's has in its metadata."""
+    contract = source.contract if isinstance(source, OnnxFile) else None
+    return None if contract is None else contract.vocabulary
+
+
 def _stem(model: nn.Module | str | Path) -> str:
     return type(model).__name__.lower() if isinstance(model, nn.Module) else Path(model).stem
 
@@ -200,12 +207,7 @@ def _built(
 ) -> tuple[Built, Reference]:
     """Return the graphs of a model and what they are proven against."""
     if isinstance(source, OnnxFile):
-        if lengths:
-            raise UnsupportedModelError(
-                f"`{source.path}` is an ONNX file, and lengths are added to torch models only. "
-                "Export it without --lengths."
-            )
-        return build_foreign(source, inputs, states)
+        return build_foreign(with_lengths(source) if lengths else source, inputs, states)
     example = _example(source.module, inputs, lengths)
     try:
         built = build(source.module, example, states)

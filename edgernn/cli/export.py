@@ -85,8 +85,8 @@ def command(
     """Write the trained model in file MODEL as a proven, stateful artifact.
 
     MODEL is a state_dict (.pt, .pth, .safetensors), a TorchScript or torch.export archive, a whole
-    pickled module, or an ONNX file. Nothing is written unless ONNX Runtime agrees with PyTorch, or
-    with the ONNX file as it was.
+    pickled module, an ONNX file, or an artifact. Nothing is written unless ONNX Runtime agrees with
+    PyTorch, or with the ONNX file as it was.
     """
     # what torch allocates while it is imported and traces stays: looking it over again and again
     # would take a quarter of an export's time

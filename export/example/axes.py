@@ -21,7 +21,7 @@ from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.export.example.call import Example, Forward, Leaf, Run, Watchable
 from edgernn.export.example.guess import candidates
 
-__all__ = ["infer_example", "proven_axes"]
+__all__ = ["infer_example", "proven_axes", "same_results"]
 
 _Axis = tuple[str, int]
 
@@ -160,7 +160,7 @@ def _tied_groups(
                     continue
                 larger = _larger(runs, leaf, axis)
                 symbol = _symbol(run, larger, leaf.path, axis, taken)
-                if symbol is None or all(_same_results(run, one) for one in larger):
+                if symbol is None or all(same_results(run, one) for one in larger):
                     break  # entries that forward does not look at, as behind a state's own
                 taken.add(symbol)
                 done.update(group)
@@ -234,7 +234,8 @@ def _first_success(reference: Watchable, examples: Sequence[Example]) -> Run | E
     return failure
 
 
-def _same_results(one: Run, other: Run) -> bool:
+def same_results(one: Run, other: Run) -> bool:
+    """Return whether two runs returned the same."""
     return all(
         tensor.shape == other.results[path].shape and torch.equal(tensor, other.results[path])
         for path, tensor in one.results.items()
@@ -244,7 +245,7 @@ def _same_results(one: Run, other: Run) -> bool:
 def _symbol(before: Run, after: Sequence[Run], path: str, axis: int, taken: set[str]) -> str | None:
     """Name an axis by what its size does to the recurrent calls; None if nothing looks at it."""
     more_steps, more_sequences = _effect(before, after)
-    if not (more_steps or more_sequences) and all(_same_results(before, run) for run in after):
+    if not (more_steps or more_sequences) and all(same_results(before, run) for run in after):
         return None
     if more_steps and SEQUENCE not in taken:
         return SEQUENCE

@@ -20,6 +20,7 @@ from torch import nn
 
 from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import InputError
+from edgernn.export.example.spec import Spec, parse_spec
 from edgernn.export.example.tree import leaves, map_leaves
 from edgernn.export.trace.capture import Call, Capture
 from edgernn.export.trace.untouched import untouched
@@ -34,14 +35,10 @@ __all__ = [
     "example_from",
     "observe",
     "parameters_of",
-    "parse_spec",
     "resize",
 ]
 
-_SPEC = re.compile(r"(?P<path>[^:]+):(?P<dtype>\w+)\[(?P<dims>[^\]]*)\]")
 _SIZES = {BATCH: 2, SEQUENCE: 5}
-_DTYPES = ("float32", "float16", "float64", "int64", "int32", "bool")
-
 LENGTH_NAMES = re.compile(r"\w*len(gth)?s?$", re.I)
 """What arguments that hold the lengths of sequences are called."""
 
@@ -251,28 +248,6 @@ def resize(tensor: torch.Tensor, sizes: Mapping[int, int]) -> torch.Tensor:
     return tensor.contiguous()
 
 
-def parse_spec(spec: str) -> tuple[str, torch.dtype, tuple[int | str, ...]]:
-    """Read `path:dtype[dims]`; a dim is a size or the name of a dynamic axis.
-
-    >>> parse_spec("tokens:int64[batch,sequence]")
-    ('tokens', torch.int64, ('batch', 'sequence'))
-
-    Raises:
-        InputError: The spec is not of that form.
-    """
-    match = _SPEC.fullmatch(re.sub(r"\s*([:,\[\]])\s*", r"\1", spec.strip()))
-    dims = [dim for dim in match["dims"].split(",") if dim] if match else []
-    proper = all((dim.isdigit() and int(dim) > 0) or dim.isidentifier() for dim in dims)
-    if match is None or match["dtype"] not in _DTYPES or not proper:
-        raise InputError(
-            f"`{spec}` is not an input spec. Expected NAME:DTYPE[DIMS], such as "
-            f"tokens:int64[batch,sequence] or x:float32[1,sequence,40], with a dtype of "
-            f"{', '.join(_DTYPES)}."
-        )
-    shape = tuple(int(dim) if dim.isdigit() else dim for dim in dims)
-    return match["path"], getattr(torch, match["dtype"]), shape
-
-
 def example_from(
     module: nn.Module, inputs: Sequence[Any] | Mapping[str, Any] | torch.Tensor
 ) -> Example:
@@ -307,9 +282,7 @@ def example_from(
     return example
 
 
-def _from_specs(
-    module: nn.Module, specs: Sequence[tuple[str, torch.dtype, tuple[int | str, ...]]]
-) -> Example:
+def _from_specs(module: nn.Module, specs: Sequence[Spec]) -> Example:
     names = list(parameters_of(module))
     high = min(
         (m.num_embeddings for m in module.modules() if isinstance(m, nn.Embedding)), default=2
@@ -317,7 +290,7 @@ def _from_specs(
     generator = torch.Generator().manual_seed(0)
     kwargs: dict[str, Any] = {}
     shapes: dict[str, tuple[int | str, ...]] = {}
-    for path, dtype, dims in specs:
+    for path, dtype, dims, value in specs:
         name, keys = path.partition("[")[0], re.findall(r"\[(.*?)\]", path)
         if name not in names:
             raise InputError(
@@ -326,6 +299,9 @@ def _from_specs(
             )
         if path in shapes:
             raise InputError(f"`{path}` is given twice. Give one spec for each input.")
+        if value is not None:
+            kwargs[name] = _placed(kwargs.get(name), keys, value)
+            continue
         size = [_SIZES.get(dim, 3) if isinstance(dim, str) else dim for dim in dims]
         if dtype.is_floating_point:
             tensor = torch.randn(size, generator=generator)
@@ -339,7 +315,7 @@ def _from_specs(
     return Example(ordered, shapes)
 
 
-def _placed(tree: Any, keys: Sequence[str], tensor: torch.Tensor) -> Any:
+def _placed(tree: Any, keys: Sequence[str], tensor: Any) -> Any:
     """Return `tree` with `tensor` at `keys`: digits index a tuple, anything else a dict."""
     if not keys:
         return tensor

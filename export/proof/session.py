@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgernn.errors import MissingExtraError
+from edgernn.errors import MissingExtraError, UnsupportedModelError
 
 __all__ = ["fresh_session"]
 
 
 def fresh_session(model: bytes | str) -> Any:
-    """Return an `onnxruntime.InferenceSession` of a serialized graph or a file."""
+    """Return an `onnxruntime.InferenceSession` of a serialized graph or a file.
+
+    Raises:
+        UnsupportedModelError: This ONNX Runtime cannot load the graph, being older than its opset.
+    """
     try:
         import onnxruntime
     except ImportError as error:
@@ -21,4 +25,11 @@ def fresh_session(model: bytes | str) -> Any:
     options.intra_op_num_threads = 1
     options.log_severity_level = 4
     options.enable_mem_pattern = False
-    return onnxruntime.InferenceSession(model, options, ["CPUExecutionProvider"])
+    try:
+        return onnxruntime.InferenceSession(model, options, ["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's errors have no common base class
+        reason = str(error).strip().partition("\n")[0]
+        raise UnsupportedModelError(
+            f"ONNX Runtime {onnxruntime.__version__} cannot load the graph: {reason} Where it is "
+            "older than the graph's opset, upgrade it or choose an older one with --opset."
+        ) from error

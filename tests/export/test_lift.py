@@ -11,13 +11,13 @@ from edgernn.export.step.step import gemm_form
 from tests.export.one_step import (
     H_STATES,
     LSTM_STATES,
-    OPERATOR_MODELS,
-    SCAN_MODELS,
     OneStepModel,
     body,
     largest_difference,
     operators,
 )
+from tests.export.operator_models import OPERATOR_MODELS
+from tests.export.scan_models import SCAN_MODELS
 
 TOLERANCE = 1e-5
 RECURRENT = {"LSTM", "GRU", "RNN"}

@@ -1,19 +1,12 @@
 """The rules for what cannot be exported: the whole message is right, and nothing is left on disk.
 
-Files that hold no model are in `test_source`, graphs that disagree in `tests/parity/test_gate`,
-and what a runtime is handed in `tests/runtime`.
+Files that hold no model are in `test_source`, input specs in `test_refused_specs`, folders and
+disks in `test_interrupted`, graphs that disagree in `tests/parity/test_gate`, and what a runtime is
+handed in `tests/runtime`.
 """
 
 from __future__ import annotations
 
-import os
-import resource
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,29 +14,8 @@ import torch
 from torch import nn
 
 import edgernn
-from edgernn.errors import (
-    EdgernnError,
-    InputError,
-    OutputExistsError,
-    SourceError,
-    UnsupportedModelError,
-)
-
-ROOT = Path(__file__).parents[2]
-
-
-class Tagger(nn.Module):
-    """Ids in, scores and states out; the states may be given."""
-
-    def __init__(self):
-        super().__init__()
-        self.emb = nn.Embedding(7, 4)
-        self.rnn = nn.LSTM(4, 3, batch_first=True)
-        self.head = nn.Linear(3, 7)
-
-    def forward(self, tokens, hx: tuple[torch.Tensor, torch.Tensor] | None = None):
-        y, hx = self.rnn(self.emb(tokens), hx)
-        return self.head(y), hx
+from edgernn.errors import EdgernnError, InputError, SourceError, UnsupportedModelError
+from tests.export.refused import IDS, STATES, Tagger, refusal
 
 
 class Layer(nn.Module):
@@ -119,9 +91,10 @@ NO_RECURRENCE = (
     "by hand around no cell cannot be seen: export the module of one step. A model without state "
     "needs torch.onnx.export only."
 )
+
+
 X = torch.zeros(2, 5, 4)
-IDS = torch.zeros(2, 5, dtype=torch.int64)
-STATES = ["hx[0]:float32[1,batch,3]", "hx[1]:float32[1,batch,3]"]
+
 
 MODELS: dict[str, tuple[nn.Module, dict[str, Any], type[EdgernnError], str]] = {
     "forward fails": (
@@ -229,22 +202,6 @@ MODELS: dict[str, tuple[nn.Module, dict[str, Any], type[EdgernnError], str]] = {
 }
 
 
-@pytest.fixture
-def target(tmp_path: Path) -> Iterator[Path]:
-    """Where to export to; afterwards nothing is in that folder."""
-    folder = tmp_path / "out"
-    folder.mkdir()
-    yield folder / "m.edgernn"
-    assert list(folder.iterdir()) == []
-
-
-def refusal(kind: type[EdgernnError], function: Callable[[], object]) -> str:
-    with pytest.raises(EdgernnError) as info:
-        function()
-    assert type(info.value) is kind
-    return str(info.value)
-
-
 @pytest.mark.parametrize("case", MODELS)
 def test_a_model_that_cannot_be_exported_is_refused(target, case):
     """A model, or an option that does not fit it, is refused with what is wrong and what to do."""
@@ -265,60 +222,6 @@ def test_a_branch_on_values_is_refused(target, capfd):
     )
 
 
-FORM = (
-    "is not an input spec. Expected NAME:DTYPE[DIMS], such as tokens:int64[batch,sequence] or "
-    "x:float32[1,sequence,40], with a dtype of float32, float16, float64, int64, int32, bool."
-)
-SPECS = {
-    "tokens": f"`tokens` {FORM}",
-    "tokens:int64": f"`tokens:int64` {FORM}",
-    "tokens:int63[batch,sequence]": f"`tokens:int63[batch,sequence]` {FORM}",
-    "tokens:int64[batch,0]": f"`tokens:int64[batch,0]` {FORM}",
-    "tokens:int64[batch,-1]": f"`tokens:int64[batch,-1]` {FORM}",
-    "tokens:int64[batch sequence]": f"`tokens:int64[batch sequence]` {FORM}",
-    "tokens:int64[batch,sequence": f"`tokens:int64[batch,sequence` {FORM}",
-    ":int64[batch,sequence]": f"`:int64[batch,sequence]` {FORM}",
-    "words:int64[batch,sequence]": (
-        "`words` is not an argument of `Tagger.forward`, which takes `tokens`, `hx`."
-    ),
-    "tokens:int64[sequence,batch]": (
-        "Axis 1 of `tokens` is named `batch`, but along it the recurrent layers get more steps. "
-        "Name it `sequence`."
-    ),
-    "tokens:int64[batch,time]": (
-        "Axis 1 of `tokens` is named `time`, but along it the recurrent layers get more steps. "
-        "Name it `sequence`."
-    ),
-    "tokens:int64[streams,sequence]": (
-        "Axis 0 of `tokens` is named `streams`, but along it the recurrent layers get more "
-        "sequences. Name it `batch`."
-    ),
-    "tokens:int64[batch,sequence,3]": (
-        "`Tagger.forward` fails on tokens:int64[batch,sequence,3]: ValueError: LSTM: Expected "
-        "input to be 2D or 3D, got 4D instead"
-    ),
-    "hx[0]:float32[1,batch,3]": (
-        "`Tagger.forward` fails on hx[0]:float32[1,batch,3]: TypeError: Tagger.forward() missing "
-        "1 required positional argument: 'tokens'"
-    ),
-}
-
-
-@pytest.mark.parametrize("spec", SPECS)
-def test_a_wrong_input_spec_is_refused(target, spec):
-    """An input spec is refused for its form, its name, its axes, or what forward says to it."""
-    message = refusal(InputError, lambda: edgernn.export_model(Tagger(), target, inputs=[spec]))
-    assert message == SPECS[spec]
-
-
-def test_an_input_given_twice_is_refused(target):
-    """Two specs of one input contradict each other."""
-    specs = ["tokens:int64[batch,sequence]", "tokens:int64[1,sequence]"]
-    assert refusal(InputError, lambda: edgernn.export_model(Tagger(), target, inputs=specs)) == (
-        "`tokens` is given twice. Give one spec for each input."
-    )
-
-
 def test_a_state_dict_that_leaves_the_model_open_is_refused(target, tmp_path):
     """Weights that do not tell what forward does with them are refused, the open keys named."""
     file = tmp_path / "w.pt"
@@ -327,76 +230,3 @@ def test_a_state_dict_that_leaves_the_model_open_is_refused(target, tmp_path):
         f"`{file}` is a state_dict that does not determine the model: `rnn` has no two-dimensional "
         "`weight_ih_l0` and `weight_hh_l0`. Give the model's code with --module FILE.py:FACTORY."
     )
-
-
-def test_an_existing_folder_is_kept(tmp_path):
-    """What stands at the target stays, byte for byte, unless it is to be replaced."""
-    target = tmp_path / "m.edgernn"
-    edgernn.export_model(Tagger(), target, inputs=(IDS,))
-    before = {file: file.stat() for file in tmp_path.rglob("*")}
-    assert refusal(
-        OutputExistsError, lambda: edgernn.export_model(Tagger(), target, inputs=(IDS,))
-    ) == (
-        f"`m.edgernn` exists already in `{tmp_path}`. Give another name with -o, or replace it "
-        "with --force."
-    )
-    assert {file: file.stat() for file in tmp_path.rglob("*")} == before
-
-
-@pytest.fixture
-def weights(tmp_path: Path) -> Path:
-    """A file of weights that determine their model, in a folder of its own."""
-    torch.manual_seed(0)
-    net = nn.ModuleDict({"rnn": nn.LSTM(4, 8), "head": nn.Linear(8, 3)})
-    folder = tmp_path / "cli"
-    folder.mkdir()
-    torch.save(net.state_dict(), folder / "m.pt")
-    return folder / "m.pt"
-
-
-def command(weights: Path, **options: Any) -> subprocess.Popen[str]:
-    """Start `edgernn export` beside the weights."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "edgernn.cli", "export", weights.name],
-        cwd=weights.parent,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        **options,
-    )
-
-
-@pytest.mark.parametrize(
-    ("number", "status", "left"),
-    [(signal.SIGTERM, 143, ["m.pt"]), (signal.SIGKILL, -9, [".m.edgernn-….partial", "m.pt"])],
-)
-def test_a_kill_in_the_middle_of_a_write_leaves_no_artifact(weights, number, status, left):
-    """A terminated export cleans up after itself; a killed one's litter is gone after the next."""
-    process = command(weights)
-    while not list(weights.parent.glob(".m.edgernn-*/sequence.onnx")):
-        assert process.poll() is None
-        time.sleep(0.001)
-    process.send_signal(number)
-    process.communicate()
-    assert process.returncode == status
-    entries = sorted(entry.name for entry in weights.parent.iterdir())
-    assert [name if name == "m.pt" else ".m.edgernn-….partial" for name in entries] == left
-    edgernn.export_model(weights, weights.parent / "m.edgernn")
-    assert sorted(entry.name for entry in weights.parent.iterdir()) == ["m.edgernn", "m.pt"]
-
-
-def test_a_disk_that_takes_no_more_leaves_nothing(weights):
-    """Where the operating system refuses to write on, nothing is left and the reason is told."""
-
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
-
-    process = command(weights, preexec_fn=limit)
-    stdout, stderr = process.communicate()
-    assert (process.returncode, stdout, stderr.splitlines()) == (
-        1,
-        "",
-        ["Exporting m.pt …", "Error: The operating system refused: File too large."],
-    )
-    assert [entry.name for entry in weights.parent.iterdir()] == ["m.pt"]

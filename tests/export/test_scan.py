@@ -5,7 +5,8 @@ import onnx_ir as ir
 import pytest
 
 from edgernn.export.lift.lift import lift
-from tests.export.one_step import SCAN_MODELS, body, operators, run, session
+from tests.export.one_step import body, operators, run, session
+from tests.export.scan_models import SCAN_MODELS
 
 
 def scan_of(model: ir.Model) -> ir.Node:

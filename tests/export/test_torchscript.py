@@ -1,23 +1,27 @@
-"""The rules for TorchScript archives as a source."""
+"""The rules for TorchScript archives as a source: they run as the model that was saved."""
 
 from __future__ import annotations
 
 import copy
 import inspect
-import warnings
-import zipfile
-from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from edgernn.errors import SourceError, UnsupportedModelError
 from edgernn.export.source.torchscript import read_torchscript
+from tests.export.scripted import (
+    CASES,
+    CellLoop,
+    LastState,
+    Learned,
+    OptionalState,
+    Tagger,
+    archive,
+    quietly,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -25,162 +29,6 @@ def no_grad():
     """Run without gradients: torch takes other kernels where it records them."""
     with torch.no_grad():
         yield
-
-
-class Out(NamedTuple):
-    scores: Tensor
-    last: Tensor
-
-
-class Tagger(nn.Module):
-    """Embedding, dropout, an LSTM with its own zeros, a head; returns a named tuple."""
-
-    def __init__(self):
-        super().__init__()
-        self.embed = nn.Sequential(nn.Embedding(7, 4), nn.Dropout(0.5))
-        self.rnn = nn.LSTM(4, 3, 2, batch_first=True, dropout=0.2)
-        self.head = nn.Linear(3, 5)
-
-    def forward(self, tokens):
-        h = torch.zeros(2, tokens.size(0), 3)
-        y, (h, _) = self.rnn(self.embed(tokens), (h, h))
-        return Out(self.head(y), h)
-
-
-class LastState(nn.Module):
-    """Time-major, many layers, only the last hidden state used."""
-
-    def __init__(self):
-        super().__init__()
-        self.lstm = nn.LSTM(4, 3, 3)
-        self.fc = nn.Linear(3, 2)
-
-    def forward(self, x):
-        _, (h, _) = self.lstm(x)
-        return torch.log_softmax(self.fc(h[-1]), dim=1)
-
-
-class OptionalState(nn.Module):
-    """A state that is optional, a flag, keyword arguments."""
-
-    def __init__(self):
-        super().__init__()
-        self.gru = nn.GRU(4, 3, bidirectional=True)
-
-    def forward(self, x, hx: Tensor | None = None, scale: float = 2.0, double: bool = False):
-        y, h = self.gru(x, hx)
-        return {"y": y * scale if not double else y * (2 * scale), "h": h}
-
-
-class CellLoop(nn.Module):
-    """A Python loop over time around a cell."""
-
-    def __init__(self):
-        super().__init__()
-        self.cell = nn.LSTMCell(4, 3)
-
-    def forward(self, x):
-        h, c = torch.zeros(x.size(1), 3), torch.zeros(x.size(1), 3)
-        outputs: list[Tensor] = []
-        for t in range(x.size(0)):
-            h, c = self.cell(x[t], (h, c))
-            outputs.append(h)
-        return torch.stack(outputs), (h, c)
-
-
-class Flat(nn.Module):
-    """Sizes that are multiplied, divided and compared."""
-
-    def __init__(self):
-        super().__init__()
-        self.rnn = nn.RNN(4, 6, nonlinearity="relu", batch_first=True)
-
-    def forward(self, x):
-        y, _ = self.rnn(x)
-        n, t = y.size(0), y.size(1)
-        flat = y.contiguous().view(n * t, y.size(2) // 2, 2)
-        return flat.mean(dim=-1).view(n, t, -1) / t
-
-
-class Packed(nn.Module):
-    """Sequences of several lengths."""
-
-    def __init__(self):
-        super().__init__()
-        self.lstm = nn.LSTM(4, 3, batch_first=True)
-
-    def forward(self, x, lengths):
-        packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
-        y, _ = self.lstm(packed)
-        return pad_packed_sequence(y, batch_first=True)[0]
-
-
-class Learned(nn.Module):
-    """A learned initial state, and a plain tensor attribute."""
-
-    def __init__(self):
-        super().__init__()
-        self.gru = nn.GRU(4, 3, batch_first=True)
-        self.h0 = nn.Parameter(torch.randn(1, 1, 3))
-        self.shift = torch.arange(3.0)
-
-    def forward(self, x):
-        return self.gru(x, self.h0.expand(-1, x.size(0), -1).contiguous())[0] + self.shift
-
-
-class Tied(nn.Module):
-    """One weight under two names."""
-
-    def __init__(self):
-        super().__init__()
-        self.embed = nn.Embedding(7, 3)
-        self.rnn = nn.GRU(3, 3)
-        self.head = nn.Linear(3, 7, bias=False)
-        self.head.weight = self.embed.weight
-
-    def forward(self, tokens):
-        return self.head(self.rnn(self.embed(tokens))[0])
-
-
-def tokens(batch, sequence):
-    return (torch.randint(7, (batch, sequence)),)
-
-
-def features(first, second):
-    return (torch.randn(first, second, 4),)
-
-
-def packed(batch, sequence):
-    return torch.randn(batch, sequence, 4), torch.tensor(
-        [1, sequence] + [min(2, sequence)] * (batch - 2)
-    )
-
-
-CASES = {
-    "tagger": (Tagger, tokens, "lstm"),
-    "last state": (LastState, features, "lstm"),
-    "optional": (OptionalState, features, "gru"),
-    "flat": (Flat, features, "rnn_relu"),
-    "packed": (Packed, packed, "lstm"),
-    "learned": (Learned, features, "gru"),
-    "tied": (Tied, tokens, "gru"),
-}
-
-
-def quietly(make, *args, **kwargs):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return make(*args, **kwargs)
-
-
-def archive(tmp_path: Path, model: nn.Module, *example, how="scripted") -> Path:
-    made = (
-        quietly(torch.jit.script, model)
-        if how == "scripted"
-        else quietly(torch.jit.trace, model, example, strict=False)
-    )
-    quietly(torch.jit.save, made, tmp_path / "m.pt")
-    return tmp_path / "m.pt"
 
 
 def same(got, want):
@@ -342,69 +190,3 @@ def test_module_is_deeply_copied(tmp_path):
     copied.get_parameter("lstm.weight_ih_l0").zero_()
     x = torch.randn(5, 2, 4)
     assert not torch.equal(copied(x), module(x))
-
-
-def test_exceptions_of_the_model_are_raised(tmp_path):
-    """What the model's own code raises, the module raises."""
-    module, _ = read_torchscript(archive(tmp_path, nn.LSTM(4, 3)))
-    with pytest.raises(ValueError, match=r"^LSTM: Expected input to be 2D or 3D, got 1D instead$"):
-        module(torch.zeros(4))
-
-
-class Counting(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.calls = 0
-
-    def forward(self, x):
-        self.calls += 1
-        return x
-
-
-class CountingSometimes(Counting):
-    def forward(self, x):
-        if x.size(0) > 1:
-            self.calls += 1
-        return x
-
-
-def refusal(path, code):
-    return (
-        f"`{path}` uses the TorchScript operator `prim::SetAttr`, in `{code}`, which edgernn does "
-        "not run. Export the model from its code: the nn.Module itself, or its state_dict with "
-        "--module FILE.py:FACTORY."
-    )
-
-
-def test_an_unknown_operator_is_refused_by_name(tmp_path):
-    """An operator that always runs and cannot is refused when the archive is read."""
-    path = archive(tmp_path, Counting())
-    with pytest.raises(UnsupportedModelError) as info:
-        read_torchscript(path)
-    assert str(info.value) == refusal(path, "self.calls = ...")
-
-
-def test_an_unknown_operator_in_a_branch_is_refused_when_reached(tmp_path):
-    """An operator in a branch is refused when it is reached."""
-    path = archive(tmp_path, CountingSometimes())
-    module, _ = read_torchscript(path)
-    assert torch.equal(module(torch.ones(1, 2)), torch.ones(1, 2))
-    with pytest.raises(UnsupportedModelError) as info:
-        module(torch.ones(2, 2))
-    assert str(info.value) == refusal(path, "self.calls = ...")
-
-
-def test_a_damaged_archive_is_a_source_error(tmp_path):
-    """An archive that torch cannot read is named with torch's reason."""
-    path = archive(tmp_path, LastState())
-    with zipfile.ZipFile(path) as old:
-        entries = {name: old.read(name) for name in old.namelist()}
-    with zipfile.ZipFile(path, "w") as new:
-        for name, content in entries.items():
-            new.writestr(name, content.replace(b"def forward", b"dex forward"))
-    with pytest.raises(SourceError) as info:
-        read_torchscript(path)
-    assert str(info.value).startswith(
-        f"`{path}` is a TorchScript archive that torch {torch.__version__} cannot read: "
-    )
-    assert str(info.value).endswith(". Save it again with this version of torch.")

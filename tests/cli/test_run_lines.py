@@ -1,0 +1,100 @@
+"""`edgernn run`: steps as lines of text, in files and through pipes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.cli.artifacts import expected
+from tests.cli.conftest import Invoke, seconds
+from tests.cli.runs import ROOT, X, close
+
+
+@pytest.mark.parametrize("chunk", [[], ["--chunk", "2"]])
+@pytest.mark.parametrize("header", ["", "left,right\n", '"left","right"\n', "\n"])
+def test_csv(edgernn: Invoke, features: Path, header: str, chunk: list[str]) -> None:
+    """Every row is a step; a header and empty lines are passed over."""
+    rows = "".join(f"{a},{b}\n" for a, b in X[0].tolist())
+    Path("x.csv").write_text(header + rows)
+    for source, stdin in (("x.csv", None), ("-", header + rows)):
+        result = edgernn("run", "--input", source, *chunk, stdin=stdin)
+        assert result.exit_code == 0, result.output
+        close(np.loadtxt(result.stdout.splitlines(), delimiter=","), expected(X[:1])[0][0])
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_jsonl(edgernn: Invoke, features: Path, batch: int) -> None:
+    """Every line is a step, with or without the batch axis, bare or by port."""
+    steps = X[0] if batch == 1 else np.moveaxis(X, 1, 0)
+    bare = "".join(json.dumps(step.tolist()) + "\n" for step in steps)
+    named = "".join(json.dumps({"x": step.tolist()}) + "\n\n" for step in steps)
+    output = expected(X[:batch])[0]
+    wanted = output[0] if batch == 1 else np.moveaxis(output, 1, 0)
+    for lines in (bare, named):
+        result = edgernn("run", "--input", "-", stdin=lines)
+        close([json.loads(line) for line in result.stdout.splitlines()], wanted)
+
+
+def test_lines_of_ids(edgernn: Invoke, hello: Path) -> None:
+    """Bare numbers are rows, or lines of JSON where the name says so."""
+    Path("x.txt").write_text("0\n1\n")
+    Path("x.jsonl").write_text("0\n1\n")
+    row = r"0\.0,0\.0,0\.0,6\.8\d+\n6\.8\d+,0\.0,0\.0,0\.0\n"
+    line = r"\[0\.0, 0\.0, 0\.0, 6\.8\d+\]\n"
+    assert re.fullmatch(row, edgernn("run", "--input", "x.txt").stdout)
+    assert re.match(line, edgernn("run", "--input", "x.jsonl").stdout)
+
+
+def test_lines_of_several_ports(edgernn: Invoke, pair: Path) -> None:
+    """Several outputs stand in one object per line, on standard output and in files."""
+    lines = '{"a": 2, "b": 3}\n{"a": 1, "b": [0.5]}\n'
+    wanted = '{"total": [6.0], "product": [6.0]}\n{"total": [6.5], "product": [0.5]}\n'
+    assert edgernn("run", "--input", "-", stdin=lines).stdout == wanted
+    assert edgernn("run", "--input", "-", "--output", "y.jsonl", stdin=lines).stdout == ""
+    assert Path("y.jsonl").read_text() == wanted
+
+
+def test_lines_to_array(edgernn: Invoke, features: Path) -> None:
+    """The output's suffix decides, whatever came in."""
+    Path("x.csv").write_text("".join(f"{a},{b}\n" for a, b in X[0].tolist()))
+    assert edgernn("run", "--input", "x.csv", "--output", "y.npy").exit_code == 0
+    close(np.load("y.npy"), expected(X[:1])[0][0])
+
+
+def test_live_pipe(features: Path) -> None:
+    """A line on standard input is answered before the next one comes."""
+    run = subprocess.Popen(
+        [sys.executable, "-m", "edgernn", "run", "--input", "-"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": ROOT},
+    )
+    assert run.stdin
+    assert run.stdout
+    for step, wanted in zip(X[0], expected(X[:1])[0][0], strict=True):
+        run.stdin.write(",".join(map(str, step.tolist())) + "\n")
+        run.stdin.flush()
+        close([float(cell) for cell in run.stdout.readline().split(",")], wanted)
+    run.stdin.close()
+    assert run.stdout.read() == ""
+    run.stdout.close()
+    assert run.wait(30) == 0
+
+
+def test_cold_start(features: Path) -> None:
+    """A cold run takes under 0.4 s."""
+    command = [sys.executable, "-m", "edgernn", "run", "--input", "-"]
+    environment = {**os.environ, "PYTHONPATH": ROOT}
+
+    def run() -> None:
+        subprocess.run(command, input=b"1,2\n", check=True, env=environment)
+
+    assert min(seconds(run) for _ in range(3)) < 0.4

@@ -1,0 +1,256 @@
+"""The checks of the gate, one at a time, on a model that adds up what it is given.
+
+That graphs which are wrong are refused is in `tests/parity/test_gate`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgernn.contract import Port, State
+from edgernn.errors import ParityError
+from edgernn.export.proof.dialect import Dialect
+from edgernn.export.proof.parity import DRIFT_STEPS, TOLERANCE
+from edgernn.report import ParityReport
+from tests.export.running_sum import (
+    STEP,
+    SUMS,
+    TRACED,
+    WIDTH,
+    Arrays,
+    Reference,
+    contract,
+    prover,
+    report,
+    running_sum,
+    write,
+)
+
+
+def sizes(report: ParityReport, name: str) -> list[tuple[int, int]]:
+    return [(c.batch, c.sequence) for c in report.checks if c.name == name]
+
+
+# --- which checks are made ------------------------------------------------------------------------
+
+
+def test_every_form_is_checked_at_sizes_that_were_not_traced(tmp_path):
+    """Whole at the traced size and eight others, from zeros and from a random state; in parts."""
+    found = report(tmp_path, prover())
+    others = [(1, 1), (2, 3), (3, 1), (1, 9), (4, 6), (2, 17), (5, 2), (3, 8)]
+    assert sizes(found, "whole") == [size for size in [TRACED, *others] for _ in range(2)]
+    assert {c.initial for c in found.checks if c.name == "whole"} == {"zero", "random"}
+    assert sizes(found, "chunks") == sizes(found, "steps") == [(1, 1), (2, 7), (3, 5)]
+    assert sizes(found, "drift") == [(1, DRIFT_STEPS)]
+    assert found.passed
+
+
+def test_the_drift_is_that_of_the_step_graph(tmp_path):
+    """A thousand steps go through the step graph, by chunks through a sequence graph alone."""
+    kinds = {
+        step: [c.graph for c in report(tmp_path, prover(), step).checks if c.name == "drift"]
+        for step in (STEP, None)
+    }
+    assert kinds == {STEP: ["step"], None: ["sequence"]}
+
+
+def test_a_state_that_is_not_carried_is_not_fed(tmp_path):
+    """Without carry, only whole sequences are compared."""
+    found = report(tmp_path, prover(ports=contract(carry=False)), None)
+    assert {check.name for check in found.checks} == {"whole"}
+
+
+def test_a_constant_axis_keeps_its_size(tmp_path):
+    """A batch that is a number is that number in every check."""
+    ports = contract((1, "sequence", WIDTH), (1, "sequence", WIDTH))
+    found = report(tmp_path, replace(prover(ports=ports), traced=(1, 4)), None)
+    assert {check.batch for check in found.checks} == {1}
+
+
+def test_sizes_that_the_reference_does_not_take_are_passed_over(tmp_path):
+    """Where eager torch itself fails, there is nothing to compare; longer sequences are tried."""
+
+    def at_least_four(x: Any, h: Any) -> tuple[Any, Any]:
+        if x.shape[1] < 4:
+            raise ValueError("the kernel is larger than the input")
+        return running_sum(x, h)
+
+    found = report(tmp_path, prover(at_least_four, contract(carry=False)), None)
+    tried = list(dict.fromkeys(sizes(found, "whole")))
+    assert min(sequence for _, sequence in tried) == 4
+    assert len(tried) == 9
+
+
+def test_a_learned_start_is_called_so(tmp_path):
+    """A state that does not start from zeros is said to be learned."""
+    start = np.full((1, WIDTH), 0.5, np.float32)
+    state = State("h", "h_in", "h_out", start)
+
+    def learned(x: Any, h: Any) -> tuple[Any, Any]:
+        return running_sum(x, h if h.any() else h + start)
+
+    found = report(tmp_path, prover(learned, contract(states=(state,))))
+    assert {check.initial for check in found.checks} == {"learned", "random"}
+
+
+# --- what passes ----------------------------------------------------------------------------------
+
+
+ALMOST = SUMS.replace("output = Add", "off = Constant<value = float {0.0001}>() sum = Add").replace(
+    "end = ", "output = Add(sum, off) end = "
+)
+
+
+def test_a_graph_may_be_as_coarse_as_float32_itself(tmp_path):
+    """Twice the reference's own distance from its float64 is allowed, and the check tells it."""
+
+    def coarse(x: Any, h: Any) -> tuple[Any, Any]:
+        y, h = running_sum(x, h)
+        return y, h + (1e-4 if x.dtype == np.float64 else 0)
+
+    ports = contract(carry=False)
+    graphs = {"sequence": write(tmp_path, ports, ALMOST)}
+    found = prover(coarse, ports).report(graphs, "the sum", Dialect(ports, ports))
+    assert found.passed
+    assert max(check.difference for check in found.checks) > 2e-5
+    assert all(1e-5 < (check.tolerance or 0) < 3e-4 for check in found.checks)
+
+
+def test_a_graph_is_no_coarser_than_float32_itself(tmp_path):
+    """The same graph is refused where the reference's float32 is close to its float64."""
+    ports = contract(carry=False)
+    graphs = {"sequence": write(tmp_path, ports, ALMOST)}
+    with pytest.raises(ParityError) as caught:
+        prover(ports=ports).report(graphs, "the sum", Dialect(ports, ports))
+    assert str(caught.value).startswith(
+        "The sequence graph does not agree with the sum: `h` differs by "
+    )
+
+
+def test_a_difference_is_told_with_its_place(tmp_path):
+    """The message names graph, port, difference, size, state and way of running."""
+    with pytest.raises(ParityError) as caught:
+        report(tmp_path, prover(), STEP.replace("Identity", "Neg"))
+    message = str(caught.value)
+    assert message.endswith(
+        "(at most 1.0e-05 is allowed) at batch 1, sequence 1, random initial state, run step by "
+        "step."
+    )
+    assert message.startswith("The step graph does not agree with the sum: `h` differs by ")
+
+
+def test_a_shape_that_was_not_declared_is_told(tmp_path):
+    """The shapes that come out have to be those that the contract states."""
+    ports = contract(y=("batch", "sequence", 3), carry=False)
+    with pytest.raises(ParityError) as caught:
+        prover(ports=ports).report(
+            {"sequence": write(tmp_path, contract(carry=False))}, "the sum", Dialect(ports, ports)
+        )
+    assert str(caught.value) == (
+        "`output: float32[batch, sequence, 3]` came out as (2, 4, 2) at batch 2, sequence 4, where "
+        "(2, 4, 3) was declared."
+    )
+
+
+# --- whether a state carries ----------------------------------------------------------------------
+
+
+def test_a_model_of_the_past_can_be_carried_on():
+    """Outputs that depend on the steps so far come out the same in parts."""
+    assert prover().not_carried() is None
+
+
+def test_a_model_that_looks_ahead_cannot_be_carried_on():
+    """A mean over time is another one over a part of the time."""
+
+    def centred(x: Any, h: Any) -> tuple[Any, Any]:
+        y, h = running_sum(x, h)
+        return y - y.mean(1, keepdims=True), h
+
+    reason = prover(centred).not_carried() or ""
+    before, _, after = reason.partition(" (by ")
+    assert before == (
+        "its state cannot be carried on: in parts, the sum gives another `output` than whole"
+    )
+    assert after.endswith("), so `output` depends on more than the steps so far.")
+
+
+def test_a_model_that_fails_on_parts_cannot_be_carried_on():
+    """What torch says of a single step is the reason."""
+
+    def pairs(x: Any, h: Any) -> tuple[Any, Any]:
+        if x.shape[1] < 2:
+            raise ValueError("at least two steps.\nTry more.")
+        return running_sum(x, h)
+
+    assert prover(pairs).not_carried() == (
+        "its state cannot be carried on: forward fails on single steps (at least two steps)."
+    )
+
+
+# --- outputs that count batch and sequence in one -------------------------------------------------
+
+
+@pytest.mark.parametrize("outer", ["batch*sequence", "sequence*batch"])
+@pytest.mark.parametrize("declared", ["batch*sequence", "sequence*batch"])
+def test_the_outer_axis_is_found_out(declared, outer):
+    """Which of the two is outside shows in the numbers, whatever the trace called the axis."""
+
+    def flat(x: Any, h: Any) -> tuple[Any, Any]:
+        y, h = running_sum(x, h)
+        return (y if outer[0] == "b" else y.swapaxes(0, 1)).reshape(-1, WIDTH), h
+
+    assert prover(flat, contract(y=(declared, WIDTH))).outer_axes() == {"output": outer}
+
+
+def test_other_outputs_have_no_outer_axis():
+    """Where batch and sequence are axes of their own, there is nothing to find out."""
+    assert prover().outer_axes() == {}
+
+
+# --- what is drawn --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("longest_first", [True, False])
+def test_lengths_differ_and_one_is_full(tmp_path, longest_first):
+    """Whole sequences are compared at uneven lengths, sorted where the reference wants them so."""
+    ports = contract(
+        inputs=(Port("lengths", "int64", ("batch",), "n"),), lengths=("lengths",), carry=False
+    )
+    checked = prover(ports=ports, lengths={"lengths": longest_first})
+    list(checked._wholes(lambda data, states: _outcome(data, states)))
+    assert isinstance(checked.eager, Reference)
+    drawn = [(given["n"].tolist(), given["x"].shape[1]) for given in checked.eager.inputs]
+    assert all(max(lengths) == steps and min(lengths) >= 1 for lengths, steps in drawn)
+    assert any(len(set(lengths)) > 1 for lengths, _ in drawn)
+    in_order = [lengths == sorted(lengths, reverse=True) for lengths, _ in drawn]
+    assert all(in_order) is longest_first
+
+
+def _outcome(data: Arrays, states: Arrays) -> tuple[Arrays, Arrays]:
+    y, h = running_sum(data["x"], states["h"])
+    return {"output": y}, {"h": h}
+
+
+def test_a_golden_run_has_every_port(tmp_path):
+    """The recording starts from a random state and holds what the reference made of it."""
+    recorded = prover().golden(3, 5)
+    assert {name: array.shape for name, array in recorded.items()} == {
+        "x": (3, 5, WIDTH),
+        "output": (3, 5, WIDTH),
+        "h_in": (3, WIDTH),
+        "h_out": (3, WIDTH),
+    }
+    assert recorded["h_in"].any()
+    np.testing.assert_array_equal(recorded["h_out"], recorded["output"][:, -1])
+
+
+def test_the_tolerance_is_that_of_the_report(tmp_path):
+    """Unless told otherwise, float32 has to agree to 1e-5, and no check may differ by more."""
+    found = report(tmp_path, prover())
+    assert (found.tolerance, TOLERANCE) == (1e-5, 1e-5)
+    assert [check.tolerance for check in found.checks] == [None] * len(found.checks)
