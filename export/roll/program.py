@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import fx, nn
 from torch.export import Dim
 from torch.fx.experimental.symbolic_shapes import is_concrete_int
 
+from edgernn.contract import BATCH
 from edgernn.export.example.call import Example
 from edgernn.export.trace.flat import Flat
 from edgernn.export.trace.untouched import untouched
@@ -61,7 +63,7 @@ def read_program(module: nn.Module, example: Example) -> Program:
             Flat(module, example, list), tensors, dynamic_shapes=(dynamic,), strict=False
         )
         root: Any = program.run_decompositions({}).module(check_guards=False)
-    _tidy(root.graph)
+    _tidy(root.graph, [size for symbol, size in example.sizes.items() if symbol != BATCH])
     return Program(root, _still_first(root.graph))
 
 
@@ -73,13 +75,18 @@ def shape_of(node: fx.Node) -> tuple[Any, ...] | None:
     return tuple(int(size) if is_concrete_int(size) else size for size in value.shape)
 
 
-def _tidy(graph: fx.Graph) -> None:
-    """Drop what only checks or hands on, and take parts from the whole where they are used."""
+def _tidy(graph: fx.Graph, steps: Sequence[int]) -> None:
+    """Drop what only checks or hands on, and take single steps from the whole.
+
+    Args:
+        graph: The operators; in place.
+        steps: The sizes of the axes that forward may loop over.
+    """
     for node in list(graph.nodes):
         if getattr(node.target, "__name__", "").partition(".")[0] in _CHECKS:
             graph.erase_node(node)
         elif node.target in _PARTS:
-            _take_where_used(node)
+            _take_parts(node, steps)
     for node in list(graph.nodes):
         same = _handed_on(node)
         if same is not None:
@@ -87,7 +94,11 @@ def _tidy(graph: fx.Graph) -> None:
     graph.eliminate_dead_code()
 
 
-def _take_where_used(node: fx.Node) -> None:
+def _take_parts(node: fx.Node, steps: Sequence[int]) -> None:
+    """Take each part that `node` splits a tensor into from the whole.
+
+    The steps of a sequence are taken where they are used, each in its own iteration.
+    """
     whole: Any = node.args[0]
     place = _PARTS[node.target]
     axis: Any = node.args[place] if len(node.args) > place else node.kwargs.get("dim", 0)
@@ -96,11 +107,12 @@ def _take_where_used(node: fx.Node) -> None:
     if not all(isinstance(size, int) for size in sizes):
         return
     starts = [0, *itertools.accumulate(sizes)]
+    in_loop = set(sizes) == {1} and any(abs(len(sizes) - size) < 2 for size in steps)
     for item in list(node.users):
         index: Any = item.args[1]
         start = starts[index]
         for user in list(item.users):
-            with node.graph.inserting_before(user):
+            with node.graph.inserting_before(user if in_loop else item):
                 part = (
                     node.graph.call_function(SELECT, (whole, axis, start))
                     if single
