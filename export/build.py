@@ -180,9 +180,9 @@ def _traced(module: nn.Module, example: Example, run: Run) -> tuple[nn.Module, i
     try:
         return module, trace(module, example)
     except UnsupportedModelError:
-        with contextlib.suppress(NotRolledError):
-            module = rolled(module, example)
-            return module, trace(module, example)
+        with contextlib.suppress(NotRolledError, UnsupportedModelError):
+            made = rolled(module, example)
+            return made, trace(made, example)
         raise
 
 

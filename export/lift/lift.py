@@ -22,7 +22,7 @@ from edgernn.export.lift.onestep import RECURRENT, OneStep, SequenceGraph
 from edgernn.export.lift.rows import MixedRowsError, sizes
 from edgernn.export.lift.scan import scan_form
 from edgernn.export.lift.separate import separate_products
-from edgernn.export.step.shapes import settle_shapes
+from edgernn.export.step.shapes import fold_sizes
 from edgernn.export.step.step import gemm_form
 
 __all__ = ["Lift", "lift"]
@@ -79,7 +79,7 @@ def lift(
         return Lift(_OperatorForm(prepare(model)).model(), "operator")
     except (MixedRowsError, ChangedStateError) as reason:
         model = model.clone()
-        settle_shapes(model)
+        fold_sizes(model)
         separate_products(model.graph, {before for before, _ in states})
         return Lift(scan_form(prepare(gemm_form(model))), "scan", str(reason))
 

@@ -13,7 +13,7 @@ from edgernn.errors import UnsupportedModelError
 from edgernn.export.lift.feedback import ChangedStateError, is_movement
 from edgernn.export.lift.fold import Fold, Folded, Graft, dependents
 from edgernn.export.lift.rows import MixedRowsError, sizes
-from edgernn.export.step.shapes import Dim, settle_shapes
+from edgernn.export.step.shapes import Dim, fold_sizes
 
 __all__ = ["RECURRENT", "OneStep", "SequenceGraph"]
 
@@ -232,7 +232,7 @@ def _prepared(model: ir.Model) -> ir.Model:
                 "form over time. Write the step without it."
             )
     declared = [port.shape for port in model.graph.outputs]
-    settle_shapes(model)
+    fold_sizes(model)
     for port, shape in zip(model.graph.outputs, declared, strict=True):
         port.shape = shape if port.shape is None or None in sizes(port) else port.shape
     for port in (*model.graph.inputs, *model.graph.outputs):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -261,7 +262,7 @@ class _Maker:
             if None in items:
                 raise NotRolledError(f"`{taken[0].name}` is another value in each iteration")
             loops, iterations, places = zip(*items, strict=True)  # type: ignore[misc]  # no None
-            strides = {b - a for a, b in zip(iterations, iterations[1:], strict=False)}
+            strides = {b - a for a, b in itertools.pairwise(iterations)}
             if len(set(loops)) > 1 or len(set(places)) > 1 or len(strides) > 1:
                 raise NotRolledError(f"`{taken[0].name}` is another value in each iteration")
             found.append((loops[0], places[0], strides.pop(), iterations[0]))

@@ -7,7 +7,6 @@ other. The list is brought into a form in which all iterations look alike.
 from __future__ import annotations
 
 import itertools
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +19,7 @@ from torch.fx.experimental.symbolic_shapes import is_concrete_int
 from edgernn.contract import BATCH
 from edgernn.export.example.call import Example
 from edgernn.export.trace.flat import Flat
+from edgernn.export.trace.trace import quiet
 from edgernn.export.trace.untouched import untouched
 
 __all__ = ["SELECT", "SLICE", "Program", "read_program", "shape_of"]
@@ -57,8 +57,7 @@ def read_program(module: nn.Module, example: Example) -> Program:
         for leaf in example.leaves
     )
     tensors = tuple(leaf.tensor.clone() for leaf in example.leaves)  # torch joins what is one
-    with untouched(module), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet(), untouched(module):
         program = torch.export.export(
             Flat(module, example, list), tensors, dynamic_shapes=(dynamic,), strict=False
         )

@@ -12,7 +12,7 @@ from edgernn.contract import SEQUENCE
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.step.cells import lower_cell, recurrent_nodes
 from edgernn.export.step.products import fold_tables, merge_biases
-from edgernn.export.step.shapes import Shape, dims, settle_shapes
+from edgernn.export.step.shapes import Shape, dims, fold_sizes, settle_shapes
 from edgernn.export.step.unit_axes import remove_unit_axis_moves
 from edgernn.export.step.wiring import Wiring
 
@@ -76,7 +76,7 @@ def gemm_form(model: ir.Model) -> ir.Model:
     """
     model = _copy(model)
     declared = [output.shape for output in model.graph.outputs]
-    settle_shapes(model)
+    fold_sizes(model)
     _check_steps(model.graph)
     nodes = recurrent_nodes(model.graph)
     kinds = [node.op_type for node in nodes]
@@ -84,7 +84,7 @@ def gemm_form(model: ir.Model) -> ir.Model:
         count = kinds[:index].count(node.op_type)
         alone = kinds.count(node.op_type) == 1
         lower_cell(node, node.op_type.lower() + ("" if alone else f"_{count}"))
-    settle_shapes(model)
+    fold_sizes(model)
     remove_unit_axis_moves(model)
     merge_biases(model.graph)
     fold_tables(model.graph)

@@ -106,7 +106,8 @@ def _body_example(module: nn.Module, example: Example, place: int) -> Example:
 def _step_of(call: Call) -> dict[str, torch.Tensor]:
     """Return what the first iteration takes, by the names of the body's arguments."""
     loop, operands = call.loop, call.operands
-    assert loop is not None and operands is not None
+    assert loop is not None
+    assert operands is not None
     steps = [x.select(axis, 0) for x, axis in zip(operands.sequences, loop.axes, strict=True)]
     return {
         f"{letter}{index}": tensor.contiguous()

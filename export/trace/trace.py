@@ -32,7 +32,7 @@ from edgernn.export.trace.loop import LOOP
 from edgernn.export.trace.packed import DOMAIN, Packing, unchecked_layers
 from edgernn.export.trace.untouched import untouched
 
-__all__ = ["OPSET", "fold", "result_name", "result_path", "trace"]
+__all__ = ["OPSET", "fold", "quiet", "result_name", "result_path", "trace", "trace_failure"]
 
 OPSET = 18
 
@@ -60,14 +60,14 @@ def trace(module: nn.Module, example: Example) -> ir.Model:
         for leaf in example.leaves
     )
     tensors = tuple(leaf.tensor.clone() for leaf in example.leaves)  # torch joins what is one
-    with _quiet(), untouched(module), unchecked_layers():
+    with quiet(), untouched(module), unchecked_layers():
         try:
             program = torch.export.export(wrapper, tensors, dynamic_shapes=(dynamic,), strict=False)
             exported = torch.onnx.export(
                 program, dynamo=True, opset_version=OPSET, optimize=False, verbose=False
             )
         except Exception as error:
-            raise UnsupportedModelError(_trace_failure(module, example, error)) from error
+            raise UnsupportedModelError(trace_failure(module, example, error)) from error
         assert exported is not None
         model = exported.model
         fold(model)
@@ -90,7 +90,7 @@ def result_path(value: ir.Value) -> str | None:
 def fold(model: ir.Model) -> None:
     """Evaluate what depends on constants only, drop what nobody uses, infer shapes; in place."""
     limit = 1 << 40
-    with _quiet():
+    with quiet():
         optimizer.optimize_ir(
             model, num_iterations=2, input_size_limit=limit, output_size_limit=limit
         )
@@ -138,7 +138,8 @@ def _node(call: Call, order: int, packing: Packing) -> Results:
 def _loop_node(call: Call, order: int) -> Results:
     """Write a loop over time as a node, with its sequences, its states and its constants."""
     loop, operands = call.loop, call.operands
-    assert loop is not None and operands is not None
+    assert loop is not None
+    assert operands is not None
     steps = operands.sequences[0].shape[loop.axes[0]]
     once = loop.results(operands)
     collected = [(steps, *one.shape) for one in once[loop.states :]]
@@ -186,7 +187,8 @@ def _renamed(dim: Any, symbols: dict[str, str]) -> Any:
     return re.sub(r"[A-Za-z_]\w*", lambda found: symbols.get(found[0], found[0]), str(dim.value))
 
 
-def _trace_failure(module: nn.Module, example: Example, error: Exception) -> str:
+def trace_failure(module: nn.Module, example: Example, error: Exception) -> str:
+    """Say in a sentence why torch could not export `module`."""
     cause: BaseException = error
     while cause.__cause__ is not None:
         cause = cause.__cause__
@@ -205,7 +207,7 @@ def _trace_failure(module: nn.Module, example: Example, error: Exception) -> str
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep the exporters' notes about themselves from the user."""
     loggers = [logging.getLogger(name) for name in ("torch", "onnxscript")]
     levels = [logger.level for logger in loggers]
