@@ -21,10 +21,13 @@ from edgernn.export.lift.lift import Lift, lift
 from edgernn.export.lift.projection import scan_projection
 from edgernn.export.step.step import at_one_step, gemm_form
 from edgernn.export.trace.dataflow import moved_from
+from edgernn.export.trace.dims import write_canonical
+from edgernn.export.trace.initializers import name_after_model
 from edgernn.export.trace.layers import length_ports, lower, recurrent_calls
 from edgernn.export.trace.pairing import recognised_states
 from edgernn.export.trace.ports import Origins, graph_ports, name_ports
 from edgernn.export.trace.slots import StatePort, layer_names
+from edgernn.export.trace.stateless import why_stateless
 from edgernn.export.trace.states import find_states
 from edgernn.export.trace.trace import fold, trace
 from edgernn.parts import BATCH_OUTER, SEQUENCE_OUTER
@@ -108,7 +111,7 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
     model = trace(module, traced)
     layer_names(model)
     if not pairs and not recurrent_calls(model.graph):
-        raise UnsupportedModelError(_STATELESS)
+        raise UnsupportedModelError(why_stateless(module, example, run) or _STATELESS)
     bidirectional = _bidirectional(model)
     calls = observe(module, traced).calls
     states = find_states(model, calls, pairs)
@@ -145,6 +148,10 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
             notes += (f"The sequence graph is a Scan: {lifted.reason}.",)
         sequence, single, no_step = lifted.model, model, ""
     step = None if single is None else gemm_form(single)
+    for one in (sequence, step):
+        if one is not None:
+            name_after_model(one)
+            write_canonical(one)
     batch = run.calls[0].sizes[1] if run.calls else 1
     ordered = any(call.batch_sizes is not None and call.order is None for call in run.calls)
     return Built(

@@ -22,6 +22,7 @@ from edgernn.export.build import LOOP_CARRIES, Built, build, stacked_axes
 from edgernn.export.example.axes import infer_example, proven_axes
 from edgernn.export.example.call import Example, Forward, example_from
 from edgernn.export.example.lengths import LENGTHS, add_lengths, take_lengths
+from edgernn.export.example.missing import check_complete
 from edgernn.export.onnxfile.build import build_foreign
 from edgernn.export.onnxfile.file import OnnxFile
 from edgernn.export.options import Options
@@ -188,7 +189,9 @@ def _example(module: nn.Module, inputs: Any, lengths: bool) -> Example:
     if inputs is None or (isinstance(inputs, Sequence) and not inputs):
         return infer_example(module)
     example = example_from(module, inputs)
-    return proven_axes(Forward(module), add_lengths(module, example) if lengths else example)
+    example = add_lengths(module, example) if lengths else example
+    check_complete(module, example)
+    return proven_axes(Forward(module), example)
 
 
 def _built(

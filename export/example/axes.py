@@ -20,6 +20,7 @@ from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.export.example.call import Example, Forward, Leaf, Run, Watchable
 from edgernn.export.example.guess import candidates
+from edgernn.export.example.missing import example_options
 
 __all__ = ["infer_example", "proven_axes"]
 
@@ -47,7 +48,7 @@ def infer_example(module: nn.Module) -> Example:
     if best is None:
         raise InputError(
             f"No example input for `{type(module).__name__}` could be inferred: {failure}. "
-            'Describe the inputs of its forward: --input "x:float32[batch,sequence,40]".'
+            f"Describe the inputs of its forward, such as {example_options(module)}."
         )
     return best
 

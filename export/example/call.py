@@ -25,7 +25,9 @@ from edgernn.export.trace.capture import Call, Capture
 from edgernn.export.trace.untouched import untouched
 
 __all__ = [
+    "CELL_NAMES",
     "LENGTH_NAMES",
+    "STATE_NAMES",
     "Example",
     "Forward",
     "Leaf",
@@ -44,6 +46,12 @@ _DTYPES = ("float32", "float16", "float64", "int64", "int32", "bool")
 
 LENGTH_NAMES = re.compile(r"\w*len(gth)?s?$", re.I)
 """What arguments that hold the lengths of sequences are called."""
+
+STATE_NAMES = re.compile(r"(hx|hc|h|h_?0|h_?t|h_?n|hid\w*|prev\w*|\w*state\w*|mem\w*)$", re.I)
+"""What arguments that hold a state are called, all of it or its h."""
+
+CELL_NAMES = re.compile(r"(cx|c|c_?0|c_?t|c_?n|cell\w*)$", re.I)
+"""What arguments that hold the c of a state are called."""
 
 
 @dataclass(frozen=True)

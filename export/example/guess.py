@@ -14,12 +14,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from edgernn.export.example.call import LENGTH_NAMES, Example, parameters_of
+from edgernn.export.example.call import (
+    CELL_NAMES,
+    LENGTH_NAMES,
+    STATE_NAMES,
+    Example,
+    parameters_of,
+)
 
-__all__ = ["candidates"]
-
-_STATE_NAMES = re.compile(r"(hx|hc|h|h_?0|h_?t|h_?n|hid\w*|prev\w*|\w*state\w*|mem\w*)$", re.I)
-_CELL_NAMES = re.compile(r"(cx|c|c_?0|c_?t|c_?n|cell\w*)$", re.I)
+__all__ = ["candidates", "first_input", "state_shapes"]
 
 _Shape = tuple[int, ...]
 
@@ -30,11 +33,16 @@ def candidates(module: nn.Module) -> Iterator[Example]:
     required = [name for name, p in parameters.items() if p.default is inspect.Parameter.empty]
     first, *others = required or list(parameters)[:1] or [""]
     optional = [name for name in parameters if name not in required and name != first]
-    states = [name for name in optional if _STATE_NAMES.match(name) or _CELL_NAMES.match(name)]
+    states = [name for name in optional if STATE_NAMES.match(name) or CELL_NAMES.match(name)]
     for tensor in _first_inputs(module):
         for extra in ([*others, *states], others) if states else (others,):
             for guessed in _extra_inputs(module, tensor, extra):
                 yield Example({first: tensor, **guessed}, {})
+
+
+def first_input(module: nn.Module) -> torch.Tensor | None:
+    """Return what the first layer might take, or None for a model without weights."""
+    return next(_first_inputs(module), None)
 
 
 def _first_inputs(module: nn.Module) -> Iterator[torch.Tensor]:
@@ -98,11 +106,11 @@ def _extra_inputs(
     if not names:
         yield {}
         return
-    if not all(_STATE_NAMES.match(name) or _CELL_NAMES.match(name) for name in names):
+    if not all(STATE_NAMES.match(name) or CELL_NAMES.match(name) for name in names):
         return
     batches = dict.fromkeys([*first.shape[: 2 if first.is_floating_point() else None], None])
     for batch in batches:
-        h, c = _state_shapes(module, batch)
+        h, c = state_shapes(module, batch)
         if h is None:
             return
         if len(names) == 1 and c is not None:
@@ -113,7 +121,7 @@ def _extra_inputs(
             yield {names[0]: torch.zeros(h), names[1]: torch.zeros(c or h)}
 
 
-def _state_shapes(module: nn.Module, batch: int | None) -> tuple[_Shape | None, _Shape | None]:
+def state_shapes(module: nn.Module, batch: int | None) -> tuple[_Shape | None, _Shape | None]:
     """Return the shapes of h and c of the first recurrent layer, None for what it has not."""
     weights = dict(module.named_parameters())
     matches = (re.fullmatch(r"(.*)weight_hh(_l0)?", name) for name in weights)
