@@ -17,6 +17,7 @@ from torch import nn
 from edgernn.artifact import Artifact, staged
 from edgernn.contract import BATCH, SEQUENCE, Contract
 from edgernn.errors import InputError, ParityError, UnsupportedModelError
+from edgernn.export.analysis.cost import cost_of
 from edgernn.export.artifact.files import Files
 from edgernn.export.build import LOOP_CARRIES, Built, build, stacked_axes
 from edgernn.export.example.axes import infer_example, proven_axes
@@ -112,13 +113,15 @@ def export_model(
         prover = _named_axes(built, _prover(source, built, reference, symbols))
         models, prover = _usable(built, prover)
         _refuse_missing(graph, prover.contract)
+        parameters = cost_of(models["sequence"]).parameters
         written = options.apply(models, prover.contract, built.layers)
         written = replace(written, family=_family(models))
-        files = Files(folder, models, target.name)
+        files = Files(folder, models, target.name, parameters)
         files.save(written)
         dialect = Dialect(prover.contract, written)
         prover = replace(prover, tolerance=options.tolerance)
         report = prover.report(files.paths, reference.name, dialect) if verify else None
+        written = replace(written, notes=(*written.notes, *options.notes(report)))
         golden = dialect.recorded(prover.golden(2, 8))
         files.finish(_chosen(written, graph, report), report, golden)
     return Artifact.open(target)

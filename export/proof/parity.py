@@ -77,8 +77,8 @@ class Prover:
                 if difference > 10 * TOLERANCE:
                     return (
                         f"its state cannot be carried on: in parts, {self.eager.name} "
-                        f"gives another `{port}` than whole (by {difference:.1e}), so `{port}` "
-                        "depends on more than the steps so far."
+                        f"gives another `{port}` than whole ({_gap(port, whole, parts)}), so "
+                        f"`{port}` depends on more than the steps so far."
                     )
         except Exception as error:
             reason = str(error).strip().partition("\n")[0].rstrip(".")
@@ -194,8 +194,9 @@ class Prover:
             tolerance = 2 * self._rounding(data, states, expected) + self.tolerance
             if not difference <= tolerance:
                 raise _DisagreementError(
-                    f"The {kind} graph does not agree with {self.eager.name}: `{port}` differs by "
-                    f"{difference:.1e} (at most {tolerance:.1e} is allowed) at batch {where[0]}, "
+                    f"The {kind} graph does not agree with {self.eager.name}: `{port}` differs "
+                    f"{_gap(port, expected, got)} (at most {tolerance:.1e} is allowed) at batch "
+                    f"{where[0]}, "
                     f"sequence {where[1]}, {where[2]} initial state, run {_HOW[name]}.",
                     name == "whole",
                     data,
@@ -342,6 +343,16 @@ def _worst(expected: tuple[Arrays, Arrays], got: tuple[Arrays, Arrays]) -> tuple
     differences = {name: difference(have[name], array) for name, array in wanted.items()}
     name = max(differences, key=lambda one: differences[one], default="")
     return name, differences.get(name, 0.0)
+
+
+def _gap(port: str, expected: tuple[Arrays, Arrays], got: tuple[Arrays, Arrays]) -> str:
+    """Say by how much a port differs, or in which way where no number tells."""
+    wanted, have = ({**pair[0], **pair[1]}[port] for pair in (expected, got))
+    if wanted.shape != have.shape:
+        return f"in shape: {have.shape} where {wanted.shape} was expected"
+    if not np.array_equal(np.isfinite(wanted), np.isfinite(have)):
+        return "in where it is NaN or infinite"
+    return f"by {difference(have, wanted):.1e}"
 
 
 def _chunks(rng: np.random.Generator, steps: int) -> list[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-__all__ = ["name_after_model"]
+__all__ = ["drop_unused", "name_after_model"]
 
 _WRAPPER = "module."
 
@@ -19,3 +19,11 @@ def name_after_model(model: ir.Model) -> None:
             if name not in taken:
                 taken.add(name)
                 value.name = name
+
+
+def drop_unused(model: ir.Model) -> None:
+    """Drop the initializers that no node reads any more, in place."""
+    for graph in model.graphs():
+        for name, value in list(graph.initializers.items()):
+            if not value.uses() and not value.is_graph_output():
+                graph.initializers.pop(name)
