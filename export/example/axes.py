@@ -8,6 +8,7 @@ follows from what it does to the recurrent calls: more steps make it `sequence`,
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,6 +26,8 @@ from edgernn.export.example.missing import example_options
 __all__ = ["infer_example", "proven_axes"]
 
 _Axis = tuple[str, int]
+
+_OTHER_SIZES = (1, 40, 640, 16000)
 
 
 def infer_example(module: nn.Module) -> Example:
@@ -97,16 +100,20 @@ def proven_axes(reference: Watchable, example: Example) -> Example:
 
 
 def _first_run(reference: Watchable, example: Example) -> tuple[Run, Example]:
-    """Run the example, or else the same with a named axis at 1."""
+    """Run the example, or else the same with a named axis at another size.
+
+    One is what a constant batch mostly is; long is what windows, norms and strides need.
+    """
     try:
         return reference(example), example
+    except UnsupportedModelError:
+        raise
     except Exception as error:
-        for symbol in sorted(_symbols(example), key=lambda one: one != BATCH):
-            smaller = example.resized({symbol: 1})
-            try:
-                return reference(smaller), smaller
-            except Exception:
-                continue
+        symbols = sorted(_symbols(example), key=lambda one: one != BATCH)
+        for size, symbol in itertools.product(_OTHER_SIZES, symbols):
+            other = example.resized({symbol: size})
+            with contextlib.suppress(Exception):
+                return reference(other), other
         given = ", ".join(str(leaf) for leaf in example.leaves) or "no tensor"
         raise InputError(
             f"`{reference.name}` fails on {given}: {type(error).__name__}: {error}"

@@ -17,9 +17,10 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.utils.rnn import PackedSequence
 
 from edgernn.contract import BATCH, SEQUENCE
-from edgernn.errors import InputError
+from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.export.example.tree import leaves, map_leaves
 from edgernn.export.trace.capture import Call, Capture
 from edgernn.export.trace.untouched import untouched
@@ -47,10 +48,14 @@ _DTYPES = ("float32", "float16", "float64", "int64", "int32", "bool")
 LENGTH_NAMES = re.compile(r"\w*len(gth)?s?$", re.I)
 """What arguments that hold the lengths of sequences are called."""
 
-STATE_NAMES = re.compile(r"(hx|hc|h|h_?0|h_?t|h_?n|hid\w*|prev\w*|\w*state\w*|mem\w*)$", re.I)
+STATE_NAMES = re.compile(
+    r"(\w*hxs?|hc|h|h_?0|h_?t|h_?n|h_?tm1|h_?prev\w*|\w*hid(den)?\w*|prev\w*|\w*state\w*|mem\w*"
+    r"|\w*carry)$",
+    re.I,
+)
 """What arguments that hold a state are called, all of it or its h."""
 
-CELL_NAMES = re.compile(r"(cx|c|c_?0|c_?t|c_?n|cell\w*)$", re.I)
+CELL_NAMES = re.compile(r"(cxs?|c|c_?0|c_?t|c_?n|c_?tm1|c_?prev\w*|cell\w*|syn)$", re.I)
 """What arguments that hold the c of a state are called."""
 
 
@@ -225,9 +230,21 @@ def observe(module: nn.Module, example: Example) -> Run:
     with torch.no_grad(), untouched(module), capture, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         result = module(**example.kwargs)
+    if _holds_packed(result):
+        raise UnsupportedModelError(
+            f"`{type(module).__name__}.forward` returns a PackedSequence, whose rows are sorted by "
+            "step. Return what pad_packed_sequence makes of it."
+        )
     packed = [sorted(lengths.tolist()) for lengths in capture.lengths]
     lengths = tuple(leaf.path for leaf in example.leaves if _holds_one_of(leaf.tensor, packed))
     return Run(tuple(calls), dict(leaves(result)), lengths)
+
+
+def _holds_packed(result: object) -> bool:
+    if isinstance(result, dict):
+        result = tuple(result.values())
+    parts = result if isinstance(result, (tuple, list)) else ()
+    return isinstance(result, PackedSequence) or any(map(_holds_packed, parts))
 
 
 def _check_states(call: Call) -> None:

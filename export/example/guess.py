@@ -24,6 +24,9 @@ from edgernn.export.example.call import (
 
 __all__ = ["candidates", "first_input", "state_shapes"]
 
+_WIDTHS = ("input_size", "in_features", "input_dim", "n_inputs", "n_features", "in_channels")
+_LEADING = ((2, 5), (1, 5), (5, 1), (2,), (5,), (1,))
+
 _Shape = tuple[int, ...]
 
 
@@ -48,8 +51,9 @@ def first_input(module: nn.Module) -> torch.Tensor | None:
 def _first_inputs(module: nn.Module) -> Iterator[torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     tried: set[tuple[int | None, _Shape]] = set()
-    for name, weight in module.named_parameters():
-        for rows, shape in _input_shapes(module, name, weight):
+    weights = (_input_shapes(module, *named) for named in module.named_parameters())
+    for shapes in (*weights, _told_shapes(module)):
+        for rows, shape in shapes:
             if (rows, shape) in tried:
                 continue
             tried.add((rows, shape))
@@ -77,8 +81,17 @@ def _input_shapes(
             yield from ((None, (2, 640)), (None, (1, 640)))
     if weight.dim() == 4:
         yield from ((None, (2, width, 5, 64)), (None, (2, width, 64, 64)), (None, (2, 64, 64)))
-    for batch in ((2, 5), (1, 5), (5, 1), (2,), (5,), (1,)):
+    for batch in _LEADING:
         yield None, (*batch, width)
+
+
+def _told_shapes(module: nn.Module) -> Iterator[tuple[None, _Shape]]:
+    """Yield shapes of the width that the model itself calls that of its input."""
+    for name in _WIDTHS:
+        width = getattr(module, name, None)
+        if type(width) is int and width > 0:
+            for batch in _LEADING:
+                yield None, (*batch, width)
 
 
 def _owner(module: nn.Module, name: str) -> nn.Module:
@@ -113,12 +126,21 @@ def _extra_inputs(
         h, c = state_shapes(module, batch)
         if h is None:
             return
-        if len(names) == 1 and c is not None:
-            yield {names[0]: (torch.zeros(h), torch.zeros(c))}
-        elif len(names) == 1:
-            yield {names[0]: torch.zeros(h)}
-        elif len(names) == 2:
-            yield {names[0]: torch.zeros(h), names[1]: torch.zeros(c or h)}
+        for outer in ((), (_cells(module),)) if _cells(module) > 1 else ((),):
+            yield from _states(names, (*outer, *h), None if c is None else (*outer, *c))
+
+
+def _states(names: Sequence[str], h: _Shape, c: _Shape | None) -> Iterator[dict[str, Any]]:
+    """Yield zeros for one argument with all of a state or for one with each part of it."""
+    if len(names) == 1:
+        yield {names[0]: torch.zeros(h) if c is None else (torch.zeros(h), torch.zeros(c))}
+    elif len(names) == 2:
+        yield {names[0]: torch.zeros(h), names[1]: torch.zeros(c or h)}
+
+
+def _cells(module: nn.Module) -> int:
+    """Return the number of cells, whose states a model may take stacked in one tensor."""
+    return sum(name.endswith("weight_hh") for name, _ in module.named_parameters())
 
 
 def state_shapes(module: nn.Module, batch: int | None) -> tuple[_Shape | None, _Shape | None]:

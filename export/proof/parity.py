@@ -247,7 +247,7 @@ class Prover:
                 )
 
     def _valid_sizes(self) -> list[tuple[int, int]]:
-        """Return the sizes that eager torch takes, the traced one first."""
+        """Return the sizes that eager torch takes and has numbers for, the traced one first."""
         graph = self.contract.graphs["sequence"]
         dynamic = any(SEQUENCE in port.shape for port in graph.inputs)
         wanted = [self.traced, *_SIZES, *((b, t + self.traced[1]) for b, t in _SIZES)]
@@ -255,9 +255,11 @@ class Prover:
         valid = []
         for batch, sequence in dict.fromkeys(sizes):
             try:
-                self._eager(self._draw(batch, sequence), None)
+                outputs, _ = self._eager(self._draw(batch, sequence), None)
             except Exception:
                 continue
+            if valid and any(np.isnan(array).any() for array in outputs.values()):
+                continue  # such as a norm over a single step
             valid.append((batch, sequence))
         return valid[: len(_SIZES) + 1]
 
