@@ -21,14 +21,12 @@ from torch.nn.utils.rnn import PackedSequence
 
 from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import InputError, UnsupportedModelError
+from edgernn.export.example.names import LENGTH_NAMES
 from edgernn.export.example.tree import leaves, map_leaves
 from edgernn.export.trace.capture import Call, Capture
 from edgernn.export.trace.untouched import untouched
 
 __all__ = [
-    "CELL_NAMES",
-    "LENGTH_NAMES",
-    "STATE_NAMES",
     "Example",
     "Forward",
     "Leaf",
@@ -44,19 +42,6 @@ __all__ = [
 _SPEC = re.compile(r"(?P<path>[^:]+):(?P<dtype>\w+)\[(?P<dims>[^\]]*)\]")
 _SIZES = {BATCH: 2, SEQUENCE: 5}
 _DTYPES = ("float32", "float16", "float64", "int64", "int32", "bool")
-
-LENGTH_NAMES = re.compile(r"\w*len(gth)?s?$", re.I)
-"""What arguments that hold the lengths of sequences are called."""
-
-STATE_NAMES = re.compile(
-    r"(\w*hxs?|hc|h|h_?0|h_?t|h_?n|h_?tm1|h_?prev\w*|\w*hid(den)?\w*|prev\w*|\w*state\w*|mem\w*"
-    r"|\w*carry)$",
-    re.I,
-)
-"""What arguments that hold a state are called, all of it or its h."""
-
-CELL_NAMES = re.compile(r"(cxs?|c|c_?0|c_?t|c_?n|c_?tm1|c_?prev\w*|cell\w*|syn)$", re.I)
-"""What arguments that hold the c of a state are called."""
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from edgernn.export.example.call import (
-    CELL_NAMES,
-    LENGTH_NAMES,
-    STATE_NAMES,
-    Example,
-    parameters_of,
-)
+from edgernn.export.example.call import Example, parameters_of
+from edgernn.export.example.names import LENGTH_NAMES, is_state
 
 __all__ = ["candidates", "first_input", "state_shapes"]
 
@@ -36,7 +31,7 @@ def candidates(module: nn.Module) -> Iterator[Example]:
     required = [name for name, p in parameters.items() if p.default is inspect.Parameter.empty]
     first, *others = required or list(parameters)[:1] or [""]
     optional = [name for name in parameters if name not in required and name != first]
-    states = [name for name in optional if STATE_NAMES.match(name) or CELL_NAMES.match(name)]
+    states = [name for name in optional if is_state(name)]
     for tensor in _first_inputs(module):
         for extra in ([*others, *states], others) if states else (others,):
             for guessed in _extra_inputs(module, tensor, extra):
@@ -119,7 +114,7 @@ def _extra_inputs(
     if not names:
         yield {}
         return
-    if not all(STATE_NAMES.match(name) or CELL_NAMES.match(name) for name in names):
+    if not all(is_state(name) for name in names):
         return
     batches = dict.fromkeys([*first.shape[: 2 if first.is_floating_point() else None], None])
     for batch in batches:

@@ -9,14 +9,9 @@ from typing import Any
 from torch import nn
 
 from edgernn.errors import InputError
-from edgernn.export.example.call import (
-    CELL_NAMES,
-    LENGTH_NAMES,
-    STATE_NAMES,
-    Example,
-    parameters_of,
-)
+from edgernn.export.example.call import Example, parameters_of
 from edgernn.export.example.guess import first_input, state_shapes
+from edgernn.export.example.names import CELL_NAMES, LENGTH_NAMES, is_state
 from edgernn.export.example.ownstep import own_step_sizes
 
 __all__ = ["check_complete", "example_options"]
@@ -58,7 +53,7 @@ def _options(module: nn.Module, names: Collection[str]) -> str:
     for name in names:
         if LENGTH_NAMES.match(name):
             specs.append(f"{name}:int64[batch]")
-        elif _is_state(name):
+        elif is_state(name):
             specs.extend(_state_specs(module, name, hidden))
         elif hidden is not None:
             specs.append(f"{name}:float32[batch,{width}]")
@@ -77,17 +72,13 @@ def _data_spec(module: nn.Module, name: str) -> str:
 
 def _state_specs(module: nn.Module, name: str, hidden: int | None) -> Iterator[str]:
     shapes = [shape for shape in state_shapes(module, 0) if shape is not None]
-    alone = sum(map(_is_state, _required(module))) < 2
+    alone = sum(map(is_state, _required(module))) < 2
     if len(shapes) > 1 and alone:
         for place, shape in enumerate(shapes):
             yield f"{name}[{place}]:float32[{_dims(shape)}]"
         return
     own = shapes[-1 if CELL_NAMES.match(name) else 0] if shapes else (0, hidden or 40)
     yield f"{name}:float32[{_dims(own)}]"
-
-
-def _is_state(name: str) -> bool:
-    return bool(STATE_NAMES.match(name) or CELL_NAMES.match(name))
 
 
 def _dims(shape: Collection[int]) -> str:

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import nn
 
-from edgernn.export.example.call import CELL_NAMES, STATE_NAMES, Example, observe
+from edgernn.export.example.call import Example, observe
+from edgernn.export.example.names import is_state
 
 __all__ = ["own_step_sizes"]
 
@@ -28,7 +29,7 @@ def own_step_sizes(module: nn.Module, arguments: Sequence[str]) -> tuple[int, in
         module: A model without layers and cells of torch's.
         arguments: What forward needs: data, and states that are called so.
     """
-    states = [name for name in arguments if STATE_NAMES.match(name) or CELL_NAMES.match(name)]
+    states = [name for name in arguments if is_state(name)]
     if not states or len(states) == len(arguments):
         return None
     for width, hidden in itertools.islice(dict.fromkeys(_sizes(module)), _TRIED):

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from edgernn.export.example.call import CELL_NAMES, STATE_NAMES, Example, Leaf, Run
+from edgernn.export.example.call import Example, Leaf, Run
+from edgernn.export.example.names import is_state
 from edgernn.export.source.torchscript import ScriptedModule
 from edgernn.export.trace.untouched import untouched
 
@@ -106,17 +107,12 @@ def _ambiguous(example: Example, run: Run) -> str | None:
 
 def _by_name(fits: Mapping[Leaf, Sequence[str]]) -> str:
     """Pair the arguments that are called like states with the results in order, one for each."""
-    named = [leaf for leaf in fits if _is_state(leaf.path)]
+    named = [leaf for leaf in fits if is_state(leaf.path.partition("[")[0])]
     results = list(dict.fromkeys(itertools.chain.from_iterable(fits.values())))
     pairs = list(zip(named, results[-len(named) :], strict=False)) if named else []
     if len(results) < len(named) or any(result not in fits[leaf] for leaf, result in pairs):
         return ""
     return " ".join(_option(leaf.path, result) for leaf, result in pairs)
-
-
-def _is_state(path: str) -> bool:
-    name = path.partition("[")[0]
-    return bool(STATE_NAMES.match(name) or CELL_NAMES.match(name))
 
 
 def _option(argument: str, result: str) -> str:
