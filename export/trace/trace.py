@@ -27,6 +27,7 @@ from edgernn.errors import UnsupportedModelError
 from edgernn.export.example.call import Example
 from edgernn.export.example.tree import leaves, map_leaves
 from edgernn.export.trace.capture import Call, Capture, Results
+from edgernn.export.trace.fixed import fixed_axes
 from edgernn.export.trace.gelu import reorder_gelu
 from edgernn.export.trace.packed import DOMAIN, Packing, unchecked_layers
 from edgernn.export.trace.untouched import untouched
@@ -186,6 +187,8 @@ def _trace_failure(module: nn.Module, example: Example, error: Exception) -> str
     while cause.__cause__ is not None:
         cause = cause.__cause__
     first_line = next((line.strip() for line in str(cause).splitlines() if line.strip()), "")
+    if fixed := fixed_axes(example, str(cause)):
+        return f"`{type(module).__name__}` cannot be traced: {fixed}"
     paths = [leaf.path for leaf in example.leaves]
     reason = re.sub(
         r"L\['tensors'\]\[(\d+)\]\.size\(\)\[(\d+)\]",
