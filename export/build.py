@@ -24,7 +24,7 @@ from edgernn.export.trace.dataflow import moved_from
 from edgernn.export.trace.dims import write_canonical
 from edgernn.export.trace.initializers import name_after_model
 from edgernn.export.trace.layers import length_ports, lower, recurrent_calls
-from edgernn.export.trace.pairing import recognised_states
+from edgernn.export.trace.pairing import check_state_axes, recognised_states
 from edgernn.export.trace.ports import Origins, graph_ports, name_ports
 from edgernn.export.trace.slots import StatePort, layer_names
 from edgernn.export.trace.stateless import why_stateless
@@ -48,6 +48,12 @@ _NO_PAIR = (
     "forward is one step of a recurrence, but nothing that it returns goes back in as one of its "
     "arguments. It must take its state and return the next one, of the same shape; where these "
     "cannot be told from other tensors, name them: --state INPUT=OUTPUT."
+)
+
+
+_OWN_LENGTHS = (
+    "forward packs sequences by lengths that it computes, so that no other number of steps could be "
+    "tried. Pack by an argument as it is: the lengths of what the layer gets."
 )
 
 
@@ -117,6 +123,9 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
     states = find_states(model, calls, pairs)
     if form == "step" and not states:
         raise UnsupportedModelError(_NO_PAIR)
+    if form == "step" and any(call.batch_sizes is not None for call in run.calls):
+        raise UnsupportedModelError(_OWN_LENGTHS)
+    check_state_axes(model.graph, states)
     origins = name_ports(model, states)
     lengths = length_ports(model.graph)
     notes = (

@@ -72,6 +72,7 @@ def proven_axes(reference: Watchable, example: Example) -> Example:
         raise UnsupportedModelError(
             f"`{reference.name}` returns no tensor. Return the outputs that the graph is to have."
         )
+    _refuse_random(reference, example, run)
     example = replace(example, lengths=run.lengths)
     notes: list[str] = list(example.notes)
     if example.shapes:
@@ -97,6 +98,19 @@ def proven_axes(reference: Watchable, example: Example) -> Example:
         example, shapes={path: tuple(shape) for path, shape in shapes.items()}, notes=tuple(notes)
     )
     return named.resized(_distinct(sizes))
+
+
+def _refuse_random(reference: Watchable, example: Example, run: Run) -> None:
+    """Raise UnsupportedModelError where the same call gives something else the second time."""
+    again = reference(example).results
+    for path, tensor in run.results.items():
+        other = again[path]
+        if tensor.shape != other.shape or not torch.equal(tensor.nan_to_num(), other.nan_to_num()):
+            raise UnsupportedModelError(
+                f"`{reference.name}` does not give the same twice: `{path or 'its result'}` is "
+                "another at every call, so no graph can be proven. Return what is not drawn by "
+                "chance (a mean), take noise as an argument, and tie dropout to self.training."
+            )
 
 
 def _first_run(reference: Watchable, example: Example) -> tuple[Run, Example]:
@@ -139,7 +153,8 @@ def _tied_groups(
                     continue
                 larger = _larger(runs, leaf, axis)
                 symbol = _symbol(run, larger, leaf.path, axis, taken)
-                if symbol is None or all(_same_results(run, one) for one in larger):
+                unseen = symbol != SEQUENCE and all(_same_results(run, one) for one in larger)
+                if symbol is None or unseen:
                     break  # entries that forward does not look at, as behind a state's own
                 if symbol != SEQUENCE and any(len(one.calls) != len(run.calls) for one in larger):
                     notes.append(_loop_note(example, leaf.path, axis))
@@ -345,8 +360,12 @@ def _distinct(sizes: dict[str, int]) -> dict[str, int]:
     return chosen
 
 
-def _score(example: Example) -> tuple[int, int, int]:
-    """Rank a call by its dynamic axes, then by how few axes of a single entry it takes."""
+def _score(example: Example) -> tuple[int, int, int, int]:
+    """Rank a call by its dynamic axes, the fewer of other names the better.
+
+    Then by how few axes of a single entry it takes.
+    """
     symbols = _symbols(example)
+    others = len(set(symbols) - {SEQUENCE, BATCH})
     single = sum(size == 1 for leaf in example.leaves for size in leaf.shape)
-    return int(SEQUENCE in symbols), int(BATCH in symbols), -single
+    return int(SEQUENCE in symbols), int(BATCH in symbols), -others, -single

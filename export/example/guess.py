@@ -17,7 +17,7 @@ from torch import nn
 from edgernn.export.example.call import Example, parameters_of
 from edgernn.export.example.names import LENGTH_NAMES, is_state
 
-__all__ = ["candidates", "first_input", "state_shapes"]
+__all__ = ["candidates", "first_spec", "state_shapes"]
 
 _WIDTHS = ("input_size", "in_features", "input_dim", "n_inputs", "n_features", "in_channels")
 _LEADING = ((2, 5), (1, 5), (5, 1), (2,), (5,), (1,))
@@ -38,9 +38,17 @@ def candidates(module: nn.Module) -> Iterator[Example]:
                 yield Example({first: tensor, **guessed}, {})
 
 
-def first_input(module: nn.Module) -> torch.Tensor | None:
-    """Return what the first layer might take, or None for a model without weights."""
-    return next(_first_inputs(module), None)
+def first_spec(module: nn.Module) -> str:
+    """Return dtype and shape of what the first layer might take, as a spec has them."""
+    for name, weight in module.named_parameters():
+        for rows, shape in _input_shapes(module, name, weight):
+            if rows is not None:
+                return "int64[batch,sequence]"
+            if weight.dim() < 3:
+                return f"float32[batch,sequence,{shape[-1]}]"
+            channels = ",".join(map(str, shape[1:-1]))
+            return f"float32[batch,{channels},sequence]"
+    return "float32[batch,sequence,40]"
 
 
 def _first_inputs(module: nn.Module) -> Iterator[torch.Tensor]:
@@ -75,7 +83,9 @@ def _input_shapes(
         if width == 1:
             yield from ((None, (2, 640)), (None, (1, 640)))
     if weight.dim() == 4:
-        yield from ((None, (2, width, 5, 64)), (None, (2, width, 64, 64)), (None, (2, 64, 64)))
+        for image in ((5, 64), (64, 64), (32, 100)):
+            yield None, (2, width, *image)
+        yield None, (2, 64, 64)
     for batch in _LEADING:
         yield None, (*batch, width)
 

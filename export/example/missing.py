@@ -10,7 +10,7 @@ from torch import nn
 
 from edgernn.errors import InputError
 from edgernn.export.example.call import Example, parameters_of
-from edgernn.export.example.guess import first_input, state_shapes
+from edgernn.export.example.guess import first_spec, state_shapes
 from edgernn.export.example.names import CELL_NAMES, LENGTH_NAMES, is_state
 from edgernn.export.example.ownstep import own_step_sizes
 
@@ -58,16 +58,8 @@ def _options(module: nn.Module, names: Collection[str]) -> str:
         elif hidden is not None:
             specs.append(f"{name}:float32[batch,{width}]")
         else:
-            specs.append(_data_spec(module, name))
+            specs.append(f"{name}:{first_spec(module)}")
     return " ".join(f'--input "{spec}"' for spec in specs)
-
-
-def _data_spec(module: nn.Module, name: str) -> str:
-    first = first_input(module)
-    if first is not None and not first.is_floating_point():
-        return f"{name}:int64[batch,sequence]"
-    width = 40 if first is None else first.shape[-1]
-    return f"{name}:float32[batch,sequence,{width}]"
 
 
 def _state_specs(module: nn.Module, name: str, hidden: int | None) -> Iterator[str]:

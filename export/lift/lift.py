@@ -18,7 +18,7 @@ import onnx_ir as ir
 from edgernn.contract import SEQUENCE
 from edgernn.export.lift.feedback import ChangedStateError, check_feedback
 from edgernn.export.lift.fold import Fold, Folded
-from edgernn.export.lift.onestep import RECURRENT, OneStep, SequenceGraph
+from edgernn.export.lift.onestep import RECURRENT, OneStep, SequenceGraph, keep_declared
 from edgernn.export.lift.rows import MixedRowsError, sizes
 from edgernn.export.lift.scan import scan_form
 from edgernn.export.lift.separate import separate_products
@@ -72,10 +72,13 @@ def lift(
     try:
         return Lift(_OperatorForm(prepare(model)).model(), "operator")
     except (MixedRowsError, ChangedStateError) as reason:
+        declared = [port.shape for port in model.graph.outputs]
         model = model.clone()
         settle_shapes(model)
         separate_products(model.graph, {before for before, _ in states})
-        return Lift(scan_form(prepare(gemm_form(model))), "scan", str(reason))
+        model = gemm_form(model)
+        keep_declared(model, declared)
+        return Lift(scan_form(prepare(model)), "scan", str(reason))
 
 
 class _OperatorForm:

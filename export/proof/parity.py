@@ -251,7 +251,8 @@ class Prover:
             if declared is not None and outputs[port.name].shape != declared:
                 raise ParityError(
                     f"`{port}` came out as {outputs[port.name].shape} at batch {where[0]}, "
-                    f"sequence {where[1]}, where {declared} was declared."
+                    f"sequence {where[1]}, where {declared} was declared. Where forward squeezes "
+                    "or flattens, let it name the axis."
                 )
 
     def _valid_sizes(self) -> list[tuple[int, int]]:

@@ -40,7 +40,7 @@ def session_of(kind: str, contract: Contract, model: bytes | str, inner: Sequenc
 
     def run(data: Arrays, states: Arrays) -> tuple[Arrays, Arrays]:
         feeds = {**data, **{state.input: states[state.name] for state in contract.states}}
-        feeds = {name: np.ascontiguousarray(feeds[name]) for name in inputs}
+        feeds = {name: np.asarray(feeds[name], order="C") for name in inputs}
         sizes = ", ".join(f"`{name}` {array.shape}" for name, array in feeds.items())
         with _named(f"The {kind} graph fails on {sizes}"):
             arrays = map(np.asarray, session.run(outputs, feeds))
@@ -132,6 +132,8 @@ def draw(
         return rng.integers(port.limit, size=shape).astype(port.dtype)
     if np.issubdtype(np.dtype(port.dtype), np.floating):
         return rng.standard_normal(shape).astype(port.dtype)
+    if example.ndim < len(shape):  # the example is of a single step
+        example = np.expand_dims(example, port.shape.index(SEQUENCE))
     for axis, size in enumerate(shape):
         example = example.take(np.arange(size) % example.shape[axis], axis)
     return example.astype(port.dtype)

@@ -83,13 +83,18 @@ def conform(model: nn.Module) -> tuple[str, ...]:
 
 
 def _bake_parametrizations(model: nn.Module) -> None:
-    """Keep what parametrizations (orthogonal, norms) make of a weight, in place of its making."""
-    with torch.no_grad():
-        for part in list(model.modules()):
-            if isinstance(part, parametrize.ParametrizationList):
-                continue
-            for name in list(part.parametrizations) if parametrize.is_parametrized(part) else ():
-                parametrize.remove_parametrizations(part, name, leave_parametrized=True)
+    """Keep what parametrizations (orthogonal, norms) make of a weight, in place of its making.
+
+    torch's own way to remove them changes the class, which a copy shares with its original.
+    """
+    for part in list(model.modules()):
+        if not parametrize.is_parametrized(part):
+            continue
+        made = {name: getattr(part, name).detach().clone() for name in part.parametrizations}
+        part.__class__ = parametrize.type_before_parametrizations(part)
+        del part.parametrizations
+        for name, value in made.items():
+            setattr(part, name, nn.Parameter(value))
 
 
 def _check_values(model: nn.Module) -> None:

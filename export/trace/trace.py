@@ -30,6 +30,7 @@ from edgernn.export.trace.capture import Call, Capture, Results
 from edgernn.export.trace.fixed import fixed_axes
 from edgernn.export.trace.gelu import reorder_gelu
 from edgernn.export.trace.packed import DOMAIN, Packing, unchecked_layers
+from edgernn.export.trace.sizes import dynamic_len
 from edgernn.export.trace.untouched import untouched
 
 __all__ = ["OPSET", "fold", "result_name", "result_path", "trace"]
@@ -60,7 +61,7 @@ def trace(module: nn.Module, example: Example) -> ir.Model:
         for leaf in example.leaves
     )
     tensors = tuple(leaf.tensor for leaf in example.leaves)
-    with _quiet(), untouched(module), unchecked_layers():
+    with _quiet(), untouched(module), unchecked_layers(), dynamic_len(module):
         try:
             program = torch.export.export(wrapper, tensors, dynamic_shapes=(dynamic,), strict=False)
             exported = torch.onnx.export(
