@@ -52,8 +52,8 @@ _NO_PAIR = (
 
 
 _OWN_LENGTHS = (
-    "forward packs sequences by lengths that it computes, so that no other number of steps could be "
-    "tried. Pack by an argument as it is: the lengths of what the layer gets."
+    "forward packs sequences by lengths that it computes, so that no other number of steps could "
+    "be tried. Pack by an argument as it is: the lengths of what the layer gets."
 )
 
 
