@@ -91,3 +91,8 @@ class _Printer(StrPrinter):
     def _print_floor(self, expr: sympy.floor) -> str:
         number, divisor = expr.args[0].as_numer_denom()
         return f"(({self._print(number)})//({self._print(divisor)}))"
+
+    def _print_Pow(self, expr: sympy.Pow, rational: bool = False) -> str:
+        if not (expr.exp.is_Integer and expr.exp > 0):
+            raise KeyError(str(expr))
+        return "(" + "*".join([f"({self._print(expr.base)})"] * int(expr.exp)) + ")"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -117,7 +118,7 @@ def _by_name(fits: Mapping[Leaf, Sequence[str]]) -> str:
 
 def _option(argument: str, result: str) -> str:
     pair = f"{argument}={_place(result)}"
-    return f'--state "{pair}"' if "[" in pair else f"--state {pair}"
+    return f"--state {shlex.quote(pair)}"
 
 
 def _place(result: str) -> str:

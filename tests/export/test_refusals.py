@@ -135,7 +135,7 @@ MODELS: dict[str, tuple[nn.Module, dict[str, Any], type[EdgernnError], str]] = {
         {},
         InputError,
         "No example input for `Fails` could be inferred: the scale was not loaded. Describe the "
-        'inputs of its forward: --input "x:float32[batch,sequence,40]".',
+        'inputs of its forward, such as --input "x:float32[batch,sequence,4]".',
     ),
     "no recurrent layer": (Plain(), {}, UnsupportedModelError, NO_RECURRENCE),
     "no tensor comes out": (
@@ -298,8 +298,8 @@ SPECS = {
         "input to be 2D or 3D, got 4D instead"
     ),
     "hx[0]:float32[1,batch,3]": (
-        "`Tagger.forward` fails on hx[0]:float32[1,batch,3]: TypeError: Tagger.forward() missing "
-        "1 required positional argument: 'tokens'"
+        "`Tagger.forward` also needs `tokens`, which has no default. Give an example tensor or a "
+        'spec for each: --input "tokens:int64[batch,sequence]".'
     ),
 }
 
