@@ -157,10 +157,9 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
             notes += (f"The sequence graph is a Scan: {lifted.reason}.",)
         sequence, single, no_step = lifted.model, model, ""
     step = None if single is None else gemm_form(single)
-    for one in (sequence, step):
-        if one is not None:
-            name_after_model(one)
-            write_canonical(one)
+    for graph in filter(None, (sequence, step)):
+        name_after_model(graph)
+        write_canonical(graph)
     batch = run.calls[0].sizes[1] if run.calls else 1
     ordered = any(call.batch_sizes is not None and call.order is None for call in run.calls)
     return Built(

@@ -261,7 +261,7 @@ class Prover:
         dynamic = any(SEQUENCE in port.shape for port in graph.inputs)
         wanted = [self.traced, *_SIZES, *((b, t + self.traced[1]) for b, t in _SIZES)]
         sizes = [(self._batch(b), t if dynamic else self.traced[1]) for b, t in wanted]
-        valid = []
+        valid: list[tuple[int, int]] = []
         for batch, sequence in dict.fromkeys(sizes):
             try:
                 outputs, _ = self._eager(self._draw(batch, sequence), None)

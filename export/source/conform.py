@@ -90,7 +90,8 @@ def _bake_parametrizations(model: nn.Module) -> None:
     for part in list(model.modules()):
         if not parametrize.is_parametrized(part):
             continue
-        made = {name: getattr(part, name).detach().clone() for name in part.parametrizations}
+        names = [name for name, _ in part.get_submodule("parametrizations").named_children()]
+        made = {name: getattr(part, name).detach().clone() for name in names}
         part.__class__ = parametrize.type_before_parametrizations(part)
         del part.parametrizations
         for name, value in made.items():

@@ -85,7 +85,7 @@ _OPERATORS: dict[type[ast.operator], Callable[[sympy.Expr, sympy.Expr], sympy.Ex
 }
 
 
-class _Printer(StrPrinter):
+class _Printer(StrPrinter):  # type: ignore[misc]  # sympy has no types
     """Prints floors as Python's floor division."""
 
     def _print_floor(self, expr: sympy.floor) -> str:

@@ -30,7 +30,7 @@ def _squeeze(named: Named) -> Any:
 
 def _clamp(named: Named) -> Any:
     """Give whole bounds of real numbers as real ones: the exporter takes no mixture."""
-    bounds = (named.get("min"), named.get("max"))
+    bounds: tuple[Any, Any] = (named.get("min"), named.get("max"))
     if not named["input"].is_floating_point() or {type(b) for b in bounds} != {int, float}:
         return NotImplemented
     return torch.clamp(named["input"], *map(float, bounds))
