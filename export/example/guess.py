@@ -41,9 +41,13 @@ def candidates(module: nn.Module) -> Iterator[Example]:
 def first_spec(module: nn.Module) -> str:
     """Return dtype and shape of what the first layer might take, as a spec has them."""
     for name, weight in module.named_parameters():
+        # in an archive a table of numbers is told from a matrix by its name alone
+        table = isinstance(_owner(module, name), nn.Embedding) or "emb" in name.lower()
         for rows, shape in _input_shapes(module, name, weight):
-            if rows is not None:
+            if rows is not None and table:
                 return "int64[batch,sequence]"
+            if rows is not None:
+                continue
             if weight.dim() < 3:
                 return f"float32[batch,sequence,{shape[-1]}]"
             channels = ",".join(map(str, shape[1:-1]))

@@ -201,10 +201,11 @@ class Prover:
         if not difference <= self.tolerance:
             tolerance = 2 * self._rounding(data, states, expected) + self.tolerance
             if not difference <= tolerance:
+                gap = _gap(port, expected, got)
+                allowed = f" (at most {tolerance:.1e} is allowed)" if gap.startswith("by ") else ""
                 raise _DisagreementError(
                     f"The {kind} graph does not agree with {self.eager.name}: `{port}` differs "
-                    f"{_gap(port, expected, got)} (at most {tolerance:.1e} is allowed) at batch "
-                    f"{where[0]}, "
+                    f"{gap}{allowed} at batch {where[0]}, "
                     f"sequence {where[1]}, {where[2]} initial state, run {_HOW[name]}.",
                     name == "whole",
                     data,

@@ -116,3 +116,16 @@ def test_what_is_complete_passes():
 def test_specs_follow_from_the_weights(module, options):
     """The lines that messages show fit the first layer, or the step as a whole."""
     assert example_options(module) == options
+
+
+def test_a_table_of_an_archive_is_told_by_its_name():
+    """Weights without a class are matrices unless they are called embeddings."""
+    for name, spec in (
+        ("embed", '--input "ids:int64[batch,sequence]"'),
+        ("gates", '--input "ids:float32[batch,sequence,4]"'),
+    ):
+        module = nn.Module()
+        module.add_module(name, nn.Module())
+        module.get_submodule(name).register_parameter("weight", nn.Parameter(torch.ones(9, 4)))
+        module.forward = lambda ids: ids
+        assert example_options(module) == spec

@@ -181,3 +181,27 @@ def test_a_squeeze_that_does_nothing(tmp_path):
     artifact = export_model(Speech(), tmp_path / "speech.edgernn", inputs=(torch.randn(3, 5, 4),))
     sequence = artifact.contract.graphs["sequence"]
     assert str(sequence.outputs[0]) == "output: float32[sequence, batch, 5]"
+
+
+class Halved(nn.Module):
+    """A convolution that leaves every second step."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv1d(4, 6, 3, stride=2, padding=1)
+        self.gru = nn.GRU(6, 5, batch_first=True)
+
+    def forward(self, x):
+        return self.gru(self.conv(x.transpose(1, 2)).transpose(1, 2))[0]
+
+
+def test_half_as_many_steps(tmp_path):
+    """The size that follows from the steps is short, and the note has both shapes."""
+    artifact = export_model(Halved(), tmp_path / "halved.edgernn", inputs=(torch.randn(2, 6, 4),))
+    sequence = artifact.contract.graphs["sequence"]
+    assert str(sequence.outputs[0]) == "output: float32[batch, (sequence - 1)//2 + 1, 5]"
+    assert artifact.contract.notes == (
+        "There is no step graph: its state cannot be carried on: in parts, eager torch gives "
+        "another `output` than whole (in shape: (2, 4, 5) where (2, 3, 5) was expected), so "
+        "`output` depends on more than the steps so far.",
+    )
