@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -51,6 +52,9 @@ def session_of(kind: str, contract: Contract, model: bytes | str, inner: Sequenc
     return run
 
 
+_PREAMBLE = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from .*? failed:\s*)?")
+
+
 @contextlib.contextmanager
 def _named(what: str) -> Iterator[None]:
     """Turn what ONNX Runtime raises, which has no base class of its own, into a ParityError."""
@@ -59,7 +63,7 @@ def _named(what: str) -> Iterator[None]:
     except EdgernnError:
         raise
     except Exception as error:
-        reason = str(error).strip().partition("\n")[0].rstrip(".")
+        reason = _PREAMBLE.sub("", str(error).strip()).partition("\n")[0].rstrip(".")
         raise ParityError(f"{what} in ONNX Runtime: {reason}.") from error
 
 

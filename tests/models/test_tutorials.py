@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from edgernn import export_model
+from edgernn.errors import UnsupportedModelError
 from tests.models.proof import proven
 
 
@@ -204,4 +207,44 @@ def test_half_as_many_steps(tmp_path):
         "There is no step graph: its state cannot be carried on: in parts, eager torch gives "
         "another `output` than whole (in shape: (2, 4, 5) where (2, 3, 5) was expected), so "
         "`output` depends on more than the steps so far.",
+    )
+
+
+class OwnLengths(nn.Module):
+    """Packs by lengths of half as many steps, which it computes itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv1d(4, 6, 3, stride=2, padding=1)
+        self.gru = nn.GRU(6, 5, batch_first=True)
+
+    def forward(self, x, lengths):
+        steps = self.conv(x.transpose(1, 2)).transpose(1, 2)
+        packed = pack_padded_sequence(steps, (lengths + 1) // 2, True, enforce_sorted=False)
+        return pad_packed_sequence(self.gru(packed)[0], True)[0]
+
+
+def refusal(folder, model, *inputs):
+    with pytest.raises(UnsupportedModelError) as caught:
+        export_model(model, folder / "m.edgernn", inputs=inputs)
+    assert not list(folder.iterdir())
+    return str(caught.value)
+
+
+def test_a_state_that_grows_with_the_image_is_refused(tmp_path):
+    """Of a state's axes only the batch is dynamic; the others are named."""
+    zeros = torch.zeros(2, 3, 4, 5)
+    assert refusal(tmp_path, ConvCell(), torch.randn(2, 2, 4, 5), (zeros, zeros)) == (
+        "State `state_0_in` grows with `image_dim2` and `image_dim3`; of its axes only the batch "
+        "may be dynamic. Give the others as numbers in --input specs, such as "
+        '"x:float32[batch,3,64,64]".'
+    )
+
+
+def test_lengths_that_forward_computes_are_refused(tmp_path):
+    """Other numbers of steps cannot be tried where nobody knows which lengths fit."""
+    lengths = torch.tensor([7, 5])
+    assert refusal(tmp_path, OwnLengths(), torch.randn(2, 7, 4), lengths) == (
+        "forward packs sequences by lengths that it computes, so that no other number of steps "
+        "could be tried. Pack by an argument as it is: the lengths of what the layer gets."
     )
