@@ -7,7 +7,8 @@ every host read it from there. Neither half of edgernn knows anything else of th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,80 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgernn.errors import ContractError
+from edgernn.ports import BATCH, SEQUENCE, Graph, Port, State
 from edgernn.vocabulary import Vocabulary
 
 __all__ = ["BATCH", "SEQUENCE", "VERSION", "Contract", "Graph", "Port", "State"]
 
 VERSION = "1"
-BATCH = "batch"
-SEQUENCE = "sequence"
 
 _PREFIX = "edgernn."
 _STATE_DTYPES = ("float32", "float16")
-
-
-@dataclass(frozen=True)
-class Port:
-    """One input or output of a graph.
-
-    Attributes:
-        name: The ONNX name.
-        dtype: The NumPy name of its dtype, such as `float32` or `int64`.
-        shape: One entry per axis: a size, or the name of a dynamic axis (the ONNX dim_param). A
-            size that depends on dynamic axes is written as an expression of them, such as
-            `batch*sequence`.
-        origin: The path of the same tensor in the torch module's call: into forward's arguments
-            for an input (`hx[0]`), into its return value for an output (`[1][0]`); None where
-            forward does not see it.
-        limit: For ids: they must be at least 0 and below it; None where the port takes any value.
-    """
-
-    name: str
-    dtype: str
-    shape: tuple[int | str, ...]
-    origin: str | None = None
-    limit: int | None = None
-
-    def axis(self, symbol: str) -> int | None:
-        """Return the index of the axis named `symbol`, or None where the port has none."""
-        return self.shape.index(symbol) if symbol in self.shape else None
-
-    def __str__(self) -> str:
-        return f"{self.name}: {self.dtype}[{', '.join(map(str, self.shape))}]"
-
-
-@dataclass(frozen=True)
-class State:
-    """One state: an input port and the output port that holds its next value.
-
-    Attributes:
-        name: `h`, `c`, `encoder_rnn_h`; the name of an initial value.
-        input: The name of the input port, `NAME_in`.
-        output: The name of the output port, `NAME_out`.
-        initial: The learned initial value, of the port's shape with 1 for the batch axis, in the
-            port's dtype; None for zeros.
-    """
-
-    name: str
-    input: str
-    output: str
-    initial: NDArray[Any] | None = None
-
-
-@dataclass(frozen=True)
-class Graph:
-    """The ports of one graph, in the order of its ONNX inputs and outputs."""
-
-    inputs: tuple[Port, ...]
-    outputs: tuple[Port, ...]
-
-    def input(self, name: str) -> Port:
-        """Return the input port of that name, or raise KeyError."""
-        return _named(self.inputs, name)
-
-    def output(self, name: str) -> Port:
-        """Return the output port of that name, or raise KeyError."""
-        return _named(self.outputs, name)
 
 
 @dataclass(frozen=True)
@@ -130,6 +66,17 @@ class Contract:
     def step(self) -> Graph | None:
         """The ports of the step graph, if there is one."""
         return self.graphs.get("step")
+
+    @property
+    def constants(self) -> dict[str, int]:
+        """The sizes of the axes `batch` and `sequence` where they are numbers."""
+        return {
+            name: size
+            for graph in self.graphs.values()
+            for port in (*graph.inputs, *graph.outputs)
+            for name, size in zip(port.axes, port.shape, strict=True)
+            if name in (BATCH, SEQUENCE) and isinstance(size, int)
+        }
 
     def data_inputs(self, kind: str) -> tuple[Port, ...]:
         """Return the inputs of graph `kind` that are not states."""
@@ -179,6 +126,9 @@ class Contract:
         for port in self.graphs[kind].inputs:
             if port.limit is not None:
                 flat[f"limit.{port.name}"] = str(port.limit)
+        for port in (*self.graphs[kind].inputs, *self.graphs[kind].outputs):
+            if port.named is not None:
+                flat[f"axes.{port.name}"] = ",".join(name or "" for name in port.named)
         if self.vocabulary:
             flat["vocabulary"] = self.vocabulary.to_lines()
             for role in ("unknown", "padding"):
@@ -214,14 +164,10 @@ class Contract:
         _check_version(flat.get("contract"), subject)
         try:
             pairs = [pair.split(":") for pair in flat["states"].split(",") if pair]
-            limits = {
-                port.name: int(flat[key])
-                for port in inputs
-                if (key := f"limit.{port.name}") in flat
-            }
+            ends = {name for pair in pairs for name in pair}
             graph = Graph(
-                tuple(replace(port, limit=limits.get(port.name)) for port in inputs),
-                tuple(outputs),
+                tuple(_port_from_metadata(port, flat, ends) for port in inputs),
+                tuple(_port_from_metadata(port, flat, ends) for port in outputs),
             )
             states = tuple(
                 _state_from_metadata(input_, output, graph, flat) for input_, output in pairs
@@ -289,10 +235,11 @@ class Contract:
         """
         _check_version(data.get("contract") if isinstance(data, dict) else None, subject)
         try:
+            ends = {name for state in data["states"] for name in (state["in"], state["out"])}
             graphs = {
                 kind: Graph(
-                    tuple(_port_from_json(port, "argument") for port in graph["inputs"]),
-                    tuple(_port_from_json(port, "result") for port in graph["outputs"]),
+                    tuple(_port_from_json(port, "argument", ends) for port in graph["inputs"]),
+                    tuple(_port_from_json(port, "result", ends) for port in graph["outputs"]),
                 )
                 for kind, graph in data["graphs"].items()
             }
@@ -338,7 +285,7 @@ class Contract:
                 before, after = graph.input(state.input), graph.output(state.output)
             except KeyError as error:
                 raise ContractError(f"The {kind} graph has no port {error} for a state.") from None
-            if (before.shape, before.dtype) != (after.shape, after.dtype):
+            if (before.shape, before.axes, before.dtype) != (after.shape, after.axes, after.dtype):
                 raise ContractError(
                     f"State `{state.name}` of the {kind} graph goes in as `{before}` and comes "
                     f"out as `{after}`; both must have one shape and dtype."
@@ -353,13 +300,6 @@ class Contract:
                 "The states' inputs and outputs sort by name into different orders: "
                 + ", ".join(f"{state.input}:{state.output}" for state in by_input)
             )
-
-
-def _named(ports: Sequence[Port], name: str) -> Port:
-    for port in ports:
-        if port.name == name:
-            return port
-    raise KeyError(name)
 
 
 def _check_version(version: object, subject: str) -> None:
@@ -380,9 +320,21 @@ def _state_from_metadata(input_: str, output: str, graph: Graph, flat: Mapping[s
     if numbers is None:
         return State(name, input_, output)
     port = graph.input(input_)
-    shape = tuple(1 if isinstance(size, str) else size for size in port.shape)
-    initial = np.array(numbers.split(" "), np.float32).reshape(shape).astype(port.dtype)
-    return State(name, input_, output, initial)
+    values = np.array(numbers.split(" "), np.float32)
+    full = tuple(1 if isinstance(size, str) else size for size in port.shape)
+    for_all = tuple(
+        1 if name == BATCH else size for size, name in zip(full, port.axes, strict=True)
+    )
+    initial = values.reshape(for_all if values.size == math.prod(for_all) else full)
+    return State(name, input_, output, initial.astype(port.dtype))
+
+
+def _port_from_metadata(port: Port, flat: Mapping[str, str], states: Collection[str]) -> Port:
+    limit, axes = flat.get(f"limit.{port.name}"), flat.get(f"axes.{port.name}")
+    port = replace(port, limit=None if limit is None else int(limit))
+    if axes is None:
+        return _before_axes(port, states)
+    return port.with_axes([name or None for name in axes.split(",")])
 
 
 def _port_to_json(port: Port, origin: str) -> dict[str, Any]:
@@ -390,11 +342,18 @@ def _port_to_json(port: Port, origin: str) -> dict[str, Any]:
         "name": port.name,
         "dtype": port.dtype,
         "shape": list(port.shape),
+        "axes": list(port.axes),
         "limit": port.limit,
         origin: port.origin,
     }
 
 
-def _port_from_json(data: Mapping[str, Any], origin: str) -> Port:
+def _port_from_json(data: Mapping[str, Any], origin: str, states: Collection[str]) -> Port:
     shape = tuple(size if isinstance(size, str) else int(size) for size in data["shape"])
-    return Port(str(data["name"]), str(data["dtype"]), shape, data.get(origin), data.get("limit"))
+    port = Port(str(data["name"]), str(data["dtype"]), shape, data.get(origin), data.get("limit"))
+    return port.with_axes(data["axes"]) if "axes" in data else _before_axes(port, states)
+
+
+def _before_axes(port: Port, states: Collection[str]) -> Port:
+    """Return a port that was written before constant axes had names."""
+    return port.with_batch() if port.name in states else port

@@ -33,12 +33,12 @@ def join(
     axis = port.axis(SEQUENCE)
     if axis is not None:
         return np.stack(parts, axis) if stepwise else np.concatenate(parts, axis)
-    if BATCH_OUTER in port.shape:
-        axis = port.shape.index(BATCH_OUTER)
+    axis = port.axis(BATCH_OUTER)
+    if axis is not None:
         unfolded = [_unfold(part, axis, batch) for part in parts]
         joined = np.concatenate(unfolded, axis + 1)
         return joined.reshape(*joined.shape[:axis], -1, *joined.shape[axis + 2 :])
-    flat = [axis for axis, size in enumerate(port.shape) if SEQUENCE in str(size)]
+    flat = [axis for axis, name in enumerate(port.axes) if SEQUENCE in (name or "")]
     return np.concatenate(parts, flat[0]) if flat else parts[-1]
 
 

@@ -141,7 +141,9 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
         fold(one)
     if form == "whole":
         sequence, single, no_step = scan_projection(model), None, bidirectional
-        if not bidirectional:
+        if not no_step and not _has(example, SEQUENCE):
+            no_step = f"forward fixes its sequences to {_fixed_steps(run)} steps."
+        if not no_step:
             try:
                 single = at_one_step(_without_lengths(every_step, lengths))
             except UnsupportedModelError as error:
@@ -170,7 +172,7 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
         origins,
         traced,
         form,
-        not bidirectional,
+        not bidirectional and (form != "whole" or _has(example, SEQUENCE)),
         batch,
         {state.name: calls[state.call].num_layers for state in states if state.call is not None},
         dict.fromkeys(lengths, ordered),
@@ -205,9 +207,14 @@ def _unpaired(model: ir.Model, states: Sequence[StatePort]) -> Iterator[str]:
 def _form(module: nn.Module, example: Example, run: Run) -> str:
     """Tell how forward treats time; a loop makes more recurrent calls the more steps it gets."""
     if not _has(example, SEQUENCE):
-        return "step"
+        return "whole" if _fixed_steps(run) > 1 else "step"
     longer = observe(module, example.resized({SEQUENCE: _size(example, SEQUENCE) + 1}))
     return "whole" if len(longer.calls) == len(run.calls) else "loop"
+
+
+def _fixed_steps(run: Run) -> int:
+    """Return the most steps that a layer runs in one call."""
+    return max((call.sizes[0] for call in run.calls), default=1)
 
 
 def _at_one(example: Example) -> Example:

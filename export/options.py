@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx_ir as ir
 
-from edgernn.contract import Contract, Graph, Port, State
+from edgernn.contract import BATCH, SEQUENCE, Contract, Graph, Port, State
 from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.export.passes.batch_major import batch_major
+from edgernn.export.passes.constant_axes import constant_axes
 from edgernn.export.passes.float16 import to_float16
 from edgernn.export.passes.int8 import to_int8
 from edgernn.export.passes.int32_ids import int32_ids
@@ -34,6 +35,8 @@ _NOTES = {
 }
 _LAYOUTS = ("torch", "batch-major")
 
+_Shape = tuple[int | str, ...]
+
 
 @dataclass(frozen=True)
 class Options:
@@ -47,6 +50,8 @@ class Options:
         int32_ids: Whether whole numbers come in as int32 instead of int64.
         reset: Whether there is an input `reset`, bool (batch,), that says which sequences start
             anew from their initial state.
+        batch: The only number of sequences that the graphs take; None for any.
+        sequence: The only number of steps that the sequence graph takes; None for any.
     """
 
     precision: str = "float32"
@@ -55,8 +60,13 @@ class Options:
     state_per_layer: bool = False
     int32_ids: bool = False
     reset: bool = False
+    batch: int | None = None
+    sequence: int | None = None
 
     def __post_init__(self) -> None:
+        for axis, size in ((BATCH, self.batch), (SEQUENCE, self.sequence)):
+            if size is not None and size < 1:
+                raise InputError(f"`{axis}` is {size}; it must be at least 1.")
         _check_choice("precision", self.precision, _TOLERANCES)
         _check_choice("state layout", self.state_layout, _LAYOUTS)
         if self.opset not in OPSETS:
@@ -69,6 +79,26 @@ class Options:
     def tolerance(self) -> float:
         """The largest difference from eager torch in float32 that passes."""
         return _TOLERANCES[self.precision]
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Name of an axis → the number that it is to be."""
+        sizes = {BATCH: self.batch, SEQUENCE: self.sequence}
+        return {axis: size for axis, size in sizes.items() if size is not None}
+
+    def at(self, constants: Mapping[str, int]) -> Options:
+        """Return the options with the steps that an input spec gives as a number.
+
+        Raises:
+            InputError: The options have another number.
+        """
+        given = constants.get(SEQUENCE)
+        if None not in (given, self.sequence) and given != self.sequence:
+            raise InputError(
+                f"`{SEQUENCE}` is {self.sequence}, but the inputs are given with {given} steps. "
+                "Give one number, in one place."
+            )
+        return replace(self, sequence=self.sequence or given)
 
     def apply(
         self, models: Mapping[str, ir.Model], contract: Contract, layers: Mapping[str, int]
@@ -83,7 +113,24 @@ class Options:
         Raises:
             UnsupportedModelError: A graph cannot be written so.
         """
-        graphs, states = tuple(models.values()), contract.states
+        graphs = tuple(models.values())
+        states = self._shaped(graphs, contract.states, layers)
+        named = {kind: _shapes(model) for kind, model in models.items()}
+        self._settled(graphs)
+        if self.precision == "float16":
+            states = tuple(_half(state) for state in states)
+        free = any(BATCH in shape for shapes in named.values() for shape in shapes.values())
+        ends = () if free else {end for one in states for end in (one.input, one.output)}
+        ports = {
+            kind: _ports(model, contract.graphs[kind], named[kind], ends)
+            for kind, model in models.items()
+        }
+        return replace(contract, states=states, graphs=ports)
+
+    def _shaped(
+        self, graphs: Sequence[ir.Model], states: tuple[State, ...], layers: Mapping[str, int]
+    ) -> tuple[State, ...]:
+        """Give the graphs the ports that were asked for, in place, and return their states."""
         if self.state_per_layer:
             states = state_per_layer(graphs, states, layers)
         if self.state_layout == "batch-major":
@@ -92,16 +139,19 @@ class Options:
             reset_mask(graphs, states)
         if self.int32_ids:
             int32_ids(graphs)
+        return states
+
+    def _settled(self, graphs: Sequence[ir.Model]) -> None:
+        """Write the graphs in the sizes, the numbers and the operators asked for, in place."""
+        for graph in graphs if self.sizes else ():
+            constant_axes(graph, self.sizes)
         if self.precision == "float16":
             to_float16(graphs)
-            states = tuple(_half(state) for state in states)
         if self.precision == "int8":
             to_int8(graphs)
         for graph in graphs:
             to_opset(graph, self.opset)
             drop_unused(graph)
-        ports = {kind: _ports(model, contract.graphs[kind]) for kind, model in models.items()}
-        return replace(contract, states=states, graphs=ports)
 
     def notes(self, report: ParityReport | None) -> tuple[str, ...]:
         """Return what people should know of the precision, with what it costs if measured."""
@@ -121,19 +171,34 @@ def _check_choice(name: str, value: str, known: Mapping[str, float] | tuple[str,
         raise InputError(f"`{value}` is not a choice of {name}; known are: {', '.join(known)}.")
 
 
-def _ports(model: ir.Model, before: Graph) -> Graph:
+def _shapes(model: ir.Model) -> dict[str, _Shape]:
+    """Return name of a port → its shape."""
+    return {
+        value.name or "": _shape(value) for value in (*model.graph.inputs, *model.graph.outputs)
+    }
+
+
+def _ports(
+    model: ir.Model, before: Graph, named: Mapping[str, _Shape], states: Collection[str]
+) -> Graph:
     """Return the ports of `model`; those that torch's call has too keep where they come from."""
+
+    def port(value: ir.Value, known: tuple[Port, ...]) -> Port:
+        assert value.dtype is not None
+        name = value.name or ""
+        port = Port(name, value.dtype.numpy().name, named[name])
+        old = next((one for one in known if one.name == name), port)
+        port = port.with_batch() if name in states else port
+        origin = old.origin if old.shape == port.shape else None
+        axes, port = port.axes, replace(port, shape=_shape(value), origin=origin, limit=old.limit)
+        return port.with_axes(axes)
+
     return Graph(
-        tuple(_port(value, before.inputs) for value in model.graph.inputs),
-        tuple(_port(value, before.outputs) for value in model.graph.outputs),
+        tuple(port(value, before.inputs) for value in model.graph.inputs),
+        tuple(port(value, before.outputs) for value in model.graph.outputs),
     )
 
 
-def _port(value: ir.Value, before: tuple[Port, ...]) -> Port:
+def _shape(value: ir.Value) -> _Shape:
     assert value.shape is not None
-    assert value.dtype is not None
-    shape = tuple(dim if isinstance(dim, int) else str(dim.value) for dim in value.shape)
-    port = Port(value.name or "", value.dtype.numpy().name, shape)
-    old = next((one for one in before if one.name == port.name), port)
-    origin = old.origin if old.shape == port.shape else None
-    return replace(port, origin=origin, limit=old.limit)
+    return tuple(dim if isinstance(dim, int) else str(dim.value) for dim in value.shape)

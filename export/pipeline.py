@@ -26,6 +26,7 @@ from edgernn.export.example.lengths import LENGTHS, add_lengths, take_lengths
 from edgernn.export.example.missing import check_complete
 from edgernn.export.onnxfile.build import build_foreign
 from edgernn.export.onnxfile.file import OnnxFile
+from edgernn.export.onnxfile.lengths import with_lengths
 from edgernn.export.options import Options
 from edgernn.export.proof.dialect import Dialect
 from edgernn.export.proof.eager import Eager, Reference, one_thread
@@ -55,6 +56,7 @@ def export_model(
     int32_ids: bool = False,
     reset: bool = False,
     batch: int | None = None,
+    sequence: int | None = None,
     vocabulary: Vocabulary | Sequence[str] | str | Path | None = None,
     lengths: bool = False,
     module: str | None = None,
@@ -80,6 +82,7 @@ def export_model(
         reset: Whether there is an input `reset`, bool (batch,), that says which sequences start
             anew.
         batch: The only number of sequences that the graphs take; None for any.
+        sequence: The only number of steps that the sequence graph takes; None for any.
         vocabulary: Symbols in the order of their ids, or a vocabulary file.
         lengths: Whether to give a model that has none an input `lengths`, (batch,) int64, at which
             its recurrent layers end each sequence.
@@ -97,6 +100,11 @@ def export_model(
     """
     if graph not in _GRAPHS:
         raise InputError(f"`{graph}` is not a choice of graphs; known are: {', '.join(_GRAPHS)}.")
+    if graph == "step" and sequence is not None:
+        raise InputError(
+            f"`sequence` is {sequence}, which is of the sequence graph, but --graph step writes "
+            "none. Leave out one of the two."
+        )
     options = Options(
         precision=precision,
         opset=opset,
@@ -104,22 +112,27 @@ def export_model(
         state_per_layer=state_per_layer,
         int32_ids=int32_ids,
         reset=reset,
+        batch=batch,
+        sequence=sequence,
     )
     source = load_source(model, module=module, trust_pickle=trust_pickle)
     target = Path(path) if path is not None else Path(f"{_stem(model)}.edgernn")
-    symbols = None if vocabulary is None else Vocabulary.of(vocabulary)
+    symbols = _symbols(source) if vocabulary is None else Vocabulary.of(vocabulary)
     with staged(target, force) as folder, one_thread(), _written_only_if_proven():
-        built, reference = _built(source, inputs, states or {}, lengths, batch)
+        built, reference = _built(source, inputs, states or {}, lengths)
         prover = _named_axes(built, _prover(source, built, reference, symbols))
         models, prover = _usable(built, prover)
+        options = options.at(built.traced.constants)
         _refuse_missing(graph, prover.contract)
+        _refuse_constant(options.sizes, prover.contract)
+        prover = replace(prover, tolerance=options.tolerance, constants=options.sizes)
+        prover.check_constants()
         parameters = cost_of(models["sequence"]).parameters
         written = options.apply(models, prover.contract, built.layers)
         written = replace(written, family=_family(models))
         files = Files(folder, models, target.name, parameters)
         files.save(written)
         dialect = Dialect(prover.contract, written)
-        prover = replace(prover, tolerance=options.tolerance)
         report = prover.report(files.paths, reference.name, dialect) if verify else None
         written = replace(written, notes=(*written.notes, *options.notes(report)))
         golden = dialect.recorded(prover.golden(2, 8))
@@ -160,26 +173,21 @@ def verify_artifact(
     """
     source = load_source(model, module=module, trust_pickle=trust_pickle)
     theirs = artifact.contract
-    lengths = LENGTHS in theirs.lengths
-    built, reference = _built(source, inputs, states or {}, lengths, theirs)
+    built, reference = _built(source, inputs, states or {}, LENGTHS in theirs.lengths)
     prover = _named_axes(built, _prover(source, built, reference, theirs.vocabulary))
     dialect = Dialect(prover.contract, theirs)
-    prover = replace(prover, contract=replace(prover.contract, carry=theirs.carry))
+    contract = replace(prover.contract, carry=theirs.carry)
+    prover = replace(prover, contract=contract, constants=theirs.constants)
     if artifact.parity is not None:
         prover = replace(prover, tolerance=artifact.parity.tolerance)
     paths = {kind: str(artifact.checked(kind)) for kind in theirs.graphs}
     return prover.report(paths, reference.name, dialect)
 
 
-def _constant_batch(example: Example, contract: Contract) -> int | None:
-    """Return the batch that a contract fixes where the model itself would take any."""
-    leaves = {leaf.path: leaf.shape for leaf in example.leaves}
-    graph = contract.sequence
-    for port in graph.inputs if graph is not None else ():
-        for ours, theirs in zip(leaves.get(port.origin or "", ()), port.shape, strict=False):
-            if ours == BATCH and isinstance(theirs, int):
-                return theirs
-    return None
+def _symbols(source: Source | OnnxFile) -> Vocabulary | None:
+    """Return the vocabulary that a graph of edgernn's has in its metadata."""
+    contract = source.contract if isinstance(source, OnnxFile) else None
+    return None if contract is None else contract.vocabulary
 
 
 def _stem(model: nn.Module | str | Path) -> str:
@@ -202,28 +210,17 @@ def _built(
     inputs: Any,
     states: Mapping[str, str | int],
     lengths: bool,
-    batch: int | Contract | None,
 ) -> tuple[Built, Reference]:
-    """Return the graphs of a model and what they are proven against.
-
-    A batch is a number, or the one that a contract fixes.
-    """
+    """Return the graphs of a model and what they are proven against."""
     if isinstance(source, OnnxFile):
-        if lengths:
-            raise UnsupportedModelError(
-                f"`{source.path}` is an ONNX file, and lengths are added to torch models only. "
-                "Export it without --lengths."
-            )
-        if isinstance(batch, int):
-            raise UnsupportedModelError(
-                f"`{source.path}` is an ONNX file, and the batch of torch models only can be made "
-                "a constant. Export it without --batch."
-            )
-        return build_foreign(source, inputs, states)
+        return build_foreign(with_lengths(source) if lengths else source, inputs, states)
     example = _example(source.module, inputs, lengths)
-    size = _constant_batch(example, batch) if isinstance(batch, Contract) else batch
-    example = example if size is None else example.fixed(BATCH, size)
-    built = build(source.module, example, states)
+    try:
+        built = build(source.module, example, states)
+    except UnsupportedModelError:
+        if not example.constants:
+            raise
+        built = build(source.module, example.settled(), states)  # a forward that asks for its size
     return built, Eager(source.module, built.traced, built.states, stacked_axes(built))
 
 
@@ -313,6 +310,18 @@ def _usable(built: Built, prover: Prover) -> tuple[dict[str, ir.Model], Prover]:
 def _refuse_missing(graph: str, contract: Contract) -> None:
     if graph == "step" and contract.step is None:
         raise UnsupportedModelError(f"{contract.notes[-1]} Export it with --graph sequence.")
+
+
+def _refuse_constant(sizes: Mapping[str, int], contract: Contract) -> None:
+    """Refuse to make an axis a number that is none of the sequence graph's dynamic ones."""
+    inputs = contract.graphs["sequence"].inputs
+    for axis, size in sizes.items():
+        if not any(axis in port.shape for port in inputs):
+            taken = ", ".join(f"`{port}`" for port in contract.data_inputs("sequence"))
+            raise InputError(
+                f"`{axis}` cannot be made {size}: the model has no dynamic axis of that name. "
+                f"It takes {taken}."
+            )
 
 
 def _chosen(contract: Contract, graph: str, report: ParityReport | None) -> Contract:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -48,7 +48,7 @@ class Axes:
     @cached_property
     def flattened(self) -> bool:
         """Whether one axis counts steps and sequences together."""
-        return self.sequence is not None and self.port.shape[self.sequence] in _FLATTENED
+        return self.sequence is not None and self.port.axes[self.sequence] in _FLATTENED
 
     @cached_property
     def step(self) -> Axes:
@@ -56,10 +56,10 @@ class Axes:
         axis = self.sequence
         if axis is None:
             return self
-        shape = self.port.shape[:axis] + self.port.shape[axis + 1 :]
+        port = self.port.without(axis)
         behind = self.batch is not None and self.batch > axis
         batch = self.batch - 1 if self.batch is not None and behind else self.batch
-        return Axes(replace(self.port, shape=shape), None, batch, len(shape))
+        return Axes(port, None, batch, len(port.shape))
 
     @cached_property
     def features(self) -> tuple[int | str, ...]:
@@ -173,16 +173,15 @@ def _axes(contract: Contract, ports: Callable[[str], tuple[Port, ...]]) -> dict[
     ranks = {port.name: len(port.shape) for port in ports("step")} if contract.step else {}
     if contract.sequence:
         return {port.name: Axes.of(port, ranks.get(port.name)) for port in ports("sequence")}
-    return {
-        port.name: Axes.of(replace(port, shape=(SEQUENCE, *port.shape))) for port in ports("step")
-    }
+    return {port.name: Axes.of(port.stacked()) for port in ports("step")}
 
 
 def _batch_axis(port: Port) -> int | None:
-    """Find the batch axis; one of constant size 1 stands first or second, before the features."""
+    """Find the batch axis; without a name, it is of size 1 and first or second of all."""
     axis = port.axis(BATCH)
     if axis is not None:
         return axis
     features = 0 if np.dtype(port.dtype).kind == "i" else 1
     candidates = range(min(2, len(port.shape) - features))
-    return next((axis for axis in candidates if port.shape[axis] == 1), None)
+    free = (axis for axis in candidates if port.axes[axis] is None)
+    return next((axis for axis in free if port.shape[axis] == 1), None)

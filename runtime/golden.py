@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgernn.artifact import Artifact
-from edgernn.contract import BATCH, Contract
+from edgernn.contract import BATCH, SEQUENCE, Contract
 from edgernn.errors import ContractError, ParityError
 from edgernn.report import Check, ParityReport, difference
 from edgernn.runtime.axes import Axes, input_axes, output_axes
@@ -81,21 +81,22 @@ def replay(model: Model) -> tuple[Check, ...]:
     """Run the golden run in every form that the model has, and compare with what was recorded.
 
     `whole` is one call, `steps` one call per time step through the step graph where there is one,
-    `chunks` calls of 1, 2, 3, … steps.
+    `chunks` calls of 1, 2, 3, … steps, or of the only number that the sequence graph takes.
 
     Raises:
         ContractError: The model is a single graph, or its recorded run cannot be read.
     """
     golden = _Golden(model)
     contract = model.contract
+    size = _only_size(contract)
     checks = []
-    if contract.sequence:
+    if contract.sequence and size in (None, golden.steps):
         result = model.run(golden.inputs, golden.initial)
         checks.append(golden.check("whole", "sequence", result.outputs, result.state))
-    if contract.carry:
+    if contract.carry and (contract.step or size in (None, 1)):
         checks.append(_by_steps(model, golden))
     if contract.carry and contract.sequence:
-        checks.append(_by_chunks(model, golden))
+        checks.append(_by_chunks(model, golden, size))
     return tuple(checks)
 
 
@@ -128,9 +129,10 @@ def require_passed(report: ParityReport) -> None:
 def step_time(model: Model) -> float | None:
     """Return the median time of one step of the golden run in seconds.
 
-    None for a model whose state cannot be carried from step to step.
+    None for a model whose state cannot be carried from step to step, or that runs no single ones.
     """
-    if not model.contract.carry:
+    contract = model.contract
+    if not contract.carry or not (contract.step or _only_size(contract) in (None, 1)):
         return None
     golden = _Golden(model)
     stream = model.stream(golden.batch)
@@ -160,23 +162,28 @@ def _by_steps(model: Model, golden: _Golden) -> Check:
     return golden.check("steps", graph, _joined(golden, rows), stream.snapshot())
 
 
-def _by_chunks(model: Model, golden: _Golden) -> Check:
+def _by_chunks(model: Model, golden: _Golden, size: int | None) -> Check:
     rows: list[Arrays] = []
     state: Mapping[str, NDArray[Any]] = golden.initial
-    for start, stop in _spans(golden.steps):
+    for start, stop in _spans(golden.steps, size):
         result = model.run(golden.chunk(start, stop), state)
         rows.append(result.outputs)
         state = result.state
     return golden.check("chunks", "sequence", _joined(golden, rows), state)
 
 
-def _spans(steps: int) -> Iterator[tuple[int, int]]:
+def _spans(steps: int, size: int | None) -> Iterator[tuple[int, int]]:
     start = 0
-    for size in itertools.count(1):
+    for length in itertools.count(1) if size is None else itertools.repeat(size):
         if start >= steps:
             return
-        yield start, min(start + size, steps)
-        start += size
+        yield start, min(start + length, steps)
+        start += length
+
+
+def _only_size(contract: Contract) -> int | None:
+    """Return the only number of steps that the sequence graph takes, None where any will do."""
+    return contract.constants.get(SEQUENCE) if contract.sequence else None
 
 
 def _step_inputs(golden: _Golden, t: int) -> Arrays:
@@ -209,11 +216,10 @@ def _length(axes: Mapping[str, Axes], arrays: Arrays) -> int:
 
 
 def _batch(contract: Contract, initial: Arrays) -> int:
-    """Return the batch of the recorded states; a constant one is where torch has it, at axis 1."""
+    """Return the batch of the recorded states."""
     graph = next(iter(contract.graphs.values()))
     for state in contract.states:
-        shape, axis = initial[state.name].shape, graph.input(state.input).axis(BATCH)
+        axis = graph.input(state.input).axis(BATCH)
         if axis is not None:
-            return int(shape[axis])
-        return int(shape[1]) if len(shape) == 3 else 1
+            return int(initial[state.name].shape[axis])
     return 1

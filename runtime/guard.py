@@ -12,7 +12,7 @@ from edgernn.contract import BATCH, SEQUENCE, Port
 from edgernn.errors import EdgernnError, InputError, StateError
 from edgernn.sizes import resolve, size_of
 
-__all__ = ["Guard", "checked_states"]
+__all__ = ["Guard", "checked_states", "counted"]
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -30,12 +30,23 @@ class Guard:
         graph: What to call the graph in messages: `step graph`.
         lengths: Names of the inputs that hold the lengths of sequences; left out, every sequence
             is as long as the array.
+        constants: Sizes of the axes `batch` and `sequence` that are numbers.
+        streams: Whether a stream takes what this graph does not.
     """
 
-    def __init__(self, ports: Sequence[Port], graph: str, lengths: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        ports: Sequence[Port],
+        graph: str,
+        lengths: Collection[str] = (),
+        constants: Mapping[str, int] | None = None,
+        streams: bool = False,
+    ) -> None:
         self.ports = tuple(ports)
         self.graph = graph
         self.lengths = lengths
+        self.constants = constants or {}
+        self.streams = streams
 
     def check(
         self,
@@ -43,7 +54,7 @@ class Guard:
         named: Mapping[str, ArrayLike],
         batch: int | None = None,
     ) -> tuple[Arrays, dict[str, int]]:
-        """Return the inputs as arrays of their ports' dtypes, and the sizes of the dynamic axes.
+        """Return the inputs as arrays of their ports' dtypes, and the sizes of their named axes.
 
         Whole numbers widen to the port's whole numbers and real ones become the port's real
         dtype; nothing else is converted. The arrays are C-contiguous and may be the caller's own.
@@ -57,12 +68,13 @@ class Guard:
             InputError: A name, dtype, shape or id is not what the port takes.
         """
         values = self._by_name(inputs, named)
-        symbols = {} if batch is None else {BATCH: batch}
+        symbols = {**self.constants, **({} if batch is None else {BATCH: batch})}
         origins = {} if batch is None else {BATCH: "this stream"}
         arrays: Arrays = {}
         for port in self.ports:
             if port.name in values:
                 array = _as_array(port, values[port.name])
+                self._check_steps(port, array.shape)
                 _check_shape(port, array.shape, symbols, origins)
                 _check_limit(port, array)
                 arrays[port.name] = _converted(port, array)
@@ -93,6 +105,17 @@ class Guard:
             if name not in values and name not in self.lengths:
                 raise InputError(f"`{name}` is missing: the {self.graph} takes {self._takes()}.")
         return values
+
+    def _check_steps(self, port: Port, shape: tuple[int, ...]) -> None:
+        """Check the number of steps where the graph takes one only."""
+        axis, steps = port.axis(SEQUENCE), self.constants.get(SEQUENCE)
+        if axis is None or steps is None or len(shape) != len(port.shape) or shape[axis] == steps:
+            return
+        stream = ", feed a stream (model.stream().feed)" if self.streams else ""
+        raise InputError(
+            f"`{port}` came with {counted(shape[axis])}; the {self.graph} takes exactly {steps}. "
+            f"Give {counted(steps)}{stream}, or export the model without a constant `{SEQUENCE}`."
+        )
 
     def _takes(self) -> str:
         return ", ".join(f"`{port}`" for port in self.ports) or "no data inputs"
@@ -194,7 +217,7 @@ def _check_shape(
         )
     for axis, (size, expected) in enumerate(zip(shape, port.shape, strict=True)):
         if size == 0:
-            reason = _AT_LEAST_ONE.get(str(expected), f"axis {axis} must not be empty")
+            reason = _AT_LEAST_ONE.get(str(port.axes[axis]), f"axis {axis} must not be empty")
             raise InputError(f"`{port}` came with shape {shape}: {reason}.")
         number = size_of(expected, symbols)
         if number is None:
@@ -237,6 +260,11 @@ def _check_limit(port: Port, array: NDArray[Any]) -> None:
         raise InputError(
             f"`{port}` has id {array[place]} at {place}; the model knows ids 0 to {port.limit - 1}."
         )
+
+
+def counted(steps: int) -> str:
+    """Return a number of steps in words."""
+    return "1 step" if steps == 1 else f"{steps} steps"
 
 
 def _sequences(batch: int) -> str:

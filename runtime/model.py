@@ -48,7 +48,14 @@ class Model:
         self.artifact = artifact
         self.provider = sessions.provider.name
         self._sessions = sessions
-        self._guard = Guard(feed_ports(self.contract), "sequence graph", self.contract.lengths)
+        contract = self.contract
+        self._guard = Guard(
+            feed_ports(contract),
+            "sequence graph",
+            contract.lengths,
+            contract.constants,
+            streams=contract.carry,
+        )
 
     def __call__(self, *inputs: ArrayLike, **named: ArrayLike) -> Outputs:
         """Run whole sequences from the initial state.

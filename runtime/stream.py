@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from edgernn.contract import BATCH, SEQUENCE, Contract, Port
 from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.runtime.binding import Outputs, advance, failure, slots
+from edgernn.runtime.chunk import Call, Chunks
 from edgernn.runtime.guard import Guard, checked_states
 from edgernn.runtime.session import Sessions
 from edgernn.runtime.step import BoundStep
@@ -43,7 +44,9 @@ class Stream:
         self._steps = 0
         self._bound: BoundStep | None = None
         self._step_guard = Guard(_step_ports(contract), "step graph")
-        self._feed_guard = Guard(feed_ports(contract), "sequence graph", contract.lengths)
+        ports = tuple(port.freed(SEQUENCE) for port in feed_ports(contract))
+        self._feed_guard = Guard(ports, "sequence graph", contract.lengths)
+        self._chunks = Chunks(contract)
         self.reset()
 
     @property
@@ -81,6 +84,9 @@ class Stream:
     def feed(self, *inputs: ArrayLike, **named: ArrayLike) -> Outputs:
         """Run a chunk of any number of steps, exactly as the same steps one by one.
 
+        Where the sequence graph takes a constant number of steps, it runs the whole ones among
+        them and the step graph the rest.
+
         Args:
             inputs: One array per data input as the sequence graph's ports say; where the model
                 has a step graph only, the step's arrays with a sequence axis in front.
@@ -90,19 +96,16 @@ class Stream:
             The outputs of the chunk, as `step` returns them.
 
         Raises:
-            InputError: A name, dtype, shape or id is not what the port takes.
+            InputError: A name, dtype, shape or id is not what the port takes; or there is no step
+                graph for the rest.
         """
         arrays, symbols = self._feed_guard.check(inputs, named, self.batch)
         steps = symbols.get(SEQUENCE, 1)
-        if self._contract.sequence is not None:
+        calls = self._chunks.calls(steps)
+        if [call.kind for call in calls] == ["sequence"]:
             outputs = self._advance("sequence", arrays)
         else:
-            with self._kept_on_failure():
-                rows = [
-                    self._advance("step", {name: array[t] for name, array in arrays.items()})
-                    for t in range(steps)
-                ]
-            outputs = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+            outputs = self._in_calls(arrays, calls, steps)
         self._steps += steps
         return single(outputs)
 
@@ -153,8 +156,22 @@ class Stream:
         self._steps += 1
         return single(outputs)
 
+    def _in_calls(
+        self, arrays: Mapping[str, NDArray[Any]], calls: Sequence[Call], steps: int
+    ) -> dict[str, NDArray[Any]]:
+        chunks = self._chunks
+        chunks.check_lengths(arrays, steps)
+        with self._kept_on_failure():
+            outputs = [self._advance(call.kind, chunks.inputs(arrays, call)) for call in calls]
+        return chunks.joined(calls, outputs, self.batch)
+
     def _lifted(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Run one step through the sequence graph."""
+        if self._chunks.size not in (None, 1):
+            raise UnsupportedModelError(
+                f"`{self._contract.source}` has no step graph, and its sequence graph takes "
+                f"{self._chunks.size} steps at a time. Feed it chunks: stream.feed(x)."
+            )
         graph = self._contract.graphs["sequence"]
         chunk: dict[str, NDArray[Any]] = {}
         for name, array in arrays.items():
@@ -200,15 +217,10 @@ def _step_ports(contract: Contract) -> tuple[Port, ...]:
     """Return the data inputs of one step; derived from the sequence graph's if need be."""
     if contract.step is not None:
         return contract.data_inputs("step")
+    ports = contract.data_inputs("sequence")
+    axes = (port.axis(SEQUENCE) for port in ports)
     return tuple(
-        Port(
-            port.name,
-            port.dtype,
-            tuple(size for size in port.shape if size != SEQUENCE),
-            port.origin,
-            port.limit,
-        )
-        for port in contract.data_inputs("sequence")
+        port if axis is None else port.without(axis) for port, axis in zip(ports, axes, strict=True)
     )
 
 
@@ -216,10 +228,7 @@ def feed_ports(contract: Contract) -> tuple[Port, ...]:
     """Return the data inputs of a chunk; derived from the step graph's if need be."""
     if contract.sequence is not None:
         return contract.data_inputs("sequence")
-    return tuple(
-        Port(port.name, port.dtype, (SEQUENCE, *port.shape), port.origin, port.limit)
-        for port in contract.data_inputs("step")
-    )
+    return tuple(port.stacked() for port in contract.data_inputs("step"))
 
 
 def _check_carry(contract: Contract) -> None:
@@ -235,10 +244,9 @@ def _checked_batch(contract: Contract, batch: int) -> int:
     if batch < 1:
         raise InputError(f"`batch` is {batch}; a stream runs at least 1 sequence.")
     ports = tuple(state_ports(contract).values())
-    if not ports or any(port.axis(BATCH) is not None for port in ports):
+    if not ports or any(BATCH in port.shape for port in ports):
         return batch
-    # torch's layout of a state is (layers, batch, size); with fewer axes there is no batch.
-    only = next((int(port.shape[1]) for port in ports if len(port.shape) == 3), 1)
+    only = contract.constants.get(BATCH, 1)
     if batch != only:
         raise InputError(
             f"`batch` is {batch}, but this model was exported for a batch of {only} only "

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgernn.cli.atomic import replaced, write_npz
+from edgernn.contract import SEQUENCE
 from edgernn.errors import InputError, StateError
 from edgernn.runtime import Model, Stream
 from edgernn.runtime.axes import input_axes, output_axes
@@ -21,7 +22,10 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 class Carrier:
-    """Runs one chunk after another, one step at a time where a chunk has one step only."""
+    """Runs one chunk after another, one step at a time where a chunk has one step only.
+
+    Where the sequence graph takes a constant number of steps, a stream makes do with any.
+    """
 
     def __init__(self, model: Model, state: Arrays | None = None) -> None:
         self._model = model
@@ -37,8 +41,11 @@ class Carrier:
             InputError: The chunk does not fit the model.
             StateError: The state to start from does not.
         """
-        if self._model.contract.step and self._model.contract.carry and self._is_step(chunk):
+        contract = self._model.contract
+        if contract.carry and contract.step and self._is_step(chunk):
             return self._step(chunk)
+        if contract.carry and SEQUENCE in contract.constants:
+            return self._by_name(self._running(chunk).feed(**chunk))
         result = self._model.run(chunk, self.state)
         self._stream, self._state = None, result.state
         return result.outputs
@@ -70,15 +77,21 @@ class Carrier:
         )
 
     def _step(self, chunk: Arrays) -> Arrays:
+        stream = self._running(chunk)
+        inputs = {name: axis.to_step(chunk[name]) for name, axis in self._inputs.items()}
+        outputs = self._by_name(stream.step(**inputs))
+        return {name: self._outputs[name].from_step(array) for name, array in outputs.items()}
+
+    def _running(self, chunk: Arrays) -> Stream:
+        """Return the stream that goes on from the last chunk."""
         if self._stream is None:
             self._stream = self._model.stream(self.batch(chunk))
             if self._state is not None:
                 self._stream.restore(self._state)
-        inputs = {name: axis.to_step(chunk[name]) for name, axis in self._inputs.items()}
-        outputs = self._stream.step(**inputs)
-        if not isinstance(outputs, dict):
-            outputs = {next(iter(self._outputs)): outputs}
-        return {name: self._outputs[name].from_step(array) for name, array in outputs.items()}
+        return self._stream
+
+    def _by_name(self, outputs: Any) -> Arrays:
+        return outputs if isinstance(outputs, dict) else {next(iter(self._outputs)): outputs}
 
 
 def read_state(path: Path) -> Arrays:

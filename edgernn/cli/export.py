@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 @click.option("--reset", is_flag=True, help="Add an input that starts single sequences anew.")
 @click.option("--lengths", is_flag=True, help="Add an input for the length of each sequence.")
 @click.option("--batch", type=int, metavar="N", help="Take N sequences and no other number.")
+@click.option("--sequence", type=int, metavar="N", help="Take N steps and no other number.")
 @click.option(
     "--vocabulary",
     type=click.Path(path_type=Path),
@@ -74,6 +75,7 @@ def command(
     reset: bool,
     lengths: bool,
     batch: int | None,
+    sequence: int | None,
     vocabulary: Path | None,
     module: str | None,
     trust_pickle: bool,
@@ -83,8 +85,8 @@ def command(
     """Write the trained model in file MODEL as a proven, stateful artifact.
 
     MODEL is a state_dict (.pt, .pth, .safetensors), a TorchScript or torch.export archive, a whole
-    pickled module, or an ONNX file. Nothing is written unless ONNX Runtime agrees with PyTorch, or
-    with the ONNX file as it was.
+    pickled module, an ONNX file, or an artifact. Nothing is written unless ONNX Runtime agrees with
+    PyTorch, or with the ONNX file as it was.
     """
     # what torch allocates while it is imported and traces stays: looking it over again and again
     # would take a quarter of an export's time
@@ -107,6 +109,7 @@ def command(
         reset=reset,
         lengths=lengths,
         batch=batch,
+        sequence=sequence,
         vocabulary=vocabulary,
         module=module,
         trust_pickle=trust_pickle,

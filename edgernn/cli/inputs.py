@@ -43,7 +43,7 @@ class Input:
 
 @contextlib.contextmanager
 def open_input(
-    path: str, axes: Mapping[str, Axes], chunk: int | None, live: bool
+    path: str, axes: Mapping[str, Axes], chunk: int | None, live: int | None
 ) -> Iterator[Input]:
     """Open a sequence and find out by its content what it is.
 
@@ -51,7 +51,7 @@ def open_input(
         path: A file, or `-` for standard input.
         axes: The data inputs of the model.
         chunk: The number of steps to a chunk; None for all of them at once.
-        live: Whether lines from standard input are chunks of one step where `chunk` is None.
+        live: The number of lines from standard input to a chunk where `chunk` is None.
 
     Raises:
         InputError: The content is not a sequence for these ports.
@@ -69,7 +69,7 @@ def open_input(
         head = next(lines, "")
         jsonl = is_jsonl(head, named=path.endswith((".jsonl", ".ndjson")))
         steps = (jsonl_steps if jsonl else csv_steps)(itertools.chain([head], lines), axes, where)
-        size = 1 if chunk is None and live and path == "-" else chunk
+        size = live if chunk is None and path == "-" else chunk
         yield _from_lines("jsonl" if jsonl else "csv", steps, axes, size, where)
 
 

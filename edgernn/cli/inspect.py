@@ -139,6 +139,7 @@ def _contract_facts(contract: Contract) -> Facts:
     )
     carry = "yes" if contract.carry else "no: it cannot be carried from chunk to chunk"
     pairs = [("states", names or "none"), ("carry", carry)]
+    pairs += [(axis, f"exactly {size}") for axis, size in contract.constants.items()]
     if contract.vocabulary:
         pairs.append(("vocabulary", _symbols(contract.vocabulary)))
     return pairs

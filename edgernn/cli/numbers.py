@@ -10,7 +10,7 @@ from pathlib import Path
 from edgernn.cli.carrier import Carrier
 from edgernn.cli.inputs import Chunk, Input, open_input
 from edgernn.cli.outputs import open_output
-from edgernn.contract import Contract
+from edgernn.contract import SEQUENCE, Contract
 from edgernn.errors import InputError
 from edgernn.runtime.axes import Axes, input_axes, output_axes
 
@@ -35,7 +35,7 @@ def run_numbers(
     axes = output_axes(contract)
     with contextlib.ExitStack() as stack:
         sequence = stack.enter_context(
-            open_input(source, input_axes(contract), chunk, live=contract.carry)
+            open_input(source, input_axes(contract), chunk, _live(contract))
         )
         chunks = sequence.chunks
         if chunk is not None and sys.stderr.isatty():
@@ -48,6 +48,13 @@ def run_numbers(
             if chunk is not None and carrier.batch(part) > 1:
                 _check_joinable(axes)
             output.write(carrier.answer(part))
+
+
+def _live(contract: Contract) -> int | None:
+    """Return the fewest steps that can be answered as they come; None where it takes all."""
+    if not contract.carry:
+        return None
+    return 1 if contract.step else contract.constants.get(SEQUENCE, 1)
 
 
 def _check_joinable(axes: Mapping[str, Axes]) -> None:

@@ -38,7 +38,8 @@ _OPTIONS = (
         "inputs",
         multiple=True,
         metavar="SPEC",
-        help='An example input, as "tokens:int64[batch,sequence]"; once per argument.',
+        help='An example input, as "tokens:int64[batch,sequence]", or one that is always the same, '
+        'as "rate:int64[]=16000"; once per argument.',
     ),
     click.option(
         "--state",

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from edgernn.cli.atomic import replaced
 from edgernn.cli.carrier import Carrier
 from edgernn.cli.outputs import open_output
-from edgernn.contract import Contract
+from edgernn.contract import SEQUENCE, Contract
 from edgernn.errors import InputError
 from edgernn.runtime.axes import Axes, input_axes, output_axes
 from edgernn.vocabulary import Vocabulary
@@ -32,6 +32,7 @@ class Speaker:
     Attributes:
         vocabulary: The symbols.
         scores: The name of the output with one score per symbol, or None where there is none.
+        chunk: The number of symbols that are run at a time where nobody asks for another.
     """
 
     def __init__(self, contract: Contract) -> None:
@@ -43,6 +44,8 @@ class Speaker:
         self.vocabulary: Vocabulary = contract.vocabulary
         self._name, self._axes = _id_port(contract)
         self.scores = _scores(contract, len(self.vocabulary))
+        only = contract.constants.get(SEQUENCE, 1)
+        self.chunk = max(only, _CHUNK - _CHUNK % only)
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of `text`; a line end that closes it is dropped where it has no symbol.
@@ -79,7 +82,7 @@ class Speaker:
             InputError: The model does not score its symbols.
         """
         name = self._scored()
-        parts = self.chunks(prompt, _CHUNK)
+        parts = self.chunks(prompt, self.chunk)
         outputs = carrier.answer(next(parts))
         for part in parts:
             outputs = carrier.answer(part)
@@ -116,7 +119,7 @@ def run_text(
     """
     speaker = Speaker(contract)
     ids = speaker.encode(text)
-    size = chunk or (_CHUNK if contract.carry else None)
+    size = chunk or (speaker.chunk if contract.carry else None)
     answers = (carrier.answer(part) for part in speaker.chunks(ids, size))
     as_text = speaker.scores is not None if target is None else target.suffix == ".txt"
     if as_text:

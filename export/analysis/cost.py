@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 from onnx_ir.passes.common import InlinePass, ShapeInferencePass
 
+from edgernn.contract import BATCH
 from edgernn.export.analysis.multiply_adds import LAYERS, elements, products_in, steps_of
 from edgernn.report import Cost
 
@@ -68,7 +69,8 @@ def cost_of(model: ir.Model) -> Cost:
     """
     told = model.metadata_props.get(PARAMETERS, "")
     model = _at_size_one(model)
-    steps = max((steps_of(node) for node in model.graph), default=1)
+    batch = _constant_batch(model)
+    steps = max([batch, *map(steps_of, model.graph)])
     parameters: dict[ir.Value, int] = {}
     read: dict[ir.Value, int] = {}
     for weight in _weights(model, steps):
@@ -78,8 +80,17 @@ def cost_of(model: ir.Model) -> Cost:
         parameters=int(told) if told.isdecimal() else sum(parameters.values()),
         multiply_adds=products_in(model.graph) // steps,
         weight_bytes=sum(read.values()),
-        state_bytes=_state_bytes(model),
+        state_bytes=_state_bytes(model) // batch,
     )
+
+
+def _constant_batch(model: ir.Model) -> int:
+    """Return the number that the contract calls the batch, 1 where there is none."""
+    for value in model.graph.inputs:
+        axes = model.metadata_props.get(f"edgernn.axes.{value.name}", "").split(",")
+        if BATCH in axes and value.shape is not None:
+            return elements(value, slice(axes.index(BATCH), axes.index(BATCH) + 1))
+    return 1
 
 
 def _at_size_one(model: ir.Model) -> ir.Model:

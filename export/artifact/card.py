@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 
 from edgernn.artifact import Artifact
-from edgernn.contract import Contract, Port, State
+from edgernn.contract import SEQUENCE, Contract, Port, State
 from edgernn.export.artifact.snippets import Snippets
 from edgernn.report import ParityReport
 
@@ -49,7 +49,9 @@ def _graph(artifact: Artifact, kind: str) -> str:
         for port in ports
     ]
     table = _table(("", "Port", "Dtype", "Shape", "In torch's forward"), rows)
-    return f"## {kind}.onnx\n\nRuns {_GRAPHS[kind]}.\n\n{table}{_ids(contract, kind)}"
+    only = contract.constants.get(SEQUENCE) if kind == "sequence" else None
+    runs = _GRAPHS[kind] if only is None else f"sequences, or chunks, of exactly {only} steps"
+    return f"## {kind}.onnx\n\nRuns {runs}.\n\n{table}{_ids(contract, kind)}"
 
 
 def _cells(port: Port, role: str) -> tuple[str, ...]:

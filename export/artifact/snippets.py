@@ -137,10 +137,8 @@ class Snippets:
 
     def _batch(self) -> str:
         """Return the argument of `model.stream` where the batch is constant and not 1."""
-        for port in map(self._port, self.contract.states):
-            if len(port.shape) == 3 and isinstance(port.shape[1], int) and port.shape[1] != 1:
-                return f"batch={port.shape[1]}"
-        return ""
+        batch = self.contract.constants.get(BATCH, 1)
+        return "" if batch == 1 else f"batch={batch}"
 
     def _port(self, state: State) -> Port:
         return self.contract.graphs[self.kind].input(state.input)

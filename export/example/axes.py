@@ -22,8 +22,9 @@ from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.export.example.call import Example, Forward, Leaf, Run, Watchable
 from edgernn.export.example.guess import candidates
 from edgernn.export.example.missing import example_options
+from edgernn.export.example.random import refuse_random
 
-__all__ = ["infer_example", "proven_axes"]
+__all__ = ["infer_example", "proven_axes", "same_results"]
 
 _Axis = tuple[str, int]
 
@@ -59,7 +60,8 @@ def infer_example(module: nn.Module) -> Example:
 def proven_axes(reference: Watchable, example: Example) -> Example:
     """Return `example` with the axes named that the reference really takes at other sizes.
 
-    Axes that the user named are tried as named; a named axis that fails becomes a constant. The
+    Axes that the user named are tried as named; a named axis that fails becomes a constant. An axis
+    of steps that the user gave as a number gets its name, and the number stands in `constants`. The
     example comes back with at least two along every dynamic axis, so that no size is mistaken for
     a constant.
 
@@ -72,10 +74,11 @@ def proven_axes(reference: Watchable, example: Example) -> Example:
         raise UnsupportedModelError(
             f"`{reference.name}` returns no tensor. Return the outputs that the graph is to have."
         )
-    _refuse_random(reference, example, run)
+    refuse_random(reference, example, run)
     example = replace(example, lengths=run.lengths)
     notes: list[str] = list(example.notes)
     if example.shapes:
+        example = _steps_named(reference, example, run)
         groups = [(symbol, _axes_of(example, symbol)) for symbol in _symbols(example)]
         _check_names(reference, example, run, groups)
     else:
@@ -100,25 +103,6 @@ def proven_axes(reference: Watchable, example: Example) -> Example:
     return named.resized(_distinct(sizes))
 
 
-def _refuse_random(reference: Watchable, example: Example, run: Run) -> None:
-    """Raise UnsupportedModelError where the same call gives something else the second time.
-
-    A state that is drawn anew at every call is refused by its name, once that is known.
-    """
-    again = reference(example)
-    for one, two in zip(run.calls, again.calls, strict=False):
-        if torch.equal(one.x, two.x) and not all(map(torch.equal, one.states, two.states)):
-            return
-    for path, tensor in run.results.items():
-        other = again.results[path]
-        if tensor.shape != other.shape or not torch.equal(tensor.nan_to_num(), other.nan_to_num()):
-            raise UnsupportedModelError(
-                f"`{reference.name}` does not give the same twice: `{path or 'its result'}` is "
-                "another at every call, so no graph can be proven. Return what is not drawn by "
-                "chance (a mean), take noise as an argument, and tie dropout to self.training."
-            )
-
-
 def _first_run(reference: Watchable, example: Example) -> tuple[Run, Example]:
     """Run the example, or else the same with a named axis at another size.
 
@@ -140,6 +124,36 @@ def _first_run(reference: Watchable, example: Example) -> tuple[Run, Example]:
         ) from error
 
 
+def _steps_named(reference: Watchable, example: Example, run: Run) -> Example:
+    """Name the axis of steps where the user gave a number for it, but the model takes any."""
+    done = {axis for symbol in _symbols(example) for axis in _axes_of(example, symbol)}
+    if SEQUENCE in _symbols(example):
+        return example
+    for leaf in example.leaves:
+        for axis, size in enumerate(leaf.shape):
+            if not isinstance(size, int) or size == 1:
+                continue
+            for group in _possible_groups(example, leaf, axis, done):
+                runs = _resized_runs(reference, example, group)
+                if isinstance(runs, Exception):
+                    continue
+                if _are_steps(run, size, runs[0], size + 1):
+                    shapes = {one.path: list(one.shape) for one in example.leaves}
+                    for path, place in group:
+                        shapes[path][place] = SEQUENCE
+                    named = {path: tuple(shape) for path, shape in shapes.items()}
+                    return replace(example, shapes=named, constants={SEQUENCE: size})
+                break
+    return example
+
+
+def _are_steps(run: Run, size: int, larger: Run, steps: int) -> bool:
+    """Return whether recurrent layers run one step, or a loop its calls, for each entry."""
+    along = zip(run.calls, larger.calls, strict=False)
+    layers = any(a.sizes[0] == size and b.sizes[0] == steps for a, b in along)
+    return layers or 0 < len(run.calls) * steps == len(larger.calls) * size
+
+
 def _tied_groups(
     reference: Watchable, example: Example, run: Run, notes: list[str]
 ) -> Iterator[tuple[str, list[_Axis]]]:
@@ -159,7 +173,7 @@ def _tied_groups(
                     continue
                 larger = _larger(runs, leaf, axis)
                 symbol = _symbol(run, larger, leaf.path, axis, taken)
-                unseen = symbol != SEQUENCE and all(_same_results(run, one) for one in larger)
+                unseen = symbol != SEQUENCE and all(same_results(run, one) for one in larger)
                 if symbol is None or unseen:
                     break  # entries that forward does not look at, as behind a state's own
                 if symbol != SEQUENCE and any(len(one.calls) != len(run.calls) for one in larger):
@@ -237,7 +251,8 @@ def _first_success(reference: Watchable, examples: Sequence[Example]) -> Run | E
     return failure
 
 
-def _same_results(one: Run, other: Run) -> bool:
+def same_results(one: Run, other: Run) -> bool:
+    """Return whether two runs returned the same."""
     return all(
         tensor.shape == other.results[path].shape and torch.equal(tensor, other.results[path])
         for path, tensor in one.results.items()
@@ -247,7 +262,7 @@ def _same_results(one: Run, other: Run) -> bool:
 def _symbol(before: Run, after: Sequence[Run], path: str, axis: int, taken: set[str]) -> str | None:
     """Name an axis by what its size does to the recurrent calls; None if nothing looks at it."""
     more_steps, more_sequences = _effect(before, after)
-    if not (more_steps or more_sequences) and all(_same_results(before, run) for run in after):
+    if not (more_steps or more_sequences) and all(same_results(before, run) for run in after):
         return None
     if more_steps and SEQUENCE not in taken:
         return SEQUENCE

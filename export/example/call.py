@@ -11,7 +11,7 @@ import inspect
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,6 +22,7 @@ from torch.nn.utils.rnn import PackedSequence
 from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.export.example.names import LENGTH_NAMES
+from edgernn.export.example.spec import Spec, parse_spec
 from edgernn.export.example.tree import leaves, map_leaves
 from edgernn.export.trace.capture import Call, Capture
 from edgernn.export.trace.untouched import untouched
@@ -35,13 +36,10 @@ __all__ = [
     "example_from",
     "observe",
     "parameters_of",
-    "parse_spec",
     "resize",
 ]
 
-_SPEC = re.compile(r"(?P<path>[^:]+):(?P<dtype>\w+)\[(?P<dims>[^\]]*)\]")
 _SIZES = {BATCH: 2, SEQUENCE: 5}
-_DTYPES = ("float32", "float16", "float64", "int64", "int32", "bool")
 
 
 @dataclass(frozen=True)
@@ -72,12 +70,14 @@ class Example:
         shapes: Path of a tensor → its shape with the dynamic axes named.
         notes: For people: which axes turned out to be constant and why.
         lengths: Paths of the tensors that hold the lengths of sequences.
+        constants: Sizes that the graphs are to have for dynamic axes of the model.
     """
 
     kwargs: Mapping[str, Any]
     shapes: Mapping[str, tuple[int | str, ...]]
     notes: tuple[str, ...] = ()
     lengths: tuple[str, ...] = ()
+    constants: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def leaves(self) -> tuple[Leaf, ...]:
@@ -106,26 +106,13 @@ class Example:
         }
         return self.with_axes(axes).with_lengths(sizes.get(SEQUENCE))
 
-    def fixed(self, symbol: str, size: int) -> Example:
-        """Return the example with the dynamic axis `symbol` a constant of `size`.
-
-        Raises:
-            InputError: There is no such axis, or the size is less than 1.
-        """
-        if size < 1:
-            raise InputError(f"`{symbol}` is {size}; it must be at least 1.")
-        if not any(symbol in leaf.shape for leaf in self.leaves):
-            taken = ", ".join(str(leaf) for leaf in self.leaves)
-            raise InputError(
-                f"`{symbol}` cannot be made {size}: the model has no dynamic axis of that name. "
-                f"It takes {taken}."
-            )
-        example = self.resized({symbol: size})
+    def settled(self) -> Example:
+        """Return the example with the axes of `constants` no longer dynamic."""
         shapes = {
-            leaf.path: tuple(size if dim == symbol else dim for dim in leaf.shape)
-            for leaf in self.leaves
+            path: tuple(self.constants.get(str(size), size) for size in shape)
+            for path, shape in self.shapes.items()
         }
-        return replace(example, shapes=shapes)
+        return replace(self.resized(self.constants), shapes=shapes, constants={})
 
     def with_axes(self, sizes: Mapping[tuple[str, int], int]) -> Example:
         """Return the example with axes, given by path and place, at other sizes."""
@@ -258,28 +245,6 @@ def resize(tensor: torch.Tensor, sizes: Mapping[int, int]) -> torch.Tensor:
     return tensor.contiguous()
 
 
-def parse_spec(spec: str) -> tuple[str, torch.dtype, tuple[int | str, ...]]:
-    """Read `path:dtype[dims]`; a dim is a size or the name of a dynamic axis.
-
-    >>> parse_spec("tokens:int64[batch,sequence]")
-    ('tokens', torch.int64, ('batch', 'sequence'))
-
-    Raises:
-        InputError: The spec is not of that form.
-    """
-    match = _SPEC.fullmatch(re.sub(r"\s*([:,\[\]])\s*", r"\1", spec.strip()))
-    dims = [dim for dim in match["dims"].split(",") if dim] if match else []
-    proper = all((dim.isdigit() and int(dim) > 0) or dim.isidentifier() for dim in dims)
-    if match is None or match["dtype"] not in _DTYPES or not proper:
-        raise InputError(
-            f"`{spec}` is not an input spec. Expected NAME:DTYPE[DIMS], such as "
-            f"tokens:int64[batch,sequence] or x:float32[1,sequence,40], with a dtype of "
-            f"{', '.join(_DTYPES)}."
-        )
-    shape = tuple(int(dim) if dim.isdigit() else dim for dim in dims)
-    return match["path"], getattr(torch, match["dtype"]), shape
-
-
 def example_from(
     module: nn.Module, inputs: Sequence[Any] | Mapping[str, Any] | torch.Tensor
 ) -> Example:
@@ -314,9 +279,7 @@ def example_from(
     return example
 
 
-def _from_specs(
-    module: nn.Module, specs: Sequence[tuple[str, torch.dtype, tuple[int | str, ...]]]
-) -> Example:
+def _from_specs(module: nn.Module, specs: Sequence[Spec]) -> Example:
     names = list(parameters_of(module))
     high = min(
         (m.num_embeddings for m in module.modules() if isinstance(m, nn.Embedding)), default=2
@@ -324,7 +287,7 @@ def _from_specs(
     generator = torch.Generator().manual_seed(0)
     kwargs: dict[str, Any] = {}
     shapes: dict[str, tuple[int | str, ...]] = {}
-    for path, dtype, dims in specs:
+    for path, dtype, dims, value in specs:
         name, keys = path.partition("[")[0], re.findall(r"\[(.*?)\]", path)
         if name not in names:
             raise InputError(
@@ -333,6 +296,9 @@ def _from_specs(
             )
         if path in shapes:
             raise InputError(f"`{path}` is given twice. Give one spec for each input.")
+        if value is not None:
+            kwargs[name] = _placed(kwargs.get(name), keys, value)
+            continue
         size = [_SIZES.get(dim, 3) if isinstance(dim, str) else dim for dim in dims]
         if dtype.is_floating_point:
             tensor = torch.randn(size, generator=generator)
@@ -346,7 +312,7 @@ def _from_specs(
     return Example(ordered, shapes)
 
 
-def _placed(tree: Any, keys: Sequence[str], tensor: torch.Tensor) -> Any:
+def _placed(tree: Any, keys: Sequence[str], tensor: Any) -> Any:
     """Return `tree` with `tensor` at `keys`: digits index a tuple, anything else a dict."""
     if not keys:
         return tensor

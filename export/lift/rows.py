@@ -234,6 +234,16 @@ def _reshape(node: ir.Node, axes: Axes) -> int:
     raise _mixed(node)
 
 
+def _pad(node: ir.Node, axes: Axes) -> int:
+    row, rank = _only_first(node, axes), len(sizes(_input(node, 0)))
+    given = node.inputs[3] if len(node.inputs) > 3 else None
+    padded = [axis % rank for axis in constant(given)] if given else list(range(rank))
+    before_and_after = constant(_input(node, 1))
+    if any(count and axis == row for count, axis in zip(before_and_after, padded * 2, strict=True)):
+        raise _mixed(node)
+    return row
+
+
 def _product(node: ir.Node, shape: Sequence[Dim]) -> int:
     known = [size for size in shape if isinstance(size, int)]
     if len(known) != len(shape):
@@ -287,6 +297,7 @@ _RULES: dict[str, Rule] = {
     "LayerNormalization": _normalised,
     "LogSoftmax": _along_axis(-1),
     "MatMul": _matmul,
+    "Pad": _pad,
     "Reshape": _reshape,
     "Slice": _slice,
     "Softmax": _along_axis(-1),

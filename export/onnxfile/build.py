@@ -7,30 +7,32 @@ step graph is the sequence graph at one time index.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
-from edgernn.contract import BATCH, SEQUENCE
-from edgernn.errors import InputError, UnsupportedModelError
+from edgernn.contract import SEQUENCE
+from edgernn.errors import UnsupportedModelError
 from edgernn.export.analysis.forms import direction_of, label
 from edgernn.export.build import Built, stacked_axes
-from edgernn.export.example.axes import proven_axes
 from edgernn.export.example.call import Example
 from edgernn.export.lift.lift import lift
-from edgernn.export.onnxfile.example import examples_of, given_example
 from edgernn.export.onnxfile.file import OnnxFile
-from edgernn.export.onnxfile.nodes import check_weights, recurrent_of
+from edgernn.export.onnxfile.nodes import check_weights, lengths_of, recurrent_of
 from edgernn.export.onnxfile.opset import at_opset
 from edgernn.export.onnxfile.original import Original
-from edgernn.export.onnxfile.plain import make_plain
-from edgernn.export.onnxfile.shapes import Sizes
-from edgernn.export.onnxfile.states import open_states
-from edgernn.export.onnxfile.watched import Watched
+from edgernn.export.onnxfile.own_axes import mark_steps, own_axes
+from edgernn.export.onnxfile.plain import make_plain, split_stacks, write_fills
+from edgernn.export.onnxfile.settled import settled
+from edgernn.export.onnxfile.states import Opened, Stack, open_states
+from edgernn.export.onnxfile.watched import Watched, held_lengths
 from edgernn.export.step.step import at_one_step, gemm_form
-from edgernn.export.trace.ports import name_ports
+from edgernn.export.trace.ports import Origins, name_ports
+from edgernn.export.trace.slots import StatePort
 from edgernn.export.trace.trace import fold
 
 __all__ = ["build_foreign"]
@@ -50,15 +52,17 @@ def build_foreign(
         InputError: No inputs were found that the file runs on, or a name is not in it.
         UnsupportedModelError: It has no recurrent state, or cannot be written as the contract asks.
     """
-    watched = Watched(file)
-    example = _example(file, watched, inputs)
+    file, watched, example = settled(file, inputs)
     run = watched(example)
     _check_lengths(file, watched, example)
-    opened = open_states(file, example, run, Sizes(watched, example), pairs)
-    states = opened.states
+    opened = open_states(file, watched, example, {**_known_pairs(file), **pairs})
+    states = _with_initials(file, opened.states)
     origins = name_ports(opened.model, states)
     passes.NameFixPass()(opened.model)  # the file may have used our names inside
-    model = _plain(file, opened.model)
+    held, computed = held_lengths(file), lengths_of(file.model.graph)[1]
+    lengths = [name for name, path in origins.inputs.items() if path in held]
+    model = _plain(file, opened)
+    every_step = _plain(file, opened, lengths=False) if held else model
     backward = _backward(file.model.graph)
     steps = {call.sizes[0] for call in run.calls}
     form = "step" if not _has_sequence(example) and steps <= {1} else "whole"
@@ -67,17 +71,42 @@ def build_foreign(
         *(f"`{name}` is an input that the file ignores." for name in origins.unused),
     )
     sequence, single, no_step = model, None, backward
+    if computed:
+        no_step = no_step or (
+            f"its sequences end at lengths that the file computes from `{computed[0]}`."
+        )
+    if form == "step" and (held or computed):
+        raise UnsupportedModelError(
+            f"`{file.path}` is one step, which cannot end at the lengths of sequences that "
+            f"`{(held + computed)[0]}` gives. Export it without lengths."
+        )
+    own: dict[str, int] = {}
     if form == "step":
-        lifted = lift(model, [(state.input, state.output) for state in states])
+        own = own_axes(file, watched, example, _paths(states))
+        model, own = _at_one(model, origins, own)
+        lifted = lift(
+            model,
+            [(state.input, state.output) for state in states],
+            sequence_axes=_by_port(origins, own),
+        )
         if lifted.form == "scan":
             notes += (f"The sequence graph is a Scan: {lifted.reason}.",)
         sequence, single = lifted.model, model
     elif not _has_sequence(example):
         no_step = f"the file fixes its sequences to {max(steps)} steps."
+    if file.contract is not None and (held or _has_scan(model)):
+        what = "lengths are" if held else "recurrence is"
+        no_step = no_step or (
+            f"its {what} written in operators that cannot be taken apart into steps. Export the "
+            "folder of the artifact in float32, which has one."
+        )
     step = None
-    if not no_step:
+    if file.step is not None:
+        step, no_step = _written(file, file.step), ""
+    elif not no_step:
         try:
-            step = gemm_form(single if single is not None else at_one_step(model))
+            single = single or at_one_step(_without_lengths(every_step, lengths))
+            step = gemm_form(single)
         except UnsupportedModelError as error:
             no_step = str(error)
     built = Built(
@@ -90,8 +119,8 @@ def build_foreign(
         form=form,
         carry=not backward and (form == "step" or _has_sequence(example)),
         constant_batch=run.calls[0].sizes[1] if run.calls else 1,
-        layers={},
-        lengths={},
+        layers={name: len(stack) for name, stack in opened.stacks.items() if _are_layers(stack)},
+        lengths=dict.fromkeys(lengths, False),
         notes=notes,
     )
     fed = {path for path in origins.inputs.values() if path}
@@ -102,38 +131,55 @@ def build_foreign(
         origins,
         {leaf.path: leaf.tensor.numpy() for leaf in example.leaves if leaf.path not in fed},
         stacked_axes(built),
+        own,
     )
     return built, original
 
 
-def _example(file: OnnxFile, watched: Watched, inputs: Any) -> Example:
-    """Return the user's inputs, or the first ones that the file runs on with the most axes free."""
-    if inputs is not None and (not isinstance(inputs, Sequence) or inputs):
-        return proven_axes(watched, given_example(file, inputs))
-    best: Example | None = None
-    failure: InputError | None = None
-    for candidate in examples_of(file):
-        try:
-            found = proven_axes(watched, candidate)
-        except InputError as error:
-            failure = failure or error
-            continue
-        if best is None or _free(found) > _free(best):
-            best = found
-        if _free(best) == (1, 1):
-            break
-    if best is None:
-        assert failure is not None
-        raise InputError(
-            f"No inputs were found that `{file.path}` runs on. {failure} "
-            'Describe them: --input "x:float32[batch,sequence,40]".'
-        )
-    return best
+def _known_pairs(file: OnnxFile) -> dict[str, str]:
+    """Return the states that a graph of edgernn's has in its metadata: input → output."""
+    known = () if file.contract is None else file.contract.states
+    return {state.input: state.output for state in known}
 
 
-def _free(example: Example) -> tuple[int, int]:
-    symbols = {symbol for shape in example.shapes.values() for symbol in shape}
-    return int(SEQUENCE in symbols), int(BATCH in symbols)
+def _with_initials(file: OnnxFile, states: Sequence[StatePort]) -> tuple[StatePort, ...]:
+    """Return states with the initial values that a graph of edgernn's has in its metadata."""
+    known = () if file.contract is None else file.contract.states
+    initials = {s.input: s.initial.astype(np.float32) for s in known if s.initial is not None}
+    return tuple(
+        replace(state, initial=initials.get(state.argument or "", state.initial))
+        for state in states
+    )
+
+
+def _written(file: OnnxFile, step: ir.Model) -> ir.Model:
+    """Return a step graph that edgernn wrote, in the opset that graphs are made in."""
+    model = at_opset(file, step)
+    fold(model)
+    return model
+
+
+def _paths(states: Sequence[StatePort]) -> set[str]:
+    """Return the names of the file's inputs and outputs that are states."""
+    return {path for state in states for path in (state.argument, state.result) if path}
+
+
+def _by_port(origins: Origins, axes: Mapping[str, int]) -> dict[str, int]:
+    """Return axes by the names of ports, from those by the names that the file has for them."""
+    ports = {**origins.inputs, **origins.outputs}
+    return {name: axes[path] for name, path in ports.items() if path is not None and path in axes}
+
+
+def _at_one(
+    model: ir.Model, origins: Origins, own: dict[str, int]
+) -> tuple[ir.Model, dict[str, int]]:
+    """Return a graph of one step without the axes that steps have in it, and these axes."""
+    if not own:
+        return model, {}
+    try:
+        return at_one_step(mark_steps(model, _by_port(origins, own))), own
+    except UnsupportedModelError:
+        return model, {}
 
 
 def _has_sequence(example: Example) -> bool:
@@ -151,6 +197,10 @@ def _check_lengths(file: OnnxFile, watched: Watched, example: Example) -> None:
             )
 
 
+def _has_scan(model: ir.Model) -> bool:
+    return any(node.op_type == "Scan" for node in model.graph)
+
+
 def _backward(graph: ir.Graph) -> str:
     """Return why there is no step graph where a node reads the sequence from its end."""
     for node in recurrent_of(graph):
@@ -163,11 +213,31 @@ def _backward(graph: ir.Graph) -> str:
     return ""
 
 
-def _plain(file: OnnxFile, opened: ir.Model) -> ir.Model:
+def _without_lengths(model: ir.Model, lengths: Collection[str]) -> ir.Model:
+    """Drop the inputs that hold lengths, where recurrent nodes alone have read them; in place."""
+    for value in [value for value in model.graph.inputs if value.name in lengths]:
+        if value.uses():
+            raise UnsupportedModelError(
+                f"the file does more with `{value.name}` than to end its sequences: a single step "
+                "has no lengths."
+            )
+        model.graph.inputs.remove(value)
+    return model
+
+
+def _are_layers(stack: Stack) -> bool:
+    """Return whether a state is that of several layers, not h and c of one."""
+    return len({index for _, index in stack}) == 1
+
+
+def _plain(file: OnnxFile, opened: Opened, lengths: bool = True) -> ir.Model:
     """Return the graph in the opset and forms that every runtime takes."""
-    model = at_opset(file, opened)
+    model = at_opset(file, opened.model)
+    by_name = {state.name: state.input for state in opened.states}
+    split_stacks(model, {by_name[name]: stack for name, stack in opened.stacks.items()})
     fold(model)
+    write_fills(model)
     check_weights(model, f"`{file.path}`")
-    make_plain(model)
+    make_plain(model, lengths)
     fold(model)
     return model

@@ -9,14 +9,23 @@ import onnx_ir as ir
 import torch
 
 from edgernn.errors import InputError, UnsupportedModelError
-from edgernn.export.example.call import Example, parse_spec
+from edgernn.export.example.call import Example
+from edgernn.export.example.spec import parse_spec
 from edgernn.export.onnxfile.file import OnnxFile
+from edgernn.export.onnxfile.nodes import lengths_of
 from edgernn.export.trace.dataflow import id_limit
 
-__all__ = ["examples_of", "given_example"]
+__all__ = ["declared_specs", "examples_of", "given_example"]
 
-_SIZES = ((2, 5, 3, 7), (5, 2, 3, 7), (2,), (1,), (2, 640, 3, 7), (2, 64, 64, 7))
-"""Sizes to try for the free axes in their order, the last one for all that follow."""
+_SIZES = (
+    *((2, 5, 3, 7), (5, 2, 3, 7), (2,), (1,)),
+    *((2, 576, 2, 7), (2, 288, 2, 7), (2, 640, 3, 7), (2, 64, 64, 7), (1, 576, 1, 7)),
+)
+"""Sizes to try for the free axes in their order, the last one for all that follow.
+
+576 and 288 are windows of sound as a voice detector takes them: 512 samples at 16 kHz with the 64
+before them, and half of it at 8 kHz.
+"""
 _NAMED = {"batch": 2, "sequence": 5}
 
 
@@ -28,6 +37,7 @@ def examples_of(file: OnnxFile) -> Iterator[Example]:
         UnsupportedModelError: An input is of text.
     """
     inputs = file.model.graph.inputs
+    masks = lengths_of(file.model.graph)[1]
     free: dict[object, int] = {}
     for value in inputs:
         for axis, size in enumerate(_declared(file, value)):
@@ -42,8 +52,18 @@ def examples_of(file: OnnxFile) -> Iterator[Example]:
                 else sizes[min(free[size.value or (value.name, axis)], len(sizes) - 1)]
                 for axis, size in enumerate(_declared(file, value))
             ]
-            tensors[value.name or ""] = _drawn(value, shape)
+            drawn = _drawn(value, shape)
+            tensors[value.name or ""] = _mask(drawn) if value.name in masks else drawn
         yield Example(tensors, {})
+
+
+def declared_specs(file: OnnxFile) -> list[str]:
+    """Return specs of the inputs with the axes as the file names them."""
+    return [
+        f"{value.name}:{value.dtype.numpy().name}[{','.join(map(str, _declared(file, value)))}]"
+        for value in file.model.graph.inputs
+        if value.dtype is not None
+    ]
 
 
 def given_example(file: OnnxFile, inputs: Any) -> Example:
@@ -58,7 +78,7 @@ def given_example(file: OnnxFile, inputs: Any) -> Example:
     tensors: dict[str, torch.Tensor] = {}
     shapes: dict[str, tuple[int | str, ...]] = {}
     if not isinstance(inputs, Mapping) and all(isinstance(one, str) for one in inputs):
-        for name, dtype, dims in map(parse_spec, inputs):
+        for name, dtype, dims, _ in map(parse_spec, inputs):
             _check_known(file, name, ports)
             sizes = [_NAMED.get(dim, 3) if isinstance(dim, str) else dim for dim in dims]
             tensors[name] = _drawn(ports[name], sizes).to(dtype)
@@ -103,6 +123,17 @@ def _drawn(value: ir.Value, shape: Sequence[int]) -> torch.Tensor:
     if limit is None:
         return torch.ones(list(shape), dtype=dtype)
     return torch.randint(limit, list(shape), generator=generator).to(dtype)
+
+
+def _mask(ones: torch.Tensor) -> torch.Tensor:
+    """Return a mask from which lengths are counted: some of it zeros, some ones along each axis."""
+    if ones.is_floating_point() or ones.dim() < 2:
+        return ones
+    generator = torch.Generator().manual_seed(0)
+    mask = torch.randint(2, ones.shape, generator=generator)
+    for axis in range(mask.dim()):
+        mask.select(axis, 0).fill_(1)
+    return mask.to(ones.dtype)
 
 
 def _check_known(file: OnnxFile, name: str, ports: Mapping[str, ir.Value]) -> None:

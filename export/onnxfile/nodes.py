@@ -7,11 +7,22 @@ from collections.abc import Iterator
 import onnx_ir as ir
 
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.analysis.forms import all_nodes, direction_of, label
+from edgernn.export.analysis.forms import direction_of, label
 from edgernn.export.step.wiring import constant_of
-from edgernn.export.trace.dataflow import reads_data
+from edgernn.export.trace.dataflow import read_from, reads_data, sorted_from
 
-__all__ = ["check_nodes", "check_weights", "given", "recurrent_of", "states_of", "title"]
+__all__ = [
+    "check_bodies",
+    "check_nodes",
+    "check_weights",
+    "given",
+    "lengths_of",
+    "name_finals",
+    "recurrent_of",
+    "recurrent_within",
+    "states_of",
+    "title",
+]
 
 # The recurrent operators, and the activations that every runtime has for them
 _ACTIVATIONS = {
@@ -27,6 +38,42 @@ def recurrent_of(graph: ir.Graph) -> list[ir.Node]:
     return [node for node in graph if _is_recurrent(node)]
 
 
+def recurrent_within(node: ir.Node) -> Iterator[ir.Node]:
+    """Yield the recurrent nodes in the bodies of a node, at any depth."""
+    for body in _bodies(node):
+        yield from filter(_is_recurrent, body.all_nodes())
+
+
+def name_finals(graph: ir.Graph) -> None:
+    """Give the recurrent nodes of `graph` all inputs and outputs that they may have, in place."""
+    for node in recurrent_of(graph):
+        node.resize_inputs(max(len(node.inputs), 5 + states_of(node)))
+        node.resize_outputs(1 + states_of(node))
+        for letter, value in zip("hc", node.outputs[1:], strict=False):
+            value.name = value.name or f"{label(node)}_left_out_{letter}"
+
+
+def lengths_of(graph: ir.Graph) -> tuple[list[str], list[str]]:
+    """Return the inputs of `graph` that hold lengths of sequences, and those they are made from.
+
+    Returns:
+        Names of inputs whose numbers are `sequence_lens` of recurrent nodes as they are, and of
+        inputs from whose numbers such lengths are computed.
+    """
+    held: list[str] = []
+    behind: list[str] = []
+    for node in recurrent_of(graph):
+        lengths = given(node, _LENGTHS)
+        sources = sorted_from(lengths)
+        if lengths is None or not reads_data(lengths):
+            continue
+        if all(source.is_graph_input() for source in sources):
+            held += [source.name or "" for source in sources]
+        else:
+            behind += [source.name or "" for source in read_from(lengths)]
+    return list(dict.fromkeys(held)), list(dict.fromkeys(behind))
+
+
 def states_of(node: ir.Node) -> int:
     """Return how many states a recurrent node has: h, and c of an LSTM."""
     return 2 if node.op_type == "LSTM" else 1
@@ -37,26 +84,39 @@ def title(node: ir.Node) -> str:
     return f"{node.op_type} `{label(node)}`"
 
 
-def check_nodes(model: ir.Model, file: str) -> None:
+def check_nodes(model: ir.Model, file: str, known: bool = False) -> None:
     """Refuse what cannot be written in the plain form, by name.
+
+    What stands in the branches of an If counts where it stands only: one branch is never run.
 
     Args:
         model: The graph as it was read.
         file: What messages call it.
+        known: Whether its states are known, so that a Scan may hold some.
 
     Raises:
         UnsupportedModelError: A node is of such a form.
     """
-    for node in all_nodes(model):
+    for node in model.graph:
+        if known and node.op_type == "Scan":
+            continue
         for what, remedy in _refusals(node):
             raise UnsupportedModelError(f"{title(node)} in {file} {what}. {remedy}")
-        for body in _bodies(node):
-            if any(_is_recurrent(inner) for inner in body):
-                raise UnsupportedModelError(
-                    f"{title(next(filter(_is_recurrent, body)))} in {file} stands inside the body "
-                    f"of {title(node)}, from where its state cannot become a port. Export the "
-                    "model with the layer outside of it."
-                )
+
+
+def check_bodies(model: ir.Model, file: str) -> None:
+    """Refuse recurrent nodes in branches that the input chooses from call to call.
+
+    Raises:
+        UnsupportedModelError: There is one.
+    """
+    for node in model.graph:
+        for inner in recurrent_within(node):
+            raise UnsupportedModelError(
+                f"{title(inner)} in {file} stands inside the body of {title(node)}, which is "
+                "chosen anew at every call, so that its state cannot become a port. Export the "
+                "model with the layer outside of it."
+            )
 
 
 def check_weights(model: ir.Model, file: str) -> None:
@@ -110,14 +170,6 @@ def _refusals(node: ir.Node) -> Iterator[tuple[str, str]]:
         yield (
             "has peepholes (input P), which several runtimes ignore",
             "Train or export the model without them.",
-        )
-    lengths = given(node, _LENGTHS)
-    if lengths is not None and reads_data(lengths):
-        yield (
-            f"takes the lengths of its sequences from the input (sequence_lens, `{lengths.name}`), "
-            "which several runtimes ignore",
-            "Export the model without lengths, or export the torch model, whose packed sequences "
-            "are written in operators that every runtime has.",
         )
 
 

@@ -10,16 +10,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgernn.export.onnxfile.file import OnnxFile
+from edgernn.export.onnxfile.session import Arrays, session
 from edgernn.export.onnxfile.states import Opened
-from edgernn.export.onnxfile.watched import Arrays, Watched, session
+from edgernn.export.onnxfile.watched import Watched
 from edgernn.export.proof.eager import Outcome, over_steps
 from edgernn.export.trace.ports import Origins
 
-__all__ = ["Original"]
+__all__ = ["Nudged", "Original"]
+
+_NUDGE = 2.0**-21
+"""Four roundings of float32, relative."""
 
 
 class Original:
@@ -37,6 +42,8 @@ class Original:
         rest: Values of inputs that have no effect.
         sequence_axes: For a file that is one step: name of each input and output → the axis that
             the steps are stacked along. None where the file takes sequences.
+        own_axes: For such a file: name of an input or output → the axis of size 1 that it has for
+            the step itself.
     """
 
     def __init__(
@@ -47,6 +54,7 @@ class Original:
         origins: Origins,
         rest: Arrays,
         sequence_axes: Mapping[str, int] | None,
+        own_axes: Mapping[str, int],
     ) -> None:
         self.name = file.reference
         self._plain = session(file.runnable, f"`{file.path}`")
@@ -56,17 +64,18 @@ class Original:
         self._origins = origins
         self._states = opened.states
         self._finals = opened.finals
-        self._rest = rest
+        self._rest = {**file.constants, **rest}
         self._sequence_axes = sequence_axes
+        self._own_axes = own_axes
 
     @property
     def takes_states(self) -> bool:
         """Whether the file takes a state as an input, so that none can be left out."""
         return any(state.argument is not None for state in self._states)
 
-    def double(self) -> Original:
-        """Return the reference itself: ONNX Runtime has no recurrent operators in float64."""
-        return self
+    def double(self) -> Nudged:
+        """Return the reference some roundings away: ONNX Runtime has no recurrence in float64."""
+        return Nudged(self)
 
     def __call__(self, inputs: Arrays, states: Arrays | None) -> Outcome:
         """Run whole sequences.
@@ -77,7 +86,21 @@ class Original:
         """
         if self._sequence_axes is None:
             return self._run(inputs, states)
-        return over_steps(self._run, self._sequence_axes, inputs, states)
+        return over_steps(self._run_one, self._sequence_axes, inputs, states)
+
+    def _run_one(self, inputs: Arrays, states: Arrays | None) -> Outcome:
+        """Run one step, from inputs without the axis of the step to outputs without."""
+        own = self._own_axes
+        with_axis = {
+            name: np.expand_dims(array, own[name]) if name in own else array
+            for name, array in inputs.items()
+        }
+        outcome = self._run(with_axis, states)
+        outputs = {
+            name: array.squeeze(own[name]) if name in own else array
+            for name, array in outcome.outputs.items()
+        }
+        return Outcome(outputs, outcome.states)
 
     def _run(self, inputs: Arrays, states: Arrays | None) -> Outcome:
         if states is None:
@@ -120,3 +143,37 @@ class Original:
         states = {state.output for state in self._states}
         data = {path for port, path in self._origins.outputs.items() if port not in states}
         return {name: value for name, value in outputs.items() if name in data}
+
+
+class Nudged:
+    """A reference that is given numbers a few float32 roundings away from the true ones.
+
+    So far off are the sums in each step, in whichever order they are added up; what its results
+    differ by is what float32 itself costs the file.
+
+    Args:
+        original: The reference.
+    """
+
+    def __init__(self, original: Original) -> None:
+        self.name = original.name
+        self.takes_states = original.takes_states
+        self._original = original
+
+    def double(self) -> Nudged:
+        """Return the same."""
+        return self
+
+    def __call__(self, inputs: Arrays, states: Arrays | None) -> Outcome:
+        """Run whole sequences from nudged numbers; see `Original`."""
+        return self._original(_nudged(inputs), None if states is None else _nudged(states))
+
+
+def _nudged(arrays: Arrays) -> Arrays:
+    rng = np.random.default_rng(0)
+    return {
+        name: (array * rng.choice([1 - _NUDGE, 1 + _NUDGE], array.shape)).astype(array.dtype)
+        if np.issubdtype(array.dtype, np.floating)
+        else array
+        for name, array in arrays.items()
+    }

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,12 +14,15 @@ import onnx_ir as ir
 from onnx_ir.tape import Tape
 
 from edgernn.export.analysis.forms import direction_of, label
+from edgernn.export.onnxfile.ended import end_sequences
 from edgernn.export.onnxfile.nodes import given, recurrent_of, states_of
 from edgernn.export.step.wiring import constant_of
+from edgernn.export.trace.dataflow import reads_data
 
-__all__ = ["Change", "make_plain", "remove_layout"]
+__all__ = ["Change", "make_plain", "remove_layout", "split_stacks", "write_fills"]
 
 _BIAS, _LENGTHS, _H, _C = 3, 4, 5, 6
+_FILL = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -71,10 +75,61 @@ def _remove_layout(graph: ir.Graph, node: ir.Node) -> None:
     graph.insert_after(node, after.nodes)
 
 
-def make_plain(model: ir.Model) -> None:
+def split_stacks(model: ir.Model, stacks: Mapping[str, Sequence[tuple[int, int]]]) -> None:
+    """Hand the states that one input holds for several nodes out by one Split each, in place.
+
+    Args:
+        model: The graph.
+        stacks: Name of an input → the place of each node among the recurrent ones, and which of
+            its states it is.
+    """
+    nodes = recurrent_of(model.graph)
+    for value in list(model.graph.inputs):
+        stack = stacks.get(value.name or "", ())
+        if not stack:
+            continue
+        directions = [2 if direction_of(nodes[at]) == "bidirectional" else 1 for at, _ in stack]
+        tape = Tape()
+        sizes = tape.initializer(ir.tensor(np.array(directions)), name=f"{value.name}_sizes")
+        parts = tape.op_multi_out("Split", [value, sizes], {"axis": 0}, num_outputs=len(stack))
+        model.graph.register_initializer(sizes)
+        model.graph.insert_before(model.graph[0], tape.nodes)
+        for part, (at, index) in zip(parts, stack, strict=True):
+            part.type = value.type
+            nodes[at].replace_input_with(_H + index, part)
+
+
+def write_fills(model: ir.Model) -> None:
+    """Write what ConstantOfShape gives for a constant shape as a constant, in place.
+
+    The optimizer keeps it, and all that is computed from it, to save space.
+    """
+    for node in [node for node in model.graph if node.op_type == "ConstantOfShape"]:
+        shape = constant_of(node.inputs[0])
+        if shape is None or int(np.prod(shape)) > _FILL:
+            continue
+        value = node.attributes.get("value")
+        number = np.zeros(1, np.float32) if value is None else value.as_tensor().numpy()
+        filled = np.full([int(size) for size in shape], number.item(), number.dtype)
+        old = node.outputs[0]
+        constant = ir.Value(name=f"{old.name}_filled", const_value=ir.tensor(filled))
+        constant.type, constant.shape = (
+            ir.TensorType(ir.tensor(filled).dtype),
+            ir.Shape(filled.shape),
+        )
+        model.graph.register_initializer(constant)
+        ir.convenience.replace_all_uses_with(old, constant, replace_graph_outputs=True)
+        model.graph.remove(node, safe=True)
+
+
+def make_plain(model: ir.Model, lengths: bool) -> None:
     """Bring every recurrent node into the plain form, in place.
 
-    Its weights must be constants, its states given, its lengths full.
+    Its weights must be constants, its states given, constant lengths full.
+
+    Args:
+        model: The graph.
+        lengths: Whether sequences end at lengths that are an input; else every step counts.
     """
     for node in recurrent_of(model.graph):
         node.domain = ""
@@ -87,6 +142,10 @@ def make_plain(model: ir.Model) -> None:
             bias.type, bias.shape = ir.TensorType(ir.DataType.FLOAT), ir.Shape(zeros.shape)
             model.graph.register_initializer(bias)
             node.replace_input_with(_BIAS, bias)
+        ends = given(node, _LENGTHS)
+        if lengths and ends is not None and reads_data(ends):
+            end_sequences(model.graph, node)
+            continue
         node.replace_input_with(_LENGTHS, None)
         node.resize_inputs(_H + states_of(node))
         if direction_of(node) == "reverse":

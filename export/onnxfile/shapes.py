@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
 
 from edgernn.export.example.call import Example
+from edgernn.export.onnxfile.session import Arrays
 from edgernn.export.onnxfile.watched import Watched
 from edgernn.sizes import size_of
 
@@ -13,7 +14,10 @@ __all__ = ["Sizes"]
 
 _STRIDES = (*range(2, 17), 20, 32, 40, 64, 80, 100, 128, 160, 200, 256, 320, 512)
 
-_Probe = tuple[dict[str, int], dict[str, tuple[int, ...]]]
+_SMALL, _MORE = 64, 24
+"""The sizes that are tried to tell rules apart, and how many of them at most."""
+
+_Probe = tuple[dict[str, int], Arrays, dict[str, tuple[int, ...]]]
 
 
 class Sizes:
@@ -25,28 +29,73 @@ class Sizes:
     """
 
     def __init__(self, watched: Watched, example: Example) -> None:
-        self._probes = list(_probes(watched, example))
+        self._watched = watched
+        self._example = example
+        self._tried: list[dict[str, int]] = []
+        self._probes: list[_Probe] = []
+        for place, sizes in enumerate(_first_sizes(example)):
+            self._probe(sizes, needed=place == 0)
         self._symbols = list(self._probes[0][0])
+
+    @property
+    def runs(self) -> list[Arrays]:
+        """Inputs at every size that was tried and that the file takes."""
+        return [feeds for _, feeds, _ in self._probes]
 
     def of(self, name: str) -> tuple[int | str, ...]:
         """Return the shape of an output or a watched value; an axis of no known rule has a name."""
-        shapes = [shapes[name] for _, shapes in self._probes]
+        _, _, shapes = self._probes[0]
         return tuple(
-            self._rule([shape[axis] for shape in shapes]) or f"{name}_dim{axis}"
-            for axis in range(len(shapes[0]))
+            self._rule(name, axis) or f"{name}_dim{axis}" for axis in range(len(shapes[name]))
         )
 
-    def _rule(self, found: Sequence[int]) -> int | str | None:
-        """Return the size or the first expression that gives all sizes that were found."""
-        if len(set(found)) == 1:
-            return found[0]
-        for rule in self._rules(found[0]):
-            if all(
-                size_of(rule, sizes) == size
-                for (sizes, _), size in zip(self._probes, found, strict=True)
-            ):
-                return rule
+    def _rule(self, name: str, axis: int) -> int | str | None:
+        """Return the size or the first expression that gives all sizes that were found.
+
+        Where several do, the file is run at sizes at which they differ.
+        """
+        first = self._probes[0][2][name][axis]
+        if all(shapes[name][axis] == first for _, _, shapes in self._probes):
+            return first
+        rules = self._fitting(self._rules(first), name, axis)
+        for _ in range(_MORE):
+            telling = self._telling(rules)
+            if telling is None:
+                break
+            self._probe(telling)
+            rules = self._fitting(rules, name, axis)
+        return rules[0] if rules else None
+
+    def _fitting(self, rules: Iterable[str], name: str, axis: int) -> list[str]:
+        return [
+            rule
+            for rule in rules
+            if all(size_of(rule, sizes) == shapes[name][axis] for sizes, _, shapes in self._probes)
+        ]
+
+    def _telling(self, rules: Sequence[str]) -> dict[str, int] | None:
+        """Return sizes that were not tried yet and at which rules differ from the first one."""
+        base = self._probes[0][0]
+        for symbol in self._symbols:
+            for size in range(1, _SMALL):
+                sizes = {**base, symbol: size}
+                if sizes in self._tried:
+                    continue
+                if len({size_of(rule, sizes) for rule in rules}) > 1:
+                    return sizes
         return None
+
+    def _probe(self, sizes: dict[str, int], needed: bool = False) -> None:
+        """Run the file at some sizes, as far as it takes them."""
+        self._tried.append(sizes)
+        feeds = {leaf.path: leaf.tensor.numpy() for leaf in self._example.resized(sizes).leaves}
+        try:
+            values = self._watched.values(feeds)
+        except Exception:
+            if needed:
+                raise
+            return
+        self._probes.append((sizes, feeds, {name: value.shape for name, value in values.items()}))
 
     def _rules(self, first: int) -> Iterator[str]:
         """Yield expressions that give `first` at the first probe, simple ones first."""
@@ -74,26 +123,16 @@ def _shifted(symbol: str, shift: int) -> str:
     return f"{symbol} {'-' if shift < 0 else '+'} {abs(shift)}" if shift else symbol
 
 
-def _probes(watched: Watched, example: Example) -> Iterator[_Probe]:
-    """Run the file at the example's sizes, then at others as far as it takes them."""
+def _first_sizes(example: Example) -> Iterator[dict[str, int]]:
+    """Yield the example's sizes, then others."""
     sizes = {
         symbol: leaf.tensor.shape[axis]
         for leaf in example.leaves
         for axis, symbol in enumerate(leaf.shape)
         if isinstance(symbol, str)
     }
-    others = [
-        {**sizes, symbol: other}
-        for symbol, size in sizes.items()
-        for other in (size + 1, 2 * size + 5, 7 * size + 12)
-    ]
-    others.append({symbol: 3 * size + place for place, (symbol, size) in enumerate(sizes.items())})
-    for place, changed in enumerate((sizes, *others)):
-        feeds = {leaf.path: leaf.tensor.numpy() for leaf in example.resized(changed).leaves}
-        try:
-            values = watched.values(feeds)
-        except Exception:
-            if place == 0:
-                raise
-            continue
-        yield changed, {name: value.shape for name, value in values.items()}
+    yield sizes
+    for symbol, size in sizes.items():
+        for other in (size + 1, 2 * size + 5, 7 * size + 12):
+            yield {**sizes, symbol: other}
+    yield {symbol: 3 * size + place for place, (symbol, size) in enumerate(sizes.items())}

@@ -15,13 +15,18 @@ from edgernn.export.example.call import Example, Run
 from edgernn.export.onnxfile.file import OnnxFile
 from edgernn.export.onnxfile.nodes import recurrent_of, states_of
 from edgernn.export.onnxfile.shapes import Sizes
+from edgernn.export.onnxfile.watched import Watched
 from edgernn.export.trace.dataflow import moved_from
 from edgernn.export.trace.pairing import recognised_states
 from edgernn.export.trace.slots import Slot, StatePort
 from edgernn.export.trace.states import make_ports
 from edgernn.export.trace.trace import result_name, result_path
 
-__all__ = ["Opened", "open_states"]
+__all__ = ["Opened", "Stack", "open_states"]
+
+
+Stack = tuple[tuple[int, int], ...]
+"""States of recurrent nodes: the place of each node in the graph, 0 for h and 1 for c."""
 
 
 @dataclass(frozen=True)
@@ -32,33 +37,36 @@ class Opened:
         model: The graph; data inputs have the file's names, outputs these behind `result:`.
         states: The states.
         finals: Name of a state that the file neither takes nor returns → the value that holds it.
+        stacks: Name of a state that one tensor holds for several nodes → these states in order.
     """
 
     model: ir.Model
     states: tuple[StatePort, ...]
     finals: Mapping[str, str]
+    stacks: Mapping[str, Stack]
 
 
 def open_states(
-    file: OnnxFile, example: Example, run: Run, sizes: Sizes, pairs: Mapping[str, str | int]
+    file: OnnxFile, watched: Watched, example: Example, pairs: Mapping[str, str | int]
 ) -> Opened:
     """Make the states of a file ports of a copy of its graph that has nothing else changed.
 
     Args:
         file: The file.
+        watched: The same, watched.
         example: Inputs that it takes, with its dynamic axes.
-        run: What it did with them.
-        sizes: The shapes of its values.
         pairs: States named by the user: input → output, by name or place.
 
     Raises:
         InputError: A pair names a port that the file does not have.
         UnsupportedModelError: It has no state, or one that is not of a shape with a batch axis.
     """
-    model, slots = _prepared(file, example, sizes)
+    run = watched(example)
+    model, slots = _prepared(file, example, Sizes(watched, example))
     values = {(slot.call, slot.index): slot.after.name or "" for slot in slots}
-    _join_finals(model.graph, slots, run, example)
-    named = _named_pairs(model.graph, pairs)
+    stacks = _stacks(model.graph, slots, run, example)
+    joined = _join_finals(model.graph, stacks, run, watched.finals(example))
+    named = {**joined, **_named_pairs(model.graph, pairs)}
     if not slots:
         named = {**recognised_states(example, run), **named}
     states = make_ports(model.graph, slots, run.calls, named)
@@ -68,7 +76,12 @@ def open_states(
         for state in states
         if state.argument is None and state.result is None and state.last_call is not None
     }
-    return Opened(model, states, finals)
+    held = {
+        state.name: tuple((slot.call, slot.index) for slot in stacks[state.argument])
+        for state in states
+        if state.argument in stacks
+    }
+    return Opened(model, states, finals, held)
 
 
 def _prepared(file: OnnxFile, example: Example, sizes: Sizes) -> tuple[ir.Model, list[Slot]]:
@@ -96,24 +109,49 @@ def _prepared(file: OnnxFile, example: Example, sizes: Sizes) -> tuple[ir.Model,
     return model, slots
 
 
-def _join_finals(graph: ir.Graph, slots: Sequence[Slot], run: Run, example: Example) -> None:
-    """Give the states that one input holds for several nodes an output, where there is none."""
+def _stacks(
+    graph: ir.Graph, slots: Sequence[Slot], run: Run, example: Example
+) -> dict[str, list[Slot]]:
+    """Return the inputs that are the states of several nodes joined, each with these states."""
+    stacks: dict[str, list[Slot]] = {}
     for leaf in example.leaves:
         port = next(value for value in graph.inputs if value.name == leaf.path)
         fed = [slot for slot in slots if port in moved_from(slot.before)]
         before = [run.calls[slot.call].states[slot.index] for slot in fed]
-        finals = {slot.after for slot in fed}
-        if len(fed) < 2 or any(finals <= set(moved_from(result)) for result in graph.outputs):
+        alike = all(state.dim() == leaf.tensor.dim() for state in before)
+        if len(fed) > 1 and alike and torch.equal(torch.cat(before), leaf.tensor):
+            stacks[leaf.path] = fed
+    return stacks
+
+
+def _join_finals(
+    graph: ir.Graph,
+    stacks: Mapping[str, Sequence[Slot]],
+    run: Run,
+    finals: Sequence[Sequence[torch.Tensor]],
+) -> dict[str, str]:
+    """Find the next value of the states that one input holds for several nodes, or join it.
+
+    Returns:
+        Such an input → the result that is its next value by its numbers, if not by movement.
+    """
+    pairs: dict[str, str] = {}
+    for path, fed in stacks.items():
+        nexts = {slot.after for slot in fed}
+        if any(nexts <= set(moved_from(result)) for result in graph.outputs):
             continue
-        if not all(state.dim() == leaf.tensor.dim() for state in before):
+        after = torch.cat([finals[slot.call][slot.index] for slot in fed])
+        same = [name for name, result in run.results.items() if torch.equal(result, after)]
+        if same:
+            pairs[path] = same[0]
             continue
-        if not torch.equal(torch.cat(before), leaf.tensor):
-            continue
+        port = next(value for value in graph.inputs if value.name == path)
         joined = ir.node("Concat", [slot.after for slot in fed], {"axis": 0})
         joined.outputs[0].shape, joined.outputs[0].type = port.shape, port.type
-        joined.outputs[0].name = f"{leaf.path}_final"
+        joined.outputs[0].name = f"{path}_final"
         graph.append(joined)
         graph.outputs.append(joined.outputs[0])
+    return pairs
 
 
 def _mark_results(graph: ir.Graph, sizes: Sizes) -> None:
@@ -177,12 +215,26 @@ def _named_pairs(graph: ir.Graph, pairs: Mapping[str, str | int]) -> dict[str, s
     }
 
 
+def _choice(graph: ir.Graph) -> str:
+    """Tell what a state may be named as, where there is a choice."""
+    inputs = [value.name or "" for value in graph.inputs]
+    outputs = [result_path(value) or "" for value in graph.outputs]
+    if len(inputs) == 1:
+        return ""
+    return f", where IN is {_either(inputs)} and OUT {_either(outputs)}"
+
+
+def _either(names: Sequence[str]) -> str:
+    *most, last = [f"`{name}`" for name in names]
+    return f"{', '.join(most)} or {last}" if most else last
+
+
 def _check_states(file: OnnxFile, graph: ir.Graph, states: Sequence[StatePort]) -> None:
     if not states:
         raise UnsupportedModelError(
             f"`{file.path}` has no recurrent state: no LSTM, GRU or RNN node that starts from a "
             "state of its own or from an input, and no input that goes in as an output comes out. "
-            "If it is one step of a recurrence, name its state: --state IN=OUT."
+            f"If it is one step of a recurrence, name its state: --state IN=OUT{_choice(graph)}."
         )
     ports = {value.name: value for value in graph.inputs}
     for state in states:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,45 +9,35 @@ import onnx_ir as ir
 import torch
 from numpy.typing import NDArray
 
-from edgernn.errors import InputError, UnsupportedModelError
+from edgernn.errors import InputError
 from edgernn.export.example.call import Example, Run
 from edgernn.export.onnxfile.file import OnnxFile
-from edgernn.export.onnxfile.nodes import recurrent_of, states_of, title
-from edgernn.export.proof.session import fresh_session
+from edgernn.export.onnxfile.nodes import given, lengths_of, recurrent_of, states_of, title
+from edgernn.export.onnxfile.session import (
+    COPY,
+    Arrays,
+    named_values,
+    session,
+    with_copies,
+)
 from edgernn.export.trace.capture import Call
+from edgernn.export.trace.dataflow import reads_data
 
-__all__ = ["Arrays", "Watched", "session"]
-
-Arrays = Mapping[str, NDArray[Any]]
-Session = Callable[[Arrays], dict[str, NDArray[Any]]]
+__all__ = ["BranchError", "Watched", "held_lengths"]
 
 _X, _LENGTHS, _H = 0, 4, 5
-_COPY = "__watched"
 
 
-def session(model: str | bytes, subject: str) -> Session:
-    """Return a graph as a function from inputs to outputs by name, on one thread of the CPU.
+class BranchError(InputError):
+    """When the file takes another branch of an If than the one that its graphs have."""
 
-    Raises:
-        UnsupportedModelError: ONNX Runtime cannot load it.
-    """
-    try:
-        opened = fresh_session(model)
-    except Exception as error:  # onnxruntime's errors have no common base class
-        reason = str(error).strip().partition("\n")[0]
-        raise UnsupportedModelError(
-            f"{subject} cannot be run by ONNX Runtime, which is what its graphs would be proven "
-            f"against: {reason}"
-        ) from error
-    inputs = [port.name for port in opened.get_inputs()]
-    outputs = [port.name for port in opened.get_outputs()]
 
-    def run(feeds: Arrays) -> dict[str, NDArray[Any]]:
-        given = {name: np.ascontiguousarray(feeds[name]) for name in inputs if name in feeds}
-        results: list[Any] = [*opened.run(None, given)]
-        return dict(zip(outputs, results, strict=True))
-
-    return run
+def held_lengths(file: OnnxFile) -> list[str]:
+    """Return the names of the inputs that hold lengths of sequences."""
+    known = () if file.contract is None else file.contract.lengths
+    inputs = [value.name or "" for value in file.model.graph.inputs]
+    held = (*lengths_of(file.model.graph)[0], *known)
+    return [name for name in dict.fromkeys(held) if name in inputs]
 
 
 def output_names(node: ir.Node) -> list[str]:
@@ -73,14 +62,18 @@ class Watched:
             for value in file.model.graph.inputs
             if value.shape is not None
         }
+        self._held = tuple(held_lengths(file))
         model = file.model.clone()
         self._nodes = [_Places(node) for node in recurrent_of(model.graph)]
         for node in recurrent_of(model.graph):
             for value in (*node.inputs[:1], *node.inputs[4:7], *node.outputs[1:]):
                 if value is not None and not value.is_graph_output():
                     model.graph.outputs.append(value)
+        self._decisions = file.decisions
+        conditions = dict.fromkeys(one.condition for one in file.decisions)
+        model.graph.outputs.extend(named_values(model.graph, conditions))
         self._watched = session(
-            ir.serde.serialize_model(_with_copies(model)).SerializeToString(), f"`{file.path}`"
+            ir.serde.serialize_model(with_copies(model)).SerializeToString(), f"`{file.path}`"
         )
 
     def __call__(self, example: Example) -> Run:
@@ -88,13 +81,14 @@ class Watched:
         values = self.values({leaf.path: leaf.tensor.numpy() for leaf in example.leaves})
         calls = tuple(node.call(values) for node in self._nodes)
         results = {f"{name}": torch.from_numpy(np.array(values[name])) for name in self._results}
-        return Run(calls, results)
+        return Run(calls, results, self._held)
 
     def values(self, feeds: Arrays) -> dict[str, NDArray[Any]]:
         """Run the file; return its outputs and all that is watched, by name.
 
         Raises:
-            InputError: An input is not of the shape that the file declares.
+            InputError: An input is not of the shape that the file declares, or with it the file
+                runs another branch of an If than the one that was taken.
         """
         for name, declared in self._declared.items():
             shape = feeds[name].shape
@@ -103,16 +97,27 @@ class Watched:
                 for size, given in zip(declared, shape, strict=True)
             ):
                 raise InputError(f"it declares `{name}` as {declared}")
-        watched = self._watched(feeds)
-        return {name.removesuffix(_COPY): value for name, value in watched.items()}
+        watched = {n.removesuffix(COPY): value for n, value in self._watched(feeds).items()}
+        for one in self._decisions:
+            if bool(watched[one.condition].all()) != one.taken:
+                raise BranchError(f"it takes the other branch of If `{one.title}`")
+        return watched
+
+    def finals(self, example: Example) -> list[list[torch.Tensor]]:
+        """Return the final states of each recurrent node."""
+        values = self.values({leaf.path: leaf.tensor.numpy() for leaf in example.leaves})
+        return [
+            [torch.from_numpy(np.array(values[name])) for name in node.after]
+            for node in self._nodes
+        ]
 
     def lengths(self, example: Example) -> dict[str, tuple[NDArray[Any], int]]:
-        """Return the `sequence_lens` of each node that has any, with the steps it runs."""
+        """Return the constant `sequence_lens` of each node that has any, with the steps it runs."""
         values = self.values({leaf.path: leaf.tensor.numpy() for leaf in example.leaves})
         return {
             node.title: (values[node.lengths], values[node.x].shape[0])
             for node in self._nodes
-            if node.lengths
+            if node.lengths and not node.ended
         }
 
 
@@ -127,6 +132,8 @@ class _Places:
         self.title = title(node)
         self.function = node.op_type.lower()
         self.x, self.lengths = name(_X), name(_LENGTHS)
+        lengths = given(node, _LENGTHS)
+        self.ended = lengths is not None and reads_data(lengths)
         self.before = [name(_H + index) for index in range(states_of(node))]
         self.after = output_names(node)
 
@@ -138,18 +145,3 @@ class _Places:
         ]
         x = torch.from_numpy(np.array(values[self.x]))
         return Call(self.function, x, tuple(states), (), True)
-
-
-def _with_copies(model: ir.Model) -> ir.Model:
-    """Return the model with a copy for each output that no node gives, or that is there twice."""
-    seen: set[ir.Value] = set()
-    outputs = model.graph.outputs
-    for place, value in enumerate(outputs):
-        if value in seen or value.producer() is None:
-            copy = ir.node("Identity", [value])
-            model.graph.append(copy)
-            copy.outputs[0].name = f"{value.name}{_COPY}"
-            copy.outputs[0].type = value.type
-            outputs[place] = copy.outputs[0]
-        seen.add(value)
-    return model

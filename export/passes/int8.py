@@ -9,11 +9,13 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgernn.export.step.wiring import Wiring, constant_of
+from edgernn.export.trace.ends import STILL
 
 __all__ = ["to_int8"]
 
 _RECURRENT = ("LSTM", "GRU", "RNN")
 _WEIGHTS = {"W": 1, "R": 2}
+_STILL = sorted({number for gates in STILL.values() for number in gates})
 
 
 def to_int8(models: Sequence[ir.Model]) -> None:
@@ -41,11 +43,19 @@ def to_int8(models: Sequence[ir.Model]) -> None:
 
 
 def _dequantize(node: ir.Node, place: int, name: str) -> None:
-    """Read W (D, gates·H, I) or R (D, gates·H, H) from int8, a scale for each row."""
+    """Read W (D, gates·H, I) or R (D, gates·H, H) from int8, a scale for each row.
+
+    The last column of W that holds a state still behind the end of its sequence is far larger than
+    weights are and stays float32: it would leave no digits for the rest of its row.
+    """
     weights = constant_of(node.inputs[place])
     graph = node.graph
     if weights is None or not isinstance(graph, ir.Graph):
         return
+    still = weights[..., -1:]
+    held = bool(np.isin(still, _STILL).all() and still.any())
+    if held:
+        weights = weights[..., :-1]
     numbers, scale = _quantized(weights, (0, 2))
     wire = Wiring(graph, node, f"{node.name}_{name}_")
     given = (
@@ -54,6 +64,9 @@ def _dequantize(node: ir.Node, place: int, name: str) -> None:
         wire.constant("zero", np.zeros(scale.shape, np.int8)),
     )
     value = wire.op("DequantizeLinear", *given, name="float32", axis=1)
+    if held:
+        value = wire.op("Concat", value, wire.constant("still", still), name="held", axis=2)
+        weights = np.concatenate([weights, still], axis=2)
     value.shape, value.type = ir.Shape(weights.shape), ir.TensorType(ir.DataType.FLOAT)
     node.replace_input_with(place, value)
 

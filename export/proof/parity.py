@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgernn.contract import BATCH, SEQUENCE, Contract
-from edgernn.errors import ParityError
+from edgernn.errors import InputError, ParityError
 from edgernn.export.proof.blame import first_difference
 from edgernn.export.proof.dialect import Dialect
 from edgernn.export.proof.eager import Reference, one_thread
+from edgernn.export.proof.gap import gap_at, worst
 from edgernn.export.proof.runs import Arrays, Run, batch_of, draw, in_parts, session_of
 from edgernn.parts import BATCH_OUTER, SEQUENCE_OUTER
-from edgernn.report import Check, ParityReport, difference
+from edgernn.report import Check, ParityReport
 from edgernn.sizes import resolve
 
 __all__ = ["TOLERANCE", "Prover"]
@@ -50,6 +51,7 @@ class Prover:
         lengths: Name of an input that holds the lengths of sequences → whether the reference wants
             the longest first.
         tolerance: The largest difference that passes.
+        constants: The sizes of `batch` and `sequence` where the graphs take one only.
     """
 
     contract: Contract
@@ -59,6 +61,7 @@ class Prover:
     traced: tuple[int, int]
     lengths: Mapping[str, bool] = field(default_factory=dict)
     tolerance: float = TOLERANCE
+    constants: Mapping[str, int] = field(default_factory=dict)
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
 
     def not_carried(self) -> str | None:
@@ -73,11 +76,11 @@ class Prover:
             whole = self._eager(data, states)
             for lengths in ([2, 3, 1], [1] * sequence):
                 parts = self._in_parts(self._eager, data, states, lengths)
-                port, difference = _worst(whole, parts)
+                port, difference = worst(whole, parts)
                 if difference > 10 * TOLERANCE:
                     return (
                         f"its state cannot be carried on: in parts, {self.eager.name} "
-                        f"gives another `{port}` than whole ({_gap(port, whole, parts)}), so "
+                        f"gives another `{port}` than whole ({gap_at(port, whole, parts)}), so "
                         f"`{port}` depends on more than the steps so far."
                     )
         except Exception as error:
@@ -131,13 +134,34 @@ class Prover:
                 where = self._blame(graphs["sequence"], dialect, error) if error.whole else ""
                 raise ParityError(f"{error} {where}".strip()) from None
 
+    def check_constants(self) -> None:
+        """Refuse constant sizes at which the reference itself fails.
+
+        Raises:
+            InputError: It fails.
+        """
+        if not self.constants:
+            return
+        sequence = self.constants.get(SEQUENCE, self.traced[1])
+        try:
+            self._eager(self._draw(self._batch(self.traced[0]), sequence), None)
+        except Exception as error:
+            sizes = ", ".join(f"`{axis}` {size}" for axis, size in self.constants.items())
+            reason = str(error).strip().partition("\n")[0].rstrip(".")
+            raise InputError(
+                f"{self.eager.name} itself fails at {sizes}: {reason}. Give another size."
+            ) from error
+
     def golden(self, batch: int, sequence: int) -> Arrays:
         """Record a run of eager torch from a random state, by the sequence graph's port names.
 
-        A model that takes no sequences of that length is recorded at the traced one.
+        A model that takes no sequences of that length is recorded at the traced one. Where the
+        sequence graph takes a number of steps only, there are twice as many, or as many where the
+        state cannot be carried from one call to the next.
         """
         batch = self._batch(batch)
         states = self._random_states(batch)
+        sequence = self.constants.get(SEQUENCE, 0) * (1 + self.contract.carry) or sequence
         try:
             data = self._draw(batch, sequence)
             outputs, finals = self._eager(data, states)
@@ -157,9 +181,15 @@ class Prover:
             return
         for batch, sequence in dict.fromkeys((self._batch(b), t) for b, t in _STEPPED):
             for kind in runs:
-                yield self._parts(kind, runs[kind], batch, sequence)
+                yield self._parts(kind, runs[kind], batch, self._whole_calls(kind, sequence))
         kind = "step" if "step" in runs else "sequence"
-        yield self._parts(kind, runs[kind], self._batch(1), DRIFT_STEPS, "drift")
+        steps = self._whole_calls(kind, DRIFT_STEPS)
+        yield self._parts(kind, runs[kind], self._batch(1), steps, "drift")
+
+    def _whole_calls(self, kind: str, steps: int) -> int:
+        """Return the next number of steps that calls of graph `kind` can make up, at least two."""
+        size = self.constants.get(SEQUENCE) if kind == "sequence" else None
+        return steps if size is None else max(2, -(-steps // size)) * size
 
     def _wholes(self, run: Run) -> Iterator[Check]:
         for batch, sequence in self._valid_sizes():
@@ -180,7 +210,8 @@ class Prover:
         """Compare a run in parts, the state carried on from each to the next, with a whole one."""
         data, states = self._draw(batch, sequence), self._random_states(batch)
         stepwise = kind == "step"
-        lengths = [1] * sequence if stepwise else _chunks(self.rng, sequence)
+        size = 1 if stepwise else self.constants.get(SEQUENCE)
+        lengths = [size] * (sequence // size) if size else _chunks(self.rng, sequence)
         expected = self._eager(data, states)
         got = self._in_parts(run, data, states, lengths, stepwise)
         name = name or ("steps" if stepwise else "chunks")
@@ -196,12 +227,12 @@ class Prover:
         data: Arrays,
         states: Arrays | None,
     ) -> Check:
-        port, difference = _worst(expected, got)
+        port, difference = worst(expected, got)
         tolerance = None
         if not difference <= self.tolerance:
             tolerance = 2 * self._rounding(data, states, expected) + self.tolerance
             if not difference <= tolerance:
-                gap = _gap(port, expected, got)
+                gap = gap_at(port, expected, got)
                 allowed = f" (at most {tolerance:.1e} is allowed)" if gap.startswith("by ") else ""
                 raise _DisagreementError(
                     f"The {kind} graph does not agree with {self.eager.name}: `{port}` differs "
@@ -221,7 +252,7 @@ class Prover:
             exact = self._eager(data, states, self.eager.double())
         except Exception:
             return 0.0
-        return _worst(exact, expected)[1]
+        return worst(exact, expected)[1]
 
     def _eager(
         self, data: Arrays, states: Arrays | None, eager: Reference | None = None
@@ -259,9 +290,11 @@ class Prover:
     def _valid_sizes(self) -> list[tuple[int, int]]:
         """Return the sizes that eager torch takes and has numbers for, the traced one first."""
         graph = self.contract.graphs["sequence"]
-        dynamic = any(SEQUENCE in port.shape for port in graph.inputs)
+        only = self.constants.get(SEQUENCE)
+        if not any(SEQUENCE in port.shape for port in graph.inputs):
+            only = self.traced[1]
         wanted = [self.traced, *_SIZES, *((b, t + self.traced[1]) for b, t in _SIZES)]
-        sizes = [(self._batch(b), t if dynamic else self.traced[1]) for b, t in wanted]
+        sizes = [(self._batch(b), only or t) for b, t in wanted]
         valid: list[tuple[int, int]] = []
         for batch, sequence in dict.fromkeys(sizes):
             try:
@@ -276,7 +309,8 @@ class Prover:
     def _batch(self, batch: int) -> int:
         """Return `batch`, or the constant one."""
         graph = self.contract.graphs["sequence"]
-        return batch if any(BATCH in port.shape for port in graph.inputs) else self.traced[0]
+        dynamic = any(BATCH in port.shape for port in graph.inputs)
+        return self.constants.get(BATCH, batch) if dynamic else self.traced[0]
 
     def _first_sequence(self, data: Arrays, states: Arrays) -> tuple[Arrays, Arrays]:
         graph = self.contract.graphs["sequence"]
@@ -347,24 +381,6 @@ _HOW = {
     "chunks": "by chunks",
     "drift": "over many steps",
 }
-
-
-def _worst(expected: tuple[Arrays, Arrays], got: tuple[Arrays, Arrays]) -> tuple[str, float]:
-    """Return the port or state that differs most, and by how much."""
-    wanted, have = {**expected[0], **expected[1]}, {**got[0], **got[1]}
-    differences = {name: difference(have[name], array) for name, array in wanted.items()}
-    name = max(differences, key=lambda one: differences[one], default="")
-    return name, differences.get(name, 0.0)
-
-
-def _gap(port: str, expected: tuple[Arrays, Arrays], got: tuple[Arrays, Arrays]) -> str:
-    """Say by how much a port differs, or in which way where no number tells."""
-    wanted, have = ({**pair[0], **pair[1]}[port] for pair in (expected, got))
-    if wanted.shape != have.shape:
-        return f"in shape: {have.shape} where {wanted.shape} was expected"
-    if not np.array_equal(np.isfinite(wanted), np.isfinite(have)):
-        return "in where it is NaN or infinite"
-    return f"by {difference(have, wanted):.1e}"
 
 
 def _chunks(rng: np.random.Generator, steps: int) -> list[int]:

@@ -136,7 +136,7 @@ def draw(
         return rng.integers(port.limit, size=shape).astype(port.dtype)
     if np.issubdtype(np.dtype(port.dtype), np.floating):
         return rng.standard_normal(shape).astype(port.dtype)
-    if example.ndim < len(shape):  # the example is of a single step
+    if example.ndim < len(shape):  # an example of one step
         example = np.expand_dims(example, port.shape.index(SEQUENCE))
     for axis, size in enumerate(shape):
         example = example.take(np.arange(size) % example.shape[axis], axis)

@@ -61,7 +61,7 @@ def format_of(path: Path) -> Format:
 
 def _advice_for(folder: Path) -> str:
     if (folder / "contract.json").is_file():
-        return "It holds an artifact already; `edgernn run` runs it."
+        return "It holds an artifact, which has its code in it: leave out --module."
     return "Give the file of a trained model in it."
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from edgernn.artifact import CONTRACT_FILE
 from edgernn.errors import SourceError, UnsupportedModelError
-from edgernn.export.onnxfile.file import OnnxFile, read_onnx
+from edgernn.export.onnxfile.file import OnnxFile, read_artifact, read_onnx
 from edgernn.export.source.checkpoint import read_pickle, read_safetensors, state_dict_in
 from edgernn.export.source.conform import conform, private_copy
 from edgernn.export.source.exported import read_exported
@@ -44,7 +45,8 @@ def load_source(
 
     Args:
         model: A live module, or a file: TorchScript or torch.export archive, state_dict or whole
-            module by torch.save, safetensors, ONNX. A file is told by its content, not by its name.
+            module by torch.save, safetensors, ONNX, told apart by content, not by name; or the
+            folder of an artifact.
         module: `FILE.py:FACTORY`, the code of a state_dict or of a pickle from `__main__`.
         trust_pickle: Whether a whole pickled module may be unpickled, which runs its code.
 
@@ -72,6 +74,8 @@ def load_source(
 
 
 def _from_file(path: Path, module: str | None, trust_pickle: bool) -> Source | OnnxFile:
+    if (path / CONTRACT_FILE).is_file() and module is None:
+        return read_artifact(path)
     kind = format_of(path)
     if kind in (Format.PICKLE, Format.SAFETENSORS):
         return _from_weights(path, kind, module, trust_pickle)

@@ -309,13 +309,36 @@ class _Reader:
         return Operator(operator, scalar, arguments, inputs, outputs, self._refusal(node).message)
 
     def _refusal(self, node: Any) -> Refuse:
+        parts = _parts(self._scripted) if node.kind() == "prim::SetAttr" else []
         code = _code_of(node)
+        if parts:
+            listed = ", ".join(f"`{part}`" for part in parts)
+            return Refuse(
+                f"{self._subject} keeps what it carries from call to call in its attributes "
+                f"(`{code}`), where a graph has nothing to take it from. These parts of it do not: "
+                f"{listed}. Export one of them, from Python: "
+                f"edgernn.export_model(torch.jit.load(...).{parts[0]}, inputs=...)."
+            )
         where = f", in `{code}`" if code else ""
         return Refuse(
             f"{self._subject} uses the TorchScript operator `{node.kind()}`{where}, which edgernn "
             "does not run. Export the model from its code: the nn.Module itself, or its "
             "state_dict with --module FILE.py:FACTORY."
         )
+
+
+def _parts(scripted: Any) -> list[str]:
+    """Return the paths of the outermost modules with weights whose forward sets no attribute."""
+    found: list[str] = []
+    for name, child in scripted.named_children():
+        method = getattr(child, "forward", None)
+        if method is None or next(child.parameters(), None) is None:
+            continue
+        if method.inlined_graph.findNode("prim::SetAttr") is None:
+            found.append(name)
+        else:
+            found += [f"{name}.{path}" for path in _parts(child)]
+    return found
 
 
 def _names(values: Any) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from onnxscript import optimizer
 
 from edgernn.export.step.wiring import Wiring, constant_of
 
-__all__ = ["Dim", "Shape", "dims", "known", "settle_shapes"]
+__all__ = ["Dim", "Shape", "dims", "fold_sizes", "known", "settle_shapes"]
 
 Dim = int | str | None
 """A size, the symbol of a dynamic axis, or None where nothing is known."""
@@ -49,6 +49,11 @@ def settle_shapes(model: ir.Model) -> None:
     for node in model.graph:
         for value in node.outputs:
             value.shape = None
+    fold_sizes(model)
+
+
+def fold_sizes(model: ir.Model) -> None:
+    """Add to the shapes what follows from them, in place, and fold what is constant then."""
     passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     while True:
         optimizer.fold_constants(

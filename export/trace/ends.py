@@ -7,7 +7,13 @@ from collections.abc import Callable
 import numpy as np
 import onnx_ir as ir
 
-__all__ = ["Ends", "ends_of", "padded"]
+__all__ = ["STILL", "Ends", "ends_of", "padded"]
+
+STILL = {"LSTM": (-1e4, 0.0, 1e4, 0.0), "GRU": (1e4, 0.0, 0.0)}
+"""For each gate in ONNX's order, what drives it to hold the state still.
+
+LSTM's input gate shut and forget gate open, GRU's update gate open. No gate of an RNN can.
+"""
 
 
 class Ends:

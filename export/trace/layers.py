@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.trace.capture import FUNCTIONS
 from edgernn.export.trace.dataflow import sorted_from
-from edgernn.export.trace.ends import ends_of, padded
+from edgernn.export.trace.ends import STILL, ends_of, padded
 from edgernn.export.trace.packed import DOMAIN, PAD
 
 __all__ = ["PROJECTED_DOMAIN", "length_ports", "lower", "recurrent_calls"]
@@ -37,21 +37,18 @@ class _Kind:
         gates: For each gate in ONNX's order, its place in torch's: LSTM i f g o → i o f c, GRU
             r z n → z r h.
         attributes: What the operator needs to be told; of `activations`, one per direction.
-        still: For each gate in ONNX's order, what drives it to hold the state still: LSTM's input
-            gate shut and forget gate open, GRU's update gate open; None where no gate can.
     """
 
     operator: str
     gates: tuple[int, ...]
     attributes: Mapping[str, object]
-    still: tuple[float, ...] | None
 
 
 _KINDS: Mapping[str, _Kind] = {
-    "lstm": _Kind("LSTM", (0, 3, 1, 2), {}, (-1e4, 0, 1e4, 0)),
-    "gru": _Kind("GRU", (1, 0, 2), {"linear_before_reset": 1}, (1e4, 0, 0)),
-    "rnn_tanh": _Kind("RNN", (0,), {"activations": "Tanh"}, None),
-    "rnn_relu": _Kind("RNN", (0,), {"activations": "Relu"}, None),
+    "lstm": _Kind("LSTM", (0, 3, 1, 2), {}),
+    "gru": _Kind("GRU", (1, 0, 2), {"linear_before_reset": 1}),
+    "rnn_tanh": _Kind("RNN", (0,), {"activations": "Tanh"}),
+    "rnn_relu": _Kind("RNN", (0,), {"activations": "Relu"}),
 }
 
 
@@ -274,10 +271,8 @@ class _PackedLayers(_Layers):
     ) -> tuple[ir.Value, Sequence[ir.Value]]:
         w = weights[0]
         assert w is not None
-        if self._kind.still is not None:
-            column = np.repeat(
-                np.array(self._kind.still, np.float32), len(w[0]) // len(self._kind.still)
-            )
+        if still := STILL.get(self._kind.operator):
+            column = np.repeat(np.array(still, np.float32), len(w[0]) // len(still))
             weights[0] = np.concatenate([w, column[None, :, None]], axis=2)
             x = self._tape.op("Concat", [x, self._ends.behind_as_float()], {"axis": 2})
         y, *after = self._operator(x, states, weights, 1)

@@ -157,15 +157,22 @@ def expected(x: Array, h: Array | None = None) -> tuple[Array, Array]:
 
 
 def features(
-    path: Path, carry: bool = True, graphs: tuple[str, ...] = ("sequence", "step")
+    path: Path,
+    carry: bool = True,
+    graphs: tuple[str, ...] = ("sequence", "step"),
+    steps: int | None = None,
 ) -> Path:
-    """Write a batch-first model of 2 features with a learned initial state of 3."""
+    """Write a batch-first model of 2 features with a learned initial state of 3.
+
+    Its sequence graph takes any number of steps, or `steps` only.
+    """
+    axis, axes = steps or "sequence", ("batch", "sequence", None)
     h_in = Port("h_in", "float32", (1, "batch", 3))
     h_out = Port("h_out", "float32", (1, "batch", 3))
     every = {
         "sequence": Graph(
-            (Port("x", "float32", ("batch", "sequence", 2), "x"), h_in),
-            (Port("output", "float32", ("batch", "sequence", 3), "[0]"), h_out),
+            (Port("x", "float32", ("batch", axis, 2), "x").with_axes(axes), h_in),
+            (Port("output", "float32", ("batch", axis, 3), "[0]").with_axes(axes), h_out),
         ),
         "step": Graph(
             (Port("x", "float32", ("batch", 2), "x"), h_in),
@@ -189,7 +196,7 @@ def features(
                 y, h_out = RNN <hidden_size = 3> (t, W, R, B, , h_in)
                 s = Squeeze(y, one)
                 output = Transpose <perm = [1, 0, 2]> (s)
-            }""",
+            }""".replace("sequence", str(axis)),
             W=W[None],
             R=R[None],
             B=np.zeros((1, 6), np.float32),
@@ -211,7 +218,8 @@ def features(
             zero=np.array([0]),
         ),
     }
-    x = np.linspace(-1, 1, 2 * 7 * 2, dtype=np.float32).reshape(2, 7, 2)
+    total = 7 if steps is None else steps * (1 + carry)
+    x = np.linspace(-1, 1, 2 * total * 2, dtype=np.float32).reshape(2, total, 2)
     output, final = expected(x)
     golden = {"x": x, "h_in": np.repeat(INITIAL, 2, 1), "output": output, "h_out": final}
     if "sequence" not in graphs:

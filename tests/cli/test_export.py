@@ -25,6 +25,7 @@ DEFAULTS = {
     "reset": False,
     "lengths": False,
     "batch": None,
+    "sequence": None,
     "vocabulary": None,
     "module": None,
     "trust_pickle": False,
@@ -77,7 +78,7 @@ def test_options(edgernn: Invoke, calls: list[tuple[Any, ...]]) -> None:
     options = ["--input", "x:float32[2]", "--input", "h", "--state", "h=1", "--state", "c=c_next"]
     options += ["--state-layout", "batch-major", "--state-per-layer", "--int32-ids", "--reset"]
     options += ["--lengths"]
-    options += ["--batch", "4"]
+    options += ["--batch", "4", "--sequence", "16"]
     options += ["--graph", "step", "--precision", "int8", "--opset", "20", "--vocabulary", "v.txt"]
     options += ["--module", "m.py:make", "--trust-pickle", "--force", "--output", "out.edgernn"]
     assert edgernn("export", "m.pt", *options).exit_code == 0
@@ -93,6 +94,7 @@ def test_options(edgernn: Invoke, calls: list[tuple[Any, ...]]) -> None:
         "reset": True,
         "lengths": True,
         "batch": 4,
+        "sequence": 16,
         "vocabulary": Path("v.txt"),
         "module": "m.py:make",
         "trust_pickle": True,

@@ -91,6 +91,7 @@ def test_json_gives_the_contract_back():
         "name": "tokens",
         "dtype": "int64",
         "shape": ["batch", "sequence"],
+        "axes": ["batch", "sequence"],
         "limit": 3,
         "argument": "tokens",
     }

@@ -43,7 +43,7 @@ def test_a_stream_of_another_batch_is_refused(tmp_path: Path) -> None:
             "input:float32[sequence,4]",
             2,
             "`batch` cannot be made 2: the model has no dynamic axis of that name. "
-            "It takes input:float32[sequence,4].",
+            "It takes `input: float32[sequence, 4]`.",
         ),
         ("input:float32[sequence,batch,4]", 0, "`batch` is 0; it must be at least 1."),
     ],

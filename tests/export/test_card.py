@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -207,8 +208,8 @@ def test_unproven_refused_and_odd_text(artifact: Artifact) -> None:
 def test_constant_batch_is_given_to_the_stream() -> None:
     """A model of three sequences and no other number is streamed with `batch=3`."""
     step = Graph(
-        (Port("x", "float32", (3, 2)), Port("h_in", "float32", (1, 3, 4))),
-        (Port("output", "float32", (3, 4)), Port("h_out", "float32", (1, 3, 4))),
+        (Port("x", "float32", (3, 2)), Port("h_in", "float32", (1, 3, 4)).with_batch()),
+        (Port("output", "float32", (3, 4)), Port("h_out", "float32", (1, 3, 4)).with_batch()),
     )
     contract = Contract("0" * 16, "", (State("h", "h_in", "h_out"),), True, {"step": step})
     assert Snippets("m.edgernn", contract).python == (
@@ -224,3 +225,16 @@ def test_constant_batch_is_given_to_the_stream() -> None:
         "output = stream.step(x)  # (3, 4)\n"
         "saved = stream.snapshot()  # to go on later: stream.restore(saved)"
     )
+
+
+def test_constant_sizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The card says how many steps a call takes, and its code feeds as many."""
+    artifact = edgernn.export_model(
+        nn.GRU(3, 4), tmp_path / "m.edgernn", sequence=6, batch=2, verify=False
+    )
+    text = (artifact.path / "README.md").read_text("utf-8")
+    assert "## sequence.onnx\n\nRuns sequences, or chunks, of exactly 6 steps.\n" in text
+    assert "## step.onnx\n\nRuns one time step.\n" in text
+    monkeypatch.chdir(tmp_path)
+    for code in snippets(artifact, "python"):
+        exec(code, {})

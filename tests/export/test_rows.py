@@ -45,6 +45,14 @@ X = "float[batch, 3, 4] x) => (float[n] y)"
         (X, "a = Constant<value_ints=[1]>() y = ReduceMean<keepdims=0>(x, a)", [0, None], 0),
         (X, "s = Constant<value_ints=[1, -1, 12]>() y = Reshape(x, s)", [0, None], 1),
         (X, "y = ArgMax<axis=2>(x)", [0], 0),
+        (X, "p = Constant<value_ints=[0, 0, 1, 0, 2, 0]>() y = Pad(x, p)", [0, None], 0),
+        (
+            X,
+            "p = Constant<value_ints=[1, 2]>() a = Constant<value_ints=[-1]>() "
+            'y = Pad<mode="reflect">(x, p, , a)',
+            [0, None, None, None],
+            0,
+        ),
     ],
 )
 def test_rows_are_found_in_the_output(ports, line, rows, expected):
@@ -85,6 +93,7 @@ def test_rows_are_found_in_the_output(ports, line, rows, expected):
         (X, "a = Constant<value_ints=[0]>() y = ReduceMean(x, a)", [0, None], "ReduceMean"),
         (X, "s = Constant<value_ints=[-1, 4]>() y = Reshape(x, s)", [0, None], "Reshape"),
         (X, "y = ArgMax<axis=0>(x)", [0], "ArgMax"),
+        (X, "p = Constant<value_ints=[0, 0, 0, 1, 0, 0]>() y = Pad(x, p)", [0, None], "Pad"),
         (X, "i = Constant<value_int=0>() y = Gather<axis=0>(x, i)", [0, None], "Gather"),
     ],
 )

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from edgernn.errors import SourceError
+from edgernn.errors import ContractError, SourceError
 from edgernn.export.onnxfile.file import OnnxFile
 from edgernn.export.source import load as sources
 from edgernn.export.source.load import Source
@@ -346,15 +346,18 @@ def test_a_missing_file_is_refused(tmp_path):
 
 
 def test_a_folder_is_refused(tmp_path):
-    """A folder is refused, an artifact with the command that runs it."""
+    """A folder is refused; that of an artifact is read, and refused where it is none."""
     with pytest.raises(SourceError) as info:
         load_source(tmp_path)
     assert str(info.value) == (f"`{tmp_path}` is a folder. Give the file of a trained model in it.")
     (tmp_path / "contract.json").write_text("{}")
-    with pytest.raises(SourceError) as info:
+    with pytest.raises(ContractError):
         load_source(tmp_path)
+    with pytest.raises(SourceError) as info:
+        load_source(tmp_path, module="net.py")
     assert str(info.value) == (
-        f"`{tmp_path}` is a folder. It holds an artifact already; `edgernn run` runs it."
+        f"`{tmp_path}` is a folder. It holds an artifact, which has its code in it: leave out "
+        "--module."
     )
 
 

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -229,6 +230,44 @@ def test_lengths(program: Path, tmp_path: Path) -> None:
     run = replay(program, folder)
     assert (run.returncode, run.stderr) == (0, "")
     assert len(differences(run.stdout)) == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        ({}, ["sequence.onnx, by chunks", "step.onnx, by steps"]),
+        ({"batch": 3}, ["sequence.onnx, by chunks", "step.onnx, by steps"]),
+        ({"batch": 3, "graph": "sequence"}, ["sequence.onnx, by chunks"]),
+        ({"lengths": True}, ["sequence.onnx, by chunks", "step.onnx, by steps"]),
+    ],
+    ids=["any batch", "batch 3", "no step graph", "lengths"],
+)
+def test_constant_steps(
+    program: Path, tmp_path: Path, options: dict[str, Any], found: list[str]
+) -> None:
+    """A graph of a number of steps is run by as many; its axes are found by their names."""
+    folder = edgernn.export_model(
+        Tagger().eval(),
+        tmp_path / "a.edgernn",
+        inputs=(torch.zeros(2, 5, dtype=torch.int64),),
+        sequence=4,
+        verify=False,
+        **options,
+    ).path
+    run = replay(program, folder)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert list(differences(run.stdout)) == found
+    assert replay(program, folder, "--no-feedback").returncode == 1
+
+
+def test_constant_steps_that_do_not_carry(program: Path, tmp_path: Path) -> None:
+    """The golden run of a bidirectional layer is one call."""
+    layer = nn.GRU(4, 6, bidirectional=True)
+    path = tmp_path / "a.edgernn"
+    folder = edgernn.export_model(layer, path, sequence=4, batch=2, verify=False).path
+    run = replay(program, folder)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert list(differences(run.stdout)) == ["sequence.onnx, whole"]
 
 
 def rewrite(graph: Path, key: str, value: str) -> None:

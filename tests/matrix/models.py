@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -26,11 +26,13 @@ class Model:
         make: Makes the module; its weights are drawn from torch's generator.
         inputs: As for `export_model`.
         graphs: What it gives; a bidirectional layer has no step.
+        sizes: Steps and batch where these are constant.
     """
 
     make: Callable[[], nn.Module]
     inputs: tuple[str, ...]
     graphs: tuple[str, ...] = ("sequence", "step")
+    sizes: tuple[int, int] | None = None
 
 
 class Tagger(nn.Module):
@@ -208,7 +210,7 @@ def _graphs(bidirectional: bool) -> tuple[str, ...]:
     return ("sequence",) if bidirectional else ("sequence", "step")
 
 
-MODELS: Mapping[str, Model] = {
+_MODELS: Mapping[str, Model] = {
     **{kind: _layer(kind) for kind in _KINDS},
     **{f"{kind} stacked": _layer(kind, 2) for kind in _KINDS},
     "RNN with relu": _layer("RNN", nonlinearity="relu"),
@@ -242,5 +244,25 @@ MODELS: Mapping[str, Model] = {
     "constant batch": Model(Last, (f"x:float32[1,sequence,{INPUT}]",)),
     "convolution before": Model(Detector, (f"x:float32[batch,sequence,{INPUT + 5}]",)),
     "layer norm, GELU, argmax": Model(Chosen, _ROWS),
+}
+
+_CONSTANT = (
+    *(f"{kind} stacked" for kind in _KINDS),
+    "LSTM bidirectional",
+    "GRU between embedding and head",
+    "last step",
+    "GRUCell loop",
+    "minimal gated unit",
+    "LSTM projected",
+    "LSTM packed",
+    "GRU packed bidirectional",
+    "flattened output",
+    "learned initial state",
+    "convolution before",
+)
+
+MODELS: Mapping[str, Model] = {
+    **_MODELS,
+    **{f"{name}, constant": replace(_MODELS[name], sizes=(6, 3)) for name in _CONSTANT},
 }
 """What users bring, by name."""

@@ -32,7 +32,7 @@ WEIGHTS: dict[str, NDArray[Any]] = {
 
 def states(batch: int | str) -> tuple[Port, ...]:
     """Return the input ports of h and c, shape (1, batch, HIDDEN)."""
-    return tuple(Port(f"{name}_in", "float32", (1, batch, HIDDEN)) for name in "hc")
+    return tuple(Port(f"{name}_in", "float32", (1, batch, HIDDEN)).with_batch() for name in "hc")
 
 
 def outs(ports: Sequence[Port]) -> tuple[Port, ...]:
@@ -40,27 +40,39 @@ def outs(ports: Sequence[Port]) -> tuple[Port, ...]:
     return tuple(replace(port, name=port.name.replace("_in", "_out")) for port in ports)
 
 
-def sequence_ports(batch: int | str = "batch") -> Graph:
+def sequence_ports(batch: int | str = "batch", sequence: int | str = "sequence") -> Graph:
     """Return the ports of the sequence graph: tokens in, output (sequence, batch, HIDDEN)."""
+    axes = ("sequence", "batch")
+    tokens = Port("tokens", "int64", (sequence, batch), "tokens", SYMBOLS).with_axes(axes)
+    output = Port("output", "float32", (sequence, batch, HIDDEN), "[0]")
     return Graph(
-        (Port("tokens", "int64", ("sequence", batch), "tokens", SYMBOLS), *states(batch)),
-        (Port("output", "float32", ("sequence", batch, HIDDEN), "[0]"), *outs(states(batch))),
+        (tokens, *states(batch)),
+        (output.with_axes((*axes, None)), *outs(states(batch))),
     )
 
 
 def step_ports(batch: int | str = "batch") -> Graph:
     """Return the ports of the step graph: tokens (batch,) in, output (batch, HIDDEN)."""
     return Graph(
-        (Port("tokens", "int64", (batch,), "tokens", SYMBOLS), *states(batch)),
-        (Port("output", "float32", (batch, HIDDEN), "[0]"), *outs(states(batch))),
+        (
+            Port("tokens", "int64", (batch,), "tokens", SYMBOLS).with_axes(("batch",)),
+            *states(batch),
+        ),
+        (
+            Port("output", "float32", (batch, HIDDEN), "[0]").with_axes(("batch", None)),
+            *outs(states(batch)),
+        ),
     )
 
 
 def contract(
-    batch: int | str = "batch", kinds: Sequence[str] = ("sequence", "step"), **changes: Any
+    batch: int | str = "batch",
+    kinds: Sequence[str] = ("sequence", "step"),
+    sequence: int | str = "sequence",
+    **changes: Any,
 ) -> Contract:
     """Return the contract of the embedded LSTM."""
-    graphs = {"sequence": sequence_ports(batch), "step": step_ports(batch)}
+    graphs = {"sequence": sequence_ports(batch, sequence), "step": step_ports(batch)}
     whole = Contract("f00d", "demo", STATES, True, {kind: graphs[kind] for kind in kinds})
     return replace(whole, **changes)
 

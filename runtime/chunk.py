@@ -1,0 +1,109 @@
+"""A chunk of any number of steps, cut into the calls that a model's graphs take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgernn.contract import SEQUENCE, Contract
+from edgernn.errors import InputError
+from edgernn.runtime.axes import input_axes, output_axes
+from edgernn.runtime.guard import counted
+
+__all__ = ["Call", "Chunks"]
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a graph.
+
+    Attributes:
+        kind: `sequence` or `step`.
+        start: The first of its steps.
+        stop: The step behind its last.
+    """
+
+    kind: str
+    start: int
+    stop: int
+
+
+class Chunks:
+    """How one model runs chunks.
+
+    A sequence graph that takes any number of steps runs a chunk in one call. One that takes a
+    constant number runs as many as there are whole ones, and the step graph the rest.
+    """
+
+    def __init__(self, contract: Contract) -> None:
+        self._contract = contract
+        self._inputs = input_axes(contract)
+        self._outputs = output_axes(contract)
+        self.size = contract.constants.get(SEQUENCE) if contract.sequence else None
+
+    def calls(self, steps: int) -> list[Call]:
+        """Return the calls that run `steps` steps, in order.
+
+        Raises:
+            InputError: There is no step graph for those that no whole call is left for.
+        """
+        if self._contract.sequence is None:
+            return [Call("step", t, t + 1) for t in range(steps)]
+        size = self.size or steps
+        whole = steps - steps % size
+        if whole < steps and self._contract.step is None:
+            raise InputError(
+                f"The chunk has {counted(steps)}, but the sequence graph takes {size} at a time, "
+                f"and there is no step graph for the rest. Feed a multiple of {size} steps, or "
+                f"export the model without a constant `{SEQUENCE}`."
+            )
+        blocks = [Call("sequence", start, start + size) for start in range(0, whole, size)]
+        return blocks + [Call("step", t, t + 1) for t in range(whole, steps)]
+
+    def check_lengths(self, arrays: Arrays, steps: int) -> None:
+        """Check that no sequence ends within a chunk that is run in several calls.
+
+        Raises:
+            InputError: One does.
+        """
+        for name in self._contract.lengths:
+            if name in arrays and (arrays[name] != steps).any():
+                raise InputError(
+                    f"`{name}` ends sequences within a chunk of {counted(steps)}, which is run in "
+                    f"parts of {self.size}. Feed {self.size} steps at a time."
+                )
+
+    def inputs(self, arrays: Arrays, call: Call) -> dict[str, NDArray[Any]]:
+        """Return what a call takes of the chunk in `arrays`."""
+        ports = {port.name: port for port in self._contract.data_inputs(call.kind)}
+        part: dict[str, NDArray[Any]] = {}
+        for name in ports.keys() & arrays.keys():
+            axis = self._inputs[name]
+            array = axis.part(arrays[name], call.start, call.stop)
+            array = axis.to_step(array) if call.kind == "step" else array
+            part[name] = np.ascontiguousarray(array).reshape(array.shape)
+        for name in self._contract.lengths:
+            if name in part:
+                part[name] = np.full_like(part[name], call.stop - call.start)
+        return part
+
+    def joined(
+        self, calls: Sequence[Call], outputs: Sequence[Arrays], batch: int
+    ) -> dict[str, NDArray[Any]]:
+        """Return the outputs of the whole chunk from those of its calls."""
+        parts = [
+            {name: self._outputs[name].from_step(array) for name, array in one.items()}
+            if call.kind == "step"
+            else one
+            for call, one in zip(calls, outputs, strict=True)
+        ]
+        return {
+            name: axis.join([part[name] for part in parts], batch)
+            for name, axis in self._outputs.items()
+        }

@@ -1,0 +1,127 @@
+"""Recurrent nodes as anybody may write them, brought into the plain form."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import helper
+from onnx.reference import ReferenceEvaluator
+
+from tests.export.onnx_exports import (
+    export,
+    refusal,
+    shown,
+)
+from tests.export.onnx_graphs import GATES, port, recurrent, weights, write
+
+
+@pytest.mark.parametrize("op", GATES)
+def test_layout_is_written_as_transposes(tmp_path, op):
+    """`layout=1`, which ONNX Runtime does not load, agrees with the definition of ONNX."""
+    batch_first = port("x", ["B", "T", 2])
+    file = write(
+        tmp_path / "batch.onnx",
+        [recurrent(op, outputs=("y", "yh"), layout=1)],
+        weights(op),
+        [batch_first],
+    )
+    artifact = export(file)
+    x = np.random.default_rng(1).standard_normal((3, 4, 2)).astype(np.float32)
+    expected: Any = ReferenceEvaluator(str(file)).run(None, {"x": x})
+    graph = artifact.contract.graphs["sequence"]
+    states = {s.input: artifact.contract.initial(s, 3) for s in artifact.contract.states}
+    session = onnxruntime.InferenceSession(str(artifact.sequence))
+    got: Any = session.run(["y", "yh"], {"x": x, **states})
+    for ours, theirs in zip(got, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+    assert graph.output("y").shape == ("batch", "sequence", 1, 3)
+    assert artifact.parity is not None
+    assert artifact.parity.reference == (
+        "the original file (its layout=1 written as transposes) in ONNX Runtime"
+    )
+    assert artifact.contract.notes == (
+        "layout=1 of `rec` is written as transposes: ONNX Runtime does not load it.",
+    )
+
+
+@pytest.mark.parametrize("op", GATES)
+def test_a_bias_is_added_and_every_output_named(tmp_path, op):
+    """The graph that is written has every input and output that some runtime insists on."""
+    constants = weights(op)
+    del constants["B"]
+    artifact = export(write(tmp_path / "bare.onnx", [recurrent(op, ("x", "W", "R"))], constants))
+    (node,) = onnx.load(str(artifact.sequence)).graph.node
+    states = ["h_in", "c_in"] if op == "LSTM" else ["h_in"]
+    assert [*node.input][4:] == ["", *states]
+    assert node.input[3]
+    assert [*node.output] == ["y", *(name.replace("_in", "_out") for name in states)]
+
+
+@pytest.mark.parametrize("op", GATES)
+def test_reverse_alone_is_written_as_reversals(tmp_path, op):
+    """A lone reverse direction becomes a forward node between two reversals."""
+    file = write(
+        tmp_path / "back.onnx",
+        [recurrent(op, outputs=("y", "yh"), direction="reverse")],
+        weights(op),
+    )
+    artifact = export(file)
+    nodes = onnx.load(str(artifact.sequence)).graph.node
+    assert [node.op_type for node in nodes] == ["Slice", op, "Slice"]
+    assert not [a for node in nodes for a in node.attribute if a.name == "direction"]
+    assert artifact.contract.notes == (
+        f"There is no step graph: `rec` ({op}) is reverse: it reads the sequence from its end.",
+    )
+
+
+@pytest.mark.parametrize(("opset", "ir_version"), [(9, 3), (11, 4), (14, 7), (22, 10), (24, 11)])
+def test_other_opsets(tmp_path, opset, ir_version):
+    """Older and newer operator sets, and weights among the inputs, come out as opset 18."""
+    old = opset < 13
+    axes: dict[str, Any] = {"axes": [1]} if old else {}
+    squeeze = helper.make_node("Squeeze", ["y"] if old else ["y", "axes"], ["z"], **axes)
+    file = write(
+        tmp_path / "other.onnx",
+        [recurrent("LSTM"), squeeze],
+        {**weights("LSTM"), **({} if old else {"axes": np.array([1])})},
+        opset=opset,
+        ir_version=ir_version,
+    )
+    artifact = export(file)
+    written = onnx.load(str(artifact.sequence))
+    assert [(one.domain, one.version) for one in written.opset_import] == [("", 18)]
+    assert artifact.contract.graphs["step"].output("z").shape == ("batch", 3)
+
+
+def test_an_operator_that_opset_18_lacks(tmp_path):
+    """A file with an operator of a newer opset is refused, by the operator's name."""
+    swish = helper.make_node("Swish", ["y"], ["z"])
+    file = write(
+        tmp_path / "new.onnx", [recurrent("GRU"), swish], weights("GRU"), opset=24, ir_version=11
+    )
+    assert refusal(file) == (
+        f"`{file}` is of opset 24 and cannot be brought to opset 18: No Op registered for Swish "
+        "with domain_version of 18. Export the model again with opset 18."
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64])
+def test_other_precisions(tmp_path, dtype):
+    """float16 and float64 are run and written in float32, and said so."""
+    element = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    constants = {name: array.astype(dtype) for name, array in weights("GRU").items()}
+    nodes = [
+        helper.make_node("Cast", ["x"], ["x_other"], to=element),
+        recurrent("GRU", ("x_other", "W", "R", "B")),
+    ]
+    file = write(tmp_path / "other.onnx", nodes, constants, outputs=[port("y", None, element)])
+    artifact = export(file)
+    name = np.dtype(dtype).name
+    assert artifact.contract.notes == (f"The file is in {name}; it is run and written in float32.",)
+    assert artifact.parity is not None
+    assert artifact.parity.reference == "the original file (in float32) in ONNX Runtime"
+    assert {one.split(":")[1].split("[")[0] for one in shown(artifact)} == {" float32"}

@@ -1,0 +1,179 @@
+"""Chunks of any number of steps where the sequence graph takes a constant number."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import edgernn
+from edgernn.contract import Contract, Graph, Port
+from edgernn.errors import InputError, UnsupportedModelError
+from edgernn.runtime import Model
+from edgernn.runtime.chunk import Call, Chunks
+from tests.runtime import graphs
+
+STEPS = 4
+TOKENS = np.random.default_rng(1).integers(0, graphs.SYMBOLS, (11, 2))
+
+
+@pytest.fixture(scope="module")
+def four(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """The embedded LSTM, its sequence graph for 4 steps only."""
+    folder = tmp_path_factory.mktemp("four")
+    return edgernn.load(graphs.write_lstm(folder / "m.edgernn", graphs.contract(sequence=STEPS)))
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """The same without a step graph, and for a batch of 2 only."""
+    promise = graphs.contract(2, ["sequence"], STEPS)
+    folder = tmp_path_factory.mktemp("alone")
+    return edgernn.load(graphs.write_lstm(folder / "m.edgernn", promise))
+
+
+def refused(call: Any, *arguments: Any, **named: Any) -> str:
+    with pytest.raises((InputError, UnsupportedModelError)) as caught:
+        call(*arguments, **named)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("steps", [1, 3, 4, 5, 8, 11])
+def test_a_stream_takes_any_number_of_steps(four: Model, steps: int) -> None:
+    """Whole calls go through the sequence graph, the rest step by step; the state goes on."""
+    stream = four.stream(batch=2)
+    stream.step(TOKENS[0])
+    expected, h, c = graphs.reference(TOKENS[: steps + 1] if steps < 11 else TOKENS)
+    output = stream.feed(TOKENS[1 : steps + 1])
+    np.testing.assert_allclose(output, expected[1 : steps + 1], atol=1e-6)
+    state = stream.snapshot()
+    np.testing.assert_allclose(state["h"], h, atol=1e-6)
+    np.testing.assert_allclose(state["c"], c, atol=1e-6)
+    assert stream.steps == 1 + len(output)
+
+
+def test_calls(four: Model, alone: Model) -> None:
+    """What a chunk is cut into: as many whole calls as there are, then steps."""
+    chunks = Chunks(four.contract)
+    assert chunks.calls(9) == [
+        Call("sequence", 0, 4),
+        Call("sequence", 4, 8),
+        Call("step", 8, 9),
+    ]
+    assert chunks.calls(2) == [Call("step", 0, 1), Call("step", 1, 2)]
+    assert Chunks(graphs.contract()).calls(9) == [Call("sequence", 0, 9)]
+    assert Chunks(graphs.contract(kinds=["step"])).calls(1) == [Call("step", 0, 1)]
+    assert Chunks(alone.contract).calls(4) == [Call("sequence", 0, 4)]
+
+
+def test_a_model_takes_its_number_of_steps_only(four: Model) -> None:
+    """`model(x)` and `model.run` refuse any other, with the ways out."""
+    expected = graphs.reference(TOKENS[:STEPS])[0]
+    np.testing.assert_allclose(four(TOKENS[:STEPS]), expected, atol=1e-6)
+    message = (
+        "`tokens: int64[4, batch]` came with 5 steps; the sequence graph takes exactly 4. Give 4 "
+        "steps, feed a stream (model.stream().feed), or export the model without a constant "
+        "`sequence`."
+    )
+    assert refused(four, TOKENS[:5]) == message
+    assert refused(four.run, {"tokens": TOKENS[:5]}) == message
+    assert refused(four, TOKENS[:1]) == message.replace("5 steps", "1 step")
+
+
+def test_a_state_that_is_not_carried_takes_no_stream(tmp_path: Path) -> None:
+    """Then the message does not name one."""
+    promise = graphs.contract(kinds=["sequence"], sequence=STEPS, carry=False)
+    model = edgernn.load(graphs.write_lstm(tmp_path / "m.edgernn", promise))
+    assert refused(model, TOKENS[:3]) == (
+        "`tokens: int64[4, batch]` came with 3 steps; the sequence graph takes exactly 4. Give 4 "
+        "steps, or export the model without a constant `sequence`."
+    )
+
+
+def test_without_a_step_graph_chunks_are_multiples(alone: Model) -> None:
+    """Whole calls run; a rest is refused before anything runs, and so is a single step."""
+    stream = alone.stream(batch=2)
+    expected = graphs.reference(TOKENS[:8])[0]
+    np.testing.assert_allclose(stream.feed(TOKENS[:8]), expected, atol=1e-6)
+    before = stream.snapshot()
+    assert refused(stream.feed, TOKENS[:6]) == (
+        "The chunk has 6 steps, but the sequence graph takes 4 at a time, and there is no step "
+        "graph for the rest. Feed a multiple of 4 steps, or export the model without a constant "
+        "`sequence`."
+    )
+    assert refused(stream.step, TOKENS[0]) == (
+        "`demo` has no step graph, and its sequence graph takes 4 steps at a time. Feed it "
+        "chunks: stream.feed(x)."
+    )
+    assert stream.steps == 8
+    for name, array in stream.snapshot().items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+def test_the_only_batch_is_known_beside_it(alone: Model) -> None:
+    """Both numbers are told apart by the names of the axes."""
+    assert alone.contract.constants == {"sequence": 4, "batch": 2}
+    assert refused(alone.stream) == (
+        "`batch` is 1, but this model was exported for a batch of 2 only "
+        "(`h_in: float32[1, 2, 4]`): model.stream(batch=2)."
+    )
+    assert refused(alone, TOKENS[:4, :1]) == (
+        "`tokens: int64[4, 2]` came with shape (4, 1): axis 1 must be 2, not 1."
+    )
+
+
+def test_one_step_at_a_time(tmp_path: Path) -> None:
+    """A sequence graph of one step steps by itself."""
+    promise = graphs.contract(kinds=["sequence"], sequence=1)
+    stream = edgernn.load(graphs.write_lstm(tmp_path / "m.edgernn", promise)).stream(batch=2)
+    expected = graphs.reference(TOKENS[:3])[0]
+    np.testing.assert_allclose(stream.step(TOKENS[0]), expected[0], atol=1e-6)
+    np.testing.assert_allclose(stream.feed(TOKENS[1:3]), expected[1:], atol=1e-6)
+
+
+def test_a_call_that_fails_leaves_the_state(four: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A chunk whose last part fails has not run at all."""
+    stream = four.stream(batch=2)
+    stream.feed(TOKENS[:4])
+    before = stream.snapshot()
+    run = stream._advance
+
+    def fail(kind: str, arrays: Any) -> Any:
+        if kind == "step":
+            raise RuntimeError("no")
+        return run(kind, arrays)
+
+    monkeypatch.setattr(stream, "_advance", fail)
+    with pytest.raises(RuntimeError, match="no"):
+        stream.feed(TOKENS[:5])
+    assert stream.steps == 4
+    for name, array in stream.snapshot().items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+def test_lengths_end_within_single_calls_only() -> None:
+    """What is run in several calls is as long as it is; a call gets its own number of steps."""
+    lengths = Port("lengths", "int64", ("batch",))
+    whole = graphs.contract(sequence=STEPS)
+    ports = whole.graphs["sequence"]
+    promise = Contract(
+        "f00d",
+        "demo",
+        graphs.STATES,
+        True,
+        {**whole.graphs, "sequence": Graph((lengths, *ports.inputs), ports.outputs)},
+        lengths=("lengths",),
+    )
+    chunks = Chunks(promise)
+    arrays = {"tokens": TOKENS[:8], "lengths": np.array([8, 8])}
+    chunks.check_lengths(arrays, 8)
+    part = chunks.inputs(arrays, Call("sequence", 4, 8))
+    np.testing.assert_array_equal(part["lengths"], [4, 4])
+    np.testing.assert_array_equal(part["tokens"], TOKENS[4:8])
+    assert chunks.inputs(arrays, Call("step", 0, 1)).keys() == {"tokens"}
+    assert refused(chunks.check_lengths, {"lengths": np.array([8, 3])}, 8) == (
+        "`lengths` ends sequences within a chunk of 8 steps, which is run in parts of 4. Feed 4 "
+        "steps at a time."
+    )
