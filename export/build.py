@@ -51,12 +51,6 @@ _NO_PAIR = (
 )
 
 
-_OWN_LENGTHS = (
-    "forward packs sequences by lengths that it computes, so that no other number of steps could "
-    "be tried. Pack by an argument as it is: the lengths of what the layer gets."
-)
-
-
 LOOP_CARRIES = (
     "forward's loop over time carries more from step to step than the states of its cells ({}). "
     "Export the module of one step, which takes what is carried as arguments and returns it, and "
@@ -123,8 +117,6 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
     states = find_states(model, calls, pairs)
     if form == "step" and not states:
         raise UnsupportedModelError(_NO_PAIR)
-    if form == "step" and any(call.batch_sizes is not None for call in run.calls):
-        raise UnsupportedModelError(_OWN_LENGTHS)
     check_state_axes(model.graph, states)
     origins = name_ports(model, states)
     lengths = length_ports(model.graph)

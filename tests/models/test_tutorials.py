@@ -6,7 +6,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from edgernn import export_model
 from edgernn.errors import UnsupportedModelError
@@ -210,20 +209,6 @@ def test_half_as_many_steps(tmp_path):
     )
 
 
-class OwnLengths(nn.Module):
-    """Packs by lengths of half as many steps, which it computes itself."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv1d(4, 6, 3, stride=2, padding=1)
-        self.gru = nn.GRU(6, 5, batch_first=True)
-
-    def forward(self, x, lengths):
-        steps = self.conv(x.transpose(1, 2)).transpose(1, 2)
-        packed = pack_padded_sequence(steps, (lengths + 1) // 2, True, enforce_sorted=False)
-        return pad_packed_sequence(self.gru(packed)[0], True)[0]
-
-
 def refusal(folder, model, *inputs):
     with pytest.raises(UnsupportedModelError) as caught:
         export_model(model, folder / "m.edgernn", inputs=inputs)
@@ -238,13 +223,4 @@ def test_a_state_that_grows_with_the_image_is_refused(tmp_path):
         "State `state_0_in` grows with `image_dim2` and `image_dim3`; of its axes only the batch "
         "may be dynamic. Give the others as numbers in --input specs, such as "
         '"x:float32[batch,3,64,64]".'
-    )
-
-
-def test_lengths_that_forward_computes_are_refused(tmp_path):
-    """Other numbers of steps cannot be tried where nobody knows which lengths fit."""
-    lengths = torch.tensor([7, 5])
-    assert refusal(tmp_path, OwnLengths(), torch.randn(2, 7, 4), lengths) == (
-        "forward packs sequences by lengths that it computes, so that no other number of steps "
-        "could be tried. Pack by an argument as it is: the lengths of what the layer gets."
     )
