@@ -47,6 +47,8 @@ def _evaluate(node: ast.expr, symbols: Mapping[str, int]) -> int:
             return number
         case ast.Name(id=name):
             return symbols[name]
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            return -_evaluate(operand, symbols)
         case ast.BinOp(left=left, op=sign, right=right):
             return _OPERATORS[type(sign)](_evaluate(left, symbols), _evaluate(right, symbols))
     raise KeyError(ast.unparse(node))

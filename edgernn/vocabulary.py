@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -58,31 +59,57 @@ class Vocabulary:
     def _longest(self) -> int:
         return max(map(len, self._ids), default=1)
 
+    @cached_property
+    def separator(self) -> str:
+        """What stands between two symbols in text: a space in a vocabulary of words, else nothing.
+
+        It is one of words where no symbol holds white space and most have several characters.
+        """
+        ordinary = [self.symbols[id_] for id_ in self._ids.values()]
+        several = sum(len(symbol) > 1 for symbol in ordinary)
+        spaced = any(len(symbol.split()) != 1 or symbol != symbol.strip() for symbol in ordinary)
+        return " " if 2 * several > len(ordinary) and not spaced else ""
+
     def encode(self, text: str) -> list[int]:
         """Return the ids of `text`, taking the longest symbol that fits at each place.
 
+        In a vocabulary of words white space separates symbols, and what is no symbol, up to the
+        next white space, is one unknown; else every character is.
+
         Raises:
-            InputError: A character starts no symbol and the vocabulary has no unknown id.
+            InputError: A character or word is no symbol and the vocabulary has no unknown id.
         """
+        pieces = re.finditer(r"\S+" if self.separator else r"(?s:.+)", text)
+        return [id_ for piece in pieces for id_ in self._of_piece(piece[0], piece.start())]
+
+    def _of_piece(self, piece: str, start: int) -> list[int]:
         ids: list[int] = []
         place = 0
-        while place < len(text):
-            for length in range(min(self._longest, len(text) - place), 0, -1):
-                id_ = self._ids.get(text[place : place + length])
-                if id_ is not None:
-                    break
-            else:
-                if self.unknown is None:
-                    raise InputError(
-                        f"`{text[place]}` at position {place} of the text is not in the "
-                        f"vocabulary of {len(self)} symbols, which has no unknown symbol. "
-                        f"Known are: {' '.join(map(repr, self.symbols[:40]))}"
-                        f"{' …' if len(self) > 40 else ''}"
-                    )
-                id_, length = self.unknown, 1
-            ids.append(id_)
+        while place < len(piece):
+            id_, length = self._longest_at(piece, place)
+            if id_ is None and self.separator:
+                return [self._unknown(piece, start)]
+            ids.append(self._unknown(piece[place], start + place) if id_ is None else id_)
             place += length
         return ids
+
+    def _longest_at(self, text: str, place: int) -> tuple[int | None, int]:
+        """Return the id and length of the longest symbol at a place; None where there is none."""
+        for length in range(min(self._longest, len(text) - place), 0, -1):
+            id_ = self._ids.get(text[place : place + length])
+            if id_ is not None:
+                return id_, length
+        return None, 1
+
+    def _unknown(self, what: str, place: int) -> int:
+        if self.unknown is None:
+            raise InputError(
+                f"`{what}` at position {place} of the text is not in the "
+                f"vocabulary of {len(self)} symbols, which has no unknown symbol. "
+                f"Known are: {' '.join(map(repr, self.symbols[:40]))}"
+                f"{' …' if len(self) > 40 else ''}"
+            )
+        return self.unknown
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of `ids`; padding is left out.
@@ -98,7 +125,7 @@ class Vocabulary:
                 )
             if id_ != self.padding:
                 symbols.append(self.symbols[id_])
-        return "".join(symbols)
+        return self.separator.join(symbols)
 
     def to_lines(self) -> str:
         r"""Return one symbol a line in the order of ids; `\\` and `\n` and `\r` are escaped.

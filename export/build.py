@@ -22,11 +22,14 @@ from edgernn.export.lift.projection import scan_projection
 from edgernn.export.roll.roll import NotRolledError, rolled
 from edgernn.export.step.step import at_one_step, gemm_form
 from edgernn.export.trace.dataflow import moved_from
+from edgernn.export.trace.dims import write_canonical
+from edgernn.export.trace.initializers import name_after_model
 from edgernn.export.trace.layers import length_ports, lower, recurrent_calls
 from edgernn.export.trace.loops import Iteration, iterations, lower_loops
-from edgernn.export.trace.pairing import recognised_states
+from edgernn.export.trace.pairing import check_state_axes, recognised_states
 from edgernn.export.trace.ports import Origins, graph_ports, name_ports
 from edgernn.export.trace.slots import StatePort, layer_names, state_slots
+from edgernn.export.trace.stateless import why_stateless
 from edgernn.export.trace.states import find_states
 from edgernn.export.trace.trace import fold, trace
 
@@ -112,13 +115,14 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
     taken: dict[str, int] = {}
     layer_names(model, taken)
     if not pairs and not recurrent_calls(model.graph):
-        raise UnsupportedModelError(_STATELESS)
+        raise UnsupportedModelError(why_stateless(module, example, run) or _STATELESS)
     run = observe(module, example)
     loops = iterations(module, example, run.calls, taken)
     labels = {call: one.labels for call, one in loops.items()}
     states = find_states(model, run.calls, pairs, labels)
     if form == "step" and not states:
         raise UnsupportedModelError(_NO_PAIR)
+    check_state_axes(model.graph, states)
     origins = name_ports(model, states)
     lengths = length_ports(model.graph)
     backward = _backward(model, loops)
@@ -147,10 +151,14 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
             except UnsupportedModelError as error:
                 no_step = str(error)
     notes += [f"The sequence graph has a Scan: {reason}." for reason in dict.fromkeys(reasons)]
+    step = None if single is None else gemm_form(single)
+    for graph in filter(None, (sequence, step)):
+        name_after_model(graph)
+        write_canonical(graph)
     ordered = any(call.batch_sizes is not None and call.order is None for call in run.calls)
     return Built(
         sequence,
-        None if single is None else gemm_form(single),
+        step,
         no_step,
         states,
         origins,

@@ -19,16 +19,18 @@ from edgernn.export.passes.opset import OPSETS, to_opset
 from edgernn.export.passes.per_layer import state_per_layer
 from edgernn.export.passes.reset import reset_mask
 from edgernn.export.proof.parity import TOLERANCE
+from edgernn.export.trace.initializers import drop_unused
+from edgernn.report import ParityReport
 
 __all__ = ["Options"]
 
 # precision → the largest difference from eager torch in float32 that passes
 _TOLERANCES = {"float32": TOLERANCE, "float16": 2e-2, "int8": 5e-2}
 _NOTES = {
-    "float16": "Weights, states, real inputs and outputs are float16; parity is with float32.",
+    "float16": "Weights, states, real inputs and outputs are float16.",
     "int8": (
         "Weights are int8; LSTM, GRU and RNN of the sequence graph compute in float32 with them, "
-        "products in whole numbers. Parity is with float32."
+        "products in whole numbers."
     ),
 }
 _LAYOUTS = ("torch", "batch-major")
@@ -117,14 +119,13 @@ class Options:
         self._settled(graphs)
         if self.precision == "float16":
             states = tuple(_half(state) for state in states)
-        notes = (*contract.notes, *(_NOTES[one] for one in _NOTES if one == self.precision))
         free = any(BATCH in shape for shapes in named.values() for shape in shapes.values())
         ends = () if free else {end for one in states for end in (one.input, one.output)}
         ports = {
             kind: _ports(model, contract.graphs[kind], named[kind], ends)
             for kind, model in models.items()
         }
-        return replace(contract, states=states, graphs=ports, notes=notes)
+        return replace(contract, states=states, graphs=ports)
 
     def _shaped(
         self, graphs: Sequence[ir.Model], states: tuple[State, ...], layers: Mapping[str, int]
@@ -150,6 +151,14 @@ class Options:
             to_int8(graphs)
         for graph in graphs:
             to_opset(graph, self.opset)
+            drop_unused(graph)
+
+    def notes(self, report: ParityReport | None) -> tuple[str, ...]:
+        """Return what people should know of the precision, with what it costs if measured."""
+        if self.precision not in _NOTES:
+            return ()
+        cost = "" if report is None else f": the difference is at most {report.max_difference:.1e}"
+        return (f"{_NOTES[self.precision]} Parity is with float32{cost}.",)
 
 
 def _half(state: State) -> State:

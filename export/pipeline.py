@@ -17,11 +17,13 @@ from torch import nn
 from edgernn.artifact import Artifact, staged
 from edgernn.contract import BATCH, SEQUENCE, Contract
 from edgernn.errors import InputError, ParityError, UnsupportedModelError
+from edgernn.export.analysis.cost import cost_of
 from edgernn.export.artifact.files import Files
 from edgernn.export.build import Built, build, stacked_axes
 from edgernn.export.example.axes import infer_example, proven_axes
 from edgernn.export.example.call import Example, Forward, example_from
 from edgernn.export.example.lengths import LENGTHS, add_lengths, take_lengths
+from edgernn.export.example.missing import check_complete
 from edgernn.export.onnxfile.build import build_foreign
 from edgernn.export.onnxfile.file import OnnxFile
 from edgernn.export.onnxfile.lengths import with_lengths
@@ -125,12 +127,14 @@ def export_model(
         _refuse_constant(options.sizes, prover.contract)
         prover = replace(prover, tolerance=options.tolerance, constants=options.sizes)
         prover.check_constants()
+        parameters = cost_of(models["sequence"]).parameters
         written = options.apply(models, prover.contract, built.layers)
         written = replace(written, family=_family(models))
-        files = Files(folder, models, target.name)
+        files = Files(folder, models, target.name, parameters)
         files.save(written)
         dialect = Dialect(prover.contract, written)
         report = prover.report(files.paths, reference.name, dialect) if verify else None
+        written = replace(written, notes=(*written.notes, *options.notes(report)))
         golden = dialect.recorded(prover.golden(2, 8))
         files.finish(_chosen(written, graph, report), report, golden)
     return Artifact.open(target)
@@ -196,7 +200,9 @@ def _example(module: nn.Module, inputs: Any, lengths: bool) -> Example:
     if inputs is None or (isinstance(inputs, Sequence) and not inputs):
         return infer_example(module)
     example = example_from(module, inputs)
-    return proven_axes(Forward(module), add_lengths(module, example) if lengths else example)
+    example = add_lengths(module, example) if lengths else example
+    check_complete(module, example)
+    return proven_axes(Forward(module), example)
 
 
 def _built(

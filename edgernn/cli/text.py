@@ -123,7 +123,7 @@ def run_text(
     answers = (carrier.answer(part) for part in speaker.chunks(ids, size))
     as_text = speaker.scores is not None if target is None else target.suffix == ".txt"
     if as_text:
-        _write_text(map(speaker.best, answers), target)
+        _write_text(map(speaker.best, answers), target, speaker.vocabulary.separator)
         return
     with open_output(target, "jsonl", output_axes(contract), False, len(ids)) as output:
         for answer in answers:
@@ -144,7 +144,8 @@ def generate(
         InputError: The model does not take text, or not this one, or has no scores.
     """
     speaker = Speaker(contract)
-    _write_text(speaker.go_on(carrier, speaker.encode(text), count, choose), target)
+    pieces = speaker.go_on(carrier, speaker.encode(text), count, choose)
+    _write_text(pieces, target, speaker.vocabulary.separator)
 
 
 def read_text(text: str) -> str:
@@ -161,16 +162,23 @@ def read_text(text: str) -> str:
         raise InputError(f"Standard input is not UTF-8 text: {error}.") from None
 
 
-def _write_text(pieces: Iterable[str], target: Path | None) -> None:
+def _write_text(pieces: Iterable[str], target: Path | None, separator: str) -> None:
     """Write text piece by piece and end the line; to standard output each as it comes."""
+    separated = _separated(pieces, separator)
     if target is None:
-        for piece in pieces:
+        for piece in separated:
             click.echo(piece, nl=False)
         click.echo()
         return
     with replaced(target) as partial, partial.open("w", encoding="utf-8", newline="") as stream:
-        stream.writelines(pieces)
+        stream.writelines(separated)
         stream.write("\n")
+
+
+def _separated(pieces: Iterable[str], separator: str) -> Iterator[str]:
+    """Yield the pieces that are not empty, all but the first behind a separator."""
+    for place, piece in enumerate(filter(None, pieces)):
+        yield separator * bool(place) + piece
 
 
 def best(scores: NDArray[Any]) -> int:

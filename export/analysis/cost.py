@@ -18,7 +18,10 @@ from edgernn.contract import BATCH
 from edgernn.export.analysis.multiply_adds import LAYERS, elements, products_in, steps_of
 from edgernn.report import Cost
 
-__all__ = ["cost_of"]
+__all__ = ["PARAMETERS", "cost_of"]
+
+PARAMETERS = "edgernn.parameters"
+"""The metadata that tells how many parameters the model has that a graph was made from."""
 
 _BIAS, _INITIAL_STATES = 3, (5, 6)
 _FLOATS = (
@@ -61,8 +64,10 @@ def cost_of(model: ir.Model) -> Cost:
     between them does not count. A weight is read whole, but of a table only the rows that are
     looked up; a weight that several nodes share is read once. Parameters are the weights that some
     node reads, counted as torch counts them: the zero bias that stands for `bias=False` is none,
-    nor are scales, zero points, statistics, scalars and initial states.
+    nor are scales, zero points, statistics, scalars and initial states. A graph that tells in its
+    metadata how many its model has is believed.
     """
+    told = model.metadata_props.get(PARAMETERS, "")
     model = _at_size_one(model)
     batch = _constant_batch(model)
     steps = max([batch, *map(steps_of, model.graph)])
@@ -72,7 +77,7 @@ def cost_of(model: ir.Model) -> Cost:
         parameters[weight.value] = max(weight.parameters, parameters.get(weight.value, 0))
         read[weight.value] = max(weight.read, read.get(weight.value, 0))
     return Cost(
-        parameters=sum(parameters.values()),
+        parameters=int(told) if told.isdecimal() else sum(parameters.values()),
         multiply_adds=products_in(model.graph) // steps,
         weight_bytes=sum(read.values()),
         state_bytes=_state_bytes(model) // batch,

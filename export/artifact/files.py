@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from edgernn import __version__
 from edgernn.artifact import CONTRACT_FILE, Artifact
 from edgernn.contract import Contract
-from edgernn.export.analysis.cost import cost_of
+from edgernn.export.analysis.cost import PARAMETERS, cost_of
 from edgernn.export.analysis.runtimes import refusals_of
 from edgernn.export.artifact.card import card
 from edgernn.report import ParityReport
@@ -34,12 +33,17 @@ class Files:
         folder: An empty folder.
         models: `sequence` and, where there is one, `step` → the graph.
         name: The name that the folder will have.
+        parameters: The number of parameters of the model itself: a step graph may hold a table
+            that an embedding and a product were folded into, and int8 weights have scales.
     """
 
-    def __init__(self, folder: Path, models: Mapping[str, ir.Model], name: str) -> None:
+    def __init__(
+        self, folder: Path, models: Mapping[str, ir.Model], name: str, parameters: int
+    ) -> None:
         self._folder = folder
         self._models = models
         self._name = name
+        self._parameters = parameters
 
     @property
     def paths(self) -> dict[str, str]:
@@ -50,6 +54,7 @@ class Files:
         """Write the graphs with the contract in their metadata."""
         for kind, model in self._models.items():
             _label(model, kind, contract)
+            model.metadata_props[PARAMETERS] = str(self._parameters)
         external = _external(self._models)
         for kind, path in self.paths.items():
             if external:
@@ -79,10 +84,7 @@ class Files:
             path=self._folder,
             contract=contract,
             parity=report,
-            cost=replace(
-                cost_of(next(reversed(self._models.values()))),
-                parameters=cost_of(next(iter(self._models.values()))).parameters,
-            ),
+            cost=cost_of(next(reversed(self._models.values()))),
             refusals=refusals,
             digests={
                 file.name: hashlib.sha256(file.read_bytes()).hexdigest()

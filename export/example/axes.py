@@ -8,6 +8,7 @@ follows from what it does to the recurrent calls: more steps make it `sequence`,
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,10 +21,14 @@ from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.export.example.call import Example, Forward, Leaf, Run, Watchable
 from edgernn.export.example.guess import candidates
+from edgernn.export.example.missing import example_options
+from edgernn.export.example.random import refuse_random
 
 __all__ = ["infer_example", "proven_axes", "same_results"]
 
 _Axis = tuple[str, int]
+
+_OTHER_SIZES = (1, 40, 640, 16000)
 
 
 def infer_example(module: nn.Module) -> Example:
@@ -47,7 +52,7 @@ def infer_example(module: nn.Module) -> Example:
     if best is None:
         raise InputError(
             f"No example input for `{type(module).__name__}` could be inferred: {failure}. "
-            'Describe the inputs of its forward: --input "x:float32[batch,sequence,40]".'
+            f"Describe the inputs of its forward, such as {example_options(module)}."
         )
     return best
 
@@ -69,6 +74,7 @@ def proven_axes(reference: Watchable, example: Example) -> Example:
         raise UnsupportedModelError(
             f"`{reference.name}` returns no tensor. Return the outputs that the graph is to have."
         )
+    refuse_random(reference, example, run)
     example = replace(example, lengths=run.lengths)
     notes: list[str] = list(example.notes)
     if example.shapes:
@@ -98,16 +104,20 @@ def proven_axes(reference: Watchable, example: Example) -> Example:
 
 
 def _first_run(reference: Watchable, example: Example) -> tuple[Run, Example]:
-    """Run the example, or else the same with a named axis at 1."""
+    """Run the example, or else the same with a named axis at another size.
+
+    One is what a constant batch mostly is; long is what windows, norms and strides need.
+    """
     try:
         return reference(example), example
+    except UnsupportedModelError:
+        raise
     except Exception as error:
-        for symbol in sorted(_symbols(example), key=lambda one: one != BATCH):
-            smaller = example.resized({symbol: 1})
-            try:
-                return reference(smaller), smaller
-            except Exception:
-                continue
+        symbols = sorted(_symbols(example), key=lambda one: one != BATCH)
+        for size, symbol in itertools.product(_OTHER_SIZES, symbols):
+            other = example.resized({symbol: size})
+            with contextlib.suppress(Exception):
+                return reference(other), other
         given = ", ".join(str(leaf) for leaf in example.leaves) or "no tensor"
         raise InputError(
             f"`{reference.name}` fails on {given}: {type(error).__name__}: {error}"
@@ -160,7 +170,8 @@ def _tied_groups(
                     continue
                 larger = _larger(runs, leaf, axis)
                 symbol = _symbol(run, larger, leaf.path, axis, taken)
-                if symbol is None or all(same_results(run, one) for one in larger):
+                unseen = symbol != SEQUENCE and all(same_results(run, one) for one in larger)
+                if symbol is None or unseen:
                     break  # entries that forward does not look at, as behind a state's own
                 taken.add(symbol)
                 done.update(group)
@@ -358,8 +369,12 @@ def _distinct(sizes: dict[str, int]) -> dict[str, int]:
     return chosen
 
 
-def _score(example: Example) -> tuple[int, int, int]:
-    """Rank a call by its dynamic axes, then by how few axes of a single entry it takes."""
+def _score(example: Example) -> tuple[int, int, int, int]:
+    """Rank a call by its dynamic axes, the fewer of other names the better.
+
+    Then by how few axes of a single entry it takes.
+    """
     symbols = _symbols(example)
+    others = len(set(symbols) - {SEQUENCE, BATCH})
     single = sum(size == 1 for leaf in example.leaves for size in leaf.shape)
-    return int(SEQUENCE in symbols), int(BATCH in symbols), -single
+    return int(SEQUENCE in symbols), int(BATCH in symbols), -others, -single

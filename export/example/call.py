@@ -17,16 +17,17 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.utils.rnn import PackedSequence
 
 from edgernn.contract import BATCH, SEQUENCE
-from edgernn.errors import InputError
+from edgernn.errors import InputError, UnsupportedModelError
+from edgernn.export.example.names import LENGTH_NAMES
 from edgernn.export.example.spec import Spec, parse_spec
 from edgernn.export.example.tree import leaves, map_leaves
 from edgernn.export.trace.capture import Call, Capture
 from edgernn.export.trace.untouched import untouched
 
 __all__ = [
-    "LENGTH_NAMES",
     "Example",
     "Forward",
     "Leaf",
@@ -39,8 +40,6 @@ __all__ = [
 ]
 
 _SIZES = {BATCH: 2, SEQUENCE: 5}
-LENGTH_NAMES = re.compile(r"\w*len(gth)?s?$", re.I)
-"""What arguments that hold the lengths of sequences are called."""
 
 
 @dataclass(frozen=True)
@@ -215,9 +214,21 @@ def observe(module: nn.Module, example: Example) -> Run:
     with torch.no_grad(), untouched(module), capture, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         result = module(**example.kwargs)
+    if _holds_packed(result):
+        raise UnsupportedModelError(
+            f"`{type(module).__name__}.forward` returns a PackedSequence, whose rows are sorted by "
+            "step. Return what pad_packed_sequence makes of it."
+        )
     packed = [sorted(lengths.tolist()) for lengths in capture.lengths]
     lengths = tuple(leaf.path for leaf in example.leaves if _holds_one_of(leaf.tensor, packed))
     return Run(tuple(calls), dict(leaves(result)), lengths, capture.functions)
+
+
+def _holds_packed(result: object) -> bool:
+    if isinstance(result, dict):
+        result = tuple(result.values())
+    parts = result if isinstance(result, (tuple, list)) else ()
+    return isinstance(result, PackedSequence) or any(map(_holds_packed, parts))
 
 
 def _check_states(call: Call) -> None:

@@ -14,12 +14,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from edgernn.export.example.call import LENGTH_NAMES, Example, parameters_of
+from edgernn.export.example.call import Example, parameters_of
+from edgernn.export.example.names import LENGTH_NAMES, is_state
 
-__all__ = ["candidates"]
+__all__ = ["candidates", "first_spec", "state_shapes"]
 
-_STATE_NAMES = re.compile(r"(hx|hc|h|h_?0|h_?t|h_?n|hid\w*|prev\w*|\w*state\w*|mem\w*)$", re.I)
-_CELL_NAMES = re.compile(r"(cx|c|c_?0|c_?t|c_?n|cell\w*)$", re.I)
+_WIDTHS = ("input_size", "in_features", "input_dim", "n_inputs", "n_features", "in_channels")
+_LEADING = ((2, 5), (1, 5), (5, 1), (2,), (5,), (1,))
 
 _Shape = tuple[int, ...]
 
@@ -30,18 +31,36 @@ def candidates(module: nn.Module) -> Iterator[Example]:
     required = [name for name, p in parameters.items() if p.default is inspect.Parameter.empty]
     first, *others = required or list(parameters)[:1] or [""]
     optional = [name for name in parameters if name not in required and name != first]
-    states = [name for name in optional if _STATE_NAMES.match(name) or _CELL_NAMES.match(name)]
+    states = [name for name in optional if is_state(name)]
     for tensor in _first_inputs(module):
         for extra in ([*others, *states], others) if states else (others,):
             for guessed in _extra_inputs(module, tensor, extra):
                 yield Example({first: tensor, **guessed}, {})
 
 
+def first_spec(module: nn.Module) -> str:
+    """Return dtype and shape of what the first layer might take, as a spec has them."""
+    for name, weight in module.named_parameters():
+        # in an archive a table of numbers is told from a matrix by its name alone
+        table = isinstance(_owner(module, name), nn.Embedding) or "emb" in name.lower()
+        for rows, shape in _input_shapes(module, name, weight):
+            if rows is not None and table:
+                return "int64[batch,sequence]"
+            if rows is not None:
+                continue
+            if weight.dim() < 3:
+                return f"float32[batch,sequence,{shape[-1]}]"
+            channels = ",".join(map(str, shape[1:-1]))
+            return f"float32[batch,{channels},sequence]"
+    return "float32[batch,sequence,40]"
+
+
 def _first_inputs(module: nn.Module) -> Iterator[torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     tried: set[tuple[int | None, _Shape]] = set()
-    for name, weight in module.named_parameters():
-        for rows, shape in _input_shapes(module, name, weight):
+    weights = (_input_shapes(module, *named) for named in module.named_parameters())
+    for shapes in (*weights, _told_shapes(module)):
+        for rows, shape in shapes:
             if (rows, shape) in tried:
                 continue
             tried.add((rows, shape))
@@ -68,9 +87,20 @@ def _input_shapes(
         if width == 1:
             yield from ((None, (2, 640)), (None, (1, 640)))
     if weight.dim() == 4:
-        yield from ((None, (2, width, 5, 64)), (None, (2, width, 64, 64)), (None, (2, 64, 64)))
-    for batch in ((2, 5), (1, 5), (5, 1), (2,), (5,), (1,)):
+        for image in ((5, 64), (64, 64), (32, 100)):
+            yield None, (2, width, *image)
+        yield None, (2, 64, 64)
+    for batch in _LEADING:
         yield None, (*batch, width)
+
+
+def _told_shapes(module: nn.Module) -> Iterator[tuple[None, _Shape]]:
+    """Yield shapes of the width that the model itself calls that of its input."""
+    for name in _WIDTHS:
+        width = getattr(module, name, None)
+        if type(width) is int and width > 0:
+            for batch in _LEADING:
+                yield None, (*batch, width)
 
 
 def _owner(module: nn.Module, name: str) -> nn.Module:
@@ -98,22 +128,31 @@ def _extra_inputs(
     if not names:
         yield {}
         return
-    if not all(_STATE_NAMES.match(name) or _CELL_NAMES.match(name) for name in names):
+    if not all(is_state(name) for name in names):
         return
     batches = dict.fromkeys([*first.shape[: 2 if first.is_floating_point() else None], None])
     for batch in batches:
-        h, c = _state_shapes(module, batch)
+        h, c = state_shapes(module, batch)
         if h is None:
             return
-        if len(names) == 1 and c is not None:
-            yield {names[0]: (torch.zeros(h), torch.zeros(c))}
-        elif len(names) == 1:
-            yield {names[0]: torch.zeros(h)}
-        elif len(names) == 2:
-            yield {names[0]: torch.zeros(h), names[1]: torch.zeros(c or h)}
+        for outer in ((), (_cells(module),)) if _cells(module) > 1 else ((),):
+            yield from _states(names, (*outer, *h), None if c is None else (*outer, *c))
 
 
-def _state_shapes(module: nn.Module, batch: int | None) -> tuple[_Shape | None, _Shape | None]:
+def _states(names: Sequence[str], h: _Shape, c: _Shape | None) -> Iterator[dict[str, Any]]:
+    """Yield zeros for one argument with all of a state or for one with each part of it."""
+    if len(names) == 1:
+        yield {names[0]: torch.zeros(h) if c is None else (torch.zeros(h), torch.zeros(c))}
+    elif len(names) == 2:
+        yield {names[0]: torch.zeros(h), names[1]: torch.zeros(c or h)}
+
+
+def _cells(module: nn.Module) -> int:
+    """Return the number of cells, whose states a model may take stacked in one tensor."""
+    return sum(name.endswith("weight_hh") for name, _ in module.named_parameters())
+
+
+def state_shapes(module: nn.Module, batch: int | None) -> tuple[_Shape | None, _Shape | None]:
     """Return the shapes of h and c of the first recurrent layer, None for what it has not."""
     weights = dict(module.named_parameters())
     matches = (re.fullmatch(r"(.*)weight_hh(_l0)?", name) for name in weights)

@@ -15,7 +15,7 @@ from edgernn.export.lift.fold import Fold, Folded, Graft, dependents
 from edgernn.export.lift.rows import MixedRowsError, sizes
 from edgernn.export.step.shapes import Dim, fold_sizes
 
-__all__ = ["RECURRENT", "OneStep", "SequenceGraph"]
+__all__ = ["RECURRENT", "OneStep", "SequenceGraph", "keep_declared"]
 
 RECURRENT = {
     ("", "GRU"): (5,),
@@ -233,14 +233,19 @@ def _prepared(model: ir.Model) -> ir.Model:
             )
     declared = [port.shape for port in model.graph.outputs]
     fold_sizes(model)
-    for port, shape in zip(model.graph.outputs, declared, strict=True):
-        port.shape = shape if port.shape is None or None in sizes(port) else port.shape
+    keep_declared(model, declared)
     for port in (*model.graph.inputs, *model.graph.outputs):
         if port.shape is None or None in sizes(port):
             raise UnsupportedModelError(
                 f"`{port.name}` has no declared shape. Declare a size or a name for each axis."
             )
     return model
+
+
+def keep_declared(model: ir.Model, declared: Sequence[ir.Shape | None]) -> None:
+    """Give outputs whose shapes inference leaves open the declared ones, in place."""
+    for port, shape in zip(model.graph.outputs, declared, strict=True):
+        port.shape = shape if port.shape is None or None in sizes(port) else port.shape
 
 
 _SUBGRAPHS = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import contextlib
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgernn.contract import BATCH, SEQUENCE, Contract, Port
+from edgernn.errors import EdgernnError, ParityError
 from edgernn.export.proof.session import fresh_session
 from edgernn.parts import join
 from edgernn.sizes import resolve
@@ -30,20 +33,38 @@ def session_of(kind: str, contract: Contract, model: bytes | str, inner: Sequenc
         model: The serialized graph, or the path of its file.
         inner: Names of outputs that the graph has beside those of its contract.
     """
-    session = fresh_session(model)
+    with _named(f"The {kind} graph cannot be loaded"):
+        session = fresh_session(model)
     graph = contract.graphs[kind]
     inputs = [port.name for port in graph.inputs]
     outputs = [*(port.name for port in graph.outputs), *inner]
 
     def run(data: Arrays, states: Arrays) -> tuple[Arrays, Arrays]:
         feeds = {**data, **{state.input: states[state.name] for state in contract.states}}
-        feeds = {name: np.ascontiguousarray(feeds[name]) for name in inputs}
-        arrays = map(np.asarray, session.run(outputs, feeds))
+        feeds = {name: np.asarray(feeds[name], order="C") for name in inputs}
+        sizes = ", ".join(f"`{name}` {array.shape}" for name, array in feeds.items())
+        with _named(f"The {kind} graph fails on {sizes}"):
+            arrays = map(np.asarray, session.run(outputs, feeds))
         results = dict(zip(outputs, arrays, strict=True))
         finals = {state.name: results.pop(state.output) for state in contract.states}
         return results, finals
 
     return run
+
+
+_PREAMBLE = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from .*? failed:\s*)?")
+
+
+@contextlib.contextmanager
+def _named(what: str) -> Iterator[None]:
+    """Turn what ONNX Runtime raises, which has no base class of its own, into a ParityError."""
+    try:
+        yield
+    except EdgernnError:
+        raise
+    except Exception as error:
+        reason = _PREAMBLE.sub("", str(error).strip()).partition("\n")[0].rstrip(".")
+        raise ParityError(f"{what} in ONNX Runtime: {reason}.") from error
 
 
 def in_parts(

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
+from torch.nn.utils import parametrize
 
 from edgernn.errors import SourceError, UnsupportedModelError
 
@@ -56,7 +57,7 @@ def private_copy(model: nn.Module) -> nn.Module:
 
 
 def conform(model: nn.Module) -> tuple[str, ...]:
-    """Bring `model` itself to CPU, float32, eval mode, without gradients.
+    """Bring `model` itself to CPU, float32, eval mode, without gradients and parametrizations.
 
     Returns:
         Notes: what was converted.
@@ -72,11 +73,29 @@ def conform(model: nn.Module) -> tuple[str, ...]:
     model.to("cpu")
     if narrowed:
         model.to(torch.float32)
-    model.eval().requires_grad_(False)
+    model.eval()
+    _bake_parametrizations(model)
+    model.requires_grad_(False)
     if not narrowed:
         return ()
     tensors = "1 parameter or buffer" if count == 1 else f"{count} parameters and buffers"
     return (f"{tensors} in {' and '.join(sorted(narrowed))} run in float32.",)
+
+
+def _bake_parametrizations(model: nn.Module) -> None:
+    """Keep what parametrizations (orthogonal, norms) make of a weight, in place of its making.
+
+    torch's own way to remove them changes the class, which a copy shares with its original.
+    """
+    for part in list(model.modules()):
+        if not parametrize.is_parametrized(part):
+            continue
+        names = [name for name, _ in part.get_submodule("parametrizations").named_children()]
+        made = {name: getattr(part, name).detach().clone() for name in names}
+        part.__class__ = parametrize.type_before_parametrizations(part)
+        del part.parametrizations
+        for name, value in made.items():
+            setattr(part, name, nn.Parameter(value))
 
 
 def _check_values(model: nn.Module) -> None:

@@ -41,12 +41,16 @@ class ScriptedModule(nn.Module):
 
     Argument names and defaults, dotted parameter names and the structure of results are the
     archive's.
+
+    Attributes:
+        has_loops: Whether a loop was kept as one; tracing writes it out, scripting does not.
     """
 
-    def __init__(self, block: Block, narrowed: bool) -> None:
+    def __init__(self, block: Block, narrowed: bool, has_loops: bool) -> None:
         super().__init__()
         self._block = block
         self._narrowed = narrowed
+        self.has_loops = has_loops
 
     def _run(self, arguments: list[Any]) -> Any:
         # The first input of a TorchScript graph is the module itself.
@@ -87,9 +91,11 @@ def read_torchscript(
     forward.__signature__ = signature  # type: ignore[attr-defined]  # read by inspect
     tensors = list(scripted.state_dict().values())
     reader = _Reader(scripted, records, subject)
-    block = reader.block(method.inlined_graph)
+    graph = method.inlined_graph
+    block = reader.block(graph)
     kind = type(scripted.original_name, (ScriptedModule,), {"forward": forward})
-    module = kind(block, any(tensor.dtype in NARROWED for tensor in tensors))
+    narrowed = any(tensor.dtype in NARROWED for tensor in tensors)
+    module = kind(block, narrowed, graph.findNode("prim::Loop") is not None)
     reader.tensors.register(module)
     return module, conform(module)
 

@@ -140,7 +140,8 @@ def _write_target(node: ir.Node, before: Sequence[Dim], shape: Sequence[Dim]) ->
     """Make the Reshape's size a constant where at most one axis has to be worked out at run."""
     if constant_of(node.inputs[1]) is not None or not isinstance(node.graph, ir.Graph):
         return
-    target = [0 if dim in before[i : i + 1] else dim for i, dim in enumerate(shape)]
+    same = [dim is not None and dim in before[i : i + 1] for i, dim in enumerate(shape)]
+    target = [0 if copied else dim for copied, dim in zip(same, shape, strict=True)]
     target = [dim if isinstance(dim, int) else -1 for dim in target]
     if target.count(-1) <= 1:
         wiring = Wiring(node.graph, node)

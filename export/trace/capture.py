@@ -16,6 +16,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from edgernn.export.trace.loop import LOOP, Loop, Operands, run_loop
+from edgernn.export.trace.mended import mended
 from edgernn.export.trace.packed import Packing, sorts_for_packing
 
 __all__ = ["FUNCTIONS", "Call", "Capture", "Results"]
@@ -152,9 +153,10 @@ class Capture(TorchFunctionMode):
         self.functions += 1
         name = getattr(func, "__name__", "").partition(".")[0]
         if self._packing is not None:
-            answer = self._packing(name, args, kwargs)
-            if answer is not NotImplemented:
-                return answer
+            for answers in (self._packing, mended):
+                answer = answers(name, args, kwargs)
+                if answer is not NotImplemented:
+                    return answer
         if func is run_loop:
             return self._loop(*args)
         if name not in FUNCTIONS:

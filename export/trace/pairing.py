@@ -10,29 +10,41 @@ from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
+from edgernn.contract import BATCH
 from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.export.example.call import Example, Run
+from edgernn.export.example.names import is_data, is_state
 from edgernn.export.example.tree import leaves
 from edgernn.export.trace.dataflow import (
     moved_from,
     read_from,
     values_behind,
 )
-from edgernn.export.trace.slots import Slot, chain_end
+from edgernn.export.trace.slots import Slot, StatePort, chain_end
 from edgernn.export.trace.trace import result_path
 
-__all__ = ["changed_value", "check_pair", "next_value", "reached", "recognised_states"]
+__all__ = [
+    "changed_value",
+    "check_pair",
+    "check_state_axes",
+    "next_value",
+    "reached",
+    "recognised_states",
+]
 
 
 def recognised_states(example: Example, run: Run) -> dict[str, str]:
     """Pair arguments and results of a step without recurrent calls, where shapes leave one choice.
 
+    Where an argument is called like a state, one that is called like data is none.
+
     Returns:
         Path of an argument → path of the result that goes back in there.
     """
-    floats = {
-        leaf.path: leaf.tensor.shape for leaf in example.leaves if leaf.tensor.is_floating_point()
-    }
+    given = [leaf for leaf in example.leaves if leaf.tensor.is_floating_point()]
+    if any(is_state(_argument(leaf.path)) for leaf in given):
+        given = [leaf for leaf in given if not is_data(_argument(leaf.path))]
+    floats = {leaf.path: leaf.tensor.shape for leaf in given}
     fits = {
         path: [result for result, tensor in run.results.items() if tensor.shape == shape]
         for path, shape in floats.items()
@@ -42,6 +54,10 @@ def recognised_states(example: Example, run: Run) -> dict[str, str]:
     if alone and all(len(found) < 2 for found in fits.values()):
         return pairs
     return _same_structure(example, run)
+
+
+def _argument(path: str) -> str:
+    return path.partition("[")[0]
 
 
 def _same_structure(example: Example, run: Run) -> dict[str, str]:
@@ -165,3 +181,18 @@ def check_pair(before: ir.Value, after: ir.Value) -> None:
             f"State `{before.name}` goes in as {before.dtype}{before.shape} and comes out as "
             f"{after.dtype}{after.shape}; the next step needs the shape it had."
         )
+
+
+def check_state_axes(graph: ir.Graph, states: Sequence[StatePort]) -> None:
+    """Raise UnsupportedModelError where a state has a dynamic axis besides the batch."""
+    names = {state.input for state in states}
+    for port in graph.inputs:
+        sizes = [str(size) for size in port.shape or () if not isinstance(size, int)]
+        others = [size for size in dict.fromkeys(sizes) if size != BATCH]
+        if port.name in names and others:
+            listed = " and ".join(f"`{one}`" for one in others)
+            raise UnsupportedModelError(
+                f"State `{port.name}` grows with {listed}; of its axes only the batch may be "
+                "dynamic. Give the others as numbers in --input specs, such as "
+                '"x:float32[batch,3,64,64]".'
+            )

@@ -53,9 +53,10 @@ def name_ports(model: ir.Model, states: Sequence[StatePort]) -> Origins:
     taken = {*inputs, *state_inputs, *state_outputs}
     for value in data_out:
         path = result_path(value) or ""
-        name = _identifier(path) if not path or re.search("[A-Za-z]", path) else f"output_{path}"
+        name = _identifier(path)
+        name = name if name[0].isalpha() else f"output_{name}"
         alone = len(data_out) == 1 and not re.search("[A-Za-z]", path)
-        value.name = _unique("output" if alone else _identifier(name), {*outputs, *taken})
+        value.name = _unique("output" if alone else name, {*outputs, *taken})
         outputs[value.name] = path
     _order(graph.inputs, [value.name or "" for value in data_in] + list(state_inputs))
     _order(graph.outputs, list(outputs) + list(state_outputs))

@@ -26,6 +26,7 @@ from torch.onnx.ops import symbolic_multi_out
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.example.call import Example
 from edgernn.export.trace.capture import Call, Capture, Results
+from edgernn.export.trace.fixed import fixed_axes
 from edgernn.export.trace.flat import Flat
 from edgernn.export.trace.gelu import reorder_gelu
 from edgernn.export.trace.loop import LOOP
@@ -193,6 +194,8 @@ def trace_failure(module: nn.Module, example: Example, error: Exception) -> str:
     while cause.__cause__ is not None:
         cause = cause.__cause__
     first_line = next((line.strip() for line in str(cause).splitlines() if line.strip()), "")
+    if fixed := fixed_axes(example, str(cause)):
+        return f"`{type(module).__name__}` cannot be traced: {fixed}"
     paths = [leaf.path for leaf in example.leaves]
     reason = re.sub(
         r"L\['tensors'\]\[(\d+)\]\.size\(\)\[(\d+)\]",

@@ -55,6 +55,26 @@ def test_unknown_stands_for_other_characters():
     assert refused(InputError, many.encode, "~").endswith("'g' 'h' …")
 
 
+def test_words_stand_apart():
+    """Where most symbols are words and none has white space, it separates them, both ways."""
+    words = Vocabulary(("<unk>", "the", "cat", "sat", ".", "a"), unknown=0)
+    assert words.separator == " "
+    assert words.encode(" the cat\nsat.") == [1, 2, 3, 4]
+    assert words.encode("the catalogue") == [1, 0]
+    assert words.decode([1, 2, 3, 4]) == "the cat sat ."
+    assert refused(InputError, Vocabulary(("the", "cat")).encode, "the dog") == (
+        "`dog` at position 4 of the text is not in the vocabulary of 2 symbols, which has no "
+        "unknown symbol. Known are: 'the' 'cat'"
+    )
+
+
+def test_symbols_with_white_space_stand_close():
+    """With a space, single characters or phrases among them, nothing stands between symbols."""
+    for symbols in (("the", "cat", " "), ("New York", "cat"), ("a", "b", "cd")):
+        assert Vocabulary(symbols).separator == ""
+    assert Vocabulary(("New York", "cat")).encode("New Yorkcat") == [0, 1]
+
+
 def test_padding_never_appears_in_text():
     """Padding is left out of decoded text and never encoded."""
     vocabulary = Vocabulary(("_", "a", "?"), unknown=2, padding=0)

@@ -43,6 +43,62 @@ class FirstState(Base):
         return self.rnn(x, hx[:1])[0]
 
 
+class Noisy(Base):
+    def forward(self, x):
+        return self.rnn(x + torch.randn_like(x))[0]
+
+
+class StillPacked(Base):
+    def forward(self, x, lengths):
+        return {"y": self.rnn(pack_padded_sequence(x, lengths, True, enforce_sorted=False))[0]}
+
+
+class LastItem(Base):
+    """Picks each sequence's own last step, without packing."""
+
+    def forward(self, x, x_len):
+        y, _ = self.rnn(x)
+        return y.gather(1, (x_len - 1).view(-1, 1, 1).expand(-1, 1, 3)).squeeze(1)
+
+
+class Strided(Base):
+    """Takes nothing shorter than 300 steps."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv1d(1, 4, 300, 10)
+
+    def forward(self, wave):
+        return self.rnn(self.conv(wave).transpose(1, 2))[0]
+
+
+class Told(nn.Module):
+    """Its first weight takes more than its input."""
+
+    def __init__(self):
+        super().__init__()
+        self.input_size = 5
+        self.mix = nn.Linear(8, 3)
+        self.rnn = nn.GRU(3, 3, batch_first=True)
+
+    def forward(self, x):
+        return self.rnn(self.mix(torch.cat([x, x[..., :3]], -1)))[0]
+
+
+class Stacked(nn.Module):
+    """Two cells, their states stacked in one tensor."""
+
+    def __init__(self):
+        super().__init__()
+        self.cells = nn.ModuleList([nn.GRUCell(4, 3), nn.GRUCell(3, 3)])
+
+    def forward(self, x, hx=None):
+        hx = x.new_zeros(2, x.shape[0], 3) if hx is None else hx
+        h0 = self.cells[0](x, hx[0])
+        h1 = self.cells[1](h0, hx[1])
+        return h1, torch.stack([h0, h1])
+
+
 class Packed(Base):
     def forward(self, x, lengths, h):
         return self.rnn(pack_padded_sequence(x, lengths, True, enforce_sorted=False), h)[1]
@@ -150,3 +206,52 @@ def test_an_example_is_inferred():
         "hx[0]:float32[1,batch,3]",
         "hx[1]:float32[1,batch,3]",
     ]
+
+
+def shapes_of(module):
+    example = infer_example(module)
+    return [str(leaf) for leaf in example.leaves]
+
+
+def test_a_forward_that_draws_numbers_is_refused():
+    """Two calls that differ leave nothing to prove."""
+    with pytest.raises(UnsupportedModelError) as caught:
+        infer_example(Noisy())
+    assert str(caught.value) == (
+        "`Noisy.forward` does not give the same twice: `its result` is another at every call, so "
+        "no graph can be proven. Return what is not drawn by chance (a mean), take noise as an "
+        "argument, and tie dropout to self.training."
+    )
+
+
+def test_a_packed_result_is_refused():
+    """Rows sorted by step are no output; they are found inside what is returned."""
+    with pytest.raises(UnsupportedModelError) as caught:
+        infer_example(StillPacked())
+    assert str(caught.value) == (
+        "`StillPacked.forward` returns a PackedSequence, whose rows are sorted by step. Return "
+        "what pad_packed_sequence makes of it."
+    )
+
+
+def test_steps_behind_every_length_are_steps_all_the_same():
+    """More steps that no length reaches change no result, but the layer runs over them."""
+    assert shapes_of(LastItem()) == ["x:float32[batch,sequence,4]", "x_len:int64[batch]"]
+
+
+def test_specs_are_tried_at_longer_sizes():
+    """A named axis stands for as many as forward needs."""
+    given = example_from(Strided(), ["wave:float32[batch,1,sequence]"])
+    example = proven_axes(Forward(Strided()), given)
+    assert [str(leaf) for leaf in example.leaves] == ["wave:float32[batch,1,sequence]"]
+    assert example.leaves[0].tensor.shape == (2, 1, 640)
+
+
+def test_the_model_tells_its_input_size():
+    """Where the first weight does not fit, `input_size` and its like are tried."""
+    assert shapes_of(Told()) == ["x:float32[batch,sequence,5]"]
+
+
+def test_states_of_several_cells_are_tried_in_one_tensor():
+    """An argument that is called like a state may take those of all cells."""
+    assert shapes_of(Stacked()) == ["x:float32[batch,4]", "hx:float32[2,batch,3]"]

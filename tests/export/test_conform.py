@@ -7,6 +7,7 @@ import warnings
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrizations, parametrize
 
 from edgernn.errors import SourceError, UnsupportedModelError
 from edgernn.export.source.conform import conform, private_copy
@@ -97,3 +98,26 @@ def test_quantized_parts_are_refused():
         "`rnn` is a quantized LSTM, whose weights are packed for torch alone. Export the float "
         "model; --precision int8 quantizes it."
     )
+
+
+@pytest.mark.parametrize(
+    ("parametrized", "name"),
+    [
+        (parametrizations.orthogonal(nn.LSTM(3, 4), "weight_hh_l0"), "weight_hh_l0"),
+        (parametrizations.weight_norm(nn.GRUCell(3, 4), "weight_ih"), "weight_ih"),
+        (parametrizations.spectral_norm(nn.Linear(3, 4)), "weight"),
+    ],
+    ids=["orthogonal", "weight_norm", "spectral_norm"],
+)
+def test_parametrizations_become_what_they_make(parametrized, name):
+    """The weight is a plain parameter of the same numbers; the original keeps its making."""
+    parametrized.eval()
+    x = torch.ones(2, 3)
+    expected = parametrized(x)
+    copied = private_copy(parametrized)
+    conform(copied)
+    assert torch.equal(copied.get_parameter(name), getattr(parametrized, name))
+    assert not any("parametrizations" in key for key in copied.state_dict())
+    assert parametrize.is_parametrized(parametrized, name)
+    torch.testing.assert_close(copied(x), expected)
+    torch.testing.assert_close(parametrized(x), expected)

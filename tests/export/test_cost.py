@@ -254,3 +254,14 @@ def test_torchs_own_export():
         weight_bytes=4 * (3 + weights + biases),
         state_bytes=0,
     )
+
+
+def test_a_graph_may_tell_its_models_parameters():
+    """What a step graph folds, and the scales of int8, are no parameters of the model."""
+    model = ir.from_onnx_text("""
+        <ir_version: 8, opset_import: ["": 18], metadata_props: ["edgernn.parameters": "7"]>
+        m (float[1,2] x) => (float[1,3] y)
+        <float[2,3] w = {1, 1, 1, 1, 1, 1}>
+        { y = MatMul(x, w) }
+    """)
+    assert cost_of(model).parameters == 7

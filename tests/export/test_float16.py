@@ -28,7 +28,8 @@ def test_half_precision_is_proven_and_its_error_reported(kind: str, tmp_path: Pa
     assert artifact.parity.tolerance == 2e-2
     assert 1e-5 < artifact.parity.max_difference < 2e-3
     assert artifact.contract.notes[-1] == (
-        "Weights, states, real inputs and outputs are float16; parity is with float32."
+        "Weights, states, real inputs and outputs are float16. Parity is with float32: the "
+        f"difference is at most {artifact.parity.max_difference:.1e}."
     )
     assert replayed(artifact).passed
 

@@ -108,7 +108,7 @@ MODELS: dict[str, tuple[nn.Module, dict[str, Any], type[EdgernnError], str]] = {
         {},
         InputError,
         "No example input for `Fails` could be inferred: the scale was not loaded. Describe the "
-        'inputs of its forward: --input "x:float32[batch,sequence,40]".',
+        'inputs of its forward, such as --input "x:float32[batch,sequence,4]".',
     ),
     "no recurrent layer": (Plain(), {}, UnsupportedModelError, NO_RECURRENCE),
     "no tensor comes out": (

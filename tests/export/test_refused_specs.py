@@ -41,8 +41,8 @@ SPECS = {
         "input to be 2D or 3D, got 4D instead"
     ),
     "hx[0]:float32[1,batch,3]": (
-        "`Tagger.forward` fails on hx[0]:float32[1,batch,3]: TypeError: Tagger.forward() missing "
-        "1 required positional argument: 'tokens'"
+        "`Tagger.forward` also needs `tokens`, which has no default. Give an example tensor or a "
+        'spec for each: --input "tokens:int64[batch,sequence]".'
     ),
 }
 

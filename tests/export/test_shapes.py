@@ -86,3 +86,18 @@ def test_a_projected_lstm_has_the_projections_width():
         (1, "batch", 2),
         (1, "batch", 4),
     ]
+
+
+def test_an_unknown_axis_is_not_taken_for_another():
+    """Where a size is unknown before and behind a Reshape, it is worked out, not copied."""
+    model = settled(
+        "b = Shape<start = 1, end = 2>(h)  t = Concat<axis = 0>(rest, b, six)  n = NonZero(x)  "
+        "u = Transpose(n)  v = Cast<to = 1>(u)  w = Slice(v, zero, one, zero)  y = Reshape(w, t)",
+        ", int64[1] six = {3}, int64[1] one = {2}",
+        "float[batch,1,6] x, float[1,batch,6] h",
+    )
+    reshape = next(node for node in model.graph if node.op_type == "Reshape")
+    assert dims(reshape.outputs[0]) == (None, "batch", 3)
+    target = reshape.inputs[1]
+    assert target is not None
+    assert not target.is_initializer()

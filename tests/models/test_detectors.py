@@ -199,7 +199,7 @@ def test_a_speech_model_with_ctc_scores(tmp_path):
 
     assert ports == (
         "x: float32[batch, 1, 20, sequence]; rnns_0_h[2, batch, 10], rnns_1_h[2, batch, "
-        "10] -> output: float32[batch, (((sequence - 1)//2)) + 1, 9] (sequence)"
+        "10] -> output: float32[batch, (sequence - 1)//2 + 1, 9] (sequence)"
     )
 
 
@@ -255,5 +255,5 @@ def test_an_image_text_reader(tmp_path):
     assert ports == (
         "input: float32[batch, 1, 16, sequence]; rnn_0_rnn_h[2, batch, 8], "
         "rnn_0_rnn_c[2, batch, 8], rnn_1_rnn_h[2, batch, 8], rnn_1_rnn_c[2, batch, 8] -> "
-        "output: float32[((sequence//2)) - 1, batch, 11] (sequence)"
+        "output: float32[sequence//2 - 1, batch, 11] (sequence)"
     )

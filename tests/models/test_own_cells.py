@@ -225,11 +225,11 @@ def test_states_of_one_shape_that_are_not_told_apart(tmp_path):
         )
 
     assert str(caught.value) == (
-        "The model has no recurrent layer: forward calls none of nn.LSTM, nn.GRU, nn.RNN "
-        "and their cells. If it is one step of a recurrence of its own, it must take its "
-        "state as an argument and return the next one; name it with --state INPUT=OUTPUT. "
-        "A loop over time that is written by hand around no cell cannot be seen: export "
-        "the module of one step. A model without state needs torch.onnx.export only."
+        "forward makes no recurrent call (nn.LSTM, nn.GRU, nn.RNN or their cells). It may be one "
+        "step of a recurrence of its own, but which result goes back into which argument the "
+        "shapes do not tell: `h:float32[batch,6]`, `c:float32[batch,6]` may each be the state that "
+        "comes back as `0`, `1`. Name every state. By the names it is --state h=0 --state c=1. All "
+        "pairs that fit: --state h=0, --state h=1, --state c=0, --state c=1."
     )
     assert not list(tmp_path.iterdir())
 

@@ -250,7 +250,29 @@ def test_shapes_that_are_not_the_declared_ones_are_refused(tmp_path, monkeypatch
     spoil(monkeypatch, "sequence", declare)
     assert refused(tmp_path) == (
         "`output: float32[batch, sequence, 7]` came out as (2, 5, 2) at batch 2, sequence 5, where "
-        "(2, 5, 7) was declared."
+        "(2, 5, 7) was declared. Where forward squeezes or flattens, let it name the axis."
+    )
+
+
+def test_what_onnx_runtime_refuses_is_a_disagreement(tmp_path, monkeypatch):
+    """A graph that cannot be loaded, or run, fails the proof with the runtime's reason."""
+
+    def unload(graph: ir.Graph) -> None:
+        next(iter(graph)).op_type = "Nonsense"
+
+    spoil(monkeypatch, "sequence", unload)
+    assert refused(tmp_path).startswith(
+        "The sequence graph cannot be loaded in ONNX Runtime: This is an invalid model."
+    )
+
+    def misshape(graph: ir.Graph) -> None:
+        size = constant(graph, 1, 1, 2, dtype=np.int64)
+        add_to_output(graph, lambda tape, x: tape.op("Reshape", [x, size]))
+
+    spoil(monkeypatch, "sequence", misshape)
+    assert refused(tmp_path).startswith(
+        "The sequence graph fails on `x` (2, 5, 4), `h_in` (1, 2, 3), `c_in` (1, 2, 3) in ONNX "
+        "Runtime: "
     )
 
 
@@ -261,8 +283,9 @@ def test_not_a_number_is_refused(tmp_path, monkeypatch):
         add_to_output(graph, lambda tape, x: constant(graph, float("nan")))
 
     spoil(monkeypatch, "sequence", error)
-    assert refused(tmp_path) == message("output", *TRACED, "zero", "whole", "sequence").replace(
-        "by N (", "by inf ("
+    assert refused(tmp_path) == (
+        "The sequence graph does not agree with eager torch: `output` differs in where it is NaN "
+        "or infinite at batch 2, sequence 5, zero initial state, run whole."
     )
 
 

@@ -1,0 +1,31 @@
+"""What the arguments of forward are called."""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["CELL_NAMES", "LENGTH_NAMES", "is_data", "is_state"]
+
+LENGTH_NAMES = re.compile(r"\w*len(gth)?s?$", re.I)
+"""What arguments that hold the lengths of sequences are called."""
+
+_STATE_NAMES = re.compile(
+    r"(\w*hxs?|hc|h|h_?0|h_?t|h_?n|h_?tm1|h_?prev\w*|\w*hid(den)?\w*|prev\w*|\w*state\w*|mem\w*"
+    r"|\w*carry)$",
+    re.I,
+)
+
+CELL_NAMES = re.compile(r"(cxs?|c|c_?0|c_?t|c_?n|c_?tm1|c_?prev\w*|cell\w*|syn)$", re.I)
+"""What arguments that hold the c of a state are called."""
+
+_DATA_NAMES = re.compile(r"(x\w{0,2}|inp\w*|obs\w*|feat\w*|frames?|tokens?|word\w*|data)$", re.I)
+
+
+def is_data(name: str) -> bool:
+    """Return whether an argument of that name holds data."""
+    return bool(_DATA_NAMES.match(name))
+
+
+def is_state(name: str) -> bool:
+    """Return whether an argument of that name holds a state, or a part of one."""
+    return bool(_STATE_NAMES.match(name) or CELL_NAMES.match(name))

@@ -1,0 +1,58 @@
+"""torch functions that torch's exporter writes wrongly, answered by others that it writes right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+__all__ = ["mended"]
+
+Named = dict[str, Any]
+
+
+def _squeeze(named: Named) -> Any:
+    """Leave axes that are not 1: ONNX's Squeeze fails there.
+
+    A dynamic axis is never taken for 1: a model that squeezes one fails the proof at that size.
+    """
+    x, dim = named["input"], named.get("dim")
+    if dim is None:
+        return NotImplemented
+    axes = {axis % x.dim() for axis in (dim if isinstance(dim, (tuple, list)) else (dim,))}
+    # a size that is a symbol must not be compared: the comparison would fix it
+    single = {axis for axis in axes if type(x.shape[axis]) is int and x.shape[axis] == 1}
+    for axis in sorted(single, reverse=True):
+        x = x.select(axis, 0)
+    return x
+
+
+def _clamp(named: Named) -> Any:
+    """Give whole bounds of real numbers as real ones: the exporter takes no mixture."""
+    bounds: tuple[Any, Any] = (named.get("min"), named.get("max"))
+    if not named["input"].is_floating_point() or {type(b) for b in bounds} != {int, float}:
+        return NotImplemented
+    return torch.clamp(named["input"], *map(float, bounds))
+
+
+_NAMED: Mapping[str, tuple[str, Callable[[Named], Any]]] = {
+    "squeeze": ("input dim", _squeeze),
+    "clamp": ("input min max", _clamp),
+}
+
+
+def mended(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """Return what a function gives, or NotImplemented where torch's exporter writes it right.
+
+    Args:
+        name: The function's.
+        args: Of its call.
+        kwargs: Of its call.
+    """
+    if name not in _NAMED:
+        return NotImplemented
+    names, answer = _NAMED[name]
+    named = dict(zip(names.split(), args, strict=False)) | dict(kwargs)
+    named.setdefault("input", named.pop("self", None))
+    return answer(named) if isinstance(named["input"], torch.Tensor) else NotImplemented
