@@ -204,7 +204,16 @@ def _loops(module: nn.Module, example: Example, run: Run) -> bool:
 
 
 def _single(model: ir.Model, loops: Mapping[int, Iteration], lengths: Collection[str]) -> ir.Model:
-    """Return the graph of one time index."""
+    """Return the graph of one time index.
+
+    Raises:
+        UnsupportedModelError: It has none.
+    """
+    for one in loops.values():
+        if one.loop.along != SEQUENCE:
+            raise UnsupportedModelError(
+                f"forward loops over `{one.loop.along}` besides the sequence, whole at every step."
+            )
     fold(model)
     lower_loops(model, loops, at_one_step=True)
     return at_one_step(_without_lengths(model, lengths))

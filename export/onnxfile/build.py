@@ -90,7 +90,7 @@ def build_foreign(
             sequence_axes=_by_port(origins, own),
         )
         if lifted.form == "scan":
-            notes += (f"The sequence graph is a Scan: {lifted.reason}.",)
+            notes += (f"The sequence graph has a Scan: {lifted.reason}.",)
         sequence, single = lifted.model, model
     elif not _has_sequence(example):
         no_step = f"the file fixes its sequences to {max(steps)} steps."

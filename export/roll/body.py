@@ -142,11 +142,11 @@ class _Maker:
 
     def body(self, used: Sequence[int]) -> Body:
         """Return the iteration; see `make_body`."""
-        ends, gathered = self._ends(), self._gathered
+        ends, gathered = [end for end, _ in self._loop.carried], self._gathered
         taken = {one.carried for one in gathered.values()}
         states = [place for place in range(len(ends)) if place not in taken]
         collected = list(dict.fromkeys([*used, *gathered]))
-        results = [Inner(ends[state]) for state in states]
+        results: list[Any] = [ends[state] for state in states]
         results += [
             self._resolved(place, 1) if place in gathered else Inner(place) for place in collected
         ]
@@ -175,15 +175,15 @@ class _Maker:
             tuple(collected),
         )
 
-    def _ends(self) -> list[int]:
-        """Return the place of the operator that each carried value is the result of."""
-        return [place for place, _ in self._loop.carried]
-
     def _find_gathered(self) -> Iterator[tuple[int, Gathered]]:
-        for carried, place in enumerate(self._ends()):
+        every = [*(form for one in self._loop.forms for form in one)]
+        every += [end for end, _ in self._loop.carried]
+        for carried, (end, _) in enumerate(self._loop.carried):
+            if isinstance(end, Carried):
+                continue
+            place = end.place
             node, forms = self._loop.body[place], self._loop.forms[place]
-            uses = [form for one in self._loop.forms for form in one].count(Carried(carried))
-            if uses != 1 or forms[0] != Carried(carried):
+            if every.count(Carried(carried)) != 1 or forms[0] != Carried(carried):
                 continue
             if node.target in _WRITING and isinstance(forms[3], Places):
                 axis, kept = _WRITING[node.target]
@@ -279,7 +279,7 @@ class _Maker:
     def _sizes_of(self, key: Any) -> list[Sequence[Any]]:
         """Return the shape of a placeholder at each of the sizes, as far as it is known."""
         if isinstance(key, Carried):
-            ends = [loop.rows[0][loop.carried[key.place][0]] for loop in self._loops]
+            ends = [loop.carried_at(2, key) for loop in self._loops]
         elif isinstance(key, fx.Node):
             ends = list(self._aligned.twins(key))
         elif isinstance(key, Steps) and isinstance(key.whole, fx.Node):

@@ -78,13 +78,28 @@ class Unrolled:
         rows: The operators of each iteration, None where one is missing.
         forms: For each operator its operands, see `operands`, with `Inner`, `Carried`, `Outer`,
             `Along` and `Places` for what is not the same in all iterations.
-        carried: For each carried value the place of the operator whose result it is, and what the
-            first iteration has in its place.
+        carried: For each carried value what it is at the end of an iteration, the result of an
+            operator or another carried value, and what the first iteration has in its place.
     """
 
     rows: list[list[fx.Node | None]]
     forms: list[list[Any]] = field(default_factory=list)
-    carried: list[tuple[int, fx.Node]] = field(default_factory=list)
+    carried: list[tuple[Inner | Carried, fx.Node]] = field(default_factory=list)
+
+    def carry(self, end: Inner | Carried, start: fx.Node) -> Carried:
+        """Return the carried value that is `end` after each iteration and `start` at first."""
+        if (end, start) not in self.carried:
+            self.carried.append((end, start))
+        return Carried(self.carried.index((end, start)))
+
+    def carried_at(self, iteration: int, carried: Carried) -> fx.Node | None:
+        """Return what an iteration has in the place of a carried value."""
+        end, start = self.carried[carried.place]
+        if iteration == 0:
+            return start
+        if isinstance(end, Carried):
+            return self.carried_at(iteration - 1, end)
+        return self.rows[iteration - 1][end.place]
 
     @property
     def body(self) -> list[fx.Node]:
@@ -134,10 +149,13 @@ def _loop_at(nodes: Sequence[fx.Node], start: int, length: int) -> tuple[Unrolle
     split = start + length
     loop = Unrolled([list(nodes[start:split]), list(nodes[split : split + length])])
     rows = {node: (k, p) for k, row in enumerate(loop.rows) for p, node in enumerate(row) if node}
+    third = list(nodes[split + length : split + 2 * length])
+    full = [*map(_token, third)] == [*map(_token, loop.body)]
+    three = zip(loop.body, nodes[split : split + length], third if full else loop.body, strict=True)
     try:
         loop.forms = [
-            [_form(loop, rows, *leaves) for leaves in zip(operands(a), operands(b), strict=True)]
-            for a, b in zip(loop.body, nodes[split : split + length], strict=True)
+            [_form(loop, rows, *leaves) for leaves in zip(*map(operands, ones), strict=True)]
+            for ones in three
         ]
     except _OtherError:
         return None, start
@@ -171,8 +189,11 @@ def _in_range(loop: Unrolled) -> bool:
     return True
 
 
-def _form(loop: Unrolled, rows: _Rows, first: Any, second: Any) -> Any:
-    """Return what an operand is, from the first two iterations."""
+def _form(loop: Unrolled, rows: _Rows, first: Any, second: Any, third: Any) -> Any:
+    """Return what an operand is, from the first iterations.
+
+    The third tells a value that is handed on twice; where it is not known it is the first.
+    """
     if not isinstance(first, fx.Node):
         if first == second:
             return first
@@ -181,12 +202,12 @@ def _form(loop: Unrolled, rows: _Rows, first: Any, second: Any) -> Any:
         raise _OtherError
     before, after = rows.get(first), rows.get(second)
     if before is None and after is None:
+        iteration, place = rows.get(third, (None, 0))
+        if iteration == 0:
+            return loop.carry(loop.carry(Inner(place), second), first)
         return Outer(first) if first is second else Along()
     if before is None and after is not None and after[0] == 0:
-        carried = (after[1], first)
-        if carried not in loop.carried:
-            loop.carried.append(carried)
-        return Carried(loop.carried.index(carried))
+        return loop.carry(Inner(after[1]), first)
     if before is not None and after == (1, before[1]):
         return Inner(before[1])
     raise _OtherError
@@ -218,8 +239,8 @@ def _fits(
     match form:
         case Inner(place):
             return where == (iteration, place)
-        case Carried(place):
-            return where == (iteration - 1, loop.carried[place][0])
+        case Carried():
+            return leaf is loop.carried_at(iteration, form)
         case Outer(node):
             return leaf is node
         case Along():

@@ -15,7 +15,7 @@ from edgernn.export.roll.aligned import Aligned, Item, NotRolledError, Twins
 from edgernn.export.roll.body import Body, Gathered, Numbers, Steps, make_body, numbers
 from edgernn.export.roll.program import Program, shape_of
 from edgernn.export.roll.sizes import Size
-from edgernn.export.roll.unrolled import operands
+from edgernn.export.roll.unrolled import Inner, operands
 from edgernn.export.trace.loop import Loop
 
 __all__ = ["written"]
@@ -216,7 +216,8 @@ class _Writer:
             for place in range(len(body.states) + len(body.collected))
         ]
         for state, result in zip(body.states, results, strict=False):
-            self._states[number, loop.carried[state][0]] = result
+            if isinstance(end := loop.carried[state][0], Inner):
+                self._states[number, end.place] = result
         for place, result in zip(body.collected, results[len(body.states) :], strict=True):
             gathered = body.gathered.get(place)
             if gathered is None:
@@ -228,7 +229,7 @@ class _Writer:
     def _used(self, number: int) -> list[int]:
         """Return the places of the operators whose results all iterations leave to others."""
         loop = self._aligned.loops[number][0]
-        ends = {place for place, _ in loop.carried}
+        ends = {end.place for end, _ in loop.carried if isinstance(end, Inner)}
         own = {node for row in loop.rows for node in row if node is not None}
         used: dict[int, None] = {}
         for iteration, row in enumerate(loop.rows):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -26,6 +27,10 @@ from edgernn.export.trace.trace import fold, trace
 __all__ = ["Iteration", "iterations", "lower_loops"]
 
 
+_OTHERS = "sequence_outside"
+"""What the sequence is called within a loop, whose own steps are the sequence to `lift`."""
+
+
 @dataclass(frozen=True)
 class Iteration:
     """One iteration of a loop.
@@ -34,8 +39,7 @@ class Iteration:
         loop: The loop.
         model: Its body: takes a step of each sequence, the states and the constants, returns the
             next states and what is collected.
-        labels: For each state the layer whose state it is, or `loop`, and what it is called
-            there.
+        labels: For each state its `Slot.label`.
     """
 
     loop: Loop
@@ -85,7 +89,7 @@ def _labels(fed: Sequence[Slot | None]) -> tuple[tuple[str, str], ...]:
     """Name the states of a loop: those of layers after these, the others in their order."""
     others = itertools.count() if fed.count(None) > 1 else itertools.repeat("")
     return tuple(
-        (slot.layer, slot.name) if slot is not None else (LOOP, f"h{next(others)}") for slot in fed
+        (slot.layer, slot.name) if slot is not None else ("", f"h{next(others)}") for slot in fed
     )
 
 
@@ -157,12 +161,34 @@ def _lifted(body: Iteration) -> Lift:
     loop, names = body.loop, [port.name or "" for port in body.model.graph.inputs]
     axes = {f"x{place}": axis for place, axis in enumerate(loop.axes) if f"x{place}" in names}
     results = [port.name or "" for port in list(body.model.graph.outputs)[loop.states :]]
-    return lift(
-        body.model,
+    model = body.model.clone()
+    _rename_axes(model.graph, {SEQUENCE: _OTHERS})
+    lifted = lift(
+        model,
         [(f"h{place}", f"h{place}_next") for place in range(loop.states)],
         sequence_axes=axes | dict.fromkeys(results, 0),
         constants=[name for name in names if name.startswith("k")],
     )
+    along = f"{loop.along}_steps" if loop.lag else loop.along
+    _rename_axes(lifted.model.graph, {SEQUENCE: along, _OTHERS: SEQUENCE})
+    return lifted
+
+
+def _rename_axes(graph: ir.Graph, names: Mapping[str, str]) -> None:
+    """Give dynamic axes other names, in the bodies of a Scan too."""
+    values = [*graph.inputs, *(value for node in graph.all_nodes() for value in node.outputs)]
+    for node in graph:
+        bodies = (one.as_graph() for one in node.attributes.values() if one.name == "body")
+        values += [value for body in bodies for value in body.inputs]
+    for value in values:
+        if value.shape is not None:
+            value.shape = ir.Shape([_named(dim, names) for dim in value.shape])
+
+
+def _named(dim: int | ir.SymbolicDim, names: Mapping[str, str]) -> int | str | None:
+    if isinstance(dim, int) or dim.value is None:
+        return dim if isinstance(dim, int) else None
+    return re.sub(r"[A-Za-z_]\w*", lambda found: names.get(found[0], found[0]), str(dim.value))
 
 
 def _with_one_more(body: Iteration) -> Lift:

@@ -71,7 +71,7 @@ class Slot:
         place: The input of the node that takes the initial state.
         result: The output that holds the final state.
         weights: The input that tells whose layer it is; None where the node is a layer of its own.
-        label: Of a loop, the layer whose state it is and what it is called there.
+        label: Of a loop, the layer whose state it is, if it is one's, and what it is called there.
     """
 
     node: ir.Node
@@ -85,7 +85,8 @@ class Slot:
     @property
     def layer(self) -> str:
         """The name of the layer."""
-        return self.label[0] if self.label else str(self.node.metadata_props["layer"])
+        own = self.label[0] if self.label else ""
+        return own or str(self.node.metadata_props["layer"])
 
     @property
     def name(self) -> str:

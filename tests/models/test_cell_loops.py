@@ -155,19 +155,13 @@ class TwoWays(nn.Module):
         return self.out(torch.cat([torch.stack(fwd, 1), torch.stack(bwd, 1)], -1))
 
 
-def test_a_loop_that_runs_backward_is_refused(tmp_path):
-    """One step cannot show that another loop runs from the end; torch itself tells."""
-    with pytest.raises(UnsupportedModelError) as caught:
-        export_model(TwoWays(), tmp_path / "m", inputs=(torch.randn(2, 5, 3),))
-
-    assert str(caught.value) == (
-        "forward's loop over time carries more from step to step than the states of its "
-        "cells (its state cannot be carried on: in parts, eager torch gives another "
-        "`backward_cell_c` than whole (by 4.0e-01), so `backward_cell_c` depends on more "
-        "than the steps so far). Export the module of one step, which takes what is "
-        "carried as arguments and returns it, and name it with --state INPUT=OUTPUT."
+def test_a_loop_from_each_end(tmp_path):
+    """A sequence graph alone: the second loop begins at the end."""
+    assert proven(TwoWays(), tmp_path, features) == (
+        "x: float32[batch, sequence, 3]; forward_cell_h[batch, 5], forward_cell_c[batch, 5], "
+        "backward_cell_h[batch, 5], backward_cell_c[batch, 5] -> output: float32[batch, sequence, "
+        "2] (sequence)"
     )
-    assert not list(tmp_path.iterdir())
 
 
 class Backward(nn.Module):
@@ -184,19 +178,12 @@ class Backward(nn.Module):
         return torch.stack(outs[::-1], 1)
 
 
-def test_a_loop_that_runs_only_backward_is_refused(tmp_path):
-    """The same with nothing that runs forward."""
-    with pytest.raises(UnsupportedModelError) as caught:
-        export_model(Backward(), tmp_path / "m", inputs=(torch.randn(2, 5, 3),))
-
-    assert str(caught.value) == (
-        "forward's loop over time carries more from step to step than the states of its "
-        "cells (its state cannot be carried on: in parts, eager torch gives another "
-        "`output` than whole (by 4.8e-01), so `output` depends on more than the steps so "
-        "far). Export the module of one step, which takes what is carried as arguments "
-        "and returns it, and name it with --state INPUT=OUTPUT."
+def test_a_loop_from_the_end(tmp_path):
+    """Its outputs are turned round once more by forward."""
+    assert proven(Backward(), tmp_path, features) == (
+        "x: float32[batch, sequence, 3]; h[batch, 5] -> output: float32[batch, sequence, 5] "
+        "(sequence)"
     )
-    assert not list(tmp_path.iterdir())
 
 
 class FeedsOutputBack(nn.Module):
@@ -218,19 +205,13 @@ class FeedsOutputBack(nn.Module):
         return torch.stack(ys, 1)
 
 
-def test_a_loop_that_carries_its_output_is_refused(tmp_path):
-    """What is carried is no cell's state."""
-    with pytest.raises(UnsupportedModelError) as caught:
-        export_model(FeedsOutputBack(), tmp_path / "m", inputs=(torch.randn(2, 5, 3),))
-
-    assert str(caught.value) == (
-        "forward's loop over time carries more from step to step than the states of its "
-        "cells (its state cannot be carried on: in parts, eager torch gives another `c` "
-        "than whole (by 1.2e-01), so `c` depends on more than the steps so far). Export "
-        "the module of one step, which takes what is carried as arguments and returns it, "
-        "and name it with --state INPUT=OUTPUT."
+def test_a_loop_that_carries_its_output(tmp_path):
+    """What is fed back is a state beside those of the cell."""
+    ports = proven(FeedsOutputBack(), tmp_path, features, inputs=(torch.randn(2, 5, 3),))
+    assert ports == (
+        "x: float32[batch, sequence, 3]; loop_h[batch, 2], cell_h[batch, 6], cell_c[batch, 6] -> "
+        "output: float32[batch, sequence, 2] (sequence + step)"
     )
-    assert not list(tmp_path.iterdir())
 
 
 class RunningMean(nn.Module):
@@ -250,19 +231,12 @@ class RunningMean(nn.Module):
         return torch.stack(means, 1)
 
 
-def test_a_loop_that_counts_is_refused(tmp_path):
-    """A running sum and a step number."""
-    with pytest.raises(UnsupportedModelError) as caught:
-        export_model(RunningMean(), tmp_path / "m", inputs=(torch.randn(2, 5, 3),))
-
-    assert str(caught.value) == (
-        "forward's loop over time carries more from step to step than the states of its "
-        "cells (its state cannot be carried on: in parts, eager torch gives another "
-        "`output` than whole (by 3.4e-01), so `output` depends on more than the steps so "
-        "far). Export the module of one step, which takes what is carried as arguments "
-        "and returns it, and name it with --state INPUT=OUTPUT."
+def test_a_loop_that_counts(tmp_path):
+    """The first step is another than the others, and the number of the step is in the output."""
+    assert proven(RunningMean(), tmp_path, features) == (
+        "x: float32[batch, sequence, 3]; cell_h[batch, 6] -> output: float32[batch, sequence, 6] "
+        "(sequence)"
     )
-    assert not list(tmp_path.iterdir())
 
 
 class ResidualCells(nn.Module):
@@ -318,16 +292,9 @@ class ZoneoutLoop(nn.Module):
         return torch.stack(hs, 1)
 
 
-def test_a_loop_with_zoneout_is_refused(tmp_path):
+def test_a_loop_with_zoneout(tmp_path):
     """The state is mixed with the one before outside of the cell."""
-    with pytest.raises(UnsupportedModelError) as caught:
-        export_model(ZoneoutLoop(), tmp_path / "m", inputs=(torch.randn(2, 5, 3),))
-
-    assert str(caught.value) == (
-        "forward's loop over time carries more from step to step than the states of its "
-        "cells (its state cannot be carried on: in parts, eager torch gives another "
-        "`output` than whole (by 2.8e-02), so `output` depends on more than the steps so "
-        "far). Export the module of one step, which takes what is carried as arguments "
-        "and returns it, and name it with --state INPUT=OUTPUT."
+    assert proven(ZoneoutLoop(), tmp_path, features) == (
+        "x: float32[batch, sequence, 3]; h[batch, 6], c[batch, 6] -> output: float32[batch, "
+        "sequence, 6] (sequence + step)"
     )
-    assert not list(tmp_path.iterdir())

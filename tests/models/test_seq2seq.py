@@ -74,13 +74,13 @@ def test_a_gru_encoder_and_a_teacher_forced_cell_decoder(tmp_path):
     ports = proven(
         Seq2Seq(),
         tmp_path,
-        lambda b, t: {"src": tokens(b, t, 20), "trg": tokens(b, 7, 15)},
+        lambda b, t: {"src": tokens(b, t, 20), "trg": tokens(b, t + 2, 15)},
         inputs=(tokens(2, 5, 20), tokens(2, 7, 15)),
     )
 
     assert ports == (
-        "src: int64[batch, sequence], trg: int64[batch, 7]; encoder_gru_h[1, batch, 12] "
-        "-> output: float32[batch, 7, 15] (sequence + step)"
+        "src: int64[batch, sequence], trg: int64[batch, trg_dim1]; encoder_gru_h[1, batch, "
+        "12] -> output: float32[batch, trg_dim1, 15] (sequence)"
     )
 
 
@@ -122,13 +122,13 @@ def test_an_attention_decoder_loops_over_the_target(tmp_path):
     ports = proven(
         AttentionSeq2Seq(),
         tmp_path,
-        lambda b, t: {"src": tokens(b, t, 20), "trg": tokens(b, 4, 15)},
+        lambda b, t: {"src": tokens(b, t, 20), "trg": tokens(b, t + 1, 15)},
         inputs=(tokens(2, 5, 20), tokens(2, 4, 15)),
     )
 
     assert ports == (
-        "src: int64[batch, sequence], trg: int64[batch, 4]; encoder_gru_h[1, batch, 12] "
-        "-> output: float32[batch, 4, 15] (sequence)"
+        "src: int64[batch, sequence], trg: int64[batch, trg_dim1]; encoder_gru_h[1, batch, "
+        "12] -> output: float32[batch, trg_dim1, 15] (sequence)"
     )
 
 
