@@ -25,6 +25,7 @@ typedef struct Graph {
     Port ports[MAX_PORTS]; /* the inputs, then the outputs */
     const char *names[MAX_PORTS];
     size_t inputs, count;
+    size_t only; /* steps of every call, 0 for any number */
     char *family, *carry;
 } Graph;
 
@@ -40,6 +41,30 @@ static Port *find(Port *ports, size_t count, const char *name) {
     for (size_t i = 0; i < count; i++)
         if (!strcmp(ports[i].name, name)) return &ports[i];
     return NULL;
+}
+
+/* Return an entry of the graph's metadata, NULL where it has none and may have none. */
+static char *metadata(const Graph *graph, const char *path, const char *key, bool required) {
+    OrtModelMetadata *entries;
+    char *text;
+    check(ort->SessionGetModelMetadata(graph->session, &entries));
+    check(ort->ModelMetadataLookupCustomMetadataMap(entries, allocator, key, &text));
+    if (!text && required) fail("`%s` has no metadata `%s`", path, key);
+    ort->ReleaseModelMetadata(entries);
+    return text;
+}
+
+/* Put the names that the metadata has for the axes of a port, as `batch,sequence,`, in the place of
+ * the graph's own: there an axis that is a number has none. */
+static void name_axes(const Graph *graph, const char *port, const char **symbols, size_t rank) {
+    char key[MAX_PATH];
+    snprintf(key, sizeof key, "edgernn.axes.%s", port);
+    char *names = metadata(graph, "", key, false);
+    for (size_t axis = 0; names && axis < rank; axis++) {
+        symbols[axis] = names;
+        names += strcspn(names, ",");
+        if (*names) *names++ = 0;
+    }
 }
 
 /* Find the axis of the steps in a recording, `rank` symbols naming the axes of the port. A step
@@ -62,12 +87,13 @@ static void find_steps(Port *port, const char **symbols, int rank, bool alone, s
 }
 
 /* Read a port and its recording, which the same port of `whole` has already where there is one. */
-static Port read_port(const Graph *graph, size_t place, Graph *whole, const char *folder,
+static Port read_port(Graph *graph, size_t place, Graph *whole, const char *folder,
                       size_t *total) {
     bool input = place < graph->inputs;
     size_t rank, index = input ? place : place - graph->inputs;
     char path[MAX_PATH];
     const char *symbols[MAX_RANK];
+    int64_t sizes[MAX_RANK];
     const OrtTensorTypeAndShapeInfo *tensor;
     OrtTypeInfo *info;
     Port port = {0}, *known;
@@ -79,6 +105,11 @@ static Port read_port(const Graph *graph, size_t place, Graph *whole, const char
     check(ort->GetDimensionsCount(tensor, &rank));
     if (rank > MAX_RANK) fail("`%s` has more than %d axes", port.name, MAX_RANK);
     check(ort->GetSymbolicDimensions(tensor, symbols, rank));
+    check(ort->GetDimensions(tensor, sizes, rank));
+    name_axes(graph, port.name, symbols, rank);
+    for (size_t axis = 0; axis < rank; axis++)
+        if (sizes[axis] > 0 && !strcmp(symbols[axis], "sequence"))
+            graph->only = (size_t)sizes[axis];
     if (whole && (known = find(whole->ports, whole->count, port.name))) {
         port = *known, port.next = 0;
     } else {
@@ -89,17 +120,6 @@ static Port read_port(const Graph *graph, size_t place, Graph *whole, const char
     port.squeezed = (int)rank < port.run.rank;
     ort->ReleaseTypeInfo(info);
     return port;
-}
-
-/* Return an entry of the graph's metadata, NULL where it has none and may have none. */
-static char *metadata(const Graph *graph, const char *path, const char *key, bool required) {
-    OrtModelMetadata *entries;
-    char *text;
-    check(ort->SessionGetModelMetadata(graph->session, &entries));
-    check(ort->ModelMetadataLookupCustomMetadataMap(entries, allocator, key, &text));
-    if (!text && required) fail("`%s` has no metadata `%s`", path, key);
-    ort->ReleaseModelMetadata(entries);
-    return text;
 }
 
 /* Open FOLDER/FILE if it is there. Of a step graph, `whole` is the sequence graph, opened before.
