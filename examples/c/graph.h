@@ -37,6 +37,11 @@ static void check(OrtStatus *status) {
     if (status) fail("ONNX Runtime: %s", ort->GetErrorMessage(status));
 }
 
+/* Free a text that ONNX Runtime handed over, or NULL. */
+static void release(char *text) {
+    if (text) check(ort->AllocatorFree(allocator, text));
+}
+
 static Port *find(Port *ports, size_t count, const char *name) {
     for (size_t i = 0; i < count; i++)
         if (!strcmp(ports[i].name, name)) return &ports[i];
@@ -55,16 +60,17 @@ static char *metadata(const Graph *graph, const char *path, const char *key, boo
 }
 
 /* Put the names that the metadata has for the axes of a port, as `batch,sequence,`, in the place of
- * the graph's own: there an axis that is a number has none. */
-static void name_axes(const Graph *graph, const char *port, const char **symbols, size_t rank) {
+ * the graph's own: there an axis that is a number has none. Return the text that they are in. */
+static char *name_axes(const Graph *graph, const char *port, const char **symbols, size_t rank) {
     char key[MAX_PATH];
     snprintf(key, sizeof key, "edgernn.axes.%s", port);
-    char *names = metadata(graph, "", key, false);
+    char *text = metadata(graph, "", key, false), *names = text;
     for (size_t axis = 0; names && axis < rank; axis++) {
         symbols[axis] = names;
         names += strcspn(names, ",");
         if (*names) *names++ = 0;
     }
+    return text;
 }
 
 /* Find the axis of the steps in a recording, `rank` symbols naming the axes of the port. A step
@@ -87,8 +93,7 @@ static void find_steps(Port *port, const char **symbols, int rank, bool alone, s
 }
 
 /* Read a port and its recording, which the same port of `whole` has already where there is one. */
-static Port read_port(Graph *graph, size_t place, Graph *whole, const char *folder,
-                      size_t *total) {
+static Port read_port(Graph *graph, size_t place, Graph *whole, const char *folder, size_t *total) {
     bool input = place < graph->inputs;
     size_t rank, index = input ? place : place - graph->inputs;
     char path[MAX_PATH];
@@ -106,11 +111,12 @@ static Port read_port(Graph *graph, size_t place, Graph *whole, const char *fold
     if (rank > MAX_RANK) fail("`%s` has more than %d axes", port.name, MAX_RANK);
     check(ort->GetSymbolicDimensions(tensor, symbols, rank));
     check(ort->GetDimensions(tensor, sizes, rank));
-    name_axes(graph, port.name, symbols, rank);
+    char *axes = name_axes(graph, port.name, symbols, rank);
     for (size_t axis = 0; axis < rank; axis++)
         if (sizes[axis] > 0 && !strcmp(symbols[axis], "sequence"))
             graph->only = (size_t)sizes[axis];
     if (whole && (known = find(whole->ports, whole->count, port.name))) {
+        release(port.name);
         port = *known, port.next = 0;
     } else {
         snprintf(path, sizeof path, "%s/golden/%s.npy", folder, port.name);
@@ -118,6 +124,7 @@ static Port read_port(Graph *graph, size_t place, Graph *whole, const char *fold
         find_steps(&port, symbols, (int)rank, whole != NULL, total);
     }
     port.squeezed = (int)rank < port.run.rank;
+    release(axes);
     ort->ReleaseTypeInfo(info);
     return port;
 }
@@ -138,6 +145,7 @@ static void open_graph(Graph *graph, Graph *whole, const char *folder, const cha
     ort->ReleaseSessionOptions(options);
     char *version = metadata(graph, path, "edgernn.contract", true);
     if (strcmp(version, "1")) fail("`%s` has contract version %s, not 1", path, version);
+    release(version);
     graph->carry = metadata(graph, path, "edgernn.carry", true);
     graph->family = metadata(graph, path, "edgernn.family", true);
     if (whole && whole->session && strcmp(graph->family, whole->family))
@@ -150,8 +158,8 @@ static void open_graph(Graph *graph, Graph *whole, const char *folder, const cha
         graph->ports[i] = read_port(graph, i, whole, folder, total);
         graph->names[i] = graph->ports[i].name;
     }
-    char *state = strtok(metadata(graph, path, "edgernn.states", true), ","); /* in:out,in:out */
-    for (; state; state = strtok(NULL, ",")) {
+    char *states = metadata(graph, path, "edgernn.states", true); /* in:out,in:out */
+    for (char *state = strtok(states, ","); state; state = strtok(NULL, ",")) {
         if (!(out = strchr(state, ':'))) fail("`%s` has the states `%s`, not in:out", path, state);
         *out++ = 0;
         Port *before = find(graph->ports, graph->inputs, state);
@@ -160,10 +168,13 @@ static void open_graph(Graph *graph, Graph *whole, const char *folder, const cha
         before->next = (size_t)(after - graph->ports);
     }
     char *lengths = metadata(graph, path, "edgernn.lengths", false);
-    for (lengths = lengths ? strtok(lengths, ",") : NULL; lengths; lengths = strtok(NULL, ",")) {
-        Port *port = find(graph->ports, graph->inputs, lengths);
+    char *name = lengths ? strtok(lengths, ",") : NULL;
+    for (; name; name = strtok(NULL, ",")) {
+        Port *port = find(graph->ports, graph->inputs, name);
         if (port) port->counts = true;
     }
+    release(states);
+    release(lengths);
 }
 
 #endif
