@@ -261,6 +261,27 @@ def test_constant_steps(
     assert replay(program, folder, "--no-feedback").returncode == 1
 
 
+class Rows(nn.Module):
+    """One row for each step of each sequence."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn = nn.GRU(4, 6, batch_first=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        output: torch.Tensor = self.rnn(x)[0]
+        return output.reshape(-1, 6)
+
+
+def test_rows_of_constant_steps(program: Path, tmp_path: Path) -> None:
+    """An axis of batch times a number of steps is read by its name, `batch*sequence`."""
+    path, inputs = tmp_path / "a.edgernn", (torch.randn(2, 5, 4),)
+    folder = edgernn.export_model(Rows(), path, inputs=inputs, sequence=4, verify=False).path
+    run = replay(program, folder)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert list(differences(run.stdout)) == ["sequence.onnx, by chunks", "step.onnx, by steps"]
+
+
 def test_constant_steps_that_do_not_carry(program: Path, tmp_path: Path) -> None:
     """The golden run of a bidirectional layer is one call."""
     layer = nn.GRU(4, 6, bidirectional=True)
