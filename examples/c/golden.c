@@ -4,9 +4,9 @@
  *
  * Nothing about the model is written here: its ports, axes and states are read from the graphs
  * (graph.h), its data from golden/PORT.npy (npy.h). step.onnx runs step by step; sequence.onnx runs
- * whole and, where its state carries, in chunks of 1, 2, 3, ... steps. With --no-feedback every
- * call starts from the initial state: the control that must fail. Exit status: 0 agrees, 1 differs,
- * 2 could not run. */
+ * whole and, where its state carries, in chunks of 1, 2, 3, ... steps; one of a constant number of
+ * steps, in chunks of that number. With --no-feedback every call starts from the initial state: the
+ * control that must fail. Exit status: 0 agrees, 1 differs, 2 could not run. */
 #include <dlfcn.h>
 #include <math.h>
 #include <stdio.h>
@@ -137,10 +137,11 @@ int main(int count, char **arguments) {
     if (!sequence.session && !step.session)
         fail("`%s` has neither sequence.onnx nor step.onnx", folder);
     if (!total) total = 1;
-    if (sequence.session)
+    if (sequence.session && (!sequence.only || sequence.only == total))
         differs |= report("sequence.onnx, whole", replay(&sequence, total, feedback), tolerance);
     if (sequence.session && !strcmp(sequence.carry, "yes"))
-        differs |= report("sequence.onnx, by chunks", replay(&sequence, 0, feedback), tolerance);
+        differs |= report("sequence.onnx, by chunks", replay(&sequence, sequence.only, feedback),
+                          tolerance);
     if (step.session)
         differs |= report("step.onnx, by steps", replay(&step, 1, feedback), tolerance);
     ort->ReleaseSession(sequence.session);

@@ -25,6 +25,7 @@ typedef struct Graph {
     Port ports[MAX_PORTS]; /* the inputs, then the outputs */
     const char *names[MAX_PORTS];
     size_t inputs, count;
+    size_t only; /* steps of every call, 0 for any number */
     char *family, *carry;
 } Graph;
 
@@ -36,10 +37,40 @@ static void check(OrtStatus *status) {
     if (status) fail("ONNX Runtime: %s", ort->GetErrorMessage(status));
 }
 
+/* Free a text that ONNX Runtime handed over, or NULL. */
+static void release(char *text) {
+    if (text) check(ort->AllocatorFree(allocator, text));
+}
+
 static Port *find(Port *ports, size_t count, const char *name) {
     for (size_t i = 0; i < count; i++)
         if (!strcmp(ports[i].name, name)) return &ports[i];
     return NULL;
+}
+
+/* Return an entry of the graph's metadata, NULL where it has none and may have none. */
+static char *metadata(const Graph *graph, const char *path, const char *key, bool required) {
+    OrtModelMetadata *entries;
+    char *text;
+    check(ort->SessionGetModelMetadata(graph->session, &entries));
+    check(ort->ModelMetadataLookupCustomMetadataMap(entries, allocator, key, &text));
+    if (!text && required) fail("`%s` has no metadata `%s`", path, key);
+    ort->ReleaseModelMetadata(entries);
+    return text;
+}
+
+/* Put the names that the metadata has for the axes of a port, as `batch,sequence,`, in the place of
+ * the graph's own: there an axis that is a number has none. Return the text that they are in. */
+static char *name_axes(const Graph *graph, const char *port, const char **symbols, size_t rank) {
+    char key[MAX_PATH];
+    snprintf(key, sizeof key, "edgernn.axes.%s", port);
+    char *text = metadata(graph, "", key, false), *names = text;
+    for (size_t axis = 0; names && axis < rank; axis++) {
+        symbols[axis] = names;
+        names += strcspn(names, ",");
+        if (*names) *names++ = 0;
+    }
+    return text;
 }
 
 /* Find the axis of the steps in a recording, `rank` symbols naming the axes of the port. A step
@@ -62,12 +93,12 @@ static void find_steps(Port *port, const char **symbols, int rank, bool alone, s
 }
 
 /* Read a port and its recording, which the same port of `whole` has already where there is one. */
-static Port read_port(const Graph *graph, size_t place, Graph *whole, const char *folder,
-                      size_t *total) {
+static Port read_port(Graph *graph, size_t place, Graph *whole, const char *folder, size_t *total) {
     bool input = place < graph->inputs;
     size_t rank, index = input ? place : place - graph->inputs;
     char path[MAX_PATH];
     const char *symbols[MAX_RANK];
+    int64_t sizes[MAX_RANK];
     const OrtTensorTypeAndShapeInfo *tensor;
     OrtTypeInfo *info;
     Port port = {0}, *known;
@@ -79,7 +110,13 @@ static Port read_port(const Graph *graph, size_t place, Graph *whole, const char
     check(ort->GetDimensionsCount(tensor, &rank));
     if (rank > MAX_RANK) fail("`%s` has more than %d axes", port.name, MAX_RANK);
     check(ort->GetSymbolicDimensions(tensor, symbols, rank));
+    check(ort->GetDimensions(tensor, sizes, rank));
+    char *axes = name_axes(graph, port.name, symbols, rank);
+    for (size_t axis = 0; axis < rank; axis++)
+        if (sizes[axis] > 0 && !strcmp(symbols[axis], "sequence"))
+            graph->only = (size_t)sizes[axis];
     if (whole && (known = find(whole->ports, whole->count, port.name))) {
+        release(port.name);
         port = *known, port.next = 0;
     } else {
         snprintf(path, sizeof path, "%s/golden/%s.npy", folder, port.name);
@@ -87,19 +124,9 @@ static Port read_port(const Graph *graph, size_t place, Graph *whole, const char
         find_steps(&port, symbols, (int)rank, whole != NULL, total);
     }
     port.squeezed = (int)rank < port.run.rank;
+    release(axes);
     ort->ReleaseTypeInfo(info);
     return port;
-}
-
-/* Return an entry of the graph's metadata, NULL where it has none and may have none. */
-static char *metadata(const Graph *graph, const char *path, const char *key, bool required) {
-    OrtModelMetadata *entries;
-    char *text;
-    check(ort->SessionGetModelMetadata(graph->session, &entries));
-    check(ort->ModelMetadataLookupCustomMetadataMap(entries, allocator, key, &text));
-    if (!text && required) fail("`%s` has no metadata `%s`", path, key);
-    ort->ReleaseModelMetadata(entries);
-    return text;
 }
 
 /* Open FOLDER/FILE if it is there. Of a step graph, `whole` is the sequence graph, opened before.
@@ -118,6 +145,7 @@ static void open_graph(Graph *graph, Graph *whole, const char *folder, const cha
     ort->ReleaseSessionOptions(options);
     char *version = metadata(graph, path, "edgernn.contract", true);
     if (strcmp(version, "1")) fail("`%s` has contract version %s, not 1", path, version);
+    release(version);
     graph->carry = metadata(graph, path, "edgernn.carry", true);
     graph->family = metadata(graph, path, "edgernn.family", true);
     if (whole && whole->session && strcmp(graph->family, whole->family))
@@ -130,8 +158,8 @@ static void open_graph(Graph *graph, Graph *whole, const char *folder, const cha
         graph->ports[i] = read_port(graph, i, whole, folder, total);
         graph->names[i] = graph->ports[i].name;
     }
-    char *state = strtok(metadata(graph, path, "edgernn.states", true), ","); /* in:out,in:out */
-    for (; state; state = strtok(NULL, ",")) {
+    char *states = metadata(graph, path, "edgernn.states", true); /* in:out,in:out */
+    for (char *state = strtok(states, ","); state; state = strtok(NULL, ",")) {
         if (!(out = strchr(state, ':'))) fail("`%s` has the states `%s`, not in:out", path, state);
         *out++ = 0;
         Port *before = find(graph->ports, graph->inputs, state);
@@ -140,10 +168,13 @@ static void open_graph(Graph *graph, Graph *whole, const char *folder, const cha
         before->next = (size_t)(after - graph->ports);
     }
     char *lengths = metadata(graph, path, "edgernn.lengths", false);
-    for (lengths = lengths ? strtok(lengths, ",") : NULL; lengths; lengths = strtok(NULL, ",")) {
-        Port *port = find(graph->ports, graph->inputs, lengths);
+    char *name = lengths ? strtok(lengths, ",") : NULL;
+    for (; name; name = strtok(NULL, ",")) {
+        Port *port = find(graph->ports, graph->inputs, name);
         if (port) port->counts = true;
     }
+    release(states);
+    release(lengths);
 }
 
 #endif

@@ -1,6 +1,7 @@
 """The lines that run one artifact, in each language, with its own ports in them.
 
-They are written for one sequence, and stand beside the artifact's folder.
+They are written for one sequence, or the number that the graphs take, and stand beside the
+artifact's folder.
 """
 
 from __future__ import annotations
@@ -154,8 +155,10 @@ class Snippets:
         if state.initial is None:
             return f'    "{state.input}": np.zeros({_sizes(port)}, np.{port.dtype}),'
         index = self.contract.states.index(state)
-        value = f'learned["states"][{index}]["initial"]'
-        return f'    "{state.input}": np.array({value}, np.{port.dtype}),'
+        value = f'np.array(learned["states"][{index}]["initial"], np.{port.dtype})'
+        for axis, times in _repeats(state.initial.shape, port):
+            value += f".repeat({times}, {axis})"
+        return f'    "{state.input}": {value},'
 
     def _javascript_state(self, state: State) -> str:
         port = self._port(state)
@@ -163,8 +166,17 @@ class Snippets:
             data = f"new {_ARRAYS[port.dtype]}({_count(port)})"
         else:
             index = self.contract.states.index(state)
-            data = f"Float32Array.from(learned.states[{index}].initial.flat(Infinity))"
+            value = f"learned.states[{index}].initial"
+            for axis, times in _repeats(state.initial.shape, port):
+                value += f".flat({axis}).flatMap((part) => Array({times}).fill(part))"
+            data = f"Float32Array.from({value}.flat(Infinity))"
         return f"  {state.input}: {_tensor(port, data)},"
+
+
+def _repeats(shape: tuple[int, ...], port: Port) -> list[tuple[int, int]]:
+    """Return the axis of a constant batch, and how often a learned value is repeated along it."""
+    pairs = enumerate(zip(shape, _sizes(port), strict=True))
+    return [(axis, size) for axis, (one, size) in pairs if one != size]
 
 
 def _numpy_line(port: Port) -> str:

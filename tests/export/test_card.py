@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,8 +30,8 @@ class Learned(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.embedding = nn.Embedding(7, 4)
-        self.gru = nn.GRU(6, 5, batch_first=True)
-        self.start = nn.Parameter(torch.linspace(-1, 1, 5).reshape(1, 1, 5))
+        self.gru = nn.GRU(6, 5, num_layers=2, batch_first=True)
+        self.start = nn.Parameter(torch.linspace(-1, 1, 10).reshape(2, 1, 5))
 
     def forward(self, state: torch.Tensor, x: torch.Tensor) -> dict[str, torch.Tensor]:
         """`state` is data here, and named as the snippets name theirs."""
@@ -51,7 +52,13 @@ def _learned() -> tuple[nn.Module, tuple[torch.Tensor, ...]]:
     return Learned(), (torch.randint(7, (2, 5)), torch.randn(2, 5, 2))
 
 
-MODELS = {"lstm": _lstm, "bidirectional": _bidirectional, "learned": _learned}
+MODELS = {
+    "lstm": _lstm,
+    "bidirectional": _bidirectional,
+    "learned": _learned,
+    "constant": _learned,
+}
+OPTIONS: dict[str, dict[str, Any]] = {"constant": {"batch": 3, "sequence": 4}}
 
 
 @pytest.fixture(scope="module", params=MODELS)
@@ -59,7 +66,7 @@ def artifact(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     torch.manual_seed(0)
     model, inputs = MODELS[request.param]()
     folder = tmp_path_factory.mktemp(request.param) / "my model.edgernn"
-    return edgernn.export_model(model, folder, inputs=inputs)
+    return edgernn.export_model(model, folder, inputs=inputs, **OPTIONS.get(request.param, {}))
 
 
 def snippets(artifact: Artifact, language: str) -> list[str]:
@@ -110,7 +117,11 @@ def test_learned_initial_state_is_fed(artifact: Artifact, monkeypatch: pytest.Mo
         port.name: found.get(f"{port.name}_", found.get(port.name))
         for port in model.contract.data_inputs(kind)
     }
-    expected = model.stream().step(**data) if kind == "step" else model(**data)  # type: ignore[arg-type]
+    if kind == "step":
+        stream = model.stream(batch=model.contract.constants.get("batch", 1))
+        expected = stream.step(**data)  # type: ignore[arg-type]
+    else:
+        expected = model(**data)  # type: ignore[arg-type]
     if not isinstance(expected, dict):
         expected = {model.contract.data_outputs(kind)[0].name: expected}
     for name, array in expected.items():

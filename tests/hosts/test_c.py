@@ -185,10 +185,11 @@ def test_library_that_is_not_onnxruntime_is_refused(program: Path, artifact: Pat
 
 
 def test_nothing_about_the_model_is_written_in_the_program() -> None:
-    """The source names no port, and it parses no JSON."""
-    source = (EXAMPLE / "golden.c").read_text("utf-8")
-    for word in ("h_in", "c_in", "h_out", "json", '"x"', '"output"'):
-        assert word not in source
+    """The sources name no port, and they parse no JSON."""
+    for file in ("golden.c", "graph.h", "npy.h"):
+        source = (EXAMPLE / file).read_text("utf-8")
+        for word in ("h_in", "c_in", "h_out", "json", '"x"', '"output"'):
+            assert word not in source, file
 
 
 class Tagger(nn.Module):
@@ -258,6 +259,27 @@ def test_constant_steps(
     assert (run.returncode, run.stderr) == (0, "")
     assert list(differences(run.stdout)) == found
     assert replay(program, folder, "--no-feedback").returncode == 1
+
+
+class Rows(nn.Module):
+    """One row for each step of each sequence."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn = nn.GRU(4, 6, batch_first=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        output: torch.Tensor = self.rnn(x)[0]
+        return output.reshape(-1, 6)
+
+
+def test_rows_of_constant_steps(program: Path, tmp_path: Path) -> None:
+    """An axis of batch times a number of steps is read by its name, `batch*sequence`."""
+    path, inputs = tmp_path / "a.edgernn", (torch.randn(2, 5, 4),)
+    folder = edgernn.export_model(Rows(), path, inputs=inputs, sequence=4, verify=False).path
+    run = replay(program, folder)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert list(differences(run.stdout)) == ["sequence.onnx, by chunks", "step.onnx, by steps"]
 
 
 def test_constant_steps_that_do_not_carry(program: Path, tmp_path: Path) -> None:
