@@ -238,7 +238,7 @@ class Fold:
         if node is None:
             raise MixedRowsError(f"`{value.name}` has no axis for the rows of a batch")
         inputs = self._inputs(node)
-        for operand in node.inputs:
+        for operand in filter(None, node.inputs):
             if operand in self._constants and any(not isinstance(n, int) for n in sizes(operand)):
                 raise MixedRowsError(f"`{operand.name}` has rows of its own at all steps")
         axes = row_axes(node, [folded.axis if folded else None for folded in inputs])

@@ -106,7 +106,7 @@ class Aligned:
             if any(found) or tuple(nodes) != self._twins.get(nodes[0]):
                 raise NotRolledError(f"`{nodes[0].name}` is used in another way at other sizes")
             return nodes[0]
-        loops, iterations, places = zip(*found, strict=True)  # type: ignore[misc]  # no None
+        loops, iterations, places = zip(*found, strict=True)
         if len(set(loops)) > 1 or len(set(places)) > 1:
             raise NotRolledError(f"`{nodes[0].name}` is used in another way at other sizes")
         return Item(loops[0], places[0], self.number(iterations))
@@ -195,5 +195,5 @@ def _hoisted(loops: Iterable[Unrolled]) -> dict[fx.Node, fx.Node]:
             ]
             moving = any(isinstance(form, MOVING) for form in forms)
             if not moving and first is not None and operands(first):
-                once |= {row[place]: first for row in loop.rows if row[place] is not None}
+                once |= {node: first for row in loop.rows if (node := row[place]) is not None}
     return once

@@ -257,11 +257,11 @@ class _Maker:
         """Return the results of another loop of which each iteration takes one."""
         found: list[tuple[int, int, int, int]] = []
         for size, loop in enumerate(self._loops):
-            taken = [operands(row[place])[index] for row in loop.rows if row[place] is not None]
+            taken = [operands(node)[index] for row in loop.rows if (node := row[place]) is not None]
             items = [self._aligned.item(size, node) for node in taken]
             if None in items:
                 raise NotRolledError(f"`{taken[0].name}` is another value in each iteration")
-            loops, iterations, places = zip(*items, strict=True)  # type: ignore[misc]  # no None
+            loops, iterations, places = zip(*items, strict=True)
             strides = {b - a for a, b in itertools.pairwise(iterations)}
             if len(set(loops)) > 1 or len(set(places)) > 1 or len(strides) > 1:
                 raise NotRolledError(f"`{taken[0].name}` is another value in each iteration")
@@ -298,7 +298,8 @@ class _Maker:
             leaves = [self._argument(one) for one in self._operands(place)]
             spec = pytree.tree_structure((node.args, node.kwargs))
             args, kwargs = pytree.tree_unflatten(leaves, spec)
-            self._values[place] = self._graph.call_function(node.target, args, kwargs)
+            target: Any = node.target
+            self._values[place] = self._graph.call_function(target, args, kwargs)
         elif node.target is SELECT:
             self._values[place] = self._placeholders[steps]
         else:
@@ -332,7 +333,8 @@ class _Maker:
         if node.target is SYM_SIZE:
             raise NotRolledError(f"an iteration takes the size of {node.args}")
         args = fx.map_arg(node.args, self._argument)
-        return self._graph.call_function(node.target, args)
+        target: Any = node.target
+        return self._graph.call_function(target, args)
 
     def _axis(self, name: str) -> fx.Node:
         """Return the size of a dynamic axis."""

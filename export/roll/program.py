@@ -174,14 +174,14 @@ def _still(graph: fx.Graph) -> set[fx.Node]:
 
 _CHECKS = ("_assert_scalar", "_assert_async", "_assert_tensor_metadata", "sym_constrain_range")
 # what splits a tensor → the place of its axis among the arguments
-_PARTS = {
+_PARTS: dict[Any, int] = {
     _UNBIND: 1,
     _ATEN.split.Tensor: 2,
     _ATEN.split_with_sizes.default: 2,
     _ATEN.chunk.default: 2,
 }
 # what may give an operand unchanged → the place of that operand
-_HAND_ON = {
+_HAND_ON: dict[Any, int] = {
     _ATEN.slice.Tensor: 0,
     _ATEN.slice_scatter.default: 1,
     _ATEN.copy.default: 1,

@@ -15,7 +15,7 @@ from edgernn.export.roll.aligned import Aligned, Item, NotRolledError, Twins
 from edgernn.export.roll.body import Body, Gathered, Numbers, Steps, make_body, numbers
 from edgernn.export.roll.program import Program, shape_of
 from edgernn.export.roll.sizes import Size
-from edgernn.export.roll.unrolled import Inner, operands
+from edgernn.export.roll.unrolled import Inner, Unrolled, operands
 from edgernn.export.trace.loop import Loop
 
 __all__ = ["written"]
@@ -71,7 +71,7 @@ class _Writer:
                 self._copies[node] = self._outside(outside[node])
             if node in ends:
                 self._loop(ends[node], weights)
-        outputs = [program.graph.output_node().args[0] for program in aligned.programs]
+        outputs: list[Any] = [program.graph.output_node().args[0] for program in aligned.programs]
         if len({len(one) for one in outputs}) > 1:
             raise NotRolledError("forward returns one tensor for each step")
         graph.output(tuple(self._value(nodes) for nodes in zip(*outputs, strict=True)))
@@ -80,7 +80,7 @@ class _Writer:
         names = {node.target for node in graph.nodes if node.op == "get_attr"}
         return {name: weights[name] for name in names} | self._loops, graph
 
-    def _last(self, loop: Any) -> fx.Node:
+    def _last(self, loop: Unrolled) -> fx.Node:
         return [node for node in loop.rows[-1] if node is not None][-1]
 
     def _outside(self, nodes: Twins) -> fx.Node:
@@ -92,7 +92,8 @@ class _Writer:
             return self._joined(nodes)
         leaves = [self._operand(ones) for ones in zip(*map(operands, nodes), strict=True)]
         args, kwargs = pytree.tree_unflatten(leaves, specs[0])
-        return self._graph.call_function(node.target, args, kwargs)
+        target: Any = node.target
+        return self._graph.call_function(target, args, kwargs)
 
     def _operand(self, ones: Sequence[Any]) -> Any:
         if isinstance(ones[0], fx.Node):
@@ -246,6 +247,7 @@ class _Writer:
         """Return a tensor with the steps that the iterations take, in their order."""
         if isinstance(steps, Numbers):
             return self._numbers(steps, count)
+        total: Size | None
         if isinstance(steps.whole, tuple):
             whole = self._collected[steps.whole]
             total = self._aligned.count(steps.whole[0])

@@ -17,15 +17,14 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 from edgernn.errors import InputError
 from edgernn.export.example.call import (
-    LENGTH_NAMES,
     Example,
     Forward,
     example_from,
     observe,
     parameters_of,
-    parse_spec,
     resize,
 )
+from edgernn.export.example.names import LENGTH_NAMES
 
 
 class Net(nn.Module):
@@ -53,12 +52,6 @@ def shapes(example: Example) -> dict[str, tuple[int, ...]]:
 
 
 # --- specs ----------------------------------------------------------------------------------------
-
-
-def test_a_spec_is_a_path_a_dtype_and_axes():
-    """Spaces do not count; no axis at all is a scalar; the path may lead into a container."""
-    assert parse_spec(" x : float16 [ 1 , steps ] ") == ("x", torch.float16, (1, "steps"))
-    assert parse_spec("hx[0]:bool[]") == ("hx[0]", torch.bool, ())
 
 
 def test_specs_become_numbers():
@@ -186,29 +179,17 @@ def test_lengths_of_more_sequences_come_longest_first():
     assert example.resized({"batch": 4}).kwargs["n"].tolist() == [5, 5, 2, 2]
 
 
-def test_a_fixed_axis_is_a_number_everywhere():
-    """An axis made constant has that size and no name on any tensor."""
+def test_a_settled_axis_is_a_number_everywhere():
+    """An axis of `constants` has that size and no name on any tensor."""
     example = Example(
         {"x": torch.zeros(2, 5), "h": torch.zeros(1, 2)},
         {"x": ("batch", "sequence"), "h": (1, "batch")},
+        constants={"batch": 3},
     )
-    fixed = example.fixed("batch", 3)
-    assert [str(leaf) for leaf in fixed.leaves] == ["x:float32[3,sequence]", "h:float32[1,3]"]
-    assert shapes(fixed) == {"x": (3, 5), "h": (1, 3)}
-
-
-def test_an_axis_that_is_not_there_is_not_fixed():
-    """A size below 1, or an axis that the model does not have, is refused with what it takes."""
-    example = Example({"x": torch.zeros(2, 5)}, {"x": ("batch", 5)})
-    with pytest.raises(InputError) as caught:
-        example.fixed("batch", 0)
-    assert str(caught.value) == "`batch` is 0; it must be at least 1."
-    with pytest.raises(InputError) as caught:
-        example.fixed("sequence", 4)
-    assert str(caught.value) == (
-        "`sequence` cannot be made 4: the model has no dynamic axis of that name. It takes "
-        "x:float32[batch,5]."
-    )
+    settled = example.settled()
+    assert [str(leaf) for leaf in settled.leaves] == ["x:float32[3,sequence]", "h:float32[1,3]"]
+    assert shapes(settled) == {"x": (3, 5), "h": (1, 3)}
+    assert settled.constants == {}
 
 
 # --- runs -----------------------------------------------------------------------------------------

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 from torch import nn
 
-from edgernn import export_model
-from edgernn.errors import UnsupportedModelError
 from tests.models.proof import proven
 
 

@@ -167,7 +167,9 @@ class Translator(nn.Module):
             context = torch.bmm(weights, memory.permute(1, 0, 2)).permute(1, 0, 2)
             y, after = self.decoder(torch.cat((embedded, context), 2), h.unsqueeze(0))
             h = after.squeeze(0)
-            scores = self.head(torch.cat((y.squeeze(0), context.squeeze(0), embedded.squeeze(0)), 1))
+            scores = self.head(
+                torch.cat((y.squeeze(0), context.squeeze(0), embedded.squeeze(0)), 1)
+            )
             outputs[t] = scores
             token = scores.argmax(1)
         return outputs
