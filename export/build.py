@@ -139,7 +139,8 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
     single, no_step = None, backward
     if form == "step":
         single = model
-        lifted = lift(model, [(state.input, state.output) for state in states])
+        ports = [(state.input, state.output) for state in states]
+        lifted = lift(model, ports, constants=_memories(model, states))
         sequence, reasons = lifted.model, [lifted.reason] if lifted.reason else []
     else:
         sequence = scan_projection(model)
@@ -244,6 +245,21 @@ def _unpaired(
                 "forward returns no next value of it that could be recognised. If it does, "
                 f"name it with --state {source.name}=OUTPUT."
             )
+
+
+def _memories(model: ir.Model, states: Sequence[StatePort]) -> list[str]:
+    """Return the inputs of a step that are the same at all steps: those with an axis of their own.
+
+    A decoder attends to such a memory, whose entries are no steps of its own.
+    """
+    inputs = {state.input for state in states}
+    data = [port for port in model.graph.inputs if port.name not in inputs]
+    found = [port.name or "" for port in data if _own_axes(port)]
+    return found if len(found) < len(data) else []
+
+
+def _own_axes(port: ir.Value) -> bool:
+    return any(isinstance(dim, ir.SymbolicDim) and dim.value != BATCH for dim in port.shape or ())
 
 
 def _fixed_steps(run: Run) -> int:

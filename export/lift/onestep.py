@@ -135,7 +135,10 @@ class SequenceGraph:
             new, sequence = self.inputs[value], one.sequence_axis(value)
             return fold.port(value, new, one.row_axis(value), sequence)
 
-        fold = Fold(self.graft, one.varying, with_ports, self._rows(), one.constants)
+        rows, steps = self._rows(), self._steps()
+        fold = Fold(
+            self.graft, one.varying, with_ports, rows, one.constants, one.rows, steps
+        )
         return fold
 
     def moved(self, value: ir.Value, known: Mapping[ir.Value, ir.Value]) -> ir.Value:
@@ -206,6 +209,13 @@ class SequenceGraph:
     def _input(self, port: ir.Value) -> ir.Value:
         shape = self.one.sequence_shape(port) if port in self.one.data else sizes(port)
         return ir.Value(name=port.name, type=port.type, shape=ir.Shape(shape))
+
+    def _steps(self) -> ir.Value:
+        port = self.one.data[0]
+        axis = self.one.sequence_axis(port)
+        steps = self.tape.op("Shape", [self.inputs[port]], {"start": axis, "end": axis + 1})
+        steps.type, steps.shape = ir.TensorType(ir.DataType.INT64), ir.Shape([1])
+        return steps
 
     def _rows(self) -> ir.Value | int:
         if isinstance(self.one.rows, int):
