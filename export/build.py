@@ -131,36 +131,22 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
         *(f"`{name}` is an input that forward ignores." for name in origins.unused),
         *_unpaired(model, states, loops),
     ]
-    every_step = model.clone()
-    lower(every_step, lengths=False)
-    lower(model)
-    fold(model)
-    reasons = lower_loops(model, loops, at_one_step=False)
-    single, no_step = None, backward
+    no_step = backward
+    if form == "whole" and not _has(example, SEQUENCE):
+        no_step = no_step or f"forward fixes its sequences to {_fixed_steps(run)} steps."
     if form == "step":
-        single = model
-        ports = [(state.input, state.output) for state in states]
-        lifted = lift(model, ports, constants=_memories(model, states))
-        sequence, reasons = lifted.model, [lifted.reason] if lifted.reason else []
+        graphs = _lifted(model, states, loops)
     else:
-        sequence = scan_projection(model)
-        if not no_step and not _has(example, SEQUENCE):
-            no_step = f"forward fixes its sequences to {_fixed_steps(run)} steps."
-        if not no_step:
-            try:
-                single = _single(every_step, loops, lengths)
-            except UnsupportedModelError as error:
-                no_step = str(error)
-    notes += [f"The sequence graph has a Scan: {reason}." for reason in dict.fromkeys(reasons)]
-    step = None if single is None else gemm_form(single)
-    for graph in filter(None, (sequence, step)):
+        graphs = _lowered(model, loops, lengths, no_step)
+    notes += [f"The sequence graph has a Scan: {reason}." for reason in dict.fromkeys(graphs.scans)]
+    for graph in filter(None, (graphs.sequence, graphs.step)):
         name_after_model(graph)
         write_canonical(graph)
     ordered = any(call.batch_sizes is not None and call.order is None for call in run.calls)
     return Built(
-        sequence,
-        step,
-        no_step,
+        graphs.sequence,
+        graphs.step,
+        graphs.no_step,
         states,
         origins,
         module,
@@ -204,8 +190,63 @@ def _loops(module: nn.Module, example: Example, run: Run) -> bool:
     )
 
 
-def _single(model: ir.Model, loops: Mapping[int, Iteration], lengths: Collection[str]) -> ir.Model:
-    """Return the graph of one time index.
+@dataclass(frozen=True)
+class _Graphs:
+    """What a trace becomes.
+
+    Attributes:
+        sequence: The sequence graph.
+        step: The step graph, or None.
+        no_step: Why there is none.
+        scans: Why something in the sequence graph is a Scan, for each that is one.
+    """
+
+    sequence: ir.Model
+    step: ir.Model | None
+    no_step: str
+    scans: list[str]
+
+
+def _lifted(
+    model: ir.Model, states: Sequence[StatePort], loops: Mapping[int, Iteration]
+) -> _Graphs:
+    """Return the graphs of a forward that is one step; its ports are named."""
+    lower(model)
+    fold(model)
+    lower_loops(model, loops, at_one_step=False)
+    ports = [(state.input, state.output) for state in states]
+    lifted = lift(model, ports, constants=_memories(model, states))
+    return _Graphs(lifted.model, gemm_form(model), "", [*filter(None, [lifted.reason])])
+
+
+def _lowered(
+    model: ir.Model, loops: Mapping[int, Iteration], lengths: Collection[str], no_step: str
+) -> _Graphs:
+    """Return the graphs of a forward that takes whole sequences; its ports are named.
+
+    Args:
+        model: The graph as it was traced.
+        loops: Its loops by the places of their calls.
+        lengths: The names of its inputs that hold lengths.
+        no_step: Why it has no step, where that is known.
+    """
+    every_step = model.clone()
+    lower(model)
+    fold(model)
+    scans = lower_loops(model, loops, at_one_step=False)
+    sequence, step = scan_projection(model), None
+    if not no_step:
+        try:
+            step = _at_one_step(every_step, loops, lengths)
+        except UnsupportedModelError as error:
+            no_step = str(error)
+    return _Graphs(sequence, step, no_step, scans)
+
+
+def _at_one_step(
+    model: ir.Model, loops: Mapping[int, Iteration], lengths: Collection[str]
+) -> ir.Model:
+    """Return the step graph of a forward that takes whole sequences.
 
     Raises:
         UnsupportedModelError: It has none.
@@ -215,9 +256,10 @@ def _single(model: ir.Model, loops: Mapping[int, Iteration], lengths: Collection
             raise UnsupportedModelError(
                 f"forward loops over `{one.loop.along}` besides the sequence, whole at every step."
             )
+    lower(model, lengths=False)
     fold(model)
     lower_loops(model, loops, at_one_step=True)
-    return at_one_step(_without_lengths(model, lengths))
+    return gemm_form(at_one_step(_without_lengths(model, lengths)))
 
 
 def stacked_axes(built: Built) -> dict[str, int] | None:

@@ -266,11 +266,11 @@ class Fold:
         """Fold the inputs of `node`, but not the shape operand of a Reshape: it is written anew."""
         count = 1 if node.op_type == "Reshape" else len(node.inputs)
         return [
-            self(value) if index < count and self._has_rows(value) else None
+            self(value) if value and index < count and self._has_rows(value) else None
             for index, value in enumerate(node.inputs)
         ]
 
-    def _has_rows(self, value: ir.Value | None) -> bool:
+    def _has_rows(self, value: ir.Value) -> bool:
         alike = value in self._constants and self._row_size in sizes(value)
         return value in self._varying or alike
 
