@@ -38,10 +38,9 @@ __all__ = ["Built", "build", "stacked_axes"]
 
 _STATELESS = (
     "The model has no recurrent layer: forward calls none of nn.LSTM, nn.GRU, nn.RNN and their "
-    "cells. If it is one step of a recurrence of its own, it must take its state as an argument "
-    "and return the next one; name it with --state INPUT=OUTPUT. A loop over time that is written "
-    "by hand around no cell cannot be seen: export the module of one step. A model without state "
-    "needs torch.onnx.export only."
+    "cells, and no loop over time in it carries anything from step to step. If it is one step of "
+    "a recurrence of its own, it must take its state as an argument and return the next one; name "
+    "it with --state INPUT=OUTPUT. A model without state needs torch.onnx.export only."
 )
 
 
@@ -114,7 +113,7 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
     module, model = _traced(module, example, run)
     taken: dict[str, int] = {}
     layer_names(model, taken)
-    if not pairs and not recurrent_calls(model.graph):
+    if not pairs and not any(map(_is_recurrent, recurrent_calls(model.graph))):
         raise UnsupportedModelError(why_stateless(module, example, run) or _STATELESS)
     run = observe(module, example)
     loops = iterations(module, example, run.calls, taken)
@@ -302,6 +301,11 @@ def _memories(model: ir.Model, states: Sequence[StatePort]) -> list[str]:
 
 def _own_axes(port: ir.Value) -> bool:
     return any(isinstance(dim, ir.SymbolicDim) and dim.value != BATCH for dim in port.shape or ())
+
+
+def _is_recurrent(node: ir.Node) -> bool:
+    """Return whether a call or a loop carries anything from step to step."""
+    return node.attributes.get_int("states", 1) > 0
 
 
 def _fixed_steps(run: Run) -> int:
