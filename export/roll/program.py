@@ -110,15 +110,14 @@ def _take_parts(node: fx.Node, steps: Sequence[int]) -> None:
     for item in list(node.users):
         index: Any = item.args[1]
         start = starts[index]
-        for user in list(item.users):
-            with node.graph.inserting_before(user if in_loop else item):
-                part = (
-                    node.graph.call_function(SELECT, (whole, axis, start))
-                    if single
-                    else node.graph.call_function(SLICE, (whole, axis, start, starts[index + 1]))
-                )
+        target = SELECT if single else SLICE
+        taken = (whole, axis, start) if single else (whole, axis, start, starts[index + 1])
+        for users in [[user] for user in item.users] if in_loop else [list(item.users)]:
+            with node.graph.inserting_before(users[0] if in_loop else item):
+                part = node.graph.call_function(target, taken)
             part.meta["val"] = item.meta["val"]
-            user.replace_input_with(item, part)
+            for user in users:
+                user.replace_input_with(item, part)
 
 
 def _handed_on(node: fx.Node) -> fx.Node | None:
