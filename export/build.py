@@ -270,6 +270,12 @@ def stacked_axes(built: Built) -> dict[str, int] | None:
     return {port.origin: port.shape.index(SEQUENCE) for port in stacked if port.origin is not None}
 
 
+def _has_steps(source: ir.Value) -> bool:
+    """Return whether an input has a dynamic axis besides the batch: it is data, not a state."""
+    axes = [dim.value for dim in source.shape or () if isinstance(dim, ir.SymbolicDim)]
+    return any(axis != BATCH for axis in axes)
+
+
 def _unpaired(
     model: ir.Model, states: Sequence[StatePort], loops: Mapping[int, Iteration]
 ) -> Iterator[str]:
@@ -280,7 +286,7 @@ def _unpaired(
     for slot in state_slots(model.graph, labels):
         layers |= {source: slot.layer for source in moved_from(slot.before) if source not in layers}
     for source, layer in layers.items():
-        if source.is_graph_input() and source.name not in inputs:
+        if source.is_graph_input() and source.name not in inputs and not _has_steps(source):
             yield (
                 f"`{source.name}` starts layer `{layer}` at every call: "
                 "forward returns no next value of it that could be recognised. If it does, "

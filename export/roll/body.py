@@ -13,8 +13,8 @@ from torch import fx
 from torch.utils import _pytree as pytree
 
 from edgernn.export.roll.aligned import Aligned, Item, NotRolledError
-from edgernn.export.roll.program import SELECT, SLICE, shape_of
 from edgernn.export.roll.sizes import Size
+from edgernn.export.roll.tidy import SELECT, SLICE, shape_of
 from edgernn.export.roll.unrolled import Along, Carried, Inner, Outer, Places, operands
 
 __all__ = ["Body", "Gathered", "Numbers", "Steps", "make_body", "numbers"]
@@ -241,8 +241,8 @@ class _Maker:
         if isinstance(form, Along):
             return self._along(place, index)
         if isinstance(form, Places):
-            target: Any = self._loop.body[place].target
-            if not isinstance(target._schema.arguments[index].type, torch.TensorType):
+            target = self._target(place)
+            if not _takes_tensor(target, self._loop.body[place], index):
                 raise NotRolledError(f"`{target}` takes the number of the iteration")
             return Numbers(self._first(place, index), form.step)
         if isinstance(form, Carried) and form.place in {g.carried for g in self._gathered.values()}:
@@ -252,6 +252,12 @@ class _Maker:
         if any(one != form for one in forms):
             raise NotRolledError(f"`{self._loop.body[place].target}` takes {forms}")
         return form
+
+    def _target(self, place: int) -> Any:
+        """Return an operator; of one that takes the iteration's number, its form for tensors."""
+        target: Any = self._loop.body[place].target
+        moving = any(isinstance(form, Places) for form in self._loop.forms[place])
+        return getattr(target.overloadpacket, "Tensor", target) if moving else target
 
     def _along(self, place: int, index: int) -> Steps:
         """Return the results of another loop of which each iteration takes one."""
@@ -298,8 +304,7 @@ class _Maker:
             leaves = [self._argument(one) for one in self._operands(place)]
             spec = pytree.tree_structure((node.args, node.kwargs))
             args, kwargs = pytree.tree_unflatten(leaves, spec)
-            target: Any = node.target
-            self._values[place] = self._graph.call_function(target, args, kwargs)
+            self._values[place] = self._graph.call_function(self._target(place), args, kwargs)
         elif node.target is SELECT:
             self._values[place] = self._placeholders[steps]
         else:
@@ -346,3 +351,11 @@ class _Maker:
                         found = self._graph.call_function(SYM_SIZE, (placeholder, axis))
                         return self._graph.call_function(operator.sub, (found, size.constant))
         raise NotRolledError(f"an iteration takes the size of `{name}`")
+
+
+def _takes_tensor(target: Any, node: fx.Node, index: int) -> bool:
+    """Return whether an operand, by its place among all, may be a tensor."""
+    plain = not any(isinstance(one, (list, tuple)) for one in node.args[: index + 1])
+    if index >= len(node.args) or not plain:
+        return False
+    return isinstance(target._schema.arguments[index].type, torch.TensorType)

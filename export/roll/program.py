@@ -1,32 +1,28 @@
 """A forward as a list of torch's operators, at one set of sizes.
 
 torch.export unrolls a Python loop over time: every iteration leaves its operators one behind the
-other. The list is brought into a form in which all iterations look alike.
+other.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import fx, nn
 from torch.export import Dim
-from torch.fx.experimental.symbolic_shapes import is_concrete_int
 
 from edgernn.contract import BATCH
 from edgernn.export.example.call import Example
+from edgernn.export.roll.tidy import FILLED, SELECT, shape_of, tidy
 from edgernn.export.trace.flat import Flat
 from edgernn.export.trace.trace import quiet
 from edgernn.export.trace.untouched import untouched
 
-__all__ = ["SELECT", "SLICE", "Program", "read_program", "shape_of"]
+__all__ = ["Program", "read_program"]
 
 _ATEN = torch.ops.aten
-SELECT, SLICE = _ATEN.select.int, _ATEN.slice.Tensor
-_UNBIND = _ATEN.unbind.int
 
 
 @dataclass(frozen=True)
@@ -62,74 +58,8 @@ def read_program(module: nn.Module, example: Example) -> Program:
             Flat(module, example, list), tensors, dynamic_shapes=(dynamic,), strict=False
         )
         root: Any = program.run_decompositions({}).module(check_guards=False)
-    _tidy(root.graph, [size for symbol, size in example.sizes.items() if symbol != BATCH])
+    tidy(root.graph, [size for symbol, size in example.sizes.items() if symbol != BATCH])
     return Program(root, _still_first(root.graph))
-
-
-def shape_of(node: fx.Node) -> tuple[Any, ...] | None:
-    """Return the sizes of a tensor, numbers and symbols; None for what is no tensor."""
-    value = node.meta.get("val")
-    if not isinstance(value, torch.Tensor):
-        return None
-    return tuple(int(size) if is_concrete_int(size) else size for size in value.shape)
-
-
-def _tidy(graph: fx.Graph, steps: Sequence[int]) -> None:
-    """Drop what only checks or hands on, and take single steps from the whole.
-
-    Args:
-        graph: The operators; in place.
-        steps: The sizes of the axes that forward may loop over.
-    """
-    for node in list(graph.nodes):
-        if getattr(node.target, "__name__", "").partition(".")[0] in _CHECKS:
-            graph.erase_node(node)
-        elif node.target in _PARTS:
-            _take_parts(node, steps)
-    for node in list(graph.nodes):
-        same = _handed_on(node)
-        if same is not None:
-            node.replace_all_uses_with(same)
-    graph.eliminate_dead_code()
-
-
-def _take_parts(node: fx.Node, steps: Sequence[int]) -> None:
-    """Take each part that `node` splits a tensor into from the whole.
-
-    The steps of a sequence are taken where they are used, each in its own iteration.
-    """
-    whole: Any = node.args[0]
-    place = _PARTS[node.target]
-    axis: Any = node.args[place] if len(node.args) > place else node.kwargs.get("dim", 0)
-    single = node.target is _UNBIND
-    sizes = [1 if single else part.shape[axis] for part in node.meta["val"]]
-    if not all(isinstance(size, int) for size in sizes):
-        return
-    starts = [0, *itertools.accumulate(sizes)]
-    in_loop = set(sizes) == {1} and any(abs(len(sizes) - size) < 2 for size in steps)
-    for item in list(node.users):
-        index: Any = item.args[1]
-        start = starts[index]
-        target = SELECT if single else SLICE
-        taken = (whole, axis, start) if single else (whole, axis, start, starts[index + 1])
-        for users in [[user] for user in item.users] if in_loop else [list(item.users)]:
-            with node.graph.inserting_before(users[0] if in_loop else item):
-                part = node.graph.call_function(target, taken)
-            part.meta["val"] = item.meta["val"]
-            for user in users:
-                user.replace_input_with(item, part)
-
-
-def _handed_on(node: fx.Node) -> fx.Node | None:
-    """Return the operand that `node` gives unchanged, if it does."""
-    place = _HAND_ON.get(node.target)
-    if place is None or place >= len(node.args):
-        return None
-    operand = node.args[place]
-    if not isinstance(operand, fx.Node) or shape_of(operand) is None:
-        return None
-    alike = str(shape_of(operand)) == str(shape_of(node))
-    return operand if alike and operand.meta["val"].dtype == node.meta["val"].dtype else None
 
 
 def _still_first(graph: fx.Graph) -> fx.Graph:
@@ -163,33 +93,11 @@ def _still(graph: fx.Graph) -> set[fx.Node]:
     for node in graph.nodes:
         random = torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
         size = node.target is _ATEN.sym_size.int
+        step = node.target is SELECT and node.args[0].target in FILLED
         made = node.op == "call_function" and all(
-            operand in found and shape_of(operand) is None for operand in node.all_input_nodes
+            operand in found and (step or shape_of(operand) is None)
+            for operand in node.all_input_nodes
         )
         if node.op == "get_attr" or size or (made and not random):
             found.add(node)
     return found
-
-
-_CHECKS = ("_assert_scalar", "_assert_async", "_assert_tensor_metadata", "sym_constrain_range")
-# what splits a tensor → the place of its axis among the arguments
-_PARTS: dict[Any, int] = {
-    _UNBIND: 1,
-    _ATEN.split.Tensor: 2,
-    _ATEN.split_with_sizes.default: 2,
-    _ATEN.chunk.default: 2,
-}
-# what may give an operand unchanged → the place of that operand
-_HAND_ON: dict[Any, int] = {
-    _ATEN.slice.Tensor: 0,
-    _ATEN.slice_scatter.default: 1,
-    _ATEN.copy.default: 1,
-    _ATEN.alias.default: 0,
-    _ATEN.detach.default: 0,
-    _ATEN.expand.default: 0,
-    _ATEN.contiguous.default: 0,
-    _ATEN.clone.default: 0,
-    _ATEN.lift_fresh_copy.default: 0,
-    _ATEN.view.default: 0,
-    _ATEN.to.dtype: 0,
-}

@@ -19,7 +19,8 @@ from edgernn.errors import UnsupportedModelError
 from edgernn.export.example.call import Example, observe
 from edgernn.export.example.tree import leaves, map_leaves
 from edgernn.export.roll.aligned import Aligned, NotRolledError
-from edgernn.export.roll.program import Program, read_program, shape_of
+from edgernn.export.roll.program import Program, read_program
+from edgernn.export.roll.tidy import shape_of
 from edgernn.export.roll.write import written
 from edgernn.export.trace.trace import trace_failure
 from edgernn.export.trace.untouched import untouched
@@ -39,19 +40,24 @@ class Rolled(nn.Module):
         parts: Its weights and loops by name.
         graph: Takes the leaves of the arguments, returns those of the result.
         result: What forward returns, with any tensors in it.
+        name: What the module that it is made from is called.
     """
 
-    def __init__(self, parts: Mapping[str, Any], graph: fx.Graph, result: Any) -> None:
+    def __init__(self, parts: Mapping[str, Any], graph: fx.Graph, result: Any, name: str) -> None:
         super().__init__()
         holder = fx.GraphModule(dict(parts), graph)
-        for name, child in holder.named_children():
-            self.add_module(name, child)
-        for name, weight in holder.named_parameters(recurse=False):
-            self.register_parameter(name, weight)
-        for name, buffer in holder.named_buffers(recurse=False):
-            self.register_buffer(name, buffer)
+        for path, child in holder.named_children():
+            self.add_module(path, child)
+        for path, weight in holder.named_parameters(recurse=False):
+            self.register_parameter(path, weight)
+        for path, buffer in holder.named_buffers(recurse=False):
+            self.register_buffer(path, buffer)
         self._graph = graph
         self._result = result
+        self._name = name
+
+    def _get_name(self) -> str:
+        return self._name
 
     def forward(self, **kwargs: Any) -> Any:
         """Return what the module returns that this was made from."""
@@ -86,7 +92,7 @@ def rolled(module: nn.Module, example: Example) -> Rolled:
     aligned = Aligned([program, *longer], first.sizes, dict.fromkeys(places, 1))
     with torch.no_grad(), untouched(module):
         result = module(**first.kwargs)
-    made = Rolled(*written(aligned, places), result)
+    made = Rolled(*written(aligned, places), result, type(module).__name__)
     _check_alike(module, made, example)
     return made
 
@@ -131,7 +137,10 @@ def _check_alike(module: nn.Module, made: nn.Module, example: Example) -> None:
             wanted = observe(module, resized).results
         except Exception:
             continue  # the model itself does not take this size
-        got = observe(made, resized).results
+        try:
+            got = observe(made, resized).results
+        except Exception as error:
+            raise NotRolledError(f"forward does something else at {resized.sizes}") from error
         for path, tensor in wanted.items():
             if tensor.shape != got[path].shape or not torch.allclose(
                 got[path], tensor, rtol=1e-4, atol=1e-5, equal_nan=True

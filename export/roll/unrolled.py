@@ -14,7 +14,7 @@ from typing import Any
 from torch import fx
 from torch.utils import _pytree as pytree
 
-from edgernn.export.roll.program import SELECT, SLICE, shape_of
+from edgernn.export.roll.tidy import SELECT, SLICE, shape_of
 
 __all__ = [
     "MOVING",

@@ -13,8 +13,9 @@ from torch.utils import _pytree as pytree
 
 from edgernn.export.roll.aligned import Aligned, Item, NotRolledError, Twins
 from edgernn.export.roll.body import Body, Gathered, Numbers, Steps, make_body, numbers
-from edgernn.export.roll.program import Program, shape_of
+from edgernn.export.roll.program import Program
 from edgernn.export.roll.sizes import Size
+from edgernn.export.roll.tidy import shape_of
 from edgernn.export.roll.unrolled import Inner, Unrolled, operands
 from edgernn.export.trace.loop import Loop
 

@@ -109,7 +109,8 @@ class Call:
             return 1, self.x.shape[0]
         if self.loop is not None:
             axis = self.loop.axes[0]
-            return self.x.shape[axis], self.x.shape[int(axis == 0)]
+            batch = self.x.shape[int(axis == 0)] if self.x.ndim > 1 else 1
+            return self.x.shape[axis], batch
         if self.batch_sizes is not None:
             return len(self.batch_sizes), int(self.batch_sizes[0])
         steps, batch = self.x.shape[0], self.x.shape[1]
