@@ -208,29 +208,32 @@ class _Maker:
         return sorted(needed)
 
     def _operands(self, place: int) -> list[Any]:
-        """Return the operands of an operator; of one that takes a step, that step alone."""
+        """Return the operands of an operator; of one that takes steps, these alone."""
         steps = self._steps(place)
-        if steps is not None:
-            return [steps]
+        if steps:
+            return [*steps]
         return [self._resolved(place, index) for index in range(len(self._loop.forms[place]))]
 
-    def _steps(self, place: int) -> Steps | None:
-        """Return what an operator takes a step of, if it does nothing else."""
+    def _steps(self, place: int) -> list[Steps]:
+        """Return the steps that an operator takes, if it does nothing else."""
         target, forms = self._loop.body[place].target, self._loop.forms[place]
         if target not in (SELECT, SLICE) or not isinstance(forms[0], Outer):
-            return None
+            return []
         if len(forms) < 3 or not isinstance(forms[2], Places):
-            return None
-        axis, stride = forms[1], forms[2].step
-        if target is SLICE and forms[3:] != [Places(forms[2].first + 1, stride)]:
-            return None
+            return []
+        axis, stride, width = forms[1], forms[2].step, 1
+        if target is SLICE:
+            if len(forms) != 4 or not isinstance(forms[3], Places) or forms[3].step != stride:
+                return []
+            width = forms[3].first - forms[2].first
         whole = self._aligned.value([loop.forms[place][0].node for loop in self._loops])
         firsts = []
         for loop in self._loops:
             first = loop.forms[place][2].first
             shape = shape_of(loop.forms[place][0].node)
             firsts.append(first if first >= 0 or shape is None else first + shape[axis])
-        return Steps(whole, axis, self._aligned.number(firsts), stride)
+        start = self._aligned.number(firsts)
+        return [Steps(whole, axis, start - Size(-offset), stride) for offset in range(width)]
 
     def _resolved(self, place: int, index: int) -> Any:
         """Return an operand as it is at any size."""
@@ -300,16 +303,24 @@ class _Maker:
 
     def _emit(self, place: int) -> None:
         node, steps = self._loop.body[place], self._steps(place)
-        if steps is None:
+        if not steps:
             leaves = [self._argument(one) for one in self._operands(place)]
             spec = pytree.tree_structure((node.args, node.kwargs))
             args, kwargs = pytree.tree_unflatten(leaves, spec)
             self._values[place] = self._graph.call_function(self._target(place), args, kwargs)
         elif node.target is SELECT:
-            self._values[place] = self._placeholders[steps]
+            self._values[place] = self._placeholders[steps[0]]
         else:
-            self._values[place] = self._graph.call_function(
-                _ATEN.unsqueeze.default, (self._placeholders[steps], steps.axis)
+            parts = [
+                self._graph.call_function(
+                    _ATEN.unsqueeze.default, (self._placeholders[one], one.axis)
+                )
+                for one in steps
+            ]
+            self._values[place] = (
+                parts[0]
+                if len(parts) == 1
+                else self._graph.call_function(_ATEN.cat.default, (parts, steps[0].axis))
             )
 
     def _argument(self, operand: Any) -> Any:

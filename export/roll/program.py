@@ -6,6 +6,7 @@ other.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,13 +44,17 @@ class Program:
         return self.graph.find_nodes(op="placeholder")
 
 
-def read_program(module: nn.Module, example: Example) -> Program:
+def read_program(module: nn.Module, example: Example, numbers: Collection[str] = ()) -> Program:
     """Return the operators of `module` at the sizes of `example`.
 
-    Axes whose size forward does not look at stay symbols; the others are numbers.
+    Axes whose size forward does not look at stay symbols; the others, and `numbers`, are numbers.
     """
     dynamic = tuple(
-        {axis: Dim.AUTO for axis, size in enumerate(leaf.shape) if isinstance(size, str)}
+        {
+            axis: Dim.STATIC if size in numbers else Dim.AUTO
+            for axis, size in enumerate(leaf.shape)
+            if isinstance(size, str)
+        }
         for leaf in example.leaves
     )
     tensors = tuple(leaf.tensor.clone() for leaf in example.leaves)  # torch joins what is one

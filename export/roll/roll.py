@@ -8,6 +8,7 @@ size: the operators as they are, numbers that follow the sizes, and a `Loop` for
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +21,7 @@ from edgernn.export.example.call import Example, observe
 from edgernn.export.example.tree import leaves, map_leaves
 from edgernn.export.roll.aligned import Aligned, NotRolledError
 from edgernn.export.roll.program import Program, read_program
+from edgernn.export.roll.sizes import Axis
 from edgernn.export.roll.tidy import shape_of
 from edgernn.export.roll.write import written
 from edgernn.export.trace.trace import trace_failure
@@ -29,6 +31,9 @@ __all__ = ["NotRolledError", "Rolled", "rolled"]
 
 _STEPS = 5
 """How many steps a loop is unrolled for, where forward takes so few."""
+
+_LONGEST_STRIDE = 8
+"""By how many steps at most a sequence must grow for one more iteration."""
 
 
 class Rolled(nn.Module):
@@ -80,32 +85,69 @@ def rolled(module: nn.Module, example: Example) -> Rolled:
         NotRolledError: What forward does at other sizes cannot be told.
         UnsupportedModelError: torch cannot export it at all.
     """
-    program, first = _program(module, example)
-    places = {
-        symbol: place
-        for symbol in first.sizes
+    program, first, strides = _program(module, example)
+    axes = {
+        symbol: Axis(*place, strides[symbol], -size % strides[symbol])
+        for symbol, size in first.sizes.items()
         if _is_number(program, place := _place(symbol, first))
     }
     longer = [
-        read_program(module, first.resized({symbol: first.sizes[symbol] + 1})) for symbol in places
+        read_program(
+            module, first.resized({symbol: first.sizes[symbol] + axis.stride}), _unequal(strides)
+        )
+        for symbol, axis in axes.items()
     ]
-    aligned = Aligned([program, *longer], first.sizes, dict.fromkeys(places, 1))
+    sizes = {symbol: axis.strides(first.sizes[symbol]) for symbol, axis in axes.items()}
+    aligned = Aligned([program, *longer], sizes, dict.fromkeys(axes, 1))
     with torch.no_grad(), untouched(module):
         result = module(**first.kwargs)
-    made = Rolled(*written(aligned, places), result, type(module).__name__)
+    made = Rolled(*written(aligned, axes), result, type(module).__name__)
     _check_alike(module, made, example)
     return made
 
 
-def _program(module: nn.Module, example: Example) -> tuple[Program, Example]:
-    """Return the program of a few steps; where these are too few for forward, of the example's."""
+def _program(module: nn.Module, example: Example) -> tuple[Program, Example, dict[str, int]]:
+    """Return the program of a few steps; where these are too few for forward, of the example's.
+
+    Returns:
+        The program, what it is of, and by how much each axis must grow for one more iteration.
+    """
     few = example.resized({symbol: _STEPS for symbol in example.sizes if symbol != BATCH})
     with contextlib.suppress(Exception):
-        return read_program(module, few), few
+        first, strides = _strided(module, few)
+        return read_program(module, first, _unequal(strides)), first, strides
     try:
-        return read_program(module, example), example
+        first, strides = _strided(module, example)
+        return read_program(module, first, _unequal(strides)), first, strides
     except Exception as error:
         raise UnsupportedModelError(trace_failure(module, example, error)) from error
+
+
+def _strided(module: nn.Module, example: Example) -> tuple[Example, dict[str, int]]:
+    """Return by how much each axis must grow for forward to call more functions.
+
+    Returns:
+        The example, made longer so far that it would call fewer if it were one step shorter; and
+        the strides.
+    """
+    sizes, strides = dict(example.sizes), dict.fromkeys(example.sizes, 1)
+    for symbol in sizes:
+        if symbol == BATCH:
+            continue
+        counts = (
+            observe(module, example.resized({symbol: sizes[symbol] + more})).functions
+            for more in range(2 * _LONGEST_STRIDE + 1)
+        )
+        grows = (more for more, (a, b) in enumerate(itertools.pairwise(counts), 1) if b > a)
+        start, end = next(grows, 1), next(grows, 2)
+        if end - start > 1:
+            sizes[symbol] += start
+            strides[symbol] = end - start
+    return example.resized(sizes), strides
+
+
+def _unequal(strides: Mapping[str, int]) -> list[str]:
+    return [symbol for symbol, stride in strides.items() if stride > 1]
 
 
 def _place(symbol: str, example: Example) -> tuple[int, int]:

@@ -5,7 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Size", "size_of"]
+__all__ = ["Axis", "Size", "size_of"]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A dynamic axis whose size forward looks at.
+
+    It is measured in strides: (size + shift) // stride.
+
+    Attributes:
+        input: The place of an input that has it.
+        axis: Which of the input's axes it is.
+        stride: How much longer it must be for one more iteration of forward's loops.
+        shift: Less than `stride`; what brings the size to a multiple where an iteration is added.
+    """
+
+    input: int
+    axis: int
+    stride: int = 1
+    shift: int = 0
+
+    def strides(self, size: int) -> int:
+        """Return a size in strides."""
+        return (size + self.shift) // self.stride
 
 
 @dataclass(frozen=True)
@@ -31,6 +54,10 @@ class Size:
             self.constant - other.constant,
             tuple((name, slope) for name, slope in slopes.items() if slope),
         )
+
+    def __mul__(self, by: int) -> Size:
+        """Return `by` times as much."""
+        return Size(self.constant * by, tuple((name, slope * by) for name, slope in self.slopes))
 
 
 def size_of(

@@ -14,7 +14,7 @@ from torch.utils import _pytree as pytree
 from edgernn.export.roll.aligned import Aligned, Item, NotRolledError, Twins
 from edgernn.export.roll.body import Body, Gathered, Numbers, Steps, make_body, numbers
 from edgernn.export.roll.program import Program
-from edgernn.export.roll.sizes import Size
+from edgernn.export.roll.sizes import Axis, Size
 from edgernn.export.roll.tidy import shape_of
 from edgernn.export.roll.unrolled import Inner, Unrolled, operands
 from edgernn.export.trace.loop import Loop
@@ -25,28 +25,25 @@ _ATEN = torch.ops.aten
 _END = (1 << 63) - 1
 
 
-def written(
-    aligned: Aligned, places: Mapping[str, tuple[int, int]]
-) -> tuple[dict[str, Any], fx.Graph]:
+def written(aligned: Aligned, axes: Mapping[str, Axis]) -> tuple[dict[str, Any], fx.Graph]:
     """Return the weights and loops of a forward by name, and its graph.
 
     Args:
         aligned: The forward.
-        places: Name of an axis whose size is a number in `aligned` → an input, and which of its
-            axes that is.
+        axes: The axes whose sizes are numbers in `aligned`, by name.
 
     Raises:
         NotRolledError: What it does at other sizes cannot be told.
     """
-    return _Writer(aligned, places).written()
+    return _Writer(aligned, axes).written()
 
 
 class _Writer:
     """See `written`."""
 
-    def __init__(self, aligned: Aligned, places: Mapping[str, tuple[int, int]]) -> None:
+    def __init__(self, aligned: Aligned, axes: Mapping[str, Axis]) -> None:
         self._aligned = aligned
-        self._places = places
+        self._axes = axes
         self._graph = fx.Graph()
         self._copies: dict[fx.Node, fx.Node] = {}
         self._symbols: dict[str, fx.Node] = {}
@@ -64,9 +61,8 @@ class _Writer:
         outside = {nodes[0]: nodes for nodes in aligned.outside}
         for index, placeholder in enumerate(aligned.programs[0].inputs):
             self._copies[placeholder] = graph.placeholder(f"x{index}")
-        for name, (index, axis) in self._places.items():
-            node = self._copies[aligned.programs[0].inputs[index]]
-            self._symbols[name] = graph.call_function(_ATEN.sym_size.int, (node, axis))
+        for name, axis in self._axes.items():
+            self._symbols[name] = self._strides(axis)
         for node in aligned.programs[0].graph.nodes:
             if node in outside and node not in self._copies:
                 self._copies[node] = self._outside(outside[node])
@@ -80,6 +76,16 @@ class _Writer:
         graph.eliminate_dead_code(lambda node: node.op in ("placeholder", "output"))
         names = {node.target for node in graph.nodes if node.op == "get_attr"}
         return {name: weights[name] for name in names} | self._loops, graph
+
+    def _strides(self, axis: Axis) -> fx.Node:
+        """Return the size of an axis in strides."""
+        node = self._copies[self._aligned.programs[0].inputs[axis.input]]
+        size = self._graph.call_function(_ATEN.sym_size.int, (node, axis.axis))
+        if axis.shift:
+            size = self._graph.call_function(operator.add, (size, axis.shift))
+        if axis.stride > 1:
+            size = self._graph.call_function(operator.floordiv, (size, axis.stride))
+        return size
 
     def _last(self, loop: Unrolled) -> fx.Node:
         return [node for node in loop.rows[-1] if node is not None][-1]
@@ -200,12 +206,13 @@ class _Writer:
         if len(count.slopes) != 1 or count.slopes[0][1] != 1:
             raise NotRolledError(f"a loop has {count} iterations")
         backward = any(isinstance(one, Steps) and one.stride < 0 for one in body.sequences)
-        name = f"loop{number}"
+        name, (along, _) = f"loop{number}", count.slopes[0]
+        stride = self._axes[along].stride
         self._loops[name] = Loop(
             iteration,
             [getattr(steps, "axis", 0) for steps in body.sequences],
             len(body.states),
-            count.slopes[0][0],
+            along if stride == 1 else f"{along}_by_{stride}",
             -count.constant,
             backward,
         )
@@ -256,14 +263,13 @@ class _Writer:
         else:
             whole = self._of(steps.whole)
             total = self._length(steps)
-        if abs(steps.stride) != 1:
-            raise NotRolledError(f"a loop takes every {steps.stride}th step")
-        forward = steps.stride > 0
-        low = steps.first if forward else steps.first - count - Size(-1)
+        forward, by = steps.stride > 0, abs(steps.stride)
+        span = (count - Size(1)) * by
+        low = steps.first if forward else steps.first - span
         if low != Size(0) or total != count:
             start = numbers(self._graph, low, self._symbols)
-            end = numbers(self._graph, low - (Size(0) - count), self._symbols)
-            part = (whole, steps.axis, start, end)
+            end = numbers(self._graph, low - (Size(-1) - span), self._symbols)
+            part = (whole, steps.axis, start, end, *([by] if by > 1 else []))
             whole = self._graph.call_function(_ATEN.slice.Tensor, part)
         if not forward:
             whole = self._graph.call_function(_ATEN.flip.default, (whole, [steps.axis]))
@@ -301,6 +307,8 @@ class _Writer:
             empty = any(size == 0 for size in shape)
             parts = [whole] if empty else [self._value(inits), whole]
         else:
+            if abs(gathered.stride) != 1:
+                raise NotRolledError(f"a loop writes every {abs(gathered.stride)}th step")
             if gathered.stride < 0:
                 whole = graph.call_function(_ATEN.flip.default, (whole, [axis]))
             low = gathered.first
