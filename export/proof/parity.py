@@ -303,8 +303,17 @@ class Prover:
                 continue
             if valid and any(np.isnan(array).any() for array in outputs.values()):
                 continue  # such as a norm over a single step
+            if self._less_than_none(batch, sequence):
+                continue  # such as windows of more steps than there are
             valid.append((batch, sequence))
         return valid[: len(_SIZES) + 1]
+
+    def _less_than_none(self, batch: int, sequence: int) -> bool:
+        """Return whether an output is declared with a negative size."""
+        symbols = {**self.sizes, BATCH: batch, SEQUENCE: sequence}
+        ports = self.contract.data_outputs("sequence")
+        declared = [resolve(port.shape, symbols) or () for port in ports]
+        return any(size < 0 for shape in declared for size in shape)
 
     def _batch(self, batch: int) -> int:
         """Return `batch`, or the constant one."""

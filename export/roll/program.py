@@ -62,9 +62,14 @@ def read_program(module: nn.Module, example: Example, numbers: Collection[str] =
         program = torch.export.export(
             Flat(module, example, list), tensors, dynamic_shapes=(dynamic,), strict=False
         )
-        root: Any = program.run_decompositions({}).module(check_guards=False)
+        root: Any = program.run_decompositions({_ATEN.one_hot.default: _one_hot}).module(check_guards=False)
     tidy(root.graph, [size for symbol, size in example.sizes.items() if symbol != BATCH])
     return Program(root, _still_first(root.graph))
+
+
+def _one_hot(ids: torch.Tensor, classes: int) -> torch.Tensor:
+    """Return torch's `one_hot`, which itself takes no number of classes that follows a size."""
+    return (ids.unsqueeze(-1) == torch.arange(classes)).long()
 
 
 def _still_first(graph: fx.Graph) -> fx.Graph:
