@@ -19,7 +19,7 @@ from edgernn.errors import UnsupportedModelError
 from edgernn.export.example.call import Example, Run, observe
 from edgernn.export.lift.lift import lift
 from edgernn.export.lift.projection import scan_projection
-from edgernn.export.roll.roll import NotRolledError, rolled
+from edgernn.export.roll.roll import LONGEST_STRIDE, NotRolledError, rolled
 from edgernn.export.step.step import at_one_step, gemm_form
 from edgernn.export.trace.dataflow import moved_from
 from edgernn.export.trace.dims import write_canonical
@@ -183,10 +183,19 @@ def _traced(module: nn.Module, example: Example, run: Run) -> tuple[nn.Module, i
 def _loops(module: nn.Module, example: Example, run: Run) -> bool:
     """Return whether forward calls more functions the longer an axis is."""
     return any(
-        observe(module, example.resized({symbol: size + 1})).functions != run.functions
+        _functions(module, example.resized({symbol: size + more})) not in (run.functions, None)
         for symbol, size in example.sizes.items()
         if symbol != BATCH
+        for more in (1, LONGEST_STRIDE)
     )
+
+
+def _functions(module: nn.Module, example: Example) -> int | None:
+    """Return how many functions forward calls, or None where it fails."""
+    try:
+        return observe(module, example).functions
+    except Exception:
+        return None  # such as more steps than it has positions for
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,8 @@ def read_program(module: nn.Module, example: Example, numbers: Collection[str] =
         program = torch.export.export(
             Flat(module, example, list), tensors, dynamic_shapes=(dynamic,), strict=False
         )
-        root: Any = program.run_decompositions({_ATEN.one_hot.default: _one_hot}).module(check_guards=False)
+        plain = program.run_decompositions({_ATEN.one_hot.default: _one_hot})
+        root: Any = plain.module(check_guards=False)
     tidy(root.graph, [size for symbol, size in example.sizes.items() if symbol != BATCH])
     return Program(root, _still_first(root.graph))
 

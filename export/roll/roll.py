@@ -27,12 +27,12 @@ from edgernn.export.roll.write import written
 from edgernn.export.trace.trace import trace_failure
 from edgernn.export.trace.untouched import untouched
 
-__all__ = ["NotRolledError", "Rolled", "rolled"]
+__all__ = ["LONGEST_STRIDE", "NotRolledError", "Rolled", "rolled"]
 
 _STEPS = 5
 """How many steps a loop is unrolled for, where forward takes so few."""
 
-_LONGEST_STRIDE = 8
+LONGEST_STRIDE = 8
 """By how many steps at most a sequence must grow for one more iteration."""
 
 
@@ -136,7 +136,7 @@ def _strided(module: nn.Module, example: Example) -> tuple[Example, dict[str, in
             continue
         counts = (
             observe(module, example.resized({symbol: sizes[symbol] + more})).functions
-            for more in range(2 * _LONGEST_STRIDE + 1)
+            for more in range(2 * LONGEST_STRIDE + 1)
         )
         grows = (more for more, (a, b) in enumerate(itertools.pairwise(counts), 1) if b > a)
         start, end = next(grows, 1), next(grows, 2)

@@ -36,9 +36,27 @@ def _clamp(named: Named) -> Any:
     return torch.clamp(named["input"], *map(float, bounds))
 
 
+def _max_pool1d(named: Named) -> Any:
+    """Pool a single row of an image: of a sequence torch wants the length as a number."""
+    names = ("kernel_size", "stride", "padding", "dilation")
+    width, stride, padding, dilation = (
+        one[0] if isinstance(one, (tuple, list)) and one else one for one in map(named.get, names)
+    )
+    row = torch.max_pool2d(
+        named["input"].unsqueeze(-2),
+        (1, width),
+        (1, stride or width),
+        (0, padding or 0),
+        (1, dilation or 1),
+        bool(named.get("ceil_mode")),
+    )
+    return row.select(-2, 0)
+
+
 _NAMED: Mapping[str, tuple[str, Callable[[Named], Any]]] = {
     "squeeze": ("input dim", _squeeze),
     "clamp": ("input min max", _clamp),
+    "max_pool1d": ("input kernel_size stride padding dilation ceil_mode", _max_pool1d),
 }
 
 

@@ -25,6 +25,25 @@ def test_clamp_takes_bounds_of_two_kinds():
 
 
 @pytest.mark.parametrize(
+    ("args", "kwargs"),
+    [
+        ((2,), {}),
+        (([3], [2], [1]), {}),
+        ((2,), {"stride": 1, "padding": 1, "dilation": 2, "ceil_mode": True}),
+        ((2, []), {"ceil_mode": True}),
+    ],
+)
+def test_max_pool1d_is_torch_s(args, kwargs):
+    """Sequences are pooled at any length, batched or not."""
+    assert torch.equal(
+        mended("max_pool1d", (X, *args), kwargs), torch.max_pool1d(X, *args, **kwargs)
+    )
+    assert torch.equal(
+        mended("max_pool1d", (X[0], *args), kwargs), torch.max_pool1d(X[0], *args, **kwargs)
+    )
+
+
+@pytest.mark.parametrize(
     ("name", "args"),
     [("squeeze", (X,)), ("clamp", (X, 0, 1)), ("clamp", (X, 0.5)), ("relu", (X,)), ("clamp", (1,))],
 )

@@ -153,6 +153,31 @@ def test_a_loop_behind_a_stride(tmp_path):
     )
 
 
+class Pooled(Walker):
+    def forward(self, x):
+        frames = F.max_pool1d(x.transpose(1, 2), 2).transpose(1, 2)
+        h, outputs = self.start(x), []
+        for frame in frames.unbind(1):
+            h = self.cell(frame, h)
+            outputs.append(h)
+        return torch.stack(outputs, 1)
+
+
+def test_a_loop_behind_a_pool(tmp_path):
+    """From one size to the next it need not take a step more."""
+    ports = proven(
+        Pooled(),
+        tmp_path,
+        features,
+        sizes=((1, 2), (3, 11), (5, 4)),
+        inputs=(torch.randn(2, 8, 3),),
+    )
+    assert ports == (
+        "x: float32[batch, sequence, 3]; h[batch, 6] -> output: float32[batch, sequence//2, 6] "
+        "(sequence)"
+    )
+
+
 class EveryOther(Walker):
     def forward(self, x):
         h, outputs = self.start(x), []
