@@ -96,6 +96,8 @@ def _tidy(graph: fx.Graph, steps: Sequence[int]) -> None:
         if same is not None:
             node.replace_all_uses_with(same)
     for node in graph.nodes:
+        if node.target is _ATEN.view.default:
+            node.target = _ATEN.reshape.default  # a view of what a loop left in another order
         if node.kwargs.get("dtype") is torch.float32 and not _takes_tensors(node):
             node.kwargs = {name: one for name, one in node.kwargs.items() if name != "dtype"}
     graph.eliminate_dead_code()

@@ -131,7 +131,10 @@ def _check_alike(module: nn.Module, made: nn.Module, example: Example) -> None:
             wanted = observe(module, resized).results
         except Exception:
             continue  # the model itself does not take this size
-        got = observe(made, resized).results
+        try:
+            got = observe(made, resized).results
+        except Exception as error:
+            raise NotRolledError(f"forward does something else at {resized.sizes}") from error
         for path, tensor in wanted.items():
             if tensor.shape != got[path].shape or not torch.allclose(
                 got[path], tensor, rtol=1e-4, atol=1e-5, equal_nan=True
