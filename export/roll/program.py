@@ -16,7 +16,7 @@ from torch.export import Dim
 
 from edgernn.contract import BATCH
 from edgernn.export.example.call import Example
-from edgernn.export.roll.tidy import FILLED, SELECT, shape_of, tidy
+from edgernn.export.roll.tidy import FILLED, SELECT, SYM_SIZE, takes_tensors, tidy
 from edgernn.export.trace.flat import Flat
 from edgernn.export.trace.trace import quiet
 from edgernn.export.trace.untouched import untouched
@@ -103,12 +103,10 @@ def _still(graph: fx.Graph) -> set[fx.Node]:
     found: set[fx.Node] = set()
     for node in graph.nodes:
         random = torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
-        size = node.target is _ATEN.sym_size.int
+        size = node.target is SYM_SIZE
         step = node.target is SELECT and node.args[0].target in FILLED
-        made = node.op == "call_function" and all(
-            operand in found and (step or shape_of(operand) is None)
-            for operand in node.all_input_nodes
-        )
+        made = node.op == "call_function" and (step or not takes_tensors(node))
+        made = made and all(operand in found for operand in node.all_input_nodes)
         if node.op == "get_attr" or size or (made and not random):
             found.add(node)
     return found

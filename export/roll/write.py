@@ -188,7 +188,6 @@ class _Writer:
         """Move the iterations of (iterations, …) to `axis`, joined with the one there if `kept`."""
         if axis:
             whole = self._graph.call_function(_ATEN.movedim.int, (whole, 0, axis))
-            whole = self._graph.call_function(_ATEN.contiguous.default, (whole,))
         if kept:
             whole = self._graph.call_function(_ATEN.flatten.using_ints, (whole, axis, axis + 1))
         return whole
