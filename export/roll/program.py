@@ -22,10 +22,10 @@ from edgernn.export.trace.flat import Flat
 from edgernn.export.trace.trace import quiet
 from edgernn.export.trace.untouched import untouched
 
-__all__ = ["SELECT", "SLICE", "Program", "read_program", "shape_of"]
+__all__ = ["SELECT", "SLICE", "SYM_SIZE", "Program", "read_program", "shape_of"]
 
 _ATEN = torch.ops.aten
-SELECT, SLICE = _ATEN.select.int, _ATEN.slice.Tensor
+SELECT, SLICE, SYM_SIZE = _ATEN.select.int, _ATEN.slice.Tensor, _ATEN.sym_size.int
 _UNBIND = _ATEN.unbind.int
 
 
@@ -163,7 +163,7 @@ def _still(graph: fx.Graph) -> set[fx.Node]:
     found: set[fx.Node] = set()
     for node in graph.nodes:
         random = torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
-        size = node.target is _ATEN.sym_size.int
+        size = node.target is SYM_SIZE
         made = node.op == "call_function" and all(
             operand in found and shape_of(operand) is None for operand in node.all_input_nodes
         )
@@ -182,7 +182,7 @@ _PARTS: dict[Any, int] = {
 }
 # what may give an operand unchanged → the place of that operand
 _HAND_ON: dict[Any, int] = {
-    _ATEN.slice.Tensor: 0,
+    SLICE: 0,
     _ATEN.slice_scatter.default: 1,
     _ATEN.copy.default: 1,
     _ATEN.alias.default: 0,

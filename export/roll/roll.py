@@ -75,15 +75,11 @@ def rolled(module: nn.Module, example: Example) -> Rolled:
         UnsupportedModelError: torch cannot export it at all.
     """
     program, first = _program(module, example)
-    places = {
-        symbol: place
-        for symbol in first.sizes
-        if _is_number(program, place := _place(symbol, first))
-    }
+    places = _places(program, first)
     longer = [
         read_program(module, first.resized({symbol: first.sizes[symbol] + 1})) for symbol in places
     ]
-    aligned = Aligned([program, *longer], first.sizes, dict.fromkeys(places, 1))
+    aligned = Aligned([program, *longer], first.sizes, list(places))
     with torch.no_grad(), untouched(module):
         result = module(**first.kwargs)
     made = Rolled(*written(aligned, places), result)
@@ -102,20 +98,18 @@ def _program(module: nn.Module, example: Example) -> tuple[Program, Example]:
         raise UnsupportedModelError(trace_failure(module, example, error)) from error
 
 
-def _place(symbol: str, example: Example) -> tuple[int, int]:
-    """Return an input that has an axis, and which of its axes that is."""
-    return next(
-        (index, leaf.shape.index(symbol))
-        for index, leaf in enumerate(example.leaves)
-        if symbol in leaf.shape
-    )
+def _places(program: Program, example: Example) -> dict[str, tuple[int, int]]:
+    """Return where the axes are whose size forward looked at.
 
-
-def _is_number(program: Program, place: tuple[int, int]) -> bool:
-    """Return whether forward looked at the size of an axis."""
-    index, axis = place
-    shape = shape_of(program.inputs[index])
-    return shape is not None and isinstance(shape[axis], int)
+    Returns:
+        Name of an axis → an input that has it, and which of its axes it is there.
+    """
+    places: dict[str, tuple[int, int]] = {}
+    for index, (leaf, node) in enumerate(zip(example.leaves, program.inputs, strict=True)):
+        for axis, (symbol, size) in enumerate(zip(leaf.shape, shape_of(node) or (), strict=True)):
+            if isinstance(symbol, str) and isinstance(size, int):
+                places.setdefault(symbol, (index, axis))
+    return places
 
 
 def _check_alike(module: nn.Module, made: nn.Module, example: Example) -> None:
@@ -125,15 +119,24 @@ def _check_alike(module: nn.Module, made: nn.Module, example: Example) -> None:
         NotRolledError: They differ.
     """
     for batch, steps in ((1, 1), (2, 2), (3, 7)):
-        sizes = {symbol: steps + place for place, symbol in enumerate(example.sizes)}
-        resized = example.resized(sizes | ({BATCH: batch} if BATCH in sizes else {}))
+        others = [symbol for symbol in example.sizes if symbol != BATCH]
+        sizes = {symbol: steps + place for place, symbol in enumerate(others)}
+        resized = example.resized({**sizes, BATCH: batch})
         try:
             wanted = observe(module, resized).results
         except Exception:
             continue  # the model itself does not take this size
-        got = observe(made, resized).results
-        for path, tensor in wanted.items():
-            if tensor.shape != got[path].shape or not torch.allclose(
-                got[path], tensor, rtol=1e-4, atol=1e-5, equal_nan=True
-            ):
-                raise NotRolledError(f"forward does something else at {resized.sizes}")
+        listed = ", ".join(f"{symbol} {size}" for symbol, size in resized.sizes.items())
+        failure = f"forward does something else at {listed}"
+        try:
+            got = observe(made, resized).results
+        except Exception as error:
+            raise NotRolledError(failure) from error
+        if not all(_is_close(got[path], tensor) for path, tensor in wanted.items()):
+            raise NotRolledError(failure)
+
+
+def _is_close(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return one.shape == other.shape and torch.allclose(
+        one, other, rtol=1e-4, atol=1e-5, equal_nan=True
+    )
