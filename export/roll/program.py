@@ -100,25 +100,24 @@ def _take_parts(node: fx.Node, steps: Sequence[int]) -> None:
     """
     whole: Any = node.args[0]
     place = _PARTS[node.target]
-    axis: Any = node.args[place] if len(node.args) > place else node.kwargs.get("dim", 0)
-    single = node.target is _UNBIND
-    sizes = [1 if single else part.shape[axis] for part in node.meta["val"]]
+    axis: Any = node.args[place] if len(node.args) > place else 0
+    sizes = [1 if node.target is _UNBIND else part.shape[axis] for part in node.meta["val"]]
     if not all(isinstance(size, int) for size in sizes):
         return
     starts = [0, *itertools.accumulate(sizes)]
     in_loop = set(sizes) == {1} and any(abs(len(sizes) - size) < 2 for size in steps)
     for item in list(node.users):
         index: Any = item.args[1]
-        start = starts[index]
-        for user in list(item.users):
-            with node.graph.inserting_before(user if in_loop else item):
-                part = (
-                    node.graph.call_function(SELECT, (whole, axis, start))
-                    if single
-                    else node.graph.call_function(SLICE, (whole, axis, start, starts[index + 1]))
-                )
+        bounds = (starts[index],) if node.target is _UNBIND else tuple(starts[index : index + 2])
+        for user in list(item.users) if in_loop else [item]:
+            with node.graph.inserting_before(user):
+                target: Any = SELECT if node.target is _UNBIND else SLICE
+                part = node.graph.call_function(target, (whole, axis, *bounds))
             part.meta["val"] = item.meta["val"]
-            user.replace_input_with(item, part)
+            if in_loop:
+                user.replace_input_with(item, part)
+            else:
+                item.replace_all_uses_with(part)
 
 
 def _handed_on(node: fx.Node) -> fx.Node | None:
@@ -178,7 +177,6 @@ _PARTS: dict[Any, int] = {
     _UNBIND: 1,
     _ATEN.split.Tensor: 2,
     _ATEN.split_with_sizes.default: 2,
-    _ATEN.chunk.default: 2,
 }
 # what may give an operand unchanged → the place of that operand
 _HAND_ON: dict[Any, int] = {
