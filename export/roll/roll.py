@@ -76,9 +76,7 @@ def rolled(module: nn.Module, example: Example) -> Rolled:
     """
     program, first = _program(module, example)
     places = _places(program, first)
-    longer = [
-        read_program(module, first.resized({symbol: first.sizes[symbol] + 1})) for symbol in places
-    ]
+    longer = [_longer(module, first, symbol) for symbol in places]
     aligned = Aligned([program, *longer], first.sizes, list(places))
     with torch.no_grad(), untouched(module):
         result = module(**first.kwargs)
@@ -96,6 +94,15 @@ def _program(module: nn.Module, example: Example) -> tuple[Program, Example]:
         return read_program(module, example), example
     except Exception as error:
         raise UnsupportedModelError(trace_failure(module, example, error)) from error
+
+
+def _longer(module: nn.Module, example: Example, symbol: str) -> Program:
+    """Return the program where one axis is longer than in the example."""
+    size = example.sizes[symbol] + 1
+    try:
+        return read_program(module, example.resized({symbol: size}))
+    except Exception as error:
+        raise NotRolledError(f"forward fails where `{symbol}` alone is {size}") from error
 
 
 def _places(program: Program, example: Example) -> dict[str, tuple[int, int]]:

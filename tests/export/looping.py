@@ -18,7 +18,7 @@ __all__ = ["Net", "aligned", "example", "refusal", "same_as"]
 
 
 class Net(nn.Module):
-    """Calls `run(net, x)`, or `run(net, x, y)`; `step` is one of a recurrence.
+    """Calls `run(net, x)`, or `run(net, x, y)`; `step` is one of a recurrence, `rows` are weights.
 
     Args:
         run: What forward does.
@@ -27,6 +27,7 @@ class Net(nn.Module):
     def __init__(self, run: Callable[..., Any]) -> None:
         super().__init__()
         self.linear = nn.Linear(3 + 4, 4)
+        self.rows = nn.ParameterList(torch.randn(4) for _ in range(8))
         self._run = run
 
     def start(self, x: Tensor) -> Tensor:

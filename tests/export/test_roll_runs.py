@@ -55,4 +55,6 @@ def test_every_second_iteration_is_no_run():
     """How many there are at other sizes is not known."""
     with pytest.raises(NotRolledError) as caught:
         stacked(lambda states, _: states[1::2])
-    assert str(caught.value) == "`aten.stack.default` takes another number of tensors at other sizes"
+    assert (
+        str(caught.value) == "`aten.stack.default` takes another number of tensors at other sizes"
+    )

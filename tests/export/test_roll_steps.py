@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
 
 from edgernn.export.roll.aligned import NotRolledError
 from edgernn.export.roll.sizes import Size
@@ -28,8 +27,10 @@ def loop(each, initial=None):
 
 
 def taken(each):
-    """Return what the first operator of an iteration takes a step of."""
-    return step_taken(aligned(loop(each)), 0, 0)
+    """Return what the operator of an iteration that takes a step takes it of."""
+    forward = aligned(loop(each))
+    found = [step_taken(forward, 0, place) for place in range(len(forward.loops[0][0].body))]
+    return next(steps for steps in found if steps is not None)
 
 
 @pytest.mark.parametrize(
@@ -46,14 +47,16 @@ def taken(each):
 def test_an_iteration_takes_one_step(step, first, backward):
     """Of an axis counted from the front, from a step counted from the front."""
     steps = taken(lambda net, x, h, t: net.step(step(x, t), h))
-    assert steps is not None
     assert (steps.axis, steps.first, steps.backward) == (1, first, backward)
 
 
 def test_several_steps_at_once_are_not_one():
     """A window onto the sequence is no step of it."""
-    padded = torch.nn.functional.pad
-    each = lambda net, x, h, t: net.step(padded(x, (0, 0, 0, 1))[:, t : t + 2].sum(1), h)  # noqa: E731 - a row
+    pad = torch.nn.functional.pad
+
+    def each(net, x, h, t):
+        return net.step(pad(x, (0, 0, 0, 1))[:, t : t + 2].sum(1), h)
+
     forward = aligned(loop(each))
     places = range(len(forward.loops[0][0].body))
     assert [step_taken(forward, 0, place) for place in places] == [None] * len(places)
@@ -86,7 +89,7 @@ def test_the_end_of_an_axis_of_any_size_is_not_known():
     def run(net, x, y):
         h = net.start(x)
         for t in range(y.shape[1]):
-            h = net.step(x[:, -1 - t] + y[:, t], h)
+            h = net.step(torch.cat([x, x], 1)[:, -1 - t] + y[:, t], h)
         return h
 
     assert refusal(run, y=True) == "a loop begins at step -1 of an axis of any size"
@@ -140,16 +143,14 @@ def test_the_other_loop_is_the_same_at_all_sizes():
 
 def test_a_weight_for_each_step_is_no_step():
     """How many there are does not grow."""
-    weights = nn.ParameterList([torch.randn(4) for _ in range(8)])
 
     def run(net, x):
-        net.weights = weights
         h = net.start(x)
         for t in range(x.shape[1]):
-            h = torch.sin(h * weights[t])
-        return h, torch.stack(list(weights))
+            h = torch.sin(h * net.rows[t])
+        return h, torch.stack(list(net.rows))
 
-    assert refusal(run) == "`p_module_weights_0` is another value in each iteration"
+    assert refusal(run) == "`module_rows_0` is another value in each iteration"
 
 
 def gathered(write, start):
