@@ -54,9 +54,9 @@ class Aligned:
     """Programs of one forward side by side.
 
     Args:
-        programs: The forward at the sizes of the example, then with one axis each longer.
+        programs: The forward at the sizes of the example, then with one axis each by one longer.
         sizes: Name of an axis → its size in the example.
-        grown: Name of an axis → by how much it is longer.
+        longer: Names of the axes that are longer in the programs behind the first.
 
     Attributes:
         loops: Each loop, at all sizes.
@@ -67,12 +67,12 @@ class Aligned:
     """
 
     def __init__(
-        self, programs: Sequence[Program], sizes: Mapping[str, int], grown: Mapping[str, int]
+        self, programs: Sequence[Program], sizes: Mapping[str, int], longer: Sequence[str]
     ) -> None:
         self.programs = programs
         self._sizes = sizes
-        self._grown = grown
-        self.loops = _common_loops([_operators(p.graph) for p in programs], list(grown.values()))
+        self._longer = longer
+        self.loops = _common_loops([_operators(program.graph) for program in programs])
         self._once = [
             _hoisted([loop[index] for loop in self.loops]) for index in range(len(programs))
         ]
@@ -95,10 +95,7 @@ class Aligned:
 
     def number(self, values: Sequence[Any]) -> Size:
         """Return a whole number, given at all sizes, as what it is at any size."""
-        size = size_of(values, self._sizes, self._grown)
-        if size is None:
-            raise NotRolledError(f"a size is {', '.join(map(str, values))} at other sizes")
-        return size
+        return size_of(values, self._sizes, self._longer)
 
     def value(self, nodes: Sequence[fx.Node]) -> fx.Node | Item:
         """Return what the nodes, one at each size, are: one outside of loops, or an item of one."""
@@ -154,9 +151,7 @@ def _operators(graph: fx.Graph) -> list[fx.Node]:
     return [node for node in graph.nodes if node.op == "call_function"]
 
 
-def _common_loops(
-    programs: Sequence[Sequence[fx.Node]], grown: Sequence[int]
-) -> list[tuple[Unrolled, ...]]:
+def _common_loops(programs: Sequence[Sequence[fx.Node]]) -> list[tuple[Unrolled, ...]]:
     """Return the loops of all programs that have more iterations where one axis is longer."""
     parts: list[list[Sequence[fx.Node]]] = [[nodes] for nodes in programs]
     found: list[tuple[Unrolled, ...]] = []
@@ -171,7 +166,7 @@ def _common_loops(
         for loops in zip(*candidates, strict=True):
             more = [len(loop.rows) - len(loops[0].rows) for loop in loops[1:]]
             bodies = {str([node.target for node in loop.body]) for loop in loops}
-            if len(bodies) == 1 and sum(map(bool, more)) == 1 and _as_grown(more, grown):
+            if len(bodies) == 1 and sorted(more) == [0] * (len(more) - 1) + [1]:
                 found.append(loops)
                 parts = [
                     [piece for nodes in pieces for piece in _without(nodes, loop)]
@@ -179,10 +174,6 @@ def _common_loops(
                 ]
     order = {node: place for place, node in enumerate(programs[0])}
     return sorted(found, key=lambda loops: order[loops[0].body[0]])
-
-
-def _as_grown(more: Sequence[int], grown: Sequence[int]) -> bool:
-    return all(one in (0, by) for one, by in zip(more, grown, strict=True))
 
 
 def _without(nodes: Sequence[fx.Node], loop: Unrolled) -> Iterable[Sequence[fx.Node]]:

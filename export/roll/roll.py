@@ -86,19 +86,10 @@ def rolled(module: nn.Module, example: Example) -> Rolled:
         UnsupportedModelError: torch cannot export it at all.
     """
     program, first, strides = _program(module, example)
-    axes = {
-        symbol: Axis(*place, strides[symbol], -size % strides[symbol])
-        for symbol, size in first.sizes.items()
-        if _is_number(program, place := _place(symbol, first))
-    }
-    longer = [
-        read_program(
-            module, first.resized({symbol: first.sizes[symbol] + axis.stride}), _unequal(strides)
-        )
-        for symbol, axis in axes.items()
-    ]
+    axes = _axes(program, first, strides)
+    longer = [_longer(module, first, symbol, strides) for symbol in axes]
     sizes = {symbol: axis.strides(first.sizes[symbol]) for symbol, axis in axes.items()}
-    aligned = Aligned([program, *longer], sizes, dict.fromkeys(axes, 1))
+    aligned = Aligned([program, *longer], sizes, list(axes))
     with torch.no_grad(), untouched(module):
         result = module(**first.kwargs)
     made = Rolled(*written(aligned, axes), result, type(module).__name__)
@@ -150,20 +141,26 @@ def _unequal(strides: Mapping[str, int]) -> list[str]:
     return [symbol for symbol, stride in strides.items() if stride > 1]
 
 
-def _place(symbol: str, example: Example) -> tuple[int, int]:
-    """Return an input that has an axis, and which of its axes that is."""
-    return next(
-        (index, leaf.shape.index(symbol))
-        for index, leaf in enumerate(example.leaves)
-        if symbol in leaf.shape
-    )
+def _longer(
+    module: nn.Module, example: Example, symbol: str, strides: Mapping[str, int]
+) -> Program:
+    """Return the program where one axis is by a stride longer than in the example."""
+    size = example.sizes[symbol] + strides[symbol]
+    try:
+        return read_program(module, example.resized({symbol: size}), _unequal(strides))
+    except Exception as error:
+        raise NotRolledError(f"forward fails where `{symbol}` alone is {size}") from error
 
 
-def _is_number(program: Program, place: tuple[int, int]) -> bool:
-    """Return whether forward looked at the size of an axis."""
-    index, axis = place
-    shape = shape_of(program.inputs[index])
-    return shape is not None and isinstance(shape[axis], int)
+def _axes(program: Program, example: Example, strides: Mapping[str, int]) -> dict[str, Axis]:
+    """Return the axes whose size forward looked at, by name."""
+    axes: dict[str, Axis] = {}
+    for index, (leaf, node) in enumerate(zip(example.leaves, program.inputs, strict=True)):
+        for axis, (symbol, size) in enumerate(zip(leaf.shape, shape_of(node) or (), strict=True)):
+            if isinstance(symbol, str) and isinstance(size, int):
+                stride = strides[symbol]
+                axes.setdefault(symbol, Axis(index, axis, stride, -size % stride))
+    return axes
 
 
 def _check_alike(module: nn.Module, made: nn.Module, example: Example) -> None:
@@ -173,18 +170,24 @@ def _check_alike(module: nn.Module, made: nn.Module, example: Example) -> None:
         NotRolledError: They differ.
     """
     for batch, steps in ((1, 1), (2, 2), (3, 7)):
-        sizes = {symbol: steps + place for place, symbol in enumerate(example.sizes)}
-        resized = example.resized(sizes | ({BATCH: batch} if BATCH in sizes else {}))
+        others = [symbol for symbol in example.sizes if symbol != BATCH]
+        sizes = {symbol: steps + place for place, symbol in enumerate(others)}
+        resized = example.resized({**sizes, BATCH: batch})
         try:
             wanted = observe(module, resized).results
         except Exception:
             continue  # the model itself does not take this size
+        listed = ", ".join(f"{symbol} {size}" for symbol, size in resized.sizes.items())
+        failure = f"forward does something else at {listed}"
         try:
             got = observe(made, resized).results
         except Exception as error:
-            raise NotRolledError(f"forward does something else at {resized.sizes}") from error
-        for path, tensor in wanted.items():
-            if tensor.shape != got[path].shape or not torch.allclose(
-                got[path], tensor, rtol=1e-4, atol=1e-5, equal_nan=True
-            ):
-                raise NotRolledError(f"forward does something else at {resized.sizes}")
+            raise NotRolledError(failure) from error
+        if not all(_is_close(got[path], tensor) for path, tensor in wanted.items()):
+            raise NotRolledError(failure)
+
+
+def _is_close(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return one.shape == other.shape and torch.allclose(
+        one, other, rtol=1e-4, atol=1e-5, equal_nan=True
+    )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-__all__ = ["Axis", "Size", "size_of"]
+from torch import fx
+
+__all__ = ["Axis", "Size", "size_node", "size_of"]
 
 
 @dataclass(frozen=True)
@@ -43,43 +47,58 @@ class Size:
     constant: int
     slopes: tuple[tuple[str, int], ...] = ()
 
+    def __add__(self, other: Size | int) -> Size:
+        """Return the sum."""
+        return self._plus(other, 1)
+
     def __sub__(self, other: Size | int) -> Size:
         """Return the difference."""
-        other = other if isinstance(other, Size) else Size(other)
-        names = dict([*self.slopes, *other.slopes])
-        slopes = {
-            name: dict(self.slopes).get(name, 0) - dict(other.slopes).get(name, 0) for name in names
-        }
-        return Size(
-            self.constant - other.constant,
-            tuple((name, slope) for name, slope in slopes.items() if slope),
-        )
+        return self._plus(other, -1)
 
     def __mul__(self, by: int) -> Size:
         """Return `by` times as much."""
         return Size(self.constant * by, tuple((name, slope * by) for name, slope in self.slopes))
 
+    def _plus(self, other: Size | int, sign: int) -> Size:
+        other = other if isinstance(other, Size) else Size(other)
+        slopes = dict(self.slopes)
+        for name, slope in other.slopes:
+            slopes[name] = slopes.get(name, 0) + sign * slope
+        return Size(
+            self.constant + sign * other.constant,
+            tuple((name, slope) for name, slope in slopes.items() if slope),
+        )
 
-def size_of(
-    values: Sequence[int], sizes: Mapping[str, int], grown: Mapping[str, int]
-) -> Size | None:
-    """Return the number that is the first of `values` at `sizes`, and the others when grown.
+
+def size_of(values: Sequence[int], sizes: Mapping[str, int], longer: Sequence[str]) -> Size:
+    """Return the number that is the first of `values` at `sizes`, and the others at longer axes.
 
     Args:
-        values: The number at the sizes of the example, then with each axis of `grown` larger.
+        values: The number at the sizes of the example, then with each axis of `longer` by one
+            longer.
         sizes: Name of an axis → its size in the example.
-        grown: Name of an axis → by how much it is larger.
-
-    Returns:
-        The size, or None where it does not grow evenly.
+        longer: Names of axes.
     """
     first, *others = values
-    slopes: dict[str, int] = {}
-    for (name, by), other in zip(grown.items(), others, strict=True):
-        slope, rest = divmod(other - first, by)
-        if rest:
-            return None
-        if slope:
-            slopes[name] = slope
-    constant = first - sum(slope * sizes[name] for name, slope in slopes.items())
-    return Size(constant, tuple(slopes.items()))
+    slopes = {name: value - first for name, value in zip(longer, others, strict=True)}
+    return Size(
+        first - sum(slope * sizes[name] for name, slope in slopes.items()),
+        tuple((name, slope) for name, slope in slopes.items() if slope),
+    )
+
+
+def size_node(graph: fx.Graph, size: Size, symbols: Mapping[str, fx.Node]) -> Any:
+    """Return `size` as an argument of a node in `graph`.
+
+    Args:
+        graph: Where it is computed.
+        size: The number.
+        symbols: Name of an axis → its size in `graph`.
+    """
+    total: Any = size.constant
+    for name, slope in size.slopes:
+        part: Any = symbols[name]
+        if slope != 1:
+            part = graph.call_function(operator.mul, (part, slope))
+        total = part if total == 0 else graph.call_function(operator.add, (part, total))
+    return total

@@ -1,0 +1,83 @@
+"""What the tests of loops over time share: a module around a function, seen at several sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from edgernn.export.example.call import Example
+from edgernn.export.roll.aligned import Aligned, NotRolledError
+from edgernn.export.roll.program import read_program
+from edgernn.export.roll.roll import Rolled, rolled
+
+__all__ = ["Net", "aligned", "example", "refusal", "same_as"]
+
+
+class Net(nn.Module):
+    """Calls `run(net, x)`, or `run(net, x, y)`; `step` is one of a recurrence, `rows` are weights.
+
+    Args:
+        run: What forward does.
+    """
+
+    def __init__(self, run: Callable[..., Any]) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3 + 4, 4)
+        self.rows = nn.ParameterList(torch.randn(4) for _ in range(8))
+        self._run = run
+
+    def start(self, x: Tensor) -> Tensor:
+        """Return zeros: (batch, 4)."""
+        return torch.zeros(x.shape[0], 4)
+
+    def step(self, x: Tensor, h: Tensor) -> Tensor:
+        """Return the next state from (batch, 3) and (batch, 4)."""
+        return torch.tanh(self.linear(torch.cat([x, h], 1)))
+
+    def states(self, x: Tensor) -> list[Tensor]:
+        """Return the state after each step of x (batch, sequence, 3)."""
+        h, states = self.start(x), []
+        for t in range(x.shape[1]):
+            h = self.step(x[:, t], h)
+            states.append(h)
+        return states
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Any:
+        return self._run(self, x) if y is None else self._run(self, x, y)
+
+
+def example(y: bool = False) -> Example:
+    """Return x (batch, sequence, 3), and if asked y (batch, more, 3)."""
+    tensors, shapes = {"x": torch.randn(2, 5, 3)}, {"x": ("batch", "sequence", 3)}
+    if y:
+        tensors["y"], shapes["y"] = torch.randn(2, 7, 3), ("batch", "more", 3)
+    return Example(tensors, dict(shapes))
+
+
+def aligned(run: Callable[..., Any]) -> Aligned:
+    """Return what `run` does with 5 steps and with 6, side by side."""
+    net, short = Net(run).eval(), example()
+    programs = [read_program(net, short), read_program(net, short.resized({"sequence": 6}))]
+    return Aligned(programs, short.sizes, ["sequence"])
+
+
+def refusal(run: Callable[..., Any], y: bool = False) -> str:
+    """Return why a forward cannot be written for any number of steps."""
+    with pytest.raises(NotRolledError) as caught:
+        rolled(Net(run).eval(), example(y))
+    return str(caught.value)
+
+
+def same_as(run: Callable[..., Any], y: bool = False) -> Rolled:
+    """Return `run` with its loops as one call each, once it has given the same at other sizes."""
+    net, given = Net(run).eval(), example(y)
+    made = rolled(net, given)
+    for batch, steps in ((1, 1), (3, 9)):
+        kwargs = given.resized({"batch": batch, "sequence": steps, "more": steps + 1}).kwargs
+        with torch.no_grad():
+            torch.testing.assert_close(made(**kwargs), net(**kwargs))
+    return made
