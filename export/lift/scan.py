@@ -151,7 +151,8 @@ class _ScanForm:
 
     def _ready(self, value: ir.Value) -> Folded | None:
         """Return a value that the body computes, collected over all steps."""
-        if value not in self._core and value not in self._before:
+        passed = value in self._core or value in self._before
+        if not passed or value not in self._one.stateful:
             return None
         if self._fold is None:
             return None

@@ -23,6 +23,11 @@ FILLED = (_ATEN.zeros.default, _ATEN.ones.default, _ATEN.full.default)
 """What makes tensors of one number."""
 
 _UNBIND, _CAT, _WRITE = _ATEN.unbind.int, _ATEN.cat.default, _ATEN.select_scatter.default
+_UNSQUEEZE = _ATEN.unsqueeze.default
+_CELLS = tuple(
+    getattr(_ATEN, name).default
+    for name in ("lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell")
+)
 
 
 def shape_of(node: fx.Node) -> tuple[Any, ...] | None:
@@ -55,12 +60,43 @@ def tidy(graph: fx.Graph, steps: Sequence[int]) -> None:
             node.replace_all_uses_with(same)
         elif node.target is _CAT:
             _join_further(node)
-    for node in graph.nodes:
+    for node in list(graph.nodes):
+        if node.target in _CELLS:
+            _start_alone(node)
         if node.target is _ATEN.view.default:
             node.target = _ATEN.reshape.default  # a view of what a loop left in another order
         if node.kwargs.get("dtype") is torch.float32 and not takes_tensors(node):
             node.kwargs = {name: one for name, one in node.kwargs.items() if name != "dtype"}
     graph.eliminate_dead_code()
+
+
+def _start_alone(cell: fx.Node) -> None:
+    """Make the first state of a cell without a batch as the next ones are made.
+
+    nn.LSTMCell and its kin give an axis for one sequence to a state, but make the first with it.
+    """
+    x, state, weight, *others = cell.args
+    assert isinstance(weight, fx.Node)
+    calls = [other for other in weight.users if other.target is cell.target]
+    if any(_UNSQUEEZE in {one.target for one in call.all_input_nodes[1:]} for call in calls):
+        states: Any = state
+        single = isinstance(state, fx.Node)
+        alone = _alone(cell, state) if single else [_alone(cell, one) for one in states]
+        cell.args = (x, alone, weight, *others)
+
+
+def _alone(cell: fx.Node, state: Any) -> fx.Node:
+    """Return a state of one sequence that is made with an axis for it, as one given that axis."""
+    shape = shape_of(state)
+    if state.target not in FILLED or not shape or shape[0] != 1:
+        found: fx.Node = state
+        return found
+    with cell.graph.inserting_before(cell):
+        row = cell.graph.call_function(state.target, (shape[1:], *state.args[1:]), state.kwargs)
+        row.meta["val"] = state.meta["val"][0]
+        start = cell.graph.call_function(_UNSQUEEZE, (row, 0))
+    start.meta["val"] = state.meta["val"]
+    return start
 
 
 def takes_tensors(node: fx.Node) -> bool:

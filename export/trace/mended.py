@@ -24,7 +24,7 @@ def _squeeze(named: Named) -> Any:
     # a size that is a symbol must not be compared: the comparison would fix it
     single = {axis for axis in axes if type(x.shape[axis]) is int and x.shape[axis] == 1}
     for axis in sorted(single, reverse=True):
-        x = x.select(axis, 0)
+        x = torch.squeeze(x, axis)
     return x
 
 
