@@ -205,9 +205,7 @@ def _is_backward(stride: int) -> bool:
     return stride < 0
 
 
-def _first(
-    aligned: Aligned, number: int, place: int, index: int, sizes: Sequence[int | torch.SymInt]
-) -> Size:
+def _first(aligned: Aligned, number: int, place: int, index: int, sizes: Sequence[Any]) -> Size:
     """Return the step of the first iteration, counted from the beginning of the axis.
 
     Args:
