@@ -101,14 +101,13 @@ class Aligned:
         """Return what the nodes, one at each size, are: one outside of loops, or an item of one."""
         nodes = [once.get(node, node) for once, node in zip(self._once, nodes, strict=True)]
         found = [where.get(node) for where, node in zip(self._where, nodes, strict=True)]
-        if None in found:
-            if any(found) or tuple(nodes) != self._twins.get(nodes[0]):
-                raise NotRolledError(f"`{nodes[0].name}` is used in another way at other sizes")
+        if not any(found) and tuple(nodes) == self._twins.get(nodes[0]):
             return nodes[0]
-        loops, iterations, places = zip(*found, strict=True)
-        if len(set(loops)) > 1 or len(set(places)) > 1:
-            raise NotRolledError(f"`{nodes[0].name}` is used in another way at other sizes")
-        return Item(loops[0], places[0], self.number(iterations))
+        items = [item for item in found if item is not None]
+        if len(items) == len(found) and len({(loop, place) for loop, _, place in items}) == 1:
+            loop, _, place = items[0]
+            return Item(loop, place, self.number([iteration for _, iteration, _ in items]))
+        raise NotRolledError(f"`{nodes[0].name}` is used in another way at other sizes")
 
     def twins(self, node: fx.Node) -> Twins:
         """Return a node outside of loops at all sizes."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -45,10 +45,9 @@ class Rolled(nn.Module):
         parts: Its weights and loops by name.
         graph: Takes the leaves of the arguments, returns those of the result.
         result: What forward returns, with any tensors in it.
-        name: What the module that it is made from is called.
     """
 
-    def __init__(self, parts: Mapping[str, Any], graph: fx.Graph, result: Any, name: str) -> None:
+    def __init__(self, parts: Mapping[str, Any], graph: fx.Graph, result: Any) -> None:
         super().__init__()
         holder = fx.GraphModule(dict(parts), graph)
         for path, child in holder.named_children():
@@ -59,10 +58,6 @@ class Rolled(nn.Module):
             self.register_buffer(path, buffer)
         self._graph = graph
         self._result = result
-        self._name = name
-
-    def _get_name(self) -> str:
-        return self._name
 
     def forward(self, **kwargs: Any) -> Any:
         """Return what the module returns that this was made from."""
@@ -92,7 +87,8 @@ def rolled(module: nn.Module, example: Example) -> Rolled:
     aligned = Aligned([program, *longer], sizes, list(axes))
     with torch.no_grad(), untouched(module):
         result = module(**first.kwargs)
-    made = Rolled(*written(aligned, axes), result, type(module).__name__)
+    called = type(type(module).__name__, (Rolled,), {})  # by which messages name the model
+    made: Rolled = called(*written(aligned, axes), result)
     _check_alike(module, made, example)
     return made
 
@@ -125,16 +121,22 @@ def _strided(module: nn.Module, example: Example) -> tuple[Example, dict[str, in
     for symbol in sizes:
         if symbol == BATCH:
             continue
-        counts = (
-            observe(module, example.resized({symbol: sizes[symbol] + more})).functions
-            for more in range(2 * LONGEST_STRIDE + 1)
-        )
+        counts = _counts(module, example, symbol)
         grows = (more for more, (a, b) in enumerate(itertools.pairwise(counts), 1) if b > a)
         start, end = next(grows, 1), next(grows, 2)
         if end - start > 1:
             sizes[symbol] += start
             strides[symbol] = end - start
     return example.resized(sizes), strides
+
+
+def _counts(module: nn.Module, example: Example, symbol: str) -> Iterator[int]:
+    """Yield how many functions forward calls at the size of an axis and at the next ones."""
+    for more in range(2 * LONGEST_STRIDE + 1):
+        try:
+            yield observe(module, example.resized({symbol: example.sizes[symbol] + more})).functions
+        except Exception:
+            return  # an axis that cannot be longer
 
 
 def _unequal(strides: Mapping[str, int]) -> list[str]:

@@ -74,19 +74,19 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Gathered:
-    """A tensor that each iteration writes one step of, or puts one more part behind.
+    """A tensor that each iteration writes one step of.
 
     Attributes:
         carried: Its place among the carried values.
         axis: The axis of the steps, counted from the first axis.
-        first: The step that the first iteration writes; None where it is put behind the others.
+        first: The step that the first iteration writes.
         backward: Whether the next iteration writes the step before, not the one behind.
         kept: Whether what is written has the axis.
     """
 
     carried: int
     axis: int
-    first: Size | None
+    first: Size
     backward: bool
     kept: bool
 
@@ -183,9 +183,6 @@ def _gathered(aligned: Aligned, number: int) -> Iterator[tuple[int, Gathered]]:
             first = _first(aligned, number, end.place, 3, sizes)
             kept = node.target is _WRITE_STEPS
             yield end.place, Gathered(carried, axis, first, _is_backward(forms[3].step), kept)
-        elif node.target is _ATEN.cat.default and len(node.all_input_nodes) == 2:
-            axis = (forms[2] if len(forms) > 2 else 0) % len(shape)
-            yield end.place, Gathered(carried, axis, None, False, True)
 
 
 def _writes_step(node: fx.Node, forms: Sequence[Any]) -> bool:
@@ -208,9 +205,7 @@ def _is_backward(stride: int) -> bool:
     return stride < 0
 
 
-def _first(
-    aligned: Aligned, number: int, place: int, index: int, sizes: Sequence[int | torch.SymInt]
-) -> Size:
+def _first(aligned: Aligned, number: int, place: int, index: int, sizes: Sequence[Any]) -> Size:
     """Return the step of the first iteration, counted from the beginning of the axis.
 
     Args:

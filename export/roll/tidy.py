@@ -164,9 +164,12 @@ def _written(node: fx.Node) -> fx.Node | None:
     """Return what was written as the part of a tensor that `node` reads, if it can be told."""
     if node.target is not SELECT:
         return None
-    whole, axis, index = _part(node.args)
+    read: Any = node.args
+    whole, axis, index = _part(read)
     source: Any = whole
     while source.target is _WRITE:
+        base: Any
+        written: fx.Node
         base, written, *place = source.args
         _, other, written_index = _part((base, *place))
         if axis != other or not isinstance(index, int) or not isinstance(written_index, int):
@@ -192,8 +195,9 @@ def _part(arguments: Sequence[Any]) -> tuple[fx.Node, int, Any]:
 def _join_further(node: fx.Node) -> None:
     """Join in one what is put behind or before one another piece by piece."""
     rank = len(shape_of(node) or ())
-    pieces: list[fx.Node] = []
-    for tensor in node.args[0]:
+    tensors: Any = node.args[0]
+    pieces: list[Any] = []
+    for tensor in tensors:
         own = tensor.target is _CAT and [*tensor.users] == [node]
         if own and _axis_of(tensor) % rank == _axis_of(node) % rank:
             pieces += tensor.args[0]

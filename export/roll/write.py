@@ -247,11 +247,6 @@ class _Writer:
         """
         axis, parts = gathered.axis, self._parts
         shapes = [shape_of(start) or () for start in starts]
-        if gathered.first is None:
-            whole = parts.laid(every, axis, kept=True)
-            if all(0 in shape for shape in shapes):
-                return whole
-            return parts.joined([self._value(starts), whole], axis)
         if gathered.kept:
             every = parts.without(every, axis + 1)
         whole = parts.turned(parts.laid(every, axis, kept=False), axis, gathered.backward)

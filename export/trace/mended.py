@@ -38,19 +38,22 @@ def _clamp(named: Named) -> Any:
 
 def _max_pool1d(named: Named) -> Any:
     """Pool a single row of an image: of a sequence torch wants the length as a number."""
-    names = ("kernel_size", "stride", "padding", "dilation")
-    width, stride, padding, dilation = (
-        one[0] if isinstance(one, (tuple, list)) and one else one for one in map(named.get, names)
-    )
+    width = _only(named["kernel_size"], 1)
     row = torch.max_pool2d(
         named["input"].unsqueeze(-2),
         (1, width),
-        (1, stride or width),
-        (0, padding or 0),
-        (1, dilation or 1),
+        (1, _only(named.get("stride"), width)),
+        (0, _only(named.get("padding"), 0)),
+        (1, _only(named.get("dilation"), 1)),
         bool(named.get("ceil_mode")),
     )
     return row.select(-2, 0)
+
+
+def _only(value: Any, default: int) -> int:
+    """Return a number that may be given as a list of one; `default` where none is given."""
+    one = value[0] if isinstance(value, (tuple, list)) and value else value
+    return one if isinstance(one, int) else default
 
 
 _NAMED: Mapping[str, tuple[str, Callable[[Named], Any]]] = {

@@ -195,7 +195,7 @@ def trace_failure(module: nn.Module, example: Example, error: Exception) -> str:
         cause = cause.__cause__
     first_line = next((line.strip() for line in str(cause).splitlines() if line.strip()), "")
     if fixed := fixed_axes(example, str(cause)):
-        return f"`{module._get_name()}` cannot be traced: {fixed}"
+        return f"`{type(module).__name__}` cannot be traced: {fixed}"
     paths = [leaf.path for leaf in example.leaves]
     reason = re.sub(
         r"L\['tensors'\]\[(\d+)\]\.size\(\)\[(\d+)\]",
@@ -203,7 +203,7 @@ def trace_failure(module: nn.Module, example: Example, error: Exception) -> str:
         first_line,
     )
     return (
-        f"`{module._get_name()}` cannot be traced: {type(cause).__name__}: "
+        f"`{type(module).__name__}` cannot be traced: {type(cause).__name__}: "
         f"{reason.rstrip('.!')}. forward must not branch on the values or sizes of its tensors; "
         'a size that it does fix can be given as a number: --input "x:float32[batch,16,40]".'
     )

@@ -71,7 +71,8 @@ def lowered(model, at_one_step=False, memory=False):
     if memory:
         tensors["memory"], shapes["memory"] = torch.randn(2, 5, 3), ("batch", "sequence", 3)
     example = Example(tensors, shapes)
-    graph, taken = trace(model, example), {}
+    graph = trace(model, example)
+    taken: dict[str, int] = {}
     layer_names(graph, taken)
     loops = iterations(model, example, observe(model, example).calls, taken)
     lower(graph)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -21,8 +23,8 @@ def stacked(choose):
         return torch.stack(choose(states, net.start(x))), torch.stack(states)
 
     forward = aligned(run)
-    ends = [program.graph.output_node().args[0][0] for program in forward.programs]
-    return runs(forward, tuple(ends))
+    outputs: list[Any] = [program.graph.output_node().args[0] for program in forward.programs]
+    return runs(forward, tuple(first for first, _ in outputs))
 
 
 @pytest.mark.parametrize(

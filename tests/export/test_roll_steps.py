@@ -50,8 +50,8 @@ def test_an_iteration_takes_one_step(step, first, backward):
     assert (steps.axis, steps.first, steps.backward) == (1, first, backward)
 
 
-def test_several_steps_at_once_are_not_one():
-    """A window onto the sequence is no step of it."""
+def test_an_iteration_takes_a_window():
+    """As many steps as are in it, each of them one further in the next iteration."""
     pad = torch.nn.functional.pad
 
     def each(net, x, h, t):
@@ -59,28 +59,15 @@ def test_several_steps_at_once_are_not_one():
 
     forward = aligned(loop(each))
     places = range(len(forward.loops[0][0].body))
-    assert [step_taken(forward, 0, place) for place in places] == [None] * len(places)
+    (steps,) = filter(None, (step_taken(forward, 0, place) for place in places))
+    assert (steps.width, steps.by) == (2, 1)
+    assert [one.first for one in steps.single] == [Size(0), Size(1)]
 
 
-@pytest.mark.parametrize(
-    ("each", "message"),
-    [
-        (
-            lambda net, x, h, t: net.step(torch.cat([x, x], 1)[:, 2 * t], h),
-            "a loop moves by 2 steps with each iteration",
-        ),
-        (
-            lambda net, x, h, t: net.step(x[:, t - 1], h),
-            "a loop moves from step -1 to step 3",
-        ),
-    ],
-    ids=["every second", "round the end"],
-)
-def test_steps_are_one_behind_the_other(each, message):
-    """Within the axis."""
-    with pytest.raises(NotRolledError) as caught:
-        taken(each)
-    assert str(caught.value) == message
+def test_an_iteration_takes_every_other_step():
+    """From one to the next it moves on by two."""
+    steps = taken(lambda net, x, h, t: net.step(torch.cat([x, x], 1)[:, 2 * t], h))
+    assert (steps.first, steps.backward, steps.by) == (Size(0), False, 2)
 
 
 def test_the_end_of_an_axis_of_any_size_is_not_known():
@@ -194,21 +181,11 @@ def zeros(x, more=0):
             zeros,
             (1, Size(0), False, True),
         ),
-        (
-            lambda out, h, _: torch.cat([out, h.unsqueeze(1)], -2),
-            lambda x: torch.zeros(x.shape[0], 0, 4),
-            (1, None, False, True),
-        ),
-        (
-            lambda out, h, _: torch.cat([out, h.unsqueeze(1)], 1),
-            lambda _: torch.tensor([]),
-            (1, None, False, True),
-        ),
     ],
-    ids=["step", "from the second", "backward", "slice", "behind", "behind nothing"],
+    ids=["step", "from the second", "backward", "slice"],
 )
 def test_a_tensor_is_written_step_by_step(write, start, expected):
-    """From a step counted from the front, or each behind the others."""
+    """From a step counted from the front."""
     found = gathered(write, start)
     assert isinstance(found, Gathered)
     assert (found.axis, found.first, found.backward, found.kept) == expected
