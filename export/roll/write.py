@@ -85,7 +85,7 @@ class _Writer:
         graph.output(tuple(self._value(nodes) for nodes in zip(*outputs, strict=True)))
         graph.lint()
         graph.eliminate_dead_code(lambda node: node.op in ("placeholder", "output"))
-        names = {str(node.target) for node in graph.find_nodes(op="get_attr")}
+        names = dict.fromkeys(str(node.target) for node in graph.find_nodes(op="get_attr"))
         return {name: self._weights[name] for name in names} | self._loops, graph
 
     def _outside(self, nodes: Twins) -> fx.Node:
