@@ -38,10 +38,9 @@ __all__ = ["Built", "build", "stacked_axes"]
 
 _STATELESS = (
     "The model has no recurrent layer: forward calls none of nn.LSTM, nn.GRU, nn.RNN and their "
-    "cells. If it is one step of a recurrence of its own, it must take its state as an argument "
-    "and return the next one; name it with --state INPUT=OUTPUT. A loop over time that is written "
-    "by hand around no cell cannot be seen: export the module of one step. A model without state "
-    "needs torch.onnx.export only."
+    "cells, and no loop over time in it carries anything from step to step. If it is one step of "
+    "a recurrence of its own, it must take its state as an argument and return the next one; name "
+    "it with --state INPUT=OUTPUT. A model without state needs torch.onnx.export only."
 )
 
 
@@ -114,7 +113,7 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
     module, model = _traced(module, example, run)
     taken: dict[str, int] = {}
     layer_names(model, taken)
-    if not pairs and not recurrent_calls(model.graph):
+    if not pairs and not any(map(_is_recurrent, recurrent_calls(model.graph))):
         raise UnsupportedModelError(why_stateless(module, example, run) or _STATELESS)
     run = observe(module, example)
     loops = iterations(module, example, run.calls, taken)
@@ -131,35 +130,22 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
         *(f"`{name}` is an input that forward ignores." for name in origins.unused),
         *_unpaired(model, states, loops),
     ]
-    every_step = model.clone()
-    lower(every_step, lengths=False)
-    lower(model)
-    fold(model)
-    reasons = lower_loops(model, loops, at_one_step=False)
-    single, no_step = None, backward
+    no_step = backward
+    if form == "whole" and not _has(example, SEQUENCE):
+        no_step = no_step or f"forward fixes its sequences to {_fixed_steps(run)} steps."
     if form == "step":
-        single = model
-        lifted = lift(model, [(state.input, state.output) for state in states])
-        sequence, reasons = lifted.model, [lifted.reason] if lifted.reason else []
+        graphs = _lifted(model, states, loops)
     else:
-        sequence = scan_projection(model)
-        if not no_step and not _has(example, SEQUENCE):
-            no_step = f"forward fixes its sequences to {_fixed_steps(run)} steps."
-        if not no_step:
-            try:
-                single = _single(every_step, loops, lengths)
-            except UnsupportedModelError as error:
-                no_step = str(error)
-    notes += [f"The sequence graph has a Scan: {reason}." for reason in dict.fromkeys(reasons)]
-    step = None if single is None else gemm_form(single)
-    for graph in filter(None, (sequence, step)):
+        graphs = _lowered(model, loops, lengths, no_step)
+    notes += [f"The sequence graph has a Scan: {reason}." for reason in dict.fromkeys(graphs.scans)]
+    for graph in filter(None, (graphs.sequence, graphs.step)):
         name_after_model(graph)
         write_canonical(graph)
     ordered = any(call.batch_sizes is not None and call.order is None for call in run.calls)
     return Built(
-        sequence,
-        step,
-        no_step,
+        graphs.sequence,
+        graphs.step,
+        graphs.no_step,
         states,
         origins,
         module,
@@ -203,8 +189,63 @@ def _loops(module: nn.Module, example: Example, run: Run) -> bool:
     )
 
 
-def _single(model: ir.Model, loops: Mapping[int, Iteration], lengths: Collection[str]) -> ir.Model:
-    """Return the graph of one time index.
+@dataclass(frozen=True)
+class _Graphs:
+    """What a trace becomes.
+
+    Attributes:
+        sequence: The sequence graph.
+        step: The step graph, or None.
+        no_step: Why there is none.
+        scans: Why something in the sequence graph is a Scan, for each that is one.
+    """
+
+    sequence: ir.Model
+    step: ir.Model | None
+    no_step: str
+    scans: list[str]
+
+
+def _lifted(
+    model: ir.Model, states: Sequence[StatePort], loops: Mapping[int, Iteration]
+) -> _Graphs:
+    """Return the graphs of a forward that is one step; its ports are named."""
+    lower(model)
+    fold(model)
+    lower_loops(model, loops, at_one_step=False)
+    ports = [(state.input, state.output) for state in states]
+    lifted = lift(model, ports, constants=_memories(model, states))
+    return _Graphs(lifted.model, gemm_form(model), "", [*filter(None, [lifted.reason])])
+
+
+def _lowered(
+    model: ir.Model, loops: Mapping[int, Iteration], lengths: Collection[str], no_step: str
+) -> _Graphs:
+    """Return the graphs of a forward that takes whole sequences; its ports are named.
+
+    Args:
+        model: The graph as it was traced.
+        loops: Its loops by the places of their calls.
+        lengths: The names of its inputs that hold lengths.
+        no_step: Why it has no step, where that is known.
+    """
+    every_step = model.clone()
+    lower(model)
+    fold(model)
+    scans = lower_loops(model, loops, at_one_step=False)
+    sequence, step = scan_projection(model), None
+    if not no_step:
+        try:
+            step = _at_one_step(every_step, loops, lengths)
+        except UnsupportedModelError as error:
+            no_step = str(error)
+    return _Graphs(sequence, step, no_step, scans)
+
+
+def _at_one_step(
+    model: ir.Model, loops: Mapping[int, Iteration], lengths: Collection[str]
+) -> ir.Model:
+    """Return the step graph of a forward that takes whole sequences.
 
     Raises:
         UnsupportedModelError: It has none.
@@ -214,9 +255,10 @@ def _single(model: ir.Model, loops: Mapping[int, Iteration], lengths: Collection
             raise UnsupportedModelError(
                 f"forward loops over `{one.loop.along}` besides the sequence, whole at every step."
             )
+    lower(model, lengths=False)
     fold(model)
     lower_loops(model, loops, at_one_step=True)
-    return at_one_step(_without_lengths(model, lengths))
+    return gemm_form(at_one_step(_without_lengths(model, lengths)))
 
 
 def stacked_axes(built: Built) -> dict[str, int] | None:
@@ -244,6 +286,26 @@ def _unpaired(
                 "forward returns no next value of it that could be recognised. If it does, "
                 f"name it with --state {source.name}=OUTPUT."
             )
+
+
+def _memories(model: ir.Model, states: Sequence[StatePort]) -> list[str]:
+    """Return the inputs of a step that are the same at all steps: those with an axis of their own.
+
+    A decoder attends to such a memory, whose entries are no steps of its own.
+    """
+    inputs = {state.input for state in states}
+    data = [port for port in model.graph.inputs if port.name not in inputs]
+    found = [port.name or "" for port in data if _own_axes(port)]
+    return found if len(found) < len(data) else []
+
+
+def _own_axes(port: ir.Value) -> bool:
+    return any(isinstance(dim, ir.SymbolicDim) and dim.value != BATCH for dim in port.shape or ())
+
+
+def _is_recurrent(node: ir.Node) -> bool:
+    """Return whether a call or a loop carries anything from step to step."""
+    return node.attributes.get_int("states", 1) > 0
 
 
 def _fixed_steps(run: Run) -> int:

@@ -25,6 +25,9 @@ LENGTHS = "lengths"
 """The name of the argument."""
 
 
+_NO_LAYER = "it runs step by step, and only forward knows where that may end"
+
+
 def take_lengths(module: nn.Module) -> None:
     """Give forward of `module` the argument `lengths`, (batch,) int64, in place."""
     kind = type(module)
@@ -32,8 +35,17 @@ def take_lengths(module: nn.Module) -> None:
 
     def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
         lengths = kwargs.pop(LENGTHS)
-        with Capture(lambda call, proceed: _packed(call, proceed, lengths)):
-            return kind.forward(self, *args, **kwargs)
+        ended: list[Call] = []
+
+        def end(call: Call, proceed: Any) -> Results:
+            ended.append(call)
+            return _packed(call, proceed, lengths)
+
+        with Capture(end):
+            result = kind.forward(self, *args, **kwargs)
+        if not ended:
+            raise InputError(_NO_LAYER)
+        return result
 
     own = inspect.Parameter(LENGTHS, inspect.Parameter.KEYWORD_ONLY, annotation=torch.Tensor)
     parameters = [*signature.parameters.values(), own]
@@ -70,7 +82,7 @@ def add_lengths(module: nn.Module, example: Example) -> Example:
 def _packed(call: Call, proceed: Any, lengths: torch.Tensor) -> Results:
     """Run a layer's call on packed sequences and pad what it returns."""
     if call.is_cell:
-        raise InputError("it runs a cell step by step, and only forward knows where that may end")
+        raise InputError(_NO_LAYER)
     packed = pack_padded_sequence(call.x, lengths, call.batch_first, enforce_sorted=False)
     order, back = packed.sorted_indices, packed.unsorted_indices
     assert order is not None

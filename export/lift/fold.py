@@ -126,6 +126,8 @@ class Fold:
         source: Returns a value that is there for all steps already, or None for one to compute.
         rows: The number of rows of one step as an int64 vector of one element, or as a number.
         constants: The values that are the same at all steps, but not in all calls.
+        row_size: The size of the rows of one step in a declared shape.
+        steps: The number of steps as an int64 vector of one element.
     """
 
     def __init__(
@@ -134,13 +136,17 @@ class Fold:
         varying: set[ir.Value],
         source: Callable[[ir.Value], Folded | None],
         rows: ir.Value | int,
-        constants: Collection[ir.Value] = (),
+        constants: Collection[ir.Value],
+        row_size: Dim,
+        steps: ir.Value,
     ) -> None:
         self._graft = graft
         self._varying = varying
         self._source = source
         self._rows = rows
         self._constants = constants
+        self._row_size = row_size
+        self._steps = steps
         self._folded: dict[ir.Value, Folded] = {}
         self._merged: dict[Folded, ir.Value] = {}
 
@@ -151,11 +157,12 @@ class Fold:
             MixedRowsError: An operator on the way to it does not keep rows apart.
         """
         if value not in self._folded:
-            found = self._source(value)
-            if found is None:
-                self._compute(value)
-            else:
+            if value in self._constants:
+                self._folded[value] = self._repeated(value)
+            elif (found := self._source(value)) is not None:
                 self._folded[value] = found
+            else:
+                self._compute(value)
         return self._folded[value]
 
     def merged(self, folded: Folded) -> ir.Value:
@@ -238,9 +245,6 @@ class Fold:
         if node is None:
             raise MixedRowsError(f"`{value.name}` has no axis for the rows of a batch")
         inputs = self._inputs(node)
-        for operand in filter(None, node.inputs):
-            if operand in self._constants and any(not isinstance(n, int) for n in sizes(operand)):
-                raise MixedRowsError(f"`{operand.name}` has rows of its own at all steps")
         axes = row_axes(node, [folded.axis if folded else None for folded in inputs])
         if node.op_type in _RESHAPING and (kept := self._kept(node, inputs[0], axes[0])):
             self._folded[value] = kept
@@ -262,9 +266,23 @@ class Fold:
         """Fold the inputs of `node`, but not the shape operand of a Reshape: it is written anew."""
         count = 1 if node.op_type == "Reshape" else len(node.inputs)
         return [
-            self(value) if value in self._varying and index < count else None
+            self(value) if value and index < count and self._has_rows(value) else None
             for index, value in enumerate(node.inputs)
         ]
+
+    def _has_rows(self, value: ir.Value) -> bool:
+        alike = value in self._constants and self._row_size in sizes(value)
+        return value in self._varying or alike
+
+    def _repeated(self, value: ir.Value) -> Folded:
+        """Return a value that is the same at all steps once for each of them."""
+        shape = sizes(value)
+        if shape[0] != self._row_size or not all(isinstance(size, int) for size in shape[1:]):
+            raise MixedRowsError(f"`{value.name}` has dynamic axes besides its rows at all steps")
+        tape, one = self._graft.tape, self._graft.constant(value)
+        size = tape.op("Concat", [self._steps, tape.op("Shape", [one])], {"axis": 0})
+        steps = tape.op("Expand", [one, size])
+        return Folded(0, shape, steps=_typed(steps, value, [SEQUENCE, *shape]))
 
     def _kept(self, node: ir.Node, before: Folded | None, axis: int) -> Folded | None:
         """Return the same steps under another shape, where only sizes 1 before rows changed."""

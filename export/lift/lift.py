@@ -48,20 +48,18 @@ def lift(
     states: Sequence[tuple[str, str]],
     *,
     sequence_axes: Mapping[str, int] | None = None,
-    last_only: Collection[str] = (),
     constants: Collection[str] = (),
 ) -> Lift:
     """Return the sequence graph of a one-step graph.
 
-    Every data input gets an axis named `sequence`, and so does every data output that is not in
-    `last_only`; those give the value of the last step. States keep their shapes.
+    Every data input gets an axis named `sequence`, and so does every data output. States keep
+    their shapes.
 
     Args:
         model: A graph of opset 18 whose data ports have no sequence axis. Left as it is.
         states: Pairs of a state's input port and output port.
         sequence_axes: The place of the new axis in a port's new shape, by the port's name. By
             default it comes after the batch axis, or first where there is none.
-        last_only: Names of data outputs.
         constants: Names of inputs that are the same at all steps; they keep their shapes.
 
     Raises:
@@ -72,7 +70,6 @@ def lift(
         OneStep,
         states=states,
         sequence_axes=sequence_axes or {},
-        last_only=last_only,
         constants=constants,
     )
     try:

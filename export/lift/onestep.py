@@ -34,7 +34,6 @@ class OneStep:
         states: The state inputs, each with its state output.
         data: The other inputs.
         results: The other outputs.
-        last_only: The results of which only the last step is wanted.
         constants: All values that depend on inputs alone that are the same at all steps.
         stateful: All values that depend on a state.
         varying: All values that depend on a state or on data.
@@ -46,7 +45,6 @@ class OneStep:
         model: ir.Model,
         states: Sequence[tuple[str, str]],
         sequence_axes: Mapping[str, int],
-        last_only: Collection[str],
         constants: Collection[str] = (),
     ) -> None:
         self.model = _prepared(model)
@@ -61,7 +59,6 @@ class OneStep:
         after = set(self.states.values())
         self.results = [port for port in graph.outputs if port not in after]
         results = _by_name(self.results)
-        self.last_only = {_port(results, name, "data output") for name in last_only}
         data = _by_name(self.data) | results
         self._axes = {_port(data, name, "data port"): axis for name, axis in sequence_axes.items()}
         self.stateful = dependents(graph, self.states)
@@ -135,7 +132,8 @@ class SequenceGraph:
             new, sequence = self.inputs[value], one.sequence_axis(value)
             return fold.port(value, new, one.row_axis(value), sequence)
 
-        fold = Fold(self.graft, one.varying, with_ports, self._rows(), one.constants)
+        rows, steps = self._rows(), self._steps()
+        fold = Fold(self.graft, one.varying, with_ports, rows, one.constants, one.rows, steps)
         return fold
 
     def moved(self, value: ir.Value, known: Mapping[ir.Value, ir.Value]) -> ir.Value:
@@ -162,12 +160,7 @@ class SequenceGraph:
 
     def result(self, port: ir.Value, fold: Fold, folded: Folded) -> ir.Value:
         """Return the value for a data output that was computed for all steps."""
-        if port not in self.one.last_only:
-            return fold.spread(folded, self.one.sequence_axis(port))
-        whole = fold.spread(folded, folded.axis)
-        last = self.graft.integers([-1])
-        step = self.tape.op("Gather", [whole, last], {"axis": folded.axis})
-        return self.tape.op("Squeeze", [step, self.graft.integers([folded.axis])])
+        return fold.spread(folded, self.one.sequence_axis(port))
 
     def finish(self, values: Mapping[ir.Value, ir.Value]) -> ir.Model:
         """Return the model whose output for each old output is the value given for it."""
@@ -177,8 +170,8 @@ class SequenceGraph:
             if value in outputs or value.producer() is None:
                 value = self.tape.op("Identity", [value])
             value.name, value.type = port.name, port.type
-            whole = port in self.one.results and port not in self.one.last_only
-            value.shape = ir.Shape(self.one.sequence_shape(port) if whole else sizes(port))
+            data = port in self.one.results
+            value.shape = ir.Shape(self.one.sequence_shape(port) if data else sizes(port))
             outputs.append(value)
         old = self.one.model
         graph = ir.Graph(
@@ -206,6 +199,13 @@ class SequenceGraph:
     def _input(self, port: ir.Value) -> ir.Value:
         shape = self.one.sequence_shape(port) if port in self.one.data else sizes(port)
         return ir.Value(name=port.name, type=port.type, shape=ir.Shape(shape))
+
+    def _steps(self) -> ir.Value:
+        port = self.one.data[0]
+        axis = self.one.sequence_axis(port)
+        steps = self.tape.op("Shape", [self.inputs[port]], {"start": axis, "end": axis + 1})
+        steps.type, steps.shape = ir.TensorType(ir.DataType.INT64), ir.Shape([1])
+        return steps
 
     def _rows(self) -> ir.Value | int:
         if isinstance(self.one.rows, int):

@@ -166,10 +166,6 @@ class _ScanForm:
     def _from_body(self, port: ir.Value) -> ir.Value:
         """Return a data output that the body computes, in its final layout."""
         whole, tape = self._collect(port), self._new.tape
-        if port in self._one.last_only:
-            integers = self._new.graft.integers
-            step = tape.op("Gather", [whole, integers([-1])], {"axis": 0})
-            return tape.op("Squeeze", [step, integers([0])])
         order = list(range(1, len(sizes(port)) + 1))
         order.insert(self._one.sequence_axis(port), 0)
         return tape.op("Transpose", [whole], {"perm": order}) if order[0] else whole

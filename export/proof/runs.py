@@ -33,8 +33,7 @@ def session_of(kind: str, contract: Contract, model: bytes | str, inner: Sequenc
         model: The serialized graph, or the path of its file.
         inner: Names of outputs that the graph has beside those of its contract.
     """
-    with _named(f"The {kind} graph cannot be loaded"):
-        session = fresh_session(model)
+    session = fresh_session(model)
     graph = contract.graphs[kind]
     inputs = [port.name for port in graph.inputs]
     outputs = [*(port.name for port in graph.outputs), *inner]

@@ -5,10 +5,12 @@ Loops are what has more iterations where an axis is longer, by as many as the ax
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import fx
 
 from edgernn.export.roll.program import Program
@@ -115,6 +117,10 @@ class Aligned:
         """Return loop, iteration and place of a node at one of the sizes; None outside."""
         return self._where[index].get(self._once[index].get(node, node))
 
+    def _same_weights(self, nodes: Twins) -> bool:
+        first, *others = (_weight(*one) for one in zip(self.programs, nodes, strict=True))
+        return all(one is first or torch.equal(one, first) for one in others)
+
     def _outside(self) -> list[Twins]:
         lists = [
             [
@@ -127,10 +133,17 @@ class Aligned:
         if len({len(nodes) for nodes in lists}) > 1:
             raise NotRolledError("forward calls other operators at other sizes")
         for nodes in zip(*lists, strict=True):
+            if nodes[0].op == "get_attr" and not self._same_weights(nodes):
+                raise NotRolledError("forward makes other constants at other sizes")
             if len({str(node.target) for node in nodes}) > 1:
                 called = " and ".join(f"`{node.target}`" for node in nodes)
                 raise NotRolledError(f"forward calls {called} at other sizes")
         return list(zip(*lists, strict=True))
+
+
+def _weight(program: Program, node: fx.Node) -> torch.Tensor:
+    weight: torch.Tensor = operator.attrgetter(str(node.target))(program.root)
+    return weight
 
 
 def _operators(graph: fx.Graph) -> list[fx.Node]:

@@ -77,6 +77,8 @@ def shape_of(node: fx.Node) -> tuple[Any, ...] | None:
 def _tidy(graph: fx.Graph, steps: Sequence[int]) -> None:
     """Drop what only checks or hands on, and take single steps from the whole.
 
+    What is made in float32 is then made in the default dtype, as in a copy in float64.
+
     Args:
         graph: The operators; in place.
         steps: The sizes of the axes that forward may loop over.
@@ -86,11 +88,22 @@ def _tidy(graph: fx.Graph, steps: Sequence[int]) -> None:
             graph.erase_node(node)
         elif node.target in _PARTS:
             _take_parts(node, steps)
+        elif node.target in _ALIKE:
+            _make_from_sizes(node)
     for node in list(graph.nodes):
         same = _handed_on(node)
         if same is not None:
             node.replace_all_uses_with(same)
+    for node in graph.nodes:
+        if node.target is _ATEN.view.default:
+            node.target = _ATEN.reshape.default  # a view of what a loop left in another order
+        if node.kwargs.get("dtype") is torch.float32 and not _takes_tensors(node):
+            node.kwargs = {name: one for name, one in node.kwargs.items() if name != "dtype"}
     graph.eliminate_dead_code()
+
+
+def _takes_tensors(node: fx.Node) -> bool:
+    return any(shape_of(operand) is not None for operand in node.all_input_nodes)
 
 
 def _take_parts(node: fx.Node, steps: Sequence[int]) -> None:
@@ -118,6 +131,35 @@ def _take_parts(node: fx.Node, steps: Sequence[int]) -> None:
                 user.replace_input_with(item, part)
             else:
                 item.replace_all_uses_with(part)
+
+
+def _make_from_sizes(node: fx.Node) -> None:
+    """Make a tensor that is filled like another one of its sizes alone."""
+    graph, value = node.graph, node.meta["val"]
+    factory, filled = _ALIKE[node.target]
+    sizes: list[Any] = []
+    for size in shape_of(node) or ():
+        known = size if isinstance(size, int) else _size_node(graph, str(size))
+        if known is None:
+            return
+        sizes.append(known)
+    with graph.inserting_before(node):
+        fill = (node.args[filled],) if filled is not None else ()
+        made = graph.call_function(factory, (sizes, *fill), {"dtype": value.dtype})
+    made.meta["val"] = value
+    node.replace_all_uses_with(made)
+
+
+def _size_node(graph: fx.Graph, size: str) -> fx.Node | None:
+    """Return the size of an axis of an input, by what torch calls it."""
+    for placeholder in graph.find_nodes(op="placeholder"):
+        for axis, own in enumerate(shape_of(placeholder) or ()):
+            if str(own) == size:
+                with graph.inserting_after(placeholder):
+                    found = graph.call_function(SYM_SIZE, (placeholder, axis))
+                found.meta["val"] = placeholder.meta["val"].shape[axis]
+                return found
+    return None
 
 
 def _handed_on(node: fx.Node) -> fx.Node | None:
@@ -163,9 +205,8 @@ def _still(graph: fx.Graph) -> set[fx.Node]:
     for node in graph.nodes:
         random = torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
         size = node.target is SYM_SIZE
-        made = node.op == "call_function" and all(
-            operand in found and shape_of(operand) is None for operand in node.all_input_nodes
-        )
+        made = node.op == "call_function" and not _takes_tensors(node)
+        made = made and all(operand in found for operand in node.all_input_nodes)
         if node.op == "get_attr" or size or (made and not random):
             found.add(node)
     return found
@@ -177,6 +218,15 @@ _PARTS: dict[Any, int] = {
     _UNBIND: 1,
     _ATEN.split.Tensor: 2,
     _ATEN.split_with_sizes.default: 2,
+}
+# what makes a tensor like another → what makes it from sizes, and the place of what fills it
+_ALIKE: dict[Any, tuple[Any, int | None]] = {
+    _ATEN.new_zeros.default: (_ATEN.zeros.default, None),
+    _ATEN.new_ones.default: (_ATEN.ones.default, None),
+    _ATEN.new_full.default: (_ATEN.full.default, 2),
+    _ATEN.zeros_like.default: (_ATEN.zeros.default, None),
+    _ATEN.ones_like.default: (_ATEN.ones.default, None),
+    _ATEN.full_like.default: (_ATEN.full.default, 1),
 }
 # what may give an operand unchanged → the place of that operand
 _HAND_ON: dict[Any, int] = {

@@ -72,11 +72,21 @@ def _iteration(loop: Loop, example: Example, taken: dict[str, int]) -> Iteration
     slots = state_slots(model.graph)
     states = [inputs.get(f"h{index}") for index in range(loop.states)]
     labels = _labels([_fed(state, slots) for state in states])
-    for index, value in enumerate(model.graph.outputs):
-        value.name = f"h{index}_next" if index < loop.states else f"y{index - loop.states}"
+    _name_ports(model.graph, labels)
     lower(model)
     fold(model)
     return Iteration(loop, model, labels)
+
+
+def _name_ports(graph: ir.Graph, labels: Sequence[tuple[str, str]]) -> None:
+    """Name the states after their layers; what is collected is `y0`, `y1`, …."""
+    inputs = {port.name: port for port in graph.inputs}
+    outputs = list(graph.outputs)
+    for index, ((layer, name), after) in enumerate(zip(labels, outputs, strict=False)):
+        port = inputs[f"h{index}"]
+        port.name, after.name = f"{layer or LOOP}_{name}", f"{layer or LOOP}_{name}_next"
+    for index, value in enumerate(outputs[len(labels) :]):
+        value.name = f"y{index}"
 
 
 def _fed(state: ir.Value | None, slots: Sequence[Slot]) -> Slot | None:
@@ -158,16 +168,17 @@ def _is_loop(node: ir.Node) -> bool:
 
 
 def _lifted(body: Iteration) -> Lift:
-    loop, names = body.loop, [port.name or "" for port in body.model.graph.inputs]
-    axes = {f"x{place}": axis for place, axis in enumerate(loop.axes) if f"x{place}" in names}
-    results = [port.name or "" for port in list(body.model.graph.outputs)[loop.states :]]
-    model = body.model.clone()
+    loop, model = body.loop, body.model.clone()
+    inputs = [port.name or "" for port in model.graph.inputs]
+    outputs = [port.name or "" for port in model.graph.outputs]
+    first, last = len(loop.axes), len(loop.axes) + loop.states
+    axes = dict(zip(inputs, loop.axes, strict=False)) | dict.fromkeys(outputs[loop.states :], 0)
     _rename_axes(model.graph, {SEQUENCE: _OTHERS})
     lifted = lift(
         model,
-        [(f"h{place}", f"h{place}_next") for place in range(loop.states)],
-        sequence_axes=axes | dict.fromkeys(results, 0),
-        constants=[name for name in names if name.startswith("k")],
+        list(zip(inputs[first:last], outputs, strict=False)),
+        sequence_axes=axes,
+        constants=inputs[last:],
     )
     along = f"{loop.along}_steps" if loop.lag else loop.along
     _rename_axes(lifted.model.graph, {SEQUENCE: along, _OTHERS: SEQUENCE})
@@ -211,7 +222,7 @@ def _with_one_more(body: Iteration) -> Lift:
     every_state = results[len(results) - count :]
     for place, value in enumerate(results[: len(results) - count]):
         if place < count:
-            start = next(port for port in graph.inputs if port.name == f"h{place}")
+            start = graph.inputs[len(body.loop.axes) + place]
             starts = tape.op("Unsqueeze", [start, zero])
             states = tape.op("Concat", [starts, every_state[place]], {"axis": 0})
             last = tape.op("Gather", [states, steps], {"axis": 0})
@@ -249,8 +260,8 @@ def _once(body: Iteration) -> ir.Model:
     loop = body.loop
     if loop.lag:
         raise UnsupportedModelError(
-            f"forward's loop over time runs {_differing(loop.lag)} than the sequence has: a single "
-            "step of it is no iteration."
+            "forward's loop over time does not run once for each step: at "
+            f"one step it runs {max(1 - loop.lag, 0)} times."
         )
     model = body.model.clone()
     graph = model.graph
@@ -268,11 +279,6 @@ def _once(body: Iteration) -> ir.Model:
         graph.outputs[place] = tape.op("Unsqueeze", [graph.outputs[place], axes])
     passes.TopologicalSortPass()(model)
     return model
-
-
-def _differing(lag: int) -> str:
-    steps = "step" if abs(lag) == 1 else "steps"
-    return f"{abs(lag)} {steps} {'less' if lag > 0 else 'more'}"
 
 
 def _inline(graph: ir.Graph, node: ir.Node, model: ir.Model) -> None:

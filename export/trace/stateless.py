@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from edgernn.export.example.call import Example, Leaf, Run
 from edgernn.export.example.names import is_state
+from edgernn.export.source.exported import ExportedModule
 from edgernn.export.source.torchscript import ScriptedModule
 from edgernn.export.trace.untouched import untouched
 
@@ -35,8 +36,9 @@ def why_stateless(module: nn.Module, example: Example, run: Run) -> str | None:
 
 
 def _unrolled(module: nn.Module, example: Example) -> str | None:
-    """Tell a loop that `torch.jit.trace` wrote out: one weight multiplied step after step."""
-    if not isinstance(module, ScriptedModule) or module.has_loops:
+    """Tell a loop that an archive has written out: one weight multiplied step after step."""
+    exported = isinstance(module, ExportedModule)
+    if not exported and (not isinstance(module, ScriptedModule) or module.has_loops):
         return None
     products = _Products()
     with torch.no_grad(), untouched(module), products:
@@ -48,11 +50,12 @@ def _unrolled(module: nn.Module, example: Example) -> str | None:
     )
     if steps < 2:
         return None
+    maker = "torch.export" if exported else "torch.jit.trace"
     return (
-        f"The archive multiplies by `{name}` {steps} times in a row: torch.jit.trace wrote a loop "
-        f"over time out at {steps} steps, for which alone it is right. Export the model from its "
-        "code (the nn.Module itself, or its state_dict with --module FILE.py:FACTORY), or archive "
-        "it with torch.jit.script, which keeps the loop."
+        f"The archive multiplies by `{name}` {steps} times in a row: {maker} wrote a loop over "
+        f"time out at {steps} steps, for which alone it is right. Export the model from its code "
+        "(the nn.Module itself, or its state_dict with --module FILE.py:FACTORY), or archive it "
+        "with torch.jit.script, which keeps the loop."
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,7 +77,6 @@ def largest_difference(
     one: ir.Model,
     lifted: ir.Model,
     states: Sequence[tuple[str, str]],
-    last_only: Collection[str] = (),
     reference: Callable[[dict[str, Array]], dict[str, Array]] | None = None,
 ) -> float:
     """Compare a lifted graph with its one-step graph, run step by step, at every size of `SIZES`.
@@ -88,7 +87,6 @@ def largest_difference(
         one: The one-step graph.
         lifted: The sequence graph.
         states: State inputs and outputs.
-        last_only: Outputs of which the lifted graph gives the last step.
         reference: What to run as one step in the place of `one`.
     """
     step, whole = session(one), session(lifted)
@@ -120,7 +118,7 @@ def largest_difference(
                 feeds[port.name] = np.stack([data[port.name] for data in inputs], axis)
         for port, got in zip(whole.get_outputs(), run(whole, feeds), strict=True):
             expected = outputs[-1][port.name]
-            if port.name not in last_only and port.name not in dict(states).values():
+            if port.name not in dict(states).values():
                 axis = port.shape.index("sequence")
                 expected = np.stack([output[port.name] for output in outputs], axis)
             sizes = {"batch": batch, "sequence": steps}

@@ -44,15 +44,6 @@ def test_anything_else_runs_as_a_scan(name):
     assert largest_difference(case.model(), lifted.model, case.states) < TOLERANCE
 
 
-@pytest.mark.parametrize("name", [*OPERATOR_MODELS, *SCAN_MODELS])
-def test_last_only_gives_the_last_step(name):
-    """An output in `last_only` keeps its one-step shape and has the last step's value."""
-    case = (OPERATOR_MODELS | SCAN_MODELS)[name]
-    lifted = lift(case.model(), case.states, last_only=["output"])
-    found = largest_difference(case.model(), lifted.model, case.states, ["output"])
-    assert found < TOLERANCE
-
-
 def test_a_projected_lstm_is_lifted_as_its_operator():
     """`edgernn::LSTM` is lifted like LSTM and becomes a Scan after that."""
     layer = OneStepModel(
@@ -138,8 +129,8 @@ def test_the_model_is_left_as_it_is_and_its_metadata_kept():
             "The one-step graph has no output `k_out`. It has: 'output', 'h_out'.",
         ),
         (
-            {"states": H_STATES, "last_only": ["h_out"]},
-            "The one-step graph has no data output `h_out`. It has: 'output'.",
+            {"states": H_STATES, "constants": ["k"]},
+            "The one-step graph has no input `k`. It has: 'x', 'h_in'.",
         ),
         (
             {"states": H_STATES, "sequence_axes": {"h_in": 0}},

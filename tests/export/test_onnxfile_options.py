@@ -103,7 +103,6 @@ OWN = {
         "reset: bool[batch]",
         *(f"{state}_l{layer}_in: float16[1, batch, 5]" for layer in (0, 1) for state in "hc"),
     ],
-    ("step", "batch"): ["x: float32[sequence, 2, 64]", "state_in: float32[2, 2, 4]"],
 }
 
 REFUSED = {

@@ -152,7 +152,7 @@ def test_a_shape_that_was_not_declared_is_told(tmp_path):
         )
     assert str(caught.value) == (
         "`output: float32[batch, sequence, 3]` came out as (2, 4, 2) at batch 2, sequence 4, where "
-        "(2, 4, 3) was declared."
+        "(2, 4, 3) was declared. Where forward squeezes or flattens, let it name the axis."
     )
 
 

@@ -86,10 +86,9 @@ class Plain(nn.Module):
 
 NO_RECURRENCE = (
     "The model has no recurrent layer: forward calls none of nn.LSTM, nn.GRU, nn.RNN and their "
-    "cells. If it is one step of a recurrence of its own, it must take its state as an argument "
-    "and return the next one; name it with --state INPUT=OUTPUT. A loop over time that is written "
-    "by hand around no cell cannot be seen: export the module of one step. A model without state "
-    "needs torch.onnx.export only."
+    "cells, and no loop over time in it carries anything from step to step. If it is one step of "
+    "a recurrence of its own, it must take its state as an argument and return the next one; name "
+    "it with --state INPUT=OUTPUT. A model without state needs torch.onnx.export only."
 )
 
 

@@ -295,3 +295,21 @@ def test_a_loop_that_reads_more_at_every_step_is_refused(tmp_path):
         "arguments and returns it, and name it with --state INPUT=OUTPUT."
     )
     assert not list(tmp_path.iterdir())
+
+
+class Frames(nn.Module):
+    """The same small network on every frame."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Linear(3, 4)
+
+    def forward(self, x):
+        return torch.stack([self.net(x[:, t]) for t in range(x.size(1))], 1)
+
+
+def test_a_loop_that_carries_nothing_is_no_recurrence(tmp_path):
+    """Such a model needs no state."""
+    with pytest.raises(UnsupportedModelError, match="carries anything from step to step"):
+        export_model(Frames(), tmp_path / "m", inputs=(torch.randn(2, 5, 3),))
+    assert not list(tmp_path.iterdir())

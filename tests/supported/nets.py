@@ -14,8 +14,8 @@ INPUT, HIDDEN, PROJECTED = 3, 4, 2
 
 LAYERS = ("nn.LSTM", "nn.LSTM, proj_size", "nn.GRU", "nn.RNN, tanh", "nn.RNN, relu")
 CELLS = ("nn.LSTMCell", "nn.GRUCell", "nn.RNNCell, tanh", "nn.RNNCell, relu")
-LOOPS = tuple(f"loop over {kind}" for kind in CELLS)
-HAND = "one step by hand"
+HAND, HAND_LOOP = "one step by hand", "loop over a step by hand"
+LOOPS = (*(f"loop over {kind}" for kind in CELLS), HAND_LOOP)
 KINDS = (*LAYERS, *CELLS, *LOOPS, HAND)
 
 States = tuple[torch.Tensor, ...]
@@ -35,10 +35,8 @@ class Net(nn.Module):
             options["nonlinearity"] = variant
         if kind in LAYERS:
             made = [getattr(nn, name)(INPUT, HIDDEN, layers, batch_first=batch_first, **options)]
-        elif kind == HAND:
-            made = [MinimalGatedUnit(**options)]
         else:
-            make = getattr(nn, name)
+            make = MinimalGatedUnit if kind in (HAND, HAND_LOOP) else getattr(nn, name)
             made = [make(HIDDEN if layer else INPUT, HIDDEN, **options) for layer in range(layers)]
         self.parts = nn.ModuleList(made)
         rows = layers * (2 if options.get("bidirectional") else 1)
@@ -82,10 +80,10 @@ class Net(nn.Module):
 class MinimalGatedUnit(nn.Module):
     """One step of a recurrence that torch has no layer for."""
 
-    def __init__(self, bias: bool = True):
+    def __init__(self, width: int, hidden: int, bias: bool = True):
         super().__init__()
-        self.gate = nn.Linear(INPUT + HIDDEN, HIDDEN, bias)
-        self.new = nn.Linear(INPUT + HIDDEN, HIDDEN, bias)
+        self.gate = nn.Linear(width + hidden, hidden, bias)
+        self.new = nn.Linear(width + hidden, hidden, bias)
 
     def forward(self, x, h):
         h = x.new_zeros(*x.shape[:-1], HIDDEN) if h is None else h
