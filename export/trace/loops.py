@@ -260,8 +260,8 @@ def _once(body: Iteration) -> ir.Model:
     loop = body.loop
     if loop.lag:
         raise UnsupportedModelError(
-            f"forward's loop over time runs {_differing(loop.lag)} than the sequence has: a single "
-            "step of it is no iteration."
+            "forward's loop over time does not run once for each step: at "
+            f"one step it runs {max(1 - loop.lag, 0)} times."
         )
     model = body.model.clone()
     graph = model.graph
@@ -279,11 +279,6 @@ def _once(body: Iteration) -> ir.Model:
         graph.outputs[place] = tape.op("Unsqueeze", [graph.outputs[place], axes])
     passes.TopologicalSortPass()(model)
     return model
-
-
-def _differing(lag: int) -> str:
-    steps = "step" if abs(lag) == 1 else "steps"
-    return f"{abs(lag)} {steps} {'less' if lag > 0 else 'more'}"
 
 
 def _inline(graph: ir.Graph, node: ir.Node, model: ir.Model) -> None:

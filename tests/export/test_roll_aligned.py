@@ -87,8 +87,12 @@ def even(one, other):
             even(lambda _, x: torch.sin(x), lambda _, x: torch.cos(x)),
             "forward calls `aten.cos.default` and `aten.sin.default` at other sizes",
         ),
+        (
+            lambda _, x: x * torch.tensor([float(x.shape[1])] * 3),
+            "forward makes other constants at other sizes",
+        ),
     ],
-    ids=["more", "others"],
+    ids=["more", "others", "constants"],
 )
 def test_operators_outside_of_loops_are_the_same_at_all_sizes(run, message):
     """Else it is not known what comes at a third size."""
