@@ -20,6 +20,7 @@ from edgernn.export.example.call import Example, Run, observe
 from edgernn.export.lift.lift import lift
 from edgernn.export.lift.projection import scan_projection
 from edgernn.export.roll.roll import LONGEST_STRIDE, NotRolledError, rolled
+from edgernn.export.source.exported import ExportedModule
 from edgernn.export.step.step import at_one_step, gemm_form
 from edgernn.export.trace.dataflow import moved_from
 from edgernn.export.trace.dims import write_canonical
@@ -174,6 +175,8 @@ def _traced(module: nn.Module, example: Example, run: Run) -> tuple[nn.Module, i
     try:
         return module, trace(module, example)
     except UnsupportedModelError:
+        if isinstance(module, ExportedModule):
+            raise  # its loops are written out: of a longer sequence it would read the first steps
         with contextlib.suppress(NotRolledError, UnsupportedModelError):
             made = rolled(module, example)
             return made, trace(made, example)

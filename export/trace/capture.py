@@ -219,7 +219,7 @@ def _call(name: str, named: Mapping[str, Any]) -> Call:
     states = (hx,) if isinstance(hx, torch.Tensor) else tuple(hx)
     if name.endswith("_cell"):
         bias = named.get("b_ih") is not None
-        weights = [named[key] for key in ("w_ih", "w_hh", "b_ih", "b_hh")][: 4 if bias else 2]
+        weights = [named[key] for key in ("w_ih", "w_hh", "b_ih", "b_hh")[: 4 if bias else 2]]
         return Call(name, named["x"], states, tuple(weights), bias)
     return Call(
         name,

@@ -41,6 +41,6 @@ def fixed_axes(example: Example, failure: str) -> str | None:
     )
     remedy = f"Give it as a number: {'--batch 1' if alone else options}."
     return (
-        f"forward fixes {listed} while it is traced: it branches on that size, or loops over it "
-        f"in Python around no cell of torch's. {remedy}"
+        f"forward fixes {listed} while it is traced: it branches on that size, or a loop over "
+        f"it is written out. {remedy}"
     )

@@ -21,7 +21,7 @@ def test_a_fixed_batch():
     """The batch has an option of its own."""
     assert fixed_axes(EXAMPLE, violated("L['tensors'][0].size()[0]")) == (
         "forward fixes axis 0 of `x` (batch) while it is traced: it branches on that size, or "
-        "loops over it in Python around no cell of torch's. Give it as a number: --batch 1."
+        "a loop over it is written out. Give it as a number: --batch 1."
     )
 
 
@@ -30,7 +30,7 @@ def test_other_fixed_axes():
     failure = violated("L['tensors'][0].size()[1]", "L['tensors'][1].size()[1]")
     assert fixed_axes(EXAMPLE, failure) == (
         "forward fixes axis 1 of `x` (sequence) and axis 1 of `mask` (sequence) while it is "
-        "traced: it branches on that size, or loops over it in Python around no cell of torch's. "
+        "traced: it branches on that size, or a loop over it is written out. "
         'Give it as a number: --input "x:float32[batch,5,4]" --input "mask:bool[batch,5]".'
     )
 

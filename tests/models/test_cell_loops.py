@@ -295,3 +295,24 @@ def test_a_loop_with_zoneout(tmp_path):
         "x: float32[batch, sequence, 3]; h[batch, 6], c[batch, 6] -> output: float32[batch, "
         "sequence, 6] (sequence + step)"
     )
+
+
+class NoBias(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.cell = nn.LSTMCell(3, 6, bias=False)
+
+    def forward(self, x):
+        state, outputs = None, []
+        for x_t in x.unbind(1):
+            state = self.cell(x_t, state)
+            outputs.append(state[0])
+        return torch.stack(outputs, 1)
+
+
+def test_a_loop_over_a_cell_without_bias(tmp_path):
+    """A cell that is called without its biases."""
+    assert proven(NoBias(), tmp_path, features) == (
+        "x: float32[batch, sequence, 3]; h[batch, 6], c[batch, 6] -> output: float32[batch, "
+        "sequence, 6] (sequence + step)"
+    )
