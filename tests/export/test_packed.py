@@ -159,6 +159,6 @@ def test_cells_cannot_be_given_lengths(tmp_path):
             CellLoop(), tmp_path / "m.edgernn", inputs=(torch.randn(5, 2, 3),), lengths=True
         )
     assert str(refused.value) == (
-        "`CellLoop` cannot be given lengths: it runs a cell step by step, and only forward knows "
+        "`CellLoop` cannot be given lengths: it runs step by step, and only forward knows "
         "where that may end."
     )
