@@ -23,7 +23,7 @@ FILLED = (_ATEN.zeros.default, _ATEN.ones.default, _ATEN.full.default)
 """What makes tensors of one number."""
 
 _UNBIND, _CAT, _WRITE = _ATEN.unbind.int, _ATEN.cat.default, _ATEN.select_scatter.default
-_UNSQUEEZE = _ATEN.unsqueeze.default
+_UNSQUEEZE, _EMPTY = _ATEN.unsqueeze.default, _ATEN.empty.memory_format
 _CELLS = tuple(
     getattr(_ATEN, name).default
     for name in ("lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell")
@@ -65,7 +65,7 @@ def tidy(graph: fx.Graph, steps: Sequence[int]) -> None:
             _start_alone(node)
         if node.target is _ATEN.view.default:
             node.target = _ATEN.reshape.default  # a view of what a loop left in another order
-        if node.kwargs.get("dtype") is torch.float32 and not takes_tensors(node):
+        if node.kwargs.get("dtype") is torch.float32 and _defaults_to_float(node):
             node.kwargs = {name: one for name, one in node.kwargs.items() if name != "dtype"}
     graph.eliminate_dead_code()
 
@@ -97,6 +97,12 @@ def _alone(cell: fx.Node, state: Any) -> fx.Node:
         start = cell.graph.call_function(_UNSQUEEZE, (row, 0))
     start.meta["val"] = state.meta["val"]
     return start
+
+
+def _defaults_to_float(node: fx.Node) -> bool:
+    """Return whether an operator that is told no dtype makes a tensor of the default one."""
+    filled = node.target is _ATEN.full.default and isinstance(node.args[1], float)
+    return filled or node.target in (_ATEN.zeros.default, _ATEN.ones.default, _EMPTY)
 
 
 def takes_tensors(node: fx.Node) -> bool:

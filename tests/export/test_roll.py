@@ -104,3 +104,25 @@ def test_the_module_is_left_as_it_was():
     net = Net(run).eval()
     rolled(net, example())
     assert not hasattr(net, "last")
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        lambda x: torch.full((x.shape[0], 4), 0, dtype=torch.float32),
+        lambda x: torch.full_like(x[:, 0, :1], 1).expand(-1, 4),
+        lambda x: torch.arange(4, dtype=torch.float32).expand(x.shape[0], 4),
+    ],
+    ids=["full", "full_like", "arange"],
+)
+def test_floats_made_from_whole_numbers_stay_floats(start):
+    """What is told to be float32 is not made an integer for its number."""
+
+    def run(net, x):
+        h, states = start(x), []
+        for t in range(x.shape[1]):
+            h = net.step(x[:, t], h)
+            states.append(h)
+        return torch.stack(states, 1)
+
+    same_as(run)
