@@ -5,7 +5,6 @@ Loops are what has more iterations where an axis is longer, by as many as the ax
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -118,7 +117,7 @@ class Aligned:
         return self._where[index].get(self._once[index].get(node, node))
 
     def _same_weights(self, nodes: Twins) -> bool:
-        first, *others = (_weight(*one) for one in zip(self.programs, nodes, strict=True))
+        first, *others = (p.weight(node) for p, node in zip(self.programs, nodes, strict=True))
         return all(one is first or torch.equal(one, first) for one in others)
 
     def _outside(self) -> list[Twins]:
@@ -139,11 +138,6 @@ class Aligned:
                 called = " and ".join(f"`{node.target}`" for node in nodes)
                 raise NotRolledError(f"forward calls {called} at other sizes")
         return list(zip(*lists, strict=True))
-
-
-def _weight(program: Program, node: fx.Node) -> torch.Tensor:
-    weight: torch.Tensor = operator.attrgetter(str(node.target))(program.root)
-    return weight
 
 
 def _operators(graph: fx.Graph) -> list[fx.Node]:

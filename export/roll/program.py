@@ -6,6 +6,7 @@ other.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
@@ -42,6 +43,11 @@ class Program:
     def inputs(self) -> list[fx.Node]:
         """The placeholders."""
         return self.graph.find_nodes(op="placeholder")
+
+    def weight(self, node: fx.Node) -> torch.Tensor:
+        """Return what a `get_attr` node names."""
+        weight: torch.Tensor = operator.attrgetter(str(node.target))(self.root)
+        return weight
 
 
 def read_program(module: nn.Module, example: Example, numbers: Collection[str] = ()) -> Program:

@@ -13,7 +13,6 @@ from torch.utils import _pytree as pytree
 from edgernn.export.roll.aligned import Aligned, Item, NotRolledError, Twins
 from edgernn.export.roll.body import Body, make_body
 from edgernn.export.roll.parts import Parts
-from edgernn.export.roll.program import Program
 from edgernn.export.roll.runs import Run, runs
 from edgernn.export.roll.sizes import Axis, Size
 from edgernn.export.roll.steps import READ_TOO_EARLY, Gathered, Numbers, Steps
@@ -45,8 +44,10 @@ class _Writer:
     def __init__(self, aligned: Aligned, axes: Mapping[str, Axis]) -> None:
         self._aligned = aligned
         self._graph = fx.Graph()
-        self._weights = _weights(aligned.programs[0])
-        inputs = aligned.programs[0].inputs
+        program = aligned.programs[0]
+        weights = program.graph.find_nodes(op="get_attr")
+        self._weights = {_name(node): program.weight(node) for node in weights}
+        inputs = program.inputs
         self._copies = {node: self._graph.placeholder(f"x{n}") for n, node in enumerate(inputs)}
         self._axes = axes
         symbols = {
@@ -263,15 +264,3 @@ def _end(loop: Unrolled) -> fx.Node:
 
 def _name(node: fx.Node) -> str:
     return str(node.target).removeprefix("module.")
-
-
-def _weights(program: Program) -> dict[str, Any]:
-    """Return the weights by name."""
-    found: dict[str, Any] = {}
-    for node in program.graph.nodes:
-        if node.op == "get_attr":
-            value: Any = program.root
-            for part in str(node.target).split("."):
-                value = getattr(value, part)
-            found[_name(node)] = value
-    return found

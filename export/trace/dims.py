@@ -5,21 +5,40 @@ from __future__ import annotations
 import ast
 import functools
 import operator
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 
 import onnx_ir as ir
 import sympy
 from sympy.printing.str import StrPrinter
 
-__all__ = ["canonical", "write_canonical"]
+__all__ = ["canonical", "rename_axes", "write_canonical"]
+
+_Dim = int | ir.SymbolicDim
 
 
 def write_canonical(model: ir.Model) -> None:
     """Write the shape of every value of `model` canonically, in place."""
+    _rewrite(model, _canonical_dim)
+
+
+def rename_axes(model: ir.Model, names: Mapping[str, str]) -> None:
+    """Give dynamic axes of `model` other names, also where they stand in a size; in place."""
+
+    def renamed(dim: _Dim) -> _Dim:
+        if isinstance(dim, int) or dim.value is None:
+            return dim
+        text = re.sub(r"[A-Za-z_]\w*", lambda name: names.get(name[0], name[0]), str(dim.value))
+        return ir.SymbolicDim(text)
+
+    _rewrite(model, renamed)
+
+
+def _rewrite(model: ir.Model, change: Callable[[_Dim], _Dim]) -> None:
     for graph in model.graphs():
         for value in [*graph.inputs, *(out for node in graph for out in node.outputs)]:
             if value.shape is not None and not value.shape.is_static():
-                value.shape = ir.Shape([_canonical_dim(dim) for dim in value.shape])
+                value.shape = ir.Shape([change(dim) for dim in value.shape])
 
 
 @functools.cache
@@ -46,7 +65,7 @@ def canonical(size: str) -> str:
     return text.replace(" // ", "//").replace(" * ", "*")
 
 
-def _canonical_dim(dim: int | ir.SymbolicDim) -> int | ir.SymbolicDim:
+def _canonical_dim(dim: _Dim) -> _Dim:
     if isinstance(dim, int) or dim.value is None:
         return dim
     text = canonical(str(dim.value))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -18,6 +17,7 @@ from edgernn.export.example.call import Example, observe
 from edgernn.export.lift.lift import Lift, lift
 from edgernn.export.trace.capture import Call
 from edgernn.export.trace.dataflow import moved_from
+from edgernn.export.trace.dims import rename_axes
 from edgernn.export.trace.layers import lower
 from edgernn.export.trace.loop import LOOP, Loop
 from edgernn.export.trace.packed import DOMAIN
@@ -173,7 +173,7 @@ def _lifted(body: Iteration) -> Lift:
     outputs = [port.name or "" for port in model.graph.outputs]
     first, last = len(loop.axes), len(loop.axes) + loop.states
     axes = dict(zip(inputs, loop.axes, strict=False)) | dict.fromkeys(outputs[loop.states :], 0)
-    _rename_axes(model.graph, {SEQUENCE: _OTHERS})
+    rename_axes(model, {SEQUENCE: _OTHERS})
     lifted = lift(
         model,
         list(zip(inputs[first:last], outputs, strict=False)),
@@ -181,25 +181,8 @@ def _lifted(body: Iteration) -> Lift:
         constants=inputs[last:],
     )
     along = f"{loop.along}_steps" if loop.lag else loop.along
-    _rename_axes(lifted.model.graph, {SEQUENCE: along, _OTHERS: SEQUENCE})
+    rename_axes(lifted.model, {SEQUENCE: along, _OTHERS: SEQUENCE})
     return lifted
-
-
-def _rename_axes(graph: ir.Graph, names: Mapping[str, str]) -> None:
-    """Give dynamic axes other names, in the bodies of a Scan too."""
-    values = [*graph.inputs, *(value for node in graph.all_nodes() for value in node.outputs)]
-    for node in graph:
-        bodies = (one.as_graph() for one in node.attributes.values() if one.name == "body")
-        values += [value for body in bodies for value in body.inputs]
-    for value in values:
-        if value.shape is not None:
-            value.shape = ir.Shape([_named(dim, names) for dim in value.shape])
-
-
-def _named(dim: int | ir.SymbolicDim, names: Mapping[str, str]) -> int | str | None:
-    if isinstance(dim, int) or dim.value is None:
-        return dim if isinstance(dim, int) else None
-    return re.sub(r"[A-Za-z_]\w*", lambda found: names.get(found[0], found[0]), str(dim.value))
 
 
 def _with_one_more(body: Iteration) -> Lift:

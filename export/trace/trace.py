@@ -26,6 +26,7 @@ from torch.onnx.ops import symbolic_multi_out
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.example.call import Example
 from edgernn.export.trace.capture import Call, Capture, Results
+from edgernn.export.trace.dims import rename_axes
 from edgernn.export.trace.fixed import fixed_axes
 from edgernn.export.trace.flat import Flat
 from edgernn.export.trace.gelu import reorder_gelu
@@ -171,21 +172,7 @@ def _name_ports(model: ir.Model, example: Example, results: Sequence[str]) -> No
             copy.outputs[0].type, copy.outputs[0].shape = value.type, value.shape
             model.graph.outputs[place] = value = copy.outputs[0]
         value.name = result_name(path)
-    for value in _values(model.graph):
-        if value.shape is not None:
-            value.shape = ir.Shape([_renamed(dim, symbols) for dim in value.shape])
-
-
-def _values(graph: ir.Graph) -> Iterator[ir.Value]:
-    yield from graph.inputs
-    for node in graph:
-        yield from node.outputs
-
-
-def _renamed(dim: Any, symbols: dict[str, str]) -> Any:
-    if not isinstance(dim, ir.SymbolicDim) or dim.value is None:
-        return dim
-    return re.sub(r"[A-Za-z_]\w*", lambda found: symbols.get(found[0], found[0]), str(dim.value))
+    rename_axes(model, symbols)
 
 
 def trace_failure(module: nn.Module, example: Example, error: Exception) -> str:
