@@ -32,6 +32,7 @@ from edgernn.export.trace.flat import Flat
 from edgernn.export.trace.gelu import reorder_gelu
 from edgernn.export.trace.loop import LOOP
 from edgernn.export.trace.packed import DOMAIN, Packing, unchecked_layers
+from edgernn.export.trace.registry import one_registry
 from edgernn.export.trace.untouched import untouched
 
 __all__ = ["OPSET", "fold", "quiet", "result_name", "result_path", "trace", "trace_failure"]
@@ -62,7 +63,7 @@ def trace(module: nn.Module, example: Example) -> ir.Model:
         for leaf in example.leaves
     )
     tensors = tuple(leaf.tensor.clone() for leaf in example.leaves)  # torch joins what is one
-    with quiet(), untouched(module), unchecked_layers():
+    with quiet(), untouched(module), unchecked_layers(), one_registry():
         try:
             program = torch.export.export(wrapper, tensors, dynamic_shapes=(dynamic,), strict=False)
             exported = torch.onnx.export(
