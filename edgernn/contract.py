@@ -8,8 +8,9 @@ every host read it from there. Neither half of edgernn knows anything else of th
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,8 @@ class Contract:
         parity: The result of the parity check in one line.
         notes: For people: axes that turned out to be constant, why there is no step graph, …
         lengths: Inputs of the sequence graph that hold the length of each sequence.
+        most: Name of a dynamic axis → the largest size for which the sequence graph is the model.
+        least: Name of a dynamic axis → the smallest, where it is more than 1.
     """
 
     family: str
@@ -52,10 +55,18 @@ class Contract:
     parity: str = ""
     notes: tuple[str, ...] = ()
     lengths: tuple[str, ...] = ()
+    most: Mapping[str, int] = field(default_factory=dict)
+    least: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for kind, graph in self.graphs.items():
             self._check(kind, graph)
+        for axis, size in (*self.most.items(), *self.least.items()):
+            if not 1 <= self.least.get(axis, 1) <= size <= self.most.get(axis, size):
+                raise ContractError(
+                    f"`{axis}` is at least {self.least.get(axis, 1)} and at most "
+                    f"{self.most.get(axis, size)}; no size is both, or one is below 1."
+                )
 
     @property
     def sequence(self) -> Graph | None:
@@ -96,6 +107,18 @@ class Contract:
             return np.zeros(shape, port.dtype)
         return np.ascontiguousarray(np.broadcast_to(state.initial, shape).astype(port.dtype))
 
+    def bounds(self, kind: str) -> dict[str, dict[str, int]]:
+        """Return `most` and `least` of the axes that inputs of graph `kind` have.
+
+        A step graph has no `sequence`, and no bound of it.
+        """
+        inputs = self.graphs[kind].inputs
+        names = {name for port in inputs for axis in port.axes for name in _names(axis)}
+        return {
+            role: {axis: size for axis, size in sizes.items() if axis in names}
+            for role, sizes in (("most", self.most), ("least", self.least))
+        }
+
     def only(self, kind: str) -> Contract:
         """Return the same contract with graph `kind` alone."""
         return replace(self, graphs={kind: self.graphs[kind]})
@@ -119,6 +142,8 @@ class Contract:
         }
         if self.lengths:
             flat["lengths"] = ",".join(self.lengths)
+        for role, sizes in self.bounds(kind).items():
+            flat |= {f"{role}.{axis}": str(size) for axis, size in sizes.items()}
         for state in self.states:
             if state.initial is not None:
                 numbers = state.initial.astype(np.float32).ravel()
@@ -187,6 +212,8 @@ class Contract:
                 graphs={flat["graph"]: graph},
                 vocabulary=vocabulary,
                 lengths=tuple(filter(None, flat.get("lengths", "").split(","))),
+                most=_bounds_from_metadata(flat, "most"),
+                least=_bounds_from_metadata(flat, "least"),
                 parity=flat.get("parity", ""),
             )
         except (KeyError, ValueError) as error:
@@ -215,13 +242,18 @@ class Contract:
             "graphs": {
                 kind: {
                     "file": f"{kind}.onnx",
-                    "inputs": [_port_to_json(port, "argument") for port in graph.inputs],
+                    "inputs": [
+                        _port_to_json(port, "argument") | self._port_bounds(kind, port)
+                        for port in graph.inputs
+                    ],
                     "outputs": [_port_to_json(port, "result") for port in graph.outputs],
                 }
                 for kind, graph in self.graphs.items()
             },
             "vocabulary": self.vocabulary.to_table() if self.vocabulary else None,
             "lengths": list(self.lengths),
+            "most": dict(self.most),
+            "least": dict(self.least),
             "summary": self.parity,
             "notes": list(self.notes),
         }
@@ -264,6 +296,8 @@ class Contract:
                 graphs=graphs,
                 vocabulary=None if table is None else Vocabulary.from_table(table),
                 lengths=tuple(data.get("lengths", ())),
+                most={str(axis): int(size) for axis, size in data.get("most", {}).items()},
+                least={str(axis): int(size) for axis, size in data.get("least", {}).items()},
                 parity=data["summary"],
                 notes=tuple(data["notes"]),
             )
@@ -271,6 +305,12 @@ class Contract:
             raise ContractError(
                 f"{subject} cannot be read ({error!r}). Export the model again."
             ) from error
+
+    def _port_bounds(self, kind: str, port: Port) -> dict[str, int]:
+        """Return the bounds of the steps of an input that has them."""
+        bounds = self.bounds(kind).items()
+        has = SEQUENCE in port.axes
+        return {role: sizes[SEQUENCE] for role, sizes in bounds if has and SEQUENCE in sizes}
 
     def _check(self, kind: str, graph: Graph) -> None:
         if kind not in ("sequence", "step"):
@@ -335,6 +375,18 @@ def _port_from_metadata(port: Port, flat: Mapping[str, str], states: Collection[
     if axes is None:
         return _before_axes(port, states)
     return port.with_axes([name or None for name in axes.split(",")])
+
+
+def _names(axis: str | None) -> list[str]:
+    """Return the names of dynamic axes that the size of an axis is made of."""
+    return re.findall(r"[A-Za-z_]\w*", axis or "")
+
+
+def _bounds_from_metadata(flat: Mapping[str, str], role: str) -> dict[str, int]:
+    prefix = f"{role}."
+    return {
+        key.removeprefix(prefix): int(text) for key, text in flat.items() if key.startswith(prefix)
+    }
 
 
 def _port_to_json(port: Port, origin: str) -> dict[str, Any]:

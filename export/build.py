@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import onnx_ir as ir
 from torch import nn
@@ -22,6 +22,7 @@ from edgernn.export.lift.projection import scan_projection
 from edgernn.export.roll.roll import LONGEST_STRIDE, NotRolledError, rolled
 from edgernn.export.source.exported import ExportedModule
 from edgernn.export.step.step import at_one_step, gemm_form
+from edgernn.export.trace.bounds import Bounds, bounds_of
 from edgernn.export.trace.dataflow import moved_from
 from edgernn.export.trace.dims import write_canonical
 from edgernn.export.trace.initializers import name_after_model
@@ -80,6 +81,7 @@ class Built:
         lengths: Name of an input that holds the lengths of sequences → whether forward wants the
             longest first.
         notes: For people.
+        bounds: For which sizes of its dynamic axes the sequence graph is the model.
     """
 
     sequence: ir.Model
@@ -95,6 +97,7 @@ class Built:
     layers: Mapping[str, int]
     lengths: Mapping[str, bool]
     notes: tuple[str, ...]
+    bounds: Bounds = field(default_factory=Bounds)
 
 
 def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -> Built:
@@ -112,12 +115,15 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
     pairs = pairs if run.calls else {**recognised_states(example, run), **pairs}
     form = "whole" if _has(example, SEQUENCE) or _fixed_steps(run) > 1 else "step"
     module, model = _traced(module, example, run)
+    bounds = bounds_of(model)
     taken: dict[str, int] = {}
     layer_names(model, taken)
     if not pairs and not any(map(_is_recurrent, recurrent_calls(model.graph))):
         raise UnsupportedModelError(why_stateless(module, example, run) or _STATELESS)
     run = observe(module, example)
     loops = iterations(module, example, run.calls, taken)
+    for one in loops.values():
+        bounds &= bounds_of(one.model)
     labels = {call: one.labels for call, one in loops.items()}
     states = find_states(model, run.calls, pairs, labels)
     if form == "step" and not states:
@@ -130,8 +136,11 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
         *example.notes,
         *(f"`{name}` is an input that forward ignores." for name in origins.unused),
         *_unpaired(model, states, loops),
+        *bounds.notes,
     ]
     no_step = backward
+    if bounds.least.get(SEQUENCE, 1) > 1:
+        no_step = no_step or f"forward takes at least {bounds.least[SEQUENCE]} steps."
     if form == "whole" and not _has(example, SEQUENCE):
         no_step = no_step or f"forward fixes its sequences to {_fixed_steps(run)} steps."
     if form == "step":
@@ -161,6 +170,7 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
         },
         dict.fromkeys(lengths, ordered),
         tuple(notes),
+        bounds,
     )
 
 

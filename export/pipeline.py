@@ -244,6 +244,8 @@ def _prover(
         vocabulary=vocabulary,
         lengths=tuple(built.lengths),
         notes=(*source.notes, *built.notes),
+        most=built.bounds.most,
+        least=built.bounds.least,
     )
     tensors = {leaf.path: leaf for leaf in built.traced.leaves}
     sizes = {
@@ -260,6 +262,7 @@ def _prover(
         sizes,
         (sizes.get(BATCH, built.constant_batch), sizes.get(SEQUENCE, 1)),
         built.lengths,
+        apart=built.bounds.apart,
     )
 
 

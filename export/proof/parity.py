@@ -52,6 +52,7 @@ class Prover:
             the longest first.
         tolerance: The largest difference that passes.
         constants: The sizes of `batch` and `sequence` where the graphs take one only.
+        apart: Further sizes at which whole runs are compared: name of an axis → its size.
     """
 
     contract: Contract
@@ -62,6 +63,7 @@ class Prover:
     lengths: Mapping[str, bool] = field(default_factory=dict)
     tolerance: float = TOLERANCE
     constants: Mapping[str, int] = field(default_factory=dict)
+    apart: Sequence[Mapping[str, int]] = ()
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
 
     def not_carried(self) -> str | None:
@@ -70,11 +72,11 @@ class Prover:
         A model whose outputs depend on the past alone gives the same whole or in parts; one that
         looks ahead, or at all steps together, does not.
         """
-        batch, sequence = self._batch(2), 6
+        batch, sequence = self._batch(2), self._within(SEQUENCE, 6)
         data, states = self._draw(batch, sequence), self._random_states(batch)
         try:
             whole = self._eager(data, states)
-            for lengths in ([2, 3, 1], [1] * sequence):
+            for lengths in (_chunks(self.rng, sequence), [1] * sequence):
                 parts = self._in_parts(self._eager, data, states, lengths)
                 port, difference = worst(whole, parts)
                 if difference > 10 * TOLERANCE:
@@ -162,6 +164,7 @@ class Prover:
         batch = self._batch(batch)
         states = self._random_states(batch)
         sequence = self.constants.get(SEQUENCE, 0) * (1 + self.contract.carry) or sequence
+        sequence = self._within(SEQUENCE, sequence)
         try:
             data = self._draw(batch, sequence)
             outputs, finals = self._eager(data, states)
@@ -179,11 +182,12 @@ class Prover:
             yield from self._wholes(runs["sequence"])
         if not self.contract.carry:
             return
-        for batch, sequence in dict.fromkeys((self._batch(b), t) for b, t in _STEPPED):
+        stepped = ((self._batch(b), self._within(SEQUENCE, t)) for b, t in _STEPPED)
+        for batch, sequence in dict.fromkeys(stepped):
             for kind in runs:
                 yield self._parts(kind, runs[kind], batch, self._whole_calls(kind, sequence))
         kind = "step" if "step" in runs else "sequence"
-        steps = self._whole_calls(kind, DRIFT_STEPS)
+        steps = self._whole_calls(kind, self._within(SEQUENCE, DRIFT_STEPS))
         yield self._parts(kind, runs[kind], self._batch(1), steps, "drift")
 
     def _whole_calls(self, kind: str, steps: int) -> int:
@@ -293,8 +297,9 @@ class Prover:
         only = self.constants.get(SEQUENCE)
         if not any(SEQUENCE in port.shape for port in graph.inputs):
             only = self.traced[1]
-        wanted = [self.traced, *_SIZES, *((b, t + self.traced[1]) for b, t in _SIZES)]
-        sizes = [(self._batch(b), only or t) for b, t in wanted]
+        wanted = [self.traced, *self._edges(), *_SIZES]
+        wanted += [(b, t + self.traced[1]) for b, t in _SIZES]
+        sizes = [(self._batch(b), only or self._within(SEQUENCE, t)) for b, t in wanted]
         valid: list[tuple[int, int]] = []
         for batch, sequence in dict.fromkeys(sizes):
             try:
@@ -306,7 +311,18 @@ class Prover:
             if self._less_than_none(batch, sequence):
                 continue  # such as windows of more steps than there are
             valid.append((batch, sequence))
-        return valid[: len(_SIZES) + 1]
+        return valid[: len(_SIZES) + 1 + len(self._edges())]
+
+    def _edges(self) -> list[tuple[int, int]]:
+        """Return the sizes at the bounds, and those within that torch treats apart."""
+        bounds = [*self.contract.most.items(), *self.contract.least.items()]
+        sizes = [*({axis: size} for axis, size in bounds), *self.apart]
+        return [(one.get(BATCH, 2), one.get(SEQUENCE, 3)) for one in sizes]
+
+    def _within(self, axis: str, size: int) -> int:
+        """Return the size within the bounds of an axis that is next to `size`."""
+        least = max(size, self.contract.least.get(axis, size))
+        return min(least, self.contract.most.get(axis, least))
 
     def _less_than_none(self, batch: int, sequence: int) -> bool:
         """Return whether an output is declared with a negative size."""
@@ -319,6 +335,7 @@ class Prover:
         """Return `batch`, or the constant one."""
         graph = self.contract.graphs["sequence"]
         dynamic = any(BATCH in port.shape for port in graph.inputs)
+        batch = self._within(BATCH, batch)
         return self.constants.get(BATCH, batch) if dynamic else self.traced[0]
 
     def _first_sequence(self, data: Arrays, states: Arrays) -> tuple[Arrays, Arrays]:

@@ -25,6 +25,7 @@ from torch.onnx.ops import symbolic_multi_out
 
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.example.call import Example
+from edgernn.export.trace.bounds import note_bounds
 from edgernn.export.trace.capture import Call, Capture, Results
 from edgernn.export.trace.dims import rename_axes
 from edgernn.export.trace.fixed import fixed_axes
@@ -47,7 +48,8 @@ def trace(module: nn.Module, example: Example) -> ir.Model:
 
     The graph's inputs are named by their paths in the arguments (`x`, `hx[0]`), its outputs by
     `result:` and their paths in the result (`result:[1][0]`), in that order. Dynamic axes carry
-    the names that `example.shapes` gives them.
+    the names that `example.shapes` gives them. `bounds_of` tells for which of their sizes the graph
+    is the model.
 
     Raises:
         UnsupportedModelError: torch cannot trace the module, or not with these dynamic axes.
@@ -74,6 +76,7 @@ def trace(module: nn.Module, example: Example) -> ir.Model:
         assert exported is not None
         model = exported.model
         fold(model)
+    note_bounds(model, program, example)
     reorder_gelu(model)
     _name_ports(model, example, paths[: len(model.graph.outputs)])
     return model

@@ -1,0 +1,243 @@
+"""Sizes up to which, and from which on, a trace is the model.
+
+torch.export follows one side of each branch of forward on a size, and notes as a guard what must
+hold of the sizes for that side to be taken: `s27 <= 64`. Sizes that break a guard may give another
+result. A guard may also be torch's own, which never matters to the result, such as that a size is
+not 1; so a size that no bound can exclude is one at which the graph has to be proven.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
+
+import onnx_ir as ir
+import torch
+from torch.export import ExportedProgram
+from torch.utils._sympy.printers import PythonPrinter
+
+from edgernn.export.example.call import Example
+
+__all__ = ["Bounds", "bounds_of", "note_bounds"]
+
+_META = "edgernn.bounds"
+_EVERY = 512
+_LARGEST = 1 << 20
+_ALONE = (
+    *range(1, _EVERY + 1),
+    *(
+        start + more
+        for n in range(1, 65)
+        for start in (_EVERY * 9**n // 8**n,)
+        for more in range(8)
+    ),
+    *range(_LARGEST - 8, _LARGEST + 1),
+)
+"""Sizes at which guards of one axis are evaluated: each small one, and some in a row beyond."""
+
+_TOGETHER = (1, 2, 3, 5, 8, 17, 40, 130, 1000)
+"""Sizes at which guards of several axes are evaluated."""
+
+_SAMPLES = 3
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """For which sizes of its dynamic axes a trace is the model.
+
+    Attributes:
+        most: Name of an axis → its largest size.
+        least: Name of an axis → its smallest size, where that is more than 1.
+        apart: Sizes within these bounds at which a guard does not hold, a few of each kind: name of
+            an axis → its size. The graph may be wrong there.
+        reasons: Name of an axis → the line of code that bounds it.
+    """
+
+    most: Mapping[str, int] = field(default_factory=dict)
+    least: Mapping[str, int] = field(default_factory=dict)
+    apart: tuple[Mapping[str, int], ...] = ()
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+    def __and__(self, other: Bounds) -> Bounds:
+        """Return the bounds of what both are parts of."""
+        most, least = dict(self.most), dict(self.least)
+        for axis, size in other.most.items():
+            most[axis] = min(size, most.get(axis, size))
+        for axis, size in other.least.items():
+            least[axis] = max(size, least.get(axis, size))
+        apart = dict.fromkeys(tuple(sorted(one.items())) for one in (*self.apart, *other.apart))
+        return Bounds(most, least, tuple(map(dict, apart)), {**other.reasons, **self.reasons})
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Say for people which sizes the graph takes."""
+        return tuple(
+            f"`{axis}` is {word} {size}: forward does something else, or fails, for "
+            f"{other}{self.reasons.get(axis, '')}."
+            for sizes, word, other in (
+                (self.most, "at most", "more"),
+                (self.least, "at least", "fewer"),
+            )
+            for axis, size in sizes.items()
+        )
+
+
+@dataclass(frozen=True)
+class _Guard:
+    """What must hold of sizes.
+
+    Attributes:
+        axes: The names of the axes that it is about.
+        holds: Takes their sizes.
+        line: Where in the model it comes from, or nothing.
+    """
+
+    axes: tuple[str, ...]
+    holds: Callable[..., bool]
+    line: str
+
+
+def note_bounds(model: ir.Model, program: ExportedProgram, example: Example) -> None:
+    """Keep with `model`, the graph of `program`, for which sizes it is the model."""
+    model.meta[_META] = _bounds(program, example)
+
+
+def bounds_of(model: ir.Model) -> Bounds:
+    """Return for which sizes a graph is the model, as far as its trace tells."""
+    bounds = model.meta.get(_META)
+    return bounds if isinstance(bounds, Bounds) else Bounds()
+
+
+def _bounds(program: ExportedProgram, example: Example) -> Bounds:
+    guards = list(_guards(program, example))
+    ranges = _ranges(program, example)
+    most: dict[str, int] = {}
+    least: dict[str, int] = {}
+    reasons: dict[str, str] = {}
+    apart: list[dict[str, int]] = []
+    for axis in example.sizes:
+        alone = [guard for guard in guards if guard.axes == (axis,)]
+        low, high = ranges.get(axis, (1, _LARGEST))
+        holes: list[int] = []
+        for guard in alone:
+            first, last, inside = _interval(guard.holds)
+            holes += inside
+            if guard.line and (first > low or last < high):
+                reasons[axis] = guard.line
+            low, high = max(low, first), min(high, last)
+        if high < _LARGEST:
+            most[axis] = high
+        if low > 2:  # torch assumes that no dynamic size is 1
+            least[axis] = low
+        apart += [{axis: size} for size in dict.fromkeys(holes) if low <= size <= high]
+    for guard in guards:
+        if len(guard.axes) > 1:
+            apart += _apart(guard, most, least, apart)
+    return Bounds(most, least, tuple(apart), reasons)
+
+
+def _interval(holds: Callable[[int], bool]) -> tuple[int, int, list[int]]:
+    """Return the first and the last size at which guards hold, and some between where not."""
+    good = [size for size in _ALONE if holds(size)]
+    if not good:
+        return 1, _LARGEST, []
+    first, last = good[0], good[-1]
+    below = max((size for size in _ALONE if size < first), default=first)
+    above = min((size for size in _ALONE if size > last), default=last)
+    while first - below > 1:
+        middle = (first + below) // 2
+        first, below = (middle, below) if holds(middle) else (first, middle)
+    while above - last > 1:
+        middle = (above + last) // 2
+        last, above = (middle, above) if holds(middle) else (last, middle)
+    bad = [size for size in _ALONE if first < size < last and size <= _EVERY and not holds(size)]
+    if bad:  # not a bound: sizes here and there
+        first, bad = 1, [*range(1, first), *bad]
+    last = _LARGEST if last >= _LARGEST - 8 else last
+    return first, last, [*bad[:_SAMPLES], *bad[_SAMPLES:][-_SAMPLES:]]
+
+
+def _apart(
+    guard: _Guard,
+    most: Mapping[str, int],
+    least: Mapping[str, int],
+    known: Sequence[Mapping[str, int]],
+) -> Iterator[dict[str, int]]:
+    """Yield sizes at which a guard of several axes does not hold, unless enough are known."""
+    choices = [
+        sorted({min(max(size, least.get(axis, 1)), most.get(axis, size)) for size in _TOGETHER})
+        for axis in guard.axes
+    ]
+    bad = [sizes for sizes in itertools.product(*choices) if not guard.holds(*sizes)]
+    enough = sum(
+        set(guard.axes) <= set(one) and not guard.holds(*(one[axis] for axis in guard.axes))
+        for one in known
+    )
+    bad.sort(key=max)
+    places = {0, len(bad) // 2, len(bad) - 1} if bad and enough < _SAMPLES else set()
+    for place in sorted(places):
+        yield dict(zip(guard.axes, bad[place], strict=True))
+
+
+def _guards(program: ExportedProgram, example: Example) -> Iterator[_Guard]:
+    """Yield the guards of a trace, those of no dynamic axis left out."""
+    environment, names = _symbols(program, example)
+    for guard in () if environment is None else environment.guards:
+        symbols = sorted(map(str, guard.expr.free_symbols))
+        if not symbols or not set(symbols) <= set(names):
+            continue
+        axes = tuple(dict.fromkeys(names[symbol] for symbol in symbols))
+        holds = _function(PythonPrinter().doprint(guard.expr), symbols, names, axes)
+        yield _Guard(axes, holds, _where(str(guard.sloc.maybe_user_loc)))
+
+
+def _function(
+    text: str, symbols: Sequence[str], names: Mapping[str, str], axes: Sequence[str]
+) -> Callable[..., bool]:
+    code = compile(text, "<guard>", "eval")
+
+    def holds(*sizes: int) -> bool:
+        known = dict(zip(axes, sizes, strict=True))
+        values = {symbol: known[names[symbol]] for symbol in symbols}
+        try:
+            return bool(eval(code, {"__builtins__": {"min": min, "max": max}}, values))
+        except (NameError, ZeroDivisionError):
+            return True  # what cannot be evaluated says nothing; the proof is left
+
+    return holds
+
+
+def _ranges(program: ExportedProgram, example: Example) -> dict[str, tuple[int, int]]:
+    """Return the range of each dynamic axis that torch notes."""
+    names = _symbols(program, example)[1]
+    found: dict[str, tuple[int, int]] = {}
+    for symbol, sizes in program.range_constraints.items():
+        if axis := names.get(str(symbol)):
+            low, high = found.get(axis, (1, _LARGEST))
+            lower = int(sizes.lower) if sizes.lower.is_Integer else 1
+            upper = int(sizes.upper) if sizes.upper.is_Integer else _LARGEST
+            found[axis] = max(low, lower), min(high, upper)
+    return found
+
+
+def _symbols(program: ExportedProgram, example: Example) -> tuple[Any, dict[str, str]]:
+    """Return torch's environment of sizes, and its name of a size → the axis's."""
+    environment, names = None, dict[str, str]()
+    leaves = example.leaves
+    inputs = program.graph.find_nodes(op="placeholder")[-len(leaves) :]
+    for node, leaf in zip(inputs, leaves, strict=True):
+        for size, axis in zip(node.meta["val"].shape, leaf.shape, strict=True):
+            if isinstance(size, torch.SymInt) and isinstance(axis, str):
+                environment = size.node.shape_env
+                names |= dict.fromkeys((str(size.node.expr), str(size.node._expr)), axis)
+    return environment, names
+
+
+def _where(location: str) -> str:
+    """Return ` (model.py:12)` of torch's note of where a guard comes from."""
+    found = re.search(r"([^\s(]+\.py):(\d+)", location)
+    return f" ({PurePosixPath(found[1]).name}:{found[2]})" if found else ""
