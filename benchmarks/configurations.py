@@ -162,10 +162,12 @@ def with_edgernn(net: Net, given: Tensors) -> Exported:
 
 
 def with_dynamo(net: Net, given: Tensors) -> Exported:
-    """Export with torch.onnx.export(dynamo=True), the axes named."""
-    dims = {name: torch.export.Dim(name) for name in ("batch", "sequence")}
+    """Export with torch.onnx.export(dynamo=True), the axes `Dim.DYNAMIC`, as in a new process."""
+    for kind in ("lstm", "gru", "rnn_tanh", "rnn_relu"):
+        # or else the second layer of a kind gets the steps of the first, a fault of torch 2.13
+        getattr(torch.ops.aten, kind).input._dispatch_cache.clear()
     shapes = {
-        name: {axis: dims[symbol] for axis, symbol in axes.items()}
+        name: dict.fromkeys(axes, torch.export.Dim.DYNAMIC)
         for name, axes in _axes(net.configuration, given).items()
     }
     with tempfile.TemporaryDirectory() as folder:

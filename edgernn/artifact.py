@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from edgernn.contract import Contract
-from edgernn.errors import ContractError, OutputExistsError
+from edgernn.errors import ContractError
 from edgernn.report import Cost, ParityReport
 
-__all__ = ["Artifact", "staged"]
+__all__ = ["CONTRACT_FILE", "Artifact"]
 
 CONTRACT_FILE = "contract.json"
-_PARTIAL = ".partial"
 
 
 @dataclass(frozen=True)
@@ -147,72 +142,3 @@ class Artifact:
             f"`{file}` was changed after the export: its SHA-256 is {digest[:12]}…, the contract "
             f"has {self.digests.get(file.name, 'none')[:12]}…. Export the model again."
         )
-
-
-@contextlib.contextmanager
-def staged(path: str | Path, force: bool = False) -> Iterator[Path]:
-    """Give an empty folder beside `path` and move it to `path` when the block ends well.
-
-    Whatever happens inside, `path` holds either what it held before or the whole new folder. What
-    a killed process left beside it is cleared away by the next call.
-
-    Args:
-        path: The folder to write.
-        force: Whether to replace a folder that exists.
-
-    Raises:
-        OutputExistsError: `path` exists and `force` is false.
-    """
-    path = Path(path).absolute()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _recover(path)
-    if path.exists() and not force:
-        raise OutputExistsError(
-            f"`{path.name}` exists already in `{path.parent}`. Give another name with -o, or "
-            "replace it with --force."
-        )
-    if path.exists() and not (path / CONTRACT_FILE).is_file():
-        raise OutputExistsError(
-            f"`{path.name}` in `{path.parent}` exists and is not an artifact; --force replaces "
-            "artifacts only. Give another name with -o."
-        )
-    folder = Path(tempfile.mkdtemp(_PARTIAL, f".{path.name}-", path.parent))
-    folder.chmod(0o755)
-    try:
-        yield folder
-        for file in folder.rglob("*"):
-            _flush(file)
-        _flush(folder)
-        if path.exists():
-            path.rename(_old(path))
-        folder.rename(path)
-        shutil.rmtree(_old(path), ignore_errors=True)
-        _flush(path.parent)
-    finally:
-        _recover(path)
-
-
-def _old(path: Path) -> Path:
-    return path.with_name(f".{path.name}-old{_PARTIAL}")
-
-
-def _recover(path: Path) -> None:
-    """Clear away what an interrupted `staged` left, the folder that was to be replaced excepted."""
-    if _old(path).exists() and not path.exists():
-        _old(path).rename(path)
-    start = f".{path.name}-"
-    for entry in list(path.parent.iterdir()):
-        own = entry.name.startswith(start) and entry.name.endswith(_PARTIAL)
-        # A hyphen in the rest is another artifact's, whose name begins like this one's.
-        if own and "-" not in entry.name.removeprefix(start):
-            shutil.rmtree(entry, ignore_errors=True)
-
-
-def _flush(path: Path) -> None:
-    """Have the operating system write a file or a folder's entries to the disk."""
-    with contextlib.suppress(PermissionError):  # Windows opens no folders
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

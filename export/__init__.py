@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 __all__ = ["export_model", "verify_artifact"]
 
-_NEEDED = ("torch", "onnx", "onnx_ir", "onnxscript", "safetensors", "onnxruntime")
+_NEEDED = ("torch", "onnx", "onnx_ir", "onnxscript", "safetensors", "filelock", "onnxruntime")
 
 
 def __getattr__(name: str) -> Any:

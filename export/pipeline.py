@@ -14,11 +14,12 @@ import onnx_ir as ir
 import torch
 from torch import nn
 
-from edgernn.artifact import Artifact, staged
+from edgernn.artifact import Artifact
 from edgernn.contract import BATCH, SEQUENCE, Contract
 from edgernn.errors import InputError, ParityError, UnsupportedModelError
 from edgernn.export.analysis.cost import cost_of
 from edgernn.export.artifact.files import Files
+from edgernn.export.artifact.staging import staged
 from edgernn.export.build import Built, build, stacked_axes
 from edgernn.export.example.axes import infer_example, proven_axes
 from edgernn.export.example.call import Example, Forward, example_from

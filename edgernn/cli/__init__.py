@@ -32,6 +32,7 @@ _EXTRAS = {
     "onnx_ir": "export",
     "onnxscript": "export",
     "safetensors": "export",
+    "filelock": "export",
 }
 
 

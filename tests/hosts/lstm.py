@@ -17,8 +17,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from edgernn.artifact import Artifact, staged
+from edgernn.artifact import Artifact
 from edgernn.contract import BATCH, SEQUENCE, Contract, Graph, Port, State
+from edgernn.export.artifact.staging import staged
 from edgernn.report import Check, Cost, ParityReport
 
 __all__ = ["write_lstm"]

@@ -14,8 +14,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from edgernn.artifact import Artifact, staged
+from edgernn.artifact import Artifact
 from edgernn.contract import Contract, Graph, Port, State
+from edgernn.export.artifact.staging import staged
 from edgernn.report import Cost
 
 SYMBOLS, SIZE, HIDDEN = 5, 3, 4
