@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edgernn.contract import BATCH, SEQUENCE, Contract, Port
 from edgernn.errors import InputError, UnsupportedModelError
-from edgernn.runtime.binding import Outputs, advance, failure, slots
+from edgernn.runtime.binding import Outputs, Slots, advance, failure, slots
 from edgernn.runtime.chunk import Call, Chunks
 from edgernn.runtime.guard import Guard, checked_states
 from edgernn.runtime.session import Sessions
@@ -24,7 +24,8 @@ class Stream:
     """One running state of a model; `Model.stream` makes it.
 
     A stream belongs to one thread at a time; streams of one model run in parallel. A call that
-    fails leaves the state as it was.
+    fails or is interrupted leaves the state as it was. `copy.copy` and `copy.deepcopy` give what
+    `fork` gives; a stream is not pickled, its `snapshot` is.
 
     Attributes:
         batch: The number of sequences that run side by side.
@@ -77,9 +78,9 @@ class Stream:
             bound.runs[self._side]()
         except Exception as error:
             raise failure(self._sessions, "step", error) from error
-        self._side ^= 1
-        self._steps += 1
-        return bound.read()
+        outputs = bound.read()
+        self._commit(1)
+        return outputs
 
     def feed(self, *inputs: ArrayLike, **named: ArrayLike) -> Outputs:
         """Run a chunk of any number of steps, exactly as the same steps one by one.
@@ -106,12 +107,12 @@ class Stream:
             outputs = self._advance("sequence", arrays)
         else:
             outputs = self._in_calls(arrays, calls, steps)
-        self._steps += steps
+        self._commit(steps)
         return single(outputs)
 
     def snapshot(self) -> dict[str, NDArray[Any]]:
         """Return a copy of the state: name of a state → its value."""
-        return {name: slot.read() for name, slot in self._sides[self._side].items()}
+        return {name: slot.read() for name, slot in self._now.items()}
 
     def restore(self, snapshot: Mapping[str, ArrayLike]) -> None:
         """Go on from a state that `snapshot` returned; the count of steps stays.
@@ -121,22 +122,56 @@ class Stream:
         """
         states = checked_states(snapshot, state_ports(self._contract), self.batch)
         for name, array in states.items():
-            self._sides[self._side][name].write(array)
+            self._next[name].write(array)
+        self._commit(0)
 
     def reset(self) -> None:
         """Go back to the initial state."""
         for state in self._contract.states:
-            value = self._contract.initial(state, self.batch)
-            self._sides[self._side][state.name].write(value)
-        self._steps = 0
+            self._next[state.name].write(self._contract.initial(state, self.batch))
+        self._commit(-self._steps)
 
     def fork(self) -> Stream:
         """Return a new stream that goes on from this one's state, independent of it."""
         other = Stream(self._sessions, self.batch)
-        for name, slot in self._sides[self._side].items():
-            other._sides[0][name].write(slot.read())
+        for name, slot in self._now.items():
+            other._now[name].write(slot.read())
         other._steps = self._steps
         return other
+
+    __copy__ = fork
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Stream:
+        return self.fork()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "A stream cannot be pickled: it holds sessions of ONNX Runtime. Pickle "
+            "stream.snapshot() and restore it in a stream of the loaded model; within one process, "
+            "stream.fork() gives an independent copy."
+        )
+
+    @property
+    def _now(self) -> Slots:
+        """The memory of the current state."""
+        return self._sides[self._side]
+
+    @property
+    def _next(self) -> Slots:
+        """The memory of the state to come, which nobody reads before `_commit`."""
+        return self._sides[self._side ^ 1]
+
+    @cached_property
+    def _between(self) -> Slots:
+        """Memory for states within a chunk that takes several calls."""
+        return slots(self._contract, self.batch, self._sessions.provider.device)
+
+    def _commit(self, steps: int) -> None:
+        """Make the state to come the current one, `steps` later.
+
+        Nothing is called between both assignments, so that no signal's handler runs there.
+        """
+        self._side, self._steps = self._side ^ 1, self._steps + steps
 
     def _checked_step(
         self, inputs: Sequence[ArrayLike], named: Mapping[str, ArrayLike]
@@ -153,7 +188,7 @@ class Stream:
             return self.step(**arrays)
         else:
             outputs = self._advance("step", arrays)
-        self._steps += 1
+        self._commit(1)
         return single(outputs)
 
     def _in_calls(
@@ -161,8 +196,13 @@ class Stream:
     ) -> dict[str, NDArray[Any]]:
         chunks = self._chunks
         chunks.check_lengths(arrays, steps)
-        with self._kept_on_failure():
-            outputs = [self._advance(call.kind, chunks.inputs(arrays, call)) for call in calls]
+        outputs = []
+        before = self._now
+        for left, call in zip(reversed(range(len(calls))), calls, strict=True):
+            after = self._between if left % 2 else self._next  # so that the last is in its place
+            part = chunks.inputs(arrays, call)
+            outputs.append(advance(self._sessions, call.kind, part, before, after))
+            before = after
         return chunks.joined(calls, outputs, self.batch)
 
     def _lifted(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -184,20 +224,7 @@ class Stream:
         return outputs
 
     def _advance(self, kind: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        before, after = self._sides[self._side], self._sides[self._side ^ 1]
-        outputs = advance(self._sessions, kind, arrays, before, after)
-        self._side ^= 1
-        return outputs
-
-    @contextmanager
-    def _kept_on_failure(self) -> Iterator[None]:
-        before = self.snapshot()
-        try:
-            yield
-        except Exception:
-            for name, array in before.items():
-                self._sides[self._side][name].write(array)
-            raise
+        return advance(self._sessions, kind, arrays, self._now, self._next)
 
 
 def single(outputs: dict[str, NDArray[Any]]) -> Outputs:

@@ -47,6 +47,8 @@ def staged(path: str | Path, force: bool = False) -> Iterator[Path]:
     """
     shown = Path(path).absolute()
     target = Path(os.path.realpath(shown))
+    if not target.name:
+        raise InputError(f"`{shown}` cannot be written: it has no folder above it.")
     with _parents(target, shown), _locked(target, shown):
         _clear(target)
         _check_free(target, shown, force)
@@ -68,9 +70,9 @@ def staged(path: str | Path, force: bool = False) -> Iterator[Path]:
 def _parents(target: Path, shown: Path) -> Iterator[None]:
     """Make the folders above `target`; a block that fails leaves none that it made."""
     made = [folder for folder in target.parents if not folder.exists()]
-    above = [target, *target.parents][len(made) + 1 :]
-    if above and not above[0].is_dir():
-        raise InputError(f"`{shown}` cannot be written: `{above[0]}` is not a folder.")
+    above = target.parents[len(made)]
+    if not above.is_dir():
+        raise InputError(f"`{shown}` cannot be written: `{above}` is not a folder.")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -12,6 +12,7 @@ import edgernn
 from edgernn.contract import Contract, Graph, Port
 from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.runtime import Model
+from edgernn.runtime.binding import advance
 from edgernn.runtime.chunk import Call, Chunks
 from tests.runtime import graphs
 
@@ -138,14 +139,13 @@ def test_a_call_that_fails_leaves_the_state(four: Model, monkeypatch: pytest.Mon
     stream = four.stream(batch=2)
     stream.feed(TOKENS[:4])
     before = stream.snapshot()
-    run = stream._advance
 
-    def fail(kind: str, arrays: Any) -> Any:
+    def fail(sessions: Any, kind: str, *rest: Any) -> Any:
         if kind == "step":
             raise RuntimeError("no")
-        return run(kind, arrays)
+        return advance(sessions, kind, *rest)
 
-    monkeypatch.setattr(stream, "_advance", fail)
+    monkeypatch.setattr("edgernn.runtime.stream.advance", fail)
     with pytest.raises(RuntimeError, match="no"):
         stream.feed(TOKENS[:5])
     assert stream.steps == 4

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import copy
+import pickle
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -112,6 +115,83 @@ def test_fork_goes_its_own_way(any_model):
     np.testing.assert_allclose(
         fork.step([4]), graphs.reference(np.array([[1], [2], [4]]))[0][-1], atol=TOLERANCE
     )
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy], ids=["copy", "deepcopy"])
+def test_a_copy_is_a_fork(any_model, copied):
+    """Python's own copies share no memory with the stream, on whichever side they step first."""
+    for steps in (0, 1, 2):
+        stream = any_model.stream()
+        for token in range(steps):
+            stream.step([token])
+        before = stream.snapshot()
+        other = copied({"it": stream})["it"] if copied is copy.deepcopy else copied(stream)
+        assert other.steps == steps
+        for _ in range(3):
+            other.step([5 % graphs.SYMBOLS])
+        np.testing.assert_equal(stream.snapshot(), before)
+        kept = other.snapshot()
+        stream.step([1])
+        np.testing.assert_equal(other.snapshot(), kept)
+
+
+def test_a_stream_is_not_pickled(model):
+    """Pickling is refused with the two ways out."""
+    with pytest.raises(TypeError) as caught:
+        pickle.dumps(model.stream())
+    assert str(caught.value) == (
+        "A stream cannot be pickled: it holds sessions of ONNX Runtime. Pickle stream.snapshot() "
+        "and restore it in a stream of the loaded model; within one process, stream.fork() gives "
+        "an independent copy."
+    )
+
+
+def interrupted(last, call, *arguments):
+    """Call with Ctrl-C pressed at the line `last` of the runtime; say whether it came to that."""
+    seen = 0
+
+    def trace(frame, event, argument):
+        nonlocal seen
+        if "runtime" not in frame.f_code.co_filename:
+            return None
+        seen += event == "line"
+        if seen == last:
+            raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        call(*arguments)
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+@pytest.mark.parametrize("name", ["feed", "step", "restore", "reset"])
+def test_an_interrupt_leaves_a_whole_state(any_model, name):
+    """Interrupted at any line, a stream is where it was before the call or where it is after."""
+
+    def two_steps():
+        stream = any_model.stream()
+        stream.step([1])
+        stream.step([2])
+        return stream
+
+    arguments = {"feed": [ids(3, 1)], "step": [[3]], "restore": [any_model.stream().snapshot()]}
+    after = two_steps()
+    getattr(after, name)(*arguments.get(name, []))
+    known = {str(one.snapshot()): one.steps for one in (two_steps(), after)}
+    stream = two_steps()
+    seen: list[str] = []
+    while interrupted(len(seen) + 1, getattr(stream, name), *arguments.get(name, [])):
+        seen.append(str(stream.snapshot()))
+        assert known[seen[-1]] == stream.steps
+        stream = two_steps()
+    assert seen[0] == str(two_steps().snapshot())
+    assert len(seen) > 5
 
 
 def test_reset_goes_back_to_the_initial_state(leaky):
