@@ -18,6 +18,8 @@ from torch.export import Dim
 from edgernn.contract import BATCH
 from edgernn.export.example.call import Example
 from edgernn.export.roll.tidy import FILLED, SELECT, SYM_SIZE, takes_tensors, tidy
+from edgernn.export.roll.weights import compute_weights
+from edgernn.export.trace.capture import Traceable
 from edgernn.export.trace.flat import Flat
 from edgernn.export.trace.trace import quiet
 from edgernn.export.trace.untouched import untouched
@@ -66,10 +68,14 @@ def read_program(module: nn.Module, example: Example, numbers: Collection[str] =
     tensors = tuple(leaf.tensor.clone() for leaf in example.leaves)  # torch joins what is one
     with quiet(), untouched(module):
         program = torch.export.export(
-            Flat(module, example, list), tensors, dynamic_shapes=(dynamic,), strict=False
+            Flat(module, example, list, Traceable),
+            tensors,
+            dynamic_shapes=(dynamic,),
+            strict=False,
         )
         plain = program.run_decompositions({_ATEN.one_hot.default: _one_hot})
         root: Any = plain.module(check_guards=False)
+    compute_weights(root, root.graph)
     tidy(root.graph, [size for symbol, size in example.sizes.items() if symbol != BATCH])
     return Program(root, _still_first(root.graph))
 

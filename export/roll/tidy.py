@@ -15,7 +15,7 @@ import torch
 from torch import fx
 from torch.fx.experimental.symbolic_shapes import is_concrete_int
 
-__all__ = ["FILLED", "SELECT", "SLICE", "SYM_SIZE", "shape_of", "takes_tensors", "tidy"]
+__all__ = ["CELLS", "FILLED", "SELECT", "SLICE", "SYM_SIZE", "shape_of", "takes_tensors", "tidy"]
 
 _ATEN = torch.ops.aten
 SELECT, SLICE, SYM_SIZE = _ATEN.select.int, _ATEN.slice.Tensor, _ATEN.sym_size.int
@@ -24,10 +24,11 @@ FILLED = (_ATEN.zeros.default, _ATEN.ones.default, _ATEN.full.default)
 
 _UNBIND, _CAT, _WRITE = _ATEN.unbind.int, _ATEN.cat.default, _ATEN.select_scatter.default
 _UNSQUEEZE, _EMPTY = _ATEN.unsqueeze.default, _ATEN.empty.memory_format
-_CELLS = tuple(
+CELLS = tuple(
     getattr(_ATEN, name).default
     for name in ("lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell")
 )
+"""torch's operators of cells."""
 
 
 def shape_of(node: fx.Node) -> tuple[Any, ...] | None:
@@ -61,7 +62,7 @@ def tidy(graph: fx.Graph, steps: Sequence[int]) -> None:
         elif node.target is _CAT:
             _join_further(node)
     for node in list(graph.nodes):
-        if node.target in _CELLS:
+        if node.target in CELLS:
             _start_alone(node)
         if node.target is _ATEN.view.default:
             node.target = _ATEN.reshape.default  # a view of what a loop left in another order

@@ -17,7 +17,7 @@ from edgernn.export.source.exported import read_exported
 from edgernn.export.source.factory import build, import_code, load_weights
 from edgernn.export.source.fileformat import Format, format_of
 from edgernn.export.source.rebuild import rebuild
-from edgernn.export.source.torchscript import read_torchscript
+from edgernn.export.source.torchscript import read_scripted_parts, read_torchscript
 
 __all__ = ["Source", "load_source"]
 
@@ -70,7 +70,7 @@ def load_source(
             "the path of a model file."
         )
     copied = private_copy(model)
-    return _source(copied, f"nn.Module {type(copied).__name__}", conform(copied))
+    return _source(copied, f"nn.Module {type(copied).__name__}", _conformed(copied))
 
 
 def _from_file(path: Path, module: str | None, trust_pickle: bool) -> Source | OnnxFile:
@@ -112,7 +112,13 @@ def _from_weights(path: Path, kind: Format, module: str | None, trust_pickle: bo
     else:
         built, rebuilt = rebuild(weights, subject)
         notes, label = notes + rebuilt, "state_dict in"
-    return _source(built, f"{label} {kind.value} {path.name}", notes + conform(built))
+    return _source(built, f"{label} {kind.value} {path.name}", notes + _conformed(built))
+
+
+def _conformed(module: nn.Module) -> tuple[str, ...]:
+    """Bring a live module into the form that is traced, in place, and return notes."""
+    read_scripted_parts(module)
+    return conform(module)
 
 
 def _source(module: nn.Module, description: str, notes: tuple[str, ...]) -> Source:

@@ -33,7 +33,7 @@ from edgernn.export.source.torchscript_program import (
     Refuse,
 )
 
-__all__ = ["ScriptedModule", "read_torchscript"]
+__all__ = ["ScriptedModule", "read_scripted_parts", "read_torchscript"]
 
 
 class ScriptedModule(nn.Module):
@@ -93,11 +93,37 @@ def read_torchscript(
     reader = _Reader(scripted, records, subject)
     graph = method.inlined_graph
     block = reader.block(graph)
-    kind = type(scripted.original_name, (ScriptedModule,), {"forward": forward})
+    kept = _plain_attributes(archive) if isinstance(archive, torch.jit.ScriptModule) else {}
+    kind = type(scripted.original_name, (ScriptedModule,), {**kept, "forward": forward})
     narrowed = any(tensor.dtype in NARROWED for tensor in tensors)
     module = kind(block, narrowed, graph.findNode("prim::Loop") is not None)
     reader.tensors.register(module)
     return module, conform(module)
+
+
+def read_scripted_parts(module: nn.Module) -> None:
+    """Put, for each scripted part of `module`, one that runs in Python in its place.
+
+    Raises:
+        UnsupportedModelError: A part's forward always runs an operator that Python cannot run.
+    """
+    read: dict[int, nn.Module] = {}
+    for part in list(module.modules()):
+        if isinstance(part, torch.jit.ScriptModule):
+            continue
+        for name, child in part.named_children():
+            if isinstance(child, torch.jit.ScriptModule):
+                if id(child) not in read:
+                    read[id(child)], _ = read_torchscript(child)
+                setattr(part, name, read[id(child)])
+
+
+def _plain_attributes(scripted: Any) -> dict[str, Any]:
+    """Return the numbers and strings that a scripted module has as attributes, by name."""
+    known = getattr(scripted, "_concrete_type", None)
+    names = {*known.get_constants(), *known.get_attributes()} - {"training"} if known else ()
+    found = {name: getattr(scripted, name, None) for name in names}
+    return {name: value for name, value in found.items() if type(value) in (bool, int, float, str)}
 
 
 def _saved(module: torch.jit.ScriptModule) -> BytesIO:

@@ -19,7 +19,7 @@ from edgernn.export.trace.loop import LOOP, Loop, Operands, run_loop
 from edgernn.export.trace.mended import mended
 from edgernn.export.trace.packed import Packing, sorts_for_packing
 
-__all__ = ["FUNCTIONS", "Call", "Capture", "Results"]
+__all__ = ["FUNCTIONS", "Call", "Capture", "Results", "Traceable", "traceable"]
 
 Results = tuple[torch.Tensor, ...]
 
@@ -189,15 +189,31 @@ class Capture(TorchFunctionMode):
         self, name: str, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Any:
         """Run a function that is no recurrent call, noting in which order sequences get packed."""
-        if func == _DATA:  # torch.export cannot trace it
-            func = torch.Tensor.detach
-        result = func(*args, **kwargs)
+        result = traceable(func)(*args, **kwargs)
         if sorts_for_packing(name, 2):
             self.lengths.append(args[0])
             self._order = result[1]
         elif name == "_pack_padded_sequence":
             self.lengths.append(args[1])
         return result
+
+
+def traceable(func: Any) -> Any:
+    """Return a function that does what `func` does, and that torch.export can trace."""
+    return torch.Tensor.detach if func == _DATA else func
+
+
+class Traceable(TorchFunctionMode):
+    """A mode under which `Tensor.data` can be traced, as a view that may be written."""
+
+    def __torch_function__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        return traceable(func)(*args, **(kwargs or {}))
 
 
 def _named(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:

@@ -38,9 +38,11 @@ class Ends:
         self._times = self._op("Unsqueeze", [times, self._ints(1)])
         self._behind = self._op("GreaterOrEqual", [self._times, lengths])
 
-    def behind(self) -> ir.Value:
-        """Return (sequence, batch, 1) bool: whether a step is behind its sequence's end."""
-        return self._op("Unsqueeze", [self._behind, self._ints(2)])
+    def behind(self, rank: int = 3) -> ir.Value:
+        """Return (sequence, batch, 1, …) bool: whether a step is behind its sequence's end."""
+        if rank == 2:
+            return self._behind
+        return self._op("Unsqueeze", [self._behind, self._ints(*range(2, rank))])
 
     def behind_as_float(self) -> ir.Value:
         """Return the same as 0.0 and 1.0."""
@@ -87,4 +89,9 @@ def padded(tape: ir.tape.Tape, node: ir.Node) -> ir.Value:
     """Return the output of a node that fills what is behind each sequence's end."""
     padding = np.array(node.attributes["padding"].as_float(), np.float32)
     value = tape.initializer(ir.tensor(padding, name=f"{node.outputs[0].name}_padding"))
-    return tape.op("Where", [ends_of(tape, node).behind(), value, node.inputs[0]])
+    y, lengths = node.inputs[0], node.inputs[-1]
+    assert y is not None
+    assert lengths is not None
+    rank = len(node.outputs[0].shape or y.shape or (0, 0, 0))
+    behind = Ends(tape, y, lengths, str(node.outputs[0].name)).behind(rank)
+    return tape.op("Where", [behind, value, y])
