@@ -109,9 +109,13 @@ def run_loop(loop: Loop, operands: Operands) -> Tensors:
 
 
 def _widened(state: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
-    """Return a state of one row for all sequences as one of a row for each."""
+    """Return a state of one row for all sequences as one of a row for each.
+
+    So is one without the axes that the first iteration puts before its own.
+    """
+    new = after.dim() - state.dim()
     lone = [
         isinstance(one, int) and one == 1 and not (isinstance(size, int) and size == 1)
-        for one, size in zip(state.shape, after.shape, strict=True)
+        for one, size in zip(state.shape, after.shape[max(new, 0) :], strict=False)
     ]
-    return state.expand(after.shape) if any(lone) else state
+    return state.expand(after.shape) if any(lone) or new > 0 else state

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
 
 from torch import nn
 
@@ -19,25 +18,18 @@ def untouched(module: nn.Module) -> Iterator[None]:
 
     A forward that keeps its state on the module, as `_, self.hidden = self.rnn(x, self.hidden)`
     does, starts every run from the state that the module came with. So does one that registers a
-    weight anew, or puts it into a layer's list of weights.
+    weight of its layer anew, as weight drop does.
     """
     before = [
-        (vars(part), dict(vars(part)), dict(_contents(vars(part)))) for part in module.modules()
+        (part, dict(vars(part)), {table: dict(vars(part)[table]) for table in _TABLES})
+        for part in module.modules()
     ]
     try:
         yield
     finally:
-        for attributes, own, contents in before:
-            attributes.clear()
-            attributes.update(own)
-            for name, content in contents.items():
-                held = own[name]
-                held.clear()
-                (held.update if isinstance(held, dict) else held.extend)(content)
-
-
-def _contents(attributes: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield by name what a forward may change within an attribute: weights and lists."""
-    for name, value in attributes.items():
-        if name in _TABLES or type(value) in (dict, list):
-            yield name, value.copy()
+        for part, attributes, tables in before:
+            vars(part).clear()
+            vars(part).update(attributes)
+            for table, entries in tables.items():
+                vars(part)[table].clear()
+                vars(part)[table].update(entries)
