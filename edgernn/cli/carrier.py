@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgernn.cli.atomic import replaced, write_npz
+from edgernn.cli.target import Target, write_npz
 from edgernn.contract import SEQUENCE
 from edgernn.errors import InputError, StateError
 from edgernn.runtime import Model, Stream
@@ -64,10 +64,21 @@ class Carrier:
         ]
         return next(iter(sizes), 1)
 
-    def write_state(self, path: Path) -> None:
-        """Write the state as .npz, one array per name."""
-        with replaced(path) as partial:
-            write_npz(partial, self.state or {})
+    def write_state(self, target: Target) -> None:
+        """Write the state as .npz, one array per name.
+
+        Raises:
+            StateError: It holds NaN or infinity, from which a recurrence never recovers.
+        """
+        state = self.state or {}
+        for name, array in state.items():
+            if not np.isfinite(array).all():
+                raise StateError(
+                    f"State `{name}` has values that are NaN or infinite after this run, so "
+                    f"`{target.path}` was not written. Look for them in the outputs."
+                )
+        with target.opened() as opened:
+            write_npz(opened.stream, state)
 
     def _is_step(self, chunk: Arrays) -> bool:
         return all(

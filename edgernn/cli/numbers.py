@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 from edgernn.cli.carrier import Carrier
 from edgernn.cli.inputs import Chunk, Input, open_input
 from edgernn.cli.outputs import open_output
+from edgernn.cli.target import Target
 from edgernn.contract import SEQUENCE, Contract
 from edgernn.errors import InputError
 from edgernn.runtime.axes import Axes, input_axes, output_axes
@@ -18,7 +18,7 @@ __all__ = ["run_numbers"]
 
 
 def run_numbers(
-    contract: Contract, carrier: Carrier, source: str, target: Path | None, chunk: int | None
+    contract: Contract, carrier: Carrier, source: str, target: Target | None, chunk: int | None
 ) -> None:
     """Run the sequence in `source` and write the answers.
 
@@ -26,7 +26,7 @@ def run_numbers(
         contract: The model's.
         carrier: Runs the model.
         source: A file, or `-` for standard input.
-        target: The file to write, or None for standard output.
+        target: Where to write, or None for standard output.
         chunk: The number of steps to run at a time, or None for all that there is.
 
     Raises:

@@ -15,7 +15,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from edgernn.cli.atomic import replaced, write_npz
+from edgernn.cli.target import Target, write_npy, write_npz
 from edgernn.errors import InputError
 from edgernn.runtime.axes import Axes
 
@@ -33,13 +33,14 @@ class Output(Protocol):
 
 @contextlib.contextmanager
 def open_output(
-    path: Path | None, format_: str, axes: Mapping[str, Axes], batched: bool, steps: int | None
+    target: Target | None, format_: str, axes: Mapping[str, Axes], batched: bool, steps: int | None
 ) -> Iterator[Output]:
     """Open the output; a file appears under its name only when the block ends well.
 
     Args:
-        path: The file, its suffix one of `FORMATS`; None for standard output.
-        format_: The format on standard output, where the model's outputs fit it.
+        target: Where to write, its suffix one of `FORMATS`; None for standard output.
+        format_: The format on standard output and where a device or pipe has no such suffix, where
+            the model's outputs fit it.
         axes: The data outputs of the model.
         batched: Whether to keep a batch axis of size 1.
         steps: The number of steps to come, if known: a .npy or .npz then grows on disk.
@@ -47,25 +48,27 @@ def open_output(
     Raises:
         InputError: The model's outputs do not fit the format.
     """
-    if path is None:
+    suffix = "" if target is None else target.path.suffix.removeprefix(".")
+    if suffix in FORMATS:
+        format_ = suffix
+        _check_fit(format_, axes, f"{target.path}" if target else "")
+    else:
+        format_ = _fitting(format_, axes)
+    if target is None:
         yield from _to_stdout(format_, axes, batched)
         return
-    format_ = path.suffix.removeprefix(".")
-    _check_fit(format_, axes, str(path))
-    with replaced(path) as partial:
+    with target.opened() as opened:
         if format_ in _LINES:
-            with partial.open("w", encoding="utf-8", newline="") as stream:
+            with opened.text() as stream:
                 yield _LINES[format_](stream, axes, batched)
         else:
-            arrays = _Arrays(axes, batched, partial.parent if steps else None, steps)
+            arrays = _Arrays(axes, batched, opened.folder if steps else None, steps)
             yield arrays
-            arrays.save(partial, format_)
+            arrays.save(opened.stream, format_)
 
 
 def _to_stdout(format_: str, axes: Mapping[str, Axes], batched: bool) -> Iterator[Output]:
-    single = len(axes) == 1
     if format_ in _LINES:
-        format_ = format_ if single and _fits_csv(axes) else "jsonl"
         yield _LINES[format_](sys.stdout, axes, batched)
         return
     arrays = _Arrays(axes, batched, None, None)
@@ -73,7 +76,14 @@ def _to_stdout(format_: str, axes: Mapping[str, Axes], batched: bool) -> Iterato
     if sys.stdout.isatty():
         click.echo(arrays.as_text())
     else:
-        arrays.save(sys.stdout.buffer, format_ if single else "npz")
+        arrays.save(sys.stdout.buffer, format_)
+
+
+def _fitting(format_: str, axes: Mapping[str, Axes]) -> str:
+    """Return the format of its kind that holds the model's outputs."""
+    if format_ in _LINES:
+        return format_ if len(axes) == 1 and _fits_csv(axes) else "jsonl"
+    return format_ if len(axes) == 1 else "npz"
 
 
 def _check_fit(format_: str, axes: Mapping[str, Axes], path: str) -> None:
@@ -195,14 +205,14 @@ class _Arrays:
             return arrays
         return {name: self._axes[name].without_batch(array) for name, array in arrays.items()}
 
-    def save(self, target: Path | IO[bytes], format_: str) -> None:
+    def save(self, stream: IO[bytes], format_: str) -> None:
         """Write the arrays as .npy, which takes one, or as .npz."""
         arrays = self._whole()
         if format_ == "npy":
             (array,) = arrays.values()
-            np.save(target, array, allow_pickle=False)
+            write_npy(stream, array)
         else:
-            write_npz(target, arrays)
+            write_npz(stream, arrays)
 
     def as_text(self) -> str:
         """Return the arrays as a person reads them."""

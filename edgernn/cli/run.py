@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from edgernn.errors import InputError
 
 if TYPE_CHECKING:
     from edgernn.cli.carrier import Carrier
+    from edgernn.cli.target import Target
     from edgernn.runtime import Model
 
 _SUFFIXES = (".npy", ".npz", ".csv", ".jsonl", ".txt")
@@ -24,12 +26,13 @@ _NEEDS = {
     "chunk": ("--input", "--text"),
     "state_in": ("--input", "--text"),
     "state_out": ("--input", "--text"),
+    "force": ("--output", "--state-out"),
 }
 
 
 def _output(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
-    """Check that the suffix of `value` is a format."""
-    if value is not None and value.suffix not in _SUFFIXES:
+    """Check that the suffix of `value` is a format, where it is a file."""
+    if value is not None and value.suffix not in _SUFFIXES and not _target(value).is_stream:
         raise click.BadParameter(
             f"`{value}` does not end in a format that is known: {', '.join(_SUFFIXES)}."
         )
@@ -49,8 +52,12 @@ and the time per step are printed.
   .jsonl  one step per line: a number, an array, or {"input": value, ...}
 
 Arrays may lack the batch axis: the batch is then 1, and the results lack it too. Lines on standard
-input are answered one by one as they come. Results go to --output, or in the format of the input
-to standard output.
+input are answered one by one as they come. Numbers are finite: NaN, infinity and empty cells are
+refused with their place.
+
+Results go to --output, or in the format of the input to standard output. A file that exists is kept
+unless --force is given; devices, pipes and /dev/stdout are written into. The state is written when
+the whole run has ended well; --state-out may name the file of --state-in, which it replaces then.
 
 --text prints the best symbol per step where the model scores its symbols, else numbers. --generate
 feeds the text, then N times the model's own symbol, and prints those N symbols. The scores are
@@ -90,6 +97,7 @@ taken as logits or logarithms of probabilities.
     metavar="FILE",
     help="Write the final state (.npz).",
 )
+@click.option("--force", is_flag=True, help="Replace files that exist.")
 def command(
     artifact: Path | None,
     provider: str,
@@ -102,9 +110,15 @@ def command(
     chunk: int | None,
     state_in: Path | None,
     state_out: Path | None,
+    force: bool,
 ) -> None:
     """Run an artifact; `_HELP` says how."""
     _check_usage(click.get_current_context().params)
+    answers = None if output is None else _target(output, "--output", force)
+    running = state_in is not None and state_out is not None and _same(state_in, state_out)
+    state = None if state_out is None else _target(state_out, "--state-out", force or running)
+    for target in filter(None, (answers, state)):
+        target.check()
     from edgernn.runtime import load
 
     model = load(artifact or _only_artifact(Path()), provider)
@@ -118,11 +132,11 @@ def command(
     if text is None:
         from edgernn.cli.numbers import run_numbers
 
-        run_numbers(model.contract, carrier, input_ or "-", output, chunk)
+        run_numbers(model.contract, carrier, input_ or "-", answers, chunk)
     else:
-        _run_text(model, carrier, text, output, chunk, generate, temperature, seed)
-    if state_out is not None:
-        carrier.write_state(state_out)
+        _run_text(model, carrier, text, answers, chunk, generate, temperature, seed)
+    if state is not None:
+        carrier.write_state(state)
 
 
 def _check_usage(given: Mapping[str, Any]) -> None:
@@ -131,20 +145,31 @@ def _check_usage(given: Mapping[str, Any]) -> None:
     Raises:
         click.UsageError: They do not.
     """
-    present = {
-        f"--{name.strip('_').replace('_', '-')}" for name in given if given[name] is not None
-    }
+    present = {_flag(name) for name in given if given[name] not in (None, False)}
     if present >= {"--input", "--text"}:
         raise click.UsageError("Give --input or --text, not both.")
     for name, needs in _NEEDS.items():
-        if given[name] is not None and present.isdisjoint(needs):
+        if _flag(name) in present and present.isdisjoint(needs):
             raise click.UsageError(f"{_flag(name)} needs {' or '.join(needs)}.")
-    if given["output"] is not None:
-        text = given["output"].suffix == ".txt"
+    output, state_out = given["output"], given["state_out"]
+    if output is not None and output.suffix in _SUFFIXES:
+        text = output.suffix == ".txt"
         if text and given["text"] is None:
             raise click.UsageError("--output with .txt needs --text.")
         if not text and given["generate"] is not None:
             raise click.UsageError("--generate writes text: give --output a name with .txt.")
+    if output and state_out and _same(output, state_out) and not _target(output).is_stream:
+        raise click.UsageError("--output and --state-out are the same file.")
+
+
+def _target(path: Path, option: str = "--output", force: bool = False) -> Target:
+    from edgernn.cli.target import Target
+
+    return Target(path, option, force)
+
+
+def _same(one: Path, other: Path) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)
 
 
 def _flag(name: str) -> str:
@@ -185,7 +210,7 @@ def _run_text(
     model: Model,
     carrier: Carrier,
     text: str,
-    output: Path | None,
+    output: Target | None,
     chunk: int | None,
     count: int | None,
     temperature: float | None,

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 from numpy.typing import NDArray
 
-from edgernn.cli.atomic import replaced
 from edgernn.cli.carrier import Carrier
-from edgernn.cli.outputs import open_output
+from edgernn.cli.outputs import FORMATS, open_output
+from edgernn.cli.target import Target
 from edgernn.contract import SEQUENCE, Contract
 from edgernn.errors import InputError
 from edgernn.runtime.axes import Axes, input_axes, output_axes
@@ -103,7 +102,7 @@ class Speaker:
 
 
 def run_text(
-    contract: Contract, carrier: Carrier, text: str, target: Path | None, chunk: int | None
+    contract: Contract, carrier: Carrier, text: str, target: Target | None, chunk: int | None
 ) -> None:
     """Run `text` and write the best symbol per step, or numbers where the model has no scores.
 
@@ -111,7 +110,7 @@ def run_text(
         contract: The model's.
         carrier: Runs the model.
         text: What to read.
-        target: The file to write: text where its suffix is `.txt`; None for standard output.
+        target: Where to write: numbers where its suffix is of `FORMATS`; None for standard output.
         chunk: The number of symbols to run at a time, or None to choose.
 
     Raises:
@@ -121,8 +120,8 @@ def run_text(
     ids = speaker.encode(text)
     size = chunk or (speaker.chunk if contract.carry else None)
     answers = (carrier.answer(part) for part in speaker.chunks(ids, size))
-    as_text = speaker.scores is not None if target is None else target.suffix == ".txt"
-    if as_text:
+    suffix = "" if target is None else target.path.suffix.removeprefix(".")
+    if suffix == "txt" or (suffix not in FORMATS and speaker.scores is not None):
         _write_text(map(speaker.best, answers), target, speaker.vocabulary.separator)
         return
     with open_output(target, "jsonl", output_axes(contract), False, len(ids)) as output:
@@ -136,7 +135,7 @@ def generate(
     text: str,
     count: int,
     choose: Choice,
-    target: Path | None,
+    target: Target | None,
 ) -> None:
     """Feed `text` and write how the model goes on, symbol by symbol as it comes.
 
@@ -162,7 +161,7 @@ def read_text(text: str) -> str:
         raise InputError(f"Standard input is not UTF-8 text: {error}.") from None
 
 
-def _write_text(pieces: Iterable[str], target: Path | None, separator: str) -> None:
+def _write_text(pieces: Iterable[str], target: Target | None, separator: str) -> None:
     """Write text piece by piece and end the line; to standard output each as it comes."""
     separated = _separated(pieces, separator)
     if target is None:
@@ -170,7 +169,7 @@ def _write_text(pieces: Iterable[str], target: Path | None, separator: str) -> N
             click.echo(piece, nl=False)
         click.echo()
         return
-    with replaced(target) as partial, partial.open("w", encoding="utf-8", newline="") as stream:
+    with target.opened() as opened, opened.text() as stream:
         stream.writelines(separated)
         stream.write("\n")
 

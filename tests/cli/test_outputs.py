@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from edgernn.cli.outputs import open_output
+from edgernn.cli.target import Target
 from edgernn.contract import Port
 from edgernn.errors import InputError
 from edgernn.runtime.axes import Axes
@@ -25,8 +26,12 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+def target(name: str) -> Target:
+    return Target(Path(name), replace=True)
+
+
 def written(name: str, axes: dict[str, Axes], batched: bool, *chunks: dict[str, object]) -> str:
-    with open_output(Path(name), "", axes, batched, None) as output:
+    with open_output(target(name), "", axes, batched, None) as output:
         for chunk in chunks:
             output.write({port: np.asarray(array) for port, array in chunk.items()})
     return Path(name).read_text()
@@ -55,7 +60,7 @@ def test_last_of_chunks() -> None:
     """In arrays the chunks are joined, and of an output without steps the last one counts."""
     chunks = [{"y": Y, "last": np.array([4])}, {"y": 2 * Y, "last": np.array([5])}]
     for steps in (None, 4):
-        with open_output(Path("y.npz"), "", LAST, False, steps) as output:
+        with open_output(target("y.npz"), "", LAST, False, steps) as output:
             for chunk in chunks:
                 output.write(chunk)
         with np.load("y.npz") as archive:
@@ -108,7 +113,10 @@ def test_fallback(capsys: pytest.CaptureFixture[str]) -> None:
 )
 def test_does_not_fit(name: str, axes: dict[str, Axes], message: str) -> None:
     """A format that cannot hold the outputs is refused before the model runs."""
-    with pytest.raises(InputError) as caught, open_output(Path(name), "", axes, False, None):
+    with (
+        pytest.raises(InputError) as caught,
+        open_output(target(name), "", axes, False, None),
+    ):
         pytest.fail("the model would run")
     assert (str(caught.value), os.listdir()) == (message, [])
 
@@ -126,7 +134,7 @@ def test_failure_keeps_the_old_file() -> None:
     Path("y.npy").write_text("before")
 
     def fail() -> None:
-        with open_output(Path("y.npy"), "", AXES, True, 4) as output:
+        with open_output(target("y.npy"), "", AXES, True, 4) as output:
             output.write({"y": Y})
             raise KeyboardInterrupt
 
@@ -144,7 +152,7 @@ def test_disk_full(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.posix_fallocate", full, raising=False)
     with (
         pytest.raises(OSError, match="No space left on device"),
-        open_output(Path("y.npy"), "", AXES, True, 4) as output,
+        open_output(target("y.npy"), "", AXES, True, 4) as output,
     ):
         output.write({"y": Y})
     assert os.listdir() == []

@@ -1,0 +1,185 @@
+"""Where a command writes: a file that appears when it is whole, or a device or pipe as it is."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgernn.errors import InputError, OutputExistsError
+
+__all__ = ["Opened", "Target", "write_npy", "write_npz"]
+
+_DESCRIPTOR = re.compile(r"/dev/(?:fd/(\d+)|(stdout)|(stderr))|/proc/(?:self|thread-self)/fd/(\d+)")
+_LINKS = 40  # as many as Linux follows
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A target that is being written.
+
+    Attributes:
+        stream: Takes the content.
+        folder: A folder for other files meanwhile, on the target's own disk; None where the target
+            is no file.
+    """
+
+    stream: IO[bytes]
+    folder: Path | None
+
+    @contextlib.contextmanager
+    def text(self) -> Iterator[IO[str]]:
+        """Give a stream of text into the target, in UTF-8, its line ends as they are."""
+        stream = io.TextIOWrapper(self.stream, "utf-8", newline="")
+        try:
+            yield stream
+        finally:
+            stream.detach()
+
+
+class Target:
+    """Where an option says to write.
+
+    A file appears under its name only when it is whole, and one that exists is replaced only where
+    that was asked for; it keeps its permissions then, and a link to it stays a link. A device, a
+    pipe or an open descriptor (`/dev/stdout`, `/dev/fd/3`) is written into.
+
+    Attributes:
+        path: The path as it was given.
+        is_stream: Whether it is written into and never replaced.
+    """
+
+    def __init__(self, path: Path, option: str = "--output", replace: bool = False) -> None:
+        self.path = path
+        self._option = option
+        self._replace = replace
+        self._file = Path(os.path.realpath(path))
+        self._descriptor = _descriptor(path)
+        special = path.exists() and not path.is_file() and not path.is_dir()
+        self.is_stream = special or self._descriptor is not None
+
+    def check(self) -> None:
+        """Check that the target can be written, as far as that shows without writing.
+
+        Raises:
+            OutputExistsError: It is a file that is not to be replaced.
+            InputError: It cannot be written.
+        """
+        if self.is_stream:
+            return
+        self._check_file()
+        with self._beside():
+            pass
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[Opened]:
+        """Open the target; a file takes its name when the block ends well.
+
+        Raises:
+            OutputExistsError: It is a file that is not to be replaced.
+            InputError: It cannot be written.
+        """
+        if self.is_stream:
+            with self._stream() as stream:
+                yield Opened(stream, None)
+            return
+        with self._beside() as folder:
+            partial = Path(folder, self._file.name)
+            with partial.open("wb") as stream:
+                yield Opened(stream, Path(folder))
+                stream.flush()
+                os.fsync(stream.fileno())
+            self._check_file()
+            if self._file.exists():
+                shutil.copymode(self._file, partial)
+            partial.replace(self._file)
+
+    def _check_file(self) -> None:
+        if self._file.is_dir():
+            raise InputError(f"`{self.path}` is a folder; {self._option} takes a file.")
+        if not self._file.exists():
+            return
+        if not self._replace:
+            raise OutputExistsError(
+                f"`{self.path}` exists already. Give another name with {self._option}, or replace "
+                "it with --force."
+            )
+        if not os.access(self._file, os.W_OK):
+            raise InputError(f"`{self.path}` cannot be written: it is read-only.")
+
+    def _beside(self) -> tempfile.TemporaryDirectory[str]:
+        try:
+            return tempfile.TemporaryDirectory(
+                ".partial", f".{self._file.name}-", self._file.parent
+            )
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    @contextlib.contextmanager
+    def _stream(self) -> Iterator[IO[bytes]]:
+        try:
+            # A descriptor goes on where it is: opened by its name, a file behind it would begin
+            # anew.
+            number = self._descriptor
+            raw = self.path.open("wb") if number is None else os.fdopen(os.dup(number), "wb")
+        except OSError as error:
+            raise self._unwritable(error) from error
+        with raw:
+            yield cast("IO[bytes]", _OneWay(raw))
+
+    def _unwritable(self, error: OSError) -> InputError:
+        return InputError(f"`{self.path}` cannot be written: {error.strerror or error}.")
+
+
+class _OneWay(io.BufferedIOBase):
+    """A stream that does not say where it is: a pipe, or a file that others write too."""
+
+    def __init__(self, raw: IO[bytes]) -> None:
+        self._raw = raw
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        return self._raw.write(data)
+
+    def flush(self) -> None:
+        self._raw.flush()
+
+
+def _descriptor(path: Path) -> int | None:
+    """Return the descriptor of this process that a path names, through links too."""
+    place = os.path.abspath(path)
+    for _ in range(_LINKS):
+        if found := _DESCRIPTOR.fullmatch(place):
+            number, stdout, stderr, other = found.groups()
+            return 1 if stdout else 2 if stderr else int(number or other)
+        if not os.path.islink(place):
+            return None
+        place = os.path.normpath(os.path.join(os.path.dirname(place), os.readlink(place)))
+    return None
+
+
+def write_npy(stream: IO[bytes], array: NDArray[Any]) -> None:
+    """Write an array as .npy, into pipes too."""
+    # np.save writes past the stream where that is a file of the system's, and fails with a pipe
+    np.lib.format.write_array(_OneWay(stream), np.asanyarray(array), allow_pickle=False)
+
+
+def write_npz(stream: IO[bytes], arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write arrays of any name and size as .npz, without a copy of them in memory."""
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, np.asanyarray(array), allow_pickle=False)
