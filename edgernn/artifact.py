@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,11 +11,16 @@ from typing import Any
 
 from edgernn.contract import Contract
 from edgernn.errors import ContractError
+from edgernn.field import Field, broken, shown
+from edgernn.files import MEGABYTE, read_text, regular
 from edgernn.report import Cost, ParityReport
+from edgernn.strict_json import loads
 
 __all__ = ["CONTRACT_FILE", "Artifact"]
 
 CONTRACT_FILE = "contract.json"
+_MOST_BYTES = 64 * MEGABYTE
+_DIGEST = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -66,33 +71,27 @@ class Artifact:
         """
         path = Path(path)
         subject = f"`{path}`"
-        try:
-            data = json.loads((path / CONTRACT_FILE).read_text("utf-8"))
-        except (FileNotFoundError, NotADirectoryError):
-            what = "is not an artifact" if path.exists() else "does not exist"
-            raise ContractError(
-                f"{subject} {what}: there is no `{CONTRACT_FILE}` in it. "
-                "`edgernn export MODEL` writes an artifact."
-            ) from None
-        except (OSError, ValueError) as error:
-            raise ContractError(
-                f"{subject} has a `{CONTRACT_FILE}` that cannot be read: {error}"
-            ) from error
+        data = _contract_file(path)
         contract = Contract.from_json(data, subject)
-        try:
-            return cls(
-                path=path,
-                contract=contract,
-                parity=ParityReport.from_json(data["parity"]) if data["parity"] else None,
-                cost=Cost(**data["cost"]),
-                refusals=dict(data["refusals"]),
-                digests=dict(data["sha256"]),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise ContractError(
-                f"{subject} has a `{CONTRACT_FILE}` that cannot be read ({error!r}). "
-                "Export the model again."
-            ) from error
+        whole = Field(subject, "", data)
+        digests = {name: digest.text() for name, digest in whole["sha256"].entries().items()}
+        for name, digest in digests.items():
+            if not _is_file_name(name) or not _DIGEST.fullmatch(digest):
+                raise broken(
+                    subject,
+                    f"`sha256` has {shown(digest)} for {shown(name)}; expected a digest of 64 "
+                    "hexadecimal digits for a file of the folder itself",
+                )
+        for kind in contract.graphs:
+            whole["sha256"][f"{kind}.onnx"].text()
+        return cls(
+            path=path,
+            contract=contract,
+            parity=whole["parity"].optional(ParityReport.from_json),
+            cost=Cost.from_json(whole["cost"]),
+            refusals={runtime: why.text() for runtime, why in whole["refusals"].entries().items()},
+            digests=digests,
+        )
 
     def checked(self, kind: str) -> Path:
         """Return the file of graph `kind` after comparing it with the contract's digest.
@@ -125,6 +124,7 @@ class Artifact:
         return [name for name in self.digests if not name.endswith(".onnx")]
 
     def _check_digest(self, file: Path) -> None:
+        regular(file, f"`{file}`", ContractError)
         try:
             with file.open("rb") as stream:
                 digest = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -142,3 +142,30 @@ class Artifact:
             f"`{file}` was changed after the export: its SHA-256 is {digest[:12]}…, the contract "
             f"has {self.digests.get(file.name, 'none')[:12]}…. Export the model again."
         )
+
+
+def _contract_file(folder: Path) -> Any:
+    """Return what `contract.json` in an artifact's folder says."""
+    subject, file = f"`{folder}`", folder / CONTRACT_FILE
+    try:
+        there = file.exists()
+    except (OSError, ValueError):
+        there = True
+    if not there:
+        what = "is not an artifact" if folder.exists() else "does not exist"
+        raise ContractError(
+            f"{subject} {what}: there is no `{CONTRACT_FILE}` in it. "
+            "`edgernn export MODEL` writes an artifact."
+        )
+    try:
+        return loads(read_text(file, f"`{file}`", ContractError, _MOST_BYTES))
+    except ValueError as error:
+        raise ContractError(
+            f"{subject} has a `{CONTRACT_FILE}` that cannot be read: {str(error).rstrip('.')}. "
+            "Export the model again."
+        ) from error
+
+
+def _is_file_name(name: str) -> bool:
+    """Say whether `name` can only be a file of the folder it stands in."""
+    return name.isprintable() and name not in ("", ".", "..") and not {*name} & {*"/\\:"}

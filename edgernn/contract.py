@@ -16,8 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgernn.errors import ContractError
+from edgernn.errors import ContractError, InputError
+from edgernn.field import LARGEST_SIZE, Field, broken
+from edgernn.flat import Flat
 from edgernn.ports import BATCH, SEQUENCE, Graph, Port, State
+from edgernn.rules import DTYPES, check_graph, violations
 from edgernn.vocabulary import Vocabulary
 
 __all__ = ["BATCH", "SEQUENCE", "VERSION", "Contract", "Graph", "Port", "State"]
@@ -25,7 +28,6 @@ __all__ = ["BATCH", "SEQUENCE", "VERSION", "Contract", "Graph", "Port", "State"]
 VERSION = "1"
 
 _PREFIX = "edgernn."
-_STATE_DTYPES = ("float32", "float16")
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Contract:
 
     def __post_init__(self) -> None:
         for kind, graph in self.graphs.items():
-            self._check(kind, graph)
+            check_graph(kind, graph, self.states)
         for axis, size in (*self.most.items(), *self.least.items()):
             if not 1 <= self.least.get(axis, 1) <= size <= self.most.get(axis, size):
                 raise ContractError(
@@ -181,45 +183,34 @@ class Contract:
         Raises:
             ContractError: The metadata is missing, of another version, or does not fit the ports.
         """
-        flat = {
-            key.removeprefix(_PREFIX): text
-            for key, text in metadata.items()
-            if key.startswith(_PREFIX)
-        }
+        flat = Flat(
+            subject,
+            {
+                key.removeprefix(_PREFIX): text
+                for key, text in metadata.items()
+                if key.startswith(_PREFIX)
+            },
+        )
         _check_version(flat.get("contract"), subject)
-        try:
-            pairs = [pair.split(":") for pair in flat["states"].split(",") if pair]
-            ends = {name for pair in pairs for name in pair}
-            graph = Graph(
-                tuple(_port_from_metadata(port, flat, ends) for port in inputs),
-                tuple(_port_from_metadata(port, flat, ends) for port in outputs),
-            )
-            states = tuple(
-                _state_from_metadata(input_, output, graph, flat) for input_, output in pairs
-            )
-            vocabulary = None
-            if "vocabulary" in flat:
-                special = [
-                    int(flat[key]) if (key := f"vocabulary.{role}") in flat else None
-                    for role in ("unknown", "padding")
-                ]
-                vocabulary = Vocabulary.from_lines(flat["vocabulary"], *special)
-            return cls(
-                family=flat["family"],
-                source=flat.get("source", ""),
-                states=states,
-                carry=flat["carry"] == "yes",
-                graphs={flat["graph"]: graph},
-                vocabulary=vocabulary,
-                lengths=tuple(filter(None, flat.get("lengths", "").split(","))),
-                most=_bounds_from_metadata(flat, "most"),
-                least=_bounds_from_metadata(flat, "least"),
-                parity=flat.get("parity", ""),
-            )
-        except (KeyError, ValueError) as error:
-            raise ContractError(
-                f"{subject} has a contract that cannot be read ({error!r}). Export it again."
-            ) from error
+        pairs = flat.pairs("states")
+        ends = {name for pair in pairs for name in pair}
+        graph = Graph(
+            tuple(_port_from_metadata(port, flat, ends) for port in inputs),
+            tuple(_port_from_metadata(port, flat, ends) for port in outputs),
+        )
+        return _read(
+            subject,
+            family=flat.text("family"),
+            source=flat.get("source") or "",
+            states=tuple(_state_from_metadata(*pair, graph, flat) for pair in pairs),
+            carry=flat.one_of("carry", ("yes", "no")) == "yes",
+            graphs={flat.one_of("graph", ("sequence", "step")): graph},
+            vocabulary=_vocabulary_from_metadata(flat),
+            lengths=tuple(filter(None, (flat.get("lengths") or "").split(","))),
+            most=flat.counts("most."),
+            least=flat.counts("least."),
+            parity=flat.get("parity") or "",
+        )
 
     # --- contract.json --------------------------------------------------------------------------
 
@@ -259,52 +250,35 @@ class Contract:
         }
 
     @classmethod
-    def from_json(cls, data: Any, subject: str = "The contract") -> Contract:
+    def from_json(cls, data: Any, subject: str = "The artifact") -> Contract:
         """Read what `to_json` returned.
 
         Raises:
             ContractError: It is of another version or not a contract.
         """
         _check_version(data.get("contract") if isinstance(data, dict) else None, subject)
-        try:
-            ends = {name for state in data["states"] for name in (state["in"], state["out"])}
-            graphs = {
-                kind: Graph(
-                    tuple(_port_from_json(port, "argument", ends) for port in graph["inputs"]),
-                    tuple(_port_from_json(port, "result", ends) for port in graph["outputs"]),
-                )
-                for kind, graph in data["graphs"].items()
-            }
-            first = next(iter(graphs.values()))
-            states = tuple(
-                State(
-                    state["name"],
-                    state["in"],
-                    state["out"],
-                    None
-                    if state["initial"] is None
-                    else np.array(state["initial"], first.input(state["in"]).dtype),
-                )
-                for state in data["states"]
-            )
-            table = data["vocabulary"]
-            return cls(
-                family=data["family"],
-                source=data["source"],
-                states=states,
-                carry=bool(data["carry"]),
-                graphs=graphs,
-                vocabulary=None if table is None else Vocabulary.from_table(table),
-                lengths=tuple(data.get("lengths", ())),
-                most={str(axis): int(size) for axis, size in data.get("most", {}).items()},
-                least={str(axis): int(size) for axis, size in data.get("least", {}).items()},
-                parity=data["summary"],
-                notes=tuple(data["notes"]),
-            )
-        except (KeyError, TypeError, ValueError, AttributeError, StopIteration) as error:
-            raise ContractError(
-                f"{subject} cannot be read ({error!r}). Export the model again."
-            ) from error
+        whole = Field(subject, "", data)
+        states = whole["states"].items()
+        ends = {state[end].text() for state in states for end in ("in", "out")}
+        graphs = {
+            kind: _graph_from_json(kind, graph, ends)
+            for kind, graph in whole["graphs"].entries().items()
+        }
+        lengths = whole.get("lengths")
+        return _read(
+            subject,
+            family=whole["family"].text(),
+            source=whole["source"].text(),
+            states=tuple(_state_from_json(state, graphs) for state in states),
+            carry=whole["carry"].flag(),
+            graphs=graphs,
+            vocabulary=whole["vocabulary"].optional(_vocabulary_from_json),
+            lengths=tuple(name.text() for name in lengths.items()) if lengths else (),
+            most=_bounds_from_json(whole, "most"),
+            least=_bounds_from_json(whole, "least"),
+            parity=whole["summary"].text(),
+            notes=tuple(note.text() for note in whole["notes"].items()),
+        )
 
     def _port_bounds(self, kind: str, port: Port) -> dict[str, int]:
         """Return the bounds of the steps of an input that has them."""
@@ -312,34 +286,19 @@ class Contract:
         has = SEQUENCE in port.axes
         return {role: sizes[SEQUENCE] for role, sizes in bounds if has and SEQUENCE in sizes}
 
-    def _check(self, kind: str, graph: Graph) -> None:
-        if kind not in ("sequence", "step"):
-            raise ContractError(f"`{kind}` is not a kind of graph; known are: sequence, step.")
-        for role, ports in (("input", graph.inputs), ("output", graph.outputs)):
-            names = [port.name for port in ports]
-            for name in names:
-                if names.count(name) > 1:
-                    raise ContractError(f"The {kind} graph has two {role}s named `{name}`.")
-        for state in self.states:
-            try:
-                before, after = graph.input(state.input), graph.output(state.output)
-            except KeyError as error:
-                raise ContractError(f"The {kind} graph has no port {error} for a state.") from None
-            if (before.shape, before.axes, before.dtype) != (after.shape, after.axes, after.dtype):
-                raise ContractError(
-                    f"State `{state.name}` of the {kind} graph goes in as `{before}` and comes "
-                    f"out as `{after}`; both must have one shape and dtype."
-                )
-            if before.dtype not in _STATE_DTYPES:
-                raise ContractError(
-                    f"State `{before}` must be of dtype {' or '.join(_STATE_DTYPES)}."
-                )
-        by_input = sorted(self.states, key=lambda state: state.input)
-        if by_input != sorted(self.states, key=lambda state: state.output):
-            raise ContractError(
-                "The states' inputs and outputs sort by name into different orders: "
-                + ", ".join(f"{state.input}:{state.output}" for state in by_input)
-            )
+
+def _read(subject: str, **fields: Any) -> Contract:
+    """Return the contract of fields that were read, all rules checked."""
+    try:
+        contract = Contract(**fields)
+    except ContractError as error:
+        reason = str(error).rstrip(".")
+        raise broken(subject, reason[0].lower() + reason[1:]) from error
+    for violation in violations(
+        contract.graphs, contract.states, contract.lengths, contract.vocabulary
+    ):
+        raise broken(subject, violation)
+    return contract
 
 
 def _check_version(version: object, subject: str) -> None:
@@ -354,39 +313,67 @@ def _check_version(version: object, subject: str) -> None:
         )
 
 
-def _state_from_metadata(input_: str, output: str, graph: Graph, flat: Mapping[str, str]) -> State:
-    name = input_.removesuffix("_in")
-    numbers = flat.get(f"initial.{name}")
-    if numbers is None:
-        return State(name, input_, output)
-    port = graph.input(input_)
-    values = np.array(numbers.split(" "), np.float32)
-    full = tuple(1 if isinstance(size, str) else size for size in port.shape)
-    for_all = tuple(
-        1 if name == BATCH else size for size, name in zip(full, port.axes, strict=True)
-    )
-    initial = values.reshape(for_all if values.size == math.prod(for_all) else full)
-    return State(name, input_, output, initial.astype(port.dtype))
-
-
-def _port_from_metadata(port: Port, flat: Mapping[str, str], states: Collection[str]) -> Port:
-    limit, axes = flat.get(f"limit.{port.name}"), flat.get(f"axes.{port.name}")
-    port = replace(port, limit=None if limit is None else int(limit))
-    if axes is None:
-        return _before_axes(port, states)
-    return port.with_axes([name or None for name in axes.split(",")])
-
-
 def _names(axis: str | None) -> list[str]:
     """Return the names of dynamic axes that the size of an axis is made of."""
     return re.findall(r"[A-Za-z_]\w*", axis or "")
 
 
-def _bounds_from_metadata(flat: Mapping[str, str], role: str) -> dict[str, int]:
-    prefix = f"{role}."
-    return {
-        key.removeprefix(prefix): int(text) for key, text in flat.items() if key.startswith(prefix)
-    }
+# --- metadata -------------------------------------------------------------------------------------
+
+
+def _state_from_metadata(input_: str, output: str, graph: Graph, flat: Flat) -> State:
+    name = input_.removesuffix("_in")
+    values = flat.numbers(f"initial.{name}")
+    port = next((port for port in graph.inputs if port.name == input_), None)
+    if values is None or port is None:
+        return State(name, input_, output)
+    full = tuple(1 if isinstance(size, str) else size for size in port.shape)
+    for_all = tuple(
+        1 if name == BATCH else size for size, name in zip(full, port.axes, strict=True)
+    )
+    for shape in (for_all, full):
+        if values.size == math.prod(shape):
+            return State(name, input_, output, values.reshape(shape).astype(port.dtype))
+    raise broken(
+        flat.subject,
+        f"`initial.{name}` has {values.size} numbers; `{port}` starts from {math.prod(for_all)}",
+    )
+
+
+def _port_from_metadata(port: Port, flat: Flat, states: Collection[str]) -> Port:
+    axes = flat.get(f"axes.{port.name}")
+    port = replace(port, limit=flat.count(f"limit.{port.name}"))
+    if axes is None:
+        return _before_axes(port, states)
+    names = [name or None for name in axes.split(",")]
+    if len(names) != len(port.shape):
+        raise broken(flat.subject, f"`axes.{port.name}` names {len(names)} axes of `{port}`")
+    return port.with_axes(names)
+
+
+def _vocabulary_from_metadata(flat: Flat) -> Vocabulary | None:
+    lines = flat.get("vocabulary")
+    if lines is None:
+        return None
+    unknown, padding = (flat.count(f"vocabulary.{role}") for role in ("unknown", "padding"))
+    try:
+        return Vocabulary.from_lines(lines, unknown, padding)
+    except ContractError as error:
+        raise broken(flat.subject, f"`vocabulary`: {str(error).rstrip('.')}") from error
+
+
+# --- JSON -----------------------------------------------------------------------------------------
+
+
+def _graph_from_json(kind: str, graph: Field, states: Collection[str]) -> Graph:
+    # Both are read by hosts; nothing of edgernn opens a file that the contract names.
+    file = graph.get("file")
+    if file is not None:
+        file.one_of((f"{kind}.onnx",))
+    return Graph(
+        tuple(_port_from_json(port, "argument", states) for port in graph["inputs"].items()),
+        tuple(_port_from_json(port, "result", states) for port in graph["outputs"].items()),
+    )
 
 
 def _port_to_json(port: Port, origin: str) -> dict[str, Any]:
@@ -400,10 +387,47 @@ def _port_to_json(port: Port, origin: str) -> dict[str, Any]:
     }
 
 
-def _port_from_json(data: Mapping[str, Any], origin: str, states: Collection[str]) -> Port:
-    shape = tuple(size if isinstance(size, str) else int(size) for size in data["shape"])
-    port = Port(str(data["name"]), str(data["dtype"]), shape, data.get(origin), data.get("limit"))
-    return port.with_axes(data["axes"]) if "axes" in data else _before_axes(port, states)
+def _port_from_json(field: Field, origin: str, states: Collection[str]) -> Port:
+    path, limit, axes = field.get(origin), field.get("limit"), field.get("axes")
+    port = Port(
+        field["name"].text(),
+        field["dtype"].one_of(DTYPES),
+        tuple(_size_from_json(size) for size in field["shape"].items()),
+        path.optional(Field.text) if path else None,
+        limit.optional(Field.count) if limit else None,
+    )
+    if axes is None:
+        return _before_axes(port, states)
+    names = [name.optional(Field.text) for name in axes.items()]
+    if len(names) != len(port.shape):
+        axes.refuse(f"a name or null for each of {len(port.shape)} axes")
+    return port.with_axes(names)
+
+
+def _size_from_json(size: Field) -> int | str:
+    return size.text() if isinstance(size.value, str) else size.count(0, LARGEST_SIZE)
+
+
+def _state_from_json(state: Field, graphs: Mapping[str, Graph]) -> State:
+    name, input_, output = (state[key].text() for key in ("name", "in", "out"))
+    ports = (port for graph in graphs.values() for port in graph.inputs)
+    port = next((port for port in ports if port.name == input_), None)
+    initial = state["initial"]
+    if initial.value is None or port is None:
+        return State(name, input_, output)
+    return State(name, input_, output, initial.array(port.dtype))
+
+
+def _bounds_from_json(whole: Field, role: str) -> dict[str, int]:
+    bounds = whole.get(role)
+    return {axis: size.count() for axis, size in bounds.entries().items()} if bounds else {}
+
+
+def _vocabulary_from_json(table: Field) -> Vocabulary:
+    try:
+        return Vocabulary.from_table(table.value, f"`{table.place}`")
+    except (ContractError, InputError) as error:
+        raise broken(table.subject, f"`{table.place}`: {str(error).rstrip('.')}") from error
 
 
 def _before_axes(port: Port, states: Collection[str]) -> Port:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from edgernn.field import Field
 
 __all__ = ["Check", "Cost", "ParityReport", "difference"]
 
@@ -77,10 +78,14 @@ class ParityReport:
         return {**asdict(self), "checks": [asdict(check) for check in self.checks]}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> ParityReport:
-        """Read what `to_json` returned."""
-        checks = tuple(Check(**check) for check in data["checks"])
-        return cls(str(data["reference"]), float(data["tolerance"]), checks)
+    def from_json(cls, data: Field) -> ParityReport:
+        """Read what `to_json` returned.
+
+        Raises:
+            ContractError: It is not a report.
+        """
+        checks = tuple(_check_from_json(check) for check in data["checks"].items())
+        return cls(data["reference"].text(), data["tolerance"].real(), checks)
 
 
 @dataclass(frozen=True)
@@ -98,6 +103,28 @@ class Cost:
     multiply_adds: int
     weight_bytes: int
     state_bytes: int
+
+    @classmethod
+    def from_json(cls, data: Field) -> Cost:
+        """Read the object of the fields.
+
+        Raises:
+            ContractError: It is not a cost.
+        """
+        return cls(*(data[field.name].count() for field in fields(cls)))
+
+
+def _check_from_json(data: Field) -> Check:
+    tolerance = data.get("tolerance")
+    return Check(
+        name=data["name"].text(),
+        graph=data["graph"].one_of(("sequence", "step")),
+        batch=data["batch"].count(),
+        sequence=data["sequence"].count(),
+        initial=data["initial"].text(),
+        difference=data["difference"].real(),
+        tolerance=tolerance.optional(Field.real) if tolerance else None,
+    )
 
 
 def difference(got: NDArray[Any], expected: NDArray[Any]) -> float:

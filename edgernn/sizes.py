@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import ast
 import operator
+import re
 from collections.abc import Callable, Iterable, Mapping
 
-__all__ = ["resolve", "size_of"]
+__all__ = ["is_size", "resolve", "size_of"]
+
+_MOST_TEXT = 200
+_NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
 _OPERATORS: dict[type[ast.operator], Callable[[int, int], int]] = {
     ast.Add: operator.add,
@@ -28,9 +32,40 @@ def size_of(size: int | str, symbols: Mapping[str, int]) -> int | None:
         return size
     if size in symbols:
         return symbols[size]
+    expression = _parsed(size)
     try:
-        return _evaluate(ast.parse(size, mode="eval").body, symbols)
-    except (SyntaxError, KeyError, ZeroDivisionError):
+        return None if expression is None else _evaluate(expression, symbols)
+    except (KeyError, ZeroDivisionError):
+        return None
+
+
+def is_size(text: str) -> bool:
+    """Say whether a size is written in the grammar of `size_of`."""
+    expression = _parsed(text)
+    if expression is None:
+        return False
+    for node in ast.walk(expression):
+        match node:
+            case ast.BinOp(op=sign) if type(sign) in _OPERATORS:
+                pass
+            case ast.Constant(value=number) if type(number) is int:
+                pass
+            case ast.Name(id=name) if _NAME.fullmatch(name):
+                pass
+            case ast.UnaryOp(op=ast.USub()) | ast.USub() | ast.operator() | ast.expr_context():
+                pass
+            case _:
+                return False
+    return True
+
+
+def _parsed(text: str) -> ast.expr | None:
+    """Return the expression that a size is, or None where it is none or too long to be one."""
+    if len(text) > _MOST_TEXT:
+        return None
+    try:
+        return ast.parse(text, mode="eval").body
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
         return None
 
 

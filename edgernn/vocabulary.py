@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,8 +9,18 @@ from functools import cached_property
 from pathlib import Path
 
 from edgernn.errors import ContractError, InputError
+from edgernn.field import is_text, shown
+from edgernn.files import MEGABYTE, read_text
+from edgernn.strict_json import loads
 
 __all__ = ["Vocabulary"]
+
+_MOST_BYTES = 64 * MEGABYTE
+
+_ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\0": "\\0"}
+_CHARACTERS = {escape: character for character, escape in _ESCAPES.items()}
+_SPECIAL = re.compile(r"[\\\n\r\0]")
+_ESCAPED = re.compile(r"\\[\\nr0]")
 
 
 @dataclass(frozen=True)
@@ -35,9 +44,11 @@ class Vocabulary:
         for id_, symbol in enumerate(self.symbols):
             if not symbol:
                 raise ContractError(f"Symbol {id_} of the vocabulary is empty.")
+            if not is_text(symbol):
+                raise ContractError(f"Symbol {id_} of the vocabulary is not Unicode text.")
             if symbol in seen:
                 raise ContractError(
-                    f"The vocabulary has `{symbol}` twice, the second time as id {id_}."
+                    f"The vocabulary has {shown(symbol)} twice, the second time as id {id_}."
                 )
             seen.add(symbol)
         for role, special in (("unknown", self.unknown), ("padding", self.padding)):
@@ -56,8 +67,9 @@ class Vocabulary:
         return {symbol: id_ for id_, symbol in enumerate(self.symbols) if id_ not in special}
 
     @cached_property
-    def _longest(self) -> int:
-        return max(map(len, self._ids), default=1)
+    def _lengths(self) -> list[int]:
+        """The lengths that symbols have, the largest first."""
+        return sorted({*map(len, self._ids)}, reverse=True)
 
     @cached_property
     def separator(self) -> str:
@@ -95,7 +107,7 @@ class Vocabulary:
 
     def _longest_at(self, text: str, place: int) -> tuple[int | None, int]:
         """Return the id and length of the longest symbol at a place; None where there is none."""
-        for length in range(min(self._longest, len(text) - place), 0, -1):
+        for length in self._lengths:
             id_ = self._ids.get(text[place : place + length])
             if id_ is not None:
                 return id_, length
@@ -128,14 +140,12 @@ class Vocabulary:
         return self.separator.join(symbols)
 
     def to_lines(self) -> str:
-        r"""Return one symbol a line in the order of ids; `\\` and `\n` and `\r` are escaped.
+        r"""Return one symbol a line in the order of ids; `\\` and `\n`, `\r`, `\0` are escaped.
 
         >>> Vocabulary(("a", "\n")).to_lines()
         'a\n\\n'
         """
-        return "\n".join(
-            s.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r") for s in self.symbols
-        )
+        return "\n".join(_SPECIAL.sub(lambda c: _ESCAPES[c[0]], s) for s in self.symbols)
 
     @classmethod
     def from_lines(
@@ -146,15 +156,7 @@ class Vocabulary:
         >>> Vocabulary.from_lines("a\n\\n").symbols
         ('a', '\n')
         """
-        escapes = {"\\\\": "\\", "\\n": "\n", "\\r": "\r"}
-        symbols: list[str] = []
-        for line in lines.split("\n"):
-            symbol, place = "", 0
-            while place < len(line):
-                width = 2 if line[place : place + 2] in escapes else 1
-                symbol += escapes.get(line[place : place + width], line[place])
-                place += width
-            symbols.append(symbol)
+        symbols = (_ESCAPED.sub(lambda e: _CHARACTERS[e[0]], s) for s in lines.split("\n"))
         return cls(tuple(symbols), unknown, padding)
 
     @classmethod
@@ -162,29 +164,24 @@ class Vocabulary:
         r"""Read a vocabulary file: JSON, or text with one symbol a line.
 
         JSON is a list of symbols, an object from symbol to id, or an object with `symbols` and
-        optionally `unknown` and `padding`, each an id or a symbol. In text, `\n` stands for a
-        line break and `\\` for a backslash.
+        optionally `unknown` and `padding`, each an id or a symbol. In text, `\n` is a line
+        break, `\r` a carriage return, `\0` a NUL and `\\` a backslash. Files of at most 64 MiB
+        are read.
 
         Raises:
             InputError: The file does not exist, is not UTF-8 or not such a table.
             ContractError: The table breaks a rule of `Vocabulary`.
         """
         path = Path(path)
-        try:
-            text = path.read_text("utf-8")
-        except OSError as error:
-            raise InputError(
-                f"Vocabulary `{path}` cannot be read: {error.strerror or error}."
-            ) from error
-        except UnicodeDecodeError as error:
-            raise InputError(f"Vocabulary `{path}` is not UTF-8 text: {error}.") from error
+        where = f"Vocabulary `{path}`"
+        text = read_text(path, where, InputError, _MOST_BYTES)
         if path.suffix != ".json":
             return cls.from_lines(text.replace("\r\n", "\n").removesuffix("\n"))
         try:
-            table = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise InputError(f"Vocabulary `{path}` is not valid JSON: {error}.") from error
-        return cls.from_table(table, where=f"Vocabulary `{path}`")
+            table = loads(text)
+        except ValueError as error:
+            raise InputError(f"{where} is not valid JSON: {error}.") from error
+        return cls.from_table(table, where)
 
     @classmethod
     def of(cls, given: Vocabulary | Sequence[str] | str | Path) -> Vocabulary:
@@ -209,7 +206,7 @@ class Vocabulary:
             return cls(symbols, *special)
         if (
             isinstance(table, dict)
-            and all(isinstance(id_, int) for id_ in table.values())
+            and all(type(id_) is int for id_ in table.values())
             and sorted(table.values()) == list(range(len(table)))
         ):
             return cls(tuple(sorted(table, key=lambda s: table[s])))
@@ -224,8 +221,8 @@ class Vocabulary:
 
 
 def _id_of(special: object, symbols: Sequence[str]) -> int | None:
-    if special is None or isinstance(special, int):
+    if special is None or type(special) is int:
         return special
-    if special in symbols:
-        return symbols.index(str(special))
-    raise InputError(f"`{special}` is not a symbol of the vocabulary.")
+    if isinstance(special, str) and special in symbols:
+        return symbols.index(special)
+    raise InputError(f"{shown(str(special))} is not a symbol of the vocabulary.")

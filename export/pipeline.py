@@ -124,6 +124,7 @@ def export_model(
         prover = _named_axes(built, _prover(source, built, reference, symbols))
         models, prover = _usable(built, prover)
         options = options.at(built.traced.constants)
+        _check_vocabulary(prover.contract)
         _refuse_missing(graph, prover.contract)
         _refuse_constant(options.sizes, prover.contract)
         prover = replace(prover, tolerance=options.tolerance, constants=options.sizes)
@@ -329,21 +330,20 @@ def _refuse_constant(sizes: Mapping[str, int], contract: Contract) -> None:
 
 def _chosen(contract: Contract, graph: str, report: ParityReport | None) -> Contract:
     parity = "" if report is None else str(report)
-    notes = (*contract.notes, *_vocabulary_notes(contract))
-    contract = replace(contract, parity=parity, notes=notes)
+    contract = replace(contract, parity=parity)
     return contract if graph == "both" else contract.only(graph)
 
 
-def _vocabulary_notes(contract: Contract) -> tuple[str, ...]:
-    """Say where the vocabulary has another number of symbols than the model takes ids."""
-    if contract.vocabulary is None:
-        return ()
-    return tuple(
-        f"The vocabulary has {len(contract.vocabulary)} symbols, but `{port.name}` takes "
-        f"{port.limit} ids. Text needs one symbol for each id."
-        for port in contract.data_inputs("sequence")
-        if port.limit not in (None, len(contract.vocabulary))
-    )
+def _check_vocabulary(contract: Contract) -> None:
+    """Refuse a vocabulary of another number of symbols than the model takes ids."""
+    limits = [port for port in contract.data_inputs("sequence") if port.limit is not None]
+    symbols = contract.vocabulary
+    if symbols and limits and len(symbols) not in [port.limit for port in limits]:
+        counts = " and ".join(f"`{port.name}` takes {port.limit} ids" for port in limits)
+        raise InputError(
+            f"The vocabulary has {len(symbols)} symbols, but {counts}. Give one symbol for each "
+            "id, in the order of the ids."
+        )
 
 
 def _family(models: Mapping[str, ir.Model]) -> str:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from edgernn.contract import Contract, Port
 from edgernn.errors import ContractError
@@ -123,8 +126,46 @@ def _check_agreement(promised: Contract, found: Contract, kind: str, file: Path)
         ("inputs", wanted.inputs, present.inputs),
         ("outputs", wanted.outputs, present.outputs),
     ):
-        if [(p.name, p.dtype) for p in ports] != [(p.name, p.dtype) for p in others]:
+        ends = {end for state in promised.states for end in (state.input, state.output)}
+        if [_on_disk(port, ends) for port in ports] != [_on_disk(port, ends) for port in others]:
             raise ContractError(
-                f"`{file}` has {role} {', '.join(map(str, others))}; the contract promises "
-                f"{', '.join(map(str, ports))}. Export the model again."
+                f"`{file}` has {role} {', '.join(map(_described, others))}; the contract promises "
+                f"{', '.join(map(_described, ports))}. Export the model again."
             )
+    for what, promise, fact in (
+        ("states", _states(promised), _states(found)),
+        ("`carry`", promised.carry, found.carry),
+        ("lengths", promised.lengths, found.lengths),
+        ("bounds", promised.bounds(kind), found.bounds(kind)),
+        ("vocabulary", promised.vocabulary, found.vocabulary),
+    ):
+        if promise != fact:
+            raise ContractError(
+                f"`{file}` has other {what} in its metadata than the contract beside it. Export "
+                "the model again."
+            )
+
+
+def _on_disk(port: Port, states: Collection[str]) -> Port:
+    """Return what a graph's metadata has of a port."""
+    port = replace(port, origin=None)
+    return port.with_batch() if port.name in states else port
+
+
+def _described(port: Port) -> str:
+    """Return a port with all that two of them may differ in."""
+    axes = "" if port.named is None else f" as [{', '.join(str(name) for name in port.named)}]"
+    return f"{port}{axes}{'' if port.limit is None else f' below {port.limit}'}"
+
+
+def _states(contract: Contract) -> list[tuple[str, str, str, list[float]]]:
+    """Return the states with their initial values in float32, as the metadata has them."""
+    return [
+        (
+            state.name,
+            state.input,
+            state.output,
+            [] if state.initial is None else state.initial.astype(np.float32).ravel().tolist(),
+        )
+        for state in contract.states
+    ]

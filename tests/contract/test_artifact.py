@@ -51,7 +51,7 @@ def test_a_contract_that_does_not_parse_is_refused(path):
     (path / "contract.json").write_text('{"contract": ')
     assert refused(ContractError, Artifact.open, path) == (
         f"`{path}` has a `contract.json` that cannot be read: "
-        "Expecting value: line 1 column 14 (char 13)"
+        "Expecting value: line 1 column 14 (char 13). Export the model again."
     )
 
 
@@ -74,8 +74,7 @@ def test_a_contract_without_a_key_is_refused(path, key):
     del table[key]
     (path / "contract.json").write_text(json.dumps(table))
     assert refused(ContractError, Artifact.open, path) == (
-        f"`{path}` has a `contract.json` that cannot be read (KeyError({key!r})). Export the "
-        "model again."
+        f"`{path}` has a contract that cannot be read: `{key}` is missing. Export the model again."
     )
 
 

@@ -210,43 +210,84 @@ def test_another_version_is_refused():
 @pytest.mark.parametrize(
     ("key", "text", "reason"),
     [
-        ("edgernn.carry", None, "KeyError('carry')"),
-        ("edgernn.states", "h_in", "ValueError('not enough values to unpack (expected 2, got 1)')"),
-        ("edgernn.states", "x:y", "ContractError"),
+        ("carry", None, "`carry` is missing"),
+        ("carry", "maybe", "`carry` is `maybe`; expected one of yes, no"),
+        ("graph", "both", "`graph` is `both`; expected one of sequence, step"),
+        ("family", None, "`family` is missing"),
+        ("family", "\ud800", "`family` is not UTF-8 text"),
+        ("states", "h_in", "`states` is `h_in`; expected pairs, as h_in:h_out,c_in:c_out"),
+        ("states", ":", "`states` is `:`; expected pairs, as h_in:h_out,c_in:c_out"),
+        ("states", "x:y", "the step graph has no port 'x' for a state"),
         (
-            "edgernn.limit.tokens",
-            "few",
-            "ValueError(\"invalid literal for int() with base 10: 'few'\")",
+            "states",
+            "h_in:h_out,h_in:h_out",
+            "two of its states share a name: h, h",
         ),
         (
-            "edgernn.initial.c",
+            "limit.tokens",
+            "\x1b[2J",
+            "`limit.tokens` is `'\\x1b[2J'`; expected an integer of at most 18 digits",
+        ),
+        (
+            "limit.tokens",
+            "9" * 400,
+            f"`limit.tokens` is `'{'9' * 60}'`; expected an integer of at most 18 digits",
+        ),
+        (
+            "limit.tokens",
+            "0",
+            "port `tokens` of the step graph takes 0 ids; it must take at least 1",
+        ),
+        ("limit.tokens", "4", "its vocabulary has 3 symbols, but `tokens` takes 4 ids"),
+        ("axes.tokens", "batch,sequence", "`axes.tokens` names 2 axes of `tokens: int64[batch]`"),
+        (
+            "axes.tokens",
+            "other",
+            "port `tokens` of the step graph has the dynamic axis `batch` under another name",
+        ),
+        (
+            "initial.c",
             "1 2 3",
-            "ValueError('cannot reshape array of size 3 into shape (1,1,2)')",
+            "`initial.c` has 3 numbers; `c_in: float32[1, batch, 2]` starts from 2",
+        ),
+        (
+            "initial.c",
+            "1 nan",
+            "`initial.c` is `1 nan`; expected finite numbers with one space between them",
+        ),
+        (
+            "initial.c",
+            "1  2",
+            "`initial.c` is `1  2`; expected finite numbers with one space between them",
+        ),
+        (
+            "vocabulary",
+            "a\na\nb",
+            "`vocabulary`: The vocabulary has `a` twice, the second time as id 1",
+        ),
+        (
+            "vocabulary.unknown",
+            "3",
+            "`vocabulary`: The vocabulary's unknown id is 3; it has ids 0 to 2",
         ),
     ],
-    ids=["carry", "pair", "port", "limit", "initial"],
 )
 def test_broken_metadata_is_refused(key, text, reason):
     """Metadata that does not parse or does not fit the ports is refused with the reason."""
     table = CONTRACT.metadata("step")
-    if text is None:
-        del table[key]
-    else:
-        table[key] = text
-    message = refused(Contract.from_metadata, table, STEP.inputs, STEP.outputs)
-    if reason == "ContractError":
-        assert message == "The step graph has no port 'x' for a state."
-    else:
-        assert message == (
-            f"The graph has a contract that cannot be read ({reason}). Export it again."
-        )
+    table.pop(f"edgernn.{key}", None)
+    if text is not None:
+        table[f"edgernn.{key}"] = text
+    assert refused(Contract.from_metadata, table, STEP.inputs, STEP.outputs) == (
+        f"The graph has a contract that cannot be read: {reason}. Export the model again."
+    )
 
 
 @pytest.mark.parametrize("data", [None, [], "x", {}, {"contract": None}])
 def test_json_that_is_no_contract_is_refused(data):
     """Any other JSON is told apart by the missing version."""
     assert refused(Contract.from_json, data) == (
-        "The contract carries no edgernn contract. Export the model with `edgernn export`."
+        "The artifact carries no edgernn contract. Export the model with `edgernn export`."
     )
 
 
@@ -259,5 +300,6 @@ def test_json_without_a_key_is_refused(key):
     table = CONTRACT.to_json()
     del table[key]
     assert refused(Contract.from_json, table) == (
-        f"The contract cannot be read (KeyError({key!r})). Export the model again."
+        f"The artifact has a contract that cannot be read: `{key}` is missing. Export the model "
+        "again."
     )

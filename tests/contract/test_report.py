@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 
+from edgernn.field import Field
 from edgernn.report import Check, ParityReport
 
 
@@ -42,4 +43,5 @@ def test_one_line_says_it_all():
 def test_json_gives_the_report_back():
     """The report survives JSON."""
     whole = report(1e-7, 0.25)
-    assert ParityReport.from_json(json.loads(json.dumps(whole.to_json()))) == whole
+    table = json.loads(json.dumps(whole.to_json()))
+    assert ParityReport.from_json(Field("`m`", "parity", table)) == whole

@@ -63,8 +63,8 @@ def test_a_graph_with_other_ports_is_refused(path):
     file = rewritten(path, "step", graphs.model(nodes, promise, "step", graphs.constants()))
     rest = "`h_in: float32[1, batch, 4]`, `c_in: float32[1, batch, 4]`".replace("`", "")
     assert refused(path) == (
-        f"`{file}` has inputs words: int64[batch], {rest}; the contract promises "
-        f"tokens: int64[batch], {rest}. Export the model again."
+        f"`{file}` has inputs words: int64[batch] below 5, {rest}; the contract promises "
+        f"tokens: int64[batch] below 5, {rest}. Export the model again."
     )
 
 

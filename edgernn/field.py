@@ -1,0 +1,164 @@
+"""One value of a JSON file, checked for its type and range when it is read."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any, NoReturn, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgernn.errors import ContractError
+
+__all__ = ["LARGEST_SIZE", "MOST_TEXT", "Field", "broken", "is_text", "shown"]
+
+LARGEST_SIZE = 2**31 - 1
+"""The largest size of an axis, and of everything else that is counted in 32 bits."""
+
+MOST_TEXT = 100_000
+"""The most characters of a text for people."""
+
+_LARGEST_COUNT = 2**63 - 1
+
+Read = TypeVar("Read")
+
+
+def broken(subject: str, reason: str) -> ContractError:
+    """Return the error of a contract that cannot be read."""
+    return ContractError(
+        f"{subject} has a contract that cannot be read: {reason}. Export the model again."
+    )
+
+
+def is_text(value: object) -> bool:
+    """Say whether `value` is a string that UTF-8 can write."""
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def shown(text: str) -> str:
+    """Return a text of somebody else's as a message can hold it, in backticks."""
+    return f"`{text}`" if text.isprintable() and len(text) <= 60 else f"`{text[:60]!a}`"
+
+
+@dataclass(frozen=True)
+class Field:
+    """A value, and where it stands.
+
+    Attributes:
+        subject: What to call the file in messages.
+        place: The path of the value: `graphs.step.inputs[0].shape`; empty for the whole.
+        value: What JSON has there.
+    """
+
+    subject: str
+    place: str
+    value: Any
+
+    def refuse(self, expected: str) -> NoReturn:
+        """Raise ContractError for a value that is not what was expected."""
+        raise broken(
+            self.subject, f"`{self.place}` is {_described(self.value)}; expected {expected}"
+        )
+
+    def __getitem__(self, key: str) -> Field:
+        """Return the field `key` of an object, which must be there."""
+        field = self.get(key)
+        if field is None:
+            raise broken(self.subject, f"`{self._under(key)}` is missing")
+        return field
+
+    def get(self, key: str) -> Field | None:
+        """Return the field `key` of an object, or None where it is not there."""
+        if not isinstance(self.value, dict):
+            self.refuse("an object")
+        return self._at(self._under(key), self.value[key]) if key in self.value else None
+
+    def entries(self) -> dict[str, Field]:
+        """Return the fields of an object whose keys are names of its own."""
+        if not isinstance(self.value, dict):
+            self.refuse("an object")
+        if not all(map(is_text, self.value)):
+            self.refuse("keys in UTF-8")
+        return {key: self._at(self._under(key), value) for key, value in self.value.items()}
+
+    def items(self) -> list[Field]:
+        """Return the elements of an array."""
+        if not isinstance(self.value, list):
+            self.refuse("an array")
+        return [self._at(f"{self.place}[{i}]", value) for i, value in enumerate(self.value)]
+
+    def optional(self, read: Callable[[Field], Read]) -> Read | None:
+        """Return what `read` makes of the value, or None where it is null."""
+        return None if self.value is None else read(self)
+
+    def text(self) -> str:
+        """Return a string of at most `MOST_TEXT` characters."""
+        if not is_text(self.value) or len(self.value) > MOST_TEXT:
+            self.refuse(f"text in UTF-8 of at most {MOST_TEXT:,} characters")
+        return str(self.value)
+
+    def one_of(self, known: Collection[str]) -> str:
+        """Return a string that is one of `known`."""
+        if not isinstance(self.value, str) or self.value not in known:
+            self.refuse(f"one of {', '.join(known)}")
+        return self.value
+
+    def flag(self) -> bool:
+        """Return true or false."""
+        if not isinstance(self.value, bool):
+            self.refuse("true or false")
+        return self.value
+
+    def count(self, least: int = 0, most: int = _LARGEST_COUNT) -> int:
+        """Return an integer from `least` to `most`."""
+        if type(self.value) is not int or not least <= self.value <= most:
+            self.refuse(f"an integer from {least} to {most}")
+        return int(self.value)
+
+    def real(self) -> float:
+        """Return a finite number of at least 0."""
+        if type(self.value) not in (int, float) or not 0 <= self.value < math.inf:
+            self.refuse("a finite number of at least 0")
+        try:
+            return float(self.value)
+        except OverflowError:
+            self.refuse("a finite number of at least 0")
+
+    def array(self, dtype: str) -> NDArray[Any]:
+        """Return nested arrays of finite numbers as an array of a real dtype."""
+        try:
+            array = np.array(self.value)
+        except ValueError:
+            self.refuse("arrays of equal lengths")
+        if array.dtype.kind not in "if":
+            self.refuse("arrays of numbers")
+        with np.errstate(over="ignore"):
+            array = array.astype(dtype)
+        if not np.isfinite(array).all():
+            self.refuse(f"finite numbers of {dtype}")
+        return array
+
+    def _at(self, place: str, value: Any) -> Field:
+        return Field(self.subject, place, value)
+
+    def _under(self, key: str) -> str:
+        name = shown(key).strip("`")
+        return f"{self.place}.{name}" if self.place else name
+
+
+def _described(value: Any) -> str:
+    """Return a value as JSON on one line, cut short."""
+    if isinstance(value, (dict, list)):
+        return f"{'an object' if isinstance(value, dict) else 'an array'} of {len(value)}"
+    if isinstance(value, int) and abs(value) > _LARGEST_COUNT:
+        return "an integer of more than 63 bits"
+    return shown(value) if isinstance(value, str) else f"`{json.dumps(value)}`"

@@ -1,0 +1,95 @@
+"""The contract in a graph's metadata: flat strings, each checked when it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgernn.field import broken, is_text, shown
+
+__all__ = ["Flat"]
+
+_MOST_DIGITS = 18
+
+
+@dataclass(frozen=True)
+class Flat:
+    """The metadata of one graph.
+
+    Attributes:
+        subject: What to call the graph in messages.
+        table: Key, without its prefix → text.
+    """
+
+    subject: str
+    table: Mapping[str, str]
+
+    def get(self, key: str) -> str | None:
+        """Return the text of `key`, or None where it is not there."""
+        text = self.table.get(key)
+        if text is not None and not is_text(text):
+            raise broken(self.subject, f"`{key}` is not UTF-8 text")
+        return text
+
+    def text(self, key: str) -> str:
+        """Return the text of `key`, which must be there."""
+        text = self.get(key)
+        if text is None:
+            raise broken(self.subject, f"`{key}` is missing")
+        return text
+
+    def one_of(self, key: str, known: Collection[str]) -> str:
+        """Return the text of `key`, which is one of `known`."""
+        text = self.text(key)
+        if text not in known:
+            raise broken(
+                self.subject, f"`{key}` is {shown(text)}; expected one of {', '.join(known)}"
+            )
+        return text
+
+    def count(self, key: str) -> int | None:
+        """Return the integer of `key`, at least 0, or None where the key is not there."""
+        text = self.get(key)
+        if text is None:
+            return None
+        if not (text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS):
+            raise broken(
+                self.subject,
+                f"`{key}` is {shown(text)}; expected an integer of at most {_MOST_DIGITS} digits",
+            )
+        return int(text)
+
+    def counts(self, prefix: str) -> dict[str, int]:
+        """Return what follows `prefix` in a key → the integer of the key."""
+        counts = {key: self.count(key) for key in self.table if key.startswith(prefix)}
+        return {key.removeprefix(prefix): n for key, n in counts.items() if n is not None}
+
+    def pairs(self, key: str) -> list[tuple[str, str]]:
+        """Return the pairs `a:b,c:d` of `key`, which must be there."""
+        pairs = [pair.split(":") for pair in self.text(key).split(",") if pair]
+        if any(len(pair) != 2 or not all(pair) for pair in pairs):
+            raise broken(
+                self.subject,
+                f"`{key}` is {shown(self.text(key))}; expected pairs, as h_in:h_out,c_in:c_out",
+            )
+        return [(first, second) for first, second in pairs]
+
+    def numbers(self, key: str) -> NDArray[Any] | None:
+        """Return the decimal numbers of `key` as (numbers,) float32, None where it is not there."""
+        text = self.get(key)
+        if text is None:
+            return None
+        try:
+            numbers = np.array(text.split(" "), np.float32)
+        except ValueError:
+            numbers = np.array([np.nan], np.float32)
+        if not np.isfinite(numbers).all():
+            raise broken(
+                self.subject,
+                f"`{key}` is {shown(text)}; expected finite numbers with one space between them",
+            )
+        return numbers
