@@ -7,20 +7,21 @@ every host read it from there. Neither half of edgernn knows anything else of th
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgernn.errors import ContractError, InputError
-from edgernn.field import LARGEST_SIZE, Field, broken
+from edgernn.contract_json import fields_in_json
+from edgernn.contract_metadata import fields_in_metadata
+from edgernn.errors import ContractError
+from edgernn.field import Field, broken
 from edgernn.flat import Flat
 from edgernn.ports import BATCH, SEQUENCE, Graph, Port, State
-from edgernn.rules import DTYPES, check_graph, violations
+from edgernn.rules import check_graph, violations
 from edgernn.vocabulary import Vocabulary
 
 __all__ = ["BATCH", "SEQUENCE", "VERSION", "Contract", "Graph", "Port", "State"]
@@ -192,25 +193,7 @@ class Contract:
             },
         )
         _check_version(flat.get("contract"), subject)
-        pairs = flat.pairs("states")
-        ends = {name for pair in pairs for name in pair}
-        graph = Graph(
-            tuple(_port_from_metadata(port, flat, ends) for port in inputs),
-            tuple(_port_from_metadata(port, flat, ends) for port in outputs),
-        )
-        return _read(
-            subject,
-            family=flat.text("family"),
-            source=flat.get("source") or "",
-            states=tuple(_state_from_metadata(*pair, graph, flat) for pair in pairs),
-            carry=flat.one_of("carry", ("yes", "no")) == "yes",
-            graphs={flat.one_of("graph", ("sequence", "step")): graph},
-            vocabulary=_vocabulary_from_metadata(flat),
-            lengths=tuple(filter(None, (flat.get("lengths") or "").split(","))),
-            most=flat.counts("most."),
-            least=flat.counts("least."),
-            parity=flat.get("parity") or "",
-        )
+        return _read(subject, **fields_in_metadata(flat, inputs, outputs))
 
     # --- contract.json --------------------------------------------------------------------------
 
@@ -257,28 +240,7 @@ class Contract:
             ContractError: It is of another version or not a contract.
         """
         _check_version(data.get("contract") if isinstance(data, dict) else None, subject)
-        whole = Field(subject, "", data)
-        states = whole["states"].items()
-        ends = {state[end].text() for state in states for end in ("in", "out")}
-        graphs = {
-            kind: _graph_from_json(kind, graph, ends)
-            for kind, graph in whole["graphs"].entries().items()
-        }
-        lengths = whole.get("lengths")
-        return _read(
-            subject,
-            family=whole["family"].text(),
-            source=whole["source"].text(),
-            states=tuple(_state_from_json(state, graphs) for state in states),
-            carry=whole["carry"].flag(),
-            graphs=graphs,
-            vocabulary=whole["vocabulary"].optional(_vocabulary_from_json),
-            lengths=tuple(name.text() for name in lengths.items()) if lengths else (),
-            most=_bounds_from_json(whole, "most"),
-            least=_bounds_from_json(whole, "least"),
-            parity=whole["summary"].text(),
-            notes=tuple(note.text() for note in whole["notes"].items()),
-        )
+        return _read(subject, **fields_in_json(Field(subject, "", data)))
 
     def _port_bounds(self, kind: str, port: Port) -> dict[str, int]:
         """Return the bounds of the steps of an input that has them."""
@@ -318,64 +280,6 @@ def _names(axis: str | None) -> list[str]:
     return re.findall(r"[A-Za-z_]\w*", axis or "")
 
 
-# --- metadata -------------------------------------------------------------------------------------
-
-
-def _state_from_metadata(input_: str, output: str, graph: Graph, flat: Flat) -> State:
-    name = input_.removesuffix("_in")
-    values = flat.numbers(f"initial.{name}")
-    port = next((port for port in graph.inputs if port.name == input_), None)
-    if values is None or port is None:
-        return State(name, input_, output)
-    full = tuple(1 if isinstance(size, str) else size for size in port.shape)
-    for_all = tuple(
-        1 if name == BATCH else size for size, name in zip(full, port.axes, strict=True)
-    )
-    for shape in (for_all, full):
-        if values.size == math.prod(shape):
-            return State(name, input_, output, values.reshape(shape).astype(port.dtype))
-    raise broken(
-        flat.subject,
-        f"`initial.{name}` has {values.size} numbers; `{port}` starts from {math.prod(for_all)}",
-    )
-
-
-def _port_from_metadata(port: Port, flat: Flat, states: Collection[str]) -> Port:
-    axes = flat.get(f"axes.{port.name}")
-    port = replace(port, limit=flat.count(f"limit.{port.name}"))
-    if axes is None:
-        return _before_axes(port, states)
-    names = [name or None for name in axes.split(",")]
-    if len(names) != len(port.shape):
-        raise broken(flat.subject, f"`axes.{port.name}` names {len(names)} axes of `{port}`")
-    return port.with_axes(names)
-
-
-def _vocabulary_from_metadata(flat: Flat) -> Vocabulary | None:
-    lines = flat.get("vocabulary")
-    if lines is None:
-        return None
-    unknown, padding = (flat.count(f"vocabulary.{role}") for role in ("unknown", "padding"))
-    try:
-        return Vocabulary.from_lines(lines, unknown, padding)
-    except ContractError as error:
-        raise broken(flat.subject, f"`vocabulary`: {str(error).rstrip('.')}") from error
-
-
-# --- JSON -----------------------------------------------------------------------------------------
-
-
-def _graph_from_json(kind: str, graph: Field, states: Collection[str]) -> Graph:
-    # Both are read by hosts; nothing of edgernn opens a file that the contract names.
-    file = graph.get("file")
-    if file is not None:
-        file.one_of((f"{kind}.onnx",))
-    return Graph(
-        tuple(_port_from_json(port, "argument", states) for port in graph["inputs"].items()),
-        tuple(_port_from_json(port, "result", states) for port in graph["outputs"].items()),
-    )
-
-
 def _port_to_json(port: Port, origin: str) -> dict[str, Any]:
     return {
         "name": port.name,
@@ -385,51 +289,3 @@ def _port_to_json(port: Port, origin: str) -> dict[str, Any]:
         "limit": port.limit,
         origin: port.origin,
     }
-
-
-def _port_from_json(field: Field, origin: str, states: Collection[str]) -> Port:
-    path, limit, axes = field.get(origin), field.get("limit"), field.get("axes")
-    port = Port(
-        field["name"].text(),
-        field["dtype"].one_of(DTYPES),
-        tuple(_size_from_json(size) for size in field["shape"].items()),
-        path.optional(Field.text) if path else None,
-        limit.optional(Field.count) if limit else None,
-    )
-    if axes is None:
-        return _before_axes(port, states)
-    names = [name.optional(Field.text) for name in axes.items()]
-    if len(names) != len(port.shape):
-        axes.refuse(f"a name or null for each of {len(port.shape)} axes")
-    return port.with_axes(names)
-
-
-def _size_from_json(size: Field) -> int | str:
-    return size.text() if isinstance(size.value, str) else size.count(0, LARGEST_SIZE)
-
-
-def _state_from_json(state: Field, graphs: Mapping[str, Graph]) -> State:
-    name, input_, output = (state[key].text() for key in ("name", "in", "out"))
-    ports = (port for graph in graphs.values() for port in graph.inputs)
-    port = next((port for port in ports if port.name == input_), None)
-    initial = state["initial"]
-    if initial.value is None or port is None:
-        return State(name, input_, output)
-    return State(name, input_, output, initial.array(port.dtype))
-
-
-def _bounds_from_json(whole: Field, role: str) -> dict[str, int]:
-    bounds = whole.get(role)
-    return {axis: size.count() for axis, size in bounds.entries().items()} if bounds else {}
-
-
-def _vocabulary_from_json(table: Field) -> Vocabulary:
-    try:
-        return Vocabulary.from_table(table.value, f"`{table.place}`")
-    except (ContractError, InputError) as error:
-        raise broken(table.subject, f"`{table.place}`: {str(error).rstrip('.')}") from error
-
-
-def _before_axes(port: Port, states: Collection[str]) -> Port:
-    """Return a port that was written before constant axes had names."""
-    return port.with_batch() if port.name in states else port

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -69,6 +69,14 @@ class Port:
         """
         constant = len(self.shape) == 3 and BATCH not in self.axes
         return self.with_axes((self.axes[0], BATCH, self.axes[2])) if constant else self
+
+    def before_axes(self, states: Collection[str]) -> Port:
+        """Return a port that was written before constant axes had names.
+
+        Args:
+            states: The names of the ports of states.
+        """
+        return self.with_batch() if self.name in states else self
 
     def freed(self, symbol: str) -> Port:
         """Return the port with every axis that counts `symbol` dynamic."""

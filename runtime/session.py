@@ -148,8 +148,7 @@ def _check_agreement(promised: Contract, found: Contract, kind: str, file: Path)
 
 def _on_disk(port: Port, states: Collection[str]) -> Port:
     """Return what a graph's metadata has of a port."""
-    port = replace(port, origin=None)
-    return port.with_batch() if port.name in states else port
+    return replace(port, origin=None).before_axes(states)
 
 
 def _described(port: Port) -> str:

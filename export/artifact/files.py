@@ -68,7 +68,11 @@ class Files:
         report: ParityReport | None,
         golden: Mapping[str, NDArray[Any]],
     ) -> None:
-        """Write everything, the graphs that `contract` has and no others."""
+        """Write everything, the graphs that `contract` has and no others.
+
+        Raises:
+            ContractError: The contract is one that its own reader refuses.
+        """
         for kind in set(self._models) - set(contract.graphs):
             Path(self.paths[kind]).unlink()
         self._models = {kind: self._models[kind] for kind in contract.graphs}
@@ -95,6 +99,7 @@ class Files:
         text = json.dumps(artifact.to_json(), indent=2, ensure_ascii=False)
         (self._folder / CONTRACT_FILE).write_text(text + "\n", "utf-8")
         (self._folder / "README.md").write_text(card(artifact, self._name), "utf-8")
+        Artifact.open(self._folder)
 
 
 def _label(model: ir.Model, kind: str, contract: Contract) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from edgernn.artifact import Artifact
+from edgernn.errors import InputError
+from edgernn.export import export_model
 from tests.examples.scripts import EXAMPLES, edgernn, train
 
 CODE = EXAMPLES / "hello" / "train.py"
@@ -30,11 +32,18 @@ def test_hello_answers_ohlol(kind: str, tmp_path: Path) -> None:
     )
 
 
-def test_vocabulary_of_another_size_is_noted(tmp_path: Path) -> None:
-    """A vocabulary that does not have one symbol for each id is said to be so in a note."""
+def test_vocabulary_of_another_size_is_refused(tmp_path: Path) -> None:
+    """A vocabulary without one symbol for each id is refused before anything is written."""
     train("hello", tmp_path)
-    (tmp_path / "hello.txt").write_text("h\ne\nl\n", "utf-8")
-    edgernn(tmp_path, "export", "hello.pt", "--module", f"{CODE}:lstm", "--vocabulary", "hello.txt")
-    assert Artifact.open(tmp_path / "hello.edgernn").contract.notes[-1] == (
-        "The vocabulary has 3 symbols, but `ids` takes 4 ids. Text needs one symbol for each id."
+    with pytest.raises(InputError) as caught:
+        export_model(
+            tmp_path / "hello.pt",
+            tmp_path / "hello.edgernn",
+            module=f"{CODE}:lstm",
+            vocabulary=["h", "e", "l"],
+        )
+    assert str(caught.value) == (
+        "The vocabulary has 3 symbols, but `ids` takes 4 ids. Give one symbol for each id, in the "
+        "order of the ids."
     )
+    assert not (tmp_path / "hello.edgernn").exists()

@@ -1,0 +1,90 @@
+"""The fields of a contract, read from the metadata of a graph."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import Any
+
+from edgernn.errors import ContractError
+from edgernn.field import broken
+from edgernn.flat import Flat
+from edgernn.ports import BATCH, Graph, Port, State
+from edgernn.vocabulary import Vocabulary
+
+__all__ = ["fields_in_metadata"]
+
+
+def fields_in_metadata(
+    flat: Flat, inputs: Sequence[Port], outputs: Sequence[Port]
+) -> dict[str, Any]:
+    """Return the fields of the contract of one graph.
+
+    Args:
+        flat: The graph's metadata.
+        inputs: Its inputs as the ONNX file declares them.
+        outputs: Its outputs as the ONNX file declares them.
+
+    Raises:
+        ContractError: A field is missing, is not of its type or range, or does not fit the ports.
+    """
+    pairs = flat.pairs("states")
+    ends = {name for pair in pairs for name in pair}
+    graph = Graph(
+        tuple(_port_from_metadata(port, flat, ends) for port in inputs),
+        tuple(_port_from_metadata(port, flat, ends) for port in outputs),
+    )
+    return {
+        "family": flat.text("family"),
+        "source": flat.get("source") or "",
+        "states": tuple(_state_from_metadata(*pair, graph, flat) for pair in pairs),
+        "carry": flat.one_of("carry", ("yes", "no")) == "yes",
+        "graphs": {flat.one_of("graph", ("sequence", "step")): graph},
+        "vocabulary": _vocabulary_from_metadata(flat),
+        "lengths": tuple(filter(None, (flat.get("lengths") or "").split(","))),
+        "most": flat.counts("most."),
+        "least": flat.counts("least."),
+        "parity": flat.get("parity") or "",
+    }
+
+
+def _state_from_metadata(input_: str, output: str, graph: Graph, flat: Flat) -> State:
+    name = input_.removesuffix("_in")
+    values = flat.numbers(f"initial.{name}")
+    port = next((port for port in graph.inputs if port.name == input_), None)
+    if values is None or port is None:
+        return State(name, input_, output)
+    full = tuple(1 if isinstance(size, str) else size for size in port.shape)
+    for_all = tuple(
+        1 if name == BATCH else size for size, name in zip(full, port.axes, strict=True)
+    )
+    for shape in (for_all, full):
+        if values.size == math.prod(shape):
+            return State(name, input_, output, values.reshape(shape).astype(port.dtype))
+    raise broken(
+        flat.subject,
+        f"`initial.{name}` has {values.size} numbers; `{port}` starts from {math.prod(for_all)}",
+    )
+
+
+def _port_from_metadata(port: Port, flat: Flat, states: Collection[str]) -> Port:
+    axes = flat.get(f"axes.{port.name}")
+    port = replace(port, limit=flat.count(f"limit.{port.name}"))
+    if axes is None:
+        return port.before_axes(states)
+    names = [name or None for name in axes.split(",")]
+    if len(names) != len(port.shape):
+        raise broken(flat.subject, f"`axes.{port.name}` names {len(names)} axes of `{port}`")
+    return port.with_axes(names)
+
+
+def _vocabulary_from_metadata(flat: Flat) -> Vocabulary | None:
+    lines = flat.get("vocabulary")
+    if lines is None:
+        return None
+    unknown, padding = (flat.count(f"vocabulary.{role}") for role in ("unknown", "padding"))
+    try:
+        return Vocabulary.from_lines(lines, unknown, padding)
+    except ContractError as error:
+        raise broken(flat.subject, f"`vocabulary`: {str(error).rstrip('.')}") from error
