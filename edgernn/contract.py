@@ -122,6 +122,11 @@ class Contract:
             for role, sizes in (("most", self.most), ("least", self.least))
         }
 
+    def within(self, axis: str, size: int) -> int:
+        """Return the size nearest to `size` that a dynamic axis may have."""
+        least = max(size, self.least.get(axis, size))
+        return min(least, self.most.get(axis, least))
+
     def only(self, kind: str) -> Contract:
         """Return the same contract with graph `kind` alone."""
         return replace(self, graphs={kind: self.graphs[kind]})

@@ -161,7 +161,9 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
         module,
         example,
         form,
-        not backward and (form == "step" or _has(example, SEQUENCE)),
+        not backward
+        and (form == "step" or _has(example, SEQUENCE))
+        and bounds.least.get(SEQUENCE, 1) == 1,
         run.calls[0].sizes[1] if run.calls else 1,
         {
             state.name: run.calls[state.call].num_layers

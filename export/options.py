@@ -125,7 +125,17 @@ class Options:
             kind: _ports(model, contract.graphs[kind], named[kind], ends)
             for kind, model in models.items()
         }
-        return replace(contract, states=states, graphs=ports)
+        return replace(
+            contract,
+            states=states,
+            graphs=ports,
+            most=self._of_dynamic(contract.most),
+            least=self._of_dynamic(contract.least),
+        )
+
+    def _of_dynamic(self, bounds: Mapping[str, int]) -> dict[str, int]:
+        """Return the bounds of the axes that stay dynamic."""
+        return {axis: size for axis, size in bounds.items() if axis not in self.sizes}
 
     def _shaped(
         self, graphs: Sequence[ir.Model], states: tuple[State, ...], layers: Mapping[str, int]

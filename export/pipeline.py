@@ -317,9 +317,13 @@ def _refuse_missing(graph: str, contract: Contract) -> None:
 
 
 def _refuse_constant(sizes: Mapping[str, int], contract: Contract) -> None:
-    """Refuse to make an axis a number that is none of the sequence graph's dynamic ones."""
+    """Refuse to make an axis a number that the sequence graph has no such axis, or size, for."""
     inputs = contract.graphs["sequence"].inputs
     for axis, size in sizes.items():
+        least, most = contract.least.get(axis, size), contract.most.get(axis, size)
+        if not least <= size <= most:
+            bound = f"at most {most}" if size > most else f"at least {least}"
+            raise InputError(f"`{axis}` cannot be made {size}: the model takes {bound}.")
         if not any(axis in port.shape for port in inputs):
             taken = ", ".join(f"`{port}`" for port in contract.data_inputs("sequence"))
             raise InputError(

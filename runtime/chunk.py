@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -38,7 +39,8 @@ class Chunks:
     """How one model runs chunks.
 
     A sequence graph that takes any number of steps runs a chunk in one call. One that takes a
-    constant number runs as many as there are whole ones, and the step graph the rest.
+    constant number runs as many as there are whole ones, and the step graph the rest. One that
+    takes up to a number of steps runs a longer chunk in calls that are as equal as may be.
     """
 
     def __init__(self, contract: Contract) -> None:
@@ -55,6 +57,11 @@ class Chunks:
         """
         if self._contract.sequence is None:
             return [Call("step", t, t + 1) for t in range(steps)]
+        most = self._contract.most.get(SEQUENCE)
+        if self.size is None and most is not None:
+            count = -(-steps // most)
+            ends = [steps * place // count for place in range(count + 1)]
+            return [Call("sequence", *pair) for pair in itertools.pairwise(ends)]
         size = self.size or steps
         whole = steps - steps % size
         if whole < steps and self._contract.step is None:
@@ -72,11 +79,12 @@ class Chunks:
         Raises:
             InputError: One does.
         """
+        size = self.size or self._contract.most.get(SEQUENCE)
         for name in self._contract.lengths:
             if name in arrays and (arrays[name] != steps).any():
                 raise InputError(
                     f"`{name}` ends sequences within a chunk of {counted(steps)}, which is run in "
-                    f"parts of {self.size}. Feed {self.size} steps at a time."
+                    f"parts of {size}. Feed {size} steps at a time."
                 )
 
     def inputs(self, arrays: Arrays, call: Call) -> dict[str, NDArray[Any]]:

@@ -32,6 +32,8 @@ class Guard:
             is as long as the array.
         constants: Sizes of the axes `batch` and `sequence` that are numbers.
         streams: Whether a stream takes what this graph does not.
+        most: Name of a dynamic axis → the largest size that the graph takes.
+        least: Name of a dynamic axis → the smallest, where it is more than 1.
     """
 
     def __init__(
@@ -41,12 +43,16 @@ class Guard:
         lengths: Collection[str] = (),
         constants: Mapping[str, int] | None = None,
         streams: bool = False,
+        most: Mapping[str, int] | None = None,
+        least: Mapping[str, int] | None = None,
     ) -> None:
         self.ports = tuple(ports)
         self.graph = graph
         self.lengths = lengths
         self.constants = constants or {}
         self.streams = streams
+        self.most = most or {}
+        self.least = least or {}
 
     def check(
         self,
@@ -76,6 +82,7 @@ class Guard:
                 array = _as_array(port, values[port.name])
                 self._check_steps(port, array.shape)
                 _check_shape(port, array.shape, symbols, origins)
+                self._check_bounds(port, array.shape)
                 _check_limit(port, array)
                 arrays[port.name] = _converted(port, array)
         for port in self.ports:
@@ -116,6 +123,22 @@ class Guard:
             f"`{port}` came with {counted(shape[axis])}; the {self.graph} takes exactly {steps}. "
             f"Give {counted(steps)}{stream}, or export the model without a constant `{SEQUENCE}`."
         )
+
+    def _check_bounds(self, port: Port, shape: tuple[int, ...]) -> None:
+        """Check the sizes of dynamic axes that the graph takes up to, or from, some size only."""
+        for axis, size in zip(port.axes, shape, strict=True):
+            name = axis or ""
+            most, least = self.most.get(name, size), self.least.get(name, size)
+            if least <= size <= most:
+                continue
+            bound = f"at most {most}" if size > most else f"at least {least}"
+            came = counted(size) if name == SEQUENCE else f"`{name}` {size}"
+            feed = size > most and name == SEQUENCE and self.streams
+            remedy = ", or feed a stream (model.stream().feed)" if feed else ""
+            raise InputError(
+                f"`{port}` came with {came}; the {self.graph} takes {bound}. "
+                f"Give {'fewer' if size > most else 'more'}{remedy}."
+            )
 
     def _takes(self) -> str:
         return ", ".join(f"`{port}`" for port in self.ports) or "no data inputs"

@@ -49,12 +49,15 @@ class Model:
         self.provider = sessions.provider.name
         self._sessions = sessions
         contract = self.contract
+        bounds = contract.bounds("sequence" if contract.sequence else "step")
         self._guard = Guard(
             feed_ports(contract),
             "sequence graph",
             contract.lengths,
             contract.constants,
             streams=contract.carry,
+            most=bounds["most"],
+            least=bounds["least"],
         )
 
     def __call__(self, *inputs: ArrayLike, **named: ArrayLike) -> Outputs:

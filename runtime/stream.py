@@ -34,6 +34,7 @@ class Stream:
     def __init__(self, sessions: Sessions, batch: int = 1) -> None:
         contract = sessions.contract
         _check_carry(contract)
+        kind = "sequence" if contract.sequence else "step"
         self.batch = _checked_batch(contract, batch)
         self._sessions = sessions
         self._contract = contract
@@ -44,9 +45,10 @@ class Stream:
         self._side = 0
         self._steps = 0
         self._bound: BoundStep | None = None
-        self._step_guard = Guard(_step_ports(contract), "step graph")
+        most, least = map(_without_steps, contract.bounds(kind).values())
+        self._step_guard = Guard(_step_ports(contract), "step graph", most=most, least=least)
         ports = tuple(port.freed(SEQUENCE) for port in feed_ports(contract))
-        self._feed_guard = Guard(ports, "sequence graph", contract.lengths)
+        self._feed_guard = Guard(ports, "sequence graph", contract.lengths, most=most, least=least)
         self._chunks = Chunks(contract)
         self.reset()
 
@@ -86,7 +88,8 @@ class Stream:
         """Run a chunk of any number of steps, exactly as the same steps one by one.
 
         Where the sequence graph takes a constant number of steps, it runs the whole ones among
-        them and the step graph the rest.
+        them and the step graph the rest; where it takes up to a number of steps, it runs the chunk
+        in as many calls as that takes.
 
         Args:
             inputs: One array per data input as the sequence graph's ports say; where the model
@@ -258,6 +261,11 @@ def feed_ports(contract: Contract) -> tuple[Port, ...]:
     return tuple(port.stacked() for port in contract.data_inputs("step"))
 
 
+def _without_steps(sizes: Mapping[str, int]) -> dict[str, int]:
+    """Return bounds without that of the steps of one call: a chunk may take several."""
+    return {axis: size for axis, size in sizes.items() if axis != SEQUENCE}
+
+
 def _check_carry(contract: Contract) -> None:
     if not contract.carry:
         notes = "".join(f" {note}" for note in contract.notes)
@@ -270,6 +278,9 @@ def _check_carry(contract: Contract) -> None:
 def _checked_batch(contract: Contract, batch: int) -> int:
     if batch < 1:
         raise InputError(f"`batch` is {batch}; a stream runs at least 1 sequence.")
+    most = contract.most.get(BATCH, batch)
+    if batch > most:
+        raise InputError(f"`batch` is {batch}; the model takes at most {most} sequences at once.")
     ports = tuple(state_ports(contract).values())
     if not ports or any(BATCH in port.shape for port in ports):
         return batch

@@ -44,7 +44,7 @@ class Carrier:
         contract = self._model.contract
         if contract.carry and contract.step and self._is_step(chunk):
             return self._step(chunk)
-        if contract.carry and SEQUENCE in contract.constants:
+        if contract.carry and SEQUENCE in {**contract.constants, **contract.most}:
             return self._by_name(self._running(chunk).feed(**chunk))
         result = self._model.run(chunk, self.state)
         self._stream, self._state = None, result.state

@@ -140,6 +140,8 @@ def _contract_facts(contract: Contract) -> Facts:
     carry = "yes" if contract.carry else "no: it cannot be carried from chunk to chunk"
     pairs = [("states", names or "none"), ("carry", carry)]
     pairs += [(axis, f"exactly {size}") for axis, size in contract.constants.items()]
+    pairs += [(axis, f"at most {size}") for axis, size in contract.most.items()]
+    pairs += [(axis, f"at least {size}") for axis, size in contract.least.items()]
     if contract.vocabulary:
         pairs.append(("vocabulary", _symbols(contract.vocabulary)))
     return pairs

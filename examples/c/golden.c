@@ -81,6 +81,10 @@ static double replay(Graph *graph, size_t length, bool feedback) {
     for (size_t start = 0, size = length ? length : 1; start < total;
          start += size, size += !length) {
         if (size > total - start) size = total - start;
+        if (graph->most && size > graph->most)
+            fail("a call of %zu steps, but the graph takes at most %zu", size, graph->most);
+        if (graph->least && size < graph->least)
+            fail("a call of %zu steps, but the graph takes at least %zu", size, graph->least);
         for (size_t i = 0; i < inputs; i++)
             if (!values[i]) values[i] = slice(&graph->ports[i], start, size);
         check(ort->Run(graph->session, NULL, graph->names, (const OrtValue *const *)values, inputs,

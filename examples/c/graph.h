@@ -25,7 +25,8 @@ typedef struct Graph {
     Port ports[MAX_PORTS]; /* the inputs, then the outputs */
     const char *names[MAX_PORTS];
     size_t inputs, count;
-    size_t only; /* steps of every call, 0 for any number */
+    size_t only;        /* steps of every call, 0 for any number */
+    size_t least, most; /* steps that a call has, 0 where there is no such bound */
     char *family, *carry;
 } Graph;
 
@@ -57,6 +58,14 @@ static char *metadata(const Graph *graph, const char *path, const char *key, boo
     if (!text && required) fail("`%s` has no metadata `%s`", path, key);
     ort->ReleaseModelMetadata(entries);
     return text;
+}
+
+/* Return an entry of the graph's metadata as a number, 0 where it has none. */
+static size_t bound(const Graph *graph, const char *key) {
+    char *text = metadata(graph, "", key, false);
+    const size_t size = text ? (size_t)strtoull(text, NULL, 10) : 0;
+    release(text);
+    return size;
 }
 
 /* Put the names that the metadata has for the axes of a port, as `batch,sequence,`, in the place of
@@ -148,6 +157,8 @@ static void open_graph(Graph *graph, Graph *whole, const char *folder, const cha
     release(version);
     graph->carry = metadata(graph, path, "edgernn.carry", true);
     graph->family = metadata(graph, path, "edgernn.family", true);
+    graph->least = bound(graph, "edgernn.least.sequence");
+    graph->most = bound(graph, "edgernn.most.sequence");
     if (whole && whole->session && strcmp(graph->family, whole->family))
         fail("`%s` and sequence.onnx are of two artifacts", path);
     check(ort->SessionGetInputCount(graph->session, &graph->inputs));

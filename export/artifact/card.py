@@ -51,6 +51,11 @@ def _graph(artifact: Artifact, kind: str) -> str:
     table = _table(("", "Port", "Dtype", "Shape", "In torch's forward"), rows)
     only = contract.constants.get(SEQUENCE) if kind == "sequence" else None
     runs = _GRAPHS[kind] if only is None else f"sequences, or chunks, of exactly {only} steps"
+    runs += "".join(
+        f", with {word} {size} {'steps' if axis == SEQUENCE else f'along `{axis}`'}"
+        for word, sizes in (("at most", "most"), ("at least", "least"))
+        for axis, size in contract.bounds(kind)[sizes].items()
+    )
     return f"## {kind}.onnx\n\nRuns {runs}.\n\n{table}{_ids(contract, kind)}"
 
 

@@ -59,13 +59,13 @@ class Snippets:
         lines.append(f"model = edgernn.load({self._path()})")
         if contract.sequence:
             lines += ["", "# Whole sequences, from the initial state."]
-            lines += [_numpy_line(port) for port in contract.data_inputs("sequence")]
+            lines += [self._numpy_line(port) for port in contract.data_inputs("sequence")]
             lines.append(self._call("model", "sequence"))
         if contract.carry:
             lines += ["", "# One running state."]
             lines.append(f"stream = model.stream({self._batch()})")
         if contract.carry and contract.step:
-            lines += [_numpy_line(port) for port in contract.data_inputs("step")]
+            lines += [self._numpy_line(port) for port in contract.data_inputs("step")]
             lines.append(self._call("stream.step", "step"))
         if contract.carry:
             lines.append("saved = stream.snapshot()  # to go on later: stream.restore(saved)")
@@ -85,7 +85,7 @@ class Snippets:
             lines.append(f"learned = json.loads(Path({self._path('contract.json')}).read_text())")
         lines += ["state = {", *map(self._numpy_state, states), "}", ""]
         data = self.contract.data_inputs(kind)
-        lines += [_numpy_line(port) for port in data]
+        lines += [self._numpy_line(port) for port in data]
         feeds = ", ".join(f'"{port.name}": {_variable(port)}' for port in data)
         run = f"outputs = dict(zip(names, session.run(names, {{{feeds}, **state}})))"
         if not self.contract.carry:
@@ -113,14 +113,14 @@ class Snippets:
         lines += ["let state = {", *map(self._javascript_state, states), "};", ""]
         names = ", ".join(map(_variable, data))
         lines += [f"export async function run({names}) {{", "  const outputs = await session.run({"]
-        lines += [f"    {port.name}: {_tensor(port, _variable(port))}," for port in data]
+        lines += [f"    {port.name}: {self._tensor(port, _variable(port))}," for port in data]
         lines += ["    ...state,", "  });"]
         if self.contract.carry:
             pairs = ", ".join(f"{s.input}: outputs.{s.output}" for s in states)
             lines.append(f"  state = {{ {pairs} }};")
         results = ", ".join(f"{port.name}: outputs.{port.name}.data" for port in outputs)
         lines += [f"  return {{ {results} }};", "}", ""]
-        example = ", ".join(f"new {_ARRAYS[port.dtype]}({_count(port)})" for port in data)
+        example = ", ".join(f"new {_ARRAYS[port.dtype]}({self._count(port)})" for port in data)
         lines.append(f"console.log(await run({example}));")
         return "\n".join(lines)
 
@@ -153,36 +153,51 @@ class Snippets:
     def _numpy_state(self, state: State) -> str:
         port = self._port(state)
         if state.initial is None:
-            return f'    "{state.input}": np.zeros({_sizes(port)}, np.{port.dtype}),'
+            return f'    "{state.input}": np.zeros({self._sizes(port)}, np.{port.dtype}),'
         index = self.contract.states.index(state)
         value = f'np.array(learned["states"][{index}]["initial"], np.{port.dtype})'
-        for axis, times in _repeats(state.initial.shape, port):
+        for axis, times in self._repeats(state.initial.shape, port):
             value += f".repeat({times}, {axis})"
         return f'    "{state.input}": {value},'
 
     def _javascript_state(self, state: State) -> str:
         port = self._port(state)
         if state.initial is None:
-            data = f"new {_ARRAYS[port.dtype]}({_count(port)})"
+            data = f"new {_ARRAYS[port.dtype]}({self._count(port)})"
         else:
             index = self.contract.states.index(state)
             value = f"learned.states[{index}].initial"
-            for axis, times in _repeats(state.initial.shape, port):
+            for axis, times in self._repeats(state.initial.shape, port):
                 value += f".flat({axis}).flatMap((part) => Array({times}).fill(part))"
             data = f"Float32Array.from({value}.flat(Infinity))"
-        return f"  {state.input}: {_tensor(port, data)},"
+        return f"  {state.input}: {self._tensor(port, data)},"
 
+    def _repeats(self, shape: tuple[int, ...], port: Port) -> list[tuple[int, int]]:
+        """Return the axis of a constant batch, and how often a learned value is repeated there."""
+        pairs = enumerate(zip(shape, self._sizes(port), strict=True))
+        return [(axis, size) for axis, (one, size) in pairs if one != size]
 
-def _repeats(shape: tuple[int, ...], port: Port) -> list[tuple[int, int]]:
-    """Return the axis of a constant batch, and how often a learned value is repeated along it."""
-    pairs = enumerate(zip(shape, _sizes(port), strict=True))
-    return [(axis, size) for axis, (one, size) in pairs if one != size]
+    def _numpy_line(self, port: Port) -> str:
+        """Return the line that makes an example of `port`: zeros, which every id port takes."""
+        filler = "zeros" if port.limit is not None or port.dtype.startswith("float") else "ones"
+        array = f"np.{filler}({self._sizes(port)}, np.{port.dtype})"
+        return f"{_variable(port)} = {array}  # {_shape(port)}"
 
+    def _sizes(self, port: Port) -> tuple[int, ...]:
+        """Return the shape of `port` for one sequence of five steps, or as many as it may have."""
+        within = self.contract.within
+        symbols = {BATCH: within(BATCH, 1), SEQUENCE: within(SEQUENCE, _STEPS)}
+        sizes = ((size, size_of(size, symbols)) for size in port.shape)
+        return tuple(within(str(size), _OTHER) if n is None else n for size, n in sizes)
 
-def _numpy_line(port: Port) -> str:
-    """Return the line that makes an example of `port`: zeros, which every id port takes."""
-    filler = "zeros" if port.limit is not None or port.dtype.startswith("float") else "ones"
-    return f"{_variable(port)} = np.{filler}({_sizes(port)}, np.{port.dtype})  # {_shape(port)}"
+    def _count(self, port: Port) -> int:
+        count = 1
+        for size in self._sizes(port):
+            count *= size
+        return count
+
+    def _tensor(self, port: Port, data: str) -> str:
+        return f'new ort.Tensor("{port.dtype}", {data}, {list(self._sizes(port))})'
 
 
 def _variable(port: Port) -> str:
@@ -192,21 +207,3 @@ def _variable(port: Port) -> str:
 def _shape(port: Port) -> str:
     sizes = ", ".join(map(str, port.shape))
     return f"({sizes},)" if len(port.shape) == 1 else f"({sizes})"
-
-
-def _sizes(port: Port) -> tuple[int, ...]:
-    """Return the shape of `port` for one sequence of five steps."""
-    symbols = {BATCH: 1, SEQUENCE: _STEPS}
-    sizes = (size_of(size, symbols) for size in port.shape)
-    return tuple(_OTHER if size is None else size for size in sizes)
-
-
-def _count(port: Port) -> int:
-    count = 1
-    for size in _sizes(port):
-        count *= size
-    return count
-
-
-def _tensor(port: Port, data: str) -> str:
-    return f'new ort.Tensor("{port.dtype}", {data}, {list(_sizes(port))})'

@@ -31,6 +31,7 @@ from edgernn.export.onnxfile.settled import settled
 from edgernn.export.onnxfile.states import Opened, Stack, open_states
 from edgernn.export.onnxfile.watched import Watched, held_lengths
 from edgernn.export.step.step import at_one_step, gemm_form
+from edgernn.export.trace.bounds import Bounds
 from edgernn.export.trace.ports import Origins, name_ports
 from edgernn.export.trace.slots import StatePort
 from edgernn.export.trace.trace import fold
@@ -123,6 +124,7 @@ def build_foreign(
         layers={name: len(stack) for name, stack in opened.stacks.items() if _are_layers(stack)},
         lengths=dict.fromkeys(lengths, False),
         notes=notes,
+        bounds=_known_bounds(file),
     )
     fed = {path for path in origins.inputs.values() if path}
     original = Original(
@@ -141,6 +143,12 @@ def _known_pairs(file: OnnxFile) -> dict[str, str]:
     """Return the states that a graph of edgernn's has in its metadata: input → output."""
     known = () if file.contract is None else file.contract.states
     return {state.input: state.output for state in known}
+
+
+def _known_bounds(file: OnnxFile) -> Bounds:
+    """Return the bounds that a graph of edgernn's has in its metadata."""
+    known = file.contract
+    return Bounds() if known is None else Bounds(known.most, known.least)
 
 
 def _with_initials(file: OnnxFile, states: Sequence[StatePort]) -> tuple[StatePort, ...]:

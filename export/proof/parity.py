@@ -72,7 +72,7 @@ class Prover:
         A model whose outputs depend on the past alone gives the same whole or in parts; one that
         looks ahead, or at all steps together, does not.
         """
-        batch, sequence = self._batch(2), self._within(SEQUENCE, 6)
+        batch, sequence = self._batch(2), self.contract.within(SEQUENCE, 6)
         data, states = self._draw(batch, sequence), self._random_states(batch)
         try:
             whole = self._eager(data, states)
@@ -164,7 +164,7 @@ class Prover:
         batch = self._batch(batch)
         states = self._random_states(batch)
         sequence = self.constants.get(SEQUENCE, 0) * (1 + self.contract.carry) or sequence
-        sequence = self._within(SEQUENCE, sequence)
+        sequence = self.contract.within(SEQUENCE, sequence)
         try:
             data = self._draw(batch, sequence)
             outputs, finals = self._eager(data, states)
@@ -182,12 +182,12 @@ class Prover:
             yield from self._wholes(runs["sequence"])
         if not self.contract.carry:
             return
-        stepped = ((self._batch(b), self._within(SEQUENCE, t)) for b, t in _STEPPED)
+        stepped = ((self._batch(b), self.contract.within(SEQUENCE, t)) for b, t in _STEPPED)
         for batch, sequence in dict.fromkeys(stepped):
             for kind in runs:
                 yield self._parts(kind, runs[kind], batch, self._whole_calls(kind, sequence))
         kind = "step" if "step" in runs else "sequence"
-        steps = self._whole_calls(kind, self._within(SEQUENCE, DRIFT_STEPS))
+        steps = self._whole_calls(kind, self.contract.within(SEQUENCE, DRIFT_STEPS))
         yield self._parts(kind, runs[kind], self._batch(1), steps, "drift")
 
     def _whole_calls(self, kind: str, steps: int) -> int:
@@ -299,7 +299,7 @@ class Prover:
             only = self.traced[1]
         wanted = [self.traced, *self._edges(), *_SIZES]
         wanted += [(b, t + self.traced[1]) for b, t in _SIZES]
-        sizes = [(self._batch(b), only or self._within(SEQUENCE, t)) for b, t in wanted]
+        sizes = [(self._batch(b), only or self.contract.within(SEQUENCE, t)) for b, t in wanted]
         valid: list[tuple[int, int]] = []
         for batch, sequence in dict.fromkeys(sizes):
             try:
@@ -319,11 +319,6 @@ class Prover:
         sizes = [*({axis: size} for axis, size in bounds), *self.apart]
         return [(one.get(BATCH, 2), one.get(SEQUENCE, 3)) for one in sizes]
 
-    def _within(self, axis: str, size: int) -> int:
-        """Return the size within the bounds of an axis that is next to `size`."""
-        least = max(size, self.contract.least.get(axis, size))
-        return min(least, self.contract.most.get(axis, least))
-
     def _less_than_none(self, batch: int, sequence: int) -> bool:
         """Return whether an output is declared with a negative size."""
         symbols = {**self.sizes, BATCH: batch, SEQUENCE: sequence}
@@ -335,7 +330,7 @@ class Prover:
         """Return `batch`, or the constant one."""
         graph = self.contract.graphs["sequence"]
         dynamic = any(BATCH in port.shape for port in graph.inputs)
-        batch = self._within(BATCH, batch)
+        batch = self.contract.within(BATCH, batch)
         return self.constants.get(BATCH, batch) if dynamic else self.traced[0]
 
     def _first_sequence(self, data: Arrays, states: Arrays) -> tuple[Arrays, Arrays]:

@@ -9,20 +9,21 @@ not 1; so a size that no bound can exclude is one at which the graph has to be p
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import onnx_ir as ir
+import sympy
 import torch
 from torch.export import ExportedProgram
 from torch.utils._sympy.printers import PythonPrinter
 
+import edgernn
 from edgernn.export.example.call import Example
 
-__all__ = ["Bounds", "bounds_of", "note_bounds"]
+__all__ = ["Bounds", "bounds_of", "find_bounds", "note_bounds"]
 
 _META = "edgernn.bounds"
 _EVERY = 512
@@ -43,6 +44,8 @@ _TOGETHER = (1, 2, 3, 5, 8, 17, 40, 130, 1000)
 """Sizes at which guards of several axes are evaluated."""
 
 _SAMPLES = 3
+
+_NOT_THE_USERS = tuple(str(Path(str(module.__file__)).parent) for module in (torch, edgernn, sympy))
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,7 @@ class _Guard:
 
 def note_bounds(model: ir.Model, program: ExportedProgram, example: Example) -> None:
     """Keep with `model`, the graph of `program`, for which sizes it is the model."""
-    model.meta[_META] = _bounds(program, example)
+    model.meta[_META] = find_bounds(program, example)
 
 
 def bounds_of(model: ir.Model) -> Bounds:
@@ -112,7 +115,8 @@ def bounds_of(model: ir.Model) -> Bounds:
     return bounds if isinstance(bounds, Bounds) else Bounds()
 
 
-def _bounds(program: ExportedProgram, example: Example) -> Bounds:
+def find_bounds(program: ExportedProgram, example: Example) -> Bounds:
+    """Return for which sizes `program`, a trace of `example`, is the model."""
     guards = list(_guards(program, example))
     ranges = _ranges(program, example)
     most: dict[str, int] = {}
@@ -121,14 +125,16 @@ def _bounds(program: ExportedProgram, example: Example) -> Bounds:
     apart: list[dict[str, int]] = []
     for axis in example.sizes:
         alone = [guard for guard in guards if guard.axes == (axis,)]
-        low, high = ranges.get(axis, (1, _LARGEST))
+        low, high = 1, _LARGEST
         holes: list[int] = []
         for guard in alone:
             first, last, inside = _interval(guard.holds)
             holes += inside
-            if guard.line and (first > low or last < high):
+            if guard.line and (first > max(low, 2) or last < high):
                 reasons[axis] = guard.line
             low, high = max(low, first), min(high, last)
+        first, last = ranges.get(axis, (1, _LARGEST))
+        low, high = max(low, first), min(high, last)
         if high < _LARGEST:
             most[axis] = high
         if low > 2:  # torch assumes that no dynamic size is 1
@@ -192,7 +198,7 @@ def _guards(program: ExportedProgram, example: Example) -> Iterator[_Guard]:
             continue
         axes = tuple(dict.fromkeys(names[symbol] for symbol in symbols))
         holds = _function(PythonPrinter().doprint(guard.expr), symbols, names, axes)
-        yield _Guard(axes, holds, _where(str(guard.sloc.maybe_user_loc)))
+        yield _Guard(axes, holds, _where(guard.sloc.framework_loc))
 
 
 def _function(
@@ -237,7 +243,9 @@ def _symbols(program: ExportedProgram, example: Example) -> tuple[Any, dict[str,
     return environment, names
 
 
-def _where(location: str) -> str:
-    """Return ` (model.py:12)` of torch's note of where a guard comes from."""
-    found = re.search(r"([^\s(]+\.py):(\d+)", location)
-    return f" ({PurePosixPath(found[1]).name}:{found[2]})" if found else ""
+def _where(frame: Any) -> str:
+    """Return ` (model.py:12)` of the frame that a guard comes from, unless it is torch's own."""
+    file = getattr(frame, "filename", "")
+    if not file or any(file.startswith(folder) for folder in _NOT_THE_USERS):
+        return ""
+    return f" ({Path(file).name}:{frame.lineno})"

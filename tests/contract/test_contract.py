@@ -104,6 +104,38 @@ def test_json_gives_the_contract_back():
     }
 
 
+def test_bounds_are_written_and_read():
+    """A graph has the bounds of the axes of its inputs; of a port, those of its steps."""
+    bounded = replace(CONTRACT, most={"sequence": 64, "batch": 8}, least={"sequence": 3})
+    assert (
+        bounded.metadata("sequence").items()
+        >= {
+            "edgernn.most.sequence": "64",
+            "edgernn.most.batch": "8",
+            "edgernn.least.sequence": "3",
+        }.items()
+    )
+    keys = {key for key in bounded.metadata("step") if "most" in key or "least" in key}
+    assert keys == {"edgernn.most.batch"}
+    found = Contract.from_metadata(bounded.metadata("sequence"), SEQUENCE.inputs, SEQUENCE.outputs)
+    assert (found.most, found.least) == (bounded.most, bounded.least)
+    same(Contract.from_json(bounded.to_json()), bounded)
+    ports = bounded.to_json()["graphs"]["sequence"]["inputs"]
+    assert [(port.get("most"), port.get("least")) for port in ports] == [
+        (64, 3),
+        (None, None),
+        (None, None),
+    ]
+    assert [bounded.within("sequence", size) for size in (1, 10, 99)] == [3, 10, 64]
+
+
+def test_bounds_leave_a_size():
+    """No axis is at least more than it is at most."""
+    assert refused(replace, CONTRACT, most={"sequence": 2}, least={"sequence": 3}) == (
+        "`sequence` is at least 3 and at most 2; no size is both, or one is below 1."
+    )
+
+
 def test_carry_no_is_written_and_read():
     """A state that is not carried is so on both ways."""
     promise = replace(CONTRACT, carry=False)

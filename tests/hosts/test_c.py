@@ -142,6 +142,15 @@ def test_state_that_does_not_carry_is_not_chunked(program: Path, artifact: Path)
     assert list(differences(run.stdout)) == ["sequence.onnx, whole", "step.onnx, by steps"]
 
 
+@pytest.mark.parametrize(("bound", "size"), [("most", 6), ("least", 8)])
+def test_bounds_are_kept(program: Path, artifact: Path, bound: str, size: int) -> None:
+    """A call of more steps, or fewer, than the graph takes is refused with both numbers."""
+    rewrite(artifact / "sequence.onnx", f"edgernn.{bound}.sequence", str(size))
+    run = replay(program, artifact)
+    assert (run.returncode, run.stdout) == (2, "")
+    assert run.stderr == (f"golden: a call of 7 steps, but the graph takes at {bound} {size}\n")
+
+
 def test_graph_of_another_artifact_is_refused(program: Path, artifact: Path) -> None:
     """Graphs of two families are not run as one artifact."""
     rewrite(artifact / "step.onnx", "edgernn.family", "0" * 16)
@@ -293,9 +302,8 @@ def test_constant_steps_that_do_not_carry(program: Path, tmp_path: Path) -> None
 
 
 def rewrite(graph: Path, key: str, value: str) -> None:
-    """Change one entry of a graph's metadata."""
+    """Change or add one entry of a graph's metadata."""
     model = onnx.load(str(graph))
-    for entry in model.metadata_props:
-        if entry.key == key:
-            entry.value = value
+    entries = {entry.key: entry.value for entry in model.metadata_props}
+    onnx.helper.set_model_props(model, {**entries, key: value})
     onnx.save(model, str(graph))

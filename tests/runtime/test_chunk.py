@@ -69,6 +69,25 @@ def test_calls(four: Model, alone: Model) -> None:
     assert Chunks(alone.contract).calls(4) == [Call("sequence", 0, 4)]
 
 
+def test_a_bound_cuts_chunks(tmp_path: Path) -> None:
+    """A chunk of more steps than the graph takes runs in equal calls; the model refuses it."""
+    promise = graphs.contract(kinds=["sequence"], most={"sequence": 4, "batch": 2})
+    assert Chunks(promise).calls(4) == [Call("sequence", 0, 4)]
+    assert Chunks(promise).calls(9) == [
+        Call("sequence", 0, 3),
+        Call("sequence", 3, 6),
+        Call("sequence", 6, 9),
+    ]
+    model = edgernn.load(graphs.write_lstm(tmp_path / "m.edgernn", promise))
+    stream = model.stream(batch=2)
+    np.testing.assert_allclose(stream.feed(TOKENS), graphs.reference(TOKENS)[0], atol=1e-6)
+    assert refused(model, TOKENS) == (
+        "`tokens: int64[sequence, batch]` came with 11 steps; the sequence graph takes at most 4. "
+        "Give fewer, or feed a stream (model.stream().feed)."
+    )
+    assert refused(model.stream, 3) == "`batch` is 3; the model takes at most 2 sequences at once."
+
+
 def test_a_model_takes_its_number_of_steps_only(four: Model) -> None:
     """`model(x)` and `model.run` refuse any other, with the ways out."""
     expected = graphs.reference(TOKENS[:STEPS])[0]

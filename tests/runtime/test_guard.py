@@ -95,6 +95,29 @@ def test_shapes_are_the_ports_shapes(named, message):
     assert refused(**named) == message
 
 
+@pytest.mark.parametrize(
+    ("batch", "steps", "message"),
+    [
+        (
+            2,
+            5,
+            "5 steps; the sequence graph takes at most 4. Give fewer, or feed a stream "
+            "(model.stream().feed).",
+        ),
+        (2, 1, "1 step; the sequence graph takes at least 2. Give more."),
+        (9, 3, "`batch` 9; the sequence graph takes at most 8. Give fewer."),
+    ],
+)
+def test_bounds_are_kept(batch, steps, message):
+    """A size that the graph does not take is refused by its name, with the bound."""
+    bounds = {"most": {"sequence": 4, "batch": 8}, "least": {"sequence": 2}}
+    guard = Guard([X], "sequence graph", streams=True, **bounds)
+    guard.check((), {"x": np.zeros((8, 4, 3), np.float32)})
+    assert refused(guard, x=np.zeros((batch, steps, 3), np.float32)) == (
+        f"`x: float32[batch, sequence, 3]` came with {message}"
+    )
+
+
 def test_a_stream_fixes_the_batch():
     """Within a stream the batch is the stream's."""
     assert refused(batch=3, **good()) == (
