@@ -30,7 +30,7 @@ _NOTES = {
     "float16": "Weights, states, real inputs and outputs are float16.",
     "int8": (
         "Weights are int8; LSTM, GRU and RNN of the sequence graph compute in float32 with them, "
-        "products in whole numbers."
+        "products in integers that saturate on no CPU, one scale for each row."
     ),
 }
 _LAYOUTS = ("torch", "batch-major")
@@ -116,7 +116,7 @@ class Options:
         graphs = tuple(models.values())
         states = self._shaped(graphs, contract.states, layers)
         named = {kind: _shapes(model) for kind, model in models.items()}
-        self._settled(graphs)
+        stay = self._settled(graphs)
         if self.precision == "float16":
             states = tuple(_half(state) for state in states)
         free = any(BATCH in shape for shapes in named.values() for shape in shapes.values())
@@ -125,12 +125,14 @@ class Options:
             kind: _ports(model, contract.graphs[kind], named[kind], ends)
             for kind, model in models.items()
         }
+        notes = (f"Float32 stay the weights {', '.join(stay)}.",) if stay else ()
         return replace(
             contract,
             states=states,
             graphs=ports,
             most=self._of_dynamic(contract.most),
             least=self._of_dynamic(contract.least),
+            notes=(*contract.notes, *notes),
         )
 
     def _of_dynamic(self, bounds: Mapping[str, int]) -> dict[str, int]:
@@ -151,17 +153,21 @@ class Options:
             int32_ids(graphs)
         return states
 
-    def _settled(self, graphs: Sequence[ir.Model]) -> None:
-        """Write the graphs in the sizes, the numbers and the operators asked for, in place."""
+    def _settled(self, graphs: Sequence[ir.Model]) -> tuple[str, ...]:
+        """Write the graphs in the sizes, the numbers and the operators asked for, in place.
+
+        Returns:
+            The weights that int8 leaves in float32.
+        """
         for graph in graphs if self.sizes else ():
             constant_axes(graph, self.sizes)
         if self.precision == "float16":
             to_float16(graphs)
-        if self.precision == "int8":
-            to_int8(graphs)
+        stay = to_int8(graphs) if self.precision == "int8" else ()
         for graph in graphs:
             to_opset(graph, self.opset)
             drop_unused(graph)
+        return stay
 
     def notes(self, report: ParityReport | None) -> tuple[str, ...]:
         """Return what people should know of the precision, with what it costs if measured."""

@@ -1,13 +1,14 @@
-"""Weights in int8."""
+"""Weights in int8, and products in integers that come out the same on every CPU."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from edgernn.export.analysis.saturation import PAIR_LIMIT, pair_sums
 from edgernn.export.step.wiring import Wiring, constant_of
 from edgernn.export.trace.ends import STILL
 
@@ -15,31 +16,62 @@ __all__ = ["to_int8"]
 
 _RECURRENT = ("LSTM", "GRU", "RNN")
 _WEIGHTS = {"W": 1, "R": 2}
+_READS = {
+    **dict.fromkeys(("Einsum", "Gemm", "MatMul"), (0, 1)),
+    **dict.fromkeys(("Conv", "ConvTranspose"), (1,)),
+    **dict.fromkeys(_RECURRENT, (1, 2)),
+    "Gather": (0,),
+}
+"""Operators that weights of two and more axes go into, and at which inputs."""
 _STILL = sorted({number for gates in STILL.values() for number in gates})
 
+_LARGEST = 127
+"""The largest integer; activations are as far from zero, which is 128: 1 … 255."""
+_ZERO = 128
+_SMALLEST = np.float32(1e-30)
+"""What a row of zeros is divided by."""
+_MOST_INPUTS = 1 << 16
+"""Inputs of a product up to which 32 bits hold every sum: 255 · 127 · 2¹⁶ < 2³¹."""
 
-def to_int8(models: Sequence[ir.Model]) -> None:
+
+def to_int8(models: Sequence[ir.Model]) -> tuple[str, ...]:
     """Write the weights of products and recurrent operators as int8, in place.
 
     Every output of a product, and every row of W and R, has its own scale; zero is 0.
 
-    1. A product with constant weights (MatMul, Gemm) is computed in whole numbers: its input is
-       quantized as it comes, over all sequences of the batch at once.
+    1. A product with constant weights (MatMul, Gemm) is computed in integers. Its input gets one
+       scale per row, so that no sequence and no step depends on the others of its call; its weights
+       are bounded so that no CPU saturates.
     2. LSTM, GRU and RNN have no such form in ONNX: they read their int8 weights through
        DequantizeLinear and compute in float32.
 
-    Tables, biases and everything else stay float32.
+    Tables, kernels of convolutions, biases and everything else stay float32.
 
     Args:
         models: The graphs of one model.
+
+    Returns:
+        The weights that stay float32, each with the operator that reads it.
     """
     for model in models:
+        products = _Products()
         for node in list(model.graph.all_nodes()):
             if node.op_type in _RECURRENT and not node.domain:
                 for name, place in _WEIGHTS.items():
                     _dequantize(node, place, name)
             elif node.op_type in ("MatMul", "Gemm") and not node.domain:
-                _in_whole_numbers(node)
+                products.rewrite(node)
+    return tuple(dict.fromkeys(name for model in models for name in _float32_weights(model)))
+
+
+def _float32_weights(model: ir.Model) -> Iterator[str]:
+    """Yield the float32 matrices that products, tables and recurrent operators read."""
+    for node in model.graph.all_nodes():
+        for place in _READS.get(node.op_type, ()):
+            value = node.inputs[place]
+            weights = constant_of(value)
+            if value is not None and weights is not None and weights.ndim > 1:
+                yield f"`{value.name}` ({node.op_type})"
 
 
 def _dequantize(node: ir.Node, place: int, name: str) -> None:
@@ -56,7 +88,7 @@ def _dequantize(node: ir.Node, place: int, name: str) -> None:
     held = bool(np.isin(still, _STILL).all() and still.any())
     if held:
         weights = weights[..., :-1]
-    numbers, scale = _quantized(weights, (0, 2))
+    numbers, scale = _full_range(weights, (0, 2))
     wire = Wiring(graph, node, f"{node.name}_{name}_")
     given = (
         wire.constant("int8", numbers),
@@ -71,42 +103,89 @@ def _dequantize(node: ir.Node, place: int, name: str) -> None:
     node.replace_input_with(place, value)
 
 
-def _in_whole_numbers(node: ir.Node) -> None:
-    """Compute x · W + b as (q(x) · q(W)) · scales + b."""
-    graph, (x, w, *bias) = node.graph, node.inputs
-    weights = constant_of(w)
-    plain = all(node.attributes.get_float(name, 1.0) == 1 for name in ("alpha", "beta"))
-    plain = plain and not node.attributes.get_int("transA", 0)
-    if weights is None or weights.ndim != 2 or not plain or x is None:
-        return
-    assert isinstance(graph, ir.Graph)
-    if node.attributes.get_int("transB", 0):
-        weights = weights.T
-    numbers, scale = _quantized(weights, (0,))
-    (old,) = node.outputs
-    wire = Wiring(graph, node, f"{old.name}_")
-    integers, x_scale, x_zero = wire.split(
-        "DynamicQuantizeLinear", x, names=("x", "x_scale", "x_zero")
-    )
-    product = wire.op(
-        "MatMulInteger", integers, wire.constant("W", numbers), x_zero, name="integers"
-    )
-    product = wire.op("Cast", product, name="wide", to=ir.DataType.FLOAT)
-    scales = wire.op("Mul", x_scale, wire.constant("W_scale", scale), name="scales")
-    product = wire.op("Mul", product, scales, name="product")
-    if bias and bias[0] is not None:
-        product = wire.op("Add", product, bias[0], name="sum")
-    product.shape, product.type = old.shape, old.type
-    ir.convenience.replace_all_uses_with(old, product, replace_graph_outputs=True)
-    if product.is_graph_output():
-        product.name, old.name = old.name, product.name
-    graph.remove(node, safe=True)
-
-
-def _quantized(
+def _full_range(
     weights: NDArray[np.float32], over: tuple[int, ...]
 ) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Return int8 numbers and the scale for each place that is not in the axes `over`."""
+    """Return integers up to 127 and the scale for each place that is not in the axes `over`."""
     largest = np.abs(weights).max(axis=over, keepdims=True)
-    scale = np.where(largest > 0, largest / 127, 1).astype(np.float32)
+    scale = np.where(largest > 0, largest / _LARGEST, 1).astype(np.float32)
     return np.rint(weights / scale).astype(np.int8), scale.squeeze(over)
+
+
+class _Products:
+    """Writes the products of one model in integers; what several of them read is quantized once."""
+
+    def __init__(self) -> None:
+        self._inputs: dict[tuple[ir.Graph, ir.Value], tuple[ir.Value, ir.Value]] = {}
+
+    def rewrite(self, node: ir.Node) -> None:
+        """Compute x · W + b in integers: q(x) · q(W) · scale(W) · scale(x) + b, in place."""
+        graph, (x, w, *bias) = node.graph, node.inputs
+        weights = constant_of(w)
+        plain = all(node.attributes.get_float(name, 1.0) == 1 for name in ("alpha", "beta"))
+        plain = plain and not node.attributes.get_int("transA", 0)
+        if weights is None or weights.ndim != 2 or not plain or x is None:
+            return
+        if weights.dtype != np.float32:
+            return
+        assert isinstance(graph, ir.Graph)
+        if node.attributes.get_int("transB", 0):
+            weights = weights.T
+        if not 0 < len(weights) <= _MOST_INPUTS or not np.isfinite(weights).all():
+            return
+        numbers, scale = _pair_bounded(weights)
+        integers, largest = self._quantized(graph, node, x)
+        (old,) = node.outputs
+        wire = Wiring(graph, node, f"{old.name}_")
+        zero = wire.constant("zero", np.array(_ZERO, np.uint8))
+        w_integers = wire.constant("W", numbers)
+        w_scale = wire.constant("scale", scale / np.float32(_LARGEST))
+        product = wire.op("MatMulInteger", integers, w_integers, zero, name="integers")
+        product = wire.op("Cast", product, name="wide", to=ir.DataType.FLOAT)
+        product = wire.op("Mul", product, w_scale, name="scaled")
+        product = wire.op("Mul", product, largest, name="product")
+        if bias and bias[0] is not None:
+            product = wire.op("Add", product, bias[0], name="sum")
+        product.shape, product.type = old.shape, old.type
+        ir.convenience.replace_all_uses_with(old, product, replace_graph_outputs=True)
+        if product.is_graph_output():
+            product.name, old.name = old.name, product.name
+        graph.remove(node, safe=True)
+
+    def _quantized(self, graph: ir.Graph, node: ir.Node, x: ir.Value) -> tuple[ir.Value, ir.Value]:
+        """Return the integers of x (…, inputs), 1 … 255 zero at 128, and what is 127 steps.
+
+        That is the largest magnitude of each row, (…, 1). The zero point is a constant, as ONNX
+        Runtime takes one for all rows only. The mean is never above the largest and brings a NaN
+        along, which ONNX Runtime's ReduceMax drops.
+        """
+        if (graph, x) not in self._inputs:
+            wire = Wiring(graph, node, f"{x.name}_")
+            last = wire.constant("axis", np.array([-1], np.int64))
+            sizes = wire.op("Abs", x, name="sizes")
+            largest, mean = (
+                wire.op(reduce, sizes, last, name=name, keepdims=1)
+                for reduce, name in (("ReduceMax", "largest"), ("ReduceMean", "mean"))
+            )
+            least = wire.constant("least", np.array(_SMALLEST))
+            largest = wire.op("Max", largest, mean, least, name="size")
+            step = wire.constant("step", np.array(1 / _LARGEST, np.float32))
+            zero = wire.constant("zero", np.array(_ZERO, np.uint8))
+            units = wire.op("Div", x, largest, name="units")
+            self._inputs[graph, x] = wire.op("QuantizeLinear", units, step, zero, name="q"), largest
+        return self._inputs[graph, x]
+
+
+def _pair_bounded(weights: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Return weights (inputs, outputs) as integers, and the scale of each output, (outputs,).
+
+    The scale is the smallest at which no weight is beyond 127 and no two neighbours along the
+    inputs, at 2k and 2k + 1, are beyond `PAIR_LIMIT`. It is never more than that of 7 bits, twice
+    the largest weight by 128, and less where the largest weights are not neighbours.
+    """
+    wide = weights.astype(np.float64)
+    needed = np.maximum(pair_sums(wide) / PAIR_LIMIT, np.abs(wide).max(0) / _LARGEST)
+    # One float32 further, so that sums of a pair are below the limit and stay within it rounded.
+    scale = np.nextafter(needed.astype(np.float32), np.float32(np.inf))
+    scale = np.where(needed > 0, scale, np.float32(1)).astype(np.float32)
+    return np.rint(weights / scale.astype(np.float64)).astype(np.int8), scale

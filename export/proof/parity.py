@@ -20,6 +20,7 @@ from edgernn.export.proof.blame import first_difference
 from edgernn.export.proof.dialect import Dialect
 from edgernn.export.proof.eager import Reference, one_thread
 from edgernn.export.proof.gap import gap_at, worst
+from edgernn.export.proof.integers import check_integers
 from edgernn.export.proof.runs import Arrays, Run, batch_of, draw, in_parts, session_of
 from edgernn.parts import BATCH_OUTER, SEQUENCE_OUTER
 from edgernn.report import Check, ParityReport
@@ -125,6 +126,8 @@ class Prover:
         Raises:
             ParityError: A difference is above the tolerance or a shape is not the declared one.
         """
+        for kind, graph in graphs.items():
+            check_integers(kind, graph)
         runs = {
             kind: dialect.run(session_of(kind, dialect.written, graph))
             for kind, graph in graphs.items()

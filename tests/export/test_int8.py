@@ -8,19 +8,60 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
+import torch
 from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
+from torch import nn
 
+import edgernn
+from edgernn.artifact import Artifact
+from edgernn.export.analysis.saturation import PAIR_LIMIT, pair_sums
+from edgernn.export.passes import int8
 from edgernn.export.passes.int8 import to_int8
+from edgernn.export.proof.session import fresh_session
+from tests.export import saturating
 from tests.export.tagger import KINDS, replayed, tagged
 
 RECURRENT = {"LSTM", "GRU", "RNN"}
+INPUTS = 33
 
 
 def result(model: ir.Model, x: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return what the graph computes."""
     (array,) = list(ReferenceEvaluator(ir.to_proto(model)).run(None, {"x": x}))
     return np.asarray(array)
+
+
+@pytest.fixture(scope="module", params=["LSTM", "GRU", "RNN"])
+def layer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    """One layer of 40 from 33 inputs, in float32 and unproven."""
+    torch.manual_seed(0)
+    return edgernn.export_model(
+        getattr(nn, request.param)(INPUTS, 40, batch_first=True),
+        tmp_path_factory.mktemp("layer") / "l.edgernn",
+        inputs=[f"input:float32[batch,sequence,{INPUTS}]"],
+        verify=False,
+    )
+
+
+def step_of(artifact: Artifact) -> ir.Model:
+    """Return a step graph in int8."""
+    model = ir.load(str(artifact.step))
+    to_int8([model])
+    return model
+
+
+def feeds_of(model: ir.Model, rows: int) -> dict[str, NDArray[np.float32]]:
+    """Return large inputs of one sign in a half of the rows, and states at their limits."""
+    rng = np.random.default_rng(1)
+    feeds = {}
+    for value in model.graph.inputs:
+        assert value.shape is not None
+        shape = [size if isinstance(size, int) else rows for size in value.shape]
+        drawn = rng.uniform(-1, 1, shape).astype(np.float32)
+        drawn[..., : rows // 2, :] = abs(drawn[..., : rows // 2, :]) ** 0.1
+        feeds[value.name or ""] = drawn
+    return feeds
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -32,9 +73,13 @@ def test_int8_is_proven_and_its_error_reported(kind: str, tmp_path: Path) -> Non
     assert 1e-4 < artifact.parity.max_difference < 2e-2
     assert artifact.contract.notes[-1] == (
         "Weights are int8; LSTM, GRU and RNN of the sequence graph compute in float32 with them, "
-        "products in whole numbers. Parity is with float32: the difference is at most "
-        f"{artifact.parity.max_difference:.1e}."
+        "products in integers that saturate on no CPU, one scale for each row. Parity is with "
+        f"float32: the difference is at most {artifact.parity.max_difference:.1e}."
     )
+    tables = ["`table.weight` (Gather)"]
+    if artifact.step:
+        tables.append("`rnn_l0_W_table` (Gather)")
+    assert artifact.contract.notes[-2] == f"Float32 stay the weights {', '.join(tables)}."
     assert replayed(artifact).passed
 
 
@@ -84,12 +129,107 @@ def test_products_agree_with_float32(line: str, inputs: str) -> None:
     np.testing.assert_array_less(abs(got - expected).max(0), 0.02 * abs(expected).max(0) + 0.02)
 
 
+def test_the_step_is_the_same_on_cpus_that_saturate(layer: Artifact) -> None:
+    """16-bit sums that saturate give every output to the last bit as exact ones do."""
+    model = step_of(layer)
+    feeds = feeds_of(model, 40)
+    exact, saturated = (saturating.run(model, feeds, kind) for kind in (False, True))
+    for one, other in zip(exact, saturated, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_weights_of_the_full_range_would_saturate(
+    layer: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With scales that only the largest weight of an output sets, the two are apart."""
+    monkeypatch.setattr(int8, "_pair_bounded", lambda weights: int8._full_range(weights, (0,)))
+    model = step_of(layer)
+    feeds = feeds_of(model, 40)
+    exact, saturated = (saturating.run(model, feeds, kind) for kind in (False, True))
+    assert np.abs(exact[0] - saturated[0]).max() > 0.05
+
+
+def test_onnxruntime_agrees_with_numpy(layer: Artifact) -> None:
+    """What ONNX Runtime makes of the step on this CPU is what NumPy makes of it."""
+    model = step_of(layer)
+    feeds = feeds_of(model, 40)
+    session = fresh_session(ir.to_proto(model).SerializeToString())
+    for got, expected in zip(session.run(None, feeds), saturating.run(model, feeds), strict=True):
+        apart = np.abs(got - expected)  # an activation between two integers may go either way
+        assert np.median(apart) < 1e-6
+        assert apart.max() < 5e-3
+
+
+def test_a_sequence_does_not_depend_on_its_batch(layer: Artifact) -> None:
+    """A thousandfold sequence and one that is NaN leave the others of their batch as they are."""
+    model = step_of(layer)
+    feeds = feeds_of(model, 6)
+    session = fresh_session(ir.to_proto(model).SerializeToString())
+    alone = session.run(None, feeds)
+    loud = {name: array.copy() for name, array in feeds.items()}
+    loud["input"][1] *= 1000
+    loud["input"][2, 7] = np.nan
+    among = session.run(None, loud)
+    for one, other in zip(alone, among, strict=True):
+        np.testing.assert_array_equal(one[..., [0, 3, 4, 5], :], other[..., [0, 3, 4, 5], :])
+        assert np.isnan(other[..., 2, :]).all()
+        assert np.isfinite(other[..., 1, :]).all()
+
+
+DRAWN = {
+    "uniform": lambda rng, shape: rng.uniform(-1, 1, shape),
+    "normal": lambda rng, shape: rng.standard_normal(shape) * 1e-3,
+    "heavy": lambda rng, shape: rng.standard_t(1.5, shape),
+    "positive": lambda rng, shape: rng.uniform(0.9, 1, shape),
+    "equal": lambda rng, shape: np.full(shape, -0.37),
+    "halves": lambda rng, shape: rng.integers(-127, 128, shape) / 2,
+    "tiny": lambda rng, shape: rng.standard_normal(shape) * 1e-42,
+    "huge": lambda rng, shape: rng.uniform(-3e38, 3e38, shape),
+}
+
+
+@pytest.mark.parametrize("shape", [(1, 5), (2, 300), (7, 64), (256, 96)])
+@pytest.mark.parametrize("kind", DRAWN)
+def test_weights_are_bounded(kind: str, shape: tuple[int, int]) -> None:
+    """No pair of any weights is beyond the limit, and all are their integers to half a step."""
+    weights = DRAWN[kind](np.random.default_rng(0), shape).astype(np.float32)
+    numbers, scale = int8._pair_bounded(weights)
+    assert pair_sums(numbers).max() <= PAIR_LIMIT
+    assert np.abs(numbers.astype(int)).max() <= 127
+    error = np.abs(numbers * scale.astype(np.float64) - weights)
+    assert (error <= 0.5001 * scale + 2e-45).all()
+    seven_bits = np.abs(weights.astype(np.float64)).max(0) / (PAIR_LIMIT / 2)
+    assert (scale <= seven_bits * (1 + 1e-6) + 2e-45).all()
+
+
+def test_what_several_products_read_is_quantized_once(layer: Artifact) -> None:
+    """A step has two inputs of products, x and h, however many products it has."""
+    operators = [node.op_type for node in step_of(layer).graph]
+    assert operators.count("QuantizeLinear") == 2
+
+
+SMALL = np.array([[1, 2], [3, 4]], np.float32)
+
+
 @pytest.mark.parametrize(
-    "line", ["y = Gemm <alpha = 2.0> (x, w)", "y = Gemm <transA = 1> (x, w)", "y = MatMul(x, x)"]
+    ("line", "weights", "named"),
+    [
+        ("y = Gemm <alpha = 2.0> (x, w)", SMALL, ("`w` (Gemm)",)),
+        ("y = Gemm <transA = 1> (x, w)", SMALL, ("`w` (Gemm)",)),
+        ("y = MatMul(w, x)", SMALL, ("`w` (MatMul)",)),
+        ("y = MatMul(x, x)", SMALL, ()),
+        ('y = Einsum <equation = "ij,jk->ik"> (x, w)', SMALL, ("`w` (Einsum)",)),
+        ("y = MatMul(x, w)", SMALL * np.float32(np.inf), ("`w` (MatMul)",)),
+        ("y = MatMul(x, w)", np.ones((65537, 1), np.float32), ("`w` (MatMul)",)),
+    ],
+    ids=["alpha", "transA", "left", "data", "Einsum", "infinite", "long"],
 )
-def test_other_products_stay(line: str) -> None:
-    """A product that is not x · W as it stands is left in float32."""
-    text = '<ir_version: 8, opset_import: ["": 18]> g (float[2, 2] x) => (float[2, 2] y)'
-    model = ir.from_onnx_text(f"{text} <float[2, 2] w = {{1, 2, 3, 4}}> {{ {line} }}")
-    to_int8([model])
+def test_other_products_stay(
+    line: str, weights: NDArray[np.float32], named: tuple[str, ...]
+) -> None:
+    """A product that is not x · W as it stands is left in float32, its weights named."""
+    text = '<ir_version: 8, opset_import: ["": 18]> g (float[m, n] x) => (float[m, k] y)'
+    model = ir.from_onnx_text(f"{text} <float[1] w = {{1}}> {{ {line} }}")
+    model.graph.initializers["w"].const_value = ir.tensor(weights)
+    assert to_int8([model]) == named
     assert [node.op_type for node in model.graph] == [line.split()[2].partition("(")[0]]
