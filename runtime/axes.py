@@ -17,6 +17,7 @@ from edgernn.parts import BATCH_OUTER, SEQUENCE_OUTER, join
 __all__ = ["Axes", "input_axes", "output_axes"]
 
 _FLATTENED = (BATCH_OUTER, SEQUENCE_OUTER)
+_NO_NUMBERS = {"U": "text", "S": "text", "O": "something that is no number", "c": "complex numbers"}
 
 
 @dataclass(frozen=True)
@@ -68,24 +69,29 @@ class Axes:
         return tuple(size for axis, size in enumerate(self.port.shape) if axis not in around)
 
     def cast(self, array: NDArray[Any], where: str) -> NDArray[Any]:
-        """Return `array` in the port's dtype: rounded to a float, exact to anything else.
+        """Return `array` in the port's dtype, finite: rounded to a float, exact to anything else.
 
         Args:
             array: Numbers of any dtype.
             where: What holds them, for messages.
 
         Raises:
-            InputError: The values are not numbers, or the port's dtype cannot hold them.
+            InputError: The values are not numbers, not finite, or the port's dtype cannot hold
+                them.
         """
         dtype = np.dtype(self.port.dtype)
-        if array.dtype == dtype:
+        if array.dtype == dtype and dtype.kind != "f":
             return array
         if array.dtype.kind not in "biuf":
             raise InputError(
-                f"{where} holds {array.dtype} for `{self.port}`; it must hold numbers."
+                f"{where} holds {_NO_NUMBERS.get(array.dtype.kind, str(array.dtype))} for "
+                f"`{self.port}`; it must hold numbers."
             )
         if dtype.kind == "f":
-            return array.astype(dtype)
+            with np.errstate(over="ignore"):
+                real = array.astype(dtype, copy=False)
+            self._check_finite(real, array, where)
+            return real
         with np.errstate(invalid="ignore"):
             exact = array.astype(dtype)
         if not np.array_equal(exact, array):
@@ -95,6 +101,23 @@ class Axes:
                 "Give values of that type."
             )
         return exact
+
+    def _check_finite(self, real: NDArray[Any], given: NDArray[Any], where: str) -> None:
+        finite = np.isfinite(real)
+        if finite.all():
+            return
+        place = tuple(int(index) for index in np.argwhere(~finite)[0])
+        value = given[place]
+        if np.isfinite(value):
+            raise InputError(
+                f"{where} holds {value} for `{self.port}`, which is above "
+                f"{np.finfo(real.dtype).max:.3g}, the largest {real.dtype}."
+            )
+        at = f" at {place}" if given.size > 1 else ""
+        raise InputError(
+            f"{where} holds {value}{at} for `{self.port}`; a recurrence never recovers from it. "
+            "Give finite numbers."
+        )
 
     def is_batched(self, array: NDArray[Any], where: str) -> bool:
         """Say whether `array` has the port's batch axis, which may be left out.

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from edgernn.artifact import Artifact
 from edgernn.contract import BATCH, Contract
-from edgernn.errors import InputError
+from edgernn.errors import ContractError, InputError
 from edgernn.runtime import providers
 from edgernn.runtime.binding import failure
 from edgernn.runtime.guard import Guard, checked_states
@@ -164,7 +164,27 @@ def load(path: str | Path, provider: str = "cpu", threads: int | None = None) ->
         providers.probe(chosen)
     if artifact is not None:
         return Model(Sessions(artifact.contract, chosen, threads, artifact.checked), artifact)
+    _refuse_torch_files(path)
     session = providers.start(str(path), chosen, options_for("sequence", threads))
     contract = contract_of(session, f"`{path}`")
     opened = {"sequence": session} if contract.sequence else {}  # a step takes other options
     return Model(Sessions(contract, chosen, threads, lambda kind: path, opened))
+
+
+def _refuse_torch_files(path: Path) -> None:
+    """Refuse what `edgernn export` takes: archives, pickles and safetensors.
+
+    Raises:
+        ContractError: The file is one of them, or cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(9)
+    except OSError as error:
+        raise ContractError(f"`{path}` cannot be read: {error.strerror or error}.") from error
+    pickled = head[:1] == b"\x80" and head[1:2] <= b"\x05"
+    if head.startswith(b"PK\x03\x04") or pickled or head[8:] == b"{":
+        raise ContractError(
+            f"`{path}` is a file of PyTorch's, not an artifact or an ONNX graph. Write an artifact "
+            f"from it first: `edgernn export {path}`."
+        )

@@ -210,6 +210,11 @@ def _load(ort: Any, model: str | bytes, options: Any, order: list[Any]) -> Any:
         return ort.InferenceSession(model, options, providers=order, enable_fallback=0)
     except Exception as error:  # ONNX Runtime raises classes of its own without a common base
         name = "The graph" if isinstance(model, bytes) else f"`{model}`"
+        if isinstance(model, str) and "protobuf" in str(error).lower():
+            raise ContractError(
+                f"{name} is not an ONNX graph, or not a whole one: ONNX Runtime cannot parse it. "
+                "`edgernn export MODEL` writes graphs."
+            ) from error
         raise ContractError(
             f"{name} cannot be loaded by ONNX Runtime {ort.__version__}: {error}"
         ) from error

@@ -165,8 +165,9 @@ def _slices(
 ) -> Iterator[Chunk]:
     size = chunk or steps or 1
     for start in range(0, steps or 1, size):
+        at = where if start == 0 else f"{where}, from step {start} on,"
         yield {
-            name: axes[name].cast(axes[name].part(array, start, start + size), where)
+            name: axes[name].cast(axes[name].part(array, start, start + size), at)
             for name, array in arrays.items()
         }
 

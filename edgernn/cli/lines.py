@@ -25,7 +25,7 @@ def is_jsonl(line: str, named: bool) -> bool:
 
 
 def csv_steps(lines: Iterable[str], axes: Mapping[str, Axes], where: str) -> Iterator[Step]:
-    """Read one step per row, columns = features; a first row without a number is a header.
+    """Read one step per row, columns = features; a first row of words is a header.
 
     Yields:
         False, for steps without a batch axis as given, and the step `(batch, features)` by port.
@@ -41,7 +41,8 @@ def csv_steps(lines: Iterable[str], axes: Mapping[str, Axes], where: str) -> Ite
     ((name, axis),) = axes.items()
     rows = csv.reader(lines)
     for row in rows:
-        if not row or (rows.line_num == 1 and not any(map(_is_number, row))):
+        blank = not any(cell.strip() for cell in row)
+        if (blank and len(row) < 2) or (rows.line_num == 1 and not blank and _is_header(row)):
             continue
         at = f"Line {rows.line_num} of {where}"
         values = np.array([_number(cell, column, at) for column, cell in enumerate(row, 1)])
@@ -103,6 +104,10 @@ def _array(value: Any, at: str) -> NDArray[Any]:
         raise InputError(f"{at} has rows of different lengths. Give a full array.") from None
 
 
+def _is_header(row: list[str]) -> bool:
+    return not any(map(_is_number, row))
+
+
 def _is_number(cell: str) -> bool:
     try:
         float(cell)
@@ -112,10 +117,18 @@ def _is_number(cell: str) -> bool:
 
 
 def _number(cell: str, column: int, at: str) -> float:
+    if not cell.strip():
+        raise InputError(f"{at} has an empty cell in column {column}. Give a number in every cell.")
     try:
-        return float(cell)
+        number = float(cell)
     except ValueError:
         raise InputError(f"{at} has `{cell}` in column {column}, which is not a number.") from None
+    if not math.isfinite(number):
+        raise InputError(
+            f"{at} has `{cell}` in column {column}, and a recurrence never recovers from that. "
+            "Give finite numbers."
+        )
+    return number
 
 
 def _folded(axis: Axes, values: NDArray[Any], at: str) -> NDArray[Any]:

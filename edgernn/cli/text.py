@@ -50,13 +50,15 @@ class Speaker:
         """Return the ids of `text`; a line end that closes it is dropped where it has no symbol.
 
         Raises:
-            InputError: The text is empty or holds what the vocabulary does not.
+            InputError: The text has no symbol or holds what the vocabulary does not.
         """
         if text.endswith("\n") and "\n" not in self.vocabulary.symbols:
             text = text.removesuffix("\n").removesuffix("\r")
-        if not text:
-            raise InputError("The text is empty; at least one symbol is needed.")
-        return self.vocabulary.encode(text)
+        ids = self.vocabulary.encode(text)
+        if not ids:
+            kind = "blank" if text else "empty"
+            raise InputError(f"The text is {kind}; at least one symbol is needed.")
+        return ids
 
     def chunks(self, ids: list[int], size: int | None) -> Iterator[dict[str, NDArray[Any]]]:
         """Yield ids as chunks of at most `size` steps; None for one chunk."""

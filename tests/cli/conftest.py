@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,15 +12,6 @@ from edgernn.cli import main
 from tests.cli import artifacts
 
 Invoke = Callable[..., Result]
-
-
-def seconds(run: Callable[[], object]) -> float:
-    """Time a child process by the clock or, where others keep the processor busy, by its work."""
-    clock, work = time.perf_counter(), os.times()
-    run()
-    done = os.times()
-    worked = done.children_user - work.children_user + done.children_system - work.children_system
-    return min(time.perf_counter() - clock, worked)
 
 
 @pytest.fixture

@@ -67,7 +67,7 @@ REFUSED = {
     "words": (
         X,
         b'["a", "b"]\n',
-        "Line 1 of `in` holds <U1 for `x: float32[batch, 2]`; it must hold numbers.",
+        "Line 1 of `in` holds text for `x: float32[batch, 2]`; it must hold numbers.",
     ),
     "rank": (
         X,

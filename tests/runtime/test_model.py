@@ -94,13 +94,32 @@ def test_a_graph_without_a_contract_is_refused(tmp_path):
     )
 
 
-def test_a_file_that_is_no_graph_is_refused(tmp_path):
-    """A file that ONNX Runtime cannot read is refused with its reason."""
-    (tmp_path / "x.onnx").write_text("no graph")
+@pytest.mark.parametrize("content", [b"no graph", b"", b"\x08\x0a\x12\x05ab"])
+def test_a_file_that_is_no_graph_is_refused(tmp_path, content):
+    """A file that ONNX Runtime cannot parse is refused in our words."""
+    (tmp_path / "x.onnx").write_bytes(content)
     with pytest.raises(ContractError) as caught:
         edgernn.load(tmp_path / "x.onnx")
-    assert str(caught.value).startswith(
-        f"`{tmp_path / 'x.onnx'}` cannot be loaded by ONNX Runtime "
+    assert str(caught.value) == (
+        f"`{tmp_path / 'x.onnx'}` is not an ONNX graph, or not a whole one: ONNX Runtime cannot "
+        "parse it. `edgernn export MODEL` writes graphs."
+    )
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"PK\x03\x04rest", b"\x80\x02\x8a", b"\x80\x04K", b"\x40" + 7 * b"\0" + b'{"a":1}'],
+    ids=["archive", "legacy", "pickle", "safetensors"],
+)
+def test_a_model_that_is_to_be_exported_is_refused(tmp_path, content):
+    """A model file of torch's is named as one, with the command that makes an artifact of it."""
+    path = tmp_path / "m.pt"
+    path.write_bytes(content)
+    with pytest.raises(ContractError) as caught:
+        edgernn.load(path)
+    assert str(caught.value) == (
+        f"`{path}` is a file of PyTorch's, not an artifact or an ONNX graph. Write an artifact "
+        f"from it first: `edgernn export {path}`."
     )
 
 
