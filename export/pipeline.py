@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import inspect
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -61,7 +62,8 @@ def export_model(
     vocabulary: Vocabulary | Sequence[str] | str | Path | None = None,
     lengths: bool = False,
     module: str | None = None,
-    trust_pickle: bool = False,
+    trust: bool = False,
+    trust_pickle: bool | None = None,
     force: bool = False,
     verify: bool = True,
 ) -> Artifact:
@@ -88,7 +90,9 @@ def export_model(
         lengths: Whether to give a model that has none an input `lengths`, (batch,) int64, at which
             its recurrent layers end each sequence.
         module: `FILE.py:FACTORY` that makes the module which a state_dict belongs to.
-        trust_pickle: Whether a pickled module may be unpickled, which runs code of its maker.
+        trust: Whether opening the file may run code of its maker: a pickled module, or an archive
+            that does more than compute.
+        trust_pickle: Deprecated: `trust` by its old name.
         force: Whether to replace an artifact that exists.
         verify: Whether to prove the graphs before they are written: against eager torch, those of
             an ONNX file against that file in ONNX Runtime.
@@ -116,7 +120,7 @@ def export_model(
         batch=batch,
         sequence=sequence,
     )
-    source = load_source(model, module=module, trust_pickle=trust_pickle)
+    source = load_source(model, module=module, trust=_trusted(trust, trust_pickle))
     target = Path(path) if path is not None else Path(f"{_stem(model)}.edgernn")
     symbols = _symbols(source) if vocabulary is None else Vocabulary.of(vocabulary)
     with staged(target, force) as folder, one_thread(), _written_only_if_proven():
@@ -157,7 +161,8 @@ def verify_artifact(
     inputs: Sequence[Any] | Mapping[str, Any] | torch.Tensor | None = None,
     states: Mapping[str, str | int] | None = None,
     module: str | None = None,
-    trust_pickle: bool = False,
+    trust: bool = False,
+    trust_pickle: bool | None = None,
 ) -> ParityReport:
     """Prove an artifact against the model that it was made from, in full.
 
@@ -167,13 +172,14 @@ def verify_artifact(
         inputs: See there.
         states: See there.
         module: See there.
-        trust_pickle: See there.
+        trust: See there.
+        trust_pickle: Deprecated: `trust` by its old name.
 
     Raises:
         ParityError: A graph does not agree with the model.
         ContractError: The model has other ports than the artifact.
     """
-    source = load_source(model, module=module, trust_pickle=trust_pickle)
+    source = load_source(model, module=module, trust=_trusted(trust, trust_pickle))
     theirs = artifact.contract
     built, reference = _built(source, inputs, states or {}, LENGTHS in theirs.lengths)
     prover = _named_axes(built, _prover(source, built, reference, theirs.vocabulary))
@@ -184,6 +190,13 @@ def verify_artifact(
         prover = replace(prover, tolerance=artifact.parity.tolerance)
     paths = {kind: str(artifact.checked(kind)) for kind in theirs.graphs}
     return prover.report(paths, reference.name, dialect)
+
+
+def _trusted(trust: bool, trust_pickle: bool | None) -> bool:
+    if trust_pickle is None:
+        return trust
+    warnings.warn("`trust_pickle` is now called `trust`.", DeprecationWarning, stacklevel=3)
+    return trust or trust_pickle
 
 
 def _symbols(source: Source | OnnxFile) -> Vocabulary | None:

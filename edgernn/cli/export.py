@@ -78,7 +78,7 @@ def command(
     sequence: int | None,
     vocabulary: Path | None,
     module: str | None,
-    trust_pickle: bool,
+    trust: bool,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -112,7 +112,7 @@ def command(
         sequence=sequence,
         vocabulary=vocabulary,
         module=module,
-        trust_pickle=trust_pickle,
+        trust=trust,
         force=force,
         verify=True,
     )

@@ -13,7 +13,7 @@ Command = TypeVar("Command", bound=Callable[..., None])
 
 
 def model_options(command: Command) -> Command:
-    """Add --input, --state, --module and --trust-pickle to a command."""
+    """Add --input, --state, --module and --trust to a command."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
@@ -55,8 +55,12 @@ _OPTIONS = (
         help="What builds the module that a state_dict belongs to.",
     ),
     click.option(
-        "--trust-pickle",
+        "--trust",
         is_flag=True,
-        help="Unpickle a whole module, which runs code from the file.",
+        help="Let the file run code while it is opened: a pickled module, or an archive that does "
+        "more than compute.",
+    ),
+    click.option(
+        "--trust-pickle", "trust", is_flag=True, hidden=True, help="--trust by its old name."
     ),
 )

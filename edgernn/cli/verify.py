@@ -32,7 +32,7 @@ def command(
     inputs: tuple[str, ...],
     states: dict[str, str | int],
     module: str | None,
-    trust_pickle: bool,
+    trust: bool,
     as_json: bool,
 ) -> None:
     """Replay the golden run of ARTIFACT in every form, or prove it in full against MODEL.
@@ -41,8 +41,8 @@ def command(
     a check is over the tolerance that ARTIFACT was exported with.
     """
     if against is None:
-        if inputs or states or module or trust_pickle:
-            raise click.UsageError("--input, --state, --module, --trust-pickle need --against.")
+        if inputs or states or module or trust:
+            raise click.UsageError("--input, --state, --module, --trust need --against.")
         report = _replayed(artifact, provider or "cpu")
     else:
         if provider is not None:
@@ -56,7 +56,7 @@ def command(
             inputs=list(inputs) or None,
             states=states or None,
             module=module,
-            trust_pickle=trust_pickle,
+            trust=trust,
         )
     click.echo(json.dumps(report.to_json(), indent=2) if as_json else _lines(report))
     from edgernn.runtime.golden import require_passed

@@ -56,15 +56,15 @@ def read_safetensors(path: Path) -> StateDict:
 
 
 def read_pickle(
-    path: Path, trust_pickle: bool, code: ModuleType | None = None
+    path: Path, trust: bool, code: ModuleType | None = None
 ) -> tuple[Any, tuple[str, ...]]:
     """Return what torch.save wrote to `path`, and notes.
 
-    Nothing but tensors and plain containers is unpickled unless `trust_pickle` is set.
+    Nothing but tensors and plain containers is unpickled unless `trust` is set.
 
     Args:
         path: A file of either of torch.save's formats.
-        trust_pickle: Whether the file may run code.
+        trust: Whether the file may run code.
         code: Where classes are looked up that the pickle has from `__main__`.
 
     Raises:
@@ -79,7 +79,7 @@ def read_pickle(
         wanted = _globals_of(path)
         if not wanted:
             raise _damaged(path, error) from error
-        if not trust_pickle:
+        if not trust:
             raise _untrusted(path, wanted) from None
     except Exception as error:  # a damaged file fails in any way
         raise _damaged(path, error) from error
@@ -148,7 +148,7 @@ def _untrusted(path: Path, wanted: list[str]) -> SourceError:
     return SourceError(
         f"`{path}` is a pickle that asks for code: {shown}{more}. Unpickling runs whatever the "
         "file says, so it is not done unasked. If you trust its origin, repeat with "
-        "--trust-pickle; or save model.state_dict() and export that."
+        "--trust; or save model.state_dict() and export that."
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from inspect import Parameter, Signature
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from torch.fx.node import map_aggregate
 from torch.utils import _pytree as pytree
 
 from edgernn.errors import SourceError
+from edgernn.export.source.archive import Archive
 from edgernn.export.source.conform import NARROWED, TRAINING_FLAGS, conform
+from edgernn.export.source.exported_archive import checked_archive
 
 __all__ = ["ExportedModule", "read_exported"]
 
@@ -69,13 +72,35 @@ class ExportedModule(nn.Module):
         return pytree.tree_unflatten(results, self._output_spec)
 
 
-def read_exported(path: Path) -> tuple[nn.Module, tuple[str, ...]]:
+def read_exported(path: Path, trust: bool = False) -> tuple[nn.Module, tuple[str, ...]]:
     """Return the model in the torch.export archive `path`, conformed, and notes.
 
+    Args:
+        path: The archive.
+        trust: Whether torch may open it as it is, which runs what its maker wrote into it.
+
     Raises:
-        SourceError: torch cannot read the archive.
+        SourceError: torch cannot read the archive, or it has something in it that runs code.
     """
-    program = _load(path)
+    if trust:
+        program = _load(path, path)
+    else:
+        with Archive(path, f"`{path}`") as archive:
+            program = _load(checked_archive(archive, f"`{path}`"), path)
+    try:
+        return _converted(program)
+    except (
+        AssertionError,
+        AttributeError,
+        LookupError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
+        raise _unreadable(path, error) from error
+
+
+def _converted(program: ExportedProgram) -> tuple[nn.Module, tuple[str, ...]]:
     signature = _signature(program)
 
     def forward(self: ExportedModule, *args: Any, **kwargs: Any) -> Any:
@@ -90,7 +115,7 @@ def read_exported(path: Path) -> tuple[nn.Module, tuple[str, ...]]:
     return module, (*conform(module), *_training_note(trained), *_static_note(program))
 
 
-def _load(path: Path) -> ExportedProgram:
+def _load(archive: Path | BytesIO, path: Path) -> ExportedProgram:
     # torch logs a warning of its own beside the error it raises.
     logger = logging.getLogger("torch.export")
     level = logger.level
@@ -98,15 +123,19 @@ def _load(path: Path) -> ExportedProgram:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.")
-            return torch.export.load(path)
+            return torch.export.load(archive)
     except Exception as error:
-        raise SourceError(
-            f"`{path}` is a torch.export archive that torch {torch.__version__} cannot read: "
-            f"{str(error).splitlines()[0] if str(error) else type(error).__name__}. Export it "
-            "again with this version of torch."
-        ) from error
+        raise _unreadable(path, error) from error
     finally:
         logger.setLevel(level)
+
+
+def _unreadable(path: Path, error: Exception) -> SourceError:
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return SourceError(
+        f"`{path}` is a torch.export archive that torch {torch.__version__} cannot read: "
+        f"{reason.rstrip('.')}. Export it again with this version of torch."
+    )
 
 
 def _signature(program: ExportedProgram) -> Signature:

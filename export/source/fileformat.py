@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import zipfile
+import stat
 from enum import Enum
 from pathlib import Path
 
 from edgernn.errors import SourceError
+from edgernn.export.source.archive import Archive
 
 __all__ = ["Format", "format_of"]
 
@@ -39,12 +40,18 @@ def format_of(path: Path) -> Format:
     if path.is_dir():
         raise SourceError(f"{subject} is a folder. {_advice_for(path)}")
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise SourceError(
+                f"{subject} is not a regular file but a device, pipe or socket. Give the file of a "
+                "trained model."
+            )
         with path.open("rb") as stream:
             head = stream.read(_HEAD)
     except FileNotFoundError:
         raise SourceError(f"{subject} does not exist. Give the file of a trained model.") from None
-    except OSError as error:
-        raise SourceError(f"{subject} cannot be read: {error.strerror or error}.") from error
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise SourceError(f"{subject} cannot be read: {reason or error}.") from error
     if not head:
         raise SourceError(f"{subject} is empty: 0 bytes. Save or download the model again.")
     if head.startswith(b"PK\x03\x04"):
@@ -66,14 +73,8 @@ def _advice_for(folder: Path) -> str:
 
 
 def _format_of_zip(path: Path) -> Format:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = [name.partition("/")[2] or name for name in archive.namelist()]
-    except zipfile.BadZipFile:
-        raise SourceError(
-            f"`{path}` is a zip archive cut short: it has {path.stat().st_size} bytes and no "
-            "table of contents at its end. Save or download it again."
-        ) from None
+    with Archive(path, f"`{path}`") as archive:
+        names = archive.names
     if "archive_format" in names or "serialized_exported_program.json" in names:
         return Format.EXPORTED
     if "constants.pkl" in names and any(name.startswith("code/") for name in names):

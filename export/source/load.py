@@ -39,7 +39,7 @@ class Source:
 
 
 def load_source(
-    model: nn.Module | str | Path, *, module: str | None = None, trust_pickle: bool = False
+    model: nn.Module | str | Path, *, module: str | None = None, trust: bool = False
 ) -> Source | OnnxFile:
     """Return the model behind `model`.
 
@@ -48,14 +48,15 @@ def load_source(
             module by torch.save, safetensors, ONNX, told apart by content, not by name; or the
             folder of an artifact.
         module: `FILE.py:FACTORY`, the code of a state_dict or of a pickle from `__main__`.
-        trust_pickle: Whether a whole pickled module may be unpickled, which runs its code.
+        trust: Whether opening the file may run code that is in it: a pickled module, an archive of
+            TorchScript or torch.export with more in it than computes.
 
     Raises:
         SourceError: The file is not a model, or not one that may or can be rebuilt.
         UnsupportedModelError: It is a model of a kind that cannot be traced.
     """
     if isinstance(model, (str, Path)):
-        return _from_file(Path(model), module, trust_pickle)
+        return _from_file(Path(model), module, trust)
     if module is not None:
         raise SourceError(
             f"`{module}` is given beside a live module, which has its code already. Leave module "
@@ -73,12 +74,12 @@ def load_source(
     return _source(copied, f"nn.Module {type(copied).__name__}", _conformed(copied))
 
 
-def _from_file(path: Path, module: str | None, trust_pickle: bool) -> Source | OnnxFile:
+def _from_file(path: Path, module: str | None, trust: bool) -> Source | OnnxFile:
     if (path / CONTRACT_FILE).is_file() and module is None:
         return read_artifact(path)
     kind = format_of(path)
     if kind in (Format.PICKLE, Format.SAFETENSORS):
-        return _from_weights(path, kind, module, trust_pickle)
+        return _from_weights(path, kind, module, trust)
     if module is not None:
         raise SourceError(
             f"`{path}` is a {kind.value}, which has its code in it. Leave out --module {module}."
@@ -86,18 +87,18 @@ def _from_file(path: Path, module: str | None, trust_pickle: bool) -> Source | O
     if kind is Format.ONNX:
         return read_onnx(path)
     read = read_exported if kind is Format.EXPORTED else read_torchscript
-    converted, notes = read(path)
+    converted, notes = read(path, trust)
     return _source(converted, f"{kind.value} {path.name}", notes)
 
 
-def _from_weights(path: Path, kind: Format, module: str | None, trust_pickle: bool) -> Source:
+def _from_weights(path: Path, kind: Format, module: str | None, trust: bool) -> Source:
     subject = f"`{path}`"
     code, factory = import_code(module) if module else (None, None)
     notes: tuple[str, ...] = ()
     if kind is Format.SAFETENSORS:
         content: object = read_safetensors(path)
     else:
-        content, notes = read_pickle(path, trust_pickle, code)
+        content, notes = read_pickle(path, trust, code)
     weights = state_dict_in(content, subject)
     if isinstance(weights, torch.jit.ScriptModule):
         raise UnsupportedModelError(

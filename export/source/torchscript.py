@@ -8,7 +8,7 @@ import zipfile
 from collections import namedtuple
 from collections.abc import Callable
 from inspect import Parameter, Signature
-from io import BytesIO
+from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,10 @@ import torch
 from torch import nn
 
 from edgernn.errors import SourceError, UnsupportedModelError
+from edgernn.export.source.archive import Archive
 from edgernn.export.source.conform import NARROWED, conform
+from edgernn.export.source.operators import computes
+from edgernn.export.source.torchscript_archive import checked_archive
 from edgernn.export.source.torchscript_ops import ANY, SCALAR
 from edgernn.export.source.torchscript_program import (
     Argument,
@@ -59,19 +62,21 @@ class ScriptedModule(nn.Module):
 
 
 def read_torchscript(
-    archive: Path | torch.jit.ScriptModule,
+    archive: Path | torch.jit.ScriptModule, trust: bool = False
 ) -> tuple[nn.Module, tuple[str, ...]]:
     """Return the model in the TorchScript archive, conformed, and notes.
 
     Args:
         archive: The file, or a live ScriptModule.
+        trust: Whether torch may load the file as it is, which runs some of its code.
 
     Raises:
-        SourceError: torch cannot read the archive, or it has no forward.
+        SourceError: torch cannot read the archive, its code would do more than compute, or it has
+            no forward.
         UnsupportedModelError: Its forward always runs an operator that Python cannot run.
     """
     subject = f"`{archive if isinstance(archive, Path) else archive.original_name}`"
-    with archive.open("rb") if isinstance(archive, Path) else _saved(archive) as stored:
+    with _opened(archive, trust, subject) as stored:
         scripted = _load(stored, subject)
         records = _record_types(stored)
     # A bare layer of torch's has two forwards, the first for tensors.
@@ -124,6 +129,17 @@ def _plain_attributes(scripted: Any) -> dict[str, Any]:
     names = {*known.get_constants(), *known.get_attributes()} - {"training"} if known else ()
     found = {name: getattr(scripted, name, None) for name in names}
     return {name: value for name, value in found.items() if type(value) in (bool, int, float, str)}
+
+
+def _opened(
+    archive: Path | torch.jit.ScriptModule, trust: bool, subject: str
+) -> BytesIO | BufferedReader:
+    if not isinstance(archive, Path):
+        return _saved(archive)
+    if trust:
+        return archive.open("rb")
+    with Archive(archive, subject) as entries:
+        return checked_archive(entries, subject)
 
 
 def _saved(module: torch.jit.ScriptModule) -> BytesIO:
@@ -391,6 +407,8 @@ def _argument(argument: Any) -> Argument:
 
 
 def _operator(kind: str, overload: str) -> Callable[..., Any] | None:
+    if not computes(kind):
+        return None
     namespace, _, name = kind.partition("::")
     packet = getattr(getattr(torch.ops, namespace, None), name, None)
     return getattr(packet, overload or "default", None)

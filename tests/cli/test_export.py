@@ -28,7 +28,7 @@ DEFAULTS = {
     "sequence": None,
     "vocabulary": None,
     "module": None,
-    "trust_pickle": False,
+    "trust": False,
     "force": False,
     "verify": True,
 }
@@ -80,7 +80,7 @@ def test_options(edgernn: Invoke, calls: list[tuple[Any, ...]]) -> None:
     options += ["--lengths"]
     options += ["--batch", "4", "--sequence", "16"]
     options += ["--graph", "step", "--precision", "int8", "--opset", "20", "--vocabulary", "v.txt"]
-    options += ["--module", "m.py:make", "--trust-pickle", "--force", "--output", "out.edgernn"]
+    options += ["--module", "m.py:make", "--trust", "--force", "--output", "out.edgernn"]
     assert edgernn("export", "m.pt", *options).exit_code == 0
     wanted = {
         "inputs": ["x:float32[2]", "h"],
@@ -97,11 +97,18 @@ def test_options(edgernn: Invoke, calls: list[tuple[Any, ...]]) -> None:
         "sequence": 16,
         "vocabulary": Path("v.txt"),
         "module": "m.py:make",
-        "trust_pickle": True,
+        "trust": True,
         "force": True,
         "verify": True,
     }
     assert calls == [(Path("m.pt"), Path("out.edgernn"), wanted)]
+
+
+def test_trust_by_its_old_name(edgernn: Invoke, calls: list[tuple[Any, ...]]) -> None:
+    """`--trust-pickle` still means `--trust`, and the help does not name it."""
+    assert edgernn("export", "m.pt", "--trust-pickle").exit_code == 0
+    assert calls[0][2]["trust"] is True
+    assert "--trust-pickle" not in edgernn("export", "--help").stdout
 
 
 @pytest.mark.parametrize("pair", ["hidden", "=1", "hidden="])

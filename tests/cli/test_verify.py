@@ -108,9 +108,9 @@ def test_against(edgernn: Invoke, features: Path, monkeypatch: pytest.MonkeyPatc
         return FAILED
 
     monkeypatch.setattr("edgernn.export.verify_artifact", verify_artifact, raising=False)
-    asked = ["--input", "x", "--state", "h=1", "--module", "m.py:make", "--trust-pickle"]
+    asked = ["--input", "x", "--state", "h=1", "--module", "m.py:make", "--trust"]
     result = edgernn("verify", "features.edgernn", "--against", "m.pt", *asked)
-    options = {"inputs": ["x"], "states": {"h": 1}, "module": "m.py:make", "trust_pickle": True}
+    options = {"inputs": ["x"], "states": {"h": 1}, "module": "m.py:make", "trust": True}
     assert calls == [(Path("features.edgernn"), Path("m.pt"), options)]
     assert result.stdout == (
         "drift   step.onnx      batch 2, sequence 1000, random initial state: 2.5e-01\n"
@@ -133,12 +133,12 @@ def test_against_and_provider(edgernn: Invoke, features: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "option", [["--input", "x"], ["--state", "h=1"], ["--module", "m.py:f"], ["--trust-pickle"]]
+    "option", [["--input", "x"], ["--state", "h=1"], ["--module", "m.py:f"], ["--trust"]]
 )
 def test_options_without_against(edgernn: Invoke, features: Path, option: list[str]) -> None:
     """An option that says how to read the model is refused where there is no model."""
     result = edgernn("verify", "features.edgernn", *option)
     assert result.stderr.splitlines()[-1] == (
-        "Error: --input, --state, --module, --trust-pickle need --against."
+        "Error: --input, --state, --module, --trust need --against."
     )
     assert result.exit_code == 2

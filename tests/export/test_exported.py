@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from edgernn.errors import SourceError
 from edgernn.export.source.exported import read_exported
+from tests.export.rewrite import rewritten
 
 
 @pytest.fixture(autouse=True)
@@ -184,11 +185,20 @@ def test_results_trace_again_with_dynamic_axes(tmp_path):
 def test_broken_archive_is_a_source_error(tmp_path):
     """An archive that torch cannot read is named with torch's reason."""
     path = save(Tagger().eval(), tmp_path / "a.pt2", TOKENS, None)
-    path.write_bytes(path.read_bytes().replace(b'"graph_module"', b'"graph_modulf"'))
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b'"graph_module"', b'"graph_modulf"'))
+    with pytest.raises(SourceError) as info:
+        read_exported(path)
+    assert str(info.value) == (
+        f"`{path}` is a damaged zip archive: Bad CRC-32 for file 'a/models/model.json'. Save or "
+        "download it again."
+    )
+    path.write_bytes(whole)
+    rewritten(path, "models/model.json", b'"opset_version"', b'"opset_versiom"')
     with pytest.raises(SourceError) as info:
         read_exported(path)
     assert str(info.value) == (
         f"`{path}` is a torch.export archive that torch {torch.__version__} cannot read: "
-        "ExportedProgram.__init__() missing 1 required positional argument: 'graph_module'. "
+        "ExportedProgram.__init__() missing 1 required positional argument: 'opset_version'. "
         "Export it again with this version of torch."
     )

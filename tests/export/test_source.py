@@ -163,9 +163,9 @@ def test_pickled_module_needs_trust(tmp_path, net, legacy):
     assert f"`{Net.__module__}.Net`" in classes
     assert classes.endswith(
         "Unpickling runs whatever the file says, so it is not done unasked. If you trust its "
-        "origin, repeat with --trust-pickle; or save model.state_dict() and export that."
+        "origin, repeat with --trust; or save model.state_dict() and export that."
     )
-    source = load_source(path, trust_pickle=True)
+    source = load_source(path, trust=True)
     assert source.description == f"pickled module Net in torch.save file m.pt, torch {VERSION}"
     assert torch.equal(source.module(X)[0], net(X)[0])
 
@@ -180,13 +180,13 @@ def test_pickle_from_main_takes_its_classes_from_the_module(tmp_path, net_file, 
     torch.save(model, path)
     monkeypatch.delattr(sys.modules["__main__"], "Net")
     with pytest.raises(SourceError) as info:
-        load_source(path, trust_pickle=True)
+        load_source(path, trust=True)
     assert str(info.value) == (
         f"`{path}` needs code that cannot be found: Can't get attribute 'Net' on "
         f"{sys.modules['__main__']!r}. Run the command in the folder of the model's code, or give "
         "the file that defines its classes: --module FILE.py."
     )
-    source = load_source(path, module=str(net_file), trust_pickle=True)
+    source = load_source(path, module=str(net_file), trust=True)
     assert torch.equal(source.module(X), model(X))
 
 
@@ -198,18 +198,18 @@ def test_pickle_whose_module_is_missing(tmp_path, net_file, monkeypatch):
     torch.save(trained.Net(), net_file.parent / "m.pt")
     monkeypatch.undo()
     sys.modules.pop("net")
-    source = load_source(net_file.parent / "m.pt", trust_pickle=True)
+    source = load_source(net_file.parent / "m.pt", trust=True)
     assert type(source.module).__name__ == "Net"
     sys.modules.pop("net")
     path = tmp_path / "m.pt"
     path.write_bytes((net_file.parent / "m.pt").read_bytes())
     with pytest.raises(SourceError) as info:
-        load_source(path, trust_pickle=True)
+        load_source(path, trust=True)
     assert str(info.value) == (
         f"`{path}` needs code that cannot be found: No module named 'net'. Run the command in the "
         "folder of the model's code, or give the file that defines its classes: --module FILE.py."
     )
-    assert type(load_source(path, module=f"{net_file}", trust_pickle=True).module).__name__ == "Net"
+    assert type(load_source(path, module=f"{net_file}", trust=True).module).__name__ == "Net"
 
 
 @pytest.mark.parametrize(

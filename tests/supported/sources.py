@@ -48,7 +48,7 @@ def _state_dict_with_code(model: nn.Module, _: Arguments) -> Written:
 
 def _pickled(model: nn.Module, _: Arguments) -> Written:
     torch.save(model, "model.pt")
-    return "model.pt", {"trust_pickle": True}
+    return "model.pt", {"trust": True}
 
 
 def _traced(model: nn.Module, example: Arguments) -> Written:

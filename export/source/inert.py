@@ -1,0 +1,206 @@
+"""The pickles of a TorchScript archive, read as plain values without making anything of theirs.
+
+torch reads them in C++, where a tensor may lie outside of its storage and an object of a C++ class
+unpickles itself. Here classes are names, and each tensor is measured against its storage.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import pickletools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from edgernn.errors import SourceError, UnsupportedModelError
+
+__all__ = ["check_pickle"]
+
+# What torch's pickler writes; its unpickler takes little more.
+_OPCODES = frozenset(
+    """
+    APPEND APPENDS BINFLOAT BINGET BININT BININT1 BININT2 BINPERSID BINPUT BINUNICODE BUILD
+    DICT EMPTY_DICT EMPTY_LIST EMPTY_TUPLE GLOBAL LIST LONG1 LONG_BINGET LONG_BINPUT MARK
+    NEWFALSE NEWOBJ NEWTRUE NONE PROTO REDUCE SETITEM SETITEMS STOP TUPLE TUPLE1 TUPLE2
+    TUPLE3
+    """.split()  # noqa: SIM905
+)
+
+_LISTS = frozenset(f"build_{kind}list" for kind in ("bool", "double", "int", "tensor"))
+_DEEPEST = 100
+
+_STORAGES = {
+    "Double": torch.float64,
+    "Float": torch.float32,
+    "Half": torch.float16,
+    "BFloat16": torch.bfloat16,
+    "Long": torch.int64,
+    "Int": torch.int32,
+    "Short": torch.int16,
+    "Char": torch.int8,
+    "Byte": torch.uint8,
+    "Bool": torch.bool,
+    "ComplexDouble": torch.complex128,
+    "ComplexFloat": torch.complex64,
+}
+
+
+@dataclass
+class _Storage:
+    """`numel` numbers of `dtype` in the entry `key`."""
+
+    dtype: torch.dtype
+    key: str
+    numel: int
+
+
+@dataclass
+class _Dtype:
+    """What stands for a dtype: the name of its storage."""
+
+    dtype: torch.dtype
+
+
+class _Thing:
+    """An instance of a class of the archive's own code."""
+
+    def __init__(self, *_: Any) -> None:
+        self.state: Any = None
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+
+def check_pickle(content: bytes, sizes: Callable[[str], int], file: str, subject: str) -> None:
+    """Check that torch reads `content` as tensors, plain values and objects of the archive's code.
+
+    Args:
+        content: The pickle.
+        sizes: The number of bytes of a storage, by its key; raises LookupError where there is none.
+        file: The name of its entry.
+        subject: The archive, in messages.
+
+    Raises:
+        SourceError: It asks for anything else, or a tensor lies outside of its storage.
+        UnsupportedModelError: A weight is quantized.
+    """
+    try:
+        _check_opcodes(content)
+        value = _Reader(content, sizes).load()
+        _check_depth(value, 0, {})
+    except _Quantized as error:
+        raise UnsupportedModelError(
+            f"{subject} has quantized weights, `{error}` in `{file}`, which are packed for torch "
+            "alone. Export the float model; --precision int8 quantizes it."
+        ) from None
+    except _Unknown as error:
+        raise SourceError(
+            f"{subject} is a TorchScript archive that makes a `{error}` in `{file}`, an object of "
+            "code that is not in it. Making it would run that code, so it is not done unasked. If "
+            "you trust its origin, repeat with --trust; or export the model from its code."
+        ) from None
+    except Exception as error:  # a damaged pickle fails in any way
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise SourceError(
+            f"{subject} is a TorchScript archive that cannot be read: `{file}`: {reason}. Save or "
+            "download it again."
+        ) from error
+
+
+class _Unknown(Exception):
+    """When a pickle asks for a class that is neither torch's tensor nor the archive's."""
+
+
+class _Quantized(Exception):
+    """When a pickle has quantized weights."""
+
+
+class _Reader(pickle.Unpickler):
+    def __init__(self, content: bytes, sizes: Callable[[str], int]) -> None:
+        super().__init__(io.BytesIO(content))
+        self._sizes = sizes
+
+    def find_class(self, module: str, name: str) -> Any:
+        path = f"{module}.{name}"
+        if path.startswith("__torch__.torch.classes.quantized.") or name == "_rebuild_qtensor":
+            raise _Quantized(name)
+        if path.startswith("__torch__."):
+            if path.startswith("__torch__.torch.classes"):
+                raise _Unknown(path)
+            return _Thing
+        match module, name:
+            case "torch._utils", "_rebuild_tensor_v2":
+                return _check_tensor
+            case "collections", "OrderedDict":
+                return dict
+            case "torch.jit._pickle", "restore_type_tag":
+                return _first
+            case "torch.jit._pickle", _ if name in _LISTS:
+                return _first
+            case "torch", "device":
+                return str
+            case "builtins", "complex":
+                return complex
+            case "torch", _ if name.endswith("Storage"):
+                if name[:1] == "Q":
+                    raise _Quantized(name)
+                if dtype := _STORAGES.get(name.removesuffix("Storage")):
+                    return _Dtype(dtype)
+        raise _Unknown(path)
+
+    def persistent_load(self, pid: Any) -> _Storage:
+        kind, dtype, key, device, numel = pid
+        if kind != "storage" or type(numel) is not int or type(device) is not str:
+            raise ValueError("a storage is not one")
+        needed = numel * dtype.dtype.itemsize
+        if numel < 0 or (numel and needed > self._sizes(key)):
+            raise ValueError(f"a storage of {needed} bytes is cut short")
+        return _Storage(dtype.dtype, key, numel)
+
+
+def _check_tensor(storage: Any, offset: Any, sizes: Any, strides: Any, *_: Any) -> None:
+    if not isinstance(storage, _Storage) or len(sizes) != len(strides):
+        raise ValueError("a tensor has no storage, size and stride")
+    if any(type(n) is not int or n < 0 for n in (offset, *sizes, *strides)):
+        raise ValueError("a tensor has a size that is not one")
+    reach = sum((n - 1) * stride for n, stride in zip(sizes, strides, strict=True))
+    if 0 not in sizes and offset + reach >= storage.numel:
+        raise ValueError(f"a tensor of {list(sizes)} lies outside of its {storage.numel} numbers")
+
+
+def _first(value: Any, *_: Any) -> Any:
+    return value
+
+
+def _check_opcodes(content: bytes) -> None:
+    count, end = 0, 0
+    for opcode, argument, place in pickletools.genops(content):
+        count, end = count + 1, place or 0
+        if opcode.name not in _OPCODES:
+            raise ValueError(f"it has the opcode {opcode.name}, which torch does not write")
+        if "PUT" in opcode.name and argument is not None and argument > count:
+            raise ValueError("its memo has places that nothing is in")
+    if end != len(content) - 1:
+        raise ValueError("it goes on after its end")
+
+
+def _check_depth(value: Any, depth: int, seen: dict[int, int]) -> None:
+    """Refuse values in values too deep for torch's own recursion, and values in themselves."""
+    if depth > _DEEPEST:
+        raise ValueError("its values are nested too deeply")
+    if isinstance(value, _Thing):
+        children: Any = (value.state,)
+    elif isinstance(value, dict):
+        children = (*value, *value.values())
+    elif isinstance(value, (list, tuple)):
+        children = value
+    else:
+        return
+    if seen.get(id(value), -1) >= depth:
+        return
+    seen[id(value)] = depth
+    for child in children:
+        _check_depth(child, depth + 1, seen)
