@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import re
-import warnings
-import zipfile
-from collections import namedtuple
 from collections.abc import Callable
 from inspect import Parameter, Signature
-from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +11,9 @@ import torch
 from torch import nn
 
 from edgernn.errors import SourceError, UnsupportedModelError
-from edgernn.export.source.archive import Archive
 from edgernn.export.source.conform import NARROWED, conform
 from edgernn.export.source.operators import computes
-from edgernn.export.source.torchscript_archive import checked_archive
+from edgernn.export.source.torchscript_archive import load_archive
 from edgernn.export.source.torchscript_ops import ANY, SCALAR
 from edgernn.export.source.torchscript_program import (
     Argument,
@@ -76,9 +70,7 @@ def read_torchscript(
         UnsupportedModelError: Its forward always runs an operator that Python cannot run.
     """
     subject = f"`{archive if isinstance(archive, Path) else archive.original_name}`"
-    with _opened(archive, trust, subject) as stored:
-        scripted = _load(stored, subject)
-        records = _record_types(stored)
+    scripted, records = load_archive(archive, trust, subject)
     # A bare layer of torch's has two forwards, the first for tensors.
     method = getattr(scripted, "forward", None) or getattr(scripted, "forward__0", None)
     if method is None:
@@ -129,61 +121,6 @@ def _plain_attributes(scripted: Any) -> dict[str, Any]:
     names = {*known.get_constants(), *known.get_attributes()} - {"training"} if known else ()
     found = {name: getattr(scripted, name, None) for name in names}
     return {name: value for name, value in found.items() if type(value) in (bool, int, float, str)}
-
-
-def _opened(
-    archive: Path | torch.jit.ScriptModule, trust: bool, subject: str
-) -> BytesIO | BufferedReader:
-    if not isinstance(archive, Path):
-        return _saved(archive)
-    if trust:
-        return archive.open("rb")
-    with Archive(archive, subject) as entries:
-        return checked_archive(entries, subject)
-
-
-def _saved(module: torch.jit.ScriptModule) -> BytesIO:
-    buffer = BytesIO()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r"`torch\.jit\.save` is deprecated", DeprecationWarning)
-        torch.jit.save(module, buffer)
-    buffer.seek(0)
-    return buffer
-
-
-def _load(stored: Any, subject: str) -> Any:
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings(
-                "ignore", r"`torch\.jit\.load` is deprecated", DeprecationWarning
-            )
-            load: Callable[..., Any] = torch.jit.load
-            return load(stored, map_location="cpu")
-    except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".:")
-        raise SourceError(
-            f"{subject} is a TorchScript archive that torch {torch.__version__} cannot read: "
-            f"{reason}. Save it again with this version of torch."
-        ) from error
-
-
-_RECORD = re.compile(r"^class (\w+)\(NamedTuple\):\n((?:  \w+ : .*\n)+)", re.MULTILINE)
-
-
-def _record_types(stored: Any) -> dict[str, Callable[..., Any]]:
-    """Return the named tuples of the archive's code, by their qualified names."""
-    stored.seek(0)
-    records: dict[str, Callable[..., Any]] = {}
-    with zipfile.ZipFile(stored) as archive:
-        for file in archive.namelist():
-            _, _, path = file.partition("/code/")
-            if not path.endswith(".py"):
-                continue
-            scope = path.removesuffix(".py").replace("/", ".")
-            for name, fields in _RECORD.findall(archive.read(file).decode("utf-8")):
-                names = [line.split(":")[0].strip() for line in fields.splitlines()]
-                records[f"{scope}.{name}"] = namedtuple(name, names)
-    return records
 
 
 def _signature(method: Any) -> Signature:

@@ -65,7 +65,9 @@ def test_an_unknown_operator_in_a_branch_is_refused_when_reached(tmp_path):
 def test_a_damaged_archive_is_a_source_error(tmp_path):
     """An archive that torch cannot read is named with torch's reason."""
     path = archive(tmp_path, LastState())
-    rewritten(path, "code/__torch__/tests/export/scripted.py", b"torch.log_softmax", b"torch.log_softmaz")
+    rewritten(
+        path, "code/__torch__/tests/export/scripted.py", b"torch.log_softmax", b"torch.log_softmaz"
+    )
     with pytest.raises(SourceError) as info:
         read_torchscript(path)
     assert str(info.value).startswith(
