@@ -116,7 +116,7 @@ class Vocabulary:
     def _unknown(self, what: str, place: int) -> int:
         if self.unknown is None:
             raise InputError(
-                f"`{what}` at position {place} of the text is not in the "
+                f"{shown(what)} at position {place} of the text is not in the "
                 f"vocabulary of {len(self)} symbols, which has no unknown symbol. "
                 f"Known are: {' '.join(map(repr, self.symbols[:40]))}"
                 f"{' …' if len(self) > 40 else ''}"

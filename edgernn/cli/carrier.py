@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgernn.arrays import NotArraysError, load_npz
 from edgernn.cli.target import Target, write_npz
 from edgernn.contract import SEQUENCE
 from edgernn.errors import InputError, StateError
+from edgernn.files import regular
 from edgernn.runtime import Model, Stream
 from edgernn.runtime.axes import input_axes, output_axes
 
@@ -112,13 +113,14 @@ def read_state(path: Path) -> Arrays:
         InputError: There is no such file.
         StateError: It is not a .npz file of arrays.
     """
+    size = regular(path, f"State `{path}`", InputError)
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return dict(archive)
+        with path.open("rb") as file:
+            return load_npz(file, size)
     except OSError as error:
         raise InputError(f"State `{path}` cannot be read: {error.strerror or error}.") from error
-    except (ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+    except NotArraysError as error:
         raise StateError(
             f"`{path}` is not a state: expected a .npz file with one array per state, as "
-            "--state-out writes it."
+            f"--state-out writes it, but {error}."
         ) from error

@@ -6,22 +6,26 @@ import contextlib
 import io
 import itertools
 import sys
-import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
-import numpy as np
 from numpy.typing import NDArray
 
+from edgernn.arrays import MAGIC, ZIP_MAGIC, NotArraysError, load_npy, load_npz, read_npy
 from edgernn.cli.lines import csv_steps, is_jsonl, jsonl_steps
 from edgernn.errors import InputError
+from edgernn.field import shown
+from edgernn.files import MEGABYTE, regular, size_in_words
 from edgernn.runtime.axes import Axes
 
 __all__ = ["Chunk", "Input", "open_input"]
 
 Chunk = dict[str, NDArray[Any]]
+
+_MOST_LINE = 16 * MEGABYTE
+_MOST_PIPED = 1024 * MEGABYTE
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,8 @@ def open_input(
     """Open a sequence and find out by its content what it is.
 
     Args:
-        path: A file, or `-` for standard input.
+        path: A file, or `-` for standard input; what the shell opened (`/dev/stdin`,
+            `/dev/fd/N`) may be a pipe, any other path is a regular file.
         axes: The data inputs of the model.
         chunk: The number of steps to a chunk; None for all of them at once.
         live: The number of lines from standard input to a chunk where `chunk` is None.
@@ -58,14 +63,13 @@ def open_input(
     """
     where = "Standard input" if path == "-" else f"`{path}`"
     with _open(path) as stream:
-        first = stream.readline()
-        if first.startswith((b"\x93NUMPY", b"PK\x03\x04")):
-            format_ = "npy" if first.startswith(b"\x93") else "npz"
-            source = io.BytesIO(first + stream.read()) if path == "-" else path
-            arrays = _loaded(format_, source, axes, where)
-            yield _from_arrays(format_, arrays, axes, chunk, where)
+        first = _line(stream, 1, where)
+        if first.startswith((MAGIC, ZIP_MAGIC)):
+            format_ = "npy" if first.startswith(MAGIC) else "npz"
+            arrays = _loaded(format_, None if _is_open(path) else Path(path), first, stream, where)
+            yield _from_arrays(format_, _by_port(arrays, axes, where), axes, chunk, where)
             return
-        lines = _text(itertools.chain([first], stream), where)
+        lines = _text(first, stream, where)
         head = next(lines, "")
         jsonl = is_jsonl(head, named=path.endswith((".jsonl", ".ndjson")))
         steps = (jsonl_steps if jsonl else csv_steps)(itertools.chain([head], lines), axes, where)
@@ -73,17 +77,36 @@ def open_input(
         yield _from_lines("jsonl" if jsonl else "csv", steps, axes, size, where)
 
 
+def _is_open(path: str) -> bool:
+    """Say whether `path` is what the shell opened, which may be a pipe."""
+    return path in ("-", "/dev/stdin") or path.startswith(("/dev/fd/", "/proc/self/fd/"))
+
+
 def _open(path: str) -> contextlib.AbstractContextManager[IO[bytes]]:
     if path == "-":
         return contextlib.nullcontext(sys.stdin.buffer)
+    subject = f"Input `{path}`"
+    if not _is_open(path):
+        regular(Path(path), subject, InputError)
     try:
         return Path(path).open("rb")
     except OSError as error:
-        raise InputError(f"Input `{path}` cannot be read: {error.strerror or error}.") from error
+        raise InputError(f"{subject} cannot be read: {error.strerror or error}.") from error
 
 
-def _text(lines: Iterable[bytes], where: str) -> Iterator[str]:
-    for number, line in enumerate(lines, 1):
+def _line(stream: IO[bytes], number: int, where: str) -> bytes:
+    line = stream.readline(_MOST_LINE + 1)
+    if len(line) > _MOST_LINE and not line.startswith((MAGIC, ZIP_MAGIC)):
+        raise InputError(
+            f"Line {number} of {where} is longer than {size_in_words(_MOST_LINE)}. Give one step "
+            "per line."
+        )
+    return line
+
+
+def _text(first: bytes, stream: IO[bytes], where: str) -> Iterator[str]:
+    line, number = first, 1
+    while line:
         try:
             yield line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError:
@@ -91,50 +114,66 @@ def _text(lines: Iterable[bytes], where: str) -> Iterator[str]:
                 f"{where} is neither .npy nor .npz nor UTF-8 text (line {number}). "
                 "Give .npy, .npz, .csv or .jsonl."
             ) from None
+        number += 1
+        line = _line(stream, number, where)
 
 
 # --- arrays ---------------------------------------------------------------------------------------
 
 
-def _read_npy(source: str | io.BytesIO, axes: Mapping[str, Axes], where: str) -> Chunk:
-    if len(axes) != 1:
-        raise InputError(
-            f"{where} holds one array; the model has {len(axes)} inputs: {_names(axes)}. "
-            "Give a .npz or .jsonl with one entry for each."
-        )
-    (name,) = axes
-    if isinstance(source, str):
-        return {name: np.load(source, mmap_mode="r", allow_pickle=False)}
-    return {name: np.load(source, allow_pickle=False)}
+class _Rest:
+    """A stream that cannot be wound back, with what was read of it in front."""
+
+    def __init__(self, first: bytes, stream: IO[bytes]) -> None:
+        self._first, self._stream = first, stream
+
+    def read(self, size: int) -> bytes:
+        """Return at most `size` bytes."""
+        part, self._first = self._first[:size], self._first[size:]
+        return part or self._stream.read(size)
 
 
-def _read_npz(source: str | io.BytesIO, axes: Mapping[str, Axes], where: str) -> Chunk:
-    with contextlib.ExitStack() as stack:
-        # np.load leaves a file that it opened itself open where it is no archive.
-        file = stack.enter_context(open(source, "rb")) if isinstance(source, str) else source
-        arrays = dict(stack.enter_context(np.load(file, allow_pickle=False)))
+def _loaded(
+    format_: str, path: Path | None, first: bytes, stream: IO[bytes], where: str
+) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a file by name, the only one of a .npy as ``.
+
+    Args:
+        format_: `npy` or `npz`.
+        path: The file; None for a stream that cannot be wound back.
+        first: What was read of the stream.
+        stream: The stream itself.
+        where: What to call it.
+    """
+    try:
+        if format_ == "npz":
+            packed = stream if path else io.BytesIO(first + stream.read(_MOST_PIPED))
+            if not path and len(stream.read(1)):
+                raise NotArraysError(f"a pipe may hold {size_in_words(_MOST_PIPED)}")
+            return load_npz(packed, packed.seek(0, io.SEEK_END))
+        if path is None:
+            return {"": read_npy(cast(IO[bytes], _Rest(first, stream)))}
+        return {"": load_npy(path, path.stat().st_size, mapped=True)}
+    except OSError as error:
+        raise InputError(f"{where} cannot be read: {error.strerror or error}.") from error
+    except NotArraysError as error:
+        raise InputError(f"{where} is not a readable .{format_} file: {error}.") from error
+
+
+def _by_port(arrays: Chunk, axes: Mapping[str, Axes], where: str) -> Chunk:
+    if arrays.keys() == {""}:
+        if len(axes) != 1:
+            raise InputError(
+                f"{where} holds one array; the model has {len(axes)} inputs: {_names(axes)}. "
+                "Give a .npz or .jsonl with one entry for each."
+            )
+        return dict.fromkeys(axes, arrays[""])
     if arrays.keys() != axes.keys():
         raise InputError(
             f"{where} holds the arrays {_names(arrays)}; the model's inputs are {_names(axes)}. "
             "Name the arrays as the inputs."
         )
     return arrays
-
-
-_READERS: dict[str, Callable[[Any, Mapping[str, Axes], str], Chunk]] = {
-    "npy": _read_npy,
-    "npz": _read_npz,
-}
-
-
-def _loaded(format_: str, source: str | io.BytesIO, axes: Mapping[str, Axes], where: str) -> Chunk:
-    try:
-        return _READERS[format_](source, axes, where)
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        if isinstance(error, InputError):
-            raise
-        reason = str(error).rstrip(".")
-        raise InputError(f"{where} is not a readable .{format_} file: {reason}.") from error
 
 
 def _from_arrays(
@@ -195,4 +234,4 @@ def _stacks(steps: Iterator[Chunk], axes: Mapping[str, Axes], size: int | None) 
 
 
 def _names(names: Iterable[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names)
+    return ", ".join(map(shown, names))

@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgernn.errors import InputError
+from edgernn.field import shown
 from edgernn.runtime.axes import Axes
+from edgernn.strict_json import loads
 
 __all__ = ["csv_steps", "is_jsonl", "jsonl_steps"]
 
@@ -40,13 +42,22 @@ def csv_steps(lines: Iterable[str], axes: Mapping[str, Axes], where: str) -> Ite
         )
     ((name, axis),) = axes.items()
     rows = csv.reader(lines)
-    for row in rows:
+    for row in _rows(rows, where):
         blank = not any(cell.strip() for cell in row)
         if (blank and len(row) < 2) or (rows.line_num == 1 and not blank and _is_header(row)):
             continue
         at = f"Line {rows.line_num} of {where}"
         values = np.array([_number(cell, column, at) for column, cell in enumerate(row, 1)])
         yield False, {name: _step(axis, _folded(axis, values, at), at)[1]}
+
+
+def _rows(rows: Any, where: str) -> Iterator[list[str]]:
+    try:
+        yield from rows
+    except csv.Error as error:
+        raise InputError(
+            f"Line {rows.line_num} of {where} cannot be read as .csv: {error}."
+        ) from error
 
 
 def jsonl_steps(lines: Iterable[str], axes: Mapping[str, Axes], where: str) -> Iterator[Step]:
@@ -67,8 +78,9 @@ def jsonl_steps(lines: Iterable[str], axes: Mapping[str, Axes], where: str) -> I
         at = f"Line {number} of {where}"
         values = {**held, **_by_port(_parsed(line, at), axes, at)}
         if values.keys() != axes.keys():
+            came = ", ".join(map(shown, values)) or "no port"
             raise InputError(
-                f"{at} has values for {', '.join(values) or 'no port'}; the model's inputs are "
+                f"{at} has values for {came}; the model's inputs are "
                 f"{', '.join(axes)}. Give an object with one value for each."
             )
         steps = {name: _step(axes[name], _array(values[name], at), at) for name in axes}
@@ -81,9 +93,11 @@ def jsonl_steps(lines: Iterable[str], axes: Mapping[str, Axes], where: str) -> I
 
 def _parsed(line: str, at: str) -> Any:
     try:
-        return json.loads(line)
+        return loads(line)
     except json.JSONDecodeError as error:
         raise InputError(f"{at} is not JSON: {error.msg} at character {error.pos}.") from None
+    except ValueError as error:
+        raise InputError(f"{at} is not JSON: {error}.") from None
 
 
 def _by_port(value: Any, axes: Mapping[str, Axes], at: str) -> dict[str, Any]:
@@ -122,10 +136,12 @@ def _number(cell: str, column: int, at: str) -> float:
     try:
         number = float(cell)
     except ValueError:
-        raise InputError(f"{at} has `{cell}` in column {column}, which is not a number.") from None
+        raise InputError(
+            f"{at} has {shown(cell)} in column {column}, which is not a number."
+        ) from None
     if not math.isfinite(number):
         raise InputError(
-            f"{at} has `{cell}` in column {column}, and a recurrence never recovers from that. "
+            f"{at} has {shown(cell)} in column {column}, and a recurrence never recovers from that. "
             "Give finite numbers."
         )
     return number
@@ -134,10 +150,15 @@ def _number(cell: str, column: int, at: str) -> float:
 def _folded(axis: Axes, values: NDArray[Any], at: str) -> NDArray[Any]:
     """Give a row of features the shape of one step."""
     shape = tuple(size if isinstance(size, int) else -1 for size in axis.features)
-    if -1 not in shape and values.size != math.prod(shape):
+    known = math.prod(size for size in shape if size != -1)
+    if shape.count(-1) > 1:
         raise InputError(
-            f"{at} has {values.size} columns; `{axis.port}` takes {math.prod(shape)} per step."
+            f"{at} is a row of numbers; `{axis.port}` has {shape.count(-1)} axes of any size in a "
+            "step. Give .npy, .npz or .jsonl."
         )
+    if values.size != known if -1 not in shape else not known or values.size % known:
+        takes = f"a multiple of {known}" if -1 in shape else known
+        raise InputError(f"{at} has {values.size} columns; `{axis.port}` takes {takes} per step.")
     return values.reshape(shape)
 
 

@@ -15,12 +15,14 @@ from edgernn.cli.outputs import FORMATS, open_output
 from edgernn.cli.target import Target
 from edgernn.contract import SEQUENCE, Contract
 from edgernn.errors import InputError
+from edgernn.files import MEGABYTE, size_in_words
 from edgernn.runtime.axes import Axes, input_axes, output_axes
 from edgernn.vocabulary import Vocabulary
 
 __all__ = ["Choice", "Speaker", "best", "generate", "read_text", "run_text", "sampler"]
 
 _CHUNK = 4096
+_MOST_TEXT = 64 * MEGABYTE
 
 Choice = Callable[[NDArray[Any]], int]
 
@@ -157,8 +159,11 @@ def read_text(text: str) -> str:
     """
     if text != "-":
         return text
+    data = sys.stdin.buffer.read(_MOST_TEXT + 1)
+    if len(data) > _MOST_TEXT:
+        raise InputError(f"Standard input has more than {size_in_words(_MOST_TEXT)} of text.")
     try:
-        return sys.stdin.buffer.read().decode("utf-8-sig")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"Standard input is not UTF-8 text: {error}.") from None
 

@@ -1,0 +1,201 @@
+"""Arrays in .npy and .npz files that somebody else wrote: plain numbers, of a size known first.
+
+NumPy's own readers take pickles, text and structures, allocate what a header promises before they
+look for it, and raise whatever their parser raises.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from edgernn.files import MEGABYTE, size_in_words
+
+__all__ = ["MAGIC", "ZIP_MAGIC", "NotArraysError", "load_npy", "load_npz", "read_npy"]
+
+MAGIC = b"\x93NUMPY"
+ZIP_MAGIC = b"PK\x03\x04"
+
+_MOST_UNPACKED = 1024 * MEGABYTE
+_MOST_ENTRIES = 10_000
+_PIECE = 16 * MEGABYTE
+_KINDS = "biuf"
+
+
+class NotArraysError(Exception):
+    """When a file does not hold plain arrays of numbers; the message says why, as a clause."""
+
+
+@dataclass(frozen=True)
+class _Header:
+    """What stands before the numbers.
+
+    Attributes:
+        dtype: The dtype, of numbers.
+        shape: The shape.
+        order: `C` or `F`.
+    """
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    order: Literal["C", "F"]
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of the numbers."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    def check(self, present: int) -> None:
+        """Check that so many bytes are there as the header promises.
+
+        Raises:
+            NotArraysError: There are fewer, or more.
+        """
+        if self.nbytes != present:
+            raise NotArraysError(
+                f"its header promises {self.nbytes:,} bytes of numbers and {present:,} are there"
+            )
+
+    def array(self, data: bytearray) -> NDArray[Any]:
+        """Return the numbers in `data` as an array of that shape."""
+        try:
+            return np.ndarray(self.shape, self.dtype, data, order=self.order)
+        except (ValueError, TypeError) as error:  # more axes, or longer ones, than NumPy has
+            raise NotArraysError(f"its shape is {_shown(self.shape)}") from error
+
+
+def load_npy(path: Path, size: int, mapped: bool = False) -> NDArray[Any]:
+    """Return the array of a .npy file.
+
+    Args:
+        path: A regular file.
+        size: Its size in bytes.
+        mapped: Whether to leave the numbers on disk until they are used.
+
+    Raises:
+        NotArraysError: It is not a .npy file of numbers, or not as long as its header says.
+        OSError: The operating system refuses.
+    """
+    with path.open("rb") as stream:
+        header = _header(stream)
+        start = stream.tell()
+        header.check(size - start)
+        if not mapped or not header.nbytes:
+            return header.array(_numbers(stream, header.nbytes))
+    try:
+        mapping: NDArray[Any] = np.memmap(
+            path, header.dtype, "r", start, header.shape, header.order
+        )
+    except (ValueError, TypeError) as error:
+        raise NotArraysError(f"its shape is {_shown(header.shape)}") from error
+    return mapping
+
+
+def read_npy(stream: IO[bytes]) -> NDArray[Any]:
+    """Return the array of a .npy file that comes from a pipe, which ends with it.
+
+    Raises:
+        NotArraysError: It is not a .npy file of numbers, or not as long as its header says.
+    """
+    header = _header(stream)
+    data = _numbers(stream, header.nbytes)
+    header.check(len(data) + len(stream.read(1)))
+    return header.array(data)
+
+
+def load_npz(file: IO[bytes], size: int) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a .npz file by name.
+
+    Args:
+        file: The file, open for reading at any place.
+        size: Its size in bytes.
+
+    Raises:
+        NotArraysError: It is not a .npz file of arrays of numbers, or would grow beyond measure.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            entries = archive.infolist()
+            _check_entries(entries, size)
+            return {entry.filename[:-4]: _entry(archive, entry) for entry in entries}
+    except NotArraysError:
+        raise
+    except Exception as error:  # zipfile and zlib raise a dozen classes
+        reason = str(error).rstrip(".") or type(error).__name__
+        raise NotArraysError(reason) from error
+
+
+def _check_entries(entries: list[zipfile.ZipInfo], size: int) -> None:
+    if len(entries) > _MOST_ENTRIES:
+        raise NotArraysError(f"it has {len(entries):,} entries; at most {_MOST_ENTRIES:,} are read")
+    names: set[str] = set()
+    for entry in entries:
+        name = ascii(entry.filename[:60])
+        if not entry.filename.endswith(".npy"):
+            raise NotArraysError(f"its entry {name} is not a .npy file")
+        if entry.filename in names:
+            raise NotArraysError(f"it has two entries named {name}")
+        names.add(entry.filename)
+        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise NotArraysError(f"its entry {name} is packed in another way than NumPy packs")
+    packed = [entry for entry in entries if entry.compress_type != zipfile.ZIP_STORED]
+    unpacked = sum(entry.file_size for entry in packed)
+    if unpacked > _MOST_UNPACKED:
+        raise NotArraysError(
+            f"it unpacks to {size_in_words(unpacked)}; at most {size_in_words(_MOST_UNPACKED)} "
+            "are unpacked, and any number is read that is not packed (numpy.savez)"
+        )
+    if sum(entry.file_size for entry in entries) - unpacked > size:
+        raise NotArraysError("its entries have more bytes than the file")
+
+
+def _entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> NDArray[Any]:
+    with archive.open(entry) as stream:
+        header = _header(stream)
+        header.check(entry.file_size - stream.tell())
+        data = _numbers(stream, header.nbytes)
+        header.check(len(data) + len(stream.read(1)))
+        return header.array(data)
+
+
+def _header(stream: IO[bytes]) -> _Header:
+    """Read what stands before the numbers, and leave the stream there."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of headers as Python 2 wrote them
+            version = npy.read_magic(stream)
+            readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+            if version not in readers:
+                raise NotArraysError(f"it is of version {'.'.join(map(str, version))} of .npy")
+            shape, fortran, dtype = readers[version](stream)
+    except (NotArraysError, zipfile.BadZipFile):
+        raise
+    except Exception as error:  # the header is Python, and fails in any way that Python has
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise NotArraysError(f"its header cannot be read ({reason[:200]})") from error
+    if dtype.kind not in _KINDS:
+        raise NotArraysError(f"it holds {str(dtype)[:60]}, not numbers")
+    if not all(type(length) is int and length >= 0 for length in shape):
+        raise NotArraysError(f"its shape is {_shown(shape)}")
+    return _Header(dtype, shape, "F" if fortran else "C")
+
+
+def _numbers(stream: IO[bytes], size: int) -> bytearray:
+    """Read at most `size` bytes piece by piece, so that only what is there takes memory."""
+    data = bytearray()
+    while len(data) < size and (piece := stream.read(min(_PIECE, size - len(data)))):
+        data += piece
+    return data
+
+
+def _shown(shape: tuple[Any, ...]) -> str:
+    text = ", ".join(str(length)[:20] for length in shape[:8])
+    return f"({text}{', …' if len(shape) > 8 else ''}), which no array has"
