@@ -17,6 +17,7 @@ from edgernn.errors import ContractError, ParityError
 from edgernn.report import Check, ParityReport, difference
 from edgernn.runtime.axes import Axes, input_axes, output_axes
 from edgernn.runtime.model import Model
+from edgernn.runtime.recorded import Recorded
 
 __all__ = ["replay", "report", "require_passed", "step_time"]
 
@@ -34,24 +35,16 @@ class _Golden:
     def __init__(self, model: Model) -> None:
         self.contract = model.contract
         self._artifact = _artifact(model)
-        self.inputs = {name: self._read(name) for name in input_axes(self.contract)}
-        self.outputs = {name: self._read(name) for name in output_axes(self.contract)}
+        recorded = Recorded(self._artifact)
+        inputs, outputs = input_axes(self.contract), output_axes(self.contract)
         states = self.contract.states
-        self.initial = {state.name: self._read(state.input) for state in states}
-        self.final = {state.name: self._read(state.output) for state in states}
-        self.steps = _length(input_axes(self.contract), self.inputs)
+        graph = next(iter(self.contract.graphs.values()))
+        self.inputs = {name: recorded.read(axis.port) for name, axis in inputs.items()}
+        self.initial = {s.name: recorded.read(graph.input(s.input)) for s in states}
+        self.final = {s.name: recorded.read(graph.output(s.output)) for s in states}
+        self.outputs = {name: recorded.read(axis.port) for name, axis in outputs.items()}
+        self.steps = _length(inputs, self.inputs)
         self.batch = _batch(self.contract, self.initial)
-
-    def _read(self, port: str) -> NDArray[Any]:
-        file = self._artifact.golden / f"{port}.npy"
-        try:
-            array: NDArray[Any] = np.load(file, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            reason = getattr(error, "strerror", None) or str(error).rstrip(".")
-            raise ContractError(
-                f"`{file}` of the golden run cannot be read: {reason}. Export the model again."
-            ) from error
-        return array
 
     def chunk(self, start: int, stop: int) -> Arrays:
         axes = input_axes(self.contract)

@@ -114,7 +114,7 @@ def test_wrong_state(edgernn: Invoke, features: Path) -> None:
     refused(
         edgernn("run", "--input", "x.npy", "--state-in", "t.npz"),
         "`t.npz` is not a state: expected a .npz file with one array per state, as --state-out "
-        "writes it.",
+        "writes it, but File is not a zip file.",
     )
     refused(
         edgernn("run", "--input", "x.npy", "--state-in", "u.npz"),

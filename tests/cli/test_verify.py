@@ -82,7 +82,7 @@ def test_golden_run_lacks(edgernn: Invoke, features: Path) -> None:
     assert (result.stdout, result.exit_code) == ("", 1)
     assert result.stderr == (
         "Error: `features.edgernn/golden/x.npy` of the golden run cannot be read: No such file "
-        "or directory. Export the model again.\n"
+        "or directory.\n"
     )
 
 

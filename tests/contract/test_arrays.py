@@ -182,7 +182,7 @@ def test_broken_archives_are_refused() -> None:
     encrypted = zipped(H).replace(
         b"PK\x01\x02\x14\x03\x14\0\0\0", b"PK\x01\x02\x14\x03\x14\0\x01\0"
     )
-    assert refused(encrypted).startswith("File 'h.npy' is encrypted")
+    assert "is encrypted, password required for extraction" in refused(encrypted)
 
 
 def test_a_bomb_is_not_unpacked() -> None:

@@ -49,11 +49,43 @@ def test_initial_state(folder, scale, kind):
     }
 
 
-@pytest.mark.parametrize("port", ["output", "h_out"])
-def test_wrong_shape(folder, port):
-    """A recorded array of another shape never passes."""
-    np.save(folder / f"golden/{port}.npy", np.zeros(3, np.float32))
-    assert replay(load(folder))[0].difference == np.inf
+@pytest.mark.parametrize(
+    ("port", "array", "reason"),
+    [
+        ("output", np.zeros(3, np.float32), "float32[3], which is not `output: float32[batch, "),
+        ("h_out", np.zeros((1, 3, 3), np.float32), "float32[1, 3, 3], which is not `h_out: "),
+        ("output", np.zeros((2, 6, 3), np.float32), "float32[2, 6, 3], which is not `output: "),
+        ("x", np.zeros((2, 7, 2)), "float64[2, 7, 2], which is not `x: float32[batch, sequence, "),
+        ("x", np.zeros((2, 0, 2), np.float32), "float32[2, 0, 2], which is not `x: float32["),
+    ],
+    ids=["axes", "batch", "steps", "dtype", "none"],
+)
+def test_wrong_shape(folder, port, array, reason):
+    """A recorded array that is not its port's, or not of the inputs' sizes, is refused."""
+    np.save(folder / f"golden/{port}.npy", array)
+    with pytest.raises(ContractError) as caught:
+        replay(load(folder))
+    file = folder / f"golden/{port}.npy"
+    assert str(caught.value).startswith(f"`{file}` of the golden run is {reason}")
+
+
+def test_pickles_and_pipes_are_no_arrays(folder):
+    """A recorded array is plain numbers in a regular file."""
+    file = folder / "golden/x.npy"
+    np.save(file, np.array([{}]), allow_pickle=True)
+    with pytest.raises(ContractError) as caught:
+        replay(load(folder))
+    assert str(caught.value) == (
+        f"`{file}` of the golden run cannot be read: it holds object, not numbers. Export the "
+        "model again."
+    )
+    file.unlink()
+    file.symlink_to("/dev/zero")
+    with pytest.raises(ContractError) as caught:
+        replay(load(folder))
+    assert str(caught.value) == (
+        f"`{file}` of the golden run cannot be read: it is a device, not a file."
+    )
 
 
 def test_tolerance(folder):

@@ -1,0 +1,64 @@
+"""The arrays of a golden run on disk, read as the ports say that they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgernn.arrays import NotArraysError, load_npy
+from edgernn.artifact import Artifact
+from edgernn.contract import SEQUENCE, Port
+from edgernn.errors import ContractError
+from edgernn.files import MEGABYTE, regular
+from edgernn.sizes import size_of
+
+__all__ = ["Recorded"]
+
+_MOST_BYTES = 256 * MEGABYTE
+
+
+class Recorded:
+    """Reads the arrays of one golden run, which agree on the sizes of their axes."""
+
+    def __init__(self, artifact: Artifact) -> None:
+        self._folder = artifact.golden
+        self._sizes: dict[str, int] = {}
+
+    def read(self, port: Port) -> NDArray[Any]:
+        """Return the array of `port`; inputs come before the outputs that have their axes.
+
+        Raises:
+            ContractError: It cannot be read, or is not of the port's dtype and shape.
+        """
+        file = self._folder / f"{port.name}.npy"
+        subject = f"`{file}` of the golden run"
+        size = regular(file, subject, ContractError, _MOST_BYTES)
+        try:
+            array = load_npy(file, size)
+        except (OSError, NotArraysError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise ContractError(
+                f"{subject} cannot be read: {reason}. Export the model again."
+            ) from error
+        if array.dtype != np.dtype(port.dtype) or not self._fits(port, array.shape):
+            raise ContractError(
+                f"{subject} is {array.dtype}{list(array.shape)}, which is not `{port}`. Export the "
+                "model again."
+            )
+        return array
+
+    def _fits(self, port: Port, shape: tuple[int, ...]) -> bool:
+        """Say whether a shape is the port's; axes seen first here get their sizes from it."""
+        if len(shape) != len(port.shape) or 0 in shape:
+            return False
+        for length, size, name in zip(shape, port.shape, port.axes, strict=True):
+            if isinstance(size, int) and SEQUENCE in (name or ""):
+                continue  # a run has several times as many steps as one call takes
+            expected = size_of(size, self._sizes)
+            if expected is None and str(size).isidentifier():
+                self._sizes[str(size)] = length
+            elif expected not in (None, length):
+                return False
+        return True
