@@ -141,8 +141,8 @@ def _number(cell: str, column: int, at: str) -> float:
         ) from None
     if not math.isfinite(number):
         raise InputError(
-            f"{at} has {shown(cell)} in column {column}, and a recurrence never recovers from that. "
-            "Give finite numbers."
+            f"{at} has {shown(cell)} in column {column}, and a recurrence never recovers from "
+            "that. Give finite numbers."
         )
     return number
 

@@ -145,8 +145,8 @@ NOT_FINITE = {
              "number."),
     "large": ("x.csv", "1,2\n1,1e39\n", "Line 2 of `x.csv` holds 1e+39 for "
               "`x: float32[batch, 2]`, which is above 3.4e+38, the largest float32."),
-    "json": ("x.jsonl", "[1,2]\n[1,NaN]\n", "Line 2 of `x.jsonl` holds nan at (1,) for "
-             "`x: float32[batch, 2]`; a recurrence never recovers from it. Give finite numbers."),
+    "json": ("x.jsonl", "[1,2]\n[1,NaN]\n", "Line 2 of `x.jsonl` is not JSON: it holds NaN, "
+             "which is not a number of JSON."),
     "null": ("x.jsonl", "[1,2]\n[1,null]\n", "Line 2 of `x.jsonl` holds something that is no "
              "number for `x: float32[batch, 2]`; it must hold numbers."),
 }  # fmt: skip
