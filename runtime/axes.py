@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,7 +14,7 @@ from edgernn.contract import BATCH, SEQUENCE, Contract, Port
 from edgernn.errors import InputError
 from edgernn.parts import BATCH_OUTER, SEQUENCE_OUTER, join
 
-__all__ = ["Axes", "input_axes", "output_axes"]
+__all__ = ["Axes", "input_axes", "needed", "output_axes"]
 
 _FLATTENED = (BATCH_OUTER, SEQUENCE_OUTER)
 _NO_NUMBERS = {"U": "text", "S": "text", "O": "something that is no number", "c": "complex numbers"}
@@ -29,12 +29,14 @@ class Axes:
         sequence: The axis of steps, or None where the port has none.
         batch: The axis of sequences, dynamic or of the constant size 1; None where there is none.
         step_rank: The number of axes of the same port of the step graph.
+        optional: Whether the input may be left out: the lengths of sequences, all steps then.
     """
 
     port: Port
     sequence: int | None
     batch: int | None
     step_rank: int
+    optional: bool = False
 
     @classmethod
     def of(cls, port: Port, step_rank: int | None = None) -> Axes:
@@ -184,7 +186,13 @@ class Axes:
 
 def input_axes(contract: Contract) -> dict[str, Axes]:
     """Return the axes of every data input over whole sequences, by name."""
-    return _axes(contract, contract.data_inputs)
+    axes = _axes(contract, contract.data_inputs)
+    return {name: replace(axis, optional=name in contract.lengths) for name, axis in axes.items()}
+
+
+def needed(axes: Mapping[str, Axes]) -> dict[str, Axes]:
+    """Return the axes of those inputs that may not be left out."""
+    return {name: axis for name, axis in axes.items() if not axis.optional}
 
 
 def output_axes(contract: Contract) -> dict[str, Axes]:

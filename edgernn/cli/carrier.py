@@ -10,12 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgernn.arrays import NotArraysError, load_npz
+from edgernn.cli.lengths import Lengths
 from edgernn.cli.target import Target, write_npz
-from edgernn.contract import SEQUENCE
+from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import InputError, StateError
 from edgernn.files import regular
 from edgernn.runtime import Model, Stream
 from edgernn.runtime.axes import input_axes, output_axes
+from edgernn.runtime.stream import state_ports
 
 __all__ = ["Carrier", "read_state"]
 
@@ -25,7 +27,9 @@ Arrays = Mapping[str, NDArray[Any]]
 class Carrier:
     """Runs one chunk after another, one step at a time where a chunk has one step only.
 
-    Where the sequence graph takes a constant number of steps, a stream makes do with any.
+    Where the sequence graph takes a constant number of steps, a stream makes do with any. Lengths
+    count the steps of all chunks together: a sequence that has ended keeps its state, and its
+    outputs are those of padding.
     """
 
     def __init__(self, model: Model, state: Arrays | None = None) -> None:
@@ -34,6 +38,8 @@ class Carrier:
         self._outputs = output_axes(model.contract)
         self._state = state
         self._stream: Stream | None = None
+        self._lengths = Lengths(model.contract)
+        self._last: Arrays = {}
 
     def answer(self, chunk: Arrays) -> Arrays:
         """Return the outputs of the next chunk, in the ports' full shapes, by name.
@@ -42,14 +48,76 @@ class Carrier:
             InputError: The chunk does not fit the model.
             StateError: The state to start from does not.
         """
+        ends = self._lengths.within(chunk, self._steps(chunk))
+        data = {name: array for name, array in chunk.items() if not self._inputs[name].optional}
+        self._last = self._ended(data, ends) if ends else self._answer(data)
+        return self._last
+
+    def finish(self) -> None:
+        """Check that no sequence was said to be longer than all chunks together.
+
+        Raises:
+            InputError: One was.
+        """
+        self._lengths.check_reached()
+
+    def _answer(self, chunk: Arrays) -> Arrays:
         contract = self._model.contract
         if contract.carry and contract.step and self._is_step(chunk):
             return self._step(chunk)
-        if contract.carry and SEQUENCE in {**contract.constants, **contract.most}:
+        if contract.carry and SEQUENCE in contract.constants:
             return self._by_name(self._running(chunk).feed(**chunk))
+        return self._whole(chunk)
+
+    def _whole(self, chunk: Arrays) -> Arrays:
         result = self._model.run(chunk, self.state)
         self._stream, self._state = None, result.state
         return result.outputs
+
+    def _ended(self, data: Arrays, ends: Arrays) -> Arrays:
+        """Return the outputs of a chunk in which sequences end, or had ended before it."""
+        before = self.state or {}
+        running = np.logical_and.reduce([left > 0 for left in ends.values()])
+        outputs = self._whole({**data, **{name: np.maximum(ends[name], 1) for name in ends}})
+        if running.all():
+            return outputs
+        after = self._state or {}
+        self._state = {
+            name: _rows(running, after[name], before[name], port.axis(BATCH))
+            for name, port in state_ports(self._model.contract).items()
+        }
+        padded = self._padded(data, ends)
+        return {
+            name: _rows(
+                running, array, padded.get(name, self._last[name]), self._outputs[name].batch
+            )
+            for name, array in outputs.items()
+        }
+
+    def _padded(self, data: Arrays, ends: Arrays) -> Arrays:
+        """Return the outputs over steps that lie after the end of their sequence."""
+        with_one_before = {
+            name: array
+            if (place := self._inputs[name].sequence) is None
+            else np.concatenate([self._inputs[name].part(array, 0, 1), array], place)
+            for name, array in data.items()
+        }
+        lengths = {name: np.ones_like(left) for name, left in ends.items()}
+        outputs = self._model.run({**with_one_before, **lengths}, self.state).outputs
+        steps = self._steps(with_one_before)
+        return {
+            name: self._outputs[name].part(array, 1, steps)
+            for name, array in outputs.items()
+            if self._outputs[name].sequence is not None
+        }
+
+    def _steps(self, chunk: Arrays) -> int:
+        sizes = (
+            chunk[name].shape[axis.sequence]
+            for name, axis in self._inputs.items()
+            if axis.sequence is not None
+        )
+        return next(sizes, 1)
 
     @property
     def state(self) -> Arrays | None:
@@ -61,7 +129,7 @@ class Carrier:
         sizes = [
             chunk[name].shape[axis.batch]
             for name, axis in self._inputs.items()
-            if axis.batch is not None
+            if axis.batch is not None and name in chunk
         ]
         return next(iter(sizes), 1)
 
@@ -90,7 +158,7 @@ class Carrier:
 
     def _step(self, chunk: Arrays) -> Arrays:
         stream = self._running(chunk)
-        inputs = {name: axis.to_step(chunk[name]) for name, axis in self._inputs.items()}
+        inputs = {name: self._inputs[name].to_step(array) for name, array in chunk.items()}
         outputs = self._by_name(stream.step(**inputs))
         return {name: self._outputs[name].from_step(array) for name, array in outputs.items()}
 
@@ -104,6 +172,16 @@ class Carrier:
 
     def _by_name(self, outputs: Any) -> Arrays:
         return outputs if isinstance(outputs, dict) else {next(iter(self._outputs)): outputs}
+
+
+def _rows(
+    running: NDArray[Any], new: NDArray[Any], old: NDArray[Any], batch: int | None
+) -> NDArray[Any]:
+    """Return the new rows of the sequences that run on and the old ones of those that ended."""
+    if batch is None:
+        return new if running.all() else old
+    shape = [-1 if axis == batch else 1 for axis in range(new.ndim)]
+    return np.where(running.reshape(shape), new, old)
 
 
 def read_state(path: Path) -> Arrays:

@@ -18,7 +18,7 @@ from edgernn.cli.lines import csv_steps, is_jsonl, jsonl_steps
 from edgernn.errors import InputError
 from edgernn.field import shown
 from edgernn.files import MEGABYTE, regular, size_in_words
-from edgernn.runtime.axes import Axes
+from edgernn.runtime.axes import Axes, needed
 
 __all__ = ["Chunk", "Input", "open_input"]
 
@@ -162,13 +162,13 @@ def _loaded(
 
 def _by_port(arrays: Chunk, axes: Mapping[str, Axes], where: str) -> Chunk:
     if arrays.keys() == {""}:
-        if len(axes) != 1:
+        if len(needed(axes)) != 1:
             raise InputError(
                 f"{where} holds one array; the model has {len(axes)} inputs: {_names(axes)}. "
                 "Give a .npz or .jsonl with one entry for each."
             )
-        return dict.fromkeys(axes, arrays[""])
-    if arrays.keys() != axes.keys():
+        return dict.fromkeys(needed(axes), arrays[""])
+    if not needed(axes).keys() <= arrays.keys() <= axes.keys():
         raise InputError(
             f"{where} holds the arrays {_names(arrays)}; the model's inputs are {_names(axes)}. "
             "Name the arrays as the inputs."
@@ -187,7 +187,7 @@ def _from_arrays(
         }
     lengths = {
         name: arrays[name].shape[axis.sequence]
-        for name, axis in axes.items()
+        for name, axis in needed(axes).items()
         if axis.sequence is not None
     }
     if len(set(lengths.values())) > 1:
@@ -230,7 +230,10 @@ def _from_lines(
 
 def _stacks(steps: Iterator[Chunk], axes: Mapping[str, Axes], size: int | None) -> Iterator[Chunk]:
     while group := list(itertools.islice(steps, size)):
-        yield {name: axis.stack([step[name] for step in group]) for name, axis in axes.items()}
+        names = group[-1].keys()
+        yield {
+            name: axes[name].stack([step[name] for step in group if name in step]) for name in names
+        }
 
 
 def _names(names: Iterable[str]) -> str:

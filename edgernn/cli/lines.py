@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edgernn.errors import InputError
 from edgernn.field import shown
-from edgernn.runtime.axes import Axes
+from edgernn.runtime.axes import Axes, needed
 from edgernn.strict_json import loads
 
 __all__ = ["csv_steps", "is_jsonl", "jsonl_steps"]
@@ -35,12 +35,12 @@ def csv_steps(lines: Iterable[str], axes: Mapping[str, Axes], where: str) -> Ite
     Raises:
         InputError: A row is not as many numbers as the model takes per step.
     """
-    if len(axes) != 1:
+    if len(needed(axes)) != 1:
         raise InputError(
             f"{where} is .csv, which holds one input; the model has {len(axes)}: "
             f"{', '.join(f'`{name}`' for name in axes)}. Give .npz or .jsonl."
         )
-    ((name, axis),) = axes.items()
+    ((name, axis),) = needed(axes).items()
     rows = csv.reader(lines)
     for row in _rows(rows, where):
         blank = not any(cell.strip() for cell in row)
@@ -77,14 +77,14 @@ def jsonl_steps(lines: Iterable[str], axes: Mapping[str, Axes], where: str) -> I
             continue
         at = f"Line {number} of {where}"
         values = {**held, **_by_port(_parsed(line, at), axes, at)}
-        if values.keys() != axes.keys():
+        if not needed(axes).keys() <= values.keys() <= axes.keys():
             came = ", ".join(map(shown, values)) or "no port"
             raise InputError(
                 f"{at} has values for {came}; the model's inputs are "
                 f"{', '.join(axes)}. Give an object with one value for each."
             )
-        steps = {name: _step(axes[name], _array(values[name], at), at) for name in axes}
-        held = {name: values[name] for name, axis in axes.items() if axis.sequence is None}
+        steps = {name: _step(axes[name], _array(values[name], at), at) for name in values}
+        held = {name: values[name] for name in values if axes[name].sequence is None}
         yield (
             all(batched for batched, _ in steps.values()),
             {name: array for name, (_, array) in steps.items()},
@@ -103,8 +103,8 @@ def _parsed(line: str, at: str) -> Any:
 def _by_port(value: Any, axes: Mapping[str, Axes], at: str) -> dict[str, Any]:
     if isinstance(value, dict):
         return value
-    if len(axes) == 1:
-        return {next(iter(axes)): value}
+    if len(needed(axes)) == 1:
+        return {next(iter(needed(axes))): value}
     raise InputError(
         f"{at} is one value; the model has {len(axes)} inputs: {', '.join(axes)}. "
         "Give an object with one value for each."

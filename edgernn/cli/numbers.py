@@ -48,6 +48,7 @@ def run_numbers(
             if chunk is not None and carrier.batch(part) > 1:
                 _check_joinable(axes)
             output.write(carrier.answer(part))
+        carrier.finish()
 
 
 def _live(contract: Contract) -> int | None:

@@ -16,7 +16,7 @@ from edgernn.cli.target import Target
 from edgernn.contract import SEQUENCE, Contract
 from edgernn.errors import InputError
 from edgernn.files import MEGABYTE, size_in_words
-from edgernn.runtime.axes import Axes, input_axes, output_axes
+from edgernn.runtime.axes import Axes, input_axes, needed, output_axes
 from edgernn.vocabulary import Vocabulary
 
 __all__ = ["Choice", "Speaker", "best", "generate", "read_text", "run_text", "sampler"]
@@ -210,7 +210,7 @@ def sampler(temperature: float, seed: int | None) -> Choice:
 
 
 def _id_port(contract: Contract) -> tuple[str, Axes]:
-    axes = input_axes(contract)
+    axes = needed(input_axes(contract))
     if len(axes) == 1:
         ((name, axis),) = axes.items()
         if np.dtype(axis.port.dtype).kind == "i" and all(size == 1 for size in axis.features):

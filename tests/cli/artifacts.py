@@ -253,3 +253,75 @@ def pair(path: Path) -> Path:
     total = np.cumsum(product, 0)
     golden = {"a": a, "b": a, "s_in": a[0], "total": total, "product": product, "s_out": total[-1]}
     return write(path, contract, {"step": step}, golden)
+
+
+def ending(path: Path) -> Path:
+    """Write a running sum over sequences that end at `lengths`, zero after that, and its last."""
+    s_in, s_out = Port("s_in", "float32", ("batch", 1)), Port("s_out", "float32", ("batch", 1))
+    last = Port("last", "float32", ("batch", 1), "[1]")
+    contract = Contract(
+        FAMILY,
+        "Sum",
+        (State("s", "s_in", "s_out"),),
+        True,
+        {
+            "sequence": Graph(
+                (
+                    Port("x", "float32", ("batch", "sequence", 1), "x"),
+                    Port("lengths", "int64", ("batch",), "lengths"),
+                    s_in,
+                ),
+                (Port("total", "float32", ("batch", "sequence", 1), "[0]"), last, s_out),
+            ),
+            "step": Graph(
+                (Port("x", "float32", ("batch", 1), "x"), s_in),
+                (Port("total", "float32", ("batch", 1), "[0]"), last, s_out),
+            ),
+        },
+        lengths=("lengths",),
+    )
+    zero, one, two = (np.array(number) for number in range(3))
+    sequence = model(
+        """
+        ending (float[batch, sequence, 1] x, int64[batch] lengths, float[batch, 1] s_in)
+            => (float[batch, sequence, 1] total, float[batch, 1] last, float[batch, 1] s_out) {
+            shape = Shape(x)
+            steps = Gather(shape, one)
+            place = Range(zero, steps, one)
+            ends = Unsqueeze(lengths, axes)
+            within = Less(place, ends)
+            kept = Unsqueeze(within, axes_2)
+            ones = Cast <to = 1> (kept)
+            present = Mul(x, ones)
+            start = Unsqueeze(s_in, axes)
+            sums = CumSum(present, one)
+            after = Add(sums, start)
+            total = Mul(after, ones)
+            whole = ReduceSum <keepdims = 0> (present, axes)
+            s_out = Add(whole, s_in)
+            last = Identity(s_out)
+        }""",
+        zero=zero,
+        one=one,
+        axes=one[None],
+        axes_2=two[None],
+    )
+    step = model(
+        """
+        ending (float[batch, 1] x, float[batch, 1] s_in)
+            => (float[batch, 1] total, float[batch, 1] last, float[batch, 1] s_out) {
+            s_out = Add(x, s_in)
+            total = Identity(s_out)
+            last = Identity(s_out)
+        }"""
+    )
+    x = np.arange(6, dtype=np.float32).reshape(2, 3, 1)
+    golden = {
+        "x": x,
+        "lengths": np.array([3, 2]),
+        "s_in": np.ones((2, 1), np.float32),
+        "total": np.array([[[1], [2], [4]], [[4], [8], [0]]], np.float32),
+        "last": np.array([[4], [8]], np.float32),
+        "s_out": np.array([[4], [8]], np.float32),
+    }
+    return write(path, contract, {"sequence": sequence, "step": step}, golden)
