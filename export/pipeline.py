@@ -31,7 +31,7 @@ from edgernn.export.onnxfile.file import OnnxFile
 from edgernn.export.onnxfile.lengths import with_lengths
 from edgernn.export.options import Options
 from edgernn.export.proof.dialect import Dialect
-from edgernn.export.proof.eager import Eager, Reference, one_thread
+from edgernn.export.proof.eager import AsGiven, Eager, Reference, one_thread
 from edgernn.export.proof.parity import Prover
 from edgernn.export.source.load import Source, load_source
 from edgernn.export.trace.ports import contract_states, graph_ports
@@ -139,9 +139,9 @@ def export_model(
         files = Files(folder, models, target.name, parameters)
         files.save(written)
         dialect = Dialect(prover.contract, written)
-        report = prover.report(files.paths, reference.name, dialect) if verify else None
+        report = prover.report(files.paths, dialect) if verify else None
         written = replace(written, notes=(*written.notes, *options.notes(report)))
-        golden = dialect.recorded(prover.golden(2, 8))
+        golden = dialect.recorded(prover.golden.by_port(prover.contract))
         files.finish(_chosen(written, graph, report), report, golden)
     return Artifact.open(target)
 
@@ -189,7 +189,7 @@ def verify_artifact(
     if artifact.parity is not None:
         prover = replace(prover, tolerance=artifact.parity.tolerance)
     paths = {kind: str(artifact.checked(kind)) for kind in theirs.graphs}
-    return prover.report(paths, reference.name, dialect)
+    return prover.report(paths, dialect)
 
 
 def _trusted(trust: bool, trust_pickle: bool | None) -> bool:
@@ -236,8 +236,22 @@ def _built(
         if not example.constants:
             raise
         built = build(source.module, example.settled(), states)  # a forward that asks for its size
+    return built, _reference(source, built)
+
+
+def _reference(source: Source, built: Built) -> Reference:
+    """Return the module as it was given, and beside it the one that was traced if that is other."""
     assert built.module is not None
-    return built, Eager(built.module, built.traced, built.states, stacked_axes(built))
+    axes = stacked_axes(built)
+    traced = Eager(built.module, built.traced, built.states, axes)
+    if built.module is source.module:
+        return traced
+    arguments = [
+        replace(state, call=None, last_call=None)
+        for state in built.states
+        if state.argument is not None
+    ]
+    return AsGiven(Eager(source.module, built.traced, arguments, axes), traced)
 
 
 def _prover(
@@ -274,9 +288,9 @@ def _prover(
         contract,
         reference,
         {port.name: tensors[port.origin or ""].tensor.numpy() for port in inputs},
-        sizes,
-        (sizes.get(BATCH, built.constant_batch), sizes.get(SEQUENCE, 1)),
+        {BATCH: built.constant_batch, SEQUENCE: 1, **sizes},
         built.lengths,
+        tuple(state.name for state in built.states if state.free),
         apart=built.bounds.apart,
     )
 

@@ -69,26 +69,31 @@ class Original:
         self._own_axes = own_axes
 
     @property
-    def takes_states(self) -> bool:
-        """Whether the file takes a state as an input, so that none can be left out."""
-        return any(state.argument is not None for state in self._states)
+    def arguments(self) -> list[str]:
+        """The names of the states that the file takes as inputs, so that none can be left out."""
+        return [state.name for state in self._states if state.argument is not None]
 
     def double(self) -> Nudged:
         """Return the reference some roundings away: ONNX Runtime has no recurrence in float64."""
         return Nudged(self)
 
-    def __call__(self, inputs: Arrays, states: Arrays | None) -> Outcome:
+    def layers(self, inputs: Arrays, states: Arrays) -> list[NDArray[Any]]:
+        """Return nothing: layers are not looked into."""
+        return []
+
+    def __call__(self, inputs: Arrays, states: Arrays) -> Outcome:
         """Run whole sequences.
 
         Args:
             inputs: The file's name of each data input → array.
-            states: Name of each state → its value, or None for the one that the file starts from.
+            states: Name of each state → its value; where one that is no input of the file is left
+                out, the file starts from its own.
         """
         if self._sequence_axes is None:
             return self._run(inputs, states)
         return over_steps(self._run_one, self._sequence_axes, inputs, states)
 
-    def _run_one(self, inputs: Arrays, states: Arrays | None) -> Outcome:
+    def _run_one(self, inputs: Arrays, states: Arrays) -> Outcome:
         """Run one step, from inputs without the axis of the step to outputs without."""
         own = self._own_axes
         with_axis = {
@@ -102,9 +107,9 @@ class Original:
         }
         return Outcome(outputs, outcome.states)
 
-    def _run(self, inputs: Arrays, states: Arrays | None) -> Outcome:
-        if states is None:
-            return self._run_undisturbed(inputs)
+    def _run(self, inputs: Arrays, states: Arrays) -> Outcome:
+        if len(states) < len(self._states):
+            return self._run_undisturbed(inputs, states)
         outputs: dict[str, NDArray[Any]] = {}
         after: dict[str, NDArray[Any]] = {}
         if not all(state.argument and state.result for state in self._states):
@@ -116,8 +121,9 @@ class Original:
             after = {**after, **returned}
         return Outcome(self._data(outputs), after)
 
-    def _run_undisturbed(self, inputs: Arrays) -> Outcome:
-        given = {**self._rest, **inputs}
+    def _run_undisturbed(self, inputs: Arrays, states: Arrays) -> Outcome:
+        taken = {one.argument: states[one.name] for one in self._states if one.argument}
+        given = {**self._rest, **inputs, **taken}
         outputs = self._plain(given)
         watched = {**outputs, **self._watched.values(given)}
         after = {
@@ -157,16 +163,20 @@ class Nudged:
 
     def __init__(self, original: Original) -> None:
         self.name = original.name
-        self.takes_states = original.takes_states
+        self.arguments = original.arguments
         self._original = original
 
     def double(self) -> Nudged:
         """Return the same."""
         return self
 
-    def __call__(self, inputs: Arrays, states: Arrays | None) -> Outcome:
+    def __call__(self, inputs: Arrays, states: Arrays) -> Outcome:
         """Run whole sequences from nudged numbers; see `Original`."""
-        return self._original(_nudged(inputs), None if states is None else _nudged(states))
+        return self._original(_nudged(inputs), _nudged(states))
+
+    def layers(self, inputs: Arrays, states: Arrays) -> list[NDArray[Any]]:
+        """Return nothing: layers are not looked into."""
+        return []
 
 
 def _nudged(arrays: Arrays) -> Arrays:

@@ -1,14 +1,17 @@
-"""The gate: exported graphs against eager torch, in a fresh ONNX Runtime session.
+"""The gate: exported graphs against the model as it was given, in a fresh ONNX Runtime session.
 
-Compared are outputs and final states: whole sequences from the initial and from a random state,
-step by step, by chunks of random lengths, and over a thousand steps, at sizes of which at most one
-is the traced one. The shapes that come out must be the declared ones.
+Compared are outputs and final states: whole sequences, up to a thousand steps and to both sides of
+every bound, from the initial state and from others that the model can reach; step by step; by
+chunks of random lengths; and the golden run. At most one of the sizes is the traced one. The shapes
+that come out must be the declared ones, NaN agrees with nothing, and a comparison that compared
+nothing is a failure.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,11 +20,15 @@ from numpy.typing import NDArray
 from edgernn.contract import BATCH, SEQUENCE, Contract
 from edgernn.errors import InputError, ParityError
 from edgernn.export.proof.blame import first_difference
+from edgernn.export.proof.chunks import Chunks
+from edgernn.export.proof.compare import CEILING, Comparison, compare
 from edgernn.export.proof.dialect import Dialect
 from edgernn.export.proof.eager import Reference, one_thread
-from edgernn.export.proof.gap import gap_at, worst
+from edgernn.export.proof.golden import Golden, record
 from edgernn.export.proof.integers import check_integers
-from edgernn.export.proof.runs import Arrays, Run, batch_of, draw, in_parts, session_of
+from edgernn.export.proof.runs import Arrays, Run, session_of
+from edgernn.export.proof.samples import Samples, Sizes
+from edgernn.export.proof.trials import Trial, Trials
 from edgernn.parts import BATCH_OUTER, SEQUENCE_OUTER
 from edgernn.report import Check, ParityReport
 from edgernn.sizes import resolve
@@ -29,66 +36,79 @@ from edgernn.sizes import resolve
 __all__ = ["TOLERANCE", "Prover"]
 
 TOLERANCE = 1e-5
-DRIFT_STEPS = 1000
 
-_SIZES = ((1, 1), (2, 3), (3, 1), (1, 9), (4, 6), (2, 17), (5, 2), (3, 8))
 _STEPPED = ((1, 1), (2, 7), (3, 5))
 
-Where = tuple[int, int, str]
-"""Batch, sequence and what the initial state is."""
+_CARRIED = ((6, 10 * TOLERANCE), (150, CEILING))
+"""Steps, and what they may differ by in parts where a state can be carried on."""
 
 
 @dataclass(frozen=True)
 class Prover:
-    """Compares graphs with an eager reference.
+    """Compares graphs with a reference.
 
     Attributes:
         contract: The contract of the graphs; always with a sequence graph's ports.
-        eager: The reference.
+        reference: What they are compared with.
         examples: Name of a data input → an array of plausible values, for inputs that cannot be
             drawn at random.
-        sizes: Sizes of further dynamic axes.
-        traced: The (batch, sequence) that was traced.
+        sizes: The sizes of dynamic axes that were traced, `batch` and `sequence` always among them.
         lengths: Name of an input that holds the lengths of sequences → whether the reference wants
             the longest first.
+        free: Names of the states that may be anything: h and c of layers.
         tolerance: The largest difference that passes.
         constants: The sizes of `batch` and `sequence` where the graphs take one only.
         apart: Further sizes at which whole runs are compared: name of an axis → its size.
     """
 
     contract: Contract
-    eager: Reference
+    reference: Reference
     examples: Mapping[str, NDArray[Any]]
-    sizes: Mapping[str, int]
-    traced: tuple[int, int]
+    sizes: Sizes
     lengths: Mapping[str, bool] = field(default_factory=dict)
+    free: tuple[str, ...] = ()
     tolerance: float = TOLERANCE
     constants: Mapping[str, int] = field(default_factory=dict)
     apart: Sequence[Mapping[str, int]] = ()
-    rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
+
+    @functools.cached_property
+    def _samples(self) -> Samples:
+        return Samples(
+            self.contract, self.reference, self.examples, self.sizes, self.lengths, self.free
+        )
+
+    @functools.cached_property
+    def _trials(self) -> Trials:
+        return Trials(self._samples, self.constants, self.apart)
 
     def not_carried(self) -> str | None:
-        """Return why eager torch itself cannot go on from a state, or None where it can.
+        """Return why the reference itself cannot go on from a state, or None where it can.
 
         A model whose outputs depend on the past alone gives the same whole or in parts; one that
         looks ahead, or at all steps together, does not.
         """
-        batch, sequence = self._batch(2), self.contract.within(SEQUENCE, 6)
-        data, states = self._draw(batch, sequence), self._random_states(batch)
-        try:
-            whole = self._eager(data, states)
-            for lengths in (_chunks(self.rng, sequence), [1] * sequence):
-                parts = self._in_parts(self._eager, data, states, lengths)
-                port, difference = worst(whole, parts)
-                if difference > 10 * TOLERANCE:
-                    return (
-                        f"its state cannot be carried on: in parts, {self.eager.name} "
-                        f"gives another `{port}` than whole ({gap_at(port, whole, parts)}), so "
-                        f"`{port}` depends on more than the steps so far."
-                    )
-        except Exception as error:
-            reason = str(error).strip().partition("\n")[0].rstrip(".")
-            return f"its state cannot be carried on: forward fails on single steps ({reason})."
+        batch = self._trials.batch(2)
+        few, many = ((self.contract.within(SEQUENCE, t), tolerance) for t, tolerance in _CARRIED)
+        cuts = ((_chunks(self._samples.rng, t), tolerance) for t, tolerance in (few, many))
+        for lengths, tolerance in (([1] * few[0], few[1]), *cuts):
+            chunks = Chunks(self.contract, lengths, length_ports=self.lengths)
+            try:
+                data = self._samples.data(self._samples.at(batch, sum(lengths)))
+                states = self._samples.states(batch)
+                whole = self._samples.run(data, states)
+                parts = chunks.joined(self._samples.run, data, states)
+            except Exception as error:
+                if sum(lengths) == many[0]:
+                    continue  # more steps than forward takes in one call
+                reason = str(error).strip().partition("\n")[0].rstrip(".")
+                return f"its state cannot be carried on: forward fails on single steps ({reason})."
+            largest = compare(parts, whole).largest
+            if largest.amount > tolerance:
+                return (
+                    f"its state cannot be carried on: in parts, {self.reference.name} gives "
+                    f"another `{largest.port}` than whole ({largest.how}), so `{largest.port}` "
+                    "depends on more than the steps so far."
+                )
         return None
 
     def outer_axes(self) -> dict[str, str]:
@@ -105,9 +125,9 @@ class Prover:
         }
         if not flat:
             return {}
-        data, states = self._draw(2, 3), self._random_states(2)
-        whole, _ = self._eager(data, states)
-        first, _ = self._eager(*self._first_sequence(data, states))
+        data, states = self._samples.data(self._samples.at(2, 3)), self._samples.states(2)
+        whole, _ = self._samples.run(data, states)
+        first, _ = self._samples.run(*self._first_sequence(data, states))
         return {
             name: BATCH_OUTER
             if np.allclose(whole[name].take(range(3), axis), first[name], atol=TOLERANCE)
@@ -115,16 +135,16 @@ class Prover:
             for name, axis in flat.items()
         }
 
-    def report(self, graphs: Mapping[str, str], reference: str, dialect: Dialect) -> ParityReport:
+    def report(self, graphs: Mapping[str, str], dialect: Dialect) -> ParityReport:
         """Run every check.
 
         Args:
             graphs: `sequence` and, where there is one, `step` → the file.
-            reference: What the graphs are compared with, in a few words.
             dialect: From the reference's ports to those of the graphs.
 
         Raises:
             ParityError: A difference is above the tolerance or a shape is not the declared one.
+            UnsupportedModelError: The reference gives nothing to compare with.
         """
         for kind, graph in graphs.items():
             check_integers(kind, graph)
@@ -134,10 +154,11 @@ class Prover:
         }
         with one_thread():
             try:
-                return ParityReport(reference, self.tolerance, tuple(self._checks(runs)))
+                checks = tuple(self._checks(runs))
             except _DisagreementError as error:
                 where = self._blame(graphs["sequence"], dialect, error) if error.whole else ""
                 raise ParityError(f"{error} {where}".strip()) from None
+        return ParityReport(self.reference.name, self.tolerance, checks)
 
     def check_constants(self) -> None:
         """Refuse constant sizes at which the reference itself fails.
@@ -147,194 +168,139 @@ class Prover:
         """
         if not self.constants:
             return
-        sequence = self.constants.get(SEQUENCE, self.traced[1])
+        sizes = {**self.sizes, **self.constants, BATCH: self._trials.batch(self.sizes[BATCH])}
         try:
-            self._eager(self._draw(self._batch(self.traced[0]), sequence), None)
+            self._samples.run(self._samples.data(sizes), None)
         except Exception as error:
-            sizes = ", ".join(f"`{axis}` {size}" for axis, size in self.constants.items())
+            given = ", ".join(f"`{axis}` {size}" for axis, size in self.constants.items())
             reason = str(error).strip().partition("\n")[0].rstrip(".")
             raise InputError(
-                f"{self.eager.name} itself fails at {sizes}: {reason}. Give another size."
+                f"{self.reference.name} itself fails at {given}: {reason}. Give another size."
             ) from error
 
-    def golden(self, batch: int, sequence: int) -> Arrays:
-        """Record a run of eager torch from a random state, by the sequence graph's port names.
+    @functools.cached_property
+    def golden(self) -> Golden:
+        """A recorded run of the reference.
 
-        A model that takes no sequences of that length is recorded at the traced one. Where the
-        sequence graph takes a number of steps only, there are twice as many, or as many where the
-        state cannot be carried from one call to the next.
+        Where the sequence graph takes a number of steps only, there are twice as many, or as many
+        where the state cannot be carried from one call to the next.
         """
-        batch = self._batch(batch)
-        states = self._random_states(batch)
-        sequence = self.constants.get(SEQUENCE, 0) * (1 + self.contract.carry) or sequence
-        sequence = self.contract.within(SEQUENCE, sequence)
-        try:
-            data = self._draw(batch, sequence)
-            outputs, finals = self._eager(data, states)
-        except Exception:
-            data = self._draw(batch, self.traced[1])
-            outputs, finals = self._eager(data, states)
-        recorded = {**data, **outputs}
-        for state in self.contract.states:
-            recorded[state.input] = states[state.name]
-            recorded[state.output] = finals[state.name]
-        return recorded
+        size = self.constants.get(SEQUENCE, 0) * (1 + self.contract.carry)
+        return record(self._samples, self._trials.batch(2), size or None)
 
     def _checks(self, runs: Mapping[str, Run]) -> Iterator[Check]:
+        long = self._trials.long()
         if "sequence" in runs:
-            yield from self._wholes(runs["sequence"])
-        if not self.contract.carry:
-            return
-        stepped = ((self._batch(b), self.contract.within(SEQUENCE, t)) for b, t in _STEPPED)
-        for batch, sequence in dict.fromkeys(stepped):
-            for kind in runs:
-                yield self._parts(kind, runs[kind], batch, self._whole_calls(kind, sequence))
-        kind = "step" if "step" in runs else "sequence"
-        steps = self._whole_calls(kind, self.contract.within(SEQUENCE, DRIFT_STEPS))
-        yield self._parts(kind, runs[kind], self._batch(1), steps, "drift")
+            run = runs["sequence"]
+            for trial in (*self._trials.short(), *self._trials.bounds()):
+                yield from self._wholes(run, trial)
+            if long is not None and SEQUENCE not in self.constants:
+                yield self._whole(run, long, None)
+        for kind, run in runs.items() if self.contract.carry else ():
+            name = "steps" if kind == "step" else "chunks"
+            for trial, states in self._stepped(kind):
+                yield self._parts(name, kind, run, trial, states)
+            if long is not None:
+                yield self._parts("drift", kind, run, long, None)
+        for kind, run in runs.items():
+            yield self._golden(kind, run)
 
-    def _whole_calls(self, kind: str, steps: int) -> int:
-        """Return the next number of steps that calls of graph `kind` can make up, at least two."""
-        size = self.constants.get(SEQUENCE) if kind == "sequence" else None
-        return steps if size is None else max(2, -(-steps // size)) * size
+    def _wholes(self, run: Run, trial: Trial) -> Iterator[Check]:
+        yield self._whole(run, trial, None)
+        if self.contract.states:
+            states = self._samples.states(trial.sizes[BATCH])
+            expected = self._samples.run(trial.data, states)
+            yield self._whole(run, replace(trial, expected=expected), states)
 
-    def _wholes(self, run: Run) -> Iterator[Check]:
-        for batch, sequence in self._valid_sizes():
-            data = self._draw(batch, sequence, uneven=True)
-            yield self._whole(run, data, None, (batch, sequence, self._initial()))
-            if self.contract.states:
-                states = self._random_states(batch)
-                yield self._whole(run, data, states, (batch, sequence, "random"))
+    def _whole(self, run: Run, trial: Trial, states: Arrays | None) -> Check:
+        start = self._samples.start(trial.sizes[BATCH]) if states is None else states
+        got = run(trial.data, start)
+        self._compare_shapes(got[0], trial.sizes)
+        comparison = compare(got, trial.expected)
+        return self._check("whole", "sequence", trial, states, comparison)
 
-    def _whole(self, run: Run, data: Arrays, states: Arrays | None, where: Where) -> Check:
-        start = self._start(where[0])
-        expected = self._eager(data, states)
-        got = run(data, start if states is None else states)
-        self._compare_shapes(got[0], where)
-        return self._check("whole", "sequence", where, expected, got, data, states)
-
-    def _parts(self, kind: str, run: Run, batch: int, sequence: int, name: str = "") -> Check:
+    def _parts(self, name: str, kind: str, run: Run, trial: Trial, states: Arrays | None) -> Check:
         """Compare a run in parts, the state carried on from each to the next, with a whole one."""
-        data, states = self._draw(batch, sequence), self._random_states(batch)
-        stepwise = kind == "step"
-        size = 1 if stepwise else self.constants.get(SEQUENCE)
-        lengths = [size] * (sequence // size) if size else _chunks(self.rng, sequence)
-        expected = self._eager(data, states)
-        got = self._in_parts(run, data, states, lengths, stepwise)
-        name = name or ("steps" if stepwise else "chunks")
-        return self._check(name, kind, (batch, sequence, "random"), expected, got, data, states)
+        start = self._samples.start(trial.sizes[BATCH]) if states is None else states
+        size, steps = self._only_steps(kind), trial.sizes[SEQUENCE]
+        lengths = [size] * (steps // size) if size else _chunks(self._samples.rng, steps)
+        chunks = Chunks(self.contract, lengths, kind == "step", self.lengths)
+        comparison = chunks.compare(run, trial.data, start, trial.expected)
+        return self._check(name, kind, trial, states, comparison)
+
+    def _stepped(self, kind: str) -> Iterator[tuple[Trial, Arrays]]:
+        """Yield runs of a few steps, from states that the model can reach."""
+        only = self._only_steps(kind) or 1
+        for batch, steps in dict.fromkeys((self._trials.batch(b), t) for b, t in _STEPPED):
+            least = steps if kind == "step" or only == 1 else max(2, -(-steps // only)) * only
+            sizes = self._samples.at(batch, self.contract.within(SEQUENCE, least))
+            data, states = self._samples.data(sizes), self._samples.states(batch)
+            yield Trial(sizes, data, self._samples.run(data, states)), states
+
+    def _only_steps(self, kind: str) -> int | None:
+        """Return how many steps a call of graph `kind` takes; None for any number."""
+        return 1 if kind == "step" else self.constants.get(SEQUENCE)
+
+    def _golden(self, kind: str, run: Run) -> Check:
+        """Compare the golden run, by which hosts will prove themselves."""
+        golden = self.golden
+        sizes = self._samples.at(golden.batch, golden.steps)
+        trial = Trial(sizes, golden.data, golden.expected)
+        if kind == "step" or self.constants.get(SEQUENCE, golden.steps) != golden.steps:
+            return self._parts("golden", kind, run, trial, golden.states)
+        comparison = compare(run(golden.data, golden.states), golden.expected)
+        return self._check("golden", kind, trial, golden.states, comparison)
 
     def _check(
-        self,
-        name: str,
-        kind: str,
-        where: Where,
-        expected: tuple[Arrays, Arrays],
-        got: tuple[Arrays, Arrays],
-        data: Arrays,
-        states: Arrays | None,
+        self, name: str, kind: str, trial: Trial, states: Arrays | None, comparison: Comparison
     ) -> Check:
-        port, difference = worst(expected, got)
-        tolerance = None
-        if not difference <= self.tolerance:
-            tolerance = 2 * self._rounding(data, states, expected) + self.tolerance
-            if not difference <= tolerance:
-                gap = gap_at(port, expected, got)
-                allowed = f" (at most {tolerance:.1e} is allowed)" if gap.startswith("by ") else ""
-                raise _DisagreementError(
-                    f"The {kind} graph does not agree with {self.eager.name}: `{port}` differs "
-                    f"{gap}{allowed} at batch {where[0]}, "
-                    f"sequence {where[1]}, {where[2]} initial state, run {_HOW[name]}.",
-                    name == "whole",
-                    data,
-                    self._start(where[0]) if states is None else states,
-                )
-        return Check(name, kind, *where, difference, tolerance)
+        batch, sequence = trial.sizes[BATCH], trial.sizes[SEQUENCE]
+        initial = self._initial() if states is None else self._samples.kind
+        if not comparison.compared:
+            raise ParityError(
+                f"At batch {batch}, sequence {sequence} the {kind} graph and "
+                f"{self.reference.name} give nothing that could be compared."
+            )
+        over, tolerance = comparison.over(self.tolerance), None
+        if over:
+            rounding = self._rounding(trial, states)
+            allowed = {one.port: one.allowed(self.tolerance, rounding) for one in over}
+            for one in over:
+                if not one.amount <= allowed[one.port]:
+                    most = f" (at most {allowed[one.port]:.1e} is allowed)"
+                    raise _DisagreementError(
+                        f"The {kind} graph does not agree with {self.reference.name}: "
+                        f"`{one.port}` differs {one.how}{most if 'by ' in one.how else ''} at "
+                        f"{_listed(trial.sizes)}, {initial} initial state, run {_HOW[name]}.",
+                        name == "whole",
+                        trial.data,
+                        self._samples.start(batch) if states is None else states,
+                    )
+            tolerance = max(self.tolerance, *allowed.values())
+        difference = comparison.largest.amount
+        return Check(name, kind, batch, sequence, initial, difference, tolerance)
 
-    def _rounding(
-        self, data: Arrays, states: Arrays | None, expected: tuple[Arrays, Arrays]
-    ) -> float:
-        """Return what float32 itself costs eager torch; 0 where forward does not run in float64."""
+    def _rounding(self, trial: Trial, states: Arrays | None) -> float:
+        """Return what float32 itself costs the reference; 0 where it does not run in float64."""
         try:
-            exact = self._eager(data, states, self.eager.double())
+            exact = self._samples.run(trial.data, states, self.reference.double())
+            return compare(trial.expected, exact).largest.amount
         except Exception:
             return 0.0
-        return worst(exact, expected)[1]
-
-    def _eager(
-        self, data: Arrays, states: Arrays | None, eager: Reference | None = None
-    ) -> tuple[Arrays, Arrays]:
-        """Run the reference on data by port name; `states` None leaves forward undisturbed."""
-        if states is None and self.eager.takes_states:
-            states = self._start(batch_of(self.contract, data, self.traced[0]))
-        origins = {port.name: port.origin or "" for port in self.contract.data_inputs("sequence")}
-        outcome = (eager or self.eager)(
-            {origins[name]: array for name, array in data.items()}, states
-        )
-        outputs = {
-            port.name: outcome.outputs[port.origin or ""]
-            for port in self.contract.data_outputs("sequence")
-        }
-        return outputs, outcome.states
 
     def _blame(self, graph: str, dialect: Dialect, error: _DisagreementError) -> str:
-        origins = {port.name: port.origin or "" for port in self.contract.data_inputs("sequence")}
-        paths = {origins[name]: array for name, array in error.data.items()}
-        layers = self.eager(paths, error.states).layers
+        layers = self.reference.layers(self._samples.by_path(error.data), error.states)
         return first_difference(graph, dialect, error.data, error.states, layers, self.tolerance)
 
-    def _compare_shapes(self, outputs: Arrays, where: Where) -> None:
-        symbols = {**self.sizes, BATCH: where[0], SEQUENCE: where[1]}
+    def _compare_shapes(self, outputs: Arrays, sizes: Sizes) -> None:
         for port in self.contract.data_outputs("sequence"):
-            declared = resolve(port.shape, symbols)
+            declared = resolve(port.shape, sizes)
             if declared is not None and outputs[port.name].shape != declared:
                 raise ParityError(
-                    f"`{port}` came out as {outputs[port.name].shape} at batch {where[0]}, "
-                    f"sequence {where[1]}, where {declared} was declared. Where forward squeezes "
-                    "or flattens, let it name the axis."
+                    f"`{port}` came out as {outputs[port.name].shape} at {_listed(sizes)}, where "
+                    f"{declared} was declared. Where forward squeezes or flattens, let it name the "
+                    "axis."
                 )
-
-    def _valid_sizes(self) -> list[tuple[int, int]]:
-        """Return the sizes that eager torch takes and has numbers for, the traced one first."""
-        graph = self.contract.graphs["sequence"]
-        only = self.constants.get(SEQUENCE)
-        if not any(SEQUENCE in port.shape for port in graph.inputs):
-            only = self.traced[1]
-        wanted = [self.traced, *self._edges(), *_SIZES]
-        wanted += [(b, t + self.traced[1]) for b, t in _SIZES]
-        sizes = [(self._batch(b), only or self.contract.within(SEQUENCE, t)) for b, t in wanted]
-        valid: list[tuple[int, int]] = []
-        for batch, sequence in dict.fromkeys(sizes):
-            try:
-                outputs, _ = self._eager(self._draw(batch, sequence), None)
-            except Exception:
-                continue
-            if valid and any(np.isnan(array).any() for array in outputs.values()):
-                continue  # such as a norm over a single step
-            if self._less_than_none(batch, sequence):
-                continue  # such as windows of more steps than there are
-            valid.append((batch, sequence))
-        return valid[: len(_SIZES) + 1 + len(self._edges())]
-
-    def _edges(self) -> list[tuple[int, int]]:
-        """Return the sizes at the bounds, and those within that torch treats apart."""
-        bounds = [*self.contract.most.items(), *self.contract.least.items()]
-        sizes = [*({axis: size} for axis, size in bounds), *self.apart]
-        return [(one.get(BATCH, 2), one.get(SEQUENCE, 3)) for one in sizes]
-
-    def _less_than_none(self, batch: int, sequence: int) -> bool:
-        """Return whether an output is declared with a negative size."""
-        symbols = {**self.sizes, BATCH: batch, SEQUENCE: sequence}
-        ports = self.contract.data_outputs("sequence")
-        declared = [resolve(port.shape, symbols) or () for port in ports]
-        return any(size < 0 for shape in declared for size in shape)
-
-    def _batch(self, batch: int) -> int:
-        """Return `batch`, or the constant one."""
-        graph = self.contract.graphs["sequence"]
-        dynamic = any(BATCH in port.shape for port in graph.inputs)
-        batch = self.contract.within(BATCH, batch)
-        return self.constants.get(BATCH, batch) if dynamic else self.traced[0]
 
     def _first_sequence(self, data: Arrays, states: Arrays) -> tuple[Arrays, Arrays]:
         graph = self.contract.graphs["sequence"]
@@ -354,40 +320,6 @@ class Prover:
         learned = any(state.initial is not None for state in self.contract.states)
         return "learned" if learned else "zero"
 
-    def _random_states(self, batch: int) -> Arrays:
-        return {
-            name: self.rng.standard_normal(array.shape).astype(array.dtype) / 2
-            for name, array in self._start(batch).items()
-        }
-
-    def _start(self, batch: int) -> Arrays:
-        return {state.name: self.contract.initial(state, batch) for state in self.contract.states}
-
-    def _in_parts(
-        self,
-        run: Run,
-        data: Arrays,
-        states: Arrays,
-        lengths: Sequence[int],
-        stepwise: bool = False,
-    ) -> tuple[Arrays, Arrays]:
-        return in_parts(self.contract, run, data, states, lengths, stepwise, self.lengths)
-
-    def _draw(self, batch: int, sequence: int, uneven: bool = False) -> Arrays:
-        """Return data; `uneven` gives sequences of different lengths where the model takes them."""
-        symbols = {**self.sizes, BATCH: batch, SEQUENCE: sequence}
-        data = {
-            port.name: draw(port, symbols, self.rng, self.examples[port.name])
-            for port in self.contract.data_inputs("sequence")
-        }
-        for name, longest_first in self.lengths.items():
-            lengths = np.full_like(data[name], sequence)
-            if uneven:
-                lengths[:] = self.rng.integers(1, sequence + 1, lengths.shape)
-                lengths[self.rng.integers(batch)] = sequence
-            data[name] = -np.sort(-lengths) if longest_first else lengths
-        return data
-
 
 class _DisagreementError(ParityError):
     """When a graph differs; holds what it was run on."""
@@ -404,6 +336,7 @@ _HOW = {
     "steps": "step by step",
     "chunks": "by chunks",
     "drift": "over many steps",
+    "golden": "as recorded for hosts",
 }
 
 
@@ -412,3 +345,8 @@ def _chunks(rng: np.random.Generator, steps: int) -> list[int]:
     count = min(steps - 1, 6)
     cuts = sorted(rng.choice(np.arange(1, steps), count, replace=False)) if count else []
     return [int(length) for length in np.diff([0, *cuts, steps])]
+
+
+def _listed(sizes: Sizes) -> str:
+    named = {BATCH: sizes[BATCH], SEQUENCE: sizes[SEQUENCE], **sizes}
+    return ", ".join(f"{axis} {size}" for axis, size in named.items())

@@ -39,6 +39,8 @@ class StatePort:
         last_call: The recurrent call that leaves its next value, likewise.
         index: 0 for h, 1 for c.
         initial: The value that forward starts from with 1 for the batch axis; None for zeros.
+        free: Whether it may be anything, as h and c of a layer may. What else a model remembers,
+            such as a running power, has values that it never takes.
     """
 
     name: str
@@ -48,6 +50,7 @@ class StatePort:
     last_call: int | None
     index: int = 0
     initial: NDArray[np.float32] | None = None
+    free: bool = False
 
     @property
     def input(self) -> str:
@@ -87,6 +90,11 @@ class Slot:
         """The name of the layer."""
         own = self.label[0] if self.label else ""
         return own or str(self.node.metadata_props["layer"])
+
+    @property
+    def is_layers(self) -> bool:
+        """Whether it is h or c of a layer or cell, not something else that a loop carries."""
+        return self.node.op_type != LOOP or bool(self.label and self.label[0])
 
     @property
     def name(self) -> str:

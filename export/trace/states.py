@@ -152,6 +152,7 @@ def _argument_states(
                 fed[0].call if fed else None,
                 None if last is None else last.call,
                 0 if whole is None else whole.index,
+                free=bool(fed) and all(slot.is_layers for slot in fed),
             )
         )
         _rename(port, after, states[-1])
@@ -177,7 +178,9 @@ def _own_states(
         if not after.is_graph_output():
             graph.outputs.append(after)
         initial = _initial(calls[slot.call], slot.index, own, before)
-        state = StatePort(name, None, result, slot.call, last.call, slot.index, initial)
+        state = StatePort(
+            name, None, result, slot.call, last.call, slot.index, initial, slot.is_layers
+        )
         _rename(before, after, state)
         states.append(state)
     return states

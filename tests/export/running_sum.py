@@ -37,7 +37,7 @@ class Reference:
     function: Callable[[Any, Any], tuple[Any, Any]] = running_sum
     exact: bool = False
     name = "the sum"
-    takes_states = False
+    arguments = ()
 
     def __post_init__(self) -> None:
         self.inputs: list[Arrays] = []
@@ -45,10 +45,13 @@ class Reference:
     def double(self) -> Reference:
         return Reference(self.function, exact=True)
 
-    def __call__(self, inputs: Mapping[str, Any], states: Mapping[str, Any] | None) -> Outcome:
+    def layers(self, inputs: Mapping[str, Any], states: Mapping[str, Any]) -> list[Any]:
+        return []
+
+    def __call__(self, inputs: Mapping[str, Any], states: Mapping[str, Any]) -> Outcome:
         self.inputs.append(dict(inputs))
         x = inputs["x"]
-        h = np.zeros((len(x), WIDTH), x.dtype) if states is None else states["h"]
+        h = states.get("h", np.zeros((len(x), WIDTH), x.dtype))
         if self.exact:
             x, h = x.astype(np.float64), h.astype(np.float64)
         y, h = self.function(x, h)
@@ -72,7 +75,8 @@ def prover(function: Any = running_sum, ports: Contract | None = None, **options
     ports = ports or contract()
     data = ports.data_inputs("sequence")
     examples = {port.name: np.ones([2] * len(port.shape), port.dtype) for port in data}
-    return Prover(ports, Reference(function), examples, {}, TRACED, **options)
+    options = {"sizes": {"batch": TRACED[0], "sequence": TRACED[1]}, "free": ("h",), **options}
+    return Prover(ports, Reference(function), examples, **options)
 
 
 SUMS = """
@@ -120,4 +124,4 @@ def report(folder: Path, prover: Prover, step: str | None = STEP) -> ParityRepor
     if step is not None:
         graphs["step"] = write(folder, prover.contract, step, "step")
         written = both(prover.contract)
-    return prover.report(graphs, "the sum", Dialect(prover.contract, written))
+    return prover.report(graphs, Dialect(prover.contract, written))

@@ -238,7 +238,7 @@ def test_an_error_that_grows_is_refused(tmp_path, monkeypatch):
     with pytest.raises(ParityError) as info:
         edgernn.export_model(Adder(), tmp_path / "m.edgernn", inputs=(torch.randn(2, 5, 1),))
     assert list(tmp_path.iterdir()) == []
-    assert "at batch 1, sequence 1000, random initial state, run over many steps" in str(info.value)
+    assert "at batch 1, sequence 1000, zero initial state, run over many steps" in str(info.value)
 
 
 def test_shapes_that_are_not_the_declared_ones_are_refused(tmp_path, monkeypatch):
