@@ -10,11 +10,11 @@ from typing import Any
 import onnx_ir as ir
 
 from edgernn.contract import Contract, Port
-from edgernn.errors import SourceError
 from edgernn.export.analysis.cost import cost_of
 from edgernn.export.analysis.forms import all_nodes, direction_of, label
 from edgernn.export.analysis.multiply_adds import LAYERS, elements
 from edgernn.export.analysis.runtimes import refusals_of
+from edgernn.export.onnxfile.decode import decode, readable
 from edgernn.report import Cost
 
 __all__ = ["Analysis", "analyse", "analysis_of"]
@@ -68,21 +68,9 @@ def analyse(path: Path) -> Analysis:
         SourceError: There is no such file, it is not an ONNX graph, or its weights are missing.
         ContractError: It carries an edgernn contract that is broken or of another version.
     """
-    try:
-        model = ir.load(path)
-    except OSError as error:
-        raise SourceError(f"`{path}` cannot be read: {error.strerror or error}.") from error
-    except Exception as error:  # protobuf and onnx-ir have no common base class
-        raise _not_onnx(path) from error
-    if not model.graph.outputs:
-        raise _not_onnx(path)
-    try:
+    model = decode(path)
+    with readable(path):
         return analysis_of(model, f"`{path}`")
-    except FileNotFoundError as error:
-        raise SourceError(
-            f"`{path}` keeps its weights in `{Path(error.filename or '').name}`, which is not "
-            "beside it. Put both files into one folder."
-        ) from error
 
 
 def analysis_of(model: ir.Model, subject: str = "The graph") -> Analysis:
@@ -103,13 +91,6 @@ def analysis_of(model: ir.Model, subject: str = "The graph") -> Analysis:
         opset=model.graph.opset_imports.get("", 0),
         ir_version=model.ir_version,
         producer=f"{model.producer_name or ''} {model.producer_version or ''}".strip(),
-    )
-
-
-def _not_onnx(path: Path) -> SourceError:
-    return SourceError(
-        f"`{path}` is not an ONNX graph: it cannot be decoded as one. Expected a .onnx file with "
-        "at least one output; `edgernn export MODEL` writes such files."
     )
 
 

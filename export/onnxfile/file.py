@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from edgernn.artifact import Artifact
 from edgernn.contract import Contract, Port
-from edgernn.errors import SourceError, UnsupportedModelError
+from edgernn.errors import UnsupportedModelError
+from edgernn.export.onnxfile.decode import decode, readable
 from edgernn.export.onnxfile.float32 import to_float32
 from edgernn.export.onnxfile.nodes import check_nodes, name_finals
 from edgernn.export.onnxfile.plain import remove_layout
@@ -82,6 +83,11 @@ def read_onnx(path: Path) -> OnnxFile:
         UnsupportedModelError: It holds a form of recurrence that is refused.
     """
     model = _load(path)
+    with readable(path):
+        return _read(path, model)
+
+
+def _read(path: Path, model: ir.Model) -> OnnxFile:
     version = model.graph.opset_imports.get("", model.graph.opset_imports.get("ai.onnx", 0))
     if version not in OPSETS:
         raise UnsupportedModelError(
@@ -147,21 +153,9 @@ def _port(value: ir.Value) -> Port:
 
 
 def _load(path: Path) -> ir.Model:
-    try:
-        model = ir.load(path)
+    model = decode(path)
+    with readable(path):
         ir.external_data.load_to_model(model)
-    except FileNotFoundError as error:
-        raise SourceError(
-            f"`{path}` keeps its weights in `{Path(error.filename or '').name}`, which is not "
-            "beside it. Put both files into one folder."
-        ) from error
-    except Exception as error:  # protobuf and onnx-ir have no common base class
-        raise SourceError(
-            f"`{path}` is not an ONNX graph: it cannot be decoded as one. Save or download it "
-            "again."
-        ) from error
-    if not model.graph.outputs:
-        raise SourceError(f"`{path}` is an ONNX graph without outputs. Export the model again.")
     return model
 
 

@@ -130,8 +130,9 @@ def test_not_onnx(content, tmp_path):
     with pytest.raises(SourceError) as caught:
         analyse(path)
     assert str(caught.value) == (
-        f"`{path}` is not an ONNX graph: it cannot be decoded as one. Expected a .onnx file with "
-        "at least one output; `edgernn export MODEL` writes such files."
+        f"`{path}` is not {'a whole' if not content else 'an'} ONNX graph: "
+        f"{'it has no output' if not content else 'it cannot be decoded as one'}. Save or "
+        "download it again."
     )
 
 

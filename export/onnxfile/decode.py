@@ -1,0 +1,262 @@
+"""An ONNX file's bytes as a graph: read within limits, and only if it is whole and consistent."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+import onnx
+import onnx_ir as ir
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+
+from edgernn.errors import EdgernnError, SourceError
+from edgernn.field import shown
+from edgernn.files import read, regular
+
+__all__ = ["decode", "readable"]
+
+_MOST_BYTES = 2**31 - 1  # what protobuf can hold
+_MOST_INLINED = 1_000_000
+_MOST_DIGITS = 18
+
+_Proto = Any  # a message of ONNX, whose classes are made at run time
+
+
+class _BrokenError(Exception):
+    """When a graph is not consistent; the message says where, as a clause."""
+
+
+def decode(path: Path) -> ir.Model:
+    """Return the graph in the ONNX file `path`, its nodes in an order in which they can run.
+
+    Weights in a file of their own stay there until they are used.
+
+    Raises:
+        SourceError: There is no such file, it is not an ONNX graph, not a whole one, or its
+            weights are missing or not where they may be.
+    """
+    subject = f"`{path}`"
+    data = read(path, subject, SourceError, _MOST_BYTES)
+    try:
+        proto = onnx.ModelProto.FromString(data)
+        _check(proto, path)
+        model = ir.serde.deserialize_model(proto)
+        ir.external_data.set_base_dir(model.graph, path.absolute().parent)
+        model.graph.sort()
+        _check_inputs(model)
+        if not model.graph.outputs:
+            raise _BrokenError("it has no output")
+    except SourceError:
+        raise
+    except _BrokenError as error:
+        raise SourceError(
+            f"{subject} is not a whole ONNX graph: {error}. Save or download it again."
+        ) from error
+    except Exception as error:  # protobuf and onnx-ir have no common base class
+        raise SourceError(
+            f"{subject} is not an ONNX graph: it cannot be decoded as one. Save or download it "
+            "again."
+        ) from error
+    return model
+
+
+@contextlib.contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Say of a failure inside that the graph in `path` is one that cannot be read.
+
+    A graph may be whole and yet have a node with too few inputs, or an attribute of another type.
+
+    Raises:
+        SourceError: Something but an error of edgernn's own was raised.
+    """
+    try:
+        yield
+    except (EdgernnError, ImportError):
+        raise
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        raise SourceError(
+            f"`{path}` is an ONNX graph that cannot be read: {reason[:300]}. Export the "
+            "model again."
+        ) from error
+
+
+def _check(model: _Proto, path: Path) -> None:
+    _check_text(model)
+    bodies = [model.graph, *model.functions]
+    for body in bodies:
+        for tensor in _tensors(body):
+            _check_tensor(tensor, path)
+    _check_functions(model)
+
+
+def _check_text(message: _Proto) -> None:
+    """Check that all strings are UTF-8: protobuf gives others back as bytes."""
+    for field, value in message.ListFields():
+        values = [value] if isinstance(value, (str, bytes, Message)) else value
+        if field.type == FieldDescriptor.TYPE_MESSAGE:
+            for part in values:
+                _check_text(part)
+        elif field.type == FieldDescriptor.TYPE_STRING and any(type(v) is bytes for v in values):
+            raise _BrokenError(f"a field `{field.name}` in it is not UTF-8 text")
+
+
+# --- tensors --------------------------------------------------------------------------------------
+
+
+def _tensors(body: _Proto) -> Iterator[_Proto]:
+    """Yield every tensor of a graph or function, and of the graphs in it."""
+    bodies = [body]
+    while bodies:
+        body = bodies.pop()
+        if isinstance(body, onnx.GraphProto):
+            yield from body.initializer
+            for sparse in body.sparse_initializer:
+                yield from (sparse.values, sparse.indices)
+        for node in body.node:
+            for attribute in node.attribute:
+                yield from attribute.tensors
+                if attribute.HasField("t"):
+                    yield attribute.t
+                bodies += attribute.graphs
+                if attribute.HasField("g"):
+                    bodies.append(attribute.g)
+
+
+_FIELDS = {
+    "float_data": ("FLOAT", "COMPLEX64"),
+    "double_data": ("DOUBLE", "COMPLEX128"),
+    "int64_data": ("INT64",),
+    "uint64_data": ("UINT64", "UINT32"),
+    "string_data": ("STRING",),
+}
+_FIELD_OF = {dtype: name for name, dtypes in _FIELDS.items() for dtype in dtypes}
+
+
+def _check_tensor(tensor: _Proto, path: Path) -> None:
+    """Check that a tensor has as many numbers as its dims say."""
+    where = f"the tensor {shown(tensor.name)}"
+    try:
+        dtype = ir.DataType(tensor.data_type)
+    except ValueError:
+        raise _BrokenError(f"{where} is of dtype {tensor.data_type}, which ONNX lacks") from None
+    if dtype == ir.DataType.UNDEFINED:
+        raise _BrokenError(f"{where} has no dtype")
+    if any(size < 0 for size in tensor.dims):
+        raise _BrokenError(f"{where} has the dims {list(tensor.dims)}")
+    count = math.prod(tensor.dims)
+    nbytes = 0 if dtype == ir.DataType.STRING else -(-count * dtype.bitwidth // 8)
+    if tensor.data_location == onnx.TensorProto.EXTERNAL:
+        _check_external(tensor, nbytes, where, path)
+    elif tensor.HasField("raw_data"):
+        if len(tensor.raw_data) != nbytes:
+            raise _BrokenError(
+                f"{where} has {len(tensor.raw_data):,} bytes; its dims {list(tensor.dims)} need "
+                f"{nbytes:,}"
+            )
+    else:
+        field = _FIELD_OF.get(dtype.name, "int32_data")
+        numbers = len(getattr(tensor, field))
+        needed = 2 * count if dtype.name.startswith("COMPLEX") else count
+        if dtype.bitwidth < 8:
+            needed = nbytes
+        if numbers != needed:
+            raise _BrokenError(
+                f"{where} has {numbers:,} numbers; its dims {list(tensor.dims)} need {needed:,}"
+            )
+
+
+def _check_external(tensor: _Proto, nbytes: int, where: str, path: Path) -> None:
+    """Check that a tensor in another file stands in one beside the graph, and is all there."""
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    location = entries.get("location", "")
+    file = _beside(path, location)
+    size = regular(file, f"`{path}` keeps its weights in {shown(location)}, which", SourceError)
+    offset = _number(entries.get("offset", "0"), where)
+    length = _number(entries.get("length", str(nbytes)), where)
+    if length != nbytes:
+        raise _BrokenError(
+            f"{where} has {length:,} bytes; its dims {list(tensor.dims)} need {nbytes:,}"
+        )
+    if offset + length > size:
+        raise _BrokenError(
+            f"{where} ends at byte {offset + length:,} of {shown(location)}, which has {size:,}"
+        )
+
+
+def _beside(path: Path, location: str) -> Path:
+    """Return the file that a graph names, if it is beside the graph.
+
+    Raises:
+        SourceError: It is missing.
+    """
+    parts = PurePosixPath(location).parts + PureWindowsPath(location).parts
+    absolute = PurePosixPath(location).is_absolute() or PureWindowsPath(location).anchor
+    if not location or "\0" in location or absolute or ".." in parts:
+        raise _BrokenError(f"it names {shown(location)}, which is no file beside it")
+    folder = path.absolute().parent
+    file = folder / location
+    if not file.exists():
+        raise SourceError(
+            f"`{path}` keeps its weights in {shown(Path(location).name)}, which is not beside it. "
+            "Put both files into one folder."
+        )
+    # A link to the graph may be followed to where its weights are.
+    homes = (folder.resolve(), path.resolve().parent)
+    if not any(file.resolve().is_relative_to(home) for home in homes):
+        raise _BrokenError(f"it names {shown(location)}, which is a link to another folder")
+    return file
+
+
+def _number(text: str, where: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS):
+        raise _BrokenError(f"{where} stands at {shown(text)}, which is no number of bytes")
+    return int(text)
+
+
+# --- functions and nodes --------------------------------------------------------------------------
+
+
+def _check_functions(model: _Proto) -> None:
+    """Check that no function calls itself, and that all of them written out are not too many."""
+    bodies = {(f.domain, f.name, f.overload): f for f in model.functions}
+    sizes: dict[tuple[str, str, str], int] = {}
+
+    def size_of(nodes: Sequence[_Proto], above: tuple[tuple[str, str, str], ...]) -> int:
+        total = 0
+        for node in nodes:
+            key = (node.domain, node.op_type, node.overload)
+            if key in above:
+                raise _BrokenError(f"its function {shown(node.op_type)} calls itself")
+            if key in bodies and key not in sizes:
+                sizes[key] = size_of(bodies[key].node, (*above, key))
+            total += sizes.get(key, 1)
+            graphs = [a.g for a in node.attribute if a.HasField("g")]
+            graphs += [graph for a in node.attribute for graph in a.graphs]
+            total += sum(size_of(graph.node, above) for graph in graphs)
+            if total > _MOST_INLINED:
+                raise _BrokenError(f"its functions have more than {_MOST_INLINED:,} nodes")
+        return total
+
+    size_of(model.graph.node, ())
+
+
+def _check_inputs(model: ir.Model) -> None:
+    """Check that every value that a node reads is made by something."""
+    for node in model.graph.all_nodes():
+        for value in node.inputs:
+            if value is not None and not _is_made(value):
+                raise _BrokenError(
+                    f"its node {node.op_type} reads {shown(value.name or '')}, which nothing makes"
+                )
+    for value in model.graph.outputs:
+        if not _is_made(value):
+            raise _BrokenError(f"nothing makes its output {shown(value.name or '')}")
+
+
+def _is_made(value: ir.Value) -> bool:
+    return value.producer() is not None or value.is_graph_input() or value.is_initializer()
