@@ -118,11 +118,19 @@ class Example:
 
     def settled(self) -> Example:
         """Return the example with the axes of `constants` no longer dynamic."""
+        return replace(self.with_constants(self.constants), constants={})
+
+    def with_constants(self, sizes: Mapping[str, int]) -> Example:
+        """Return the example with dynamic axes made constants of these sizes."""
         shapes = {
-            path: tuple(self.constants.get(str(size), size) for size in shape)
+            path: tuple(sizes.get(str(size), size) for size in shape)
             for path, shape in self.shapes.items()
         }
-        return replace(self.resized(self.constants), shapes=shapes, constants={})
+        return replace(self.resized(sizes), shapes=shapes)
+
+    def options(self) -> str:
+        """Return what gives the same on the command line: an `--input` for each tensor."""
+        return " ".join(f'--input "{leaf}"' for leaf in self.leaves)
 
     def with_axes(self, sizes: Mapping[tuple[str, int], int]) -> Example:
         """Return the example with axes, given by path and place, at other sizes."""

@@ -24,7 +24,7 @@ from edgernn.export.roll.program import Program, read_program
 from edgernn.export.roll.sizes import Axis
 from edgernn.export.roll.tidy import shape_of
 from edgernn.export.roll.write import written
-from edgernn.export.trace.trace import trace_failure
+from edgernn.export.trace.refusal import refusal
 from edgernn.export.trace.untouched import untouched
 
 __all__ = ["LONGEST_STRIDE", "NotRolledError", "Rolled", "rolled"]
@@ -107,7 +107,7 @@ def _program(module: nn.Module, example: Example) -> tuple[Program, Example, dic
         first, strides = _strided(module, example)
         return read_program(module, first, _unequal(strides)), first, strides
     except Exception as error:
-        raise UnsupportedModelError(trace_failure(module, example, error)) from error
+        raise UnsupportedModelError(refusal(module, example, error)) from error
 
 
 def _strided(module: nn.Module, example: Example) -> tuple[Example, dict[str, int]]:

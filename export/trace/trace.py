@@ -12,7 +12,6 @@ import contextlib
 import io
 import itertools
 import logging
-import re
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -28,15 +27,15 @@ from edgernn.export.example.call import Example
 from edgernn.export.trace.bounds import note_bounds
 from edgernn.export.trace.capture import Call, Capture, Results
 from edgernn.export.trace.dims import rename_axes
-from edgernn.export.trace.fixed import fixed_axes
 from edgernn.export.trace.flat import Flat
 from edgernn.export.trace.gelu import reorder_gelu
 from edgernn.export.trace.loop import LOOP
 from edgernn.export.trace.packed import DOMAIN, Packing, unchecked_layers
+from edgernn.export.trace.refusal import refusal
 from edgernn.export.trace.registry import one_registry
 from edgernn.export.trace.untouched import untouched
 
-__all__ = ["OPSET", "fold", "quiet", "result_name", "result_path", "trace", "trace_failure"]
+__all__ = ["OPSET", "fold", "quiet", "result_name", "result_path", "trace"]
 
 OPSET = 18
 
@@ -72,7 +71,7 @@ def trace(module: nn.Module, example: Example) -> ir.Model:
                 program, dynamo=True, opset_version=OPSET, optimize=False, verbose=False
             )
         except Exception as error:
-            raise UnsupportedModelError(trace_failure(module, example, error)) from error
+            raise UnsupportedModelError(refusal(module, example, error)) from error
         assert exported is not None
         model = exported.model
         fold(model)
@@ -177,27 +176,6 @@ def _name_ports(model: ir.Model, example: Example, results: Sequence[str]) -> No
             model.graph.outputs[place] = value = copy.outputs[0]
         value.name = result_name(path)
     rename_axes(model, symbols)
-
-
-def trace_failure(module: nn.Module, example: Example, error: Exception) -> str:
-    """Say in a sentence why torch could not export `module`."""
-    cause: BaseException = error
-    while cause.__cause__ is not None:
-        cause = cause.__cause__
-    first_line = next((line.strip() for line in str(cause).splitlines() if line.strip()), "")
-    if fixed := fixed_axes(example, str(cause)):
-        return f"`{type(module).__name__}` cannot be traced: {fixed}"
-    paths = [leaf.path for leaf in example.leaves]
-    reason = re.sub(
-        r"L\['tensors'\]\[(\d+)\]\.size\(\)\[(\d+)\]",
-        lambda found: f"axis {found[2]} of `{paths[int(found[1])]}`",
-        first_line,
-    )
-    return (
-        f"`{type(module).__name__}` cannot be traced: {type(cause).__name__}: "
-        f"{reason.rstrip('.!')}. forward must not branch on the values or sizes of its tensors; "
-        'a size that it does fix can be given as a number: --input "x:float32[batch,16,40]".'
-    )
 
 
 @contextlib.contextmanager

@@ -1,0 +1,134 @@
+"""The line of the model's code that something came from."""
+
+from __future__ import annotations
+
+import linecache
+import re
+import sysconfig
+import traceback
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from torch import fx
+
+__all__ = ["Place", "is_users", "place_in", "place_of", "size_guards"]
+
+_LIBRARIES = (
+    "edgernn edgernn.export edgernn.runtime torch torchgen onnxscript onnx_ir onnx onnxruntime "
+    "numpy sympy"
+)
+_FRAME = re.compile(r'File "([^"]+)", line (\d+)')
+_WIDEST = 72
+
+
+@dataclass(frozen=True)
+class Place:
+    """A line of Python.
+
+    Attributes:
+        file: Its file.
+        line: Its number, from 1.
+    """
+
+    file: str
+    line: int
+
+    @property
+    def code(self) -> str:
+        """What is written there."""
+        return linecache.getline(self.file, self.line).strip()
+
+    def __str__(self) -> str:
+        try:
+            file = str(Path(self.file).relative_to(Path.cwd()))
+        except ValueError:
+            file = self.file
+        code = self.code if len(self.code) <= _WIDEST else self.code[: _WIDEST - 2] + " …"
+        return f"{file}:{self.line}" + (f" (`{code}`)" if code else "")
+
+
+def place_of(error: BaseException) -> Place | None:
+    """Return the line of the model's code that an exception came from, or None.
+
+    Args:
+        error: The exception; those that led to it are looked at first.
+    """
+    for one in reversed(list(_chain(error))):
+        frames = list(traceback.walk_tb(one.__traceback__))
+        found = place_in((frame.f_code.co_filename, line) for frame, line in frames)
+        if found is not None:
+            return found
+        for frame, _ in reversed(frames):
+            node = frame.f_locals.get("node")
+            if isinstance(node, fx.Node) and (found := _place_of_node(node)):
+                return found
+    return None
+
+
+def place_in(stack: Iterable[tuple[str, int]]) -> Place | None:
+    """Return the innermost line that is of the model.
+
+    Installed packages count as the model's only where nothing else does: they are called by it.
+
+    Args:
+        stack: Files and line numbers, the outermost call first.
+    """
+    own = [Place(file, line) for file, line in stack if is_users(file)]
+    return next(
+        (place for place in reversed(own) if not _is_installed(place.file)),
+        own[-1] if own else None,
+    )
+
+
+def size_guards(error: BaseException) -> Iterator[tuple[str, Place | None]]:
+    """Yield each comparison of sizes that torch.export met before it failed, and where."""
+    for one in _chain(error):
+        for frame, _ in traceback.walk_tb(one.__traceback__):
+            guards: Any = getattr(frame.f_locals.get("shape_env"), "guards", None)
+            if not guards:
+                continue
+            for guard in guards:
+                located = getattr(guard.sloc, "framework_loc", None)
+                file, line = getattr(located, "filename", ""), getattr(located, "lineno", 0)
+                yield str(guard.expr), place_in([(file, line)])
+            return
+
+
+def is_users(file: str) -> bool:
+    """Return whether a file is neither of torch, nor of edgernn, nor of Python itself."""
+    if file.startswith(("<", "torch/")) or file.startswith(_libraries()):
+        return False
+    # site-packages may be inside the folder of Python's own modules
+    return _is_installed(file) or not file.startswith(f"{sysconfig.get_path('stdlib')}/")
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _place_of_node(node: fx.Node) -> Place | None:
+    """Return where forward made a node: the part of its stack inside forward."""
+    stack = [(file, int(line)) for file, line in _FRAME.findall(node.stack_trace or "")]
+    entered = [place for place, (file, _) in enumerate(stack) if not is_users(file)]
+    return place_in(stack[entered[0] if entered else 0 :])
+
+
+@cache
+def _libraries() -> tuple[str, ...]:
+    found: list[str] = []
+    for name in _LIBRARIES.split():
+        spec = find_spec(name)
+        for folder in (spec.submodule_search_locations if spec else None) or ():
+            found += [f"{folder}/", f"{Path(folder).resolve()}/"]
+    return tuple(found)
+
+
+def _is_installed(file: str) -> bool:
+    folders = {sysconfig.get_path(name) for name in ("purelib", "platlib")}
+    return file.startswith(tuple(f"{folder}/" for folder in folders))
