@@ -180,10 +180,10 @@ def _traced(module: nn.Module, example: Example, run: Run) -> tuple[nn.Module, i
     """Return the graph of a module, and the module; its loops are one call each in both."""
     if _loops(module, example, run):
         try:
-            module = rolled(module, example)
+            made = rolled(module, example)
         except NotRolledError as error:
             raise UnsupportedModelError(_NOT_ROLLED.format(error)) from error
-        return module, trace(module, example)
+        return made, trace(made, example, module)
     try:
         return module, trace(module, example)
     except UnsupportedModelError:
@@ -191,7 +191,7 @@ def _traced(module: nn.Module, example: Example, run: Run) -> tuple[nn.Module, i
             raise  # its loops are written out: of a longer sequence it would read the first steps
         with contextlib.suppress(NotRolledError, UnsupportedModelError):
             made = rolled(module, example)
-            return made, trace(made, example)
+            return made, trace(made, example, module)
         raise
 
 

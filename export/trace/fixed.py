@@ -9,7 +9,7 @@ from torch import nn
 
 from edgernn.contract import BATCH
 from edgernn.export.example.call import Example, observe
-from edgernn.export.trace.place import Place, size_guards
+from edgernn.export.trace.place import size_guards
 from edgernn.export.trace.statement import decision_at
 
 __all__ = ["fixed_axes"]

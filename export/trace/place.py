@@ -100,7 +100,7 @@ def size_guards(error: BaseException) -> Iterator[tuple[str, Place | None]]:
 
 def is_users(file: str) -> bool:
     """Return whether a file is neither of torch, nor of edgernn, nor of Python itself."""
-    if file.startswith(("<", "torch/")) or file.startswith(_libraries()):
+    if file.startswith(("<", "torch/", *_libraries())):
         return False
     # site-packages may be inside the folder of Python's own modules
     return _is_installed(file) or not file.startswith(f"{sysconfig.get_path('stdlib')}/")

@@ -16,6 +16,7 @@ from torch import nn
 from edgernn.export.example.call import Example
 from edgernn.export.trace.fixed import fixed_axes
 from edgernn.export.trace.place import Place, place_of
+from edgernn.export.trace.spot import first_call
 from edgernn.export.trace.statement import decision_at
 
 __all__ = ["ONE_STEP", "refusal"]
@@ -23,6 +24,11 @@ __all__ = ["ONE_STEP", "refusal"]
 ONE_STEP = (
     "export the module of one step, which takes what is carried as arguments and returns it, and "
     "name it with --state INPUT=OUTPUT"
+)
+
+_UNKNOWN = re.compile(
+    r"No ONNX function found for <OpOverload\(op='(?P<space>\w+)\.(?P<name>\w+)'"
+    r"|CustomOpDef\((?P<package>\w+)::(?P<own>\w+)\)"
 )
 
 _CHECK = "put it under `if not torch.compiler.is_exporting():`, or leave it to the caller"
@@ -77,7 +83,19 @@ class _Failure:
     @cached_property
     def place(self) -> Place | None:
         """The line of the model."""
-        return place_of(self.error)
+        return self._place_of_operator or place_of(self.error)
+
+    @cached_property
+    def _place_of_operator(self) -> Place | None:
+        """Where it calls the operator at fault: torch's own notes tell the forward alone."""
+        name = self.operator.rpartition("::")[2].strip("`")
+        if not name:
+            return None
+        return first_call(
+            self.module,
+            self.example,
+            lambda operator, _: operator.overloadpacket.__name__ == name,
+        )
 
     @cached_property
     def function(self) -> str:
@@ -87,6 +105,22 @@ class _Failure:
                 if frame.f_code.co_name == "__torch_function__":
                     return str(getattr(frame.f_locals.get("func"), "__name__", ""))
         return ""
+
+    @cached_property
+    def operator(self) -> str:
+        """The operator that torch or its exporter does not know, in backticks; or nothing.
+
+        It is `name` for one of torch's, `package::name` for another's.
+        """
+        space, name = "", ""
+        if found := _UNKNOWN.search(self.text):
+            space, name = found["space"] or found["package"], found["name"] or found["own"]
+        for error in self.chain:
+            if type(error).__name__ == "UnsupportedOperatorException":
+                space, name, *_ = f"{getattr(error, 'func', '')}..".split(".")
+        if not name:
+            return ""
+        return f"`{name}`" if space in ("aten", "prims") else f"`{space}::{name}`"
 
     def named(self, *kinds: str) -> bool:
         """Return whether an exception of one of these classes is among them."""
@@ -117,7 +151,7 @@ def _fixed(failure: _Failure) -> str | None:
 def _complex(failure: _Failure) -> str | None:
     if "complex" not in failure.text.lower():
         return None
-    operator = _operator(failure)
+    operator = failure.operator
     lacking = f"of which {operator} has no ONNX form" if operator else "which ONNX does not have"
     return (
         f"forward computes with complex numbers{_at(failure)}, {lacking}. Compute with the real "
@@ -135,7 +169,7 @@ def _sparse(failure: _Failure) -> str | None:
 
 
 def _own_operator(failure: _Failure) -> str | None:
-    operator = _operator(failure)
+    operator = failure.operator
     if "::" not in operator:
         return None
     return (
@@ -145,7 +179,7 @@ def _own_operator(failure: _Failure) -> str | None:
 
 
 def _without_form(failure: _Failure) -> str | None:
-    operator = _operator(failure)
+    operator = failure.operator
     if not operator:
         return None
     known = _HAS_FORM.get(operator.strip("`"))
@@ -156,21 +190,6 @@ def _without_form(failure: _Failure) -> str | None:
         "otherwise write it with other operators, or leave it to the caller."
     )
     return f"forward calls {operator}{_at(failure)}, which has no ONNX form. {helps}"
-
-
-def _operator(failure: _Failure) -> str:
-    """Return the operator that torch or its exporter does not know, or nothing.
-
-    It is `name` for one of torch's, `package::name` for another's.
-    """
-    found = re.search(r"No ONNX function found for <OpOverload\(op='(\w+)\.(\w+)'", failure.text)
-    space, name = found.groups() if found else ("", "")
-    for error in failure.chain:
-        if type(error).__name__ == "UnsupportedOperatorException":
-            space, name, *_ = f"{getattr(error, 'func', '')}..".split(".")
-    if not name:
-        return ""
-    return f"`{name}`" if space in ("aten", "prims") else f"`{space}::{name}`"
 
 
 def _numpy(failure: _Failure) -> str | None:
@@ -289,5 +308,3 @@ _CAUSES: tuple[Callable[[_Failure], str | None], ...] = (
     _size_by_values,
     _anything,
 )
-
-

@@ -42,13 +42,19 @@ OPSET = 18
 _RESULT = "result:"
 
 
-def trace(module: nn.Module, example: Example) -> ir.Model:
+def trace(module: nn.Module, example: Example, written: nn.Module | None = None) -> ir.Model:
     """Trace one forward of `module` into ONNX IR of opset 18.
 
     The graph's inputs are named by their paths in the arguments (`x`, `hx[0]`), its outputs by
     `result:` and their paths in the result (`result:[1][0]`), in that order. Dynamic axes carry
     the names that `example.shapes` gives them. `bounds_of` tells for which of their sizes the graph
     is the model.
+
+    Args:
+        module: The model.
+        example: A call of it with its dynamic axes.
+        written: The model as its author wrote it, whose lines messages name, where `module` was
+            made from it.
 
     Raises:
         UnsupportedModelError: torch cannot trace the module, or not with these dynamic axes.
@@ -71,7 +77,7 @@ def trace(module: nn.Module, example: Example) -> ir.Model:
                 program, dynamo=True, opset_version=OPSET, optimize=False, verbose=False
             )
         except Exception as error:
-            raise UnsupportedModelError(refusal(module, example, error)) from error
+            raise UnsupportedModelError(refusal(written or module, example, error)) from error
         assert exported is not None
         model = exported.model
         fold(model)

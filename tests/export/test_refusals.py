@@ -54,14 +54,6 @@ class Narrow(Layer):
         return y, hx[..., :2]
 
 
-class Chooses(Layer):
-    """forward branches on the values of its input."""
-
-    def forward(self, x):
-        y = self.rnn(x)[0]
-        return y if y.sum() > 0 else -y
-
-
 class OwnForEach(Layer):
     """Every sequence of the batch starts from a learned state of its own."""
 
@@ -206,19 +198,6 @@ def test_a_model_that_cannot_be_exported_is_refused(target, case):
     """A model, or an option that does not fit it, is refused with what is wrong and what to do."""
     model, options, kind, message = MODELS[case]
     assert refusal(kind, lambda: edgernn.export_model(model, target, **options)) == message
-
-
-def test_a_branch_on_values_is_refused(target, capfd):
-    """A forward that chooses by its input's numbers is refused; what torch says follows."""
-    message = refusal(
-        UnsupportedModelError,
-        lambda: edgernn.export_model(Chooses(), target, inputs=(torch.randn(2, 5, 4),)),
-    )
-    assert message.startswith("`Chooses` cannot be traced: ")
-    assert message.endswith(
-        "forward must not branch on the values or sizes of its tensors; a size that it does fix "
-        'can be given as a number: --input "x:float32[batch,16,40]".'
-    )
 
 
 def test_a_state_dict_that_leaves_the_model_open_is_refused(target, tmp_path):

@@ -149,7 +149,7 @@ def turns(net, x):
 
 def turns_real(net, x):
     real, imaginary = x.unflatten(-1, (2, 2)).unbind(-1)
-    return net.rnn(torch.hypot(real, imaginary).sqrt().repeat(1, 1, 2))[0]
+    return net.rnn((real.square() + imaginary.square()) ** (0.25).repeat(1, 1, 2))[0]
 
 
 def thins(net, x):
@@ -199,7 +199,7 @@ def makes_a_number_of_a_size(net, x):
 
 
 def loops_over_the_batch(net, x):
-    return torch.stack([net.rnn(one)[0] for one in x[: x.shape[0]]])
+    return torch.stack([net.rnn(x[n])[0] for n in range(x.shape[0])])
 
 
 CASES: list[tuple[Function, str, str, Function | list[str]]] = [
@@ -314,7 +314,7 @@ CASES: list[tuple[Function, str, str, Function | list[str]]] = [
     ),
     (
         loops_over_the_batch,
-        "return torch.stack([net.rnn(one)[0] for one in x[: x.shape[0]]])",
+        "return torch.stack([net.rnn(x[n])[0] for n in range(x.shape[0])])",
         "forward fixes axis 0 of `x` (batch) by a loop over it{}. Give it as a number, such as "
         '--input "x:float32[1,sequence,4]".',
         ["x:float32[1,sequence,4]"],
@@ -341,10 +341,11 @@ def test_a_refusal_names_the_line_and_what_helps(target, case, monkeypatch, tmp_
     )
     assert said == f"`Net` cannot be traced: {message.format(at(function, code))}"
     model, inputs = (function, followed) if isinstance(followed, list) else (followed, SPEC)
-    edgernn.export_model(Net(model).eval(), target, inputs=inputs, verify=False)
+    made = tmp_path / "made.edgernn"
+    edgernn.export_model(Net(model).eval(), made, inputs=inputs, verify=False)
 
 
-def test_a_loop_that_ends_by_values_is_left_to_the_caller(target):
+def test_a_loop_that_ends_by_values_is_left_to_the_caller(target, tmp_path):
     """Its step exports."""
 
     class Step(nn.Module):
@@ -367,7 +368,7 @@ def test_a_loop_that_ends_by_values_is_left_to_the_caller(target):
     )
     inputs = ["x:float32[batch,4]", "h:float32[batch,3]"]
     made = edgernn.export_model(
-        Step().eval(), target, inputs=inputs, states={"h": 0}, verify=False
+        Step().eval(), tmp_path / "made.edgernn", inputs=inputs, states={"h": 0}, verify=False
     )
     assert made.step is not None
 
@@ -387,8 +388,9 @@ def test_files_in_the_current_folder_are_named_in_short(target, monkeypatch, tmp
     assert " at net.py:3 (`return y if y.max() > 0 else -y`), " in said
 
 
-def test_what_nobody_foresaw_is_told_with_its_line(target):
+def test_what_nobody_foresaw_is_told_with_its_line(target, monkeypatch, tmp_path):
     """In the words of the exception."""
+    monkeypatch.chdir(tmp_path)
 
     def run(net, x):
         if torch.compiler.is_exporting():
