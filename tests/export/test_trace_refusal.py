@@ -149,7 +149,7 @@ def turns(net, x):
 
 def turns_real(net, x):
     real, imaginary = x.unflatten(-1, (2, 2)).unbind(-1)
-    return net.rnn((real.square() + imaginary.square()) ** (0.25).repeat(1, 1, 2))[0]
+    return net.rnn((real.square() + imaginary.square()).sqrt().sqrt().repeat(1, 1, 2))[0]
 
 
 def thins(net, x):
