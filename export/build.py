@@ -28,10 +28,15 @@ from edgernn.export.trace.dims import write_canonical
 from edgernn.export.trace.initializers import name_after_model
 from edgernn.export.trace.layers import length_ports, lower, recurrent_calls
 from edgernn.export.trace.loops import Iteration, iterations, lower_loops
-from edgernn.export.trace.pairing import check_state_axes, recognised_states
+from edgernn.export.trace.pairing import (
+    Pairs,
+    check_state_axes,
+    pairing_notes,
+    recognised_states,
+)
 from edgernn.export.trace.ports import Origins, graph_ports, name_ports
 from edgernn.export.trace.slots import StatePort, layer_names, state_slots
-from edgernn.export.trace.stateless import why_stateless
+from edgernn.export.trace.stateless import pair_options, why_stateless
 from edgernn.export.trace.states import find_states
 from edgernn.export.trace.trace import fold, trace
 
@@ -48,8 +53,8 @@ _STATELESS = (
 
 _NO_PAIR = (
     "forward is one step of a recurrence, but nothing that it returns goes back in as one of its "
-    "arguments. It must take its state and return the next one, of the same shape; where these "
-    "cannot be told from other tensors, name them: --state INPUT=OUTPUT."
+    "arguments and can be told from other tensors. It must take its state and return the next one, "
+    "of the same shape; name it: --state INPUT=OUTPUT."
 )
 
 
@@ -112,22 +117,22 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
         UnsupportedModelError: The model has no recurrent state, or cannot be traced or lifted.
     """
     run = observe(module, example)
-    pairs = pairs if run.calls else {**recognised_states(example, run), **pairs}
+    told = Pairs(pairs) if pairs else Pairs({}, example.written, _recognised(example, run))
     form = "whole" if _has(example, SEQUENCE) or _fixed_steps(run) > 1 else "step"
     module, model = _traced(module, example, run)
     bounds = bounds_of(model)
     taken: dict[str, int] = {}
     layer_names(model, taken)
-    if not pairs and not any(map(_is_recurrent, recurrent_calls(model.graph))):
+    if not told.all and not any(map(_is_recurrent, recurrent_calls(model.graph))):
         raise UnsupportedModelError(why_stateless(module, example, run) or _STATELESS)
     run = observe(module, example)
     loops = iterations(module, example, run.calls, taken)
     for one in loops.values():
         bounds &= bounds_of(one.model)
     labels = {call: one.labels for call, one in loops.items()}
-    states = find_states(model, run.calls, pairs, labels)
+    states = find_states(model, run.calls, told, labels)
     if form == "step" and not states:
-        raise UnsupportedModelError(_NO_PAIR)
+        raise UnsupportedModelError(f"{_NO_PAIR} {pair_options(example, run) or ''}".strip())
     check_state_axes(model.graph, states)
     origins = name_ports(model, states)
     lengths = length_ports(model.graph)
@@ -137,6 +142,8 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
         *(f"`{name}` is an input that forward ignores." for name in origins.unused),
         *_unpaired(model, states, loops),
         *bounds.notes,
+        *pairing_notes(states),
+        *(_unwritten(path) for path in example.written if pairs and path not in pairs),
     ]
     no_step = backward
     if bounds.least.get(SEQUENCE, 1) > 1:
@@ -173,6 +180,18 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
         dict.fromkeys(lengths, ordered),
         tuple(notes),
         bounds,
+    )
+
+
+def _recognised(example: Example, run: Run) -> Mapping[str, str]:
+    return {} if run.calls else recognised_states(example, run)
+
+
+def _unwritten(path: str) -> str:
+    return (
+        f"forward writes into `{path}`, which is none of the states that were named: hosts get its "
+        f"new value only where forward returns it. Where it is one, name it with --state "
+        f"{path}={path} beside the others."
     )
 
 

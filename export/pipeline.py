@@ -26,6 +26,7 @@ from edgernn.export.example.axes import infer_example, proven_axes
 from edgernn.export.example.call import Example, Forward, example_from
 from edgernn.export.example.lengths import LENGTHS, add_lengths, take_lengths
 from edgernn.export.example.missing import check_complete
+from edgernn.export.example.written import take_written
 from edgernn.export.onnxfile.build import build_foreign
 from edgernn.export.onnxfile.file import OnnxFile
 from edgernn.export.onnxfile.lengths import with_lengths
@@ -34,6 +35,7 @@ from edgernn.export.proof.dialect import Dialect
 from edgernn.export.proof.eager import AsGiven, Eager, Reference, one_thread
 from edgernn.export.proof.parity import Prover
 from edgernn.export.source.load import Source, load_source
+from edgernn.export.trace.memory import check_memory, forget, forget_guessed
 from edgernn.export.trace.ports import contract_states, graph_ports
 from edgernn.parts import BATCH_OUTER, SEQUENCE_OUTER
 from edgernn.report import ParityReport
@@ -213,11 +215,19 @@ def _example(module: nn.Module, inputs: Any, lengths: bool) -> Example:
     if lengths and LENGTHS not in inspect.signature(module.forward).parameters:
         take_lengths(module)
     if inputs is None or (isinstance(inputs, Sequence) and not inputs):
-        return infer_example(module)
-    example = example_from(module, inputs)
-    example = add_lengths(module, example) if lengths else example
-    check_complete(module, example)
-    return proven_axes(Forward(module), example)
+        notes = forget_guessed(module)
+        example = infer_example(module)
+        if written := take_written(module, example):
+            example = replace(infer_example(module), written=written)
+    else:
+        given = example_from(module, inputs)
+        given = add_lengths(module, given) if lengths else given
+        check_complete(module, given)
+        notes = forget(module, given)
+        written = take_written(module, given)
+        example = replace(proven_axes(Forward(module), given), written=written)
+    check_memory(module, example)
+    return replace(example, notes=(*example.notes, *notes))
 
 
 def _built(

@@ -71,6 +71,8 @@ class Example:
         notes: For people: which axes turned out to be constant and why.
         lengths: Paths of the tensors that hold the lengths of sequences.
         constants: Sizes that the graphs are to have for dynamic axes of the model.
+        written: Path of an argument that forward writes into, where that is memory → the path of
+            its next value in forward's result.
     """
 
     kwargs: Mapping[str, Any]
@@ -78,6 +80,7 @@ class Example:
     notes: tuple[str, ...] = ()
     lengths: tuple[str, ...] = ()
     constants: Mapping[str, int] = field(default_factory=dict)
+    written: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def leaves(self) -> tuple[Leaf, ...]:
@@ -221,7 +224,8 @@ def observe(module: nn.Module, example: Example) -> Run:
     capture = Capture(note)
     with torch.no_grad(), untouched(module), capture, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        result = module(**example.kwargs)
+        copied = map_leaves(lambda _, tensor: tensor.clone(), dict(example.kwargs))
+        result = module(**copied)
     if _holds_packed(result):
         raise UnsupportedModelError(
             f"`{type(module).__name__}.forward` returns a PackedSequence, whose rows are sorted by "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["CELL_NAMES", "LENGTH_NAMES", "is_data", "is_state"]
+__all__ = ["CELL_NAMES", "LENGTH_NAMES", "holds_data", "holds_state", "is_data", "is_state"]
 
 LENGTH_NAMES = re.compile(r"\w*len(gth)?s?$", re.I)
 """What arguments that hold the lengths of sequences are called."""
@@ -29,3 +29,23 @@ def is_data(name: str) -> bool:
 def is_state(name: str) -> bool:
     """Return whether an argument of that name holds a state, or a part of one."""
     return bool(_STATE_NAMES.match(name) or CELL_NAMES.match(name))
+
+
+def holds_data(path: str) -> bool:
+    """Return whether a tensor holds data by the names in its path, such as `obs["image"]`.
+
+    Of a tuple of everything, `inputs[0]` is data, and what comes after it may be a state.
+    """
+    names, places = _parts(path)
+    return not holds_state(path) and is_data(names[-1]) and not any(places)
+
+
+def holds_state(path: str) -> bool:
+    """Return whether a tensor holds a state, or a part of one, by the names in its path."""
+    return any(map(is_state, _parts(path)[0]))
+
+
+def _parts(path: str) -> tuple[list[str], list[int]]:
+    """Return the names and the places that a path goes through."""
+    names = re.findall(r"(?:^|\.|\[[\"'])(\w+)", path) or [""]
+    return names, [int(place) for place in re.findall(r"\[(\d+)\]", path)]

@@ -6,12 +6,25 @@ A path reads like Python behind the argument's name: `hx[0]`, `[1][0]`, `["logit
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 
-__all__ = ["leaves", "map_leaves"]
+__all__ = ["Returned", "leaves", "map_leaves"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Returned:
+    """What forward returned, and what it wrote into arguments beside that.
+
+    Attributes:
+        result: What it returned.
+        written: Path of an argument → what that holds after the call.
+    """
+
+    result: Any
+    written: Mapping[str, torch.Tensor]
 
 
 def leaves(tree: Any, path: str = "") -> Iterator[tuple[str, torch.Tensor]]:
@@ -30,6 +43,8 @@ def map_leaves(
     if isinstance(tree, torch.Tensor):
         return change(path, tree)
     branches = [map_leaves(change, branch, path + key) for key, branch in _branches(tree)]
+    if isinstance(tree, Returned):
+        return Returned(branches[0], dict(zip(tree.written, branches[1:], strict=True)))
     if isinstance(tree, dict):
         return dict(zip(tree, branches, strict=True))
     if isinstance(tree, tuple) and hasattr(tree, "_fields"):
@@ -40,6 +55,8 @@ def map_leaves(
 
 
 def _branches(tree: Any) -> list[tuple[str, Any]]:
+    if isinstance(tree, Returned):
+        return [("", tree.result), *tree.written.items()]
     if isinstance(tree, dict):
         return [(f'["{key}"]', branch) for key, branch in tree.items()]
     if isinstance(tree, tuple) and (fields := getattr(tree, "_fields", None)) is not None:

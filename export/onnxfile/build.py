@@ -32,6 +32,7 @@ from edgernn.export.onnxfile.states import Opened, Stack, open_states
 from edgernn.export.onnxfile.watched import Watched, held_lengths
 from edgernn.export.step.step import at_one_step, gemm_form
 from edgernn.export.trace.bounds import Bounds
+from edgernn.export.trace.pairing import pairing_notes
 from edgernn.export.trace.ports import Origins, name_ports
 from edgernn.export.trace.slots import StatePort
 from edgernn.export.trace.trace import fold
@@ -70,6 +71,7 @@ def build_foreign(
     notes = (
         *example.notes,
         *(f"`{name}` is an input that the file ignores." for name in origins.unused),
+        *pairing_notes(states),
     )
     sequence, single, no_step = model, None, backward
     if computed:

@@ -17,7 +17,7 @@ from edgernn.export.onnxfile.nodes import recurrent_of, states_of
 from edgernn.export.onnxfile.shapes import Sizes
 from edgernn.export.onnxfile.watched import Watched
 from edgernn.export.trace.dataflow import moved_from
-from edgernn.export.trace.pairing import recognised_states
+from edgernn.export.trace.pairing import Pairs, recognised_states
 from edgernn.export.trace.slots import Slot, StatePort
 from edgernn.export.trace.states import make_ports
 from edgernn.export.trace.trace import result_name, result_path
@@ -66,10 +66,10 @@ def open_states(
     values = {(slot.call, slot.index): slot.after.name or "" for slot in slots}
     stacks = _stacks(model.graph, slots, run, example)
     joined = _join_finals(model.graph, stacks, run, watched.finals(example))
-    named = {**joined, **_named_pairs(model.graph, pairs)}
-    if not slots:
-        named = {**recognised_states(example, run), **named}
-    states = make_ports(model.graph, slots, run.calls, named)
+    named = _named_pairs(model.graph, pairs)
+    recognised = {} if named or slots else recognised_states(example, run)
+    told = Pairs(named, recognised=recognised, known=joined, telling_names=False)
+    states = make_ports(model.graph, slots, run.calls, told)
     _check_states(file, model.graph, states)
     finals = {
         state.name: values[state.last_call, state.index]

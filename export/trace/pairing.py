@@ -6,58 +6,71 @@ the same call, or computed from it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
 from edgernn.contract import BATCH
 from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.export.example.call import Example, Run
-from edgernn.export.example.names import is_data, is_state
+from edgernn.export.example.names import holds_data, holds_state
 from edgernn.export.example.tree import leaves
 from edgernn.export.trace.dataflow import (
     moved_from,
     read_from,
     values_behind,
 )
-from edgernn.export.trace.slots import Slot, StatePort, chain_end
+from edgernn.export.trace.slots import Slot, StatePort, chain_end, chain_length
 from edgernn.export.trace.trace import result_path
 
 __all__ = [
-    "changed_value",
+    "Next",
+    "Pairs",
     "check_pair",
     "check_state_axes",
+    "is_data_start",
+    "leaves_unreturned",
     "next_value",
+    "pairing_notes",
     "reached",
     "recognised_states",
 ]
 
 
 def recognised_states(example: Example, run: Run) -> dict[str, str]:
-    """Pair arguments and results of a step without recurrent calls, where shapes leave one choice.
+    """Pair arguments and results of a step without recurrent calls, where names and shapes tell.
 
-    Where an argument is called like a state, one that is called like data is none.
+    An argument that is called like data is none, whatever comes back in its shape. One that is
+    called like a state is one where a single result fits it and no argument of another name fits
+    any. Without such names, the only argument that fits is one, unless it comes first or its result
+    does: that is data going through, such as a spectrum that comes back denoised.
 
     Returns:
         Path of an argument → path of the result that goes back in there.
     """
-    given = [leaf for leaf in example.leaves if leaf.tensor.is_floating_point()]
-    if any(is_state(_argument(leaf.path)) for leaf in given):
-        given = [leaf for leaf in given if not is_data(_argument(leaf.path))]
-    floats = {leaf.path: leaf.tensor.shape for leaf in given}
-    fits = {
-        path: [result for result, tensor in run.results.items() if tensor.shape == shape]
-        for path, shape in floats.items()
+    every = {
+        leaf.path: [path for path, one in run.results.items() if one.shape == leaf.tensor.shape]
+        for leaf in example.leaves
+        if leaf.tensor.is_floating_point()
     }
-    pairs = {path: found[0] for path, found in fits.items() if len(found) == 1}
-    alone = len(set(pairs.values())) == len(pairs) < len(example.leaves)
-    if alone and all(len(found) < 2 for found in fits.values()):
-        return pairs
+    every = {path: found for path, found in every.items() if found}
+    fits = {path: found for path, found in every.items() if not holds_data(path)}
+    single = all(len(found) == 1 for found in fits.values())
+    distinct = len({found[0] for found in fits.values()}) == len(fits) < len(example.leaves)
+    if single and distinct and all(map(holds_state, fits)):
+        return {path: found[0] for path, found in fits.items()}
+    if single and distinct and len(fits) == 1:
+        ((path, (result,)),) = fits.items()
+        alone = len(every) == 1 and not _passes_through(example, run, path, result)
+        return {path: result} if alone else {}
     return _same_structure(example, run)
 
 
-def _argument(path: str) -> str:
-    return path.partition("[")[0]
+def _passes_through(example: Example, run: Run, path: str, result: str) -> bool:
+    """Return whether an argument is the first one, or its result the first."""
+    return path == example.leaves[0].path or result == next(iter(run.results))
 
 
 def _same_structure(example: Example, run: Run) -> dict[str, str]:
@@ -65,7 +78,7 @@ def _same_structure(example: Example, run: Run) -> dict[str, str]:
     pairs: dict[str, str] = {}
     for name, argument in example.kwargs.items():
         shapes = {path: tensor.shape for path, tensor in leaves(argument)}
-        if len(shapes) < 2:
+        if len(shapes) < 2 or holds_data(name):
             continue
         parts = {path[: -len(end)] for path in run.results for end in shapes if path.endswith(end)}
         alike = [
@@ -83,19 +96,103 @@ def _same_structure(example: Example, run: Run) -> dict[str, str]:
     return pairs
 
 
+@dataclass(frozen=True)
+class Pairs:
+    """Which results of forward go back into which arguments, path by path.
+
+    Attributes:
+        named: What the user says; where there is any, nothing is guessed beside it.
+        written: Arguments that forward writes into; where nothing is named.
+        recognised: Those that names and shapes tell, likewise.
+        known: Those that numbers prove.
+        telling_names: Whether names of arguments tell data from states, as those in code do.
+    """
+
+    named: Mapping[str, str | int] = field(default_factory=dict)
+    written: Mapping[str, str] = field(default_factory=dict)
+    recognised: Mapping[str, str] = field(default_factory=dict)
+    known: Mapping[str, str] = field(default_factory=dict)
+    telling_names: bool = True
+
+    @property
+    def all(self) -> dict[str, str | int]:
+        """All of them."""
+        return {**self.recognised, **self.written, **self.known, **self.named}
+
+    def told_by(self, path: str) -> str | None:
+        """Return what tells a pair, if that is neither the user nor a proof."""
+        if path in self.named or path in self.known:
+            return None
+        return "forward writes into it" if path in self.written else "name and shape tell"
+
+
+@dataclass(frozen=True)
+class Next:
+    """The next value of a state that forward takes.
+
+    Attributes:
+        value: The result that holds it.
+        fed: The recurrent states that the argument feeds.
+        told_by: See `StatePort`.
+    """
+
+    value: ir.Value
+    fed: tuple[Slot, ...]
+    told_by: str | None = None
+
+
 def next_value(
-    graph: ir.Graph,
-    port: ir.Value,
-    fed: Sequence[Slot],
-    slots: Sequence[Slot],
-    pairs: Mapping[str, str | int],
-) -> ir.Value | None:
-    """Return the result that goes back into argument `port`, or None where none does."""
-    if port.name in pairs:
-        return _result_at(graph, pairs[port.name or ""])
+    graph: ir.Graph, port: ir.Value, fed: Sequence[Slot], slots: Sequence[Slot], pairs: Pairs
+) -> Next | None:
+    """Return the result that goes back into argument `port`, or None where none does.
+
+    Raises:
+        InputError: The user named a result that there is not.
+        UnsupportedModelError: Several results may be it.
+    """
+    path = port.name or ""
+    moved = tuple(slot for slot in fed if port in moved_from(slot.before))
+    if path in pairs.all:
+        return Next(_result_at(graph, pairs.all[path]), moved, pairs.told_by(path))
     if not fed or port.dtype is None or not port.dtype.is_floating_point():
         return None
-    return _returned(graph, port, fed, slots)
+    exact = _returned(graph, port, fed, slots)
+    if exact is not None and moved:
+        return Next(exact, tuple(fed))
+    if pairs.named or not (moved or holds_state(path)):
+        return None
+    if exact is not None:
+        return Next(exact, tuple(fed))
+    changed = _changed_value(graph, port, fed, slots)
+    return Next(changed, tuple(fed), "shapes alone tell") if changed is not None else None
+
+
+def is_data_start(port: ir.Value, fed: Sequence[Slot], slots: Sequence[Slot], pairs: Pairs) -> bool:
+    """Return whether an argument that feeds a recurrent state is data all the same.
+
+    So are the features of a network's nodes, which several rounds of messages change in one call.
+    Names tell; in code, so does how often the layer runs from there, and that a cell starts from
+    the first argument.
+    """
+    if not fed or port.graph is None:
+        return False
+    path = port.name or ""
+    cell = any(slot.node.op_type.endswith("_cell") for slot in fed)
+    several = any(chain_length(slot, slots) > 1 for slot in fed)
+    first = port is port.graph.inputs[0]
+    if holds_state(path):
+        return pairs.telling_names and several and first and len(port.graph.outputs) == 1
+    return (cell and holds_data(path)) or (pairs.telling_names and (several or (cell and first)))
+
+
+def leaves_unreturned(port: ir.Value, last: Slot, pairs: Pairs) -> bool:
+    """Return whether a layer's state is one although forward does not return its next value.
+
+    A cell's is data there, and so is what is not called a state.
+    """
+    if last.node.op_type.endswith("_cell"):
+        return False
+    return not pairs.telling_names or holds_state(port.name or "")
 
 
 def _returned(
@@ -112,13 +209,13 @@ def _returned(
     return found[-1] if found else None
 
 
-def changed_value(
+def _changed_value(
     graph: ir.Graph, port: ir.Value, fed: Sequence[Slot], slots: Sequence[Slot]
 ) -> ir.Value | None:
     """Return the result that is computed from the next values of the states that `port` feeds.
 
-    Such a state is changed behind its cell, by zoneout or a norm. A result that stands alone is the
-    output, whatever its shape.
+    Such a state is changed after its cell, by zoneout or a norm. An only result is the output,
+    whatever its shape.
 
     Raises:
         UnsupportedModelError: Several results may be it.
@@ -141,18 +238,41 @@ def changed_value(
     return found[0] if found and len(graph.outputs) > 1 else None
 
 
-def reached(graph: ir.Graph, port: ir.Value, slots: Sequence[Slot]) -> list[Slot]:
-    """Return the states that are computed from argument `port` and no other of their shape.
+def reached(port: ir.Value, slots: Sequence[Slot]) -> list[Slot]:
+    """Return the states that are computed from argument `port` and no other of their width.
 
     So is a state that a mask wipes where an episode ends.
     """
-    return [
-        slot
-        for slot in slots
-        if port.shape is not None
-        and port.shape == slot.after.shape
-        and [read for read in read_from(slot.before) if read.shape == port.shape] == [port]
-    ]
+    found: list[Slot] = []
+    for slot in slots:
+        width = _width(slot.after)
+        wide = [read for read in read_from(slot.before) if _width(read) >= width]
+        if width and wide == [port]:
+            found.append(slot)
+    return found
+
+
+def _width(value: ir.Value) -> int:
+    """Return the product of the sizes that are numbers; 0 where the shape is not known."""
+    sizes = [size for size in value.shape or () if isinstance(size, int)]
+    return math.prod(sizes) if value.shape is not None else 0
+
+
+def pairing_notes(states: Sequence[StatePort]) -> Iterator[str]:
+    """Say of every state that was recognised without a layer of torch's what it was taken for."""
+    for state in states:
+        if state.told_by is not None:
+            yield (
+                f"`{state.argument}` is a state whose next value is "
+                f"{_spoken(state)}: {state.told_by}. Where that is wrong, name the states: --state "
+                "INPUT=OUTPUT."
+            )
+
+
+def _spoken(state: StatePort) -> str:
+    if state.result == state.argument:
+        return "what it holds after the call"
+    return f"`{state.result}` of the result" if state.result else "the result"
 
 
 def _result_at(graph: ir.Graph, place: str | int) -> ir.Value:

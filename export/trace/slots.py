@@ -18,6 +18,7 @@ __all__ = [
     "Slot",
     "StatePort",
     "chain_end",
+    "chain_length",
     "layer_names",
     "same_value",
     "state_slots",
@@ -41,6 +42,8 @@ class StatePort:
         initial: The value that forward starts from with 1 for the batch axis; None for zeros.
         free: Whether it may be anything, as h and c of a layer may. What else a model remembers,
             such as a running power, has values that it never takes.
+        told_by: What tells that the result is the next value of the argument, where it is neither
+            the user nor that a recurrent call leaves the one and takes the other.
     """
 
     name: str
@@ -51,6 +54,7 @@ class StatePort:
     index: int = 0
     initial: NDArray[np.float32] | None = None
     free: bool = False
+    told_by: str | None = None
 
     @property
     def input(self) -> str:
@@ -165,6 +169,19 @@ def chain_end(slot: Slot, slots: Sequence[Slot]) -> Slot:
         ):
             return chain_end(later, slots)
     return slot
+
+
+def chain_length(slot: Slot, slots: Sequence[Slot]) -> int:
+    """Return how many calls of the same layer there are in a row from `slot` on."""
+    end = chain_end(slot, slots)
+    calls = {one.call for one in slots if slot.call <= one.call <= end.call}
+    alike = [one for one in slots if one.call in calls and one.index == slot.index]
+    return sum(
+        one.weights is not None
+        and slot.weights is not None
+        and one.node.inputs[one.weights] is slot.node.inputs[slot.weights]
+        for one in alike
+    )
 
 
 def same_value(value: ir.Value, source: ir.Value, through: Sequence[str] = ("Identity",)) -> bool:

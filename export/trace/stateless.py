@@ -13,12 +13,12 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from edgernn.export.example.call import Example, Leaf, Run
-from edgernn.export.example.names import is_state
+from edgernn.export.example.names import holds_state
 from edgernn.export.source.exported import ExportedModule
 from edgernn.export.source.torchscript import ScriptedModule
 from edgernn.export.trace.untouched import untouched
 
-__all__ = ["why_stateless"]
+__all__ = ["pair_options", "why_stateless"]
 
 _PRODUCTS = ("linear", "matmul", "mm", "addmm", "bmm")
 _LISTED = 12
@@ -87,31 +87,44 @@ def _is_tensor(value: object) -> bool:
 
 def _ambiguous(example: Example, run: Run) -> str | None:
     """List the arguments that have the shape of a result, and so may be a state."""
-    fits = {
+    fits = _fits(example, run)
+    if not fits:
+        return None
+    arguments = ", ".join(f"`{leaf}`" for leaf in fits)
+    results = ", ".join(dict.fromkeys(f"`{_place(r)}`" for found in fits.values() for r in found))
+    return (
+        "forward makes no recurrent call (nn.LSTM, nn.GRU, nn.RNN or their cells). It may be one "
+        "step of a recurrence of its own, but which result goes back into which argument the "
+        f"shapes do not tell: {arguments} may each be the state that comes back as {results}. "
+        f"Name every state. {pair_options(example, run)}"
+    )
+
+
+def pair_options(example: Example, run: Run) -> str | None:
+    """Return the options that name states: those that are likely, and all that fit; else None."""
+    fits = _fits(example, run)
+    if not fits:
+        return None
+    pairs = [_option(leaf.path, result) for leaf, found in fits.items() for result in found]
+    listed = ", ".join(pairs[:_LISTED]) + (", …" if len(pairs) > _LISTED else "")
+    likely = _by_name(fits)
+    guess = f"By the names it is {likely}. " if likely else ""
+    return f"{guess}All pairs that fit: {listed}."
+
+
+def _fits(example: Example, run: Run) -> dict[Leaf, list[str]]:
+    """Return the arguments of the shape of a result, each with these results."""
+    return {
         leaf: fitting
         for leaf in example.leaves
         if leaf.tensor.is_floating_point()
         and (fitting := [p for p, t in run.results.items() if t.shape == leaf.tensor.shape])
     }
-    if not fits:
-        return None
-    pairs = [_option(leaf.path, result) for leaf, found in fits.items() for result in found]
-    listed = ", ".join(pairs[:_LISTED]) + (", …" if len(pairs) > _LISTED else "")
-    arguments = ", ".join(f"`{leaf}`" for leaf in fits)
-    results = ", ".join(dict.fromkeys(f"`{_place(r)}`" for found in fits.values() for r in found))
-    likely = _by_name(fits)
-    guess = f"By the names it is {likely}. " if likely else ""
-    return (
-        "forward makes no recurrent call (nn.LSTM, nn.GRU, nn.RNN or their cells). It may be one "
-        "step of a recurrence of its own, but which result goes back into which argument the "
-        f"shapes do not tell: {arguments} may each be the state that comes back as {results}. "
-        f"Name every state. {guess}All pairs that fit: {listed}."
-    )
 
 
 def _by_name(fits: Mapping[Leaf, Sequence[str]]) -> str:
     """Pair the arguments that are called like states with the results in order, one for each."""
-    named = [leaf for leaf in fits if is_state(leaf.path.partition("[")[0])]
+    named = [leaf for leaf in fits if holds_state(leaf.path)]
     results = list(dict.fromkeys(itertools.chain.from_iterable(fits.values())))
     pairs = list(zip(named, results[-len(named) :], strict=False)) if named else []
     if len(results) < len(named) or any(result not in fits[leaf] for leaf, result in pairs):

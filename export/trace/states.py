@@ -26,7 +26,14 @@ from edgernn.export.trace.dataflow import (
     moved_from,
     reads_data,
 )
-from edgernn.export.trace.pairing import changed_value, check_pair, next_value, reached
+from edgernn.export.trace.pairing import (
+    Pairs,
+    check_pair,
+    is_data_start,
+    leaves_unreturned,
+    next_value,
+    reached,
+)
 from edgernn.export.trace.slots import (
     RESHAPES,
     Slot,
@@ -43,7 +50,7 @@ __all__ = ["find_states", "make_ports"]
 def find_states(
     model: ir.Model,
     calls: Sequence[Call],
-    pairs: Mapping[str, str | int],
+    pairs: Pairs,
     labels: Mapping[int, Sequence[tuple[str, str]]],
 ) -> tuple[StatePort, ...]:
     """Make the states of `model` ports, in place, and return them in the contract's order.
@@ -51,7 +58,7 @@ def find_states(
     Args:
         model: The graph, its ports named as `trace` names them.
         calls: The recurrent calls as an eager forward made them, with the states it started from.
-        pairs: States named by the user: argument path → result path or position.
+        pairs: Which results go back into which arguments.
         labels: See `state_slots`.
 
     Raises:
@@ -62,7 +69,7 @@ def find_states(
 
 
 def make_ports(
-    graph: ir.Graph, slots: Sequence[Slot], calls: Sequence[Call], pairs: Mapping[str, str | int]
+    graph: ir.Graph, slots: Sequence[Slot], calls: Sequence[Call], pairs: Pairs
 ) -> tuple[StatePort, ...]:
     """Make the states in `slots` ports, in place; see `find_states`."""
     named = _Names(len({(slot.call, slot.layer) for slot in slots}))
@@ -117,11 +124,11 @@ class _Names:
 
 
 def _argument_states(
-    graph: ir.Graph, slots: Sequence[Slot], named: _Names, pairs: Mapping[str, str | int]
+    graph: ir.Graph, slots: Sequence[Slot], named: _Names, pairs: Pairs
 ) -> list[StatePort]:
     """Pair the arguments that hold states with the results that hold their next values."""
     known = [port.name or "" for port in graph.inputs]
-    for path in pairs:
+    for path in pairs.named:
         if path not in known:
             listed = ", ".join(f"`{name}`" for name in known)
             raise InputError(f"`{path}` is not an input of the model; it has {listed}.")
@@ -129,19 +136,21 @@ def _argument_states(
     for port in list(graph.inputs):
         path = port.name or ""
         fed = [slot for slot in slots if port in moved_from(slot.before)]
-        if path not in pairs and port.dtype is not None and port.dtype.is_floating_point():
-            fed = fed or reached(graph, port, slots)
+        taken = path not in pairs.all and is_data_start(port, fed, slots, pairs)
+        found = (
+            None if taken else next_value(graph, port, fed or reached(port, slots), slots, pairs)
+        )
+        fed = fed if found is None else [*found.fed]
         only = fed[0] if len(fed) == 1 else None
         own = only if only and same_value(only.before, port) else None
         whole = only if only and same_value(only.before, port, RESHAPES) else None
         last = None if own is None else chain_end(own, slots)
-        after = next_value(graph, port, fed, slots, pairs)
-        if after is None:
-            after = changed_value(graph, port, fed, slots)
-        if after is None and last is not None:
+        if found is not None:
+            after = found.value
+        elif last is not None and not taken and leaves_unreturned(port, last, pairs):
             after = last.after
             graph.outputs.append(after)
-        if after is None:
+        else:
             continue
         check_pair(port, after)
         states.append(
@@ -153,6 +162,7 @@ def _argument_states(
                 None if last is None else last.call,
                 0 if whole is None else whole.index,
                 free=bool(fed) and all(slot.is_layers for slot in fed),
+                told_by=None if found is None else found.told_by,
             )
         )
         _rename(port, after, states[-1])
