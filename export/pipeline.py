@@ -64,6 +64,7 @@ def export_model(
     vocabulary: Vocabulary | Sequence[str] | str | Path | None = None,
     lengths: bool = False,
     module: str | None = None,
+    assume_plain: bool = False,
     trust: bool = False,
     trust_pickle: bool | None = None,
     force: bool = False,
@@ -92,6 +93,8 @@ def export_model(
         lengths: Whether to give a model that has none an input `lengths`, (batch,) int64, at which
             its recurrent layers end each sequence.
         module: `FILE.py:FACTORY` that makes the module which a state_dict belongs to.
+        assume_plain: Whether the layers of a bare state_dict are taken to follow each other with
+            nothing between them: no activation, no step picked.
         trust: Whether opening the file may run code of its maker: a pickled module, or an archive
             that does more than compute.
         trust_pickle: Deprecated: `trust` by its old name.
@@ -122,7 +125,9 @@ def export_model(
         batch=batch,
         sequence=sequence,
     )
-    source = load_source(model, module=module, trust=_trusted(trust, trust_pickle))
+    source = load_source(
+        model, module=module, assume_plain=assume_plain, trust=_trusted(trust, trust_pickle)
+    )
     target = Path(path) if path is not None else Path(f"{_stem(model)}.edgernn")
     symbols = _symbols(source) if vocabulary is None else Vocabulary.of(vocabulary)
     with staged(target, force) as folder, one_thread(), _written_only_if_proven():
@@ -163,6 +168,7 @@ def verify_artifact(
     inputs: Sequence[Any] | Mapping[str, Any] | torch.Tensor | None = None,
     states: Mapping[str, str | int] | None = None,
     module: str | None = None,
+    assume_plain: bool = False,
     trust: bool = False,
     trust_pickle: bool | None = None,
 ) -> ParityReport:
@@ -174,6 +180,7 @@ def verify_artifact(
         inputs: See there.
         states: See there.
         module: See there.
+        assume_plain: See there.
         trust: See there.
         trust_pickle: Deprecated: `trust` by its old name.
 
@@ -181,7 +188,9 @@ def verify_artifact(
         ParityError: A graph does not agree with the model.
         ContractError: The model has other ports than the artifact.
     """
-    source = load_source(model, module=module, trust=_trusted(trust, trust_pickle))
+    source = load_source(
+        model, module=module, assume_plain=assume_plain, trust=_trusted(trust, trust_pickle)
+    )
     theirs = artifact.contract
     built, reference = _built(source, inputs, states or {}, LENGTHS in theirs.lengths)
     prover = _named_axes(built, _prover(source, built, reference, theirs.vocabulary))

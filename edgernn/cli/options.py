@@ -13,7 +13,7 @@ Command = TypeVar("Command", bound=Callable[..., None])
 
 
 def model_options(command: Command) -> Command:
-    """Add --input, --state, --module and --trust to a command."""
+    """Add --input, --state, --module, --assume-plain and --trust to a command."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
@@ -53,6 +53,11 @@ _OPTIONS = (
         "--module",
         metavar="FILE.py:FACTORY",
         help="What builds the module that a state_dict belongs to.",
+    ),
+    click.option(
+        "--assume-plain",
+        is_flag=True,
+        help="Take the layers of a bare state_dict to follow each other with nothing between.",
     ),
     click.option(
         "--trust",

@@ -32,6 +32,7 @@ def command(
     inputs: tuple[str, ...],
     states: dict[str, str | int],
     module: str | None,
+    assume_plain: bool,
     trust: bool,
     as_json: bool,
 ) -> None:
@@ -41,8 +42,10 @@ def command(
     a check is over the tolerance that ARTIFACT was exported with.
     """
     if against is None:
-        if inputs or states or module or trust:
-            raise click.UsageError("--input, --state, --module, --trust need --against.")
+        if inputs or states or module or assume_plain or trust:
+            raise click.UsageError(
+                "--input, --state, --module, --assume-plain, --trust need --against."
+            )
         report = _replayed(artifact, provider or "cpu")
     else:
         if provider is not None:
@@ -56,6 +59,7 @@ def command(
             inputs=list(inputs) or None,
             states=states or None,
             module=module,
+            assume_plain=assume_plain,
             trust=trust,
         )
     click.echo(json.dumps(report.to_json(), indent=2) if as_json else _lines(report))

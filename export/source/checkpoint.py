@@ -29,12 +29,16 @@ _WRAPPINGS = (
     "state_dict",
     "model_state_dict",
     "model_state",
+    "model_dict",
     "model",
     "net",
     "network",
+    "module",
     "weights",
     "params",
+    "checkpoint",
 )
+_DEEPEST = 5
 
 
 def read_safetensors(path: Path) -> StateDict:
@@ -48,10 +52,10 @@ def read_safetensors(path: Path) -> StateDict:
 
     try:
         return dict(sorted(load_file(path).items()))
-    except SafetensorError as error:
+    except (SafetensorError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
         raise SourceError(
-            f"`{path}` is a safetensors file that cannot be read: {error}. Save or download it "
-            "again."
+            f"`{path}` is a safetensors file that cannot be read: {_reason(error)}. Save or "
+            "download it again."
         ) from error
 
 
@@ -73,7 +77,7 @@ def read_pickle(
     try:
         with warnings.catch_warnings():
             # Whether the file could be read is told by the error alone.
-            warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
+            warnings.simplefilter("ignore")
             return _load(path, weights_only=True), ()
     except pickle.UnpicklingError as error:
         wanted = _globals_of(path)
@@ -87,22 +91,30 @@ def read_pickle(
 
 
 def state_dict_in(value: Any, subject: str) -> StateDict | nn.Module:
-    """Return the state_dict or module that `value` is or wraps, without common prefixes.
+    """Return the state_dict or module that `value` is or wraps.
 
     Raises:
         SourceError: There is none in it.
     """
-    if isinstance(value, nn.Module) or _is_state_dict(value):
-        return value if isinstance(value, nn.Module) else dict(value)
-    if isinstance(value, Mapping):
-        for name in _WRAPPINGS:
-            if isinstance(value.get(name), nn.Module) or _is_state_dict(value.get(name)):
-                return state_dict_in(value[name], subject)
+    found = _unwrapped(value, 0)
+    if found is not None:
+        return found
     raise SourceError(
         f"{subject} holds no model: {_described(value)}. Expected a whole module, a state_dict, "
         f"or one of them under {', '.join(f'`{name}`' for name in _WRAPPINGS[:-1])} or "
         f"`{_WRAPPINGS[-1]}`."
     )
+
+
+def _unwrapped(value: Any, depth: int) -> StateDict | nn.Module | None:
+    if isinstance(value, nn.Module):
+        return value
+    if not isinstance(value, Mapping) or depth > _DEEPEST:
+        return None
+    if _is_state_dict(value):
+        return dict(value)
+    inner = (_unwrapped(value.get(name), depth + 1) for name in _WRAPPINGS)
+    return next((found for found in inner if found is not None), None)
 
 
 def _load(path: Path, **options: Any) -> Any:
@@ -134,12 +146,16 @@ def _described(value: Any) -> str:
 
 
 def _damaged(path: Path, error: Exception) -> SourceError:
+    return SourceError(
+        f"`{path}` is a torch.save file that cannot be read: {_reason(error)}. Save or download "
+        "it again."
+    )
+
+
+def _reason(error: Exception) -> str:
     # torch puts its advice on weights_only before the reason.
     text = str(error).rpartition("WeightsUnpickler error:")[2].strip() or type(error).__name__
-    reason = text.splitlines()[0].rstrip(".:")
-    return SourceError(
-        f"`{path}` is a torch.save file that cannot be read: {reason}. Save or download it again."
-    )
+    return text.splitlines()[0].rstrip(".:")
 
 
 def _untrusted(path: Path, wanted: list[str]) -> SourceError:
@@ -154,8 +170,15 @@ def _untrusted(path: Path, wanted: list[str]) -> SourceError:
 
 def _globals_of(path: Path) -> list[str]:
     """Return the classes and functions that the pickle asks for beyond tensors, unpickling none."""
-    if zipfile.is_zipfile(path):
-        return sorted(get_unsafe_globals_in_checkpoint(str(path)))
+    try:
+        if zipfile.is_zipfile(path):
+            return sorted(get_unsafe_globals_in_checkpoint(str(path)))
+        return _globals_of_legacy(path)
+    except Exception:  # a damaged pickle fails in any way
+        return []
+
+
+def _globals_of_legacy(path: Path) -> list[str]:
     names: set[str] = set()
     with path.open("rb") as stream:
         while not names:

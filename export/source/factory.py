@@ -9,14 +9,11 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-import torch
 from torch import nn
 
 from edgernn.errors import SourceError
 
-__all__ = ["build", "import_code", "load_weights"]
-
-_PREFIXES = ("module.", "_orig_mod.", "model.")
+__all__ = ["build", "import_code"]
 
 
 def import_code(module: str) -> tuple[ModuleType, str | None]:
@@ -84,54 +81,6 @@ def build(code: ModuleType, factory: str | None) -> nn.Module:
             f"{subject} is or returns a `{type(made).__name__}`; expected a torch.nn.Module.{known}"
         )
     return made
-
-
-def load_weights(model: nn.Module, weights: dict[str, torch.Tensor], subject: str) -> None:
-    """Load `weights` into `model`, each key and shape exactly; wrappers' prefixes may go.
-
-    Raises:
-        SourceError: Keys are missing or left over, or shapes differ.
-    """
-    wanted = model.state_dict()
-    if set(weights) != set(wanted):
-        weights = without_prefixes(weights)
-    missing = [key for key in wanted if key not in weights]
-    unexpected = [key for key in weights if key not in wanted]
-    both = [key for key in wanted if key in weights]
-    different = [
-        f"`{key}` {list(wanted[key].shape)} against {list(weights[key].shape)}"
-        for key in both
-        if wanted[key].shape != weights[key].shape
-    ]
-    faults = [
-        f"{label} {listed(entries)}"
-        for label, entries in (
-            ("the file lacks", [f"`{key}`" for key in missing]),
-            ("the module lacks", [f"`{key}`" for key in unexpected]),
-            ("other shapes have", different),
-        )
-        if entries
-    ]
-    if faults:
-        raise SourceError(
-            f"{subject} does not fit `{type(model).__name__}`: {'; '.join(faults)}. Give --module "
-            "the code that the weights were trained with."
-        )
-    model.load_state_dict(weights)
-
-
-def without_prefixes(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return `weights` without the prefixes that wrappers of a model put before every key."""
-    for prefix in _PREFIXES:
-        if all(key.startswith(prefix) for key in weights):
-            return without_prefixes({key[len(prefix) :]: weights[key] for key in weights})
-    return weights
-
-
-def listed(entries: list[str], limit: int = 8) -> str:
-    """Return `entries` as a list in a sentence, shortened to `limit`."""
-    more = f" and {len(entries) - limit} more" if len(entries) > limit else ""
-    return ", ".join(entries[:limit]) + more
 
 
 def _candidates(code: ModuleType) -> list[str]:

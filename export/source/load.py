@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -14,10 +14,11 @@ from edgernn.export.onnxfile.file import OnnxFile, read_artifact, read_onnx
 from edgernn.export.source.checkpoint import read_pickle, read_safetensors, state_dict_in
 from edgernn.export.source.conform import conform, private_copy
 from edgernn.export.source.exported import read_exported
-from edgernn.export.source.factory import build, import_code, load_weights
+from edgernn.export.source.factory import build, import_code
 from edgernn.export.source.fileformat import Format, format_of
 from edgernn.export.source.rebuild import rebuild
 from edgernn.export.source.torchscript import read_scripted_parts, read_torchscript
+from edgernn.export.source.weights import check_weights, load_weights
 
 __all__ = ["Source", "load_source"]
 
@@ -31,15 +32,21 @@ class Source:
             `torch.overrides.TorchFunctionMode` each of its recurrent calls is a torch function.
         description: What it was, in one line.
         notes: For people: what was converted or taken.
+        rebuilt: Whether it was made from the keys of a state_dict, its forward not seen.
     """
 
     module: nn.Module
     description: str
     notes: tuple[str, ...] = ()
+    rebuilt: bool = False
 
 
 def load_source(
-    model: nn.Module | str | Path, *, module: str | None = None, trust: bool = False
+    model: nn.Module | str | Path,
+    *,
+    module: str | None = None,
+    trust: bool = False,
+    assume_plain: bool = False,
 ) -> Source | OnnxFile:
     """Return the model behind `model`.
 
@@ -50,13 +57,15 @@ def load_source(
         module: `FILE.py:FACTORY`, the code of a state_dict or of a pickle from `__main__`.
         trust: Whether opening the file may run code that is in it: a pickled module, an archive of
             TorchScript or torch.export with more in it than computes.
+        assume_plain: Whether the layers of a bare state_dict are taken to follow each other with
+            nothing between them.
 
     Raises:
         SourceError: The file is not a model, or not one that may or can be rebuilt.
         UnsupportedModelError: It is a model of a kind that cannot be traced.
     """
     if isinstance(model, (str, Path)):
-        return _from_file(Path(model), module, trust)
+        return _from_file(Path(model), module, trust, assume_plain)
     if module is not None:
         raise SourceError(
             f"`{module}` is given beside a live module, which has its code already. Leave module "
@@ -74,12 +83,14 @@ def load_source(
     return _source(copied, f"nn.Module {type(copied).__name__}", _conformed(copied))
 
 
-def _from_file(path: Path, module: str | None, trust: bool) -> Source | OnnxFile:
+def _from_file(
+    path: Path, module: str | None, trust: bool, assume_plain: bool
+) -> Source | OnnxFile:
     if (path / CONTRACT_FILE).is_file() and module is None:
         return read_artifact(path)
     kind = format_of(path)
     if kind in (Format.PICKLE, Format.SAFETENSORS):
-        return _from_weights(path, kind, module, trust)
+        return _from_weights(path, kind, module, trust, assume_plain)
     if module is not None:
         raise SourceError(
             f"`{path}` is a {kind.value}, which has its code in it. Leave out --module {module}."
@@ -91,7 +102,9 @@ def _from_file(path: Path, module: str | None, trust: bool) -> Source | OnnxFile
     return _source(converted, f"{kind.value} {path.name}", notes)
 
 
-def _from_weights(path: Path, kind: Format, module: str | None, trust: bool) -> Source:
+def _from_weights(
+    path: Path, kind: Format, module: str | None, trust: bool, assume_plain: bool
+) -> Source:
     subject = f"`{path}`"
     code, factory = import_code(module) if module else (None, None)
     notes: tuple[str, ...] = ()
@@ -107,13 +120,16 @@ def _from_weights(path: Path, kind: Format, module: str | None, trust: bool) -> 
     if isinstance(weights, nn.Module):
         built, label = private_copy(weights), f"pickled module {type(weights).__name__} in"
     elif code is not None:
+        check_weights(weights, subject)
         built = private_copy(build(code, factory))
-        load_weights(built, weights, subject)
+        notes += load_weights(built, weights, subject)
         label = f"state_dict for {Path(str(module)).name} in"
     else:
-        built, rebuilt = rebuild(weights, subject)
-        notes, label = notes + rebuilt, "state_dict in"
-    return _source(built, f"{label} {kind.value} {path.name}", notes + _conformed(built))
+        check_weights(weights, subject)
+        built, taken = rebuild(weights, subject, assume_plain)
+        notes, label = taken + notes, "state_dict in"
+    source = _source(built, f"{label} {kind.value} {path.name}", notes + _conformed(built))
+    return replace(source, rebuilt=code is None and not isinstance(weights, nn.Module))
 
 
 def _conformed(module: nn.Module) -> tuple[str, ...]:

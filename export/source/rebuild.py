@@ -1,8 +1,8 @@
 """Rebuild a model from the key names and shapes of its state_dict, where they determine it.
 
-They do for a recurrent layer alone, behind an Embedding, before a Linear head, or both. What leaves
-no trace in a state_dict and changes numbers (the nonlinearity of an nn.RNN, what stands between two
-Linear layers) is never assumed.
+They do for an LSTM or GRU alone. For one after an Embedding, before a Linear head, or both, they
+determine the layers, but not what comes between them (activations, the step that is read): that is
+taken to be nothing only where the user says so, as is the tanh of an nn.RNN.
 """
 
 from __future__ import annotations
@@ -16,17 +16,21 @@ import torch
 from torch import nn
 
 from edgernn.errors import SourceError
-from edgernn.export.source.factory import listed, without_prefixes
+from edgernn.export.source.weights import listed, without_prefixes
 
 __all__ = ["FeatureModel", "TokenModel", "rebuild"]
 
 Shapes = Mapping[str, tuple[int, ...]]
 
 # Rows of weight_ih per row of the hidden state → the layer.
-_LAYERS: dict[int, type[nn.LSTM] | type[nn.GRU]] = {4: nn.LSTM, 3: nn.GRU}
+_LAYERS: dict[int, type[nn.LSTM] | type[nn.GRU] | type[nn.RNN]] = {
+    4: nn.LSTM,
+    3: nn.GRU,
+    1: nn.RNN,
+}
 
 _FIRST = "weight_ih_l0"
-_LAYER_KEY = re.compile(r"(weight|bias)_(ih|hh|hr)_l(\d+)(_reverse)?")
+_LAYER_KEY = re.compile(r"(weight|bias)_(ih|hh|hr)_l(\d{1,4})(_reverse)?", re.ASCII)
 
 
 class _Recurrent(nn.Module):
@@ -74,13 +78,21 @@ class TokenModel(_Recurrent):
         return self._run(self.get_submodule(self._embedding)(tokens), hx)
 
 
-def rebuild(weights: dict[str, torch.Tensor], subject: str) -> tuple[nn.Module, tuple[str, ...]]:
+def rebuild(
+    weights: dict[str, torch.Tensor], subject: str, assume_plain: bool = False
+) -> tuple[nn.Module, tuple[str, ...]]:
     """Return the model of the state_dict `weights`, in its dtype, and notes on what was taken.
+
+    Args:
+        weights: Dense tensors by their keys.
+        subject: The file, in messages.
+        assume_plain: Whether nothing comes between or after the layers, and an nn.RNN has tanh.
 
     Raises:
         SourceError: The keys and shapes leave something open; it is named.
     """
     weights = without_prefixes(weights)
+    _check_numbers(weights, subject)
     shapes = {key: tuple(tensor.shape) for key, tensor in weights.items()}
     prefix = _layer_prefix(shapes, subject)
     layer, keys = _layer(shapes, prefix, subject)
@@ -89,6 +101,8 @@ def rebuild(weights: dict[str, torch.Tensor], subject: str) -> tuple[nn.Module, 
     width = layer.proj_size or layer.hidden_size
     plan = _Surroundings(layer.input_size, width * (2 if layer.bidirectional else 1), name, subject)
     embedding, head = plan.read(rest, before=_keys_before(shapes, prefix + _FIRST))
+    if not assume_plain:
+        _refuse_guess(layer, [path for path in (embedding, name, head) if path], subject)
     parts: dict[str, nn.Module] = {name: layer}
     if embedding:
         rows, columns = rest[f"{embedding}.weight"]
@@ -96,13 +110,18 @@ def rebuild(weights: dict[str, torch.Tensor], subject: str) -> tuple[nn.Module, 
     if head:
         rows, columns = rest[f"{head}.weight"]
         parts[head] = nn.Linear(columns, rows, bias=f"{head}.bias" in rest)
-    model = (
-        TokenModel(parts, embedding, name, head) if embedding else FeatureModel(parts, name, head)
-    )
     if not prefix:
         weights = {f"{name}.{key}": tensor for key, tensor in weights.items()}
     dtype = weights[f"{name}.{_FIRST}"].dtype
-    model.to(dtype).load_state_dict(weights)
+    try:
+        model = (
+            TokenModel(parts, embedding, name, head)
+            if embedding
+            else FeatureModel(parts, name, head)
+        )
+        model.to(dtype).load_state_dict(weights)
+    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise _open(subject, "its keys cannot name the parts of a module") from error
     return model, _notes(parts, name, head)
 
 
@@ -187,7 +206,7 @@ def _is_first(key: str) -> bool:
     return key.rpartition(".")[2] == _FIRST
 
 
-def _layer(shapes: Shapes, prefix: str, subject: str) -> tuple[nn.LSTM | nn.GRU, set[str]]:
+def _layer(shapes: Shapes, prefix: str, subject: str) -> tuple[nn.LSTM | nn.GRU | nn.RNN, set[str]]:
     """Return the layer whose keys have `prefix`, without its weights, and these keys."""
     own = {key: shape for key, shape in shapes.items() if _belongs(key, prefix)}
     name = prefix.removesuffix(".") or "the layer"
@@ -198,21 +217,20 @@ def _layer(shapes: Shapes, prefix: str, subject: str) -> tuple[nn.LSTM | nn.GRU,
         raise _open(subject, f"`{name}` has no two-dimensional `weight_ih_l0` and `weight_hh_l0`")
     size = projection[1] if projection else hidden[1]
     gates, left = divmod(first[0], size)
-    if gates == 1 and not left:
-        raise _open(
-            subject,
-            f"`{name}` is an nn.RNN, and whether its nonlinearity is tanh or relu leaves no trace",
-        )
     if left or gates not in _LAYERS or (projection and gates != 4):
         raise _open(
             subject,
             f"`{name}` has {first[0]} rows in `weight_ih_l0` for {size} hidden units; an LSTM has "
-            f"{4 * size} and a GRU {3 * size}",
+            f"{4 * size}, a GRU {3 * size} and an nn.RNN {size}",
         )
+    places = {int(found[3]) for key in own if (found := _parts(key))}
+    if places != set(range(len(places))):
+        last = max(places)
+        raise _open(subject, f"`{name}` has weights of its layer {last}, but not of all before it")
     layer = _LAYERS[gates](
         first[1],
         size,
-        num_layers=1 + max(int(found[3]) for key in own if (found := _parts(key))),
+        num_layers=len(places),
         bias=f"{prefix}bias_ih_l0" in own,
         batch_first=True,
         bidirectional=f"{prefix}{_FIRST}_reverse" in own,
@@ -257,13 +275,45 @@ def _container(module: nn.Module, path: str) -> nn.Module:
     return module
 
 
+def _check_numbers(weights: Mapping[str, torch.Tensor], subject: str) -> None:
+    for key, tensor in weights.items():
+        if not tensor.is_floating_point() or not tensor.numel():
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise _open(
+                subject, f"`{key}` is {kind} {list(tensor.shape)}, which is no weight of a layer"
+            )
+
+
+def _refuse_guess(layer: nn.Module, paths: list[str], subject: str) -> None:
+    """Refuse what the keys cannot tell and changes numbers."""
+    unknown: list[str] = []
+    if isinstance(layer, nn.RNN):
+        unknown.append("whether its nn.RNN has tanh or relu")
+    if len(paths) > 1:
+        listing = " and ".join(f"`{path}`" for path in paths)
+        unknown.append(
+            f"what comes between and after {listing} (activations, the step that is read)"
+        )
+    if unknown:
+        raise SourceError(
+            f"{subject} is a state_dict that does not determine the model: {' and '.join(unknown)} "
+            "leaves no trace in it. Give the model's code with --module FILE.py:FACTORY; or, if "
+            "every step's output goes on as it is and an nn.RNN has tanh, repeat with "
+            "--assume-plain."
+        )
+
+
 def _notes(parts: Mapping[str, nn.Module], layer: str, head: str | None) -> tuple[str, ...]:
     listing = ", ".join(f"`{path}` {part}" for path, part in sorted(parts.items()))
     after = f"`{layer}` or `{head}`" if head else f"`{layer}`"
+    plain = f"no activation after {after}, every step's output"
+    if isinstance(parts[layer], nn.RNN):
+        plain = f"tanh in `{layer}`, {plain}"
     return (
-        f"Rebuilt from keys and shapes: {listing}.",
+        "The model was rebuilt from the state_dict's keys; forward was not seen. It is taken to be "
+        f"{listing}, with {plain}. Give its code with --module FILE.py:FACTORY to prove the graphs "
+        "against the model itself.",
         "batch_first leaves no trace in a state_dict: True is taken.",
-        f"Activations leave no trace in a state_dict: none is taken after {after}.",
     )
 
 

@@ -28,6 +28,7 @@ DEFAULTS = {
     "sequence": None,
     "vocabulary": None,
     "module": None,
+    "assume_plain": False,
     "trust": False,
     "force": False,
     "verify": True,
@@ -80,7 +81,15 @@ def test_options(edgernn: Invoke, calls: list[tuple[Any, ...]]) -> None:
     options += ["--lengths"]
     options += ["--batch", "4", "--sequence", "16"]
     options += ["--graph", "step", "--precision", "int8", "--opset", "20", "--vocabulary", "v.txt"]
-    options += ["--module", "m.py:make", "--trust", "--force", "--output", "out.edgernn"]
+    options += [
+        "--module",
+        "m.py:make",
+        "--assume-plain",
+        "--trust",
+        "--force",
+        "--output",
+        "out.edgernn",
+    ]
     assert edgernn("export", "m.pt", *options).exit_code == 0
     wanted = {
         "inputs": ["x:float32[2]", "h"],
@@ -97,6 +106,7 @@ def test_options(edgernn: Invoke, calls: list[tuple[Any, ...]]) -> None:
         "sequence": 16,
         "vocabulary": Path("v.txt"),
         "module": "m.py:make",
+        "assume_plain": True,
         "trust": True,
         "force": True,
         "verify": True,

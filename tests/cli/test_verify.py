@@ -108,9 +108,11 @@ def test_against(edgernn: Invoke, features: Path, monkeypatch: pytest.MonkeyPatc
         return FAILED
 
     monkeypatch.setattr("edgernn.export.verify_artifact", verify_artifact, raising=False)
-    asked = ["--input", "x", "--state", "h=1", "--module", "m.py:make", "--trust"]
+    asked = ["--input", "x", "--state", "h=1", "--module", "m.py:make", "--assume-plain"]
+    asked += ["--trust"]
     result = edgernn("verify", "features.edgernn", "--against", "m.pt", *asked)
-    options = {"inputs": ["x"], "states": {"h": 1}, "module": "m.py:make", "trust": True}
+    read = {"module": "m.py:make", "assume_plain": True, "trust": True}
+    options = {"inputs": ["x"], "states": {"h": 1}, **read}
     assert calls == [(Path("features.edgernn"), Path("m.pt"), options)]
     assert result.stdout == (
         "drift   step.onnx      batch 2, sequence 1000, random initial state: 2.5e-01\n"
@@ -139,6 +141,6 @@ def test_options_without_against(edgernn: Invoke, features: Path, option: list[s
     """An option that says how to read the model is refused where there is no model."""
     result = edgernn("verify", "features.edgernn", *option)
     assert result.stderr.splitlines()[-1] == (
-        "Error: --input, --state, --module, --trust need --against."
+        "Error: --input, --state, --module, --assume-plain, --trust need --against."
     )
     assert result.exit_code == 2

@@ -6,10 +6,9 @@ import sys
 from typing import Any
 
 import pytest
-import torch
 
 from edgernn.errors import SourceError
-from edgernn.export.source.factory import build, import_code, load_weights
+from edgernn.export.source.factory import build, import_code
 
 CODE = """
 from torch import nn
@@ -122,38 +121,3 @@ def test_code_that_fails_is_named(file):
         "'nothing_of_the_kind'. It must define the model when it is imported, without training it."
     )
     assert set(sys.modules) == before
-
-
-def test_weights_must_fit_exactly(file):
-    """Missing keys, keys left over and other shapes are named together."""
-    weights = {"0.weight": torch.zeros(1, 5), "1.scale": torch.zeros(1)}
-    with pytest.raises(SourceError) as info:
-        load_weights(model(file, "Net"), weights, "`w.pt`")
-    assert str(info.value) == (
-        "`w.pt` does not fit `Net`: the file lacks `0.bias`; the module lacks `1.scale`; other "
-        "shapes have `0.weight` [1, 2] against [1, 5]. Give --module the code that the weights "
-        "were trained with."
-    )
-
-
-@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "model."])
-def test_prefixes_of_wrappers_are_dropped(file, prefix):
-    """Weights load with and without the prefixes of wrappers."""
-    made = model(file, "Net")
-    load_weights(made, {f"{prefix}0.{k}": v + 1 for k, v in made[0].state_dict().items()}, "`w`")
-
-
-def test_own_names_that_look_like_prefixes_are_kept(tmp_path):
-    """A model whose own names start with `model.` takes its weights as they are."""
-    file = tmp_path / "own.py"
-    file.write_text(
-        "from torch import nn\n"
-        "class Own(nn.Module):\n"
-        "    def __init__(self):\n"
-        "        super().__init__()\n"
-        "        self.model = nn.Linear(2, 1)\n"
-    )
-    made = model(file, "Own")
-    weights = {key: torch.ones_like(value) for key, value in made.state_dict().items()}
-    load_weights(made, weights, "`w.pt`")
-    assert torch.equal(made.model.weight, torch.ones(1, 2))

@@ -51,7 +51,7 @@ def weights(tmp_path: Path) -> Path:
 def command(weights: Path, **options: Any) -> subprocess.Popen[str]:
     """Start `edgernn export` beside the weights."""
     return subprocess.Popen(
-        [sys.executable, "-m", "edgernn.cli", "export", weights.name],
+        [sys.executable, "-m", "edgernn.cli", "export", weights.name, "--assume-plain"],
         cwd=weights.parent,
         env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
         stdout=subprocess.PIPE,
@@ -79,7 +79,7 @@ def test_a_kill_in_the_middle_of_a_write_leaves_no_artifact(weights, number, sta
     assert process.returncode == status
     entries = sorted(entry.name for entry in weights.parent.iterdir())
     assert [re.sub(r"-\w+\.", "-….", name) for name in entries] == left
-    edgernn.export_model(weights, weights.parent / "m.edgernn")
+    edgernn.export_model(weights, weights.parent / "m.edgernn", assume_plain=True)
     assert sorted(entry.name for entry in weights.parent.iterdir()) == ["m.edgernn", "m.pt"]
 
 

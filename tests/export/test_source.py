@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import copy
-import io
 import sys
 import warnings
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from edgernn.errors import ContractError, SourceError
+from edgernn.errors import SourceError
 from edgernn.export.onnxfile.file import OnnxFile
 from edgernn.export.source import load as sources
 from edgernn.export.source.load import Source
@@ -39,7 +37,7 @@ class Net(nn.Module):
 
 
 def load_source(model: Any, **options: Any) -> Source:
-    source = sources.load_source(model, **options)
+    source = sources.load_source(model, assume_plain=True, **options)
     assert isinstance(source, Source)
     return source
 
@@ -218,12 +216,13 @@ def test_pickle_whose_module_is_missing(tmp_path, net_file, monkeypatch):
         lambda weights: {"epoch": 3, "state_dict": weights},
         lambda weights: {"model_state_dict": weights, "optimizer_state_dict": {"state": {}}},
         lambda weights: {"model": weights, "loss": 0.5},
+        lambda weights: {"checkpoint": {"module": {"state_dict": weights}}, "step": 7},
         lambda weights: {
             "state_dict": {f"model.{key}": value for key, value in weights.items()},
             "pytorch-lightning_version": "2.5",
         },
     ],
-    ids=["state_dict", "model_state_dict", "model", "lightning"],
+    ids=["state_dict", "model_state_dict", "model", "nested", "lightning"],
 )
 def test_checkpoint_wrappings_are_opened(tmp_path, net, wrap):
     """The weights are found in the usual checkpoints of training scripts."""
@@ -244,6 +243,21 @@ def test_other_floats_run_in_float32(tmp_path, net, dtype, label):
     assert source.notes[-1] == f"6 parameters and buffers in {name} run in float32."
 
 
+def test_a_bare_state_dict_is_a_guess_and_says_so(tmp_path, net, net_file):
+    """A model made from keys alone says so first, and is asked for where keys cannot tell."""
+    path = tmp_path / "m.pt"
+    torch.save(net.state_dict(), path)
+    source = load_source(path)
+    assert source.rebuilt
+    assert source.notes[0].startswith(
+        "The model was rebuilt from the state_dict's keys; forward was not seen. "
+    )
+    with pytest.raises(SourceError, match=r"--module FILE\.py:FACTORY; or, .* --assume-plain\.$"):
+        sources.load_source(path)
+    weights = net_file_weights(tmp_path, net_file)
+    assert not load_source(weights, module=f"{net_file}:Net").rebuilt
+
+
 def test_module_gives_the_code_of_a_state_dict(tmp_path, net_file):
     """`--module FILE.py:FACTORY` makes the model that a state_dict is loaded into."""
     source = load_source(net_file_weights(tmp_path, net_file), module=f"{net_file}:Net")
@@ -257,108 +271,6 @@ def net_file_weights(tmp_path: Path, net_file: Path) -> Path:
     weights = {key: torch.zeros_like(value) for key, value in space["Net"]().state_dict().items()}
     torch.save(weights, tmp_path / "w.pt")
     return tmp_path / "w.pt"
-
-
-def archive(**entries: str) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as file:
-        for name, text in entries.items():
-            file.writestr(name, text)
-    return buffer.getvalue()
-
-
-def saved(value) -> bytes:
-    buffer = io.BytesIO()
-    torch.save(value, buffer)
-    return buffer.getvalue()
-
-
-KNOWN = (
-    "Known are TorchScript archives, torch.export archives, torch.save files (a state_dict or a "
-    "whole module), safetensors files and ONNX files."
-)
-EXPECTED = (
-    "Expected a whole module, a state_dict, or one of them under `state_dict`, "
-    "`model_state_dict`, `model_state`, `model`, `net`, `network`, `weights` or `params`."
-)
-WEIGHTS = saved({"weight": torch.zeros(400)})
-BAD_FILES = {
-    "empty": (b"", "is empty: 0 bytes. Save or download the model again."),
-    "text": (
-        b"\nimport torch\nmodel = 1\n",
-        f"is not a model file: it is text that starts with `import torch`. {KNOWN}",
-    ),
-    "bytes": (
-        b"\xff\xd8\xff\xe0 JPEG",
-        f"is not a model file: 9 bytes that start with ff d8 ff e0. {KNOWN}",
-    ),
-    "zip": (
-        archive(a="1", b="2"),
-        f"is a zip archive of 2 files that torch did not write. {KNOWN}",
-    ),
-    "cut": (
-        WEIGHTS[:1000],
-        "is a zip archive cut short: it has 1000 bytes and no table of contents at its end. Save "
-        "or download it again.",
-    ),
-    "optimizer": (
-        saved(torch.optim.Adam([torch.zeros(2)]).state_dict()),
-        "holds no model: it is an optimizer's state_dict (`state`, `param_groups`). " + EXPECTED,
-    ),
-    "tensor": (saved(torch.zeros(3)), f"holds no model: it is of type `Tensor`. {EXPECTED}"),
-    "empty dict": (saved({}), f"holds no model: it is an empty dict. {EXPECTED}"),
-    "other dict": (
-        saved({"weight": torch.zeros(2), "scale": 0.5, "axes": [1]}),
-        "holds no model: it is a dict in which no tensors are `scale` (float), `axes` (list). "
-        + EXPECTED,
-    ),
-    "broken pickle": (
-        b"\x80\x02}q\x00X",
-        "is a torch.save file that cannot be read: unpack requires a buffer of 4 bytes. Save "
-        "or download it again.",
-    ),
-    "broken safetensors": (
-        (7).to_bytes(8, "little") + b'{"a": 1' + b"}",
-        "is a safetensors file that cannot be read: Error while deserializing header: invalid "
-        "JSON in header: EOF while parsing an object at line 1 column 7. Save or download it "
-        "again.",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", BAD_FILES)
-def test_a_file_that_is_no_model_is_refused(tmp_path, case):
-    """A file that holds no model is refused with what it is and what is expected."""
-    content, text = BAD_FILES[case]
-    path = tmp_path / "m.pt"
-    path.write_bytes(content)
-    with pytest.raises(SourceError) as info:
-        load_source(path)
-    assert str(info.value) == f"`{path}` {text}"
-
-
-def test_a_missing_file_is_refused(tmp_path):
-    """A path without a file is refused."""
-    path = tmp_path / "m.pt"
-    with pytest.raises(SourceError) as info:
-        load_source(path)
-    assert str(info.value) == f"`{path}` does not exist. Give the file of a trained model."
-
-
-def test_a_folder_is_refused(tmp_path):
-    """A folder is refused; that of an artifact is read, and refused where it is none."""
-    with pytest.raises(SourceError) as info:
-        load_source(tmp_path)
-    assert str(info.value) == (f"`{tmp_path}` is a folder. Give the file of a trained model in it.")
-    (tmp_path / "contract.json").write_text("{}")
-    with pytest.raises(ContractError):
-        load_source(tmp_path)
-    with pytest.raises(SourceError) as info:
-        load_source(tmp_path, module="net.py")
-    assert str(info.value) == (
-        f"`{tmp_path}` is a folder. It holds an artifact, which has its code in it: leave out "
-        "--module."
-    )
 
 
 def test_an_onnx_file_is_told_by_its_content(tmp_path):

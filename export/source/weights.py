@@ -1,0 +1,234 @@
+"""The tensors of a checkpoint: which they are, and how they come into the module they belong to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import nn
+
+from edgernn.errors import SourceError, UnsupportedModelError
+
+__all__ = ["check_weights", "listed", "load_weights", "without_prefixes"]
+
+# What wrappers put before every key: data parallelism, torch.compile, Lightning and its like.
+_PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.")
+
+_WRAPPERS = re.compile(r"((module|_orig_mod|model|net|network)\.)+")
+_DEEPEST = 100
+
+# A whole second copy of a module's keys (a running mean of the weights, a teacher) is left; fewer
+# keys could be a part that the module lacks.
+_LEAST_OF_A_COPY = 4
+
+# What wrappers of a part put into its keys.
+_SEGMENTS = ("_orig_mod", "module")
+
+# A tensor may say that it has more numbers than are stored, which costs memory only here.
+_MOST_REPEATED = 1 << 20
+
+
+def check_weights(weights: Mapping[str, torch.Tensor], subject: str) -> None:
+    """Check that every tensor holds numbers that a module can take.
+
+    Raises:
+        UnsupportedModelError: One is quantized.
+        SourceError: One is sparse, on no device, empty of numbers or larger than what is stored.
+    """
+    for key, tensor in weights.items():
+        if tensor.is_quantized:
+            raise UnsupportedModelError(
+                f"{subject} has quantized weights, such as `{key}`, which are packed for torch "
+                "alone. Export the float model; --precision int8 quantizes it."
+            )
+        if fault := _fault(tensor):
+            raise SourceError(
+                f"{subject} holds no model: `{key}` {fault}. Save the state_dict of a model whose "
+                "weights are numbers in memory."
+            )
+
+
+def _fault(tensor: torch.Tensor) -> str:
+    if tensor.is_meta:
+        return "is on the meta device and has no values"
+    if tensor.layout is not torch.strided or tensor.is_nested:
+        return f"is {str(tensor.layout).removeprefix('torch.')}, not dense"
+    stored = tensor.untyped_storage().nbytes()
+    if tensor.numel() > _MOST_REPEATED and tensor.numel() * tensor.element_size() > stored:
+        return f"claims {tensor.numel()} numbers and stores {stored} bytes"
+    return ""
+
+
+def load_weights(
+    model: nn.Module, weights: dict[str, torch.Tensor], subject: str
+) -> tuple[str, ...]:
+    """Load `weights` into `model`, each key and shape exactly.
+
+    Prefixes that wrappers put before the keys are taken off, what lies beside the prefixed keys is
+    left, and a weight that the module uses twice may be stored once.
+
+    Returns:
+        Notes: what was left.
+
+    Raises:
+        SourceError: Keys are missing or left over, or shapes or kinds of numbers differ.
+    """
+    wanted = model.state_dict()
+    found, beside = _unprefixed(weights, wanted, subject)
+    two = _fill_tied(found, model)
+    missing = [key for key in wanted if key not in found]
+    unexpected = [key for key in found if key not in wanted]
+    both = [key for key in wanted if key in found]
+    different = [
+        f"`{key}` {list(wanted[key].shape)} against {list(found[key].shape)}"
+        for key in both
+        if wanted[key].shape != found[key].shape
+    ]
+    other = [
+        f"`{key}` {_dtype(wanted[key])} against {_dtype(found[key])}"
+        for key in both
+        if _kind(wanted[key]) != _kind(found[key])
+    ]
+    faults = [
+        f"{label} {listed(entries)}"
+        for label, entries in (
+            ("the file lacks", [f"`{key}`" for key in missing]),
+            ("the module lacks", [f"`{key}`" for key in unexpected]),
+            ("other shapes have", different),
+            ("other numbers have", other),
+            ("the module has one weight for", two),
+        )
+        if entries
+    ]
+    if faults:
+        raise SourceError(
+            f"{subject} does not fit `{type(model).__name__}`: {'; '.join(faults)}. Give --module "
+            "the code that the weights were trained with."
+        )
+    try:
+        model.load_state_dict(found)
+    except (RuntimeError, TypeError, ValueError, AttributeError, LookupError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise SourceError(
+            f"{subject} does not fit `{type(model).__name__}`: {reason.rstrip('.')}. Give --module "
+            "the code that the weights were trained with."
+        ) from error
+    if not beside:
+        return ()
+    keys = listed([f"`{key}`" for key in beside])
+    return (f"Left out of the file, which the module has no place for: {keys}.",)
+
+
+def without_prefixes(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return `weights` without the prefixes that wrappers of a model put before every key."""
+    for prefix in _PREFIXES:
+        if weights and all(key.startswith(prefix) and key != prefix for key in weights):
+            return without_prefixes({key[len(prefix) :]: weights[key] for key in weights})
+    return weights
+
+
+def listed(entries: list[str], limit: int = 8) -> str:
+    """Return `entries` as a list in a sentence, shortened to `limit`."""
+    more = f" and {len(entries) - limit} more" if len(entries) > limit else ""
+    return ", ".join(entries[:limit]) + more
+
+
+def _unprefixed(
+    weights: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor], subject: str
+) -> tuple[dict[str, torch.Tensor], list[str]]:
+    """Return the weights under the module's names, and the keys beside the prefixed ones.
+
+    Of all prefixes under which the file has keys of the module, the one that has most is taken;
+    of several, that of a wrapper.
+
+    Raises:
+        SourceError: Several have all, and none is that of a wrapper.
+    """
+    best: dict[str, int] = {"": sum(key in wanted for key in weights)}
+    plain: Mapping[str, torch.Tensor] = weights
+    for form in _plain_forms(weights, wanted):
+        counts = _prefixes(form, wanted)
+        if max(counts.values(), default=0) > max(best.values()):
+            best, plain = counts, form
+    most = max(best.values())
+    prefixes = [prefix for prefix, count in best.items() if count == most]
+    known = [prefix for prefix in prefixes if not prefix or _WRAPPERS.fullmatch(prefix)]
+    if len(prefixes) > 1 and not known and most:
+        raise SourceError(
+            f"{subject} has weights that fit the module under {len(prefixes)} prefixes: "
+            f"{listed([f'`{prefix}`' for prefix in sorted(prefixes)])}. Save the state_dict of the "
+            "one that is to be exported."
+        )
+    prefix = min(known or prefixes, key=len)
+    own = {k[len(prefix) :]: v for k, v in plain.items() if k.startswith(prefix)}
+    copies = [
+        copy + name
+        for copy, count in _prefixes(own, wanted).items()
+        if copy and count == len(wanted) >= _LEAST_OF_A_COPY
+        for name in wanted
+    ]
+    beside = [key for key in plain if not key.startswith(prefix)]
+    beside += [prefix + key for key in copies if own.pop(key, None) is not None]
+    return own, beside
+
+
+def _plain_forms(
+    weights: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor]
+) -> Iterator[Mapping[str, torch.Tensor]]:
+    """Yield the weights as they are, and without what wrappers of parts put into their keys."""
+    yield weights
+    own = {segment for key in wanted for segment in key.split(".")}
+    removed = [segment for segment in _SEGMENTS if segment not in own]
+    plain: dict[str, torch.Tensor] = {}
+    for key, tensor in weights.items():
+        short = ".".join(part for part in key.split(".") if part not in removed)
+        if short in plain:
+            return
+        plain[short] = tensor
+    yield plain
+
+
+def _prefixes(
+    weights: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor]
+) -> dict[str, int]:
+    """Return how many keys of the module come after each prefix in those of the file."""
+    counts: dict[str, int] = {}
+    for key in weights:
+        parts = key.split(".")
+        for place in range(min(len(parts), _DEEPEST)):
+            if ".".join(parts[place:]) in wanted:
+                prefix = "".join(f"{part}." for part in parts[:place])
+                counts[prefix] = counts.get(prefix, 0) + 1
+    return counts
+
+
+def _fill_tied(found: dict[str, torch.Tensor], model: nn.Module) -> list[str]:
+    """Give every name of a parameter that the module has under several the weight stored once.
+
+    Returns:
+        The names under which the file has two weights where the module has one.
+    """
+    names: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        names.setdefault(id(parameter), []).append(name)
+    two: list[str] = []
+    for tied in names.values():
+        stored = [name for name in tied if name in found]
+        for name in tied if stored else ():
+            found.setdefault(name, found[stored[0]])
+            if not torch.equal(found[name], found[stored[0]]):
+                two += [f"`{stored[0]}`", f"`{name}`"]
+    return two
+
+
+def _kind(tensor: torch.Tensor) -> str:
+    if tensor.is_floating_point():
+        return "floating"
+    if tensor.is_complex():
+        return "complex"
+    return "bool" if tensor.dtype is torch.bool else "integer"
+
+
+def _dtype(tensor: torch.Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
