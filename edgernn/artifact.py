@@ -98,13 +98,17 @@ class Artifact:
 
         Raises:
             ContractError: There is no such graph, or the file is missing, changed or another
-                artifact's.
+                artifact's, or the folder was exported anew.
         """
         if kind not in self.contract.graphs:
             raise ContractError(f"`{self.path}` has no {kind} graph.{self._notes()}")
         file = self.path / f"{kind}.onnx"
-        for name in (file.name, *self._external_data()):
-            self._check_digest(self.path / name)
+        try:
+            for name in (file.name, *self._external_data()):
+                self._check_digest(self.path / name)
+        except ContractError:
+            self._check_same()
+            raise
         return file
 
     def to_json(self) -> dict[str, Any]:
@@ -122,6 +126,17 @@ class Artifact:
 
     def _external_data(self) -> list[str]:
         return [name for name in self.digests if not name.endswith(".onnx")]
+
+    def _check_same(self) -> None:
+        """Check that the folder was not exported anew since it was opened."""
+        try:
+            now = Artifact.open(self.path)
+        except ContractError:
+            return
+        if now.digests != self.digests:
+            raise ContractError(
+                f"`{self.path}` was exported anew after it was loaded. Load it again."
+            )
 
     def _check_digest(self, file: Path) -> None:
         regular(file, f"`{file}`", ContractError)

@@ -55,6 +55,15 @@ class _Commands(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(_COMMANDS.items()))
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Read the arguments; what the system refuses of `--help` is an error in one line too."""
+        try:
+            return super().make_context(*args, **kwargs)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise click.ClickException(_refused_by_system(error)) from error
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; what edgernn refuses is printed as `Error: …` with exit code 1."""
         try:

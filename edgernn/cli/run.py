@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -114,6 +115,7 @@ def command(
 ) -> None:
     """Run an artifact; `_HELP` says how."""
     _check_usage(click.get_current_context().params)
+    _check_open(input_, text, output)
     answers = None if output is None else _target(output, "--output", force)
     running = state_in is not None and state_out is not None and _same(state_in, state_out)
     state = None if state_out is None else _target(state_out, "--state-out", force or running)
@@ -160,6 +162,18 @@ def _check_usage(given: Mapping[str, Any]) -> None:
             raise click.UsageError("--generate writes text: give --output a name with .txt.")
     if output and state_out and _same(output, state_out) and not _target(output).is_stream:
         raise click.UsageError("--output and --state-out are the same file.")
+
+
+def _check_open(input_: str | None, text: str | None, output: Path | None) -> None:
+    """Check that standard input and output are open where they are used.
+
+    Raises:
+        InputError: One was closed, as by `<&-` in a shell.
+    """
+    if sys.stdin is None and "-" in (input_, text):
+        raise InputError("Standard input is closed. Give a file with --input.")
+    if sys.stdout is None and output is None:
+        raise InputError("Standard output is closed. Give a file with --output.")
 
 
 def _target(path: Path, option: str = "--output", force: bool = False) -> Target:

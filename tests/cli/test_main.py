@@ -186,3 +186,37 @@ def test_reader_goes_away(features: Path) -> None:
     assert run.stderr.read() == b""
     run.stderr.close()
     assert run.wait(30) == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
+@pytest.mark.parametrize(
+    "command", ["--help", "run --help", "inspect features.edgernn", "run --input x.csv"]
+)
+def test_nowhere_to_print(features: Path, command: str) -> None:
+    """A standard output without space is one line on standard error."""
+    Path("x.csv").write_text("1,2\n")
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "edgernn", *command.split()],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            env={**os.environ, "PYTHONPATH": ROOT},
+        )
+    assert (done.returncode, done.stderr) == (
+        1,
+        "Error: The operating system refused: No space left on device.\n",
+    )
+
+
+def test_closed_streams(features: Path) -> None:
+    """Standard input and output that the shell closed are said to be so."""
+    command = "import sys; sys.{} = None; from edgernn.cli import main; main({!r})"
+    for stream, arguments, message in (
+        ("stdin", ["run", "--input", "-"], "input is closed. Give a file with --input."),
+        ("stdin", ["run", "--text", "-"], "input is closed. Give a file with --input."),
+        ("stdout", ["run", "--input", "x"], "output is closed. Give a file with --output."),
+    ):
+        done = python("-c", command.format(stream, arguments))
+        assert (done.returncode, done.stderr) == (1, f"Error: Standard {message}\n")

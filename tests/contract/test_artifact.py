@@ -131,3 +131,15 @@ def test_a_graph_that_was_never_there_is_refused_with_the_notes(path):
     assert refused(ContractError, Artifact.open(path).checked, "sequence") == (
         f"`{path}` has no sequence graph. It is one cell."
     )
+
+
+def test_a_folder_that_was_exported_anew_is_told(path):
+    """An artifact that was replaced after it was opened is told apart from a broken one."""
+    write(path)
+    before = Artifact.open(path)
+    with staged(path, force=True) as folder:
+        fill(folder, contract("beef"))
+    assert refused(ContractError, before.checked, "step") == (
+        f"`{path}` was exported anew after it was loaded. Load it again."
+    )
+    assert Artifact.open(path).checked("step").is_file()
