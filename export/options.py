@@ -173,8 +173,18 @@ class Options:
         """Return what people should know of the precision, with what it costs if measured."""
         if self.precision not in _NOTES:
             return ()
-        cost = "" if report is None else f": the difference is at most {report.max_difference:.1e}"
+        cost = "" if report is None else f": the difference is at most {_differences(report)}"
         return (f"{_NOTES[self.precision]} Parity is with float32{cost}.",)
+
+
+def _differences(report: ParityReport) -> str:
+    """Say how far each graph is from the reference, and over how many steps that was seen."""
+    worst: dict[str, float] = {}
+    for check in report.checks:
+        worst[check.graph] = max(check.difference, worst.get(check.graph, 0.0))
+    graphs = " and ".join(f"{gap:.1e} in the {kind} graph" for kind, gap in worst.items())
+    steps = max((check.sequence for check in report.checks), default=0)
+    return f"{graphs}, over up to {steps:,} steps"
 
 
 def _half(state: State) -> State:

@@ -72,3 +72,14 @@ def ports(artifact: Artifact, kind: str = "sequence") -> list[str]:
     """Return the ports of one graph in words."""
     graph = artifact.contract.graphs[kind]
     return [str(port) for port in (*graph.inputs, *graph.outputs)]
+
+
+def gaps(artifact: Artifact) -> str:
+    """Return what a note says of the differences in the parity report."""
+    assert artifact.parity is not None
+    worst = {
+        kind: max(check.difference for check in artifact.parity.checks if check.graph == kind)
+        for kind in artifact.contract.graphs
+    }
+    graphs = " and ".join(f"{gap:.1e} in the {kind} graph" for kind, gap in worst.items())
+    return f"the difference is at most {graphs}, over up to 1,000 steps."

@@ -20,7 +20,7 @@ from edgernn.export.passes import int8
 from edgernn.export.passes.int8 import to_int8
 from edgernn.export.proof.session import fresh_session
 from tests.export import saturating
-from tests.export.tagger import KINDS, replayed, tagged
+from tests.export.tagger import KINDS, gaps, replayed, tagged
 
 RECURRENT = {"LSTM", "GRU", "RNN"}
 INPUTS = 33
@@ -74,11 +74,11 @@ def test_int8_is_proven_and_its_error_reported(kind: str, tmp_path: Path) -> Non
     assert artifact.contract.notes[-1] == (
         "Weights are int8; LSTM, GRU and RNN of the sequence graph compute in float32 with them, "
         "products in integers that saturate on no CPU, one scale for each row. Parity is with "
-        f"float32: the difference is at most {artifact.parity.max_difference:.1e}."
+        f"float32: {gaps(artifact)}"
     )
     tables = ["`table.weight` (Gather)"]
     if artifact.step:
-        tables.append("`rnn_l0_W_table` (Gather)")
+        tables.append(f"`{kind.lower()}_0_x_gates_table` (Gather)")
     assert artifact.contract.notes[-2] == f"Float32 stay the weights {', '.join(tables)}."
     assert replayed(artifact).passed
 
