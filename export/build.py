@@ -65,6 +65,12 @@ _NOT_ROLLED = (
 )
 
 
+_PADDED = (
+    "forward returns a PackedSequence as {}: the graph gives it padded with zeros, laid out as "
+    "what was packed."
+)
+
+
 @dataclass(frozen=True)
 class Built:
     """The graphs of one model.
@@ -141,6 +147,7 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
         *example.notes,
         *(f"`{name}` is an input that forward ignores." for name in origins.unused),
         *_unpaired(model, states, loops),
+        *(_PADDED.format(path or "the result") for path in run.padded),
         *bounds.notes,
         *pairing_notes(states),
         *(_unwritten(path) for path in example.written if pairs and path not in pairs),

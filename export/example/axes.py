@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -41,7 +41,7 @@ def infer_example(module: nn.Module) -> Example:
     failure = "its arguments do not follow from its layers"
     for candidate in candidates(module):
         try:
-            found = proven_axes(Forward(module), candidate)
+            found = proven_axes(Forward(module), candidate, guessed=True)
         except InputError as error:
             failure = str(error.__cause__ or error).strip().partition("\n")[0].rstrip(".")
             continue
@@ -57,17 +57,22 @@ def infer_example(module: nn.Module) -> Example:
     return best
 
 
-def proven_axes(reference: Watchable, example: Example) -> Example:
+def proven_axes(reference: Watchable, example: Example, guessed: bool = False) -> Example:
     """Return `example` with the axes named that the reference really takes at other sizes.
 
     Axes that the user named are tried as named; a named axis that fails becomes a constant. An axis
     of steps that the user gave as a number gets its name, and the number stands in `constants`. The
     example comes back with at least two along every dynamic axis, so that no size is mistaken for
-    a constant.
+    a constant. An axis at which the reference returns tensors of another rank is a constant too.
+
+    Args:
+        reference: The model.
+        example: A call of it.
+        guessed: Whether its sizes are nobody's choice.
 
     Raises:
         InputError: The reference fails on the example itself, or the user's names are wrong.
-        UnsupportedModelError: It returns no tensor.
+        UnsupportedModelError: It returns no tensor, or no number of steps is right for its rank.
     """
     run, example = _first_run(reference, example)
     if not run.results:
@@ -87,8 +92,14 @@ def proven_axes(reference: Watchable, example: Example) -> Example:
         leaf.path: list(leaf.tensor.shape) for leaf in example.leaves
     }
     sizes: dict[str, int] = {}
+    free = guessed or bool(example.shapes)
     for symbol, axes in groups:
-        error = _failure(reference, example, axes)
+        error = _failure(reference, example, axes, run)
+        if isinstance(error, _RankError) and free:
+            _check_batch(symbol, axes, error)
+            example = example.with_axes(dict.fromkeys(axes, 1))
+            for path, axis in axes:
+                shapes[path][axis] = 1
         if error is not None:
             notes.append(_constant_note(reference, symbol, example, axes, error))
             continue
@@ -170,6 +181,8 @@ def _tied_groups(
                     continue
                 larger = _larger(runs, leaf, axis)
                 symbol = _symbol(run, larger, leaf.path, axis, taken)
+                if BATCH not in taken and any(path in example.lengths for path, _ in group):
+                    symbol = BATCH  # forward may go through the lengths one by one
                 unseen = symbol != SEQUENCE and all(same_results(run, one) for one in larger)
                 if symbol is None or unseen:
                     break  # entries that forward does not look at, as behind a state's own
@@ -301,9 +314,44 @@ def _check_names(
                 )
 
 
-def _failure(reference: Watchable, example: Example, axes: Sequence[_Axis]) -> Exception | None:
+def _failure(
+    reference: Watchable, example: Example, axes: Sequence[_Axis], run: Run | None = None
+) -> Exception | None:
+    """Return why axes take no other sizes, None if they do.
+
+    Args:
+        reference: The model.
+        example: A call of it.
+        axes: What is resized.
+        run: What the call gave, whose results other sizes must give in the same rank.
+    """
     runs = _resized_runs(reference, example, axes)
-    return runs if isinstance(runs, Exception) else None
+    if isinstance(runs, Exception):
+        return runs
+    for path, tensor in run.results.items() if run else ():
+        ranks = {one.results[path].dim() for one in runs if path in one.results}
+        if ranks - {tensor.dim()}:
+            return _RankError(path)
+    return None
+
+
+class _RankError(Exception):
+    """When a result, given by its path, has another rank where an axis has another size."""
+
+    def __str__(self) -> str:
+        path = self.args[0]
+        return f"it returns {f'`{path}`' if path else 'its result'} with another number of axes"
+
+
+def _check_batch(symbol: str, axes: Sequence[_Axis], error: _RankError) -> None:
+    """Refuse to choose a number of steps for a forward whose result's rank depends on it."""
+    if symbol != BATCH:
+        path, axis = axes[0]
+        raise UnsupportedModelError(
+            f"Axis {axis} of `{path}` ({symbol}) cannot be dynamic: {error} at other sizes, as "
+            "squeeze() without an axis does. Name the axis that it drops, such as squeeze(-1), or "
+            "give example tensors of the size that the graph is to have."
+        )
 
 
 def _why_constant(
@@ -327,14 +375,14 @@ def _why_constant(
 
 
 def _constant_note(
-    reference: Watchable, symbol: str, example: Example, axes: Iterable[_Axis], error: Exception
+    reference: Watchable, symbol: str, example: Example, axes: Sequence[_Axis], error: Exception
 ) -> str:
-    path, axis = next(iter(axes))
+    path, axis = axes[0]
     reason = str(error).strip().partition("\n")[0].rstrip(".")
-    return (
-        f"Axis {axis} of `{path}` ({symbol}) is the constant {_size(example, (path, axis))}: "
-        f"{reference.noun} itself fails at other sizes ({reason})."
-    )
+    constant = f"Axis {axis} of `{path}` ({symbol}) is the constant {_size(example, axes[0])}: "
+    if isinstance(error, _RankError):
+        return f"{constant}at other sizes {reason.replace('it', reference.noun, 1)}."
+    return f"{constant}{reference.noun} itself fails at other sizes ({reason})."
 
 
 def _symbols(example: Example) -> list[str]:

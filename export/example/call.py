@@ -17,13 +17,12 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.utils.rnn import PackedSequence
 
 from edgernn.contract import BATCH, SEQUENCE
-from edgernn.errors import InputError, UnsupportedModelError
+from edgernn.errors import InputError
 from edgernn.export.example.names import LENGTH_NAMES
 from edgernn.export.example.spec import Spec, parse_spec
-from edgernn.export.example.tree import leaves, map_leaves
+from edgernn.export.example.tree import leaves, map_leaves, packed_in
 from edgernn.export.trace.capture import Call, Capture
 from edgernn.export.trace.untouched import untouched
 
@@ -166,12 +165,14 @@ class Run:
         results: The tensors it returned, by path.
         lengths: Paths of the arguments that hold the lengths of packed sequences.
         functions: How many functions of torch it called.
+        padded: Paths of the results that are a PackedSequence.
     """
 
     calls: tuple[Call, ...]
     results: Mapping[str, torch.Tensor]
     lengths: tuple[str, ...] = ()
     functions: int = 0
+    padded: tuple[str, ...] = ()
 
 
 class Watchable(Protocol):
@@ -226,21 +227,10 @@ def observe(module: nn.Module, example: Example) -> Run:
         warnings.simplefilter("ignore")
         copied = map_leaves(lambda _, tensor: tensor.clone(), dict(example.kwargs))
         result = module(**copied)
-    if _holds_packed(result):
-        raise UnsupportedModelError(
-            f"`{type(module).__name__}.forward` returns a PackedSequence, whose rows are sorted by "
-            "step. Return what pad_packed_sequence makes of it."
-        )
     packed = [sorted(lengths.tolist()) for lengths in capture.lengths]
-    lengths = tuple(leaf.path for leaf in example.leaves if _holds_one_of(leaf.tensor, packed))
-    return Run(tuple(calls), dict(leaves(result)), lengths, capture.functions)
-
-
-def _holds_packed(result: object) -> bool:
-    if isinstance(result, dict):
-        result = tuple(result.values())
-    parts = result if isinstance(result, (tuple, list)) else ()
-    return isinstance(result, PackedSequence) or any(map(_holds_packed, parts))
+    lengths = tuple(leaf.path for leaf in example.leaves if _holds_lengths(leaf, packed))
+    padded = tuple(packed_in(result))
+    return Run(tuple(calls), dict(leaves(result)), lengths, capture.functions, padded)
 
 
 def _check_states(call: Call) -> None:
@@ -258,10 +248,17 @@ def _check_states(call: Call) -> None:
             raise ValueError(f"a state is {tuple(state.shape)}, its layer needs {(*batch, width)}")
 
 
-def _holds_one_of(tensor: torch.Tensor, packed: Sequence[list[int]]) -> bool:
-    """Return whether `tensor` holds the lengths by which forward packed, in whichever order."""
+def _holds_lengths(leaf: Leaf, packed: Sequence[list[int]]) -> bool:
+    """Return whether an argument holds the lengths of what was packed, or they come from it.
+
+    It holds them in whichever order; where they are computed from it, as behind a stride, it is
+    called so.
+    """
+    tensor, name = leaf.tensor, leaf.path.rstrip('"]').rpartition('["')[-1]
     integer = not (tensor.is_floating_point() or tensor.dtype == torch.bool)
-    return integer and tensor.dim() == 1 and sorted(tensor.tolist()) in packed
+    if not integer or tensor.dim() != 1 or not packed:
+        return False
+    return sorted(tensor.tolist()) in packed or LENGTH_NAMES.match(name) is not None
 
 
 def resize(tensor: torch.Tensor, sizes: Mapping[int, int]) -> torch.Tensor:
@@ -294,6 +291,11 @@ def example_from(
         raise InputError(
             f"`{type(module).__name__}.forward` takes {_listed(names)}; {len(inputs)} inputs were "
             f"given{': ' + _listed(list(given)) if isinstance(inputs, Mapping) else ''}."
+        )
+    for path in (path for name, value in given.items() for path in packed_in(value, name)):
+        raise InputError(
+            f"`{path}` is a PackedSequence, whose rows are sorted by step. Let forward take the "
+            "padded sequences and their lengths, and pack them itself."
         )
     given = {name: _as_tensors(value) for name, value in given.items()}
     example = Example(map_leaves(lambda _, tensor: _cpu_float32(tensor), given), {})

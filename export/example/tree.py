@@ -1,6 +1,7 @@
 """The tensors in a call's arguments and in what it returns, each with its path.
 
 A path reads like Python behind the argument's name: `hx[0]`, `[1][0]`, `["logits"]`, `.logits`.
+A PackedSequence is one tensor: what `pad_packed_sequence` makes of it, laid out as what was packed.
 """
 
 from __future__ import annotations
@@ -10,8 +11,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
+from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
-__all__ = ["Returned", "leaves", "map_leaves"]
+__all__ = ["Returned", "leaves", "map_leaves", "mark_layout", "packed_in"]
+
+_LAYOUT = "edgernn_batch_first"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,10 +31,27 @@ class Returned:
     written: Mapping[str, torch.Tensor]
 
 
+def mark_layout(batch_sizes: torch.Tensor, batch_first: bool) -> None:
+    """Let the `batch_sizes` of a PackedSequence tell how what was packed is laid out."""
+    setattr(batch_sizes, _LAYOUT, batch_first)
+
+
+def packed_in(tree: Any, path: str = "") -> Iterator[str]:
+    """Yield the path of every PackedSequence."""
+    if isinstance(tree, PackedSequence):
+        yield path
+    elif not isinstance(tree, torch.Tensor):
+        for key, branch in _branches(tree):
+            yield from packed_in(branch, path + key)
+
+
 def leaves(tree: Any, path: str = "") -> Iterator[tuple[str, torch.Tensor]]:
     """Yield the path and tensor of every leaf; what is no tensor or container is left out."""
     if isinstance(tree, torch.Tensor):
         yield path, tree
+        return
+    if isinstance(tree, PackedSequence):
+        yield path, pad_packed_sequence(tree, getattr(tree.batch_sizes, _LAYOUT, False))[0]
         return
     for key, branch in _branches(tree):
         yield from leaves(branch, path + key)
@@ -42,6 +63,8 @@ def map_leaves(
     """Return `tree` with each tensor replaced by `change(path, tensor)`."""
     if isinstance(tree, torch.Tensor):
         return change(path, tree)
+    if isinstance(tree, PackedSequence):
+        return change(path, tree.data)
     branches = [map_leaves(change, branch, path + key) for key, branch in _branches(tree)]
     if isinstance(tree, Returned):
         return Returned(branches[0], dict(zip(tree.written, branches[1:], strict=True)))

@@ -68,7 +68,7 @@ def read_program(module: nn.Module, example: Example, numbers: Collection[str] =
     tensors = tuple(leaf.tensor.clone() for leaf in example.leaves)  # torch joins what is one
     with quiet(), untouched(module):
         program = torch.export.export(
-            Flat(module, example, list, Traceable),
+            Flat(module, example, list, lambda _: Traceable()),
             tensors,
             dynamic_shapes=(dynamic,),
             strict=False,

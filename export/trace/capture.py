@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
+from edgernn.export.example.tree import mark_layout
 from edgernn.export.trace.loop import LOOP, Loop, Operands, run_loop
 from edgernn.export.trace.mended import mended
 from edgernn.export.trace.packed import Packing, sorts_for_packing
@@ -132,7 +133,7 @@ class Capture(TorchFunctionMode):
 
     Attributes:
         lengths: The lengths by which forward packed sequences.
-        functions: How many functions of torch were called.
+        functions: How many functions of torch were called, without those on lists of integers.
     """
 
     def __init__(self, handler: Handler, packing: Packing | None = None) -> None:
@@ -151,9 +152,13 @@ class Capture(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        self.functions += 1
+        self.functions += not _looks_at_numbers(args)
         name = getattr(func, "__name__", "").partition(".")[0]
         if self._packing is not None:
+            answer = self._packing.counts(name, args, kwargs)
+            if answer is not NotImplemented:
+                return answer
+            args, kwargs = self._packing.counts.plain(name, args, kwargs)
             for answers in (self._packing, mended):
                 answer = answers(name, args, kwargs)
                 if answer is not NotImplemented:
@@ -190,12 +195,21 @@ class Capture(TorchFunctionMode):
     ) -> Any:
         """Run a function that is no recurrent call, noting in which order sequences get packed."""
         result = traceable(func)(*args, **kwargs)
+        if self._packing is not None:
+            self._packing.counts.note(name, args, result)
         if sorts_for_packing(name, 2):
             self.lengths.append(args[0])
             self._order = result[1]
         elif name == "_pack_padded_sequence":
             self.lengths.append(args[1])
+            mark_layout(result[1], bool(args[2]))
         return result
+
+
+def _looks_at_numbers(args: tuple[Any, ...]) -> bool:
+    """Return whether a call is about a few integers, such as lengths that become a list."""
+    first = args[0] if args else None
+    return isinstance(first, torch.Tensor) and first.dim() < 2 and not first.is_floating_point()
 
 
 def traceable(func: Any) -> Any:

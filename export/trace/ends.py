@@ -87,11 +87,12 @@ def ends_of(tape: ir.tape.Tape, node: ir.Node) -> Ends:
 
 def padded(tape: ir.tape.Tape, node: ir.Node) -> ir.Value:
     """Return the output of a node that fills what is behind each sequence's end."""
-    padding = np.array(node.attributes["padding"].as_float(), np.float32)
-    value = tape.initializer(ir.tensor(padding, name=f"{node.outputs[0].name}_padding"))
     y, lengths = node.inputs[0], node.inputs[-1]
     assert y is not None
     assert lengths is not None
+    dtype = (y.dtype or node.outputs[0].dtype or ir.DataType.FLOAT).numpy()
+    padding = np.array(node.attributes["padding"].as_float()).astype(dtype)
+    value = tape.initializer(ir.tensor(padding, name=f"{node.outputs[0].name}_padding"))
     rank = len(node.outputs[0].shape or y.shape or (0, 0, 0))
     behind = Ends(tape, y, lengths, str(node.outputs[0].name)).behind(rank)
     return tape.op("Where", [behind, value, y])

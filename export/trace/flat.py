@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -22,7 +22,7 @@ class Flat(nn.Module):
         module: The module.
         example: The arguments that the leaves are put into.
         note_paths: Is told the path of each result in what the module returned.
-        within: Makes what forward runs within.
+        within: Makes, from the leaves, what forward runs within.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class Flat(nn.Module):
         module: nn.Module,
         example: Example,
         note_paths: Callable[[Sequence[str]], Any],
-        within: Callable[[], AbstractContextManager[Any]] = nullcontext,
+        within: Callable[[Sequence[torch.Tensor]], AbstractContextManager[Any]],
     ) -> None:
         super().__init__()
         self.module = module
@@ -42,7 +42,7 @@ class Flat(nn.Module):
         """Run the module."""
         given = iter(tensors)
         kwargs = map_leaves(lambda *_: next(given), dict(self._example.kwargs))
-        with self._within():
+        with self._within(tensors):
             result = dict(leaves(self.module(**kwargs)))
         self._note_paths(list(result))
         return tuple(result.values())

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.trace.capture import FUNCTIONS
-from edgernn.export.trace.dataflow import sorted_from
+from edgernn.export.trace.dataflow import read_from
 from edgernn.export.trace.ends import STILL, ends_of, padded
 from edgernn.export.trace.loop import LOOP
 from edgernn.export.trace.packed import DOMAIN, PAD
@@ -59,12 +59,16 @@ def recurrent_calls(graph: ir.Graph) -> list[ir.Node]:
     return [node for node in graph if node.domain == DOMAIN and node.op_type in kinds]
 
 
+_INTEGERS = (ir.DataType.INT64, ir.DataType.INT32)
+
+
 def length_ports(graph: ir.Graph) -> list[str]:
-    """Return the names of the inputs that hold the lengths of packed sequences."""
+    """Return the names of the inputs that the lengths of packed sequences are computed from."""
     packed = [node for node in recurrent_calls(graph) if node.attributes.get_int("packed", 0)]
     lengths = [value for node in packed if (value := node.inputs[-1]) is not None]
-    sources = [source for value in lengths for source in sorted_from(value)]
-    return list(dict.fromkeys(s.name or "" for s in sources if s.is_graph_input()))
+    sources = [source for value in lengths for source in read_from(value)]
+    listed = [one for one in sources if one.dtype in _INTEGERS and len(one.shape or ()) == 1]
+    return list(dict.fromkeys(one.name or "" for one in listed))
 
 
 def lower(model: ir.Model, lengths: bool = True) -> None:

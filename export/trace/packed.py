@@ -16,9 +16,11 @@ from unittest import mock
 
 import torch
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn.utils.rnn import pack_padded_sequence
 from torch.onnx.ops import symbolic
+
+from edgernn.export.example.tree import mark_layout
+from edgernn.export.trace.counts import Counts
 
 __all__ = ["DOMAIN", "PAD", "Packing", "sorts_for_packing", "unchecked_layers"]
 
@@ -36,9 +38,14 @@ def sorts_for_packing(name: str, depth: int) -> bool:
 
 
 class Packing:
-    """Stands in for torch's packing functions during a trace."""
+    """Stands in for torch's packing functions during a trace.
+
+    Attributes:
+        counts: What answers forward where it asks for the values of lengths.
+    """
 
     def __init__(self) -> None:
+        self.counts = Counts()
         self._lengths: dict[int, torch.Tensor] = {}
         self._sizes: dict[int, tuple[Any, Any]] = {}
         self._orders: dict[int, torch.Tensor] = {}
@@ -54,6 +61,8 @@ class Packing:
 
     def __call__(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Answer a torch function, or return NotImplemented if packing is none of its business."""
+        if name == "tolist" and args[0].dim() == 1:
+            return args[0]  # packing takes the tensor as well
         if sorts_for_packing(name, 2):
             order = self._keep(torch.zeros_like(args[0]))
             self._orders[id(order)] = order
@@ -76,6 +85,7 @@ class Packing:
         x = padded.transpose(0, 1) if batch_first else padded
         steps, batch = x.shape[0], x.shape[1]
         batch_sizes = self._keep(lengths.new_zeros(steps))
+        mark_layout(batch_sizes, bool(batch_first))
         self._lengths[id(batch_sizes)] = lengths
         self._sizes[id(batch_sizes)] = (steps, batch)
         return x.reshape(steps * batch, *x.shape[2:]), batch_sizes
@@ -99,6 +109,9 @@ class Packing:
             shape=y.shape,
             version=1,
         )
+        more = total_length - steps if isinstance(total_length, int) else 0
+        if more:
+            y = nn.functional.pad(y, (0, 0) * (y.dim() - 1) + (0, more), value=padding)
         return y.transpose(0, 1) if batch_first else y, lengths
 
     def _keep(self, tensor: torch.Tensor) -> torch.Tensor:
@@ -107,8 +120,13 @@ class Packing:
         return tensor
 
 
-def _itself(lengths: torch.Tensor) -> torch.Tensor:
-    return lengths
+def _maximum(*args: torch.Tensor, maximum: Any = torch.maximum) -> Any:
+    return args[0].max() if len(args) == 1 else maximum(*args)
+
+
+def _padded(*args: Any, pad: Any = torch._VF._pad_packed_sequence) -> Any:
+    *others, total_length = args
+    return pad(*others, getattr(total_length, "steps", total_length))
 
 
 @contextlib.contextmanager
@@ -120,6 +138,7 @@ def unchecked_layers() -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         for layer in (nn.RNNBase, nn.LSTM):
             stack.enter_context(mock.patch.object(layer, "check_forward_args"))
-        # lengths as a list would be their values: packing takes the tensor as well
-        stack.enter_context(mock.patch.object(FakeTensor, "tolist", _itself))
+        stack.enter_context(mock.patch.object(torch._VF, "_pad_packed_sequence", _padded))
+        # torch.export has max() call it, with one tensor too
+        stack.enter_context(mock.patch.object(torch, "maximum", _maximum))
         yield

@@ -14,6 +14,7 @@ import itertools
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import onnx_ir as ir
@@ -22,6 +23,7 @@ from onnxscript import optimizer
 from torch import nn
 from torch.onnx.ops import symbolic_multi_out
 
+from edgernn.contract import SEQUENCE
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.example.call import Example
 from edgernn.export.trace.bounds import note_bounds
@@ -30,6 +32,7 @@ from edgernn.export.trace.dims import rename_axes
 from edgernn.export.trace.flat import Flat
 from edgernn.export.trace.gelu import reorder_gelu
 from edgernn.export.trace.loop import LOOP
+from edgernn.export.trace.measured import measured
 from edgernn.export.trace.packed import DOMAIN, Packing, unchecked_layers
 from edgernn.export.trace.refusal import refusal
 from edgernn.export.trace.registry import one_registry
@@ -60,7 +63,7 @@ def trace(module: nn.Module, example: Example, written: nn.Module | None = None)
         UnsupportedModelError: torch cannot trace the module, or not with these dynamic axes.
     """
     paths: list[str] = []
-    wrapper = Flat(module, example, paths.extend, _writing_nodes)
+    wrapper = Flat(module, example, paths.extend, partial(_writing_nodes, example))
     dynamic = tuple(
         {
             axis: torch.export.Dim.DYNAMIC
@@ -70,12 +73,14 @@ def trace(module: nn.Module, example: Example, written: nn.Module | None = None)
         for leaf in example.leaves
     )
     tensors = tuple(leaf.tensor.clone() for leaf in example.leaves)  # torch joins what is one
-    with quiet(), untouched(module), unchecked_layers(), one_registry():
+    with quiet(), untouched(module), unchecked_layers(), measured(module), one_registry():
         try:
             program = torch.export.export(wrapper, tensors, dynamic_shapes=(dynamic,), strict=False)
             exported = torch.onnx.export(
                 program, dynamo=True, opset_version=OPSET, optimize=False, verbose=False
             )
+        except UnsupportedModelError:
+            raise
         except Exception as error:
             raise UnsupportedModelError(refusal(written or module, example, error)) from error
         assert exported is not None
@@ -107,8 +112,13 @@ def fold(model: ir.Model) -> None:
         )
 
 
-def _writing_nodes() -> Capture:
+def _writing_nodes(example: Example, tensors: Sequence[torch.Tensor]) -> Capture:
     order, packing = itertools.count(), Packing()
+    leaves = list(zip(example.leaves, tensors, strict=True))
+    steps = [x.shape[leaf.shape.index(SEQUENCE)] for leaf, x in leaves if SEQUENCE in leaf.shape]
+    for leaf, tensor in leaves:
+        if leaf.path in example.lengths:
+            packing.counts.watch(tensor, steps[0] if steps else int(leaf.tensor.max()))
     return Capture(lambda call, _: _node(call, next(order), packing), packing)
 
 

@@ -48,11 +48,6 @@ class Noisy(Base):
         return self.rnn(x + torch.randn_like(x))[0]
 
 
-class StillPacked(Base):
-    def forward(self, x, lengths):
-        return {"y": self.rnn(pack_padded_sequence(x, lengths, True, enforce_sorted=False))[0]}
-
-
 class LastItem(Base):
     """Picks each sequence's own last step, without packing."""
 
@@ -221,16 +216,6 @@ def test_a_forward_that_draws_numbers_is_refused():
         "`Noisy.forward` does not give the same twice: `its result` is another at every call, so "
         "no graph can be proven. Return what is not drawn by chance (a mean), take noise as an "
         "argument, and tie dropout to self.training."
-    )
-
-
-def test_a_packed_result_is_refused():
-    """Rows sorted by step are no output; they are found inside what is returned."""
-    with pytest.raises(UnsupportedModelError) as caught:
-        infer_example(StillPacked())
-    assert str(caught.value) == (
-        "`StillPacked.forward` returns a PackedSequence, whose rows are sorted by step. Return "
-        "what pad_packed_sequence makes of it."
     )
 
 
