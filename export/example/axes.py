@@ -36,8 +36,10 @@ def infer_example(module: nn.Module) -> Example:
 
     Raises:
         InputError: No call that was tried runs.
+        UnsupportedModelError: No number of steps is right for the rank of its result.
     """
     best: Example | None = None
+    refused: _StepsError | None = None
     failure = "its arguments do not follow from its layers"
     for candidate in candidates(module):
         try:
@@ -45,10 +47,15 @@ def infer_example(module: nn.Module) -> Example:
         except InputError as error:
             failure = str(error.__cause__ or error).strip().partition("\n")[0].rstrip(".")
             continue
+        except _StepsError as error:
+            refused = refused or error
+            continue
         if best is None or _score(found) > _score(best):
             best = found
         if _score(best)[:2] == (1, 1):
             break
+    if refused is not None and (best is None or SEQUENCE not in _symbols(best)):
+        raise refused
     if best is None:
         raise InputError(
             f"No example input for `{type(module).__name__}` could be inferred: {failure}. "
@@ -98,6 +105,7 @@ def proven_axes(reference: Watchable, example: Example, guessed: bool = False) -
         if isinstance(error, _RankError) and free:
             _check_batch(symbol, axes, error)
             example = example.with_axes(dict.fromkeys(axes, 1))
+            run = reference(example)
             for path, axis in axes:
                 shapes[path][axis] = 1
         if error is not None:
@@ -335,6 +343,10 @@ def _failure(
     return None
 
 
+class _StepsError(UnsupportedModelError):
+    """When the rank of a result depends on a number of steps that nobody chose."""
+
+
 class _RankError(Exception):
     """When a result, given by its path, has another rank where an axis has another size."""
 
@@ -347,8 +359,8 @@ def _check_batch(symbol: str, axes: Sequence[_Axis], error: _RankError) -> None:
     """Refuse to choose a number of steps for a forward whose result's rank depends on it."""
     if symbol != BATCH:
         path, axis = axes[0]
-        raise UnsupportedModelError(
-            f"Axis {axis} of `{path}` ({symbol}) cannot be dynamic: {error} at other sizes, as "
+        raise _StepsError(
+            f"Axis {axis} of `{path}` ({symbol}) cannot be dynamic: forward {str(error)[3:]} at other sizes, as "
             "squeeze() without an axis does. Name the axis that it drops, such as squeeze(-1), or "
             "give example tensors of the size that the graph is to have."
         )

@@ -43,6 +43,17 @@ class FirstState(Base):
         return self.rnn(x, hx[:1])[0]
 
 
+class Squeezed(Base):
+    """Drops every axis of size 1 of its last step, or of all steps."""
+
+    def __init__(self, steps):
+        super().__init__()
+        self.steps = steps
+
+    def forward(self, x):
+        return self.rnn(x)[0][:, self.steps].squeeze()
+
+
 class Noisy(Base):
     def forward(self, x):
         return self.rnn(x + torch.randn_like(x))[0]
@@ -147,6 +158,34 @@ def test_a_named_axis_at_which_torch_fails_is_constant_and_noted():
         InputError, match=r"^`Window\.forward` fails on x:float32\[batch,sequence,4\]"
     ):
         proven_axes(Forward(Window()), example_from(Window(), ["x:float32[batch,sequence,4]"]))
+
+
+def test_a_batch_on_which_the_rank_of_a_result_depends_is_one():
+    """A guessed or named batch becomes 1, one of example tensors stays as it is."""
+    module = Squeezed(-1)
+    named = proven_axes(Forward(module), example_from(module, ["x:float32[batch,sequence,4]"]))
+    given = proven_axes(Forward(module), example_from(module, torch.zeros(3, 5, 4)))
+    assert shapes_of(module) == ["x:float32[1,sequence,4]"]
+    assert [str(leaf) for leaf in named.leaves] == ["x:float32[1,sequence,4]"]
+    assert [str(leaf) for leaf in given.leaves] == ["x:float32[3,sequence,4]"]
+    assert given.notes == (
+        "Axis 0 of `x` (batch) is the constant 3: at other sizes forward returns its result with "
+        "another number of axes.",
+    )
+
+
+def test_steps_on_which_the_rank_of_a_result_depends_must_be_given():
+    """A number that nobody chose would make a graph for that number of steps alone."""
+    module = Squeezed(slice(None))
+    given = proven_axes(Forward(module), example_from(module, torch.zeros(3, 5, 4)))
+    assert [str(leaf) for leaf in given.leaves] == ["x:float32[3,5,4]"]
+    with pytest.raises(UnsupportedModelError) as caught:
+        infer_example(module)
+    assert str(caught.value) == (
+        "Axis 1 of `x` (sequence) cannot be dynamic: forward returns its result with another number "
+        "of axes at other sizes, as squeeze() without an axis does. Name the axis that it drops, "
+        "such as squeeze(-1), or give example tensors of the size that the graph is to have."
+    )
 
 
 def test_an_axis_that_nothing_looks_at_is_constant():
