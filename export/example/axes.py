@@ -360,9 +360,9 @@ def _check_batch(symbol: str, axes: Sequence[_Axis], error: _RankError) -> None:
     if symbol != BATCH:
         path, axis = axes[0]
         raise _StepsError(
-            f"Axis {axis} of `{path}` ({symbol}) cannot be dynamic: forward {str(error)[3:]} at other sizes, as "
-            "squeeze() without an axis does. Name the axis that it drops, such as squeeze(-1), or "
-            "give example tensors of the size that the graph is to have."
+            f"Axis {axis} of `{path}` ({symbol}) cannot be dynamic: at other sizes forward "
+            f"{str(error)[3:]}, as squeeze() without an axis does. Name the axis that it drops, "
+            "such as squeeze(-1), or give example tensors of the size that the graph is to have."
         )
 
 

@@ -182,9 +182,9 @@ def test_steps_on_which_the_rank_of_a_result_depends_must_be_given():
     with pytest.raises(UnsupportedModelError) as caught:
         infer_example(module)
     assert str(caught.value) == (
-        "Axis 1 of `x` (sequence) cannot be dynamic: forward returns its result with another number "
-        "of axes at other sizes, as squeeze() without an axis does. Name the axis that it drops, "
-        "such as squeeze(-1), or give example tensors of the size that the graph is to have."
+        "Axis 1 of `x` (sequence) cannot be dynamic: at other sizes forward returns its result "
+        "with another number of axes, as squeeze() without an axis does. Name the axis that it "
+        "drops, such as squeeze(-1), or give example tensors of the size that the graph is to have."
     )
 
 
