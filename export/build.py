@@ -19,7 +19,7 @@ from edgernn.errors import UnsupportedModelError
 from edgernn.export.example.call import Example, Run, observe
 from edgernn.export.lift.lift import lift
 from edgernn.export.lift.projection import scan_projection
-from edgernn.export.roll.roll import LONGEST_STRIDE, NotRolledError, rolled
+from edgernn.export.roll.roll import LONGEST_STRIDE, NotRolledError, Rolled, rolled
 from edgernn.export.source.exported import ExportedModule
 from edgernn.export.step.step import at_one_step, gemm_form
 from edgernn.export.trace.bounds import Bounds, bounds_of
@@ -126,7 +126,7 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
     told = Pairs(pairs) if pairs else Pairs({}, example.written, _recognised(example, run))
     form = "whole" if _has(example, SEQUENCE) or _fixed_steps(run) > 1 else "step"
     module, model = _traced(module, example, run)
-    bounds = bounds_of(model)
+    bounds = bounds_of(model) & (module.bounds if isinstance(module, Rolled) else Bounds())
     taken: dict[str, int] = {}
     layer_names(model, taken)
     if not told.all and not any(map(_is_recurrent, recurrent_calls(model.graph))):

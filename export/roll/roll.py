@@ -7,7 +7,6 @@ size: the operators as they are, numbers that follow the sizes, and a `Loop` for
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -20,10 +19,12 @@ from edgernn.errors import UnsupportedModelError
 from edgernn.export.example.call import Example, observe
 from edgernn.export.example.tree import leaves, map_leaves
 from edgernn.export.roll.aligned import Aligned, NotRolledError
+from edgernn.export.roll.compared import compared
 from edgernn.export.roll.program import Program, read_program
 from edgernn.export.roll.sizes import Axis
 from edgernn.export.roll.tidy import shape_of
 from edgernn.export.roll.write import written
+from edgernn.export.trace.bounds import Bounds
 from edgernn.export.trace.refusal import refusal
 from edgernn.export.trace.untouched import untouched
 
@@ -31,6 +32,9 @@ __all__ = ["LONGEST_STRIDE", "NotRolledError", "Rolled", "rolled"]
 
 _STEPS = 5
 """How many steps a loop is unrolled for, where forward takes so few."""
+
+_LONGEST = 64
+"""How many steps at most a loop is unrolled for, where what it does at a few is not all."""
 
 LONGEST_STRIDE = 8
 """By how many steps at most a sequence must grow for one more iteration."""
@@ -45,6 +49,9 @@ class Rolled(nn.Module):
         parts: Its weights and loops by name.
         graph: Takes the leaves of the arguments, returns those of the result.
         result: What forward returns, with any tensors in it.
+
+    Attributes:
+        bounds: The sizes for which it is the module that it was made from.
     """
 
     def __init__(self, parts: Mapping[str, Any], graph: fx.Graph, result: Any) -> None:
@@ -58,6 +65,7 @@ class Rolled(nn.Module):
             self.register_buffer(path, buffer)
         self._graph = graph
         self._result = result
+        self.bounds = Bounds()
 
     def forward(self, **kwargs: Any) -> Any:
         """Return what the module returns that this was made from."""
@@ -80,7 +88,35 @@ def rolled(module: nn.Module, example: Example) -> Rolled:
         NotRolledError: What forward does at other sizes cannot be told.
         UnsupportedModelError: torch cannot export it at all.
     """
-    program, first, strides = _program(module, example)
+    few = example.resized({symbol: _STEPS for symbol in example.sizes if symbol != BATCH})
+    steps = [size for symbol, size in example.sizes.items() if symbol != BATCH]
+    reason: NotRolledError | None = None
+    try:
+        return _at(module, few, example)
+    except NotRolledError as error:
+        if not _STEPS < max(steps, default=0) <= _LONGEST:
+            raise
+        reason = error
+    except Exception as error:
+        if all(size <= _STEPS for size in steps):
+            raise UnsupportedModelError(refusal(module, example, error)) from error
+    try:
+        return _at(module, example, example)
+    except NotRolledError as error:
+        raise reason or error from None
+    except Exception as error:
+        raise reason or UnsupportedModelError(refusal(module, example, error)) from error
+
+
+def _at(module: nn.Module, seen: Example, example: Example) -> Rolled:
+    """Return the module made of what forward does at the sizes of `seen` and at longer ones.
+
+    Raises:
+        NotRolledError: It is another than `module` at other sizes.
+        Exception: torch cannot export `module`.
+    """
+    first, strides = _strided(module, seen)
+    program = read_program(module, first, _unequal(strides))
     axes = _axes(program, first, strides)
     longer = [_longer(module, first, symbol, strides) for symbol in axes]
     sizes = {symbol: axis.strides(first.sizes[symbol]) for symbol, axis in axes.items()}
@@ -89,25 +125,8 @@ def rolled(module: nn.Module, example: Example) -> Rolled:
         result = module(**first.kwargs)
     called = type(type(module).__name__, (Rolled,), {})  # by which messages name the model
     made: Rolled = called(*written(aligned, axes), result)
-    _check_alike(module, made, example)
+    made.bounds = compared(module, made, example, long=seen is example)
     return made
-
-
-def _program(module: nn.Module, example: Example) -> tuple[Program, Example, dict[str, int]]:
-    """Return the program of a few steps; where these are too few for forward, of the example's.
-
-    Returns:
-        The program, what it is of, and by how much each axis must grow for one more iteration.
-    """
-    few = example.resized({symbol: _STEPS for symbol in example.sizes if symbol != BATCH})
-    with contextlib.suppress(Exception):
-        first, strides = _strided(module, few)
-        return read_program(module, first, _unequal(strides)), first, strides
-    try:
-        first, strides = _strided(module, example)
-        return read_program(module, first, _unequal(strides)), first, strides
-    except Exception as error:
-        raise UnsupportedModelError(refusal(module, example, error)) from error
 
 
 def _strided(module: nn.Module, example: Example) -> tuple[Example, dict[str, int]]:
@@ -163,33 +182,3 @@ def _axes(program: Program, example: Example, strides: Mapping[str, int]) -> dic
                 stride = strides[symbol]
                 axes.setdefault(symbol, Axis(index, axis, stride, -size % stride))
     return axes
-
-
-def _check_alike(module: nn.Module, made: nn.Module, example: Example) -> None:
-    """Run both at other sizes.
-
-    Raises:
-        NotRolledError: They differ.
-    """
-    for batch, steps in ((1, 1), (2, 2), (3, 7)):
-        others = [symbol for symbol in example.sizes if symbol != BATCH]
-        sizes = {symbol: steps + place for place, symbol in enumerate(others)}
-        resized = example.resized({**sizes, BATCH: batch})
-        try:
-            wanted = observe(module, resized).results
-        except Exception:
-            continue  # the model itself does not take this size
-        listed = ", ".join(f"{symbol} {size}" for symbol, size in resized.sizes.items())
-        failure = f"forward does something else at {listed}"
-        try:
-            got = observe(made, resized).results
-        except Exception as error:
-            raise NotRolledError(failure) from error
-        if not all(_is_close(got[path], tensor) for path, tensor in wanted.items()):
-            raise NotRolledError(failure)
-
-
-def _is_close(one: torch.Tensor, other: torch.Tensor) -> bool:
-    return one.shape == other.shape and torch.allclose(
-        one, other, rtol=1e-4, atol=1e-5, equal_nan=True
-    )
