@@ -255,22 +255,22 @@ def _built(
         if not example.constants:
             raise
         built = build(source.module, example.settled(), states)  # a forward that asks for its size
-    return built, _reference(source, built)
+    return built, _reference(source.module if lengths else source.given, built, source.reference)
 
 
-def _reference(source: Source, built: Built) -> Reference:
+def _reference(given: nn.Module, built: Built, name: str) -> Reference:
     """Return the module as it was given, and beside it the one that was traced if that is other."""
     assert built.module is not None
     axes = stacked_axes(built)
-    traced = Eager(built.module, built.traced, built.states, axes)
-    if built.module is source.module:
+    traced = Eager(built.module, built.traced, built.states, axes, name)
+    if built.module is given:
         return traced
     arguments = [
         replace(state, call=None, last_call=None)
         for state in built.states
         if state.argument is not None
     ]
-    return AsGiven(Eager(source.module, built.traced, arguments, axes), traced)
+    return AsGiven(Eager(given, built.traced, arguments, axes, name), traced)
 
 
 def _prover(

@@ -162,7 +162,9 @@ class Eager:
         return over_steps(self._forward, self._sequence_axes, inputs, states)
 
     def layers(self, inputs: Arrays, states: Arrays) -> list[NDArray[Any]]:
-        """Return what each recurrent call of forward gives out, in order."""
+        """Return what each recurrent call of forward gives out, in order; nothing of one step."""
+        if self._sequence_axes is not None:
+            return []
         outputs: list[torch.Tensor] = []
         self._forward(inputs, states, outputs.append)
         return [tensor.numpy() for tensor in outputs]

@@ -14,7 +14,14 @@ from torch.nn.utils import parametrize
 
 from edgernn.errors import SourceError, UnsupportedModelError
 
-__all__ = ["NARROWED", "TRAINING_FLAGS", "conform", "private_copy"]
+__all__ = [
+    "NARROWED",
+    "TRAINING_FLAGS",
+    "conform",
+    "has_rewritten_parts",
+    "private_copy",
+    "to_eager",
+]
 
 # Floating dtypes that run as float32.
 NARROWED = (torch.float64, torch.float16, torch.bfloat16)
@@ -67,6 +74,18 @@ def conform(model: nn.Module) -> tuple[str, ...]:
         SourceError: A parameter has no values yet.
     """
     _check_values(model)
+    notes = to_eager(model)
+    _bake_parametrizations(model)
+    model.requires_grad_(False)
+    return notes
+
+
+def to_eager(model: nn.Module) -> tuple[str, ...]:
+    """Bring `model` itself to CPU, float32 and eval mode, otherwise as it is.
+
+    Returns:
+        Notes: what was converted.
+    """
     named = list(chain(model.named_parameters(), model.named_buffers()))
     narrowed = {str(t.dtype).removeprefix("torch.") for _, t in named if t.dtype in NARROWED}
     count = sum(tensor.dtype in NARROWED for _, tensor in named)
@@ -74,12 +93,16 @@ def conform(model: nn.Module) -> tuple[str, ...]:
     if narrowed:
         model.to(torch.float32)
     model.eval()
-    _bake_parametrizations(model)
-    model.requires_grad_(False)
     if not narrowed:
         return ()
     tensors = "1 parameter or buffer" if count == 1 else f"{count} parameters and buffers"
     return (f"{tensors} in {' and '.join(sorted(narrowed))} run in float32.",)
+
+
+def has_rewritten_parts(model: nn.Module) -> bool:
+    """Return whether `model` has parts that are traced in another form than they have."""
+    kinds = (torch.jit.ScriptModule,)
+    return any(isinstance(p, kinds) or parametrize.is_parametrized(p) for p in model.modules())
 
 
 def _bake_parametrizations(model: nn.Module) -> None:

@@ -12,7 +12,7 @@ from edgernn.artifact import CONTRACT_FILE
 from edgernn.errors import SourceError, UnsupportedModelError
 from edgernn.export.onnxfile.file import OnnxFile, read_artifact, read_onnx
 from edgernn.export.source.checkpoint import read_pickle, read_safetensors, state_dict_in
-from edgernn.export.source.conform import conform, private_copy
+from edgernn.export.source.conform import conform, has_rewritten_parts, private_copy, to_eager
 from edgernn.export.source.exported import read_exported
 from edgernn.export.source.factory import build, import_code
 from edgernn.export.source.fileformat import Format, format_of
@@ -30,15 +30,25 @@ class Source:
     Attributes:
         module: A private copy on the CPU, in float32 and eval mode, without gradients. Under a
             `torch.overrides.TorchFunctionMode` each of its recurrent calls is a torch function.
+        given: The model as it was given, that graphs are proven against: the same module, or,
+            where a part of it was rewritten to be traced, one that was not.
         description: What it was, in one line.
         notes: For people: what was converted or taken.
         rebuilt: Whether it was made from the keys of a state_dict, its forward not seen.
     """
 
     module: nn.Module
+    given: nn.Module
     description: str
     notes: tuple[str, ...] = ()
     rebuilt: bool = False
+
+    @property
+    def reference(self) -> str:
+        """What graphs are compared with, in a few words."""
+        if self.rebuilt:
+            return "a model rebuilt from the state_dict, whose own forward was not seen,"
+        return "eager torch"
 
 
 def load_source(
@@ -72,15 +82,16 @@ def load_source(
             "out."
         )
     if isinstance(model, torch.jit.ScriptModule):
-        converted, notes = read_torchscript(model)
-        return _source(converted, f"ScriptModule {model.original_name}", notes)
+        converted, given, notes = read_torchscript(model)
+        return _source(converted, given, f"ScriptModule {model.original_name}", notes)
     if not isinstance(model, nn.Module):
         raise SourceError(
             f"`{model!r}` is no model: it is of type {type(model).__name__}. Give an nn.Module or "
             "the path of a model file."
         )
     copied = private_copy(model)
-    return _source(copied, f"nn.Module {type(copied).__name__}", _conformed(copied))
+    given, notes = _conformed(copied)
+    return _source(copied, given, f"nn.Module {type(copied).__name__}", notes)
 
 
 def _from_file(
@@ -97,9 +108,12 @@ def _from_file(
         )
     if kind is Format.ONNX:
         return read_onnx(path)
-    read = read_exported if kind is Format.EXPORTED else read_torchscript
-    converted, notes = read(path, trust)
-    return _source(converted, f"{kind.value} {path.name}", notes)
+    if kind is Format.EXPORTED:
+        converted, notes = read_exported(path, trust)
+        given = converted
+    else:
+        converted, given, notes = read_torchscript(path, trust)
+    return _source(converted, given, f"{kind.value} {path.name}", notes)
 
 
 def _from_weights(
@@ -128,16 +142,27 @@ def _from_weights(
         check_weights(weights, subject)
         built, taken = rebuild(weights, subject, assume_plain)
         notes, label = taken + notes, "state_dict in"
-    source = _source(built, f"{label} {kind.value} {path.name}", notes + _conformed(built))
+    given, converted = _conformed(built)
+    source = _source(built, given, f"{label} {kind.value} {path.name}", notes + converted)
     return replace(source, rebuilt=code is None and not isinstance(weights, nn.Module))
 
 
-def _conformed(module: nn.Module) -> tuple[str, ...]:
-    """Bring a live module into the form that is traced, in place, and return notes."""
+def _conformed(module: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
+    """Bring a live module into the form that is traced, in place.
+
+    Returns:
+        A copy of it as it was, where that is another form, and notes.
+    """
+    given = private_copy(module) if has_rewritten_parts(module) else module
     read_scripted_parts(module)
-    return conform(module)
+    notes = conform(module)
+    if given is not module:
+        to_eager(given)
+    return given, notes
 
 
-def _source(module: nn.Module, description: str, notes: tuple[str, ...]) -> Source:
+def _source(
+    module: nn.Module, given: nn.Module, description: str, notes: tuple[str, ...]
+) -> Source:
     version = torch.__version__.partition("+")[0]
-    return Source(module, f"{description}, torch {version}", notes)
+    return Source(module, given, f"{description}, torch {version}", notes)

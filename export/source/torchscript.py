@@ -13,6 +13,7 @@ from torch import nn
 from edgernn.errors import SourceError, UnsupportedModelError
 from edgernn.export.source.conform import NARROWED, conform
 from edgernn.export.source.operators import computes
+from edgernn.export.source.scripted import Scripted
 from edgernn.export.source.torchscript_archive import load_archive
 from edgernn.export.source.torchscript_ops import ANY, SCALAR
 from edgernn.export.source.torchscript_program import (
@@ -57,8 +58,8 @@ class ScriptedModule(nn.Module):
 
 def read_torchscript(
     archive: Path | torch.jit.ScriptModule, trust: bool = False
-) -> tuple[nn.Module, tuple[str, ...]]:
-    """Return the model in the TorchScript archive, conformed, and notes.
+) -> tuple[nn.Module, nn.Module, tuple[str, ...]]:
+    """Return the model in the TorchScript archive, conformed; the same run by torch; and notes.
 
     Args:
         archive: The file, or a live ScriptModule.
@@ -95,7 +96,7 @@ def read_torchscript(
     narrowed = any(tensor.dtype in NARROWED for tensor in tensors)
     module = kind(block, narrowed, graph.findNode("prim::Loop") is not None)
     reader.tensors.register(module)
-    return module, conform(module)
+    return module, Scripted(scripted, method.name), conform(module)
 
 
 def read_scripted_parts(module: nn.Module) -> None:
@@ -111,7 +112,7 @@ def read_scripted_parts(module: nn.Module) -> None:
         for name, child in part.named_children():
             if isinstance(child, torch.jit.ScriptModule):
                 if id(child) not in read:
-                    read[id(child)], _ = read_torchscript(child)
+                    read[id(child)], _, _ = read_torchscript(child)
                 setattr(part, name, read[id(child)])
 
 

@@ -55,7 +55,7 @@ def test_runs_as_the_model_at_every_size(tmp_path, case, how):
     """A scripted or traced model runs exactly as its code, at the traced size and at others."""
     make, inputs, operator = CASES[case]
     model = make().eval().requires_grad_(False)
-    module, notes = read_torchscript(archive(tmp_path, model, *inputs(3, 5), how=how))
+    module, _, notes = read_torchscript(archive(tmp_path, model, *inputs(3, 5), how=how))
     for first, second in ((3, 5), (2, 5), (4, 1), (5, 9)):
         args = inputs(first, second)
         with Calls() as calls:
@@ -74,7 +74,7 @@ def test_bare_layers_run_exactly(tmp_path, kind, options, how):
     """A bare layer runs exactly, batched, unbatched where scripted, its state given or not."""
     model = kind(4, 3, **options).eval().requires_grad_(False)
     x = torch.randn(5, 2, 4)
-    module, _ = read_torchscript(archive(tmp_path, model, x, how=how))
+    module, _, _ = read_torchscript(archive(tmp_path, model, x, how=how))
     assert same(module(x), model(x))
     if how == "scripted":
         assert same(module(x[:, 0]), model(x[:, 0]))
@@ -87,14 +87,14 @@ def test_projection_runs_exactly(tmp_path):
     """An LSTM with a projection runs exactly."""
     model = nn.LSTM(4, 5, proj_size=3).eval().requires_grad_(False)
     x = torch.randn(5, 2, 4)
-    module, _ = read_torchscript(archive(tmp_path, model))
+    module, _, _ = read_torchscript(archive(tmp_path, model))
     assert same(module(x), model(x))
 
 
 def test_a_scripted_loop_keeps_its_length_open(tmp_path):
     """A loop over time in a scripted model runs as often as the input is long."""
     model = CellLoop().requires_grad_(False)
-    module, _ = read_torchscript(archive(tmp_path, model))
+    module, _, _ = read_torchscript(archive(tmp_path, model))
     for length in (1, 4):
         x = torch.randn(length, 2, 4)
         with Calls() as calls:
@@ -104,11 +104,11 @@ def test_a_scripted_loop_keeps_its_length_open(tmp_path):
 
 def test_signature_and_results_keep_their_structure(tmp_path):
     """Argument names, defaults, keywords and named tuples are the model's."""
-    module, _ = read_torchscript(archive(tmp_path, OptionalState()))
+    module, _, _ = read_torchscript(archive(tmp_path, OptionalState()))
     assert str(inspect.signature(module.forward)) == "(x, hx=None, scale=2.0, double=False)"
     x = torch.randn(5, 2, 4)
     assert torch.equal(module(x, double=True)["y"], module(x=x, scale=4.0)["y"])
-    module, _ = read_torchscript(archive(tmp_path, Tagger()))
+    module, _, _ = read_torchscript(archive(tmp_path, Tagger()))
     assert module(torch.ones(2, 3, dtype=torch.int64))._fields == ("scores", "last")
 
 
@@ -118,7 +118,7 @@ def test_training_mode_becomes_eval_mode(tmp_path):
     x = torch.ones(2, 3, dtype=torch.int64)
     for how in ("scripted", "traced"):
         path = archive(tmp_path, model.train(), x, how=how)
-        module, _ = read_torchscript(path)
+        module, _, _ = read_torchscript(path)
         assert not module.training
         assert torch.allclose(
             module(x).scores if how == "scripted" else module(x)[0], model.eval()(x).scores
@@ -132,7 +132,7 @@ def test_other_floats_run_in_float32(tmp_path, dtype, how):
     model = Learned().to(dtype).eval()
     model.shift = model.shift.to(dtype)
     x = torch.randn(2, 5, 4, dtype=dtype)
-    module, notes = read_torchscript(archive(tmp_path, model, x, how=how))
+    module, _, notes = read_torchscript(archive(tmp_path, model, x, how=how))
     y = module(x.float())
     assert y.dtype == torch.float32
     assert torch.allclose(y, model(x).float(), atol=1e-2)
@@ -145,7 +145,7 @@ def test_traces_again_with_dynamic_axes_under_a_mode(tmp_path, case, how):
     """torch.export.export takes the module, with dynamic axes, under a mode that replaces calls."""
     make, inputs, operator = CASES[case]
     model = make().eval().requires_grad_(False)
-    module, _ = read_torchscript(archive(tmp_path, model, *inputs(3, 5), how=how))
+    module, _, _ = read_torchscript(archive(tmp_path, model, *inputs(3, 5), how=how))
     wrapped = Wrapped(module, operator)
     axes = tuple({0: torch.export.Dim("a"), 1: torch.export.Dim("b")} for _ in inputs(3, 5))
     program = quietly(
@@ -185,7 +185,7 @@ class Replaced(TorchFunctionMode):
 
 def test_module_is_deeply_copied(tmp_path):
     """A copy of the module has parameters of its own."""
-    module, _ = read_torchscript(archive(tmp_path, LastState()))
+    module, _, _ = read_torchscript(archive(tmp_path, LastState()))
     copied = copy.deepcopy(module)
     copied.get_parameter("lstm.weight_ih_l0").zero_()
     x = torch.randn(5, 2, 4)

@@ -48,7 +48,7 @@ def test_a_state_in_attributes(tmp_path):
     """The refusal names the parts that take and return their state, and how to export one."""
     file = tmp_path / "detector.jit"
     torch.jit.save(torch.jit.script(Detector().eval()), file)
-    module, _ = read_torchscript(file)
+    module, _, _ = read_torchscript(file)
     with pytest.raises(UnsupportedModelError) as info:
         module(torch.zeros(1, 8), 16000)
     assert str(info.value) == (

@@ -14,7 +14,7 @@ from tests.export.scripted import LastState, archive
 
 def test_exceptions_of_the_model_are_raised(tmp_path):
     """What the model's own code raises, the module raises."""
-    module, _ = read_torchscript(archive(tmp_path, nn.LSTM(4, 3)))
+    module, _, _ = read_torchscript(archive(tmp_path, nn.LSTM(4, 3)))
     with pytest.raises(ValueError, match=r"^LSTM: Expected input to be 2D or 3D, got 1D instead$"):
         module(torch.zeros(4))
 
@@ -55,7 +55,7 @@ def test_an_unknown_operator_is_refused_by_name(tmp_path):
 def test_an_unknown_operator_in_a_branch_is_refused_when_reached(tmp_path):
     """An operator in a branch is refused when it is reached."""
     path = archive(tmp_path, CountingSometimes())
-    module, _ = read_torchscript(path)
+    module, _, _ = read_torchscript(path)
     assert torch.equal(module(torch.ones(1, 2)), torch.ones(1, 2))
     with pytest.raises(UnsupportedModelError) as info:
         module(torch.ones(2, 2))
