@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import re
 import shutil
+import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -22,6 +24,7 @@ from edgernn.errors import InputError, OutputExistsError
 __all__ = ["Opened", "Target", "write_npy", "write_npz"]
 
 _DESCRIPTOR = re.compile(r"/dev/(?:fd/(\d+)|(stdout)|(stderr))|/proc/(?:self|thread-self)/fd/(\d+)")
+_PARTIAL = ".part"
 _LINKS = 40  # as many as Linux follows
 
 
@@ -95,9 +98,9 @@ class Target:
                 yield Opened(stream, None)
             return
         with self._beside() as folder:
-            partial = Path(folder, self._file.name)
+            partial = folder / self._file.name
             with partial.open("wb") as stream:
-                yield Opened(stream, Path(folder))
+                yield Opened(stream, folder)
                 stream.flush()
                 os.fsync(stream.fileno())
             self._check_file()
@@ -118,13 +121,25 @@ class Target:
         if not os.access(self._file, os.W_OK):
             raise InputError(f"`{self.path}` cannot be written: it is read-only.")
 
-    def _beside(self) -> tempfile.TemporaryDirectory[str]:
+    @contextlib.contextmanager
+    def _beside(self) -> Iterator[Path]:
+        """Give a new folder on the file's own disk, and clear away those of killed processes."""
+        parent, start = self._file.parent, f".{self._file.name}-"
         try:
-            return tempfile.TemporaryDirectory(
-                ".partial", f".{self._file.name}-", self._file.parent
-            )
+            for entry in list(parent.iterdir()):
+                name = entry.name.removeprefix(start)
+                # A hyphen in the rest is another file's, whose name begins like this one's.
+                if name != entry.name and name.endswith(_PARTIAL) and "-" not in name:
+                    _clear(entry)
+            folder, lock = _new_folder(parent, start)
         except OSError as error:
             raise self._unwritable(error) from error
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            if lock is not None:
+                os.close(lock)
 
     @contextlib.contextmanager
     def _stream(self) -> Iterator[IO[bytes]]:
@@ -156,6 +171,50 @@ class _OneWay(io.BufferedIOBase):
 
     def flush(self) -> None:
         self._raw.flush()
+
+
+def _new_folder(parent: Path, start: str) -> tuple[Path, int | None]:
+    """Return a new folder and the descriptor that holds it."""
+    while True:
+        folder = Path(tempfile.mkdtemp(_PARTIAL, start, parent))
+        with contextlib.suppress(BlockingIOError, FileNotFoundError):  # another run cleared it
+            lock = _lock(folder)
+            if lock is None or folder.exists():
+                return folder, lock
+            os.close(lock)
+
+
+def _clear(folder: Path) -> None:
+    """Remove a folder that no living process holds."""
+    with contextlib.suppress(OSError):
+        lock = _lock(folder)
+        if lock is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(lock)
+
+
+def _lock(folder: Path) -> int | None:
+    """Hold a folder until this process ends or closes the descriptor that is returned.
+
+    Returns:
+        The descriptor; None where the system has no such locks.
+
+    Raises:
+        OSError: Another process holds it, or it cannot be opened.
+    """
+    if sys.platform == "win32":
+        return None
+    import fcntl
+
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        if error.errno in (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK):
+            return None
+        raise
+    return descriptor
 
 
 def _descriptor(path: Path) -> int | None:

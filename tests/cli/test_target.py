@@ -197,3 +197,38 @@ def test_an_interrupt_leaves_the_old_file(folder: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         write()
     assert (Path("y.npy").read_bytes(), os.listdir()) == (b"old", ["y.npy"])
+
+
+KILLED = """
+import os, pathlib, signal, sys
+from edgernn.cli.target import Target
+with Target(pathlib.Path("y.npy"), replace=True).opened() as opened:
+    opened.stream.write(b"new")
+    print("writing", flush=True)
+    sys.stdin.readline()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@unix
+def test_what_killed_runs_left_is_cleared(folder: Path) -> None:
+    """The next run clears what a killed one left, and nothing of one that lives or of others."""
+    Path("y.npy").write_bytes(b"old")
+    Path(".y.npy-2-abc.part").mkdir()  # of a file `y.npy-2`
+    other = subprocess.Popen(
+        [sys.executable, "-c", KILLED],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": ROOT},
+    )
+    with other:
+        assert other.stdin
+        assert other.stdout
+        assert other.stdout.readline() == b"writing\n"
+        Target(Path("y.npy"), replace=True).check()
+        assert len(os.listdir()) == 3
+        other.stdin.write(b"\n")
+    assert len(os.listdir()) == 3
+    assert Path("y.npy").read_bytes() == b"old"
+    Target(Path("y.npy"), replace=True).check()
+    assert sorted(os.listdir()) == [".y.npy-2-abc.part", "y.npy"]
