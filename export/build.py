@@ -21,6 +21,7 @@ from edgernn.export.lift.lift import lift
 from edgernn.export.lift.projection import scan_projection
 from edgernn.export.roll.roll import LONGEST_STRIDE, NotRolledError, Rolled, rolled
 from edgernn.export.source.exported import ExportedModule
+from edgernn.export.stage import stage
 from edgernn.export.step.step import at_one_step, gemm_form
 from edgernn.export.trace.bounds import Bounds, bounds_of
 from edgernn.export.trace.dataflow import moved_from
@@ -125,7 +126,8 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
     run = observe(module, example)
     told = Pairs(pairs) if pairs else Pairs({}, example.written, _recognised(example, run))
     form = "whole" if _has(example, SEQUENCE) or _fixed_steps(run) > 1 else "step"
-    module, model = _traced(module, example, run)
+    with stage("tracing forward", type(module).__name__):
+        module, model = _traced(module, example, run)
     bounds = bounds_of(model) & (module.bounds if isinstance(module, Rolled) else Bounds())
     taken: dict[str, int] = {}
     layer_names(model, taken)

@@ -35,7 +35,9 @@ from edgernn.export.proof.dialect import Dialect
 from edgernn.export.proof.eager import AsGiven, Eager, Reference, one_thread
 from edgernn.export.proof.parity import Prover
 from edgernn.export.source.load import Source, load_source
+from edgernn.export.stage import locating, places_of, stage
 from edgernn.export.trace.memory import check_memory, forget, forget_guessed
+from edgernn.export.trace.place import Place
 from edgernn.export.trace.ports import contract_states, graph_ports
 from edgernn.parts import BATCH_OUTER, SEQUENCE_OUTER
 from edgernn.report import ParityReport
@@ -130,7 +132,9 @@ def export_model(
     )
     target = Path(path) if path is not None else Path(f"{_stem(model)}.edgernn")
     symbols = _symbols(source) if vocabulary is None else Vocabulary.of(vocabulary)
-    with staged(target, force) as folder, one_thread(), _written_only_if_proven():
+    places: dict[str, Place] = {}
+    proving = stage("proving and writing the graphs", _name(source))
+    with staged(target, force) as folder, one_thread(), _written_only_if_proven(places), proving:
         built, reference = _built(source, inputs, states or {}, lengths)
         prover = _named_axes(built, _prover(source, built, reference, symbols))
         models, prover = _usable(built, prover)
@@ -143,6 +147,8 @@ def export_model(
         parameters = cost_of(models["sequence"]).parameters
         written = options.apply(models, prover.contract, built.layers)
         written = replace(written, family=_family(models))
+        for graph_model in models.values():
+            places |= places_of(graph_model)
         files = Files(folder, models, target.name, parameters)
         files.save(written)
         dialect = Dialect(prover.contract, written)
@@ -154,9 +160,10 @@ def export_model(
 
 
 @contextlib.contextmanager
-def _written_only_if_proven() -> Iterator[None]:
+def _written_only_if_proven(places: Mapping[str, Place]) -> Iterator[None]:
     try:
-        yield
+        with locating(places):
+            yield
     except ParityError as error:
         raise ParityError(f"{error} Nothing was written.") from error.__cause__
 
@@ -192,15 +199,16 @@ def verify_artifact(
         model, module=module, assume_plain=assume_plain, trust=_trusted(trust, trust_pickle)
     )
     theirs = artifact.contract
-    built, reference = _built(source, inputs, states or {}, LENGTHS in theirs.lengths)
-    prover = _named_axes(built, _prover(source, built, reference, theirs.vocabulary))
-    dialect = Dialect(prover.contract, theirs)
-    contract = replace(prover.contract, carry=theirs.carry)
-    prover = replace(prover, contract=contract, constants=theirs.constants)
-    if artifact.parity is not None:
-        prover = replace(prover, tolerance=artifact.parity.tolerance)
-    paths = {kind: str(artifact.checked(kind)) for kind in theirs.graphs}
-    return prover.report(paths, dialect)
+    with stage("proving the graphs", _name(source)):
+        built, reference = _built(source, inputs, states or {}, LENGTHS in theirs.lengths)
+        prover = _named_axes(built, _prover(source, built, reference, theirs.vocabulary))
+        dialect = Dialect(prover.contract, theirs)
+        contract = replace(prover.contract, carry=theirs.carry)
+        prover = replace(prover, contract=contract, constants=theirs.constants)
+        if artifact.parity is not None:
+            prover = replace(prover, tolerance=artifact.parity.tolerance)
+        paths = {kind: str(artifact.checked(kind)) for kind in theirs.graphs}
+        return prover.report(paths, dialect)
 
 
 def _trusted(trust: bool, trust_pickle: bool | None) -> bool:
@@ -218,6 +226,11 @@ def _symbols(source: Source | OnnxFile) -> Vocabulary | None:
 
 def _stem(model: nn.Module | str | Path) -> str:
     return type(model).__name__.lower() if isinstance(model, nn.Module) else Path(model).stem
+
+
+def _name(source: Source | OnnxFile) -> str:
+    """Return what messages call a model: its class, or its file."""
+    return source.path.name if isinstance(source, OnnxFile) else type(source.module).__name__
 
 
 def _example(module: nn.Module, inputs: Any, lengths: bool) -> Example:
@@ -247,14 +260,17 @@ def _built(
 ) -> tuple[Built, Reference]:
     """Return the graphs of a model and what they are proven against."""
     if isinstance(source, OnnxFile):
-        return build_foreign(with_lengths(source) if lengths else source, inputs, states)
-    example = _example(source.module, inputs, lengths)
-    try:
-        built = build(source.module, example, states)
-    except UnsupportedModelError:
-        if not example.constants:
-            raise
-        built = build(source.module, example.settled(), states)  # a forward that asks for its size
+        with stage("opening its states", _name(source)):
+            return build_foreign(with_lengths(source) if lengths else source, inputs, states)
+    with stage("running forward", _name(source)):
+        example = _example(source.module, inputs, lengths)
+    with stage("writing the graphs", _name(source)):
+        try:
+            built = build(source.module, example, states)
+        except UnsupportedModelError:
+            if not example.constants:
+                raise
+            built = build(source.module, example.settled(), states)  # a forward that asks its size
     return built, _reference(source.module if lengths else source.given, built, source.reference)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -49,9 +48,6 @@ def session_of(kind: str, contract: Contract, model: bytes | str, inner: Sequenc
     return run
 
 
-_PREAMBLE = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from .*? failed:\s*)?")
-
-
 @contextlib.contextmanager
 def _named(what: str) -> Iterator[None]:
     """Turn what ONNX Runtime raises, which has no base class of its own, into a ParityError."""
@@ -60,8 +56,7 @@ def _named(what: str) -> Iterator[None]:
     except EdgernnError:
         raise
     except Exception as error:
-        reason = _PREAMBLE.sub("", str(error).strip()).partition("\n")[0].rstrip(".")
-        raise ParityError(f"{what} in ONNX Runtime: {reason}.") from error
+        raise ParityError(f"{what} in ONNX Runtime: {reason_of(error)}.") from error
 
 
 def batch_of(contract: Contract, data: Mapping[str, NDArray[Any]], default: int = 1) -> int:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from edgernn.errors import MissingExtraError, UnsupportedModelError
 
-__all__ = ["fresh_session"]
+__all__ = ["fresh_session", "reason_of"]
+
+
+_PREAMBLE = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from .*? failed:\s*)?")
 
 
 def fresh_session(model: bytes | str) -> Any:
@@ -28,8 +32,17 @@ def fresh_session(model: bytes | str) -> Any:
     try:
         return onnxruntime.InferenceSession(model, options, ["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors have no common base class
-        reason = str(error).strip().partition("\n")[0]
+        reason = reason_of(error)
+        helps = (
+            " It is older than the graph's opset: upgrade it, or choose an older one with --opset."
+            if "opset" in reason or "IR version" in reason
+            else ""
+        )
         raise UnsupportedModelError(
-            f"ONNX Runtime {onnxruntime.__version__} cannot load the graph: {reason} Where it is "
-            "older than the graph's opset, upgrade it or choose an older one with --opset."
+            f"ONNX Runtime {onnxruntime.__version__} cannot load the graph: {reason}.{helps}"
         ) from error
+
+
+def reason_of(error: Exception) -> str:
+    """Return what ONNX Runtime says in an exception, without its codes and the file."""
+    return _PREAMBLE.sub("", str(error).strip()).partition("\n")[0].strip().rstrip(".")

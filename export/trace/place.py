@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import fx
 
-__all__ = ["Place", "is_users", "place_in", "place_of", "size_guards"]
+__all__ = ["Place", "is_users", "place_in", "place_of", "place_of_stack", "size_guards"]
 
 _LIBRARIES = (
     "edgernn edgernn.export edgernn.runtime torch torchgen onnxscript onnx_ir onnx onnxruntime "
@@ -64,9 +64,16 @@ def place_of(error: BaseException) -> Place | None:
             return found
         for frame, _ in reversed(frames):
             node = frame.f_locals.get("node")
-            if isinstance(node, fx.Node) and (found := _place_of_node(node)):
+            if isinstance(node, fx.Node) and (found := place_of_stack(node.stack_trace or "")):
                 return found
     return None
+
+
+def place_of_stack(trace: str) -> Place | None:
+    """Return the line of the model in a stack that torch noted, from what called forward inwards."""
+    stack = [(file, int(line)) for file, line in _FRAME.findall(trace)]
+    entered = [place for place, (file, _) in enumerate(stack) if not is_users(file)]
+    return place_in(stack[entered[0] if entered else 0 :])
 
 
 def place_in(stack: Iterable[tuple[str, int]]) -> Place | None:
@@ -110,13 +117,6 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
-
-
-def _place_of_node(node: fx.Node) -> Place | None:
-    """Return where forward made a node: the part of its stack inside forward."""
-    stack = [(file, int(line)) for file, line in _FRAME.findall(node.stack_trace or "")]
-    entered = [place for place, (file, _) in enumerate(stack) if not is_users(file)]
-    return place_in(stack[entered[0] if entered else 0 :])
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Where in the model's code an operator is called, seen by running forward."""
+"""Where in the model's code operators are called, seen while forward runs."""
 
 from __future__ import annotations
 
@@ -17,31 +17,27 @@ from edgernn.export.example.call import Example
 from edgernn.export.trace.place import Place, place_in
 from edgernn.export.trace.untouched import untouched
 
-__all__ = ["first_call"]
+__all__ = ["Watch", "first_call"]
 
 Wanted = Callable[[Any, Any], bool]
 
 
-def first_call(module: nn.Module, example: Example, wanted: Wanted) -> Place | None:
-    """Return the line of the model that first calls an operator which is wanted, or None.
+class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """A mode that notes the line of the model which first calls an operator that is wanted.
 
     Args:
-        module: The model.
-        example: A call of it.
         wanted: Says so of an operator (`torch.ops.aten.add.Tensor`) and of what it returned.
+
+    Attributes:
+        called: The name of that operator; empty where none was called.
+        place: The line, or None.
     """
-    watch = _Watch(wanted)
-    with torch.no_grad(), untouched(module), watch, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with contextlib.suppress(Exception):
-            module(**example.kwargs)
-    return watch.place
 
-
-class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self, wanted: Wanted) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._wanted = wanted
+        self._outside: FrameType | None = sys._getframe(1)
+        self.called = ""
         self.place: Place | None = None
 
     def __torch_dispatch__(
@@ -52,14 +48,29 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        if self.place is None and self._wanted(func, result):
-            self.place = place_in(reversed(list(_stack())))
+        if not self.called and self._wanted(func, result):
+            self.called = func.overloadpacket.__name__
+            self.place = place_in(reversed(list(self._stack())))
         return result
 
+    def _stack(self) -> Iterator[tuple[str, int]]:
+        """Yield files and lines from here outwards, as far as where the mode was made."""
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None and frame is not self._outside:
+            yield frame.f_code.co_filename, frame.f_lineno
+            frame = frame.f_back
 
-def _stack() -> Iterator[tuple[str, int]]:
-    """Yield files and lines from here outwards, as far as forward."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_code is not first_call.__code__:
-        yield frame.f_code.co_filename, frame.f_lineno
-        frame = frame.f_back
+
+def first_call(module: nn.Module, example: Example, wanted: Wanted) -> Place | None:
+    """Return the line of the model that first calls an operator which is wanted, or None.
+
+    Args:
+        module: The model.
+        example: A call of it.
+        wanted: See `Watch`.
+    """
+    with torch.no_grad(), untouched(module), warnings.catch_warnings(), Watch(wanted) as watch:
+        warnings.simplefilter("ignore")
+        with contextlib.suppress(Exception):
+            module(**example.kwargs)
+    return watch.place
