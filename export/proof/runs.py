@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgernn.contract import BATCH, Contract
 from edgernn.errors import EdgernnError, ParityError
-from edgernn.export.proof.session import fresh_session
+from edgernn.export.proof.session import fresh_session, reason_of
 
 __all__ = ["Arrays", "Run", "batch_of", "session_of"]
 

@@ -70,7 +70,7 @@ def place_of(error: BaseException) -> Place | None:
 
 
 def place_of_stack(trace: str) -> Place | None:
-    """Return the line of the model in a stack that torch noted, from what called forward inwards."""
+    """Return the line of the model in a stack that torch noted, inside what called forward."""
     stack = [(file, int(line)) for file, line in _FRAME.findall(trace)]
     entered = [place for place, (file, _) in enumerate(stack) if not is_users(file)]
     return place_in(stack[entered[0] if entered else 0 :])

@@ -69,7 +69,8 @@ def first_call(module: nn.Module, example: Example, wanted: Wanted) -> Place | N
         example: A call of it.
         wanted: See `Watch`.
     """
-    with torch.no_grad(), untouched(module), warnings.catch_warnings(), Watch(wanted) as watch:
+    watch = Watch(wanted)
+    with torch.no_grad(), untouched(module), warnings.catch_warnings(), watch:
         warnings.simplefilter("ignore")
         with contextlib.suppress(Exception):
             module(**example.kwargs)

@@ -174,6 +174,7 @@ def _own_states(
 ) -> list[StatePort]:
     """Turn the states that forward makes itself into ports."""
     states: list[StatePort] = []
+    arguments = list(graph.inputs)
     for slot in slots:
         if reads_data(slot.before) or slot.before.is_graph_input() or not _is_per_sequence(slot):
             continue
@@ -187,7 +188,7 @@ def _own_states(
         result = result_path(after)
         if not after.is_graph_output():
             graph.outputs.append(after)
-        initial = _initial(calls[slot.call], slot.index, own, before)
+        initial = _initial(calls[slot.call], slot.index, own, before, arguments)
         state = StatePort(
             name, None, result, slot.call, last.call, slot.index, initial, slot.is_layers
         )
@@ -207,7 +208,7 @@ def _is_per_sequence(slot: Slot) -> bool:
 
 
 def _initial(
-    call: Call, index: int, before: ir.Value, port: ir.Value
+    call: Call, index: int, before: ir.Value, port: ir.Value, arguments: Sequence[ir.Value]
 ) -> NDArray[np.float32] | None:
     """Return what forward starts from, or None for zeros; one value for all sequences if it can."""
     if is_random(before):
@@ -223,12 +224,22 @@ def _initial(
         return value
     first = value.take([0], dynamic[0])
     if not np.array_equal(np.broadcast_to(first, value.shape), value):
+        count = value.shape[dynamic[0]]
         raise UnsupportedModelError(
-            f"`{port.name}` starts from a learned value of its own for each of "
-            f"{value.shape[dynamic[0]]} sequences. Give the batch as a number: "
-            '--input "x:float32[1,sequence,40]".'
+            f"`{port.name}` starts from a learned value of its own for each of {count} sequences. "
+            f"Give the batch as a number: {_options(arguments, count)}."
         )
     return first
+
+
+def _options(arguments: Sequence[ir.Value], batch: int) -> str:
+    """Return the options that describe forward's arguments with a number for the batch."""
+    specs = (
+        f"{one.name}:{one.dtype.numpy() if one.dtype else ''}"
+        f"[{','.join(str(size).replace(BATCH, str(batch)) for size in one.shape or ())}]"
+        for one in arguments
+    )
+    return " ".join(f'--input "{spec}"' for spec in specs)
 
 
 def _rename(before: ir.Value, after: ir.Value, state: StatePort) -> None:

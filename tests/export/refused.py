@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 
 import pytest
@@ -34,3 +35,11 @@ def refusal(kind: type[EdgernnError], function: Callable[[], object]) -> str:
         function()
     assert type(info.value) is kind
     return str(info.value)
+
+
+def at(code: type | Callable[..., object], line: str) -> str:
+    """Return how a message names the line of a class or function that begins with `line`."""
+    file = inspect.getsourcefile(code)
+    lines, first = inspect.getsourcelines(code)
+    place = next(n for n, one in enumerate(lines) if one.strip().startswith(line.rstrip(" …")))
+    return f" at {file}:{first + place} (`{line}`)"

@@ -126,7 +126,7 @@ MODELS: dict[str, tuple[nn.Module, dict[str, Any], type[EdgernnError], str]] = {
         {"inputs": (X,)},
         UnsupportedModelError,
         "`h_in` starts from a learned value of its own for each of 2 sequences. Give the batch as "
-        'a number: --input "x:float32[1,sequence,40]".',
+        'a number: --input "x:float32[2,sequence,4]".',
     ),
     "no step graph": (
         nn.LSTM(4, 3, bidirectional=True),

@@ -5,7 +5,6 @@ Each model stands beside what it becomes where the advice is followed.
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +17,7 @@ from torch.nn import functional
 
 import edgernn
 from edgernn.errors import UnsupportedModelError
-from tests.export.refused import refusal
+from tests.export.refused import at, refusal
 
 SPEC = ["x:float32[batch,sequence,4]"]
 
@@ -320,14 +319,6 @@ CASES: list[tuple[Function, str, str, Function | list[str]]] = [
         ["x:float32[1,sequence,4]"],
     ),
 ]
-
-
-def at(function: Function, code: str) -> str:
-    """Return how a message names the line of a function that has some code."""
-    file = inspect.getsourcefile(function)
-    lines, first = inspect.getsourcelines(function)
-    place = next(n for n, line in enumerate(lines) if line.strip().startswith(code.rstrip(" …")))
-    return f" at {file}:{first + place} (`{code}`)"
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case[0].__name__)

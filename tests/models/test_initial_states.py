@@ -8,6 +8,7 @@ from torch import nn
 
 from edgernn import export_model
 from edgernn.errors import UnsupportedModelError
+from tests.export.refused import at
 from tests.models.proof import proven
 
 
@@ -99,13 +100,15 @@ class RandomStart(nn.Module):
         return self.fc(out)
 
 
-def test_a_random_initial_state_is_refused(tmp_path):
+def test_a_random_initial_state_is_refused(tmp_path, monkeypatch):
     """No graph can agree with a start that torch draws anew at every call."""
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(UnsupportedModelError) as caught:
         export_model(RandomStart(), tmp_path / "m")
 
+    place = at(RandomStart, "h0 = torch.randn(1, x.size(0), 5)")
     assert str(caught.value) == (
-        "`h_in` starts from random numbers that forward draws anew at every call, so no two runs "
-        "agree. Start it from zeros or from a parameter, or take it as an argument."
+        f"`RandomStart.forward` starts from a random state, drawn anew at every call{place}, so no "
+        "two runs agree. Start from zeros or from a parameter, or take the state as an argument."
     )
     assert not list(tmp_path.iterdir())
