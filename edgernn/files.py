@@ -60,10 +60,10 @@ def read(path: Path, subject: str, error: type[EdgernnError], most: int) -> byte
     Raises:
         EdgernnError: As for `regular`, or the file cannot be read.
     """
-    regular(path, subject, error, most)
+    size = regular(path, subject, error, most)
     try:
         with path.open("rb") as stream:
-            return stream.read(most)
+            return stream.read(size)
     except OSError as reason:
         raise error(f"{subject} cannot be read: {reason.strerror or reason}.") from reason
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from edgernn.contract import Contract, Port
 from edgernn.errors import ContractError
+from edgernn.field import broken
 from edgernn.runtime.providers import Provider, quiet_options, start
 
 __all__ = ["Sessions", "contract_of", "options_for"]
@@ -94,12 +95,13 @@ def contract_of(session: Any, subject: str) -> Contract:
     Raises:
         ContractError: There is none, or it does not fit the graph.
     """
-    return Contract.from_metadata(
-        session.get_modelmeta().custom_metadata_map,
-        [_port(argument, subject) for argument in session.get_inputs()],
-        [_port(argument, subject) for argument in session.get_outputs()],
-        subject,
-    )
+    try:
+        metadata = session.get_modelmeta().custom_metadata_map
+        inputs = [_port(argument, subject) for argument in session.get_inputs()]
+        outputs = [_port(argument, subject) for argument in session.get_outputs()]
+    except UnicodeDecodeError as error:
+        raise broken(subject, "a name or its metadata is not UTF-8 text") from error
+    return Contract.from_metadata(metadata, inputs, outputs, subject)
 
 
 def _port(argument: Any, subject: str) -> Port:
