@@ -20,14 +20,14 @@ from tests.fuzz import corpus
 from tests.fuzz.mutations import MUTATIONS
 from tests.fuzz.readers import READERS
 
-__all__ = ["MOST_SECONDS", "described", "finding", "limited"]
+__all__ = ["MOST_SECONDS", "PLAN", "described", "finding", "limited"]
 
 MOST_SECONDS = 20
 _MOST_MEMORY = 2 * 2**30
 
 # Rounds over every kind of damage of every kind of file that takes part in the round.
 _ROUND = 4
-_PLAN = [
+PLAN = [
     (reader, damage)
     for turn in range(_ROUND)
     for reader in READERS
@@ -42,7 +42,7 @@ class TooLongError(BaseException):
 
 def described(number: int) -> str:
     """Return what case `number` is."""
-    reader, damage = _PLAN[number % len(_PLAN)]
+    reader, damage = PLAN[number % len(PLAN)]
     return f"case {number}: {reader}, {damage}"
 
 
@@ -54,7 +54,7 @@ def finding(number: int, whole: Path, scratch: Path) -> str | None:
         whole: The folder of the corpus.
         scratch: A folder that is emptied, and made the current one.
     """
-    reader, damage = _PLAN[number % len(_PLAN)]
+    reader, damage = PLAN[number % len(PLAN)]
     random = Random(number)
     for entry in scratch.iterdir():
         shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
@@ -70,7 +70,7 @@ def finding(number: int, whole: Path, scratch: Path) -> str | None:
 
 
 def _outcome(number: int, name: str) -> str | None:
-    reader, _ = _PLAN[number % len(_PLAN)]
+    reader, _ = PLAN[number % len(PLAN)]
     signal.setitimer(signal.ITIMER_REAL, MOST_SECONDS)
     try:
         READERS[reader].read(Path.cwd() / name)

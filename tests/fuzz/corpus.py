@@ -65,11 +65,12 @@ def _models(folder: Path) -> None:
     torch.save(module.state_dict(), folder / "weights.pt")
     torch.save(module.state_dict(), folder / "legacy.pt", _use_new_zipfile_serialization=False)
     save_file(module.state_dict(), folder / "weights.safetensors")
-    torch.jit.script(module).save(folder / "scripted.pt")  # type: ignore[no-untyped-call]
     sizes = {"tokens": {0: torch.export.Dim("batch", min=2, max=64)}}
     tokens = torch.zeros(3, 5, dtype=torch.int64)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the attributes in which layers keep their weights
+        # of torch.jit's age, and of the attributes in which layers keep their weights
+        warnings.simplefilter("ignore")
+        torch.jit.script(module).save(folder / "scripted.pt")
         program = torch.export.export(module, (tokens,), dynamic_shapes=sizes)
     torch.export.save(program, folder / "program.pt2")
     file = write(folder / "foreign.onnx", [recurrent("LSTM")], weights("LSTM"))

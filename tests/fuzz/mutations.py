@@ -107,9 +107,9 @@ def huge_digits(data: bytes, random: Random) -> bytes:
 def huge_integer(data: bytes, random: Random) -> bytes:
     """Write an extreme integer, little- or big-endian, over some bytes."""
     width = random.choice((1, 2, 4, 8))
-    value = random.choice(_INTEGERS) % 2 ** (8 * width)
+    value = random.choice(_INTEGERS) & ((1 << (8 * width)) - 1)
     place = max(0, _place(data, random) - width)
-    piece = value.to_bytes(width, random.choice(("little", "big")))
+    piece = struct.pack({1: "B", 2: "H", 4: "I", 8: "Q"}[width], value)[:: random.choice((1, -1))]
     return data[:place] + piece + data[place + width :]
 
 
