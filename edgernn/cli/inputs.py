@@ -225,11 +225,20 @@ def _from_lines(
     if first is None:
         raise InputError(f"{where} holds no steps; at least one line of numbers is needed.")
     arrays = (step for _, step in itertools.chain([first], steps))
-    return Input(format_, None, first[0], _stacks(arrays, axes, size))
+    return Input(format_, None, first[0], _stacks(arrays, axes, size, where))
 
 
-def _stacks(steps: Iterator[Chunk], axes: Mapping[str, Axes], size: int | None) -> Iterator[Chunk]:
+def _stacks(
+    steps: Iterator[Chunk], axes: Mapping[str, Axes], size: int | None, where: str
+) -> Iterator[Chunk]:
     while group := list(itertools.islice(steps, size)):
+        for name in (name for name, axis in axes.items() if axis.sequence is not None):
+            shapes = {step[name].shape: None for step in group}
+            if len(shapes) > 1:
+                raise InputError(
+                    f"{where} has steps of different shapes for `{name}`: "
+                    f"{' and '.join(map(str, [*shapes][:2]))}. Give every step the same."
+                )
         names = group[-1].keys()
         yield {
             name: axes[name].stack([step[name] for step in group if name in step]) for name in names

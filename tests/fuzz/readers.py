@@ -92,7 +92,7 @@ def _text(path: Path) -> None:
 
 
 def _model(path: Path) -> Any:
-    return load_source(path)
+    return load_source(path, assume_plain=True)
 
 
 READERS: dict[str, Reader] = {
