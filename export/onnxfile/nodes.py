@@ -120,7 +120,7 @@ def check_bodies(model: ir.Model, file: str) -> None:
 
 
 def check_weights(model: ir.Model, file: str) -> None:
-    """Refuse recurrent nodes with weights that the graph computes from its inputs.
+    """Refuse recurrent nodes with weights that are quantized or computed from the inputs.
 
     Raises:
         UnsupportedModelError: W, R or B of a node is no constant.
@@ -128,6 +128,12 @@ def check_weights(model: ir.Model, file: str) -> None:
     for node in recurrent_of(model.graph):
         for place, letter in enumerate("WRB", 1):
             value = given(node, place)
+            source = None if value is None else value.producer()
+            if source is not None and source.op_type == "DequantizeLinear":
+                raise UnsupportedModelError(
+                    f"{title(node)} in {file} is quantized: its weights {letter} come out of "
+                    "DequantizeLinear. Export the float32 model that it was made from."
+                )
             if value is not None and constant_of(value) is None:
                 raise UnsupportedModelError(
                     f"{title(node)} in {file} has weights {letter} that the graph computes from "

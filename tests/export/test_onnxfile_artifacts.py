@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from edgernn.artifact import Artifact
-from edgernn.errors import ContractError
+from edgernn.errors import ContractError, UnsupportedModelError
 from edgernn.export.pipeline import export_model
 from tests.export.onnx_exports import shown
 
@@ -101,6 +101,17 @@ def test_a_recurrence_that_is_a_scan(tmp_path):
     assert alone.contract.notes == (
         "There is no step graph: its recurrence is written in operators that cannot be taken apart "
         "into steps. Export the folder of the artifact in float32, which has one.",
+    )
+
+
+def test_an_artifact_in_int8_is_refused(tmp_path):
+    """What is quantized already is not taken for the model itself."""
+    first = export_model(nn.GRU(3, 4), tmp_path / "q.edgernn", precision="int8", verify=False)
+    with pytest.raises(UnsupportedModelError) as caught:
+        export_model(first.path, tmp_path / "again.edgernn")
+    assert str(caught.value) == (
+        f"GRU `gru_l0` in `{first.sequence}` is quantized: its weights W come out of "
+        "DequantizeLinear. Export the float32 model that it was made from."
     )
 
 
