@@ -6,8 +6,10 @@
 The configurations are those of torch's own ONNX and module test suites: kinds, layers, directions,
 bias, projection, batch_first, batched or not, initial state given or not, packed or not, sorted or
 not. Each is exported at one size, all in one process, and passes when ONNX Runtime gives what eager
-torch gives, output and final states, at that size and at four others. The exit code is 1 where
-edgernn misses one.
+torch gives, output and final states, at that size and at four others. torch's exporters are called
+as serves them best: batch and sequence by `dynamic_axes` (dynamo=False) or as `Dim.DYNAMIC`
+(dynamo=True), what they keep from one export for the next cleared. The exit code is 1 where edgernn
+misses one.
 """
 
 from __future__ import annotations

@@ -61,6 +61,12 @@ def test_folders_are_in_the_readme(package: str) -> None:
     assert missing == []
 
 
+def test_every_script_is_in_the_table() -> None:
+    """CONTRIBUTING.md says of every script what it does, and of none that is not there."""
+    said = set(re.findall(r"^\| `scripts/(\w+)` \|", (ROOT / "CONTRIBUTING.md").read_text(), re.M))
+    assert said == {file.name for file in (ROOT / "scripts").iterdir()}
+
+
 def inner(package: str) -> list[Path]:
     """Return the `__init__.py` of each folder in a package; links are not followed."""
     return [
