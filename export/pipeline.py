@@ -26,6 +26,7 @@ from edgernn.export.example.axes import infer_example, proven_axes
 from edgernn.export.example.call import Example, Forward, example_from
 from edgernn.export.example.lengths import LENGTHS, add_lengths, take_lengths
 from edgernn.export.example.missing import check_complete
+from edgernn.export.example.positional import name_places
 from edgernn.export.example.written import take_written
 from edgernn.export.onnxfile.build import build_foreign
 from edgernn.export.onnxfile.file import OnnxFile
@@ -263,6 +264,8 @@ def _built(
         with stage("opening its states", _name(source)):
             return build_foreign(with_lengths(source) if lengths else source, inputs, states)
     with stage("running forward", _name(source)):
+        for module in {id(one): one for one in (source.module, source.given)}.values():
+            name_places(module, inputs)
         example = _example(source.module, inputs, lengths)
     with stage("writing the graphs", _name(source)):
         try:

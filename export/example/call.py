@@ -20,6 +20,7 @@ from torch import nn
 
 from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import InputError
+from edgernn.export.example.annotated import as_annotated
 from edgernn.export.example.names import LENGTH_NAMES
 from edgernn.export.example.spec import Spec, parse_spec
 from edgernn.export.example.tree import leaves, map_leaves, packed_in
@@ -287,7 +288,8 @@ def example_from(
         return _from_specs(module, [parse_spec(str(one)) for one in inputs])
     names = list(parameters_of(module))
     given = dict(inputs) if isinstance(inputs, Mapping) else dict(zip(names, inputs, strict=False))
-    if len(given) < len(inputs) or not set(given) <= set(names):
+    any_name = isinstance(inputs, Mapping) and takes_any(module)
+    if len(given) < len(inputs) or not (any_name or set(given) <= set(names)):
         raise InputError(
             f"`{type(module).__name__}.forward` takes {_listed(names)}; {len(inputs)} inputs were "
             f"given{': ' + _listed(list(given)) if isinstance(inputs, Mapping) else ''}."
@@ -317,7 +319,7 @@ def _from_specs(module: nn.Module, specs: Sequence[Spec]) -> Example:
     shapes: dict[str, tuple[int | str, ...]] = {}
     for path, dtype, dims, value in specs:
         name, keys = path.partition("[")[0], re.findall(r"\[(.*?)\]", path)
-        if name not in names:
+        if name not in names and not takes_any(module):
             raise InputError(
                 f"`{name}` is not an argument of `{type(module).__name__}.forward`, which takes "
                 f"{_listed(names)}."
@@ -336,8 +338,8 @@ def _from_specs(module: nn.Module, specs: Sequence[Spec]) -> Example:
             tensor = torch.randint(high, size, generator=generator).to(dtype)
         kwargs[name] = _placed(kwargs.get(name), keys, tensor)
         shapes[path] = dims
-    ordered = {name: kwargs[name] for name in names if name in kwargs}
-    return Example(ordered, shapes)
+    ordered = {name: kwargs[name] for name in [*names, *kwargs] if name in kwargs}
+    return Example(*as_annotated(module, ordered, shapes))
 
 
 def _placed(tree: Any, keys: Sequence[str], tensor: Any) -> Any:
@@ -359,6 +361,12 @@ def parameters_of(module: nn.Module) -> dict[str, inspect.Parameter]:
     signature = inspect.signature(module.forward)
     kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     return {name: p for name, p in signature.parameters.items() if p.kind not in kinds}
+
+
+def takes_any(module: nn.Module) -> bool:
+    """Return whether forward takes arguments of any name, as `**kwargs`."""
+    parameters = inspect.signature(module.forward).parameters.values()
+    return any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters)
 
 
 def _as_tensors(value: Any) -> Any:

@@ -84,7 +84,7 @@ def _holes(kwargs: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _holes_in(value: object, path: str) -> Iterator[str]:
-    if isinstance(value, tuple):
+    if isinstance(value, (tuple, list)):
         for place, part in enumerate(value):
             if part is None:
                 yield f"{path}[{place}]"

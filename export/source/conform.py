@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import warnings
 from collections.abc import Iterator
 from itertools import chain
 from typing import Any
@@ -89,10 +91,13 @@ def to_eager(model: nn.Module) -> tuple[str, ...]:
     named = list(chain(model.named_parameters(), model.named_buffers()))
     narrowed = {str(t.dtype).removeprefix("torch.") for _, t in named if t.dtype in NARROWED}
     count = sum(tensor.dtype in NARROWED for _, tensor in named)
-    model.to("cpu")
-    if narrowed:
-        model.to(torch.float32)
-    model.eval()
+    with warnings.catch_warnings():
+        # a copied ScriptModule has parameters that are no leaves
+        warnings.filterwarnings("ignore", "The .grad attribute of a Tensor", UserWarning)
+        model.to("cpu")
+        if narrowed:
+            model.to(torch.float32)
+    _evaluate(model)
     if not narrowed:
         return ()
     tensors = "1 parameter or buffer" if count == 1 else f"{count} parameters and buffers"
@@ -103,6 +108,14 @@ def has_rewritten_parts(model: nn.Module) -> bool:
     """Return whether `model` has parts that are traced in another form than they have."""
     kinds = (torch.jit.ScriptModule,)
     return any(isinstance(p, kinds) or parametrize.is_parametrized(p) for p in model.modules())
+
+
+def _evaluate(model: nn.Module) -> None:
+    """Bring every part into eval mode, also where `train` or `eval` of its own does not."""
+    with contextlib.suppress(Exception):  # one that trains, or that wants what to evaluate
+        model.eval()
+    for part in model.modules():
+        part.training = False
 
 
 def _bake_parametrizations(model: nn.Module) -> None:

@@ -10,6 +10,7 @@ from torch import nn
 
 from edgernn.artifact import CONTRACT_FILE
 from edgernn.errors import SourceError, UnsupportedModelError
+from edgernn.export.example.positional import call_by_place
 from edgernn.export.onnxfile.file import OnnxFile, read_artifact, read_onnx
 from edgernn.export.source.checkpoint import read_pickle, read_safetensors, state_dict_in
 from edgernn.export.source.conform import conform, has_rewritten_parts, private_copy, to_eager
@@ -153,6 +154,7 @@ def _conformed(module: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
     Returns:
         A copy of it as it was, where that is another form, and notes.
     """
+    call_by_place(module)
     given = private_copy(module) if has_rewritten_parts(module) else module
     read_scripted_parts(module)
     notes = conform(module)
