@@ -32,9 +32,10 @@ def untouched(module: nn.Module) -> Iterator[None]:
     weight of its layer anew, as weight drop does. What is written into a buffer, a tensor, a list
     or a dict that the module holds is put back too; parameters are not copied.
     """
+    python = [one for one in module.modules() if not isinstance(one, torch.jit.ScriptModule)]
     before = [
         (part, dict(vars(part)), {table: dict(vars(part)[table]) for table in _REGISTERED})
-        for part in module.modules()
+        for part in python
     ]
     contents = [
         _kept(value)
