@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from torch.serialization import SourceChangeWarning, get_unsafe_globals_in_checkpoint
 
-from edgernn.errors import SourceError
+from edgernn.errors import SourceError, UnsupportedModelError
 
 __all__ = ["StateDict", "read_pickle", "read_safetensors", "state_dict_in"]
 
@@ -95,10 +95,19 @@ def state_dict_in(value: Any, subject: str) -> StateDict | nn.Module:
 
     Raises:
         SourceError: There is none in it.
+        UnsupportedModelError: Its weights are quantized.
     """
     found = _unwrapped(value, 0)
     if found is not None:
         return found
+    packed = (
+        [key for key in value if "_packed_params" in str(key)] if isinstance(value, Mapping) else []
+    )
+    if packed:
+        raise UnsupportedModelError(
+            f"{subject} has quantized weights, such as `{packed[0]}`, which are packed for torch "
+            "alone. Export the float model; --precision int8 quantizes it."
+        )
     raise SourceError(
         f"{subject} holds no model: {_described(value)}. Expected a whole module, a state_dict, "
         f"or one of them under {', '.join(f'`{name}`' for name in _WRAPPINGS[:-1])} or "

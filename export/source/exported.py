@@ -16,7 +16,7 @@ from torch.export.graph_signature import ConstantArgument, InputKind, TensorArgu
 from torch.fx.node import map_aggregate
 from torch.utils import _pytree as pytree
 
-from edgernn.errors import SourceError
+from edgernn.errors import EdgernnError, SourceError
 from edgernn.export.source.archive import Archive
 from edgernn.export.source.conform import NARROWED, TRAINING_FLAGS, conform
 from edgernn.export.source.exported_archive import checked_archive
@@ -89,14 +89,9 @@ def read_exported(path: Path, trust: bool = False) -> tuple[nn.Module, tuple[str
             program = _load(checked_archive(archive, f"`{path}`"), path)
     try:
         return _converted(program)
-    except (
-        AssertionError,
-        AttributeError,
-        LookupError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-    ) as error:
+    except EdgernnError:
+        raise
+    except Exception as error:  # a damaged archive fails in any way
         raise _unreadable(path, error) from error
 
 

@@ -128,7 +128,7 @@ class _Checker:
             for side in ("in_spec", "out_spec"):
                 signature[side] = self._tree(signature[side], side)
             for name in signature.get("forward_arg_names") or ():
-                self._require(_NAME, name, "argument")
+                self._require(_NAME, name, "an argument")
         program["guards_code"] = []
         ranges = program["range_constraints"]
         program["range_constraints"] = {k: v for k, v in ranges.items() if _NAME.fullmatch(k)}
@@ -152,14 +152,14 @@ class _Checker:
                     self._operator(item)
                 elif key in _NAMES and not isinstance(item, (dict, list)):
                     if item not in ("", None):
-                        self._require(_NAME, item, "name")
+                        self._require(_NAME, item, "a value")
                 elif key in _PATHS:
-                    self._require(_PATH, item, "tensor")
+                    self._require(_PATH, item, "a tensor")
                 elif key in ("as_custom_obj", "custom_obj"):
                     raise self._refusal("an object of a class of its own")
                 elif key.endswith("_values"):
                     for name, described in item.items():
-                        self._require(_NAME, name, "name")
+                        self._require(_NAME, name, "a value")
                         self._walk(described)
                 elif key in _TABLES:
                     self._walk(list(item.values()))
@@ -204,7 +204,7 @@ class _Checker:
                 raise self._refusal(f"code in the structure of its {side}, `{_short(context)}`")
             if side == "in_spec":
                 for key in keys or ():
-                    self._require(_NAME, key, "argument")
+                    self._require(_NAME, key, "an argument")
             nodes += node["children_spec"]
         return json.dumps([protocol, tree])
 
@@ -223,7 +223,7 @@ class _Checker:
 
     def _require(self, pattern: re.Pattern[str], value: object, what: str) -> str:
         if not isinstance(value, str) or not pattern.fullmatch(value) or len(value) > 1000:
-            raise self._refusal(f"code in the place of a name of a {what}, `{_short(value)}`")
+            raise self._refusal(f"code in the place of the name of {what}, `{_short(value)}`")
         return value
 
     def _refusal(self, what: str) -> SourceError:

@@ -125,7 +125,8 @@ class _Reader(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         path = f"{module}.{name}"
-        if path.startswith("__torch__.torch.classes.quantized.") or name == "_rebuild_qtensor":
+        quantized = ("__torch__.torch.classes.quantized.", "__torch__.torch.classes.rnn.")
+        if path.startswith(quantized) or name == "_rebuild_qtensor":
             raise _Quantized(name)
         if path.startswith("__torch__."):
             if path.startswith("__torch__.torch.classes"):

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from edgernn.errors import SourceError, UnsupportedModelError
+from edgernn.errors import EdgernnError, SourceError, UnsupportedModelError
 from edgernn.export.source.conform import NARROWED, conform
 from edgernn.export.source.operators import computes
 from edgernn.export.source.scripted import Scripted
@@ -72,6 +72,24 @@ def read_torchscript(
     """
     subject = f"`{archive if isinstance(archive, Path) else archive.original_name}`"
     scripted, records = load_archive(archive, trust, subject)
+    try:
+        return _converted(archive, scripted, records, subject)
+    except EdgernnError:
+        raise
+    except Exception as error:  # a damaged archive fails in any way
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".:")
+        raise SourceError(
+            f"{subject} is a TorchScript archive that cannot be run: {reason}. Save it again with "
+            "this version of torch."
+        ) from error
+
+
+def _converted(
+    archive: Path | torch.jit.ScriptModule,
+    scripted: Any,
+    records: dict[str, Callable[..., Any]],
+    subject: str,
+) -> tuple[nn.Module, tuple[str, ...]]:
     # A bare layer of torch's has two forwards, the first for tensors.
     method = getattr(scripted, "forward", None) or getattr(scripted, "forward__0", None)
     if method is None:
@@ -329,7 +347,10 @@ def _code_of(node: Any) -> str:
     """Return the line of the model's code that `node` comes from, as far as the archive has it."""
     if node.kind() == "prim::SetAttr":
         return f"self.{node.s('name')} = ..."
-    lines = node.sourceRange().splitlines()
+    try:
+        lines = node.sourceRange().splitlines()
+    except RuntimeError:  # a damaged table of source lines
+        return ""
     marks = [place for place, line in enumerate(lines) if "<--- HERE" in line]
     return lines[marks[0] - 1].strip() if marks and marks[0] else ""
 

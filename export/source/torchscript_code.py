@@ -21,7 +21,7 @@ _DEEPEST = 100
 _LONGEST = 2000
 
 # Methods that Python itself would call on a loaded module.
-_HARMLESS = frozenset(["__init__", "__len__", "__getitem__", "__contains__"])
+_HARMLESS = frozenset(["__contains__", "__getitem__", "__getstate__", "__init__", "__len__"])
 
 _SKIPPED = frozenset(
     [tokenize.NL, tokenize.COMMENT, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER]
@@ -130,7 +130,7 @@ class _Code:
     def _check_chain(self, chain: list[str], dotted: bool, token: Token) -> None:
         match chain:
             case ["__torch__", "torch", "classes", *path]:
-                if path[:1] == ["quantized"] and len(path) > 1:
+                if path[:1] in (["quantized"], ["rnn"]) and len(path) > 1:
                     raise self._quantized(path[1])
                 if len(path) > 1:
                     raise self._runs(token, f"uses the class `{'.'.join(path)}`, not its own,")
