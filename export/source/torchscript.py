@@ -15,6 +15,7 @@ from edgernn.export.source.conform import NARROWED, conform
 from edgernn.export.source.operators import computes
 from edgernn.export.source.scripted import Scripted
 from edgernn.export.source.torchscript_archive import load_archive
+from edgernn.export.source.torchscript_graph import check_graph
 from edgernn.export.source.torchscript_ops import ANY, SCALAR
 from edgernn.export.source.torchscript_program import (
     Argument,
@@ -73,7 +74,7 @@ def read_torchscript(
     subject = f"`{archive if isinstance(archive, Path) else archive.original_name}`"
     scripted, records = load_archive(archive, trust, subject)
     try:
-        return _converted(archive, scripted, records, subject)
+        return _converted(archive, scripted, records, subject, trust)
     except EdgernnError:
         raise
     except Exception as error:  # a damaged archive fails in any way
@@ -89,7 +90,8 @@ def _converted(
     scripted: Any,
     records: dict[str, Callable[..., Any]],
     subject: str,
-) -> tuple[nn.Module, tuple[str, ...]]:
+    trust: bool,
+) -> tuple[nn.Module, nn.Module, tuple[str, ...]]:
     # A bare layer of torch's has two forwards, the first for tensors.
     method = getattr(scripted, "forward", None) or getattr(scripted, "forward__0", None)
     if method is None:
@@ -97,6 +99,8 @@ def _converted(
             f"{subject} is a TorchScript archive without a method `forward`. Script or trace the "
             "model's forward."
         )
+    if isinstance(archive, Path) and not trust:
+        check_graph(method.inlined_graph, subject)
     signature = _signature(method)
 
     def forward(self: ScriptedModule, *args: Any, **kwargs: Any) -> Any:

@@ -318,20 +318,31 @@ SCRIPTED: dict[str, tuple[Callable[[Entries, Path], None], str]] = {
         "computes a constant with `add(…)`",
     ),
     "a default": (_code("x: Tensor)", f"x: Tensor={_FILE})"), "calls `from_file`"),
-    "forward": (_code("torch.add(_0, shift)", f"torch.add(_0, {_FILE})"), "calls `from_file`"),
+    "forward": (_code("torch.add(y, shift)", f"torch.add(y, {_FILE})"), "calls `from_file`"),
     "another name": (
-        _code("torch.add(_0, shift)", 'torch.add(_0, ops.aten.from_file("CANARY", True, 3))'),
+        _code("torch.add(y, shift)", 'torch.add(y, ops.aten.from_file("CANARY", True, 3))'),
         "calls `ops.aten.from_file`",
     ),
     "text for a name": (
         _code(
-            "torch.add(_0, shift)",
-            'torch.add(_0, getattr(torch, "from\\x5ffile")("CANARY", True, 3))',
+            "torch.add(y, shift)",
+            'torch.add(y, getattr(torch, "from\\x5ffile")("CANARY", True, 3))',
         ),
         "calls `from_file`",
     ),
+    "an operator that checks nothing, in a branch": (
+        _code(
+            "    return torch.add(y, shift)",
+            "    if torch.gt(torch.dim(x), 9):\n"
+            "      y0 = torch.fbgemm_linear_fp16_weight(y, y, y)\n"
+            "    else:\n"
+            "      y0 = y\n"
+            "    return torch.add(y0, shift)",
+        ),
+        "has the operator `aten::fbgemm_linear_fp16_weight`, which may do more than compute",
+    ),
     "a method of text": (
-        _code("torch.add(_0, shift)", 'torch.add(_0, ("CANARY").from_file(True, 3))'),
+        _code("torch.add(y, shift)", 'torch.add(y, ("CANARY").from_file(True, 3))'),
         "calls `from_file`",
     ),
     "a method of a tensor": (

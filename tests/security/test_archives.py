@@ -85,7 +85,7 @@ def test_the_refusal_of_a_torchscript_archive(tmp_path: Path, honest: Honest) ->
     assert str(info.value) == (
         f"`{path}` is a TorchScript archive whose code calls `from_file` in "
         "`code/__torch__/tests/security/hostile.py`, line 13: "
-        '`return torch.add(_0, torch.from_file("canary", True, 3))`. Loading or running it could '
+        '`return torch.add(y, torch.from_file("canary", True, 3))`. Loading or running it could '
         "touch files or the process, so it is not done unasked. If you trust its origin, repeat "
         "with --trust; or export the model from its code."
     )
