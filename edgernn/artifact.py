@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -162,12 +163,8 @@ class Artifact:
 def _contract_file(folder: Path) -> Any:
     """Return what `contract.json` in an artifact's folder says."""
     subject, file = f"`{folder}`", folder / CONTRACT_FILE
-    try:
-        there = file.exists()
-    except (OSError, ValueError):
-        there = True
-    if not there:
-        what = "is not an artifact" if folder.exists() else "does not exist"
+    if not os.path.lexists(file):
+        what = "is not an artifact" if os.path.exists(folder) else "does not exist"
         raise ContractError(
             f"{subject} {what}: there is no `{CONTRACT_FILE}` in it. "
             "`edgernn export MODEL` writes an artifact."

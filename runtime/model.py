@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,7 +160,7 @@ def load(path: str | Path, provider: str = "cpu", threads: int | None = None) ->
     chosen = providers.find(provider)
     providers.onnxruntime()
     path = Path(path)
-    artifact = None if path.is_file() else Artifact.open(path)
+    artifact = None if os.path.isfile(path) else Artifact.open(path)
     if provider != "cpu":
         providers.probe(chosen)
     if artifact is not None:

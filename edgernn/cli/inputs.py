@@ -95,7 +95,10 @@ def _open(path: str) -> contextlib.AbstractContextManager[IO[bytes]]:
 
 
 def _line(stream: IO[bytes], number: int, where: str) -> bytes:
-    line = stream.readline(_MOST_LINE + 1)
+    try:
+        line = stream.readline(_MOST_LINE + 1)
+    except OSError as error:
+        raise InputError(f"{where} cannot be read: {error.strerror or error}.") from error
     if len(line) > _MOST_LINE and not line.startswith((MAGIC, ZIP_MAGIC)):
         raise InputError(
             f"Line {number} of {where} is longer than {size_in_words(_MOST_LINE)}. Give one step "

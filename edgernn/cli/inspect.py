@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,7 @@ def command(path: Path, as_json: bool) -> None:
     An artifact needs nothing but edgernn. A single .onnx file, from whatever tool, needs the
     extra `export`.
     """
-    if path.suffix == ".onnx" and not path.is_dir():
+    if path.suffix == ".onnx" and not os.path.isdir(path):
         from edgernn.export.analysis.analysis import analyse
 
         analysis = analyse(path)

@@ -134,7 +134,7 @@ def command(
     if text is None:
         from edgernn.cli.numbers import run_numbers
 
-        run_numbers(model.contract, carrier, input_ or "-", answers, chunk)
+        run_numbers(model.contract, carrier, input_ or "", answers, chunk)
     else:
         _run_text(model, carrier, text, answers, chunk, generate, temperature, seed)
     if state is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -200,7 +201,7 @@ def _beside(path: Path, location: str) -> Path:
         raise _BrokenError(f"it names {shown(location)}, which is no file beside it")
     folder = path.absolute().parent
     file = folder / location
-    if not file.exists():
+    if not os.path.exists(file):
         raise SourceError(
             f"`{path}` keeps its weights in {shown(Path(location).name)}, which is not beside it. "
             "Put both files into one folder."

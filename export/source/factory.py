@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import inspect
+import os
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -34,7 +35,7 @@ def import_code(module: str) -> tuple[ModuleType, str | None]:
             f"`{module}` is not of the form FILE.py:FACTORY, such as `net.py:Net`, where FACTORY "
             "is a class or function without required arguments."
         )
-    if not file.is_file():
+    if not os.path.isfile(file):
         raise SourceError(f"`{file}` does not exist. Give --module the file of the model's code.")
     digest = hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:12]
     spec = importlib.util.spec_from_file_location(f"_edgernn_{file.stem}_{digest}", file.resolve())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from enum import Enum
 from pathlib import Path
@@ -37,7 +38,7 @@ def format_of(path: Path) -> Format:
         SourceError: It is missing, unreadable, empty, a folder, cut short, or none of them.
     """
     subject = f"`{path}`"
-    if path.is_dir():
+    if os.path.isdir(path):
         raise SourceError(f"{subject} is a folder. {_advice_for(path)}")
     try:
         if not stat.S_ISREG(path.stat().st_mode):

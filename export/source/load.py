@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -98,7 +99,7 @@ def load_source(
 def _from_file(
     path: Path, module: str | None, trust: bool, assume_plain: bool
 ) -> Source | OnnxFile:
-    if (path / CONTRACT_FILE).is_file() and module is None:
+    if os.path.isfile(path / CONTRACT_FILE) and module is None:
         return read_artifact(path)
     kind = format_of(path)
     if kind in (Format.PICKLE, Format.SAFETENSORS):

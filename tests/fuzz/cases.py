@@ -37,7 +37,7 @@ PLAN = [
 
 
 class TooLongError(BaseException):
-    """When a case takes more than `MOST_SECONDS`."""
+    """When a case takes more than `MOST_SECONDS` of work."""
 
 
 def described(number: int) -> str:
@@ -71,7 +71,7 @@ def finding(number: int, whole: Path, scratch: Path) -> str | None:
 
 def _outcome(number: int, name: str) -> str | None:
     reader, _ = PLAN[number % len(PLAN)]
-    signal.setitimer(signal.ITIMER_REAL, MOST_SECONDS)
+    signal.setitimer(signal.ITIMER_PROF, MOST_SECONDS)
     try:
         READERS[reader].read(Path.cwd() / name)
     except (EdgernnError, click.UsageError):
@@ -87,7 +87,7 @@ def _outcome(number: int, name: str) -> str | None:
         inside = f" in {own[-1].name}" if own else ""
         return f"{described(number)}: {type(error).__name__}: {str(error)[:200]}{where}{inside}"
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
     return None
 
 
@@ -97,13 +97,13 @@ def limited() -> Iterator[None]:
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     most = pages * resource.getpagesize() + _MOST_MEMORY
     before = resource.getrlimit(resource.RLIMIT_AS)
-    handler = signal.signal(signal.SIGALRM, _too_long)
+    handler = signal.signal(signal.SIGPROF, _too_long)
     resource.setrlimit(resource.RLIMIT_AS, (most, before[1]))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_AS, before)
-        signal.signal(signal.SIGALRM, handler)
+        signal.signal(signal.SIGPROF, handler)
 
 
 def _too_long(number: int, frame: FrameType | None) -> NoReturn:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,8 +57,9 @@ def _refuses(path: Path) -> None:
     raise InputError("`x` is damaged.")
 
 
-def _sleeps(path: Path) -> None:
-    time.sleep(60)
+def _works(path: Path) -> None:
+    while True:
+        pass
 
 
 def _grows(path: Path) -> None:
@@ -71,7 +71,7 @@ def _grows(path: Path) -> None:
     [
         (_refuses, None),
         (_raises, "case 3: contract, delete: KeyError: 'h'"),
-        (_sleeps, "case 3: contract, delete: more than 0.05 s"),
+        (_works, "case 3: contract, delete: more than 0.05 s"),
         (_grows, "case 3: contract, delete: MemoryError: "),
     ],
 )
@@ -93,21 +93,25 @@ def test_readers_that_fail_are_found(
 def test_a_process_that_ends_is_found(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A worker that is killed names its case, and the cases after it are run."""
+    """A worker that dies or stands still names its case, and the cases after it are run."""
     script = tmp_path / "tests" / "fuzz" / "worker.py"
     script.parent.mkdir(parents=True)
     script.write_text(
-        "import os, sys\n"
+        "import os, sys, time\n"
         "pipe, _, first, stop, step = sys.argv[1:]\n"
         "for number in range(int(first), int(stop), int(step)):\n"
         "    os.write(int(pipe), f'{number}\\n'.encode())\n"
         "    if number == 5:\n"
         "        os.abort()\n"
+        "    if number == 6:\n"
+        "        time.sleep(600)\n"
         "    if number == 9:\n"
         "        os.write(int(pipe), b'nine\\n')\n"
     )
     monkeypatch.setattr(pool, "_ROOT", tmp_path)
+    monkeypatch.setattr(pool, "_STILL", 5)
     assert sorted(pool.findings(whole, range(12), 2)) == [
         "case 5: contract, nul: the process ended: killed by SIGABRT",
+        "case 6: contract, not_utf_8: the process ended: killed by SIGKILL",
         "nine",
     ]
