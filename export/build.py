@@ -22,6 +22,7 @@ from edgernn.export.lift.projection import scan_projection
 from edgernn.export.roll.roll import LONGEST_STRIDE, NotRolledError, Rolled, rolled
 from edgernn.export.source.exported import ExportedModule
 from edgernn.export.stage import stage
+from edgernn.export.step.running import write_running
 from edgernn.export.step.step import at_one_step, gemm_form
 from edgernn.export.trace.bounds import Bounds, bounds_of
 from edgernn.export.trace.dataflow import moved_from
@@ -263,6 +264,7 @@ def _lifted(
 ) -> _Graphs:
     """Return the graphs of a forward that is one step; its ports are named."""
     lower(model)
+    write_running(model)
     fold(model)
     lower_loops(model, loops, at_one_step=False)
     ports = [(state.input, state.output) for state in states]
@@ -286,6 +288,7 @@ def _lowered(
     fold(model)
     scans = lower_loops(model, loops, at_one_step=False)
     sequence, step = scan_projection(model), None
+    write_running(sequence)
     if not no_step:
         try:
             step = _at_one_step(every_step, loops, lengths)
@@ -310,7 +313,9 @@ def _at_one_step(
     lower(model, lengths=False)
     fold(model)
     lower_loops(model, loops, at_one_step=True)
-    return gemm_form(at_one_step(_without_lengths(model, lengths)))
+    step = at_one_step(_without_lengths(model, lengths))
+    write_running(step)
+    return gemm_form(step)
 
 
 def stacked_axes(built: Built) -> dict[str, int] | None:

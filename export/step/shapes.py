@@ -200,6 +200,7 @@ def _elements_of_product(node: ir.Node) -> list[Dim] | None:
 
 _RULES: dict[tuple[str, str], Callable[[ir.Node], Sequence[Shape | None]]] = {
     ("edgernn", "LSTM"): _projected_lstm,
+    ("edgernn", "Running"): lambda node: (dims(node.inputs[0]),),
     ("", "Reshape"): _reshape,
     ("", "Expand"): _expand,
 }

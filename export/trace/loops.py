@@ -15,6 +15,7 @@ from edgernn.contract import SEQUENCE
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.example.call import Example, observe
 from edgernn.export.lift.lift import Lift, lift
+from edgernn.export.step.running import write_running
 from edgernn.export.trace.capture import Call
 from edgernn.export.trace.dataflow import moved_from
 from edgernn.export.trace.dims import rename_axes
@@ -74,6 +75,7 @@ def _iteration(loop: Loop, example: Example, taken: dict[str, int]) -> Iteration
     labels = _labels([_fed(state, slots) for state in states])
     _name_ports(model.graph, labels)
     lower(model)
+    write_running(model)
     fold(model)
     return Iteration(loop, model, labels)
 
