@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,10 +22,11 @@ from edgernn.export.proof.parity import TOLERANCE
 from edgernn.export.trace.initializers import drop_unused
 from edgernn.report import ParityReport
 
-__all__ = ["Options"]
+__all__ = ["Options", "tolerance_of"]
 
 # precision → the largest difference from eager torch in float32 that passes
 _TOLERANCES = {"float32": TOLERANCE, "float16": 2e-2, "int8": 5e-2}
+_DTYPES = {ir.DataType.INT8: "int8", ir.DataType.FLOAT16: "float16"}
 _NOTES = {
     "float16": "Weights, states, real inputs and outputs are float16.",
     "int8": (
@@ -185,6 +186,18 @@ def _differences(report: ParityReport) -> str:
     graphs = " and ".join(f"{gap:.1e} in the {kind} graph" for kind, gap in worst.items())
     steps = max((check.sequence for check in report.checks), default=0)
     return f"{graphs}, over up to {steps:,} steps"
+
+
+def tolerance_of(models: Iterable[ir.Model]) -> float:
+    """Return the largest difference that passes for graphs by the precision of their weights."""
+    dtypes = {
+        value.dtype
+        for model in models
+        for graph in model.graphs()
+        for value in (*graph.inputs, *graph.initializers.values())
+    }
+    precisions = [precision for dtype, precision in _DTYPES.items() if dtype in dtypes]
+    return _TOLERANCES[precisions[0] if precisions else "float32"]
 
 
 def _half(state: State) -> State:

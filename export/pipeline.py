@@ -31,7 +31,7 @@ from edgernn.export.example.written import take_written
 from edgernn.export.onnxfile.build import build_foreign
 from edgernn.export.onnxfile.file import OnnxFile
 from edgernn.export.onnxfile.lengths import with_lengths
-from edgernn.export.options import Options
+from edgernn.export.options import Options, tolerance_of
 from edgernn.export.proof.dialect import Dialect
 from edgernn.export.proof.eager import AsGiven, Eager, Reference, one_thread
 from edgernn.export.proof.parity import Prover
@@ -205,10 +205,9 @@ def verify_artifact(
         prover = _named_axes(built, _prover(source, built, reference, theirs.vocabulary))
         dialect = Dialect(prover.contract, theirs)
         contract = replace(prover.contract, carry=theirs.carry)
-        prover = replace(prover, contract=contract, constants=theirs.constants)
-        if artifact.parity is not None:
-            prover = replace(prover, tolerance=artifact.parity.tolerance)
         paths = {kind: str(artifact.checked(kind)) for kind in theirs.graphs}
+        tolerance = tolerance_of(map(ir.load, paths.values()))
+        prover = replace(prover, contract=contract, constants=theirs.constants, tolerance=tolerance)
         return prover.report(paths, dialect)
 
 

@@ -39,7 +39,7 @@ def command(
     """Replay the golden run of ARTIFACT in every form, or prove it in full against MODEL.
 
     The options that say how to read MODEL are those of `edgernn export`. The exit code is 1 where
-    a check is over the tolerance that ARTIFACT was exported with.
+    a check is over the tolerance of ARTIFACT's precision.
     """
     if against is None:
         if inputs or states or module or assume_plain or trust:

@@ -1,4 +1,4 @@
-"""A run in parts, each from the state that the last one left, joined or compared piece by piece."""
+"""A run in parts, each from the state that the last one left, compared piece by piece."""
 
 from __future__ import annotations
 
@@ -33,19 +33,6 @@ class Chunks:
     lengths: Sequence[int]
     stepwise: bool = False
     length_ports: Collection[str] = ()
-
-    def joined(self, run: Run, data: Arrays, states: Arrays) -> tuple[Arrays, Arrays]:
-        """Run every part.
-
-        Returns:
-            The outputs joined along the sequence axis, the last part's where they have none, and
-            the final states.
-        """
-        parts = []
-        for _, outputs, left in self._runs(run, data, states):
-            parts.append(outputs)
-            states = left
-        return self._join(parts, batch_of(self.contract, data)), states
 
     def compare(
         self, run: Run, data: Arrays, states: Arrays, expected: tuple[Arrays, Arrays]

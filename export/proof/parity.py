@@ -87,22 +87,22 @@ class Prover:
         A model whose outputs depend on the past alone gives the same whole or in parts; one that
         looks ahead, or at all steps together, does not.
         """
-        batch = self._trials.batch(2)
         few, many = ((self.contract.within(SEQUENCE, t), tolerance) for t, tolerance in _CARRIED)
         cuts = ((_chunks(self._samples.rng, t), tolerance) for t, tolerance in (few, many))
         for lengths, tolerance in (([1] * few[0], few[1]), *cuts):
             chunks = Chunks(self.contract, lengths, length_ports=self.lengths)
+            batch = self._trials.batch(2 if sum(lengths) == few[0] else 1)
             try:
                 data = self._samples.data(self._samples.at(batch, sum(lengths)))
                 states = self._samples.states(batch)
                 whole = self._samples.run(data, states)
-                parts = chunks.joined(self._samples.run, data, states)
+                compared = chunks.compare(self._samples.run, data, states, whole)
             except Exception as error:
                 if sum(lengths) == many[0]:
                     continue  # more steps than forward takes in one call
                 reason = str(error).strip().partition("\n")[0].rstrip(".")
                 return f"its state cannot be carried on: forward fails on single steps ({reason})."
-            largest = compare(parts, whole).largest
+            largest = compared.largest
             if largest.amount > tolerance:
                 return (
                     f"its state cannot be carried on: in parts, {self.reference.name} gives "
@@ -189,13 +189,13 @@ class Prover:
         return record(self._samples, self._trials.batch(2), size or None)
 
     def _checks(self, runs: Mapping[str, Run]) -> Iterator[Check]:
-        long = self._trials.long()
         if "sequence" in runs:
-            run = runs["sequence"]
             for trial in (*self._trials.short(), *self._trials.bounds()):
-                yield from self._wholes(run, trial)
-            if long is not None and SEQUENCE not in self.constants:
-                yield self._whole(run, long, None)
+                yield from self._wholes(runs["sequence"], trial)
+        whole = None if SEQUENCE in self.constants else runs.get("sequence")
+        long, check = self._long(whole)
+        if check is not None:
+            yield check
         for kind, run in runs.items() if self.contract.carry else ():
             name = "steps" if kind == "step" else "chunks"
             for trial, states in self._stepped(kind):
@@ -205,23 +205,46 @@ class Prover:
         for kind, run in runs.items():
             yield self._golden(kind, run)
 
+    def _long(self, run: Run | None) -> tuple[Trial | None, Check | None]:
+        """Run as many steps as the model takes, up to 1,000; compare `run` with it, if given.
+
+        The graph runs first: what it needs to compute and what the model gave are large, and then
+        never there at the same time.
+        """
+        for trial in self._trials.long():
+            got, failure = None, None
+            try:
+                got = None if run is None else run(trial.data, self._samples.start(trial.batch))
+            except ParityError as error:
+                failure = error
+            done = self._trials.completed(trial)
+            if done is None:
+                continue
+            if failure is not None:
+                raise failure
+            return done, None if got is None else self._compared(got, done, None)
+        return None, None
+
     def _wholes(self, run: Run, trial: Trial) -> Iterator[Check]:
         yield self._whole(run, trial, None)
         if self.contract.states:
-            states = self._samples.states(trial.sizes[BATCH])
+            states = self._samples.states(trial.batch)
             expected = self._samples.run(trial.data, states)
             yield self._whole(run, replace(trial, expected=expected), states)
 
     def _whole(self, run: Run, trial: Trial, states: Arrays | None) -> Check:
-        start = self._samples.start(trial.sizes[BATCH]) if states is None else states
-        got = run(trial.data, start)
+        start = self._samples.start(trial.batch) if states is None else states
+        return self._compared(run(trial.data, start), trial, states)
+
+    def _compared(self, got: tuple[Arrays, Arrays], trial: Trial, states: Arrays | None) -> Check:
+        """Compare what a whole run of the sequence graph gave with what the model did."""
         self._compare_shapes(got[0], trial.sizes)
         comparison = compare(got, trial.expected)
         return self._check("whole", "sequence", trial, states, comparison)
 
     def _parts(self, name: str, kind: str, run: Run, trial: Trial, states: Arrays | None) -> Check:
         """Compare a run in parts, the state carried on from each to the next, with a whole one."""
-        start = self._samples.start(trial.sizes[BATCH]) if states is None else states
+        start = self._samples.start(trial.batch) if states is None else states
         size, steps = self._only_steps(kind), trial.sizes[SEQUENCE]
         lengths = [size] * (steps // size) if size else _chunks(self._samples.rng, steps)
         chunks = Chunks(self.contract, lengths, kind == "step", self.lengths)
@@ -230,10 +253,9 @@ class Prover:
 
     def _stepped(self, kind: str) -> Iterator[tuple[Trial, Arrays]]:
         """Yield runs of a few steps, from states that the model can reach."""
-        only = self._only_steps(kind) or 1
         for batch, steps in dict.fromkeys((self._trials.batch(b), t) for b, t in _STEPPED):
-            least = steps if kind == "step" or only == 1 else max(2, -(-steps // only)) * only
-            sizes = self._samples.at(batch, self.contract.within(SEQUENCE, least))
+            within = self.contract.within(SEQUENCE, steps)
+            sizes = self._samples.at(batch, within if kind == "step" else self._trials.steps(steps))
             data, states = self._samples.data(sizes), self._samples.states(batch)
             yield Trial(sizes, data, self._samples.run(data, states)), states
 

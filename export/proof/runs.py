@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgernn.contract import BATCH, Contract
 from edgernn.errors import EdgernnError, ParityError
-from edgernn.export.proof.session import fresh_session, reason_of
+from edgernn.export.proof.session import fresh_session, reason_of, run_session
 
 __all__ = ["Arrays", "Run", "batch_of", "session_of"]
 
@@ -40,7 +40,7 @@ def session_of(kind: str, contract: Contract, model: bytes | str, inner: Sequenc
         feeds = {name: np.asarray(feeds[name], order="C") for name in inputs}
         sizes = ", ".join(f"`{name}` {array.shape}" for name, array in feeds.items())
         with _named(f"The {kind} graph fails on {sizes}"):
-            arrays = map(np.asarray, session.run(outputs, feeds))
+            arrays = run_session(session, outputs, feeds)
         results = dict(zip(outputs, arrays, strict=True))
         finals = {state.name: results.pop(state.output) for state in contract.states}
         return results, finals

@@ -165,7 +165,7 @@ class Samples:
             return self.rng.integers(port.limit, size=shape).astype(port.dtype)
         example, real = self.examples[port.name], np.issubdtype(port.dtype, np.floating)
         if real and not example_like:
-            return self.rng.standard_normal(shape).astype(port.dtype)
+            return self.rng.standard_normal(shape, np.float32).astype(port.dtype, copy=False)
         if example.ndim < len(shape):  # an example of one step
             example = np.expand_dims(example, port.shape.index(SEQUENCE))
         for axis, size in enumerate(shape):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -29,12 +29,17 @@ class Trial:
     Attributes:
         sizes: The size of every dynamic axis.
         data: Data by port name.
-        expected: Outputs and final states of the model.
+        expected: Outputs and final states of the model; none before it has run.
     """
 
     sizes: Sizes
     data: Arrays
-    expected: tuple[Arrays, Arrays]
+    expected: tuple[Arrays, Arrays] = field(default_factory=lambda: ({}, {}))
+
+    @property
+    def batch(self) -> int:
+        """The number of sequences."""
+        return self.sizes[BATCH]
 
 
 @dataclass(frozen=True)
@@ -93,20 +98,32 @@ class Trials:
             if trial is not None:
                 yield trial
 
-    def long(self) -> Trial | None:
-        """Return a run of one sequence over the most steps that the model takes, up to 1,000.
+    def long(self) -> Iterator[Trial]:
+        """Yield one sequence of 1,000 steps, then of fewer and fewer, which are still to be run."""
+        steps = dict.fromkeys(map(self.steps, _LONG)) if self._takes(SEQUENCE) else ()
+        for count in steps:
+            sizes = self.samples.at(self.batch(1), count)
+            yield Trial(sizes, self.samples.data(sizes))
 
-        None where it takes no more than `short` has. A constant number of steps is multiplied.
-        """
-        most = self.samples.contract.most.get(SEQUENCE, LONGEST)
-        size = self.constants.get(SEQUENCE, 1)
-        for steps in (most, *_LONG):
-            if steps <= most and self._takes(SEQUENCE):
-                sizes = self.samples.at(self.batch(1), max(2, -(-steps // size)) * size)
-                trial = self._run(sizes, uneven=False)
-                if trial is not None:
-                    return trial
-        return None
+    def steps(self, steps: int) -> int:
+        """Return the number of steps next to `steps` that calls of the sequence graph make up."""
+        size = self.constants.get(SEQUENCE)
+        if size is None:
+            return self.samples.contract.within(SEQUENCE, steps)
+        calls = max(2, -(-steps // size))
+        most = self.samples.contract.most.get(SEQUENCE, calls * size)
+        return min(calls, most // size) * size
+
+    def completed(self, trial: Trial) -> Trial | None:
+        """Run the model; None where it fails or has no numbers."""
+        try:
+            outputs, states = self.samples.run(trial.data, None)
+        except Exception as error:
+            self._failures.append(str(error).strip().partition("\n")[0].rstrip("."))
+            return None
+        if any(np.isnan(array).any() for array in (*outputs.values(), *states.values())):
+            return None  # such as a norm over a single step
+        return replace(trial, expected=(outputs, states))
 
     def _at(self, batch: int, sequence: int, place: int) -> Sizes:
         """Return sizes with every further axis at another size than the traced one."""
@@ -134,19 +151,11 @@ class Trials:
         graph = self.samples.contract.graphs["sequence"]
         return any(axis in str(size) for port in graph.inputs for size in port.shape)
 
-    def _run(self, sizes: Sizes, uneven: bool = True) -> Trial | None:
+    def _run(self, sizes: Sizes) -> Trial | None:
         """Run the model; None where it fails, has no numbers or an output of less than none."""
         if self._less_than_none(sizes):
             return None  # such as windows of more steps than there are
-        try:
-            data = self.samples.data(sizes, uneven)
-            outputs, states = self.samples.run(data, None)
-        except Exception as error:
-            self._failures.append(str(error).strip().partition("\n")[0].rstrip("."))
-            return None
-        if any(np.isnan(array).any() for array in (*outputs.values(), *states.values())):
-            return None  # such as a norm over a single step
-        return Trial(sizes, data, (outputs, states))
+        return self.completed(Trial(sizes, self.samples.data(sizes, uneven=True)))
 
     def _less_than_none(self, sizes: Sizes) -> bool:
         ports = self.samples.contract.data_outputs("sequence")
