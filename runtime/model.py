@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from numpy.typing import ArrayLike, NDArray
 
@@ -102,6 +102,15 @@ class Model:
             InputError: The model does not take that batch.
         """
         return Stream(self._sessions, batch)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Model:
+        return self  # without a state there is nothing to keep apart
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "A model cannot be pickled: it holds sessions of ONNX Runtime. Load it where it is "
+            "needed: edgernn.load(path)."
+        )
 
     def _run(
         self,

@@ -109,6 +109,8 @@ class Target:
             partial.replace(self._file)
 
     def _check_file(self) -> None:
+        if self._file.is_symlink():
+            raise InputError(f"`{self.path}` cannot be written: it is a link that leads to itself.")
         if self._file.is_dir():
             raise InputError(f"`{self.path}` is a folder; {self._option} takes a file.")
         if not self._file.exists():

@@ -45,6 +45,8 @@ def staged(path: str | Path, force: bool = False) -> Iterator[Path]:
             call is writing it.
         InputError: Nothing can be written there.
     """
+    if "\0" in str(path):
+        raise InputError(f"`{str(path)!r}` cannot be written: its name holds a NUL character.")
     shown = Path(path).absolute()
     target = Path(os.path.realpath(shown))
     if not target.name:

@@ -80,6 +80,7 @@ def test_places_that_take_no_file(edgernn: Invoke) -> None:
     """A folder, a missing folder and a file in place of one are told before the model runs."""
     Path("y.csv").mkdir()
     Path("f").touch()
+    Path("loop.csv").symlink_to("loop.csv")
     for option in ("--output", "--state-out"):
         refused(edgernn(*RUN, option, "y.csv"), f"`y.csv` is a folder; {option} takes a file.")
         refused(
@@ -87,7 +88,11 @@ def test_places_that_take_no_file(edgernn: Invoke) -> None:
             "`no/y.csv` cannot be written: No such file or directory.",
         )
         refused(edgernn(*RUN, option, "f/y.csv"), "`f/y.csv` cannot be written: Not a directory.")
-    assert sorted(os.listdir()) == ["f", "features.edgernn", "x.npy", "y.csv"]
+        refused(
+            edgernn(*RUN, option, "loop.csv", "--force"),
+            "`loop.csv` cannot be written: it is a link that leads to itself.",
+        )
+    assert sorted(os.listdir()) == ["f", "features.edgernn", "loop.csv", "x.npy", "y.csv"]
 
 
 @unix

@@ -252,6 +252,18 @@ def test_a_place_that_takes_no_folder_is_refused(path):
     )
 
 
+def test_names_of_no_folder_are_refused(path):
+    """The root, a name with NUL and a link that leads to itself are no places to write to."""
+    assert refused(InputError, write, "/") == ("`/` cannot be written: it has no folder above it.")
+    assert refused(InputError, write, f"{path}\0") == (
+        f"`{str(path) + chr(0)!r}` cannot be written: its name holds a NUL character."
+    )
+    path.symlink_to(path.name)
+    with pytest.raises(OutputExistsError):
+        write(path)
+    assert path.is_symlink()
+
+
 def test_what_appears_meanwhile_is_kept(path):
     """A folder that somebody else made at the target while the block ran is not replaced."""
 

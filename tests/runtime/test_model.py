@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+import pickle
 import subprocess
 import sys
 
@@ -164,3 +166,14 @@ def test_normal_use_prints_nothing(lstm):
         [sys.executable, "-c", script, str(lstm)], capture_output=True, text=True, check=True
     )
     assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_a_model_is_shared_by_its_copies(model):
+    """A deep copy is the model itself, which has no state; pickling is refused with the way out."""
+    assert copy.deepcopy({"it": model})["it"] is model
+    with pytest.raises(TypeError) as caught:
+        pickle.dumps(model)
+    assert str(caught.value) == (
+        "A model cannot be pickled: it holds sessions of ONNX Runtime. Load it where it is needed: "
+        "edgernn.load(path)."
+    )
