@@ -90,8 +90,11 @@ class Call:
 
     @property
     def layer(self) -> object:
-        """What the calls of one layer have in common: its first weight, or the loop."""
-        return self.loop or self.weights[0]
+        """What the calls of one layer have in common: its first weight, or the loop.
+
+        A call without weights, as an ONNX file's, is a layer of its own.
+        """
+        return self.loop or (self.weights[0] if self.weights else self)
 
     @property
     def first_state(self) -> int:
