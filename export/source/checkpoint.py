@@ -148,6 +148,8 @@ def _described(value: Any) -> str:
         return "it is an empty dict"
     if {"state", "param_groups"} <= set(value):
         return "it is an optimizer's state_dict (`state`, `param_groups`)"
+    if not all(isinstance(key, str) for key in value):
+        return "it is a dict with keys that are no text"
     listed = [f"`{key}` ({type(entry).__name__})" for key, entry in value.items()]
     others = [text for text in listed if "(Tensor)" not in text]
     more = f" and {len(others) - 6} more" if len(others) > 6 else ""

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from edgernn.errors import SourceError
+from edgernn.export.source.conform import NARROWED
 from edgernn.export.source.weights import listed, without_prefixes
 
 __all__ = ["FeatureModel", "TokenModel", "rebuild"]
@@ -277,7 +278,7 @@ def _container(module: nn.Module, path: str) -> nn.Module:
 
 def _check_numbers(weights: Mapping[str, torch.Tensor], subject: str) -> None:
     for key, tensor in weights.items():
-        if not tensor.is_floating_point() or not tensor.numel():
+        if tensor.dtype not in (torch.float32, *NARROWED) or not tensor.numel():
             kind = str(tensor.dtype).removeprefix("torch.")
             raise _open(
                 subject, f"`{key}` is {kind} {list(tensor.shape)}, which is no weight of a layer"

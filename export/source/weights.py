@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from edgernn.errors import SourceError, UnsupportedModelError
 
@@ -28,6 +29,8 @@ _SEGMENTS = ("_orig_mod", "module")
 # A tensor may say that it has more numbers than are stored, which costs memory only here.
 _MOST_REPEATED = 1 << 20
 
+_LONGEST = 1000
+
 
 def check_weights(weights: Mapping[str, torch.Tensor], subject: str) -> None:
     """Check that every tensor holds numbers that a module can take.
@@ -37,7 +40,12 @@ def check_weights(weights: Mapping[str, torch.Tensor], subject: str) -> None:
         SourceError: One is sparse, on no device, empty of numbers or larger than what is stored.
     """
     for key, tensor in weights.items():
-        if tensor.is_quantized:
+        if len(key) > _LONGEST:
+            raise SourceError(
+                f"{subject} holds no model: `{key[:40]}…` is a key of {len(key)} characters. Save "
+                "the state_dict of a model."
+            )
+        if not is_lazy(tensor) and tensor.is_quantized:
             raise UnsupportedModelError(
                 f"{subject} has quantized weights, such as `{key}`, which are packed for torch "
                 "alone. Export the float model; --precision int8 quantizes it."
@@ -50,6 +58,8 @@ def check_weights(weights: Mapping[str, torch.Tensor], subject: str) -> None:
 
 
 def _fault(tensor: torch.Tensor) -> str:
+    if is_lazy(tensor):
+        return "is lazy and has no shape yet"
     if tensor.is_meta:
         return "is on the meta device and has no values"
     if tensor.layout is not torch.strided or tensor.is_nested:
@@ -217,14 +227,24 @@ def _fill_tied(found: dict[str, torch.Tensor], model: nn.Module) -> list[str]:
         stored = [name for name in tied if name in found]
         for name in tied if stored else ():
             found.setdefault(name, found[stored[0]])
-            if not torch.equal(found[name], found[stored[0]]):
+            if not _same(found[name], found[stored[0]]):
                 two += [f"`{stored[0]}`", f"`{name}`"]
     return two
 
 
+def _same(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether two tensors have the same bytes, NaN and all."""
+    if one is other:
+        return True
+    if (one.dtype, one.shape) != (other.dtype, other.shape):
+        return False
+    first, second = (t.resolve_conj().resolve_neg().reshape(-1) for t in (one, other))
+    return torch.equal(first.view(torch.uint8), second.view(torch.uint8))
+
+
 def _kind(tensor: torch.Tensor) -> str:
     if tensor.is_floating_point():
-        return "floating"
+        return "floating" if tensor.element_size() > 1 else "scaled"
     if tensor.is_complex():
         return "complex"
     return "bool" if tensor.dtype is torch.bool else "integer"
