@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -53,15 +54,47 @@ def test_weights_that_saturate_elsewhere_fail_here(tmp_path: Path) -> None:
     )
 
 
+W, KERNEL = (np.array(v, np.int8) for v in ([[65, 9], [64, 8]], [[[65], [0], [64]]]))
+FORMS = {
+    "DynamicQuantizeMatMul": ("y = com.microsoft.DynamicQuantizeMatMul(x, w, s)", W),
+    "MatMulIntegerToFloat": ("y = com.microsoft.MatMulIntegerToFloat(q, w, s, s, z)", W),
+    "QLinearMatMul": ("y = QLinearMatMul(q, s, z, w, s, z8, s, z)", W),
+    "QGemm": ("y = com.microsoft.QGemm <transB = 1> (q, s, z, w, s, z8)", W.T),
+    "ConvInteger": ("y = ConvInteger(q, w, z)", KERNEL),
+    "QLinearConv": ("y = QLinearConv(q, s, z, w, s, z8, s, z)", KERNEL),
+    "QDQ": ("v = DequantizeLinear(w, s, z8)  y = MatMul(d, v)", W),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_a_product_is_bounded(form: str, tmp_path: Path) -> None:
+    """Products in integers that others wrote are held against the bound whatever their form."""
+    line, weights = FORMS[form]
+    body = f"""q = QuantizeLinear(x, s, z)  d = DequantizeLinear(q, s, z)  {line}"""
+    for limit in (0, 1):
+        model = onnx.parser.parse_model(
+            f"""<ir_version: 8, opset_import: ["": 18, "com.microsoft": 1]> g (float[n, 2] x) => (y)
+            <float s = {{0.1}}, uint8 z = {{128}}, int8 z8 = {{0}}> {{ {body} }}"""
+        )
+        bounded = np.where(weights == 65, 64 + limit, weights).astype(np.int8)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(bounded, "w"))
+        onnx.save(model, tmp_path / "m.onnx")
+        with pytest.raises(ParityError, match="come to 129") if limit else nullcontext():
+            check_integers("step", str(tmp_path / "m.onnx"))
+
+
 def test_a_cpu_that_computes_wrong_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Integers of ONNX Runtime that are not NumPy's are an error that blames the CPU."""
     right = integers._in_onnxruntime
 
-    def wrong(*given: Any) -> NDArray[Any]:
-        product = right(*given)
-        product[0, 0] += 1
+    def wrong(*given: Any) -> Any:
+        def product(activations: NDArray[np.uint8]) -> NDArray[Any]:
+            computed = right(*given)(activations)
+            computed[0, 0] += 1
+            return computed
+
         return product
 
     monkeypatch.setattr(integers, "_in_onnxruntime", wrong)
