@@ -36,7 +36,7 @@ from edgernn.export.trace.pairing import (
     pairing_notes,
     recognised_states,
 )
-from edgernn.export.trace.ports import Origins, graph_ports, name_ports
+from edgernn.export.trace.ports import Origins, graph_ports, name_ports, with_limits
 from edgernn.export.trace.slots import StatePort, layer_names, state_slots
 from edgernn.export.trace.stateless import pair_options, why_stateless
 from edgernn.export.trace.states import find_states
@@ -144,6 +144,7 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
         raise UnsupportedModelError(f"{_NO_PAIR} {pair_options(example, run) or ''}".strip())
     check_state_axes(model.graph, states)
     origins = name_ports(model, states)
+    origins = with_limits(origins, example.limits)
     lengths = length_ports(model.graph)
     backward = _backward(model, loops)
     notes = [
@@ -155,7 +156,7 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
         *pairing_notes(states),
         *(_unwritten(path) for path in example.written if pairs and path not in pairs),
     ]
-    no_step = backward
+    no_step = backward or _tied_steps(example)
     if bounds.least.get(SEQUENCE, 1) > 1:
         no_step = no_step or f"forward takes at least {bounds.least[SEQUENCE]} steps."
     if form == "whole" and not _has(example, SEQUENCE):
@@ -178,7 +179,7 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
         module,
         example,
         form,
-        not backward
+        not (backward or _tied_steps(example))
         and (form == "step" or _has(example, SEQUENCE))
         and bounds.least.get(SEQUENCE, 1) == 1,
         run.calls[0].sizes[1] if run.calls else 1,
@@ -190,6 +191,19 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
         dict.fromkeys(lengths, ordered),
         tuple(notes),
         bounds,
+    )
+
+
+def _tied_steps(example: Example) -> str:
+    """Say which input has a number of entries of its own for every step; nothing where none has."""
+    tied = {path: size for (path, _), size in example.tied.items() if SEQUENCE in size}
+    return next(
+        (
+            f"`{path}` has `{size}` entries where others have `{SEQUENCE}`: a step of it is not "
+            "one entry."
+            for path, size in tied.items()
+        ),
+        "",
     )
 
 

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import inspect
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ from edgernn.export.proof.eager import AsGiven, Eager, Reference, one_thread
 from edgernn.export.proof.parity import Prover
 from edgernn.export.source.load import Source, load_source
 from edgernn.export.stage import locating, places_of, stage
+from edgernn.export.trace.dataflow import id_axis
 from edgernn.export.trace.memory import check_memory, forget, forget_guessed
 from edgernn.export.trace.place import Place
 from edgernn.export.trace.ports import contract_states, graph_ports
@@ -233,7 +234,8 @@ def _name(source: Source | OnnxFile) -> str:
     return source.path.name if isinstance(source, OnnxFile) else type(source.module).__name__
 
 
-def _example(module: nn.Module, inputs: Any, lengths: bool) -> Example:
+def _example(source: Source, inputs: Any, lengths: bool, states: Collection[str]) -> Example:
+    module = source.module
     if lengths and LENGTHS not in inspect.signature(module.forward).parameters:
         take_lengths(module)
     if inputs is None or (isinstance(inputs, Sequence) and not inputs):
@@ -247,8 +249,11 @@ def _example(module: nn.Module, inputs: Any, lengths: bool) -> Example:
         check_complete(module, given)
         notes = forget(module, given)
         written = take_written(module, given)
-        example = replace(proven_axes(Forward(module), given), written=written)
+        example = replace(proven_axes(Forward(module), given, states), written=written)
     check_memory(module, example)
+    if source.given is not module:
+        forget(source.given, example)
+        take_written(source.given, example)
     return replace(example, notes=(*example.notes, *notes))
 
 
@@ -265,7 +270,7 @@ def _built(
     with stage("running forward", _name(source)):
         for module in {id(one): one for one in (source.module, source.given)}.values():
             name_places(module, inputs)
-        example = _example(source.module, inputs, lengths)
+        example = _example(source, inputs, lengths, states)
     with stage("writing the graphs", _name(source)):
         try:
             built = build(source.module, example, states)
@@ -314,22 +319,27 @@ def _prover(
         least=built.bounds.least,
     )
     tensors = {leaf.path: leaf for leaf in built.traced.leaves}
-    sizes = {
-        symbol: tensor.tensor.shape[axis]
-        for tensor in tensors.values()
-        for axis, symbol in enumerate(tensor.shape)
-        if isinstance(symbol, str)
-    }
     inputs = contract.data_inputs("sequence")
     return Prover(
         contract,
         reference,
         {port.name: tensors[port.origin or ""].tensor.numpy() for port in inputs},
-        {BATCH: built.constant_batch, SEQUENCE: 1, **sizes},
+        {BATCH: built.constant_batch, SEQUENCE: 1, **built.traced.sizes},
         built.lengths,
         tuple(state.name for state in built.states if state.free),
         apart=built.bounds.apart,
+        below=_bounding_axes(built),
     )
+
+
+def _bounding_axes(built: Built) -> dict[str, str]:
+    """Return the inputs whose integers are below the size of an axis: name → that axis."""
+    found = {port.name or "": id_axis(port) for port in built.sequence.graph.inputs}
+    said = {
+        name: built.traced.limits.get(path or "") for name, path in built.origins.inputs.items()
+    }
+    axes = {**found, **{name: axis for name, axis in said.items() if axis is not None}}
+    return {name: axis for name, axis in axes.items() if isinstance(axis, str)}
 
 
 def _named_axes(built: Built, prover: Prover) -> Prover:

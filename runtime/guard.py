@@ -47,6 +47,7 @@ class Guard:
         least: Mapping[str, int] | None = None,
     ) -> None:
         self.ports = tuple(ports)
+        self._tied = tuple(port for port in self.ports if not _named(port))
         self.graph = graph
         self.lengths = lengths
         self.constants = constants or {}
@@ -85,6 +86,9 @@ class Guard:
                 self._check_bounds(port, array.shape)
                 _check_limit(port, array)
                 arrays[port.name] = _converted(port, array)
+        for port in self._tied:
+            if port.name in arrays:
+                _check_shape(port, arrays[port.name].shape, symbols, origins)
         for port in self.ports:
             if port.name in self.lengths:
                 arrays[port.name] = _lengths(port, arrays.get(port.name), symbols)
@@ -243,6 +247,8 @@ def _check_shape(
             reason = _AT_LEAST_ONE.get(str(port.axes[axis]), f"axis {axis} must not be empty")
             raise InputError(f"`{port}` came with shape {shape}: {reason}.")
         number = size_of(expected, symbols)
+        if number is None and not str(expected).isidentifier():
+            continue  # it follows from the axes of inputs that come later
         if number is None:
             symbols[str(expected)] = size
             origins[str(expected)] = f"`{port.name}`"
@@ -255,6 +261,11 @@ def _check_shape(
                 f"`{port}` came with shape {shape}: axis {axis} must be {number}{because}, "
                 f"not {size}."
             )
+
+
+def _named(port: Port) -> bool:
+    """Return whether every dynamic axis is a name, and none an expression of names."""
+    return all(isinstance(size, int) or size.isidentifier() for size in port.shape)
 
 
 def _lengths(port: Port, given: NDArray[Any] | None, symbols: Mapping[str, int]) -> NDArray[Any]:

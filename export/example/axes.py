@@ -11,8 +11,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -20,13 +20,14 @@ from torch import nn
 from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.export.example.call import Example, Forward, Leaf, Run, Watchable
+from edgernn.export.example.groups import Axis as _Axis
+from edgernn.export.example.groups import Groups, is_feature
 from edgernn.export.example.guess import candidates
 from edgernn.export.example.missing import example_options
+from edgernn.export.example.names import holds_state
 from edgernn.export.example.random import refuse_random
 
 __all__ = ["infer_example", "proven_axes", "same_results"]
-
-_Axis = tuple[str, int]
 
 _OTHER_SIZES = (1, 40, 640, 16000)
 
@@ -64,17 +65,21 @@ def infer_example(module: nn.Module) -> Example:
     return best
 
 
-def proven_axes(reference: Watchable, example: Example, guessed: bool = False) -> Example:
+def proven_axes(
+    reference: Watchable, example: Example, states: Collection[str] = (), guessed: bool = False
+) -> Example:
     """Return `example` with the axes named that the reference really takes at other sizes.
 
     Axes that the user named are tried as named; a named axis that fails becomes a constant. An axis
-    of steps that the user gave as a number gets its name, and the number stands in `constants`. The
-    example comes back with at least two along every dynamic axis, so that no size is mistaken for
-    a constant. An axis at which the reference returns tensors of another rank is a constant too.
+    of steps that the user gave as a number gets its name, and the number stands in `constants`. Of
+    states, and of the features of an entry, other sizes are not tried unasked. The example comes
+    back with at least two along every dynamic axis, so that no size is mistaken for a constant. An
+    axis at which the reference returns tensors of another rank is a constant too.
 
     Args:
         reference: The model.
         example: A call of it.
+        states: Paths of the arguments that the user says are states.
         guessed: Whether its sizes are nobody's choice.
 
     Raises:
@@ -94,11 +99,11 @@ def proven_axes(reference: Watchable, example: Example, guessed: bool = False) -
         groups = [(symbol, _axes_of(example, symbol)) for symbol in _symbols(example)]
         _check_names(reference, example, run, groups)
     else:
-        groups = list(_tied_groups(reference, example, run))
-    shapes: dict[str, list[int | str]] = {
-        leaf.path: list(leaf.tensor.shape) for leaf in example.leaves
-    }
-    sizes: dict[str, int] = {}
+        found = list(_tied_groups(reference, example, run))
+        unasked = _Unasked(example, found, states, guessed)
+        groups = [(symbol, axes) for symbol, axes in found if unasked.note(symbol, axes) is None]
+        notes.extend(note for one in found if (note := unasked.note(*one)) is not None)
+    dynamic: dict[str, list[_Axis]] = {}
     free = guessed or bool(example.shapes)
     for symbol, axes in groups:
         error = _failure(reference, example, axes, run)
@@ -106,20 +111,103 @@ def proven_axes(reference: Watchable, example: Example, guessed: bool = False) -
             _check_batch(symbol, axes, error)
             example = example.with_axes(dict.fromkeys(axes, 1))
             run = reference(example)
-            for path, axis in axes:
-                shapes[path][axis] = 1
-        if error is not None:
+        if error is None:
+            dynamic[symbol] = axes
+        else:
             notes.append(_constant_note(reference, symbol, example, axes, error))
-            continue
-        sizes[symbol] = max(2, _size(example, axes[0]))
+    while (error := _joint_failure(reference, example, dynamic)) is not None:
+        others = [symbol for symbol in dynamic if symbol not in (BATCH, SEQUENCE)]
+        axes = dynamic.pop(others[-1])
+        note = _constant_note(reference, others[-1], example, axes, error, "beside the others")
+        notes.append(note)
+    named = _named(example, dynamic, notes)
+    if not example.shapes:
+        why = _why_constant(reference, example, run, named, states)
+        named = replace(named, notes=(*notes, *why))
+    return named
+
+
+def _named(example: Example, dynamic: Mapping[str, list[_Axis]], notes: list[str]) -> Example:
+    """Return the example with its dynamic axes named, at sizes that tell them apart."""
+    shapes: dict[str, list[int | str]] = {
+        leaf.path: list(leaf.tensor.shape) for leaf in example.leaves
+    }
+    for symbol, axes in dynamic.items():
         for path, axis in axes:
             shapes[path][axis] = symbol
-    if not example.shapes and BATCH not in sizes and run.calls:
-        notes.extend(_why_constant(reference, example, run, shapes))
+    for (path, axis), size in example.tied.items():
+        if set(re.findall(r"[A-Za-z_]\w*", size)) <= dynamic.keys():
+            shapes[path][axis] = size
+        else:
+            notes.append(
+                f"Axis {axis} of `{path}` ({size}) is the constant {_size(example, (path, axis))}, "
+                "as an axis is that it follows from."
+            )
     named = replace(
         example, shapes={path: tuple(shape) for path, shape in shapes.items()}, notes=tuple(notes)
     )
+    sizes = {symbol: max(2, _size(example, axes[0])) for symbol, axes in dynamic.items()}
     return named.resized(_distinct(sizes))
+
+
+def _joint_failure(
+    reference: Watchable, example: Example, dynamic: Mapping[str, list[_Axis]]
+) -> Exception | None:
+    """Return how the reference fails where all dynamic axes change together, or None."""
+    if all(symbol in (BATCH, SEQUENCE) for symbol in dynamic):
+        return None
+    failure: Exception | None = None
+    for more in (1, 0, 2):
+        sizes = {symbol: max(2, _size(example, axes[0])) for symbol, axes in dynamic.items()}
+        changed = _named(example, dynamic, []).resized(
+            _distinct({symbol: size + more for symbol, size in sizes.items()})
+        )
+        try:
+            reference(changed)
+        except Exception as error:
+            failure = error
+    return failure
+
+
+@dataclass(frozen=True)
+class _Unasked:
+    """Which axes stay as they are although the model takes other sizes: nobody asked for those."""
+
+    example: Example
+    found: Sequence[tuple[str, list[_Axis]]]
+    states: Collection[str]
+    guessed: bool
+
+    def note(self, symbol: str, axes: Sequence[_Axis]) -> str | None:
+        """Return why an axis stays a constant, or None where it is dynamic."""
+        if symbol in (BATCH, SEQUENCE):
+            return None
+        leaves = {leaf.path: leaf for leaf in self.example.leaves}
+        path, axis = axes[0]
+        size = leaves[path].tensor.shape[axis]
+        held = next((p for p, _ in axes if holds_state(p) or p in self.states), None)
+        if held is not None:
+            return (
+                f"Axis {axis} of `{path}` is the constant {size}, as in the example: `{held}` is a "
+                "state, of which only the batch may be dynamic."
+            )
+        others = {one for _, tied in self.found for one in tied}
+        image = (path, axis - 1) in others and leaves[path].tensor.dim() > 3
+        if not is_feature(leaves[path], axis) or image:
+            return None
+        what = "which is a guess" if self.guessed else "as in the example"
+        return (
+            f"Axis {axis} of `{path}` is the constant {size}, {what}: no parameter fixes it. Give "
+            f"another number, or a name to leave it open, in --input "
+            f'"{_with_name(leaves[path], axis)}".'
+        )
+
+
+def _with_name(leaf: Leaf, axis: int) -> str:
+    """Return a spec of a tensor with a name for one axis."""
+    shape = list(leaf.shape)
+    shape[axis] = "features"
+    return str(replace(leaf, shape=tuple(shape)))
 
 
 def _first_run(reference: Watchable, example: Example) -> tuple[Run, Example]:
@@ -132,6 +220,9 @@ def _first_run(reference: Watchable, example: Example) -> tuple[Run, Example]:
     except UnsupportedModelError:
         raise
     except Exception as error:
+        for fewer in _smaller_ids(example, error):
+            with contextlib.suppress(Exception):
+                return reference(fewer), fewer
         symbols = sorted(_symbols(example), key=lambda one: one != BATCH)
         for size, symbol in itertools.product(_OTHER_SIZES, symbols):
             other = example.resized({symbol: size})
@@ -143,16 +234,41 @@ def _first_run(reference: Watchable, example: Example) -> tuple[Run, Example]:
         ) from error
 
 
+def _smaller_ids(example: Example, error: Exception) -> Iterator[Example]:
+    """Yield the example with ever smaller ids in the place of those that were drawn for it.
+
+    Ids that forward computes from several inputs, or looks up in another one, have ranges that no
+    table tells.
+    """
+    drawn = {leaf.path: leaf for leaf in example.leaves if leaf.path in example.drawn}
+    largest = max((int(leaf.tensor.max()) for leaf in drawn.values()), default=0)
+    below = (largest + 1) // 2
+    while below > 1:
+        tensors = {path: leaf.tensor % below for path, leaf in drawn.items()}
+        listed = " and ".join(f"`{path}`" for path in drawn)
+        reason = str(error).strip().partition("\n")[0].rstrip(".")
+        options = " ".join(f'--input "{leaf}<N"' for leaf in drawn.values())
+        note = (
+            f"{listed} is below {below} in all that was compared: forward fails for larger numbers "
+            f"({reason}). Give the range: {options}."
+        )
+        if len(drawn) > 1:
+            note = note.replace(" is below", " are below", 1)
+        yield replace(example.with_tensors(tensors), notes=(*example.notes, note))
+        below //= 2
+
+
 def _steps_named(reference: Watchable, example: Example, run: Run) -> Example:
     """Name the axis of steps where the user gave a number for it, but the model takes any."""
     done = {axis for symbol in _symbols(example) for axis in _axes_of(example, symbol)}
     if SEQUENCE in _symbols(example):
         return example
+    possible = Groups.of(example, run)
     for leaf in example.leaves:
         for axis, size in enumerate(leaf.shape):
             if not isinstance(size, int) or size == 1:
                 continue
-            for group in _possible_groups(example, leaf, axis, done):
+            for group in possible.with_axis(leaf, axis, done):
                 runs = _resized_runs(reference, example, group)
                 if isinstance(runs, Exception):
                     continue
@@ -179,11 +295,12 @@ def _tied_groups(
     """Yield each set of axes that must change together and can, with its name."""
     taken: set[str] = set()
     done: set[_Axis] = set()
+    possible = Groups.of(example, run)
     for leaf in example.leaves:
         for axis in range(leaf.tensor.dim()):
             if (leaf.path, axis) in done:
                 continue
-            for group in _possible_groups(example, leaf, axis, done):
+            for group in possible.with_axis(leaf, axis, done):
                 runs = _resized_runs(reference, example, group)
                 if isinstance(runs, Exception):
                     continue
@@ -200,36 +317,23 @@ def _tied_groups(
                 break
 
 
-def _possible_groups(
-    example: Example, leaf: Leaf, axis: int, done: set[_Axis]
-) -> Iterator[list[_Axis]]:
-    """Yield sets of one axis and at most one of equal size of every other tensor, large first."""
-    size = leaf.tensor.shape[axis]
-    choices: list[list[_Axis | None]] = [[(leaf.path, axis)]]
-    for other in example.leaves:
-        if other.path == leaf.path:
-            continue
-        equal: list[_Axis | None] = [
-            (other.path, a)
-            for a, length in enumerate(other.tensor.shape)
-            if length == size and (other.path, a) not in done
-        ]
-        equal.sort(key=lambda one: one is not None and one[1] != axis)
-        choices.append([*equal, None])
-    groups = [[one for one in group if one] for group in itertools.product(*choices)]
-    yield from sorted(groups, key=len, reverse=True)[:64]
-
-
 def _resized_runs(
     reference: Watchable, example: Example, axes: Sequence[_Axis]
 ) -> list[Run] | Exception:
     """Run forward at three other sizes of `axes`, one of them 1."""
     size = _size(example, axes[0])
+    symbol = _name_at(example, axes[0])
     runs: list[Run] = []
     for other in dict.fromkeys((size + 1, 2 * size + 3, 1)):
         if other == size:
             continue
-        changed = example.with_axes(dict.fromkeys(axes, other))
+        sizes = dict.fromkeys(axes, other)
+        if symbol is not None and example.tied:
+            try:
+                sizes |= example.tied_sizes({symbol: other})
+            except InputError:
+                continue
+        changed = example.with_axes(sizes)
         # where lengths change with it, it is the batch, whose longest sequence has to stay
         tied = any(path in example.lengths for path, _ in axes)
         steps = _longest(example) if tied else other
@@ -367,42 +471,62 @@ def _check_batch(symbol: str, axes: Sequence[_Axis], error: _RankError) -> None:
 
 
 def _why_constant(
-    reference: Watchable,
-    example: Example,
-    run: Run,
-    shapes: dict[str, list[int | str]],
+    reference: Watchable, example: Example, run: Run, named: Example, states: Collection[str]
 ) -> Iterator[str]:
-    """Explain why no axis of the first input is the batch."""
-    leaf = example.leaves[0]
-    last = leaf.tensor.dim() - (1 if leaf.tensor.is_floating_point() else 0)
-    for axis in range(last):
-        size = shapes[leaf.path][axis]
-        if size != run.calls[0].sizes[1]:
+    """Explain why axes of sequences, of steps and of entries that are neither are constants.
+
+    Sizes that a parameter has, such as numbers of channels, need no explanation.
+    """
+    sizes = named.sizes
+    wanted = {BATCH: {call.sizes[1] for call in run.calls}} if BATCH not in sizes else {}
+    if SEQUENCE not in sizes:
+        wanted[SEQUENCE] = {call.sizes[0] for call in run.calls} - {1}
+    module = getattr(reference, "module", None)
+    fixed = {size for p in module.parameters() for size in p.shape} if module is not None else None
+    possible = Groups.of(example, run)
+    for leaf, given in zip(named.leaves, example.leaves, strict=True):
+        if leaf.path in states or holds_state(leaf.path):
             continue
-        axes = next(_possible_groups(example, leaf, axis, set()))
-        error = _failure(reference, example, axes)
-        if error is not None:
-            yield _constant_note(reference, BATCH, example, axes, error)
-            return
+        for axis, size in enumerate(given.tensor.shape):
+            if isinstance(leaf.shape[axis], str) or is_feature(given, axis):
+                continue
+            symbol = next((one for one, counts in wanted.items() if size in counts), None)
+            if symbol is None and (fixed is None or size == 1 or size in fixed):
+                continue
+            axes = next(possible.with_axis(given, axis, set()))
+            error = _failure(reference, example, axes)
+            if error is not None:
+                wanted.pop(symbol or "", None)
+                yield _constant_note(reference, symbol, example, axes, error)
 
 
 def _constant_note(
-    reference: Watchable, symbol: str, example: Example, axes: Sequence[_Axis], error: Exception
+    reference: Watchable,
+    symbol: str | None,
+    example: Example,
+    axes: Sequence[_Axis],
+    error: Exception,
+    beside: str = "",
 ) -> str:
     path, axis = axes[0]
     reason = str(error).strip().partition("\n")[0].rstrip(".")
-    constant = f"Axis {axis} of `{path}` ({symbol}) is the constant {_size(example, axes[0])}: "
+    name = f" ({symbol})" if symbol else ""
+    constant = f"Axis {axis} of `{path}`{name} is the constant {_size(example, axes[0])}: "
     if isinstance(error, _RankError):
         return f"{constant}at other sizes {reason.replace('it', reference.noun, 1)}."
-    return f"{constant}{reference.noun} itself fails at other sizes ({reason})."
+    where = f"at other sizes {beside}".strip()
+    return f"{constant}{reference.noun} itself fails {where} ({reason})."
 
 
 def _symbols(example: Example) -> list[str]:
-    return list(
-        dict.fromkeys(
-            size for shape in example.shapes.values() for size in shape if isinstance(size, str)
-        )
-    )
+    return list(example.sizes)
+
+
+def _name_at(example: Example, axis: _Axis) -> str | None:
+    """Return the name of a dynamic axis, or None where it has none."""
+    shape = example.shapes.get(axis[0])
+    name = None if shape is None else shape[axis[1]]
+    return name if isinstance(name, str) else None
 
 
 def _axes_of(example: Example, symbol: str) -> list[_Axis]:

@@ -22,10 +22,17 @@ from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import InputError
 from edgernn.export.example.annotated import as_annotated
 from edgernn.export.example.names import LENGTH_NAMES
-from edgernn.export.example.spec import Spec, parse_spec
+from edgernn.export.example.spec import (
+    Spec,
+    from_file,
+    named_sizes,
+    parse_spec,
+    spec_sizes,
+)
 from edgernn.export.example.tree import leaves, map_leaves, packed_in
 from edgernn.export.trace.capture import Call, Capture
 from edgernn.export.trace.untouched import untouched
+from edgernn.sizes import size_of
 
 __all__ = [
     "Example",
@@ -71,6 +78,9 @@ class Example:
         notes: For people: which axes turned out to be constant and why.
         lengths: Paths of the tensors that hold the lengths of sequences.
         constants: Sizes that the graphs are to have for dynamic axes of the model.
+        limits: Path of a tensor of integers → the number that they are below, or the axis whose
+            size they are below, as the user says.
+        drawn: Paths of the tensors of integers whose range is a guess.
         written: Path of an argument that forward writes into, where that is memory → the path of
             its next value in forward's result.
     """
@@ -80,6 +90,8 @@ class Example:
     notes: tuple[str, ...] = ()
     lengths: tuple[str, ...] = ()
     constants: Mapping[str, int] = field(default_factory=dict)
+    limits: Mapping[str, int | str] = field(default_factory=dict)
+    drawn: tuple[str, ...] = ()
     written: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -98,7 +110,17 @@ class Example:
             symbol: leaf.tensor.shape[axis]
             for leaf in self.leaves
             for axis, symbol in enumerate(leaf.shape)
-            if isinstance(symbol, str)
+            if isinstance(symbol, str) and symbol.isidentifier()
+        }
+
+    @property
+    def tied(self) -> dict[tuple[str, int], str]:
+        """The axes whose sizes follow from others: path and place → expression of their names."""
+        return {
+            (leaf.path, axis): size
+            for leaf in self.leaves
+            for axis, size in enumerate(leaf.shape)
+            if isinstance(size, str) and not size.isidentifier()
         }
 
     def with_tensors(self, tensors: Mapping[str, torch.Tensor]) -> Example:
@@ -117,7 +139,24 @@ class Example:
             for axis, symbol in enumerate(leaf.shape)
             if isinstance(symbol, str) and symbol in sizes
         }
+        axes |= self.tied_sizes(sizes)
         return self.with_axes(axes).with_lengths(sizes.get(SEQUENCE))
+
+    def tied_sizes(self, sizes: Mapping[str, int]) -> dict[tuple[str, int], int]:
+        """Return the sizes of the tied axes where dynamic ones have other sizes.
+
+        Raises:
+            InputError: One of them is less than 1.
+        """
+        known = {**self.sizes, **sizes}
+        found: dict[tuple[str, int], int] = {}
+        for (path, axis), size in self.tied.items():
+            number = size_of(size, known)
+            if number is None or number < 1:
+                where = ", ".join(f"{name} {known[name]}" for name in known)
+                raise InputError(f"Axis {axis} of `{path}` ({size}) has no size at {where}.")
+            found[path, axis] = number
+        return found
 
     def settled(self) -> Example:
         """Return the example with the axes of `constants` no longer dynamic."""
@@ -219,7 +258,7 @@ def observe(module: nn.Module, example: Example) -> Run:
     calls: list[Call] = []
 
     def note(call: Call, proceed: Any) -> Any:
-        _check_states(call)
+        _check_call(call)
         calls.append(call)
         return proceed(call.states)
 
@@ -234,13 +273,19 @@ def observe(module: nn.Module, example: Example) -> Run:
     return Run(tuple(calls), dict(leaves(result)), lengths, capture.functions, padded)
 
 
-def _check_states(call: Call) -> None:
-    """Refuse a state that is not of the shape that its layer needs.
+def _check_call(call: Call) -> None:
+    """Refuse an input or a state that is not of the shape that its layer needs.
 
-    For packed sequences torch.nn.LSTM does not check it, and reads past the end or broadcasts.
+    For packed sequences torch.nn.LSTM checks neither, and reads past the end or broadcasts.
     """
     if call.loop is not None:
         return
+    if call.x.shape[-1] != call.weights[0].shape[1]:
+        raise ValueError(
+            f"an input has {call.x.shape[-1]} features, its layer needs {call.weights[0].shape[1]}"
+        )
+    if call.batch_sizes is not None and int(call.batch_sizes.sum()) != len(call.x):
+        raise ValueError(f"{len(call.x)} packed steps came, {int(call.batch_sizes.sum())} expected")
     rows = call.num_layers * (2 if call.bidirectional else 1)
     batch = call.sizes[1:] if call.is_cell else (rows, call.sizes[1])
     recurrent = call.weights[1]
@@ -314,10 +359,13 @@ def _from_specs(module: nn.Module, specs: Sequence[Spec]) -> Example:
     high = min(
         (m.num_embeddings for m in module.modules() if isinstance(m, nn.Embedding)), default=2
     )
+    sizes = named_sizes(specs, _SIZES)
     generator = torch.Generator().manual_seed(0)
     kwargs: dict[str, Any] = {}
     shapes: dict[str, tuple[int | str, ...]] = {}
-    for path, dtype, dims, value in specs:
+    drawn: list[str] = []
+    for spec in specs:
+        path = spec.path
         name, keys = path.partition("[")[0], re.findall(r"\[(.*?)\]", path)
         if name not in names and not takes_any(module):
             raise InputError(
@@ -326,20 +374,35 @@ def _from_specs(module: nn.Module, specs: Sequence[Spec]) -> Example:
             )
         if path in shapes:
             raise InputError(f"`{path}` is given twice. Give one spec for each input.")
-        if value is not None:
-            kwargs[name] = _placed(kwargs.get(name), keys, value)
+        if spec.value is not None:
+            kwargs[name] = _placed(kwargs.get(name), keys, spec.value)
             continue
-        size = [_SIZES.get(dim, 3) if isinstance(dim, str) else dim for dim in dims]
-        if dtype.is_floating_point:
-            tensor = torch.randn(size, generator=generator)
-        elif LENGTH_NAMES.match(name):
-            tensor = torch.full(size, _SIZES[SEQUENCE], dtype=dtype)
+        if spec.file is not None:
+            tensor = _cpu_float32(from_file(spec))
         else:
-            tensor = torch.randint(high, size, generator=generator).to(dtype)
+            size = spec_sizes(spec, sizes)
+            assert spec.dtype is not None
+            if spec.dtype.is_floating_point:
+                tensor = torch.randn(size, generator=generator)
+            elif LENGTH_NAMES.match(name) and spec.limit is None:
+                tensor = torch.full(size, sizes.get(SEQUENCE, _SIZES[SEQUENCE]), dtype=spec.dtype)
+            else:
+                below = high if spec.limit is None else size_of(spec.limit, sizes)
+                if below is None:
+                    raise InputError(
+                        f"`{path}` is said to be below `{spec.limit}`, which is no axis of the "
+                        "inputs."
+                    )
+                tensor = torch.randint(below, size, generator=generator).to(spec.dtype)
+                if spec.limit is None and spec.dtype != torch.bool:
+                    drawn.append(path)
         kwargs[name] = _placed(kwargs.get(name), keys, tensor)
-        shapes[path] = dims
+        shapes[path] = spec.dims if spec.dims is not None else tuple(tensor.shape)
     ordered = {name: kwargs[name] for name in [*names, *kwargs] if name in kwargs}
-    return Example(*as_annotated(module, ordered, shapes))
+    if all(spec.dims is None or spec.value is not None for spec in specs):
+        shapes = {}
+    limits = {spec.path: spec.limit for spec in specs if spec.limit is not None}
+    return Example(*as_annotated(module, ordered, shapes), limits=limits, drawn=tuple(drawn))
 
 
 def _placed(tree: Any, keys: Sequence[str], tensor: Any) -> Any:

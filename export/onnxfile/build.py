@@ -33,7 +33,7 @@ from edgernn.export.onnxfile.watched import Watched, held_lengths
 from edgernn.export.step.step import at_one_step, gemm_form
 from edgernn.export.trace.bounds import Bounds
 from edgernn.export.trace.pairing import pairing_notes
-from edgernn.export.trace.ports import Origins, name_ports
+from edgernn.export.trace.ports import Origins, name_ports, with_limits
 from edgernn.export.trace.slots import StatePort
 from edgernn.export.trace.trace import fold
 
@@ -60,6 +60,7 @@ def build_foreign(
     opened = open_states(file, watched, example, {**_known_pairs(file), **pairs})
     states = _with_initials(file, opened.states)
     origins = name_ports(opened.model, states)
+    origins = with_limits(origins, example.limits)
     passes.NameFixPass()(opened.model)  # the file may have used our names inside
     held, computed = held_lengths(file), lengths_of(file.model.graph)[1]
     lengths = [name for name, path in origins.inputs.items() if path in held]

@@ -10,10 +10,11 @@ import torch
 
 from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.export.example.call import Example
-from edgernn.export.example.spec import parse_spec
+from edgernn.export.example.spec import from_file, named_sizes, parse_spec, spec_sizes
 from edgernn.export.onnxfile.file import OnnxFile
 from edgernn.export.onnxfile.nodes import lengths_of
 from edgernn.export.trace.dataflow import id_limit
+from edgernn.sizes import size_of
 
 __all__ = ["declared_specs", "examples_of", "given_example"]
 
@@ -77,12 +78,24 @@ def given_example(file: OnnxFile, inputs: Any) -> Example:
         inputs = (inputs,)
     tensors: dict[str, torch.Tensor] = {}
     shapes: dict[str, tuple[int | str, ...]] = {}
+    limits: dict[str, int | str] = {}
     if not isinstance(inputs, Mapping) and all(isinstance(one, str) for one in inputs):
-        for name, dtype, dims, _ in map(parse_spec, inputs):
+        specs = [parse_spec(one) for one in inputs]
+        sizes = named_sizes(specs, _NAMED)
+        for spec in specs:
+            name = spec.path
             _check_known(file, name, ports)
-            sizes = [_NAMED.get(dim, 3) if isinstance(dim, str) else dim for dim in dims]
-            tensors[name] = _drawn(ports[name], sizes).to(dtype)
-            shapes[name] = dims
+            if spec.file is not None:
+                tensor = from_file(spec)
+                tensors[name] = tensor.float() if tensor.is_floating_point() else tensor
+            else:
+                limit = None if spec.limit is None else size_of(spec.limit, sizes)
+                tensors[name] = _drawn(ports[name], spec_sizes(spec, sizes), limit).to(spec.dtype)
+            shapes[name] = tuple(tensors[name].shape) if spec.dims is None else spec.dims
+            if spec.limit is not None:
+                limits[name] = spec.limit
+        if all(spec.dims is None for spec in specs):
+            shapes = {}
     else:
         named = inputs if isinstance(inputs, Mapping) else dict(zip(ports, inputs, strict=False))
         for name, array in named.items():
@@ -95,7 +108,7 @@ def given_example(file: OnnxFile, inputs: Any) -> Example:
             f"`{file.path}` has the inputs {_listed(ports)}; {_listed(missing)} "
             f"{'is' if len(missing) == 1 else 'are'} not given. Give all of them or none."
         )
-    return Example({name: tensors[name] for name in ports}, shapes)
+    return Example({name: tensors[name] for name in ports}, shapes, limits=limits)
 
 
 def _declared(file: OnnxFile, value: ir.Value) -> Sequence[int | ir.SymbolicDim]:
@@ -112,14 +125,14 @@ def _declared(file: OnnxFile, value: ir.Value) -> Sequence[int | ir.SymbolicDim]
     return tuple(value.shape)
 
 
-def _drawn(value: ir.Value, shape: Sequence[int]) -> torch.Tensor:
+def _drawn(value: ir.Value, shape: Sequence[int], limit: int | None = None) -> torch.Tensor:
     """Return numbers for an input: normal ones, ids of the table they look up, or else ones."""
     assert value.dtype is not None
     generator = torch.Generator().manual_seed(0)
     if value.dtype.is_floating_point():
         return torch.randn(list(shape), generator=generator)
     dtype = torch.from_numpy(value.dtype.numpy().type(0).reshape(1)).dtype
-    limit = id_limit(value)
+    limit = limit or id_limit(value)
     if limit is None:
         return torch.ones(list(shape), dtype=dtype)
     return torch.randint(limit, list(shape), generator=generator).to(dtype)

@@ -103,8 +103,7 @@ def _with_guesses(file: OnnxFile, example: Example) -> Example:
 
 def _same_branches(watched: Watched, example: Example) -> Example:
     """Return the example with the axes constant at which 1 takes another branch of an If."""
-    symbols = [dim for shape in example.shapes.values() for dim in shape if isinstance(dim, str)]
-    for symbol in dict.fromkeys(symbols):
+    for symbol in example.sizes:
         try:
             watched(example.resized({symbol: 1}))
         except BranchError as error:

@@ -125,12 +125,7 @@ def _shifted(symbol: str, shift: int) -> str:
 
 def _first_sizes(example: Example) -> Iterator[dict[str, int]]:
     """Yield the example's sizes, then others."""
-    sizes = {
-        symbol: leaf.tensor.shape[axis]
-        for leaf in example.leaves
-        for axis, symbol in enumerate(leaf.shape)
-        if isinstance(symbol, str)
-    }
+    sizes = example.sizes
     yield sizes
     for symbol, size in sizes.items():
         for other in (size + 1, 2 * size + 5, 7 * size + 12):

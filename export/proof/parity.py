@@ -59,6 +59,7 @@ class Prover:
         tolerance: The largest difference that passes.
         constants: The sizes of `batch` and `sequence` where the graphs take one only.
         apart: Further sizes at which whole runs are compared: name of an axis → its size.
+        below: Name of an input of integers → the axis whose size they are below.
     """
 
     contract: Contract
@@ -70,11 +71,18 @@ class Prover:
     tolerance: float = TOLERANCE
     constants: Mapping[str, int] = field(default_factory=dict)
     apart: Sequence[Mapping[str, int]] = ()
+    below: Mapping[str, str] = field(default_factory=dict)
 
     @functools.cached_property
     def _samples(self) -> Samples:
         return Samples(
-            self.contract, self.reference, self.examples, self.sizes, self.lengths, self.free
+            self.contract,
+            self.reference,
+            self.examples,
+            self.sizes,
+            self.lengths,
+            self.free,
+            self.below,
         )
 
     @functools.cached_property

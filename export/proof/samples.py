@@ -14,7 +14,7 @@ from edgernn.contract import BATCH, SEQUENCE, Contract, Port
 from edgernn.errors import EdgernnError
 from edgernn.export.proof.eager import Outcome, Reference
 from edgernn.export.proof.runs import Arrays
-from edgernn.sizes import resolve
+from edgernn.sizes import resolve, size_of
 
 __all__ = ["Samples", "Sizes"]
 
@@ -37,6 +37,7 @@ class Samples:
         lengths: Name of an input that holds the lengths of sequences → whether the reference wants
             the longest first.
         free: Names of the states that may be anything: h and c of layers.
+        below: Name of an input of integers → the axis whose size they are below.
         rng: Where all numbers come from.
     """
 
@@ -46,6 +47,7 @@ class Samples:
     traced: Sizes
     lengths: Mapping[str, bool] = field(default_factory=dict)
     free: Collection[str] = ()
+    below: Mapping[str, str] = field(default_factory=dict)
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
 
     def at(self, batch: int, sequence: int) -> Sizes:
@@ -161,8 +163,10 @@ class Samples:
         """
         shape = resolve(port.shape, sizes)
         assert shape is not None
-        if port.limit is not None:
-            return self.rng.integers(port.limit, size=shape).astype(port.dtype)
+        if port.limit is not None or port.name in self.below:
+            axis = size_of(self.below.get(port.name, ""), sizes)
+            below = min(size for size in (port.limit, axis) if size is not None)
+            return self.rng.integers(below, size=shape).astype(port.dtype)
         example, real = self.examples[port.name], np.issubdtype(port.dtype, np.floating)
         if real and not example_like:
             return self.rng.standard_normal(shape, np.float32).astype(port.dtype, copy=False)

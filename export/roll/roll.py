@@ -178,7 +178,7 @@ def _axes(program: Program, example: Example, strides: Mapping[str, int]) -> dic
     axes: dict[str, Axis] = {}
     for index, (leaf, node) in enumerate(zip(example.leaves, program.inputs, strict=True)):
         for axis, (symbol, size) in enumerate(zip(leaf.shape, shape_of(node) or (), strict=True)):
-            if isinstance(symbol, str) and isinstance(size, int):
+            if isinstance(symbol, str) and symbol in strides and isinstance(size, int):
                 stride = strides[symbol]
                 axes.setdefault(symbol, Axis(index, axis, stride, -size % stride))
     return axes

@@ -8,6 +8,7 @@ import onnx_ir as ir
 
 __all__ = [
     "MOVES",
+    "id_axis",
     "id_limit",
     "is_random",
     "moved_from",
@@ -31,6 +32,9 @@ MOVES = {
     "Expand": 1,
     "Concat": 1 << 30,
 }
+
+# Operators whose second input says which entries of the first they take
+_LOOKUPS = ("Gather", "GatherElements")
 
 # Operators that read the size of a tensor, not its numbers
 _SIZES = ("Shape", "Size", "RandomNormalLike", "RandomUniformLike")
@@ -81,20 +85,27 @@ def sorted_from(value: ir.Value | None) -> list[ir.Value]:
 
 def id_limit(port: ir.Value) -> int | None:
     """Return how many rows the tables have that the ids of graph input `port` look up."""
-    limits: list[int] = []
+    return min((rows for rows in _rows(port) if isinstance(rows, int)), default=None)
+
+
+def id_axis(port: ir.Value) -> str | None:
+    """Return the axis, by its name, whose entries the ids of graph input `port` look up."""
+    rows = (str(one.value) for one in _rows(port) if isinstance(one, ir.SymbolicDim) and one.value)
+    return next((name for name in rows if name.isidentifier()), None)
+
+
+def _rows(port: ir.Value) -> Iterator[int | ir.SymbolicDim]:
+    """Yield the sizes of the axes along which the integers of a graph input look something up."""
     pending = [port]
     while pending:
         for node, index in pending.pop().uses():
-            if node.op_type == "Gather" and index == 1:
+            if node.op_type in _LOOKUPS and index == 1:
                 table = node.inputs[0]
                 axis = node.attributes["axis"].as_int() if "axis" in node.attributes else 0
                 if table is not None and table.shape is not None:
-                    rows = table.shape[axis]
-                    if isinstance(rows, int):
-                        limits.append(rows)
+                    yield table.shape[axis]
             elif index == 0 and (node.op_type in MOVES or node.op_type == "Cast"):
                 pending.extend(node.outputs)
-    return min(limits, default=None)
 
 
 def _upstream(value: ir.Value, followed: Callable[[ir.Node], int | None]) -> Iterator[ir.Value]:

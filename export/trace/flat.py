@@ -11,6 +11,7 @@ from torch import nn
 
 from edgernn.export.example.call import Example
 from edgernn.export.example.tree import leaves, map_leaves
+from edgernn.sizes import size_of
 
 __all__ = ["Flat"]
 
@@ -40,9 +41,27 @@ class Flat(nn.Module):
 
     def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Run the module."""
+        _check_tied(self._example, tensors)
         given = iter(tensors)
         kwargs = map_leaves(lambda *_: next(given), dict(self._example.kwargs))
         with self._within(tensors):
             result = dict(leaves(self.module(**kwargs)))
         self._note_paths(list(result))
         return tuple(result.values())
+
+
+def _check_tied(example: Example, tensors: Sequence[torch.Tensor]) -> None:
+    """Raise ValueError where a size does not follow from others as the example says.
+
+    While torch traces, this is what it knows of how they depend on one another.
+    """
+    given = {leaf.path: tensor for leaf, tensor in zip(example.leaves, tensors, strict=True)}
+    known = {
+        size: given[leaf.path].shape[axis]
+        for leaf in example.leaves
+        for axis, size in enumerate(leaf.shape)
+        if isinstance(size, str) and size.isidentifier()
+    }
+    for (path, axis), size in example.tied.items():
+        if given[path].shape[axis] != size_of(size, known):
+            raise ValueError(f"axis {axis} of `{path}` is not {size}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, MutableSequence, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import onnx_ir as ir
 
@@ -14,16 +14,24 @@ from edgernn.export.trace.dataflow import id_limit
 from edgernn.export.trace.slots import StatePort
 from edgernn.export.trace.trace import result_name, result_path
 
-__all__ = ["Origins", "contract_states", "graph_ports", "name_ports"]
+__all__ = ["Origins", "contract_states", "graph_ports", "name_ports", "with_limits"]
 
 
 @dataclass(frozen=True)
 class Origins:
-    """Where ports come from in torch's call: name of a port → path."""
+    """Where ports come from in torch's call: name of a port → path.
+
+    Attributes:
+        inputs: Of the inputs; None for those that torch's call does not have.
+        outputs: Of the outputs, likewise.
+        unused: The paths of the arguments that no output depends on.
+        limits: Name of an input → the number that the user says its integers are below.
+    """
 
     inputs: Mapping[str, str | None]
     outputs: Mapping[str, str | None]
     unused: tuple[str, ...]
+    limits: Mapping[str, int] = field(default_factory=dict)
 
 
 def name_ports(model: ir.Model, states: Sequence[StatePort]) -> Origins:
@@ -65,10 +73,17 @@ def name_ports(model: ir.Model, states: Sequence[StatePort]) -> Origins:
     return Origins(inputs, outputs, unused)
 
 
+def with_limits(origins: Origins, limits: Mapping[str, int | str]) -> Origins:
+    """Return `origins` with what the user says integers are below, by the paths of inputs."""
+    said = {name: limits.get(path or "") for name, path in origins.inputs.items()}
+    numbers = {name: limit for name, limit in said.items() if isinstance(limit, int)}
+    return replace(origins, limits=numbers)
+
+
 def graph_ports(model: ir.Model, origins: Origins) -> Graph:
     """Return the ports of a graph as the contract states them."""
     return Graph(
-        tuple(_port(value, origins.inputs, id_limit(value)) for value in model.graph.inputs),
+        tuple(_port(value, origins.inputs, _limit(value, origins)) for value in model.graph.inputs),
         tuple(_port(value, origins.outputs) for value in model.graph.outputs),
     )
 
@@ -76,6 +91,12 @@ def graph_ports(model: ir.Model, origins: Origins) -> Graph:
 def contract_states(states: Sequence[StatePort]) -> tuple[State, ...]:
     """Return the states as the contract states them."""
     return tuple(State(s.name, s.input, s.output, s.initial) for s in states)
+
+
+def _limit(value: ir.Value, origins: Origins) -> int | None:
+    """Return what the ids of an input are below, by the tables they look up and by the user."""
+    limits = (id_limit(value), origins.limits.get(value.name or ""))
+    return min((limit for limit in limits if limit is not None), default=None)
 
 
 def _port(value: ir.Value, origins: Mapping[str, str | None], limit: int | None = None) -> Port:

@@ -181,7 +181,7 @@ def _name_ports(model: ir.Model, example: Example, results: Sequence[str]) -> No
     for port, leaf in zip(model.graph.inputs, example.leaves, strict=True):
         port.name = leaf.path
         for dim, size in zip(port.shape or (), leaf.shape, strict=True):
-            if isinstance(dim, ir.SymbolicDim) and isinstance(size, str):
+            if isinstance(dim, ir.SymbolicDim) and isinstance(size, str) and size.isidentifier():
                 symbols[str(dim.value)] = size
     for place, path in enumerate(results):
         value = model.graph.outputs[place]
