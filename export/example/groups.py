@@ -51,7 +51,8 @@ class Groups:
             and leaf.tensor.shape[-2] in batches
             and not any(leaf.tensor.shape == call.x.shape for call in run.calls)
         }
-        steps = {call.sizes[0] for call in run.calls} | ({len(run.calls)} if run.calls else set())
+        cells = sum(call.is_cell for call in run.calls)
+        steps = {cells if call.is_cell else call.sizes[0] for call in run.calls}
         return cls(example, batches.pop() if len(batches) == 1 else None, steps, known)
 
     def with_axis(self, leaf: Leaf, axis: int, done: Set[Axis]) -> Iterator[list[Axis]]:
@@ -65,7 +66,7 @@ class Groups:
         size = leaf.tensor.shape[axis]
         counts = axis == self.known.get(leaf.path, axis)
         sequences = counts and size == self.batch and not is_feature(leaf, axis)
-        telling = sequences and size > 1 and size not in self.steps
+        telling = sequences and size not in self.steps
         choices: list[list[Axis | None]] = [[(leaf.path, axis)]]
         for other in self.example.leaves:
             if other.path == leaf.path:
@@ -78,8 +79,10 @@ class Groups:
                 and (place == self.known.get(other.path, place)) == counts
             ]
             equal.sort(key=lambda one: one is not None and one[1] != axis)
-            must = any(one is not None and not is_feature(other, one[1]) for one in equal)
-            choices.append(equal if telling and must else [*equal, None])
+            sure = size > 1 or leaf.path in self.known
+            counted = any(one is not None and not is_feature(other, one[1]) for one in equal)
+            must = other.path in self.known or (sure and counted)
+            choices.append(equal if telling and must and equal else [*equal, None])
         groups = [[one for one in group if one] for group in itertools.product(*choices)]
         yield from sorted(groups, key=len, reverse=True)[:_MOST]
 

@@ -130,13 +130,20 @@ def _extra_inputs(
         return
     if not all(is_state(name) for name in names):
         return
-    batches = dict.fromkeys([*first.shape[: 2 if first.is_floating_point() else None], None])
+    sizes = first.shape[: 2 if first.is_floating_point() else None]
+    batches = dict.fromkeys([*(sizes if _batch_first(module) else reversed(sizes)), None])
     for batch in batches:
         h, c = state_shapes(module, batch)
         if h is None:
             return
         for outer in ((), (_cells(module),)) if _cells(module) > 1 else ((),):
             yield from _states(names, (*outer, *h), None if c is None else (*outer, *c))
+
+
+def _batch_first(module: nn.Module) -> bool:
+    """Return whether the first recurrent layer takes the batch first; cells do."""
+    layers = (part for part in module.modules() if isinstance(part, nn.RNNBase))
+    return next((layer.batch_first for layer in layers), True)
 
 
 def _states(names: Sequence[str], h: _Shape, c: _Shape | None) -> Iterator[dict[str, Any]]:

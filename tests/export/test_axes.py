@@ -263,3 +263,108 @@ def test_the_model_tells_its_input_size():
 def test_states_of_several_cells_are_tried_in_one_tensor():
     """An argument that is called like a state may take those of all cells."""
     assert shapes_of(Stacked()) == ["x:float32[batch,4]", "hx:float32[2,batch,3]"]
+
+
+class PackedAlone(nn.Module):
+    """An LSTM over packed sequences, of which torch does not check how wide they are."""
+
+    def __init__(self):
+        super().__init__()
+        self.rnn = nn.LSTM(4, 3, batch_first=True)
+
+    def forward(self, x, lengths):
+        return self.rnn(pack_padded_sequence(x, lengths, True, enforce_sorted=False))[1][0]
+
+
+class Sums(nn.Module):
+    """Takes any number of features, and a state with an axis that may grow."""
+
+    def __init__(self):
+        super().__init__()
+        self.rnn = nn.GRU(1, 3, batch_first=True)
+
+    def forward(self, x, past=None):
+        y = self.rnn(x.sum(-1, keepdim=True))[0]
+        return y if past is None else y * past.sum(1, keepdim=True)
+
+
+class Watching(Base):
+    """Notes the numbers of sequences that it is called with."""
+
+    def __init__(self, batch_first=True):
+        super().__init__()
+        self.rnn = nn.GRU(4, 3, batch_first=batch_first)
+        self.seen: list[tuple[int, int]] = []
+
+    def forward(self, x, hx):
+        SEEN.append((x.shape[0 if self.rnn.batch_first else 1], hx.shape[1]))
+        return self.rnn(x[:2] if self.rnn.batch_first else x, hx)[0]
+
+
+SEEN: list[tuple[int, int]] = []
+
+
+def test_features_are_what_a_layer_takes():
+    """Another number is refused before a layer reads beyond its input."""
+    assert found(PackedAlone(), torch.zeros(2, 5, 4), torch.tensor([5, 5])) == [
+        "x:float32[batch,sequence,4]",
+        "lengths:int64[batch]",
+    ]
+    specs = ["x:float32[batch,sequence,features]", "lengths:int64[batch]"]
+    with pytest.raises(InputError, match=r"an input has 3 features, its layer needs 4$"):
+        proven_axes(Forward(PackedAlone()), example_from(PackedAlone(), specs))
+
+
+def test_features_that_nobody_asked_for_stay():
+    """An axis of features is dynamic where the user names it; else a note says what it is."""
+    note = (
+        "Axis 2 of `x` is the constant {}: no parameter fixes it. Give another number, or a name "
+        'to leave it open, in --input "x:float32[{},{},features]".'
+    )
+    given = example_from(Sums(), torch.ones(2, 5, 7))
+    example = proven_axes(Forward(Sums()), given)
+    assert [str(leaf) for leaf in example.leaves] == ["x:float32[batch,sequence,7]"]
+    assert example.notes == (note.format("7, as in the example", 2, 5),)
+    named = example_from(Sums(), ["x:float32[batch,sequence,features]"])
+    example = proven_axes(Forward(Sums()), named)
+    assert [str(leaf) for leaf in example.leaves] == ["x:float32[batch,sequence,features]"]
+
+
+def test_axes_of_states_stay():
+    """Of a state, named by the user or by its name, only the batch may be dynamic."""
+    given = example_from(Sums(), (torch.ones(2, 5, 1), torch.ones(2, 9, 3)))
+    example = proven_axes(Forward(Sums()), given, states=["past"])
+    assert [str(leaf) for leaf in example.leaves][1] == "past:float32[batch,9,3]"
+    assert example.notes[-1] == (
+        "Axis 1 of `past` is the constant 9, as in the example: `past` is a state, of which only "
+        "the batch may be dynamic."
+    )
+
+
+def test_axes_that_are_constants_have_a_note():
+    """So have steps that a head fixes."""
+    example = proven_axes(Forward(Window()), example_from(Window(), torch.zeros(2, 6, 4)))
+    assert len(example.notes) == 1
+    assert example.notes[0].startswith(
+        "Axis 1 of `x` (sequence) is the constant 6: forward itself fails at other sizes ("
+    )
+
+
+@pytest.mark.parametrize(
+    ("batch_first", "sizes"), [(True, (2, 5)), (True, (1, 5)), (False, (5, 2)), (False, (5, 1))]
+)
+def test_sizes_are_tried_with_as_many_sequences_everywhere(batch_first, sizes):
+    """A model that takes one number of sequences is never called with two."""
+    SEEN.clear()
+    module = Watching(batch_first).eval()
+    given = example_from(module, (torch.randn(*sizes, 4), torch.zeros(1, min(sizes), 3)))
+    proven_axes(Forward(module), given)
+    assert len(SEEN) > 3
+    assert all(one == other for one, other in SEEN)
+
+
+def test_a_guess_tries_the_batch_where_the_layer_has_it():
+    """States are guessed for the axis of x that its layer takes for the batch."""
+    SEEN.clear()
+    infer_example(Watching(batch_first=False).eval())
+    assert all(one == other for one, other in SEEN)
