@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -157,9 +157,11 @@ def _run(module: nn.Module, example: Example, fed: Sequence[States] | None = Non
 
     def note(call: Call, proceed: Any) -> Results:
         states = call.states if fed is None else fed[len(done.calls)]
-        done.calls.append(call)
-        done.returned.append(proceed(states))
-        return done.returned[-1]
+        # copies, as forward may write into its own
+        done.calls.append(replace(call, states=tuple(one.clone() for one in call.states)))
+        results = proceed(states)
+        done.returned.append(tuple(one.clone() for one in results))
+        return results
 
     kwargs = map_leaves(lambda _, tensor: tensor.clone(), dict(example.kwargs))
     with Capture(note), warnings.catch_warnings():

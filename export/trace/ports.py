@@ -43,7 +43,8 @@ def name_ports(model: ir.Model, states: Sequence[StatePort]) -> Origins:
     """
     graph = model.graph
     if len(graph.outputs) == len(states):
-        _add_output(graph, states[0])
+        shown = (state for state in states if state.result != state.argument)
+        _add_output(graph, next(shown, states[0]))
     state_inputs = {state.input: state for state in states}
     state_outputs = {state.output: state for state in states}
     data_in = [value for value in graph.inputs if value.name not in state_inputs]

@@ -211,6 +211,19 @@ class Looped(Base):
         return torch.stack(rows, 1)
 
 
+class InPlace(Base):
+    """Writes its next state into a buffer."""
+
+    def __init__(self):
+        super().__init__()
+        self.state: torch.Tensor
+        self.register_buffer("state", torch.zeros(2, 6))
+
+    def forward(self, x):
+        self.state[:] = self.cell(x, self.state)
+        return 2 * self.state
+
+
 class Cached(Base):
     """Makes a table at the first call and counts the calls; keeps what it gave out."""
 
@@ -228,7 +241,8 @@ class Cached(Base):
 
 
 @pytest.mark.parametrize(
-    ("make", "shape"), [(Base, (2, 4)), (Layers, (2, 5, 4)), (Looped, (2, 5, 4)), (Cached, (2, 4))]
+    ("make", "shape"),
+    [(Base, (2, 4)), (Layers, (2, 5, 4)), (Looped, (2, 5, 4)), (InPlace, (2, 4)), (Cached, (2, 4))],
 )
 def test_states_of_recurrent_calls_and_what_nobody_reads_pass(make, shape):
     """A state that a layer goes on from is found as such; caches and counters are no memory."""
