@@ -38,8 +38,9 @@ _OPTIONS = (
         "inputs",
         multiple=True,
         metavar="SPEC",
-        help='An example input, as "tokens:int64[batch,sequence]", or one that is always the same, '
-        'as "rate:int64[]=16000"; once per argument.',
+        help='An example input, as "tokens:int64[batch,sequence]" or, with ids below 11, '
+        '"tokens:int64[batch,sequence]<11"; or one that is always the same, as '
+        '"rate:int64[]=16000"; or a file, as "tokens=tokens.npy"; once per argument.',
     ),
     click.option(
         "--state",

@@ -159,7 +159,7 @@ def _run(module: nn.Module, example: Example, fed: Sequence[States] | None = Non
         states = call.states if fed is None else fed[len(done.calls)]
         # copies, as forward may write into its own
         done.calls.append(replace(call, states=tuple(one.clone() for one in call.states)))
-        results = proceed(states)
+        results: Results = proceed(states)
         done.returned.append(tuple(one.clone() for one in results))
         return results
 
