@@ -155,7 +155,8 @@ def export_model(
         files.save(written)
         dialect = Dialect(prover.contract, written)
         report = prover.report(files.paths, dialect) if verify else None
-        written = replace(written, notes=(*written.notes, *options.notes(report)))
+        notes = (*written.notes, *prover.notes(report), *options.notes(report))
+        written = replace(written, notes=notes)
         golden = dialect.recorded(prover.golden.by_port(prover.contract))
         files.finish(_chosen(written, graph, report), report, golden)
     return Artifact.open(target)

@@ -28,7 +28,7 @@ from edgernn.export.proof.golden import Golden, record
 from edgernn.export.proof.integers import check_integers
 from edgernn.export.proof.runs import Arrays, Run, session_of
 from edgernn.export.proof.samples import Samples, Sizes
-from edgernn.export.proof.trials import Trial, Trials
+from edgernn.export.proof.trials import LONGEST, Trial, Trials
 from edgernn.parts import BATCH_OUTER, SEQUENCE_OUTER
 from edgernn.report import Check, ParityReport
 from edgernn.sizes import resolve
@@ -167,6 +167,17 @@ class Prover:
                 where = self._blame(graphs["sequence"], dialect, error) if error.whole else ""
                 raise ParityError(f"{error} {where}".strip()) from None
         return ParityReport(self.reference.name, self.tolerance, checks)
+
+    def notes(self, report: ParityReport | None) -> tuple[str, ...]:
+        """Return what people should know of the proof: over how many steps it went, if few."""
+        wholes = () if report is None else [one for one in report.checks if one.name == "whole"]
+        longest = max((check.sequence for check in wholes), default=LONGEST)
+        if longest >= LONGEST or not self._trials.failures or SEQUENCE in self.contract.most:
+            return ()
+        return (
+            f"{self.reference.name} itself fails over {LONGEST:,} steps "
+            f"({self._trials.failures[-1]}); the graphs are proven over up to {longest}.",
+        )
 
     def check_constants(self) -> None:
         """Refuse constant sizes at which the reference itself fails.

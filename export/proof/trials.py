@@ -50,12 +50,13 @@ class Trials:
         samples: What it is run on.
         constants: The sizes of `batch` and `sequence` where the graphs take one only.
         apart: Further sizes to run it at: name of an axis → its size.
+        failures: Why the model failed at sizes that were tried.
     """
 
     samples: Samples
     constants: Mapping[str, int]
     apart: Sequence[Mapping[str, int]] = ()
-    _failures: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list, init=False)
 
     def short(self) -> list[Trial]:
         """Return runs at the traced sizes and up to eight others, further axes varied as well.
@@ -79,7 +80,7 @@ class Trials:
                     found.append(trial)
                     break
         if not found:
-            reason = self._failures[0] if self._failures else "its results are NaN"
+            reason = self.failures[0] if self.failures else "its results are NaN"
             raise UnsupportedModelError(
                 f"{self.samples.reference.name} itself gives nothing to compare with at any size "
                 f"that was tried: {reason}. Give example tensors of the kind that it was trained "
@@ -119,7 +120,7 @@ class Trials:
         try:
             outputs, states = self.samples.run(trial.data, None)
         except Exception as error:
-            self._failures.append(str(error).strip().partition("\n")[0].rstrip("."))
+            self.failures.append(str(error).strip().partition("\n")[0].rstrip("."))
             return None
         if any(np.isnan(array).any() for array in (*outputs.values(), *states.values())):
             return None  # such as a norm over a single step
