@@ -52,7 +52,7 @@ class Archive:
             ) from error
         except Exception as error:  # zlib, struct, zipfile: damage shows in any of them
             raise self.damaged(error) from error
-        entries = [entry for entry in self._file.infolist() if not entry.is_dir()]
+        entries = [one for one in self._file.infolist() if not one.filename.endswith("/")]
         self._check(entries, _size_of(content))
         root = _root_of(entries)
         self._entries = {entry.filename.removeprefix(root): entry for entry in entries}
