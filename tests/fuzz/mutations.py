@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import re
 import struct
 import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any
+
+import onnx
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import DecodeError, Message
 
 __all__ = ["MUTATIONS"]
 
@@ -138,7 +143,7 @@ def confuse(data: bytes, random: Random) -> bytes:
     except ValueError:
         return swap(data, random)
     places: list[tuple[Any, Any]] = []
-    rest = [table]
+    rest = [table] if isinstance(table, (dict, list)) else []
     while rest:
         holder = rest.pop()
         keys = list(holder) if isinstance(holder, dict) else range(len(holder))
@@ -146,6 +151,8 @@ def confuse(data: bytes, random: Random) -> bytes:
             places.append((holder, key))
             if isinstance(holder[key], (dict, list)):
                 rest.append(holder[key])
+    if not places:
+        return swap(data, random)
     for _ in range(random.choice((1, 1, 1, 3))):
         holder, key = random.choice(places)
         try:
@@ -162,6 +169,66 @@ def confuse(data: bytes, random: Random) -> bytes:
         return json.dumps(table).encode()
     except (ValueError, RecursionError):
         return swap(data, random)
+
+
+# --- messages of ONNX -----------------------------------------------------------------------------
+
+
+def restructure(data: bytes, random: Random) -> bytes:
+    """Change, take out or repeat fields of an ONNX graph, and keep the bytes a message."""
+    try:
+        model = onnx.ModelProto.FromString(data)
+    except DecodeError:
+        return confuse(data, random)
+    fields = [*_fields(model)]
+    for _ in range(random.choice((1, 1, 1, 2, 4))):
+        message, field = random.choice(fields)
+        alike = [other for other, _ in fields if type(other) is type(getattr(message, field.name))]
+        with contextlib.suppress(ValueError):  # an integer that is too large for the field
+            _change(message, field, alike, random)
+    content: bytes = model.SerializeToString()
+    return content
+
+
+def _change(message: Any, field: Any, alike: list[Any], random: Random) -> None:
+    value = getattr(message, field.name)
+    if random.random() < 0.2:
+        message.ClearField(field.name)
+    elif isinstance(value, (int, float, str, bytes)):
+        setattr(message, field.name, _other(value, random))
+    elif isinstance(value, Message):
+        value.CopyFrom(random.choice(alike or [value]))
+    elif value:
+        _change_list(value, random)
+
+
+def _fields(message: Any) -> Iterator[tuple[Any, Any]]:
+    for field, value in message.ListFields():
+        yield message, field
+        if field.type == FieldDescriptor.TYPE_MESSAGE:
+            for part in [value] if isinstance(value, Message) else value:
+                yield from _fields(part)
+
+
+def _other(value: Any, random: Random) -> Any:
+    """Return another value of a type that a field of a message has."""
+    if isinstance(value, str):
+        return random.choice(("", "x", "h_in", "../x", "a" * 1000, "LSTM", value + "x", "\n"))
+    if isinstance(value, bytes):
+        return random.choice((truncate, duplicate, flip, nul))(value, random)
+    if isinstance(value, float):
+        return random.choice((0.0, -1.0, float("nan"), float("inf"), 1e38))
+    return random.choice((0, 1, 2, 3, 7, 16, 99, -1, 2**31 - 1, -(2**31), value + 1))
+
+
+def _change_list(values: Any, random: Random) -> None:
+    place = random.randrange(len(values))
+    if random.random() < 0.4:
+        del values[place]
+    elif isinstance(values[place], Message):
+        values.add().CopyFrom(values[place])
+    else:
+        values[place] = _other(values[place], random)
 
 
 # --- archives -------------------------------------------------------------------------------------
@@ -253,7 +320,7 @@ MUTATIONS: dict[str, Callable[[bytes, Random], bytes]] = {
     damage.__name__: damage
     for damage in (
         *(flip, truncate, duplicate, delete, swap, nul, not_utf_8),
-        *(huge_digits, huge_integer, nest, confuse),
+        *(huge_digits, huge_integer, nest, confuse, restructure),
         *(zip_rename, zip_remove, zip_duplicate, zip_damage, zip_bomb),
     )
 }
