@@ -40,7 +40,7 @@ from edgernn.export.stage import locating, places_of, stage
 from edgernn.export.trace.dataflow import id_axis
 from edgernn.export.trace.memory import check_memory, forget, forget_guessed
 from edgernn.export.trace.place import Place
-from edgernn.export.trace.ports import contract_states, graph_ports
+from edgernn.export.trace.ports import contract_states, graph_ports, order_notes
 from edgernn.parts import BATCH_OUTER, SEQUENCE_OUTER
 from edgernn.report import ParityReport
 from edgernn.vocabulary import Vocabulary
@@ -315,7 +315,7 @@ def _prover(
         graphs=graphs,
         vocabulary=vocabulary,
         lengths=tuple(built.lengths),
-        notes=(*source.notes, *built.notes),
+        notes=(*source.notes, *built.notes, *order_notes(graphs["sequence"])),
         most=built.bounds.most,
         least=built.bounds.least,
     )

@@ -19,6 +19,7 @@ from edgernn.export.onnxfile.watched import Watched
 from edgernn.export.trace.dataflow import moved_from
 from edgernn.export.trace.pairing import Pairs, recognised_states
 from edgernn.export.trace.slots import Slot, StatePort
+from edgernn.export.trace.stateless import pair_options
 from edgernn.export.trace.states import make_ports
 from edgernn.export.trace.trace import result_name, result_path
 
@@ -70,6 +71,8 @@ def open_states(
     recognised = {} if named or slots else recognised_states(example, run)
     told = Pairs(named, recognised=recognised, known=joined, telling_names=False)
     states = make_ports(model.graph, slots, run.calls, told)
+    if not states:
+        raise UnsupportedModelError(_no_state(file, model.graph, pair_options(example, run)))
     _check_states(file, model.graph, states)
     finals = {
         state.name: values[state.last_call, state.index]
@@ -229,13 +232,16 @@ def _either(names: Sequence[str]) -> str:
     return f"{', '.join(most)} or {last}" if most else last
 
 
+def _no_state(file: OnnxFile, graph: ir.Graph, options: str | None) -> str:
+    how = f". {options}" if options else f"{_choice(graph)}."
+    return (
+        f"`{file.path}` has no recurrent state: no LSTM, GRU or RNN node that starts from a state "
+        "of its own or from an input, and no input that goes in as an output comes out. If it is "
+        f"one step of a recurrence, name its state: --state IN=OUT{how}"
+    )
+
+
 def _check_states(file: OnnxFile, graph: ir.Graph, states: Sequence[StatePort]) -> None:
-    if not states:
-        raise UnsupportedModelError(
-            f"`{file.path}` has no recurrent state: no LSTM, GRU or RNN node that starts from a "
-            "state of its own or from an input, and no input that goes in as an output comes out. "
-            f"If it is one step of a recurrence, name its state: --state IN=OUT{_choice(graph)}."
-        )
     ports = {value.name: value for value in graph.inputs}
     for state in states:
         shape = tuple(

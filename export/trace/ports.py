@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, MutableSequence, Sequence
+from collections.abc import Iterator, Mapping, MutableSequence, Sequence
 from dataclasses import dataclass, field, replace
 
 import onnx_ir as ir
 
-from edgernn.contract import Graph, Port, State
+from edgernn.contract import BATCH, SEQUENCE, Graph, Port, State
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.trace.dataflow import id_limit
 from edgernn.export.trace.slots import StatePort
 from edgernn.export.trace.trace import result_name, result_path
 
-__all__ = ["Origins", "contract_states", "graph_ports", "name_ports", "with_limits"]
+__all__ = [
+    "Origins",
+    "contract_states",
+    "graph_ports",
+    "name_ports",
+    "order_notes",
+    "with_limits",
+]
 
 
 @dataclass(frozen=True)
@@ -87,6 +94,26 @@ def graph_ports(model: ir.Model, origins: Origins) -> Graph:
         tuple(_port(value, origins.inputs, _limit(value, origins)) for value in model.graph.inputs),
         tuple(_port(value, origins.outputs) for value in model.graph.outputs),
     )
+
+
+def order_notes(graph: Graph) -> Iterator[str]:
+    """Say where a port has sequences and steps in another order than the first one that has both.
+
+    Args:
+        graph: The ports of a sequence graph.
+    """
+    both = [
+        (port, port.shape.index(SEQUENCE) < port.shape.index(BATCH))
+        for port in (*graph.inputs, *graph.outputs)
+        if SEQUENCE in port.shape and BATCH in port.shape
+    ]
+    for port, time_major in both[1:]:
+        first, other = both[0]
+        if time_major != other:
+            yield (
+                f"`{port}` has its axes in another order than `{first}`, as forward "
+                f"{'takes' if port in graph.inputs else 'returns'} it."
+            )
 
 
 def contract_states(states: Sequence[StatePort]) -> tuple[State, ...]:

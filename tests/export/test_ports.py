@@ -8,9 +8,16 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from edgernn.contract import Port, State
+from edgernn.contract import Graph, Port, State
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.trace.ports import Origins, contract_states, graph_ports, name_ports
+from edgernn.export.trace.ports import (
+    Origins,
+    contract_states,
+    graph_ports,
+    name_ports,
+    order_notes,
+    with_limits,
+)
 from edgernn.export.trace.slots import StatePort
 
 H = StatePort("h", "hx[0]", "[1][0]", call=0, last_call=0)
@@ -175,3 +182,26 @@ def test_states_are_pairs_of_ports():
     assert plain == State("h", "h_in", "h_out")
     assert (other.name, other.input, other.output) == ("rnn_h", "rnn_h_in", "rnn_h_out")
     assert other.initial is start
+
+
+def test_ports_that_do_not_agree_have_a_note():
+    """Sequences and steps are in one order on all ports, or a note names those that differ."""
+    x = Port("x", "float32", ("batch", "sequence", 4))
+    mask = Port("mask", "float32", ("sequence", "batch"))
+    y = Port("y", "float32", ("batch", "sequence", 2))
+    last = Port("last", "float32", ("batch", 2))
+    turned = Port("turned", "float32", ("sequence", "batch", 2))
+    assert list(order_notes(Graph((x,), (y, last)))) == []
+    assert list(order_notes(Graph((x, mask), (y, turned, last)))) == [
+        "`mask: float32[sequence, batch]` has its axes in another order than `x: float32[batch, "
+        "sequence, 4]`, as forward takes it.",
+        "`turned: float32[sequence, batch, 2]` has its axes in another order than `x: "
+        "float32[batch, sequence, 4]`, as forward returns it.",
+    ]
+
+
+def test_what_the_user_says_of_ids_is_a_limit():
+    """A number is one, the name of an axis is none."""
+    origins = Origins({"a": "a", "b_": "b[0]", "c": None}, {}, ())
+    limits = with_limits(origins, {"a": 7, "b[0]": "nodes", "x": 3}).limits
+    assert limits == {"a": 7}
