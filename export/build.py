@@ -426,7 +426,7 @@ def _runs_along_sequence(node: ir.Node) -> bool:
     if x is None or x.shape is None:
         return True
     size = x.shape[1 if node.attributes["batch_first"].as_int() else 0]
-    return isinstance(size, ir.SymbolicDim) and str(size.value) in (SEQUENCE, "None")
+    return isinstance(size, ir.SymbolicDim) and (size.value is None or SEQUENCE in size.value)
 
 
 def _has(example: Example, symbol: str) -> bool:

@@ -305,6 +305,8 @@ def _tied_groups(
                 if isinstance(runs, Exception):
                     continue
                 larger = _larger(runs, leaf, axis)
+                if all(same_results(run, one) for one in larger):
+                    larger = runs  # what comes later may be left out, but not the first entries
                 symbol = _symbol(run, larger, leaf.path, axis, taken)
                 if BATCH not in taken and any(path in example.lengths for path, _ in group):
                     symbol = BATCH  # forward may go through the lengths one by one

@@ -16,6 +16,8 @@ __all__ = ["canonical", "rename_axes", "write_canonical"]
 
 _Dim = int | ir.SymbolicDim
 
+_CROPPED = re.compile(r"Min\((\d+), (\w+)\)")
+
 
 def write_canonical(model: ir.Model) -> None:
     """Write the shape of every value of `model` canonically, in place."""
@@ -68,7 +70,7 @@ def canonical(size: str) -> str:
 def _canonical_dim(dim: _Dim) -> _Dim:
     if isinstance(dim, int) or dim.value is None:
         return dim
-    text = canonical(str(dim.value))
+    text = canonical(_CROPPED.sub(r"\2_most_\1", str(dim.value)))
     return int(text) if text.isdecimal() else ir.SymbolicDim(text)
 
 

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from torch.onnx.ops import symbolic_multi_out
 
 from edgernn.export.step.running import DOMAIN, OPERATOR
+from edgernn.export.trace.crop import cropped
 
 __all__ = ["mended"]
 
@@ -182,6 +183,8 @@ def mended(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         args: Of its call.
         kwargs: Of its call.
     """
+    if name == "__getitem__" and isinstance(args[0], torch.Tensor):
+        return cropped(args[0], args[1])
     if name not in _NAMED:
         return NotImplemented
     names, answer = _NAMED[name]

@@ -21,6 +21,7 @@ import onnx_ir as ir
 import torch
 from onnxscript import optimizer
 from torch import nn
+from torch._export.non_strict_utils import _override_builtin_ops
 from torch.onnx.ops import symbolic_multi_out
 
 from edgernn.contract import SEQUENCE
@@ -28,6 +29,7 @@ from edgernn.errors import UnsupportedModelError
 from edgernn.export.example.call import Example
 from edgernn.export.trace.bounds import note_bounds
 from edgernn.export.trace.capture import Call, Capture, Results
+from edgernn.export.trace.crop import lower_crops
 from edgernn.export.trace.dims import rename_axes
 from edgernn.export.trace.flat import Flat
 from edgernn.export.trace.gelu import reorder_gelu
@@ -76,15 +78,17 @@ def trace(module: nn.Module, example: Example, written: nn.Module | None = None)
     with quiet(), untouched(module), unchecked_layers(), measured(module), one_registry():
         try:
             program = torch.export.export(wrapper, tensors, dynamic_shapes=(dynamic,), strict=False)
-            exported = torch.onnx.export(
-                program, dynamo=True, opset_version=OPSET, optimize=False, verbose=False
-            )
+            with _override_builtin_ops():  # torch's check of guards takes min() of sizes
+                exported = torch.onnx.export(
+                    program, dynamo=True, opset_version=OPSET, optimize=False, verbose=False
+                )
         except UnsupportedModelError:
             raise
         except Exception as error:
             raise UnsupportedModelError(refusal(written or module, example, error)) from error
         assert exported is not None
         model = exported.model
+        lower_crops(model)
         fold(model)
     note_bounds(model, program, example)
     reorder_gelu(model)

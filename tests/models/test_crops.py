@@ -1,0 +1,40 @@
+"""Forwards that look at the first or the last steps only."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from tests.models.proof import proven
+
+
+class Crop(nn.Module):
+    """A layer over some of the steps, or some of what it gives out."""
+
+    def __init__(self, before, after):
+        super().__init__()
+        self.rnn = nn.LSTM(4, 6, batch_first=True)
+        self.before, self.after = before, after
+
+    def forward(self, x):
+        y, _ = self.rnn(x[:, self.before])
+        return y[..., self.after, :]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "steps"),
+    [(slice(-20, None), slice(None), 20), (slice(None, 8), slice(-3, None), 3)],
+)
+def test_a_crop_is_one_at_every_number_of_steps(before, after, steps, tmp_path):
+    """Fewer steps than it keeps stay as they are; its axis has a name of its own."""
+    ports = proven(
+        Crop(before, after),
+        tmp_path,
+        lambda b, t: {"x": torch.randn(b, t, 4)},
+        sizes=((1, 1), (3, 8), (2, 20), (2, 41)),
+        inputs=torch.randn(2, 9, 4),
+    )
+    assert ports.startswith("x: float32[batch, sequence, 4]; h[1, batch, 6], c[1, batch, 6]")
+    assert ports.endswith("(sequence)")
+    assert f"sequence_most_{steps}" in ports
