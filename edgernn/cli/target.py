@@ -146,8 +146,7 @@ class Target:
     @contextlib.contextmanager
     def _stream(self) -> Iterator[IO[bytes]]:
         try:
-            # A descriptor goes on where it is: opened by its name, a file behind it would begin
-            # anew.
+            # A descriptor goes on where it is; a file that is opened by its name starts anew.
             number = self._descriptor
             raw = self.path.open("wb") if number is None else os.fdopen(os.dup(number), "wb")
         except OSError as error:

@@ -30,8 +30,8 @@ def staged(path: str | Path, force: bool = False) -> Iterator[Path]:
     Whatever happens inside, `path` holds either what it held before or the whole new folder, at
     every moment: on Linux and macOS both are exchanged in one operation. Where the system or the
     file system cannot exchange folders (Windows, some network drives), an artifact that is replaced
-    is away for the time between two renames; a process killed there leaves it beside, and the next
-    call brings it back. What killed processes left is cleared away by the next call.
+    is missing between two renames; where a process is killed there, the next call brings it back.
+    The next call also removes what killed processes left.
 
     One target is written by one call at a time. Where `path` is a link, the folder that it leads to
     is replaced and the link stays.
@@ -137,7 +137,7 @@ def _check_free(target: Path, shown: Path, force: bool) -> None:
 
 
 def _move(folder: Path, target: Path) -> None:
-    """Move the new folder to `target`; what was there comes to lie beside it."""
+    """Move the new folder to `target`, and what was there beside it."""
     if not target.exists():
         folder.rename(target)
         return
@@ -148,7 +148,7 @@ def _move(folder: Path, target: Path) -> None:
 
 
 def _exchanged(one: Path, other: Path) -> bool:
-    """Exchange two folders in one operation; return False where that is not to be had."""
+    """Exchange two folders in one operation; return False where the system cannot."""
     paths = os.fsencode(one), os.fsencode(other)
     try:
         library = ctypes.CDLL(None)
@@ -166,7 +166,7 @@ def _old(target: Path) -> Path:
 
 
 def _clear(target: Path) -> None:
-    """Clear away what lies beside `target`; bring back an artifact that was about to be replaced.
+    """Remove what is left beside `target`; bring back an artifact that was about to be replaced.
 
     Only the holder of the lock calls this, so that nothing there belongs to a living process.
     """
