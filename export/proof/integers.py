@@ -131,9 +131,11 @@ def _integer_weights(node: ir.Node) -> NDArray[np.int8] | None:
 
 
 def _zero_of(node: ir.Node) -> int:
-    """Return the zero point of a product's activations, 0 where the graph computes it."""
+    """Return the zero point of unsigned activations, 0 where the graph computes another."""
     zero = constant_of(node.inputs[2]) if len(node.inputs) > 2 else None
-    return 0 if zero is None or zero.size != 1 else int(zero.ravel()[0])
+    if zero is None or zero.size != 1 or zero.dtype != np.uint8:
+        return 0
+    return int(zero.ravel()[0])
 
 
 def _in_onnxruntime(weights: NDArray[np.int8], zero: int) -> _Product:

@@ -12,6 +12,7 @@ import torch
 from onnx import TensorProto, helper
 from torch import nn
 
+from edgernn.export.analysis.saturation import PAIR_LIMIT
 from tests.matrix.layers import HIDDEN, INPUT, SYMBOLS
 from tests.matrix.sketch import Sketch, drawn, gates_first
 
@@ -79,7 +80,7 @@ class Cell:
     def _product(self, sketch: Sketch, x: str, weight: Any, bias: Any) -> str:
         if not self.int8:
             return sketch.add("Gemm", x, sketch.weight(weight), sketch.weight(bias), transB=1)
-        scale = np.float32(np.abs(weight).max() / 127)
+        scale = np.float32(np.abs(weight).max() / (PAIR_LIMIT // 2))  # saturates on no CPU
         whole = np.round(weight.T / scale).astype(np.int8)
         inputs = [sketch.weight(part) for part in (whole, scale, np.int8(0), bias)]
         return sketch.add("DynamicQuantizeMatMul", x, *inputs, domain="com.microsoft")
