@@ -26,7 +26,7 @@ from edgernn.export.step.running import write_running
 from edgernn.export.step.step import at_one_step, gemm_form
 from edgernn.export.trace.bounds import Bounds, bounds_of
 from edgernn.export.trace.dataflow import moved_from
-from edgernn.export.trace.dims import write_canonical
+from edgernn.export.trace.dims import name_sizes, write_canonical
 from edgernn.export.trace.initializers import name_after_model
 from edgernn.export.trace.layers import length_ports, lower, recurrent_calls
 from edgernn.export.trace.loops import Iteration, iterations, lower_loops
@@ -152,13 +152,10 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
         *(f"`{name}` is an input that forward ignores." for name in origins.unused),
         *_unpaired(model, states, loops),
         *(_PADDED.format(path or "the result") for path in run.padded),
-        *bounds.notes,
         *pairing_notes(states),
         *(_unwritten(path) for path in example.written if pairs and path not in pairs),
     ]
     no_step = backward or _tied_steps(example)
-    if bounds.least.get(SEQUENCE, 1) > 1:
-        no_step = no_step or f"forward takes at least {bounds.least[SEQUENCE]} steps."
     if form == "whole" and not _has(example, SEQUENCE):
         no_step = no_step or f"forward fixes its sequences to {_fixed_steps(run)} steps."
     if form == "step":
@@ -166,9 +163,11 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
     else:
         graphs = _lowered(model, loops, lengths, no_step)
     notes += [f"The sequence graph has a Scan: {reason}." for reason in dict.fromkeys(graphs.scans)]
-    for graph in filter(None, (graphs.sequence, graphs.step)):
+    both = [*filter(None, (graphs.sequence, graphs.step))]
+    for graph in both:
         name_after_model(graph)
         write_canonical(graph)
+    notes += dict.fromkeys(name_sizes(both, {*example.sizes, BATCH, SEQUENCE}))
     ordered = any(call.batch_sizes is not None and call.order is None for call in run.calls)
     return Built(
         graphs.sequence,
@@ -179,9 +178,7 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
         module,
         example,
         form,
-        not (backward or _tied_steps(example))
-        and (form == "step" or _has(example, SEQUENCE))
-        and bounds.least.get(SEQUENCE, 1) == 1,
+        not (backward or _tied_steps(example)) and (form == "step" or _has(example, SEQUENCE)),
         run.calls[0].sizes[1] if run.calls else 1,
         {
             state.name: run.calls[state.call].num_layers

@@ -34,6 +34,7 @@ from edgernn.export.onnxfile.lengths import with_lengths
 from edgernn.export.options import Options, tolerance_of
 from edgernn.export.proof.dialect import Dialect
 from edgernn.export.proof.eager import AsGiven, Eager, Reference, one_thread
+from edgernn.export.proof.extent import settled_bounds
 from edgernn.export.proof.parity import Prover
 from edgernn.export.source.load import Source, load_source
 from edgernn.export.stage import locating, places_of, stage
@@ -139,6 +140,7 @@ def export_model(
     with staged(target, force) as folder, one_thread(), _written_only_if_proven(places), proving:
         built, reference = _built(source, inputs, states or {}, lengths)
         prover = _named_axes(built, _prover(source, built, reference, symbols))
+        prover = _bounded(built, prover)
         models, prover = _usable(built, prover)
         options = options.at(built.traced.constants)
         _check_vocabulary(prover.contract)
@@ -206,7 +208,9 @@ def verify_artifact(
         built, reference = _built(source, inputs, states or {}, LENGTHS in theirs.lengths)
         prover = _named_axes(built, _prover(source, built, reference, theirs.vocabulary))
         dialect = Dialect(prover.contract, theirs)
-        contract = replace(prover.contract, carry=theirs.carry)
+        contract = replace(
+            prover.contract, carry=theirs.carry, most=theirs.most, least=theirs.least
+        )
         paths = {kind: str(artifact.checked(kind)) for kind in theirs.graphs}
         tolerance = tolerance_of(map(ir.load, paths.values()))
         prover = replace(prover, contract=contract, constants=theirs.constants, tolerance=tolerance)
@@ -363,12 +367,25 @@ def _with_outer(dims: list[Any], symbol: str) -> list[Any]:
     ]
 
 
+def _bounded(built: Built, prover: Prover) -> Prover:
+    """Return the prover with the bounds that the sequence graph really has, and notes of them."""
+    if built.module is None:
+        return prover  # those of a file are known
+    contract = settled_bounds(prover, built.sequence)
+    notes = replace(built.bounds, most=contract.most, least=contract.least).notes
+    return replace(prover, contract=replace(contract, notes=(*contract.notes, *notes)))
+
+
 def _usable(built: Built, prover: Prover) -> tuple[dict[str, ir.Model], Prover]:
     """Return the graphs that are right for the model, and the prover with its contract settled.
 
     A model whose state cannot be carried on has no step graph.
     """
     contract, reason = prover.contract, built.no_step
+    least = contract.least.get(SEQUENCE, 1)
+    if least > 1:
+        reason = reason or f"forward takes at least {least} steps."
+        contract = replace(contract, carry=False)
     if contract.carry:
         broken = prover.not_carried()
         reason = broken or reason

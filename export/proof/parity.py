@@ -133,12 +133,13 @@ class Prover:
         }
         if not flat:
             return {}
-        data, states = self._samples.data(self._samples.at(2, 3)), self._samples.states(2)
+        steps = self.contract.within(SEQUENCE, 3)
+        data, states = self._samples.data(self._samples.at(2, steps)), self._samples.states(2)
         whole, _ = self._samples.run(data, states)
         first, _ = self._samples.run(*self._first_sequence(data, states))
         return {
             name: BATCH_OUTER
-            if np.allclose(whole[name].take(range(3), axis), first[name], atol=TOLERANCE)
+            if np.allclose(whole[name].take(range(steps), axis), first[name], atol=TOLERANCE)
             else SEQUENCE_OUTER
             for name, axis in flat.items()
         }
@@ -178,6 +179,31 @@ class Prover:
             f"{self.reference.name} itself fails over {LONGEST:,} steps "
             f"({self._trials.failures[-1]}); the graphs are proven over up to {longest}.",
         )
+
+    def agrees(self, run: Run, sizes: Sizes) -> bool:
+        """Return whether the sequence graph gives what the reference does, whole, at some sizes.
+
+        Args:
+            run: The graph.
+            sizes: The size of every dynamic axis.
+        """
+        with one_thread():
+            trial = self._trials.run(sizes)
+            try:
+                if trial is not None:
+                    self._whole(run, trial, None)
+            except Exception:
+                return False  # such as a size that the graph cannot be run at
+        return trial is not None
+
+    def runs(self, sizes: Sizes) -> bool:
+        """Return whether the reference runs at some sizes."""
+        with one_thread():
+            try:
+                self._samples.run(self._samples.data(sizes), None)
+            except Exception:
+                return False
+        return True
 
     def check_constants(self) -> None:
         """Refuse constant sizes at which the reference itself fails.

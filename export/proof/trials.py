@@ -74,7 +74,7 @@ class Trials:
         for sizes, instead in zip(wanted, [traced, *plain], strict=True):
             for one in map(self._within, (sizes, instead)):
                 key = tuple(sorted(one.items()))
-                trial = None if key in done else self._run(one)
+                trial = None if key in done else self.run(one)
                 done.add(key)
                 if trial is not None:
                     found.append(trial)
@@ -95,7 +95,7 @@ class Trials:
         edges += [{axis: least + more} for axis, least in contract.least.items() for more in (0, 1)]
         for sizes in (*edges, *self.apart):
             within = self._within({**self.samples.at(2, 3), **sizes})
-            trial = self._run(within)
+            trial = self.run(within)
             if trial is not None:
                 yield trial
 
@@ -152,7 +152,7 @@ class Trials:
         graph = self.samples.contract.graphs["sequence"]
         return any(axis in str(size) for port in graph.inputs for size in port.shape)
 
-    def _run(self, sizes: Sizes) -> Trial | None:
+    def run(self, sizes: Sizes) -> Trial | None:
         """Run the model; None where it fails, has no numbers or an output of less than none."""
         if self._less_than_none(sizes):
             return None  # such as windows of more steps than there are

@@ -6,13 +6,13 @@ import ast
 import functools
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import onnx_ir as ir
 import sympy
 from sympy.printing.str import StrPrinter
 
-__all__ = ["canonical", "rename_axes", "write_canonical"]
+__all__ = ["canonical", "name_sizes", "rename_axes", "write_canonical"]
 
 _Dim = int | ir.SymbolicDim
 
@@ -22,6 +22,51 @@ _CROPPED = re.compile(r"Min\((\d+), (\w+)\)")
 def write_canonical(model: ir.Model) -> None:
     """Write the shape of every value of `model` canonically, in place."""
     _rewrite(model, _canonical_dim)
+
+
+def name_sizes(models: Sequence[ir.Model], axes: Collection[str]) -> list[str]:
+    """Give axes of outputs whose sizes have no expression names of their own; in place.
+
+    Args:
+        models: Graphs of one model, their shapes canonical; equal sizes get one name.
+        axes: The names of the dynamic axes of the inputs.
+
+    Returns:
+        Notes for people.
+    """
+    given: dict[str, str] = {}
+    notes: list[str] = []
+    for value in (value for model in models for value in model.graph.outputs):
+        dims = list(value.shape or ())
+        for axis, dim in enumerate(dims):
+            text = str(dim)
+            if isinstance(dim, int) or _is_expression(text, axes):
+                continue
+            if dim.value is None or text not in given:
+                given[text] = f"{value.name}_dim{axis}"
+                why = (
+                    "has no expression in the contract"
+                    if _names(text) & set(axes)
+                    else "depends on more than the sizes of the inputs"
+                )
+                notes.append(f"Axis {axis} of `{value.name}` is `{given[text]}`: its size {why}.")
+            dims[axis] = ir.SymbolicDim(given[text])
+        if value.shape is not None:
+            value.shape = ir.Shape(dims)
+    return notes
+
+
+def _is_expression(size: str, axes: Collection[str]) -> bool:
+    """Return whether a size is made of the names of axes with `+ - * //` and parentheses."""
+    try:
+        _read(ast.parse(size, mode="eval").body)
+    except (SyntaxError, KeyError):
+        return False
+    return _names(size) <= set(axes)
+
+
+def _names(size: str) -> set[str]:
+    return set(re.findall(r"[A-Za-z_]\w*", size))
 
 
 def rename_axes(model: ir.Model, names: Mapping[str, str]) -> None:
@@ -56,15 +101,37 @@ def canonical(size: str) -> str:
     '(sequence + 1)//6'
     >>> canonical("sequence*batch")
     'sequence*batch'
+    >>> canonical("sequence - Mod(sequence, 4)")
+    '4*(sequence//4)'
     """
     if all(part.strip().isidentifier() for part in size.split("*")):
         return size
     try:
-        printed = _Printer().doprint(sympy.expand(_read(ast.parse(size, mode="eval").body)))
+        tree = _Plain().visit(ast.parse(size, mode="eval").body)
+        printed = _Printer().doprint(sympy.expand(_read(tree)))
         text = ast.unparse(ast.parse(printed, mode="eval"))
     except (SyntaxError, KeyError):
         return size
     return text.replace(" // ", "//").replace(" * ", "*")
+
+
+class _Plain(ast.NodeTransformer):
+    """Writes what torch calls by name with `-`, `*` and `//`."""
+
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        """Write a remainder or a quotient."""
+        self.generic_visit(node)
+        match node:
+            case ast.Call(func=ast.Name(id="Mod" | "PythonMod"), args=[number, divisor]):
+                whole = ast.BinOp(ast.BinOp(number, ast.FloorDiv(), divisor), ast.Mult(), divisor)
+                return ast.BinOp(number, ast.Sub(), whole)
+            case ast.Call(func=ast.Name(id="FloorDiv" | "CleanDiv"), args=[number, divisor]):
+                return ast.BinOp(number, ast.FloorDiv(), divisor)
+            case ast.Call(func=ast.Name(id="CeilDiv"), args=[number, divisor]):
+                return ast.UnaryOp(
+                    ast.USub(), ast.BinOp(ast.UnaryOp(ast.USub(), number), ast.FloorDiv(), divisor)
+                )
+        return node
 
 
 def _canonical_dim(dim: _Dim) -> _Dim:

@@ -118,3 +118,40 @@ def test_a_size_apart_is_proven(tmp_path: Path) -> None:
     """A size at which forward does something else is found, wherever it is."""
     with pytest.raises(ParityError, match="at batch 2, sequence 41, "):
         edgernn.export_model(Tagger(doubled=41), tmp_path / "m.edgernn")
+
+
+class Positions(nn.Module):
+    """Fifty positions; results of half the steps, of the twenty largest, of windows of four."""
+
+    def __init__(self, window: int) -> None:
+        super().__init__()
+        self.rnn = nn.GRU(3, 4, batch_first=True)
+        self.positions = nn.Embedding(50, 3)
+        self.window = window
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        output = self.rnn(x + self.positions(torch.arange(x.shape[1])))[0]
+        largest = output.topk(min(20, output.shape[1]), 1).values
+        windows = output.unfold(1, self.window, 1).sum(-1)
+        return {"half": output[:, ::2], "largest": largest, "windows": windows}
+
+
+@pytest.mark.parametrize(("window", "least"), [(1, {}), (4, {"sequence": 4})])
+def test_bounds_of_torchs_own_are_none(tmp_path: Path, window: int, least: dict[str, int]) -> None:
+    """Those that stay are where forward fails, or the graph is another; each axis has a name."""
+    torch.manual_seed(0)
+    path = tmp_path / "m.edgernn"
+    artifact = edgernn.export_model(Positions(window).eval(), path, verify=False)
+    contract = artifact.contract
+    assert (contract.most, contract.least) == ({"sequence": 50}, least)
+    assert contract.sequence is not None
+    shapes = {port.name: port.shape[1] for port in contract.data_outputs("sequence")}
+    assert shapes == {
+        "half": "(sequence + 1)//2",
+        "largest": "largest_dim1",
+        "windows": "sequence" if window == 1 else "sequence - 3",
+    }
+    assert (
+        "Axis 1 of `largest` is `largest_dim1`: its size has no expression in the contract."
+        in contract.notes
+    )

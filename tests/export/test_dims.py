@@ -31,6 +31,8 @@ SIZES = st.recursive(
         ("batch//batch", "1"),
         ("batch*sequence", "batch*sequence"),
         ("sequence*batch", "sequence*batch"),
+        ("sequence - (Mod(sequence, 4))", "4*(sequence//4)"),
+        ("CeilDiv(sequence, 2)", "-(-sequence//2)"),
         ("Max(1, sequence)", "Max(1, sequence)"),
         ("unk__0", "unk__0"),
     ],
