@@ -291,7 +291,7 @@ def _refuse_guess(layer: nn.Module, paths: list[str], subject: str) -> None:
     if isinstance(layer, nn.RNN):
         unknown.append("whether its nn.RNN has tanh or relu")
     if len(paths) > 1:
-        listing = " and ".join(f"`{path}`" for path in paths)
+        listing = ", ".join(f"`{path}`" for path in paths[:-1]) + f" and `{paths[-1]}`"
         unknown.append(
             f"what comes between and after {listing} (activations, the step that is read)"
         )
@@ -311,9 +311,9 @@ def _notes(parts: Mapping[str, nn.Module], layer: str, head: str | None) -> tupl
     if isinstance(parts[layer], nn.RNN):
         plain = f"tanh in `{layer}`, {plain}"
     return (
-        "The model was rebuilt from the state_dict's keys; forward was not seen. It is taken to be "
-        f"{listing}, with {plain}. Give its code with --module FILE.py:FACTORY to prove the graphs "
-        "against the model itself.",
+        "Warning: the model was rebuilt from the state_dict's keys; forward was not seen. It is "
+        f"taken to be {listing}, with {plain}. Give its code with --module FILE.py:FACTORY to "
+        "prove the graphs against the model itself.",
         "batch_first leaves no trace in a state_dict: True is taken.",
     )
 

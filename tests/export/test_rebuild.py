@@ -78,10 +78,10 @@ def test_a_layer_without_prefix_gets_its_kind_as_name():
     rebuilt, notes = rebuild(nn.LSTM(5, 3).state_dict(), "`m.pt`")
     assert next(iter(dict(rebuilt.named_parameters()))) == "lstm.weight_ih_l0"
     assert notes == (
-        "The model was rebuilt from the state_dict's keys; forward was not seen. It is taken to be "
-        "`lstm` LSTM(5, 3, batch_first=True), with no activation after `lstm`, every step's "
-        "output. Give its code with --module FILE.py:FACTORY to prove the graphs against the model "
-        "itself.",
+        "Warning: the model was rebuilt from the state_dict's keys; forward was not seen. It is "
+        "taken to be `lstm` LSTM(5, 3, batch_first=True), with no activation after `lstm`, every "
+        "step's output. Give its code with --module FILE.py:FACTORY to prove the graphs against "
+        "the model itself.",
         "batch_first leaves no trace in a state_dict: True is taken.",
     )
 
@@ -119,7 +119,7 @@ def test_what_leaves_no_trace_is_taken_only_when_told(case):
     )
     model, notes = rebuild(weights, "`m.pt`", assume_plain=True)
     assert len(model.state_dict()) == len(weights)
-    assert notes[0].startswith("The model was rebuilt from the state_dict's keys")
+    assert notes[0].startswith("Warning: the model was rebuilt from the state_dict's keys")
 
 
 def test_first_argument_is_named_after_what_it_takes():

@@ -250,7 +250,7 @@ def test_a_bare_state_dict_is_a_guess_and_says_so(tmp_path, net, net_file):
     source = load_source(path)
     assert source.rebuilt
     assert source.notes[0].startswith(
-        "The model was rebuilt from the state_dict's keys; forward was not seen. "
+        "Warning: the model was rebuilt from the state_dict's keys; forward was not seen. "
     )
     with pytest.raises(SourceError, match=r"--module FILE\.py:FACTORY; or, .* --assume-plain\.$"):
         sources.load_source(path)
