@@ -189,11 +189,14 @@ def _refuse_torch_files(path: Path) -> None:
     """
     try:
         with path.open("rb") as file:
-            head = file.read(9)
+            head = file.read(256)
+            size = file.seek(0, os.SEEK_END)
     except OSError as error:
         raise ContractError(f"`{path}` cannot be read: {error.strerror or error}.") from error
     pickled = head[:1] == b"\x80" and head[1:2] <= b"\x05"
-    if head.startswith(b"PK\x03\x04") or pickled or head[8:] == b"{":
+    archive = head.startswith(b"PK\x03\x04") and b".npy" not in head  # a .npz is not a model
+    tensors = head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= size - 8
+    if archive or pickled or tensors:
         raise ContractError(
             f"`{path}` is a file of PyTorch's, not an artifact or an ONNX graph. Write an artifact "
             f"from it first: `edgernn export {path}`."

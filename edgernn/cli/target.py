@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import io
 import os
 import re
@@ -198,10 +197,11 @@ def _lock(folder: Path) -> int | None:
     """Hold a folder until this process ends or closes the descriptor that is returned.
 
     Returns:
-        The descriptor; None where the system has no such locks.
+        The descriptor; None where the system or the drive has no such locks.
 
     Raises:
-        OSError: Another process holds it, or it cannot be opened.
+        BlockingIOError: Another process holds it.
+        OSError: It cannot be opened.
     """
     if sys.platform == "win32":
         return None
@@ -210,11 +210,12 @@ def _lock(folder: Path) -> int | None:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    except BlockingIOError:
         os.close(descriptor)
-        if error.errno in (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK):
-            return None
         raise
+    except OSError:  # a network drive that locks no folders
+        os.close(descriptor)
+        return None
     return descriptor
 
 

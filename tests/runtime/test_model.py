@@ -96,7 +96,10 @@ def test_a_graph_without_a_contract_is_refused(tmp_path):
     )
 
 
-@pytest.mark.parametrize("content", [b"no graph", b"", b"\x08\x0a\x12\x05ab"])
+@pytest.mark.parametrize(
+    "content",
+    [b"no graph", b"", b"\x08\x0a\x12\x05ab", b"\x08\x0a\x12\x03abc\x3a{", b"PK\x03\x04 x.npy"],
+)
 def test_a_file_that_is_no_graph_is_refused(tmp_path, content):
     """A file that ONNX Runtime cannot parse is refused in our words."""
     (tmp_path / "x.onnx").write_bytes(content)
@@ -110,7 +113,7 @@ def test_a_file_that_is_no_graph_is_refused(tmp_path, content):
 
 @pytest.mark.parametrize(
     "content",
-    [b"PK\x03\x04rest", b"\x80\x02\x8a", b"\x80\x04K", b"\x40" + 7 * b"\0" + b'{"a":1}'],
+    [b"PK\x03\x04rest", b"\x80\x02\x8a", b"\x80\x04K", b"\x07" + 7 * b"\0" + b'{"a":1}'],
     ids=["archive", "legacy", "pickle", "safetensors"],
 )
 def test_a_model_that_is_to_be_exported_is_refused(tmp_path, content):
