@@ -62,9 +62,17 @@ def _crops(x: torch.Tensor, parts: list[Any]) -> Iterator[tuple[int, int, int, i
         if isinstance(one, slice) and axis < x.dim() and type(x.shape[axis]) is not int:
             first = one.start in (None, 0) and type(one.stop) is int and one.stop > 1
             last = one.stop is None and type(one.start) is int and one.start < -1
-            if one.step in (None, 1) and (first or last):
+            most = one.stop if first else -one.start if last else 0
+            if one.step in (None, 1) and most > _fewest(x.shape[axis]):
                 yield (place, axis, 0, one.stop) if first else (place, axis, one.start, _END)
         axis += 1
+
+
+def _fewest(size: Any) -> int:
+    """Return how large a size is where every dynamic axis is 1, and larger where they are."""
+    expression = size.node.expr
+    fewest = expression.subs(dict.fromkeys(expression.free_symbols, 1))
+    return int(fewest) if fewest.is_Integer else 0
 
 
 def lower_crops(model: ir.Model) -> None:

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from tests.models.proof import proven
+from edgernn import export_model
+from tests.models.proof import proven, signature
 
 
 class Crop(nn.Module):
@@ -38,3 +39,29 @@ def test_a_crop_is_one_at_every_number_of_steps(before, after, steps, tmp_path):
     assert ports.startswith("x: float32[batch, sequence, 4]; h[1, batch, 6], c[1, batch, 6]")
     assert ports.endswith("(sequence)")
     assert f"sequence_most_{steps}" in ports
+
+
+class Window(nn.Module):
+    """A convolution over the last two frames and the new ones; the last two go on."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.rnn = nn.Conv1d(4, 8, 3), nn.GRU(8, 6, batch_first=True)
+
+    def forward(self, x, past):
+        window = torch.cat((past, x), 2)
+        return self.rnn(self.conv(window).transpose(1, 2))[0], window[:, :, -2:]
+
+
+def test_a_crop_that_is_never_shorter_keeps_its_size(tmp_path):
+    """A context of two frames has two, however few frames come."""
+    artifact = export_model(
+        Window(),
+        tmp_path / "m",
+        inputs=["x:float32[batch,4,sequence]", "past:float32[batch,4,2]"],
+        states={"past": 1},
+        verify=False,
+    )
+    assert signature(artifact).partition(" -> ")[0] == (
+        "x: float32[batch, 4, sequence]; past[batch, 4, 2], rnn_h[1, batch, 6]"
+    )
