@@ -191,8 +191,11 @@ def _header(stream: IO[bytes]) -> _Header:
 def _numbers(stream: IO[bytes], size: int) -> bytearray:
     """Read at most `size` bytes piece by piece, so that only what is there takes memory."""
     data = bytearray()
-    while len(data) < size and (piece := stream.read(min(_PIECE, size - len(data)))):
-        data += piece
+    try:
+        while len(data) < size and (piece := stream.read(min(_PIECE, size - len(data)))):
+            data += piece
+    except MemoryError as error:
+        raise NotArraysError(f"memory does not hold its {size_in_words(size)}") from error
     return data
 
 

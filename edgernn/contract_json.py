@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from edgernn.errors import ContractError, InputError
-from edgernn.field import LARGEST_SIZE, Field, broken
+from edgernn.field import LARGEST_SIZE, MOST_PORTS, Field, broken
 from edgernn.ports import Graph, Port, State
 from edgernn.rules import DTYPES
 from edgernn.vocabulary import Vocabulary
@@ -20,7 +20,7 @@ def fields_in_json(whole: Field) -> dict[str, Any]:
     Raises:
         ContractError: A field is missing, or is not of its type or range.
     """
-    states = whole["states"].items()
+    states = whole["states"].items(MOST_PORTS)
     ends = {state[end].text() for state in states for end in ("in", "out")}
     graphs = {
         kind: _graph_from_json(kind, graph, ends)
@@ -48,8 +48,8 @@ def _graph_from_json(kind: str, graph: Field, states: Collection[str]) -> Graph:
     if file is not None:
         file.one_of((f"{kind}.onnx",))
     return Graph(
-        tuple(_port_from_json(port, "argument", states) for port in graph["inputs"].items()),
-        tuple(_port_from_json(port, "result", states) for port in graph["outputs"].items()),
+        tuple(_port_from_json(port, "argument", states) for port in graph["inputs"].items(MOST_PORTS)),
+        tuple(_port_from_json(port, "result", states) for port in graph["outputs"].items(MOST_PORTS)),
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from edgernn.errors import ContractError
-from edgernn.field import broken
+from edgernn.field import MOST_PORTS, broken
 from edgernn.flat import Flat
 from edgernn.ports import BATCH, Graph, Port, State
 from edgernn.vocabulary import Vocabulary
@@ -30,6 +30,9 @@ def fields_in_metadata(
         ContractError: A field is missing, is not of its type or range, or does not fit the ports.
     """
     pairs = flat.pairs("states")
+    most = max(len(pairs), len(inputs), len(outputs))
+    if most > MOST_PORTS:
+        raise broken(flat.subject, f"it has {most:,} ports of a kind; at most {MOST_PORTS} are read")
     ends = {name for pair in pairs for name in pair}
     graph = Graph(
         tuple(_port_from_metadata(port, flat, ends) for port in inputs),

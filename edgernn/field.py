@@ -13,10 +13,13 @@ from numpy.typing import NDArray
 
 from edgernn.errors import ContractError
 
-__all__ = ["LARGEST_SIZE", "MOST_TEXT", "Field", "broken", "is_text", "shown"]
+__all__ = ["LARGEST_SIZE", "MOST_PORTS", "MOST_TEXT", "Field", "broken", "is_text", "printable", "shown"]
 
 LARGEST_SIZE = 2**31 - 1
 """The largest size of an axis, and of everything else that is counted in 32 bits."""
+
+MOST_PORTS = 4096
+"""The most inputs, outputs or states of a graph."""
 
 MOST_TEXT = 100_000
 """The most characters of a text for people."""
@@ -47,6 +50,14 @@ def is_text(value: object) -> bool:
 def shown(text: str) -> str:
     """Return a text of somebody else's as a message can hold it, in backticks."""
     return f"`{text}`" if text.isprintable() and len(text) <= 60 else f"`{text[:60]!a}`"
+
+
+def printable(text: str) -> str:
+    """Return a text with an escape for each character that cannot be printed or is no UTF-8.
+
+    Line ends and tabs stay.
+    """
+    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
 
 
 @dataclass(frozen=True)
@@ -90,10 +101,12 @@ class Field:
             self.refuse("keys in UTF-8")
         return {key: self._at(self._under(key), value) for key, value in self.value.items()}
 
-    def items(self) -> list[Field]:
-        """Return the elements of an array."""
+    def items(self, most: int | None = None) -> list[Field]:
+        """Return the elements of an array of at most `most`; None for any number."""
         if not isinstance(self.value, list):
             self.refuse("an array")
+        if most is not None and len(self.value) > most:
+            self.refuse(f"an array of at most {most}")
         return [self._at(f"{self.place}[{i}]", value) for i, value in enumerate(self.value)]
 
     def optional(self, read: Callable[[Field], Read]) -> Read | None:

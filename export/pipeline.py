@@ -42,6 +42,7 @@ from edgernn.export.trace.dataflow import id_axis
 from edgernn.export.trace.memory import check_memory, forget, forget_guessed
 from edgernn.export.trace.place import Place
 from edgernn.export.trace.ports import contract_states, graph_ports, order_notes
+from edgernn.field import printable
 from edgernn.parts import BATCH_OUTER, SEQUENCE_OUTER
 from edgernn.report import ParityReport
 from edgernn.vocabulary import Vocabulary
@@ -153,7 +154,7 @@ def export_model(
         written = replace(written, family=_family(models))
         for graph_model in models.values():
             places |= places_of(graph_model)
-        files = Files(folder, models, target.name, parameters)
+        files = Files(folder, models, printable(target.name), parameters)
         files.save(written)
         dialect = Dialect(prover.contract, written)
         report = prover.report(files.paths, dialect) if verify else None
@@ -313,7 +314,7 @@ def _prover(
     }
     contract = Contract(
         family="",
-        source=source.description,
+        source=printable(source.description),
         states=contract_states(built.states),
         carry=built.carry,
         graphs=graphs,

@@ -14,6 +14,7 @@ import click
 
 from edgernn import __version__
 from edgernn.errors import EdgernnError
+from edgernn.field import printable
 
 __all__ = ["main"]
 
@@ -70,7 +71,12 @@ class _Commands(click.Group):
             with _terminable():
                 return super().invoke(ctx)
         except EdgernnError as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(printable(str(error))) from error
+        except MemoryError as error:
+            raise click.ClickException(
+                "There is not enough memory for that. Give --chunk for a long input, or fewer "
+                "sequences at a time."
+            ) from error
         except ModuleNotFoundError as error:
             raise click.ClickException(_missing(error)) from error
         except BrokenPipeError:

@@ -14,12 +14,14 @@ from edgernn.cli.lengths import Lengths
 from edgernn.cli.target import Target, write_npz
 from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import InputError, StateError
-from edgernn.files import regular
+from edgernn.files import MEGABYTE, regular
 from edgernn.runtime import Model, Stream
 from edgernn.runtime.axes import input_axes, output_axes
 from edgernn.runtime.stream import state_ports
 
 __all__ = ["Carrier", "read_state"]
+
+_MOST_BYTES = 1024 * MEGABYTE
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -191,7 +193,7 @@ def read_state(path: Path) -> Arrays:
         InputError: There is no such file.
         StateError: It is not a .npz file of arrays.
     """
-    size = regular(path, f"State `{path}`", InputError)
+    size = regular(path, f"State `{path}`", InputError, _MOST_BYTES)
     try:
         with path.open("rb") as file:
             return load_npz(file, size)

@@ -10,13 +10,15 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from edgernn.field import printable
+
 __all__ = ["facts", "show", "table"]
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     """Return a table whose cells wrap and are never cut."""
     made = Table(
-        title=Text(title),
+        title=_text(title),
         title_justify="left",
         title_style="bold",
         box=SIMPLE_HEAD,
@@ -26,8 +28,13 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> 
     for column in columns:
         made.add_column(column, overflow="fold")
     for row in rows:
-        made.add_row(*map(Text, row))
+        made.add_row(*map(_text, row))
     return made
+
+
+def _text(content: str) -> Text:
+    """Return what a file says as text that only prints, whatever a terminal would make of it."""
+    return Text(printable(content))
 
 
 def facts(pairs: Iterable[tuple[str, str]]) -> Table:
@@ -36,7 +43,7 @@ def facts(pairs: Iterable[tuple[str, str]]) -> Table:
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column(overflow="fold")
     for name, text in pairs:
-        grid.add_row(Text(name), Text(text))
+        grid.add_row(_text(name), _text(text))
     return grid
 
 

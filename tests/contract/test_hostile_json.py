@@ -10,6 +10,7 @@ import pytest
 
 from edgernn.artifact import Artifact
 from edgernn.errors import ContractError
+from edgernn.field import printable
 from tests.contract.test_contract import CONTRACT
 
 DIGEST = "0" * 64
@@ -149,6 +150,11 @@ FILE = "expected a digest of 64 hexadecimal digits for a file of the folder itse
         ),
         ("graphs", {}, "it has no graph"),
         ("graphs", [], "`graphs` is an array of 0; expected an object"),
+        (
+            "graphs.step.inputs",
+            [0] * 4097,
+            "`graphs.step.inputs` is an array of 4097; expected an array of at most 4096",
+        ),
         ("graphs.step.inputs", None, "`graphs.step.inputs` is `null`; expected an array"),
         (
             "graphs.step.file",
@@ -275,3 +281,8 @@ def test_a_state_without_measure_is_refused(folder: Path) -> None:
         "`h_in: float32[1, batch, 2147483647]`; at most 1073741824 numbers are read. Export the "
         "model again."
     )
+
+
+def test_texts_are_made_printable() -> None:
+    """What cannot be printed, or is half of a character, is written as its escape."""
+    assert printable("m\udcff\x1b[1m é") == "m\\udcff\\x1b[1m é"
