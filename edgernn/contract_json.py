@@ -48,8 +48,12 @@ def _graph_from_json(kind: str, graph: Field, states: Collection[str]) -> Graph:
     if file is not None:
         file.one_of((f"{kind}.onnx",))
     return Graph(
-        tuple(_port_from_json(port, "argument", states) for port in graph["inputs"].items(MOST_PORTS)),
-        tuple(_port_from_json(port, "result", states) for port in graph["outputs"].items(MOST_PORTS)),
+        tuple(
+            _port_from_json(port, "argument", states) for port in graph["inputs"].items(MOST_PORTS)
+        ),
+        tuple(
+            _port_from_json(port, "result", states) for port in graph["outputs"].items(MOST_PORTS)
+        ),
     )
 
 

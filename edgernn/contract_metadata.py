@@ -32,7 +32,9 @@ def fields_in_metadata(
     pairs = flat.pairs("states")
     most = max(len(pairs), len(inputs), len(outputs))
     if most > MOST_PORTS:
-        raise broken(flat.subject, f"it has {most:,} ports of a kind; at most {MOST_PORTS} are read")
+        raise broken(
+            flat.subject, f"it has {most:,} ports of a kind; at most {MOST_PORTS} are read"
+        )
     ends = {name for pair in pairs for name in pair}
     graph = Graph(
         tuple(_port_from_metadata(port, flat, ends) for port in inputs),

@@ -13,7 +13,16 @@ from numpy.typing import NDArray
 
 from edgernn.errors import ContractError
 
-__all__ = ["LARGEST_SIZE", "MOST_PORTS", "MOST_TEXT", "Field", "broken", "is_text", "printable", "shown"]
+__all__ = [
+    "LARGEST_SIZE",
+    "MOST_PORTS",
+    "MOST_TEXT",
+    "Field",
+    "broken",
+    "is_text",
+    "printable",
+    "shown",
+]
 
 LARGEST_SIZE = 2**31 - 1
 """The largest size of an axis, and of everything else that is counted in 32 bits."""

@@ -133,3 +133,18 @@ def test_extra_lacks(edgernn: Invoke, hello: Path, monkeypatch: pytest.MonkeyPat
         'pip install "edgernn[export]"\n'
     )
     assert (result.stdout, result.exit_code) == ("", 1)
+
+
+def test_a_terminal_does_what_no_file_says(edgernn: Invoke, features: Path) -> None:
+    """Control characters in a contract or an error are printed as their escapes."""
+    file = features / "contract.json"
+    table = json.loads(file.read_text())
+    file.write_text(json.dumps({**table, "source": "\x1b[2Jnet", "notes": ["\x9b1m"]}))
+    printed = edgernn("inspect", "features.edgernn").stdout
+    assert "\\x1b[2Jnet" in printed
+    assert "\\x9b1m" in printed
+    assert not {"\x1b", "\x9b"} & {*printed}
+    assert edgernn("inspect", "\x1b[2J").stderr == (
+        "Error: `\\x1b[2J` does not exist: there is no `contract.json` in it. `edgernn export MODEL` "
+        "writes an artifact.\n"
+    )
