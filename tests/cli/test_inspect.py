@@ -145,6 +145,6 @@ def test_a_terminal_does_what_no_file_says(edgernn: Invoke, features: Path) -> N
     assert "\\x9b1m" in printed
     assert not {"\x1b", "\x9b"} & {*printed}
     assert edgernn("inspect", "\x1b[2J").stderr == (
-        "Error: `\\x1b[2J` does not exist: there is no `contract.json` in it. `edgernn export MODEL` "
-        "writes an artifact.\n"
+        "Error: `\\x1b[2J` does not exist: there is no `contract.json` in it. "
+        "`edgernn export MODEL` writes an artifact.\n"
     )
