@@ -19,6 +19,7 @@ from edgernn.errors import UnsupportedModelError
 from edgernn.export.example.call import Example, Run, observe
 from edgernn.export.lift.lift import lift
 from edgernn.export.lift.projection import scan_projection
+from edgernn.export.roll.explained import branch_on_size, explained
 from edgernn.export.roll.roll import LONGEST_STRIDE, NotRolledError, Rolled, rolled
 from edgernn.export.source.exported import ExportedModule
 from edgernn.export.stage import stage
@@ -57,13 +58,6 @@ _NO_PAIR = (
     "forward is one step of a recurrence, but nothing that it returns goes back in as one of its "
     "arguments and can be told from other tensors. It must take its state and return the next one, "
     "of the same shape; name it: --state INPUT=OUTPUT."
-)
-
-
-_NOT_ROLLED = (
-    "forward's loop over time cannot be written for any number of steps: {}. Export the module of "
-    "one step, which takes what is carried as arguments and returns it, and name it with --state "
-    "INPUT=OUTPUT."
 )
 
 
@@ -222,7 +216,10 @@ def _traced(module: nn.Module, example: Example, run: Run) -> tuple[nn.Module, i
         try:
             made = rolled(module, example)
         except NotRolledError as error:
-            raise UnsupportedModelError(_NOT_ROLLED.format(error)) from error
+            branch = branch_on_size(module, example)
+            if branch is not None and branch.is_bound:
+                return module, trace(module, example)
+            raise UnsupportedModelError(explained(module, example, str(error))) from error
         return made, trace(made, example, module)
     try:
         return module, trace(module, example)

@@ -36,6 +36,7 @@ from edgernn.export.proof.dialect import Dialect
 from edgernn.export.proof.eager import AsGiven, Eager, Reference, one_thread
 from edgernn.export.proof.extent import settled_bounds
 from edgernn.export.proof.parity import Prover
+from edgernn.export.roll.explained import branch_on_size
 from edgernn.export.source.load import Source, load_source
 from edgernn.export.stage import locating, places_of, stage
 from edgernn.export.trace.dataflow import id_axis
@@ -157,7 +158,7 @@ def export_model(
         files = Files(folder, models, printable(target.name), parameters)
         files.save(written)
         dialect = Dialect(prover.contract, written)
-        report = prover.report(files.paths, dialect) if verify else None
+        report = _proven(prover, files.paths, dialect, source, built) if verify else None
         notes = (*written.notes, *prover.notes(report), *options.notes(report))
         written = replace(written, notes=notes)
         golden = dialect.recorded(prover.golden.by_port(prover.contract))
@@ -172,6 +173,23 @@ def _written_only_if_proven(places: Mapping[str, Place]) -> Iterator[None]:
             yield
     except ParityError as error:
         raise ParityError(f"{error} Nothing was written.") from error.__cause__
+
+
+def _proven(
+    prover: Prover,
+    paths: Mapping[str, str],
+    dialect: Dialect,
+    source: Source | OnnxFile,
+    built: Built,
+) -> ParityReport:
+    """Run every check; of a forward that branches on a size, say so where it fails."""
+    try:
+        return prover.report(paths, dialect)
+    except ParityError as error:
+        branch = branch_on_size(source.module, built.traced) if isinstance(source, Source) else None
+        if branch is None:
+            raise
+        raise UnsupportedModelError(f"`{_name(source)}.forward` {branch}") from error
 
 
 def verify_artifact(

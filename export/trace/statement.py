@@ -4,13 +4,32 @@ from __future__ import annotations
 
 import ast
 import linecache
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 
 from edgernn.export.trace.place import Place
 
-__all__ = ["decision_at", "decision_over"]
+__all__ = ["Span", "decision_at", "decision_over", "loops_in"]
 
 _Decision = ast.If | ast.While | ast.IfExp | ast.Assert
+
+
+@dataclass(frozen=True)
+class Span:
+    """A statement of several lines.
+
+    Attributes:
+        place: Its first line.
+        end: The number of its last line.
+    """
+
+    place: Place
+    end: int
+
+    def holds(self, place: Place) -> bool:
+        """Return whether a line is one of the statement's."""
+        return place.file == self.place.file and self.place.line <= place.line <= self.end
 
 
 def decision_at(place: Place) -> str | None:
@@ -48,11 +67,21 @@ def decision_over(place: Place) -> Place | None:
     return Place(place.file, max(spans)) if spans else None
 
 
+def loops_in(file: str) -> list[Span]:
+    """Return the loops of a file, those around others before them."""
+    found = [node for node in _nodes(file) if isinstance(node, ast.For | ast.While)]
+    spans = [Span(Place(file, node.lineno), node.end_lineno or node.lineno) for node in found]
+    return sorted(spans, key=lambda span: span.place.line)
+
+
+def _decisions(file: str) -> Iterator[_Decision]:
+    return (node for node in _nodes(file) if isinstance(node, _Decision))
+
+
 @cache
-def _decisions(file: str) -> tuple[_Decision, ...]:
-    """Return what in a file has a condition; nothing where it cannot be read."""
+def _nodes(file: str) -> tuple[ast.AST, ...]:
+    """Return what a file is made of; nothing where it cannot be read."""
     try:
-        tree = ast.parse("".join(linecache.getlines(file)))
+        return tuple(ast.walk(ast.parse("".join(linecache.getlines(file)))))
     except (SyntaxError, ValueError, RecursionError):
         return ()
-    return tuple(node for node in ast.walk(tree) if isinstance(node, _Decision))
