@@ -144,7 +144,8 @@ LOOPS: list[tuple[Function, Example, str, str, str, Function | None]] = [
         "h = h / 2",
         "`Net.forward` loops over `sequence`{loop}, and a graph runs the same in every iteration: "
         "iteration 4 runs{bare}, iteration 3 does not. Compute it in every iteration and choose "
-        "with torch.where by a tensor with an entry for each, such as `(torch.arange(n) % 10 == 0)[t]`.",
+        "with torch.where by a tensor with an entry for each, such as "
+        "`(torch.arange(n) % 10 == 0)[t]`.",
         chooses_by_a_tensor,
     ),
     (
