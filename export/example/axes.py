@@ -100,7 +100,7 @@ def proven_axes(
         _check_names(reference, example, run, groups)
     else:
         found = list(_tied_groups(reference, example, run))
-        unasked = _Unasked(example, found, states, guessed)
+        unasked = _Unasked(example, run, found, states, guessed)
         groups = [(symbol, axes) for symbol, axes in found if unasked.note(symbol, axes) is None]
         notes.extend(note for one in found if (note := unasked.note(*one)) is not None)
     dynamic: dict[str, list[_Axis]] = {}
@@ -174,6 +174,7 @@ class _Unasked:
     """Which axes stay as they are although the model takes other sizes: nobody asked for those."""
 
     example: Example
+    run: Run
     found: Sequence[tuple[str, list[_Axis]]]
     states: Collection[str]
     guessed: bool
@@ -185,7 +186,17 @@ class _Unasked:
         leaves = {leaf.path: leaf for leaf in self.example.leaves}
         path, axis = axes[0]
         size = leaves[path].tensor.shape[axis]
-        held = next((p for p, _ in axes if holds_state(p) or p in self.states), None)
+        comes_back = {tuple(tensor.shape) for tensor in self.run.results.values()}
+        comes_back |= {tuple(state.shape) for call in self.run.calls for state in call.states}
+        held = next(
+            (
+                path
+                for path, _ in axes
+                if path in self.states
+                or (holds_state(path) and tuple(leaves[path].tensor.shape) in comes_back)
+            ),
+            None,
+        )
         if held is not None:
             return (
                 f"Axis {axis} of `{path}` is the constant {size}, as in the example: `{held}` is a "

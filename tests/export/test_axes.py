@@ -368,3 +368,25 @@ def test_a_guess_tries_the_batch_where_the_layer_has_it():
     SEEN.clear()
     infer_example(Watching(batch_first=False).eval())
     assert all(one == other for one, other in SEEN)
+
+
+class Attends(nn.Module):
+    """One step that attends to a memory, which is no state although it is called like one."""
+
+    def __init__(self):
+        super().__init__()
+        self.cell, self.query = nn.GRUCell(9, 6), nn.Linear(6, 5)
+
+    def forward(self, x, memory, h):
+        weights = (memory @ self.query(h)[:, :, None]).softmax(1)
+        return self.cell(torch.cat((x, (weights * memory).sum(1)), 1), h)
+
+
+def test_a_memory_that_does_not_come_back_is_no_state():
+    """Its entries may be any number."""
+    given = (torch.randn(2, 4), torch.randn(2, 7, 5), torch.zeros(2, 6))
+    assert found(Attends(), *given) == [
+        "x:float32[batch,4]",
+        "memory:float32[batch,memory_dim1,5]",
+        "h:float32[batch,6]",
+    ]
