@@ -81,7 +81,7 @@ def test_a_voice_detector_with_a_stacked_state(tmp_path):
     )
 
     assert ports == (
-        "x: float32[batch, sequence, 17, x_dim2]; state[2, batch, 12] -> output: "
+        "x: float32[batch, sequence, 17, 8]; state[2, batch, 12] -> output: "
         "float32[batch, sequence, 1] (sequence + step)"
     )
 
@@ -114,7 +114,7 @@ def test_a_sampling_rate_that_nothing_reads_is_no_port(tmp_path):
     )
 
     assert ports == (
-        "input: float32[batch, sequence, 17, input_dim2]; state[2, batch, 12] -> output: "
+        "input: float32[batch, sequence, 17, 8]; state[2, batch, 12] -> output: "
         "float32[batch, sequence, 1] (sequence + step)"
     )
 
