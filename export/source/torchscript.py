@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from inspect import Parameter, Signature
 from pathlib import Path
@@ -308,7 +309,8 @@ class _Reader:
         operator, scalar = _operator(kind, overload), SCALAR.get(kind)
         if schema is None or (operator is None and scalar is None):
             return self._refusal(node)
-        return Operator(operator, scalar, arguments, inputs, outputs, self._refusal(node).message)
+        refusal = self._refusal(node).message if operator is None else ""
+        return Operator(operator, scalar, arguments, inputs, outputs, refusal)
 
     def _refusal(self, node: Any) -> Refuse:
         parts = _parts(self._scripted) if node.kind() == "prim::SetAttr" else []
@@ -360,7 +362,11 @@ def _code_of(node: Any) -> str:
 
 
 def _schema(node: Any) -> Any:
-    text = node.schema()
+    return _parsed(node.schema())
+
+
+@functools.cache
+def _parsed(text: str) -> Any:
     return None if text == "(no schema)" else torch._C.parse_schema(text)
 
 
