@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import io
+import json
 import warnings
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from edgernn.errors import SourceError
 from edgernn.export.source.exported import read_exported
-from tests.export.rewrite import rewritten
+from tests.export.rewrite import entries_of, rewritten, written
 
 
 @pytest.fixture(autouse=True)
@@ -202,3 +204,31 @@ def test_broken_archive_is_a_source_error(tmp_path):
         "ExportedProgram.__init__() missing 1 required positional argument: 'opset_version'. "
         "Export it again with this version of torch."
     )
+
+
+def test_an_archive_of_another_device_runs_on_the_cpu(tmp_path):
+    """An archive of a model on a GPU is read where there is none."""
+    path = save(Tagger().eval(), tmp_path / "a.pt2", TOKENS, None)
+    entries = entries_of(path)
+    changed = {
+        name: content.replace(b'"type": "cpu"', b'"type": "cuda"')
+        for name, content in entries.items()
+        if name.endswith(".json")
+    }
+    assert all(content != entries[name] for name, content in changed.items())
+    module, _ = read_exported(written(path, entries | changed))
+    assert module(TOKENS)["scores"].shape == (*TOKENS.shape, 5)
+
+
+def test_a_pickled_weight_that_is_a_tensor_is_taken(tmp_path):
+    """Tensors that torch chose to pickle are read as tensors alone."""
+    path = save(Tagger().eval(), tmp_path / "a.pt2", TOKENS, None)
+    entries = entries_of(path)
+    table = json.loads(entries["data/weights/model_weights_config.json"])
+    table["config"]["head.weight"]["use_pickle"] = True
+    entries["data/weights/model_weights_config.json"] = json.dumps(table).encode()
+    buffer = io.BytesIO()
+    torch.save(torch.full((5, 3), 7.0), buffer)
+    entries["data/weights/" + table["config"]["head.weight"]["path_name"]] = buffer.getvalue()
+    module, _ = read_exported(written(path, entries))
+    assert torch.equal(module.state_dict()["head.weight"], torch.full((5, 3), 7.0))
