@@ -319,6 +319,9 @@ def _tied_groups(
                 if all(same_results(run, one) for one in larger):
                     larger = runs  # what comes later may be left out, but not the first entries
                 symbol = _symbol(run, larger, leaf.path, axis, taken)
+                lone = not run.calls and symbol not in (BATCH, None) and SEQUENCE not in taken
+                if lone and _is_causal(reference, example, run, group):
+                    symbol = SEQUENCE
                 if BATCH not in taken and any(path in example.lengths for path, _ in group):
                     symbol = BATCH  # forward may go through the lengths one by one
                 unseen = symbol != SEQUENCE and all(same_results(run, one) for one in larger)
@@ -364,6 +367,44 @@ def _longest(example: Example) -> int | None:
     """Return the largest of the lengths of packed sequences."""
     lengths = [leaf.tensor for leaf in example.leaves if leaf.path in example.lengths]
     return max((int(one.max()) for one in lengths), default=None)
+
+
+def _is_causal(reference: Watchable, example: Example, run: Run, axes: Sequence[_Axis]) -> bool:
+    """Return whether what a result has along an axis depends on the entries so far, and no later.
+
+    So it is with the steps of a recurrence that forward writes without a layer or a loop.
+    """
+    last = _size(example, axes[0]) - 1
+    leaves = {leaf.path: leaf.tensor for leaf in example.leaves}
+    if last < 1 or not all(leaves[path].is_floating_point() for path, _ in axes):
+        return False
+    results: list[Mapping[str, torch.Tensor]] = []
+    for place in (0, last):
+        changed = {path: leaves[path].clone() for path, _ in axes}
+        for path, axis in axes:
+            changed[path].select(axis, place).mul_(-0.5).add_(0.25)
+        other = _first_success(reference, [example.with_tensors(changed)])
+        if isinstance(other, Exception):
+            return False
+        results.append(other.results)
+    return any(
+        _depends_on_the_past(before, results[0][path], results[1][path], axis)
+        for path, before in run.results.items()
+        for axis, size in enumerate(before.shape)
+        if size == last + 1
+    )
+
+
+def _depends_on_the_past(
+    before: torch.Tensor, first: torch.Tensor, last: torch.Tensor, axis: int
+) -> bool:
+    """Return whether the last entry follows the first one, and no other the last one."""
+    end = before.shape[axis] - 1
+    if first.shape != before.shape or last.shape != before.shape:
+        return False
+    follows = not torch.equal(first.select(axis, end), before.select(axis, end))
+    own = not torch.equal(last.select(axis, end), before.select(axis, end))
+    return follows and own and torch.equal(last.narrow(axis, 0, end), before.narrow(axis, 0, end))
 
 
 def _larger(runs: Sequence[Run], leaf: Leaf, axis: int) -> Sequence[Run]:

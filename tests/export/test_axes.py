@@ -135,6 +135,22 @@ def test_more_steps_make_a_sequence_and_more_sequences_a_batch():
     assert found(time_major, torch.zeros(2, 5, 4)) == ["input:float32[sequence,batch,4]"]
 
 
+class Summed(nn.Module):
+    """A recurrence over all steps at once, without a layer: h goes on in a running sum."""
+
+    def forward(self, x, h):
+        y = h.unsqueeze(1) + x.cumsum(1)
+        return y, y[:, -1]
+
+
+def test_steps_without_a_layer_are_those_that_results_follow():
+    """An axis along which a result depends on the entries so far, and on no later one."""
+    assert found(Summed(), torch.randn(2, 7, 5), torch.randn(2, 5)) == [
+        "x:float32[batch,sequence,5]",
+        "h:float32[batch,5]",
+    ]
+
+
 def test_axes_of_equal_size_are_told_apart():
     """A batch as large as the sequence is long, and both as the input is wide, is no trouble."""
     assert found(Layer(), torch.zeros(4, 4, 4)) == ["x:float32[batch,sequence,4]"]
