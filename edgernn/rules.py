@@ -100,9 +100,6 @@ def _of_port(port: Port, kind: str) -> Iterator[str]:
                 )
         if isinstance(size, str) and name != size:
             yield f"{where} has the dynamic axis {shown(size)} under another name"
-    for symbol in (BATCH, SEQUENCE):
-        if port.axes.count(symbol) > 1:
-            yield f"{where} has two axes named `{symbol}`"
     if port.limit is not None and port.dtype in DTYPES and np.dtype(port.dtype).kind not in "iu":
         yield f"{where} has a limit of ids but is of dtype {port.dtype}"
     if port.limit is not None and port.limit < 1:

@@ -39,8 +39,8 @@ TOLERANCE = 1e-5
 
 _STEPPED = ((1, 1), (2, 7), (3, 5))
 
-_CARRIED = ((6, 10 * TOLERANCE), (150, CEILING))
-"""Steps, and what they may differ by in parts where a state can be carried on."""
+_CARRIED = {6: 10 * TOLERANCE, 150: CEILING}
+"""Steps → what they may differ by in parts where a state can be carried on."""
 
 
 @dataclass(frozen=True)
@@ -95,18 +95,19 @@ class Prover:
         A model whose outputs depend on the past alone gives the same whole or in parts; one that
         looks ahead, or at all steps together, does not.
         """
-        few, many = ((self.contract.within(SEQUENCE, t), tolerance) for t, tolerance in _CARRIED)
-        cuts = ((_chunks(self._samples.rng, t), tolerance) for t, tolerance in (few, many))
-        for lengths, tolerance in (([1] * few[0], few[1]), *cuts):
+        few, many = (self.contract.within(SEQUENCE, steps) for steps in _CARRIED)
+        few_off, many_off = _CARRIED.values()
+        cuts = ((_thirds(few), few_off), ([1] * few, few_off), (_thirds(many), many_off))
+        for lengths, tolerance in cuts:
             chunks = Chunks(self.contract, lengths, length_ports=self.lengths)
-            batch = self._trials.batch(2 if sum(lengths) == few[0] else 1)
+            batch = self._trials.batch(2 if sum(lengths) == few else 1)
             try:
                 data = self._samples.data(self._samples.at(batch, sum(lengths)))
                 states = self._samples.states(batch)
                 whole = self._samples.run(data, states)
                 compared = chunks.compare(self._samples.run, data, states, whole)
             except Exception as error:
-                if sum(lengths) == many[0]:
+                if sum(lengths) == many > few:
                     continue  # more steps than forward takes in one call
                 reason = str(error).strip().partition("\n")[0].rstrip(".")
                 return f"its state cannot be carried on: forward fails on single steps ({reason})."
@@ -412,6 +413,12 @@ def _chunks(rng: np.random.Generator, steps: int) -> list[int]:
     count = min(steps - 1, 6)
     cuts = sorted(rng.choice(np.arange(1, steps), count, replace=False)) if count else []
     return [int(length) for length in np.diff([0, *cuts, steps])]
+
+
+def _thirds(steps: int) -> list[int]:
+    """Cut `steps` into up to three parts of different lengths."""
+    parts = steps // 3, steps // 2, steps - steps // 3 - steps // 2
+    return [part for part in parts if part]
 
 
 def _listed(sizes: Sizes) -> str:
