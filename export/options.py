@@ -18,6 +18,7 @@ from edgernn.export.passes.int32_ids import int32_ids
 from edgernn.export.passes.opset import OPSETS, to_opset
 from edgernn.export.passes.per_layer import state_per_layer
 from edgernn.export.passes.reset import reset_mask
+from edgernn.export.passes.share import share_weights
 from edgernn.export.proof.parity import TOLERANCE
 from edgernn.export.trace.initializers import drop_unused
 from edgernn.report import ParityReport
@@ -168,6 +169,7 @@ class Options:
         for graph in graphs:
             to_opset(graph, self.opset)
             drop_unused(graph)
+            share_weights(graph)
         return stay
 
     def notes(self, report: ParityReport | None) -> tuple[str, ...]:

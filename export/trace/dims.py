@@ -16,8 +16,6 @@ __all__ = ["canonical", "name_sizes", "rename_axes", "write_canonical"]
 
 _Dim = int | ir.SymbolicDim
 
-_CROPPED = re.compile(r"Min\((\d+), (\w+)\)")
-
 
 def write_canonical(model: ir.Model) -> None:
     """Write the shape of every value of `model` canonically, in place."""
@@ -137,7 +135,7 @@ class _Plain(ast.NodeTransformer):
 def _canonical_dim(dim: _Dim) -> _Dim:
     if isinstance(dim, int) or dim.value is None:
         return dim
-    text = canonical(_CROPPED.sub(r"\2_most_\1", str(dim.value)))
+    text = canonical(str(dim.value))
     return int(text) if text.isdecimal() else ir.SymbolicDim(text)
 
 

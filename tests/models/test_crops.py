@@ -24,10 +24,10 @@ class Crop(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "steps"),
-    [(slice(-20, None), slice(None), 20), (slice(None, 8), slice(-3, None), 3)],
+    ("before", "after"),
+    [(slice(-20, None), slice(None)), (slice(None, 8), slice(-3, None))],
 )
-def test_a_crop_is_one_at_every_number_of_steps(before, after, steps, tmp_path):
+def test_a_crop_is_one_at_every_number_of_steps(before, after, tmp_path):
     """Fewer steps than it keeps stay as they are; its axis has a name of its own."""
     ports = proven(
         Crop(before, after),
@@ -36,9 +36,10 @@ def test_a_crop_is_one_at_every_number_of_steps(before, after, steps, tmp_path):
         sizes=((1, 1), (3, 8), (2, 20), (2, 41)),
         inputs=torch.randn(2, 9, 4),
     )
-    assert ports.startswith("x: float32[batch, sequence, 4]; h[1, batch, 6], c[1, batch, 6]")
-    assert ports.endswith("(sequence)")
-    assert f"sequence_most_{steps}" in ports
+    assert ports == (
+        "x: float32[batch, sequence, 4]; h[1, batch, 6], c[1, batch, 6] -> "
+        "output: float32[batch, output_dim1, 6] (sequence)"
+    )
 
 
 class Window(nn.Module):
@@ -63,5 +64,5 @@ def test_a_crop_that_is_never_shorter_keeps_its_size(tmp_path):
         verify=False,
     )
     assert signature(artifact).partition(" -> ")[0] == (
-        "x: float32[batch, 4, sequence]; past[batch, 4, 2], rnn_h[1, batch, 6]"
+        "x: float32[batch, 4, sequence]; past[batch, 4, 2], h[1, batch, 6]"
     )
