@@ -139,7 +139,13 @@ def export_model(
     symbols = _symbols(source) if vocabulary is None else Vocabulary.of(vocabulary)
     places: dict[str, Place] = {}
     proving = stage("proving and writing the graphs", _name(source))
-    with staged(target, force) as folder, one_thread(), _written_only_if_proven(places), proving:
+    with (
+        staged(target, force) as folder,
+        one_thread(),
+        torch.compiler.set_stance("force_eager"),  # parts that torch.compile wraps run as written
+        _written_only_if_proven(places),
+        proving,
+    ):
         built, reference = _built(source, inputs, states or {}, lengths)
         prover = _named_axes(built, _prover(source, built, reference, symbols))
         prover = _bounded(built, prover)
@@ -223,7 +229,7 @@ def verify_artifact(
         model, module=module, assume_plain=assume_plain, trust=_trusted(trust, trust_pickle)
     )
     theirs = artifact.contract
-    with stage("proving the graphs", _name(source)):
+    with torch.compiler.set_stance("force_eager"), stage("proving the graphs", _name(source)):
         built, reference = _built(source, inputs, states or {}, LENGTHS in theirs.lengths)
         prover = _named_axes(built, _prover(source, built, reference, theirs.vocabulary))
         dialect = Dialect(prover.contract, theirs)
