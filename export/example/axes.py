@@ -23,7 +23,7 @@ from edgernn.export.example.call import Example, Forward, Leaf, Run, Watchable
 from edgernn.export.example.groups import Axis as _Axis
 from edgernn.export.example.groups import Groups, is_feature
 from edgernn.export.example.guess import candidates
-from edgernn.export.example.missing import example_options
+from edgernn.export.example.missing import description_asked
 from edgernn.export.example.names import holds_state
 from edgernn.export.example.random import refuse_random
 
@@ -60,7 +60,7 @@ def infer_example(module: nn.Module) -> Example:
     if best is None:
         raise InputError(
             f"No example input for `{type(module).__name__}` could be inferred: {failure}. "
-            f"Describe the inputs of its forward, such as {example_options(module)}."
+            f"{description_asked(module)}"
         )
     return best
 

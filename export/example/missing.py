@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from torch import nn
 
 from edgernn.errors import InputError
-from edgernn.export.example.call import Example, parameters_of
+from edgernn.export.example.call import Example, example_from, observe, parameters_of
 from edgernn.export.example.guess import first_spec, state_shapes
 from edgernn.export.example.names import CELL_NAMES, LENGTH_NAMES, is_state
 from edgernn.export.example.ownstep import own_step_sizes
 
-__all__ = ["check_complete", "example_options"]
+__all__ = ["check_complete", "description_asked", "example_options"]
 
 
 def check_complete(module: nn.Module, example: Example) -> None:
@@ -29,9 +31,31 @@ def check_complete(module: nn.Module, example: Example) -> None:
         has = "has" if len(missing) == 1 else "have"
         raise InputError(
             f"`{type(module).__name__}.forward` also needs {_listed(missing)}, which {has} no "
-            "default. Give an example tensor or a spec for each: "
-            f"{_options(module, missing)}."
+            f"default. Give an example tensor or a spec for each{_tried(module, missing, example)}."
         )
+
+
+def _tried(module: nn.Module, missing: Collection[str], example: Example) -> str:
+    """Return `--input` for each missing argument, if forward runs with these; else nothing."""
+    options = _options(module, missing)
+    specs = re.findall(r'--input "(.*?)"', options)
+    with contextlib.suppress(Exception):
+        guessed = dict(example_from(module, specs).kwargs)
+        for given in (example.kwargs, {}):
+            with contextlib.suppress(Exception):
+                observe(module, Example({**given, **guessed}, {}))
+                return f": {options}"
+    return ""
+
+
+def description_asked(module: nn.Module) -> str:
+    """Ask for a description of what forward takes, with one that forward runs with if any."""
+    options = example_options(module)
+    with contextlib.suppress(Exception):
+        observe(module, example_from(module, re.findall(r'--input "(.*?)"', options)))
+        return f"Describe the inputs of its forward, such as {options}."
+    names = _listed(_required(module) or list(parameters_of(module)) or ["x"])
+    return f'Describe the inputs of its forward, {names}: --input "NAME:DTYPE[DIMS]" for each.'
 
 
 def example_options(module: nn.Module) -> str:

@@ -99,7 +99,7 @@ MODELS: dict[str, tuple[nn.Module, dict[str, Any], type[EdgernnError], str]] = {
         {},
         InputError,
         "No example input for `Fails` could be inferred: the scale was not loaded. Describe the "
-        'inputs of its forward, such as --input "x:float32[batch,sequence,4]".',
+        'inputs of its forward, `x`: --input "NAME:DTYPE[DIMS]" for each.',
     ),
     "no recurrent layer": (Plain(), {}, UnsupportedModelError, NO_RECURRENCE),
     "no tensor comes out": (
