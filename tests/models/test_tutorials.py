@@ -218,9 +218,13 @@ def refusal(folder, model, *inputs):
 
 def test_a_state_that_grows_with_the_image_is_refused(tmp_path):
     """Of a state's axes only the batch is dynamic; the others are named."""
-    zeros = torch.zeros(2, 3, 4, 5)
-    assert refusal(tmp_path, ConvCell(), torch.randn(2, 2, 4, 5), (zeros, zeros)) == (
-        "State `state_0_in` grows with `image_dim2` and `image_dim3`; of its axes only the batch "
+    size = "height,width"
+    specs = [
+        f"image:float32[batch,2,{size}]",
+        *(f"state[{n}]:float32[batch,3,{size}]" for n in (0, 1)),
+    ]
+    assert refusal(tmp_path, ConvCell(), *specs) == (
+        "State `state_0_in` grows with `height` and `width`; of its axes only the batch "
         "may be dynamic. Give the others as numbers in --input specs, such as "
         '"x:float32[batch,3,64,64]".'
     )
