@@ -20,7 +20,6 @@ __all__ = [
     "Field",
     "broken",
     "is_text",
-    "printable",
     "shown",
 ]
 
@@ -59,14 +58,6 @@ def is_text(value: object) -> bool:
 def shown(text: str) -> str:
     """Return a text of somebody else's as a message can hold it, in backticks."""
     return f"`{text}`" if text.isprintable() and len(text) <= 60 else f"`{text[:60]!a}`"
-
-
-def printable(text: str) -> str:
-    """Return a text with an escape for each character that cannot be printed or is no UTF-8.
-
-    Line ends and tabs stay.
-    """
-    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
 
 
 @dataclass(frozen=True)

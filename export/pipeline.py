@@ -43,8 +43,8 @@ from edgernn.export.trace.dataflow import id_axis
 from edgernn.export.trace.memory import check_memory, forget, forget_guessed
 from edgernn.export.trace.place import Place
 from edgernn.export.trace.ports import contract_states, graph_ports, order_notes
-from edgernn.field import printable
 from edgernn.parts import BATCH_OUTER, SEQUENCE_OUTER
+from edgernn.printable import printable
 from edgernn.report import ParityReport
 from edgernn.vocabulary import Vocabulary
 

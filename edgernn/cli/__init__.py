@@ -14,7 +14,7 @@ import click
 
 from edgernn import __version__
 from edgernn.errors import EdgernnError
-from edgernn.field import printable
+from edgernn.printable import printable
 
 __all__ = ["main"]
 

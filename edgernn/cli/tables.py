@@ -10,7 +10,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from edgernn.field import printable
+from edgernn.printable import printable
 
 __all__ = ["facts", "show", "table"]
 

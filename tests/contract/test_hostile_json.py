@@ -10,7 +10,7 @@ import pytest
 
 from edgernn.artifact import Artifact
 from edgernn.errors import ContractError
-from edgernn.field import printable
+from edgernn.printable import printable
 from tests.contract.test_contract import CONTRACT
 
 DIGEST = "0" * 64
