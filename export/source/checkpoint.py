@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import nn
@@ -74,6 +74,7 @@ def read_pickle(
     Raises:
         SourceError: The file is damaged, wants code without trust, or wants code that is missing.
     """
+    _check_names(path)
     try:
         with warnings.catch_warnings():
             # Whether the file could be read is told by the error alone.
@@ -126,6 +127,34 @@ def _unwrapped(value: Any, depth: int) -> StateDict | nn.Module | None:
     return next((found for found in inner if found is not None), None)
 
 
+def _check_names(path: Path) -> None:
+    """Refuse a pickle with a name or number of endless length: torch searches its messages for it.
+
+    Raises:
+        SourceError: There is one.
+    """
+    try:
+        for stream in _pickles_in(path):
+            for _ in range(_PICKLES):
+                for opcode, argument, _ in pickletools.genops(stream):
+                    if opcode.name in ("GLOBAL", "INST") and len(str(argument)) > _MOST_NAME:
+                        raise ValueError(str(argument))
+    except Exception as error:  # where it is short, torch's own reader says what is wrong
+        if len(str(error)) > _MOST_NAME:
+            raise _damaged(path, ValueError(f"a name starts with {str(error)[:40]}")) from None
+
+
+def _pickles_in(path: Path) -> Iterator[IO[bytes]]:
+    if not zipfile.is_zipfile(path):
+        with path.open("rb") as stream:
+            yield stream
+        return
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            if name.endswith("data.pkl"):
+                yield io.BytesIO(archive.read(name))
+
+
 def _load(path: Path, **options: Any) -> Any:
     # Given a path, torch.load goes by its name.
     with path.open("rb") as stream:
@@ -154,6 +183,10 @@ def _described(value: Any) -> str:
     others = [text for text in listed if "(Tensor)" not in text]
     more = f" and {len(others) - 6} more" if len(others) > 6 else ""
     return f"it is a dict in which no tensors are {', '.join(others[:6])}{more}"
+
+
+_PICKLES = 5  # of a file of torch's old format: three heads, the content, the names of storages
+_MOST_NAME = 10_000
 
 
 def _damaged(path: Path, error: Exception) -> SourceError:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import io
 import sys
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -300,3 +302,21 @@ def test_code_is_not_taken_where_the_source_has_its_own(tmp_path, net):
         f"`{tmp_path / 'm.pt'}` is a TorchScript archive, which has its code in it. Leave out "
         "--module net.py:Net."
     )
+
+
+def test_names_without_end_are_refused(tmp_path):
+    """A pickle whose names go on for long is refused before torch searches them in its messages."""
+    path = tmp_path / "m.pt"
+    names = b"\x80\x02c" + b"a" * 200_000 + b"\nb\n."
+    message = (
+        f"`{path}` is a torch.save file that cannot be read: a name starts with {'a' * 40}. Save "
+        "or download it again."
+    )
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("m/data.pkl", names)
+    for content in (names, packed.getvalue()):
+        path.write_bytes(content)
+        with pytest.raises(SourceError) as caught:
+            load_source(path)
+        assert str(caught.value) == message
