@@ -44,7 +44,7 @@ def name_sizes(models: Sequence[ir.Model], axes: Collection[str]) -> list[str]:
                 given[text] = f"{value.name}_dim{axis}"
                 why = (
                     "has no expression in the contract"
-                    if _names(text) & set(axes)
+                    if dim.value is None or _names(text) & set(axes)
                     else "depends on more than the sizes of the inputs"
                 )
                 notes.append(f"Axis {axis} of `{value.name}` is `{given[text]}`: its size {why}.")
