@@ -6,7 +6,7 @@ import hashlib
 
 import numpy as np
 import onnx_ir as ir
-from onnx_ir.passes.common import DeduplicateHashedInitializersPass
+from onnx_ir.passes.common import DeduplicateInitializersPass
 
 __all__ = ["share_weights"]
 
@@ -19,7 +19,7 @@ def share_weights(model: ir.Model) -> None:
 
     The other is then a Transpose, which runtimes evaluate when they load the graph.
     """
-    DeduplicateHashedInitializersPass(size_limit=1 << 40)(model)
+    DeduplicateInitializersPass(size_limit=1 << 40)(model)
     graph = model.graph
     ports = {*graph.inputs, *graph.outputs}
     matrices = [
