@@ -42,12 +42,10 @@ def name_sizes(models: Sequence[ir.Model], axes: Collection[str]) -> list[str]:
                 continue
             if dim.value is None or text not in given:
                 given[text] = f"{value.name}_dim{axis}"
-                why = (
-                    "has no expression in the contract"
-                    if dim.value is None or _names(text) & set(axes)
-                    else "depends on more than the sizes of the inputs"
+                notes.append(
+                    f"Axis {axis} of `{value.name}` is `{given[text]}`: its size has no "
+                    "expression in the contract."
                 )
-                notes.append(f"Axis {axis} of `{value.name}` is `{given[text]}`: its size {why}.")
             dims[axis] = ir.SymbolicDim(given[text])
         if value.shape is not None:
             value.shape = ir.Shape(dims)
