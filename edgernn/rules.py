@@ -98,7 +98,7 @@ def _of_port(port: Port, kind: str) -> Iterator[str]:
                     f"{where} has an axis {shown(text)}, which is neither a name nor an "
                     "expression of names with + - * // and parentheses"
                 )
-        if isinstance(size, str) and name != size:
+        if isinstance(size, str) and size.isidentifier() and name != size:
             yield f"{where} has the dynamic axis {shown(size)} under another name"
     if port.limit is not None and port.dtype in DTYPES and np.dtype(port.dtype).kind not in "iu":
         yield f"{where} has a limit of ids but is of dtype {port.dtype}"
