@@ -114,8 +114,12 @@ def test_an_example_has_no_gradient():
     assert not leaf.tensor.requires_grad
 
 
-def test_only_arguments_with_a_name_can_be_given():
-    """*args and **kwargs have no names to give."""
+def test_only_arguments_of_forward_can_be_given():
+    """A name is one of forward's; where it takes **others, any is."""
+
+    class Closed(nn.Module):
+        def forward(self, x, *rest, scale=1):
+            return x
 
     class Open(nn.Module):
         def forward(self, x, *rest, scale=1, **others):
@@ -123,10 +127,11 @@ def test_only_arguments_with_a_name_can_be_given():
 
     assert list(parameters_of(Open())) == ["x", "scale"]
     with pytest.raises(InputError) as caught:
-        example_from(Open(), {"others": IDS})
+        example_from(Closed(), {"others": IDS})
     assert str(caught.value) == (
-        "`Open.forward` takes `x`, `scale`; 1 inputs were given: `others`."
+        "`Closed.forward` takes `x`, `scale`; 1 inputs were given: `others`."
     )
+    assert list(example_from(Open(), {"others": IDS}).kwargs) == ["others"]
 
 
 def test_a_forward_without_arguments_says_so():
