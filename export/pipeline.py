@@ -16,14 +16,15 @@ import torch
 from torch import nn
 
 from edgernn.artifact import Artifact
-from edgernn.contract import BATCH, SEQUENCE, Contract
+from edgernn.contract import Contract
 from edgernn.errors import InputError, ParityError, UnsupportedModelError
 from edgernn.export.analysis.cost import cost_of
 from edgernn.export.artifact.files import Files
 from edgernn.export.artifact.staging import staged
-from edgernn.export.build import Built, build, stacked_axes
+from edgernn.export.build import Built, build
 from edgernn.export.example.axes import infer_example, proven_axes
-from edgernn.export.example.call import Example, Forward, example_from
+from edgernn.export.example.call import Example, Forward
+from edgernn.export.example.given import example_from
 from edgernn.export.example.lengths import LENGTHS, add_lengths, take_lengths
 from edgernn.export.example.missing import check_complete
 from edgernn.export.example.positional import name_places
@@ -33,17 +34,14 @@ from edgernn.export.onnxfile.file import OnnxFile
 from edgernn.export.onnxfile.lengths import with_lengths
 from edgernn.export.options import Options, tolerance_of
 from edgernn.export.proof.dialect import Dialect
-from edgernn.export.proof.eager import AsGiven, Eager, Reference, one_thread
-from edgernn.export.proof.extent import settled_bounds
+from edgernn.export.proof.eager import Reference, one_thread
 from edgernn.export.proof.parity import Prover
+from edgernn.export.proving import bounded, prover_of, reference_of, usable
 from edgernn.export.roll.explained import branch_on_size
 from edgernn.export.source.load import Source, load_source
 from edgernn.export.stage import locating, places_of, stage
-from edgernn.export.trace.dataflow import id_axis
 from edgernn.export.trace.memory import check_memory, forget, forget_guessed
 from edgernn.export.trace.place import Place
-from edgernn.export.trace.ports import contract_states, graph_ports, order_notes
-from edgernn.parts import BATCH_OUTER, SEQUENCE_OUTER
 from edgernn.printable import printable
 from edgernn.report import ParityReport
 from edgernn.vocabulary import Vocabulary
@@ -147,9 +145,9 @@ def export_model(
         proving,
     ):
         built, reference = _built(source, inputs, states or {}, lengths)
-        prover = _named_axes(built, _prover(source, built, reference, symbols))
-        prover = _bounded(built, prover)
-        models, prover = _usable(built, prover)
+        prover = prover_of(source, built, reference, symbols)
+        prover = bounded(built, prover)
+        models, prover = usable(built, prover)
         options = options.at(built.traced.constants)
         _check_vocabulary(prover.contract)
         _refuse_missing(graph, prover.contract)
@@ -231,7 +229,7 @@ def verify_artifact(
     theirs = artifact.contract
     with torch.compiler.set_stance("force_eager"), stage("proving the graphs", _name(source)):
         built, reference = _built(source, inputs, states or {}, LENGTHS in theirs.lengths)
-        prover = _named_axes(built, _prover(source, built, reference, theirs.vocabulary))
+        prover = prover_of(source, built, reference, theirs.vocabulary)
         dialect = Dialect(prover.contract, theirs)
         contract = replace(
             prover.contract, carry=theirs.carry, most=theirs.most, least=theirs.least
@@ -308,124 +306,7 @@ def _built(
             if not example.constants:
                 raise
             built = build(source.module, example.settled(), states)  # a forward that asks its size
-    return built, _reference(source.module if lengths else source.given, built, source.reference)
-
-
-def _reference(given: nn.Module, built: Built, name: str) -> Reference:
-    """Return the module as it was given, and beside it the one that was traced if that is other."""
-    assert built.module is not None
-    axes = stacked_axes(built)
-    traced = Eager(built.module, built.traced, built.states, axes, name)
-    if built.module is given:
-        return traced
-    arguments = [
-        replace(state, call=None, last_call=None)
-        for state in built.states
-        if state.argument is not None
-    ]
-    return AsGiven(Eager(given, built.traced, arguments, axes, name), traced)
-
-
-def _prover(
-    source: Source | OnnxFile, built: Built, reference: Reference, vocabulary: Vocabulary | None
-) -> Prover:
-    """Return what proves the graphs, its contract as if the state could be carried on."""
-    kinds = {"sequence": built.sequence, "step": built.step}
-    graphs = {
-        kind: graph_ports(model, built.origins)
-        for kind, model in kinds.items()
-        if model is not None
-    }
-    contract = Contract(
-        family="",
-        source=printable(source.description),
-        states=contract_states(built.states),
-        carry=built.carry,
-        graphs=graphs,
-        vocabulary=vocabulary,
-        lengths=tuple(built.lengths),
-        notes=(*source.notes, *built.notes, *order_notes(graphs["sequence"])),
-        most=built.bounds.most,
-        least=built.bounds.least,
-    )
-    tensors = {leaf.path: leaf for leaf in built.traced.leaves}
-    inputs = contract.data_inputs("sequence")
-    return Prover(
-        contract,
-        reference,
-        {port.name: tensors[port.origin or ""].tensor.numpy() for port in inputs},
-        {BATCH: built.constant_batch, SEQUENCE: 1, **built.traced.sizes},
-        built.lengths,
-        tuple(state.name for state in built.states if state.free),
-        apart=built.bounds.apart,
-        below=_bounding_axes(built),
-    )
-
-
-def _bounding_axes(built: Built) -> dict[str, str]:
-    """Return the inputs whose integers are below the size of an axis: name → that axis."""
-    found = {port.name or "": id_axis(port) for port in built.sequence.graph.inputs}
-    said = {
-        name: built.traced.limits.get(path or "") for name, path in built.origins.inputs.items()
-    }
-    axes = {**found, **{name: axis for name, axis in said.items() if axis is not None}}
-    return {name: axis for name, axis in axes.items() if isinstance(axis, str)}
-
-
-def _named_axes(built: Built, prover: Prover) -> Prover:
-    """Name axes that count sequences and steps together as the model does: the outer one first."""
-    outer = prover.outer_axes()
-    if not outer:
-        return prover
-    for value in built.sequence.graph.outputs:
-        if value.name in outer and value.shape is not None:
-            value.shape = ir.Shape(_with_outer([*value.shape], outer[value.name]))
-    graph = graph_ports(built.sequence, built.origins)
-    graphs = {**prover.contract.graphs, "sequence": graph}
-    return replace(prover, contract=replace(prover.contract, graphs=graphs))
-
-
-def _with_outer(dims: list[Any], symbol: str) -> list[Any]:
-    flat = (BATCH_OUTER, SEQUENCE_OUTER)
-    return [
-        symbol if isinstance(dim, ir.SymbolicDim) and dim.value in flat else dim for dim in dims
-    ]
-
-
-def _bounded(built: Built, prover: Prover) -> Prover:
-    """Return the prover with the bounds that the sequence graph really has, and notes of them."""
-    if built.module is None:
-        return prover  # those of a file are known
-    contract = settled_bounds(prover, built.sequence)
-    notes = replace(built.bounds, most=contract.most, least=contract.least).notes
-    return replace(prover, contract=replace(contract, notes=(*contract.notes, *notes)))
-
-
-def _usable(built: Built, prover: Prover) -> tuple[dict[str, ir.Model], Prover]:
-    """Return the graphs that are right for the model, and the prover with its contract settled.
-
-    A model whose state cannot be carried on has no step graph.
-    """
-    contract, reason = prover.contract, built.no_step
-    least = contract.least.get(SEQUENCE, 1)
-    if least > 1:
-        reason = reason or f"forward takes at least {least} steps."
-        contract = replace(contract, carry=False)
-    if contract.carry:
-        broken = prover.not_carried()
-        reason = broken or reason
-        contract = replace(contract, carry=broken is None)
-    models = {"sequence": built.sequence}
-    if built.step is not None and contract.carry:
-        models["step"] = built.step
-    else:
-        note = f"There is no step graph: {reason}"
-        contract = replace(contract, notes=(*contract.notes, note))
-    contract = replace(
-        contract,
-        graphs={kind: contract.graphs[kind] for kind in models},
-    )
-    return models, replace(prover, contract=contract)
+    return built, reference_of(source.module if lengths else source.given, built, source.reference)
 
 
 def _refuse_missing(graph: str, contract: Contract) -> None:

@@ -14,20 +14,26 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import torch
 from torch import nn
 
 from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.export.example.call import Example, Forward, Leaf, Run, Watchable
-from edgernn.export.example.groups import Axis as _Axis
-from edgernn.export.example.groups import Groups, is_feature
+from edgernn.export.example.effects import are_steps, effect_of, is_causal, name_of, same_results
+from edgernn.export.example.groups import Axis, Groups, is_feature
 from edgernn.export.example.guess import candidates
 from edgernn.export.example.missing import description_asked
 from edgernn.export.example.names import holds_state
 from edgernn.export.example.random import refuse_random
+from edgernn.export.example.reasons import StepsError, check_batch, constant_note, why_constant
+from edgernn.export.example.resizing import (
+    RankError,
+    failure_of,
+    resized_runs,
+    size_at,
+)
 
-__all__ = ["infer_example", "proven_axes", "same_results"]
+__all__ = ["infer_example", "proven_axes"]
 
 _OTHER_SIZES = (1, 40, 640, 16000)
 
@@ -40,7 +46,7 @@ def infer_example(module: nn.Module) -> Example:
         UnsupportedModelError: No number of steps is right for the rank of its result.
     """
     best: Example | None = None
-    refused: _StepsError | None = None
+    refused: StepsError | None = None
     failure = "its arguments do not follow from its layers"
     for candidate in candidates(module):
         try:
@@ -48,7 +54,7 @@ def infer_example(module: nn.Module) -> Example:
         except InputError as error:
             failure = str(error.__cause__ or error).strip().partition("\n")[0].rstrip(".")
             continue
-        except _StepsError as error:
+        except StepsError as error:
             refused = refused or error
             continue
         if best is None or _score(found) > _score(best):
@@ -103,31 +109,31 @@ def proven_axes(
         unasked = _Unasked(example, run, found, states, guessed)
         groups = [(symbol, axes) for symbol, axes in found if unasked.note(symbol, axes) is None]
         notes.extend(note for one in found if (note := unasked.note(*one)) is not None)
-    dynamic: dict[str, list[_Axis]] = {}
+    dynamic: dict[str, list[Axis]] = {}
     free = guessed or bool(example.shapes)
     for symbol, axes in groups:
-        error = _failure(reference, example, axes, run)
-        if isinstance(error, _RankError) and free:
-            _check_batch(symbol, axes, error)
+        error = failure_of(reference, example, axes, run)
+        if isinstance(error, RankError) and free:
+            check_batch(symbol, axes, error)
             example = example.with_axes(dict.fromkeys(axes, 1))
             run = reference(example)
         if error is None:
             dynamic[symbol] = axes
         else:
-            notes.append(_constant_note(reference, symbol, example, axes, error))
+            notes.append(constant_note(reference, symbol, example, axes, error))
     while (error := _joint_failure(reference, example, dynamic)) is not None:
         others = [symbol for symbol in dynamic if symbol not in (BATCH, SEQUENCE)]
         axes = dynamic.pop(others[-1])
-        note = _constant_note(reference, others[-1], example, axes, error, "beside the others")
+        note = constant_note(reference, others[-1], example, axes, error, "beside the others")
         notes.append(note)
     named = _named(example, dynamic, notes)
     if not example.shapes:
-        why = _why_constant(reference, example, run, named, states)
+        why = why_constant(reference, example, run, named, states)
         named = replace(named, notes=(*notes, *why))
     return named
 
 
-def _named(example: Example, dynamic: Mapping[str, list[_Axis]], notes: list[str]) -> Example:
+def _named(example: Example, dynamic: Mapping[str, list[Axis]], notes: list[str]) -> Example:
     """Return the example with its dynamic axes named, at sizes that tell them apart."""
     shapes: dict[str, list[int | str]] = {
         leaf.path: list(leaf.tensor.shape) for leaf in example.leaves
@@ -139,26 +145,27 @@ def _named(example: Example, dynamic: Mapping[str, list[_Axis]], notes: list[str
         if set(re.findall(r"[A-Za-z_]\w*", size)) <= dynamic.keys():
             shapes[path][axis] = size
         else:
+            constant = size_at(example, (path, axis))
             notes.append(
-                f"Axis {axis} of `{path}` ({size}) is the constant {_size(example, (path, axis))}, "
-                "as an axis is that it follows from."
+                f"Axis {axis} of `{path}` ({size}) is the constant {constant}, as an axis is that "
+                "it follows from."
             )
     named = replace(
         example, shapes={path: tuple(shape) for path, shape in shapes.items()}, notes=tuple(notes)
     )
-    sizes = {symbol: max(2, _size(example, axes[0])) for symbol, axes in dynamic.items()}
+    sizes = {symbol: max(2, size_at(example, axes[0])) for symbol, axes in dynamic.items()}
     return named.resized(_distinct(sizes))
 
 
 def _joint_failure(
-    reference: Watchable, example: Example, dynamic: Mapping[str, list[_Axis]]
+    reference: Watchable, example: Example, dynamic: Mapping[str, list[Axis]]
 ) -> Exception | None:
     """Return how the reference fails where all dynamic axes change together, or None."""
     if all(symbol in (BATCH, SEQUENCE) for symbol in dynamic):
         return None
     failure: Exception | None = None
     for more in (1, 0, 2):
-        sizes = {symbol: max(2, _size(example, axes[0])) for symbol, axes in dynamic.items()}
+        sizes = {symbol: max(2, size_at(example, axes[0])) for symbol, axes in dynamic.items()}
         changed = _named(example, dynamic, []).resized(
             _distinct({symbol: size + more for symbol, size in sizes.items()})
         )
@@ -175,11 +182,11 @@ class _Unasked:
 
     example: Example
     run: Run
-    found: Sequence[tuple[str, list[_Axis]]]
+    found: Sequence[tuple[str, list[Axis]]]
     states: Collection[str]
     guessed: bool
 
-    def note(self, symbol: str, axes: Sequence[_Axis]) -> str | None:
+    def note(self, symbol: str, axes: Sequence[Axis]) -> str | None:
         """Return why an axis stays a constant, or None where it is dynamic."""
         if symbol in (BATCH, SEQUENCE):
             return None
@@ -280,10 +287,10 @@ def _steps_named(reference: Watchable, example: Example, run: Run) -> Example:
             if not isinstance(size, int) or size == 1:
                 continue
             for group in possible.with_axis(leaf, axis, done):
-                runs = _resized_runs(reference, example, group)
+                runs = resized_runs(reference, example, group)
                 if isinstance(runs, Exception):
                     continue
-                if _are_steps(run, size, runs[0], size + 1):
+                if are_steps(run, size, runs[0], size + 1):
                     shapes = {one.path: list(one.shape) for one in example.leaves}
                     for path, place in group:
                         shapes[path][place] = SEQUENCE
@@ -293,34 +300,27 @@ def _steps_named(reference: Watchable, example: Example, run: Run) -> Example:
     return example
 
 
-def _are_steps(run: Run, size: int, larger: Run, steps: int) -> bool:
-    """Return whether recurrent layers run one step, or a loop its calls, for each entry."""
-    along = zip(run.calls, larger.calls, strict=False)
-    layers = any(a.sizes[0] == size and b.sizes[0] == steps for a, b in along)
-    return layers or 0 < len(run.calls) * steps == len(larger.calls) * size
-
-
 def _tied_groups(
     reference: Watchable, example: Example, run: Run
-) -> Iterator[tuple[str, list[_Axis]]]:
+) -> Iterator[tuple[str, list[Axis]]]:
     """Yield each set of axes that must change together and can, with its name."""
     taken: set[str] = set()
-    done: set[_Axis] = set()
+    done: set[Axis] = set()
     possible = Groups.of(example, run)
     for leaf in example.leaves:
         for axis in range(leaf.tensor.dim()):
             if (leaf.path, axis) in done:
                 continue
             for group in possible.with_axis(leaf, axis, done):
-                runs = _resized_runs(reference, example, group)
+                runs = resized_runs(reference, example, group)
                 if isinstance(runs, Exception):
                     continue
                 larger = _larger(runs, leaf, axis)
                 if all(same_results(run, one) for one in larger):
                     larger = runs  # what comes later may be left out, but not the first entries
-                symbol = _symbol(run, larger, leaf.path, axis, taken)
+                symbol = name_of(run, larger, leaf.path, axis, taken)
                 lone = not run.calls and symbol not in (BATCH, None) and SEQUENCE not in taken
-                if lone and _is_causal(reference, example, run, group):
+                if lone and is_causal(reference, example, run, group):
                     symbol = SEQUENCE
                 if BATCH not in taken and any(path in example.lengths for path, _ in group):
                     symbol = BATCH  # forward may go through the lengths one by one
@@ -333,141 +333,20 @@ def _tied_groups(
                 break
 
 
-def _resized_runs(
-    reference: Watchable, example: Example, axes: Sequence[_Axis]
-) -> list[Run] | Exception:
-    """Run forward at three other sizes of `axes`, one of them 1."""
-    size = _size(example, axes[0])
-    symbol = _name_at(example, axes[0])
-    runs: list[Run] = []
-    for other in dict.fromkeys((size + 1, 2 * size + 3, 1)):
-        if other == size:
-            continue
-        sizes = dict.fromkeys(axes, other)
-        if symbol is not None and example.tied:
-            try:
-                sizes |= example.tied_sizes({symbol: other})
-            except InputError:
-                continue
-        changed = example.with_axes(sizes)
-        # where lengths change with it, it is the batch, whose longest sequence has to stay
-        tied = any(path in example.lengths for path, _ in axes)
-        steps = _longest(example) if tied else other
-        run = _first_success(reference, [changed.with_lengths(steps), changed])
-        if not isinstance(run, Exception):
-            runs.append(run)
-        # one step or one sequence fewer than a window or a norm needs is no reason to call the
-        # axis constant
-        elif other != 1 or size == 1:
-            return run
-    return runs
-
-
-def _longest(example: Example) -> int | None:
-    """Return the largest of the lengths of packed sequences."""
-    lengths = [leaf.tensor for leaf in example.leaves if leaf.path in example.lengths]
-    return max((int(one.max()) for one in lengths), default=None)
-
-
-def _is_causal(reference: Watchable, example: Example, run: Run, axes: Sequence[_Axis]) -> bool:
-    """Return whether what a result has along an axis depends on the entries so far, and no later.
-
-    So it is with the steps of a recurrence that forward writes without a layer or a loop.
-    """
-    last = _size(example, axes[0]) - 1
-    leaves = {leaf.path: leaf.tensor for leaf in example.leaves}
-    if last < 1 or not all(leaves[path].is_floating_point() for path, _ in axes):
-        return False
-    results: list[Mapping[str, torch.Tensor]] = []
-    for place in (0, last):
-        changed = {path: leaves[path].clone() for path, _ in axes}
-        for path, axis in axes:
-            changed[path].select(axis, place).mul_(-0.5).add_(0.25)
-        other = _first_success(reference, [example.with_tensors(changed)])
-        if isinstance(other, Exception):
-            return False
-        results.append(other.results)
-    return any(
-        _depends_on_the_past(before, results[0][path], results[1][path], axis)
-        for path, before in run.results.items()
-        for axis, size in enumerate(before.shape)
-        if size == last + 1
-    )
-
-
-def _depends_on_the_past(
-    before: torch.Tensor, first: torch.Tensor, last: torch.Tensor, axis: int
-) -> bool:
-    """Return whether the last entry follows the first one, and no other the last one."""
-    end = before.shape[axis] - 1
-    if first.shape != before.shape or last.shape != before.shape:
-        return False
-    follows = not torch.equal(first.select(axis, end), before.select(axis, end))
-    own = not torch.equal(last.select(axis, end), before.select(axis, end))
-    return follows and own and torch.equal(last.narrow(axis, 0, end), before.narrow(axis, 0, end))
-
-
 def _larger(runs: Sequence[Run], leaf: Leaf, axis: int) -> Sequence[Run]:
     """Leave out the run at size 1: fewer sequences may also be shorter ones."""
     return runs[:2] if leaf.tensor.shape[axis] > 1 else runs
 
 
-def _first_success(reference: Watchable, examples: Sequence[Example]) -> Run | Exception:
-    """Return the run of the first example that runs, or the last failure."""
-    failure: Exception | None = None
-    for example in examples:
-        try:
-            return reference(example)
-        except Exception as error:
-            failure = error
-    assert failure is not None
-    return failure
-
-
-def same_results(one: Run, other: Run) -> bool:
-    """Return whether two runs returned the same."""
-    return all(
-        tensor.shape == other.results[path].shape and torch.equal(tensor, other.results[path])
-        for path, tensor in one.results.items()
-    )
-
-
-def _symbol(before: Run, after: Sequence[Run], path: str, axis: int, taken: set[str]) -> str | None:
-    """Name an axis by what its size does to the recurrent calls; None if nothing looks at it."""
-    more_steps, more_sequences = _effect(before, after)
-    if not (more_steps or more_sequences) and all(same_results(before, run) for run in after):
-        return None
-    if more_steps and SEQUENCE not in taken:
-        return SEQUENCE
-    if (more_sequences or not before.calls) and not more_steps and BATCH not in taken:
-        return BATCH
-    return f"{re.sub(r'[^A-Za-z0-9]+', '_', path).strip('_')}_dim{axis}"
-
-
-def _effect(before: Run, after: Sequence[Run]) -> tuple[bool, bool]:
-    """Return whether other sizes gave the recurrent calls more steps, and more sequences."""
-    old = [call.sizes for call in before.calls]
-    more_steps = more_sequences = False
-    for run in after:
-        new = [call.sizes for call in run.calls]
-        more_steps |= (
-            run.functions != before.functions
-            or len(new) != len(old)
-            or any(a[0] != b[0] for a, b in zip(old, new, strict=False))
-        )
-        more_sequences |= any(a[1] != b[1] for a, b in zip(old, new, strict=False))
-    return more_steps, more_sequences
-
-
 def _check_names(
-    reference: Watchable, example: Example, run: Run, groups: Sequence[tuple[str, list[_Axis]]]
+    reference: Watchable, example: Example, run: Run, groups: Sequence[tuple[str, list[Axis]]]
 ) -> None:
     """Refuse a name where another is due: nothing of that name gives more steps, or sequences."""
     effects: dict[str, tuple[bool, bool]] = {}
     for symbol, axes in groups:
-        runs = _resized_runs(reference, example, axes)
+        runs = resized_runs(reference, example, axes)
         if not isinstance(runs, Exception):
-            effects[symbol] = _effect(run, runs)
+            effects[symbol] = effect_of(run, runs)
     for place, (proper, what) in enumerate(((SEQUENCE, "steps"), (BATCH, "sequences"))):
         if effects.get(proper, (False, False))[place]:
             continue
@@ -480,121 +359,17 @@ def _check_names(
                 )
 
 
-def _failure(
-    reference: Watchable, example: Example, axes: Sequence[_Axis], run: Run | None = None
-) -> Exception | None:
-    """Return why axes take no other sizes, None if they do.
-
-    Args:
-        reference: The model.
-        example: A call of it.
-        axes: What is resized.
-        run: What the call gave, whose results other sizes must give in the same rank.
-    """
-    runs = _resized_runs(reference, example, axes)
-    if isinstance(runs, Exception):
-        return runs
-    for path, tensor in run.results.items() if run else ():
-        ranks = {one.results[path].dim() for one in runs if path in one.results}
-        if ranks - {tensor.dim()}:
-            return _RankError(path)
-    return None
-
-
-class _StepsError(UnsupportedModelError):
-    """When the rank of a result depends on a number of steps that nobody chose."""
-
-
-class _RankError(Exception):
-    """When a result, given by its path, has another rank where an axis has another size."""
-
-    def __str__(self) -> str:
-        path = self.args[0]
-        return f"it returns {f'`{path}`' if path else 'its result'} with another number of axes"
-
-
-def _check_batch(symbol: str, axes: Sequence[_Axis], error: _RankError) -> None:
-    """Refuse to choose a number of steps for a forward whose result's rank depends on it."""
-    if symbol != BATCH:
-        path, axis = axes[0]
-        raise _StepsError(
-            f"Axis {axis} of `{path}` ({symbol}) cannot be dynamic: at other sizes forward "
-            f"{str(error)[3:]}, as squeeze() without an axis does. Name the axis that it drops, "
-            "such as squeeze(-1), or give example tensors of the size that the graph is to have."
-        )
-
-
-def _why_constant(
-    reference: Watchable, example: Example, run: Run, named: Example, states: Collection[str]
-) -> Iterator[str]:
-    """Explain why axes of sequences, of steps and of entries that are neither are constants.
-
-    Sizes that a parameter has, such as numbers of channels, need no explanation.
-    """
-    sizes = named.sizes
-    wanted = {BATCH: {call.sizes[1] for call in run.calls}} if BATCH not in sizes else {}
-    if SEQUENCE not in sizes:
-        wanted[SEQUENCE] = {call.sizes[0] for call in run.calls} - {1}
-    module = getattr(reference, "module", None)
-    fixed = {size for p in module.parameters() for size in p.shape} if module is not None else None
-    possible = Groups.of(example, run)
-    for leaf, given in zip(named.leaves, example.leaves, strict=True):
-        if leaf.path in states or holds_state(leaf.path):
-            continue
-        for axis, size in enumerate(given.tensor.shape):
-            if isinstance(leaf.shape[axis], str) or is_feature(given, axis):
-                continue
-            symbol = next((one for one, counts in wanted.items() if size in counts), None)
-            if symbol is None and (fixed is None or size == 1 or size in fixed):
-                continue
-            axes = next(possible.with_axis(given, axis, set()))
-            error = _failure(reference, example, axes)
-            if error is not None:
-                wanted.pop(symbol or "", None)
-                yield _constant_note(reference, symbol, example, axes, error)
-
-
-def _constant_note(
-    reference: Watchable,
-    symbol: str | None,
-    example: Example,
-    axes: Sequence[_Axis],
-    error: Exception,
-    beside: str = "",
-) -> str:
-    path, axis = axes[0]
-    reason = str(error).strip().partition("\n")[0].rstrip(".")
-    name = f" ({symbol})" if symbol else ""
-    constant = f"Axis {axis} of `{path}`{name} is the constant {_size(example, axes[0])}: "
-    if isinstance(error, _RankError):
-        return f"{constant}at other sizes {reason.replace('it', reference.noun, 1)}."
-    where = f"at other sizes {beside}".strip()
-    return f"{constant}{reference.noun} itself fails {where} ({reason})."
-
-
 def _symbols(example: Example) -> list[str]:
     return list(example.sizes)
 
 
-def _name_at(example: Example, axis: _Axis) -> str | None:
-    """Return the name of a dynamic axis, or None where it has none."""
-    shape = example.shapes.get(axis[0])
-    name = None if shape is None else shape[axis[1]]
-    return name if isinstance(name, str) else None
-
-
-def _axes_of(example: Example, symbol: str) -> list[_Axis]:
+def _axes_of(example: Example, symbol: str) -> list[Axis]:
     return [
         (path, axis)
         for path, shape in example.shapes.items()
         for axis, size in enumerate(shape)
         if size == symbol
     ]
-
-
-def _size(example: Example, axis: _Axis) -> int:
-    tensors = {leaf.path: leaf.tensor for leaf in example.leaves}
-    return tensors[axis[0]].shape[axis[1]]
 
 
 def _distinct(sizes: dict[str, int]) -> dict[str, int]:

@@ -11,7 +11,8 @@ from typing import Any
 from torch import nn
 
 from edgernn.errors import InputError
-from edgernn.export.example.call import Example, example_from, observe, parameters_of
+from edgernn.export.example.call import Example, observe, parameters_of
+from edgernn.export.example.given import example_from
 from edgernn.export.example.guess import first_spec, state_shapes
 from edgernn.export.example.names import CELL_NAMES, LENGTH_NAMES, is_state
 from edgernn.export.example.ownstep import own_step_sizes

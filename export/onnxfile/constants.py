@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.export.analysis.forms import label
-from edgernn.export.example.axes import same_results
 from edgernn.export.example.call import Example, Leaf
+from edgernn.export.example.effects import same_results
 from edgernn.export.example.spec import parse_spec
 from edgernn.export.onnxfile.file import OnnxFile
 from edgernn.export.onnxfile.nodes import recurrent_within, title

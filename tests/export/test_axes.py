@@ -9,7 +9,8 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.export.example.axes import infer_example, proven_axes
-from edgernn.export.example.call import Example, Forward, example_from
+from edgernn.export.example.call import Example, Forward
+from edgernn.export.example.given import example_from
 
 
 class Base(nn.Module):

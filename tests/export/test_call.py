@@ -19,11 +19,11 @@ from edgernn.errors import InputError
 from edgernn.export.example.call import (
     Example,
     Forward,
-    example_from,
     observe,
     parameters_of,
     resize,
 )
+from edgernn.export.example.given import example_from
 from edgernn.export.example.names import LENGTH_NAMES
 
 

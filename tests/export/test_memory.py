@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.example.call import example_from
+from edgernn.export.example.given import example_from
 from edgernn.export.trace.memory import check_memory, forget, forget_guessed
 
 

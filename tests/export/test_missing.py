@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from edgernn.errors import InputError
-from edgernn.export.example.call import example_from
+from edgernn.export.example.given import example_from
 from edgernn.export.example.missing import check_complete, example_options
 
 

@@ -36,8 +36,11 @@ def test_the_sequence_graph_takes_that_many_steps(tmp_path: Path) -> None:
     assert {(check.graph, check.name, check.sequence) for check in report.checks} == {
         ("sequence", "whole", 4),
         ("sequence", "chunks", 8),
+        ("sequence", "drift", 1000),
+        ("sequence", "golden", 8),
         *(("step", "steps", steps) for steps in (1, 7, 5)),
         ("step", "drift", 1000),
+        ("step", "golden", 8),
     }
     checks = {(check.name, check.sequence) for check in replayed(artifact).checks}
     assert checks == {("steps", 8), ("chunks", 8)}
@@ -167,6 +170,8 @@ def test_a_model_that_fixes_its_steps(tmp_path: Path) -> None:
     )
     assert ports(artifact)[0] == "x: float32[batch, 5, 4]"
     assert artifact.contract.notes == (
+        "Axis 1 of `x` (sequence) is the constant 5: forward itself fails at other sizes (mat1 and "
+        "mat2 shapes cannot be multiplied (2x36 and 30x2)).",
         "There is no step graph: forward fixes its sequences to 5 steps.",
     )
     assert not artifact.contract.carry

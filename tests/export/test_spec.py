@@ -10,7 +10,8 @@ from torch import nn
 import edgernn
 from edgernn.errors import InputError
 from edgernn.export.example.axes import proven_axes
-from edgernn.export.example.call import Forward, example_from
+from edgernn.export.example.call import Forward
+from edgernn.export.example.given import example_from
 from edgernn.export.example.spec import Spec, parse_spec
 from edgernn.export.pipeline import export_model
 

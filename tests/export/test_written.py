@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from edgernn.export.example.call import Forward, example_from, observe
+from edgernn.export.example.call import Forward, observe
+from edgernn.export.example.given import example_from
 from edgernn.export.example.written import Written, take_written, written_by
 
 
