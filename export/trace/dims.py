@@ -12,14 +12,31 @@ import onnx_ir as ir
 import sympy
 from sympy.printing.str import StrPrinter
 
-__all__ = ["canonical", "name_sizes", "rename_axes", "write_canonical"]
+__all__ = ["canonical", "name_sizes", "rename_axes", "write_canonical", "write_readable"]
 
 _Dim = int | ir.SymbolicDim
+
+_CALLS = re.compile(r"([A-Za-z_]\w*)\s*\(")
+_READABLE = {"Max", "Min", "Mod", "floor", "max", "min", "mod", "sqrt"}
 
 
 def write_canonical(model: ir.Model) -> None:
     """Write the shape of every value of `model` canonically, in place."""
     _rewrite(model, _canonical_dim)
+
+
+def write_readable(model: ir.Model) -> None:
+    """Write the shapes of a graph of torch's exporter so that onnx-ir reads them, in place.
+
+    A size of functions that it does not know, such as `CeilToInt`, becomes an unknown one.
+    """
+
+    def readable(dim: _Dim) -> _Dim:
+        dim = _canonical_dim(dim)
+        called = set() if isinstance(dim, int) else set(_CALLS.findall(str(dim.value)))
+        return ir.SymbolicDim(None) if called - _READABLE else dim
+
+    _rewrite(model, readable)
 
 
 def name_sizes(models: Sequence[ir.Model], axes: Collection[str]) -> list[str]:

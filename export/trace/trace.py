@@ -30,7 +30,7 @@ from edgernn.export.example.call import Example
 from edgernn.export.trace.bounds import note_bounds
 from edgernn.export.trace.capture import Call, Capture, Results
 from edgernn.export.trace.crop import lower_crops
-from edgernn.export.trace.dims import rename_axes
+from edgernn.export.trace.dims import rename_axes, write_readable
 from edgernn.export.trace.flat import Flat
 from edgernn.export.trace.gelu import reorder_gelu
 from edgernn.export.trace.loop import LOOP
@@ -89,6 +89,7 @@ def trace(module: nn.Module, example: Example, written: nn.Module | None = None)
         assert exported is not None
         model = exported.model
         lower_crops(model)
+        write_readable(model)
         fold(model)
     note_bounds(model, program, example)
     reorder_gelu(model)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgernn.export.trace.dims import canonical, write_canonical
+from edgernn.export.trace.dims import canonical, write_canonical, write_readable
 from edgernn.sizes import size_of
 
 NAMES = st.sampled_from(["batch", "sequence", "1", "2", "3", "7"])
@@ -62,3 +62,10 @@ def test_every_value_of_a_graph_is_written_so():
         "[batch,sequence//2 - 1,4]",
         "[1,None,4]",
     ]
+
+
+def test_functions_that_onnx_ir_does_not_know_are_written_out_or_unknown():
+    """Torch's remainder becomes a division; what is no arithmetic of integers is left open."""
+    x = ir.Value(name="x", shape=ir.Shape(["s + PythonMod(-s, 2)", "CeilToInt(s/2)", "Min(20, s)"]))
+    write_readable(ir.Model(ir.Graph([x], [x], nodes=[]), ir_version=8))
+    assert str(x.shape) == "[-2*(-s//2),None,Min(20, s)]"

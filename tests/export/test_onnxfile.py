@@ -60,6 +60,8 @@ def test_a_torch_file_with_frozen_axes(tmp_path):
     assert artifact.contract.notes == (
         "Axis 0 of `input.1` (batch) is the constant 2: the file itself fails at other sizes (it "
         "declares `input.1` as [2,5]).",
+        "Axis 1 of `input.1` (sequence) is the constant 5: the file itself fails at other sizes "
+        "(it declares `input.1` as [2,5]).",
         "There is no step graph: the file fixes its sequences to 5 steps.",
     )
 
