@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Callable, Iterator
+from inspect import Signature
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from torch import nn
 
 from edgernn.export.source.conform import NARROWED
 
-__all__ = ["Scripted"]
+__all__ = ["as_torch_runs"]
 
 # Of a forward that may leave another module than it found.
 _WRITES = re.compile(r"prim::SetAttr|aten::[a-z]\w*_\(")
@@ -36,7 +37,7 @@ class Scripted(nn.Module):
         self._method = method
         self._writes = _WRITES.search(str(getattr(scripted, method).inlined_graph)) is not None
 
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
+    def run(self, *args: Any, **kwargs: Any) -> Any:
         """Return what torch makes of the arguments."""
         scripted = copy.deepcopy(self._scripted) if self._writes else self._scripted
         unoptimized: Any = torch.jit.optimized_execution  # type: ignore[attr-defined]  # public
@@ -50,3 +51,20 @@ class Scripted(nn.Module):
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Scripted:
         self._scripted._apply(fn, recurse)
         return self
+
+
+def as_torch_runs(scripted: torch.jit.ScriptModule, method: str, signature: Signature) -> nn.Module:
+    """Return a ScriptModule as a module whose forward has the arguments of its own.
+
+    Args:
+        scripted: The ScriptModule, on the CPU.
+        method: The name of its forward.
+        signature: The arguments of it, `self` among them.
+    """
+
+    def forward(self: Scripted, *args: Any, **kwargs: Any) -> Any:
+        return self.run(*args, **kwargs)
+
+    forward.__signature__ = signature  # type: ignore[attr-defined]  # read by inspect
+    module: nn.Module = type(Scripted.__name__, (Scripted,), {"forward": forward})(scripted, method)
+    return module

@@ -14,7 +14,7 @@ from torch import nn
 from edgernn.errors import EdgernnError, SourceError, UnsupportedModelError
 from edgernn.export.source.conform import NARROWED, conform
 from edgernn.export.source.operators import computes
-from edgernn.export.source.scripted import Scripted
+from edgernn.export.source.scripted import as_torch_runs
 from edgernn.export.source.torchscript_archive import load_archive
 from edgernn.export.source.torchscript_graph import check_graph
 from edgernn.export.source.torchscript_ops import ANY, SCALAR
@@ -119,7 +119,7 @@ def _converted(
     narrowed = any(tensor.dtype in NARROWED for tensor in tensors)
     module = kind(block, narrowed, graph.findNode("prim::Loop") is not None)
     reader.tensors.register(module)
-    return module, Scripted(scripted, method.name), conform(module)
+    return module, as_torch_runs(scripted, method.name, signature), conform(module)
 
 
 def read_scripted_parts(module: nn.Module) -> None:
