@@ -9,7 +9,7 @@ import numpy as np
 
 from edgernn.contract import SEQUENCE, Contract, Port
 from edgernn.export.proof.compare import Comparison
-from edgernn.export.proof.runs import Arrays, Run, batch_of
+from edgernn.export.proof.runs import Arrays, Run, batch_of, features_of
 from edgernn.parts import join
 
 __all__ = ["Chunks"]
@@ -45,7 +45,7 @@ class Chunks:
             states: The states to start from, by name.
             expected: Outputs and final states of the whole run.
         """
-        comparison = Comparison({**expected[0], **expected[1]})
+        comparison = Comparison(features_of(self.contract))
         batch, left = batch_of(self.contract, data), [Arrays(), states]
         ports = [
             port for port in self.contract.data_outputs("sequence") if port.name in expected[0]

@@ -10,7 +10,7 @@ nothing is a failure.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -26,7 +26,7 @@ from edgernn.export.proof.dialect import Dialect
 from edgernn.export.proof.eager import Reference, one_thread
 from edgernn.export.proof.golden import Golden, record
 from edgernn.export.proof.integers import check_integers
-from edgernn.export.proof.runs import Arrays, Run, session_of
+from edgernn.export.proof.runs import Arrays, Run, features_of, session_of
 from edgernn.export.proof.samples import Samples, Sizes
 from edgernn.export.proof.trials import LONGEST, Trial, Trials
 from edgernn.parts import BATCH_OUTER, SEQUENCE_OUTER
@@ -285,7 +285,7 @@ class Prover:
     def _compared(self, got: tuple[Arrays, Arrays], trial: Trial, states: Arrays | None) -> Check:
         """Compare what a whole run of the sequence graph gave with what the model did."""
         self._compare_shapes(got[0], trial.sizes)
-        comparison = compare(got, trial.expected)
+        comparison = compare(got, trial.expected, features_of(self.contract))
         return self._check("whole", "sequence", trial, states, comparison)
 
     def _parts(self, name: str, kind: str, run: Run, trial: Trial, states: Arrays | None) -> Check:
@@ -316,7 +316,8 @@ class Prover:
         trial = Trial(sizes, golden.data, golden.expected)
         if kind == "step" or self.constants.get(SEQUENCE, golden.steps) != golden.steps:
             return self._parts("golden", kind, run, trial, golden.states)
-        comparison = compare(run(golden.data, golden.states), golden.expected)
+        got = run(golden.data, golden.states)
+        comparison = compare(got, golden.expected, features_of(self.contract))
         return self._check("golden", kind, trial, golden.states, comparison)
 
     def _check(
@@ -332,10 +333,10 @@ class Prover:
         over, tolerance = comparison.over(self.tolerance), None
         if over:
             rounding = self._rounding(trial, states)
-            allowed = {one.port: one.allowed(self.tolerance, rounding) for one in over}
+            allowed = {one: one.allowed(self.tolerance, rounding(one.port)) for one in over}
             for one in over:
-                if not one.amount <= allowed[one.port]:
-                    most = f" (at most {allowed[one.port]:.1e} is allowed)"
+                if not one.amount <= allowed[one]:
+                    most = f" (at most {allowed[one]:.1e} is allowed)"
                     raise _DisagreementError(
                         f"The {kind} graph does not agree with {self.reference.name}: "
                         f"`{one.port}` differs {one.how}{most if 'by ' in one.how else ''} at "
@@ -348,13 +349,16 @@ class Prover:
         difference = comparison.largest.amount
         return Check(name, kind, batch, sequence, initial, difference, tolerance)
 
-    def _rounding(self, trial: Trial, states: Arrays | None) -> float:
-        """Return what float32 itself costs the reference; 0 where it does not run in float64."""
+    def _rounding(self, trial: Trial, states: Arrays | None) -> Callable[[str], float]:
+        """Return what float32 itself costs the reference at each port.
+
+        0 where it does not run in float64.
+        """
         try:
             exact = self._samples.run(trial.data, states, self.reference.double())
-            return compare(trial.expected, exact).largest.amount
+            return compare(trial.expected, exact, features_of(self.contract)).rounding
         except Exception:
-            return 0.0
+            return lambda _: 0.0
 
     def _blame(self, graph: str, dialect: Dialect, error: _DisagreementError) -> str:
         layers = self.reference.layers(self._samples.by_path(error.data), error.states)

@@ -13,7 +13,7 @@ from edgernn.contract import BATCH, Contract
 from edgernn.errors import EdgernnError, ParityError
 from edgernn.export.proof.session import fresh_session, reason_of, run_session
 
-__all__ = ["Arrays", "Run", "batch_of", "session_of"]
+__all__ = ["Arrays", "Run", "batch_of", "features_of", "session_of"]
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -66,3 +66,16 @@ def batch_of(contract: Contract, data: Mapping[str, NDArray[Any]], default: int 
         if axis is not None:
             return int(data[port.name].shape[axis])
     return default
+
+
+def features_of(contract: Contract) -> frozenset[str]:
+    """Return the outputs and states whose last axis is one of features: a number in the contract.
+
+    Outputs have the names of their ports, states their own.
+    """
+    graph = contract.graphs["sequence"]
+    ports = {port.name: port for port in contract.data_outputs("sequence")}
+    ports |= {state.name: graph.output(state.output) for state in contract.states}
+    return frozenset(
+        name for name, port in ports.items() if port.shape and isinstance(port.shape[-1], int)
+    )

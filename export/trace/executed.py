@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
 from edgernn.export.trace.place import Place, is_users
+from edgernn.export.trace.tracing import traced_by
 
 __all__ = ["first_new_line"]
 
@@ -45,10 +45,6 @@ def _instructions(run: Callable[[], object]) -> list[_Instruction]:
             found[code.co_filename, code.co_firstlineno, frame.f_lasti, frame.f_lineno] = None
         return note
 
-    outer = sys.gettrace()
-    sys.settrace(enter)
-    try:
+    with traced_by(enter):
         run()
-    finally:
-        sys.settrace(outer)
     return list(found)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import FrameType
@@ -14,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from edgernn.export.example.call import Example, observe
 from edgernn.export.trace.place import Place, is_users
+from edgernn.export.trace.tracing import traced_by
 
 __all__ = ["Moment", "recorded"]
 
@@ -49,13 +49,8 @@ def recorded(module: nn.Module, example: Example) -> list[Moment]:
         Exception: forward fails.
     """
     recorder = _Recorder()
-    outer = sys.gettrace()
-    sys.settrace(recorder.enter)
-    try:
-        with recorder:
-            observe(module, example)
-    finally:
-        sys.settrace(outer)
+    with traced_by(recorder.enter), recorder:
+        observe(module, example)
     return recorder.moments
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.examples.scripts import edgernn, script, train
+from tests.examples.scripts import EXAMPLES, edgernn, script, train
 
 PROMPT = "The License"
 LENGTH = 200
@@ -17,7 +17,8 @@ LENGTH = 200
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("char")
     train("char", path)
-    edgernn(path, "export", "char.pt", "--vocabulary", "char.json")
+    code = f"{EXAMPLES / 'char' / 'train.py'}:Char"
+    edgernn(path, "export", "char.pt", "--module", code, "--vocabulary", "char.json")
     return path
 
 

@@ -28,10 +28,10 @@ def model(lstm) -> Model:
 
 
 @pytest.fixture(scope="session", params=["both", "sequence", "step"])
-def any_model(request, folder) -> Model:
+def any_model(request, tmp_path_factory) -> Model:
     """The embedded LSTM with both graphs, and with either alone."""
     kinds = ("sequence", "step") if request.param == "both" else (request.param,)
-    path = folder / f"{request.param}.edgernn"
+    path = tmp_path_factory.mktemp(request.param) / "lstm.edgernn"
     return edgernn.load(graphs.write_lstm(path, graphs.contract(kinds=kinds)))
 
 

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pickle
+import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -301,8 +302,8 @@ class Restoring(nn.Module):
 
 def _global(old: bytes, new: bytes) -> Callable[[Entries, Path], None]:
     def apply(entries: Entries, canary: Path) -> None:
-        assert old in entries["data.pkl"]
-        entries["data.pkl"] = entries["data.pkl"].replace(old, new)
+        entries["data.pkl"], count = re.subn(old, new, entries["data.pkl"])
+        assert count
 
     return apply
 
@@ -357,7 +358,10 @@ SCRIPTED: dict[str, tuple[Callable[[Entries, Path], None], str]] = {
         "defines `__bool__`",
     ),
     "a C++ class": (
-        _global(b"__torch__.torch.nn.modules.rnn\nGRU", b"__torch__.torch.classes.xla\nGRU"),
+        _global(
+            rb"__torch__\.torch\.nn\.modules\.rnn(\.___torch_mangle_\d+)?\nGRU",
+            b"__torch__.torch.classes.xla\nGRU",
+        ),
         "makes a `__torch__.torch.classes.xla.GRU` in `data.pkl`",
     ),
     "a class of Python": (
