@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 import onnx_ir as ir
 
 __all__ = [
     "MOVES",
+    "changed_from",
     "id_axis",
     "id_limit",
     "is_random",
@@ -38,6 +39,42 @@ _LOOKUPS = ("Gather", "GatherElements")
 
 # Operators that read the size of a tensor, not its numbers
 _SIZES = ("Shape", "Size", "RandomNormalLike", "RandomUniformLike")
+
+
+# Operators that mix the entries of a tensor by weights
+_PRODUCTS = ("MatMul", "Gemm", "Conv", "ConvTranspose", "Einsum", "LSTM", "GRU", "RNN", "Scan")
+
+# Operators whose result is as much the one input as the other → the first of those inputs
+_JOINED = {"Add": 0, "Sub": 0, "Sum": 0, "Mean": 0, "Where": 1, "Concat": 0}
+
+
+def changed_from(value: ir.Value, sources: Collection[ir.Value]) -> bool:
+    """Return whether `value` is one of `sources`, or a change of them entry by entry.
+
+    A gate, a mask, a norm or a mean with weights is; a product by weights is not, nor is the sum
+    with something that is no change of them and no constant.
+    """
+    known: dict[ir.Value, bool] = {}
+    pending = [value]
+    while pending:
+        one = pending[-1]
+        node = one.producer()
+        if one in known:
+            pending.pop()
+        elif one in sources:
+            known[one] = True
+        elif node is None or node.domain or node.op_type in (*_PRODUCTS, *_SIZES):
+            known[one] = False
+        else:
+            inputs = [input_ for input_ in node.inputs if input_ is not None]
+            if missing := [input_ for input_ in inputs if input_ not in known]:
+                pending.extend(missing)
+                continue
+            joined = inputs[_JOINED[node.op_type] :] if node.op_type in _JOINED else []
+            known[one] = any(known[input_] for input_ in inputs) and all(
+                known[input_] or not reads_data(input_) for input_ in joined
+            )
+    return known[value]
 
 
 def reads_data(value: ir.Value) -> bool:

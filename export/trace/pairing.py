@@ -18,6 +18,7 @@ from edgernn.export.example.call import Example, Run
 from edgernn.export.example.names import holds_data, holds_state
 from edgernn.export.example.tree import leaves
 from edgernn.export.trace.dataflow import (
+    changed_from,
     moved_from,
     read_from,
     values_behind,
@@ -214,8 +215,9 @@ def _changed_value(
 ) -> ir.Value | None:
     """Return the result that is computed from the next values of the states that `port` feeds.
 
-    Such a state is changed after its cell, by zoneout or a norm. An only result is the output,
-    whatever its shape.
+    Such a state is changed after its cell, by zoneout, a gate or a norm. What a product by weights
+    gives of it, or the sum with another input, is a quantity of its own. An only result is the
+    output, whatever its shape.
 
     Raises:
         UnsupportedModelError: Several results may be it.
@@ -228,6 +230,7 @@ def _changed_value(
         if result.shape == port.shape
         and not finals & set(moved_from(result))
         and nexts & values_behind(result)
+        and changed_from(result, {*nexts, port})
     ]
     if len(found) > 1:
         results = ", ".join(f"`{result_path(result)}`" for result in found)

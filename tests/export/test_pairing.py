@@ -183,6 +183,39 @@ def test_a_state_that_its_cell_does_not_leave_is_noted(tmp_path):
     )
 
 
+class Embedded(nn.Module):
+    """A layer that starts from the embedding of a user, with another quantity of its shape."""
+
+    def __init__(self, quantity):
+        super().__init__()
+        self.gru = nn.GRU(4, 6)
+        self.project = nn.Linear(6, 6)
+        self.quantity = quantity
+
+    def forward(self, x, user, prior):
+        y, last = self.gru(x, user[None])
+        return y, self.quantity(self.project, last[0], user, prior)
+
+
+@pytest.mark.parametrize(
+    "quantity",
+    [
+        lambda project, last, user, prior: project(last) * prior,
+        lambda project, last, user, prior: (user + project(last)) * prior,
+        lambda project, last, user, prior: last + prior,
+    ],
+)
+def test_a_quantity_computed_from_the_last_state_is_no_next_value(tmp_path, quantity):
+    """What a product by weights, or a sum with another input, gives goes back into no argument."""
+    inputs = (torch.randn(3, 2, 4), torch.randn(2, 6), torch.randn(2, 6))
+    contract = exported(tmp_path, Embedded(quantity), inputs)
+    assert contract.states == ()
+    assert contract.notes[:1] == (
+        "`user` starts layer `gru` at every call: forward returns no next value of it that could "
+        "be recognised. If it does, name it with --state user=OUTPUT.",
+    )
+
+
 def test_a_state_that_a_mask_wipes(tmp_path):
     """A mask of one number per sequence does not hide whose state a layer starts from."""
     inputs = (torch.randn(3, 4), torch.zeros(3, 16), torch.ones(3, 1))
