@@ -40,7 +40,7 @@ from edgernn.export.proving import bounded, prover_of, reference_of, usable
 from edgernn.export.roll.explained import branch_on_size
 from edgernn.export.source.load import Source, load_source
 from edgernn.export.stage import locating, places_of, stage
-from edgernn.export.trace.memory import check_memory, forget, forget_guessed
+from edgernn.export.trace.memory import check_kept, check_memory, forget, forget_guessed
 from edgernn.export.trace.place import Place
 from edgernn.printable import printable
 from edgernn.report import ParityReport
@@ -306,6 +306,10 @@ def _built(
             if not example.constants:
                 raise
             built = build(source.module, example.settled(), states)  # a forward that asks its size
+    if built.module is source.module:
+        own = {one.call for one in built.states if one.call is not None and one.argument is None}
+        for one in (example, example.resized(dict.fromkeys(example.sizes, 1))):
+            check_kept(source.module, one, own)
     return built, reference_of(source.module if lengths else source.given, built, source.reference)
 
 

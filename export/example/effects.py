@@ -16,18 +16,37 @@ __all__ = ["are_steps", "effect_of", "is_causal", "name_of", "same_results"]
 
 
 def effect_of(before: Run, after: Sequence[Run]) -> tuple[bool, bool]:
-    """Return whether other sizes gave the recurrent calls more steps, and more sequences."""
+    """Return whether other sizes gave the recurrent calls more steps, and more sequences.
+
+    What forward calls once at all larger sizes, such as what makes a state that it holds of one
+    sequence anew for several, is no step.
+    """
     old = [call.sizes for call in before.calls]
     more_steps = more_sequences = False
+    once = _branches(before, after)
     for run in after:
         new = [call.sizes for call in run.calls]
         more_steps |= (
-            run.functions != before.functions
+            (run.functions != before.functions and not once)
             or len(new) != len(old)
             or any(a[0] != b[0] for a, b in zip(old, new, strict=False))
         )
         more_sequences |= any(a[1] != b[1] for a, b in zip(old, new, strict=False))
     return more_steps, more_sequences
+
+
+def _branches(before: Run, after: Sequence[Run]) -> bool:
+    """Return whether the larger sizes give more sequences and one number of functions."""
+    larger = after[:2]
+    return (
+        len({run.functions for run in larger}) == 1 < len(larger)
+        and bool(before.calls)
+        and all(
+            len(run.calls) == len(before.calls)
+            and any(a.sizes[1] != b.sizes[1] for a, b in zip(before.calls, run.calls, strict=True))
+            for run in larger
+        )
+    )
 
 
 def name_of(before: Run, after: Sequence[Run], path: str, axis: int, taken: set[str]) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,7 +20,7 @@ from edgernn.export.trace.attributes import attributes_of, frozen, same_value, s
 from edgernn.export.trace.capture import Call, Capture, Results
 from edgernn.export.trace.untouched import same_content, untouched
 
-__all__ = ["check_memory", "forget", "forget_guessed"]
+__all__ = ["check_kept", "check_memory", "forget", "forget_guessed"]
 
 _CALLS = 3
 _COUNTED_CALLS = 12
@@ -87,6 +87,49 @@ def check_memory(module: nn.Module, example: Example) -> None:
         raise UnsupportedModelError(_refusal(module, names or sorted(changed)))
     if not _carried(row[0], row[1], alone[1]):
         raise UnsupportedModelError(_refusal(module, sorted(changed)))
+
+
+def check_kept(module: nn.Module, example: Example, calls: Collection[int]) -> None:
+    """Refuse a module whose memory is not among the states of its graphs.
+
+    Args:
+        module: The model.
+        example: A call of it; at sizes that forward does not take nothing is checked.
+        calls: The places of its recurrent calls whose states the graphs have as their own.
+
+    Raises:
+        UnsupportedModelError: There is such memory; it names the attributes.
+    """
+    try:
+        alone = _alone(module, example)
+    except Exception:
+        return
+    changed = _changed(module, example)
+    if not changed:
+        return
+    with torch.no_grad(), untouched(module):
+        _run(module, example)
+        second = _run(module, example)
+    if _same_results(second, alone) or _kept(second, alone, calls):
+        return
+    names = [
+        name
+        for name, (_, after) in changed.items()
+        if (done := _try(module, example, {name: after})) is None or not _same_results(done, alone)
+    ]
+    raise UnsupportedModelError(_refusal(module, names or sorted(changed)))
+
+
+def _kept(second: _Done, alone: _Done, calls: Collection[int]) -> bool:
+    """Return whether all that a second call starts its layers from are states of the graphs."""
+    if len(second.calls) != len(alone.calls):
+        return bool(calls)
+    carried = [
+        place
+        for place, (call, single) in enumerate(zip(second.calls, alone.calls, strict=True))
+        if not _all_alike(call.states, single.states) and second.before(place) is None
+    ]
+    return bool(carried) and set(carried) <= set(calls)
 
 
 def _refusal(module: nn.Module, names: Sequence[str]) -> str:

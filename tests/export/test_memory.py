@@ -9,8 +9,10 @@ import torch
 from torch import nn
 
 from edgernn.errors import UnsupportedModelError
+from edgernn.export.example.axes import proven_axes
+from edgernn.export.example.call import Forward
 from edgernn.export.example.given import example_from
-from edgernn.export.trace.memory import check_memory, forget, forget_guessed
+from edgernn.export.trace.memory import check_kept, check_memory, forget, forget_guessed
 
 
 class Base(nn.Module):
@@ -293,3 +295,73 @@ def test_what_is_no_memory_is_not_forgotten():
     kept = dict(vars(module))
     assert forget(module, example_from(module, torch.randn(2, 4))) == ()
     assert vars(module) == kept
+
+
+class Resized(nn.Module):
+    """A state of one sequence, made anew where another number of sequences comes."""
+
+    def __init__(self):
+        super().__init__()
+        self.cell = nn.LSTMCell(4, 6)
+        self.hidden = torch.zeros(1, 6)
+        self.memory = torch.zeros(1, 6)
+
+    def forward(self, x):
+        if len(self.hidden) != len(x):
+            self.hidden = torch.zeros(len(x), 6)
+            self.memory = torch.zeros(len(x), 6)
+        self.hidden, self.memory = self.cell(x, (self.hidden, self.memory))
+        return self.hidden
+
+
+class Expanded(nn.Module):
+    """The same in a buffer of one row, which is spread over the batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.cell = nn.GRUCell(4, 6)
+        self.hidden: torch.Tensor
+        self.register_buffer("hidden", torch.zeros(1, 6))
+
+    def forward(self, x):
+        same = len(self.hidden) == len(x)
+        hidden = self.hidden if same else self.hidden[:1].expand(len(x), -1)
+        self.hidden = self.cell(x, hidden)
+        return self.hidden
+
+
+@pytest.mark.parametrize("make", [Resized, Expanded])
+def test_a_state_made_anew_for_another_batch_leaves_the_batch_dynamic(make):
+    """What forward does once for any larger batch is no step, whatever the example's batch."""
+    module = make().eval()
+    for batch in (1, 2):
+        example = proven_axes(Forward(module), example_from(module, torch.randn(batch, 4)))
+        assert [str(leaf) for leaf in example.leaves] == ["x:float32[batch,4]"]
+
+
+@pytest.mark.parametrize(
+    ("make", "names"),
+    [
+        (
+            Resized,
+            "`self.hidden` and `self.memory` new values that later calls read, and a graph "
+            "has no such memory. Take them",
+        ),
+        (
+            Expanded,
+            "`self.hidden` new values that later calls read, and a graph has no such "
+            "memory. Take it",
+        ),
+    ],
+)
+def test_memory_that_is_no_state_of_the_graphs_is_refused(make, names):
+    """A state that forward keeps is refused where the graphs lack it, and only there."""
+    module = make().eval().requires_grad_(False)
+    example = example_from(module, torch.randn(1, 4))
+    check_kept(module, example, {0})
+    with pytest.raises(UnsupportedModelError) as caught:
+        check_kept(module, example, set())
+    assert str(caught.value) == (
+        f"`{make.__name__}.forward` gives {names} as arguments and return the next values, each "
+        "named with --state INPUT=OUTPUT where it is not recognised."
+    )
