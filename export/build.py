@@ -134,6 +134,9 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
         bounds &= bounds_of(one.model)
     labels = {call: one.labels for call, one in loops.items()}
     states = find_states(model, run.calls, told, labels)
+    written_out = _loops_from_own_state(run, states)
+    if written_out and not _has(example, SEQUENCE):
+        form = "whole"
     if form == "step" and not states:
         raise UnsupportedModelError(f"{_NO_PAIR} {pair_options(example, run) or ''}".strip())
     check_state_axes(model.graph, states)
@@ -151,7 +154,9 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
     ]
     no_step = backward or _tied_steps(example)
     if form == "whole" and not _has(example, SEQUENCE):
-        no_step = no_step or f"forward fixes its sequences to {_fixed_steps(run)} steps."
+        fixed = f"fixes its sequences to {_fixed_steps(run)} steps"
+        looped = "loops over a constant number of steps, from a state of its own at every call"
+        no_step = no_step or f"forward {looped if written_out else fixed}."
     if form == "step":
         graphs = _lifted(model, states, loops)
     else:
@@ -382,6 +387,16 @@ def _is_recurrent(node: ir.Node) -> bool:
 def _fixed_steps(run: Run) -> int:
     """Return the most steps that a layer runs in one call."""
     return max((call.sizes[0] for call in run.calls), default=1)
+
+
+def _loops_from_own_state(run: Run, states: Sequence[StatePort]) -> bool:
+    """Return whether forward calls a cell several times from a state that it makes itself.
+
+    Then a call of forward is all steps of a sequence, not one of them.
+    """
+    layers = [call.layer for call in run.calls]
+    own = (one.call for one in states if one.argument is None and one.call is not None)
+    return any(sum(one is layers[call] for one in layers) > 1 for call in own)
 
 
 def _without_lengths(model: ir.Model, lengths: Collection[str]) -> ir.Model:

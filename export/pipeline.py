@@ -120,6 +120,7 @@ def export_model(
             f"`sequence` is {sequence}, which is of the sequence graph, but --graph step writes "
             "none. Leave out one of the two."
         )
+    _check_states(states)
     options = Options(
         precision=precision,
         opset=opset,
@@ -238,6 +239,14 @@ def verify_artifact(
         tolerance = tolerance_of(map(ir.load, paths.values()))
         prover = replace(prover, contract=contract, constants=theirs.constants, tolerance=tolerance)
         return prover.report(paths, dialect)
+
+
+def _check_states(states: Any) -> None:
+    if states is not None and not isinstance(states, Mapping):
+        raise InputError(
+            f"`states` is of type {type(states).__name__}; a mapping from arguments to results was "
+            'expected, such as {"h": 1}.'
+        )
 
 
 def _trusted(trust: bool, trust_pickle: bool | None) -> bool:

@@ -22,6 +22,7 @@ from edgernn.sizes import size_of
 __all__ = ["example_from"]
 
 _SIZES = {BATCH: 2, SEQUENCE: 5}
+_DTYPES = (torch.float32, torch.int64, torch.int32, torch.bool)
 
 
 def example_from(
@@ -39,6 +40,11 @@ def example_from(
     """
     if isinstance(inputs, (str, torch.Tensor, np.ndarray)):
         inputs = (inputs,)
+    if not isinstance(inputs, (Mapping, Sequence)):
+        raise InputError(
+            f"`inputs` is of type {type(inputs).__name__}; example tensors in a tuple or by name "
+            "were expected, or specs such as `tokens:int64[batch,sequence]`."
+        )
     if not isinstance(inputs, Mapping) and any(isinstance(one, str) for one in inputs):
         return _from_specs(module, [parse_spec(str(one)) for one in inputs])
     names = list(parameters_of(module))
@@ -57,6 +63,12 @@ def example_from(
     given = {name: _as_tensors(value) for name, value in given.items()}
     example = Example(map_leaves(lambda _, tensor: _cpu_float32(tensor), given), {})
     for leaf in example.leaves:
+        if leaf.tensor.dtype not in _DTYPES:
+            raise InputError(
+                f"`{leaf}` is of a dtype that graphs do not take as an input; they take "
+                f"{', '.join(str(one).removeprefix('torch.') for one in _DTYPES)}. Give it as one "
+                "of these, and let forward convert it."
+            )
         if leaf.tensor.numel() == 0:
             raise InputError(
                 f"`{leaf}` is empty. Give an example with at least one sequence of one step."

@@ -336,8 +336,9 @@ def test_a_golden_run_is_finite():
     with pytest.raises(UnsupportedModelError) as caught, np.errstate(invalid="ignore"):
         _ = prover(lambda x, h: running_sum(x * np.inf, h)).golden
     assert str(caught.value) == (
-        "No run of the sum could be recorded for hosts to compare with: its results are NaN or "
-        "infinite. Give example tensors of the kind that it was trained on."
+        "No run of the sum could be recorded for hosts to compare with: its results are infinite; "
+        "mask with a finite number, such as -1e9. Give example tensors of the kind that it was "
+        "trained on."
     )
 
 

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from edgernn.export import export_model
 from tests.models.proof import proven
 
 
@@ -261,4 +262,31 @@ def test_a_decoder_that_points_at_its_source(tmp_path):
     assert ports == (
         "src: float32[batch, sequence, 3]; encoder_h[1, batch, 6], encoder_c[1, batch, 6], "
         "loop_h0[batch, 3] -> output: float32[batch, sequence, sequence] (sequence)"
+    )
+
+
+class OtherCellLater(nn.Module):
+    """A loop whose cell changes, over a number of steps that the spec fixes."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.GRUCell(3, 4), nn.GRUCell(3, 4)
+
+    def forward(self, x):
+        h = x.new_zeros(x.shape[0], 4)
+        for t in range(x.shape[1]):
+            h = (self.first if t < 3 else self.second)(x[:, t], h)
+        return h
+
+
+def test_a_loop_over_a_constant_number_of_steps_is_no_step(tmp_path):
+    """A call that starts from a state of its own is a whole sequence, whose batch alone varies."""
+    artifact = export_model(
+        OtherCellLater().eval(), tmp_path / "m.edgernn", inputs=["x:float32[batch,5,3]"]
+    )
+    inputs = artifact.contract.graphs["sequence"].inputs
+    assert str(inputs[0]) == "x: float32[batch, 5, 3]"
+    assert artifact.contract.notes == (
+        "There is no step graph: forward loops over a constant number of steps, from a state of "
+        "its own at every call.",
     )
