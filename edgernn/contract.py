@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from edgernn.contract_json import fields_in_json
 from edgernn.contract_metadata import fields_in_metadata
 from edgernn.errors import ContractError
-from edgernn.field import Field, broken
+from edgernn.field import Field, broken, shown
 from edgernn.flat import Flat
 from edgernn.ports import BATCH, SEQUENCE, Graph, Port, State
 from edgernn.rules import check_graph, violations
@@ -45,6 +45,7 @@ class Contract:
         parity: The result of the parity check in one line.
         notes: For people: axes that turned out to be constant, why there is no step graph, …
         lengths: Inputs of the sequence graph that hold the length of each sequence.
+        full_lengths: Those of `lengths` whose longest must be the number of steps.
         most: Name of a dynamic axis → the largest size for which the sequence graph is the model.
         least: Name of a dynamic axis → the smallest, where it is more than 1.
     """
@@ -58,12 +59,18 @@ class Contract:
     parity: str = ""
     notes: tuple[str, ...] = ()
     lengths: tuple[str, ...] = ()
+    full_lengths: tuple[str, ...] = ()
     most: Mapping[str, int] = field(default_factory=dict)
     least: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for kind, graph in self.graphs.items():
             check_graph(kind, graph, self.states)
+        for name in self.full_lengths:
+            if name not in self.lengths:
+                raise ContractError(
+                    f"It has full lengths in {shown(name)}, which holds no lengths."
+                )
         for axis, size in (*self.most.items(), *self.least.items()):
             if not 1 <= self.least.get(axis, 1) <= size <= self.most.get(axis, size):
                 raise ContractError(
@@ -150,6 +157,8 @@ class Contract:
         }
         if self.lengths:
             flat["lengths"] = ",".join(self.lengths)
+        if self.full_lengths:
+            flat["lengths.full"] = ",".join(self.full_lengths)
         for role, sizes in self.bounds(kind).items():
             flat |= {f"{role}.{axis}": str(size) for axis, size in sizes.items()}
         for state in self.states:
@@ -231,6 +240,7 @@ class Contract:
             },
             "vocabulary": self.vocabulary.to_table() if self.vocabulary else None,
             "lengths": list(self.lengths),
+            "full_lengths": list(self.full_lengths),
             "most": dict(self.most),
             "least": dict(self.least),
             "summary": self.parity,

@@ -26,7 +26,6 @@ def fields_in_json(whole: Field) -> dict[str, Any]:
         kind: _graph_from_json(kind, graph, ends)
         for kind, graph in whole["graphs"].entries().items()
     }
-    lengths = whole.get("lengths")
     return {
         "family": whole["family"].text(),
         "source": whole["source"].text(),
@@ -34,7 +33,8 @@ def fields_in_json(whole: Field) -> dict[str, Any]:
         "carry": whole["carry"].flag(),
         "graphs": graphs,
         "vocabulary": whole["vocabulary"].optional(_vocabulary_from_json),
-        "lengths": tuple(name.text() for name in lengths.items()) if lengths else (),
+        "lengths": _names_from_json(whole, "lengths"),
+        "full_lengths": _names_from_json(whole, "full_lengths"),
         "most": _bounds_from_json(whole, "most"),
         "least": _bounds_from_json(whole, "least"),
         "parity": whole["summary"].text(),
@@ -86,6 +86,11 @@ def _state_from_json(state: Field, graphs: Mapping[str, Graph]) -> State:
     if initial.value is None or port is None:
         return State(name, input_, output)
     return State(name, input_, output, initial.array(port.dtype))
+
+
+def _names_from_json(whole: Field, role: str) -> tuple[str, ...]:
+    names = whole.get(role)
+    return tuple(name.text() for name in names.items()) if names else ()
 
 
 def _bounds_from_json(whole: Field, role: str) -> dict[str, int]:

@@ -47,11 +47,16 @@ def fields_in_metadata(
         "carry": flat.one_of("carry", ("yes", "no")) == "yes",
         "graphs": {flat.one_of("graph", ("sequence", "step")): graph},
         "vocabulary": _vocabulary_from_metadata(flat),
-        "lengths": tuple(filter(None, (flat.get("lengths") or "").split(","))),
+        "lengths": _names_from_metadata(flat, "lengths"),
+        "full_lengths": _names_from_metadata(flat, "lengths.full"),
         "most": flat.counts("most."),
         "least": flat.counts("least."),
         "parity": flat.get("parity") or "",
     }
+
+
+def _names_from_metadata(flat: Flat, key: str) -> tuple[str, ...]:
+    return tuple(filter(None, (flat.get(key) or "").split(",")))
 
 
 def _state_from_metadata(input_: str, output: str, graph: Graph, flat: Flat) -> State:

@@ -13,6 +13,7 @@ from edgernn.export.build import Built, stacked_axes
 from edgernn.export.onnxfile.file import OnnxFile
 from edgernn.export.proof.eager import AsGiven, Eager, Reference
 from edgernn.export.proof.extent import settled_bounds
+from edgernn.export.proof.lengths import full_lengths
 from edgernn.export.proof.parity import Prover
 from edgernn.export.source.load import Source
 from edgernn.export.trace.dataflow import id_axis
@@ -48,10 +49,16 @@ def prover_of(
 
 def bounded(built: Built, prover: Prover) -> Prover:
     """Return the prover with the bounds that the sequence graph really has, and notes of them."""
-    if built.module is None:
-        return prover  # those of a file are known
-    contract = settled_bounds(prover, built.sequence)
-    notes = replace(built.bounds, most=contract.most, least=contract.least).notes
+    contract, notes = prover.contract, list[str]()
+    if built.module is not None:  # those of a file are known
+        contract = settled_bounds(prover, built.sequence)
+        full = full_lengths(replace(prover, contract=contract), built.sequence)
+        contract = replace(contract, full_lengths=full)
+        notes += replace(built.bounds, most=contract.most, least=contract.least).notes
+    notes += [
+        f"The longest of `{name}` must be as long as the sequences: forward pads to it."
+        for name in contract.full_lengths
+    ]
     return replace(prover, contract=replace(contract, notes=(*contract.notes, *notes)))
 
 
@@ -100,6 +107,7 @@ def _unsettled(
         graphs=graphs,
         vocabulary=vocabulary,
         lengths=tuple(built.lengths),
+        full_lengths=_known_full(source, built),
         notes=(*source.notes, *built.notes, *order_notes(graphs["sequence"])),
         most=built.bounds.most,
         least=built.bounds.least,
@@ -116,6 +124,14 @@ def _unsettled(
         apart=built.bounds.apart,
         below=_bounding_axes(built),
     )
+
+
+def _known_full(source: Source | OnnxFile, built: Built) -> tuple[str, ...]:
+    """Return the inputs of full lengths that the contract of a file names."""
+    known = source.contract if isinstance(source, OnnxFile) else None
+    full = () if known is None else known.full_lengths
+    paths = built.origins.inputs
+    return tuple(name for name in built.lengths if {name, paths.get(name)} & {*full})
 
 
 def _bounding_axes(built: Built) -> dict[str, str]:

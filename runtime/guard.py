@@ -34,6 +34,7 @@ class Guard:
         streams: Whether a stream takes what this graph does not.
         most: Name of a dynamic axis → the largest size that the graph takes.
         least: Name of a dynamic axis → the smallest, where it is more than 1.
+        full_lengths: Those of `lengths` whose longest must be the number of steps.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Guard:
         streams: bool = False,
         most: Mapping[str, int] | None = None,
         least: Mapping[str, int] | None = None,
+        full_lengths: Collection[str] = (),
     ) -> None:
         self.ports = tuple(ports)
         self._tied = tuple(port for port in self.ports if not _named(port))
@@ -54,6 +56,7 @@ class Guard:
         self.streams = streams
         self.most = most or {}
         self.least = least or {}
+        self.full_lengths = full_lengths
 
     def check(
         self,
@@ -92,6 +95,8 @@ class Guard:
         for port in self.ports:
             if port.name in self.lengths:
                 arrays[port.name] = _lengths(port, arrays.get(port.name), symbols)
+            if port.name in self.full_lengths:
+                _check_longest(port, arrays[port.name], symbols[SEQUENCE])
         return arrays, symbols
 
     def _by_name(
@@ -283,6 +288,16 @@ def _lengths(port: Port, given: NDArray[Any] | None, symbols: Mapping[str, int])
             f"{steps} steps."
         )
     return given
+
+
+def _check_longest(port: Port, lengths: NDArray[Any], steps: int) -> None:
+    longest = int(lengths.max())
+    if longest < steps:
+        raise InputError(
+            f"`{port}` has {longest} as the longest length, but the sequences of this call have "
+            f"{counted(steps)}, to which the model would pad. Give the first "
+            f"{counted(longest)} only."
+        )
 
 
 def _check_limit(port: Port, array: NDArray[Any]) -> None:

@@ -59,6 +59,7 @@ class Model:
             streams=contract.carry,
             most=bounds["most"],
             least=bounds["least"],
+            full_lengths=contract.full_lengths,
         )
 
     def __call__(self, *inputs: ArrayLike, **named: ArrayLike) -> Outputs:

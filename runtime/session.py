@@ -138,6 +138,7 @@ def _check_agreement(promised: Contract, found: Contract, kind: str, file: Path)
         ("states", _states(promised), _states(found)),
         ("`carry`", promised.carry, found.carry),
         ("lengths", promised.lengths, found.lengths),
+        ("full lengths", promised.full_lengths, found.full_lengths),
         ("bounds", promised.bounds(kind), found.bounds(kind)),
         ("vocabulary", promised.vocabulary, found.vocabulary),
     ):

@@ -48,7 +48,14 @@ class Stream:
         most, least = map(_without_steps, contract.bounds(kind).values())
         self._step_guard = Guard(_step_ports(contract), "step graph", most=most, least=least)
         ports = tuple(port.freed(SEQUENCE) for port in feed_ports(contract))
-        self._feed_guard = Guard(ports, "sequence graph", contract.lengths, most=most, least=least)
+        self._feed_guard = Guard(
+            ports,
+            "sequence graph",
+            contract.lengths,
+            most=most,
+            least=least,
+            full_lengths=contract.full_lengths,
+        )
         self._chunks = Chunks(contract)
         self.reset()
 

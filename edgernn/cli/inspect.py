@@ -143,6 +143,7 @@ def _contract_facts(contract: Contract) -> Facts:
     pairs += [(axis, f"exactly {size}") for axis, size in contract.constants.items()]
     pairs += [(axis, f"at most {size}") for axis, size in contract.most.items()]
     pairs += [(axis, f"at least {size}") for axis, size in contract.least.items()]
+    pairs += [(name, "the longest is all steps") for name in contract.full_lengths]
     if contract.vocabulary:
         pairs.append(("vocabulary", _symbols(contract.vocabulary)))
     return pairs

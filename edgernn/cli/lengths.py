@@ -38,7 +38,7 @@ class Lengths:
 
         Raises:
             InputError: A length is not positive, or ends before a chunk of the only number of steps
-                that the graph takes.
+                that the graph takes, or of a model that pads to the longest of a call.
         """
         given = {name: chunk[name] for name in self._contract.lengths if name in chunk}
         left = {name: np.clip(array - self._done, 0, steps) for name, array in given.items()}
@@ -54,6 +54,11 @@ class Lengths:
                 raise InputError(
                     f"`{name}` ends sequences before the last chunk, but the graph takes {only} "
                     "steps at a time. Give the sequences one by one, without lengths."
+                )
+            if name in self._contract.full_lengths and (left[name] == 0).any():
+                raise InputError(
+                    f"`{name}` ends sequences before the last chunk, but the model pads to the "
+                    "longest of a call. Give all steps in one chunk."
                 )
         self._given = given
         self._done += steps

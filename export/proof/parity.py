@@ -10,7 +10,7 @@ nothing is a failure.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -181,15 +181,16 @@ class Prover:
             f"({self._trials.failures[-1]}); the graphs are proven over up to {longest}.",
         )
 
-    def agrees(self, run: Run, sizes: Sizes) -> bool:
+    def agrees(self, run: Run, sizes: Sizes, short: Collection[str] = ()) -> bool:
         """Return whether the sequence graph gives what the reference does, whole, at some sizes.
 
         Args:
             run: The graph.
             sizes: The size of every dynamic axis.
+            short: Inputs of lengths that all end before the last step.
         """
         with one_thread():
-            trial = self._trials.run(sizes)
+            trial = self._trials.run(sizes, short)
             try:
                 if trial is not None:
                     self._whole(run, trial, None)

@@ -54,9 +54,13 @@ class Samples:
         """Return all sizes, those of further axes as they were traced."""
         return {**self.traced, BATCH: batch, SEQUENCE: sequence}
 
-    def data(self, sizes: Sizes, uneven: bool = False) -> Arrays:
-        """Return data; `uneven` gives sequences of different lengths where the model takes them."""
-        return self._draw(sizes, uneven, self._example_like)
+    def data(self, sizes: Sizes, uneven: bool = False, short: Collection[str] = ()) -> Arrays:
+        """Return data; `uneven` gives sequences of different lengths where the model takes them.
+
+        The longest is as long as the array. In the inputs in `short`, none is, and half of them
+        are the longest: what lies after their ends is padding for all.
+        """
+        return self._draw(sizes, uneven, self._example_like, short)
 
     def start(self, batch: int) -> Arrays:
         """Return the states that a new stream starts from."""
@@ -141,17 +145,22 @@ class Samples:
             return True
         return any(np.isnan(array).any() for array in outputs.values())
 
-    def _draw(self, sizes: Sizes, uneven: bool, example_like: bool) -> Arrays:
+    def _draw(
+        self, sizes: Sizes, uneven: bool, example_like: bool, short: Collection[str] = ()
+    ) -> Arrays:
         data = {
             port.name: self._array(port, sizes, example_like)
             for port in self.contract.data_inputs("sequence")
         }
         sequence = sizes[SEQUENCE]
         for name, longest_first in self.lengths.items():
-            lengths = np.full_like(data[name], sequence)
+            longest = int(self.rng.integers(1, sequence)) if name in short else sequence
+            lengths = np.full_like(data[name], longest)
             if uneven:
-                lengths[:] = self.rng.integers(1, sequence + 1, lengths.shape)
-                lengths[self.rng.integers(len(lengths))] = sequence
+                lengths[:] = self.rng.integers(1, longest + 1, lengths.shape)
+                lengths[self.rng.integers(len(lengths))] = longest
+            if name in short:
+                lengths[::2] = longest
             data[name] = -np.sort(-lengths) if longest_first else lengths
         return data
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -152,11 +152,16 @@ class Trials:
         graph = self.samples.contract.graphs["sequence"]
         return any(axis in str(size) for port in graph.inputs for size in port.shape)
 
-    def run(self, sizes: Sizes) -> Trial | None:
-        """Run the model; None where it fails, has no numbers or an output of less than none."""
+    def run(self, sizes: Sizes, short: Collection[str] = ()) -> Trial | None:
+        """Run the model; None where it fails, has no numbers or an output of less than none.
+
+        Args:
+            sizes: The size of every dynamic axis.
+            short: Inputs of lengths that all end before the last step.
+        """
         if self._less_than_none(sizes):
             return None  # such as windows of more steps than there are
-        return self.completed(Trial(sizes, self.samples.data(sizes, uneven=True)))
+        return self.completed(Trial(sizes, self.samples.data(sizes, uneven=True, short=short)))
 
     def _less_than_none(self, sizes: Sizes) -> bool:
         ports = self.samples.contract.data_outputs("sequence")

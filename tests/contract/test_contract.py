@@ -104,6 +104,22 @@ def test_json_gives_the_contract_back():
     }
 
 
+def test_full_lengths_are_written_and_read():
+    """They are some of the lengths, in the metadata and in contract.json."""
+    lengths = Port("lengths", "int64", ("batch",))
+    sequence = replace(SEQUENCE, inputs=(*SEQUENCE.inputs, lengths))
+    graphs = {**CONTRACT.graphs, "sequence": sequence}
+    full = replace(CONTRACT, graphs=graphs, lengths=("lengths",), full_lengths=("lengths",))
+    metadata = full.metadata("sequence")
+    assert metadata["edgernn.lengths.full"] == "lengths"
+    found = Contract.from_metadata(metadata, sequence.inputs, sequence.outputs)
+    assert found.full_lengths == ("lengths",)
+    same(Contract.from_json(full.to_json()), full)
+    with pytest.raises(ContractError) as caught:
+        replace(full, full_lengths=("x",))
+    assert str(caught.value) == "It has full lengths in `x`, which holds no lengths."
+
+
 def test_bounds_are_written_and_read():
     """A graph has the bounds of the axes of its inputs; of a port, those of its steps."""
     bounded = replace(CONTRACT, most={"sequence": 64, "batch": 8}, least={"sequence": 3})

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from edgernn import export_model
+from edgernn import export_model, load
 from edgernn.errors import InputError, UnsupportedModelError
 from tests.models.proof import proven
 
@@ -100,6 +101,18 @@ class LastOneByOne(Base):
         return torch.stack([y[i, length - 1] for i, length in enumerate(lengths)])
 
 
+class Mean(Base):
+    """The mean over as many steps as the longest sequence has, or as x has."""
+
+    def __init__(self, full):
+        super().__init__()
+        self.full = full
+
+    def forward(self, x, lengths):
+        options = {"total_length": x.shape[1]} if self.full else {}
+        return self.pad(self.rnn(self.pack(x, lengths))[0], **options).mean(1)
+
+
 def data(b, t):
     lengths = torch.randint(1, t + 1, (b,))
     lengths[b // 2] = t
@@ -112,6 +125,27 @@ def test_lengths_and_rows_in_the_forms_of_python_are_those_of_tensors(kind, tmp_
     ports = proven(kind(), tmp_path, data, sizes=((1, 3), (3, 11), (5, 4)), inputs=EXAMPLE)
 
     assert ports.startswith("x: float32[batch, sequence, 4], lengths: int64[batch]; h[1, batch, 6]")
+
+
+@pytest.mark.parametrize("full", [True, False], ids=["all steps", "the longest"])
+def test_lengths_below_the_steps_are_right_or_refused(full, tmp_path):
+    """Where forward pads to the longest length, the runtime takes no other number of steps."""
+    module = Mean(full).eval()
+    model = load(export_model(module, tmp_path / "m.edgernn", inputs=EXAMPLE, verify=False).path)
+    x, lengths = torch.randn(2, 6, 4), torch.tensor([4, 2])
+    note = "The longest of `lengths` must be as long as the sequences: forward pads to it."
+    assert (note in model.contract.notes, model.contract.full_lengths) == (
+        (False, ()) if full else (True, ("lengths",))
+    )
+    if not full:
+        with pytest.raises(InputError) as caught:
+            model(x.numpy(), lengths.numpy())
+        assert str(caught.value).endswith("would pad. Give the first 4 steps only.")
+    taken = x if full else x[:, :4]
+    with torch.no_grad():
+        expected = module(x, lengths)
+    got = model(taken.numpy(), lengths.numpy())
+    np.testing.assert_allclose(got, expected.numpy(), atol=1e-5)
 
 
 def test_a_packed_result_comes_out_padded(tmp_path):

@@ -118,6 +118,19 @@ def test_bounds_are_kept(batch, steps, message):
     )
 
 
+def test_full_lengths_reach_the_last_step():
+    """Where the model pads to the longest sequence, one of them has all steps."""
+    lengths = Port("lengths", "int64", ("batch",))
+    guard = Guard([X, lengths], "sequence graph", ["lengths"], full_lengths=["lengths"])
+    x = np.zeros((2, 6, 3), np.float32)
+    for given in ({"lengths": [2, 6]}, {}):
+        guard.check((), {"x": x, **given})
+    assert refused(guard, x=x, lengths=[4, 2]) == (
+        "`lengths: int64[batch]` has 4 as the longest length, but the sequences of this call have "
+        "6 steps, to which the model would pad. Give the first 4 steps only."
+    )
+
+
 def test_a_stream_fixes_the_batch():
     """Within a stream the batch is the stream's."""
     assert refused(batch=3, **good()) == (
