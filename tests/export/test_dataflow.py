@@ -7,6 +7,7 @@ import pytest
 
 from edgernn.export.trace.dataflow import (
     MOVES,
+    changed_from,
     id_limit,
     is_random,
     moved_from,
@@ -116,6 +117,31 @@ def test_an_operator_of_another_domain_moves_nothing():
 def test_what_changes_or_chooses_is_no_move(operator):
     """No operator that computes, rounds, sorts or chooses is among the moves."""
     assert operator not in MOVES
+
+
+CHANGED = Values("""g (float[b, 4] h, float[b, 4] x, bool[b, 4] m) => (float[b, 4] y)
+<float[4, 4] w, float[4] k = {1, 2, 3, 4}> {
+    product = MatMul(h, w)
+    gate = Sigmoid(product)
+    gated = Mul(gate, h)
+    shifted = Add(gated, k)
+    masked = Where(m, shifted, h)
+    summed = Add(h, x)
+    chosen = Where(m, h, x)
+    residual = Add(h, product)
+    y = Tanh(product) }""")
+
+
+@pytest.mark.parametrize("name", ["h", "gated", "shifted", "masked"])
+def test_gates_masks_and_constants_change_a_value_entry_by_entry(name):
+    """A gate may itself be a product; what it gates is changed entry by entry."""
+    assert changed_from(CHANGED[name], {CHANGED["h"]})
+
+
+@pytest.mark.parametrize("name", ["x", "product", "gate", "summed", "chosen", "residual", "y"])
+def test_products_and_sums_with_other_data_are_no_changes(name):
+    """What weights mix, or what is put together with other data, is another quantity."""
+    assert not changed_from(CHANGED[name], {CHANGED["h"]})
 
 
 SORTED = Values("""g (int64[b] lengths, float[b] x) => (int32[b] y) <int64[1] k = {2}> {
