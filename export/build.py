@@ -9,41 +9,45 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import onnx_ir as ir
 from torch import nn
 
 from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.example.call import Example, Run, observe
+from edgernn.export.built import Built
+from edgernn.export.call.example import Example, Run, observe
+from edgernn.export.ir.dataflow import moved_from
+from edgernn.export.ir.fold_constants import fold_constants
+from edgernn.export.ir.initializer_names import name_after_model
+from edgernn.export.ir.symbolic_dims import name_sizes, write_canonical
+from edgernn.export.library_errors import stage
 from edgernn.export.lift.lift import lift
-from edgernn.export.lift.projection import scan_projection
-from edgernn.export.roll.explained import branch_on_size, explained
-from edgernn.export.roll.roll import LONGEST_STRIDE, NotRolledError, Rolled, rolled
-from edgernn.export.source.exported import ExportedModule
-from edgernn.export.stage import stage
-from edgernn.export.step.running import write_running
-from edgernn.export.step.step import at_one_step, gemm_form
-from edgernn.export.trace.bounds import Bounds, bounds_of
-from edgernn.export.trace.dataflow import moved_from
-from edgernn.export.trace.dims import name_sizes, write_canonical
-from edgernn.export.trace.initializers import name_after_model
-from edgernn.export.trace.layers import length_ports, lower, recurrent_calls
-from edgernn.export.trace.loops import Iteration, iterations, lower_loops
-from edgernn.export.trace.pairing import (
+from edgernn.export.lower.layers import length_ports, lower, recurrent_calls
+from edgernn.export.lower.loops import Iteration, lower_loops
+from edgernn.export.lower.projection import scan_projection
+from edgernn.export.lower.running_results import write_running
+from edgernn.export.reroll.loop_refusal import branch_on_size, explained
+from edgernn.export.reroll.reroll import LONGEST_STRIDE, NotRolledError, Rolled, rolled
+from edgernn.export.source.exported_program import ExportedModule
+from edgernn.export.source.written_out_loop import written_out_loop
+from edgernn.export.states.ambiguous_states import ambiguous_states, pair_options
+from edgernn.export.states.contract_ports import name_ports, with_limits
+from edgernn.export.states.pairing import (
     Pairs,
     check_state_axes,
     pairing_notes,
     recognised_states,
 )
-from edgernn.export.trace.ports import Origins, graph_ports, name_ports, with_limits
-from edgernn.export.trace.slots import StatePort, layer_names, state_slots
-from edgernn.export.trace.stateless import pair_options, why_stateless
-from edgernn.export.trace.states import find_states
-from edgernn.export.trace.trace import fold, trace
+from edgernn.export.states.slots import StatePort, layer_names, state_slots
+from edgernn.export.states.state_ports import find_states
+from edgernn.export.step.at_one_step import at_one_step, gemm_form
+from edgernn.export.trace.bounds import Bounds, bounds_of
+from edgernn.export.trace.iterations import iterations
+from edgernn.export.trace.trace import trace
 
-__all__ = ["Built", "build", "stacked_axes"]
+__all__ = ["build"]
 
 
 _STATELESS = (
@@ -67,46 +71,6 @@ _PADDED = (
 )
 
 
-@dataclass(frozen=True)
-class Built:
-    """The graphs of one model.
-
-    Attributes:
-        sequence: The sequence graph.
-        step: The step graph, or None.
-        no_step: Why there is none.
-        states: The states of both.
-        origins: Where their ports come from.
-        module: The model that was traced: the one given, or its like whose loops are one call
-            each.
-        traced: The example that was traced.
-        form: What forward is: `whole` takes whole sequences, `step` is one step without a
-            sequence axis.
-        carry: Whether a state may be carried on, as far as the graph tells.
-        constant_batch: The batch where it is a constant.
-        layers: Name of a state → the number of layers of the call that takes it.
-        lengths: Name of an input that holds the lengths of sequences → whether forward wants the
-            longest first.
-        notes: For people.
-        bounds: For which sizes of its dynamic axes the sequence graph is the model.
-    """
-
-    sequence: ir.Model
-    step: ir.Model | None
-    no_step: str
-    states: tuple[StatePort, ...]
-    origins: Origins
-    module: nn.Module | None
-    traced: Example
-    form: str
-    carry: bool
-    constant_batch: int
-    layers: Mapping[str, int]
-    lengths: Mapping[str, bool]
-    notes: tuple[str, ...]
-    bounds: Bounds = field(default_factory=Bounds)
-
-
 def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -> Built:
     """Trace `module` and return its graphs.
 
@@ -127,7 +91,8 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
     taken: dict[str, int] = {}
     layer_names(model, taken)
     if not told.all and not any(map(_is_recurrent, recurrent_calls(model.graph))):
-        raise UnsupportedModelError(why_stateless(module, example, run) or _STATELESS)
+        reason = written_out_loop(module, example) or ambiguous_states(example, run)
+        raise UnsupportedModelError(reason or _STATELESS)
     run = observe(module, example)
     loops = iterations(module, example, run.calls, taken)
     for one in loops.values():
@@ -278,7 +243,7 @@ def _lifted(
     """Return the graphs of a forward that is one step; its ports are named."""
     lower(model)
     write_running(model)
-    fold(model)
+    fold_constants(model)
     lower_loops(model, loops, at_one_step=False)
     ports = [(state.input, state.output) for state in states]
     lifted = lift(model, ports, constants=_memories(model, states))
@@ -298,7 +263,7 @@ def _lowered(
     """
     every_step = model.clone()
     lower(model)
-    fold(model)
+    fold_constants(model)
     scans = lower_loops(model, loops, at_one_step=False)
     sequence, step = scan_projection(model), None
     write_running(sequence)
@@ -324,20 +289,11 @@ def _at_one_step(
                 f"forward loops over `{one.loop.along}` besides the sequence, whole at every step."
             )
     lower(model, lengths=False)
-    fold(model)
+    fold_constants(model)
     lower_loops(model, loops, at_one_step=True)
     step = at_one_step(_without_lengths(model, lengths))
     write_running(step)
     return gemm_form(step)
-
-
-def stacked_axes(built: Built) -> dict[str, int] | None:
-    """Return, for a model that is one step, by path the axis that steps are stacked along."""
-    if built.form != "step":
-        return None
-    graph = graph_ports(built.sequence, built.origins)
-    stacked = [port for port in (*graph.inputs, *graph.outputs) if SEQUENCE in port.shape]
-    return {port.origin: port.shape.index(SEQUENCE) for port in stacked if port.origin is not None}
 
 
 def _has_steps(source: ir.Value) -> bool:

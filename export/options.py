@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from edgernn.contract import BATCH, SEQUENCE, Contract, Graph, Port, State
 from edgernn.errors import InputError, UnsupportedModelError
+from edgernn.export.ir.initializer_names import drop_unused
 from edgernn.export.passes.batch_major import batch_major
 from edgernn.export.passes.constant_axes import constant_axes
 from edgernn.export.passes.float16 import to_float16
@@ -18,9 +19,8 @@ from edgernn.export.passes.int32_ids import int32_ids
 from edgernn.export.passes.opset import OPSETS, to_opset
 from edgernn.export.passes.per_layer import state_per_layer
 from edgernn.export.passes.reset import reset_mask
-from edgernn.export.passes.share import share_weights
+from edgernn.export.passes.share_weights import share_weights
 from edgernn.export.proof.parity import TOLERANCE
-from edgernn.export.trace.initializers import drop_unused
 from edgernn.report import ParityReport
 
 __all__ = ["Options", "tolerance_of"]

@@ -19,29 +19,30 @@ from edgernn.artifact import Artifact
 from edgernn.contract import Contract
 from edgernn.errors import InputError, ParityError, UnsupportedModelError
 from edgernn.export.analysis.cost import cost_of
-from edgernn.export.artifact.files import Files
+from edgernn.export.artifact.artifact_files import Files
 from edgernn.export.artifact.staging import staged
-from edgernn.export.build import Built, build
-from edgernn.export.example.axes import infer_example, proven_axes
-from edgernn.export.example.call import Example, Forward
-from edgernn.export.example.given import example_from
-from edgernn.export.example.lengths import LENGTHS, add_lengths, take_lengths
-from edgernn.export.example.missing import check_complete
-from edgernn.export.example.positional import name_places
-from edgernn.export.example.written import take_written
-from edgernn.export.onnxfile.build import build_foreign
-from edgernn.export.onnxfile.file import OnnxFile
-from edgernn.export.onnxfile.lengths import with_lengths
+from edgernn.export.build import build
+from edgernn.export.built import Built
+from edgernn.export.call.added_lengths import LENGTHS, add_lengths, take_lengths
+from edgernn.export.call.dynamic_axes import infer_example, proven_axes
+from edgernn.export.call.example import Example, Forward
+from edgernn.export.call.given_example import example_from
+from edgernn.export.call.missing_arguments import check_complete
+from edgernn.export.call.positional_arguments import name_places
+from edgernn.export.call.written_arguments import take_written
+from edgernn.export.code_lines.place import Place
+from edgernn.export.foreign.build_graphs import build_foreign
+from edgernn.export.foreign.file_lengths import with_lengths
+from edgernn.export.foreign.onnx_file import OnnxFile
+from edgernn.export.library_errors import locating, places_of, stage
 from edgernn.export.options import Options, tolerance_of
-from edgernn.export.proof.dialect import Dialect
-from edgernn.export.proof.eager import Reference, one_thread
+from edgernn.export.proof.eager_reference import Reference, one_thread
 from edgernn.export.proof.parity import Prover
+from edgernn.export.proof.port_adapter import Dialect
 from edgernn.export.proving import bounded, prover_of, reference_of, usable
-from edgernn.export.roll.explained import branch_on_size
+from edgernn.export.reroll.loop_refusal import branch_on_size
 from edgernn.export.source.load import Source, load_source
-from edgernn.export.stage import locating, places_of, stage
-from edgernn.export.trace.memory import check_kept, check_memory, forget, forget_guessed
-from edgernn.export.trace.place import Place
+from edgernn.export.streaming.module_memory import check_kept, check_memory, forget, forget_guessed
 from edgernn.printable import printable
 from edgernn.report import ParityReport
 from edgernn.vocabulary import Vocabulary

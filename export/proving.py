@@ -9,16 +9,16 @@ import onnx_ir as ir
 from torch import nn
 
 from edgernn.contract import BATCH, SEQUENCE, Contract
-from edgernn.export.build import Built, stacked_axes
-from edgernn.export.onnxfile.file import OnnxFile
-from edgernn.export.proof.eager import AsGiven, Eager, Reference
-from edgernn.export.proof.extent import settled_bounds
-from edgernn.export.proof.lengths import full_lengths
+from edgernn.export.built import Built, stacked_axes
+from edgernn.export.foreign.onnx_file import OnnxFile
+from edgernn.export.ir.dataflow import id_axis
+from edgernn.export.proof.eager_reference import AsGiven, Eager, Reference
+from edgernn.export.proof.full_lengths import full_lengths
+from edgernn.export.proof.measured_bounds import settled_bounds
 from edgernn.export.proof.parity import Prover
 from edgernn.export.source.load import Source
-from edgernn.export.trace.dataflow import id_axis
-from edgernn.export.trace.ports import contract_states, graph_ports, order_notes
-from edgernn.parts import BATCH_OUTER, SEQUENCE_OUTER
+from edgernn.export.states.contract_ports import contract_states, graph_ports, order_notes
+from edgernn.join_chunks import BATCH_OUTER, SEQUENCE_OUTER
 from edgernn.printable import printable
 from edgernn.vocabulary import Vocabulary
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edgernn.contract import BATCH, SEQUENCE, Contract, Port
 from edgernn.errors import InputError
-from edgernn.parts import BATCH_OUTER, SEQUENCE_OUTER, join
+from edgernn.join_chunks import BATCH_OUTER, SEQUENCE_OUTER, join
 
 __all__ = ["Axes", "input_axes", "needed", "output_axes"]
 

@@ -6,7 +6,7 @@ import contextlib
 import sys
 from collections.abc import Iterator, Mapping
 
-from edgernn.cli.carrier import Carrier
+from edgernn.cli.chunk_runner import Carrier
 from edgernn.cli.inputs import Chunk, Input, open_input
 from edgernn.cli.outputs import open_output
 from edgernn.cli.target import Target

@@ -13,7 +13,7 @@ import click
 from edgernn.errors import InputError
 
 if TYPE_CHECKING:
-    from edgernn.cli.carrier import Carrier
+    from edgernn.cli.chunk_runner import Carrier
     from edgernn.cli.target import Target
     from edgernn.runtime import Model
 
@@ -127,7 +127,7 @@ def command(
     if input_ is None and text is None:
         _replay(model)
         return
-    from edgernn.cli.carrier import Carrier, read_state
+    from edgernn.cli.chunk_runner import Carrier, read_state
 
     _check_chunk(model, chunk, generate)
     carrier = Carrier(model, read_state(state_in) if state_in else None)

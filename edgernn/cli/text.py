@@ -10,7 +10,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from edgernn.cli.carrier import Carrier
+from edgernn.cli.chunk_runner import Carrier
 from edgernn.cli.outputs import FORMATS, open_output
 from edgernn.cli.target import Target
 from edgernn.contract import SEQUENCE, Contract

@@ -11,10 +11,10 @@ import onnx_ir as ir
 
 from edgernn.contract import Contract, Port
 from edgernn.export.analysis.cost import cost_of
-from edgernn.export.analysis.forms import all_nodes, direction_of, label
 from edgernn.export.analysis.multiply_adds import LAYERS, elements
+from edgernn.export.analysis.patterns import all_nodes, direction_of, label
 from edgernn.export.analysis.runtimes import refusals_of
-from edgernn.export.onnxfile.decode import decode, readable
+from edgernn.export.ir.decode_file import decode, readable
 from edgernn.report import Cost
 
 __all__ = ["Analysis", "analyse", "analysis_of"]

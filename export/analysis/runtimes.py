@@ -13,7 +13,7 @@ from typing import Literal
 
 import onnx_ir as ir
 
-from edgernn.export.analysis.forms import FORMS
+from edgernn.export.analysis.patterns import FORMS
 
 __all__ = ["Finding", "findings_of", "refusals_of"]
 

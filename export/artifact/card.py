@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from edgernn.artifact import Artifact
 from edgernn.contract import SEQUENCE, Contract, Port, State
-from edgernn.export.artifact.snippets import Snippets
+from edgernn.export.artifact.code_snippets import Snippets
 from edgernn.report import ParityReport
 
 __all__ = ["card"]

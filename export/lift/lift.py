@@ -16,14 +16,14 @@ from typing import Literal
 import onnx_ir as ir
 
 from edgernn.contract import SEQUENCE
-from edgernn.export.lift.feedback import ChangedStateError, check_feedback
-from edgernn.export.lift.fold import Fold, Folded
-from edgernn.export.lift.onestep import RECURRENT, OneStep, SequenceGraph
-from edgernn.export.lift.rows import MixedRowsError, sizes
+from edgernn.export.ir.shapes import fold_sizes
+from edgernn.export.lift.batching_rules import MixedRowsError, sizes
 from edgernn.export.lift.scan import scan_form
-from edgernn.export.lift.separate import separate_products
-from edgernn.export.step.shapes import fold_sizes
-from edgernn.export.step.step import gemm_form
+from edgernn.export.lift.separate_products import separate_products
+from edgernn.export.lift.state_flow import ChangedStateError, check_feedback
+from edgernn.export.lift.step_graph import RECURRENT, OneStep, SequenceGraph
+from edgernn.export.lift.time_batching import Fold, Folded
+from edgernn.export.step.at_one_step import gemm_form
 
 __all__ = ["Lift", "lift"]
 

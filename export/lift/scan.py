@@ -13,11 +13,11 @@ from onnx_ir.tape import Tape
 
 from edgernn.contract import SEQUENCE
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.lift.feedback import carried
-from edgernn.export.lift.fold import Fold, Folded, Graft
-from edgernn.export.lift.onestep import OneStep, SequenceGraph
-from edgernn.export.lift.rows import MixedRowsError, sizes
-from edgernn.export.step.shapes import Dim
+from edgernn.export.ir.shapes import Dim
+from edgernn.export.lift.batching_rules import MixedRowsError, sizes
+from edgernn.export.lift.state_flow import carried
+from edgernn.export.lift.step_graph import OneStep, SequenceGraph
+from edgernn.export.lift.time_batching import Fold, Folded, Graft
 
 __all__ = ["scan_form"]
 

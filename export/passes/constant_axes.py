@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
-from edgernn.export.step.shapes import fold_sizes
+from edgernn.export.ir.shapes import fold_sizes
 
 __all__ = ["constant_axes"]
 

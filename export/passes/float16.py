@@ -9,7 +9,7 @@ import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from edgernn.export.step.wiring import Wiring, constant_of
+from edgernn.export.ir.node_builder import Wiring, constant_of
 
 __all__ = ["to_float16"]
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
-from edgernn.export.passes.ends import first_node, new_input
-from edgernn.export.step.wiring import Wiring
+from edgernn.export.ir.node_builder import Wiring
+from edgernn.export.passes.graph_ports import first_node, new_input
 
 __all__ = ["int32_ids"]
 

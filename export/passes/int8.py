@@ -9,8 +9,8 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgernn.export.analysis.saturation import PAIR_LIMIT, pair_sums
-from edgernn.export.step.wiring import Wiring, constant_of
-from edgernn.export.trace.ends import STILL
+from edgernn.export.ir.node_builder import Wiring, constant_of
+from edgernn.export.ir.recurrent_operators import STILL
 
 __all__ = ["to_int8"]
 

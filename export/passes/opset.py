@@ -10,7 +10,7 @@ import onnx_ir as ir
 from onnxscript import version_converter
 
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.step.wiring import Wiring, constant_of
+from edgernn.export.ir.node_builder import Wiring, constant_of
 
 __all__ = ["OPSETS", "to_opset"]
 

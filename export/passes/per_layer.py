@@ -10,8 +10,8 @@ import numpy as np
 import onnx_ir as ir
 
 from edgernn.contract import State
-from edgernn.export.passes.ends import new_input, new_output
-from edgernn.export.step.wiring import Wiring
+from edgernn.export.ir.node_builder import Wiring
+from edgernn.export.passes.graph_ports import new_input, new_output
 
 __all__ = ["state_per_layer"]
 

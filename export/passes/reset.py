@@ -9,8 +9,8 @@ import onnx_ir as ir
 
 from edgernn.contract import BATCH, State
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.passes.ends import first_node
-from edgernn.export.step.wiring import Wiring
+from edgernn.export.ir.node_builder import Wiring
+from edgernn.export.passes.graph_ports import first_node
 
 __all__ = ["reset_mask"]
 

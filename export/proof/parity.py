@@ -19,17 +19,17 @@ from numpy.typing import NDArray
 
 from edgernn.contract import BATCH, SEQUENCE, Contract
 from edgernn.errors import InputError, ParityError
-from edgernn.export.proof.blame import first_difference
-from edgernn.export.proof.chunks import Chunks
-from edgernn.export.proof.compare import CEILING, Comparison, compare
-from edgernn.export.proof.dialect import Dialect
-from edgernn.export.proof.eager import Reference, one_thread
-from edgernn.export.proof.golden import Golden, record
-from edgernn.export.proof.integers import check_integers
-from edgernn.export.proof.runs import Arrays, Run, features_of, session_of
+from edgernn.export.proof.chunked_runs import Chunks
+from edgernn.export.proof.difference import CEILING, Comparison, compare
+from edgernn.export.proof.eager_reference import Reference, one_thread
+from edgernn.export.proof.golden_record import Golden, record
+from edgernn.export.proof.graph_runs import Arrays, Run, features_of, session_of
+from edgernn.export.proof.integer_products import check_integers
+from edgernn.export.proof.locate_divergence import first_difference
+from edgernn.export.proof.port_adapter import Dialect
 from edgernn.export.proof.samples import Samples, Sizes
 from edgernn.export.proof.trials import LONGEST, Trial, Trials
-from edgernn.parts import BATCH_OUTER, SEQUENCE_OUTER
+from edgernn.join_chunks import BATCH_OUTER, SEQUENCE_OUTER
 from edgernn.report import Check, ParityReport
 from edgernn.sizes import resolve
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from edgernn.contract import BATCH, SEQUENCE, Contract, Port
 from edgernn.errors import EdgernnError
-from edgernn.export.proof.eager import Outcome, Reference
-from edgernn.export.proof.runs import Arrays
+from edgernn.export.proof.eager_reference import Outcome, Reference
+from edgernn.export.proof.graph_runs import Arrays
 from edgernn.sizes import resolve, size_of
 
 __all__ = ["Samples", "Sizes"]

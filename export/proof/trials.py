@@ -9,7 +9,7 @@ import numpy as np
 
 from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.proof.runs import Arrays
+from edgernn.export.proof.graph_runs import Arrays
 from edgernn.export.proof.samples import Samples, Sizes
 from edgernn.sizes import resolve
 

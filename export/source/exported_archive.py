@@ -13,10 +13,10 @@ import re
 from typing import Any
 
 from edgernn.errors import SourceError
+from edgernn.export.source.allowed_operators import computes
 from edgernn.export.source.archive import Archive, clean_archive
 from edgernn.export.source.exported_tensors import folder_entries, pickled_entry
-from edgernn.export.source.operators import computes
-from edgernn.export.source.symbolic import checked_expression
+from edgernn.export.source.symbolic_expressions import checked_expression
 
 __all__ = ["checked_archive"]
 

@@ -11,16 +11,16 @@ from torch import nn
 
 from edgernn.artifact import CONTRACT_FILE
 from edgernn.errors import SourceError, UnsupportedModelError
-from edgernn.export.example.positional import call_by_place
-from edgernn.export.onnxfile.file import OnnxFile, read_artifact, read_onnx
+from edgernn.export.call.positional_arguments import call_by_place
+from edgernn.export.foreign.onnx_file import OnnxFile, read_artifact, read_onnx
 from edgernn.export.source.checkpoint import read_pickle, read_safetensors, state_dict_in
+from edgernn.export.source.checkpoint_tensors import check_weights, load_weights
 from edgernn.export.source.conform import conform, has_rewritten_parts, private_copy, to_eager
-from edgernn.export.source.exported import read_exported
-from edgernn.export.source.factory import build, import_code
-from edgernn.export.source.fileformat import Format, format_of
+from edgernn.export.source.exported_program import read_exported
+from edgernn.export.source.file_format import Format, format_of
+from edgernn.export.source.module_factory import build, import_code
 from edgernn.export.source.rebuild import rebuild
 from edgernn.export.source.torchscript import read_scripted_parts, read_torchscript
-from edgernn.export.source.weights import check_weights, load_weights
 
 __all__ = ["Source", "load_source"]
 

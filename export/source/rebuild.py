@@ -16,8 +16,8 @@ import torch
 from torch import nn
 
 from edgernn.errors import SourceError
+from edgernn.export.source.checkpoint_tensors import listed, without_prefixes
 from edgernn.export.source.conform import NARROWED
-from edgernn.export.source.weights import listed, without_prefixes
 
 __all__ = ["FeatureModel", "TokenModel", "rebuild"]
 

@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from edgernn.errors import EdgernnError, SourceError, UnsupportedModelError
+from edgernn.export.source.allowed_operators import computes
 from edgernn.export.source.conform import NARROWED, conform
-from edgernn.export.source.operators import computes
-from edgernn.export.source.scripted import as_torch_runs
+from edgernn.export.source.script_reference import as_torch_runs
 from edgernn.export.source.torchscript_archive import load_archive
 from edgernn.export.source.torchscript_graph import check_graph
 from edgernn.export.source.torchscript_ops import ANY, SCALAR

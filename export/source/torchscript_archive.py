@@ -15,7 +15,7 @@ import torch
 
 from edgernn.errors import SourceError
 from edgernn.export.source.archive import Archive, clean_archive
-from edgernn.export.source.inert import check_pickle
+from edgernn.export.source.inert_pickle import check_pickle
 from edgernn.export.source.torchscript_code import check_code
 
 __all__ = ["load_archive"]

@@ -12,7 +12,7 @@ import tokenize
 from collections.abc import Iterator
 
 from edgernn.errors import SourceError, UnsupportedModelError
-from edgernn.export.source.operators import acts
+from edgernn.export.source.allowed_operators import acts
 
 __all__ = ["check_code"]
 

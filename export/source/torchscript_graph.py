@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from edgernn.errors import SourceError
-from edgernn.export.source.operators import acts, computes
+from edgernn.export.source.allowed_operators import acts, computes
 from edgernn.export.source.torchscript_ops import ANY, SCALAR
 
 __all__ = ["check_graph"]

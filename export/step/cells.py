@@ -17,7 +17,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.step.wiring import Wiring, constant_of
+from edgernn.export.ir.node_builder import Wiring, constant_of
 
 __all__ = ["lower_cell", "recurrent_nodes"]
 

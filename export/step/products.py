@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from edgernn.export.step.shapes import dims
-from edgernn.export.step.wiring import Wiring, constant_of
+from edgernn.export.ir.node_builder import Wiring, constant_of
+from edgernn.export.ir.shapes import dims
 
 __all__ = ["fold_tables", "merge_biases"]
 

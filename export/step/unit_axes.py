@@ -9,10 +9,10 @@ from __future__ import annotations
 import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
-from edgernn.export.step.layouts import Plan, plan_of
-from edgernn.export.step.moves import emit_move, is_move
-from edgernn.export.step.shapes import Shape, dims, known
-from edgernn.export.step.wiring import Wiring
+from edgernn.export.ir.node_builder import Wiring
+from edgernn.export.ir.shapes import Shape, dims, known
+from edgernn.export.step.axis_layouts import Plan, plan_of
+from edgernn.export.step.unit_axis_moves import emit_move, is_move
 
 __all__ = ["remove_unit_axis_moves"]
 

@@ -21,7 +21,7 @@ from torch.export import ExportedProgram
 from torch.utils._sympy.printers import PythonPrinter
 
 import edgernn
-from edgernn.export.example.call import Example
+from edgernn.export.call.example import Example
 
 __all__ = ["Bounds", "bounds_of", "find_bounds", "note_bounds"]
 

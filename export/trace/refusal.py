@@ -13,11 +13,11 @@ from functools import cached_property
 
 from torch import nn
 
-from edgernn.export.example.call import Example
-from edgernn.export.trace.fixed import fixed_axes
-from edgernn.export.trace.place import Place, place_of
-from edgernn.export.trace.spot import first_call
-from edgernn.export.trace.statement import decision_at
+from edgernn.export.call.example import Example
+from edgernn.export.code_lines.place import Place, place_of
+from edgernn.export.code_lines.statement import decision_at
+from edgernn.export.trace.first_call import first_call
+from edgernn.export.trace.fixed_axes import fixed_axes
 
 __all__ = ["ONE_STEP", "refusal"]
 

@@ -8,43 +8,36 @@ from. Everything around them goes through torch's exporter as it is.
 
 from __future__ import annotations
 
-import contextlib
-import io
 import itertools
-import logging
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import onnx_ir as ir
 import torch
-from onnxscript import optimizer
 from torch import nn
 from torch._export.non_strict_utils import _override_builtin_ops
 from torch.onnx.ops import symbolic_multi_out
 
 from edgernn.contract import SEQUENCE
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.example.call import Example
+from edgernn.export.call.example import Example
+from edgernn.export.capture.crop import lower_crops
+from edgernn.export.capture.packed_sequences import Packing, unchecked_layers
+from edgernn.export.capture.preserved_state import untouched
+from edgernn.export.capture.recurrent_calls import Call, Capture, Results
+from edgernn.export.capture.traced_len import measured
+from edgernn.export.ir.fold_constants import OPSET, fold_constants, quiet
+from edgernn.export.ir.gelu import reorder_gelu
+from edgernn.export.ir.private_operators import LOOP, TORCH
+from edgernn.export.ir.results import result_name
+from edgernn.export.ir.symbolic_dims import rename_axes, write_readable
 from edgernn.export.trace.bounds import note_bounds
-from edgernn.export.trace.capture import Call, Capture, Results
-from edgernn.export.trace.crop import lower_crops
-from edgernn.export.trace.dims import rename_axes, write_readable
-from edgernn.export.trace.flat import Flat
-from edgernn.export.trace.gelu import reorder_gelu
-from edgernn.export.trace.loop import LOOP
-from edgernn.export.trace.measured import measured
-from edgernn.export.trace.packed import DOMAIN, Packing, unchecked_layers
+from edgernn.export.trace.flat_module import Flat
+from edgernn.export.trace.onnx_registry import one_registry
 from edgernn.export.trace.refusal import refusal
-from edgernn.export.trace.registry import one_registry
-from edgernn.export.trace.untouched import untouched
 
-__all__ = ["OPSET", "fold", "quiet", "result_name", "result_path", "trace"]
-
-OPSET = 18
-
-_RESULT = "result:"
+__all__ = ["trace"]
 
 
 def trace(module: nn.Module, example: Example, written: nn.Module | None = None) -> ir.Model:
@@ -90,31 +83,11 @@ def trace(module: nn.Module, example: Example, written: nn.Module | None = None)
         model = exported.model
         lower_crops(model)
         write_readable(model)
-        fold(model)
+        fold_constants(model)
     note_bounds(model, program, example)
     reorder_gelu(model)
     _name_ports(model, example, paths[: len(model.graph.outputs)])
     return model
-
-
-def result_name(path: str) -> str:
-    """Return what `trace` names the graph output at `path` in forward's result."""
-    return _RESULT + path
-
-
-def result_path(value: ir.Value) -> str | None:
-    """Return the path in forward's result of a graph output named by `trace`, else None."""
-    name = value.name or ""
-    return name.removeprefix(_RESULT) if name.startswith(_RESULT) else None
-
-
-def fold(model: ir.Model) -> None:
-    """Evaluate what depends on constants only, drop what nobody uses, infer shapes; in place."""
-    limit = 1 << 40
-    with quiet():
-        optimizer.optimize_ir(
-            model, num_iterations=2, input_size_limit=limit, output_size_limit=limit
-        )
 
 
 def _writing_nodes(example: Example, tensors: Sequence[torch.Tensor]) -> Capture:
@@ -149,7 +122,7 @@ def _node(call: Call, order: int, packing: Packing) -> Results:
         width = call.states[0].shape[-1] * (2 if call.bidirectional else 1)
         shapes.insert(0, (*x.shape[:-1], width))
     results = symbolic_multi_out(
-        f"{DOMAIN}::{call.function}",
+        f"{TORCH}::{call.function}",
         (x, *call.states, *call.weights, *lengths),
         attributes,
         dtypes=[x.dtype] * len(shapes),
@@ -170,7 +143,7 @@ def _loop_node(call: Call, order: int) -> Results:
     once = loop.results(operands)
     collected = [(steps, *one.shape) for one in once[loop.states :]]
     results = symbolic_multi_out(
-        f"{DOMAIN}::{LOOP}",
+        f"{TORCH}::{LOOP}",
         (*operands.sequences, *operands.states, *operands.constants),
         {"call": order, "sequences": len(operands.sequences), "states": loop.states},
         dtypes=[one.dtype for one in once],
@@ -197,19 +170,3 @@ def _name_ports(model: ir.Model, example: Example, results: Sequence[str]) -> No
             model.graph.outputs[place] = value = copy.outputs[0]
         value.name = result_name(path)
     rename_axes(model, symbols)
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keep the exporters' notes about themselves from the user."""
-    loggers = [logging.getLogger(name) for name in ("torch", "onnxscript")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

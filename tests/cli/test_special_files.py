@@ -11,13 +11,13 @@ import pytest
 
 import edgernn
 from edgernn.artifact import Artifact
-from edgernn.cli.carrier import read_state
+from edgernn.cli.chunk_runner import read_state
 from edgernn.cli.inputs import open_input
 from edgernn.contract import Port
 from edgernn.errors import EdgernnError
 from edgernn.export.analysis.analysis import analyse
-from edgernn.export.source.factory import import_code
 from edgernn.export.source.load import load_source
+from edgernn.export.source.module_factory import import_code
 from edgernn.runtime.axes import Axes
 from edgernn.vocabulary import Vocabulary
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from edgernn.export.example.call import Example
-from edgernn.export.roll.aligned import Aligned, NotRolledError
-from edgernn.export.roll.program import read_program
-from edgernn.export.roll.roll import Rolled, rolled
+from edgernn.export.call.example import Example
+from edgernn.export.reroll.program import read_program
+from edgernn.export.reroll.reroll import Rolled, rolled
+from edgernn.export.reroll.size_variants import Aligned, NotRolledError
 
 __all__ = ["Net", "aligned", "example", "refusal", "same_as"]
 

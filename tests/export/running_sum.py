@@ -11,9 +11,9 @@ import numpy as np
 import onnx
 
 from edgernn.contract import Contract, Graph, Port, State
-from edgernn.export.proof.dialect import Dialect
-from edgernn.export.proof.eager import Outcome
+from edgernn.export.proof.eager_reference import Outcome
 from edgernn.export.proof.parity import Prover
+from edgernn.export.proof.port_adapter import Dialect
 from edgernn.report import ParityReport
 
 Arrays = dict[str, Any]

@@ -15,7 +15,7 @@ from torch import nn
 import edgernn
 from edgernn.artifact import Artifact
 from edgernn.contract import SEQUENCE, Contract, Port
-from edgernn.parts import join
+from edgernn.join_chunks import join
 from edgernn.runtime.model import Model
 
 Arrays = dict[str, NDArray[Any]]

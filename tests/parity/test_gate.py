@@ -17,8 +17,9 @@ from torch import nn
 import edgernn
 from edgernn.errors import ParityError, UnsupportedModelError
 from edgernn.export import pipeline
-from edgernn.export.build import Built, build
-from edgernn.export.trace import layers
+from edgernn.export.build import build
+from edgernn.export.built import Built
+from edgernn.export.lower import layers
 
 TRACED = (2, 5)
 

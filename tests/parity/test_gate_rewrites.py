@@ -17,7 +17,7 @@ import edgernn
 from edgernn.errors import ParityError
 from edgernn.export import build, pipeline
 from edgernn.export.source import conform, load, torchscript
-from edgernn.export.trace import states
+from edgernn.export.states import state_ports as states
 from edgernn.export.trace.bounds import Bounds
 
 

@@ -16,7 +16,7 @@ from torch import nn
 
 import edgernn
 from edgernn.errors import EdgernnError
-from edgernn.export.proof.eager import one_thread
+from edgernn.export.proof.eager_reference import one_thread
 from tests.supported.nets import (
     CELLS,
     HAND,

@@ -1,0 +1,114 @@
+"""What other sizes of an axis do to the recurrent calls and the results, and its name by that."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from edgernn.contract import BATCH, SEQUENCE
+from edgernn.export.call.axis_groups import Axis
+from edgernn.export.call.example import Example, Run, Watchable
+from edgernn.export.call.resizing import first_success, size_at
+
+__all__ = ["are_steps", "effect_of", "is_causal", "name_of", "same_results"]
+
+
+def effect_of(before: Run, after: Sequence[Run]) -> tuple[bool, bool]:
+    """Return whether other sizes gave the recurrent calls more steps, and more sequences.
+
+    What forward calls once at all larger sizes, such as what makes a state that it holds of one
+    sequence anew for several, is no step.
+    """
+    old = [call.sizes for call in before.calls]
+    more_steps = more_sequences = False
+    once = _branches(before, after)
+    for run in after:
+        new = [call.sizes for call in run.calls]
+        more_steps |= (
+            (run.functions != before.functions and not once)
+            or len(new) != len(old)
+            or any(a[0] != b[0] for a, b in zip(old, new, strict=False))
+        )
+        more_sequences |= any(a[1] != b[1] for a, b in zip(old, new, strict=False))
+    return more_steps, more_sequences
+
+
+def _branches(before: Run, after: Sequence[Run]) -> bool:
+    """Return whether the larger sizes give more sequences and one number of functions."""
+    larger = after[:2]
+    return (
+        len({run.functions for run in larger}) == 1 < len(larger)
+        and bool(before.calls)
+        and all(
+            len(run.calls) == len(before.calls)
+            and any(a.sizes[1] != b.sizes[1] for a, b in zip(before.calls, run.calls, strict=True))
+            for run in larger
+        )
+    )
+
+
+def name_of(before: Run, after: Sequence[Run], path: str, axis: int, taken: set[str]) -> str | None:
+    """Name an axis by what its size does to the recurrent calls; None if nothing looks at it."""
+    more_steps, more_sequences = effect_of(before, after)
+    if not (more_steps or more_sequences) and all(same_results(before, run) for run in after):
+        return None
+    if more_steps and SEQUENCE not in taken:
+        return SEQUENCE
+    if (more_sequences or not before.calls) and not more_steps and BATCH not in taken:
+        return BATCH
+    return f"{re.sub(r'[^A-Za-z0-9]+', '_', path).strip('_')}_dim{axis}"
+
+
+def are_steps(run: Run, size: int, larger: Run, steps: int) -> bool:
+    """Return whether recurrent layers run one step, or a loop its calls, for each entry."""
+    along = zip(run.calls, larger.calls, strict=False)
+    layers = any(a.sizes[0] == size and b.sizes[0] == steps for a, b in along)
+    return layers or 0 < len(run.calls) * steps == len(larger.calls) * size
+
+
+def is_causal(reference: Watchable, example: Example, run: Run, axes: Sequence[Axis]) -> bool:
+    """Return whether what a result has along an axis depends on the entries so far, and no later.
+
+    So it is with the steps of a recurrence that forward writes without a layer or a loop.
+    """
+    last = size_at(example, axes[0]) - 1
+    leaves = {leaf.path: leaf.tensor for leaf in example.leaves}
+    if last < 1 or not all(leaves[path].is_floating_point() for path, _ in axes):
+        return False
+    results: list[Mapping[str, torch.Tensor]] = []
+    for place in (0, last):
+        changed = {path: leaves[path].clone() for path, _ in axes}
+        for path, axis in axes:
+            changed[path].select(axis, place).mul_(-0.5).add_(0.25)
+        other = first_success(reference, [example.with_tensors(changed)])
+        if isinstance(other, Exception):
+            return False
+        results.append(other.results)
+    return any(
+        _depends_on_the_past(before, results[0][path], results[1][path], axis)
+        for path, before in run.results.items()
+        for axis, size in enumerate(before.shape)
+        if size == last + 1
+    )
+
+
+def _depends_on_the_past(
+    before: torch.Tensor, first: torch.Tensor, last: torch.Tensor, axis: int
+) -> bool:
+    """Return whether the last entry follows the first one, and no other the last one."""
+    end = before.shape[axis] - 1
+    if first.shape != before.shape or last.shape != before.shape:
+        return False
+    follows = not torch.equal(first.select(axis, end), before.select(axis, end))
+    own = not torch.equal(last.select(axis, end), before.select(axis, end))
+    return follows and own and torch.equal(last.narrow(axis, 0, end), before.narrow(axis, 0, end))
+
+
+def same_results(one: Run, other: Run) -> bool:
+    """Return whether two runs returned the same."""
+    return all(
+        tensor.shape == other.results[path].shape and torch.equal(tensor, other.results[path])
+        for path, tensor in one.results.items()
+    )

@@ -1,0 +1,119 @@
+"""Models whose forward draws random numbers, or reads memory that nothing was written to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from edgernn.errors import UnsupportedModelError
+from edgernn.export.call.example import Example, Run, Watchable
+from edgernn.export.capture.recurrent_calls import FUNCTIONS
+from edgernn.export.code_lines.operator_lines import Watch
+
+__all__ = ["refuse_random"]
+
+_UNWRITTEN = ("empty", "new_empty", "empty_like", "empty_strided", "new_empty_strided")
+_JUNK = 0.37
+
+
+def refuse_random(reference: Watchable, example: Example, run: Run) -> None:
+    """Raise UnsupportedModelError where the same call gives something else the second time.
+
+    Args:
+        reference: The model.
+        example: A call of it.
+        run: What that call did.
+    """
+    with Watch(_draws) as watch, Watch(_unwritten) as unwritten:
+        again = reference(example)
+    if _alike(run, again):
+        return
+    if not watch.called and _alike(run, again, exactly=False):
+        return  # a library's rounding
+    if not watch.called and unwritten.place:
+        with Watch(_unwritten):
+            third = reference(example)
+        if _alike(again, third, exactly=False):
+            raise UnsupportedModelError(
+                f"`{reference.name}` reads memory that nothing was written to, made at "
+                f"{unwritten.place}: it holds other numbers every time. Make it with torch.zeros."
+            )
+    at = f" at {watch.place}" if watch.place else ""
+    if _starts_apart(run, again):
+        raise UnsupportedModelError(
+            f"`{reference.name}` starts from a random state, drawn anew at every call{at}, so no "
+            "two runs agree. Start from zeros or from a parameter, or take the state as an "
+            "argument."
+        )
+    path = next((p for p, one in run.results.items() if not _same(one, again.results.get(p))), "")
+    result = f"`{path}`" if path else "its result"
+    if not watch.called:
+        raise UnsupportedModelError(
+            f"`{reference.name}` does not give the same twice: {result} is another at every call, "
+            "and torch draws no random numbers. Leave out of it what NumPy or Python draw, and the "
+            "time."
+        )
+    if "drop" in f"{watch.called} {watch.place.code if watch.place else ''}".lower():
+        raise UnsupportedModelError(
+            f"`{reference.name}` applies dropout in eval mode{at}, so {result} is another at every "
+            "call. Tie it to the mode: functional.dropout(x, p, self.training), or nn.Dropout."
+        )
+    raise UnsupportedModelError(
+        f"`{reference.name}` draws random numbers{at}, so {result} is another at every call and "
+        "no graph can be proven. Return what is not drawn (a mean, scores), or take the noise as "
+        "an argument."
+    )
+
+
+def _draws(operator: Any, result: Any) -> bool:
+    """Return whether an operator draws random numbers."""
+    random = torch.Tag.nondeterministic_seeded in operator.tags
+    return random and operator.overloadpacket.__name__ not in FUNCTIONS
+
+
+def _unwritten(operator: Any, result: Any) -> bool:
+    """Return whether an operator makes a tensor without writing to it; if so write a number.
+
+    Nothing that is defined depends on it.
+    """
+    if operator.overloadpacket.__name__ not in _UNWRITTEN or not result.is_floating_point():
+        return False
+    result.fill_(_JUNK)
+    return True
+
+
+def _alike(one: Run, other: Run, exactly: bool = True) -> bool:
+    """Return whether two runs started from the same states and returned the same."""
+    if _starts_apart(one, other, exactly):
+        return False
+    return list(one.results) == list(other.results) and all(
+        _same(tensor, other.results[path], exactly) for path, tensor in one.results.items()
+    )
+
+
+def _starts_apart(one: Run, other: Run, exactly: bool = True) -> bool:
+    """Return whether the first call of a layer has the same input, but another state."""
+    seen: list[object] = []
+    for a, b in zip(one.calls, other.calls, strict=False):
+        if any(a.layer is layer for layer in seen):
+            continue
+        seen.append(a.layer)
+        if not _same(a.x, b.x, exactly):
+            return False
+        if not _all_same(a.states, b.states, exactly):
+            return True
+    return False
+
+
+def _all_same(one: Sequence[torch.Tensor], other: Sequence[torch.Tensor], exactly: bool) -> bool:
+    return all(_same(a, b, exactly) for a, b in zip(one, other, strict=True))
+
+
+def _same(one: torch.Tensor, other: torch.Tensor | None, exactly: bool = True) -> bool:
+    if other is None or one.shape != other.shape:
+        return False
+    if exactly or not one.is_floating_point():
+        return torch.equal(one.nan_to_num(), other.nan_to_num())
+    return torch.allclose(one, other, rtol=1e-3, atol=1e-4, equal_nan=True)

@@ -1,0 +1,193 @@
+"""torch functions that torch's exporter writes wrongly, answered by others that it writes right."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch.nn import functional as F
+from torch.onnx.ops import symbolic_multi_out
+
+from edgernn.export.capture.crop import cropped
+from edgernn.export.ir.private_operators import EDGERNN, RUNNING
+
+__all__ = ["mended"]
+
+Named = dict[str, Any]
+
+
+def _squeeze(named: Named) -> Any:
+    """Leave axes that are not 1: ONNX's Squeeze fails there.
+
+    A dynamic axis is never taken for 1: a model that squeezes one fails the proof at that size.
+    """
+    x, dim = named["input"], named.get("dim")
+    if dim is None:
+        return NotImplemented
+    axes = {axis % x.dim() for axis in (dim if isinstance(dim, (tuple, list)) else (dim,))}
+    # a size that is a symbol must not be compared: the comparison would fix it
+    single = {axis for axis in axes if type(x.shape[axis]) is int and x.shape[axis] == 1}
+    for axis in sorted(single, reverse=True):
+        x = torch.squeeze(x, axis)
+    return x
+
+
+def _clamp(named: Named) -> Any:
+    """Give whole bounds of real numbers as real ones: the exporter takes no mixture."""
+    bounds: tuple[Any, Any] = (named.get("min"), named.get("max"))
+    if not named["input"].is_floating_point() or {type(b) for b in bounds} != {int, float}:
+        return NotImplemented
+    return torch.clamp(named["input"], *map(float, bounds))
+
+
+def _max_pool1d(named: Named) -> Any:
+    """Pool a single row of an image: of a sequence torch wants the length as a number."""
+    width = _only(named["kernel_size"], 1)
+    row = torch.max_pool2d(
+        named["input"].unsqueeze(-2),
+        (1, width),
+        (1, _only(named.get("stride"), width)),
+        (0, _only(named.get("padding"), 0)),
+        (1, _only(named.get("dilation"), 1)),
+        bool(named.get("ceil_mode")),
+    )
+    return row.select(-2, 0)
+
+
+def _log_add_exp(named: Named) -> Any:
+    """Take the maximum out: the exporter adds the powers as they are, which overflow."""
+    a, b = named["input"], named["other"]
+    largest = torch.maximum(a, b)
+    distance = (a - b).abs().masked_fill(largest.abs() == math.inf, 0)
+    return largest + F.softplus(-distance)
+
+
+def _log_add_exp2(named: Named) -> Any:
+    """Do the same with powers of two."""
+    a, b = named["input"], named["other"]
+    largest = torch.maximum(a, b)
+    distance = (a - b).abs().masked_fill(largest.abs() == math.inf, 0)
+    return largest + F.softplus(-distance * math.log(2)) / math.log(2)
+
+
+def _log_sigmoid(named: Named) -> Any:
+    """Write it as what it is: the exporter takes the logarithm of a sigmoid, which underflows."""
+    return -F.softplus(-named["input"])
+
+
+def _log_sigmoid_forward(named: Named) -> Any:
+    """Do the same for what a decomposition makes of it, which returns what gradients need too."""
+    return _log_sigmoid(named), named["input"].new_zeros(0)
+
+
+def _log1p(named: Named) -> Any:
+    """Make up for what 1 + x loses of a small x: log(1 + x) · x / ((1 + x) - 1)."""
+    x = named["input"]
+    if not x.is_floating_point():
+        return NotImplemented
+    moved = 1 + x
+    lost = moved - 1
+    small = (x.abs() < 1) & (lost != 0)
+    ratio = torch.where(small, x / torch.where(small, lost, 1), 1)
+    return torch.where(lost == 0, x, moved.log() * ratio)
+
+
+def _expm1(named: Named) -> Any:
+    """Write eˣ - 1 of a small x as 2 · tanh(x/2) / (1 - tanh(x/2)), which loses nothing."""
+    x = named["input"]
+    if not x.is_floating_point():
+        return NotImplemented
+    half = torch.tanh(x.clamp(-1, 1) / 2)
+    return torch.where(x.abs() < 1, 2 * half / (1 - half), x.exp() - 1)
+
+
+def _running(kind: str) -> Callable[[Named], Any]:
+    """Write one node, which `write_running` makes operators of."""
+
+    def answer(named: Named) -> Any:
+        x, axis, dtype = named["input"], named["dim"], named.get("dtype")
+        x = x if dtype is None else x.to(dtype)
+        return x if x.dim() == 0 else _node(kind, x, axis)
+
+    return answer
+
+
+def _running_place(kind: str) -> Callable[[Named], Any]:
+    """Write the same for results that come with their places: the last of equal ones counts."""
+
+    def answer(named: Named) -> Any:
+        x, axis = named["input"], named["dim"]
+        if x.dim() == 0:
+            return NotImplemented
+        values = _node(kind, x, axis)
+        shape = [1] * x.dim()
+        shape[axis] = -1
+        places = torch.arange(x.shape[axis]).reshape(shape).expand(x.shape)
+        return _Running(values, _node("cummax", torch.where(x == values, places, 0), axis))
+
+    return answer
+
+
+class _Running(NamedTuple):
+    """What torch.cummax and torch.cummin return."""
+
+    values: torch.Tensor
+    indices: torch.Tensor
+
+
+def _node(kind: str, x: torch.Tensor, axis: int) -> torch.Tensor:
+    results = symbolic_multi_out(
+        f"{EDGERNN}::{RUNNING}",
+        (x,),
+        {"kind": kind, "axis": axis % x.dim()},
+        dtypes=[x.dtype],
+        shapes=[x.shape],
+        version=1,
+    )
+    return results[0]
+
+
+def _only(value: Any, default: int) -> int:
+    """Return a number that may be given as a list of one; `default` where none is given."""
+    one = value[0] if isinstance(value, (tuple, list)) and value else value
+    return one if isinstance(one, int) else default
+
+
+_NAMED: Mapping[str, tuple[str, Callable[[Named], Any]]] = {
+    "squeeze": ("input dim", _squeeze),
+    "logaddexp": ("input other", _log_add_exp),
+    "logaddexp2": ("input other", _log_add_exp2),
+    "logsigmoid": ("input", _log_sigmoid),
+    "log_sigmoid": ("input", _log_sigmoid),
+    "log_sigmoid_forward": ("input", _log_sigmoid_forward),
+    "log1p": ("input", _log1p),
+    "special_log1p": ("input", _log1p),
+    "expm1": ("input", _expm1),
+    "special_expm1": ("input", _expm1),
+    "logcumsumexp": ("input dim", _running("logcumsumexp")),
+    "cumprod": ("input dim", _running("cumprod")),
+    "cummax": ("input dim", _running_place("cummax")),
+    "cummin": ("input dim", _running_place("cummin")),
+    "clamp": ("input min max", _clamp),
+    "max_pool1d": ("input kernel_size stride padding dilation ceil_mode", _max_pool1d),
+}
+
+
+def mended(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """Return what a function gives, or NotImplemented where torch's exporter writes it right.
+
+    Args:
+        name: The function's.
+        args: Of its call.
+        kwargs: Of its call.
+    """
+    if name == "__getitem__" and isinstance(args[0], torch.Tensor):
+        return cropped(args[0], args[1])
+    if name not in _NAMED:
+        return NotImplemented
+    names, answer = _NAMED[name]
+    named = dict(zip(names.split(), args, strict=False)) | dict(kwargs)
+    named.setdefault("input", named.pop("self", None))
+    return answer(named) if isinstance(named["input"], torch.Tensor) else NotImplemented

@@ -1,0 +1,118 @@
+"""A loop over time as one call, which `Capture` sees like that of a recurrent layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+from torch.overrides import handle_torch_function, has_torch_function
+
+__all__ = ["Loop", "Operands", "run_loop"]
+
+Tensors = tuple[torch.Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Operands:
+    """What a loop is called with.
+
+    Attributes:
+        sequences: What each iteration takes one step of.
+        states: What the first iteration starts from.
+        constants: What all iterations take alike.
+    """
+
+    sequences: Tensors
+    states: Tensors
+    constants: Tensors
+
+
+class Loop(nn.Module):
+    """Runs a body once for each step.
+
+    Args:
+        body: Takes a step of each sequence, the states and the constants; returns the next states
+            and what is to be collected.
+        axes: For each sequence the axis of its steps; at least one.
+        states: The number of states.
+        along: The name of the axis whose steps these are.
+        lag: How many steps less than that axis has are run.
+        backward: Whether it begins with the last step of some sequence.
+    """
+
+    def __init__(
+        self,
+        body: nn.Module,
+        axes: Sequence[int],
+        states: int,
+        along: str,
+        lag: int,
+        backward: bool,
+    ) -> None:
+        super().__init__()
+        self.body = body
+        self.axes = tuple(axes)
+        self.states = states
+        self.along = along
+        self.lag = lag
+        self.backward = backward
+
+    def forward(self, *values: torch.Tensor) -> Tensors:
+        """Return the states after the last step, then each collected result, (steps, …)."""
+        first, last = len(self.axes), len(self.axes) + self.states
+        operands = Operands(values[:first], values[first:last], values[last:])
+        with torch._C.DisableTorchFunction():
+            after = self.results(operands)[: self.states]
+        states = tuple(map(_widened, operands.states, after))
+        return run_loop(self, replace(operands, states=states))
+
+    def results(self, operands: Operands) -> Tensors:
+        """Return what an iteration gives, of the right shapes and dtypes, but not the values."""
+        now = [
+            sequence.new_zeros([*sequence.shape[:axis], *sequence.shape[axis + 1 :]])
+            for sequence, axis in zip(operands.sequences, self.axes, strict=True)
+        ]
+        results: Tensors = self.body(*now, *operands.states, *operands.constants)
+        return results
+
+    def step(self, operands: Operands, place: int) -> Tensors:
+        """Return what one iteration gives: the next states and what is to be collected."""
+        now = [
+            sequence.select(axis, place)
+            for sequence, axis in zip(operands.sequences, self.axes, strict=True)
+        ]
+        results: Tensors = self.body(*now, *operands.states, *operands.constants)
+        return results
+
+
+def run_loop(loop: Loop, operands: Operands) -> Tensors:
+    """Run a loop; see `Loop.forward`."""
+    tensors = (*operands.sequences, *operands.states, *operands.constants)
+    if has_torch_function(tensors):
+        results: Tensors = handle_torch_function(run_loop, tensors, loop, operands)
+        return results
+    states = operands.states
+    collected: list[Tensors] = []
+    for place in range(operands.sequences[0].shape[loop.axes[0]]):
+        results = loop.step(replace(operands, states=states), place)
+        states = results[: loop.states]
+        collected.append(results[loop.states :])
+    if not collected:
+        kept = loop.results(operands)[loop.states :]
+        return (*states, *(one.new_zeros((0, *one.shape)) for one in kept))
+    return (*states, *map(torch.stack, zip(*collected, strict=True)))
+
+
+def _widened(state: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
+    """Return a state of one row for all sequences as one of a row for each.
+
+    So is one without the axes that the first iteration puts before its own.
+    """
+    new = after.dim() - state.dim()
+    lone = [
+        isinstance(one, int) and one == 1 and not (isinstance(size, int) and size == 1)
+        for one, size in zip(state.shape, after.shape[max(new, 0) :], strict=False)
+    ]
+    return state.expand(after.shape) if any(lone) or new > 0 else state

@@ -1,0 +1,139 @@
+"""Packed sequences in a trace: sequences stay padded and rectangular, their lengths go along.
+
+torch packs sequences of different lengths into rows whose number depends on the lengths, which no
+trace can hold. While forward is traced, `Packing` answers torch's packing functions with the padded
+tensor, (sequence · batch, features), and remembers the lengths for the recurrent calls. Sorting by
+length, which only packing needs, is left out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+from unittest import mock
+
+import torch
+from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence
+from torch.onnx.ops import symbolic
+
+from edgernn.export.capture.length_counts import Counts
+from edgernn.export.capture.pytree import mark_layout
+from edgernn.export.ir.private_operators import PAD, TORCH
+
+__all__ = ["Packing", "sorts_for_packing", "unchecked_layers"]
+
+
+def sorts_for_packing(name: str, depth: int) -> bool:
+    """Return whether the function called `depth` frames up is `pack_padded_sequence`'s own sort."""
+    code = sys._getframe(depth + 1).f_code
+    return name == "sort" and code is pack_padded_sequence.__code__
+
+
+class Packing:
+    """Stands in for torch's packing functions during a trace.
+
+    Attributes:
+        counts: What answers forward where it asks for the values of lengths.
+    """
+
+    def __init__(self) -> None:
+        self.counts = Counts()
+        self._lengths: dict[int, torch.Tensor] = {}
+        self._sizes: dict[int, tuple[Any, Any]] = {}
+        self._orders: dict[int, torch.Tensor] = {}
+        self._alive: list[torch.Tensor] = []
+
+    def lengths(self, batch_sizes: torch.Tensor) -> torch.Tensor:
+        """Return the lengths, (batch,) int64, behind what stands for a packed sequence's sizes."""
+        return self._lengths[id(batch_sizes)]
+
+    def steps(self, batch_sizes: torch.Tensor) -> tuple[Any, Any]:
+        """Return (sequence, batch) of the padded tensor behind it."""
+        return self._sizes[id(batch_sizes)]
+
+    def __call__(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Answer a torch function, or return NotImplemented if packing is none of its business."""
+        if name == "tolist" and args[0].dim() == 1:
+            return args[0]  # packing takes the tensor as well
+        if sorts_for_packing(name, 2):
+            order = self._keep(torch.zeros_like(args[0]))
+            self._orders[id(order)] = order
+            return args[0], order
+        if name == "_pack_padded_sequence":
+            return self._pack(*args)
+        if name == "_pad_packed_sequence":
+            return self._pad(*args)
+        if name == "__getitem__" and id(args[0]) in self._sizes and args[1] == 0:
+            return self._sizes[id(args[0])][1]
+        if name in ("to", "empty_like", "scatter_") and id(args[0]) in self._orders:
+            return args[0]
+        if name == "index_select" and id(args[2]) in self._orders:
+            return args[0]
+        if name == "__getitem__" and id(args[1]) in self._orders:
+            return args[0]
+        return NotImplemented
+
+    def _pack(self, padded: torch.Tensor, lengths: torch.Tensor, batch_first: bool) -> Any:
+        x = padded.transpose(0, 1) if batch_first else padded
+        steps, batch = x.shape[0], x.shape[1]
+        batch_sizes = self._keep(lengths.new_zeros(steps))
+        mark_layout(batch_sizes, bool(batch_first))
+        self._lengths[id(batch_sizes)] = lengths
+        self._sizes[id(batch_sizes)] = (steps, batch)
+        return x.reshape(steps * batch, *x.shape[2:]), batch_sizes
+
+    def _pad(
+        self,
+        data: torch.Tensor,
+        batch_sizes: torch.Tensor,
+        batch_first: bool,
+        padding: float,
+        total_length: int,
+    ) -> Any:
+        steps, batch = self._sizes[id(batch_sizes)]
+        lengths = self._lengths[id(batch_sizes)]
+        y = data.reshape(steps, batch, *data.shape[1:])
+        y = symbolic(
+            f"{TORCH}::{PAD}",
+            (y, lengths),
+            {"padding": float(padding)},
+            dtype=y.dtype,
+            shape=y.shape,
+            version=1,
+        )
+        more = total_length - steps if isinstance(total_length, int) else 0
+        if more:
+            y = nn.functional.pad(y, (0, 0) * (y.dim() - 1) + (0, more), value=padding)
+        return y.transpose(0, 1) if batch_first else y, lengths
+
+    def _keep(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Hold on to a tensor, so that no other gets its id."""
+        self._alive.append(tensor)
+        return tensor
+
+
+def _maximum(*args: torch.Tensor, maximum: Any = torch.maximum) -> Any:
+    return args[0].max() if len(args) == 1 else maximum(*args)
+
+
+def _padded(*args: Any, pad: Any = torch._VF._pad_packed_sequence) -> Any:
+    *others, total_length = args
+    return pad(*others, getattr(total_length, "steps", total_length))
+
+
+@contextlib.contextmanager
+def unchecked_layers() -> Iterator[None]:
+    """Keep layers from checking the sizes of what they are given, which pins packed sequences.
+
+    An eager forward with the same arguments has passed these checks before.
+    """
+    with contextlib.ExitStack() as stack:
+        for layer in (nn.RNNBase, nn.LSTM):
+            stack.enter_context(mock.patch.object(layer, "check_forward_args"))
+        stack.enter_context(mock.patch.object(torch._VF, "_pad_packed_sequence", _padded))
+        # torch.export has max() call it, with one tensor too
+        stack.enter_context(mock.patch.object(torch, "maximum", _maximum))
+        yield

@@ -1,0 +1,50 @@
+"""Which lines of the model's code run, and which of them run at one size only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+from edgernn.export.code_lines.line_tracer import traced_by
+from edgernn.export.code_lines.place import Place, is_users
+
+__all__ = ["first_new_line"]
+
+_Instruction = tuple[str, int, int, int]
+"""File, first line of the function, place of the instruction in it, line."""
+
+
+def first_new_line(before: Callable[[], object], after: Callable[[], object]) -> Place | None:
+    """Return the first line of the model's code of which `after` runs more than `before` does.
+
+    A part of a line counts: that after `else` in `x[t] if t < 10 else y`.
+
+    Args:
+        before: Runs the model.
+        after: Runs it too, in another way.
+    """
+    known = set(_instructions(before))
+    new = (one for one in _instructions(after) if one not in known)
+    return next((Place(file, line) for file, _, _, line in new), None)
+
+
+def _instructions(run: Callable[[], object]) -> list[_Instruction]:
+    """Return the instructions of the model's code in the order in which they first run."""
+    found: dict[_Instruction, None] = {}
+
+    def enter(frame: FrameType, event: str, argument: Any) -> Any:
+        if not is_users(frame.f_code.co_filename):
+            return None
+        frame.f_trace_opcodes = True
+        return note
+
+    def note(frame: FrameType, event: str, argument: Any) -> Any:
+        if event == "opcode":
+            code = frame.f_code
+            found[code.co_filename, code.co_firstlineno, frame.f_lasti, frame.f_lineno] = None
+        return note
+
+    with traced_by(enter):
+        run()
+    return list(found)

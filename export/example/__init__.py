@@ -1,1 +1,0 @@
-"""An example call of a model, and which of its axes take other sizes."""

@@ -1,0 +1,255 @@
+"""From somebody else's ONNX file to the two graphs of an artifact, and the reference beside them.
+
+The way is that of a torch module: which axes take other sizes is found out by running the file,
+states become ports, recurrent nodes are brought into the form that every runtime takes, and the
+step graph is the sequence graph at one time index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import onnx_ir.passes.common as passes
+
+from edgernn.contract import SEQUENCE
+from edgernn.errors import UnsupportedModelError
+from edgernn.export.analysis.patterns import direction_of, label
+from edgernn.export.built import Built, stacked_axes
+from edgernn.export.call.example import Example
+from edgernn.export.foreign.canonicalize import make_plain, split_stacks, write_fills
+from edgernn.export.foreign.convert_opset import at_opset
+from edgernn.export.foreign.file_reference import Original
+from edgernn.export.foreign.instrumented import Watched, held_lengths
+from edgernn.export.foreign.onnx_file import OnnxFile
+from edgernn.export.foreign.open_states import Opened, Stack, open_states
+from edgernn.export.foreign.recurrent_nodes import check_weights, lengths_of, recurrent_of
+from edgernn.export.foreign.resolve import settled
+from edgernn.export.foreign.step_axis import mark_steps, own_axes
+from edgernn.export.ir.fold_constants import fold_constants
+from edgernn.export.lift.lift import lift
+from edgernn.export.states.contract_ports import Origins, name_ports, with_limits
+from edgernn.export.states.pairing import pairing_notes
+from edgernn.export.states.slots import StatePort
+from edgernn.export.step.at_one_step import at_one_step, gemm_form
+from edgernn.export.trace.bounds import Bounds
+
+__all__ = ["build_foreign"]
+
+
+def build_foreign(
+    file: OnnxFile, inputs: Any, pairs: Mapping[str, str | int]
+) -> tuple[Built, Original]:
+    """Return the graphs of an ONNX file, and the file as what they are proven against.
+
+    Args:
+        file: The file.
+        inputs: Its inputs as specs, arrays or tensors, in order or by name; None to infer them.
+        pairs: States named by the user: input → output, by name or place.
+
+    Raises:
+        InputError: No inputs were found that the file runs on, or a name is not in it.
+        UnsupportedModelError: It has no recurrent state, or cannot be written as the contract asks.
+    """
+    file, watched, example = settled(file, inputs)
+    run = watched(example)
+    _check_lengths(file, watched, example)
+    opened = open_states(file, watched, example, {**_known_pairs(file), **pairs})
+    states = _with_initials(file, opened.states)
+    origins = name_ports(opened.model, states)
+    origins = with_limits(origins, example.limits)
+    passes.NameFixPass()(opened.model)  # the file may have used our names inside
+    held, computed = held_lengths(file), lengths_of(file.model.graph)[1]
+    lengths = [name for name, path in origins.inputs.items() if path in held]
+    model = _plain(file, opened)
+    every_step = _plain(file, opened, lengths=False) if held else model
+    backward = _backward(file.model.graph)
+    steps = {call.sizes[0] for call in run.calls}
+    form = "step" if not _has_sequence(example) and steps <= {1} else "whole"
+    notes = (
+        *example.notes,
+        *(f"`{name}` is an input that the file ignores." for name in origins.unused),
+        *pairing_notes(states),
+    )
+    sequence, single, no_step = model, None, backward
+    if computed:
+        no_step = no_step or (
+            f"its sequences end at lengths that the file computes from `{computed[0]}`."
+        )
+    if form == "step" and (held or computed):
+        raise UnsupportedModelError(
+            f"`{file.path}` is one step, which cannot end at the lengths of sequences that "
+            f"`{(held + computed)[0]}` gives. Export it without lengths."
+        )
+    own: dict[str, int] = {}
+    if form == "step":
+        own = own_axes(file, watched, example, _paths(states))
+        model, own = _at_one(model, origins, own)
+        lifted = lift(
+            model,
+            [(state.input, state.output) for state in states],
+            sequence_axes=_by_port(origins, own),
+        )
+        if lifted.form == "scan":
+            notes += (f"The sequence graph has a Scan: {lifted.reason}.",)
+        sequence, single = lifted.model, model
+    elif not _has_sequence(example):
+        no_step = f"the file fixes its sequences to {max(steps)} steps."
+    if file.contract is not None and (held or _has_scan(model)):
+        what = "lengths are" if held else "recurrence is"
+        no_step = no_step or (
+            f"its {what} written in operators that cannot be taken apart into steps. Export the "
+            "folder of the artifact in float32, which has one."
+        )
+    step = None
+    if file.step is not None:
+        step, no_step = _written(file, file.step), ""
+    elif not no_step:
+        try:
+            single = single or at_one_step(_without_lengths(every_step, lengths))
+            step = gemm_form(single)
+        except UnsupportedModelError as error:
+            no_step = str(error)
+    built = Built(
+        sequence=sequence,
+        step=step,
+        no_step=no_step,
+        states=states,
+        origins=origins,
+        module=None,
+        traced=example,
+        form=form,
+        carry=not backward and (form == "step" or _has_sequence(example)),
+        constant_batch=run.calls[0].sizes[1] if run.calls else 1,
+        layers={name: len(stack) for name, stack in opened.stacks.items() if _are_layers(stack)},
+        lengths=dict.fromkeys(lengths, False),
+        notes=notes,
+        bounds=_known_bounds(file),
+    )
+    fed = {path for path in origins.inputs.values() if path}
+    original = Original(
+        file,
+        watched,
+        opened,
+        origins,
+        {leaf.path: leaf.tensor.numpy() for leaf in example.leaves if leaf.path not in fed},
+        stacked_axes(built),
+        own,
+    )
+    return built, original
+
+
+def _known_pairs(file: OnnxFile) -> dict[str, str]:
+    """Return the states that a graph of edgernn's has in its metadata: input → output."""
+    known = () if file.contract is None else file.contract.states
+    return {state.input: state.output for state in known}
+
+
+def _known_bounds(file: OnnxFile) -> Bounds:
+    """Return the bounds that a graph of edgernn's has in its metadata."""
+    known = file.contract
+    return Bounds() if known is None else Bounds(known.most, known.least)
+
+
+def _with_initials(file: OnnxFile, states: Sequence[StatePort]) -> tuple[StatePort, ...]:
+    """Return states with the initial values that a graph of edgernn's has in its metadata."""
+    known = () if file.contract is None else file.contract.states
+    initials = {s.input: s.initial.astype(np.float32) for s in known if s.initial is not None}
+    return tuple(
+        replace(state, initial=initials.get(state.argument or "", state.initial))
+        for state in states
+    )
+
+
+def _written(file: OnnxFile, step: ir.Model) -> ir.Model:
+    """Return a step graph that edgernn wrote, in the opset that graphs are made in."""
+    model = at_opset(file, step)
+    fold_constants(model)
+    return model
+
+
+def _paths(states: Sequence[StatePort]) -> set[str]:
+    """Return the names of the file's inputs and outputs that are states."""
+    return {path for state in states for path in (state.argument, state.result) if path}
+
+
+def _by_port(origins: Origins, axes: Mapping[str, int]) -> dict[str, int]:
+    """Return axes by the names of ports, from those by the names that the file has for them."""
+    ports = {**origins.inputs, **origins.outputs}
+    return {name: axes[path] for name, path in ports.items() if path is not None and path in axes}
+
+
+def _at_one(
+    model: ir.Model, origins: Origins, own: dict[str, int]
+) -> tuple[ir.Model, dict[str, int]]:
+    """Return a graph of one step without the axes that steps have in it, and these axes."""
+    if not own:
+        return model, {}
+    try:
+        return at_one_step(mark_steps(model, _by_port(origins, own))), own
+    except UnsupportedModelError:
+        return model, {}
+
+
+def _has_sequence(example: Example) -> bool:
+    return any(SEQUENCE in shape for shape in example.shapes.values())
+
+
+def _check_lengths(file: OnnxFile, watched: Watched, example: Example) -> None:
+    """Refuse constant lengths that end before the sequences do; full ones say nothing."""
+    for name, (lengths, steps) in watched.lengths(example).items():
+        if (lengths != steps).any():
+            raise UnsupportedModelError(
+                f"{name} in `{file.path}` ends its sequences at the constant lengths "
+                f"{', '.join(map(str, lengths[:4]))} (sequence_lens) of {steps} steps. Cut the "
+                "input to that length and export the model without lengths."
+            )
+
+
+def _has_scan(model: ir.Model) -> bool:
+    return any(node.op_type == "Scan" for node in model.graph)
+
+
+def _backward(graph: ir.Graph) -> str:
+    """Return why there is no step graph where a node reads the sequence from its end."""
+    for node in recurrent_of(graph):
+        direction = direction_of(node)
+        if direction != "forward":
+            return (
+                f"`{label(node)}` ({node.op_type}) is {direction}: it reads the sequence from its "
+                "end."
+            )
+    return ""
+
+
+def _without_lengths(model: ir.Model, lengths: Collection[str]) -> ir.Model:
+    """Drop the inputs that hold lengths, where recurrent nodes alone have read them; in place."""
+    for value in [value for value in model.graph.inputs if value.name in lengths]:
+        if value.uses():
+            raise UnsupportedModelError(
+                f"the file does more with `{value.name}` than to end its sequences: a single step "
+                "has no lengths."
+            )
+        model.graph.inputs.remove(value)
+    return model
+
+
+def _are_layers(stack: Stack) -> bool:
+    """Return whether a state is that of several layers, not h and c of one."""
+    return len({index for _, index in stack}) == 1
+
+
+def _plain(file: OnnxFile, opened: Opened, lengths: bool = True) -> ir.Model:
+    """Return the graph in the opset and forms that every runtime takes."""
+    model = at_opset(file, opened.model)
+    by_name = {state.name: state.input for state in opened.states}
+    split_stacks(model, {by_name[name]: stack for name, stack in opened.stacks.items()})
+    fold_constants(model)
+    write_fills(model)
+    check_weights(model, f"`{file.path}`")
+    make_plain(model, lengths)
+    fold_constants(model)
+    return model

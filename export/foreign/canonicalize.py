@@ -1,0 +1,197 @@
+"""Recurrent nodes as anybody may write them, brought into the form that every runtime takes.
+
+`layout` absent, a bias, all outputs named, default activations unsaid, no `sequence_lens`, no lone
+`reverse`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+from onnx_ir.tape import Tape
+
+from edgernn.export.analysis.patterns import direction_of, label
+from edgernn.export.foreign.masked_nodes import end_sequences
+from edgernn.export.foreign.recurrent_nodes import given, recurrent_of, states_of
+from edgernn.export.ir.dataflow import reads_data
+from edgernn.export.ir.node_builder import constant_of
+
+__all__ = ["Change", "make_plain", "remove_layout", "split_stacks", "write_fills"]
+
+_BIAS, _LENGTHS, _H, _C = 3, 4, 5, 6
+_FILL = 1 << 16
+
+
+@dataclass(frozen=True)
+class Change:
+    """A change that a file needed before ONNX Runtime could run it.
+
+    Attributes:
+        how: In words that follow "the original file".
+        note: For people.
+    """
+
+    how: str
+    note: str
+
+
+def remove_layout(model: ir.Model) -> Change | None:
+    """Write `layout=1` as transposes, in place: ONNX Runtime does not load it."""
+    found = [
+        node for node in recurrent_of(model.graph) if node.attributes.get_int("layout", 0) == 1
+    ]
+    names = ", ".join(f"`{label(node)}`" for node in found)
+    for node in found:
+        _remove_layout(model.graph, node)
+    if not names:
+        return None
+    return Change(
+        "its layout=1 written as transposes",
+        f"layout=1 of {names} is written as transposes: ONNX Runtime does not load it.",
+    )
+
+
+def _remove_layout(graph: ir.Graph, node: ir.Node) -> None:
+    """Batch first to sequence first: x (B, T, I), h and c (B, D, H), y (B, T, D, H)."""
+    before, after = Tape(), Tape()
+    node.attributes.pop("layout")
+    for place in (0, _H, _C):
+        value = given(node, place)
+        if value is not None:
+            node.replace_input_with(place, before.op("Transpose", [value], {"perm": [1, 0, 2]}))
+    graph.insert_before(node, before.nodes)
+    for output, perm in zip(node.outputs, ([2, 0, 1, 3], [1, 0, 2], [1, 0, 2]), strict=False):
+        if not output.name:
+            continue
+        moved = after.op("Transpose", [output], {"perm": perm})
+        moved.type = output.type
+        ir.convenience.replace_all_uses_with(output, moved, replace_graph_outputs=True)
+        after.nodes[-1].replace_input_with(0, output)
+        moved.name, output.name = output.name, f"{output.name}_sequence_first"
+        moved.shape, output.shape = output.shape, None
+    graph.insert_after(node, after.nodes)
+
+
+def split_stacks(model: ir.Model, stacks: Mapping[str, Sequence[tuple[int, int]]]) -> None:
+    """Hand the states that one input holds for several nodes out by one Split each, in place.
+
+    Args:
+        model: The graph.
+        stacks: Name of an input → the place of each node among the recurrent ones, and which of
+            its states it is.
+    """
+    nodes = recurrent_of(model.graph)
+    for value in list(model.graph.inputs):
+        stack = stacks.get(value.name or "", ())
+        if not stack:
+            continue
+        directions = [2 if direction_of(nodes[at]) == "bidirectional" else 1 for at, _ in stack]
+        tape = Tape()
+        sizes = tape.initializer(ir.tensor(np.array(directions)), name=f"{value.name}_sizes")
+        parts = tape.op_multi_out("Split", [value, sizes], {"axis": 0}, num_outputs=len(stack))
+        model.graph.register_initializer(sizes)
+        model.graph.insert_before(model.graph[0], tape.nodes)
+        for part, (at, index) in zip(parts, stack, strict=True):
+            part.type = value.type
+            nodes[at].replace_input_with(_H + index, part)
+
+
+def write_fills(model: ir.Model) -> None:
+    """Write what ConstantOfShape gives for a constant shape as a constant, in place.
+
+    The optimizer keeps it, and all that is computed from it, to save space.
+    """
+    for node in [node for node in model.graph if node.op_type == "ConstantOfShape"]:
+        shape = constant_of(node.inputs[0])
+        if shape is None or int(np.prod(shape)) > _FILL:
+            continue
+        value = node.attributes.get("value")
+        number = np.zeros(1, np.float32) if value is None else value.as_tensor().numpy()
+        filled = np.full([int(size) for size in shape], number.item(), number.dtype)
+        old = node.outputs[0]
+        constant = ir.Value(name=f"{old.name}_filled", const_value=ir.tensor(filled))
+        constant.type, constant.shape = (
+            ir.TensorType(ir.tensor(filled).dtype),
+            ir.Shape(filled.shape),
+        )
+        model.graph.register_initializer(constant)
+        ir.convenience.replace_all_uses_with(old, constant, replace_graph_outputs=True)
+        model.graph.remove(node, safe=True)
+
+
+def make_plain(model: ir.Model, lengths: bool) -> None:
+    """Bring every recurrent node into the plain form, in place.
+
+    Its weights must be constants, its states given, constant lengths full.
+
+    Args:
+        model: The graph.
+        lengths: Whether sequences end at lengths that are an input; else every step counts.
+    """
+    for node in recurrent_of(model.graph):
+        node.domain = ""
+        w, r = constant_of(node.inputs[1]), constant_of(node.inputs[2])
+        assert w is not None
+        assert r is not None
+        if given(node, _BIAS) is None:
+            zeros = np.zeros((len(w), 2 * w.shape[1]), w.dtype)
+            bias = ir.Value(name=f"{label(node)}_B", const_value=ir.tensor(zeros))
+            bias.type, bias.shape = ir.TensorType(ir.DataType.FLOAT), ir.Shape(zeros.shape)
+            model.graph.register_initializer(bias)
+            node.replace_input_with(_BIAS, bias)
+        ends = given(node, _LENGTHS)
+        if lengths and ends is not None and reads_data(ends):
+            end_sequences(model.graph, node)
+            continue
+        node.replace_input_with(_LENGTHS, None)
+        node.resize_inputs(_H + states_of(node))
+        if direction_of(node) == "reverse":
+            _reverse(model.graph, node)
+        _set_attributes(node, r.shape[-1], len(w))
+
+
+def _set_attributes(node: ir.Node, hidden_size: int, directions: int) -> None:
+    attributes: dict[str, int | str | list[str]] = {"hidden_size": hidden_size}
+    if directions == 2:
+        attributes["direction"] = "bidirectional"
+    if node.attributes.get_int("linear_before_reset", 0):
+        attributes["linear_before_reset"] = 1
+    if node.op_type == "RNN":
+        names = node.attributes.get_strings("activations", ["Tanh"] * directions)
+        attributes["activations"] = [name.capitalize() for name in names]
+    node.attributes.clear()
+    node.attributes.update({a.name: a for a in ir.convenience.convert_attributes(attributes)})
+
+
+def _reverse(graph: ir.Graph, node: ir.Node) -> None:
+    """Run a reverse node forward over the reversed sequence."""
+    before, after = Tape(), Tape()
+    x, y = node.inputs[0], node.outputs[0]
+    assert x is not None
+    node.replace_input_with(0, _reversed(before, x))
+    for value in before.initializers:
+        graph.register_initializer(value)
+    graph.insert_before(node, before.nodes)
+    if not y.uses() and not y.is_graph_output():
+        return
+    turned = _reversed(after, y)
+    turned.type, turned.shape = y.type, y.shape
+    ir.convenience.replace_all_uses_with(y, turned, replace_graph_outputs=True)
+    after.nodes[-1].replace_input_with(0, y)
+    turned.name, y.name = y.name, f"{y.name}_reversed"
+    for value in after.initializers:
+        graph.register_initializer(value)
+    graph.insert_after(node, after.nodes)
+
+
+def _reversed(tape: Tape, value: ir.Value) -> ir.Value:
+    """Return `value` with its first axis in reverse order."""
+    bounds = [[-1], [-(1 << 62)], [0], [-1]]
+    constants = [
+        tape.initializer(ir.tensor(np.array(bound, np.int64)), name=f"{value.name}_{role}")
+        for bound, role in zip(bounds, ("last", "first", "axis", "back"), strict=True)
+    ]
+    return tape.op("Slice", [value, *constants])

@@ -1,0 +1,177 @@
+"""Inputs of an ONNX file that become constants: by the user's word, or by the file's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import torch
+from numpy.typing import NDArray
+
+from edgernn.errors import InputError, UnsupportedModelError
+from edgernn.export.analysis.patterns import label
+from edgernn.export.call.axis_effects import same_results
+from edgernn.export.call.example import Example, Leaf
+from edgernn.export.call.spec import parse_spec
+from edgernn.export.foreign.instrumented import Watched
+from edgernn.export.foreign.onnx_file import OnnxFile
+from edgernn.export.foreign.recurrent_nodes import recurrent_within, title
+from edgernn.export.ir.dataflow import read_from
+from edgernn.export.ir.node_builder import constant_of
+
+__all__ = ["split_constants", "with_chosen", "with_constants", "without_idle"]
+
+# Operators through which a single number goes unchanged
+_KEPT = ("Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Gather", "Slice")
+
+
+def split_constants(inputs: Any) -> tuple[dict[str, float], Any]:
+    """Take the constants out of what the user gives: `rate:int64[]=16000`, or a number by name.
+
+    Returns:
+        Name of an input → its value; and the inputs without those, None where none are left.
+    """
+    constants: dict[str, float] = {}
+    if isinstance(inputs, Mapping):
+        constants = {k: v for k, v in inputs.items() if isinstance(v, (bool, int, float))}
+        rest: Any = {name: one for name, one in inputs.items() if name not in constants}
+    elif isinstance(inputs, Sequence) and inputs and all(isinstance(one, str) for one in inputs):
+        specs = {one: parse_spec(one) for one in ([inputs] if isinstance(inputs, str) else inputs)}
+        constants = {spec.path: spec.value for spec in specs.values() if spec.value is not None}
+        rest = [one for one, spec in specs.items() if spec.value is None]
+    else:
+        return {}, inputs
+    return constants, rest or None
+
+
+def with_constants(file: OnnxFile, constants: Mapping[str, float]) -> OnnxFile:
+    """Return the file with some of its inputs constants.
+
+    Raises:
+        InputError: A name is not one of its inputs, or an input has an axis of a free size.
+    """
+    if not constants:
+        return file
+    model = file.model.clone()
+    ports = {value.name or "": value for value in model.graph.inputs}
+    arrays: dict[str, NDArray[Any]] = {}
+    for name, number in constants.items():
+        if name not in ports:
+            listed = ", ".join(f"`{one}`" for one in ports)
+            raise InputError(f"`{name}` is not an input of `{file.path}`, which has {listed}.")
+        value = ports[name]
+        sizes = [size for size in value.shape or () if isinstance(size, int)]
+        if value.dtype is None or value.shape is None or len(sizes) < len(value.shape):
+            raise InputError(
+                f"`{name}` of `{file.path}` is {_dtype(value)}{value.shape}; only inputs of "
+                "a known size can be made constants. Give it as an input."
+            )
+        arrays[name] = np.full(sizes, number, value.dtype.numpy())
+        model.graph.inputs.remove(value)
+        value.const_value = ir.tensor(arrays[name], name=name)
+        model.graph.register_initializer(value)
+    return replace(file, model=model, constants={**file.constants, **arrays})
+
+
+def with_chosen(file: OnnxFile) -> tuple[OnnxFile, tuple[str, ...]]:
+    """Return the file with the inputs that choose between networks at the value it names itself.
+
+    Such an input is a single number that decides an If by being equal to a constant, as a sampling
+    rate does. With the file come notes for people.
+
+    Raises:
+        UnsupportedModelError: It decides in another way about recurrent nodes.
+    """
+    chosen: dict[str, float] = {}
+    notes: list[str] = []
+    for node, ports in _choices(file.model.graph):
+        spec = f"{ports[0].name}:{_dtype(ports[0])}[]"
+        value = _compared(node.inputs[0]) if len(ports) == 1 else None
+        inner = next(recurrent_within(node), None)
+        if value is None and inner is None:
+            continue
+        if value is None:
+            assert inner is not None
+            raise UnsupportedModelError(
+                f"If `{label(node)}` in `{file.path}` chooses by the input `{ports[0].name}` what "
+                f"runs, {title(inner)} among it; a graph has one network. Give the input as a "
+                f'constant: --input "{spec}={_any_value(ports[0])}".'
+            )
+        if ports[0].name not in chosen:
+            chosen[ports[0].name or ""] = value
+            notes.append(
+                f"`{ports[0].name}` is the constant {value}, the value that If `{label(node)}` "
+                "asks for: it chooses between networks. For another one give its value: "
+                f'--input "{spec}=VALUE".'
+            )
+    return with_constants(file, chosen), tuple(notes)
+
+
+def without_idle(file: OnnxFile, watched: Watched, example: Example) -> tuple[OnnxFile, Example]:
+    """Return file and example without the inputs of a single number that change no result."""
+    before = watched(example)
+    idle: dict[str, float] = {}
+    for leaf in example.leaves:
+        if leaf.tensor.dim() or leaf.tensor.dtype == torch.bool:
+            continue
+        try:
+            others = [watched(_changed(example, leaf, factor)) for factor in (1, 7)]
+        except Exception:  # onnxruntime's errors have no common base class
+            continue
+        if all(same_results(before, other) for other in others):
+            idle[leaf.path] = leaf.tensor.item()
+    if not idle or len(idle) == len(example.leaves):
+        return file, example
+    notes = (f"`{name}` is an input that changes nothing: it is left out." for name in idle)
+    kept = {name: value for name, value in example.kwargs.items() if name not in idle}
+    shapes = {name: shape for name, shape in example.shapes.items() if name not in idle}
+    fewer = replace(example, kwargs=kept, shapes=shapes, notes=(*example.notes, *notes))
+    return with_constants(file, idle), fewer
+
+
+def _changed(example: Example, leaf: Leaf, factor: int) -> Example:
+    return example.with_tensors({leaf.path: leaf.tensor * factor + 1})
+
+
+def _choices(graph: ir.Graph) -> Iterator[tuple[ir.Node, list[ir.Value]]]:
+    """Yield each If that inputs of a single number decide, with these."""
+    for node in graph:
+        condition = node.inputs[0] if node.op_type == "If" else None
+        if condition is None:
+            continue
+        ports = read_from(condition)
+        single = [port for port in ports if port.shape is not None and set(port.shape) <= {1}]
+        if ports and single == ports:
+            yield node, ports
+
+
+def _compared(condition: ir.Value | None) -> float | None:
+    """Return the constant that an input must be equal to for `condition`, or None."""
+    node = None if condition is None else _unmoved(condition).producer()
+    if node is None or node.op_type != "Equal":
+        return None
+    sides = [_unmoved(side) for side in node.inputs if side is not None]
+    constants = [array for side in sides if (array := constant_of(side)) is not None]
+    if len(constants) != 1 or constants[0].size != 1 or not any(s.is_graph_input() for s in sides):
+        return None
+    return constants[0].item()  # type: ignore[no-any-return]
+
+
+def _unmoved(value: ir.Value) -> ir.Value:
+    """Return what `value` is, before it got another shape or dtype."""
+    node = value.producer()
+    while node is not None and node.op_type in _KEPT and node.inputs[0] is not None:
+        value = node.inputs[0]
+        node = value.producer()
+    return value
+
+
+def _dtype(port: ir.Value) -> str:
+    return "float32" if port.dtype is None else str(port.dtype.numpy().name)
+
+
+def _any_value(port: ir.Value) -> str:
+    return "true" if port.dtype == ir.DataType.BOOL else "1"

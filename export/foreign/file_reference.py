@@ -1,0 +1,189 @@
+"""The reference of an ONNX file: the file itself in ONNX Runtime, over whole sequences.
+
+Three sessions run it. `plain` is the file as it is. `watched` is the same with more outputs: what
+goes into every recurrent node and what comes out of it. `opened` is the file with its states as
+ports, for runs from a state that the file itself does not take.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from edgernn.export.foreign.instrumented import Watched
+from edgernn.export.foreign.onnx_file import OnnxFile
+from edgernn.export.foreign.open_states import Opened
+from edgernn.export.foreign.run_onnx import Arrays, session
+from edgernn.export.proof.eager_reference import Outcome, over_steps
+from edgernn.export.states.contract_ports import Origins
+
+__all__ = ["Nudged", "Original"]
+
+_NUDGE = 2.0**-21
+"""Four roundings of float32, relative."""
+
+
+class Original:
+    """The file as a function of inputs and states.
+
+    Without states given, and where it takes all of its states as inputs, the file runs as it is.
+    Any other state is put in its place in a copy of the graph that has nothing else changed, and
+    read from there.
+
+    Args:
+        file: The file.
+        watched: The same, watched.
+        opened: The same with its states as ports, all ports named by the contract.
+        origins: What these are called in the file.
+        rest: Values of inputs that have no effect.
+        sequence_axes: For a file that is one step: name of each input and output → the axis that
+            the steps are stacked along. None where the file takes sequences.
+        own_axes: For such a file: name of an input or output → the axis of size 1 that it has for
+            the step itself.
+    """
+
+    def __init__(
+        self,
+        file: OnnxFile,
+        watched: Watched,
+        opened: Opened,
+        origins: Origins,
+        rest: Arrays,
+        sequence_axes: Mapping[str, int] | None,
+        own_axes: Mapping[str, int],
+    ) -> None:
+        self.name = file.reference
+        self._plain = session(file.runnable, f"`{file.path}`")
+        self._watched = watched
+        serialized = ir.serde.serialize_model(opened.model).SerializeToString()
+        self._opened = session(serialized, f"`{file.path}` with its states as ports")
+        self._origins = origins
+        self._states = opened.states
+        self._finals = opened.finals
+        self._rest = {**file.constants, **rest}
+        self._sequence_axes = sequence_axes
+        self._own_axes = own_axes
+
+    @property
+    def arguments(self) -> list[str]:
+        """The names of the states that the file takes as inputs, so that none can be left out."""
+        return [state.name for state in self._states if state.argument is not None]
+
+    def double(self) -> Nudged:
+        """Return the reference some roundings away: ONNX Runtime has no recurrence in float64."""
+        return Nudged(self)
+
+    def layers(self, inputs: Arrays, states: Arrays) -> list[NDArray[Any]]:
+        """Return nothing: layers are not looked into."""
+        return []
+
+    def __call__(self, inputs: Arrays, states: Arrays) -> Outcome:
+        """Run whole sequences.
+
+        Args:
+            inputs: The file's name of each data input → array.
+            states: Name of each state → its value; where one that is no input of the file is left
+                out, the file starts from its own.
+        """
+        if self._sequence_axes is None:
+            return self._run(inputs, states)
+        return over_steps(self._run_one, self._sequence_axes, inputs, states)
+
+    def _run_one(self, inputs: Arrays, states: Arrays) -> Outcome:
+        """Run one step, from inputs without the axis of the step to outputs without."""
+        own = self._own_axes
+        with_axis = {
+            name: np.expand_dims(array, own[name]) if name in own else array
+            for name, array in inputs.items()
+        }
+        outcome = self._run(with_axis, states)
+        outputs = {
+            name: array.squeeze(own[name]) if name in own else array
+            for name, array in outcome.outputs.items()
+        }
+        return Outcome(outputs, outcome.states)
+
+    def _run(self, inputs: Arrays, states: Arrays) -> Outcome:
+        if len(states) < len(self._states):
+            return self._run_undisturbed(inputs, states)
+        outputs: dict[str, NDArray[Any]] = {}
+        after: dict[str, NDArray[Any]] = {}
+        if not all(state.argument and state.result for state in self._states):
+            outputs, after = self._run_opened(inputs, states)
+        if all(state.argument for state in self._states):
+            given = {state.argument or "": states[state.name] for state in self._states}
+            outputs = self._plain({**self._rest, **inputs, **given})
+            returned = {s.name: outputs[s.result] for s in self._states if s.result}
+            after = {**after, **returned}
+        return Outcome(self._data(outputs), after)
+
+    def _run_undisturbed(self, inputs: Arrays, states: Arrays) -> Outcome:
+        taken = {one.argument: states[one.name] for one in self._states if one.argument}
+        given = {**self._rest, **inputs, **taken}
+        outputs = self._plain(given)
+        watched = {**outputs, **self._watched.values(given)}
+        after = {
+            state.name: watched[state.result or self._finals[state.name]] for state in self._states
+        }
+        return Outcome(self._data(outputs), after)
+
+    def _run_opened(
+        self, inputs: Arrays, states: Arrays
+    ) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
+        """Return all outputs by their names in the file, and the final states by name."""
+        feeds = {
+            name: inputs[origin]
+            for name, origin in self._origins.inputs.items()
+            if origin is not None and origin in inputs
+        }
+        feeds |= {state.input: states[state.name] for state in self._states}
+        results = self._opened(feeds)
+        after = {state.name: results[state.output] for state in self._states}
+        return {self._origins.outputs[name] or "": value for name, value in results.items()}, after
+
+    def _data(self, outputs: Arrays) -> dict[str, NDArray[Any]]:
+        states = {state.output for state in self._states}
+        data = {path for port, path in self._origins.outputs.items() if port not in states}
+        return {name: value for name, value in outputs.items() if name in data}
+
+
+class Nudged:
+    """A reference that is given numbers a few float32 roundings away from the true ones.
+
+    So far off are the sums in each step, in whichever order they are added up; what its results
+    differ by is what float32 itself costs the file.
+
+    Args:
+        original: The reference.
+    """
+
+    def __init__(self, original: Original) -> None:
+        self.name = original.name
+        self.arguments = original.arguments
+        self._original = original
+
+    def double(self) -> Nudged:
+        """Return the same."""
+        return self
+
+    def __call__(self, inputs: Arrays, states: Arrays) -> Outcome:
+        """Run whole sequences from nudged numbers; see `Original`."""
+        return self._original(_nudged(inputs), _nudged(states))
+
+    def layers(self, inputs: Arrays, states: Arrays) -> list[NDArray[Any]]:
+        """Return nothing: layers are not looked into."""
+        return []
+
+
+def _nudged(arrays: Arrays) -> Arrays:
+    rng = np.random.default_rng(0)
+    return {
+        name: (array * rng.choice([1 - _NUDGE, 1 + _NUDGE], array.shape)).astype(array.dtype)
+        if np.issubdtype(array.dtype, np.floating)
+        else array
+        for name, array in arrays.items()
+    }

@@ -1,0 +1,147 @@
+"""An ONNX file in ONNX Runtime, watched at its recurrent nodes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import torch
+from numpy.typing import NDArray
+
+from edgernn.errors import InputError
+from edgernn.export.call.example import Example, Run
+from edgernn.export.capture.recurrent_calls import Call
+from edgernn.export.foreign.onnx_file import OnnxFile
+from edgernn.export.foreign.recurrent_nodes import given, lengths_of, recurrent_of, states_of, title
+from edgernn.export.foreign.run_onnx import (
+    COPY,
+    Arrays,
+    named_values,
+    session,
+    with_copies,
+)
+from edgernn.export.ir.dataflow import reads_data
+
+__all__ = ["BranchError", "Watched", "held_lengths"]
+
+_X, _LENGTHS, _H = 0, 4, 5
+
+
+class BranchError(InputError):
+    """When the file takes another branch of an If than the one that its graphs have."""
+
+
+def held_lengths(file: OnnxFile) -> list[str]:
+    """Return the names of the inputs that hold lengths of sequences."""
+    known = () if file.contract is None else file.contract.lengths
+    inputs = [value.name or "" for value in file.model.graph.inputs]
+    held = (*lengths_of(file.model.graph)[0], *known)
+    return [name for name in dict.fromkeys(held) if name in inputs]
+
+
+def output_names(node: ir.Node) -> list[str]:
+    """Return the names of the final states of a recurrent node."""
+    return [node.outputs[1 + index].name or "" for index in range(states_of(node))]
+
+
+class Watched:
+    """The file, run undisturbed and watched at its recurrent nodes.
+
+    Args:
+        file: The file; every final state in its graph has a name.
+    """
+
+    noun = "the file"
+
+    def __init__(self, file: OnnxFile) -> None:
+        self.name = str(file.path)
+        self._results = [value.name or "" for value in file.model.graph.outputs]
+        self._declared = {
+            value.name or "": value.shape
+            for value in file.model.graph.inputs
+            if value.shape is not None
+        }
+        self._held = tuple(held_lengths(file))
+        model = file.model.clone()
+        self._nodes = [_Places(node) for node in recurrent_of(model.graph)]
+        for node in recurrent_of(model.graph):
+            for value in (*node.inputs[:1], *node.inputs[4:7], *node.outputs[1:]):
+                if value is not None and not value.is_graph_output():
+                    model.graph.outputs.append(value)
+        self._decisions = file.decisions
+        conditions = dict.fromkeys(one.condition for one in file.decisions)
+        model.graph.outputs.extend(named_values(model.graph, conditions))
+        self._watched = session(
+            ir.serde.serialize_model(with_copies(model)).SerializeToString(), f"`{file.path}`"
+        )
+
+    def __call__(self, example: Example) -> Run:
+        """Run the file once; its calls are those of the recurrent nodes in its main graph."""
+        values = self.values({leaf.path: leaf.tensor.numpy() for leaf in example.leaves})
+        calls = tuple(node.call(values) for node in self._nodes)
+        results = {f"{name}": torch.from_numpy(np.array(values[name])) for name in self._results}
+        return Run(calls, results, self._held)
+
+    def values(self, feeds: Arrays) -> dict[str, NDArray[Any]]:
+        """Run the file; return its outputs and all that is watched, by name.
+
+        Raises:
+            InputError: An input is not of the shape that the file declares, or with it the file
+                runs another branch of an If than the one that was taken.
+        """
+        for name, declared in self._declared.items():
+            shape = feeds[name].shape
+            if len(shape) != len(declared) or any(
+                isinstance(size, int) and size != given
+                for size, given in zip(declared, shape, strict=True)
+            ):
+                raise InputError(f"it declares `{name}` as {declared}")
+        watched = {n.removesuffix(COPY): value for n, value in self._watched(feeds).items()}
+        for one in self._decisions:
+            if bool(watched[one.condition].all()) != one.taken:
+                raise BranchError(f"it takes the other branch of If `{one.title}`")
+        return watched
+
+    def finals(self, example: Example) -> list[list[torch.Tensor]]:
+        """Return the final states of each recurrent node."""
+        values = self.values({leaf.path: leaf.tensor.numpy() for leaf in example.leaves})
+        return [
+            [torch.from_numpy(np.array(values[name])) for name in node.after]
+            for node in self._nodes
+        ]
+
+    def lengths(self, example: Example) -> dict[str, tuple[NDArray[Any], int]]:
+        """Return the constant `sequence_lens` of each node that has any, with the steps it runs."""
+        values = self.values({leaf.path: leaf.tensor.numpy() for leaf in example.leaves})
+        return {
+            node.title: (values[node.lengths], values[node.x].shape[0])
+            for node in self._nodes
+            if node.lengths and not node.ended
+        }
+
+
+class _Places:
+    """The names of what goes into a recurrent node and comes out of it."""
+
+    def __init__(self, node: ir.Node) -> None:
+        def name(place: int) -> str:
+            value = node.inputs[place] if place < len(node.inputs) else None
+            return value.name or "" if value is not None else ""
+
+        self.title = title(node)
+        self.function = node.op_type.lower()
+        self.x, self.lengths = name(_X), name(_LENGTHS)
+        lengths = given(node, _LENGTHS)
+        self.ended = lengths is not None and reads_data(lengths)
+        self.before = [name(_H + index) for index in range(states_of(node))]
+        self.after = output_names(node)
+
+    def call(self, values: Arrays) -> Call:
+        """Return what the node did as a call; a state that it omits started from zeros."""
+        states = [
+            torch.from_numpy(np.array(values[before] if before else np.zeros_like(values[after])))
+            for before, after in zip(self.before, self.after, strict=True)
+        ]
+        x = torch.from_numpy(np.array(values[self.x]))
+        return Call(self.function, x, tuple(states), (), True)

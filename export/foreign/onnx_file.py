@@ -1,0 +1,176 @@
+"""Somebody else's ONNX file: read, checked, and brought to where ONNX Runtime can run it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import onnx
+import onnx_ir as ir
+import onnx_ir.passes.common as passes
+from numpy.typing import NDArray
+
+from edgernn.artifact import Artifact
+from edgernn.contract import Contract, Port
+from edgernn.errors import UnsupportedModelError
+from edgernn.export.foreign.canonicalize import remove_layout
+from edgernn.export.foreign.recurrent_nodes import check_nodes, name_finals
+from edgernn.export.foreign.to_float32 import to_float32
+from edgernn.export.ir.decode_file import decode, readable
+
+__all__ = ["OPSETS", "Decision", "OnnxFile", "read_artifact", "read_onnx"]
+
+OPSETS = range(7, onnx.defs.onnx_opset_version() + 1)
+"""The operator sets that are read; before 7, LSTM, GRU and RNN were other operators."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """An If that gave way to one of its branches.
+
+    Attributes:
+        condition: The name of the value that decides it.
+        taken: What that value was.
+        title: What messages call it.
+    """
+
+    condition: str
+    taken: bool
+    title: str
+
+
+@dataclass(frozen=True)
+class OnnxFile:
+    """A graph that somebody else made.
+
+    Attributes:
+        path: Its file.
+        model: Its graph, with its own names and opset.
+        runnable: What ONNX Runtime runs as the reference: the file, or the serialized `model`
+            where ONNX Runtime does not take the file as it is.
+        reference: What that is, in a few words.
+        notes: For people: what was changed to run it.
+        constants: Name of an input of the file that is none of `model` → what it always is.
+        decisions: The Ifs of the file that are none of `model`.
+        contract: What the graph promises, where edgernn wrote it.
+        step: The step graph beside it, where it is the sequence graph of an artifact.
+    """
+
+    path: Path
+    model: ir.Model
+    runnable: str | bytes
+    reference: str
+    notes: tuple[str, ...] = ()
+    constants: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    decisions: tuple[Decision, ...] = ()
+    contract: Contract | None = None
+    step: ir.Model | None = None
+
+    @property
+    def description(self) -> str:
+        """What the model was, in one line."""
+        producer = f"{self.model.producer_name or ''} {self.model.producer_version or ''}".strip()
+        return f"ONNX file {self.path.name}{f', {producer}' if producer else ''}"
+
+
+def read_onnx(path: Path) -> OnnxFile:
+    """Read an ONNX file and check that its recurrent nodes are of forms that can be written.
+
+    Raises:
+        SourceError: It is not an ONNX graph, or its weights are missing.
+        UnsupportedModelError: It holds a form of recurrence that is refused.
+    """
+    model = _load(path)
+    with readable(path):
+        return _read(path, model)
+
+
+def _read(path: Path, model: ir.Model) -> OnnxFile:
+    version = model.graph.opset_imports.get("", model.graph.opset_imports.get("ai.onnx", 0))
+    if version not in OPSETS:
+        raise UnsupportedModelError(
+            f"`{path}` is of ONNX opset {version}; {OPSETS[0]} to {OPSETS[-1]} can be read. "
+            "Convert it with onnx.version_converter, or export the model again."
+        )
+    if model.functions:
+        passes.InlinePass()(model)
+    _tidy(model)
+    contract = _contract(model, path)
+    check_nodes(model, f"`{path}`", contract is not None)
+    changes = [change for change in (to_float32(model), remove_layout(model)) if change]
+    runnable: str | bytes = str(path)
+    if changes:
+        runnable = ir.serde.serialize_model(model).SerializeToString()
+    how = " and ".join(change.how for change in changes)
+    return OnnxFile(
+        path,
+        model,
+        runnable,
+        f"the original file{f' ({how})' if how else ''} in ONNX Runtime",
+        tuple(change.note for change in changes),
+        contract=contract,
+    )
+
+
+def read_artifact(folder: Path) -> OnnxFile:
+    """Read the sequence graph of an artifact, and its step graph with it; or that alone.
+
+    A step graph in another precision than float32 is left: it is rounded in other places than the
+    sequence graph, so that the two do not agree to within what float32 costs.
+
+    Raises:
+        ContractError: The artifact is of another version, or was tampered with.
+        SourceError: A graph is not what the artifact says.
+    """
+    artifact = Artifact.open(folder)
+    if artifact.contract.sequence is None:
+        return read_onnx(artifact.checked("step"))
+    file = read_onnx(artifact.checked("sequence"))
+    if artifact.contract.step is None:
+        return file
+    step = _load(artifact.checked("step"))
+    return file if to_float32(step) else replace(file, step=step)
+
+
+def _contract(model: ir.Model, path: Path) -> Contract | None:
+    """Take the contract out of the metadata of a graph that edgernn wrote."""
+    metadata = dict(model.metadata_props)
+    if not any(key.startswith("edgernn.") for key in metadata):
+        return None
+    model.metadata_props.clear()
+    inputs, outputs = (
+        [_port(value) for value in ports] for ports in (model.graph.inputs, model.graph.outputs)
+    )
+    return Contract.from_metadata(metadata, inputs, outputs, f"`{path}`")
+
+
+def _port(value: ir.Value) -> Port:
+    dtype = "" if value.dtype is None else str(value.dtype.numpy().name)
+    dims = tuple(dim if isinstance(dim, int) else str(dim.value) for dim in value.shape or ())
+    return Port(value.name or "", dtype, dims)
+
+
+def _load(path: Path) -> ir.Model:
+    model = decode(path)
+    with readable(path):
+        ir.external_data.load_to_model(model)
+    return model
+
+
+def _tidy(model: ir.Model) -> None:
+    """Drop what says nothing: stale shapes, an output listed twice, weights among the inputs.
+
+    IR versions below 4 list weights there; torch.onnx.export(dynamo=False) lists twice what forward
+    returns twice.
+    """
+    graph = model.graph
+    graph.outputs[:] = dict.fromkeys(graph.outputs)
+    graph.inputs[:] = [value for value in graph.inputs if not value.is_initializer()]
+    model.ir_version = max(model.ir_version, 4)
+    name_finals(graph)
+    for node in graph:
+        for value in node.outputs:
+            if not value.is_graph_output():
+                value.shape = None

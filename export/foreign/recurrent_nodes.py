@@ -1,0 +1,200 @@
+"""Recurrent nodes as anybody may write them, and which of them are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import onnx_ir as ir
+
+from edgernn.errors import UnsupportedModelError
+from edgernn.export.analysis.patterns import direction_of, label
+from edgernn.export.ir.dataflow import read_from, reads_data, sorted_from
+from edgernn.export.ir.node_builder import constant_of
+
+__all__ = [
+    "check_bodies",
+    "check_nodes",
+    "check_weights",
+    "given",
+    "lengths_of",
+    "name_finals",
+    "recurrent_of",
+    "recurrent_within",
+    "states_of",
+    "title",
+]
+
+# The recurrent operators, and the activations that every runtime has for them
+_ACTIVATIONS = {
+    "LSTM": (["sigmoid", "tanh", "tanh"],),
+    "GRU": (["sigmoid", "tanh"],),
+    "RNN": (["tanh"], ["relu"]),
+}
+_LENGTHS, _PEEPHOLES = 4, 7
+
+
+def recurrent_of(graph: ir.Graph) -> list[ir.Node]:
+    """Return the LSTM, GRU and RNN nodes of `graph`, not of bodies in it, in its order."""
+    return [node for node in graph if _is_recurrent(node)]
+
+
+def recurrent_within(node: ir.Node) -> Iterator[ir.Node]:
+    """Yield the recurrent nodes in the bodies of a node, at any depth."""
+    for body in _bodies(node):
+        yield from filter(_is_recurrent, body.all_nodes())
+
+
+def name_finals(graph: ir.Graph) -> None:
+    """Give the recurrent nodes of `graph` all inputs and outputs that they may have, in place."""
+    for node in recurrent_of(graph):
+        node.resize_inputs(max(len(node.inputs), 5 + states_of(node)))
+        node.resize_outputs(1 + states_of(node))
+        for letter, value in zip("hc", node.outputs[1:], strict=False):
+            value.name = value.name or f"{label(node)}_left_out_{letter}"
+
+
+def lengths_of(graph: ir.Graph) -> tuple[list[str], list[str]]:
+    """Return the inputs of `graph` that hold lengths of sequences, and those they are made from.
+
+    Returns:
+        Names of inputs whose numbers are `sequence_lens` of recurrent nodes as they are, and of
+        inputs from whose numbers such lengths are computed.
+    """
+    held: list[str] = []
+    behind: list[str] = []
+    for node in recurrent_of(graph):
+        lengths = given(node, _LENGTHS)
+        sources = sorted_from(lengths)
+        if lengths is None or not reads_data(lengths):
+            continue
+        if all(source.is_graph_input() for source in sources):
+            held += [source.name or "" for source in sources]
+        else:
+            behind += [source.name or "" for source in read_from(lengths)]
+    return list(dict.fromkeys(held)), list(dict.fromkeys(behind))
+
+
+def states_of(node: ir.Node) -> int:
+    """Return how many states a recurrent node has: h, and c of an LSTM."""
+    return 2 if node.op_type == "LSTM" else 1
+
+
+def title(node: ir.Node) -> str:
+    """Return what messages call a node."""
+    return f"{node.op_type} `{label(node)}`"
+
+
+def check_nodes(model: ir.Model, file: str, known: bool = False) -> None:
+    """Refuse what cannot be written in the plain form, by name.
+
+    What stands in the branches of an If counts where it stands only: one branch is never run.
+
+    Args:
+        model: The graph as it was read.
+        file: What messages call it.
+        known: Whether its states are known, so that a Scan may hold some.
+
+    Raises:
+        UnsupportedModelError: A node is of such a form.
+    """
+    for node in model.graph:
+        if known and node.op_type == "Scan":
+            continue
+        for what, remedy in _refusals(node):
+            raise UnsupportedModelError(f"{title(node)} in {file} {what}. {remedy}")
+
+
+def check_bodies(model: ir.Model, file: str) -> None:
+    """Refuse recurrent nodes in branches that the input chooses from call to call.
+
+    Raises:
+        UnsupportedModelError: There is one.
+    """
+    for node in model.graph:
+        for inner in recurrent_within(node):
+            raise UnsupportedModelError(
+                f"{title(inner)} in {file} stands inside the body of {title(node)}, which is "
+                "chosen anew at every call, so that its state cannot become a port. Export the "
+                "model with the layer outside of it."
+            )
+
+
+def check_weights(model: ir.Model, file: str) -> None:
+    """Refuse recurrent nodes with weights that are quantized or computed from the inputs.
+
+    Raises:
+        UnsupportedModelError: W, R or B of a node is no constant.
+    """
+    for node in recurrent_of(model.graph):
+        for place, letter in enumerate("WRB", 1):
+            value = given(node, place)
+            source = None if value is None else value.producer()
+            if source is not None and source.op_type == "DequantizeLinear":
+                raise UnsupportedModelError(
+                    f"{title(node)} in {file} is quantized: its weights {letter} come out of "
+                    "DequantizeLinear. Export the float32 model that it was made from."
+                )
+            if value is not None and constant_of(value) is None:
+                raise UnsupportedModelError(
+                    f"{title(node)} in {file} has weights {letter} that the graph computes from "
+                    "its inputs; constants were expected. A layer whose weights change from call "
+                    "to call has no step graph."
+                )
+
+
+def _refusals(node: ir.Node) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with a node, and what to do."""
+    if node.op_type == "DynamicQuantizeLSTM":
+        yield "is quantized", "Export the float32 model that it was made from."
+    if node.domain in ("", "ai.onnx") and node.op_type in ("Loop", "Scan"):
+        yield (
+            "is a recurrence written as a body of nodes, which cannot be taken apart into steps",
+            "Export the model with an LSTM, GRU or RNN node, or export one step of it and name "
+            "its states: --state IN=OUT.",
+        )
+    if not _is_recurrent(node):
+        return
+    if "clip" in node.attributes:
+        yield (
+            f"has clip={node.attributes['clip'].as_float():g}, which several runtimes ignore",
+            "Export the model without clipping.",
+        )
+    if node.attributes.get_int("input_forget", 0):
+        yield (
+            "has input_forget=1, which couples two gates and which several runtimes ignore",
+            "Export the model with both gates.",
+        )
+    named = [name.lower() for name in node.attributes.get_strings("activations", ())]
+    half = named[: len(named) // (2 if direction_of(node) == "bidirectional" else 1)]
+    if named and (half not in _ACTIVATIONS[node.op_type] or named not in (half, half * 2)):
+        yield (
+            f"has the activations {', '.join(node.attributes.get_strings('activations', ()))}; "
+            f"{' or '.join(', '.join(known) for known in _ACTIVATIONS[node.op_type])} was expected",
+            "Train or export the model with the default activations.",
+        )
+    if _matters(given(node, _PEEPHOLES)):
+        yield (
+            "has peepholes (input P), which several runtimes ignore",
+            "Train or export the model without them.",
+        )
+
+
+def _is_recurrent(node: ir.Node) -> bool:
+    return node.op_type in _ACTIVATIONS and node.domain in ("", "ai.onnx")
+
+
+def given(node: ir.Node, place: int) -> ir.Value | None:
+    """Return input `place` of a node, or None where it is left out."""
+    return node.inputs[place] if place < len(node.inputs) else None
+
+
+def _matters(value: ir.Value | None) -> bool:
+    """Return whether peepholes are anything but constant zeros."""
+    array = constant_of(value)
+    return value is not None and (array is None or bool(array.any()))
+
+
+def _bodies(node: ir.Node) -> list[ir.Graph]:
+    return [
+        attr.as_graph() for attr in node.attributes.values() if attr.type == ir.AttributeType.GRAPH
+    ]

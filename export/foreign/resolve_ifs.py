@@ -1,0 +1,92 @@
+"""Ifs of an ONNX file, decided: each gives way to the branch that the file really takes.
+
+Which one that is, is found out by running it. From then on it must be that one: where an input of
+another size would take the other branch, the file counts as failing at that size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import onnx_ir as ir
+import onnx_ir.passes.common as passes
+
+from edgernn.export.analysis.patterns import label
+from edgernn.export.foreign.onnx_file import Decision, OnnxFile
+from edgernn.export.foreign.recurrent_nodes import name_finals, recurrent_within
+from edgernn.export.foreign.run_onnx import Arrays, values_of
+from edgernn.export.ir.dataflow import reads_data, values_behind
+
+__all__ = ["must_be_decided", "without_ifs"]
+
+
+def must_be_decided(node: ir.Node) -> bool:
+    """Return whether recurrent nodes stand inside an If, or nothing of the input decides it."""
+    condition = node.inputs[0]
+    assert condition is not None
+    fixed = not any(value.is_graph_input() for value in values_behind(condition))
+    return fixed or any(recurrent_within(node))
+
+
+def without_ifs(
+    file: OnnxFile, runs: Sequence[Arrays], chosen: Callable[[ir.Node], bool]
+) -> OnnxFile:
+    """Return the file with Ifs decided that take one and the same branch in all runs.
+
+    An If whose condition depends on the numbers of an input, not only on their shape, is kept.
+
+    Args:
+        file: The file.
+        runs: Inputs that it takes.
+        chosen: Which Ifs to look at; those in a branch that takes the place of its If are too.
+    """
+    model = file.model.clone()
+    decided: list[tuple[ir.Value, bool, str]] = []
+    kept: set[ir.Node] = set()
+    while found := [node for node in _open_ifs(model.graph) if chosen(node) and node not in kept]:
+        conditions = [node.inputs[0] for node in found if node.inputs[0] is not None]
+        values = [values_of(model, conditions, feeds, f"`{file.path}`") for feeds in runs]
+        for place, node in enumerate(found):
+            taken = {bool(one[place].all()) for one in values}
+            if len(taken) > 1:
+                kept.add(node)
+                continue
+            (then,) = taken
+            decided.append((conditions[place], then, label(node)))
+            _take(model.graph, node, "then_branch" if then else "else_branch")
+        passes.NameFixPass()(model)
+    if not decided:
+        return file
+    name_finals(model.graph)
+    decisions = tuple(Decision(value.name or "", then, name) for value, then, name in decided)
+    return replace(file, model=model, decisions=(*file.decisions, *decisions))
+
+
+def _open_ifs(graph: ir.Graph) -> list[ir.Node]:
+    return [
+        node
+        for node in graph
+        if node.op_type == "If" and node.inputs[0] is not None and not reads_data(node.inputs[0])
+    ]
+
+
+def _take(graph: ir.Graph, node: ir.Node, name: str) -> None:
+    """Put the nodes of one branch in the place of an If."""
+    branch = node.attributes[name].as_graph()
+    for value in list(branch.initializers.values()):
+        branch.initializers.pop(value.name or "")
+        if value.name in graph.initializers:
+            value.name = f"{value.name}_{label(node)}"
+        graph.register_initializer(value)
+    nodes, results = list(branch), list(branch.outputs)
+    branch.outputs.clear()
+    branch.remove(nodes)
+    for old, result in zip(node.outputs, results, strict=True):
+        copy = ir.node("Identity", [result])
+        copy.outputs[0].name, copy.outputs[0].type = old.name, result.type
+        old.name = None
+        ir.convenience.replace_all_uses_with(old, copy.outputs[0], replace_graph_outputs=True)
+        nodes.append(copy)
+    graph.insert_before(node, nodes)
+    graph.remove(node, safe=True)

@@ -1,0 +1,1 @@
+"""What all stages need from onnx-ir; imports no torch and nothing above it."""

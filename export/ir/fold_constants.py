@@ -1,0 +1,42 @@
+"""Constant folding, by onnxscript's optimizer."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+
+import onnx_ir as ir
+from onnxscript import optimizer
+
+__all__ = ["OPSET", "fold_constants", "quiet"]
+
+OPSET = 18
+"""The operator set that graphs are written in."""
+
+
+def fold_constants(model: ir.Model) -> None:
+    """Evaluate what depends on constants only, drop what nobody uses, infer shapes; in place."""
+    limit = 1 << 40
+    with quiet():
+        optimizer.optimize_ir(
+            model, num_iterations=2, input_size_limit=limit, output_size_limit=limit
+        )
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the exporters' notes about themselves from the user."""
+    loggers = [logging.getLogger(name) for name in ("torch", "onnxscript")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,76 @@
+"""Exceptions of libraries, as refusals that name the stage of an export."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator, Mapping
+
+import onnx_ir as ir
+
+from edgernn.errors import EdgernnError, ParityError, UnsupportedModelError
+from edgernn.export.code_lines.place import Place, place_of, place_of_stack
+
+__all__ = ["locating", "places_of", "stage"]
+
+_STACK = "pkg.torch.onnx.stack_trace"
+
+
+@contextlib.contextmanager
+def stage(doing: str, model: str) -> Iterator[None]:
+    """Turn what libraries raise into UnsupportedModelError.
+
+    What the operating system refuses, and what is not installed, is left as it is.
+
+    Args:
+        doing: What is done within the block: `tracing forward`.
+        model: The name of the model.
+
+    Raises:
+        UnsupportedModelError: Something within the block raised another exception than edgernn's.
+    """
+    try:
+        yield
+    except (EdgernnError, OSError, ImportError):
+        raise
+    except Exception as error:
+        raise UnsupportedModelError(_unforeseen(doing, model, error)) from error
+
+
+def _unforeseen(doing: str, model: str, error: Exception) -> str:
+    first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    reason = f"{type(error).__name__}: {first}".rstrip(".!: ")
+    if (place := place_of(error)) is not None:
+        return (
+            f"`{model}.forward` fails at {place} while edgernn is {doing}: {reason}. Where it "
+            "takes certain sizes or values only, describe them with --input."
+        )
+    return (
+        f"`{model}` cannot be exported: {doing} fails with {reason}. That is a fault of edgernn; "
+        "please report it with the model."
+    )
+
+
+def places_of(model: ir.Model) -> dict[str, Place]:
+    """Return the line of the model's code that each node of a graph came from, by its name."""
+    found = {
+        node.name or "": place_of_stack(node.metadata_props.get(_STACK, ""))
+        for node in model.graph.all_nodes()
+    }
+    return {name: place for name, place in found.items() if place is not None}
+
+
+@contextlib.contextmanager
+def locating(places: Mapping[str, Place]) -> Iterator[None]:
+    """Add the line of the model to refusals that name a node of a graph.
+
+    Args:
+        places: Name of a node → the line that it came from; may be filled within the block.
+    """
+    try:
+        yield
+    except (ParityError, UnsupportedModelError) as error:
+        named = (name for name in re.findall(r"\w+", str(error)) if name in places)
+        if (name := next(named, None)) is None:
+            raise
+        raise type(error)(f"{error} `{name}` comes from {places[name]}.") from error.__cause__

@@ -1,0 +1,78 @@
+"""Products of data and state together, written as one product of each."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from edgernn.export.ir.node_builder import Wiring, constant_of
+from edgernn.export.ir.shapes import dims
+from edgernn.export.lift.time_batching import dependents
+
+__all__ = ["separate_products"]
+
+
+def separate_products(graph: ir.Graph, states: Collection[str]) -> None:
+    """Multiply data and states apart, in place, where one product takes both side by side.
+
+    W·[x, h] + b becomes Wh·h + (Wx·x + b), so that the inner product can run on all steps at once.
+
+    Args:
+        graph: A one-step graph.
+        states: The names of its state inputs.
+    """
+    stateful = dependents(graph, [port for port in graph.inputs if port.name in states])
+    for product in tuple(graph):
+        parts = _parts(product)
+        moving = [part for part in parts if part[0] in stateful]
+        still = [part for part in parts if part[0] not in stateful]
+        if moving and still:
+            _separate(graph, product, still, moving)
+
+
+_Part = tuple[ir.Value, NDArray[Any]]
+
+
+def _parts(product: ir.Node) -> list[_Part]:
+    """Return the values that `product` takes side by side, each with its weights, or none."""
+    if product.op_type not in ("Gemm", "MatMul") or not set(product.attributes) <= {"transB"}:
+        return []
+    concat = product.inputs[0].producer() if product.inputs[0] is not None else None
+    weights = constant_of(product.inputs[1])
+    if concat is None or concat.op_type != "Concat" or weights is None or weights.ndim != 2:
+        return []
+    if len(dims(product.inputs[0]) or ()) != 2 or concat.attributes.get_int("axis") not in (1, -1):
+        return []
+    if product.attributes.get_int("transB", 0):
+        weights = weights.T
+    values = [value for value in concat.inputs if value is not None]
+    widths = [size for value in values if isinstance(size := (dims(value) or (None,))[-1], int)]
+    if len(widths) != len(values):
+        return []
+    return list(zip(values, np.split(weights, np.cumsum(widths)[:-1]), strict=True))
+
+
+def _separate(
+    graph: ir.Graph, product: ir.Node, still: Sequence[_Part], moving: Sequence[_Part]
+) -> None:
+    old = product.outputs[0]
+    wire = Wiring(graph, product, f"{old.name}_")
+    total = product.inputs[2] if len(product.inputs) > 2 else None
+    for name, parts in (("x", still), ("h", moving)):
+        operand = parts[0][0]
+        if len(parts) > 1:
+            values = [value for value, _ in parts]
+            operand = wire.op("Concat", *values, name=f"{name}_all", axis=1)
+        own = wire.constant(f"{name}_weights", np.concatenate([rows for _, rows in parts]))
+        summand = [] if total is None else [total]
+        total = wire.op("Gemm", operand, own, *summand, name=f"{name}_sum")
+        total.type, total.shape = old.type, old.shape
+    assert total is not None
+    name, old.name = old.name or "", None
+    total.name = name
+    ir.convenience.replace_all_uses_with(old, total, replace_graph_outputs=True)
+    graph.remove(product, safe=True)

@@ -1,0 +1,1 @@
+"""Recurrent calls to ONNX operators: layers, masks for lengths, loops, projections."""

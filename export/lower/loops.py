@@ -1,0 +1,197 @@
+"""Loops over time in a graph, `torch::loop`, as operators, as a Scan, or as one step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import onnx_ir as ir
+from onnx_ir.passes import common as passes
+
+from edgernn.contract import SEQUENCE
+from edgernn.errors import UnsupportedModelError
+from edgernn.export.capture.loop_call import Loop
+from edgernn.export.ir.private_operators import LOOP, TORCH
+from edgernn.export.ir.symbolic_dims import rename_axes
+from edgernn.export.lift.lift import Lift, lift
+
+__all__ = ["Iteration", "lower_loops"]
+
+
+_OTHERS = "sequence_outside"
+"""What the sequence is called within a loop, whose own steps are the sequence to `lift`."""
+
+
+@dataclass(frozen=True)
+class Iteration:
+    """One iteration of a loop.
+
+    Attributes:
+        loop: The loop.
+        model: Its body: takes a step of each sequence, the states and the constants, returns the
+            next states and what is collected.
+        labels: For each state its `Slot.label`.
+    """
+
+    loop: Loop
+    model: ir.Model
+    labels: tuple[tuple[str, str], ...]
+
+
+def lower_loops(model: ir.Model, bodies: Mapping[int, Iteration], at_one_step: bool) -> list[str]:
+    """Write every loop as operators or as a Scan; in place.
+
+    Args:
+        model: A graph whose other calls are lowered.
+        bodies: The loops by the places of their calls.
+        at_one_step: Whether a loop along the sequence is one iteration.
+
+    Returns:
+        Why loops are a Scan, for each that is one.
+
+    Raises:
+        UnsupportedModelError: A loop has no step.
+    """
+    reasons: list[str] = []
+    for node in [node for node in model.graph if _is_loop(node)]:
+        body = bodies[node.attributes["call"].as_int()]
+        if at_one_step and body.loop.along == SEQUENCE:
+            _inline(model.graph, node, _once(body))
+        else:
+            lifted = _lifted(body) if body.loop.lag <= 0 else _with_one_more(body)
+            if lifted.form == "scan":
+                reasons.append(lifted.reason)
+            _inline(model.graph, node, lifted.model)
+    model.opset_imports.pop(TORCH, None)
+    passes.NameFixPass()(model)
+    return reasons
+
+
+def _is_loop(node: ir.Node) -> bool:
+    return node.domain == TORCH and node.op_type == LOOP
+
+
+def _lifted(body: Iteration) -> Lift:
+    loop, model = body.loop, body.model.clone()
+    inputs = [port.name or "" for port in model.graph.inputs]
+    outputs = [port.name or "" for port in model.graph.outputs]
+    first, last = len(loop.axes), len(loop.axes) + loop.states
+    axes = dict(zip(inputs, loop.axes, strict=False)) | dict.fromkeys(outputs[loop.states :], 0)
+    rename_axes(model, {SEQUENCE: _OTHERS})
+    lifted = lift(
+        model,
+        list(zip(inputs[first:last], outputs, strict=False)),
+        sequence_axes=axes,
+        constants=inputs[last:],
+    )
+    along = f"{loop.along}_steps" if loop.lag else loop.along
+    rename_axes(lifted.model, {SEQUENCE: along, _OTHERS: SEQUENCE})
+    return lifted
+
+
+def _with_one_more(body: Iteration) -> Lift:
+    """Lift a loop that may have no step: it runs one more, whose results are dropped.
+
+    ONNX Runtime fails on a Scan of no steps, and ends the process at a recurrent operator of none.
+    """
+    count, model = body.loop.states, body.model.clone()
+    tape = ir.tape.Tape(model.graph)
+    for place, state in enumerate(list(model.graph.outputs)[:count]):
+        copy = tape.op("Identity", [state])
+        copy.name, copy.type, copy.shape = f"s{place}", state.type, state.shape
+        model.graph.outputs.append(copy)
+    lifted = _lifted(replace(body, model=model))
+    graph = lifted.model.graph
+    steps = _pad(graph, body.loop.axes)
+    tape = ir.tape.Tape(graph)
+    zero = tape.initializer(ir.tensor([0], ir.DataType.INT64, name="first_step"))
+    results = list(graph.outputs)
+    every_state = results[len(results) - count :]
+    for place, value in enumerate(results[: len(results) - count]):
+        if place < count:
+            start = graph.inputs[len(body.loop.axes) + place]
+            starts = tape.op("Unsqueeze", [start, zero])
+            states = tape.op("Concat", [starts, every_state[place]], {"axis": 0})
+            last = tape.op("Gather", [states, steps], {"axis": 0})
+            results[place] = tape.op("Squeeze", [last, zero])
+        else:
+            results[place] = tape.op("Slice", [value, zero, steps, zero])
+        results[place].type = value.type
+    graph.outputs[:] = results[: len(results) - count]
+    passes.TopologicalSortPass()(lifted.model)
+    return lifted
+
+
+def _pad(graph: ir.Graph, axes: Sequence[int]) -> ir.Value:
+    """Give the sequences, the first inputs, one step more; return how many they had."""
+    tape = ir.tape.Tape(graph)
+    steps: ir.Value | None = None
+    for place, axis in enumerate(axes):
+        port = graph.inputs[place]
+        assert port.shape is not None
+        pads = [0] * (2 * len(port.shape))
+        pads[len(port.shape) + axis] = 1
+        amount = tape.initializer(ir.tensor(pads, ir.DataType.INT64, name=f"x{place}_pads"))
+        whole = ir.Value(name=port.name, type=port.type)
+        padded = tape.op("Pad", [whole, amount])
+        padded.type, padded.shape = port.type, port.shape
+        ir.convenience.replace_all_uses_with(port, padded, replace_graph_outputs=True)
+        graph.inputs[place] = whole
+        steps = steps or tape.op("Shape", [whole], {"start": axis, "end": axis + 1})
+    assert steps is not None
+    return steps
+
+
+def _once(body: Iteration) -> ir.Model:
+    """Return the graph of a loop of one step."""
+    loop = body.loop
+    if loop.lag:
+        raise UnsupportedModelError(
+            "forward's loop over time does not run once for each step: at "
+            f"one step it runs {max(1 - loop.lag, 0)} times."
+        )
+    model = body.model.clone()
+    graph = model.graph
+    tape = ir.tape.Tape(graph)
+    for place, axis in enumerate(loop.axes):
+        port = graph.inputs[place]
+        axes = tape.initializer(ir.tensor([axis], ir.DataType.INT64, name=f"x{place}_axis"))
+        whole = ir.Value(name=f"{port.name}_steps", type=port.type)
+        graph.inputs[place] = whole
+        step = tape.op("Squeeze", [whole, axes])
+        step.type, step.shape = port.type, port.shape
+        ir.convenience.replace_all_uses_with(port, step, replace_graph_outputs=True)
+    for place in range(loop.states, len(graph.outputs)):
+        axes = tape.initializer(ir.tensor([0], ir.DataType.INT64, name=f"y{place}_axis"))
+        graph.outputs[place] = tape.op("Unsqueeze", [graph.outputs[place], axes])
+    passes.TopologicalSortPass()(model)
+    return model
+
+
+def _inline(graph: ir.Graph, node: ir.Node, model: ir.Model) -> None:
+    """Put the nodes of `model` in the place of `node`; their ports correspond in order."""
+    part = model.graph
+    for port, value in zip(list(part.inputs), node.inputs, strict=True):
+        assert value is not None
+        ir.convenience.replace_all_uses_with(port, value, replace_graph_outputs=True)
+    outputs = list(part.outputs)
+    nodes = list(part)
+    part.inputs.clear()
+    part.outputs.clear()
+    part.remove(nodes)
+    for name, initializer in list(part.initializers.items()):
+        del part.initializers[name]
+        while initializer.name in graph.initializers:
+            initializer.name = f"{initializer.name}_"
+        graph.register_initializer(initializer)
+    graph.insert_before(node, nodes)
+    for old, new in zip(node.outputs, outputs, strict=True):
+        if old.is_graph_output():
+            if new.is_graph_output() or new.producer() not in nodes:
+                copy = ir.node("Identity", [new])
+                graph.insert_before(node, copy)
+                new = copy.outputs[0]
+            new.name, old.name = old.name, None
+        new.shape, new.type = new.shape or old.shape, new.type or old.type
+        ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
+    graph.remove(node, safe=True)

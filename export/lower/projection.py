@@ -1,0 +1,169 @@
+"""LSTM layers with a projection, for which ONNX has no operator, as ONNX Scan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+from onnx_ir.passes import common as passes
+
+from edgernn.contract import BATCH
+from edgernn.errors import UnsupportedModelError
+from edgernn.export.ir.node_builder import Wiring, constant_of
+from edgernn.export.lift.scan import scan_form
+from edgernn.export.lift.step_graph import OneStep
+from edgernn.export.step.at_one_step import gemm_form
+
+__all__ = ["scan_projection"]
+
+_BACKWARD = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
+"""For each direction of a node, whether its parts run backward in time."""
+
+_STATES = [("h_in", "h_out"), ("c_in", "c_out")]
+
+
+def scan_projection(model: ir.Model) -> ir.Model:
+    """Return `model` with every `edgernn::LSTM` written as one Scan for each direction.
+
+    Args:
+        model: A sequence graph; it is not changed. The inputs of its `edgernn::LSTM` nodes are X
+            (sequence, batch, input_size), W, R, B as ONNX's LSTM has them, gates in the order
+            i o f c, P (directions, proj_size, hidden_size), h (directions, batch, proj_size) and c
+            (directions, batch, hidden_size). Their outputs are Y (sequence, directions, batch,
+            proj_size), and h and c after the last step.
+
+    Raises:
+        UnsupportedModelError: A node has an unknown direction, or weights that are no constants.
+    """
+    model = model.clone()
+    for node in tuple(model.graph):
+        if (node.domain, node.op_type) == ("edgernn", "LSTM"):
+            _replace(model.graph, node)
+    for tidy in (
+        passes.RemoveUnusedNodesPass(),
+        passes.RemoveUnusedOpsetsPass(),
+        passes.NameFixPass(),
+    ):
+        tidy(model)
+    return model
+
+
+def _replace(graph: ir.Graph, node: ir.Node) -> None:
+    """Put Scans in the place of a node: each runs one direction, then they are concatenated."""
+    direction = node.attributes.get_string("direction", "forward") or ""
+    if direction not in _BACKWARD:
+        raise UnsupportedModelError(
+            f"`{node.name}` ({node.op_type}) has direction `{direction}`; known are: "
+            f"{', '.join(_BACKWARD)}."
+        )
+    x, *weights, h, c = node.inputs
+    parts = _BACKWARD[direction]
+    stem = node.outputs[0].name
+    wire = Wiring(graph, node, f"{stem}_")
+    h_parts, c_parts = _split(wire, h, len(parts), "h"), _split(wire, c, len(parts), "c")
+    ends: list[list[ir.Value]] = []
+    for index, backward in enumerate(parts):
+        layer = _one_direction(node, weights, index, backward).graph
+        inputs = [x, h_parts[index], c_parts[index]]
+        ends.append(_insert(graph, node, layer, inputs, f"{stem}_{index}_"))
+    for place, output in enumerate(node.outputs):
+        _take_place(wire, output, [end[place] for end in ends], axis=1 if place == 0 else 0)
+    graph.remove(node, safe=True)
+
+
+def _take_place(wire: Wiring, old: ir.Value, parts: list[ir.Value], axis: int) -> None:
+    """Join the directions' outputs; y gets the axis of directions, the states have it."""
+    if axis == 1:
+        axes = wire.constant("direction", np.array([1], np.int64))
+        parts = [wire.op("Unsqueeze", part, axes, name="y") for part in parts]
+    new = parts[0]
+    if len(parts) > 1:
+        new = wire.op("Concat", *parts, name=f"{old.name}_both", axis=axis)
+    name, old.name = old.name, None
+    new.name, new.type, new.shape = name, old.type, old.shape
+    ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
+
+
+def _split(wire: Wiring, state: ir.Value | None, parts: int, letter: str) -> Sequence[ir.Value]:
+    if state is None:
+        raise UnsupportedModelError(f"A projected LSTM lacks its initial `{letter}`.")
+    if parts == 1:
+        return [state]
+    sizes_ = wire.constant(f"{letter}_parts", np.array([1] * parts, np.int64))
+    names = [f"{letter}_{index}" for index in range(parts)]
+    return wire.split("Split", state, sizes_, names=names, axis=0)
+
+
+def _one_direction(
+    node: ir.Node, weights: Sequence[ir.Value | None], index: int, backward: bool
+) -> ir.Model:
+    """Return a graph from x (sequence, batch, input_size), h and c to y, h and c."""
+    arrays = [_weights(node, value)[index : index + 1] for value in weights]
+    w, _, _, p = arrays
+    hidden_size, input_size, proj_size = w.shape[1] // 4, w.shape[2], p.shape[1]
+    float_ = ir.TensorType(ir.DataType.from_numpy(w.dtype))
+
+    def port(name: str, *shape: int | str) -> ir.Value:
+        return ir.Value(name=name, type=float_, shape=ir.Shape(shape))
+
+    x = port("x", BATCH, input_size)
+    states = [port("h_in", 1, BATCH, proj_size), port("c_in", 1, BATCH, hidden_size)]
+    finals = [port("h_out", 1, BATCH, proj_size), port("c_out", 1, BATCH, hidden_size)]
+    graph = ir.Graph([x, *states], [], nodes=[], opset_imports={"": 18, "edgernn": 1}, name="step")
+    wire = Wiring(graph)
+    axis = wire.constant("axis", np.array([0], np.int64))
+    whole = wire.op("Unsqueeze", x, axis, name="x_step")
+    whole.type, whole.shape = float_, ir.Shape([1, BATCH, input_size])
+    constants = [wire.constant(n, a) for n, a in zip("WRBP", arrays, strict=True)]
+    attributes = ir.convenience.convert_attributes({"hidden_size": hidden_size})
+    cell = ir.Node(
+        "edgernn",
+        "LSTM",
+        [whole, *constants, *states],
+        attributes,
+        outputs=[port("y_step", 1, 1, BATCH, proj_size), *finals],
+    )
+    graph.append(cell)
+    y = wire.op("Squeeze", finals[0], axis, name="y")
+    y.type, y.shape = float_, ir.Shape([BATCH, proj_size])
+    graph.outputs.extend([y, *finals])
+    step = ir.Model(graph, ir_version=8)
+    one = OneStep(gemm_form(step), _STATES, {"x": 0, "y": 0}, ())
+    return scan_form(one, backward=backward)
+
+
+def _weights(node: ir.Node, value: ir.Value | None) -> NDArray[Any]:
+    array = constant_of(value)
+    if array is None:
+        raise UnsupportedModelError(
+            f"`{node.name}` ({node.op_type}) has weights that the graph computes; constants were "
+            "expected. Fold them first."
+        )
+    return array
+
+
+def _insert(
+    graph: ir.Graph, before: ir.Node, part: ir.Graph, inputs: Sequence[ir.Value | None], prefix: str
+) -> list[ir.Value]:
+    """Move the nodes and weights of `part` in front of a node and return its outputs."""
+    outputs = list(part.outputs)
+    for port, value in zip(tuple(part.inputs), inputs, strict=True):
+        if value is None:
+            raise UnsupportedModelError(f"`{before.name}` ({before.op_type}) lacks its input X.")
+        ir.convenience.replace_all_uses_with(port, value)
+    part.outputs.clear()
+    for value in tuple(part.initializers.values()):
+        part.initializers.pop(str(value.name))
+        value.name = f"{prefix}{value.name}"
+        graph.register_initializer(value)
+    nodes = list(part)
+    part.remove(nodes)
+    for node in nodes:
+        node.name = f"{prefix}{node.name}"
+        for output in node.outputs:
+            output.name = f"{prefix}{output.name}"
+    graph.insert_before(before, nodes)
+    return outputs

@@ -1,0 +1,144 @@
+"""Running results along an axis: `edgernn::Running`, written as a Scan or as operators.
+
+Of a sequence x it gives y with y[0] = x[0] and y[t] = y[t - 1] ∘ x[t]. torch's exporter writes
+logcumsumexp with one maximum for all steps, which underflows from some hundred steps on, and has
+no form for the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import onnx_ir.passes.common as passes
+
+from edgernn.export.ir.node_builder import Wiring
+from edgernn.export.ir.private_operators import EDGERNN, RUNNING
+from edgernn.export.ir.shapes import dims
+
+__all__ = ["KINDS", "write_running"]
+
+_UNROLLED = 64
+"""Up to which size of an axis it is written as operators, in rounds of doubled reach."""
+
+Combine = Callable[[Wiring, ir.Value, ir.Value, np.dtype[Any]], ir.Value]
+
+
+def _log_add_exp(wire: Wiring, one: ir.Value, other: ir.Value, dtype: np.dtype[Any]) -> ir.Value:
+    """Return log(eᵃ + eᵇ) = max + softplus(-|a - b|); where both are one infinity, that."""
+    infinity = wire.constant("infinity", np.array(np.inf, dtype))
+    zero = wire.constant("zero", np.array(0, dtype))
+    largest = wire.op("Max", one, other, name="largest")
+    size = wire.op("Abs", largest, name="size")
+    endless = wire.op("Equal", size, infinity, name="endless")
+    distance = wire.op("Abs", wire.op("Sub", one, other, name="apart"), name="distance")
+    distance = wire.op("Where", endless, zero, distance, name="finite_distance")
+    rest = wire.op("Softplus", wire.op("Neg", distance, name="closeness"), name="rest")
+    return wire.op("Add", largest, rest, name="sum")
+
+
+def _operator(op_type: str) -> Combine:
+    return lambda wire, one, other, _: wire.op(op_type, one, other, name=op_type.lower())
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """One kind of running result.
+
+    Attributes:
+        combine: Joins the result so far with the next entry.
+        start: What joined with an entry is that entry, of a dtype.
+    """
+
+    combine: Combine
+    start: Callable[[np.dtype[Any]], Any]
+
+
+def _lowest(dtype: np.dtype[Any]) -> Any:
+    return -np.inf if dtype.kind == "f" else np.iinfo(dtype).min
+
+
+def _highest(dtype: np.dtype[Any]) -> Any:
+    return np.inf if dtype.kind == "f" else np.iinfo(dtype).max
+
+
+KINDS: Mapping[str, _Kind] = {
+    "logcumsumexp": _Kind(_log_add_exp, _lowest),
+    "cumprod": _Kind(_operator("Mul"), lambda _: 1),
+    "cummax": _Kind(_operator("Max"), _lowest),
+    "cummin": _Kind(_operator("Min"), _highest),
+}
+
+
+def write_running(model: ir.Model) -> None:
+    """Write every running result in operators of the default domain; in place."""
+    for graph in list(model.graphs()):
+        for node in list(graph):
+            if (node.domain, node.op_type) == (EDGERNN, RUNNING):
+                assert isinstance(graph, ir.Graph)
+                _write(graph, node)
+    passes.RemoveUnusedOpsetsPass()(model)
+    passes.NameFixPass()(model)
+
+
+def _write(graph: ir.Graph, node: ir.Node) -> None:
+    x, old = node.inputs[0], node.outputs[0]
+    assert x is not None
+    shape = dims(x)
+    assert shape is not None
+    axis = node.attributes["axis"].as_int() % len(shape)
+    kind = KINDS[node.attributes["kind"].as_string()]
+    wire = Wiring(graph, node, f"{old.name}_")
+    size = shape[axis]
+    if isinstance(size, int) and size <= _UNROLLED:
+        new = _in_rounds(wire, x, axis, size, kind)
+    else:
+        new = _as_scan(wire, x, axis, len(shape), kind)
+    ir.convenience.replace_nodes_and_values(graph, node, [node], [], [old], [new])
+
+
+def _in_rounds(wire: Wiring, x: ir.Value, axis: int, size: int, kind: _Kind) -> ir.Value:
+    """Join every entry with the one 1 before it, then 2, then 4, …."""
+    y = wire.op("Identity", x, name="first")
+    axes = wire.constant("axis", np.array([axis], np.int64))
+    for reach in (2**n for n in range((size - 1).bit_length())):
+        ends = [wire.constant("end", np.array([n], np.int64)) for n in (0, reach, -reach, size)]
+        kept = wire.op("Slice", y, ends[0], ends[1], axes, name="kept")
+        before = wire.op("Slice", y, ends[0], ends[2], axes, name="before")
+        after = wire.op("Slice", y, ends[1], ends[3], axes, name="after")
+        joined = kind.combine(wire, before, after, _dtype(x))
+        y = wire.op("Concat", kept, joined, name="joined", axis=axis)
+    return y
+
+
+def _as_scan(wire: Wiring, x: ir.Value, axis: int, rank: int, kind: _Kind) -> ir.Value:
+    """Join entry by entry, from what joined with the first is the first."""
+    order = [axis, *(place for place in range(rank) if place != axis)]
+    back = [order.index(place) for place in range(rank)]
+    front = wire.op("Transpose", x, name="steps", perm=order)
+    sizes = wire.op("Shape", front, name="sizes", start=1)
+    start = wire.constant("start", np.array(kind.start(_dtype(x)), _dtype(x)))
+    start = wire.op("Expand", start, sizes, name="nothing")
+    body = _body(f"{x.name}_running_", ir.TensorType(x.dtype or ir.DataType.FLOAT), kind)
+    _, collected = wire.split(
+        "Scan", start, front, names=("last", "collected"), body=body, num_scan_inputs=1
+    )
+    return wire.op("Transpose", collected, name="running", perm=back)
+
+
+def _body(prefix: str, kind_of: ir.TensorType, kind: _Kind) -> ir.Graph:
+    before, now = (ir.Value(name=f"{prefix}{one}", type=kind_of) for one in ("so_far", "now"))
+    body = ir.Graph([before, now], [], nodes=[], name="running")
+    wire = Wiring(body, prefix=prefix)
+    after = kind.combine(wire, before, now, np.dtype(kind_of.dtype.numpy()))
+    copy = wire.op("Identity", after, name="collected")
+    after.type = copy.type = kind_of
+    body.outputs.extend([after, copy])
+    return body
+
+
+def _dtype(x: ir.Value) -> np.dtype[Any]:
+    return np.dtype((x.dtype or ir.DataType.FLOAT).numpy())

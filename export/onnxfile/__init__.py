@@ -1,1 +1,0 @@
-"""ONNX files as models: their recurrent nodes, states, axes and reference."""

@@ -1,0 +1,162 @@
+"""The names of a graph's ports, their order, and the contract that follows from them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, MutableSequence, Sequence
+from dataclasses import dataclass, field, replace
+
+import onnx_ir as ir
+
+from edgernn.contract import BATCH, SEQUENCE, Graph, Port, State
+from edgernn.errors import UnsupportedModelError
+from edgernn.export.ir.dataflow import id_limit
+from edgernn.export.ir.results import result_name, result_path
+from edgernn.export.states.slots import StatePort
+
+__all__ = [
+    "Origins",
+    "contract_states",
+    "graph_ports",
+    "name_ports",
+    "order_notes",
+    "with_limits",
+]
+
+
+@dataclass(frozen=True)
+class Origins:
+    """Where ports come from in torch's call: name of a port → path.
+
+    Attributes:
+        inputs: Of the inputs; None for those that torch's call does not have.
+        outputs: Of the outputs, likewise.
+        unused: The paths of the arguments that no output depends on.
+        limits: Name of an input → the number that the user says its integers are below.
+    """
+
+    inputs: Mapping[str, str | None]
+    outputs: Mapping[str, str | None]
+    unused: tuple[str, ...]
+    limits: Mapping[str, int] = field(default_factory=dict)
+
+
+def name_ports(model: ir.Model, states: Sequence[StatePort]) -> Origins:
+    """Give data ports their names and bring all ports into the contract's order, in place.
+
+    Data inputs keep the names of forward's arguments; an only data output is `output`, several are
+    named by their fields or places. States follow, by layer, h before c. Where forward returns
+    nothing but states, as a bare cell does, the first of them is the output too.
+    """
+    graph = model.graph
+    if len(graph.outputs) == len(states):
+        shown = (state for state in states if state.result != state.argument)
+        _add_output(graph, next(shown, states[0]))
+    state_inputs = {state.input: state for state in states}
+    state_outputs = {state.output: state for state in states}
+    data_in = [value for value in graph.inputs if value.name not in state_inputs]
+    data_out = [value for value in graph.outputs if value.name not in state_outputs]
+    unused = tuple(value.name or "" for value in data_in if not value.uses())
+    data_in = [value for value in data_in if value.uses()]
+    if not data_in:
+        raise UnsupportedModelError("forward does not look at any of its inputs.")
+    inputs: dict[str, str | None] = {}
+    for value in data_in:
+        path = value.name or ""
+        value.name = _unique(_identifier(path), {*inputs, *state_inputs})
+        inputs[value.name] = path
+    outputs: dict[str, str | None] = {}
+    taken = {*inputs, *state_inputs, *state_outputs}
+    for value in data_out:
+        path = result_path(value) or ""
+        name = _identifier(path)
+        name = name if name[0].isalpha() else f"output_{name}"
+        alone = len(data_out) == 1 and not re.search("[A-Za-z]", path)
+        value.name = _unique("output" if alone else name, {*outputs, *taken})
+        outputs[value.name] = path
+    _order(graph.inputs, [value.name or "" for value in data_in] + list(state_inputs))
+    _order(graph.outputs, list(outputs) + list(state_outputs))
+    inputs |= {name: state.argument for name, state in state_inputs.items()}
+    outputs |= {name: state.result for name, state in state_outputs.items()}
+    return Origins(inputs, outputs, unused)
+
+
+def with_limits(origins: Origins, limits: Mapping[str, int | str]) -> Origins:
+    """Return `origins` with what the user says integers are below, by the paths of inputs."""
+    said = {name: limits.get(path or "") for name, path in origins.inputs.items()}
+    numbers = {name: limit for name, limit in said.items() if isinstance(limit, int)}
+    return replace(origins, limits=numbers)
+
+
+def graph_ports(model: ir.Model, origins: Origins) -> Graph:
+    """Return the ports of a graph as the contract states them."""
+    return Graph(
+        tuple(_port(value, origins.inputs, _limit(value, origins)) for value in model.graph.inputs),
+        tuple(_port(value, origins.outputs) for value in model.graph.outputs),
+    )
+
+
+def order_notes(graph: Graph) -> Iterator[str]:
+    """Say where a port has sequences and steps in another order than the first one that has both.
+
+    Args:
+        graph: The ports of a sequence graph.
+    """
+    both = [
+        (port, port.shape.index(SEQUENCE) < port.shape.index(BATCH))
+        for port in (*graph.inputs, *graph.outputs)
+        if SEQUENCE in port.shape and BATCH in port.shape
+    ]
+    for port, time_major in both[1:]:
+        first, other = both[0]
+        if time_major != other:
+            yield (
+                f"`{port}` has its axes in another order than `{first}`, as forward "
+                f"{'takes' if port in graph.inputs else 'returns'} it."
+            )
+
+
+def contract_states(states: Sequence[StatePort]) -> tuple[State, ...]:
+    """Return the states as the contract states them."""
+    return tuple(State(s.name, s.input, s.output, s.initial) for s in states)
+
+
+def _limit(value: ir.Value, origins: Origins) -> int | None:
+    """Return what the ids of an input are below, by the tables they look up and by the user."""
+    limits = (id_limit(value), origins.limits.get(value.name or ""))
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def _port(value: ir.Value, origins: Mapping[str, str | None], limit: int | None = None) -> Port:
+    if value.shape is None or value.dtype is None:
+        raise UnsupportedModelError(f"The shape of `{value.name}` is not known after the trace.")
+    shape = tuple(dim if isinstance(dim, int) else str(dim.value) for dim in value.shape)
+    name = value.name or ""
+    integer = value.dtype.is_integer()
+    return Port(name, value.dtype.numpy().name, shape, origins[name], limit if integer else None)
+
+
+def _add_output(graph: ir.Graph, state: StatePort) -> None:
+    value = next(value for value in graph.outputs if value.name == state.output)
+    copy = ir.node("Identity", [value])
+    graph.append(copy)
+    output = copy.outputs[0]
+    output.name, output.type, output.shape = (
+        result_name(state.result or ""),
+        value.type,
+        value.shape,
+    )
+    graph.outputs.append(output)
+
+
+def _order(ports: MutableSequence[ir.Value], names: Sequence[str]) -> None:
+    by_name = {port.name: port for port in ports}
+    ports[:] = [by_name[name] for name in names]
+
+
+def _identifier(path: str) -> str:
+    return re.sub(r"[^A-Za-z0-9]+", "_", path).strip("_") or "output"
+
+
+def _unique(name: str, taken: set[str]) -> str:
+    return name if name not in taken else _unique(f"{name}_", taken)

@@ -1,0 +1,207 @@
+"""The states of recurrent calls in a graph, and the names of their layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from edgernn.export.ir.private_operators import LOOP
+from edgernn.export.lower.layers import recurrent_calls
+
+__all__ = [
+    "RESHAPES",
+    "Slot",
+    "StatePort",
+    "chain_end",
+    "chain_length",
+    "layer_names",
+    "same_value",
+    "state_slots",
+]
+
+# Operators that give a tensor, all of it, another shape
+RESHAPES = ("Identity", "Unsqueeze", "Squeeze", "Reshape", "Transpose")
+
+
+@dataclass(frozen=True)
+class StatePort:
+    """One state of the model and where torch keeps it.
+
+    Attributes:
+        name: The contract's name, such as `h`.
+        argument: The path of the argument that forward takes it from, or None.
+        result: The path in forward's result that holds its next value, or None.
+        call: The recurrent call that takes it, or None for a hand-written recurrence.
+        last_call: The recurrent call that leaves its next value, likewise.
+        index: 0 for h, 1 for c.
+        initial: The value that forward starts from with 1 for the batch axis; None for zeros.
+        free: Whether it may be anything, as h and c of a layer may. What else a model remembers,
+            such as a running power, has values that it never takes.
+        told_by: What tells that the result is the next value of the argument, where it is neither
+            the user nor that a recurrent call leaves the one and takes the other.
+    """
+
+    name: str
+    argument: str | None
+    result: str | None
+    call: int | None
+    last_call: int | None
+    index: int = 0
+    initial: NDArray[np.float32] | None = None
+    free: bool = False
+    told_by: str | None = None
+
+    @property
+    def input(self) -> str:
+        """The name of the input port."""
+        return f"{self.name}_in"
+
+    @property
+    def output(self) -> str:
+        """The name of the output port."""
+        return f"{self.name}_out"
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One state of one recurrent node.
+
+    Attributes:
+        node: The node, with the name of its layer in its metadata.
+        call: The place of its call among those of the model.
+        index: 0 for h, 1 for c; of a loop the place among its states.
+        place: The input of the node that takes the initial state.
+        result: The output that holds the final state.
+        weights: The input that tells whose layer it is; None where the node is a layer of its own.
+        label: Of a loop, the layer whose state it is, if it is one's, and what it is called there.
+    """
+
+    node: ir.Node
+    call: int
+    index: int
+    place: int
+    result: int
+    weights: int | None
+    label: tuple[str, str] | None = None
+
+    @property
+    def layer(self) -> str:
+        """The name of the layer."""
+        own = self.label[0] if self.label else ""
+        return own or str(self.node.metadata_props["layer"])
+
+    @property
+    def is_layers(self) -> bool:
+        """Whether it is h or c of a layer or cell, not something else that a loop carries."""
+        return self.node.op_type != LOOP or bool(self.label and self.label[0])
+
+    @property
+    def name(self) -> str:
+        """What the state is called in its layer."""
+        return self.label[1] if self.label else "hc"[self.index]
+
+    @property
+    def before(self) -> ir.Value:
+        """The initial state."""
+        value = self.node.inputs[self.place]
+        assert value is not None
+        return value
+
+    @property
+    def after(self) -> ir.Value:
+        """The final state."""
+        return self.node.outputs[self.result]
+
+
+def state_slots(
+    graph: ir.Graph, labels: Mapping[int, Sequence[tuple[str, str]]] = MappingProxyType({})
+) -> list[Slot]:
+    """Return the states of the recurrent calls in a graph.
+
+    Args:
+        graph: A graph as `trace` leaves it.
+        labels: Place of the call of a loop → for each of its states its `Slot.label`.
+    """
+    return [slot for node in recurrent_calls(graph) for slot in _slots(node, labels)]
+
+
+def _slots(node: ir.Node, labels: Mapping[int, Sequence[tuple[str, str]]]) -> Iterator[Slot]:
+    call = node.attributes["call"].as_int()
+    if node.op_type == LOOP:
+        first = node.attributes["sequences"].as_int()
+        for index in range(node.attributes["states"].as_int()):
+            yield Slot(node, call, index, first + index, index, None, labels[call][index])
+        return
+    for index in range(2 if node.op_type.startswith("lstm") else 1):
+        result = index if node.op_type.endswith("_cell") else 1 + index
+        yield Slot(node, call, index, 1 + index, result, len(node.inputs) - 1)
+
+
+def layer_names(model: ir.Model, taken: dict[str, int] | None = None) -> None:
+    """Write into every recurrent call's metadata its layer's path: unique, dots as underscores.
+
+    Args:
+        model: A graph as `trace` leaves it.
+        taken: How often each path is there already in graphs of the same model; added to.
+    """
+    taken = {} if taken is None else taken
+    for node in recurrent_calls(model.graph):
+        path = _layer_path(node).replace(".", "_")
+        taken[path] = count = taken.get(path, 0) + 1
+        node.metadata_props["layer"] = path if count == 1 else f"{path}_{count}"
+
+
+def chain_end(slot: Slot, slots: Sequence[Slot]) -> Slot:
+    """Follow calls of the same layer, each started from the state the last one left."""
+    for later in slots:
+        if (
+            slot.weights is not None
+            and later.weights is not None
+            and later.call > slot.call
+            and later.index == slot.index
+            and later.node.inputs[later.weights] is slot.node.inputs[slot.weights]
+            and same_value(later.before, slot.after)
+        ):
+            return chain_end(later, slots)
+    return slot
+
+
+def chain_length(slot: Slot, slots: Sequence[Slot]) -> int:
+    """Return how many calls of the same layer there are in a row from `slot` on."""
+    end = chain_end(slot, slots)
+    calls = {one.call for one in slots if slot.call <= one.call <= end.call}
+    alike = [one for one in slots if one.call in calls and one.index == slot.index]
+    return sum(
+        one.weights is not None
+        and slot.weights is not None
+        and one.node.inputs[one.weights] is slot.node.inputs[slot.weights]
+        for one in alike
+    )
+
+
+def same_value(value: ir.Value, source: ir.Value, through: Sequence[str] = ("Identity",)) -> bool:
+    """Return whether `value` is `source`, or made from it by operators of `through` alone."""
+    while value is not source:
+        node = value.producer()
+        if node is None or node.op_type not in through or node.inputs[0] is None:
+            return False
+        value = node.inputs[0]
+    return True
+
+
+def _layer_path(node: ir.Node) -> str:
+    """Return the module path of the layer that a call belongs to, from its weights' names."""
+    if node.op_type == LOOP:
+        return LOOP
+    states = 2 if node.op_type.startswith("lstm") else 1
+    for value in node.inputs[1 + states :]:
+        name = (value.name if value is not None else None) or ""
+        path = name.removeprefix("module.").rpartition(".")[0]
+        if name.startswith("module.") and path:
+            return path.partition(".parametrizations")[0]
+    return node.op_type.removesuffix("_cell")

@@ -1,0 +1,225 @@
+"""The step graph: a sequence graph at one time index, and its form in primitive operators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx_ir as ir
+import onnx_ir.passes.common as passes
+
+from edgernn.contract import SEQUENCE
+from edgernn.errors import UnsupportedModelError
+from edgernn.export.ir.node_builder import Wiring
+from edgernn.export.ir.shapes import Shape, dims, fold_sizes, settle_shapes
+from edgernn.export.step.cells import lower_cell, recurrent_nodes
+from edgernn.export.step.products import fold_tables, merge_biases
+from edgernn.export.step.unit_axes import remove_unit_axis_moves
+
+__all__ = ["at_one_step", "gemm_form"]
+
+
+def at_one_step(model: ir.Model) -> ir.Model:
+    """Return `model` for one time index: its ports without the `sequence` axis.
+
+    Args:
+        model: A sequence graph; it is not changed. Its recurrent nodes may be LSTM, GRU and RNN
+            of the default domain and the projected `edgernn::LSTM`, and stay in the result.
+
+    Returns:
+        A new model whose shapes are inferred anew and whose size arithmetic is folded. An output
+        that had the `sequence` axis has lost it; a size that depended on it is the one at 1.
+
+    Raises:
+        UnsupportedModelError: The model has no step, or cannot be written at one step.
+    """
+    model = _copy(model)
+    for node in recurrent_nodes(model.graph):
+        direction = node.attributes.get_string("direction", "forward")
+        steps = (dims(node.inputs[0]) or (None,))[0]
+        along = steps is None or SEQUENCE in str(steps)
+        if direction != "forward" and along:
+            raise UnsupportedModelError(
+                f"`{node.name}` ({node.op_type}) is {direction}: it reads the sequence from its "
+                "end, so the model has no step. Export the sequence graph alone."
+            )
+    declared = [dims(output) for output in model.graph.outputs]
+    if not sum([_take_axis(model.graph, index) for index in range(len(model.graph.inputs))]):
+        raise UnsupportedModelError(
+            f"No input of the graph has an axis named `{SEQUENCE}`, so there is no step to take. "
+            f"Inputs are: {', '.join(f'{v.name}{_written(dims(v))}' for v in model.graph.inputs)}."
+        )
+    _drop_overwritten(model.graph)
+    settle_shapes(model)
+    _check_steps(model.graph)
+    for index, shape in enumerate(declared):
+        _drop_axis(model.graph, index, shape)
+    passes.NameFixPass()(model)
+    _check_graph(model)
+    return model
+
+
+def gemm_form(model: ir.Model) -> ir.Model:
+    """Return a one-step `model` in primitive operators, without moves of size-1 axes.
+
+    Args:
+        model: A graph whose recurrent nodes run one step, forward; it is not changed.
+
+    Returns:
+        A new model with the same ports and metadata, in the default domain alone. Weights are
+        stored (inputs, outputs), biases merged, and an embedding that feeds a product directly is
+        folded into it where that is smaller or small.
+
+    Raises:
+        UnsupportedModelError: A recurrent node has no form in primitive operators, or runs more
+            than one step.
+    """
+    model = _copy(model)
+    declared = [output.shape for output in model.graph.outputs]
+    fold_sizes(model)
+    _check_steps(model.graph)
+    nodes = recurrent_nodes(model.graph)
+    kinds = [node.op_type for node in nodes]
+    for index, node in enumerate(nodes):
+        count = kinds[:index].count(node.op_type)
+        alone = kinds.count(node.op_type) == 1
+        lower_cell(node, node.op_type.lower() + ("" if alone else f"_{count}"))
+    fold_sizes(model)
+    remove_unit_axis_moves(model)
+    merge_biases(model.graph)
+    fold_tables(model.graph)
+    for tidy in _TIDY:
+        tidy(model)
+    for output, shape in zip(model.graph.outputs, declared, strict=True):
+        output.shape = shape
+    return model
+
+
+_FIRST_OPSET = 13
+"""The first opset in which Squeeze, Unsqueeze and Split take axes and sizes as inputs."""
+
+_TIDY: tuple[Callable[[ir.Model], object], ...] = (
+    passes.RemoveUnusedNodesPass(),
+    passes.DeduplicateInitializersPass(),
+    passes.RemoveUnusedOpsetsPass(),
+    passes.NameFixPass(),
+)
+
+
+def _copy(model: ir.Model) -> ir.Model:
+    """Return a copy of `model` whose nodes all have names, or refuse its opset."""
+    opset = model.opset_imports.get("", 0)
+    if opset < _FIRST_OPSET:
+        raise UnsupportedModelError(
+            f"The graph is of opset {opset}; a step graph is written in opset {_FIRST_OPSET} or "
+            "later. Convert the graph first, for example with `onnx.version_converter`."
+        )
+    model = model.clone()
+    passes.NameFixPass()(model)
+    return model
+
+
+def _take_axis(graph: ir.Graph, index: int) -> bool:
+    """Replace an input that has the sequence axis by one without; return whether it had."""
+    old = graph.inputs[index]
+    shape = dims(old) or ()
+    if SEQUENCE not in shape:
+        return False
+    axis = shape.index(SEQUENCE)
+    new = ir.Value(
+        name=old.name, shape=ir.Shape((*shape[:axis], *shape[axis + 1 :])), type=old.type
+    )
+    first = next(iter(graph), None)
+    wire = Wiring(graph, first)
+    axes = wire.constant(f"{old.name}_axis", np.array([axis], np.int64))
+    whole = wire.op("Unsqueeze", new, axes, name=f"{old.name}_step")
+    ir.convenience.replace_all_uses_with(old, whole, replace_graph_outputs=True)
+    graph.inputs[index] = new
+    return True
+
+
+def _drop_overwritten(graph: ir.Graph) -> None:
+    """Put what is written over the whole of a tensor in its place, as `out[:, t] = h` does."""
+    for node in graph:
+        reduction = node.attributes.get_string("reduction", "none")
+        if node.op_type != "ScatterElements" or reduction != "none":
+            continue
+        whole, _, written = (dims(value) for value in node.inputs)
+        axis = node.attributes.get_int("axis", 0)
+        if whole is not None and whole == written and whole[axis] == 1 and None not in whole:
+            copy = ir.node("Identity", [node.inputs[2]], name=node.name)
+            ir.convenience.replace_nodes_and_values(
+                graph, node, [node], [copy], node.outputs, copy.outputs
+            )
+
+
+def _check_steps(graph: ir.Graph) -> None:
+    """Refuse recurrent nodes that run several steps and values that are empty at one."""
+    for node in graph:
+        for value in node.outputs:
+            shape = dims(value) or ()
+            if any(isinstance(size, int) and size < 1 for size in shape):
+                raise UnsupportedModelError(
+                    f"`{value.name}` ({node.op_type}) is empty at one step: its shape is "
+                    f"{_written(shape)}. The model needs more than one time index at once. "
+                    "Export the sequence graph alone."
+                )
+    for node in recurrent_nodes(graph):
+        steps = (dims(node.inputs[0]) or (None,))[0]
+        if steps not in (1, None):
+            raise UnsupportedModelError(
+                f"`{node.name}` ({node.op_type}) runs {steps} steps where one was expected. "
+                f"Name the time axis `{SEQUENCE}`, or export the sequence graph alone."
+            )
+
+
+def _drop_axis(graph: ir.Graph, index: int, declared: Shape | None) -> None:
+    """Squeeze the sequence axis off an output, and declare the shape that comes out."""
+    output = graph.outputs[index]
+    found = dims(output)
+    shape = _at_one(declared if declared is not None else found or ())
+    if found is not None and not _fits(found, shape):
+        raise UnsupportedModelError(
+            f"Output `{output.name}` is declared {_written(declared)}, but at one step its shape "
+            f"is {_written(found)} where {_written(shape)} was expected. Export the sequence graph "
+            "alone."
+        )
+    output.shape = ir.Shape(shape)
+    if declared is not None and SEQUENCE in declared:
+        axis = declared.index(SEQUENCE)
+        wire = Wiring(graph)
+        axes = wire.constant(f"{output.name}_axis", np.array([axis], np.int64))
+        name, output.name = output.name, f"{output.name}_step"
+        step = wire.op("Squeeze", output, axes, name=name or "output")
+        step.shape = ir.Shape((*shape[:axis], *shape[axis + 1 :]))
+        step.type = output.type
+        graph.outputs[index] = step
+
+
+def _at_one(shape: Shape) -> Shape:
+    """Return `shape` at a sequence of 1; unknown sizes stay unknown."""
+    at_one = ir.Shape(shape).evaluate({SEQUENCE: 1})
+    return tuple(size if isinstance(size, int) else size.value for size in at_one)
+
+
+def _fits(found: Shape, expected: Shape) -> bool:
+    return len(found) == len(expected) and all(
+        a == b or None in (a, b) or (isinstance(a, str) and isinstance(b, str))
+        for a, b in zip(found, expected, strict=True)
+    )
+
+
+def _check_graph(model: ir.Model) -> None:
+    """Let ONNX check the graph, and name the node that cannot be at one step."""
+    try:
+        passes.CheckerPass(full_check=True)(model)
+    except Exception as error:
+        raise UnsupportedModelError(
+            f"The model cannot be written at one step: {error}. Export the sequence graph alone."
+        ) from error
+
+
+def _written(shape: Shape | None) -> str:
+    if shape is None:
+        return "[unknown]"
+    return f"[{', '.join('?' if size is None else str(size) for size in shape)}]"

@@ -1,0 +1,1 @@
+"""Memory that no recurrent layer holds."""

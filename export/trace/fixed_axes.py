@@ -1,0 +1,70 @@
+"""Axes that forward turned out to fix while it was traced."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+
+from torch import nn
+
+from edgernn.contract import BATCH
+from edgernn.export.call.example import Example, observe
+from edgernn.export.code_lines.place import size_guards
+from edgernn.export.code_lines.statement import decision_at
+
+__all__ = ["fixed_axes"]
+
+_AXIS = re.compile(r"L\['tensors'\]\[(\d+)\]\.size\(\)\[(\d+)\]")
+_EQUAL = re.compile(r"Eq\(\w+, \d+\)")
+
+
+def fixed_axes(module: nn.Module, example: Example, error: BaseException) -> str | None:
+    """Return which axes forward fixes, and where, where that is what torch failed with.
+
+    Args:
+        module: The model.
+        example: The call that was traced.
+        error: torch.export's.
+    """
+    head = str(error).strip().partition("\n")[0]
+    if not head.startswith("Constraints violated"):
+        return None
+    axes = dict.fromkeys((int(leaf), int(axis)) for leaf, axis in _AXIS.findall(head))
+    if not axes:
+        return None
+    leaves = example.leaves
+    listed = " and ".join(
+        f"axis {axis} of `{leaves[place].path}` ({leaves[place].shape[axis]})"
+        for place, axis in axes
+    )
+    symbols = {str(leaves[place].shape[axis]) for place, axis in axes}
+    options = _with_numbers(module, example, symbols).options()
+    where, helps = _where(error)
+    return f"forward fixes {listed}{where}. {helps}ive it as a number, such as {options}."
+
+
+def _with_numbers(module: nn.Module, example: Example, symbols: set[str]) -> Example:
+    """Return the example with these axes as constants: one sequence if forward takes one."""
+    sizes = {symbol: example.sizes[symbol] for symbol in symbols}
+    if BATCH in sizes:
+        single = example.with_constants({**sizes, BATCH: 1})
+        with contextlib.suppress(Exception):
+            observe(module, single)
+            return single
+    return example.with_constants(sizes)
+
+
+def _where(error: BaseException) -> tuple[str, str]:
+    """Say on which line of the model, and begin the sentence with what helps."""
+    found = [(guard, place) for guard, place in size_guards(error) if place is not None]
+    equal = [place for guard, place in found if _EQUAL.fullmatch(guard)]
+    places = equal or [place for _, place in found]
+    if not places:
+        return " while it is traced: it branches on that size, or loops over it", "G"
+    place = places[-1]
+    if place.code.startswith(("for ", "while ")) or " for " in place.code:
+        return f" by a loop over it at {place}", "G"
+    if decision_at(place):
+        return f" by a branch on its size at {place}", "G"
+    by = "Compute with Python's operators (`n ** 0.5` is the root of a size) or torch, or g"
+    return f" by making a number of it at {place}", by

@@ -1,0 +1,112 @@
+"""The loops over time of a model: one iteration of each as a graph."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import onnx_ir as ir
+import torch
+from torch import nn
+
+from edgernn.export.call.example import Example, observe
+from edgernn.export.capture.loop_call import Loop
+from edgernn.export.capture.recurrent_calls import Call
+from edgernn.export.ir.dataflow import moved_from
+from edgernn.export.ir.fold_constants import fold_constants
+from edgernn.export.ir.private_operators import LOOP
+from edgernn.export.lower.layers import lower
+from edgernn.export.lower.loops import Iteration
+from edgernn.export.lower.running_results import write_running
+from edgernn.export.states.slots import Slot, layer_names, state_slots
+from edgernn.export.trace.trace import trace
+
+__all__ = ["iterations"]
+
+
+def iterations(
+    module: nn.Module, example: Example, calls: Sequence[Call], taken: dict[str, int]
+) -> dict[int, Iteration]:
+    """Return the loops of a model by the places of their calls.
+
+    Args:
+        module: The model, its loops `Loop`.
+        example: The call of it that is traced.
+        calls: What it calls then.
+        taken: See `layer_names`.
+    """
+    return {
+        place: _iteration(call.loop, _body_example(module, example, place), taken)
+        for place, call in enumerate(calls)
+        if call.loop is not None
+    }
+
+
+def _iteration(loop: Loop, example: Example, taken: dict[str, int]) -> Iteration:
+    model = trace(loop.body, example)
+    layer_names(model, taken)
+    inputs = {port.name: port for port in model.graph.inputs}
+    slots = state_slots(model.graph)
+    states = [inputs.get(f"h{index}") for index in range(loop.states)]
+    labels = _labels([_fed(state, slots) for state in states])
+    _name_ports(model.graph, labels)
+    lower(model)
+    write_running(model)
+    fold_constants(model)
+    return Iteration(loop, model, labels)
+
+
+def _name_ports(graph: ir.Graph, labels: Sequence[tuple[str, str]]) -> None:
+    """Name the states after their layers; what is collected is `y0`, `y1`, …."""
+    inputs = {port.name: port for port in graph.inputs}
+    outputs = list(graph.outputs)
+    for index, ((layer, name), after) in enumerate(zip(labels, outputs, strict=False)):
+        port = inputs[f"h{index}"]
+        port.name, after.name = f"{layer or LOOP}_{name}", f"{layer or LOOP}_{name}_next"
+    for index, value in enumerate(outputs[len(labels) :]):
+        value.name = f"y{index}"
+
+
+def _fed(state: ir.Value | None, slots: Sequence[Slot]) -> Slot | None:
+    """Return the state of a layer that starts from a state of the loop, if one does."""
+    fed = [slot for slot in slots if state is not None and state in moved_from(slot.before)]
+    return fed[0] if len(fed) == 1 else None
+
+
+def _labels(fed: Sequence[Slot | None]) -> tuple[tuple[str, str], ...]:
+    """Name the states of a loop: those of layers after these, the others in their order."""
+    others = itertools.count() if fed.count(None) > 1 else itertools.repeat("")
+    return tuple(
+        (slot.layer, slot.name) if slot is not None else ("", f"h{next(others)}") for slot in fed
+    )
+
+
+def _body_example(module: nn.Module, example: Example, place: int) -> Example:
+    """Return an example of an iteration: which of its axes are dynamic is seen at other sizes."""
+    tensors = _step_of(observe(module, example).calls[place])
+    shapes: dict[str, list[int | str]] = {name: [*t.shape] for name, t in tensors.items()}
+    for symbol, size in example.sizes.items():
+        longer = _step_of(observe(module, example.resized({symbol: size + 1})).calls[place])
+        for name, tensor in longer.items():
+            for axis, (old, new) in enumerate(zip(tensors[name].shape, tensor.shape, strict=True)):
+                if old != new:
+                    same = (old, new) == (size, size + 1)
+                    shapes[name][axis] = symbol if same else f"{symbol}_{old}"
+    return Example(tensors, {name: tuple(shape) for name, shape in shapes.items()})
+
+
+def _step_of(call: Call) -> dict[str, torch.Tensor]:
+    """Return what the first iteration takes, by the names of the body's arguments."""
+    loop, operands = call.loop, call.operands
+    assert loop is not None
+    assert operands is not None
+    steps = [x.select(axis, 0) for x, axis in zip(operands.sequences, loop.axes, strict=True)]
+    return {
+        f"{letter}{index}": tensor.contiguous()
+        for letter, tensors in (
+            ("x", steps),
+            ("h", operands.states),
+            ("k", operands.constants),
+        )
+        for index, tensor in enumerate(tensors)
+    }

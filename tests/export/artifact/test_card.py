@@ -1,0 +1,251 @@
+"""The model card: what it says of an artifact, and whether its code runs."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import edgernn
+from edgernn.artifact import Artifact
+from edgernn.contract import Contract, Graph, Port, State
+from edgernn.export.artifact.card import card
+from edgernn.export.artifact.code_snippets import Snippets
+
+NODE = shutil.which("node")
+
+
+class Learned(nn.Module):
+    """Two inputs, two outputs and a learned initial state."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(7, 4)
+        self.gru = nn.GRU(6, 5, num_layers=2, batch_first=True)
+        self.start = nn.Parameter(torch.linspace(-1, 1, 10).reshape(2, 1, 5))
+
+    def forward(self, state: torch.Tensor, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        """`state` is data here, and named as the snippets name theirs."""
+        joined = torch.cat([self.embedding(state), x], 2)
+        output, _ = self.gru(joined, self.start.expand(-1, x.size(0), -1).contiguous())
+        return {"scores": output, "shifted": output + 1}
+
+
+def _lstm() -> tuple[nn.Module, tuple[torch.Tensor, ...]]:
+    return nn.LSTM(3, 4, 2), (torch.randn(5, 2, 3),)
+
+
+def _bidirectional() -> tuple[nn.Module, tuple[torch.Tensor, ...]]:
+    return nn.GRU(3, 4, bidirectional=True, batch_first=True), (torch.randn(2, 5, 3),)
+
+
+def _learned() -> tuple[nn.Module, tuple[torch.Tensor, ...]]:
+    return Learned(), (torch.randint(7, (2, 5)), torch.randn(2, 5, 2))
+
+
+MODELS = {
+    "lstm": _lstm,
+    "bidirectional": _bidirectional,
+    "learned": _learned,
+    "constant": _learned,
+}
+OPTIONS: dict[str, dict[str, Any]] = {"constant": {"batch": 3, "sequence": 4}}
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def artifact(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    torch.manual_seed(0)
+    model, inputs = MODELS[request.param]()
+    folder = tmp_path_factory.mktemp(request.param) / "my model.edgernn"
+    return edgernn.export_model(model, folder, inputs=inputs, **OPTIONS.get(request.param, {}))
+
+
+def snippets(artifact: Artifact, language: str) -> list[str]:
+    """Return the code blocks of one language in the card on disk."""
+    text = (artifact.path / "README.md").read_text("utf-8")
+    return re.findall(rf"```{language}\n(.*?)\n```", text, re.DOTALL)
+
+
+def test_card_lists_every_port(artifact: Artifact) -> None:
+    """The card's tables hold every port of every graph with its dtype, shape and origin."""
+    text = (artifact.path / "README.md").read_text("utf-8")
+    for kind, graph in artifact.contract.graphs.items():
+        section = text.partition(f"## {kind}.onnx\n")[2].partition("\n## ")[0]
+        for port in (*graph.inputs, *graph.outputs):
+            shape = ", ".join(map(str, port.shape))
+            assert f"| `{port.name}` | {port.dtype} | [{shape}] |" in section
+
+
+def test_python_runs(artifact: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both Python blocks run as they stand, beside the folder, and move the state."""
+    monkeypatch.chdir(artifact.path.parent)
+    with_edgernn, alone = snippets(artifact, "python")
+    found: dict[str, object] = {}
+    exec(with_edgernn, found)
+    assert isinstance(found["model"], edgernn.Model)
+    names: dict[str, dict[str, np.ndarray]] = {}
+    exec(alone, names)
+    contract = artifact.contract
+    assert set(names["state"]) == {state.input for state in contract.states}
+    for state in contract.states:
+        moved = not np.array_equal(names["state"][state.input], contract.initial(state))
+        assert moved == contract.carry
+    if contract.carry:
+        stream = found["stream"]
+        assert isinstance(stream, edgernn.Stream)
+        assert stream.steps == 1
+
+
+def test_learned_initial_state_is_fed(artifact: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first call of the block without edgernn gives what edgernn's first call gives."""
+    monkeypatch.chdir(artifact.path.parent)
+    code = snippets(artifact, "python")[1].replace("range(3)", "range(1)")
+    found: dict[str, dict[str, np.ndarray]] = {}
+    exec(code, found)
+    model = edgernn.load(artifact.path)
+    kind = "step" if model.contract.step else "sequence"
+    data = {
+        port.name: found.get(f"{port.name}_", found.get(port.name))
+        for port in model.contract.data_inputs(kind)
+    }
+    if kind == "step":
+        stream = model.stream(batch=model.contract.constants.get("batch", 1))
+        expected = stream.step(**data)  # type: ignore[arg-type]
+    else:
+        expected = model(**data)  # type: ignore[arg-type]
+    if not isinstance(expected, dict):
+        expected = {model.contract.data_outputs(kind)[0].name: expected}
+    for name, array in expected.items():
+        np.testing.assert_allclose(found["outputs"][name], array, atol=1e-6)
+
+
+STUB = """
+export class Tensor {
+  constructor(type, data, dims) {
+    if (data.length !== dims.reduce((a, b) => a * b, 1)) throw Error(`${data.length} ${dims}`);
+    Object.assign(this, { type, data, dims });
+  }
+}
+export const calls = [];
+export class InferenceSession {
+  static async create(path, options) { return new InferenceSession(path, options); }
+  constructor(path, options) { Object.assign(this, { path, options }); }
+  async run(feeds) {
+    const outputs = {};
+    for (const name of OUTPUTS) outputs[name] = new Tensor("float32", [calls.length], [1]);
+    calls.push({ path: this.path, providers: this.options.executionProviders, feeds, outputs });
+    return outputs;
+  }
+}
+"""
+CALLER = """
+import { run } from "./card.mjs";
+import { calls } from "onnxruntime-node";
+await run(...EXAMPLES);
+const short = (feeds) => Object.fromEntries(
+  Object.entries(feeds).map(([name, t]) => [name, [t.type, t.dims, Array.from(t.data, Number)]]));
+console.log(JSON.stringify(calls.map((call) => ({ ...call, feeds: short(call.feeds) }))));
+"""
+
+
+@pytest.mark.skipif(NODE is None, reason="there is no Node on this machine")
+def test_javascript_feeds_the_state_back(artifact: Artifact) -> None:
+    """The JavaScript block makes every input, and its second call feeds the first one's state.
+
+    ONNX Runtime is a stand-in that notes what it is fed and answers call n with the number n.
+    """
+    (code,) = snippets(artifact, "js")
+    kind = "step" if artifact.contract.step else "sequence"
+    graph, folder = artifact.contract.graphs[kind], artifact.path.parent
+    package = folder / "node_modules" / "onnxruntime-node"
+    package.mkdir(parents=True)
+    (package / "package.json").write_text('{"type": "module", "main": "index.js"}')
+    outputs = json.dumps([port.name for port in graph.outputs])
+    (package / "index.js").write_text(STUB.replace("OUTPUTS", outputs))
+    (folder / "card.mjs").write_text(code)
+    example = re.findall(r"await run\((.*)\)\);", code)[0]
+    (folder / "caller.mjs").write_text(CALLER.replace("...EXAMPLES", example))
+    ran = subprocess.run(
+        [str(NODE), "caller.mjs"], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    first, second = json.loads(ran.stdout.splitlines()[-1])
+    assert first["path"] == f"my model.edgernn/{kind}.onnx"
+    assert first["providers"] == ["cpu"]
+    assert {name: feed[0] for name, feed in first["feeds"].items()} == {
+        port.name: port.dtype for port in graph.inputs
+    }
+    for state in artifact.contract.states:
+        initial = artifact.contract.initial(state)
+        assert first["feeds"][state.input][1] == list(initial.shape)
+        np.testing.assert_allclose(first["feeds"][state.input][2], initial.ravel(), atol=1e-6)
+        if artifact.contract.carry:
+            assert second["feeds"][state.input][2] == [0]
+        else:
+            assert second["feeds"][state.input] == first["feeds"][state.input]
+
+
+def test_states_say_how_to_carry(artifact: Artifact) -> None:
+    """The card says where each state output goes, or that the state cannot be carried."""
+    text = (artifact.path / "README.md").read_text("utf-8")
+    carried = "After every call, feed each state output to its input: `h_out` → `h_in`"
+    kept = "The state cannot be carried from chunk to chunk: give every sequence whole"
+    assert (carried in text) == artifact.contract.carry
+    assert (kept in text) == (not artifact.contract.carry)
+
+
+def test_unproven_refused_and_odd_text(artifact: Artifact) -> None:
+    """An unproven artifact says so; refusals and notes stand on one line each, unbroken."""
+    contract = replace(artifact.contract, notes=("one\nline", "two"), source="a\nb")
+    odd = replace(
+        artifact, contract=contract, parity=None, refusals={"tract (step.onnx)": "no\nScan"}
+    )
+    text = card(odd, "x.edgernn")
+    assert text.startswith("# x.edgernn\n\na b. Exported by edgernn.\n\n## ")
+    assert "\n## Parity\n\nNot proven: exported without verification.\n" in text
+    assert "\n- tract (step.onnx): no Scan\n" in text
+    assert text.endswith("\n## Notes\n\n- one line\n- two\n")
+
+
+def test_constant_batch_is_given_to_the_stream() -> None:
+    """A model of three sequences and no other number is streamed with `batch=3`."""
+    step = Graph(
+        (Port("x", "float32", (3, 2)), Port("h_in", "float32", (1, 3, 4)).with_batch()),
+        (Port("output", "float32", (3, 4)), Port("h_out", "float32", (1, 3, 4)).with_batch()),
+    )
+    contract = Contract("0" * 16, "", (State("h", "h_in", "h_out"),), True, {"step": step})
+    assert Snippets("m.edgernn", contract).python == (
+        "import numpy as np\n"
+        "\n"
+        "import edgernn\n"
+        "\n"
+        'model = edgernn.load("m.edgernn")\n'
+        "\n"
+        "# One running state.\n"
+        "stream = model.stream(batch=3)\n"
+        "x = np.zeros((3, 2), np.float32)  # (3, 2)\n"
+        "output = stream.step(x)  # (3, 4)\n"
+        "saved = stream.snapshot()  # to go on later: stream.restore(saved)"
+    )
+
+
+def test_constant_sizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The card says how many steps a call takes, and its code feeds as many."""
+    artifact = edgernn.export_model(
+        nn.GRU(3, 4), tmp_path / "m.edgernn", sequence=6, batch=2, verify=False
+    )
+    text = (artifact.path / "README.md").read_text("utf-8")
+    assert "## sequence.onnx\n\nRuns sequences, or chunks, of exactly 6 steps.\n" in text
+    assert "## step.onnx\n\nRuns one time step.\n" in text
+    monkeypatch.chdir(tmp_path)
+    for code in snippets(artifact, "python"):
+        exec(code, {})

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from edgernn.export.ir.node_builder import Wiring, constant_of
+
+
+def tanh_graph() -> ir.Model:
+    return ir.from_onnx_text("""
+        <ir_version: 8, opset_import: ["": 18]> m (float[2] x) => (float[2] y)
+        <float[2] k = {1, 2}> { a = Constant<value = float[2] {3, 4}>() b = Add(a, k) y = Tanh(b) }
+    """)
+
+
+def test_nodes_stand_where_they_were_asked_for():
+    """New nodes precede the node given, or close the graph, under the prefix."""
+    graph = tanh_graph().graph
+    x, last = graph.inputs[0], graph[-1]
+    Wiring(graph, last, "front_").op("Abs", x, name="x")
+    Wiring(graph).split("Split", x, names=("left", "right"), axis=0, num_outputs=2)
+    assert [node.op_type for node in graph] == ["Constant", "Add", "Abs", "Tanh", "Split"]
+    assert [node.name for node in graph][2::2] == ["front_x", "left_split"]
+    assert [value.name for value in graph[-1].outputs] == ["left", "right"]
+
+
+def test_a_constant_never_takes_another_ones_name():
+    """A taken name gets a number; dtype and values stay."""
+    graph = tanh_graph().graph
+    values = [Wiring(graph).constant("k", np.array([n], np.int64)) for n in (5, 6)]
+    assert [value.name for value in values] == ["k_1", "k_2"]
+    assert [constant_of(value) for value in values] == [5, 6]
+    assert {*graph.initializers} == {"k", "k_1", "k_2"}
+
+
+def test_constants_are_initializers_and_constant_nodes():
+    """A value that depends on an input, or none at all, is not a constant."""
+    graph = tanh_graph().graph
+    total, tanh = graph[1], graph[2]
+    np.testing.assert_array_equal([constant_of(value) for value in total.inputs], [[3, 4], [1, 2]])
+    assert constant_of(graph.inputs[0]) is None
+    assert constant_of(tanh.inputs[0]) is None
+    assert constant_of(None) is None
+
+
+def test_a_scalar_constant_stays_a_scalar():
+    """The tensor has the shape that its value declares."""
+    value = Wiring(tanh_graph().graph).constant("one", np.array(1, np.float32))
+    assert value.const_value is not None
+    assert value.shape == value.const_value.shape == ir.Shape([])

@@ -1,0 +1,235 @@
+"""Weights in int8."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+import torch
+from numpy.typing import NDArray
+from onnx.reference import ReferenceEvaluator
+from torch import nn
+
+import edgernn
+from edgernn.artifact import Artifact
+from edgernn.export.analysis.saturation import PAIR_LIMIT, pair_sums
+from edgernn.export.ir.onnx_session import fresh_session
+from edgernn.export.passes import int8
+from edgernn.export.passes.int8 import to_int8
+from tests.export import saturating
+from tests.export.tagger import KINDS, gaps, replayed, tagged
+
+RECURRENT = {"LSTM", "GRU", "RNN"}
+INPUTS = 33
+
+
+def result(model: ir.Model, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return what the graph computes."""
+    (array,) = list(ReferenceEvaluator(ir.to_proto(model)).run(None, {"x": x}))
+    return np.asarray(array)
+
+
+@pytest.fixture(scope="module", params=["LSTM", "GRU", "RNN"])
+def layer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    """One layer of 40 from 33 inputs, in float32 and unproven."""
+    torch.manual_seed(0)
+    return edgernn.export_model(
+        getattr(nn, request.param)(INPUTS, 40, batch_first=True),
+        tmp_path_factory.mktemp("layer") / "l.edgernn",
+        inputs=[f"input:float32[batch,sequence,{INPUTS}]"],
+        verify=False,
+    )
+
+
+def step_of(artifact: Artifact) -> ir.Model:
+    """Return a step graph in int8."""
+    model = ir.load(str(artifact.step))
+    to_int8([model])
+    return model
+
+
+def feeds_of(model: ir.Model, rows: int) -> dict[str, NDArray[np.float32]]:
+    """Return large inputs of one sign in a half of the rows, and states at their limits."""
+    rng = np.random.default_rng(1)
+    feeds = {}
+    for value in model.graph.inputs:
+        assert value.shape is not None
+        shape = [size if isinstance(size, int) else rows for size in value.shape]
+        drawn = rng.uniform(-1, 1, shape).astype(np.float32)
+        drawn[..., : rows // 2, :] = abs(drawn[..., : rows // 2, :]) ** 0.1
+        feeds[value.name or ""] = drawn
+    return feeds
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_int8_is_proven_and_its_error_reported(kind: str, tmp_path: Path) -> None:
+    """The report holds the true difference from float32, within a tolerance of its own."""
+    artifact = tagged(kind, tmp_path, precision="int8")
+    assert artifact.parity is not None
+    assert artifact.parity.tolerance == 5e-2
+    assert 1e-4 < artifact.parity.max_difference < 2e-2
+    assert artifact.contract.notes[-1] == (
+        "Weights are int8; LSTM, GRU and RNN of the sequence graph compute in float32 with them, "
+        "products in integers that saturate on no CPU, one scale for each row. Parity is with "
+        f"float32: {gaps(artifact)}"
+    )
+    tables = ["`table.weight` (Gather)"]
+    if artifact.step:
+        tables.append(f"`{kind.lower()}_0_x_gates_table` (Gather)")
+    assert artifact.contract.notes[-2] == f"Float32 stay the weights {', '.join(tables)}."
+    assert replayed(artifact).passed
+
+
+def test_no_product_of_the_step_stays_float(tmp_path: Path) -> None:
+    """Every product of a GRU's step is MatMulInteger, an operator of ONNX itself."""
+    step = onnx.load(tagged("GRU", tmp_path, precision="int8").step or "")
+    kinds = [node.op_type for node in step.graph.node]
+    assert {"Gemm", "MatMul"} & set(kinds) == set()
+    assert kinds.count("MatMulInteger") == 6
+    assert {node.domain for node in step.graph.node} == {""}
+
+
+def test_recurrent_weights_of_the_sequence_are_int8(tmp_path: Path) -> None:
+    """W and R are stored as int8 for a GRU as for an LSTM; B stays."""
+    graph = onnx.load(tagged("GRU", tmp_path, precision="int8").sequence or "").graph
+    stored = {one.name: one.data_type for one in graph.initializer}
+    sources = {name: node for node in graph.node for name in node.output}
+    for node in graph.node:
+        if node.op_type in RECURRENT:
+            for name in node.input[1:3]:
+                assert sources[name].op_type == "DequantizeLinear"
+                assert stored[sources[name].input[0]] == onnx.TensorProto.INT8
+            assert stored[node.input[3]] == onnx.TensorProto.FLOAT
+
+
+@pytest.mark.parametrize(
+    ("line", "inputs"),
+    [
+        ("y = MatMul(x, w)", "float[3, 2] w = {1, 20, -3, 40, 5, -60}"),
+        ("y = Gemm(x, w, b)", "float[3, 2] w = {1, 20, -3, 40, 5, -60}, float[2] b = {7, 8}"),
+        ("y = Gemm <transB = 1> (x, w)", "float[2, 3] w = {1, 20, -3, 40, 5, -60}"),
+    ],
+    ids=["MatMul", "Gemm", "transB"],
+)
+def test_products_agree_with_float32(line: str, inputs: str) -> None:
+    """Each output has a scale of its own, so columns of any size keep two digits."""
+    text = (
+        f'<ir_version: 8, opset_import: ["": 18]> g (float[4, 3] x) => (float[4, 2] y) <{inputs}>'
+    )
+    model = ir.from_onnx_text(f"{text} {{ {line} }}")
+    x = np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32)
+    expected = result(model, x)
+    to_int8([model])
+    onnx.checker.check_model(ir.to_proto(model), full_check=True)
+    assert "MatMulInteger" in [node.op_type for node in model.graph]
+    got = result(model, x)
+    np.testing.assert_array_less(abs(got - expected).max(0), 0.02 * abs(expected).max(0) + 0.02)
+
+
+def test_the_step_is_the_same_on_cpus_that_saturate(layer: Artifact) -> None:
+    """16-bit sums that saturate give every output to the last bit as exact ones do."""
+    model = step_of(layer)
+    feeds = feeds_of(model, 40)
+    exact, saturated = (saturating.run(model, feeds, kind) for kind in (False, True))
+    for one, other in zip(exact, saturated, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_weights_of_the_full_range_would_saturate(
+    layer: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With scales that only the largest weight of an output sets, the two are apart."""
+    monkeypatch.setattr(int8, "_pair_bounded", lambda weights: int8._full_range(weights, (0,)))
+    model = step_of(layer)
+    feeds = feeds_of(model, 40)
+    exact, saturated = (saturating.run(model, feeds, kind) for kind in (False, True))
+    assert np.abs(exact[0] - saturated[0]).max() > 0.05
+
+
+def test_onnxruntime_agrees_with_numpy(layer: Artifact) -> None:
+    """What ONNX Runtime makes of the step on this CPU is what NumPy makes of it."""
+    model = step_of(layer)
+    feeds = feeds_of(model, 40)
+    session = fresh_session(ir.to_proto(model).SerializeToString())
+    for got, expected in zip(session.run(None, feeds), saturating.run(model, feeds), strict=True):
+        apart = np.abs(got - expected)  # an activation between two integers may go either way
+        assert np.median(apart) < 1e-6
+        assert apart.max() < 5e-3
+
+
+def test_a_sequence_does_not_depend_on_its_batch(layer: Artifact) -> None:
+    """A thousandfold sequence and one that is NaN leave the others of their batch as they are."""
+    model = step_of(layer)
+    feeds = feeds_of(model, 6)
+    session = fresh_session(ir.to_proto(model).SerializeToString())
+    alone = session.run(None, feeds)
+    loud = {name: array.copy() for name, array in feeds.items()}
+    loud["input"][1] *= 1000
+    loud["input"][2, 7] = np.nan
+    among = session.run(None, loud)
+    for one, other in zip(alone, among, strict=True):
+        np.testing.assert_array_equal(one[..., [0, 3, 4, 5], :], other[..., [0, 3, 4, 5], :])
+        assert np.isnan(other[..., 2, :]).all()
+        assert np.isfinite(other[..., 1, :]).all()
+
+
+DRAWN = {
+    "uniform": lambda rng, shape: rng.uniform(-1, 1, shape),
+    "normal": lambda rng, shape: rng.standard_normal(shape) * 1e-3,
+    "heavy": lambda rng, shape: rng.standard_t(1.5, shape),
+    "positive": lambda rng, shape: rng.uniform(0.9, 1, shape),
+    "equal": lambda rng, shape: np.full(shape, -0.37),
+    "halves": lambda rng, shape: rng.integers(-127, 128, shape) / 2,
+    "tiny": lambda rng, shape: rng.standard_normal(shape) * 1e-42,
+    "huge": lambda rng, shape: rng.uniform(-3e38, 3e38, shape),
+}
+
+
+@pytest.mark.parametrize("shape", [(1, 5), (2, 300), (7, 64), (256, 96)])
+@pytest.mark.parametrize("kind", DRAWN)
+def test_weights_are_bounded(kind: str, shape: tuple[int, int]) -> None:
+    """No pair of any weights is beyond the limit, and all are their integers to half a step."""
+    weights = DRAWN[kind](np.random.default_rng(0), shape).astype(np.float32)
+    numbers, scale = int8._pair_bounded(weights)
+    assert pair_sums(numbers).max() <= PAIR_LIMIT
+    assert np.abs(numbers.astype(int)).max() <= 127
+    error = np.abs(numbers * scale.astype(np.float64) - weights)
+    assert (error <= 0.5001 * scale + 2e-45).all()
+    seven_bits = np.abs(weights.astype(np.float64)).max(0) / (PAIR_LIMIT / 2)
+    assert (scale <= seven_bits * (1 + 1e-6) + 2e-45).all()
+
+
+def test_what_several_products_read_is_quantized_once(layer: Artifact) -> None:
+    """A step has two inputs of products, x and h, however many products it has."""
+    operators = [node.op_type for node in step_of(layer).graph]
+    assert operators.count("QuantizeLinear") == 2
+
+
+SMALL = np.array([[1, 2], [3, 4]], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("line", "weights", "named"),
+    [
+        ("y = Gemm <alpha = 2.0> (x, w)", SMALL, ("`w` (Gemm)",)),
+        ("y = Gemm <transA = 1> (x, w)", SMALL, ("`w` (Gemm)",)),
+        ("y = MatMul(w, x)", SMALL, ("`w` (MatMul)",)),
+        ("y = MatMul(x, x)", SMALL, ()),
+        ('y = Einsum <equation = "ij,jk->ik"> (x, w)', SMALL, ("`w` (Einsum)",)),
+        ("y = MatMul(x, w)", SMALL * np.float32(np.inf), ("`w` (MatMul)",)),
+        ("y = MatMul(x, w)", np.ones((65537, 1), np.float32), ("`w` (MatMul)",)),
+    ],
+    ids=["alpha", "transA", "left", "data", "Einsum", "infinite", "long"],
+)
+def test_other_products_stay(
+    line: str, weights: NDArray[np.float32], named: tuple[str, ...]
+) -> None:
+    """A product that is not x · W as it stands is left in float32, its weights named."""
+    text = '<ir_version: 8, opset_import: ["": 18]> g (float[m, n] x) => (float[m, k] y)'
+    model = ir.from_onnx_text(f"{text} <float[1] w = {{1}}> {{ {line} }}")
+    model.graph.initializers["w"].const_value = ir.tensor(weights)
+    assert to_int8([model]) == named
+    assert [node.op_type for node in model.graph] == [line.split()[2].partition("(")[0]]

@@ -1,0 +1,141 @@
+"""Loops in a list of operators."""
+
+from __future__ import annotations
+
+import torch
+from torch import fx
+
+from edgernn.export.reroll.detect_loops import (
+    Along,
+    Carried,
+    Inner,
+    Outer,
+    Places,
+    loops_of_length,
+)
+
+ATEN = torch.ops.aten
+ADD, SIN, SELECT = ATEN.add.Tensor, ATEN.sin.default, ATEN.select.int
+
+
+class Listed:
+    """A graph with an input `x` and what is called in it."""
+
+    def __init__(self):
+        self.graph = fx.Graph()
+        self.x = self.graph.placeholder("x")
+        self.nodes = []
+
+    def call(self, target, *args):
+        node = self.graph.call_function(target, args)
+        self.nodes.append(node)
+        return node
+
+    def only_loop(self, length):
+        (loop,) = loops_of_length(self.nodes, length)
+        return loop
+
+
+def test_an_iteration_takes_a_step_and_what_the_one_before_hands_on():
+    """Its operands are told from the first two iterations."""
+    listed = Listed()
+    start = h = listed.graph.placeholder("h")
+    for t in range(4):
+        h = listed.call(ADD, listed.call(SELECT, listed.x, 1, t), h)
+    loop = listed.only_loop(2)
+    assert loop.forms == [[Outer(listed.x), 1, Places(0, 1)], [Inner(0), Carried(0)]]
+    assert loop.carried == [(Inner(1), start)]
+    assert loop.rows == [listed.nodes[place : place + 2] for place in (0, 2, 4, 6)]
+    assert loop.body == listed.nodes[:2]
+
+
+def test_two_iterations_are_no_loop():
+    """It takes three of them."""
+    listed, h = Listed(), None
+    for t in range(2):
+        h = listed.call(ADD, listed.call(SELECT, listed.x, 1, t), h or listed.x)
+    assert list(loops_of_length(listed.nodes, 2)) == []
+
+
+def test_the_last_iteration_lacks_what_nobody_uses():
+    """Operators whose results are dropped are not in the graph."""
+    listed = Listed()
+    h = listed.x
+    for t in range(4):
+        listed.call(ADD, listed.call(SELECT, listed.x, 1, t), h)
+        if t < 3:
+            h = listed.call(SIN, h)
+    last = listed.only_loop(3).rows[-1]
+    assert last == [*listed.nodes[-2:], None]
+
+
+def test_what_is_behind_a_loop_is_not_its_last_iteration():
+    """Where the operators that it lacks would take a step that is not there."""
+    listed = Listed()
+    listed.x.meta["val"] = torch.zeros(2, 3)
+    h = listed.x
+    for t in range(3):
+        h = listed.call(SIN, listed.call(ADD, listed.call(SELECT, listed.x, 1, t), h))
+    listed.call(SIN, h)
+    assert len(listed.only_loop(3).rows) == 3
+
+
+def test_a_value_may_be_handed_on_twice():
+    """Two carried values then, one that is the other's of the iteration before."""
+    listed = Listed()
+    states = [listed.graph.placeholder("a"), listed.graph.placeholder("b")]
+    for _ in range(4):
+        states.append(listed.call(SIN, states[-2]))
+    loop = listed.only_loop(1)
+    assert loop.forms == [[Carried(1)]]
+    assert loop.carried == [(Inner(0), states[1]), (Carried(0), states[0])]
+    assert [loop.carried_at(k, Carried(1)) for k in range(4)] == states[:4]
+
+
+def test_another_value_of_outside_in_each_iteration():
+    """It is not told here where these are from."""
+    listed = Listed()
+    others = [listed.graph.placeholder(f"k{t}") for t in range(3)]
+    h = listed.x
+    for other in others:
+        h = listed.call(ADD, h, other)
+    assert listed.only_loop(1).forms == [[Carried(0), Along()]]
+
+
+def test_the_same_value_of_outside_in_all_iterations():
+    """It stays that value."""
+    listed = Listed()
+    h = k = listed.graph.placeholder("k")
+    for _ in range(3):
+        h = listed.call(ADD, listed.call(SIN, h), listed.x)
+    loop = listed.only_loop(2)
+    assert loop.forms == [[Carried(0)], [Inner(0), Outer(listed.x)]]
+    assert loop.carried == [(Inner(1), k)]
+
+
+def test_other_numbers_are_another_loop():
+    """A factor that is not the same is no iteration's."""
+    listed, h = Listed(), None
+    for factor in (0.5, 0.25, 0.125):
+        h = listed.call(ADD, h or listed.x, factor)
+    assert list(loops_of_length(listed.nodes, 1)) == []
+
+
+def test_a_number_that_does_not_grow_evenly_ends_a_loop():
+    """The iterations before it are the loop."""
+    listed = Listed()
+    h = listed.x
+    for t in (0, 1, 2, 4):
+        h = listed.call(ADD, listed.call(SELECT, listed.x, 1, t), h)
+    assert len(listed.only_loop(2).rows) == 3
+
+
+def test_the_same_length_twice():
+    """One loop behind the other."""
+    listed = Listed()
+    first = h = listed.x
+    for _ in range(3):
+        first = listed.call(SIN, first)
+    for t in range(3):
+        h = listed.call(ADD, h, t)
+    assert [loop.body[0].target for loop in loops_of_length(listed.nodes, 1)] == [SIN, ADD]

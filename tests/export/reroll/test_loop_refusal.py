@@ -1,0 +1,324 @@
+"""What is said of loops whose iterations differ and of branches on a size, and advice that works.
+
+Each model stands beside what it becomes where the advice is followed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+import edgernn
+from edgernn.errors import UnsupportedModelError
+from edgernn.export.call.example import Example
+from edgernn.export.reroll.loop_refusal import branch_on_size, explained
+from tests.export.refused import at, refusal
+
+SPEC = ["x:float32[batch,sequence,4]"]
+EXAMPLE = Example({"x": torch.randn(2, 5, 4)}, {"x": ("batch", "sequence", 4)})
+ROWS = Example({"x": torch.randn(2, 5, 3, 4)}, {"x": ("batch", "sequence", "rows", 4)})
+
+Function = Callable[[Any, Tensor], Any]
+
+
+class Net(nn.Module):
+    """A cell, layers, and a function of them and the input."""
+
+    def __init__(self, function: Function) -> None:
+        super().__init__()
+        self.cell, self.rnn = nn.GRUCell(4, 3), nn.GRU(8, 3, batch_first=True)
+        self.cells = nn.ModuleList(nn.GRUCell(4, 3) for _ in range(2))
+        self._function = function
+
+    def forward(self, x):
+        return self._function(self, x)
+
+
+def changes_later(net, x):
+    h, states = x.new_zeros(x.shape[0], 3), []
+    for t in range(x.shape[1]):
+        h = net.cell(x[:, t], h)
+        if t % 10 == 3:
+            h = h / 2
+        states.append(h)
+    return torch.stack(states, 1)
+
+
+def chooses_by_a_tensor(net, x):
+    h, states = x.new_zeros(x.shape[0], 3), []
+    halved = torch.arange(x.shape[1]) % 10 == 3
+    for t in range(x.shape[1]):
+        h = net.cell(x[:, t], h)
+        h = torch.where(halved[t], h / 2, h)
+        states.append(h)
+    return torch.stack(states, 1)
+
+
+def decays(net, x):
+    h = x.new_zeros(x.shape[0], 3)
+    for t in range(x.shape[1]):
+        h = net.cell(x[:, t] * 0.9**t, h)
+    return h
+
+
+def decays_by_a_tensor(net, x):
+    h, decay = x.new_zeros(x.shape[0], 3), 0.9 ** torch.arange(x.shape[1])
+    for t in range(x.shape[1]):
+        h = net.cell(x[:, t] * decay[t], h)
+    return h
+
+
+def remembers_all(net, x):
+    h, past = x.new_zeros(x.shape[0], 3), []
+    for t in range(x.shape[1]):
+        past.append(net.cell(x[:, t], h))
+        h = torch.stack(past).sum(0)
+    return h
+
+
+def remembers_the_sum(net, x):
+    h, past = x.new_zeros(x.shape[0], 3), x.new_zeros(x.shape[0], 3)
+    for t in range(x.shape[1]):
+        past = past + net.cell(x[:, t], h)
+        h = past
+    return h
+
+
+def goes_over_all(net, x):
+    h = x.new_zeros(x.shape[0], 3)
+    for t in range(x.shape[1]):
+        seen = x[:, 0]
+        for past in range(t):
+            seen = seen + x[:, past]
+        h = net.cell(seen, h)
+    return h
+
+
+def takes_turns(net, x):
+    h = x.new_zeros(x.shape[0], 3)
+    for t in range(x.shape[1]):
+        h = net.cells[t % 2](x[:, t], h)
+    return h
+
+
+def halves(net, x):
+    n = x.shape[1]
+    while n > 1:
+        x = x[:, : n // 2] + x[:, n - n // 2 : n]
+        n = n // 2
+    return net.cell(x[:, 0])
+
+
+def loops_over_the_batch(net, x):
+    states = []
+    for n in range(x.shape[0]):
+        h = x.new_zeros(1, 3)
+        for t in range(x.shape[1]):
+            h = net.cell(x[n : n + 1, t], h)
+        states.append(h)
+    return torch.cat(states)
+
+
+def loops_in_a_loop(net, x):
+    h, states = x.new_zeros(x.shape[0], 3), []
+    for t in range(x.shape[1]):
+        for row in range(x.shape[2]):
+            h = net.cell(x[:, t, row], h)
+        states.append(h)
+    return torch.stack(states, 1)
+
+
+LOOP = "for t in range(x.shape[1]):"
+
+LOOPS: list[tuple[Function, Example, str, str, str, Function | None]] = [
+    (
+        changes_later,
+        EXAMPLE,
+        LOOP,
+        "h = h / 2",
+        "`Net.forward` loops over `sequence`{loop}, and a graph runs the same in every iteration: "
+        "iteration 4 runs{bare}, iteration 3 does not. Compute it in every iteration and choose "
+        "with torch.where by a tensor with an entry for each, such as "
+        "`(torch.arange(n) % 10 == 0)[t]`.",
+        chooses_by_a_tensor,
+    ),
+    (
+        decays,
+        EXAMPLE,
+        LOOP,
+        "h = net.cell(x[:, t] * 0.9**t, h)",
+        "`Net.forward` loops over `sequence`{loop}, and a graph runs the same in every iteration: "
+        "iteration 2 computes with 0.9{line}, iteration 1 with 1. Put the numbers of all "
+        "iterations into a tensor before the loop, such as `0.9 ** torch.arange(n)`, and take its "
+        "entry `[t]`.",
+        decays_by_a_tensor,
+    ),
+    (
+        remembers_all,
+        EXAMPLE,
+        LOOP,
+        "h = torch.stack(past).sum(0)",
+        "`Net.forward` loops over `sequence`{loop}, and a graph runs the same in every iteration: "
+        "iteration 2 takes 2 tensors{line}, iteration 1 1 tensor. Carry what keeps its shape, such "
+        "as a sum or the last few, rather than all so far.",
+        remembers_the_sum,
+    ),
+    (
+        goes_over_all,
+        EXAMPLE,
+        LOOP,
+        "for past in range(t):",
+        "`Net.forward` loops over `sequence`{loop}, and a graph runs the same in every iteration: "
+        "iteration 3 runs{bare} more often than iteration 2. Carry what it needs from one to the "
+        "next, such as a sum, rather than go over all so far.",
+        remembers_the_sum,
+    ),
+    (
+        takes_turns,
+        EXAMPLE,
+        LOOP,
+        "h = net.cells[t % 2](x[:, t], h)",
+        "`Net.forward` loops over `sequence`{loop}, and a graph runs the same in every iteration: "
+        "iteration 2 has other weights{line} than iteration 1. Give the size as a number, such as "
+        '--input "x:float32[batch,5,4]".',
+        None,
+    ),
+    (
+        halves,
+        EXAMPLE,
+        "while n > 1:",
+        "x = x[:, : n // 2] + x[:, n - n // 2 : n]",
+        "`Net.forward` loops over `sequence`{loop}, and a graph runs the same in every iteration: "
+        "iteration 2 takes step 7{line}, iteration 1 step 15, and these do not follow each other "
+        "evenly. Give the size as a number, such as "
+        '--input "x:float32[batch,5,4]".',
+        None,
+    ),
+    (
+        loops_over_the_batch,
+        EXAMPLE,
+        "for n in range(x.shape[0]):",
+        "",
+        "`Net.forward` loops over the sequences of a batch{loop}, and a graph takes them together. "
+        'Give the batch as a number, such as --input "x:float32[1,sequence,4]".',
+        None,
+    ),
+    (
+        loops_in_a_loop,
+        ROWS,
+        LOOP,
+        "for row in range(x.shape[2]):",
+        "`Net.forward` loops over `rows`{line} inside of a loop over `sequence`{loop}, and in a "
+        "graph one of the two must have a constant size. Give the one along which nothing is "
+        'carried as a number: --input "x:float32[batch,sequence,3,4]" or '
+        '--input "x:float32[batch,5,rows,4]".',
+        None,
+    ),
+]
+
+
+@pytest.mark.parametrize("case", LOOPS, ids=lambda case: case[0].__name__)
+def test_a_loop_whose_iterations_differ_is_explained(case, monkeypatch, tmp_path):
+    """The loop, the line and the iteration are named, and the advice works."""
+    monkeypatch.chdir(tmp_path)
+    function, example, loop, line, message, followed = case
+    said = explained(Net(function).eval(), example, "something")
+    places = {"loop": at(function, loop), "line": line and at(function, line)}
+    assert said == message.format(**places, bare=places["line"].removeprefix(" at"))
+    specs = re.findall('--input "(.*?)"', said)[:1] or SPEC
+    made = tmp_path / "made.edgernn"
+    edgernn.export_model(Net(followed or function).eval(), made, inputs=specs, verify=False)
+
+
+def test_a_loop_without_a_known_difference_is_named(monkeypatch, tmp_path):
+    """What was found when it was written follows."""
+    monkeypatch.chdir(tmp_path)
+    said = explained(Net(decays_by_a_tensor).eval(), EXAMPLE, "something was found")
+    assert said == (
+        f"`Net.forward` loops over `sequence`{at(decays_by_a_tensor, LOOP)}, which cannot be "
+        "written for any number of steps: something was found. To go on, export the module of one "
+        "step, which takes what is carried as arguments and returns it, and name it with --state "
+        "INPUT=OUTPUT."
+    )
+
+
+def pads_odd_lengths(net, x):
+    if x.shape[1] % 2 == 1:
+        x = functional.pad(x, (0, 0, 0, 1))
+    return net.rnn(x.reshape(x.shape[0], x.shape[1] // 2, 8))[0]
+
+
+def pads_by_the_remainder(net, x):
+    x = functional.pad(x, (0, 0, 0, -x.shape[1] % 2))
+    return net.rnn(x.reshape(x.shape[0], x.shape[1] // 2, 8))[0]
+
+
+def pads_to_threes(net, x):
+    x = x if x.shape[1] % 3 == 0 else functional.pad(x, (0, 0, 0, 3 - x.shape[1] % 3))
+    return net.rnn(x.repeat(1, 1, 2))[0]
+
+
+def scales_long_ones(net, x):
+    if x.shape[1] > 10:
+        x = x / 10
+    return net.rnn(x.repeat(1, 1, 2))[0]
+
+
+def test_a_branch_on_parity_is_no_loop(target, monkeypatch, tmp_path):
+    """It is named as what it is, and padding by the remainder exports."""
+    monkeypatch.chdir(tmp_path)
+    said = refusal(
+        UnsupportedModelError,
+        lambda: edgernn.export_model(Net(pads_odd_lengths).eval(), target, inputs=SPEC),
+    )
+    assert said == (
+        "`Net.forward` branches on whether `sequence` is odd or even"
+        f"{at(pads_odd_lengths, 'if x.shape[1] % 2 == 1:')}, and a graph computes the same at "
+        "every size. Do without the branch: pad by `-n % 2` or crop by `n % 2`, which may be 0."
+    )
+    made = tmp_path / "made.edgernn"
+    edgernn.export_model(Net(pads_by_the_remainder).eval(), made, inputs=SPEC, verify=False)
+
+
+def test_a_branch_that_only_the_proof_sees_is_named(target, monkeypatch, tmp_path):
+    """Forward calls the same number of functions at the sizes that tell a loop."""
+    monkeypatch.chdir(tmp_path)
+    said = refusal(
+        UnsupportedModelError,
+        lambda: edgernn.export_model(
+            Net(pads_to_threes).eval(), target, inputs=["x:float32[batch,sequence,4]"]
+        ),
+    )
+    line = "x = x if x.shape[1] % 3 == 0 else functional.pad(x, (0, 0, 0, 3 - x.sh …"
+    assert said == (
+        f"`Net.forward` branches on whether `sequence` is a multiple of 3{at(pads_to_threes, line)}"
+        ", and a graph computes the same at every size. Do without the branch: pad by `-n % 3` or "
+        "crop by `n % 3`, which may be 0."
+    )
+
+
+def test_a_branch_from_some_size_on_is_a_bound(tmp_path):
+    """The graph holds up to it."""
+    made = edgernn.export_model(
+        Net(scales_long_ones).eval(), tmp_path / "made.edgernn", inputs=SPEC, verify=False
+    )
+    assert made.contract.most == {"sequence": 10}
+
+
+def test_branches_are_told_from_loops():
+    """A loop has more iterations where an axis is longer."""
+    assert branch_on_size(Net(decays).eval(), EXAMPLE) is None
+    found = branch_on_size(Net(scales_long_ones).eval(), EXAMPLE)
+    assert found is not None
+    assert (found.is_bound, found.divisor, found.sizes) == (True, None, tuple(range(11, 18)))
+    assert str(found).startswith("branches on the size of `sequence` at ")
+    assert str(found).endswith(
+        "(`if x.shape[1] > 10:`), and a graph computes the same at every size. Compute the same at "
+        "all sizes, or give that size as a number."
+    )

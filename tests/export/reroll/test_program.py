@@ -1,0 +1,98 @@
+"""A forward as a list of operators in which all iterations look alike."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from edgernn.export.call.example import Example
+from edgernn.export.reroll.normalize import shape_of
+from edgernn.export.reroll.program import read_program
+from tests.export.looping import Net, example
+
+
+def called(run):
+    """Return the operators that a forward calls, by their short names."""
+    program = read_program(Net(run).eval(), example())
+    return [
+        str(node.target).removeprefix("aten.").partition(".")[0]
+        for node in program.graph.nodes
+        if node.op == "call_function"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("split", "taken"),
+    [
+        (lambda x: x.unbind(1), "select"),
+        (lambda x: x.split(1, 1), "slice"),
+        (lambda x: x.split([1] * 5, 1), "slice"),
+    ],
+    ids=["unbind", "split", "split_with_sizes"],
+)
+def test_steps_are_taken_where_they_are_used(split, taken):
+    """Each in its own iteration, from the whole."""
+
+    def run(net, x):
+        return [torch.sin(step) for step in split(x)]
+
+    assert called(run) == [taken, "sin"] * 5
+
+
+def test_parts_that_are_no_steps_are_taken_once():
+    """Where they came apart, however often they are used."""
+
+    def run(net, x):
+        first, second = x.split([1, 2], 2)
+        return torch.sin(first), torch.cos(first), second
+
+    assert called(run) == ["slice", "slice", "sin", "cos"]
+
+
+def test_an_axis_of_any_size_is_not_taken_apart():
+    """Where its parts begin is not known then."""
+    program = called(lambda net, x: [torch.sin(part) for part in x.chunk(5, 1)])
+    assert program.count("split") == 1
+
+
+def test_what_hands_on_is_dropped():
+    """Whole slices, copies, views to the same shape."""
+
+    def run(net, x):
+        return torch.sin(x[:, :].clone().contiguous().view(x.shape).expand(x.shape).float())
+
+    assert called(run) == ["sin"]
+
+
+def test_zeros_are_made_once_and_first():
+    """Those of all iterations are the same."""
+
+    def run(net, x):
+        return torch.sin(x), [torch.cos(torch.zeros(4)) for _ in range(3)]
+
+    assert called(run) == ["zeros", "sin", "cos", "cos", "cos"]
+
+
+def test_noise_is_made_each_time():
+    """It is not the same twice."""
+
+    def run(net, x):
+        return torch.sin(x), torch.rand(4) + torch.rand(4)
+
+    assert called(run) == ["sin", "rand", "rand", "add"]
+
+
+def test_an_axis_that_forward_looks_at_is_a_number():
+    """Another stays a symbol."""
+    program = read_program(Net(lambda net, x: torch.stack(net.states(x))).eval(), example())
+    batch, *others = shape_of(program.inputs[0]) or ()
+    assert not isinstance(batch, int)
+    assert others == [5, 3]
+
+
+def test_inputs_are_the_leaves_of_the_example():
+    """In their order; what is no tensor has no shape."""
+    given = Example({"x": torch.ones(2, 3), "y": torch.ones(4)}, {})
+    program = read_program(Net(lambda net, x, y: (x.sum(), y)), given)
+    assert [shape_of(node) for node in program.inputs] == [(2, 3), (4,)]
+    assert shape_of(program.graph.output_node()) is None

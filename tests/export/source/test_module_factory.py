@@ -1,0 +1,123 @@
+"""The rules for `--module FILE.py:FACTORY`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pytest
+
+from edgernn.errors import SourceError
+from edgernn.export.source.module_factory import build, import_code
+
+CODE = """
+from torch import nn
+from part import WIDTH
+
+class Net(nn.Sequential):
+    def __init__(self, width=WIDTH):
+        super().__init__(nn.Linear(width, 1))
+
+class Wide(Net):
+    def __init__(self, width, *rest, depth, **more):
+        super().__init__(width)
+
+def make():
+    return Net(3)
+
+def broken():
+    raise OSError("no data set")
+
+ready = Net(4)
+number = 3
+
+def text():
+    return "a model"
+"""
+KNOWN = " `net.py` has `Net`, `Wide`, `make`, `broken`, `ready`, `text`."
+
+
+@pytest.fixture
+def file(tmp_path):
+    (tmp_path / "part.py").write_text("WIDTH = 2\n")
+    (tmp_path / "net.py").write_text(CODE)
+    yield tmp_path / "net.py"
+    sys.modules.pop("part", None)
+
+
+def model(file, factory) -> Any:
+    return build(*import_code(f"{file}:{factory}"))
+
+
+@pytest.mark.parametrize(("factory", "width"), [("Net", 2), ("make", 3), ("ready", 4)])
+def test_a_class_a_function_or_a_module_makes_the_model(file, factory, width):
+    """FACTORY is a class or function without required arguments, or a module."""
+    assert model(file, factory)[0].in_features == width
+
+
+def test_import_leaves_path_and_public_names_alone(file):
+    """The file is imported under a private name and its folder leaves sys.path again."""
+    before = list(sys.path)
+    code, factory = import_code(f"{file}:Net")
+    assert (factory, sys.path) == ("Net", before)
+    assert code.__name__.startswith("_edgernn_net_")
+    assert "net" not in sys.modules
+
+
+def test_a_file_alone_has_no_factory(file):
+    """FILE.py without FACTORY is enough for looking up classes, not for making a model."""
+    code, factory = import_code(str(file))
+    assert factory is None
+    with pytest.raises(SourceError) as info:
+        build(code, factory)
+    assert str(info.value) == (
+        f"`net.py` is given without a factory. Give --module net.py:FACTORY.{KNOWN}"
+    )
+
+
+FAULTS = {
+    "Missing": f"`Missing` in `net.py` does not exist.{KNOWN}",
+    "Wide": (
+        "`Wide` in `net.py` needs `width`, `depth`; a factory takes no required argument. Add a "
+        "function to the file that calls it with them, and name that."
+    ),
+    "broken": ("`broken` in `net.py` failed: OSError: no data set. It must return the model."),
+    "text": (f"`text` in `net.py` is or returns a `str`; expected a torch.nn.Module.{KNOWN}"),
+    "number": (f"`number` in `net.py` is or returns a `int`; expected a torch.nn.Module.{KNOWN}"),
+}
+
+
+@pytest.mark.parametrize("factory", FAULTS)
+def test_a_factory_that_makes_no_model_is_refused(file, factory):
+    """What is missing, wants arguments, fails or makes something else is named."""
+    with pytest.raises(SourceError) as info:
+        model(file, factory)
+    assert str(info.value) == FAULTS[factory]
+
+
+def test_wrong_forms_are_refused(file, tmp_path):
+    """A value that names no Python file is refused with the form."""
+    with pytest.raises(SourceError) as info:
+        import_code("net:Net")
+    assert str(info.value) == (
+        "`net:Net` is not of the form FILE.py:FACTORY, such as `net.py:Net`, where FACTORY is a "
+        "class or function without required arguments."
+    )
+    with pytest.raises(SourceError) as info:
+        import_code(f"{tmp_path / 'no.py'}:Net")
+    assert str(info.value) == (
+        f"`{tmp_path / 'no.py'}` does not exist. Give --module the file of the model's code."
+    )
+
+
+def test_code_that_fails_is_named(file):
+    """A file that fails while it is imported is named with its error, and forgotten."""
+    file.write_text("import nothing_of_the_kind\n")
+    before = set(sys.modules)
+    with pytest.raises(SourceError) as info:
+        import_code(f"{file}:Net")
+    assert str(info.value) == (
+        f"`{file}` failed while it was imported: ModuleNotFoundError: No module named "
+        "'nothing_of_the_kind'. It must define the model when it is imported, without training it."
+    )
+    assert set(sys.modules) == before

@@ -1,0 +1,55 @@
+"""The rules for the arguments of a forward without recurrent calls that may be states."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from edgernn.export.call.example import Example, observe
+from edgernn.export.states.ambiguous_states import ambiguous_states
+
+
+class Cell(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.product = nn.Linear(8, 4)
+
+    def forward(self, x, h):
+        return self.product(torch.cat([x, h], 1)).tanh()
+
+
+class Pair(nn.Module):
+    def forward(self, x, hx):
+        return {"y": x, "hx": [hx[0] + x, hx[1]]}
+
+
+def why(module, **kwargs):
+    example = Example(kwargs, {})
+    return ambiguous_states(example, observe(module, example))
+
+
+def test_pairs_that_fit_are_listed():
+    """Every argument with every result of its shape, as the options that name them."""
+    assert why(Pair(), x=torch.ones(2, 3), hx=(torch.ones(2, 3), torch.ones(2, 5))) == (
+        "forward makes no recurrent call (nn.LSTM, nn.GRU, nn.RNN or their cells). It may be one "
+        "step of a recurrence of its own, but which result goes back into which argument the "
+        "shapes do not tell: `x:float32[2,3]`, `hx[0]:float32[2,3]`, `hx[1]:float32[2,5]` may each "
+        'be the state that comes back as `y`, `["hx"][0]`, `["hx"][1]`. Name every state. By '
+        """the names it is --state 'hx[0]=["hx"][0]' --state 'hx[1]=["hx"][1]'. All pairs that """
+        """fit: --state x=y, --state 'x=["hx"][0]', --state 'hx[0]=y', """
+        """--state 'hx[0]=["hx"][0]', --state 'hx[1]=["hx"][1]'."""
+    )
+
+
+def test_names_tell_which_pairs_are_likely():
+    """An argument that is called like a state goes with the last result; alone, that is `0`."""
+    message = why(Cell(), x=torch.ones(2, 4), h=torch.ones(2, 4))
+    assert message is not None
+    assert (
+        "By the names it is --state h=0. All pairs that fit: --state x=0, --state h=0." in message
+    )
+
+
+def test_a_model_without_a_sign_of_state():
+    """Where no result has the shape of an argument there is nothing to say."""
+    assert why(nn.Linear(3, 2), input=torch.ones(2, 3)) is None

@@ -1,0 +1,248 @@
+"""The rules for which arguments are states, and which results their next values."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import edgernn
+from edgernn.errors import UnsupportedModelError
+from edgernn.export.call.example import Example, observe
+from edgernn.export.states.pairing import recognised_states
+
+
+class Returns(nn.Module):
+    """Returns what it is given to return; it takes arguments of any names."""
+
+    def __init__(self, results):
+        super().__init__()
+        self.results = [torch.zeros(2, width) for width in results]
+
+    def forward(self, **given):
+        return tuple(self.results)
+
+
+def recognised(widths: dict[str, int], *results: int) -> dict[str, str]:
+    tensors = {name: torch.zeros(2, width) for name, width in widths.items()}
+    example = Example(tensors, {})
+    return recognised_states(example, observe(Returns(results), example))
+
+
+@pytest.mark.parametrize(
+    ("widths", "results", "pairs"),
+    [
+        ({"x": 4, "h": 8}, (4, 8), {"h": "[1]"}),
+        ({"h": 8, "x": 4}, (8, 4), {"h": "[0]"}),
+        ({"x": 4, "h": 8, "c": 6}, (3, 8, 6), {"h": "[1]", "c": "[2]"}),
+        ({"frame": 4, "cache": 8}, (3, 8), {"cache": "[1]"}),
+        ({"x": 4, "h": 8}, (8, 8), {}),
+        ({"spectrum": 9, "noise": 5, "h": 8}, (9, 8), {}),
+        ({"spectrum": 9, "noise": 5}, (9, 1), {}),
+        ({"net": 8, "corr": 3, "flow": 2}, (8, 2), {}),
+        ({"features": 7, "coordinates": 3}, (7, 3), {}),
+        ({"noisy": 9, "condition": 5}, (9,), {}),
+    ],
+)
+def test_shapes_alone_make_a_state_only_where_nothing_else_fits(widths, results, pairs):
+    """Data whose result has its shape (denoised, refined, changed) is never taken for a state."""
+    assert recognised(widths, *results) == pairs
+
+
+class Update(nn.Module):
+    """One update of a hidden state, and how much the flow has to change."""
+
+    def __init__(self):
+        super().__init__()
+        self.new, self.change = nn.Linear(13, 8), nn.Linear(8, 2)
+
+    def forward(self, net, corr, flow):
+        net = 0.5 * net + self.new(torch.cat((net, corr, flow), 1)).tanh()
+        return net, self.change(net)
+
+
+class Rounds(nn.Module):
+    """Three rounds of messages between nodes, whose features are a cell's state in between."""
+
+    def __init__(self):
+        super().__init__()
+        self.message, self.cell = nn.Linear(6, 6), nn.GRUCell(6, 6)
+
+    def forward(self, nodes, edges):
+        for _ in range(3):
+            sent = self.message(nodes).index_select(0, edges[0])
+            nodes = self.cell(torch.zeros_like(nodes).index_add(0, edges[1], sent), nodes)
+        return nodes
+
+
+class Starts(nn.Module):
+    """Starts a cell from an argument and returns something else of that shape."""
+
+    def __init__(self):
+        super().__init__()
+        self.cell, self.score = nn.GRUCell(4, 6), nn.Linear(6, 1)
+
+    def forward(self, x, context):
+        h = self.cell(x, context)
+        return self.score(h)
+
+
+class Zoneout(nn.Module):
+    """Changes its state after the cell."""
+
+    def __init__(self):
+        super().__init__()
+        self.cell, self.out = nn.GRUCell(4, 6), nn.Linear(6, 3)
+
+    def forward(self, x, s):
+        s = 0.9 * self.cell(x, s) + 0.1 * s
+        return self.out(s), s
+
+
+class Masked(nn.Module):
+    """One step of a layer from a state that a mask wipes where an episode ends."""
+
+    def __init__(self):
+        super().__init__()
+        self.memory, self.act = nn.LSTM(4, 8), nn.Linear(8, 3)
+
+    def forward(self, inputs, rnn_hxs, masks):
+        state = torch.chunk(rnn_hxs * masks, 2, 1)
+        y, state = self.memory(inputs.unsqueeze(0), tuple(one[None] for one in state))
+        return self.act(y.squeeze(0)), torch.cat(state, 2).squeeze(0)
+
+
+class Silent(nn.Module):
+    """Writes its cache and does not return it."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.gru = nn.Conv1d(6, 8, 3), nn.GRU(8, 8, batch_first=True)
+
+    def forward(self, x, cache, h):
+        both = torch.cat((cache, x), 2)
+        cache[:] = both[:, :, 1:]
+        y, h = self.gru(self.conv(both).transpose(1, 2), h)
+        return y, h
+
+
+UPDATE = ["net:float32[batch,8]", "corr:float32[batch,3]", "flow:float32[batch,2]"]
+SILENT = ["x:float32[1,6,1]", "cache:float32[1,6,2]", "h:float32[1,1,8]"]
+
+
+def exported(folder, module, inputs, **options):
+    path = folder / "model.edgernn"
+    module = module.eval()
+    return edgernn.export_model(module, path, inputs=inputs, verify=False, **options).contract
+
+
+def test_named_states_are_final(tmp_path):
+    """With one state named there are no others, whatever else comes back in its shape."""
+    contract = exported(tmp_path, Update(), UPDATE, states={"net": 0})
+    assert [state.name for state in contract.states] == ["net"]
+    assert [port.name for port in contract.data_inputs("step")] == ["corr", "flow"]
+    assert not any("flow" in note for note in contract.notes)
+
+
+def test_data_whose_result_has_its_shape_is_refused_with_the_options(tmp_path):
+    """Where shapes leave a choice, the refusal lists what to say."""
+    with pytest.raises(UnsupportedModelError) as caught:
+        exported(tmp_path, Update(), UPDATE)
+    assert str(caught.value).endswith(
+        "`net:float32[batch,8]`, `flow:float32[batch,2]` may each be the state that comes back as "
+        "`0`, `1`. Name every state. All pairs that fit: --state net=0, --state flow=1."
+    )
+
+
+@pytest.mark.parametrize(
+    ("module", "inputs", "options"),
+    [
+        (Rounds(), ["nodes:float32[5,6]", "edges:int64[2,9]"], "--state nodes=0"),
+        (Starts(), ["x:float32[batch,4]", "context:float32[batch,6]"], None),
+    ],
+)
+def test_what_a_cell_starts_from_may_be_data(tmp_path, module, inputs, options):
+    """Features that go through rounds, and what has no next value, are no states."""
+    fits = f" All pairs that fit: {options}." if options else ""
+    with pytest.raises(UnsupportedModelError) as caught:
+        exported(tmp_path, module, inputs)
+    assert str(caught.value) == (
+        "forward is one step of a recurrence, but nothing that it returns goes back in as one of "
+        "its arguments and can be told from other tensors. It must take its state and return the "
+        f"next one, of the same shape; name it: --state INPUT=OUTPUT.{fits}"
+    )
+
+
+def test_a_state_that_its_cell_does_not_leave_is_noted(tmp_path):
+    """Where the shape tells which result is the next value, a note says what was taken."""
+    contract = exported(tmp_path, Zoneout(), ["x:float32[batch,4]", "s:float32[batch,6]"])
+    assert [(s.input, s.output) for s in contract.states] == [("h_in", "h_out")]
+    assert contract.notes[:1] == (
+        "`s` is a state whose next value is `[1]` of the result: shapes alone tell. Where that is "
+        "wrong, name the states: --state INPUT=OUTPUT.",
+    )
+
+
+class Embedded(nn.Module):
+    """A layer that starts from the embedding of a user, with another quantity of its shape."""
+
+    def __init__(self, quantity):
+        super().__init__()
+        self.gru = nn.GRU(4, 6)
+        self.project = nn.Linear(6, 6)
+        self.quantity = quantity
+
+    def forward(self, x, user, prior):
+        y, last = self.gru(x, user[None])
+        return y, self.quantity(self.project, last[0], user, prior)
+
+
+@pytest.mark.parametrize(
+    "quantity",
+    [
+        lambda project, last, user, prior: project(last) * prior,
+        lambda project, last, user, prior: (user + project(last)) * prior,
+        lambda project, last, user, prior: last + prior,
+    ],
+)
+def test_a_quantity_computed_from_the_last_state_is_no_next_value(tmp_path, quantity):
+    """What a product by weights, or a sum with another input, gives goes back into no argument."""
+    inputs = (torch.randn(3, 2, 4), torch.randn(2, 6), torch.randn(2, 6))
+    contract = exported(tmp_path, Embedded(quantity), inputs)
+    assert contract.states == ()
+    assert contract.notes[:1] == (
+        "`user` starts layer `gru` at every call: forward returns no next value of it that could "
+        "be recognised. If it does, name it with --state user=OUTPUT.",
+    )
+
+
+def test_a_state_that_a_mask_wipes(tmp_path):
+    """A mask of one number per sequence does not hide whose state a layer starts from."""
+    inputs = (torch.randn(3, 4), torch.zeros(3, 16), torch.ones(3, 1))
+    contract = exported(tmp_path, Masked(), inputs)
+    assert [state.name for state in contract.states] == ["rnn_hxs"]
+    assert contract.carry
+
+
+def test_an_argument_written_in_place_is_a_state(tmp_path):
+    """Its next value is what it holds after the call, also where forward does not return it."""
+    contract = exported(tmp_path, Silent(), SILENT)
+    assert [state.name for state in contract.states] == ["cache", "h"]
+    assert contract.graphs["step"].output("cache_out").origin == "cache"
+    assert contract.notes[:1] == (
+        "`cache` is a state whose next value is what it holds after the call: forward writes into "
+        "it. Where that is wrong, name the states: --state INPUT=OUTPUT.",
+    )
+
+
+def test_an_argument_written_in_place_beside_named_states(tmp_path):
+    """What was not named is none, and a note says what hosts do not get; naming it helps."""
+    contract = exported(tmp_path, Silent(), SILENT, states={"h": 1})
+    assert [state.name for state in contract.states] == ["h"]
+    assert contract.notes[-1] == (
+        "forward writes into `cache`, which is none of the states that were named: hosts get its "
+        "new value only where forward returns it. Where it is one, name it with --state "
+        "cache=cache beside the others."
+    )
+    contract = exported(tmp_path, Silent(), SILENT, states={"h": 1, "cache": "cache"}, force=True)
+    assert [state.name for state in contract.states] == ["cache", "h"]
