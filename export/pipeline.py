@@ -19,7 +19,7 @@ from edgernn.artifact import Artifact
 from edgernn.contract import Contract
 from edgernn.errors import InputError, ParityError, UnsupportedModelError
 from edgernn.export.analysis.cost import cost_of
-from edgernn.export.artifact.artifact_files import Files
+from edgernn.export.artifact.artifact_files import Files, drop_remarks
 from edgernn.export.artifact.staging import staged
 from edgernn.export.build import build
 from edgernn.export.built import Built
@@ -158,9 +158,10 @@ def export_model(
         prover.check_constants()
         parameters = cost_of(models["sequence"]).parameters
         written = options.apply(models, prover.contract, built.layers)
-        written = replace(written, family=_family(models))
         for graph_model in models.values():
             places |= places_of(graph_model)
+            drop_remarks(graph_model)
+        written = replace(written, family=_family(models))
         files = Files(folder, models, printable(target.name), parameters)
         files.save(written)
         dialect = Dialect(prover.contract, written)
@@ -363,7 +364,7 @@ def _check_vocabulary(contract: Contract) -> None:
 
 
 def _family(models: Mapping[str, ir.Model]) -> str:
-    """Return a hash of the graphs' weights and nodes."""
+    """Return a hash of the graphs' weights and nodes, once remarks of exporters are out of them."""
     digest = hashlib.sha256()
     for model in models.values():
         digest.update(ir.serde.serialize_model(model).SerializeToString(deterministic=True))

@@ -20,7 +20,7 @@ from edgernn.export.analysis.runtimes import refusals_of
 from edgernn.export.artifact.card import card
 from edgernn.report import ParityReport
 
-__all__ = ["Files"]
+__all__ = ["Files", "drop_remarks"]
 
 EXTERNAL_BYTES = 1_500_000_000
 _WEIGHTS = "weights.bin"
@@ -102,8 +102,8 @@ class Files:
         Artifact.open(self._folder)
 
 
-def _label(model: ir.Model, kind: str, contract: Contract) -> None:
-    """Write who made the graph, and its contract, in place of what the exporters left."""
+def drop_remarks(model: ir.Model) -> None:
+    """Take out what exporters noted beside the graph: where torch is installed, what ran before."""
     for value in [*model.graph.inputs, *model.graph.outputs]:
         value.metadata_props.clear()
     for node in model.graph.all_nodes():
@@ -111,10 +111,15 @@ def _label(model: ir.Model, kind: str, contract: Contract) -> None:
         node.doc_string = None
         for value in node.outputs:
             value.metadata_props.clear()
-    model.graph.name = kind
     model.graph.metadata_props.clear()
-    model.producer_name, model.producer_version = "edgernn", __version__
     model.metadata_props.clear()
+
+
+def _label(model: ir.Model, kind: str, contract: Contract) -> None:
+    """Write who made the graph, and its contract, in place of what the exporters left."""
+    drop_remarks(model)
+    model.graph.name = kind
+    model.producer_name, model.producer_version = "edgernn", __version__
     model.metadata_props.update(contract.metadata(kind))
 
 
