@@ -18,7 +18,7 @@ from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.built import Built
 from edgernn.export.call.example import Example, Run, observe
-from edgernn.export.ir.dataflow import moved_from
+from edgernn.export.ir.dataflow import movement_sources
 from edgernn.export.ir.fold_constants import fold_constants
 from edgernn.export.ir.initializer_names import name_after_model
 from edgernn.export.ir.symbolic_dims import name_sizes, write_canonical
@@ -310,7 +310,9 @@ def _unpaired(
     labels = {call: loop.labels for call, loop in loops.items()}
     layers: dict[ir.Value, str] = {}
     for slot in state_slots(model.graph, labels):
-        layers |= {source: slot.layer for source in moved_from(slot.before) if source not in layers}
+        layers |= {
+            source: slot.layer for source in movement_sources(slot.before) if source not in layers
+        }
     for source, layer in layers.items():
         if source.is_graph_input() and source.name not in inputs and not _has_steps(source):
             yield (

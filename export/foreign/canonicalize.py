@@ -16,7 +16,7 @@ from onnx_ir.tape import Tape
 from edgernn.export.analysis.patterns import direction_of, label
 from edgernn.export.foreign.masked_nodes import end_sequences
 from edgernn.export.foreign.recurrent_nodes import given, recurrent_of, states_of
-from edgernn.export.ir.dataflow import reads_data
+from edgernn.export.ir.dataflow import depends_on_data
 from edgernn.export.ir.node_builder import constant_of
 
 __all__ = ["Change", "make_plain", "remove_layout", "split_stacks", "write_fills"]
@@ -143,7 +143,7 @@ def make_plain(model: ir.Model, lengths: bool) -> None:
             model.graph.register_initializer(bias)
             node.replace_input_with(_BIAS, bias)
         ends = given(node, _LENGTHS)
-        if lengths and ends is not None and reads_data(ends):
+        if lengths and ends is not None and depends_on_data(ends):
             end_sequences(model.graph, node)
             continue
         node.replace_input_with(_LENGTHS, None)

@@ -19,7 +19,7 @@ from edgernn.export.call.spec import parse_spec
 from edgernn.export.foreign.instrumented import Watched
 from edgernn.export.foreign.onnx_file import OnnxFile
 from edgernn.export.foreign.recurrent_nodes import recurrent_within, title
-from edgernn.export.ir.dataflow import read_from
+from edgernn.export.ir.dataflow import input_dependencies
 from edgernn.export.ir.node_builder import constant_of
 
 __all__ = ["split_constants", "with_chosen", "with_constants", "without_idle"]
@@ -142,7 +142,7 @@ def _choices(graph: ir.Graph) -> Iterator[tuple[ir.Node, list[ir.Value]]]:
         condition = node.inputs[0] if node.op_type == "If" else None
         if condition is None:
             continue
-        ports = read_from(condition)
+        ports = input_dependencies(condition)
         single = [port for port in ports if port.shape is not None and set(port.shape) <= {1}]
         if ports and single == ports:
             yield node, ports

@@ -21,7 +21,7 @@ from edgernn.export.foreign.run_onnx import (
     session,
     with_copies,
 )
-from edgernn.export.ir.dataflow import reads_data
+from edgernn.export.ir.dataflow import depends_on_data
 
 __all__ = ["BranchError", "Watched", "held_lengths"]
 
@@ -133,7 +133,7 @@ class _Places:
         self.function = node.op_type.lower()
         self.x, self.lengths = name(_X), name(_LENGTHS)
         lengths = given(node, _LENGTHS)
-        self.ended = lengths is not None and reads_data(lengths)
+        self.ended = lengths is not None and depends_on_data(lengths)
         self.before = [name(_H + index) for index in range(states_of(node))]
         self.after = output_names(node)
 

@@ -16,7 +16,7 @@ from edgernn.export.foreign.instrumented import Watched
 from edgernn.export.foreign.measured_shapes import Sizes
 from edgernn.export.foreign.onnx_file import OnnxFile
 from edgernn.export.foreign.recurrent_nodes import recurrent_of, states_of
-from edgernn.export.ir.dataflow import moved_from
+from edgernn.export.ir.dataflow import movement_sources
 from edgernn.export.ir.results import result_name, result_path
 from edgernn.export.states.ambiguous_states import pair_options
 from edgernn.export.states.pairing import Pairs, recognised_states
@@ -119,7 +119,7 @@ def _stacks(
     stacks: dict[str, list[Slot]] = {}
     for leaf in example.leaves:
         port = next(value for value in graph.inputs if value.name == leaf.path)
-        fed = [slot for slot in slots if port in moved_from(slot.before)]
+        fed = [slot for slot in slots if port in movement_sources(slot.before)]
         before = [run.calls[slot.call].states[slot.index] for slot in fed]
         alike = all(state.dim() == leaf.tensor.dim() for state in before)
         if len(fed) > 1 and alike and torch.equal(torch.cat(before), leaf.tensor):
@@ -141,7 +141,7 @@ def _join_finals(
     pairs: dict[str, str] = {}
     for path, fed in stacks.items():
         nexts = {slot.after for slot in fed}
-        if any(nexts <= set(moved_from(result)) for result in graph.outputs):
+        if any(nexts <= set(movement_sources(result)) for result in graph.outputs):
             continue
         after = torch.cat([finals[slot.call][slot.index] for slot in fed])
         same = [name for name, result in run.results.items() if torch.equal(result, after)]

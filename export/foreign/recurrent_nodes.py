@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.analysis.patterns import direction_of, label
-from edgernn.export.ir.dataflow import read_from, reads_data, sorted_from
+from edgernn.export.ir.dataflow import depends_on_data, input_dependencies, reordering_sources
 from edgernn.export.ir.node_builder import constant_of
 
 __all__ = [
@@ -64,13 +64,13 @@ def lengths_of(graph: ir.Graph) -> tuple[list[str], list[str]]:
     behind: list[str] = []
     for node in recurrent_of(graph):
         lengths = given(node, _LENGTHS)
-        sources = sorted_from(lengths)
-        if lengths is None or not reads_data(lengths):
+        sources = reordering_sources(lengths)
+        if lengths is None or not depends_on_data(lengths):
             continue
         if all(source.is_graph_input() for source in sources):
             held += [source.name or "" for source in sources]
         else:
-            behind += [source.name or "" for source in read_from(lengths)]
+            behind += [source.name or "" for source in input_dependencies(lengths)]
     return list(dict.fromkeys(held)), list(dict.fromkeys(behind))
 
 

@@ -16,7 +16,7 @@ from edgernn.export.analysis.patterns import label
 from edgernn.export.foreign.onnx_file import Decision, OnnxFile
 from edgernn.export.foreign.recurrent_nodes import name_finals, recurrent_within
 from edgernn.export.foreign.run_onnx import Arrays, values_of
-from edgernn.export.ir.dataflow import reads_data, values_behind
+from edgernn.export.ir.dataflow import ancestors, depends_on_data
 
 __all__ = ["must_be_decided", "without_ifs"]
 
@@ -25,7 +25,7 @@ def must_be_decided(node: ir.Node) -> bool:
     """Return whether recurrent nodes stand inside an If, or nothing of the input decides it."""
     condition = node.inputs[0]
     assert condition is not None
-    fixed = not any(value.is_graph_input() for value in values_behind(condition))
+    fixed = not any(value.is_graph_input() for value in ancestors(condition))
     return fixed or any(recurrent_within(node))
 
 
@@ -67,7 +67,9 @@ def _open_ifs(graph: ir.Graph) -> list[ir.Node]:
     return [
         node
         for node in graph
-        if node.op_type == "If" and node.inputs[0] is not None and not reads_data(node.inputs[0])
+        if node.op_type == "If"
+        and node.inputs[0] is not None
+        and not depends_on_data(node.inputs[0])
     ]
 
 

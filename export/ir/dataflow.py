@@ -8,15 +8,15 @@ import onnx_ir as ir
 
 __all__ = [
     "MOVES",
-    "changed_from",
+    "ancestors",
+    "depends_on_data",
     "id_axis",
     "id_limit",
+    "input_dependencies",
+    "is_elementwise_change",
     "is_random",
-    "moved_from",
-    "read_from",
-    "reads_data",
-    "sorted_from",
-    "values_behind",
+    "movement_sources",
+    "reordering_sources",
 ]
 
 # Operators that move numbers without changing them → how many of their inputs are moved
@@ -48,7 +48,7 @@ _PRODUCTS = ("MatMul", "Gemm", "Conv", "ConvTranspose", "Einsum", "LSTM", "GRU",
 _JOINED = {"Add": 0, "Sub": 0, "Sum": 0, "Mean": 0, "Where": 1, "Concat": 0}
 
 
-def changed_from(value: ir.Value, sources: Collection[ir.Value]) -> bool:
+def is_elementwise_change(value: ir.Value, sources: Collection[ir.Value]) -> bool:
     """Return whether `value` is one of `sources`, or a change of them entry by entry.
 
     A gate, a mask, a norm or a mean with weights is; a product by weights is not, nor is the sum
@@ -72,17 +72,17 @@ def changed_from(value: ir.Value, sources: Collection[ir.Value]) -> bool:
                 continue
             joined = inputs[_JOINED[node.op_type] :] if node.op_type in _JOINED else []
             known[one] = any(known[input_] for input_ in inputs) and all(
-                known[input_] or not reads_data(input_) for input_ in joined
+                known[input_] or not depends_on_data(input_) for input_ in joined
             )
     return known[value]
 
 
-def reads_data(value: ir.Value) -> bool:
+def depends_on_data(value: ir.Value) -> bool:
     """Return whether `value` depends on the numbers, not only the sizes, of a graph input."""
-    return bool(read_from(value))
+    return bool(input_dependencies(value))
 
 
-def read_from(value: ir.Value) -> list[ir.Value]:
+def input_dependencies(value: ir.Value) -> list[ir.Value]:
     """Return the graph inputs whose numbers `value` depends on."""
     ends = _upstream(value, lambda node: 0 if node.op_type in _SIZES else None)
     return [source for source in ends if source.is_graph_input()]
@@ -94,13 +94,13 @@ def is_random(value: ir.Value) -> bool:
     return any(source.producer() is not None for source in ends)
 
 
-def moved_from(value: ir.Value) -> list[ir.Value]:
+def movement_sources(value: ir.Value) -> list[ir.Value]:
     """Return the values that `value` is put together from by moving numbers only."""
     sources = _upstream(value, lambda node: MOVES.get(node.op_type, 0) if not node.domain else 0)
     return list(dict.fromkeys(sources))
 
 
-def values_behind(value: ir.Value) -> set[ir.Value]:
+def ancestors(value: ir.Value) -> set[ir.Value]:
     """Return every value that `value` is computed from, itself among them."""
     pending, seen = [value], set()
     while pending:
@@ -112,7 +112,7 @@ def values_behind(value: ir.Value) -> set[ir.Value]:
     return seen
 
 
-def sorted_from(value: ir.Value | None) -> list[ir.Value]:
+def reordering_sources(value: ir.Value | None) -> list[ir.Value]:
     """Return the values whose numbers `value` has, moved, sorted or as another integer type."""
     if value is None:
         return []

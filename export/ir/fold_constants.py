@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import onnx_ir as ir
 from onnxscript import optimizer
 
-__all__ = ["OPSET", "fold_constants", "quiet"]
+__all__ = ["OPSET", "fold_constants", "silence_exporters"]
 
 OPSET = 18
 """The operator set that graphs are written in."""
@@ -20,14 +20,14 @@ OPSET = 18
 def fold_constants(model: ir.Model) -> None:
     """Evaluate what depends on constants only, drop what nobody uses, infer shapes; in place."""
     limit = 1 << 40
-    with quiet():
+    with silence_exporters():
         optimizer.optimize_ir(
             model, num_iterations=2, input_size_limit=limit, output_size_limit=limit
         )
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
+def silence_exporters() -> Iterator[None]:
     """Keep the exporters' notes about themselves from the user."""
     loggers = [logging.getLogger(name) for name in ("torch", "onnxscript")]
     levels = [logger.level for logger in loggers]

@@ -9,10 +9,10 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-__all__ = ["Wiring", "constant_of"]
+__all__ = ["NodeBuilder", "constant_of"]
 
 
-class Wiring:
+class NodeBuilder:
     """Adds nodes in front of one node of a graph, or at its end.
 
     Args:
@@ -28,9 +28,9 @@ class Wiring:
 
     def op(self, op_type: str, *inputs: ir.Value, name: str, **attributes: Any) -> ir.Value:
         """Add a node of the default domain with one output, both called `name`."""
-        return self.split(op_type, *inputs, names=(name,), **attributes)[0]
+        return self.op_multi_out(op_type, *inputs, names=(name,), **attributes)[0]
 
-    def split(
+    def op_multi_out(
         self, op_type: str, *inputs: ir.Value, names: Sequence[str], **attributes: Any
     ) -> Sequence[ir.Value]:
         """Add a node of the default domain with one output for each of `names`."""

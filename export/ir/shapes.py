@@ -15,9 +15,9 @@ import onnx_ir as ir
 import onnx_ir.passes.common as passes
 from onnxscript import optimizer
 
-from edgernn.export.ir.node_builder import Wiring, constant_of
+from edgernn.export.ir.node_builder import NodeBuilder, constant_of
 
-__all__ = ["Dim", "Shape", "dims", "fold_sizes", "known", "settle_shapes"]
+__all__ = ["Dim", "Shape", "infer_shapes", "known_shape", "refine_shapes", "shape_of"]
 
 Dim = int | str | None
 """A size, the symbol of a dynamic axis, or None where nothing is known."""
@@ -27,21 +27,21 @@ _FOLD_LIMIT = 1 << 26
 """Elements up to which arithmetic on constants is carried out."""
 
 
-def dims(value: ir.Value | None) -> Shape | None:
+def shape_of(value: ir.Value | None) -> Shape | None:
     """Return the shape of `value`, or None where not even the rank is known."""
     if value is None or value.shape is None:
         return None
     return tuple(dim if isinstance(dim, int) else dim.value for dim in value.shape)
 
 
-def known(value: ir.Value | None) -> Shape:
+def known_shape(value: ir.Value | None) -> Shape:
     """Return the shape of a value whose rank is known."""
-    shape = dims(value)
+    shape = shape_of(value)
     assert shape is not None
     return shape
 
 
-def settle_shapes(model: ir.Model) -> None:
+def infer_shapes(model: ir.Model) -> None:
     """Infer every shape anew from the graph's inputs, in place, and fold what is constant then.
 
     Sizes computed in the graph become constants where the shapes determine them.
@@ -49,10 +49,10 @@ def settle_shapes(model: ir.Model) -> None:
     for node in model.graph:
         for value in node.outputs:
             value.shape = None
-    fold_sizes(model)
+    refine_shapes(model)
 
 
-def fold_sizes(model: ir.Model) -> None:
+def refine_shapes(model: ir.Model) -> None:
     """Add to the shapes what follows from them, in place, and fold what is constant then."""
     passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     while True:
@@ -80,7 +80,7 @@ def _settle(node: ir.Node) -> bool:
         return False
     more = False
     for value, shape in zip(node.outputs, rule(node), strict=False):
-        before = dims(value)
+        before = shape_of(value)
         if shape is not None and (before is None or before.count(None) > shape.count(None)):
             value.shape = ir.Shape(shape)
             if value.type is None and node.inputs[0] is not None:
@@ -90,14 +90,14 @@ def _settle(node: ir.Node) -> bool:
 
 
 def _projected_lstm(node: ir.Node) -> Sequence[Shape | None]:
-    x, r, h0, c0 = (dims(node.inputs[index]) for index in (0, 2, 5, 6))
+    x, r, h0, c0 = (shape_of(node.inputs[index]) for index in (0, 2, 5, 6))
     if x is None or r is None or h0 is None or c0 is None:
         return (None, None, None)
     return ((x[0], r[0], x[1], r[2]), (r[0], x[1], r[2]), (r[0], x[1], c0[2]))
 
 
 def _reshape(node: ir.Node) -> Sequence[Shape | None]:
-    before, target = dims(node.inputs[0]), _elements(node.inputs[1])
+    before, target = shape_of(node.inputs[0]), _elements(node.inputs[1])
     if before is None or target is None:
         return (None,)
     copies = node.attributes.get_int("allowzero", 0) == 0
@@ -110,7 +110,7 @@ def _reshape(node: ir.Node) -> Sequence[Shape | None]:
 
 
 def _expand(node: ir.Node) -> Sequence[Shape | None]:
-    before, target = dims(node.inputs[0]), _elements(node.inputs[1])
+    before, target = shape_of(node.inputs[0]), _elements(node.inputs[1])
     if before is None or target is None:
         return (None,)
     rank = max(len(before), len(target))
@@ -144,8 +144,8 @@ def _write_target(node: ir.Node, before: Sequence[Dim], shape: Sequence[Dim]) ->
     target = [0 if copied else dim for copied, dim in zip(same, shape, strict=True)]
     target = [dim if isinstance(dim, int) else -1 for dim in target]
     if target.count(-1) <= 1:
-        wiring = Wiring(node.graph, node)
-        size = wiring.constant(f"{node.outputs[0].name}_shape", np.array(target, np.int64))
+        builder = NodeBuilder(node.graph, node)
+        size = builder.constant(f"{node.outputs[0].name}_shape", np.array(target, np.int64))
         node.replace_input_with(1, size)
         node.attributes.pop("allowzero", None)
 
@@ -161,7 +161,7 @@ def _elements(value: ir.Value | None) -> list[Dim] | None:
 
 
 def _elements_of_shape(node: ir.Node) -> list[Dim] | None:
-    shape = dims(node.inputs[0])
+    shape = shape_of(node.inputs[0])
     start, end = node.attributes.get_int("start", 0), node.attributes.get_int("end")
     return None if shape is None else list(shape[start:end])
 
@@ -200,7 +200,7 @@ def _elements_of_product(node: ir.Node) -> list[Dim] | None:
 
 _RULES: dict[tuple[str, str], Callable[[ir.Node], Sequence[Shape | None]]] = {
     ("edgernn", "LSTM"): _projected_lstm,
-    ("edgernn", "Running"): lambda node: (dims(node.inputs[0]),),
+    ("edgernn", "Running"): lambda node: (shape_of(node.inputs[0]),),
     ("", "Reshape"): _reshape,
     ("", "Expand"): _expand,
 }

@@ -13,7 +13,7 @@ from math import prod
 
 import onnx_ir as ir
 
-from edgernn.export.ir.shapes import Dim, Shape, dims
+from edgernn.export.ir.shapes import Dim, Shape, shape_of
 
 __all__ = ["MixedRowsError", "constant", "row_axes", "sizes"]
 
@@ -47,7 +47,7 @@ def sizes(value: ir.Value) -> Shape:
     Raises:
         MixedRowsError: Not even its rank is known.
     """
-    shape = dims(value)
+    shape = shape_of(value)
     if shape is None:
         raise MixedRowsError(f"the shape of `{value.name}` is not known")
     return shape

@@ -16,7 +16,7 @@ from typing import Literal
 import onnx_ir as ir
 
 from edgernn.contract import SEQUENCE
-from edgernn.export.ir.shapes import fold_sizes
+from edgernn.export.ir.shapes import refine_shapes
 from edgernn.export.lift.batching_rules import MixedRowsError, sizes
 from edgernn.export.lift.scan import scan_form
 from edgernn.export.lift.separate_products import separate_products
@@ -76,7 +76,7 @@ def lift(
         return Lift(_OperatorForm(prepare(model)).model(), "operator")
     except (MixedRowsError, ChangedStateError) as reason:
         model = model.clone()
-        fold_sizes(model)
+        refine_shapes(model)
         separate_products(model.graph, {before for before, _ in states})
         return Lift(scan_form(prepare(gemm_form(model))), "scan", str(reason))
 

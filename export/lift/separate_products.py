@@ -9,8 +9,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from edgernn.export.ir.node_builder import Wiring, constant_of
-from edgernn.export.ir.shapes import dims
+from edgernn.export.ir.node_builder import NodeBuilder, constant_of
+from edgernn.export.ir.shapes import shape_of
 from edgernn.export.lift.time_batching import dependents
 
 __all__ = ["separate_products"]
@@ -45,12 +45,15 @@ def _parts(product: ir.Node) -> list[_Part]:
     weights = constant_of(product.inputs[1])
     if concat is None or concat.op_type != "Concat" or weights is None or weights.ndim != 2:
         return []
-    if len(dims(product.inputs[0]) or ()) != 2 or concat.attributes.get_int("axis") not in (1, -1):
+    if len(shape_of(product.inputs[0]) or ()) != 2 or concat.attributes.get_int("axis") not in (
+        1,
+        -1,
+    ):
         return []
     if product.attributes.get_int("transB", 0):
         weights = weights.T
     values = [value for value in concat.inputs if value is not None]
-    widths = [size for value in values if isinstance(size := (dims(value) or (None,))[-1], int)]
+    widths = [size for value in values if isinstance(size := (shape_of(value) or (None,))[-1], int)]
     if len(widths) != len(values):
         return []
     return list(zip(values, np.split(weights, np.cumsum(widths)[:-1]), strict=True))
@@ -60,16 +63,16 @@ def _separate(
     graph: ir.Graph, product: ir.Node, still: Sequence[_Part], moving: Sequence[_Part]
 ) -> None:
     old = product.outputs[0]
-    wire = Wiring(graph, product, f"{old.name}_")
+    builder = NodeBuilder(graph, product, f"{old.name}_")
     total = product.inputs[2] if len(product.inputs) > 2 else None
     for name, parts in (("x", still), ("h", moving)):
         operand = parts[0][0]
         if len(parts) > 1:
             values = [value for value, _ in parts]
-            operand = wire.op("Concat", *values, name=f"{name}_all", axis=1)
-        own = wire.constant(f"{name}_weights", np.concatenate([rows for _, rows in parts]))
+            operand = builder.op("Concat", *values, name=f"{name}_all", axis=1)
+        own = builder.constant(f"{name}_weights", np.concatenate([rows for _, rows in parts]))
         summand = [] if total is None else [total]
-        total = wire.op("Gemm", operand, own, *summand, name=f"{name}_sum")
+        total = builder.op("Gemm", operand, own, *summand, name=f"{name}_sum")
         total.type, total.shape = old.type, old.shape
     assert total is not None
     name, old.name = old.name or "", None

@@ -10,7 +10,7 @@ from onnx_ir.tape import Tape
 
 from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.ir.shapes import Dim, fold_sizes
+from edgernn.export.ir.shapes import Dim, refine_shapes
 from edgernn.export.lift.batching_rules import MixedRowsError, sizes
 from edgernn.export.lift.state_flow import ChangedStateError, is_movement
 from edgernn.export.lift.time_batching import Fold, Folded, Graft, dependents
@@ -232,7 +232,7 @@ def _prepared(model: ir.Model) -> ir.Model:
                 "form over time. Write the step without it."
             )
     declared = [port.shape for port in model.graph.outputs]
-    fold_sizes(model)
+    refine_shapes(model)
     keep_declared(model, declared)
     for port in (*model.graph.inputs, *model.graph.outputs):
         if port.shape is None or None in sizes(port):

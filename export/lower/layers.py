@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.capture.recurrent_calls import FUNCTIONS
-from edgernn.export.ir.dataflow import read_from
+from edgernn.export.ir.dataflow import input_dependencies
 from edgernn.export.ir.private_operators import EDGERNN, LOOP, PAD, TORCH
 from edgernn.export.ir.recurrent_operators import STILL
 from edgernn.export.lower.sequence_mask import ends_of, padded
@@ -64,7 +64,7 @@ def length_ports(graph: ir.Graph) -> list[str]:
     """Return the names of the inputs that the lengths of packed sequences are computed from."""
     packed = [node for node in recurrent_calls(graph) if node.attributes.get_int("packed", 0)]
     lengths = [value for node in packed if (value := node.inputs[-1]) is not None]
-    sources = [source for value in lengths for source in read_from(value)]
+    sources = [source for value in lengths for source in input_dependencies(value)]
     listed = [one for one in sources if one.dtype in _INTEGERS and len(one.shape or ()) == 1]
     return list(dict.fromkeys(one.name or "" for one in listed))
 

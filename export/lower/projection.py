@@ -12,7 +12,7 @@ from onnx_ir.passes import common as passes
 
 from edgernn.contract import BATCH
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.ir.node_builder import Wiring, constant_of
+from edgernn.export.ir.node_builder import NodeBuilder, constant_of
 from edgernn.export.lift.scan import scan_form
 from edgernn.export.lift.step_graph import OneStep
 from edgernn.export.step.at_one_step import gemm_form
@@ -62,39 +62,41 @@ def _replace(graph: ir.Graph, node: ir.Node) -> None:
     x, *weights, h, c = node.inputs
     parts = _BACKWARD[direction]
     stem = node.outputs[0].name
-    wire = Wiring(graph, node, f"{stem}_")
-    h_parts, c_parts = _split(wire, h, len(parts), "h"), _split(wire, c, len(parts), "c")
+    builder = NodeBuilder(graph, node, f"{stem}_")
+    h_parts, c_parts = _split(builder, h, len(parts), "h"), _split(builder, c, len(parts), "c")
     ends: list[list[ir.Value]] = []
     for index, backward in enumerate(parts):
         layer = _one_direction(node, weights, index, backward).graph
         inputs = [x, h_parts[index], c_parts[index]]
         ends.append(_insert(graph, node, layer, inputs, f"{stem}_{index}_"))
     for place, output in enumerate(node.outputs):
-        _take_place(wire, output, [end[place] for end in ends], axis=1 if place == 0 else 0)
+        _take_place(builder, output, [end[place] for end in ends], axis=1 if place == 0 else 0)
     graph.remove(node, safe=True)
 
 
-def _take_place(wire: Wiring, old: ir.Value, parts: list[ir.Value], axis: int) -> None:
+def _take_place(builder: NodeBuilder, old: ir.Value, parts: list[ir.Value], axis: int) -> None:
     """Join the directions' outputs; y gets the axis of directions, the states have it."""
     if axis == 1:
-        axes = wire.constant("direction", np.array([1], np.int64))
-        parts = [wire.op("Unsqueeze", part, axes, name="y") for part in parts]
+        axes = builder.constant("direction", np.array([1], np.int64))
+        parts = [builder.op("Unsqueeze", part, axes, name="y") for part in parts]
     new = parts[0]
     if len(parts) > 1:
-        new = wire.op("Concat", *parts, name=f"{old.name}_both", axis=axis)
+        new = builder.op("Concat", *parts, name=f"{old.name}_both", axis=axis)
     name, old.name = old.name, None
     new.name, new.type, new.shape = name, old.type, old.shape
     ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
 
 
-def _split(wire: Wiring, state: ir.Value | None, parts: int, letter: str) -> Sequence[ir.Value]:
+def _split(
+    builder: NodeBuilder, state: ir.Value | None, parts: int, letter: str
+) -> Sequence[ir.Value]:
     if state is None:
         raise UnsupportedModelError(f"A projected LSTM lacks its initial `{letter}`.")
     if parts == 1:
         return [state]
-    sizes_ = wire.constant(f"{letter}_parts", np.array([1] * parts, np.int64))
+    sizes_ = builder.constant(f"{letter}_parts", np.array([1] * parts, np.int64))
     names = [f"{letter}_{index}" for index in range(parts)]
-    return wire.split("Split", state, sizes_, names=names, axis=0)
+    return builder.op_multi_out("Split", state, sizes_, names=names, axis=0)
 
 
 def _one_direction(
@@ -113,11 +115,11 @@ def _one_direction(
     states = [port("h_in", 1, BATCH, proj_size), port("c_in", 1, BATCH, hidden_size)]
     finals = [port("h_out", 1, BATCH, proj_size), port("c_out", 1, BATCH, hidden_size)]
     graph = ir.Graph([x, *states], [], nodes=[], opset_imports={"": 18, "edgernn": 1}, name="step")
-    wire = Wiring(graph)
-    axis = wire.constant("axis", np.array([0], np.int64))
-    whole = wire.op("Unsqueeze", x, axis, name="x_step")
+    builder = NodeBuilder(graph)
+    axis = builder.constant("axis", np.array([0], np.int64))
+    whole = builder.op("Unsqueeze", x, axis, name="x_step")
     whole.type, whole.shape = float_, ir.Shape([1, BATCH, input_size])
-    constants = [wire.constant(n, a) for n, a in zip("WRBP", arrays, strict=True)]
+    constants = [builder.constant(n, a) for n, a in zip("WRBP", arrays, strict=True)]
     attributes = ir.convenience.convert_attributes({"hidden_size": hidden_size})
     cell = ir.Node(
         "edgernn",
@@ -127,7 +129,7 @@ def _one_direction(
         outputs=[port("y_step", 1, 1, BATCH, proj_size), *finals],
     )
     graph.append(cell)
-    y = wire.op("Squeeze", finals[0], axis, name="y")
+    y = builder.op("Squeeze", finals[0], axis, name="y")
     y.type, y.shape = float_, ir.Shape([BATCH, proj_size])
     graph.outputs.extend([y, *finals])
     step = ir.Model(graph, ir_version=8)

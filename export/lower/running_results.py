@@ -15,33 +15,35 @@ import numpy as np
 import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
-from edgernn.export.ir.node_builder import Wiring
+from edgernn.export.ir.node_builder import NodeBuilder
 from edgernn.export.ir.private_operators import EDGERNN, RUNNING
-from edgernn.export.ir.shapes import dims
+from edgernn.export.ir.shapes import shape_of
 
 __all__ = ["KINDS", "write_running"]
 
 _UNROLLED = 64
 """Up to which size of an axis it is written as operators, in rounds of doubled reach."""
 
-Combine = Callable[[Wiring, ir.Value, ir.Value, np.dtype[Any]], ir.Value]
+Combine = Callable[[NodeBuilder, ir.Value, ir.Value, np.dtype[Any]], ir.Value]
 
 
-def _log_add_exp(wire: Wiring, one: ir.Value, other: ir.Value, dtype: np.dtype[Any]) -> ir.Value:
+def _log_add_exp(
+    builder: NodeBuilder, one: ir.Value, other: ir.Value, dtype: np.dtype[Any]
+) -> ir.Value:
     """Return log(eᵃ + eᵇ) = max + softplus(-|a - b|); where both are one infinity, that."""
-    infinity = wire.constant("infinity", np.array(np.inf, dtype))
-    zero = wire.constant("zero", np.array(0, dtype))
-    largest = wire.op("Max", one, other, name="largest")
-    size = wire.op("Abs", largest, name="size")
-    endless = wire.op("Equal", size, infinity, name="endless")
-    distance = wire.op("Abs", wire.op("Sub", one, other, name="apart"), name="distance")
-    distance = wire.op("Where", endless, zero, distance, name="finite_distance")
-    rest = wire.op("Softplus", wire.op("Neg", distance, name="closeness"), name="rest")
-    return wire.op("Add", largest, rest, name="sum")
+    infinity = builder.constant("infinity", np.array(np.inf, dtype))
+    zero = builder.constant("zero", np.array(0, dtype))
+    largest = builder.op("Max", one, other, name="largest")
+    size = builder.op("Abs", largest, name="size")
+    endless = builder.op("Equal", size, infinity, name="endless")
+    distance = builder.op("Abs", builder.op("Sub", one, other, name="apart"), name="distance")
+    distance = builder.op("Where", endless, zero, distance, name="finite_distance")
+    rest = builder.op("Softplus", builder.op("Neg", distance, name="closeness"), name="rest")
+    return builder.op("Add", largest, rest, name="sum")
 
 
 def _operator(op_type: str) -> Combine:
-    return lambda wire, one, other, _: wire.op(op_type, one, other, name=op_type.lower())
+    return lambda builder, one, other, _: builder.op(op_type, one, other, name=op_type.lower())
 
 
 @dataclass(frozen=True)
@@ -87,54 +89,54 @@ def write_running(model: ir.Model) -> None:
 def _write(graph: ir.Graph, node: ir.Node) -> None:
     x, old = node.inputs[0], node.outputs[0]
     assert x is not None
-    shape = dims(x)
+    shape = shape_of(x)
     assert shape is not None
     axis = node.attributes["axis"].as_int() % len(shape)
     kind = KINDS[node.attributes["kind"].as_string()]
-    wire = Wiring(graph, node, f"{old.name}_")
+    builder = NodeBuilder(graph, node, f"{old.name}_")
     size = shape[axis]
     if isinstance(size, int) and size <= _UNROLLED:
-        new = _in_rounds(wire, x, axis, size, kind)
+        new = _in_rounds(builder, x, axis, size, kind)
     else:
-        new = _as_scan(wire, x, axis, len(shape), kind)
+        new = _as_scan(builder, x, axis, len(shape), kind)
     ir.convenience.replace_nodes_and_values(graph, node, [node], [], [old], [new])
 
 
-def _in_rounds(wire: Wiring, x: ir.Value, axis: int, size: int, kind: _Kind) -> ir.Value:
+def _in_rounds(builder: NodeBuilder, x: ir.Value, axis: int, size: int, kind: _Kind) -> ir.Value:
     """Join every entry with the one 1 before it, then 2, then 4, …."""
-    y = wire.op("Identity", x, name="first")
-    axes = wire.constant("axis", np.array([axis], np.int64))
+    y = builder.op("Identity", x, name="first")
+    axes = builder.constant("axis", np.array([axis], np.int64))
     for reach in (2**n for n in range((size - 1).bit_length())):
-        ends = [wire.constant("end", np.array([n], np.int64)) for n in (0, reach, -reach, size)]
-        kept = wire.op("Slice", y, ends[0], ends[1], axes, name="kept")
-        before = wire.op("Slice", y, ends[0], ends[2], axes, name="before")
-        after = wire.op("Slice", y, ends[1], ends[3], axes, name="after")
-        joined = kind.combine(wire, before, after, _dtype(x))
-        y = wire.op("Concat", kept, joined, name="joined", axis=axis)
+        ends = [builder.constant("end", np.array([n], np.int64)) for n in (0, reach, -reach, size)]
+        kept = builder.op("Slice", y, ends[0], ends[1], axes, name="kept")
+        before = builder.op("Slice", y, ends[0], ends[2], axes, name="before")
+        after = builder.op("Slice", y, ends[1], ends[3], axes, name="after")
+        joined = kind.combine(builder, before, after, _dtype(x))
+        y = builder.op("Concat", kept, joined, name="joined", axis=axis)
     return y
 
 
-def _as_scan(wire: Wiring, x: ir.Value, axis: int, rank: int, kind: _Kind) -> ir.Value:
+def _as_scan(builder: NodeBuilder, x: ir.Value, axis: int, rank: int, kind: _Kind) -> ir.Value:
     """Join entry by entry, from what joined with the first is the first."""
     order = [axis, *(place for place in range(rank) if place != axis)]
     back = [order.index(place) for place in range(rank)]
-    front = wire.op("Transpose", x, name="steps", perm=order)
-    sizes = wire.op("Shape", front, name="sizes", start=1)
-    start = wire.constant("start", np.array(kind.start(_dtype(x)), _dtype(x)))
-    start = wire.op("Expand", start, sizes, name="nothing")
+    front = builder.op("Transpose", x, name="steps", perm=order)
+    sizes = builder.op("Shape", front, name="sizes", start=1)
+    start = builder.constant("start", np.array(kind.start(_dtype(x)), _dtype(x)))
+    start = builder.op("Expand", start, sizes, name="nothing")
     body = _body(f"{x.name}_running_", ir.TensorType(x.dtype or ir.DataType.FLOAT), kind)
-    _, collected = wire.split(
+    _, collected = builder.op_multi_out(
         "Scan", start, front, names=("last", "collected"), body=body, num_scan_inputs=1
     )
-    return wire.op("Transpose", collected, name="running", perm=back)
+    return builder.op("Transpose", collected, name="running", perm=back)
 
 
 def _body(prefix: str, kind_of: ir.TensorType, kind: _Kind) -> ir.Graph:
     before, now = (ir.Value(name=f"{prefix}{one}", type=kind_of) for one in ("so_far", "now"))
     body = ir.Graph([before, now], [], nodes=[], name="running")
-    wire = Wiring(body, prefix=prefix)
-    after = kind.combine(wire, before, now, np.dtype(kind_of.dtype.numpy()))
-    copy = wire.op("Identity", after, name="collected")
+    builder = NodeBuilder(body, prefix=prefix)
+    after = kind.combine(builder, before, now, np.dtype(kind_of.dtype.numpy()))
+    copy = builder.op("Identity", after, name="collected")
     after.type = copy.type = kind_of
     body.outputs.extend([after, copy])
     return body

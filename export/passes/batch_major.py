@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from edgernn.contract import BATCH, State
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.ir.node_builder import Wiring
+from edgernn.export.ir.node_builder import NodeBuilder
 from edgernn.export.passes.graph_ports import first_node, new_input, new_output
 
 __all__ = ["batch_major"]
@@ -61,7 +61,7 @@ def _moved(state: State) -> State:
 def _move(graph: ir.Graph, state: State) -> None:
     place, old = next((i, v) for i, v in enumerate(graph.inputs) if v.name == state.input)
     port = new_input(state.input, old, _permuted(old.shape))
-    inside = Wiring(graph, first_node(graph)).op(
+    inside = NodeBuilder(graph, first_node(graph)).op(
         "Transpose", port, name=f"{state.name}_layers_first", perm=_PERMUTATION
     )
     inside.shape, inside.type = old.shape, old.type
@@ -70,7 +70,7 @@ def _move(graph: ir.Graph, state: State) -> None:
     place, old = next((i, v) for i, v in enumerate(graph.outputs) if v.name == state.output)
     if old is not inside:
         old.name = f"{state.name}_after_layers_first"
-    outside = Wiring(graph).op("Transpose", old, name=state.output, perm=_PERMUTATION)
+    outside = NodeBuilder(graph).op("Transpose", old, name=state.output, perm=_PERMUTATION)
     graph.outputs[place] = new_output(graph, outside, state.output, port.shape, port.type)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
-from edgernn.export.ir.shapes import fold_sizes
+from edgernn.export.ir.shapes import refine_shapes
 
 __all__ = ["constant_axes"]
 
@@ -31,7 +31,7 @@ def constant_axes(model: ir.Model, sizes: Mapping[str, int]) -> None:
         if value.shape is not None:
             value.shape = value.shape.evaluate(sizes)
     declared = [port.shape for port in ports]
-    fold_sizes(model)
+    refine_shapes(model)
     passes.ShapeInferencePass()(model)
     for port, shape in zip(ports, declared, strict=True):
         port.shape = shape

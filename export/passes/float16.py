@@ -9,7 +9,7 @@ import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from edgernn.export.ir.node_builder import Wiring, constant_of
+from edgernn.export.ir.node_builder import NodeBuilder, constant_of
 
 __all__ = ["to_float16"]
 
@@ -119,11 +119,13 @@ def _widen_inputs(node: ir.Node, places: dict[int, NDArray[np.float32] | None]) 
         value = node.inputs[place]
         assert value is not None
         assert isinstance(graph, ir.Graph)
-        wire = Wiring(graph, node)
+        builder = NodeBuilder(graph, node)
         if constant is not None:
-            wide = wire.constant(f"{value.name}_float32", constant)
+            wide = builder.constant(f"{value.name}_float32", constant)
         else:
-            wide = wire.op("Cast", value, name=f"{node.name}_{place}_float32", to=ir.DataType.FLOAT)
+            wide = builder.op(
+                "Cast", value, name=f"{node.name}_{place}_float32", to=ir.DataType.FLOAT
+            )
             wide.shape, wide.type = value.shape, _SINGLE
         node.replace_input_with(place, wide)
 
@@ -161,12 +163,12 @@ def _transpose_with_unit_axis(node: ir.Node) -> None:
     graph, value, old = node.graph, node.inputs[0], node.outputs[0]
     assert isinstance(graph, ir.Graph)
     assert value is not None
-    wire, name = Wiring(graph, node), f"{old.name}_unit"
-    axes = wire.constant(f"{name}_axes", np.array([1], np.int64))
+    builder, name = NodeBuilder(graph, node), f"{old.name}_unit"
+    axes = builder.constant(f"{name}_axes", np.array([1], np.int64))
     first, *behind = [axis + (axis > 0) for axis in node.attributes["perm"].as_ints()]
-    wide = wire.op("Unsqueeze", value, axes, name=name)
-    moved = wire.op("Transpose", wide, name=f"{name}_moved", perm=[first, 1, *behind])
-    new = wire.op("Squeeze", moved, axes, name=f"{name}_squeezed")
+    wide = builder.op("Unsqueeze", value, axes, name=name)
+    moved = builder.op("Transpose", wide, name=f"{name}_moved", perm=[first, 1, *behind])
+    new = builder.op("Squeeze", moved, axes, name=f"{name}_squeezed")
     new.shape, new.type = old.shape, old.type
     ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
     graph.remove(node, safe=True)

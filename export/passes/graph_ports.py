@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from edgernn.export.ir.node_builder import Wiring
+from edgernn.export.ir.node_builder import NodeBuilder
 
 __all__ = ["first_node", "new_input", "new_output"]
 
@@ -29,7 +29,7 @@ def new_output(
 ) -> ir.Value:
     """Return `value` under `name` for the graph's outputs; a copy where it is a port already."""
     if value.is_graph_output() or value.is_graph_input() or value.is_initializer():
-        value = Wiring(graph).op("Identity", value, name=name)
+        value = NodeBuilder(graph).op("Identity", value, name=name)
     value.name, value.shape, value.type = name, shape, dtype
     return value
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
-from edgernn.export.ir.node_builder import Wiring
+from edgernn.export.ir.node_builder import NodeBuilder
 from edgernn.export.passes.graph_ports import first_node, new_input
 
 __all__ = ["int32_ids"]
@@ -30,8 +30,8 @@ def int32_ids(models: Sequence[ir.Model]) -> None:
             for node, index in lookups:
                 node.replace_input_with(index, port)
             if old.uses() or old.is_graph_output():
-                wire = Wiring(graph, first_node(graph))
-                wide = wire.op("Cast", port, name=f"{old.name}_int64", to=ir.DataType.INT64)
+                builder = NodeBuilder(graph, first_node(graph))
+                wide = builder.op("Cast", port, name=f"{old.name}_int64", to=ir.DataType.INT64)
                 wide.shape, wide.type = old.shape, old.type
                 ir.convenience.replace_all_uses_with(old, wide, replace_graph_outputs=True)
             graph.inputs[place] = port

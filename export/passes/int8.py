@@ -9,7 +9,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgernn.export.analysis.saturation import PAIR_LIMIT, pair_sums
-from edgernn.export.ir.node_builder import Wiring, constant_of
+from edgernn.export.ir.node_builder import NodeBuilder, constant_of
 from edgernn.export.ir.recurrent_operators import STILL
 
 __all__ = ["to_int8"]
@@ -89,15 +89,15 @@ def _dequantize(node: ir.Node, place: int, name: str) -> None:
     if held:
         weights = weights[..., :-1]
     numbers, scale = _full_range(weights, (0, 2))
-    wire = Wiring(graph, node, f"{node.name}_{name}_")
+    builder = NodeBuilder(graph, node, f"{node.name}_{name}_")
     given = (
-        wire.constant("int8", numbers),
-        wire.constant("scale", scale),
-        wire.constant("zero", np.zeros(scale.shape, np.int8)),
+        builder.constant("int8", numbers),
+        builder.constant("scale", scale),
+        builder.constant("zero", np.zeros(scale.shape, np.int8)),
     )
-    value = wire.op("DequantizeLinear", *given, name="float32", axis=1)
+    value = builder.op("DequantizeLinear", *given, name="float32", axis=1)
     if held:
-        value = wire.op("Concat", value, wire.constant("still", still), name="held", axis=2)
+        value = builder.op("Concat", value, builder.constant("still", still), name="held", axis=2)
         weights = np.concatenate([weights, still], axis=2)
     value.shape, value.type = ir.Shape(weights.shape), ir.TensorType(ir.DataType.FLOAT)
     node.replace_input_with(place, value)
@@ -136,16 +136,16 @@ class _Products:
         numbers, scale = _pair_bounded(weights)
         integers, largest = self._quantized(graph, node, x)
         (old,) = node.outputs
-        wire = Wiring(graph, node, f"{old.name}_")
-        zero = wire.constant("zero", np.array(_ZERO, np.uint8))
-        w_integers = wire.constant("W", numbers)
-        w_scale = wire.constant("scale", scale / np.float32(_LARGEST))
-        product = wire.op("MatMulInteger", integers, w_integers, zero, name="integers")
-        product = wire.op("Cast", product, name="wide", to=ir.DataType.FLOAT)
-        product = wire.op("Mul", product, w_scale, name="scaled")
-        product = wire.op("Mul", product, largest, name="product")
+        builder = NodeBuilder(graph, node, f"{old.name}_")
+        zero = builder.constant("zero", np.array(_ZERO, np.uint8))
+        w_integers = builder.constant("W", numbers)
+        w_scale = builder.constant("scale", scale / np.float32(_LARGEST))
+        product = builder.op("MatMulInteger", integers, w_integers, zero, name="integers")
+        product = builder.op("Cast", product, name="wide", to=ir.DataType.FLOAT)
+        product = builder.op("Mul", product, w_scale, name="scaled")
+        product = builder.op("Mul", product, largest, name="product")
         if bias and bias[0] is not None:
-            product = wire.op("Add", product, bias[0], name="sum")
+            product = builder.op("Add", product, bias[0], name="sum")
         product.shape, product.type = old.shape, old.type
         ir.convenience.replace_all_uses_with(old, product, replace_graph_outputs=True)
         if product.is_graph_output():
@@ -160,19 +160,22 @@ class _Products:
         along, which ONNX Runtime's ReduceMax drops.
         """
         if (graph, x) not in self._inputs:
-            wire = Wiring(graph, node, f"{x.name}_")
-            last = wire.constant("axis", np.array([-1], np.int64))
-            sizes = wire.op("Abs", x, name="sizes")
+            builder = NodeBuilder(graph, node, f"{x.name}_")
+            last = builder.constant("axis", np.array([-1], np.int64))
+            sizes = builder.op("Abs", x, name="sizes")
             largest, mean = (
-                wire.op(reduce, sizes, last, name=name, keepdims=1)
+                builder.op(reduce, sizes, last, name=name, keepdims=1)
                 for reduce, name in (("ReduceMax", "largest"), ("ReduceMean", "mean"))
             )
-            least = wire.constant("least", np.array(_SMALLEST))
-            largest = wire.op("Max", largest, mean, least, name="size")
-            step = wire.constant("step", np.array(1 / _LARGEST, np.float32))
-            zero = wire.constant("zero", np.array(_ZERO, np.uint8))
-            units = wire.op("Div", x, largest, name="units")
-            self._inputs[graph, x] = wire.op("QuantizeLinear", units, step, zero, name="q"), largest
+            least = builder.constant("least", np.array(_SMALLEST))
+            largest = builder.op("Max", largest, mean, least, name="size")
+            step = builder.constant("step", np.array(1 / _LARGEST, np.float32))
+            zero = builder.constant("zero", np.array(_ZERO, np.uint8))
+            units = builder.op("Div", x, largest, name="units")
+            self._inputs[graph, x] = (
+                builder.op("QuantizeLinear", units, step, zero, name="q"),
+                largest,
+            )
         return self._inputs[graph, x]
 
 

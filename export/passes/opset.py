@@ -10,7 +10,7 @@ import onnx_ir as ir
 from onnxscript import version_converter
 
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.ir.node_builder import Wiring, constant_of
+from edgernn.export.ir.node_builder import NodeBuilder, constant_of
 
 __all__ = ["OPSETS", "to_opset"]
 
@@ -99,11 +99,13 @@ def _shape_then_slice(node: ir.Node, opset: int) -> None:
     graph, (part,) = node.graph, node.outputs
     assert isinstance(graph, ir.Graph)
     assert node.inputs[0] is not None
-    wire = Wiring(graph, node, f"{part.name}_")
+    builder = NodeBuilder(graph, node, f"{part.name}_")
     first = node.attributes.get_int("start", 0)
     last = node.attributes.get_int("end", np.iinfo(np.int64).max)
-    bounds = [wire.constant("bound", np.array([bound], np.int64)) for bound in (first, last)]
-    new = wire.op("Slice", wire.op("Shape", node.inputs[0], name="whole"), *bounds, name="part")
+    bounds = [builder.constant("bound", np.array([bound], np.int64)) for bound in (first, last)]
+    new = builder.op(
+        "Slice", builder.op("Shape", node.inputs[0], name="whole"), *bounds, name="part"
+    )
     new.shape, new.type = part.shape, part.type
     ir.convenience.replace_all_uses_with(part, new, replace_graph_outputs=True)
     graph.remove(node, safe=True)

@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgernn.contract import State
-from edgernn.export.ir.node_builder import Wiring
+from edgernn.export.ir.node_builder import NodeBuilder
 from edgernn.export.passes.graph_ports import new_input, new_output
 
 __all__ = ["state_per_layer"]
@@ -91,8 +91,8 @@ def _split_input(graph: ir.Graph, state: State, pieces: Sequence[State]) -> None
             ir.convenience.replace_all_uses_with(list(node.outputs), parts)
             graph.remove(node, safe=True)
     if whole.uses():
-        wire = Wiring(graph, next(iter(graph)))
-        joined = wire.op("Concat", *parts, name=state.input, axis=0)
+        builder = NodeBuilder(graph, next(iter(graph)))
+        joined = builder.op("Concat", *parts, name=state.input, axis=0)
         joined.shape, joined.type = whole.shape, whole.type
         ir.convenience.replace_all_uses_with(whole, joined)
     graph.inputs[place : place + 1] = parts
@@ -107,11 +107,11 @@ def _split_output(graph: ir.Graph, state: State, pieces: Sequence[State]) -> Non
     if node is not None and joined and len(node.inputs) == len(pieces):
         parts = [value for value in node.inputs if value is not None]
     else:
-        wire = Wiring(graph)
+        builder = NodeBuilder(graph)
         assert shape is not None
-        sizes = wire.constant(f"{state.output}_sizes", np.full(len(pieces), shape[0], np.int64))
+        sizes = builder.constant(f"{state.output}_sizes", np.full(len(pieces), shape[0], np.int64))
         names = [f"{piece.output}_part" for piece in pieces]
-        parts = list(wire.split("Split", whole, sizes, names=names, axis=0))
+        parts = list(builder.op_multi_out("Split", whole, sizes, names=names, axis=0))
     outputs = [
         new_output(graph, part, piece.output, shape, dtype)
         for part, piece in zip(parts, pieces, strict=True)

@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from edgernn.contract import BATCH, State
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.ir.node_builder import Wiring
+from edgernn.export.ir.node_builder import NodeBuilder
 from edgernn.export.passes.graph_ports import first_node
 
 __all__ = ["reset_mask"]
@@ -38,14 +38,14 @@ def reset_mask(models: Sequence[ir.Model], states: Sequence[State]) -> None:
             )
         mask = ir.Value(name=_NAME, shape=ir.Shape([BATCH]), type=ir.TensorType(ir.DataType.BOOL))
         by_name = {value.name: value for value in graph.inputs}
-        wire = Wiring(graph, first_node(graph))
+        builder = NodeBuilder(graph, first_node(graph))
         for state in states:
-            _mask(wire, mask, by_name[state.input], state)
+            _mask(builder, mask, by_name[state.input], state)
         place = list(graph.inputs).index(by_name[states[0].input])
         graph.inputs.insert(place, mask)
 
 
-def _mask(wire: Wiring, mask: ir.Value, port: ir.Value, state: State) -> None:
+def _mask(builder: NodeBuilder, mask: ir.Value, port: ir.Value, state: State) -> None:
     """Read `port` only where the mask is false."""
     users = port.uses()
     shape = [str(getattr(size, "value", size)) for size in port.shape or ()]
@@ -57,12 +57,12 @@ def _mask(wire: Wiring, mask: ir.Value, port: ir.Value, state: State) -> None:
     behind = len(shape) - shape.index(BATCH) - 1
     row = mask
     if behind:
-        axes = wire.constant(f"{state.name}_{_NAME}_axes", np.arange(1, behind + 1))
-        row = wire.op("Unsqueeze", mask, axes, name=f"{state.name}_{_NAME}")
+        axes = builder.constant(f"{state.name}_{_NAME}_axes", np.arange(1, behind + 1))
+        row = builder.op("Unsqueeze", mask, axes, name=f"{state.name}_{_NAME}")
     assert port.dtype is not None
     start = np.float32(0) if state.initial is None else state.initial
-    initial = wire.constant(f"{state.name}_initial", np.asarray(start, port.dtype.numpy()))
-    used = wire.op("Where", row, initial, port, name=f"{state.name}_used")
+    initial = builder.constant(f"{state.name}_initial", np.asarray(start, port.dtype.numpy()))
+    used = builder.op("Where", row, initial, port, name=f"{state.name}_used")
     used.shape, used.type = port.shape, port.type
     for node, index in users:
         node.replace_input_with(index, used)

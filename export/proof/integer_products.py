@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from edgernn.errors import ParityError
 from edgernn.export.analysis.saturation import PAIR_LIMIT, pair_sums
-from edgernn.export.ir.node_builder import Wiring, constant_of
+from edgernn.export.ir.node_builder import NodeBuilder, constant_of
 from edgernn.export.ir.onnx_session import fresh_session
 
 __all__ = ["check_integers", "extreme_activations"]
@@ -143,9 +143,9 @@ def _in_onnxruntime(weights: NDArray[np.int8], zero: int) -> _Product:
     bytes_, integers = (ir.TensorType(dtype) for dtype in (ir.DataType.UINT8, ir.DataType.INT32))
     a = ir.Value(name="a", shape=ir.Shape(["rows", weights.shape[0]]), type=bytes_)
     graph = ir.Graph([a], [], nodes=[], opset_imports={"": 13}, name="product")
-    wire = Wiring(graph)
-    constants = wire.constant("W", weights), wire.constant("zero", np.array(zero, np.uint8))
-    y = wire.op("MatMulInteger", a, *constants, name="y")
+    builder = NodeBuilder(graph)
+    constants = builder.constant("W", weights), builder.constant("zero", np.array(zero, np.uint8))
+    y = builder.op("MatMulInteger", a, *constants, name="y")
     y.shape, y.type = ir.Shape(["rows", weights.shape[1]]), integers
     graph.outputs.append(y)
     serialized = ir.serde.serialize_model(ir.Model(graph, ir_version=7)).SerializeToString()

@@ -19,7 +19,7 @@ from edgernn.contract import BATCH
 from edgernn.export.call.example import Example
 from edgernn.export.capture.preserved_state import untouched
 from edgernn.export.capture.recurrent_calls import Traceable
-from edgernn.export.ir.fold_constants import quiet
+from edgernn.export.ir.fold_constants import silence_exporters
 from edgernn.export.reroll.computed_weights import compute_weights
 from edgernn.export.reroll.normalize import FILLED, SELECT, SYM_SIZE, takes_tensors, tidy
 from edgernn.export.trace.flat_module import Flat
@@ -66,7 +66,7 @@ def read_program(module: nn.Module, example: Example, numbers: Collection[str] =
         for leaf in example.leaves
     )
     tensors = tuple(leaf.tensor.clone() for leaf in example.leaves)  # torch joins what is one
-    with quiet(), untouched(module):
+    with silence_exporters(), untouched(module):
         program = torch.export.export(
             Flat(module, example, list, lambda _: Traceable()),
             tensors,

@@ -18,10 +18,10 @@ from edgernn.export.call.argument_names import holds_data, holds_state
 from edgernn.export.call.example import Example, Run
 from edgernn.export.capture.pytree import leaves
 from edgernn.export.ir.dataflow import (
-    changed_from,
-    moved_from,
-    read_from,
-    values_behind,
+    ancestors,
+    input_dependencies,
+    is_elementwise_change,
+    movement_sources,
 )
 from edgernn.export.ir.results import result_path
 from edgernn.export.states.slots import Slot, StatePort, chain_end, chain_length
@@ -152,7 +152,7 @@ def next_value(
         UnsupportedModelError: Several results may be it.
     """
     path = port.name or ""
-    moved = tuple(slot for slot in fed if port in moved_from(slot.before))
+    moved = tuple(slot for slot in fed if port in movement_sources(slot.before))
     if path in pairs.all:
         return Next(_result_at(graph, pairs.all[path]), moved, pairs.told_by(path))
     if not fed or port.dtype is None or not port.dtype.is_floating_point():
@@ -205,7 +205,7 @@ def _returned(
     found = [
         result
         for result in graph.outputs
-        if set(moved_from(result)) & finals == wanted and result.shape == port.shape
+        if set(movement_sources(result)) & finals == wanted and result.shape == port.shape
     ]
     return found[-1] if found else None
 
@@ -228,9 +228,9 @@ def _changed_value(
         result
         for result in graph.outputs
         if result.shape == port.shape
-        and not finals & set(moved_from(result))
-        and nexts & values_behind(result)
-        and changed_from(result, {*nexts, port})
+        and not finals & set(movement_sources(result))
+        and nexts & ancestors(result)
+        and is_elementwise_change(result, {*nexts, port})
     ]
     if len(found) > 1:
         results = ", ".join(f"`{result_path(result)}`" for result in found)
@@ -249,7 +249,7 @@ def reached(port: ir.Value, slots: Sequence[Slot]) -> list[Slot]:
     found: list[Slot] = []
     for slot in slots:
         width = _width(slot.after)
-        wide = [read for read in read_from(slot.before) if _width(read) >= width]
+        wide = [read for read in input_dependencies(slot.before) if _width(read) >= width]
         if width and wide == [port]:
             found.append(slot)
     return found

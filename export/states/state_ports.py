@@ -22,9 +22,9 @@ from edgernn.contract import BATCH
 from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.export.capture.recurrent_calls import Call
 from edgernn.export.ir.dataflow import (
+    depends_on_data,
     is_random,
-    moved_from,
-    reads_data,
+    movement_sources,
 )
 from edgernn.export.ir.results import result_path
 from edgernn.export.states.pairing import (
@@ -135,7 +135,7 @@ def _argument_states(
     states: list[StatePort] = []
     for port in list(graph.inputs):
         path = port.name or ""
-        fed = [slot for slot in slots if port in moved_from(slot.before)]
+        fed = [slot for slot in slots if port in movement_sources(slot.before)]
         taken = path not in pairs.all and is_data_start(port, fed, slots, pairs)
         found = (
             None if taken else next_value(graph, port, fed or reached(port, slots), slots, pairs)
@@ -176,7 +176,11 @@ def _own_states(
     states: list[StatePort] = []
     arguments = list(graph.inputs)
     for slot in slots:
-        if reads_data(slot.before) or slot.before.is_graph_input() or not _is_per_sequence(slot):
+        if (
+            depends_on_data(slot.before)
+            or slot.before.is_graph_input()
+            or not _is_per_sequence(slot)
+        ):
             continue
         last = chain_end(slot, slots)
         name = named.of_slot(slot)

@@ -10,8 +10,8 @@ import onnx_ir.passes.common as passes
 
 from edgernn.contract import SEQUENCE
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.ir.node_builder import Wiring
-from edgernn.export.ir.shapes import Shape, dims, fold_sizes, settle_shapes
+from edgernn.export.ir.node_builder import NodeBuilder
+from edgernn.export.ir.shapes import Shape, infer_shapes, refine_shapes, shape_of
 from edgernn.export.step.cells import lower_cell, recurrent_nodes
 from edgernn.export.step.products import fold_tables, merge_biases
 from edgernn.export.step.unit_axes import remove_unit_axis_moves
@@ -36,21 +36,22 @@ def at_one_step(model: ir.Model) -> ir.Model:
     model = _copy(model)
     for node in recurrent_nodes(model.graph):
         direction = node.attributes.get_string("direction", "forward")
-        steps = (dims(node.inputs[0]) or (None,))[0]
+        steps = (shape_of(node.inputs[0]) or (None,))[0]
         along = steps is None or SEQUENCE in str(steps)
         if direction != "forward" and along:
             raise UnsupportedModelError(
                 f"`{node.name}` ({node.op_type}) is {direction}: it reads the sequence from its "
                 "end, so the model has no step. Export the sequence graph alone."
             )
-    declared = [dims(output) for output in model.graph.outputs]
+    declared = [shape_of(output) for output in model.graph.outputs]
     if not sum([_take_axis(model.graph, index) for index in range(len(model.graph.inputs))]):
+        inputs = [f"{port.name}{_written(shape_of(port))}" for port in model.graph.inputs]
         raise UnsupportedModelError(
             f"No input of the graph has an axis named `{SEQUENCE}`, so there is no step to take. "
-            f"Inputs are: {', '.join(f'{v.name}{_written(dims(v))}' for v in model.graph.inputs)}."
+            f"Inputs are: {', '.join(inputs)}."
         )
     _drop_overwritten(model.graph)
-    settle_shapes(model)
+    infer_shapes(model)
     _check_steps(model.graph)
     for index, shape in enumerate(declared):
         _drop_axis(model.graph, index, shape)
@@ -76,7 +77,7 @@ def gemm_form(model: ir.Model) -> ir.Model:
     """
     model = _copy(model)
     declared = [output.shape for output in model.graph.outputs]
-    fold_sizes(model)
+    refine_shapes(model)
     _check_steps(model.graph)
     nodes = recurrent_nodes(model.graph)
     kinds = [node.op_type for node in nodes]
@@ -84,7 +85,7 @@ def gemm_form(model: ir.Model) -> ir.Model:
         count = kinds[:index].count(node.op_type)
         alone = kinds.count(node.op_type) == 1
         lower_cell(node, node.op_type.lower() + ("" if alone else f"_{count}"))
-    fold_sizes(model)
+    refine_shapes(model)
     remove_unit_axis_moves(model)
     merge_biases(model.graph)
     fold_tables(model.graph)
@@ -122,7 +123,7 @@ def _copy(model: ir.Model) -> ir.Model:
 def _take_axis(graph: ir.Graph, index: int) -> bool:
     """Replace an input that has the sequence axis by one without; return whether it had."""
     old = graph.inputs[index]
-    shape = dims(old) or ()
+    shape = shape_of(old) or ()
     if SEQUENCE not in shape:
         return False
     axis = shape.index(SEQUENCE)
@@ -130,9 +131,9 @@ def _take_axis(graph: ir.Graph, index: int) -> bool:
         name=old.name, shape=ir.Shape((*shape[:axis], *shape[axis + 1 :])), type=old.type
     )
     first = next(iter(graph), None)
-    wire = Wiring(graph, first)
-    axes = wire.constant(f"{old.name}_axis", np.array([axis], np.int64))
-    whole = wire.op("Unsqueeze", new, axes, name=f"{old.name}_step")
+    builder = NodeBuilder(graph, first)
+    axes = builder.constant(f"{old.name}_axis", np.array([axis], np.int64))
+    whole = builder.op("Unsqueeze", new, axes, name=f"{old.name}_step")
     ir.convenience.replace_all_uses_with(old, whole, replace_graph_outputs=True)
     graph.inputs[index] = new
     return True
@@ -144,7 +145,7 @@ def _drop_overwritten(graph: ir.Graph) -> None:
         reduction = node.attributes.get_string("reduction", "none")
         if node.op_type != "ScatterElements" or reduction != "none":
             continue
-        whole, _, written = (dims(value) for value in node.inputs)
+        whole, _, written = (shape_of(value) for value in node.inputs)
         axis = node.attributes.get_int("axis", 0)
         if whole is not None and whole == written and whole[axis] == 1 and None not in whole:
             copy = ir.node("Identity", [node.inputs[2]], name=node.name)
@@ -157,7 +158,7 @@ def _check_steps(graph: ir.Graph) -> None:
     """Refuse recurrent nodes that run several steps and values that are empty at one."""
     for node in graph:
         for value in node.outputs:
-            shape = dims(value) or ()
+            shape = shape_of(value) or ()
             if any(isinstance(size, int) and size < 1 for size in shape):
                 raise UnsupportedModelError(
                     f"`{value.name}` ({node.op_type}) is empty at one step: its shape is "
@@ -165,7 +166,7 @@ def _check_steps(graph: ir.Graph) -> None:
                     "Export the sequence graph alone."
                 )
     for node in recurrent_nodes(graph):
-        steps = (dims(node.inputs[0]) or (None,))[0]
+        steps = (shape_of(node.inputs[0]) or (None,))[0]
         if steps not in (1, None):
             raise UnsupportedModelError(
                 f"`{node.name}` ({node.op_type}) runs {steps} steps where one was expected. "
@@ -176,7 +177,7 @@ def _check_steps(graph: ir.Graph) -> None:
 def _drop_axis(graph: ir.Graph, index: int, declared: Shape | None) -> None:
     """Squeeze the sequence axis off an output, and declare the shape that comes out."""
     output = graph.outputs[index]
-    found = dims(output)
+    found = shape_of(output)
     shape = _at_one(declared if declared is not None else found or ())
     if found is not None and not _fits(found, shape):
         raise UnsupportedModelError(
@@ -187,10 +188,10 @@ def _drop_axis(graph: ir.Graph, index: int, declared: Shape | None) -> None:
     output.shape = ir.Shape(shape)
     if declared is not None and SEQUENCE in declared:
         axis = declared.index(SEQUENCE)
-        wire = Wiring(graph)
-        axes = wire.constant(f"{output.name}_axis", np.array([axis], np.int64))
+        builder = NodeBuilder(graph)
+        axes = builder.constant(f"{output.name}_axis", np.array([axis], np.int64))
         name, output.name = output.name, f"{output.name}_step"
-        step = wire.op("Squeeze", output, axes, name=name or "output")
+        step = builder.op("Squeeze", output, axes, name=name or "output")
         step.shape = ir.Shape((*shape[:axis], *shape[axis + 1 :]))
         step.type = output.type
         graph.outputs[index] = step

@@ -10,8 +10,8 @@ from typing import NamedTuple, Protocol
 
 import onnx_ir as ir
 
-from edgernn.export.ir.node_builder import Wiring, constant_of
-from edgernn.export.ir.shapes import Shape, dims, known
+from edgernn.export.ir.node_builder import NodeBuilder, constant_of
+from edgernn.export.ir.shapes import Shape, known_shape, shape_of
 from edgernn.export.step.unit_axis_moves import core, core_axes, gaps, reshape_target
 
 __all__ = ["Plan", "plan_of"]
@@ -42,7 +42,7 @@ class Plan(NamedTuple):
 def plan_of(node: ir.Node, sources: Sources) -> Plan | None:
     """Return how `node` works on sources, or None where it cannot or shapes are not known."""
     rule = _RULES.get(node.op_type) if node.domain == "" else None
-    shapes = [dims(value) for value in (*node.inputs, *node.outputs) if value is not None]
+    shapes = [shape_of(value) for value in (*node.inputs, *node.outputs) if value is not None]
     if rule is None or any(shape is None or None in shape for shape in shapes):
         return None
     return rule(node, sources)
@@ -50,7 +50,7 @@ def plan_of(node: ir.Node, sources: Sources) -> Plan | None:
 
 def _layouts(values: Sequence[ir.Value | None], sources: Sources) -> Iterator[list[Shape]]:
     """Return shapes that a node could take its inputs in: as they are, or all without unit axes."""
-    shapes = [known(sources.source(value)) for value in values]
+    shapes = [known_shape(sources.source(value)) for value in values]
     yield shapes
     yield [core(shape) for shape in shapes]
 
@@ -58,7 +58,7 @@ def _layouts(values: Sequence[ir.Value | None], sources: Sources) -> Iterator[li
 def _elementwise(node: ir.Node, sources: Sources) -> Plan | None:
     """Work in a layout in which the inputs' axes meet as they do in the node's own."""
     given = [value for value in node.inputs if value is not None]
-    wanted = _meet([known(value) for value in given])
+    wanted = _meet([known_shape(value) for value in given])
     for shapes in _layouts(given, sources):
         found = _meet(shapes)
         if wanted is not None and found is not None and wanted[1:] == found[1:]:
@@ -87,7 +87,7 @@ def _meet(shapes: Sequence[Shape]) -> tuple[Shape, Shape, list[list[int]]] | Non
 def _along_axis(node: ir.Node, sources: Sources) -> Plan | None:
     """Work along the axis that stands for the node's `axis`, in one layout of all data inputs."""
     data = [v for v in node.inputs[: None if node.op_type == "Concat" else 1] if v is not None]
-    own = [known(value) for value in data]
+    own = [known_shape(value) for value in data]
     axis = node.attributes.get_int("axis", -1) % len(own[0])
     for shapes in _layouts(data, sources):
         places = {_place(o, axis, shape) for o, shape in zip(own, shapes, strict=True)}
@@ -98,7 +98,7 @@ def _along_axis(node: ir.Node, sources: Sources) -> Plan | None:
         if len(around) > 1 or (node.op_type in _LAST_ONLY and place + 1 < len(shapes[0])):
             continue
         ((left, right),) = around
-        results = [(*left, known(value)[axis], *right) for value in node.outputs]
+        results = [(*left, known_shape(value)[axis], *right) for value in node.outputs]
         moved = [sources.moved(*pair, node) for pair in zip(data, shapes, strict=True)]
         return Plan([*moved, *node.inputs[len(data) :]], results, {"axis": place})
     return None
@@ -116,15 +116,15 @@ def _place(shape: Shape, axis: int, source: Shape) -> int | None:
 def _product(node: ir.Node, sources: Sources) -> Plan | None:
     """Multiply a matrix where the left operand is one, at most one core axis and the last."""
     left, right = node.inputs
-    shape, weights = known(left), known(right)
+    shape, weights = known_shape(left), known_shape(right)
     if left is None or constant_of(right) is None or len(weights) != 2 or len(shape) < 2:
         return None
     rows = core(shape[:-1])
     if len(rows) > 1:
         source = sources.source(left)
-        if known(source)[-1] != shape[-1]:
+        if known_shape(source)[-1] != shape[-1]:
             return None
-        return Plan([source, right], [(*known(source)[:-1], weights[1])], {})
+        return Plan([source, right], [(*known_shape(source)[:-1], weights[1])], {})
     row = rows[0] if rows else 1
     matrix = sources.moved(left, (row, shape[-1]), node)
     return Plan([matrix, right], [(row, weights[1])], {})
@@ -135,17 +135,17 @@ def _rows_of_table(node: ir.Node, sources: Sources) -> Plan | None:
     table, ids = node.inputs
     if ids is None or constant_of(table) is None or node.attributes.get_int("axis", 0) != 0:
         return None
-    wanted = core(known(ids))
+    wanted = core(known_shape(ids))
     vector = sources.moved(ids, wanted or (1,), node) if len(wanted) < 2 else sources.source(ids)
-    return Plan([table, vector], [(*known(vector), *known(table)[1:])], {})
+    return Plan([table, vector], [(*known_shape(vector), *known_shape(table)[1:])], {})
 
 
 def _to_core(node: ir.Node, sources: Sources) -> Plan | None:
     """Reshape the source to the core of the result: elements stay in order."""
-    wanted = core(known(node.outputs[0]))
+    wanted = core(known_shape(node.outputs[0]))
     if sum(isinstance(size, str) for size in wanted) > 1:
         return None
-    size = Wiring(sources.graph).constant(f"{node.name}_shape", reshape_target(wanted))
+    size = NodeBuilder(sources.graph).constant(f"{node.name}_shape", reshape_target(wanted))
     return Plan([sources.source(node.inputs[0]), size], [wanted], {})
 
 

@@ -17,7 +17,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.ir.node_builder import Wiring, constant_of
+from edgernn.export.ir.node_builder import NodeBuilder, constant_of
 
 __all__ = ["lower_cell", "recurrent_nodes"]
 
@@ -47,10 +47,10 @@ class _Cell:
     linear_before_reset: bool
 
 
-_Form = Callable[[_Cell, Wiring, ir.Value, list[ir.Value]], list[ir.Value]]
+_Form = Callable[[_Cell, NodeBuilder, ir.Value, list[ir.Value]], list[ir.Value]]
 
 
-def _lstm(cell: _Cell, wire: Wiring, x: ir.Value, state: list[ir.Value]) -> list[ir.Value]:
+def _lstm(cell: _Cell, builder: NodeBuilder, x: ir.Value, state: list[ir.Value]) -> list[ir.Value]:
     """Gates in the order i o f g, so that one sigmoid serves the first three.
 
     i, o, f = sigmoid(W·x + R·h + b);  g = tanh(W·x + R·h + b);  c' = f * c + i * g;
@@ -58,20 +58,22 @@ def _lstm(cell: _Cell, wire: Wiring, x: ir.Value, state: list[ir.Value]) -> list
     """
     h, c = state
     hidden_size = len(cell.w) // 4
-    x_gates = _gemm(wire, x, cell.w, "W", cell.input_bias + cell.recurrent_bias, "x_gates")
-    gates = _gemm(wire, h, cell.r, "R", x_gates, "gates")
-    iof, g = _split(wire, gates, [3 * hidden_size, hidden_size], ["iof_sum", "g_sum"])
-    i, o, f = _split(wire, wire.op("Sigmoid", iof, name="iof"), [hidden_size] * 3, ["i", "o", "f"])
-    kept = wire.op("Mul", f, c, name="kept")
-    written = wire.op("Mul", i, wire.op("Tanh", g, name="g"), name="written")
-    c_next = wire.op("Add", kept, written, name="c")
-    h_next = wire.op("Mul", o, wire.op("Tanh", c_next, name="c_tanh"), name="h")
+    x_gates = _gemm(builder, x, cell.w, "W", cell.input_bias + cell.recurrent_bias, "x_gates")
+    gates = _gemm(builder, h, cell.r, "R", x_gates, "gates")
+    iof, g = _split(builder, gates, [3 * hidden_size, hidden_size], ["iof_sum", "g_sum"])
+    i, o, f = _split(
+        builder, builder.op("Sigmoid", iof, name="iof"), [hidden_size] * 3, ["i", "o", "f"]
+    )
+    kept = builder.op("Mul", f, c, name="kept")
+    written = builder.op("Mul", i, builder.op("Tanh", g, name="g"), name="written")
+    c_next = builder.op("Add", kept, written, name="c")
+    h_next = builder.op("Mul", o, builder.op("Tanh", c_next, name="c_tanh"), name="h")
     if cell.p is not None:
-        h_next = wire.op("MatMul", h_next, wire.constant("P", cell.p.T), name="h_projected")
+        h_next = builder.op("MatMul", h_next, builder.constant("P", cell.p.T), name="h_projected")
     return [h_next, c_next]
 
 
-def _gru(cell: _Cell, wire: Wiring, x: ir.Value, state: list[ir.Value]) -> list[ir.Value]:
+def _gru(cell: _Cell, builder: NodeBuilder, x: ir.Value, state: list[ir.Value]) -> list[ir.Value]:
     """Gates in the order z r n, so that one sigmoid serves the first two.
 
     z, r = sigmoid(W·x + R·h + b);  h' = n + z * (h - n), which is (1 - z) * n + z * h, with
@@ -83,41 +85,48 @@ def _gru(cell: _Cell, wire: Wiring, x: ir.Value, state: list[ir.Value]) -> list[
     gates = 2 * hidden_size
     late = cell.recurrent_bias * (np.arange(3 * hidden_size) < gates)
     bias = cell.input_bias + (late if cell.linear_before_reset else cell.recurrent_bias)
-    x_gates = _gemm(wire, x, cell.w, "W", bias, "x_gates")
-    x_zr, x_n = _split(wire, x_gates, [gates, hidden_size], ["x_zr", "x_n"])
-    zr = wire.op("Sigmoid", _gemm(wire, h, cell.r[:gates], "R_zr", x_zr, "gates"), name="zr")
-    z, r = _split(wire, zr, [hidden_size] * 2, ["z", "r"])
+    x_gates = _gemm(builder, x, cell.w, "W", bias, "x_gates")
+    x_zr, x_n = _split(builder, x_gates, [gates, hidden_size], ["x_zr", "x_n"])
+    zr = builder.op("Sigmoid", _gemm(builder, h, cell.r[:gates], "R_zr", x_zr, "gates"), name="zr")
+    z, r = _split(builder, zr, [hidden_size] * 2, ["z", "r"])
     if cell.linear_before_reset:
-        h_n = _gemm(wire, h, cell.r[gates:], "R_n", cell.recurrent_bias[gates:], "h_n")
-        n_sum = wire.op("Add", x_n, wire.op("Mul", r, h_n, name="h_n_reset"), name="n_sum")
+        h_n = _gemm(builder, h, cell.r[gates:], "R_n", cell.recurrent_bias[gates:], "h_n")
+        n_sum = builder.op("Add", x_n, builder.op("Mul", r, h_n, name="h_n_reset"), name="n_sum")
     else:
-        h_reset = wire.op("Mul", r, h, name="h_reset")
-        n_sum = _gemm(wire, h_reset, cell.r[gates:], "R_n", x_n, "n_sum")
-    n = wire.op("Tanh", n_sum, name="n")
-    kept = wire.op("Mul", z, wire.op("Sub", h, n, name="h_less_n"), name="kept")
-    return [wire.op("Add", n, kept, name="h")]
+        h_reset = builder.op("Mul", r, h, name="h_reset")
+        n_sum = _gemm(builder, h_reset, cell.r[gates:], "R_n", x_n, "n_sum")
+    n = builder.op("Tanh", n_sum, name="n")
+    kept = builder.op("Mul", z, builder.op("Sub", h, n, name="h_less_n"), name="kept")
+    return [builder.op("Add", n, kept, name="h")]
 
 
-def _rnn(cell: _Cell, wire: Wiring, x: ir.Value, state: list[ir.Value]) -> list[ir.Value]:
+def _rnn(cell: _Cell, builder: NodeBuilder, x: ir.Value, state: list[ir.Value]) -> list[ir.Value]:
     """No gates: h' = f(W·x + R·h + b), where f is tanh or relu."""
     (h,) = state
-    x_sum = _gemm(wire, x, cell.w, "W", cell.input_bias + cell.recurrent_bias, "x_sum")
-    h_sum = _gemm(wire, h, cell.r, "R", x_sum, "h_sum")
-    return [wire.op(cell.activation, h_sum, name="h")]
+    x_sum = _gemm(builder, x, cell.w, "W", cell.input_bias + cell.recurrent_bias, "x_sum")
+    h_sum = _gemm(builder, h, cell.r, "R", x_sum, "h_sum")
+    return [builder.op(cell.activation, h_sum, name="h")]
 
 
 def _gemm(
-    wire: Wiring, value: ir.Value, weights: Array, name: str, summand: ir.Value | Array, out: str
+    builder: NodeBuilder,
+    value: ir.Value,
+    weights: Array,
+    name: str,
+    summand: ir.Value | Array,
+    out: str,
 ) -> ir.Value:
     """Return weights·value + summand, with the weights stored transposed: (inputs, outputs)."""
     if not isinstance(summand, ir.Value):
-        summand = wire.constant(f"b_{name}", summand)
-    return wire.op("Gemm", value, wire.constant(name, weights.T), summand, name=out)
+        summand = builder.constant(f"b_{name}", summand)
+    return builder.op("Gemm", value, builder.constant(name, weights.T), summand, name=out)
 
 
-def _split(wire: Wiring, value: ir.Value, sizes: list[int], names: list[str]) -> list[ir.Value]:
-    split = wire.constant(f"{'_'.join(names)}_sizes", np.array(sizes, np.int64))
-    return list(wire.split("Split", value, split, names=names, axis=-1))
+def _split(
+    builder: NodeBuilder, value: ir.Value, sizes: list[int], names: list[str]
+) -> list[ir.Value]:
+    split = builder.constant(f"{'_'.join(names)}_sizes", np.array(sizes, np.int64))
+    return list(builder.op_multi_out("Split", value, split, names=names, axis=-1))
 
 
 @dataclass(frozen=True)
@@ -162,17 +171,17 @@ def lower_cell(node: ir.Node, name: str) -> None:
     cell = _read(node, kind)
     graph = node.graph
     assert isinstance(graph, ir.Graph)
-    wire = Wiring(graph, node, f"{name}_")
-    first, both = (wire.constant("axes", np.array(axes, np.int64)) for axes in ([0], [0, 1]))
-    x = wire.op("Squeeze", _given(node, 0), first, name="x")
+    builder = NodeBuilder(graph, node, f"{name}_")
+    first, both = (builder.constant("axes", np.array(axes, np.int64)) for axes in ([0], [0, 1]))
+    x = builder.op("Squeeze", _given(node, 0), first, name="x")
     state = [
-        wire.op("Squeeze", _given(node, index), first, name=f"{letter}_before")
+        builder.op("Squeeze", _given(node, index), first, name=f"{letter}_before")
         for index, letter in zip(kind.states, "hc", strict=False)
     ]
-    after = kind.form(cell, wire, x, state)
-    new = [wire.op("Unsqueeze", after[0], both, name="y")]
+    after = kind.form(cell, builder, x, state)
+    new = [builder.op("Unsqueeze", after[0], both, name="y")]
     new += [
-        wire.op("Unsqueeze", value, first, name=f"{letter}_after")
+        builder.op("Unsqueeze", value, first, name=f"{letter}_after")
         for value, letter in zip(after, "hc", strict=False)
     ]
     for old, value in zip(node.outputs, new, strict=False):

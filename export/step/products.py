@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from edgernn.export.ir.node_builder import Wiring, constant_of
-from edgernn.export.ir.shapes import dims
+from edgernn.export.ir.node_builder import NodeBuilder, constant_of
+from edgernn.export.ir.shapes import shape_of
 
 __all__ = ["fold_tables", "merge_biases"]
 
@@ -17,7 +17,7 @@ _SMALL_TABLE = 8 << 20
 def merge_biases(graph: ir.Graph) -> None:
     """Make one Gemm, in place, of each matrix product whose only use is to have a bias added."""
     for node in tuple(graph):
-        if node.op_type != "MatMul" or node.domain or len(dims(node.inputs[0]) or ()) != 2:
+        if node.op_type != "MatMul" or node.domain or len(shape_of(node.inputs[0]) or ()) != 2:
             continue
         uses = node.outputs[0].uses()
         if len(uses) != 1 or node.outputs[0].is_graph_output():
@@ -27,7 +27,7 @@ def merge_biases(graph: ir.Graph) -> None:
         weights = constant_of(node.inputs[1])
         if bias is None or constant_of(bias) is None or weights is None or weights.ndim != 2:
             continue
-        if dims(bias) not in {weights.shape[1:], (1, weights.shape[1])}:
+        if shape_of(bias) not in {weights.shape[1:], (1, weights.shape[1])}:
             continue
         _replace_by_gemm(graph, node, add, bias)
 
@@ -70,11 +70,11 @@ def _fold_table(graph: ir.Graph, gather: ir.Node, gemm: ir.Node) -> None:
     if not _pays(gather, gemm, table.nbytes, weights.nbytes, len(table) * weights.shape[1]):
         return
     exact = table.astype(np.float64) @ weights.astype(np.float64) + bias.astype(np.float64)
-    wire = Wiring(graph, gemm)
-    rows = wire.constant(f"{gemm.name}_table", exact.astype(table.dtype))
+    builder = NodeBuilder(graph, gemm)
+    rows = builder.constant(f"{gemm.name}_table", exact.astype(table.dtype))
     ids = gather.inputs[1]
     assert ids is not None
-    _take_place(gemm.outputs[0], wire.op("Gather", rows, ids, name=gemm.name or "rows"))
+    _take_place(gemm.outputs[0], builder.op("Gather", rows, ids, name=gemm.name or "rows"))
     graph.remove(gemm, safe=True)
 
 

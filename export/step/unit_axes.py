@@ -9,8 +9,8 @@ from __future__ import annotations
 import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
-from edgernn.export.ir.node_builder import Wiring
-from edgernn.export.ir.shapes import Shape, dims, known
+from edgernn.export.ir.node_builder import NodeBuilder
+from edgernn.export.ir.shapes import Shape, known_shape, shape_of
 from edgernn.export.step.axis_layouts import Plan, plan_of
 from edgernn.export.step.unit_axis_moves import emit_move, is_move
 
@@ -62,7 +62,7 @@ class _Rewrite:
     def moved(self, value: ir.Value, shape: Shape, node: ir.Node | None) -> ir.Value:
         """Return the source of `value` in `shape`, by a move before `node` where it needs one."""
         source = self.source(value)
-        if dims(source) == shape:
+        if shape_of(source) == shape:
             return source
         if (source, shape) not in self._moved:
             name = _take_name(value) if source is not value else None
@@ -73,7 +73,7 @@ class _Rewrite:
         """Give `node`, which knows nothing of sources, its inputs in the shapes it expects."""
         for index, value in enumerate(node.inputs):
             if value in self._sources:
-                node.replace_input_with(index, self.moved(value, known(value), node))
+                node.replace_input_with(index, self.moved(value, known_shape(value), node))
 
     def _replace(self, node: ir.Node, plan: Plan) -> None:
         outputs = [
@@ -95,10 +95,10 @@ class _Rewrite:
 
     def _finish(self, index: int, output: ir.Value) -> None:
         """Put a value of its own in the place of a moved graph output."""
-        value = self.moved(output, known(output), None)
+        value = self.moved(output, known_shape(output), None)
         if value.producer() is None or value in self.graph.outputs:
             shape, type_ = value.shape, value.type
-            value = Wiring(self.graph).op("Identity", value, name="")
+            value = NodeBuilder(self.graph).op("Identity", value, name="")
             value.shape, value.type = shape, type_
         output.name = None
         value.name = self._output_names[index]

@@ -13,8 +13,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from edgernn.export.ir.node_builder import Wiring, constant_of
-from edgernn.export.ir.shapes import Shape, dims, known
+from edgernn.export.ir.node_builder import NodeBuilder, constant_of
+from edgernn.export.ir.shapes import Shape, known_shape, shape_of
 
 __all__ = ["core", "core_axes", "emit_move", "gaps", "is_move", "reshape_target"]
 
@@ -34,7 +34,7 @@ def is_move(node: ir.Node) -> bool:
     test = _MOVES.get(node.op_type) if node.domain == "" else None
     if test is None or len(node.outputs) != 1:
         return False
-    before, after = dims(node.inputs[0]), dims(node.outputs[0])
+    before, after = shape_of(node.inputs[0]), shape_of(node.outputs[0])
     if before is None or after is None or None in before or None in after:
         return False
     return core(before) == core(after) and test(node, before)
@@ -78,7 +78,7 @@ def emit_move(
     graph: ir.Graph, node: ir.Node | None, source: ir.Value, shape: Shape, name: str | None
 ) -> ir.Value:
     """Add the cheapest node that gives `source` another shape of the same core."""
-    before = known(source)
+    before = known_shape(source)
     gains = [new - old for old, new in zip(gaps(before), gaps(shape), strict=True)]
     if all(gain >= 0 for gain in gains):
         op_type, detail, how = "Unsqueeze", "axes", _surplus_axes(shape, gains)
@@ -90,8 +90,8 @@ def emit_move(
         source = emit_move(graph, node, source, core(before), None)
         return emit_move(graph, node, source, shape, name)
     name = name or f"{source.name}_{op_type.lower()}d"
-    wire = Wiring(graph, node)
-    value = wire.op(op_type, source, wire.constant(f"{name}_{detail}", how), name=name)
+    builder = NodeBuilder(graph, node)
+    value = builder.op(op_type, source, builder.constant(f"{name}_{detail}", how), name=name)
     value.shape, value.type = ir.Shape(shape), source.type
     return value
 

@@ -12,7 +12,7 @@ from torch import nn
 from edgernn.export.call.example import Example, observe
 from edgernn.export.capture.loop_call import Loop
 from edgernn.export.capture.recurrent_calls import Call
-from edgernn.export.ir.dataflow import moved_from
+from edgernn.export.ir.dataflow import movement_sources
 from edgernn.export.ir.fold_constants import fold_constants
 from edgernn.export.ir.private_operators import LOOP
 from edgernn.export.lower.layers import lower
@@ -69,7 +69,7 @@ def _name_ports(graph: ir.Graph, labels: Sequence[tuple[str, str]]) -> None:
 
 def _fed(state: ir.Value | None, slots: Sequence[Slot]) -> Slot | None:
     """Return the state of a layer that starts from a state of the loop, if one does."""
-    fed = [slot for slot in slots if state is not None and state in moved_from(slot.before)]
+    fed = [slot for slot in slots if state is not None and state in movement_sources(slot.before)]
     return fed[0] if len(fed) == 1 else None
 
 

@@ -27,7 +27,7 @@ from edgernn.export.capture.packed_sequences import Packing, unchecked_layers
 from edgernn.export.capture.preserved_state import untouched
 from edgernn.export.capture.recurrent_calls import Call, Capture, Results
 from edgernn.export.capture.traced_len import measured
-from edgernn.export.ir.fold_constants import OPSET, fold_constants, quiet
+from edgernn.export.ir.fold_constants import OPSET, fold_constants, silence_exporters
 from edgernn.export.ir.gelu import reorder_gelu
 from edgernn.export.ir.private_operators import LOOP, TORCH
 from edgernn.export.ir.results import result_name
@@ -68,7 +68,13 @@ def trace(module: nn.Module, example: Example, written: nn.Module | None = None)
         for leaf in example.leaves
     )
     tensors = tuple(leaf.tensor.clone() for leaf in example.leaves)  # torch joins what is one
-    with quiet(), untouched(module), unchecked_layers(), measured(module), one_registry():
+    with (
+        silence_exporters(),
+        untouched(module),
+        unchecked_layers(),
+        measured(module),
+        one_registry(),
+    ):
         try:
             program = torch.export.export(wrapper, tensors, dynamic_shapes=(dynamic,), strict=False)
             with _override_builtin_ops():  # torch's check of guards takes min() of sizes

@@ -7,14 +7,14 @@ import pytest
 
 from edgernn.export.ir.dataflow import (
     MOVES,
-    changed_from,
+    ancestors,
+    depends_on_data,
     id_limit,
+    input_dependencies,
+    is_elementwise_change,
     is_random,
-    moved_from,
-    read_from,
-    reads_data,
-    sorted_from,
-    values_behind,
+    movement_sources,
+    reordering_sources,
 )
 
 HEADER = '<ir_version: 8, opset_import: ["": 18, "other": 1]>'
@@ -50,20 +50,20 @@ READS = Values("""g (float[b, 4] x, float[b, 4] h) => (float[b, 4] y) <float[4] 
 
 def test_a_value_reads_the_inputs_whose_numbers_it_has():
     """Every input on the way counts, whichever operators stand between."""
-    assert names(read_from(READS["y"])) == ["h", "x"]
-    assert names(read_from(READS["x"])) == ["x"]
-    assert reads_data(READS["both"])
+    assert names(input_dependencies(READS["y"])) == ["h", "x"]
+    assert names(input_dependencies(READS["x"])) == ["x"]
+    assert depends_on_data(READS["both"])
 
 
 @pytest.mark.parametrize("name", ["size", "zeros", "like", "scaled"])
 def test_sizes_and_constants_are_no_data(name):
     """Zeros as large as an input, chance as large, and products of constants read no number."""
-    assert not reads_data(READS[name])
+    assert not depends_on_data(READS[name])
 
 
 def test_everything_behind_a_value_is_found():
     """All values that one is computed from, sizes too, and itself; nothing beside them."""
-    assert names(values_behind(READS["zeros"])) == ["size", "x", "zeros"]
+    assert names(ancestors(READS["zeros"])) == ["size", "x", "zeros"]
 
 
 CHANCE = Values("""g (float[2, 3] x) => (float[2, 3] y) {
@@ -98,19 +98,19 @@ MOVED = Values("""g (float[2, 3] x, float[2, 3] h, int64[2] order) => (float[6] 
 
 def test_moving_ends_where_numbers_change():
     """Moves are followed to what they started from; a change of the numbers is a start."""
-    assert names(moved_from(MOVED["y"])) == ["x"]
-    assert names(moved_from(MOVED["n"])) == ["n"]
+    assert names(movement_sources(MOVED["y"])) == ["x"]
+    assert names(movement_sources(MOVED["n"])) == ["n"]
 
 
 def test_only_what_is_moved_is_followed():
     """Shapes and places say where numbers go, and are not among them; all parts of a Concat are."""
-    assert names(moved_from(MOVED["s"])) == ["h"]
-    assert names(moved_from(MOVED["c"])) == ["h", "x"]
+    assert names(movement_sources(MOVED["s"])) == ["h"]
+    assert names(movement_sources(MOVED["c"])) == ["h", "x"]
 
 
 def test_an_operator_of_another_domain_moves_nothing():
     """The same name in another domain may mean anything."""
-    assert names(moved_from(MOVED["foreign"])) == ["foreign"]
+    assert names(movement_sources(MOVED["foreign"])) == ["foreign"]
 
 
 @pytest.mark.parametrize("operator", ["Neg", "Cast", "TopK", "Add", "Where"])
@@ -135,13 +135,13 @@ CHANGED = Values("""g (float[b, 4] h, float[b, 4] x, bool[b, 4] m) => (float[b, 
 @pytest.mark.parametrize("name", ["h", "gated", "shifted", "masked"])
 def test_gates_masks_and_constants_change_a_value_entry_by_entry(name):
     """A gate may itself be a product; what it gates is changed entry by entry."""
-    assert changed_from(CHANGED[name], {CHANGED["h"]})
+    assert is_elementwise_change(CHANGED[name], {CHANGED["h"]})
 
 
 @pytest.mark.parametrize("name", ["x", "product", "gate", "summed", "chosen", "residual", "y"])
 def test_products_and_sums_with_other_data_are_no_changes(name):
     """What weights mix, or what is put together with other data, is another quantity."""
-    assert not changed_from(CHANGED[name], {CHANGED["h"]})
+    assert not is_elementwise_change(CHANGED[name], {CHANGED["h"]})
 
 
 SORTED = Values("""g (int64[b] lengths, float[b] x) => (int32[b] y) <int64[1] k = {2}> {
@@ -152,9 +152,9 @@ SORTED = Values("""g (int64[b] lengths, float[b] x) => (int32[b] y) <int64[1] k 
 
 def test_sorted_numbers_are_the_same_numbers():
     """Lengths that were sorted or cast are still those lengths; a difference of them is not."""
-    assert names(sorted_from(SORTED["y"])) == ["lengths"]
-    assert names(sorted_from(SORTED["less"])) == ["less"]
-    assert sorted_from(None) == []
+    assert names(reordering_sources(SORTED["y"])) == ["lengths"]
+    assert names(reordering_sources(SORTED["less"])) == ["less"]
+    assert reordering_sources(None) == []
 
 
 # --- ids ------------------------------------------------------------------------------------------

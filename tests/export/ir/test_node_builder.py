@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from edgernn.export.ir.node_builder import Wiring, constant_of
+from edgernn.export.ir.node_builder import NodeBuilder, constant_of
 
 
 def tanh_graph() -> ir.Model:
@@ -17,8 +17,8 @@ def test_nodes_stand_where_they_were_asked_for():
     """New nodes precede the node given, or close the graph, under the prefix."""
     graph = tanh_graph().graph
     x, last = graph.inputs[0], graph[-1]
-    Wiring(graph, last, "front_").op("Abs", x, name="x")
-    Wiring(graph).split("Split", x, names=("left", "right"), axis=0, num_outputs=2)
+    NodeBuilder(graph, last, "front_").op("Abs", x, name="x")
+    NodeBuilder(graph).op_multi_out("Split", x, names=("left", "right"), axis=0, num_outputs=2)
     assert [node.op_type for node in graph] == ["Constant", "Add", "Abs", "Tanh", "Split"]
     assert [node.name for node in graph][2::2] == ["front_x", "left_split"]
     assert [value.name for value in graph[-1].outputs] == ["left", "right"]
@@ -27,7 +27,7 @@ def test_nodes_stand_where_they_were_asked_for():
 def test_a_constant_never_takes_another_ones_name():
     """A taken name gets a number; dtype and values stay."""
     graph = tanh_graph().graph
-    values = [Wiring(graph).constant("k", np.array([n], np.int64)) for n in (5, 6)]
+    values = [NodeBuilder(graph).constant("k", np.array([n], np.int64)) for n in (5, 6)]
     assert [value.name for value in values] == ["k_1", "k_2"]
     assert [constant_of(value) for value in values] == [5, 6]
     assert {*graph.initializers} == {"k", "k_1", "k_2"}
@@ -45,6 +45,6 @@ def test_constants_are_initializers_and_constant_nodes():
 
 def test_a_scalar_constant_stays_a_scalar():
     """The tensor has the shape that its value declares."""
-    value = Wiring(tanh_graph().graph).constant("one", np.array(1, np.float32))
+    value = NodeBuilder(tanh_graph().graph).constant("one", np.array(1, np.float32))
     assert value.const_value is not None
     assert value.shape == value.const_value.shape == ir.Shape([])

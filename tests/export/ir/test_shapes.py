@@ -3,7 +3,7 @@ from __future__ import annotations
 import onnx_ir as ir
 import pytest
 
-from edgernn.export.ir.shapes import dims, settle_shapes
+from edgernn.export.ir.shapes import infer_shapes, shape_of
 
 
 def settled(nodes: str, constants: str = "", inputs: str = "float[batch,1,6] x") -> ir.Model:
@@ -12,7 +12,7 @@ def settled(nodes: str, constants: str = "", inputs: str = "float[batch,1,6] x")
         <int64[1] zero = {{0}}, int64[1] rest = {{-1}}, int64 first = {{0}}{constants}>
         {{ {nodes} }}
     """)
-    settle_shapes(model)
+    infer_shapes(model)
     return model
 
 
@@ -30,7 +30,7 @@ def settled(nodes: str, constants: str = "", inputs: str = "float[batch,1,6] x")
 def test_the_open_size_of_a_reshape_is_worked_out(target: str, shape: tuple[int | str | None, ...]):
     """What -1 stands for follows from the elements that are there, symbols included."""
     constants = f", int64[{target.count(',') + 1}] target = {target}"
-    assert dims(settled("y = Reshape(x, target)", constants).graph.outputs[0]) == shape
+    assert shape_of(settled("y = Reshape(x, target)", constants).graph.outputs[0]) == shape
 
 
 @pytest.mark.parametrize(
@@ -48,13 +48,13 @@ def test_a_size_taken_from_a_shape_becomes_a_constant(sizes: str):
     nodes = "\n".join(f"{sizes}  t = Concat<axis = 0>(u, rest)  y = Reshape(x, t)".split("  "))
     model = settled(nodes, ", int64[1] one = {1}, int64 second = {1}")
     assert [node.op_type for node in model.graph] == ["Reshape"]
-    assert dims(model.graph.outputs[0]) == ("batch", 6)
+    assert shape_of(model.graph.outputs[0]) == ("batch", 6)
 
 
 def test_a_size_that_depends_on_data_stays():
     """A Reshape to a size that comes in as data is left, with nothing claimed about its output."""
     model = settled("y = Reshape(x, n)", inputs="float[batch,1,6] x, int64[2] n")
-    assert dims(model.graph.outputs[0]) == (None, None)
+    assert shape_of(model.graph.outputs[0]) == (None, None)
 
 
 def test_stale_shapes_are_forgotten():
@@ -63,8 +63,8 @@ def test_stale_shapes_are_forgotten():
         <ir_version: 8, opset_import: ["": 18]> m (float[batch,2] x) => (float[batch,7] y)
         <float[batch,7] a> { a = Tanh(x)  y = Relu(a) }
     """)
-    settle_shapes(model)
-    assert dims(model.graph.outputs[0]) == ("batch", 2)
+    infer_shapes(model)
+    assert shape_of(model.graph.outputs[0]) == ("batch", 2)
 
 
 def test_a_projected_lstm_has_the_projections_width():
@@ -80,8 +80,8 @@ def test_a_projected_lstm_has_the_projections_width():
             z, h1, c1 = edgernn.LSTM(s, V, R, B, P, h, c)
         }
     """)
-    settle_shapes(model)
-    assert [dims(value) for value in model.graph.outputs] == [
+    infer_shapes(model)
+    assert [shape_of(value) for value in model.graph.outputs] == [
         (1, 1, "batch", 2),
         (1, "batch", 2),
         (1, "batch", 4),
@@ -97,7 +97,7 @@ def test_an_unknown_axis_is_not_taken_for_another():
         "float[batch,1,6] x, float[1,batch,6] h",
     )
     reshape = next(node for node in model.graph if node.op_type == "Reshape")
-    assert dims(reshape.outputs[0]) == (None, "batch", 3)
+    assert shape_of(reshape.outputs[0]) == (None, "batch", 3)
     target = reshape.inputs[1]
     assert target is not None
     assert not target.is_initializer()

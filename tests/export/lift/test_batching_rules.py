@@ -3,14 +3,14 @@ from __future__ import annotations
 import onnx_ir as ir
 import pytest
 
-from edgernn.export.ir.shapes import settle_shapes
+from edgernn.export.ir.shapes import infer_shapes
 from edgernn.export.lift.batching_rules import MixedRowsError, row_axes
 
 
 def node_of(ports: str, line: str) -> ir.Node:
     """Return the last node of a graph, its shapes inferred."""
     model = ir.from_onnx_text(f'<ir_version: 8, opset_import: ["": 18]> g ({ports} {{ {line} }}')
-    settle_shapes(model)
+    infer_shapes(model)
     return list(model.graph)[-1]
 
 

@@ -4,7 +4,7 @@ import onnx_ir as ir
 import pytest
 
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.ir.shapes import dims
+from edgernn.export.ir.shapes import shape_of
 from edgernn.export.lift.lift import lift
 from edgernn.export.lower.projection import scan_projection
 from edgernn.export.step.at_one_step import gemm_form
@@ -89,7 +89,8 @@ def test_the_sequence_axis_goes_where_it_is_asked_to(name, place):
     axes = {"x": place, "output": 2 - place}
     lifted = lift(case.model(), case.states, sequence_axes=axes).model
     shapes = {
-        port.name: list(dims(port) or ()) for port in (*lifted.graph.inputs, *lifted.graph.outputs)
+        port.name: list(shape_of(port) or ())
+        for port in (*lifted.graph.inputs, *lifted.graph.outputs)
     }
     assert [shapes["x"].index("sequence"), shapes["output"].index("sequence")] == [place, 2 - place]
     assert largest_difference(case.model(), lifted, case.states) < TOLERANCE
@@ -99,10 +100,10 @@ def test_the_sequence_axis_comes_after_the_batch_by_default():
     """(batch, …) becomes (batch, sequence, …), and a port without a batch gets it first."""
     case = OPERATOR_MODELS["lstm_cell"]
     x = lift(case.model(), case.states).model.graph.inputs[0]
-    assert dims(x) == ("batch", "sequence", 3)
+    assert shape_of(x) == ("batch", "sequence", 3)
     case = SCAN_MODELS["no_batch_axis"]
     x = lift(case.model(), case.states).model.graph.inputs[0]
-    assert dims(x) == ("sequence", 3)
+    assert shape_of(x) == ("sequence", 3)
 
 
 def test_the_model_is_left_as_it_is_and_its_metadata_kept():

@@ -4,7 +4,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from edgernn.export.ir.shapes import settle_shapes
+from edgernn.export.ir.shapes import infer_shapes
 from edgernn.export.step.products import fold_tables, merge_biases
 from tests.export.operator_form import run, session
 
@@ -22,7 +22,7 @@ def model_of(signature: str, nodes: str, **constants: tuple[int, ...]) -> ir.Mod
                 if used is not None and used.name == name:
                     node.replace_input_with(index, value)
         model.graph.register_initializer(value)
-    settle_shapes(model)
+    infer_shapes(model)
     return model
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from edgernn.export.ir.shapes import settle_shapes
+from edgernn.export.ir.shapes import infer_shapes
 from edgernn.export.step.unit_axes import remove_unit_axis_moves
 from tests.export.operator_form import draw_feeds, run, session
 
@@ -151,7 +151,7 @@ def graph(inputs: str, nodes: str) -> ir.Model:
     body = "\n".join(nodes.split("  "))
     text = f'<ir_version: 8, opset_import: ["": 18]> m ({inputs}) => (y) <{CONSTANTS}> {{ {body} }}'
     model = ir.from_onnx_text(text)
-    settle_shapes(model)
+    infer_shapes(model)
     output = model.graph.outputs[0]
     output.dtype = output.dtype or ir.DataType.FLOAT
     return model
@@ -175,7 +175,7 @@ def test_a_port_may_come_out_twice():
         m (float[batch,1,2] x) => (float[batch,2] y, float[batch,2] z) <int64[1] a1 = {1}>
         { a = Tanh(x) y = Squeeze(a, a1) z = Squeeze(a, a1) }
     """)
-    settle_shapes(model)
+    infer_shapes(model)
     remove_unit_axis_moves(model)
     outputs = run(session(model), {"x": np.ones((3, 1, 2), np.float32)})
     assert [*outputs] == ["y", "z"]
@@ -197,7 +197,7 @@ def test_a_graph_with_subgraphs_is_left_alone():
             y = Unsqueeze(c, a0)
         }
     """)
-    settle_shapes(model)
+    infer_shapes(model)
     before = ir.to_proto(model)
     remove_unit_axis_moves(model)
     assert ir.to_proto(model) == before
