@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from edgernn.cli import main
-from tests.cli import artifacts
+from tests.nets import small_artifacts
 
 Invoke = Callable[..., Result]
 
@@ -34,14 +34,14 @@ def edgernn() -> Invoke:
 
 @pytest.fixture
 def hello(folder: Path) -> Path:
-    return artifacts.hello(folder / "hello.edgernn")
+    return small_artifacts.hello(folder / "hello.edgernn")
 
 
 @pytest.fixture
 def features(folder: Path) -> Path:
-    return artifacts.features(folder / "features.edgernn")
+    return small_artifacts.features(folder / "features.edgernn")
 
 
 @pytest.fixture
 def pair(folder: Path) -> Path:
-    return artifacts.pair(folder / "pair.edgernn")
+    return small_artifacts.pair(folder / "pair.edgernn")

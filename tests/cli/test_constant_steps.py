@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.cli import artifacts
 from tests.cli.conftest import Invoke
+from tests.nets import small_artifacts
 
 X = np.random.default_rng(5).normal(size=(2, 11, 2)).astype(np.float32)
 
@@ -17,13 +17,13 @@ X = np.random.default_rng(5).normal(size=(2, 11, 2)).astype(np.float32)
 @pytest.fixture
 def four(folder: Path) -> Path:
     """A model whose sequence graph takes 4 steps."""
-    return artifacts.features(folder / "four.edgernn", steps=4)
+    return small_artifacts.features(folder / "four.edgernn", steps=4)
 
 
 @pytest.fixture
 def alone(folder: Path) -> Path:
     """The same without a step graph."""
-    return artifacts.features(folder / "alone.edgernn", graphs=("sequence",), steps=4)
+    return small_artifacts.features(folder / "alone.edgernn", graphs=("sequence",), steps=4)
 
 
 @pytest.mark.parametrize("chunk", [None, "1", "3", "6"])
@@ -34,7 +34,7 @@ def test_arrays_of_any_length(edgernn: Invoke, four: Path, steps: int, chunk: st
     options = [] if chunk is None else ["--chunk", chunk]
     files = ["--input", "x.npy", "--output", "y.npy", "--state-out", "state.npz"]
     assert edgernn("run", "four.edgernn", *files, *options).exit_code == 0
-    output, h = artifacts.expected(X[:, :steps])
+    output, h = small_artifacts.expected(X[:, :steps])
     np.testing.assert_allclose(np.load("y.npy"), output, atol=1e-6)
     np.testing.assert_allclose(np.load("state.npz")["h"], h, atol=1e-6)
 
@@ -43,7 +43,7 @@ def test_lines(edgernn: Invoke, four: Path) -> None:
     """Rows of a file are steps, as many as there are; lines that come are answered one by one."""
     lines = "".join(f"{a},{b}\n" for a, b in X[0, :6])
     Path("x.csv").write_text(lines)
-    wanted, _ = artifacts.expected(X[:1, :6])
+    wanted, _ = small_artifacts.expected(X[:1, :6])
     for options, stdin in ((["--input", "x.csv"], None), (["--input", "-"], lines)):
         result = edgernn("run", "four.edgernn", *options, stdin=stdin)
         assert result.exit_code == 0
@@ -57,7 +57,7 @@ def test_lines_without_a_step_graph(edgernn: Invoke, alone: Path) -> None:
     result = edgernn("run", "alone.edgernn", "--input", "-", stdin="".join(lines[:8]))
     assert result.exit_code == 0
     rows = [json.loads(line) for line in result.stdout.splitlines()]
-    np.testing.assert_allclose(rows, artifacts.expected(X[:1, :8])[0][0], atol=1e-6)
+    np.testing.assert_allclose(rows, small_artifacts.expected(X[:1, :8])[0][0], atol=1e-6)
     result = edgernn("run", "alone.edgernn", "--input", "-", stdin="".join(lines[:6]))
     assert result.exit_code == 1
     assert result.stderr == (
@@ -69,7 +69,7 @@ def test_lines_without_a_step_graph(edgernn: Invoke, alone: Path) -> None:
 
 def test_whole_sequences_only(edgernn: Invoke, folder: Path) -> None:
     """Where the state is not carried, an input of another length is refused."""
-    artifacts.features(folder / "both.edgernn", carry=False, graphs=("sequence",), steps=4)
+    small_artifacts.features(folder / "both.edgernn", carry=False, graphs=("sequence",), steps=4)
     np.save("x.npy", X[:, :5])
     result = edgernn("run", "both.edgernn", "--input", "x.npy")
     assert result.exit_code == 1
@@ -87,7 +87,7 @@ def test_golden_run(edgernn: Invoke, four: Path, alone: Path, folder: Path) -> N
     printed = edgernn("run", "alone.edgernn").stdout.splitlines()
     assert printed[0].startswith("chunks: max difference ")
     assert len(printed) == 1
-    artifacts.features(folder / "both.edgernn", carry=False, graphs=("sequence",), steps=4)
+    small_artifacts.features(folder / "both.edgernn", carry=False, graphs=("sequence",), steps=4)
     printed = edgernn("run", "both.edgernn").stdout.splitlines()
     assert printed[0].startswith("whole: max difference ")
     assert edgernn("verify", "four.edgernn").exit_code == 0

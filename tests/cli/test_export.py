@@ -10,8 +10,8 @@ import pytest
 
 from edgernn.artifact import Artifact
 from edgernn.errors import OutputExistsError
-from tests.cli import artifacts
 from tests.cli.conftest import Invoke
+from tests.nets import small_artifacts
 
 DEFAULTS = {
     "inputs": None,
@@ -42,7 +42,7 @@ def calls(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]
 
     def export_model(model: Path, path: Path, **options: object) -> Artifact:
         made.append((model, path, options))
-        return Artifact.open(artifacts.hello(path))
+        return Artifact.open(small_artifacts.hello(path))
 
     monkeypatch.setattr("edgernn.export.export_model", export_model, raising=False)
     return made

@@ -10,8 +10,8 @@ from pathlib import Path
 import onnx
 import pytest
 
-from tests.cli import artifacts
 from tests.cli.conftest import Invoke
+from tests.nets import small_artifacts
 
 HELLO = """\
 artifact  hello.edgernn
@@ -54,7 +54,7 @@ def test_artifact(edgernn: Invoke, hello: Path) -> None:
 
 def test_artifact_without_carry(edgernn: Invoke, folder: Path) -> None:
     """A learned start and a state that is not carried are said."""
-    artifacts.features(folder / "f.edgernn", carry=False, graphs=("sequence",))
+    small_artifacts.features(folder / "f.edgernn", carry=False, graphs=("sequence",))
     lines = edgernn("inspect", "f.edgernn").stdout.splitlines()
     assert "states      h (starts learned)" in lines
     assert "carry       no: it cannot be carried from chunk to chunk" in lines
@@ -86,7 +86,7 @@ def test_artifact_is_light(hello: Path) -> None:
         "from edgernn.cli import main\n"
         "main(['inspect', 'hello.edgernn'])"
     )
-    root = Path(artifacts.__file__).parents[2]
+    root = Path(small_artifacts.__file__).parents[2]
     run = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(root)!r})\n{code}"],
         capture_output=True,

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.cli import artifacts
-from tests.cli.artifacts import expected
 from tests.cli.conftest import Invoke
 from tests.cli.runs import ROOT, X, close, load, refused
+from tests.nets import small_artifacts
+from tests.nets.small_artifacts import expected
 
 # --- which artifact -------------------------------------------------------------------------------
 
@@ -39,7 +39,7 @@ def test_inside_artifact(edgernn: Invoke, hello: Path, monkeypatch: pytest.Monke
 
 def test_golden_run_without_carry(edgernn: Invoke, folder: Path) -> None:
     """A state that cannot be carried leaves the whole run, and no time per step."""
-    artifacts.features(folder / "both.edgernn", carry=False, graphs=("sequence",))
+    small_artifacts.features(folder / "both.edgernn", carry=False, graphs=("sequence",))
     assert re.fullmatch(
         r"whole: max difference \d\.\de-0\d to the golden run\n", edgernn("run").stdout
     )

@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.cli import artifacts
 from tests.cli.conftest import Invoke
 from tests.cli.runs import load, refused
+from tests.nets import small_artifacts
 
 X = np.arange(1, 22, dtype=np.float32).reshape(3, 7, 1)
 
 
 @pytest.fixture
 def ending(folder: Path) -> Path:
-    return artifacts.ending(folder / "ending.edgernn")
+    return small_artifacts.ending(folder / "ending.edgernn")
 
 
 def run(edgernn: Invoke, *options: str) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.cli.artifacts import expected
 from tests.cli.conftest import Invoke
 from tests.cli.runs import ROOT, X, close
+from tests.nets.small_artifacts import expected
 
 
 @pytest.mark.parametrize("chunk", [[], ["--chunk", "2"]])

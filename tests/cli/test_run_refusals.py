@@ -13,10 +13,10 @@ from edgernn.artifact import Artifact
 from edgernn.cli.text import Speaker
 from edgernn.errors import InputError
 from edgernn.vocabulary import Vocabulary
-from tests.cli import artifacts
-from tests.cli.artifacts import expected
 from tests.cli.conftest import Invoke
 from tests.cli.runs import X, close, refused
+from tests.nets import small_artifacts
+from tests.nets.small_artifacts import expected
 
 USAGE = [
     (["--input", "a", "--text", "b"], "Give --input or --text, not both."),
@@ -90,7 +90,7 @@ def test_text_is_utf8(edgernn: Invoke, hello: Path) -> None:
 
 def test_no_carry(edgernn: Invoke, folder: Path) -> None:
     """A state that cannot be carried refuses chunks and answers a pipe as a whole."""
-    artifacts.features(folder / "both.edgernn", carry=False, graphs=("sequence",))
+    small_artifacts.features(folder / "both.edgernn", carry=False, graphs=("sequence",))
     np.save("x.npy", X)
     refused(
         edgernn("run", "--input", "x.npy", "--chunk", "3"),

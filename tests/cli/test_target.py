@@ -14,9 +14,9 @@ import pytest
 
 from edgernn.cli.target import Target
 from edgernn.errors import EdgernnError
-from tests.cli.artifacts import expected
 from tests.cli.conftest import Invoke
 from tests.cli.runs import ROOT, X, close, load, refused
+from tests.nets.small_artifacts import expected
 
 unix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such files")
 RUN = ("run", "--input", "x.npy")

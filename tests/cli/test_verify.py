@@ -12,8 +12,8 @@ import pytest
 
 from edgernn.artifact import Artifact
 from edgernn.report import Check, ParityReport, difference
-from tests.cli import artifacts
 from tests.cli.conftest import Invoke
+from tests.nets import small_artifacts
 
 FAILED = ParityReport("eager torch", 1e-5, (Check("drift", "step", 2, 1000, "random", 0.25),))
 
@@ -35,14 +35,14 @@ def test_passes(edgernn: Invoke, features: Path) -> None:
 
 def test_step_graph_alone(edgernn: Invoke, folder: Path) -> None:
     """A step graph alone replays by steps."""
-    artifacts.features(folder / "s.edgernn", graphs=("step",))
+    small_artifacts.features(folder / "s.edgernn", graphs=("step",))
     report = json.loads(edgernn("verify", "s.edgernn", "--json").stdout)
     assert [(check["name"], check["graph"]) for check in report["checks"]] == [("steps", "step")]
 
 
 def test_sequence_graph_alone(edgernn: Invoke, folder: Path) -> None:
     """A sequence graph alone replays in every form."""
-    artifacts.features(folder / "s.edgernn", graphs=("sequence",))
+    small_artifacts.features(folder / "s.edgernn", graphs=("sequence",))
     report = json.loads(edgernn("verify", "s.edgernn", "--json").stdout)
     assert [(check["name"], check["graph"]) for check in report["checks"]] == [
         ("whole", "sequence"),

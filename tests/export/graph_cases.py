@@ -13,21 +13,15 @@ from onnx import TensorProto, helper
 from torch import nn
 
 from edgernn.export.pipeline import export_model
-from tests.export import scripted
 from tests.export.capture.test_packed_sequences import LENGTHS, Packed, Plain
 from tests.export.capture.test_packed_sequences import TOKENS as PADDED
-from tests.export.exact import exact, exact_file
 from tests.export.foreign.test_file_lengths import ended
 from tests.export.foreign.test_open_states import initial_forms
 from tests.export.foreign.test_options_of_files import ids, stack
 from tests.export.foreign.test_resolve_ifs import EQUAL, RATE, by_size, chosen
 from tests.export.lower.test_running_results import LogSpace
-from tests.export.onnx_exports import TOKENS, from_torch
-from tests.export.onnx_exports import Tagger as OnnxTagger
-from tests.export.onnx_graphs import X, detector, port, recurrent, weights, write
 from tests.export.passes.test_constant_axes import Loop
 from tests.export.passes.test_opset import Normed
-from tests.export.tagger import Learned, Tagger
 from tests.models import (
     test_cell_loops,
     test_crops,
@@ -43,7 +37,13 @@ from tests.models import (
     test_state_forms,
     test_taggers,
 )
-from tests.supported.nets import HIDDEN, INPUT, STYLES, GivenOne, LeftOut, net
+from tests.nets import scripted
+from tests.nets.exact_weights import exact, exact_file
+from tests.nets.kinds import HIDDEN, INPUT, STYLES, GivenOne, LeftOut, net
+from tests.nets.onnx_files import X, detector, port, recurrent, weights, write
+from tests.nets.tagger import Learned, Tagger
+from tests.nets.torch_onnx import TOKENS, from_torch
+from tests.nets.torch_onnx import Tagger as OnnxTagger
 from tests.supported.sources import SOURCES
 from tests.supported.trials import specs, state_specs
 

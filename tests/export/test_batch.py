@@ -11,7 +11,7 @@ from torch import nn
 
 import edgernn
 from edgernn.errors import InputError
-from tests.export.tagger import ports, replayed, tagged
+from tests.nets.tagger import ports, replayed, tagged
 
 
 def test_the_batch_is_a_number_on_every_port(tmp_path: Path) -> None:

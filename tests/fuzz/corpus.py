@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from tests.cli import artifacts
-from tests.export.onnx_graphs import recurrent, weights, write
+from tests.nets import small_artifacts
+from tests.nets.onnx_files import recurrent, weights, write
 
 __all__ = ["make"]
 
@@ -37,8 +37,8 @@ class Tagger(nn.Module):
 def make(folder: Path) -> None:
     """Write the files into an empty folder, the same bytes in every process."""
     torch.manual_seed(0)
-    artifacts.hello(folder / "hello.edgernn")
-    artifacts.features(folder / "features.edgernn")
+    small_artifacts.hello(folder / "hello.edgernn")
+    small_artifacts.features(folder / "features.edgernn")
     _texts(folder)
     _arrays(folder)
     _models(folder)

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 import edgernn
-from tests.hosts.lstm import write_lstm
+from tests.nets.host_lstm import write_lstm
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "c"
 COMPILER = os.environ.get("CC", "cc")

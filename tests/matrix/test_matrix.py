@@ -16,8 +16,8 @@ from edgernn.export.analysis.runtimes import findings_of
 from tests.matrix.board import PYTHON, SIZES, Entry, feeds_of, run_all
 from tests.matrix.forms import AVOIDED, EMITTED, Form
 from tests.matrix.layers import Layer
-from tests.matrix.models import MODELS
 from tests.matrix.worker import RUNS, RUNTIMES
+from tests.nets.matrix_models import MODELS
 
 FORMS = {**EMITTED, **AVOIDED}
 TOLERANCES = {"int8": 2e-2, "float16": 2e-3}

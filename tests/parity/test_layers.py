@@ -16,8 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 import edgernn
-from tests.parity.design import Case, cover, product
-from tests.parity.nets import (
+from tests.nets.parity_layers import (
     Net,
     eager,
     forward,
@@ -28,6 +27,7 @@ from tests.parity.nets import (
     x_shape,
     y_width,
 )
+from tests.parity.design import Case, cover, product
 
 TOLERANCE = 1e-5
 TRACED = (3, 5)

@@ -6,7 +6,7 @@ import pytest
 
 import edgernn
 from edgernn.runtime import Model
-from tests.runtime import graphs
+from tests.nets import embedded_lstm
 
 
 @pytest.fixture(scope="session")
@@ -18,7 +18,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def lstm(folder) -> Path:
     """An embedded LSTM as an artifact with both graphs."""
-    return graphs.write_lstm(folder / "lstm.edgernn", graphs.contract())
+    return embedded_lstm.write_lstm(folder / "lstm.edgernn", embedded_lstm.contract())
 
 
 @pytest.fixture(scope="session")
@@ -32,10 +32,10 @@ def any_model(request, tmp_path_factory) -> Model:
     """The embedded LSTM with both graphs, and with either alone."""
     kinds = ("sequence", "step") if request.param == "both" else (request.param,)
     path = tmp_path_factory.mktemp(request.param) / "lstm.edgernn"
-    return edgernn.load(graphs.write_lstm(path, graphs.contract(kinds=kinds)))
+    return edgernn.load(embedded_lstm.write_lstm(path, embedded_lstm.contract(kinds=kinds)))
 
 
 @pytest.fixture(scope="session")
 def leaky(folder) -> Model:
     """A step graph with two inputs, two outputs and a learned initial state."""
-    return edgernn.load(graphs.two_inputs(folder / "leaky.edgernn"))
+    return edgernn.load(embedded_lstm.two_inputs(folder / "leaky.edgernn"))

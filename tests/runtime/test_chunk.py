@@ -14,25 +14,27 @@ from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.runtime import Model
 from edgernn.runtime.binding import advance
 from edgernn.runtime.chunk import Call, Chunks
-from tests.runtime import graphs
+from tests.nets import embedded_lstm
 
 STEPS = 4
-TOKENS = np.random.default_rng(1).integers(0, graphs.SYMBOLS, (11, 2))
+TOKENS = np.random.default_rng(1).integers(0, embedded_lstm.SYMBOLS, (11, 2))
 
 
 @pytest.fixture(scope="module")
 def four(tmp_path_factory: pytest.TempPathFactory) -> Model:
     """The embedded LSTM, its sequence graph for 4 steps only."""
     folder = tmp_path_factory.mktemp("four")
-    return edgernn.load(graphs.write_lstm(folder / "m.edgernn", graphs.contract(sequence=STEPS)))
+    return edgernn.load(
+        embedded_lstm.write_lstm(folder / "m.edgernn", embedded_lstm.contract(sequence=STEPS))
+    )
 
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Model:
     """The same without a step graph, and for a batch of 2 only."""
-    promise = graphs.contract(2, ["sequence"], STEPS)
+    promise = embedded_lstm.contract(2, ["sequence"], STEPS)
     folder = tmp_path_factory.mktemp("alone")
-    return edgernn.load(graphs.write_lstm(folder / "m.edgernn", promise))
+    return edgernn.load(embedded_lstm.write_lstm(folder / "m.edgernn", promise))
 
 
 def refused(call: Any, *arguments: Any, **named: Any) -> str:
@@ -46,7 +48,7 @@ def test_a_stream_takes_any_number_of_steps(four: Model, steps: int) -> None:
     """Whole calls go through the sequence graph, the rest step by step; the state goes on."""
     stream = four.stream(batch=2)
     stream.step(TOKENS[0])
-    expected, h, c = graphs.reference(TOKENS[: steps + 1] if steps < 11 else TOKENS)
+    expected, h, c = embedded_lstm.reference(TOKENS[: steps + 1] if steps < 11 else TOKENS)
     output = stream.feed(TOKENS[1 : steps + 1])
     np.testing.assert_allclose(output, expected[1 : steps + 1], atol=1e-6)
     state = stream.snapshot()
@@ -64,23 +66,23 @@ def test_calls(four: Model, alone: Model) -> None:
         Call("step", 8, 9),
     ]
     assert chunks.calls(2) == [Call("step", 0, 1), Call("step", 1, 2)]
-    assert Chunks(graphs.contract()).calls(9) == [Call("sequence", 0, 9)]
-    assert Chunks(graphs.contract(kinds=["step"])).calls(1) == [Call("step", 0, 1)]
+    assert Chunks(embedded_lstm.contract()).calls(9) == [Call("sequence", 0, 9)]
+    assert Chunks(embedded_lstm.contract(kinds=["step"])).calls(1) == [Call("step", 0, 1)]
     assert Chunks(alone.contract).calls(4) == [Call("sequence", 0, 4)]
 
 
 def test_a_bound_cuts_chunks(tmp_path: Path) -> None:
     """A chunk of more steps than the graph takes runs in equal calls; the model refuses it."""
-    promise = graphs.contract(kinds=["sequence"], most={"sequence": 4, "batch": 2})
+    promise = embedded_lstm.contract(kinds=["sequence"], most={"sequence": 4, "batch": 2})
     assert Chunks(promise).calls(4) == [Call("sequence", 0, 4)]
     assert Chunks(promise).calls(9) == [
         Call("sequence", 0, 3),
         Call("sequence", 3, 6),
         Call("sequence", 6, 9),
     ]
-    model = edgernn.load(graphs.write_lstm(tmp_path / "m.edgernn", promise))
+    model = edgernn.load(embedded_lstm.write_lstm(tmp_path / "m.edgernn", promise))
     stream = model.stream(batch=2)
-    np.testing.assert_allclose(stream.feed(TOKENS), graphs.reference(TOKENS)[0], atol=1e-6)
+    np.testing.assert_allclose(stream.feed(TOKENS), embedded_lstm.reference(TOKENS)[0], atol=1e-6)
     assert refused(model, TOKENS) == (
         "`tokens: int64[sequence, batch]` came with 11 steps; the sequence graph takes at most 4. "
         "Give fewer, or feed a stream (model.stream().feed)."
@@ -90,7 +92,7 @@ def test_a_bound_cuts_chunks(tmp_path: Path) -> None:
 
 def test_a_model_takes_its_number_of_steps_only(four: Model) -> None:
     """`model(x)` and `model.run` refuse any other, with the ways out."""
-    expected = graphs.reference(TOKENS[:STEPS])[0]
+    expected = embedded_lstm.reference(TOKENS[:STEPS])[0]
     np.testing.assert_allclose(four(TOKENS[:STEPS]), expected, atol=1e-6)
     message = (
         "`tokens: int64[4, batch]` came with 5 steps; the sequence graph takes exactly 4. Give 4 "
@@ -104,8 +106,8 @@ def test_a_model_takes_its_number_of_steps_only(four: Model) -> None:
 
 def test_a_state_that_is_not_carried_takes_no_stream(tmp_path: Path) -> None:
     """Then the message does not name one."""
-    promise = graphs.contract(kinds=["sequence"], sequence=STEPS, carry=False)
-    model = edgernn.load(graphs.write_lstm(tmp_path / "m.edgernn", promise))
+    promise = embedded_lstm.contract(kinds=["sequence"], sequence=STEPS, carry=False)
+    model = edgernn.load(embedded_lstm.write_lstm(tmp_path / "m.edgernn", promise))
     assert refused(model, TOKENS[:3]) == (
         "`tokens: int64[4, batch]` came with 3 steps; the sequence graph takes exactly 4. Give 4 "
         "steps, or export the model without a constant `sequence`."
@@ -115,7 +117,7 @@ def test_a_state_that_is_not_carried_takes_no_stream(tmp_path: Path) -> None:
 def test_without_a_step_graph_chunks_are_multiples(alone: Model) -> None:
     """Whole calls run; a rest is refused before anything runs, and so is a single step."""
     stream = alone.stream(batch=2)
-    expected = graphs.reference(TOKENS[:8])[0]
+    expected = embedded_lstm.reference(TOKENS[:8])[0]
     np.testing.assert_allclose(stream.feed(TOKENS[:8]), expected, atol=1e-6)
     before = stream.snapshot()
     assert refused(stream.feed, TOKENS[:6]) == (
@@ -146,9 +148,9 @@ def test_the_only_batch_is_known_beside_it(alone: Model) -> None:
 
 def test_one_step_at_a_time(tmp_path: Path) -> None:
     """A sequence graph of one step steps by itself."""
-    promise = graphs.contract(kinds=["sequence"], sequence=1)
-    stream = edgernn.load(graphs.write_lstm(tmp_path / "m.edgernn", promise)).stream(batch=2)
-    expected = graphs.reference(TOKENS[:3])[0]
+    promise = embedded_lstm.contract(kinds=["sequence"], sequence=1)
+    stream = edgernn.load(embedded_lstm.write_lstm(tmp_path / "m.edgernn", promise)).stream(batch=2)
+    expected = embedded_lstm.reference(TOKENS[:3])[0]
     np.testing.assert_allclose(stream.step(TOKENS[0]), expected[0], atol=1e-6)
     np.testing.assert_allclose(stream.feed(TOKENS[1:3]), expected[1:], atol=1e-6)
 
@@ -175,12 +177,12 @@ def test_a_call_that_fails_leaves_the_state(four: Model, monkeypatch: pytest.Mon
 def test_lengths_end_within_single_calls_only() -> None:
     """What is run in several calls is as long as it is; a call gets its own number of steps."""
     lengths = Port("lengths", "int64", ("batch",))
-    whole = graphs.contract(sequence=STEPS)
+    whole = embedded_lstm.contract(sequence=STEPS)
     ports = whole.graphs["sequence"]
     promise = Contract(
         "f00d",
         "demo",
-        graphs.STATES,
+        embedded_lstm.STATES,
         True,
         {**whole.graphs, "sequence": Graph((lengths, *ports.inputs), ports.outputs)},
         lengths=("lengths",),

@@ -11,12 +11,12 @@ from edgernn.errors import ContractError, ParityError
 from edgernn.report import Check, ParityReport
 from edgernn.runtime import load
 from edgernn.runtime.golden import replay, report, require_passed, step_time
-from tests.cli import artifacts
+from tests.nets import small_artifacts
 
 
 @pytest.fixture
 def folder(tmp_path):
-    return artifacts.features(tmp_path / "features.edgernn")
+    return small_artifacts.features(tmp_path / "features.edgernn")
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def folder(tmp_path):
 )
 def test_forms(tmp_path, graphs, carry, forms):
     """A model is replayed in every form that its graphs and its state allow."""
-    checks = replay(load(artifacts.features(tmp_path / "a.edgernn", carry, graphs)))
+    checks = replay(load(small_artifacts.features(tmp_path / "a.edgernn", carry, graphs)))
     assert [f"{check.name} {check.graph}" for check in checks] == forms
     assert {(check.batch, check.sequence, check.initial) for check in checks} == {(2, 7, "learned")}
     assert max(check.difference for check in checks) < 1e-6
@@ -41,7 +41,7 @@ def test_initial_state(folder, scale, kind):
     """The state that the run starts from is named, and is the one that is fed."""
     file = folder / "golden/h_in.npy"
     state = np.load(file) * np.float32(scale)
-    output, final = artifacts.expected(np.load(folder / "golden/x.npy"), state)
+    output, final = small_artifacts.expected(np.load(folder / "golden/x.npy"), state)
     for name, array in (("h_in", state), ("output", output), ("h_out", final)):
         np.save(folder / f"golden/{name}.npy", array)
     assert {(check.initial, check.difference < 1e-6) for check in replay(load(folder))} == {
@@ -93,7 +93,7 @@ def test_tolerance(folder):
     model = load(folder)
     assert (report(model).tolerance, report(model).passed) == (1e-5, True)
     assert model.artifact is not None
-    parity = dataclasses.replace(artifacts.PARITY, tolerance=0.5)
+    parity = dataclasses.replace(small_artifacts.PARITY, tolerance=0.5)
     model.artifact = dataclasses.replace(model.artifact, parity=parity)
     assert report(model).tolerance == 0.5
     model.artifact = dataclasses.replace(model.artifact, parity=None)
@@ -122,5 +122,5 @@ def test_step_time(folder, tmp_path):
     seconds = step_time(load(folder))
     assert seconds is not None
     assert seconds > 0
-    whole = artifacts.features(tmp_path / "whole.edgernn", carry=False, graphs=("sequence",))
+    whole = small_artifacts.features(tmp_path / "whole.edgernn", carry=False, graphs=("sequence",))
     assert step_time(load(whole)) is None

@@ -11,14 +11,14 @@ import pytest
 
 import edgernn
 from edgernn.errors import ContractError, InputError, ProviderError
-from tests.runtime import graphs
+from tests.nets import embedded_lstm
 
 TOKENS = np.array([[1, 0], [2, 4], [3, 3]])
 
 
 def test_a_call_runs_whole_sequences_from_the_initial_state(any_model):
     """The model keeps no state: the same call gives the same output, by position or by name."""
-    expected = graphs.reference(TOKENS)[0]
+    expected = embedded_lstm.reference(TOKENS)[0]
     np.testing.assert_allclose(any_model(TOKENS), expected, atol=1e-6)
     np.testing.assert_allclose(any_model(tokens=TOKENS), expected, atol=1e-6)
 
@@ -27,7 +27,7 @@ def test_run_takes_and_returns_the_state(any_model):
     """Outputs come by port name and states by state name; a state given is gone on from."""
     first = any_model.run({"tokens": TOKENS[:2]})
     second = any_model.run({"tokens": TOKENS[2:]}, state=first.state)
-    output, h, c = graphs.reference(TOKENS)
+    output, h, c = embedded_lstm.reference(TOKENS)
     assert list(second.outputs) == ["output"]
     assert list(second.state) == ["h", "c"]
     np.testing.assert_allclose(second.outputs["output"], output[2:], atol=1e-6)
@@ -56,7 +56,7 @@ def test_one_file_is_enough(lstm, kind):
     model = edgernn.load(lstm / f"{kind}.onnx", threads=1)
     assert model.artifact is None
     assert list(model.contract.graphs) == [kind]
-    stream, expected = model.stream(2), graphs.reference(TOKENS)[0]
+    stream, expected = model.stream(2), embedded_lstm.reference(TOKENS)[0]
     np.testing.assert_allclose(stream.step(TOKENS[0]), expected[0], atol=1e-6)
     np.testing.assert_allclose(stream.feed(TOKENS[1:]), expected[1:], atol=1e-6)
     with pytest.raises(InputError) as caught:
@@ -85,7 +85,7 @@ def test_what_does_not_exist_is_refused(tmp_path):
 
 def test_a_graph_without_a_contract_is_refused(tmp_path):
     """An ONNX file that edgernn did not write is refused with the remedy."""
-    proto = graphs.lstm(graphs.contract(), "step")
+    proto = embedded_lstm.lstm(embedded_lstm.contract(), "step")
     del proto.metadata_props[:]
     onnx.save(proto, tmp_path / "plain.onnx")
     with pytest.raises(ContractError) as caught:

@@ -13,7 +13,7 @@ import edgernn
 from edgernn.contract import Graph
 from edgernn.errors import ContractError
 from edgernn.runtime.session import options_for
-from tests.runtime import graphs
+from tests.nets import embedded_lstm
 
 
 def rewritten(path, kind, proto):
@@ -28,7 +28,7 @@ def rewritten(path, kind, proto):
 
 @pytest.fixture
 def path(tmp_path):
-    return graphs.write_lstm(tmp_path / "m.edgernn", graphs.contract())
+    return embedded_lstm.write_lstm(tmp_path / "m.edgernn", embedded_lstm.contract())
 
 
 def refused(path):
@@ -39,8 +39,8 @@ def refused(path):
 
 def test_a_graph_of_another_family_is_refused(path):
     """Even with a digest that fits, the family in the graph must be the contract's."""
-    other = graphs.contract(family="0ther")
-    file = rewritten(path, "step", graphs.lstm(other, "step"))
+    other = embedded_lstm.contract(family="0ther")
+    file = rewritten(path, "step", embedded_lstm.lstm(other, "step"))
     assert refused(path) == (
         f"`{file}` is of family 0ther, the contract beside it of f00d. Graphs of two exports must "
         "not be mixed; copy the whole folder."
@@ -49,18 +49,22 @@ def test_a_graph_of_another_family_is_refused(path):
 
 def test_a_graph_of_the_other_kind_is_refused(path):
     """step.onnx must say that it is a step graph."""
-    file = rewritten(path, "step", graphs.lstm(graphs.contract(), "sequence"))
+    file = rewritten(path, "step", embedded_lstm.lstm(embedded_lstm.contract(), "sequence"))
     assert refused(path) == f"`{file}` is a sequence graph, not a step graph."
 
 
 def test_a_graph_with_other_ports_is_refused(path):
     """The ports' names and dtypes must be the contract's."""
-    ports = graphs.step_ports()
+    ports = embedded_lstm.step_ports()
     words = replace(ports.inputs[0], name="words")
-    promise = graphs.contract(graphs={"step": Graph((words, *ports.inputs[1:]), ports.outputs)})
-    nodes = graphs.step_nodes()
+    promise = embedded_lstm.contract(
+        graphs={"step": Graph((words, *ports.inputs[1:]), ports.outputs)}
+    )
+    nodes = embedded_lstm.step_nodes()
     nodes[0].input[1] = "words"
-    file = rewritten(path, "step", graphs.model(nodes, promise, "step", graphs.constants()))
+    file = rewritten(
+        path, "step", embedded_lstm.model(nodes, promise, "step", embedded_lstm.constants())
+    )
     rest = "`h_in: float32[1, batch, 4]`, `c_in: float32[1, batch, 4]`".replace("`", "")
     assert refused(path) == (
         f"`{file}` has inputs words: int64[batch] below 5, {rest}; the contract promises "
@@ -70,7 +74,7 @@ def test_a_graph_with_other_ports_is_refused(path):
 
 def test_a_graph_of_another_version_is_refused(path):
     """The version in the graph is checked like the one in contract.json."""
-    proto = graphs.lstm(graphs.contract(), "step")
+    proto = embedded_lstm.lstm(embedded_lstm.contract(), "step")
     table = {entry.key: entry.value for entry in proto.metadata_props}
     helper.set_model_props(proto, {**table, "edgernn.contract": "9"})
     file = rewritten(path, "step", proto)
@@ -115,9 +119,9 @@ def test_a_port_that_is_no_array_is_refused(tmp_path):
 
 def test_axes_without_a_name_are_open(tmp_path):
     """An axis that the ONNX file leaves unnamed takes any size."""
-    ports = graphs.step_ports()
-    promise = graphs.contract(kinds=("step",))
-    proto = graphs.lstm(promise, "step")
+    ports = embedded_lstm.step_ports()
+    promise = embedded_lstm.contract(kinds=("step",))
+    proto = embedded_lstm.lstm(promise, "step")
     proto.graph.input[0].type.tensor_type.shape.dim[0].Clear()
     onnx.save(proto, tmp_path / "step.onnx")
     model = edgernn.load(tmp_path / "step.onnx")
@@ -125,7 +129,7 @@ def test_axes_without_a_name_are_open(tmp_path):
         ports.inputs[0], shape=("?",), origin=None
     )
     stepped = model.stream().step([1])
-    np.testing.assert_allclose(stepped, graphs.reference(np.array([[1]]))[0][0], atol=1e-6)
+    np.testing.assert_allclose(stepped, embedded_lstm.reference(np.array([[1]]))[0][0], atol=1e-6)
 
 
 @pytest.mark.parametrize(

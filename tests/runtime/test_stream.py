@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 import edgernn
 from edgernn.errors import InputError, ProviderError, StateError, UnsupportedModelError
-from tests.runtime import graphs
+from tests.nets import embedded_lstm
 
 TOLERANCE = 1e-6
 
 
 def ids(steps, batch, seed=0):
-    return np.random.default_rng(seed).integers(0, graphs.SYMBOLS, (steps, batch))
+    return np.random.default_rng(seed).integers(0, embedded_lstm.SYMBOLS, (steps, batch))
 
 
 @given(
@@ -33,7 +33,7 @@ def test_any_chunking_equals_the_whole(any_model, chunks, batch, seed):
     """Steps (0) and chunks (n) in any order give the outputs and the state of one run."""
     steps = sum(max(chunk, 1) for chunk in chunks)
     tokens = ids(steps, batch, seed)
-    whole, h, c = graphs.reference(tokens)
+    whole, h, c = embedded_lstm.reference(tokens)
     stream, at, parts = any_model.stream(batch), 0, []
     for chunk in chunks:
         if chunk:
@@ -49,7 +49,7 @@ def test_any_chunking_equals_the_whole(any_model, chunks, batch, seed):
 
 def test_steps_open_the_step_graph_only(lstm, tmp_path):
     """A run of steps never loads sequence.onnx, and a run of chunks never step.onnx."""
-    path = graphs.write_lstm(tmp_path / "m.edgernn", graphs.contract())
+    path = embedded_lstm.write_lstm(tmp_path / "m.edgernn", embedded_lstm.contract())
     (path / "sequence.onnx").unlink()
     stream = edgernn.load(path).stream()
     stream.step([1])
@@ -110,10 +110,10 @@ def test_fork_goes_its_own_way(any_model):
     assert (fork.steps, fork.batch) == (1, 1)
     fork.step([2])
     np.testing.assert_allclose(
-        stream.step([3]), graphs.reference(np.array([[1], [3]]))[0][-1], atol=TOLERANCE
+        stream.step([3]), embedded_lstm.reference(np.array([[1], [3]]))[0][-1], atol=TOLERANCE
     )
     np.testing.assert_allclose(
-        fork.step([4]), graphs.reference(np.array([[1], [2], [4]]))[0][-1], atol=TOLERANCE
+        fork.step([4]), embedded_lstm.reference(np.array([[1], [2], [4]]))[0][-1], atol=TOLERANCE
     )
 
 
@@ -128,7 +128,7 @@ def test_a_copy_is_a_fork(any_model, copied):
         other = copied({"it": stream})["it"] if copied is copy.deepcopy else copied(stream)
         assert other.steps == steps
         for _ in range(3):
-            other.step([5 % graphs.SYMBOLS])
+            other.step([5 % embedded_lstm.SYMBOLS])
         np.testing.assert_equal(stream.snapshot(), before)
         kept = other.snapshot()
         stream.step([1])
@@ -228,7 +228,7 @@ def test_feed_through_a_step_graph_has_the_sequence_in_front(leaky):
 
 def test_an_axis_of_its_own_may_change_every_step(tmp_path):
     """A step graph whose shapes the batch does not determine takes other sizes step by step."""
-    stream = edgernn.load(graphs.free_axis(tmp_path / "free.edgernn")).stream()
+    stream = edgernn.load(embedded_lstm.free_axis(tmp_path / "free.edgernn")).stream()
     outputs = [stream.step(np.zeros((1, width))) for width in (1, 3, 2)]
     for t, (output, width) in enumerate(zip(outputs, (1, 3, 2), strict=True)):
         np.testing.assert_array_equal(output, np.full((1, width), t))
@@ -252,7 +252,7 @@ def test_a_failed_call_leaves_the_state(any_model, call, wrong):
         np.testing.assert_array_equal(array, before[name])
     assert stream.steps == 1
     np.testing.assert_allclose(
-        stream.step([2]), graphs.reference(np.array([[1], [2]]))[0][-1], atol=TOLERANCE
+        stream.step([2]), embedded_lstm.reference(np.array([[1], [2]]))[0][-1], atol=TOLERANCE
     )
 
 
@@ -294,13 +294,15 @@ def test_threads_share_a_model(lstm):
         results = list(pool.map(run, range(16)))
     for seed, (steps, chunk) in enumerate(results):
         tokens = ids(50, 1, seed)
-        whole = graphs.reference(np.concatenate([tokens, tokens]))[0]
+        whole = embedded_lstm.reference(np.concatenate([tokens, tokens]))[0]
         np.testing.assert_allclose(np.concatenate([steps, chunk]), whole, atol=1e-5)
 
 
 def test_a_constant_batch_is_the_only_one(tmp_path):
     """A model exported for a batch of 2 refuses other batches by number and runs that one."""
-    model = edgernn.load(graphs.write_lstm(tmp_path / "two.edgernn", graphs.contract(batch=2)))
+    model = edgernn.load(
+        embedded_lstm.write_lstm(tmp_path / "two.edgernn", embedded_lstm.contract(batch=2))
+    )
     with pytest.raises(InputError) as caught:
         model.stream()
     assert str(caught.value) == (
@@ -310,7 +312,7 @@ def test_a_constant_batch_is_the_only_one(tmp_path):
     tokens = ids(4, 2)
     stream = model.stream(batch=2)
     stepped = np.stack([stream.step(row) for row in tokens])
-    np.testing.assert_allclose(stepped, graphs.reference(tokens)[0], atol=TOLERANCE)
+    np.testing.assert_allclose(stepped, embedded_lstm.reference(tokens)[0], atol=TOLERANCE)
     np.testing.assert_allclose(model(tokens), stepped, atol=TOLERANCE)
 
 
@@ -323,15 +325,17 @@ def test_a_batch_of_none_is_refused(model):
 
 def test_a_state_that_is_not_carried_makes_no_stream(tmp_path):
     """Where the contract says carry no, stream() says why and what to do; whole runs work."""
-    promise = graphs.contract(kinds=("sequence",), carry=False, notes=("It is bidirectional.",))
-    model = edgernn.load(graphs.write_lstm(tmp_path / "m.edgernn", promise))
+    promise = embedded_lstm.contract(
+        kinds=("sequence",), carry=False, notes=("It is bidirectional.",)
+    )
+    model = edgernn.load(embedded_lstm.write_lstm(tmp_path / "m.edgernn", promise))
     with pytest.raises(UnsupportedModelError) as caught:
         model.stream()
     assert str(caught.value) == (
         "`demo` cannot run as a stream: its state cannot be carried from one chunk to the next. "
         "It is bidirectional. Give it whole sequences: model(x)."
     )
-    assert model(ids(3, 1)).shape == (3, 1, graphs.HIDDEN)
+    assert model(ids(3, 1)).shape == (3, 1, embedded_lstm.HIDDEN)
 
 
 @pytest.mark.parametrize(

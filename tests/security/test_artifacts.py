@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from edgernn.cli import main
-from tests.cli import artifacts
+from tests.nets import small_artifacts
 from tests.security.hostile import Touch
 
 
@@ -21,7 +21,7 @@ from tests.security.hostile import Touch
 def artifact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An honest artifact in the current folder."""
     monkeypatch.chdir(tmp_path)
-    return artifacts.features(tmp_path / "features.edgernn")
+    return small_artifacts.features(tmp_path / "features.edgernn")
 
 
 def edgernn(*args: str) -> Result:

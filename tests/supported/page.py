@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from tests.supported.nets import KINDS
+from tests.nets.kinds import KINDS
 from tests.supported.trials import BOTH, NOTHING, SEQUENCE_ONLY, TABLES
 
 __all__ = ["PAGE", "Cell", "Results", "cells", "read", "written"]

@@ -40,7 +40,7 @@ def _state_dict_with_code(model: nn.Module, _: Arguments) -> Written:
     torch.save(model.state_dict(), "model.pt")
     kind, style = getattr(model, "kind", ""), type(model).__name__
     Path("code.py").write_text(
-        f"from tests.supported import nets\ndef make():\n    return nets.{style}({kind!r})\n",
+        f"from tests.nets import kinds\ndef make():\n    return kinds.{style}({kind!r})\n",
         "utf-8",
     )
     return "model.pt", {"module": "code.py:make"}

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from tests.supported.nets import KINDS
+from tests.nets.kinds import KINDS
 from tests.supported.page import PAGE, cells, read, written
 from tests.supported.trials import BOTH, NOTHING, TABLES, result
 

@@ -17,7 +17,7 @@ from torch import nn
 import edgernn
 from edgernn.errors import EdgernnError
 from edgernn.export.proof.eager_reference import one_thread
-from tests.supported.nets import (
+from tests.nets.kinds import (
     CELLS,
     HAND,
     HIDDEN,

@@ -13,7 +13,7 @@ from torch import nn
 from edgernn.artifact import Artifact
 from edgernn.errors import ContractError, UnsupportedModelError
 from edgernn.export.pipeline import export_model
-from tests.export.onnx_exports import shown
+from tests.nets.torch_onnx import shown
 
 
 class Speller(nn.Module):

@@ -11,12 +11,12 @@ import pytest
 from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
-from tests.export.onnx_exports import (
+from tests.nets.onnx_files import GATES, port, recurrent, weights, write
+from tests.nets.torch_onnx import (
     export,
     refusal,
     shown,
 )
-from tests.export.onnx_graphs import GATES, port, recurrent, weights, write
 
 
 @pytest.mark.parametrize("op", GATES)

@@ -6,13 +6,13 @@ import numpy as np
 from onnx import TensorProto, helper
 
 from edgernn.errors import InputError
-from tests.export.onnx_exports import (
+from tests.nets.onnx_files import X, port, recurrent, weights, write
+from tests.nets.torch_onnx import (
     REFERENCE,
     export,
     refusal,
     shown,
 )
-from tests.export.onnx_graphs import X, port, recurrent, weights, write
 
 
 def test_inputs_that_the_user_gives(tmp_path):

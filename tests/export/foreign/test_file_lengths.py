@@ -16,8 +16,8 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from edgernn.artifact import Artifact
 from edgernn.errors import InputError
 from edgernn.export.pipeline import verify_artifact
-from tests.export.onnx_exports import export, from_torch, refusal, shown
-from tests.export.onnx_graphs import GATES, X, port, recurrent, weights, write
+from tests.nets.onnx_files import GATES, X, port, recurrent, weights, write
+from tests.nets.torch_onnx import export, from_torch, refusal, shown
 
 LENGTHS = port("lens", ["B"], TensorProto.INT32)
 STATES = {"LSTM": ["h", "c"], "GRU": ["h"], "RNN": ["h"]}

@@ -10,7 +10,8 @@ from torch import nn
 
 from edgernn.errors import EdgernnError
 from edgernn.export.pipeline import verify_artifact
-from tests.export.onnx_exports import (
+from tests.nets.onnx_files import port, recurrent, weights, write
+from tests.nets.torch_onnx import (
     REFERENCE,
     TOKENS,
     Tagger,
@@ -18,7 +19,6 @@ from tests.export.onnx_exports import (
     from_torch,
     shown,
 )
-from tests.export.onnx_graphs import port, recurrent, weights, write
 
 
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])

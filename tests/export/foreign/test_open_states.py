@@ -12,14 +12,14 @@ from onnx import helper, numpy_helper
 from torch import nn
 
 from edgernn.export.pipeline import export_model
-from tests.export.onnx_exports import (
+from tests.nets.onnx_files import port, recurrent, weights, write
+from tests.nets.torch_onnx import (
     Carrier,
     export,
     from_torch,
     refusal,
     shown,
 )
-from tests.export.onnx_graphs import port, recurrent, weights, write
 
 
 @pytest.mark.parametrize("returned", [True, False])

@@ -13,8 +13,8 @@ import torch
 from onnx import TensorProto, helper
 
 from edgernn.errors import EdgernnError
-from tests.export.onnx_exports import Carrier, export, from_torch
-from tests.export.onnx_graphs import X, detector, port, recurrent, weights, write
+from tests.nets.onnx_files import X, detector, port, recurrent, weights, write
+from tests.nets.torch_onnx import Carrier, export, from_torch
 
 LENS = port("lens", ["B"], TensorProto.INT32)
 IDS = port("ids", ["T", "B"], TensorProto.INT64)

@@ -2,7 +2,7 @@
 
 from torch import nn, randn
 
-from tests.export.onnx_exports import export, from_torch, shown
+from tests.nets.torch_onnx import export, from_torch, shown
 
 
 class Twice(nn.Module):

@@ -11,11 +11,11 @@ from onnx import helper
 
 from edgernn.errors import SourceError
 from edgernn.export.foreign.onnx_file import OPSETS
-from tests.export.onnx_exports import (
+from tests.nets.onnx_files import X, port, recurrent, weights, write
+from tests.nets.torch_onnx import (
     export,
     refusal,
 )
-from tests.export.onnx_graphs import X, port, recurrent, weights, write
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "clip": (

@@ -11,8 +11,8 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
-from tests.export.onnx_exports import export, refusal, shown
-from tests.export.onnx_graphs import X, port, recurrent, weights, write
+from tests.nets.onnx_files import X, port, recurrent, weights, write
+from tests.nets.torch_onnx import export, refusal, shown
 
 RATE = port("rate", [], TensorProto.INT64)
 

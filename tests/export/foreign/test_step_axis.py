@@ -7,11 +7,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from tests.export.onnx_exports import (
+from tests.nets.onnx_files import GATES, detector, port, recurrent, weights, write
+from tests.nets.torch_onnx import (
     export,
     shown,
 )
-from tests.export.onnx_graphs import GATES, detector, port, recurrent, weights, write
 
 
 @pytest.mark.parametrize("primitive", [False, True], ids=["node", "primitive"])

@@ -8,7 +8,7 @@ from edgernn.export.ir.shapes import shape_of
 from edgernn.export.lift.lift import lift
 from edgernn.export.lower.projection import scan_projection
 from edgernn.export.step.at_one_step import gemm_form
-from tests.export.one_step import (
+from tests.nets.one_step import (
     H_STATES,
     LSTM_STATES,
     OneStepModel,
@@ -16,8 +16,8 @@ from tests.export.one_step import (
     largest_difference,
     operators,
 )
-from tests.export.operator_models import OPERATOR_MODELS
-from tests.export.scan_models import SCAN_MODELS
+from tests.nets.one_step_cells import SCAN_MODELS
+from tests.nets.one_step_layers import OPERATOR_MODELS
 
 TOLERANCE = 1e-5
 RECURRENT = {"LSTM", "GRU", "RNN"}

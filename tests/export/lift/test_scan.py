@@ -5,8 +5,8 @@ import onnx_ir as ir
 import pytest
 
 from edgernn.export.lift.lift import lift
-from tests.export.one_step import body, operators, run, session
-from tests.export.scan_models import SCAN_MODELS
+from tests.nets.one_step import body, operators, run, session
+from tests.nets.one_step_cells import SCAN_MODELS
 
 
 def scan_of(model: ir.Model) -> ir.Node:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import edgernn
 from edgernn.export.lift.lift import lift
-from tests.export.one_step import H_STATES, LSTM_STATES, SYMBOLS, largest_difference
+from tests.nets.one_step import H_STATES, LSTM_STATES, SYMBOLS, largest_difference
 
 HIDDEN = 6
 

@@ -16,7 +16,7 @@ from edgernn.export.lower.loops import lower_loops
 from edgernn.export.states.slots import layer_names
 from edgernn.export.trace.iterations import iterations
 from edgernn.export.trace.trace import trace
-from tests.export.one_step import run, session
+from tests.nets.one_step import run, session
 
 
 class ByHand(nn.Module):

@@ -8,7 +8,7 @@ import torch
 
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.lower.projection import scan_projection
-from tests.export.one_step import run, session
+from tests.nets.one_step import run, session
 
 INPUT, HIDDEN, PROJECTION = 6, 8, 3
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import edgernn
 from edgernn.errors import UnsupportedModelError
-from tests.export.tagger import KINDS, learned, ports, replayed, tagged
+from tests.nets.tagger import KINDS, learned, ports, replayed, tagged
 
 
 class Loop(nn.Module):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import edgernn
 from edgernn.artifact import Artifact
-from tests.export.tagger import Learned, replayed, tagged
+from tests.nets.tagger import Learned, replayed, tagged
 
 
 def shapes(model: onnx.ModelProto) -> Iterator[list[str]]:

@@ -12,7 +12,7 @@ import pytest
 
 import edgernn
 from edgernn.export.passes.float16 import to_float16
-from tests.export.tagger import KINDS, gaps, learned, ports, replayed, tagged
+from tests.nets.tagger import KINDS, gaps, learned, ports, replayed, tagged
 
 
 def graph(body: str) -> ir.Model:

@@ -12,7 +12,7 @@ import pytest
 import edgernn
 from edgernn.errors import InputError
 from edgernn.export.passes.int32_ids import int32_ids
-from tests.export.tagger import replayed, tagged
+from tests.nets.tagger import replayed, tagged
 
 
 @pytest.mark.parametrize("kind", ["LSTM", "bidirectional"])

@@ -20,7 +20,7 @@ from edgernn.export.ir.onnx_session import fresh_session
 from edgernn.export.passes import int8
 from edgernn.export.passes.int8 import to_int8
 from tests.export import saturating
-from tests.export.tagger import KINDS, gaps, replayed, tagged
+from tests.nets.tagger import KINDS, gaps, replayed, tagged
 
 RECURRENT = {"LSTM", "GRU", "RNN"}
 INPUTS = 33

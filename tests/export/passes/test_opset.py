@@ -16,7 +16,7 @@ from torch import Tensor, nn
 import edgernn
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.passes.opset import OPSETS, to_opset
-from tests.export.tagger import replayed, tagged
+from tests.nets.tagger import replayed, tagged
 
 
 class Normed(nn.Module):

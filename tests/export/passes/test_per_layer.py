@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import edgernn
-from tests.export.tagger import KINDS, learned, ports, replayed, tagged
+from tests.nets.tagger import KINDS, learned, ports, replayed, tagged
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -17,7 +17,7 @@ from edgernn.export.passes import int8
 from edgernn.export.proof import integer_products as integers
 from edgernn.export.proof.integer_products import check_integers, extreme_activations
 from tests.export.saturating import saturated
-from tests.export.tagger import Tagger, tagged
+from tests.nets.tagger import Tagger, tagged
 
 BOUNDED = "{100, -64, 28, -64, -64, -127}"
 UNBOUNDED = "{100, -64, 29, -64, -64, -127}"

@@ -18,7 +18,7 @@ from edgernn.export.proof.parity import TOLERANCE
 from edgernn.export.proof.port_adapter import Dialect
 from edgernn.export.proof.trials import LONGEST, Trial
 from edgernn.report import ParityReport
-from tests.export.running_sum import (
+from tests.nets.running_sum import (
     STEP,
     SUMS,
     TRACED,

@@ -12,7 +12,7 @@ from edgernn.errors import ContractError, ParityError
 from edgernn.export import verify_artifact
 from edgernn.export.proof.graph_runs import session_of
 from edgernn.export.proof.port_adapter import Dialect
-from tests.export.tagger import Tagger, replayed, tagged
+from tests.nets.tagger import Tagger, replayed, tagged
 
 EVERYTHING = {
     "opset": 14,

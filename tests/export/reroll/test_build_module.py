@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from edgernn.export.capture.loop_call import Loop
-from tests.export.looping import refusal, same_as
+from tests.nets.loops import refusal, same_as
 
 
 def loops_of(made):

@@ -13,7 +13,7 @@ from edgernn.export.code_lines.place import Place
 from edgernn.export.reroll.reroll import Rolled, rolled
 from edgernn.export.reroll.size_variants import NotRolledError
 from edgernn.export.trace.bounds import Bounds
-from tests.export.looping import Net, example
+from tests.nets.loops import Net, example
 
 Run = Callable[[Net, Tensor], Any]
 

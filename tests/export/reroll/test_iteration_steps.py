@@ -14,7 +14,7 @@ from edgernn.export.reroll.iteration_steps import (
 )
 from edgernn.export.reroll.size_expressions import Size
 from edgernn.export.reroll.size_variants import NotRolledError
-from tests.export.looping import aligned, refusal
+from tests.nets.loops import aligned, refusal
 
 STEPS = Size(0, (("sequence", 1),))
 

@@ -8,7 +8,7 @@ from torch import fx
 from edgernn.export.reroll.iteration_steps import Numbers, Steps
 from edgernn.export.reroll.loop_body import make_body
 from edgernn.export.reroll.size_expressions import Size
-from tests.export.looping import aligned, refusal, same_as
+from tests.nets.loops import aligned, refusal, same_as
 
 
 def looped(each, before=lambda net, x: None):

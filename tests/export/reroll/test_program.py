@@ -8,7 +8,7 @@ import torch
 from edgernn.export.call.example import Example
 from edgernn.export.reroll.normalize import shape_of
 from edgernn.export.reroll.program import read_program
-from tests.export.looping import Net, example
+from tests.nets.loops import Net, example
 
 
 def called(run):

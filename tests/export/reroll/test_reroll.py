@@ -7,7 +7,7 @@ import torch
 
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.reroll.reroll import rolled
-from tests.export.looping import Net, example, refusal, same_as
+from tests.nets.loops import Net, example, refusal, same_as
 
 
 def test_weights_keep_their_names():

@@ -8,7 +8,7 @@ import torch
 from edgernn.export.reroll.detect_loops import Outer
 from edgernn.export.reroll.size_expressions import Size
 from edgernn.export.reroll.size_variants import Item, NotRolledError
-from tests.export.looping import aligned
+from tests.nets.loops import aligned
 
 STEPS = Size(0, (("sequence", 1),))
 

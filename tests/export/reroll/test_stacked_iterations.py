@@ -10,7 +10,7 @@ import torch
 from edgernn.export.reroll.size_expressions import Size
 from edgernn.export.reroll.size_variants import Item, NotRolledError
 from edgernn.export.reroll.stacked_iterations import Run, runs
-from tests.export.looping import aligned
+from tests.nets.loops import aligned
 
 STEPS = Size(0, (("sequence", 1),))
 

@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from edgernn.export.source.torchscript import read_torchscript
-from tests.export.scripted import (
+from tests.nets.scripted import (
     CASES,
     CellLoop,
     LastState,

@@ -9,7 +9,7 @@ from torch import nn
 from edgernn.errors import SourceError, UnsupportedModelError
 from edgernn.export.source.torchscript import read_torchscript
 from tests.export.rewrite import rewritten
-from tests.export.scripted import LastState, archive
+from tests.nets.scripted import LastState, archive
 
 
 def test_exceptions_of_the_model_are_raised(tmp_path):
@@ -66,7 +66,7 @@ def test_a_damaged_archive_is_a_source_error(tmp_path):
     """An archive that torch cannot read is named with torch's reason."""
     path = archive(tmp_path, LastState())
     rewritten(
-        path, "code/__torch__/tests/export/scripted.py", b"torch.log_softmax", b"torch.log_softmaz"
+        path, "code/__torch__/tests/nets/scripted.py", b"torch.log_softmax", b"torch.log_softmaz"
     )
     with pytest.raises(SourceError) as info:
         read_torchscript(path)

@@ -8,7 +8,7 @@ import pytest
 
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.step.at_one_step import at_one_step, gemm_form
-from tests.export.operator_form import Layers, difference, operator_form
+from tests.nets.layer_graphs import Layers, difference, operator_form
 
 KINDS = [
     Layers("LSTM"),

@@ -7,7 +7,7 @@ import onnx_ir as ir
 import pytest
 
 from edgernn.export.step.at_one_step import at_one_step, gemm_form
-from tests.export.operator_form import Array, run, session
+from tests.nets.layer_graphs import Array, run, session
 
 SIZES = {"x": 3, "h": 4, "p": 2}
 

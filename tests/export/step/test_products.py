@@ -6,7 +6,7 @@ import pytest
 
 from edgernn.export.ir.shapes import infer_shapes
 from edgernn.export.step.products import fold_tables, merge_biases
-from tests.export.operator_form import run, session
+from tests.nets.layer_graphs import run, session
 
 
 def model_of(signature: str, nodes: str, **constants: tuple[int, ...]) -> ir.Model:

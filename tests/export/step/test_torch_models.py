@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from edgernn.export.step.at_one_step import at_one_step, gemm_form
-from tests.export.operator_form import difference
+from tests.nets.layer_graphs import difference
 
 
 class Stack(nn.Module):

@@ -6,7 +6,7 @@ import pytest
 
 from edgernn.export.ir.shapes import infer_shapes
 from edgernn.export.step.unit_axes import remove_unit_axis_moves
-from tests.export.operator_form import draw_feeds, run, session
+from tests.nets.layer_graphs import draw_feeds, run, session
 
 CONSTANTS = """
     int64[1] a0 = {0}, int64[1] a1 = {1}, int64[1] a2 = {2}, int64[1] last = {-1}, int64 only = {0},

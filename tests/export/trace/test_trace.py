@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import edgernn
 from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.export import verify_artifact
-from tests.export.tagger import Learned, Tagger, ports, replayed, tagged
+from tests.nets.tagger import Learned, Tagger, ports, replayed, tagged
 
 
 def test_the_sequence_graph_takes_that_many_steps(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.export.one_step import H_STATES, LSTM_STATES, OneStepModel
+from tests.nets.one_step import H_STATES, LSTM_STATES, OneStepModel
 
 
 def _cell(kind: str, gates: int, attributes: str = "") -> OneStepModel:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.export.one_step import H_STATES, LSTM_STATES, OneStepModel
+from tests.nets.one_step import H_STATES, LSTM_STATES, OneStepModel
 
 SCAN_MODELS = {
     "tanh_of_x_and_h": OneStepModel(
