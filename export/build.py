@@ -17,7 +17,7 @@ from torch import nn
 from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.built import Built
-from edgernn.export.call.example import Example, Run, observe
+from edgernn.export.call.example_call import ExampleCall, ForwardRun, run_forward
 from edgernn.export.ir.dataflow import movement_sources
 from edgernn.export.ir.fold_constants import fold_constants
 from edgernn.export.ir.initializer_names import name_after_model
@@ -30,8 +30,8 @@ from edgernn.export.lower.projection import scan_projection
 from edgernn.export.lower.running_results import write_running
 from edgernn.export.reroll.loop_refusal import branch_on_size, explained
 from edgernn.export.reroll.reroll import LONGEST_STRIDE, NotRolledError, Rolled, rolled
-from edgernn.export.source.exported_program import ExportedModule
-from edgernn.export.source.written_out_loop import written_out_loop
+from edgernn.export.source.read_exported import ExportedModule
+from edgernn.export.source.unrolled_loop import describe_unrolled_loop
 from edgernn.export.states.ambiguous_states import ambiguous_states, pair_options
 from edgernn.export.states.contract_ports import name_ports, with_limits
 from edgernn.export.states.pairing import (
@@ -71,7 +71,7 @@ _PADDED = (
 )
 
 
-def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -> Built:
+def build(module: nn.Module, example: ExampleCall, pairs: Mapping[str, str | int]) -> Built:
     """Trace `module` and return its graphs.
 
     Args:
@@ -82,8 +82,8 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
     Raises:
         UnsupportedModelError: The model has no recurrent state, or cannot be traced or lifted.
     """
-    run = observe(module, example)
-    told = Pairs(pairs) if pairs else Pairs({}, example.written, _recognised(example, run))
+    run = run_forward(module, example)
+    told = Pairs(pairs) if pairs else Pairs({}, example.state_updates, _recognised(example, run))
     form = "whole" if _has(example, SEQUENCE) or _fixed_steps(run) > 1 else "step"
     with stage("tracing forward", type(module).__name__):
         module, model = _traced(module, example, run)
@@ -91,9 +91,9 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
     taken: dict[str, int] = {}
     layer_names(model, taken)
     if not told.all and not any(map(_is_recurrent, recurrent_calls(model.graph))):
-        reason = written_out_loop(module, example) or ambiguous_states(example, run)
+        reason = describe_unrolled_loop(module, example) or ambiguous_states(example, run)
         raise UnsupportedModelError(reason or _STATELESS)
-    run = observe(module, example)
+    run = run_forward(module, example)
     loops = iterations(module, example, run.calls, taken)
     for one in loops.values():
         bounds &= bounds_of(one.model)
@@ -115,7 +115,7 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
         *_unpaired(model, states, loops),
         *(_PADDED.format(path or "the result") for path in run.padded),
         *pairing_notes(states),
-        *(_unwritten(path) for path in example.written if pairs and path not in pairs),
+        *(_unwritten(path) for path in example.state_updates if pairs and path not in pairs),
     ]
     no_step = backward or _tied_steps(example)
     if form == "whole" and not _has(example, SEQUENCE):
@@ -155,9 +155,9 @@ def build(module: nn.Module, example: Example, pairs: Mapping[str, str | int]) -
     )
 
 
-def _tied_steps(example: Example) -> str:
+def _tied_steps(example: ExampleCall) -> str:
     """Say which input has a number of entries of its own for every step; nothing where none has."""
-    tied = {path: size for (path, _), size in example.tied.items() if SEQUENCE in size}
+    tied = {path: size for (path, _), size in example.derived_axes.items() if SEQUENCE in size}
     return next(
         (
             f"`{path}` has `{size}` entries where others have `{SEQUENCE}`: a step of it is not "
@@ -168,7 +168,7 @@ def _tied_steps(example: Example) -> str:
     )
 
 
-def _recognised(example: Example, run: Run) -> Mapping[str, str]:
+def _recognised(example: ExampleCall, run: ForwardRun) -> Mapping[str, str]:
     return {} if run.calls else recognised_states(example, run)
 
 
@@ -180,7 +180,7 @@ def _unwritten(path: str) -> str:
     )
 
 
-def _traced(module: nn.Module, example: Example, run: Run) -> tuple[nn.Module, ir.Model]:
+def _traced(module: nn.Module, example: ExampleCall, run: ForwardRun) -> tuple[nn.Module, ir.Model]:
     """Return the graph of a module, and the module; its loops are one call each in both."""
     if _loops(module, example, run):
         try:
@@ -202,7 +202,7 @@ def _traced(module: nn.Module, example: Example, run: Run) -> tuple[nn.Module, i
         raise
 
 
-def _loops(module: nn.Module, example: Example, run: Run) -> bool:
+def _loops(module: nn.Module, example: ExampleCall, run: ForwardRun) -> bool:
     """Return whether forward calls more functions the longer an axis is."""
     return any(
         _functions(module, example.resized({symbol: size + more})) not in (run.functions, None)
@@ -212,10 +212,10 @@ def _loops(module: nn.Module, example: Example, run: Run) -> bool:
     )
 
 
-def _functions(module: nn.Module, example: Example) -> int | None:
+def _functions(module: nn.Module, example: ExampleCall) -> int | None:
     """Return how many functions forward calls, or None where it fails."""
     try:
-        return observe(module, example).functions
+        return run_forward(module, example).functions
     except Exception:
         return None  # such as more steps than it has positions for
 
@@ -342,12 +342,12 @@ def _is_recurrent(node: ir.Node) -> bool:
     return node.attributes.get_int("states", 1) > 0
 
 
-def _fixed_steps(run: Run) -> int:
+def _fixed_steps(run: ForwardRun) -> int:
     """Return the most steps that a layer runs in one call."""
     return max((call.sizes[0] for call in run.calls), default=1)
 
 
-def _loops_from_own_state(run: Run, states: Sequence[StatePort]) -> bool:
+def _loops_from_own_state(run: ForwardRun, states: Sequence[StatePort]) -> bool:
     """Return whether forward calls a cell several times from a state that it makes itself.
 
     Then a call of forward is all steps of a sequence, not one of them.
@@ -396,5 +396,5 @@ def _runs_along_sequence(node: ir.Node) -> bool:
     return isinstance(size, ir.SymbolicDim) and (size.value is None or SEQUENCE in size.value)
 
 
-def _has(example: Example, symbol: str) -> bool:
+def _has(example: ExampleCall, symbol: str) -> bool:
     return any(symbol in shape for shape in example.shapes.values())

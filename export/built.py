@@ -9,7 +9,7 @@ import onnx_ir as ir
 from torch import nn
 
 from edgernn.contract import SEQUENCE
-from edgernn.export.call.example import Example
+from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.states.contract_ports import Origins, graph_ports
 from edgernn.export.states.slots import StatePort
 from edgernn.export.trace.bounds import Bounds
@@ -47,7 +47,7 @@ class Built:
     states: tuple[StatePort, ...]
     origins: Origins
     module: nn.Module | None
-    traced: Example
+    traced: ExampleCall
     form: str
     carry: bool
     constant_batch: int

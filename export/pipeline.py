@@ -23,13 +23,13 @@ from edgernn.export.artifact.artifact_files import Files, drop_remarks
 from edgernn.export.artifact.staging import staged
 from edgernn.export.build import build
 from edgernn.export.built import Built
-from edgernn.export.call.added_lengths import LENGTHS, add_lengths, take_lengths
-from edgernn.export.call.dynamic_axes import infer_example, proven_axes
-from edgernn.export.call.example import Example, Forward
-from edgernn.export.call.given_example import example_from
-from edgernn.export.call.missing_arguments import check_complete
-from edgernn.export.call.positional_arguments import name_places
-from edgernn.export.call.written_arguments import take_written
+from edgernn.export.call.added_lengths import LENGTHS, add_example_lengths, add_lengths_argument
+from edgernn.export.call.argument_updates import return_argument_updates
+from edgernn.export.call.dynamic_axes import find_dynamic_axes, infer_example
+from edgernn.export.call.example_call import ExampleCall, ModuleRunner
+from edgernn.export.call.example_from_inputs import example_from
+from edgernn.export.call.missing_arguments import check_required_arguments
+from edgernn.export.call.positional_arguments import name_positional_arguments
 from edgernn.export.code_lines.place import Place
 from edgernn.export.foreign.build_graphs import build_foreign
 from edgernn.export.foreign.file_lengths import with_lengths
@@ -41,8 +41,13 @@ from edgernn.export.proof.parity import Prover
 from edgernn.export.proof.port_adapter import Dialect
 from edgernn.export.proving import bounded, prover_of, reference_of, usable
 from edgernn.export.reroll.loop_refusal import branch_on_size
-from edgernn.export.source.load import Source, load_source
-from edgernn.export.streaming.module_memory import check_kept, check_memory, forget, forget_guessed
+from edgernn.export.source.load_source import Source, load_source
+from edgernn.export.streaming.module_memory import (
+    check_memory_is_state,
+    refuse_hidden_memory,
+    reset_memory,
+    reset_memory_with_guess,
+)
 from edgernn.printable import printable
 from edgernn.report import ParityReport
 from edgernn.vocabulary import Vocabulary
@@ -273,26 +278,27 @@ def _name(source: Source | OnnxFile) -> str:
     return source.path.name if isinstance(source, OnnxFile) else type(source.module).__name__
 
 
-def _example(source: Source, inputs: Any, lengths: bool, states: Collection[str]) -> Example:
+def _example(source: Source, inputs: Any, lengths: bool, states: Collection[str]) -> ExampleCall:
     module = source.module
     if lengths and LENGTHS not in inspect.signature(module.forward).parameters:
-        take_lengths(module)
+        add_lengths_argument(module)
     if inputs is None or (isinstance(inputs, Sequence) and not inputs):
-        notes = forget_guessed(module)
+        notes = reset_memory_with_guess(module)
         example = infer_example(module)
-        if written := take_written(module, example):
-            example = replace(infer_example(module), written=written)
+        if updates := return_argument_updates(module, example):
+            example = replace(infer_example(module), state_updates=updates)
     else:
         given = example_from(module, inputs)
-        given = add_lengths(module, given) if lengths else given
-        check_complete(module, given)
-        notes = forget(module, given)
-        written = take_written(module, given)
-        example = replace(proven_axes(Forward(module), given, states), written=written)
-    check_memory(module, example)
+        given = add_example_lengths(module, given) if lengths else given
+        check_required_arguments(module, given)
+        notes = reset_memory(module, given)
+        updates = return_argument_updates(module, given)
+        example = find_dynamic_axes(ModuleRunner(module), given, states)
+        example = replace(example, state_updates=updates)
+    refuse_hidden_memory(module, example)
     if source.given is not module:
-        forget(source.given, example)
-        take_written(source.given, example)
+        reset_memory(source.given, example)
+        return_argument_updates(source.given, example)
     return replace(example, notes=(*example.notes, *notes))
 
 
@@ -308,7 +314,7 @@ def _built(
             return build_foreign(with_lengths(source) if lengths else source, inputs, states)
     with stage("running forward", _name(source)):
         for module in {id(one): one for one in (source.module, source.given)}.values():
-            name_places(module, inputs)
+            name_positional_arguments(module, inputs)
         example = _example(source, inputs, lengths, states)
     with stage("writing the graphs", _name(source)):
         try:
@@ -316,11 +322,12 @@ def _built(
         except UnsupportedModelError:
             if not example.constants:
                 raise
-            built = build(source.module, example.settled(), states)  # a forward that asks its size
+            # a forward that asks its size
+            built = build(source.module, example.with_constant_axes(), states)
     if built.module is source.module:
         own = {one.call for one in built.states if one.call is not None and one.argument is None}
         for one in (example, example.resized(dict.fromkeys(example.sizes, 1))):
-            check_kept(source.module, one, own)
+            check_memory_is_state(source.module, one, own)
     return built, reference_of(source.module if lengths else source.given, built, source.reference)
 
 

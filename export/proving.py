@@ -16,7 +16,7 @@ from edgernn.export.proof.eager_reference import AsGiven, Eager, Reference
 from edgernn.export.proof.full_lengths import full_lengths
 from edgernn.export.proof.measured_bounds import settled_bounds
 from edgernn.export.proof.parity import Prover
-from edgernn.export.source.load import Source
+from edgernn.export.source.load_source import Source
 from edgernn.export.states.contract_ports import contract_states, graph_ports, order_notes
 from edgernn.join_chunks import BATCH_OUTER, SEQUENCE_OUTER
 from edgernn.printable import printable
@@ -112,7 +112,7 @@ def _unsettled(
         most=built.bounds.most,
         least=built.bounds.least,
     )
-    tensors = {leaf.path: leaf for leaf in built.traced.leaves}
+    tensors = {leaf.path: leaf for leaf in built.traced.tensors}
     inputs = contract.data_inputs("sequence")
     return Prover(
         contract,

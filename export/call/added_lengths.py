@@ -16,10 +16,10 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from edgernn.contract import BATCH
 from edgernn.errors import InputError
-from edgernn.export.call.example import Example, observe
-from edgernn.export.capture.recurrent_calls import Call, Capture, Results
+from edgernn.export.call.example_call import ExampleCall, run_forward
+from edgernn.export.capture.recurrent_calls import RecurrentCall, RecurrentCallMode, Results
 
-__all__ = ["LENGTHS", "add_lengths", "take_lengths"]
+__all__ = ["LENGTHS", "add_example_lengths", "add_lengths_argument"]
 
 LENGTHS = "lengths"
 """The name of the argument."""
@@ -28,20 +28,20 @@ LENGTHS = "lengths"
 _NO_LAYER = "it runs step by step, and only forward knows where that may end"
 
 
-def take_lengths(module: nn.Module) -> None:
+def add_lengths_argument(module: nn.Module) -> None:
     """Give forward of `module` the argument `lengths`, (batch,) int64, in place."""
     kind = type(module)
     signature = inspect.signature(kind.forward)
 
     def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
         lengths = kwargs.pop(LENGTHS)
-        ended: list[Call] = []
+        ended: list[RecurrentCall] = []
 
-        def end(call: Call, proceed: Any) -> Results:
+        def end(call: RecurrentCall, proceed: Any) -> Results:
             ended.append(call)
             return _packed(call, proceed, lengths)
 
-        with Capture(end):
+        with RecurrentCallMode(end):
             result = kind.forward(self, *args, **kwargs)
         if not ended:
             raise InputError(_NO_LAYER)
@@ -53,7 +53,7 @@ def take_lengths(module: nn.Module) -> None:
     module.__class__ = type(kind.__name__, (kind,), {"forward": forward})
 
 
-def add_lengths(module: nn.Module, example: Example) -> Example:
+def add_example_lengths(module: nn.Module, example: ExampleCall) -> ExampleCall:
     """Return `example` with lengths as long as its sequences, where it has none.
 
     Raises:
@@ -62,7 +62,7 @@ def add_lengths(module: nn.Module, example: Example) -> Example:
     if LENGTHS in example.kwargs:
         return example
     failure: Exception | None = None
-    for leaf in example.leaves:
+    for leaf in example.tensors:
         if leaf.tensor.dim() < 2:
             continue
         for batch, steps in (leaf.tensor.shape[:2], leaf.tensor.shape[1::-1]):
@@ -70,7 +70,7 @@ def add_lengths(module: nn.Module, example: Example) -> Example:
             shapes = {**example.shapes, LENGTHS: (BATCH,)} if example.shapes else {}
             longer = replace(example, kwargs={**example.kwargs, LENGTHS: lengths}, shapes=shapes)
             try:
-                observe(module, longer)
+                run_forward(module, longer)
             except Exception as error:
                 failure = error
                 continue
@@ -79,7 +79,7 @@ def add_lengths(module: nn.Module, example: Example) -> Example:
     raise InputError(f"`{type(module).__name__}` cannot be given lengths: {reason}.")
 
 
-def _packed(call: Call, proceed: Any, lengths: torch.Tensor) -> Results:
+def _packed(call: RecurrentCall, proceed: Any, lengths: torch.Tensor) -> Results:
     """Run a layer's call on packed sequences and pad what it returns."""
     if call.is_cell:
         raise InputError(_NO_LAYER)

@@ -9,13 +9,13 @@ import torch
 
 from edgernn.contract import BATCH, SEQUENCE
 from edgernn.export.call.axis_groups import Axis
-from edgernn.export.call.example import Example, Run, Watchable
+from edgernn.export.call.example_call import ExampleCall, ExampleRunner, ForwardRun
 from edgernn.export.call.resizing import first_success, size_at
 
 __all__ = ["are_steps", "effect_of", "is_causal", "name_of", "same_results"]
 
 
-def effect_of(before: Run, after: Sequence[Run]) -> tuple[bool, bool]:
+def effect_of(before: ForwardRun, after: Sequence[ForwardRun]) -> tuple[bool, bool]:
     """Return whether other sizes gave the recurrent calls more steps, and more sequences.
 
     What forward calls once at all larger sizes, such as what makes a state that it holds of one
@@ -35,7 +35,7 @@ def effect_of(before: Run, after: Sequence[Run]) -> tuple[bool, bool]:
     return more_steps, more_sequences
 
 
-def _branches(before: Run, after: Sequence[Run]) -> bool:
+def _branches(before: ForwardRun, after: Sequence[ForwardRun]) -> bool:
     """Return whether the larger sizes give more sequences and one number of functions."""
     larger = after[:2]
     return (
@@ -49,7 +49,9 @@ def _branches(before: Run, after: Sequence[Run]) -> bool:
     )
 
 
-def name_of(before: Run, after: Sequence[Run], path: str, axis: int, taken: set[str]) -> str | None:
+def name_of(
+    before: ForwardRun, after: Sequence[ForwardRun], path: str, axis: int, taken: set[str]
+) -> str | None:
     """Name an axis by what its size does to the recurrent calls; None if nothing looks at it."""
     more_steps, more_sequences = effect_of(before, after)
     if not (more_steps or more_sequences) and all(same_results(before, run) for run in after):
@@ -61,20 +63,22 @@ def name_of(before: Run, after: Sequence[Run], path: str, axis: int, taken: set[
     return f"{re.sub(r'[^A-Za-z0-9]+', '_', path).strip('_')}_dim{axis}"
 
 
-def are_steps(run: Run, size: int, larger: Run, steps: int) -> bool:
+def are_steps(run: ForwardRun, size: int, larger: ForwardRun, steps: int) -> bool:
     """Return whether recurrent layers run one step, or a loop its calls, for each entry."""
     along = zip(run.calls, larger.calls, strict=False)
     layers = any(a.sizes[0] == size and b.sizes[0] == steps for a, b in along)
     return layers or 0 < len(run.calls) * steps == len(larger.calls) * size
 
 
-def is_causal(reference: Watchable, example: Example, run: Run, axes: Sequence[Axis]) -> bool:
+def is_causal(
+    reference: ExampleRunner, example: ExampleCall, run: ForwardRun, axes: Sequence[Axis]
+) -> bool:
     """Return whether what a result has along an axis depends on the entries so far, and no later.
 
     So it is with the steps of a recurrence that forward writes without a layer or a loop.
     """
     last = size_at(example, axes[0]) - 1
-    leaves = {leaf.path: leaf.tensor for leaf in example.leaves}
+    leaves = {leaf.path: leaf.tensor for leaf in example.tensors}
     if last < 1 or not all(leaves[path].is_floating_point() for path, _ in axes):
         return False
     results: list[Mapping[str, torch.Tensor]] = []
@@ -106,7 +110,7 @@ def _depends_on_the_past(
     return follows and own and torch.equal(last.narrow(axis, 0, end), before.narrow(axis, 0, end))
 
 
-def same_results(one: Run, other: Run) -> bool:
+def same_results(one: ForwardRun, other: ForwardRun) -> bool:
     """Return whether two runs returned the same."""
     return all(
         tensor.shape == other.results[path].shape and torch.equal(tensor, other.results[path])

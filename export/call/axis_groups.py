@@ -7,9 +7,9 @@ from collections.abc import Iterator, Set
 from dataclasses import dataclass
 
 from edgernn.export.call.argument_names import holds_state
-from edgernn.export.call.example import Example, Leaf, Run
+from edgernn.export.call.example_call import ArgumentTensor, ExampleCall, ForwardRun
 
-__all__ = ["Axis", "Groups", "is_feature"]
+__all__ = ["Axis", "AxisGroups", "is_feature"]
 
 Axis = tuple[str, int]
 """The path of a tensor and the place of an axis in it."""
@@ -18,7 +18,7 @@ _MOST = 64
 
 
 @dataclass(frozen=True)
-class Groups:
+class AxisGroups:
     """Sets of axes that may have to change together, judged by one run of the model.
 
     No set leaves the sequences of one input as many as they were while it gives another input more,
@@ -32,19 +32,19 @@ class Groups:
         known: Path of a tensor that is the state of a call → the axis that counts sequences.
     """
 
-    example: Example
+    example: ExampleCall
     batch: int | None
     steps: Set[int]
     known: dict[str, int]
 
     @classmethod
-    def of(cls, example: Example, run: Run) -> Groups:
+    def of(cls, example: ExampleCall, run: ForwardRun) -> AxisGroups:
         """Return the groups of an example that did what `run` says."""
         states = {tuple(state.shape) for call in run.calls for state in call.states}
         batches = {call.sizes[1] for call in run.calls}
         known = {
             leaf.path: leaf.tensor.dim() - 2
-            for leaf in example.leaves
+            for leaf in example.tensors
             if tuple(leaf.tensor.shape) in states
             and leaf.tensor.dim() > 1
             and (holds_state(leaf.path) or leaf.tensor.dim() == 3)
@@ -55,7 +55,7 @@ class Groups:
         steps = {cells if call.is_cell else call.sizes[0] for call in run.calls}
         return cls(example, batches.pop() if len(batches) == 1 else None, steps, known)
 
-    def with_axis(self, leaf: Leaf, axis: int, done: Set[Axis]) -> Iterator[list[Axis]]:
+    def with_axis(self, leaf: ArgumentTensor, axis: int, done: Set[Axis]) -> Iterator[list[Axis]]:
         """Yield sets of one axis and at most one of equal size of every other tensor, large first.
 
         Args:
@@ -68,7 +68,7 @@ class Groups:
         sequences = counts and size == self.batch and not is_feature(leaf, axis)
         telling = sequences and size not in self.steps
         choices: list[list[Axis | None]] = [[(leaf.path, axis)]]
-        for other in self.example.leaves:
+        for other in self.example.tensors:
             if other.path == leaf.path:
                 continue
             equal: list[Axis | None] = [
@@ -87,7 +87,7 @@ class Groups:
         yield from sorted(groups, key=len, reverse=True)[:_MOST]
 
 
-def is_feature(leaf: Leaf, axis: int) -> bool:
+def is_feature(leaf: ArgumentTensor, axis: int) -> bool:
     """Return whether an axis may hold the features of an entry: the last one of real numbers."""
     last = leaf.tensor.dim() - 1
     return leaf.tensor.is_floating_point() and axis == last > 0

@@ -7,17 +7,17 @@ from collections.abc import Collection, Iterator, Sequence
 from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.call.argument_names import holds_state
-from edgernn.export.call.axis_groups import Axis, Groups, is_feature
-from edgernn.export.call.example import Example, Run, Watchable
+from edgernn.export.call.axis_groups import Axis, AxisGroups, is_feature
+from edgernn.export.call.example_call import ExampleCall, ExampleRunner, ForwardRun
 from edgernn.export.call.resizing import RankError, failure_of, size_at
 
 __all__ = ["StepsError", "check_batch", "constant_note", "why_constant"]
 
 
 def constant_note(
-    reference: Watchable,
+    reference: ExampleRunner,
     symbol: str | None,
-    example: Example,
+    example: ExampleCall,
     axes: Sequence[Axis],
     error: Exception,
     beside: str = "",
@@ -43,7 +43,11 @@ def constant_note(
 
 
 def why_constant(
-    reference: Watchable, example: Example, run: Run, named: Example, states: Collection[str]
+    reference: ExampleRunner,
+    example: ExampleCall,
+    run: ForwardRun,
+    named: ExampleCall,
+    states: Collection[str],
 ) -> Iterator[str]:
     """Explain why axes of sequences, of steps and of entries that are neither are constants.
 
@@ -55,8 +59,8 @@ def why_constant(
         wanted[SEQUENCE] = {call.sizes[0] for call in run.calls} - {1}
     module = getattr(reference, "module", None)
     fixed = {size for p in module.parameters() for size in p.shape} if module is not None else None
-    possible = Groups.of(example, run)
-    for leaf, given in zip(named.leaves, example.leaves, strict=True):
+    possible = AxisGroups.of(example, run)
+    for leaf, given in zip(named.tensors, example.tensors, strict=True):
         if leaf.path in states or holds_state(leaf.path):
             continue
         for axis, size in enumerate(given.tensor.shape):

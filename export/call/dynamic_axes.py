@@ -20,16 +20,22 @@ from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.export.call.argument_names import holds_state
 from edgernn.export.call.axis_effects import are_steps, effect_of, is_causal, name_of, same_results
-from edgernn.export.call.axis_groups import Axis, Groups, is_feature
+from edgernn.export.call.axis_groups import Axis, AxisGroups, is_feature
 from edgernn.export.call.constant_axis_reasons import (
     StepsError,
     check_batch,
     constant_note,
     why_constant,
 )
-from edgernn.export.call.example import Example, Forward, Leaf, Run, Watchable
-from edgernn.export.call.guess import candidates
-from edgernn.export.call.missing_arguments import description_asked
+from edgernn.export.call.example_call import (
+    ArgumentTensor,
+    ExampleCall,
+    ExampleRunner,
+    ForwardRun,
+    ModuleRunner,
+)
+from edgernn.export.call.guess_examples import candidate_examples
+from edgernn.export.call.missing_arguments import ask_for_inputs
 from edgernn.export.call.randomness import refuse_random
 from edgernn.export.call.resizing import (
     RankError,
@@ -38,24 +44,24 @@ from edgernn.export.call.resizing import (
     size_at,
 )
 
-__all__ = ["infer_example", "proven_axes"]
+__all__ = ["find_dynamic_axes", "infer_example"]
 
 _OTHER_SIZES = (1, 40, 640, 16000)
 
 
-def infer_example(module: nn.Module) -> Example:
+def infer_example(module: nn.Module) -> ExampleCall:
     """Find a call that forward takes, and its dynamic axes, from the layers and the signature.
 
     Raises:
         InputError: No call that was tried runs.
         UnsupportedModelError: No number of steps is right for the rank of its result.
     """
-    best: Example | None = None
+    best: ExampleCall | None = None
     refused: StepsError | None = None
     failure = "its arguments do not follow from its layers"
-    for candidate in candidates(module):
+    for candidate in candidate_examples(module):
         try:
-            found = proven_axes(Forward(module), candidate, guessed=True)
+            found = find_dynamic_axes(ModuleRunner(module), candidate, guessed=True)
         except InputError as error:
             failure = str(error.__cause__ or error).strip().partition("\n")[0].rstrip(".")
             continue
@@ -71,14 +77,17 @@ def infer_example(module: nn.Module) -> Example:
     if best is None:
         raise InputError(
             f"No example input for `{type(module).__name__}` could be inferred: {failure}. "
-            f"{description_asked(module)}"
+            f"{ask_for_inputs(module)}"
         )
     return best
 
 
-def proven_axes(
-    reference: Watchable, example: Example, states: Collection[str] = (), guessed: bool = False
-) -> Example:
+def find_dynamic_axes(
+    reference: ExampleRunner,
+    example: ExampleCall,
+    states: Collection[str] = (),
+    guessed: bool = False,
+) -> ExampleCall:
     """Return `example` with the axes named that the reference really takes at other sizes.
 
     Axes that the user named are tried as named; a named axis that fails becomes a constant. An axis
@@ -138,15 +147,17 @@ def proven_axes(
     return named
 
 
-def _named(example: Example, dynamic: Mapping[str, list[Axis]], notes: list[str]) -> Example:
+def _named(
+    example: ExampleCall, dynamic: Mapping[str, list[Axis]], notes: list[str]
+) -> ExampleCall:
     """Return the example with its dynamic axes named, at sizes that tell them apart."""
     shapes: dict[str, list[int | str]] = {
-        leaf.path: list(leaf.tensor.shape) for leaf in example.leaves
+        leaf.path: list(leaf.tensor.shape) for leaf in example.tensors
     }
     for symbol, axes in dynamic.items():
         for path, axis in axes:
             shapes[path][axis] = symbol
-    for (path, axis), size in example.tied.items():
+    for (path, axis), size in example.derived_axes.items():
         if set(re.findall(r"[A-Za-z_]\w*", size)) <= dynamic.keys():
             shapes[path][axis] = size
         else:
@@ -163,7 +174,7 @@ def _named(example: Example, dynamic: Mapping[str, list[Axis]], notes: list[str]
 
 
 def _joint_failure(
-    reference: Watchable, example: Example, dynamic: Mapping[str, list[Axis]]
+    reference: ExampleRunner, example: ExampleCall, dynamic: Mapping[str, list[Axis]]
 ) -> Exception | None:
     """Return how the reference fails where all dynamic axes change together, or None."""
     if all(symbol in (BATCH, SEQUENCE) for symbol in dynamic):
@@ -185,8 +196,8 @@ def _joint_failure(
 class _Unasked:
     """Which axes stay as they are although the model takes other sizes: nobody asked for those."""
 
-    example: Example
-    run: Run
+    example: ExampleCall
+    run: ForwardRun
     found: Sequence[tuple[str, list[Axis]]]
     states: Collection[str]
     guessed: bool
@@ -195,7 +206,7 @@ class _Unasked:
         """Return why an axis stays a constant, or None where it is dynamic."""
         if symbol in (BATCH, SEQUENCE):
             return None
-        leaves = {leaf.path: leaf for leaf in self.example.leaves}
+        leaves = {leaf.path: leaf for leaf in self.example.tensors}
         path, axis = axes[0]
         size = leaves[path].tensor.shape[axis]
         comes_back = {tuple(tensor.shape) for tensor in self.run.results.values()}
@@ -226,14 +237,14 @@ class _Unasked:
         )
 
 
-def _with_name(leaf: Leaf, axis: int) -> str:
+def _with_name(leaf: ArgumentTensor, axis: int) -> str:
     """Return a spec of a tensor with a name for one axis."""
     shape = list(leaf.shape)
     shape[axis] = "features"
     return str(replace(leaf, shape=tuple(shape)))
 
 
-def _first_run(reference: Watchable, example: Example) -> tuple[Run, Example]:
+def _first_run(reference: ExampleRunner, example: ExampleCall) -> tuple[ForwardRun, ExampleCall]:
     """Run the example, or else the same with a named axis at another size.
 
     One is what a constant batch mostly is; long is what windows, norms and strides need.
@@ -251,19 +262,19 @@ def _first_run(reference: Watchable, example: Example) -> tuple[Run, Example]:
             other = example.resized({symbol: size})
             with contextlib.suppress(Exception):
                 return reference(other), other
-        given = ", ".join(str(leaf) for leaf in example.leaves) or "no tensor"
+        given = ", ".join(str(leaf) for leaf in example.tensors) or "no tensor"
         raise InputError(
             f"`{reference.name}` fails on {given}: {type(error).__name__}: {error}"
         ) from error
 
 
-def _smaller_ids(example: Example, error: Exception) -> Iterator[Example]:
+def _smaller_ids(example: ExampleCall, error: Exception) -> Iterator[ExampleCall]:
     """Yield the example with ever smaller ids in the place of those that were drawn for it.
 
     Ids that forward computes from several inputs, or looks up in another one, have ranges that no
     table tells.
     """
-    drawn = {leaf.path: leaf for leaf in example.leaves if leaf.path in example.drawn}
+    drawn = {leaf.path: leaf for leaf in example.tensors if leaf.path in example.guessed_ranges}
     largest = max((int(leaf.tensor.max()) for leaf in drawn.values()), default=0)
     below = (largest + 1) // 2
     while below > 1:
@@ -281,13 +292,13 @@ def _smaller_ids(example: Example, error: Exception) -> Iterator[Example]:
         below //= 2
 
 
-def _steps_named(reference: Watchable, example: Example, run: Run) -> Example:
+def _steps_named(reference: ExampleRunner, example: ExampleCall, run: ForwardRun) -> ExampleCall:
     """Name the axis of steps where the user gave a number for it, but the model takes any."""
     done = {axis for symbol in _symbols(example) for axis in _axes_of(example, symbol)}
     if SEQUENCE in _symbols(example):
         return example
-    possible = Groups.of(example, run)
-    for leaf in example.leaves:
+    possible = AxisGroups.of(example, run)
+    for leaf in example.tensors:
         for axis, size in enumerate(leaf.shape):
             if not isinstance(size, int) or size == 1:
                 continue
@@ -296,7 +307,7 @@ def _steps_named(reference: Watchable, example: Example, run: Run) -> Example:
                 if isinstance(runs, Exception):
                     continue
                 if are_steps(run, size, runs[0], size + 1):
-                    shapes = {one.path: list(one.shape) for one in example.leaves}
+                    shapes = {one.path: list(one.shape) for one in example.tensors}
                     for path, place in group:
                         shapes[path][place] = SEQUENCE
                     named = {path: tuple(shape) for path, shape in shapes.items()}
@@ -306,13 +317,13 @@ def _steps_named(reference: Watchable, example: Example, run: Run) -> Example:
 
 
 def _tied_groups(
-    reference: Watchable, example: Example, run: Run
+    reference: ExampleRunner, example: ExampleCall, run: ForwardRun
 ) -> Iterator[tuple[str, list[Axis]]]:
     """Yield each set of axes that must change together and can, with its name."""
     taken: set[str] = set()
     done: set[Axis] = set()
-    possible = Groups.of(example, run)
-    for leaf in example.leaves:
+    possible = AxisGroups.of(example, run)
+    for leaf in example.tensors:
         for axis in range(leaf.tensor.dim()):
             if (leaf.path, axis) in done:
                 continue
@@ -338,13 +349,16 @@ def _tied_groups(
                 break
 
 
-def _larger(runs: Sequence[Run], leaf: Leaf, axis: int) -> Sequence[Run]:
+def _larger(runs: Sequence[ForwardRun], leaf: ArgumentTensor, axis: int) -> Sequence[ForwardRun]:
     """Leave out the run at size 1: fewer sequences may also be shorter ones."""
     return runs[:2] if leaf.tensor.shape[axis] > 1 else runs
 
 
 def _check_names(
-    reference: Watchable, example: Example, run: Run, groups: Sequence[tuple[str, list[Axis]]]
+    reference: ExampleRunner,
+    example: ExampleCall,
+    run: ForwardRun,
+    groups: Sequence[tuple[str, list[Axis]]],
 ) -> None:
     """Refuse a name where another is due: nothing of that name gives more steps, or sequences."""
     effects: dict[str, tuple[bool, bool]] = {}
@@ -364,11 +378,11 @@ def _check_names(
                 )
 
 
-def _symbols(example: Example) -> list[str]:
+def _symbols(example: ExampleCall) -> list[str]:
     return list(example.sizes)
 
 
-def _axes_of(example: Example, symbol: str) -> list[Axis]:
+def _axes_of(example: ExampleCall, symbol: str) -> list[Axis]:
     return [
         (path, axis)
         for path, shape in example.shapes.items()
@@ -387,12 +401,12 @@ def _distinct(sizes: dict[str, int]) -> dict[str, int]:
     return chosen
 
 
-def _score(example: Example) -> tuple[int, int, int, int]:
+def _score(example: ExampleCall) -> tuple[int, int, int, int]:
     """Rank a call by its dynamic axes, the fewer of other names the better.
 
     Then by how few axes of a single entry it takes.
     """
     symbols = _symbols(example)
     others = len(set(symbols) - {SEQUENCE, BATCH})
-    single = sum(size == 1 for leaf in example.leaves for size in leaf.shape)
+    single = sum(size == 1 for leaf in example.tensors for size in leaf.shape)
     return int(SEQUENCE in symbols), int(BATCH in symbols), -others, -single

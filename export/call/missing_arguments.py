@@ -12,15 +12,15 @@ from torch import nn
 
 from edgernn.errors import InputError
 from edgernn.export.call.argument_names import CELL_NAMES, LENGTH_NAMES, is_state
-from edgernn.export.call.example import Example, observe, parameters_of
-from edgernn.export.call.given_example import example_from
-from edgernn.export.call.guess import first_spec, state_shapes
-from edgernn.export.call.step_sizes import own_step_sizes
+from edgernn.export.call.example_call import ExampleCall, forward_parameters, run_forward
+from edgernn.export.call.example_from_inputs import example_from
+from edgernn.export.call.guess_examples import first_spec, state_shapes
+from edgernn.export.call.step_sizes import guess_step_sizes
 
-__all__ = ["check_complete", "description_asked", "example_options"]
+__all__ = ["ask_for_inputs", "check_required_arguments", "example_options"]
 
 
-def check_complete(module: nn.Module, example: Example) -> None:
+def check_required_arguments(module: nn.Module, example: ExampleCall) -> None:
     """Raise InputError where the example leaves out an argument that forward needs."""
     for path in _holes(example.kwargs):
         raise InputError(
@@ -36,7 +36,7 @@ def check_complete(module: nn.Module, example: Example) -> None:
         )
 
 
-def _tried(module: nn.Module, missing: Collection[str], example: Example) -> str:
+def _tried(module: nn.Module, missing: Collection[str], example: ExampleCall) -> str:
     """Return `--input` for each missing argument, if forward runs with these; else nothing."""
     options = _options(module, missing)
     specs = re.findall(r'--input "(.*?)"', options)
@@ -44,36 +44,36 @@ def _tried(module: nn.Module, missing: Collection[str], example: Example) -> str
         guessed = dict(example_from(module, specs).kwargs)
         for given in (example.kwargs, {}):
             with contextlib.suppress(Exception):
-                observe(module, Example({**given, **guessed}, {}))
+                run_forward(module, ExampleCall({**given, **guessed}, {}))
                 return f": {options}"
     return ""
 
 
-def description_asked(module: nn.Module) -> str:
+def ask_for_inputs(module: nn.Module) -> str:
     """Ask for a description of what forward takes, with one that forward runs with if any."""
     options = example_options(module)
     with contextlib.suppress(Exception):
-        observe(module, example_from(module, re.findall(r'--input "(.*?)"', options)))
+        run_forward(module, example_from(module, re.findall(r'--input "(.*?)"', options)))
         return f"Describe the inputs of its forward, such as {options}."
-    names = _listed(_required(module) or list(parameters_of(module)) or ["x"])
+    names = _listed(_required(module) or list(forward_parameters(module)) or ["x"])
     return f'Describe the inputs of its forward, {names}: --input "NAME:DTYPE[DIMS]" for each.'
 
 
 def example_options(module: nn.Module) -> str:
     """Return `--input` for all that forward needs, or for its first argument."""
-    names = _required(module) or list(parameters_of(module))[:1] or ["x"]
+    names = _required(module) or list(forward_parameters(module))[:1] or ["x"]
     return _options(module, names)
 
 
 def _required(module: nn.Module) -> list[str]:
     """Return the arguments that forward cannot do without."""
     empty = inspect.Parameter.empty
-    return [name for name, one in parameters_of(module).items() if one.default is empty]
+    return [name for name, one in forward_parameters(module).items() if one.default is empty]
 
 
 def _options(module: nn.Module, names: Collection[str]) -> str:
     """Return `--input` for some arguments, as the layers and the arguments' names suggest them."""
-    width, hidden = own_step_sizes(module, _required(module)) or (None, None)
+    width, hidden = guess_step_sizes(module, _required(module)) or (None, None)
     specs: list[str] = []
     for name in names:
         if LENGTH_NAMES.match(name):

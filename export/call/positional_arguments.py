@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from edgernn.export.call.spec import parse_spec
+from edgernn.export.call.input_spec import parse_spec
 
-__all__ = ["call_by_place", "name_places"]
+__all__ = ["call_by_position", "name_positional_arguments"]
 
 
-def call_by_place(module: nn.Module) -> None:
+def call_by_position(module: nn.Module) -> None:
     """Let `module` be called by name where only a call by place is right; in place.
 
     So it is where hooks look at the arguments of a call, and where `__call__` has others than
@@ -38,7 +38,7 @@ def call_by_place(module: nn.Module) -> None:
     )
 
 
-def name_places(module: nn.Module, inputs: Any) -> None:
+def name_positional_arguments(module: nn.Module, inputs: Any) -> None:
     """Give names to what forward takes as `*args`; in place.
 
     Args:

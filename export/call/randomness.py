@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.call.example import Example, Run, Watchable
+from edgernn.export.call.example_call import ExampleCall, ExampleRunner, ForwardRun
 from edgernn.export.capture.recurrent_calls import FUNCTIONS
 from edgernn.export.code_lines.operator_lines import Watch
 
@@ -18,7 +18,7 @@ _UNWRITTEN = ("empty", "new_empty", "empty_like", "empty_strided", "new_empty_st
 _JUNK = 0.37
 
 
-def refuse_random(reference: Watchable, example: Example, run: Run) -> None:
+def refuse_random(reference: ExampleRunner, example: ExampleCall, run: ForwardRun) -> None:
     """Raise UnsupportedModelError where the same call gives something else the second time.
 
     Args:
@@ -84,7 +84,7 @@ def _unwritten(operator: Any, result: Any) -> bool:
     return True
 
 
-def _alike(one: Run, other: Run, exactly: bool = True) -> bool:
+def _alike(one: ForwardRun, other: ForwardRun, exactly: bool = True) -> bool:
     """Return whether two runs started from the same states and returned the same."""
     if _starts_apart(one, other, exactly):
         return False
@@ -93,7 +93,7 @@ def _alike(one: Run, other: Run, exactly: bool = True) -> bool:
     )
 
 
-def _starts_apart(one: Run, other: Run, exactly: bool = True) -> bool:
+def _starts_apart(one: ForwardRun, other: ForwardRun, exactly: bool = True) -> bool:
     """Return whether the first call of a layer has the same input, but another state."""
     seen: list[object] = []
     for a, b in zip(one.calls, other.calls, strict=False):

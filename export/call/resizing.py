@@ -6,25 +6,25 @@ from collections.abc import Sequence
 
 from edgernn.errors import InputError
 from edgernn.export.call.axis_groups import Axis
-from edgernn.export.call.example import Example, Run, Watchable
+from edgernn.export.call.example_call import ExampleCall, ExampleRunner, ForwardRun
 
 __all__ = ["RankError", "failure_of", "first_success", "name_at", "resized_runs", "size_at"]
 
 
 def resized_runs(
-    reference: Watchable, example: Example, axes: Sequence[Axis]
-) -> list[Run] | Exception:
+    reference: ExampleRunner, example: ExampleCall, axes: Sequence[Axis]
+) -> list[ForwardRun] | Exception:
     """Run forward at three other sizes of `axes`, one of them 1."""
     size = size_at(example, axes[0])
     symbol = name_at(example, axes[0])
-    runs: list[Run] = []
+    runs: list[ForwardRun] = []
     for other in dict.fromkeys((size + 1, 2 * size + 3, 1)):
         if other == size:
             continue
         sizes = dict.fromkeys(axes, other)
-        if symbol is not None and example.tied:
+        if symbol is not None and example.derived_axes:
             try:
-                sizes |= example.tied_sizes({symbol: other})
+                sizes |= example.derived_sizes({symbol: other})
             except InputError:
                 continue
         changed = example.with_axes(sizes)
@@ -41,13 +41,15 @@ def resized_runs(
     return runs
 
 
-def _longest(example: Example) -> int | None:
+def _longest(example: ExampleCall) -> int | None:
     """Return the largest of the lengths of packed sequences."""
-    lengths = [leaf.tensor for leaf in example.leaves if leaf.path in example.lengths]
+    lengths = [leaf.tensor for leaf in example.tensors if leaf.path in example.lengths]
     return max((int(one.max()) for one in lengths), default=None)
 
 
-def first_success(reference: Watchable, examples: Sequence[Example]) -> Run | Exception:
+def first_success(
+    reference: ExampleRunner, examples: Sequence[ExampleCall]
+) -> ForwardRun | Exception:
     """Return the run of the first example that runs, or the last failure."""
     failure: Exception | None = None
     for example in examples:
@@ -60,7 +62,10 @@ def first_success(reference: Watchable, examples: Sequence[Example]) -> Run | Ex
 
 
 def failure_of(
-    reference: Watchable, example: Example, axes: Sequence[Axis], run: Run | None = None
+    reference: ExampleRunner,
+    example: ExampleCall,
+    axes: Sequence[Axis],
+    run: ForwardRun | None = None,
 ) -> Exception | None:
     """Return why axes take no other sizes, None if they do.
 
@@ -88,14 +93,14 @@ class RankError(Exception):
         return f"it returns {f'`{path}`' if path else 'its result'} with another number of axes"
 
 
-def name_at(example: Example, axis: Axis) -> str | None:
+def name_at(example: ExampleCall, axis: Axis) -> str | None:
     """Return the name of a dynamic axis, or None where it has none."""
     shape = example.shapes.get(axis[0])
     name = None if shape is None else shape[axis[1]]
     return name if isinstance(name, str) else None
 
 
-def size_at(example: Example, axis: Axis) -> int:
+def size_at(example: ExampleCall, axis: Axis) -> int:
     """Return the size of an axis."""
-    tensors = {leaf.path: leaf.tensor for leaf in example.leaves}
+    tensors = {leaf.path: leaf.tensor for leaf in example.tensors}
     return tensors[axis[0]].shape[axis[1]]

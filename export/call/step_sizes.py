@@ -12,15 +12,15 @@ import torch
 from torch import nn
 
 from edgernn.export.call.argument_names import is_state
-from edgernn.export.call.example import Example, observe
+from edgernn.export.call.example_call import ExampleCall, run_forward
 
-__all__ = ["own_step_sizes"]
+__all__ = ["guess_step_sizes"]
 
 _GATES = (1, 4, 3, 2)
 _TRIED = 32
 
 
-def own_step_sizes(module: nn.Module, arguments: Sequence[str]) -> tuple[int, int] | None:
+def guess_step_sizes(module: nn.Module, arguments: Sequence[str]) -> tuple[int, int] | None:
     """Return the input size and hidden size of one step that runs, or None.
 
     Its states come back in the shape that they went in, the last of what forward returns.
@@ -34,7 +34,7 @@ def own_step_sizes(module: nn.Module, arguments: Sequence[str]) -> tuple[int, in
         return None
     for width, hidden in itertools.islice(dict.fromkeys(_sizes(module)), _TRIED):
         sizes = {name: hidden if name in states else width for name in arguments}
-        example = Example({name: torch.zeros(2, size) for name, size in sizes.items()}, {})
+        example = ExampleCall({name: torch.zeros(2, size) for name, size in sizes.items()}, {})
         if _returns_states(module, example, len(states), hidden):
             return width, hidden
     return None
@@ -54,9 +54,9 @@ def _sizes(module: nn.Module) -> Iterator[tuple[int, int]]:
             yield columns, hidden
 
 
-def _returns_states(module: nn.Module, example: Example, count: int, hidden: int) -> bool:
+def _returns_states(module: nn.Module, example: ExampleCall, count: int, hidden: int) -> bool:
     try:
-        results = list(observe(module, example).results.values())
+        results = list(run_forward(module, example).results.values())
     except Exception:
         return False
     return len(results) >= count and all(one.shape == (2, hidden) for one in results[-count:])

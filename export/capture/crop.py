@@ -13,7 +13,7 @@ import onnx_ir as ir
 import torch
 from torch.onnx.ops import symbolic
 
-__all__ = ["CROP", "cropped", "lower_crops"]
+__all__ = ["CROP", "crop", "lower_crops"]
 
 CROP = "crop"
 """The node that crops, in the domain of torch's calls: x, and an axis from `start` to `end`."""
@@ -22,7 +22,7 @@ _DOMAIN = "torch"
 _END = (1 << 63) - 1
 
 
-def cropped(x: torch.Tensor, index: Any) -> Any:
+def crop(x: torch.Tensor, index: Any) -> Any:
     """Return `x[index]`, or NotImplemented where torch.export has it right.
 
     Args:

@@ -10,10 +10,10 @@ import torch
 from torch.nn import functional as F
 from torch.onnx.ops import symbolic_multi_out
 
-from edgernn.export.capture.crop import cropped
+from edgernn.export.capture.crop import crop
 from edgernn.export.ir.private_operators import EDGERNN, RUNNING
 
-__all__ = ["mended"]
+__all__ = ["exporter_fix"]
 
 Named = dict[str, Any]
 
@@ -175,7 +175,7 @@ _NAMED: Mapping[str, tuple[str, Callable[[Named], Any]]] = {
 }
 
 
-def mended(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+def exporter_fix(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
     """Return what a function gives, or NotImplemented where torch's exporter writes it right.
 
     Args:
@@ -184,7 +184,7 @@ def mended(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         kwargs: Of its call.
     """
     if name == "__getitem__" and isinstance(args[0], torch.Tensor):
-        return cropped(args[0], args[1])
+        return crop(args[0], args[1])
     if name not in _NAMED:
         return NotImplemented
     names, answer = _NAMED[name]

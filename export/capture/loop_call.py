@@ -1,4 +1,4 @@
-"""A loop over time as one call, which `Capture` sees like that of a recurrent layer."""
+"""A loop over time as one call, which `RecurrentCallMode` sees like that of a recurrent layer."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import torch
 from torch import nn
 from torch.overrides import handle_torch_function, has_torch_function
 
-__all__ = ["Loop", "Operands", "run_loop"]
+__all__ = ["LoopOperands", "TimeLoop", "run_loop"]
 
 Tensors = tuple[torch.Tensor, ...]
 
 
 @dataclass(frozen=True)
-class Operands:
+class LoopOperands:
     """What a loop is called with.
 
     Attributes:
@@ -29,7 +29,7 @@ class Operands:
     constants: Tensors
 
 
-class Loop(nn.Module):
+class TimeLoop(nn.Module):
     """Runs a body once for each step.
 
     Args:
@@ -62,13 +62,13 @@ class Loop(nn.Module):
     def forward(self, *values: torch.Tensor) -> Tensors:
         """Return the states after the last step, then each collected result, (steps, …)."""
         first, last = len(self.axes), len(self.axes) + self.states
-        operands = Operands(values[:first], values[first:last], values[last:])
+        operands = LoopOperands(values[:first], values[first:last], values[last:])
         with torch._C.DisableTorchFunction():
             after = self.results(operands)[: self.states]
         states = tuple(map(_widened, operands.states, after))
         return run_loop(self, replace(operands, states=states))
 
-    def results(self, operands: Operands) -> Tensors:
+    def results(self, operands: LoopOperands) -> Tensors:
         """Return what an iteration gives, of the right shapes and dtypes, but not the values."""
         now = [
             sequence.new_zeros([*sequence.shape[:axis], *sequence.shape[axis + 1 :]])
@@ -77,7 +77,7 @@ class Loop(nn.Module):
         results: Tensors = self.body(*now, *operands.states, *operands.constants)
         return results
 
-    def step(self, operands: Operands, place: int) -> Tensors:
+    def step(self, operands: LoopOperands, place: int) -> Tensors:
         """Return what one iteration gives: the next states and what is to be collected."""
         now = [
             sequence.select(axis, place)
@@ -87,8 +87,8 @@ class Loop(nn.Module):
         return results
 
 
-def run_loop(loop: Loop, operands: Operands) -> Tensors:
-    """Run a loop; see `Loop.forward`."""
+def run_loop(loop: TimeLoop, operands: LoopOperands) -> Tensors:
+    """Run a loop; see `TimeLoop.forward`."""
     tensors = (*operands.sequences, *operands.states, *operands.constants)
     if has_torch_function(tensors):
         results: Tensors = handle_torch_function(run_loop, tensors, loop, operands)

@@ -1,9 +1,9 @@
 """Packed sequences in a trace: sequences stay padded and rectangular, their lengths go along.
 
 torch packs sequences of different lengths into rows whose number depends on the lengths, which no
-trace can hold. While forward is traced, `Packing` answers torch's packing functions with the padded
-tensor, (sequence · batch, features), and remembers the lengths for the recurrent calls. Sorting by
-length, which only packing needs, is left out.
+trace can hold. While forward is traced, `PaddedPacking` answers torch's packing functions with the
+padded tensor, (sequence · batch, features), and remembers the lengths for the recurrent calls.
+Sorting by length, which only packing needs, is left out.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence
 from torch.onnx.ops import symbolic
 
-from edgernn.export.capture.length_counts import Counts
+from edgernn.export.capture.length_values import LengthValues
 from edgernn.export.capture.pytree import mark_layout
 from edgernn.export.ir.private_operators import PAD, TORCH
 
-__all__ = ["Packing", "sorts_for_packing", "unchecked_layers"]
+__all__ = ["PaddedPacking", "sorts_for_packing", "unchecked_layers"]
 
 
 def sorts_for_packing(name: str, depth: int) -> bool:
@@ -32,7 +32,7 @@ def sorts_for_packing(name: str, depth: int) -> bool:
     return name == "sort" and code is pack_padded_sequence.__code__
 
 
-class Packing:
+class PaddedPacking:
     """Stands in for torch's packing functions during a trace.
 
     Attributes:
@@ -40,7 +40,7 @@ class Packing:
     """
 
     def __init__(self) -> None:
-        self.counts = Counts()
+        self.counts = LengthValues()
         self._lengths: dict[int, torch.Tensor] = {}
         self._sizes: dict[int, tuple[Any, Any]] = {}
         self._orders: dict[int, torch.Tensor] = {}

@@ -13,22 +13,22 @@ from typing import Any
 import torch
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
-__all__ = ["Returned", "leaves", "map_leaves", "mark_layout", "packed_in"]
+__all__ = ["ResultWithUpdates", "map_tensors", "mark_layout", "packed_paths", "tensor_leaves"]
 
 _LAYOUT = "edgernn_batch_first"
 
 
 @dataclasses.dataclass(frozen=True)
-class Returned:
+class ResultWithUpdates:
     """What forward returned, and what it wrote into arguments beside that.
 
     Attributes:
         result: What it returned.
-        written: Path of an argument → what that holds after the call.
+        updates: Path of an argument → what that holds after the call.
     """
 
     result: Any
-    written: Mapping[str, torch.Tensor]
+    updates: Mapping[str, torch.Tensor]
 
 
 def mark_layout(batch_sizes: torch.Tensor, batch_first: bool) -> None:
@@ -36,16 +36,16 @@ def mark_layout(batch_sizes: torch.Tensor, batch_first: bool) -> None:
     setattr(batch_sizes, _LAYOUT, batch_first)
 
 
-def packed_in(tree: Any, path: str = "") -> Iterator[str]:
+def packed_paths(tree: Any, path: str = "") -> Iterator[str]:
     """Yield the path of every PackedSequence."""
     if isinstance(tree, PackedSequence):
         yield path
     elif not isinstance(tree, torch.Tensor):
         for key, branch in _branches(tree):
-            yield from packed_in(branch, path + key)
+            yield from packed_paths(branch, path + key)
 
 
-def leaves(tree: Any, path: str = "") -> Iterator[tuple[str, torch.Tensor]]:
+def tensor_leaves(tree: Any, path: str = "") -> Iterator[tuple[str, torch.Tensor]]:
     """Yield the path and tensor of every leaf; what is no tensor or container is left out."""
     if isinstance(tree, torch.Tensor):
         yield path, tree
@@ -54,10 +54,10 @@ def leaves(tree: Any, path: str = "") -> Iterator[tuple[str, torch.Tensor]]:
         yield path, pad_packed_sequence(tree, getattr(tree.batch_sizes, _LAYOUT, False))[0]
         return
     for key, branch in _branches(tree):
-        yield from leaves(branch, path + key)
+        yield from tensor_leaves(branch, path + key)
 
 
-def map_leaves(
+def map_tensors(
     change: Callable[[str, torch.Tensor], torch.Tensor], tree: Any, path: str = ""
 ) -> Any:
     """Return `tree` with each tensor replaced by `change(path, tensor)`."""
@@ -65,9 +65,9 @@ def map_leaves(
         return change(path, tree)
     if isinstance(tree, PackedSequence):
         return change(path, tree.data)
-    branches = [map_leaves(change, branch, path + key) for key, branch in _branches(tree)]
-    if isinstance(tree, Returned):
-        return Returned(branches[0], dict(zip(tree.written, branches[1:], strict=True)))
+    branches = [map_tensors(change, branch, path + key) for key, branch in _branches(tree)]
+    if isinstance(tree, ResultWithUpdates):
+        return ResultWithUpdates(branches[0], dict(zip(tree.updates, branches[1:], strict=True)))
     if isinstance(tree, dict):
         return dict(zip(tree, branches, strict=True))
     if isinstance(tree, tuple) and hasattr(tree, "_fields"):
@@ -78,8 +78,8 @@ def map_leaves(
 
 
 def _branches(tree: Any) -> list[tuple[str, Any]]:
-    if isinstance(tree, Returned):
-        return [("", tree.result), *tree.written.items()]
+    if isinstance(tree, ResultWithUpdates):
+        return [("", tree.result), *tree.updates.items()]
     if isinstance(tree, dict):
         return [(f'["{key}"]', branch) for key, branch in tree.items()]
     if isinstance(tree, tuple) and (fields := getattr(tree, "_fields", None)) is not None:

@@ -15,13 +15,20 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from edgernn.export.capture.exporter_fixes import mended
-from edgernn.export.capture.loop_call import Loop, Operands, run_loop
-from edgernn.export.capture.packed_sequences import Packing, sorts_for_packing
+from edgernn.export.capture.exporter_fixes import exporter_fix
+from edgernn.export.capture.loop_call import LoopOperands, TimeLoop, run_loop
+from edgernn.export.capture.packed_sequences import PaddedPacking, sorts_for_packing
 from edgernn.export.capture.pytree import mark_layout
 from edgernn.export.ir.private_operators import LOOP
 
-__all__ = ["FUNCTIONS", "Call", "Capture", "Results", "Traceable", "traceable"]
+__all__ = [
+    "FUNCTIONS",
+    "RecurrentCall",
+    "RecurrentCallMode",
+    "Results",
+    "TraceableDataMode",
+    "traceable_function",
+]
 
 Results = tuple[torch.Tensor, ...]
 
@@ -54,7 +61,7 @@ _SCHEMA_NAMES = {
 
 
 @dataclass(frozen=True)
-class Call:
+class RecurrentCall:
     """One call of a recurrent function.
 
     Attributes:
@@ -86,8 +93,8 @@ class Call:
     batch_first: bool = False
     batch_sizes: torch.Tensor | None = None
     order: torch.Tensor | None = None
-    loop: Loop | None = None
-    operands: Operands | None = None
+    loop: TimeLoop | None = None
+    operands: LoopOperands | None = None
 
     @property
     def layer(self) -> object:
@@ -123,10 +130,10 @@ class Call:
 
 
 Proceed = Callable[[tuple[torch.Tensor, ...]], Results]
-Handler = Callable[[Call, Proceed], Results]
+Handler = Callable[[RecurrentCall, Proceed], Results]
 
 
-class Capture(TorchFunctionMode):
+class RecurrentCallMode(TorchFunctionMode):
     """A mode under which each recurrent call goes to a handler.
 
     Args:
@@ -140,7 +147,7 @@ class Capture(TorchFunctionMode):
         functions: How many functions of torch were called, without those on lists of integers.
     """
 
-    def __init__(self, handler: Handler, packing: Packing | None = None) -> None:
+    def __init__(self, handler: Handler, packing: PaddedPacking | None = None) -> None:
         super().__init__()
         self._handler = handler
         self._packing = packing
@@ -163,7 +170,7 @@ class Capture(TorchFunctionMode):
             if answer is not NotImplemented:
                 return answer
             args, kwargs = self._packing.counts.plain(name, args, kwargs)
-            for answers in (self._packing, mended):
+            for answers in (self._packing, exporter_fix):
                 answer = answers(name, args, kwargs)
                 if answer is not NotImplemented:
                     return answer
@@ -188,8 +195,8 @@ class Capture(TorchFunctionMode):
         results = self._handler(call, proceed)
         return results[0] if single else results
 
-    def _loop(self, loop: Loop, operands: Operands) -> Results:
-        call = Call(
+    def _loop(self, loop: TimeLoop, operands: LoopOperands) -> Results:
+        call = RecurrentCall(
             LOOP, operands.sequences[0], operands.states, (), False, loop=loop, operands=operands
         )
         return self._handler(call, lambda states: run_loop(loop, replace(operands, states=states)))
@@ -198,7 +205,7 @@ class Capture(TorchFunctionMode):
         self, name: str, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Any:
         """Run a function that is no recurrent call, noting in which order sequences get packed."""
-        result = traceable(func)(*args, **kwargs)
+        result = traceable_function(func)(*args, **kwargs)
         if self._packing is not None:
             self._packing.counts.note(name, args, result)
         if sorts_for_packing(name, 2):
@@ -216,12 +223,12 @@ def _looks_at_numbers(args: tuple[Any, ...]) -> bool:
     return isinstance(first, torch.Tensor) and first.dim() < 2 and not first.is_floating_point()
 
 
-def traceable(func: Any) -> Any:
+def traceable_function(func: Any) -> Any:
     """Return a function that does what `func` does, and that torch.export can trace."""
     return torch.Tensor.detach if func == _DATA else func
 
 
-class Traceable(TorchFunctionMode):
+class TraceableDataMode(TorchFunctionMode):
     """A mode under which `Tensor.data` can be traced, as a view that may be written."""
 
     def __torch_function__(
@@ -231,7 +238,7 @@ class Traceable(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        return traceable(func)(*args, **(kwargs or {}))
+        return traceable_function(func)(*args, **(kwargs or {}))
 
 
 def _named(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -248,14 +255,14 @@ def _named(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[
     return named
 
 
-def _call(name: str, named: Mapping[str, Any]) -> Call:
+def _call(name: str, named: Mapping[str, Any]) -> RecurrentCall:
     hx = named["hx"]
     states = (hx,) if isinstance(hx, torch.Tensor) else tuple(hx)
     if name.endswith("_cell"):
         bias = named.get("b_ih") is not None
         weights = [named[key] for key in ("w_ih", "w_hh", "b_ih", "b_hh")[: 4 if bias else 2]]
-        return Call(name, named["x"], states, tuple(weights), bias)
-    return Call(
+        return RecurrentCall(name, named["x"], states, tuple(weights), bias)
+    return RecurrentCall(
         name,
         named["x"],
         states,

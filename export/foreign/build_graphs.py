@@ -19,7 +19,7 @@ from edgernn.contract import SEQUENCE
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.analysis.patterns import direction_of, label
 from edgernn.export.built import Built, stacked_axes
-from edgernn.export.call.example import Example
+from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.foreign.canonicalize import make_plain, split_stacks, write_fills
 from edgernn.export.foreign.convert_opset import at_opset
 from edgernn.export.foreign.file_reference import Original
@@ -135,7 +135,7 @@ def build_foreign(
         watched,
         opened,
         origins,
-        {leaf.path: leaf.tensor.numpy() for leaf in example.leaves if leaf.path not in fed},
+        {leaf.path: leaf.tensor.numpy() for leaf in example.tensors if leaf.path not in fed},
         stacked_axes(built),
         own,
     )
@@ -194,11 +194,11 @@ def _at_one(
         return model, {}
 
 
-def _has_sequence(example: Example) -> bool:
+def _has_sequence(example: ExampleCall) -> bool:
     return any(SEQUENCE in shape for shape in example.shapes.values())
 
 
-def _check_lengths(file: OnnxFile, watched: Watched, example: Example) -> None:
+def _check_lengths(file: OnnxFile, watched: Watched, example: ExampleCall) -> None:
     """Refuse constant lengths that end before the sequences do; full ones say nothing."""
     for name, (lengths, steps) in watched.lengths(example).items():
         if (lengths != steps).any():

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.export.analysis.patterns import label
 from edgernn.export.call.axis_effects import same_results
-from edgernn.export.call.example import Example, Leaf
-from edgernn.export.call.spec import parse_spec
+from edgernn.export.call.example_call import ArgumentTensor, ExampleCall
+from edgernn.export.call.input_spec import parse_spec
 from edgernn.export.foreign.instrumented import Watched
 from edgernn.export.foreign.onnx_file import OnnxFile
 from edgernn.export.foreign.recurrent_nodes import recurrent_within, title
@@ -110,11 +110,13 @@ def with_chosen(file: OnnxFile) -> tuple[OnnxFile, tuple[str, ...]]:
     return with_constants(file, chosen), tuple(notes)
 
 
-def without_idle(file: OnnxFile, watched: Watched, example: Example) -> tuple[OnnxFile, Example]:
+def without_idle(
+    file: OnnxFile, watched: Watched, example: ExampleCall
+) -> tuple[OnnxFile, ExampleCall]:
     """Return file and example without the inputs of a single number that change no result."""
     before = watched(example)
     idle: dict[str, float] = {}
-    for leaf in example.leaves:
+    for leaf in example.tensors:
         if leaf.tensor.dim() or leaf.tensor.dtype == torch.bool:
             continue
         try:
@@ -123,7 +125,7 @@ def without_idle(file: OnnxFile, watched: Watched, example: Example) -> tuple[On
             continue
         if all(same_results(before, other) for other in others):
             idle[leaf.path] = leaf.tensor.item()
-    if not idle or len(idle) == len(example.leaves):
+    if not idle or len(idle) == len(example.tensors):
         return file, example
     notes = (f"`{name}` is an input that changes nothing: it is left out." for name in idle)
     kept = {name: value for name, value in example.kwargs.items() if name not in idle}
@@ -132,7 +134,7 @@ def without_idle(file: OnnxFile, watched: Watched, example: Example) -> tuple[On
     return with_constants(file, idle), fewer
 
 
-def _changed(example: Example, leaf: Leaf, factor: int) -> Example:
+def _changed(example: ExampleCall, leaf: ArgumentTensor, factor: int) -> ExampleCall:
     return example.with_tensors({leaf.path: leaf.tensor * factor + 1})
 
 

@@ -9,8 +9,8 @@ import onnx_ir as ir
 import torch
 
 from edgernn.errors import InputError, UnsupportedModelError
-from edgernn.export.call.example import Example
-from edgernn.export.call.spec import from_file, named_sizes, parse_spec, spec_sizes
+from edgernn.export.call.example_call import ExampleCall
+from edgernn.export.call.input_spec import named_sizes, parse_spec, read_example_file, spec_sizes
 from edgernn.export.foreign.onnx_file import OnnxFile
 from edgernn.export.foreign.recurrent_nodes import lengths_of
 from edgernn.export.ir.dataflow import id_limit
@@ -30,7 +30,7 @@ before them, and half of it at 8 kHz.
 _NAMED = {"batch": 2, "sequence": 5}
 
 
-def examples_of(file: OnnxFile) -> Iterator[Example]:
+def examples_of(file: OnnxFile) -> Iterator[ExampleCall]:
     """Yield inputs that the file might take, by the shapes that it declares.
 
     Raises:
@@ -55,7 +55,7 @@ def examples_of(file: OnnxFile) -> Iterator[Example]:
             ]
             drawn = _drawn(value, shape)
             tensors[value.name or ""] = _mask(drawn) if value.name in masks else drawn
-        yield Example(tensors, {})
+        yield ExampleCall(tensors, {})
 
 
 def declared_specs(file: OnnxFile) -> list[str]:
@@ -67,7 +67,7 @@ def declared_specs(file: OnnxFile) -> list[str]:
     ]
 
 
-def given_example(file: OnnxFile, inputs: Any) -> Example:
+def given_example(file: OnnxFile, inputs: Any) -> ExampleCall:
     """Return the example that the user gave, as specs, arrays or tensors, in order or by name.
 
     Raises:
@@ -86,7 +86,7 @@ def given_example(file: OnnxFile, inputs: Any) -> Example:
             name = spec.path
             _check_known(file, name, ports)
             if spec.file is not None:
-                tensor = from_file(spec)
+                tensor = read_example_file(spec)
                 tensors[name] = tensor.float() if tensor.is_floating_point() else tensor
             else:
                 limit = None if spec.limit is None else size_of(spec.limit, sizes)
@@ -108,7 +108,7 @@ def given_example(file: OnnxFile, inputs: Any) -> Example:
             f"`{file.path}` has the inputs {_listed(ports)}; {_listed(missing)} "
             f"{'is' if len(missing) == 1 else 'are'} not given. Give all of them or none."
         )
-    return Example({name: tensors[name] for name in ports}, shapes, limits=limits)
+    return ExampleCall({name: tensors[name] for name in ports}, shapes, limits=limits)
 
 
 def _declared(file: OnnxFile, value: ir.Value) -> Sequence[int | ir.SymbolicDim]:

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from edgernn.errors import InputError
-from edgernn.export.call.example import Example, Run
-from edgernn.export.capture.recurrent_calls import Call
+from edgernn.export.call.example_call import ExampleCall, ForwardRun
+from edgernn.export.capture.recurrent_calls import RecurrentCall
 from edgernn.export.foreign.onnx_file import OnnxFile
 from edgernn.export.foreign.recurrent_nodes import given, lengths_of, recurrent_of, states_of, title
 from edgernn.export.foreign.run_onnx import (
@@ -76,12 +76,12 @@ class Watched:
             ir.serde.serialize_model(with_copies(model)).SerializeToString(), f"`{file.path}`"
         )
 
-    def __call__(self, example: Example) -> Run:
+    def __call__(self, example: ExampleCall) -> ForwardRun:
         """Run the file once; its calls are those of the recurrent nodes in its main graph."""
-        values = self.values({leaf.path: leaf.tensor.numpy() for leaf in example.leaves})
+        values = self.values({leaf.path: leaf.tensor.numpy() for leaf in example.tensors})
         calls = tuple(node.call(values) for node in self._nodes)
         results = {f"{name}": torch.from_numpy(np.array(values[name])) for name in self._results}
-        return Run(calls, results, self._held)
+        return ForwardRun(calls, results, self._held)
 
     def values(self, feeds: Arrays) -> dict[str, NDArray[Any]]:
         """Run the file; return its outputs and all that is watched, by name.
@@ -103,17 +103,17 @@ class Watched:
                 raise BranchError(f"it takes the other branch of If `{one.title}`")
         return watched
 
-    def finals(self, example: Example) -> list[list[torch.Tensor]]:
+    def finals(self, example: ExampleCall) -> list[list[torch.Tensor]]:
         """Return the final states of each recurrent node."""
-        values = self.values({leaf.path: leaf.tensor.numpy() for leaf in example.leaves})
+        values = self.values({leaf.path: leaf.tensor.numpy() for leaf in example.tensors})
         return [
             [torch.from_numpy(np.array(values[name])) for name in node.after]
             for node in self._nodes
         ]
 
-    def lengths(self, example: Example) -> dict[str, tuple[NDArray[Any], int]]:
+    def lengths(self, example: ExampleCall) -> dict[str, tuple[NDArray[Any], int]]:
         """Return the constant `sequence_lens` of each node that has any, with the steps it runs."""
-        values = self.values({leaf.path: leaf.tensor.numpy() for leaf in example.leaves})
+        values = self.values({leaf.path: leaf.tensor.numpy() for leaf in example.tensors})
         return {
             node.title: (values[node.lengths], values[node.x].shape[0])
             for node in self._nodes
@@ -137,11 +137,11 @@ class _Places:
         self.before = [name(_H + index) for index in range(states_of(node))]
         self.after = output_names(node)
 
-    def call(self, values: Arrays) -> Call:
+    def call(self, values: Arrays) -> RecurrentCall:
         """Return what the node did as a call; a state that it omits started from zeros."""
         states = [
             torch.from_numpy(np.array(values[before] if before else np.zeros_like(values[after])))
             for before, after in zip(self.before, self.after, strict=True)
         ]
         x = torch.from_numpy(np.array(values[self.x]))
-        return Call(self.function, x, tuple(states), (), True)
+        return RecurrentCall(self.function, x, tuple(states), (), True)

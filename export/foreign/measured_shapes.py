@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
 
-from edgernn.export.call.example import Example
+from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.foreign.instrumented import Watched
 from edgernn.export.foreign.run_onnx import Arrays
 from edgernn.sizes import size_of
@@ -28,7 +28,7 @@ class Sizes:
         example: Inputs that it takes, with its dynamic axes.
     """
 
-    def __init__(self, watched: Watched, example: Example) -> None:
+    def __init__(self, watched: Watched, example: ExampleCall) -> None:
         self._watched = watched
         self._example = example
         self._tried: list[dict[str, int]] = []
@@ -88,7 +88,7 @@ class Sizes:
     def _probe(self, sizes: dict[str, int], needed: bool = False) -> None:
         """Run the file at some sizes, as far as it takes them."""
         self._tried.append(sizes)
-        feeds = {leaf.path: leaf.tensor.numpy() for leaf in self._example.resized(sizes).leaves}
+        feeds = {leaf.path: leaf.tensor.numpy() for leaf in self._example.resized(sizes).tensors}
         try:
             values = self._watched.values(feeds)
         except Exception:
@@ -123,7 +123,7 @@ def _shifted(symbol: str, shift: int) -> str:
     return f"{symbol} {'-' if shift < 0 else '+'} {abs(shift)}" if shift else symbol
 
 
-def _first_sizes(example: Example) -> Iterator[dict[str, int]]:
+def _first_sizes(example: ExampleCall) -> Iterator[dict[str, int]]:
     """Yield the example's sizes, then others."""
     sizes = example.sizes
     yield sizes

@@ -11,7 +11,7 @@ import torch
 
 from edgernn.contract import BATCH
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.call.example import Example, Run
+from edgernn.export.call.example_call import ExampleCall, ForwardRun
 from edgernn.export.foreign.instrumented import Watched
 from edgernn.export.foreign.measured_shapes import Sizes
 from edgernn.export.foreign.onnx_file import OnnxFile
@@ -48,7 +48,7 @@ class Opened:
 
 
 def open_states(
-    file: OnnxFile, watched: Watched, example: Example, pairs: Mapping[str, str | int]
+    file: OnnxFile, watched: Watched, example: ExampleCall, pairs: Mapping[str, str | int]
 ) -> Opened:
     """Make the states of a file ports of a copy of its graph that has nothing else changed.
 
@@ -87,7 +87,7 @@ def open_states(
     return Opened(model, states, finals, held)
 
 
-def _prepared(file: OnnxFile, example: Example, sizes: Sizes) -> tuple[ir.Model, list[Slot]]:
+def _prepared(file: OnnxFile, example: ExampleCall, sizes: Sizes) -> tuple[ir.Model, list[Slot]]:
     """Return the file's graph with proven shapes and marked outputs, and its states."""
     model = file.model.clone()
     graph = model.graph
@@ -113,11 +113,11 @@ def _prepared(file: OnnxFile, example: Example, sizes: Sizes) -> tuple[ir.Model,
 
 
 def _stacks(
-    graph: ir.Graph, slots: Sequence[Slot], run: Run, example: Example
+    graph: ir.Graph, slots: Sequence[Slot], run: ForwardRun, example: ExampleCall
 ) -> dict[str, list[Slot]]:
     """Return the inputs that are the states of several nodes joined, each with these states."""
     stacks: dict[str, list[Slot]] = {}
-    for leaf in example.leaves:
+    for leaf in example.tensors:
         port = next(value for value in graph.inputs if value.name == leaf.path)
         fed = [slot for slot in slots if port in movement_sources(slot.before)]
         before = [run.calls[slot.call].states[slot.index] for slot in fed]
@@ -130,7 +130,7 @@ def _stacks(
 def _join_finals(
     graph: ir.Graph,
     stacks: Mapping[str, Sequence[Slot]],
-    run: Run,
+    run: ForwardRun,
     finals: Sequence[Sequence[torch.Tensor]],
 ) -> dict[str, str]:
     """Find the next value of the states that one input holds for several nodes, or join it.

@@ -9,7 +9,7 @@ from dataclasses import replace
 import onnx_ir as ir
 
 from edgernn.contract import SEQUENCE
-from edgernn.export.call.example import Example, Run
+from edgernn.export.call.example_call import ExampleCall, ForwardRun
 from edgernn.export.foreign.instrumented import Watched
 from edgernn.export.foreign.onnx_file import OnnxFile
 from edgernn.export.foreign.recurrent_nodes import recurrent_of
@@ -22,7 +22,7 @@ _MOST = 64
 
 
 def own_axes(
-    file: OnnxFile, watched: Watched, example: Example, states: Collection[str]
+    file: OnnxFile, watched: Watched, example: ExampleCall, states: Collection[str]
 ) -> dict[str, int]:
     """Return the axes of size 1 along which a file of one step would take more steps.
 
@@ -52,11 +52,11 @@ def own_axes(
     return {}
 
 
-def _runs_along(file: OnnxFile, longer: Example) -> bool:
+def _runs_along(file: OnnxFile, longer: ExampleCall) -> bool:
     """Return whether the first layer of a file has more steps with a longer input."""
     x = recurrent_of(file.model.graph)[0].inputs[0]
     assert x is not None
-    feeds = {leaf.path: leaf.tensor.numpy() for leaf in longer.leaves}
+    feeds = {leaf.path: leaf.tensor.numpy() for leaf in longer.tensors}
     try:
         (steps,) = values_of(file.model, [x], feeds, f"`{file.path}`")
     except Exception:  # onnxruntime's errors have no common base class
@@ -76,10 +76,10 @@ def mark_steps(model: ir.Model, axes: Mapping[str, int]) -> ir.Model:
     return model
 
 
-def _choices(example: Example, states: Collection[str]) -> Iterator[dict[str, int]]:
+def _choices(example: ExampleCall, states: Collection[str]) -> Iterator[dict[str, int]]:
     """Yield sets of axes of size 1, at most one of each input, large sets first."""
     options: list[list[tuple[str, int] | None]] = []
-    for leaf in example.leaves:
+    for leaf in example.tensors:
         if leaf.path not in states:
             found = [(leaf.path, axis) for axis, size in enumerate(leaf.shape) if size == 1]
             options.append([*found, None])
@@ -102,7 +102,7 @@ def _with_free(file: OnnxFile, axes: Mapping[str, int]) -> OnnxFile:
     return replace(file, model=model)
 
 
-def _grown(before: Run, after: Run, states: Collection[str]) -> dict[str, int] | None:
+def _grown(before: ForwardRun, after: ForwardRun, states: Collection[str]) -> dict[str, int] | None:
     """Return the axis of each output that is longer, or None where a state is."""
     axes: dict[str, int] = {}
     for name, old in before.results.items():

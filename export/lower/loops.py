@@ -10,7 +10,7 @@ from onnx_ir.passes import common as passes
 
 from edgernn.contract import SEQUENCE
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.capture.loop_call import Loop
+from edgernn.export.capture.loop_call import TimeLoop
 from edgernn.export.ir.private_operators import LOOP, TORCH
 from edgernn.export.ir.symbolic_dims import rename_axes
 from edgernn.export.lift.lift import Lift, lift
@@ -33,7 +33,7 @@ class Iteration:
         labels: For each state its `Slot.label`.
     """
 
-    loop: Loop
+    loop: TimeLoop
     model: ir.Model
     labels: tuple[tuple[str, str], ...]
 

@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from edgernn.export.call.example import Example, observe
-from edgernn.export.capture.preserved_state import untouched
-from edgernn.export.capture.pytree import leaves
-from edgernn.export.capture.recurrent_calls import Call, Capture, Results
+from edgernn.export.call.example_call import ExampleCall, run_forward
+from edgernn.export.capture.preserve_state import preserve_state
+from edgernn.export.capture.pytree import tensor_leaves
+from edgernn.export.capture.recurrent_calls import RecurrentCall, RecurrentCallMode, Results
 from edgernn.export.states.slots import StatePort
 
 __all__ = ["AsGiven", "Eager", "Outcome", "Reference", "one_thread", "over_steps"]
@@ -116,7 +116,7 @@ class Eager:
     def __init__(
         self,
         module: nn.Module,
-        example: Example,
+        example: ExampleCall,
         states: Sequence[StatePort],
         sequence_axes: Mapping[str, int] | None = None,
         name: str = "eager torch",
@@ -127,7 +127,7 @@ class Eager:
         self._states = states
         self._sequence_axes = sequence_axes
         with _made_in(_dtype(module)):
-            self._traced = observe(module, example).calls
+            self._traced = run_forward(module, example).calls
 
     @property
     def arguments(self) -> list[str]:
@@ -143,7 +143,7 @@ class Eager:
         module = copy.deepcopy(self._module).double()
         doubled = {
             leaf.path: leaf.tensor.double()
-            for leaf in self._example.leaves
+            for leaf in self._example.tensors
             if leaf.tensor.is_floating_point()
         }
         example = self._example.with_tensors(doubled)
@@ -183,8 +183,8 @@ class Eager:
         tensors = {path: _tensor(array, dtype) for path, array in given.items()}
         fed = [one for one in self._states if one.argument is None and one.name in states]
         log = _Log(self._traced, fed, states, dtype, listen)
-        with torch.no_grad(), untouched(self._module), Capture(log), _made_in(dtype):
-            result = dict(leaves(self._module(**self._example.with_tensors(tensors).kwargs)))
+        with torch.no_grad(), preserve_state(self._module), RecurrentCallMode(log), _made_in(dtype):
+            result = dict(tensor_leaves(self._module(**self._example.with_tensors(tensors).kwargs)))
             outputs = {path: _array(tensor) for path, tensor in result.items()}
             after = {
                 state.name: _array(log.final(state))
@@ -252,7 +252,7 @@ class _Log:
 
     def __init__(
         self,
-        traced: Sequence[Call],
+        traced: Sequence[RecurrentCall],
         states: Sequence[StatePort],
         values: Arrays,
         dtype: torch.dtype,
@@ -267,7 +267,7 @@ class _Log:
         self._counts: dict[int, int] = {}
         self._last: dict[int, deque[tuple[Results, torch.Tensor | None]]] = {}
 
-    def __call__(self, call: Call, proceed: Any) -> Results:
+    def __call__(self, call: RecurrentCall, proceed: Any) -> Results:
         layer = self._layer(call, self._calls)
         count = self._counts.get(layer[0], 0)
         given = list(call.states)
@@ -295,7 +295,7 @@ class _Log:
         value = results[state.index]
         return value if order is None else value[:, order.argsort()]
 
-    def _layer(self, call: Call, place: int) -> list[int]:
+    def _layer(self, call: RecurrentCall, place: int) -> list[int]:
         """Return the places in the traced forward of all calls with the weights of `call`."""
         same = [i for i, one in enumerate(self._traced) if one.layer is call.layer]
         return same or [place % len(self._traced)]

@@ -1,4 +1,4 @@
-"""Writes a forward as a graph with a `Loop` for each loop over time."""
+"""Writes a forward as a graph with a `TimeLoop` for each loop over time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import fx
 from torch.utils import _pytree as pytree
 
-from edgernn.export.capture.loop_call import Loop
+from edgernn.export.capture.loop_call import TimeLoop
 from edgernn.export.reroll.detect_loops import Inner, Unrolled, operands
 from edgernn.export.reroll.iteration_steps import READ_TOO_EARLY, Gathered, Numbers, Steps
 from edgernn.export.reroll.loop_body import Body, make_body
@@ -56,7 +56,7 @@ class _Writer:
         }
         self._parts = Parts(self._graph, symbols)
         self._bodies: dict[int, Body] = {}
-        self._loops: dict[str, Loop] = {}
+        self._loops: dict[str, TimeLoop] = {}
         # by the places of a loop and of an operator in it
         self._last: dict[tuple[int, int], fx.Node] = {}
         self._collected: dict[tuple[int, int], fx.Node] = {}
@@ -180,7 +180,7 @@ class _Writer:
                 starts = self._starts(number, gathered.carried)
                 self._last[number, place] = self._gather(gathered, result, starts, count)
 
-    def _module(self, body: Body, count: Size) -> Loop:
+    def _module(self, body: Body, count: Size) -> TimeLoop:
         """Return a loop of `count` iterations: as many as one of the axes has, or less."""
         used = body.graph.find_nodes(op="get_attr")
         for node in used:
@@ -188,7 +188,7 @@ class _Writer:
         weights = {str(node.target): self._weights[str(node.target)] for node in used}
         ((along, _),) = count.slopes
         stride = self._axes[along].stride
-        return Loop(
+        return TimeLoop(
             fx.GraphModule(weights, body.graph),
             [getattr(steps, "axis", 0) for steps in body.sequences],
             len(body.states),

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from edgernn.contract import BATCH
-from edgernn.export.call.example import Example, observe
+from edgernn.export.call.example_call import ExampleCall, run_forward
 from edgernn.export.code_lines.new_lines import first_new_line
 from edgernn.export.reroll.size_variants import NotRolledError
 from edgernn.export.trace.bounds import Bounds
@@ -33,7 +33,9 @@ class _Outcome(Enum):
     UNCLEAR = auto()
 
 
-def compared(module: nn.Module, made: nn.Module, example: Example, long: bool = False) -> Bounds:
+def compared(
+    module: nn.Module, made: nn.Module, example: ExampleCall, long: bool = False
+) -> Bounds:
     """Run both at a few steps, at the sizes of the example, and at many steps.
 
     Args:
@@ -74,7 +76,7 @@ def compared(module: nn.Module, made: nn.Module, example: Example, long: bool = 
     return Bounds(most, least)
 
 
-def _sizes(example: Example) -> Iterator[Example]:
+def _sizes(example: ExampleCall) -> Iterator[ExampleCall]:
     """Yield the example at the sizes to compare."""
     axes = [symbol for symbol in example.sizes if symbol != BATCH]
     for batch, steps in _FEW:
@@ -93,14 +95,14 @@ class _Both:
     module: nn.Module
     made: nn.Module
 
-    def outcome(self, example: Example) -> _Outcome:
+    def outcome(self, example: ExampleCall) -> _Outcome:
         """Run both and compare what they give."""
         try:
-            wanted = observe(self.module, example).results
+            wanted = run_forward(self.module, example).results
         except Exception:
             return _Outcome.FAILS
         try:
-            got = observe(self.made, example).results
+            got = run_forward(self.made, example).results
         except Exception:
             return _Outcome.DIFFERENT
         if any(got[path].shape != one.shape for path, one in wanted.items()):
@@ -110,7 +112,7 @@ class _Both:
         close = (torch.allclose(got[p], one, rtol=1e-4, atol=1e-5) for p, one in wanted.items())
         return _Outcome.ALIKE if all(close) else _Outcome.DIFFERENT
 
-    def difference(self, example: Example) -> str:
+    def difference(self, example: ExampleCall) -> str:
         """Say from which size on the two differ, and where forward does something else there."""
         for symbol in example.sizes:
             found = self._turn(example, symbol) if symbol != BATCH else None
@@ -118,7 +120,7 @@ class _Both:
                 return found
         return f"forward does something else at {_listed(example)}"
 
-    def _turn(self, example: Example, symbol: str) -> str | None:
+    def _turn(self, example: ExampleCall, symbol: str) -> str | None:
         """Return the same of one axis; None where no smaller size of it is alike."""
         high = example.sizes[symbol]
 
@@ -132,12 +134,12 @@ class _Both:
         high = _first(low, high, lambda size: outcome(size) is _Outcome.DIFFERENT)
         before, after = (example.resized({symbol: size}) for size in (high - 1, high))
         line = first_new_line(
-            lambda: observe(self.module, before), lambda: observe(self.module, after)
+            lambda: run_forward(self.module, before), lambda: run_forward(self.module, after)
         )
         where = "" if line is None else f", where it comes to {line}"
         return f"forward does something else from {_listed(after)} on{where}"
 
-    def first_alike(self, short: Example, example: Example, symbol: str) -> int:
+    def first_alike(self, short: ExampleCall, example: ExampleCall, symbol: str) -> int:
         """Return from which size of an axis on both are alike."""
         return _first(
             short.sizes[symbol],
@@ -145,7 +147,7 @@ class _Both:
             lambda size: self.outcome(example.resized({symbol: size})) is _Outcome.ALIKE,
         )
 
-    def first_that_runs(self, short: Example, example: Example, symbol: str) -> int:
+    def first_that_runs(self, short: ExampleCall, example: ExampleCall, symbol: str) -> int:
         """Return from which size of an axis on forward runs."""
         return _first(
             short.sizes[symbol],
@@ -153,7 +155,7 @@ class _Both:
             lambda size: self.outcome(example.resized({symbol: size})) is not _Outcome.FAILS,
         )
 
-    def last_that_runs(self, example: Example, long: Example, symbol: str) -> int:
+    def last_that_runs(self, example: ExampleCall, long: ExampleCall, symbol: str) -> int:
         """Return up to which size of an axis forward runs."""
         fails = _first(
             example.sizes[symbol],
@@ -171,5 +173,5 @@ def _first(low: int, high: int, is_so: Callable[[int], bool]) -> int:
     return high
 
 
-def _listed(example: Example) -> str:
+def _listed(example: ExampleCall) -> str:
     return ", ".join(f"{symbol} {size}" for symbol, size in example.sizes.items())

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from edgernn.export.call.example import Example, observe
+from edgernn.export.call.example_call import ExampleCall, run_forward
 from edgernn.export.code_lines.line_tracer import traced_by
 from edgernn.export.code_lines.place import Place, is_users
 
@@ -42,7 +42,7 @@ class Moment:
     weights: tuple[int, ...] = ()
 
 
-def recorded(module: nn.Module, example: Example) -> list[Moment]:
+def recorded(module: nn.Module, example: ExampleCall) -> list[Moment]:
     """Run forward once and return what it did, in order.
 
     Raises:
@@ -50,7 +50,7 @@ def recorded(module: nn.Module, example: Example) -> list[Moment]:
     """
     recorder = _Recorder()
     with traced_by(recorder.enter), recorder:
-        observe(module, example)
+        run_forward(module, example)
     return recorder.moments
 
 

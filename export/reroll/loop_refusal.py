@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from edgernn.contract import BATCH
-from edgernn.export.call.example import Example
+from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.code_lines.place import Place
 from edgernn.export.code_lines.statement import Span, decision_at, decision_over, loops_in
 from edgernn.export.reroll.line_record import Moment, recorded
@@ -78,7 +78,7 @@ class Branch:
         )
 
 
-def branch_on_size(module: nn.Module, example: Example) -> Branch | None:
+def branch_on_size(module: nn.Module, example: ExampleCall) -> Branch | None:
     """Return the branch by which forward runs other lines at other sizes; None where it loops.
 
     Args:
@@ -103,7 +103,7 @@ def branch_on_size(module: nn.Module, example: Example) -> Branch | None:
     return None
 
 
-def explained(module: nn.Module, example: Example, reason: str) -> str:
+def explained(module: nn.Module, example: ExampleCall, reason: str) -> str:
     """Say why forward cannot be written for any number of steps, where, and what helps.
 
     Args:
@@ -153,13 +153,15 @@ def explained(module: nn.Module, example: Example, reason: str) -> str:
     )
 
 
-def _with_number(module: nn.Module, example: Example, symbol: str) -> str:
+def _with_number(module: nn.Module, example: ExampleCall, symbol: str) -> str:
     """Return the options that give an axis as a number."""
     size = 1 if symbol == BATCH else example.sizes[symbol]
     return example.with_constants({symbol: size}).options()
 
 
-def _runs(module: nn.Module, example: Example, symbol: str) -> Iterator[tuple[int, list[Moment]]]:
+def _runs(
+    module: nn.Module, example: ExampleCall, symbol: str
+) -> Iterator[tuple[int, list[Moment]]]:
     for size in _TRIED:
         try:
             yield size, recorded(module, example.resized({symbol: size}))
@@ -167,7 +169,7 @@ def _runs(module: nn.Module, example: Example, symbol: str) -> Iterator[tuple[in
             continue  # a size that forward does not take
 
 
-def _timed(module: nn.Module, example: Example) -> Iterator[tuple[str, Span, list[Moment]]]:
+def _timed(module: nn.Module, example: ExampleCall) -> Iterator[tuple[str, Span, list[Moment]]]:
     """Yield the loops that have more iterations where an axis is longer, the outer ones first."""
     for symbol, size in example.sizes.items():
         runs: dict[int, list[Moment]] = {}

@@ -16,9 +16,9 @@ from torch import fx, nn
 from torch.export import Dim
 
 from edgernn.contract import BATCH
-from edgernn.export.call.example import Example
-from edgernn.export.capture.preserved_state import untouched
-from edgernn.export.capture.recurrent_calls import Traceable
+from edgernn.export.call.example_call import ExampleCall
+from edgernn.export.capture.preserve_state import preserve_state
+from edgernn.export.capture.recurrent_calls import TraceableDataMode
 from edgernn.export.ir.fold_constants import silence_exporters
 from edgernn.export.reroll.computed_weights import compute_weights
 from edgernn.export.reroll.normalize import FILLED, SELECT, SYM_SIZE, takes_tensors, tidy
@@ -52,7 +52,7 @@ class Program:
         return weight
 
 
-def read_program(module: nn.Module, example: Example, numbers: Collection[str] = ()) -> Program:
+def read_program(module: nn.Module, example: ExampleCall, numbers: Collection[str] = ()) -> Program:
     """Return the operators of `module` at the sizes of `example`.
 
     Axes whose size forward does not look at stay symbols; the others, and `numbers`, are numbers.
@@ -63,12 +63,12 @@ def read_program(module: nn.Module, example: Example, numbers: Collection[str] =
             for axis, size in enumerate(leaf.shape)
             if isinstance(size, str)
         }
-        for leaf in example.leaves
+        for leaf in example.tensors
     )
-    tensors = tuple(leaf.tensor.clone() for leaf in example.leaves)  # torch joins what is one
-    with silence_exporters(), untouched(module):
+    tensors = tuple(leaf.tensor.clone() for leaf in example.tensors)  # torch joins what is one
+    with silence_exporters(), preserve_state(module):
         program = torch.export.export(
-            Flat(module, example, list, lambda _: Traceable()),
+            Flat(module, example, list, lambda _: TraceableDataMode()),
             tensors,
             dynamic_shapes=(dynamic,),
             strict=False,

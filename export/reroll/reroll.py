@@ -16,9 +16,9 @@ from torch import fx, nn
 
 from edgernn.contract import BATCH
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.call.example import Example, observe
-from edgernn.export.capture.preserved_state import untouched
-from edgernn.export.capture.pytree import leaves, map_leaves
+from edgernn.export.call.example_call import ExampleCall, run_forward
+from edgernn.export.capture.preserve_state import preserve_state
+from edgernn.export.capture.pytree import map_tensors, tensor_leaves
 from edgernn.export.reroll.build_module import written
 from edgernn.export.reroll.check_rerolled import compared
 from edgernn.export.reroll.normalize import shape_of
@@ -70,14 +70,16 @@ class Rolled(nn.Module):
     def forward(self, **kwargs: Any) -> Any:
         """Return what the module returns that this was made from."""
         given = [
-            tensor for name, argument in kwargs.items() for _, tensor in leaves(argument, name)
+            tensor
+            for name, argument in kwargs.items()
+            for _, tensor in tensor_leaves(argument, name)
         ]
         interpreter = fx.Interpreter(self, graph=self._graph)
         results = iter(interpreter.run(*given, enable_io_processing=False))
-        return map_leaves(lambda *_: next(results), self._result)
+        return map_tensors(lambda *_: next(results), self._result)
 
 
-def rolled(module: nn.Module, example: Example) -> Rolled:
+def rolled(module: nn.Module, example: ExampleCall) -> Rolled:
     """Return a module that does what `module` does, with a `Loop` for each loop over time.
 
     Args:
@@ -108,7 +110,7 @@ def rolled(module: nn.Module, example: Example) -> Rolled:
         raise reason or UnsupportedModelError(refusal(module, example, error)) from error
 
 
-def _at(module: nn.Module, seen: Example, example: Example) -> Rolled:
+def _at(module: nn.Module, seen: ExampleCall, example: ExampleCall) -> Rolled:
     """Return the module made of what forward does at the sizes of `seen` and at longer ones.
 
     Raises:
@@ -121,7 +123,7 @@ def _at(module: nn.Module, seen: Example, example: Example) -> Rolled:
     longer = [_longer(module, first, symbol, strides) for symbol in axes]
     sizes = {symbol: axis.strides(first.sizes[symbol]) for symbol, axis in axes.items()}
     aligned = Aligned([program, *longer], sizes, list(axes))
-    with torch.no_grad(), untouched(module):
+    with torch.no_grad(), preserve_state(module):
         result = module(**first.kwargs)
     called = type(type(module).__name__, (Rolled,), {})  # by which messages name the model
     made: Rolled = called(*written(aligned, axes), result)
@@ -129,7 +131,7 @@ def _at(module: nn.Module, seen: Example, example: Example) -> Rolled:
     return made
 
 
-def _strided(module: nn.Module, example: Example) -> tuple[Example, dict[str, int]]:
+def _strided(module: nn.Module, example: ExampleCall) -> tuple[ExampleCall, dict[str, int]]:
     """Return by how much each axis must grow for forward to call more functions.
 
     Returns:
@@ -149,11 +151,13 @@ def _strided(module: nn.Module, example: Example) -> tuple[Example, dict[str, in
     return example.resized(sizes), strides
 
 
-def _counts(module: nn.Module, example: Example, symbol: str) -> Iterator[int]:
+def _counts(module: nn.Module, example: ExampleCall, symbol: str) -> Iterator[int]:
     """Yield how many functions forward calls at the size of an axis and at the next ones."""
     for more in range(2 * LONGEST_STRIDE + 1):
         try:
-            yield observe(module, example.resized({symbol: example.sizes[symbol] + more})).functions
+            yield run_forward(
+                module, example.resized({symbol: example.sizes[symbol] + more})
+            ).functions
         except Exception:
             return  # an axis that cannot be longer
 
@@ -163,7 +167,7 @@ def _unequal(strides: Mapping[str, int]) -> list[str]:
 
 
 def _longer(
-    module: nn.Module, example: Example, symbol: str, strides: Mapping[str, int]
+    module: nn.Module, example: ExampleCall, symbol: str, strides: Mapping[str, int]
 ) -> Program:
     """Return the program where one axis is by a stride longer than in the example."""
     size = example.sizes[symbol] + strides[symbol]
@@ -173,10 +177,10 @@ def _longer(
         raise NotRolledError(f"forward fails where `{symbol}` alone is {size}") from error
 
 
-def _axes(program: Program, example: Example, strides: Mapping[str, int]) -> dict[str, Axis]:
+def _axes(program: Program, example: ExampleCall, strides: Mapping[str, int]) -> dict[str, Axis]:
     """Return the axes whose size forward looked at, by name."""
     axes: dict[str, Axis] = {}
-    for index, (leaf, node) in enumerate(zip(example.leaves, program.inputs, strict=True)):
+    for index, (leaf, node) in enumerate(zip(example.tensors, program.inputs, strict=True)):
         for axis, (symbol, size) in enumerate(zip(leaf.shape, shape_of(node) or (), strict=True)):
             if isinstance(symbol, str) and symbol in strides and isinstance(size, int):
                 stride = strides[symbol]

@@ -8,7 +8,7 @@ from enum import Enum
 from pathlib import Path
 
 from edgernn.errors import SourceError
-from edgernn.export.source.archive import Archive
+from edgernn.export.source.zip_archive import ZipArchive
 
 __all__ = ["Format", "format_of"]
 
@@ -74,7 +74,7 @@ def _advice_for(folder: Path) -> str:
 
 
 def _format_of_zip(path: Path) -> Format:
-    with Archive(path, f"`{path}`") as archive:
+    with ZipArchive(path, f"`{path}`") as archive:
         names = archive.names
     if "archive_format" in names or "serialized_exported_program.json" in names:
         return Format.EXPORTED

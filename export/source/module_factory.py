@@ -14,7 +14,7 @@ from torch import nn
 
 from edgernn.errors import SourceError
 
-__all__ = ["build", "import_code"]
+__all__ = ["call_factory", "import_code"]
 
 
 def import_code(module: str) -> tuple[ModuleType, str | None]:
@@ -58,7 +58,7 @@ def import_code(module: str) -> tuple[ModuleType, str | None]:
     return code, factory
 
 
-def build(code: ModuleType, factory: str | None) -> nn.Module:
+def call_factory(code: ModuleType, factory: str | None) -> nn.Module:
     """Return the model that FACTORY makes.
 
     Raises:

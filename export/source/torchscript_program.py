@@ -15,14 +15,24 @@ import torch
 from torch import nn
 
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.source.conform import NARROWED, TRAINING_FLAGS
-from edgernn.export.source.torchscript_ops import DTYPES
+from edgernn.export.source.prepare_module import CONVERTED_DTYPES, TRAINING_FLAGS
+from edgernn.export.source.torchscript_operators import DTYPES
 
-__all__ = ["Argument", "Block", "Branch", "Frame", "Loop", "Operator", "Python", "Raise", "Read"]
+__all__ = [
+    "Block",
+    "Environment",
+    "IfBlock",
+    "LoopBlock",
+    "OperatorCall",
+    "PythonCall",
+    "RaiseException",
+    "ReadTensors",
+    "SchemaArgument",
+]
 
 
 @dataclass
-class Frame:
+class Environment:
     """One run: the module whose tensors are read, and the values computed so far by name."""
 
     module: nn.Module
@@ -41,7 +51,7 @@ class Frame:
 class Instruction(Protocol):
     """One node of a graph."""
 
-    def run(self, frame: Frame) -> None:
+    def run(self, frame: Environment) -> None:
         """Compute the node's values from those in `frame`."""
 
 
@@ -53,7 +63,7 @@ class Block:
     instructions: tuple[Instruction, ...]
     outputs: tuple[str, ...]
 
-    def run(self, frame: Frame, arguments: list[Any]) -> list[Any]:
+    def run(self, frame: Environment, arguments: list[Any]) -> list[Any]:
         """Run the nodes on `arguments` and return the outputs."""
         frame.give(self.inputs, arguments)
         for instruction in self.instructions:
@@ -62,14 +72,14 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Read:
+class ReadTensors:
     """Read one tensor of the module, or a list of them, by dotted paths."""
 
     output: str
     paths: tuple[str, ...]
     listed: bool
 
-    def run(self, frame: Frame) -> None:
+    def run(self, frame: Environment) -> None:
         """Set the output to the tensors as the module holds them now."""
         tensors = [_tensor_at(frame.module, path) for path in self.paths]
         frame.values[self.output] = tensors if self.listed else tensors[0]
@@ -82,13 +92,13 @@ class Constant:
     output: str
     value: Any
 
-    def run(self, frame: Frame) -> None:
+    def run(self, frame: Environment) -> None:
         """Set the output, a list as a new one."""
         frame.values[self.output] = list(self.value) if type(self.value) is list else self.value
 
 
 @dataclass(frozen=True)
-class Argument:
+class SchemaArgument:
     """What an operator's schema says of one argument."""
 
     name: str
@@ -100,7 +110,7 @@ class Argument:
         match self.name, value:
             case "dtype", int():
                 dtype = DTYPES[value]
-                return torch.float32 if narrowed and dtype in NARROWED else dtype
+                return torch.float32 if narrowed and dtype in CONVERTED_DTYPES else dtype
             case "layout", int():
                 return torch.strided
             case "memory_format", int():
@@ -116,16 +126,16 @@ class Argument:
 
 
 @dataclass(frozen=True)
-class Python:
+class PythonCall:
     """Call a Python function; `spread` sets one output for each item of its result."""
 
     function: Callable[..., Any]
-    arguments: tuple[Argument, ...]
+    arguments: tuple[SchemaArgument, ...]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     spread: bool = False
 
-    def run(self, frame: Frame) -> None:
+    def run(self, frame: Environment) -> None:
         """Call the function."""
         values = frame.take(self.inputs)
         for place, argument in enumerate(self.arguments):
@@ -137,17 +147,17 @@ class Python:
 
 
 @dataclass(frozen=True)
-class Operator:
+class OperatorCall:
     """Call an operator of `torch.ops`, or `scalar` where no argument is a tensor."""
 
     overload: Callable[..., Any] | None
     scalar: Callable[..., Any] | None
-    arguments: tuple[Argument, ...]
+    arguments: tuple[SchemaArgument, ...]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     source: str
 
-    def run(self, frame: Frame) -> None:
+    def run(self, frame: Environment) -> None:
         """Call the operator."""
         values = frame.take(self.inputs)
         if self.scalar and not any(isinstance(value, torch.Tensor) for value in values):
@@ -173,21 +183,21 @@ class Operator:
 
 
 @dataclass(frozen=True)
-class Branch:
+class IfBlock:
     """Run one of two blocks."""
 
     condition: str
     blocks: tuple[Block, Block]
     outputs: tuple[str, ...]
 
-    def run(self, frame: Frame) -> None:
+    def run(self, frame: Environment) -> None:
         """Run the block that the condition chooses."""
         block = self.blocks[0] if frame.values[self.condition] else self.blocks[1]
         frame.give(self.outputs, block.run(frame, []))
 
 
 @dataclass(frozen=True)
-class Loop:
+class LoopBlock:
     """Run a block at most `count` times, as long as its condition holds."""
 
     count: str
@@ -196,7 +206,7 @@ class Loop:
     block: Block
     outputs: tuple[str, ...]
 
-    def run(self, frame: Frame) -> None:
+    def run(self, frame: Environment) -> None:
         """Run the loop; each round hands its values to the next."""
         count, going = frame.values[self.count], frame.values[self.condition]
         values, index = frame.take(self.carried), 0
@@ -207,13 +217,13 @@ class Loop:
 
 
 @dataclass(frozen=True)
-class Raise:
+class RaiseException:
     """Raise the exception that the model's own code raises."""
 
     message: str
     kind: str | None
 
-    def run(self, frame: Frame) -> None:
+    def run(self, frame: Environment) -> None:
         """Raise it: a built-in class, or RuntimeError for the model's own classes."""
         name = str(frame.values[self.kind]).removeprefix("builtins.") if self.kind else ""
         exception = getattr(builtins, name, RuntimeError)
@@ -221,12 +231,12 @@ class Raise:
 
 
 @dataclass(frozen=True)
-class Refuse:
+class RefuseNode:
     """Raise when a node that cannot run here is reached."""
 
     message: str
 
-    def run(self, frame: Frame) -> None:
+    def run(self, frame: Environment) -> None:
         """Raise UnsupportedModelError."""
         raise UnsupportedModelError(self.message)
 

@@ -7,14 +7,14 @@ import shlex
 from collections.abc import Mapping, Sequence
 
 from edgernn.export.call.argument_names import holds_state
-from edgernn.export.call.example import Example, Leaf, Run
+from edgernn.export.call.example_call import ArgumentTensor, ExampleCall, ForwardRun
 
 __all__ = ["ambiguous_states", "pair_options"]
 
 _LISTED = 12
 
 
-def ambiguous_states(example: Example, run: Run) -> str | None:
+def ambiguous_states(example: ExampleCall, run: ForwardRun) -> str | None:
     """List the arguments that have the shape of a result, and so may be a state."""
     fits = _fits(example, run)
     if not fits:
@@ -29,7 +29,7 @@ def ambiguous_states(example: Example, run: Run) -> str | None:
     )
 
 
-def pair_options(example: Example, run: Run) -> str | None:
+def pair_options(example: ExampleCall, run: ForwardRun) -> str | None:
     """Return the options that name states: those that are likely, and all that fit; else None."""
     fits = _fits(example, run)
     if not fits:
@@ -41,17 +41,17 @@ def pair_options(example: Example, run: Run) -> str | None:
     return f"{guess}All pairs that fit: {listed}."
 
 
-def _fits(example: Example, run: Run) -> dict[Leaf, list[str]]:
+def _fits(example: ExampleCall, run: ForwardRun) -> dict[ArgumentTensor, list[str]]:
     """Return the arguments of the shape of a result, each with these results."""
     return {
         leaf: fitting
-        for leaf in example.leaves
+        for leaf in example.tensors
         if leaf.tensor.is_floating_point()
         and (fitting := [p for p, t in run.results.items() if t.shape == leaf.tensor.shape])
     }
 
 
-def _by_name(fits: Mapping[Leaf, Sequence[str]]) -> str:
+def _by_name(fits: Mapping[ArgumentTensor, Sequence[str]]) -> str:
     """Pair the arguments that are called like states with the results in order, one for each."""
     named = [leaf for leaf in fits if holds_state(leaf.path)]
     results = list(dict.fromkeys(itertools.chain.from_iterable(fits.values())))

@@ -15,8 +15,8 @@ import onnx_ir as ir
 from edgernn.contract import BATCH
 from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.export.call.argument_names import holds_data, holds_state
-from edgernn.export.call.example import Example, Run
-from edgernn.export.capture.pytree import leaves
+from edgernn.export.call.example_call import ExampleCall, ForwardRun
+from edgernn.export.capture.pytree import tensor_leaves
 from edgernn.export.ir.dataflow import (
     ancestors,
     input_dependencies,
@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 
-def recognised_states(example: Example, run: Run) -> dict[str, str]:
+def recognised_states(example: ExampleCall, run: ForwardRun) -> dict[str, str]:
     """Pair arguments and results of a step without recurrent calls, where names and shapes tell.
 
     An argument that is called like data is none, whatever comes back in its shape. One that is
@@ -53,13 +53,13 @@ def recognised_states(example: Example, run: Run) -> dict[str, str]:
     """
     every = {
         leaf.path: [path for path, one in run.results.items() if one.shape == leaf.tensor.shape]
-        for leaf in example.leaves
+        for leaf in example.tensors
         if leaf.tensor.is_floating_point()
     }
     every = {path: found for path, found in every.items() if found}
     fits = {path: found for path, found in every.items() if not holds_data(path)}
     single = all(len(found) == 1 for found in fits.values())
-    distinct = len({found[0] for found in fits.values()}) == len(fits) < len(example.leaves)
+    distinct = len({found[0] for found in fits.values()}) == len(fits) < len(example.tensors)
     if single and distinct and all(map(holds_state, fits)):
         return {path: found[0] for path, found in fits.items()}
     if single and distinct and len(fits) == 1:
@@ -69,16 +69,16 @@ def recognised_states(example: Example, run: Run) -> dict[str, str]:
     return _same_structure(example, run)
 
 
-def _passes_through(example: Example, run: Run, path: str, result: str) -> bool:
+def _passes_through(example: ExampleCall, run: ForwardRun, path: str, result: str) -> bool:
     """Return whether an argument is the first one, or its result the first."""
-    return path == example.leaves[0].path or result == next(iter(run.results))
+    return path == example.tensors[0].path or result == next(iter(run.results))
 
 
-def _same_structure(example: Example, run: Run) -> dict[str, str]:
+def _same_structure(example: ExampleCall, run: ForwardRun) -> dict[str, str]:
     """Pair an argument of several tensors with the one part of the result that is built alike."""
     pairs: dict[str, str] = {}
     for name, argument in example.kwargs.items():
-        shapes = {path: tensor.shape for path, tensor in leaves(argument)}
+        shapes = {path: tensor.shape for path, tensor in tensor_leaves(argument)}
         if len(shapes) < 2 or holds_data(name):
             continue
         parts = {path[: -len(end)] for path in run.results for end in shapes if path.endswith(end)}

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from edgernn.contract import BATCH
 from edgernn.errors import InputError, UnsupportedModelError
-from edgernn.export.capture.recurrent_calls import Call
+from edgernn.export.capture.recurrent_calls import RecurrentCall
 from edgernn.export.ir.dataflow import (
     depends_on_data,
     is_random,
@@ -49,7 +49,7 @@ __all__ = ["find_states", "make_ports"]
 
 def find_states(
     model: ir.Model,
-    calls: Sequence[Call],
+    calls: Sequence[RecurrentCall],
     pairs: Pairs,
     labels: Mapping[int, Sequence[tuple[str, str]]],
 ) -> tuple[StatePort, ...]:
@@ -69,7 +69,7 @@ def find_states(
 
 
 def make_ports(
-    graph: ir.Graph, slots: Sequence[Slot], calls: Sequence[Call], pairs: Pairs
+    graph: ir.Graph, slots: Sequence[Slot], calls: Sequence[RecurrentCall], pairs: Pairs
 ) -> tuple[StatePort, ...]:
     """Make the states in `slots` ports, in place; see `find_states`."""
     named = _Names(len({(slot.call, slot.layer) for slot in slots}))
@@ -170,7 +170,7 @@ def _argument_states(
 
 
 def _own_states(
-    graph: ir.Graph, slots: Sequence[Slot], named: _Names, calls: Sequence[Call]
+    graph: ir.Graph, slots: Sequence[Slot], named: _Names, calls: Sequence[RecurrentCall]
 ) -> list[StatePort]:
     """Turn the states that forward makes itself into ports."""
     states: list[StatePort] = []
@@ -212,7 +212,7 @@ def _is_per_sequence(slot: Slot) -> bool:
 
 
 def _initial(
-    call: Call, index: int, before: ir.Value, port: ir.Value, arguments: Sequence[ir.Value]
+    call: RecurrentCall, index: int, before: ir.Value, port: ir.Value, arguments: Sequence[ir.Value]
 ) -> NDArray[np.float32] | None:
     """Return what forward starts from, or None for zeros; one value for all sequences if it can."""
     if is_random(before):

@@ -13,14 +13,24 @@ from torch import nn
 
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.call.argument_names import LENGTH_NAMES
-from edgernn.export.call.example import Example
-from edgernn.export.call.guess import candidates
-from edgernn.export.capture.preserved_state import same_content, untouched
-from edgernn.export.capture.pytree import leaves, map_leaves
-from edgernn.export.capture.recurrent_calls import Call, Capture, Results
-from edgernn.export.streaming.attributes import attributes_of, frozen, same_value, set_attribute
+from edgernn.export.call.example_call import ExampleCall
+from edgernn.export.call.guess_examples import candidate_examples
+from edgernn.export.capture.preserve_state import preserve_state, same_content
+from edgernn.export.capture.pytree import map_tensors, tensor_leaves
+from edgernn.export.capture.recurrent_calls import RecurrentCall, RecurrentCallMode, Results
+from edgernn.export.streaming.module_attributes import (
+    attributes_of,
+    same_value,
+    set_attribute,
+    snapshot,
+)
 
-__all__ = ["check_kept", "check_memory", "forget", "forget_guessed"]
+__all__ = [
+    "check_memory_is_state",
+    "refuse_hidden_memory",
+    "reset_memory",
+    "reset_memory_with_guess",
+]
 
 _CALLS = 3
 _COUNTED_CALLS = 12
@@ -40,7 +50,7 @@ class _Done:
     """
 
     results: Mapping[str, torch.Tensor] = field(default_factory=dict)
-    calls: list[Call] = field(default_factory=list)
+    calls: list[RecurrentCall] = field(default_factory=list)
     returned: list[Results] = field(default_factory=list)
 
     def finals(self, place: int) -> States:
@@ -57,7 +67,7 @@ class _Done:
         return None
 
 
-def check_memory(module: nn.Module, example: Example) -> None:
+def refuse_hidden_memory(module: nn.Module, example: ExampleCall) -> None:
     """Refuse a module whose forward reads what an earlier call left, but for recurrent states.
 
     Calls in a row are compared with single ones from what the module came with. What differs is
@@ -74,7 +84,7 @@ def check_memory(module: nn.Module, example: Example) -> None:
     counted = [name for name, values in changed.items() if _counts(*values)]
     data = [_other(module, example, k) for k in range(_COUNTED_CALLS if counted else _CALLS)]
     alone = [_alone(module, one) for one in data]
-    with torch.no_grad(), untouched(module):
+    with torch.no_grad(), preserve_state(module):
         row = [_run(module, one) for one in data]
     if all(_same_results(a, b) for a, b in zip(row, alone, strict=True)):
         if names := [name for name in counted if _read_later(module, example, name, changed[name])]:
@@ -89,7 +99,7 @@ def check_memory(module: nn.Module, example: Example) -> None:
         raise UnsupportedModelError(_refusal(module, sorted(changed)))
 
 
-def check_kept(module: nn.Module, example: Example, calls: Collection[int]) -> None:
+def check_memory_is_state(module: nn.Module, example: ExampleCall, calls: Collection[int]) -> None:
     """Refuse a module whose memory is not among the states of its graphs.
 
     Args:
@@ -107,7 +117,7 @@ def check_kept(module: nn.Module, example: Example, calls: Collection[int]) -> N
     changed = _changed(module, example)
     if not changed:
         return
-    with torch.no_grad(), untouched(module):
+    with torch.no_grad(), preserve_state(module):
         _run(module, example)
         second = _run(module, example)
     if _same_results(second, alone) or _kept(second, alone, calls):
@@ -142,17 +152,17 @@ def _refusal(module: nn.Module, names: Sequence[str]) -> str:
     )
 
 
-def _changed(module: nn.Module, example: Example) -> dict[str, tuple[Any, Any]]:
+def _changed(module: nn.Module, example: ExampleCall) -> dict[str, tuple[Any, Any]]:
     """Return the attributes that forward overwrites: by path what they held before and after.
 
     Raises:
         UnsupportedModelError: Parameters are among them.
     """
-    before = {name: frozen(value) for name, value in attributes_of(module).items()}
+    before = {name: snapshot(value) for name, value in attributes_of(module).items()}
     weights = {name: weight.detach().clone() for name, weight in module.named_parameters()}
-    with torch.no_grad(), untouched(module):
+    with torch.no_grad(), preserve_state(module):
         _run(module, example)
-        after = {name: frozen(value) for name, value in attributes_of(module).items()}
+        after = {name: snapshot(value) for name, value in attributes_of(module).items()}
     written = [n for n, weight in module.named_parameters() if not same_content(weight, weights[n])]
     if written:
         raise UnsupportedModelError(_refusal(module, written))
@@ -170,7 +180,7 @@ def _counts(before: Any, after: Any) -> bool:
     return isinstance(after, (int, float, list)) and not isinstance(after, bool)
 
 
-def _other(module: nn.Module, example: Example, number: int) -> Example:
+def _other(module: nn.Module, example: ExampleCall, number: int) -> ExampleCall:
     """Return the example with other numbers of the same kind, or itself where forward fails."""
     generator = torch.Generator().manual_seed(number)
 
@@ -184,21 +194,21 @@ def _other(module: nn.Module, example: Example, number: int) -> Example:
         return tensor * (torch.rand(tensor.shape, generator=generator) + 0.5)
 
     changed = example.with_tensors(
-        {leaf.path: other(leaf.path, leaf.tensor) for leaf in example.leaves}
+        {leaf.path: other(leaf.path, leaf.tensor) for leaf in example.tensors}
     )
     try:
-        with torch.no_grad(), untouched(module):
+        with torch.no_grad(), preserve_state(module):
             _run(module, changed)
     except Exception:
         return example
     return changed
 
 
-def _run(module: nn.Module, example: Example, fed: Sequence[States] | None = None) -> _Done:
+def _run(module: nn.Module, example: ExampleCall, fed: Sequence[States] | None = None) -> _Done:
     """Run forward and leave what it remembers; `fed` gives its recurrent calls other states."""
     done = _Done()
 
-    def note(call: Call, proceed: Any) -> Results:
+    def note(call: RecurrentCall, proceed: Any) -> Results:
         states = call.states if fed is None else fed[len(done.calls)]
         # copies, as forward may write into its own
         done.calls.append(replace(call, states=tuple(one.clone() for one in call.states)))
@@ -206,14 +216,16 @@ def _run(module: nn.Module, example: Example, fed: Sequence[States] | None = Non
         done.returned.append(tuple(one.clone() for one in results))
         return results
 
-    kwargs = map_leaves(lambda _, tensor: tensor.clone(), dict(example.kwargs))
-    with Capture(note), warnings.catch_warnings():
+    kwargs = map_tensors(lambda _, tensor: tensor.clone(), dict(example.kwargs))
+    with RecurrentCallMode(note), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        done.results = {path: tensor.detach().clone() for path, tensor in leaves(module(**kwargs))}
+        done.results = {
+            path: tensor.detach().clone() for path, tensor in tensor_leaves(module(**kwargs))
+        }
     return done
 
 
-def _run_fed(module: nn.Module, example: Example, like: _Done) -> _Done | None:
+def _run_fed(module: nn.Module, example: ExampleCall, like: _Done) -> _Done | None:
     """Run forward with the states of another run fed to its calls; None where it does not run."""
     try:
         return _run(module, example, [call.states for call in like.calls])
@@ -221,20 +233,20 @@ def _run_fed(module: nn.Module, example: Example, like: _Done) -> _Done | None:
         return None
 
 
-def _alone(module: nn.Module, example: Example) -> _Done:
-    with torch.no_grad(), untouched(module):
+def _alone(module: nn.Module, example: ExampleCall) -> _Done:
+    with torch.no_grad(), preserve_state(module):
         return _run(module, example)
 
 
 def _first_unlike(
-    module: nn.Module, names: Iterable[str], data: Sequence[Example], alone: Sequence[_Done]
+    module: nn.Module, names: Iterable[str], data: Sequence[ExampleCall], alone: Sequence[_Done]
 ) -> tuple[int, dict[str, Any]] | None:
     """Return the first call in a row that differs from a single one with the same states fed.
 
     Returns:
         Its place and what the attributes held before it; None where all are alike.
     """
-    with torch.no_grad(), untouched(module):
+    with torch.no_grad(), preserve_state(module):
         for place, (example, single) in enumerate(zip(data, alone, strict=True)):
             held = attributes_of(module)
             before = {name: _copied(held[name]) for name in names if name in held}
@@ -244,15 +256,17 @@ def _first_unlike(
     return None
 
 
-def _reads(module: nn.Module, example: Example, alone: _Done, name: str, value: Any) -> bool:
+def _reads(module: nn.Module, example: ExampleCall, alone: _Done, name: str, value: Any) -> bool:
     """Return whether forward does something else where one attribute has another value."""
-    with torch.no_grad(), untouched(module):
+    with torch.no_grad(), preserve_state(module):
         set_attribute(module, name, value)
         done = _run_fed(module, example, alone)
     return done is not None and not _did_the_same(done, alone)
 
 
-def _read_later(module: nn.Module, example: Example, name: str, values: tuple[Any, Any]) -> bool:
+def _read_later(
+    module: nn.Module, example: ExampleCall, name: str, values: tuple[Any, Any]
+) -> bool:
     """Return whether forward does something else once it has counted further."""
     before, after = values
     if isinstance(after, list) or not isinstance(before, type(after)):
@@ -303,7 +317,7 @@ def _copied(value: Any) -> Any:
         return value
 
 
-def forget(module: nn.Module, example: Example) -> tuple[str, ...]:
+def reset_memory(module: nn.Module, example: ExampleCall) -> tuple[str, ...]:
     """Let memory that an earlier call left on `module` start anew, in place.
 
     An attribute that forward overwrites and that holds numbers becomes None, as before the first
@@ -336,12 +350,12 @@ def forget(module: nn.Module, example: Example) -> tuple[str, ...]:
     )
 
 
-def forget_guessed(module: nn.Module) -> tuple[str, ...]:
-    """Do what `forget` does, with the first of the calls that forward may take; see there."""
+def reset_memory_with_guess(module: nn.Module) -> tuple[str, ...]:
+    """Do what `reset_memory` does, with the first of the calls that forward may take; see there."""
     if not any(map(_holds_numbers, attributes_of(module).values())):
         return ()
-    for candidate in candidates(module):
-        if notes := forget(module, candidate):
+    for candidate in candidate_examples(module):
+        if notes := reset_memory(module, candidate):
             return notes
         if _runs(module, candidate, {}):
             return ()
@@ -351,11 +365,11 @@ def forget_guessed(module: nn.Module) -> tuple[str, ...]:
 def _holds_numbers(value: Any) -> bool:
     return not isinstance(value, nn.Parameter) and any(
         tensor.is_floating_point() and bool(tensor.any()) and not isinstance(tensor, nn.Parameter)
-        for _, tensor in leaves(value)
+        for _, tensor in tensor_leaves(value)
     )
 
 
-def _overwritten_of(module: nn.Module, example: Example, held: Sequence[str]) -> list[str]:
+def _overwritten_of(module: nn.Module, example: ExampleCall, held: Sequence[str]) -> list[str]:
     """Return the attributes of `held` that forward overwrites, if need be once it has none."""
     try:
         return [name for name in _changed(module, example) if name in held]
@@ -364,7 +378,7 @@ def _overwritten_of(module: nn.Module, example: Example, held: Sequence[str]) ->
     except Exception:
         buffers = {name for name, _ in module.named_buffers()}
     plain = [name for name in held if name not in buffers]
-    with torch.no_grad(), untouched(module):
+    with torch.no_grad(), preserve_state(module):
         for name in plain:
             set_attribute(module, name, None)
         try:
@@ -379,14 +393,16 @@ def _starts(module: nn.Module, names: Sequence[str]) -> list[dict[str, Any]]:
     """Return what attributes may have held before the first call, likely first."""
     values = attributes_of(module)
     buffers = {name for name, _ in module.named_buffers()}
-    zeros = {name: map_leaves(lambda _, one: torch.zeros_like(one), values[name]) for name in names}
+    zeros = {
+        name: map_tensors(lambda _, one: torch.zeros_like(one), values[name]) for name in names
+    }
     none = {name: zeros[name] if name in buffers else None for name in names}
     return [none, zeros]
 
 
-def _try(module: nn.Module, example: Example, values: Mapping[str, Any]) -> _Done | None:
+def _try(module: nn.Module, example: ExampleCall, values: Mapping[str, Any]) -> _Done | None:
     """Run forward with some attributes set; None where it fails."""
-    with torch.no_grad(), untouched(module):
+    with torch.no_grad(), preserve_state(module):
         for name, value in values.items():
             set_attribute(module, name, value)
         try:
@@ -395,5 +411,5 @@ def _try(module: nn.Module, example: Example, values: Mapping[str, Any]) -> _Don
             return None
 
 
-def _runs(module: nn.Module, example: Example, values: Mapping[str, Any]) -> bool:
+def _runs(module: nn.Module, example: ExampleCall, values: Mapping[str, Any]) -> bool:
     return _try(module, example, values) is not None

@@ -21,7 +21,7 @@ from torch.export import ExportedProgram
 from torch.utils._sympy.printers import PythonPrinter
 
 import edgernn
-from edgernn.export.call.example import Example
+from edgernn.export.call.example_call import ExampleCall
 
 __all__ = ["Bounds", "bounds_of", "find_bounds", "note_bounds"]
 
@@ -104,7 +104,7 @@ class _Guard:
     line: str
 
 
-def note_bounds(model: ir.Model, program: ExportedProgram, example: Example) -> None:
+def note_bounds(model: ir.Model, program: ExportedProgram, example: ExampleCall) -> None:
     """Keep with `model`, the graph of `program`, for which sizes it is the model."""
     model.meta[_META] = find_bounds(program, example)
 
@@ -115,7 +115,7 @@ def bounds_of(model: ir.Model) -> Bounds:
     return bounds if isinstance(bounds, Bounds) else Bounds()
 
 
-def find_bounds(program: ExportedProgram, example: Example) -> Bounds:
+def find_bounds(program: ExportedProgram, example: ExampleCall) -> Bounds:
     """Return for which sizes `program`, a trace of `example`, is the model."""
     guards = list(_guards(program, example))
     ranges = _ranges(program, example)
@@ -189,7 +189,7 @@ def _apart(
         yield dict(zip(guard.axes, bad[place], strict=True))
 
 
-def _guards(program: ExportedProgram, example: Example) -> Iterator[_Guard]:
+def _guards(program: ExportedProgram, example: ExampleCall) -> Iterator[_Guard]:
     """Yield the guards of a trace, those of no dynamic axis left out."""
     environment, names = _symbols(program, example)
     for guard in () if environment is None else environment.guards:
@@ -217,7 +217,7 @@ def _function(
     return holds
 
 
-def _ranges(program: ExportedProgram, example: Example) -> dict[str, tuple[int, int]]:
+def _ranges(program: ExportedProgram, example: ExampleCall) -> dict[str, tuple[int, int]]:
     """Return the range of each dynamic axis that torch notes."""
     names = _symbols(program, example)[1]
     found: dict[str, tuple[int, int]] = {}
@@ -230,10 +230,10 @@ def _ranges(program: ExportedProgram, example: Example) -> dict[str, tuple[int, 
     return found
 
 
-def _symbols(program: ExportedProgram, example: Example) -> tuple[Any, dict[str, str]]:
+def _symbols(program: ExportedProgram, example: ExampleCall) -> tuple[Any, dict[str, str]]:
     """Return torch's environment of sizes, and its name of a size → the axis's."""
     environment, names = None, dict[str, str]()
-    leaves = example.leaves
+    leaves = example.tensors
     inputs = program.graph.find_nodes(op="placeholder")[-len(leaves) :]
     for node, leaf in zip(inputs, leaves, strict=True):
         for size, axis in zip(node.meta["val"].shape, leaf.shape, strict=True):

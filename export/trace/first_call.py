@@ -8,15 +8,15 @@ import warnings
 import torch
 from torch import nn
 
-from edgernn.export.call.example import Example
-from edgernn.export.capture.preserved_state import untouched
+from edgernn.export.call.example_call import ExampleCall
+from edgernn.export.capture.preserve_state import preserve_state
 from edgernn.export.code_lines.operator_lines import Wanted, Watch
 from edgernn.export.code_lines.place import Place
 
 __all__ = ["first_call"]
 
 
-def first_call(module: nn.Module, example: Example, wanted: Wanted) -> Place | None:
+def first_call(module: nn.Module, example: ExampleCall, wanted: Wanted) -> Place | None:
     """Return the line of the model that first calls an operator which is wanted, or None.
 
     Args:
@@ -25,7 +25,7 @@ def first_call(module: nn.Module, example: Example, wanted: Wanted) -> Place | N
         wanted: See `Watch`.
     """
     watch = Watch(wanted)
-    with torch.no_grad(), untouched(module), warnings.catch_warnings(), watch:
+    with torch.no_grad(), preserve_state(module), warnings.catch_warnings(), watch:
         warnings.simplefilter("ignore")
         with contextlib.suppress(Exception):
             module(**example.kwargs)

@@ -8,7 +8,7 @@ import re
 from torch import nn
 
 from edgernn.contract import BATCH
-from edgernn.export.call.example import Example, observe
+from edgernn.export.call.example_call import ExampleCall, run_forward
 from edgernn.export.code_lines.place import size_guards
 from edgernn.export.code_lines.statement import decision_at
 
@@ -18,7 +18,7 @@ _AXIS = re.compile(r"L\['tensors'\]\[(\d+)\]\.size\(\)\[(\d+)\]")
 _EQUAL = re.compile(r"Eq\(\w+, \d+\)")
 
 
-def fixed_axes(module: nn.Module, example: Example, error: BaseException) -> str | None:
+def fixed_axes(module: nn.Module, example: ExampleCall, error: BaseException) -> str | None:
     """Return which axes forward fixes, and where, where that is what torch failed with.
 
     Args:
@@ -32,7 +32,7 @@ def fixed_axes(module: nn.Module, example: Example, error: BaseException) -> str
     axes = dict.fromkeys((int(leaf), int(axis)) for leaf, axis in _AXIS.findall(head))
     if not axes:
         return None
-    leaves = example.leaves
+    leaves = example.tensors
     listed = " and ".join(
         f"axis {axis} of `{leaves[place].path}` ({leaves[place].shape[axis]})"
         for place, axis in axes
@@ -43,13 +43,13 @@ def fixed_axes(module: nn.Module, example: Example, error: BaseException) -> str
     return f"forward fixes {listed}{where}. {helps}ive it as a number, such as {options}."
 
 
-def _with_numbers(module: nn.Module, example: Example, symbols: set[str]) -> Example:
+def _with_numbers(module: nn.Module, example: ExampleCall, symbols: set[str]) -> ExampleCall:
     """Return the example with these axes as constants: one sequence if forward takes one."""
     sizes = {symbol: example.sizes[symbol] for symbol in symbols}
     if BATCH in sizes:
         single = example.with_constants({**sizes, BATCH: 1})
         with contextlib.suppress(Exception):
-            observe(module, single)
+            run_forward(module, single)
             return single
     return example.with_constants(sizes)
 

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from edgernn.export.call.example import Example
-from edgernn.export.capture.pytree import leaves, map_leaves
+from edgernn.export.call.example_call import ExampleCall
+from edgernn.export.capture.pytree import map_tensors, tensor_leaves
 from edgernn.sizes import size_of
 
 __all__ = ["Flat"]
@@ -29,7 +29,7 @@ class Flat(nn.Module):
     def __init__(
         self,
         module: nn.Module,
-        example: Example,
+        example: ExampleCall,
         note_paths: Callable[[Sequence[str]], Any],
         within: Callable[[Sequence[torch.Tensor]], AbstractContextManager[Any]],
     ) -> None:
@@ -43,25 +43,25 @@ class Flat(nn.Module):
         """Run the module."""
         _check_tied(self._example, tensors)
         given = iter(tensors)
-        kwargs = map_leaves(lambda *_: next(given), dict(self._example.kwargs))
+        kwargs = map_tensors(lambda *_: next(given), dict(self._example.kwargs))
         with self._within(tensors):
-            result = dict(leaves(self.module(**kwargs)))
+            result = dict(tensor_leaves(self.module(**kwargs)))
         self._note_paths(list(result))
         return tuple(result.values())
 
 
-def _check_tied(example: Example, tensors: Sequence[torch.Tensor]) -> None:
+def _check_tied(example: ExampleCall, tensors: Sequence[torch.Tensor]) -> None:
     """Raise ValueError where a size does not follow from others as the example says.
 
     While torch traces, this is what it knows of how they depend on one another.
     """
-    given = {leaf.path: tensor for leaf, tensor in zip(example.leaves, tensors, strict=True)}
+    given = {leaf.path: tensor for leaf, tensor in zip(example.tensors, tensors, strict=True)}
     known = {
         size: given[leaf.path].shape[axis]
-        for leaf in example.leaves
+        for leaf in example.tensors
         for axis, size in enumerate(leaf.shape)
         if isinstance(size, str) and size.isidentifier()
     }
-    for (path, axis), size in example.tied.items():
+    for (path, axis), size in example.derived_axes.items():
         if given[path].shape[axis] != size_of(size, known):
             raise ValueError(f"axis {axis} of `{path}` is not {size}")

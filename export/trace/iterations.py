@@ -9,9 +9,9 @@ import onnx_ir as ir
 import torch
 from torch import nn
 
-from edgernn.export.call.example import Example, observe
-from edgernn.export.capture.loop_call import Loop
-from edgernn.export.capture.recurrent_calls import Call
+from edgernn.export.call.example_call import ExampleCall, run_forward
+from edgernn.export.capture.loop_call import TimeLoop
+from edgernn.export.capture.recurrent_calls import RecurrentCall
 from edgernn.export.ir.dataflow import movement_sources
 from edgernn.export.ir.fold_constants import fold_constants
 from edgernn.export.ir.private_operators import LOOP
@@ -25,12 +25,12 @@ __all__ = ["iterations"]
 
 
 def iterations(
-    module: nn.Module, example: Example, calls: Sequence[Call], taken: dict[str, int]
+    module: nn.Module, example: ExampleCall, calls: Sequence[RecurrentCall], taken: dict[str, int]
 ) -> dict[int, Iteration]:
     """Return the loops of a model by the places of their calls.
 
     Args:
-        module: The model, its loops `Loop`.
+        module: The model, its loops `TimeLoop`.
         example: The call of it that is traced.
         calls: What it calls then.
         taken: See `layer_names`.
@@ -42,7 +42,7 @@ def iterations(
     }
 
 
-def _iteration(loop: Loop, example: Example, taken: dict[str, int]) -> Iteration:
+def _iteration(loop: TimeLoop, example: ExampleCall, taken: dict[str, int]) -> Iteration:
     model = trace(loop.body, example)
     layer_names(model, taken)
     inputs = {port.name: port for port in model.graph.inputs}
@@ -81,21 +81,21 @@ def _labels(fed: Sequence[Slot | None]) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _body_example(module: nn.Module, example: Example, place: int) -> Example:
+def _body_example(module: nn.Module, example: ExampleCall, place: int) -> ExampleCall:
     """Return an example of an iteration: which of its axes are dynamic is seen at other sizes."""
-    tensors = _step_of(observe(module, example).calls[place])
+    tensors = _step_of(run_forward(module, example).calls[place])
     shapes: dict[str, list[int | str]] = {name: [*t.shape] for name, t in tensors.items()}
     for symbol, size in example.sizes.items():
-        longer = _step_of(observe(module, example.resized({symbol: size + 1})).calls[place])
+        longer = _step_of(run_forward(module, example.resized({symbol: size + 1})).calls[place])
         for name, tensor in longer.items():
             for axis, (old, new) in enumerate(zip(tensors[name].shape, tensor.shape, strict=True)):
                 if old != new:
                     same = (old, new) == (size, size + 1)
                     shapes[name][axis] = symbol if same else f"{symbol}_{old}"
-    return Example(tensors, {name: tuple(shape) for name, shape in shapes.items()})
+    return ExampleCall(tensors, {name: tuple(shape) for name, shape in shapes.items()})
 
 
-def _step_of(call: Call) -> dict[str, torch.Tensor]:
+def _step_of(call: RecurrentCall) -> dict[str, torch.Tensor]:
     """Return what the first iteration takes, by the names of the body's arguments."""
     loop, operands = call.loop, call.operands
     assert loop is not None

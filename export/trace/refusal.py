@@ -13,7 +13,7 @@ from functools import cached_property
 
 from torch import nn
 
-from edgernn.export.call.example import Example
+from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.code_lines.place import Place, place_of
 from edgernn.export.code_lines.statement import decision_at
 from edgernn.export.trace.first_call import first_call
@@ -64,7 +64,7 @@ class _Failure:
     """
 
     module: nn.Module
-    example: Example
+    example: ExampleCall
     error: BaseException
 
     @cached_property
@@ -127,7 +127,7 @@ class _Failure:
         return any(type(error).__name__ in kinds for error in self.chain)
 
 
-def refusal(module: nn.Module, example: Example, error: BaseException) -> str:
+def refusal(module: nn.Module, example: ExampleCall, error: BaseException) -> str:
     """Say which line of the model torch could not export, why, and what helps.
 
     Args:

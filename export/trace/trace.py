@@ -21,12 +21,12 @@ from torch.onnx.ops import symbolic_multi_out
 
 from edgernn.contract import SEQUENCE
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.call.example import Example
+from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.capture.crop import lower_crops
-from edgernn.export.capture.packed_sequences import Packing, unchecked_layers
-from edgernn.export.capture.preserved_state import untouched
-from edgernn.export.capture.recurrent_calls import Call, Capture, Results
-from edgernn.export.capture.traced_len import measured
+from edgernn.export.capture.packed_sequences import PaddedPacking, unchecked_layers
+from edgernn.export.capture.patch_len import patch_len
+from edgernn.export.capture.preserve_state import preserve_state
+from edgernn.export.capture.recurrent_calls import RecurrentCall, RecurrentCallMode, Results
 from edgernn.export.ir.fold_constants import OPSET, fold_constants, silence_exporters
 from edgernn.export.ir.gelu import reorder_gelu
 from edgernn.export.ir.private_operators import LOOP, TORCH
@@ -40,7 +40,7 @@ from edgernn.export.trace.refusal import refusal
 __all__ = ["trace"]
 
 
-def trace(module: nn.Module, example: Example, written: nn.Module | None = None) -> ir.Model:
+def trace(module: nn.Module, example: ExampleCall, written: nn.Module | None = None) -> ir.Model:
     """Trace one forward of `module` into ONNX IR of opset 18.
 
     The graph's inputs are named by their paths in the arguments (`x`, `hx[0]`), its outputs by
@@ -65,14 +65,14 @@ def trace(module: nn.Module, example: Example, written: nn.Module | None = None)
             for axis, size in enumerate(leaf.shape)
             if isinstance(size, str)
         }
-        for leaf in example.leaves
+        for leaf in example.tensors
     )
-    tensors = tuple(leaf.tensor.clone() for leaf in example.leaves)  # torch joins what is one
+    tensors = tuple(leaf.tensor.clone() for leaf in example.tensors)  # torch joins what is one
     with (
         silence_exporters(),
-        untouched(module),
+        preserve_state(module),
         unchecked_layers(),
-        measured(module),
+        patch_len(module),
         one_registry(),
     ):
         try:
@@ -96,17 +96,17 @@ def trace(module: nn.Module, example: Example, written: nn.Module | None = None)
     return model
 
 
-def _writing_nodes(example: Example, tensors: Sequence[torch.Tensor]) -> Capture:
-    order, packing = itertools.count(), Packing()
-    leaves = list(zip(example.leaves, tensors, strict=True))
+def _writing_nodes(example: ExampleCall, tensors: Sequence[torch.Tensor]) -> RecurrentCallMode:
+    order, packing = itertools.count(), PaddedPacking()
+    leaves = list(zip(example.tensors, tensors, strict=True))
     steps = [x.shape[leaf.shape.index(SEQUENCE)] for leaf, x in leaves if SEQUENCE in leaf.shape]
     for leaf, tensor in leaves:
         if leaf.path in example.lengths:
             packing.counts.watch(tensor, steps[0] if steps else int(leaf.tensor.max()))
-    return Capture(lambda call, _: _node(call, next(order), packing), packing)
+    return RecurrentCallMode(lambda call, _: _node(call, next(order), packing), packing)
 
 
-def _node(call: Call, order: int, packing: Packing) -> Results:
+def _node(call: RecurrentCall, order: int, packing: PaddedPacking) -> Results:
     """Write one recurrent call as a node; a packed one has the lengths as its last input."""
     if call.loop is not None:
         return _loop_node(call, order)
@@ -140,7 +140,7 @@ def _node(call: Call, order: int, packing: Packing) -> Results:
     return tuple(results)
 
 
-def _loop_node(call: Call, order: int) -> Results:
+def _loop_node(call: RecurrentCall, order: int) -> Results:
     """Write a loop over time as a node, with its sequences, its states and its constants."""
     loop, operands = call.loop, call.operands
     assert loop is not None
@@ -159,10 +159,10 @@ def _loop_node(call: Call, order: int) -> Results:
     return tuple(results)
 
 
-def _name_ports(model: ir.Model, example: Example, results: Sequence[str]) -> None:
+def _name_ports(model: ir.Model, example: ExampleCall, results: Sequence[str]) -> None:
     """Name inputs, outputs and dynamic axes after the example's."""
     symbols: dict[str, str] = {}
-    for port, leaf in zip(model.graph.inputs, example.leaves, strict=True):
+    for port, leaf in zip(model.graph.inputs, example.tensors, strict=True):
         port.name = leaf.path
         for dim, size in zip(port.shape or (), leaf.shape, strict=True):
             if isinstance(dim, ir.SymbolicDim) and isinstance(size, str) and size.isidentifier():

@@ -16,7 +16,7 @@ from edgernn.cli.inputs import open_input
 from edgernn.contract import Port
 from edgernn.errors import EdgernnError
 from edgernn.export.analysis.analysis import analyse
-from edgernn.export.source.load import load_source
+from edgernn.export.source.load_source import load_source
 from edgernn.export.source.module_factory import import_code
 from edgernn.runtime.axes import Axes
 from edgernn.vocabulary import Vocabulary

@@ -80,11 +80,11 @@ def test_a_node_in_a_refusal_is_located():
 
 def test_nodes_remember_their_lines(monkeypatch, tmp_path):
     """Those that torch wrote for the model."""
-    from edgernn.export.call.example import Example
+    from edgernn.export.call.example_call import ExampleCall
     from edgernn.export.trace.trace import trace
 
     monkeypatch.chdir(tmp_path)
-    model = trace(Net().eval(), Example({"x": torch.zeros(2, 5, 4)}, {}))
+    model = trace(Net().eval(), ExampleCall({"x": torch.zeros(2, 5, 4)}, {}))
     sine = next(node for node in model.graph if node.op_type == "Sin")
     assert isinstance(sine, ir.Node)
     said = f" at {places_of(model)[sine.name or '']}"

@@ -15,7 +15,7 @@ import edgernn
 from edgernn.artifact import Artifact
 from edgernn.cli import main
 from edgernn.export.analysis.analysis import analyse
-from edgernn.export.source.load import load_source
+from edgernn.export.source.load_source import load_source
 from edgernn.runtime import golden
 from edgernn.vocabulary import Vocabulary
 

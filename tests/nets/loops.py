@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from edgernn.export.call.example import Example
+from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.reroll.program import read_program
 from edgernn.export.reroll.reroll import Rolled, rolled
 from edgernn.export.reroll.size_variants import Aligned, NotRolledError
@@ -50,12 +50,12 @@ class Net(nn.Module):
         return self._run(self, x) if y is None else self._run(self, x, y)
 
 
-def example(y: bool = False) -> Example:
+def example(y: bool = False) -> ExampleCall:
     """Return x (batch, sequence, 3), and if asked y (batch, more, 3)."""
     tensors, shapes = {"x": torch.randn(2, 5, 3)}, {"x": ("batch", "sequence", 3)}
     if y:
         tensors["y"], shapes["y"] = torch.randn(2, 7, 3), ("batch", "more", 3)
-    return Example(tensors, dict(shapes))
+    return ExampleCall(tensors, dict(shapes))
 
 
 def aligned(run: Callable[..., Any]) -> Aligned:

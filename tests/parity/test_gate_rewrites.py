@@ -16,7 +16,7 @@ from torch import nn
 import edgernn
 from edgernn.errors import ParityError
 from edgernn.export import build, pipeline
-from edgernn.export.source import conform, load, torchscript
+from edgernn.export.source import load_source, prepare_module, read_torchscript
 from edgernn.export.states import state_ports as states
 from edgernn.export.trace.bounds import Bounds
 
@@ -162,7 +162,7 @@ def test_an_operator_of_an_archive_that_was_read_wrongly(tmp_path, monkeypatch):
         def forward(self, x):
             return torch.erf(self.rnn(x)[0])
 
-    read = torchscript.read_torchscript
+    read = read_torchscript.read_torchscript
 
     def wrongly(*given: Any) -> Any:
         module, scripted, notes = read(*given)
@@ -170,7 +170,7 @@ def test_an_operator_of_an_archive_that_was_read_wrongly(tmp_path, monkeypatch):
         type(module).forward = lambda self, x: forward(self, x) * 1.001
         return module, scripted, notes
 
-    monkeypatch.setattr(load, "read_torchscript", wrongly)
+    monkeypatch.setattr(load_source, "read_torchscript", wrongly)
     scripted: Any = torch.jit.script(Squashed().eval())
     message = refused(tmp_path, scripted, inputs=(torch.randn(2, 5, 3),))
     assert "at batch 2, sequence 5, zero initial state, run whole." in message
@@ -178,14 +178,14 @@ def test_an_operator_of_an_archive_that_was_read_wrongly(tmp_path, monkeypatch):
 
 def test_a_parametrization_that_was_written_out_wrongly(tmp_path, monkeypatch):
     """The module with its parametrizations as they are is the reference."""
-    write_out = conform._bake_parametrizations
+    write_out = prepare_module._bake_parametrizations
 
     def wrongly(model: nn.Module) -> None:
         write_out(model)
         with torch.no_grad():
             next(model.parameters()).mul_(1.001)
 
-    monkeypatch.setattr(conform, "_bake_parametrizations", wrongly)
+    monkeypatch.setattr(prepare_module, "_bake_parametrizations", wrongly)
     model = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(3, 3)), nn.GRU(3, 4))
     message = refused(tmp_path, model, inputs=(torch.randn(5, 2, 3),))
     assert "zero initial state, run whole." in message

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from edgernn.errors import SourceError
-from edgernn.export.source.load import load_source
+from edgernn.export.source.load_source import load_source
 from tests.export.rewrite import written
 from tests.security.hostile import EXPORTED, IGNORED, RUN_BY_TORCH, SCRIPTED, exported, scripted
 

@@ -19,7 +19,7 @@ from safetensors.torch import save
 from torch import nn
 
 from edgernn.errors import EdgernnError, SourceError
-from edgernn.export.source.load import load_source
+from edgernn.export.source.load_source import load_source
 from tests.export.rewrite import entries_of, written
 from tests.security.hostile import Touch, exported, scripted
 

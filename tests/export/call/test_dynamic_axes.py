@@ -8,9 +8,9 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from edgernn.errors import InputError, UnsupportedModelError
-from edgernn.export.call.dynamic_axes import infer_example, proven_axes
-from edgernn.export.call.example import Example, Forward
-from edgernn.export.call.given_example import example_from
+from edgernn.export.call.dynamic_axes import find_dynamic_axes, infer_example
+from edgernn.export.call.example_call import ExampleCall, ModuleRunner
+from edgernn.export.call.example_from_inputs import example_from
 
 
 class Base(nn.Module):
@@ -125,8 +125,8 @@ class Silent(Base):
 
 
 def found(module: nn.Module, *tensors: torch.Tensor) -> list[str]:
-    example = proven_axes(Forward(module.eval()), example_from(module, tensors))
-    return [str(leaf) for leaf in example.leaves]
+    example = find_dynamic_axes(ModuleRunner(module.eval()), example_from(module, tensors))
+    return [str(leaf) for leaf in example.tensors]
 
 
 def test_more_steps_make_a_sequence_and_more_sequences_a_batch():
@@ -164,22 +164,28 @@ def test_an_axis_at_which_torch_fails_is_constant():
 
 def test_a_named_axis_at_which_torch_fails_is_constant_and_noted():
     """What the user named is tried, and the note gives torch's own reason."""
-    example = proven_axes(Forward(Window()), example_from(Window(), ["x:float32[batch,6,4]"]))
+    example = find_dynamic_axes(
+        ModuleRunner(Window()), example_from(Window(), ["x:float32[batch,6,4]"])
+    )
     assert example.notes == ()
     with pytest.raises(
         InputError, match=r"^`Window\.forward` fails on x:float32\[batch,sequence,4\]"
     ):
-        proven_axes(Forward(Window()), example_from(Window(), ["x:float32[batch,sequence,4]"]))
+        find_dynamic_axes(
+            ModuleRunner(Window()), example_from(Window(), ["x:float32[batch,sequence,4]"])
+        )
 
 
 def test_a_batch_on_which_the_rank_of_a_result_depends_is_one():
     """A guessed or named batch becomes 1, one of example tensors stays as it is."""
     module = Squeezed(-1)
-    named = proven_axes(Forward(module), example_from(module, ["x:float32[batch,sequence,4]"]))
-    given = proven_axes(Forward(module), example_from(module, torch.zeros(3, 5, 4)))
+    named = find_dynamic_axes(
+        ModuleRunner(module), example_from(module, ["x:float32[batch,sequence,4]"])
+    )
+    given = find_dynamic_axes(ModuleRunner(module), example_from(module, torch.zeros(3, 5, 4)))
     assert shapes_of(module) == ["x:float32[1,sequence,4]"]
-    assert [str(leaf) for leaf in named.leaves] == ["x:float32[1,sequence,4]"]
-    assert [str(leaf) for leaf in given.leaves] == ["x:float32[3,sequence,4]"]
+    assert [str(leaf) for leaf in named.tensors] == ["x:float32[1,sequence,4]"]
+    assert [str(leaf) for leaf in given.tensors] == ["x:float32[3,sequence,4]"]
     assert given.notes == (
         "Axis 0 of `x` (batch) is the constant 3: at other sizes forward returns its result with "
         "another number of axes.",
@@ -189,8 +195,8 @@ def test_a_batch_on_which_the_rank_of_a_result_depends_is_one():
 def test_steps_on_which_the_rank_of_a_result_depends_must_be_given():
     """A number that nobody chose would make a graph for that number of steps alone."""
     module = Squeezed(slice(None))
-    given = proven_axes(Forward(module), example_from(module, torch.zeros(3, 5, 4)))
-    assert [str(leaf) for leaf in given.leaves] == ["x:float32[3,5,4]"]
+    given = find_dynamic_axes(ModuleRunner(module), example_from(module, torch.zeros(3, 5, 4)))
+    assert [str(leaf) for leaf in given.tensors] == ["x:float32[3,5,4]"]
     with pytest.raises(UnsupportedModelError) as caught:
         infer_example(module)
     assert str(caught.value) == (
@@ -223,21 +229,21 @@ def test_a_further_axis_has_its_own_name():
     """The characters of a word are neither the steps nor the batch."""
     assert found(Chars(), torch.zeros(2, 5, 6, 4)) == ["x:float32[batch,sequence,x_dim2,4]"]
     named = example_from(Chars(), ["x:float32[batch,sequence,chars,4]"])
-    assert [str(leaf) for leaf in proven_axes(Forward(Chars()), named).leaves] == [
+    assert [str(leaf) for leaf in find_dynamic_axes(ModuleRunner(Chars()), named).tensors] == [
         "x:float32[batch,sequence,chars,4]"
     ]
 
 
 def test_dynamic_axes_come_back_with_sizes_of_their_own():
     """An example of one sequence of one step is traced at two sizes above one, not alike."""
-    example = proven_axes(Forward(Layer()), example_from(Layer(), torch.zeros(1, 1, 4)))
-    assert [tuple(leaf.tensor.shape) for leaf in example.leaves] == [(2, 3, 4)]
+    example = find_dynamic_axes(ModuleRunner(Layer()), example_from(Layer(), torch.zeros(1, 1, 4)))
+    assert [tuple(leaf.tensor.shape) for leaf in example.tensors] == [(2, 3, 4)]
 
 
 def test_a_forward_without_tensors_is_refused():
     """There is nothing to write where forward returns nothing."""
     with pytest.raises(UnsupportedModelError) as info:
-        proven_axes(Forward(Silent()), Example({"x": torch.zeros(2, 5, 4)}, {}))
+        find_dynamic_axes(ModuleRunner(Silent()), ExampleCall({"x": torch.zeros(2, 5, 4)}, {}))
     assert str(info.value) == (
         "`Silent.forward` returns no tensor. Return the outputs that the graph is to have."
     )
@@ -245,8 +251,8 @@ def test_a_forward_without_tensors_is_refused():
 
 def test_an_example_is_inferred():
     """Layers and forward's signature are enough for both axes."""
-    assert [str(leaf) for leaf in infer_example(Layer()).leaves] == ["x:float32[batch,sequence,4]"]
-    given = [str(leaf) for leaf in infer_example(nn.LSTM(4, 3)).leaves]
+    assert [str(leaf) for leaf in infer_example(Layer()).tensors] == ["x:float32[batch,sequence,4]"]
+    given = [str(leaf) for leaf in infer_example(nn.LSTM(4, 3)).tensors]
     assert given == [
         "input:float32[sequence,batch,4]",
         "hx[0]:float32[1,batch,3]",
@@ -256,7 +262,7 @@ def test_an_example_is_inferred():
 
 def shapes_of(module):
     example = infer_example(module)
-    return [str(leaf) for leaf in example.leaves]
+    return [str(leaf) for leaf in example.tensors]
 
 
 def test_steps_behind_every_length_are_steps_all_the_same():
@@ -267,9 +273,9 @@ def test_steps_behind_every_length_are_steps_all_the_same():
 def test_specs_are_tried_at_longer_sizes():
     """A named axis stands for as many as forward needs."""
     given = example_from(Strided(), ["wave:float32[batch,1,sequence]"])
-    example = proven_axes(Forward(Strided()), given)
-    assert [str(leaf) for leaf in example.leaves] == ["wave:float32[batch,1,sequence]"]
-    assert example.leaves[0].tensor.shape == (2, 1, 640)
+    example = find_dynamic_axes(ModuleRunner(Strided()), given)
+    assert [str(leaf) for leaf in example.tensors] == ["wave:float32[batch,1,sequence]"]
+    assert example.tensors[0].tensor.shape == (2, 1, 640)
 
 
 def test_the_model_tells_its_input_size():
@@ -329,7 +335,7 @@ def test_features_are_what_a_layer_takes():
     ]
     specs = ["x:float32[batch,sequence,features]", "lengths:int64[batch]"]
     with pytest.raises(InputError, match=r"an input has 3 features, its layer needs 4$"):
-        proven_axes(Forward(PackedAlone()), example_from(PackedAlone(), specs))
+        find_dynamic_axes(ModuleRunner(PackedAlone()), example_from(PackedAlone(), specs))
 
 
 def test_features_that_nobody_asked_for_stay():
@@ -339,19 +345,19 @@ def test_features_that_nobody_asked_for_stay():
         'to leave it open, in --input "x:float32[{},{},features]".'
     )
     given = example_from(Sums(), torch.ones(2, 5, 7))
-    example = proven_axes(Forward(Sums()), given)
-    assert [str(leaf) for leaf in example.leaves] == ["x:float32[batch,sequence,7]"]
+    example = find_dynamic_axes(ModuleRunner(Sums()), given)
+    assert [str(leaf) for leaf in example.tensors] == ["x:float32[batch,sequence,7]"]
     assert example.notes == (note.format("7, as in the example", 2, 5),)
     named = example_from(Sums(), ["x:float32[batch,sequence,features]"])
-    example = proven_axes(Forward(Sums()), named)
-    assert [str(leaf) for leaf in example.leaves] == ["x:float32[batch,sequence,features]"]
+    example = find_dynamic_axes(ModuleRunner(Sums()), named)
+    assert [str(leaf) for leaf in example.tensors] == ["x:float32[batch,sequence,features]"]
 
 
 def test_axes_of_states_stay():
     """Of a state, named by the user or by its name, only the batch may be dynamic."""
     given = example_from(Sums(), (torch.ones(2, 5, 1), torch.ones(2, 9, 3)))
-    example = proven_axes(Forward(Sums()), given, states=["past"])
-    assert [str(leaf) for leaf in example.leaves][1] == "past:float32[batch,9,3]"
+    example = find_dynamic_axes(ModuleRunner(Sums()), given, states=["past"])
+    assert [str(leaf) for leaf in example.tensors][1] == "past:float32[batch,9,3]"
     assert example.notes[-1] == (
         "Axis 1 of `past` is the constant 9, as in the example: `past` is a state, of which only "
         "the batch may be dynamic."
@@ -360,7 +366,9 @@ def test_axes_of_states_stay():
 
 def test_axes_that_are_constants_have_a_note():
     """So have steps that a head fixes."""
-    example = proven_axes(Forward(Window()), example_from(Window(), torch.zeros(2, 6, 4)))
+    example = find_dynamic_axes(
+        ModuleRunner(Window()), example_from(Window(), torch.zeros(2, 6, 4))
+    )
     assert len(example.notes) == 1
     assert example.notes[0].startswith(
         "Axis 1 of `x` (sequence) is the constant 6: forward itself fails at other sizes ("
@@ -375,7 +383,7 @@ def test_sizes_are_tried_with_as_many_sequences_everywhere(batch_first, sizes):
     SEEN.clear()
     module = Watching(batch_first).eval()
     given = example_from(module, (torch.randn(*sizes, 4), torch.zeros(1, min(sizes), 3)))
-    proven_axes(Forward(module), given)
+    find_dynamic_axes(ModuleRunner(module), given)
     assert len(SEEN) > 3
     assert all(one == other for one, other in SEEN)
 

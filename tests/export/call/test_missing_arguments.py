@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from edgernn.errors import InputError
-from edgernn.export.call.given_example import example_from
-from edgernn.export.call.missing_arguments import check_complete, example_options
+from edgernn.export.call.example_from_inputs import example_from
+from edgernn.export.call.missing_arguments import check_required_arguments, example_options
 
 
 class Layer(nn.Module):
@@ -54,7 +54,7 @@ class Tokens(nn.Module):
 def test_each_missing_argument_gets_a_line():
     """What forward needs and the specs leave out is named, with a spec for each part of it."""
     with pytest.raises(InputError) as caught:
-        check_complete(Layer(), example_from(Layer(), ["x:float32[sequence,batch,4]"]))
+        check_required_arguments(Layer(), example_from(Layer(), ["x:float32[sequence,batch,4]"]))
     assert str(caught.value) == (
         "`Layer.forward` also needs `lengths` and `state`, which have no default. Give an example "
         'tensor or a spec for each: --input "lengths:int64[batch]" '
@@ -66,7 +66,7 @@ def test_one_missing_argument_is_told_in_the_singular():
     """The sizes of a hand-written step follow from its weights."""
     given = ["x:float32[batch,5]", "h:float32[batch,8]"]
     with pytest.raises(InputError) as caught:
-        check_complete(Gated(), example_from(Gated(), given))
+        check_required_arguments(Gated(), example_from(Gated(), given))
     assert str(caught.value) == (
         "`Gated.forward` also needs `c`, which has no default. Give an example tensor or a spec "
         'for each: --input "c:float32[batch,8]".'
@@ -81,7 +81,7 @@ def test_a_part_of_a_tuple_cannot_be_skipped():
         "state[1]:float32[2,batch,3]",
     ]
     with pytest.raises(InputError) as caught:
-        check_complete(Layer(), example_from(Layer(), given))
+        check_required_arguments(Layer(), example_from(Layer(), given))
     assert str(caught.value) == (
         "`state[0]` is given no value, but what comes behind it in its tuple is. Give a spec for "
         "each part of it."
@@ -96,7 +96,7 @@ def test_what_is_complete_passes():
         "state[0]:float32[2,batch,3]",
         "state[1]:float32[2,batch,3]",
     ]
-    check_complete(Layer(), example_from(Layer(), given))
+    check_required_arguments(Layer(), example_from(Layer(), given))
 
 
 @pytest.mark.parametrize(

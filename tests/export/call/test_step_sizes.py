@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from edgernn.export.call.step_sizes import own_step_sizes
+from edgernn.export.call.step_sizes import guess_step_sizes
 
 
 class Joined(nn.Module):
@@ -36,16 +36,16 @@ class Apart(nn.Module):
 
 def test_sizes_of_one_product():
     """The state is as wide as the last result, not as the first product's."""
-    assert own_step_sizes(Joined(), ["x", "hidden"]) == (57, 12)
+    assert guess_step_sizes(Joined(), ["x", "hidden"]) == (57, 12)
 
 
 def test_sizes_of_two_products():
     """Gates are counted out."""
-    assert own_step_sizes(Apart(), ["x", "h"]) == (5, 8)
+    assert guess_step_sizes(Apart(), ["x", "h"]) == (5, 8)
 
 
 def test_nothing_is_said_without_a_state():
     """Names that say nothing of a state, or of nothing else, have no sizes."""
-    assert own_step_sizes(Joined(), ["x", "y"]) is None
-    assert own_step_sizes(Joined(), ["hidden"]) is None
-    assert own_step_sizes(nn.Linear(3, 2), ["input", "hidden"]) is None
+    assert guess_step_sizes(Joined(), ["x", "y"]) is None
+    assert guess_step_sizes(Joined(), ["hidden"]) is None
+    assert guess_step_sizes(nn.Linear(3, 2), ["input", "hidden"]) is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from edgernn.export.capture.exporter_fixes import mended
+from edgernn.export.capture.exporter_fixes import exporter_fix
 
 X = torch.linspace(-1, 1, 12).reshape(2, 1, 6)
 
@@ -13,15 +13,15 @@ X = torch.linspace(-1, 1, 12).reshape(2, 1, 6)
 @pytest.mark.parametrize("dim", [0, 1, 2, -2, (0, 1), [1, -1]])
 def test_squeeze_is_torch_s(dim):
     """Axes of one entry go, others stay, however they are counted."""
-    answer = mended("squeeze", (X, dim), {})
+    answer = exporter_fix("squeeze", (X, dim), {})
     assert torch.equal(answer, X.squeeze(tuple(dim) if isinstance(dim, list) else dim))
-    assert torch.equal(mended("squeeze", (X,), {"dim": dim}), answer)
+    assert torch.equal(exporter_fix("squeeze", (X,), {"dim": dim}), answer)
 
 
 def test_clamp_takes_bounds_of_two_kinds():
     """A whole and a real bound are both given as real ones."""
-    assert torch.equal(mended("clamp", (X, 0, 0.5), {}), X.clamp(0.0, 0.5))
-    assert torch.equal(mended("clamp", (X,), {"min": -0.5, "max": 1}), X.clamp(-0.5, 1.0))
+    assert torch.equal(exporter_fix("clamp", (X, 0, 0.5), {}), X.clamp(0.0, 0.5))
+    assert torch.equal(exporter_fix("clamp", (X,), {"min": -0.5, "max": 1}), X.clamp(-0.5, 1.0))
 
 
 @pytest.mark.parametrize(
@@ -36,10 +36,10 @@ def test_clamp_takes_bounds_of_two_kinds():
 def test_max_pool1d_is_torch_s(args, kwargs):
     """Sequences are pooled at any length, batched or not."""
     assert torch.equal(
-        mended("max_pool1d", (X, *args), kwargs), torch.max_pool1d(X, *args, **kwargs)
+        exporter_fix("max_pool1d", (X, *args), kwargs), torch.max_pool1d(X, *args, **kwargs)
     )
     assert torch.equal(
-        mended("max_pool1d", (X[0], *args), kwargs), torch.max_pool1d(X[0], *args, **kwargs)
+        exporter_fix("max_pool1d", (X[0], *args), kwargs), torch.max_pool1d(X[0], *args, **kwargs)
     )
 
 
@@ -49,4 +49,4 @@ def test_max_pool1d_is_torch_s(args, kwargs):
 )
 def test_what_is_right_is_left_alone(name, args):
     """A call that torch's exporter writes rightly is not answered."""
-    assert mended(name, args, {}) is NotImplemented
+    assert exporter_fix(name, args, {}) is NotImplemented

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from edgernn.export.capture.loop_call import Loop, Operands
-from edgernn.export.capture.recurrent_calls import Capture
+from edgernn.export.capture.loop_call import LoopOperands, TimeLoop
+from edgernn.export.capture.recurrent_calls import RecurrentCallMode
 from edgernn.export.ir.private_operators import LOOP
 
 
@@ -23,7 +23,7 @@ X, H, K = torch.arange(24.0).reshape(2, 4, 3), torch.ones(2, 3), torch.full((2, 
 
 
 def loop(axis=1):
-    return Loop(Body(), [axis], 1, "sequence", 0, backward=False)
+    return TimeLoop(Body(), [axis], 1, "sequence", 0, backward=False)
 
 
 def test_a_loop_runs_its_body_once_for_each_step():
@@ -56,7 +56,7 @@ def test_a_state_of_one_row_is_widened_to_all_rows():
         calls.append(call)
         return proceed(call.states)
 
-    with Capture(note):
+    with RecurrentCallMode(note):
         narrow = loop()(X, H[:1], K)
     torch.testing.assert_close(narrow, loop()(X, H, K))
     assert [tuple(state.shape) for state in calls[0].states] == [(2, 3)]
@@ -71,16 +71,20 @@ def test_a_capture_sees_a_loop_as_a_call():
         return proceed(tuple(state + 1 for state in call.states))
 
     module = loop()
-    with Capture(instead):
+    with RecurrentCallMode(instead):
         got = module(X, H, K)
     (call,) = calls
-    assert (call.function, call.loop, call.operands) == (LOOP, module, Operands((X,), (H,), (K,)))
+    assert (call.function, call.loop, call.operands) == (
+        LOOP,
+        module,
+        LoopOperands((X,), (H,), (K,)),
+    )
     torch.testing.assert_close(got, module(X, H + 1, K))
 
 
 def test_what_an_iteration_gives_is_known_without_its_values():
     """Shapes and dtypes, for a graph of it."""
-    operands = Operands((X.double(),), (H,), (K,))
+    operands = LoopOperands((X.double(),), (H,), (K,))
     assert [(one.shape, one.dtype) for one in loop().results(operands)] == [
         ((2, 3), torch.float64)
     ] * 2

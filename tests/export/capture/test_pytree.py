@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 
-from edgernn.export.capture.pytree import leaves, map_leaves
+from edgernn.export.capture.pytree import map_tensors, tensor_leaves
 
 ONE, TWO, THREE = (torch.full((2,), float(n)) for n in (1, 2, 3))
 
@@ -24,12 +24,12 @@ class Found:
 
 
 def paths(tree: object, name: str = "") -> list[str]:
-    return [path for path, _ in leaves(tree, name)]
+    return [path for path, _ in tensor_leaves(tree, name)]
 
 
 def test_a_tensor_is_its_own_leaf():
     """A tensor alone has the path that it was given, which is empty for a result."""
-    assert list(leaves(ONE, "x")) == [("x", ONE)]
+    assert list(tensor_leaves(ONE, "x")) == [("x", ONE)]
     assert paths(ONE) == [""]
 
 
@@ -53,8 +53,8 @@ def test_what_is_no_tensor_has_no_path():
 def test_mapped_leaves_keep_their_containers():
     """Every container comes back as its own kind, and the tree that was given is left alone."""
     tree = {"a": (ONE, 3), "b": [Pair(TWO, None)]}
-    doubled = map_leaves(lambda _, tensor: tensor * 2, tree)
-    assert [(path, tensor[0].item()) for path, tensor in leaves(doubled)] == [
+    doubled = map_tensors(lambda _, tensor: tensor * 2, tree)
+    assert [(path, tensor[0].item()) for path, tensor in tensor_leaves(doubled)] == [
         ('["a"][0]', 2.0),
         ('["b"][0].left', 4.0),
     ]
@@ -65,7 +65,7 @@ def test_mapped_leaves_keep_their_containers():
 
 
 def test_a_change_is_told_the_path():
-    """`map_leaves` gives each tensor's path, the same as `leaves`, and in its order."""
+    """`map_tensors` gives each tensor's path, the same as `tensor_leaves`, and in its order."""
     tree = {"h": ONE, "rest": [TWO, (THREE,)]}
     seen: list[str] = []
 
@@ -73,5 +73,5 @@ def test_a_change_is_told_the_path():
         seen.append(path)
         return tensor
 
-    map_leaves(change, tree, "state")
+    map_tensors(change, tree, "state")
     assert seen == paths(tree, "state") == ['state["h"]', 'state["rest"][0]', 'state["rest"][1][0]']

@@ -10,20 +10,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from edgernn.export.capture.recurrent_calls import FUNCTIONS, Call, Capture
+from edgernn.export.capture.recurrent_calls import FUNCTIONS, RecurrentCall, RecurrentCallMode
 
 X = torch.randn(5, 2, 4, generator=torch.Generator().manual_seed(0))
 
 
-def seen(run: Callable[[], Any]) -> tuple[list[Call], Any]:
+def seen(run: Callable[[], Any]) -> tuple[list[RecurrentCall], Any]:
     """Return the calls that `run` makes, each left to torch, and what it returns."""
-    calls: list[Call] = []
+    calls: list[RecurrentCall] = []
 
-    def handler(call: Call, proceed: Any) -> Any:
+    def handler(call: RecurrentCall, proceed: Any) -> Any:
         calls.append(call)
         return proceed(call.states)
 
-    with torch.no_grad(), Capture(handler):
+    with torch.no_grad(), RecurrentCallMode(handler):
         result = run()
     return calls, result
 
@@ -122,7 +122,7 @@ def test_a_call_without_a_module_is_seen():
 def test_a_handler_may_feed_another_state():
     """`proceed` runs torch's function from the states it is given, not from forward's."""
     layer, start = LAYERS["lstm"], (torch.ones(1, 2, 3), torch.full((1, 2, 3), 2.0))
-    with torch.no_grad(), Capture(lambda call, proceed: proceed(start)):
+    with torch.no_grad(), RecurrentCallMode(lambda call, proceed: proceed(start)):
         y, (h, c) = layer(X)
     expected = layer(X, start)
     assert torch.equal(y, expected[0])
@@ -133,7 +133,7 @@ def test_a_handler_may_feed_another_state():
 def test_a_handler_may_answer_itself():
     """What the handler returns is what forward gets; torch's function need not run."""
     answer = torch.full((2, 3), 7.0)
-    with Capture(lambda call, proceed: (answer,)):
+    with RecurrentCallMode(lambda call, proceed: (answer,)):
         assert CELLS["gru_cell"](X[0]) is answer
 
 
@@ -167,7 +167,7 @@ def test_a_sort_of_forwards_own_is_no_order():
 
 def test_lengths_are_noted():
     """The lengths by which forward packed are kept, as it gave them."""
-    capture = Capture(lambda call, proceed: proceed(call.states))
+    capture = RecurrentCallMode(lambda call, proceed: proceed(call.states))
     with torch.no_grad(), capture:
         packed(LAYERS["gru"], [2, 5])
     assert [2, 5] in [lengths.tolist() for lengths in capture.lengths]
@@ -183,6 +183,6 @@ def test_other_functions_are_left_alone():
 def test_data_is_a_detached_tensor():
     """No trace can hold `.data`; a detached tensor is the same, and counts its changes."""
     x = torch.ones(2)
-    with Capture(lambda call, proceed: proceed(call.states)):
+    with RecurrentCallMode(lambda call, proceed: proceed(call.states)):
         x.data.add_(1)
     assert (x.tolist(), x._version) == ([2.0, 2.0], 1)

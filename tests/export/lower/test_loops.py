@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.call.example import Example, observe
-from edgernn.export.capture.loop_call import Loop
+from edgernn.export.call.example_call import ExampleCall, run_forward
+from edgernn.export.capture.loop_call import TimeLoop
 from edgernn.export.ir.fold_constants import fold_constants
 from edgernn.export.lower.layers import lower
 from edgernn.export.lower.loops import lower_loops
@@ -56,7 +56,7 @@ class Model(nn.Module):
 
     def __init__(self, body, width=4, states=1, lag=0):
         super().__init__()
-        self.loop = Loop(body, [1], states, "sequence", lag, backward=False)
+        self.loop = TimeLoop(body, [1], states, "sequence", lag, backward=False)
         self._width, self._lag = width, max(lag, 0)
 
     def forward(self, x, memory=None):
@@ -72,11 +72,11 @@ def lowered(model, at_one_step=False, memory=False):
     tensors, shapes = {"x": torch.randn(2, 5, 3)}, {"x": ("batch", "sequence", 3)}
     if memory:
         tensors["memory"], shapes["memory"] = torch.randn(2, 5, 3), ("batch", "sequence", 3)
-    example = Example(tensors, shapes)
+    example = ExampleCall(tensors, shapes)
     graph = trace(model, example)
     taken: dict[str, int] = {}
     layer_names(graph, taken)
-    loops = iterations(model, example, observe(model, example).calls, taken)
+    loops = iterations(model, example, run_forward(model, example).calls, taken)
     lower(graph)
     fold_constants(graph)
     reasons = lower_loops(graph, loops, at_one_step)

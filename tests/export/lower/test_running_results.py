@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import edgernn
-from edgernn.export.call.example import Example
+from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.lower.running_results import write_running
 from edgernn.export.trace.trace import trace
 
@@ -54,7 +54,7 @@ class All(nn.Module):
 def graph() -> ort.InferenceSession:
     """All functions, traced at five steps."""
     x = torch.randn(2, 5, 3)
-    model = trace(All(), Example({"x": x}, {"x": ("batch", "sequence", 3)}))
+    model = trace(All(), ExampleCall({"x": x}, {"x": ("batch", "sequence", 3)}))
     write_running(model)
     return ort.InferenceSession(ir.serde.serialize_model(model).SerializeToString())
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from edgernn.export.capture.loop_call import Loop
+from edgernn.export.capture.loop_call import TimeLoop
 from tests.nets.loops import refusal, same_as
 
 
 def loops_of(made):
     """Return its loops."""
-    return [module for module in made.modules() if isinstance(module, Loop)]
+    return [module for module in made.modules() if isinstance(module, TimeLoop)]
 
 
 def reading(read):

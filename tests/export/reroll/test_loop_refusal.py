@@ -16,13 +16,13 @@ from torch.nn import functional
 
 import edgernn
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.call.example import Example
+from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.reroll.loop_refusal import branch_on_size, explained
 from tests.export.refused import at, refusal
 
 SPEC = ["x:float32[batch,sequence,4]"]
-EXAMPLE = Example({"x": torch.randn(2, 5, 4)}, {"x": ("batch", "sequence", 4)})
-ROWS = Example({"x": torch.randn(2, 5, 3, 4)}, {"x": ("batch", "sequence", "rows", 4)})
+EXAMPLE = ExampleCall({"x": torch.randn(2, 5, 4)}, {"x": ("batch", "sequence", 4)})
+ROWS = ExampleCall({"x": torch.randn(2, 5, 3, 4)}, {"x": ("batch", "sequence", "rows", 4)})
 
 Function = Callable[[Any, Tensor], Any]
 
@@ -136,7 +136,7 @@ def loops_in_a_loop(net, x):
 
 LOOP = "for t in range(x.shape[1]):"
 
-LOOPS: list[tuple[Function, Example, str, str, str, Function | None]] = [
+LOOPS: list[tuple[Function, ExampleCall, str, str, str, Function | None]] = [
     (
         changes_later,
         EXAMPLE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from edgernn.export.call.example import Example
+from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.reroll.normalize import shape_of
 from edgernn.export.reroll.program import read_program
 from tests.nets.loops import Net, example
@@ -92,7 +92,7 @@ def test_an_axis_that_forward_looks_at_is_a_number():
 
 def test_inputs_are_the_leaves_of_the_example():
     """In their order; what is no tensor has no shape."""
-    given = Example({"x": torch.ones(2, 3), "y": torch.ones(4)}, {})
+    given = ExampleCall({"x": torch.ones(2, 3), "y": torch.ones(4)}, {})
     program = read_program(Net(lambda net, x, y: (x.sum(), y)), given)
     assert [shape_of(node) for node in program.inputs] == [(2, 3), (4,)]
     assert shape_of(program.graph.output_node()) is None

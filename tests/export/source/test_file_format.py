@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from edgernn.errors import ContractError, SourceError
-from edgernn.export.source.load import load_source
+from edgernn.export.source.load_source import load_source
 
 
 def archive(**entries: str) -> bytes:

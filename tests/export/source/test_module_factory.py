@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from edgernn.errors import SourceError
-from edgernn.export.source.module_factory import build, import_code
+from edgernn.export.source.module_factory import call_factory, import_code
 
 CODE = """
 from torch import nn
@@ -46,7 +46,7 @@ def file(tmp_path):
 
 
 def model(file, factory) -> Any:
-    return build(*import_code(f"{file}:{factory}"))
+    return call_factory(*import_code(f"{file}:{factory}"))
 
 
 @pytest.mark.parametrize(("factory", "width"), [("Net", 2), ("make", 3), ("ready", 4)])
@@ -69,7 +69,7 @@ def test_a_file_alone_has_no_factory(file):
     code, factory = import_code(str(file))
     assert factory is None
     with pytest.raises(SourceError) as info:
-        build(code, factory)
+        call_factory(code, factory)
     assert str(info.value) == (
         f"`net.py` is given without a factory. Give --module net.py:FACTORY.{KNOWN}"
     )

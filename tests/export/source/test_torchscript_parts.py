@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.pipeline import export_model
-from edgernn.export.source.torchscript import read_torchscript
+from edgernn.export.source.read_torchscript import read_torchscript
 from tests.nets.torch_onnx import shown
 
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from edgernn.errors import SourceError, UnsupportedModelError
-from edgernn.export.source.torchscript import read_torchscript
+from edgernn.export.source.read_torchscript import read_torchscript
 from tests.export.rewrite import rewritten
 from tests.nets.scripted import LastState, archive
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from edgernn.export.call.example import Example, observe
+from edgernn.export.call.example_call import ExampleCall, run_forward
 from edgernn.export.states.ambiguous_states import ambiguous_states
 
 
@@ -24,8 +24,8 @@ class Pair(nn.Module):
 
 
 def why(module, **kwargs):
-    example = Example(kwargs, {})
-    return ambiguous_states(example, observe(module, example))
+    example = ExampleCall(kwargs, {})
+    return ambiguous_states(example, run_forward(module, example))
 
 
 def test_pairs_that_fit_are_listed():

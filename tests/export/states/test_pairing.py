@@ -8,7 +8,7 @@ from torch import nn
 
 import edgernn
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.call.example import Example, observe
+from edgernn.export.call.example_call import ExampleCall, run_forward
 from edgernn.export.states.pairing import recognised_states
 
 
@@ -25,8 +25,8 @@ class Returns(nn.Module):
 
 def recognised(widths: dict[str, int], *results: int) -> dict[str, str]:
     tensors = {name: torch.zeros(2, width) for name, width in widths.items()}
-    example = Example(tensors, {})
-    return recognised_states(example, observe(Returns(results), example))
+    example = ExampleCall(tensors, {})
+    return recognised_states(example, run_forward(Returns(results), example))
 
 
 @pytest.mark.parametrize(

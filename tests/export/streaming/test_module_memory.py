@@ -9,10 +9,15 @@ import torch
 from torch import nn
 
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.call.dynamic_axes import proven_axes
-from edgernn.export.call.example import Forward
-from edgernn.export.call.given_example import example_from
-from edgernn.export.streaming.module_memory import check_kept, check_memory, forget, forget_guessed
+from edgernn.export.call.dynamic_axes import find_dynamic_axes
+from edgernn.export.call.example_call import ModuleRunner
+from edgernn.export.call.example_from_inputs import example_from
+from edgernn.export.streaming.module_memory import (
+    check_memory_is_state,
+    refuse_hidden_memory,
+    reset_memory,
+    reset_memory_with_guess,
+)
 
 
 class Base(nn.Module):
@@ -173,7 +178,7 @@ REMEMBERED = {
 def checked(module, *inputs):
     module = module.eval().requires_grad_(False)
     given = inputs or (torch.ones(2, 4),)
-    check_memory(module, example_from(module, given))
+    refuse_hidden_memory(module, example_from(module, given))
 
 
 @pytest.mark.parametrize("case", REMEMBERED)
@@ -265,10 +270,10 @@ def test_memory_of_an_earlier_call_is_forgotten():
     """A state left over from one sequence is none of the next one's, however many there are."""
     module = left_over(Layers, 1, 7, 4)
     note = "`self.hidden` held what an earlier call had left; the graphs start without it."
-    assert forget(module, example_from(module, torch.randn(3, 5, 4))) == (note,)
+    assert reset_memory(module, example_from(module, torch.randn(3, 5, 4))) == (note,)
     assert module.hidden is None
     module = left_over(Layers, 7, 7, 4)
-    assert forget_guessed(module) == (note,)
+    assert reset_memory_with_guess(module) == (note,)
     assert module.hidden is None
 
 
@@ -285,7 +290,7 @@ def test_memory_that_must_be_a_tensor_is_forgotten_as_zeros():
             return x
 
     module = left_over(Zeroed, 1, 4)
-    assert len(forget(module, example_from(module, torch.randn(1, 4)))) == 1
+    assert len(reset_memory(module, example_from(module, torch.randn(1, 4)))) == 1
     assert not module.hidden.any()
 
 
@@ -293,7 +298,7 @@ def test_what_is_no_memory_is_not_forgotten():
     """A table that forward only reads, and what it writes and never reads, stay."""
     module = left_over(Cached, 2, 4)
     kept = dict(vars(module))
-    assert forget(module, example_from(module, torch.randn(2, 4))) == ()
+    assert reset_memory(module, example_from(module, torch.randn(2, 4))) == ()
     assert vars(module) == kept
 
 
@@ -335,8 +340,10 @@ def test_a_state_made_anew_for_another_batch_leaves_the_batch_dynamic(make):
     """What forward does once for any larger batch is no step, whatever the example's batch."""
     module = make().eval()
     for batch in (1, 2):
-        example = proven_axes(Forward(module), example_from(module, torch.randn(batch, 4)))
-        assert [str(leaf) for leaf in example.leaves] == ["x:float32[batch,4]"]
+        example = find_dynamic_axes(
+            ModuleRunner(module), example_from(module, torch.randn(batch, 4))
+        )
+        assert [str(leaf) for leaf in example.tensors] == ["x:float32[batch,4]"]
 
 
 @pytest.mark.parametrize(
@@ -358,9 +365,9 @@ def test_memory_that_is_no_state_of_the_graphs_is_refused(make, names):
     """A state that forward keeps is refused where the graphs lack it, and only there."""
     module = make().eval().requires_grad_(False)
     example = example_from(module, torch.randn(1, 4))
-    check_kept(module, example, {0})
+    check_memory_is_state(module, example, {0})
     with pytest.raises(UnsupportedModelError) as caught:
-        check_kept(module, example, set())
+        check_memory_is_state(module, example, set())
     assert str(caught.value) == (
         f"`{make.__name__}.forward` gives {names} as arguments and return the next values, each "
         "named with --state INPUT=OUTPUT where it is not recognised."

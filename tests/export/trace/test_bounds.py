@@ -12,7 +12,7 @@ from torch.export import Dim
 
 import edgernn
 from edgernn.errors import InputError, ParityError
-from edgernn.export.call.example import Example
+from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.trace.bounds import Bounds, find_bounds
 
 Forward = Callable[[Tensor], Tensor]
@@ -34,7 +34,7 @@ def bounds(run: Forward) -> Bounds:
     x = torch.randn(2, 5, 4)
     free = {0: Dim.DYNAMIC, 1: Dim.DYNAMIC}
     program = torch.export.export(Net(run), (x,), dynamic_shapes=({"x": free}), strict=False)
-    return find_bounds(program, Example({"x": x}, {"x": ("batch", "sequence", 4)}))
+    return find_bounds(program, ExampleCall({"x": x}, {"x": ("batch", "sequence", 4)}))
 
 
 WITHIN: dict[str, tuple[Forward, dict[str, int], dict[str, int]]] = {

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from edgernn.export.call.example import Example
+from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.trace.fixed_axes import fixed_axes
 
-EXAMPLE = Example(
+EXAMPLE = ExampleCall(
     {"x": torch.zeros(2, 5, 4), "mask": torch.zeros(2, 5, dtype=torch.bool)},
     {"x": ("batch", "sequence", 4), "mask": ("batch", "sequence")},
 )

@@ -1,0 +1,139 @@
+"""Arguments that forward writes into: what they hold after the call is a result of it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from edgernn.contract import BATCH
+from edgernn.export.call.argument_names import holds_data, holds_state
+from edgernn.export.call.example_call import ExampleCall
+from edgernn.export.capture.preserve_state import preserve_state, same_content
+from edgernn.export.capture.pytree import ResultWithUpdates, map_tensors, tensor_leaves
+
+__all__ = ["ArgumentUpdates", "find_argument_updates", "return_argument_updates", "return_updates"]
+
+_Tensors = Mapping[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class ArgumentUpdates:
+    """What forward writes into its arguments.
+
+    Attributes:
+        paths: The paths of the tensors that it writes into.
+        states: Those that are memory → the path in forward's result of the same tensor, or their
+            own path where forward does not return it.
+    """
+
+    paths: tuple[str, ...]
+    states: Mapping[str, str]
+
+
+def return_argument_updates(module: nn.Module, example: ExampleCall) -> Mapping[str, str]:
+    """Let forward return what it writes into its arguments, in place; see `return_updates`.
+
+    Returns:
+        Path of an argument that is memory → path of its next value in the result.
+    """
+    try:
+        updates = find_argument_updates(module, example)
+    except Exception:
+        return {}  # forward does not run at these sizes; what does is found out later
+    if updates.paths:
+        return_updates(module, updates)
+    return updates.states
+
+
+def find_argument_updates(module: nn.Module, example: ExampleCall) -> ArgumentUpdates:
+    """Run forward and tell what it writes into its arguments.
+
+    An argument is memory if it is called like a state, or if its new value depends on the others;
+    forward's first argument, one called like data and one with steps are data that forward changes
+    in place, as by `x -= mean`.
+    """
+    before = {leaf.path: leaf.tensor for leaf in example.tensors}
+    after, result = _after(module, before, example)
+    paths = [path for path, tensor in after.items() if not same_content(tensor, before[path])]
+    places = {id(tensor): place for place, tensor in tensor_leaves(result)}
+    first = next(iter(example.kwargs), "")
+    states: dict[str, str] = {}
+    for leaf in example.tensors:
+        name = leaf.path.partition("[")[0]
+        dynamic = {size for size in leaf.shape if isinstance(size, str)}
+        if leaf.path not in paths or dynamic - {BATCH}:
+            continue
+        data = name == first or holds_data(leaf.path)
+        if holds_state(leaf.path) or (
+            not data and _reads_others(module, example, leaf.path, after)
+        ):
+            states[leaf.path] = places.get(id(after[leaf.path]), leaf.path)
+    return ArgumentUpdates(tuple(paths), states)
+
+
+def _reads_others(module: nn.Module, example: ExampleCall, path: str, after: _Tensors) -> bool:
+    """Return whether what forward writes into an argument depends on the other arguments."""
+    others = {
+        leaf.path: 2 * leaf.tensor.flatten().roll(1).view_as(leaf.tensor) + 0.25
+        for leaf in example.tensors
+        if leaf.path != path and leaf.tensor.is_floating_point()
+    }
+    others |= {
+        leaf.path: leaf.tensor.flatten().roll(1).view_as(leaf.tensor)
+        for leaf in example.tensors
+        if leaf.path != path and not leaf.tensor.is_floating_point()
+    }
+    try:
+        changed, _ = _after(module, others, example)
+    except Exception:
+        return False
+    return not same_content(changed[path], after[path])
+
+
+def _after(
+    module: nn.Module, tensors: _Tensors, example: ExampleCall
+) -> tuple[dict[str, torch.Tensor], Any]:
+    """Return what the arguments hold after a call, by path, and what it returned."""
+    copied = example.with_tensors(tensors).kwargs
+    kwargs = map_tensors(lambda _, tensor: tensor.clone(), dict(copied))
+    with torch.no_grad(), preserve_state(module):
+        result = module(**kwargs)
+    held = {
+        path: tensor for name, one in kwargs.items() for path, tensor in tensor_leaves(one, name)
+    }
+    return held, result
+
+
+def return_updates(module: nn.Module, updates: ArgumentUpdates) -> None:
+    """Let forward of `module` write into copies, and return those that are memory, in place.
+
+    What forward returns itself keeps its path; what it does not return comes after that, under the
+    paths of the arguments.
+    """
+    kind = type(module)
+    signature = inspect.signature(kind.forward)
+    beside = [path for path, place in updates.states.items() if path == place]
+
+    def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        bound = signature.bind(self, *args, **kwargs)
+        given = dict([*bound.arguments.items()][1:])
+        copied = {name: map_tensors(_copy, value, name) for name, value in given.items()}
+        bound.arguments.update(copied)
+        result = kind.forward(*bound.args, **bound.kwargs)
+        held = {
+            path: one for name, tree in copied.items() for path, one in tensor_leaves(tree, name)
+        }
+        return (
+            ResultWithUpdates(result, {path: held[path] for path in beside}) if beside else result
+        )
+
+    def _copy(path: str, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.clone() if path in updates.paths else tensor
+
+    forward.__signature__ = signature  # type: ignore[attr-defined]
+    module.__class__ = type(kind.__name__, (kind,), {"forward": forward})

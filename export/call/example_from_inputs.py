@@ -1,0 +1,169 @@
+"""The example call that the user gave: tensors, or specs such as `tokens:int64[batch,sequence]`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from edgernn.contract import BATCH, SEQUENCE
+from edgernn.errors import InputError
+from edgernn.export.call.annotated_arguments import as_annotated
+from edgernn.export.call.argument_names import LENGTH_NAMES
+from edgernn.export.call.example_call import ExampleCall, forward_parameters, takes_any_keyword
+from edgernn.export.call.input_spec import (
+    InputSpec,
+    named_sizes,
+    parse_spec,
+    read_example_file,
+    spec_sizes,
+)
+from edgernn.export.capture.pytree import map_tensors, packed_paths
+from edgernn.sizes import size_of
+
+__all__ = ["example_from"]
+
+_SIZES = {BATCH: 2, SEQUENCE: 5}
+_DTYPES = (torch.float32, torch.int64, torch.int32, torch.bool)
+
+
+def example_from(
+    module: nn.Module, inputs: Sequence[Any] | Mapping[str, Any] | torch.Tensor
+) -> ExampleCall:
+    """Return the example that the user gave, as tensors or as specs.
+
+    Args:
+        module: The model.
+        inputs: forward's arguments as a tuple or a mapping by name, with tensors, NumPy arrays or
+            nested tuples, lists and dicts of them; or specs, see `parse_spec`.
+
+    Raises:
+        InputError: A spec is wrong, or an argument is not one of forward's.
+    """
+    if isinstance(inputs, (str, torch.Tensor, np.ndarray)):
+        inputs = (inputs,)
+    if not isinstance(inputs, (Mapping, Sequence)):
+        raise InputError(
+            f"`inputs` is of type {type(inputs).__name__}; example tensors in a tuple or by name "
+            "were expected, or specs such as `tokens:int64[batch,sequence]`."
+        )
+    if not isinstance(inputs, Mapping) and any(isinstance(one, str) for one in inputs):
+        return _from_specs(module, [parse_spec(str(one)) for one in inputs])
+    names = list(forward_parameters(module))
+    given = dict(inputs) if isinstance(inputs, Mapping) else dict(zip(names, inputs, strict=False))
+    any_name = isinstance(inputs, Mapping) and takes_any_keyword(module)
+    if len(given) < len(inputs) or not (any_name or set(given) <= set(names)):
+        raise InputError(
+            f"`{type(module).__name__}.forward` takes {_listed(names)}; {len(inputs)} inputs were "
+            f"given{': ' + _listed(list(given)) if isinstance(inputs, Mapping) else ''}."
+        )
+    for path in (path for name, value in given.items() for path in packed_paths(value, name)):
+        raise InputError(
+            f"`{path}` is a PackedSequence, whose rows are sorted by step. Let forward take the "
+            "padded sequences and their lengths, and pack them itself."
+        )
+    given = {name: _as_tensors(value) for name, value in given.items()}
+    example = ExampleCall(map_tensors(lambda _, tensor: _cpu_float32(tensor), given), {})
+    for leaf in example.tensors:
+        if leaf.tensor.dtype not in _DTYPES:
+            raise InputError(
+                f"`{leaf}` is of a dtype that graphs do not take as an input; they take "
+                f"{', '.join(str(one).removeprefix('torch.') for one in _DTYPES)}. Give it as one "
+                "of these, and let forward convert it."
+            )
+        if leaf.tensor.numel() == 0:
+            raise InputError(
+                f"`{leaf}` is empty. Give an example with at least one sequence of one step."
+            )
+    return example
+
+
+def _from_specs(module: nn.Module, specs: Sequence[InputSpec]) -> ExampleCall:
+    names = list(forward_parameters(module))
+    high = min(
+        (m.num_embeddings for m in module.modules() if isinstance(m, nn.Embedding)), default=2
+    )
+    sizes = named_sizes(specs, _SIZES)
+    generator = torch.Generator().manual_seed(0)
+    kwargs: dict[str, Any] = {}
+    shapes: dict[str, tuple[int | str, ...]] = {}
+    guessed: list[str] = []
+    for spec in specs:
+        path = spec.path
+        name, keys = path.partition("[")[0], re.findall(r"\[(.*?)\]", path)
+        if name not in names and not takes_any_keyword(module):
+            raise InputError(
+                f"`{name}` is not an argument of `{type(module).__name__}.forward`, which takes "
+                f"{_listed(names)}."
+            )
+        if path in shapes:
+            raise InputError(f"`{path}` is given twice. Give one spec for each input.")
+        if spec.value is not None:
+            kwargs[name] = _placed(kwargs.get(name), keys, spec.value)
+            continue
+        if spec.file is not None:
+            tensor = _cpu_float32(read_example_file(spec))
+        else:
+            size = spec_sizes(spec, sizes)
+            assert spec.dtype is not None
+            if spec.dtype.is_floating_point:
+                tensor = torch.randn(size, generator=generator)
+            elif LENGTH_NAMES.match(name) and spec.limit is None:
+                tensor = torch.full(size, sizes.get(SEQUENCE, _SIZES[SEQUENCE]), dtype=spec.dtype)
+            else:
+                below = high if spec.limit is None else size_of(spec.limit, sizes)
+                if below is None:
+                    raise InputError(
+                        f"`{path}` is said to be below `{spec.limit}`, which is no axis of the "
+                        "inputs."
+                    )
+                tensor = torch.randint(below, size, generator=generator).to(spec.dtype)
+                if spec.limit is None and spec.dtype != torch.bool:
+                    guessed.append(path)
+        kwargs[name] = _placed(kwargs.get(name), keys, tensor)
+        shapes[path] = spec.dims if spec.dims is not None else tuple(tensor.shape)
+    ordered = {name: kwargs[name] for name in [*names, *kwargs] if name in kwargs}
+    if all(spec.dims is None or spec.value is not None for spec in specs):
+        shapes = {}
+    limits = {spec.path: spec.limit for spec in specs if spec.limit is not None}
+    return ExampleCall(
+        *as_annotated(module, ordered, shapes), limits=limits, guessed_ranges=tuple(guessed)
+    )
+
+
+def _placed(tree: Any, keys: Sequence[str], tensor: Any) -> Any:
+    """Return `tree` with `tensor` at `keys`: digits index a tuple, anything else a dict."""
+    if not keys:
+        return tensor
+    key, *rest = keys
+    if key.isdigit():
+        items = list(tree or ())
+        items += [None] * (int(key) + 1 - len(items))
+        items[int(key)] = _placed(items[int(key)], rest, tensor)
+        return tuple(items)
+    name = key.strip("\"'")
+    return {**(tree or {}), name: _placed((tree or {}).get(name), rest, tensor)}
+
+
+def _as_tensors(value: Any) -> Any:
+    """Return `value` with a tensor for every NumPy array in it."""
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(value)
+    if isinstance(value, dict):
+        return {key: _as_tensors(one) for key, one in value.items()}
+    if type(value) in (tuple, list):
+        return type(value)(map(_as_tensors, value))
+    return value
+
+
+def _cpu_float32(tensor: torch.Tensor) -> torch.Tensor:
+    tensor = tensor.detach().cpu()
+    return tensor.float() if tensor.is_floating_point() else tensor
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names) or "no arguments"

@@ -1,0 +1,177 @@
+"""Calls that forward might take, judged by the model's weights and forward's signature.
+
+Weights tell by their names and shapes, so that an archive, whose layers have no classes any more,
+is read like a live module.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from edgernn.export.call.argument_names import LENGTH_NAMES, is_state
+from edgernn.export.call.example_call import ExampleCall, forward_parameters
+
+__all__ = ["candidate_examples", "first_spec", "state_shapes"]
+
+_WIDTHS = ("input_size", "in_features", "input_dim", "n_inputs", "n_features", "in_channels")
+_LEADING = ((2, 5), (1, 5), (5, 1), (2,), (5,), (1,))
+
+_Shape = tuple[int, ...]
+
+
+def candidate_examples(module: nn.Module) -> Iterator[ExampleCall]:
+    """Yield calls that forward might take, likely ones first."""
+    parameters = forward_parameters(module)
+    required = [name for name, p in parameters.items() if p.default is inspect.Parameter.empty]
+    first, *others = required or list(parameters)[:1] or [""]
+    optional = [name for name in parameters if name not in required and name != first]
+    states = [name for name in optional if is_state(name)]
+    for tensor in _first_inputs(module):
+        for extra in ([*others, *states], others) if states else (others,):
+            for guessed in _extra_inputs(module, tensor, extra):
+                yield ExampleCall({first: tensor, **guessed}, {})
+
+
+def first_spec(module: nn.Module) -> str:
+    """Return dtype and shape of what the first layer might take, as a spec has them."""
+    for name, weight in module.named_parameters():
+        # in an archive a table of numbers is told from a matrix by its name alone
+        table = isinstance(_owner(module, name), nn.Embedding) or "emb" in name.lower()
+        for rows, shape in _input_shapes(module, name, weight):
+            if rows is not None and table:
+                return "int64[batch,sequence]"
+            if rows is not None:
+                continue
+            if weight.dim() < 3:
+                return f"float32[batch,sequence,{shape[-1]}]"
+            channels = ",".join(map(str, shape[1:-1]))
+            return f"float32[batch,{channels},sequence]"
+    return "float32[batch,sequence,40]"
+
+
+def _first_inputs(module: nn.Module) -> Iterator[torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    tried: set[tuple[int | None, _Shape]] = set()
+    weights = (_input_shapes(module, *named) for named in module.named_parameters())
+    for shapes in (*weights, _told_shapes(module)):
+        for rows, shape in shapes:
+            if (rows, shape) in tried:
+                continue
+            tried.add((rows, shape))
+            if rows is None:
+                yield torch.randn(shape, generator=generator)
+            else:
+                yield torch.randint(rows, shape, generator=generator)
+
+
+def _input_shapes(
+    module: nn.Module, name: str, weight: torch.Tensor
+) -> Iterator[tuple[int | None, _Shape]]:
+    """Yield shapes of what a layer with this weight takes, behind the number of ids or None."""
+    owner = _owner(module, name)
+    embedding = isinstance(owner, nn.Embedding)
+    if weight.dim() == 2 and (embedding or type(owner) is nn.Module):
+        for shape in ((2, 5), (1, 5), (5, 1), (5,), (2,), (1,)):
+            yield weight.shape[0], shape
+    if (weight.dim() == 1 and not hasattr(owner, "num_features")) or embedding:
+        return
+    width = weight.shape[1 if weight.dim() > 1 else 0]
+    if weight.dim() == 3:
+        yield from ((None, (2, width, 64)), (None, (1, width, 64)), (None, (2, 64, width)))
+        if width == 1:
+            yield from ((None, (2, 640)), (None, (1, 640)))
+    if weight.dim() == 4:
+        for image in ((5, 64), (64, 64), (32, 100)):
+            yield None, (2, width, *image)
+        yield None, (2, 64, 64)
+    for batch in _LEADING:
+        yield None, (*batch, width)
+
+
+def _told_shapes(module: nn.Module) -> Iterator[tuple[None, _Shape]]:
+    """Yield shapes of the width that the model itself calls that of its input."""
+    for name in _WIDTHS:
+        width = getattr(module, name, None)
+        if type(width) is int and width > 0:
+            for batch in _LEADING:
+                yield None, (*batch, width)
+
+
+def _owner(module: nn.Module, name: str) -> nn.Module:
+    """Return the layer of a weight; a bare nn.Module stands for one without a class."""
+    path, _, kind = name.rpartition(".")
+    owner = module.get_submodule(path)
+    known = type(owner).__module__.startswith("torch.nn.modules")
+    return owner if known or not kind.startswith("weight") else nn.Module()
+
+
+def _extra_inputs(
+    module: nn.Module, first: torch.Tensor, names: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    """Yield values for further arguments: states by their names and the layers, else nothing."""
+    lengths = [name for name in names if LENGTH_NAMES.match(name)]
+    if lengths:
+        others = [name for name in names if name not in lengths]
+        if first.dim() < 2:
+            return
+        for batch, steps in (first.shape[:2], first.shape[1::-1]):
+            full = {name: torch.full((batch,), steps) for name in lengths}
+            for rest in _extra_inputs(module, first, others):
+                yield {**rest, **full}
+        return
+    if not names:
+        yield {}
+        return
+    if not all(is_state(name) for name in names):
+        return
+    sizes = first.shape[: 2 if first.is_floating_point() else None]
+    batches = dict.fromkeys([*(sizes if _batch_first(module) else reversed(sizes)), None])
+    for batch in batches:
+        h, c = state_shapes(module, batch)
+        if h is None:
+            return
+        for outer in ((), (_cells(module),)) if _cells(module) > 1 else ((),):
+            yield from _states(names, (*outer, *h), None if c is None else (*outer, *c))
+
+
+def _batch_first(module: nn.Module) -> bool:
+    """Return whether the first recurrent layer takes the batch first; cells do."""
+    layers = (part for part in module.modules() if isinstance(part, nn.RNNBase))
+    return next((layer.batch_first for layer in layers), True)
+
+
+def _states(names: Sequence[str], h: _Shape, c: _Shape | None) -> Iterator[dict[str, Any]]:
+    """Yield zeros for one argument with all of a state or for one with each part of it."""
+    if len(names) == 1:
+        yield {names[0]: torch.zeros(h) if c is None else (torch.zeros(h), torch.zeros(c))}
+    elif len(names) == 2:
+        yield {names[0]: torch.zeros(h), names[1]: torch.zeros(c or h)}
+
+
+def _cells(module: nn.Module) -> int:
+    """Return the number of cells, whose states a model may take stacked in one tensor."""
+    return sum(name.endswith("weight_hh") for name, _ in module.named_parameters())
+
+
+def state_shapes(module: nn.Module, batch: int | None) -> tuple[_Shape | None, _Shape | None]:
+    """Return the shapes of h and c of the first recurrent layer, None for what it has not."""
+    weights = dict(module.named_parameters())
+    matches = (re.fullmatch(r"(.*)weight_hh(_l0)?", name) for name in weights)
+    found = next(filter(None, matches), None)
+    if found is None:
+        return None, None
+    prefix, layered = found[1], found[2] is not None
+    recurrent = weights[found[0]]
+    projection = weights.get(f"{prefix}weight_hr_l0")
+    hidden = recurrent.shape[1] if projection is None else projection.shape[1]
+    stack = sum(name.startswith(f"{prefix}weight_hh") for name in weights)
+    outer = (stack,) if layered else ()
+    inner = () if batch is None else (batch,)
+    c = (*outer, *inner, hidden) if len(recurrent) == 4 * hidden else None
+    return (*outer, *inner, recurrent.shape[1]), c

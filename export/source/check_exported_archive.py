@@ -1,0 +1,246 @@
+"""What of a torch.export archive torch is handed: a program and tensors, looked through and bare.
+
+torch itself unpickles sample inputs, weights and objects of an archive, evaluates the expressions
+of its sizes, writes its names into Python source, and calls any function of torch that a node
+names. Here a new archive is written, of what was checked and nothing else.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from typing import Any
+
+from edgernn.errors import SourceError
+from edgernn.export.source.allowed_operators import computes
+from edgernn.export.source.check_expression import check_expression
+from edgernn.export.source.exported_archive_tensors import folder_entries, pickled_entry
+from edgernn.export.source.zip_archive import ZipArchive, write_archive
+
+__all__ = ["check_exported_archive"]
+
+_MODELS = "models/"
+_WEIGHTS = "data/weights/"
+_CONSTANTS = "data/constants/"
+_LIBRARIES = "data/aotinductor/"
+
+# Names of the archive before torch 2.8 → those of today.
+_LEGACY_PROGRAM = "serialized_exported_program.json"
+_LEGACY = {
+    "serialized_state_dict.pt": f"{_WEIGHTS}model.pt",
+    "serialized_constants.pt": f"{_CONSTANTS}model.pt",
+}
+
+_OPERATOR = re.compile(r"torch\.ops\.(aten|prims)\.(\w+)\.\w+", re.ASCII)
+_PLAIN = re.compile(
+    r"_operator\.(add|and_|eq|floordiv|ge|getitem|gt|le|lshift|lt|mod|mul|ne|neg|not_|or_|pos|pow"
+    r"|rshift|sub|truediv|xor)|math\.(ceil|floor|sqrt|trunc)"
+    r"|torch\.sym_(float|int|ite|max|min|not|sqrt|sum)"
+    r"|torch\.ops\.higher_order\.(associative_scan|cond|map_impl|scan|while_loop"
+    r"|wrap_with_autocast|wrap_with_set_grad_enabled)"
+)
+
+# Strings of the program's JSON by their keys.
+_NAMES = frozenset(["name", "as_name", "node_name"])
+_PATHS = frozenset(
+    "buffer_name custom_obj_name parameter_name tensor_constant_name user_input_name".split()  # noqa: SIM905
+)
+_TABLES = frozenset(["as_string_to_argument", "opset_version", "range_constraints"])
+_NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+_PATH = re.compile(r"[\w-]+(\.[\w-]+)*", re.ASCII)
+
+# Containers that forward's arguments and results may be made of.
+_CONTAINERS = frozenset(
+    ["builtins.tuple", "builtins.list", "builtins.dict", "collections.OrderedDict", None]
+)
+
+
+def check_exported_archive(archive: ZipArchive, subject: str) -> io.BytesIO:
+    """Return an archive of the program in `archive` and its tensors, for torch.export.load.
+
+    Nothing is unpickled but tensors, and no expression evaluated.
+
+    Raises:
+        SourceError: It has something in it that runs code, which is named; or it is damaged.
+    """
+    return _Checker(archive, subject).checked()
+
+
+class _Checker:
+    """Looks through one archive and collects what may go into the new one."""
+
+    def __init__(self, archive: ZipArchive, subject: str) -> None:
+        self._archive = archive
+        self._subject = subject
+        self._entries: dict[str, bytes] = {
+            "archive_format": b"pt2",
+            "archive_version": b"0",
+            "data/sample_inputs/model.pt": b"",
+            ".data/version": b"6",
+            "byteorder": b"little",
+        }
+
+    def checked(self) -> io.BytesIO:
+        for name in self._archive.names:
+            if name.startswith(_LIBRARIES):
+                raise self._refusal(f"compiled code, `{name}`")
+        if "byteorder" in self._archive and self._archive.read("byteorder") != b"little":
+            raise self._damaged("its numbers are not little-endian")
+        try:
+            if _LEGACY_PROGRAM in self._archive:
+                self._program(_LEGACY_PROGRAM)
+                for old, new in _LEGACY.items():
+                    self._entries[new] = pickled_entry(self._archive, old, self._refusal)
+            else:
+                model = self._model()
+                self._program(f"{_MODELS}{model}.json")
+                self._folder(model, _WEIGHTS, "weights", "weight_")
+                self._folder(model, _CONSTANTS, "constants", "tensor_")
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+            raise self._damaged(f"{type(error).__name__}: {error}") from error
+        except RecursionError as error:
+            raise self._damaged("its program is nested too deeply") from error
+        return write_archive(self._entries)
+
+    def _model(self) -> str:
+        models = [
+            name.removeprefix(_MODELS).removesuffix(".json")
+            for name in self._archive.names
+            if name.startswith(_MODELS) and name.endswith(".json")
+        ]
+        if "model" in models or len(models) == 1:
+            return "model" if "model" in models else models[0]
+        raise SourceError(
+            f"{self._subject} is a torch.export archive of {len(models)} programs; one was "
+            "expected. Save one program with torch.export.save."
+        )
+
+    def _program(self, entry: str) -> None:
+        program = json.loads(self._archive.read(entry).decode("utf-8"))
+        module = program["graph_module"]
+        module["metadata"] = {}
+        module.pop("treespec_namedtuple_fields", None)
+        module["module_call_graph"] = module["module_call_graph"][:1]
+        for call in module["module_call_graph"]:
+            call["fqn"] = ""
+            signature = call["signature"]
+            for side in ("in_spec", "out_spec"):
+                signature[side] = self._tree(signature[side], side)
+            for name in signature.get("forward_arg_names") or ():
+                self._require(_NAME, name, "an argument")
+        program["guards_code"] = []
+        ranges = program["range_constraints"]
+        program["range_constraints"] = {k: v for k, v in ranges.items() if _NAME.fullmatch(k)}
+        self._walk(program)
+        self._entries["models/model.json"] = json.dumps(program).encode()
+
+    def _walk(self, value: Any) -> None:
+        """Check every string of the program that torch evaluates, looks up or writes as code."""
+        if isinstance(value, list):
+            for item in value:
+                self._walk(item)
+        elif isinstance(value, dict):
+            for key, item in value.items():
+                if key == "metadata":
+                    value[key] = {}
+                elif key == "expr_str":
+                    value[key] = self._expression(item)
+                elif key == "device" or key == "as_device":
+                    value[key] = {"type": "cpu", "index": None}
+                elif key in ("target", "as_operator"):
+                    self._operator(item)
+                elif key in _NAMES and not isinstance(item, (dict, list)):
+                    if item not in ("", None):
+                        self._require(_NAME, item, "a value")
+                elif key in _PATHS:
+                    self._require(_PATH, item, "a tensor")
+                elif key in ("as_custom_obj", "custom_obj"):
+                    raise self._refusal("an object of a class of its own")
+                elif key.endswith("_values"):
+                    for name, described in item.items():
+                        self._require(_NAME, name, "a value")
+                        self._walk(described)
+                elif key in _TABLES:
+                    self._walk(list(item.values()))
+                else:
+                    self._walk(item)
+
+    def _operator(self, target: object) -> None:
+        text = target if isinstance(target, str) else ""
+        if _PLAIN.fullmatch(text):
+            return
+        found = _OPERATOR.fullmatch(text)
+        if found is None or not computes(f"{found[1]}::{found[2]}"):
+            raise self._refusal(f"a call of `{_short(target)}`, which does not only compute")
+
+    def _expression(self, text: object) -> str:
+        if not isinstance(text, str):
+            raise TypeError(f"an expression is of type {type(text).__name__}")
+        try:
+            return check_expression(text)
+        except ValueError as error:
+            raise self._refusal(
+                f"an expression for a size that is not one, `{_short(text)}` ({error})"
+            ) from error
+
+    def _tree(self, text: str, side: str) -> str:
+        """Check the structure of arguments or results, in which torch imports what it names."""
+        protocol, tree = json.loads(text)
+        nodes = [tree]
+        while nodes:
+            node = nodes.pop()
+            kind, context = node["type"], node["context"]
+            if kind not in _CONTAINERS:
+                raise SourceError(
+                    f"{self._subject} takes or returns a `{_short(kind)}`, which only its own code "
+                    "could make. Export it with tensors, tuples, lists and dicts alone, or "
+                    "repeat with --trust if you trust its origin."
+                )
+            keys = json.loads(context) if isinstance(context, str) else context
+            if not isinstance(keys, list | None) or not all(
+                isinstance(key, str | int) for key in keys or ()
+            ):
+                raise self._refusal(f"code in the structure of its {side}, `{_short(context)}`")
+            if side == "in_spec":
+                for key in keys or ():
+                    self._require(_NAME, key, "an argument")
+            nodes += node["children_spec"]
+        return json.dumps([protocol, tree])
+
+    def _folder(self, model: str, folder: str, kind: str, prefix: str) -> None:
+        """Take the tensors of one folder, in either of the forms that torch writes."""
+        pickled = f"{folder}{model}.pt"
+        if pickled in self._archive:
+            self._entries[f"{folder}model.pt"] = pickled_entry(
+                self._archive, pickled, self._refusal
+            )
+            return
+        table = f"{model}_{kind}_config.json"
+        entries = folder_entries(self._archive, folder, table, prefix, self._refusal)
+        entries[f"{folder}model_{kind}_config.json"] = entries.pop(folder + table)
+        self._entries.update(entries)
+
+    def _require(self, pattern: re.Pattern[str], value: object, what: str) -> str:
+        if not isinstance(value, str) or not pattern.fullmatch(value) or len(value) > 1000:
+            raise self._refusal(f"code in the place of the name of {what}, `{_short(value)}`")
+        return value
+
+    def _refusal(self, what: str) -> SourceError:
+        return SourceError(
+            f"{self._subject} is a torch.export archive with {what}. Opening it would run what "
+            "its maker wrote, so it is not done unasked. If you trust its origin, repeat with "
+            "--trust; or export the model's code anew with torch.export.save."
+        )
+
+    def _damaged(self, reason: str) -> SourceError:
+        return SourceError(
+            f"{self._subject} is a torch.export archive that cannot be read: {_short(reason)}. "
+            "Save or download it again."
+        )
+
+
+def _short(value: object) -> str:
+    text = value if isinstance(value, str) else repr(value)
+    text = " ".join(text.split())
+    return f"{text[:60]}…" if len(text) > 61 else text

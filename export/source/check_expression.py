@@ -1,0 +1,136 @@
+"""Expressions of sizes, as torch.export archives have them: names, numbers and operators alone.
+
+sympy evaluates an expression as Python code, so it is given only what this reads as one.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+
+__all__ = ["check_expression"]
+
+_MOST = 2000
+_MOST_NODES = 300
+_DIGITS = 20
+
+_NAME = re.compile(r"[A-Za-z]\w*", re.ASCII)
+
+_OPERATORS = (
+    ast.Add,
+    ast.Sub,
+    ast.Mult,
+    ast.Div,
+    ast.FloorDiv,
+    ast.Mod,
+    ast.UAdd,
+    ast.USub,
+    ast.Eq,
+    ast.NotEq,
+    ast.Lt,
+    ast.LtE,
+    ast.Gt,
+    ast.GtE,
+    ast.Load,
+)
+
+_FUNCTIONS = frozenset(
+    """
+    Abs Add And CeilDiv CeilToInt CleanDiv Equality Eq FloatTrueDiv Float FloorDiv
+    FloorToInt Ge GreaterThan Gt Identity IntTrueDiv Integer Le LessThan Lt Max Min Mod
+    ModularIndexing Mul Ne Not Or PythonMod Rational RoundToInt StrictGreaterThan
+    StrictLessThan ToFloat TruncToFloat TruncToInt Unequality Where ceiling floor
+    IsNonOverlappingAndDenseIndicator
+    """.split()  # noqa: SIM905
+)
+
+# Powers and shifts, whose second argument is a small number.
+_POWERS = frozenset(["FloatPow", "LShift", "Pow", "PowByNatural", "RShift"])
+
+
+def check_expression(text: str) -> str:
+    """Return `text` as it was read: names, numbers, operators, functions of sizes.
+
+    Raises:
+        ValueError: It is something else; the message says what.
+    """
+    if len(text) > _MOST:
+        raise ValueError(f"it has {len(text)} characters")
+    try:
+        tree = ast.parse(text.strip(), mode="eval")
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        raise ValueError("it cannot be read") from None
+    if sum(1 for _ in ast.walk(tree)) > _MOST_NODES:
+        raise ValueError("it is too long")
+    _check(tree.body)
+    return ast.unparse(tree)
+
+
+def _check(node: ast.AST) -> None:
+    match node:
+        case ast.Constant(value=bool()):
+            return
+        case ast.Constant(value=int() | float() as number):
+            if len(str(number)) > _DIGITS:
+                raise ValueError("it has a number that is too long")
+            return
+        case ast.Name(id=name):
+            if not _NAME.fullmatch(name):
+                raise ValueError(f"`{name}` is not a size")
+            return
+        case ast.Call(
+            func=ast.Name(id="Symbol" | "Float" as kind), args=[ast.Constant(value=str())]
+        ):
+            _check_literal(kind, node)
+            return
+        case ast.Call(func=ast.Name(id=name), args=arguments, keywords=keywords):
+            _check_call(name, arguments, keywords)
+        case ast.BinOp(op=ast.Pow(), left=base, right=exponent):
+            _check_power(base, exponent)
+            return
+        case ast.BinOp() | ast.UnaryOp() | ast.Compare() | ast.Load():
+            pass
+        case _ if isinstance(node, _OPERATORS):
+            return
+        case _:
+            raise ValueError(f"it has a {type(node).__name__} in it")
+    for child in ast.iter_child_nodes(node):
+        if not (isinstance(node, ast.Call) and child is node.func):
+            _check(child)
+
+
+def _check_literal(kind: str, node: ast.Call) -> None:
+    """Check `Symbol('s0', integer=True)` or `Float('0.5', precision=53)`."""
+    text = ast.literal_eval(node.args[0])
+    flags = [item.value for item in node.keywords if item.arg is not None]
+    if len(flags) != len(node.keywords) or not all(isinstance(f, ast.Constant) for f in flags):
+        raise ValueError(f"`{kind}` has something that is not a constant")
+    if kind == "Float":
+        float(text)
+    elif not _NAME.fullmatch(text):
+        raise ValueError("a symbol has no plain name")
+
+
+def _check_call(name: str, arguments: list[ast.expr], keywords: list[ast.keyword]) -> None:
+    if name in _POWERS and len(arguments) == 2 and not keywords:
+        _check_power(arguments[0], arguments[1])
+    elif name not in _FUNCTIONS or keywords:
+        raise ValueError(f"`{name}` is not a function of sizes")
+
+
+def _check_power(base: ast.expr, exponent: ast.expr) -> None:
+    _check(base)
+    while isinstance(exponent, ast.UnaryOp):
+        exponent = exponent.operand
+    if isinstance(exponent, ast.Call) and exponent.args:
+        exponent = exponent.args[0]  # Integer(2)
+    number = exponent.value if isinstance(exponent, ast.Constant) else None
+    if not isinstance(number, int) or number > 64 or _has_power(base):
+        raise ValueError("it has a power that is too large")
+
+
+def _has_power(node: ast.AST) -> bool:
+    return any(
+        isinstance(part, ast.Pow) or (isinstance(part, ast.Name) and part.id in _POWERS)
+        for part in ast.walk(node)
+    )

@@ -1,0 +1,176 @@
+"""Bring a model of any origin into the form that is traced."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from edgernn.artifact import CONTRACT_FILE
+from edgernn.errors import SourceError, UnsupportedModelError
+from edgernn.export.call.positional_arguments import call_by_position
+from edgernn.export.foreign.onnx_file import OnnxFile, read_artifact, read_onnx
+from edgernn.export.source.file_format import Format, format_of
+from edgernn.export.source.load_weights import check_weights, load_weights
+from edgernn.export.source.module_factory import call_factory, import_code
+from edgernn.export.source.prepare_module import (
+    has_rewritten_parts,
+    prepare_module,
+    private_copy,
+    to_cpu_float32,
+)
+from edgernn.export.source.read_checkpoint import read_pickle, read_safetensors, state_dict_in
+from edgernn.export.source.read_exported import read_exported
+from edgernn.export.source.read_torchscript import read_scripted_parts, read_torchscript
+from edgernn.export.source.rebuild_module import rebuild_module
+
+__all__ = ["Source", "load_source"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model ready to be traced.
+
+    Attributes:
+        module: A private copy on the CPU, in float32 and eval mode, without gradients. Under a
+            `torch.overrides.TorchFunctionMode` each of its recurrent calls is a torch function.
+        given: The model as it was given, that graphs are proven against: the same module, or,
+            where a part of it was rewritten to be traced, one that was not.
+        description: What it was, in one line.
+        notes: For people: what was converted or taken.
+        rebuilt: Whether it was made from the keys of a state_dict, its forward not seen.
+    """
+
+    module: nn.Module
+    given: nn.Module
+    description: str
+    notes: tuple[str, ...] = ()
+    rebuilt: bool = False
+
+    @property
+    def reference(self) -> str:
+        """What graphs are compared with, in a few words."""
+        if self.rebuilt:
+            return "a model rebuilt from the state_dict, whose own forward was not seen,"
+        return "eager torch"
+
+
+def load_source(
+    model: nn.Module | str | Path,
+    *,
+    module: str | None = None,
+    trust: bool = False,
+    assume_plain: bool = False,
+) -> Source | OnnxFile:
+    """Return the model behind `model`.
+
+    Args:
+        model: A live module, or a file: TorchScript or torch.export archive, state_dict or whole
+            module by torch.save, safetensors, ONNX, told apart by content, not by name; or the
+            folder of an artifact.
+        module: `FILE.py:FACTORY`, the code of a state_dict or of a pickle from `__main__`.
+        trust: Whether opening the file may run code that is in it: a pickled module, an archive of
+            TorchScript or torch.export with more in it than computes.
+        assume_plain: Whether the layers of a bare state_dict are taken to follow each other with
+            nothing between them.
+
+    Raises:
+        SourceError: The file is not a model, or not one that may or can be rebuilt.
+        UnsupportedModelError: It is a model of a kind that cannot be traced.
+    """
+    if isinstance(model, (str, Path)):
+        return _from_file(Path(model), module, trust, assume_plain)
+    if module is not None:
+        raise SourceError(
+            f"`{module}` is given beside a live module, which has its code already. Leave module "
+            "out."
+        )
+    if isinstance(model, torch.jit.ScriptModule):
+        converted, given, notes = read_torchscript(model)
+        return _source(converted, given, f"ScriptModule {model.original_name}", notes)
+    if not isinstance(model, nn.Module):
+        raise SourceError(
+            f"`{model!r}` is no model: it is of type {type(model).__name__}. Give an nn.Module or "
+            "the path of a model file."
+        )
+    copied = private_copy(model)
+    given, notes = _conformed(copied)
+    return _source(copied, given, f"nn.Module {type(copied).__name__}", notes)
+
+
+def _from_file(
+    path: Path, module: str | None, trust: bool, assume_plain: bool
+) -> Source | OnnxFile:
+    if os.path.isfile(path / CONTRACT_FILE) and module is None:
+        return read_artifact(path)
+    kind = format_of(path)
+    if kind in (Format.PICKLE, Format.SAFETENSORS):
+        return _from_weights(path, kind, module, trust, assume_plain)
+    if module is not None:
+        raise SourceError(
+            f"`{path}` is a {kind.value}, which has its code in it. Leave out --module {module}."
+        )
+    if kind is Format.ONNX:
+        return read_onnx(path)
+    if kind is Format.EXPORTED:
+        converted, notes = read_exported(path, trust)
+        given = converted
+    else:
+        converted, given, notes = read_torchscript(path, trust)
+    return _source(converted, given, f"{kind.value} {path.name}", notes)
+
+
+def _from_weights(
+    path: Path, kind: Format, module: str | None, trust: bool, assume_plain: bool
+) -> Source:
+    subject = f"`{path}`"
+    code, factory = import_code(module) if module else (None, None)
+    notes: tuple[str, ...] = ()
+    if kind is Format.SAFETENSORS:
+        content: object = read_safetensors(path)
+    else:
+        content, notes = read_pickle(path, trust, code)
+    weights = state_dict_in(content, subject)
+    if isinstance(weights, torch.jit.ScriptModule):
+        raise UnsupportedModelError(
+            f"{subject} is a ScriptModule inside a pickle. Save it with torch.jit.save."
+        )
+    if isinstance(weights, nn.Module):
+        built, label = private_copy(weights), f"pickled module {type(weights).__name__} in"
+    elif code is not None:
+        check_weights(weights, subject)
+        built = private_copy(call_factory(code, factory))
+        notes += load_weights(built, weights, subject)
+        label = f"state_dict for {Path(str(module)).name} in"
+    else:
+        check_weights(weights, subject)
+        built, taken = rebuild_module(weights, subject, assume_plain)
+        notes, label = taken + notes, "state_dict in"
+    given, converted = _conformed(built)
+    source = _source(built, given, f"{label} {kind.value} {path.name}", notes + converted)
+    return replace(source, rebuilt=code is None and not isinstance(weights, nn.Module))
+
+
+def _conformed(module: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
+    """Bring a live module into the form that is traced, in place.
+
+    Returns:
+        A copy of it as it was, where that is another form, and notes.
+    """
+    call_by_position(module)
+    given = private_copy(module) if has_rewritten_parts(module) else module
+    read_scripted_parts(module)
+    notes = prepare_module(module)
+    if given is not module:
+        to_cpu_float32(given)
+    return given, notes
+
+
+def _source(
+    module: nn.Module, given: nn.Module, description: str, notes: tuple[str, ...]
+) -> Source:
+    version = torch.__version__.partition("+")[0]
+    return Source(module, given, f"{description}, torch {version}", notes)

@@ -1,0 +1,237 @@
+"""Read a torch.export archive as a module that takes every size its graph takes."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from inspect import Parameter, Signature
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.export import ExportedProgram
+from torch.export.graph_signature import ConstantArgument, InputKind, TensorArgument
+from torch.fx.node import map_aggregate
+from torch.utils import _pytree as pytree
+
+from edgernn.errors import EdgernnError, SourceError
+from edgernn.export.source.check_exported_archive import check_exported_archive
+from edgernn.export.source.prepare_module import CONVERTED_DTYPES, TRAINING_FLAGS, prepare_module
+from edgernn.export.source.zip_archive import ZipArchive
+
+__all__ = ["ExportedModule", "read_exported"]
+
+
+class ExportedModule(nn.Module):
+    """The graph of a torch.export archive, run node by node.
+
+    Argument names, dotted parameter names and the structure of the results are the archive's. The
+    guards that pin its inputs to the sizes of its example are left out: whether the graph takes
+    other sizes is found out by running it.
+    """
+
+    def __init__(self, program: ExportedProgram) -> None:
+        super().__init__()
+        source: Any = program.module(check_guards=False)
+        for name, child in source.named_children():
+            self.add_module(name, child)
+        for name, parameter in source.named_parameters(recurse=False):
+            self.register_parameter(name, parameter)
+        for name, buffer in source.named_buffers(recurse=False):
+            self.register_buffer(name, buffer)
+        self._graph: fx.Graph = source.graph
+        self._adopt_constants(source)
+        self._input_spec: pytree.TreeSpec = source._in_spec
+        self._output_spec: pytree.TreeSpec = source._out_spec
+
+    def _adopt_constants(self, source: nn.Module) -> None:
+        """Register constant tensors as buffers, so that they are converted like the weights."""
+        for node in self._graph.nodes:
+            if node.op == "get_attr" and "." not in node.target and not hasattr(self, node.target):
+                value = getattr(source, node.target)
+                if isinstance(value, torch.Tensor):
+                    self.register_buffer(node.target, value.detach().clone())
+                else:
+                    setattr(self, node.target, value)
+
+    def _run(self, bound: dict[str, Any]) -> Any:
+        positional, keywords = self._input_spec.children()
+        names = list(bound)[: positional.num_children]
+        args = tuple(bound[name] for name in names)
+        kwargs = {name: bound[name] for name in keywords.context}
+        leaves, spec = pytree.tree_flatten((args, kwargs))
+        if spec != self._input_spec:
+            raise TypeError(
+                f"The archive was exported for arguments of the structure {self._input_spec}; "
+                f"these have the structure {spec}."
+            )
+        interpreter = fx.Interpreter(self, graph=self._graph)
+        results = interpreter.run(*leaves, enable_io_processing=False)
+        return pytree.tree_unflatten(results, self._output_spec)
+
+
+def read_exported(path: Path, trust: bool = False) -> tuple[nn.Module, tuple[str, ...]]:
+    """Return the model in the torch.export archive `path`, conformed, and notes.
+
+    Args:
+        path: The archive.
+        trust: Whether torch may open it as it is, which runs what its maker wrote into it.
+
+    Raises:
+        SourceError: torch cannot read the archive, or it has something in it that runs code.
+    """
+    if trust:
+        program = _load(path, path)
+    else:
+        with ZipArchive(path, f"`{path}`") as archive:
+            program = _load(check_exported_archive(archive, f"`{path}`"), path)
+    try:
+        return _converted(program)
+    except EdgernnError:
+        raise
+    except Exception as error:  # a damaged archive fails in any way
+        raise _unreadable(path, error) from error
+
+
+def _converted(program: ExportedProgram) -> tuple[nn.Module, tuple[str, ...]]:
+    signature = _signature(program)
+
+    def forward(self: ExportedModule, *args: Any, **kwargs: Any) -> Any:
+        bound = signature.bind(self, *args, **kwargs)
+        bound.apply_defaults()
+        return self._run(dict(list(bound.arguments.items())[1:]))
+
+    forward.__signature__ = signature  # type: ignore[attr-defined]  # read by inspect
+    module = type("ExportedModule", (ExportedModule,), {"forward": forward})(program)
+    narrowed = any(tensor.dtype in CONVERTED_DTYPES for tensor in program.state_dict.values())
+    trained = _retarget(module._graph, narrowed)
+    return module, (*prepare_module(module), *_training_note(trained), *_static_note(program))
+
+
+def _load(archive: Path | BytesIO, path: Path) -> ExportedProgram:
+    # torch logs a warning of its own beside the error it raises.
+    logger = logging.getLogger("torch.export")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.")
+            return torch.export.load(archive)
+    except Exception as error:
+        raise _unreadable(path, error) from error
+    finally:
+        logger.setLevel(level)
+
+
+def _unreadable(path: Path, error: Exception) -> SourceError:
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return SourceError(
+        f"`{path}` is a torch.export archive that torch {torch.__version__} cannot read: "
+        f"{reason.rstrip('.')}. Export it again with this version of torch."
+    )
+
+
+def _signature(program: ExportedProgram) -> Signature:
+    """Return forward's signature: an argument that was a constant at the export defaults to it."""
+    assert program.call_spec.in_spec is not None
+    positional, keywords = program.call_spec.in_spec.children()
+    leaves = iter(_user_inputs(program))
+    parameters = [Parameter("self", Parameter.POSITIONAL_OR_KEYWORD)]
+    kinds: list[Any] = [Parameter.POSITIONAL_OR_KEYWORD] * positional.num_children
+    kinds += [Parameter.KEYWORD_ONLY] * keywords.num_children
+    trees = [*positional.children(), *keywords.children()]
+    for name, kind, tree in zip(_argument_names(program), kinds, trees, strict=True):
+        values = [next(leaves) for _ in range(tree.num_leaves)]
+        constant = len(values) == 1 and isinstance(values[0], ConstantArgument)
+        default = values[0].value if constant else Parameter.empty
+        if kind is not Parameter.KEYWORD_ONLY and default is Parameter.empty:
+            # Python allows no required argument behind one with a default.
+            parameters = [p.replace(default=Parameter.empty) for p in parameters]
+        parameters.append(Parameter(name, kind, default=default))
+    return Signature(parameters)
+
+
+def _argument_names(program: ExportedProgram) -> list[str]:
+    unlifted: Any = program.module(check_guards=False)
+    return list(unlifted.graph._codegen.pytree_info.orig_args)
+
+
+def _user_inputs(program: ExportedProgram) -> list[Any]:
+    return [s.arg for s in program.graph_signature.input_specs if s.kind is InputKind.USER_INPUT]
+
+
+def _retarget(graph: fx.Graph, narrowed: bool) -> list[str]:
+    """Rewrite `graph` for CPU and eval mode, and for float32 where its weights were narrowed.
+
+    Returns:
+        The operators that were in training mode.
+    """
+    trained: set[str] = set()
+    for node in list(graph.nodes):
+        if node.op != "call_function":
+            continue
+        if node.target is torch.ops.aten._assert_tensor_metadata.default or _counts_batches(node):
+            graph.erase_node(node)
+            continue
+        if _switch_to_eval(node):
+            trained.add(_schema(node).name.removeprefix("aten::"))
+        node.args = map_aggregate(node.args, lambda a: _settled(a, narrowed))
+        node.kwargs = map_aggregate(node.kwargs, lambda a: _settled(a, narrowed))
+    return sorted(trained)
+
+
+def _counts_batches(node: fx.Node) -> bool:
+    """Whether `node` is batch normalisation's count of training batches, which nothing reads."""
+    counted = node.args[0] if node.args else None
+    return (
+        node.target is torch.ops.aten.add_.Tensor
+        and not node.users
+        and isinstance(counted, fx.Node)
+        and str(counted.target).endswith("num_batches_tracked")
+    )
+
+
+def _switch_to_eval(node: fx.Node) -> bool:
+    """Set the training flag of `node` to False; return whether it was True."""
+    schema = _schema(node)
+    for place, argument in enumerate(schema.arguments if schema else ()):
+        if argument.name in TRAINING_FLAGS and place < len(node.args) and node.args[place] is True:
+            node.args = (*node.args[:place], False, *node.args[place + 1 :])
+            return True
+    return False
+
+
+def _schema(node: fx.Node) -> Any:
+    return getattr(node.target, "_schema", None)
+
+
+def _settled(argument: Any, narrowed: bool) -> Any:
+    if isinstance(argument, torch.device):
+        return torch.device("cpu")
+    return torch.float32 if narrowed and argument in CONVERTED_DTYPES else argument
+
+
+def _training_note(trained: list[str]) -> tuple[str, ...]:
+    if not trained:
+        return ()
+    return (f"The archive was exported in training mode; {', '.join(trained)} run in eval mode.",)
+
+
+def _static_note(program: ExportedProgram) -> tuple[str, ...]:
+    """Say so where the archive declares constant sizes only."""
+    values = {
+        node.name: node.meta["val"]
+        for node in program.graph_module.graph.nodes
+        if node.op == "placeholder" and isinstance(node.meta.get("val"), torch.Tensor)
+    }
+    inputs = [a.name for a in _user_inputs(program) if isinstance(a, TensorArgument)]
+    shapes = {name: tuple(values[name].shape) for name in inputs if name in values}
+    if any(not isinstance(size, int) for shape in shapes.values() for size in shape):
+        return ()
+    listed = ", ".join(f"{name}{list(shape)}" for name, shape in shapes.items())
+    return (
+        f"The archive was exported for {listed} alone: other sizes rest on its graph, not on the "
+        "model's code.",
+    )

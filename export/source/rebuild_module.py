@@ -1,0 +1,329 @@
+"""Rebuild a model from the key names and shapes of its state_dict, where they determine it.
+
+They do for an LSTM or GRU alone. For one after an Embedding, before a Linear head, or both, they
+determine the layers, but not what comes between them (activations, the step that is read): that is
+taken to be nothing only where the user says so, as is the tanh of an nn.RNN.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from edgernn.errors import SourceError
+from edgernn.export.source.load_weights import listed, without_prefixes
+from edgernn.export.source.prepare_module import CONVERTED_DTYPES
+
+__all__ = ["FeatureModel", "TokenModel", "rebuild_module"]
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+# Rows of weight_ih per row of the hidden state → the layer.
+_LAYERS: dict[int, type[nn.LSTM] | type[nn.GRU] | type[nn.RNN]] = {
+    4: nn.LSTM,
+    3: nn.GRU,
+    1: nn.RNN,
+}
+
+_FIRST = "weight_ih_l0"
+_LAYER_KEY = re.compile(r"(weight|bias)_(ih|hh|hr)_l(\d{1,4})(_reverse)?", re.ASCII)
+
+
+class _Recurrent(nn.Module):
+    """Parts under their dotted paths, of which one is the layer and one may be a Linear head."""
+
+    def __init__(self, parts: Mapping[str, nn.Module], layer: str, head: str | None) -> None:
+        super().__init__()
+        self._layer, self._head = layer, head
+        for path, part in parts.items():
+            owner, _, name = path.rpartition(".")
+            _container(self, owner).add_module(name, part)
+
+    def _run(self, x: torch.Tensor, hx: Any) -> tuple[torch.Tensor, Any]:
+        y, hx = self.get_submodule(self._layer)(x, hx)
+        return (y if self._head is None else self.get_submodule(self._head)(y)), hx
+
+
+class FeatureModel(_Recurrent):
+    """A recurrent layer on features, with a Linear head or without."""
+
+    def forward(self, x: torch.Tensor, hx: Any = None) -> tuple[torch.Tensor, Any]:
+        """Run the layer from state `hx` on `x`, (batch, sequence, input_size) float32.
+
+        Returns:
+            The output, (batch, sequence, size), and the final state in torch's layout.
+        """
+        return self._run(x, hx)
+
+
+class TokenModel(_Recurrent):
+    """An Embedding, a recurrent layer, and a Linear head or none."""
+
+    def __init__(
+        self, parts: Mapping[str, nn.Module], embedding: str, layer: str, head: str | None
+    ) -> None:
+        super().__init__(parts, layer, head)
+        self._embedding = embedding
+
+    def forward(self, tokens: torch.Tensor, hx: Any = None) -> tuple[torch.Tensor, Any]:
+        """Run the model from state `hx` on `tokens`, (batch, sequence) int64.
+
+        Returns:
+            The output, (batch, sequence, size), and the final state in torch's layout.
+        """
+        return self._run(self.get_submodule(self._embedding)(tokens), hx)
+
+
+def rebuild_module(
+    weights: dict[str, torch.Tensor], subject: str, assume_plain: bool = False
+) -> tuple[nn.Module, tuple[str, ...]]:
+    """Return the model of the state_dict `weights`, in its dtype, and notes on what was taken.
+
+    Args:
+        weights: Dense tensors by their keys.
+        subject: The file, in messages.
+        assume_plain: Whether nothing comes between or after the layers, and an nn.RNN has tanh.
+
+    Raises:
+        SourceError: The keys and shapes leave something open; it is named.
+    """
+    weights = without_prefixes(weights)
+    _check_numbers(weights, subject)
+    shapes = {key: tuple(tensor.shape) for key, tensor in weights.items()}
+    prefix = _layer_prefix(shapes, subject)
+    layer, keys = _layer(shapes, prefix, subject)
+    name = prefix.removesuffix(".") or type(layer).__name__.lower()
+    rest = {key: shape for key, shape in shapes.items() if key not in keys}
+    width = layer.proj_size or layer.hidden_size
+    plan = _Surroundings(layer.input_size, width * (2 if layer.bidirectional else 1), name, subject)
+    embedding, head = plan.read(rest, before=_keys_before(shapes, prefix + _FIRST))
+    if not assume_plain:
+        _refuse_guess(layer, [path for path in (embedding, name, head) if path], subject)
+    parts: dict[str, nn.Module] = {name: layer}
+    if embedding:
+        rows, columns = rest[f"{embedding}.weight"]
+        parts[embedding] = nn.Embedding(rows, columns)
+    if head:
+        rows, columns = rest[f"{head}.weight"]
+        parts[head] = nn.Linear(columns, rows, bias=f"{head}.bias" in rest)
+    if not prefix:
+        weights = {f"{name}.{key}": tensor for key, tensor in weights.items()}
+    dtype = weights[f"{name}.{_FIRST}"].dtype
+    try:
+        model = (
+            TokenModel(parts, embedding, name, head)
+            if embedding
+            else FeatureModel(parts, name, head)
+        )
+        model.to(dtype).load_state_dict(weights)
+    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise _open(subject, "its keys cannot name the parts of a module") from error
+    return model, _notes(parts, name, head)
+
+
+@dataclass(frozen=True)
+class _Surroundings:
+    """Finds the Embedding and the head among the keys around one recurrent layer."""
+
+    input_size: int
+    output_size: int
+    layer: str
+    subject: str
+
+    def read(self, shapes: Shapes, before: frozenset[str] | None) -> tuple[str | None, str | None]:
+        """Return the paths of the Embedding and the Linear head, each None where there is none.
+
+        Args:
+            shapes: The keys that are not the layer's.
+            before: Those that were defined before the layer; None where the order is not kept.
+        """
+        embedding = head = None
+        open_keys: list[str] = []
+        for key, shape in shapes.items():
+            path = key.rpartition(".")[0]
+            if key.endswith(".bias") and f"{path}.weight" in shapes:
+                continue
+            role = self._role(key, shape, shapes, before)
+            if role == "embedding" and embedding is None:
+                embedding = path
+            elif role == "head" and head is None:
+                head = path
+            else:
+                open_keys.append(key)
+        if open_keys:
+            raise _open(
+                self.subject,
+                f"`{self.layer}` takes {self.input_size} and gives {self.output_size} features; "
+                "an Embedding before it and one Linear layer after it would be determined, but "
+                f"not {listed([_shaped(key, shapes[key]) for key in open_keys])}",
+            )
+        return embedding, head
+
+    def _role(
+        self, key: str, shape: tuple[int, ...], shapes: Shapes, before: frozenset[str] | None
+    ) -> str | None:
+        path, _, name = key.rpartition(".")
+        if not path or name != "weight" or len(shape) != 2:
+            return None
+        roles = set()
+        bias = shapes.get(f"{path}.bias")
+        if shape[1] == self.input_size and bias is None:
+            roles.add("embedding")
+        if shape[1] == self.output_size and bias in (None, shape[:1]):
+            roles.add("head")
+        if bias is None and "emb" in path.lower():
+            roles.discard("head")
+        if before is not None:
+            roles.discard("head" if key in before else "embedding")
+        if "embedding" in roles and shape[0] == shape[1] and "emb" not in path.lower():
+            return None  # a square matrix before the layer may be a Linear without bias
+        return roles.pop() if len(roles) == 1 else None
+
+
+def _layer_prefix(shapes: Shapes, subject: str) -> str:
+    prefixes = [key.removesuffix(_FIRST) for key in shapes if _is_first(key)]
+    if not prefixes:
+        raise _open(
+            subject,
+            "no key ends in `weight_ih_l0`, so there is no recurrent layer of torch's among "
+            f"{listed([_shaped(*item) for item in shapes.items()])}",
+        )
+    if len(prefixes) > 1:
+        layers = [f"`{prefix.removesuffix('.')}`" for prefix in prefixes]
+        raise _open(
+            subject,
+            f"it has {len(prefixes)} recurrent layers, {listed(layers)}, and nothing says which "
+            "are used and in which order",
+        )
+    return prefixes[0]
+
+
+def _is_first(key: str) -> bool:
+    return key.rpartition(".")[2] == _FIRST
+
+
+def _layer(shapes: Shapes, prefix: str, subject: str) -> tuple[nn.LSTM | nn.GRU | nn.RNN, set[str]]:
+    """Return the layer whose keys have `prefix`, without its weights, and these keys."""
+    own = {key: shape for key, shape in shapes.items() if _belongs(key, prefix)}
+    name = prefix.removesuffix(".") or "the layer"
+    hidden_key = f"{prefix}weight_hh_l0"
+    first, hidden = own[prefix + _FIRST], own.get(hidden_key, ())
+    projection = own.get(f"{prefix}weight_hr_l0")
+    if len(first) != 2 or len(hidden) != 2 or (projection and len(projection) != 2):
+        raise _open(subject, f"`{name}` has no two-dimensional `weight_ih_l0` and `weight_hh_l0`")
+    size = projection[1] if projection else hidden[1]
+    gates, left = divmod(first[0], size)
+    if left or gates not in _LAYERS or (projection and gates != 4):
+        raise _open(
+            subject,
+            f"`{name}` has {first[0]} rows in `weight_ih_l0` for {size} hidden units; an LSTM has "
+            f"{4 * size}, a GRU {3 * size} and an nn.RNN {size}",
+        )
+    places = {int(found[3]) for key in own if (found := _parts(key))}
+    if places != set(range(len(places))):
+        last = max(places)
+        raise _open(subject, f"`{name}` has weights of its layer {last}, but not of all before it")
+    layer = _LAYERS[gates](
+        first[1],
+        size,
+        num_layers=len(places),
+        bias=f"{prefix}bias_ih_l0" in own,
+        batch_first=True,
+        bidirectional=f"{prefix}{_FIRST}_reverse" in own,
+        device="meta",
+        **({"proj_size": projection[0]} if projection else {}),
+    )
+    _check_layer(layer, own, prefix, subject)
+    return layer.to_empty(device="cpu"), set(own)
+
+
+def _check_layer(layer: nn.Module, own: Shapes, prefix: str, subject: str) -> None:
+    wanted = {prefix + key: tuple(tensor.shape) for key, tensor in layer.state_dict().items()}
+    faults = [_shaped(key, shape) for key, shape in own.items() if wanted.get(key) != shape]
+    faults += [f"no `{key}`" for key in wanted if key not in own]
+    if faults:
+        raise _open(
+            subject,
+            f"`{prefix.removesuffix('.') or 'the layer'}` would be {layer}, which does not agree "
+            f"with {listed(faults)}",
+        )
+
+
+def _belongs(key: str, prefix: str) -> bool:
+    return key.startswith(prefix) and _parts(key[len(prefix) :]) is not None
+
+
+def _parts(key: str) -> re.Match[str] | None:
+    return _LAYER_KEY.fullmatch(key.rpartition(".")[2]) if key else None
+
+
+def _keys_before(shapes: Shapes, first: str) -> frozenset[str] | None:
+    """Return the keys in front of `first`; None where they are sorted and so say nothing."""
+    keys = list(shapes)
+    return None if keys == sorted(keys) else frozenset(keys[: keys.index(first)])
+
+
+def _container(module: nn.Module, path: str) -> nn.Module:
+    for name in filter(None, path.split(".")):
+        if name not in module._modules:
+            module.add_module(name, nn.Module())
+        module = module.get_submodule(name)
+    return module
+
+
+def _check_numbers(weights: Mapping[str, torch.Tensor], subject: str) -> None:
+    for key, tensor in weights.items():
+        if tensor.dtype not in (torch.float32, *CONVERTED_DTYPES) or not tensor.numel():
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise _open(
+                subject, f"`{key}` is {kind} {list(tensor.shape)}, which is no weight of a layer"
+            )
+
+
+def _refuse_guess(layer: nn.Module, paths: list[str], subject: str) -> None:
+    """Refuse what the keys cannot tell and changes numbers."""
+    unknown: list[str] = []
+    if isinstance(layer, nn.RNN):
+        unknown.append("whether its nn.RNN has tanh or relu")
+    if len(paths) > 1:
+        listing = ", ".join(f"`{path}`" for path in paths[:-1]) + f" and `{paths[-1]}`"
+        unknown.append(
+            f"what comes between and after {listing} (activations, the step that is read)"
+        )
+    if unknown:
+        raise SourceError(
+            f"{subject} is a state_dict that does not determine the model: {' and '.join(unknown)} "
+            "leaves no trace in it. Give the model's code with --module FILE.py:FACTORY; or, if "
+            "every step's output goes on as it is and an nn.RNN has tanh, repeat with "
+            "--assume-plain."
+        )
+
+
+def _notes(parts: Mapping[str, nn.Module], layer: str, head: str | None) -> tuple[str, ...]:
+    listing = ", ".join(f"`{path}` {part}" for path, part in sorted(parts.items()))
+    after = f"`{layer}` or `{head}`" if head else f"`{layer}`"
+    plain = f"no activation after {after}, every step's output"
+    if isinstance(parts[layer], nn.RNN):
+        plain = f"tanh in `{layer}`, {plain}"
+    return (
+        "Warning: the model was rebuilt from the state_dict's keys; forward was not seen. It is "
+        f"taken to be {listing}, with {plain}. Give its code with --module FILE.py:FACTORY to "
+        "prove the graphs against the model itself.",
+        "batch_first leaves no trace in a state_dict: True is taken.",
+    )
+
+
+def _shaped(key: str, shape: tuple[int, ...]) -> str:
+    return f"`{key}` {list(shape)}"
+
+
+def _open(subject: str, reason: str) -> SourceError:
+    return SourceError(
+        f"{subject} is a state_dict that does not determine the model: {reason}. Give the model's "
+        "code with --module FILE.py:FACTORY."
+    )

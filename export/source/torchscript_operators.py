@@ -1,0 +1,214 @@
+"""TorchScript operators that are plain Python here: numbers, lists, tuples, checks.
+
+Sizes stay Python numbers, so that under torch.export they stay symbols. What is not in these
+tables runs as `torch.ops`.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+__all__ = ["DTYPES", "PYTHON_FUNCTIONS", "SCALAR_FUNCTIONS"]
+
+# c10::ScalarType, which is what TorchScript has for a dtype.
+DTYPES: dict[int, torch.dtype] = {
+    0: torch.uint8,
+    1: torch.int8,
+    2: torch.int16,
+    3: torch.int32,
+    4: torch.int64,
+    5: torch.float16,
+    6: torch.float32,
+    7: torch.float64,
+    8: torch.complex32,
+    9: torch.complex64,
+    10: torch.complex128,
+    11: torch.bool,
+    15: torch.bfloat16,
+}
+_CODES = {dtype: code for code, dtype in DTYPES.items()}
+
+
+def _dtype_code(tensor: torch.Tensor) -> int:
+    return _CODES[tensor.dtype]
+
+
+def _number(value: Any) -> Any:
+    return value.item() if isinstance(value, torch.Tensor) else value
+
+
+def _integer(value: Any) -> Any:
+    value = _number(value)
+    return value if isinstance(value, torch.SymInt) else int(value)
+
+
+def _real(value: Any) -> Any:
+    value = _number(value)
+    # SymInt.__float__ would fix the size; a true division leaves it open.
+    return value / 1 if isinstance(value, (torch.SymInt, torch.SymFloat)) else float(value)
+
+
+def _format(template: str, *values: Any) -> str:
+    return template.format(*values)
+
+
+def _append(values: list[Any], value: Any) -> list[Any]:
+    values.append(value)
+    return values
+
+
+def _set_item(values: Any, key: Any, value: Any) -> Any:
+    values[key] = value
+    return values
+
+
+def _size(tensor: torch.Tensor, axis: int | None = None) -> Any:
+    return list(tensor.size()) if axis is None else tensor.size(axis)
+
+
+def _slice(values: Any, start: int | None, end: int | None, step: int = 1) -> Any:
+    return values[start:end:step]
+
+
+def _divide(a: Any, b: Any, rounding: str | None = None) -> Any:
+    match rounding:
+        case None:
+            return a / b
+        case "floor":
+            return a // b
+        case _:
+            return math.trunc(a / b)
+
+
+def _range_length(start: int, stop: int, step: int) -> int:
+    return len(range(start, stop, step)) if step != 1 or start else max(stop, 0)
+
+
+def _least(*values: Any) -> Any:
+    return min(values[0] if len(values) == 1 else values)
+
+
+def _greatest(*values: Any) -> Any:
+    return max(values[0] if len(values) == 1 else values)
+
+
+def _add(a: Any, b: Any, alpha: Any = 1) -> Any:
+    return a + b if alpha == 1 else a + alpha * b
+
+
+def _subtract(a: Any, b: Any, alpha: Any = 1) -> Any:
+    return a - b if alpha == 1 else a - alpha * b
+
+
+def _tensor(data: Any, dtype: torch.dtype | None, *_: Any) -> torch.Tensor:
+    return torch.tensor(data, dtype=dtype)
+
+
+def _to(tensor: torch.Tensor, *targets: Any) -> torch.Tensor:
+    """Convert to the dtype among `targets`; devices do not count, everything runs on the CPU."""
+    dtype = next((target for target in targets if isinstance(target, torch.dtype)), None)
+    return tensor if dtype is None else tensor.to(dtype)
+
+
+def _pairs(*values: Any) -> dict[Any, Any]:
+    return dict(zip(values[::2], values[1::2], strict=True))
+
+
+def _nothing(*_: Any) -> None:
+    return None
+
+
+def _same(value: Any, *_: Any) -> Any:
+    return value
+
+
+# Operators of these names, whatever the arguments are.
+PYTHON_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "aten::Bool": lambda value: bool(_number(value)),
+    "aten::Float": _real,
+    "aten::FloatImplicit": _real,
+    "aten::Int": _integer,
+    "aten::IntImplicit": _integer,
+    "aten::ScalarImplicit": _number,
+    "aten::__contains__": lambda values, value: value in values,
+    "aten::__derive_index": lambda index, start, step: start + index * step,
+    "aten::__getitem__": operator.getitem,
+    "aten::__is__": operator.is_,
+    "aten::__isnot__": operator.is_not,
+    "aten::__not__": operator.not_,
+    "aten::__range_length": _range_length,
+    "aten::_set_item": _set_item,
+    "aten::append": _append,
+    "aten::cpu": _same,
+    "aten::cuda": _same,
+    "aten::dict": dict,
+    "aten::dim": lambda tensor: tensor.dim(),
+    "aten::format": _format,
+    "aten::is_floating_point": torch.is_floating_point,
+    "aten::item": _number,
+    "aten::items": lambda table: list(table.items()),
+    "aten::keys": lambda table: list(table.keys()),
+    "aten::len": len,
+    "aten::list": list,
+    "aten::numel": lambda tensor: tensor.numel(),
+    "aten::size": _size,
+    "aten::str": str,
+    "aten::tensor": _tensor,
+    "aten::to.prim_Device": _to,
+    "aten::to.prim_dtype": _to,
+    "aten::to.prim_other": _to,
+    "aten::values": lambda table: list(table.values()),
+    "aten::warn": _nothing,
+    "aten::_unwrap_optional": _same,
+    "prim::DictConstruct": _pairs,
+    "prim::ListConstruct": lambda *values: list(values),
+    "prim::ListUnpack": _same,
+    "prim::NumToTensor": _same,
+    "prim::Print": _nothing,
+    "prim::TupleConstruct": lambda *values: values,
+    "prim::TupleIndex": operator.getitem,
+    "prim::TupleUnpack": _same,
+    "prim::Uninitialized": _nothing,
+    "prim::data": lambda tensor: tensor.detach(),
+    "prim::device": lambda tensor: tensor.device,
+    "prim::dtype": _dtype_code,
+    "prim::is_cuda": lambda tensor: tensor.is_cuda,
+    "prim::layout": lambda tensor: 0,
+    "prim::max": _greatest,
+    "prim::min": _least,
+    "prim::unchecked_cast": _same,
+    "prim::unchecked_unwrap_optional": _same,
+}
+
+# Operators of these names where no argument is a tensor.
+SCALAR_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "aten::__and__": operator.and_,
+    "aten::__or__": operator.or_,
+    "aten::abs": abs,
+    "aten::add": _add,
+    "aten::add_": _add,
+    "aten::ceil": math.ceil,
+    "aten::div": _divide,
+    "aten::eq": operator.eq,
+    "aten::floor": math.floor,
+    "aten::floor_divide": operator.floordiv,
+    "aten::floordiv": operator.floordiv,
+    "aten::ge": operator.ge,
+    "aten::gt": operator.gt,
+    "aten::le": operator.le,
+    "aten::lt": operator.lt,
+    "aten::mul": operator.mul,
+    "aten::ne": operator.ne,
+    "aten::neg": operator.neg,
+    "aten::pow": operator.pow,
+    "aten::remainder": operator.mod,
+    "aten::rsub": lambda a, b, alpha=1: _subtract(b, a, alpha),
+    "aten::slice": _slice,
+    "aten::sqrt": math.sqrt,
+    "aten::sub": _subtract,
+}

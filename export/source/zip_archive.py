@@ -1,0 +1,165 @@
+"""A zip archive that torch wrote, read within bounds and written anew from what was checked."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+from edgernn.errors import SourceError
+
+__all__ = ["ZipArchive", "write_archive"]
+
+# What an archive may hold: torch stores weights as they are and packs text, at 20 to 1 at most.
+_MOST_ENTRIES = 100_000
+_SLACK = 1 << 20
+_MOST_PACKED = 100
+_TOTAL_SLACK = 64 << 20
+_MOST_TOTAL = 16
+
+_ENCRYPTED = 0x1
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+
+
+class ZipArchive:
+    """The entries of one archive, by their names below its top folder.
+
+    Attributes:
+        names: The entries in their order in the file.
+    """
+
+    def __init__(self, content: Path | bytes | BinaryIO, subject: str) -> None:
+        """Open the archive and check its table of contents.
+
+        Args:
+            content: A file, bytes, or an open stream.
+            subject: What messages call it.
+
+        Raises:
+            SourceError: It is damaged, or its table of contents is one that torch does not write.
+        """
+        self._subject = subject
+        stream: Path | BinaryIO = io.BytesIO(content) if isinstance(content, bytes) else content
+        try:
+            self._file = zipfile.ZipFile(stream)
+        except zipfile.BadZipFile as error:
+            raise SourceError(
+                f"{subject} is a zip archive cut short: it has {_size_of(content)} bytes and no "
+                "table of contents at its end. Save or download it again."
+            ) from error
+        except Exception as error:  # zlib, struct, zipfile: damage shows in any of them
+            raise self.damaged(error) from error
+        entries = [one for one in self._file.infolist() if not one.filename.endswith("/")]
+        self._check(entries, _size_of(content))
+        root = _root_of(entries)
+        self._entries = {entry.filename.removeprefix(root): entry for entry in entries}
+        self.names = tuple(self._entries)
+
+    def __enter__(self) -> ZipArchive:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._entries
+
+    def size(self, name: str) -> int:
+        """Return the number of bytes of the entry `name`, unpacked."""
+        return self._entries[name].file_size
+
+    def read(self, name: str) -> bytes:
+        """Return the bytes of the entry `name`.
+
+        Raises:
+            SourceError: There is no such entry, or it is damaged.
+        """
+        if name not in self._entries:
+            raise SourceError(
+                f"{self._subject} has no `{name}` in it, so it is cut short or was changed. Save "
+                "or download it again."
+            )
+        try:
+            return self._file.read(self._entries[name])
+        except Exception as error:  # zlib, struct, zipfile: damage shows in any of them
+            raise self.damaged(error) from error
+
+    def damaged(self, error: Exception) -> SourceError:
+        """Return the refusal of a damaged archive, for the reason that `error` gives."""
+        reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+        return SourceError(
+            f"{self._subject} is a damaged zip archive: {reason}. Save or download it again."
+        )
+
+    def _check(self, entries: list[zipfile.ZipInfo], packed: int) -> None:
+        seen: set[str] = set()
+        for entry in entries:
+            name = entry.filename
+            parts = name.split("/")
+            if fault := (
+                "is encrypted"
+                if entry.flag_bits & _ENCRYPTED
+                else "is there twice"
+                if name in seen
+                else "points outside of the archive"
+                if ".." in parts or not parts[0] or "\\" in name or ":" in parts[0]
+                else "is packed in a way that torch does not use"
+                if entry.compress_type not in _METHODS
+                else f"unpacks from {entry.compress_size} to {entry.file_size} bytes"
+                if _is_bomb(entry)
+                else ""
+            ):
+                raise SourceError(
+                    f"{self._subject} is a zip archive that torch did not write: its entry "
+                    f"`{name}` {fault}. Save or download it again."
+                )
+            seen.add(name)
+        total = sum(entry.file_size for entry in entries)
+        if len(entries) > _MOST_ENTRIES or total > _TOTAL_SLACK + _MOST_TOTAL * packed:
+            raise SourceError(
+                f"{self._subject} is a zip archive that torch did not write: its {len(entries)} "
+                f"entries unpack from {packed} to {total} bytes. Save or download it again."
+            )
+
+
+def write_archive(entries: Mapping[str, bytes]) -> io.BytesIO:
+    """Return an archive of `entries` alone, unpacked, with one table of contents."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in entries.items():
+            archive.writestr(zipfile.ZipInfo(f"archive/{name}"), content)
+    buffer.seek(0)
+    return buffer
+
+
+def _is_bomb(entry: zipfile.ZipInfo) -> bool:
+    if entry.compress_type == zipfile.ZIP_STORED:
+        return entry.file_size != entry.compress_size
+    return entry.file_size > _SLACK + _MOST_PACKED * entry.compress_size
+
+
+def _size_of(content: Path | bytes | BinaryIO) -> int:
+    if isinstance(content, bytes):
+        return len(content)
+    if isinstance(content, Path):
+        return content.stat().st_size
+    place = content.tell()
+    size = content.seek(0, io.SEEK_END)
+    content.seek(place)
+    return size
+
+
+def _root_of(entries: list[zipfile.ZipInfo]) -> str:
+    """Return the top folder that all entries are in, with its slash; empty where there is none."""
+    roots = {entry.filename.partition("/")[0] for entry in entries}
+    if len(roots) == 1 and all("/" in entry.filename for entry in entries):
+        return f"{roots.pop()}/"
+    return ""
