@@ -19,8 +19,8 @@ from edgernn.artifact import Artifact
 from edgernn.contract import Contract
 from edgernn.errors import InputError, ParityError, UnsupportedModelError
 from edgernn.export.analysis.cost import cost_of
-from edgernn.export.artifact.artifact_files import Files, drop_remarks
-from edgernn.export.artifact.staging import staged
+from edgernn.export.artifact_files.artifact_writer import ArtifactWriter, remove_exporter_notes
+from edgernn.export.artifact_files.atomic_replace import atomic_folder
 from edgernn.export.build import build
 from edgernn.export.built import Built
 from edgernn.export.call.added_lengths import LENGTHS, add_example_lengths, add_lengths_argument
@@ -145,7 +145,7 @@ def export_model(
     places: dict[str, Place] = {}
     proving = stage("proving and writing the graphs", _name(source))
     with (
-        staged(target, force) as folder,
+        atomic_folder(target, force) as folder,
         one_thread(),
         torch.compiler.set_stance("force_eager"),  # parts that torch.compile wraps run as written
         _written_only_if_proven(places),
@@ -165,16 +165,16 @@ def export_model(
         written = options.apply(models, prover.contract, built.layers)
         for graph_model in models.values():
             places |= places_of(graph_model)
-            drop_remarks(graph_model)
+            remove_exporter_notes(graph_model)
         written = replace(written, family=_family(models))
-        files = Files(folder, models, printable(target.name), parameters)
-        files.save(written)
+        writer = ArtifactWriter(folder, models, printable(target.name), parameters)
+        files = writer.write_graphs()
         dialect = Dialect(prover.contract, written)
-        report = _proven(prover, files.paths, dialect, source, built) if verify else None
+        report = _proven(prover, files, dialect, source, built) if verify else None
         notes = (*written.notes, *prover.notes(report), *options.notes(report))
         written = replace(written, notes=notes)
         golden = dialect.recorded(prover.golden.by_port(prover.contract))
-        files.finish(_chosen(written, graph, report), report, golden)
+        writer.finish(_chosen(written, graph, report), report, golden)
     return Artifact.open(target)
 
 

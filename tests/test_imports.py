@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 
 ORDER = (
     "pipeline",
-    "artifact",
+    "artifact_files",
     "source",
     "foreign",
     "built",

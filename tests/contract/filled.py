@@ -9,7 +9,7 @@ import pytest
 
 from edgernn.artifact import Artifact
 from edgernn.contract import Contract, Graph, Port, State
-from edgernn.export.artifact.staging import staged
+from edgernn.export.artifact_files.atomic_replace import atomic_folder
 from edgernn.report import Check, Cost, ParityReport
 
 H = Port("h_in", "float32", (1, "batch", 2))
@@ -36,7 +36,7 @@ def fill(folder, promise=None, path=None):
 
 
 def write(path, **options):
-    with staged(path, **options) as folder:
+    with atomic_folder(path, **options) as folder:
         return fill(folder, path=path)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from edgernn.artifact import Artifact
 from edgernn.errors import ContractError
-from edgernn.export.artifact.staging import staged
+from edgernn.export.artifact_files.atomic_replace import atomic_folder
 from tests.contract.filled import contract, fill, refused, write
 
 
@@ -126,7 +126,7 @@ def test_a_missing_graph_is_refused(path):
 
 def test_a_graph_that_was_never_there_is_refused_with_the_notes(path):
     """A kind that the contract does not have is refused with the contract's own reason."""
-    with staged(path) as folder:
+    with atomic_folder(path) as folder:
         fill(folder, contract(notes=("It is one cell.",)), path)
     assert refused(ContractError, Artifact.open(path).checked, "sequence") == (
         f"`{path}` has no sequence graph. It is one cell."
@@ -137,7 +137,7 @@ def test_a_folder_that_was_exported_anew_is_told(path):
     """An artifact that was replaced after it was opened is told apart from a broken one."""
     write(path)
     before = Artifact.open(path)
-    with staged(path, force=True) as folder:
+    with atomic_folder(path, force=True) as folder:
         fill(folder, contract("beef"))
     assert refused(ContractError, before.checked, "step") == (
         f"`{path}` was exported anew after it was loaded. Load it again."

@@ -16,7 +16,7 @@ from onnx import helper, numpy_helper
 
 from edgernn.artifact import Artifact
 from edgernn.contract import Contract, Graph, Port, State
-from edgernn.export.artifact.staging import staged
+from edgernn.export.artifact_files.atomic_replace import atomic_folder
 from edgernn.report import Cost
 
 SYMBOLS, SIZE, HIDDEN = 5, 3, 4
@@ -160,7 +160,7 @@ def lstm(promise: Contract, kind: str) -> onnx.ModelProto:
 
 def write(path: Path, promise: Contract, graphs: Mapping[str, onnx.ModelProto]) -> Path:
     """Write an artifact as the export does, without a golden run."""
-    with staged(path) as folder:
+    with atomic_folder(path) as folder:
         digests = {}
         for kind, proto in graphs.items():
             data = proto.SerializeToString()

@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgernn.artifact import Artifact
 from edgernn.contract import BATCH, SEQUENCE, Contract, Graph, Port, State
-from edgernn.export.artifact.staging import staged
+from edgernn.export.artifact_files.atomic_replace import atomic_folder
 from edgernn.report import Check, Cost, ParityReport
 
 __all__ = ["write_lstm"]
@@ -38,7 +38,7 @@ def write_lstm(path: Path, batch: int = 2, steps: int = 7) -> Artifact:
     (batch, 4), which has no sequence axis. The step graph's ports lack that axis.
     """
     weights = _weights(np.random.default_rng(0))
-    with staged(path) as folder:
+    with atomic_folder(path) as folder:
         graphs = {
             "sequence": _graph((BATCH, SEQUENCE, INPUT), (BATCH, SEQUENCE, HIDDEN)),
             "step": _graph((BATCH, INPUT), (BATCH, HIDDEN)),

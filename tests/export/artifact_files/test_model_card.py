@@ -18,8 +18,8 @@ from torch import nn
 import edgernn
 from edgernn.artifact import Artifact
 from edgernn.contract import Contract, Graph, Port, State
-from edgernn.export.artifact.card import card
-from edgernn.export.artifact.code_snippets import Snippets
+from edgernn.export.artifact_files.model_card import model_card
+from edgernn.export.artifact_files.usage_examples import UsageExamples
 
 NODE = shutil.which("node")
 
@@ -34,7 +34,7 @@ class Learned(nn.Module):
         self.start = nn.Parameter(torch.linspace(-1, 1, 10).reshape(2, 1, 5))
 
     def forward(self, state: torch.Tensor, x: torch.Tensor) -> dict[str, torch.Tensor]:
-        """`state` is data here, and named as the snippets name theirs."""
+        """`state` is data here, and named as the examples name theirs."""
         joined = torch.cat([self.embedding(state), x], 2)
         output, _ = self.gru(joined, self.start.expand(-1, x.size(0), -1).contiguous())
         return {"scores": output, "shifted": output + 1}
@@ -69,7 +69,7 @@ def artifact(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     return edgernn.export_model(model, folder, inputs=inputs, **OPTIONS.get(request.param, {}))
 
 
-def snippets(artifact: Artifact, language: str) -> list[str]:
+def code_blocks(artifact: Artifact, language: str) -> list[str]:
     """Return the code blocks of one language in the card on disk."""
     text = (artifact.path / "README.md").read_text("utf-8")
     return re.findall(rf"```{language}\n(.*?)\n```", text, re.DOTALL)
@@ -88,7 +88,7 @@ def test_card_lists_every_port(artifact: Artifact) -> None:
 def test_python_runs(artifact: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both Python blocks run as they stand, beside the folder, and move the state."""
     monkeypatch.chdir(artifact.path.parent)
-    with_edgernn, alone = snippets(artifact, "python")
+    with_edgernn, alone = code_blocks(artifact, "python")
     found: dict[str, object] = {}
     exec(with_edgernn, found)
     assert isinstance(found["model"], edgernn.Model)
@@ -108,7 +108,7 @@ def test_python_runs(artifact: Artifact, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_learned_initial_state_is_fed(artifact: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first call of the block without edgernn gives what edgernn's first call gives."""
     monkeypatch.chdir(artifact.path.parent)
-    code = snippets(artifact, "python")[1].replace("range(3)", "range(1)")
+    code = code_blocks(artifact, "python")[1].replace("range(3)", "range(1)")
     found: dict[str, dict[str, np.ndarray]] = {}
     exec(code, found)
     model = edgernn.load(artifact.path)
@@ -163,7 +163,7 @@ def test_javascript_feeds_the_state_back(artifact: Artifact) -> None:
 
     ONNX Runtime is a stand-in that notes what it is fed and answers call n with the number n.
     """
-    (code,) = snippets(artifact, "js")
+    (code,) = code_blocks(artifact, "js")
     kind = "step" if artifact.contract.step else "sequence"
     graph, folder = artifact.contract.graphs[kind], artifact.path.parent
     package = folder / "node_modules" / "onnxruntime-node"
@@ -209,7 +209,7 @@ def test_unproven_refused_and_odd_text(artifact: Artifact) -> None:
     odd = replace(
         artifact, contract=contract, parity=None, refusals={"tract (step.onnx)": "no\nScan"}
     )
-    text = card(odd, "x.edgernn")
+    text = model_card(odd, "x.edgernn")
     assert text.startswith("# x.edgernn\n\na b. Exported by edgernn.\n\n## ")
     assert "\n## Parity\n\nNot proven: exported without verification.\n" in text
     assert "\n- tract (step.onnx): no Scan\n" in text
@@ -223,7 +223,7 @@ def test_constant_batch_is_given_to_the_stream() -> None:
         (Port("output", "float32", (3, 4)), Port("h_out", "float32", (1, 3, 4)).with_batch()),
     )
     contract = Contract("0" * 16, "", (State("h", "h_in", "h_out"),), True, {"step": step})
-    assert Snippets("m.edgernn", contract).python == (
+    assert UsageExamples("m.edgernn", contract).python == (
         "import numpy as np\n"
         "\n"
         "import edgernn\n"
@@ -247,5 +247,5 @@ def test_constant_sizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert "## sequence.onnx\n\nRuns sequences, or chunks, of exactly 6 steps.\n" in text
     assert "## step.onnx\n\nRuns one time step.\n" in text
     monkeypatch.chdir(tmp_path)
-    for code in snippets(artifact, "python"):
+    for code in code_blocks(artifact, "python"):
         exec(code, {})

@@ -1,23 +1,24 @@
-"""The lines that run one artifact, in each language, with its own ports in them.
+"""Code that runs one artifact, in several languages, with the names and shapes of its own ports.
 
-They are written for one sequence, or the number that the graphs take, and stand beside the
-artifact's folder.
+Each example feeds one sequence, or the constant number that the graphs take, and runs in the folder
+that contains the artifact's.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import dataclass
 
 from edgernn.contract import BATCH, SEQUENCE, Contract, Port, State
 from edgernn.sizes import size_of
 
-__all__ = ["Snippets"]
+__all__ = ["UsageExamples"]
 
 _STEPS = 5
-_OTHER = 4
-_ARRAYS = {
+_OTHER_AXIS = 4
+_TYPED_ARRAYS = {
     "float16": "Uint16Array",
     "float32": "Float32Array",
     "float64": "Float64Array",
@@ -25,9 +26,9 @@ _ARRAYS = {
     "int64": "BigInt64Array",
     "bool": "Uint8Array",
 }
-# Names that the snippets use themselves or that JavaScript keeps: an argument of forward called so
-# gets a variable with an underscore behind.
-_TAKEN = re.compile(
+# Names that the examples use, and keywords of JavaScript; the variable of an argument of forward
+# that is called so ends with an underscore.
+_RESERVED = re.compile(
     "edgernn|json|learned|model|names|np|onnxruntime|ort|outputs|Path|readFile|run|saved|session|"
     "state|stream|case|catch|class|const|default|delete|do|enum|export|extends|function|in|"
     "instanceof|let|new|super|switch|this|throw|typeof|var|void"
@@ -35,8 +36,8 @@ _TAKEN = re.compile(
 
 
 @dataclass(frozen=True)
-class Snippets:
-    """The code that runs an artifact.
+class UsageExamples:
+    """Examples of the code that runs an artifact.
 
     Attributes:
         name: The name of the artifact's folder.
@@ -48,22 +49,22 @@ class Snippets:
 
     @property
     def kind(self) -> str:
-        """The graph that a host runs: one step where there is one."""
+        """The graph that a host runs: `step` where there is a step graph."""
         return "step" if self.contract.step and self.contract.carry else "sequence"
 
     @property
     def python(self) -> str:
-        """Python with edgernn: whole sequences, and a stream where the state can be carried."""
+        """Python with edgernn: whole sequences, and a stream if the state can be carried on."""
         contract = self.contract
         lines = ["import numpy as np", "", "import edgernn", ""]
-        lines.append(f"model = edgernn.load({self._path()})")
+        lines.append(f"model = edgernn.load({self._quoted()})")
         if contract.sequence:
             lines += ["", "# Whole sequences, from the initial state."]
             lines += [self._numpy_line(port) for port in contract.data_inputs("sequence")]
             lines.append(self._call("model", "sequence"))
         if contract.carry:
             lines += ["", "# One running state."]
-            lines.append(f"stream = model.stream({self._batch()})")
+            lines.append(f"stream = model.stream({self._batch_argument()})")
         if contract.carry and contract.step:
             lines += [self._numpy_line(port) for port in contract.data_inputs("step")]
             lines.append(self._call("stream.step", "step"))
@@ -73,16 +74,17 @@ class Snippets:
 
     @property
     def onnxruntime(self) -> str:
-        """Python with ONNX Runtime alone, the state fed back by hand."""
+        """Python with ONNX Runtime alone; the caller feeds the state back."""
         states, kind = self.contract.states, self.kind
-        lines = self._imports_of_initial_values()
+        learned = self._has_learned_states()
+        lines = ["import json", "from pathlib import Path", ""] if learned else []
         lines += ["import numpy as np", "import onnxruntime", ""]
         lines += [
-            f"session = onnxruntime.InferenceSession({self._path(f'{kind}.onnx')})",
+            f"session = onnxruntime.InferenceSession({self._quoted(f'{kind}.onnx')})",
             "names = [output.name for output in session.get_outputs()]",
         ]
-        if self._learned():
-            lines.append(f"learned = json.loads(Path({self._path('contract.json')}).read_text())")
+        if learned:
+            lines.append(f"learned = json.loads(Path({self._quoted('contract.json')}).read_text())")
         lines += ["state = {", *map(self._numpy_state, states), "}", ""]
         data = self.contract.data_inputs(kind)
         lines += [self._numpy_line(port) for port in data]
@@ -90,25 +92,27 @@ class Snippets:
         run = f"outputs = dict(zip(names, session.run(names, {{{feeds}, **state}})))"
         if not self.contract.carry:
             return "\n".join([*lines, run])
-        again = f"for _ in range(3):  # one {'step' if kind == 'step' else 'chunk'} each"
+        loop = f"for _ in range(3):  # one {'step' if kind == 'step' else 'chunk'} each"
         pairs = ", ".join(f'"{s.input}": outputs["{s.output}"]' for s in states)
-        return "\n".join([*lines, again, f"    {run}", f"    state = {{{pairs}}}"])
+        return "\n".join([*lines, loop, f"    {run}", f"    state = {{{pairs}}}"])
 
     @property
     def javascript(self) -> str:
-        """JavaScript, an ES module for Node or, with the other import, a browser."""
+        """JavaScript: an ES module for Node, or with the other import for a browser."""
         states, kind = self.contract.states, self.kind
         data, outputs = self.contract.data_inputs(kind), self.contract.data_outputs(kind)
-        lines = ['import { readFile } from "node:fs/promises";'] if self._learned() else []
+        lines = (
+            ['import { readFile } from "node:fs/promises";'] if self._has_learned_states() else []
+        )
         lines += [
             'import * as ort from "onnxruntime-node"; // in a browser: onnxruntime-web, "wasm"',
             "",
-            f"const session = await ort.InferenceSession.create({self._path(f'{kind}.onnx')}, {{",
+            f"const session = await ort.InferenceSession.create({self._quoted(f'{kind}.onnx')}, {{",
             '  executionProviders: ["cpu"],',
             "});",
         ]
-        if self._learned():
-            path = self._path("contract.json")
+        if self._has_learned_states():
+            path = self._quoted("contract.json")
             lines.append(f'const learned = JSON.parse(await readFile({path}, "utf8"));')
         lines += ["let state = {", *map(self._javascript_state, states), "};", ""]
         names = ", ".join(map(_variable, data))
@@ -120,7 +124,9 @@ class Snippets:
             lines.append(f"  state = {{ {pairs} }};")
         results = ", ".join(f"{port.name}: outputs.{port.name}.data" for port in outputs)
         lines += [f"  return {{ {results} }};", "}", ""]
-        example = ", ".join(f"new {_ARRAYS[port.dtype]}({self._count(port)})" for port in data)
+        example = ", ".join(
+            f"new {_TYPED_ARRAYS[port.dtype]}({self._count(port)})" for port in data
+        )
         lines.append(f"console.log(await run({example}));")
         return "\n".join(lines)
 
@@ -132,23 +138,20 @@ class Snippets:
         names = ", ".join(f'"{port.name}"' for port in outputs)
         return f"outputs = {function}({inputs})  # by name: {names}"
 
-    def _path(self, file: str = "") -> str:
-        """Return the path of a file of the artifact as Python and JavaScript write it."""
+    def _quoted(self, file: str = "") -> str:
+        """Return the path of a file of the artifact as a literal of both languages."""
         return json.dumps(f"{self.name}/{file}".rstrip("/"), ensure_ascii=False)
 
-    def _batch(self) -> str:
-        """Return the argument of `model.stream` where the batch is constant and not 1."""
+    def _batch_argument(self) -> str:
+        """Return the argument of `model.stream`, which a constant batch above 1 needs."""
         batch = self.contract.constants.get(BATCH, 1)
         return "" if batch == 1 else f"batch={batch}"
 
     def _port(self, state: State) -> Port:
         return self.contract.graphs[self.kind].input(state.input)
 
-    def _learned(self) -> bool:
+    def _has_learned_states(self) -> bool:
         return any(state.initial is not None for state in self.contract.states)
-
-    def _imports_of_initial_values(self) -> list[str]:
-        return ["import json", "from pathlib import Path", ""] if self._learned() else []
 
     def _numpy_state(self, state: State) -> str:
         port = self._port(state)
@@ -163,7 +166,7 @@ class Snippets:
     def _javascript_state(self, state: State) -> str:
         port = self._port(state)
         if state.initial is None:
-            data = f"new {_ARRAYS[port.dtype]}({self._count(port)})"
+            data = f"new {_TYPED_ARRAYS[port.dtype]}({self._count(port)})"
         else:
             index = self.contract.states.index(state)
             value = f"learned.states[{index}].initial"
@@ -173,35 +176,35 @@ class Snippets:
         return f"  {state.input}: {self._tensor(port, data)},"
 
     def _repeats(self, shape: tuple[int, ...], port: Port) -> list[tuple[int, int]]:
-        """Return the axis of a constant batch, and how often a learned value is repeated there."""
+        """Return each axis along which a learned value is repeated, with the number of copies.
+
+        Those are axes of size 1 in the value and of a constant batch in the port.
+        """
         pairs = enumerate(zip(shape, self._sizes(port), strict=True))
         return [(axis, size) for axis, (one, size) in pairs if one != size]
 
     def _numpy_line(self, port: Port) -> str:
-        """Return the line that makes an example of `port`: zeros, which every id port takes."""
+        """Return the line that makes data for `port`: zeros for ids and floats."""
         filler = "zeros" if port.limit is not None or port.dtype.startswith("float") else "ones"
         array = f"np.{filler}({self._sizes(port)}, np.{port.dtype})"
         return f"{_variable(port)} = {array}  # {_shape(port)}"
 
     def _sizes(self, port: Port) -> tuple[int, ...]:
-        """Return the shape of `port` for one sequence of five steps, or as many as it may have."""
+        """Return the shape of `port` for one sequence of five steps, as far as bounds allow."""
         within = self.contract.within
         symbols = {BATCH: within(BATCH, 1), SEQUENCE: within(SEQUENCE, _STEPS)}
         sizes = ((size, size_of(size, symbols)) for size in port.shape)
-        return tuple(within(str(size), _OTHER) if n is None else n for size, n in sizes)
+        return tuple(within(str(size), _OTHER_AXIS) if n is None else n for size, n in sizes)
 
     def _count(self, port: Port) -> int:
-        count = 1
-        for size in self._sizes(port):
-            count *= size
-        return count
+        return math.prod(self._sizes(port))
 
     def _tensor(self, port: Port, data: str) -> str:
         return f'new ort.Tensor("{port.dtype}", {data}, {list(self._sizes(port))})'
 
 
 def _variable(port: Port) -> str:
-    return f"{port.name}_" if _TAKEN.fullmatch(port.name) else port.name
+    return f"{port.name}_" if _RESERVED.fullmatch(port.name) else port.name
 
 
 def _shape(port: Port) -> str:

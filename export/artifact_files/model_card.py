@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 
 from edgernn.artifact import Artifact
 from edgernn.contract import SEQUENCE, Contract, Port, State
-from edgernn.export.artifact.code_snippets import Snippets
+from edgernn.export.artifact_files.usage_examples import UsageExamples
 from edgernn.report import ParityReport
 
-__all__ = ["card"]
+__all__ = ["model_card"]
 
 _GRAPHS = {
     "sequence": "whole sequences, or chunks of any length",
@@ -18,19 +18,19 @@ _GRAPHS = {
 }
 
 
-def card(artifact: Artifact, name: str) -> str:
+def model_card(artifact: Artifact, name: str) -> str:
     """Return the card in Markdown.
 
     Args:
-        artifact: What was exported.
-        name: The name that its folder will have.
+        artifact: The artifact, whose graphs are on disk.
+        name: The final name of its folder.
     """
-    contract, snippets = artifact.contract, Snippets(name, artifact.contract)
+    contract = artifact.contract
     sections = [
-        f"# {name}\n\n{_line(contract.source)}. Exported by edgernn.",
+        f"# {name}\n\n{_one_line(contract.source)}. Exported by edgernn.",
         *(_graph(artifact, kind) for kind in contract.graphs),
         _states(contract),
-        _run(snippets),
+        _usage(UsageExamples(name, contract)),
         _parity(artifact.parity),
         _cost(artifact),
         _refusals(artifact),
@@ -101,14 +101,14 @@ def _initial(contract: Contract, state: State) -> str:
     return f"`{state.input}` {port.dtype} [{shape}] starts from {start}."
 
 
-def _run(snippets: Snippets) -> str:
-    name = snippets.name
-    text = " --text TEXT" if snippets.contract.vocabulary else ""
+def _usage(examples: UsageExamples) -> str:
+    name = examples.name
+    text = " --text TEXT" if examples.contract.vocabulary else ""
     parts = (
         ("On the command line", "console", _commands(name, text)),
-        ("In Python", "python", snippets.python),
-        ("In Python, with ONNX Runtime alone", "python", snippets.onnxruntime),
-        ("In JavaScript", "js", snippets.javascript),
+        ("In Python", "python", examples.python),
+        ("In Python, with ONNX Runtime alone", "python", examples.onnxruntime),
+        ("In JavaScript", "js", examples.javascript),
     )
     blocks = [f"### {title}\n\n```{language}\n{code}\n```" for title, language, code in parts]
     other = (
@@ -135,7 +135,7 @@ def _parity(report: ParityReport | None) -> str:
         for (name, graph), found in groups.items()
     ]
     table = _table(("Check", "Graph", "Times", "Largest difference"), rows)
-    line = f"{_line(str(report))}; the tolerance is {report.tolerance:.0e}."
+    line = f"{_one_line(str(report))}; the tolerance is {report.tolerance:.0e}."
     return f"## Parity\n\n{line[0].upper()}{line[1:]}\n\n{table}"
 
 
@@ -159,13 +159,14 @@ def _refusals(artifact: Artifact) -> str:
     if not artifact.refusals:
         return "## Runtimes\n\nNo runtime known to edgernn refuses these graphs."
     lines = "\n".join(
-        f"- {_line(runtime)}: {_line(reason)}" for runtime, reason in artifact.refusals.items()
+        f"- {_one_line(runtime)}: {_one_line(reason)}"
+        for runtime, reason in artifact.refusals.items()
     )
     return f"## Runtimes\n\nThese do not run them as they are:\n\n{lines}"
 
 
 def _notes(notes: Iterable[str]) -> str:
-    lines = "\n".join(f"- {_line(note)}" for note in notes)
+    lines = "\n".join(f"- {_one_line(note)}" for note in notes)
     return f"## Notes\n\n{lines}" if lines else ""
 
 
@@ -175,9 +176,9 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _cell(text: str) -> str:
-    return _line(text).replace("|", "\\|")
+    return _one_line(text).replace("|", "\\|")
 
 
-def _line(text: str) -> str:
+def _one_line(text: str) -> str:
     """Return `text` on one line."""
     return " ".join(text.split())

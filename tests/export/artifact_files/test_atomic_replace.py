@@ -13,8 +13,8 @@ import pytest
 
 from edgernn.artifact import Artifact
 from edgernn.errors import InputError, OutputExistsError
-from edgernn.export.artifact import staging
-from edgernn.export.artifact.staging import staged
+from edgernn.export.artifact_files import atomic_replace
+from edgernn.export.artifact_files.atomic_replace import atomic_folder
 from tests.contract.filled import contract, fill, refused, write
 
 ROOT = Path(__file__).parents[2]
@@ -39,7 +39,7 @@ def test_a_failure_leaves_nothing(path):
     """When the block fails, neither the folder nor anything beside it remains."""
 
     def failing():
-        with staged(path) as folder:
+        with atomic_folder(path) as folder:
             fill(folder)
             raise RuntimeError("parity")
 
@@ -56,7 +56,7 @@ def test_a_full_disk_leaves_what_was_there(path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def replacing():
-        with staged(path, force=True) as folder:
+        with atomic_folder(path, force=True) as folder:
             fill(folder, contract("beef"))
 
     monkeypatch.setattr(os, "fsync", full)
@@ -70,7 +70,7 @@ def test_a_full_disk_while_writing_leaves_nothing(path):
     """A write that the disk refuses leaves nothing behind."""
 
     def writing():
-        with staged(path) as folder:
+        with atomic_folder(path) as folder:
             (folder / "step.onnx").symlink_to("/dev/full")
             (folder / "step.onnx").write_bytes(b"x" * 100)
 
@@ -89,10 +89,10 @@ def test_a_failing_move_brings_the_old_one_back(path, monkeypatch):
         return rename(self, target)
 
     def replacing():
-        with staged(path, force=True) as folder:
+        with atomic_folder(path, force=True) as folder:
             fill(folder, contract("beef"))
 
-    monkeypatch.setattr(staging, "_exchanged", lambda one, other: False)
+    monkeypatch.setattr(atomic_replace, "_exchange", lambda one, other: False)
     monkeypatch.setattr(Path, "rename", breaking)
     assert refused(OSError, replacing) == "[Errno 5] broken"
     assert Artifact.open(path).contract.family == "f00d"
@@ -104,12 +104,12 @@ KILLED = """
 import itertools, os, pathlib, signal, sys
 from edgernn.artifact import Artifact
 from edgernn.errors import ContractError, OutputExistsError
-from edgernn.export.artifact import staging
+from edgernn.export.artifact_files import atomic_replace
 from tests.contract.filled import contract, fill, write
 path = pathlib.Path(sys.argv[1])
 exchanges = sys.argv[2] == "exchanged"
 if not exchanges:
-    staging._exchanged = lambda one, other: False
+    atomic_replace._exchange = lambda one, other: False
 write(path)
 
 def replace(last):
@@ -118,7 +118,7 @@ def replace(last):
         if event in KINDS and next(seen) == last:
             os.kill(os.getpid(), signal.SIGKILL)
     sys.addaudithook(hook)
-    with staging.staged(path, force=True) as folder:
+    with atomic_replace.atomic_folder(path, force=True) as folder:
         fill(folder, contract("beef"))
     os._exit(0)
 
@@ -132,7 +132,7 @@ for last in itertools.count(1):
     except ContractError:
         away += 1
     try:
-        with staging.staged(path):
+        with atomic_replace.atomic_folder(path):
             print("taken for free")
     except OutputExistsError:
         pass
@@ -163,7 +163,7 @@ RACING = """
 import os, pathlib, sys
 from edgernn.artifact import Artifact
 from edgernn.errors import OutputExistsError
-from edgernn.export.artifact.staging import staged
+from edgernn.export.artifact_files.atomic_replace import atomic_folder
 from tests.contract.filled import contract, fill, write
 path = pathlib.Path(sys.argv[1])
 write(path)
@@ -172,7 +172,7 @@ def replace(family):
     done = 0
     while done < 3:
         try:
-            with staged(path, force=True) as folder:
+            with atomic_folder(path, force=True) as folder:
                 fill(folder, contract(family))
             done += 1
         except OutputExistsError as error:
@@ -201,7 +201,7 @@ def test_processes_at_one_target(path):
 
 def test_a_target_that_is_being_written_is_refused(path):
     """A second call is refused at once and touches nothing of the first one's."""
-    with staged(path) as folder:
+    with atomic_folder(path) as folder:
         fill(folder)
         assert refused(OutputExistsError, write, path) == (
             f"`m.edgernn` in `{path.parent}` is being written by another export. Wait until that "
@@ -220,7 +220,7 @@ def test_a_link_stays_a_link(path, tmp_path):
     write(path)
     with pytest.raises(OutputExistsError):
         write(path)
-    with staged(path, force=True) as folder:
+    with atomic_folder(path, force=True) as folder:
         fill(folder, contract("beef"))
     assert Artifact.open(store / "m1").contract.family == "beef"
     assert path.readlink() == Path("store/m1")
@@ -235,7 +235,7 @@ def test_folders_above_are_made_and_unmade(path):
     deep = path / "a" / "b"
 
     def failing():
-        with staged(deep):
+        with atomic_folder(deep):
             raise RuntimeError("parity")
 
     assert refused(RuntimeError, failing) == "parity"
@@ -268,7 +268,7 @@ def test_what_appears_meanwhile_is_kept(path):
     """A folder that somebody else made at the target while the block ran is not replaced."""
 
     def writing():
-        with staged(path) as folder:
+        with atomic_folder(path) as folder:
             fill(folder)
             path.mkdir()
             (path / "thesis.txt").touch()
@@ -291,7 +291,7 @@ def test_permissions_are_kept(path):
 
 def test_a_name_that_begins_alike_is_left_alone(path):
     """Clearing up after one artifact touches no other that is being written beside it."""
-    with staged(path.with_name("m.edgernn-2")) as other:
+    with atomic_folder(path.with_name("m.edgernn-2")) as other:
         write(path)
         assert other.is_dir()
         fill(other)
