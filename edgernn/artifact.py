@@ -102,7 +102,9 @@ class Artifact:
                 artifact's, or the folder was exported anew.
         """
         if kind not in self.contract.graphs:
-            raise ContractError(f"`{self.path}` has no {kind} graph.{self._notes()}")
+            no_step = self.contract.no_step if kind == "step" else ""
+            reason = f": {no_step}" if no_step else "."
+            raise ContractError(f"`{self.path}` has no {kind} graph{reason}")
         file = self.path / f"{kind}.onnx"
         try:
             for name in (file.name, *self._external_data()):
@@ -121,9 +123,6 @@ class Artifact:
             "refusals": dict(self.refusals),
             "sha256": dict(self.digests),
         }
-
-    def _notes(self) -> str:
-        return "".join(f" {note}" for note in self.contract.notes)
 
     def _external_data(self) -> list[str]:
         return [name for name in self.digests if not name.endswith(".onnx")]

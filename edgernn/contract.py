@@ -43,11 +43,12 @@ class Contract:
         graphs: `sequence`, `step` or both.
         vocabulary: The symbols behind ids and scores, or None.
         parity: The result of the parity check in one line.
-        notes: For people: axes that turned out to be constant, why there is no step graph, …
+        notes: For people: axes that turned out to be constant, what was converted, …
         lengths: Inputs of the sequence graph that hold the length of each sequence.
         full_lengths: Those of `lengths` whose longest must be the number of steps.
         most: Name of a dynamic axis → the largest size for which the sequence graph is the model.
         least: Name of a dynamic axis → the smallest, where it is more than 1.
+        no_step: Why there is no step graph; empty where there is one, or none was asked for.
     """
 
     family: str
@@ -62,10 +63,13 @@ class Contract:
     full_lengths: tuple[str, ...] = ()
     most: Mapping[str, int] = field(default_factory=dict)
     least: Mapping[str, int] = field(default_factory=dict)
+    no_step: str = ""
 
     def __post_init__(self) -> None:
         for kind, graph in self.graphs.items():
             check_graph(kind, graph, self.states)
+        if self.no_step and "step" in self.graphs:
+            raise ContractError("It has a step graph, and says why there is none.")
         for name in self.full_lengths:
             if name not in self.lengths:
                 raise ContractError(
@@ -87,6 +91,11 @@ class Contract:
     def step(self) -> Graph | None:
         """The ports of the step graph, if there is one."""
         return self.graphs.get("step")
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """All that people should know: the notes, and why there is no step graph."""
+        return (*self.notes, *([f"There is no step graph: {self.no_step}"] if self.no_step else ()))
 
     @property
     def constants(self) -> dict[str, int]:
@@ -218,6 +227,7 @@ class Contract:
             "family": self.family,
             "source": self.source,
             "carry": self.carry,
+            "no_step": self.no_step,
             "states": [
                 {
                     "name": state.name,

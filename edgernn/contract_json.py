@@ -32,6 +32,7 @@ def fields_in_json(whole: Field) -> dict[str, Any]:
         "states": tuple(_state_from_json(state, graphs) for state in states),
         "carry": whole["carry"].flag(),
         "graphs": graphs,
+        "no_step": reason.text() if (reason := whole.get("no_step")) else "",
         "vocabulary": whole["vocabulary"].optional(_vocabulary_from_json),
         "lengths": _names_from_json(whole, "lengths"),
         "full_lengths": _names_from_json(whole, "full_lengths"),

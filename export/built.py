@@ -1,42 +1,42 @@
-"""What is built from a model: its graphs, and all that is known of them."""
+"""What is built from a model: its graphs, and what is known of them before they are run."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import onnx_ir as ir
 from torch import nn
 
-from edgernn.contract import SEQUENCE
+from edgernn.contract import SEQUENCE, Graph
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.states.contract_ports import Origins, graph_ports
 from edgernn.export.states.slots import StatePort
 from edgernn.export.trace.bounds import Bounds
 
-__all__ = ["Built", "stacked_axes"]
+__all__ = ["Built"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Built:
     """The graphs of one model.
 
     Attributes:
         sequence: The sequence graph.
         step: The step graph, or None.
-        no_step: Why there is none.
+        no_step: Why there is no step graph; empty where there is one.
         states: The states of both.
         origins: Where their ports come from.
-        module: The model that was traced: the one given, or its like whose loops are one call
-            each.
-        traced: The example that was traced.
-        form: What forward is: `whole` takes whole sequences, `step` is one step without a
-            sequence axis.
+        module: The module that was traced: the one given, or its like whose loops are one call
+            each. None for an ONNX file.
+        example: The call that was traced.
+        is_step: Whether forward is one step, without a sequence axis.
         carry: Whether a state may be carried on, as far as the graph tells.
         constant_batch: The batch where it is a constant.
         layers: Name of a state → the number of layers of the call that takes it.
         lengths: Name of an input that holds the lengths of sequences → whether forward wants the
             longest first.
+        full_lengths: Those of `lengths` whose longest is known to be the number of steps.
         notes: For people.
         bounds: For which sizes of its dynamic axes the sequence graph is the model.
     """
@@ -47,20 +47,46 @@ class Built:
     states: tuple[StatePort, ...]
     origins: Origins
     module: nn.Module | None
-    traced: ExampleCall
-    form: str
+    example: ExampleCall
+    is_step: bool
     carry: bool
     constant_batch: int
     layers: Mapping[str, int]
     lengths: Mapping[str, bool]
-    notes: tuple[str, ...]
+    full_lengths: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     bounds: Bounds = field(default_factory=Bounds)
 
+    @property
+    def graphs(self) -> dict[str, ir.Model]:
+        """`sequence` and, where there is one, `step` → the graph."""
+        return {"sequence": self.sequence} | ({} if self.step is None else {"step": self.step})
 
-def stacked_axes(built: Built) -> dict[str, int] | None:
-    """Return, for a model that is one step, by path the axis that steps are stacked along."""
-    if built.form != "step":
-        return None
-    graph = graph_ports(built.sequence, built.origins)
-    stacked = [port for port in (*graph.inputs, *graph.outputs) if SEQUENCE in port.shape]
-    return {port.origin: port.shape.index(SEQUENCE) for port in stacked if port.origin is not None}
+    @property
+    def ports(self) -> dict[str, Graph]:
+        """The ports of each graph as the contract states them."""
+        return {kind: graph_ports(model, self.origins) for kind, model in self.graphs.items()}
+
+    @property
+    def argument_states(self) -> tuple[StatePort, ...]:
+        """The states that forward takes as arguments, as those of a module without calls."""
+        return tuple(
+            replace(state, call=None, last_call=None)
+            for state in self.states
+            if state.argument is not None
+        )
+
+    @property
+    def stacked_axes(self) -> dict[str, int] | None:
+        """Path of each input and output of a model of one step → the axis that steps stack along.
+
+        None for a model that takes whole sequences.
+        """
+        if not self.is_step:
+            return None
+        graph = self.ports["sequence"]
+        return {
+            port.origin: port.shape.index(SEQUENCE)
+            for port in (*graph.inputs, *graph.outputs)
+            if port.origin is not None and SEQUENCE in port.shape
+        }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import onnx_ir as ir
 
@@ -51,10 +51,11 @@ def _unforeseen(doing: str, model: str, error: Exception) -> str:
     )
 
 
-def places_of(model: ir.Model) -> dict[str, Place]:
-    """Return the line of the model's code that each node of a graph came from, by its name."""
+def places_of(models: Iterable[ir.Model]) -> dict[str, Place]:
+    """Return the line of the model's code that each node of graphs came from, by its name."""
     found = {
         node.name or "": place_of_stack(node.metadata_props.get(_STACK, ""))
+        for model in models
         for node in model.graph.all_nodes()
     }
     return {name: place for name, place in found.items() if place is not None}
@@ -65,7 +66,7 @@ def locating(places: Mapping[str, Place]) -> Iterator[None]:
     """Add the line of the model to refusals that name a node of a graph.
 
     Args:
-        places: Name of a node → the line that it came from; may be filled within the block.
+        places: Name of a node → the line that it came from.
     """
     try:
         yield

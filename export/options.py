@@ -20,7 +20,7 @@ from edgernn.export.passes.opset import OPSETS, to_opset
 from edgernn.export.passes.per_layer import state_per_layer
 from edgernn.export.passes.reset import reset_mask
 from edgernn.export.passes.share_weights import share_weights
-from edgernn.export.proof.parity import TOLERANCE
+from edgernn.export.proof.difference import TOLERANCE
 from edgernn.report import ParityReport
 
 __all__ = ["Options", "tolerance_of"]

@@ -35,11 +35,16 @@ from edgernn.export.foreign.build_graphs import build_foreign
 from edgernn.export.foreign.file_lengths import with_lengths
 from edgernn.export.foreign.onnx_file import OnnxFile
 from edgernn.export.library_errors import locating, places_of, stage
+from edgernn.export.make_contract import (
+    known_contract,
+    make_contract,
+    reference_of,
+    samples_of,
+)
 from edgernn.export.options import Options, tolerance_of
 from edgernn.export.proof.eager_reference import Reference, one_thread
 from edgernn.export.proof.parity import Prover
 from edgernn.export.proof.port_adapter import Dialect
-from edgernn.export.proving import bounded, prover_of, reference_of, usable
 from edgernn.export.reroll.loop_refusal import branch_on_size
 from edgernn.export.source.load_source import Source, load_source
 from edgernn.export.streaming.module_memory import (
@@ -142,66 +147,40 @@ def export_model(
     )
     target = Path(path) if path is not None else Path(f"{_stem(model)}.edgernn")
     symbols = _symbols(source) if vocabulary is None else Vocabulary.of(vocabulary)
-    places: dict[str, Place] = {}
-    proving = stage("proving and writing the graphs", _name(source))
-    with (
-        atomic_folder(target, force) as folder,
-        one_thread(),
-        torch.compiler.set_stance("force_eager"),  # parts that torch.compile wraps run as written
-        _written_only_if_proven(places),
-        proving,
-    ):
-        built, reference = _built(source, inputs, states or {}, lengths)
-        prover = prover_of(source, built, reference, symbols)
-        prover = bounded(built, prover)
-        models, prover = usable(built, prover)
-        options = options.at(built.traced.constants)
-        _check_vocabulary(prover.contract)
-        _refuse_missing(graph, prover.contract)
-        _refuse_constant(options.sizes, prover.contract)
-        prover = replace(prover, tolerance=options.tolerance, constants=options.sizes)
+    with atomic_folder(target, force) as folder, _as_written(_name(source)):
+        built, reference = _build(source, inputs, states or {}, lengths)
+        known = known_contract(built, reference, printable(source.description), symbols)
+        contract = make_contract(known, built, reference, source.notes)
+        options = options.at(built.example.constants)
+        _check_vocabulary(contract)
+        _check_step(graph, contract)
+        _check_sizes(options.sizes, contract)
+        prover = Prover(
+            samples_of(built, reference, contract),
+            options.tolerance,
+            options.sizes,
+            built.bounds.apart,
+        )
         prover.check_constants()
-        parameters = cost_of(models["sequence"]).parameters
-        written = options.apply(models, prover.contract, built.layers)
-        for graph_model in models.values():
-            places |= places_of(graph_model)
+        graphs = {kind: built.graphs[kind] for kind in contract.graphs}
+        parameters = cost_of(built.sequence).parameters
+        written = options.apply(graphs, contract, built.layers)
+        places = places_of(graphs.values())
+        for graph_model in graphs.values():
             remove_exporter_notes(graph_model)
-        written = replace(written, family=_family(models))
-        writer = ArtifactWriter(folder, models, printable(target.name), parameters)
+        written = replace(written, family=_family(graphs))
+        writer = ArtifactWriter(folder, graphs, printable(target.name), parameters)
         files = writer.write_graphs()
-        dialect = Dialect(prover.contract, written)
-        report = _proven(prover, files, dialect, source, built) if verify else None
+        adapter = Dialect(contract, written)
+        report = None
+        if verify:
+            with _refusing_to_write(places):
+                report = _prove(prover, files, adapter, source, built)
         notes = (*written.notes, *prover.notes(report), *options.notes(report))
-        written = replace(written, notes=notes)
-        golden = dialect.recorded(prover.golden.by_port(prover.contract))
-        writer.finish(_chosen(written, graph, report), report, golden)
+        written = replace(written, notes=notes, parity="" if report is None else str(report))
+        golden = adapter.recorded(prover.golden.by_port(contract))
+        writer.finish(written if graph == "both" else written.only(graph), report, golden)
     return Artifact.open(target)
-
-
-@contextlib.contextmanager
-def _written_only_if_proven(places: Mapping[str, Place]) -> Iterator[None]:
-    try:
-        with locating(places):
-            yield
-    except ParityError as error:
-        raise ParityError(f"{error} Nothing was written.") from error.__cause__
-
-
-def _proven(
-    prover: Prover,
-    paths: Mapping[str, str],
-    dialect: Dialect,
-    source: Source | OnnxFile,
-    built: Built,
-) -> ParityReport:
-    """Run every check; of a forward that branches on a size, say so where it fails."""
-    try:
-        return prover.report(paths, dialect)
-    except ParityError as error:
-        branch = branch_on_size(source.module, built.traced) if isinstance(source, Source) else None
-        if branch is None:
-            raise
-        raise UnsupportedModelError(f"`{_name(source)}.forward` {branch}") from error
 
 
 def verify_artifact(
@@ -235,17 +214,60 @@ def verify_artifact(
         model, module=module, assume_plain=assume_plain, trust=_trusted(trust, trust_pickle)
     )
     theirs = artifact.contract
-    with torch.compiler.set_stance("force_eager"), stage("proving the graphs", _name(source)):
-        built, reference = _built(source, inputs, states or {}, LENGTHS in theirs.lengths)
-        prover = prover_of(source, built, reference, theirs.vocabulary)
-        dialect = Dialect(prover.contract, theirs)
-        contract = replace(
-            prover.contract, carry=theirs.carry, most=theirs.most, least=theirs.least
-        )
+    with _as_written(_name(source)):
+        built, reference = _build(source, inputs, states or {}, LENGTHS in theirs.lengths)
+        known = known_contract(built, reference, printable(source.description), theirs.vocabulary)
+        contract = known(carry=theirs.carry, most=theirs.most, least=theirs.least)
+        adapter = Dialect(contract, theirs)
         paths = {kind: str(artifact.checked(kind)) for kind in theirs.graphs}
-        tolerance = tolerance_of(map(ir.load, paths.values()))
-        prover = replace(prover, contract=contract, constants=theirs.constants, tolerance=tolerance)
-        return prover.report(paths, dialect)
+        prover = Prover(
+            samples_of(built, reference, contract),
+            tolerance_of(map(ir.load, paths.values())),
+            theirs.constants,
+            built.bounds.apart,
+        )
+        return prover.report(paths, adapter)
+
+
+@contextlib.contextmanager
+def _as_written(name: str) -> Iterator[None]:
+    """Run a model on one thread and as its author wrote it, without what torch.compile wraps.
+
+    Args:
+        name: What messages call the model.
+    """
+    forced = torch.compiler.set_stance("force_eager")
+    with one_thread(), forced, stage("proving and writing the graphs", name):
+        yield
+
+
+@contextlib.contextmanager
+def _refusing_to_write(places: Mapping[str, Place]) -> Iterator[None]:
+    """Say of a graph that does not pass that nothing was written, and where its nodes come from."""
+    try:
+        with locating(places):
+            yield
+    except ParityError as error:
+        raise ParityError(f"{error} Nothing was written.") from error.__cause__
+
+
+def _prove(
+    prover: Prover,
+    paths: Mapping[str, str],
+    adapter: Dialect,
+    source: Source | OnnxFile,
+    built: Built,
+) -> ParityReport:
+    """Run every check; of a forward that branches on a size, say so where it fails."""
+    try:
+        return prover.report(paths, adapter)
+    except ParityError as error:
+        branch = (
+            branch_on_size(source.module, built.example) if isinstance(source, Source) else None
+        )
+        if branch is None:
+            raise
+        raise UnsupportedModelError(f"`{_name(source)}.forward` {branch}") from error
 
 
 def _check_states(states: Any) -> None:
@@ -293,8 +315,9 @@ def _example(source: Source, inputs: Any, lengths: bool, states: Collection[str]
         check_required_arguments(module, given)
         notes = reset_memory(module, given)
         updates = return_argument_updates(module, given)
-        example = find_dynamic_axes(ModuleRunner(module), given, states)
-        example = replace(example, state_updates=updates)
+        example = replace(
+            find_dynamic_axes(ModuleRunner(module), given, states), state_updates=updates
+        )
     refuse_hidden_memory(module, example)
     if source.given is not module:
         reset_memory(source.given, example)
@@ -302,11 +325,8 @@ def _example(source: Source, inputs: Any, lengths: bool, states: Collection[str]
     return replace(example, notes=(*example.notes, *notes))
 
 
-def _built(
-    source: Source | OnnxFile,
-    inputs: Any,
-    states: Mapping[str, str | int],
-    lengths: bool,
+def _build(
+    source: Source | OnnxFile, inputs: Any, states: Mapping[str, str | int], lengths: bool
 ) -> tuple[Built, Reference]:
     """Return the graphs of a model and what they are proven against."""
     if isinstance(source, OnnxFile):
@@ -317,13 +337,7 @@ def _built(
             name_positional_arguments(module, inputs)
         example = _example(source, inputs, lengths, states)
     with stage("writing the graphs", _name(source)):
-        try:
-            built = build(source.module, example, states)
-        except UnsupportedModelError:
-            if not example.constants:
-                raise
-            # a forward that asks its size
-            built = build(source.module, example.with_constant_axes(), states)
+        built = _build_or_fix_steps(source.module, example, states)
     if built.module is source.module:
         own = {one.call for one in built.states if one.call is not None and one.argument is None}
         for one in (example, example.resized(dict.fromkeys(example.sizes, 1))):
@@ -331,12 +345,26 @@ def _built(
     return built, reference_of(source.module if lengths else source.given, built, source.reference)
 
 
-def _refuse_missing(graph: str, contract: Contract) -> None:
+def _build_or_fix_steps(
+    module: nn.Module, example: ExampleCall, states: Mapping[str, str | int]
+) -> Built:
+    """Build with the steps dynamic; where that fails and a spec gives their number, with that."""
+    try:
+        return build(module, example, states)
+    except UnsupportedModelError:
+        if not example.constants:
+            raise
+        return build(module, example.with_constant_axes(), states)  # a forward that asks its size
+
+
+def _check_step(graph: str, contract: Contract) -> None:
     if graph == "step" and contract.step is None:
-        raise UnsupportedModelError(f"{contract.notes[-1]} Export it with --graph sequence.")
+        raise UnsupportedModelError(
+            f"There is no step graph: {contract.no_step} Export it with --graph sequence."
+        )
 
 
-def _refuse_constant(sizes: Mapping[str, int], contract: Contract) -> None:
+def _check_sizes(sizes: Mapping[str, int], contract: Contract) -> None:
     """Refuse to make an axis a number that the sequence graph has no such axis, or size, for."""
     inputs = contract.graphs["sequence"].inputs
     for axis, size in sizes.items():
@@ -350,12 +378,6 @@ def _refuse_constant(sizes: Mapping[str, int], contract: Contract) -> None:
                 f"`{axis}` cannot be made {size}: the model has no dynamic axis of that name. "
                 f"It takes {taken}."
             )
-
-
-def _chosen(contract: Contract, graph: str, report: ParityReport | None) -> Contract:
-    parity = "" if report is None else str(report)
-    contract = replace(contract, parity=parity)
-    return contract if graph == "both" else contract.only(graph)
 
 
 def _check_vocabulary(contract: Contract) -> None:

@@ -275,10 +275,10 @@ def _without_steps(sizes: Mapping[str, int]) -> dict[str, int]:
 
 def _check_carry(contract: Contract) -> None:
     if not contract.carry:
-        notes = "".join(f" {note}" for note in contract.notes)
+        reason = contract.no_step or "its state cannot be carried from one chunk to the next."
         raise UnsupportedModelError(
-            f"`{contract.source}` cannot run as a stream: its state cannot be carried from one "
-            f"chunk to the next.{notes} Give it whole sequences: model(x)."
+            f"`{contract.source}` cannot run as a stream: {reason} Give it whole sequences: "
+            "model(x)."
         )
 
 

@@ -34,7 +34,7 @@ def model_card(artifact: Artifact, name: str) -> str:
         _parity(artifact.parity),
         _cost(artifact),
         _refusals(artifact),
-        _notes(contract.notes),
+        _notes(contract.remarks),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 

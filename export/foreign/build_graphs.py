@@ -18,7 +18,7 @@ import onnx_ir.passes.common as passes
 from edgernn.contract import SEQUENCE
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.analysis.patterns import direction_of, label
-from edgernn.export.built import Built, stacked_axes
+from edgernn.export.built import Built
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.foreign.canonicalize import make_plain, split_stacks, write_fills
 from edgernn.export.foreign.convert_opset import at_opset
@@ -120,12 +120,13 @@ def build_foreign(
         states=states,
         origins=origins,
         module=None,
-        traced=example,
-        form=form,
+        example=example,
+        is_step=form == "step",
         carry=not backward and (form == "step" or _has_sequence(example)),
         constant_batch=run.calls[0].sizes[1] if run.calls else 1,
         layers={name: len(stack) for name, stack in opened.stacks.items() if _are_layers(stack)},
         lengths=dict.fromkeys(lengths, False),
+        full_lengths=_known_full_lengths(file, origins, lengths),
         notes=notes,
         bounds=_known_bounds(file),
     )
@@ -136,7 +137,7 @@ def build_foreign(
         opened,
         origins,
         {leaf.path: leaf.tensor.numpy() for leaf in example.tensors if leaf.path not in fed},
-        stacked_axes(built),
+        built.stacked_axes,
         own,
     )
     return built, original
@@ -152,6 +153,14 @@ def _known_bounds(file: OnnxFile) -> Bounds:
     """Return the bounds that a graph of edgernn's has in its metadata."""
     known = file.contract
     return Bounds() if known is None else Bounds(known.most, known.least)
+
+
+def _known_full_lengths(
+    file: OnnxFile, origins: Origins, lengths: Collection[str]
+) -> tuple[str, ...]:
+    """Return the inputs of full lengths that a graph of edgernn's names in its metadata."""
+    known = () if file.contract is None else file.contract.full_lengths
+    return tuple(name for name in lengths if name in known or origins.inputs.get(name) in known)
 
 
 def _with_initials(file: OnnxFile, states: Sequence[StatePort]) -> tuple[StatePort, ...]:

@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CEILING", "Comparison", "Difference", "compare"]
+__all__ = ["CEILING", "TOLERANCE", "Comparison", "Difference", "compare"]
 
 Arrays = Mapping[str, NDArray[Any]]
+
+TOLERANCE = 1e-5
+"""The largest difference that passes for float32, as a part of the numbers' scale."""
 
 CEILING = 1e-3
 """What rounding may excuse at most, as a part of the numbers' scale."""

@@ -7,13 +7,13 @@ steps is that of its inputs.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import onnx_ir as ir
 
 from edgernn.contract import BATCH, SEQUENCE
 from edgernn.export.proof.graph_runs import session_of
 from edgernn.export.proof.parity import Prover
+from edgernn.export.proof.samples import Samples
 
 __all__ = ["full_lengths"]
 
@@ -22,33 +22,32 @@ _SEQUENCES = 8
 _DRAWS = 4
 
 
-def full_lengths(prover: Prover, model: ir.Model) -> tuple[str, ...]:
+def full_lengths(samples: Samples, model: ir.Model) -> tuple[str, ...]:
     """Return the inputs of lengths whose longest must be the number of steps.
 
     Args:
-        prover: Compares graphs with the model; its contract has the bounds that it really has.
+        samples: The model and what it is run on, under a contract with the bounds that it has.
         model: The sequence graph.
     """
-    contract, names = prover.contract, tuple(prover.lengths)
+    contract, names, traced = samples.contract, tuple(samples.lengths), samples.traced
     if not names:
         return ()
     run = session_of("sequence", contract, ir.serde.serialize_model(model).SerializeToString())
-    own = replace(prover)  # what it draws and fails at is no part of the proof
-    constants = contract.constants
+    prover, constants = Prover(samples), contract.constants
     tried = [
         {
-            **prover.sizes,
+            **traced,
             BATCH: constants.get(BATCH, contract.within(BATCH, _SEQUENCES)),
             SEQUENCE: constants.get(SEQUENCE, contract.within(SEQUENCE, steps)),
         }
         for steps in _STEPS
     ]
-    sizes = next((one for one in (*tried, prover.sizes) if own.agrees(run, one)), prover.sizes)
+    sizes = next((one for one in tried if prover.agrees(run, one)), traced)
     if sizes[SEQUENCE] == 1:
         return ()
 
     def right(short: Sequence[str]) -> bool:
-        return all(own.agrees(run, sizes, short) for _ in range(_DRAWS))
+        return all(prover.agrees(run, sizes, short) for _ in range(_DRAWS))
 
     full = tuple(name for name in names if not right([name]))
     return full if full or right(names) else names

@@ -12,38 +12,38 @@ from dataclasses import replace
 
 import onnx_ir as ir
 
-from edgernn.contract import SEQUENCE, Contract
+from edgernn.contract import SEQUENCE
 from edgernn.export.proof.graph_runs import Run, session_of
 from edgernn.export.proof.parity import Prover
+from edgernn.export.proof.samples import Samples
 from edgernn.export.proof.trials import LONGEST
+from edgernn.export.trace.bounds import Bounds
 
-__all__ = ["settled_bounds"]
+__all__ = ["measured_bounds"]
 
 _GATHERS = ("Gather", "GatherElements", "GatherND")
 _COUNTED = ("Range", "CumSum")
 _FURTHER = 4
 
 
-def settled_bounds(prover: Prover, model: ir.Model) -> Contract:
-    """Return the contract with the bounds that the sequence graph really has.
+def measured_bounds(samples: Samples, noted: Bounds, model: ir.Model) -> Bounds:
+    """Return the bounds that a sequence graph really has.
 
     Args:
-        prover: Compares graphs with the model; its contract has the bounds that torch notes.
+        samples: The model and what it is run on, under a contract that has the bounds noted.
+        noted: The bounds that torch notes.
         model: The sequence graph.
     """
-    contract = prover.contract
-    if not (contract.most or contract.least or _looks_up_positions(model.graph)):
-        return contract
-    extent = _Extent(prover, model)
-    most, least = dict(contract.most), dict(contract.least)
-    for axis, size in contract.least.items():
-        least[axis] = extent.least(axis, size)
-    for axis, size in contract.most.items():
-        most[axis] = extent.most(axis, size)
-    if SEQUENCE not in most and _looks_up_positions(model.graph):
+    counts_positions = _looks_up_positions(model.graph)
+    if not (noted.most or noted.least or counts_positions):
+        return noted
+    extent = _Extent(samples, model)
+    most = {axis: extent.most(axis, size) for axis, size in noted.most.items()}
+    least = {axis: extent.least(axis, size) for axis, size in noted.least.items()}
+    if SEQUENCE not in most and counts_positions:
         most[SEQUENCE] = extent.most_taken(SEQUENCE)
     return replace(
-        contract,
+        noted,
         most={axis: size for axis, size in most.items() if size},
         least={axis: size for axis, size in least.items() if size > 1},
     )
@@ -52,10 +52,10 @@ def settled_bounds(prover: Prover, model: ir.Model) -> Contract:
 class _Extent:
     """Tries a graph and the model at sizes beyond bounds."""
 
-    def __init__(self, prover: Prover, model: ir.Model) -> None:
-        bound = prover.contract
-        self._sizes = {axis: bound.within(axis, size) for axis, size in prover.sizes.items()}
-        self._free = replace(prover, contract=replace(bound, most={}, least={}))
+    def __init__(self, samples: Samples, model: ir.Model) -> None:
+        bound = samples.contract
+        self._sizes = {axis: bound.within(axis, size) for axis, size in samples.traced.items()}
+        self._free = Prover(samples.under(replace(bound, most={}, least={})))
         self._run: Run = session_of(
             "sequence", bound, ir.serde.serialize_model(model).SerializeToString()
         )

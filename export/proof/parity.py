@@ -12,15 +12,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgernn.contract import BATCH, SEQUENCE, Contract
 from edgernn.errors import InputError, ParityError
 from edgernn.export.proof.chunked_runs import Chunks
-from edgernn.export.proof.difference import CEILING, Comparison, compare
+from edgernn.export.proof.difference import TOLERANCE, Comparison, compare
 from edgernn.export.proof.eager_reference import Reference, one_thread
 from edgernn.export.proof.golden_record import Golden, record
 from edgernn.export.proof.graph_runs import Arrays, Run, features_of, session_of
@@ -29,18 +27,12 @@ from edgernn.export.proof.locate_divergence import first_difference
 from edgernn.export.proof.port_adapter import Dialect
 from edgernn.export.proof.samples import Samples, Sizes
 from edgernn.export.proof.trials import LONGEST, Trial, Trials
-from edgernn.join_chunks import BATCH_OUTER, SEQUENCE_OUTER
 from edgernn.report import Check, ParityReport
 from edgernn.sizes import resolve
 
-__all__ = ["TOLERANCE", "Prover"]
-
-TOLERANCE = 1e-5
+__all__ = ["Prover"]
 
 _STEPPED = ((1, 1), (2, 7), (3, 5))
-
-_CARRIED = {6: 10 * TOLERANCE, 150: CEILING}
-"""Steps → what they may differ by in parts where a state can be carried on."""
 
 
 @dataclass(frozen=True)
@@ -48,102 +40,31 @@ class Prover:
     """Compares graphs with a reference.
 
     Attributes:
-        contract: The contract of the graphs; always with a sequence graph's ports.
-        reference: What they are compared with.
-        examples: Name of a data input → an array of plausible values, for inputs that cannot be
-            drawn at random.
-        sizes: The sizes of dynamic axes that were traced, `batch` and `sequence` always among them.
-        lengths: Name of an input that holds the lengths of sequences → whether the reference wants
-            the longest first.
-        free: Names of the states that may be anything: h and c of layers.
+        samples: The reference and what it is run on, with the contract of the graphs in torch's
+            ports; always with a sequence graph's.
         tolerance: The largest difference that passes.
         constants: The sizes of `batch` and `sequence` where the graphs take one only.
         apart: Further sizes at which whole runs are compared: name of an axis → its size.
-        below: Name of an input of integers → the axis whose size they are below.
     """
 
-    contract: Contract
-    reference: Reference
-    examples: Mapping[str, NDArray[Any]]
-    sizes: Sizes
-    lengths: Mapping[str, bool] = field(default_factory=dict)
-    free: tuple[str, ...] = ()
+    samples: Samples
     tolerance: float = TOLERANCE
     constants: Mapping[str, int] = field(default_factory=dict)
     apart: Sequence[Mapping[str, int]] = ()
-    below: Mapping[str, str] = field(default_factory=dict)
 
-    @functools.cached_property
-    def _samples(self) -> Samples:
-        return Samples(
-            self.contract,
-            self.reference,
-            self.examples,
-            self.sizes,
-            self.lengths,
-            self.free,
-            self.below,
-        )
+    @property
+    def contract(self) -> Contract:
+        """The contract of the graphs in torch's ports."""
+        return self.samples.contract
+
+    @property
+    def reference(self) -> Reference:
+        """What the graphs are compared with."""
+        return self.samples.reference
 
     @functools.cached_property
     def _trials(self) -> Trials:
-        return Trials(self._samples, self.constants, self.apart)
-
-    def not_carried(self) -> str | None:
-        """Return why the reference itself cannot go on from a state, or None where it can.
-
-        A model whose outputs depend on the past alone gives the same whole or in parts; one that
-        looks ahead, or at all steps together, does not.
-        """
-        few, many = (self.contract.within(SEQUENCE, steps) for steps in _CARRIED)
-        few_off, many_off = _CARRIED.values()
-        cuts = ((_thirds(few), few_off), ([1] * few, few_off), (_thirds(many), many_off))
-        for lengths, tolerance in cuts:
-            chunks = Chunks(self.contract, lengths, length_ports=self.lengths)
-            batch = self._trials.batch(2 if sum(lengths) == few else 1)
-            try:
-                data = self._samples.data(self._samples.at(batch, sum(lengths)))
-                states = self._samples.states(batch)
-                whole = self._samples.run(data, states)
-                compared = chunks.compare(self._samples.run, data, states, whole)
-            except Exception as error:
-                if sum(lengths) == many > few:
-                    continue  # more steps than forward takes in one call
-                reason = str(error).strip().partition("\n")[0].rstrip(".")
-                return f"its state cannot be carried on: forward fails on single steps ({reason})."
-            largest = compared.largest
-            if largest.amount > tolerance:
-                return (
-                    f"its state cannot be carried on: in parts, {self.reference.name} gives "
-                    f"another `{largest.port}` than whole ({largest.how}), so `{largest.port}` "
-                    "depends on more than the steps so far."
-                )
-        return None
-
-    def outer_axes(self) -> dict[str, str]:
-        """Return which of batch and sequence is the outer one where an output counts both in one.
-
-        Returns:
-            Name of such an output → its axis, the outer one first.
-        """
-        flat = {
-            port.name: axis
-            for port in self.contract.data_outputs("sequence")
-            for axis, size in enumerate(port.shape)
-            if size in (BATCH_OUTER, SEQUENCE_OUTER)
-        }
-        if not flat:
-            return {}
-        steps = self.contract.within(SEQUENCE, 3)
-        data, states = self._samples.data(self._samples.at(2, steps)), self._samples.states(2)
-        whole, _ = self._samples.run(data, states)
-        first, _ = self._samples.run(*self._first_sequence(data, states))
-        return {
-            name: BATCH_OUTER
-            if np.allclose(whole[name].take(range(steps), axis), first[name], atol=TOLERANCE)
-            else SEQUENCE_OUTER
-            for name, axis in flat.items()
-        }
+        return Trials(self.samples, self.constants, self.apart)
 
     def report(self, graphs: Mapping[str, str], dialect: Dialect) -> ParityReport:
         """Run every check.
@@ -202,7 +123,7 @@ class Prover:
         """Return whether the reference runs at some sizes."""
         with one_thread():
             try:
-                self._samples.run(self._samples.data(sizes), None)
+                self.samples.run(self.samples.data(sizes), None)
             except Exception:
                 return False
         return True
@@ -215,9 +136,10 @@ class Prover:
         """
         if not self.constants:
             return
-        sizes = {**self.sizes, **self.constants, BATCH: self._trials.batch(self.sizes[BATCH])}
+        traced = self.samples.traced
+        sizes = {**traced, **self.constants, BATCH: self._trials.batch(traced[BATCH])}
         try:
-            self._samples.run(self._samples.data(sizes), None)
+            self.samples.run(self.samples.data(sizes), None)
         except Exception as error:
             given = ", ".join(f"`{axis}` {size}" for axis, size in self.constants.items())
             reason = str(error).strip().partition("\n")[0].rstrip(".")
@@ -233,7 +155,7 @@ class Prover:
         where the state cannot be carried from one call to the next.
         """
         size = self.constants.get(SEQUENCE, 0) * (1 + self.contract.carry)
-        return record(self._samples, self._trials.batch(2), size or None)
+        return record(self.samples, self._trials.batch(2), size or None)
 
     def _checks(self, runs: Mapping[str, Run]) -> Iterator[Check]:
         if "sequence" in runs:
@@ -261,7 +183,7 @@ class Prover:
         for trial in self._trials.long():
             got, failure = None, None
             try:
-                got = None if run is None else run(trial.data, self._samples.start(trial.batch))
+                got = None if run is None else run(trial.data, self.samples.start(trial.batch))
             except ParityError as error:
                 failure = error
             done = self._trials.completed(trial)
@@ -275,12 +197,12 @@ class Prover:
     def _wholes(self, run: Run, trial: Trial) -> Iterator[Check]:
         yield self._whole(run, trial, None)
         if self.contract.states:
-            states = self._samples.states(trial.batch)
-            expected = self._samples.run(trial.data, states)
+            states = self.samples.states(trial.batch)
+            expected = self.samples.run(trial.data, states)
             yield self._whole(run, replace(trial, expected=expected), states)
 
     def _whole(self, run: Run, trial: Trial, states: Arrays | None) -> Check:
-        start = self._samples.start(trial.batch) if states is None else states
+        start = self.samples.start(trial.batch) if states is None else states
         return self._compared(run(trial.data, start), trial, states)
 
     def _compared(self, got: tuple[Arrays, Arrays], trial: Trial, states: Arrays | None) -> Check:
@@ -291,10 +213,10 @@ class Prover:
 
     def _parts(self, name: str, kind: str, run: Run, trial: Trial, states: Arrays | None) -> Check:
         """Compare a run in parts, the state carried on from each to the next, with a whole one."""
-        start = self._samples.start(trial.batch) if states is None else states
+        start = self.samples.start(trial.batch) if states is None else states
         size, steps = self._only_steps(kind), trial.sizes[SEQUENCE]
-        lengths = [size] * (steps // size) if size else _chunks(self._samples.rng, steps)
-        chunks = Chunks(self.contract, lengths, kind == "step", self.lengths)
+        lengths = [size] * (steps // size) if size else _chunks(self.samples.rng, steps)
+        chunks = Chunks(self.contract, lengths, kind == "step", self.samples.lengths)
         comparison = chunks.compare(run, trial.data, start, trial.expected)
         return self._check(name, kind, trial, states, comparison)
 
@@ -302,9 +224,9 @@ class Prover:
         """Yield runs of a few steps, from states that the model can reach."""
         for batch, steps in dict.fromkeys((self._trials.batch(b), t) for b, t in _STEPPED):
             within = self.contract.within(SEQUENCE, steps)
-            sizes = self._samples.at(batch, within if kind == "step" else self._trials.steps(steps))
-            data, states = self._samples.data(sizes), self._samples.states(batch)
-            yield Trial(sizes, data, self._samples.run(data, states)), states
+            sizes = self.samples.at(batch, within if kind == "step" else self._trials.steps(steps))
+            data, states = self.samples.data(sizes), self.samples.states(batch)
+            yield Trial(sizes, data, self.samples.run(data, states)), states
 
     def _only_steps(self, kind: str) -> int | None:
         """Return how many steps a call of graph `kind` takes; None for any number."""
@@ -313,7 +235,7 @@ class Prover:
     def _golden(self, kind: str, run: Run) -> Check:
         """Compare the golden run, by which hosts will prove themselves."""
         golden = self.golden
-        sizes = self._samples.at(golden.batch, golden.steps)
+        sizes = self.samples.at(golden.batch, golden.steps)
         trial = Trial(sizes, golden.data, golden.expected)
         if kind == "step" or self.constants.get(SEQUENCE, golden.steps) != golden.steps:
             return self._parts("golden", kind, run, trial, golden.states)
@@ -325,7 +247,7 @@ class Prover:
         self, name: str, kind: str, trial: Trial, states: Arrays | None, comparison: Comparison
     ) -> Check:
         batch, sequence = trial.sizes[BATCH], trial.sizes[SEQUENCE]
-        initial = self._initial() if states is None else self._samples.kind
+        initial = self._initial() if states is None else self.samples.kind
         if not comparison.compared:
             raise ParityError(
                 f"At batch {batch}, sequence {sequence} the {kind} graph and "
@@ -344,7 +266,7 @@ class Prover:
                         f"{_listed(trial.sizes)}, {initial} initial state, run {_HOW[name]}.",
                         name == "whole",
                         trial.data,
-                        self._samples.start(batch) if states is None else states,
+                        self.samples.start(batch) if states is None else states,
                     )
             tolerance = max(self.tolerance, *allowed.values())
         difference = comparison.largest.amount
@@ -356,13 +278,13 @@ class Prover:
         0 where it does not run in float64.
         """
         try:
-            exact = self._samples.run(trial.data, states, self.reference.double())
+            exact = self.samples.run(trial.data, states, self.reference.double())
             return compare(trial.expected, exact, features_of(self.contract)).rounding
         except Exception:
             return lambda _: 0.0
 
     def _blame(self, graph: str, dialect: Dialect, error: _DisagreementError) -> str:
-        layers = self.reference.layers(self._samples.by_path(error.data), error.states)
+        layers = self.reference.layers(self.samples.by_path(error.data), error.states)
         return first_difference(graph, dialect, error.data, error.states, layers, self.tolerance)
 
     def _compare_shapes(self, outputs: Arrays, sizes: Sizes) -> None:
@@ -374,20 +296,6 @@ class Prover:
                     f"{declared} was declared. Where forward squeezes or flattens, let it name the "
                     "axis."
                 )
-
-    def _first_sequence(self, data: Arrays, states: Arrays) -> tuple[Arrays, Arrays]:
-        graph = self.contract.graphs["sequence"]
-        inputs = {state.name: graph.input(state.input) for state in self.contract.states}
-        inputs |= {port.name: port for port in self.contract.data_inputs("sequence")}
-
-        def first(arrays: Arrays) -> Arrays:
-            axes = {name: inputs[name].axis(BATCH) for name in arrays}
-            return {
-                name: array if (axis := axes[name]) is None else array.take([0], axis)
-                for name, array in arrays.items()
-            }
-
-        return first(data), first(states)
 
     def _initial(self) -> str:
         learned = any(state.initial is not None for state in self.contract.states)
@@ -418,12 +326,6 @@ def _chunks(rng: np.random.Generator, steps: int) -> list[int]:
     count = min(steps - 1, 6)
     cuts = sorted(rng.choice(np.arange(1, steps), count, replace=False)) if count else []
     return [int(length) for length in np.diff([0, *cuts, steps])]
-
-
-def _thirds(steps: int) -> list[int]:
-    """Cut `steps` into up to three parts of different lengths."""
-    parts = steps // 3, steps // 2, steps - steps // 3 - steps // 2
-    return [part for part in parts if part]
 
 
 def _listed(sizes: Sizes) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -49,6 +49,10 @@ class Samples:
     free: Collection[str] = ()
     below: Mapping[str, str] = field(default_factory=dict)
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
+
+    def under(self, contract: Contract) -> Samples:
+        """Return the same under another contract; what is drawn starts anew."""
+        return replace(self, contract=contract, rng=np.random.default_rng(0))
 
     def at(self, batch: int, sequence: int) -> Sizes:
         """Return all sizes, those of further axes as they were traced."""

@@ -54,7 +54,7 @@ class Trials:
     """
 
     samples: Samples
-    constants: Mapping[str, int]
+    constants: Mapping[str, int] = field(default_factory=dict)
     apart: Sequence[Mapping[str, int]] = ()
     failures: list[str] = field(default_factory=list, init=False)
 

@@ -16,9 +16,9 @@ H = Port("h_in", "float32", (1, "batch", 2))
 STEP = Graph((H,), (Port("h_out", "float32", (1, "batch", 2)),))
 
 
-def contract(family="f00d", notes=()):
+def contract(family="f00d"):
     states = (State("h", "h_in", "h_out"),)
-    return Contract(family, "demo", states, True, {"step": STEP}, notes=notes)
+    return Contract(family, "demo", states, True, {"step": STEP})
 
 
 def fill(folder, promise=None, path=None):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -124,12 +125,23 @@ def test_a_missing_graph_is_refused(path):
     )
 
 
-def test_a_graph_that_was_never_there_is_refused_with_the_notes(path):
-    """A kind that the contract does not have is refused with the contract's own reason."""
+def test_a_step_graph_that_was_never_there_is_refused_with_the_reason(path):
+    """A step graph that the contract does not have is refused with the contract's own reason."""
+    no_step = "layer `lstm` is bidirectional."
+    write(path)
+    promise = replace(contract(), graphs={}, no_step=no_step)
+    artifact = replace(Artifact.open(path), contract=promise)
+    assert refused(ContractError, artifact.checked, "step") == (
+        f"`{path}` has no step graph: {no_step}"
+    )
+
+
+def test_a_sequence_graph_that_was_never_there_is_refused(path):
+    """A sequence graph that was not asked for has no reason but that."""
     with atomic_folder(path) as folder:
-        fill(folder, contract(notes=("It is one cell.",)), path)
+        fill(folder, contract(), path)
     assert refused(ContractError, Artifact.open(path).checked, "sequence") == (
-        f"`{path}` has no sequence graph. It is one cell."
+        f"`{path}` has no sequence graph."
     )
 
 

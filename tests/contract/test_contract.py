@@ -66,6 +66,23 @@ def test_metadata_is_flat_and_exact():
     }
 
 
+def test_why_there_is_no_step_graph():
+    """The reason is a field of its own, in contract.json and among what people are told."""
+    promise = replace(CONTRACT.only("sequence"), no_step="it runs backwards.")
+    same(Contract.from_json(promise.to_json()), promise)
+    assert promise.remarks == ("A note.", "There is no step graph: it runs backwards.")
+    assert CONTRACT.remarks == ("A note.",)
+    older = {key: value for key, value in promise.to_json().items() if key != "no_step"}
+    assert Contract.from_json(older).no_step == ""
+
+
+def test_a_step_graph_has_no_reason_why_there_is_none():
+    """A contract that has a step graph and says why there is none contradicts itself."""
+    assert refused(replace, CONTRACT, no_step="it runs backwards.") == (
+        "It has a step graph, and says why there is none."
+    )
+
+
 @pytest.mark.parametrize("kind", ["sequence", "step"])
 def test_metadata_and_ports_give_the_contract_back(kind):
     """From the metadata and the bare ports of a file comes the same contract, notes excepted."""

@@ -87,5 +87,5 @@ def test_nodes_remember_their_lines(monkeypatch, tmp_path):
     model = trace(Net().eval(), ExampleCall({"x": torch.zeros(2, 5, 4)}, {}))
     sine = next(node for node in model.graph if node.op_type == "Sin")
     assert isinstance(sine, ir.Node)
-    said = f" at {places_of(model)[sine.name or '']}"
+    said = f" at {places_of([model])[sine.name or '']}"
     assert said == at(Net, "return self.rnn(x)[0].sin()")

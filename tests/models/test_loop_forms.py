@@ -286,7 +286,7 @@ def test_a_loop_over_a_constant_number_of_steps_is_no_step(tmp_path):
     )
     inputs = artifact.contract.graphs["sequence"].inputs
     assert str(inputs[0]) == "x: float32[batch, 5, 3]"
-    assert artifact.contract.notes == (
+    assert artifact.contract.remarks == (
         "There is no step graph: forward loops over a constant number of steps, from a state of "
         "its own at every call.",
     )

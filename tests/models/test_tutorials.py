@@ -202,7 +202,7 @@ def test_half_as_many_steps(tmp_path):
     artifact = export_model(Halved(), tmp_path / "halved.edgernn", inputs=(torch.randn(2, 6, 4),))
     sequence = artifact.contract.graphs["sequence"]
     assert str(sequence.outputs[0]) == "output: float32[batch, (sequence - 1)//2 + 1, 5]"
-    assert artifact.contract.notes == (
+    assert artifact.contract.remarks == (
         "There is no step graph: its state cannot be carried on: in parts, eager torch gives "
         "another `output` than whole (in shape: (2, 4, 5) where (2, 3, 5) was expected), so "
         "`output` depends on more than the steps so far.",

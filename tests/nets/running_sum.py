@@ -14,6 +14,7 @@ from edgernn.contract import Contract, Graph, Port, State
 from edgernn.export.proof.eager_reference import Outcome
 from edgernn.export.proof.parity import Prover
 from edgernn.export.proof.port_adapter import Dialect
+from edgernn.export.proof.samples import Samples
 from edgernn.report import ParityReport
 
 Arrays = dict[str, Any]
@@ -71,12 +72,20 @@ def contract(
     return Contract("f" * 16, "a sum", graphs={"sequence": graph}, **options)
 
 
-def prover(function: Any = running_sum, ports: Contract | None = None, **options: Any) -> Prover:
+def samples(function: Any = running_sum, ports: Contract | None = None, **options: Any) -> Samples:
     ports = ports or contract()
     data = ports.data_inputs("sequence")
-    examples = {port.name: np.ones([2] * len(port.shape), port.dtype) for port in data}
-    options = {"sizes": {"batch": TRACED[0], "sequence": TRACED[1]}, "free": ("h",), **options}
-    return Prover(ports, Reference(function), examples, **options)
+    options = {
+        "examples": {port.name: np.ones([2] * len(port.shape), port.dtype) for port in data},
+        "traced": {"batch": TRACED[0], "sequence": TRACED[1]},
+        "free": ("h",),
+        **options,
+    }
+    return Samples(ports, Reference(function), **options)
+
+
+def prover(function: Any = running_sum, ports: Contract | None = None, **options: Any) -> Prover:
+    return Prover(samples(function, ports, **options))
 
 
 SUMS = """

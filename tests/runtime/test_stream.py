@@ -326,14 +326,13 @@ def test_a_batch_of_none_is_refused(model):
 def test_a_state_that_is_not_carried_makes_no_stream(tmp_path):
     """Where the contract says carry no, stream() says why and what to do; whole runs work."""
     promise = embedded_lstm.contract(
-        kinds=("sequence",), carry=False, notes=("It is bidirectional.",)
+        kinds=("sequence",), carry=False, no_step="it is bidirectional."
     )
     model = edgernn.load(embedded_lstm.write_lstm(tmp_path / "m.edgernn", promise))
     with pytest.raises(UnsupportedModelError) as caught:
         model.stream()
     assert str(caught.value) == (
-        "`demo` cannot run as a stream: its state cannot be carried from one chunk to the next. "
-        "It is bidirectional. Give it whole sequences: model(x)."
+        "`demo` cannot run as a stream: it is bidirectional. Give it whole sequences: model(x)."
     )
     assert model(ids(3, 1)).shape == (3, 1, embedded_lstm.HIDDEN)
 

@@ -6,15 +6,14 @@ That graphs which are wrong are refused is in `tests/parity/test_gate`.
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from edgernn.contract import Port, State
+from edgernn.contract import State
 from edgernn.errors import ParityError, UnsupportedModelError
-from edgernn.export.proof.parity import TOLERANCE
+from edgernn.export.proof.difference import TOLERANCE
 from edgernn.export.proof.port_adapter import Dialect
 from edgernn.export.proof.trials import LONGEST, Trial
 from edgernn.report import ParityReport
@@ -23,7 +22,6 @@ from tests.nets.running_sum import (
     SUMS,
     TRACED,
     WIDTH,
-    Reference,
     contract,
     prover,
     report,
@@ -122,7 +120,7 @@ def test_a_state_that_is_not_carried_is_not_fed(tmp_path):
 def test_a_constant_axis_keeps_its_size(tmp_path):
     """A batch that is a number is that number in every check."""
     ports = contract((1, "sequence", WIDTH), (1, "sequence", WIDTH))
-    found = report(tmp_path, prover(ports=ports, sizes={"batch": 1, "sequence": 4}), None)
+    found = report(tmp_path, prover(ports=ports, traced={"batch": 1, "sequence": 4}), None)
     assert {check.batch for check in found.checks} == {1}
 
 
@@ -231,90 +229,7 @@ def test_a_shape_that_was_not_declared_is_told(tmp_path):
     )
 
 
-# --- whether a state carries ----------------------------------------------------------------------
-
-
-def test_a_model_of_the_past_can_be_carried_on():
-    """Outputs that depend on the steps so far come out the same in parts."""
-    assert prover().not_carried() is None
-
-
-def test_a_model_that_looks_ahead_cannot_be_carried_on():
-    """A mean over time is another one over a part of the time."""
-
-    def centred(x: Any, h: Any) -> tuple[Any, Any]:
-        y, h = running_sum(x, h)
-        return y - y.mean(1, keepdims=True), h
-
-    reason = prover(centred).not_carried() or ""
-    before, _, after = reason.partition(" (by ")
-    assert before == (
-        "its state cannot be carried on: in parts, the sum gives another `output` than whole"
-    )
-    assert after.endswith("), so `output` depends on more than the steps so far.")
-
-
-def test_a_model_that_fails_on_parts_cannot_be_carried_on():
-    """What torch says of a single step is the reason."""
-
-    def pairs(x: Any, h: Any) -> tuple[Any, Any]:
-        if x.shape[1] < 2:
-            raise ValueError("at least two steps.\nTry more.")
-        return running_sum(x, h)
-
-    assert prover(pairs).not_carried() == (
-        "its state cannot be carried on: forward fails on single steps (at least two steps)."
-    )
-
-
-# --- outputs that count batch and sequence in one -------------------------------------------------
-
-
-@pytest.mark.parametrize("outer", ["batch*sequence", "sequence*batch"])
-@pytest.mark.parametrize("declared", ["batch*sequence", "sequence*batch"])
-def test_the_outer_axis_is_found_out(declared, outer):
-    """Which of the two is outside shows in the numbers, whatever the trace called the axis."""
-
-    def flat(x: Any, h: Any) -> tuple[Any, Any]:
-        y, h = running_sum(x, h)
-        return (y if outer[0] == "b" else y.swapaxes(0, 1)).reshape(-1, WIDTH), h
-
-    assert prover(flat, contract(y=(declared, WIDTH))).outer_axes() == {"output": outer}
-
-
-def test_other_outputs_have_no_outer_axis():
-    """Where batch and sequence are axes of their own, there is nothing to find out."""
-    assert prover().outer_axes() == {}
-
-
-# --- what is drawn --------------------------------------------------------------------------------
-
-
-def test_data_are_like_the_example_where_random_ones_have_no_numbers(tmp_path):
-    """A root of what may be negative is NaN: such a model is run on entries of its example."""
-    examples = {"x": np.array([[[1.0, 4.0]] * 4] * 2, np.float32)}
-    checked = replace(prover(lambda x, h: running_sum(np.sqrt(x), h)), examples=examples)
-    with np.errstate(invalid="ignore"):
-        data = checked._samples.data({"batch": 3, "sequence": 7})
-    assert data["x"].shape == (3, 7, WIDTH)
-    assert set(data["x"].ravel()) == {1.0, 4.0}
-
-
-@pytest.mark.parametrize("longest_first", [True, False])
-def test_lengths_differ_and_one_is_full(tmp_path, longest_first):
-    """Whole sequences are compared at uneven lengths, sorted where the reference wants them so."""
-    ports = contract(
-        inputs=(Port("lengths", "int64", ("batch",), "n"),), lengths=("lengths",), carry=False
-    )
-    checked = prover(ports=ports, lengths={"lengths": longest_first})
-    checked._trials.short()
-    assert isinstance(checked.reference, Reference)
-    given = checked.reference.inputs[1:]  # after the first look whether random data have numbers
-    drawn = [(one["n"].tolist(), one["x"].shape[1]) for one in given]
-    assert all(max(lengths) == steps and min(lengths) >= 1 for lengths, steps in drawn)
-    assert any(len(set(lengths)) > 1 for lengths, _ in drawn)
-    in_order = [lengths == sorted(lengths, reverse=True) for lengths, _ in drawn]
-    assert all(in_order) is longest_first
+# --- the golden run -------------------------------------------------------------------------------
 
 
 def test_a_golden_run_has_every_port():

@@ -1,0 +1,138 @@
+"""From the trace of a forward to the sequence graph and the step graph.
+
+A forward that takes whole sequences is lowered as it is, and its step graph is the same trace at
+one time index. A forward that is one step is lowered to the step graph, and its sequence graph is
+that step lifted over time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from edgernn.contract import BATCH, SEQUENCE
+from edgernn.errors import UnsupportedModelError
+from edgernn.export.ir.fold_constants import fold_constants
+from edgernn.export.lift.lift import lift
+from edgernn.export.lower.layers import lower
+from edgernn.export.lower.loops import Iteration, lower_loops
+from edgernn.export.lower.projection import scan_projection
+from edgernn.export.lower.running_results import write_running
+from edgernn.export.states.slots import StatePort
+from edgernn.export.step.at_one_step import at_one_step, gemm_form
+
+__all__ = ["Graphs", "graphs_of_sequence", "graphs_of_step"]
+
+
+@dataclass(frozen=True)
+class Graphs:
+    """What a trace becomes.
+
+    Attributes:
+        sequence: The sequence graph.
+        step: The step graph, or None.
+        no_step: Why there is no step graph; empty where there is one.
+        scan_reasons: Why something in the sequence graph is a Scan, for each that is one.
+    """
+
+    sequence: ir.Model
+    step: ir.Model | None
+    no_step: str
+    scan_reasons: tuple[str, ...]
+
+
+def graphs_of_step(
+    model: ir.Model, states: Sequence[StatePort], loops: Mapping[int, Iteration]
+) -> Graphs:
+    """Return the graphs of a forward that is one step.
+
+    Args:
+        model: Its trace, with its ports named; changed.
+        states: Its states.
+        loops: Its loops by the places of their calls.
+
+    Raises:
+        UnsupportedModelError: It cannot be lifted over time.
+    """
+    lower(model)
+    write_running(model)
+    fold_constants(model)
+    lower_loops(model, loops, at_one_step=False)
+    ports = [(state.input, state.output) for state in states]
+    lifted = lift(model, ports, constants=_memories(model, states))
+    reasons = (lifted.reason,) if lifted.reason else ()
+    return Graphs(lifted.model, gemm_form(model), "", reasons)
+
+
+def graphs_of_sequence(
+    model: ir.Model, loops: Mapping[int, Iteration], lengths: Collection[str], no_step: str
+) -> Graphs:
+    """Return the graphs of a forward that takes whole sequences.
+
+    Args:
+        model: Its trace, with its ports named; changed.
+        loops: Its loops by the places of their calls.
+        lengths: The names of its inputs that hold lengths.
+        no_step: Why it has no step, where that is known already.
+    """
+    trace = model.clone()
+    lower(model)
+    fold_constants(model)
+    reasons = tuple(lower_loops(model, loops, at_one_step=False))
+    sequence = scan_projection(model)
+    write_running(sequence)
+    if no_step:
+        return Graphs(sequence, None, no_step, reasons)
+    try:
+        return Graphs(sequence, _step_of_sequence(trace, loops, lengths), "", reasons)
+    except UnsupportedModelError as error:
+        return Graphs(sequence, None, str(error), reasons)
+
+
+def _step_of_sequence(
+    model: ir.Model, loops: Mapping[int, Iteration], lengths: Collection[str]
+) -> ir.Model:
+    """Return the step graph of a forward that takes whole sequences.
+
+    Raises:
+        UnsupportedModelError: It has none.
+    """
+    for one in loops.values():
+        if one.loop.along != SEQUENCE:
+            raise UnsupportedModelError(
+                f"forward loops over `{one.loop.along}` besides the sequence, whole at every step."
+            )
+    lower(model, lengths=False)
+    fold_constants(model)
+    lower_loops(model, loops, at_one_step=True)
+    _drop_lengths(model, lengths)
+    step = at_one_step(model)
+    write_running(step)
+    return gemm_form(step)
+
+
+def _drop_lengths(model: ir.Model, lengths: Collection[str]) -> None:
+    """Drop the inputs that hold lengths, where packing alone has read them; in place."""
+    for value in [value for value in model.graph.inputs if value.name in lengths]:
+        if value.uses():
+            raise UnsupportedModelError(
+                f"forward does more with `{value.name}` than to pack: a single step has no lengths."
+            )
+        model.graph.inputs.remove(value)
+
+
+def _memories(model: ir.Model, states: Sequence[StatePort]) -> list[str]:
+    """Return the inputs of a step that are the same at all steps: those with an axis of their own.
+
+    A decoder attends to such a memory, whose entries are no steps of its own.
+    """
+    inputs = {state.input for state in states}
+    data = [port for port in model.graph.inputs if port.name not in inputs]
+    memories = [port.name or "" for port in data if _has_own_axis(port)]
+    return memories if len(memories) < len(data) else []
+
+
+def _has_own_axis(port: ir.Value) -> bool:
+    return any(isinstance(dim, ir.SymbolicDim) and dim.value != BATCH for dim in port.shape or ())

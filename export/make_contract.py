@@ -1,0 +1,162 @@
+"""What graphs promise: the contract, from what was built and from what the model does when it runs.
+
+Whether a state can be carried on, how far the graphs are the model, and which of two axes counted
+in one is the outer one: a graph does not tell. The model is run to find out, under a contract of
+what is known so far; the contract itself is made once, of all of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import onnx_ir as ir
+from torch import nn
+
+from edgernn.contract import BATCH, SEQUENCE, Contract, Graph
+from edgernn.export.built import Built
+from edgernn.export.ir.dataflow import id_axis
+from edgernn.export.proof.carry import why_not_carried
+from edgernn.export.proof.eager_reference import AsGiven, Eager, Reference
+from edgernn.export.proof.full_lengths import full_lengths
+from edgernn.export.proof.measured_bounds import measured_bounds
+from edgernn.export.proof.outer_axes import outer_axes
+from edgernn.export.proof.samples import Samples
+from edgernn.export.states.contract_ports import contract_states, order_notes
+from edgernn.join_chunks import BATCH_OUTER, SEQUENCE_OUTER
+from edgernn.vocabulary import Vocabulary
+
+__all__ = ["known_contract", "make_contract", "reference_of", "samples_of"]
+
+
+def reference_of(given: nn.Module, built: Built, name: str) -> Reference:
+    """Return what graphs are proven against: the module as it was given.
+
+    Where another module was traced, that one is beside it, for the states that show in it alone.
+
+    Args:
+        given: The module as it was given.
+        built: The graphs, and the module that was traced.
+        name: What messages call it.
+    """
+    assert built.module is not None
+    axes = built.stacked_axes
+    traced = Eager(built.module, built.example, built.states, axes, name)
+    if built.module is given:
+        return traced
+    return AsGiven(Eager(given, built.example, built.argument_states, axes, name), traced)
+
+
+def samples_of(built: Built, reference: Reference, contract: Contract) -> Samples:
+    """Return what the reference is run on, under a contract in torch's ports."""
+    tensors = {leaf.path: leaf.tensor for leaf in built.example.tensors}
+    return Samples(
+        contract,
+        reference,
+        examples={
+            port.name: tensors[port.origin or ""].numpy()
+            for port in contract.data_inputs("sequence")
+        },
+        traced={BATCH: built.constant_batch, SEQUENCE: 1, **built.example.sizes},
+        lengths=built.lengths,
+        free=tuple(state.name for state in built.states if state.free),
+        below=_bounding_axes(built),
+    )
+
+
+def known_contract(
+    built: Built, reference: Reference, source: str, vocabulary: Vocabulary | None
+) -> partial[Contract]:
+    """Return the contract with the fields that the graphs tell; axes counted in one are named.
+
+    Args:
+        built: The graphs, in torch's ports.
+        reference: The model.
+        source: What the model was, in one line.
+        vocabulary: The symbols of its ids and scores.
+    """
+    known = partial(
+        Contract,
+        family="",
+        source=source,
+        states=contract_states(built.states),
+        vocabulary=vocabulary,
+        lengths=tuple(built.lengths),
+        full_lengths=built.full_lengths,
+    )
+    bounds = built.bounds
+    flat = known(graphs=built.ports, carry=built.carry, most=bounds.most, least=bounds.least)
+    outer = outer_axes(samples_of(built, reference, flat))
+    _name_outer_axes(built.sequence.graph, outer)
+    return partial(known, graphs=built.ports)
+
+
+def make_contract(
+    known: partial[Contract], built: Built, reference: Reference, notes: tuple[str, ...]
+) -> Contract:
+    """Run the model to find out what the graphs do not tell, and return the whole contract.
+
+    A model whose state cannot be carried on has no step graph.
+
+    Args:
+        known: What the graphs tell.
+        built: The graphs, in torch's ports.
+        reference: The model.
+        notes: What is to be said of the model's source.
+    """
+    bounds, full = built.bounds, built.full_lengths
+    if built.module is not None:  # those of a file are known
+        noted = known(carry=built.carry, most=bounds.most, least=bounds.least)
+        bounds = measured_bounds(samples_of(built, reference, noted), bounds, built.sequence)
+        measured = known(carry=built.carry, most=bounds.most, least=bounds.least)
+        full = full_lengths(samples_of(built, reference, measured), built.sequence)
+    known = partial(known, most=bounds.most, least=bounds.least, full_lengths=full)
+    no_step = built.no_step
+    least = bounds.least.get(SEQUENCE, 1)
+    carry = built.carry and least == 1
+    if least > 1:
+        no_step = no_step or f"forward takes at least {least} steps."
+    if carry:
+        reason = why_not_carried(samples_of(built, reference, known(carry=True)))
+        carry, no_step = not reason, reason or no_step
+    graphs: dict[str, Graph] = known.keywords["graphs"]
+    return known(
+        carry=carry,
+        graphs={kind: graph for kind, graph in graphs.items() if carry or kind == "sequence"},
+        no_step=no_step,
+        notes=(
+            *notes,
+            *built.notes,
+            *order_notes(graphs["sequence"]),
+            *(bounds.notes if built.module is not None else ()),
+            *(_full(name) for name in full),
+        ),
+    )
+
+
+def _full(name: str) -> str:
+    return f"The longest of `{name}` must be as long as the sequences: forward pads to it."
+
+
+def _bounding_axes(built: Built) -> dict[str, str]:
+    """Return the inputs whose integers are below the size of an axis: name → that axis."""
+    looked_up = {port.name or "": id_axis(port) for port in built.sequence.graph.inputs}
+    given = built.example.limits
+    limits = {
+        name: given.get(path or "", looked_up.get(name))
+        for name, path in built.origins.inputs.items()
+    }
+    return {name: axis for name, axis in limits.items() if isinstance(axis, str)}
+
+
+def _name_outer_axes(graph: ir.Graph, outer: dict[str, str]) -> None:
+    """Name axes that count batch and sequence in one with the outer factor first, in place."""
+    for value in graph.outputs:
+        if value.name in outer and value.shape is not None:
+            value.shape = ir.Shape(_with_outer(value.shape, outer[value.name]))
+
+
+def _with_outer(shape: ir.Shape, axis: str) -> Iterator[int | ir.SymbolicDim | str]:
+    flat = (BATCH_OUTER, SEQUENCE_OUTER)
+    for dim in shape:
+        yield axis if isinstance(dim, ir.SymbolicDim) and dim.value in flat else dim

@@ -1,0 +1,37 @@
+"""The rules for the data that models are run on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgernn.contract import Port
+from edgernn.export.proof.trials import Trials
+from tests.nets.running_sum import WIDTH, Reference, contract, running_sum, samples
+
+
+def test_data_are_like_the_example_where_random_ones_have_no_numbers():
+    """A root of what may be negative is NaN: such a model is run on entries of its example."""
+    examples = {"x": np.array([[[1.0, 4.0]] * 4] * 2, np.float32)}
+    drawn = samples(lambda x, h: running_sum(np.sqrt(x), h), examples=examples)
+    with np.errstate(invalid="ignore"):
+        data = drawn.data({"batch": 3, "sequence": 7})
+    assert data["x"].shape == (3, 7, WIDTH)
+    assert set(data["x"].ravel()) == {1.0, 4.0}
+
+
+@pytest.mark.parametrize("longest_first", [True, False])
+def test_lengths_differ_and_one_is_full(longest_first):
+    """Whole sequences are compared at uneven lengths, sorted where the reference wants them so."""
+    ports = contract(
+        inputs=(Port("lengths", "int64", ("batch",), "n"),), lengths=("lengths",), carry=False
+    )
+    used = samples(ports=ports, lengths={"lengths": longest_first})
+    Trials(used).short()
+    assert isinstance(used.reference, Reference)
+    given = used.reference.inputs[1:]  # after the first look whether random data have numbers
+    drawn = [(one["n"].tolist(), one["x"].shape[1]) for one in given]
+    assert all(max(lengths) == steps and min(lengths) >= 1 for lengths, steps in drawn)
+    assert any(len(set(lengths)) > 1 for lengths, _ in drawn)
+    in_order = [lengths == sorted(lengths, reverse=True) for lengths, _ in drawn]
+    assert all(in_order) is longest_first
