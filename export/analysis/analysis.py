@@ -15,6 +15,7 @@ from edgernn.export.analysis.multiply_adds import LAYERS, elements
 from edgernn.export.analysis.patterns import all_nodes, direction_of, label
 from edgernn.export.analysis.runtimes import refusals_of
 from edgernn.export.ir.decode_file import decode, readable
+from edgernn.export.ir.value_ports import port_of
 from edgernn.report import Cost
 
 __all__ = ["Analysis", "analyse", "analysis_of"]
@@ -75,8 +76,8 @@ def analyse(path: Path) -> Analysis:
 
 def analysis_of(model: ir.Model, subject: str = "The graph") -> Analysis:
     """Return what stands in `model`; `subject` is what messages call it."""
-    inputs = tuple(_port(value) for value in model.graph.inputs if not value.is_initializer())
-    outputs = tuple(map(_port, model.graph.outputs))
+    inputs = tuple(port_of(value) for value in model.graph.inputs if not value.is_initializer())
+    outputs = tuple(map(port_of, model.graph.outputs))
     metadata = model.metadata_props
     contract = None
     if "edgernn.contract" in metadata:
@@ -92,23 +93,6 @@ def analysis_of(model: ir.Model, subject: str = "The graph") -> Analysis:
         ir_version=model.ir_version,
         producer=f"{model.producer_name or ''} {model.producer_version or ''}".strip(),
     )
-
-
-def _port(value: ir.Value) -> Port:
-    shape = ("?",) if value.shape is None else tuple(map(_axis, value.shape))
-    return Port(value.name or "", _dtype(value), shape)
-
-
-def _axis(size: int | ir.SymbolicDim) -> int | str:
-    return size if isinstance(size, int) else size.value or "?"
-
-
-def _dtype(value: ir.Value) -> str:
-    if value.dtype is None:
-        return "unknown"
-    if value.dtype == ir.DataType.STRING:
-        return "string"
-    return str(value.dtype.numpy().name)
 
 
 def _port_to_json(port: Port) -> dict[str, Any]:

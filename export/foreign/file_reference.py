@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import onnx_ir as ir
 from numpy.typing import NDArray
 
+from edgernn.export.foreign.evaluate_values import open_session
 from edgernn.export.foreign.instrumented import Watched
 from edgernn.export.foreign.onnx_file import OnnxFile
 from edgernn.export.foreign.open_states import Opened
-from edgernn.export.foreign.run_onnx import Arrays, session
+from edgernn.export.ir.onnx_session import Arrays
 from edgernn.export.proof.eager_reference import Outcome, over_steps
 from edgernn.export.states.contract_ports import Origins
 
@@ -57,10 +57,9 @@ class Original:
         own_axes: Mapping[str, int],
     ) -> None:
         self.name = file.reference
-        self._plain = session(file.runnable, f"`{file.path}`")
+        self._plain = open_session(file.runnable, f"`{file.path}`")
         self._watched = watched
-        serialized = ir.serde.serialize_model(opened.model).SerializeToString()
-        self._opened = session(serialized, f"`{file.path}` with its states as ports")
+        self._opened = open_session(opened.model, f"`{file.path}` with its states as ports")
         self._origins = origins
         self._states = opened.states
         self._finals = opened.finals

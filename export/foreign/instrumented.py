@@ -12,16 +12,11 @@ from numpy.typing import NDArray
 from edgernn.errors import InputError
 from edgernn.export.call.example_call import ExampleCall, ForwardRun
 from edgernn.export.capture.recurrent_calls import RecurrentCall
+from edgernn.export.foreign.evaluate_values import open_session, values_by_name
 from edgernn.export.foreign.onnx_file import OnnxFile
 from edgernn.export.foreign.recurrent_nodes import given, lengths_of, recurrent_of, states_of, title
-from edgernn.export.foreign.run_onnx import (
-    COPY,
-    Arrays,
-    named_values,
-    session,
-    with_copies,
-)
 from edgernn.export.ir.dataflow import depends_on_data
+from edgernn.export.ir.onnx_session import Arrays
 
 __all__ = ["BranchError", "Watched", "held_lengths"]
 
@@ -65,16 +60,16 @@ class Watched:
         self._held = tuple(held_lengths(file))
         model = file.model.clone()
         self._nodes = [_Places(node) for node in recurrent_of(model.graph)]
-        for node in recurrent_of(model.graph):
-            for value in (*node.inputs[:1], *node.inputs[4:7], *node.outputs[1:]):
-                if value is not None and not value.is_graph_output():
-                    model.graph.outputs.append(value)
+        watched = [
+            value
+            for node in recurrent_of(model.graph)
+            for value in (*node.inputs[:1], *node.inputs[4:7], *node.outputs[1:])
+            if value is not None
+        ]
         self._decisions = file.decisions
-        conditions = dict.fromkeys(one.condition for one in file.decisions)
-        model.graph.outputs.extend(named_values(model.graph, conditions))
-        self._watched = session(
-            ir.serde.serialize_model(with_copies(model)).SerializeToString(), f"`{file.path}`"
-        )
+        watched += values_by_name(model.graph, [one.condition for one in file.decisions])
+        model.graph.outputs[:] = dict.fromkeys([*model.graph.outputs, *watched])
+        self._watched = open_session(model, f"`{file.path}`")
 
     def __call__(self, example: ExampleCall) -> ForwardRun:
         """Run the file once; its calls are those of the recurrent nodes in its main graph."""
@@ -97,7 +92,7 @@ class Watched:
                 for size, given in zip(declared, shape, strict=True)
             ):
                 raise InputError(f"it declares `{name}` as {declared}")
-        watched = {n.removesuffix(COPY): value for n, value in self._watched(feeds).items()}
+        watched = self._watched(feeds)
         for one in self._decisions:
             if bool(watched[one.condition].all()) != one.taken:
                 raise BranchError(f"it takes the other branch of If `{one.title}`")

@@ -7,7 +7,7 @@ from itertools import combinations
 
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.foreign.instrumented import Watched
-from edgernn.export.foreign.run_onnx import Arrays
+from edgernn.export.ir.onnx_session import Arrays
 from edgernn.sizes import size_of
 
 __all__ = ["Sizes"]

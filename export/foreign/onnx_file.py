@@ -13,12 +13,13 @@ import onnx_ir.passes.common as passes
 from numpy.typing import NDArray
 
 from edgernn.artifact import Artifact
-from edgernn.contract import Contract, Port
+from edgernn.contract import Contract
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.foreign.canonicalize import remove_layout
 from edgernn.export.foreign.recurrent_nodes import check_nodes, name_finals
 from edgernn.export.foreign.to_float32 import to_float32
 from edgernn.export.ir.decode_file import decode, readable
+from edgernn.export.ir.value_ports import port_of
 
 __all__ = ["OPSETS", "Decision", "OnnxFile", "read_artifact", "read_onnx"]
 
@@ -141,15 +142,9 @@ def _contract(model: ir.Model, path: Path) -> Contract | None:
         return None
     model.metadata_props.clear()
     inputs, outputs = (
-        [_port(value) for value in ports] for ports in (model.graph.inputs, model.graph.outputs)
+        [port_of(value) for value in ports] for ports in (model.graph.inputs, model.graph.outputs)
     )
     return Contract.from_metadata(metadata, inputs, outputs, f"`{path}`")
-
-
-def _port(value: ir.Value) -> Port:
-    dtype = "" if value.dtype is None else str(value.dtype.numpy().name)
-    dims = tuple(dim if isinstance(dim, int) else str(dim.value) for dim in value.shape or ())
-    return Port(value.name or "", dtype, dims)
 
 
 def _load(path: Path) -> ir.Model:

@@ -13,10 +13,11 @@ import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
 from edgernn.export.analysis.patterns import label
+from edgernn.export.foreign.evaluate_values import evaluate
 from edgernn.export.foreign.onnx_file import Decision, OnnxFile
 from edgernn.export.foreign.recurrent_nodes import name_finals, recurrent_within
-from edgernn.export.foreign.run_onnx import Arrays, values_of
 from edgernn.export.ir.dataflow import ancestors, depends_on_data
+from edgernn.export.ir.onnx_session import Arrays
 
 __all__ = ["must_be_decided", "without_ifs"]
 
@@ -46,7 +47,7 @@ def without_ifs(
     kept: set[ir.Node] = set()
     while found := [node for node in _open_ifs(model.graph) if chosen(node) and node not in kept]:
         conditions = [node.inputs[0] for node in found if node.inputs[0] is not None]
-        values = [values_of(model, conditions, feeds, f"`{file.path}`") for feeds in runs]
+        values = [evaluate(model, conditions, feeds, f"`{file.path}`") for feeds in runs]
         for place, node in enumerate(found):
             taken = {bool(one[place].all()) for one in values}
             if len(taken) > 1:

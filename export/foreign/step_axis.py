@@ -10,10 +10,10 @@ import onnx_ir as ir
 
 from edgernn.contract import SEQUENCE
 from edgernn.export.call.example_call import ExampleCall, ForwardRun
+from edgernn.export.foreign.evaluate_values import evaluate
 from edgernn.export.foreign.instrumented import Watched
 from edgernn.export.foreign.onnx_file import OnnxFile
 from edgernn.export.foreign.recurrent_nodes import recurrent_of
-from edgernn.export.foreign.run_onnx import values_of
 
 __all__ = ["mark_steps", "own_axes"]
 
@@ -58,7 +58,7 @@ def _runs_along(file: OnnxFile, longer: ExampleCall) -> bool:
     assert x is not None
     feeds = {leaf.path: leaf.tensor.numpy() for leaf in longer.tensors}
     try:
-        (steps,) = values_of(file.model, [x], feeds, f"`{file.path}`")
+        (steps,) = evaluate(file.model, [x], feeds, f"`{file.path}`")
     except Exception:  # onnxruntime's errors have no common base class
         return False
     return bool(steps.shape[0] == _STEPS)

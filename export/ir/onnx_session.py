@@ -1,4 +1,4 @@
-"""A fresh ONNX Runtime session to compare with: the CPU, one thread."""
+"""Graphs in ONNX Runtime, as functions: on the CPU, on one thread."""
 
 from __future__ import annotations
 
@@ -6,22 +6,66 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from edgernn.errors import MissingExtraError, UnsupportedModelError
 
-__all__ = ["fresh_session", "reason_of", "run_session"]
+__all__ = ["Arrays", "OnnxSession", "failure_reason"]
 
+Arrays = Mapping[str, NDArray[Any]]
+"""Arrays by the names of inputs or outputs."""
 
 _PREAMBLE = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from .*? failed:\s*)?")
 
 
-def fresh_session(model: bytes | str) -> Any:
-    """Return an `onnxruntime.InferenceSession` of a serialized graph or a file.
+class OnnxSession:
+    """A graph in a session of its own.
+
+    Args:
+        model: The serialized graph, or the path of its file.
+
+    Attributes:
+        inputs: The names of the graph's inputs, in order.
+        outputs: The names of its outputs, in order.
 
     Raises:
-        UnsupportedModelError: This ONNX Runtime cannot load the graph, being older than its opset.
+        UnsupportedModelError: This ONNX Runtime cannot load the graph.
     """
+
+    def __init__(self, model: bytes | str) -> None:
+        self._session = _open(model)
+        self.inputs: list[str] = [port.name for port in self._session.get_inputs()]
+        self.outputs: list[str] = [port.name for port in self._session.get_outputs()]
+
+    def __call__(
+        self, feeds: Arrays, outputs: Sequence[str] | None = None
+    ) -> dict[str, NDArray[Any]]:
+        """Run the graph, without a copy of its results, which may be large.
+
+        Args:
+            feeds: The inputs; arrays of other names are ignored.
+            outputs: The names of the results to return; None for all.
+        """
+        from onnxruntime import OrtValue
+
+        names = self.outputs if outputs is None else list(outputs)
+        given = {
+            name: OrtValue.ortvalue_from_numpy(np.asarray(feeds[name], order="C"))
+            for name in self.inputs
+            if name in feeds
+        }
+        results = self._session.run_with_ort_values(names, given)
+        return {name: value.numpy() for name, value in zip(names, results, strict=True)}
+
+
+def failure_reason(error: Exception) -> str:
+    """Return what ONNX Runtime says in an exception, without its codes and the file."""
+    return _PREAMBLE.sub("", str(error).strip()).partition("\n")[0].strip().rstrip(".")
+
+
+def _open(model: bytes | str) -> Any:
+    """Return an `onnxruntime.InferenceSession`."""
     try:
         import onnxruntime
     except ImportError as error:
@@ -36,27 +80,12 @@ def fresh_session(model: bytes | str) -> Any:
     try:
         return onnxruntime.InferenceSession(model, options, ["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors have no common base class
-        reason = reason_of(error)
-        helps = (
+        reason = failure_reason(error)
+        remedy = (
             " It is older than the graph's opset: upgrade it, or choose an older one with --opset."
             if "opset" in reason or "IR version" in reason
             else ""
         )
         raise UnsupportedModelError(
-            f"ONNX Runtime {onnxruntime.__version__} cannot load the graph: {reason}.{helps}"
+            f"ONNX Runtime {onnxruntime.__version__} cannot load the graph: {reason}.{remedy}"
         ) from error
-
-
-def reason_of(error: Exception) -> str:
-    """Return what ONNX Runtime says in an exception, without its codes and the file."""
-    return _PREAMBLE.sub("", str(error).strip()).partition("\n")[0].strip().rstrip(".")
-
-
-def run_session(
-    session: Any, outputs: Sequence[str], feeds: Mapping[str, NDArray[Any]]
-) -> list[NDArray[Any]]:
-    """Return outputs by their names, without a copy of what may be large."""
-    from onnxruntime import OrtValue
-
-    values = {name: OrtValue.ortvalue_from_numpy(array) for name, array in feeds.items()}
-    return [value.numpy() for value in session.run_with_ort_values(outputs, values)]

@@ -6,12 +6,11 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from edgernn.contract import BATCH, Contract
 from edgernn.errors import EdgernnError, ParityError
-from edgernn.export.ir.onnx_session import fresh_session, reason_of, run_session
+from edgernn.export.ir.onnx_session import OnnxSession, failure_reason
 
 __all__ = ["Arrays", "Run", "batch_of", "features_of", "session_of"]
 
@@ -30,18 +29,17 @@ def session_of(kind: str, contract: Contract, model: bytes | str, inner: Sequenc
         model: The serialized graph, or the path of its file.
         inner: Names of outputs that the graph has beside those of its contract.
     """
-    session = fresh_session(model)
+    session = OnnxSession(model)
     graph = contract.graphs[kind]
     inputs = [port.name for port in graph.inputs]
     outputs = [*(port.name for port in graph.outputs), *inner]
 
     def run(data: Arrays, states: Arrays) -> tuple[Arrays, Arrays]:
         feeds = {**data, **{state.input: states[state.name] for state in contract.states}}
-        feeds = {name: np.asarray(feeds[name], order="C") for name in inputs}
+        feeds = {name: feeds[name] for name in inputs}
         sizes = ", ".join(f"`{name}` {array.shape}" for name, array in feeds.items())
         with _named(f"The {kind} graph fails on {sizes}"):
-            arrays = run_session(session, outputs, feeds)
-        results = dict(zip(outputs, arrays, strict=True))
+            results = session(feeds, outputs)
         finals = {state.name: results.pop(state.output) for state in contract.states}
         return results, finals
 
@@ -56,7 +54,7 @@ def _named(what: str) -> Iterator[None]:
     except EdgernnError:
         raise
     except Exception as error:
-        raise ParityError(f"{what} in ONNX Runtime: {reason_of(error)}.") from error
+        raise ParityError(f"{what} in ONNX Runtime: {failure_reason(error)}.") from error
 
 
 def batch_of(contract: Contract, data: Mapping[str, NDArray[Any]], default: int = 1) -> int:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from edgernn.errors import ParityError
 from edgernn.export.analysis.saturation import PAIR_LIMIT, pair_sums
 from edgernn.export.ir.node_builder import NodeBuilder, constant_of
-from edgernn.export.ir.onnx_session import fresh_session
+from edgernn.export.ir.onnx_session import OnnxSession
 
 __all__ = ["check_integers", "extreme_activations"]
 
@@ -149,5 +149,5 @@ def _in_onnxruntime(weights: NDArray[np.int8], zero: int) -> _Product:
     y.shape, y.type = ir.Shape(["rows", weights.shape[1]]), integers
     graph.outputs.append(y)
     serialized = ir.serde.serialize_model(ir.Model(graph, ir_version=7)).SerializeToString()
-    session = fresh_session(serialized)
-    return lambda activations: np.asarray(session.run(None, {"a": activations})[0])
+    session = OnnxSession(serialized)
+    return lambda activations: session({"a": activations})["y"]

@@ -12,6 +12,7 @@ from edgernn.contract import BATCH, SEQUENCE, Graph, Port, State
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.ir.dataflow import id_limit
 from edgernn.export.ir.results import result_name, result_path
+from edgernn.export.ir.value_ports import port_of
 from edgernn.export.states.slots import StatePort
 
 __all__ = [
@@ -130,10 +131,9 @@ def _limit(value: ir.Value, origins: Origins) -> int | None:
 def _port(value: ir.Value, origins: Mapping[str, str | None], limit: int | None = None) -> Port:
     if value.shape is None or value.dtype is None:
         raise UnsupportedModelError(f"The shape of `{value.name}` is not known after the trace.")
-    shape = tuple(dim if isinstance(dim, int) else str(dim.value) for dim in value.shape)
-    name = value.name or ""
-    integer = value.dtype.is_integer()
-    return Port(name, value.dtype.numpy().name, shape, origins[name], limit if integer else None)
+    port = port_of(value)
+    limit = limit if value.dtype.is_integer() else None
+    return replace(port, origin=origins[port.name], limit=limit)
 
 
 def _add_output(graph: ir.Graph, state: StatePort) -> None:

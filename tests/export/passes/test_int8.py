@@ -16,7 +16,7 @@ from torch import nn
 import edgernn
 from edgernn.artifact import Artifact
 from edgernn.export.analysis.saturation import PAIR_LIMIT, pair_sums
-from edgernn.export.ir.onnx_session import fresh_session
+from edgernn.export.ir.onnx_session import OnnxSession
 from edgernn.export.passes import int8
 from edgernn.export.passes.int8 import to_int8
 from tests.export import saturating
@@ -153,8 +153,8 @@ def test_onnxruntime_agrees_with_numpy(layer: Artifact) -> None:
     """What ONNX Runtime makes of the step on this CPU is what NumPy makes of it."""
     model = step_of(layer)
     feeds = feeds_of(model, 40)
-    session = fresh_session(ir.to_proto(model).SerializeToString())
-    for got, expected in zip(session.run(None, feeds), saturating.run(model, feeds), strict=True):
+    session = OnnxSession(ir.to_proto(model).SerializeToString())
+    for got, expected in zip(session(feeds).values(), saturating.run(model, feeds), strict=True):
         apart = np.abs(got - expected)  # an activation between two integers may go either way
         assert np.median(apart) < 1e-6
         assert apart.max() < 5e-3
@@ -164,13 +164,13 @@ def test_a_sequence_does_not_depend_on_its_batch(layer: Artifact) -> None:
     """A thousandfold sequence and one that is NaN leave the others of their batch as they are."""
     model = step_of(layer)
     feeds = feeds_of(model, 6)
-    session = fresh_session(ir.to_proto(model).SerializeToString())
-    alone = session.run(None, feeds)
+    session = OnnxSession(ir.to_proto(model).SerializeToString())
+    alone = session(feeds)
     loud = {name: array.copy() for name, array in feeds.items()}
     loud["input"][1] *= 1000
     loud["input"][2, 7] = np.nan
-    among = session.run(None, loud)
-    for one, other in zip(alone, among, strict=True):
+    among = session(loud)
+    for one, other in zip(alone.values(), among.values(), strict=True):
         np.testing.assert_array_equal(one[..., [0, 3, 4, 5], :], other[..., [0, 3, 4, 5], :])
         assert np.isnan(other[..., 2, :]).all()
         assert np.isfinite(other[..., 1, :]).all()
