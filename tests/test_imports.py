@@ -87,16 +87,14 @@ def room_of(module: str) -> str:
 
 
 def banned(room: str) -> dict[str, str]:
-    """Return what a room must not import, by full names → why."""
+    """Return what the linter refuses in a room: a full name → the reason.
+
+    Of the modules at the top it names `pipeline` and `built`; the test below holds them all.
+    """
     settings = loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["ruff"]["lint"]
     root = settings["flake8-tidy-imports"]["banned-api"]  # a room's table replaces that of the root
     above = ORDER[: ORDER.index(room)]
-    names = {
-        name if place == "pipeline" else f"edgernn.export.{place}": REASONS[place]
-        for place in above
-        for name in sorted(EXPORT)
-        if room_of(name) == place
-    }
+    names = {f"edgernn.export.{place}": REASONS[place] for place in above}
     halves = {"edgernn.runtime": "The two halves meet in the artifact only."}
     torch = {"torch": "This room works on graphs, without torch."} if room in WITHOUT_TORCH else {}
     return {name: entry["msg"] for name, entry in root.items()} | torch | halves | names
