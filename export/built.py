@@ -68,6 +68,13 @@ class Built:
         return {kind: graph_ports(model, self.origins) for kind, model in self.graphs.items()}
 
     @property
+    def calls_of_own_states(self) -> frozenset[int]:
+        """The places of the recurrent calls whose states forward makes itself."""
+        return frozenset(
+            state.call for state in self.states if state.call is not None and state.argument is None
+        )
+
+    @property
     def argument_states(self) -> tuple[StatePort, ...]:
         """The states that forward takes as arguments, as those of a module without calls."""
         return tuple(

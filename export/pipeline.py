@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import inspect
 import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,20 +15,15 @@ import torch
 from torch import nn
 
 from edgernn.artifact import Artifact
-from edgernn.contract import Contract
 from edgernn.errors import InputError, ParityError, UnsupportedModelError
 from edgernn.export.analysis.cost import cost_of
 from edgernn.export.artifact_files.artifact_writer import ArtifactWriter, remove_exporter_notes
 from edgernn.export.artifact_files.atomic_replace import atomic_folder
 from edgernn.export.build import build
 from edgernn.export.built import Built
-from edgernn.export.call.added_lengths import LENGTHS, add_example_lengths, add_lengths_argument
-from edgernn.export.call.argument_updates import return_argument_updates
-from edgernn.export.call.dynamic_axes import find_dynamic_axes, infer_example
-from edgernn.export.call.example_call import ExampleCall, ModuleRunner
-from edgernn.export.call.example_from_inputs import example_from
-from edgernn.export.call.missing_arguments import check_required_arguments
-from edgernn.export.call.positional_arguments import name_positional_arguments
+from edgernn.export.call.added_lengths import LENGTHS
+from edgernn.export.call.example_call import ExampleCall
+from edgernn.export.check_request import check_request
 from edgernn.export.code_lines.place import Place
 from edgernn.export.foreign.build_graphs import build_foreign
 from edgernn.export.foreign.file_lengths import with_lengths
@@ -41,18 +35,14 @@ from edgernn.export.make_contract import (
     reference_of,
     samples_of,
 )
+from edgernn.export.make_example import make_example
 from edgernn.export.options import Options, tolerance_of
 from edgernn.export.proof.eager_reference import Reference, one_thread
 from edgernn.export.proof.parity import Prover
 from edgernn.export.proof.port_adapter import Dialect
 from edgernn.export.reroll.loop_refusal import branch_on_size
 from edgernn.export.source.load_source import Source, load_source
-from edgernn.export.streaming.module_memory import (
-    check_memory_is_state,
-    refuse_hidden_memory,
-    reset_memory,
-    reset_memory_with_guess,
-)
+from edgernn.export.streaming.module_memory import check_memory_is_state
 from edgernn.printable import printable
 from edgernn.report import ParityReport
 from edgernn.vocabulary import Vocabulary
@@ -152,9 +142,7 @@ def export_model(
         known = known_contract(built, reference, printable(source.description), symbols)
         contract = make_contract(known, built, reference, source.notes)
         options = options.at(built.example.constants)
-        _check_vocabulary(contract)
-        _check_step(graph, contract)
-        _check_sizes(options.sizes, contract)
+        check_request(graph, options.sizes, contract)
         prover = Prover(
             samples_of(built, reference, contract),
             options.tolerance,
@@ -300,31 +288,6 @@ def _name(source: Source | OnnxFile) -> str:
     return source.path.name if isinstance(source, OnnxFile) else type(source.module).__name__
 
 
-def _example(source: Source, inputs: Any, lengths: bool, states: Collection[str]) -> ExampleCall:
-    module = source.module
-    if lengths and LENGTHS not in inspect.signature(module.forward).parameters:
-        add_lengths_argument(module)
-    if inputs is None or (isinstance(inputs, Sequence) and not inputs):
-        notes = reset_memory_with_guess(module)
-        example = infer_example(module)
-        if updates := return_argument_updates(module, example):
-            example = replace(infer_example(module), state_updates=updates)
-    else:
-        given = example_from(module, inputs)
-        given = add_example_lengths(module, given) if lengths else given
-        check_required_arguments(module, given)
-        notes = reset_memory(module, given)
-        updates = return_argument_updates(module, given)
-        example = replace(
-            find_dynamic_axes(ModuleRunner(module), given, states), state_updates=updates
-        )
-    refuse_hidden_memory(module, example)
-    if source.given is not module:
-        reset_memory(source.given, example)
-        return_argument_updates(source.given, example)
-    return replace(example, notes=(*example.notes, *notes))
-
-
 def _build(
     source: Source | OnnxFile, inputs: Any, states: Mapping[str, str | int], lengths: bool
 ) -> tuple[Built, Reference]:
@@ -333,15 +296,12 @@ def _build(
         with stage("opening its states", _name(source)):
             return build_foreign(with_lengths(source) if lengths else source, inputs, states)
     with stage("running forward", _name(source)):
-        for module in {id(one): one for one in (source.module, source.given)}.values():
-            name_positional_arguments(module, inputs)
-        example = _example(source, inputs, lengths, states)
+        example = make_example(source, inputs, lengths, states)
     with stage("writing the graphs", _name(source)):
         built = _build_or_fix_steps(source.module, example, states)
     if built.module is source.module:
-        own = {one.call for one in built.states if one.call is not None and one.argument is None}
-        for one in (example, example.resized(dict.fromkeys(example.sizes, 1))):
-            check_memory_is_state(source.module, one, own)
+        for call in (example, example.resized(dict.fromkeys(example.sizes, 1))):
+            check_memory_is_state(source.module, call, built.calls_of_own_states)
     return built, reference_of(source.module if lengths else source.given, built, source.reference)
 
 
@@ -355,41 +315,6 @@ def _build_or_fix_steps(
         if not example.constants:
             raise
         return build(module, example.with_constant_axes(), states)  # a forward that asks its size
-
-
-def _check_step(graph: str, contract: Contract) -> None:
-    if graph == "step" and contract.step is None:
-        raise UnsupportedModelError(
-            f"There is no step graph: {contract.no_step} Export it with --graph sequence."
-        )
-
-
-def _check_sizes(sizes: Mapping[str, int], contract: Contract) -> None:
-    """Refuse to make an axis a number that the sequence graph has no such axis, or size, for."""
-    inputs = contract.graphs["sequence"].inputs
-    for axis, size in sizes.items():
-        least, most = contract.least.get(axis, size), contract.most.get(axis, size)
-        if not least <= size <= most:
-            bound = f"at most {most}" if size > most else f"at least {least}"
-            raise InputError(f"`{axis}` cannot be made {size}: the model takes {bound}.")
-        if not any(axis in port.shape for port in inputs):
-            taken = ", ".join(f"`{port}`" for port in contract.data_inputs("sequence"))
-            raise InputError(
-                f"`{axis}` cannot be made {size}: the model has no dynamic axis of that name. "
-                f"It takes {taken}."
-            )
-
-
-def _check_vocabulary(contract: Contract) -> None:
-    """Refuse a vocabulary of another number of symbols than the model takes ids."""
-    limits = [port for port in contract.data_inputs("sequence") if port.limit is not None]
-    symbols = contract.vocabulary
-    if symbols and limits and len(symbols) not in [port.limit for port in limits]:
-        counts = " and ".join(f"`{port.name}` takes {port.limit} ids" for port in limits)
-        raise InputError(
-            f"The vocabulary has {len(symbols)} symbols, but {counts}. Give one symbol for each "
-            "id, in the order of the ids."
-        )
 
 
 def _family(models: Mapping[str, ir.Model]) -> str:
