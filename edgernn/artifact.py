@@ -12,15 +12,16 @@ from typing import Any
 
 from edgernn.contract import Contract
 from edgernn.errors import ContractError
-from edgernn.field import Field, broken, shown
-from edgernn.files import MEGABYTE, read_text, regular
+from edgernn.json_field import JsonField, unreadable_contract
+from edgernn.regular_files import MEGABYTE, read_text, regular_file_size
 from edgernn.report import Cost, ParityReport
-from edgernn.strict_json import loads
+from edgernn.strict_json import parse_json
+from edgernn.untrusted_text import quote
 
 __all__ = ["CONTRACT_FILE", "Artifact"]
 
 CONTRACT_FILE = "contract.json"
-_MOST_BYTES = 64 * MEGABYTE
+_MAX_BYTES = 64 * MEGABYTE
 _DIGEST = re.compile("[0-9a-f]{64}")
 
 
@@ -74,13 +75,13 @@ class Artifact:
         subject = f"`{path}`"
         data = _contract_file(path)
         contract = Contract.from_json(data, subject)
-        whole = Field(subject, "", data)
+        whole = JsonField(subject, "", data)
         digests = {name: digest.text() for name, digest in whole["sha256"].entries().items()}
         for name, digest in digests.items():
             if not _is_file_name(name) or not _DIGEST.fullmatch(digest):
-                raise broken(
+                raise unreadable_contract(
                     subject,
-                    f"`sha256` has {shown(digest)} for {shown(name)}; expected a digest of 64 "
+                    f"`sha256` has {quote(digest)} for {quote(name)}; expected a digest of 64 "
                     "hexadecimal digits for a file of the folder itself",
                 )
         for kind in contract.graphs:
@@ -139,7 +140,7 @@ class Artifact:
             )
 
     def _check_digest(self, file: Path) -> None:
-        regular(file, f"`{file}`", ContractError)
+        regular_file_size(file, f"`{file}`", ContractError)
         try:
             with file.open("rb") as stream:
                 digest = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -169,7 +170,7 @@ def _contract_file(folder: Path) -> Any:
             "`edgernn export MODEL` writes an artifact."
         )
     try:
-        return loads(read_text(file, f"`{file}`", ContractError, _MOST_BYTES))
+        return parse_json(read_text(file, f"`{file}`", ContractError, _MAX_BYTES))
     except ValueError as error:
         raise ContractError(
             f"{subject} has a `{CONTRACT_FILE}` that cannot be read: {str(error).rstrip('.')}. "

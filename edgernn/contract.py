@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 from edgernn.contract_json import fields_in_json
 from edgernn.contract_metadata import fields_in_metadata
+from edgernn.contract_rules import check_graph, violations
 from edgernn.errors import ContractError
-from edgernn.field import Field, broken, shown
-from edgernn.flat import Flat
+from edgernn.json_field import JsonField, unreadable_contract
+from edgernn.metadata_fields import MetadataFields
 from edgernn.ports import BATCH, SEQUENCE, Graph, Port, State
-from edgernn.rules import check_graph, violations
+from edgernn.untrusted_text import quote
 from edgernn.vocabulary import Vocabulary
 
 __all__ = ["BATCH", "SEQUENCE", "VERSION", "Contract", "Graph", "Port", "State"]
@@ -73,7 +74,7 @@ class Contract:
         for name in self.full_lengths:
             if name not in self.lengths:
                 raise ContractError(
-                    f"It has full lengths in {shown(name)}, which holds no lengths."
+                    f"It has full lengths in {quote(name)}, which holds no lengths."
                 )
         for axis, size in (*self.most.items(), *self.least.items()):
             if not 1 <= self.least.get(axis, 1) <= size <= self.most.get(axis, size):
@@ -178,8 +179,8 @@ class Contract:
             if port.limit is not None:
                 flat[f"limit.{port.name}"] = str(port.limit)
         for port in (*self.graphs[kind].inputs, *self.graphs[kind].outputs):
-            if port.named is not None:
-                flat[f"axes.{port.name}"] = ",".join(name or "" for name in port.named)
+            if port.axis_names is not None:
+                flat[f"axes.{port.name}"] = ",".join(name or "" for name in port.axis_names)
         if self.vocabulary:
             flat["vocabulary"] = self.vocabulary.to_lines()
             for role in ("unknown", "padding"):
@@ -207,7 +208,7 @@ class Contract:
         Raises:
             ContractError: The metadata is missing, of another version, or does not fit the ports.
         """
-        flat = Flat(
+        flat = MetadataFields(
             subject,
             {
                 key.removeprefix(_PREFIX): text
@@ -265,7 +266,7 @@ class Contract:
             ContractError: It is of another version or not a contract.
         """
         _check_version(data.get("contract") if isinstance(data, dict) else None, subject)
-        return _read(subject, **fields_in_json(Field(subject, "", data)))
+        return _read(subject, **fields_in_json(JsonField(subject, "", data)))
 
     def _port_bounds(self, kind: str, port: Port) -> dict[str, int]:
         """Return the bounds of the steps of an input that has them."""
@@ -280,11 +281,11 @@ def _read(subject: str, **fields: Any) -> Contract:
         contract = Contract(**fields)
     except ContractError as error:
         reason = str(error).rstrip(".")
-        raise broken(subject, reason[0].lower() + reason[1:]) from error
+        raise unreadable_contract(subject, reason[0].lower() + reason[1:]) from error
     for violation in violations(
         contract.graphs, contract.states, contract.lengths, contract.vocabulary
     ):
-        raise broken(subject, violation)
+        raise unreadable_contract(subject, violation)
     return contract
 
 

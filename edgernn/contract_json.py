@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from edgernn.contract_rules import DTYPES
 from edgernn.errors import ContractError, InputError
-from edgernn.field import LARGEST_SIZE, MOST_PORTS, Field, broken
+from edgernn.json_field import MAX_PORTS, MAX_SIZE, JsonField, unreadable_contract
 from edgernn.ports import Graph, Port, State
-from edgernn.rules import DTYPES
 from edgernn.vocabulary import Vocabulary
 
 __all__ = ["fields_in_json"]
 
 
-def fields_in_json(whole: Field) -> dict[str, Any]:
+def fields_in_json(whole: JsonField) -> dict[str, Any]:
     """Return the fields of the contract that an object holds.
 
     Raises:
         ContractError: A field is missing, or is not of its type or range.
     """
-    states = whole["states"].items(MOST_PORTS)
+    states = whole["states"].items(MAX_PORTS)
     ends = {state[end].text() for state in states for end in ("in", "out")}
     graphs = {
         kind: _graph_from_json(kind, graph, ends)
@@ -43,43 +43,43 @@ def fields_in_json(whole: Field) -> dict[str, Any]:
     }
 
 
-def _graph_from_json(kind: str, graph: Field, states: Collection[str]) -> Graph:
+def _graph_from_json(kind: str, graph: JsonField, states: Collection[str]) -> Graph:
     # Both are read by hosts; nothing of edgernn opens a file that the contract names.
     file = graph.get("file")
     if file is not None:
         file.one_of((f"{kind}.onnx",))
     return Graph(
         tuple(
-            _port_from_json(port, "argument", states) for port in graph["inputs"].items(MOST_PORTS)
+            _port_from_json(port, "argument", states) for port in graph["inputs"].items(MAX_PORTS)
         ),
         tuple(
-            _port_from_json(port, "result", states) for port in graph["outputs"].items(MOST_PORTS)
+            _port_from_json(port, "result", states) for port in graph["outputs"].items(MAX_PORTS)
         ),
     )
 
 
-def _port_from_json(field: Field, origin: str, states: Collection[str]) -> Port:
+def _port_from_json(field: JsonField, origin: str, states: Collection[str]) -> Port:
     path, limit, axes = field.get(origin), field.get("limit"), field.get("axes")
     port = Port(
         field["name"].text(),
         field["dtype"].one_of(DTYPES),
         tuple(_size_from_json(size) for size in field["shape"].items()),
-        path.optional(Field.text) if path else None,
-        limit.optional(Field.count) if limit else None,
+        path.optional(JsonField.text) if path else None,
+        limit.optional(JsonField.count) if limit else None,
     )
     if axes is None:
-        return port.before_axes(states)
-    names = [name.optional(Field.text) for name in axes.items()]
+        return port.with_default_axes(states)
+    names = [name.optional(JsonField.text) for name in axes.items()]
     if len(names) != len(port.shape):
         axes.refuse(f"a name or null for each of {len(port.shape)} axes")
     return port.with_axes(names)
 
 
-def _size_from_json(size: Field) -> int | str:
-    return size.text() if isinstance(size.value, str) else size.count(0, LARGEST_SIZE)
+def _size_from_json(size: JsonField) -> int | str:
+    return size.text() if isinstance(size.value, str) else size.count(0, MAX_SIZE)
 
 
-def _state_from_json(state: Field, graphs: Mapping[str, Graph]) -> State:
+def _state_from_json(state: JsonField, graphs: Mapping[str, Graph]) -> State:
     name, input_, output = (state[key].text() for key in ("name", "in", "out"))
     ports = (port for graph in graphs.values() for port in graph.inputs)
     port = next((port for port in ports if port.name == input_), None)
@@ -89,18 +89,20 @@ def _state_from_json(state: Field, graphs: Mapping[str, Graph]) -> State:
     return State(name, input_, output, initial.array(port.dtype))
 
 
-def _names_from_json(whole: Field, role: str) -> tuple[str, ...]:
+def _names_from_json(whole: JsonField, role: str) -> tuple[str, ...]:
     names = whole.get(role)
     return tuple(name.text() for name in names.items()) if names else ()
 
 
-def _bounds_from_json(whole: Field, role: str) -> dict[str, int]:
+def _bounds_from_json(whole: JsonField, role: str) -> dict[str, int]:
     bounds = whole.get(role)
     return {axis: size.count() for axis, size in bounds.entries().items()} if bounds else {}
 
 
-def _vocabulary_from_json(table: Field) -> Vocabulary:
+def _vocabulary_from_json(table: JsonField) -> Vocabulary:
     try:
         return Vocabulary.from_table(table.value, f"`{table.place}`")
     except (ContractError, InputError) as error:
-        raise broken(table.subject, f"`{table.place}`: {str(error).rstrip('.')}") from error
+        raise unreadable_contract(
+            table.subject, f"`{table.place}`: {str(error).rstrip('.')}"
+        ) from error

@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from edgernn.errors import ContractError
-from edgernn.field import MOST_PORTS, broken
-from edgernn.flat import Flat
+from edgernn.json_field import MAX_PORTS, unreadable_contract
+from edgernn.metadata_fields import MetadataFields
 from edgernn.ports import BATCH, Graph, Port, State
 from edgernn.vocabulary import Vocabulary
 
@@ -17,7 +17,7 @@ __all__ = ["fields_in_metadata"]
 
 
 def fields_in_metadata(
-    flat: Flat, inputs: Sequence[Port], outputs: Sequence[Port]
+    flat: MetadataFields, inputs: Sequence[Port], outputs: Sequence[Port]
 ) -> dict[str, Any]:
     """Return the fields of the contract of one graph.
 
@@ -31,9 +31,9 @@ def fields_in_metadata(
     """
     pairs = flat.pairs("states")
     most = max(len(pairs), len(inputs), len(outputs))
-    if most > MOST_PORTS:
-        raise broken(
-            flat.subject, f"it has {most:,} ports of a kind; at most {MOST_PORTS} are read"
+    if most > MAX_PORTS:
+        raise unreadable_contract(
+            flat.subject, f"it has {most:,} ports of a kind; at most {MAX_PORTS} are read"
         )
     ends = {name for pair in pairs for name in pair}
     graph = Graph(
@@ -55,11 +55,11 @@ def fields_in_metadata(
     }
 
 
-def _names_from_metadata(flat: Flat, key: str) -> tuple[str, ...]:
+def _names_from_metadata(flat: MetadataFields, key: str) -> tuple[str, ...]:
     return tuple(filter(None, (flat.get(key) or "").split(",")))
 
 
-def _state_from_metadata(input_: str, output: str, graph: Graph, flat: Flat) -> State:
+def _state_from_metadata(input_: str, output: str, graph: Graph, flat: MetadataFields) -> State:
     name = input_.removesuffix("_in")
     values = flat.numbers(f"initial.{name}")
     port = next((port for port in graph.inputs if port.name == input_), None)
@@ -72,24 +72,26 @@ def _state_from_metadata(input_: str, output: str, graph: Graph, flat: Flat) -> 
     for shape in (for_all, full):
         if values.size == math.prod(shape):
             return State(name, input_, output, values.reshape(shape).astype(port.dtype))
-    raise broken(
+    raise unreadable_contract(
         flat.subject,
         f"`initial.{name}` has {values.size} numbers; `{port}` starts from {math.prod(for_all)}",
     )
 
 
-def _port_from_metadata(port: Port, flat: Flat, states: Collection[str]) -> Port:
+def _port_from_metadata(port: Port, flat: MetadataFields, states: Collection[str]) -> Port:
     axes = flat.get(f"axes.{port.name}")
     port = replace(port, limit=flat.count(f"limit.{port.name}"))
     if axes is None:
-        return port.before_axes(states)
+        return port.with_default_axes(states)
     names = [name or None for name in axes.split(",")]
     if len(names) != len(port.shape):
-        raise broken(flat.subject, f"`axes.{port.name}` names {len(names)} axes of `{port}`")
+        raise unreadable_contract(
+            flat.subject, f"`axes.{port.name}` names {len(names)} axes of `{port}`"
+        )
     return port.with_axes(names)
 
 
-def _vocabulary_from_metadata(flat: Flat) -> Vocabulary | None:
+def _vocabulary_from_metadata(flat: MetadataFields) -> Vocabulary | None:
     lines = flat.get("vocabulary")
     if lines is None:
         return None
@@ -97,4 +99,6 @@ def _vocabulary_from_metadata(flat: Flat) -> Vocabulary | None:
     try:
         return Vocabulary.from_lines(lines, unknown, padding)
     except ContractError as error:
-        raise broken(flat.subject, f"`vocabulary`: {str(error).rstrip('.')}") from error
+        raise unreadable_contract(
+            flat.subject, f"`vocabulary`: {str(error).rstrip('.')}"
+        ) from error

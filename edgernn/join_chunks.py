@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgernn.contract import BATCH, SEQUENCE, Port
 
-__all__ = ["BATCH_OUTER", "SEQUENCE_OUTER", "join"]
+__all__ = ["BATCH_OUTER", "SEQUENCE_OUTER", "join_chunks"]
 
 BATCH_OUTER = f"{BATCH}*{SEQUENCE}"
 """An axis that counts the steps of the first sequence, then those of the second, and so on."""
@@ -19,7 +19,7 @@ SEQUENCE_OUTER = f"{SEQUENCE}*{BATCH}"
 """An axis that counts the sequences at the first step, then those at the second, and so on."""
 
 
-def join(
+def join_chunks(
     port: Port, parts: Sequence[NDArray[Any]], batch: int = 1, stepwise: bool = False
 ) -> NDArray[Any]:
     """Join what a data output gave part by part.

@@ -31,8 +31,8 @@ class Port:
             for an input (`hx[0]`), into its return value for an output (`[1][0]`); None where
             forward does not see it.
         limit: For ids: they must be at least 0 and below it; None where the port takes any value.
-        named: What `axes` is where the shape does not tell it: an axis that is a number may have
-            a name all the same. None where every named axis is dynamic.
+        axis_names: The name of each axis where some constant axis has one; None where `shape`
+            holds every name.
     """
 
     name: str
@@ -40,18 +40,18 @@ class Port:
     shape: tuple[int | str, ...]
     origin: str | None = None
     limit: int | None = None
-    named: tuple[str | None, ...] | None = None
+    axis_names: tuple[str | None, ...] | None = None
 
     def __post_init__(self) -> None:
-        if self.named is not None and len(self.named) != len(self.shape):
+        if self.axis_names is not None and len(self.axis_names) != len(self.shape):
             raise ContractError(
-                f"`{self}` has {len(self.shape)} axes; {len(self.named)} are named."
+                f"`{self}` has {len(self.shape)} axes; {len(self.axis_names)} are named."
             )
 
     @property
     def axes(self) -> tuple[str | None, ...]:
         """The name of each axis, dynamic or constant, as `shape` has it where it is dynamic."""
-        return _symbols(self.shape) if self.named is None else self.named
+        return _symbols(self.shape) if self.axis_names is None else self.axis_names
 
     def axis(self, symbol: str) -> int | None:
         """Return the index of the axis named `symbol`, or None where the port has none."""
@@ -59,8 +59,8 @@ class Port:
 
     def with_axes(self, axes: Sequence[str | None] | None) -> Port:
         """Return the port with its axes named so; None for the names in its shape."""
-        named = None if axes is None or tuple(axes) == _symbols(self.shape) else tuple(axes)
-        return replace(self, named=named)
+        names = None if axes is None or tuple(axes) == _symbols(self.shape) else tuple(axes)
+        return replace(self, axis_names=names)
 
     def with_batch(self) -> Port:
         """Return a state's port with its batch named, as torch lays it out, where it is constant.
@@ -70,7 +70,7 @@ class Port:
         constant = len(self.shape) == 3 and BATCH not in self.axes
         return self.with_axes((self.axes[0], BATCH, self.axes[2])) if constant else self
 
-    def before_axes(self, states: Collection[str]) -> Port:
+    def with_default_axes(self, states: Collection[str]) -> Port:
         """Return a port that was written before constant axes had names.
 
         Args:
@@ -78,24 +78,24 @@ class Port:
         """
         return self.with_batch() if self.name in states else self
 
-    def freed(self, symbol: str) -> Port:
+    def with_dynamic_axis(self, symbol: str) -> Port:
         """Return the port with every axis that counts `symbol` dynamic."""
         shape = tuple(
             name if name is not None and symbol in re.findall(r"\w+", name) else size
             for size, name in zip(self.shape, self.axes, strict=True)
         )
-        return replace(self, shape=shape, named=None).with_axes(self.axes)
+        return replace(self, shape=shape, axis_names=None).with_axes(self.axes)
 
-    def stacked(self) -> Port:
+    def with_steps(self) -> Port:
         """Return the port of a step with an axis of any number of steps in front."""
-        port = replace(self, shape=(SEQUENCE, *self.shape), named=None)
+        port = replace(self, shape=(SEQUENCE, *self.shape), axis_names=None)
         return port.with_axes((SEQUENCE, *self.axes))
 
-    def without(self, axis: int) -> Port:
+    def without_axis(self, axis: int) -> Port:
         """Return the port without one of its axes."""
         shape, axes = list(self.shape), list(self.axes)
         del shape[axis], axes[axis]
-        return replace(self, shape=tuple(shape), named=None).with_axes(axes)
+        return replace(self, shape=tuple(shape), axis_names=None).with_axes(axes)
 
     def __str__(self) -> str:
         return f"{self.name}: {self.dtype}[{', '.join(map(str, self.shape))}]"

@@ -10,9 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgernn.field import Field
+from edgernn.json_field import JsonField
 
-__all__ = ["Check", "Cost", "ParityReport", "difference", "furthest", "magnitude"]
+__all__ = [
+    "Check",
+    "Cost",
+    "ParityReport",
+    "largest_difference",
+    "largest_magnitude",
+    "scaled_difference",
+]
 
 _BLOCK = 1 << 20
 
@@ -89,7 +96,7 @@ class ParityReport:
         return {**asdict(self), "checks": [asdict(check) for check in self.checks]}
 
     @classmethod
-    def from_json(cls, data: Field) -> ParityReport:
+    def from_json(cls, data: JsonField) -> ParityReport:
         """Read what `to_json` returned.
 
         Raises:
@@ -116,7 +123,7 @@ class Cost:
     state_bytes: int
 
     @classmethod
-    def from_json(cls, data: Field) -> Cost:
+    def from_json(cls, data: JsonField) -> Cost:
         """Read the object of the fields.
 
         Raises:
@@ -125,7 +132,7 @@ class Cost:
         return cls(*(data[field.name].count() for field in fields(cls)))
 
 
-def _check_from_json(data: Field) -> Check:
+def _check_from_json(data: JsonField) -> Check:
     tolerance = data.get("tolerance")
     return Check(
         name=data["name"].text(),
@@ -134,20 +141,20 @@ def _check_from_json(data: Field) -> Check:
         sequence=data["sequence"].count(),
         initial=data["initial"].text(),
         difference=data["difference"].real(),
-        tolerance=tolerance.optional(Field.real) if tolerance else None,
+        tolerance=tolerance.optional(JsonField.real) if tolerance else None,
     )
 
 
-def difference(got: NDArray[Any], expected: NDArray[Any]) -> float:
+def scaled_difference(got: NDArray[Any], expected: NDArray[Any]) -> float:
     """Return the largest absolute difference, as a part of the largest magnitude where above 1.
 
     Infinite where the shapes differ, where either has a NaN, or where one has an infinity that the
     other has not.
     """
-    return furthest(got, expected) / max(1.0, magnitude(expected))
+    return largest_difference(got, expected) / max(1.0, largest_magnitude(expected))
 
 
-def furthest(got: NDArray[Any], expected: NDArray[Any]) -> float:
+def largest_difference(got: NDArray[Any], expected: NDArray[Any]) -> float:
     """Return the largest absolute difference; infinite as `difference` is."""
     if got.shape != expected.shape:
         return math.inf
@@ -161,7 +168,7 @@ def furthest(got: NDArray[Any], expected: NDArray[Any]) -> float:
     return largest
 
 
-def magnitude(array: NDArray[Any]) -> float:
+def largest_magnitude(array: NDArray[Any]) -> float:
     """Return the largest finite absolute value."""
     largest = (np.abs(one[np.isfinite(one)]).max(initial=0.0) for one in _blocks(array))
     return float(max(largest, default=0.0))

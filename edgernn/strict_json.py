@@ -6,9 +6,9 @@ import json
 import re
 from typing import Any, NoReturn
 
-__all__ = ["MOST_DEPTH", "loads"]
+__all__ = ["MAX_DEPTH", "parse_json"]
 
-MOST_DEPTH = 64
+MAX_DEPTH = 64
 """How deep objects and arrays may stand in one another."""
 
 # A string, closed or cut short, or a bracket.
@@ -16,7 +16,7 @@ _TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
 _DEEPER = {"[": 1, "{": 1, "]": -1, "}": -1}
 
 
-def loads(text: str) -> Any:
+def parse_json(text: str) -> Any:
     """Return what JSON text says.
 
     Python's own reader also takes NaN and infinities, keys that stand twice and any depth; others
@@ -28,8 +28,8 @@ def loads(text: str) -> Any:
     depth = 0
     for token in _TOKEN.finditer(text):
         depth += _DEEPER.get(token[0], 0)
-        if depth > MOST_DEPTH:
-            raise ValueError(f"it is nested deeper than {MOST_DEPTH} levels")
+        if depth > MAX_DEPTH:
+            raise ValueError(f"it is nested deeper than {MAX_DEPTH} levels")
     return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_once)
 
 

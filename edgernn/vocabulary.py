@@ -9,13 +9,13 @@ from functools import cached_property
 from pathlib import Path
 
 from edgernn.errors import ContractError, InputError
-from edgernn.field import is_text, shown
-from edgernn.files import MEGABYTE, read_text
-from edgernn.strict_json import loads
+from edgernn.regular_files import MEGABYTE, read_text
+from edgernn.strict_json import parse_json
+from edgernn.untrusted_text import is_utf8, quote
 
 __all__ = ["Vocabulary"]
 
-_MOST_BYTES = 64 * MEGABYTE
+_MAX_BYTES = 64 * MEGABYTE
 
 _ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\0": "\\0"}
 _CHARACTERS = {escape: character for character, escape in _ESCAPES.items()}
@@ -44,11 +44,11 @@ class Vocabulary:
         for id_, symbol in enumerate(self.symbols):
             if not symbol:
                 raise ContractError(f"Symbol {id_} of the vocabulary is empty.")
-            if not is_text(symbol):
+            if not is_utf8(symbol):
                 raise ContractError(f"Symbol {id_} of the vocabulary is not Unicode text.")
             if symbol in seen:
                 raise ContractError(
-                    f"The vocabulary has {shown(symbol)} twice, the second time as id {id_}."
+                    f"The vocabulary has {quote(symbol)} twice, the second time as id {id_}."
                 )
             seen.add(symbol)
         for role, special in (("unknown", self.unknown), ("padding", self.padding)):
@@ -116,7 +116,7 @@ class Vocabulary:
     def _unknown(self, what: str, place: int) -> int:
         if self.unknown is None:
             raise InputError(
-                f"{shown(what)} at position {place} of the text is not in the "
+                f"{quote(what)} at position {place} of the text is not in the "
                 f"vocabulary of {len(self)} symbols, which has no unknown symbol. "
                 f"Known are: {' '.join(map(repr, self.symbols[:40]))}"
                 f"{' …' if len(self) > 40 else ''}"
@@ -174,11 +174,11 @@ class Vocabulary:
         """
         path = Path(path)
         where = f"Vocabulary `{path}`"
-        text = read_text(path, where, InputError, _MOST_BYTES)
+        text = read_text(path, where, InputError, _MAX_BYTES)
         if path.suffix != ".json":
             return cls.from_lines(text.replace("\r\n", "\n").removesuffix("\n"))
         try:
-            table = loads(text)
+            table = parse_json(text)
         except ValueError as error:
             raise InputError(f"{where} is not valid JSON: {error}.") from error
         return cls.from_table(table, where)
@@ -225,4 +225,4 @@ def _id_of(special: object, symbols: Sequence[str]) -> int | None:
         return special
     if isinstance(special, str) and special in symbols:
         return symbols.index(special)
-    raise InputError(f"{shown(str(special))} is not a symbol of the vocabulary.")
+    raise InputError(f"{quote(str(special))} is not a symbol of the vocabulary.")

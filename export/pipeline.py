@@ -43,8 +43,8 @@ from edgernn.export.proof.port_adapter import Dialect
 from edgernn.export.reroll.loop_refusal import branch_on_size
 from edgernn.export.source.load_source import Source, load_source
 from edgernn.export.streaming.module_memory import check_memory_is_state
-from edgernn.printable import printable
 from edgernn.report import ParityReport
+from edgernn.untrusted_text import escape_unprintable
 from edgernn.vocabulary import Vocabulary
 
 __all__ = ["export_model", "verify_artifact"]
@@ -139,7 +139,7 @@ def export_model(
     symbols = _symbols(source) if vocabulary is None else Vocabulary.of(vocabulary)
     with atomic_folder(target, force) as folder, _as_written(_name(source)):
         built, reference = _build(source, inputs, states or {}, lengths)
-        known = known_contract(built, reference, printable(source.description), symbols)
+        known = known_contract(built, reference, escape_unprintable(source.description), symbols)
         contract = make_contract(known, built, reference, source.notes)
         options = options.at(built.example.constants)
         check_request(graph, options.sizes, contract)
@@ -157,7 +157,7 @@ def export_model(
         for graph_model in graphs.values():
             remove_exporter_notes(graph_model)
         written = replace(written, family=_family(graphs))
-        writer = ArtifactWriter(folder, graphs, printable(target.name), parameters)
+        writer = ArtifactWriter(folder, graphs, escape_unprintable(target.name), parameters)
         files = writer.write_graphs()
         adapter = Dialect(contract, written)
         report = None
@@ -204,7 +204,9 @@ def verify_artifact(
     theirs = artifact.contract
     with _as_written(_name(source)):
         built, reference = _build(source, inputs, states or {}, LENGTHS in theirs.lengths)
-        known = known_contract(built, reference, printable(source.description), theirs.vocabulary)
+        known = known_contract(
+            built, reference, escape_unprintable(source.description), theirs.vocabulary
+        )
         contract = known(carry=theirs.carry, most=theirs.most, least=theirs.least)
         adapter = Dialect(contract, theirs)
         paths = {kind: str(artifact.checked(kind)) for kind in theirs.graphs}

@@ -14,10 +14,10 @@ from edgernn.artifact import Artifact
 from edgernn.contract import BATCH, Contract
 from edgernn.errors import ContractError, InputError
 from edgernn.runtime import providers
-from edgernn.runtime.binding import failure
-from edgernn.runtime.guard import Guard, checked_states
-from edgernn.runtime.session import Sessions, contract_of, options_for
-from edgernn.runtime.stream import Outputs, Stream, feed_ports, single, state_ports
+from edgernn.runtime.check_inputs import InputCheck, check_states
+from edgernn.runtime.io_binding import run_error
+from edgernn.runtime.sessions import Sessions, read_contract, session_options
+from edgernn.runtime.stream import Outputs, Stream, chunk_ports, state_input_ports, unwrap_single
 
 __all__ = ["Model", "Result", "load"]
 
@@ -51,8 +51,8 @@ class Model:
         self._sessions = sessions
         contract = self.contract
         bounds = contract.bounds("sequence" if contract.sequence else "step")
-        self._guard = Guard(
-            feed_ports(contract),
+        self._guard = InputCheck(
+            chunk_ports(contract),
             "sequence graph",
             contract.lengths,
             contract.constants,
@@ -75,7 +75,7 @@ class Model:
         Raises:
             InputError: A name, dtype, shape or id is not what the port takes.
         """
-        return single(self._run(*self._guard.check(inputs, named), state=None).outputs)
+        return unwrap_single(self._run(*self._guard.check(inputs, named), state=None).outputs)
 
     def run(
         self, inputs: Mapping[str, ArrayLike], state: Mapping[str, ArrayLike] | None = None
@@ -129,7 +129,7 @@ class Model:
         try:
             values = dict(zip(names, session.run(names, feeds), strict=True))
         except Exception as error:
-            raise failure(self._sessions, "sequence", error) from error
+            raise run_error(self._sessions, "sequence", error) from error
         final = {s.name: values.pop(s.output) for s in self.contract.states}
         return Result(values, final)
 
@@ -148,7 +148,7 @@ class Model:
         return {state.name: self.contract.initial(state, batch) for state in self.contract.states}
 
     def _checked(self, state: Mapping[str, ArrayLike], batch: int) -> dict[str, NDArray[Any]]:
-        return checked_states(state, state_ports(self.contract), batch)
+        return check_states(state, state_input_ports(self.contract), batch)
 
 
 def load(path: str | Path, provider: str = "cpu", threads: int | None = None) -> Model:
@@ -167,17 +167,17 @@ def load(path: str | Path, provider: str = "cpu", threads: int | None = None) ->
     """
     if threads is not None and threads < 1:
         raise InputError(f"`threads` is {threads}; it must be at least 1.")
-    chosen = providers.find(provider)
+    chosen = providers.find_provider(provider)
     providers.onnxruntime()
     path = Path(path)
     artifact = None if os.path.isfile(path) else Artifact.open(path)
     if provider != "cpu":
-        providers.probe(chosen)
+        providers.try_provider(chosen)
     if artifact is not None:
         return Model(Sessions(artifact.contract, chosen, threads, artifact.checked), artifact)
     _refuse_torch_files(path)
-    session = providers.start(str(path), chosen, options_for("sequence", threads))
-    contract = contract_of(session, f"`{path}`")
+    session = providers.start_session(str(path), chosen, session_options("sequence", threads))
+    contract = read_contract(session, f"`{path}`")
     opened = {"sequence": session} if contract.sequence else {}  # a step takes other options
     return Model(Sessions(contract, chosen, threads, lambda kind: path, opened))
 

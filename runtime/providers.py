@@ -14,7 +14,16 @@ from typing import Any
 
 from edgernn.errors import ContractError, MissingExtraError, ProviderError
 
-__all__ = ["PROVIDERS", "Provider", "Survey", "conflict", "find", "onnxruntime", "start", "survey"]
+__all__ = [
+    "PROVIDERS",
+    "Provider",
+    "ProviderTrial",
+    "conflicting_builds",
+    "find_provider",
+    "onnxruntime",
+    "start_session",
+    "try_providers",
+]
 
 
 @dataclass(frozen=True)
@@ -23,7 +32,7 @@ class Provider:
 
     Attributes:
         name: Its name here.
-        ort: Its name in ONNX Runtime.
+        ort_name: Its name in ONNX Runtime.
         install: What to install for it.
         options: Its options.
         device: The ONNX Runtime device on which its states stay.
@@ -31,7 +40,7 @@ class Provider:
     """
 
     name: str
-    ort: str
+    ort_name: str
     install: str
     options: Mapping[str, str] = field(default_factory=dict)
     device: str = "cpu"
@@ -75,7 +84,7 @@ _WORK = frozenset(
     }
 )
 # y = tanh(x · w), opset 18: x is (1, 2) float32, w = (1, -1), y is (1, 1).
-_PROBE = (
+_SMALL_GRAPH = (
     b'\x08\x08:a\n\x0f\n\x01x\n\x01w\x12\x01a"\x04Gemm\n\x0c\n\x01a\x12\x01y"\x04Tanh\x12\x01g'
     b'*\x13\x08\x02\x08\x01\x10\x01"\x08\x00\x00\x80?\x00\x00\x80\xbfB\x01wZ\x13\n\x01x\x12\x0e\n'
     b"\x0c\x08\x01\x12\x08\n\x02\x08\x01\n\x02\x08\x02b\x13\n\x01y\x12\x0e\n\x0c\x08\x01\x12\x08\n"
@@ -84,7 +93,7 @@ _PROBE = (
 
 
 @dataclass(frozen=True)
-class Survey:
+class ProviderTrial:
     """What became of one provider when it was tried.
 
     Attributes:
@@ -115,7 +124,7 @@ def onnxruntime() -> Any:
     return onnxruntime
 
 
-def find(name: str) -> Provider:
+def find_provider(name: str) -> Provider:
     """Return the provider called `name`.
 
     Raises:
@@ -126,7 +135,7 @@ def find(name: str) -> Provider:
     return PROVIDERS[name]
 
 
-def conflict() -> str | None:
+def conflicting_builds() -> str | None:
     """Return what is wrong where several builds of ONNX Runtime are installed, else None."""
     installed = [wheel for wheel in _WHEELS if _version(wheel)]
     if len(installed) < 2:
@@ -138,7 +147,7 @@ def conflict() -> str | None:
     )
 
 
-def start(model: str | bytes, provider: Provider, options: Any = None) -> Any:
+def start_session(model: str | bytes, provider: Provider, options: Any = None) -> Any:
     """Return a session that runs `model` on `provider`, and on nothing else for the real work.
 
     Args:
@@ -154,16 +163,16 @@ def start(model: str | bytes, provider: Provider, options: Any = None) -> Any:
     if options is None:
         options = quiet_options()
     if provider.name == "cpu":
-        return _load(ort, model, options, [provider.ort])
+        return _load(ort, model, options, [provider.ort_name])
     _require(ort, provider)
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     with contextlib.redirect_stdout(io.StringIO()):
-        order = [(provider.ort, dict(provider.options)), PROVIDERS["cpu"].ort]
+        order = [(provider.ort_name, dict(provider.options)), PROVIDERS["cpu"].ort_name]
         try:
             session = _load(ort, model, options, order)
         except ContractError as error:
             raise _refusal(provider, str(error.__cause__).strip()) from error
-    if provider.ort not in session.get_providers():
+    if provider.ort_name not in session.get_providers():
         raise _refusal(provider, "ONNX Runtime could not start it and fell back to the CPU")
     _check_placement(session, provider)
     return session
@@ -176,7 +185,7 @@ def quiet_options() -> Any:
     return options
 
 
-def probe(provider: Provider) -> None:
+def try_provider(provider: Provider) -> None:
     """Run a small graph on `provider`.
 
     Raises:
@@ -185,24 +194,26 @@ def probe(provider: Provider) -> None:
     """
     import numpy as np
 
-    session = start(_PROBE, provider)
+    session = start_session(_SMALL_GRAPH, provider)
     (y,) = session.run(None, {"x": np.array([[0.75, 0.25]], np.float32)})
     if abs(float(y[0, 0]) - np.tanh(0.5)) > 1e-2:
         raise _refusal(provider, f"it computed tanh(0.5) as {float(y[0, 0]):.4f}")
 
 
-def survey() -> list[Survey]:
+def try_providers() -> list[ProviderTrial]:
     """Try every provider with a small graph and say what became of it."""
-    return [_surveyed(provider) for provider in PROVIDERS.values()]
+    return [_trial(provider) for provider in PROVIDERS.values()]
 
 
-def _surveyed(provider: Provider) -> Survey:
+def _trial(provider: Provider) -> ProviderTrial:
     release = next((found for wheel in _WHEELS if (found := _version(wheel))), "")
     try:
-        probe(provider)
+        try_provider(provider)
     except (ProviderError, MissingExtraError, ContractError) as error:
-        return Survey(provider.name, False, str(error).removeprefix(_subject(provider)), release)
-    return Survey(provider.name, True, "", release)
+        return ProviderTrial(
+            provider.name, False, str(error).removeprefix(_subject(provider)), release
+        )
+    return ProviderTrial(provider.name, True, "", release)
 
 
 def _load(ort: Any, model: str | bytes, options: Any, order: list[Any]) -> Any:
@@ -222,10 +233,10 @@ def _load(ort: Any, model: str | bytes, options: Any, order: list[Any]) -> Any:
 
 def _require(ort: Any, provider: Provider) -> None:
     """Check what can be known of a provider before a session is made."""
-    clash = conflict()
+    clash = conflicting_builds()
     if clash:
         raise ProviderError(f"`{provider.name}` cannot be used: {clash}")
-    if provider.ort not in ort.get_available_providers():
+    if provider.ort_name not in ort.get_available_providers():
         raise _refusal(provider, f"the ONNX Runtime {ort.__version__} installed here lacks it")
     if provider.device == "cuda" and hasattr(ort, "preload_dlls"):
         with contextlib.redirect_stdout(io.StringIO()):  # it prints what it misses
@@ -254,7 +265,7 @@ def _check_placement(session: Any, provider: Provider) -> None:
     here: set[str] = set()
     elsewhere: dict[str, str] = {}
     for operator, place in _placement(session):
-        if place == provider.ort:
+        if place == provider.ort_name:
             here.add(operator)
         elif operator in _WORK:
             elsewhere[operator] = place

@@ -11,13 +11,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from edgernn.contract import BATCH, SEQUENCE, Contract, Port
 from edgernn.errors import InputError, UnsupportedModelError
-from edgernn.runtime.binding import Outputs, Slots, advance, failure, slots
-from edgernn.runtime.chunk import Call, Chunks
-from edgernn.runtime.guard import Guard, checked_states
-from edgernn.runtime.session import Sessions
-from edgernn.runtime.step import BoundStep
+from edgernn.runtime.bound_step import BoundStep
+from edgernn.runtime.check_inputs import InputCheck, check_states
+from edgernn.runtime.chunk_calls import ChunkCalls, GraphCall
+from edgernn.runtime.io_binding import Buffers, Outputs, run_error, run_graph, state_buffers
+from edgernn.runtime.sessions import Sessions
 
-__all__ = ["Outputs", "Stream", "feed_ports", "single", "state_ports"]
+__all__ = ["Outputs", "Stream", "chunk_ports", "state_input_ports", "unwrap_single"]
 
 
 class Stream:
@@ -35,20 +35,20 @@ class Stream:
         contract = sessions.contract
         _check_carry(contract)
         kind = "sequence" if contract.sequence else "step"
-        self.batch = _checked_batch(contract, batch)
+        self.batch = _check_batch(contract, batch)
         self._sessions = sessions
         self._contract = contract
         self._sides = (
-            slots(contract, batch, sessions.provider.device),
-            slots(contract, batch, sessions.provider.device),
+            state_buffers(contract, batch, sessions.provider.device),
+            state_buffers(contract, batch, sessions.provider.device),
         )
         self._side = 0
         self._steps = 0
         self._bound: BoundStep | None = None
         most, least = map(_without_steps, contract.bounds(kind).values())
-        self._step_guard = Guard(_step_ports(contract), "step graph", most=most, least=least)
-        ports = tuple(port.freed(SEQUENCE) for port in feed_ports(contract))
-        self._feed_guard = Guard(
+        self._step_guard = InputCheck(_step_ports(contract), "step graph", most=most, least=least)
+        ports = tuple(port.with_dynamic_axis(SEQUENCE) for port in chunk_ports(contract))
+        self._feed_guard = InputCheck(
             ports,
             "sequence graph",
             contract.lengths,
@@ -56,7 +56,7 @@ class Stream:
             least=least,
             full_lengths=contract.full_lengths,
         )
-        self._chunks = Chunks(contract)
+        self._chunks = ChunkCalls(contract)
         self.reset()
 
     @property
@@ -86,7 +86,7 @@ class Stream:
         try:
             bound.runs[self._side]()
         except Exception as error:
-            raise failure(self._sessions, "step", error) from error
+            raise run_error(self._sessions, "step", error) from error
         outputs = bound.read()
         self._commit(1)
         return outputs
@@ -118,7 +118,7 @@ class Stream:
         else:
             outputs = self._in_calls(arrays, calls, steps)
         self._commit(steps)
-        return single(outputs)
+        return unwrap_single(outputs)
 
     def snapshot(self) -> dict[str, NDArray[Any]]:
         """Return a copy of the state: name of a state → its value."""
@@ -130,7 +130,7 @@ class Stream:
         Raises:
             StateError: A name, dtype, shape or value is not this model's.
         """
-        states = checked_states(snapshot, state_ports(self._contract), self.batch)
+        states = check_states(snapshot, state_input_ports(self._contract), self.batch)
         for name, array in states.items():
             self._next[name].write(array)
         self._commit(0)
@@ -162,19 +162,19 @@ class Stream:
         )
 
     @property
-    def _now(self) -> Slots:
+    def _now(self) -> Buffers:
         """The memory of the current state."""
         return self._sides[self._side]
 
     @property
-    def _next(self) -> Slots:
+    def _next(self) -> Buffers:
         """The memory of the state to come, which nobody reads before `_commit`."""
         return self._sides[self._side ^ 1]
 
     @cached_property
-    def _between(self) -> Slots:
+    def _between(self) -> Buffers:
         """Memory for states within a chunk that takes several calls."""
-        return slots(self._contract, self.batch, self._sessions.provider.device)
+        return state_buffers(self._contract, self.batch, self._sessions.provider.device)
 
     def _commit(self, steps: int) -> None:
         """Make the state to come the current one, `steps` later.
@@ -199,10 +199,10 @@ class Stream:
         else:
             outputs = self._advance("step", arrays)
         self._commit(1)
-        return single(outputs)
+        return unwrap_single(outputs)
 
     def _in_calls(
-        self, arrays: Mapping[str, NDArray[Any]], calls: Sequence[Call], steps: int
+        self, arrays: Mapping[str, NDArray[Any]], calls: Sequence[GraphCall], steps: int
     ) -> dict[str, NDArray[Any]]:
         chunks = self._chunks
         chunks.check_lengths(arrays, steps)
@@ -211,7 +211,7 @@ class Stream:
         for left, call in zip(reversed(range(len(calls))), calls, strict=True):
             after = self._between if left % 2 else self._next  # so that the last is in its place
             part = chunks.inputs(arrays, call)
-            outputs.append(advance(self._sessions, call.kind, part, before, after))
+            outputs.append(run_graph(self._sessions, call.kind, part, before, after))
             before = after
         return chunks.joined(calls, outputs, self.batch)
 
@@ -234,17 +234,17 @@ class Stream:
         return outputs
 
     def _advance(self, kind: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        return advance(self._sessions, kind, arrays, self._now, self._next)
+        return run_graph(self._sessions, kind, arrays, self._now, self._next)
 
 
-def single(outputs: dict[str, NDArray[Any]]) -> Outputs:
+def unwrap_single(outputs: dict[str, NDArray[Any]]) -> Outputs:
     """Return the only output itself, or all of them by name."""
     if len(outputs) == 1:
         return next(iter(outputs.values()))
     return outputs
 
 
-def state_ports(contract: Contract) -> dict[str, Port]:
+def state_input_ports(contract: Contract) -> dict[str, Port]:
     """Return name of a state → its input port."""
     graph = next(iter(contract.graphs.values()))
     return {state.name: graph.input(state.input) for state in contract.states}
@@ -257,15 +257,16 @@ def _step_ports(contract: Contract) -> tuple[Port, ...]:
     ports = contract.data_inputs("sequence")
     axes = (port.axis(SEQUENCE) for port in ports)
     return tuple(
-        port if axis is None else port.without(axis) for port, axis in zip(ports, axes, strict=True)
+        port if axis is None else port.without_axis(axis)
+        for port, axis in zip(ports, axes, strict=True)
     )
 
 
-def feed_ports(contract: Contract) -> tuple[Port, ...]:
+def chunk_ports(contract: Contract) -> tuple[Port, ...]:
     """Return the data inputs of a chunk; derived from the step graph's if need be."""
     if contract.sequence is not None:
         return contract.data_inputs("sequence")
-    return tuple(port.stacked() for port in contract.data_inputs("step"))
+    return tuple(port.with_steps() for port in contract.data_inputs("step"))
 
 
 def _without_steps(sizes: Mapping[str, int]) -> dict[str, int]:
@@ -282,13 +283,13 @@ def _check_carry(contract: Contract) -> None:
         )
 
 
-def _checked_batch(contract: Contract, batch: int) -> int:
+def _check_batch(contract: Contract, batch: int) -> int:
     if batch < 1:
         raise InputError(f"`batch` is {batch}; a stream runs at least 1 sequence.")
     most = contract.most.get(BATCH, batch)
     if batch > most:
         raise InputError(f"`batch` is {batch}; the model takes at most {most} sequences at once.")
-    ports = tuple(state_ports(contract).values())
+    ports = tuple(state_input_ports(contract).values())
     if not ports or any(BATCH in port.shape for port in ports):
         return batch
     only = contract.constants.get(BATCH, 1)

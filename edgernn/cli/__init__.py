@@ -14,7 +14,7 @@ import click
 
 from edgernn import __version__
 from edgernn.errors import EdgernnError
-from edgernn.printable import printable
+from edgernn.untrusted_text import escape_unprintable
 
 __all__ = ["main"]
 
@@ -71,7 +71,7 @@ class _Commands(click.Group):
             with _terminable():
                 return super().invoke(ctx)
         except EdgernnError as error:
-            raise click.ClickException(printable(str(error))) from error
+            raise click.ClickException(escape_unprintable(str(error))) from error
         except MemoryError as error:
             raise click.ClickException(
                 "There is not enough memory for that. Give --chunk for a long input, or fewer "

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgernn.arrays import NotArraysError, load_npz
 from edgernn.cli.lengths import Lengths
 from edgernn.cli.target import Target, write_npz
 from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import InputError, StateError
-from edgernn.files import MEGABYTE, regular
+from edgernn.numpy_files import NotArraysError, load_npz
+from edgernn.regular_files import MEGABYTE, regular_file_size
 from edgernn.runtime import Model, Stream
-from edgernn.runtime.axes import input_axes, output_axes
-from edgernn.runtime.stream import state_ports
+from edgernn.runtime.port_axes import input_axes, output_axes
+from edgernn.runtime.stream import state_input_ports
 
 __all__ = ["Carrier", "read_state"]
 
@@ -86,7 +86,7 @@ class Carrier:
         after = self._state or {}
         self._state = {
             name: _rows(running, after[name], before[name], port.axis(BATCH))
-            for name, port in state_ports(self._model.contract).items()
+            for name, port in state_input_ports(self._model.contract).items()
         }
         padded = self._padded(data, ends)
         return {
@@ -101,14 +101,14 @@ class Carrier:
         with_one_before = {
             name: array
             if (place := self._inputs[name].sequence) is None
-            else np.concatenate([self._inputs[name].part(array, 0, 1), array], place)
+            else np.concatenate([self._inputs[name].slice_steps(array, 0, 1), array], place)
             for name, array in data.items()
         }
         lengths = {name: np.ones_like(left) for name, left in ends.items()}
         outputs = self._model.run({**with_one_before, **lengths}, self.state).outputs
         steps = self._steps(with_one_before)
         return {
-            name: self._outputs[name].part(array, 1, steps)
+            name: self._outputs[name].slice_steps(array, 1, steps)
             for name, array in outputs.items()
             if self._outputs[name].sequence is not None
         }
@@ -193,7 +193,7 @@ def read_state(path: Path) -> Arrays:
         InputError: There is no such file.
         StateError: It is not a .npz file of arrays.
     """
-    size = regular(path, f"State `{path}`", InputError, _MOST_BYTES)
+    size = regular_file_size(path, f"State `{path}`", InputError, _MOST_BYTES)
     try:
         with path.open("rb") as file:
             return load_npz(file, size)

@@ -21,9 +21,9 @@ def command(as_json: bool) -> None:
 
     Every provider runs a small graph; being listed by ONNX Runtime proves nothing.
     """
-    from edgernn.runtime.providers import PROVIDERS, conflict, survey
+    from edgernn.runtime.providers import PROVIDERS, conflicting_builds, try_providers
 
-    surveys = survey()
+    surveys = try_providers()
     versions = {
         "python": platform.python_version(),
         "edgernn": __version__,
@@ -32,7 +32,7 @@ def command(as_json: bool) -> None:
     if as_json:
         report = {
             "versions": versions,
-            "conflict": conflict(),
+            "conflict": conflicting_builds(),
             "providers": [
                 {**asdict(found), "install": PROVIDERS[found.name].install} for found in surveys
             ],
@@ -41,7 +41,7 @@ def command(as_json: bool) -> None:
         return
     from edgernn.cli.tables import facts, show, table
 
-    clash = conflict()
+    clash = conflicting_builds()
     show(
         facts((name, found or "not installed") for name, found in versions.items()),
         table(

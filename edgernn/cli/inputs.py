@@ -13,12 +13,12 @@ from typing import IO, Any, cast
 
 from numpy.typing import NDArray
 
-from edgernn.arrays import MAGIC, ZIP_MAGIC, NotArraysError, load_npy, load_npz, read_npy
 from edgernn.cli.lines import csv_steps, is_jsonl, jsonl_steps
 from edgernn.errors import InputError
-from edgernn.field import shown
-from edgernn.files import MEGABYTE, regular, size_in_words
-from edgernn.runtime.axes import Axes, needed
+from edgernn.numpy_files import NPY_MAGIC, ZIP_MAGIC, NotArraysError, load_npy, load_npz, read_npy
+from edgernn.regular_files import MEGABYTE, format_size, regular_file_size
+from edgernn.runtime.port_axes import PortAxes, required_axes
+from edgernn.untrusted_text import quote
 
 __all__ = ["Chunk", "Input", "open_input"]
 
@@ -47,7 +47,7 @@ class Input:
 
 @contextlib.contextmanager
 def open_input(
-    path: str, axes: Mapping[str, Axes], chunk: int | None, live: int | None
+    path: str, axes: Mapping[str, PortAxes], chunk: int | None, live: int | None
 ) -> Iterator[Input]:
     """Open a sequence and find out by its content what it is.
 
@@ -64,8 +64,8 @@ def open_input(
     where = "Standard input" if path == "-" else f"`{path}`"
     with _open(path) as stream:
         first = _line(stream, 1, where)
-        if first.startswith((MAGIC, ZIP_MAGIC)):
-            format_ = "npy" if first.startswith(MAGIC) else "npz"
+        if first.startswith((NPY_MAGIC, ZIP_MAGIC)):
+            format_ = "npy" if first.startswith(NPY_MAGIC) else "npz"
             arrays = _loaded(format_, None if _is_open(path) else Path(path), first, stream, where)
             yield _from_arrays(format_, _by_port(arrays, axes, where), axes, chunk, where)
             return
@@ -87,7 +87,7 @@ def _open(path: str) -> contextlib.AbstractContextManager[IO[bytes]]:
         return contextlib.nullcontext(sys.stdin.buffer)
     subject = f"Input `{path}`"
     if not _is_open(path):
-        regular(Path(path), subject, InputError)
+        regular_file_size(Path(path), subject, InputError)
     try:
         return Path(path).open("rb")
     except OSError as error:
@@ -99,9 +99,9 @@ def _line(stream: IO[bytes], number: int, where: str) -> bytes:
         line = stream.readline(_MOST_LINE + 1)
     except OSError as error:
         raise InputError(f"{where} cannot be read: {error.strerror or error}.") from error
-    if len(line) > _MOST_LINE and not line.startswith((MAGIC, ZIP_MAGIC)):
+    if len(line) > _MOST_LINE and not line.startswith((NPY_MAGIC, ZIP_MAGIC)):
         raise InputError(
-            f"Line {number} of {where} is longer than {size_in_words(_MOST_LINE)}. Give one step "
+            f"Line {number} of {where} is longer than {format_size(_MOST_LINE)}. Give one step "
             "per line."
         )
     return line
@@ -152,7 +152,7 @@ def _loaded(
         if format_ == "npz":
             packed = stream if path else io.BytesIO(first + stream.read(_MOST_PIPED))
             if not path and len(stream.read(1)):
-                raise NotArraysError(f"a pipe may hold {size_in_words(_MOST_PIPED)}")
+                raise NotArraysError(f"a pipe may hold {format_size(_MOST_PIPED)}")
             return load_npz(packed, packed.seek(0, io.SEEK_END))
         if path is None:
             return {"": read_npy(cast(IO[bytes], _Rest(first, stream)))}
@@ -163,15 +163,15 @@ def _loaded(
         raise InputError(f"{where} is not a readable .{format_} file: {error}.") from error
 
 
-def _by_port(arrays: Chunk, axes: Mapping[str, Axes], where: str) -> Chunk:
+def _by_port(arrays: Chunk, axes: Mapping[str, PortAxes], where: str) -> Chunk:
     if arrays.keys() == {""}:
-        if len(needed(axes)) != 1:
+        if len(required_axes(axes)) != 1:
             raise InputError(
                 f"{where} holds one array; the model has {len(axes)} inputs: {_names(axes)}. "
                 "Give a .npz or .jsonl with one entry for each."
             )
-        return dict.fromkeys(needed(axes), arrays[""])
-    if not needed(axes).keys() <= arrays.keys() <= axes.keys():
+        return dict.fromkeys(required_axes(axes), arrays[""])
+    if not required_axes(axes).keys() <= arrays.keys() <= axes.keys():
         raise InputError(
             f"{where} holds the arrays {_names(arrays)}; the model's inputs are {_names(axes)}. "
             "Name the arrays as the inputs."
@@ -180,7 +180,7 @@ def _by_port(arrays: Chunk, axes: Mapping[str, Axes], where: str) -> Chunk:
 
 
 def _from_arrays(
-    format_: str, arrays: Chunk, axes: Mapping[str, Axes], chunk: int | None, where: str
+    format_: str, arrays: Chunk, axes: Mapping[str, PortAxes], chunk: int | None, where: str
 ) -> Input:
     batched = [axes[name].is_batched(array, where) for name, array in arrays.items()]
     if not all(batched):
@@ -190,7 +190,7 @@ def _from_arrays(
         }
     lengths = {
         name: arrays[name].shape[axis.sequence]
-        for name, axis in needed(axes).items()
+        for name, axis in required_axes(axes).items()
         if axis.sequence is not None
     }
     if len(set(lengths.values())) > 1:
@@ -203,13 +203,13 @@ def _from_arrays(
 
 
 def _slices(
-    arrays: Chunk, axes: Mapping[str, Axes], steps: int | None, chunk: int | None, where: str
+    arrays: Chunk, axes: Mapping[str, PortAxes], steps: int | None, chunk: int | None, where: str
 ) -> Iterator[Chunk]:
     size = chunk or steps or 1
     for start in range(0, steps or 1, size):
         at = where if start == 0 else f"{where}, from step {start} on,"
         yield {
-            name: axes[name].cast(axes[name].part(array, start, start + size), at)
+            name: axes[name].cast(axes[name].slice_steps(array, start, start + size), at)
             for name, array in arrays.items()
         }
 
@@ -220,7 +220,7 @@ def _slices(
 def _from_lines(
     format_: str,
     steps: Iterator[tuple[bool, Chunk]],
-    axes: Mapping[str, Axes],
+    axes: Mapping[str, PortAxes],
     size: int | None,
     where: str,
 ) -> Input:
@@ -232,7 +232,7 @@ def _from_lines(
 
 
 def _stacks(
-    steps: Iterator[Chunk], axes: Mapping[str, Axes], size: int | None, where: str
+    steps: Iterator[Chunk], axes: Mapping[str, PortAxes], size: int | None, where: str
 ) -> Iterator[Chunk]:
     while group := list(itertools.islice(steps, size)):
         for name in (name for name, axis in axes.items() if axis.sequence is not None):
@@ -244,9 +244,10 @@ def _stacks(
                 )
         names = group[-1].keys()
         yield {
-            name: axes[name].stack([step[name] for step in group if name in step]) for name in names
+            name: axes[name].stack_steps([step[name] for step in group if name in step])
+            for name in names
         }
 
 
 def _names(names: Iterable[str]) -> str:
-    return ", ".join(map(shown, names))
+    return ", ".join(map(quote, names))

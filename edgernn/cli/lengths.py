@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgernn.contract import SEQUENCE, Contract
 from edgernn.errors import InputError
-from edgernn.runtime.guard import counted
+from edgernn.runtime.check_inputs import format_steps
 
 __all__ = ["Lengths"]
 
@@ -75,5 +75,5 @@ class Lengths:
                 place = int((array > self._done).argmax())
                 raise InputError(
                     f"`{name}` has length {array.flat[place]} at {place}; the input has "
-                    f"{counted(self._done)}."
+                    f"{format_steps(self._done)}."
                 )

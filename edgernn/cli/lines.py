@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgernn.errors import InputError
-from edgernn.field import shown
-from edgernn.runtime.axes import Axes, needed
-from edgernn.strict_json import loads
+from edgernn.runtime.port_axes import PortAxes, required_axes
+from edgernn.strict_json import parse_json
+from edgernn.untrusted_text import quote
 
 __all__ = ["csv_steps", "is_jsonl", "jsonl_steps"]
 
@@ -26,7 +26,7 @@ def is_jsonl(line: str, named: bool) -> bool:
     return line.lstrip().startswith(("[", "{")) or (named and not line.lstrip().startswith('"'))
 
 
-def csv_steps(lines: Iterable[str], axes: Mapping[str, Axes], where: str) -> Iterator[Step]:
+def csv_steps(lines: Iterable[str], axes: Mapping[str, PortAxes], where: str) -> Iterator[Step]:
     """Read one step per row, columns = features; a first row of words is a header.
 
     Yields:
@@ -35,12 +35,12 @@ def csv_steps(lines: Iterable[str], axes: Mapping[str, Axes], where: str) -> Ite
     Raises:
         InputError: A row is not as many numbers as the model takes per step.
     """
-    if len(needed(axes)) != 1:
+    if len(required_axes(axes)) != 1:
         raise InputError(
             f"{where} is .csv, which holds one input; the model has {len(axes)}: "
             f"{', '.join(f'`{name}`' for name in axes)}. Give .npz or .jsonl."
         )
-    ((name, axis),) = needed(axes).items()
+    ((name, axis),) = required_axes(axes).items()
     rows = csv.reader(lines)
     for row in _rows(rows, where):
         blank = not any(cell.strip() for cell in row)
@@ -60,7 +60,7 @@ def _rows(rows: Any, where: str) -> Iterator[list[str]]:
         ) from error
 
 
-def jsonl_steps(lines: Iterable[str], axes: Mapping[str, Axes], where: str) -> Iterator[Step]:
+def jsonl_steps(lines: Iterable[str], axes: Mapping[str, PortAxes], where: str) -> Iterator[Step]:
     """Read one step per line: a number or array, or an object from port to one.
 
     A port without an axis of steps may be left out after the first line.
@@ -77,8 +77,8 @@ def jsonl_steps(lines: Iterable[str], axes: Mapping[str, Axes], where: str) -> I
             continue
         at = f"Line {number} of {where}"
         values = {**held, **_by_port(_parsed(line, at), axes, at)}
-        if not needed(axes).keys() <= values.keys() <= axes.keys():
-            came = ", ".join(map(shown, values)) or "no port"
+        if not required_axes(axes).keys() <= values.keys() <= axes.keys():
+            came = ", ".join(map(quote, values)) or "no port"
             raise InputError(
                 f"{at} has values for {came}; the model's inputs are "
                 f"{', '.join(axes)}. Give an object with one value for each."
@@ -93,18 +93,18 @@ def jsonl_steps(lines: Iterable[str], axes: Mapping[str, Axes], where: str) -> I
 
 def _parsed(line: str, at: str) -> Any:
     try:
-        return loads(line)
+        return parse_json(line)
     except json.JSONDecodeError as error:
         raise InputError(f"{at} is not JSON: {error.msg} at character {error.pos}.") from None
     except ValueError as error:
         raise InputError(f"{at} is not JSON: {error}.") from None
 
 
-def _by_port(value: Any, axes: Mapping[str, Axes], at: str) -> dict[str, Any]:
+def _by_port(value: Any, axes: Mapping[str, PortAxes], at: str) -> dict[str, Any]:
     if isinstance(value, dict):
         return value
-    if len(needed(axes)) == 1:
-        return {next(iter(needed(axes))): value}
+    if len(required_axes(axes)) == 1:
+        return {next(iter(required_axes(axes))): value}
     raise InputError(
         f"{at} is one value; the model has {len(axes)} inputs: {', '.join(axes)}. "
         "Give an object with one value for each."
@@ -137,17 +137,17 @@ def _number(cell: str, column: int, at: str) -> float:
         number = float(cell)
     except ValueError:
         raise InputError(
-            f"{at} has {shown(cell)} in column {column}, which is not a number."
+            f"{at} has {quote(cell)} in column {column}, which is not a number."
         ) from None
     if not math.isfinite(number):
         raise InputError(
-            f"{at} has {shown(cell)} in column {column}, and a recurrence never recovers from "
+            f"{at} has {quote(cell)} in column {column}, and a recurrence never recovers from "
             "that. Give finite numbers."
         )
     return number
 
 
-def _folded(axis: Axes, values: NDArray[Any], at: str) -> NDArray[Any]:
+def _folded(axis: PortAxes, values: NDArray[Any], at: str) -> NDArray[Any]:
     """Give a row of features the shape of one step."""
     shape = tuple(size if isinstance(size, int) else -1 for size in axis.features)
     known = math.prod(size for size in shape if size != -1)
@@ -162,7 +162,7 @@ def _folded(axis: Axes, values: NDArray[Any], at: str) -> NDArray[Any]:
     return values.reshape(shape)
 
 
-def _step(axis: Axes, values: NDArray[Any], at: str) -> tuple[bool, NDArray[Any]]:
+def _step(axis: PortAxes, values: NDArray[Any], at: str) -> tuple[bool, NDArray[Any]]:
     if values.ndim == 0 and all(size == 1 for size in axis.features):
         values = values.reshape((1,) * len(axis.features))
     step = axis.step

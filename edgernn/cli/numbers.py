@@ -12,7 +12,7 @@ from edgernn.cli.outputs import open_output
 from edgernn.cli.target import Target
 from edgernn.contract import SEQUENCE, Contract
 from edgernn.errors import InputError
-from edgernn.runtime.axes import Axes, input_axes, output_axes
+from edgernn.runtime.port_axes import PortAxes, input_axes, output_axes
 
 __all__ = ["run_numbers"]
 
@@ -58,7 +58,7 @@ def _live(contract: Contract) -> int | None:
     return 1 if contract.step else contract.constants.get(SEQUENCE, 1)
 
 
-def _check_joinable(axes: Mapping[str, Axes]) -> None:
+def _check_joinable(axes: Mapping[str, PortAxes]) -> None:
     for axis in axes.values():
         if axis.flattened:
             raise InputError(

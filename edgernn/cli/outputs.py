@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from edgernn.cli.target import Target, write_npy, write_npz
 from edgernn.errors import InputError
-from edgernn.runtime.axes import Axes
+from edgernn.runtime.port_axes import PortAxes
 
 __all__ = ["FORMATS", "Output", "open_output"]
 
@@ -33,7 +33,11 @@ class Output(Protocol):
 
 @contextlib.contextmanager
 def open_output(
-    target: Target | None, format_: str, axes: Mapping[str, Axes], batched: bool, steps: int | None
+    target: Target | None,
+    format_: str,
+    axes: Mapping[str, PortAxes],
+    batched: bool,
+    steps: int | None,
 ) -> Iterator[Output]:
     """Open the output; a file appears under its name only when the block ends well.
 
@@ -67,7 +71,7 @@ def open_output(
             arrays.save(opened.stream, format_)
 
 
-def _to_stdout(format_: str, axes: Mapping[str, Axes], batched: bool) -> Iterator[Output]:
+def _to_stdout(format_: str, axes: Mapping[str, PortAxes], batched: bool) -> Iterator[Output]:
     if format_ in _LINES:
         yield _LINES[format_](sys.stdout, axes, batched)
         return
@@ -79,14 +83,14 @@ def _to_stdout(format_: str, axes: Mapping[str, Axes], batched: bool) -> Iterato
         arrays.save(sys.stdout.buffer, format_)
 
 
-def _fitting(format_: str, axes: Mapping[str, Axes]) -> str:
+def _fitting(format_: str, axes: Mapping[str, PortAxes]) -> str:
     """Return the format of its kind that holds the model's outputs."""
     if format_ in _LINES:
         return format_ if len(axes) == 1 and _fits_csv(axes) else "jsonl"
     return format_ if len(axes) == 1 else "npz"
 
 
-def _check_fit(format_: str, axes: Mapping[str, Axes], path: str) -> None:
+def _check_fit(format_: str, axes: Mapping[str, PortAxes], path: str) -> None:
     if format_ in ("npy", "csv") and len(axes) != 1:
         raise InputError(
             f"`{path}` holds one output; the model has {len(axes)}: "
@@ -100,7 +104,7 @@ def _check_fit(format_: str, axes: Mapping[str, Axes], path: str) -> None:
         )
 
 
-def _fits_csv(axes: Mapping[str, Axes]) -> bool:
+def _fits_csv(axes: Mapping[str, PortAxes]) -> bool:
     return all(len(axis.features) <= 1 for axis in axes.values())
 
 
@@ -110,13 +114,13 @@ def _fits_csv(axes: Mapping[str, Axes]) -> bool:
 class _Csv:
     """One row per step, columns = features; flushed chunk by chunk."""
 
-    def __init__(self, stream: IO[str], axes: Mapping[str, Axes], batched: bool) -> None:
+    def __init__(self, stream: IO[str], axes: Mapping[str, PortAxes], batched: bool) -> None:
         self._stream, self._axes = stream, axes
 
     def write(self, outputs: Mapping[str, NDArray[Any]]) -> None:
         rows = csv.writer(self._stream, lineterminator="\n")
         for name, array in outputs.items():
-            for step in self._axes[name].split(array, batched=False):
+            for step in self._axes[name].split_steps(array, batched=False):
                 if step.ndim > 1:
                     raise InputError(
                         f"`{name}` has {len(step)} sequences; .csv holds one. "
@@ -132,12 +136,13 @@ class _Jsonl:
     An output without an axis of steps stands in the last line of its chunk.
     """
 
-    def __init__(self, stream: IO[str], axes: Mapping[str, Axes], batched: bool) -> None:
+    def __init__(self, stream: IO[str], axes: Mapping[str, PortAxes], batched: bool) -> None:
         self._stream, self._axes, self._batched = stream, axes, batched
 
     def write(self, outputs: Mapping[str, NDArray[Any]]) -> None:
         steps = {
-            name: self._axes[name].split(array, self._batched) for name, array in outputs.items()
+            name: self._axes[name].split_steps(array, self._batched)
+            for name, array in outputs.items()
         }
         for left in range(max(map(len, steps.values())), 0, -1):
             line = {name: _shortest(s[-left]) for name, s in steps.items() if len(s) >= left}
@@ -163,7 +168,7 @@ class _Arrays:
     """Whole arrays: kept in memory, or growing in files of a folder where the length is known."""
 
     def __init__(
-        self, axes: Mapping[str, Axes], batched: bool, folder: Path | None, steps: int | None
+        self, axes: Mapping[str, PortAxes], batched: bool, folder: Path | None, steps: int | None
     ) -> None:
         self._axes, self._batched = axes, batched
         self._folder, self._steps = folder, steps
@@ -183,7 +188,7 @@ class _Arrays:
                 self._parts[name].append(array)
             else:
                 file = self._file(name, array)
-                axis.part(file, self._done, self._done + length)[...] = array
+                axis.slice_steps(file, self._done, self._done + length)[...] = array
         self._done += length
 
     def _file(self, name: str, array: NDArray[Any]) -> NDArray[Any]:
@@ -200,7 +205,7 @@ class _Arrays:
         arrays = dict(self._files)
         for name, parts in self._parts.items():
             if parts:
-                arrays[name] = self._axes[name].join(parts)
+                arrays[name] = self._axes[name].join_chunks(parts)
         if self._batched:
             return arrays
         return {name: self._axes[name].without_batch(array) for name, array in arrays.items()}

@@ -242,12 +242,12 @@ def _run_text(
 
 def _replay(model: Model) -> None:
     """Print the difference to the golden run in every form, and the time per step."""
-    from edgernn.runtime.golden import report, require_passed, step_time
+    from edgernn.runtime.golden_replay import golden_report, median_step_time, require_passed
 
-    replayed = report(model)
+    replayed = golden_report(model)
     require_passed(replayed)
     names = ", ".join(check.name for check in replayed.checks)
     click.echo(f"{names}: max difference {replayed.max_difference:.1e} to {replayed.reference}")
-    seconds = step_time(model)
+    seconds = median_step_time(model)
     if seconds is not None:
         click.echo(f"{seconds * 1e6:.1f} µs per step on {model.provider} (median)")

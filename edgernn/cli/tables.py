@@ -10,7 +10,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from edgernn.printable import printable
+from edgernn.untrusted_text import escape_unprintable
 
 __all__ = ["facts", "show", "table"]
 
@@ -34,7 +34,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> 
 
 def _text(content: str) -> Text:
     """Return what a file says as text that only prints, whatever a terminal would make of it."""
-    return Text(printable(content))
+    return Text(escape_unprintable(content))
 
 
 def facts(pairs: Iterable[tuple[str, str]]) -> Table:

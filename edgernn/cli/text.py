@@ -15,8 +15,8 @@ from edgernn.cli.outputs import FORMATS, open_output
 from edgernn.cli.target import Target
 from edgernn.contract import SEQUENCE, Contract
 from edgernn.errors import InputError
-from edgernn.files import MEGABYTE, size_in_words
-from edgernn.runtime.axes import Axes, input_axes, needed, output_axes
+from edgernn.regular_files import MEGABYTE, format_size
+from edgernn.runtime.port_axes import PortAxes, input_axes, output_axes, required_axes
 from edgernn.vocabulary import Vocabulary
 
 __all__ = ["Choice", "Speaker", "best", "generate", "read_text", "run_text", "sampler"]
@@ -161,7 +161,7 @@ def read_text(text: str) -> str:
         return text
     data = sys.stdin.buffer.read(_MOST_TEXT + 1)
     if len(data) > _MOST_TEXT:
-        raise InputError(f"Standard input has more than {size_in_words(_MOST_TEXT)} of text.")
+        raise InputError(f"Standard input has more than {format_size(_MOST_TEXT)} of text.")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -209,8 +209,8 @@ def sampler(temperature: float, seed: int | None) -> Choice:
     return choose
 
 
-def _id_port(contract: Contract) -> tuple[str, Axes]:
-    axes = needed(input_axes(contract))
+def _id_port(contract: Contract) -> tuple[str, PortAxes]:
+    axes = required_axes(input_axes(contract))
     if len(axes) == 1:
         ((name, axis),) = axes.items()
         if np.dtype(axis.port.dtype).kind == "i" and all(size == 1 for size in axis.features):

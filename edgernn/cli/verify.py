@@ -63,15 +63,15 @@ def command(
             trust=trust,
         )
     click.echo(json.dumps(report.to_json(), indent=2) if as_json else _lines(report))
-    from edgernn.runtime.golden import require_passed
+    from edgernn.runtime.golden_replay import require_passed
 
     require_passed(report)
 
 
 def _replayed(artifact: Path, provider: str) -> ParityReport:
-    from edgernn.runtime import golden, load
+    from edgernn.runtime import golden_replay, load
 
-    return golden.report(load(artifact, provider))
+    return golden_replay.golden_report(load(artifact, provider))
 
 
 def _lines(report: ParityReport) -> str:

@@ -11,8 +11,8 @@ import math
 import re
 from dataclasses import dataclass
 
+from edgernn.axis_sizes import evaluate_size
 from edgernn.contract import BATCH, SEQUENCE, Contract, Port, State
-from edgernn.sizes import size_of
 
 __all__ = ["UsageExamples"]
 
@@ -193,7 +193,7 @@ class UsageExamples:
         """Return the shape of `port` for one sequence of five steps, as far as bounds allow."""
         within = self.contract.within
         symbols = {BATCH: within(BATCH, 1), SEQUENCE: within(SEQUENCE, _STEPS)}
-        sizes = ((size, size_of(size, symbols)) for size in port.shape)
+        sizes = ((size, evaluate_size(size, symbols)) for size in port.shape)
         return tuple(within(str(size), _OTHER_AXIS) if n is None else n for size, n in sizes)
 
     def _count(self, port: Port) -> int:

@@ -15,13 +15,13 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from edgernn.axis_sizes import evaluate_size
 from edgernn.contract import SEQUENCE
 from edgernn.errors import InputError
 from edgernn.export.call.argument_names import LENGTH_NAMES
 from edgernn.export.capture.preserve_state import preserve_state
 from edgernn.export.capture.pytree import map_tensors, packed_paths, tensor_leaves
 from edgernn.export.capture.recurrent_calls import RecurrentCall, RecurrentCallMode
-from edgernn.sizes import size_of
 
 __all__ = [
     "ArgumentTensor",
@@ -137,7 +137,7 @@ class ExampleCall:
         known = {**self.sizes, **sizes}
         found: dict[tuple[str, int], int] = {}
         for (path, axis), size in self.derived_axes.items():
-            number = size_of(size, known)
+            number = evaluate_size(size, known)
             if number is None or number < 1:
                 where = ", ".join(f"{name} {known[name]}" for name in known)
                 raise InputError(f"Axis {axis} of `{path}` ({size}) has no size at {where}.")

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from edgernn.axis_sizes import evaluate_size
 from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import InputError
 from edgernn.export.call.annotated_arguments import as_annotated
@@ -23,7 +24,6 @@ from edgernn.export.call.input_spec import (
     spec_sizes,
 )
 from edgernn.export.capture.pytree import map_tensors, packed_paths
-from edgernn.sizes import size_of
 
 __all__ = ["example_from"]
 
@@ -115,7 +115,7 @@ def _from_specs(module: nn.Module, specs: Sequence[InputSpec]) -> ExampleCall:
             elif LENGTH_NAMES.match(name) and spec.limit is None:
                 tensor = torch.full(size, sizes.get(SEQUENCE, _SIZES[SEQUENCE]), dtype=spec.dtype)
             else:
-                below = high if spec.limit is None else size_of(spec.limit, sizes)
+                below = high if spec.limit is None else evaluate_size(spec.limit, sizes)
                 if below is None:
                     raise InputError(
                         f"`{path}` is said to be below `{spec.limit}`, which is no axis of the "

@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import torch
 
-from edgernn.arrays import NotArraysError, load_npy
+from edgernn.axis_sizes import evaluate_size, is_size_expression
 from edgernn.errors import InputError
 from edgernn.export.ir.symbolic_dims import canonical
-from edgernn.files import regular
-from edgernn.sizes import is_size, size_of
+from edgernn.numpy_files import NotArraysError, load_npy
+from edgernn.regular_files import regular_file_size
 
 __all__ = ["InputSpec", "named_sizes", "parse_spec", "read_example_file", "spec_sizes"]
 
@@ -126,7 +126,7 @@ def spec_sizes(spec: InputSpec, sizes: Mapping[str, int]) -> list[int]:
     Raises:
         InputError: One of them is less than 1.
     """
-    found = [size_of(dim, sizes) or 0 for dim in spec.dims or ()]
+    found = [evaluate_size(dim, sizes) or 0 for dim in spec.dims or ()]
     for dim, size in zip(spec.dims or (), found, strict=True):
         if size < 1:
             raise InputError(f"`{dim}` of `{spec.path}` is {size}; it must be at least 1.")
@@ -142,7 +142,7 @@ def read_example_file(spec: InputSpec) -> torch.Tensor:
     path = Path(str(spec.file))
     subject = f"`{path}`, the example for `{spec.path}`,"
     try:
-        array = load_npy(path, regular(path, subject, InputError))
+        array = load_npy(path, regular_file_size(path, subject, InputError))
     except (NotArraysError, OSError) as error:
         raise InputError(f"{subject} cannot be read: {error}.") from error
     fits = spec.dims is None or (
@@ -164,7 +164,7 @@ def _dim(text: str) -> int | str | None:
     if text.isdecimal():
         return int(text) or None
     names = dict.fromkeys(re.findall(r"[A-Za-z_]\w*", text), 60)
-    tried = size_of(text, names) if names and is_size(text) else None
+    tried = evaluate_size(text, names) if names and is_size_expression(text) else None
     return canonical(text) if tried is not None and tried > 0 else None
 
 

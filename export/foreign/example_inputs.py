@@ -8,13 +8,13 @@ from typing import Any
 import onnx_ir as ir
 import torch
 
+from edgernn.axis_sizes import evaluate_size
 from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.call.input_spec import named_sizes, parse_spec, read_example_file, spec_sizes
 from edgernn.export.foreign.onnx_file import OnnxFile
 from edgernn.export.foreign.recurrent_nodes import lengths_of
 from edgernn.export.ir.dataflow import id_limit
-from edgernn.sizes import size_of
 
 __all__ = ["declared_specs", "examples_of", "given_example"]
 
@@ -89,7 +89,7 @@ def given_example(file: OnnxFile, inputs: Any) -> ExampleCall:
                 tensor = read_example_file(spec)
                 tensors[name] = tensor.float() if tensor.is_floating_point() else tensor
             else:
-                limit = None if spec.limit is None else size_of(spec.limit, sizes)
+                limit = None if spec.limit is None else evaluate_size(spec.limit, sizes)
                 tensors[name] = _drawn(ports[name], spec_sizes(spec, sizes), limit).to(spec.dtype)
             shapes[name] = tuple(tensors[name].shape) if spec.dims is None else spec.dims
             if spec.limit is not None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
 
+from edgernn.axis_sizes import evaluate_size
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.foreign.instrumented import Watched
 from edgernn.export.ir.onnx_session import Arrays
-from edgernn.sizes import size_of
 
 __all__ = ["Sizes"]
 
@@ -70,7 +70,10 @@ class Sizes:
         return [
             rule
             for rule in rules
-            if all(size_of(rule, sizes) == shapes[name][axis] for sizes, _, shapes in self._probes)
+            if all(
+                evaluate_size(rule, sizes) == shapes[name][axis]
+                for sizes, _, shapes in self._probes
+            )
         ]
 
     def _telling(self, rules: Sequence[str]) -> dict[str, int] | None:
@@ -81,7 +84,7 @@ class Sizes:
                 sizes = {**base, symbol: size}
                 if sizes in self._tried:
                     continue
-                if len({size_of(rule, sizes) for rule in rules}) > 1:
+                if len({evaluate_size(rule, sizes) for rule in rules}) > 1:
                     return sizes
         return None
 

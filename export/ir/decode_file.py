@@ -15,8 +15,8 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from edgernn.errors import EdgernnError, SourceError
-from edgernn.field import shown
-from edgernn.files import read, regular
+from edgernn.regular_files import read_bytes, regular_file_size
+from edgernn.untrusted_text import quote
 
 __all__ = ["decode", "readable"]
 
@@ -41,7 +41,7 @@ def decode(path: Path) -> ir.Model:
             weights are missing or not where they may be.
     """
     subject = f"`{path}`"
-    data = read(path, subject, SourceError, _MOST_BYTES)
+    data = read_bytes(path, subject, SourceError, _MOST_BYTES)
     try:
         proto = onnx.ModelProto.FromString(data)
         _check(proto, path)
@@ -140,7 +140,7 @@ _FIELD_OF = {dtype: name for name, dtypes in _FIELDS.items() for dtype in dtypes
 
 def _check_tensor(tensor: _Proto, path: Path) -> None:
     """Check that a tensor has as many numbers as its dims say."""
-    where = f"the tensor {shown(tensor.name)}"
+    where = f"the tensor {quote(tensor.name)}"
     try:
         dtype = ir.DataType(tensor.data_type)
     except ValueError:
@@ -176,7 +176,9 @@ def _check_external(tensor: _Proto, nbytes: int, where: str, path: Path) -> None
     entries = {entry.key: entry.value for entry in tensor.external_data}
     location = entries.get("location", "")
     file = _beside(path, location)
-    size = regular(file, f"`{path}` keeps its weights in {shown(location)}, which", SourceError)
+    size = regular_file_size(
+        file, f"`{path}` keeps its weights in {quote(location)}, which", SourceError
+    )
     offset = _number(entries.get("offset", "0"), where)
     length = _number(entries.get("length", str(nbytes)), where)
     if length != nbytes:
@@ -185,7 +187,7 @@ def _check_external(tensor: _Proto, nbytes: int, where: str, path: Path) -> None
         )
     if offset + length > size:
         raise _BrokenError(
-            f"{where} ends at byte {offset + length:,} of {shown(location)}, which has {size:,}"
+            f"{where} ends at byte {offset + length:,} of {quote(location)}, which has {size:,}"
         )
 
 
@@ -198,24 +200,24 @@ def _beside(path: Path, location: str) -> Path:
     parts = PurePosixPath(location).parts + PureWindowsPath(location).parts
     absolute = PurePosixPath(location).is_absolute() or PureWindowsPath(location).anchor
     if not location or "\0" in location or absolute or ".." in parts:
-        raise _BrokenError(f"it names {shown(location)}, which is no file beside it")
+        raise _BrokenError(f"it names {quote(location)}, which is no file beside it")
     folder = path.absolute().parent
     file = folder / location
     if not os.path.exists(file):
         raise SourceError(
-            f"`{path}` keeps its weights in {shown(Path(location).name)}, which is not beside it. "
+            f"`{path}` keeps its weights in {quote(Path(location).name)}, which is not beside it. "
             "Put both files into one folder."
         )
     # A link to the graph may be followed to where its weights are.
     homes = (folder.resolve(), path.resolve().parent)
     if not any(file.resolve().is_relative_to(home) for home in homes):
-        raise _BrokenError(f"it names {shown(location)}, which is a link to another folder")
+        raise _BrokenError(f"it names {quote(location)}, which is a link to another folder")
     return file
 
 
 def _number(text: str, where: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS):
-        raise _BrokenError(f"{where} stands at {shown(text)}, which is no number of bytes")
+        raise _BrokenError(f"{where} stands at {quote(text)}, which is no number of bytes")
     return int(text)
 
 
@@ -232,7 +234,7 @@ def _check_functions(model: _Proto) -> None:
         for node in nodes:
             key = (node.domain, node.op_type, node.overload)
             if key in above:
-                raise _BrokenError(f"its function {shown(node.op_type)} calls itself")
+                raise _BrokenError(f"its function {quote(node.op_type)} calls itself")
             if key in bodies and key not in sizes:
                 sizes[key] = size_of(bodies[key].node, (*above, key))
             total += sizes.get(key, 1)
@@ -252,11 +254,11 @@ def _check_inputs(model: ir.Model) -> None:
         for value in node.inputs:
             if value is not None and not _is_made(value):
                 raise _BrokenError(
-                    f"its node {node.op_type} reads {shown(value.name or '')}, which nothing makes"
+                    f"its node {node.op_type} reads {quote(value.name or '')}, which nothing makes"
                 )
     for value in model.graph.outputs:
         if not _is_made(value):
-            raise _BrokenError(f"nothing makes its output {shown(value.name or '')}")
+            raise _BrokenError(f"nothing makes its output {quote(value.name or '')}")
 
 
 def _is_made(value: ir.Value) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 from edgernn.contract import SEQUENCE, Contract, Port
 from edgernn.export.proof.difference import Comparison
 from edgernn.export.proof.graph_runs import Arrays, Run, batch_of, features_of
-from edgernn.join_chunks import join
+from edgernn.join_chunks import join_chunks
 
 __all__ = ["Chunks"]
 
@@ -89,7 +89,7 @@ class Chunks:
     def _join(self, parts: Sequence[Arrays], batch: int) -> Arrays:
         ports = self.contract.data_outputs("sequence")
         return {
-            port.name: join(port, [part[port.name] for part in parts], batch, self.stepwise)
+            port.name: join_chunks(port, [part[port.name] for part in parts], batch, self.stepwise)
             for port in ports
             if port.name in parts[0]
         }

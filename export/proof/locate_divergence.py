@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edgernn.export.proof.graph_runs import Arrays, session_of
 from edgernn.export.proof.port_adapter import Dialect
-from edgernn.report import difference
+from edgernn.report import scaled_difference
 
 __all__ = ["first_difference"]
 
@@ -52,7 +52,7 @@ def first_difference(
     for (name, y), wanted in zip(layers.items(), expected, strict=True):
         flat = got[y.name or ""].transpose(0, 2, 1, 3)
         flat = flat.reshape(*flat.shape[:2], -1)
-        gap = min(difference(one, wanted) for one in (flat, flat.swapaxes(0, 1)))
+        gap = min(scaled_difference(one, wanted) for one in (flat, flat.swapaxes(0, 1)))
         if not gap <= tolerance:
             return (
                 f"The first layer to differ is `{name}`, {tuple(np.shape(wanted))}, by {gap:.1e}."

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from edgernn.axis_sizes import evaluate_shape
 from edgernn.contract import BATCH, SEQUENCE, Contract
 from edgernn.errors import InputError, ParityError
 from edgernn.export.proof.chunked_runs import Chunks
@@ -28,7 +29,6 @@ from edgernn.export.proof.port_adapter import Dialect
 from edgernn.export.proof.samples import Samples, Sizes
 from edgernn.export.proof.trials import LONGEST, Trial, Trials
 from edgernn.report import Check, ParityReport
-from edgernn.sizes import resolve
 
 __all__ = ["Prover"]
 
@@ -289,7 +289,7 @@ class Prover:
 
     def _compare_shapes(self, outputs: Arrays, sizes: Sizes) -> None:
         for port in self.contract.data_outputs("sequence"):
-            declared = resolve(port.shape, sizes)
+            declared = evaluate_shape(port.shape, sizes)
             if declared is not None and outputs[port.name].shape != declared:
                 raise ParityError(
                     f"`{port}` came out as {outputs[port.name].shape} at {_listed(sizes)}, where "

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgernn.axis_sizes import evaluate_shape, evaluate_size
 from edgernn.contract import BATCH, SEQUENCE, Contract, Port
 from edgernn.errors import EdgernnError
 from edgernn.export.proof.eager_reference import Outcome, Reference
 from edgernn.export.proof.graph_runs import Arrays
-from edgernn.sizes import resolve, size_of
 
 __all__ = ["Samples", "Sizes"]
 
@@ -174,10 +174,10 @@ class Samples:
         Numbers are standard normal, ids spread over what the port takes; other integers, and all
         where data must look like the example, are entries of the example.
         """
-        shape = resolve(port.shape, sizes)
+        shape = evaluate_shape(port.shape, sizes)
         assert shape is not None
         if port.limit is not None or port.name in self.below:
-            axis = size_of(self.below.get(port.name, ""), sizes)
+            axis = evaluate_size(self.below.get(port.name, ""), sizes)
             below = min(size for size in (port.limit, axis) if size is not None)
             return self.rng.integers(below, size=shape).astype(port.dtype)
         example, real = self.examples[port.name], np.issubdtype(port.dtype, np.floating)

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from edgernn.axis_sizes import evaluate_shape
 from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.proof.graph_runs import Arrays
 from edgernn.export.proof.samples import Samples, Sizes
-from edgernn.sizes import resolve
 
 __all__ = ["LONGEST", "Trial", "Trials"]
 
@@ -165,5 +165,5 @@ class Trials:
 
     def _less_than_none(self, sizes: Sizes) -> bool:
         ports = self.samples.contract.data_outputs("sequence")
-        declared = [resolve(port.shape, sizes) or () for port in ports]
+        declared = [evaluate_shape(port.shape, sizes) or () for port in ports]
         return any(size < 0 for shape in declared for size in shape)

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from edgernn.axis_sizes import evaluate_size
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.capture.pytree import map_tensors, tensor_leaves
-from edgernn.sizes import size_of
 
 __all__ = ["Flat"]
 
@@ -63,5 +63,5 @@ def _check_tied(example: ExampleCall, tensors: Sequence[torch.Tensor]) -> None:
         if isinstance(size, str) and size.isidentifier()
     }
     for (path, axis), size in example.derived_axes.items():
-        if given[path].shape[axis] != size_of(size, known):
+        if given[path].shape[axis] != evaluate_size(size, known):
             raise ValueError(f"axis {axis} of `{path}` is not {size}")

@@ -7,18 +7,21 @@ import platform
 
 import pytest
 
-from edgernn.runtime.providers import PROVIDERS, Survey
+from edgernn.runtime.providers import PROVIDERS, ProviderTrial
 from tests.cli.conftest import Invoke
 
-SURVEYS = [Survey("cpu", True, "", "1.31.1"), Survey("cuda", False, "No [bold] CUDA.", "1.31.1")]
+SURVEYS = [
+    ProviderTrial("cpu", True, "", "1.31.1"),
+    ProviderTrial("cuda", False, "No [bold] CUDA.", "1.31.1"),
+]
 VERSIONS = {"numpy": "2.4.6", "onnxruntime": "1.31.1", "torch": "2.13.0"}
 
 
 @pytest.fixture(autouse=True)
 def _machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setattr("edgernn.runtime.providers.survey", lambda: SURVEYS)
-    monkeypatch.setattr("edgernn.runtime.providers.conflict", lambda: None)
+    monkeypatch.setattr("edgernn.runtime.providers.try_providers", lambda: SURVEYS)
+    monkeypatch.setattr("edgernn.runtime.providers.conflicting_builds", lambda: None)
     monkeypatch.setattr("edgernn.cli.doctor._version", VERSIONS.get)
 
 
@@ -43,7 +46,7 @@ def test_table(edgernn: Invoke) -> None:
 
 def test_both_wheels(edgernn: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two builds of ONNX Runtime in one environment are said."""
-    monkeypatch.setattr("edgernn.runtime.providers.conflict", lambda: "Keep one.")
+    monkeypatch.setattr("edgernn.runtime.providers.conflicting_builds", lambda: "Keep one.")
     assert edgernn("doctor").output.endswith("\n\nproblem  Keep one.\n")
     assert json.loads(edgernn("doctor", "--json").output)["conflict"] == "Keep one."
 

@@ -11,15 +11,15 @@ import pytest
 from edgernn.cli.inputs import open_input
 from edgernn.contract import Port
 from edgernn.errors import InputError
-from edgernn.runtime.axes import Axes
+from edgernn.runtime.port_axes import PortAxes
 
-X = {"x": Axes.of(Port("x", "float32", ("batch", "sequence", 2)))}
-IDS = {"ids": Axes.of(Port("ids", "int64", ("batch", "sequence")))}
+X = {"x": PortAxes.of(Port("x", "float32", ("batch", "sequence", 2)))}
+IDS = {"ids": PortAxes.of(Port("ids", "int64", ("batch", "sequence")))}
 TWO = {
     **X,
-    "gain": Axes.of(Port("gain", "float32", ("batch", "sequence", 1))),
+    "gain": PortAxes.of(Port("gain", "float32", ("batch", "sequence", 1))),
 }
-SPEAKER = {**X, "speaker": Axes.of(Port("speaker", "int64", ("batch",)))}
+SPEAKER = {**X, "speaker": PortAxes.of(Port("speaker", "int64", ("batch",)))}
 
 
 def npy(array: Any) -> bytes:
@@ -120,7 +120,7 @@ REFUSED = {
 
 @pytest.mark.parametrize(("axes", "content", "message"), REFUSED.values(), ids=REFUSED.keys())
 def test_refused(
-    tmp_path: Any, monkeypatch: Any, axes: dict[str, Axes], content: bytes, message: str
+    tmp_path: Any, monkeypatch: Any, axes: dict[str, PortAxes], content: bytes, message: str
 ) -> None:
     """Content that is no sequence for the model is refused with its line and what is expected."""
     monkeypatch.chdir(tmp_path)

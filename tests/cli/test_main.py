@@ -121,7 +121,7 @@ def test_errors(
     def fail() -> None:
         raise error
 
-    monkeypatch.setattr("edgernn.runtime.providers.survey", fail)
+    monkeypatch.setattr("edgernn.runtime.providers.try_providers", fail)
     result = edgernn("doctor")
     assert (result.stdout, result.stderr, result.exit_code) == ("", f"Error: {message}\n", 1)
 
@@ -132,7 +132,7 @@ def test_defect_shows(edgernn: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> None:
         raise ModuleNotFoundError("No module named 'nowhere'", name="nowhere")
 
-    monkeypatch.setattr("edgernn.runtime.providers.survey", fail)
+    monkeypatch.setattr("edgernn.runtime.providers.try_providers", fail)
     assert isinstance(edgernn("doctor").exception, ModuleNotFoundError)
 
 
@@ -148,7 +148,7 @@ def test_terminated(edgernn: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
             cleared.append("partial folder")
 
     before = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr("edgernn.runtime.providers.survey", wait)
+    monkeypatch.setattr("edgernn.runtime.providers.try_providers", wait)
     assert edgernn("doctor").exit_code == 128 + signal.SIGTERM
     assert cleared == ["partial folder"]
     assert signal.getsignal(signal.SIGTERM) == before
@@ -160,7 +160,7 @@ def test_interrupted(edgernn: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("edgernn.runtime.providers.survey", interrupt)
+    monkeypatch.setattr("edgernn.runtime.providers.try_providers", interrupt)
     result = edgernn("doctor")
     assert (result.stdout, result.stderr.strip(), result.exit_code) == ("", "Aborted!", 1)
 

@@ -12,13 +12,13 @@ from edgernn.cli.outputs import open_output
 from edgernn.cli.target import Target
 from edgernn.contract import Port
 from edgernn.errors import InputError
-from edgernn.runtime.axes import Axes
+from edgernn.runtime.port_axes import PortAxes
 
 Y = np.array([[[0.1, -2.0], [3.5, 1e-8]]], np.float32)
-AXES = {"y": Axes.of(Port("y", "float32", ("batch", "sequence", 2)))}
-LAST = {**AXES, "last": Axes.of(Port("last", "int64", ("batch",)))}
-DEEP = {"y": Axes.of(Port("y", "float32", ("sequence", "batch", 2, 2)))}
-FLAT = {"y": Axes.of(Port("y", "float32", ("batch*sequence", 2)))}
+AXES = {"y": PortAxes.of(Port("y", "float32", ("batch", "sequence", 2)))}
+LAST = {**AXES, "last": PortAxes.of(Port("last", "int64", ("batch",)))}
+DEEP = {"y": PortAxes.of(Port("y", "float32", ("sequence", "batch", 2, 2)))}
+FLAT = {"y": PortAxes.of(Port("y", "float32", ("batch*sequence", 2)))}
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +30,7 @@ def target(name: str) -> Target:
     return Target(Path(name), replace=True)
 
 
-def written(name: str, axes: dict[str, Axes], batched: bool, *chunks: dict[str, object]) -> str:
+def written(name: str, axes: dict[str, PortAxes], batched: bool, *chunks: dict[str, object]) -> str:
     with open_output(target(name), "", axes, batched, None) as output:
         for chunk in chunks:
             output.write({port: np.asarray(array) for port, array in chunk.items()})
@@ -111,7 +111,7 @@ def test_fallback(capsys: pytest.CaptureFixture[str]) -> None:
         ),
     ],
 )
-def test_does_not_fit(name: str, axes: dict[str, Axes], message: str) -> None:
+def test_does_not_fit(name: str, axes: dict[str, PortAxes], message: str) -> None:
     """A format that cannot hold the outputs is refused before the model runs."""
     with (
         pytest.raises(InputError) as caught,

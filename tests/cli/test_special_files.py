@@ -18,12 +18,12 @@ from edgernn.errors import EdgernnError
 from edgernn.export.analysis.analysis import analyse
 from edgernn.export.source.load_source import load_source
 from edgernn.export.source.module_factory import import_code
-from edgernn.runtime.axes import Axes
+from edgernn.runtime.port_axes import PortAxes
 from edgernn.vocabulary import Vocabulary
 
 
 def _input(path: Path) -> None:
-    axes = {"x": Axes.of(Port("x", "float32", ("batch", "sequence", 2)))}
+    axes = {"x": PortAxes.of(Port("x", "float32", ("batch", "sequence", 2)))}
     with open_input(str(path), axes, None, None):
         pass
 
@@ -75,7 +75,7 @@ def test_pipes_that_the_shell_opened_are_read() -> None:
     out, into = os.pipe()
     os.write(into, b"1,2\n3,4\n")
     os.close(into)
-    axes = {"x": Axes.of(Port("x", "float32", ("batch", "sequence", 2)))}
+    axes = {"x": PortAxes.of(Port("x", "float32", ("batch", "sequence", 2)))}
     try:
         with open_input(f"/dev/fd/{out}", axes, None, None) as sequence:
             (chunk,) = sequence.chunks

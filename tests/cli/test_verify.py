@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edgernn.artifact import Artifact
-from edgernn.report import Check, ParityReport, difference
+from edgernn.report import Check, ParityReport, scaled_difference
 from tests.cli.conftest import Invoke
 from tests.nets import small_artifacts
 
@@ -58,7 +58,7 @@ def test_fails(edgernn: Invoke, features: Path, port: str) -> None:
     file = features / f"golden/{port}.npy"
     recorded = np.load(file)
     np.save(file, recorded + np.float32(0.5))
-    gap = difference(recorded, recorded + np.float32(0.5))
+    gap = scaled_difference(recorded, recorded + np.float32(0.5))
     result = edgernn("verify", "features.edgernn", "--json")
     assert result.exit_code == 1
     assert len(json.loads(result.stdout)["checks"]) == 3

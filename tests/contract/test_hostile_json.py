@@ -10,7 +10,7 @@ import pytest
 
 from edgernn.artifact import Artifact
 from edgernn.errors import ContractError
-from edgernn.printable import printable
+from edgernn.untrusted_text import escape_unprintable
 from tests.contract.test_contract import CONTRACT
 
 DIGEST = "0" * 64
@@ -285,4 +285,4 @@ def test_a_state_without_measure_is_refused(folder: Path) -> None:
 
 def test_texts_are_made_printable() -> None:
     """What cannot be printed, or is half of a character, is written as its escape."""
-    assert printable("m\udcff\x1b[1m é") == "m\\udcff\\x1b[1m é"
+    assert escape_unprintable("m\udcff\x1b[1m é") == "m\\udcff\\x1b[1m é"

@@ -22,7 +22,9 @@ STATIC = Contract(
     True,
     {
         "sequence": Graph((X, H), (ROWS, replace(H, name="h_out"))),
-        "step": Graph((X.without(1), H), (replace(ROWS, shape=(3, 5)), replace(H, name="h_out"))),
+        "step": Graph(
+            (X.without_axis(1), H), (replace(ROWS, shape=(3, 5)), replace(H, name="h_out"))
+        ),
     },
 )
 
@@ -44,20 +46,22 @@ def test_a_constant_axis_keeps_its_name() -> None:
 
 def test_ports_of_other_sizes() -> None:
     """An axis is made dynamic again, taken away, or put in front."""
-    free = X.freed("sequence")
+    free = X.with_dynamic_axis("sequence")
     assert (free.shape, free.axes) == ((3, "sequence", 4), ("batch", "sequence", None))
-    assert ROWS.freed("sequence").shape == ("batch*sequence", 5)
-    assert X.freed("sequence").freed("batch") == Port("x", "float32", ("batch", "sequence", 4), "x")
-    step = X.without(1)
+    assert ROWS.with_dynamic_axis("sequence").shape == ("batch*sequence", 5)
+    assert X.with_dynamic_axis("sequence").with_dynamic_axis("batch") == Port(
+        "x", "float32", ("batch", "sequence", 4), "x"
+    )
+    step = X.without_axis(1)
     assert (step.shape, step.axes) == ((3, 4), ("batch", None))
-    assert step.stacked().shape == ("sequence", 3, 4)
-    assert step.stacked().axes == ("sequence", "batch", None)
+    assert step.with_steps().shape == ("sequence", 3, 4)
+    assert step.with_steps().axes == ("sequence", "batch", None)
 
 
 def test_every_axis_has_its_name_or_none() -> None:
     """As many names as axes."""
     with pytest.raises(ContractError) as caught:
-        Port("x", "float32", (3, 4), named=("batch",))
+        Port("x", "float32", (3, 4), axis_names=("batch",))
     assert str(caught.value) == "`x: float32[3, 4]` has 2 axes; 1 are named."
 
 
@@ -132,7 +136,7 @@ def test_a_state_has_the_same_axes_at_both_ends() -> None:
     """Its names are part of its shape."""
     out = Port("h_out", "float32", (2, 3, 6))
     with pytest.raises(ContractError) as caught:
-        replace(STATIC, graphs={"step": Graph((X.without(1), H), (out,))})
+        replace(STATIC, graphs={"step": Graph((X.without_axis(1), H), (out,))})
     assert str(caught.value) == (
         "State `h` of the step graph goes in as `h_in: float32[2, 3, 6]` and comes out as "
         "`h_out: float32[2, 3, 6]`; both must have one shape and dtype."

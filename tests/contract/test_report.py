@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 
-from edgernn.field import Field
+from edgernn.json_field import JsonField
 from edgernn.report import Check, ParityReport
 
 
@@ -44,4 +44,4 @@ def test_json_gives_the_report_back():
     """The report survives JSON."""
     whole = report(1e-7, 0.25)
     table = json.loads(json.dumps(whole.to_json()))
-    assert ParityReport.from_json(Field("`m`", "parity", table)) == whole
+    assert ParityReport.from_json(JsonField("`m`", "parity", table)) == whole

@@ -11,9 +11,9 @@ from torch import nn
 
 import edgernn
 from edgernn.runtime import providers
-from edgernn.runtime.golden import replay
+from edgernn.runtime.golden_replay import replay
 
-REASON = next(found.reason for found in providers.survey() if found.name == "cuda")
+REASON = next(found.reason for found in providers.try_providers() if found.name == "cuda")
 
 pytestmark = [
     pytest.mark.cuda,

@@ -10,7 +10,7 @@ from torch import nn
 
 import edgernn
 from edgernn.export import verify_artifact
-from edgernn.runtime.golden import replay
+from edgernn.runtime.golden_replay import replay
 
 
 @pytest.mark.parametrize("graph", ["sequence", "step"])

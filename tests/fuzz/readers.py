@@ -16,7 +16,7 @@ from edgernn.artifact import Artifact
 from edgernn.cli import main
 from edgernn.export.analysis.analysis import analyse
 from edgernn.export.source.load_source import load_source
-from edgernn.runtime import golden
+from edgernn.runtime import golden_replay
 from edgernn.vocabulary import Vocabulary
 
 __all__ = ["READERS", "Reader"]
@@ -54,7 +54,7 @@ def _artifact(path: Path) -> object:
     folder = path.parent if path.suffix == ".json" else path.parents[1]
     Artifact.open(folder)
     _command("inspect", str(folder))
-    return golden.report(edgernn.load(folder))
+    return golden_replay.golden_report(edgernn.load(folder))
 
 
 def _graph(path: Path) -> object:
@@ -63,7 +63,7 @@ def _graph(path: Path) -> object:
     table = json.loads((folder / "contract.json").read_text())
     table["sha256"][path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
     (folder / "contract.json").write_text(json.dumps(table))
-    return golden.report(edgernn.load(folder))
+    return golden_replay.golden_report(edgernn.load(folder))
 
 
 def _single(path: Path) -> object:

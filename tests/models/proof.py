@@ -15,7 +15,7 @@ from torch import nn
 import edgernn
 from edgernn.artifact import Artifact
 from edgernn.contract import SEQUENCE, Contract, Port
-from edgernn.join_chunks import join
+from edgernn.join_chunks import join_chunks
 from edgernn.runtime.model import Model
 
 Arrays = dict[str, NDArray[Any]]
@@ -109,7 +109,7 @@ def _parts(model: Model, arrays: Arrays, batch: int, spans: Sequence[range] | ra
         out = stream.step(**part) if stepwise else stream.feed(**part)
         parts.append(_named(contract, out))
     return {
-        port.name: join(port, [part[port.name] for part in parts], batch, stepwise)
+        port.name: join_chunks(port, [part[port.name] for part in parts], batch, stepwise)
         for port in contract.data_outputs("sequence")
     }
 

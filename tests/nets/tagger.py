@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import edgernn
 from edgernn.artifact import Artifact
 from edgernn.report import ParityReport
-from edgernn.runtime import golden
+from edgernn.runtime import golden_replay
 
 KINDS = ("LSTM", "GRU", "bidirectional")
 
@@ -65,7 +65,7 @@ def replayed(artifact: Artifact) -> ParityReport:
     """Check the graphs with ONNX's own checker, and replay the recorded run in the runtime."""
     for kind in artifact.contract.graphs:
         onnx.checker.check_model(str(artifact.path / f"{kind}.onnx"), full_check=True)
-    return golden.report(edgernn.load(artifact.path))
+    return golden_replay.golden_report(edgernn.load(artifact.path))
 
 
 def ports(artifact: Artifact, kind: str = "sequence") -> list[str]:

@@ -10,7 +10,15 @@ import pytest
 import edgernn
 from edgernn.errors import ContractError, EdgernnError, MissingExtraError, ProviderError
 from edgernn.runtime import providers
-from edgernn.runtime.providers import PROVIDERS, Survey, conflict, find, probe, start, survey
+from edgernn.runtime.providers import (
+    PROVIDERS,
+    ProviderTrial,
+    conflicting_builds,
+    find_provider,
+    start_session,
+    try_provider,
+    try_providers,
+)
 
 CUDA = "CUDAExecutionProvider"
 CPU = "CPUExecutionProvider"
@@ -78,7 +86,7 @@ def refused(call, *arguments, error: type[EdgernnError] = ProviderError):
 
 def test_the_cpu_works():
     """The CPU runs the small graph and gives its numbers."""
-    probe(find("cpu"))
+    try_provider(find_provider("cpu"))
 
 
 def test_a_provider_that_is_not_there_is_refused(lstm):
@@ -93,7 +101,7 @@ def test_a_provider_that_is_not_there_is_refused(lstm):
 
 def test_cuda_runs_without_tf32_and_without_fallback(engine, capsys):
     """CUDA is asked for with TF32 off, fallback off and the record of places on; all is quiet."""
-    start(b"", find("cuda"))
+    start_session(b"", find_provider("cuda"))
     order, fallback, entries = engine.asked
     assert order == [(CUDA, {"use_tf32": "0"}), CPU]
     assert fallback == 0
@@ -104,7 +112,7 @@ def test_cuda_runs_without_tf32_and_without_fallback(engine, capsys):
 def test_a_session_that_fell_back_is_refused(engine):
     """A session without the provider that was asked for is refused."""
     engine.running = [CPU]
-    assert refused(start, b"", find("cuda")) == (
+    assert refused(start_session, b"", find_provider("cuda")) == (
         "`cuda` does not run here: ONNX Runtime could not start it and fell back to the CPU. "
         + INSTALL
     )
@@ -113,18 +121,18 @@ def test_a_session_that_fell_back_is_refused(engine):
 def test_work_on_another_provider_is_refused(engine):
     """Recurrent and matrix nodes must run where they were asked to; small ones need not."""
     engine.places = {"LSTM": CPU, "Gemm": CUDA, "Shape": CPU}
-    assert refused(start, b"", find("cuda")) == (
+    assert refused(start_session, b"", find_provider("cuda")) == (
         f"`cuda` does not run this graph's work: ONNX Runtime put `LSTM` on {CPU}. Run it with "
         "provider `cpu`."
     )
     engine.places = {"LSTM": CUDA, "Shape": CPU}
-    start(b"", find("cuda"))
+    start_session(b"", find_provider("cuda"))
 
 
 def test_a_provider_without_nodes_is_refused(engine):
     """A session in which the provider has no node at all is refused."""
     engine.places = {"Tanh": CPU}
-    assert refused(start, b"", find("cuda")) == (
+    assert refused(start_session, b"", find_provider("cuda")) == (
         f"`cuda` does not run here: ONNX Runtime gave it no node of this graph. {INSTALL}"
     )
 
@@ -132,7 +140,7 @@ def test_a_provider_without_nodes_is_refused(engine):
 def test_a_provider_that_raises_is_refused(engine):
     """What ONNX Runtime says when it cannot make the session is the reason."""
     engine.running = RuntimeError("CUDA failure 100: no device\n")
-    assert refused(start, b"", find("cuda")) == (
+    assert refused(start_session, b"", find_provider("cuda")) == (
         f"`cuda` does not run here: CUDA failure 100: no device. {INSTALL}"
     )
 
@@ -151,15 +159,18 @@ def test_a_missing_library_is_named(engine, monkeypatch, tmp_path):
 
     monkeypatch.setattr(ctypes, "CDLL", load)
     monkeypatch.setattr(sys, "platform", "linux")
-    assert refused(start, b"", find("cuda")) == f"`cuda` does not run here: {words}. {INSTALL}"
+    assert (
+        refused(start_session, b"", find_provider("cuda"))
+        == f"`cuda` does not run here: {words}. {INSTALL}"
+    )
     words = "undefined symbol: Provider_GetHost"
-    start(b"", find("cuda"))
+    start_session(b"", find_provider("cuda"))
 
 
 def test_an_engine_that_cannot_tell_places_is_refused(engine):
     """Without the record of places nothing proves where the work runs."""
     del engine.fake.InferenceSession.get_provider_graph_assignment_info
-    assert refused(start, b"", find("cuda")) == (
+    assert refused(start_session, b"", find_provider("cuda")) == (
         "`cuda` does not run here: this ONNX Runtime cannot tell where it runs a node. " + INSTALL
     )
 
@@ -172,15 +183,15 @@ def test_two_builds_in_one_environment_are_refused(engine, wheels):
         "Keep one: `pip uninstall -y onnxruntime onnxruntime-gpu`, then install the one you want "
         "again."
     )
-    assert conflict() == remedy
-    assert refused(start, b"", find("cuda")) == f"`cuda` cannot be used: {remedy}"
+    assert conflicting_builds() == remedy
+    assert refused(start_session, b"", find_provider("cuda")) == f"`cuda` cannot be used: {remedy}"
 
 
 @pytest.mark.parametrize("installed", [(), ("onnxruntime",), ("onnxruntime-gpu",)])
 def test_one_build_is_no_conflict(wheels, installed):
     """One wheel, or none, is no conflict."""
     wheels(*installed)
-    assert conflict() is None
+    assert conflicting_builds() is None
 
 
 def test_a_missing_engine_is_one_sentence(monkeypatch, lstm):
@@ -192,24 +203,24 @@ def test_a_missing_engine_is_one_sentence(monkeypatch, lstm):
     )
 
 
-def test_the_survey_tries_every_provider(monkeypatch):
+def test_every_provider_is_tried(monkeypatch):
     """Every provider has a record: works, or the reason why not, and ONNX Runtime's version."""
 
-    def probe(provider):
+    def fail_but_on_cpu(provider):
         if provider.name != "cpu":
             raise ProviderError(f"no {provider.name}")
 
-    monkeypatch.setattr(providers, "probe", probe)
+    monkeypatch.setattr(providers, "try_provider", fail_but_on_cpu)
     monkeypatch.setattr(providers, "_version", lambda wheel: "1.2.3")
-    assert survey() == [
-        Survey(name, name == "cpu", "" if name == "cpu" else f"no {name}", "1.2.3")
+    assert try_providers() == [
+        ProviderTrial(name, name == "cpu", "" if name == "cpu" else f"no {name}", "1.2.3")
         for name in PROVIDERS
     ]
 
 
 def test_a_broken_graph_is_the_graphs_fault():
     """On the CPU a graph that does not load is a broken contract."""
-    message = refused(start, b"no graph", find("cpu"), error=ContractError)
+    message = refused(start_session, b"no graph", find_provider("cpu"), error=ContractError)
     assert message.startswith(
         f"The graph cannot be loaded by ONNX Runtime {onnxruntime.__version__}: "
     )

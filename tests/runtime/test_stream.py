@@ -393,5 +393,5 @@ def test_device_memory_gives_what_host_memory_gives(request, monkeypatch, artifa
         return stepped, fork.feed(*inputs), fork.snapshot()
 
     expected = run()
-    monkeypatch.setattr("edgernn.runtime.binding._HOST", "nowhere")
+    monkeypatch.setattr("edgernn.runtime.io_binding._HOST", "nowhere")
     np.testing.assert_equal(run(), expected)

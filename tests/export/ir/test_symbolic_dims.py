@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgernn.axis_sizes import evaluate_size
 from edgernn.export.ir.symbolic_dims import canonical, write_canonical, write_readable
-from edgernn.sizes import size_of
 
 NAMES = st.sampled_from(["batch", "sequence", "1", "2", "3", "7"])
 SIZES = st.recursive(
@@ -47,7 +47,7 @@ def test_the_size_stays_the_same(size, batch, sequence):
     """Whatever is written, it comes to the same number, and is written so again."""
     symbols = {"batch": batch, "sequence": sequence}
     text = canonical(size)
-    assert size_of(text, symbols) == size_of(size, symbols)
+    assert evaluate_size(text, symbols) == evaluate_size(size, symbols)
     assert canonical(text) == text
 
 

@@ -12,8 +12,8 @@ import edgernn
 from edgernn.contract import Contract, Graph, Port
 from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.runtime import Model
-from edgernn.runtime.binding import advance
-from edgernn.runtime.chunk import Call, Chunks
+from edgernn.runtime.chunk_calls import ChunkCalls, GraphCall
+from edgernn.runtime.io_binding import run_graph
 from tests.nets import embedded_lstm
 
 STEPS = 4
@@ -59,26 +59,26 @@ def test_a_stream_takes_any_number_of_steps(four: Model, steps: int) -> None:
 
 def test_calls(four: Model, alone: Model) -> None:
     """What a chunk is cut into: as many whole calls as there are, then steps."""
-    chunks = Chunks(four.contract)
+    chunks = ChunkCalls(four.contract)
     assert chunks.calls(9) == [
-        Call("sequence", 0, 4),
-        Call("sequence", 4, 8),
-        Call("step", 8, 9),
+        GraphCall("sequence", 0, 4),
+        GraphCall("sequence", 4, 8),
+        GraphCall("step", 8, 9),
     ]
-    assert chunks.calls(2) == [Call("step", 0, 1), Call("step", 1, 2)]
-    assert Chunks(embedded_lstm.contract()).calls(9) == [Call("sequence", 0, 9)]
-    assert Chunks(embedded_lstm.contract(kinds=["step"])).calls(1) == [Call("step", 0, 1)]
-    assert Chunks(alone.contract).calls(4) == [Call("sequence", 0, 4)]
+    assert chunks.calls(2) == [GraphCall("step", 0, 1), GraphCall("step", 1, 2)]
+    assert ChunkCalls(embedded_lstm.contract()).calls(9) == [GraphCall("sequence", 0, 9)]
+    assert ChunkCalls(embedded_lstm.contract(kinds=["step"])).calls(1) == [GraphCall("step", 0, 1)]
+    assert ChunkCalls(alone.contract).calls(4) == [GraphCall("sequence", 0, 4)]
 
 
 def test_a_bound_cuts_chunks(tmp_path: Path) -> None:
     """A chunk of more steps than the graph takes runs in equal calls; the model refuses it."""
     promise = embedded_lstm.contract(kinds=["sequence"], most={"sequence": 4, "batch": 2})
-    assert Chunks(promise).calls(4) == [Call("sequence", 0, 4)]
-    assert Chunks(promise).calls(9) == [
-        Call("sequence", 0, 3),
-        Call("sequence", 3, 6),
-        Call("sequence", 6, 9),
+    assert ChunkCalls(promise).calls(4) == [GraphCall("sequence", 0, 4)]
+    assert ChunkCalls(promise).calls(9) == [
+        GraphCall("sequence", 0, 3),
+        GraphCall("sequence", 3, 6),
+        GraphCall("sequence", 6, 9),
     ]
     model = edgernn.load(embedded_lstm.write_lstm(tmp_path / "m.edgernn", promise))
     stream = model.stream(batch=2)
@@ -164,9 +164,9 @@ def test_a_call_that_fails_leaves_the_state(four: Model, monkeypatch: pytest.Mon
     def fail(sessions: Any, kind: str, *rest: Any) -> Any:
         if kind == "step":
             raise RuntimeError("no")
-        return advance(sessions, kind, *rest)
+        return run_graph(sessions, kind, *rest)
 
-    monkeypatch.setattr("edgernn.runtime.stream.advance", fail)
+    monkeypatch.setattr("edgernn.runtime.stream.run_graph", fail)
     with pytest.raises(RuntimeError, match="no"):
         stream.feed(TOKENS[:5])
     assert stream.steps == 4
@@ -187,13 +187,13 @@ def test_lengths_end_within_single_calls_only() -> None:
         {**whole.graphs, "sequence": Graph((lengths, *ports.inputs), ports.outputs)},
         lengths=("lengths",),
     )
-    chunks = Chunks(promise)
+    chunks = ChunkCalls(promise)
     arrays = {"tokens": TOKENS[:8], "lengths": np.array([8, 8])}
     chunks.check_lengths(arrays, 8)
-    part = chunks.inputs(arrays, Call("sequence", 4, 8))
+    part = chunks.inputs(arrays, GraphCall("sequence", 4, 8))
     np.testing.assert_array_equal(part["lengths"], [4, 4])
     np.testing.assert_array_equal(part["tokens"], TOKENS[4:8])
-    assert chunks.inputs(arrays, Call("step", 0, 1)).keys() == {"tokens"}
+    assert chunks.inputs(arrays, GraphCall("step", 0, 1)).keys() == {"tokens"}
     assert refused(chunks.check_lengths, {"lengths": np.array([8, 3])}, 8) == (
         "`lengths` ends sequences within a chunk of 8 steps, which is run in parts of 4. Feed 4 "
         "steps at a time."

@@ -17,15 +17,15 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from edgernn.files import MEGABYTE, size_in_words
+from edgernn.regular_files import MEGABYTE, format_size
 
-__all__ = ["MAGIC", "ZIP_MAGIC", "NotArraysError", "load_npy", "load_npz", "read_npy"]
+__all__ = ["NPY_MAGIC", "ZIP_MAGIC", "NotArraysError", "load_npy", "load_npz", "read_npy"]
 
-MAGIC = b"\x93NUMPY"
+NPY_MAGIC = b"\x93NUMPY"
 ZIP_MAGIC = b"PK\x03\x04"
 
-_MOST_UNPACKED = 1024 * MEGABYTE
-_MOST_ENTRIES = 10_000
+_MAX_UNPACKED = 1024 * MEGABYTE
+_MAX_ENTRIES = 10_000
 _PIECE = 16 * MEGABYTE
 _KINDS = "biuf"
 
@@ -69,7 +69,7 @@ class _Header:
         try:
             return np.ndarray(self.shape, self.dtype, data, order=self.order)
         except (ValueError, TypeError) as error:  # more axes, or longer ones, than NumPy has
-            raise NotArraysError(f"its shape is {_shown(self.shape)}") from error
+            raise NotArraysError(f"its shape is {_describe_shape(self.shape)}") from error
 
 
 def load_npy(path: Path, size: int, mapped: bool = False) -> NDArray[Any]:
@@ -85,17 +85,17 @@ def load_npy(path: Path, size: int, mapped: bool = False) -> NDArray[Any]:
         OSError: The operating system refuses.
     """
     with path.open("rb") as stream:
-        header = _header(stream)
+        header = _read_header(stream)
         start = stream.tell()
         header.check(size - start)
         if not mapped or not header.nbytes:
-            return header.array(_numbers(stream, header.nbytes))
+            return header.array(_read_numbers(stream, header.nbytes))
     try:
         mapping: NDArray[Any] = np.memmap(
             path, header.dtype, "r", start, header.shape, header.order
         )
     except (ValueError, TypeError) as error:
-        raise NotArraysError(f"its shape is {_shown(header.shape)}") from error
+        raise NotArraysError(f"its shape is {_describe_shape(header.shape)}") from error
     return mapping
 
 
@@ -105,8 +105,8 @@ def read_npy(stream: IO[bytes]) -> NDArray[Any]:
     Raises:
         NotArraysError: It is not a .npy file of numbers, or not as long as its header says.
     """
-    header = _header(stream)
-    data = _numbers(stream, header.nbytes)
+    header = _read_header(stream)
+    data = _read_numbers(stream, header.nbytes)
     header.check(len(data) + len(stream.read(1)))
     return header.array(data)
 
@@ -125,7 +125,7 @@ def load_npz(file: IO[bytes], size: int) -> dict[str, NDArray[Any]]:
         with zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
             _check_entries(entries, size)
-            return {entry.filename[:-4]: _entry(archive, entry) for entry in entries}
+            return {entry.filename[:-4]: _read_entry(archive, entry) for entry in entries}
     except NotArraysError:
         raise
     except Exception as error:  # zipfile and zlib raise a dozen classes
@@ -134,8 +134,8 @@ def load_npz(file: IO[bytes], size: int) -> dict[str, NDArray[Any]]:
 
 
 def _check_entries(entries: list[zipfile.ZipInfo], size: int) -> None:
-    if len(entries) > _MOST_ENTRIES:
-        raise NotArraysError(f"it has {len(entries):,} entries; at most {_MOST_ENTRIES:,} are read")
+    if len(entries) > _MAX_ENTRIES:
+        raise NotArraysError(f"it has {len(entries):,} entries; at most {_MAX_ENTRIES:,} are read")
     names: set[str] = set()
     for entry in entries:
         name = ascii(entry.filename[:60])
@@ -148,25 +148,25 @@ def _check_entries(entries: list[zipfile.ZipInfo], size: int) -> None:
             raise NotArraysError(f"its entry {name} is packed in another way than NumPy packs")
     packed = [entry for entry in entries if entry.compress_type != zipfile.ZIP_STORED]
     unpacked = sum(entry.file_size for entry in packed)
-    if unpacked > _MOST_UNPACKED:
+    if unpacked > _MAX_UNPACKED:
         raise NotArraysError(
-            f"it unpacks to {size_in_words(unpacked)}; at most {size_in_words(_MOST_UNPACKED)} "
+            f"it unpacks to {format_size(unpacked)}; at most {format_size(_MAX_UNPACKED)} "
             "are unpacked, and any number is read that is not packed (numpy.savez)"
         )
     if sum(entry.file_size for entry in entries) - unpacked > size:
         raise NotArraysError("its entries have more bytes than the file")
 
 
-def _entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> NDArray[Any]:
+def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> NDArray[Any]:
     with archive.open(entry) as stream:
-        header = _header(stream)
+        header = _read_header(stream)
         header.check(entry.file_size - stream.tell())
-        data = _numbers(stream, header.nbytes)
+        data = _read_numbers(stream, header.nbytes)
         header.check(len(data) + len(stream.read(1)))
         return header.array(data)
 
 
-def _header(stream: IO[bytes]) -> _Header:
+def _read_header(stream: IO[bytes]) -> _Header:
     """Read what stands before the numbers, and leave the stream there."""
     try:
         with warnings.catch_warnings():
@@ -184,21 +184,21 @@ def _header(stream: IO[bytes]) -> _Header:
     if dtype.kind not in _KINDS:
         raise NotArraysError(f"it holds {str(dtype)[:60]}, not numbers")
     if not all(type(length) is int and length >= 0 for length in shape):
-        raise NotArraysError(f"its shape is {_shown(shape)}")
+        raise NotArraysError(f"its shape is {_describe_shape(shape)}")
     return _Header(dtype, shape, "F" if fortran else "C")
 
 
-def _numbers(stream: IO[bytes], size: int) -> bytearray:
+def _read_numbers(stream: IO[bytes], size: int) -> bytearray:
     """Read at most `size` bytes piece by piece, so that only what is there takes memory."""
     data = bytearray()
     try:
         while len(data) < size and (piece := stream.read(min(_PIECE, size - len(data)))):
             data += piece
     except MemoryError as error:
-        raise NotArraysError(f"memory does not hold its {size_in_words(size)}") from error
+        raise NotArraysError(f"memory does not hold its {format_size(size)}") from error
     return data
 
 
-def _shown(shape: tuple[Any, ...]) -> str:
+def _describe_shape(shape: tuple[Any, ...]) -> str:
     text = ", ".join(str(length)[:20] for length in shape[:8])
     return f"({text}{', …' if len(shape) > 8 else ''}), which no array has"

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from edgernn.errors import InputError
-from edgernn.files import read, read_text, regular
+from edgernn.regular_files import read_bytes, read_text, regular_file_size
 
 
 def refused(path: Path, most: int = 10) -> str:
     with pytest.raises(InputError) as caught:
-        read(path, "`x`", InputError, most)
+        read_bytes(path, "`x`", InputError, most)
     return str(caught.value)
 
 
@@ -22,8 +22,8 @@ def test_a_file_is_read_up_to_its_limit(tmp_path: Path) -> None:
     """A file of exactly the limit is read, one of a byte more is not."""
     file = tmp_path / "x"
     file.write_bytes(b"0123456789")
-    assert read(file, "`x`", InputError, 10) == b"0123456789"
-    assert regular(file, "`x`", InputError) == 10
+    assert read_bytes(file, "`x`", InputError, 10) == b"0123456789"
+    assert regular_file_size(file, "`x`", InputError) == 10
     file.write_bytes(b"0123456789a")
     assert refused(file) == "`x` is too large: it has 11 bytes; at most 10 bytes are read."
 
@@ -34,7 +34,7 @@ def test_links_are_followed(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("x")
     (tmp_path / "nowhere").symlink_to("y")
     (tmp_path / "circle").symlink_to("circle")
-    assert read(tmp_path / "link", "`x`", InputError, 10) == b"1"
+    assert read_bytes(tmp_path / "link", "`x`", InputError, 10) == b"1"
     assert refused(tmp_path / "nowhere") == "`x` cannot be read: No such file or directory."
     assert refused(tmp_path / "circle") == "`x` cannot be read: Too many levels of symbolic links."
 

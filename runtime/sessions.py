@@ -12,10 +12,10 @@ import numpy as np
 
 from edgernn.contract import Contract, Port
 from edgernn.errors import ContractError
-from edgernn.field import broken
-from edgernn.runtime.providers import Provider, quiet_options, start
+from edgernn.json_field import unreadable_contract
+from edgernn.runtime.providers import Provider, quiet_options, start_session
 
-__all__ = ["Sessions", "contract_of", "options_for"]
+__all__ = ["Sessions", "read_contract", "session_options"]
 
 _DTYPES = {
     "tensor(float)": "float32",
@@ -69,13 +69,15 @@ class Sessions:
         with self._lock:
             if kind not in self._open:
                 file = self._locate(kind)
-                session = start(str(file), self.provider, options_for(kind, self._threads))
-                _check_agreement(self.contract, contract_of(session, f"`{file}`"), kind, file)
+                session = start_session(
+                    str(file), self.provider, session_options(kind, self._threads)
+                )
+                _check_agreement(self.contract, read_contract(session, f"`{file}`"), kind, file)
                 self._open[kind] = session
             return self._open[kind]
 
 
-def options_for(kind: str, threads: int | None) -> Any:
+def session_options(kind: str, threads: int | None) -> Any:
     """Return SessionOptions for graph `kind`: one thread for steps, all cores for sequences.
 
     Denormals stay: ONNX Runtime would switch them off for the calling thread as a whole, the
@@ -89,7 +91,7 @@ def options_for(kind: str, threads: int | None) -> Any:
     return options
 
 
-def contract_of(session: Any, subject: str) -> Contract:
+def read_contract(session: Any, subject: str) -> Contract:
     """Read the contract in the metadata of an open graph.
 
     Raises:
@@ -100,7 +102,7 @@ def contract_of(session: Any, subject: str) -> Contract:
         inputs = [_port(argument, subject) for argument in session.get_inputs()]
         outputs = [_port(argument, subject) for argument in session.get_outputs()]
     except UnicodeDecodeError as error:
-        raise broken(subject, "a name or its metadata is not UTF-8 text") from error
+        raise unreadable_contract(subject, "a name or its metadata is not UTF-8 text") from error
     return Contract.from_metadata(metadata, inputs, outputs, subject)
 
 
@@ -129,10 +131,12 @@ def _check_agreement(promised: Contract, found: Contract, kind: str, file: Path)
         ("outputs", wanted.outputs, present.outputs),
     ):
         ends = {end for state in promised.states for end in (state.input, state.output)}
-        if [_on_disk(port, ends) for port in ports] != [_on_disk(port, ends) for port in others]:
+        if [_metadata_port(port, ends) for port in ports] != [
+            _metadata_port(port, ends) for port in others
+        ]:
             raise ContractError(
-                f"`{file}` has {role} {', '.join(map(_described, others))}; the contract promises "
-                f"{', '.join(map(_described, ports))}. Export the model again."
+                f"`{file}` has {role} {', '.join(map(_describe, others))}; the contract promises "
+                f"{', '.join(map(_describe, ports))}. Export the model again."
             )
     for what, promise, fact in (
         ("states", _states(promised), _states(found)),
@@ -149,14 +153,18 @@ def _check_agreement(promised: Contract, found: Contract, kind: str, file: Path)
             )
 
 
-def _on_disk(port: Port, states: Collection[str]) -> Port:
+def _metadata_port(port: Port, states: Collection[str]) -> Port:
     """Return what a graph's metadata has of a port."""
-    return replace(port, origin=None).before_axes(states)
+    return replace(port, origin=None).with_default_axes(states)
 
 
-def _described(port: Port) -> str:
+def _describe(port: Port) -> str:
     """Return a port with all that two of them may differ in."""
-    axes = "" if port.named is None else f" as [{', '.join(str(name) for name in port.named)}]"
+    axes = (
+        ""
+        if port.axis_names is None
+        else f" as [{', '.join(str(name) for name in port.axis_names)}]"
+    )
     return f"{port}{axes}{'' if port.limit is None else f' below {port.limit}'}"
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from edgernn.errors import EdgernnError
 
-__all__ = ["MEGABYTE", "read", "read_text", "regular", "size_in_words"]
+__all__ = ["MEGABYTE", "format_size", "read_bytes", "read_text", "regular_file_size"]
 
 MEGABYTE = 2**20
 
@@ -24,7 +24,9 @@ _KINDS = {
 }
 
 
-def regular(path: Path, subject: str, error: type[EdgernnError], most: int | None = None) -> int:
+def regular_file_size(
+    path: Path, subject: str, error: type[EdgernnError], most: int | None = None
+) -> int:
     """Return the size in bytes of a regular file; links are followed.
 
     Args:
@@ -48,19 +50,19 @@ def regular(path: Path, subject: str, error: type[EdgernnError], most: int | Non
         raise error(f"{subject} cannot be read: it is {kind}, not a file.")
     if most is not None and found.st_size > most:
         raise error(
-            f"{subject} is too large: it has {size_in_words(found.st_size)}; at most "
-            f"{size_in_words(most)} are read."
+            f"{subject} is too large: it has {format_size(found.st_size)}; at most "
+            f"{format_size(most)} are read."
         )
     return found.st_size
 
 
-def read(path: Path, subject: str, error: type[EdgernnError], most: int) -> bytes:
+def read_bytes(path: Path, subject: str, error: type[EdgernnError], most: int) -> bytes:
     """Return the bytes of a regular file of at most `most` bytes.
 
     Raises:
         EdgernnError: As for `regular`, or the file cannot be read.
     """
-    size = regular(path, subject, error, most)
+    size = regular_file_size(path, subject, error, most)
     try:
         with path.open("rb") as stream:
             return stream.read(size)
@@ -75,11 +77,11 @@ def read_text(path: Path, subject: str, error: type[EdgernnError], most: int) ->
         EdgernnError: As for `read`, or the bytes are no UTF-8.
     """
     try:
-        return read(path, subject, error, most).decode("utf-8")
+        return read_bytes(path, subject, error, most).decode("utf-8")
     except UnicodeDecodeError as reason:
         raise error(f"{subject} is not UTF-8 text: {reason}.") from reason
 
 
-def size_in_words(size: int) -> str:
+def format_size(size: int) -> str:
     """Return a number of bytes as people say it: `64 MiB`, `1,000 bytes`."""
     return f"{size // MEGABYTE:,} MiB" if size >= MEGABYTE else f"{size:,} bytes"

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from edgernn.artifact import Artifact
 from edgernn.contract import BATCH, SEQUENCE, Contract
 from edgernn.errors import ContractError, ParityError
-from edgernn.report import Check, ParityReport, difference
-from edgernn.runtime.axes import Axes, input_axes, output_axes
+from edgernn.report import Check, ParityReport, scaled_difference
+from edgernn.runtime.golden_arrays import GoldenArrays
 from edgernn.runtime.model import Model
-from edgernn.runtime.recorded import Recorded
+from edgernn.runtime.port_axes import PortAxes, input_axes, output_axes
 
-__all__ = ["replay", "report", "require_passed", "step_time"]
+__all__ = ["golden_report", "median_step_time", "replay", "require_passed"]
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -29,13 +29,13 @@ _WARM_UP = 50
 _BUDGET_S = 0.1
 
 
-class _Golden:
+class _GoldenRun:
     """The recorded arrays of one artifact, by port."""
 
     def __init__(self, model: Model) -> None:
         self.contract = model.contract
         self._artifact = _artifact(model)
-        recorded = Recorded(self._artifact)
+        recorded = GoldenArrays(self._artifact)
         inputs, outputs = input_axes(self.contract), output_axes(self.contract)
         states = self.contract.states
         graph = next(iter(self.contract.graphs.values()))
@@ -43,13 +43,13 @@ class _Golden:
         self.initial = {s.name: recorded.read(graph.input(s.input)) for s in states}
         self.final = {s.name: recorded.read(graph.output(s.output)) for s in states}
         self.outputs = {name: recorded.read(axis.port) for name, axis in outputs.items()}
-        self.steps = _length(inputs, self.inputs)
+        self.steps = _count_steps(inputs, self.inputs)
         self.batch = _batch(self.contract, self.initial)
 
     def chunk(self, start: int, stop: int) -> Arrays:
         axes = input_axes(self.contract)
         return {
-            name: axes[name].part(array, start, stop)
+            name: axes[name].slice_steps(array, start, stop)
             for name, array in self.inputs.items()
             if name not in self.contract.lengths
         }
@@ -57,7 +57,7 @@ class _Golden:
     def check(self, name: str, graph: str, outputs: Arrays, state: Mapping[str, Any]) -> Check:
         pairs = [(outputs[port], array) for port, array in self.outputs.items()]
         pairs += [(state[port], array) for port, array in self.final.items()]
-        largest = max(difference(got, expected) for got, expected in pairs)
+        largest = max(scaled_difference(got, expected) for got, expected in pairs)
         return Check(name, graph, self.batch, self.steps, self._initial_kind(), largest)
 
     def _initial_kind(self) -> str:
@@ -79,7 +79,7 @@ def replay(model: Model) -> tuple[Check, ...]:
     Raises:
         ContractError: The model is a single graph, or its recorded run cannot be read.
     """
-    golden = _Golden(model)
+    golden = _GoldenRun(model)
     contract = model.contract
     size = _only_size(contract)
     checks = []
@@ -93,7 +93,7 @@ def replay(model: Model) -> tuple[Check, ...]:
     return tuple(checks)
 
 
-def report(model: Model) -> ParityReport:
+def golden_report(model: Model) -> ParityReport:
     """Return `replay` with the tolerance that the artifact was exported with.
 
     Raises:
@@ -124,7 +124,7 @@ def require_passed(report: ParityReport) -> None:
         )
 
 
-def step_time(model: Model) -> float | None:
+def median_step_time(model: Model) -> float | None:
     """Return the median time of one step of the golden run in seconds.
 
     None for a model whose state cannot be carried from step to step, or that runs no single ones.
@@ -132,7 +132,7 @@ def step_time(model: Model) -> float | None:
     contract = model.contract
     if not contract.carry or not (contract.step or _only_size(contract) in (None, 1)):
         return None
-    golden = _Golden(model)
+    golden = _GoldenRun(model)
     stream = model.stream(golden.batch)
     steps = itertools.cycle([[*_step_inputs(golden, t).values()] for t in range(golden.steps)])
     for inputs in itertools.islice(steps, _WARM_UP):
@@ -147,7 +147,7 @@ def step_time(model: Model) -> float | None:
     return statistics.median(times)
 
 
-def _by_steps(model: Model, golden: _Golden) -> Check:
+def _by_steps(model: Model, golden: _GoldenRun) -> Check:
     axes = output_axes(golden.contract)
     stream = model.stream(golden.batch)
     stream.restore(golden.initial)
@@ -157,20 +157,20 @@ def _by_steps(model: Model, golden: _Golden) -> Check:
         table = outputs if isinstance(outputs, dict) else {next(iter(axes)): outputs}
         rows.append({name: axes[name].from_step(array) for name, array in table.items()})
     graph = "step" if golden.contract.step else "sequence"
-    return golden.check("steps", graph, _joined(golden, rows), stream.snapshot())
+    return golden.check("steps", graph, _join(golden, rows), stream.snapshot())
 
 
-def _by_chunks(model: Model, golden: _Golden, size: int | None) -> Check:
+def _by_chunks(model: Model, golden: _GoldenRun, size: int | None) -> Check:
     rows: list[Arrays] = []
     state: Mapping[str, NDArray[Any]] = golden.initial
-    for start, stop in _spans(golden.steps, size):
+    for start, stop in _chunk_bounds(golden.steps, size):
         result = model.run(golden.chunk(start, stop), state)
         rows.append(result.outputs)
         state = result.state
-    return golden.check("chunks", "sequence", _joined(golden, rows), state)
+    return golden.check("chunks", "sequence", _join(golden, rows), state)
 
 
-def _spans(steps: int, size: int | None) -> Iterator[tuple[int, int]]:
+def _chunk_bounds(steps: int, size: int | None) -> Iterator[tuple[int, int]]:
     start = 0
     for length in itertools.count(1) if size is None else itertools.repeat(size):
         if start >= steps:
@@ -184,15 +184,17 @@ def _only_size(contract: Contract) -> int | None:
     return contract.constants.get(SEQUENCE) if contract.sequence else None
 
 
-def _step_inputs(golden: _Golden, t: int) -> Arrays:
+def _step_inputs(golden: _GoldenRun, t: int) -> Arrays:
     axes = input_axes(golden.contract)
     chunk = golden.chunk(t, t + 1)
     return {name: axes[name].to_step(array) for name, array in chunk.items()}
 
 
-def _joined(golden: _Golden, rows: list[Arrays]) -> Arrays:
+def _join(golden: _GoldenRun, rows: list[Arrays]) -> Arrays:
     axes = output_axes(golden.contract)
-    return {name: axes[name].join([row[name] for row in rows], golden.batch) for name in rows[0]}
+    return {
+        name: axes[name].join_chunks([row[name] for row in rows], golden.batch) for name in rows[0]
+    }
 
 
 def _artifact(model: Model) -> Artifact:
@@ -204,7 +206,7 @@ def _artifact(model: Model) -> Artifact:
     return model.artifact
 
 
-def _length(axes: Mapping[str, Axes], arrays: Arrays) -> int:
+def _count_steps(axes: Mapping[str, PortAxes], arrays: Arrays) -> int:
     lengths = [
         arrays[name].shape[axis.sequence]
         for name, axis in axes.items()

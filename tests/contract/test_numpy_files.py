@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgernn.arrays import NotArraysError, load_npy, load_npz, read_npy
+from edgernn.numpy_files import NotArraysError, load_npy, load_npz, read_npy
 
 
 def npy(header: str | bytes, data: bytes = b"", version: bytes = b"\x01\x00") -> bytes:

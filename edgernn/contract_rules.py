@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from edgernn.axis_sizes import is_size_expression
 from edgernn.errors import ContractError
-from edgernn.field import LARGEST_SIZE, shown
+from edgernn.json_field import MAX_SIZE
 from edgernn.ports import BATCH, SEQUENCE, Graph, Port, State
-from edgernn.sizes import is_size
+from edgernn.untrusted_text import quote
 from edgernn.vocabulary import Vocabulary
 
 __all__ = ["DTYPES", "STATE_DTYPES", "check_graph", "violations"]
@@ -25,9 +26,9 @@ DTYPES = (
 STATE_DTYPES = ("float32", "float16")
 
 _UNNAMED = "?"  # an axis of any size to which a graph gives no name
-_MOST_AXES = 32
-_MOST_NAME = 1_000
-_MOST_STATE = 2**30
+_MAX_AXES = 32
+_MAX_NAME = 1_000
+_MAX_STATE = 2**30
 
 
 def check_graph(kind: str, graph: Graph, states: Sequence[State]) -> None:
@@ -74,51 +75,51 @@ def violations(
         yield "it has no graph"
     for kind, graph in graphs.items():
         for port in (*graph.inputs, *graph.outputs):
-            yield from _of_port(port, kind)
-        yield from _of_states(graph, states, kind)
-    yield from _of_both(graphs, {*lengths} | {state.input for state in states})
-    yield from _of_lengths(graphs.get("sequence"), lengths)
-    yield from _of_vocabulary(graphs, vocabulary)
+            yield from _port_violations(port, kind)
+        yield from _state_violations(graph, states, kind)
+    yield from _pair_violations(graphs, {*lengths} | {state.input for state in states})
+    yield from _length_violations(graphs.get("sequence"), lengths)
+    yield from _vocabulary_violations(graphs, vocabulary)
 
 
-def _of_port(port: Port, kind: str) -> Iterator[str]:
-    where = f"port {shown(port.name)} of the {kind} graph"
+def _port_violations(port: Port, kind: str) -> Iterator[str]:
+    where = f"port {quote(port.name)} of the {kind} graph"
     if not _is_name(port.name):
         yield f"{where} has a name that cannot be that of a file"
     if port.dtype not in DTYPES:
-        yield f"{where} is of dtype {shown(port.dtype)}; known are: {', '.join(DTYPES)}"
-    if len(port.shape) > _MOST_AXES:
-        yield f"{where} has {len(port.shape)} axes; at most {_MOST_AXES} are read"
+        yield f"{where} is of dtype {quote(port.dtype)}; known are: {', '.join(DTYPES)}"
+    if len(port.shape) > _MAX_AXES:
+        yield f"{where} has {len(port.shape)} axes; at most {_MAX_AXES} are read"
     for size, name in zip(port.shape, port.axes, strict=True):
-        if isinstance(size, int) and not 0 <= size <= LARGEST_SIZE:
-            yield f"{where} has an axis of size {size}; sizes are from 0 to {LARGEST_SIZE}"
+        if isinstance(size, int) and not 0 <= size <= MAX_SIZE:
+            yield f"{where} has an axis of size {size}; sizes are from 0 to {MAX_SIZE}"
         for text in {size, name}:
-            if isinstance(text, str) and text != _UNNAMED and not is_size(text):
+            if isinstance(text, str) and text != _UNNAMED and not is_size_expression(text):
                 yield (
-                    f"{where} has an axis {shown(text)}, which is neither a name nor an "
+                    f"{where} has an axis {quote(text)}, which is neither a name nor an "
                     "expression of names with + - * // and parentheses"
                 )
         if isinstance(size, str) and size.isidentifier() and name != size:
-            yield f"{where} has the dynamic axis {shown(size)} under another name"
+            yield f"{where} has the dynamic axis {quote(size)} under another name"
     if port.limit is not None and port.dtype in DTYPES and np.dtype(port.dtype).kind not in "iu":
         yield f"{where} has a limit of ids but is of dtype {port.dtype}"
     if port.limit is not None and port.limit < 1:
         yield f"{where} takes {port.limit} ids; it must take at least 1"
 
 
-def _of_states(graph: Graph, states: Sequence[State], kind: str) -> Iterator[str]:
+def _state_violations(graph: Graph, states: Sequence[State], kind: str) -> Iterator[str]:
     for names in zip(*((state.name, state.input, state.output) for state in states), strict=True):
         if len({*names}) < len(names):
             yield f"two of its states share a name: {', '.join(names)}"
     for state in states:
         port = graph.input(state.input)
-        where = f"state {shown(state.name)} of the {kind} graph"
+        where = f"state {quote(state.name)} of the {kind} graph"
         if any(isinstance(size, str) and size != BATCH for size in port.shape):
             yield f"{where} is `{port}`; only its axis `{BATCH}` may be dynamic"
             continue
         shape = tuple(1 if size == BATCH else int(size) for size in port.shape)
-        if math.prod(shape) > _MOST_STATE:
-            yield f"{where} is `{port}`; at most {_MOST_STATE} numbers are read"
+        if math.prod(shape) > _MAX_STATE:
+            yield f"{where} is `{port}`; at most {_MAX_STATE} numbers are read"
         if state.initial is None:
             continue
         fits = state.initial.ndim == len(shape) and all(
@@ -130,7 +131,7 @@ def _of_states(graph: Graph, states: Sequence[State], kind: str) -> Iterator[str
             yield f"{where} has an initial value that is not finite"
 
 
-def _of_both(graphs: Mapping[str, Graph], others: set[str]) -> Iterator[str]:
+def _pair_violations(graphs: Mapping[str, Graph], others: set[str]) -> Iterator[str]:
     """Yield where the step graph is not the sequence graph's step."""
     if len(graphs) < 2:
         return
@@ -152,21 +153,23 @@ def _of_both(graphs: Mapping[str, Graph], others: set[str]) -> Iterator[str]:
             )
 
 
-def _of_lengths(graph: Graph | None, lengths: Sequence[str]) -> Iterator[str]:
+def _length_violations(graph: Graph | None, lengths: Sequence[str]) -> Iterator[str]:
     if graph is None:
         return
     ports = {port.name: port for port in graph.inputs}
     for name in lengths:
         port = ports.get(name)
         if port is None:
-            yield f"it has lengths in {shown(name)}, which is no input of the sequence graph"
+            yield f"it has lengths in {quote(name)}, which is no input of the sequence graph"
         elif len(port.shape) != 1 or np.dtype(port.dtype).kind not in "iu":
             yield f"it has lengths in `{port}`; they are integers, one for each sequence"
         elif not any(SEQUENCE in other.axes for other in graph.inputs):
             yield f"it has lengths in `{port}` but no input with an axis `{SEQUENCE}`"
 
 
-def _of_vocabulary(graphs: Mapping[str, Graph], vocabulary: Vocabulary | None) -> Iterator[str]:
+def _vocabulary_violations(
+    graphs: Mapping[str, Graph], vocabulary: Vocabulary | None
+) -> Iterator[str]:
     for graph in graphs.values():
         limits = [port for port in graph.inputs if port.limit is not None]
         if vocabulary and limits and len(vocabulary) not in [port.limit for port in limits]:
@@ -178,7 +181,7 @@ def _is_name(name: str) -> bool:
     """Say whether a port's name can be that of a file of its own in the golden run."""
     return (
         name.isprintable()
-        and 0 < len(name) <= _MOST_NAME
+        and 0 < len(name) <= _MAX_NAME
         and not {*name} & {*"/\\"}
         and name not in (".", "..")
     )

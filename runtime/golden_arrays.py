@@ -7,19 +7,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgernn.arrays import NotArraysError, load_npy
 from edgernn.artifact import Artifact
+from edgernn.axis_sizes import evaluate_size
 from edgernn.contract import SEQUENCE, Port
 from edgernn.errors import ContractError
-from edgernn.files import MEGABYTE, regular
-from edgernn.sizes import size_of
+from edgernn.numpy_files import NotArraysError, load_npy
+from edgernn.regular_files import MEGABYTE, regular_file_size
 
-__all__ = ["Recorded"]
+__all__ = ["GoldenArrays"]
 
-_MOST_BYTES = 256 * MEGABYTE
+_MAX_BYTES = 256 * MEGABYTE
 
 
-class Recorded:
+class GoldenArrays:
     """Reads the arrays of one golden run, which agree on the sizes of their axes."""
 
     def __init__(self, artifact: Artifact) -> None:
@@ -34,7 +34,7 @@ class Recorded:
         """
         file = self._folder / f"{port.name}.npy"
         subject = f"`{file}` of the golden run"
-        size = regular(file, subject, ContractError, _MOST_BYTES)
+        size = regular_file_size(file, subject, ContractError, _MAX_BYTES)
         try:
             array = load_npy(file, size)
         except (OSError, NotArraysError) as error:
@@ -56,7 +56,7 @@ class Recorded:
         for length, size, name in zip(shape, port.shape, port.axes, strict=True):
             if isinstance(size, int) and SEQUENCE in (name or ""):
                 continue  # a run has several times as many steps as one call takes
-            expected = size_of(size, self._sizes)
+            expected = evaluate_size(size, self._sizes)
             if expected is None and str(size).isidentifier():
                 self._sizes[str(size)] = length
             elif expected not in (None, length):

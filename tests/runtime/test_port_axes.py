@@ -7,11 +7,11 @@ import pytest
 
 from edgernn.contract import Contract, Graph, Port, State
 from edgernn.errors import InputError
-from edgernn.runtime.axes import Axes, input_axes, output_axes
+from edgernn.runtime.port_axes import PortAxes, input_axes, output_axes
 
 
-def axes(dtype: str, *shape: int | str) -> Axes:
-    return Axes.of(Port("x", dtype, shape))
+def axes(dtype: str, *shape: int | str) -> PortAxes:
+    return PortAxes.of(Port("x", dtype, shape))
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def axes(dtype: str, *shape: int | str) -> Axes:
         (axes("float32", "batch*sequence", 3), 0, None, (3,)),
         (axes("float32", "batch", "sequence", 2, "width"), 1, 0, (2, "width")),
     ],
-    ids=lambda value: str(value.port) if isinstance(value, Axes) else None,
+    ids=lambda value: str(value.port) if isinstance(value, PortAxes) else None,
 )
 def test_found(found, sequence, batch, features):
     """The axes go by their names; a batch of 1 stands before the features."""
@@ -41,11 +41,11 @@ def test_steps_and_back(shape):
     """Steps that are split and stacked, or cut and joined, are the same array."""
     whole = axes("float32", *shape)
     array = np.arange(12, dtype=np.float32).reshape(2, 3, 2)
-    steps = whole.split(array, batched=True)
-    np.testing.assert_array_equal(whole.stack(steps), array)
-    parts = [whole.part(array, 0, 1), whole.part(array, 1, 9)]
-    np.testing.assert_array_equal(whole.join(parts), array)
-    step = whole.part(array, 0, 1)
+    steps = whole.split_steps(array, batched=True)
+    np.testing.assert_array_equal(whole.stack_steps(steps), array)
+    parts = [whole.slice_steps(array, 0, 1), whole.slice_steps(array, 1, 9)]
+    np.testing.assert_array_equal(whole.join_chunks(parts), array)
+    step = whole.slice_steps(array, 0, 1)
     assert whole.to_step(step).shape == steps[0].shape
     np.testing.assert_array_equal(whole.from_step(whole.to_step(step)), step)
 
@@ -57,7 +57,7 @@ def test_batch_axis_comes_and_goes():
     assert whole.without_batch(one).shape == (3, 2)
     assert whole.without_batch(two).shape == (2, 3, 2)
     assert whole.with_batch(np.zeros((3, 2))).shape == (1, 3, 2)
-    assert [step.shape for step in whole.split(one, batched=False)] == 3 * [(2,)]
+    assert [step.shape for step in whole.split_steps(one, batched=False)] == 3 * [(2,)]
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from edgernn.axis_sizes import evaluate_shape
 from edgernn.contract import BATCH, Contract, Port
-from edgernn.runtime.binding import Outputs, Slot, Slots, bind, slot_for
-from edgernn.runtime.session import Sessions
-from edgernn.sizes import resolve
+from edgernn.runtime.io_binding import Buffers, Outputs, TensorBuffer, allocate_buffer, bind_buffers
+from edgernn.runtime.sessions import Sessions
 
 __all__ = ["BoundStep"]
 
@@ -28,17 +28,20 @@ class BoundStep:
 
     __slots__ = ("put", "read", "runs")
 
-    def __init__(self, sessions: Sessions, states: tuple[Slots, Slots], batch: int) -> None:
+    def __init__(self, sessions: Sessions, states: tuple[Buffers, Buffers], batch: int) -> None:
         contract, device = sessions.contract, sessions.provider.device
         inputs, outputs = contract.data_inputs("step"), contract.data_outputs("step")
-        data = {port.name: slot_for(port, batch, device) for port in inputs}
-        results = {port.name: slot_for(port, batch, device) for port in outputs}
+        data = {port.name: allocate_buffer(port, batch, device) for port in inputs}
+        results = {port.name: allocate_buffer(port, batch, device) for port in outputs}
         session = sessions.open("step")
-        self.put = _putter(tuple(_put(port, data[port.name], batch) for port in inputs))
-        self.read = _reader(results)
+        self.put = _inputs_writer(
+            tuple(_input_writer(port, data[port.name], batch) for port in inputs)
+        )
+        self.read = _outputs_reader(results)
         self.runs = tuple(
             partial(
-                session.run_with_iobinding, bind(session, contract, data, results, before, after)
+                session.run_with_iobinding,
+                bind_buffers(session, contract, data, results, before, after),
             )
             for before, after in (states, states[::-1])
         )
@@ -48,14 +51,18 @@ class BoundStep:
         """Return whether the batch alone determines every shape of the step graph."""
         graph = contract.graphs["step"]
         return all(
-            resolve(port.shape, {BATCH: batch}) is not None
+            evaluate_shape(port.shape, {BATCH: batch}) is not None
             for port in (*graph.inputs, *graph.outputs)
         )
 
 
-def _put(port: Port, slot: Slot, batch: int) -> Callable[[Any], bool]:
+def _input_writer(port: Port, slot: TensorBuffer, batch: int) -> Callable[[Any], bool]:
     """Return what checks one input and copies it into its slot, at a fraction of a µs."""
-    shape, dtype, limit = resolve(port.shape, {BATCH: batch}), np.dtype(port.dtype), port.limit
+    shape, dtype, limit = (
+        evaluate_shape(port.shape, {BATCH: batch}),
+        np.dtype(port.dtype),
+        port.limit,
+    )
     write = slot.write
 
     def put(array: Any) -> bool:
@@ -90,7 +97,7 @@ def _put(port: Port, slot: Slot, batch: int) -> Callable[[Any], bool]:
     return put_id if shape is not None and np.prod(shape) == 1 else put_ids
 
 
-def _putter(puts: tuple[Callable[[Any], bool], ...]) -> Callable[[Sequence[Any]], bool]:
+def _inputs_writer(puts: tuple[Callable[[Any], bool], ...]) -> Callable[[Sequence[Any]], bool]:
     """Return what puts all inputs by position."""
     if len(puts) == 1:
         (first,) = puts
@@ -101,7 +108,7 @@ def _putter(puts: tuple[Callable[[Any], bool], ...]) -> Callable[[Sequence[Any]]
     )
 
 
-def _reader(results: Slots) -> Callable[[], Outputs]:
+def _outputs_reader(results: Buffers) -> Callable[[], Outputs]:
     """Return what reads the outputs."""
     if len(results) == 1:
         return next(iter(results.values())).read

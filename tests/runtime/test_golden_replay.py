@@ -10,7 +10,7 @@ import pytest
 from edgernn.errors import ContractError, ParityError
 from edgernn.report import Check, ParityReport
 from edgernn.runtime import load
-from edgernn.runtime.golden import replay, report, require_passed, step_time
+from edgernn.runtime.golden_replay import golden_report, median_step_time, replay, require_passed
 from tests.nets import small_artifacts
 
 
@@ -91,13 +91,13 @@ def test_pickles_and_pipes_are_no_arrays(folder):
 def test_tolerance(folder):
     """The tolerance is the one that the artifact was exported with, or 1e-5."""
     model = load(folder)
-    assert (report(model).tolerance, report(model).passed) == (1e-5, True)
+    assert (golden_report(model).tolerance, golden_report(model).passed) == (1e-5, True)
     assert model.artifact is not None
     parity = dataclasses.replace(small_artifacts.PARITY, tolerance=0.5)
     model.artifact = dataclasses.replace(model.artifact, parity=parity)
-    assert report(model).tolerance == 0.5
+    assert golden_report(model).tolerance == 0.5
     model.artifact = dataclasses.replace(model.artifact, parity=None)
-    assert report(model).tolerance == 1e-5
+    assert golden_report(model).tolerance == 1e-5
 
 
 def test_nan_does_not_pass():
@@ -119,8 +119,8 @@ def test_lone_graph(folder):
 
 def test_step_time(folder, tmp_path):
     """A step takes time, and there is none where the state is not carried."""
-    seconds = step_time(load(folder))
+    seconds = median_step_time(load(folder))
     assert seconds is not None
     assert seconds > 0
     whole = small_artifacts.features(tmp_path / "whole.edgernn", carry=False, graphs=("sequence",))
-    assert step_time(load(whole)) is None
+    assert median_step_time(load(whole)) is None

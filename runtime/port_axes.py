@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 
 from edgernn.contract import BATCH, SEQUENCE, Contract, Port
 from edgernn.errors import InputError
-from edgernn.join_chunks import BATCH_OUTER, SEQUENCE_OUTER, join
+from edgernn.join_chunks import BATCH_OUTER, SEQUENCE_OUTER, join_chunks
 
-__all__ = ["Axes", "input_axes", "needed", "output_axes"]
+__all__ = ["PortAxes", "input_axes", "output_axes", "required_axes"]
 
 _FLATTENED = (BATCH_OUTER, SEQUENCE_OUTER)
 _NO_NUMBERS = {"U": "text", "S": "text", "O": "something that is no number", "c": "complex numbers"}
 
 
 @dataclass(frozen=True)
-class Axes:
+class PortAxes:
     """The axes of one data port over whole sequences.
 
     Attributes:
@@ -39,7 +39,7 @@ class Axes:
     optional: bool = False
 
     @classmethod
-    def of(cls, port: Port, step_rank: int | None = None) -> Axes:
+    def of(cls, port: Port, step_rank: int | None = None) -> PortAxes:
         """Find the axes of `port`; steps and sequences flattened into one count as steps."""
         sequence = port.axis(SEQUENCE)
         for symbol in _FLATTENED:
@@ -54,15 +54,15 @@ class Axes:
         return self.sequence is not None and self.port.axes[self.sequence] in _FLATTENED
 
     @cached_property
-    def step(self) -> Axes:
+    def step(self) -> PortAxes:
         """The axes of one step: the same without the axis of steps."""
         axis = self.sequence
         if axis is None:
             return self
-        port = self.port.without(axis)
+        port = self.port.without_axis(axis)
         behind = self.batch is not None and self.batch > axis
         batch = self.batch - 1 if self.batch is not None and behind else self.batch
-        return Axes(port, None, batch, len(port.shape))
+        return PortAxes(port, None, batch, len(port.shape))
 
     @cached_property
     def features(self) -> tuple[int | str, ...]:
@@ -148,7 +148,7 @@ class Axes:
             return array
         return array.squeeze(self.batch)
 
-    def part(self, array: NDArray[Any], start: int, stop: int) -> NDArray[Any]:
+    def slice_steps(self, array: NDArray[Any], start: int, stop: int) -> NDArray[Any]:
         """Return the steps from `start` to `stop`; without a sequence axis, all of `array`."""
         if self.sequence is None:
             return array
@@ -164,15 +164,15 @@ class Axes:
             return array
         return np.expand_dims(array, self.sequence)
 
-    def stack(self, steps: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    def stack_steps(self, steps: Sequence[NDArray[Any]]) -> NDArray[Any]:
         """Join steps `(batch, …)` along the sequence axis; without one, take the last."""
         return steps[-1] if self.sequence is None else np.stack(steps, self.sequence)
 
-    def join(self, parts: Sequence[NDArray[Any]], batch: int = 1) -> NDArray[Any]:
+    def join_chunks(self, parts: Sequence[NDArray[Any]], batch: int = 1) -> NDArray[Any]:
         """Join chunks of `batch` sequences along the sequence axis; without one, take the last."""
-        return join(self.port, parts, batch)
+        return join_chunks(self.port, parts, batch)
 
-    def split(self, array: NDArray[Any], batched: bool) -> list[NDArray[Any]]:
+    def split_steps(self, array: NDArray[Any], batched: bool) -> list[NDArray[Any]]:
         """Return the steps of `array`; without a sequence axis, `array` alone.
 
         Args:
@@ -184,27 +184,27 @@ class Axes:
         return [part if batched else step.without_batch(part) for part in steps]
 
 
-def input_axes(contract: Contract) -> dict[str, Axes]:
+def input_axes(contract: Contract) -> dict[str, PortAxes]:
     """Return the axes of every data input over whole sequences, by name."""
-    axes = _axes(contract, contract.data_inputs)
+    axes = _port_axes(contract, contract.data_inputs)
     return {name: replace(axis, optional=name in contract.lengths) for name, axis in axes.items()}
 
 
-def needed(axes: Mapping[str, Axes]) -> dict[str, Axes]:
+def required_axes(axes: Mapping[str, PortAxes]) -> dict[str, PortAxes]:
     """Return the axes of those inputs that may not be left out."""
     return {name: axis for name, axis in axes.items() if not axis.optional}
 
 
-def output_axes(contract: Contract) -> dict[str, Axes]:
+def output_axes(contract: Contract) -> dict[str, PortAxes]:
     """Return the axes of every data output over whole sequences, by name."""
-    return _axes(contract, contract.data_outputs)
+    return _port_axes(contract, contract.data_outputs)
 
 
-def _axes(contract: Contract, ports: Callable[[str], tuple[Port, ...]]) -> dict[str, Axes]:
+def _port_axes(contract: Contract, ports: Callable[[str], tuple[Port, ...]]) -> dict[str, PortAxes]:
     ranks = {port.name: len(port.shape) for port in ports("step")} if contract.step else {}
     if contract.sequence:
-        return {port.name: Axes.of(port, ranks.get(port.name)) for port in ports("sequence")}
-    return {port.name: Axes.of(port.stacked()) for port in ports("step")}
+        return {port.name: PortAxes.of(port, ranks.get(port.name)) for port in ports("sequence")}
+    return {port.name: PortAxes.of(port.with_steps()) for port in ports("step")}
 
 
 def _batch_axis(port: Port) -> int | None:

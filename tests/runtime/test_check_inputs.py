@@ -5,11 +5,11 @@ import pytest
 
 from edgernn.contract import Port
 from edgernn.errors import InputError
-from edgernn.runtime.guard import Guard
+from edgernn.runtime.check_inputs import InputCheck
 
 IDS = Port("ids", "int64", ("batch", "sequence"), None, 10)
 X = Port("x", "float32", ("batch", "sequence", 3))
-GUARD = Guard([IDS, X], "sequence graph")
+GUARD = InputCheck([IDS, X], "sequence graph")
 TAKES = "`ids: int64[batch, sequence]`, `x: float32[batch, sequence, 3]`"
 
 
@@ -51,7 +51,7 @@ def test_inputs_by_position_are_counted():
     assert refused(inputs=(1,), ids=1, x=1) == (
         "`ids` came twice, by position and by name. Give it once."
     )
-    nothing = Guard([], "step graph")
+    nothing = InputCheck([], "step graph")
     assert refused(nothing, (1,)) == (
         "1 inputs came by position, but the step graph takes 0: no data inputs."
     )
@@ -111,7 +111,7 @@ def test_shapes_are_the_ports_shapes(named, message):
 def test_bounds_are_kept(batch, steps, message):
     """A size that the graph does not take is refused by its name, with the bound."""
     bounds = {"most": {"sequence": 4, "batch": 8}, "least": {"sequence": 2}}
-    guard = Guard([X], "sequence graph", streams=True, **bounds)
+    guard = InputCheck([X], "sequence graph", streams=True, **bounds)
     guard.check((), {"x": np.zeros((8, 4, 3), np.float32)})
     assert refused(guard, x=np.zeros((batch, steps, 3), np.float32)) == (
         f"`x: float32[batch, sequence, 3]` came with {message}"
@@ -121,7 +121,7 @@ def test_bounds_are_kept(batch, steps, message):
 def test_full_lengths_reach_the_last_step():
     """Where the model pads to the longest sequence, one of them has all steps."""
     lengths = Port("lengths", "int64", ("batch",))
-    guard = Guard([X, lengths], "sequence graph", ["lengths"], full_lengths=["lengths"])
+    guard = InputCheck([X, lengths], "sequence graph", ["lengths"], full_lengths=["lengths"])
     x = np.zeros((2, 6, 3), np.float32)
     for given in ({"lengths": [2, 6]}, {}):
         guard.check((), {"x": x, **given})
@@ -167,7 +167,7 @@ def test_ids_are_within_the_limit(outside):
 )
 def test_what_loses_nothing_is_converted(port, value, expected):
     """Whole numbers become the port's whole numbers, real ones its real dtype, contiguous."""
-    array = Guard([port], "graph").check((value,), {})[0][port.name]
+    array = InputCheck([port], "graph").check((value,), {})[0][port.name]
     np.testing.assert_array_equal(array, expected, strict=True)
     assert array.flags.c_contiguous
 
@@ -208,12 +208,12 @@ def test_what_loses_nothing_is_converted(port, value, expected):
 )
 def test_what_would_lose_something_is_refused(port, value, message):
     """A dtype of another kind, or numbers that the port's dtype cannot hold, are refused."""
-    assert refused(Guard([port], "graph"), (value,)) == message
+    assert refused(InputCheck([port], "graph"), (value,)) == message
 
 
 def test_what_is_not_an_array_is_refused():
     """Ragged lists are refused with NumPy's reason."""
-    message = refused(Guard([IDS], "graph"), ([[1], [1, 2]],))
+    message = refused(InputCheck([IDS], "graph"), ([[1], [1, 2]],))
     assert message.startswith(
         "`ids: int64[batch, sequence]` came as something that is not an array: setting an array"
     )

@@ -12,22 +12,22 @@ from numpy.typing import NDArray
 
 from edgernn.contract import SEQUENCE, Contract
 from edgernn.errors import InputError
-from edgernn.runtime.axes import input_axes, output_axes
-from edgernn.runtime.guard import counted
+from edgernn.runtime.check_inputs import format_steps
+from edgernn.runtime.port_axes import input_axes, output_axes
 
-__all__ = ["Call", "Chunks"]
+__all__ = ["ChunkCalls", "GraphCall"]
 
 Arrays = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
-class Call:
+class GraphCall:
     """One call of a graph.
 
     Attributes:
         kind: `sequence` or `step`.
         start: The first of its steps.
-        stop: The step behind its last.
+        stop: The step after its last.
     """
 
     kind: str
@@ -35,7 +35,7 @@ class Call:
     stop: int
 
 
-class Chunks:
+class ChunkCalls:
     """How one model runs chunks.
 
     A sequence graph that takes any number of steps runs a chunk in one call. One that takes a
@@ -49,29 +49,29 @@ class Chunks:
         self._outputs = output_axes(contract)
         self.size = contract.constants.get(SEQUENCE) if contract.sequence else None
 
-    def calls(self, steps: int) -> list[Call]:
+    def calls(self, steps: int) -> list[GraphCall]:
         """Return the calls that run `steps` steps, in order.
 
         Raises:
             InputError: There is no step graph for those that no whole call is left for.
         """
         if self._contract.sequence is None:
-            return [Call("step", t, t + 1) for t in range(steps)]
+            return [GraphCall("step", t, t + 1) for t in range(steps)]
         most = self._contract.most.get(SEQUENCE)
         if self.size is None and most is not None:
             count = -(-steps // most)
             ends = [steps * place // count for place in range(count + 1)]
-            return [Call("sequence", *pair) for pair in itertools.pairwise(ends)]
+            return [GraphCall("sequence", *pair) for pair in itertools.pairwise(ends)]
         size = self.size or steps
         whole = steps - steps % size
         if whole < steps and self._contract.step is None:
             raise InputError(
-                f"The chunk has {counted(steps)}, but the sequence graph takes {size} at a time, "
-                f"and there is no step graph for the rest. Feed a multiple of {size} steps, or "
-                f"export the model without a constant `{SEQUENCE}`."
+                f"The chunk has {format_steps(steps)}, but the sequence graph takes {size} at a "
+                f"time, and there is no step graph for the rest. Feed a multiple of {size} steps, "
+                f"or export the model without a constant `{SEQUENCE}`."
             )
-        blocks = [Call("sequence", start, start + size) for start in range(0, whole, size)]
-        return blocks + [Call("step", t, t + 1) for t in range(whole, steps)]
+        blocks = [GraphCall("sequence", start, start + size) for start in range(0, whole, size)]
+        return blocks + [GraphCall("step", t, t + 1) for t in range(whole, steps)]
 
     def check_lengths(self, arrays: Arrays, steps: int) -> None:
         """Check that no sequence ends within a chunk that is run in several calls.
@@ -83,17 +83,17 @@ class Chunks:
         for name in self._contract.lengths:
             if name in arrays and (arrays[name] != steps).any():
                 raise InputError(
-                    f"`{name}` ends sequences within a chunk of {counted(steps)}, which is run in "
-                    f"parts of {size}. Feed {size} steps at a time."
+                    f"`{name}` ends sequences within a chunk of {format_steps(steps)}, which is "
+                    f"run in parts of {size}. Feed {size} steps at a time."
                 )
 
-    def inputs(self, arrays: Arrays, call: Call) -> dict[str, NDArray[Any]]:
+    def inputs(self, arrays: Arrays, call: GraphCall) -> dict[str, NDArray[Any]]:
         """Return what a call takes of the chunk in `arrays`."""
         ports = {port.name: port for port in self._contract.data_inputs(call.kind)}
         part: dict[str, NDArray[Any]] = {}
         for name in ports.keys() & arrays.keys():
             axis = self._inputs[name]
-            array = axis.part(arrays[name], call.start, call.stop)
+            array = axis.slice_steps(arrays[name], call.start, call.stop)
             array = axis.to_step(array) if call.kind == "step" else array
             part[name] = np.ascontiguousarray(array).reshape(array.shape)
         for name in self._contract.lengths:
@@ -102,7 +102,7 @@ class Chunks:
         return part
 
     def joined(
-        self, calls: Sequence[Call], outputs: Sequence[Arrays], batch: int
+        self, calls: Sequence[GraphCall], outputs: Sequence[Arrays], batch: int
     ) -> dict[str, NDArray[Any]]:
         """Return the outputs of the whole chunk from those of its calls."""
         parts = [
@@ -112,6 +112,6 @@ class Chunks:
             for call, one in zip(calls, outputs, strict=True)
         ]
         return {
-            name: axis.join([part[name] for part in parts], batch)
+            name: axis.join_chunks([part[name] for part in parts], batch)
             for name, axis in self._outputs.items()
         }

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgernn.sizes import resolve, size_of
+from edgernn.axis_sizes import evaluate_shape, evaluate_size
 
 SYMBOLS = {"batch": 2, "sequence": 7, "odd name": 5}
 
@@ -25,11 +25,11 @@ SYMBOLS = {"batch": 2, "sequence": 7, "odd name": 5}
 )
 def test_sizes_are_evaluated_where_they_are_known(size, expected):
     """Numbers, symbols and + - * // of them come to a size; anything else is open, never run."""
-    assert size_of(size, SYMBOLS) == expected
+    assert evaluate_size(size, SYMBOLS) == expected
 
 
 def test_a_shape_is_known_whole_or_not_at_all():
     """One open axis leaves the shape open."""
-    assert resolve(("batch", 3, "batch*sequence"), SYMBOLS) == (2, 3, 14)
-    assert resolve(("batch", "width"), SYMBOLS) is None
-    assert resolve((), {}) == ()
+    assert evaluate_shape(("batch", 3, "batch*sequence"), SYMBOLS) == (2, 3, 14)
+    assert evaluate_shape(("batch", "width"), SYMBOLS) is None
+    assert evaluate_shape((), {}) == ()

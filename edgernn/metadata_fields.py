@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgernn.field import broken, is_text, shown
+from edgernn.json_field import unreadable_contract
+from edgernn.untrusted_text import is_utf8, quote
 
-__all__ = ["Flat"]
+__all__ = ["MetadataFields"]
 
-_MOST_DIGITS = 18
+_MAX_DIGITS = 18
 
 
 @dataclass(frozen=True)
-class Flat:
+class MetadataFields:
     """The metadata of one graph.
 
     Attributes:
@@ -31,23 +32,23 @@ class Flat:
     def get(self, key: str) -> str | None:
         """Return the text of `key`, or None where it is not there."""
         text = self.table.get(key)
-        if text is not None and not is_text(text):
-            raise broken(self.subject, f"`{key}` is not UTF-8 text")
+        if text is not None and not is_utf8(text):
+            raise unreadable_contract(self.subject, f"`{key}` is not UTF-8 text")
         return text
 
     def text(self, key: str) -> str:
         """Return the text of `key`, which must be there."""
         text = self.get(key)
         if text is None:
-            raise broken(self.subject, f"`{key}` is missing")
+            raise unreadable_contract(self.subject, f"`{key}` is missing")
         return text
 
     def one_of(self, key: str, known: Collection[str]) -> str:
         """Return the text of `key`, which is one of `known`."""
         text = self.text(key)
         if text not in known:
-            raise broken(
-                self.subject, f"`{key}` is {shown(text)}; expected one of {', '.join(known)}"
+            raise unreadable_contract(
+                self.subject, f"`{key}` is {quote(text)}; expected one of {', '.join(known)}"
             )
         return text
 
@@ -56,10 +57,10 @@ class Flat:
         text = self.get(key)
         if text is None:
             return None
-        if not (text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS):
-            raise broken(
+        if not (text.isascii() and text.isdecimal() and len(text) <= _MAX_DIGITS):
+            raise unreadable_contract(
                 self.subject,
-                f"`{key}` is {shown(text)}; expected an integer of at most {_MOST_DIGITS} digits",
+                f"`{key}` is {quote(text)}; expected an integer of at most {_MAX_DIGITS} digits",
             )
         return int(text)
 
@@ -72,9 +73,9 @@ class Flat:
         """Return the pairs `a:b,c:d` of `key`, which must be there."""
         pairs = [pair.split(":") for pair in self.text(key).split(",") if pair]
         if any(len(pair) != 2 or not all(pair) for pair in pairs):
-            raise broken(
+            raise unreadable_contract(
                 self.subject,
-                f"`{key}` is {shown(self.text(key))}; expected pairs, as h_in:h_out,c_in:c_out",
+                f"`{key}` is {quote(self.text(key))}; expected pairs, as h_in:h_out,c_in:c_out",
             )
         return [(first, second) for first, second in pairs]
 
@@ -88,8 +89,8 @@ class Flat:
         except ValueError:
             numbers = np.array([np.nan], np.float32)
         if not np.isfinite(numbers).all():
-            raise broken(
+            raise unreadable_contract(
                 self.subject,
-                f"`{key}` is {shown(text)}; expected finite numbers with one space between them",
+                f"`{key}` is {quote(text)}; expected finite numbers with one space between them",
             )
         return numbers

@@ -7,9 +7,9 @@ import operator
 import re
 from collections.abc import Callable, Iterable, Mapping
 
-__all__ = ["is_size", "resolve", "size_of"]
+__all__ = ["evaluate_shape", "evaluate_size", "is_size_expression"]
 
-_MOST_TEXT = 200
+_MAX_TEXT = 200
 _NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
 _OPERATORS: dict[type[ast.operator], Callable[[int, int], int]] = {
@@ -20,7 +20,7 @@ _OPERATORS: dict[type[ast.operator], Callable[[int, int], int]] = {
 }
 
 
-def size_of(size: int | str, symbols: Mapping[str, int]) -> int | None:
+def evaluate_size(size: int | str, symbols: Mapping[str, int]) -> int | None:
     """Return the size of one axis, or None where `symbols` does not determine it.
 
     Args:
@@ -32,16 +32,16 @@ def size_of(size: int | str, symbols: Mapping[str, int]) -> int | None:
         return size
     if size in symbols:
         return symbols[size]
-    expression = _parsed(size)
+    expression = _parse(size)
     try:
         return None if expression is None else _evaluate(expression, symbols)
     except (KeyError, ZeroDivisionError):
         return None
 
 
-def is_size(text: str) -> bool:
-    """Say whether a size is written in the grammar of `size_of`."""
-    expression = _parsed(text)
+def is_size_expression(text: str) -> bool:
+    """Say whether a size is written in the grammar of `evaluate_size`."""
+    expression = _parse(text)
     if expression is None:
         return False
     for node in ast.walk(expression):
@@ -59,9 +59,9 @@ def is_size(text: str) -> bool:
     return True
 
 
-def _parsed(text: str) -> ast.expr | None:
+def _parse(text: str) -> ast.expr | None:
     """Return the expression that a size is, or None where it is none or too long to be one."""
-    if len(text) > _MOST_TEXT:
+    if len(text) > _MAX_TEXT:
         return None
     try:
         return ast.parse(text, mode="eval").body
@@ -69,9 +69,11 @@ def _parsed(text: str) -> ast.expr | None:
         return None
 
 
-def resolve(shape: Iterable[int | str], symbols: Mapping[str, int]) -> tuple[int, ...] | None:
+def evaluate_shape(
+    shape: Iterable[int | str], symbols: Mapping[str, int]
+) -> tuple[int, ...] | None:
     """Return the shape in numbers, or None where `symbols` leaves an axis open."""
-    sizes = tuple(size_of(size, symbols) for size in shape)
+    sizes = tuple(evaluate_size(size, symbols) for size in shape)
     known = tuple(size for size in sizes if size is not None)
     return known if len(known) == len(sizes) else None
 

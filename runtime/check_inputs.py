@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from edgernn.axis_sizes import evaluate_shape, evaluate_size
 from edgernn.contract import BATCH, SEQUENCE, Port
 from edgernn.errors import EdgernnError, InputError, StateError
-from edgernn.sizes import resolve, size_of
 
-__all__ = ["Guard", "checked_states", "counted"]
+__all__ = ["InputCheck", "check_states", "format_steps"]
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -22,7 +22,7 @@ _AT_LEAST_ONE = {
 }
 
 
-class Guard:
+class InputCheck:
     """The check of one graph's data inputs.
 
     Attributes:
@@ -49,7 +49,7 @@ class Guard:
         full_lengths: Collection[str] = (),
     ) -> None:
         self.ports = tuple(ports)
-        self._tied = tuple(port for port in self.ports if not _named(port))
+        self._tied = tuple(port for port in self.ports if not _has_names_only(port))
         self.graph = graph
         self.lengths = lengths
         self.constants = constants or {}
@@ -88,13 +88,13 @@ class Guard:
                 _check_shape(port, array.shape, symbols, origins)
                 self._check_bounds(port, array.shape)
                 _check_limit(port, array)
-                arrays[port.name] = _converted(port, array)
+                arrays[port.name] = _convert(port, array)
         for port in self._tied:
             if port.name in arrays:
                 _check_shape(port, arrays[port.name].shape, symbols, origins)
         for port in self.ports:
             if port.name in self.lengths:
-                arrays[port.name] = _lengths(port, arrays.get(port.name), symbols)
+                arrays[port.name] = _check_lengths(port, arrays.get(port.name), symbols)
             if port.name in self.full_lengths:
                 _check_longest(port, arrays[port.name], symbols[SEQUENCE])
         return arrays, symbols
@@ -129,8 +129,9 @@ class Guard:
             return
         stream = ", feed a stream (model.stream().feed)" if self.streams else ""
         raise InputError(
-            f"`{port}` came with {counted(shape[axis])}; the {self.graph} takes exactly {steps}. "
-            f"Give {counted(steps)}{stream}, or export the model without a constant `{SEQUENCE}`."
+            f"`{port}` came with {format_steps(shape[axis])}; the {self.graph} takes exactly "
+            f"{steps}. Give {format_steps(steps)}{stream}, or export the model without a constant "
+            f"`{SEQUENCE}`."
         )
 
     def _check_bounds(self, port: Port, shape: tuple[int, ...]) -> None:
@@ -141,7 +142,7 @@ class Guard:
             if least <= size <= most:
                 continue
             bound = f"at most {most}" if size > most else f"at least {least}"
-            came = counted(size) if name == SEQUENCE else f"`{name}` {size}"
+            came = format_steps(size) if name == SEQUENCE else f"`{name}` {size}"
             feed = size > most and name == SEQUENCE and self.streams
             remedy = ", or feed a stream (model.stream().feed)" if feed else ""
             raise InputError(
@@ -153,9 +154,7 @@ class Guard:
         return ", ".join(f"`{port}`" for port in self.ports) or "no data inputs"
 
 
-def checked_states(
-    states: Mapping[str, ArrayLike], ports: Mapping[str, Port], batch: int
-) -> Arrays:
+def check_states(states: Mapping[str, ArrayLike], ports: Mapping[str, Port], batch: int) -> Arrays:
     """Return states as arrays of their ports' dtypes and shapes, all finite.
 
     Args:
@@ -175,13 +174,13 @@ def checked_states(
         if name not in states:
             raise StateError(f"State `{name}` is missing; a state is given whole: {known}.")
         array = _as_array(port, states[name], StateError)
-        shape = resolve(port.shape, {BATCH: batch})
+        shape = evaluate_shape(port.shape, {BATCH: batch})
         if array.shape != shape:
             raise StateError(
-                f"State `{name}` must have shape {shape} for {_sequences(batch)}, "
+                f"State `{name}` must have shape {shape} for {_format_sequences(batch)}, "
                 f"`{port}`; it came with shape {array.shape}."
             )
-        array = _converted(port, array, StateError)
+        array = _convert(port, array, StateError)
         if not np.isfinite(array).all():
             raise StateError(
                 f"State `{name}` has {np.count_nonzero(~np.isfinite(array))} values that are NaN "
@@ -219,7 +218,7 @@ def _is_plain(value: object) -> bool:
     return isinstance(value, (bool, int, float, list, tuple))
 
 
-def _converted(
+def _convert(
     port: Port, array: NDArray[Any], error: type[EdgernnError] = InputError
 ) -> NDArray[Any]:
     """Return the array in the port's dtype, C-contiguous, without loss beyond rounding."""
@@ -251,7 +250,7 @@ def _check_shape(
         if size == 0:
             reason = _AT_LEAST_ONE.get(str(port.axes[axis]), f"axis {axis} must not be empty")
             raise InputError(f"`{port}` came with shape {shape}: {reason}.")
-        number = size_of(expected, symbols)
+        number = evaluate_size(expected, symbols)
         if number is None and not str(expected).isidentifier():
             continue  # it follows from the axes of inputs that come later
         if number is None:
@@ -268,16 +267,18 @@ def _check_shape(
             )
 
 
-def _named(port: Port) -> bool:
+def _has_names_only(port: Port) -> bool:
     """Return whether every dynamic axis is a name, and none an expression of names."""
     return all(isinstance(size, int) or size.isidentifier() for size in port.shape)
 
 
-def _lengths(port: Port, given: NDArray[Any] | None, symbols: Mapping[str, int]) -> NDArray[Any]:
+def _check_lengths(
+    port: Port, given: NDArray[Any] | None, symbols: Mapping[str, int]
+) -> NDArray[Any]:
     """Return the lengths of sequences: those given if they are 1 to all steps, else all steps."""
     steps = symbols[SEQUENCE]
     if given is None:
-        shape = resolve(port.shape, symbols)
+        shape = evaluate_shape(port.shape, symbols)
         assert shape is not None
         return np.full(shape, steps, port.dtype)
     wrong = (given < 1) | (given > steps)
@@ -295,8 +296,8 @@ def _check_longest(port: Port, lengths: NDArray[Any], steps: int) -> None:
     if longest < steps:
         raise InputError(
             f"`{port}` has {longest} as the longest length, but the sequences of this call have "
-            f"{counted(steps)}, to which the model would pad. Give the first "
-            f"{counted(longest)} only."
+            f"{format_steps(steps)}, to which the model would pad. Give the first "
+            f"{format_steps(longest)} only."
         )
 
 
@@ -311,10 +312,10 @@ def _check_limit(port: Port, array: NDArray[Any]) -> None:
         )
 
 
-def counted(steps: int) -> str:
+def format_steps(steps: int) -> str:
     """Return a number of steps in words."""
     return "1 step" if steps == 1 else f"{steps} steps"
 
 
-def _sequences(batch: int) -> str:
+def _format_sequences(batch: int) -> str:
     return "1 sequence" if batch == 1 else f"{batch} sequences"

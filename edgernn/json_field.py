@@ -12,56 +12,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgernn.errors import ContractError
+from edgernn.untrusted_text import is_utf8, quote
 
 __all__ = [
-    "LARGEST_SIZE",
-    "MOST_PORTS",
-    "MOST_TEXT",
-    "Field",
-    "broken",
-    "is_text",
-    "shown",
+    "MAX_PORTS",
+    "MAX_SIZE",
+    "MAX_TEXT",
+    "JsonField",
+    "unreadable_contract",
 ]
 
-LARGEST_SIZE = 2**31 - 1
+MAX_SIZE = 2**31 - 1
 """The largest size of an axis, and of everything else that is counted in 32 bits."""
 
-MOST_PORTS = 4096
+MAX_PORTS = 4096
 """The most inputs, outputs or states of a graph."""
 
-MOST_TEXT = 100_000
+MAX_TEXT = 100_000
 """The most characters of a text for people."""
 
-_LARGEST_COUNT = 2**63 - 1
+_MAX_COUNT = 2**63 - 1
 
 Read = TypeVar("Read")
 
 
-def broken(subject: str, reason: str) -> ContractError:
+def unreadable_contract(subject: str, reason: str) -> ContractError:
     """Return the error of a contract that cannot be read."""
     return ContractError(
         f"{subject} has a contract that cannot be read: {reason}. Export the model again."
     )
 
 
-def is_text(value: object) -> bool:
-    """Say whether `value` is a string that UTF-8 can write."""
-    if not isinstance(value, str):
-        return False
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def shown(text: str) -> str:
-    """Return a text of somebody else's as a message can hold it, in backticks."""
-    return f"`{text}`" if text.isprintable() and len(text) <= 60 else f"`{text[:60]!a}`"
-
-
 @dataclass(frozen=True)
-class Field:
+class JsonField:
     """A value, and where it stands.
 
     Attributes:
@@ -76,32 +59,32 @@ class Field:
 
     def refuse(self, expected: str) -> NoReturn:
         """Raise ContractError for a value that is not what was expected."""
-        raise broken(
-            self.subject, f"`{self.place}` is {_described(self.value)}; expected {expected}"
+        raise unreadable_contract(
+            self.subject, f"`{self.place}` is {_describe(self.value)}; expected {expected}"
         )
 
-    def __getitem__(self, key: str) -> Field:
+    def __getitem__(self, key: str) -> JsonField:
         """Return the field `key` of an object, which must be there."""
         field = self.get(key)
         if field is None:
-            raise broken(self.subject, f"`{self._under(key)}` is missing")
+            raise unreadable_contract(self.subject, f"`{self._under(key)}` is missing")
         return field
 
-    def get(self, key: str) -> Field | None:
+    def get(self, key: str) -> JsonField | None:
         """Return the field `key` of an object, or None where it is not there."""
         if not isinstance(self.value, dict):
             self.refuse("an object")
         return self._at(self._under(key), self.value[key]) if key in self.value else None
 
-    def entries(self) -> dict[str, Field]:
+    def entries(self) -> dict[str, JsonField]:
         """Return the fields of an object whose keys are names of its own."""
         if not isinstance(self.value, dict):
             self.refuse("an object")
-        if not all(map(is_text, self.value)):
+        if not all(map(is_utf8, self.value)):
             self.refuse("keys in UTF-8")
         return {key: self._at(self._under(key), value) for key, value in self.value.items()}
 
-    def items(self, most: int | None = None) -> list[Field]:
+    def items(self, most: int | None = None) -> list[JsonField]:
         """Return the elements of an array of at most `most`; None for any number."""
         if not isinstance(self.value, list):
             self.refuse("an array")
@@ -109,14 +92,14 @@ class Field:
             self.refuse(f"an array of at most {most}")
         return [self._at(f"{self.place}[{i}]", value) for i, value in enumerate(self.value)]
 
-    def optional(self, read: Callable[[Field], Read]) -> Read | None:
+    def optional(self, read: Callable[[JsonField], Read]) -> Read | None:
         """Return what `read` makes of the value, or None where it is null."""
         return None if self.value is None else read(self)
 
     def text(self) -> str:
         """Return a string of at most `MOST_TEXT` characters."""
-        if not is_text(self.value) or len(self.value) > MOST_TEXT:
-            self.refuse(f"text in UTF-8 of at most {MOST_TEXT:,} characters")
+        if not is_utf8(self.value) or len(self.value) > MAX_TEXT:
+            self.refuse(f"text in UTF-8 of at most {MAX_TEXT:,} characters")
         return str(self.value)
 
     def one_of(self, known: Collection[str]) -> str:
@@ -131,7 +114,7 @@ class Field:
             self.refuse("true or false")
         return self.value
 
-    def count(self, least: int = 0, most: int = _LARGEST_COUNT) -> int:
+    def count(self, least: int = 0, most: int = _MAX_COUNT) -> int:
         """Return an integer from `least` to `most`."""
         if type(self.value) is not int or not least <= self.value <= most:
             self.refuse(f"an integer from {least} to {most}")
@@ -160,18 +143,18 @@ class Field:
             self.refuse(f"finite numbers of {dtype}")
         return array
 
-    def _at(self, place: str, value: Any) -> Field:
-        return Field(self.subject, place, value)
+    def _at(self, place: str, value: Any) -> JsonField:
+        return JsonField(self.subject, place, value)
 
     def _under(self, key: str) -> str:
-        name = shown(key).strip("`")
+        name = quote(key).strip("`")
         return f"{self.place}.{name}" if self.place else name
 
 
-def _described(value: Any) -> str:
+def _describe(value: Any) -> str:
     """Return a value as JSON on one line, cut short."""
     if isinstance(value, (dict, list)):
         return f"{'an object' if isinstance(value, dict) else 'an array'} of {len(value)}"
-    if isinstance(value, int) and abs(value) > _LARGEST_COUNT:
+    if isinstance(value, int) and abs(value) > _MAX_COUNT:
         return "an integer of more than 63 bits"
-    return shown(value) if isinstance(value, str) else f"`{json.dumps(value)}`"
+    return quote(value) if isinstance(value, str) else f"`{json.dumps(value)}`"

@@ -9,22 +9,31 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgernn.axis_sizes import evaluate_shape
 from edgernn.contract import BATCH, Contract, Port
 from edgernn.errors import ProviderError
 from edgernn.runtime.providers import onnxruntime
-from edgernn.runtime.session import Sessions
-from edgernn.sizes import resolve
+from edgernn.runtime.sessions import Sessions
 
-__all__ = ["Outputs", "Slot", "Slots", "advance", "bind", "failure", "slot_for", "slots"]
+__all__ = [
+    "Buffers",
+    "Outputs",
+    "TensorBuffer",
+    "allocate_buffer",
+    "bind_buffers",
+    "run_error",
+    "run_graph",
+    "state_buffers",
+]
 
 _HOST = "cpu"
 
 # An array, or name → array where there are several; a union would have every caller narrow it.
 Outputs = Any
-Slots = Mapping[str, "Slot"]
+Buffers = Mapping[str, "TensorBuffer"]
 
 
-class Slot:
+class TensorBuffer:
     """The memory of one tensor, on the device where the provider runs.
 
     Attributes:
@@ -49,16 +58,21 @@ class Slot:
             self.write, self.read = value.update_inplace, lambda: np.array(value.numpy())
 
 
-def slots(contract: Contract, batch: int, device: str) -> dict[str, Slot]:
+def state_buffers(contract: Contract, batch: int, device: str) -> dict[str, TensorBuffer]:
     """Return one slot per state, by its name."""
     graph = next(iter(contract.graphs.values()))
     return {
-        state.name: slot_for(graph.input(state.input), batch, device) for state in contract.states
+        state.name: allocate_buffer(graph.input(state.input), batch, device)
+        for state in contract.states
     }
 
 
-def advance(
-    sessions: Sessions, kind: str, arrays: Mapping[str, NDArray[Any]], before: Slots, after: Slots
+def run_graph(
+    sessions: Sessions,
+    kind: str,
+    arrays: Mapping[str, NDArray[Any]],
+    before: Buffers,
+    after: Buffers,
 ) -> dict[str, NDArray[Any]]:
     """Run graph `kind` once over data of any size; the states stay where the provider runs.
 
@@ -78,17 +92,17 @@ def advance(
     contract, session = sessions.contract, sessions.open(kind)
     names = [port.name for port in contract.data_outputs(kind)]
     try:
-        binding = bind(session, contract, {}, dict.fromkeys(names), before, after)
+        binding = bind_buffers(session, contract, {}, dict.fromkeys(names), before, after)
         for name, array in arrays.items():
             binding.bind_cpu_input(name, array)
         session.run_with_iobinding(binding)
     except Exception as error:
-        raise failure(sessions, kind, error) from error
+        raise run_error(sessions, kind, error) from error
     values = binding.get_outputs()
     return {name: np.array(value.numpy()) for name, value in zip(names, values, strict=False)}
 
 
-def failure(sessions: Sessions, kind: str, error: Exception) -> ProviderError:
+def run_error(sessions: Sessions, kind: str, error: Exception) -> ProviderError:
     """Return the error for a run that ONNX Runtime broke off."""
     reason = " ".join(str(error).split()).removesuffix(".")
     return ProviderError(
@@ -96,13 +110,13 @@ def failure(sessions: Sessions, kind: str, error: Exception) -> ProviderError:
     )
 
 
-def bind(
+def bind_buffers(
     session: Any,
     contract: Contract,
-    data: Slots,
-    results: Mapping[str, Slot | None],
-    before: Slots,
-    after: Slots,
+    data: Buffers,
+    results: Mapping[str, TensorBuffer | None],
+    before: Buffers,
+    after: Buffers,
 ) -> Any:
     """Return an I/O binding; a result without a slot gets fresh memory on the host."""
     binding = session.io_binding()
@@ -119,9 +133,9 @@ def bind(
     return binding
 
 
-def slot_for(port: Port, batch: int, device: str) -> Slot:
+def allocate_buffer(port: Port, batch: int, device: str) -> TensorBuffer:
     """Return memory for a port whose shape the batch determines."""
-    shape = resolve(port.shape, {BATCH: batch})
+    shape = evaluate_shape(port.shape, {BATCH: batch})
     if shape is None:
         raise ValueError(f"`{port}` is not determined by the batch alone")
-    return Slot(shape, port.dtype, device)
+    return TensorBuffer(shape, port.dtype, device)

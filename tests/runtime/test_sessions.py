@@ -12,7 +12,7 @@ from onnx import helper
 import edgernn
 from edgernn.contract import Graph
 from edgernn.errors import ContractError
-from edgernn.runtime.session import options_for
+from edgernn.runtime.sessions import session_options
 from tests.nets import embedded_lstm
 
 
@@ -138,7 +138,7 @@ def test_axes_without_a_name_are_open(tmp_path):
 )
 def test_threads_follow_the_graph(kind, threads, expected):
     """A stream takes one thread and a batch all cores (0), unless a number is given; none spin."""
-    options = options_for(kind, threads)
+    options = session_options(kind, threads)
     assert options.intra_op_num_threads == expected
     assert options.inter_op_num_threads == 1
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
