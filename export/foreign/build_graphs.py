@@ -59,60 +59,42 @@ def build_foreign(
     _check_lengths(file, watched, example)
     opened = open_states(file, watched, example, {**_known_pairs(file), **pairs})
     states = _with_initials(file, opened.states)
-    origins = name_ports(opened.model, states)
-    origins = with_limits(origins, example.limits)
+    origins = with_limits(name_ports(opened.model, states), example.limits)
     passes.NameFixPass()(opened.model)  # the file may have used our names inside
     held, computed = held_lengths(file), lengths_of(file.model.graph)[1]
     lengths = [name for name, path in origins.inputs.items() if path in held]
-    model = _plain(file, opened)
-    every_step = _plain(file, opened, lengths=False) if held else model
-    backward = _backward(file.model.graph)
-    steps = {call.sizes[0] for call in run.calls}
-    form = "step" if not _has_sequence(example) and steps <= {1} else "whole"
-    notes = (
-        *example.notes,
-        *(f"`{name}` is an input that the file ignores." for name in origins.unused),
-        *pairing_notes(states),
-    )
-    sequence, single, no_step = model, None, backward
-    if computed:
-        no_step = no_step or (
-            f"its sequences end at lengths that the file computes from `{computed[0]}`."
-        )
-    if form == "step" and (held or computed):
+    longest = max((call.sizes[0] for call in run.calls), default=1)
+    is_step = not _has_sequence(example) and longest == 1
+    if is_step and (held or computed):
         raise UnsupportedModelError(
             f"`{file.path}` is one step, which cannot end at the lengths of sequences that "
             f"`{(held + computed)[0]}` gives. Export it without lengths."
         )
-    own: dict[str, int] = {}
-    if form == "step":
-        own = own_axes(file, watched, example, _paths(states))
-        model, own = _at_one(model, origins, own)
+    model = _plain(file, opened)
+    backward = _backward(file.model.graph)
+    no_step = _fixed_steps(example, is_step, longest) or backward or _lengths_computed(computed)
+    no_step = no_step or _no_way_back(file, model, held)
+    notes = [
+        *example.notes,
+        *(f"`{name}` is an input that the file ignores." for name in origins.unused),
+        *pairing_notes(states),
+    ]
+    step_axes: dict[str, int] = {}
+    if is_step:
+        step_axes = own_axes(file, watched, example, _paths(states))
+        model, step_axes = _at_one(model, origins, step_axes)
         lifted = lift(
             model,
             [(state.input, state.output) for state in states],
-            sequence_axes=_by_port(origins, own),
+            sequence_axes=_by_port(origins, step_axes),
         )
         if lifted.form == "scan":
-            notes += (f"The sequence graph has a Scan: {lifted.reason}.",)
-        sequence, single = lifted.model, model
-    elif not _has_sequence(example):
-        no_step = f"the file fixes its sequences to {max(steps)} steps."
-    if file.contract is not None and (held or _has_scan(model)):
-        what = "lengths are" if held else "recurrence is"
-        no_step = no_step or (
-            f"its {what} written in operators that cannot be taken apart into steps. Export the "
-            "folder of the artifact in float32, which has one."
-        )
-    step = None
-    if file.step is not None:
-        step, no_step = _written(file, file.step), ""
-    elif not no_step:
-        try:
-            single = single or at_one_step(_without_lengths(every_step, lengths))
-            step = gemm_form(single)
-        except UnsupportedModelError as error:
-            no_step = str(error)
+            notes.append(f"The sequence graph has a Scan: {lifted.reason}.")
+        sequence = lifted.model
+    else:
+        sequence = model
+        model = _plain(file, opened, lengths=False) if held else model
+    step, no_step = _step(file, model, no_step, is_step, lengths)
     built = Built(
         sequence=sequence,
         step=step,
@@ -121,26 +103,79 @@ def build_foreign(
         origins=origins,
         module=None,
         example=example,
-        is_step=form == "step",
-        carry=not backward and (form == "step" or _has_sequence(example)),
+        is_step=is_step,
+        carry=not backward and (is_step or _has_sequence(example)),
         constant_batch=run.calls[0].sizes[1] if run.calls else 1,
         layers={name: len(stack) for name, stack in opened.stacks.items() if _are_layers(stack)},
         lengths=dict.fromkeys(lengths, False),
         full_lengths=_known_full_lengths(file, origins, lengths),
-        notes=notes,
+        notes=tuple(notes),
         bounds=_known_bounds(file),
     )
-    fed = {path for path in origins.inputs.values() if path}
+    paths = {path for path in origins.inputs.values() if path}
     original = Original(
         file,
         watched,
         opened,
         origins,
-        {leaf.path: leaf.tensor.numpy() for leaf in example.tensors if leaf.path not in fed},
+        {leaf.path: leaf.tensor.numpy() for leaf in example.tensors if leaf.path not in paths},
         built.stacked_axes,
-        own,
+        step_axes,
     )
     return built, original
+
+
+def _step(
+    file: OnnxFile, model: ir.Model, no_step: str, is_step: bool, lengths: Sequence[str]
+) -> tuple[ir.Model | None, str]:
+    """Return the step graph, or None and why there is none.
+
+    Args:
+        file: The file; the step graph of an artifact stays as it is.
+        model: The graph of one step, or of a sequence without lengths.
+        no_step: Why there is none, where that is known already.
+        is_step: Whether `model` is one step.
+        lengths: Its inputs that hold lengths.
+    """
+    if file.step is not None:
+        step = at_opset(file, file.step)
+        fold_constants(step)
+        return step, ""
+    if no_step:
+        return None, no_step
+    try:
+        return gemm_form(model if is_step else at_one_step(_without_lengths(model, lengths))), ""
+    except UnsupportedModelError as error:
+        return None, str(error)
+
+
+def _fixed_steps(example: ExampleCall, is_step: bool, longest: int) -> str:
+    """Say of a file that runs one number of steps only that it has no step graph."""
+    fixed = not is_step and not _has_sequence(example)
+    return f"the file fixes its sequences to {longest} steps." if fixed else ""
+
+
+def _lengths_computed(computed: Sequence[str]) -> str:
+    if not computed:
+        return ""
+    return f"its sequences end at lengths that the file computes from `{computed[0]}`."
+
+
+def _no_way_back(file: OnnxFile, model: ir.Model, held: Sequence[str]) -> str:
+    """Say of a graph of edgernn's in which operators replaced recurrent nodes that it has no step.
+
+    Args:
+        file: The file.
+        model: Its graph.
+        held: Its inputs that hold lengths.
+    """
+    if file.contract is None or not (held or _has_scan(model)):
+        return ""
+    what = "lengths are" if held else "recurrence is"
+    return (
+        f"its {what} written in operators that cannot be taken apart into steps. Export the "
+        "folder of the artifact in float32, which has one."
+    )
 
 
 def _known_pairs(file: OnnxFile) -> dict[str, str]:
@@ -171,13 +206,6 @@ def _with_initials(file: OnnxFile, states: Sequence[StatePort]) -> tuple[StatePo
         replace(state, initial=initials.get(state.argument or "", state.initial))
         for state in states
     )
-
-
-def _written(file: OnnxFile, step: ir.Model) -> ir.Model:
-    """Return a step graph that edgernn wrote, in the opset that graphs are made in."""
-    model = at_opset(file, step)
-    fold_constants(model)
-    return model
 
 
 def _paths(states: Sequence[StatePort]) -> set[str]:
