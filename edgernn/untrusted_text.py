@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["escape_unprintable", "is_utf8", "quote"]
+__all__ = ["escape_unprintable", "first_line", "is_utf8", "quote"]
 
 
 def is_utf8(value: object) -> bool:
@@ -24,3 +24,8 @@ def quote(text: str) -> str:
 def escape_unprintable(text: str) -> str:
     """Return a text with each unprintable character escaped, except line ends and tabs."""
     return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message without its full stop, or the error's type."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].strip().rstrip(".:")

@@ -17,6 +17,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from edgernn.contract import BATCH
 from edgernn.errors import InputError
 from edgernn.export.call.example_call import ExampleCall, run_forward
+from edgernn.export.capture.override_forward import override_forward
 from edgernn.export.capture.recurrent_calls import RecurrentCall, RecurrentCallMode, Results
 
 __all__ = ["LENGTHS", "add_example_lengths", "add_lengths_argument"]
@@ -49,8 +50,7 @@ def add_lengths_argument(module: nn.Module) -> None:
 
     own = inspect.Parameter(LENGTHS, inspect.Parameter.KEYWORD_ONLY, annotation=torch.Tensor)
     parameters = [*signature.parameters.values(), own]
-    forward.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-    module.__class__ = type(kind.__name__, (kind,), {"forward": forward})
+    override_forward(module, forward, signature.replace(parameters=parameters))
 
 
 def add_example_lengths(module: nn.Module, example: ExampleCall) -> ExampleCall:

@@ -13,6 +13,7 @@ from torch import nn
 from edgernn.contract import BATCH
 from edgernn.export.call.argument_names import holds_data, holds_state
 from edgernn.export.call.example_call import ExampleCall
+from edgernn.export.capture.override_forward import override_forward
 from edgernn.export.capture.preserve_state import preserve_state, same_content
 from edgernn.export.capture.pytree import ResultWithUpdates, map_tensors, tensor_leaves
 
@@ -135,5 +136,4 @@ def return_updates(module: nn.Module, updates: ArgumentUpdates) -> None:
     def _copy(path: str, tensor: torch.Tensor) -> torch.Tensor:
         return tensor.clone() if path in updates.paths else tensor
 
-    forward.__signature__ = signature  # type: ignore[attr-defined]
-    module.__class__ = type(kind.__name__, (kind,), {"forward": forward})
+    override_forward(module, forward, signature)

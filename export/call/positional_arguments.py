@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from edgernn.export.call.input_spec import parse_spec
+from edgernn.export.capture.override_forward import override_forward
 
 __all__ = ["call_by_position", "name_positional_arguments"]
 
@@ -61,15 +62,8 @@ def name_positional_arguments(module: nn.Module, inputs: Any) -> None:
         bound = signature.bind(*args, **kwargs)
         return kind.forward(self, *bound.args, **bound.kwargs)
 
-    forward.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [
-            inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD),
-            *given,
-            *named,
-            *others,
-        ]
-    )
-    module.__class__ = type(kind.__name__, (kind,), {"forward": forward})
+    own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    override_forward(module, forward, inspect.Signature([own, *given, *named, *others]))
 
 
 _OTHERS = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD)

@@ -16,6 +16,7 @@ from edgernn.errors import SourceError
 from edgernn.export.source.allowed_operators import computes
 from edgernn.export.source.check_expression import check_expression
 from edgernn.export.source.exported_archive_tensors import folder_entries, pickled_entry
+from edgernn.export.source.refusals import damaged_file, untrusted_file
 from edgernn.export.source.zip_archive import ZipArchive, write_archive
 
 __all__ = ["check_exported_archive"]
@@ -227,17 +228,14 @@ class _Checker:
         return value
 
     def _refusal(self, what: str) -> SourceError:
-        return SourceError(
-            f"{self._subject} is a torch.export archive with {what}. Opening it would run what "
-            "its maker wrote, so it is not done unasked. If you trust its origin, repeat with "
-            "--trust; or export the model's code anew with torch.export.save."
+        return untrusted_file(
+            f"{self._subject} is a torch.export archive with {what}",
+            "Opening it would run what its maker wrote",
+            "export the model's code anew with torch.export.save",
         )
 
     def _damaged(self, reason: str) -> SourceError:
-        return SourceError(
-            f"{self._subject} is a torch.export archive that cannot be read: {_short(reason)}. "
-            "Save or download it again."
-        )
+        return damaged_file(self._subject, "torch.export archive", _short(reason))
 
 
 def _short(value: object) -> str:

@@ -1,7 +1,7 @@
-"""The pickles of a TorchScript archive, read as plain values without making anything of theirs.
+"""Checks of the pickles of a TorchScript archive, without making any object that they describe.
 
 torch reads them in C++, where a tensor may lie outside of its storage and an object of a C++ class
-unpickles itself. Here classes are names, and each tensor is measured against its storage.
+unpickles itself. Here classes are only names, and each tensor is measured against its storage.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from typing import Any
 
 import torch
 
-from edgernn.errors import SourceError, UnsupportedModelError
+from edgernn.errors import EdgernnError
+from edgernn.export.source.refusals import damaged_file, quantized_weights, untrusted_file
+from edgernn.untrusted_text import first_line
 
 __all__ = ["check_pickle"]
 
@@ -59,12 +61,12 @@ class _Storage:
 
 @dataclass
 class _Dtype:
-    """What stands for a dtype: the name of its storage."""
+    """A dtype, in the place of the storage class that the pickle names for it."""
 
     dtype: torch.dtype
 
 
-class _Thing:
+class _ScriptObject:
     """An instance of a class of the archive's own code."""
 
     def __init__(self, *_: Any) -> None:
@@ -89,49 +91,33 @@ def check_pickle(content: bytes, sizes: Callable[[str], int], file: str, subject
     """
     try:
         _check_opcodes(content)
-        value = _Reader(content, sizes).load()
+        value = _Reader(content, sizes, file, subject).load()
         _check_depth(value, 0, {})
-    except _Quantized as error:
-        raise UnsupportedModelError(
-            f"{subject} has quantized weights, `{error}` in `{file}`, which are packed for torch "
-            "alone. Export the float model; --precision int8 quantizes it."
-        ) from None
-    except _Unknown as error:
-        raise SourceError(
-            f"{subject} is a TorchScript archive that makes a `{error}` in `{file}`, an object of "
-            "code that is not in it. Making it would run that code, so it is not done unasked. If "
-            "you trust its origin, repeat with --trust; or export the model from its code."
-        ) from None
+    except EdgernnError:
+        raise
     except Exception as error:  # a damaged pickle fails in any way
-        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise SourceError(
-            f"{subject} is a TorchScript archive that cannot be read: `{file}`: {reason}. Save or "
-            "download it again."
-        ) from error
-
-
-class _Unknown(Exception):
-    """When a pickle asks for a class that is neither torch's tensor nor the archive's."""
-
-
-class _Quantized(Exception):
-    """When a pickle has quantized weights."""
+        reason = f"`{file}`: {first_line(error)}"
+        raise damaged_file(subject, "TorchScript archive", reason) from error
 
 
 class _Reader(pickle.Unpickler):
-    def __init__(self, content: bytes, sizes: Callable[[str], int]) -> None:
+    """Reads classes as names, and measures each tensor against its storage."""
+
+    def __init__(
+        self, content: bytes, sizes: Callable[[str], int], file: str, subject: str
+    ) -> None:
         super().__init__(io.BytesIO(content))
         self._sizes = sizes
+        self._file = file
+        self._subject = subject
 
     def find_class(self, module: str, name: str) -> Any:
         path = f"{module}.{name}"
         quantized = ("__torch__.torch.classes.quantized.", "__torch__.torch.classes.rnn.")
         if path.startswith(quantized) or name == "_rebuild_qtensor":
-            raise _Quantized(name)
-        if path.startswith("__torch__."):
-            if path.startswith("__torch__.torch.classes"):
-                raise _Unknown(path)
-            return _Thing
+            raise quantized_weights(self._subject, f"`{name}` in `{self._file}`")
+        if path.startswith("__torch__.") and not path.startswith("__torch__.torch.classes"):
+            return _ScriptObject
         match module, name:
             case "torch._utils", "_rebuild_tensor_v2":
                 return _check_tensor
@@ -147,10 +133,14 @@ class _Reader(pickle.Unpickler):
                 return complex
             case "torch", _ if name.endswith("Storage"):
                 if name[:1] == "Q":
-                    raise _Quantized(name)
+                    raise quantized_weights(self._subject, f"`{name}` in `{self._file}`")
                 if dtype := _STORAGES.get(name.removesuffix("Storage")):
                     return _Dtype(dtype)
-        raise _Unknown(path)
+        raise untrusted_file(
+            f"{self._subject} is a TorchScript archive that makes a `{path}` in `{self._file}`, an "
+            "object of code that is not in it",
+            "Making it would run that code",
+        )
 
     def persistent_load(self, pid: Any) -> _Storage:
         kind, dtype, key, device, numel = pid
@@ -192,7 +182,7 @@ def _check_depth(value: Any, depth: int, seen: dict[int, int]) -> None:
     """Refuse values in values too deep for torch's own recursion, and values in themselves."""
     if depth > _DEEPEST:
         raise ValueError("its values are nested too deeply")
-    if isinstance(value, _Thing):
+    if isinstance(value, _ScriptObject):
         children: Any = (value.state,)
     elif isinstance(value, dict):
         children = (*value, *value.values())

@@ -15,8 +15,10 @@ import torch
 
 from edgernn.errors import SourceError
 from edgernn.export.source.check_pickle import check_pickle
-from edgernn.export.source.check_torchscript_code import check_code
+from edgernn.export.source.check_torchscript import check_code
+from edgernn.export.source.refusals import damaged_file
 from edgernn.export.source.zip_archive import ZipArchive, write_archive
+from edgernn.untrusted_text import first_line
 
 __all__ = ["load_archive"]
 
@@ -92,10 +94,7 @@ def _size(archive: ZipArchive, name: str) -> int:
 
 
 def _damaged(subject: str, reason: str) -> SourceError:
-    return SourceError(
-        f"{subject} is a TorchScript archive that cannot be read: {reason}. Save or download it "
-        "again."
-    )
+    return damaged_file(subject, "TorchScript archive", reason)
 
 
 def _saved(module: torch.jit.ScriptModule) -> BytesIO:
@@ -116,10 +115,9 @@ def _load(stored: Any, subject: str) -> Any:
             load: Callable[..., Any] = torch.jit.load
             return load(stored, map_location="cpu")
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".:")
         raise SourceError(
             f"{subject} is a TorchScript archive that torch {torch.__version__} cannot read: "
-            f"{reason}. Save it again with this version of torch."
+            f"{first_line(error)}. Save it again with this version of torch."
         ) from error
 
 

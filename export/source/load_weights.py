@@ -9,7 +9,8 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from edgernn.errors import SourceError, UnsupportedModelError
+from edgernn.errors import SourceError
+from edgernn.export.source.refusals import quantized_weights
 
 __all__ = ["check_weights", "listed", "load_weights", "without_prefixes"]
 
@@ -46,10 +47,7 @@ def check_weights(weights: Mapping[str, torch.Tensor], subject: str) -> None:
                 "the state_dict of a model."
             )
         if not is_lazy(tensor) and tensor.is_quantized:
-            raise UnsupportedModelError(
-                f"{subject} has quantized weights, such as `{key}`, which are packed for torch "
-                "alone. Export the float model; --precision int8 quantizes it."
-            )
+            raise quantized_weights(subject, f"such as `{key}`")
         if fault := _fault(tensor):
             raise SourceError(
                 f"{subject} holds no model: `{key}` {fault}. Save the state_dict of a model whose "

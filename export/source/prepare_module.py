@@ -14,7 +14,8 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 
-from edgernn.errors import SourceError, UnsupportedModelError
+from edgernn.errors import SourceError
+from edgernn.export.source.refusals import quantized_weights
 
 __all__ = [
     "CONVERTED_DTYPES",
@@ -139,11 +140,8 @@ def _bake_parametrizations(model: nn.Module) -> None:
 def _check_values(model: nn.Module) -> None:
     for name, part in model.named_modules():
         if type(part).__module__.startswith(("torch.ao.nn.quantized", "torch.nn.quantized")):
-            raise UnsupportedModelError(
-                f"`{name or type(part).__name__}` is a quantized {type(part).__name__}, whose "
-                "weights are packed for torch alone. Export the float model; --precision int8 "
-                "quantizes it."
-            )
+            subject = f"`{name or type(part).__name__}`"
+            raise quantized_weights(subject, f"those of a {type(part).__name__}")
     for name, tensor in chain(model.named_parameters(), model.named_buffers()):
         if is_lazy(tensor):
             raise SourceError(

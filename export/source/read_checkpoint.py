@@ -16,9 +16,13 @@ from typing import IO, Any
 
 import torch
 from torch import nn
-from torch.serialization import SourceChangeWarning, get_unsafe_globals_in_checkpoint
+from torch._weights_only_unpickler import _get_allowed_globals
+from torch.serialization import SourceChangeWarning
 
-from edgernn.errors import SourceError, UnsupportedModelError
+from edgernn.errors import SourceError
+from edgernn.export.source.load_weights import listed
+from edgernn.export.source.refusals import damaged_file, quantized_weights, untrusted_file
+from edgernn.untrusted_text import first_line
 
 __all__ = ["StateDict", "read_pickle", "read_safetensors", "state_dict_in"]
 
@@ -40,6 +44,10 @@ _WRAPPINGS = (
 )
 _DEEPEST = 5
 
+_SAVED = "torch.save file"
+_PICKLES = 5  # of a file of torch's old format: three heads, the content, the names of storages
+_LONGEST_NAME = 10_000
+
 
 def read_safetensors(path: Path) -> StateDict:
     """Return the tensors of the safetensors file `path`, in the order of their names.
@@ -53,10 +61,7 @@ def read_safetensors(path: Path) -> StateDict:
     try:
         return dict(sorted(load_file(path).items()))
     except (SafetensorError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
-        raise SourceError(
-            f"`{path}` is a safetensors file that cannot be read: {_reason(error)}. Save or "
-            "download it again."
-        ) from error
+        raise damaged_file(f"`{path}`", "safetensors file", _reason(error)) from error
 
 
 def read_pickle(
@@ -74,20 +79,24 @@ def read_pickle(
     Raises:
         SourceError: The file is damaged, wants code without trust, or wants code that is missing.
     """
-    _check_names(path)
+    names = _requested_names(path)
     try:
         with warnings.catch_warnings():
             # Whether the file could be read is told by the error alone.
             warnings.simplefilter("ignore")
             return _load(path, weights_only=True), ()
     except pickle.UnpicklingError as error:
-        wanted = _globals_of(path)
+        wanted = [f"`{name}`" for name in sorted(names - _get_allowed_globals().keys())]
         if not wanted:
-            raise _damaged(path, error) from error
+            raise damaged_file(f"`{path}`", _SAVED, _reason(error)) from error
         if not trust:
-            raise _untrusted(path, wanted) from None
+            raise untrusted_file(
+                f"`{path}` is a pickle that asks for code: {listed(wanted)}",
+                "Unpickling runs whatever the file says",
+                "save model.state_dict() and export that",
+            ) from None
     except Exception as error:  # a damaged file fails in any way
-        raise _damaged(path, error) from error
+        raise damaged_file(f"`{path}`", _SAVED, _reason(error)) from error
     return _unpickle(path, code)
 
 
@@ -105,10 +114,7 @@ def state_dict_in(value: Any, subject: str) -> StateDict | nn.Module:
         [key for key in value if "_packed_params" in str(key)] if isinstance(value, Mapping) else []
     )
     if packed:
-        raise UnsupportedModelError(
-            f"{subject} has quantized weights, such as `{packed[0]}`, which are packed for torch "
-            "alone. Export the float model; --precision int8 quantizes it."
-        )
+        raise quantized_weights(subject, f"such as `{packed[0]}`")
     raise SourceError(
         f"{subject} holds no model: {_described(value)}. Expected a whole module, a state_dict, "
         f"or one of them under {', '.join(f'`{name}`' for name in _WRAPPINGS[:-1])} or "
@@ -121,27 +127,44 @@ def _unwrapped(value: Any, depth: int) -> StateDict | nn.Module | None:
         return value
     if not isinstance(value, Mapping) or depth > _DEEPEST:
         return None
-    if _is_state_dict(value):
+    named = bool(value) and all(isinstance(key, str) for key in value)
+    if named and all(isinstance(entry, torch.Tensor) for entry in value.values()):
         return dict(value)
     inner = (_unwrapped(value.get(name), depth + 1) for name in _WRAPPINGS)
     return next((found for found in inner if found is not None), None)
 
 
-def _check_names(path: Path) -> None:
-    """Refuse a pickle with a name or number of endless length: torch searches its messages for it.
+def _requested_names(path: Path) -> set[str]:
+    """Return the classes and functions that the pickles of a file ask for, unpickling none.
 
     Raises:
-        SourceError: There is one.
+        SourceError: A name or number is of endless length; torch searches its messages for it.
     """
+    names: set[str] = set()
     try:
         for stream in _pickles_in(path):
             for _ in range(_PICKLES):
-                for opcode, argument, _ in pickletools.genops(stream):
-                    if opcode.name in ("GLOBAL", "INST") and len(str(argument)) > _MOST_NAME:
-                        raise ValueError(str(argument))
-    except Exception as error:  # where it is short, torch's own reader says what is wrong
-        if len(str(error)) > _MOST_NAME:
-            raise _damaged(path, ValueError(f"a name starts with {str(error)[:40]}")) from None
+                names |= _names_in_next_pickle(stream)
+    except Exception as error:  # where it is cut short, torch's own reader says what is wrong
+        if len(reason := str(error)) > _LONGEST_NAME:
+            start = f"a name starts with {reason[:40]}"
+            raise damaged_file(f"`{path}`", _SAVED, start) from None
+    return names
+
+
+def _names_in_next_pickle(stream: IO[bytes]) -> set[str]:
+    names: set[str] = set()
+    strings: list[str] = []
+    for opcode, argument, _ in pickletools.genops(stream):
+        if opcode.name in ("GLOBAL", "INST") and len(str(argument)) > _LONGEST_NAME:
+            raise ValueError(str(argument))
+        if opcode.name == "GLOBAL":
+            names.add(str(argument).replace(" ", "."))
+        elif opcode.name == "STACK_GLOBAL" and len(strings) > 1:
+            names.add(".".join(strings[-2:]))
+        elif isinstance(argument, str):
+            strings.append(argument)
+    return names
 
 
 def _pickles_in(path: Path) -> Iterator[IO[bytes]]:
@@ -161,15 +184,6 @@ def _load(path: Path, **options: Any) -> Any:
         return torch.load(stream, map_location="cpu", **options)
 
 
-def _is_state_dict(value: Any) -> bool:
-    return (
-        isinstance(value, Mapping)
-        and bool(value)
-        and all(isinstance(key, str) for key in value)
-        and all(isinstance(entry, torch.Tensor) for entry in value.values())
-    )
-
-
 def _described(value: Any) -> str:
     if not isinstance(value, Mapping):
         return f"it is of type `{type(value).__name__}`"
@@ -178,81 +192,16 @@ def _described(value: Any) -> str:
     if {"state", "param_groups"} <= set(value):
         return "it is an optimizer's state_dict (`state`, `param_groups`)"
     if not all(isinstance(key, str) for key in value):
-        return "it is a dict with keys that are no text"
-    listed = [f"`{key}` ({type(entry).__name__})" for key, entry in value.items()]
-    others = [text for text in listed if "(Tensor)" not in text]
-    more = f" and {len(others) - 6} more" if len(others) > 6 else ""
-    return f"it is a dict in which no tensors are {', '.join(others[:6])}{more}"
-
-
-_PICKLES = 5  # of a file of torch's old format: three heads, the content, the names of storages
-_MOST_NAME = 10_000
-
-
-def _damaged(path: Path, error: Exception) -> SourceError:
-    return SourceError(
-        f"`{path}` is a torch.save file that cannot be read: {_reason(error)}. Save or download "
-        "it again."
-    )
+        return "it is a dict with keys that are not text"
+    described = [f"`{key}` ({type(entry).__name__})" for key, entry in value.items()]
+    others = [text for text in described if "(Tensor)" not in text]
+    return f"it is a dict with entries that are not tensors: {listed(others, 6)}"
 
 
 def _reason(error: Exception) -> str:
     # torch puts its advice on weights_only before the reason.
-    text = str(error).rpartition("WeightsUnpickler error:")[2].strip() or type(error).__name__
-    return text.splitlines()[0].rstrip(".:")
-
-
-def _untrusted(path: Path, wanted: list[str]) -> SourceError:
-    shown = ", ".join(f"`{name}`" for name in wanted[:8])
-    more = f" and {len(wanted) - 8} more" if len(wanted) > 8 else ""
-    return SourceError(
-        f"`{path}` is a pickle that asks for code: {shown}{more}. Unpickling runs whatever the "
-        "file says, so it is not done unasked. If you trust its origin, repeat with "
-        "--trust; or save model.state_dict() and export that."
-    )
-
-
-def _globals_of(path: Path) -> list[str]:
-    """Return the classes and functions that the pickle asks for beyond tensors, unpickling none."""
-    try:
-        if zipfile.is_zipfile(path):
-            return sorted(get_unsafe_globals_in_checkpoint(str(path)))
-        return _globals_of_legacy(path)
-    except Exception:  # a damaged pickle fails in any way
-        return []
-
-
-def _globals_of_legacy(path: Path) -> list[str]:
-    names: set[str] = set()
-    with path.open("rb") as stream:
-        while not names:
-            found = _globals_in_next_pickle(stream)
-            if found is None:
-                break
-            names |= {
-                name for name in found if not name.startswith(("torch._utils.", "collections."))
-            }
-    return sorted(names - {f"torch.{kind}Storage" for kind in _STORAGES})
-
-
-_STORAGES = ("Double", "Float", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool")
-
-
-def _globals_in_next_pickle(stream: io.BufferedReader) -> set[str] | None:
-    """Return the names one pickle asks for, or None where no further pickle follows."""
-    names: set[str] = set()
-    strings: list[str] = []
-    try:
-        for opcode, argument, _ in pickletools.genops(stream):
-            if opcode.name == "GLOBAL":
-                names.add(str(argument).replace(" ", "."))
-            elif opcode.name == "STACK_GLOBAL" and len(strings) > 1:
-                names.add(".".join(strings[-2:]))
-            elif isinstance(argument, str):
-                strings.append(argument)
-    except (ValueError, EOFError):
-        return names or None
-    return names
+    reason = str(error).rpartition("WeightsUnpickler error:")[2].strip()
+    return first_line(ValueError(reason or type(error).__name__))
 
 
 def _unpickle(path: Path, code: ModuleType | None) -> tuple[Any, tuple[str, ...]]:

@@ -17,9 +17,11 @@ from torch.fx.node import map_aggregate
 from torch.utils import _pytree as pytree
 
 from edgernn.errors import EdgernnError, SourceError
+from edgernn.export.capture.override_forward import subclass_with_forward
 from edgernn.export.source.check_exported_archive import check_exported_archive
 from edgernn.export.source.prepare_module import CONVERTED_DTYPES, TRAINING_FLAGS, prepare_module
 from edgernn.export.source.zip_archive import ZipArchive
+from edgernn.untrusted_text import first_line
 
 __all__ = ["ExportedModule", "read_exported"]
 
@@ -103,8 +105,7 @@ def _converted(program: ExportedProgram) -> tuple[nn.Module, tuple[str, ...]]:
         bound.apply_defaults()
         return self._run(dict(list(bound.arguments.items())[1:]))
 
-    forward.__signature__ = signature  # type: ignore[attr-defined]  # read by inspect
-    module = type("ExportedModule", (ExportedModule,), {"forward": forward})(program)
+    module = subclass_with_forward(ExportedModule, forward, signature)(program)
     narrowed = any(tensor.dtype in CONVERTED_DTYPES for tensor in program.state_dict.values())
     trained = _retarget(module._graph, narrowed)
     return module, (*prepare_module(module), *_training_note(trained), *_static_note(program))
@@ -126,10 +127,9 @@ def _load(archive: Path | BytesIO, path: Path) -> ExportedProgram:
 
 
 def _unreadable(path: Path, error: Exception) -> SourceError:
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return SourceError(
         f"`{path}` is a torch.export archive that torch {torch.__version__} cannot read: "
-        f"{reason.rstrip('.')}. Export it again with this version of torch."
+        f"{first_line(error)}. Export it again with this version of torch."
     )
 
 

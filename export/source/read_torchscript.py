@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from inspect import Parameter, Signature
 from pathlib import Path
@@ -11,27 +10,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from edgernn.errors import EdgernnError, SourceError, UnsupportedModelError
-from edgernn.export.source.allowed_operators import computes
-from edgernn.export.source.check_torchscript_graph import check_graph
+from edgernn.errors import EdgernnError, SourceError
+from edgernn.export.capture.override_forward import subclass_with_forward
+from edgernn.export.source.check_torchscript import check_graph
 from edgernn.export.source.load_torchscript import load_archive
 from edgernn.export.source.prepare_module import CONVERTED_DTYPES, prepare_module
 from edgernn.export.source.scripted_reference import scripted_reference
-from edgernn.export.source.torchscript_operators import PYTHON_FUNCTIONS, SCALAR_FUNCTIONS
-from edgernn.export.source.torchscript_program import (
-    Block,
-    Constant,
-    Environment,
-    IfBlock,
-    Instruction,
-    LoopBlock,
-    OperatorCall,
-    PythonCall,
-    RaiseException,
-    ReadTensors,
-    RefuseNode,
-    SchemaArgument,
-)
+from edgernn.export.source.torchscript_program import Block, Environment
+from edgernn.export.source.torchscript_reader import GraphReader
+from edgernn.untrusted_text import first_line
 
 __all__ = ["ScriptedModule", "read_scripted_parts", "read_torchscript"]
 
@@ -79,10 +66,9 @@ def read_torchscript(
     except EdgernnError:
         raise
     except Exception as error:  # a damaged archive fails in any way
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".:")
         raise SourceError(
-            f"{subject} is a TorchScript archive that cannot be run: {reason}. Save it again with "
-            "this version of torch."
+            f"{subject} is a TorchScript archive that cannot be run: {first_line(error)}. Save it "
+            "again with this version of torch."
         ) from error
 
 
@@ -109,14 +95,14 @@ def _converted(
         bound.apply_defaults()
         return self._run(list(bound.arguments.values())[1:])
 
-    forward.__signature__ = signature  # type: ignore[attr-defined]  # read by inspect
-    tensors = list(scripted.state_dict().values())
-    reader = _Reader(scripted, records, subject)
     graph = method.inlined_graph
-    block = reader.block(graph)
-    kept = _plain_attributes(archive) if isinstance(archive, torch.jit.ScriptModule) else {}
-    kind = type(scripted.original_name, (ScriptedModule,), {**kept, "forward": forward})
-    narrowed = any(tensor.dtype in CONVERTED_DTYPES for tensor in tensors)
+    reader = GraphReader(scripted, records, subject)
+    block = reader.read(graph)
+    attributes = {} if isinstance(archive, Path) else _plain_attributes(archive)
+    kind = subclass_with_forward(
+        ScriptedModule, forward, signature, scripted.original_name, attributes
+    )
+    narrowed = any(one.dtype in CONVERTED_DTYPES for one in scripted.state_dict().values())
     module = kind(block, narrowed, graph.findNode("prim::Loop") is not None)
     reader.tensors.register(module)
     return module, scripted_reference(scripted, method.name, signature), prepare_module(module)
@@ -155,229 +141,3 @@ def _signature(method: Any) -> Signature:
         parameters.append(Parameter(argument.name, kind, default=default))
     parameters[0] = parameters[0].replace(name="self")
     return Signature(parameters)
-
-
-class _Tensors:
-    """The tensors of a ScriptModule by their dotted paths."""
-
-    def __init__(self, scripted: Any) -> None:
-        self._scripted = scripted
-        self._parameters = dict(scripted.named_parameters(remove_duplicate=False))
-        self._buffers = dict(scripted.named_buffers(remove_duplicate=False))
-        self._paths = {
-            _identity(tensor): path
-            for path, tensor in [*self._buffers.items(), *self._parameters.items()][::-1]
-        }
-
-    def path_of(self, tensor: torch.Tensor, fallback: str) -> str:
-        """Return the path under which `tensor` is registered, registering it if need be."""
-        path: str = self._paths.setdefault(_identity(tensor), fallback)
-        if path not in self._parameters:
-            self._buffers[path] = tensor
-        return path
-
-    def register(self, module: nn.Module) -> None:
-        """Give `module` submodules, parameters and buffers of the same paths."""
-        for path, _ in self._scripted.named_modules(remove_duplicate=False):
-            if path:
-                _submodule(module, path)
-        shared: dict[int, nn.Parameter] = {}
-        for path, tensor in self._parameters.items():
-            parameter = shared.setdefault(id(tensor), nn.Parameter(tensor.detach(), False))
-            owner, _, name = path.rpartition(".")
-            _submodule(module, owner).register_parameter(name, parameter)
-        for path, tensor in self._buffers.items():
-            owner, _, name = path.rpartition(".")
-            _submodule(module, owner).register_buffer(name, tensor.detach())
-
-
-def _identity(tensor: torch.Tensor) -> tuple[Any, ...]:
-    return tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride()
-
-
-def _submodule(module: nn.Module, path: str) -> nn.Module:
-    for name in filter(None, path.split(".")):
-        if name not in module._modules:
-            module.add_module(name, nn.Module())
-        module = module.get_submodule(name)
-    return module
-
-
-class _Reader:
-    """Turns the nodes of one inlined graph into instructions."""
-
-    def __init__(self, scripted: Any, records: dict[str, Callable[..., Any]], subject: str) -> None:
-        self.tensors = _Tensors(scripted)
-        self._scripted = scripted
-        self._records = records
-        self._subject = subject
-        self._objects: dict[str, tuple[str, Any]] = {}
-        self._constants = 0
-
-    def block(self, graph: Any) -> Block:
-        """Read the whole graph; what always runs must be known."""
-        inputs = tuple(value.debugName() for value in graph.inputs())
-        self._objects[inputs[0]] = ("", self._scripted)
-        block = self._block(graph)
-        for instruction in block.instructions:
-            if isinstance(instruction, RefuseNode):
-                raise UnsupportedModelError(instruction.message)
-        return block
-
-    def _block(self, block: Any) -> Block:
-        instructions = [self._instruction(node) for node in block.nodes()]
-        return Block(
-            _names(block.inputs()),
-            tuple(instruction for instruction in instructions if instruction is not None),
-            _names(block.outputs()),
-        )
-
-    def _instruction(self, node: Any) -> Instruction | None:
-        inputs, outputs = _names(node.inputs()), _names(node.outputs())
-        match node.kind():
-            case "prim::Constant":
-                return self._constant(node, outputs[0])
-            case "prim::GetAttr":
-                return self._attribute(node, inputs[0], outputs[0])
-            case "prim::If":
-                yes, no = (self._block(block) for block in node.blocks())
-                return IfBlock(inputs[0], (yes, no), outputs)
-            case "prim::Loop":
-                (body,) = node.blocks()
-                return LoopBlock(inputs[0], inputs[1], inputs[2:], self._block(body), outputs)
-            case "prim::isinstance":
-                return self._type_test(node, outputs[0])
-            case "prim::RaiseException":
-                return RaiseException(inputs[0], inputs[1] if len(inputs) > 1 else None)
-            case kind:
-                return self._call(node, kind, inputs, outputs)
-
-    def _constant(self, node: Any, output: str) -> Instruction:
-        try:
-            value = node.output().toIValue()
-        except RuntimeError:
-            return self._refusal(node)
-        if isinstance(value, torch.Tensor) and value.dim() == 0:
-            return Constant(output, value.item())  # tracing has tensors for Python's numbers
-        if isinstance(value, torch.Tensor):
-            self._constants += 1
-            path = self.tensors.path_of(value, f"constant_{self._constants}")
-            return ReadTensors(output, (path,), listed=False)
-        return Constant(output, value)
-
-    def _attribute(self, node: Any, owner: str, output: str) -> Instruction | None:
-        if owner not in self._objects:
-            return self._refusal(node)
-        path, value = self._objects[owner]
-        name = node.s("name")
-        path, value = f"{path}.{name}" if path else name, getattr(value, name)
-        if isinstance(value, torch.jit.ScriptModule):
-            self._objects[output] = (path, value)
-            return None
-        if name == "training":
-            return Constant(output, False)
-        if isinstance(value, torch.Tensor):
-            return ReadTensors(output, (self.tensors.path_of(value, path),), listed=False)
-        if isinstance(value, list) and value and isinstance(value[0], torch.Tensor):
-            paths = [self.tensors.path_of(t, f"{path}_{i}") for i, t in enumerate(value)]
-            return ReadTensors(output, tuple(paths), listed=True)
-        if isinstance(value, torch.ScriptObject):
-            return self._refusal(node)
-        return Constant(output, value)
-
-    def _type_test(self, node: Any, output: str) -> Instruction:
-        """Answer isinstance from the static type of its argument, where that is one type."""
-        type_ = node.input().type()
-        if type_.kind() in ("AnyType", "OptionalType", "UnionType"):
-            return self._refusal(node)
-        return Constant(output, any(type_.isSubtypeOf(other) for other in node.tys("types")))
-
-    def _call(
-        self, node: Any, kind: str, inputs: tuple[str, ...], outputs: tuple[str, ...]
-    ) -> Instruction:
-        if node.mustBeNone():
-            return Constant(outputs[0], None)
-        schema = _schema(node)
-        overload = schema.overload_name if schema else ""
-        arguments = tuple(_argument(a) for a in schema.arguments) if schema else ()
-        function = PYTHON_FUNCTIONS.get(f"{kind}.{overload}") or PYTHON_FUNCTIONS.get(kind)
-        if kind == "prim::TupleConstruct":
-            function = self._records.get(node.output().type().annotation_str, function)
-        if function is not None:
-            spread = kind in ("prim::ListUnpack", "prim::TupleUnpack")
-            return PythonCall(function, arguments, inputs, outputs, spread)
-        operator, scalar = _operator(kind, overload), SCALAR_FUNCTIONS.get(kind)
-        if schema is None or (operator is None and scalar is None):
-            return self._refusal(node)
-        refusal = self._refusal(node).message if operator is None else ""
-        return OperatorCall(operator, scalar, arguments, inputs, outputs, refusal)
-
-    def _refusal(self, node: Any) -> RefuseNode:
-        parts = _parts(self._scripted) if node.kind() == "prim::SetAttr" else []
-        code = _code_of(node)
-        if parts:
-            listed = ", ".join(f"`{part}`" for part in parts)
-            return RefuseNode(
-                f"{self._subject} keeps what it carries from call to call in its attributes "
-                f"(`{code}`), where a graph has nothing to take it from. These parts of it do not: "
-                f"{listed}. Export one of them, from Python: "
-                f"edgernn.export_model(torch.jit.load(...).{parts[0]}, inputs=...)."
-            )
-        where = f", in `{code}`" if code else ""
-        return RefuseNode(
-            f"{self._subject} uses the TorchScript operator `{node.kind()}`{where}, which edgernn "
-            "does not run. Export the model from its code: the nn.Module itself, or its "
-            "state_dict with --module FILE.py:FACTORY."
-        )
-
-
-def _parts(scripted: Any) -> list[str]:
-    """Return the paths of the outermost modules with weights whose forward sets no attribute."""
-    found: list[str] = []
-    for name, child in scripted.named_children():
-        method = getattr(child, "forward", None)
-        if method is None or next(child.parameters(), None) is None:
-            continue
-        if method.inlined_graph.findNode("prim::SetAttr") is None:
-            found.append(name)
-        else:
-            found += [f"{name}.{path}" for path in _parts(child)]
-    return found
-
-
-def _names(values: Any) -> tuple[str, ...]:
-    return tuple(value.debugName() for value in values)
-
-
-def _code_of(node: Any) -> str:
-    """Return the line of the model's code that `node` comes from, as far as the archive has it."""
-    if node.kind() == "prim::SetAttr":
-        return f"self.{node.s('name')} = ..."
-    try:
-        lines = node.sourceRange().splitlines()
-    except RuntimeError:  # a damaged table of source lines
-        return ""
-    marks = [place for place, line in enumerate(lines) if "<--- HERE" in line]
-    return lines[marks[0] - 1].strip() if marks and marks[0] else ""
-
-
-def _schema(node: Any) -> Any:
-    return _parsed(node.schema())
-
-
-@functools.cache
-def _parsed(text: str) -> Any:
-    return None if text == "(no schema)" else torch._C.parse_schema(text)
-
-
-def _argument(argument: Any) -> SchemaArgument:
-    tensor = str(argument.type) in ("Tensor", "Optional[Tensor]")
-    return SchemaArgument(argument.name, argument.kwarg_only, tensor)
-
-
-def _operator(kind: str, overload: str) -> Callable[..., Any] | None:
-    if not computes(kind):
-        return None
-    namespace, _, name = kind.partition("::")
-    packet = getattr(getattr(torch.ops, namespace, None), name, None)
-    return getattr(packet, overload or "default", None)

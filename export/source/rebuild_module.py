@@ -18,6 +18,7 @@ from torch import nn
 from edgernn.errors import SourceError
 from edgernn.export.source.load_weights import listed, without_prefixes
 from edgernn.export.source.prepare_module import CONVERTED_DTYPES
+from edgernn.export.source.submodules import make_submodule
 
 __all__ = ["FeatureModel", "TokenModel", "rebuild_module"]
 
@@ -42,7 +43,7 @@ class _Recurrent(nn.Module):
         self._layer, self._head = layer, head
         for path, part in parts.items():
             owner, _, name = path.rpartition(".")
-            _container(self, owner).add_module(name, part)
+            make_submodule(self, owner).add_module(name, part)
 
     def _run(self, x: torch.Tensor, hx: Any) -> tuple[torch.Tensor, Any]:
         y, hx = self.get_submodule(self._layer)(x, hx)
@@ -266,14 +267,6 @@ def _keys_before(shapes: Shapes, first: str) -> frozenset[str] | None:
     """Return the keys in front of `first`; None where they are sorted and so say nothing."""
     keys = list(shapes)
     return None if keys == sorted(keys) else frozenset(keys[: keys.index(first)])
-
-
-def _container(module: nn.Module, path: str) -> nn.Module:
-    for name in filter(None, path.split(".")):
-        if name not in module._modules:
-            module.add_module(name, nn.Module())
-        module = module.get_submodule(name)
-    return module
 
 
 def _check_numbers(weights: Mapping[str, torch.Tensor], subject: str) -> None:

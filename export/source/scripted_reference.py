@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from edgernn.export.capture.override_forward import subclass_with_forward
 from edgernn.export.source.prepare_module import CONVERTED_DTYPES
 
 __all__ = ["scripted_reference"]
@@ -67,6 +68,5 @@ def scripted_reference(
     def forward(self: Scripted, *args: Any, **kwargs: Any) -> Any:
         return self.run(*args, **kwargs)
 
-    forward.__signature__ = signature  # type: ignore[attr-defined]  # read by inspect
-    module: nn.Module = type(Scripted.__name__, (Scripted,), {"forward": forward})(scripted, method)
+    module: nn.Module = subclass_with_forward(Scripted, forward, signature)(scripted, method)
     return module

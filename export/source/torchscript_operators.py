@@ -34,10 +34,6 @@ DTYPES: dict[int, torch.dtype] = {
 _CODES = {dtype: code for code, dtype in DTYPES.items()}
 
 
-def _dtype_code(tensor: torch.Tensor) -> int:
-    return _CODES[tensor.dtype]
-
-
 def _number(value: Any) -> Any:
     return value.item() if isinstance(value, torch.Tensor) else value
 
@@ -51,10 +47,6 @@ def _real(value: Any) -> Any:
     value = _number(value)
     # SymInt.__float__ would fix the size; a true division leaves it open.
     return value / 1 if isinstance(value, (torch.SymInt, torch.SymFloat)) else float(value)
-
-
-def _format(template: str, *values: Any) -> str:
-    return template.format(*values)
 
 
 def _append(values: list[Any], value: Any) -> list[Any]:
@@ -87,14 +79,6 @@ def _divide(a: Any, b: Any, rounding: str | None = None) -> Any:
 
 def _range_length(start: int, stop: int, step: int) -> int:
     return len(range(start, stop, step)) if step != 1 or start else max(stop, 0)
-
-
-def _least(*values: Any) -> Any:
-    return min(values[0] if len(values) == 1 else values)
-
-
-def _greatest(*values: Any) -> Any:
-    return max(values[0] if len(values) == 1 else values)
 
 
 def _add(a: Any, b: Any, alpha: Any = 1) -> Any:
@@ -148,7 +132,7 @@ PYTHON_FUNCTIONS: dict[str, Callable[..., Any]] = {
     "aten::cuda": _same,
     "aten::dict": dict,
     "aten::dim": lambda tensor: tensor.dim(),
-    "aten::format": _format,
+    "aten::format": str.format,
     "aten::is_floating_point": torch.is_floating_point,
     "aten::item": _number,
     "aten::items": lambda table: list(table.items()),
@@ -176,11 +160,11 @@ PYTHON_FUNCTIONS: dict[str, Callable[..., Any]] = {
     "prim::Uninitialized": _nothing,
     "prim::data": lambda tensor: tensor.detach(),
     "prim::device": lambda tensor: tensor.device,
-    "prim::dtype": _dtype_code,
+    "prim::dtype": lambda tensor: _CODES[tensor.dtype],
     "prim::is_cuda": lambda tensor: tensor.is_cuda,
     "prim::layout": lambda tensor: 0,
-    "prim::max": _greatest,
-    "prim::min": _least,
+    "prim::max": lambda *values: max(*values),
+    "prim::min": lambda *values: min(*values),
     "prim::unchecked_cast": _same,
     "prim::unchecked_unwrap_optional": _same,
 }

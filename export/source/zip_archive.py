@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import BinaryIO
 
 from edgernn.errors import SourceError
+from edgernn.untrusted_text import first_line
 
 __all__ = ["ZipArchive", "write_archive"]
 
@@ -94,9 +95,9 @@ class ZipArchive:
 
     def damaged(self, error: Exception) -> SourceError:
         """Return the refusal of a damaged archive, for the reason that `error` gives."""
-        reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
         return SourceError(
-            f"{self._subject} is a damaged zip archive: {reason}. Save or download it again."
+            f"{self._subject} is a damaged zip archive: {first_line(error)}. Save or download it "
+            "again."
         )
 
     def _check(self, entries: list[zipfile.ZipInfo], packed: int) -> None:

@@ -66,12 +66,12 @@ def test_a_damaged_pickle_is_refused(case: str) -> None:
 
 
 def test_quantized_weights_are_refused() -> None:
-    """Weights packed for torch alone are named, with what to export instead."""
+    """Quantized weights are named, with what to export instead."""
     with pytest.raises(UnsupportedModelError) as info:
         check(tensor(kind=b"QInt8"))
     assert str(info.value) == (
-        "`m.pt` has quantized weights, `QInt8Storage` in `data.pkl`, which are packed for torch "
-        "alone. Export the float model; --precision int8 quantizes it."
+        "`m.pt` has quantized weights, `QInt8Storage` in `data.pkl`, which only torch can "
+        "unpack. Export the float model; --precision int8 quantizes it."
     )
 
 

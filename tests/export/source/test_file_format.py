@@ -65,8 +65,8 @@ BAD_FILES = {
     "empty dict": (saved({}), f"holds no model: it is an empty dict. {EXPECTED}"),
     "other dict": (
         saved({"weight": torch.zeros(2), "scale": 0.5, "axes": [1]}),
-        "holds no model: it is a dict in which no tensors are `scale` (float), `axes` (list). "
-        + EXPECTED,
+        "holds no model: it is a dict with entries that are not tensors: `scale` (float), `axes` "
+        "(list). " + EXPECTED,
     ),
     "broken pickle": (
         b"\x80\x02}q\x00X",

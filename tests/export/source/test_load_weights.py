@@ -158,6 +158,6 @@ def test_quantized_weights_are_refused():
     with pytest.raises(UnsupportedModelError) as info:
         check_weights({"a": tensor}, "`w.pt`")
     assert str(info.value) == (
-        "`w.pt` has quantized weights, such as `a`, which are packed for torch alone. Export the "
+        "`w.pt` has quantized weights, such as `a`, which only torch can unpack. Export the "
         "float model; --precision int8 quantizes it."
     )

@@ -95,8 +95,8 @@ def test_quantized_parts_are_refused():
     with pytest.raises(UnsupportedModelError) as info:
         prepare_module(quantized)
     assert str(info.value) == (
-        "`rnn` is a quantized LSTM, whose weights are packed for torch alone. Export the float "
-        "model; --precision int8 quantizes it."
+        "`rnn` has quantized weights, those of a LSTM, which only torch can unpack. Export the "
+        "float model; --precision int8 quantizes it."
     )
 
 

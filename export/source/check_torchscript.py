@@ -1,7 +1,7 @@
-"""The code of a TorchScript archive, looked through before torch reads it.
+"""Checks of a TorchScript archive: its code before torch loads it, its graph before that runs.
 
-torch runs part of it while it is loaded: `__setstate__`, the values of constants, the defaults of
-arguments. The rest runs when forward does.
+torch runs some of the code while it loads an archive: `__setstate__`, the values of constants, the
+defaults of arguments. The rest runs when forward does.
 """
 
 from __future__ import annotations
@@ -10,22 +10,32 @@ import ast
 import io
 import tokenize
 from collections.abc import Iterator
+from typing import Any
 
 from edgernn.errors import SourceError, UnsupportedModelError
-from edgernn.export.source.allowed_operators import acts
+from edgernn.export.source.allowed_operators import acts, computes
+from edgernn.export.source.refusals import damaged_file, quantized_weights, untrusted_file
+from edgernn.export.source.torchscript_operators import PYTHON_FUNCTIONS, SCALAR_FUNCTIONS
 
-__all__ = ["check_code"]
+__all__ = ["check_code", "check_graph"]
 
-# What torch's own reader, which calls itself, is given at most.
+# Limits of nesting, as torch's own reader recurses.
 _DEEPEST = 100
 _LONGEST = 2000
 
-# Methods that Python itself would call on a loaded module.
+# Operators that call code outside the graph.
+_CALLS = frozenset(
+    ["prim::CallFunction", "prim::CallMethod", "prim::Closure", "prim::PythonOp", "prim::fork"]
+)
+
+# Special methods that do no harm where loading calls them.
 _HARMLESS = frozenset(["__contains__", "__getitem__", "__getstate__", "__init__", "__len__"])
 
 _SKIPPED = frozenset(
     [tokenize.NL, tokenize.COMMENT, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER]
 )
+
+_DANGER = "Loading or running it could touch files or the process"
 
 Token = tokenize.TokenInfo
 
@@ -38,6 +48,27 @@ def check_code(content: bytes, file: str, subject: str) -> None:
         UnsupportedModelError: It has quantized layers.
     """
     _Code(content, file, subject).check()
+
+
+def check_graph(graph: Any, subject: str) -> None:
+    """Check that each node of `graph`, reached or not, does nothing but compute.
+
+    Raises:
+        SourceError: One may do more; it is named.
+    """
+    known = {*PYTHON_FUNCTIONS, *SCALAR_FUNCTIONS}
+    blocks = [graph]
+    while blocks:
+        for node in blocks.pop().nodes():
+            kind = node.kind()
+            computing = kind in known or not kind.startswith("aten::") or computes(kind)
+            if kind in _CALLS or acts(kind) or not computing:
+                raise untrusted_file(
+                    f"{subject} is a TorchScript archive whose forward has the operator `{kind}`, "
+                    "which may do more than compute",
+                    _DANGER,
+                )
+            blocks.extend(node.blocks())
 
 
 class _Code:
@@ -170,24 +201,17 @@ class _Code:
                 raise self._runs(token, f"computes a constant with `{token.string}`")
 
     def _runs(self, token: Token, what: str) -> SourceError:
-        return SourceError(
+        return untrusted_file(
             f"{self._subject} is a TorchScript archive whose code {what} in `{self._file}`, line "
-            f"{token.start[0]}: `{_short(token.line)}`. Loading or running it could touch files or "
-            "the process, so it is not done unasked. If you trust its origin, repeat with "
-            "--trust; or export the model from its code."
+            f"{token.start[0]}: `{_short(token.line)}`",
+            _DANGER,
         )
 
     def _quantized(self, name: str) -> UnsupportedModelError:
-        return UnsupportedModelError(
-            f"{self._subject} has quantized layers, `{name}` in `{self._file}`, whose weights are "
-            "packed for torch alone. Export the float model; --precision int8 quantizes it."
-        )
+        return quantized_weights(self._subject, f"`{name}` in `{self._file}`")
 
     def _damaged(self, reason: str) -> SourceError:
-        return SourceError(
-            f"{self._subject} is a TorchScript archive that cannot be read: `{self._file}`: "
-            f"{reason}. Save or download it again."
-        )
+        return damaged_file(self._subject, "TorchScript archive", f"`{self._file}`: {reason}")
 
 
 def _runs_of_signs(line: list[Token]) -> Iterator[list[str]]:

@@ -1,0 +1,38 @@
+"""Refusals that several kinds of model file share."""
+
+from __future__ import annotations
+
+from edgernn.errors import SourceError, UnsupportedModelError
+
+__all__ = ["damaged_file", "quantized_weights", "untrusted_file"]
+
+FROM_CODE = "export the model from its code"
+
+
+def damaged_file(subject: str, kind: str, reason: str) -> SourceError:
+    """Return the refusal of a file that does not hold what its kind should."""
+    return SourceError(
+        f"{subject} is a {kind} that cannot be read: {reason}. Save or download it again."
+    )
+
+
+def untrusted_file(found: str, danger: str, alternative: str = FROM_CODE) -> SourceError:
+    """Return the refusal of a file that may run code.
+
+    Args:
+        found: The file and what is in it.
+        danger: What opening the file would or could do.
+        alternative: What to do instead of trusting the file.
+    """
+    return SourceError(
+        f"{found}. {danger}, so it is not done unasked. If you trust its origin, repeat with "
+        f"--trust; or {alternative}."
+    )
+
+
+def quantized_weights(subject: str, found: str) -> UnsupportedModelError:
+    """Return the refusal of a model whose weights are quantized."""
+    return UnsupportedModelError(
+        f"{subject} has quantized weights, {found}, which only torch can unpack. Export the float "
+        "model; --precision int8 quantizes it."
+    )
