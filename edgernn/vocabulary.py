@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from edgernn.errors import ContractError, InputError
 from edgernn.regular_files import MEGABYTE, read_text
@@ -184,7 +185,7 @@ class Vocabulary:
         return cls.from_table(table, where)
 
     @classmethod
-    def of(cls, given: Vocabulary | Sequence[str] | str | Path) -> Vocabulary:
+    def of(cls, given: Vocabulary | Sequence[str] | Mapping[str, Any] | str | Path) -> Vocabulary:
         """Return a vocabulary from a file's path or from any table that `from_table` reads."""
         return cls.from_file(given) if isinstance(given, (str, Path)) else cls.from_table(given)
 

@@ -1,245 +1,327 @@
-"""What the user may ask of the graphs beyond torch's own form."""
+"""The options of an export, each declared once. Imports no library.
+
+A field is an option of `export_model` and, made from it, of `edgernn export`:
+
+    steps: Annotated[int | None, Option("Take N steps and no other number.", metavar="N")] = None
+    → export_model(model, steps=16)
+    → edgernn export MODEL --steps 16
+
+Types and defaults are those of the signature of `export_model`. A value is checked against its
+type when the options are made.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+import functools
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from types import UnionType
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    runtime_checkable,
+)
 
-import numpy as np
-import onnx_ir as ir
+from edgernn.errors import InputError
+from edgernn.export.ir.opset_versions import IR_VERSIONS
+from edgernn.vocabulary import Vocabulary
 
-from edgernn.contract import BATCH, SEQUENCE, Contract, Graph, Port, State
-from edgernn.errors import InputError, UnsupportedModelError
-from edgernn.export.ir.initializer_names import drop_unused
-from edgernn.export.passes.batch_major import batch_major
-from edgernn.export.passes.constant_axes import constant_axes
-from edgernn.export.passes.float16 import to_float16
-from edgernn.export.passes.int8 import to_int8
-from edgernn.export.passes.int32_ids import int32_ids
-from edgernn.export.passes.opset import OPSETS, to_opset
-from edgernn.export.passes.per_layer import state_per_layer
-from edgernn.export.passes.reset import reset_mask
-from edgernn.export.passes.share_weights import share_weights
-from edgernn.export.proof.difference import TOLERANCE
-from edgernn.report import ParityReport
+__all__ = [
+    "Declaration",
+    "ExportOptions",
+    "GraphChoice",
+    "Option",
+    "Precision",
+    "SourceOptions",
+    "StateLayout",
+    "SupportsArray",
+    "accept_old_names",
+    "declarations",
+]
 
-__all__ = ["Options", "tolerance_of"]
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
 
-# precision → the largest difference from eager torch in float32 that passes
-_TOLERANCES = {"float32": TOLERANCE, "float16": 2e-2, "int8": 5e-2}
-_DTYPES = {ir.DataType.INT8: "int8", ir.DataType.FLOAT16: "float16"}
-_NOTES = {
-    "float16": "Weights, states, real inputs and outputs are float16.",
-    "int8": (
-        "Weights are int8; LSTM, GRU and RNN of the sequence graph compute in float32 with them, "
-        "products in integers that saturate on no CPU, one scale for each row."
-    ),
-}
-_LAYOUTS = ("torch", "batch-major")
+GraphChoice = Literal["both", "sequence", "step"]
+Precision = Literal["float32", "float16", "int8"]
+StateLayout = Literal["torch", "batch-major"]
 
-_Shape = tuple[int | str, ...]
+
+@runtime_checkable
+class SupportsArray(Protocol):
+    """A NumPy array or a torch tensor."""
+
+    def __array__(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the values as a NumPy array."""
 
 
 @dataclass(frozen=True)
-class Options:
-    """The options of the contract, as `export_model` takes them.
+class Option:
+    """What the declaration of an option says besides its name, type and default.
 
     Attributes:
-        precision: Of weights and computation: `float32`, `float16` or `int8`.
-        opset: The ONNX operator set.
-        state_layout: `torch`, (layers, batch, size); or `batch-major`, (batch, layers, size).
-        state_per_layer: Whether every layer of a stack has a state of its own.
-        int32_ids: Whether whole numbers come in as int32 instead of int64.
-        reset: Whether there is an input `reset`, bool (batch,), that says which sequences start
-            anew from their initial state.
-        batch: The only number of sequences that the graphs take; None for any.
-        sequence: The only number of steps that the sequence graph takes; None for any.
+        help: The line in `edgernn export --help`.
+        flags: The flags on the command line; `--` and the name where empty.
+        metavar: What the help calls the value.
+        repeatable: Whether the flag is given once per value.
+        hidden: Whether the option is in the Python API only.
+        old_name: A former name, which still works and which no help shows.
+        choices: The integers that are known, where not every integer is.
+        expected: What messages say of a value that is neither a choice, a bool nor an integer.
     """
 
-    precision: str = "float32"
-    opset: int = 18
-    state_layout: str = "torch"
-    state_per_layer: bool = False
-    int32_ids: bool = False
-    reset: bool = False
-    batch: int | None = None
-    sequence: int | None = None
+    help: str
+    flags: tuple[str, ...] = ()
+    metavar: str | None = None
+    repeatable: bool = False
+    hidden: bool = False
+    old_name: str = ""
+    choices: tuple[int, ...] = ()
+    expected: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceOptions:
+    """How to read a model: the options that exporting and verifying share.
+
+    Raises:
+        InputError: A value is not what its option takes.
+    """
+
+    inputs: Annotated[
+        Sequence[Any] | Mapping[str, Any] | SupportsArray | None,
+        Option(
+            'An example input, as "tokens:int64[batch,sequence]" or, with ids below 11, '
+            '"tokens:int64[batch,sequence]<11"; or one that is always the same, as '
+            '"rate:int64[]=16000"; or a file, as "tokens=tokens.npy"; once per argument.',
+            flags=("--input",),
+            metavar="SPEC",
+            repeatable=True,
+            expected="example tensors in a tuple or by name, or specs such as "
+            "`tokens:int64[batch,sequence]`",
+        ),
+    ] = None
+    states: Annotated[
+        Mapping[str, str | int] | None,
+        Option(
+            "A state: forward's argument, and its next value by name or position.",
+            flags=("--state",),
+            metavar="IN=OUT",
+            repeatable=True,
+            expected='a mapping from arguments to results, such as {"h": 1}',
+        ),
+    ] = None
+    module: Annotated[
+        str | Callable[[], object] | None,
+        Option(
+            "What builds the module that a state_dict belongs to.",
+            metavar="FILE.py:FACTORY",
+            expected="`FILE.py:FACTORY`, or a function or class that returns an nn.Module",
+        ),
+    ] = None
+    assume_plain: Annotated[
+        bool,
+        Option("Assume that nothing lies between the layers of a bare state_dict."),
+    ] = False
+    trust: Annotated[
+        bool,
+        Option(
+            "Let the file run code while it is opened: a pickled module, or an archive that does "
+            "more than compute.",
+            old_name="trust_pickle",
+        ),
+    ] = False
 
     def __post_init__(self) -> None:
-        for axis, size in ((BATCH, self.batch), (SEQUENCE, self.sequence)):
-            if size is not None and size < 1:
-                raise InputError(f"`{axis}` is {size}; it must be at least 1.")
-        _check_choice("precision", self.precision, _TOLERANCES)
-        _check_choice("state layout", self.state_layout, _LAYOUTS)
-        if self.opset not in OPSETS:
-            raise UnsupportedModelError(
-                f"Opset {self.opset} is not one that graphs can be written in; known are: "
-                f"{', '.join(map(str, OPSETS))}."
-            )
-
-    @property
-    def tolerance(self) -> float:
-        """The largest difference from eager torch in float32 that passes."""
-        return _TOLERANCES[self.precision]
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        """Name of an axis → the number that it is to be."""
-        sizes = {BATCH: self.batch, SEQUENCE: self.sequence}
-        return {axis: size for axis, size in sizes.items() if size is not None}
-
-    def at(self, constants: Mapping[str, int]) -> Options:
-        """Return the options with the steps that an input spec gives as a number.
-
-        Raises:
-            InputError: The options have another number.
-        """
-        given = constants.get(SEQUENCE)
-        if None not in (given, self.sequence) and given != self.sequence:
-            raise InputError(
-                f"`{SEQUENCE}` is {self.sequence}, but the inputs are given with {given} steps. "
-                "Give one number, in one place."
-            )
-        return replace(self, sequence=self.sequence or given)
-
-    def apply(
-        self, models: Mapping[str, ir.Model], contract: Contract, layers: Mapping[str, int]
-    ) -> Contract:
-        """Write the graphs as asked, in place, and return their contract.
-
-        Args:
-            models: `sequence` and, where there is one, `step` → the graph in torch's own form.
-            contract: Their contract.
-            layers: Name of a state → the number of layers that it is of.
-
-        Raises:
-            UnsupportedModelError: A graph cannot be written so.
-        """
-        graphs = tuple(models.values())
-        states = self._shaped(graphs, contract.states, layers)
-        named = {kind: _shapes(model) for kind, model in models.items()}
-        stay = self._settled(graphs)
-        if self.precision == "float16":
-            states = tuple(_half(state) for state in states)
-        free = any(BATCH in shape for shapes in named.values() for shape in shapes.values())
-        ends = () if free else {end for one in states for end in (one.input, one.output)}
-        ports = {
-            kind: _ports(model, contract.graphs[kind], named[kind], ends)
-            for kind, model in models.items()
-        }
-        notes = (f"Float32 stay the weights {', '.join(stay)}.",) if stay else ()
-        return replace(
-            contract,
-            states=states,
-            graphs=ports,
-            most=self._of_dynamic(contract.most),
-            least=self._of_dynamic(contract.least),
-            notes=(*contract.notes, *notes),
-        )
-
-    def _of_dynamic(self, bounds: Mapping[str, int]) -> dict[str, int]:
-        """Return the bounds of the axes that stay dynamic."""
-        return {axis: size for axis, size in bounds.items() if axis not in self.sizes}
-
-    def _shaped(
-        self, graphs: Sequence[ir.Model], states: tuple[State, ...], layers: Mapping[str, int]
-    ) -> tuple[State, ...]:
-        """Give the graphs the ports that were asked for, in place, and return their states."""
-        if self.state_per_layer:
-            states = state_per_layer(graphs, states, layers)
-        if self.state_layout == "batch-major":
-            states = batch_major(graphs, states)
-        if self.reset:
-            reset_mask(graphs, states)
-        if self.int32_ids:
-            int32_ids(graphs)
-        return states
-
-    def _settled(self, graphs: Sequence[ir.Model]) -> tuple[str, ...]:
-        """Write the graphs in the sizes, the numbers and the operators asked for, in place.
-
-        Returns:
-            The weights that int8 leaves in float32.
-        """
-        for graph in graphs if self.sizes else ():
-            constant_axes(graph, self.sizes)
-        if self.precision == "float16":
-            to_float16(graphs)
-        stay = to_int8(graphs) if self.precision == "int8" else ()
-        for graph in graphs:
-            to_opset(graph, self.opset)
-            drop_unused(graph)
-            share_weights(graph)
-        return stay
-
-    def notes(self, report: ParityReport | None) -> tuple[str, ...]:
-        """Return what people should know of the precision, with what it costs if measured."""
-        if self.precision not in _NOTES:
-            return ()
-        cost = "" if report is None else f": the difference is at most {_differences(report)}"
-        return (f"{_NOTES[self.precision]} Parity is with float32{cost}.",)
+        for declaration in declarations(type(self)):
+            declaration.check(getattr(self, declaration.name))
 
 
-def _differences(report: ParityReport) -> str:
-    """Say how far each graph is from the reference, and over how many steps that was seen."""
-    worst: dict[str, float] = {}
-    for check in report.checks:
-        worst[check.graph] = max(check.difference, worst.get(check.graph, 0.0))
-    graphs = " and ".join(f"{gap:.1e} in the {kind} graph" for kind, gap in worst.items())
-    steps = max((check.sequence for check in report.checks), default=0)
-    return f"{graphs}, over up to {steps:,} steps"
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions(SourceOptions):
+    """What to export, as what and where to.
 
+    Raises:
+        InputError: A value is not what its option takes, or two options exclude each other.
+    """
 
-def tolerance_of(models: Iterable[ir.Model]) -> float:
-    """Return the largest difference that passes for graphs by the precision of their weights."""
-    dtypes = {
-        value.dtype
-        for model in models
-        for graph in model.graphs()
-        for value in (*graph.inputs, *graph.initializers.values())
-    }
-    precisions = [precision for dtype, precision in _DTYPES.items() if dtype in dtypes]
-    return _TOLERANCES[precisions[0] if precisions else "float32"]
-
-
-def _half(state: State) -> State:
-    initial = state.initial
-    return replace(state, initial=None if initial is None else initial.astype(np.float16))
-
-
-def _check_choice(name: str, value: str, known: Mapping[str, float] | tuple[str, ...]) -> None:
-    if value not in known:
-        raise InputError(f"`{value}` is not a choice of {name}; known are: {', '.join(known)}.")
-
-
-def _shapes(model: ir.Model) -> dict[str, _Shape]:
-    """Return name of a port → its shape."""
-    return {
-        value.name or "": _shape(value) for value in (*model.graph.inputs, *model.graph.outputs)
-    }
-
-
-def _ports(
-    model: ir.Model, before: Graph, named: Mapping[str, _Shape], states: Collection[str]
-) -> Graph:
-    """Return the ports of `model`; those that torch's call has too keep where they come from."""
-
-    def port(value: ir.Value, known: tuple[Port, ...]) -> Port:
-        assert value.dtype is not None
-        name = value.name or ""
-        port = Port(name, value.dtype.numpy().name, named[name])
-        old = next((one for one in known if one.name == name), port)
-        port = port.with_batch() if name in states else port
-        origin = old.origin if old.shape == port.shape else None
-        axes, port = port.axes, replace(port, shape=_shape(value), origin=origin, limit=old.limit)
-        return port.with_axes(axes)
-
-    return Graph(
-        tuple(port(value, before.inputs) for value in model.graph.inputs),
-        tuple(port(value, before.outputs) for value in model.graph.outputs),
+    path: Annotated[
+        str | Path | None,
+        Option(
+            "The artifact to write.  [default: MODEL's name with .edgernn, here]",
+            flags=("-o", "--output"),
+            metavar="DIR",
+            expected="the path of a folder",
+        ),
+    ] = None
+    graph: Annotated[GraphChoice, Option("The graphs to write.")] = "both"
+    precision: Annotated[
+        Precision, Option("The number format of the weights and of the computation.")
+    ] = "float32"
+    opset: Annotated[
+        int, Option("The ONNX operator set.", metavar="N", choices=tuple(IR_VERSIONS))
+    ] = 18
+    state_layout: Annotated[
+        StateLayout,
+        Option("The axes of a state: (layers, batch, size), or (batch, layers, size)."),
+    ] = "torch"
+    state_per_layer: Annotated[bool, Option("Give every layer of a stack its own state.")] = False
+    int32_ids: Annotated[bool, Option("Take integers as int32 instead of int64.")] = False
+    reset: Annotated[bool, Option("Add an input that resets the state of single sequences.")] = (
+        False
     )
+    lengths: Annotated[bool, Option("Add an input for the length of each sequence.")] = False
+    batch_size: Annotated[
+        int | None,
+        Option("Take N sequences and no other number.", metavar="N", old_name="batch"),
+    ] = None
+    steps: Annotated[
+        int | None,
+        Option("Take N steps and no other number.", metavar="N", old_name="sequence"),
+    ] = None
+    vocabulary: Annotated[
+        Vocabulary | Sequence[str] | Mapping[str, Any] | str | Path | None,
+        Option(
+            "The model's symbols: one per line, or .json.",
+            metavar="FILE",
+            expected="the symbols in the order of their ids, or the path of a vocabulary file",
+        ),
+    ] = None
+    force: Annotated[bool, Option("Replace an artifact that exists.")] = False
+    verify: Annotated[bool, Option("Prove the graphs before they are written.", hidden=True)] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.graph == "step" and self.steps is not None:
+            raise InputError(
+                f"`steps` is {self.steps}, which is of the sequence graph, but --graph step writes "
+                "none. Leave out one of the two."
+            )
 
 
-def _shape(value: ir.Value) -> _Shape:
-    assert value.shape is not None
-    return tuple(dim if isinstance(dim, int) else str(dim.value) for dim in value.shape)
+# --- declarations ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """One option with all that is declared of it.
+
+    Attributes:
+        name: The name in Python.
+        type: The type of its values.
+        default: The value where none is given.
+        option: The rest.
+    """
+
+    name: str
+    type: Any
+    default: Any
+    option: Option = field(repr=False)
+
+    @property
+    def choices(self) -> tuple[str | int, ...]:
+        """The values that are known, where they are enumerated."""
+        return get_args(self.type) if get_origin(self.type) is Literal else self.option.choices
+
+    @property
+    def member_types(self) -> tuple[Any, ...]:
+        """The types of which a value has one."""
+        return get_args(self.type) if _is_union(self.type) else (self.type,)
+
+    def check(self, value: object) -> None:
+        """Check a value against the type and the choices.
+
+        Raises:
+            InputError: It is none of them.
+        """
+        if _matches(value, self.type) and self._is_known(value):
+            return
+        text = repr(value)
+        simple = isinstance(value, (str, int, float, type(None))) and len(text) <= 80
+        subject = f"`{self.name}` is {text if simple else f'of type {type(value).__name__}'}"
+        if self.choices:
+            raise InputError(f"{subject}; known are: {', '.join(map(str, self.choices))}.")
+        raise InputError(f"{subject}; expected {self._expected()}.")
+
+    def _is_known(self, value: object) -> bool:
+        if self.choices:
+            return value in self.choices
+        return not (int in self.member_types and isinstance(value, int)) or value >= 1
+
+    def _expected(self) -> str:
+        if self.type is bool:
+            return "True or False"
+        if int in self.member_types:
+            return "an integer of at least 1, or None"
+        return self.option.expected
+
+
+def declarations(options: type[SourceOptions]) -> tuple[Declaration, ...]:
+    """Return the options that a class declares, in their order."""
+    hints = get_type_hints(options, include_extras=True)
+    found = []
+    for one in fields(options):
+        assert one.default is not MISSING
+        kind, option = get_args(hints[one.name])
+        found.append(Declaration(one.name, kind, one.default, option))
+    return tuple(found)
+
+
+def accept_old_names(
+    options: type[SourceOptions],
+) -> Callable[[Callable[Parameters, Result]], Callable[Parameters, Result]]:
+    """Let a function whose keywords are options take them by their old names, with a warning."""
+    names = {one.option.old_name: one.name for one in declarations(options) if one.option.old_name}
+
+    def decorate(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+        @functools.wraps(function)
+        def with_old_names(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+            for old, new in names.items():
+                if old not in kwargs:
+                    continue
+                if new in kwargs:
+                    raise InputError(f"`{old}` is the old name of `{new}`. Give `{new}` alone.")
+                warnings.warn(f"`{old}` is now called `{new}`.", DeprecationWarning, stacklevel=2)
+                kwargs[new] = kwargs.pop(old)
+            return function(*args, **kwargs)
+
+        return with_old_names
+
+    return decorate
+
+
+def _is_union(kind: Any) -> bool:
+    return get_origin(kind) in (Union, UnionType)
+
+
+def _matches(value: Any, kind: Any) -> bool:
+    """Say whether a value is of a declared type."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if kind is Any:
+        return True
+    if _is_union(kind):
+        return any(_matches(value, one) for one in arguments)
+    if origin is Literal:
+        return isinstance(value, str) and value in arguments
+    if origin is Mapping:
+        return isinstance(value, Mapping) and all(
+            _matches(key, arguments[0]) and _matches(item, arguments[1])
+            for key, item in value.items()
+        )
+    if origin is Sequence:
+        return isinstance(value, Sequence) and all(_matches(one, arguments[0]) for one in value)
+    if origin is Callable:
+        return callable(value)
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, kind)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,16 @@ import torch
 from torch import nn
 
 from edgernn.artifact import Artifact
-from edgernn.errors import InputError, ParityError, UnsupportedModelError
+from edgernn.errors import ParityError, UnsupportedModelError
 from edgernn.export.analysis.cost import cost_of
+from edgernn.export.apply_options import (
+    TOLERANCES,
+    apply_options,
+    constant_sizes,
+    precision_notes,
+    tolerance_of,
+    with_steps_of,
+)
 from edgernn.export.artifact_files.artifact_writer import ArtifactWriter, remove_exporter_notes
 from edgernn.export.artifact_files.atomic_replace import atomic_folder
 from edgernn.export.build import build
@@ -36,7 +43,15 @@ from edgernn.export.make_contract import (
     samples_of,
 )
 from edgernn.export.make_example import make_example
-from edgernn.export.options import Options, tolerance_of
+from edgernn.export.options import (
+    ExportOptions,
+    GraphChoice,
+    Precision,
+    SourceOptions,
+    StateLayout,
+    SupportsArray,
+    accept_old_names,
+)
 from edgernn.export.proof.eager_reference import Reference, one_thread
 from edgernn.export.proof.parity import Prover
 from edgernn.export.proof.port_adapter import Dialect
@@ -49,30 +64,28 @@ from edgernn.vocabulary import Vocabulary
 
 __all__ = ["export_model", "verify_artifact"]
 
-_GRAPHS = ("both", "sequence", "step")
 
-
+@accept_old_names(ExportOptions)
 def export_model(
     model: nn.Module | str | Path,
     path: str | Path | None = None,
     *,
-    inputs: Sequence[Any] | Mapping[str, Any] | torch.Tensor | None = None,
+    inputs: Sequence[Any] | Mapping[str, Any] | SupportsArray | None = None,
     states: Mapping[str, str | int] | None = None,
-    graph: str = "both",
-    precision: str = "float32",
+    module: str | Callable[[], object] | None = None,
+    assume_plain: bool = False,
+    trust: bool = False,
+    graph: GraphChoice = "both",
+    precision: Precision = "float32",
     opset: int = 18,
-    state_layout: str = "torch",
+    state_layout: StateLayout = "torch",
     state_per_layer: bool = False,
     int32_ids: bool = False,
     reset: bool = False,
-    batch: int | None = None,
-    sequence: int | None = None,
-    vocabulary: Vocabulary | Sequence[str] | str | Path | None = None,
     lengths: bool = False,
-    module: str | None = None,
-    assume_plain: bool = False,
-    trust: bool = False,
-    trust_pickle: bool | None = None,
+    batch_size: int | None = None,
+    steps: int | None = None,
+    vocabulary: Vocabulary | Sequence[str] | Mapping[str, Any] | str | Path | None = None,
     force: bool = False,
     verify: bool = True,
 ) -> Artifact:
@@ -85,25 +98,25 @@ def export_model(
         inputs: forward's arguments: example tensors as a tuple or by name, or specs such as
             `"tokens:int64[batch,sequence]"`. Inferred where None.
         states: States that cannot be recognised: argument → result of forward, by path or place.
-        graph: `both`, `sequence` or `step`.
-        precision: Of weights and computation: `float32`, `float16` or `int8`.
-        opset: ONNX operator set of the graphs.
-        state_layout: `torch`, (layers, batch, size); or `batch-major`, (batch, layers, size).
-        state_per_layer: Whether every layer of a stack has a state of its own: `h_l0`, `h_l1`, ….
-        int32_ids: Whether whole numbers come in as int32 instead of int64.
-        reset: Whether there is an input `reset`, bool (batch,), that says which sequences start
-            anew.
-        batch: The only number of sequences that the graphs take; None for any.
-        sequence: The only number of steps that the sequence graph takes; None for any.
-        vocabulary: Symbols in the order of their ids, or a vocabulary file.
-        lengths: Whether to give a model that has none an input `lengths`, (batch,) int64, at which
-            its recurrent layers end each sequence.
-        module: `FILE.py:FACTORY` that makes the module which a state_dict belongs to.
-        assume_plain: Whether the layers of a bare state_dict are taken to follow each other with
-            nothing between them: no activation, no step picked.
-        trust: Whether opening the file may run code of its maker: a pickled module, or an archive
+        module: What makes the module which a state_dict belongs to: `FILE.py:FACTORY`, or a
+            function or class that returns an `nn.Module` when it is called without arguments.
+        assume_plain: Whether to assume that nothing lies between the layers of a bare state_dict:
+            no activation, no selection of a step.
+        trust: Whether opening the file may run code of its author: a pickled module, or an archive
             that does more than compute.
-        trust_pickle: Deprecated: `trust` by its old name.
+        graph: The graphs to write: `both`, `sequence` or `step`.
+        precision: The number format of weights and computation: `float32`, `float16` or `int8`.
+        opset: The ONNX operator set of the graphs.
+        state_layout: `torch`, (layers, batch, size); or `batch-major`, (batch, layers, size).
+        state_per_layer: Whether every layer of a stack has its own state: `h_l0`, `h_l1`, ….
+        int32_ids: Whether integers come in as int32 instead of int64.
+        reset: Whether to add an input `reset`, bool (batch,): where it is true, the sequence starts
+            from its initial state.
+        lengths: Whether to add an input `lengths`, (batch,) int64, to a model that has none; the
+            recurrent layers end each sequence there.
+        batch_size: The only number of sequences that the graphs take; None for any.
+        steps: The only number of steps that the sequence graph takes; None for any.
+        vocabulary: The symbols in the order of their ids, or a vocabulary file.
         force: Whether to replace an artifact that exists.
         verify: Whether to prove the graphs before they are written: against eager torch, those of
             an ONNX file against that file in ONNX Runtime.
@@ -114,45 +127,47 @@ def export_model(
     Raises:
         EdgernnError: One of its children, which `edgernn.errors` tells apart. Nothing is written.
     """
-    if graph not in _GRAPHS:
-        raise InputError(f"`{graph}` is not a choice of graphs; known are: {', '.join(_GRAPHS)}.")
-    if graph == "step" and sequence is not None:
-        raise InputError(
-            f"`sequence` is {sequence}, which is of the sequence graph, but --graph step writes "
-            "none. Leave out one of the two."
-        )
-    _check_states(states)
-    options = Options(
+    options = ExportOptions(
+        path=path,
+        inputs=inputs,
+        states=states,
+        module=module,
+        assume_plain=assume_plain,
+        trust=trust,
+        graph=graph,
         precision=precision,
         opset=opset,
         state_layout=state_layout,
         state_per_layer=state_per_layer,
         int32_ids=int32_ids,
         reset=reset,
-        batch=batch,
-        sequence=sequence,
+        lengths=lengths,
+        batch_size=batch_size,
+        steps=steps,
+        vocabulary=vocabulary,
+        force=force,
+        verify=verify,
     )
-    source = load_source(
-        model, module=module, assume_plain=assume_plain, trust=_trusted(trust, trust_pickle)
-    )
+    source = load_source(model, module=module, assume_plain=assume_plain, trust=trust)
     target = Path(path) if path is not None else Path(f"{_stem(model)}.edgernn")
     symbols = _symbols(source) if vocabulary is None else Vocabulary.of(vocabulary)
     with atomic_folder(target, force) as folder, _as_written(_name(source)):
         built, reference = _build(source, inputs, states or {}, lengths)
         known = known_contract(built, reference, escape_unprintable(source.description), symbols)
         contract = make_contract(known, built, reference, source.notes)
-        options = options.at(built.example.constants)
-        check_request(graph, options.sizes, contract)
+        options = with_steps_of(options, built.example.constants)
+        sizes = constant_sizes(options)
+        check_request(graph, sizes, contract)
         prover = Prover(
             samples_of(built, reference, contract),
-            options.tolerance,
-            options.sizes,
+            TOLERANCES[precision],
+            sizes,
             built.bounds.apart,
         )
         prover.check_constants()
         graphs = {kind: built.graphs[kind] for kind in contract.graphs}
         parameters = cost_of(built.sequence).parameters
-        written = options.apply(graphs, contract, built.layers)
+        written = apply_options(options, graphs, contract, built.layers)
         places = places_of(graphs.values())
         for graph_model in graphs.values():
             remove_exporter_notes(graph_model)
@@ -164,23 +179,23 @@ def export_model(
         if verify:
             with _refusing_to_write(places):
                 report = _prove(prover, files, adapter, source, built)
-        notes = (*written.notes, *prover.notes(report), *options.notes(report))
+        notes = (*written.notes, *prover.notes(report), *precision_notes(precision, report))
         written = replace(written, notes=notes, parity="" if report is None else str(report))
         golden = adapter.recorded(prover.golden.by_port(contract))
         writer.finish(written if graph == "both" else written.only(graph), report, golden)
     return Artifact.open(target)
 
 
+@accept_old_names(SourceOptions)
 def verify_artifact(
     artifact: Artifact,
     model: nn.Module | str | Path,
     *,
-    inputs: Sequence[Any] | Mapping[str, Any] | torch.Tensor | None = None,
+    inputs: Sequence[Any] | Mapping[str, Any] | SupportsArray | None = None,
     states: Mapping[str, str | int] | None = None,
-    module: str | None = None,
+    module: str | Callable[[], object] | None = None,
     assume_plain: bool = False,
     trust: bool = False,
-    trust_pickle: bool | None = None,
 ) -> ParityReport:
     """Prove an artifact against the model that it was made from, in full.
 
@@ -192,18 +207,22 @@ def verify_artifact(
         module: See there.
         assume_plain: See there.
         trust: See there.
-        trust_pickle: Deprecated: `trust` by its old name.
 
     Raises:
         ParityError: A graph does not agree with the model.
         ContractError: The model has other ports than the artifact.
     """
+    options = SourceOptions(
+        inputs=inputs, states=states, module=module, assume_plain=assume_plain, trust=trust
+    )
     source = load_source(
-        model, module=module, assume_plain=assume_plain, trust=_trusted(trust, trust_pickle)
+        model, module=options.module, assume_plain=options.assume_plain, trust=options.trust
     )
     theirs = artifact.contract
     with _as_written(_name(source)):
-        built, reference = _build(source, inputs, states or {}, LENGTHS in theirs.lengths)
+        built, reference = _build(
+            source, options.inputs, options.states or {}, LENGTHS in theirs.lengths
+        )
         known = known_contract(
             built, reference, escape_unprintable(source.description), theirs.vocabulary
         )
@@ -258,21 +277,6 @@ def _prove(
         if branch is None:
             raise
         raise UnsupportedModelError(f"`{_name(source)}.forward` {branch}") from error
-
-
-def _check_states(states: Any) -> None:
-    if states is not None and not isinstance(states, Mapping):
-        raise InputError(
-            f"`states` is of type {type(states).__name__}; a mapping from arguments to results was "
-            'expected, such as {"h": 1}.'
-        )
-
-
-def _trusted(trust: bool, trust_pickle: bool | None) -> bool:
-    if trust_pickle is None:
-        return trust
-    warnings.warn("`trust_pickle` is now called `trust`.", DeprecationWarning, stacklevel=3)
-    return trust or trust_pickle
 
 
 def _symbols(source: Source | OnnxFile) -> Vocabulary | None:

@@ -10,12 +10,13 @@ from importlib.metadata import PackageNotFoundError, version
 import click
 
 from edgernn import __version__
+from edgernn.cli.options import json_option
 
 _PACKAGES = ("numpy", "onnxruntime", "onnxruntime-gpu", "torch", "onnx")
 
 
 @click.command("doctor", short_help="Show which providers really work here.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def command(as_json: bool) -> None:
     """Show which providers really work here, and what the others lack.
 

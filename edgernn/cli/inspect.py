@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgernn.cli.options import json_option
+
 if TYPE_CHECKING:
     from edgernn.artifact import Artifact
     from edgernn.contract import Contract, Graph, Port
@@ -24,7 +26,7 @@ Facts = list[tuple[str, str]]
 
 @click.command("inspect", short_help="Show the contract and cost of an artifact or ONNX file.")
 @click.argument("path", metavar="FILE_OR_ARTIFACT", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def command(path: Path, as_json: bool) -> None:
     """Show ports, states, cost per step, and which runtimes refuse FILE_OR_ARTIFACT and why.
 

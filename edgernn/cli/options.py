@@ -1,72 +1,98 @@
-"""The options that say how to read a model, for every command that takes one."""
+"""Options that several commands take, and those made from the declarations in `edgernn.export`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_origin
 
 import click
 
-__all__ = ["model_options"]
+from edgernn.export.options import Declaration, SourceOptions, declarations
+
+__all__ = ["declared_options", "flags_of", "json_option", "provider_option"]
 
 Command = TypeVar("Command", bound=Callable[..., None])
 
-
-def model_options(command: Command) -> Command:
-    """Add --input, --state, --module, --assume-plain and --trust to a command."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-def _states(
+def provider_option(**settings: Any) -> Callable[[Command], Command]:
+    """Add --provider to a command."""
+    return click.option("--provider", metavar="NAME", **settings)
+
+
+def declared_options(options: type[SourceOptions]) -> Callable[[Command], Command]:
+    """Add every option that a class declares to a command, which takes them under their names."""
+
+    def decorate(command: Command) -> Command:
+        for declaration in reversed(declarations(options)):
+            for option in _click_options(declaration):
+                command = option(command)
+        return command
+
+    return decorate
+
+
+def flags_of(options: type[SourceOptions]) -> dict[str, str]:
+    """Return name of a declared option → its long flag."""
+    return {one.name: _flags(one)[-1] for one in declarations(options)}
+
+
+def _flags(declaration: Declaration) -> tuple[str, ...]:
+    return declaration.option.flags or (_flag(declaration.name),)
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _click_options(declaration: Declaration) -> Iterator[Callable[[Command], Command]]:
+    """Yield the decorators for one option: under its name and, hidden, under its old one."""
+    option = declaration.option
+    if option.hidden:
+        return
+    settings = _settings(declaration)
+    yield click.option(*_flags(declaration), declaration.name, help=option.help, **settings)
+    if option.old_name:
+        yield click.option(_flag(option.old_name), declaration.name, hidden=True, **settings)
+
+
+def _settings(declaration: Declaration) -> dict[str, Any]:
+    """Return what click is told of the type and default of an option."""
+    option, types = declaration.option, declaration.member_types
+    if declaration.type is bool:
+        return {"is_flag": True}
+    if option.repeatable:
+        callback = _list if any(get_origin(one) is Sequence for one in types) else _mapping
+        return {"multiple": True, "metavar": option.metavar, "callback": callback}
+    if get_origin(declaration.type) is Literal:
+        kind: Any = click.Choice(declaration.choices)
+    elif Path in types:
+        kind = click.Path(path_type=Path)
+    else:
+        kind = int if int in types else str
+    shown = declaration.default is not None
+    return {
+        "type": kind,
+        "default": declaration.default,
+        "show_default": shown,
+        "metavar": option.metavar,
+    }
+
+
+def _list(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> list[str] | None:
+    return list(values) or None
+
+
+def _mapping(
     ctx: click.Context, param: click.Parameter, pairs: tuple[str, ...]
-) -> dict[str, str | int]:
-    """Split every IN=OUT; a number is a place in forward's return value."""
-    states: dict[str, str | int] = {}
+) -> dict[str, str | int] | None:
+    """Split every IN=OUT; a number is a position in forward's return value."""
+    mapping: dict[str, str | int] = {}
     for pair in pairs:
-        before, equals, after = pair.partition("=")
-        if not (before and equals and after):
+        name, equals, result = pair.partition("=")
+        if not (name and equals and result):
             raise click.BadParameter(f"`{pair}` is not IN=OUT, such as hidden=1 or h=h_next.")
-        states[before] = int(after) if after.isdecimal() else after
-    return states
-
-
-_OPTIONS = (
-    click.option(
-        "--input",
-        "inputs",
-        multiple=True,
-        metavar="SPEC",
-        help='An example input, as "tokens:int64[batch,sequence]" or, with ids below 11, '
-        '"tokens:int64[batch,sequence]<11"; or one that is always the same, as '
-        '"rate:int64[]=16000"; or a file, as "tokens=tokens.npy"; once per argument.',
-    ),
-    click.option(
-        "--state",
-        "states",
-        multiple=True,
-        metavar="IN=OUT",
-        callback=_states,
-        help="A state: forward's argument, and its next value by name or place.",
-    ),
-    click.option(
-        "--module",
-        metavar="FILE.py:FACTORY",
-        help="What builds the module that a state_dict belongs to.",
-    ),
-    click.option(
-        "--assume-plain",
-        is_flag=True,
-        help="Take the layers of a bare state_dict to follow each other with nothing between.",
-    ),
-    click.option(
-        "--trust",
-        is_flag=True,
-        help="Let the file run code while it is opened: a pickled module, or an archive that does "
-        "more than compute.",
-    ),
-    click.option(
-        "--trust-pickle", "trust", is_flag=True, hidden=True, help="--trust by its old name."
-    ),
-)
+        mapping[name] = int(result) if result.isdecimal() else result
+    return mapping or None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgernn.cli.options import provider_option
 from edgernn.errors import InputError
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ taken as logits or logarithms of probabilities.
 
 @click.command("run", help=_HELP, short_help="Run an artifact on arrays, numbers or text.")
 @click.argument("artifact", required=False, type=click.Path(path_type=Path))
-@click.option("--provider", metavar="NAME", default="cpu", show_default=True, help="Where to run.")
+@provider_option(default="cpu", show_default=True, help="Where to run.")
 @click.option("--input", "input_", metavar="FILE", help="A sequence; `-` is standard input.")
 @click.option(
     "--output",

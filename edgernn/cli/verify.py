@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgernn.cli.options import model_options
+from edgernn.cli.options import declared_options, flags_of, json_option, provider_option
+from edgernn.export.options import SourceOptions
 
 if TYPE_CHECKING:
     from edgernn.report import ParityReport
@@ -22,19 +23,11 @@ if TYPE_CHECKING:
     metavar="MODEL",
     help="Compare with this model run by PyTorch, or ONNX file, at many sizes.",
 )
-@click.option("--provider", metavar="NAME", help="Where to run.  [default: cpu]")
-@model_options
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@provider_option(help="Where to run.  [default: cpu]")
+@declared_options(SourceOptions)
+@json_option
 def command(
-    artifact: Path,
-    against: Path | None,
-    provider: str | None,
-    inputs: tuple[str, ...],
-    states: dict[str, str | int],
-    module: str | None,
-    assume_plain: bool,
-    trust: bool,
-    as_json: bool,
+    artifact: Path, against: Path | None, provider: str | None, as_json: bool, **options: Any
 ) -> None:
     """Replay the golden run of ARTIFACT in every form, or prove it in full against MODEL.
 
@@ -42,10 +35,9 @@ def command(
     a check is over the tolerance of ARTIFACT's precision.
     """
     if against is None:
-        if inputs or states or module or assume_plain or trust:
-            raise click.UsageError(
-                "--input, --state, --module, --assume-plain, --trust need --against."
-            )
+        if any(options.values()):
+            flags = ", ".join(flags_of(SourceOptions).values())
+            raise click.UsageError(f"{flags} need --against.")
         report = _replayed(artifact, provider or "cpu")
     else:
         if provider is not None:
@@ -53,15 +45,7 @@ def command(
         from edgernn.artifact import Artifact
         from edgernn.export import verify_artifact
 
-        report = verify_artifact(
-            Artifact.open(artifact),
-            against,
-            inputs=list(inputs) or None,
-            states=states or None,
-            module=module,
-            assume_plain=assume_plain,
-            trust=trust,
-        )
+        report = verify_artifact(Artifact.open(artifact), against, **options)
     click.echo(json.dumps(report.to_json(), indent=2) if as_json else _lines(report))
     from edgernn.runtime.golden_replay import require_passed
 

@@ -11,27 +11,11 @@ from onnxscript import version_converter
 
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.ir.node_builder import NodeBuilder, constant_of
+from edgernn.export.ir.opset_versions import IR_VERSIONS
 
-__all__ = ["OPSETS", "to_opset"]
+__all__ = ["to_opset"]
 
 OpSchema = onnx.defs.OpSchema
-
-# opset → the lowest IR version that may hold it
-OPSETS: Mapping[int, int] = {
-    13: 7,
-    14: 7,
-    15: 8,
-    16: 8,
-    17: 8,
-    18: 8,
-    19: 9,
-    20: 9,
-    21: 10,
-    22: 10,
-    23: 11,
-    24: 12,
-    25: 13,
-}
 
 
 def to_opset(model: ir.Model, opset: int) -> None:
@@ -46,13 +30,13 @@ def to_opset(model: ir.Model, opset: int) -> None:
 
     Args:
         model: A graph of the opset that `trace` writes.
-        opset: One of `OPSETS`.
+        opset: One of `IR_VERSIONS`.
 
     Raises:
         UnsupportedModelError: An operator of the graph does not exist in that opset.
     """
     current = model.opset_imports[""]
-    model.ir_version = OPSETS[opset]
+    model.ir_version = IR_VERSIONS[opset]
     if opset == current:
         return
     if opset > current:

@@ -15,7 +15,7 @@ from edgernn.export.call.positional_arguments import call_by_position
 from edgernn.export.foreign.onnx_file import OnnxFile, read_artifact, read_onnx
 from edgernn.export.source.file_format import Format, format_of
 from edgernn.export.source.load_weights import check_weights, load_weights
-from edgernn.export.source.module_factory import call_factory, import_code
+from edgernn.export.source.module_factory import Factory, call_factory, import_code, name_of
 from edgernn.export.source.prepare_module import (
     has_rewritten_parts,
     prepare_module,
@@ -61,7 +61,7 @@ class Source:
 def load_source(
     model: nn.Module | str | Path,
     *,
-    module: str | None = None,
+    module: str | Factory | None = None,
     trust: bool = False,
     assume_plain: bool = False,
 ) -> Source | OnnxFile:
@@ -71,7 +71,8 @@ def load_source(
         model: A live module, or a file: TorchScript or torch.export archive, state_dict or whole
             module by torch.save, safetensors, ONNX, told apart by content, not by name; or the
             folder of an artifact.
-        module: `FILE.py:FACTORY`, the code of a state_dict or of a pickle from `__main__`.
+        module: The code of a state_dict or of a pickle from `__main__`: `FILE.py:FACTORY`, or the
+            factory itself.
         trust: Whether opening the file may run code that is in it: a pickled module, an archive of
             TorchScript or torch.export with more in it than computes.
         assume_plain: Whether the layers of a bare state_dict are taken to follow each other with
@@ -85,8 +86,8 @@ def load_source(
         return _from_file(Path(model), module, trust, assume_plain)
     if module is not None:
         raise SourceError(
-            f"`{module}` is given beside a live module, which has its code already. Leave module "
-            "out."
+            f"`{name_of(module)}` is given beside a live module, which has its code already. "
+            "Leave module out."
         )
     if isinstance(model, torch.jit.ScriptModule):
         converted, given, notes = read_torchscript(model)
@@ -102,7 +103,7 @@ def load_source(
 
 
 def _from_file(
-    path: Path, module: str | None, trust: bool, assume_plain: bool
+    path: Path, module: str | Factory | None, trust: bool, assume_plain: bool
 ) -> Source | OnnxFile:
     if os.path.isfile(path / CONTRACT_FILE) and module is None:
         return read_artifact(path)
@@ -111,7 +112,8 @@ def _from_file(
         return _from_weights(path, kind, module, trust, assume_plain)
     if module is not None:
         raise SourceError(
-            f"`{path}` is a {kind.value}, which has its code in it. Leave out --module {module}."
+            f"`{path}` is a {kind.value}, which has its code in it. "
+            f"Leave out --module {name_of(module)}."
         )
     if kind is Format.ONNX:
         return read_onnx(path)
@@ -124,10 +126,10 @@ def _from_file(
 
 
 def _from_weights(
-    path: Path, kind: Format, module: str | None, trust: bool, assume_plain: bool
+    path: Path, kind: Format, module: str | Factory | None, trust: bool, assume_plain: bool
 ) -> Source:
     subject = f"`{path}`"
-    code, factory = import_code(module) if module else (None, None)
+    code, factory = import_code(module) if module is not None else (None, None)
     notes: tuple[str, ...] = ()
     if kind is Format.SAFETENSORS:
         content: object = read_safetensors(path)
@@ -140,18 +142,18 @@ def _from_weights(
         )
     if isinstance(weights, nn.Module):
         built, label = private_copy(weights), f"pickled module {type(weights).__name__} in"
-    elif code is not None:
+    elif module is not None:
         check_weights(weights, subject)
         built = private_copy(call_factory(code, factory))
         notes += load_weights(built, weights, subject)
-        label = f"state_dict for {Path(str(module)).name} in"
+        label = f"state_dict for {Path(name_of(module)).name} in"
     else:
         check_weights(weights, subject)
         built, taken = rebuild_module(weights, subject, assume_plain)
         notes, label = taken + notes, "state_dict in"
     given, converted = _conformed(built)
     source = _source(built, given, f"{label} {kind.value} {path.name}", notes + converted)
-    return replace(source, rebuilt=code is None and not isinstance(weights, nn.Module))
+    return replace(source, rebuilt=module is None and not isinstance(weights, nn.Module))
 
 
 def _conformed(module: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""`--module FILE.py:FACTORY`: the model's own code."""
+"""The model's own code: `FILE.py:FACTORY`, or a factory itself."""
 
 from __future__ import annotations
 
@@ -7,31 +7,46 @@ import importlib.util
 import inspect
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 from torch import nn
 
-from edgernn.errors import SourceError
+from edgernn.errors import InputError, SourceError
 
-__all__ = ["call_factory", "import_code"]
+__all__ = ["Factory", "call_factory", "import_code", "name_of"]
+
+Factory = Callable[[], object]
+"""What returns an `nn.Module`, or is one."""
 
 
-def import_code(module: str) -> tuple[ModuleType, str | None]:
+def name_of(module: str | Factory) -> str:
+    """Return what messages call the value of the option `module`."""
+    if isinstance(module, str):
+        return module
+    return getattr(module, "__qualname__", type(module).__qualname__)
+
+
+def import_code(module: str | Factory) -> tuple[ModuleType | None, str | Factory | None]:
     """Import FILE.py of `FILE.py:FACTORY` or `FILE.py`, with its folder on sys.path.
 
     Returns:
-        The module, under a private name, and FACTORY if there is one.
+        The Python module, under a private name, and FACTORY if there is one; of a factory itself
+        the module that defines it, and the factory.
 
     Raises:
+        InputError: `module` is not of that form.
         SourceError: The file is missing or fails.
     """
+    if not isinstance(module, str):
+        return inspect.getmodule(module), module
     file_name, factory = module, None
     if not module.endswith(".py"):
         file_name, _, factory = module.rpartition(":")
     file = Path(file_name)
     if not file_name.endswith(".py"):
-        raise SourceError(
+        raise InputError(
             f"`{module}` is not of the form FILE.py:FACTORY, such as `net.py:Net`, where FACTORY "
             "is a class or function without required arguments."
         )
@@ -58,12 +73,21 @@ def import_code(module: str) -> tuple[ModuleType, str | None]:
     return code, factory
 
 
-def call_factory(code: ModuleType, factory: str | None) -> nn.Module:
-    """Return the model that FACTORY makes.
+def call_factory(code: ModuleType | None, factory: str | Factory | None) -> nn.Module:
+    """Return the model that a factory makes.
+
+    Args:
+        code: The Python module that defines it.
+        factory: Its name in `code`, or the factory itself.
 
     Raises:
-        SourceError: It is missing, wants arguments, fails, or makes something else.
+        SourceError: It is missing, needs arguments, fails, or makes something else.
     """
+    if callable(factory):
+        return _checked(
+            factory, f"`{name_of(factory)}`", "", "Give a function that calls it with them."
+        )
+    assert code is not None
     file = Path(str(code.__file__)).name
     defined = _candidates(code)
     known = f" `{file}` has {', '.join(f'`{name}`' for name in defined)}." if defined else ""
@@ -72,11 +96,29 @@ def call_factory(code: ModuleType, factory: str | None) -> nn.Module:
             f"`{file}` is given without a factory. Give --module {file}:FACTORY.{known}"
         )
     subject = f"`{factory}` in `{file}`"
-    made = getattr(code, factory, None)
-    if made is None:
+    found = getattr(code, factory, None)
+    if found is None:
         raise SourceError(f"{subject} does not exist.{known}")
-    if not isinstance(made, nn.Module):
-        made = _called(made, subject)
+    return _checked(
+        found,
+        subject,
+        known,
+        "Add a function to the file that calls it with them, and name that.",
+    )
+
+
+def _checked(factory: object, subject: str, known: str, remedy: str) -> nn.Module:
+    """Return what a factory makes, or the factory itself where it is a module already.
+
+    Args:
+        factory: The factory, of any type.
+        subject: What messages call it.
+        known: A sentence on other factories.
+        remedy: A sentence on what to do where it needs arguments.
+    """
+    made = factory
+    if callable(factory) and not isinstance(factory, nn.Module):
+        made = _call(factory, subject, remedy)
     if not isinstance(made, nn.Module):
         raise SourceError(
             f"{subject} is or returns a `{type(made).__name__}`; expected a torch.nn.Module.{known}"
@@ -94,19 +136,11 @@ def _candidates(code: ModuleType) -> list[str]:
     ]
 
 
-def _called(factory: object, subject: str) -> object:
-    if not callable(factory):
-        return factory
-    required = [
-        f"`{parameter.name}`"
-        for parameter in inspect.signature(factory).parameters.values()
-        if parameter.default is parameter.empty
-        and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-    ]
+def _call(factory: Callable[..., object], subject: str, remedy: str) -> object:
+    required = _required_arguments(factory)
     if required:
         raise SourceError(
-            f"{subject} needs {', '.join(required)}; a factory takes no required argument. Add a "
-            "function to the file that calls it with them, and name that."
+            f"{subject} needs {', '.join(required)}; a factory takes no required argument. {remedy}"
         )
     try:
         return factory()
@@ -114,3 +148,17 @@ def _called(factory: object, subject: str) -> object:
         raise SourceError(
             f"{subject} failed: {type(error).__name__}: {error}. It must return the model."
         ) from error
+
+
+def _required_arguments(factory: Callable[..., object]) -> list[str]:
+    """Return the arguments without a default; none where a builtin has no signature."""
+    try:
+        parameters = inspect.signature(factory).parameters.values()
+    except ValueError:
+        return []
+    return [
+        f"`{parameter.name}`"
+        for parameter in parameters
+        if parameter.default is parameter.empty
+        and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,10 @@ from tests.nets import small_artifacts
 DEFAULTS = {
     "inputs": None,
     "states": None,
+    "module": None,
+    "assume_plain": False,
+    "trust": False,
+    "path": None,
     "graph": "both",
     "precision": "float32",
     "opset": 18,
@@ -24,14 +29,10 @@ DEFAULTS = {
     "int32_ids": False,
     "reset": False,
     "lengths": False,
-    "batch": None,
-    "sequence": None,
+    "batch_size": None,
+    "steps": None,
     "vocabulary": None,
-    "module": None,
-    "assume_plain": False,
-    "trust": False,
     "force": False,
-    "verify": True,
 }
 
 
@@ -40,9 +41,11 @@ def calls(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]
     """The calls of `export_model`, which writes the hello artifact."""
     made: list[tuple[Any, ...]] = []
 
-    def export_model(model: Path, path: Path, **options: object) -> Artifact:
-        made.append((model, path, options))
-        return Artifact.open(small_artifacts.hello(path))
+    def export_model(model: Path, **options: Any) -> Artifact:
+        made.append((model, options))
+        return Artifact.open(
+            small_artifacts.hello(options["path"] or Path(f"{model.stem}.edgernn"))
+        )
 
     monkeypatch.setattr("edgernn.export.export_model", export_model, raising=False)
     return made
@@ -51,7 +54,7 @@ def calls(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]
 def test_summary(edgernn: Invoke, calls: list[tuple[Any, ...]]) -> None:
     """The artifact stands here under the model's name; a person reads what it is."""
     result = edgernn("export", "models/hello.pt")
-    assert calls == [(Path("models/hello.pt"), Path("hello.edgernn"), DEFAULTS)]
+    assert calls == [(Path("models/hello.pt"), DEFAULTS)]
     sizes = [
         f"{kind}.onnx {Path(f'hello.edgernn/{kind}.onnx').stat().st_size / 1000:.1f} kB"
         for kind in ("sequence", "step")
@@ -79,7 +82,7 @@ def test_options(edgernn: Invoke, calls: list[tuple[Any, ...]]) -> None:
     options = ["--input", "x:float32[2]", "--input", "h", "--state", "h=1", "--state", "c=c_next"]
     options += ["--state-layout", "batch-major", "--state-per-layer", "--int32-ids", "--reset"]
     options += ["--lengths"]
-    options += ["--batch", "4", "--sequence", "16"]
+    options += ["--batch-size", "4", "--steps", "16"]
     options += ["--graph", "step", "--precision", "int8", "--opset", "20", "--vocabulary", "v.txt"]
     options += [
         "--module",
@@ -102,23 +105,32 @@ def test_options(edgernn: Invoke, calls: list[tuple[Any, ...]]) -> None:
         "int32_ids": True,
         "reset": True,
         "lengths": True,
-        "batch": 4,
-        "sequence": 16,
+        "batch_size": 4,
+        "steps": 16,
         "vocabulary": Path("v.txt"),
         "module": "m.py:make",
         "assume_plain": True,
         "trust": True,
         "force": True,
-        "verify": True,
+        "path": Path("out.edgernn"),
     }
-    assert calls == [(Path("m.pt"), Path("out.edgernn"), wanted)]
+    assert calls == [(Path("m.pt"), wanted)]
 
 
 def test_trust_by_its_old_name(edgernn: Invoke, calls: list[tuple[Any, ...]]) -> None:
     """`--trust-pickle` still means `--trust`, and the help does not name it."""
     assert edgernn("export", "m.pt", "--trust-pickle").exit_code == 0
-    assert calls[0][2]["trust"] is True
+    assert calls[0][1]["trust"] is True
     assert "--trust-pickle" not in edgernn("export", "--help").stdout
+
+
+def test_numbers_by_their_old_names(edgernn: Invoke, calls: list[tuple[Any, ...]]) -> None:
+    """`--batch` and `--sequence` still work, and the help does not name them."""
+    assert edgernn("export", "m.pt", "--batch", "4", "--sequence", "16").exit_code == 0
+    assert (calls[0][1]["batch_size"], calls[0][1]["steps"]) == (4, 16)
+    flags = re.findall(r"--[\w-]+", edgernn("export", "--help").stdout)
+    assert {"--batch-size", "--steps"} <= set(flags)
+    assert {"--batch", "--sequence"}.isdisjoint(flags)
 
 
 @pytest.mark.parametrize("pair", ["hidden", "=1", "hidden="])

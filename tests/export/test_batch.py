@@ -16,7 +16,7 @@ from tests.nets.tagger import ports, replayed, tagged
 
 def test_the_batch_is_a_number_on_every_port(tmp_path: Path) -> None:
     """Data, states and outputs of both graphs take that many sequences and no other number."""
-    artifact = tagged("LSTM", tmp_path, batch=3, precision="float16", state_per_layer=True)
+    artifact = tagged("LSTM", tmp_path, batch_size=3, precision="float16", state_per_layer=True)
     graphs = artifact.contract.graphs.values()
     shapes = [port.shape for graph in graphs for port in (*graph.inputs, *graph.outputs)]
     assert all(3 in shape and "batch" not in shape for shape in shapes)
@@ -26,7 +26,7 @@ def test_the_batch_is_a_number_on_every_port(tmp_path: Path) -> None:
 
 def test_a_stream_of_another_batch_is_refused(tmp_path: Path) -> None:
     """The runtime says which batch there is."""
-    model = edgernn.load(tagged("GRU", tmp_path, batch=3).path)
+    model = edgernn.load(tagged("GRU", tmp_path, batch_size=3).path)
     assert model.stream(batch=3).step(np.array([0, 1, 2])).shape == (3, 5)
     with pytest.raises(InputError) as caught:
         model.stream(batch=2)
@@ -45,7 +45,11 @@ def test_a_stream_of_another_batch_is_refused(tmp_path: Path) -> None:
             "`batch` cannot be made 2: the model has no dynamic axis of that name. "
             "It takes `input: float32[sequence, 4]`.",
         ),
-        ("input:float32[sequence,batch,4]", 0, "`batch` is 0; it must be at least 1."),
+        (
+            "input:float32[sequence,batch,4]",
+            0,
+            "`batch_size` is 0; expected an integer of at least 1, or None.",
+        ),
     ],
 )
 def test_a_batch_that_cannot_be_is_refused(
@@ -54,6 +58,6 @@ def test_a_batch_that_cannot_be_is_refused(
     """There must be an axis to fix, and at least one sequence."""
     torch.manual_seed(0)
     with pytest.raises(InputError) as caught:
-        edgernn.export_model(nn.GRU(4, 6), tmp_path / "m.edgernn", inputs=[spec], batch=batch)
+        edgernn.export_model(nn.GRU(4, 6), tmp_path / "m.edgernn", inputs=[spec], batch_size=batch)
     assert str(caught.value) == message
     assert list(tmp_path.iterdir()) == []

@@ -10,11 +10,12 @@ from torch import nn
 
 import edgernn
 from edgernn.export import verify_artifact
+from edgernn.export.options import GraphChoice
 from edgernn.runtime.golden_replay import replay
 
 
 @pytest.mark.parametrize("graph", ["sequence", "step"])
-def test_one_graph_alone(tmp_path: Path, graph: str) -> None:
+def test_one_graph_alone(tmp_path: Path, graph: GraphChoice) -> None:
     """An artifact of one graph replays its golden run and is proven against its model."""
     torch.manual_seed(0)
     model = nn.GRU(3, 4, 2)

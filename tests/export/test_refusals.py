@@ -139,14 +139,13 @@ MODELS: dict[str, tuple[nn.Module, dict[str, Any], type[EdgernnError], str]] = {
         Tagger(),
         {"graph": "all"},
         InputError,
-        "`all` is not a choice of graphs; known are: both, sequence, step.",
+        "`graph` is 'all'; known are: both, sequence, step.",
     ),
     "an opset that is too old": (
         Tagger(),
         {"opset": 12},
-        UnsupportedModelError,
-        "Opset 12 is not one that graphs can be written in; known are: 13, 14, 15, 16, 17, 18, 19, "
-        "20, 21, 22, 23, 24, 25.",
+        InputError,
+        "`opset` is 12; known are: 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25.",
     ),
     "a state that is no argument": (
         Tagger(),

@@ -246,8 +246,8 @@ def test_lengths(program: Path, tmp_path: Path) -> None:
     ("options", "found"),
     [
         ({}, ["sequence.onnx, by chunks", "step.onnx, by steps"]),
-        ({"batch": 3}, ["sequence.onnx, by chunks", "step.onnx, by steps"]),
-        ({"batch": 3, "graph": "sequence"}, ["sequence.onnx, by chunks"]),
+        ({"batch_size": 3}, ["sequence.onnx, by chunks", "step.onnx, by steps"]),
+        ({"batch_size": 3, "graph": "sequence"}, ["sequence.onnx, by chunks"]),
         ({"lengths": True}, ["sequence.onnx, by chunks", "step.onnx, by steps"]),
     ],
     ids=["any batch", "batch 3", "no step graph", "lengths"],
@@ -260,7 +260,7 @@ def test_constant_steps(
         Tagger().eval(),
         tmp_path / "a.edgernn",
         inputs=(torch.zeros(2, 5, dtype=torch.int64),),
-        sequence=4,
+        steps=4,
         verify=False,
         **options,
     ).path
@@ -285,7 +285,7 @@ class Rows(nn.Module):
 def test_rows_of_constant_steps(program: Path, tmp_path: Path) -> None:
     """An axis of batch times a number of steps is read by its name, `batch*sequence`."""
     path, inputs = tmp_path / "a.edgernn", (torch.randn(2, 5, 4),)
-    folder = edgernn.export_model(Rows(), path, inputs=inputs, sequence=4, verify=False).path
+    folder = edgernn.export_model(Rows(), path, inputs=inputs, steps=4, verify=False).path
     run = replay(program, folder)
     assert (run.returncode, run.stderr) == (0, "")
     assert list(differences(run.stdout)) == ["sequence.onnx, by chunks", "step.onnx, by steps"]
@@ -295,7 +295,7 @@ def test_constant_steps_that_do_not_carry(program: Path, tmp_path: Path) -> None
     """The golden run of a bidirectional layer is one call."""
     layer = nn.GRU(4, 6, bidirectional=True)
     path = tmp_path / "a.edgernn"
-    folder = edgernn.export_model(layer, path, sequence=4, batch=2, verify=False).path
+    folder = edgernn.export_model(layer, path, steps=4, batch_size=2, verify=False).path
     run = replay(program, folder)
     assert (run.returncode, run.stderr) == (0, "")
     assert list(differences(run.stdout)) == ["sequence.onnx, whole"]

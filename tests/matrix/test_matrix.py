@@ -58,8 +58,8 @@ def entries_of_model(name: str, folder: Path) -> dict[str, Entry]:
         model.make().eval(),
         folder / "m.edgernn",
         inputs=list(model.inputs),
-        sequence=sequence,
-        batch=batch,
+        steps=sequence,
+        batch_size=batch,
         verify=model.sizes is not None,
     )
     assert tuple(artifact.contract.graphs) == model.graphs

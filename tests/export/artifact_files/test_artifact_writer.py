@@ -11,6 +11,7 @@ from torch import nn
 
 import edgernn
 from edgernn.export.artifact_files import artifact_writer
+from edgernn.export.options import GraphChoice
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def test_a_graph_is_saved_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.usefixtures("external")
 @pytest.mark.parametrize("graph", ["both", "step"])
-def test_large_weights_are_beside_their_graph(tmp_path: Path, graph: str) -> None:
+def test_large_weights_are_beside_their_graph(tmp_path: Path, graph: GraphChoice) -> None:
     """Weights above the limit are in a file of their own, for the graphs that were asked for."""
     artifact = edgernn.export_model(nn.GRU(30, 40), tmp_path / "m.edgernn", graph=graph)
     kinds = ["sequence", "step"] if graph == "both" else ["step"]

@@ -58,7 +58,7 @@ MODELS = {
     "learned": _learned,
     "constant": _learned,
 }
-OPTIONS: dict[str, dict[str, Any]] = {"constant": {"batch": 3, "sequence": 4}}
+OPTIONS: dict[str, dict[str, Any]] = {"constant": {"batch_size": 3, "steps": 4}}
 
 
 @pytest.fixture(scope="module", params=MODELS)
@@ -241,7 +241,7 @@ def test_constant_batch_is_given_to_the_stream() -> None:
 def test_constant_sizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The card says how many steps a call takes, and its code feeds as many."""
     artifact = edgernn.export_model(
-        nn.GRU(3, 4), tmp_path / "m.edgernn", sequence=6, batch=2, verify=False
+        nn.GRU(3, 4), tmp_path / "m.edgernn", steps=6, batch_size=2, verify=False
     )
     text = (artifact.path / "README.md").read_text("utf-8")
     assert "## sequence.onnx\n\nRuns sequences, or chunks, of exactly 6 steps.\n" in text

@@ -66,7 +66,7 @@ OPTIONS: Mapping[str, dict[str, Any]] = {
     "per-layer": {"state_per_layer": True},
     "reset": {"reset": True},
     "int32-ids": {"int32_ids": True},
-    "batch": {"batch": 2},
+    "batch": {"batch_size": 2},
     "lengths": {"lengths": True},
     "several": {"precision": "float16", "state_per_layer": True, "reset": True},
 }

@@ -38,18 +38,18 @@ def dynamic(artifact: Artifact) -> set[str]:
 TOLERANCES = {"float16": 2e-2, "int8": 5e-2}
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "alone, proven": {"verify": True},
-    "one step": {"sequence": 1},
+    "one step": {"steps": 1},
     "states per layer, batch-major": {"state_layout": "batch-major", "state_per_layer": True},
     "int32, reset, float16": {"int32_ids": True, "reset": True, "precision": "float16"},
     "batch-major, reset, opset 13": {"state_layout": "batch-major", "reset": True, "opset": 13},
     "int8, opset 21": {"opset": 21, "precision": "int8"},
     "lengths": {"lengths": True},
     "any batch, batch-major, float16": {
-        "batch": None,
+        "batch_size": None,
         "state_layout": "batch-major",
         "precision": "float16",
     },
-    "any batch, lengths, reset": {"batch": None, "lengths": True, "reset": True},
+    "any batch, lengths, reset": {"batch_size": None, "lengths": True, "reset": True},
     "sequence graph alone": {"graph": "sequence"},
 }
 
@@ -57,14 +57,14 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 def test_options_combine(options: Mapping[str, Any], tmp_path: Path) -> None:
     """With every other option the recorded run agrees; with a batch no axis is left dynamic."""
-    given = {"sequence": 3, "batch": 2, "verify": False, **options}
+    given = {"steps": 3, "batch_size": 2, "verify": False, **options}
     artifact = tagged("LSTM", tmp_path, **given)
     assert replayed(artifact).max_difference < TOLERANCES.get(str(given.get("precision")), 1e-5)
-    numbers = {axis: given[axis] for axis in ("batch", "sequence") if given[axis] is not None}
-    assert artifact.contract.constants == numbers
+    sizes = {"batch": given["batch_size"], "sequence": given["steps"]}
+    assert artifact.contract.constants == {k: size for k, size in sizes.items() if size is not None}
     found = dynamic(artifact)
     assert not any("sequence" in size for size in found)
-    assert bool(found) == (given["batch"] is None)
+    assert bool(found) == (given["batch_size"] is None)
 
 
 class Loop(nn.Module):
@@ -118,7 +118,7 @@ def test_every_kind_of_model(name: str, tmp_path: Path) -> None:
     batch = 2 if "batch" in str(inputs) else None
     torch.manual_seed(0)
     artifact = edgernn.export_model(
-        make().eval(), tmp_path / "m.edgernn", inputs=inputs, sequence=5, batch=batch
+        make().eval(), tmp_path / "m.edgernn", inputs=inputs, steps=5, batch_size=batch
     )
     assert tuple(artifact.contract.graphs) == graphs
     assert artifact.contract.constants["sequence"] == 5
@@ -129,7 +129,7 @@ def test_every_kind_of_model(name: str, tmp_path: Path) -> None:
 def test_an_onnx_file_is_given_both_numbers(tmp_path: Path) -> None:
     """The graphs made from a file of others are made constant likewise."""
     file = tagged("GRU", tmp_path, graph="sequence", verify=False).path / "sequence.onnx"
-    artifact = edgernn.export_model(file, tmp_path / "m.edgernn", sequence=3, batch=2)
+    artifact = edgernn.export_model(file, tmp_path / "m.edgernn", steps=3, batch_size=2)
     assert artifact.contract.constants == {"batch": 2, "sequence": 3}
     assert dynamic(artifact) == set()
     assert replayed(artifact).passed

@@ -79,7 +79,7 @@ def test_int8_is_proven_and_its_error_reported(kind: str, tmp_path: Path) -> Non
     tables = ["`table.weight` (Gather)"]
     if artifact.step:
         tables.append(f"`{kind.lower()}_0_x_gates_table` (Gather)")
-    assert artifact.contract.notes[-2] == f"Float32 stay the weights {', '.join(tables)}."
+    assert artifact.contract.notes[-2] == f"Weights that stay float32: {', '.join(tables)}."
     assert replayed(artifact).passed
 
 

@@ -7,6 +7,7 @@ import io
 import sys
 import warnings
 import zipfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -265,6 +266,19 @@ def test_module_gives_the_code_of_a_state_dict(tmp_path, net_file):
     source = load_source(net_file_weights(tmp_path, net_file), module=f"{net_file}:Net")
     assert torch.equal(source.module(torch.ones(1, 1, 4)), torch.zeros(1, 1, 2))
     assert source.notes == ()
+
+
+def test_a_callable_gives_the_code_of_a_state_dict(tmp_path):
+    """A class or function makes the model as FILE.py:FACTORY does, and is named as its source."""
+    torch.manual_seed(0)
+    net = nn.GRU(3, 4)
+    torch.save(net.state_dict(), tmp_path / "w.pt")
+    source = load_source(tmp_path / "w.pt", module=partial(nn.GRU, 3, 4))
+    assert isinstance(source.module, nn.GRU)
+    for name, weight in net.named_parameters():
+        assert torch.equal(source.module.get_parameter(name), weight)
+    assert not source.rebuilt
+    assert source.description.startswith("state_dict for partial in torch.save file w.pt, torch ")
 
 
 def net_file_weights(tmp_path: Path, net_file: Path) -> Path:

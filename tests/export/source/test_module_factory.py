@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import Any
 
 import pytest
+from torch import nn
 
-from edgernn.errors import SourceError
-from edgernn.export.source.module_factory import call_factory, import_code
+from edgernn.errors import InputError, SourceError
+from edgernn.export.source.module_factory import Factory, call_factory, import_code
 
 CODE = """
 from torch import nn
@@ -60,6 +62,7 @@ def test_import_leaves_path_and_public_names_alone(file):
     before = list(sys.path)
     code, factory = import_code(f"{file}:Net")
     assert (factory, sys.path) == ("Net", before)
+    assert code is not None
     assert code.__name__.startswith("_edgernn_net_")
     assert "net" not in sys.modules
 
@@ -97,9 +100,9 @@ def test_a_factory_that_makes_no_model_is_refused(file, factory):
 
 def test_wrong_forms_are_refused(file, tmp_path):
     """A value that names no Python file is refused with the form."""
-    with pytest.raises(SourceError) as info:
+    with pytest.raises(InputError) as form:
         import_code("net:Net")
-    assert str(info.value) == (
+    assert str(form.value) == (
         "`net:Net` is not of the form FILE.py:FACTORY, such as `net.py:Net`, where FACTORY is a "
         "class or function without required arguments."
     )
@@ -121,3 +124,49 @@ def test_code_that_fails_is_named(file):
         "'nothing_of_the_kind'. It must define the model when it is imported, without training it."
     )
     assert set(sys.modules) == before
+
+
+class Net(nn.Module):
+    """A module with a required size."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, 2)
+
+
+def fails() -> nn.Module:
+    raise OSError("no data set")
+
+
+@pytest.mark.parametrize("factory", [lambda: Net(3), partial(Net, 3), Net(3)])
+def test_a_callable_or_a_module_makes_the_model(factory: Factory) -> None:
+    """In Python the factory itself can be given, in place of its file and name."""
+    made = call_factory(*import_code(factory))
+    assert isinstance(made, Net)
+    assert made.linear.in_features == 3
+
+
+@pytest.mark.parametrize(
+    ("factory", "message"),
+    [
+        (
+            Net,
+            "`Net` needs `width`; a factory takes no required argument. Give a function that "
+            "calls it with them.",
+        ),
+        (fails, "`fails` failed: OSError: no data set. It must return the model."),
+        (dict, "`dict` is or returns a `dict`; expected a torch.nn.Module."),
+    ],
+)
+def test_a_callable_that_makes_no_model_is_refused(factory: Factory, message: str) -> None:
+    """What needs arguments, fails or makes something else is named."""
+    with pytest.raises(SourceError) as info:
+        call_factory(*import_code(factory))
+    assert str(info.value) == message
+
+
+def test_a_callable_comes_with_the_module_that_defines_it() -> None:
+    """Classes of a pickle from `__main__` are looked up there."""
+    code, factory = import_code(fails)
+    assert code is sys.modules[__name__]
+    assert factory is fails

@@ -110,7 +110,7 @@ def test_an_artifact_says_its_bound(tmp_path: Path) -> None:
         "Give fewer."
     )
     with pytest.raises(InputError) as caught:
-        edgernn.export_model(Tagger(), tmp_path / "n.edgernn", sequence=65)
+        edgernn.export_model(Tagger(), tmp_path / "n.edgernn", steps=65)
     assert str(caught.value) == "`sequence` cannot be made 65: the model takes at most 64."
 
 

@@ -19,7 +19,7 @@ from tests.nets.tagger import Learned, Tagger, ports, replayed, tagged
 
 def test_the_sequence_graph_takes_that_many_steps(tmp_path: Path) -> None:
     """Its ports have the number, by the names of their axes; the step graph is as ever."""
-    artifact = tagged("LSTM", tmp_path, sequence=4)
+    artifact = tagged("LSTM", tmp_path, steps=4)
     assert ports(artifact) == [
         "ids: int64[batch, 4]",
         "h_in: float32[2, batch, 6]",
@@ -52,13 +52,13 @@ def test_cost_is_that_of_one_step_of_one_sequence(graph: str, tmp_path: Path) ->
     model = nn.LSTM(4, 6, 2)
     options: dict[str, Any] = {"graph": graph, "verify": False}
     free = edgernn.export_model(model, tmp_path / "a.edgernn", **options)
-    fixed = edgernn.export_model(model, tmp_path / "b.edgernn", batch=3, sequence=4, **options)
+    fixed = edgernn.export_model(model, tmp_path / "b.edgernn", batch_size=3, steps=4, **options)
     assert fixed.cost == free.cost
 
 
 def test_a_stream_agrees_with_eager_torch(tmp_path: Path) -> None:
     """Chunks of every length give what eager torch gives for the whole sequence."""
-    stream = edgernn.load(tagged("GRU", tmp_path, sequence=4, verify=False).path).stream(batch=2)
+    stream = edgernn.load(tagged("GRU", tmp_path, steps=4, verify=False).path).stream(batch=2)
     ids = torch.randint(7, (2, 28))
     with torch.no_grad():
         expected = Tagger("GRU").eval()(ids).numpy()
@@ -93,7 +93,7 @@ class Flattened(nn.Module):
 
 
 def test_a_number_in_the_spec_is_the_same(tmp_path: Path) -> None:
-    """`[batch,4,...]` where the model takes any number of steps is `sequence=4`, step graph too."""
+    """`[batch,4,...]` where the model takes any number of steps is `steps=4`, step graph too."""
     model = Learned().eval()
     spec = edgernn.export_model(
         model, tmp_path / "a.edgernn", inputs=["x:float32[batch,4,4]"], verify=False
@@ -102,7 +102,7 @@ def test_a_number_in_the_spec_is_the_same(tmp_path: Path) -> None:
         model,
         tmp_path / "b.edgernn",
         inputs=["x:float32[batch,sequence,4]"],
-        sequence=4,
+        steps=4,
         verify=False,
     )
     assert spec.contract.graphs == option.contract.graphs
@@ -111,7 +111,7 @@ def test_a_number_in_the_spec_is_the_same(tmp_path: Path) -> None:
 
 def test_it_is_proven_again(tmp_path: Path) -> None:
     """`verify --against` finds the numbers in the artifact."""
-    artifact = tagged("GRU", tmp_path, sequence=3, batch=2, verify=False)
+    artifact = tagged("GRU", tmp_path, steps=3, batch_size=2, verify=False)
     report = verify_artifact(artifact, Tagger("GRU"))
     assert report.passed
     wholes = {(c.batch, c.sequence) for c in report.checks if c.name == "whole"}
@@ -120,7 +120,7 @@ def test_it_is_proven_again(tmp_path: Path) -> None:
 
 def test_lengths_reach_up_to_the_steps(tmp_path: Path) -> None:
     """Sequences may end before the last step, never behind it."""
-    artifact = tagged("LSTM", tmp_path, sequence=4, lengths=True, verify=False)
+    artifact = tagged("LSTM", tmp_path, steps=4, lengths=True, verify=False)
     model = edgernn.load(artifact.path)
     ids = np.array([[1, 2, 3, 4], [5, 6, 0, 1]])
     short = model.run({"ids": ids, "lengths": np.array([4, 2])}).state["h"]
@@ -184,40 +184,39 @@ def test_a_model_that_fixes_its_steps(tmp_path: Path) -> None:
         (
             nn.GRU,
             "input:float32[sequence,batch,4]",
-            {"sequence": 0},
-            "`sequence` is 0; it must be at least 1.",
+            {"steps": 0},
+            "`steps` is 0; expected an integer of at least 1, or None.",
         ),
         (
             nn.GRU,
             "input:float32[sequence,batch,4]",
-            {"sequence": -3},
-            "`sequence` is -3; it must be at least 1.",
+            {"steps": -3},
+            "`steps` is -3; expected an integer of at least 1, or None.",
         ),
         (
             nn.GRU,
             "input:float32[5,batch,4]",
-            {"sequence": 6},
-            "`sequence` is 6, but the inputs are given with 5 steps. Give one number, in one "
-            "place.",
+            {"steps": 6},
+            "`steps` is 6, but the inputs are given with 5 steps. Give one number, in one place.",
         ),
         (
             nn.GRU,
             "input:float32[sequence,batch,4]",
-            {"sequence": 6, "graph": "step"},
-            "`sequence` is 6, which is of the sequence graph, but --graph step writes none. Leave "
+            {"steps": 6, "graph": "step"},
+            "`steps` is 6, which is of the sequence graph, but --graph step writes none. Leave "
             "out one of the two.",
         ),
         (
             Flattened,
             "x:float32[batch,5,4]",
-            {"sequence": 6},
+            {"steps": 6},
             "`sequence` cannot be made 6: the model has no dynamic axis of that name. It takes "
             "`x: float32[batch, 5, 4]`.",
         ),
         (
             Windowed,
             "x:float32[batch,sequence,4]",
-            {"sequence": 2},
+            {"steps": 2},
             "`sequence` cannot be made 2: the model takes at least 3.",
         ),
     ],

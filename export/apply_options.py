@@ -1,0 +1,230 @@
+"""Options applied to finished graphs: their ports, sizes, precision and opset."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import onnx_ir as ir
+
+from edgernn.contract import BATCH, SEQUENCE, Contract, Graph, Port, State
+from edgernn.errors import InputError
+from edgernn.export.ir.initializer_names import drop_unused
+from edgernn.export.options import ExportOptions, Precision
+from edgernn.export.passes.batch_major import batch_major
+from edgernn.export.passes.constant_axes import constant_axes
+from edgernn.export.passes.float16 import to_float16
+from edgernn.export.passes.int8 import to_int8
+from edgernn.export.passes.int32_ids import int32_ids
+from edgernn.export.passes.opset import to_opset
+from edgernn.export.passes.per_layer import state_per_layer
+from edgernn.export.passes.reset import reset_mask
+from edgernn.export.passes.share_weights import share_weights
+from edgernn.export.proof.difference import TOLERANCE
+from edgernn.report import ParityReport
+
+__all__ = [
+    "TOLERANCES",
+    "apply_options",
+    "constant_sizes",
+    "precision_notes",
+    "tolerance_of",
+    "with_steps_of",
+]
+
+TOLERANCES: Mapping[Precision, float] = {"float32": TOLERANCE, "float16": 2e-2, "int8": 5e-2}
+"""Precision → the largest difference from eager torch in float32 that passes."""
+
+_PRECISIONS: Mapping[ir.DataType, Precision] = {
+    ir.DataType.INT8: "int8",
+    ir.DataType.FLOAT16: "float16",
+}
+_NOTES = {
+    "float16": "Weights, states, real inputs and outputs are float16.",
+    "int8": (
+        "Weights are int8; LSTM, GRU and RNN of the sequence graph compute in float32 with them, "
+        "products in integers that saturate on no CPU, one scale for each row."
+    ),
+}
+
+_Shape = tuple[int | str, ...]
+
+
+def constant_sizes(options: ExportOptions) -> dict[str, int]:
+    """Return name of an axis → its size, for the axes that the options make constant."""
+    sizes = {BATCH: options.batch_size, SEQUENCE: options.steps}
+    return {axis: size for axis, size in sizes.items() if size is not None}
+
+
+def with_steps_of(options: ExportOptions, constants: Mapping[str, int]) -> ExportOptions:
+    """Return the options with the number of steps that the inputs are given with.
+
+    Args:
+        options: What the user chose.
+        constants: Name of an axis → the size that an input spec gives it.
+
+    Raises:
+        InputError: The options have another number.
+    """
+    given = constants.get(SEQUENCE)
+    if given is None:
+        return options
+    if options.steps not in (None, given):
+        raise InputError(
+            f"`steps` is {options.steps}, but the inputs are given with {given} steps. "
+            "Give one number, in one place."
+        )
+    return replace(options, steps=given)
+
+
+def apply_options(
+    options: ExportOptions,
+    models: Mapping[str, ir.Model],
+    contract: Contract,
+    layers: Mapping[str, int],
+) -> Contract:
+    """Transform the graphs as the options say, in place, and return their contract.
+
+    Args:
+        options: What the user chose.
+        models: `sequence` and, where there is one, `step` → the graph in torch's own form.
+        contract: Their contract.
+        layers: Name of a state → the number of layers that it belongs to.
+
+    Raises:
+        UnsupportedModelError: A graph cannot have that form.
+    """
+    graphs = tuple(models.values())
+    states = _change_ports(options, graphs, contract.states, layers)
+    shapes = {kind: _shapes(model) for kind, model in models.items()}
+    float32_weights = _change_operators(options, graphs)
+    if options.precision == "float16":
+        states = tuple(_to_float16(state) for state in states)
+    dynamic = any(BATCH in shape for ports in shapes.values() for shape in ports.values())
+    ends = () if dynamic else {end for one in states for end in (one.input, one.output)}
+    ports = {
+        kind: _ports(model, contract.graphs[kind], shapes[kind], ends)
+        for kind, model in models.items()
+    }
+    sizes = constant_sizes(options)
+    notes = (
+        (f"Weights that stay float32: {', '.join(float32_weights)}.",) if float32_weights else ()
+    )
+
+    def of_dynamic_axes(bounds: Mapping[str, int]) -> dict[str, int]:
+        return {axis: size for axis, size in bounds.items() if axis not in sizes}
+
+    return replace(
+        contract,
+        states=states,
+        graphs=ports,
+        most=of_dynamic_axes(contract.most),
+        least=of_dynamic_axes(contract.least),
+        notes=(*contract.notes, *notes),
+    )
+
+
+def _change_ports(
+    options: ExportOptions,
+    graphs: Sequence[ir.Model],
+    states: tuple[State, ...],
+    layers: Mapping[str, int],
+) -> tuple[State, ...]:
+    """Give the graphs the ports that the options ask for, in place, and return their states."""
+    if options.state_per_layer:
+        states = state_per_layer(graphs, states, layers)
+    if options.state_layout == "batch-major":
+        states = batch_major(graphs, states)
+    if options.reset:
+        reset_mask(graphs, states)
+    if options.int32_ids:
+        int32_ids(graphs)
+    return states
+
+
+def _change_operators(options: ExportOptions, graphs: Sequence[ir.Model]) -> tuple[str, ...]:
+    """Give the graphs their constant sizes, precision and opset, in place.
+
+    Returns:
+        The weights that int8 leaves in float32.
+    """
+    sizes = constant_sizes(options)
+    for graph in graphs if sizes else ():
+        constant_axes(graph, sizes)
+    if options.precision == "float16":
+        to_float16(graphs)
+    float32_weights = to_int8(graphs) if options.precision == "int8" else ()
+    for graph in graphs:
+        to_opset(graph, options.opset)
+        drop_unused(graph)
+        share_weights(graph)
+    return float32_weights
+
+
+def precision_notes(precision: Precision, report: ParityReport | None) -> tuple[str, ...]:
+    """Return what people should know of a precision, with what it costs if measured."""
+    if precision not in _NOTES:
+        return ()
+    cost = "" if report is None else f": the difference is at most {_differences(report)}"
+    return (f"{_NOTES[precision]} Parity is with float32{cost}.",)
+
+
+def _differences(report: ParityReport) -> str:
+    """Say how far each graph is from the reference, and over how many steps that was seen."""
+    worst: dict[str, float] = {}
+    for check in report.checks:
+        worst[check.graph] = max(check.difference, worst.get(check.graph, 0.0))
+    graphs = " and ".join(f"{gap:.1e} in the {kind} graph" for kind, gap in worst.items())
+    steps = max((check.sequence for check in report.checks), default=0)
+    return f"{graphs}, over up to {steps:,} steps"
+
+
+def tolerance_of(models: Iterable[ir.Model]) -> float:
+    """Return the largest difference that passes for graphs by the precision of their weights."""
+    dtypes = {
+        value.dtype
+        for model in models
+        for graph in model.graphs()
+        for value in (*graph.inputs, *graph.initializers.values())
+    }
+    precisions = [precision for dtype, precision in _PRECISIONS.items() if dtype in dtypes]
+    return TOLERANCES[precisions[0] if precisions else "float32"]
+
+
+def _to_float16(state: State) -> State:
+    initial = state.initial
+    return replace(state, initial=None if initial is None else initial.astype(np.float16))
+
+
+def _shapes(model: ir.Model) -> dict[str, _Shape]:
+    """Return name of a port → its shape."""
+    return {
+        value.name or "": _shape(value) for value in (*model.graph.inputs, *model.graph.outputs)
+    }
+
+
+def _ports(
+    model: ir.Model, before: Graph, named: Mapping[str, _Shape], states: Collection[str]
+) -> Graph:
+    """Return the ports of `model`; those that torch's call has too keep where they come from."""
+
+    def port(value: ir.Value, known: tuple[Port, ...]) -> Port:
+        assert value.dtype is not None
+        name = value.name or ""
+        port = Port(name, value.dtype.numpy().name, named[name])
+        old = next((one for one in known if one.name == name), port)
+        port = port.with_batch() if name in states else port
+        origin = old.origin if old.shape == port.shape else None
+        axes, port = port.axes, replace(port, shape=_shape(value), origin=origin, limit=old.limit)
+        return port.with_axes(axes)
+
+    return Graph(
+        tuple(port(value, before.inputs) for value in model.graph.inputs),
+        tuple(port(value, before.outputs) for value in model.graph.outputs),
+    )
+
+
+def _shape(value: ir.Value) -> _Shape:
+    assert value.shape is not None
+    return tuple(dim if isinstance(dim, int) else str(dim.value) for dim in value.shape)
