@@ -13,11 +13,11 @@ from edgernn.errors import UnsupportedModelError
 from edgernn.export.built import Built
 from edgernn.export.call.example_call import ExampleCall, ForwardRun, run_forward
 from edgernn.export.graphs import graphs_of_sequence, graphs_of_step
+from edgernn.export.ir.call_nodes import call_nodes, length_ports
 from edgernn.export.ir.dataflow import movement_sources
 from edgernn.export.ir.initializer_names import name_after_model
 from edgernn.export.ir.symbolic_dims import name_sizes, write_canonical
 from edgernn.export.library_errors import stage
-from edgernn.export.lower.layers import length_ports, recurrent_calls
 from edgernn.export.lower.loops import Iteration
 from edgernn.export.reroll.loop_refusal import branch_on_size, explained
 from edgernn.export.reroll.reroll import LONGEST_STRIDE, NotRolledError, Rolled, rolled
@@ -73,7 +73,7 @@ def build(module: nn.Module, example: ExampleCall, pairs: Mapping[str, str | int
         module, model = _trace(module, example, run)
     taken: dict[str, int] = {}
     layer_names(model, taken)
-    if not known.all and not any(map(_carries_state, recurrent_calls(model.graph))):
+    if not known.all and not any(map(_carries_state, call_nodes(model.graph))):
         reason = describe_unrolled_loop(module, example) or ambiguous_states(example, run)
         raise UnsupportedModelError(reason or _NO_RECURRENCE)
     run = run_forward(module, example)

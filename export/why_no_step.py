@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from edgernn.contract import SEQUENCE
 from edgernn.export.call.example_call import ExampleCall, ForwardRun
-from edgernn.export.lower.layers import recurrent_calls
+from edgernn.export.ir.call_nodes import call_nodes
 from edgernn.export.lower.loops import Iteration
 from edgernn.export.states.slots import StatePort
 
@@ -57,7 +57,7 @@ def looks_ahead(graph: ir.Graph, loops: Mapping[int, Iteration], example: Exampl
 
 def _backward(graph: ir.Graph, loops: Mapping[int, Iteration]) -> str:
     """Say what runs from the last step of the sequence to the first."""
-    for node in recurrent_calls(graph):
+    for node in call_nodes(graph):
         loop = loops.get(node.attributes["call"].as_int())
         if loop is not None:
             if loop.loop.backward and loop.loop.along == SEQUENCE:

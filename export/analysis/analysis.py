@@ -11,10 +11,11 @@ import onnx_ir as ir
 
 from edgernn.contract import Contract, Port
 from edgernn.export.analysis.cost import cost_of
-from edgernn.export.analysis.multiply_adds import LAYERS, elements
-from edgernn.export.analysis.patterns import all_nodes, direction_of, label
+from edgernn.export.analysis.multiply_adds import LAYERS, elements, hidden_size
+from edgernn.export.analysis.patterns import all_nodes, label
 from edgernn.export.analysis.runtimes import refusals_of
 from edgernn.export.ir.decode_file import decode, readable
+from edgernn.export.ir.recurrent_operators import Input, direction_of
 from edgernn.export.ir.value_ports import port_of
 from edgernn.report import Cost
 
@@ -109,9 +110,8 @@ def _recurrent_lines(model: ir.Model) -> list[str]:
 
 def _layer(node: ir.Node) -> str:
     axis = 1 if node.op_type == "DynamicQuantizeLSTM" else 2
-    width = elements(node.inputs[1], slice(axis, axis + 1))
-    hidden = node.attributes.get_int("hidden_size", elements(node.inputs[2], slice(-1, None)))
-    return f"input {width}, hidden {hidden}, {direction_of(node)}"
+    width = elements(node.inputs[Input.W], slice(axis, axis + 1))
+    return f"input {width}, hidden {hidden_size(node)}, {direction_of(node)}"
 
 
 def _scan(node: ir.Node) -> str:

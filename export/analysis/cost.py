@@ -15,7 +15,14 @@ import onnx_ir as ir
 from onnx_ir.passes.common import InlinePass, ShapeInferencePass
 
 from edgernn.contract import BATCH
-from edgernn.export.analysis.multiply_adds import LAYERS, elements, products_in, steps_of
+from edgernn.export.analysis.multiply_adds import (
+    LAYERS,
+    elements,
+    hidden_size,
+    products_in,
+    steps_of,
+)
+from edgernn.export.ir.recurrent_operators import Input
 from edgernn.report import Cost
 
 __all__ = ["PARAMETERS", "cost_of"]
@@ -23,7 +30,6 @@ __all__ = ["PARAMETERS", "cost_of"]
 PARAMETERS = "edgernn.parameters"
 """The metadata that tells how many parameters the model has that a graph was made from."""
 
-_BIAS, _INITIAL_STATES = 3, (5, 6)
 _FLOATS = (
     ir.DataType.FLOAT,
     ir.DataType.DOUBLE,
@@ -124,7 +130,7 @@ def _unlogged(name: str) -> Iterator[None]:
 def _weights(model: ir.Model, steps: int) -> Iterator[_Weight]:
     for node in model.graph.all_nodes():
         for place, value in enumerate(node.inputs):
-            if node.op_type in LAYERS and place in _INITIAL_STATES:
+            if node.op_type in LAYERS and place in LAYERS[node.op_type].initial_states:
                 continue
             tensor = None if value is None else _weight_tensor(value)
             if value is not None and tensor is not None:
@@ -155,7 +161,7 @@ def _bytes_read(node: ir.Node, place: int, tensor: ir.TensorProtocol, steps: int
 def _parameters(node: ir.Node, place: int, tensor: ir.TensorProtocol) -> int:
     if place in _NO_PARAMETERS.get(node.op_type, ()):
         return 0
-    if node.op_type in LAYERS and place == _BIAS and not tensor.numpy().any():
+    if node.op_type in LAYERS and place == Input.B and not tensor.numpy().any():
         return 0
     if node.op_type == "MatMulNBits" and place == 1:
         return node.attributes["K"].as_int() * node.attributes["N"].as_int()
@@ -173,9 +179,8 @@ def _state_bytes(model: ir.Model) -> int:
 
 def _carried_bytes(node: ir.Node) -> int:
     if node.op_type in LAYERS:
-        hidden = node.attributes.get_int("hidden_size", elements(node.inputs[2], slice(-1, None)))
-        numbers = elements(node.inputs[1], slice(0, 1)) * hidden
-        return numbers * _itemsize(node.inputs[0]) * (2 if "LSTM" in node.op_type else 1)
+        numbers = elements(node.inputs[Input.W], slice(0, 1)) * hidden_size(node)
+        return numbers * _itemsize(node.inputs[Input.X]) * len(LAYERS[node.op_type].states)
     if node.op_type == "Scan":
         states = node.inputs[: -node.attributes.get_int("num_scan_inputs", 1)]
         return sum(map(_bytes, states))

@@ -10,9 +10,12 @@ from collections.abc import Callable, Mapping
 
 import onnx_ir as ir
 
-__all__ = ["LAYERS", "elements", "products_in", "steps_of"]
+from edgernn.export.ir.recurrent_operators import LSTM, OPERATORS, Input
 
-LAYERS = ("LSTM", "GRU", "RNN", "DynamicQuantizeLSTM")
+__all__ = ["LAYERS", "elements", "hidden_size", "products_in", "steps_of"]
+
+LAYERS = {**OPERATORS, "DynamicQuantizeLSTM": LSTM}
+"""The recurrent operators, before and after quantization by ONNX Runtime, each with its kind."""
 
 
 def products_in(graph: ir.Graph) -> int:
@@ -23,10 +26,16 @@ def products_in(graph: ir.Graph) -> int:
 def steps_of(node: ir.Node) -> int:
     """Return how many steps of one sequence a recurrent node takes in one call; 1 for others."""
     if node.op_type in LAYERS:
-        return elements(node.inputs[0], slice(0, 2))
+        return elements(node.inputs[Input.X], slice(0, 2))
     if node.op_type == "Scan":
         return _length(node) * elements(node.inputs[0], slice(0, -1))
     return 1
+
+
+def hidden_size(node: ir.Node) -> int:
+    """Return the hidden size of a recurrent node, from its recurrent weights if it names none."""
+    of_weights = elements(node.inputs[Input.R], slice(-1, None))
+    return node.attributes.get_int("hidden_size", of_weights)
 
 
 def elements(value: ir.Value | None, axes: slice = slice(None)) -> int:
@@ -65,7 +74,7 @@ def _length(scan: ir.Node) -> int:
 
 
 def _layer(node: ir.Node) -> int:
-    return steps_of(node) * (elements(node.inputs[1]) + elements(node.inputs[2]))
+    return steps_of(node) * (elements(node.inputs[Input.W]) + elements(node.inputs[Input.R]))
 
 
 def _matrix(place: int) -> Callable[[ir.Node], int]:

@@ -10,12 +10,16 @@ from collections.abc import Callable, Iterator, Mapping
 import onnx_ir as ir
 
 from edgernn.export.ir.gelu import halved_erf
+from edgernn.export.ir.recurrent_operators import (
+    OPERATORS,
+    Input,
+    direction_of,
+    directions_of,
+    input_of,
+    kind_of,
+)
 
-__all__ = ["FORMS", "all_nodes", "direction_of", "label"]
-
-_RECURRENT = ("LSTM", "GRU", "RNN")
-_BIAS, _SEQUENCE_LENS, _INITIAL_H, _INITIAL_C = 3, 4, 5, 6
-_DEFAULT_ACTIVATIONS = {"LSTM": "sigmoid tanh tanh", "GRU": "sigmoid tanh", "RNN": "tanh"}
+__all__ = ["FORMS", "all_nodes", "label"]
 
 
 def _nodes(holds: Callable[[ir.Node], bool]) -> Callable[[ir.Model], str]:
@@ -48,18 +52,16 @@ def _op(*ops: str) -> Callable[[ir.Node], bool]:
 
 
 def _recurrent(holds: Callable[[ir.Node], bool], *kinds: str) -> Callable[[ir.Node], bool]:
-    is_kind = _op(*(kinds or _RECURRENT))
+    is_kind = _op(*(kinds or OPERATORS))
     return lambda node: is_kind(node) and holds(node)
 
 
 def _has_input(node: ir.Node, place: int) -> bool:
-    """Return whether input `place` of `node` is given."""
-    return len(node.inputs) > place and node.inputs[place] is not None
+    return input_of(node, place) is not None
 
 
 def _lacks_initial_state(node: ir.Node) -> bool:
-    places = (_INITIAL_H, _INITIAL_C) if node.op_type == "LSTM" else (_INITIAL_H,)
-    return not all(_has_input(node, place) for place in places)
+    return not all(_has_input(node, place) for place in kind_of(node).initial_states)
 
 
 def _batch(node: ir.Node) -> int | None:
@@ -86,14 +88,13 @@ def _is_dynamic(node: ir.Node) -> bool:
     return value is None or value.shape is None or not value.shape.is_static()
 
 
-def direction_of(node: ir.Node) -> str:
-    """Return `forward`, `reverse` or `bidirectional`."""
-    return node.attributes.get_string("direction", "forward")
+def _default_activations(node: ir.Node) -> list[str]:
+    return [name.lower() for name in kind_of(node).activations]
 
 
 def _activations(node: ir.Node) -> list[str]:
-    given = node.attributes.get_strings("activations", ())
-    return [name.lower() for name in given] or _DEFAULT_ACTIVATIONS[node.op_type].split()
+    names = node.attributes.get_strings("activations", ())
+    return [name.lower() for name in names] or _default_activations(node)
 
 
 def _names_activations(node: ir.Node) -> bool:
@@ -101,9 +102,8 @@ def _names_activations(node: ir.Node) -> bool:
 
 
 def _has_other_activations(node: ir.Node) -> bool:
-    default = _DEFAULT_ACTIVATIONS[node.op_type].split()
-    directions = 2 if direction_of(node) == "bidirectional" else 1
-    return _activations(node) not in (default, default * directions)
+    default = _default_activations(node)
+    return _activations(node) not in (default, default * len(directions_of(node)))
 
 
 def _differs_by_direction(node: ir.Node) -> bool:
@@ -115,18 +115,18 @@ def _differs_by_direction(node: ir.Node) -> bool:
 
 
 def _is_float64(node: ir.Node) -> bool:
-    weights = node.inputs[1]
+    weights = node.inputs[Input.W]
     return weights is not None and weights.dtype == ir.DataType.DOUBLE
 
 
 FORMS: Mapping[str, Callable[[ir.Model], str]] = {
-    "sequence_lens": _nodes(_recurrent(lambda node: _has_input(node, _SEQUENCE_LENS))),
+    "sequence_lens": _nodes(_recurrent(lambda node: _has_input(node, Input.SEQUENCE_LENS))),
     "sequence_lens, dynamic": _nodes(
-        _recurrent(lambda node: _has_input(node, _SEQUENCE_LENS) and _is_dynamic(node))
+        _recurrent(lambda node: _has_input(node, Input.SEQUENCE_LENS) and _is_dynamic(node))
     ),
     "reverse": _nodes(_recurrent(lambda node: direction_of(node) == "reverse")),
     "layout=1": _nodes(_recurrent(lambda node: node.attributes.get_int("layout", 0) == 1)),
-    "no LSTM bias": _nodes(_recurrent(lambda node: not _has_input(node, _BIAS), "LSTM")),
+    "no LSTM bias": _nodes(_recurrent(lambda node: not _has_input(node, Input.B), "LSTM")),
     "no initial state": _nodes(_recurrent(_is_stateless)),
     "no GRU initial state": _nodes(_recurrent(_is_stateless, "GRU")),
     "no LSTM initial state, fixed batch": _nodes(_recurrent(_is_stateless_and_fixed, "LSTM")),

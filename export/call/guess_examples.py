@@ -16,6 +16,7 @@ from torch import nn
 
 from edgernn.export.call.argument_names import LENGTH_NAMES, is_state
 from edgernn.export.call.example_call import ExampleCall, forward_parameters
+from edgernn.export.ir.recurrent_operators import kind_with_rows
 
 __all__ = ["candidate_examples", "first_spec", "state_shapes"]
 
@@ -173,5 +174,6 @@ def state_shapes(module: nn.Module, batch: int | None) -> tuple[_Shape | None, _
     stack = sum(name.startswith(f"{prefix}weight_hh") for name in weights)
     outer = (stack,) if layered else ()
     inner = () if batch is None else (batch,)
-    c = (*outer, *inner, hidden) if len(recurrent) == 4 * hidden else None
+    kind = kind_with_rows(len(recurrent), hidden)
+    c = (*outer, *inner, hidden) if kind is not None and "c" in kind.states else None
     return (*outer, *inner, recurrent.shape[1]), c

@@ -9,8 +9,8 @@ import torch
 
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.call.example_call import ExampleCall, ExampleRunner, ForwardRun
-from edgernn.export.capture.recurrent_calls import FUNCTIONS
 from edgernn.export.code_lines.operator_lines import Watch
+from edgernn.export.ir.recurrent_operators import FUNCTIONS
 
 __all__ = ["refuse_random"]
 

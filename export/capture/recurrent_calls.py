@@ -1,9 +1,9 @@
 """Every recurrent call that a forward makes, whoever makes it.
 
-`nn.LSTM` and its kin, the cells, and archives that hold torch's operators all end in one of the
-functions of `FUNCTIONS`; a torch function mode sees them there, with the weights and the state that
-forward chose. What happens at a call is up to the handler: note it, feed it another state, or write
-an ONNX node in its place.
+`nn.LSTM` and its kin, the cells, and archives that hold torch's operators all end in one of
+torch's recurrent functions; a torch function mode sees them there, with the weights and the state
+that forward chose. What happens at a call is up to the handler: note it, feed it another state, or
+write an ONNX node in its place.
 """
 
 from __future__ import annotations
@@ -20,9 +20,14 @@ from edgernn.export.capture.loop_call import LoopOperands, TimeLoop, run_loop
 from edgernn.export.capture.packed_sequences import PaddedPacking, sorts_for_packing
 from edgernn.export.capture.pytree import mark_layout
 from edgernn.export.ir.private_operators import LOOP
+from edgernn.export.ir.recurrent_operators import (
+    CELL_FUNCTIONS,
+    FUNCTIONS,
+    LAYER_FUNCTIONS,
+    TORCH_WEIGHTS,
+)
 
 __all__ = [
-    "FUNCTIONS",
     "RecurrentCall",
     "RecurrentCallMode",
     "Results",
@@ -34,19 +39,7 @@ Results = tuple[torch.Tensor, ...]
 
 _LAYER = "x hx weights bias num_layers dropout training bidirectional batch_first"
 _PACKED = "x batch_sizes hx weights bias num_layers dropout training bidirectional"
-_CELL = "x hx w_ih w_hh b_ih b_hh"
-
-# torch's function → the names of its positional arguments
-FUNCTIONS: Mapping[str, str] = {
-    "lstm": _LAYER,
-    "gru": _LAYER,
-    "rnn_tanh": _LAYER,
-    "rnn_relu": _LAYER,
-    "lstm_cell": _CELL,
-    "gru_cell": _CELL,
-    "rnn_tanh_cell": _CELL,
-    "rnn_relu_cell": _CELL,
-}
+_CELL = " ".join(("x", "hx", *TORCH_WEIGHTS[:4]))
 
 _DATA = torch.Tensor.data.__get__  # type: ignore[attr-defined]
 
@@ -112,7 +105,7 @@ class RecurrentCall:
     @property
     def is_cell(self) -> bool:
         """Whether this is one step of a cell rather than a layer over a sequence."""
-        return self.function.endswith("_cell")
+        return self.function in CELL_FUNCTIONS
 
     @property
     def sizes(self) -> tuple[int, int]:
@@ -243,8 +236,8 @@ class TraceableDataMode(TorchFunctionMode):
 
 def _named(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """Return all arguments by name, in the order of the call."""
-    names = FUNCTIONS[name].split()
-    if names[1] == "hx" and not name.endswith("_cell"):
+    names = (_CELL if name in CELL_FUNCTIONS else _LAYER).split()
+    if name in LAYER_FUNCTIONS:
         first_hx = args[1] if len(args) > 1 else kwargs.get("batch_sizes")
         packed = "batch_sizes" in kwargs or (
             isinstance(first_hx, torch.Tensor) and first_hx.dtype == torch.int64
@@ -258,9 +251,9 @@ def _named(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[
 def _call(name: str, named: Mapping[str, Any]) -> RecurrentCall:
     hx = named["hx"]
     states = (hx,) if isinstance(hx, torch.Tensor) else tuple(hx)
-    if name.endswith("_cell"):
+    if name in CELL_FUNCTIONS:
         bias = named.get("b_ih") is not None
-        weights = [named[key] for key in ("w_ih", "w_hh", "b_ih", "b_hh")[: 4 if bias else 2]]
+        weights = [named[key] for key in TORCH_WEIGHTS[: 4 if bias else 2]]
         return RecurrentCall(name, named["x"], states, tuple(weights), bias)
     return RecurrentCall(
         name,

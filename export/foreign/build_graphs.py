@@ -17,7 +17,7 @@ import onnx_ir.passes.common as passes
 
 from edgernn.contract import SEQUENCE
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.analysis.patterns import direction_of, label
+from edgernn.export.analysis.patterns import label
 from edgernn.export.built import Built
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.foreign.canonicalize import make_plain, split_stacks, write_fills
@@ -26,10 +26,11 @@ from edgernn.export.foreign.file_reference import Original
 from edgernn.export.foreign.instrumented import Watched, held_lengths
 from edgernn.export.foreign.onnx_file import OnnxFile
 from edgernn.export.foreign.open_states import Opened, Stack, open_states
-from edgernn.export.foreign.recurrent_nodes import check_weights, lengths_of, recurrent_of
+from edgernn.export.foreign.recurrent_nodes import check_weights, lengths_of
 from edgernn.export.foreign.resolve import settled
 from edgernn.export.foreign.step_axis import mark_steps, own_axes
 from edgernn.export.ir.fold_constants import fold_constants
+from edgernn.export.ir.recurrent_operators import direction_of, recurrent_nodes
 from edgernn.export.lift.lift import lift
 from edgernn.export.states.contract_ports import Origins, name_ports, with_limits
 from edgernn.export.states.pairing import pairing_notes
@@ -252,7 +253,7 @@ def _has_scan(model: ir.Model) -> bool:
 
 def _backward(graph: ir.Graph) -> str:
     """Return why there is no step graph where a node reads the sequence from its end."""
-    for node in recurrent_of(graph):
+    for node in recurrent_nodes(graph):
         direction = direction_of(node)
         if direction != "forward":
             return (

@@ -13,16 +13,24 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.tape import Tape
 
-from edgernn.export.analysis.patterns import direction_of, label
-from edgernn.export.foreign.masked_nodes import end_sequences
-from edgernn.export.foreign.recurrent_nodes import given, recurrent_of, states_of
+from edgernn.export.analysis.patterns import label
+from edgernn.export.foreign.masked_nodes import remove_lengths
+from edgernn.export.foreign.recurrent_nodes import plain_attributes
 from edgernn.export.ir.dataflow import depends_on_data
 from edgernn.export.ir.node_builder import constant_of
+from edgernn.export.ir.recurrent_operators import (
+    Input,
+    direction_of,
+    directions_of,
+    input_of,
+    kind_of,
+    recurrent_nodes,
+)
 
 __all__ = ["Change", "make_plain", "remove_layout", "split_stacks", "write_fills"]
 
-_BIAS, _LENGTHS, _H, _C = 3, 4, 5, 6
-_FILL = 1 << 16
+_LARGEST_FILL = 1 << 16
+"""Up to how many elements a fill is written as a constant."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +49,7 @@ class Change:
 def remove_layout(model: ir.Model) -> Change | None:
     """Write `layout=1` as transposes, in place: ONNX Runtime does not load it."""
     found = [
-        node for node in recurrent_of(model.graph) if node.attributes.get_int("layout", 0) == 1
+        node for node in recurrent_nodes(model.graph) if node.attributes.get_int("layout", 0) == 1
     ]
     names = ", ".join(f"`{label(node)}`" for node in found)
     for node in found:
@@ -58,8 +66,8 @@ def _remove_layout(graph: ir.Graph, node: ir.Node) -> None:
     """Batch first to sequence first: x (B, T, I), h and c (B, D, H), y (B, T, D, H)."""
     before, after = Tape(), Tape()
     node.attributes.pop("layout")
-    for place in (0, _H, _C):
-        value = given(node, place)
+    for place in (Input.X, *kind_of(node).initial_states):
+        value = input_of(node, place)
         if value is not None:
             node.replace_input_with(place, before.op("Transpose", [value], {"perm": [1, 0, 2]}))
     graph.insert_before(node, before.nodes)
@@ -83,12 +91,12 @@ def split_stacks(model: ir.Model, stacks: Mapping[str, Sequence[tuple[int, int]]
         stacks: Name of an input → the place of each node among the recurrent ones, and which of
             its states it is.
     """
-    nodes = recurrent_of(model.graph)
+    nodes = recurrent_nodes(model.graph)
     for value in list(model.graph.inputs):
         stack = stacks.get(value.name or "", ())
         if not stack:
             continue
-        directions = [2 if direction_of(nodes[at]) == "bidirectional" else 1 for at, _ in stack]
+        directions = [len(directions_of(nodes[at])) for at, _ in stack]
         tape = Tape()
         sizes = tape.initializer(ir.tensor(np.array(directions)), name=f"{value.name}_sizes")
         parts = tape.op_multi_out("Split", [value, sizes], {"axis": 0}, num_outputs=len(stack))
@@ -96,7 +104,7 @@ def split_stacks(model: ir.Model, stacks: Mapping[str, Sequence[tuple[int, int]]
         model.graph.insert_before(model.graph[0], tape.nodes)
         for part, (at, index) in zip(parts, stack, strict=True):
             part.type = value.type
-            nodes[at].replace_input_with(_H + index, part)
+            nodes[at].replace_input_with(Input.INITIAL_H + index, part)
 
 
 def write_fills(model: ir.Model) -> None:
@@ -106,7 +114,7 @@ def write_fills(model: ir.Model) -> None:
     """
     for node in [node for node in model.graph if node.op_type == "ConstantOfShape"]:
         shape = constant_of(node.inputs[0])
-        if shape is None or int(np.prod(shape)) > _FILL:
+        if shape is None or int(np.prod(shape)) > _LARGEST_FILL:
             continue
         value = node.attributes.get("value")
         number = np.zeros(1, np.float32) if value is None else value.as_tensor().numpy()
@@ -131,37 +139,29 @@ def make_plain(model: ir.Model, lengths: bool) -> None:
         model: The graph.
         lengths: Whether sequences end at lengths that are an input; else every step counts.
     """
-    for node in recurrent_of(model.graph):
-        node.domain = ""
-        w, r = constant_of(node.inputs[1]), constant_of(node.inputs[2])
+    for node in recurrent_nodes(model.graph):
+        w, r = constant_of(node.inputs[Input.W]), constant_of(node.inputs[Input.R])
         assert w is not None
         assert r is not None
-        if given(node, _BIAS) is None:
+        if input_of(node, Input.B) is None:
             zeros = np.zeros((len(w), 2 * w.shape[1]), w.dtype)
             bias = ir.Value(name=f"{label(node)}_B", const_value=ir.tensor(zeros))
             bias.type, bias.shape = ir.TensorType(ir.DataType.FLOAT), ir.Shape(zeros.shape)
             model.graph.register_initializer(bias)
-            node.replace_input_with(_BIAS, bias)
-        ends = given(node, _LENGTHS)
+            node.replace_input_with(Input.B, bias)
+        ends = input_of(node, Input.SEQUENCE_LENS)
         if lengths and ends is not None and depends_on_data(ends):
-            end_sequences(model.graph, node)
+            remove_lengths(model.graph, node)
             continue
-        node.replace_input_with(_LENGTHS, None)
-        node.resize_inputs(_H + states_of(node))
+        node.replace_input_with(Input.SEQUENCE_LENS, None)
+        node.resize_inputs(1 + kind_of(node).initial_states[-1])
         if direction_of(node) == "reverse":
             _reverse(model.graph, node)
         _set_attributes(node, r.shape[-1], len(w))
 
 
 def _set_attributes(node: ir.Node, hidden_size: int, directions: int) -> None:
-    attributes: dict[str, int | str | list[str]] = {"hidden_size": hidden_size}
-    if directions == 2:
-        attributes["direction"] = "bidirectional"
-    if node.attributes.get_int("linear_before_reset", 0):
-        attributes["linear_before_reset"] = 1
-    if node.op_type == "RNN":
-        names = node.attributes.get_strings("activations", ["Tanh"] * directions)
-        attributes["activations"] = [name.capitalize() for name in names]
+    attributes = plain_attributes(node, hidden_size, range(directions))
     node.attributes.clear()
     node.attributes.update({a.name: a for a in ir.convenience.convert_attributes(attributes)})
 

@@ -10,11 +10,9 @@ from edgernn.contract import BATCH
 from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.export.call.added_lengths import LENGTHS
 from edgernn.export.foreign.onnx_file import OnnxFile
-from edgernn.export.foreign.recurrent_nodes import given, recurrent_of
+from edgernn.export.ir.recurrent_operators import Input, input_of, recurrent_nodes
 
 __all__ = ["with_lengths"]
-
-_PLACE = 4
 
 
 def with_lengths(file: OnnxFile) -> OnnxFile:
@@ -27,13 +25,13 @@ def with_lengths(file: OnnxFile) -> OnnxFile:
         UnsupportedModelError: It has no recurrent node.
     """
     model = file.model.clone()
-    nodes = recurrent_of(model.graph)
+    nodes = recurrent_nodes(model.graph)
     if not nodes:
         raise UnsupportedModelError(
             f"`{file.path}` has no LSTM, GRU or RNN node whose sequences could end at lengths. "
             "Export it without --lengths."
         )
-    endless = [node for node in nodes if given(node, _PLACE) is None]
+    endless = [node for node in nodes if input_of(node, Input.SEQUENCE_LENS) is None]
     if not endless or (file.contract is not None and file.contract.lengths):
         return file
     if any(value.name == LENGTHS for value in model.graph.inputs):
@@ -46,7 +44,7 @@ def with_lengths(file: OnnxFile) -> OnnxFile:
     model.graph.inputs.append(lengths)
     model.graph.insert_before(model.graph[0], narrow)
     for node in endless:
-        node.replace_input_with(_PLACE, narrow.outputs[0])
+        node.replace_input_with(Input.SEQUENCE_LENS, narrow.outputs[0])
     return replace(
         file,
         model=model,

@@ -14,13 +14,12 @@ from edgernn.export.call.example_call import ExampleCall, ForwardRun
 from edgernn.export.capture.recurrent_calls import RecurrentCall
 from edgernn.export.foreign.evaluate_values import open_session, values_by_name
 from edgernn.export.foreign.onnx_file import OnnxFile
-from edgernn.export.foreign.recurrent_nodes import given, lengths_of, recurrent_of, states_of, title
+from edgernn.export.foreign.recurrent_nodes import lengths_of, title
 from edgernn.export.ir.dataflow import depends_on_data
 from edgernn.export.ir.onnx_session import Arrays
+from edgernn.export.ir.recurrent_operators import Input, input_of, kind_of, recurrent_nodes
 
 __all__ = ["BranchError", "Watched", "held_lengths"]
-
-_X, _LENGTHS, _H = 0, 4, 5
 
 
 class BranchError(InputError):
@@ -37,7 +36,7 @@ def held_lengths(file: OnnxFile) -> list[str]:
 
 def output_names(node: ir.Node) -> list[str]:
     """Return the names of the final states of a recurrent node."""
-    return [node.outputs[1 + index].name or "" for index in range(states_of(node))]
+    return [value.name or "" for value in node.outputs[1 : 1 + len(kind_of(node).states)]]
 
 
 class Watched:
@@ -59,11 +58,12 @@ class Watched:
         }
         self._held = tuple(held_lengths(file))
         model = file.model.clone()
-        self._nodes = [_Places(node) for node in recurrent_of(model.graph)]
+        self._nodes = [_Places(node) for node in recurrent_nodes(model.graph)]
+        places = (Input.X, Input.SEQUENCE_LENS, Input.INITIAL_H, Input.INITIAL_C)
         watched = [
             value
-            for node in recurrent_of(model.graph)
-            for value in (*node.inputs[:1], *node.inputs[4:7], *node.outputs[1:])
+            for node in recurrent_nodes(model.graph)
+            for value in (*(input_of(node, place) for place in places), *node.outputs[1:])
             if value is not None
         ]
         self._decisions = file.decisions
@@ -121,15 +121,15 @@ class _Places:
 
     def __init__(self, node: ir.Node) -> None:
         def name(place: int) -> str:
-            value = node.inputs[place] if place < len(node.inputs) else None
+            value = input_of(node, place)
             return value.name or "" if value is not None else ""
 
         self.title = title(node)
         self.function = node.op_type.lower()
-        self.x, self.lengths = name(_X), name(_LENGTHS)
-        lengths = given(node, _LENGTHS)
+        self.x, self.lengths = name(Input.X), name(Input.SEQUENCE_LENS)
+        lengths = input_of(node, Input.SEQUENCE_LENS)
         self.ended = lengths is not None and depends_on_data(lengths)
-        self.before = [name(_H + index) for index in range(states_of(node))]
+        self.before = [name(place) for place in kind_of(node).initial_states]
         self.after = output_names(node)
 
     def call(self, values: Arrays) -> RecurrentCall:

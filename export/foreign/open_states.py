@@ -15,8 +15,8 @@ from edgernn.export.call.example_call import ExampleCall, ForwardRun
 from edgernn.export.foreign.instrumented import Watched
 from edgernn.export.foreign.measured_shapes import Sizes
 from edgernn.export.foreign.onnx_file import OnnxFile
-from edgernn.export.foreign.recurrent_nodes import recurrent_of, states_of
 from edgernn.export.ir.dataflow import movement_sources
+from edgernn.export.ir.recurrent_operators import OPERATORS, Input, kind_of, recurrent_nodes
 from edgernn.export.ir.results import result_name, result_path
 from edgernn.export.states.ambiguous_states import pair_options
 from edgernn.export.states.pairing import Pairs, recognised_states
@@ -93,7 +93,7 @@ def _prepared(file: OnnxFile, example: ExampleCall, sizes: Sizes) -> tuple[ir.Mo
     graph = model.graph
     for value in graph.inputs:
         value.shape = ir.Shape(example.shapes[value.name or ""])
-    nodes = recurrent_of(graph)
+    nodes = recurrent_nodes(graph)
     for node in nodes:
         for value in node.outputs[1:]:
             value.shape = ir.Shape(sizes.of(value.name or ""))
@@ -102,13 +102,13 @@ def _prepared(file: OnnxFile, example: ExampleCall, sizes: Sizes) -> tuple[ir.Mo
     _name_layers(nodes)
     slots: list[Slot] = []
     for call, node in enumerate(nodes):
-        for index in range(states_of(node)):
-            before = node.inputs[5 + index]
+        for index, place in enumerate(kind_of(node).initial_states):
+            before = node.inputs[place]
             if before is None:
                 before = ir.Value(name=f"omitted_{call}_{index}")
-                node.replace_input_with(5 + index, before)
+                node.replace_input_with(place, before)
             before.type = ir.TensorType(ir.DataType.FLOAT)
-            slots.append(Slot(node, call, index, 5 + index, 1 + index, 2))
+            slots.append(Slot(node, call, index, place, 1 + index, Input.R))
     return model, slots
 
 
@@ -195,14 +195,15 @@ def _scope(node: ir.Node) -> str:
         return name.strip("/").rpartition("/")[0]
     if name and not _GENERATED.fullmatch(name):
         return name
-    for value in node.inputs[1:4]:
+    for value in node.inputs[Input.W : Input.SEQUENCE_LENS]:
         path = (value.name or "" if value is not None else "").rpartition(".")[0]
         if path:
             return path
     return ""
 
 
-_GENERATED = re.compile(r"(node|n\d*|)_?(LSTM|GRU|RNN|lstm|gru|rnn)?[_\d]*")
+_OPERATORS = "|".join(name for one in OPERATORS for name in (one, one.lower()))
+_GENERATED = re.compile(rf"(node|n\d*|)_?({_OPERATORS})?[_\d]*")
 
 
 def _identifier(path: str) -> str:

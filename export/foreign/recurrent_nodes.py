@@ -2,55 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import onnx_ir as ir
 
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.analysis.patterns import direction_of, label
+from edgernn.export.analysis.patterns import label
 from edgernn.export.ir.dataflow import depends_on_data, input_dependencies, reordering_sources
 from edgernn.export.ir.node_builder import constant_of
+from edgernn.export.ir.recurrent_operators import (
+    Input,
+    activations_of,
+    directions_of,
+    input_of,
+    is_recurrent,
+    kind_of,
+    recurrent_nodes,
+)
 
 __all__ = [
     "check_bodies",
     "check_nodes",
     "check_weights",
-    "given",
     "lengths_of",
     "name_finals",
-    "recurrent_of",
+    "plain_attributes",
     "recurrent_within",
-    "states_of",
     "title",
 ]
-
-# The recurrent operators, and the activations that every runtime has for them
-_ACTIVATIONS = {
-    "LSTM": (["sigmoid", "tanh", "tanh"],),
-    "GRU": (["sigmoid", "tanh"],),
-    "RNN": (["tanh"], ["relu"]),
-}
-_LENGTHS, _PEEPHOLES = 4, 7
-
-
-def recurrent_of(graph: ir.Graph) -> list[ir.Node]:
-    """Return the LSTM, GRU and RNN nodes of `graph`, not of bodies in it, in its order."""
-    return [node for node in graph if _is_recurrent(node)]
 
 
 def recurrent_within(node: ir.Node) -> Iterator[ir.Node]:
     """Yield the recurrent nodes in the bodies of a node, at any depth."""
     for body in _bodies(node):
-        yield from filter(_is_recurrent, body.all_nodes())
+        yield from filter(is_recurrent, body.all_nodes())
 
 
 def name_finals(graph: ir.Graph) -> None:
     """Give the recurrent nodes of `graph` all inputs and outputs that they may have, in place."""
-    for node in recurrent_of(graph):
-        node.resize_inputs(max(len(node.inputs), 5 + states_of(node)))
-        node.resize_outputs(1 + states_of(node))
-        for letter, value in zip("hc", node.outputs[1:], strict=False):
-            value.name = value.name or f"{label(node)}_left_out_{letter}"
+    for node in recurrent_nodes(graph):
+        kind = kind_of(node)
+        node.resize_inputs(max(len(node.inputs), 1 + kind.initial_states[-1]))
+        node.resize_outputs(1 + len(kind.states))
+        for state, value in zip(kind.states, node.outputs[1:], strict=True):
+            value.name = value.name or f"{label(node)}_left_out_{state}"
+
+
+def plain_attributes(
+    node: ir.Node, hidden_size: int, parts: Sequence[int]
+) -> dict[str, int | str | list[str]]:
+    """Return the attributes of a node that runs some of the directions of another one.
+
+    Args:
+        node: A recurrent node that `check_nodes` accepts.
+        hidden_size: Its hidden size.
+        parts: The places of these directions among those of `node`; an only one runs forward.
+    """
+    kind = kind_of(node)
+    attributes: dict[str, int | str | list[str]] = {"hidden_size": hidden_size}
+    if len(parts) == 2:
+        attributes["direction"] = "bidirectional"
+    attributes |= {name: 1 for name in kind.attributes if node.attributes.get_int(name, 0)}
+    if len(activations_of(node.op_type)) > 1:
+        default = [*kind.activations] * len(directions_of(node))
+        names = node.attributes.get_strings("activations", default)
+        attributes["activations"] = [names[part].capitalize() for part in parts]
+    return attributes
 
 
 def lengths_of(graph: ir.Graph) -> tuple[list[str], list[str]]:
@@ -62,8 +79,8 @@ def lengths_of(graph: ir.Graph) -> tuple[list[str], list[str]]:
     """
     held: list[str] = []
     behind: list[str] = []
-    for node in recurrent_of(graph):
-        lengths = given(node, _LENGTHS)
+    for node in recurrent_nodes(graph):
+        lengths = input_of(node, Input.SEQUENCE_LENS)
         sources = reordering_sources(lengths)
         if lengths is None or not depends_on_data(lengths):
             continue
@@ -72,11 +89,6 @@ def lengths_of(graph: ir.Graph) -> tuple[list[str], list[str]]:
         else:
             behind += [source.name or "" for source in input_dependencies(lengths)]
     return list(dict.fromkeys(held)), list(dict.fromkeys(behind))
-
-
-def states_of(node: ir.Node) -> int:
-    """Return how many states a recurrent node has: h, and c of an LSTM."""
-    return 2 if node.op_type == "LSTM" else 1
 
 
 def title(node: ir.Node) -> str:
@@ -125,9 +137,9 @@ def check_weights(model: ir.Model, file: str) -> None:
     Raises:
         UnsupportedModelError: W, R or B of a node is no constant.
     """
-    for node in recurrent_of(model.graph):
-        for place, letter in enumerate("WRB", 1):
-            value = given(node, place)
+    for node in recurrent_nodes(model.graph):
+        for place in (Input.W, Input.R, Input.B):
+            value, letter = input_of(node, place), place.name
             source = None if value is None else value.producer()
             if source is not None and source.op_type == "DequantizeLinear":
                 raise UnsupportedModelError(
@@ -152,7 +164,7 @@ def _refusals(node: ir.Node) -> Iterator[tuple[str, str]]:
             "Export the model with an LSTM, GRU or RNN node, or export one step of it and name "
             "its states: --state IN=OUT.",
         )
-    if not _is_recurrent(node):
+    if not is_recurrent(node):
         return
     if "clip" in node.attributes:
         yield (
@@ -164,28 +176,21 @@ def _refusals(node: ir.Node) -> Iterator[tuple[str, str]]:
             "has input_forget=1, which couples two gates and which several runtimes ignore",
             "Export the model with both gates.",
         )
-    named = [name.lower() for name in node.attributes.get_strings("activations", ())]
-    half = named[: len(named) // (2 if direction_of(node) == "bidirectional" else 1)]
-    if named and (half not in _ACTIVATIONS[node.op_type] or named not in (half, half * 2)):
+    names = node.attributes.get_strings("activations", ())
+    lower = [name.lower() for name in names]
+    half = lower[: len(lower) // len(directions_of(node))]
+    known = [[name.lower() for name in one] for one in activations_of(node.op_type)]
+    if names and (half not in known or lower not in (half, half * 2)):
         yield (
-            f"has the activations {', '.join(node.attributes.get_strings('activations', ()))}; "
-            f"{' or '.join(', '.join(known) for known in _ACTIVATIONS[node.op_type])} was expected",
+            f"has the activations {', '.join(names)}; "
+            f"{' or '.join(', '.join(one) for one in known)} was expected",
             "Train or export the model with the default activations.",
         )
-    if _matters(given(node, _PEEPHOLES)):
+    if _matters(input_of(node, Input.P)):
         yield (
             "has peepholes (input P), which several runtimes ignore",
             "Train or export the model without them.",
         )
-
-
-def _is_recurrent(node: ir.Node) -> bool:
-    return node.op_type in _ACTIVATIONS and node.domain in ("", "ai.onnx")
-
-
-def given(node: ir.Node, place: int) -> ir.Value | None:
-    """Return input `place` of a node, or None where it is left out."""
-    return node.inputs[place] if place < len(node.inputs) else None
 
 
 def _matters(value: ir.Value | None) -> bool:

@@ -13,7 +13,7 @@ from edgernn.export.call.example_call import ExampleCall, ForwardRun
 from edgernn.export.foreign.evaluate_values import evaluate
 from edgernn.export.foreign.instrumented import Watched
 from edgernn.export.foreign.onnx_file import OnnxFile
-from edgernn.export.foreign.recurrent_nodes import recurrent_of
+from edgernn.export.ir.recurrent_operators import Input, recurrent_nodes
 
 __all__ = ["mark_steps", "own_axes"]
 
@@ -36,7 +36,7 @@ def own_axes(
         Name of an input or output → its axis; empty where no axis is that of the steps.
     """
     before = watched(example)
-    if not recurrent_of(file.model.graph):
+    if not recurrent_nodes(file.model.graph):
         return {}
     for axes in _choices(example, states):
         longer = example.with_axes(dict.fromkeys(axes.items(), _STEPS))
@@ -54,7 +54,7 @@ def own_axes(
 
 def _runs_along(file: OnnxFile, longer: ExampleCall) -> bool:
     """Return whether the first layer of a file has more steps with a longer input."""
-    x = recurrent_of(file.model.graph)[0].inputs[0]
+    x = recurrent_nodes(file.model.graph)[0].inputs[Input.X]
     assert x is not None
     feeds = {leaf.path: leaf.tensor.numpy() for leaf in longer.tensors}
     try:

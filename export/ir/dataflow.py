@@ -6,6 +6,8 @@ from collections.abc import Callable, Collection, Iterator
 
 import onnx_ir as ir
 
+from edgernn.export.ir.recurrent_operators import OPERATORS
+
 __all__ = [
     "MOVES",
     "ancestors",
@@ -42,7 +44,7 @@ _SIZES = ("Shape", "Size", "RandomNormalLike", "RandomUniformLike")
 
 
 # Operators that mix the entries of a tensor by weights
-_PRODUCTS = ("MatMul", "Gemm", "Conv", "ConvTranspose", "Einsum", "LSTM", "GRU", "RNN", "Scan")
+_PRODUCTS = ("MatMul", "Gemm", "Conv", "ConvTranspose", "Einsum", "Scan", *OPERATORS)
 
 # Operators whose result is as much the one input as the other → the first of those inputs
 _JOINED = {"Add": 0, "Sub": 0, "Sum": 0, "Mean": 0, "Where": 1, "Concat": 0}

@@ -16,6 +16,8 @@ import onnx_ir.passes.common as passes
 from onnxscript import optimizer
 
 from edgernn.export.ir.node_builder import NodeBuilder, constant_of
+from edgernn.export.ir.private_operators import EDGERNN, RUNNING
+from edgernn.export.ir.recurrent_operators import LSTM, Input
 
 __all__ = ["Dim", "Shape", "infer_shapes", "known_shape", "refine_shapes", "shape_of"]
 
@@ -90,7 +92,8 @@ def _settle(node: ir.Node) -> bool:
 
 
 def _projected_lstm(node: ir.Node) -> Sequence[Shape | None]:
-    x, r, h0, c0 = (shape_of(node.inputs[index]) for index in (0, 2, 5, 6))
+    places = (Input.X, Input.R, Input.INITIAL_H, Input.INITIAL_C)
+    x, r, h0, c0 = (shape_of(node.inputs[place]) for place in places)
     if x is None or r is None or h0 is None or c0 is None:
         return (None, None, None)
     return ((x[0], r[0], x[1], r[2]), (r[0], x[1], r[2]), (r[0], x[1], c0[2]))
@@ -199,8 +202,8 @@ def _elements_of_product(node: ir.Node) -> list[Dim] | None:
 
 
 _RULES: dict[tuple[str, str], Callable[[ir.Node], Sequence[Shape | None]]] = {
-    ("edgernn", "LSTM"): _projected_lstm,
-    ("edgernn", "Running"): lambda node: (shape_of(node.inputs[0]),),
+    (EDGERNN, LSTM.operator): _projected_lstm,
+    (EDGERNN, RUNNING): lambda node: (shape_of(node.inputs[0]),),
     ("", "Reshape"): _reshape,
     ("", "Expand"): _expand,
 }

@@ -16,12 +16,20 @@ from typing import Literal
 import onnx_ir as ir
 
 from edgernn.contract import SEQUENCE
+from edgernn.export.ir.recurrent_operators import (
+    Input,
+    direction_of,
+    input_of,
+    is_recurrent,
+    kind_of,
+    recurrent_nodes,
+)
 from edgernn.export.ir.shapes import refine_shapes
 from edgernn.export.lift.batching_rules import MixedRowsError, sizes
 from edgernn.export.lift.scan import scan_form
 from edgernn.export.lift.separate_products import separate_products
 from edgernn.export.lift.state_flow import ChangedStateError, check_feedback
-from edgernn.export.lift.step_graph import RECURRENT, OneStep, SequenceGraph
+from edgernn.export.lift.step_graph import OneStep, SequenceGraph
 from edgernn.export.lift.time_batching import Fold, Folded
 from edgernn.export.step.at_one_step import gemm_form
 
@@ -85,8 +93,8 @@ class _OperatorForm:
     """The sequence graph whose recurrent nodes run over all steps."""
 
     def __init__(self, one: OneStep) -> None:
-        layers = [node for node in one.graph if (node.domain, node.op_type) in RECURRENT]
-        check_feedback(one.graph, one.states, [pair for node in layers for pair in _pairs(node)])
+        pairs = [pair for node in recurrent_nodes(one.graph) for pair in _pairs(node)]
+        check_feedback(one.graph, one.states, pairs)
         self._one = one
         self._new = SequenceGraph(one)
         self._fold: Fold = self._new.fold(self._ready)
@@ -102,9 +110,8 @@ class _OperatorForm:
         """
         one = self._one
         values = {port: self._result(port) for port in one.results}
-        for node in one.graph:
-            if (node.domain, node.op_type) in RECURRENT:
-                self._layer(node)
+        for node in recurrent_nodes(one.graph):
+            self._layer(node)
         values |= {port: self._new.moved(port, self._finals) for port in one.states.values()}
         return self._new.finish(values)
 
@@ -116,7 +123,7 @@ class _OperatorForm:
         node = value.producer()
         if node is None:
             raise MixedRowsError(f"state `{value.name}` is used outside of a recurrent node")
-        if (node.domain, node.op_type) not in RECURRENT:
+        if not is_recurrent(node):
             return None
         if value.index() != 1:
             raise MixedRowsError(f"cell state `{value.name}` is used outside of its recurrent node")
@@ -148,22 +155,22 @@ class _OperatorForm:
 def _pairs(node: ir.Node) -> list[tuple[ir.Value, ir.Value]]:
     """Return the states of a recurrent node: its initial ones, each with the final one."""
     pairs: list[tuple[ir.Value, ir.Value]] = []
-    for place, index in enumerate(RECURRENT[node.domain, node.op_type]):
-        start = node.inputs[index] if index < len(node.inputs) else None
+    for index, place in enumerate(kind_of(node).initial_states):
+        start = input_of(node, place)
         if start is None:
             raise ChangedStateError(f"`{node.op_type}` `{node.name}` starts every step from zero")
-        if 1 + place >= len(node.outputs):
+        if 1 + index >= len(node.outputs):
             raise ChangedStateError(f"`{node.op_type}` `{node.name}` drops the state it leaves")
-        pairs.append((start, node.outputs[1 + place]))
+        pairs.append((start, node.outputs[1 + index]))
     return pairs
 
 
 def _check_layer(node: ir.Node) -> None:
     """Refuse a recurrent node that does not run forward in time, or not on all of its rows."""
-    direction, layout = node.attributes.get("direction"), node.attributes.get("layout")
-    if direction is not None and direction.as_string() != "forward":
-        raise MixedRowsError(f"`{node.op_type}` `{node.name}` is {direction.as_string()}")
-    if layout is not None and layout.as_int() != 0:
-        raise MixedRowsError(f"`{node.op_type}` `{node.name}` has layout {layout.as_int()}")
-    if node.domain == "" and len(node.inputs) > 4 and node.inputs[4] is not None:
+    direction, layout = direction_of(node), node.attributes.get_int("layout", 0)
+    if direction != "forward":
+        raise MixedRowsError(f"`{node.op_type}` `{node.name}` is {direction}")
+    if layout != 0:
+        raise MixedRowsError(f"`{node.op_type}` `{node.name}` has layout {layout}")
+    if node.domain == "" and input_of(node, Input.SEQUENCE_LENS) is not None:
         raise MixedRowsError(f"`{node.op_type}` `{node.name}` has sequence lengths")

@@ -10,20 +10,13 @@ from onnx_ir.tape import Tape
 
 from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import UnsupportedModelError
+from edgernn.export.ir.recurrent_operators import is_recurrent, kind_of
 from edgernn.export.ir.shapes import Dim, refine_shapes
 from edgernn.export.lift.batching_rules import MixedRowsError, sizes
 from edgernn.export.lift.state_flow import ChangedStateError, is_movement
 from edgernn.export.lift.time_batching import Fold, Folded, Graft, dependents
 
-__all__ = ["RECURRENT", "OneStep", "SequenceGraph", "keep_declared"]
-
-RECURRENT = {
-    ("", "GRU"): (5,),
-    ("", "LSTM"): (5, 6),
-    ("", "RNN"): (5,),
-    ("edgernn", "LSTM"): (5, 6),
-}
-"""The recurrent operators, and which of their inputs are initial states: h, and c of an LSTM."""
+__all__ = ["OneStep", "SequenceGraph", "keep_declared"]
 
 
 class OneStep:
@@ -224,7 +217,7 @@ class SequenceGraph:
 def _prepared(model: ir.Model) -> ir.Model:
     model = model.clone()
     for node in tuple(model.graph):
-        if (node.domain, node.op_type) in RECURRENT:
+        if is_recurrent(node):
             _use_final_h(model.graph, node)
         if any(attribute.type in _SUBGRAPHS for attribute in node.attributes.values()):
             raise UnsupportedModelError(
@@ -253,7 +246,7 @@ _SUBGRAPHS = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
 
 def _use_final_h(graph: ir.Graph, node: ir.Node) -> None:
     """Put Y_h in the place of Y: in one step both are the same numbers."""
-    node.resize_outputs(1 + len(RECURRENT[node.domain, node.op_type]))
+    node.resize_outputs(1 + len(kind_of(node).states))
     y, final = node.outputs[:2]
     if not y.uses() and not y.is_graph_output():
         return

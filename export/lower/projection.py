@@ -13,14 +13,13 @@ from onnx_ir.passes import common as passes
 from edgernn.contract import BATCH
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.ir.node_builder import NodeBuilder, constant_of
+from edgernn.export.ir.private_operators import EDGERNN
+from edgernn.export.ir.recurrent_operators import DIRECTIONS, LSTM, direction_of
 from edgernn.export.lift.scan import scan_form
 from edgernn.export.lift.step_graph import OneStep
 from edgernn.export.step.at_one_step import gemm_form
 
 __all__ = ["scan_projection"]
-
-_BACKWARD = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
-"""For each direction of a node, whether its parts run backward in time."""
 
 _STATES = [("h_in", "h_out"), ("c_in", "c_out")]
 
@@ -30,9 +29,9 @@ def scan_projection(model: ir.Model) -> ir.Model:
 
     Args:
         model: A sequence graph; it is not changed. The inputs of its `edgernn::LSTM` nodes are X
-            (sequence, batch, input_size), W, R, B as ONNX's LSTM has them, gates in the order
-            i o f c, P (directions, proj_size, hidden_size), h (directions, batch, proj_size) and c
-            (directions, batch, hidden_size). Their outputs are Y (sequence, directions, batch,
+            (sequence, batch, input_size), W, R and B as ONNX's LSTM has them, P (directions,
+            proj_size, hidden_size), h (directions, batch, proj_size) and c (directions, batch,
+            hidden_size). Their outputs are Y (sequence, directions, batch,
             proj_size), and h and c after the last step.
 
     Raises:
@@ -40,7 +39,7 @@ def scan_projection(model: ir.Model) -> ir.Model:
     """
     model = model.clone()
     for node in tuple(model.graph):
-        if (node.domain, node.op_type) == ("edgernn", "LSTM"):
+        if (node.domain, node.op_type) == (EDGERNN, LSTM.operator):
             _replace(model.graph, node)
     for tidy in (
         passes.RemoveUnusedNodesPass(),
@@ -53,14 +52,14 @@ def scan_projection(model: ir.Model) -> ir.Model:
 
 def _replace(graph: ir.Graph, node: ir.Node) -> None:
     """Put Scans in the place of a node: each runs one direction, then they are concatenated."""
-    direction = node.attributes.get_string("direction", "forward") or ""
-    if direction not in _BACKWARD:
+    direction = direction_of(node)
+    if direction not in DIRECTIONS:
         raise UnsupportedModelError(
             f"`{node.name}` ({node.op_type}) has direction `{direction}`; known are: "
-            f"{', '.join(_BACKWARD)}."
+            f"{', '.join(DIRECTIONS)}."
         )
     x, *weights, h, c = node.inputs
-    parts = _BACKWARD[direction]
+    parts = DIRECTIONS[direction]
     stem = node.outputs[0].name
     builder = NodeBuilder(graph, node, f"{stem}_")
     h_parts, c_parts = _split(builder, h, len(parts), "h"), _split(builder, c, len(parts), "c")
@@ -105,7 +104,7 @@ def _one_direction(
     """Return a graph from x (sequence, batch, input_size), h and c to y, h and c."""
     arrays = [_weights(node, value)[index : index + 1] for value in weights]
     w, _, _, p = arrays
-    hidden_size, input_size, proj_size = w.shape[1] // 4, w.shape[2], p.shape[1]
+    hidden_size, input_size, proj_size = w.shape[1] // len(LSTM.onnx_gates), w.shape[2], p.shape[1]
     float_ = ir.TensorType(ir.DataType.from_numpy(w.dtype))
 
     def port(name: str, *shape: int | str) -> ir.Value:
@@ -114,7 +113,7 @@ def _one_direction(
     x = port("x", BATCH, input_size)
     states = [port("h_in", 1, BATCH, proj_size), port("c_in", 1, BATCH, hidden_size)]
     finals = [port("h_out", 1, BATCH, proj_size), port("c_out", 1, BATCH, hidden_size)]
-    graph = ir.Graph([x, *states], [], nodes=[], opset_imports={"": 18, "edgernn": 1}, name="step")
+    graph = ir.Graph([x, *states], [], nodes=[], opset_imports={"": 18, EDGERNN: 1}, name="step")
     builder = NodeBuilder(graph)
     axis = builder.constant("axis", np.array([0], np.int64))
     whole = builder.op("Unsqueeze", x, axis, name="x_step")
@@ -122,8 +121,8 @@ def _one_direction(
     constants = [builder.constant(n, a) for n, a in zip("WRBP", arrays, strict=True)]
     attributes = ir.convenience.convert_attributes({"hidden_size": hidden_size})
     cell = ir.Node(
-        "edgernn",
-        "LSTM",
+        EDGERNN,
+        LSTM.operator,
         [whole, *constants, *states],
         attributes,
         outputs=[port("y_step", 1, 1, BATCH, proj_size), *finals],

@@ -1,17 +1,33 @@
-"""Where padded sequences end: masks and gathers from their lengths, in plain operators."""
+"""Recurrent layers on padded sequences that end at their own lengths, in plain operators.
+
+ONNX's `sequence_lens` is ignored by several runtimes without a word. In its place:
+
+- After its end a sequence is held still: one more feature of the input is 1 there, and its weights
+  drive the gates. A state that no gate keeps (an LSTM's h, an RNN's) is taken from the output at
+  each sequence's last step.
+- The backward direction is a forward one on the sequences reversed within their lengths.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
-__all__ = ["Ends", "ends_of", "padded"]
+from edgernn.export.ir.recurrent_operators import RecurrentKind
+
+__all__ = ["Ends", "ends_of", "padded", "split_directions"]
+
+Array = NDArray[np.float32]
+Run = Callable[[ir.Value, Array], Sequence[ir.Value]]
+"""Writes the operator of one direction for its X and W; returns its output (sequence, batch, size)
+and its final states (1, batch, size)."""
 
 
 class Ends:
-    """What depends on the lengths of a batch of padded sequences, written once per call.
+    """The ends of a batch of padded sequences, computed once per call.
 
     Args:
         tape: Where nodes go.
@@ -30,19 +46,38 @@ class Ends:
         steps = self._op("Gather", [shape, self._int(0)], {"axis": 0})
         times = self._op("Range", [self._int(0), steps, self._int(1)])
         self._times = self._op("Unsqueeze", [times, self._ints(1)])
-        self._behind = self._op("GreaterOrEqual", [self._times, lengths])
+        self._after_end = self._op("GreaterOrEqual", [self._times, lengths])
 
-    def behind(self, rank: int = 3) -> ir.Value:
-        """Return (sequence, batch, 1, …) bool: whether a step is behind its sequence's end."""
+    def run_direction(
+        self, kind: RecurrentKind, x: ir.Value, w: Array, run: Run, backward: bool
+    ) -> Sequence[ir.Value]:
+        """Run one direction of a layer; return its output and its final states.
+
+        Args:
+            kind: The kind of the layer.
+            x: Its input, (sequence, batch, input_size).
+            w: W of this direction, (1, gates · hidden_size, input_size).
+            run: What writes the operator.
+            backward: Whether the direction runs backward in time.
+        """
+        x = self._reverse(x) if backward else x
+        if kind.still_numbers:
+            numbers = np.array(kind.still_numbers, np.float32)
+            column = np.repeat(numbers, w.shape[1] // len(numbers))
+            w = np.concatenate([w, column[None, :, None]], axis=2)
+            after_end = self._op("Cast", [self.after_end()], {"to": ir.DataType.FLOAT})
+            x = self._op("Concat", [x, after_end], {"axis": 2})
+        y, h, *others = run(x, w)
+        h = h if kind.kept_state == "h" else self._last(y)
+        return [self._reverse(y) if backward else y, h, *others]
+
+    def after_end(self, rank: int = 3) -> ir.Value:
+        """Return (sequence, batch, 1, …) bool: whether a step is after its sequence's end."""
         if rank == 2:
-            return self._behind
-        return self._op("Unsqueeze", [self._behind, self._ints(*range(2, rank))])
+            return self._after_end
+        return self._op("Unsqueeze", [self._after_end, self._ints(*range(2, rank))])
 
-    def behind_as_float(self) -> ir.Value:
-        """Return the same as 0.0 and 1.0."""
-        return self._op("Cast", [self.behind()], {"to": ir.DataType.FLOAT})
-
-    def last(self, y: ir.Value) -> ir.Value:
+    def _last(self, y: ir.Value) -> ir.Value:
         """Return each sequence's last step of `y` (sequence, batch, size): (1, batch, size)."""
         index = self._op("Sub", [self._lengths, self._int(1)])
         index = self._op("Unsqueeze", [index, self._ints(0, 2)])
@@ -52,10 +87,10 @@ class Ends:
         index = self._op("Expand", [index, target])
         return self._op("GatherElements", [y, index], {"axis": 0})
 
-    def reversed(self, x: ir.Value) -> ir.Value:
+    def _reverse(self, x: ir.Value) -> ir.Value:
         """Return `x` (sequence, batch, size) with each sequence reversed up to its end."""
         mirrored = self._op("Sub", [self._op("Sub", [self._lengths, self._int(1)]), self._times])
-        index = self._op("Where", [self._behind, self._times, mirrored])
+        index = self._op("Where", [self._after_end, self._times, mirrored])
         index = self._op("Unsqueeze", [index, self._ints(2)])
         index = self._op("Expand", [index, self._op("Shape", [x])])
         return self._op("GatherElements", [x, index], {"axis": 0})
@@ -80,7 +115,7 @@ def ends_of(tape: ir.tape.Tape, node: ir.Node) -> Ends:
 
 
 def padded(tape: ir.tape.Tape, node: ir.Node) -> ir.Value:
-    """Return the output of a node that fills what is behind each sequence's end."""
+    """Return the output of a node that fills what is after each sequence's end."""
     y, lengths = node.inputs[0], node.inputs[-1]
     assert y is not None
     assert lengths is not None
@@ -88,5 +123,27 @@ def padded(tape: ir.tape.Tape, node: ir.Node) -> ir.Value:
     padding = np.array(node.attributes["padding"].as_float()).astype(dtype)
     value = tape.initializer(ir.tensor(padding, name=f"{node.outputs[0].name}_padding"))
     rank = len(node.outputs[0].shape or y.shape or (0, 0, 0))
-    behind = Ends(tape, y, lengths, str(node.outputs[0].name)).behind(rank)
-    return tape.op("Where", [behind, value, y])
+    after_end = Ends(tape, y, lengths, str(node.outputs[0].name)).after_end(rank)
+    return tape.op("Where", [after_end, value, y])
+
+
+def split_directions(
+    tape: ir.tape.Tape,
+    states: Sequence[ir.Value],
+    directions: int,
+    sizes: Callable[[], ir.Value],
+) -> list[Sequence[ir.Value]]:
+    """Return the initial states of each direction, (1, batch, size) each.
+
+    Args:
+        tape: Where nodes go.
+        states: h, and c where there is one, (directions, batch, size).
+        directions: How many directions there are.
+        sizes: What writes the constant [1, 1].
+    """
+    if directions == 1:
+        return [states]
+    halves = [
+        tape.op_multi_out("Split", [state, sizes()], {"axis": 0}, num_outputs=2) for state in states
+    ]
+    return list(zip(*halves, strict=True))

@@ -10,20 +10,19 @@ from numpy.typing import NDArray
 
 from edgernn.export.analysis.saturation import PAIR_LIMIT, pair_sums
 from edgernn.export.ir.node_builder import NodeBuilder, constant_of
-from edgernn.export.ir.recurrent_operators import STILL
+from edgernn.export.ir.recurrent_operators import KINDS, OPERATORS, Input, is_recurrent
 
 __all__ = ["to_int8"]
 
-_RECURRENT = ("LSTM", "GRU", "RNN")
-_WEIGHTS = {"W": 1, "R": 2}
+_WEIGHTS = (Input.W, Input.R)
 _READS = {
     **dict.fromkeys(("Einsum", "Gemm", "MatMul"), (0, 1)),
     **dict.fromkeys(("Conv", "ConvTranspose"), (1,)),
-    **dict.fromkeys(_RECURRENT, (1, 2)),
+    **dict.fromkeys(OPERATORS, _WEIGHTS),
     "Gather": (0,),
 }
 """Operators that weights of two and more axes go into, and at which inputs."""
-_STILL = sorted({number for gates in STILL.values() for number in gates})
+_STILL = sorted({number for kind in KINDS for number in kind.still_numbers})
 
 _LARGEST = 127
 """The largest integer; activations are as far from zero, which is 128: 1 … 255."""
@@ -56,9 +55,9 @@ def to_int8(models: Sequence[ir.Model]) -> tuple[str, ...]:
     for model in models:
         products = _Products()
         for node in list(model.graph.all_nodes()):
-            if node.op_type in _RECURRENT and not node.domain:
-                for name, place in _WEIGHTS.items():
-                    _dequantize(node, place, name)
+            if is_recurrent(node):
+                for place in _WEIGHTS:
+                    _dequantize(node, place)
             elif node.op_type in ("MatMul", "Gemm") and not node.domain:
                 products.rewrite(node)
     return tuple(dict.fromkeys(name for model in models for name in _float32_weights(model)))
@@ -74,7 +73,7 @@ def _float32_weights(model: ir.Model) -> Iterator[str]:
                 yield f"`{value.name}` ({node.op_type})"
 
 
-def _dequantize(node: ir.Node, place: int, name: str) -> None:
+def _dequantize(node: ir.Node, place: Input) -> None:
     """Read W (D, gates·H, I) or R (D, gates·H, H) from int8, a scale for each row.
 
     The last column of W that holds a state still behind the end of its sequence is far larger than
@@ -89,7 +88,7 @@ def _dequantize(node: ir.Node, place: int, name: str) -> None:
     if held:
         weights = weights[..., :-1]
     numbers, scale = _full_range(weights, (0, 2))
-    builder = NodeBuilder(graph, node, f"{node.name}_{name}_")
+    builder = NodeBuilder(graph, node, f"{node.name}_{place.name}_")
     given = (
         builder.constant("int8", numbers),
         builder.constant("scale", scale),

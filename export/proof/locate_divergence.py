@@ -10,13 +10,12 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from edgernn.export.ir.recurrent_operators import is_recurrent
 from edgernn.export.proof.graph_runs import Arrays, session_of
 from edgernn.export.proof.port_adapter import Dialect
 from edgernn.report import scaled_difference
 
 __all__ = ["first_difference"]
-
-_OPERATORS = ("LSTM", "GRU", "RNN")
 
 
 def first_difference(
@@ -41,7 +40,7 @@ def first_difference(
     model = ir.load(path)
     layers: dict[str, ir.Value] = {}
     for node in model.graph:
-        if node.op_type in _OPERATORS and node.name:
+        if is_recurrent(node) and node.name:
             layers[re.sub(r"_l\d+$", "", node.name)] = node.outputs[0]
     if not expected or len(layers) != len(expected):
         return ""

@@ -9,12 +9,13 @@ from typing import Any
 import torch
 from torch import fx, nn
 
+from edgernn.export.ir.recurrent_operators import LAYER_FUNCTIONS
 from edgernn.export.reroll.normalize import CELLS
 
 __all__ = ["compute_weights"]
 
 _ATEN = torch.ops.aten
-_LAYERS = tuple(getattr(_ATEN, name).input for name in ("lstm", "gru", "rnn_tanh", "rnn_relu"))
+_LAYERS = tuple(getattr(_ATEN, name).input for name in LAYER_FUNCTIONS)
 
 
 def compute_weights(root: nn.Module, graph: fx.Graph) -> None:

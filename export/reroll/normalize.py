@@ -15,6 +15,8 @@ import torch
 from torch import fx
 from torch.fx.experimental.symbolic_shapes import is_concrete_int
 
+from edgernn.export.ir.recurrent_operators import CELL_FUNCTIONS
+
 __all__ = ["CELLS", "FILLED", "SELECT", "SLICE", "SYM_SIZE", "shape_of", "takes_tensors", "tidy"]
 
 _ATEN = torch.ops.aten
@@ -24,10 +26,7 @@ FILLED = (_ATEN.zeros.default, _ATEN.ones.default, _ATEN.full.default)
 
 _UNBIND, _CAT, _WRITE = _ATEN.unbind.int, _ATEN.cat.default, _ATEN.select_scatter.default
 _UNSQUEEZE, _EMPTY = _ATEN.unsqueeze.default, _ATEN.empty.memory_format
-CELLS = tuple(
-    getattr(_ATEN, name).default
-    for name in ("lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell")
-)
+CELLS = tuple(getattr(_ATEN, name).default for name in CELL_FUNCTIONS)
 """torch's operators of cells."""
 
 

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from edgernn.errors import SourceError
+from edgernn.export.ir.recurrent_operators import OPERATORS
 from edgernn.export.source.load_weights import listed, without_prefixes
 from edgernn.export.source.prepare_module import CONVERTED_DTYPES
 from edgernn.export.source.submodules import make_submodule
@@ -25,10 +26,8 @@ __all__ = ["FeatureModel", "TokenModel", "rebuild_module"]
 Shapes = Mapping[str, tuple[int, ...]]
 
 # Rows of weight_ih per row of the hidden state → the layer.
-_LAYERS: dict[int, type[nn.LSTM] | type[nn.GRU] | type[nn.RNN]] = {
-    4: nn.LSTM,
-    3: nn.GRU,
-    1: nn.RNN,
+_LAYERS: Mapping[int, type[nn.LSTM] | type[nn.GRU] | type[nn.RNN]] = {
+    len(kind.torch_gates): getattr(nn, kind.operator) for kind in OPERATORS.values()
 }
 
 _FIRST = "weight_ih_l0"
@@ -219,11 +218,11 @@ def _layer(shapes: Shapes, prefix: str, subject: str) -> tuple[nn.LSTM | nn.GRU 
         raise _open(subject, f"`{name}` has no two-dimensional `weight_ih_l0` and `weight_hh_l0`")
     size = projection[1] if projection else hidden[1]
     gates, left = divmod(first[0], size)
-    if left or gates not in _LAYERS or (projection and gates != 4):
+    if left or gates not in _LAYERS or (projection and _LAYERS[gates] is not nn.LSTM):
         raise _open(
             subject,
-            f"`{name}` has {first[0]} rows in `weight_ih_l0` for {size} hidden units; an LSTM has "
-            f"{4 * size}, a GRU {3 * size} and an nn.RNN {size}",
+            f"`{name}` has {first[0]} rows in `weight_ih_l0` for {size} hidden units; expected "
+            f"were {', '.join(f'{n * size} (nn.{kind.__name__})' for n, kind in _LAYERS.items())}",
         )
     places = {int(found[3]) for key in own if (found := _parts(key))}
     if places != set(range(len(places))):

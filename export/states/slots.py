@@ -10,8 +10,9 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from edgernn.export.ir.call_nodes import call_nodes, kind_of_call, state_places, weights_of
 from edgernn.export.ir.private_operators import LOOP
-from edgernn.export.lower.layers import recurrent_calls
+from edgernn.export.ir.recurrent_operators import STATES
 
 __all__ = [
     "RESHAPES",
@@ -103,7 +104,7 @@ class Slot:
     @property
     def name(self) -> str:
         """What the state is called in its layer."""
-        return self.label[1] if self.label else "hc"[self.index]
+        return self.label[1] if self.label else STATES[self.index]
 
     @property
     def before(self) -> ir.Value:
@@ -127,19 +128,15 @@ def state_slots(
         graph: A graph as `trace` leaves it.
         labels: Place of the call of a loop → for each of its states its `Slot.label`.
     """
-    return [slot for node in recurrent_calls(graph) for slot in _slots(node, labels)]
+    return [slot for node in call_nodes(graph) for slot in _slots(node, labels)]
 
 
 def _slots(node: ir.Node, labels: Mapping[int, Sequence[tuple[str, str]]]) -> Iterator[Slot]:
     call = node.attributes["call"].as_int()
-    if node.op_type == LOOP:
-        first = node.attributes["sequences"].as_int()
-        for index in range(node.attributes["states"].as_int()):
-            yield Slot(node, call, index, first + index, index, None, labels[call][index])
-        return
-    for index in range(2 if node.op_type.startswith("lstm") else 1):
-        result = index if node.op_type.endswith("_cell") else 1 + index
-        yield Slot(node, call, index, 1 + index, result, len(node.inputs) - 1)
+    weights = None if node.op_type == LOOP else len(node.inputs) - 1
+    for index, (place, result) in enumerate(state_places(node)):
+        label = labels[call][index] if node.op_type == LOOP else None
+        yield Slot(node, call, index, place, result, weights, label)
 
 
 def layer_names(model: ir.Model, taken: dict[str, int] | None = None) -> None:
@@ -150,7 +147,7 @@ def layer_names(model: ir.Model, taken: dict[str, int] | None = None) -> None:
         taken: How often each path is there already in graphs of the same model; added to.
     """
     taken = {} if taken is None else taken
-    for node in recurrent_calls(model.graph):
+    for node in call_nodes(model.graph):
         path = _layer_path(node).replace(".", "_")
         taken[path] = count = taken.get(path, 0) + 1
         node.metadata_props["layer"] = path if count == 1 else f"{path}_{count}"
@@ -198,10 +195,9 @@ def _layer_path(node: ir.Node) -> str:
     """Return the module path of the layer that a call belongs to, from its weights' names."""
     if node.op_type == LOOP:
         return LOOP
-    states = 2 if node.op_type.startswith("lstm") else 1
-    for value in node.inputs[1 + states :]:
+    for value in weights_of(node):
         name = (value.name if value is not None else None) or ""
         path = name.removeprefix("module.").rpartition(".")[0]
         if name.startswith("module.") and path:
             return path.partition(".parametrizations")[0]
-    return node.op_type.removesuffix("_cell")
+    return kind_of_call(node).function

@@ -26,6 +26,7 @@ from edgernn.export.ir.dataflow import (
     is_random,
     movement_sources,
 )
+from edgernn.export.ir.recurrent_operators import STATES
 from edgernn.export.ir.results import result_path
 from edgernn.export.states.pairing import (
     Pairs,
@@ -113,7 +114,8 @@ class _Names:
         index = fed[0].index if fed else 0
         if scope is None or {slot for slot in stack if slot.index == index} != set(fed):
             return self.unique(path)
-        return self.unique("hc"[index] if len(stack) == len(slots) else f"{scope}_{'hc'[index]}")
+        name = STATES[index]
+        return self.unique(name if len(stack) == len(slots) else f"{scope}_{name}")
 
     def unique(self, name: str) -> str:
         name = re.sub(r"\W+", "_", name).strip("_")

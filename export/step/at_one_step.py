@@ -11,8 +11,9 @@ import onnx_ir.passes.common as passes
 from edgernn.contract import SEQUENCE
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.ir.node_builder import NodeBuilder
+from edgernn.export.ir.recurrent_operators import direction_of, recurrent_nodes
 from edgernn.export.ir.shapes import Shape, infer_shapes, refine_shapes, shape_of
-from edgernn.export.step.cells import lower_cell, recurrent_nodes
+from edgernn.export.step.cells import lower_cell
 from edgernn.export.step.products import fold_tables, merge_biases
 from edgernn.export.step.unit_axes import remove_unit_axis_moves
 
@@ -35,7 +36,7 @@ def at_one_step(model: ir.Model) -> ir.Model:
     """
     model = _copy(model)
     for node in recurrent_nodes(model.graph):
-        direction = node.attributes.get_string("direction", "forward")
+        direction = direction_of(node)
         steps = (shape_of(node.inputs[0]) or (None,))[0]
         along = steps is None or SEQUENCE in str(steps)
         if direction != "forward" and along:

@@ -1,14 +1,17 @@
 """One step of LSTM, GRU and RNN in primitive operators.
 
-Equations and gate orders are those of the ONNX operators. In the equations `·` is a matrix product
-and `*` an elementwise one; the wires carry the equations' names. The products of x and h stay two,
-the first being the summand of the second: as fast as one over both, and an embedding in front
-folds into the first.
+The equations are those of the ONNX operators; `·` is a matrix product and `*` an elementwise one,
+and the values carry the equations' names:
+
+    LSTM(x, W, R, B, h, c) → y, h', c'   becomes   Gemm → Gemm → Split → Sigmoid, Tanh → Mul → Add
+
+The products of x and h stay two, the first being the summand of the second: as fast as one over
+both, and an embedding in front folds into the first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +21,17 @@ from numpy.typing import NDArray
 
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.ir.node_builder import NodeBuilder, constant_of
+from edgernn.export.ir.private_operators import EDGERNN
+from edgernn.export.ir.recurrent_operators import (
+    PROJECTION,
+    Input,
+    RecurrentKind,
+    activations_of,
+    input_of,
+    kind_of,
+)
 
-__all__ = ["lower_cell", "recurrent_nodes"]
+__all__ = ["lower_cell"]
 
 Array = NDArray[Any]
 
@@ -29,15 +41,17 @@ class _Cell:
     """The weights of one forward recurrent node, without the axis of directions.
 
     Attributes:
+        kind: The kind of the cell, which gives the order of its gates.
         w: Input weights, (gates · hidden_size, input_size).
         r: Recurrent weights, (gates · hidden_size, state size).
         input_bias: (gates · hidden_size,).
         recurrent_bias: (gates · hidden_size,).
         p: The projection, (proj_size, hidden_size), or None.
         activation: The cell's own activation.
-        linear_before_reset: Whether a GRU's reset gate acts behind the recurrent product.
+        linear_before_reset: Whether a GRU's reset gate acts after the recurrent product.
     """
 
+    kind: RecurrentKind
     w: Array
     r: Array
     input_bias: Array
@@ -46,66 +60,80 @@ class _Cell:
     activation: str
     linear_before_reset: bool
 
+    @property
+    def hidden_size(self) -> int:
+        """The size of one gate."""
+        return len(self.w) // len(self.kind.onnx_gates)
 
-_Form = Callable[[_Cell, NodeBuilder, ir.Value, list[ir.Value]], list[ir.Value]]
+
+_Equations = Callable[[_Cell, NodeBuilder, ir.Value, list[ir.Value]], list[ir.Value]]
 
 
 def _lstm(cell: _Cell, builder: NodeBuilder, x: ir.Value, state: list[ir.Value]) -> list[ir.Value]:
-    """Gates in the order i o f g, so that one sigmoid serves the first three.
+    """Write an LSTM; ONNX has g last, so that one sigmoid serves the other gates.
 
     i, o, f = sigmoid(W·x + R·h + b);  g = tanh(W·x + R·h + b);  c' = f * c + i * g;
     h' = P·(o * tanh(c')), without P where there is no projection.
     """
     h, c = state
-    hidden_size = len(cell.w) // 4
+    size, (*sigmoids, candidate) = cell.hidden_size, cell.kind.onnx_gates
+    name = "".join(sigmoids)
     x_gates = _gemm(builder, x, cell.w, "W", cell.input_bias + cell.recurrent_bias, "x_gates")
     gates = _gemm(builder, h, cell.r, "R", x_gates, "gates")
-    iof, g = _split(builder, gates, [3 * hidden_size, hidden_size], ["iof_sum", "g_sum"])
-    i, o, f = _split(
-        builder, builder.op("Sigmoid", iof, name="iof"), [hidden_size] * 3, ["i", "o", "f"]
-    )
-    kept = builder.op("Mul", f, c, name="kept")
-    written = builder.op("Mul", i, builder.op("Tanh", g, name="g"), name="written")
+    sums = _split(builder, gates, [len(sigmoids) * size, size], [f"{name}_sum", f"{candidate}_sum"])
+    gate = _sigmoids(builder, sums[0], sigmoids, size)
+    kept = builder.op("Mul", gate["f"], c, name="kept")
+    new = builder.op("Tanh", sums[1], name=candidate)
+    written = builder.op("Mul", gate["i"], new, name="written")
     c_next = builder.op("Add", kept, written, name="c")
-    h_next = builder.op("Mul", o, builder.op("Tanh", c_next, name="c_tanh"), name="h")
+    h_next = builder.op("Mul", gate["o"], builder.op("Tanh", c_next, name="c_tanh"), name="h")
     if cell.p is not None:
         h_next = builder.op("MatMul", h_next, builder.constant("P", cell.p.T), name="h_projected")
     return [h_next, c_next]
 
 
 def _gru(cell: _Cell, builder: NodeBuilder, x: ir.Value, state: list[ir.Value]) -> list[ir.Value]:
-    """Gates in the order z r n, so that one sigmoid serves the first two.
+    """Write a GRU; ONNX has n last, so that one sigmoid serves the other gates.
 
     z, r = sigmoid(W·x + R·h + b);  h' = n + z * (h - n), which is (1 - z) * n + z * h, with
-    n = tanh(W·x + bw + r * (R·h + br)) where the reset gate acts behind the product, else
+    n = tanh(W·x + bw + r * (R·h + br)) where the reset gate acts after the product, else
     n = tanh(W·x + R·(r * h) + b).
     """
     (h,) = state
-    hidden_size = len(cell.w) // 3
-    gates = 2 * hidden_size
-    late = cell.recurrent_bias * (np.arange(3 * hidden_size) < gates)
+    size, (*sigmoids, candidate) = cell.hidden_size, cell.kind.onnx_gates
+    name, rows = "".join(sigmoids), len(sigmoids) * size
+    late = cell.recurrent_bias * (np.arange(len(cell.w)) < rows)
     bias = cell.input_bias + (late if cell.linear_before_reset else cell.recurrent_bias)
     x_gates = _gemm(builder, x, cell.w, "W", bias, "x_gates")
-    x_zr, x_n = _split(builder, x_gates, [gates, hidden_size], ["x_zr", "x_n"])
-    zr = builder.op("Sigmoid", _gemm(builder, h, cell.r[:gates], "R_zr", x_zr, "gates"), name="zr")
-    z, r = _split(builder, zr, [hidden_size] * 2, ["z", "r"])
+    x_sums = _split(builder, x_gates, [rows, size], [f"x_{name}", f"x_{candidate}"])
+    sums = _gemm(builder, h, cell.r[:rows], f"R_{name}", x_sums[0], "gates")
+    gate = _sigmoids(builder, sums, sigmoids, size)
     if cell.linear_before_reset:
-        h_n = _gemm(builder, h, cell.r[gates:], "R_n", cell.recurrent_bias[gates:], "h_n")
-        n_sum = builder.op("Add", x_n, builder.op("Mul", r, h_n, name="h_n_reset"), name="n_sum")
+        h_n = _gemm(builder, h, cell.r[rows:], "R_n", cell.recurrent_bias[rows:], "h_n")
+        h_n = builder.op("Mul", gate["r"], h_n, name="h_n_reset")
+        n_sum = builder.op("Add", x_sums[1], h_n, name="n_sum")
     else:
-        h_reset = builder.op("Mul", r, h, name="h_reset")
-        n_sum = _gemm(builder, h_reset, cell.r[gates:], "R_n", x_n, "n_sum")
-    n = builder.op("Tanh", n_sum, name="n")
-    kept = builder.op("Mul", z, builder.op("Sub", h, n, name="h_less_n"), name="kept")
+        h_reset = builder.op("Mul", gate["r"], h, name="h_reset")
+        n_sum = _gemm(builder, h_reset, cell.r[rows:], "R_n", x_sums[1], "n_sum")
+    n = builder.op("Tanh", n_sum, name=candidate)
+    kept = builder.op("Mul", gate["z"], builder.op("Sub", h, n, name="h_less_n"), name="kept")
     return [builder.op("Add", n, kept, name="h")]
 
 
 def _rnn(cell: _Cell, builder: NodeBuilder, x: ir.Value, state: list[ir.Value]) -> list[ir.Value]:
-    """No gates: h' = f(W·x + R·h + b), where f is tanh or relu."""
+    """Write an RNN: h' = f(W·x + R·h + b), where f is tanh or relu."""
     (h,) = state
     x_sum = _gemm(builder, x, cell.w, "W", cell.input_bias + cell.recurrent_bias, "x_sum")
     h_sum = _gemm(builder, h, cell.r, "R", x_sum, "h_sum")
     return [builder.op(cell.activation, h_sum, name="h")]
+
+
+def _sigmoids(
+    builder: NodeBuilder, sums: ir.Value, gates: list[str], size: int
+) -> dict[str, ir.Value]:
+    """Return each gate of what they sum up to, by name."""
+    values = builder.op("Sigmoid", sums, name="".join(gates))
+    return dict(zip(gates, _split(builder, values, [size] * len(gates), gates), strict=True))
 
 
 def _gemm(
@@ -129,60 +157,40 @@ def _split(
     return list(builder.op_multi_out("Split", value, split, names=names, axis=-1))
 
 
-@dataclass(frozen=True)
-class _Kind:
-    """How one operator is read: its inputs by role, what it may say, and its form."""
-
-    states: tuple[int, ...]
-    projection: int | None
-    activations: tuple[tuple[str, ...], ...]
-    form: _Form
-
-
-_KINDS = {
-    ("", "LSTM"): _Kind((5, 6), None, (("Sigmoid", "Tanh", "Tanh"),), _lstm),
-    ("", "GRU"): _Kind((5,), None, (("Sigmoid", "Tanh"),), _gru),
-    ("", "RNN"): _Kind((5,), None, (("Tanh",), ("Relu",)), _rnn),
-    ("edgernn", "LSTM"): _Kind((5, 6), 4, (("Sigmoid", "Tanh", "Tanh"),), _lstm),
-}
+_EQUATIONS: Mapping[str, _Equations] = {"LSTM": _lstm, "GRU": _gru, "RNN": _rnn}
+"""How one step of each operator is written."""
 
 _NEUTRAL = {"layout": 0, "input_forget": 0, "direction": "forward"}
 """Attributes that may be there with this value only."""
 _READ = {"hidden_size", "activations", "linear_before_reset"}
 
 
-def recurrent_nodes(graph: ir.Graph) -> list[ir.Node]:
-    """Return the LSTM, GRU and RNN nodes of `graph` in its order."""
-    return [node for node in graph if (node.domain, node.op_type) in _KINDS]
-
-
 def lower_cell(node: ir.Node, name: str) -> None:
-    """Put primitive operators in the place of a recurrent node that runs one step, in place.
+    """Replace a recurrent node that runs one step by primitive operators, in place.
 
     Args:
         node: A forward LSTM, GRU or RNN whose input is (1, batch, input_size).
         name: What the names of the new nodes, values and weights begin with.
 
     Raises:
-        UnsupportedModelError: The node has an input or attribute that no form here takes, or
+        UnsupportedModelError: The node has an input or attribute that no equation here takes, or
             weights that the graph computes.
     """
-    kind = _KINDS[node.domain, node.op_type]
-    cell = _read(node, kind)
+    cell = _read(node)
     graph = node.graph
     assert isinstance(graph, ir.Graph)
     builder = NodeBuilder(graph, node, f"{name}_")
     first, both = (builder.constant("axes", np.array(axes, np.int64)) for axes in ([0], [0, 1]))
-    x = builder.op("Squeeze", _given(node, 0), first, name="x")
+    x = builder.op("Squeeze", _given(node, Input.X), first, name="x")
     state = [
-        builder.op("Squeeze", _given(node, index), first, name=f"{letter}_before")
-        for index, letter in zip(kind.states, "hc", strict=False)
+        builder.op("Squeeze", _given(node, place), first, name=f"{letter}_before")
+        for place, letter in zip(cell.kind.initial_states, cell.kind.states, strict=True)
     ]
-    after = kind.form(cell, builder, x, state)
+    after = _EQUATIONS[node.op_type](cell, builder, x, state)
     new = [builder.op("Unsqueeze", after[0], both, name="y")]
     new += [
         builder.op("Unsqueeze", value, first, name=f"{letter}_after")
-        for value, letter in zip(after, "hc", strict=False)
+        for value, letter in zip(after, cell.kind.states, strict=True)
     ]
     for old, value in zip(node.outputs, new, strict=False):
         value.name, old.name = old.name or value.name, None
@@ -191,36 +199,40 @@ def lower_cell(node: ir.Node, name: str) -> None:
     graph.remove(node, safe=True)
 
 
-def _read(node: ir.Node, kind: _Kind) -> _Cell:
-    activations = _check(node, kind)
-    w, r = _weights(node, 1), _weights(node, 2)
-    bias = _weights(node, 3) if _has(node, 3) else np.zeros(2 * len(w), w.dtype)
+def _read(node: ir.Node) -> _Cell:
+    projected = node.domain == EDGERNN
+    activations = _check(node, projected)
+    w, r = _weights(node, Input.W), _weights(node, Input.R)
+    no_bias = input_of(node, Input.B) is None
+    bias = np.zeros(2 * len(w), w.dtype) if no_bias else _weights(node, Input.B)
     return _Cell(
+        kind=kind_of(node),
         w=w,
         r=r,
         input_bias=bias[: len(w)],
         recurrent_bias=bias[len(w) :],
-        p=None if kind.projection is None else _weights(node, kind.projection),
+        p=_weights(node, PROJECTION) if projected else None,
         activation=activations[-1],
         linear_before_reset=bool(node.attributes.get_int("linear_before_reset", 0)),
     )
 
 
-def _check(node: ir.Node, kind: _Kind) -> tuple[str, ...]:
-    """Return the activations of `node`, or refuse what its form does not take, by name."""
-    activations = kind.activations[0]
+def _check(node: ir.Node, projected: bool) -> tuple[str, ...]:
+    """Return the activations of `node`, or refuse by name what its equations do not take."""
+    known = activations_of(node.op_type)
+    activations = known[0]
     for name, attr in node.attributes.items():
         if name == "activations":
             activations = tuple(attr.as_strings())
         elif name not in _READ and attr.value != _NEUTRAL.get(name):
             raise _refusal(node, f"`{name}={attr.value}`")
-    if activations not in kind.activations:
+    if activations not in known:
         raise _refusal(node, f"the activations {', '.join(activations)}")
-    read = {0, 1, 2, 3, *kind.states, kind.projection}
-    extra = [index for index in range(len(node.inputs)) if _has(node, index) and index not in read]
-    if extra:
-        roles = {4: "sequence_lens", 7: "peepholes"}
-        raise _refusal(node, f"the input `{roles.get(extra[0], extra[0])}`")
+    read = {Input.X, Input.W, Input.R, Input.B, *kind_of(node).initial_states}
+    read |= {PROJECTION} if projected else set()
+    for place, value in enumerate(node.inputs):
+        if value is not None and place not in read:
+            raise _refusal(node, f"the input `{Input(place).name.lower()}`")
     return activations
 
 
@@ -231,25 +243,21 @@ def _refusal(node: ir.Node, what: str) -> UnsupportedModelError:
     )
 
 
-def _has(node: ir.Node, index: int) -> bool:
-    return index < len(node.inputs) and node.inputs[index] is not None
-
-
-def _given(node: ir.Node, index: int) -> ir.Value:
-    value = node.inputs[index] if index < len(node.inputs) else None
+def _given(node: ir.Node, place: int) -> ir.Value:
+    value = input_of(node, place)
     if value is None:
         raise UnsupportedModelError(
-            f"`{node.name}` ({node.op_type}) has no initial state as its input {index}, so that "
+            f"`{node.name}` ({node.op_type}) has no initial state as its input {place}, so that "
             "no state can be carried from step to step. Make its states graph inputs first."
         )
     return value
 
 
-def _weights(node: ir.Node, index: int) -> Array:
-    array = constant_of(node.inputs[index])
+def _weights(node: ir.Node, place: int) -> Array:
+    array = constant_of(node.inputs[place])
     if array is None:
         raise UnsupportedModelError(
-            f"`{node.name}` ({node.op_type}) has weights that the graph computes (input {index}); "
+            f"`{node.name}` ({node.op_type}) has weights that the graph computes (input {place}); "
             "constants were expected. Export the sequence graph alone."
         )
     return np.asarray(array[0])

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from edgernn.export.capture.recurrent_calls import FUNCTIONS, RecurrentCall, RecurrentCallMode
+from edgernn.export.capture.recurrent_calls import RecurrentCall, RecurrentCallMode
+from edgernn.export.ir.recurrent_operators import FUNCTIONS
 
 X = torch.randn(5, 2, 4, generator=torch.Generator().manual_seed(0))
 

@@ -200,8 +200,8 @@ CASES = {
     ),
     "gates": (
         lambda: {"r.weight_ih_l0": torch.ones(10, 4), "r.weight_hh_l0": torch.ones(10, 5)},
-        "`r` has 10 rows in `weight_ih_l0` for 5 hidden units; an LSTM has 20, a GRU 15 and an "
-        "nn.RNN 5",
+        "`r` has 10 rows in `weight_ih_l0` for 5 hidden units; expected were 20 (nn.LSTM), "
+        "15 (nn.GRU), 5 (nn.RNN)",
     ),
     "no hidden weight": (
         lambda: {"r.weight_ih_l0": torch.ones(10, 4)},
