@@ -33,7 +33,7 @@ __all__ = [
     # the two halves
     "export_model",
     "load",
-    # what stands between them
+    # what passes between them
     "Artifact",
     "Contract",
     "Vocabulary",

@@ -32,9 +32,9 @@ class Artifact:
     Attributes:
         path: The folder.
         contract: What its graphs promise.
-        parity: How they were proven, or None if they were written unproven.
-        cost: What one step costs.
-        refusals: Name of a runtime that would refuse or misread a graph → why.
+        parity: The parity check, or None for an export without one.
+        cost: The cost of one step.
+        refusals: Name of a runtime that refuses or misreads a graph → why.
         digests: Name of a file → its SHA-256, in hexadecimal.
     """
 
@@ -59,8 +59,8 @@ class Artifact:
     def golden(self) -> Path:
         """The folder of the golden run: one `PORT.npy` per port of the sequence graph.
 
-        Where there is no sequence graph, the arrays still have its shapes: the step graph's with
-        a leading sequence axis.
+        Without a sequence graph, the arrays have the shapes of the step graph's ports with a
+        leading axis of steps.
         """
         return self.path / "golden"
 
@@ -96,7 +96,7 @@ class Artifact:
         )
 
     def checked(self, kind: str) -> Path:
-        """Return the file of graph `kind` after comparing it with the contract's digest.
+        """Return the file of graph `kind`, after its digest was compared with the contract's.
 
         Raises:
             ContractError: There is no such graph, or the file is missing, changed or another
@@ -161,7 +161,7 @@ class Artifact:
 
 
 def _contract_file(folder: Path) -> Any:
-    """Return what `contract.json` in an artifact's folder says."""
+    """Return the content of `contract.json` in an artifact's folder."""
     subject, file = f"`{folder}`", folder / CONTRACT_FILE
     if not os.path.lexists(file):
         what = "is not an artifact" if os.path.exists(folder) else "does not exist"
@@ -179,5 +179,5 @@ def _contract_file(folder: Path) -> Any:
 
 
 def _is_file_name(name: str) -> bool:
-    """Say whether `name` can only be a file of the folder it stands in."""
+    """Say whether `name` can only be a file of the artifact's own folder."""
     return name.isprintable() and name not in ("", ".", "..") and not {*name} & {*"/\\:"}

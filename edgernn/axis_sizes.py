@@ -1,4 +1,4 @@
-"""The sizes that a port's shape comes to once its dynamic axes are known."""
+"""Sizes of axes, evaluated from expressions of dynamic axes such as `2*sequence`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def evaluate_size(size: int | str, symbols: Mapping[str, int]) -> int | None:
 
 
 def is_size_expression(text: str) -> bool:
-    """Say whether a size is written in the grammar of `evaluate_size`."""
+    """Say whether `evaluate_size` can read a text."""
     expression = _parse(text)
     if expression is None:
         return False
@@ -60,7 +60,7 @@ def is_size_expression(text: str) -> bool:
 
 
 def _parse(text: str) -> ast.expr | None:
-    """Return the expression that a size is, or None where it is none or too long to be one."""
+    """Return the parsed expression, or None where the text is not one or is too long."""
     if len(text) > _MAX_TEXT:
         return None
     try:
@@ -72,7 +72,7 @@ def _parse(text: str) -> ast.expr | None:
 def evaluate_shape(
     shape: Iterable[int | str], symbols: Mapping[str, int]
 ) -> tuple[int, ...] | None:
-    """Return the shape in numbers, or None where `symbols` leaves an axis open."""
+    """Return the shape in numbers, or None where `symbols` does not determine an axis."""
     sizes = tuple(evaluate_size(size, symbols) for size in shape)
     known = tuple(size for size in sizes if size is not None)
     return known if len(known) == len(sizes) else None

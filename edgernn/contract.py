@@ -2,7 +2,7 @@
 
 The export writes a `Contract` into every graph's metadata and into `contract.json`; the runtime and
 every host read it from there. Neither half of edgernn knows anything else of the other.
-`docs/contract.md` is the same in words.
+`docs/contract.md` describes the same in words.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ class Contract:
         states: The states in a fixed order: by layer, h before c.
         carry: Whether a state taken from one chunk may be fed to the next.
         graphs: `sequence`, `step` or both.
-        vocabulary: The symbols behind ids and scores, or None.
+        vocabulary: The symbols of ids and scores, or None.
         parity: The result of the parity check in one line.
         notes: For people: axes that turned out to be constant, what was converted, …
         lengths: Inputs of the sequence graph that hold the length of each sequence.
         full_lengths: Those of `lengths` whose longest must be the number of steps.
-        most: Name of a dynamic axis → the largest size for which the sequence graph is the model.
+        most: Name of a dynamic axis → the largest size at which the sequence graph is right.
         least: Name of a dynamic axis → the smallest, where it is more than 1.
         no_step: Why there is no step graph; empty where there is one, or none was asked for.
     """
@@ -74,13 +74,13 @@ class Contract:
         for name in self.full_lengths:
             if name not in self.lengths:
                 raise ContractError(
-                    f"It has full lengths in {quote(name)}, which holds no lengths."
+                    f"It has full lengths in {quote(name)}, which is not an input of lengths."
                 )
         for axis, size in (*self.most.items(), *self.least.items()):
             if not 1 <= self.least.get(axis, 1) <= size <= self.most.get(axis, size):
                 raise ContractError(
                     f"`{axis}` is at least {self.least.get(axis, 1)} and at most "
-                    f"{self.most.get(axis, size)}; no size is both, or one is below 1."
+                    f"{self.most.get(axis, size)}; bounds are at least 1, the lower first."
                 )
 
     @property
@@ -140,7 +140,7 @@ class Contract:
         }
 
     def within(self, axis: str, size: int) -> int:
-        """Return the size nearest to `size` that a dynamic axis may have."""
+        """Return the size within the bounds of a dynamic axis that is nearest to `size`."""
         least = max(size, self.least.get(axis, size))
         return min(least, self.most.get(axis, least))
 
@@ -156,7 +156,7 @@ class Contract:
         Learned initial values are written as decimal numbers in row-major order with one space
         between them; nine digits give a float32 back exactly.
         """
-        flat = {
+        texts = {
             "contract": VERSION,
             "graph": kind,
             "states": ",".join(f"{state.input}:{state.output}" for state in self.states),
@@ -166,28 +166,28 @@ class Contract:
             "parity": self.parity,
         }
         if self.lengths:
-            flat["lengths"] = ",".join(self.lengths)
+            texts["lengths"] = ",".join(self.lengths)
         if self.full_lengths:
-            flat["lengths.full"] = ",".join(self.full_lengths)
+            texts["lengths.full"] = ",".join(self.full_lengths)
         for role, sizes in self.bounds(kind).items():
-            flat |= {f"{role}.{axis}": str(size) for axis, size in sizes.items()}
+            texts |= {f"{role}.{axis}": str(size) for axis, size in sizes.items()}
         for state in self.states:
             if state.initial is not None:
                 numbers = state.initial.astype(np.float32).ravel()
-                flat[f"initial.{state.name}"] = " ".join(f"{number:.9g}" for number in numbers)
+                texts[f"initial.{state.name}"] = " ".join(f"{number:.9g}" for number in numbers)
         for port in self.graphs[kind].inputs:
             if port.limit is not None:
-                flat[f"limit.{port.name}"] = str(port.limit)
+                texts[f"limit.{port.name}"] = str(port.limit)
         for port in (*self.graphs[kind].inputs, *self.graphs[kind].outputs):
             if port.axis_names is not None:
-                flat[f"axes.{port.name}"] = ",".join(name or "" for name in port.axis_names)
+                texts[f"axes.{port.name}"] = ",".join(name or "" for name in port.axis_names)
         if self.vocabulary:
-            flat["vocabulary"] = self.vocabulary.to_lines()
+            texts["vocabulary"] = self.vocabulary.to_lines()
             for role in ("unknown", "padding"):
                 special = getattr(self.vocabulary, role)
                 if special is not None:
-                    flat[f"vocabulary.{role}"] = str(special)
-        return {_PREFIX + key: text for key, text in flat.items()}
+                    texts[f"vocabulary.{role}"] = str(special)
+        return {_PREFIX + key: text for key, text in texts.items()}
 
     @classmethod
     def from_metadata(
@@ -208,7 +208,7 @@ class Contract:
         Raises:
             ContractError: The metadata is missing, of another version, or does not fit the ports.
         """
-        flat = MetadataFields(
+        texts = MetadataFields(
             subject,
             {
                 key.removeprefix(_PREFIX): text
@@ -216,8 +216,8 @@ class Contract:
                 if key.startswith(_PREFIX)
             },
         )
-        _check_version(flat.get("contract"), subject)
-        return _read(subject, **fields_in_metadata(flat, inputs, outputs))
+        _check_version(texts.get("contract"), subject)
+        return _read(subject, **fields_in_metadata(texts, inputs, outputs))
 
     # --- contract.json --------------------------------------------------------------------------
 
@@ -276,7 +276,7 @@ class Contract:
 
 
 def _read(subject: str, **fields: Any) -> Contract:
-    """Return the contract of fields that were read, all rules checked."""
+    """Build a contract from its fields, and check all rules."""
     try:
         contract = Contract(**fields)
     except ContractError as error:
@@ -302,7 +302,7 @@ def _check_version(version: object, subject: str) -> None:
 
 
 def _names(axis: str | None) -> list[str]:
-    """Return the names of dynamic axes that the size of an axis is made of."""
+    """Return the names of the dynamic axes in the size of an axis."""
     return re.findall(r"[A-Za-z_]\w*", axis or "")
 
 

@@ -44,7 +44,7 @@ def fields_in_json(whole: JsonField) -> dict[str, Any]:
 
 
 def _graph_from_json(kind: str, graph: JsonField, states: Collection[str]) -> Graph:
-    # Both are read by hosts; nothing of edgernn opens a file that the contract names.
+    # For hosts: edgernn itself never opens a file by this name.
     file = graph.get("file")
     if file is not None:
         file.one_of((f"{kind}.onnx",))
@@ -101,8 +101,8 @@ def _bounds_from_json(whole: JsonField, role: str) -> dict[str, int]:
 
 def _vocabulary_from_json(table: JsonField) -> Vocabulary:
     try:
-        return Vocabulary.from_table(table.value, f"`{table.place}`")
+        return Vocabulary.from_table(table.value, f"`{table.path}`")
     except (ContractError, InputError) as error:
         raise unreadable_contract(
-            table.subject, f"`{table.place}`: {str(error).rstrip('.')}"
+            table.subject, f"`{table.path}`: {str(error).rstrip('.')}"
         ) from error

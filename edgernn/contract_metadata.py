@@ -17,51 +17,51 @@ __all__ = ["fields_in_metadata"]
 
 
 def fields_in_metadata(
-    flat: MetadataFields, inputs: Sequence[Port], outputs: Sequence[Port]
+    fields: MetadataFields, inputs: Sequence[Port], outputs: Sequence[Port]
 ) -> dict[str, Any]:
     """Return the fields of the contract of one graph.
 
     Args:
-        flat: The graph's metadata.
+        fields: The graph's metadata.
         inputs: Its inputs as the ONNX file declares them.
         outputs: Its outputs as the ONNX file declares them.
 
     Raises:
         ContractError: A field is missing, is not of its type or range, or does not fit the ports.
     """
-    pairs = flat.pairs("states")
+    pairs = fields.pairs("states")
     most = max(len(pairs), len(inputs), len(outputs))
     if most > MAX_PORTS:
         raise unreadable_contract(
-            flat.subject, f"it has {most:,} ports of a kind; at most {MAX_PORTS} are read"
+            fields.subject, f"it has {most:,} ports of a kind; at most {MAX_PORTS} are read"
         )
     ends = {name for pair in pairs for name in pair}
     graph = Graph(
-        tuple(_port_from_metadata(port, flat, ends) for port in inputs),
-        tuple(_port_from_metadata(port, flat, ends) for port in outputs),
+        tuple(_port_from_metadata(port, fields, ends) for port in inputs),
+        tuple(_port_from_metadata(port, fields, ends) for port in outputs),
     )
     return {
-        "family": flat.text("family"),
-        "source": flat.get("source") or "",
-        "states": tuple(_state_from_metadata(*pair, graph, flat) for pair in pairs),
-        "carry": flat.one_of("carry", ("yes", "no")) == "yes",
-        "graphs": {flat.one_of("graph", ("sequence", "step")): graph},
-        "vocabulary": _vocabulary_from_metadata(flat),
-        "lengths": _names_from_metadata(flat, "lengths"),
-        "full_lengths": _names_from_metadata(flat, "lengths.full"),
-        "most": flat.counts("most."),
-        "least": flat.counts("least."),
-        "parity": flat.get("parity") or "",
+        "family": fields.text("family"),
+        "source": fields.get("source") or "",
+        "states": tuple(_state_from_metadata(*pair, graph, fields) for pair in pairs),
+        "carry": fields.one_of("carry", ("yes", "no")) == "yes",
+        "graphs": {fields.one_of("graph", ("sequence", "step")): graph},
+        "vocabulary": _vocabulary_from_metadata(fields),
+        "lengths": _names_from_metadata(fields, "lengths"),
+        "full_lengths": _names_from_metadata(fields, "lengths.full"),
+        "most": fields.counts("most."),
+        "least": fields.counts("least."),
+        "parity": fields.get("parity") or "",
     }
 
 
-def _names_from_metadata(flat: MetadataFields, key: str) -> tuple[str, ...]:
-    return tuple(filter(None, (flat.get(key) or "").split(",")))
+def _names_from_metadata(fields: MetadataFields, key: str) -> tuple[str, ...]:
+    return tuple(filter(None, (fields.get(key) or "").split(",")))
 
 
-def _state_from_metadata(input_: str, output: str, graph: Graph, flat: MetadataFields) -> State:
+def _state_from_metadata(input_: str, output: str, graph: Graph, fields: MetadataFields) -> State:
     name = input_.removesuffix("_in")
-    values = flat.numbers(f"initial.{name}")
+    values = fields.numbers(f"initial.{name}")
     port = next((port for port in graph.inputs if port.name == input_), None)
     if values is None or port is None:
         return State(name, input_, output)
@@ -73,32 +73,32 @@ def _state_from_metadata(input_: str, output: str, graph: Graph, flat: MetadataF
         if values.size == math.prod(shape):
             return State(name, input_, output, values.reshape(shape).astype(port.dtype))
     raise unreadable_contract(
-        flat.subject,
+        fields.subject,
         f"`initial.{name}` has {values.size} numbers; `{port}` starts from {math.prod(for_all)}",
     )
 
 
-def _port_from_metadata(port: Port, flat: MetadataFields, states: Collection[str]) -> Port:
-    axes = flat.get(f"axes.{port.name}")
-    port = replace(port, limit=flat.count(f"limit.{port.name}"))
+def _port_from_metadata(port: Port, fields: MetadataFields, states: Collection[str]) -> Port:
+    axes = fields.get(f"axes.{port.name}")
+    port = replace(port, limit=fields.count(f"limit.{port.name}"))
     if axes is None:
         return port.with_default_axes(states)
     names = [name or None for name in axes.split(",")]
     if len(names) != len(port.shape):
         raise unreadable_contract(
-            flat.subject, f"`axes.{port.name}` names {len(names)} axes of `{port}`"
+            fields.subject, f"`axes.{port.name}` names {len(names)} axes of `{port}`"
         )
     return port.with_axes(names)
 
 
-def _vocabulary_from_metadata(flat: MetadataFields) -> Vocabulary | None:
-    lines = flat.get("vocabulary")
+def _vocabulary_from_metadata(fields: MetadataFields) -> Vocabulary | None:
+    lines = fields.get("vocabulary")
     if lines is None:
         return None
-    unknown, padding = (flat.count(f"vocabulary.{role}") for role in ("unknown", "padding"))
+    unknown, padding = (fields.count(f"vocabulary.{role}") for role in ("unknown", "padding"))
     try:
         return Vocabulary.from_lines(lines, unknown, padding)
     except ContractError as error:
         raise unreadable_contract(
-            flat.subject, f"`vocabulary`: {str(error).rstrip('.')}"
+            fields.subject, f"`vocabulary`: {str(error).rstrip('.')}"
         ) from error

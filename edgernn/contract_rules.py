@@ -1,4 +1,4 @@
-"""The rules that ports and states keep, in whatever file a contract stands."""
+"""The rules for ports and states, the same for contract.json and for metadata."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ DTYPES = (
 
 STATE_DTYPES = ("float32", "float16")
 
-_UNNAMED = "?"  # an axis of any size to which a graph gives no name
+_UNNAMED = "?"  # an axis of any size, without a name
 _MAX_AXES = 32
 _MAX_NAME = 1_000
 _MAX_STATE = 2**30
 
 
 def check_graph(kind: str, graph: Graph, states: Sequence[State]) -> None:
-    """Check what every contract keeps, also one that is still being made.
+    """Check the rules for every contract, also an unfinished one.
 
     Raises:
-        ContractError: A name stands twice, or the states do not fit the graph.
+        ContractError: Two ports share a name, or the states do not fit the graph.
     """
     if kind not in ("sequence", "step"):
         raise ContractError(f"`{kind}` is not a kind of graph; known are: sequence, step.")
@@ -51,8 +51,8 @@ def check_graph(kind: str, graph: Graph, states: Sequence[State]) -> None:
             raise ContractError(f"The {kind} graph has no port {error} for a state.") from None
         if (before.shape, before.axes, before.dtype) != (after.shape, after.axes, after.dtype):
             raise ContractError(
-                f"State `{state.name}` of the {kind} graph goes in as `{before}` and comes "
-                f"out as `{after}`; both must have one shape and dtype."
+                f"State `{state.name}` of the {kind} graph has the input `{before}` and the output "
+                f"`{after}`; both must have the same shape and dtype."
             )
         if before.dtype not in STATE_DTYPES:
             raise ContractError(f"State `{before}` must be of dtype {' or '.join(STATE_DTYPES)}.")
@@ -70,7 +70,7 @@ def violations(
     lengths: Sequence[str],
     vocabulary: Vocabulary | None,
 ) -> Iterator[str]:
-    """Yield what a finished contract must not have, each as a clause of a sentence."""
+    """Yield each rule for a finished contract that is broken, as a clause of a sentence."""
     if not graphs:
         yield "it has no graph"
     for kind, graph in graphs.items():
@@ -85,7 +85,7 @@ def violations(
 def _port_violations(port: Port, kind: str) -> Iterator[str]:
     where = f"port {quote(port.name)} of the {kind} graph"
     if not _is_name(port.name):
-        yield f"{where} has a name that cannot be that of a file"
+        yield f"{where} has a name that cannot be a file name"
     if port.dtype not in DTYPES:
         yield f"{where} is of dtype {quote(port.dtype)}; known are: {', '.join(DTYPES)}"
     if len(port.shape) > _MAX_AXES:
@@ -132,7 +132,7 @@ def _state_violations(graph: Graph, states: Sequence[State], kind: str) -> Itera
 
 
 def _pair_violations(graphs: Mapping[str, Graph], others: set[str]) -> Iterator[str]:
-    """Yield where the step graph is not the sequence graph's step."""
+    """Yield how the ports of the step graph differ from those of the sequence graph."""
     if len(graphs) < 2:
         return
     whole, step = graphs["sequence"], graphs["step"]
@@ -160,9 +160,9 @@ def _length_violations(graph: Graph | None, lengths: Sequence[str]) -> Iterator[
     for name in lengths:
         port = ports.get(name)
         if port is None:
-            yield f"it has lengths in {quote(name)}, which is no input of the sequence graph"
+            yield f"it has lengths in {quote(name)}, which is not an input of the sequence graph"
         elif len(port.shape) != 1 or np.dtype(port.dtype).kind not in "iu":
-            yield f"it has lengths in `{port}`; they are integers, one for each sequence"
+            yield f"it has lengths in `{port}`; lengths are integers, one for each sequence"
         elif not any(SEQUENCE in other.axes for other in graph.inputs):
             yield f"it has lengths in `{port}` but no input with an axis `{SEQUENCE}`"
 
@@ -178,7 +178,7 @@ def _vocabulary_violations(
 
 
 def _is_name(name: str) -> bool:
-    """Say whether a port's name can be that of a file of its own in the golden run."""
+    """Say whether a port's name can be a file name, as in the golden run."""
     return (
         name.isprintable()
         and 0 < len(name) <= _MAX_NAME

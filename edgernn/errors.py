@@ -5,14 +5,14 @@
     ├── UnsupportedModelError   the model cannot be written as the graph that was asked for
     ├── ParityError             an exported graph does not agree with its reference
     ├── ContractError           a graph or artifact breaks the contract, or is not one
-    ├── OutputExistsError       the place to write to is taken
+    ├── OutputExistsError       the output exists already
     ├── ProviderError           the execution provider asked for does not run here
     ├── MissingExtraError       an optional dependency is not installed
     ├── InputError              data or options handed in do not fit the model
     └── StateError              a recurrent state handed in does not fit the model
 
-Each message names its subject in backticks, says what was expected and what came, and ends with
-the remedy. The command line prints it and exits with 1.
+Each message names its subject in backticks, says what was expected and what was given, and ends
+with the remedy. The command line prints it and exits with 1.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class ContractError(EdgernnError):
 
 
 class OutputExistsError(EdgernnError):
-    """When the output folder exists and was not to be replaced."""
+    """When the output folder exists and may not be replaced."""
 
 
 class ProviderError(EdgernnError):

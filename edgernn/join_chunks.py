@@ -1,4 +1,4 @@
-"""Outputs of chunks and steps, joined to those of the whole sequence."""
+"""Outputs of chunks or steps, joined to the outputs of the whole sequence."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ SEQUENCE_OUTER = f"{SEQUENCE}*{BATCH}"
 def join_chunks(
     port: Port, parts: Sequence[NDArray[Any]], batch: int = 1, stepwise: bool = False
 ) -> NDArray[Any]:
-    """Join what a data output gave part by part.
+    """Join the parts of a data output along its axis of steps.
 
     Args:
         port: The output of the sequence graph.
-        parts: Its values, in order; of a port without steps the last one is the whole's.
+        parts: Its values, in order; the last one is returned where the port has no such axis.
         batch: The number of sequences.
         stepwise: Whether the parts are single steps of a step graph, without the sequence axis.
     """

@@ -23,13 +23,13 @@ __all__ = [
 ]
 
 MAX_SIZE = 2**31 - 1
-"""The largest size of an axis, and of everything else that is counted in 32 bits."""
+"""The largest size of an axis."""
 
 MAX_PORTS = 4096
-"""The most inputs, outputs or states of a graph."""
+"""The maximum number of inputs, outputs or states of a graph."""
 
 MAX_TEXT = 100_000
-"""The most characters of a text for people."""
+"""The maximum number of characters of a text for people."""
 
 _MAX_COUNT = 2**63 - 1
 
@@ -45,55 +45,55 @@ def unreadable_contract(subject: str, reason: str) -> ContractError:
 
 @dataclass(frozen=True)
 class JsonField:
-    """A value, and where it stands.
+    """A value of a JSON file, and its path there.
 
     Attributes:
         subject: What to call the file in messages.
-        place: The path of the value: `graphs.step.inputs[0].shape`; empty for the whole.
-        value: What JSON has there.
+        path: The path of the value: `graphs.step.inputs[0].shape`; empty for the whole file.
+        value: The value, as the json module returns it.
     """
 
     subject: str
-    place: str
+    path: str
     value: Any
 
     def refuse(self, expected: str) -> NoReturn:
         """Raise ContractError for a value that is not what was expected."""
         raise unreadable_contract(
-            self.subject, f"`{self.place}` is {_describe(self.value)}; expected {expected}"
+            self.subject, f"`{self.path}` is {_describe(self.value)}; expected {expected}"
         )
 
     def __getitem__(self, key: str) -> JsonField:
         """Return the field `key` of an object, which must be there."""
         field = self.get(key)
         if field is None:
-            raise unreadable_contract(self.subject, f"`{self._under(key)}` is missing")
+            raise unreadable_contract(self.subject, f"`{self._path_of(key)}` is missing")
         return field
 
     def get(self, key: str) -> JsonField | None:
-        """Return the field `key` of an object, or None where it is not there."""
+        """Return the field `key` of an object, or None where it is missing."""
         if not isinstance(self.value, dict):
             self.refuse("an object")
-        return self._at(self._under(key), self.value[key]) if key in self.value else None
+        return self._at(self._path_of(key), self.value[key]) if key in self.value else None
 
     def entries(self) -> dict[str, JsonField]:
-        """Return the fields of an object whose keys are names of its own."""
+        """Return the fields of an object that has any keys."""
         if not isinstance(self.value, dict):
             self.refuse("an object")
         if not all(map(is_utf8, self.value)):
             self.refuse("keys in UTF-8")
-        return {key: self._at(self._under(key), value) for key, value in self.value.items()}
+        return {key: self._at(self._path_of(key), value) for key, value in self.value.items()}
 
-    def items(self, most: int | None = None) -> list[JsonField]:
-        """Return the elements of an array of at most `most`; None for any number."""
+    def items(self, max_length: int | None = None) -> list[JsonField]:
+        """Return the elements of an array, at most `max_length` of them; None for any number."""
         if not isinstance(self.value, list):
             self.refuse("an array")
-        if most is not None and len(self.value) > most:
-            self.refuse(f"an array of at most {most}")
-        return [self._at(f"{self.place}[{i}]", value) for i, value in enumerate(self.value)]
+        if max_length is not None and len(self.value) > max_length:
+            self.refuse(f"an array of at most {max_length}")
+        return [self._at(f"{self.path}[{i}]", value) for i, value in enumerate(self.value)]
 
     def optional(self, read: Callable[[JsonField], Read]) -> Read | None:
-        """Return what `read` makes of the value, or None where it is null."""
+        """Return `read(self)`, or None where the value is null."""
         return None if self.value is None else read(self)
 
     def text(self) -> str:
@@ -114,10 +114,10 @@ class JsonField:
             self.refuse("true or false")
         return self.value
 
-    def count(self, least: int = 0, most: int = _MAX_COUNT) -> int:
-        """Return an integer from `least` to `most`."""
-        if type(self.value) is not int or not least <= self.value <= most:
-            self.refuse(f"an integer from {least} to {most}")
+    def count(self, minimum: int = 0, maximum: int = _MAX_COUNT) -> int:
+        """Return an integer from `minimum` to `maximum`."""
+        if type(self.value) is not int or not minimum <= self.value <= maximum:
+            self.refuse(f"an integer from {minimum} to {maximum}")
         return int(self.value)
 
     def real(self) -> float:
@@ -143,16 +143,16 @@ class JsonField:
             self.refuse(f"finite numbers of {dtype}")
         return array
 
-    def _at(self, place: str, value: Any) -> JsonField:
-        return JsonField(self.subject, place, value)
+    def _at(self, path: str, value: Any) -> JsonField:
+        return JsonField(self.subject, path, value)
 
-    def _under(self, key: str) -> str:
+    def _path_of(self, key: str) -> str:
         name = quote(key).strip("`")
-        return f"{self.place}.{name}" if self.place else name
+        return f"{self.path}.{name}" if self.path else name
 
 
 def _describe(value: Any) -> str:
-    """Return a value as JSON on one line, cut short."""
+    """Describe a value on one line."""
     if isinstance(value, (dict, list)):
         return f"{'an object' if isinstance(value, dict) else 'an array'} of {len(value)}"
     if isinstance(value, int) and abs(value) > _MAX_COUNT:

@@ -1,4 +1,4 @@
-"""The contract in a graph's metadata: flat strings, each checked when it is read."""
+"""The contract in a graph's metadata: a text for each key, checked when it is read."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ class MetadataFields:
 
     Attributes:
         subject: What to call the graph in messages.
-        table: Key, without its prefix → text.
+        texts: Key, without its prefix → text.
     """
 
     subject: str
-    table: Mapping[str, str]
+    texts: Mapping[str, str]
 
     def get(self, key: str) -> str | None:
-        """Return the text of `key`, or None where it is not there."""
-        text = self.table.get(key)
+        """Return the text of `key`, or None where it is missing."""
+        text = self.texts.get(key)
         if text is not None and not is_utf8(text):
             raise unreadable_contract(self.subject, f"`{key}` is not UTF-8 text")
         return text
@@ -53,7 +53,7 @@ class MetadataFields:
         return text
 
     def count(self, key: str) -> int | None:
-        """Return the integer of `key`, at least 0, or None where the key is not there."""
+        """Return the integer of `key`, at least 0, or None where the key is missing."""
         text = self.get(key)
         if text is None:
             return None
@@ -65,8 +65,8 @@ class MetadataFields:
         return int(text)
 
     def counts(self, prefix: str) -> dict[str, int]:
-        """Return what follows `prefix` in a key → the integer of the key."""
-        counts = {key: self.count(key) for key in self.table if key.startswith(prefix)}
+        """Return the integers of the keys with a prefix: key without the prefix → integer."""
+        counts = {key: self.count(key) for key in self.texts if key.startswith(prefix)}
         return {key.removeprefix(prefix): n for key, n in counts.items() if n is not None}
 
     def pairs(self, key: str) -> list[tuple[str, str]]:
@@ -80,7 +80,7 @@ class MetadataFields:
         return [(first, second) for first, second in pairs]
 
     def numbers(self, key: str) -> NDArray[Any] | None:
-        """Return the decimal numbers of `key` as (numbers,) float32, None where it is not there."""
+        """Return the numbers of `key` as an array (count,) float32, or None where it is missing."""
         text = self.get(key)
         if text is None:
             return None

@@ -1,7 +1,7 @@
-"""Arrays in .npy and .npz files that somebody else wrote: plain numbers, of a size known first.
+"""Arrays from .npy and .npz files that others made: plain numbers, of a size checked first.
 
-NumPy's own readers take pickles, text and structures, allocate what a header promises before they
-look for it, and raise whatever their parser raises.
+NumPy's own readers accept pickles, text and structured dtypes, allocate memory of the size in the
+header before they read the data, and raise any exception of their parser.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["NPY_MAGIC", "ZIP_MAGIC", "NotArraysError", "load_npy", "load_npz", "
 NPY_MAGIC = b"\x93NUMPY"
 ZIP_MAGIC = b"PK\x03\x04"
 
-_MAX_UNPACKED = 1024 * MEGABYTE
+_MAX_DECOMPRESSED = 1024 * MEGABYTE
 _MAX_ENTRIES = 10_000
 _PIECE = 16 * MEGABYTE
 _KINDS = "biuf"
@@ -36,10 +36,10 @@ class NotArraysError(Exception):
 
 @dataclass(frozen=True)
 class _Header:
-    """What stands before the numbers.
+    """The header of an array.
 
     Attributes:
-        dtype: The dtype, of numbers.
+        dtype: A dtype of numbers.
         shape: The shape.
         order: `C` or `F`.
     """
@@ -50,35 +50,35 @@ class _Header:
 
     @property
     def nbytes(self) -> int:
-        """The bytes of the numbers."""
+        """The number of bytes of the data."""
         return math.prod(self.shape) * self.dtype.itemsize
 
     def check(self, present: int) -> None:
-        """Check that so many bytes are there as the header promises.
+        """Check that the data has as many bytes as the header says.
 
         Raises:
-            NotArraysError: There are fewer, or more.
+            NotArraysError: It has fewer, or more.
         """
         if self.nbytes != present:
             raise NotArraysError(
-                f"its header promises {self.nbytes:,} bytes of numbers and {present:,} are there"
+                f"its header says {self.nbytes:,} bytes of numbers, but {present:,} are there"
             )
 
     def array(self, data: bytearray) -> NDArray[Any]:
-        """Return the numbers in `data` as an array of that shape."""
+        """Return the data as an array of the header's dtype and shape."""
         try:
             return np.ndarray(self.shape, self.dtype, data, order=self.order)
-        except (ValueError, TypeError) as error:  # more axes, or longer ones, than NumPy has
+        except (ValueError, TypeError) as error:  # more axes, or larger ones, than NumPy has
             raise NotArraysError(f"its shape is {_describe_shape(self.shape)}") from error
 
 
 def load_npy(path: Path, size: int, mapped: bool = False) -> NDArray[Any]:
-    """Return the array of a .npy file.
+    """Read the array of a .npy file.
 
     Args:
         path: A regular file.
         size: Its size in bytes.
-        mapped: Whether to leave the numbers on disk until they are used.
+        mapped: Whether to map the file into memory instead of reading it.
 
     Raises:
         NotArraysError: It is not a .npy file of numbers, or not as long as its header says.
@@ -100,7 +100,7 @@ def load_npy(path: Path, size: int, mapped: bool = False) -> NDArray[Any]:
 
 
 def read_npy(stream: IO[bytes]) -> NDArray[Any]:
-    """Return the array of a .npy file that comes from a pipe, which ends with it.
+    """Read the array of a .npy file from a pipe that ends after it.
 
     Raises:
         NotArraysError: It is not a .npy file of numbers, or not as long as its header says.
@@ -112,14 +112,14 @@ def read_npy(stream: IO[bytes]) -> NDArray[Any]:
 
 
 def load_npz(file: IO[bytes], size: int) -> dict[str, NDArray[Any]]:
-    """Return the arrays of a .npz file by name.
+    """Read the arrays of a .npz file, by name.
 
     Args:
-        file: The file, open for reading at any place.
+        file: The file, open for reading, seekable.
         size: Its size in bytes.
 
     Raises:
-        NotArraysError: It is not a .npz file of arrays of numbers, or would grow beyond measure.
+        NotArraysError: It is not a .npz file of arrays of numbers, or decompresses to too much.
     """
     try:
         with zipfile.ZipFile(file) as archive:
@@ -145,15 +145,15 @@ def _check_entries(entries: list[zipfile.ZipInfo], size: int) -> None:
             raise NotArraysError(f"it has two entries named {name}")
         names.add(entry.filename)
         if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise NotArraysError(f"its entry {name} is packed in another way than NumPy packs")
-    packed = [entry for entry in entries if entry.compress_type != zipfile.ZIP_STORED]
-    unpacked = sum(entry.file_size for entry in packed)
-    if unpacked > _MAX_UNPACKED:
+            raise NotArraysError(f"its entry {name} is not compressed as NumPy compresses")
+    compressed = [entry for entry in entries if entry.compress_type != zipfile.ZIP_STORED]
+    decompressed = sum(entry.file_size for entry in compressed)
+    if decompressed > _MAX_DECOMPRESSED:
         raise NotArraysError(
-            f"it unpacks to {format_size(unpacked)}; at most {format_size(_MAX_UNPACKED)} "
-            "are unpacked, and any number is read that is not packed (numpy.savez)"
+            f"it decompresses to {format_size(decompressed)}; the limit is "
+            f"{format_size(_MAX_DECOMPRESSED)}, except without compression (numpy.savez)"
         )
-    if sum(entry.file_size for entry in entries) - unpacked > size:
+    if sum(entry.file_size for entry in entries) - decompressed > size:
         raise NotArraysError("its entries have more bytes than the file")
 
 
@@ -167,10 +167,10 @@ def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> NDArray[Any
 
 
 def _read_header(stream: IO[bytes]) -> _Header:
-    """Read what stands before the numbers, and leave the stream there."""
+    """Read the header, and leave the stream at the data."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of headers as Python 2 wrote them
+            warnings.simplefilter("ignore")  # about headers that Python 2 wrote
             version = npy.read_magic(stream)
             readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
             if version not in readers:
@@ -178,7 +178,7 @@ def _read_header(stream: IO[bytes]) -> _Header:
             shape, fortran, dtype = readers[version](stream)
     except (NotArraysError, zipfile.BadZipFile):
         raise
-    except Exception as error:  # the header is Python, and fails in any way that Python has
+    except Exception as error:  # the header is a Python literal; its parser raises many classes
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise NotArraysError(f"its header cannot be read ({reason[:200]})") from error
     if dtype.kind not in _KINDS:
@@ -189,7 +189,7 @@ def _read_header(stream: IO[bytes]) -> _Header:
 
 
 def _read_numbers(stream: IO[bytes], size: int) -> bytearray:
-    """Read at most `size` bytes piece by piece, so that only what is there takes memory."""
+    """Read at most `size` bytes in pieces, so that memory grows with the data, not the header."""
     data = bytearray()
     try:
         while len(data) < size and (piece := stream.read(min(_PIECE, size - len(data)))):

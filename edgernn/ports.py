@@ -1,4 +1,4 @@
-"""The ports of a graph, which axes of theirs are the batch and the steps, and its states."""
+"""The inputs and outputs of a graph, the names of their axes, and states as pairs of them."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Port:
         shape: One entry per axis: a size, or the name of a dynamic axis (the ONNX dim_param). A
             size that depends on dynamic axes is written as an expression of them, such as
             `batch*sequence`.
-        origin: The path of the same tensor in the torch module's call: into forward's arguments
+        origin: The path of the tensor in the torch module's call: into forward's arguments
             for an input (`hx[0]`), into its return value for an output (`[1][0]`); None where
-            forward does not see it.
+            forward has no such tensor.
         limit: For ids: they must be at least 0 and below it; None where the port takes any value.
         axis_names: The name of each axis where some constant axis has one; None where `shape`
             holds every name.
@@ -45,7 +45,7 @@ class Port:
     def __post_init__(self) -> None:
         if self.axis_names is not None and len(self.axis_names) != len(self.shape):
             raise ContractError(
-                f"`{self}` has {len(self.shape)} axes; {len(self.axis_names)} are named."
+                f"`{self}` has {len(self.shape)} axes, but `axis_names` has {len(self.axis_names)}."
             )
 
     @property
@@ -58,20 +58,20 @@ class Port:
         return self.axes.index(symbol) if symbol in self.axes else None
 
     def with_axes(self, axes: Sequence[str | None] | None) -> Port:
-        """Return the port with its axes named so; None for the names in its shape."""
+        """Return the port with these names of its axes; None for the names in its shape."""
         names = None if axes is None or tuple(axes) == _symbols(self.shape) else tuple(axes)
         return replace(self, axis_names=names)
 
     def with_batch(self) -> Port:
-        """Return a state's port with its batch named, as torch lays it out, where it is constant.
+        """Return a state's port with its batch axis named, where that axis is constant.
 
-        Of three axes it is the one in the middle.
+        It is the second of three axes, as in torch.
         """
         constant = len(self.shape) == 3 and BATCH not in self.axes
         return self.with_axes((self.axes[0], BATCH, self.axes[2])) if constant else self
 
     def with_default_axes(self, states: Collection[str]) -> Port:
-        """Return a port that was written before constant axes had names.
+        """Return the port with the names of its axes where the file gives none.
 
         Args:
             states: The names of the ports of states.
@@ -87,7 +87,7 @@ class Port:
         return replace(self, shape=shape, axis_names=None).with_axes(self.axes)
 
     def with_steps(self) -> Port:
-        """Return the port of a step with an axis of any number of steps in front."""
+        """Return the port of a step with a leading axis of any number of steps."""
         port = replace(self, shape=(SEQUENCE, *self.shape), axis_names=None)
         return port.with_axes((SEQUENCE, *self.axes))
 
@@ -128,14 +128,14 @@ class Graph:
 
     def input(self, name: str) -> Port:
         """Return the input port of that name, or raise KeyError."""
-        return _named(self.inputs, name)
+        return _find(self.inputs, name)
 
     def output(self, name: str) -> Port:
         """Return the output port of that name, or raise KeyError."""
-        return _named(self.outputs, name)
+        return _find(self.outputs, name)
 
 
-def _named(ports: Sequence[Port], name: str) -> Port:
+def _find(ports: Sequence[Port], name: str) -> Port:
     for port in ports:
         if port.name == name:
             return port

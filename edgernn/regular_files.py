@@ -1,7 +1,7 @@
-"""Files that somebody else wrote: regular ones, and at most so many bytes of them.
+"""Files that others made: regular files of a limited size.
 
-Every reader of edgernn asks here before it opens a file, so that a pipe without a writer, a device
-without an end or a file without measure is a sentence instead of a process that hangs or grows.
+Every reader of edgernn checks a file here before it opens it. A pipe without a writer, a device
+without an end or a huge file is then an error instead of a process that hangs or fills the memory.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _KINDS = {
 
 
 def regular_file_size(
-    path: Path, subject: str, error: type[EdgernnError], most: int | None = None
+    path: Path, subject: str, error: type[EdgernnError], max_size: int | None = None
 ) -> int:
     """Return the size in bytes of a regular file; links are followed.
 
@@ -33,11 +33,11 @@ def regular_file_size(
         path: The file.
         subject: What to call it in messages.
         error: What to raise.
-        most: The largest size that is read; None for any.
+        max_size: The largest size in bytes; None for any.
 
     Raises:
-        EdgernnError: Of the class `error`: the file is missing, cannot be asked for, is no regular
-            file, or is too large.
+        EdgernnError: Of the class `error`: the file is missing, inaccessible, not a regular file,
+            or too large.
     """
     try:
         found = path.stat()
@@ -48,21 +48,21 @@ def regular_file_size(
     if not stat.S_ISREG(found.st_mode):
         kind = _KINDS.get(stat.S_IFMT(found.st_mode), "something else")
         raise error(f"{subject} cannot be read: it is {kind}, not a file.")
-    if most is not None and found.st_size > most:
+    if max_size is not None and found.st_size > max_size:
         raise error(
             f"{subject} is too large: it has {format_size(found.st_size)}; at most "
-            f"{format_size(most)} are read."
+            f"{format_size(max_size)} are read."
         )
     return found.st_size
 
 
-def read_bytes(path: Path, subject: str, error: type[EdgernnError], most: int) -> bytes:
-    """Return the bytes of a regular file of at most `most` bytes.
+def read_bytes(path: Path, subject: str, error: type[EdgernnError], max_size: int) -> bytes:
+    """Return the bytes of a regular file of at most `max_size` bytes.
 
     Raises:
-        EdgernnError: As for `regular`, or the file cannot be read.
+        EdgernnError: As for `regular_file_size`, or the file cannot be read.
     """
-    size = regular_file_size(path, subject, error, most)
+    size = regular_file_size(path, subject, error, max_size)
     try:
         with path.open("rb") as stream:
             return stream.read(size)
@@ -70,18 +70,18 @@ def read_bytes(path: Path, subject: str, error: type[EdgernnError], most: int) -
         raise error(f"{subject} cannot be read: {reason.strerror or reason}.") from reason
 
 
-def read_text(path: Path, subject: str, error: type[EdgernnError], most: int) -> str:
-    """Return the text of a regular file of at most `most` bytes of UTF-8.
+def read_text(path: Path, subject: str, error: type[EdgernnError], max_size: int) -> str:
+    """Return the text of a regular file of at most `max_size` bytes of UTF-8.
 
     Raises:
-        EdgernnError: As for `read`, or the bytes are no UTF-8.
+        EdgernnError: As for `read_bytes`, or the bytes are not UTF-8.
     """
     try:
-        return read_bytes(path, subject, error, most).decode("utf-8")
+        return read_bytes(path, subject, error, max_size).decode("utf-8")
     except UnicodeDecodeError as reason:
         raise error(f"{subject} is not UTF-8 text: {reason}.") from reason
 
 
 def format_size(size: int) -> str:
-    """Return a number of bytes as people say it: `64 MiB`, `1,000 bytes`."""
+    """Return a number of bytes in words: `64 MiB`, `1,000 bytes`."""
     return f"{size // MEGABYTE:,} MiB" if size >= MEGABYTE else f"{size:,} bytes"

@@ -1,4 +1,4 @@
-"""What was measured of an artifact: parity with its reference, and cost."""
+"""Measurements of an artifact: parity with its reference, and cost."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class Check:
         graph: `sequence` or `step`.
         batch: The number of sequences.
         sequence: The number of steps of each.
-        initial: The initial state: `zero`, `learned`, `random`, or `reached`, what random data
-            leave.
-        difference: The largest absolute difference over all outputs and final states; where an
-            output's largest magnitude is above 1, as a part of that.
-        tolerance: What this check alone may differ by where float32 itself is coarser than the
-            report's tolerance, as measured against float64; None otherwise.
+        initial: The initial state: `zero`, `learned`, `random`, or `reached`, the
+            final state of a run over random data.
+        difference: The largest absolute difference over all outputs and final states, divided by
+            an output's largest magnitude where that is above 1.
+        tolerance: The tolerance of this check, where rounding in float32 exceeds the report's, as
+            measured against float64; None otherwise.
     """
 
     name: str
@@ -77,7 +77,7 @@ class ParityReport:
 
     @property
     def first_failure(self) -> Check | None:
-        """The first check that is over what it may differ by, or None."""
+        """The first check that exceeds its tolerance, or None."""
         return next((one for one in self.checks if not one.difference <= self.allowed(one)), None)
 
     def allowed(self, check: Check) -> float:
@@ -92,7 +92,7 @@ class ParityReport:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return the report as JSON can hold it."""
+        """Return the report as a JSON object."""
         return {**asdict(self), "checks": [asdict(check) for check in self.checks]}
 
     @classmethod
@@ -108,7 +108,7 @@ class ParityReport:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a model is and what one time step of one sequence costs.
+    """The size of a model, and what one time step of one sequence costs.
 
     Attributes:
         parameters: Floating-point weights in the sequence graph (torch's own count for layers).
@@ -146,16 +146,16 @@ def _check_from_json(data: JsonField) -> Check:
 
 
 def scaled_difference(got: NDArray[Any], expected: NDArray[Any]) -> float:
-    """Return the largest absolute difference, as a part of the largest magnitude where above 1.
+    """Return the largest absolute difference, divided by the largest magnitude where above 1.
 
-    Infinite where the shapes differ, where either has a NaN, or where one has an infinity that the
-    other has not.
+    It is infinite where the shapes differ, where either array has a NaN, or where one has an
+    infinity that the other does not have.
     """
     return largest_difference(got, expected) / max(1.0, largest_magnitude(expected))
 
 
 def largest_difference(got: NDArray[Any], expected: NDArray[Any]) -> float:
-    """Return the largest absolute difference; infinite as `difference` is."""
+    """Return the largest absolute difference; infinite where `scaled_difference` is."""
     if got.shape != expected.shape:
         return math.inf
     largest = 0.0
@@ -175,7 +175,7 @@ def largest_magnitude(array: NDArray[Any]) -> float:
 
 
 def _blocks(array: NDArray[Any]) -> Iterator[NDArray[np.float64]]:
-    """Yield the values in float64 in pieces, so that no second copy of them all is made."""
+    """Yield the values in float64 in blocks, so that no full copy is made."""
     flat = array.reshape(-1)
     for start in range(0, flat.size, _BLOCK):
         yield flat[start : start + _BLOCK].astype(np.float64)

@@ -1,4 +1,4 @@
-"""Symbols and their ids, as a model's embedding and its scores count them."""
+"""Symbols and their ids: the rows of a model's embedding, the entries of its scores."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _ESCAPED = re.compile(r"\\[\\nr0]")
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """A table of symbols; a symbol's id is its place in the table.
+    """A table of symbols; a symbol's id is its index in the table.
 
     Attributes:
-        symbols: The symbols in the order of their ids; each a non-empty string, none twice.
-        unknown: The id that stands for symbols outside the table, or None to refuse them.
+        symbols: The symbols in the order of their ids; non-empty strings, all different.
+        unknown: The id of every symbol outside the table, or None to refuse them.
         padding: The id of the padding symbol, which never appears in text, or None.
     """
 
@@ -74,9 +74,9 @@ class Vocabulary:
 
     @cached_property
     def separator(self) -> str:
-        """What stands between two symbols in text: a space in a vocabulary of words, else nothing.
+        """The text between two symbols: a space in a vocabulary of words, else nothing.
 
-        It is one of words where no symbol holds white space and most have several characters.
+        The symbols are words where none contains white space and most have several characters.
         """
         ordinary = [self.symbols[id_] for id_ in self._ids.values()]
         several = sum(len(symbol) > 1 for symbol in ordinary)
@@ -86,11 +86,11 @@ class Vocabulary:
     def encode(self, text: str) -> list[int]:
         """Return the ids of `text`, taking the longest symbol that fits at each place.
 
-        In a vocabulary of words white space separates symbols, and what is no symbol, up to the
-        next white space, is one unknown; else every character is.
+        In a vocabulary of words, white space separates symbols and a word outside the table is one
+        unknown symbol. In any other vocabulary, a character that fits no symbol is one.
 
         Raises:
-            InputError: A character or word is no symbol and the vocabulary has no unknown id.
+            InputError: A character or word is not in a vocabulary that has no unknown id.
         """
         pieces = re.finditer(r"\S+" if self.separator else r"(?s:.+)", text)
         return [id_ for piece in pieces for id_ in self._of_piece(piece[0], piece.start())]
@@ -107,7 +107,7 @@ class Vocabulary:
         return ids
 
     def _longest_at(self, text: str, place: int) -> tuple[int | None, int]:
-        """Return the id and length of the longest symbol at a place; None where there is none."""
+        """Return the id and length of the longest symbol at a place; id None where none fits."""
         for length in self._lengths:
             id_ = self._ids.get(text[place : place + length])
             if id_ is not None:
@@ -170,7 +170,7 @@ class Vocabulary:
         are read.
 
         Raises:
-            InputError: The file does not exist, is not UTF-8 or not such a table.
+            InputError: The file does not exist, is not UTF-8 or has another format.
             ContractError: The table breaks a rule of `Vocabulary`.
         """
         path = Path(path)
@@ -217,7 +217,7 @@ class Vocabulary:
         )
 
     def to_table(self) -> dict[str, object]:
-        """Return the vocabulary as JSON can hold it; `from_table` reads it."""
+        """Return the vocabulary as a JSON object; `from_table` reads it."""
         return {"symbols": list(self.symbols), "unknown": self.unknown, "padding": self.padding}
 
 

@@ -1,4 +1,4 @@
-"""Run time: an artifact or graph through ONNX Runtime, without torch.
+"""Run artifacts and graphs through ONNX Runtime, without torch.
 
 Importing this package does not import onnxruntime; `load` does.
 """

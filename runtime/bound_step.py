@@ -1,4 +1,4 @@
-"""The step graph bound to its memory once; every step of a stream passes here."""
+"""The step graph of a stream, bound to its buffers once."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class BoundStep:
     """The step graph bound in both directions between two sets of states.
 
     Attributes:
-        put: Copies inputs by position into their memory and returns True; or returns False where
-            they are not beyond doubt what the ports take, for a `Guard` to convert or refuse.
+        put: Copies inputs by position into their buffers and returns True, or returns False where
+            `InputCheck` has to convert or refuse them.
         runs: The function that steps from the first set of states to the second, and the one back.
         read: Returns a copy of the output, or name → copy where there are several.
     """
@@ -56,14 +56,14 @@ class BoundStep:
         )
 
 
-def _input_writer(port: Port, slot: TensorBuffer, batch: int) -> Callable[[Any], bool]:
-    """Return what checks one input and copies it into its slot, at a fraction of a µs."""
+def _input_writer(port: Port, buffer: TensorBuffer, batch: int) -> Callable[[Any], bool]:
+    """Return a function that checks one input and copies it into its buffer."""
     shape, dtype, limit = (
         evaluate_shape(port.shape, {BATCH: batch}),
         np.dtype(port.dtype),
         port.limit,
     )
-    write = slot.write
+    write = buffer.write
 
     def put(array: Any) -> bool:
         if type(array) is np.ndarray and array.dtype == dtype and array.shape == shape:
@@ -98,7 +98,7 @@ def _input_writer(port: Port, slot: TensorBuffer, batch: int) -> Callable[[Any],
 
 
 def _inputs_writer(puts: tuple[Callable[[Any], bool], ...]) -> Callable[[Sequence[Any]], bool]:
-    """Return what puts all inputs by position."""
+    """Return a function that does this for all inputs by position."""
     if len(puts) == 1:
         (first,) = puts
         return lambda inputs: len(inputs) == 1 and first(inputs[0])
@@ -109,8 +109,8 @@ def _inputs_writer(puts: tuple[Callable[[Any], bool], ...]) -> Callable[[Sequenc
 
 
 def _outputs_reader(results: Buffers) -> Callable[[], Outputs]:
-    """Return what reads the outputs."""
+    """Return a function that reads the outputs."""
     if len(results) == 1:
         return next(iter(results.values())).read
-    reads = {name: slot.read for name, slot in results.items()}
+    reads = {name: buffer.read for name, buffer in results.items()}
     return lambda: {name: read() for name, read in reads.items()}

@@ -1,4 +1,4 @@
-"""What is checked of data and states before they reach ONNX Runtime."""
+"""Checks of inputs and states before they reach ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class InputCheck:
         lengths: Names of the inputs that hold the lengths of sequences; left out, every sequence
             is as long as the array.
         constants: Sizes of the axes `batch` and `sequence` that are numbers.
-        streams: Whether a stream takes what this graph does not.
+        streams: Whether a stream of the model takes other numbers of steps.
         most: Name of a dynamic axis → the largest size that the graph takes.
         least: Name of a dynamic axis → the smallest, where it is more than 1.
         full_lengths: Those of `lengths` whose longest must be the number of steps.
@@ -49,7 +49,7 @@ class InputCheck:
         full_lengths: Collection[str] = (),
     ) -> None:
         self.ports = tuple(ports)
-        self._tied = tuple(port for port in self.ports if not _has_names_only(port))
+        self._with_expressions = tuple(port for port in self.ports if not _has_names_only(port))
         self.graph = graph
         self.lengths = lengths
         self.constants = constants or {}
@@ -66,13 +66,13 @@ class InputCheck:
     ) -> tuple[Arrays, dict[str, int]]:
         """Return the inputs as arrays of their ports' dtypes, and the sizes of their named axes.
 
-        Whole numbers widen to the port's whole numbers and real ones become the port's real
-        dtype; nothing else is converted. The arrays are C-contiguous and may be the caller's own.
+        Integers become the port's integer dtype and floats its float dtype; nothing else is
+        converted. The arrays are C-contiguous and may be the caller's own.
 
         Args:
             inputs: Data by position.
             named: Data by port name.
-            batch: The number of sequences of the stream that asks, or None where it is free.
+            batch: The number of sequences of the stream, or None for any.
 
         Raises:
             InputError: A name, dtype, shape or id is not what the port takes.
@@ -89,7 +89,7 @@ class InputCheck:
                 self._check_bounds(port, array.shape)
                 _check_limit(port, array)
                 arrays[port.name] = _convert(port, array)
-        for port in self._tied:
+        for port in self._with_expressions:
             if port.name in arrays:
                 _check_shape(port, arrays[port.name].shape, symbols, origins)
         for port in self.ports:
@@ -123,7 +123,7 @@ class InputCheck:
         return values
 
     def _check_steps(self, port: Port, shape: tuple[int, ...]) -> None:
-        """Check the number of steps where the graph takes one only."""
+        """Check the number of steps where the graph takes a constant one."""
         axis, steps = port.axis(SEQUENCE), self.constants.get(SEQUENCE)
         if axis is None or steps is None or len(shape) != len(port.shape) or shape[axis] == steps:
             return
@@ -135,7 +135,7 @@ class InputCheck:
         )
 
     def _check_bounds(self, port: Port, shape: tuple[int, ...]) -> None:
-        """Check the sizes of dynamic axes that the graph takes up to, or from, some size only."""
+        """Check the sizes of dynamic axes against their bounds."""
         for axis, size in zip(port.axes, shape, strict=True):
             name = axis or ""
             most, least = self.most.get(name, size), self.least.get(name, size)
@@ -172,7 +172,7 @@ def check_states(states: Mapping[str, ArrayLike], ports: Mapping[str, Port], bat
     arrays: Arrays = {}
     for name, port in ports.items():
         if name not in states:
-            raise StateError(f"State `{name}` is missing; a state is given whole: {known}.")
+            raise StateError(f"State `{name}` is missing; give all states: {known}.")
         array = _as_array(port, states[name], StateError)
         shape = evaluate_shape(port.shape, {BATCH: batch})
         if array.shape != shape:
@@ -192,7 +192,7 @@ def check_states(states: Mapping[str, ArrayLike], ports: Mapping[str, Port], bat
 
 
 def _as_array(port: Port, value: ArrayLike, error: type[EdgernnError] = InputError) -> NDArray[Any]:
-    """Return the value as an array whose kind of dtype the port takes."""
+    """Return the value as an array, after checking that the port takes its kind of dtype."""
     if isinstance(value, np.ndarray):
         array = value
     else:
@@ -201,13 +201,15 @@ def _as_array(port: Port, value: ArrayLike, error: type[EdgernnError] = InputErr
         except (TypeError, ValueError, RuntimeError) as reason:
             raise error(f"`{port}` came as something that is not an array: {reason}") from reason
         if _is_plain(value) and array.dtype.kind == "i" and np.dtype(port.dtype).kind == "f":
-            array = array.astype(np.float64)  # a bare 1 in Python is a fine real number
+            array = array.astype(np.float64)  # a Python int is a valid float
     kinds = {"f": "f", "i": "iu", "u": "iu", "b": "b"}[np.dtype(port.dtype).kind]
     if array.dtype.kind not in kinds:
-        takes = {"f": "real", "i": "whole", "u": "whole", "b": "boolean"}[np.dtype(port.dtype).kind]
+        takes = {"f": "floats", "i": "integers", "u": "integers", "b": "booleans"}[
+            np.dtype(port.dtype).kind
+        ]
         raise error(
-            f"`{port}` came as {array.dtype}, but takes {takes} numbers only. If that is what "
-            f"they mean, convert them with `.astype('{port.dtype}')`."
+            f"`{port}` came as {array.dtype}, but takes {takes} only. If the values are "
+            f"{takes}, convert them with `.astype('{port.dtype}')`."
         )
     return array
 
@@ -241,7 +243,14 @@ def _convert(
 def _check_shape(
     port: Port, shape: tuple[int, ...], symbols: dict[str, int], origins: dict[str, str]
 ) -> None:
-    """Check a shape against the port's, and note the sizes of dynamic axes seen first here."""
+    """Check a shape against the port's.
+
+    Args:
+        port: The port.
+        shape: The shape of its array.
+        symbols: Name of a dynamic axis → its size; a first size of an axis is added.
+        origins: Name of a dynamic axis → where it was seen, for messages; added too.
+    """
     if len(shape) != len(port.shape):
         raise InputError(
             f"`{port}` came with shape {shape}: it has {len(port.shape)} axes, not {len(shape)}."
@@ -252,7 +261,7 @@ def _check_shape(
             raise InputError(f"`{port}` came with shape {shape}: {reason}.")
         number = evaluate_size(expected, symbols)
         if number is None and not str(expected).isidentifier():
-            continue  # it follows from the axes of inputs that come later
+            continue  # an expression of axes of later inputs
         if number is None:
             symbols[str(expected)] = size
             origins[str(expected)] = f"`{port.name}`"
@@ -268,14 +277,14 @@ def _check_shape(
 
 
 def _has_names_only(port: Port) -> bool:
-    """Return whether every dynamic axis is a name, and none an expression of names."""
+    """Say whether every dynamic axis is a name, none an expression."""
     return all(isinstance(size, int) or size.isidentifier() for size in port.shape)
 
 
 def _check_lengths(
     port: Port, given: NDArray[Any] | None, symbols: Mapping[str, int]
 ) -> NDArray[Any]:
-    """Return the lengths of sequences: those given if they are 1 to all steps, else all steps."""
+    """Return the lengths of sequences, by default all steps, after checking their range."""
     steps = symbols[SEQUENCE]
     if given is None:
         shape = evaluate_shape(port.shape, symbols)
@@ -313,7 +322,7 @@ def _check_limit(port: Port, array: NDArray[Any]) -> None:
 
 
 def format_steps(steps: int) -> str:
-    """Return a number of steps in words."""
+    """Return a number of steps in words: `1 step`, `2 steps`."""
     return "1 step" if steps == 1 else f"{steps} steps"
 
 

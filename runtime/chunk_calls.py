@@ -1,4 +1,4 @@
-"""A chunk of any number of steps, cut into the calls that a model's graphs take."""
+"""The calls of a model's graphs that run a chunk of any number of steps."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class GraphCall:
 
 
 class ChunkCalls:
-    """How one model runs chunks.
+    """The division of chunks into calls, for one model.
 
     A sequence graph that takes any number of steps runs a chunk in one call. One that takes a
-    constant number runs as many as there are whole ones, and the step graph the rest. One that
-    takes up to a number of steps runs a longer chunk in calls that are as equal as may be.
+    constant number of steps runs as many full calls as fit, and the step graph runs the rest. One
+    that takes up to a number of steps runs a longer chunk in calls of nearly equal size.
     """
 
     def __init__(self, contract: Contract) -> None:
@@ -53,7 +53,7 @@ class ChunkCalls:
         """Return the calls that run `steps` steps, in order.
 
         Raises:
-            InputError: There is no step graph for those that no whole call is left for.
+            InputError: Steps remain after the last full call, and there is no step graph.
         """
         if self._contract.sequence is None:
             return [GraphCall("step", t, t + 1) for t in range(steps)]
@@ -63,15 +63,17 @@ class ChunkCalls:
             ends = [steps * place // count for place in range(count + 1)]
             return [GraphCall("sequence", *pair) for pair in itertools.pairwise(ends)]
         size = self.size or steps
-        whole = steps - steps % size
-        if whole < steps and self._contract.step is None:
+        in_full_calls = steps - steps % size
+        if in_full_calls < steps and self._contract.step is None:
             raise InputError(
                 f"The chunk has {format_steps(steps)}, but the sequence graph takes {size} at a "
                 f"time, and there is no step graph for the rest. Feed a multiple of {size} steps, "
                 f"or export the model without a constant `{SEQUENCE}`."
             )
-        blocks = [GraphCall("sequence", start, start + size) for start in range(0, whole, size)]
-        return blocks + [GraphCall("step", t, t + 1) for t in range(whole, steps)]
+        blocks = [
+            GraphCall("sequence", start, start + size) for start in range(0, in_full_calls, size)
+        ]
+        return blocks + [GraphCall("step", t, t + 1) for t in range(in_full_calls, steps)]
 
     def check_lengths(self, arrays: Arrays, steps: int) -> None:
         """Check that no sequence ends within a chunk that is run in several calls.
@@ -88,7 +90,7 @@ class ChunkCalls:
                 )
 
     def inputs(self, arrays: Arrays, call: GraphCall) -> dict[str, NDArray[Any]]:
-        """Return what a call takes of the chunk in `arrays`."""
+        """Return the part of a chunk's inputs that a call takes."""
         ports = {port.name: port for port in self._contract.data_inputs(call.kind)}
         part: dict[str, NDArray[Any]] = {}
         for name in ports.keys() & arrays.keys():
@@ -101,10 +103,10 @@ class ChunkCalls:
                 part[name] = np.full_like(part[name], call.stop - call.start)
         return part
 
-    def joined(
+    def join(
         self, calls: Sequence[GraphCall], outputs: Sequence[Arrays], batch: int
     ) -> dict[str, NDArray[Any]]:
-        """Return the outputs of the whole chunk from those of its calls."""
+        """Join the outputs of the calls to those of the chunk."""
         parts = [
             {name: self._outputs[name].from_step(array) for name, array in one.items()}
             if call.kind == "step"

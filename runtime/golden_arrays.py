@@ -1,4 +1,4 @@
-"""The arrays of a golden run on disk, read as the ports say that they are."""
+"""The arrays of a golden run, read from disk and checked against the ports."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _MAX_BYTES = 256 * MEGABYTE
 
 
 class GoldenArrays:
-    """Reads the arrays of one golden run, which agree on the sizes of their axes."""
+    """Reader of the arrays of one golden run, which agree on the sizes of their axes."""
 
     def __init__(self, artifact: Artifact) -> None:
         self._folder = artifact.golden
         self._sizes: dict[str, int] = {}
 
     def read(self, port: Port) -> NDArray[Any]:
-        """Return the array of `port`; inputs come before the outputs that have their axes.
+        """Read the array of `port`; read inputs before the outputs that share their axes.
 
         Raises:
             ContractError: It cannot be read, or is not of the port's dtype and shape.
@@ -50,12 +50,12 @@ class GoldenArrays:
         return array
 
     def _fits(self, port: Port, shape: tuple[int, ...]) -> bool:
-        """Say whether a shape is the port's; axes seen first here get their sizes from it."""
+        """Say whether a shape fits the port; it sets the sizes of axes not seen before."""
         if len(shape) != len(port.shape) or 0 in shape:
             return False
         for length, size, name in zip(shape, port.shape, port.axes, strict=True):
             if isinstance(size, int) and SEQUENCE in (name or ""):
-                continue  # a run has several times as many steps as one call takes
+                continue  # a run has a multiple of the steps of one call
             expected = evaluate_size(size, self._sizes)
             if expected is None and str(size).isidentifier():
                 self._sizes[str(size)] = length

@@ -1,4 +1,4 @@
-"""Replay the recorded run that every artifact carries: whole, by steps and by chunks."""
+"""The golden run of an artifact, replayed whole, by steps and by chunks."""
 
 from __future__ import annotations
 
@@ -71,17 +71,17 @@ class _GoldenRun:
 
 
 def replay(model: Model) -> tuple[Check, ...]:
-    """Run the golden run in every form that the model has, and compare with what was recorded.
+    """Replay the golden run in every way that the model can run, and compare with its arrays.
 
     `whole` is one call, `steps` one call per time step through the step graph where there is one,
-    `chunks` calls of 1, 2, 3, … steps, or of the only number that the sequence graph takes.
+    `chunks` calls of 1, 2, 3, … steps, or of the constant number that the sequence graph takes.
 
     Raises:
         ContractError: The model is a single graph, or its recorded run cannot be read.
     """
     golden = _GoldenRun(model)
     contract = model.contract
-    size = _only_size(contract)
+    size = _constant_steps(contract)
     checks = []
     if contract.sequence and size in (None, golden.steps):
         result = model.run(golden.inputs, golden.initial)
@@ -94,7 +94,7 @@ def replay(model: Model) -> tuple[Check, ...]:
 
 
 def golden_report(model: Model) -> ParityReport:
-    """Return `replay` with the tolerance that the artifact was exported with.
+    """Return the checks of `replay` with the tolerance of the artifact's export.
 
     Raises:
         ContractError: The model is a single graph, or its recorded run cannot be read.
@@ -108,10 +108,10 @@ def golden_report(model: Model) -> ParityReport:
 
 
 def require_passed(report: ParityReport) -> None:
-    """Raise for the first check that is over the tolerance, or where there was none.
+    """Check that every check passed.
 
     Raises:
-        ParityError: There is such a check, or none at all.
+        ParityError: One exceeds its tolerance, or there is none.
     """
     if not report.checks:
         raise ParityError(f"Nothing could be compared with {report.reference}.")
@@ -127,10 +127,10 @@ def require_passed(report: ParityReport) -> None:
 def median_step_time(model: Model) -> float | None:
     """Return the median time of one step of the golden run in seconds.
 
-    None for a model whose state cannot be carried from step to step, or that runs no single ones.
+    None for a model whose state cannot be carried on, or that cannot run single steps.
     """
     contract = model.contract
-    if not contract.carry or not (contract.step or _only_size(contract) in (None, 1)):
+    if not contract.carry or not (contract.step or _constant_steps(contract) in (None, 1)):
         return None
     golden = _GoldenRun(model)
     stream = model.stream(golden.batch)
@@ -151,23 +151,23 @@ def _by_steps(model: Model, golden: _GoldenRun) -> Check:
     axes = output_axes(golden.contract)
     stream = model.stream(golden.batch)
     stream.restore(golden.initial)
-    rows: list[Arrays] = []
+    parts: list[Arrays] = []
     for t in range(golden.steps):
         outputs = stream.step(**_step_inputs(golden, t))
         table = outputs if isinstance(outputs, dict) else {next(iter(axes)): outputs}
-        rows.append({name: axes[name].from_step(array) for name, array in table.items()})
+        parts.append({name: axes[name].from_step(array) for name, array in table.items()})
     graph = "step" if golden.contract.step else "sequence"
-    return golden.check("steps", graph, _join(golden, rows), stream.snapshot())
+    return golden.check("steps", graph, _join(golden, parts), stream.snapshot())
 
 
 def _by_chunks(model: Model, golden: _GoldenRun, size: int | None) -> Check:
-    rows: list[Arrays] = []
+    parts: list[Arrays] = []
     state: Mapping[str, NDArray[Any]] = golden.initial
     for start, stop in _chunk_bounds(golden.steps, size):
         result = model.run(golden.chunk(start, stop), state)
-        rows.append(result.outputs)
+        parts.append(result.outputs)
         state = result.state
-    return golden.check("chunks", "sequence", _join(golden, rows), state)
+    return golden.check("chunks", "sequence", _join(golden, parts), state)
 
 
 def _chunk_bounds(steps: int, size: int | None) -> Iterator[tuple[int, int]]:
@@ -179,8 +179,8 @@ def _chunk_bounds(steps: int, size: int | None) -> Iterator[tuple[int, int]]:
         start += length
 
 
-def _only_size(contract: Contract) -> int | None:
-    """Return the only number of steps that the sequence graph takes, None where any will do."""
+def _constant_steps(contract: Contract) -> int | None:
+    """Return the number of steps that the sequence graph takes, or None where it takes any."""
     return contract.constants.get(SEQUENCE) if contract.sequence else None
 
 
@@ -190,10 +190,11 @@ def _step_inputs(golden: _GoldenRun, t: int) -> Arrays:
     return {name: axes[name].to_step(array) for name, array in chunk.items()}
 
 
-def _join(golden: _GoldenRun, rows: list[Arrays]) -> Arrays:
+def _join(golden: _GoldenRun, parts: list[Arrays]) -> Arrays:
     axes = output_axes(golden.contract)
     return {
-        name: axes[name].join_chunks([row[name] for row in rows], golden.batch) for name in rows[0]
+        name: axes[name].join_chunks([part[name] for part in parts], golden.batch)
+        for name in parts[0]
     }
 
 

@@ -1,4 +1,4 @@
-"""Memory that graphs read and write in place, bound once or for one call."""
+"""Buffers that graphs read and write in place, bound once or for one call."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = [
 
 _HOST = "cpu"
 
-# An array, or name → array where there are several; a union would have every caller narrow it.
+# An array, or name → array for several outputs. With a union, every caller would have to narrow it.
 Outputs = Any
 Buffers = Mapping[str, "TensorBuffer"]
 
@@ -38,7 +38,7 @@ class TensorBuffer:
 
     Attributes:
         value: The OrtValue, to be bound.
-        write: Copies an array of the slot's shape and dtype into it.
+        write: Copies an array of the buffer's shape and dtype into it.
         read: Returns a copy of its content.
     """
 
@@ -50,7 +50,7 @@ class TensorBuffer:
         self.write: Callable[[Any], None]
         if device == _HOST:
             array = np.zeros(shape, dtype)
-            self.value = ort.OrtValue.ortvalue_from_numpy(array)  # on the array's own memory
+            self.value = ort.OrtValue.ortvalue_from_numpy(array)  # shares the array's memory
             self.write, self.read = partial(array.__setitem__, ...), array.copy
         else:
             value = ort.OrtValue.ortvalue_from_shape_and_type(shape, np.dtype(dtype).type, device)
@@ -59,7 +59,7 @@ class TensorBuffer:
 
 
 def state_buffers(contract: Contract, batch: int, device: str) -> dict[str, TensorBuffer]:
-    """Return one slot per state, by its name."""
+    """Return one buffer per state, by its name."""
     graph = next(iter(contract.graphs.values()))
     return {
         state.name: allocate_buffer(graph.input(state.input), batch, device)
@@ -74,17 +74,17 @@ def run_graph(
     before: Buffers,
     after: Buffers,
 ) -> dict[str, NDArray[Any]]:
-    """Run graph `kind` once over data of any size; the states stay where the provider runs.
+    """Run graph `kind` once over data of any size; the states stay on the provider's device.
 
     Args:
         sessions: The model's sessions.
         kind: `sequence` or `step`.
         arrays: Data by port name, checked.
-        before: The states to start from; left as they are.
-        after: Where the final states go.
+        before: Buffers of the initial states; not changed.
+        after: Buffers for the final states.
 
     Returns:
-        The data outputs by port name, in memory of their own.
+        The data outputs by port name, as new arrays.
 
     Raises:
         ProviderError: ONNX Runtime failed.
@@ -103,7 +103,7 @@ def run_graph(
 
 
 def run_error(sessions: Sessions, kind: str, error: Exception) -> ProviderError:
-    """Return the error for a run that ONNX Runtime broke off."""
+    """Return the error for a run that failed in ONNX Runtime."""
     reason = " ".join(str(error).split()).removesuffix(".")
     return ProviderError(
         f"`{sessions.provider.name}` failed in the {kind} graph: {reason}. No state was changed."
@@ -118,10 +118,10 @@ def bind_buffers(
     before: Buffers,
     after: Buffers,
 ) -> Any:
-    """Return an I/O binding; a result without a slot gets fresh memory on the host."""
+    """Return an I/O binding; a result without a buffer gets fresh memory on the host."""
     binding = session.io_binding()
-    for name, slot in data.items():
-        binding.bind_ortvalue_input(name, slot.value)
+    for name, buffer in data.items():
+        binding.bind_ortvalue_input(name, buffer.value)
     for name, result in results.items():
         if result is None:
             binding.bind_output(name)
@@ -134,7 +134,7 @@ def bind_buffers(
 
 
 def allocate_buffer(port: Port, batch: int, device: str) -> TensorBuffer:
-    """Return memory for a port whose shape the batch determines."""
+    """Return a buffer for a port whose shape the batch determines."""
     shape = evaluate_shape(port.shape, {BATCH: batch})
     if shape is None:
         raise ValueError(f"`{port}` is not determined by the batch alone")

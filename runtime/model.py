@@ -24,7 +24,7 @@ __all__ = ["Model", "Result", "load"]
 
 @dataclass(frozen=True)
 class Result:
-    """What one run of whole sequences gives.
+    """The result of one run over whole sequences.
 
     Attributes:
         outputs: Name of a data output → its array.
@@ -105,7 +105,7 @@ class Model:
         return Stream(self._sessions, batch)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Model:
-        return self  # without a state there is nothing to keep apart
+        return self  # it has no state, so both may share it
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(

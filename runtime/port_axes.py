@@ -1,4 +1,4 @@
-"""Where a port's array has its steps and its sequences."""
+"""Which axes of a port's arrays are the steps and the batch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ from edgernn.join_chunks import BATCH_OUTER, SEQUENCE_OUTER, join_chunks
 __all__ = ["PortAxes", "input_axes", "output_axes", "required_axes"]
 
 _FLATTENED = (BATCH_OUTER, SEQUENCE_OUTER)
-_NO_NUMBERS = {"U": "text", "S": "text", "O": "something that is no number", "c": "complex numbers"}
+_NOT_NUMBERS = {
+    "U": "text",
+    "S": "text",
+    "O": "something that is not a number",
+    "c": "complex numbers",
+}
 
 
 @dataclass(frozen=True)
@@ -26,10 +31,10 @@ class PortAxes:
 
     Attributes:
         port: The port, its shape that of the sequence graph.
-        sequence: The axis of steps, or None where the port has none.
-        batch: The axis of sequences, dynamic or of the constant size 1; None where there is none.
+        sequence: The index of the axis of steps, or None where the port has none.
+        batch: The index of the batch axis, dynamic or of size 1; None where there is none.
         step_rank: The number of axes of the same port of the step graph.
-        optional: Whether the input may be left out: the lengths of sequences, all steps then.
+        optional: Whether the input may be left out: lengths, which are then the number of steps.
     """
 
     port: Port
@@ -40,7 +45,7 @@ class PortAxes:
 
     @classmethod
     def of(cls, port: Port, step_rank: int | None = None) -> PortAxes:
-        """Find the axes of `port`; steps and sequences flattened into one count as steps."""
+        """Find the axes of `port`; one that counts steps and sequences is that of steps."""
         sequence = port.axis(SEQUENCE)
         for symbol in _FLATTENED:
             sequence = port.axis(symbol) if sequence is None else sequence
@@ -60,8 +65,9 @@ class PortAxes:
         if axis is None:
             return self
         port = self.port.without_axis(axis)
-        behind = self.batch is not None and self.batch > axis
-        batch = self.batch - 1 if self.batch is not None and behind else self.batch
+        batch = self.batch
+        if batch is not None and batch > axis:
+            batch -= 1
         return PortAxes(port, None, batch, len(port.shape))
 
     @cached_property
@@ -71,7 +77,7 @@ class PortAxes:
         return tuple(size for axis, size in enumerate(self.port.shape) if axis not in around)
 
     def cast(self, array: NDArray[Any], where: str) -> NDArray[Any]:
-        """Return `array` in the port's dtype, finite: rounded to a float, exact to anything else.
+        """Return `array` in the port's dtype: floats rounded and finite, others unchanged.
 
         Args:
             array: Numbers of any dtype.
@@ -86,7 +92,7 @@ class PortAxes:
             return array
         if array.dtype.kind not in "biuf":
             raise InputError(
-                f"{where} holds {_NO_NUMBERS.get(array.dtype.kind, str(array.dtype))} for "
+                f"{where} holds {_NOT_NUMBERS.get(array.dtype.kind, str(array.dtype))} for "
                 f"`{self.port}`; it must hold numbers."
             )
         if dtype.kind == "f":
@@ -143,7 +149,7 @@ class PortAxes:
         return array if self.batch is None else np.expand_dims(array, self.batch)
 
     def without_batch(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Take away the batch axis if it is there and of size 1."""
+        """Remove the batch axis if its size is 1."""
         if self.batch is None or array.shape[self.batch] != 1:
             return array
         return array.squeeze(self.batch)
@@ -155,11 +161,11 @@ class PortAxes:
         return array[(slice(None),) * self.sequence + (slice(start, stop),)]
 
     def to_step(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Return a chunk of one step as the step graph takes it."""
+        """Return a chunk of one step in the shape of the step graph's port."""
         return array if array.ndim == self.step_rank else array.squeeze(self.sequence)
 
     def from_step(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Return what the step graph gave as a chunk of one step."""
+        """Return an output of the step graph as a chunk of one step."""
         if self.sequence is None or array.ndim == len(self.port.shape):
             return array
         return np.expand_dims(array, self.sequence)
@@ -191,7 +197,7 @@ def input_axes(contract: Contract) -> dict[str, PortAxes]:
 
 
 def required_axes(axes: Mapping[str, PortAxes]) -> dict[str, PortAxes]:
-    """Return the axes of those inputs that may not be left out."""
+    """Return the axes of the inputs that must be given."""
     return {name: axis for name, axis in axes.items() if not axis.optional}
 
 
@@ -208,7 +214,7 @@ def _port_axes(contract: Contract, ports: Callable[[str], tuple[Port, ...]]) -> 
 
 
 def _batch_axis(port: Port) -> int | None:
-    """Find the batch axis; without a name, it is of size 1 and first or second of all."""
+    """Find the batch axis; without a name, it is one of the first two axes and of size 1."""
     axis = port.axis(BATCH)
     if axis is not None:
         return axis

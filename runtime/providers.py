@@ -1,4 +1,4 @@
-"""Execution providers: asked for by name, and refused where they do not really run the graph."""
+"""Execution providers by name; one that does not really run a graph is refused."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ PROVIDERS = {
 }
 
 _WHEELS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")
-# The operators that carry a recurrent model's work, before and after ONNX Runtime's fusions.
+# The operators that do a recurrent model's work, before and after ONNX Runtime's fusions.
 _WORK = frozenset(
     {
         *("LSTM", "GRU", "RNN", "Scan", "DynamicQuantizeLSTM"),
@@ -94,7 +94,7 @@ _SMALL_GRAPH = (
 
 @dataclass(frozen=True)
 class ProviderTrial:
-    """What became of one provider when it was tried.
+    """The result of trying one provider.
 
     Attributes:
         name: The provider.
@@ -136,7 +136,7 @@ def find_provider(name: str) -> Provider:
 
 
 def conflicting_builds() -> str | None:
-    """Return what is wrong where several builds of ONNX Runtime are installed, else None."""
+    """Describe the conflict of several builds of ONNX Runtime; None where there is one at most."""
     installed = [wheel for wheel in _WHEELS if _version(wheel)]
     if len(installed) < 2:
         return None
@@ -148,12 +148,12 @@ def conflicting_builds() -> str | None:
 
 
 def start_session(model: str | bytes, provider: Provider, options: Any = None) -> Any:
-    """Return a session that runs `model` on `provider`, and on nothing else for the real work.
+    """Start a session whose recurrent layers and products run on `provider`.
 
     Args:
         model: The path of an ONNX file, or its content.
         provider: Where to run it.
-        options: ONNX Runtime's SessionOptions; changed so that it records where nodes went.
+        options: ONNX Runtime's SessionOptions; set to record which provider runs each node.
 
     Raises:
         ProviderError: The provider does not run here, or not this graph.
@@ -201,7 +201,7 @@ def try_provider(provider: Provider) -> None:
 
 
 def try_providers() -> list[ProviderTrial]:
-    """Try every provider with a small graph and say what became of it."""
+    """Try every provider with a small graph."""
     return [_trial(provider) for provider in PROVIDERS.values()]
 
 
@@ -232,14 +232,14 @@ def _load(ort: Any, model: str | bytes, options: Any, order: list[Any]) -> Any:
 
 
 def _require(ort: Any, provider: Provider) -> None:
-    """Check what can be known of a provider before a session is made."""
+    """Check what is known of a provider before a session is started."""
     clash = conflicting_builds()
     if clash:
         raise ProviderError(f"`{provider.name}` cannot be used: {clash}")
     if provider.ort_name not in ort.get_available_providers():
         raise _refusal(provider, f"the ONNX Runtime {ort.__version__} installed here lacks it")
     if provider.device == "cuda" and hasattr(ort, "preload_dlls"):
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints what it misses
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints what is missing
             ort.preload_dlls()
     missing = _missing_library(ort, provider)
     if missing:
@@ -247,7 +247,7 @@ def _require(ort: Any, provider: Provider) -> None:
 
 
 def _missing_library(ort: Any, provider: Provider) -> str:
-    """Return the loader's words about a library that the provider needs and does not find."""
+    """Return the loader's message about a missing library of the provider, or an empty text."""
     file = Path(ort.__file__).parent / "capi" / f"lib{provider.library}.so"
     if sys.platform != "linux" or not provider.library or not file.is_file():
         return ""

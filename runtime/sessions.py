@@ -1,4 +1,4 @@
-"""The ONNX Runtime sessions behind one model: one per graph, opened when first used."""
+"""The ONNX Runtime sessions of one model: one per graph, opened when first used."""
 
 from __future__ import annotations
 
@@ -80,14 +80,14 @@ class Sessions:
 def session_options(kind: str, threads: int | None) -> Any:
     """Return SessionOptions for graph `kind`: one thread for steps, all cores for sequences.
 
-    Denormals stay: ONNX Runtime would switch them off for the calling thread as a whole, the
-    caller's own NumPy included, and only with the first session of the process.
+    Denormals stay on: ONNX Runtime would switch them off for the whole calling thread, also for
+    the caller's NumPy, and only in the first session of a process.
     """
     options = quiet_options()
     options.intra_op_num_threads = threads or (1 if kind == "step" else 0)
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.enable_mem_pattern = kind == "step"  # with a varying length its plans pile up
+    options.enable_mem_pattern = kind == "step"  # its plans accumulate where lengths vary
     return options
 
 
@@ -154,12 +154,12 @@ def _check_agreement(promised: Contract, found: Contract, kind: str, file: Path)
 
 
 def _metadata_port(port: Port, states: Collection[str]) -> Port:
-    """Return what a graph's metadata has of a port."""
+    """Return a port as a graph's metadata describes it."""
     return replace(port, origin=None).with_default_axes(states)
 
 
 def _describe(port: Port) -> str:
-    """Return a port with all that two of them may differ in."""
+    """Describe a port with everything in which two ports may differ."""
     axes = (
         ""
         if port.axis_names is None

@@ -73,7 +73,7 @@ class Stream:
             named: The same by port name.
 
         Returns:
-            The output, or name → output where the model has several; the caller's own.
+            The output, or name → output where the model has several; the arrays are new.
 
         Raises:
             InputError: A name, dtype, shape or id is not what the port takes.
@@ -94,13 +94,13 @@ class Stream:
     def feed(self, *inputs: ArrayLike, **named: ArrayLike) -> Outputs:
         """Run a chunk of any number of steps, exactly as the same steps one by one.
 
-        Where the sequence graph takes a constant number of steps, it runs the whole ones among
-        them and the step graph the rest; where it takes up to a number of steps, it runs the chunk
-        in as many calls as that takes.
+        A sequence graph that takes a constant number of steps runs as many full calls as fit, and
+        the step graph runs the rest. One that takes up to a number of steps runs the chunk in
+        several calls.
 
         Args:
             inputs: One array per data input as the sequence graph's ports say; where the model
-                has a step graph only, the step's arrays with a sequence axis in front.
+                has a step graph only, the step's arrays with a leading axis of steps.
             named: The same by port name.
 
         Returns:
@@ -122,7 +122,7 @@ class Stream:
 
     def snapshot(self) -> dict[str, NDArray[Any]]:
         """Return a copy of the state: name of a state → its value."""
-        return {name: slot.read() for name, slot in self._now.items()}
+        return {name: buffer.read() for name, buffer in self._now.items()}
 
     def restore(self, snapshot: Mapping[str, ArrayLike]) -> None:
         """Go on from a state that `snapshot` returned; the count of steps stays.
@@ -144,8 +144,8 @@ class Stream:
     def fork(self) -> Stream:
         """Return a new stream that goes on from this one's state, independent of it."""
         other = Stream(self._sessions, self.batch)
-        for name, slot in self._now.items():
-            other._now[name].write(slot.read())
+        for name, buffer in self._now.items():
+            other._now[name].write(buffer.read())
         other._steps = self._steps
         return other
 
@@ -163,23 +163,23 @@ class Stream:
 
     @property
     def _now(self) -> Buffers:
-        """The memory of the current state."""
+        """The buffers of the current state."""
         return self._sides[self._side]
 
     @property
     def _next(self) -> Buffers:
-        """The memory of the state to come, which nobody reads before `_commit`."""
+        """The buffers of the next state, which are not read before `_commit`."""
         return self._sides[self._side ^ 1]
 
     @cached_property
     def _between(self) -> Buffers:
-        """Memory for states within a chunk that takes several calls."""
+        """Buffers for states within a chunk that takes several calls."""
         return state_buffers(self._contract, self.batch, self._sessions.provider.device)
 
     def _commit(self, steps: int) -> None:
-        """Make the state to come the current one, `steps` later.
+        """Make the next state the current one, and count `steps`.
 
-        Nothing is called between both assignments, so that no signal's handler runs there.
+        Nothing is called between the two assignments, so no signal handler runs there.
         """
         self._side, self._steps = self._side ^ 1, self._steps + steps
 
@@ -213,7 +213,7 @@ class Stream:
             part = chunks.inputs(arrays, call)
             outputs.append(run_graph(self._sessions, call.kind, part, before, after))
             before = after
-        return chunks.joined(calls, outputs, self.batch)
+        return chunks.join(calls, outputs, self.batch)
 
     def _lifted(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Run one step through the sequence graph."""
@@ -251,7 +251,7 @@ def state_input_ports(contract: Contract) -> dict[str, Port]:
 
 
 def _step_ports(contract: Contract) -> tuple[Port, ...]:
-    """Return the data inputs of one step; derived from the sequence graph's if need be."""
+    """Return the data inputs of one step, without a step graph those of the sequence graph."""
     if contract.step is not None:
         return contract.data_inputs("step")
     ports = contract.data_inputs("sequence")
@@ -263,14 +263,14 @@ def _step_ports(contract: Contract) -> tuple[Port, ...]:
 
 
 def chunk_ports(contract: Contract) -> tuple[Port, ...]:
-    """Return the data inputs of a chunk; derived from the step graph's if need be."""
+    """Return the data inputs of a chunk, without a sequence graph those of the step graph."""
     if contract.sequence is not None:
         return contract.data_inputs("sequence")
     return tuple(port.with_steps() for port in contract.data_inputs("step"))
 
 
 def _without_steps(sizes: Mapping[str, int]) -> dict[str, int]:
-    """Return bounds without that of the steps of one call: a chunk may take several."""
+    """Return bounds without those of steps, as a chunk may take several calls."""
     return {axis: size for axis, size in sizes.items() if axis != SEQUENCE}
 
 

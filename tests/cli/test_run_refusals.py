@@ -146,8 +146,8 @@ NOT_FINITE = {
     "large": ("x.csv", "1,2\n1,1e39\n", "Line 2 of `x.csv` holds 1e+39 for "
               "`x: float32[batch, 2]`, which is above 3.4e+38, the largest float32."),
     "json": ("x.jsonl", "[1,2]\n[1,NaN]\n", "Line 2 of `x.jsonl` is not JSON: it holds NaN, "
-             "which is not a number of JSON."),
-    "null": ("x.jsonl", "[1,2]\n[1,null]\n", "Line 2 of `x.jsonl` holds something that is no "
+             "which JSON does not have."),
+    "null": ("x.jsonl", "[1,2]\n[1,null]\n", "Line 2 of `x.jsonl` holds something that is not a "
              "number for `x: float32[batch, 2]`; it must hold numbers."),
 }  # fmt: skip
 

@@ -134,7 +134,7 @@ def test_full_lengths_are_written_and_read():
     same(Contract.from_json(full.to_json()), full)
     with pytest.raises(ContractError) as caught:
         replace(full, full_lengths=("x",))
-    assert str(caught.value) == "It has full lengths in `x`, which holds no lengths."
+    assert str(caught.value) == "It has full lengths in `x`, which is not an input of lengths."
 
 
 def test_bounds_are_written_and_read():
@@ -165,7 +165,7 @@ def test_bounds_are_written_and_read():
 def test_bounds_leave_a_size():
     """No axis is at least more than it is at most."""
     assert refused(replace, CONTRACT, most={"sequence": 2}, least={"sequence": 3}) == (
-        "`sequence` is at least 3 and at most 2; no size is both, or one is below 1."
+        "`sequence` is at least 3 and at most 2; bounds are at least 1, the lower first."
     )
 
 
@@ -216,8 +216,8 @@ def test_ports_know_their_axes():
         ),
         (
             {"graphs": {"step": replace(STEP, inputs=(*STEP.inputs[:2], replace(C, shape=(2,))))}},
-            "State `c` of the step graph goes in as `c_in: float32[2]` and comes out as "
-            "`c_out: float32[1, batch, 2]`; both must have one shape and dtype.",
+            "State `c` of the step graph has the input `c_in: float32[2]` and the output "
+            "`c_out: float32[1, batch, 2]`; both must have the same shape and dtype.",
         ),
         (
             {

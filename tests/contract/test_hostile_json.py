@@ -78,7 +78,7 @@ def test_the_whole_is_read(folder: Path) -> None:
         (b"", "Expecting value: line 1 column 1 (char 0)"),
         (b"[" * 100_000, "it is nested deeper than 64 levels"),
         (b'{"a":' * 100_000, "it is nested deeper than 64 levels"),
-        (b'{"contract": NaN}', "it holds NaN, which is not a number of JSON"),
+        (b'{"contract": NaN}', "it holds NaN, which JSON does not have"),
         (b'{"a": 1, "a": 2}', 'it has the key "a" twice'),
         (b'{"a": "\x00"}', "Invalid control character at: line 1 column 8 (char 7)"),
         (
@@ -161,16 +161,16 @@ FILE = "expected a digest of 64 hexadecimal digits for a file of the folder itse
             "../../weights.onnx",
             "`graphs.step.file` is `../../weights.onnx`; expected one of step.onnx",
         ),
-        (f"{PORT}.name", "", "port `` of the step graph has a name that cannot be that of a file"),
+        (f"{PORT}.name", "", "port `` of the step graph has a name that cannot be a file name"),
         (
             f"{PORT}.name",
             "../../../etc/passwd",
-            "port `../../../etc/passwd` of the step graph has a name that cannot be that of a file",
+            "port `../../../etc/passwd` of the step graph has a name that cannot be a file name",
         ),
         (
             f"{PORT}.name",
             "\x1b[2J",
-            "port `'\\x1b[2J'` of the step graph has a name that cannot be that of a file",
+            "port `'\\x1b[2J'` of the step graph has a name that cannot be a file name",
         ),
         (
             f"{PORT}.dtype",
@@ -216,7 +216,7 @@ FILE = "expected a digest of 64 hexadecimal digits for a file of the folder itse
         (
             "lengths",
             ["n"],
-            "it has lengths in `n`, which is no input of the sequence graph",
+            "it has lengths in `n`, which is not an input of the sequence graph",
         ),
         (
             "vocabulary",

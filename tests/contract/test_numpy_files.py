@@ -67,11 +67,11 @@ def test_what_numpy_writes_is_read(tmp_path: Path, array: Any) -> None:
         (npy("{'descr': '<f4', 'fortran_order': False, 'shape': (1L"), None),
         (npy(b"\xff\x00\n"), None),
         (npy("__import__('os').abort()"), None),
-        (of("(2, 3)", data=bytes(23)), "its header promises 24 bytes of numbers and 23 are there"),
-        (of("(2, 3)", data=bytes(25)), "its header promises 24 bytes of numbers and 25 are there"),
+        (of("(2, 3)", data=bytes(23)), "its header says 24 bytes of numbers, but 23 are there"),
+        (of("(2, 3)", data=bytes(25)), "its header says 24 bytes of numbers, but 25 are there"),
         (
             of("(99999999999, 99999999999)"),
-            "its header promises 39,999,999,999,200,000,000,004 bytes of numbers and 0 are there",
+            "its header says 39,999,999,999,200,000,000,004 bytes of numbers, but 0 are there",
         ),
         (
             of("(0, 99999999999999999999)"),
@@ -128,7 +128,7 @@ def test_a_pipe_that_never_ends_is_left(tmp_path: Path) -> None:
 
     with pytest.raises(NotArraysError) as caught:
         read_npy(Joined())  # type: ignore[arg-type]  # it reads, which is all that is asked of it
-    assert str(caught.value) == "its header promises 8 bytes of numbers and 9 are there"
+    assert str(caught.value) == "its header says 8 bytes of numbers, but 9 are there"
     assert endless.taken == 9
 
 
@@ -166,10 +166,10 @@ def test_broken_archives_are_refused() -> None:
     assert refused(zipped(H)[:-30]) == "File is not a zip file"
     assert refused(zipped(("x.txt", b""))) == "its entry 'x.txt' is not a .npy file"
     assert refused(zipped(H, method=zipfile.ZIP_LZMA)) == (
-        "its entry 'h.npy' is packed in another way than NumPy packs"
+        "its entry 'h.npy' is not compressed as NumPy compresses"
     )
     assert refused(zipped(("h.npy", H[1][:-1]))) == (
-        "its header promises 12 bytes of numbers and 11 are there"
+        "its header says 12 bytes of numbers, but 11 are there"
     )
     assert refused(zipped(("h.npy", of("(1,)", "'|O'", bytes(8))))) == (
         "it holds object, not numbers"
@@ -185,14 +185,14 @@ def test_broken_archives_are_refused() -> None:
     assert "is encrypted, password required for extraction" in refused(encrypted)
 
 
-def test_a_bomb_is_not_unpacked() -> None:
-    """What would unpack beyond the limit is refused by what its table of contents says."""
+def test_a_bomb_is_not_decompressed() -> None:
+    """A file that would decompress beyond the limit is refused by its table of contents."""
     content = zipped(("h.npy", b""), method=zipfile.ZIP_DEFLATED)
     place = content.index(b"PK\x01\x02") + 24
     bomb = content[:place] + struct.pack("<I", 2**31) + content[place + 4 :]
     assert refused(bomb) == (
-        "it unpacks to 2,048 MiB; at most 1,024 MiB are unpacked, and any number is read that is "
-        "not packed (numpy.savez)"
+        "it decompresses to 2,048 MiB; the limit is 1,024 MiB, except without compression "
+        "(numpy.savez)"
     )
     assert refused(zipped(H).replace(struct.pack("<I", len(H[1])), struct.pack("<I", 2**30))) == (
         "its entries have more bytes than the file"

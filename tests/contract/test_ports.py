@@ -62,7 +62,7 @@ def test_every_axis_has_its_name_or_none() -> None:
     """As many names as axes."""
     with pytest.raises(ContractError) as caught:
         Port("x", "float32", (3, 4), axis_names=("batch",))
-    assert str(caught.value) == "`x: float32[3, 4]` has 2 axes; 1 are named."
+    assert str(caught.value) == "`x: float32[3, 4]` has 2 axes, but `axis_names` has 1."
 
 
 def test_the_constant_sizes() -> None:
@@ -138,6 +138,6 @@ def test_a_state_has_the_same_axes_at_both_ends() -> None:
     with pytest.raises(ContractError) as caught:
         replace(STATIC, graphs={"step": Graph((X.without_axis(1), H), (out,))})
     assert str(caught.value) == (
-        "State `h` of the step graph goes in as `h_in: float32[2, 3, 6]` and comes out as "
-        "`h_out: float32[2, 3, 6]`; both must have one shape and dtype."
+        "State `h` of the step graph has the input `h_in: float32[2, 3, 6]` and the output "
+        "`h_out: float32[2, 3, 6]`; both must have the same shape and dtype."
     )

@@ -166,7 +166,7 @@ def test_ids_are_within_the_limit(outside):
     ids=["list", "int32", "uint8", "endian", "ints", "double", "half", "view", "bool", "scalar"],
 )
 def test_what_loses_nothing_is_converted(port, value, expected):
-    """Whole numbers become the port's whole numbers, real ones its real dtype, contiguous."""
+    """Integers become the port's integer dtype, floats its float dtype, contiguous."""
     array = InputCheck([port], "graph").check((value,), {})[0][port.name]
     np.testing.assert_array_equal(array, expected, strict=True)
     assert array.flags.c_contiguous
@@ -178,20 +178,20 @@ def test_what_loses_nothing_is_converted(port, value, expected):
         (
             IDS,
             [[1.0]],
-            "`ids: int64[batch, sequence]` came as float64, but takes whole numbers only. If that "
-            "is what they mean, convert them with `.astype('int64')`.",
+            "`ids: int64[batch, sequence]` came as float64, but takes integers only. If the "
+            "values are integers, convert them with `.astype('int64')`.",
         ),
         (
             X,
             np.zeros((1, 1, 3), np.uint8),
-            "`x: float32[batch, sequence, 3]` came as uint8, but takes real numbers only. If that "
-            "is what they mean, convert them with `.astype('float32')`.",
+            "`x: float32[batch, sequence, 3]` came as uint8, but takes floats only. If the "
+            "values are floats, convert them with `.astype('float32')`.",
         ),
         (
             X,
             [["a"]],
-            "`x: float32[batch, sequence, 3]` came as <U1, but takes real numbers only. If that "
-            "is what they mean, convert them with `.astype('float32')`.",
+            "`x: float32[batch, sequence, 3]` came as <U1, but takes floats only. If the "
+            "values are floats, convert them with `.astype('float32')`.",
         ),
         (
             Port("n", "int32", (1,)),

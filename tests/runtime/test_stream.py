@@ -340,7 +340,7 @@ def test_a_state_that_is_not_carried_makes_no_stream(tmp_path):
 @pytest.mark.parametrize(
     ("snapshot", "message"),
     [
-        ({"h": np.zeros((1, 1, 4))}, "State `c` is missing; a state is given whole: `h`, `c`."),
+        ({"h": np.zeros((1, 1, 4))}, "State `c` is missing; give all states: `h`, `c`."),
         ({"x": 0}, "`x` is not a state of this model; its states are `h`, `c`."),
         (
             {"h": np.zeros((1, 2, 4)), "c": np.zeros((1, 1, 4))},
@@ -354,8 +354,8 @@ def test_a_state_that_is_not_carried_makes_no_stream(tmp_path):
         ),
         (
             {"h": np.zeros((1, 1, 4), np.int64), "c": np.zeros((1, 1, 4))},
-            "`h_in: float32[1, batch, 4]` came as int64, but takes real numbers only. If that is "
-            "what they mean, convert them with `.astype('float32')`.",
+            "`h_in: float32[1, batch, 4]` came as int64, but takes floats only. If the values "
+            "are floats, convert them with `.astype('float32')`.",
         ),
         (
             {"h": np.zeros((1, 1, 4)), "c": np.full((1, 1, 4), 1e300)},
