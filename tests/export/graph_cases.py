@@ -23,19 +23,19 @@ from tests.export.lower.test_running_results import LogSpace
 from tests.export.passes.test_constant_axes import Loop
 from tests.export.passes.test_opset import Normed
 from tests.models import (
-    test_cell_loops,
-    test_crops,
-    test_detectors,
-    test_forecasters,
-    test_hand_loops,
-    test_loop_forms,
-    test_memories,
-    test_own_cells,
-    test_packed_forms,
-    test_policies,
-    test_seq2seq,
-    test_state_forms,
-    test_taggers,
+    cell_loops,
+    crops,
+    detectors,
+    forecasters,
+    hand_loops,
+    loop_forms,
+    memories,
+    own_cells,
+    packed_forms,
+    policies,
+    seq2seq,
+    state_forms,
+    taggers,
 )
 from tests.nets import scripted
 from tests.nets.exact_weights import exact, exact_file
@@ -204,76 +204,72 @@ CASES: Mapping[str, Case] = {
     "states: from data": _kind("nn.LSTM", "from data"),
     "states: arguments, two layers": _kind("nn.LSTM", "argument", layers=2),
     "states: in a dict": _module(
-        test_state_forms.DictState,
+        state_forms.DictState,
         {
             "x": torch.zeros(2, 5, 4),
             "state": {"h": torch.zeros(1, 2, 6), "c": torch.zeros(1, 2, 6)},
         },
     ),
-    "states: on the module": _module(test_state_forms.CallerZeros),
+    "states: on the module": _module(state_forms.CallerZeros),
     "cells: lstm, one step": _kind("nn.LSTMCell", "argument"),
     "cells: gru, one step": _kind("nn.GRUCell", "argument"),
     "cells: one step by hand": _kind("one step by hand", "argument"),
     "cells: a policy": _module(
-        test_policies.ActorCritic,
+        policies.ActorCritic,
         ((torch.zeros(1, 6), (torch.zeros(1, 16), torch.zeros(1, 16))),),
     ),
     "cells: peepholes": _module(
-        test_own_cells.PeepholeLSTM,
+        own_cells.PeepholeLSTM,
         (torch.zeros(2, 3), (torch.zeros(2, 6), torch.zeros(2, 6))),
     ),
     "cells: normalised": _module(
-        test_own_cells.NormedLSTM,
+        own_cells.NormedLSTM,
         (torch.zeros(2, 3), torch.zeros(2, 6), torch.zeros(2, 6)),
         states={"h": 0, "c": 1},
     ),
     "loops: lstm": _kind("loop over nn.LSTMCell"),
-    "loops: written in place": _module(test_cell_loops.Preallocated, (torch.zeros(5, 2, 3),)),
-    "loops: last step": _module(test_cell_loops.UnbindLast),
-    "loops: both ways": _module(test_cell_loops.TwoWays),
-    "loops: output fed back": _module(test_cell_loops.FeedsOutputBack, [_X3]),
-    "loops: counting": _module(test_cell_loops.RunningMean),
-    "loops: zoneout": _module(test_cell_loops.ZoneoutLoop),
-    "loops: two states": _module(test_hand_loops.GrowingOutput, [_X3]),
-    "loops: two steps back": _module(test_hand_loops.LooksFarBack, [_X3]),
+    "loops: written in place": _module(cell_loops.Preallocated, (torch.zeros(5, 2, 3),)),
+    "loops: last step": _module(cell_loops.UnbindLast),
+    "loops: both ways": _module(cell_loops.TwoWays),
+    "loops: output fed back": _module(cell_loops.FeedsOutputBack, [_X3]),
+    "loops: counting": _module(cell_loops.RunningMean),
+    "loops: zoneout": _module(cell_loops.ZoneoutLoop),
+    "loops: two states": _module(hand_loops.GrowingOutput, [_X3]),
+    "loops: two steps back": _module(hand_loops.LooksFarBack, [_X3]),
     "loops: lengths compared": _module(
-        test_loop_forms.Masked, (torch.zeros(2, 6, 3), torch.tensor([6, 4]))
+        loop_forms.Masked, (torch.zeros(2, 6, 3), torch.tensor([6, 4]))
     ),
-    "loops: constant count": _module(test_loop_forms.OtherCellLater, ["x:float32[batch,5,3]"]),
+    "loops: constant count": _module(loop_forms.OtherCellLater, ["x:float32[batch,5,3]"]),
     "packed: lstm, both ways": _module(
         lambda: Packed("LSTM", True, True, False), (PADDED, LENGTHS)
     ),
     "packed: gru, sorted": _module(
         lambda: Packed("GRU", False, True, True), (PADDED, LENGTHS.sort(descending=True)[0])
     ),
-    "packed: rows": _module(test_packed_forms.Ids, test_packed_forms.EXAMPLE),
+    "packed: rows": _module(packed_forms.Ids, packed_forms.EXAMPLE),
     "packed: counted from padding": _module(
-        test_taggers.LengthsInside, (test_taggers.padded(3, 6, False)[0],)
+        taggers.LengthsInside, (taggers.padded(3, 6, False)[0],)
     ),
     "packed: lengths added": _module(Plain, lengths=True),
-    "decoders: attention": _module(test_seq2seq.AttentionSeq2Seq, _TRANSLATION),
-    "decoders: fixed horizon": _module(
-        test_seq2seq.Autoregressive, ["x:float32[batch,sequence,2]"]
-    ),
+    "decoders: attention": _module(seq2seq.AttentionSeq2Seq, _TRANSLATION),
+    "decoders: fixed horizon": _module(seq2seq.Autoregressive, ["x:float32[batch,sequence,2]"]),
     "decoders: memory": _module(
-        test_memories.AttentionStep,
+        memories.AttentionStep,
         (torch.zeros(2, dtype=torch.int64), torch.zeros(2, 12), torch.zeros(2, 7, 10)),
     ),
-    "convolutions: speech": _module(test_detectors.DeepSpeech, (torch.zeros(2, 1, 20, 31),)),
+    "convolutions: speech": _module(detectors.DeepSpeech, (torch.zeros(2, 1, 20, 31),)),
     "convolutions: frames of a cell": _module(
-        test_detectors.VoiceDetector, (torch.zeros(1, 17, 8), torch.zeros(2, 1, 12))
+        detectors.VoiceDetector, (torch.zeros(1, 17, 8), torch.zeros(2, 1, 12))
     ),
-    "crops: before and after": _module(
-        lambda: test_crops.Crop(slice(None, 8), slice(-3, None)), [_X4]
-    ),
+    "crops: before and after": _module(lambda: crops.Crop(slice(None, 8), slice(-3, None)), [_X4]),
     "crops: a window": _module(
-        test_crops.Window,
+        crops.Window,
         ["x:float32[batch,4,sequence]", "past:float32[batch,4,2]"],
         states={"past": 1},
     ),
     "running: sums of logarithms": _module(LogSpace, [_X3, "h:float32[batch,4]"], states={"h": 1}),
     "axes: two lengths": _module(
-        test_forecasters.TwoBranches, (torch.zeros(2, 7, 2), torch.zeros(2, 11, 5))
+        forecasters.TwoBranches, (torch.zeros(2, 7, 2), torch.zeros(2, 11, 5))
     ),
     "options: float16": _tagger(precision="float16"),
     "options: int8": _tagger(precision="int8"),

@@ -1,16 +1,14 @@
-"""Proves an artifact against eager torch once more, through the runtime alone."""
+"""Check an artifact against eager torch once more, through the runtime alone."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 import edgernn
 from edgernn.artifact import Artifact
@@ -25,48 +23,41 @@ ODD_SIZES = ((1, 1), (3, 11), (5, 4))
 """(batch, sequence), none of them a size that an example has."""
 
 
-def proven(
-    module: nn.Module,
-    folder: Path,
-    data: Callable[[int, int], Tensors],
-    *,
-    call: Callable[..., Any] | None = None,
+def check_against_torch(
+    artifact: Artifact,
+    draw: Callable[[int, int], Tensors],
+    call: Callable[..., Any],
     sizes: Sequence[tuple[int, int]] = ODD_SIZES,
     tolerance: float = 2e-5,
-    **options: Any,
-) -> str:
-    """Export `module` and hold the artifact against eager torch: whole, in chunks and by steps.
+) -> None:
+    """Hold an artifact against eager torch: whole, in chunks and by steps.
 
     Args:
-        module: The model, as its author left it.
-        folder: Where to write.
-        data: From (batch, sequence) to the data inputs by port name.
-        call: What a user would call, from the inputs as keywords to the outputs: a tensor, or one
-            by port name; by default the module.
-        sizes: Sizes to prove it at.
+        artifact: The artifact.
+        draw: From (batch, sequence) to the data inputs by port name.
+        call: What a user calls, from the inputs as keywords to the outputs: a tensor, or one by
+            port name.
+        sizes: (batch, sequence) of the runs.
         tolerance: The largest difference of a single number.
-        options: Of `export_model`.
-
-    Returns:
-        The ports, see `signature`.
     """
-    artifact = edgernn.export_model(module, folder / "model.edgernn", **options)
     model = edgernn.load(artifact.path)
-    reference = module.eval()
     names = [port.name for port in model.contract.data_outputs("sequence")]
     for batch, sequence in sizes:
-        inputs = data(batch, sequence)
+        inputs = draw(batch, sequence)
         with torch.no_grad():
-            result = (call or reference)(**inputs)
+            result = call(**inputs)
         results = result if isinstance(result, Mapping) else {names[0]: result}
-        expected = {name: tensor.numpy() for name, tensor in results.items()}
+        assert set(results) == set(names)
         arrays = {name: tensor.numpy() for name, tensor in inputs.items()}
         for how, got in _runs(model, arrays, batch, sequence).items():
-            for name, array in expected.items():
+            for name, tensor in results.items():
                 np.testing.assert_allclose(
-                    got[name], array, rtol=0, atol=tolerance, err_msg=f"{name}, {how}, {batch=}"
+                    got[name],
+                    tensor.numpy(),
+                    rtol=0,
+                    atol=tolerance,
+                    err_msg=f"{name}, {how}, {batch=}",
                 )
-    return signature(artifact)
 
 
 def signature(artifact: Artifact) -> str:
@@ -85,7 +76,7 @@ def signature(artifact: Artifact) -> str:
 def _runs(model: Model, arrays: Arrays, batch: int, sequence: int) -> dict[str, Arrays]:
     runs = {"whole": _named(model.contract, model(**arrays))}
     if model.contract.lengths:
-        return runs  # a chunk behind a sequence's end has no length
+        return runs  # a chunk after a sequence's end has no length
     if model.contract.carry:
         cuts = [0, *sorted({sequence // 3, sequence // 2}), sequence]
         spans = [range(a, b) for a, b in pairwise(cuts) if b > a]

@@ -5,11 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from tests.models.proof import proven
-
-
-def features(b, t):
-    return {"x": torch.randn(b, t, 3)}
+from tests.models.case import Case
 
 
 class StackedCells(nn.Module):
@@ -37,15 +33,6 @@ class StackedCells(nn.Module):
         return self.fc(torch.cat(outputs, dim=1))
 
 
-def test_stacked_cells_in_two_loops(tmp_path):
-    """Every cell's state is a port; outputs joined by torch.cat have the steps."""
-    assert proven(StackedCells(), tmp_path, features) == (
-        "x: float32[batch, sequence, 3]; cells_0_h[batch, 6], cells_0_c[batch, 6], "
-        "cells_1_h[batch, 6], cells_1_c[batch, 6], cells_2_h[batch, 6], cells_2_c[batch, "
-        "6] -> output: float32[batch, sequence, 2] (sequence + step)"
-    )
-
-
 class Preallocated(nn.Module):
     """Writes each step into a tensor made beforehand, time-major, returns the state too."""
 
@@ -64,24 +51,6 @@ class Preallocated(nn.Module):
         return out, hx
 
 
-def test_outputs_written_into_a_tensor(tmp_path):
-    """`out[t] = h` into a preallocated tensor."""
-    model = Preallocated()
-
-    ports = proven(
-        model,
-        tmp_path,
-        lambda b, t: {"x": torch.randn(t, b, 3)},
-        call=lambda x: model(x)[0],
-        inputs=(torch.randn(5, 2, 3),),
-    )
-
-    assert ports == (
-        "x: float32[sequence, batch, 3]; h[batch, 6] -> output: float32[sequence, batch, "
-        "6] (sequence + step)"
-    )
-
-
 class PreallocatedBatchFirst(nn.Module):
     def __init__(self):
         super().__init__()
@@ -94,14 +63,6 @@ class PreallocatedBatchFirst(nn.Module):
             h = self.cell(x[:, t], h)
             out[:, t] = h
         return out
-
-
-def test_outputs_written_into_a_batch_first_tensor(tmp_path):
-    """`out[:, t] = h`."""
-    assert proven(PreallocatedBatchFirst(), tmp_path, features) == (
-        "x: float32[batch, sequence, 3]; h[batch, 6] -> output: float32[batch, sequence, "
-        "6] (sequence + step)"
-    )
 
 
 class UnbindLast(nn.Module):
@@ -119,14 +80,6 @@ class UnbindLast(nn.Module):
         for frame in x.unbind(dim=1):
             state = self.cell(torch.relu(self.inp(frame)), state)
         return self.fc(self.bn(state[0]))
-
-
-def test_a_loop_that_starts_from_no_state_and_gives_its_last_step(tmp_path):
-    """The state is None before the first step."""
-    assert proven(UnbindLast(), tmp_path, features) == (
-        "x: float32[batch, sequence, 3]; h[batch, 6], c[batch, 6] -> output: "
-        "float32[batch, 2] (sequence + step)"
-    )
 
 
 class TwoWays(nn.Module):
@@ -152,15 +105,6 @@ class TwoWays(nn.Module):
         return self.out(torch.cat([torch.stack(fwd, 1), torch.stack(bwd, 1)], -1))
 
 
-def test_a_loop_from_each_end(tmp_path):
-    """A sequence graph alone: the second loop begins at the end."""
-    assert proven(TwoWays(), tmp_path, features) == (
-        "x: float32[batch, sequence, 3]; forward_cell_h[batch, 5], forward_cell_c[batch, 5], "
-        "backward_cell_h[batch, 5], backward_cell_c[batch, 5] -> output: float32[batch, sequence, "
-        "2] (sequence)"
-    )
-
-
 class Backward(nn.Module):
     def __init__(self):
         super().__init__()
@@ -173,14 +117,6 @@ class Backward(nn.Module):
             h = self.cell(x[:, t], h)
             outs.append(h)
         return torch.stack(outs[::-1], 1)
-
-
-def test_a_loop_from_the_end(tmp_path):
-    """Its outputs are turned round once more by forward."""
-    assert proven(Backward(), tmp_path, features) == (
-        "x: float32[batch, sequence, 3]; h[batch, 5] -> output: float32[batch, sequence, 5] "
-        "(sequence)"
-    )
 
 
 class FeedsOutputBack(nn.Module):
@@ -202,15 +138,6 @@ class FeedsOutputBack(nn.Module):
         return torch.stack(ys, 1)
 
 
-def test_a_loop_that_carries_its_output(tmp_path):
-    """What is fed back is a state beside those of the cell."""
-    ports = proven(FeedsOutputBack(), tmp_path, features, inputs=(torch.randn(2, 5, 3),))
-    assert ports == (
-        "x: float32[batch, sequence, 3]; loop_h[batch, 2], cell_h[batch, 6], cell_c[batch, 6] -> "
-        "output: float32[batch, sequence, 2] (sequence + step)"
-    )
-
-
 class RunningMean(nn.Module):
     """Counts its steps: what step 3 does is not what step 2 does."""
 
@@ -226,14 +153,6 @@ class RunningMean(nn.Module):
             total = total + h
             means.append(total / (t + 1))
         return torch.stack(means, 1)
-
-
-def test_a_loop_that_counts(tmp_path):
-    """The first step is another than the others, and the number of the step is in the output."""
-    assert proven(RunningMean(), tmp_path, features) == (
-        "x: float32[batch, sequence, 3]; cell_h[batch, 6] -> output: float32[batch, sequence, 6] "
-        "(sequence)"
-    )
 
 
 class ResidualCells(nn.Module):
@@ -260,16 +179,6 @@ class ResidualCells(nn.Module):
         return torch.stack(logits).transpose(0, 1)
 
 
-def test_two_kinds_of_cells_in_one_step(tmp_path):
-    """Both run as operators over the sequence."""
-    ports = proven(ResidualCells(), tmp_path, lambda b, t: {"ids": torch.randint(0, 15, (b, t))})
-
-    assert ports == (
-        "ids: int64[batch, sequence]; gru_h[batch, 6], lstm_h[batch, 6], lstm_c[batch, 6] "
-        "-> output: float32[batch, sequence, 15] (sequence + step)"
-    )
-
-
 class ZoneoutLoop(nn.Module):
     """Zoneout mixes old and new state in eval mode: the state is changed between steps."""
 
@@ -289,14 +198,6 @@ class ZoneoutLoop(nn.Module):
         return torch.stack(hs, 1)
 
 
-def test_a_loop_with_zoneout(tmp_path):
-    """The state is mixed with the one before outside of the cell."""
-    assert proven(ZoneoutLoop(), tmp_path, features) == (
-        "x: float32[batch, sequence, 3]; h[batch, 6], c[batch, 6] -> output: float32[batch, "
-        "sequence, 6] (sequence + step)"
-    )
-
-
 class NoBias(nn.Module):
     def __init__(self):
         super().__init__()
@@ -310,9 +211,88 @@ class NoBias(nn.Module):
         return torch.stack(outputs, 1)
 
 
-def test_a_loop_over_a_cell_without_bias(tmp_path):
-    """A cell that is called without its biases."""
-    assert proven(NoBias(), tmp_path, features) == (
+CASES = (
+    Case(
+        "stacked cells in two loops",
+        "Every cell's state is a port; outputs joined by torch.cat have the steps.",
+        StackedCells,
+        "x: float32[batch, sequence, 3]; cells_0_h[batch, 6], cells_0_c[batch, 6], "
+        "cells_1_h[batch, 6], cells_1_c[batch, 6], cells_2_h[batch, 6], cells_2_c[batch, 6] -> "
+        "output: float32[batch, sequence, 2] (sequence + step)",
+    ),
+    Case(
+        "outputs written into a tensor",
+        "`out[t] = h` into a preallocated tensor.",
+        Preallocated,
+        "x: float32[sequence, batch, 3]; h[batch, 6] -> output: float32[sequence, batch, 6] "
+        "(sequence + step)",
+        example=(2, 5),
+        call=lambda model, x: model(x)[0],
+    ),
+    Case(
+        "outputs written into a batch-first tensor",
+        "`out[:, t] = h`.",
+        PreallocatedBatchFirst,
+        "x: float32[batch, sequence, 3]; h[batch, 6] -> output: float32[batch, sequence, 6] "
+        "(sequence + step)",
+    ),
+    Case(
+        "a loop that starts from no state and gives its last step",
+        "The state is None before the first step.",
+        UnbindLast,
+        "x: float32[batch, sequence, 3]; h[batch, 6], c[batch, 6] -> output: float32[batch, 2] "
+        "(sequence + step)",
+    ),
+    Case(
+        "a loop from each end",
+        "A sequence graph alone: the second loop begins at the end.",
+        TwoWays,
+        "x: float32[batch, sequence, 3]; forward_cell_h[batch, 5], forward_cell_c[batch, 5], "
+        "backward_cell_h[batch, 5], backward_cell_c[batch, 5] -> output: float32[batch, "
+        "sequence, 2] (sequence)",
+    ),
+    Case(
+        "a loop from the end",
+        "Its outputs are turned round once more by forward.",
+        Backward,
+        "x: float32[batch, sequence, 3]; h[batch, 5] -> output: float32[batch, sequence, 5] "
+        "(sequence)",
+    ),
+    Case(
+        "a loop that carries its output",
+        "What is fed back is a state beside those of the cell.",
+        FeedsOutputBack,
+        "x: float32[batch, sequence, 3]; loop_h[batch, 2], cell_h[batch, 6], cell_c[batch, 6] "
+        "-> output: float32[batch, sequence, 2] (sequence + step)",
+        example=(2, 5),
+    ),
+    Case(
+        "a loop that counts",
+        "The first step is another than the others, and its number is in the output.",
+        RunningMean,
+        "x: float32[batch, sequence, 3]; cell_h[batch, 6] -> output: float32[batch, sequence, "
+        "6] (sequence)",
+    ),
+    Case(
+        "two kinds of cells in one step",
+        "Both run as operators over the sequence.",
+        ResidualCells,
+        "ids: int64[batch, sequence]; gru_h[batch, 6], lstm_h[batch, 6], lstm_c[batch, 6] -> "
+        "output: float32[batch, sequence, 15] (sequence + step)",
+        symbols=15,
+    ),
+    Case(
+        "a loop with zoneout",
+        "The state is mixed with the one before outside of the cell.",
+        ZoneoutLoop,
         "x: float32[batch, sequence, 3]; h[batch, 6], c[batch, 6] -> output: float32[batch, "
-        "sequence, 6] (sequence + step)"
-    )
+        "sequence, 6] (sequence + step)",
+    ),
+    Case(
+        "a loop over a cell without bias",
+        "A cell that is called without its biases.",
+        NoBias,
+        "x: float32[batch, sequence, 3]; h[batch, 6], c[batch, 6] -> output: float32[batch, "
+        "sequence, 6] (sequence + step)",
+    ),
+)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
+import warnings
+from functools import partial
+
 import torch
 from torch import nn
 from torch.nn.functional import dropout
 from torch.nn.utils import spectral_norm, weight_norm
 
-from tests.models.proof import proven
+from tests.models.case import Case
 
 
 class Loop(nn.Module):
@@ -98,16 +100,30 @@ MODELS = {
 }
 
 
-@pytest.mark.parametrize("name", MODELS)
-@pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm` is deprecated:FutureWarning")
-def test_weights_that_forward_computes_from_others_are_weights(name, tmp_path):
-    """They are the values that eval mode computes, after calls with and without gradients."""
-    model = MODELS[name]()
+def called(make):
+    """Return a model in eval mode that was called with gradients, then without."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of weight_norm's age
+        model = make()
     model(torch.randn(2, 3, 4)).sum().backward()
     with torch.no_grad():
         model(torch.randn(2, 3, 4))
+    return model.eval()
 
-    ports = proven(model.eval(), tmp_path, lambda b, t: {"x": torch.randn(b, t, 4)})
 
-    assert ports.partition("; ")[0] == "x: float32[batch, sequence, 4]"
-    assert ports.endswith("-> output: float32[batch, sequence, 6] (sequence + step)")
+CASES = tuple(
+    Case(
+        name,
+        "They are the values that eval mode computes, after calls with and without gradients.",
+        partial(called, MODELS[name]),
+        f"x: float32[batch, sequence, 4]; {states} -> output: float32[batch, sequence, 6] "
+        "(sequence + step)",
+    )
+    for name, states in {
+        "weight norm, cell": "h[batch, 6], c[batch, 6]",
+        "spectral norm, cell": "h[batch, 6], c[batch, 6]",
+        "weight drop, layer": "h[1, batch, 6], c[1, batch, 6]",
+        "weight drop as parameter": "h[1, batch, 6], c[1, batch, 6]",
+        "weight drop, cell": "h[batch, 6], c[batch, 6]",
+    }.items()
+)

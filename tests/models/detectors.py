@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from tests.models.proof import proven
+from tests.models.case import Case, by_steps
 
 
 class Block(nn.Module):
@@ -55,68 +55,12 @@ def train(model, frames, steps=15):
     return model
 
 
-def stepped(model, axis=1):
-    """Call a one-step model over all steps as its users do."""
-
-    def call(x):
-        state, outs = None, []
-        for t in range(x.shape[axis]):
-            out, state = model(x.select(axis, t), state)
-            outs.append(out)
-        return torch.stack(outs, axis)
-
-    return call
-
-
-def test_a_voice_detector_with_a_stacked_state(tmp_path):
-    """H and c in one tensor [2, batch, hidden] are one state port."""
-    model = train(VoiceDetector(), (17, 8))
-
-    ports = proven(
-        model,
-        tmp_path,
-        lambda b, t: {"x": torch.randn(b, t, 17, 8)},
-        call=stepped(model),
-        inputs=(torch.randn(1, 17, 8), torch.zeros(2, 1, 12)),
-    )
-
-    assert ports == (
-        "x: float32[batch, sequence, 17, 8]; state[2, batch, 12] -> output: "
-        "float32[batch, sequence, 1] (sequence + step)"
-    )
-
-
 class StatefulRequired(VoiceDetector):
     def forward(self, input, state, sr):
         h, c = state.unbind(0)
         h, c = self.rnn(self.encoder(input).mean(-1), (h, c))
         out = torch.sigmoid(self.decoder(h.unsqueeze(-1)))
         return out[:, 0], torch.cat([h.unsqueeze(0), c.unsqueeze(0)])
-
-
-def test_a_sampling_rate_that_nothing_reads_is_no_port(tmp_path):
-    """An argument that forward ignores is noted and left out."""
-    model = StatefulRequired()
-
-    def call(input):
-        state, outs = torch.zeros(2, len(input), 12), []
-        for t in range(input.shape[1]):
-            out, state = model(input[:, t], state, 16000)
-            outs.append(out)
-        return torch.stack(outs, 1)
-
-    ports = proven(
-        model,
-        tmp_path,
-        lambda b, t: {"input": torch.randn(b, t, 17, 8)},
-        call=call,
-        inputs=(torch.randn(1, 17, 8), torch.zeros(2, 1, 12), torch.tensor(16000)),
-    )
-
-    assert ports == (
-        "input: float32[batch, sequence, 17, 8]; state[2, batch, 12] -> output: "
-        "float32[batch, sequence, 1] (sequence + step)"
-    )
 
 
 class KeywordSpotter(nn.Module):
@@ -138,21 +82,6 @@ class KeywordSpotter(nn.Module):
         y, _ = self.gru(x)
         w = torch.softmax(self.attention(y), dim=1)
         return self.fc((w * y).sum(1))
-
-
-def test_a_keyword_spotter_over_whole_clips(tmp_path):
-    """Attention pooling over all frames of a bidirectional GRU."""
-    ports = proven(
-        KeywordSpotter(),
-        tmp_path,
-        lambda b, t: {"spec": torch.randn(b, 16, t)},
-        inputs=(torch.randn(2, 16, 20),),
-    )
-
-    assert ports == (
-        "spec: float32[batch, 16, sequence]; h[4, batch, 12] -> output: float32[batch, 6] "
-        "(sequence)"
-    )
 
 
 class DeepSpeech(nn.Module):
@@ -186,21 +115,6 @@ class DeepSpeech(nn.Module):
             t, n = x.size(0), x.size(1)
             x = norm(x.view(t * n, -1)).view(t, n, -1)
         return F.log_softmax(self.fc(x), dim=-1).transpose(0, 1)
-
-
-def test_a_speech_model_with_ctc_scores(tmp_path):
-    """Half as many steps come out as go in; the batch norm of a whole batch runs in eval mode."""
-    ports = proven(
-        DeepSpeech(),
-        tmp_path,
-        lambda b, t: {"x": torch.randn(b, 1, 20, t)},
-        inputs=(torch.randn(2, 1, 20, 31),),
-    )
-
-    assert ports == (
-        "x: float32[batch, 1, 20, sequence]; rnns_0_h[2, batch, 10], rnns_1_h[2, batch, "
-        "10] -> output: float32[batch, (sequence - 1)//2 + 1, 9] (sequence)"
-    )
 
 
 class Crnn(nn.Module):
@@ -243,17 +157,51 @@ class Bidirectional(nn.Module):
         return output.view(t, b, -1)
 
 
-def test_an_image_text_reader(tmp_path):
-    """The width of an image is the sequence; its height stays what the convolutions need."""
-    ports = proven(
-        Crnn(),
-        tmp_path,
-        lambda b, t: {"input": torch.randn(b, 1, 16, 10 + t)},
-        inputs=(torch.randn(2, 1, 16, 24),),
-    )
-
-    assert ports == (
-        "input: float32[batch, 1, 16, sequence]; rnn_0_rnn_h[2, batch, 8], "
-        "rnn_0_rnn_c[2, batch, 8], rnn_1_rnn_h[2, batch, 8], rnn_1_rnn_c[2, batch, 8] -> "
-        "output: float32[sequence//2 - 1, batch, 11] (sequence)"
-    )
+CASES = (
+    Case(
+        "a voice detector with a stacked state",
+        "H and c in one tensor [2, batch, hidden] are one state port.",
+        lambda: train(VoiceDetector(), (17, 8)),
+        "x: float32[batch, sequence, 17, 8]; state[2, batch, 12] -> output: float32[batch, "
+        "sequence, 1] (sequence + step)",
+        example=lambda: (torch.randn(1, 17, 8), torch.zeros(2, 1, 12)),
+        call=by_steps(lambda batch: None),
+    ),
+    Case(
+        "a sampling rate that nothing reads",
+        "An argument that forward ignores is noted and left out.",
+        StatefulRequired,
+        "input: float32[batch, sequence, 17, 8]; state[2, batch, 12] -> output: float32[batch, "
+        "sequence, 1] (sequence + step)",
+        example=lambda: (torch.randn(1, 17, 8), torch.zeros(2, 1, 12), torch.tensor(16000)),
+        call=by_steps(
+            lambda batch: torch.zeros(2, batch, 12), lambda model, x, state: model(x, state, 16000)
+        ),
+    ),
+    Case(
+        "a keyword spotter over whole clips",
+        "Attention pooling over all frames of a bidirectional GRU.",
+        KeywordSpotter,
+        "spec: float32[batch, 16, sequence]; h[4, batch, 12] -> output: float32[batch, 6] "
+        "(sequence)",
+        example=(2, 20),
+    ),
+    Case(
+        "a speech model with CTC scores",
+        "Half as many steps come out as go in; the batch norm of a whole batch runs in eval mode.",
+        DeepSpeech,
+        "x: float32[batch, 1, 20, sequence]; rnns_0_h[2, batch, 10], rnns_1_h[2, batch, 10] -> "
+        "output: float32[batch, (sequence - 1)//2 + 1, 9] (sequence)",
+        example=(2, 31),
+    ),
+    Case(
+        "a reader of text in images",
+        "The width of an image is the sequence; its height stays what the convolutions need.",
+        Crnn,
+        "input: float32[batch, 1, 16, sequence]; rnn_0_rnn_h[2, batch, 8], rnn_0_rnn_c[2, "
+        "batch, 8], rnn_1_rnn_h[2, batch, 8], rnn_1_rnn_c[2, batch, 8] -> output: "
+        "float32[sequence//2 - 1, batch, 11] (sequence)",
+        example=(2, 24),
+        sizes=((1, 11), (3, 21), (5, 14)),
+    ),
+)

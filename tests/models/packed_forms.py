@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
-import pytest
 import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from edgernn import export_model, load
-from edgernn.errors import InputError, UnsupportedModelError
-from tests.models.proof import proven
+from tests.models.case import Case
 
 EXAMPLE = (torch.randn(2, 9, 4), torch.tensor([9, 4]))
 
@@ -119,64 +115,51 @@ def data(b, t):
     return {"x": torch.randn(b, t, 4), "lengths": lengths}
 
 
-@pytest.mark.parametrize("kind", [NumPy, Listed, Numbers, Strided, Data, Ids])
-def test_lengths_and_rows_in_the_forms_of_python_are_those_of_tensors(kind, tmp_path):
-    """No form fixes the batch, and every sequence ends at its own length."""
-    ports = proven(kind(), tmp_path, data, sizes=((1, 3), (3, 11), (5, 4)), inputs=EXAMPLE)
-
-    assert ports.startswith("x: float32[batch, sequence, 4], lengths: int64[batch]; h[1, batch, 6]")
-
-
-@pytest.mark.parametrize("full", [True, False], ids=["all steps", "the longest"])
-def test_lengths_below_the_steps_are_right_or_refused(full, tmp_path):
-    """Where forward pads to the longest length, the runtime takes no other number of steps."""
-    module = Mean(full).eval()
-    model = load(export_model(module, tmp_path / "m.edgernn", inputs=EXAMPLE, verify=False).path)
-    x, lengths = torch.randn(2, 6, 4), torch.tensor([4, 2])
-    note = "The longest of `lengths` must be as long as the sequences: forward pads to it."
-    assert (note in model.contract.notes, model.contract.full_lengths) == (
-        (False, ()) if full else (True, ("lengths",))
-    )
-    if not full:
-        with pytest.raises(InputError) as caught:
-            model(x.numpy(), lengths.numpy())
-        assert str(caught.value).endswith("would pad. Give the first 4 steps only.")
-    taken = x if full else x[:, :4]
-    with torch.no_grad():
-        expected = module(x, lengths)
-    got = model(taken.numpy(), lengths.numpy())
-    np.testing.assert_allclose(got, expected.numpy(), atol=1e-5)
-
-
-def test_a_packed_result_comes_out_padded(tmp_path):
-    """It has the layout of what was packed, and a note says so."""
-
-    def call(x, lengths):
-        return pad_packed_sequence(model(x, lengths), batch_first=True)[0]
-
-    model = Returned()
-    ports = proven(model, tmp_path, data, call=call, inputs=EXAMPLE)
-
-    assert ports.partition(" -> ")[2] == "output: float32[batch, sequence, 6] (sequence + step)"
-
-
-def test_lengths_that_pick_one_step_after_another_are_refused(tmp_path):
-    """A graph has no such loop over the batch; the message has the operator that does it."""
-    with pytest.raises(UnsupportedModelError) as caught:
-        export_model(LastOneByOne(), tmp_path / "m", inputs=EXAMPLE)
-    assert str(caught.value) == (
-        "forward takes the lengths one by one in Python, which a graph for any batch cannot. Take "
-        "the last step of each sequence as y[torch.arange(len(lengths)), lengths - 1], and "
-        "compare with torch.arange(steps) for a mask."
-    )
-
-
-def test_a_packed_argument_is_refused(tmp_path):
-    """Its rows are sorted by step, which no port of a graph is."""
-    packed = pack_padded_sequence(*EXAMPLE, batch_first=True, enforce_sorted=False)
-    with pytest.raises(InputError) as caught:
-        export_model(Ids(), tmp_path / "m", inputs={"x": packed})
-    assert str(caught.value) == (
-        "`x` is a PackedSequence, whose rows are sorted by step. Let forward take the padded "
-        "sequences and their lengths, and pack them itself."
-    )
+CASES = (
+    *(
+        Case(
+            name,
+            "No form of lengths fixes the batch, and every sequence ends at its own length.",
+            model,
+            "x: float32[batch, sequence, 4], lengths: int64[batch]; h[1, batch, 6] -> output: "
+            f"{output}",
+            data=data,
+            example=lambda: EXAMPLE,
+            sizes=((1, 3), (3, 11), (5, 4)),
+        )
+        for name, model, output in (
+            ("lengths in NumPy", NumPy, "float32[batch, sequence, 6] (sequence + step)"),
+            ("lengths in a list of tensors", Listed, "float32[batch, sequence, 6] (sequence)"),
+            (
+                "lengths in a list of numbers",
+                Numbers,
+                "float32[batch, sequence, 6] (sequence + step)",
+            ),
+            (
+                "lengths after a stride",
+                Strided,
+                "float32[batch, (sequence - 1)//2 + 1, 6] (sequence)",
+            ),
+            (
+                "a head on the rows of a packed sequence",
+                Data,
+                "float32[batch, sequence] (sequence + step)",
+            ),
+            (
+                "ids from the rows of a packed sequence",
+                Ids,
+                "int64[batch, sequence] (sequence + step)",
+            ),
+        )
+    ),
+    Case(
+        "a packed result comes out padded",
+        "It has the layout of what was packed, and a note says so.",
+        Returned,
+        "x: float32[batch, sequence, 4], lengths: int64[batch]; h[1, batch, 6] -> output: "
+        "float32[batch, sequence, 6] (sequence + step)",
+        data=data,
+        example=lambda: EXAMPLE,
+        call=lambda model, x, lengths: pad_packed_sequence(model(x, lengths), batch_first=True)[0],
+    ),
+)

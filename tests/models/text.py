@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from tests.models.proof import proven
+from tests.models.case import Case
 
 
 class CharRNN(nn.Module):
@@ -40,60 +40,6 @@ class CharRNN(nn.Module):
         return torch.zeros(self.n_layers, batch_size, self.hidden_size)
 
 
-def over_steps(model):
-    def call(input):
-        hidden, outputs = model.init_hidden(len(input)), []
-        for t in range(input.size(1)):
-            output, hidden = model(input[:, t], hidden)
-            outputs.append(output)
-        return torch.stack(outputs, 1)
-
-    return call
-
-
-def test_a_trained_gru_character_model_of_one_step(tmp_path):
-    """One character per call: the step graph is forward, the sequence graph its lift."""
-    model = CharRNN()
-    text = torch.randint(0, 30, (1, 9)).repeat(4, 3)
-    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
-    for _ in range(15):
-        scores = over_steps(model)(text[:, :-1])
-        loss = F.cross_entropy(scores.flatten(0, 1), text[:, 1:].flatten())
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-
-    ports = proven(
-        model,
-        tmp_path,
-        lambda b, t: {"input": torch.randint(0, 30, (b, t))},
-        call=over_steps(model),
-    )
-
-    assert ports == (
-        "input: int64[batch, sequence]; h[2, batch, 16] -> output: float32[batch, "
-        "sequence, 30] (sequence + step)"
-    )
-
-
-def test_an_lstm_character_model_of_one_step_with_an_example(tmp_path):
-    """The same with the pair of an LSTM and an example as its author would call it."""
-    model = CharRNN(model="lstm")
-
-    ports = proven(
-        model,
-        tmp_path,
-        lambda b, t: {"input": torch.randint(0, 30, (b, t))},
-        call=over_steps(model),
-        inputs=(torch.randint(0, 30, (1,)), model.init_hidden(1)),
-    )
-
-    assert ports == (
-        "input: int64[batch, sequence]; h[2, batch, 16], c[2, batch, 16] -> output: "
-        "float32[batch, sequence, 30] (sequence + step)"
-    )
-
-
 class OneHotNet(nn.Module):
     """One-hot rows made inside forward, the flattened output of the tutorials."""
 
@@ -112,24 +58,6 @@ class OneHotNet(nn.Module):
         out = out.contiguous().view(-1, self.n_hidden)
         out = self.fc(out)
         return out, hidden
-
-
-def test_one_hot_rows_inside_forward(tmp_path):
-    """F.one_hot takes ids of the width it names; outputs of all steps and sequences in one axis."""
-    model = OneHotNet()
-
-    ports = proven(
-        model,
-        tmp_path,
-        lambda b, t: {"x": torch.randint(0, 12, (b, t))},
-        call=lambda x: model(x, (torch.zeros(2, len(x), 10), torch.zeros(2, len(x), 10)))[0],
-        inputs=(torch.randint(0, 12, (2, 5)), (torch.zeros(2, 2, 10), torch.zeros(2, 2, 10))),
-    )
-
-    assert ports == (
-        "x: int64[batch, sequence]; h[2, batch, 10], c[2, batch, 10] -> output: "
-        "float32[batch*sequence, 12] (sequence + step)"
-    )
 
 
 class WordModel(nn.Module):
@@ -167,23 +95,6 @@ class WordModel(nn.Module):
         return weight.new_zeros(self.nlayers, bsz, self.nhid)
 
 
-def test_a_time_major_word_model_with_tied_weights(tmp_path):
-    """Flattened log-probabilities, (steps · batch, words)."""
-    model = WordModel()
-
-    ports = proven(
-        model,
-        tmp_path,
-        lambda b, t: {"input": torch.randint(0, 40, (t, b))},
-        call=lambda input: model(input, model.init_hidden(input.size(1)))[0],
-    )
-
-    assert ports == (
-        "input: int64[sequence, batch]; h[2, batch, 10], c[2, batch, 10] -> output: "
-        "float32[sequence*batch, 40] (sequence + step)"
-    )
-
-
 class InitInside(nn.Module):
     """Sentiment: int32 ids, hidden made in a method that forward calls, last step squeezed."""
 
@@ -203,20 +114,6 @@ class InitInside(nn.Module):
         out, h = self.rnn(x, h.data)
         out = self.sigmoid(self.fc(out[:, -1, :]))
         return out.view(-1)
-
-
-def test_int32_ids(tmp_path):
-    """The port keeps the dtype that forward was shown."""
-    ports = proven(
-        InitInside(),
-        tmp_path,
-        lambda b, t: {"x": torch.randint(0, 50, (b, t), dtype=torch.int32)},
-        inputs=(torch.randint(0, 50, (2, 6), dtype=torch.int32),),
-    )
-
-    assert ports == (
-        "x: int32[batch, sequence]; h[1, batch, 12] -> output: float32[batch] (sequence + step)"
-    )
 
 
 class HandDropout(nn.Module):
@@ -241,13 +138,84 @@ class HandDropout(nn.Module):
         return self.out(self.locked(y))
 
 
-def test_a_model_left_in_train_mode_runs_as_in_eval_mode(tmp_path):
-    """Dropout by hand is off in the graph, and the model stays in the mode that it was in."""
-    model = HandDropout().train()
+def over_characters(model, input):
+    hidden, outputs = model.init_hidden(len(input)), []
+    for character in input.unbind(1):
+        output, hidden = model(character, hidden)
+        outputs.append(output)
+    return torch.stack(outputs, 1)
 
-    ports = proven(model, tmp_path, lambda b, t: {"ids": torch.randint(0, 20, (b, t))})
 
-    assert ports == (
-        "ids: int64[batch, sequence]; h[1, batch, 9] -> output: float32[batch, sequence, "
-        "20] (sequence + step)"
-    )
+def trained_characters():
+    model = CharRNN()
+    text = torch.randint(0, 30, (1, 9)).repeat(4, 3)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    for _ in range(15):
+        scores = over_characters(model, text[:, :-1])
+        loss = F.cross_entropy(scores.flatten(0, 1), text[:, 1:].flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return model
+
+
+CASES = (
+    Case(
+        "a trained character model of one step",
+        "One character per call: the step graph is forward, the sequence graph its lift.",
+        trained_characters,
+        "input: int64[batch, sequence]; h[2, batch, 16] -> output: float32[batch, sequence, "
+        "30] (sequence + step)",
+        symbols=30,
+        call=over_characters,
+    ),
+    Case(
+        "a character model of one step with an example",
+        "The same with the pair of an LSTM and an example as its author would call it.",
+        lambda: CharRNN(model="lstm"),
+        "input: int64[batch, sequence]; h[2, batch, 16], c[2, batch, 16] -> output: "
+        "float32[batch, sequence, 30] (sequence + step)",
+        symbols=30,
+        example=lambda: (torch.randint(0, 30, (1,)), CharRNN(model="lstm").init_hidden(1)),
+        call=over_characters,
+    ),
+    Case(
+        "one-hot rows inside forward",
+        "F.one_hot takes ids of the width it names; outputs of all steps and sequences in one "
+        "axis.",
+        OneHotNet,
+        "x: int64[batch, sequence]; h[2, batch, 10], c[2, batch, 10] -> output: "
+        "float32[batch*sequence, 12] (sequence + step)",
+        symbols=12,
+        example=lambda: (
+            torch.randint(0, 12, (2, 5)),
+            (torch.zeros(2, 2, 10), torch.zeros(2, 2, 10)),
+        ),
+        call=lambda model, x: model(x, 2 * (torch.zeros(2, len(x), 10),))[0],
+    ),
+    Case(
+        "a time-major word model with tied weights",
+        "Flattened log-probabilities, (steps · batch, words).",
+        WordModel,
+        "input: int64[sequence, batch]; h[2, batch, 10], c[2, batch, 10] -> output: "
+        "float32[sequence*batch, 40] (sequence + step)",
+        symbols=40,
+        call=lambda model, input: model(input, model.init_hidden(input.size(1)))[0],
+    ),
+    Case(
+        "int32 ids",
+        "The port keeps the dtype that forward was shown.",
+        InitInside,
+        "x: int32[batch, sequence]; h[1, batch, 12] -> output: float32[batch] (sequence + step)",
+        symbols=50,
+        example=(2, 6),
+    ),
+    Case(
+        "a model left in train mode runs as in eval mode",
+        "Dropout by hand is off in the graph.",
+        lambda: HandDropout().train(),
+        "ids: int64[batch, sequence]; h[1, batch, 9] -> output: float32[batch, sequence, 20] "
+        "(sequence + step)",
+        symbols=20,
+    ),
+)

@@ -6,12 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from edgernn.export import export_model
-from tests.models.proof import proven
-
-
-def features(batch, sequence):
-    return {"x": torch.randn(batch, sequence, 3)}
+from tests.models.case import Case
 
 
 class Walker(nn.Module):
@@ -33,15 +28,6 @@ class OwnOutput(Walker):
         return states[:, 1:]
 
 
-def test_a_state_read_from_the_output_so_far(tmp_path):
-    """What a step wrote is what the next reads: a state."""
-    ports = proven(OwnOutput(), tmp_path, features, inputs=(torch.randn(2, 6, 3),))
-    assert ports == (
-        "x: float32[batch, sequence, 3]; h[batch, 6] -> output: float32[batch, sequence, 6] "
-        "(sequence + step)"
-    )
-
-
 class NoneAtFirst(Walker):
     def forward(self, x):
         h, outputs = self.start(x), None
@@ -50,15 +36,6 @@ class NoneAtFirst(Walker):
             step = h.unsqueeze(1)
             outputs = step if outputs is None else torch.cat([outputs, step], 1)
         return outputs
-
-
-def test_an_output_that_begins_as_none(tmp_path):
-    """The first step is one of the loop, though it joins nothing."""
-    ports = proven(NoneAtFirst(), tmp_path, features, inputs=(torch.randn(2, 6, 3),))
-    assert ports == (
-        "x: float32[batch, sequence, 3]; h[batch, 6] -> output: float32[batch, sequence, 6] "
-        "(sequence + step)"
-    )
 
 
 class PutInFront(Walker):
@@ -71,15 +48,6 @@ class PutInFront(Walker):
         return outputs
 
 
-def test_outputs_put_in_front_of_each_other(tmp_path):
-    """A loop that goes backward may grow its output at the other end."""
-    ports = proven(PutInFront(), tmp_path, features, inputs=(torch.randn(2, 6, 3),))
-    assert ports == (
-        "x: float32[batch, sequence, 3]; h[batch, 6] -> output: float32[batch, sequence, 6] "
-        "(sequence)"
-    )
-
-
 class Masked(Walker):
     def forward(self, x, lengths):
         h, outputs = self.start(x), []
@@ -88,20 +56,6 @@ class Masked(Walker):
             h = valid * self.cell(x[:, t], h) + (1 - valid) * h
             outputs.append(h)
         return torch.stack(outputs, 1)
-
-
-def test_the_number_of_the_step_compared(tmp_path):
-    """An operator that takes a number takes that of the step at any length."""
-    ports = proven(
-        Masked(),
-        tmp_path,
-        lambda b, t: features(b, t) | {"lengths": torch.randint(1, t + 1, (b,))},
-        inputs=(torch.randn(2, 6, 3), torch.tensor([6, 4])),
-    )
-    assert ports == (
-        "x: float32[batch, sequence, 3], lengths: int64[batch]; h[batch, 6] -> output: "
-        "float32[batch, sequence, 6] (sequence)"
-    )
 
 
 class Windows(Walker):
@@ -114,21 +68,6 @@ class Windows(Walker):
             h = self.cell(x[:, t : t + 3].flatten(1), h)
             outputs.append(h)
         return torch.stack(outputs, 1)
-
-
-def test_windows_that_overlap(tmp_path):
-    """Each step takes a few of the sequence; sizes that have no window are not tried."""
-    ports = proven(
-        Windows(),
-        tmp_path,
-        features,
-        sizes=((1, 3), (3, 11), (5, 4)),
-        inputs=(torch.randn(2, 8, 3),),
-    )
-    assert ports == (
-        "x: float32[batch, sequence, 3]; h[batch, 6] -> output: float32[batch, sequence - 2, 6] "
-        "(sequence)"
-    )
 
 
 class Strided(Walker):
@@ -145,15 +84,6 @@ class Strided(Walker):
         return torch.stack(outputs, 1)
 
 
-def test_a_loop_behind_a_stride(tmp_path):
-    """It has one step more when the sequence has two more."""
-    ports = proven(Strided(), tmp_path, features, inputs=(torch.randn(2, 8, 3),))
-    assert ports == (
-        "x: float32[batch, sequence, 3]; h[batch, 6] -> output: float32[batch, "
-        "(sequence - 1)//2 + 1, 6] (sequence)"
-    )
-
-
 class Pooled(Walker):
     def forward(self, x):
         frames = F.max_pool1d(x.transpose(1, 2), 2).transpose(1, 2)
@@ -164,21 +94,6 @@ class Pooled(Walker):
         return torch.stack(outputs, 1)
 
 
-def test_a_loop_behind_a_pool(tmp_path):
-    """From one size to the next it need not take a step more."""
-    ports = proven(
-        Pooled(),
-        tmp_path,
-        features,
-        sizes=((1, 2), (3, 11), (5, 4)),
-        inputs=(torch.randn(2, 8, 3),),
-    )
-    assert ports == (
-        "x: float32[batch, sequence, 3]; h[batch, 6] -> output: float32[batch, sequence//2, 6] "
-        "(sequence)"
-    )
-
-
 class EveryOther(Walker):
     def forward(self, x):
         h, outputs = self.start(x), []
@@ -186,15 +101,6 @@ class EveryOther(Walker):
             h = self.cell(x[:, t], h)
             outputs.append(h)
         return torch.stack(outputs, 1)
-
-
-def test_a_loop_over_every_other_step(tmp_path):
-    """A range of a stride."""
-    ports = proven(EveryOther(), tmp_path, features, inputs=(torch.randn(2, 6, 3),))
-    assert ports == (
-        "x: float32[batch, sequence, 3]; h[batch, 6] -> output: float32[batch, "
-        "(sequence + 1)//2, 6] (sequence)"
-    )
 
 
 class Retention(nn.Module):
@@ -215,15 +121,6 @@ class Retention(nn.Module):
             outputs.append((q[:, t, :, None] @ state).reshape(batch, 8))
         outputs = torch.stack(outputs, 1)
         return self.norm(outputs.view(-1, 8)).view(batch, steps, 8)
-
-
-def test_parts_of_a_projection_and_a_view_of_the_outputs(tmp_path):
-    """A part split off before the loop is one tensor; stacked outputs lie in memory as torch's."""
-    ports = proven(Retention(), tmp_path, features, inputs=(torch.randn(2, 6, 3),))
-    assert ports == (
-        "x: float32[batch, sequence, 3]; h[batch, 2, 4, 4] -> output: float32[batch, sequence, 8] "
-        "(sequence + step)"
-    )
 
 
 class Pointer(nn.Module):
@@ -251,20 +148,6 @@ class Pointer(nn.Module):
         return torch.stack(outputs, 1)
 
 
-def test_a_decoder_that_points_at_its_source(tmp_path):
-    """`one_hot` of as many classes as the source has steps."""
-    ports = proven(
-        Pointer(),
-        tmp_path,
-        lambda b, t: {"src": torch.randn(b, t, 3)},
-        inputs=(torch.randn(2, 5, 3),),
-    )
-    assert ports == (
-        "src: float32[batch, sequence, 3]; encoder_h[1, batch, 6], encoder_c[1, batch, 6], "
-        "loop_h0[batch, 3] -> output: float32[batch, sequence, sequence] (sequence)"
-    )
-
-
 class OtherCellLater(nn.Module):
     """A loop whose cell changes, over a number of steps that the spec fixes."""
 
@@ -279,14 +162,103 @@ class OtherCellLater(nn.Module):
         return h
 
 
-def test_a_loop_over_a_constant_number_of_steps_is_no_step(tmp_path):
-    """A call that starts from a state of its own is a whole sequence, whose batch alone varies."""
-    artifact = export_model(
-        OtherCellLater().eval(), tmp_path / "m.edgernn", inputs=["x:float32[batch,5,3]"]
-    )
-    inputs = artifact.contract.graphs["sequence"].inputs
-    assert str(inputs[0]) == "x: float32[batch, 5, 3]"
-    assert artifact.contract.remarks == (
-        "There is no step graph: forward loops over a constant number of steps, from a state of "
-        "its own at every call.",
-    )
+CASES = (
+    Case(
+        "a state read from the output so far",
+        "What a step wrote is what the next reads: a state.",
+        OwnOutput,
+        "x: float32[batch, sequence, 3]; h[batch, 6] -> output: float32[batch, sequence, 6] "
+        "(sequence + step)",
+        example=(2, 6),
+    ),
+    Case(
+        "an output that begins as None",
+        "The first step is one of the loop, though it joins nothing.",
+        NoneAtFirst,
+        "x: float32[batch, sequence, 3]; h[batch, 6] -> output: float32[batch, sequence, 6] "
+        "(sequence + step)",
+        example=(2, 6),
+    ),
+    Case(
+        "outputs put in front of each other",
+        "A loop that goes backward may grow its output at the other end.",
+        PutInFront,
+        "x: float32[batch, sequence, 3]; h[batch, 6] -> output: float32[batch, sequence, 6] "
+        "(sequence)",
+        example=(2, 6),
+    ),
+    Case(
+        "the number of the step compared",
+        "An operator that takes a number takes that of the step at any length.",
+        Masked,
+        "x: float32[batch, sequence, 3], lengths: int64[batch]; h[batch, 6] -> output: "
+        "float32[batch, sequence, 6] (sequence)",
+        data=lambda batch, sequence: {
+            "x": torch.randn(batch, sequence, 3),
+            "lengths": torch.randint(1, sequence + 1, (batch,)),
+        },
+        example=lambda: (torch.randn(2, 6, 3), torch.tensor([6, 4])),
+    ),
+    Case(
+        "windows that overlap",
+        "Each step takes a few of the sequence; sizes that have no window are not tried.",
+        Windows,
+        "x: float32[batch, sequence, 3]; h[batch, 6] -> output: float32[batch, sequence - 2, "
+        "6] (sequence)",
+        example=(2, 8),
+        sizes=((1, 3), (3, 11), (5, 4)),
+    ),
+    Case(
+        "a loop after a stride",
+        "It has one step more when the sequence has two more.",
+        Strided,
+        "x: float32[batch, sequence, 3]; h[batch, 6] -> output: float32[batch, (sequence - "
+        "1)//2 + 1, 6] (sequence)",
+        example=(2, 8),
+    ),
+    Case(
+        "a loop after a pool",
+        "From one size to the next it need not take a step more.",
+        Pooled,
+        "x: float32[batch, sequence, 3]; h[batch, 6] -> output: float32[batch, sequence//2, 6] "
+        "(sequence)",
+        example=(2, 8),
+        sizes=((1, 2), (3, 11), (5, 4)),
+    ),
+    Case(
+        "a loop over every other step",
+        "A range of a stride.",
+        EveryOther,
+        "x: float32[batch, sequence, 3]; h[batch, 6] -> output: float32[batch, (sequence + "
+        "1)//2, 6] (sequence)",
+        example=(2, 6),
+    ),
+    Case(
+        "parts of a projection and a view of the outputs",
+        "A part split off before the loop is one tensor; stacked outputs lie in memory as torch's.",
+        Retention,
+        "x: float32[batch, sequence, 3]; h[batch, 2, 4, 4] -> output: float32[batch, sequence, "
+        "8] (sequence + step)",
+        example=(2, 6),
+    ),
+    Case(
+        "a decoder that points at its source",
+        "`one_hot` of as many classes as the source has steps.",
+        Pointer,
+        "src: float32[batch, sequence, 3]; encoder_h[1, batch, 6], encoder_c[1, batch, 6], "
+        "loop_h0[batch, 3] -> output: float32[batch, sequence, sequence] (sequence)",
+        example=(2, 5),
+    ),
+    Case(
+        "a loop over a constant number of steps",
+        "A call that starts from a state of its own is a whole sequence: the batch alone varies.",
+        OtherCellLater,
+        "x: float32[batch, 5, 3]; first_h[batch, 4] -> output: float32[batch, 4] (sequence)",
+        example=lambda: ["x:float32[batch,5,3]"],
+        sizes=((1, 5), (3, 5)),
+        remarks=(
+            "There is no step graph: forward loops over a constant number of steps, from a state "
+            "of its own at every call.",
+        ),
+    ),
+)

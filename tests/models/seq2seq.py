@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from tests.models.proof import proven
+from tests.models.case import Case
 
 
 class EncoderRNN(nn.Module):
@@ -69,21 +69,6 @@ def tokens(b, t, high):
     return torch.randint(0, high, (b, t))
 
 
-def test_a_gru_encoder_and_a_teacher_forced_cell_decoder(tmp_path):
-    """The decoder's state comes from the encoder and stays inside."""
-    ports = proven(
-        Seq2Seq(),
-        tmp_path,
-        lambda b, t: {"src": tokens(b, t, 20), "trg": tokens(b, t + 2, 15)},
-        inputs=(tokens(2, 5, 20), tokens(2, 7, 15)),
-    )
-
-    assert ports == (
-        "src: int64[batch, sequence], trg: int64[batch, trg_dim1]; encoder_gru_h[1, batch, "
-        "12] -> output: float32[batch, trg_dim1, 15] (sequence)"
-    )
-
-
 class AttentionDecoder(nn.Module):
     def __init__(self, hidden_size, output_size):
         super().__init__()
@@ -117,21 +102,6 @@ class AttentionSeq2Seq(nn.Module):
         return self.decoder(outputs, hidden, trg)[0]
 
 
-def test_an_attention_decoder_loops_over_the_target(tmp_path):
-    """Attention over the encoder's outputs at each target step."""
-    ports = proven(
-        AttentionSeq2Seq(),
-        tmp_path,
-        lambda b, t: {"src": tokens(b, t, 20), "trg": tokens(b, t + 1, 15)},
-        inputs=(tokens(2, 5, 20), tokens(2, 4, 15)),
-    )
-
-    assert ports == (
-        "src: int64[batch, sequence], trg: int64[batch, trg_dim1]; encoder_gru_h[1, batch, "
-        "12] -> output: float32[batch, trg_dim1, 15] (sequence)"
-    )
-
-
 class LayerSeq2Seq(nn.Module):
     """Encoder and decoder layers, teacher-forced without a loop, with dot attention."""
 
@@ -161,21 +131,6 @@ class LayerSeq2Seq(nn.Module):
         return self.out(torch.cat([y, weights @ memory], dim=-1))
 
 
-def test_a_bidirectional_encoder_and_a_bridged_decoder(tmp_path):
-    """Source and target lengths are both dynamic."""
-    ports = proven(
-        LayerSeq2Seq(),
-        tmp_path,
-        lambda b, t: {"src": tokens(b, t, 20), "trg": tokens(b, t + 2, 15)},
-        inputs=(tokens(2, 5, 20), tokens(2, 7, 15)),
-    )
-
-    assert ports == (
-        "src: int64[batch, sequence], trg: int64[batch, trg_dim1]; encoder_h[4, batch, "
-        "12], encoder_c[4, batch, 12] -> output: float32[batch, trg_dim1, 15] (sequence)"
-    )
-
-
 class Autoregressive(nn.Module):
     """A forecaster that feeds its own output back for a fixed horizon."""
 
@@ -196,21 +151,6 @@ class Autoregressive(nn.Module):
             y = self.out(h)
             forecast.append(y)
         return torch.stack(forecast, dim=1)
-
-
-def test_a_fixed_horizon_is_unrolled(tmp_path):
-    """A constant number of decoder steps needs no axis; the encoder's state is carried."""
-    ports = proven(
-        Autoregressive(),
-        tmp_path,
-        lambda b, t: {"x": torch.randn(b, t, 2)},
-        inputs=(torch.randn(2, 6, 2),),
-    )
-
-    assert ports == (
-        "x: float32[batch, sequence, 2]; encoder_h[1, batch, 10], encoder_c[1, batch, 10] "
-        "-> output: float32[batch, 3, 2] (sequence + step)"
-    )
 
 
 class GreedyDecoder(nn.Module):
@@ -235,11 +175,50 @@ class GreedyDecoder(nn.Module):
         return torch.stack(ids, 1)
 
 
-def test_a_greedy_decoder_gives_ids(tmp_path):
-    """Argmax feeds back inside the graph."""
-    ports = proven(GreedyDecoder(), tmp_path, lambda b, t: {"src": tokens(b, t, 20)})
+_TRANSLATION = (
+    "src: int64[batch, sequence], trg: int64[batch, trg_dim1]; {states} -> output: "
+    "float32[batch, trg_dim1, 15] (sequence)"
+)
 
-    assert ports == (
-        "src: int64[batch, sequence]; encoder_gru_h[1, batch, 12] -> output: int64[batch, "
-        "4] (sequence + step)"
-    )
+CASES = (
+    Case(
+        "a GRU encoder and a teacher-forced decoder of cells",
+        "The decoder's state comes from the encoder and stays inside.",
+        Seq2Seq,
+        _TRANSLATION.format(states="encoder_gru_h[1, batch, 12]"),
+        symbols=15,
+        example=(2, 5),
+    ),
+    Case(
+        "a decoder with attention",
+        "Attention over the encoder's outputs at each target step.",
+        AttentionSeq2Seq,
+        _TRANSLATION.format(states="encoder_gru_h[1, batch, 12]"),
+        symbols=15,
+        example=(2, 5),
+    ),
+    Case(
+        "a bidirectional encoder and a bridged decoder",
+        "Source and target lengths are both dynamic.",
+        LayerSeq2Seq,
+        _TRANSLATION.format(states="encoder_h[4, batch, 12], encoder_c[4, batch, 12]"),
+        symbols=15,
+        example=(2, 5),
+    ),
+    Case(
+        "a fixed horizon is unrolled",
+        "A constant number of decoder steps needs no axis; the encoder's state is carried.",
+        Autoregressive,
+        "x: float32[batch, sequence, 2]; encoder_h[1, batch, 10], encoder_c[1, batch, 10] -> "
+        "output: float32[batch, 3, 2] (sequence + step)",
+        example=(2, 6),
+    ),
+    Case(
+        "a greedy decoder gives ids",
+        "Argmax feeds back inside the graph.",
+        GreedyDecoder,
+        "src: int64[batch, sequence]; encoder_gru_h[1, batch, 12] -> output: int64[batch, 4] "
+        "(sequence + step)",
+        symbols=20,
+    ),
+)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from tests.models.proof import proven
+from tests.models.case import Case
 
 
 class BiLSTMTagger(nn.Module):
@@ -41,36 +40,6 @@ def padded(batch, steps, ordered=True, high=25):
     return ids, lengths
 
 
-@pytest.mark.parametrize("ordered", [True, False], ids=["sorted", "unsorted"])
-def test_a_packed_bidirectional_tagger(tmp_path, ordered):
-    """Lengths are an input; every sequence ends at its own."""
-    ports = proven(
-        BiLSTMTagger(enforce_sorted=ordered),
-        tmp_path,
-        lambda b, t: dict(zip(("text", "text_lengths"), padded(b, t, ordered), strict=True)),
-        inputs=padded(3, 6, ordered),
-    )
-
-    assert ports == (
-        "text: int64[batch, sequence], text_lengths: int64[batch]; h[4, batch, 8], c[4, "
-        "batch, 8] -> output: float32[batch, sequence, 5] (sequence)"
-    )
-
-
-def test_a_packed_tagger_needs_no_example(tmp_path):
-    """Token ids and an argument that is called lengths are guessed."""
-    ports = proven(
-        BiLSTMTagger(enforce_sorted=False),
-        tmp_path,
-        lambda b, t: dict(zip(("text", "text_lengths"), padded(b, t, False), strict=True)),
-    )
-
-    assert ports == (
-        "text: int64[batch, sequence], text_lengths: int64[batch]; h[4, batch, 8], c[4, "
-        "batch, 8] -> output: float32[batch, sequence, 5] (sequence)"
-    )
-
-
 class LengthsInside(nn.Module):
     """Finds the lengths itself from the padding; time-major GRU."""
 
@@ -87,20 +56,6 @@ class LengthsInside(nn.Module):
         packed = pack_padded_sequence(e, lengths.cpu(), enforce_sorted=False)
         _, h = self.gru(packed)
         return self.fc(torch.cat([h[-2], h[-1]], dim=1))
-
-
-def test_lengths_that_forward_counts_itself(tmp_path):
-    """Lengths computed from padding ids are no input."""
-    ports = proven(
-        LengthsInside(),
-        tmp_path,
-        lambda b, t: {"x": padded(b, t, False)[0]},
-        inputs=(padded(3, 6, False)[0],),
-    )
-
-    assert ports == (
-        "x: int64[batch, sequence]; h[2, batch, 8] -> output: float32[batch, 2] (sequence)"
-    )
 
 
 class SortsItself(nn.Module):
@@ -121,20 +76,6 @@ class SortsItself(nn.Module):
         return self.fc(out[unperm])
 
 
-def test_a_model_that_sorts_and_unsorts_itself(tmp_path):
-    """A permutation of the batch by forward's own hand."""
-
-    def data(b, t):
-        return {"x": torch.randn(b, t, 4), "lengths": padded(b, t, False)[1]}
-
-    ports = proven(SortsItself(), tmp_path, data, inputs=tuple(data(3, 6).values()))
-
-    assert ports == (
-        "x: float32[batch, sequence, 4], lengths: int64[batch]; h[1, batch, 7], c[1, "
-        "batch, 7] -> output: float32[batch, sequence, 3] (sequence)"
-    )
-
-
 class SortsTensor(SortsItself):
     def forward(self, x, lengths):
         sorted_lengths, perm = torch.sort(lengths, descending=True)
@@ -142,20 +83,6 @@ class SortsTensor(SortsItself):
         _, (h, c) = self.rnn(packed)
         unperm = perm.argsort()
         return self.fc(h[-1].index_select(0, unperm))
-
-
-def test_a_model_that_sorts_with_tensors(tmp_path):
-    """The same with index_select and the last state only."""
-
-    def data(b, t):
-        return {"x": torch.randn(b, t, 4), "lengths": padded(b, t, False)[1]}
-
-    ports = proven(SortsTensor(), tmp_path, data, inputs=tuple(data(3, 6).values()))
-
-    assert ports == (
-        "x: float32[batch, sequence, 4], lengths: int64[batch]; h[1, batch, 7], c[1, "
-        "batch, 7] -> output: float32[batch, 3] (sequence)"
-    )
 
 
 class MaskedMean(nn.Module):
@@ -178,21 +105,6 @@ class MaskedMean(nn.Module):
         return self.fc(pooled)
 
 
-def test_a_masked_mean_over_packed_steps(tmp_path):
-    """The lengths that pad_packed_sequence gives back are used again."""
-    ports = proven(
-        MaskedMean(),
-        tmp_path,
-        lambda b, t: dict(zip(("ids", "lengths"), padded(b, t, False), strict=True)),
-        inputs=padded(3, 6, False),
-    )
-
-    assert ports == (
-        "ids: int64[batch, sequence], lengths: int64[batch]; h[1, batch, 7] -> output: "
-        "float32[batch, 3] (sequence)"
-    )
-
-
 class CrfEmissions(nn.Module):
     """Unpacked padded tagger with max over time for a second head."""
 
@@ -209,11 +121,85 @@ class CrfEmissions(nn.Module):
         return {"tags": self.tags(out), "intent": self.intent(pooled)}
 
 
-def test_a_dict_of_two_heads(tmp_path):
-    """Outputs are called as forward calls them."""
-    ports = proven(CrfEmissions(), tmp_path, lambda b, t: {"sentence": padded(b, t)[0]})
+def features(batch, sequence):
+    return {"x": torch.randn(batch, sequence, 4), "lengths": padded(batch, sequence, False)[1]}
 
-    assert ports == (
+
+def texts(*names, ordered=False):
+    """Return what draws padded ids and their lengths by name."""
+    return lambda batch, sequence: dict(zip(names, padded(batch, sequence, ordered)))
+
+
+_TAGGER = (
+    "text: int64[batch, sequence], text_lengths: int64[batch]; h[4, batch, 8], c[4, batch, 8] "
+    "-> output: float32[batch, sequence, 5] (sequence)"
+)
+
+CASES = (
+    Case(
+        "packed and bidirectional, sorted",
+        "Lengths are an input; every sequence ends at its own.",
+        BiLSTMTagger,
+        _TAGGER,
+        data=texts("text", "text_lengths", ordered=True),
+        example=(3, 6),
+    ),
+    Case(
+        "packed and bidirectional, unsorted",
+        "The same in any order.",
+        lambda: BiLSTMTagger(enforce_sorted=False),
+        _TAGGER,
+        data=texts("text", "text_lengths"),
+        example=(3, 6),
+    ),
+    Case(
+        "a packed tagger needs no example",
+        "Token ids and an argument that is called lengths are guessed.",
+        lambda: BiLSTMTagger(enforce_sorted=False),
+        _TAGGER,
+        data=texts("text", "text_lengths"),
+    ),
+    Case(
+        "lengths that forward counts itself",
+        "Lengths computed from padding ids are no input.",
+        LengthsInside,
+        "x: int64[batch, sequence]; h[2, batch, 8] -> output: float32[batch, 2] (sequence)",
+        data=texts("x"),
+        example=(3, 6),
+    ),
+    Case(
+        "a model that sorts and unsorts itself",
+        "Forward permutes the batch and back.",
+        SortsItself,
+        "x: float32[batch, sequence, 4], lengths: int64[batch]; h[1, batch, 7], c[1, batch, 7] "
+        "-> output: float32[batch, sequence, 3] (sequence)",
+        data=features,
+        example=(3, 6),
+    ),
+    Case(
+        "a model that sorts with tensors",
+        "The same with index_select and the last state only.",
+        SortsTensor,
+        "x: float32[batch, sequence, 4], lengths: int64[batch]; h[1, batch, 7], c[1, batch, 7] "
+        "-> output: float32[batch, 3] (sequence)",
+        data=features,
+        example=(3, 6),
+    ),
+    Case(
+        "a masked mean over packed steps",
+        "The lengths that pad_packed_sequence gives back are used again.",
+        MaskedMean,
+        "ids: int64[batch, sequence], lengths: int64[batch]; h[1, batch, 7] -> output: "
+        "float32[batch, 3] (sequence)",
+        data=texts("ids", "lengths"),
+        example=(3, 6),
+    ),
+    Case(
+        "a dict of two heads",
+        "Outputs are called as forward calls them.",
+        CrfEmissions,
         "sentence: int64[batch, sequence]; h[2, batch, 8], c[2, batch, 8] -> tags: "
-        "float32[batch, sequence, 5], intent: float32[batch, 3] (sequence)"
-    )
+        "float32[batch, sequence, 5], intent: float32[batch, 3] (sequence)",
+        data=texts("sentence"),
+    ),
+)

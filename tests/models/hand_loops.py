@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from edgernn.errors import UnsupportedModelError
-from edgernn.export import export_model
-from tests.models.proof import proven
-
-
-def features(batch, sequence):
-    return {"x": torch.randn(batch, sequence, 3)}
+from tests.models.case import Case
 
 
 class LightGRU(nn.Module):
@@ -40,15 +33,6 @@ class LightGRU(nn.Module):
         return x
 
 
-def test_a_loop_around_no_cell(tmp_path):
-    """Each loop's state is a port."""
-    ports = proven(LightGRU(), tmp_path, features, inputs=(torch.randn(2, 5, 3),))
-    assert ports == (
-        "x: float32[batch, sequence, 3]; loop_h[batch, 6], loop_2_h[batch, 6] -> output: "
-        "float32[batch, sequence, 6] (sequence + step)"
-    )
-
-
 class GrowingOutput(nn.Module):
     """Lengthens its output step by step, and returns the last state of two."""
 
@@ -63,15 +47,6 @@ class GrowingOutput(nn.Module):
             h, before = torch.tanh(self.step(torch.cat([x_t, h, before], 1))), h
             outputs = torch.cat([outputs, h.unsqueeze(1)], dim=1)
         return outputs
-
-
-def test_outputs_put_behind_each_other(tmp_path):
-    """`torch.cat` of what is there and one more step."""
-    ports = proven(GrowingOutput(), tmp_path, features, inputs=(torch.randn(2, 5, 3),))
-    assert ports == (
-        "x: float32[batch, sequence, 3]; h0[batch, 4], h1[batch, 4] -> output: float32[batch, "
-        "sequence, 4] (sequence + step)"
-    )
 
 
 class AttentiveDetector(nn.Module):
@@ -96,14 +71,6 @@ class AttentiveDetector(nn.Module):
         return self.head((hidden * weights).sum(1))
 
 
-def test_what_looks_over_time_around_a_loop(tmp_path):
-    """It stands outside of the loop as it is."""
-    assert proven(AttentiveDetector(), tmp_path, features) == (
-        "x: float32[batch, sequence, 3]; h[batch, 6], c[batch, 6] -> output: float32[batch, 2] "
-        "(sequence)"
-    )
-
-
 class LayerByLayer(nn.Module):
     """A loop for each of its layers, over a list of steps."""
 
@@ -120,14 +87,6 @@ class LayerByLayer(nn.Module):
                 outputs.append(h)
             steps = outputs
         return torch.stack(steps, 1)
-
-
-def test_a_loop_over_the_steps_of_another(tmp_path):
-    """What the first loop leaves in a list, the second takes step by step."""
-    assert proven(LayerByLayer(), tmp_path, features) == (
-        "x: float32[batch, sequence, 3]; cells_0_h[batch, 6], cells_1_h[batch, 6] -> output: "
-        "float32[batch, sequence, 6] (sequence + step)"
-    )
 
 
 class Attention(nn.Module):
@@ -175,20 +134,6 @@ class Translator(nn.Module):
         return outputs
 
 
-def test_a_greedy_decoder_of_any_length_with_attention(tmp_path):
-    """Its loop begins at the second step and takes nothing but its own token."""
-    ports = proven(
-        Translator(),
-        tmp_path,
-        lambda b, t: {"src": torch.randint(0, 20, (t, b)), "trg": torch.randint(0, 15, (t + 2, b))},
-        inputs=(torch.randint(0, 20, (5, 2)), torch.randint(0, 15, (7, 2))),
-    )
-    assert ports == (
-        "src: int64[sequence, batch], trg: int64[trg_dim0, batch]; encoder_h[2, batch, 12] -> "
-        "output: float32[trg_dim0, batch, 15] (sequence)"
-    )
-
-
 class Context(nn.Module):
     """A decoder that sees the encoder's last output at every step."""
 
@@ -206,20 +151,6 @@ class Context(nn.Module):
             h, c = self.cell(torch.cat([y[:, t], context], 1), (h, c))
             outputs.append(self.out(h))
         return torch.stack(outputs, 1)
-
-
-def test_what_is_the_same_at_all_steps(tmp_path):
-    """It comes into the loop from outside; source and target have lengths of their own."""
-    ports = proven(
-        Context(),
-        tmp_path,
-        lambda b, t: {"x": torch.randn(b, t, 3), "y": torch.randn(b, t + 1, 2)},
-        inputs=(torch.randn(2, 5, 3), torch.randn(2, 7, 2)),
-    )
-    assert ports == (
-        "x: float32[batch, sequence, 3], y: float32[batch, y_dim1, 2]; encoder_h[1, batch, 6], "
-        "encoder_c[1, batch, 6] -> output: float32[batch, y_dim1, 2] (sequence)"
-    )
 
 
 class OwnSolver(nn.Module):
@@ -240,15 +171,6 @@ class OwnSolver(nn.Module):
         return torch.stack(outputs, 1)
 
 
-def test_a_fixed_number_of_turns_within_each_step(tmp_path):
-    """They stay written out; the loop is the one that grows with the sequence."""
-    ports = proven(OwnSolver(), tmp_path, features, inputs=(torch.randn(2, 5, 3),))
-    assert ports == (
-        "x: float32[batch, sequence, 3]; h[batch, 6] -> output: float32[batch, sequence, 6] "
-        "(sequence + step)"
-    )
-
-
 class LooksFarBack(nn.Module):
     """Each step reads the state of two steps ago out of a list."""
 
@@ -261,14 +183,6 @@ class LooksFarBack(nn.Module):
         for t in range(x.shape[1]):
             states.append(torch.tanh(self.step(torch.cat([x[:, t], states[-2]], 1))))
         return torch.stack(states[2:], 1)
-
-
-def test_a_loop_that_reads_the_last_step_but_one(tmp_path):
-    """It is handed on twice."""
-    assert proven(LooksFarBack(), tmp_path, features, inputs=(torch.randn(2, 5, 3),)) == (
-        "x: float32[batch, sequence, 3]; h0[batch, 4], h1[batch, 4] -> output: float32[batch, "
-        "sequence, 4] (sequence + step)"
-    )
 
 
 class AttendsToItself(nn.Module):
@@ -285,19 +199,6 @@ class AttendsToItself(nn.Module):
         return torch.stack(states[1:], 1)
 
 
-def test_a_loop_that_reads_more_at_every_step_is_refused(tmp_path):
-    """No iteration is like the one before."""
-    with pytest.raises(UnsupportedModelError) as caught:
-        export_model(AttendsToItself(), tmp_path / "m", inputs=(torch.randn(2, 5, 3),))
-    assert str(caught.value).startswith(
-        "`AttendsToItself.forward` loops over `sequence` at tests/models/test_hand_loops.py:283 "
-        "(`for t in range(x.shape[1]):`), and a graph runs the same in every iteration: iteration "
-        "2 takes 2 tensors at tests/models/test_hand_loops.py:284 (`states.append(self.cell(x[:, "
-        "t], torch.stack(states).mean(0)))`), iteration 1 1 tensor. Carry what"
-    )
-    assert not list(tmp_path.iterdir())
-
-
 class Frames(nn.Module):
     """The same small network on every frame."""
 
@@ -309,8 +210,68 @@ class Frames(nn.Module):
         return torch.stack([self.net(x[:, t]) for t in range(x.size(1))], 1)
 
 
-def test_a_loop_that_carries_nothing_is_no_recurrence(tmp_path):
-    """Such a model needs no state."""
-    with pytest.raises(UnsupportedModelError, match="carries anything from step to step"):
-        export_model(Frames(), tmp_path / "m", inputs=(torch.randn(2, 5, 3),))
-    assert not list(tmp_path.iterdir())
+CASES = (
+    Case(
+        "a loop around no cell",
+        "Each loop's state is a port.",
+        LightGRU,
+        "x: float32[batch, sequence, 3]; loop_h[batch, 6], loop_2_h[batch, 6] -> output: "
+        "float32[batch, sequence, 6] (sequence + step)",
+        example=(2, 5),
+    ),
+    Case(
+        "outputs joined step by step",
+        "`torch.cat` of what is there and one more step.",
+        GrowingOutput,
+        "x: float32[batch, sequence, 3]; h0[batch, 4], h1[batch, 4] -> output: float32[batch, "
+        "sequence, 4] (sequence + step)",
+        example=(2, 5),
+    ),
+    Case(
+        "what looks over time around a loop",
+        "It stays outside of the loop as it is.",
+        AttentiveDetector,
+        "x: float32[batch, sequence, 3]; h[batch, 6], c[batch, 6] -> output: float32[batch, 2] "
+        "(sequence)",
+    ),
+    Case(
+        "a loop over the steps of another",
+        "What the first loop leaves in a list, the second takes step by step.",
+        LayerByLayer,
+        "x: float32[batch, sequence, 3]; cells_0_h[batch, 6], cells_1_h[batch, 6] -> output: "
+        "float32[batch, sequence, 6] (sequence + step)",
+    ),
+    Case(
+        "a greedy decoder of any length with attention",
+        "Its loop begins at the second step and takes nothing but its own token.",
+        Translator,
+        "src: int64[sequence, batch], trg: int64[trg_dim0, batch]; encoder_h[2, batch, 12] -> "
+        "output: float32[trg_dim0, batch, 15] (sequence)",
+        symbols=15,
+        example=(2, 5),
+    ),
+    Case(
+        "what is the same at all steps",
+        "It comes into the loop from outside; source and target have lengths of their own.",
+        Context,
+        "x: float32[batch, sequence, 3], y: float32[batch, y_dim1, 2]; encoder_h[1, batch, 6], "
+        "encoder_c[1, batch, 6] -> output: float32[batch, y_dim1, 2] (sequence)",
+        example=(2, 5),
+    ),
+    Case(
+        "a fixed number of turns within each step",
+        "They stay unrolled; the loop is the one that grows with the sequence.",
+        OwnSolver,
+        "x: float32[batch, sequence, 3]; h[batch, 6] -> output: float32[batch, sequence, 6] "
+        "(sequence + step)",
+        example=(2, 5),
+    ),
+    Case(
+        "a loop that reads the last step but one",
+        "It is handed on twice.",
+        LooksFarBack,
+        "x: float32[batch, sequence, 3]; h0[batch, 4], h1[batch, 4] -> output: float32[batch, "
+        "sequence, 4] (sequence + step)",
+        example=(2, 5),
+    ),
+)
