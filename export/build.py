@@ -20,7 +20,9 @@ from edgernn.export.ir.symbolic_dims import name_sizes, write_canonical
 from edgernn.export.library_errors import stage
 from edgernn.export.lower.loops import Iteration
 from edgernn.export.reroll.loop_refusal import branch_on_size, explained
-from edgernn.export.reroll.reroll import LONGEST_STRIDE, NotRolledError, Rolled, rolled
+from edgernn.export.reroll.loop_structure import RerollError
+from edgernn.export.reroll.reroll import LONGEST_STRIDE, reroll
+from edgernn.export.reroll.rerolled_module import RerolledModule
 from edgernn.export.source.read_exported import ExportedModule
 from edgernn.export.source.unrolled_loop import describe_unrolled_loop
 from edgernn.export.states.ambiguous_states import ambiguous_states, pair_options
@@ -140,7 +142,7 @@ def _known_pairs(example: ExampleCall, run: ForwardRun, pairs: Mapping[str, str 
 
 def _bounds(module: nn.Module, model: ir.Model, loops: Mapping[int, Iteration]) -> Bounds:
     """Return for which sizes a trace, all loops in it included, is the model."""
-    bounds = bounds_of(model) & (module.bounds if isinstance(module, Rolled) else Bounds())
+    bounds = bounds_of(model) & (module.bounds if isinstance(module, RerolledModule) else Bounds())
     for loop in loops.values():
         bounds &= bounds_of(loop.model)
     return bounds
@@ -155,8 +157,8 @@ def _trace(module: nn.Module, example: ExampleCall, run: ForwardRun) -> tuple[nn
     except UnsupportedModelError:
         if isinstance(module, ExportedModule):
             raise  # its loops are written out: of a longer sequence it would read the first steps
-        with contextlib.suppress(NotRolledError, UnsupportedModelError):
-            made = rolled(module, example)
+        with contextlib.suppress(RerollError, UnsupportedModelError):
+            made = reroll(module, example)
             return made, trace(made, example, module)
         raise
 
@@ -170,8 +172,8 @@ def _trace_rerolled(module: nn.Module, example: ExampleCall) -> tuple[nn.Module,
         UnsupportedModelError: A loop cannot be written for any number of steps.
     """
     try:
-        made = rolled(module, example)
-    except NotRolledError as error:
+        made = reroll(module, example)
+    except RerollError as error:
         branch = branch_on_size(module, example)
         if branch is not None and branch.is_bound:
             return module, trace(module, example)

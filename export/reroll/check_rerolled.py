@@ -1,8 +1,8 @@
-"""A module whose loops are one call each, compared with the user's own at many sizes."""
+"""Compares a rerolled module with the user's own at many sizes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -12,51 +12,55 @@ from torch import nn
 from edgernn.contract import BATCH
 from edgernn.export.call.example_call import ExampleCall, run_forward
 from edgernn.export.code_lines.new_lines import first_new_line
-from edgernn.export.reroll.size_variants import NotRolledError
+from edgernn.export.reroll.loop_structure import RerollError
 from edgernn.export.trace.bounds import Bounds
 
-__all__ = ["compared"]
+__all__ = ["check_rerolled"]
 
 _FEW = ((1, 1), (2, 2), (3, 7))
-"""Batch and steps: where loops with too few iterations are found out."""
+"""Batch and steps that show loops with too few iterations."""
 
 _MANY = (40, 130)
-"""Steps: where loops whose iterations change later are found out."""
+"""Steps that show loops whose iterations change later."""
 
 
 class _Outcome(Enum):
-    """What a comparison came to; `FAILS` is the user's module, `UNCLEAR` has NaN or infinity."""
+    """The outcome of a comparison; `FAILS` is the user's module, `UNCLEAR` has NaN or infinity."""
 
-    ALIKE = auto()
+    SAME = auto()
     DIFFERENT = auto()
     FAILS = auto()
     UNCLEAR = auto()
 
 
-def compared(
-    module: nn.Module, made: nn.Module, example: ExampleCall, long: bool = False
+_SAME, _FAILS = {_Outcome.SAME}, {_Outcome.FAILS}
+_RUNS = {*_Outcome} - _FAILS
+
+
+def check_rerolled(
+    module: nn.Module, rerolled: nn.Module, example: ExampleCall, only_longer: bool = False
 ) -> Bounds:
     """Run both at a few steps, at the sizes of the example, and at many steps.
 
     Args:
         module: The user's own.
-        made: The same with its loops as one call each.
+        rerolled: The same with each loop as one call.
         example: A call of both with its dynamic axes.
-        long: Whether `made` may be wrong for fewer steps than the example has.
+        only_longer: Whether `rerolled` may differ for fewer steps than the example has.
 
     Returns:
-        The sizes for which `made` is the module, as far as forward fails for more, or it may be
-        wrong for fewer.
+        The sizes at which both are the same: up to where forward fails for more steps, and from
+        where `rerolled` no longer differs.
 
     Raises:
-        NotRolledError: They differ, or no size could be compared.
+        RerollError: They differ, or no size could be compared.
     """
-    both = _Both(module, made)
-    outcomes = [(sized, both.outcome(sized)) for sized in _sizes(example)]
-    alike = [sized for sized, outcome in outcomes if outcome is _Outcome.ALIKE]
-    own = any(sized is example for sized in alike)
-    if not alike:
-        raise NotRolledError("forward gives no finite numbers at any size that was tried")
+    comparison = _Comparison(module, rerolled)
+    outcomes = [(sized, comparison.outcome(sized)) for sized in _sizes(example)]
+    same = [sized for sized, outcome in outcomes if outcome is _Outcome.SAME]
+    same_here = any(sized is example for sized in same)
+    if not same:
+        raise RerollError("forward returns no finite numbers at any size that was tried")
     most: dict[str, int] = {}
     least: dict[str, int] = {}
     axes = [symbol for symbol in example.sizes if symbol != BATCH]
@@ -64,15 +68,20 @@ def compared(
         longer = [symbol for symbol in axes if sized.sizes[symbol] > example.sizes[symbol]]
         shorter = [symbol for symbol in axes if sized.sizes[symbol] < example.sizes[symbol]]
         if outcome is _Outcome.DIFFERENT:
-            if not long or longer or len(shorter) != 1 or not own:
-                raise NotRolledError(both.difference(sized))
-            first = both.first_alike(sized, example, shorter[0])
-            least[shorter[0]] = max(first, least.get(shorter[0], 1))
-        elif outcome is _Outcome.FAILS and own and len(longer) == 1:
-            most[longer[0]] = both.last_that_runs(example, sized, longer[0])
-        elif outcome is _Outcome.FAILS and own and len(shorter) == 1:
-            first = both.first_that_runs(sized, example, shorter[0])
-            least[shorter[0]] = max(first, least.get(shorter[0], 1))
+            if longer or len(shorter) != 1 or not only_longer or not same_here:
+                raise RerollError(comparison.difference(sized))
+        elif outcome is not _Outcome.FAILS or not same_here:
+            continue
+        if len(longer) == 1:
+            (axis,) = longer
+            span = example.sizes[axis], sized.sizes[axis]
+            most[axis] = comparison.first_size(example, axis, span, _FAILS) - 1
+        elif len(shorter) == 1:
+            (axis,) = shorter
+            span = sized.sizes[axis], example.sizes[axis]
+            good = _SAME if outcome is _Outcome.DIFFERENT else _RUNS
+            first = comparison.first_size(example, axis, span, good)
+            least[axis] = max(first, least.get(axis, 1))
     return Bounds(most, least)
 
 
@@ -80,7 +89,7 @@ def _sizes(example: ExampleCall) -> Iterator[ExampleCall]:
     """Yield the example at the sizes to compare."""
     axes = [symbol for symbol in example.sizes if symbol != BATCH]
     for batch, steps in _FEW:
-        sizes = {symbol: steps + place for place, symbol in enumerate(axes)}
+        sizes = {symbol: steps + index for index, symbol in enumerate(axes)}
         yield example.resized({**sizes, BATCH: batch})
     yield example
     for steps in _MANY:
@@ -89,88 +98,74 @@ def _sizes(example: ExampleCall) -> Iterator[ExampleCall]:
 
 
 @dataclass(frozen=True)
-class _Both:
-    """A module and what was made of it."""
+class _Comparison:
+    """A module and the rerolled one."""
 
     module: nn.Module
-    made: nn.Module
+    rerolled: nn.Module
 
     def outcome(self, example: ExampleCall) -> _Outcome:
-        """Run both and compare what they give."""
+        """Run both and compare their results."""
         try:
-            wanted = run_forward(self.module, example).results
+            expected = run_forward(self.module, example).results
         except Exception:
             return _Outcome.FAILS
         try:
-            got = run_forward(self.made, example).results
+            actual = run_forward(self.rerolled, example).results
         except Exception:
             return _Outcome.DIFFERENT
-        if any(got[path].shape != one.shape for path, one in wanted.items()):
+        if any(actual[path].shape != one.shape for path, one in expected.items()):
             return _Outcome.DIFFERENT
-        if not all(bool(one.isfinite().all()) for one in wanted.values()):
+        if not all(bool(one.isfinite().all()) for one in expected.values()):
             return _Outcome.UNCLEAR
-        close = (torch.allclose(got[p], one, rtol=1e-4, atol=1e-5) for p, one in wanted.items())
-        return _Outcome.ALIKE if all(close) else _Outcome.DIFFERENT
+        close = all(
+            torch.allclose(actual[path], one, rtol=1e-4, atol=1e-5)
+            for path, one in expected.items()
+        )
+        return _Outcome.SAME if close else _Outcome.DIFFERENT
+
+    def first_size(
+        self, example: ExampleCall, axis: str, span: tuple[int, int], found: Collection[_Outcome]
+    ) -> int:
+        """Return the first size of an axis with one of some outcomes.
+
+        Args:
+            example: The sizes of the other axes.
+            axis: The axis.
+            span: A size with another outcome, and a larger one with one of these.
+            found: The outcomes.
+        """
+        low, high = span
+        while high - low > 1:
+            middle = (low + high) // 2
+            if self.outcome(example.resized({axis: middle})) in found:
+                high = middle
+            else:
+                low = middle
+        return high
 
     def difference(self, example: ExampleCall) -> str:
-        """Say from which size on the two differ, and where forward does something else there."""
-        for symbol in example.sizes:
-            found = self._turn(example, symbol) if symbol != BATCH else None
-            if found is not None:
-                return found
+        """Say from which size on the two differ, and which line forward reaches there."""
+        for axis in example.sizes:
+            message = self._difference_along(example, axis) if axis != BATCH else None
+            if message is not None:
+                return message
         return f"forward does something else at {_listed(example)}"
 
-    def _turn(self, example: ExampleCall, symbol: str) -> str | None:
-        """Return the same of one axis; None where no smaller size of it is alike."""
-        high = example.sizes[symbol]
-
-        def outcome(size: int) -> _Outcome:
-            return self.outcome(example.resized({symbol: size}))
-
+    def _difference_along(self, example: ExampleCall, axis: str) -> str | None:
+        """Return the same of one axis; None where they differ at all its smaller sizes."""
+        high = example.sizes[axis]
         smaller = (size for size in (high // 2, 7, 2, 1) if 0 < size < high)
-        low = next((size for size in smaller if outcome(size) is _Outcome.ALIKE), None)
+        low = next((s for s in smaller if self.outcome(example.resized({axis: s})) in _SAME), None)
         if low is None:
             return None
-        high = _first(low, high, lambda size: outcome(size) is _Outcome.DIFFERENT)
-        before, after = (example.resized({symbol: size}) for size in (high - 1, high))
+        high = self.first_size(example, axis, (low, high), {_Outcome.DIFFERENT})
+        before, after = (example.resized({axis: size}) for size in (high - 1, high))
         line = first_new_line(
             lambda: run_forward(self.module, before), lambda: run_forward(self.module, after)
         )
-        where = "" if line is None else f", where it comes to {line}"
+        where = "" if line is None else f", where it reaches {line}"
         return f"forward does something else from {_listed(after)} on{where}"
-
-    def first_alike(self, short: ExampleCall, example: ExampleCall, symbol: str) -> int:
-        """Return from which size of an axis on both are alike."""
-        return _first(
-            short.sizes[symbol],
-            example.sizes[symbol],
-            lambda size: self.outcome(example.resized({symbol: size})) is _Outcome.ALIKE,
-        )
-
-    def first_that_runs(self, short: ExampleCall, example: ExampleCall, symbol: str) -> int:
-        """Return from which size of an axis on forward runs."""
-        return _first(
-            short.sizes[symbol],
-            example.sizes[symbol],
-            lambda size: self.outcome(example.resized({symbol: size})) is not _Outcome.FAILS,
-        )
-
-    def last_that_runs(self, example: ExampleCall, long: ExampleCall, symbol: str) -> int:
-        """Return up to which size of an axis forward runs."""
-        fails = _first(
-            example.sizes[symbol],
-            long.sizes[symbol],
-            lambda size: self.outcome(example.resized({symbol: size})) is _Outcome.FAILS,
-        )
-        return fails - 1
-
-
-def _first(low: int, high: int, is_so: Callable[[int], bool]) -> int:
-    """Return the first size from which on something is so, between one that is not and one."""
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if is_so(middle) else (middle, high)
-    return high
 
 
 def _listed(example: ExampleCall) -> str:

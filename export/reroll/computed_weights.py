@@ -10,7 +10,7 @@ import torch
 from torch import fx, nn
 
 from edgernn.export.ir.recurrent_operators import LAYER_FUNCTIONS
-from edgernn.export.reroll.normalize import CELLS
+from edgernn.export.reroll.torch_operators import CELLS, is_random
 
 __all__ = ["compute_weights"]
 
@@ -52,18 +52,12 @@ def _fixed(graph: fx.Graph) -> dict[fx.Node, int]:
         alone = bool(operands) and all(operand in fixed for operand in operands)
         if node.op == "get_attr":
             key = str(node.target)
-        elif node.op == "call_function" and alone and not _is_random(node):
+        elif node.op == "call_function" and alone and not is_random(node):
             key = f"{node.target}{fx.map_arg((node.args, node.kwargs), lambda one: fixed[one])}"
         else:
             continue
         fixed[node] = numbers.setdefault(key, len(numbers))
     return fixed
-
-
-def _is_random(node: fx.Node) -> bool:
-    if node.target is _ATEN.dropout.default:
-        return bool(node.args[2])
-    return torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
 
 
 def _held(

@@ -4,226 +4,206 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
+import sympy
 import torch
 from torch import fx
 from torch.utils import _pytree as pytree
 
-from edgernn.export.reroll.detect_loops import Along, Carried, Inner, Outer, Places
-from edgernn.export.reroll.iteration_steps import (
-    READ_TOO_EARLY,
-    Gathered,
-    Numbers,
-    Steps,
-    results_taken,
-    step_taken,
-    tensors_gathered,
+from edgernn.export.reroll.loop_structure import (
+    CollectedResults,
+    InductionVariable,
+    Invariant,
+    IterationResult,
+    LoopBody,
+    PreviousIteration,
+    RerollError,
+    SameIteration,
+    StepInput,
+    Varying,
 )
-from edgernn.export.reroll.normalize import SELECT, SYM_SIZE, shape_of
-from edgernn.export.reroll.size_expressions import Size, size_node
-from edgernn.export.reroll.size_variants import Aligned, Item, NotRolledError
+from edgernn.export.reroll.size_expressions import write_size
+from edgernn.export.reroll.size_variants import SizeVariants
+from edgernn.export.reroll.stepwise_access import (
+    READ_TOO_EARLY,
+    collected_input,
+    preallocated_outputs,
+    step_inputs,
+)
+from edgernn.export.reroll.torch_operators import SELECT, SYM_SIZE, shape_of
 
-__all__ = ["Body", "make_body"]
+__all__ = ["build_loop_body"]
 
 _UNSQUEEZE, _CAT = torch.ops.aten.unsqueeze.default, torch.ops.aten.cat.default
 
-
-@dataclass(frozen=True)
-class Body:
-    """One iteration of a loop.
-
-    Attributes:
-        graph: Takes a step of each of `sequences`, the `states` and the `constants`; returns the
-            next states and what is collected.
-        sequences: What is taken one step of; at least one, if only to count the iterations.
-        states: The places of the states among the carried values.
-        constants: What all iterations take alike.
-        gathered: Place of the operator that writes it → a carried value that is no state.
-        collected: The places of the operators whose results are collected; of one that writes,
-            what it writes.
-    """
-
-    graph: fx.Graph
-    sequences: tuple[Steps | Numbers, ...]
-    states: tuple[int, ...]
-    constants: tuple[fx.Node | Item, ...]
-    gathered: dict[int, Gathered]
-    collected: tuple[int, ...]
+_IN_GRAPH = (
+    SameIteration,
+    PreviousIteration,
+    StepInput,
+    InductionVariable,
+    IterationResult,
+    fx.Node,
+)
+"""Operands that are nodes in the graph of an iteration; all others are constants."""
 
 
-def make_body(aligned: Aligned, number: int, used: Sequence[int]) -> Body:
+def build_loop_body(variants: SizeVariants, loop: int, used: Sequence[int]) -> LoopBody:
     """Return the iteration of a loop.
 
     Args:
-        aligned: The forward.
-        number: The place of the loop.
-        used: The places of the operators whose results are used outside, of all iterations.
+        variants: The forward.
+        loop: Index of the loop.
+        used: The operators, by index, whose results of all iterations are used outside.
 
     Raises:
-        NotRolledError: It cannot be told what an iteration does.
+        RerollError: What an iteration does depends on more than the sizes show.
     """
-    return _Maker(aligned, number).body(used)
+    return _LoopBodyBuilder(variants, loop).build(used)
 
 
-class _Maker:
-    """See `make_body`."""
+class _LoopBodyBuilder:
+    """See `build_loop_body`."""
 
-    def __init__(self, aligned: Aligned, number: int) -> None:
-        self._aligned = aligned
-        self._number = number
-        self._loops = aligned.loops[number]
+    def __init__(self, variants: SizeVariants, loop: int) -> None:
+        self._variants = variants
+        self._number = loop
+        self._loops = variants.loops[loop]
         self._loop = self._loops[0]
-        self._gathered = tensors_gathered(aligned, number)
+        self._preallocated = preallocated_outputs(variants, loop)
         self._graph = fx.Graph()
-        self._placeholders: dict[Any, fx.Node] = {}
+        self._nodes: dict[Any, fx.Node] = {}
         self._shapes: dict[fx.Node, list[Sequence[Any]]] = {}
-        self._values: dict[int, fx.Node] = {}
-        self._made: dict[fx.Node, fx.Node] = {}
 
-    def body(self, used: Sequence[int]) -> Body:
+    def build(self, used: Sequence[int]) -> LoopBody:
         """Return the iteration."""
         states = self._states()
-        collected = list(dict.fromkeys([*used, *self._gathered]))
-        results: list[Any] = [self._loop.carried[state][0] for state in states]
+        collected = list(dict.fromkeys([*used, *self._preallocated]))
+        results: list[Any] = [self._loop.carried[state].end for state in states]
         results += [
-            self._resolved(place, 1) if place in self._gathered else Inner(place)
-            for place in collected
+            self._operand(index, 1) if index in self._preallocated else SameIteration(index)
+            for index in collected
         ]
-        needed = self._needed(results)
-        values = [*results, *(one for place in needed for one in self._operands(place))]
-        steps = [one for one in values if isinstance(one, (Steps, Numbers))]
-        sequences = list(dict.fromkeys(steps)) or [Numbers(Size(0), 1)]
-        constants = [one for one in dict.fromkeys(values) if _is_constant(one)]
-        self._take("x", sequences)
-        self._take("h", [Carried(state) for state in states])
-        self._take("k", constants)
-        for place in needed:
-            self._values[place] = self._written(place)
+        operators = self._operators(results)
+        values = dict.fromkeys([*results, *(one for own in operators.values() for one in own)])
+        steps = [one for one in values if isinstance(one, (StepInput, InductionVariable))]
+        sequences = steps or [InductionVariable(sympy.S.Zero, 1)]
+        constants = [one for one in values if _is_tensor(one)]
+        self._add_placeholders("x", sequences)
+        self._add_placeholders("h", [PreviousIteration(state) for state in states])
+        self._add_placeholders("k", constants)
+        for index, operands in operators.items():
+            self._nodes[SameIteration(index)] = self._write(index, operands)
         self._graph.output(tuple(map(self._argument, results)))
-        return Body(
-            self._graph,
-            tuple(sequences),
-            tuple(states),
-            tuple(constants),
-            self._gathered,
-            tuple(collected),
+        return LoopBody(
+            graph=self._graph,
+            sequences=tuple(sequences),
+            states=tuple(states),
+            constants=tuple(constants),
+            preallocated=self._preallocated,
+            collected=tuple(collected),
         )
 
     def _states(self) -> list[int]:
-        """Return the places of the carried values that all iterations find alike."""
-        gathered = {one.carried for one in self._gathered.values()}
-        states = [place for place in range(len(self._loop.carried)) if place not in gathered]
-        last = len(self._loop.rows) - 1
+        """Return the carried values, by index, that have one shape in all iterations."""
+        written = {one.carried for one in self._preallocated.values()}
+        states = [index for index in range(len(self._loop.carried)) if index not in written]
+        last = len(self._loop.iterations) - 1
         for state in states:
-            before, after = (
-                self._loop.carried_at(iteration, Carried(state)) for iteration in (last - 1, last)
-            )
+            before, after = (self._loop.carried_into(n, state) for n in (last - 1, last))
             if str(before and shape_of(before)) != str(after and shape_of(after)):
-                raise NotRolledError("what an iteration hands on grows from one to the next")
+                raise RerollError("what an iteration passes on grows from one to the next")
         return states
 
-    def _needed(self, results: Sequence[Any]) -> list[int]:
-        """Return the places of the operators that the results are computed from."""
-        needed: set[int] = set()
-        pending = [one.place for one in results if isinstance(one, Inner)]
+    def _operators(self, results: Sequence[Any]) -> dict[int, list[Any]]:
+        """Return the operators that the results are computed from, in order, with operands."""
+        found: dict[int, list[Any]] = {}
+        pending = list(results)
         while pending:
-            place = pending.pop()
-            if place not in needed:
-                needed.add(place)
-                pending += [o.place for o in self._operands(place) if isinstance(o, Inner)]
-        return sorted(needed)
+            value = pending.pop()
+            if isinstance(value, SameIteration) and value.operator not in found:
+                found[value.operator] = self._operands(value.operator)
+                pending += found[value.operator]
+        return dict(sorted(found.items()))
 
-    def _operands(self, place: int) -> list[Any]:
+    def _operands(self, index: int) -> list[Any]:
         """Return the operands of an operator; of one that takes steps, these alone."""
-        steps = step_taken(self._aligned, self._number, place)
+        steps = step_inputs(self._variants, self._number, index)
         if steps is not None:
-            return [*steps.single]
-        return [self._resolved(place, index) for index in range(len(self._loop.forms[place]))]
+            return [*steps]
+        return [self._operand(index, place) for place in range(len(self._loop.operands[index]))]
 
-    def _resolved(self, place: int, index: int) -> Any:
+    def _operand(self, index: int, place: int) -> Any:
         """Return an operand as it is at any size."""
-        forms = [loop.forms[place][index] for loop in self._loops]
-        form, node = forms[0], self._loop.body[place]
-        if all(isinstance(one, Outer) for one in forms):
-            return self._aligned.value([one.node for one in forms])
-        if isinstance(form, Along):
-            return results_taken(self._aligned, self._number, place, index)
-        if all(isinstance(one, Places) for one in forms):
-            if not _takes_tensor(self._target(place), node, index):
-                raise NotRolledError(f"`{node.target}` takes the number of the iteration")
-            return Numbers(self._aligned.number([one.first for one in forms]), form.step)
-        if isinstance(form, Carried) and form.place in {g.carried for g in self._gathered.values()}:
-            raise NotRolledError(READ_TOO_EARLY)
-        if len(set(forms)) > 1 and all(type(one) is int for one in forms):
-            return self._aligned.number(forms)
-        if any(one != form for one in forms):
-            listed = " or ".join(dict.fromkeys(map(str, forms)))
-            raise NotRolledError(f"an iteration gives `{node.target}` {listed} at other sizes")
-        return form
+        found = [loop.operands[index][place] for loop in self._loops]
+        first, node = found[0], self._loop.body[index]
+        if all(isinstance(one, Invariant) for one in found):
+            return self._variants.value([one.node for one in found])
+        if isinstance(first, Varying):
+            return collected_input(self._variants, self._number, index, place)
+        if all(isinstance(one, InductionVariable) for one in found):
+            if not _takes_tensor(self._target(index), node, place):
+                raise RerollError(f"`{node.target}` takes the number of the iteration")
+            start = self._variants.size([one.first for one in found])
+            return InductionVariable(start, first.stride)
+        if first in [PreviousIteration(one.carried) for one in self._preallocated.values()]:
+            raise RerollError(READ_TOO_EARLY)
+        return self._variants.constant(found, "an iteration", node.target)
 
-    def _take(self, letter: str, keys: Sequence[Any]) -> None:
-        """Give the graph an argument for each of `keys`."""
-        for index, key in enumerate(keys):
-            self._placeholders[key] = node = self._graph.placeholder(f"{letter}{index}")
-            self._shapes[node] = self._shapes_of(key)
+    def _add_placeholders(self, letter: str, values: Sequence[Any]) -> None:
+        """Give the graph an input for each value."""
+        for index, value in enumerate(values):
+            self._nodes[value] = node = self._graph.placeholder(f"{letter}{index}")
+            self._shapes[node] = self._shapes_of(value)
 
-    def _shapes_of(self, key: Any) -> list[Sequence[Any]]:
-        """Return the shape of an argument at each of the sizes, as far as it is known."""
-        if isinstance(key, Carried):
-            nodes = [loop.carried_at(2, key) for loop in self._loops]
-        elif isinstance(key, fx.Node):
-            nodes = list(self._aligned.twins(key))
-        elif isinstance(key, Steps) and isinstance(key.whole, fx.Node):
-            shapes = [shape_of(node) or () for node in self._aligned.twins(key.whole)]
-            return [(*shape[: key.axis], *shape[key.axis + 1 :]) for shape in shapes]
-        elif isinstance(key, Steps) and isinstance(key.whole, tuple):
-            number, place = key.whole
-            nodes = [loop.rows[0][place] for loop in self._aligned.loops[number]]
-        else:
-            return []
+    def _shapes_of(self, value: Any) -> list[Sequence[Any]]:
+        """Return the shape of an input at each of the sizes, as far as it is known."""
+        nodes: Sequence[fx.Node | None] = ()
+        match value:
+            case PreviousIteration(index):
+                nodes = [loop.carried_into(2, index) for loop in self._loops]
+            case fx.Node():
+                nodes = self._variants.variants(value)
+            case StepInput(source=fx.Node() as source, axis=axis):
+                shapes = [shape_of(node) or () for node in self._variants.variants(source)]
+                return [(*shape[:axis], *shape[axis + 1 :]) for shape in shapes]
+            case StepInput(source=CollectedResults(number, index)):
+                nodes = [loop.body[index] for loop in self._variants.loops[number]]
         return [(shape_of(node) if node is not None else None) or () for node in nodes]
 
-    def _written(self, place: int) -> fx.Node:
+    def _write(self, index: int, operands: Sequence[Any]) -> fx.Node:
         """Write an operator."""
-        node = self._loop.body[place]
-        steps = step_taken(self._aligned, self._number, place)
-        if steps is not None:
-            taken = [self._placeholders[one] for one in steps.single]
-            if node.target is SELECT:
-                return taken[0]
-            parts = [self._graph.call_function(_UNSQUEEZE, (one, steps.axis)) for one in taken]
-            if len(parts) == 1:
-                return parts[0]
-            return self._graph.call_function(_CAT, (parts, steps.axis))
-        leaves = [self._argument(one) for one in self._operands(place)]
+        node = self._loop.body[index]
+        arguments: list[fx.Node] = list(map(self._argument, operands))
+        if (steps := step_inputs(self._variants, self._number, index)) is not None:
+            axis, parts = steps[0].axis, arguments
+            if node.target is not SELECT:
+                parts = [self._graph.call_function(_UNSQUEEZE, (one, axis)) for one in arguments]
+            if len(parts) > 1:
+                return self._graph.call_function(_CAT, (parts, axis))
+            (part,) = parts
+            return part
         spec = pytree.tree_structure((node.args, node.kwargs))
-        args, kwargs = pytree.tree_unflatten(leaves, spec)
-        return self._graph.call_function(self._target(place), args, kwargs)
+        args, kwargs = pytree.tree_unflatten(arguments, spec)
+        return self._graph.call_function(self._target(index), args, kwargs)
 
-    def _target(self, place: int) -> Any:
+    def _target(self, index: int) -> Any:
         """Return an operator; of one that takes the iteration's number, its form for tensors."""
-        target: Any = self._loop.body[place].target
-        moving = any(isinstance(form, Places) for form in self._loop.forms[place])
-        return (
-            getattr(getattr(target, "overloadpacket", None), "Tensor", target) if moving else target
-        )
+        target: Any = self._loop.body[index].target
+        counts = any(isinstance(one, InductionVariable) for one in self._loop.operands[index])
+        packet = getattr(target, "overloadpacket", None)
+        return getattr(packet, "Tensor", target) if counts else target
 
     def _argument(self, operand: Any) -> Any:
         """Return an operand as a node of the graph or as it is."""
-        if isinstance(operand, Inner):
-            return self._values[operand.place]
-        if isinstance(operand, Size):
-            symbols = {name: self._axis(name) for name, _ in operand.slopes}
-            return size_node(self._graph, operand, symbols)
-        if not isinstance(operand, (Carried, Steps, Numbers, Item, fx.Node)):
-            return operand
-        if operand not in self._placeholders and isinstance(operand, fx.Node):
-            if operand not in self._made:
-                self._made[operand] = self._outer(operand)
-            return self._made[operand]
-        return self._placeholders[operand]
+        if isinstance(operand, sympy.Expr):
+            symbols = {name: sympy.Symbol(name) for name in self._variants.axes}
+            used = {n: s for n, s in symbols.items() if s in operand.free_symbols}
+            axes = {name: self._axis_size(symbol) for name, symbol in used.items()}
+            return write_size(self._graph, operand, axes)
+        if isinstance(operand, fx.Node) and operand not in self._nodes:
+            self._nodes[operand] = self._outer(operand)
+        return self._nodes[operand] if isinstance(operand, _IN_GRAPH) else operand
 
     def _outer(self, node: fx.Node) -> fx.Node:
         """Return a weight, or a size from outside."""
@@ -234,40 +214,33 @@ class _Maker:
                 if str(size) == str(node.meta["val"]):
                     return self._graph.call_function(SYM_SIZE, (placeholder, axis))
         if node.target is SYM_SIZE:
-            raise NotRolledError(
+            raise RerollError(
                 f"an iteration takes the size of axis {node.args[1]} of `{node.args[0]}`"
             )
-        args = fx.map_arg(node.args, self._argument)
         target: Any = node.target
-        return self._graph.call_function(target, args)
+        return self._graph.call_function(target, fx.map_arg(node.args, self._argument))
 
-    def _axis(self, name: str) -> fx.Node:
-        """Return the size of a dynamic axis."""
+    def _axis_size(self, symbol: sympy.Symbol) -> fx.Node:
+        """Return the size of a dynamic axis, from an input that has it."""
         for placeholder, shapes in self._shapes.items():
             for axis, sizes in enumerate(zip(*shapes, strict=False)):
                 if all(isinstance(size, int) for size in sizes):
-                    size = self._aligned.number(sizes)
-                    if size.slopes == ((name, 1),):
+                    rest = self._variants.size(sizes) - symbol
+                    if rest.is_Integer:
                         found = self._graph.call_function(SYM_SIZE, (placeholder, axis))
-                        return self._graph.call_function(operator.sub, (found, size.constant))
-        raise NotRolledError(f"an iteration takes the size of `{name}`")
+                        return self._graph.call_function(operator.sub, (found, int(rest)))
+        raise RerollError(f"an iteration takes the size of `{symbol}`")
 
 
-def _is_constant(value: Any) -> bool:
-    """Return whether an operand is a tensor that all iterations take alike, and no weight."""
-    if isinstance(value, Item):
+def _is_tensor(value: Any) -> bool:
+    """Return whether an operand is a tensor from outside the loop, and not a weight."""
+    if isinstance(value, IterationResult):
         return True
     return isinstance(value, fx.Node) and value.op != "get_attr" and shape_of(value) is not None
 
 
 def _takes_tensor(target: Any, node: fx.Node, index: int) -> bool:
-    """Return whether the operand of `node` at `index`, see `operands`, may be a tensor.
-
-    Args:
-        target: The operator that is called instead of that of `node`.
-        node: A call.
-        index: The place of the operand.
-    """
+    """Return whether `target`, called as `node` is, takes a tensor as operand `index`."""
     schema = getattr(target, "_schema", None)
     if schema is None:
         return False

@@ -1,8 +1,13 @@
-"""Brings a forward, operator by operator, into a form in which all iterations of a loop look alike.
+"""Brings an unrolled forward into a form in which all iterations of a loop have the same operators.
+
+    steps = x.unbind(1)                h = tanh(x.select(1, 0) + h)
+    h = tanh(steps[0] + h)             h = tanh(x.select(1, 1) + h)
+    out[:, 0] = h; y = out[:, 0]   →   y = h
+    a = cat([a, h])                    a = cat([first, second, …])
 
 Steps are taken from the whole sequence, each in its own iteration. What one iteration writes into
-a tensor and the next reads from it goes straight from one to the other. What is joined piece by
-piece is joined once.
+a tensor and the next reads from it goes straight from one to the other. What is concatenated piece
+by piece is concatenated once.
 """
 
 from __future__ import annotations
@@ -13,35 +18,62 @@ from typing import Any
 
 import torch
 from torch import fx
-from torch.fx.experimental.symbolic_shapes import is_concrete_int
 
-from edgernn.export.ir.recurrent_operators import CELL_FUNCTIONS
+from edgernn.export.reroll.torch_operators import (
+    CELLS,
+    FILLED,
+    SELECT,
+    SLICE,
+    SYM_SIZE,
+    shape_of,
+)
 
-__all__ = ["CELLS", "FILLED", "SELECT", "SLICE", "SYM_SIZE", "shape_of", "takes_tensors", "tidy"]
+__all__ = ["normalize"]
 
 _ATEN = torch.ops.aten
-SELECT, SLICE, SYM_SIZE = _ATEN.select.int, _ATEN.slice.Tensor, _ATEN.sym_size.int
-FILLED = (_ATEN.zeros.default, _ATEN.ones.default, _ATEN.full.default)
-"""What makes tensors of one number."""
-
 _UNBIND, _CAT, _WRITE = _ATEN.unbind.int, _ATEN.cat.default, _ATEN.select_scatter.default
 _UNSQUEEZE, _EMPTY = _ATEN.unsqueeze.default, _ATEN.empty.memory_format
-CELLS = tuple(getattr(_ATEN, name).default for name in CELL_FUNCTIONS)
-"""torch's operators of cells."""
+
+_CHECKS = ("_assert_scalar", "_assert_async", "_assert_tensor_metadata", "sym_constrain_range")
+
+_SPLITS: dict[Any, int] = {
+    _UNBIND: 1,
+    _ATEN.split.Tensor: 2,
+    _ATEN.split_with_sizes.default: 2,
+    _ATEN.chunk.default: 2,
+}
+"""What splits a tensor → the index of its axis among the arguments."""
+
+_FILLED_LIKE: dict[Any, tuple[Any, int | None]] = {
+    _ATEN.new_zeros.default: (_ATEN.zeros.default, None),
+    _ATEN.new_ones.default: (_ATEN.ones.default, None),
+    _ATEN.new_full.default: (_ATEN.full.default, 2),
+    _ATEN.zeros_like.default: (_ATEN.zeros.default, None),
+    _ATEN.ones_like.default: (_ATEN.ones.default, None),
+    _ATEN.full_like.default: (_ATEN.full.default, 1),
+}
+"""What makes a tensor like another → what makes it from sizes, and the index of its number."""
+
+_MAY_BE_IDENTITY: dict[Any, int] = {
+    _ATEN.slice.Tensor: 0,
+    _ATEN.slice_scatter.default: 1,
+    _ATEN.copy.default: 1,
+    _ATEN.alias.default: 0,
+    _ATEN.detach.default: 0,
+    _ATEN.expand.default: 0,
+    _ATEN.contiguous.default: 0,
+    _ATEN.clone.default: 0,
+    _ATEN.lift_fresh_copy.default: 0,
+    _ATEN.view.default: 0,
+    _ATEN.to.dtype: 0,
+}
+"""What may return an operand unchanged → the index of that operand."""
 
 
-def shape_of(node: fx.Node) -> tuple[Any, ...] | None:
-    """Return the sizes of a tensor, numbers and symbols; None for what is no tensor."""
-    value = node.meta.get("val")
-    if not isinstance(value, torch.Tensor):
-        return None
-    return tuple(int(size) if is_concrete_int(size) else size for size in value.shape)
+def normalize(graph: fx.Graph, steps: Sequence[int]) -> None:
+    """Bring operators into a form in which all iterations have the same ones.
 
-
-def tidy(graph: fx.Graph, steps: Sequence[int]) -> None:
-    """Bring operators into a form in which all iterations look alike.
-
-    What is made in float32 is then made in the default dtype, as in a copy in float64.
+    A tensor made in float32 is then made in the default dtype, as in a copy in float64.
 
     Args:
         graph: The operators; in place.
@@ -50,74 +82,34 @@ def tidy(graph: fx.Graph, steps: Sequence[int]) -> None:
     for node in list(graph.nodes):
         if getattr(node.target, "__name__", "").partition(".")[0] in _CHECKS:
             graph.erase_node(node)
-        elif node.target in _PARTS:
-            _take_parts(node, steps)
-        elif node.target in _ALIKE:
+        elif node.target in _SPLITS:
+            _replace_split(node, steps)
+        elif node.target in _FILLED_LIKE:
             _make_from_sizes(node)
     for node in list(graph.nodes):
-        same = _handed_on(node) or _written(node)
+        same = _unchanged_operand(node) or _written_step(node)
         if same is not None:
             node.replace_all_uses_with(same)
         elif node.target is _CAT:
-            _join_further(node)
+            _flatten_cat(node)
     for node in list(graph.nodes):
         if node.target in CELLS:
-            _start_alone(node)
+            _unsqueeze_first_state(node)
         if node.target is _ATEN.view.default:
-            node.target = _ATEN.reshape.default  # a view of what a loop left in another order
+            node.target = _ATEN.reshape.default  # what a loop collects has another layout
         if node.kwargs.get("dtype") is torch.float32 and _defaults_to_float(node):
             node.kwargs = {name: one for name, one in node.kwargs.items() if name != "dtype"}
     graph.eliminate_dead_code()
 
 
-def _start_alone(cell: fx.Node) -> None:
-    """Make the first state of a cell without a batch as the next ones are made.
-
-    nn.LSTMCell and its kin give an axis for one sequence to a state, but make the first with it.
-    """
-    x, state, weight, *others = cell.args
-    assert isinstance(weight, fx.Node)
-    calls = [other for other in weight.users if other.target is cell.target]
-    if any(_UNSQUEEZE in {one.target for one in call.all_input_nodes[1:]} for call in calls):
-        states: Any = state
-        single = isinstance(state, fx.Node)
-        alone = _alone(cell, state) if single else [_alone(cell, one) for one in states]
-        cell.args = (x, alone, weight, *others)
-
-
-def _alone(cell: fx.Node, state: Any) -> fx.Node:
-    """Return a state of one sequence that is made with an axis for it, as one given that axis."""
-    shape = shape_of(state)
-    if state.target not in FILLED or not shape or shape[0] != 1:
-        found: fx.Node = state
-        return found
-    with cell.graph.inserting_before(cell):
-        row = cell.graph.call_function(state.target, (shape[1:], *state.args[1:]), state.kwargs)
-        row.meta["val"] = state.meta["val"][0]
-        start = cell.graph.call_function(_UNSQUEEZE, (row, 0))
-    start.meta["val"] = state.meta["val"]
-    return start
-
-
-def _defaults_to_float(node: fx.Node) -> bool:
-    """Return whether an operator that is told no dtype makes a tensor of the default one."""
-    filled = node.target is _ATEN.full.default and isinstance(node.args[1], float)
-    return filled or node.target in (_ATEN.zeros.default, _ATEN.ones.default, _EMPTY)
-
-
-def takes_tensors(node: fx.Node) -> bool:
-    """Return whether an operator has a tensor among its operands."""
-    return any(shape_of(operand) is not None for operand in node.all_input_nodes)
-
-
-def _take_parts(node: fx.Node, steps: Sequence[int]) -> None:
-    """Take each part that `node` splits a tensor into from the whole.
+def _replace_split(node: fx.Node, steps: Sequence[int]) -> None:
+    """Take each part that `node` splits a tensor into from the tensor itself.
 
     The steps of a sequence are taken where they are used, each in its own iteration.
     """
     whole: Any = node.args[0]
-    place = _PARTS[node.target]
-    axis: Any = node.args[place] if len(node.args) > place else node.kwargs.get("dim", 0)
+    at = _SPLITS[node.target]
+    axis: Any = node.args[at] if len(node.args) > at else node.kwargs.get("dim", 0)
     single = node.target is _UNBIND
     sizes = [1 if single else part.shape[axis] for part in node.meta["val"]]
     if not all(isinstance(size, int) for size in sizes):
@@ -126,21 +118,20 @@ def _take_parts(node: fx.Node, steps: Sequence[int]) -> None:
     in_loop = set(sizes) == {1} and any(abs(len(sizes) - size) < 2 for size in steps)
     for item in list(node.users):
         index: Any = item.args[1]
-        start = starts[index]
-        target = SELECT if single else SLICE
-        taken = (whole, axis, start) if single else (whole, axis, start, starts[index + 1])
+        bounds = starts[index : index + (1 if single else 2)]
         for users in [[user] for user in item.users] if in_loop else [list(item.users)]:
             with node.graph.inserting_before(users[0] if in_loop else item):
-                part = node.graph.call_function(target, taken)
+                target = SELECT if single else SLICE
+                part = node.graph.call_function(target, (whole, axis, *bounds))
             part.meta["val"] = item.meta["val"]
             for user in users:
                 user.replace_input_with(item, part)
 
 
 def _make_from_sizes(node: fx.Node) -> None:
-    """Make a tensor that is filled like another one of its sizes alone."""
+    """Make a tensor that is filled like another one from its sizes alone."""
     graph, value = node.graph, node.meta["val"]
-    factory, filled = _ALIKE[node.target]
+    factory, number = _FILLED_LIKE[node.target]
     sizes: list[Any] = []
     for size in shape_of(node) or ():
         known = size if isinstance(size, int) else _size_node(graph, str(size))
@@ -148,14 +139,14 @@ def _make_from_sizes(node: fx.Node) -> None:
             return
         sizes.append(known)
     with graph.inserting_before(node):
-        fill = (node.args[filled],) if filled is not None else ()
+        fill = (node.args[number],) if number is not None else ()
         made = graph.call_function(factory, (sizes, *fill), {"dtype": value.dtype})
     made.meta["val"] = value
     node.replace_all_uses_with(made)
 
 
 def _size_node(graph: fx.Graph, size: str) -> fx.Node | None:
-    """Return the size of an axis of an input, by what torch calls it."""
+    """Return the size of an axis of an input, by torch's name for it."""
     for placeholder in graph.find_nodes(op="placeholder"):
         for axis, own in enumerate(shape_of(placeholder) or ()):
             if str(own) == size:
@@ -166,40 +157,50 @@ def _size_node(graph: fx.Graph, size: str) -> fx.Node | None:
     return None
 
 
-def _written(node: fx.Node) -> fx.Node | None:
-    """Return what was written as the part of a tensor that `node` reads, if it can be told."""
+def _unchanged_operand(node: fx.Node) -> fx.Node | None:
+    """Return the operand that `node` returns unchanged, if it does."""
+    index = _MAY_BE_IDENTITY.get(node.target)
+    if index is None or index >= len(node.args):
+        return None
+    operand = node.args[index]
+    if not isinstance(operand, fx.Node) or shape_of(operand) is None:
+        return None
+    same = str(shape_of(operand)) == str(shape_of(node))
+    return operand if same and operand.meta["val"].dtype == node.meta["val"].dtype else None
+
+
+def _written_step(node: fx.Node) -> fx.Node | None:
+    """Return what was written as the step of a tensor that `node` reads, if it is known."""
     if node.target is not SELECT:
         return None
     read: Any = node.args
-    whole, axis, index = _part(read)
-    source: Any = whole
+    source, axis, index = _counted_forward(*read)
     while source.target is _WRITE:
         base: Any
-        written: fx.Node
         base, written, *place = source.args
-        _, other, written_index = _part((base, *place))
-        if axis != other or not isinstance(index, int) or not isinstance(written_index, int):
+        _, other, at = _counted_forward(base, *place)
+        if axis != other or not isinstance(index, int) or not isinstance(at, int):
             break
-        if index == written_index:
-            return written
+        if index == at:
+            found: fx.Node = written
+            return found
         source = base
     if source.target in FILLED and isinstance(index, int):
-        index = 0  # any step of it is the same
+        index = 0  # all steps of it are the same
     node.args = (source, axis, index)
     return None
 
 
-def _part(arguments: Sequence[Any]) -> tuple[fx.Node, int, Any]:
-    """Return a tensor, the axis along which a part of it is, and which; both counted forward."""
-    whole, axis, index = arguments
+def _counted_forward(whole: Any, axis: int, index: Any) -> tuple[Any, int, Any]:
+    """Return the arguments of `select`, axis and index counted from the front."""
     shape = shape_of(whole) or ()
     axis %= len(shape)
     size = shape[axis]
     return whole, axis, index % size if isinstance(index, int) and isinstance(size, int) else index
 
 
-def _join_further(node: fx.Node) -> None:
-    """Join in one what is put behind or before one another piece by piece."""
+def _flatten_cat(node: fx.Node) -> None:
+    """Concatenate at once what is concatenated piece by piece."""
     rank = len(shape_of(node) or ())
     tensors: Any = node.args[0]
     pieces: list[Any] = []
@@ -217,46 +218,38 @@ def _axis_of(node: fx.Node) -> int:
     return int(axis)
 
 
-def _handed_on(node: fx.Node) -> fx.Node | None:
-    """Return the operand that `node` gives unchanged, if it does."""
-    place = _HAND_ON.get(node.target)
-    if place is None or place >= len(node.args):
-        return None
-    operand = node.args[place]
-    if not isinstance(operand, fx.Node) or shape_of(operand) is None:
-        return None
-    alike = str(shape_of(operand)) == str(shape_of(node))
-    return operand if alike and operand.meta["val"].dtype == node.meta["val"].dtype else None
+def _unsqueeze_first_state(cell: fx.Node) -> None:
+    """Make the first state of a cell without a batch as the next ones are made.
+
+    nn.LSTMCell and the other cells add an axis to a state without a batch, but make the first
+    state with it.
+    """
+    x, state, weight, *others = cell.args
+    assert isinstance(weight, fx.Node)
+    calls = [other for other in weight.users if other.target is cell.target]
+    if any(_UNSQUEEZE in {one.target for one in call.all_input_nodes[1:]} for call in calls):
+        states: Any = state
+        if isinstance(state, fx.Node):
+            states = _unsqueezed(cell, state)
+        else:
+            states = [_unsqueezed(cell, one) for one in states]
+        cell.args = (x, states, weight, *others)
 
 
-_CHECKS = ("_assert_scalar", "_assert_async", "_assert_tensor_metadata", "sym_constrain_range")
-# what splits a tensor → the place of its axis among the arguments
-_PARTS: dict[Any, int] = {
-    _UNBIND: 1,
-    _ATEN.split.Tensor: 2,
-    _ATEN.split_with_sizes.default: 2,
-    _ATEN.chunk.default: 2,
-}
-# what makes a tensor like another → what makes it from sizes, and the place of what fills it
-_ALIKE: dict[Any, tuple[Any, int | None]] = {
-    _ATEN.new_zeros.default: (_ATEN.zeros.default, None),
-    _ATEN.new_ones.default: (_ATEN.ones.default, None),
-    _ATEN.new_full.default: (_ATEN.full.default, 2),
-    _ATEN.zeros_like.default: (_ATEN.zeros.default, None),
-    _ATEN.ones_like.default: (_ATEN.ones.default, None),
-    _ATEN.full_like.default: (_ATEN.full.default, 1),
-}
-# what may give an operand unchanged → the place of that operand
-_HAND_ON: dict[Any, int] = {
-    _ATEN.slice.Tensor: 0,
-    _ATEN.slice_scatter.default: 1,
-    _ATEN.copy.default: 1,
-    _ATEN.alias.default: 0,
-    _ATEN.detach.default: 0,
-    _ATEN.expand.default: 0,
-    _ATEN.contiguous.default: 0,
-    _ATEN.clone.default: 0,
-    _ATEN.lift_fresh_copy.default: 0,
-    _ATEN.view.default: 0,
-    _ATEN.to.dtype: 0,
-}
+def _unsqueezed(cell: fx.Node, state: fx.Node) -> fx.Node:
+    """Return a filled state of one sequence as one without a batch that is given the axis."""
+    shape = shape_of(state)
+    if state.target not in FILLED or not shape or shape[0] != 1:
+        return state
+    with cell.graph.inserting_before(cell):
+        row = cell.graph.call_function(state.target, (shape[1:], *state.args[1:]), state.kwargs)
+        row.meta["val"] = state.meta["val"][0]
+        start = cell.graph.call_function(_UNSQUEEZE, (row, 0))
+    start.meta["val"] = state.meta["val"]
+    return start
+
+
+def _defaults_to_float(node: fx.Node) -> bool:
+    """Return whether an operator makes a tensor of the default dtype where none is given."""
+    filled = node.target is _ATEN.full.default and isinstance(node.args[1], float)
+    return filled or node.target in (_ATEN.zeros.default, _ATEN.ones.default, _EMPTY)

@@ -1,104 +1,49 @@
-"""Whole numbers that depend on the sizes of the example."""
+"""Integers that grow linearly with the sizes of axes, as sympy expressions: `sequence - 1`.
+
+A number in forward at one set of sizes, and again with each axis one longer, determines one:
+4 at 5 steps and 5 at 6 steps is `sequence - 1`.
+"""
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+import sympy
 from torch import fx
 
-__all__ = ["Axis", "Size", "size_node", "size_of"]
+__all__ = ["fit_size", "write_size"]
 
 
-@dataclass(frozen=True)
-class Axis:
-    """A dynamic axis whose size forward looks at.
-
-    It is measured in strides: (size + shift) // stride.
-
-    Attributes:
-        input: The place of an input that has it.
-        axis: Which of the input's axes it is.
-        stride: How much longer it must be for one more iteration of forward's loops.
-        shift: Less than `stride`; what brings the size to a multiple where an iteration is added.
-    """
-
-    input: int
-    axis: int
-    stride: int = 1
-    shift: int = 0
-
-    def strides(self, size: int) -> int:
-        """Return a size in strides."""
-        return (size + self.shift) // self.stride
-
-
-@dataclass(frozen=True)
-class Size:
-    """A number that grows evenly with the sizes of dynamic axes.
-
-    Attributes:
-        constant: What it is where all of these sizes are 0.
-        slopes: Name of an axis → how much it grows by with each step of that axis; no zeros.
-    """
-
-    constant: int
-    slopes: tuple[tuple[str, int], ...] = ()
-
-    def __add__(self, other: Size | int) -> Size:
-        """Return the sum."""
-        return self._plus(other, 1)
-
-    def __sub__(self, other: Size | int) -> Size:
-        """Return the difference."""
-        return self._plus(other, -1)
-
-    def __mul__(self, by: int) -> Size:
-        """Return `by` times as much."""
-        return Size(self.constant * by, tuple((name, slope * by) for name, slope in self.slopes))
-
-    def _plus(self, other: Size | int, sign: int) -> Size:
-        other = other if isinstance(other, Size) else Size(other)
-        slopes = dict(self.slopes)
-        for name, slope in other.slopes:
-            slopes[name] = slopes.get(name, 0) + sign * slope
-        return Size(
-            self.constant + sign * other.constant,
-            tuple((name, slope) for name, slope in slopes.items() if slope),
-        )
-
-
-def size_of(values: Sequence[int], sizes: Mapping[str, int], longer: Sequence[str]) -> Size:
-    """Return the number that is the first of `values` at `sizes`, and the others at longer axes.
+def fit_size(values: Sequence[int], sizes: Mapping[str, int], longer: Sequence[str]) -> sympy.Expr:
+    """Return the expression that has these values.
 
     Args:
-        values: The number at the sizes of the example, then with each axis of `longer` by one
-            longer.
-        sizes: Name of an axis → its size in the example.
+        values: The number at `sizes`, then with each axis of `longer` one longer.
+        sizes: Name of an axis → its size.
         longer: Names of axes.
     """
     first, *others = values
-    slopes = {name: value - first for name, value in zip(longer, others, strict=True)}
-    return Size(
-        first - sum(slope * sizes[name] for name, slope in slopes.items()),
-        tuple((name, slope) for name, slope in slopes.items() if slope),
+    terms = (
+        (value - first) * (sympy.Symbol(name) - sizes[name])
+        for name, value in zip(longer, others, strict=True)
     )
+    return sympy.expand(first + sum(terms))
 
 
-def size_node(graph: fx.Graph, size: Size, symbols: Mapping[str, fx.Node]) -> Any:
+def write_size(graph: fx.Graph, size: sympy.Expr, axes: Mapping[str, fx.Node]) -> Any:
     """Return `size` as an argument of a node in `graph`.
 
     Args:
         graph: Where it is computed.
-        size: The number.
-        symbols: Name of an axis → its size in `graph`.
+        size: A linear expression.
+        axes: Name of an axis → its size in `graph`.
     """
-    total: Any = size.constant
-    for name, slope in size.slopes:
-        part: Any = symbols[name]
-        if slope != 1:
-            part = graph.call_function(operator.mul, (part, slope))
-        total = part if total == 0 else graph.call_function(operator.add, (part, total))
+    slopes = size.as_coefficients_dict()
+    total: Any = int(slopes[sympy.S.One])
+    for name, axis in axes.items():
+        if slope := int(slopes[sympy.Symbol(name)]):
+            term = axis if slope == 1 else graph.call_function(operator.mul, (axis, slope))
+            total = term if total == 0 else graph.call_function(operator.add, (term, total))
     return total

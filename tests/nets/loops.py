@@ -10,11 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from edgernn.export.call.example_call import ExampleCall
-from edgernn.export.reroll.program import read_program
-from edgernn.export.reroll.reroll import Rolled, rolled
-from edgernn.export.reroll.size_variants import Aligned, NotRolledError
+from edgernn.export.reroll.loop_structure import RerollError
+from edgernn.export.reroll.reroll import reroll
+from edgernn.export.reroll.rerolled_module import RerolledModule
+from edgernn.export.reroll.size_variants import SizeVariants
+from edgernn.export.reroll.unroll import unroll
 
-__all__ = ["Net", "aligned", "example", "refusal", "same_as"]
+__all__ = ["Net", "example", "refusal", "same_as", "size_variants"]
 
 
 class Net(nn.Module):
@@ -58,24 +60,24 @@ def example(y: bool = False) -> ExampleCall:
     return ExampleCall(tensors, dict(shapes))
 
 
-def aligned(run: Callable[..., Any]) -> Aligned:
+def size_variants(run: Callable[..., Any]) -> SizeVariants:
     """Return what `run` does with 5 steps and with 6, side by side."""
     net, short = Net(run).eval(), example()
-    programs = [read_program(net, short), read_program(net, short.resized({"sequence": 6}))]
-    return Aligned(programs, short.sizes, ["sequence"])
+    modules = [unroll(net, short), unroll(net, short.resized({"sequence": 6}))]
+    return SizeVariants(modules, short.sizes, ["sequence"])
 
 
 def refusal(run: Callable[..., Any], y: bool = False) -> str:
-    """Return why a forward cannot be written for any number of steps."""
-    with pytest.raises(NotRolledError) as caught:
-        rolled(Net(run).eval(), example(y))
+    """Return why a forward cannot be rerolled."""
+    with pytest.raises(RerollError) as caught:
+        reroll(Net(run).eval(), example(y))
     return str(caught.value)
 
 
-def same_as(run: Callable[..., Any], y: bool = False) -> Rolled:
+def same_as(run: Callable[..., Any], y: bool = False) -> RerolledModule:
     """Return `run` with its loops as one call each, once it has given the same at other sizes."""
     net, given = Net(run).eval(), example(y)
-    made = rolled(net, given)
+    made = reroll(net, given)
     for batch, steps in ((1, 1), (3, 9)):
         kwargs = given.resized({"batch": batch, "sequence": steps, "more": steps + 1}).kwargs
         with torch.no_grad():

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from edgernn.export.code_lines.place import Place
-from edgernn.export.reroll.reroll import Rolled, rolled
-from edgernn.export.reroll.size_variants import NotRolledError
+from edgernn.export.reroll.loop_structure import RerollError
+from edgernn.export.reroll.reroll import reroll
+from edgernn.export.reroll.rerolled_module import RerolledModule
 from edgernn.export.trace.bounds import Bounds
 from tests.nets.loops import Net, example
 
@@ -52,23 +53,23 @@ def positions(net: Net, x: Tensor) -> Tensor:
     return each(net, x, lambda t, h, _: h + rows[t])
 
 
-def made(run: Run, steps: int) -> Rolled:
-    return rolled(Net(run).eval(), example().resized({"sequence": steps}))
+def made(run: Run, steps: int) -> RerolledModule:
+    return reroll(Net(run).eval(), example().resized({"sequence": steps}))
 
 
 def test_what_changes_after_the_steps_that_were_seen_is_refused() -> None:
     """With the number of steps from which on it does, and the line that is new there."""
-    with pytest.raises(NotRolledError) as caught:
+    with pytest.raises(RerollError) as caught:
         made(given_eight, 5)
     line = Place(__file__, given_eight.__code__.co_firstlineno + 3)
     assert str(caught.value) == (
-        f"forward does something else from batch 2, sequence 9 on, where it comes to {line}"
+        f"forward does something else from batch 2, sequence 9 on, where it reaches {line}"
     )
 
 
 def test_without_a_new_line_there_is_none() -> None:
     """Where the last steps are cut out, the same lines run."""
-    with pytest.raises(NotRolledError) as caught:
+    with pytest.raises(RerollError) as caught:
         made(last_six, 5)
     assert str(caught.value) == "forward does something else from batch 3, sequence 7 on"
 
@@ -78,7 +79,7 @@ def test_an_example_after_the_change_is_enough(run: Run) -> None:
     """Unrolled at its own length a loop is right from some number of steps on."""
     net = Net(run).eval()
     given = example().resized({"sequence": 14})
-    found = rolled(net, given)
+    found = reroll(net, given)
     first = found.bounds.least["sequence"]
     assert (found.bounds.most, 8 <= first <= 12) == ({}, True)
     for steps in (first, 13, 60):
@@ -89,7 +90,7 @@ def test_an_example_after_the_change_is_enough(run: Run) -> None:
 
 def test_what_changes_again_and_again_is_refused_at_any_length() -> None:
     """The next change is beyond every example."""
-    with pytest.raises(NotRolledError, match="from batch 2, sequence 10 on, where it comes to "):
+    with pytest.raises(RerollError, match="from batch 2, sequence 10 on, where it reaches "):
         made(every_tenth, 14)
 
 
@@ -100,6 +101,6 @@ def test_steps_that_forward_has_no_weights_for_are_a_bound() -> None:
 
 def test_a_comparison_that_compares_nothing_is_a_failure() -> None:
     """As where forward gives infinity at every size."""
-    with pytest.raises(NotRolledError) as caught:
+    with pytest.raises(RerollError) as caught:
         made(lambda net, x: net.states(x)[-1] / 0, 5)
-    assert str(caught.value) == "forward gives no finite numbers at any size that was tried"
+    assert str(caught.value) == "forward returns no finite numbers at any size that was tried"

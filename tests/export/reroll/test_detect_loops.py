@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from torch import fx
 
-from edgernn.export.reroll.detect_loops import (
-    Along,
-    Carried,
-    Inner,
-    Outer,
-    Places,
-    loops_of_length,
+from edgernn.export.reroll.detect_loops import find_loops
+from edgernn.export.reroll.loop_structure import (
+    InductionVariable,
+    Invariant,
+    PreviousIteration,
+    SameIteration,
+    Varying,
 )
 
 ATEN = torch.ops.aten
@@ -32,7 +32,7 @@ class Listed:
         return node
 
     def only_loop(self, length):
-        (loop,) = loops_of_length(self.nodes, length)
+        (loop,) = find_loops(self.nodes, length)
         return loop
 
 
@@ -43,9 +43,12 @@ def test_an_iteration_takes_a_step_and_what_the_one_before_hands_on():
     for t in range(4):
         h = listed.call(ADD, listed.call(SELECT, listed.x, 1, t), h)
     loop = listed.only_loop(2)
-    assert loop.forms == [[Outer(listed.x), 1, Places(0, 1)], [Inner(0), Carried(0)]]
-    assert loop.carried == [(Inner(1), start)]
-    assert loop.rows == [listed.nodes[place : place + 2] for place in (0, 2, 4, 6)]
+    assert loop.operands == [
+        [Invariant(listed.x), 1, InductionVariable(0, 1)],
+        [SameIteration(0), PreviousIteration(0)],
+    ]
+    assert loop.carried == [(SameIteration(1), start)]
+    assert loop.iterations == [listed.nodes[place : place + 2] for place in (0, 2, 4, 6)]
     assert loop.body == listed.nodes[:2]
 
 
@@ -54,7 +57,7 @@ def test_two_iterations_are_no_loop():
     listed, h = Listed(), None
     for t in range(2):
         h = listed.call(ADD, listed.call(SELECT, listed.x, 1, t), h or listed.x)
-    assert list(loops_of_length(listed.nodes, 2)) == []
+    assert list(find_loops(listed.nodes, 2)) == []
 
 
 def test_the_last_iteration_lacks_what_nobody_uses():
@@ -65,7 +68,7 @@ def test_the_last_iteration_lacks_what_nobody_uses():
         listed.call(ADD, listed.call(SELECT, listed.x, 1, t), h)
         if t < 3:
             h = listed.call(SIN, h)
-    last = listed.only_loop(3).rows[-1]
+    last = listed.only_loop(3).iterations[-1]
     assert last == [*listed.nodes[-2:], None]
 
 
@@ -77,7 +80,7 @@ def test_what_is_behind_a_loop_is_not_its_last_iteration():
     for t in range(3):
         h = listed.call(SIN, listed.call(ADD, listed.call(SELECT, listed.x, 1, t), h))
     listed.call(SIN, h)
-    assert len(listed.only_loop(3).rows) == 3
+    assert len(listed.only_loop(3).iterations) == 3
 
 
 def test_a_value_may_be_handed_on_twice():
@@ -87,9 +90,9 @@ def test_a_value_may_be_handed_on_twice():
     for _ in range(4):
         states.append(listed.call(SIN, states[-2]))
     loop = listed.only_loop(1)
-    assert loop.forms == [[Carried(1)]]
-    assert loop.carried == [(Inner(0), states[1]), (Carried(0), states[0])]
-    assert [loop.carried_at(k, Carried(1)) for k in range(4)] == states[:4]
+    assert loop.operands == [[PreviousIteration(1)]]
+    assert loop.carried == [(SameIteration(0), states[1]), (PreviousIteration(0), states[0])]
+    assert [loop.carried_into(k, 1) for k in range(4)] == states[:4]
 
 
 def test_another_value_of_outside_in_each_iteration():
@@ -99,7 +102,7 @@ def test_another_value_of_outside_in_each_iteration():
     h = listed.x
     for other in others:
         h = listed.call(ADD, h, other)
-    assert listed.only_loop(1).forms == [[Carried(0), Along()]]
+    assert listed.only_loop(1).operands == [[PreviousIteration(0), Varying()]]
 
 
 def test_the_same_value_of_outside_in_all_iterations():
@@ -109,8 +112,8 @@ def test_the_same_value_of_outside_in_all_iterations():
     for _ in range(3):
         h = listed.call(ADD, listed.call(SIN, h), listed.x)
     loop = listed.only_loop(2)
-    assert loop.forms == [[Carried(0)], [Inner(0), Outer(listed.x)]]
-    assert loop.carried == [(Inner(1), k)]
+    assert loop.operands == [[PreviousIteration(0)], [SameIteration(0), Invariant(listed.x)]]
+    assert loop.carried == [(SameIteration(1), k)]
 
 
 def test_other_numbers_are_another_loop():
@@ -118,7 +121,7 @@ def test_other_numbers_are_another_loop():
     listed, h = Listed(), None
     for factor in (0.5, 0.25, 0.125):
         h = listed.call(ADD, h or listed.x, factor)
-    assert list(loops_of_length(listed.nodes, 1)) == []
+    assert list(find_loops(listed.nodes, 1)) == []
 
 
 def test_a_number_that_does_not_grow_evenly_ends_a_loop():
@@ -127,7 +130,7 @@ def test_a_number_that_does_not_grow_evenly_ends_a_loop():
     h = listed.x
     for t in (0, 1, 2, 4):
         h = listed.call(ADD, listed.call(SELECT, listed.x, 1, t), h)
-    assert len(listed.only_loop(2).rows) == 3
+    assert len(listed.only_loop(2).iterations) == 3
 
 
 def test_the_same_length_twice():
@@ -138,4 +141,4 @@ def test_the_same_length_twice():
         first = listed.call(SIN, first)
     for t in range(3):
         h = listed.call(ADD, h, t)
-    assert [loop.body[0].target for loop in loops_of_length(listed.nodes, 1)] == [SIN, ADD]
+    assert [loop.body[0].target for loop in find_loops(listed.nodes, 1)] == [SIN, ADD]

@@ -5,10 +5,9 @@ from __future__ import annotations
 import torch
 from torch import fx
 
-from edgernn.export.reroll.iteration_steps import Numbers, Steps
-from edgernn.export.reroll.loop_body import make_body
-from edgernn.export.reroll.size_expressions import Size
-from tests.nets.loops import aligned, refusal, same_as
+from edgernn.export.reroll.loop_body import build_loop_body
+from edgernn.export.reroll.loop_structure import InductionVariable, StepInput
+from tests.nets.loops import refusal, same_as, size_variants
 
 
 def looped(each, before=lambda net, x: None):
@@ -33,15 +32,15 @@ def test_an_iteration_takes_steps_states_and_constants():
             states.append(torch.cos(h))
         return h, torch.stack(states)
 
-    forward = aligned(run)
+    forward = size_variants(run)
     places = [place for place, node in enumerate(forward.loops[0][0].body) if "cos" in node.name]
-    body = make_body(forward, 0, places)
+    body = build_loop_body(forward, 0, places)
     assert [node.name for node in body.graph.find_nodes(op="placeholder")] == ["x0", "h0", "k0"]
-    assert [type(one) for one in body.sequences] == [Steps]
-    assert (body.states, body.collected, body.gathered) == ((0,), tuple(places), {})
+    assert [type(one) for one in body.sequences] == [StepInput]
+    assert (body.states, body.collected, body.preallocated) == ((0,), tuple(places), {})
     assert list(map(str, body.constants)) == ["sin"]
 
-    weights = forward.programs[0].root
+    weights = forward.modules[0]
     x, h, k = torch.randn(2, 3), torch.randn(2, 4), torch.randn(2, 3)
     after, collected = fx.GraphModule(weights, body.graph)(x, h, k)
     bias, weight = map(weights.get_parameter, ("module.linear.bias", "module.linear.weight"))
@@ -51,14 +50,14 @@ def test_an_iteration_takes_steps_states_and_constants():
 
 def test_the_number_of_the_iteration_is_a_tensor():
     """Where an operator takes one."""
-    forward = aligned(looped(lambda net, x, h, t, k: torch.sin(h) * (2 * t + 1)))
-    assert make_body(forward, 0, []).sequences == (Numbers(Size(1), 2),)
+    forward = size_variants(looped(lambda net, x, h, t, k: torch.sin(h) * (2 * t + 1)))
+    assert build_loop_body(forward, 0, []).sequences == (InductionVariable(1, 2),)
 
 
 def test_a_loop_that_takes_nothing_counts_its_iterations():
     """Else it would not be known how many there are."""
-    forward = aligned(looped(lambda net, x, h, t, k: torch.sin(h)))
-    assert make_body(forward, 0, []).sequences == (Numbers(Size(0), 1),)
+    forward = size_variants(looped(lambda net, x, h, t, k: torch.sin(h)))
+    assert build_loop_body(forward, 0, []).sequences == (InductionVariable(0, 1),)
 
 
 def test_a_size_that_follows_the_sequence_is_that_of_a_constant():
@@ -81,7 +80,7 @@ def test_a_state_that_grows_is_refused():
             memory = torch.cat([memory, h.unsqueeze(1)], 1)
         return h
 
-    assert refusal(run) == "what an iteration hands on grows from one to the next"
+    assert refusal(run) == "what an iteration passes on grows from one to the next"
 
 
 def test_a_tensor_that_is_read_in_between_is_refused():
@@ -94,7 +93,7 @@ def test_a_tensor_that_is_read_in_between_is_refused():
             h = out.sum(1)
         return h
 
-    assert refusal(run) == "a tensor is read while it is written step by step"
+    assert refusal(run) == "a tensor is read before the loop has written all of it"
 
 
 def test_a_size_that_follows_the_iteration_is_refused():
@@ -107,7 +106,8 @@ def test_a_number_that_grows_otherwise_is_refused():
     """Only whole numbers that follow the sizes are known at other sizes."""
     each = looped(lambda net, x, h, t, k: torch.sin(h) * (1 / x.shape[1]))
     assert refusal(each) == (
-        "an iteration gives `aten.mul.Tensor` 0.2 or 0.16666666666666666 at other sizes"
+        "an iteration passes 0.2 or 0.16666666666666666 to `aten.mul.Tensor`, depending on the "
+        "sizes"
     )
 
 

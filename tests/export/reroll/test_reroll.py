@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.reroll.reroll import rolled
+from edgernn.export.reroll.reroll import reroll
 from tests.nets.loops import Net, example, refusal, same_as
 
 
@@ -42,7 +42,7 @@ def test_a_forward_that_needs_more_steps_is_seen_with_those_of_the_example():
     net, given = Net(run).eval(), example().resized({"sequence": 8})
     x = torch.randn(3, 11, 3)
     with torch.no_grad():
-        torch.testing.assert_close(rolled(net, given)(x=x), net(x))
+        torch.testing.assert_close(reroll(net, given)(x=x), net(x))
 
 
 def test_a_batch_that_forward_looks_at_is_a_number_that_follows_it():
@@ -60,7 +60,7 @@ def test_a_batch_that_forward_looks_at_is_a_number_that_follows_it():
 def test_a_module_that_torch_cannot_export_is_refused_as_any_other():
     """With what torch says."""
     with pytest.raises(UnsupportedModelError) as caught:
-        rolled(Net(lambda net, x: x if x.sum() > 0 else -x).eval(), example())
+        reroll(Net(lambda net, x: x if x.sum() > 0 else -x).eval(), example())
     assert str(caught.value).startswith(
         "`Net` cannot be traced: forward branches on the values of a tensor at "
     )
@@ -100,7 +100,7 @@ def test_the_module_is_left_as_it_was():
         return net.last
 
     net = Net(run).eval()
-    rolled(net, example())
+    reroll(net, example())
     assert not hasattr(net, "last")
 
 

@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import pytest
+import sympy
 import torch
 
-from edgernn.export.reroll.detect_loops import Outer
-from edgernn.export.reroll.size_expressions import Size
-from edgernn.export.reroll.size_variants import Item, NotRolledError
-from tests.nets.loops import aligned
+from edgernn.export.reroll.loop_structure import Invariant, IterationResult, RerollError
+from tests.nets.loops import size_variants
 
-STEPS = Size(0, (("sequence", 1),))
+STEPS = sympy.Symbol("sequence")
 
 
 def results(forward):
     """Return the nodes that a forward returns, at all sizes."""
     return list(
-        zip(*(program.graph.output_node().args[0] for program in forward.programs), strict=True)
+        zip(*(module.graph.output_node().args[0] for module in forward.modules), strict=True)
     )
 
 
 def test_a_loop_has_as_many_iterations_as_the_axis_has_steps():
     """At all sizes: five where the axis has five."""
-    forward = aligned(lambda net, x: net.states(x)[-1])
+    forward = size_variants(lambda net, x: net.states(x)[-1])
     (sizes,) = forward.loops
-    assert [len(loop.rows) for loop in sizes] == [5, 6]
-    assert forward.count(0) == STEPS
+    assert [len(loop.iterations) for loop in sizes] == [5, 6]
+    assert forward.iteration_count(0) == STEPS
 
 
 def test_a_result_of_a_loop_is_named_by_its_iteration():
@@ -35,11 +34,11 @@ def test_a_result_of_a_loop_is_named_by_its_iteration():
         states = net.states(x)
         return states[1], states[-1]
 
-    forward = aligned(run)
+    forward = size_variants(run)
     (second, last) = map(forward.value, results(forward))
-    assert isinstance(second, Item)
-    assert isinstance(last, Item)
-    assert (second.iteration, last.iteration) == (Size(1), STEPS - 1)
+    assert isinstance(second, IterationResult)
+    assert isinstance(last, IterationResult)
+    assert (second.iteration, last.iteration) == (1, STEPS - 1)
 
 
 def test_a_repetition_that_does_not_grow_is_no_loop():
@@ -50,7 +49,7 @@ def test_a_repetition_that_does_not_grow_is_no_loop():
             x = torch.sin(x)
         return x * len(x[0])
 
-    forward = aligned(run)
+    forward = size_variants(run)
     assert forward.loops == []
     assert sum(nodes[0].target is torch.ops.aten.sin.default for nodes in forward.outside) == 5
 
@@ -64,11 +63,11 @@ def test_what_all_iterations_compute_alike_stands_outside():
             h = net.step(x[:, t], h) + torch.sin(net.linear.bias)
         return h
 
-    forward = aligned(run)
+    forward = size_variants(run)
     (sine,) = (n[0] for n in forward.outside if n[0].target is torch.ops.aten.sin.default)
-    assert sum(form == Outer(sine) for forms in forward.loops[0][0].forms for form in forms) == 1
-    assert forward.twins(sine)[0] is sine
-    assert forward.item(0, sine) is None
+    assert sum(one == Invariant(sine) for own in forward.loops[0][0].operands for one in own) == 1
+    assert forward.variants(sine)[0] is sine
+    assert forward.position(0, sine) is None
 
 
 def even(one, other):
@@ -81,23 +80,23 @@ def even(one, other):
     [
         (
             even(lambda _, x: torch.sin(torch.sin(x)), lambda _, x: torch.sin(x)),
-            "forward calls other operators at other sizes",
+            "forward calls different operators at different sizes",
         ),
         (
             even(lambda _, x: torch.sin(x), lambda _, x: torch.cos(x)),
-            "forward calls `aten.cos.default` and `aten.sin.default` at other sizes",
+            "forward calls `aten.cos.default` or `aten.sin.default`, depending on the sizes",
         ),
         (
             lambda _, x: x * torch.tensor([float(x.shape[1])] * 3),
-            "forward makes other constants at other sizes",
+            "forward makes different constants at different sizes",
         ),
     ],
     ids=["more", "others", "constants"],
 )
 def test_operators_outside_of_loops_are_the_same_at_all_sizes(run, message):
     """Else it is not known what comes at a third size."""
-    with pytest.raises(NotRolledError) as caught:
-        aligned(run)
+    with pytest.raises(RerollError) as caught:
+        size_variants(run)
     assert str(caught.value) == message
 
 
@@ -115,10 +114,10 @@ def test_a_value_is_the_same_at_all_sizes():
         chosen = (sine, first) if x.shape[1] % 2 else (cosine, h)
         return *chosen, sine, cosine, first, h
 
-    forward = aligned(run)
+    forward = size_variants(run)
     outside, inside, *_ = results(forward)
     for nodes in (outside, inside):
-        with pytest.raises(NotRolledError) as caught:
+        with pytest.raises(RerollError) as caught:
             forward.value(nodes)
         name = nodes[0].name
-        assert str(caught.value) == f"`{name}` is used in another way at other sizes"
+        assert str(caught.value) == f"`{name}` is used differently at different sizes"

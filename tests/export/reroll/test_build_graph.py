@@ -127,11 +127,11 @@ def test_sizes_outside_of_loops_follow_the_example():
         ),
         (
             reading(lambda net, x, states: states[-1] * (x.shape[1] / 2)),
-            "forward gives `aten.mul.Tensor` 2.5 or 3.0 at other sizes",
+            "forward passes 2.5 or 3.0 to `aten.mul.Tensor`, depending on the sizes",
         ),
         (
             reading(lambda net, x, states: torch.block_diag(*states)),
-            "`aten.block_diag.default` takes another number of tensors at other sizes",
+            "the number of tensors that `aten.block_diag.default` takes depends on the sizes",
         ),
     ],
     ids=["list", "number", "block_diag"],
@@ -162,4 +162,4 @@ def snapshots(choose):
 )
 def test_a_tensor_that_is_kept_half_written_is_refused(choose):
     """It is there only when the loop is over."""
-    assert refusal(snapshots(choose)) == "a tensor is read while it is written step by step"
+    assert refusal(snapshots(choose)) == "a tensor is read before the loop has written all of it"

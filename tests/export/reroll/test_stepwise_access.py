@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import pytest
+import sympy
 import torch
 
-from edgernn.export.reroll.detect_loops import Along
-from edgernn.export.reroll.iteration_steps import (
-    Gathered,
-    results_taken,
-    step_taken,
-    tensors_gathered,
+from edgernn.export.reroll.loop_structure import PreallocatedOutput, RerollError, Varying
+from edgernn.export.reroll.stepwise_access import (
+    collected_input,
+    preallocated_outputs,
+    step_inputs,
 )
-from edgernn.export.reroll.size_expressions import Size
-from edgernn.export.reroll.size_variants import NotRolledError
-from tests.nets.loops import aligned, refusal
+from tests.nets.loops import refusal, size_variants
 
-STEPS = Size(0, (("sequence", 1),))
+STEPS = sympy.Symbol("sequence")
 
 
 def loop(each, initial=None):
@@ -32,18 +30,18 @@ def loop(each, initial=None):
 
 
 def taken(each):
-    """Return what the operator of an iteration that takes a step takes it of."""
-    forward = aligned(loop(each))
-    found = [step_taken(forward, 0, place) for place in range(len(forward.loops[0][0].body))]
+    """Return what the operator of an iteration that takes steps takes them of."""
+    forward = size_variants(loop(each))
+    found = [step_inputs(forward, 0, index) for index in range(len(forward.loops[0][0].body))]
     return next(steps for steps in found if steps is not None)
 
 
 @pytest.mark.parametrize(
     ("step", "first", "backward"),
     [
-        (lambda x, t: x[:, t], Size(0), False),
-        (lambda x, t: x.select(-2, t), Size(0), False),
-        (lambda x, t: x[:, t : t + 1].squeeze(1), Size(0), False),
+        (lambda x, t: x[:, t], 0, False),
+        (lambda x, t: x.select(-2, t), 0, False),
+        (lambda x, t: x[:, t : t + 1].squeeze(1), 0, False),
         (lambda x, t: x[:, x.shape[1] - 1 - t], STEPS - 1, True),
         (lambda x, t: x[:, -1 - t], STEPS - 1, True),
     ],
@@ -51,7 +49,7 @@ def taken(each):
 )
 def test_an_iteration_takes_one_step(step, first, backward):
     """Of an axis counted from the front, from a step counted from the front."""
-    steps = taken(lambda net, x, h, t: net.step(step(x, t), h))
+    (steps,) = taken(lambda net, x, h, t: net.step(step(x, t), h))
     assert (steps.axis, steps.first, steps.backward) == (1, first, backward)
 
 
@@ -62,17 +60,13 @@ def test_an_iteration_takes_a_window():
     def each(net, x, h, t):
         return net.step(pad(x, (0, 0, 0, 1))[:, t : t + 2].sum(1), h)
 
-    forward = aligned(loop(each))
-    places = range(len(forward.loops[0][0].body))
-    (steps,) = filter(None, (step_taken(forward, 0, place) for place in places))
-    assert (steps.width, steps.by) == (2, 1)
-    assert [one.first for one in steps.single] == [Size(0), Size(1)]
+    assert [(one.first, one.stride) for one in taken(each)] == [(0, 1), (1, 1)]
 
 
 def test_an_iteration_takes_every_other_step():
     """From one to the next it moves on by two."""
-    steps = taken(lambda net, x, h, t: net.step(torch.cat([x, x], 1)[:, 2 * t], h))
-    assert (steps.first, steps.backward, steps.by) == (Size(0), False, 2)
+    (steps,) = taken(lambda net, x, h, t: net.step(torch.cat([x, x], 1)[:, 2 * t], h))
+    assert (steps.first, steps.backward, steps.stride) == (0, False, 2)
 
 
 def test_the_end_of_an_axis_of_any_size_is_not_known():
@@ -106,30 +100,30 @@ def another(choose):
 
 def results_of(choose):
     """Return what the loop over other loops takes."""
-    forward = aligned(another(choose))
+    forward = size_variants(another(choose))
     number = len(forward.loops) - 1
-    (form,) = [
-        (place, index)
-        for place, forms in enumerate(forward.loops[number][0].forms)
-        for index, form in enumerate(forms)
-        if isinstance(form, Along)
+    (place,) = [
+        (operator, index)
+        for operator, operands in enumerate(forward.loops[number][0].operands)
+        for index, operand in enumerate(operands)
+        if isinstance(operand, Varying)
     ]
-    return results_taken(forward, number, *form)
+    return collected_input(forward, number, *place)
 
 
 def test_an_iteration_takes_a_result_of_another_loop():
     """Of its last iteration first, where it runs against it."""
     steps = results_of(lambda first, _: first[::-1])
-    assert steps.whole[0] == 0
+    assert steps.source.loop == 0
     assert (steps.axis, steps.first, steps.backward) == (0, STEPS - 1, True)
 
 
 def test_the_other_loop_is_the_same_at_all_sizes():
     """Which one it is must not depend on how many steps there are."""
-    with pytest.raises(NotRolledError) as caught:
+    with pytest.raises(RerollError) as caught:
         results_of(lambda first, second: first if len(first) % 2 else second)
     assert str(caught.value) == (
-        "an iteration takes the results of another operator at other sizes"
+        "an iteration takes the results of different operators, depending on the sizes"
     )
 
 
@@ -142,10 +136,10 @@ def test_a_weight_for_each_step_is_no_step():
             h = torch.sin(h * net.rows[t])
         return h, torch.stack(list(net.rows))
 
-    assert refusal(run) == "`module_rows_0` is another value in each iteration"
+    assert refusal(run) == "`module_rows_0` is a different value in each iteration"
 
 
-def gathered(write, start):
+def preallocated(write, start):
     """Return the tensor that a loop writes."""
 
     def run(net, x):
@@ -155,7 +149,7 @@ def gathered(write, start):
             out = write(out, h, t)
         return out
 
-    (found,) = tensors_gathered(aligned(run), 0).values()
+    (found,) = preallocated_outputs(size_variants(run), 0).values()
     return found
 
 
@@ -174,32 +168,32 @@ def zeros(x, more=0):
 @pytest.mark.parametrize(
     ("write", "start", "expected"),
     [
-        (written(lambda t: (slice(None), t)), zeros, (1, Size(0), False, False)),
+        (written(lambda t: (slice(None), t)), zeros, (1, 0, False, False)),
         (
             written(lambda t: (slice(None), t + 1)),
             lambda x: zeros(x, 1),
-            (1, Size(1), False, False),
+            (1, 1, False, False),
         ),
         (written(lambda t: (slice(None), -1 - t)), zeros, (1, STEPS - 1, True, False)),
         (
             written(lambda t: (slice(None), slice(t, t + 1)), lambda h: h.unsqueeze(1)),
             zeros,
-            (1, Size(0), False, True),
+            (1, 0, False, True),
         ),
     ],
     ids=["step", "from the second", "backward", "slice"],
 )
 def test_a_tensor_is_written_step_by_step(write, start, expected):
     """From a step counted from the front."""
-    found = gathered(write, start)
-    assert isinstance(found, Gathered)
-    assert (found.axis, found.first, found.backward, found.kept) == expected
+    found = preallocated(write, start)
+    assert isinstance(found, PreallocatedOutput)
+    assert (found.axis, found.first, found.backward, found.keeps_axis) == expected
 
 
 def test_what_is_put_in_front_is_carried_over():
     """It is no tensor that grows at its end."""
     with pytest.raises(ValueError, match="not enough values"):
-        gathered(
+        preallocated(
             lambda out, h, _: torch.cat([h.unsqueeze(1), out], 1),
             lambda x: torch.zeros(x.shape[0], 0, 4),
         )

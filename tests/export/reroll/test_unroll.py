@@ -6,17 +6,17 @@ import pytest
 import torch
 
 from edgernn.export.call.example_call import ExampleCall
-from edgernn.export.reroll.normalize import shape_of
-from edgernn.export.reroll.program import read_program
+from edgernn.export.reroll.torch_operators import shape_of
+from edgernn.export.reroll.unroll import unroll
 from tests.nets.loops import Net, example
 
 
 def called(run):
     """Return the operators that a forward calls, by their short names."""
-    program = read_program(Net(run).eval(), example())
+    module = unroll(Net(run).eval(), example())
     return [
         str(node.target).removeprefix("aten.").partition(".")[0]
-        for node in program.graph.nodes
+        for node in module.graph.nodes
         if node.op == "call_function"
     ]
 
@@ -84,8 +84,8 @@ def test_noise_is_made_each_time():
 
 def test_an_axis_that_forward_looks_at_is_a_number():
     """Another stays a symbol."""
-    program = read_program(Net(lambda net, x: torch.stack(net.states(x))).eval(), example())
-    batch, *others = shape_of(program.inputs[0]) or ()
+    module = unroll(Net(lambda net, x: torch.stack(net.states(x))).eval(), example())
+    batch, *others = shape_of(module.graph.find_nodes(op="placeholder")[0]) or ()
     assert not isinstance(batch, int)
     assert others == [5, 3]
 
@@ -93,6 +93,6 @@ def test_an_axis_that_forward_looks_at_is_a_number():
 def test_inputs_are_the_leaves_of_the_example():
     """In their order; what is no tensor has no shape."""
     given = ExampleCall({"x": torch.ones(2, 3), "y": torch.ones(4)}, {})
-    program = read_program(Net(lambda net, x, y: (x.sum(), y)), given)
-    assert [shape_of(node) for node in program.inputs] == [(2, 3), (4,)]
-    assert shape_of(program.graph.output_node()) is None
+    module = unroll(Net(lambda net, x, y: (x.sum(), y)), given)
+    assert [shape_of(node) for node in module.graph.find_nodes(op="placeholder")] == [(2, 3), (4,)]
+    assert shape_of(module.graph.output_node()) is None

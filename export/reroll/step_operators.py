@@ -1,0 +1,95 @@
+"""Writes operators on the steps of tensors: the step axis sliced, reversed, moved, overwritten."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import sympy
+import torch
+from torch import fx
+
+from edgernn.export.reroll.loop_structure import InductionVariable
+from edgernn.export.reroll.size_expressions import write_size
+from edgernn.export.reroll.torch_operators import SELECT, SLICE
+
+__all__ = ["StepOperators"]
+
+_ATEN = torch.ops.aten
+_END = (1 << 63) - 1
+
+
+class StepOperators:
+    """Writes operators on steps into a graph.
+
+    Args:
+        graph: The graph.
+        axes: Name of an axis → its size in `graph`.
+    """
+
+    def __init__(self, graph: fx.Graph, axes: Mapping[str, fx.Node]) -> None:
+        self._graph = graph
+        self._axes = axes
+
+    def size(self, size: sympy.Expr) -> Any:
+        """Return a size as an argument of a node."""
+        return write_size(self._graph, size, self._axes)
+
+    def count(self, numbers: InductionVariable, count: sympy.Expr) -> fx.Node:
+        """Return an integer for each of `count` iterations: (count,) int64."""
+        call = self._graph.call_function
+        found = call(_ATEN.arange.default, (self.size(count),), {"dtype": torch.int64})
+        if numbers.stride != 1:
+            found = call(_ATEN.mul.Tensor, (found, numbers.stride))
+        if numbers.first == 0:
+            return found
+        return call(_ATEN.add.Tensor, (found, self.size(sympy.sympify(numbers.first))))
+
+    def slice(
+        self,
+        tensor: fx.Node,
+        axis: int,
+        first: sympy.Expr,
+        count: sympy.Expr,
+        total: sympy.Expr | None,
+        stride: int = 1,
+    ) -> fx.Node:
+        """Return `count` of the `total` steps of an axis, from `first` on, `stride` apart."""
+        if first == 0 and total == count:
+            return tensor
+        end = first + (count - 1) * stride + 1
+        bounds = (axis, self.size(first), self.size(end), *([stride] if stride > 1 else []))
+        return self._graph.call_function(SLICE, (tensor, *bounds))
+
+    def select(self, tensor: fx.Node, index: sympy.Expr | int) -> fx.Node:
+        """Return one of the first axis: (steps, …) → (…)."""
+        at = self.size(index) if isinstance(index, sympy.Expr) else index
+        return self._graph.call_function(SELECT, (tensor, 0, at))
+
+    def reverse(self, tensor: fx.Node, axis: int) -> fx.Node:
+        """Return a tensor with the steps of an axis in reverse."""
+        return self._graph.call_function(_ATEN.flip.default, (tensor, [axis]))
+
+    def move_first_axis(self, tensor: fx.Node, axis: int, flatten: bool) -> fx.Node:
+        """Move the first axis to `axis`, joined with the one there if `flatten`."""
+        if axis:
+            tensor = self._graph.call_function(_ATEN.movedim.int, (tensor, 0, axis))
+        if flatten:
+            ends = (axis, axis + 1)
+            tensor = self._graph.call_function(_ATEN.flatten.using_ints, (tensor, *ends))
+        return tensor
+
+    def concatenate(self, parts: list[fx.Node], axis: int) -> fx.Node:
+        """Return tensors one after the other."""
+        if len(parts) == 1:
+            return parts[0]
+        return self._graph.call_function(_ATEN.cat.default, (parts, axis))
+
+    def overwrite(
+        self, tensor: fx.Node, axis: int, first: sympy.Expr, part: fx.Node, end: sympy.Expr
+    ) -> fx.Node:
+        """Return `tensor` with the steps of an axis from `first` to `end` replaced by `part`."""
+        call = self._graph.call_function
+        head = call(SLICE, (tensor, axis, 0, self.size(first)))
+        tail = call(SLICE, (tensor, axis, self.size(end), _END))
+        return self.concatenate([head, part, tail], axis)

@@ -1,0 +1,57 @@
+"""Operators of torch in an exported graph, and what their nodes tell."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import fx
+from torch.fx.experimental.symbolic_shapes import is_concrete_int
+from torch.utils import _pytree as pytree
+
+from edgernn.export.ir.recurrent_operators import CELL_FUNCTIONS
+
+__all__ = [
+    "CELLS",
+    "FILLED",
+    "SELECT",
+    "SLICE",
+    "SYM_SIZE",
+    "is_random",
+    "operands_of",
+    "shape_of",
+    "takes_tensors",
+]
+
+_ATEN = torch.ops.aten
+SELECT, SLICE, SYM_SIZE = _ATEN.select.int, _ATEN.slice.Tensor, _ATEN.sym_size.int
+FILLED = (_ATEN.zeros.default, _ATEN.ones.default, _ATEN.full.default)
+"""Operators that make a tensor filled with one number."""
+
+CELLS = tuple(getattr(_ATEN, name).default for name in CELL_FUNCTIONS)
+"""Operators of recurrent cells."""
+
+
+def shape_of(node: fx.Node) -> tuple[Any, ...] | None:
+    """Return the sizes of a tensor, integers and symbols; None for what is not a tensor."""
+    value = node.meta.get("val")
+    if not isinstance(value, torch.Tensor):
+        return None
+    return tuple(int(size) if is_concrete_int(size) else size for size in value.shape)
+
+
+def operands_of(node: fx.Node) -> list[Any]:
+    """Return the leaves of the arguments of an operator, in order."""
+    return pytree.tree_leaves((node.args, node.kwargs))
+
+
+def takes_tensors(node: fx.Node) -> bool:
+    """Return whether an operator has a tensor among its operands."""
+    return any(shape_of(operand) is not None for operand in node.all_input_nodes)
+
+
+def is_random(node: fx.Node) -> bool:
+    """Return whether an operator gives other numbers at every call."""
+    if node.target is _ATEN.dropout.default:
+        return bool(node.args[2])
+    return torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
