@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edgernn.artifact import Artifact
-    from edgernn.contract import Contract
+    from edgernn.contract import Contract, Port, State
     from edgernn.errors import (
         ContractError,
         EdgernnError,
@@ -25,20 +25,26 @@ if TYPE_CHECKING:
         StateError,
         UnsupportedModelError,
     )
-    from edgernn.export import export_model
-    from edgernn.runtime import Model, Stream, load
+    from edgernn.export import export_model, verify_artifact
+    from edgernn.report import ParityReport
+    from edgernn.runtime import Model, Result, Stream, load
     from edgernn.vocabulary import Vocabulary
 
 __all__ = [
-    # the two halves
+    # from a model to an artifact, and from an artifact to a running model
     "export_model",
+    "verify_artifact",
     "load",
-    # what passes between them
+    # what an artifact holds
     "Artifact",
     "Contract",
+    "Port",
+    "State",
+    "ParityReport",
     "Vocabulary",
-    # what load returns
+    # what load returns, and what a run of it returns
     "Model",
+    "Result",
     "Stream",
     # errors
     "ContractError",
@@ -55,21 +61,27 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-_HOMES = {
+_MODULES = {
     "export_model": "edgernn.export",
+    "verify_artifact": "edgernn.export",
     "load": "edgernn.runtime",
     "Model": "edgernn.runtime",
+    "Result": "edgernn.runtime",
     "Stream": "edgernn.runtime",
     "Artifact": "edgernn.artifact",
     "Contract": "edgernn.contract",
+    "Port": "edgernn.contract",
+    "State": "edgernn.contract",
+    "ParityReport": "edgernn.report",
     "Vocabulary": "edgernn.vocabulary",
 }
+"""Public name → the module it comes from, where that is not `edgernn.errors`."""
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'edgernn' has no attribute {name!r}")
-    return getattr(import_module(_HOMES.get(name, "edgernn.errors")), name)
+    return getattr(import_module(_MODULES.get(name, "edgernn.errors")), name)
 
 
 def __dir__() -> list[str]:

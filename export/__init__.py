@@ -5,12 +5,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from edgernn.errors import MissingExtraError
+from edgernn.extras import EXTRAS
+
 if TYPE_CHECKING:
     from edgernn.export.pipeline import export_model, verify_artifact
 
 __all__ = ["export_model", "verify_artifact"]
-
-_NEEDED = ("torch", "onnx", "onnx_ir", "onnxscript", "safetensors", "filelock", "onnxruntime")
 
 
 def __getattr__(name: str) -> Any:
@@ -19,9 +20,8 @@ def __getattr__(name: str) -> Any:
     try:
         return getattr(import_module("edgernn.export.pipeline"), name)
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in _NEEDED:
+        if (error.name or "").partition(".")[0] not in EXTRAS:
             raise
-        from edgernn.errors import MissingExtraError
 
         raise MissingExtraError(
             f'Exporting needs `{error.name}`: pip install "edgernn[export]".'

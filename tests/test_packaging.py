@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shutil
@@ -11,11 +12,13 @@ import tarfile
 import tomllib
 import venv
 import zipfile
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from edgernn.extras import EXTRAS
 from tests.nets.host_lstm import write_lstm
 
 ROOT = Path(__file__).parents[1]
@@ -87,6 +90,51 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_package_is_listed() -> None:
     """A package missing from the list passes every editable test and vanishes from the wheel."""
     assert sorted(SETTINGS["tool"]["setuptools"]["packages"]) == sorted(packages())
+
+
+def imported_packages(folder: str) -> set[str]:
+    """Return the packages of others that the modules in a folder import, by their first name."""
+    names = set()
+    for path in (ROOT / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {one.name for one in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                names.add(str(node.module))
+    firsts = {name.partition(".")[0] for name in names}
+    return firsts - sys.stdlib_module_names - {"edgernn"}
+
+
+def declared(*extras: str) -> set[str]:
+    """Return the distributions that edgernn depends on, by itself and with extras."""
+    project = SETTINGS["project"]
+    lists = [project["dependencies"], *(project["optional-dependencies"][one] for one in extras)]
+    return {re.split(r"[^\w-]", line)[0] for lines in lists for line in lines}
+
+
+@pytest.mark.parametrize(
+    ("folder", "extras"), [("edgernn", ()), ("runtime", ("cpu",)), ("export", ("export",))]
+)
+def test_imported_packages_are_declared(folder: str, extras: tuple[str, ...]) -> None:
+    """Each half imports what the core or its own extra installs, never what came along."""
+    distributions = packages_distributions()
+    imported = {distributions[name][0] for name in imported_packages(folder)}
+    assert imported - declared(*extras) == set()
+
+
+def test_optional_packages_have_their_extra() -> None:
+    """Where an import of one fails, the message knows the extra that installs it."""
+    distributions = packages_distributions()
+    optional = imported_packages("export") | imported_packages("runtime")
+    assert {name for name in optional if distributions[name][0] not in declared()} == {*EXTRAS}
+    for name, extra in EXTRAS.items():
+        assert distributions[name][0] in declared(extra)
+
+
+def test_declared_packages_are_pinned() -> None:
+    """`constraints.txt` holds the version of every dependency that the tests ran with."""
+    pins = re.findall(r"^([\w-]+)==", (ROOT / "constraints.txt").read_text("utf-8"), re.M)
+    assert declared("cpu", "export") - {*pins} == set()
 
 
 def test_both_folders_are_in_the_sdist(dist: Path) -> None:

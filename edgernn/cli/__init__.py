@@ -14,6 +14,7 @@ import click
 
 from edgernn import __version__
 from edgernn.errors import EdgernnError
+from edgernn.extras import EXTRAS
 from edgernn.untrusted_text import escape_unprintable
 
 __all__ = ["main"]
@@ -24,16 +25,6 @@ _COMMANDS = {
     "inspect": "Show the contract and cost of an artifact or ONNX file.",
     "verify": "Prove an artifact again.",
     "doctor": "Show which providers really work here.",
-}
-
-_EXTRAS = {
-    "onnxruntime": "cpu",
-    "torch": "export",
-    "onnx": "export",
-    "onnx_ir": "export",
-    "onnxscript": "export",
-    "safetensors": "export",
-    "filelock": "export",
 }
 
 
@@ -97,11 +88,11 @@ def main() -> None:
 
 def _missing(error: ModuleNotFoundError) -> str:
     package = (error.name or "").partition(".")[0]
-    if package not in _EXTRAS:
+    if package not in EXTRAS:
         raise error
     return (
         f"`{package}` is not installed, and this command needs it. "
-        f'Install it with: pip install "edgernn[{_EXTRAS[package]}]"'
+        f'Install it with: pip install "edgernn[{EXTRAS[package]}]"'
     )
 
 
