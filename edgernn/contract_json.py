@@ -61,11 +61,11 @@ def _graph_from_json(kind: str, graph: JsonField, states: Collection[str]) -> Gr
 def _port_from_json(field: JsonField, origin: str, states: Collection[str]) -> Port:
     path, limit, axes = field.get(origin), field.get("limit"), field.get("axes")
     port = Port(
-        field["name"].text(),
-        field["dtype"].one_of(DTYPES),
-        tuple(_size_from_json(size) for size in field["shape"].items()),
-        path.optional(JsonField.text) if path else None,
-        limit.optional(JsonField.count) if limit else None,
+        name=field["name"].text(),
+        dtype=field["dtype"].one_of(DTYPES),
+        shape=tuple(_size_from_json(size) for size in field["shape"].items()),
+        origin=path.optional(JsonField.text) if path else None,
+        limit=limit.optional(JsonField.count) if limit else None,
     )
     if axes is None:
         return port.with_default_axes(states)
@@ -86,7 +86,7 @@ def _state_from_json(state: JsonField, graphs: Mapping[str, Graph]) -> State:
     initial = state["initial"]
     if initial.value is None or port is None:
         return State(name, input_, output)
-    return State(name, input_, output, initial.array(port.dtype))
+    return State(name, input_, output, initial=initial.array(port.dtype))
 
 
 def _names_from_json(whole: JsonField, role: str) -> tuple[str, ...]:

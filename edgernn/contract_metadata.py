@@ -71,7 +71,8 @@ def _state_from_metadata(input_: str, output: str, graph: Graph, fields: Metadat
     )
     for shape in (for_all, full):
         if values.size == math.prod(shape):
-            return State(name, input_, output, values.reshape(shape).astype(port.dtype))
+            initial = values.reshape(shape).astype(port.dtype)
+            return State(name, input_, output, initial=initial)
     raise unreadable_contract(
         fields.subject,
         f"`initial.{name}` has {values.size} numbers; `{port}` starts from {math.prod(for_all)}",

@@ -85,7 +85,9 @@ class InputCheck:
             if port.name in values:
                 array = _as_array(port, values[port.name])
                 self._check_steps(port, array.shape)
-                _check_shape(port, array.shape, symbols, origins)
+                sizes = _check_shape(port, array.shape, symbols, origins)
+                symbols |= sizes
+                origins |= dict.fromkeys(sizes, f"`{port.name}`")
                 self._check_bounds(port, array.shape)
                 _check_limit(port, array)
                 arrays[port.name] = _convert(port, array)
@@ -241,39 +243,43 @@ def _convert(
 
 
 def _check_shape(
-    port: Port, shape: tuple[int, ...], symbols: dict[str, int], origins: dict[str, str]
-) -> None:
+    port: Port, shape: tuple[int, ...], symbols: Mapping[str, int], origins: Mapping[str, str]
+) -> dict[str, int]:
     """Check a shape against the port's.
 
     Args:
         port: The port.
         shape: The shape of its array.
-        symbols: Name of a dynamic axis → its size; a first size of an axis is added.
-        origins: Name of a dynamic axis → where it was seen, for messages; added too.
+        symbols: Name of a dynamic axis → its size, where known.
+        origins: Name of a dynamic axis → what determines its size, for messages.
+
+    Returns:
+        Name of a dynamic axis that is not in `symbols` → its size here.
     """
     if len(shape) != len(port.shape):
         raise InputError(
             f"`{port}` came with shape {shape}: it has {len(port.shape)} axes, not {len(shape)}."
         )
+    new: dict[str, int] = {}
     for axis, (size, expected) in enumerate(zip(shape, port.shape, strict=True)):
         if size == 0:
             reason = _AT_LEAST_ONE.get(str(port.axes[axis]), f"axis {axis} must not be empty")
             raise InputError(f"`{port}` came with shape {shape}: {reason}.")
-        number = evaluate_size(expected, symbols)
+        number = evaluate_size(expected, {**symbols, **new})
         if number is None and not str(expected).isidentifier():
             continue  # an expression of axes of later inputs
         if number is None:
-            symbols[str(expected)] = size
-            origins[str(expected)] = f"`{port.name}`"
+            new[str(expected)] = size
         elif size != number:
             because = ""
             if isinstance(expected, str):
-                origin = origins.get(expected, "the other axes")
-                because = f", the `{expected}` of {origin}"
+                origin = f"`{port.name}`" if expected in new else origins.get(expected)
+                because = f", the `{expected}` of {origin or 'the other axes'}"
             raise InputError(
                 f"`{port}` came with shape {shape}: axis {axis} must be {number}{because}, "
                 f"not {size}."
             )
+    return new
 
 
 def _has_names_only(port: Port) -> bool:

@@ -58,7 +58,14 @@ class _GoldenRun:
         pairs = [(outputs[port], array) for port, array in self.outputs.items()]
         pairs += [(state[port], array) for port, array in self.final.items()]
         largest = max(scaled_difference(got, expected) for got, expected in pairs)
-        return Check(name, graph, self.batch, self.steps, self._initial_kind(), largest)
+        return Check(
+            name=name,
+            graph=graph,
+            batch=self.batch,
+            sequence=self.steps,
+            initial=self._initial_kind(),
+            difference=largest,
+        )
 
     def _initial_kind(self) -> str:
         if not any(array.any() for array in self.initial.values()):

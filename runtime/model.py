@@ -174,12 +174,13 @@ def load(path: str | Path, provider: str = "cpu", threads: int | None = None) ->
     if provider != "cpu":
         providers.try_provider(chosen)
     if artifact is not None:
-        return Model(Sessions(artifact.contract, chosen, threads, artifact.checked), artifact)
+        sessions = Sessions(artifact.contract, chosen, threads, locate=artifact.checked)
+        return Model(sessions, artifact)
     _refuse_torch_files(path)
     session = providers.start_session(str(path), chosen, session_options("sequence", threads))
     contract = read_contract(session, f"`{path}`")
     opened = {"sequence": session} if contract.sequence else {}  # a step takes other options
-    return Model(Sessions(contract, chosen, threads, lambda kind: path, opened))
+    return Model(Sessions(contract, chosen, threads, locate=lambda kind: path, opened=opened))
 
 
 def _refuse_torch_files(path: Path) -> None:

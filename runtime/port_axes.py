@@ -51,7 +51,7 @@ class PortAxes:
             sequence = port.axis(symbol) if sequence is None else sequence
         if step_rank is None:
             step_rank = len(port.shape) - (sequence is not None)
-        return cls(port, sequence, _batch_axis(port), step_rank)
+        return cls(port, sequence, batch=_batch_axis(port), step_rank=step_rank)
 
     @cached_property
     def flattened(self) -> bool:
@@ -68,7 +68,7 @@ class PortAxes:
         batch = self.batch
         if batch is not None and batch > axis:
             batch -= 1
-        return PortAxes(port, None, batch, len(port.shape))
+        return PortAxes(port, sequence=None, batch=batch, step_rank=len(port.shape))
 
     @cached_property
     def features(self) -> tuple[int | str, ...]:

@@ -56,20 +56,21 @@ PROVIDERS = {
             "cuda",
             "CUDAExecutionProvider",
             'pip install "edgernn[gpu]"',
-            {"use_tf32": "0"},
-            "cuda",
-            "onnxruntime_providers_cuda",
+            options={"use_tf32": "0"},
+            device="cuda",
+            library="onnxruntime_providers_cuda",
         ),
         Provider(
             "tensorrt",
             "TensorrtExecutionProvider",
             'pip install "edgernn[gpu]" tensorrt',
-            {},
-            "cuda",
-            "onnxruntime_providers_tensorrt",
+            device="cuda",
+            library="onnxruntime_providers_tensorrt",
         ),
         Provider("openvino", "OpenVINOExecutionProvider", "pip install onnxruntime-openvino"),
-        Provider("directml", "DmlExecutionProvider", "pip install onnxruntime-directml", {}, "dml"),
+        Provider(
+            "directml", "DmlExecutionProvider", "pip install onnxruntime-directml", device="dml"
+        ),
         Provider("coreml", "CoreMLExecutionProvider", 'pip install "edgernn[cpu]" on macOS'),
     )
 }
@@ -207,13 +208,12 @@ def try_providers() -> list[ProviderTrial]:
 
 def _trial(provider: Provider) -> ProviderTrial:
     release = next((found for wheel in _WHEELS if (found := _version(wheel))), "")
+    reason = ""
     try:
         try_provider(provider)
     except (ProviderError, MissingExtraError, ContractError) as error:
-        return ProviderTrial(
-            provider.name, False, str(error).removeprefix(_subject(provider)), release
-        )
-    return ProviderTrial(provider.name, True, "", release)
+        reason = str(error).removeprefix(_subject(provider))
+    return ProviderTrial(name=provider.name, works=not reason, reason=reason, version=release)
 
 
 def _load(ort: Any, model: str | bytes, options: Any, order: list[Any]) -> Any:
