@@ -18,6 +18,7 @@ from edgernn.export.foreign.onnx_file import Decision, OnnxFile
 from edgernn.export.foreign.recurrent_nodes import name_finals, recurrent_within
 from edgernn.export.ir.dataflow import ancestors, depends_on_data
 from edgernn.export.ir.onnx_session import Arrays
+from edgernn.export.ir.splice import splice
 
 __all__ = ["must_be_decided", "without_ifs"]
 
@@ -77,19 +78,11 @@ def _open_ifs(graph: ir.Graph) -> list[ir.Node]:
 def _take(graph: ir.Graph, node: ir.Node, name: str) -> None:
     """Put the nodes of one branch in the place of an If."""
     branch = node.attributes[name].as_graph()
-    for value in list(branch.initializers.values()):
-        branch.initializers.pop(value.name or "")
-        if value.name in graph.initializers:
-            value.name = f"{value.name}_{label(node)}"
-        graph.register_initializer(value)
-    nodes, results = list(branch), list(branch.outputs)
-    branch.outputs.clear()
-    branch.remove(nodes)
+    results = splice(graph, node, branch, [], suffix=f"_{label(node)}")
     for old, result in zip(node.outputs, results, strict=True):
         copy = ir.node("Identity", [result])
         copy.outputs[0].name, copy.outputs[0].type = old.name, result.type
         old.name = None
         ir.convenience.replace_all_uses_with(old, copy.outputs[0], replace_graph_outputs=True)
-        nodes.append(copy)
-    graph.insert_before(node, nodes)
+        graph.insert_before(node, copy)
     graph.remove(node, safe=True)

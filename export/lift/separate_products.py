@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edgernn.export.ir.node_builder import NodeBuilder, constant_of
 from edgernn.export.ir.shapes import shape_of
+from edgernn.export.ir.splice import replace_value
 from edgernn.export.lift.time_batching import dependents
 
 __all__ = ["separate_products"]
@@ -75,7 +76,5 @@ def _separate(
         total = builder.op("Gemm", operand, own, *summand, name=f"{name}_sum")
         total.type, total.shape = old.type, old.shape
     assert total is not None
-    name, old.name = old.name or "", None
-    total.name = name
-    ir.convenience.replace_all_uses_with(old, total, replace_graph_outputs=True)
+    replace_value(old, total)
     graph.remove(product, safe=True)

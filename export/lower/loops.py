@@ -12,6 +12,7 @@ from edgernn.contract import SEQUENCE
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.capture.loop_call import TimeLoop
 from edgernn.export.ir.private_operators import LOOP, TORCH
+from edgernn.export.ir.splice import splice
 from edgernn.export.ir.symbolic_dims import rename_axes
 from edgernn.export.lift.lift import Lift, lift
 
@@ -170,24 +171,12 @@ def _once(body: Iteration) -> ir.Model:
 
 def _inline(graph: ir.Graph, node: ir.Node, model: ir.Model) -> None:
     """Put the nodes of `model` in the place of `node`; their ports correspond in order."""
-    part = model.graph
-    for port, value in zip(list(part.inputs), node.inputs, strict=True):
-        assert value is not None
-        ir.convenience.replace_all_uses_with(port, value, replace_graph_outputs=True)
-    outputs = list(part.outputs)
-    nodes = list(part)
-    part.inputs.clear()
-    part.outputs.clear()
-    part.remove(nodes)
-    for name, initializer in list(part.initializers.items()):
-        del part.initializers[name]
-        while initializer.name in graph.initializers:
-            initializer.name = f"{initializer.name}_"
-        graph.register_initializer(initializer)
-    graph.insert_before(node, nodes)
+    part = list(model.graph)
+    inputs = [value for value in node.inputs if value is not None]
+    outputs = splice(graph, node, model.graph, inputs)
     for old, new in zip(node.outputs, outputs, strict=True):
         if old.is_graph_output():
-            if new.is_graph_output() or new.producer() not in nodes:
+            if new.is_graph_output() or new.producer() not in part:
                 copy = ir.node("Identity", [new])
                 graph.insert_before(node, copy)
                 new = copy.outputs[0]

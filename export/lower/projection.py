@@ -15,6 +15,7 @@ from edgernn.errors import UnsupportedModelError
 from edgernn.export.ir.node_builder import NodeBuilder, constant_of
 from edgernn.export.ir.private_operators import EDGERNN
 from edgernn.export.ir.recurrent_operators import DIRECTIONS, LSTM, direction_of
+from edgernn.export.ir.splice import replace_value, splice
 from edgernn.export.lift.scan import scan_form
 from edgernn.export.lift.step_graph import OneStep
 from edgernn.export.step.at_one_step import gemm_form
@@ -63,11 +64,13 @@ def _replace(graph: ir.Graph, node: ir.Node) -> None:
     stem = node.outputs[0].name
     builder = NodeBuilder(graph, node, f"{stem}_")
     h_parts, c_parts = _split(builder, h, len(parts), "h"), _split(builder, c, len(parts), "c")
+    if x is None:
+        raise UnsupportedModelError(f"`{node.name}` ({node.op_type}) lacks its input X.")
     ends: list[list[ir.Value]] = []
     for index, backward in enumerate(parts):
         layer = _one_direction(node, weights, index, backward).graph
-        inputs = [x, h_parts[index], c_parts[index]]
-        ends.append(_insert(graph, node, layer, inputs, f"{stem}_{index}_"))
+        _add_prefix(layer, f"{stem}_{index}_")
+        ends.append(splice(graph, node, layer, [x, h_parts[index], c_parts[index]]))
     for place, output in enumerate(node.outputs):
         _take_place(builder, output, [end[place] for end in ends], axis=1 if place == 0 else 0)
     graph.remove(node, safe=True)
@@ -81,9 +84,7 @@ def _take_place(builder: NodeBuilder, old: ir.Value, parts: list[ir.Value], axis
     new = parts[0]
     if len(parts) > 1:
         new = builder.op("Concat", *parts, name=f"{old.name}_both", axis=axis)
-    name, old.name = old.name, None
-    new.name, new.type, new.shape = name, old.type, old.shape
-    ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
+    replace_value(old, new)
 
 
 def _split(
@@ -146,25 +147,11 @@ def _weights(node: ir.Node, value: ir.Value | None) -> NDArray[Any]:
     return array
 
 
-def _insert(
-    graph: ir.Graph, before: ir.Node, part: ir.Graph, inputs: Sequence[ir.Value | None], prefix: str
-) -> list[ir.Value]:
-    """Move the nodes and weights of `part` in front of a node and return its outputs."""
-    outputs = list(part.outputs)
-    for port, value in zip(tuple(part.inputs), inputs, strict=True):
-        if value is None:
-            raise UnsupportedModelError(f"`{before.name}` ({before.op_type}) lacks its input X.")
-        ir.convenience.replace_all_uses_with(port, value)
-    part.outputs.clear()
-    for value in tuple(part.initializers.values()):
-        part.initializers.pop(str(value.name))
-        value.name = f"{prefix}{value.name}"
-        graph.register_initializer(value)
-    nodes = list(part)
-    part.remove(nodes)
-    for node in nodes:
+def _add_prefix(part: ir.Graph, prefix: str) -> None:
+    """Let the names of nodes, their outputs and initializers begin with `prefix`."""
+    for node in part:
         node.name = f"{prefix}{node.name}"
         for output in node.outputs:
             output.name = f"{prefix}{output.name}"
-    graph.insert_before(before, nodes)
-    return outputs
+    for initializer in tuple(part.initializers.values()):
+        initializer.name = f"{prefix}{initializer.name}"

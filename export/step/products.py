@@ -7,6 +7,7 @@ import onnx_ir as ir
 
 from edgernn.export.ir.node_builder import NodeBuilder, constant_of
 from edgernn.export.ir.shapes import shape_of
+from edgernn.export.ir.splice import replace_value
 
 __all__ = ["fold_tables", "merge_biases"]
 
@@ -36,7 +37,7 @@ def _replace_by_gemm(graph: ir.Graph, product: ir.Node, add: ir.Node, bias: ir.V
     left, weights = product.inputs
     gemm = ir.Node("", "Gemm", [left, weights, bias], name=add.name)
     graph.insert_before(add, gemm)
-    _take_place(add.outputs[0], gemm.outputs[0])
+    replace_value(add.outputs[0], gemm.outputs[0])
     graph.remove(add, safe=True)
     graph.remove(product, safe=True)
 
@@ -74,7 +75,7 @@ def _fold_table(graph: ir.Graph, gather: ir.Node, gemm: ir.Node) -> None:
     rows = builder.constant(f"{gemm.name}_table", exact.astype(table.dtype))
     ids = gather.inputs[1]
     assert ids is not None
-    _take_place(gemm.outputs[0], builder.op("Gather", rows, ids, name=gemm.name or "rows"))
+    replace_value(gemm.outputs[0], builder.op("Gather", rows, ids, name=gemm.name or "rows"))
     graph.remove(gemm, safe=True)
 
 
@@ -86,9 +87,3 @@ def _pays(gather: ir.Node, gemm: ir.Node, table: int, weights: int, elements: in
     type_ = embedding.dtype
     folded = elements * (type_.itemsize if type_ is not None else 4)
     return folded <= _SMALL_TABLE or folded < weights + (table if alone else 0)
-
-
-def _take_place(old: ir.Value, new: ir.Value) -> None:
-    name, old.name = old.name, None
-    new.name, new.shape, new.type = name, old.shape, old.type
-    ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
