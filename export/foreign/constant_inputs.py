@@ -20,12 +20,10 @@ from edgernn.export.foreign.instrumented import Watched
 from edgernn.export.foreign.onnx_file import OnnxFile
 from edgernn.export.foreign.recurrent_nodes import recurrent_within, title
 from edgernn.export.ir.dataflow import input_dependencies
+from edgernn.export.ir.movement_operators import moved_inputs
 from edgernn.export.ir.node_builder import constant_of
 
 __all__ = ["split_constants", "with_chosen", "with_constants", "without_idle"]
-
-# Operators through which a single number goes unchanged
-_KEPT = ("Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Gather", "Slice")
 
 
 def split_constants(inputs: Any) -> tuple[dict[str, float], Any]:
@@ -163,11 +161,12 @@ def _compared(condition: ir.Value | None) -> float | None:
 
 
 def _unmoved(value: ir.Value) -> ir.Value:
-    """Return what `value` is, before it got another shape or dtype."""
-    node = value.producer()
-    while node is not None and node.op_type in _KEPT and node.inputs[0] is not None:
-        value = node.inputs[0]
-        node = value.producer()
+    """Return what `value`, a single number, is before it gets another shape or dtype."""
+    while (node := value.producer()) is not None:
+        sources = node.inputs[:1] if node.op_type == "Cast" else moved_inputs(node)
+        if len(sources) != 1 or sources[0] is None:
+            break
+        value = sources[0]
     return value
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import onnx_ir as ir
 
+from edgernn.export.ir.movement_operators import moved_inputs, movement_of
 from edgernn.export.ir.recurrent_operators import OPERATORS
 
 __all__ = [
-    "MOVES",
     "ancestors",
     "depends_on_data",
     "id_axis",
@@ -21,33 +21,17 @@ __all__ = [
     "reordering_sources",
 ]
 
-# Operators that move numbers without changing them → how many of their inputs are moved
-MOVES = {
-    "Identity": 1,
-    "Reshape": 1,
-    "Squeeze": 1,
-    "Unsqueeze": 1,
-    "Transpose": 1,
-    "Flatten": 1,
-    "Slice": 1,
-    "Split": 1,
-    "Gather": 1,
-    "Expand": 1,
-    "Concat": 1 << 30,
-}
-
-# Operators whose second input says which entries of the first they take
 _LOOKUPS = ("Gather", "GatherElements")
+"""Operators whose second input says which elements of the first they take."""
 
-# Operators that read the size of a tensor, not its numbers
 _SIZES = ("Shape", "Size", "RandomNormalLike", "RandomUniformLike")
+"""Operators that read the size of a tensor, not its elements."""
 
-
-# Operators that mix the entries of a tensor by weights
 _PRODUCTS = ("MatMul", "Gemm", "Conv", "ConvTranspose", "Einsum", "Scan", *OPERATORS)
+"""Operators that mix the elements of a tensor by weights."""
 
-# Operators whose result is as much the one input as the other → the first of those inputs
-_JOINED = {"Add": 0, "Sub": 0, "Sum": 0, "Mean": 0, "Where": 1, "Concat": 0}
+_SUMS = {"Add": 0, "Sub": 0, "Sum": 0, "Mean": 0, "Where": 1, "Concat": 0}
+"""Operators whose result is as much one input as the other → the first of those inputs."""
 
 
 def is_elementwise_change(value: ir.Value, sources: Collection[ir.Value]) -> bool:
@@ -72,9 +56,9 @@ def is_elementwise_change(value: ir.Value, sources: Collection[ir.Value]) -> boo
             if missing := [input_ for input_ in inputs if input_ not in known]:
                 pending.extend(missing)
                 continue
-            joined = inputs[_JOINED[node.op_type] :] if node.op_type in _JOINED else []
+            summands = inputs[_SUMS[node.op_type] :] if node.op_type in _SUMS else []
             known[one] = any(known[input_] for input_ in inputs) and all(
-                known[input_] or not depends_on_data(input_) for input_ in joined
+                known[input_] or not depends_on_data(input_) for input_ in summands
             )
     return known[value]
 
@@ -86,20 +70,19 @@ def depends_on_data(value: ir.Value) -> bool:
 
 def input_dependencies(value: ir.Value) -> list[ir.Value]:
     """Return the graph inputs whose numbers `value` depends on."""
-    ends = _upstream(value, lambda node: 0 if node.op_type in _SIZES else None)
+    ends = _upstream(value, lambda node: None if node.op_type in _SIZES else node.inputs)
     return [source for source in ends if source.is_graph_input()]
 
 
 def is_random(value: ir.Value) -> bool:
     """Return whether `value` is computed from numbers drawn anew at every run."""
-    ends = _upstream(value, lambda node: 0 if node.op_type.startswith("Random") else None)
+    ends = _upstream(value, lambda node: None if node.op_type.startswith("Random") else node.inputs)
     return any(source.producer() is not None for source in ends)
 
 
 def movement_sources(value: ir.Value) -> list[ir.Value]:
     """Return the values that `value` is put together from by moving numbers only."""
-    sources = _upstream(value, lambda node: MOVES.get(node.op_type, 0) if not node.domain else 0)
-    return list(dict.fromkeys(sources))
+    return list(dict.fromkeys(_upstream(value, lambda node: moved_inputs(node) or None)))
 
 
 def ancestors(value: ir.Value) -> set[ir.Value]:
@@ -118,8 +101,11 @@ def reordering_sources(value: ir.Value | None) -> list[ir.Value]:
     """Return the values whose numbers `value` has, moved, sorted or as another integer type."""
     if value is None:
         return []
-    counts = {**MOVES, "TopK": 1, "Cast": 1}
-    return list(dict.fromkeys(_upstream(value, lambda node: counts.get(node.op_type, 0))))
+
+    def reordered(node: ir.Node) -> Sequence[ir.Value | None] | None:
+        return node.inputs[:1] if node.op_type in ("TopK", "Cast") else moved_inputs(node) or None
+
+    return list(dict.fromkeys(_upstream(value, reordered)))
 
 
 def id_limit(port: ir.Value) -> int | None:
@@ -143,14 +129,18 @@ def _rows(port: ir.Value) -> Iterator[int | ir.SymbolicDim]:
                 axis = node.attributes["axis"].as_int() if "axis" in node.attributes else 0
                 if table is not None and table.shape is not None:
                     yield table.shape[axis]
-            elif index == 0 and (node.op_type in MOVES or node.op_type == "Cast"):
+            elif index == 0 and (movement_of(node) or node.op_type == "Cast"):
                 pending.extend(node.outputs)
 
 
-def _upstream(value: ir.Value, followed: Callable[[ir.Node], int | None]) -> Iterator[ir.Value]:
+def _upstream(
+    value: ir.Value, followed: Callable[[ir.Node], Sequence[ir.Value | None] | None]
+) -> Iterator[ir.Value]:
     """Yield the values at which the way back from `value` ends.
 
-    `followed` says how many inputs of a node the way back takes: None for all, 0 to end there.
+    Args:
+        value: Where the way begins.
+        followed: Returns the inputs of a node that the way takes, or None where it ends there.
     """
     pending, seen = [value], set()
     while pending:
@@ -159,8 +149,8 @@ def _upstream(value: ir.Value, followed: Callable[[ir.Node], int | None]) -> Ite
             continue
         seen.add(id(value))
         node = value.producer()
-        count = 0 if node is None else followed(node)
-        if node is None or count == 0:
+        inputs = None if node is None else followed(node)
+        if inputs is None:
             yield value
-            continue
-        pending.extend(input_ for input_ in node.inputs[:count] if input_ is not None)
+        else:
+            pending.extend(input_ for input_ in inputs if input_ is not None)

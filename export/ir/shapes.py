@@ -15,6 +15,7 @@ import onnx_ir as ir
 import onnx_ir.passes.common as passes
 from onnxscript import optimizer
 
+from edgernn.export.ir.movement_operators import Movement, operators_of
 from edgernn.export.ir.node_builder import NodeBuilder, constant_of
 from edgernn.export.ir.private_operators import EDGERNN, RUNNING
 from edgernn.export.ir.recurrent_operators import LSTM, Input
@@ -215,8 +216,5 @@ _ELEMENTS: dict[str, Callable[[ir.Node], list[Dim] | None]] = {
     "Concat": _elements_of_concat,
     "Mul": _elements_of_product,
     "Cast": _elements_of_first,
-    "Identity": _elements_of_first,
-    "Squeeze": _elements_of_first,
-    "Unsqueeze": _elements_of_first,
-    "Reshape": _elements_of_first,
+    **dict.fromkeys(operators_of(Movement.RESHAPES), _elements_of_first),
 }

@@ -13,6 +13,7 @@ from math import prod
 
 import onnx_ir as ir
 
+from edgernn.export.ir.elementwise_operators import ELEMENTWISE
 from edgernn.export.ir.shapes import Dim, Shape, shape_of
 
 __all__ = ["MixedRowsError", "constant", "row_axes", "sizes"]
@@ -266,15 +267,6 @@ def _normalised(node: ir.Node, axes: Axes) -> int:
 
 
 # fmt: off
-_ELEMENTWISE = (
-    "Abs", "Acos", "Acosh", "Add", "And", "Asin", "Asinh", "Atan", "Atanh", "Cast", "Ceil", "Celu",
-    "Clip", "Cos", "Cosh", "Div", "Dropout", "Elu", "Equal", "Erf", "Exp", "Floor", "Gelu",
-    "Greater", "GreaterOrEqual", "HardSigmoid", "HardSwish", "Identity", "IsInf", "IsNaN",
-    "LeakyRelu", "Less", "LessOrEqual", "Log", "Max", "Mean", "Min", "Mish", "Mod", "Mul", "Neg",
-    "Not", "Or", "PRelu", "Pow", "Reciprocal", "Relu", "Round", "Selu", "Sigmoid", "Sign", "Sin",
-    "Sinh", "Softplus", "Softsign", "Sqrt", "Sub", "Sum", "Tan", "Tanh", "ThresholdedRelu",
-    "Where", "Xor",
-)
 _BATCHED = (
     "AveragePool", "BatchNormalization", "Conv", "ConvTranspose", "GlobalAveragePool",
     "GlobalMaxPool", "InstanceNormalization", "LRN", "LpPool", "MaxPool",
@@ -286,7 +278,7 @@ _REDUCE = (
 # fmt: on
 
 _RULES: dict[str, Rule] = {
-    **dict.fromkeys(_ELEMENTWISE, _elementwise),
+    **dict.fromkeys((*ELEMENTWISE, "Dropout", "Identity", "PRelu"), _elementwise),
     **dict.fromkeys(_BATCHED, _batched),
     **dict.fromkeys(_REDUCE, _reduce),
     "ArgMax": _best,

@@ -15,16 +15,11 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
+from edgernn.export.ir.movement_operators import Movement, moved_inputs, movement_of
 from edgernn.export.lift.batching_rules import MixedRowsError, sizes
 
 __all__ = ["ChangedStateError", "carried", "check_feedback", "is_movement"]
 
-# fmt: off
-MOVEMENT = frozenset((
-    "Concat", "Flatten", "Gather", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Transpose",
-    "Unsqueeze",
-))
-# fmt: on
 _PROBE_BATCH = 2
 
 Numbers = NDArray[Any]
@@ -35,8 +30,8 @@ class ChangedStateError(Exception):
 
 
 def is_movement(node: ir.Node) -> bool:
-    """Return whether `node` only moves elements about."""
-    return node.domain == "" and node.op_type in MOVEMENT
+    """Return whether `node` only moves elements, each to places of which there are no more."""
+    return movement_of(node) not in (None, Movement.REPEATS)
 
 
 def check_feedback(
@@ -90,8 +85,7 @@ def _ends(outputs: Iterable[ir.Value]) -> list[ir.Value]:
         if node is None or not is_movement(node):
             found.append(value)
         else:
-            moved = [v for v in node.inputs[: _moved_inputs(node)] if v is not None]
-            found += _ends(moved)
+            found += _ends(moved_inputs(node))
     return list(dict.fromkeys(found))
 
 
@@ -100,19 +94,13 @@ def _starts(graph: ir.Graph, states: Mapping[ir.Value, ir.Value]) -> list[ir.Val
     moved = dict.fromkeys(states)
     used: dict[ir.Value, None] = {}
     for node in graph:
-        operands = [v for v in node.inputs[: _moved_inputs(node)] if v is not None]
-        if is_movement(node) and all(value in moved for value in operands):
+        if is_movement(node) and all(value in moved for value in moved_inputs(node)):
             moved.update(dict.fromkeys(node.outputs))
         else:
             used.update(dict.fromkeys(value for value in node.inputs if value in moved))
     results = [value for value in graph.outputs if value not in states.values()]
     used.update(dict.fromkeys(value for value in results if value in moved))
     return list(used)
-
-
-def _moved_inputs(node: ir.Node) -> int:
-    """Return how many of the inputs hold elements that are moved; the others say where to."""
-    return len(node.inputs) if node.op_type == "Concat" or not is_movement(node) else 1
 
 
 def _same(numbers: Numbers, ends: Mapping[ir.Value, Numbers]) -> ir.Value:

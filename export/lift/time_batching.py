@@ -15,6 +15,7 @@ from onnx_ir.tape import Tape
 
 from edgernn.contract import SEQUENCE
 from edgernn.errors import UnsupportedModelError
+from edgernn.export.ir.movement_operators import Movement, movement_of
 from edgernn.export.ir.shapes import Dim
 from edgernn.export.lift.batching_rules import MixedRowsError, row_axes, sizes
 
@@ -246,9 +247,11 @@ class Fold:
             raise MixedRowsError(f"`{value.name}` has no axis for the rows of a batch")
         inputs = self._inputs(node)
         axes = row_axes(node, [folded.axis if folded else None for folded in inputs])
-        if node.op_type in _RESHAPING and (kept := self._kept(node, inputs[0], axes[0])):
-            self._folded[value] = kept
-            return
+        if movement_of(node) is Movement.RESHAPES:
+            kept = self._kept(node, inputs[0], axes[0])
+            if kept is not None:
+                self._folded[value] = kept
+                return
         operands = [
             self.merged(folded) if folded else (old and self._graft.constant(old))
             for old, folded in zip(node.inputs, inputs, strict=True)
@@ -291,9 +294,6 @@ class Fold:
         if before is None or before.steps is None or kept.inner != before.inner:
             return None
         return kept if all(size == 1 for size in kept.outer) else None
-
-
-_RESHAPING = ("Reshape", "Squeeze", "Unsqueeze", "Identity")
 
 
 def _typed(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -15,7 +15,6 @@ from edgernn.export.ir.private_operators import LOOP
 from edgernn.export.ir.recurrent_operators import STATES
 
 __all__ = [
-    "RESHAPES",
     "Slot",
     "StatePort",
     "chain_end",
@@ -24,9 +23,6 @@ __all__ = [
     "same_value",
     "state_slots",
 ]
-
-# Operators that give a tensor, all of it, another shape
-RESHAPES = ("Identity", "Unsqueeze", "Squeeze", "Reshape", "Transpose")
 
 
 @dataclass(frozen=True)
@@ -181,7 +177,7 @@ def chain_length(slot: Slot, slots: Sequence[Slot]) -> int:
     )
 
 
-def same_value(value: ir.Value, source: ir.Value, through: Sequence[str] = ("Identity",)) -> bool:
+def same_value(value: ir.Value, source: ir.Value, through: Collection[str] = ("Identity",)) -> bool:
     """Return whether `value` is `source`, or made from it by operators of `through` alone."""
     while value is not source:
         node = value.producer()

@@ -26,6 +26,7 @@ from edgernn.export.ir.dataflow import (
     is_random,
     movement_sources,
 )
+from edgernn.export.ir.movement_operators import Movement, operators_of
 from edgernn.export.ir.recurrent_operators import STATES
 from edgernn.export.ir.results import result_path
 from edgernn.export.states.pairing import (
@@ -37,7 +38,6 @@ from edgernn.export.states.pairing import (
     reached,
 )
 from edgernn.export.states.slots import (
-    RESHAPES,
     Slot,
     StatePort,
     chain_end,
@@ -46,6 +46,9 @@ from edgernn.export.states.slots import (
 )
 
 __all__ = ["find_states", "make_ports"]
+
+_KEEPING_ALL = operators_of(Movement.RESHAPES, Movement.PERMUTES)
+"""Operators that give a tensor, all of it, another shape."""
 
 
 def find_states(
@@ -145,7 +148,7 @@ def _argument_states(
         fed = fed if found is None else [*found.fed]
         only = fed[0] if len(fed) == 1 else None
         own = only if only and same_value(only.before, port) else None
-        whole = only if only and same_value(only.before, port, RESHAPES) else None
+        whole = only if only and same_value(only.before, port, _KEEPING_ALL) else None
         last = None if own is None else chain_end(own, slots)
         if found is not None:
             after = found.value

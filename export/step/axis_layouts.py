@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 
 import onnx_ir as ir
 
+from edgernn.export.ir.elementwise_operators import ELEMENTWISE
 from edgernn.export.ir.node_builder import NodeBuilder, constant_of
 from edgernn.export.ir.shapes import Shape, known_shape, shape_of
 from edgernn.export.step.unit_axis_moves import core, core_axes, gaps, reshape_target
@@ -149,64 +150,11 @@ def _to_core(node: ir.Node, sources: Sources) -> Plan | None:
     return Plan([sources.source(node.inputs[0]), size], [wanted], {})
 
 
-_ELEMENTWISE = (
-    "Abs",
-    "Add",
-    "And",
-    "BitShift",
-    "Cast",
-    "Ceil",
-    "Celu",
-    "Clip",
-    "Cos",
-    "Div",
-    "Elu",
-    "Equal",
-    "Erf",
-    "Exp",
-    "Floor",
-    "Gelu",
-    "Greater",
-    "GreaterOrEqual",
-    "HardSigmoid",
-    "HardSwish",
-    "IsNaN",
-    "LeakyRelu",
-    "Less",
-    "LessOrEqual",
-    "Log",
-    "Max",
-    "Mean",
-    "Min",
-    "Mish",
-    "Mod",
-    "Mul",
-    "Neg",
-    "Not",
-    "Or",
-    "Pow",
-    "Reciprocal",
-    "Relu",
-    "Round",
-    "Selu",
-    "Sigmoid",
-    "Sign",
-    "Sin",
-    "Softplus",
-    "Softsign",
-    "Sqrt",
-    "Sub",
-    "Sum",
-    "Tanh",
-    "ThresholdedRelu",
-    "Where",
-    "Xor",
-)
 _LAST_ONLY = ("LayerNormalization",)
 _ALONG_AXIS = ("Concat", "Hardmax", "LogSoftmax", "Softmax", "Split", *_LAST_ONLY)
 
 _RULES: dict[str, Callable[[ir.Node, Sources], Plan | None]] = {
-    **dict.fromkeys(_ELEMENTWISE, _elementwise),
+    **dict.fromkeys(ELEMENTWISE, _elementwise),
     **dict.fromkeys(_ALONG_AXIS, _along_axis),
     "MatMul": _product,
     "Gather": _rows_of_table,

@@ -13,6 +13,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from edgernn.export.ir.movement_operators import Movement, operators_of
 from edgernn.export.ir.node_builder import NodeBuilder, constant_of
 from edgernn.export.ir.shapes import Shape, known_shape, shape_of
 
@@ -62,12 +63,7 @@ def _slices_unit_axes(node: ir.Node, before: Shape) -> bool:
 
 
 _MOVES: dict[str, Callable[[ir.Node, Shape], bool]] = {
-    "Identity": _always,
-    "Squeeze": _always,
-    "Unsqueeze": _always,
-    "Reshape": _always,
-    "Flatten": _always,
-    "Expand": _always,
+    **dict.fromkeys(operators_of(Movement.RESHAPES, Movement.REPEATS), _always),
     "Transpose": _keeps_order,
     "Gather": _takes_the_only_one,
     "Slice": _slices_unit_axes,

@@ -1,0 +1,61 @@
+"""Operators that only move elements: every element of an output is one of an input.
+
+Reshape(x, size)       RESHAPES  x; the others say where to
+Concat(x, y, z)        JOINS     x, y and z
+Gather(table, ids)     SELECTS   from the table
+"""
+
+from __future__ import annotations
+
+import enum
+
+import onnx_ir as ir
+
+__all__ = ["Movement", "moved_inputs", "movement_of", "operators_of"]
+
+
+class Movement(enum.Enum):
+    """What an operator does with the elements that it moves."""
+
+    RESHAPES = enum.auto()
+    """It keeps all of them in their order, in another shape."""
+    PERMUTES = enum.auto()
+    """It keeps all of them in another order."""
+    JOINS = enum.auto()
+    """It keeps all of them, those of several inputs in one output."""
+    SELECTS = enum.auto()
+    """An output has some of them, in any order."""
+    REPEATS = enum.auto()
+    """It keeps all of them and has some several times, along axes of size 1 before."""
+
+
+_MOVEMENTS = {
+    "Identity": Movement.RESHAPES,
+    "Reshape": Movement.RESHAPES,
+    "Flatten": Movement.RESHAPES,
+    "Squeeze": Movement.RESHAPES,
+    "Unsqueeze": Movement.RESHAPES,
+    "Transpose": Movement.PERMUTES,
+    "Concat": Movement.JOINS,
+    "Slice": Movement.SELECTS,
+    "Split": Movement.SELECTS,
+    "Gather": Movement.SELECTS,
+    "Expand": Movement.REPEATS,
+}
+
+
+def movement_of(node: ir.Node) -> Movement | None:
+    """Return how `node` moves elements, or None where it computes new ones."""
+    return None if node.domain else _MOVEMENTS.get(node.op_type)
+
+
+def moved_inputs(node: ir.Node) -> list[ir.Value]:
+    """Return the inputs whose elements `node` moves; the other ones say where to."""
+    movement = movement_of(node)
+    count = None if movement is Movement.JOINS else int(movement is not None)
+    return [value for value in node.inputs[:count] if value is not None]
+
+
+def operators_of(*movements: Movement) -> frozenset[str]:
+    """Return the operators that move elements in one of these ways."""
+    return frozenset(name for name, movement in _MOVEMENTS.items() if movement in movements)

@@ -1,0 +1,50 @@
+"""The table of operators that only move elements."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+import pytest
+
+from edgernn.export.ir.movement_operators import (
+    Movement,
+    moved_inputs,
+    movement_of,
+    operators_of,
+)
+
+X, Y = ir.Value(name="x"), ir.Value(name="y")
+
+
+@pytest.mark.parametrize(
+    ("operator", "movement"),
+    [
+        ("Squeeze", Movement.RESHAPES),
+        ("Transpose", Movement.PERMUTES),
+        ("Concat", Movement.JOINS),
+        ("Gather", Movement.SELECTS),
+        ("Expand", Movement.REPEATS),
+    ],
+)
+def test_an_operator_moves_in_one_way(operator: str, movement: Movement) -> None:
+    """Users of the table ask for the ways of moving that they can follow."""
+    assert movement_of(ir.node(operator, [X])) is movement
+    assert [one for one in Movement if operator in operators_of(one)] == [movement]
+
+
+@pytest.mark.parametrize("operator", ["Neg", "Cast", "TopK", "Add", "Where"])
+def test_what_computes_moves_nothing(operator: str) -> None:
+    """No operator that computes, rounds, sorts or chooses is in the table."""
+    node = ir.node(operator, [X, Y])
+    assert [movement_of(node), moved_inputs(node)] == [None, []]
+
+
+def test_an_operator_of_another_domain_moves_nothing() -> None:
+    """The same name in another domain may mean anything."""
+    assert movement_of(ir.node("Transpose", [X], domain="other")) is None
+
+
+def test_the_first_input_is_moved_or_all_that_are_joined() -> None:
+    """Shapes, places and bounds say where elements go, and are not moved."""
+    assert moved_inputs(ir.node("Reshape", [X, Y])) == [X]
+    assert moved_inputs(ir.node("Concat", [X, Y, X])) == [X, Y, X]
+    assert operators_of(Movement.JOINS, Movement.REPEATS) == {"Concat", "Expand"}
