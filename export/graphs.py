@@ -15,7 +15,7 @@ import onnx_ir as ir
 from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.ir.fold_constants import fold_constants
-from edgernn.export.lift.lift import lift
+from edgernn.export.lift.lift_over_time import lift_over_time
 from edgernn.export.lower.layers import lower
 from edgernn.export.lower.loops import Iteration, lower_loops
 from edgernn.export.lower.projection import scan_projection
@@ -61,7 +61,7 @@ def graphs_of_step(
     fold_constants(model)
     lower_loops(model, loops, at_one_step=False)
     ports = [(state.input, state.output) for state in states]
-    lifted = lift(model, ports, constants=_memories(model, states))
+    lifted = lift_over_time(model, ports, constants=_memories(model, states))
     reasons = (lifted.reason,) if lifted.reason else ()
     return Graphs(lifted.model, gemm_form(model), "", reasons)
 

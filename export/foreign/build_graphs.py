@@ -31,7 +31,7 @@ from edgernn.export.foreign.resolve import settled
 from edgernn.export.foreign.step_axis import mark_steps, own_axes
 from edgernn.export.ir.fold_constants import fold_constants
 from edgernn.export.ir.recurrent_operators import direction_of, recurrent_nodes
-from edgernn.export.lift.lift import lift
+from edgernn.export.lift.lift_over_time import lift_over_time
 from edgernn.export.states.contract_ports import Origins, name_ports, with_limits
 from edgernn.export.states.pairing import pairing_notes
 from edgernn.export.states.slots import StatePort
@@ -84,7 +84,7 @@ def build_foreign(
     if is_step:
         step_axes = own_axes(file, watched, example, _paths(states))
         model, step_axes = _at_one(model, origins, step_axes)
-        lifted = lift(
+        lifted = lift_over_time(
             model,
             [(state.input, state.output) for state in states],
             sequence_axes=_by_port(origins, step_axes),

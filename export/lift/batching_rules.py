@@ -16,17 +16,17 @@ import onnx_ir as ir
 from edgernn.export.ir.elementwise_operators import ELEMENTWISE
 from edgernn.export.ir.shapes import Dim, Shape, shape_of
 
-__all__ = ["MixedRowsError", "constant", "row_axes", "sizes"]
+__all__ = ["MixedBatchError", "batch_axes", "constant_integers", "declared_shape"]
 
 Axes = Sequence[int | None]
 Rule = Callable[[ir.Node, Axes], int]
 
 
-class MixedRowsError(Exception):
+class MixedBatchError(Exception):
     """When rows cannot be shown to stay apart; the text says where."""
 
 
-def row_axes(node: ir.Node, axes: Axes) -> list[int]:
+def batch_axes(node: ir.Node, axes: Axes) -> list[int]:
     """Return the axis of the rows in each output of `node`.
 
     Args:
@@ -34,42 +34,42 @@ def row_axes(node: ir.Node, axes: Axes) -> list[int]:
         axes: For each input the axis of its rows, or None where it is the same for all rows.
 
     Raises:
-        MixedRowsError: The operator is unknown or mixes rows.
+        MixedBatchError: The operator is unknown or mixes rows.
     """
     rule = _RULES.get(node.op_type) if node.domain == "" else None
     if rule is None:
-        raise MixedRowsError(f"`{node.op_type}` is not known to keep the rows of a batch apart")
+        raise MixedBatchError(f"`{node.op_type}` is not known to keep the rows of a batch apart")
     return [rule(node, axes)] * len(node.outputs)
 
 
-def sizes(value: ir.Value) -> Shape:
+def declared_shape(value: ir.Value) -> Shape:
     """Return the declared shape of `value`: sizes, names of dynamic axes, None where unknown.
 
     Raises:
-        MixedRowsError: Not even its rank is known.
+        MixedBatchError: Not even its rank is known.
     """
     shape = shape_of(value)
     if shape is None:
-        raise MixedRowsError(f"the shape of `{value.name}` is not known")
+        raise MixedBatchError(f"the shape of `{value.name}` is not known")
     return shape
 
 
-def constant(value: ir.Value | None) -> list[int]:
+def constant_integers(value: ir.Value | None) -> list[int]:
     """Return the integers of a constant operand.
 
     Raises:
-        MixedRowsError: The operand is missing or computed at run time.
+        MixedBatchError: The operand is missing or computed at run time.
     """
     tensor = None if value is None else ir.convenience.get_const_tensor(value)
     if tensor is None:
-        raise MixedRowsError(f"`{value.name if value else 'axes'}` is not a constant")
+        raise MixedBatchError(f"`{value.name if value else 'axes'}` is not a constant")
     return [int(number) for number in tensor.numpy().ravel()]
 
 
 def _input(node: ir.Node, index: int) -> ir.Value:
     value = node.inputs[index] if index < len(node.inputs) else None
     if value is None:
-        raise MixedRowsError(f"`{node.op_type}` lacks input {index}")
+        raise MixedBatchError(f"`{node.op_type}` lacks input {index}")
     return value
 
 
@@ -78,8 +78,8 @@ def _attribute(node: ir.Node, name: str, default: int) -> int:
     return default if attribute is None else attribute.as_int()
 
 
-def _mixed(node: ir.Node) -> MixedRowsError:
-    return MixedRowsError(f"`{node.op_type}` `{node.name}` mixes the rows of a batch")
+def _mixed(node: ir.Node) -> MixedBatchError:
+    return MixedBatchError(f"`{node.op_type}` `{node.name}` mixes the rows of a batch")
 
 
 def _only_first(node: ir.Node, axes: Axes) -> int:
@@ -91,19 +91,19 @@ def _only_first(node: ir.Node, axes: Axes) -> int:
 
 def _elementwise(node: ir.Node, axes: Axes) -> int:
     """Broadcasting aligns axes from the right, so rows must stand equally far from there."""
-    ranks = [len(sizes(value)) if value else 0 for value in node.inputs]
+    ranks = [len(declared_shape(value)) if value else 0 for value in node.inputs]
     places = {rank - axis for rank, axis in zip(ranks, axes, strict=True) if axis is not None}
     if len(places) != 1:
         raise _mixed(node)
     place = places.pop()
     for value, axis, rank in zip(node.inputs, axes, ranks, strict=True):
-        if value and axis is None and rank >= place and sizes(value)[-place] != 1:
+        if value and axis is None and rank >= place and declared_shape(value)[-place] != 1:
             raise _mixed(node)
     return max(ranks) - place
 
 
 def _matmul(node: ir.Node, axes: Axes) -> int:
-    left, right = (len(sizes(_input(node, index))) for index in (0, 1))
+    left, right = (len(declared_shape(_input(node, index))) for index in (0, 1))
     if min(left, right) < 2:
         raise _mixed(node)
     places = [
@@ -124,7 +124,7 @@ def _gemm(node: ir.Node, axes: Axes) -> int:
     if axes[0] != _attribute(node, "transA", 0) or axes[1] is not None or bias not in (None, 0):
         raise _mixed(node)
     if len(axes) > 2 and node.inputs[2] is not None:
-        shape = sizes(node.inputs[2])
+        shape = declared_shape(node.inputs[2])
         if (bias is None and len(shape) == 2 and shape[0] != 1) or (bias == 0 and len(shape) != 2):
             raise _mixed(node)
     return 0
@@ -132,13 +132,13 @@ def _gemm(node: ir.Node, axes: Axes) -> int:
 
 def _gather(node: ir.Node, axes: Axes) -> int:
     data, indices = _input(node, 0), _input(node, 1)
-    axis = _attribute(node, "axis", 0) % len(sizes(data))
+    axis = _attribute(node, "axis", 0) % len(declared_shape(data))
     if axes[0] is None and axes[1] is not None:
         return axis + axes[1]
     row = _only_first(node, axes)
     if row == axis:
         raise _mixed(node)
-    return row if row < axis else row - 1 + len(sizes(indices))
+    return row if row < axis else row - 1 + len(declared_shape(indices))
 
 
 def _along_axis(default: int) -> Rule:
@@ -147,7 +147,7 @@ def _along_axis(default: int) -> Rule:
     def rule(node: ir.Node, axes: Axes) -> int:
         row = _elementwise(node, axes)
         axis = _attribute(node, "axis", default)
-        if axis % len(sizes(_input(node, 0))) == row:
+        if axis % len(declared_shape(_input(node, 0))) == row:
             raise _mixed(node)
         return row
 
@@ -163,29 +163,29 @@ def _concat(node: ir.Node, axes: Axes) -> int:
 
 def _split(node: ir.Node, axes: Axes) -> int:
     row = _only_first(node, axes)
-    if _attribute(node, "axis", 0) % len(sizes(_input(node, 0))) == row:
+    if _attribute(node, "axis", 0) % len(declared_shape(_input(node, 0))) == row:
         raise _mixed(node)
     return row
 
 
 def _slice(node: ir.Node, axes: Axes) -> int:
-    row, rank = _only_first(node, axes), len(sizes(_input(node, 0)))
-    sliced = constant(node.inputs[3] if len(node.inputs) > 3 else None)
+    row, rank = _only_first(node, axes), len(declared_shape(_input(node, 0)))
+    sliced = constant_integers(node.inputs[3] if len(node.inputs) > 3 else None)
     if row in {axis % rank for axis in sliced}:
         raise _mixed(node)
     return row
 
 
 def _transpose(node: ir.Node, axes: Axes) -> int:
-    rank = len(sizes(_input(node, 0)))
+    rank = len(declared_shape(_input(node, 0)))
     perm = node.attributes.get("perm")
     order = list(perm.as_ints()) if perm else list(reversed(range(rank)))
     return order.index(_only_first(node, axes))
 
 
 def _unsqueeze(node: ir.Node, axes: Axes) -> int:
-    row, new = _only_first(node, axes), constant(_input(node, 1))
-    rank = len(sizes(_input(node, 0))) + len(new)
+    row, new = _only_first(node, axes), constant_integers(_input(node, 1))
+    rank = len(declared_shape(_input(node, 0))) + len(new)
     added = {axis % rank for axis in new}
     return [axis for axis in range(rank) if axis not in added][row]
 
@@ -197,23 +197,25 @@ def _without(node: ir.Node, row: int, removed: set[int]) -> int:
 
 
 def _squeeze(node: ir.Node, axes: Axes) -> int:
-    rank = len(sizes(_input(node, 0)))
+    rank = len(declared_shape(_input(node, 0)))
     return _without(
         node,
         _only_first(node, axes),
-        {axis % rank for axis in constant(_input(node, 1))},
+        {axis % rank for axis in constant_integers(_input(node, 1))},
     )
 
 
 def _reduce(node: ir.Node, axes: Axes) -> int:
-    row, rank = _only_first(node, axes), len(sizes(_input(node, 0)))
-    reduced = {axis % rank for axis in constant(node.inputs[1] if len(node.inputs) > 1 else None)}
+    row, rank = _only_first(node, axes), len(declared_shape(_input(node, 0)))
+    reduced = {
+        axis % rank for axis in constant_integers(node.inputs[1] if len(node.inputs) > 1 else None)
+    }
     after = _without(node, row, reduced)
     return row if _attribute(node, "keepdims", 1) else after
 
 
 def _best(node: ir.Node, axes: Axes) -> int:
-    row, rank = _only_first(node, axes), len(sizes(_input(node, 0)))
+    row, rank = _only_first(node, axes), len(declared_shape(_input(node, 0)))
     after = _without(node, row, {_attribute(node, "axis", 0) % rank})
     return row if _attribute(node, "keepdims", 1) else after
 
@@ -224,7 +226,7 @@ def _reshape(node: ir.Node, axes: Axes) -> int:
     The caller must write the shape operand anew with -1 for the rows.
     """
     row = _only_first(node, axes)
-    before, after = sizes(_input(node, 0)), sizes(node.outputs[0])
+    before, after = declared_shape(_input(node, 0)), declared_shape(node.outputs[0])
     outer, inner = _product(node, before[:row]), _product(node, before[row + 1 :])
     for axis in reversed(range(len(after))):
         others = after[:axis] + after[axis + 1 :]
@@ -236,10 +238,10 @@ def _reshape(node: ir.Node, axes: Axes) -> int:
 
 
 def _pad(node: ir.Node, axes: Axes) -> int:
-    row, rank = _only_first(node, axes), len(sizes(_input(node, 0)))
+    row, rank = _only_first(node, axes), len(declared_shape(_input(node, 0)))
     given = node.inputs[3] if len(node.inputs) > 3 else None
-    padded = [axis % rank for axis in constant(given)] if given else list(range(rank))
-    before_and_after = constant(_input(node, 1))
+    padded = [axis % rank for axis in constant_integers(given)] if given else list(range(rank))
+    before_and_after = constant_integers(_input(node, 1))
     if any(count and axis == row for count, axis in zip(before_and_after, padded * 2, strict=True)):
         raise _mixed(node)
     return row
@@ -248,7 +250,7 @@ def _pad(node: ir.Node, axes: Axes) -> int:
 def _product(node: ir.Node, shape: Sequence[Dim]) -> int:
     known = [size for size in shape if isinstance(size, int)]
     if len(known) != len(shape):
-        raise MixedRowsError(f"`{node.op_type}` `{node.name}` has a second dynamic axis")
+        raise MixedBatchError(f"`{node.op_type}` `{node.name}` has a second dynamic axis")
     return prod(known)
 
 
@@ -260,7 +262,7 @@ def _batched(node: ir.Node, axes: Axes) -> int:
 
 
 def _normalised(node: ir.Node, axes: Axes) -> int:
-    row, rank = _only_first(node, axes), len(sizes(_input(node, 0)))
+    row, rank = _only_first(node, axes), len(declared_shape(_input(node, 0)))
     if row >= _attribute(node, "axis", -1) % rank:
         raise _mixed(node)
     return row

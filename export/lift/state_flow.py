@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
 from edgernn.export.ir.movement_operators import Movement, moved_inputs, movement_of
-from edgernn.export.lift.batching_rules import MixedRowsError, sizes
+from edgernn.export.lift.batching_rules import MixedBatchError, declared_shape
 
-__all__ = ["ChangedStateError", "carried", "check_feedback", "is_movement"]
+__all__ = ["ChangedStateError", "carried_pairs", "check_feedback", "is_movement"]
 
 _PROBE_BATCH = 2
 
@@ -60,7 +60,7 @@ def check_feedback(
             )
 
 
-def carried(
+def carried_pairs(
     graph: ir.Graph, states: Mapping[ir.Value, ir.Value]
 ) -> list[tuple[ir.Value, ir.Value]]:
     """Return what really passes from step to step, as the operators that change it see it.
@@ -72,7 +72,7 @@ def carried(
         ends = _numbered(_ends(states.values()))
         fed = _fed_back(graph, states, ends)
         pairs = [(start, _same(_follow(start, fed), ends)) for start in _starts(graph, states)]
-    except (ChangedStateError, MixedRowsError):
+    except (ChangedStateError, MixedBatchError):
         return list(states.items())
     return pairs if {after for _, after in pairs} == set(ends) else list(states.items())
 
@@ -111,7 +111,7 @@ def _same(numbers: Numbers, ends: Mapping[ir.Value, Numbers]) -> ir.Value:
 
 
 def _probe(value: ir.Value) -> tuple[int, ...]:
-    return tuple(size if isinstance(size, int) else _PROBE_BATCH for size in sizes(value))
+    return tuple(size if isinstance(size, int) else _PROBE_BATCH for size in declared_shape(value))
 
 
 def _numbered(values: Iterable[ir.Value]) -> dict[ir.Value, Numbers]:

@@ -10,16 +10,23 @@ from onnx_ir.tape import Tape
 
 from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.ir.recurrent_operators import is_recurrent, kind_of
 from edgernn.export.ir.shapes import Dim, refine_shapes
-from edgernn.export.lift.batching_rules import MixedRowsError, sizes
+from edgernn.export.lift.batching_rules import MixedBatchError, declared_shape
 from edgernn.export.lift.state_flow import ChangedStateError, is_movement
-from edgernn.export.lift.time_batching import Fold, Folded, Graft, dependents
+from edgernn.export.lift.time_batching import BatchedValue, NodeCopier, TimeBatcher, dependents
 
-__all__ = ["OneStep", "SequenceGraph", "keep_declared"]
+__all__ = ["INITIAL_STATES", "SequenceGraphBuilder", "StepGraph", "keep_declared"]
+
+INITIAL_STATES = {
+    ("", "GRU"): (5,),
+    ("", "LSTM"): (5, 6),
+    ("", "RNN"): (5,),
+    ("edgernn", "LSTM"): (5, 6),
+}
+"""The recurrent operators, and which of their inputs are initial states: h, and c of an LSTM."""
 
 
-class OneStep:
+class StepGraph:
     """A graph of one time step and what is to become of its ports.
 
     Attributes:
@@ -63,16 +70,16 @@ class OneStep:
         """Return the axis of the rows of `value`, by its declared shape.
 
         Raises:
-            MixedRowsError: It has none.
+            MixedBatchError: It has none.
         """
-        shape = sizes(value)
+        shape = declared_shape(value)
         if self.rows not in shape:
-            raise MixedRowsError(f"`{value.name}` has no batch axis")
+            raise MixedBatchError(f"`{value.name}` has no batch axis")
         return shape.index(self.rows)
 
     def sequence_axis(self, port: ir.Value) -> int:
         """Return the place of the new axis in the new shape of a data port."""
-        shape = sizes(port)
+        shape = declared_shape(port)
         axis = self._axes.get(port, shape.index(BATCH) + 1 if BATCH in shape else 0)
         if not 0 <= axis <= len(shape):
             raise UnsupportedModelError(
@@ -83,17 +90,17 @@ class OneStep:
 
     def sequence_shape(self, port: ir.Value) -> tuple[Dim, ...]:
         """Return the shape of a data port with the new axis."""
-        shape, axis = sizes(port), self.sequence_axis(port)
+        shape, axis = declared_shape(port), self.sequence_axis(port)
         return (*shape[:axis], SEQUENCE, *shape[axis:])
 
     def _rows(self) -> Dim:
-        shapes = [sizes(port) for port in self.graph.inputs]
+        shapes = [declared_shape(port) for port in self.graph.inputs]
         if any(BATCH in shape for shape in shapes):
             return BATCH
-        return next((sizes(port)[0] for port in self.data if sizes(port)), None)
+        return next((declared_shape(port)[0] for port in self.data if declared_shape(port)), None)
 
 
-class SequenceGraph:
+class SequenceGraphBuilder:
     """The sequence graph of a one-step graph, under construction.
 
     Attributes:
@@ -103,30 +110,32 @@ class SequenceGraph:
         inputs: The new input of each old one.
     """
 
-    def __init__(self, one: OneStep) -> None:
+    def __init__(self, one: StepGraph) -> None:
         self.one = one
         self.tape = Tape()
-        self.graft = Graft(self.tape)
+        self.graft = NodeCopier(self.tape)
         self.inputs = {port: self._input(port) for port in one.graph.inputs}
         self.graft.know({port: new for port, new in self.inputs.items() if port in one.constants})
         self._outputs: dict[ir.Value, ir.Value] = {}
 
-    def fold(self, source: Callable[[ir.Value], Folded | None]) -> Fold:
+    def fold(self, source: Callable[[ir.Value], BatchedValue | None]) -> TimeBatcher:
         """Return a fold of the one-step graph, with values that `source` has ready.
 
         Raises:
-            MixedRowsError: No data input has a batch axis.
+            MixedBatchError: No data input has a batch axis.
         """
         one = self.one
 
-        def with_ports(value: ir.Value) -> Folded | None:
+        def with_ports(value: ir.Value) -> BatchedValue | None:
             if value not in one.data:
                 return source(value)
             new, sequence = self.inputs[value], one.sequence_axis(value)
             return fold.port(value, new, one.row_axis(value), sequence)
 
         rows, steps = self._rows(), self._steps()
-        fold = Fold(self.graft, one.varying, with_ports, rows, one.constants, one.rows, steps)
+        fold = TimeBatcher(
+            self.graft, one.varying, with_ports, rows, one.constants, one.rows, steps
+        )
         return fold
 
     def moved(self, value: ir.Value, known: Mapping[ir.Value, ir.Value]) -> ir.Value:
@@ -145,13 +154,13 @@ class SequenceGraph:
         operands = list(node.inputs)
         inputs: list[ir.Value | None] = []
         if node.op_type == "Reshape" and operands[1] in self.one.varying:
-            shape = [size if isinstance(size, int) else -1 for size in sizes(value)]
+            shape = [size if isinstance(size, int) else -1 for size in declared_shape(value)]
             inputs.append(self.graft.integers(shape))
             del operands[1]
         moved = [operand and self.moved(operand, known) for operand in operands]
         return self.graft.node(node, [*moved, *inputs])[value.index() or 0]
 
-    def result(self, port: ir.Value, fold: Fold, folded: Folded) -> ir.Value:
+    def result(self, port: ir.Value, fold: TimeBatcher, folded: BatchedValue) -> ir.Value:
         """Return the value for a data output that was computed for all steps."""
         return fold.spread(folded, self.one.sequence_axis(port))
 
@@ -164,7 +173,7 @@ class SequenceGraph:
                 value = self.tape.op("Identity", [value])
             value.name, value.type = port.name, port.type
             data = port in self.one.results
-            value.shape = ir.Shape(self.one.sequence_shape(port) if data else sizes(port))
+            value.shape = ir.Shape(self.one.sequence_shape(port) if data else declared_shape(port))
             outputs.append(value)
         old = self.one.model
         graph = ir.Graph(
@@ -190,7 +199,7 @@ class SequenceGraph:
         return tidy(model).model
 
     def _input(self, port: ir.Value) -> ir.Value:
-        shape = self.one.sequence_shape(port) if port in self.one.data else sizes(port)
+        shape = self.one.sequence_shape(port) if port in self.one.data else declared_shape(port)
         return ir.Value(name=port.name, type=port.type, shape=ir.Shape(shape))
 
     def _steps(self) -> ir.Value:
@@ -211,13 +220,13 @@ class SequenceGraph:
                 rows = self.tape.op("Shape", [self.inputs[port]], bounds)
                 rows.type, rows.shape = ir.TensorType(ir.DataType.INT64), ir.Shape([1])
                 return rows
-        raise MixedRowsError("no data input has a batch axis")
+        raise MixedBatchError("no data input has a batch axis")
 
 
 def _prepared(model: ir.Model) -> ir.Model:
     model = model.clone()
     for node in tuple(model.graph):
-        if is_recurrent(node):
+        if (node.domain, node.op_type) in INITIAL_STATES:
             _use_final_h(model.graph, node)
         if any(attribute.type in _SUBGRAPHS for attribute in node.attributes.values()):
             raise UnsupportedModelError(
@@ -228,7 +237,7 @@ def _prepared(model: ir.Model) -> ir.Model:
     refine_shapes(model)
     keep_declared(model, declared)
     for port in (*model.graph.inputs, *model.graph.outputs):
-        if port.shape is None or None in sizes(port):
+        if port.shape is None or None in declared_shape(port):
             raise UnsupportedModelError(
                 f"`{port.name}` has no declared shape. Declare a size or a name for each axis."
             )
@@ -238,7 +247,7 @@ def _prepared(model: ir.Model) -> ir.Model:
 def keep_declared(model: ir.Model, declared: Sequence[ir.Shape | None]) -> None:
     """Give outputs whose shapes inference leaves open the declared ones, in place."""
     for port, shape in zip(model.graph.outputs, declared, strict=True):
-        port.shape = shape if port.shape is None or None in sizes(port) else port.shape
+        port.shape = shape if port.shape is None or None in declared_shape(port) else port.shape
 
 
 _SUBGRAPHS = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
@@ -246,12 +255,12 @@ _SUBGRAPHS = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
 
 def _use_final_h(graph: ir.Graph, node: ir.Node) -> None:
     """Put Y_h in the place of Y: in one step both are the same numbers."""
-    node.resize_outputs(1 + len(kind_of(node).states))
+    node.resize_outputs(1 + len(INITIAL_STATES[node.domain, node.op_type]))
     y, final = node.outputs[:2]
     if not y.uses() and not y.is_graph_output():
         return
     if final.shape is None and y.shape is not None:
-        final.type, final.shape = y.type, ir.Shape(sizes(y)[1:])
+        final.type, final.shape = y.type, ir.Shape(declared_shape(y)[1:])
     tape = Tape()
     first = tape.op("Constant", [], {"value_ints": [0]})
     whole = tape.op("Unsqueeze", [final, first])

@@ -17,13 +17,13 @@ from edgernn.contract import SEQUENCE
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.ir.movement_operators import Movement, movement_of
 from edgernn.export.ir.shapes import Dim
-from edgernn.export.lift.batching_rules import MixedRowsError, row_axes, sizes
+from edgernn.export.lift.batching_rules import MixedBatchError, batch_axes, declared_shape
 
-__all__ = ["Fold", "Folded", "Graft", "dependents"]
+__all__ = ["BatchedValue", "NodeCopier", "TimeBatcher", "dependents"]
 
 
 @dataclass(frozen=True)
-class Folded:
+class BatchedValue:
     """A value for all steps.
 
     Attributes:
@@ -52,7 +52,7 @@ class Folded:
 
 def _known(size: Dim) -> int:
     if not isinstance(size, int):
-        raise MixedRowsError(f"there is a second dynamic axis, `{size}`")
+        raise MixedBatchError(f"there is a second dynamic axis, `{size}`")
     return size
 
 
@@ -65,7 +65,7 @@ def dependents(graph: ir.Graph, values: Iterable[ir.Value]) -> set[ir.Value]:
     return found
 
 
-class Graft:
+class NodeCopier:
     """Copies nodes and constants of one graph into the new graph on a tape."""
 
     def __init__(self, tape: Tape) -> None:
@@ -118,7 +118,7 @@ class Graft:
         return self._integers[key]
 
 
-class Fold:
+class TimeBatcher:
     """Folds values of a one-step graph, each once, when they are asked for.
 
     Args:
@@ -133,9 +133,9 @@ class Fold:
 
     def __init__(
         self,
-        graft: Graft,
+        graft: NodeCopier,
         varying: set[ir.Value],
-        source: Callable[[ir.Value], Folded | None],
+        source: Callable[[ir.Value], BatchedValue | None],
         rows: ir.Value | int,
         constants: Collection[ir.Value],
         row_size: Dim,
@@ -148,14 +148,14 @@ class Fold:
         self._constants = constants
         self._row_size = row_size
         self._steps = steps
-        self._folded: dict[ir.Value, Folded] = {}
-        self._merged: dict[Folded, ir.Value] = {}
+        self._folded: dict[ir.Value, BatchedValue] = {}
+        self._merged: dict[BatchedValue, ir.Value] = {}
 
-    def __call__(self, value: ir.Value) -> Folded:
+    def __call__(self, value: ir.Value) -> BatchedValue:
         """Return `value`, which differs from step to step, for all steps.
 
         Raises:
-            MixedRowsError: An operator on the way to it does not keep rows apart.
+            MixedBatchError: An operator on the way to it does not keep rows apart.
         """
         if value not in self._folded:
             if value in self._constants:
@@ -166,7 +166,7 @@ class Fold:
                 self._compute(value)
         return self._folded[value]
 
-    def merged(self, folded: Folded) -> ir.Value:
+    def merged(self, folded: BatchedValue) -> ir.Value:
         """Return a value of shape (…, sequence · rows, …)."""
         if folded.merged is not None:
             return folded.merged
@@ -177,19 +177,19 @@ class Fold:
             self._merged[folded] = merged
         return self._merged[folded]
 
-    def steps(self, folded: Folded) -> ir.Value:
+    def steps(self, folded: BatchedValue) -> ir.Value:
         """Return a value of shape (sequence, rows, …), without the sizes 1 before the rows.
 
         Raises:
-            MixedRowsError: There are sizes other than 1 before the rows.
+            MixedBatchError: There are sizes other than 1 before the rows.
         """
         if folded.steps is not None:
             return folded.steps
         if any(size != 1 for size in folded.outer):
-            raise MixedRowsError("the rows of a batch do not come first")
+            raise MixedBatchError("the rows of a batch do not come first")
         return self._reshape(folded.merged, [-1], folded.inner, folded)
 
-    def spread(self, folded: Folded, sequence: int) -> ir.Value:
+    def spread(self, folded: BatchedValue, sequence: int) -> ir.Value:
         """Return a value of the one-step shape with an axis for the steps at `sequence`."""
         shape, axis = folded.shape, folded.axis
         spread = folded.steps
@@ -202,7 +202,7 @@ class Fold:
             spread = self._graft.tape.op("Transpose", [spread], {"perm": order})
         return spread
 
-    def port(self, port: ir.Value, new: ir.Value, axis: int, sequence: int) -> Folded:
+    def port(self, port: ir.Value, new: ir.Value, axis: int, sequence: int) -> BatchedValue:
         """Fold an input of the one-step graph.
 
         Args:
@@ -211,23 +211,27 @@ class Fold:
             axis: The axis of the rows in the one-step shape.
             sequence: The axis of the steps in `new`.
         """
-        shape = sizes(port)
+        shape = declared_shape(port)
         place = [old if old < sequence else old + 1 for old in range(len(shape))]
         order = [*place[:axis], sequence, *place[axis:]]
         if axis and all(size == 1 for size in shape[:axis]) and sequence < place[axis]:
             outer = self._graft.integers(place[:axis])
             steps = self._graft.tape.op("Squeeze", [new, outer])
             _typed(steps, new, [SEQUENCE, *shape[axis:]])
-            return Folded(axis, shape, steps=steps)
+            return BatchedValue(axis, shape, steps=steps)
         steps = new
         if order != sorted(order):
             steps = self._graft.tape.op("Transpose", [new], {"perm": order})
             _typed(steps, new, [new.shape[old] for old in order] if new.shape else None)
-        folded = Folded(axis, shape, steps=steps)
-        return folded if axis == 0 else Folded(axis, shape, merged=self.merged(folded))
+        folded = BatchedValue(axis, shape, steps=steps)
+        return folded if axis == 0 else BatchedValue(axis, shape, merged=self.merged(folded))
 
     def _reshape(
-        self, value: ir.Value | None, outer: Sequence[int], inner: Sequence[int], folded: Folded
+        self,
+        value: ir.Value | None,
+        outer: Sequence[int],
+        inner: Sequence[int],
+        folded: BatchedValue,
     ) -> ir.Value:
         tape, rows = self._graft.tape, self._rows
         if isinstance(rows, int):
@@ -244,9 +248,9 @@ class Fold:
     def _compute(self, value: ir.Value) -> None:
         node = value.producer()
         if node is None:
-            raise MixedRowsError(f"`{value.name}` has no axis for the rows of a batch")
+            raise MixedBatchError(f"`{value.name}` has no axis for the rows of a batch")
         inputs = self._inputs(node)
-        axes = row_axes(node, [folded.axis if folded else None for folded in inputs])
+        axes = batch_axes(node, [folded.axis if folded else None for folded in inputs])
         if movement_of(node) is Movement.RESHAPES:
             kept = self._kept(node, inputs[0], axes[0])
             if kept is not None:
@@ -256,16 +260,16 @@ class Fold:
             self.merged(folded) if folded else (old and self._graft.constant(old))
             for old, folded in zip(node.inputs, inputs, strict=True)
         ]
-        shapes = [sizes(output) for output in node.outputs]
+        shapes = [declared_shape(output) for output in node.outputs]
         if node.op_type == "Reshape":
             around = [*shapes[0][: axes[0]], -1, *shapes[0][axes[0] + 1 :]]
             operands[1] = self._graft.integers([_known(size) for size in around])
         outputs = self._graft.node(node, operands, shaped=False)
         for old, new, axis, shape in zip(node.outputs, outputs, axes, shapes, strict=True):
             new.shape = ir.Shape([*shape[:axis], None, *shape[axis + 1 :]])
-            self._folded[old] = Folded(axis, shape, merged=new)
+            self._folded[old] = BatchedValue(axis, shape, merged=new)
 
-    def _inputs(self, node: ir.Node) -> list[Folded | None]:
+    def _inputs(self, node: ir.Node) -> list[BatchedValue | None]:
         """Fold the inputs of `node`, but not the shape operand of a Reshape: it is written anew."""
         count = 1 if node.op_type == "Reshape" else len(node.inputs)
         return [
@@ -274,23 +278,23 @@ class Fold:
         ]
 
     def _has_rows(self, value: ir.Value) -> bool:
-        alike = value in self._constants and self._row_size in sizes(value)
+        alike = value in self._constants and self._row_size in declared_shape(value)
         return value in self._varying or alike
 
-    def _repeated(self, value: ir.Value) -> Folded:
+    def _repeated(self, value: ir.Value) -> BatchedValue:
         """Return a value that is the same at all steps once for each of them."""
-        shape = sizes(value)
+        shape = declared_shape(value)
         if shape[0] != self._row_size or not all(isinstance(size, int) for size in shape[1:]):
-            raise MixedRowsError(f"`{value.name}` has dynamic axes besides its rows at all steps")
+            raise MixedBatchError(f"`{value.name}` has dynamic axes besides its rows at all steps")
         tape, one = self._graft.tape, self._graft.constant(value)
         size = tape.op("Concat", [self._steps, tape.op("Shape", [one])], {"axis": 0})
         steps = tape.op("Expand", [one, size])
-        return Folded(0, shape, steps=_typed(steps, value, [SEQUENCE, *shape]))
+        return BatchedValue(0, shape, steps=_typed(steps, value, [SEQUENCE, *shape]))
 
-    def _kept(self, node: ir.Node, before: Folded | None, axis: int) -> Folded | None:
+    def _kept(self, node: ir.Node, before: BatchedValue | None, axis: int) -> BatchedValue | None:
         """Return the same steps under another shape, where only sizes 1 before rows changed."""
-        shape = sizes(node.outputs[0])
-        kept = Folded(axis, shape, steps=before.steps if before else None)
+        shape = declared_shape(node.outputs[0])
+        kept = BatchedValue(axis, shape, steps=before.steps if before else None)
         if before is None or before.steps is None or kept.inner != before.inner:
             return None
         return kept if all(size == 1 for size in kept.outer) else None

@@ -14,7 +14,7 @@ from edgernn.export.capture.loop_call import TimeLoop
 from edgernn.export.ir.private_operators import LOOP, TORCH
 from edgernn.export.ir.splice import splice
 from edgernn.export.ir.symbolic_dims import rename_axes
-from edgernn.export.lift.lift import Lift, lift
+from edgernn.export.lift.lift_over_time import LiftedGraph, lift_over_time
 
 __all__ = ["Iteration", "lower_loops"]
 
@@ -72,14 +72,14 @@ def _is_loop(node: ir.Node) -> bool:
     return node.domain == TORCH and node.op_type == LOOP
 
 
-def _lifted(body: Iteration) -> Lift:
+def _lifted(body: Iteration) -> LiftedGraph:
     loop, model = body.loop, body.model.clone()
     inputs = [port.name or "" for port in model.graph.inputs]
     outputs = [port.name or "" for port in model.graph.outputs]
     first, last = len(loop.axes), len(loop.axes) + loop.states
     axes = dict(zip(inputs, loop.axes, strict=False)) | dict.fromkeys(outputs[loop.states :], 0)
     rename_axes(model, {SEQUENCE: _OTHERS})
-    lifted = lift(
+    lifted = lift_over_time(
         model,
         list(zip(inputs[first:last], outputs, strict=False)),
         sequence_axes=axes,
@@ -90,7 +90,7 @@ def _lifted(body: Iteration) -> Lift:
     return lifted
 
 
-def _with_one_more(body: Iteration) -> Lift:
+def _with_one_more(body: Iteration) -> LiftedGraph:
     """Lift a loop that may have no step: it runs one more, whose results are dropped.
 
     ONNX Runtime fails on a Scan of no steps, and ends the process at a recurrent operator of none.

@@ -16,8 +16,8 @@ from edgernn.export.ir.node_builder import NodeBuilder, constant_of
 from edgernn.export.ir.private_operators import EDGERNN
 from edgernn.export.ir.recurrent_operators import DIRECTIONS, LSTM, direction_of
 from edgernn.export.ir.splice import replace_value, splice
-from edgernn.export.lift.scan import scan_form
-from edgernn.export.lift.step_graph import OneStep
+from edgernn.export.lift.scan_form import scan_form
+from edgernn.export.lift.step_graph import StepGraph
 from edgernn.export.step.at_one_step import gemm_form
 
 __all__ = ["scan_projection"]
@@ -133,7 +133,7 @@ def _one_direction(
     y.type, y.shape = float_, ir.Shape([BATCH, proj_size])
     graph.outputs.extend([y, *finals])
     step = ir.Model(graph, ir_version=8)
-    one = OneStep(gemm_form(step), _STATES, {"x": 0, "y": 0}, ())
+    one = StepGraph(gemm_form(step), _STATES, {"x": 0, "y": 0}, ())
     return scan_form(one, backward=backward)
 
 

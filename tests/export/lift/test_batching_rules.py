@@ -4,7 +4,7 @@ import onnx_ir as ir
 import pytest
 
 from edgernn.export.ir.shapes import infer_shapes
-from edgernn.export.lift.batching_rules import MixedRowsError, row_axes
+from edgernn.export.lift.batching_rules import MixedBatchError, batch_axes
 
 
 def node_of(ports: str, line: str) -> ir.Node:
@@ -57,7 +57,7 @@ X = "float[batch, 3, 4] x) => (float[n] y)"
 )
 def test_rows_are_found_in_the_output(ports, line, rows, expected):
     """The axis of the rows follows through an operator that keeps them apart."""
-    assert row_axes(node_of(ports, line), rows) == [expected]
+    assert batch_axes(node_of(ports, line), rows) == [expected]
 
 
 @pytest.mark.parametrize(
@@ -101,13 +101,13 @@ def test_mixed_rows_are_refused(ports, line, rows, operator):
     """An operator that lets one row see another is refused by name."""
     node = node_of(ports, line)
     node.name = "it"
-    with pytest.raises(MixedRowsError) as refusal:
-        row_axes(node, rows)
+    with pytest.raises(MixedBatchError) as refusal:
+        batch_axes(node, rows)
     assert str(refusal.value) == f"`{operator}` `it` mixes the rows of a batch"
 
 
 def test_an_unknown_operator_is_refused():
     """What is not in the table is not assumed to keep rows apart."""
-    with pytest.raises(MixedRowsError) as refusal:
-        row_axes(node_of(X, "y = CumSum(x, x)"), [0, 0])
+    with pytest.raises(MixedBatchError) as refusal:
+        batch_axes(node_of(X, "y = CumSum(x, x)"), [0, 0])
     assert str(refusal.value) == "`CumSum` is not known to keep the rows of a batch apart"

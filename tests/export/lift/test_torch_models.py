@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import edgernn
-from edgernn.export.lift.lift import lift
+from edgernn.export.lift.lift_over_time import lift_over_time
 from tests.nets.one_step import H_STATES, LSTM_STATES, SYMBOLS, largest_difference
 
 HIDDEN = 6
@@ -107,7 +107,7 @@ def test_a_lifted_torch_step_agrees_with_eager_torch(kind):
         names = ["output", *(after for _, after in kind.states)]
         return {name: value.numpy() for name, value in zip(names, results, strict=True)}
 
-    lifted = lift(one, kind.states)
+    lifted = lift_over_time(one, kind.states)
     assert lifted.form == kind.form
     assert largest_difference(one, lifted.model, kind.states, reference=eager) < 1e-5
 

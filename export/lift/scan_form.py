@@ -14,22 +14,22 @@ from onnx_ir.tape import Tape
 from edgernn.contract import SEQUENCE
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.ir.shapes import Dim
-from edgernn.export.lift.batching_rules import MixedRowsError, sizes
-from edgernn.export.lift.state_flow import carried
-from edgernn.export.lift.step_graph import OneStep, SequenceGraph
-from edgernn.export.lift.time_batching import Fold, Folded, Graft
+from edgernn.export.lift.batching_rules import MixedBatchError, declared_shape
+from edgernn.export.lift.state_flow import carried_pairs
+from edgernn.export.lift.step_graph import SequenceGraphBuilder, StepGraph
+from edgernn.export.lift.time_batching import BatchedValue, NodeCopier, TimeBatcher
 
 __all__ = ["scan_form"]
 
 
-def scan_form(one: OneStep, backward: bool = False) -> ir.Model:
+def scan_form(one: StepGraph, backward: bool = False) -> ir.Model:
     """Return the sequence graph of `one` with a Scan.
 
     Args:
         one: The one-step graph, in primitive operators.
         backward: Whether it runs from the last step to the first.
     """
-    pairs = carried(one.graph, one.states)
+    pairs = carried_pairs(one.graph, one.states)
     core = _core(one.graph, [after for _, after in pairs], one.stateful)
     inside: list[ir.Value] = []
     while True:
@@ -61,7 +61,7 @@ class _ScanForm:
 
     def __init__(
         self,
-        one: OneStep,
+        one: StepGraph,
         pairs: Sequence[tuple[ir.Value, ir.Value]],
         core: set[ir.Value],
         inside: Sequence[ir.Value],
@@ -70,14 +70,14 @@ class _ScanForm:
         self._pairs = pairs
         self._core = core
         self._inside = inside
-        self._new = SequenceGraph(one)
+        self._new = SequenceGraphBuilder(one)
         self._body = Tape()
-        self._graft = Graft(self._body)
-        self._before = {before: _like(before, sizes(before)) for before, _ in pairs}
+        self._graft = NodeCopier(self._body)
+        self._before = {before: _like(before, declared_shape(before)) for before, _ in pairs}
         self._copies: dict[ir.Value, ir.Value] = dict(self._before)
         self._fed: dict[ir.Value, ir.Value] = {}
         self._collected: dict[ir.Value, ir.Value] = {}
-        self._fold: Fold | None = self._make_fold()
+        self._fold: TimeBatcher | None = self._make_fold()
         self._results: dict[ir.Value, ir.Value] = {}
 
     def refused(self) -> ir.Value | None:
@@ -90,7 +90,7 @@ class _ScanForm:
                 if self._fold is None:
                     return port
                 self._results[port] = self._new.result(port, self._fold, self._fold(port))
-            except MixedRowsError:
+            except MixedBatchError:
                 return port
         return None
 
@@ -110,7 +110,7 @@ class _ScanForm:
             name="step",
         )
         states = {port: new.inputs[port] for port in one.states}
-        finals = [_like(value, sizes(value)) for value in after]
+        finals = [_like(value, declared_shape(value)) for value in after]
         directions = {
             "scan_input_directions": [1] * len(self._fed),
             "scan_output_directions": [1] * len(self._collected),
@@ -139,17 +139,17 @@ class _ScanForm:
             used = place >= len(self._pairs) and value.uses()
             if value in outputs or value not in inner or used:
                 value = self._body.op("Identity", [value])
-            value.type, value.shape = old.type, ir.Shape(sizes(old))
+            value.type, value.shape = old.type, ir.Shape(declared_shape(old))
             outputs.append(value)
         return outputs
 
-    def _make_fold(self) -> Fold | None:
+    def _make_fold(self) -> TimeBatcher | None:
         try:
             return self._new.fold(self._ready)
-        except MixedRowsError:
+        except MixedBatchError:
             return None
 
-    def _ready(self, value: ir.Value) -> Folded | None:
+    def _ready(self, value: ir.Value) -> BatchedValue | None:
         """Return a value that the body computes, collected over all steps."""
         passed = value in self._core or value in self._before
         if not passed or value not in self._one.stateful:
@@ -161,13 +161,13 @@ class _ScanForm:
     def _collect(self, value: ir.Value) -> ir.Value:
         """Return the Scan output that holds `value` of all steps: (sequence, …)."""
         if value not in self._collected:
-            self._collected[value] = _like(value, [SEQUENCE, *sizes(value)])
+            self._collected[value] = _like(value, [SEQUENCE, *declared_shape(value)])
         return self._collected[value]
 
     def _from_body(self, port: ir.Value) -> ir.Value:
         """Return a data output that the body computes, in its final layout."""
         whole, tape = self._collect(port), self._new.tape
-        order = list(range(1, len(sizes(port)) + 1))
+        order = list(range(1, len(declared_shape(port)) + 1))
         order.insert(self._one.sequence_axis(port), 0)
         return tape.op("Transpose", [whole], {"perm": order}) if order[0] else whole
 
@@ -193,16 +193,19 @@ class _ScanForm:
         one, new = self._one, self._new
         try:
             if self._fold is None:
-                raise MixedRowsError("no data input has a batch axis")
+                raise MixedBatchError("no data input has a batch axis")
             whole = self._fold.spread(self._fold(value), 0)
-        except MixedRowsError:
+        except MixedBatchError:
             if value not in one.data:
                 return False
             whole, axis = new.inputs[value], one.sequence_axis(value)
             if axis:
-                order = [axis, *(old for old in range(len(sizes(value)) + 1) if old != axis)]
+                order = [
+                    axis,
+                    *(old for old in range(len(declared_shape(value)) + 1) if old != axis),
+                ]
                 whole = new.tape.op("Transpose", [whole], {"perm": order})
-        self._copies[value] = _like(value, sizes(value))
+        self._copies[value] = _like(value, declared_shape(value))
         self._fed[self._copies[value]] = whole
         return True
 

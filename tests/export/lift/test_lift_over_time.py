@@ -5,7 +5,7 @@ import pytest
 
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.ir.shapes import shape_of
-from edgernn.export.lift.lift import lift
+from edgernn.export.lift.lift_over_time import lift_over_time
 from edgernn.export.lower.projection import scan_projection
 from edgernn.export.step.at_one_step import gemm_form
 from tests.nets.one_step import (
@@ -27,7 +27,7 @@ RECURRENT = {"LSTM", "GRU", "RNN"}
 def test_plain_layers_run_as_operators_over_the_sequence(name):
     """Cells that form plain layers become their operator over time, with the same numbers."""
     case = OPERATOR_MODELS[name]
-    lifted = lift(case.model(), case.states)
+    lifted = lift_over_time(case.model(), case.states)
     assert (lifted.form, lifted.reason) == ("operator", "")
     assert RECURRENT & set(operators(lifted.model))
     assert "Scan" not in operators(lifted.model)
@@ -38,7 +38,7 @@ def test_plain_layers_run_as_operators_over_the_sequence(name):
 def test_anything_else_runs_as_a_scan(name):
     """Any other step becomes the body of a Scan, with the same numbers and no operator in it."""
     case = SCAN_MODELS[name]
-    lifted = lift(case.model(), case.states)
+    lifted = lift_over_time(case.model(), case.states)
     assert lifted.form == "scan"
     assert not RECURRENT & {*operators(lifted.model), *body(lifted.model)}
     assert largest_difference(case.model(), lifted.model, case.states) < TOLERANCE
@@ -56,7 +56,7 @@ def test_a_projected_lstm_is_lifted_as_its_operator():
         LSTM_STATES,
         {"zero": [0]},
     )
-    lifted = lift(layer.model(), layer.states)
+    lifted = lift_over_time(layer.model(), layer.states)
     assert lifted.form == "operator"
     whole = scan_projection(lifted.model)
     assert operators(whole).count("Scan") == 1
@@ -78,7 +78,7 @@ def test_a_projected_lstm_is_lifted_as_its_operator():
 def test_the_reason_against_the_operator_is_told(name, reason):
     """A Scan says why it is not the operator."""
     case = SCAN_MODELS[name]
-    assert lift(case.model(), case.states).reason == reason
+    assert lift_over_time(case.model(), case.states).reason == reason
 
 
 @pytest.mark.parametrize("name", ["lstm_cell", "tanh_of_x_and_h"])
@@ -87,7 +87,7 @@ def test_the_sequence_axis_goes_where_it_is_asked_to(name, place):
     """`sequence_axes` gives the place of the axis in a port's new shape."""
     case = (OPERATOR_MODELS | SCAN_MODELS)[name]
     axes = {"x": place, "output": 2 - place}
-    lifted = lift(case.model(), case.states, sequence_axes=axes).model
+    lifted = lift_over_time(case.model(), case.states, sequence_axes=axes).model
     shapes = {
         port.name: list(shape_of(port) or ())
         for port in (*lifted.graph.inputs, *lifted.graph.outputs)
@@ -99,10 +99,10 @@ def test_the_sequence_axis_goes_where_it_is_asked_to(name, place):
 def test_the_sequence_axis_comes_after_the_batch_by_default():
     """(batch, …) becomes (batch, sequence, …), and a port without a batch gets it first."""
     case = OPERATOR_MODELS["lstm_cell"]
-    x = lift(case.model(), case.states).model.graph.inputs[0]
+    x = lift_over_time(case.model(), case.states).model.graph.inputs[0]
     assert shape_of(x) == ("batch", "sequence", 3)
     case = SCAN_MODELS["no_batch_axis"]
-    x = lift(case.model(), case.states).model.graph.inputs[0]
+    x = lift_over_time(case.model(), case.states).model.graph.inputs[0]
     assert shape_of(x) == ("sequence", 3)
 
 
@@ -112,7 +112,7 @@ def test_the_model_is_left_as_it_is_and_its_metadata_kept():
     model = case.model()
     model.metadata_props["edgernn.source"] = "test"
     before = ir.to_proto(model).SerializeToString()
-    lifted = lift(model, case.states).model
+    lifted = lift_over_time(model, case.states).model
     assert ir.to_proto(model).SerializeToString() == before
     assert lifted.metadata_props == {"edgernn.source": "test"}
     assert (lifted.ir_version, lifted.opset_imports[""]) == (8, 18)
@@ -147,7 +147,7 @@ def test_the_model_is_left_as_it_is_and_its_metadata_kept():
 def test_wrong_ports_are_refused_by_name(arguments, message):
     """A port or place that does not exist is named, with those that exist."""
     with pytest.raises(UnsupportedModelError) as refusal:
-        lift(SCAN_MODELS["tanh_of_x_and_h"].model(), **arguments)
+        lift_over_time(SCAN_MODELS["tanh_of_x_and_h"].model(), **arguments)
     assert str(refusal.value) == message
 
 
@@ -164,7 +164,7 @@ def test_control_flow_inside_a_step_is_refused():
     )
     model.graph.node(0).name = "choice"
     with pytest.raises(UnsupportedModelError) as refusal:
-        lift(model, H_STATES)
+        lift_over_time(model, H_STATES)
     assert str(refusal.value) == (
         "`choice` (If) is control flow inside one step, which has no form over time. Write the "
         "step without it."
@@ -176,7 +176,7 @@ def test_a_port_of_unknown_shape_is_refused():
     model = SCAN_MODELS["tanh_of_x_and_h"].model()
     model.graph.inputs[0].shape = None
     with pytest.raises(UnsupportedModelError) as refusal:
-        lift(model, H_STATES)
+        lift_over_time(model, H_STATES)
     assert str(refusal.value) == (
         "`x` has no declared shape. Declare a size or a name for each axis."
     )
