@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 import onnx_ir as ir
 
@@ -12,6 +12,7 @@ from edgernn.export.ir.recurrent_operators import OPERATORS
 __all__ = [
     "ancestors",
     "depends_on_data",
+    "descendants",
     "id_axis",
     "id_limit",
     "input_dependencies",
@@ -95,6 +96,15 @@ def ancestors(value: ir.Value) -> set[ir.Value]:
             pending.extend(input_ for input_ in node.inputs if input_ is not None)
         seen.add(value)
     return seen
+
+
+def descendants(graph: ir.Graph, values: Iterable[ir.Value]) -> set[ir.Value]:
+    """Return `values` and every value computed from them."""
+    found = set(values)
+    for node in graph:
+        if any(value in found for value in node.inputs):
+            found.update(node.outputs)
+    return found
 
 
 def reordering_sources(value: ir.Value | None) -> list[ir.Value]:

@@ -1,9 +1,13 @@
-"""Where the rows of a batch stand in an operator's outputs, if it keeps them apart.
+"""Which operators compute each entry of a batch by itself, and where they put the batch axis.
 
-An operator keeps rows apart when row i of each output comes from row i of each input alone. A graph
-of such operators gives the same numbers for every row whatever other rows stand beside it, so the
-steps of a sequence may be computed as rows of one batch. Operators that are not in the table, and
-uses that mix rows, are refused.
+A node does so when entry i of each output depends on entry i of each input alone:
+
+    Relu(x)                   x (batch, 4)    → (batch, 4)    yes: the batch stays axis 0
+    Transpose(x, [1, 0])      x (batch, 4)    → (4, batch)    yes: the batch is axis 1 now
+    Softmax(x, axis=0)        x (batch, 4)    → (batch, 4)    no: it sums over the batch
+
+A graph of such nodes gives the same numbers for an entry whatever else is in the batch. So the
+steps of a sequence may be computed as entries of one batch. What is in no rule is refused.
 """
 
 from __future__ import annotations
@@ -19,31 +23,33 @@ from edgernn.export.ir.shapes import Dim, Shape, shape_of
 __all__ = ["MixedBatchError", "batch_axes", "constant_integers", "declared_shape"]
 
 Axes = Sequence[int | None]
+"""For each input of a node its batch axis, or None where it is the same for all entries."""
 Rule = Callable[[ir.Node, Axes], int]
+"""From a node and the batch axes of its inputs to the batch axis of its outputs."""
 
 
 class MixedBatchError(Exception):
-    """When rows cannot be shown to stay apart; the text says where."""
+    """When the entries of a batch may depend on each other; the text says where."""
 
 
 def batch_axes(node: ir.Node, axes: Axes) -> list[int]:
-    """Return the axis of the rows in each output of `node`.
+    """Return the batch axis of each output of `node`.
 
     Args:
-        node: A node with at least one input that has rows.
-        axes: For each input the axis of its rows, or None where it is the same for all rows.
+        node: A node with at least one input that has a batch axis.
+        axes: For each input its batch axis, or None where it is the same for all entries.
 
     Raises:
-        MixedBatchError: The operator is unknown or mixes rows.
+        MixedBatchError: The operator is unknown, or mixes the entries of a batch.
     """
     rule = _RULES.get(node.op_type) if node.domain == "" else None
     if rule is None:
-        raise MixedBatchError(f"`{node.op_type}` is not known to keep the rows of a batch apart")
+        raise MixedBatchError(f"`{node.op_type}` is not known to keep the entries of a batch apart")
     return [rule(node, axes)] * len(node.outputs)
 
 
 def declared_shape(value: ir.Value) -> Shape:
-    """Return the declared shape of `value`: sizes, names of dynamic axes, None where unknown.
+    """Return the shape of `value`: sizes, names of dynamic axes, None where unknown.
 
     Raises:
         MixedBatchError: Not even its rank is known.
@@ -55,10 +61,10 @@ def declared_shape(value: ir.Value) -> Shape:
 
 
 def constant_integers(value: ir.Value | None) -> list[int]:
-    """Return the integers of a constant operand.
+    """Return the integers of a constant input.
 
     Raises:
-        MixedBatchError: The operand is missing or computed at run time.
+        MixedBatchError: The input is missing or computed.
     """
     tensor = None if value is None else ir.convenience.get_const_tensor(value)
     if tensor is None:
@@ -66,23 +72,30 @@ def constant_integers(value: ir.Value | None) -> list[int]:
     return [int(number) for number in tensor.numpy().ravel()]
 
 
-def _input(node: ir.Node, index: int) -> ir.Value:
-    value = node.inputs[index] if index < len(node.inputs) else None
+def _input(node: ir.Node, index: int) -> ir.Value | None:
+    """Return an input, or None where it is left out."""
+    return node.inputs[index] if index < len(node.inputs) else None
+
+
+def _rank(node: ir.Node, index: int = 0) -> int:
+    """Return the rank of an input that the operator requires."""
+    value = _input(node, index)
     if value is None:
         raise MixedBatchError(f"`{node.op_type}` lacks input {index}")
-    return value
+    return len(declared_shape(value))
 
 
-def _attribute(node: ir.Node, name: str, default: int) -> int:
-    attribute = node.attributes.get(name)
-    return default if attribute is None else attribute.as_int()
+def _axis(node: ir.Node, default: int) -> int:
+    """Return the attribute `axis`, counted from the left."""
+    return node.attributes.get_int("axis", default) % _rank(node)
 
 
 def _mixed(node: ir.Node) -> MixedBatchError:
-    return MixedBatchError(f"`{node.op_type}` `{node.name}` mixes the rows of a batch")
+    return MixedBatchError(f"`{node.op_type}` `{node.name}` mixes the entries of a batch")
 
 
 def _only_first(node: ir.Node, axes: Axes) -> int:
+    """Return the batch axis of the first input, which must be the only one with a batch."""
     first = axes[0]
     if first is None or any(axis is not None for axis in axes[1:]):
         raise _mixed(node)
@@ -90,12 +103,12 @@ def _only_first(node: ir.Node, axes: Axes) -> int:
 
 
 def _elementwise(node: ir.Node, axes: Axes) -> int:
-    """Broadcasting aligns axes from the right, so rows must stand equally far from there."""
+    """Align the inputs from the right, as broadcasting does: the batch axes must meet."""
     ranks = [len(declared_shape(value)) if value else 0 for value in node.inputs]
-    places = {rank - axis for rank, axis in zip(ranks, axes, strict=True) if axis is not None}
-    if len(places) != 1:
+    from_right = {rank - axis for rank, axis in zip(ranks, axes, strict=True) if axis is not None}
+    if len(from_right) != 1:
         raise _mixed(node)
-    place = places.pop()
+    place = from_right.pop()
     for value, axis, rank in zip(node.inputs, axes, ranks, strict=True):
         if value and axis is None and rank >= place and declared_shape(value)[-place] != 1:
             raise _mixed(node)
@@ -103,173 +116,170 @@ def _elementwise(node: ir.Node, axes: Axes) -> int:
 
 
 def _matmul(node: ir.Node, axes: Axes) -> int:
-    left, right = (len(declared_shape(_input(node, index))) for index in (0, 1))
-    if min(left, right) < 2:
+    """Take the batch as rows of the left matrix, columns of the right one, or outer axes."""
+    ranks = [_rank(node, 0), _rank(node, 1)]
+    if min(ranks) < 2:
         raise _mixed(node)
-    places = [
-        None if axis is None else rank - axis
-        for rank, axis in zip((left, right), axes, strict=True)
+    from_right = [
+        None if axis is None else rank - axis for rank, axis in zip(ranks, axes, strict=True)
     ]
-    if places == [2, None]:
-        return max(left, right) - 2
-    if places == [None, 1]:
-        return max(left, right) - 1
-    if any(place is not None and place < 3 for place in places):
+    if from_right == [2, None]:
+        return max(ranks) - 2
+    if from_right == [None, 1]:
+        return max(ranks) - 1
+    if any(place is not None and place < 3 for place in from_right):
         raise _mixed(node)
     return _elementwise(node, axes)
 
 
 def _gemm(node: ir.Node, axes: Axes) -> int:
-    bias = axes[2] if len(axes) > 2 else None
-    if axes[0] != _attribute(node, "transA", 0) or axes[1] is not None or bias not in (None, 0):
+    """Take the batch as rows of A, and of C where C has rows of its own."""
+    c, c_axis = _input(node, 2), axes[2] if len(axes) > 2 else None
+    if axes[0] != node.attributes.get_int("transA", 0) or axes[1] is not None:
         raise _mixed(node)
-    if len(axes) > 2 and node.inputs[2] is not None:
-        shape = declared_shape(node.inputs[2])
-        if (bias is None and len(shape) == 2 and shape[0] != 1) or (bias == 0 and len(shape) != 2):
+    if c_axis not in (None, 0):
+        raise _mixed(node)
+    if c is not None:
+        shape = declared_shape(c)
+        has_rows = len(shape) == 2 and shape[0] != 1
+        if (c_axis is None and has_rows) or (c_axis == 0 and len(shape) != 2):
             raise _mixed(node)
     return 0
 
 
 def _gather(node: ir.Node, axes: Axes) -> int:
-    data, indices = _input(node, 0), _input(node, 1)
-    axis = _attribute(node, "axis", 0) % len(declared_shape(data))
+    """Let each entry look up its own indices, or all look up the same ones beside the batch."""
+    indices_rank, axis = _rank(node, 1), _axis(node, 0)
     if axes[0] is None and axes[1] is not None:
         return axis + axes[1]
-    row = _only_first(node, axes)
-    if row == axis:
+    batch = _only_first(node, axes)
+    if batch == axis:
         raise _mixed(node)
-    return row if row < axis else row - 1 + len(declared_shape(indices))
+    return batch if batch < axis else batch - 1 + indices_rank
 
 
 def _along_axis(default: int) -> Rule:
-    """An operator that works along the axis in its attribute `axis`."""
+    """Return the rule of an operator that works along its attribute `axis`."""
 
     def rule(node: ir.Node, axes: Axes) -> int:
-        row = _elementwise(node, axes)
-        axis = _attribute(node, "axis", default)
-        if axis % len(declared_shape(_input(node, 0))) == row:
+        batch = _elementwise(node, axes)
+        if batch == _axis(node, default):
             raise _mixed(node)
-        return row
+        return batch
 
     return rule
 
 
 def _concat(node: ir.Node, axes: Axes) -> int:
-    rows = set(axes)
-    if None in rows or len(rows) != 1:
+    if None in axes or len(set(axes)) != 1:
         raise _mixed(node)
     return _along_axis(0)(node, axes)
 
 
 def _split(node: ir.Node, axes: Axes) -> int:
-    row = _only_first(node, axes)
-    if _attribute(node, "axis", 0) % len(declared_shape(_input(node, 0))) == row:
+    batch = _only_first(node, axes)
+    if batch == _axis(node, 0):
         raise _mixed(node)
-    return row
+    return batch
 
 
 def _slice(node: ir.Node, axes: Axes) -> int:
-    row, rank = _only_first(node, axes), len(declared_shape(_input(node, 0)))
-    sliced = constant_integers(node.inputs[3] if len(node.inputs) > 3 else None)
-    if row in {axis % rank for axis in sliced}:
+    batch, rank = _only_first(node, axes), _rank(node)
+    if batch in {axis % rank for axis in constant_integers(_input(node, 3))}:
         raise _mixed(node)
-    return row
+    return batch
 
 
 def _transpose(node: ir.Node, axes: Axes) -> int:
-    rank = len(declared_shape(_input(node, 0)))
-    perm = node.attributes.get("perm")
-    order = list(perm.as_ints()) if perm else list(reversed(range(rank)))
-    return order.index(_only_first(node, axes))
+    order = node.attributes.get_ints("perm", tuple(reversed(range(_rank(node)))))
+    return list(order).index(_only_first(node, axes))
 
 
 def _unsqueeze(node: ir.Node, axes: Axes) -> int:
-    row, new = _only_first(node, axes), constant_integers(_input(node, 1))
-    rank = len(declared_shape(_input(node, 0))) + len(new)
+    batch, new = _only_first(node, axes), constant_integers(_input(node, 1))
+    rank = _rank(node) + len(new)
     added = {axis % rank for axis in new}
-    return [axis for axis in range(rank) if axis not in added][row]
+    return [axis for axis in range(rank) if axis not in added][batch]
 
 
-def _without(node: ir.Node, row: int, removed: set[int]) -> int:
-    if row in removed:
+def _without(node: ir.Node, batch: int, removed: set[int]) -> int:
+    """Return the batch axis after others were removed."""
+    if batch in removed:
         raise _mixed(node)
-    return row - sum(axis < row for axis in removed)
+    return batch - sum(axis < batch for axis in removed)
 
 
 def _squeeze(node: ir.Node, axes: Axes) -> int:
-    rank = len(declared_shape(_input(node, 0)))
-    return _without(
-        node,
-        _only_first(node, axes),
-        {axis % rank for axis in constant_integers(_input(node, 1))},
-    )
+    batch, rank = _only_first(node, axes), _rank(node)
+    return _without(node, batch, {axis % rank for axis in constant_integers(_input(node, 1))})
 
 
 def _reduce(node: ir.Node, axes: Axes) -> int:
-    row, rank = _only_first(node, axes), len(declared_shape(_input(node, 0)))
-    reduced = {
-        axis % rank for axis in constant_integers(node.inputs[1] if len(node.inputs) > 1 else None)
-    }
-    after = _without(node, row, reduced)
-    return row if _attribute(node, "keepdims", 1) else after
+    batch, rank = _only_first(node, axes), _rank(node)
+    after = _without(node, batch, {axis % rank for axis in constant_integers(_input(node, 1))})
+    return batch if node.attributes.get_int("keepdims", 1) else after
 
 
-def _best(node: ir.Node, axes: Axes) -> int:
-    row, rank = _only_first(node, axes), len(declared_shape(_input(node, 0)))
-    after = _without(node, row, {_attribute(node, "axis", 0) % rank})
-    return row if _attribute(node, "keepdims", 1) else after
+def _arg_reduce(node: ir.Node, axes: Axes) -> int:
+    batch = _only_first(node, axes)
+    after = _without(node, batch, {_axis(node, 0)})
+    return batch if node.attributes.get_int("keepdims", 1) else after
 
 
 def _reshape(node: ir.Node, axes: Axes) -> int:
-    """Rows survive where as many elements stand before and after them as did before.
+    """Find the axis with as many elements before it and after it as the batch axis had.
 
-    The caller must write the shape operand anew with -1 for the rows.
+    The caller must write the shape operand anew, with -1 for the batch.
     """
-    row = _only_first(node, axes)
-    before, after = declared_shape(_input(node, 0)), declared_shape(node.outputs[0])
-    outer, inner = _product(node, before[:row]), _product(node, before[row + 1 :])
+    batch = _only_first(node, axes)
+    _rank(node)
+    assert node.inputs[0] is not None
+    before, after = declared_shape(node.inputs[0]), declared_shape(node.outputs[0])
+    around = _elements(node, before[:batch]), _elements(node, before[batch + 1 :])
     for axis in reversed(range(len(after))):
         others = after[:axis] + after[axis + 1 :]
-        if after[axis] == before[row] and all(isinstance(size, int) for size in others):
-            found = _product(node, after[:axis]), _product(node, after[axis + 1 :])
-            if found == (outer, inner):
-                return axis
+        if after[axis] != before[batch] or not all(isinstance(size, int) for size in others):
+            continue
+        if (_elements(node, after[:axis]), _elements(node, after[axis + 1 :])) == around:
+            return axis
     raise _mixed(node)
 
 
-def _pad(node: ir.Node, axes: Axes) -> int:
-    row, rank = _only_first(node, axes), len(declared_shape(_input(node, 0)))
-    given = node.inputs[3] if len(node.inputs) > 3 else None
-    padded = [axis % rank for axis in constant_integers(given)] if given else list(range(rank))
-    before_and_after = constant_integers(_input(node, 1))
-    if any(count and axis == row for count, axis in zip(before_and_after, padded * 2, strict=True)):
-        raise _mixed(node)
-    return row
-
-
-def _product(node: ir.Node, shape: Sequence[Dim]) -> int:
-    known = [size for size in shape if isinstance(size, int)]
-    if len(known) != len(shape):
+def _elements(node: ir.Node, shape: Sequence[Dim]) -> int:
+    """Return the number of elements of a part of a shape that has no dynamic axis."""
+    sizes = [size for size in shape if isinstance(size, int)]
+    if len(sizes) != len(shape):
         raise MixedBatchError(f"`{node.op_type}` `{node.name}` has a second dynamic axis")
-    return prod(known)
+    return prod(sizes)
 
 
-def _batched(node: ir.Node, axes: Axes) -> int:
-    """An operator whose first axis is the batch and whose other operands are weights."""
-    if _only_first(node, axes) != 0 or _attribute(node, "training_mode", 0):
+def _pad(node: ir.Node, axes: Axes) -> int:
+    batch, rank = _only_first(node, axes), _rank(node)
+    given = _input(node, 3)
+    padded = [axis % rank for axis in constant_integers(given)] if given else list(range(rank))
+    counts = constant_integers(_input(node, 1))
+    if any(count and axis == batch for count, axis in zip(counts, padded * 2, strict=True)):
+        raise _mixed(node)
+    return batch
+
+
+def _batch_first(node: ir.Node, axes: Axes) -> int:
+    """Take an operator whose first axis is the batch and whose other inputs are weights."""
+    if _only_first(node, axes) != 0 or node.attributes.get_int("training_mode", 0) == 1:
         raise _mixed(node)
     return 0
 
 
-def _normalised(node: ir.Node, axes: Axes) -> int:
-    row, rank = _only_first(node, axes), len(declared_shape(_input(node, 0)))
-    if row >= _attribute(node, "axis", -1) % rank:
+def _normalization(node: ir.Node, axes: Axes) -> int:
+    """Take an operator that normalizes over its attribute `axis` and those after it."""
+    batch = _only_first(node, axes)
+    if batch >= _axis(node, -1):
         raise _mixed(node)
-    return row
+    return batch
 
 
 # fmt: off
-_BATCHED = (
+_BATCH_FIRST = (
     "AveragePool", "BatchNormalization", "Conv", "ConvTranspose", "GlobalAveragePool",
     "GlobalMaxPool", "InstanceNormalization", "LRN", "LpPool", "MaxPool",
 )
@@ -281,14 +291,14 @@ _REDUCE = (
 
 _RULES: dict[str, Rule] = {
     **dict.fromkeys((*ELEMENTWISE, "Dropout", "Identity", "PRelu"), _elementwise),
-    **dict.fromkeys(_BATCHED, _batched),
+    **dict.fromkeys(_BATCH_FIRST, _batch_first),
     **dict.fromkeys(_REDUCE, _reduce),
-    "ArgMax": _best,
-    "ArgMin": _best,
+    "ArgMax": _arg_reduce,
+    "ArgMin": _arg_reduce,
     "Concat": _concat,
     "Gather": _gather,
     "Gemm": _gemm,
-    "LayerNormalization": _normalised,
+    "LayerNormalization": _normalization,
     "LogSoftmax": _along_axis(-1),
     "MatMul": _matmul,
     "Pad": _pad,

@@ -1,9 +1,12 @@
-"""Lift a one-step graph over time: from one step to a sequence of any length.
+"""Lift a step graph over time: from one step to a sequence of any length.
 
-There are two forms. Where the recurrent nodes are plain layers, each starting a step with the state
-that it ended the last one with, the ONNX operator runs over the whole sequence and everything
-around it runs on all steps at once (`operator`). Otherwise what passes from step to step becomes
-the body of an ONNX Scan and the rest runs on all steps at once (`scan`).
+    step graph                       x_t, h_in → LSTM → y_t, h_out
+    sequence graph, `operator`       x, h_in   → LSTM over all steps → y, h_out
+    sequence graph, `scan`           x, h_in   → Scan of the step → y, h_out
+
+Where the recurrent nodes are layers, each of which starts a step with the state that it ended the
+step before with, the ONNX operator runs over the whole sequence. Otherwise what passes from step to
+step becomes the body of an ONNX Scan. Everything else runs on all steps at once.
 """
 
 from __future__ import annotations
@@ -15,14 +18,13 @@ from typing import Literal
 
 import onnx_ir as ir
 
-from edgernn.contract import SEQUENCE
 from edgernn.export.ir.shapes import refine_shapes
-from edgernn.export.lift.batching_rules import MixedBatchError, declared_shape
+from edgernn.export.lift.batching_rules import MixedBatchError
+from edgernn.export.lift.operator_form import operator_form
 from edgernn.export.lift.scan_form import scan_form
 from edgernn.export.lift.separate_products import separate_products
-from edgernn.export.lift.state_flow import ChangedStateError, check_feedback
-from edgernn.export.lift.step_graph import INITIAL_STATES, SequenceGraphBuilder, StepGraph
-from edgernn.export.lift.time_batching import BatchedValue, TimeBatcher
+from edgernn.export.lift.state_flow import ChangedStateError
+from edgernn.export.lift.step_graph import StepGraph
 from edgernn.export.step.at_one_step import gemm_form
 
 __all__ = ["LiftedGraph", "lift_over_time"]
@@ -30,7 +32,7 @@ __all__ = ["LiftedGraph", "lift_over_time"]
 
 @dataclass(frozen=True)
 class LiftedGraph:
-    """A sequence graph made from a one-step graph.
+    """A sequence graph made from a step graph.
 
     Attributes:
         model: The sequence graph.
@@ -50,13 +52,12 @@ def lift_over_time(
     sequence_axes: Mapping[str, int] | None = None,
     constants: Collection[str] = (),
 ) -> LiftedGraph:
-    """Return the sequence graph of a one-step graph.
+    """Return the sequence graph of a step graph.
 
-    Every data input gets an axis named `sequence`, and so does every data output. States keep
-    their shapes.
+    Every data input and every data output gets an axis named `sequence`. States keep their shapes.
 
     Args:
-        model: A graph of opset 18 whose data ports have no sequence axis. Left as it is.
+        model: A graph of opset 18 whose data ports have no sequence axis; it is not changed.
         states: Pairs of a state's input port and output port.
         sequence_axes: The place of the new axis in a port's new shape, by the port's name. By
             default it comes after the batch axis, or first where there is none.
@@ -66,106 +67,13 @@ def lift_over_time(
         UnsupportedModelError: A port does not exist or has an unknown shape, or the graph holds
             something that has no one-step form.
     """
-    prepare = partial(
-        StepGraph,
-        states=states,
-        sequence_axes=sequence_axes or {},
-        constants=constants,
+    step_graph = partial(
+        StepGraph, states=states, sequence_axes=sequence_axes or {}, constants=constants
     )
     try:
-        return LiftedGraph(_OperatorForm(prepare(model)).model(), "operator")
+        return LiftedGraph(operator_form(step_graph(model)), "operator")
     except (MixedBatchError, ChangedStateError) as reason:
         model = model.clone()
         refine_shapes(model)
         separate_products(model.graph, {before for before, _ in states})
-        return LiftedGraph(scan_form(prepare(gemm_form(model))), "scan", str(reason))
-
-
-class _OperatorForm:
-    """The sequence graph whose recurrent nodes run over all steps."""
-
-    def __init__(self, one: StepGraph) -> None:
-        layers = [node for node in one.graph if (node.domain, node.op_type) in INITIAL_STATES]
-        check_feedback(one.graph, one.states, [pair for node in layers for pair in _pairs(node)])
-        self._one = one
-        self._new = SequenceGraphBuilder(one)
-        self._fold: TimeBatcher = self._new.fold(self._ready)
-        self._layers: dict[ir.Node, ir.Value] = {}
-        self._finals: dict[ir.Value, ir.Value] = {}
-
-    def model(self) -> ir.Model:
-        """Return the graph.
-
-        Raises:
-            MixedBatchError: Something around the recurrent nodes cannot run on all steps at once.
-            ChangedStateError: A state is more than moved.
-        """
-        one = self._one
-        values = {port: self._result(port) for port in one.results}
-        for node in one.graph:
-            if (node.domain, node.op_type) in INITIAL_STATES:
-                self._layer(node)
-        values |= {port: self._new.moved(port, self._finals) for port in one.states.values()}
-        return self._new.finish(values)
-
-    def _result(self, port: ir.Value) -> ir.Value:
-        return self._new.result(port, self._fold, self._fold(port))
-
-    def _ready(self, value: ir.Value) -> BatchedValue | None:
-        """Return an output of a recurrent node for all steps; h as a feature is its output Y."""
-        node = value.producer()
-        if node is None:
-            raise MixedBatchError(f"state `{value.name}` is used outside of a recurrent node")
-        if (node.domain, node.op_type) not in INITIAL_STATES:
-            return None
-        if value.index() != 1:
-            raise MixedBatchError(
-                f"cell state `{value.name}` is used outside of its recurrent node"
-            )
-        shape = declared_shape(value)
-        return BatchedValue(len(shape) - 2, shape, steps=self._layer(node))
-
-    def _layer(self, node: ir.Node) -> ir.Value:
-        """Run a recurrent node over all steps; return its Y as (sequence, batch, hidden_size)."""
-        if node not in self._layers:
-            _check_layer(node)
-            x, *others = node.inputs
-            steps = self._fold.steps(self._fold(x)) if x in self._one.varying else None
-            if steps is None:
-                raise MixedBatchError(f"`{node.op_type}` `{node.name}` has a constant input")
-            states = {port: self._new.inputs[port] for port in self._one.states}
-            inputs = [steps, *(other and self._new.moved(other, states) for other in others)]
-            outputs = self._new.graft.node(node, inputs, shaped=False)
-            for old, new in zip(node.outputs, outputs, strict=True):
-                new.shape = old.shape if old is not node.outputs[0] else None
-            self._finals.update(zip(node.outputs[1:], outputs[1:], strict=True))
-            squeezed = self._new.tape.op("Squeeze", [outputs[0], self._new.graft.integers([1])])
-            batch, size = declared_shape(node.outputs[0])[2:]
-            outputs[0].shape = ir.Shape([SEQUENCE, 1, batch, size])
-            squeezed.type, squeezed.shape = outputs[0].type, ir.Shape([SEQUENCE, batch, size])
-            self._layers[node] = squeezed
-        return self._layers[node]
-
-
-def _pairs(node: ir.Node) -> list[tuple[ir.Value, ir.Value]]:
-    """Return the states of a recurrent node: its initial ones, each with the final one."""
-    pairs: list[tuple[ir.Value, ir.Value]] = []
-    for place, index in enumerate(INITIAL_STATES[node.domain, node.op_type]):
-        start = node.inputs[index] if index < len(node.inputs) else None
-        if start is None:
-            raise ChangedStateError(f"`{node.op_type}` `{node.name}` starts every step from zero")
-        if 1 + place >= len(node.outputs):
-            raise ChangedStateError(f"`{node.op_type}` `{node.name}` drops the state it leaves")
-        pairs.append((start, node.outputs[1 + place]))
-    return pairs
-
-
-def _check_layer(node: ir.Node) -> None:
-    """Refuse a recurrent node that does not run forward in time, or not on all of its rows."""
-    direction, layout = node.attributes.get("direction"), node.attributes.get("layout")
-    if direction is not None and direction.as_string() != "forward":
-        raise MixedBatchError(f"`{node.op_type}` `{node.name}` is {direction.as_string()}")
-    if layout is not None and layout.as_int() != 0:
-        raise MixedBatchError(f"`{node.op_type}` `{node.name}` has layout {layout.as_int()}")
-    if node.domain == "" and len(node.inputs) > 4 and node.inputs[4] is not None:
-        raise MixedBatchError(f"`{node.op_type}` `{node.name}` has sequence lengths")
+        return LiftedGraph(scan_form(step_graph(gemm_form(model))), "scan", str(reason))

@@ -1,7 +1,12 @@
-"""The sequence graph of a one-step graph as an ONNX Scan.
+"""The sequence graph of a step graph as an ONNX Scan.
 
-What passes from step to step is the body. What comes before it and what comes after it runs on all
-steps at once, as rows of one batch, wherever it keeps rows apart.
+    step graph          h_out = tanh(W·x + U·h_in),   y = V·h_out
+    sequence graph      p = W·x                       at all steps at once, before the Scan
+                        h_out = tanh(p_t + U·h)       in the body of the Scan
+                        y = V·h                       at all steps at once, after the Scan
+
+The body has only what passes from step to step. What comes before it and after it runs on all steps
+at once, as entries of one batch, wherever it keeps the entries of a batch apart.
 """
 
 from __future__ import annotations
@@ -15,202 +20,223 @@ from edgernn.contract import SEQUENCE
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.ir.shapes import Dim
 from edgernn.export.lift.batching_rules import MixedBatchError, declared_shape
+from edgernn.export.lift.node_copier import NodeCopier
+from edgernn.export.lift.sequence_graph import SequenceGraphBuilder
 from edgernn.export.lift.state_flow import carried_pairs
-from edgernn.export.lift.step_graph import SequenceGraphBuilder, StepGraph
-from edgernn.export.lift.time_batching import BatchedValue, NodeCopier, TimeBatcher
+from edgernn.export.lift.step_graph import StepGraph
+from edgernn.export.lift.time_batching import BatchedValue, TimeBatcher
 
 __all__ = ["scan_form"]
 
 
-def scan_form(one: StepGraph, backward: bool = False) -> ir.Model:
-    """Return the sequence graph of `one` with a Scan.
+def scan_form(step: StepGraph, backward: bool = False) -> ir.Model:
+    """Return the sequence graph of `step` with a Scan.
 
     Args:
-        one: The one-step graph, in primitive operators.
-        backward: Whether it runs from the last step to the first.
+        step: The step graph, in primitive operators.
+        backward: Whether the Scan runs from the last step to the first.
     """
-    pairs = carried_pairs(one.graph, one.states)
-    core = _core(one.graph, [after for _, after in pairs], one.stateful)
-    inside: list[ir.Value] = []
+    pairs = carried_pairs(step.graph, step.states)
+    recurrent = _ancestors_within(step.graph, [after for _, after in pairs], step.stateful)
+    in_body: list[ir.Value] = []
     while True:
-        form = _ScanForm(one, pairs, core, inside)
-        refused = form.refused()
-        if refused is None:
+        form = _ScanForm(step, pairs, recurrent, in_body)
+        mixed = form.add_results()
+        if mixed is None:
             return form.model(backward)
-        inside.append(refused)
+        in_body.append(mixed)
 
 
-def _core(graph: ir.Graph, ends: Iterable[ir.Value], within: set[ir.Value]) -> set[ir.Value]:
-    """Return the values of `within` that `ends` are computed from, `ends` among them."""
-    core = set(ends)
+def _ancestors_within(
+    graph: ir.Graph, values: Iterable[ir.Value], within: set[ir.Value]
+) -> set[ir.Value]:
+    """Return `values` and the values of `within` that they are computed from."""
+    found = set(values)
     for node in reversed(graph):
-        if any(output in core for output in node.outputs):
-            core.update(value for value in node.inputs if value in within)
-    return core
+        if any(output in found for output in node.outputs):
+            found.update(value for value in node.inputs if value in within)
+    return found
 
 
 class _ScanForm:
-    """One attempt at the Scan form.
+    """The sequence graph, under construction.
 
     Args:
-        one: The one-step graph.
+        step: The step graph.
         pairs: What passes from step to step: a value that starts a step, and its next value.
-        core: The values that pass from step to step, and what they are computed from.
-        inside: Data outputs that the body computes because they cannot run on all steps at once.
+        recurrent: The values that pass from step to step, and what they are computed from.
+        in_body: Results that the body computes because they cannot run on all steps at once.
     """
 
     def __init__(
         self,
-        one: StepGraph,
+        step: StepGraph,
         pairs: Sequence[tuple[ir.Value, ir.Value]],
-        core: set[ir.Value],
-        inside: Sequence[ir.Value],
+        recurrent: set[ir.Value],
+        in_body: Sequence[ir.Value],
     ) -> None:
-        self._one = one
+        self._step = step
         self._pairs = pairs
-        self._core = core
-        self._inside = inside
-        self._new = SequenceGraphBuilder(one)
+        self._recurrent = recurrent
+        self._in_body = in_body
+        self._sequence = SequenceGraphBuilder(step)
         self._body = Tape()
-        self._graft = NodeCopier(self._body)
-        self._before = {before: _like(before, declared_shape(before)) for before, _ in pairs}
-        self._copies: dict[ir.Value, ir.Value] = dict(self._before)
-        self._fed: dict[ir.Value, ir.Value] = {}
-        self._collected: dict[ir.Value, ir.Value] = {}
-        self._fold: TimeBatcher | None = self._make_fold()
+        self._body_copier = NodeCopier(self._body)
+        self._states = {before: _like(before, declared_shape(before)) for before, _ in pairs}
+        self._copies: dict[ir.Value, ir.Value] = dict(self._states)
+        self._scan_inputs: dict[ir.Value, ir.Value] = {}
+        self._scan_outputs: dict[ir.Value, ir.Value] = {}
+        self._batcher = self._make_batcher()
         self._results: dict[ir.Value, ir.Value] = {}
 
-    def refused(self) -> ir.Value | None:
-        """Compute the data outputs; return one that must move into the body, or None."""
-        for port in self._one.results:
-            if port in self._inside:
-                self._results[port] = self._from_body(port)
+    def add_results(self) -> ir.Value | None:
+        """Compute the results; return the first that the body must compute, or None."""
+        for port in self._step.results:
+            if port in self._in_body:
+                self._results[port] = self._result_of_body(port)
                 continue
+            if self._batcher is None:
+                return port
             try:
-                if self._fold is None:
-                    return port
-                self._results[port] = self._new.result(port, self._fold, self._fold(port))
+                batched = self._batcher(port)
+                axis = self._step.sequence_axis(port)
+                self._results[port] = self._batcher.with_sequence_axis(batched, axis)
             except MixedBatchError:
                 return port
         return None
 
     def model(self, backward: bool) -> ir.Model:
-        """Return the graph, once no output is refused."""
-        one, new = self._one, self._new
-        if not self._fed:
-            self._feed(one.data[0])  # Scan counts its steps by what it is fed
+        """Return the graph, once all results are there."""
+        step, sequence = self._step, self._sequence
+        if not self._scan_inputs:
+            self._add_scan_input(step.data[0])  # a Scan has as many steps as its inputs
         after = [next_ for _, next_ in self._pairs]
-        outputs = self._outputs([*after, *self._collected])
+        outputs = self._body_outputs([*after, *self._scan_outputs])
         body = ir.Graph(
-            [*self._before.values(), *self._fed],
+            [*self._states.values(), *self._scan_inputs],
             outputs,
             nodes=self._body.nodes,
             initializers=self._body.initializers,
-            opset_imports=one.graph.opset_imports,
+            opset_imports=step.graph.opset_imports,
             name="step",
         )
-        states = {port: new.inputs[port] for port in one.states}
         finals = [_like(value, declared_shape(value)) for value in after]
-        directions = {
-            "scan_input_directions": [1] * len(self._fed),
-            "scan_output_directions": [1] * len(self._collected),
-        }
-        new.tape.op_multi_out(
-            "Scan",
-            [*(new.moved(value, states) for value in self._before), *self._fed.values()],
-            {"body": body, "num_scan_inputs": len(self._fed), **(directions if backward else {})},
-            outputs=[*finals, *self._collected.values()],
-        )
+        self._add_scan(body, finals, backward)
         known = dict(zip(after, finals, strict=True))
-        values = {port: new.moved(port, known) for port in one.states.values()}
-        model = new.finish(values | self._results)
-        _name_apart(body)
+        states = {port: sequence.moved(port, known) for port in step.states.values()}
+        model = sequence.finish(states | self._results)
+        _add_prefix(body)
         return model
 
-    def _outputs(self, values: Sequence[ir.Value]) -> list[ir.Value]:
+    def _add_scan(self, body: ir.Graph, finals: Sequence[ir.Value], backward: bool) -> None:
+        """Add the Scan to the sequence graph; `finals` are the states after the last step."""
+        sequence = self._sequence
+        states = {port: sequence.inputs[port] for port in self._step.states}
+        attributes: dict[str, ir.Graph | int | list[int]] = {
+            "body": body,
+            "num_scan_inputs": len(self._scan_inputs),
+        }
+        if backward:
+            attributes["scan_input_directions"] = [1] * len(self._scan_inputs)
+            attributes["scan_output_directions"] = [1] * len(self._scan_outputs)
+        sequence.tape.op_multi_out(
+            "Scan",
+            [
+                *(sequence.moved(value, states) for value in self._states),
+                *self._scan_inputs.values(),
+            ],
+            attributes,
+            outputs=[*finals, *self._scan_outputs.values()],
+        )
+
+    def _body_outputs(self, values: Sequence[ir.Value]) -> list[ir.Value]:
         """Return the outputs of the body: each of its own, and computed by one of its nodes.
 
         tract also refuses a collected output that nodes of the body use.
         """
         outputs: list[ir.Value] = []
-        made = [self._inner(value) for value in values]
-        inner = {output for node in self._body.nodes for output in node.outputs}
-        for place, (old, value) in enumerate(zip(values, made, strict=True)):
+        copies = [self._in_terms_of_body(value) for value in values]
+        computed = {output for node in self._body.nodes for output in node.outputs}
+        for place, (old, value) in enumerate(zip(values, copies, strict=True)):
             used = place >= len(self._pairs) and value.uses()
-            if value in outputs or value not in inner or used:
+            if value in outputs or value not in computed or used:
                 value = self._body.op("Identity", [value])
             value.type, value.shape = old.type, ir.Shape(declared_shape(old))
             outputs.append(value)
         return outputs
 
-    def _make_fold(self) -> TimeBatcher | None:
+    def _make_batcher(self) -> TimeBatcher | None:
+        """Return what computes values at all steps, or None where no data has a batch."""
         try:
-            return self._new.fold(self._ready)
+            return self._sequence.batcher(self._output_of_body)
         except MixedBatchError:
             return None
 
-    def _ready(self, value: ir.Value) -> BatchedValue | None:
+    def _output_of_body(self, value: ir.Value) -> BatchedValue | None:
         """Return a value that the body computes, collected over all steps."""
-        passed = value in self._core or value in self._before
-        if not passed or value not in self._one.stateful:
+        in_body = value in self._recurrent or value in self._states
+        if not in_body or value not in self._step.stateful or self._batcher is None:
             return None
-        if self._fold is None:
-            return None
-        return self._fold.port(value, self._collect(value), self._one.row_axis(value), 0)
+        return self._batcher.from_sequence_axis(
+            value, self._collect(value), self._step.batch_axis(value), 0
+        )
 
     def _collect(self, value: ir.Value) -> ir.Value:
-        """Return the Scan output that holds `value` of all steps: (sequence, …)."""
-        if value not in self._collected:
-            self._collected[value] = _like(value, [SEQUENCE, *declared_shape(value)])
-        return self._collected[value]
+        """Return the Scan output that holds `value` at all steps: (sequence, …)."""
+        if value not in self._scan_outputs:
+            self._scan_outputs[value] = _like(value, [SEQUENCE, *declared_shape(value)])
+        return self._scan_outputs[value]
 
-    def _from_body(self, port: ir.Value) -> ir.Value:
-        """Return a data output that the body computes, in its final layout."""
-        whole, tape = self._collect(port), self._new.tape
+    def _result_of_body(self, port: ir.Value) -> ir.Value:
+        """Return a result that the body computes, its sequence axis in its place."""
+        collected, tape = self._collect(port), self._sequence.tape
         order = list(range(1, len(declared_shape(port)) + 1))
-        order.insert(self._one.sequence_axis(port), 0)
-        return tape.op("Transpose", [whole], {"perm": order}) if order[0] else whole
+        order.insert(self._step.sequence_axis(port), 0)
+        return tape.op("Transpose", [collected], {"perm": order}) if order[0] else collected
 
-    def _inner(self, value: ir.Value) -> ir.Value:
-        """Return `value` as the nodes of the body see it."""
+    def _in_terms_of_body(self, value: ir.Value) -> ir.Value:
+        """Return `value` as the nodes of the body read it."""
+        step = self._step
         if value in self._copies:
             return self._copies[value]
-        if value not in self._one.varying:
+        if value not in step.varying:
             floating = value.dtype is not None and value.dtype.is_floating_point()
-            outer = floating or value in self._one.constants
-            graft = self._new.graft if outer else self._graft
-            self._copies[value] = graft.constant(value)
-        elif value in self._one.stateful or not self._feed(value):
+            outside = floating or value in step.constants
+            copier = self._sequence.copier if outside else self._body_copier
+            self._copies[value] = copier.constant(value)
+        elif value in step.stateful or not self._add_scan_input(value):
             node = value.producer()
             if node is None:
                 raise UnsupportedModelError(f"`{value.name}` is no input and computed by no node.")
-            inputs = [old and self._inner(old) for old in node.inputs]
-            self._copies.update(zip(node.outputs, self._graft.node(node, inputs), strict=True))
+            inputs = [old and self._in_terms_of_body(old) for old in node.inputs]
+            copies = self._body_copier.node(node, inputs)
+            self._copies.update(zip(node.outputs, copies, strict=True))
         return self._copies[value]
 
-    def _feed(self, value: ir.Value) -> bool:
+    def _add_scan_input(self, value: ir.Value) -> bool:
         """Make a value that depends on data alone an input of the body, if that can be."""
-        one, new = self._one, self._new
         try:
-            if self._fold is None:
+            if self._batcher is None:
                 raise MixedBatchError("no data input has a batch axis")
-            whole = self._fold.spread(self._fold(value), 0)
+            whole = self._batcher.with_sequence_axis(self._batcher(value), 0)
         except MixedBatchError:
-            if value not in one.data:
+            if value not in self._step.data:
                 return False
-            whole, axis = new.inputs[value], one.sequence_axis(value)
-            if axis:
-                order = [
-                    axis,
-                    *(old for old in range(len(declared_shape(value)) + 1) if old != axis),
-                ]
-                whole = new.tape.op("Transpose", [whole], {"perm": order})
+            whole = self._data_steps_first(value)
         self._copies[value] = _like(value, declared_shape(value))
-        self._fed[self._copies[value]] = whole
+        self._scan_inputs[self._copies[value]] = whole
         return True
 
+    def _data_steps_first(self, port: ir.Value) -> ir.Value:
+        """Return a data input with the steps as its first axis."""
+        whole, axis = self._sequence.inputs[port], self._step.sequence_axis(port)
+        if axis:
+            order = [axis, *(old for old in range(len(declared_shape(port)) + 1) if old != axis)]
+            whole = self._sequence.tape.op("Transpose", [whole], {"perm": order})
+        return whole
 
-def _name_apart(body: ir.Graph) -> None:
+
+def _add_prefix(body: ir.Graph) -> None:
     """Give the values of the body other names than those around it, which ONNX Runtime asks for."""
     for value in (*body.inputs, *(output for node in body for output in node.outputs)):
         value.name = f"step_{value.name}"

@@ -1,4 +1,4 @@
-"""Products of data and state together, written as one product of each."""
+"""Products of data and state concatenated, written as one product of each."""
 
 from __future__ import annotations
 
@@ -9,37 +9,38 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from edgernn.export.ir.dataflow import descendants
 from edgernn.export.ir.node_builder import NodeBuilder, constant_of
 from edgernn.export.ir.shapes import shape_of
 from edgernn.export.ir.splice import replace_value
-from edgernn.export.lift.time_batching import dependents
 
 __all__ = ["separate_products"]
 
 
 def separate_products(graph: ir.Graph, states: Collection[str]) -> None:
-    """Multiply data and states apart, in place, where one product takes both side by side.
+    """Multiply data and states apart, in place, where one product takes both concatenated.
 
     W·[x, h] + b becomes Wh·h + (Wx·x + b), so that the inner product can run on all steps at once.
 
     Args:
-        graph: A one-step graph.
+        graph: A step graph.
         states: The names of its state inputs.
     """
-    stateful = dependents(graph, [port for port in graph.inputs if port.name in states])
+    stateful = descendants(graph, [port for port in graph.inputs if port.name in states])
     for product in tuple(graph):
         parts = _parts(product)
-        moving = [part for part in parts if part[0] in stateful]
-        still = [part for part in parts if part[0] not in stateful]
-        if moving and still:
-            _separate(graph, product, still, moving)
+        of_states = [part for part in parts if part[0] in stateful]
+        of_data = [part for part in parts if part[0] not in stateful]
+        if of_states and of_data:
+            _separate(graph, product, of_data, of_states)
 
 
 _Part = tuple[ir.Value, NDArray[Any]]
+"""A value, and the weights that it is multiplied by, (features, outputs)."""
 
 
 def _parts(product: ir.Node) -> list[_Part]:
-    """Return the values that `product` takes side by side, each with its weights, or none."""
+    """Return the parts of the concatenation that `product` multiplies, or none."""
     if product.op_type not in ("Gemm", "MatMul") or not set(product.attributes) <= {"transB"}:
         return []
     concat = product.inputs[0].producer() if product.inputs[0] is not None else None
@@ -61,17 +62,18 @@ def _parts(product: ir.Node) -> list[_Part]:
 
 
 def _separate(
-    graph: ir.Graph, product: ir.Node, still: Sequence[_Part], moving: Sequence[_Part]
+    graph: ir.Graph, product: ir.Node, of_data: Sequence[_Part], of_states: Sequence[_Part]
 ) -> None:
+    """Write one product of several parts as the product of the data plus that of the states."""
     old = product.outputs[0]
     builder = NodeBuilder(graph, product, f"{old.name}_")
     total = product.inputs[2] if len(product.inputs) > 2 else None
-    for name, parts in (("x", still), ("h", moving)):
+    for name, parts in (("x", of_data), ("h", of_states)):
         operand = parts[0][0]
         if len(parts) > 1:
             values = [value for value, _ in parts]
             operand = builder.op("Concat", *values, name=f"{name}_all", axis=1)
-        own = builder.constant(f"{name}_weights", np.concatenate([rows for _, rows in parts]))
+        own = builder.constant(f"{name}_weights", np.concatenate([weights for _, weights in parts]))
         summand = [] if total is None else [total]
         total = builder.op("Gemm", operand, own, *summand, name=f"{name}_sum")
         total.type, total.shape = old.type, old.shape

@@ -1,8 +1,13 @@
-"""Follow states through a one-step graph, where they are moved about but not changed.
+"""Follow states through a step graph as long as their elements are only moved.
 
-A state port may hold several states at once (layers, or h and c) or one in another shape. Giving
-every element a number and following the numbers shows which value of the next step starts as which
-value of this one.
+A state port may hold several states at once (layers, or h and c), or one in another shape. To see
+what starts the next step as what, every element at the end of a step gets a number, and the numbers
+are moved as the graph moves elements:
+
+    h_out = Concat(a, b)        a = [1 2], b = [3 4]    → h_out = [1 2 3 4]
+    p, q = Split(h_in)          h_in = [1 2 3 4]        → p = [1 2], q = [3 4]
+
+So p starts a step as a ended the step before, and q as b did.
 """
 
 from __future__ import annotations
@@ -26,7 +31,7 @@ Numbers = NDArray[Any]
 
 
 class ChangedStateError(Exception):
-    """When a state is more than moved about where it had to be."""
+    """When the elements of a state are changed, not only moved, where they must not be."""
 
 
 def is_movement(node: ir.Node) -> bool:
@@ -39,22 +44,22 @@ def check_feedback(
     states: Mapping[ir.Value, ir.Value],
     pairs: Iterable[tuple[ir.Value, ir.Value]],
 ) -> None:
-    """Prove that for each pair the first value starts a step as the second ended the last one.
+    """Check that for each pair the first value starts a step as the second ended the last one.
 
     Args:
-        graph: A one-step graph.
+        graph: A step graph.
         states: Its state inputs, each with its state output.
-        pairs: Values computed from the state inputs by movement, and values from which the state
-            outputs are computed by movement; of one shape each.
+        pairs: Values moved from the state inputs, each with a value of the same shape that the
+            state outputs are moved from.
 
     Raises:
-        ChangedStateError: One does not, or something other than movement lies on the way.
+        ChangedStateError: A pair does not, or elements are changed on the way.
     """
     pairs = list(pairs)
     ends = _numbered([after for _, after in pairs])
-    starts = _fed_back(graph, states, ends)
+    inputs = _next_inputs(graph, states, ends)
     for before, after in pairs:
-        if not np.array_equal(_follow(before, starts), ends[after]):
+        if not np.array_equal(_follow(before, inputs), ends[after]):
             raise ChangedStateError(
                 f"`{before.name}` does not start a step as `{after.name}` ended the last one"
             )
@@ -63,21 +68,29 @@ def check_feedback(
 def carried_pairs(
     graph: ir.Graph, states: Mapping[ir.Value, ir.Value]
 ) -> list[tuple[ir.Value, ir.Value]]:
-    """Return what really passes from step to step, as the operators that change it see it.
+    """Return what passes from step to step, as the operators that change it read and write it.
 
-    That is a list of pairs: a value that starts a step, and the value that it is at the end. It
-    holds the ports themselves where nothing nearer to the operators can be proven.
+    Args:
+        graph: A step graph.
+        states: Its state inputs, each with its state output.
+
+    Returns:
+        Pairs of a value that starts a step and the value that the next step starts with. They are
+        the ports themselves where nothing nearer to the operators can be shown.
     """
     try:
-        ends = _numbered(_ends(states.values()))
-        fed = _fed_back(graph, states, ends)
-        pairs = [(start, _same(_follow(start, fed), ends)) for start in _starts(graph, states)]
+        ends = _numbered(_moved_from(states.values()))
+        inputs = _next_inputs(graph, states, ends)
+        pairs = [
+            (start, _value_with(_follow(start, inputs), ends))
+            for start in _first_reads(graph, states)
+        ]
     except (ChangedStateError, MixedBatchError):
         return list(states.items())
     return pairs if {after for _, after in pairs} == set(ends) else list(states.items())
 
 
-def _ends(outputs: Iterable[ir.Value]) -> list[ir.Value]:
+def _moved_from(outputs: Iterable[ir.Value]) -> list[ir.Value]:
     """Return the values that `outputs` are moved from."""
     found: list[ir.Value] = []
     for value in outputs:
@@ -85,12 +98,12 @@ def _ends(outputs: Iterable[ir.Value]) -> list[ir.Value]:
         if node is None or not is_movement(node):
             found.append(value)
         else:
-            found += _ends(moved_inputs(node))
+            found += _moved_from(moved_inputs(node))
     return list(dict.fromkeys(found))
 
 
-def _starts(graph: ir.Graph, states: Mapping[ir.Value, ir.Value]) -> list[ir.Value]:
-    """Return the values moved from state inputs alone that something else is computed from."""
+def _first_reads(graph: ir.Graph, states: Mapping[ir.Value, ir.Value]) -> list[ir.Value]:
+    """Return the values that are moved from state inputs alone and that other nodes read."""
     moved = dict.fromkeys(states)
     used: dict[ir.Value, None] = {}
     for node in graph:
@@ -103,39 +116,41 @@ def _starts(graph: ir.Graph, states: Mapping[ir.Value, ir.Value]) -> list[ir.Val
     return list(used)
 
 
-def _same(numbers: Numbers, ends: Mapping[ir.Value, Numbers]) -> ir.Value:
+def _value_with(numbers: Numbers, ends: Mapping[ir.Value, Numbers]) -> ir.Value:
+    """Return the value that has these numbers."""
     for value, own in ends.items():
         if np.array_equal(numbers, own):
             return value
     raise ChangedStateError("a state is put together anew in every step")
 
 
-def _probe(value: ir.Value) -> tuple[int, ...]:
+def _probe_shape(value: ir.Value) -> tuple[int, ...]:
+    """Return the shape of `value` with a number for each dynamic axis."""
     return tuple(size if isinstance(size, int) else _PROBE_BATCH for size in declared_shape(value))
 
 
 def _numbered(values: Iterable[ir.Value]) -> dict[ir.Value, Numbers]:
-    """Give every element of `values` a number, from 1 on; no number twice."""
+    """Return a number for every element of `values`, from 1 on, no number twice."""
     numbered: dict[ir.Value, Numbers] = {}
     count = 1
     for value in values:
-        shape = _probe(value)
+        shape = _probe_shape(value)
         last = count + int(np.prod(shape))
         numbered[value] = np.arange(count, last, dtype=np.int64).reshape(shape)
         count = last
     return numbered
 
 
-def _fed_back(
+def _next_inputs(
     graph: ir.Graph, states: Mapping[ir.Value, ir.Value], ends: Mapping[ir.Value, Numbers]
 ) -> dict[ir.Value, Numbers]:
-    """Return the inputs of the next step: states as `ends` leave them, zeros as data."""
-    zeros = {port: np.zeros(_probe(port), np.int64) for port in graph.inputs}
+    """Return the inputs of the next step: states as they are moved from `ends`, zeros as data."""
+    zeros = {port: np.zeros(_probe_shape(port), np.int64) for port in graph.inputs}
     return zeros | {before: _follow(after, ends) for before, after in states.items()}
 
 
 def _follow(value: ir.Value, known: Mapping[ir.Value, Numbers]) -> Numbers:
-    """Evaluate `value` through movement alone."""
+    """Return the numbers of `value`, moved from `known` ones."""
     if value in known:
         return known[value]
     tensor = ir.convenience.get_const_tensor(value)
@@ -147,7 +162,7 @@ def _follow(value: ir.Value, known: Mapping[ir.Value, Numbers]) -> Numbers:
         raise ChangedStateError(f"state `{value.name}` is {what}")
     operands = [operand for operand in node.inputs if operand is not None]
     if node.op_type == "Reshape" and ir.convenience.get_const_tensor(operands[1]) is None:
-        return _follow(operands[0], known).reshape(_probe(value))
+        return _follow(operands[0], known).reshape(_probe_shape(value))
     feeds = {str(operand.name): _follow(operand, known) for operand in operands}
     session = ReferenceEvaluator(ir.to_proto(node), opsets={"": 18})
     results: Any = session.run(None, feeds)

@@ -1,308 +1,259 @@
-"""Compute what does not look back in time for all steps at once, as rows of one batch.
+"""Compute what does not look back in time at all steps at once, as entries of one batch.
 
-The value of a one-step graph that has (…, rows, …) becomes one of (…, sequence · rows, …), steps
-before rows, and the operators of the one-step graph run on it as they are.
+    step graph          x (batch, 3)            → Gemm → y (batch, 5)
+    sequence graph      x (sequence, batch, 3)  → Reshape → (sequence·batch, 3)
+                                                → Gemm → (sequence·batch, 5)
+                                                → Reshape → y (sequence, batch, 5)
+
+A value of shape (outer…, batch, inner…) in one step becomes one of shape (outer…, sequence·batch,
+inner…), steps before batch, and the operators of the step graph run on it as they are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import onnx_ir as ir
-from onnx_ir.tape import Tape
 
 from edgernn.contract import SEQUENCE
-from edgernn.errors import UnsupportedModelError
 from edgernn.export.ir.movement_operators import Movement, movement_of
 from edgernn.export.ir.shapes import Dim
 from edgernn.export.lift.batching_rules import MixedBatchError, batch_axes, declared_shape
+from edgernn.export.lift.node_copier import NodeCopier
 
-__all__ = ["BatchedValue", "NodeCopier", "TimeBatcher", "dependents"]
+__all__ = ["BatchedValue", "TimeAxes", "TimeBatcher"]
 
 
 @dataclass(frozen=True)
 class BatchedValue:
-    """A value for all steps.
+    """A value of the step graph at all steps.
 
     Attributes:
-        axis: The axis of the rows in the one-step shape.
-        shape: The one-step shape; every size but that of the rows is known.
-        merged: The value with the steps folded into the rows, or None where only `steps` is there.
-        steps: The value of shape (sequence, rows, …) without the axes before the rows, which are
-            all of size 1; or None where only `merged` is there.
+        axis: The batch axis in the one-step shape.
+        shape: The one-step shape; every size but that of the batch is known.
+        merged: The value of shape (outer…, sequence·batch, inner…), or None where only `stacked`
+            exists.
+        stacked: The value of shape (sequence, batch, inner…), where all outer sizes are 1; or None
+            where only `merged` exists.
     """
 
     axis: int
     shape: tuple[Dim, ...]
     merged: ir.Value | None = None
-    steps: ir.Value | None = None
+    stacked: ir.Value | None = None
 
     @property
     def outer(self) -> list[int]:
-        """The sizes before the rows."""
-        return [_known(size) for size in self.shape[: self.axis]]
+        """The sizes before the batch."""
+        return [_known_size(size) for size in self.shape[: self.axis]]
 
     @property
     def inner(self) -> list[int]:
-        """The sizes after the rows."""
-        return [_known(size) for size in self.shape[self.axis + 1 :]]
+        """The sizes after the batch."""
+        return [_known_size(size) for size in self.shape[self.axis + 1 :]]
 
 
-def _known(size: Dim) -> int:
+def _known_size(size: Dim) -> int:
     if not isinstance(size, int):
         raise MixedBatchError(f"there is a second dynamic axis, `{size}`")
     return size
 
 
-def dependents(graph: ir.Graph, values: Iterable[ir.Value]) -> set[ir.Value]:
-    """Return `values` and every value computed from them."""
-    found = set(values)
-    for node in graph:
-        if any(value in found for value in node.inputs):
-            found.update(node.outputs)
-    return found
+@dataclass(frozen=True)
+class TimeAxes:
+    """The two axes that are merged, and which values have them.
 
+    Attributes:
+        batch: The size of the batch in a declared shape of the step graph.
+        batch_size: The size of the batch as an int64 vector of one element, or as a number.
+        steps: The number of steps as an int64 vector of one element.
+        varying: The values that differ from step to step.
+        constants: The values that are the same at all steps, but not in all calls.
+    """
 
-class NodeCopier:
-    """Copies nodes and constants of one graph into the new graph on a tape."""
-
-    def __init__(self, tape: Tape) -> None:
-        self.tape = tape
-        self._constants: dict[ir.Value, ir.Value] = {}
-        self._integers: dict[tuple[int, ...], ir.Value] = {}
-
-    def know(self, values: Mapping[ir.Value, ir.Value]) -> None:
-        """Give the copies of values that are there already."""
-        self._constants.update(values)
-
-    def node(
-        self, node: ir.Node, inputs: Sequence[ir.Value | None], shaped: bool = True
-    ) -> Sequence[ir.Value]:
-        """Add a copy of `node` with other inputs and return its outputs."""
-        return self.tape.op_multi_out(
-            node.op_type,
-            inputs,
-            node.attributes,
-            domain=node.domain,
-            outputs=[
-                ir.Value(name=old.name, type=old.type, shape=old.shape if shaped else None)
-                for old in node.outputs
-            ],
-        )
-
-    def constant(self, value: ir.Value) -> ir.Value:
-        """Return the copy of a value that depends on known values and weights alone."""
-        if value not in self._constants:
-            producer = value.producer()
-            if producer is None:
-                tensor = value.const_value
-                if tensor is None:
-                    raise UnsupportedModelError(f"Initializer `{value.name}` has no value.")
-                self._constants[value] = self.tape.initializer(tensor, name=value.name)
-            else:
-                inputs = [operand and self.constant(operand) for operand in producer.inputs]
-                copies = self.node(producer, inputs)
-                self._constants.update(zip(producer.outputs, copies, strict=True))
-        return self._constants[value]
-
-    def integers(self, numbers: Sequence[int]) -> ir.Value:
-        """Return an int64 vector."""
-        key = tuple(numbers)
-        if key not in self._integers:
-            name = "_".join(["sizes", *map(str, key)])
-            self._integers[key] = self.tape.initializer(
-                ir.tensor(np.array(key, np.int64)), name=name
-            )
-        return self._integers[key]
+    batch: Dim
+    batch_size: ir.Value | int
+    steps: ir.Value
+    varying: Collection[ir.Value]
+    constants: Collection[ir.Value]
 
 
 class TimeBatcher:
-    """Folds values of a one-step graph, each once, when they are asked for.
+    """Computes values of a step graph at all steps, each once, when they are asked for.
 
     Args:
-        graft: Where the nodes go.
-        varying: The values that differ from step to step.
-        source: Returns a value that is there for all steps already, or None for one to compute.
-        rows: The number of rows of one step as an int64 vector of one element, or as a number.
-        constants: The values that are the same at all steps, but not in all calls.
-        row_size: The size of the rows of one step in a declared shape.
-        steps: The number of steps as an int64 vector of one element.
+        copier: Where the nodes go.
+        axes: The axes that are merged.
+        source: Returns a value that exists at all steps already, or None for one to compute.
     """
 
     def __init__(
         self,
-        graft: NodeCopier,
-        varying: set[ir.Value],
+        copier: NodeCopier,
+        axes: TimeAxes,
         source: Callable[[ir.Value], BatchedValue | None],
-        rows: ir.Value | int,
-        constants: Collection[ir.Value],
-        row_size: Dim,
-        steps: ir.Value,
     ) -> None:
-        self._graft = graft
-        self._varying = varying
+        self._copier = copier
+        self._axes = axes
         self._source = source
-        self._rows = rows
-        self._constants = constants
-        self._row_size = row_size
-        self._steps = steps
-        self._folded: dict[ir.Value, BatchedValue] = {}
+        self._batched: dict[ir.Value, BatchedValue] = {}
         self._merged: dict[BatchedValue, ir.Value] = {}
 
     def __call__(self, value: ir.Value) -> BatchedValue:
-        """Return `value`, which differs from step to step, for all steps.
+        """Return `value`, which differs from step to step, at all steps.
 
         Raises:
-            MixedBatchError: An operator on the way to it does not keep rows apart.
+            MixedBatchError: An operator on the way to it mixes the entries of a batch.
         """
-        if value not in self._folded:
-            if value in self._constants:
-                self._folded[value] = self._repeated(value)
+        if value not in self._batched:
+            if value in self._axes.constants:
+                self._batched[value] = self._repeated(value)
             elif (found := self._source(value)) is not None:
-                self._folded[value] = found
+                self._batched[value] = found
             else:
                 self._compute(value)
-        return self._folded[value]
+        return self._batched[value]
 
-    def merged(self, folded: BatchedValue) -> ir.Value:
-        """Return a value of shape (…, sequence · rows, …)."""
-        if folded.merged is not None:
-            return folded.merged
-        if folded not in self._merged:
-            shape = self._graft.integers([*folded.outer, -1, *folded.inner])
-            merged = self._graft.tape.op("Reshape", [folded.steps, shape])
-            _typed(merged, folded.steps, (*folded.outer, None, *folded.inner))
-            self._merged[folded] = merged
-        return self._merged[folded]
+    def merged(self, value: BatchedValue) -> ir.Value:
+        """Return a value of shape (outer…, sequence·batch, inner…)."""
+        if value.merged is not None:
+            return value.merged
+        if value not in self._merged:
+            shape = self._copier.integers([*value.outer, -1, *value.inner])
+            merged = self._copier.tape.op("Reshape", [value.stacked, shape])
+            _declare(merged, value.stacked, (*value.outer, None, *value.inner))
+            self._merged[value] = merged
+        return self._merged[value]
 
-    def steps(self, folded: BatchedValue) -> ir.Value:
-        """Return a value of shape (sequence, rows, …), without the sizes 1 before the rows.
+    def stacked(self, value: BatchedValue) -> ir.Value:
+        """Return a value of shape (sequence, batch, inner…), without the outer sizes, all 1.
 
         Raises:
-            MixedBatchError: There are sizes other than 1 before the rows.
+            MixedBatchError: An outer size is not 1.
         """
-        if folded.steps is not None:
-            return folded.steps
-        if any(size != 1 for size in folded.outer):
-            raise MixedBatchError("the rows of a batch do not come first")
-        return self._reshape(folded.merged, [-1], folded.inner, folded)
+        if value.stacked is not None:
+            return value.stacked
+        if any(size != 1 for size in value.outer):
+            raise MixedBatchError("the batch is not the first axis")
+        return self._reshape(value.merged, [-1], value)
 
-    def spread(self, folded: BatchedValue, sequence: int) -> ir.Value:
+    def with_sequence_axis(self, value: BatchedValue, sequence: int) -> ir.Value:
         """Return a value of the one-step shape with an axis for the steps at `sequence`."""
-        shape, axis = folded.shape, folded.axis
-        spread = folded.steps
-        if spread is None or folded.outer:
-            source = folded.merged if spread is None else spread
-            spread = self._reshape(source, [*folded.outer, -1], folded.inner, folded)
-        order = [place for place in range(len(shape) + 1) if place != axis]
-        order.insert(sequence, axis)
+        result = value.stacked
+        if result is None or value.outer:
+            source = value.merged if result is None else result
+            result = self._reshape(source, [*value.outer, -1], value)
+        order = [axis for axis in range(len(value.shape) + 1) if axis != value.axis]
+        order.insert(sequence, value.axis)
         if order != sorted(order):
-            spread = self._graft.tape.op("Transpose", [spread], {"perm": order})
-        return spread
+            result = self._copier.tape.op("Transpose", [result], {"perm": order})
+        return result
 
-    def port(self, port: ir.Value, new: ir.Value, axis: int, sequence: int) -> BatchedValue:
-        """Fold an input of the one-step graph.
+    def from_sequence_axis(
+        self, port: ir.Value, new: ir.Value, axis: int, sequence: int
+    ) -> BatchedValue:
+        """Return an input of the step graph at all steps.
 
         Args:
             port: The input, of the one-step shape.
             new: The same with an axis for the steps at `sequence`.
-            axis: The axis of the rows in the one-step shape.
+            axis: The batch axis in the one-step shape.
             sequence: The axis of the steps in `new`.
         """
-        shape = declared_shape(port)
-        place = [old if old < sequence else old + 1 for old in range(len(shape))]
-        order = [*place[:axis], sequence, *place[axis:]]
-        if axis and all(size == 1 for size in shape[:axis]) and sequence < place[axis]:
-            outer = self._graft.integers(place[:axis])
-            steps = self._graft.tape.op("Squeeze", [new, outer])
-            _typed(steps, new, [SEQUENCE, *shape[axis:]])
-            return BatchedValue(axis, shape, steps=steps)
-        steps = new
+        shape, tape = declared_shape(port), self._copier.tape
+        places = [old if old < sequence else old + 1 for old in range(len(shape))]
+        if axis and all(size == 1 for size in shape[:axis]) and sequence < places[axis]:
+            outer = self._copier.integers(places[:axis])
+            stacked = tape.op("Squeeze", [new, outer])
+            _declare(stacked, new, [SEQUENCE, *shape[axis:]])
+            return BatchedValue(axis, shape, stacked=stacked)
+        order = [*places[:axis], sequence, *places[axis:]]
+        stacked = new
         if order != sorted(order):
-            steps = self._graft.tape.op("Transpose", [new], {"perm": order})
-            _typed(steps, new, [new.shape[old] for old in order] if new.shape else None)
-        folded = BatchedValue(axis, shape, steps=steps)
-        return folded if axis == 0 else BatchedValue(axis, shape, merged=self.merged(folded))
+            stacked = tape.op("Transpose", [new], {"perm": order})
+            _declare(stacked, new, [new.shape[old] for old in order] if new.shape else None)
+        batched = BatchedValue(axis, shape, stacked=stacked)
+        return batched if axis == 0 else BatchedValue(axis, shape, merged=self.merged(batched))
 
     def _reshape(
-        self,
-        value: ir.Value | None,
-        outer: Sequence[int],
-        inner: Sequence[int],
-        folded: BatchedValue,
+        self, source: ir.Value | None, outer: Sequence[int], value: BatchedValue
     ) -> ir.Value:
-        tape, rows = self._graft.tape, self._rows
-        if isinstance(rows, int):
-            shape = self._graft.integers([*outer, rows, *inner])
+        """Return `source` of shape (outer…, batch, inner…), where -1 in `outer` is the steps."""
+        tape, batch, inner = self._copier.tape, self._axes.batch_size, value.inner
+        if isinstance(batch, int):
+            shape = self._copier.integers([*outer, batch, *inner])
         else:
-            parts = [self._graft.integers(outer), rows]
-            parts += [self._graft.integers(inner)] if inner else []
+            parts = [self._copier.integers(outer), batch]
+            parts += [self._copier.integers(inner)] if inner else []
             shape = tape.op("Concat", parts, {"axis": 0})
-            _typed(shape, rows, [len(outer) + 1 + len(inner)])
+            _declare(shape, batch, [len(outer) + 1 + len(inner)])
         declared = [SEQUENCE if size == -1 else size for size in outer]
-        reshaped = tape.op("Reshape", [value, shape])
-        return _typed(reshaped, value, [*declared, folded.shape[folded.axis], *inner])
+        reshaped = tape.op("Reshape", [source, shape])
+        return _declare(reshaped, source, [*declared, value.shape[value.axis], *inner])
 
     def _compute(self, value: ir.Value) -> None:
+        """Run the node that computes `value` on all steps."""
         node = value.producer()
         if node is None:
-            raise MixedBatchError(f"`{value.name}` has no axis for the rows of a batch")
+            raise MixedBatchError(f"`{value.name}` has no batch axis")
         inputs = self._inputs(node)
-        axes = batch_axes(node, [folded.axis if folded else None for folded in inputs])
+        axes = batch_axes(node, [batched.axis if batched else None for batched in inputs])
         if movement_of(node) is Movement.RESHAPES:
             kept = self._kept(node, inputs[0], axes[0])
             if kept is not None:
-                self._folded[value] = kept
+                self._batched[value] = kept
                 return
         operands = [
-            self.merged(folded) if folded else (old and self._graft.constant(old))
-            for old, folded in zip(node.inputs, inputs, strict=True)
+            self.merged(batched) if batched else (old and self._copier.constant(old))
+            for old, batched in zip(node.inputs, inputs, strict=True)
         ]
         shapes = [declared_shape(output) for output in node.outputs]
         if node.op_type == "Reshape":
             around = [*shapes[0][: axes[0]], -1, *shapes[0][axes[0] + 1 :]]
-            operands[1] = self._graft.integers([_known(size) for size in around])
-        outputs = self._graft.node(node, operands, shaped=False)
+            operands[1] = self._copier.integers([_known_size(size) for size in around])
+        outputs = self._copier.node(node, operands, shaped=False)
         for old, new, axis, shape in zip(node.outputs, outputs, axes, shapes, strict=True):
             new.shape = ir.Shape([*shape[:axis], None, *shape[axis + 1 :]])
-            self._folded[old] = BatchedValue(axis, shape, merged=new)
+            self._batched[old] = BatchedValue(axis, shape, merged=new)
 
     def _inputs(self, node: ir.Node) -> list[BatchedValue | None]:
-        """Fold the inputs of `node`, but not the shape operand of a Reshape: it is written anew."""
+        """Return the inputs of `node` at all steps, but not the shape operand of a Reshape."""
         count = 1 if node.op_type == "Reshape" else len(node.inputs)
         return [
-            self(value) if value and index < count and self._has_rows(value) else None
+            self(value) if value and index < count and self._has_batch(value) else None
             for index, value in enumerate(node.inputs)
         ]
 
-    def _has_rows(self, value: ir.Value) -> bool:
-        alike = value in self._constants and self._row_size in declared_shape(value)
-        return value in self._varying or alike
+    def _has_batch(self, value: ir.Value) -> bool:
+        axes = self._axes
+        return value in axes.varying or (
+            value in axes.constants and axes.batch in declared_shape(value)
+        )
 
     def _repeated(self, value: ir.Value) -> BatchedValue:
         """Return a value that is the same at all steps once for each of them."""
         shape = declared_shape(value)
-        if shape[0] != self._row_size or not all(isinstance(size, int) for size in shape[1:]):
-            raise MixedBatchError(f"`{value.name}` has dynamic axes besides its rows at all steps")
-        tape, one = self._graft.tape, self._graft.constant(value)
-        size = tape.op("Concat", [self._steps, tape.op("Shape", [one])], {"axis": 0})
-        steps = tape.op("Expand", [one, size])
-        return BatchedValue(0, shape, steps=_typed(steps, value, [SEQUENCE, *shape]))
+        if shape[0] != self._axes.batch or not all(isinstance(size, int) for size in shape[1:]):
+            raise MixedBatchError(f"`{value.name}` has dynamic axes besides its batch at all steps")
+        tape, once = self._copier.tape, self._copier.constant(value)
+        size = tape.op("Concat", [self._axes.steps, tape.op("Shape", [once])], {"axis": 0})
+        stacked = _declare(tape.op("Expand", [once, size]), value, [SEQUENCE, *shape])
+        return BatchedValue(0, shape, stacked=stacked)
 
     def _kept(self, node: ir.Node, before: BatchedValue | None, axis: int) -> BatchedValue | None:
-        """Return the same steps under another shape, where only sizes 1 before rows changed."""
-        shape = declared_shape(node.outputs[0])
-        kept = BatchedValue(axis, shape, steps=before.steps if before else None)
-        if before is None or before.steps is None or kept.inner != before.inner:
+        """Return the same value in another shape, where only outer sizes 1 are others."""
+        if before is None or before.stacked is None:
             return None
-        return kept if all(size == 1 for size in kept.outer) else None
+        kept = BatchedValue(axis, declared_shape(node.outputs[0]), stacked=before.stacked)
+        same = kept.inner == before.inner and all(size == 1 for size in kept.outer)
+        return kept if same else None
 
 
-def _typed(
+def _declare(
     value: ir.Value, like: ir.Value | None, shape: Sequence[Dim | ir.SymbolicDim] | None
 ) -> ir.Value:
+    """Give `value` the type of another and a shape, and return it."""
     value.type = like.type if like is not None else None
     value.shape = ir.Shape(shape) if shape is not None else None
     return value

@@ -8,6 +8,7 @@ import pytest
 from edgernn.export.ir.dataflow import (
     ancestors,
     depends_on_data,
+    descendants,
     id_limit,
     input_dependencies,
     is_elementwise_change,
@@ -80,6 +81,13 @@ CHANCE = Values("""g (float[2, 3] x) => (float[2, 3] y) {
 def test_chance_is_found_behind_any_operator(name, random):
     """What is drawn anew is found through what is computed from it, and data is none."""
     assert is_random(CHANCE[name]) is random
+
+
+def test_descendants_are_all_that_is_computed_from_values():
+    """The values themselves are among them; what is computed from others alone is not."""
+    graph = MOVED["x"].graph
+    assert isinstance(graph, ir.Graph)
+    assert names(descendants(graph, [MOVED["s"]])) == ["c", "s"]
 
 
 # --- numbers that are only moved ------------------------------------------------------------------

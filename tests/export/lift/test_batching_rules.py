@@ -18,7 +18,7 @@ X = "float[batch, 3, 4] x) => (float[n] y)"
 
 
 @pytest.mark.parametrize(
-    ("ports", "line", "rows", "expected"),
+    ("ports", "line", "axes", "expected"),
     [
         (X, "y = Tanh(x)", [0], 0),
         ("float[3, batch] x, float[3, 1] k) => (float[n] y)", "y = Add(x, k)", [1, None], 1),
@@ -55,13 +55,13 @@ X = "float[batch, 3, 4] x) => (float[n] y)"
         ),
     ],
 )
-def test_rows_are_found_in_the_output(ports, line, rows, expected):
-    """The axis of the rows follows through an operator that keeps them apart."""
-    assert batch_axes(node_of(ports, line), rows) == [expected]
+def test_the_batch_axis_is_found_in_the_output(ports, line, axes, expected):
+    """The batch axis is followed through an operator that keeps its entries apart."""
+    assert batch_axes(node_of(ports, line), axes) == [expected]
 
 
 @pytest.mark.parametrize(
-    ("ports", "line", "rows", "operator"),
+    ("ports", "line", "axes", "operator"),
     [
         (
             "float[batch, 3] x, float[batch, 3] k) => (float[n] y)",
@@ -97,17 +97,17 @@ def test_rows_are_found_in_the_output(ports, line, rows, expected):
         (X, "i = Constant<value_int=0>() y = Gather<axis=0>(x, i)", [0, None], "Gather"),
     ],
 )
-def test_mixed_rows_are_refused(ports, line, rows, operator):
-    """An operator that lets one row see another is refused by name."""
+def test_a_mixed_batch_is_refused(ports, line, axes, operator):
+    """An operator that lets one entry see another is refused by name."""
     node = node_of(ports, line)
     node.name = "it"
     with pytest.raises(MixedBatchError) as refusal:
-        batch_axes(node, rows)
-    assert str(refusal.value) == f"`{operator}` `it` mixes the rows of a batch"
+        batch_axes(node, axes)
+    assert str(refusal.value) == f"`{operator}` `it` mixes the entries of a batch"
 
 
 def test_an_unknown_operator_is_refused():
-    """What is not in the table is not assumed to keep rows apart."""
+    """What is not in the table is not assumed to keep entries apart."""
     with pytest.raises(MixedBatchError) as refusal:
         batch_axes(node_of(X, "y = CumSum(x, x)"), [0, 0])
-    assert str(refusal.value) == "`CumSum` is not known to keep the rows of a batch apart"
+    assert str(refusal.value) == "`CumSum` is not known to keep the entries of a batch apart"

@@ -48,7 +48,7 @@ def test_float_weights_stay_outside_of_the_body(name):
 
 
 def test_a_step_that_mixes_the_batch_is_computed_in_the_body():
-    """What mixes the rows of a batch must not see other steps as rows."""
+    """What mixes the entries of a batch must not see other steps as entries."""
     case = SCAN_MODELS["output_that_mixes_the_batch"]
     assert "ReduceMean" in body(lift_over_time(case.model(), case.states).model)
     case = SCAN_MODELS["input_that_mixes_the_batch"]
