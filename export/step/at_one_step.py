@@ -14,7 +14,7 @@ from edgernn.export.ir.node_builder import NodeBuilder
 from edgernn.export.ir.recurrent_operators import direction_of, recurrent_nodes
 from edgernn.export.ir.shapes import Shape, infer_shapes, refine_shapes, shape_of
 from edgernn.export.step.cells import lower_cell
-from edgernn.export.step.products import fold_tables, merge_biases
+from edgernn.export.step.products import merge_biases, premultiply_embeddings
 from edgernn.export.step.unit_axes import remove_unit_axis_moves
 
 __all__ = ["at_one_step", "gemm_form"]
@@ -89,7 +89,7 @@ def gemm_form(model: ir.Model) -> ir.Model:
     refine_shapes(model)
     remove_unit_axis_moves(model)
     merge_biases(model.graph)
-    fold_tables(model.graph)
+    premultiply_embeddings(model.graph)
     for tidy in _TIDY:
         tidy(model)
     for output, shape in zip(model.graph.outputs, declared, strict=True):

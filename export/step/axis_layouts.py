@@ -1,6 +1,11 @@
-"""How nodes work on values whose size-1 axes were moved: one rule for each kind of operator.
+"""How nodes are written on values without their moves of size-1 axes: a rule for each operator.
 
-A node that is not in the table needs its inputs in the shapes that it was written for.
+The source of a value is what it is a move of: the same elements, other axes of size 1.
+
+    before   x (4, 1, 3) → Squeeze → (4, 3) → Softmax(axis=1) → (4, 3)
+    after    x (4, 1, 3) → Softmax(axis=2) → (4, 1, 3)
+
+A node without a rule needs its inputs in the shapes that it was written for.
 """
 
 from __future__ import annotations
@@ -13,35 +18,49 @@ import onnx_ir as ir
 from edgernn.export.ir.elementwise_operators import ELEMENTWISE
 from edgernn.export.ir.node_builder import NodeBuilder, constant_of
 from edgernn.export.ir.shapes import Shape, known_shape, shape_of
-from edgernn.export.step.unit_axis_moves import core, core_axes, gaps, reshape_target
+from edgernn.export.step.unit_axis_moves import (
+    non_unit_axes,
+    non_unit_sizes,
+    reshape_target,
+    unit_axis_counts,
+)
 
-__all__ = ["Plan", "plan_of"]
+__all__ = ["NodeRewrite", "rewrite_on_sources"]
 
 
-class Sources(Protocol):
-    """Values as they are but for their size-1 axes."""
+class SourceValues(Protocol):
+    """The sources of values."""
 
     graph: ir.Graph
 
     def source(self, value: ir.Value | None) -> ir.Value:
-        """Return what `value` is but for its size-1 axes."""
+        """Return the source of `value`, itself where it is no move."""
         ...
 
     def moved(self, value: ir.Value, shape: Shape, node: ir.Node | None) -> ir.Value:
-        """Return the source of `value` in `shape`, by a move before `node` where it needs one."""
+        """Return the source of `value` in `shape`, with a move before `node` if one is needed."""
         ...
 
 
-class Plan(NamedTuple):
-    """How a node works on sources: its inputs, the shapes that come out, changed attributes."""
+class NodeRewrite(NamedTuple):
+    """A node that works on sources.
+
+    Attributes:
+        inputs: Its inputs.
+        shapes: The shapes of its outputs.
+        attributes: The attributes that are changed.
+    """
 
     inputs: Sequence[ir.Value | None]
     shapes: Sequence[Shape]
     attributes: dict[str, int]
 
 
-def plan_of(node: ir.Node, sources: Sources) -> Plan | None:
-    """Return how `node` works on sources, or None where it cannot or shapes are not known."""
+def rewrite_on_sources(node: ir.Node, sources: SourceValues) -> NodeRewrite | None:
+    """Return `node` on the sources of its inputs.
+
+    None where it has no rule, none of its rule's layouts fits, or shapes are not known.
+    """
     rule = _RULES.get(node.op_type) if node.domain == "" else None
     shapes = [shape_of(value) for value in (*node.inputs, *node.outputs) if value is not None]
     if rule is None or any(shape is None or None in shape for shape in shapes):
@@ -49,31 +68,31 @@ def plan_of(node: ir.Node, sources: Sources) -> Plan | None:
     return rule(node, sources)
 
 
-def _layouts(values: Sequence[ir.Value | None], sources: Sources) -> Iterator[list[Shape]]:
-    """Return shapes that a node could take its inputs in: as they are, or all without unit axes."""
+def _layouts(values: Sequence[ir.Value | None], sources: SourceValues) -> Iterator[list[Shape]]:
+    """Yield the shapes in which a node could take its inputs: as they are, then without 1s."""
     shapes = [known_shape(sources.source(value)) for value in values]
     yield shapes
-    yield [core(shape) for shape in shapes]
+    yield [non_unit_sizes(shape) for shape in shapes]
 
 
-def _elementwise(node: ir.Node, sources: Sources) -> Plan | None:
-    """Work in a layout in which the inputs' axes meet as they do in the node's own."""
+def _elementwise(node: ir.Node, sources: SourceValues) -> NodeRewrite | None:
+    """Choose a layout in which the same axes of the inputs are aligned as in the node's own."""
     given = [value for value in node.inputs if value is not None]
-    wanted = _meet([known_shape(value) for value in given])
+    wanted = _broadcast([known_shape(value) for value in given])
     for shapes in _layouts(given, sources):
-        found = _meet(shapes)
+        found = _broadcast(shapes)
         if wanted is not None and found is not None and wanted[1:] == found[1:]:
             moved = iter([sources.moved(*pair, node) for pair in zip(given, shapes, strict=True)])
-            return Plan([value and next(moved) for value in node.inputs], [found[0]], {})
+            return NodeRewrite([value and next(moved) for value in node.inputs], [found[0]], {})
     return None
 
 
-def _meet(shapes: Sequence[Shape]) -> tuple[Shape, Shape, list[list[int]]] | None:
+def _broadcast(shapes: Sequence[Shape]) -> tuple[Shape, Shape, list[list[int]]] | None:
     """Broadcast `shapes`.
 
     Returns:
-        The common shape, its core, and for each shape which core axes its own stand for; None
-        where the sizes alone do not tell.
+        The common shape, its sizes other than 1, and for each shape the places of its axes among
+        these; None where sizes differ, as two symbols do.
     """
     rank = max(map(len, shapes))
     padded = [(1,) * (rank - len(shape)) + shape for shape in shapes]
@@ -81,12 +100,16 @@ def _meet(shapes: Sequence[Shape]) -> tuple[Shape, Shape, list[list[int]]] | Non
     if any(len(size) > 1 for size in sizes):
         return None
     common = tuple(next(iter(size), 1) for size in sizes)
-    place = {axis: index for index, axis in enumerate(core_axes(common))}
-    return common, core(common), [[place[a] for a in core_axes(shape)] for shape in padded]
+    place = {axis: index for index, axis in enumerate(non_unit_axes(common))}
+    return (
+        common,
+        non_unit_sizes(common),
+        [[place[a] for a in non_unit_axes(shape)] for shape in padded],
+    )
 
 
-def _along_axis(node: ir.Node, sources: Sources) -> Plan | None:
-    """Work along the axis that stands for the node's `axis`, in one layout of all data inputs."""
+def _along_axis(node: ir.Node, sources: SourceValues) -> NodeRewrite | None:
+    """Choose a layout of all data inputs in which the node's `axis` is the same axis in each."""
     data = [v for v in node.inputs[: None if node.op_type == "Concat" else 1] if v is not None]
     own = [known_shape(value) for value in data]
     axis = node.attributes.get_int("axis", -1) % len(own[0])
@@ -101,62 +124,65 @@ def _along_axis(node: ir.Node, sources: Sources) -> Plan | None:
         ((left, right),) = around
         results = [(*left, known_shape(value)[axis], *right) for value in node.outputs]
         moved = [sources.moved(*pair, node) for pair in zip(data, shapes, strict=True)]
-        return Plan([*moved, *node.inputs[len(data) :]], results, {"axis": place})
+        return NodeRewrite([*moved, *node.inputs[len(data) :]], results, {"axis": place})
     return None
 
 
 def _place(shape: Shape, axis: int, source: Shape) -> int | None:
-    """Return the axis of `source` that stands for `axis` of `shape`, of the same core."""
-    index = len(core(shape[:axis]))
+    """Return the axis of `source` that is `axis` of `shape`; they differ in axes of size 1."""
+    index = len(non_unit_sizes(shape[:axis]))
     if shape[axis] != 1:
-        return core_axes(source)[index]
-    start = [0, *(place + 1 for place in core_axes(source))][index]
-    return start if gaps(source)[index] else None
+        return non_unit_axes(source)[index]
+    start = [0, *(place + 1 for place in non_unit_axes(source))][index]
+    return start if unit_axis_counts(source)[index] else None
 
 
-def _product(node: ir.Node, sources: Sources) -> Plan | None:
-    """Multiply a matrix where the left operand is one, at most one core axis and the last."""
+def _product(node: ir.Node, sources: SourceValues) -> NodeRewrite | None:
+    """Multiply a matrix, where the left operand has at most one axis that is not 1, and the last.
+
+    Of more axes the source is multiplied, where its last axis is the one that is summed.
+    """
     left, right = node.inputs
     shape, weights = known_shape(left), known_shape(right)
     if left is None or constant_of(right) is None or len(weights) != 2 or len(shape) < 2:
         return None
-    rows = core(shape[:-1])
+    rows = non_unit_sizes(shape[:-1])
     if len(rows) > 1:
         source = sources.source(left)
         if known_shape(source)[-1] != shape[-1]:
             return None
-        return Plan([source, right], [(*known_shape(source)[:-1], weights[1])], {})
+        return NodeRewrite([source, right], [(*known_shape(source)[:-1], weights[1])], {})
     row = rows[0] if rows else 1
     matrix = sources.moved(left, (row, shape[-1]), node)
-    return Plan([matrix, right], [(row, weights[1])], {})
+    return NodeRewrite([matrix, right], [(row, weights[1])], {})
 
 
-def _rows_of_table(node: ir.Node, sources: Sources) -> Plan | None:
-    """Look up the source of the ids, at most one core axis as a vector."""
+def _lookup(node: ir.Node, sources: SourceValues) -> NodeRewrite | None:
+    """Look up the source of the ids, as a vector where at most one of its axes is not 1."""
     table, ids = node.inputs
     if ids is None or constant_of(table) is None or node.attributes.get_int("axis", 0) != 0:
         return None
-    wanted = core(known_shape(ids))
+    wanted = non_unit_sizes(known_shape(ids))
     vector = sources.moved(ids, wanted or (1,), node) if len(wanted) < 2 else sources.source(ids)
-    return Plan([table, vector], [(*known_shape(vector), *known_shape(table)[1:])], {})
+    return NodeRewrite([table, vector], [(*known_shape(vector), *known_shape(table)[1:])], {})
 
 
-def _to_core(node: ir.Node, sources: Sources) -> Plan | None:
-    """Reshape the source to the core of the result: elements stay in order."""
-    wanted = core(known_shape(node.outputs[0]))
+def _without_unit_axes(node: ir.Node, sources: SourceValues) -> NodeRewrite | None:
+    """Reshape the source to the result without axes of size 1: elements stay in order."""
+    wanted = non_unit_sizes(known_shape(node.outputs[0]))
     if sum(isinstance(size, str) for size in wanted) > 1:
         return None
     size = NodeBuilder(sources.graph).constant(f"{node.name}_shape", reshape_target(wanted))
-    return Plan([sources.source(node.inputs[0]), size], [wanted], {})
+    return NodeRewrite([sources.source(node.inputs[0]), size], [wanted], {})
 
 
 _LAST_ONLY = ("LayerNormalization",)
 _ALONG_AXIS = ("Concat", "Hardmax", "LogSoftmax", "Softmax", "Split", *_LAST_ONLY)
 
-_RULES: dict[str, Callable[[ir.Node, Sources], Plan | None]] = {
+_RULES: dict[str, Callable[[ir.Node, SourceValues], NodeRewrite | None]] = {
     **dict.fromkeys(ELEMENTWISE, _elementwise),
     **dict.fromkeys(_ALONG_AXIS, _along_axis),
     "MatMul": _product,
-    "Gather": _rows_of_table,
-    "Reshape": _to_core,
+    "Gather": _lookup,
+    "Reshape": _without_unit_axes,
 }

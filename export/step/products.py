@@ -1,4 +1,4 @@
-"""Products with constant weights, merged with what stands around them."""
+"""Products with constant weights, merged with the nodes around them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from edgernn.export.ir.node_builder import NodeBuilder, constant_of
 from edgernn.export.ir.shapes import shape_of
 from edgernn.export.ir.splice import replace_value
 
-__all__ = ["fold_tables", "merge_biases"]
+__all__ = ["merge_biases", "premultiply_embeddings"]
 
 _SMALL_TABLE = 8 << 20
-"""Bytes up to which a folded table is taken even where it is larger than what it replaces."""
+"""Bytes up to which a table of products is taken even where it is larger than what it replaces."""
 
 
 def merge_biases(graph: ir.Graph) -> None:
-    """Make one Gemm, in place, of each matrix product whose only use is to have a bias added."""
+    """Write each matrix product that only has a bias added to it as one Gemm, in place."""
     for node in tuple(graph):
         if node.op_type != "MatMul" or node.domain or len(shape_of(node.inputs[0]) or ()) != 2:
             continue
@@ -42,27 +42,27 @@ def _replace_by_gemm(graph: ir.Graph, product: ir.Node, add: ir.Node, bias: ir.V
     graph.remove(product, safe=True)
 
 
-def fold_tables(graph: ir.Graph) -> None:
+def premultiply_embeddings(graph: ir.Graph) -> None:
     """Look up products instead of multiplying what was looked up, in place.
 
-    The rows of an embedding E times weights W plus a bias b are the rows of E·W + b, shape
-    (entries, outputs). Done where that table is smaller than what it replaces, or small.
+    E[ids]·W + b is (E·W + b)[ids], where E·W + b is constant, of shape (entries, outputs). Done
+    where that table is smaller than what it replaces, or small.
     """
     for gemm in tuple(graph):
         if gemm.op_type != "Gemm" or gemm.domain:
             continue
         gather = gemm.inputs[0].producer() if gemm.inputs[0] is not None else None
         if gather is not None and gather.op_type == "Gather" and not gather.domain:
-            _fold_table(graph, gather, gemm)
+            _premultiply(graph, gather, gemm)
 
 
-def _fold_table(graph: ir.Graph, gather: ir.Node, gemm: ir.Node) -> None:
+def _premultiply(graph: ir.Graph, gather: ir.Node, gemm: ir.Node) -> None:
     table, weights = constant_of(gather.inputs[0]), constant_of(gemm.inputs[1])
     bias = constant_of(gemm.inputs[2]) if len(gemm.inputs) > 2 else np.zeros(1, np.float32)
-    plain = set(gemm.attributes) <= {"alpha", "beta", "transB"} and all(
+    unscaled = set(gemm.attributes) <= {"alpha", "beta", "transB"} and all(
         gemm.attributes.get_float(name, 1.0) == 1.0 for name in ("alpha", "beta")
     )
-    if table is None or weights is None or bias is None or not plain:
+    if table is None or weights is None or bias is None or not unscaled:
         return
     if table.ndim != 2 or bias.ndim > 1 or gather.attributes.get_int("axis", 0) != 0:
         return
@@ -80,10 +80,18 @@ def _fold_table(graph: ir.Graph, gather: ir.Node, gemm: ir.Node) -> None:
 
 
 def _pays(gather: ir.Node, gemm: ir.Node, table: int, weights: int, elements: int) -> bool:
-    """Return whether a folded table of so many elements is small, or smaller than before."""
+    """Return whether a table of so many products is small, or smaller than what it replaces.
+
+    Args:
+        gather: The lookup in the embedding.
+        gemm: The product.
+        table: The bytes of the embedding.
+        weights: The bytes of the weights.
+        elements: The elements of the table of products.
+    """
     embedding = gather.inputs[0]
     assert embedding is not None
     alone = len(gather.outputs[0].uses()) == 1 and len(embedding.uses()) == 1
     type_ = embedding.dtype
-    folded = elements * (type_.itemsize if type_ is not None else 4)
-    return folded <= _SMALL_TABLE or folded < weights + (table if alone else 0)
+    products = elements * (type_.itemsize if type_ is not None else 4)
+    return products <= _SMALL_TABLE or products < weights + (table if alone else 0)

@@ -1,7 +1,10 @@
 """The removal of moves of size-1 axes.
 
-Every value is followed back through moves to its *source*. Nodes that can work on sources do;
-where one cannot, a single move brings the source into the shape that it expects.
+    before   x (4, 3) → Unsqueeze → (1, 4, 3) → Add → (1, 4, 3) → Squeeze → y (4, 3)
+    after    x (4, 3) → Add → y (4, 3)
+
+Every value is followed back through moves to its source. Nodes that can work on sources do; where
+one cannot, a single move gives the source the shape that it expects.
 """
 
 from __future__ import annotations
@@ -11,8 +14,8 @@ import onnx_ir.passes.common as passes
 
 from edgernn.export.ir.node_builder import NodeBuilder
 from edgernn.export.ir.shapes import Shape, known_shape, shape_of
-from edgernn.export.step.axis_layouts import Plan, plan_of
-from edgernn.export.step.unit_axis_moves import emit_move, is_move
+from edgernn.export.step.axis_layouts import NodeRewrite, rewrite_on_sources
+from edgernn.export.step.unit_axis_moves import add_unit_axis_move, is_unit_axis_move
 
 __all__ = ["remove_unit_axis_moves"]
 
@@ -42,50 +45,52 @@ class _Rewrite:
 
     def run(self) -> None:
         for node in tuple(self.graph):
-            if is_move(node):
+            if is_unit_axis_move(node):
                 self._sources[node.outputs[0]] = self.source(node.inputs[0])
             elif any(value in self._sources for value in node.inputs):
-                plan = plan_of(node, self)
-                if plan is None:
+                rewrite = rewrite_on_sources(node, self)
+                if rewrite is None:
                     self._restore_inputs(node)
                 else:
-                    self._replace(node, plan)
+                    self._replace(node, rewrite)
         for index, value in enumerate(tuple(self.graph.outputs)):
             if value in self._sources:
                 self._finish(index, value)
 
     def source(self, value: ir.Value | None) -> ir.Value:
-        """Return what `value` is but for its size-1 axes."""
+        """Return what `value` is a move of, itself where it is none."""
         assert value is not None
         return self._sources.get(value, value)
 
     def moved(self, value: ir.Value, shape: Shape, node: ir.Node | None) -> ir.Value:
-        """Return the source of `value` in `shape`, by a move before `node` where it needs one."""
+        """Return the source of `value` in `shape`, with a move before `node` if one is needed."""
         source = self.source(value)
         if shape_of(source) == shape:
             return source
         if (source, shape) not in self._moved:
             name = _take_name(value) if source is not value else None
-            self._moved[source, shape] = emit_move(self.graph, node, source, shape, name)
+            self._moved[source, shape] = add_unit_axis_move(self.graph, node, source, shape, name)
         return self._moved[source, shape]
 
     def _restore_inputs(self, node: ir.Node) -> None:
-        """Give `node`, which knows nothing of sources, its inputs in the shapes it expects."""
+        """Give `node` its inputs in the shapes that it was written for."""
         for index, value in enumerate(node.inputs):
             if value in self._sources:
                 node.replace_input_with(index, self.moved(value, known_shape(value), node))
 
-    def _replace(self, node: ir.Node, plan: Plan) -> None:
+    def _replace(self, node: ir.Node, rewrite: NodeRewrite) -> None:
         outputs = [
             ir.Value(name=_take_name(value), shape=ir.Shape(shape), type=value.type)
-            for value, shape in zip(node.outputs, plan.shapes, strict=True)
+            for value, shape in zip(node.outputs, rewrite.shapes, strict=True)
         ]
         attributes = dict(node.attributes)
-        attributes |= {name: ir.AttrInt64(name, value) for name, value in plan.attributes.items()}
+        attributes |= {
+            name: ir.AttrInt64(name, value) for name, value in rewrite.attributes.items()
+        }
         new = ir.Node(
             "",
             node.op_type,
-            plan.inputs,
+            rewrite.inputs,
             tuple(attributes.values()),
             outputs=outputs,
             name=node.name,
@@ -94,7 +99,7 @@ class _Rewrite:
         self._sources.update(zip(node.outputs, outputs, strict=True))
 
     def _finish(self, index: int, output: ir.Value) -> None:
-        """Put a value of its own in the place of a moved graph output."""
+        """Make a value of its own a graph output, in place of a move."""
         value = self.moved(output, known_shape(output), None)
         if value.producer() is None or value in self.graph.outputs:
             shape, type_ = value.shape, value.type

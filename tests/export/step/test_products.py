@@ -5,7 +5,7 @@ import onnx_ir as ir
 import pytest
 
 from edgernn.export.ir.shapes import infer_shapes
-from edgernn.export.step.products import fold_tables, merge_biases
+from edgernn.export.step.products import merge_biases, premultiply_embeddings
 from tests.nets.layer_graphs import run, session
 
 
@@ -69,7 +69,7 @@ def test_an_embedding_is_folded_into_its_product(product: str, weights: tuple[in
     model = model_of(IDS, f"a = Gather(E, x) y = {product}", E=(5, 2), W=weights, b=(3,))
     feeds = {"x": np.arange(5)}
     before = run(session(model), feeds)["y"]
-    fold_tables(model.graph)
+    premultiply_embeddings(model.graph)
     assert op_types(model)[-1] == "Gather"
     assert "Gemm" not in op_types(model)
     np.testing.assert_allclose(run(session(model), feeds)["y"], before, atol=1e-6)
@@ -83,7 +83,7 @@ def test_a_product_that_is_not_plain_is_kept(product: str):
     """A scaled or transposed product is no product of rows."""
     nodes = f"a = Gather(E, x) y = {product}"
     model = model_of("(int64[2] x) => (float[2,3] y)", nodes, E=(5, 2), W=(2, 3), b=(3,))
-    fold_tables(model.graph)
+    premultiply_embeddings(model.graph)
     assert op_types(model) == ["Gather", "Gemm"]
 
 
@@ -104,5 +104,5 @@ def test_a_large_table_is_folded_only_where_it_saves(entries: int, outputs: int,
         W=(128, outputs),
         b=(outputs,),
     )
-    fold_tables(model.graph)
+    premultiply_embeddings(model.graph)
     assert ("Gemm" not in op_types(model)) is folds
