@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgernn.cli.lengths import Lengths
-from edgernn.cli.target import Target, write_npz
+from edgernn.cli.chunk_lengths import ChunkLengths
+from edgernn.cli.output_file import OutputFile, write_npz
 from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import InputError, StateError
 from edgernn.numpy_files import NotArraysError, load_npz
@@ -19,17 +19,17 @@ from edgernn.runtime import Model, Stream
 from edgernn.runtime.port_axes import input_axes, output_axes
 from edgernn.runtime.stream import state_input_ports
 
-__all__ = ["Carrier", "read_state"]
+__all__ = ["ChunkRunner", "read_state"]
 
 _MOST_BYTES = 1024 * MEGABYTE
 
 Arrays = Mapping[str, NDArray[Any]]
 
 
-class Carrier:
+class ChunkRunner:
     """Runs one chunk after another, one step at a time where a chunk has one step only.
 
-    Where the sequence graph takes a constant number of steps, a stream makes do with any. Lengths
+    Where the sequence graph takes a constant number of steps, a stream takes any. Lengths
     count the steps of all chunks together: a sequence that has ended keeps its state, and its
     outputs are those of padding.
     """
@@ -40,7 +40,7 @@ class Carrier:
         self._outputs = output_axes(model.contract)
         self._state = state
         self._stream: Stream | None = None
-        self._lengths = Lengths(model.contract)
+        self._lengths = ChunkLengths(model.contract)
         self._last: Arrays = {}
 
     def answer(self, chunk: Arrays) -> Arrays:
@@ -135,7 +135,7 @@ class Carrier:
         ]
         return next(iter(sizes), 1)
 
-    def write_state(self, target: Target) -> None:
+    def write_state(self, target: OutputFile) -> None:
         """Write the state as .npz, one array per name.
 
         Raises:
@@ -187,7 +187,7 @@ def _rows(
 
 
 def read_state(path: Path) -> Arrays:
-    """Read a state that `Carrier.write_state` wrote; the model checks names and shapes.
+    """Read a state that `ChunkRunner.write_state` wrote; the model checks names and shapes.
 
     Raises:
         InputError: There is no such file.

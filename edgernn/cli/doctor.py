@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 import click
 
 from edgernn import __version__
-from edgernn.cli.options import json_option
+from edgernn.cli.command_options import json_option
 
 _PACKAGES = ("numpy", "onnxruntime", "onnxruntime-gpu", "torch", "onnx")
 
@@ -40,7 +40,7 @@ def command(as_json: bool) -> None:
         }
         click.echo(json.dumps(report, indent=2))
         return
-    from edgernn.cli.tables import facts, show, table
+    from edgernn.cli.terminal_tables import facts, show, table
 
     clash = conflicting_builds()
     show(

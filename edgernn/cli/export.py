@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgernn.cli.options import declared_options
+from edgernn.cli.command_options import declared_options
 from edgernn.export.options import ExportOptions
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgernn.cli.options import json_option
+from edgernn.cli.command_options import json_option
 
 if TYPE_CHECKING:
     from edgernn.artifact import Artifact
@@ -50,7 +50,7 @@ def _print_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def _print_artifact(artifact: Artifact) -> None:
-    from edgernn.cli.tables import facts, show, table
+    from edgernn.cli.terminal_tables import facts, show, table
 
     contract = artifact.contract
     head: Facts = [("artifact", str(artifact.path)), ("source", contract.source)]
@@ -73,7 +73,7 @@ def _print_artifact(artifact: Artifact) -> None:
 
 
 def _print_file(path: Path, analysis: Analysis) -> None:
-    from edgernn.cli.tables import facts, show, table
+    from edgernn.cli.terminal_tables import facts, show, table
 
     contract = analysis.contract
     rows = (

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgernn.cli.options import provider_option
+from edgernn.cli.command_options import provider_option
 from edgernn.errors import InputError
 
 if TYPE_CHECKING:
-    from edgernn.cli.chunk_runner import Carrier
-    from edgernn.cli.target import Target
+    from edgernn.cli.chunk_runner import ChunkRunner
+    from edgernn.cli.output_file import OutputFile
     from edgernn.runtime import Model
 
 _SUFFIXES = (".npy", ".npz", ".csv", ".jsonl", ".txt")
@@ -128,18 +128,18 @@ def command(
     if input_ is None and text is None:
         _replay(model)
         return
-    from edgernn.cli.chunk_runner import Carrier, read_state
+    from edgernn.cli.chunk_runner import ChunkRunner, read_state
 
     _check_chunk(model, chunk, generate)
-    carrier = Carrier(model, read_state(state_in) if state_in else None)
+    runner = ChunkRunner(model, read_state(state_in) if state_in else None)
     if text is None:
-        from edgernn.cli.numbers import run_numbers
+        from edgernn.cli.run_arrays import run_arrays
 
-        run_numbers(model.contract, carrier, input_ or "", answers, chunk)
+        run_arrays(model.contract, runner, input_ or "", answers, chunk)
     else:
-        _run_text(model, carrier, text, answers, chunk, generate, temperature, seed)
+        _run_text(model, runner, text, answers, chunk, generate, temperature, seed)
     if state is not None:
-        carrier.write_state(state)
+        runner.write_state(state)
 
 
 def _check_usage(given: Mapping[str, Any]) -> None:
@@ -177,10 +177,10 @@ def _check_open(input_: str | None, text: str | None, output: Path | None) -> No
         raise InputError("Standard output is closed. Give a file with --output.")
 
 
-def _target(path: Path, option: str = "--output", force: bool = False) -> Target:
-    from edgernn.cli.target import Target
+def _target(path: Path, option: str = "--output", force: bool = False) -> OutputFile:
+    from edgernn.cli.output_file import OutputFile
 
-    return Target(path, option, force)
+    return OutputFile(path, option, force)
 
 
 def _same(one: Path, other: Path) -> bool:
@@ -223,22 +223,22 @@ def _only_artifact(folder: Path) -> Path:
 
 def _run_text(
     model: Model,
-    carrier: Carrier,
+    runner: ChunkRunner,
     text: str,
-    output: Target | None,
+    output: OutputFile | None,
     chunk: int | None,
     count: int | None,
     temperature: float | None,
     seed: int | None,
 ) -> None:
-    from edgernn.cli.text import best, generate, read_text, run_text, sampler
+    from edgernn.cli.run_text import best, generate, read_text, run_text, sampler
 
     text = read_text(text)
     if count is None:
-        run_text(model.contract, carrier, text, output, chunk)
+        run_text(model.contract, runner, text, output, chunk)
         return
     choose = best if temperature is None else sampler(temperature, seed)
-    generate(model.contract, carrier, text, count, choose, output)
+    generate(model.contract, runner, text, count, choose, output)
 
 
 def _replay(model: Model) -> None:

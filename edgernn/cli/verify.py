@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgernn.cli.options import declared_options, flags_of, json_option, provider_option
+from edgernn.cli.command_options import declared_options, flags_of, json_option, provider_option
 from edgernn.export.options import SourceOptions
 
 if TYPE_CHECKING:

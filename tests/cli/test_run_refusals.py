@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edgernn.artifact import Artifact
-from edgernn.cli.text import Speaker
+from edgernn.cli.run_text import TextInterface
 from edgernn.errors import InputError
 from edgernn.vocabulary import Vocabulary
 from tests.cli.conftest import Invoke
@@ -71,11 +71,13 @@ def test_empty_text(edgernn: Invoke, hello: Path, text: str) -> None:
 def test_blank_text(hello: Path) -> None:
     """Text in words has at least one word."""
     contract = Artifact.open(hello).contract
-    speaker = Speaker(replace(contract, vocabulary=Vocabulary(("what", "a", "fine", "day"))))
-    assert speaker.encode(" fine\n day ") == [2, 3]
+    interface = TextInterface(
+        replace(contract, vocabulary=Vocabulary(("what", "a", "fine", "day")))
+    )
+    assert interface.encode(" fine\n day ") == [2, 3]
     for text in (" ", "\t\n", "  \n\n"):
         with pytest.raises(InputError) as caught:
-            speaker.encode(text)
+            interface.encode(text)
         assert str(caught.value) == "The text is blank; at least one symbol is needed."
 
 

@@ -12,7 +12,7 @@ import pytest
 import edgernn
 from edgernn.artifact import Artifact
 from edgernn.cli.chunk_runner import read_state
-from edgernn.cli.inputs import open_input
+from edgernn.cli.sequence_reader import open_sequence
 from edgernn.contract import Port
 from edgernn.errors import EdgernnError
 from edgernn.export.analysis.analysis import analyse
@@ -24,7 +24,7 @@ from edgernn.vocabulary import Vocabulary
 
 def _input(path: Path) -> None:
     axes = {"x": PortAxes.of(Port("x", "float32", ("batch", "sequence", 2)))}
-    with open_input(str(path), axes, None, None):
+    with open_sequence(str(path), axes, None, None):
         pass
 
 
@@ -77,7 +77,7 @@ def test_pipes_that_the_shell_opened_are_read() -> None:
     os.close(into)
     axes = {"x": PortAxes.of(Port("x", "float32", ("batch", "sequence", 2)))}
     try:
-        with open_input(f"/dev/fd/{out}", axes, None, None) as sequence:
+        with open_sequence(f"/dev/fd/{out}", axes, None, None) as sequence:
             (chunk,) = sequence.chunks
     finally:
         os.close(out)

@@ -15,16 +15,16 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from edgernn.cli.target import Target, write_npy, write_npz
+from edgernn.cli.output_file import OutputFile, write_npy, write_npz
 from edgernn.errors import InputError
 from edgernn.runtime.port_axes import PortAxes
 
-__all__ = ["FORMATS", "Output", "open_output"]
+__all__ = ["FORMATS", "OutputWriter", "open_output"]
 
 FORMATS = ("npy", "npz", "csv", "jsonl")
 
 
-class Output(Protocol):
+class OutputWriter(Protocol):
     """Where the arrays of one chunk after another go."""
 
     def write(self, outputs: Mapping[str, NDArray[Any]]) -> None:
@@ -33,12 +33,12 @@ class Output(Protocol):
 
 @contextlib.contextmanager
 def open_output(
-    target: Target | None,
+    target: OutputFile | None,
     format_: str,
     axes: Mapping[str, PortAxes],
     batched: bool,
     steps: int | None,
-) -> Iterator[Output]:
+) -> Iterator[OutputWriter]:
     """Open the output; a file appears under its name only when the block ends well.
 
     Args:
@@ -71,7 +71,7 @@ def open_output(
             arrays.save(opened.stream, format_)
 
 
-def _to_stdout(format_: str, axes: Mapping[str, PortAxes], batched: bool) -> Iterator[Output]:
+def _to_stdout(format_: str, axes: Mapping[str, PortAxes], batched: bool) -> Iterator[OutputWriter]:
     if format_ in _LINES:
         yield _LINES[format_](sys.stdout, axes, batched)
         return

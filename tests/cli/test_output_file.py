@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgernn.cli.target import Target
+from edgernn.cli.output_file import OutputFile
 from edgernn.errors import EdgernnError
 from tests.cli.conftest import Invoke
 from tests.cli.runs import ROOT, X, close, load, refused
@@ -169,7 +169,7 @@ def test_what_appears_meanwhile_is_kept(folder: Path) -> None:
     """A file that somebody else writes while the model runs is not replaced."""
 
     def write() -> None:
-        with Target(Path("y.npy")).opened() as opened:
+        with OutputFile(Path("y.npy")).opened() as opened:
             opened.stream.write(b"ours")
             Path("y.npy").write_bytes(b"theirs")
 
@@ -186,7 +186,7 @@ def test_a_read_only_file_is_kept(folder: Path, monkeypatch: pytest.MonkeyPatch)
     Path("y.npy").write_bytes(b"theirs")
     monkeypatch.setattr("os.access", lambda *_: False)
     with pytest.raises(EdgernnError) as caught:
-        Target(Path("y.npy"), replace=True).check()
+        OutputFile(Path("y.npy"), replace=True).check()
     assert str(caught.value) == "`y.npy` cannot be written: it is read-only."
 
 
@@ -195,7 +195,7 @@ def test_an_interrupt_leaves_the_old_file(folder: Path) -> None:
     Path("y.npy").write_bytes(b"old")
 
     def write() -> None:
-        with Target(Path("y.npy"), replace=True).opened() as opened:
+        with OutputFile(Path("y.npy"), replace=True).opened() as opened:
             opened.stream.write(b"new")
             raise KeyboardInterrupt
 
@@ -206,8 +206,8 @@ def test_an_interrupt_leaves_the_old_file(folder: Path) -> None:
 
 KILLED = """
 import os, pathlib, signal, sys
-from edgernn.cli.target import Target
-with Target(pathlib.Path("y.npy"), replace=True).opened() as opened:
+from edgernn.cli.output_file import OutputFile
+with OutputFile(pathlib.Path("y.npy"), replace=True).opened() as opened:
     opened.stream.write(b"new")
     print("writing", flush=True)
     sys.stdin.readline()
@@ -230,10 +230,10 @@ def test_what_killed_runs_left_is_cleared(folder: Path) -> None:
         assert other.stdin
         assert other.stdout
         assert other.stdout.readline() == b"writing\n"
-        Target(Path("y.npy"), replace=True).check()
+        OutputFile(Path("y.npy"), replace=True).check()
         assert len(os.listdir()) == 3
         other.stdin.write(b"\n")
     assert len(os.listdir()) == 3
     assert Path("y.npy").read_bytes() == b"old"
-    Target(Path("y.npy"), replace=True).check()
+    OutputFile(Path("y.npy"), replace=True).check()
     assert sorted(os.listdir()) == [".y.npy-2-abc.part", "y.npy"]

@@ -12,12 +12,12 @@ from edgernn.contract import SEQUENCE, Contract
 from edgernn.errors import InputError
 from edgernn.runtime.check_inputs import format_steps
 
-__all__ = ["Lengths"]
+__all__ = ["ChunkLengths"]
 
 Arrays = Mapping[str, NDArray[Any]]
 
 
-class Lengths:
+class ChunkLengths:
     """Where sequences end, counted in steps from the first chunk on."""
 
     def __init__(self, contract: Contract) -> None:

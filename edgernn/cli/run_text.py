@@ -10,16 +10,16 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from edgernn.cli.chunk_runner import Carrier
-from edgernn.cli.outputs import FORMATS, open_output
-from edgernn.cli.target import Target
+from edgernn.cli.chunk_runner import ChunkRunner
+from edgernn.cli.output_file import OutputFile
+from edgernn.cli.output_writer import FORMATS, open_output
 from edgernn.contract import SEQUENCE, Contract
 from edgernn.errors import InputError
 from edgernn.regular_files import MEGABYTE, format_size
 from edgernn.runtime.port_axes import PortAxes, input_axes, output_axes, required_axes
 from edgernn.vocabulary import Vocabulary
 
-__all__ = ["Choice", "Speaker", "best", "generate", "read_text", "run_text", "sampler"]
+__all__ = ["Choice", "TextInterface", "best", "generate", "read_text", "run_text", "sampler"]
 
 _CHUNK = 4096
 _MOST_TEXT = 64 * MEGABYTE
@@ -27,7 +27,7 @@ _MOST_TEXT = 64 * MEGABYTE
 Choice = Callable[[NDArray[Any]], int]
 
 
-class Speaker:
+class TextInterface:
     """The places of a model where symbols go in and scores of symbols come out.
 
     Attributes:
@@ -77,7 +77,7 @@ class Speaker:
         return self.vocabulary.decode(ids)
 
     def go_on(
-        self, carrier: Carrier, prompt: list[int], count: int, choose: Choice
+        self, runner: ChunkRunner, prompt: list[int], count: int, choose: Choice
     ) -> Iterator[str]:
         """Feed `prompt`, then `count` times the symbol chosen from the scores; yield each.
 
@@ -86,15 +86,15 @@ class Speaker:
         """
         name = self._scored()
         parts = self.chunks(prompt, self.chunk)
-        outputs = carrier.answer(next(parts))
+        outputs = runner.answer(next(parts))
         for part in parts:
-            outputs = carrier.answer(part)
+            outputs = runner.answer(part)
         for _ in range(count):
             scores = outputs[name]
             id_ = choose(scores.reshape(-1, scores.shape[-1])[-1])
             yield self.vocabulary.decode([id_])
             (step,) = self.chunks([id_], 1)
-            outputs = carrier.answer(step)
+            outputs = runner.answer(step)
 
     def _scored(self) -> str:
         if self.scores is None:
@@ -106,13 +106,13 @@ class Speaker:
 
 
 def run_text(
-    contract: Contract, carrier: Carrier, text: str, target: Target | None, chunk: int | None
+    contract: Contract, runner: ChunkRunner, text: str, target: OutputFile | None, chunk: int | None
 ) -> None:
     """Run `text` and write the best symbol per step, or numbers where the model has no scores.
 
     Args:
         contract: The model's.
-        carrier: Runs the model.
+        runner: Runs the model.
         text: What to read.
         target: Where to write: numbers where its suffix is of `FORMATS`; None for standard output.
         chunk: The number of symbols to run at a time, or None to choose.
@@ -120,13 +120,13 @@ def run_text(
     Raises:
         InputError: The model does not take text, or not this one.
     """
-    speaker = Speaker(contract)
-    ids = speaker.encode(text)
-    size = chunk or (speaker.chunk if contract.carry else None)
-    answers = (carrier.answer(part) for part in speaker.chunks(ids, size))
+    interface = TextInterface(contract)
+    ids = interface.encode(text)
+    size = chunk or (interface.chunk if contract.carry else None)
+    answers = (runner.answer(part) for part in interface.chunks(ids, size))
     suffix = "" if target is None else target.path.suffix.removeprefix(".")
-    if suffix == "txt" or (suffix not in FORMATS and speaker.scores is not None):
-        _write_text(map(speaker.best, answers), target, speaker.vocabulary.separator)
+    if suffix == "txt" or (suffix not in FORMATS and interface.scores is not None):
+        _write_text(map(interface.best, answers), target, interface.vocabulary.separator)
         return
     with open_output(target, "jsonl", output_axes(contract), False, len(ids)) as output:
         for answer in answers:
@@ -135,20 +135,20 @@ def run_text(
 
 def generate(
     contract: Contract,
-    carrier: Carrier,
+    runner: ChunkRunner,
     text: str,
     count: int,
     choose: Choice,
-    target: Target | None,
+    target: OutputFile | None,
 ) -> None:
     """Feed `text` and write how the model goes on, symbol by symbol as it comes.
 
     Raises:
         InputError: The model does not take text, or not this one, or has no scores.
     """
-    speaker = Speaker(contract)
-    pieces = speaker.go_on(carrier, speaker.encode(text), count, choose)
-    _write_text(pieces, target, speaker.vocabulary.separator)
+    interface = TextInterface(contract)
+    pieces = interface.go_on(runner, interface.encode(text), count, choose)
+    _write_text(pieces, target, interface.vocabulary.separator)
 
 
 def read_text(text: str) -> str:
@@ -168,7 +168,7 @@ def read_text(text: str) -> str:
         raise InputError(f"Standard input is not UTF-8 text: {error}.") from None
 
 
-def _write_text(pieces: Iterable[str], target: Target | None, separator: str) -> None:
+def _write_text(pieces: Iterable[str], target: OutputFile | None, separator: str) -> None:
     """Write text piece by piece and end the line; to standard output each as it comes."""
     separated = _separated(pieces, separator)
     if target is None:

@@ -13,14 +13,14 @@ from typing import IO, Any, cast
 
 from numpy.typing import NDArray
 
-from edgernn.cli.lines import csv_steps, is_jsonl, jsonl_steps
+from edgernn.cli.csv_jsonl_reader import csv_steps, is_jsonl, jsonl_steps
 from edgernn.errors import InputError
 from edgernn.numpy_files import NPY_MAGIC, ZIP_MAGIC, NotArraysError, load_npy, load_npz, read_npy
 from edgernn.regular_files import MEGABYTE, format_size, regular_file_size
 from edgernn.runtime.port_axes import PortAxes, required_axes
 from edgernn.untrusted_text import quote
 
-__all__ = ["Chunk", "Input", "open_input"]
+__all__ = ["Chunk", "ChunkedSequence", "open_sequence"]
 
 Chunk = dict[str, NDArray[Any]]
 
@@ -29,7 +29,7 @@ _MOST_PIPED = 1024 * MEGABYTE
 
 
 @dataclass(frozen=True)
-class Input:
+class ChunkedSequence:
     """A sequence that is read chunk by chunk.
 
     Attributes:
@@ -46,9 +46,9 @@ class Input:
 
 
 @contextlib.contextmanager
-def open_input(
+def open_sequence(
     path: str, axes: Mapping[str, PortAxes], chunk: int | None, live: int | None
-) -> Iterator[Input]:
+) -> Iterator[ChunkedSequence]:
     """Open a sequence and find out by its content what it is.
 
     Args:
@@ -181,7 +181,7 @@ def _by_port(arrays: Chunk, axes: Mapping[str, PortAxes], where: str) -> Chunk:
 
 def _from_arrays(
     format_: str, arrays: Chunk, axes: Mapping[str, PortAxes], chunk: int | None, where: str
-) -> Input:
+) -> ChunkedSequence:
     batched = [axes[name].is_batched(array, where) for name, array in arrays.items()]
     if not all(batched):
         arrays = {
@@ -199,7 +199,7 @@ def _from_arrays(
     steps = next(iter(lengths.values()), None)
     if steps == 0:
         raise InputError(f"{where} holds no steps; at least one is needed.")
-    return Input(format_, steps, all(batched), _slices(arrays, axes, steps, chunk, where))
+    return ChunkedSequence(format_, steps, all(batched), _slices(arrays, axes, steps, chunk, where))
 
 
 def _slices(
@@ -223,12 +223,12 @@ def _from_lines(
     axes: Mapping[str, PortAxes],
     size: int | None,
     where: str,
-) -> Input:
+) -> ChunkedSequence:
     first = next(steps, None)
     if first is None:
         raise InputError(f"{where} holds no steps; at least one line of numbers is needed.")
     arrays = (step for _, step in itertools.chain([first], steps))
-    return Input(format_, None, first[0], _stacks(arrays, axes, size, where))
+    return ChunkedSequence(format_, None, first[0], _stacks(arrays, axes, size, where))
 
 
 def _stacks(

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgernn.cli.outputs import open_output
-from edgernn.cli.target import Target
+from edgernn.cli.output_file import OutputFile
+from edgernn.cli.output_writer import open_output
 from edgernn.contract import Port
 from edgernn.errors import InputError
 from edgernn.runtime.port_axes import PortAxes
@@ -26,8 +26,8 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def target(name: str) -> Target:
-    return Target(Path(name), replace=True)
+def target(name: str) -> OutputFile:
+    return OutputFile(Path(name), replace=True)
 
 
 def written(name: str, axes: dict[str, PortAxes], batched: bool, *chunks: dict[str, object]) -> str:

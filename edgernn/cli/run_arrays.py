@@ -6,25 +6,29 @@ import contextlib
 import sys
 from collections.abc import Iterator, Mapping
 
-from edgernn.cli.chunk_runner import Carrier
-from edgernn.cli.inputs import Chunk, Input, open_input
-from edgernn.cli.outputs import open_output
-from edgernn.cli.target import Target
+from edgernn.cli.chunk_runner import ChunkRunner
+from edgernn.cli.output_file import OutputFile
+from edgernn.cli.output_writer import open_output
+from edgernn.cli.sequence_reader import Chunk, ChunkedSequence, open_sequence
 from edgernn.contract import SEQUENCE, Contract
 from edgernn.errors import InputError
 from edgernn.runtime.port_axes import PortAxes, input_axes, output_axes
 
-__all__ = ["run_numbers"]
+__all__ = ["run_arrays"]
 
 
-def run_numbers(
-    contract: Contract, carrier: Carrier, source: str, target: Target | None, chunk: int | None
+def run_arrays(
+    contract: Contract,
+    runner: ChunkRunner,
+    source: str,
+    target: OutputFile | None,
+    chunk: int | None,
 ) -> None:
     """Run the sequence in `source` and write the answers.
 
     Args:
         contract: The model's.
-        carrier: Runs the model.
+        runner: Runs the model.
         source: A file, or `-` for standard input.
         target: Where to write, or None for standard output.
         chunk: The number of steps to run at a time, or None for all that there is.
@@ -35,7 +39,7 @@ def run_numbers(
     axes = output_axes(contract)
     with contextlib.ExitStack() as stack:
         sequence = stack.enter_context(
-            open_input(source, input_axes(contract), chunk, _live(contract))
+            open_sequence(source, input_axes(contract), chunk, _live(contract))
         )
         chunks = sequence.chunks
         if chunk is not None and sys.stderr.isatty():
@@ -45,10 +49,10 @@ def run_numbers(
             open_output(target, sequence.format, axes, sequence.batched, steps)
         )
         for part in chunks:
-            if chunk is not None and carrier.batch(part) > 1:
+            if chunk is not None and runner.batch(part) > 1:
                 _check_joinable(axes)
-            output.write(carrier.answer(part))
-        carrier.finish()
+            output.write(runner.answer(part))
+        runner.finish()
 
 
 def _live(contract: Contract) -> int | None:
@@ -67,7 +71,7 @@ def _check_joinable(axes: Mapping[str, PortAxes]) -> None:
             )
 
 
-def _with_progress(sequence: Input, chunk: int) -> Iterator[Chunk]:
+def _with_progress(sequence: ChunkedSequence, chunk: int) -> Iterator[Chunk]:
     """Draw a bar on standard error that moves when the next chunk is asked for."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from edgernn.errors import InputError, OutputExistsError
 
-__all__ = ["Opened", "Target", "write_npy", "write_npz"]
+__all__ = ["OpenOutput", "OutputFile", "write_npy", "write_npz"]
 
 _DESCRIPTOR = re.compile(r"/dev/(?:fd/(\d+)|(stdout)|(stderr))|/proc/(?:self|thread-self)/fd/(\d+)")
 _PARTIAL = ".part"
@@ -28,7 +28,7 @@ _LINKS = 40  # as many as Linux follows
 
 
 @dataclass(frozen=True)
-class Opened:
+class OpenOutput:
     """A target that is being written.
 
     Attributes:
@@ -50,7 +50,7 @@ class Opened:
             stream.detach()
 
 
-class Target:
+class OutputFile:
     """Where an option says to write.
 
     A file appears under its name only when it is whole, and one that exists is replaced only where
@@ -85,7 +85,7 @@ class Target:
             pass
 
     @contextlib.contextmanager
-    def opened(self) -> Iterator[Opened]:
+    def opened(self) -> Iterator[OpenOutput]:
         """Open the target; a file takes its name when the block ends well.
 
         Raises:
@@ -94,12 +94,12 @@ class Target:
         """
         if self.is_stream:
             with self._stream() as stream:
-                yield Opened(stream, None)
+                yield OpenOutput(stream, None)
             return
         with self._beside() as folder:
             partial = folder / self._file.name
             with partial.open("wb") as stream:
-                yield Opened(stream, folder)
+                yield OpenOutput(stream, folder)
                 stream.flush()
                 os.fsync(stream.fileno())
             self._check_file()
