@@ -12,14 +12,14 @@ from edgernn.contract import BATCH, SEQUENCE, Contract, Graph, Port, State
 from edgernn.errors import InputError
 from edgernn.export.ir.initializer_names import drop_unused
 from edgernn.export.options import ExportOptions, Precision
-from edgernn.export.passes.batch_major import batch_major
-from edgernn.export.passes.constant_axes import constant_axes
+from edgernn.export.passes.batch_major_states import make_states_batch_major
+from edgernn.export.passes.constant_axes import make_axes_constant
 from edgernn.export.passes.float16 import to_float16
 from edgernn.export.passes.int8 import to_int8
-from edgernn.export.passes.int32_ids import int32_ids
+from edgernn.export.passes.int32_ids import take_int32_ids
+from edgernn.export.passes.layer_states import split_states_by_layer
 from edgernn.export.passes.opset import to_opset
-from edgernn.export.passes.per_layer import state_per_layer
-from edgernn.export.passes.reset import reset_mask
+from edgernn.export.passes.reset_input import add_reset_input
 from edgernn.export.passes.share_weights import share_weights
 from edgernn.export.proof.difference import TOLERANCE
 from edgernn.report import ParityReport
@@ -133,13 +133,13 @@ def _change_ports(
 ) -> tuple[State, ...]:
     """Give the graphs the ports that the options ask for, in place, and return their states."""
     if options.state_per_layer:
-        states = state_per_layer(graphs, states, layers)
+        states = split_states_by_layer(graphs, states, layers)
     if options.state_layout == "batch-major":
-        states = batch_major(graphs, states)
+        states = make_states_batch_major(graphs, states)
     if options.reset:
-        reset_mask(graphs, states)
+        add_reset_input(graphs, states)
     if options.int32_ids:
-        int32_ids(graphs)
+        take_int32_ids(graphs)
     return states
 
 
@@ -151,7 +151,7 @@ def _change_operators(options: ExportOptions, graphs: Sequence[ir.Model]) -> tup
     """
     sizes = constant_sizes(options)
     for graph in graphs if sizes else ():
-        constant_axes(graph, sizes)
+        make_axes_constant(graph, sizes)
     if options.precision == "float16":
         to_float16(graphs)
     float32_weights = to_int8(graphs) if options.precision == "int8" else ()

@@ -1,1 +1,1 @@
-"""Passes over finished graphs: one file, one pass, one exported name; all of them in place."""
+"""Passes over finished graphs, each in a file of its own; all of them change graphs in place."""

@@ -1,30 +1,30 @@
-"""Axes that are numbers, for runtimes that take no dynamic ones."""
+"""Constant sizes for dynamic axes, for runtimes that take no dynamic shapes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
 from edgernn.export.ir.shapes import refine_shapes
 
-__all__ = ["constant_axes"]
+__all__ = ["make_axes_constant"]
 
-# NameFixPass is for outputs of LSTM, GRU and RNN that nobody reads: OpenCV wants a name for each.
-_TIDY: tuple[Callable[[ir.Model], object], ...] = (
+# NameFixPass names outputs of LSTM, GRU and RNN that no node reads: OpenCV needs all names.
+_CLEANUP = ir.passes.Sequential(
     passes.RemoveUnusedNodesPass(),
     passes.DeduplicateInitializersPass(),
     passes.NameFixPass(),
 )
 
 
-def constant_axes(model: ir.Model, sizes: Mapping[str, int]) -> None:
-    """Make dynamic axes of a graph constant, and what is computed from them, in place.
+def make_axes_constant(model: ir.Model, sizes: Mapping[str, int]) -> None:
+    """Replace dynamic axes of a graph by constants, and fold what depends on them, in place.
 
     Args:
         model: A graph.
-        sizes: Name of an axis → its size; names that the graph does not have change nothing.
+        sizes: Name of an axis → its size. Names that the graph does not have are ignored.
     """
     ports = [*model.graph.inputs, *model.graph.outputs]
     for value in _values(model):
@@ -35,12 +35,11 @@ def constant_axes(model: ir.Model, sizes: Mapping[str, int]) -> None:
     passes.ShapeInferencePass()(model)
     for port, shape in zip(ports, declared, strict=True):
         port.shape = shape
-    for tidy in _TIDY:
-        tidy(model)
+    _CLEANUP(model)
 
 
 def _values(model: ir.Model) -> Iterator[ir.Value]:
-    """Yield every value with a shape, those inside Scan bodies too."""
+    """Yield the inputs and the computed values of every graph, bodies of Scan included."""
     for graph in model.graphs():
         yield from graph.inputs
         for node in graph:

@@ -1,4 +1,8 @@
-"""Whole numbers as int32."""
+"""Integer inputs as int32.
+
+ids int64 → Gather          becomes   ids int32 → Gather
+n int64 → Add               becomes   n int32 → Cast → Add
+"""
 
 from __future__ import annotations
 
@@ -7,15 +11,15 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from edgernn.export.ir.node_builder import NodeBuilder
-from edgernn.export.passes.graph_ports import first_node, new_input
+from edgernn.export.passes.port_values import first_node, new_input
 
-__all__ = ["int32_ids"]
+__all__ = ["take_int32_ids"]
 
 
-def int32_ids(models: Sequence[ir.Model]) -> None:
-    """Let every int64 input come in as int32, in place.
+def take_int32_ids(models: Sequence[ir.Model]) -> None:
+    """Make every int64 input int32, in place.
 
-    A table takes int32 ids as they are; anything else gets them as int64.
+    A lookup in a table reads int32 ids; other nodes read them cast to int64.
 
     Args:
         models: The graphs of one model.

@@ -1,4 +1,8 @@
-"""Weights in int8, and products in integers that come out the same on every CPU."""
+"""Weights in int8, and integer products that give the same on every CPU.
+
+x → MatMul(W float32)    becomes    x → QuantizeLinear → MatMulInteger(W int8) → Cast → Mul → Mul
+x → LSTM(W float32)      becomes    x → LSTM(DequantizeLinear(W int8))
+"""
 
 from __future__ import annotations
 
@@ -6,42 +10,45 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
-from edgernn.export.analysis.saturation import PAIR_LIMIT, pair_sums
 from edgernn.export.ir.node_builder import NodeBuilder, constant_of
 from edgernn.export.ir.recurrent_operators import KINDS, OPERATORS, Input, is_recurrent
+from edgernn.export.passes.quantize_weights import (
+    LARGEST,
+    quantize_full_range,
+    quantize_pair_bounded,
+)
 
 __all__ = ["to_int8"]
 
-_WEIGHTS = (Input.W, Input.R)
-_READS = {
+_RECURRENT_WEIGHTS = (Input.W, Input.R)
+_WEIGHT_INPUTS = {
     **dict.fromkeys(("Einsum", "Gemm", "MatMul"), (0, 1)),
     **dict.fromkeys(("Conv", "ConvTranspose"), (1,)),
-    **dict.fromkeys(OPERATORS, _WEIGHTS),
+    **dict.fromkeys(OPERATORS, _RECURRENT_WEIGHTS),
     "Gather": (0,),
 }
-"""Operators that weights of two and more axes go into, and at which inputs."""
+"""Operators that read weights of two or more axes, and the inputs that are those weights."""
 _STILL = sorted({number for kind in KINDS for number in kind.still_numbers})
 
-_LARGEST = 127
-"""The largest integer; activations are as far from zero, which is 128: 1 … 255."""
-_ZERO = 128
-_SMALLEST = np.float32(1e-30)
-"""What a row of zeros is divided by."""
+_ZERO_POINT = 128
+"""Of activations, which are 1 … 255: at most `LARGEST` from it, as weights are from 0."""
+_LEAST_DIVISOR = np.float32(1e-30)
+"""The divisor of a row of zeros."""
 _MOST_INPUTS = 1 << 16
-"""Inputs of a product up to which 32 bits hold every sum: 255 · 127 · 2¹⁶ < 2³¹."""
+"""The most inputs of a product whose sums fit into 32 bits: 255 · 127 · 2¹⁶ < 2³¹."""
 
 
 def to_int8(models: Sequence[ir.Model]) -> tuple[str, ...]:
     """Write the weights of products and recurrent operators as int8, in place.
 
-    Every output of a product, and every row of W and R, has its own scale; zero is 0.
+    Every output of a product, and every row of W and R, has a scale of its own; the zero point of
+    weights is 0.
 
-    1. A product with constant weights (MatMul, Gemm) is computed in integers. Its input gets one
-       scale per row, so that no sequence and no step depends on the others of its call; its weights
-       are bounded so that no CPU saturates.
-    2. LSTM, GRU and RNN have no such form in ONNX: they read their int8 weights through
+    1. A product with constant weights (MatMul, Gemm) is computed in integers. Its input has one
+       scale per row, so that no sequence and no step depends on others of the same call. Its
+       weights are bounded so that no CPU saturates.
+    2. LSTM, GRU and RNN have no integer form in ONNX: they read int8 weights through
        DequantizeLinear and compute in float32.
 
     Tables, kernels of convolutions, biases and everything else stay float32.
@@ -53,10 +60,10 @@ def to_int8(models: Sequence[ir.Model]) -> tuple[str, ...]:
         The weights that stay float32, each with the operator that reads it.
     """
     for model in models:
-        products = _Products()
+        products = _IntegerProducts()
         for node in list(model.graph.all_nodes()):
             if is_recurrent(node):
-                for place in _WEIGHTS:
+                for place in _RECURRENT_WEIGHTS:
                     _dequantize(node, place)
             elif node.op_type in ("MatMul", "Gemm") and not node.domain:
                 products.rewrite(node)
@@ -64,9 +71,9 @@ def to_int8(models: Sequence[ir.Model]) -> tuple[str, ...]:
 
 
 def _float32_weights(model: ir.Model) -> Iterator[str]:
-    """Yield the float32 matrices that products, tables and recurrent operators read."""
+    """Yield the float32 matrices that operators read as weights, each with its operator."""
     for node in model.graph.all_nodes():
-        for place in _READS.get(node.op_type, ()):
+        for place in _WEIGHT_INPUTS.get(node.op_type, ()):
             value = node.inputs[place]
             weights = constant_of(value)
             if value is not None and weights is not None and weights.ndim > 1:
@@ -74,20 +81,20 @@ def _float32_weights(model: ir.Model) -> Iterator[str]:
 
 
 def _dequantize(node: ir.Node, place: Input) -> None:
-    """Read W (D, gates·H, I) or R (D, gates·H, H) from int8, a scale for each row.
+    """Store W (D, gates·H, I) or R (D, gates·H, H) in int8, with a scale for each row.
 
-    The last column of W that holds a state still behind the end of its sequence is far larger than
-    weights are and stays float32: it would leave no digits for the rest of its row.
+    The last column of W may keep a state unchanged after the end of its sequence. Its numbers are
+    far larger than weights and stay float32: with them, the others of a row would be rounded to 0.
     """
     weights = constant_of(node.inputs[place])
     graph = node.graph
     if weights is None or not isinstance(graph, ir.Graph):
         return
     still = weights[..., -1:]
-    held = bool(np.isin(still, _STILL).all() and still.any())
-    if held:
+    has_still_column = bool(np.isin(still, _STILL).all() and still.any())
+    if has_still_column:
         weights = weights[..., :-1]
-    numbers, scale = _full_range(weights, (0, 2))
+    numbers, scale = quantize_full_range(weights, (0, 2))
     builder = NodeBuilder(graph, node, f"{node.name}_{place.name}_")
     given = (
         builder.constant("int8", numbers),
@@ -95,35 +102,26 @@ def _dequantize(node: ir.Node, place: Input) -> None:
         builder.constant("zero", np.zeros(scale.shape, np.int8)),
     )
     value = builder.op("DequantizeLinear", *given, name="float32", axis=1)
-    if held:
+    if has_still_column:
         value = builder.op("Concat", value, builder.constant("still", still), name="held", axis=2)
         weights = np.concatenate([weights, still], axis=2)
     value.shape, value.type = ir.Shape(weights.shape), ir.TensorType(ir.DataType.FLOAT)
     node.replace_input_with(place, value)
 
 
-def _full_range(
-    weights: NDArray[np.float32], over: tuple[int, ...]
-) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Return integers up to 127 and the scale for each place that is not in the axes `over`."""
-    largest = np.abs(weights).max(axis=over, keepdims=True)
-    scale = np.where(largest > 0, largest / _LARGEST, 1).astype(np.float32)
-    return np.rint(weights / scale).astype(np.int8), scale.squeeze(over)
-
-
-class _Products:
-    """Writes the products of one model in integers; what several of them read is quantized once."""
+class _IntegerProducts:
+    """Replaces the products of one model; an input that several of them read is quantized once."""
 
     def __init__(self) -> None:
         self._inputs: dict[tuple[ir.Graph, ir.Value], tuple[ir.Value, ir.Value]] = {}
 
     def rewrite(self, node: ir.Node) -> None:
-        """Compute x · W + b in integers: q(x) · q(W) · scale(W) · scale(x) + b, in place."""
+        """Compute x · W + b as q(x) · q(W) · scale(W) · scale(x) + b, in place."""
         graph, (x, w, *bias) = node.graph, node.inputs
         weights = constant_of(w)
-        plain = all(node.attributes.get_float(name, 1.0) == 1 for name in ("alpha", "beta"))
-        plain = plain and not node.attributes.get_int("transA", 0)
-        if weights is None or weights.ndim != 2 or not plain or x is None:
+        is_supported = all(node.attributes.get_float(name, 1.0) == 1 for name in ("alpha", "beta"))
+        is_supported = is_supported and not node.attributes.get_int("transA", 0)
+        if weights is None or weights.ndim != 2 or not is_supported or x is None:
             return
         if weights.dtype != np.float32:
             return
@@ -132,13 +130,13 @@ class _Products:
             weights = weights.T
         if not 0 < len(weights) <= _MOST_INPUTS or not np.isfinite(weights).all():
             return
-        numbers, scale = _pair_bounded(weights)
+        numbers, scale = quantize_pair_bounded(weights)
         integers, largest = self._quantized(graph, node, x)
         (old,) = node.outputs
         builder = NodeBuilder(graph, node, f"{old.name}_")
-        zero = builder.constant("zero", np.array(_ZERO, np.uint8))
+        zero = builder.constant("zero", np.array(_ZERO_POINT, np.uint8))
         w_integers = builder.constant("W", numbers)
-        w_scale = builder.constant("scale", scale / np.float32(_LARGEST))
+        w_scale = builder.constant("scale", scale / np.float32(LARGEST))
         product = builder.op("MatMulInteger", integers, w_integers, zero, name="integers")
         product = builder.op("Cast", product, name="wide", to=ir.DataType.FLOAT)
         product = builder.op("Mul", product, w_scale, name="scaled")
@@ -152,11 +150,11 @@ class _Products:
         graph.remove(node, safe=True)
 
     def _quantized(self, graph: ir.Graph, node: ir.Node, x: ir.Value) -> tuple[ir.Value, ir.Value]:
-        """Return the integers of x (…, inputs), 1 … 255 zero at 128, and what is 127 steps.
+        """Return x (…, inputs) as integers 1 … 255 with the zero point 128, and 127 scales of it.
 
-        That is the largest magnitude of each row, (…, 1). The zero point is a constant, as ONNX
-        Runtime takes one for all rows only. The mean is never above the largest and brings a NaN
-        along, which ONNX Runtime's ReduceMax drops.
+        127 scales are the largest magnitude of each row, (…, 1) float32. The zero point is a
+        constant because ONNX Runtime takes only one for all rows. The mean is never above the
+        largest magnitude; it passes on a NaN, which ONNX Runtime's ReduceMax drops.
         """
         if (graph, x) not in self._inputs:
             builder = NodeBuilder(graph, node, f"{x.name}_")
@@ -166,28 +164,13 @@ class _Products:
                 builder.op(reduce, sizes, last, name=name, keepdims=1)
                 for reduce, name in (("ReduceMax", "largest"), ("ReduceMean", "mean"))
             )
-            least = builder.constant("least", np.array(_SMALLEST))
+            least = builder.constant("least", np.array(_LEAST_DIVISOR))
             largest = builder.op("Max", largest, mean, least, name="size")
-            step = builder.constant("step", np.array(1 / _LARGEST, np.float32))
-            zero = builder.constant("zero", np.array(_ZERO, np.uint8))
+            step = builder.constant("step", np.array(1 / LARGEST, np.float32))
+            zero = builder.constant("zero", np.array(_ZERO_POINT, np.uint8))
             units = builder.op("Div", x, largest, name="units")
             self._inputs[graph, x] = (
                 builder.op("QuantizeLinear", units, step, zero, name="q"),
                 largest,
             )
         return self._inputs[graph, x]
-
-
-def _pair_bounded(weights: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Return weights (inputs, outputs) as integers, and the scale of each output, (outputs,).
-
-    The scale is the smallest at which no weight is beyond 127 and no two neighbours along the
-    inputs, at 2k and 2k + 1, are beyond `PAIR_LIMIT`. It is never more than that of 7 bits, twice
-    the largest weight by 128, and less where the largest weights are not neighbours.
-    """
-    wide = weights.astype(np.float64)
-    needed = np.maximum(pair_sums(wide) / PAIR_LIMIT, np.abs(wide).max(0) / _LARGEST)
-    # One float32 further, so that sums of a pair are below the limit and stay within it rounded.
-    scale = np.nextafter(needed.astype(np.float32), np.float32(np.inf))
-    scale = np.where(needed > 0, scale, np.float32(1)).astype(np.float32)
-    return np.rint(weights / scale.astype(np.float64)).astype(np.int8), scale

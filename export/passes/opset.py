@@ -1,4 +1,7 @@
-"""Write a graph in another operator set."""
+"""Another operator set for a graph.
+
+ReduceMean(x, axes=[1])  opset 18    becomes    ReduceMean<axes=[1]>(x)  opset 17
+"""
 
 from __future__ import annotations
 
@@ -12,25 +15,24 @@ from onnxscript import version_converter
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.ir.node_builder import NodeBuilder, constant_of
 from edgernn.export.ir.opset_versions import IR_VERSIONS
+from edgernn.export.passes.operator_schemas import allows, schema_of
 
 __all__ = ["to_opset"]
 
-OpSchema = onnx.defs.OpSchema
-
 
 def to_opset(model: ir.Model, opset: int) -> None:
-    """Write the operators of `model` as opset `opset` has them, in its IR version, in place.
+    """Write the operators of `model` as opset `opset` defines them, in its IR version, in place.
 
-    Newer sets go through onnxscript's converter. For older ones
+    onnxscript's converter goes to newer opsets only. For older ones
 
-    1. forms that were written differently are written so again: `ReduceMean` and its kin take
-       their axes as an attribute, `Split` has no `num_outputs`, `Shape` no `start` and `end`;
-    2. attributes that the older operator lacks are dropped where they say what it does anyway;
-    3. whatever still does not fit the older operator's schema is refused.
+    1. newer forms are replaced: reductions get their axes as an attribute, `Split` loses
+       `num_outputs`, `Shape` its `start` and `end`;
+    2. attributes that the older operator does not have are removed where they have their default;
+    3. a node that does not fit the older operator's schema after that is refused.
 
     Args:
-        model: A graph of the opset that `trace` writes.
-        opset: One of `IR_VERSIONS`.
+        model: A graph in the opset that `trace` writes.
+        opset: A key of `IR_VERSIONS`.
 
     Raises:
         UnsupportedModelError: An operator of the graph does not exist in that opset.
@@ -43,10 +45,10 @@ def to_opset(model: ir.Model, opset: int) -> None:
         version_converter.convert_version(model, opset)
     for node in list(model.graph.all_nodes()):
         if node.domain == "" and opset < current:
-            rewrite = _OLDER.get(node.op_type)
+            rewrite = _OLDER_FORMS.get(node.op_type)
             if rewrite is not None:
                 rewrite(node, opset)
-            _drop_defaults(node, opset, current)
+            _remove_defaults(node, opset, current)
         if node.graph is not None and node.domain == "" and not _fits(node, opset):
             raise UnsupportedModelError(_refusal(node, opset, current))
     model.opset_imports[""] = opset
@@ -54,8 +56,8 @@ def to_opset(model: ir.Model, opset: int) -> None:
 
 
 def _axes_as_attribute(node: ir.Node, opset: int) -> None:
-    """Write the axes of a reduction as an attribute, as opset 17 and earlier have them."""
-    schema = _schema(node.op_type, opset)
+    """Write the axes of a reduction as an attribute, for opset 17 and earlier."""
+    schema = schema_of(node.op_type, opset)
     if schema is None or "axes" not in schema.attributes or len(node.inputs) < 2:
         return
     axes = constant_of(node.inputs[1])
@@ -65,66 +67,65 @@ def _axes_as_attribute(node: ir.Node, opset: int) -> None:
 
 
 def _without_num_outputs(node: ir.Node, opset: int) -> None:
-    """Split into equal parts by the number of outputs alone, as opset 17 and earlier do."""
+    """Leave the number of equal parts to the number of outputs, for opset 17 and earlier."""
     count = node.attributes.get("num_outputs")
     data = node.inputs[0]
     if opset >= 18 or count is None or data is None or data.shape is None:
         return
-    axis = node.attributes["axis"].as_int() if "axis" in node.attributes else 0
-    size = data.shape[axis]
+    size = data.shape[node.attributes.get_int("axis", 0)]
     if isinstance(size, int) and size % count.as_int() == 0:
         del node.attributes["num_outputs"]
 
 
 def _shape_then_slice(node: ir.Node, opset: int) -> None:
-    """Read a part of a shape in two nodes, as opset 14 and earlier need it."""
+    """Read a part of a shape with Shape and Slice, for opset 14 and earlier."""
     if opset >= 15 or not {"start", "end"} & set(node.attributes):
         return
-    graph, (part,) = node.graph, node.outputs
+    graph, (old,) = node.graph, node.outputs
     assert isinstance(graph, ir.Graph)
     assert node.inputs[0] is not None
-    builder = NodeBuilder(graph, node, f"{part.name}_")
-    first = node.attributes.get_int("start", 0)
-    last = node.attributes.get_int("end", np.iinfo(np.int64).max)
-    bounds = [builder.constant("bound", np.array([bound], np.int64)) for bound in (first, last)]
+    builder = NodeBuilder(graph, node, f"{old.name}_")
+    start = node.attributes.get_int("start", 0)
+    end = node.attributes.get_int("end", np.iinfo(np.int64).max)
+    bounds = [builder.constant("bound", np.array([bound], np.int64)) for bound in (start, end)]
     new = builder.op(
         "Slice", builder.op("Shape", node.inputs[0], name="whole"), *bounds, name="part"
     )
-    new.shape, new.type = part.shape, part.type
-    ir.convenience.replace_all_uses_with(part, new, replace_graph_outputs=True)
+    new.shape, new.type = old.shape, old.type
+    ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
     graph.remove(node, safe=True)
 
 
 _REDUCTIONS = ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare")
 
-_OLDER: Mapping[str, Callable[[ir.Node, int], None]] = {
+_OLDER_FORMS: Mapping[str, Callable[[ir.Node, int], None]] = {
     **{f"Reduce{kind}": _axes_as_attribute for kind in _REDUCTIONS},
     "Shape": _shape_then_slice,
     "Split": _without_num_outputs,
 }
 
 
-def _drop_defaults(node: ir.Node, opset: int, current: int) -> None:
-    """Drop attributes that the older operator lacks where they have the newer one's default."""
-    older, newer = _schema(node.op_type, opset), _schema(node.op_type, current)
+def _remove_defaults(node: ir.Node, opset: int, current: int) -> None:
+    """Remove attributes that the older operator does not have and that have their default."""
+    older, newer = (schema_of(node.op_type, number) for number in (opset, current))
     if older is None or newer is None:
         return
     for name, attribute in list(node.attributes.items()):
         if name in older.attributes or name not in newer.attributes:
             continue
         default = newer.attributes[name].default_value
-        if default.name and onnx.helper.get_attribute_value(default) == _plain(attribute):
+        if default.name and onnx.helper.get_attribute_value(default) == _proto_value(attribute):
             del node.attributes[name]
 
 
-def _plain(attribute: ir.Attr) -> object:
+def _proto_value(attribute: ir.Attr) -> object:
     value = attribute.value
     return value.encode() if isinstance(value, str) else value
 
 
 def _fits(node: ir.Node, opset: int) -> bool:
-    """Return whether `node` is one that its operator's schema in `opset` allows."""
-    schema = _schema(node.op_type, opset)
+    """Return whether the schema of its operator in `opset` allows `node`."""
+    schema = schema_of(node.op_type, opset)
     return (
         schema is not None
         and not schema.deprecated
@@ -132,28 +133,11 @@ def _fits(node: ir.Node, opset: int) -> bool:
         and len(node.outputs) <= schema.max_output
         and all(name in schema.attributes for name in node.attributes)
         and all(
-            _takes(schema, place, value)
+            allows(schema.inputs, place, value.dtype)
             for place, value in enumerate(node.inputs)
-            if value is not None and value.type is not None
+            if value is not None and value.dtype is not None
         )
     )
-
-
-def _takes(schema: OpSchema, place: int, value: ir.Value) -> bool:
-    """Return whether an operator takes the dtype of `value` as its input at `place`."""
-    formal = schema.inputs[min(place, len(schema.inputs) - 1)]
-    return value.dtype is None or f"tensor({_type_name(value.dtype)})" in formal.types
-
-
-def _type_name(dtype: ir.DataType) -> str:
-    names = {ir.DataType.FLOAT: "float", ir.DataType.DOUBLE: "double"}
-    return names.get(dtype, dtype.name.lower())
-
-
-def _schema(op_type: str, opset: int) -> OpSchema | None:
-    if not onnx.defs.has(op_type, opset):
-        return None
-    return onnx.defs.get_schema(op_type, opset)
 
 
 def _refusal(node: ir.Node, opset: int, current: int) -> str:

@@ -1,4 +1,4 @@
-"""Whole numbers as int32."""
+"""Integer inputs as int32."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 import edgernn
 from edgernn.errors import InputError
-from edgernn.export.passes.int32_ids import int32_ids
+from edgernn.export.passes.int32_ids import take_int32_ids
 from tests.nets.tagger import replayed, tagged
 
 
@@ -44,6 +44,6 @@ def test_arithmetic_on_ids_stays_int64() -> None:
         '<ir_version: 8, opset_import: ["": 18]> g (int64[n] x) => (int64[n] y) { y = Add(x, x) }'
     )
     model = ir.from_onnx_text(text)
-    int32_ids([model])
+    take_int32_ids([model])
     assert [node.op_type for node in model.graph] == ["Cast", "Add"]
     onnx.checker.check_model(ir.to_proto(model), full_check=True)

@@ -15,10 +15,10 @@ from torch import nn
 
 import edgernn
 from edgernn.artifact import Artifact
-from edgernn.export.analysis.saturation import PAIR_LIMIT, pair_sums
 from edgernn.export.ir.onnx_session import OnnxSession
 from edgernn.export.passes import int8
 from edgernn.export.passes.int8 import to_int8
+from edgernn.export.passes.quantize_weights import quantize_full_range
 from tests.export import saturating
 from tests.nets.tagger import KINDS, gaps, replayed, tagged
 
@@ -142,7 +142,7 @@ def test_weights_of_the_full_range_would_saturate(
     layer: Artifact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With scales that only the largest weight of an output sets, the two are apart."""
-    monkeypatch.setattr(int8, "_pair_bounded", lambda weights: int8._full_range(weights, (0,)))
+    monkeypatch.setattr(int8, "quantize_pair_bounded", lambda w: quantize_full_range(w, (0,)))
     model = step_of(layer)
     feeds = feeds_of(model, 40)
     exact, saturated = (saturating.run(model, feeds, kind) for kind in (False, True))
@@ -174,32 +174,6 @@ def test_a_sequence_does_not_depend_on_its_batch(layer: Artifact) -> None:
         np.testing.assert_array_equal(one[..., [0, 3, 4, 5], :], other[..., [0, 3, 4, 5], :])
         assert np.isnan(other[..., 2, :]).all()
         assert np.isfinite(other[..., 1, :]).all()
-
-
-DRAWN = {
-    "uniform": lambda rng, shape: rng.uniform(-1, 1, shape),
-    "normal": lambda rng, shape: rng.standard_normal(shape) * 1e-3,
-    "heavy": lambda rng, shape: rng.standard_t(1.5, shape),
-    "positive": lambda rng, shape: rng.uniform(0.9, 1, shape),
-    "equal": lambda rng, shape: np.full(shape, -0.37),
-    "halves": lambda rng, shape: rng.integers(-127, 128, shape) / 2,
-    "tiny": lambda rng, shape: rng.standard_normal(shape) * 1e-42,
-    "huge": lambda rng, shape: rng.uniform(-3e38, 3e38, shape),
-}
-
-
-@pytest.mark.parametrize("shape", [(1, 5), (2, 300), (7, 64), (256, 96)])
-@pytest.mark.parametrize("kind", DRAWN)
-def test_weights_are_bounded(kind: str, shape: tuple[int, int]) -> None:
-    """No pair of any weights is beyond the limit, and all are their integers to half a step."""
-    weights = DRAWN[kind](np.random.default_rng(0), shape).astype(np.float32)
-    numbers, scale = int8._pair_bounded(weights)
-    assert pair_sums(numbers).max() <= PAIR_LIMIT
-    assert np.abs(numbers.astype(int)).max() <= 127
-    error = np.abs(numbers * scale.astype(np.float64) - weights)
-    assert (error <= 0.5001 * scale + 2e-45).all()
-    seven_bits = np.abs(weights.astype(np.float64)).max(0) / (PAIR_LIMIT / 2)
-    assert (scale <= seven_bits * (1 + 1e-6) + 2e-45).all()
 
 
 def test_what_several_products_read_is_quantized_once(layer: Artifact) -> None:

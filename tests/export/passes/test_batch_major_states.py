@@ -77,7 +77,7 @@ def test_a_state_without_a_batch_axis_is_refused(tmp_path: Path) -> None:
             state_layout="batch-major",
         )
     assert str(caught.value) == (
-        "State `h_in` is [1, 1, 6]; a batch-major state needs a dynamic axis `batch` in front of "
-        "or behind the layers. Export it with --state-layout torch."
+        "State `h_in` is [1, 1, 6]; a batch-major state needs a dynamic axis `batch` before or "
+        "after the layers. Export it with --state-layout torch."
     )
     assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,90 @@
+"""States with the batch axis first: (batch, layers, size) instead of torch's (layers, batch, size).
+
+Inside the graph the states keep torch's layout, between two Transposes:
+
+    h_in (batch, layers, size) → Transpose → … → Transpose → h_out (batch, layers, size)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import onnx_ir as ir
+
+from edgernn.contract import BATCH, State
+from edgernn.errors import UnsupportedModelError
+from edgernn.export.ir.node_builder import NodeBuilder
+from edgernn.export.ir.shapes import known_shape
+from edgernn.export.passes.port_values import (
+    batch_axis,
+    describe_state,
+    first_node,
+    new_input,
+    new_output,
+    position_of,
+)
+
+__all__ = ["make_states_batch_major"]
+
+_PERMUTATION = (1, 0, 2)
+
+
+def make_states_batch_major(
+    models: Sequence[ir.Model], states: Sequence[State]
+) -> tuple[State, ...]:
+    """Write every state as (batch, layers, size), in place.
+
+    A state whose first axis is the batch, such as a cell's (batch, size), stays as it is.
+
+    Args:
+        models: The graphs of one model.
+        states: Their states.
+
+    Returns:
+        The states, with learned initial values transposed as well.
+
+    Raises:
+        UnsupportedModelError: A state has no dynamic batch axis.
+    """
+    return tuple(_make_batch_major(models, state) for state in states)
+
+
+def _make_batch_major(models: Sequence[ir.Model], state: State) -> State:
+    inputs = models[0].graph.inputs
+    port = inputs[position_of(inputs, state.input)]
+    axis = batch_axis(port)
+    if axis == 0:
+        return state
+    if axis != 1 or len(known_shape(port)) != len(_PERMUTATION):
+        raise UnsupportedModelError(
+            f"{describe_state(port)}; a batch-major state needs a dynamic axis `{BATCH}` before or "
+            "after the layers. Export it with --state-layout torch."
+        )
+    for model in models:
+        _transpose_ports(model.graph, state)
+    initial = None if state.initial is None else state.initial.transpose(_PERMUTATION)
+    return replace(state, initial=initial)
+
+
+def _transpose_ports(graph: ir.Graph, state: State) -> None:
+    place = position_of(graph.inputs, state.input)
+    old = graph.inputs[place]
+    port = new_input(state.input, old, _permuted(old))
+    inside = NodeBuilder(graph, first_node(graph)).op(
+        "Transpose", port, name=f"{state.name}_layers_first", perm=_PERMUTATION
+    )
+    inside.shape, inside.type = old.shape, old.type
+    ir.convenience.replace_all_uses_with(old, inside, replace_graph_outputs=True)
+    graph.inputs[place] = port
+    place = position_of(graph.outputs, state.output)
+    old = graph.outputs[place]
+    if old is not inside:
+        old.name = f"{state.name}_after_layers_first"
+    outside = NodeBuilder(graph).op("Transpose", old, name=state.output, perm=_PERMUTATION)
+    graph.outputs[place] = new_output(graph, outside, state.output, port.shape, port.type)
+
+
+def _permuted(value: ir.Value) -> ir.Shape:
+    shape = known_shape(value)
+    return ir.Shape([shape[axis] for axis in _PERMUTATION])

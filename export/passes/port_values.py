@@ -1,0 +1,59 @@
+"""The inputs and outputs of a graph: found by name, and values to replace them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx_ir as ir
+
+from edgernn.contract import BATCH
+from edgernn.export.ir.node_builder import NodeBuilder
+from edgernn.export.ir.shapes import known_shape
+
+__all__ = ["batch_axis", "describe_state", "first_node", "new_input", "new_output", "position_of"]
+
+
+def position_of(ports: Sequence[ir.Value], name: str) -> int:
+    """Return the index of the port with a name among a graph's inputs or outputs."""
+    return [port.name for port in ports].index(name)
+
+
+def batch_axis(port: ir.Value) -> int | None:
+    """Return the axis of a port that is the dynamic batch, or None where there is none."""
+    shape = known_shape(port)
+    return shape.index(BATCH) if BATCH in shape else None
+
+
+def describe_state(port: ir.Value) -> str:
+    """Return the beginning of a message about a state: its name and its shape."""
+    return f"State `{port.name}` is [{', '.join(map(str, known_shape(port)))}]"
+
+
+def new_input(
+    name: str, like: ir.Value, shape: ir.Shape | None = None, dtype: ir.DataType | None = None
+) -> ir.Value:
+    """Return a new graph input with the shape and the dtype of `like`, unless others are given."""
+    return ir.Value(
+        name=name,
+        shape=like.shape if shape is None else shape,
+        type=like.type if dtype is None else ir.TensorType(dtype),
+    )
+
+
+def new_output(
+    graph: ir.Graph,
+    value: ir.Value,
+    name: str,
+    shape: ir.Shape | None,
+    dtype: ir.TypeProtocol | None,
+) -> ir.Value:
+    """Return `value` renamed as a graph output, or a copy of it if it is already a port."""
+    if value.is_graph_output() or value.is_graph_input() or value.is_initializer():
+        value = NodeBuilder(graph).op("Identity", value, name=name)
+    value.name, value.shape, value.type = name, shape, dtype
+    return value
+
+
+def first_node(graph: ir.Graph) -> ir.Node | None:
+    """Return the first node of a graph; nodes that read only inputs are inserted before it."""
+    return next(iter(graph), None)

@@ -1,0 +1,72 @@
+"""An input `reset` that says which sequences start anew from their initial state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from edgernn.contract import BATCH, State
+from edgernn.errors import UnsupportedModelError
+from edgernn.export.ir.node_builder import NodeBuilder
+from edgernn.export.ir.shapes import known_shape
+from edgernn.export.passes.port_values import (
+    batch_axis,
+    describe_state,
+    first_node,
+    position_of,
+)
+
+__all__ = ["add_reset_input"]
+
+_NAME = "reset"
+
+
+def add_reset_input(models: Sequence[ir.Model], states: Sequence[State]) -> None:
+    """Add the input `reset`, bool (batch,), in place.
+
+    Where it is true, a sequence starts this call from its initial state, whatever its state input
+    holds (NaN too); where it is false, from its state input.
+
+    Args:
+        models: The graphs of one model.
+        states: Their states.
+
+    Raises:
+        UnsupportedModelError: A state has no dynamic batch axis, or the name is taken.
+    """
+    for model in models:
+        inputs = model.graph.inputs
+        if any(value.name == _NAME for value in inputs):
+            raise UnsupportedModelError(
+                f"The model has an input `{_NAME}` of its own. Rename forward's argument."
+            )
+        mask = ir.Value(name=_NAME, shape=ir.Shape([BATCH]), type=ir.TensorType(ir.DataType.BOOL))
+        builder = NodeBuilder(model.graph, first_node(model.graph))
+        for state in states:
+            _select_initial(builder, mask, inputs[position_of(inputs, state.input)], state)
+        inputs.insert(position_of(inputs, states[0].input), mask)
+
+
+def _select_initial(builder: NodeBuilder, mask: ir.Value, port: ir.Value, state: State) -> None:
+    """Let nodes that read `port` read the initial state where `mask` is true."""
+    users = port.uses()
+    axis = batch_axis(port)
+    if axis is None:
+        raise UnsupportedModelError(
+            f"{describe_state(port)}; `{_NAME}` needs a dynamic axis `{BATCH}` in it. Export it "
+            "without --reset."
+        )
+    following = len(known_shape(port)) - axis - 1
+    condition = mask
+    if following:
+        axes = builder.constant(f"{state.name}_{_NAME}_axes", np.arange(1, following + 1))
+        condition = builder.op("Unsqueeze", mask, axes, name=f"{state.name}_{_NAME}")
+    assert port.dtype is not None
+    value = np.float32(0) if state.initial is None else state.initial
+    initial = builder.constant(f"{state.name}_initial", np.asarray(value, port.dtype.numpy()))
+    selected = builder.op("Where", condition, initial, port, name=f"{state.name}_used")
+    selected.shape, selected.type = port.shape, port.type
+    for node, index in users:
+        node.replace_input_with(index, selected)

@@ -1,0 +1,57 @@
+"""Ports of a graph, found and replaced."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from edgernn.export.passes.port_values import (
+    batch_axis,
+    describe_state,
+    first_node,
+    new_input,
+    new_output,
+    position_of,
+)
+
+
+def model() -> ir.Model:
+    return ir.from_onnx_text(
+        """<ir_version: 8, opset_import: ["": 18]>
+        g (float[2, batch] h, int64[1] n) => (float[2, batch] y, float[2, batch] z)
+        { y = Relu(h)  z = Neg(y) }"""
+    )
+
+
+def test_ports_are_found_by_name() -> None:
+    """The position is that among inputs, or among outputs."""
+    graph = model().graph
+    assert (position_of(graph.inputs, "n"), position_of(graph.outputs, "z")) == (1, 1)
+
+
+def test_the_batch_is_a_dynamic_axis() -> None:
+    """It is an axis of that name; a message shows the shape."""
+    h, n = model().graph.inputs
+    assert (batch_axis(h), batch_axis(n)) == (1, None)
+    assert describe_state(h) == "State `h` is [2, batch]"
+
+
+def test_a_new_input_is_like_the_old_one() -> None:
+    """Shape and dtype are those of the old one where no others are given."""
+    h, _ = model().graph.inputs
+    assert (new_input("x", h).shape, new_input("x", h).dtype) == (h.shape, ir.DataType.FLOAT)
+    other = new_input("x", h, ir.Shape([1]), ir.DataType.INT32)
+    assert (other.shape, other.dtype) == (ir.Shape([1]), ir.DataType.INT32)
+
+
+def test_a_port_is_copied_for_a_new_output() -> None:
+    """A value has one name: one that is a port already goes through an Identity."""
+    graph = model().graph
+    y, _ = graph.outputs
+    copy = new_output(graph, y, "again", y.shape, y.type)
+    assert (y.name, copy.name) == ("y", "again")
+    node = copy.producer()
+    assert node is not None
+    assert node.op_type == "Identity"
+    first = first_node(graph)
+    assert first is not None
+    assert first.op_type == "Relu"
