@@ -15,11 +15,8 @@ from edgernn.export.call.example_from_inputs import example_from
 from edgernn.export.call.missing_arguments import check_required_arguments
 from edgernn.export.call.positional_arguments import name_positional_arguments
 from edgernn.export.source.load_source import Source
-from edgernn.export.streaming.module_memory import (
-    refuse_hidden_memory,
-    reset_memory,
-    reset_memory_with_guess,
-)
+from edgernn.export.streaming.hidden_memory import refuse_hidden_memory
+from edgernn.export.streaming.reset_memory import reset_memory, reset_memory_with_guess
 
 __all__ = ["make_example"]
 

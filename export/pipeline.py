@@ -57,7 +57,7 @@ from edgernn.export.proof.parity import Prover
 from edgernn.export.proof.port_adapter import Dialect
 from edgernn.export.reroll.loop_refusal import branch_on_size
 from edgernn.export.source.load_source import Source, load_source
-from edgernn.export.streaming.module_memory import check_memory_is_state
+from edgernn.export.streaming.hidden_memory import check_memory_is_state
 from edgernn.report import ParityReport
 from edgernn.untrusted_text import escape_unprintable
 from edgernn.vocabulary import Vocabulary

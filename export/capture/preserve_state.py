@@ -1,26 +1,34 @@
-"""A module left as it was found, whatever its forward keeps on it."""
+"""A module that is left as it was found, whatever its forward writes to it."""
 
 from __future__ import annotations
 
 import contextlib
+import operator
 import sys
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
-from types import FunctionType, MethodType, ModuleType
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import nn
 from torch.utils.weak import WeakIdKeyDictionary
 
-__all__ = ["preserve_state", "same_content"]
+__all__ = ["MAX_DEPTH", "TABLES", "fields_of", "preserve_state", "same_content"]
 
-_DEPTH = 6
+TABLES = frozenset(vars(nn.Module()))
+"""The attributes of every module: torch's tables of parameters, buffers, hooks and the like."""
 
-# Every tensor that was kept → its version and what it held then
-_COPIES: Any = WeakIdKeyDictionary()
+MAX_DEPTH = 6
+"""How deep the values of attributes are looked into."""
 
+# Larger tables, such as vocabularies, keep their entries, not what these hold.
+_LARGE = 4096
+
+_LIBRARIES = {*sys.stdlib_module_names, "torch", "numpy"}
 _REGISTERED = ("_parameters", "_buffers", "_modules")
+
+# Every tensor that was copied → its version and what it held then.
+_COPIES: Any = WeakIdKeyDictionary()
 
 
 @contextlib.contextmanager
@@ -32,127 +40,92 @@ def preserve_state(module: nn.Module) -> Iterator[None]:
     weight of its layer anew, as weight drop does. What is written into a buffer, a tensor, a list
     or a dict that the module holds is put back too; parameters are not copied.
     """
-    python = [one for one in module.modules() if not isinstance(one, torch.jit.ScriptModule)]
     before = [
         (part, dict(vars(part)), {table: dict(vars(part)[table]) for table in _REGISTERED})
-        for part in python
+        for part in module.modules()
+        if not isinstance(part, torch.jit.ScriptModule)
     ]
     contents = [
-        _kept(value)
+        (one, _content(one))
         for _, attributes, tables in before
-        for value in (*_own(attributes).values(), *tables["_buffers"].values())
+        for name, value in (*attributes.items(), *tables["_buffers"].items())
+        if name not in TABLES
+        for one in _mutable_values(value)
     ]
     try:
         yield
     finally:
         for part, attributes, tables in before:
-            vars(part).clear()
-            vars(part).update(attributes)
+            _refill(vars(part), attributes)
             for table, entries in tables.items():
-                vars(part)[table].clear()
-                vars(part)[table].update(entries)
-        for put_back in filter(None, contents):
-            put_back()
+                _refill(vars(part)[table], entries)
+        for value, content in contents:
+            _restore(value, content)
 
 
-def _own(attributes: dict[str, Any]) -> dict[str, Any]:
-    """Return the attributes that are not torch's own tables of parameters, buffers and hooks."""
-    return {name: value for name, value in attributes.items() if name not in _TABLES}
+def fields_of(value: Any) -> dict[str, Any] | None:
+    """Return the attributes of an object whose class is the model's own; None of any other."""
+    own = type(value).__module__.partition(".")[0] not in _LIBRARIES
+    return vars(value) if own and hasattr(value, "__dict__") else None
 
 
-_TABLES = frozenset(vars(nn.Module()))
-
-
-def _kept(value: Any, depth: int = _DEPTH) -> Callable[[], None] | None:
-    """Return what puts the content of `value` back, or None where it cannot change."""
+def _mutable_values(value: Any, depth: int = MAX_DEPTH) -> Iterator[Any]:
+    """Yield the tensors, lists and dicts that `value` is or holds, but for parameters."""
     if isinstance(value, torch.Tensor):
-        return None if isinstance(value, nn.Parameter) else _kept_tensor(value)
-    if not depth or isinstance(value, _FIXED):
-        return None
-    if isinstance(value, (list, deque)):
-        return _kept_items(value, depth)
+        if not isinstance(value, nn.Parameter):
+            yield value
+        return
+    if not depth or isinstance(value, (type, nn.Module)):
+        return
+    held = value if isinstance(value, (list, deque, dict, tuple)) else fields_of(value)
+    if held is None:
+        return
+    if not isinstance(held, tuple):
+        yield held
+    if len(held) <= _LARGE:
+        for one in held.values() if isinstance(held, dict) else held:
+            yield from _mutable_values(one, depth - 1)
+
+
+def _content(value: Any) -> Any:
+    """Return a copy of what a tensor, list or dict holds."""
+    if not isinstance(value, torch.Tensor):
+        return dict(value) if isinstance(value, dict) else list(value)
+    version, content = _COPIES.get(value, (None, None))
+    if version != value._version:
+        content = value.detach().clone()
+        _COPIES[value] = value._version, content
+    return content
+
+
+def _restore(value: Any, content: Any) -> None:
+    """Let a tensor, list or dict hold `content` again."""
     if isinstance(value, dict):
-        return _kept_entries(value, depth)
-    if isinstance(value, tuple):
-        return _together(value, depth)
-    foreign = type(value).__module__.partition(".")[0] in _LIBRARIES
-    return None if foreign or not hasattr(value, "__dict__") else _kept_entries(vars(value), depth)
-
-
-_FIXED = (str, bytes, int, float, complex, type, nn.Module, FunctionType, MethodType, ModuleType)
-_LIBRARIES = {*sys.stdlib_module_names, "torch", "numpy"}
-
-# Larger tables, such as vocabularies, keep their entries, not what these hold
-_LARGE = 4096
-
-
-def _kept_tensor(tensor: torch.Tensor) -> Callable[[], None]:
-    version, copy = _COPIES.get(tensor, (None, None))
-    if version != tensor._version:
-        copy = tensor.detach().clone()
-        _COPIES[tensor] = tensor._version, copy
-    assert copy is not None
-
-    def put_back() -> None:
-        if same_content(tensor, copy):
-            return
+        _refill(value, content)
+    elif not isinstance(value, torch.Tensor):
+        if len(value) != len(content) or any(map(operator.is_not, value, content)):
+            value.clear()
+            value.extend(content)
+    elif not same_content(value, content):
         with torch.no_grad():
-            if tensor.shape == copy.shape and tensor.dtype == copy.dtype:
-                tensor.copy_(copy)
+            if value.shape == content.shape and value.dtype == content.dtype:
+                value.copy_(content)
             else:
-                tensor.data = copy.clone()
-        _COPIES[tensor] = tensor._version, copy
-
-    return put_back
+                value.data = content.clone()
+        _COPIES[value] = value._version, content
 
 
-def _kept_items(values: list[Any] | deque[Any], depth: int) -> Callable[[], None]:
-    items = list(values)
-    inner = _together(items, depth)
-
-    def put_back() -> None:
-        if len(values) != len(items) or any(a is not b for a, b in zip(values, items, strict=True)):
-            values.clear()
-            values.extend(items)
-        inner()
-
-    return put_back
-
-
-def _kept_entries(values: dict[str, Any], depth: int) -> Callable[[], None]:
-    entries = dict(values)
-    inner = _together(entries.values(), depth)
-
-    def put_back() -> None:
-        values.clear()
-        values.update(entries)
-        inner()
-
-    return put_back
-
-
-def _together(values: Collection[Any], depth: int) -> Callable[[], None]:
-    parts = [_kept(one, depth - 1) for one in values] if len(values) <= _LARGE else []
-    changing = [part for part in parts if part is not None]
-
-    def put_back() -> None:
-        for part in changing:
-            part()
-
-    return put_back
+def _refill(table: dict[str, Any], entries: dict[str, Any]) -> None:
+    table.clear()
+    table.update(entries)
 
 
 def same_content(one: torch.Tensor, other: torch.Tensor) -> bool:
-    """Return whether two tensors are of one shape and dtype and hold the same numbers."""
-    return (
-        one.shape == other.shape
-        and one.dtype == other.dtype
-        and (
-            torch.equal(one, other)
-            or (
-                one.is_floating_point()
-                and torch.equal(one.isnan(), other.isnan())
-                and torch.equal(one.nan_to_num(), other.nan_to_num())
-            )
-        )
+    """Return whether two tensors have the same shape, dtype and values, NaN equal to NaN."""
+    if (one.shape, one.dtype) != (other.shape, other.dtype):
+        return False
+    return torch.equal(one, other) or (
+        one.is_floating_point()
+        and torch.equal(one.isnan(), other.isnan())
+        and torch.equal(one.nan_to_num(), other.nan_to_num())
     )

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections import deque
 from typing import Any
 
 import torch
 from torch import nn
 
-from edgernn.export.capture.preserve_state import same_content
+from edgernn.export.capture.preserve_state import MAX_DEPTH, TABLES, fields_of, same_content
 
 __all__ = ["attributes_of", "same_value", "set_attribute", "snapshot"]
-
-_TABLES = frozenset(vars(nn.Module()))
-_LIBRARIES = {*sys.stdlib_module_names, "torch", "numpy"}
-_DEPTH = 6
 
 
 def attributes_of(module: nn.Module) -> dict[str, Any]:
@@ -24,7 +19,7 @@ def attributes_of(module: nn.Module) -> dict[str, Any]:
         f"{path}.{name}" if path else name: value
         for path, part in module.named_modules()
         for name, value in (*vars(part).items(), *part._buffers.items())
-        if name not in _TABLES
+        if name not in TABLES
     }
 
 
@@ -36,7 +31,7 @@ def set_attribute(module: nn.Module, path: str, value: Any) -> None:
     table[name] = value
 
 
-def snapshot(value: Any, depth: int = _DEPTH) -> Any:
+def snapshot(value: Any, depth: int = MAX_DEPTH) -> Any:
     """Return `value` as it is now: tensors copied, containers and objects as lists and dicts."""
     if isinstance(value, torch.Tensor):
         return value.detach().clone() if not isinstance(value, nn.Parameter) else value
@@ -44,15 +39,14 @@ def snapshot(value: Any, depth: int = _DEPTH) -> Any:
         return value
     if isinstance(value, (list, tuple, deque)):
         return [snapshot(one, depth - 1) for one in value]
-    if isinstance(value, dict):
-        return {key: snapshot(one, depth - 1) for key, one in value.items()}
-    if type(value).__module__.partition(".")[0] in _LIBRARIES or not hasattr(value, "__dict__"):
+    fields = value if isinstance(value, dict) else fields_of(value)
+    if fields is None:
         return value
-    return {key: snapshot(one, depth - 1) for key, one in vars(value).items()}
+    return {key: snapshot(one, depth - 1) for key, one in fields.items()}
 
 
 def same_value(one: Any, other: Any) -> bool:
-    """Return whether two frozen values are the same."""
+    """Return whether two snapshots are the same."""
     if one is other:
         return True
     if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):

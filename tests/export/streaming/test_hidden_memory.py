@@ -12,12 +12,7 @@ from edgernn.errors import UnsupportedModelError
 from edgernn.export.call.dynamic_axes import find_dynamic_axes
 from edgernn.export.call.example_call import ModuleRunner
 from edgernn.export.call.example_from_inputs import example_from
-from edgernn.export.streaming.module_memory import (
-    check_memory_is_state,
-    refuse_hidden_memory,
-    reset_memory,
-    reset_memory_with_guess,
-)
+from edgernn.export.streaming.hidden_memory import check_memory_is_state, refuse_hidden_memory
 
 
 class Base(nn.Module):
@@ -257,49 +252,6 @@ def test_states_of_recurrent_calls_and_what_nobody_reads_pass(make, shape):
     before = dict(vars(module))
     checked(module, torch.zeros(shape))
     assert vars(module) == before
-
-
-def left_over(make, *shape):
-    module = make().eval().requires_grad_(False)
-    with torch.no_grad():
-        module(torch.randn(shape))
-    return module
-
-
-def test_memory_of_an_earlier_call_is_forgotten():
-    """A state left over from one sequence is none of the next one's, however many there are."""
-    module = left_over(Layers, 1, 7, 4)
-    note = "`self.hidden` held what an earlier call had left; the graphs start without it."
-    assert reset_memory(module, example_from(module, torch.randn(3, 5, 4))) == (note,)
-    assert module.hidden is None
-    module = left_over(Layers, 7, 7, 4)
-    assert reset_memory_with_guess(module) == (note,)
-    assert module.hidden is None
-
-
-def test_memory_that_must_be_a_tensor_is_forgotten_as_zeros():
-    """Where forward does not take None, a state starts from zeros."""
-
-    class Zeroed(Base):
-        def __init__(self):
-            super().__init__()
-            self.hidden = torch.zeros(1, 6)
-
-        def before(self, x):
-            assert self.hidden is not None
-            return x
-
-    module = left_over(Zeroed, 1, 4)
-    assert len(reset_memory(module, example_from(module, torch.randn(1, 4)))) == 1
-    assert not module.hidden.any()
-
-
-def test_what_is_no_memory_is_not_forgotten():
-    """A table that forward only reads, and what it writes and never reads, stay."""
-    module = left_over(Cached, 2, 4)
-    kept = dict(vars(module))
-    assert reset_memory(module, example_from(module, torch.randn(2, 4))) == ()
-    assert vars(module) == kept
 
 
 class Resized(nn.Module):
