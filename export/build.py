@@ -11,7 +11,8 @@ from torch import nn
 from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.built import Built
-from edgernn.export.call.example_call import ExampleCall, ForwardRun, run_forward
+from edgernn.export.call.example_call import ExampleCall
+from edgernn.export.call.forward_run import ForwardRun, run_forward
 from edgernn.export.graphs import graphs_of_sequence, graphs_of_step
 from edgernn.export.ir.call_nodes import call_nodes, length_ports
 from edgernn.export.ir.dataflow import movement_sources

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import onnx_ir as ir
 
 from edgernn.contract import SEQUENCE
-from edgernn.export.call.example_call import ExampleCall, ForwardRun
+from edgernn.export.call.example_call import ExampleCall
+from edgernn.export.call.forward_run import ForwardRun
 from edgernn.export.ir.call_nodes import call_nodes
 from edgernn.export.lower.loops import Iteration
 from edgernn.export.states.slots import StatePort

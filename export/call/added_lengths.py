@@ -16,7 +16,8 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from edgernn.contract import BATCH
 from edgernn.errors import InputError
-from edgernn.export.call.example_call import ExampleCall, run_forward
+from edgernn.export.call.example_call import ExampleCall
+from edgernn.export.call.forward_run import run_forward
 from edgernn.export.capture.override_forward import override_forward
 from edgernn.export.capture.recurrent_calls import RecurrentCall, RecurrentCallMode, Results
 

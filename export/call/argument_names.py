@@ -1,10 +1,22 @@
-"""What the arguments of forward are called."""
+"""The arguments of forward by name, and what their names say of them."""
 
 from __future__ import annotations
 
+import inspect
 import re
 
-__all__ = ["CELL_NAMES", "LENGTH_NAMES", "holds_data", "holds_state", "is_data", "is_state"]
+from torch import nn
+
+__all__ = [
+    "CELL_NAMES",
+    "LENGTH_NAMES",
+    "forward_parameters",
+    "holds_data",
+    "holds_state",
+    "is_data",
+    "is_state",
+    "takes_any_keyword",
+]
 
 LENGTH_NAMES = re.compile(r"\w*len(gth)?s?$", re.I)
 """What arguments that hold the lengths of sequences are called."""
@@ -49,3 +61,16 @@ def _parts(path: str) -> tuple[list[str], list[int]]:
     """Return the names and the places that a path goes through."""
     names = re.findall(r"(?:^|\.|\[[\"'])(\w+)", path) or [""]
     return names, [int(place) for place in re.findall(r"\[(\d+)\]", path)]
+
+
+def forward_parameters(module: nn.Module) -> dict[str, inspect.Parameter]:
+    """Return forward's arguments that can be given by name."""
+    signature = inspect.signature(module.forward)
+    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return {name: p for name, p in signature.parameters.items() if p.kind not in kinds}
+
+
+def takes_any_keyword(module: nn.Module) -> bool:
+    """Return whether forward takes arguments of any name, as `**kwargs`."""
+    parameters = inspect.signature(module.forward).parameters.values()
+    return any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters)

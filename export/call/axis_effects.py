@@ -9,7 +9,8 @@ import torch
 
 from edgernn.contract import BATCH, SEQUENCE
 from edgernn.export.call.axis_groups import Axis
-from edgernn.export.call.example_call import ExampleCall, ExampleRunner, ForwardRun
+from edgernn.export.call.example_call import ExampleCall
+from edgernn.export.call.forward_run import ExampleRunner, ForwardRun
 from edgernn.export.call.resizing import first_success, size_at
 
 __all__ = ["are_steps", "effect_of", "is_causal", "name_of", "same_results"]

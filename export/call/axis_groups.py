@@ -7,7 +7,8 @@ from collections.abc import Iterator, Set
 from dataclasses import dataclass
 
 from edgernn.export.call.argument_names import holds_state
-from edgernn.export.call.example_call import ArgumentTensor, ExampleCall, ForwardRun
+from edgernn.export.call.example_call import ArgumentTensor, ExampleCall
+from edgernn.export.call.forward_run import ForwardRun
 
 __all__ = ["Axis", "AxisGroups", "is_feature"]
 

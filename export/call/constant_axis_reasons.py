@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.call.argument_names import holds_state
 from edgernn.export.call.axis_groups import Axis, AxisGroups, is_feature
-from edgernn.export.call.example_call import ExampleCall, ExampleRunner, ForwardRun
+from edgernn.export.call.example_call import ArgumentTensor, ExampleCall
+from edgernn.export.call.forward_run import ExampleRunner, ForwardRun
 from edgernn.export.call.resizing import RankError, failure_of, size_at
+from edgernn.untrusted_text import first_line
 
-__all__ = ["StepsError", "check_batch", "constant_note", "why_constant"]
+__all__ = ["AxisRequest", "StepsError", "check_batch", "constant_note", "why_constant"]
 
 
 def constant_note(
@@ -33,7 +36,7 @@ def constant_note(
         beside: At which sizes of other axes, in words.
     """
     path, axis = axes[0]
-    reason = str(error).strip().partition("\n")[0].rstrip(".")
+    reason = first_line(error)
     name = f" ({symbol})" if symbol else ""
     constant = f"Axis {axis} of `{path}`{name} is the constant {size_at(example, axes[0])}: "
     if isinstance(error, RankError):
@@ -89,3 +92,53 @@ def check_batch(symbol: str, axes: Sequence[Axis], error: RankError) -> None:
 
 class StepsError(UnsupportedModelError):
     """When the rank of a result depends on a number of steps that nobody chose."""
+
+
+@dataclass(frozen=True)
+class AxisRequest:
+    """What the user asked for, of the axes that the model takes at other sizes.
+
+    Attributes:
+        example: The call.
+        run: What the model did.
+        groups: The names and the axes that may be dynamic.
+        states: Paths of the arguments that the user says are states.
+        guessed: Whether the sizes of the example are nobody's choice.
+    """
+
+    example: ExampleCall
+    run: ForwardRun
+    groups: Sequence[tuple[str, list[Axis]]]
+    states: Collection[str]
+    guessed: bool
+
+    def unrequested_note(self, symbol: str, axes: Sequence[Axis]) -> str | None:
+        """Return why axes stay constant although nothing fixes them, or None if they need not."""
+        if symbol in (BATCH, SEQUENCE):
+            return None
+        leaves = {leaf.path: leaf for leaf in self.example.tensors}
+        path, axis = axes[0]
+        leaf = leaves[path]
+        constant = f"Axis {axis} of `{path}` is the constant {leaf.tensor.shape[axis]}"
+        held = (one for one, _ in axes if one in self.states or self._comes_back(leaves[one]))
+        if (state := next(held, None)) is not None:
+            return (
+                f"{constant}, as in the example: `{state}` is a state, of which only the batch may "
+                "be dynamic."
+            )
+        others = {one for _, tied in self.groups for one in tied}
+        image = (path, axis - 1) in others and leaf.tensor.dim() > 3
+        if not is_feature(leaf, axis) or image:
+            return None
+        what = "which is a guess" if self.guessed else "as in the example"
+        shape = (*leaf.shape[:axis], "features", *leaf.shape[axis + 1 :])
+        return (
+            f"{constant}, {what}: no parameter fixes it. Give another number, or a name to leave "
+            f'it open, in --input "{replace(leaf, shape=shape)}".'
+        )
+
+    def _comes_back(self, leaf: ArgumentTensor) -> bool:
+        """Return whether an argument is called like a state and has the shape of one."""
+        shapes = {tuple(tensor.shape) for tensor in self.run.results.values()}
+        shapes |= {tuple(state.shape) for call in self.run.calls for state in call.states}
+        return holds_state(leaf.path) and tuple(leaf.tensor.shape) in shapes

@@ -6,33 +6,18 @@ Which axes are dynamic is measured by running the model at other sizes (`dynamic
 
 from __future__ import annotations
 
-import inspect
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 import torch
-from torch import nn
 
 from edgernn.axis_sizes import evaluate_size
 from edgernn.contract import SEQUENCE
 from edgernn.errors import InputError
-from edgernn.export.call.argument_names import LENGTH_NAMES
-from edgernn.export.capture.preserve_state import preserve_state
-from edgernn.export.capture.pytree import map_tensors, packed_paths, tensor_leaves
-from edgernn.export.capture.recurrent_calls import RecurrentCall, RecurrentCallMode
+from edgernn.export.capture.pytree import map_tensors, tensor_leaves
 
-__all__ = [
-    "ArgumentTensor",
-    "ExampleCall",
-    "ExampleRunner",
-    "ForwardRun",
-    "ModuleRunner",
-    "forward_parameters",
-    "resize_tensor",
-    "run_forward",
-]
+__all__ = ["ArgumentTensor", "ExampleCall", "resize_tensor"]
 
 
 @dataclass(frozen=True)
@@ -109,6 +94,25 @@ class ExampleCall:
             if isinstance(size, str) and not size.isidentifier()
         }
 
+    def axes_named(self, symbol: str) -> list[tuple[str, int]]:
+        """Return the axes of a name: path and place of each."""
+        return [
+            (path, axis)
+            for path, shape in self.shapes.items()
+            for axis, size in enumerate(shape)
+            if size == symbol
+        ]
+
+    def with_names(self, names: Mapping[tuple[str, int], str]) -> ExampleCall:
+        """Return the example with names, or expressions of names, for axes by path and place."""
+        shapes = {
+            leaf.path: tuple(
+                names.get((leaf.path, axis), size) for axis, size in enumerate(leaf.shape)
+            )
+            for leaf in self.tensors
+        }
+        return replace(self, shapes=shapes)
+
     def with_tensors(self, tensors: Mapping[str, torch.Tensor]) -> ExampleCall:
         """Return the example with the tensors of some paths replaced."""
         changed = {
@@ -184,132 +188,8 @@ class ExampleCall:
         )
 
 
-@dataclass(frozen=True)
-class ForwardRun:
-    """What one eager forward did.
-
-    Attributes:
-        calls: Its recurrent calls in order.
-        results: The tensors it returned, by path.
-        lengths: Paths of the arguments that hold the lengths of packed sequences.
-        functions: How many functions of torch it called.
-        padded: Paths of the results that are a PackedSequence.
-    """
-
-    calls: tuple[RecurrentCall, ...]
-    results: Mapping[str, torch.Tensor]
-    lengths: tuple[str, ...] = ()
-    functions: int = 0
-    padded: tuple[str, ...] = ()
-
-
-class ExampleRunner(Protocol):
-    """A model that can be watched while it runs.
-
-    Attributes:
-        name: What messages call it, such as `Net.forward`.
-        noun: What notes call it, such as `forward`.
-    """
-
-    @property
-    def name(self) -> str: ...  # noqa: D102 - described above
-    @property
-    def noun(self) -> str: ...  # noqa: D102 - described above
-
-    def __call__(self, example: ExampleCall) -> ForwardRun:
-        """Run the model once, undisturbed."""
-        ...
-
-
-@dataclass(frozen=True)
-class ModuleRunner:
-    """The forward of a torch module, as a reference."""
-
-    module: nn.Module
-    noun: str = "forward"
-
-    @property
-    def name(self) -> str:
-        """What messages call it."""
-        return f"{type(self.module).__name__}.forward"
-
-    def __call__(self, example: ExampleCall) -> ForwardRun:
-        """Run forward once, eager and undisturbed."""
-        return run_forward(self.module, example)
-
-
-def run_forward(module: nn.Module, example: ExampleCall) -> ForwardRun:
-    """Run forward once, eager and undisturbed, and note its recurrent calls.
-
-    Warnings stay unheard: forward runs here at sizes that its user never asked for.
-    """
-    calls: list[RecurrentCall] = []
-
-    def note(call: RecurrentCall, proceed: Any) -> Any:
-        _check_call(call)
-        calls.append(call)
-        return proceed(call.states)
-
-    capture = RecurrentCallMode(note)
-    with torch.no_grad(), preserve_state(module), capture, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        copied = map_tensors(lambda _, tensor: tensor.clone(), dict(example.kwargs))
-        result = module(**copied)
-    packed = [sorted(lengths.tolist()) for lengths in capture.lengths]
-    lengths = tuple(leaf.path for leaf in example.tensors if _holds_lengths(leaf, packed))
-    padded = tuple(packed_paths(result))
-    return ForwardRun(tuple(calls), dict(tensor_leaves(result)), lengths, capture.functions, padded)
-
-
-def _check_call(call: RecurrentCall) -> None:
-    """Refuse an input or a state that is not of the shape that its layer needs.
-
-    For packed sequences torch.nn.LSTM checks neither, and reads past the end or broadcasts.
-    """
-    if call.loop is not None:
-        return
-    if call.x.shape[-1] != call.weights[0].shape[1]:
-        raise ValueError(
-            f"an input has {call.x.shape[-1]} features, its layer needs {call.weights[0].shape[1]}"
-        )
-    if call.batch_sizes is not None and int(call.batch_sizes.sum()) != len(call.x):
-        raise ValueError(f"{len(call.x)} packed steps came, {int(call.batch_sizes.sum())} expected")
-    rows = call.num_layers * (2 if call.bidirectional else 1)
-    batch = call.sizes[1:] if call.is_cell else (rows, call.sizes[1])
-    recurrent = call.weights[1]
-    for state, width in zip(call.states, (recurrent.shape[1], len(recurrent) // 4), strict=False):
-        if tuple(state.shape) != (*batch, width):
-            raise ValueError(f"a state is {tuple(state.shape)}, its layer needs {(*batch, width)}")
-
-
-def _holds_lengths(leaf: ArgumentTensor, packed: Sequence[list[int]]) -> bool:
-    """Return whether an argument holds the lengths of what was packed, or they come from it.
-
-    It holds them in whichever order; where they are computed from it, as behind a stride, it is
-    called so.
-    """
-    tensor, name = leaf.tensor, leaf.path.rstrip('"]').rpartition('["')[-1]
-    integer = not (tensor.is_floating_point() or tensor.dtype == torch.bool)
-    if not integer or tensor.dim() != 1 or not packed:
-        return False
-    return sorted(tensor.tolist()) in packed or LENGTH_NAMES.match(name) is not None
-
-
 def resize_tensor(tensor: torch.Tensor, sizes: Mapping[int, int]) -> torch.Tensor:
     """Return `tensor` with some axes at other sizes, its numbers repeated to fill them."""
     for axis, size in sizes.items():
         tensor = tensor.index_select(axis, torch.arange(size) % tensor.shape[axis])
     return tensor.contiguous()
-
-
-def forward_parameters(module: nn.Module) -> dict[str, inspect.Parameter]:
-    """Return forward's arguments that can be given by name."""
-    signature = inspect.signature(module.forward)
-    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return {name: p for name, p in signature.parameters.items() if p.kind not in kinds}
-
-
-def takes_any_keyword(module: nn.Module) -> bool:
-    """Return whether forward takes arguments of any name, as `**kwargs`."""
-    parameters = inspect.signature(module.forward).parameters.values()
-    return any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters)

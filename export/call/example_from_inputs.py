@@ -14,8 +14,8 @@ from edgernn.axis_sizes import evaluate_size
 from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import InputError
 from edgernn.export.call.annotated_arguments import as_annotated
-from edgernn.export.call.argument_names import LENGTH_NAMES
-from edgernn.export.call.example_call import ExampleCall, forward_parameters, takes_any_keyword
+from edgernn.export.call.argument_names import LENGTH_NAMES, forward_parameters, takes_any_keyword
+from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.call.input_spec import (
     InputSpec,
     named_sizes,

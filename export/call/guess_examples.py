@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from edgernn.export.call.argument_names import LENGTH_NAMES, is_state
-from edgernn.export.call.example_call import ExampleCall, forward_parameters
+from edgernn.export.call.argument_names import LENGTH_NAMES, forward_parameters, is_state
+from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.ir.recurrent_operators import kind_with_rows
 
 __all__ = ["candidate_examples", "first_spec", "state_shapes"]

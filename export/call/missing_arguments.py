@@ -11,9 +11,15 @@ from typing import Any
 from torch import nn
 
 from edgernn.errors import InputError
-from edgernn.export.call.argument_names import CELL_NAMES, LENGTH_NAMES, is_state
-from edgernn.export.call.example_call import ExampleCall, forward_parameters, run_forward
+from edgernn.export.call.argument_names import (
+    CELL_NAMES,
+    LENGTH_NAMES,
+    forward_parameters,
+    is_state,
+)
+from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.call.example_from_inputs import example_from
+from edgernn.export.call.forward_run import run_forward
 from edgernn.export.call.guess_examples import first_spec, state_shapes
 from edgernn.export.call.step_sizes import guess_step_sizes
 

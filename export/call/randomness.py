@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.call.example_call import ExampleCall, ExampleRunner, ForwardRun
+from edgernn.export.call.example_call import ExampleCall
+from edgernn.export.call.forward_run import ExampleRunner, ForwardRun
 from edgernn.export.code_lines.operator_lines import Watch
 from edgernn.export.ir.recurrent_operators import FUNCTIONS
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from edgernn.errors import InputError
 from edgernn.export.call.axis_groups import Axis
-from edgernn.export.call.example_call import ExampleCall, ExampleRunner, ForwardRun
+from edgernn.export.call.example_call import ExampleCall
+from edgernn.export.call.forward_run import ExampleRunner, ForwardRun
 
 __all__ = ["RankError", "failure_of", "first_success", "name_at", "resized_runs", "size_at"]
 

@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from edgernn.export.call.argument_names import is_state
-from edgernn.export.call.example_call import ExampleCall, run_forward
+from edgernn.export.call.example_call import ExampleCall
+from edgernn.export.call.forward_run import run_forward
 
 __all__ = ["guess_step_sizes"]
 

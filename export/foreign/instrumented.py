@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from edgernn.errors import InputError
-from edgernn.export.call.example_call import ExampleCall, ForwardRun
+from edgernn.export.call.example_call import ExampleCall
+from edgernn.export.call.forward_run import ForwardRun
 from edgernn.export.capture.recurrent_calls import RecurrentCall
 from edgernn.export.foreign.evaluate_values import open_session, values_by_name
 from edgernn.export.foreign.onnx_file import OnnxFile

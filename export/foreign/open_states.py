@@ -11,7 +11,8 @@ import torch
 
 from edgernn.contract import BATCH
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.call.example_call import ExampleCall, ForwardRun
+from edgernn.export.call.example_call import ExampleCall
+from edgernn.export.call.forward_run import ForwardRun
 from edgernn.export.foreign.instrumented import Watched
 from edgernn.export.foreign.measured_shapes import Sizes
 from edgernn.export.foreign.onnx_file import OnnxFile

@@ -9,7 +9,8 @@ from dataclasses import replace
 import onnx_ir as ir
 
 from edgernn.contract import SEQUENCE
-from edgernn.export.call.example_call import ExampleCall, ForwardRun
+from edgernn.export.call.example_call import ExampleCall
+from edgernn.export.call.forward_run import ForwardRun
 from edgernn.export.foreign.evaluate_values import evaluate
 from edgernn.export.foreign.instrumented import Watched
 from edgernn.export.foreign.onnx_file import OnnxFile

@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from edgernn.export.call.example_call import ExampleCall, run_forward
+from edgernn.export.call.example_call import ExampleCall
+from edgernn.export.call.forward_run import run_forward
 from edgernn.export.capture.preserve_state import preserve_state
 from edgernn.export.capture.pytree import tensor_leaves
 from edgernn.export.capture.recurrent_calls import RecurrentCall, RecurrentCallMode, Results

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from edgernn.contract import BATCH
-from edgernn.export.call.example_call import ExampleCall, run_forward
+from edgernn.export.call.example_call import ExampleCall
+from edgernn.export.call.forward_run import run_forward
 from edgernn.export.code_lines.new_lines import first_new_line
 from edgernn.export.reroll.loop_structure import RerollError
 from edgernn.export.trace.bounds import Bounds

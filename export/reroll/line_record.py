@@ -11,7 +11,8 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from edgernn.export.call.example_call import ExampleCall, run_forward
+from edgernn.export.call.example_call import ExampleCall
+from edgernn.export.call.forward_run import run_forward
 from edgernn.export.code_lines.line_tracer import traced_by
 from edgernn.export.code_lines.place import Place, is_users
 

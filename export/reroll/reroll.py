@@ -10,7 +10,8 @@ from torch import fx, nn
 
 from edgernn.contract import BATCH
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.call.example_call import ExampleCall, run_forward
+from edgernn.export.call.example_call import ExampleCall
+from edgernn.export.call.forward_run import run_forward
 from edgernn.export.capture.preserve_state import preserve_state
 from edgernn.export.reroll.build_graph import build_graph
 from edgernn.export.reroll.check_rerolled import check_rerolled

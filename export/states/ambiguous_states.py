@@ -7,7 +7,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 
 from edgernn.export.call.argument_names import holds_state
-from edgernn.export.call.example_call import ArgumentTensor, ExampleCall, ForwardRun
+from edgernn.export.call.example_call import ArgumentTensor, ExampleCall
+from edgernn.export.call.forward_run import ForwardRun
 
 __all__ = ["ambiguous_states", "pair_options"]
 

@@ -15,7 +15,8 @@ import onnx_ir as ir
 from edgernn.contract import BATCH
 from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.export.call.argument_names import holds_data, holds_state
-from edgernn.export.call.example_call import ExampleCall, ForwardRun
+from edgernn.export.call.example_call import ExampleCall
+from edgernn.export.call.forward_run import ForwardRun
 from edgernn.export.capture.pytree import tensor_leaves
 from edgernn.export.ir.dataflow import (
     ancestors,

@@ -8,7 +8,8 @@ import re
 from torch import nn
 
 from edgernn.contract import BATCH
-from edgernn.export.call.example_call import ExampleCall, run_forward
+from edgernn.export.call.example_call import ExampleCall
+from edgernn.export.call.forward_run import run_forward
 from edgernn.export.code_lines.place import size_guards
 from edgernn.export.code_lines.statement import decision_at
 

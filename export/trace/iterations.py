@@ -9,7 +9,8 @@ import onnx_ir as ir
 import torch
 from torch import nn
 
-from edgernn.export.call.example_call import ExampleCall, run_forward
+from edgernn.export.call.example_call import ExampleCall
+from edgernn.export.call.forward_run import run_forward
 from edgernn.export.capture.loop_call import TimeLoop
 from edgernn.export.capture.recurrent_calls import RecurrentCall
 from edgernn.export.ir.dataflow import movement_sources

@@ -11,8 +11,8 @@ from edgernn.export.call.argument_updates import (
     find_argument_updates,
     return_argument_updates,
 )
-from edgernn.export.call.example_call import ModuleRunner, run_forward
 from edgernn.export.call.example_from_inputs import example_from
+from edgernn.export.call.forward_run import ModuleRunner, run_forward
 
 
 class Cell(nn.Module):

@@ -8,9 +8,11 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from edgernn.errors import InputError, UnsupportedModelError
-from edgernn.export.call.dynamic_axes import find_dynamic_axes, infer_example
-from edgernn.export.call.example_call import ExampleCall, ModuleRunner
+from edgernn.export.call.dynamic_axes import find_dynamic_axes
+from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.call.example_from_inputs import example_from
+from edgernn.export.call.forward_run import ModuleRunner
+from edgernn.export.call.infer_example import infer_example
 
 
 class Base(nn.Module):

@@ -16,15 +16,10 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from edgernn.errors import InputError
-from edgernn.export.call.argument_names import LENGTH_NAMES
-from edgernn.export.call.example_call import (
-    ExampleCall,
-    ModuleRunner,
-    forward_parameters,
-    resize_tensor,
-    run_forward,
-)
+from edgernn.export.call.argument_names import LENGTH_NAMES, forward_parameters
+from edgernn.export.call.example_call import ExampleCall, resize_tensor
 from edgernn.export.call.example_from_inputs import example_from
+from edgernn.export.call.forward_run import ModuleRunner, run_forward
 
 
 class Net(nn.Module):

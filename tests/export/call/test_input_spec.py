@@ -10,8 +10,8 @@ from torch import nn
 import edgernn
 from edgernn.errors import InputError
 from edgernn.export.call.dynamic_axes import find_dynamic_axes
-from edgernn.export.call.example_call import ModuleRunner
 from edgernn.export.call.example_from_inputs import example_from
+from edgernn.export.call.forward_run import ModuleRunner
 from edgernn.export.call.input_spec import InputSpec, parse_spec
 from edgernn.export.pipeline import export_model
 

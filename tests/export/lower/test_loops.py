@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.call.example_call import ExampleCall, run_forward
+from edgernn.export.call.example_call import ExampleCall
+from edgernn.export.call.forward_run import run_forward
 from edgernn.export.capture.loop_call import TimeLoop
 from edgernn.export.ir.fold_constants import fold_constants
 from edgernn.export.lower.layers import lower

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from edgernn.export.call.example_call import ExampleCall, run_forward
+from edgernn.export.call.example_call import ExampleCall
+from edgernn.export.call.forward_run import run_forward
 from edgernn.export.states.ambiguous_states import ambiguous_states
 
 

@@ -8,7 +8,8 @@ from torch import nn
 
 import edgernn
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.call.example_call import ExampleCall, run_forward
+from edgernn.export.call.example_call import ExampleCall
+from edgernn.export.call.forward_run import run_forward
 from edgernn.export.states.pairing import recognised_states
 
 

@@ -10,8 +10,8 @@ from torch import nn
 
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.call.dynamic_axes import find_dynamic_axes
-from edgernn.export.call.example_call import ModuleRunner
 from edgernn.export.call.example_from_inputs import example_from
+from edgernn.export.call.forward_run import ModuleRunner
 from edgernn.export.streaming.hidden_memory import check_memory_is_state, refuse_hidden_memory
 
 

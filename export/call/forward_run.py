@@ -1,0 +1,126 @@
+"""What a model does when it runs once on an example call."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from edgernn.export.call.argument_names import LENGTH_NAMES
+from edgernn.export.call.example_call import ArgumentTensor, ExampleCall
+from edgernn.export.capture.preserve_state import preserve_state
+from edgernn.export.capture.pytree import map_tensors, packed_paths, tensor_leaves
+from edgernn.export.capture.recurrent_calls import RecurrentCall, RecurrentCallMode
+
+__all__ = ["ExampleRunner", "ForwardRun", "ModuleRunner", "run_forward"]
+
+
+@dataclass(frozen=True)
+class ForwardRun:
+    """What one eager forward did.
+
+    Attributes:
+        calls: Its recurrent calls in order.
+        results: The tensors it returned, by path.
+        lengths: Paths of the arguments that hold the lengths of packed sequences.
+        functions: How many functions of torch it called.
+        padded: Paths of the results that are a PackedSequence.
+    """
+
+    calls: tuple[RecurrentCall, ...]
+    results: Mapping[str, torch.Tensor]
+    lengths: tuple[str, ...] = ()
+    functions: int = 0
+    padded: tuple[str, ...] = ()
+
+
+class ExampleRunner(Protocol):
+    """A model that runs example calls: a torch module or an ONNX file."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it, such as `Net.forward`."""
+
+    @property
+    def noun(self) -> str:
+        """What notes call it, such as `forward`."""
+
+    def __call__(self, example: ExampleCall) -> ForwardRun:
+        """Run the model once, undisturbed."""
+
+
+@dataclass(frozen=True)
+class ModuleRunner:
+    """Runs the forward of a torch module."""
+
+    module: nn.Module
+    noun: str = "forward"
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return f"{type(self.module).__name__}.forward"
+
+    def __call__(self, example: ExampleCall) -> ForwardRun:
+        """Run forward once, eager and undisturbed."""
+        return run_forward(self.module, example)
+
+
+def run_forward(module: nn.Module, example: ExampleCall) -> ForwardRun:
+    """Run forward once, eager and undisturbed, and note its recurrent calls.
+
+    Warnings stay unheard: forward runs here at sizes that its user never asked for.
+    """
+    calls: list[RecurrentCall] = []
+
+    def note(call: RecurrentCall, proceed: Any) -> Any:
+        _check_call(call)
+        calls.append(call)
+        return proceed(call.states)
+
+    capture = RecurrentCallMode(note)
+    with torch.no_grad(), preserve_state(module), capture, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        copied = map_tensors(lambda _, tensor: tensor.clone(), dict(example.kwargs))
+        result = module(**copied)
+    packed = [sorted(lengths.tolist()) for lengths in capture.lengths]
+    lengths = tuple(leaf.path for leaf in example.tensors if _holds_lengths(leaf, packed))
+    padded = tuple(packed_paths(result))
+    return ForwardRun(tuple(calls), dict(tensor_leaves(result)), lengths, capture.functions, padded)
+
+
+def _check_call(call: RecurrentCall) -> None:
+    """Refuse an input or a state that is not of the shape that its layer needs.
+
+    For packed sequences torch.nn.LSTM checks neither, and reads past the end or broadcasts.
+    """
+    if call.loop is not None:
+        return
+    if call.x.shape[-1] != call.weights[0].shape[1]:
+        raise ValueError(
+            f"an input has {call.x.shape[-1]} features, its layer needs {call.weights[0].shape[1]}"
+        )
+    if call.batch_sizes is not None and int(call.batch_sizes.sum()) != len(call.x):
+        raise ValueError(f"{len(call.x)} packed steps came, {int(call.batch_sizes.sum())} expected")
+    directions = call.num_layers * (2 if call.bidirectional else 1)
+    batch = call.sizes[1:] if call.is_cell else (directions, call.sizes[1])
+    recurrent = call.weights[1]
+    for state, width in zip(call.states, (recurrent.shape[1], len(recurrent) // 4), strict=False):
+        if tuple(state.shape) != (*batch, width):
+            raise ValueError(f"a state is {tuple(state.shape)}, its layer needs {(*batch, width)}")
+
+
+def _holds_lengths(leaf: ArgumentTensor, packed: Sequence[list[int]]) -> bool:
+    """Return whether an argument holds the lengths of packed sequences, in any order.
+
+    Where forward computes the lengths from it, as for a stride, its name tells.
+    """
+    tensor, name = leaf.tensor, leaf.path.rstrip('"]').rpartition('["')[-1]
+    integer = not (tensor.is_floating_point() or tensor.dtype == torch.bool)
+    if not integer or tensor.dim() != 1 or not packed:
+        return False
+    return sorted(tensor.tolist()) in packed or LENGTH_NAMES.match(name) is not None
