@@ -24,6 +24,7 @@ from edgernn.export.proof.outer_axes import outer_axes
 from edgernn.export.proof.samples import Samples
 from edgernn.export.states.contract_ports import contract_states, order_notes
 from edgernn.join_chunks import BATCH_OUTER, SEQUENCE_OUTER
+from edgernn.untrusted_text import escape_unprintable
 from edgernn.vocabulary import Vocabulary
 
 __all__ = ["known_contract", "make_contract", "reference_of", "samples_of"]
@@ -78,7 +79,7 @@ def known_contract(
     known = partial(
         Contract,
         family="",
-        source=source,
+        source=escape_unprintable(source),
         states=contract_states(built.states),
         vocabulary=vocabulary,
         lengths=tuple(built.lengths),

@@ -26,23 +26,18 @@ from edgernn.export.apply_options import (
 )
 from edgernn.export.artifact_files.artifact_writer import ArtifactWriter, remove_exporter_notes
 from edgernn.export.artifact_files.atomic_replace import atomic_folder
-from edgernn.export.build import build
+from edgernn.export.build_model import build_model
 from edgernn.export.built import Built
 from edgernn.export.call.added_lengths import LENGTHS
-from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.check_request import check_request
 from edgernn.export.code_lines.place import Place
-from edgernn.export.foreign.build_graphs import build_foreign
-from edgernn.export.foreign.file_lengths import with_lengths
 from edgernn.export.foreign.onnx_file import OnnxFile
 from edgernn.export.library_errors import locating, places_of, stage
 from edgernn.export.make_contract import (
     known_contract,
     make_contract,
-    reference_of,
     samples_of,
 )
-from edgernn.export.make_example import make_example
 from edgernn.export.options import (
     ExportOptions,
     GraphChoice,
@@ -52,12 +47,11 @@ from edgernn.export.options import (
     SupportsArray,
     accept_old_names,
 )
-from edgernn.export.proof.eager_reference import Reference, one_thread
+from edgernn.export.proof.eager_reference import one_thread
 from edgernn.export.proof.parity import Prover
 from edgernn.export.proof.port_adapter import Dialect
 from edgernn.export.reroll.loop_refusal import branch_on_size
 from edgernn.export.source.load_source import Source, load_source
-from edgernn.export.streaming.hidden_memory import check_memory_is_state
 from edgernn.report import ParityReport
 from edgernn.untrusted_text import escape_unprintable
 from edgernn.vocabulary import Vocabulary
@@ -148,37 +142,33 @@ def export_model(
         force=force,
         verify=verify,
     )
-    source = load_source(model, module=module, assume_plain=assume_plain, trust=trust)
     target = Path(path) if path is not None else Path(f"{_stem(model)}.edgernn")
-    symbols = _symbols(source) if vocabulary is None else Vocabulary.of(vocabulary)
-    with atomic_folder(target, force) as folder, _as_written(_name(source)):
-        built, reference = _build(source, inputs, states or {}, lengths)
-        known = known_contract(built, reference, escape_unprintable(source.description), symbols)
-        contract = make_contract(known, built, reference, source.notes)
+    source = _load(model, options)
+    with atomic_folder(target, force) as folder, _as_written(source):
+        built, reference = build_model(source, options, lengths)
         options = with_steps_of(options, built.example.constants)
+        known = known_contract(built, reference, source.description, _vocabulary(source, options))
+        contract = make_contract(known, built, reference, source.notes)
         sizes = constant_sizes(options)
         check_request(graph, sizes, contract)
         prover = Prover(
-            samples_of(built, reference, contract),
-            TOLERANCES[precision],
-            sizes,
-            built.bounds.apart,
+            samples=samples_of(built, reference, contract),
+            tolerance=TOLERANCES[precision],
+            constants=sizes,
+            apart=built.bounds.apart,
         )
         prover.check_constants()
-        graphs = {kind: built.graphs[kind] for kind in contract.graphs}
         parameters = cost_of(built.sequence).parameters
+        graphs = {kind: built.graphs[kind] for kind in contract.graphs}
         written = apply_options(options, graphs, contract, built.layers)
         places = places_of(graphs.values())
-        for graph_model in graphs.values():
-            remove_exporter_notes(graph_model)
+        for model_graph in graphs.values():
+            remove_exporter_notes(model_graph)
         written = replace(written, family=_family(graphs))
         writer = ArtifactWriter(folder, graphs, escape_unprintable(target.name), parameters)
         files = writer.write_graphs()
         adapter = Dialect(contract, written)
-        report = None
-        if verify:
-            with _refusing_to_write(places):
-                report = _prove(prover, files, adapter, source, built)
+        report = _prove(prover, files, adapter, source, built, places) if verify else None
         notes = (*written.notes, *prover.notes(report), *precision_notes(precision, report))
         written = replace(written, notes=notes, parity="" if report is None else str(report))
         golden = adapter.recorded(prover.golden.by_port(contract))
@@ -215,117 +205,83 @@ def verify_artifact(
     options = SourceOptions(
         inputs=inputs, states=states, module=module, assume_plain=assume_plain, trust=trust
     )
-    source = load_source(
-        model, module=options.module, assume_plain=options.assume_plain, trust=options.trust
-    )
-    theirs = artifact.contract
-    with _as_written(_name(source)):
-        built, reference = _build(
-            source, options.inputs, options.states or {}, LENGTHS in theirs.lengths
-        )
-        known = known_contract(
-            built, reference, escape_unprintable(source.description), theirs.vocabulary
-        )
+    source, theirs = _load(model, options), artifact.contract
+    with _as_written(source):
+        built, reference = build_model(source, options, LENGTHS in theirs.lengths)
+        known = known_contract(built, reference, source.description, theirs.vocabulary)
         contract = known(carry=theirs.carry, most=theirs.most, least=theirs.least)
-        adapter = Dialect(contract, theirs)
         paths = {kind: str(artifact.checked(kind)) for kind in theirs.graphs}
         prover = Prover(
-            samples_of(built, reference, contract),
-            tolerance_of(map(ir.load, paths.values())),
-            theirs.constants,
-            built.bounds.apart,
+            samples=samples_of(built, reference, contract),
+            tolerance=tolerance_of(map(ir.load, paths.values())),
+            constants=theirs.constants,
+            apart=built.bounds.apart,
         )
-        return prover.report(paths, adapter)
+        return prover.report(paths, Dialect(contract, theirs))
 
 
-@contextlib.contextmanager
-def _as_written(name: str) -> Iterator[None]:
-    """Run a model on one thread and as its author wrote it, without what torch.compile wraps.
-
-    Args:
-        name: What messages call the model.
-    """
-    forced = torch.compiler.set_stance("force_eager")
-    with one_thread(), forced, stage("proving and writing the graphs", name):
-        yield
-
-
-@contextlib.contextmanager
-def _refusing_to_write(places: Mapping[str, Place]) -> Iterator[None]:
-    """Say of a graph that does not pass that nothing was written, and where its nodes come from."""
-    try:
-        with locating(places):
-            yield
-    except ParityError as error:
-        raise ParityError(f"{error} Nothing was written.") from error.__cause__
-
-
-def _prove(
-    prover: Prover,
-    paths: Mapping[str, str],
-    adapter: Dialect,
-    source: Source | OnnxFile,
-    built: Built,
-) -> ParityReport:
-    """Run every check; of a forward that branches on a size, say so where it fails."""
-    try:
-        return prover.report(paths, adapter)
-    except ParityError as error:
-        branch = (
-            branch_on_size(source.module, built.example) if isinstance(source, Source) else None
-        )
-        if branch is None:
-            raise
-        raise UnsupportedModelError(f"`{_name(source)}.forward` {branch}") from error
-
-
-def _symbols(source: Source | OnnxFile) -> Vocabulary | None:
-    """Return the vocabulary that a graph of edgernn's has in its metadata."""
-    contract = source.contract if isinstance(source, OnnxFile) else None
-    return None if contract is None else contract.vocabulary
+def _load(model: nn.Module | str | Path, options: SourceOptions) -> Source | OnnxFile:
+    return load_source(
+        model, module=options.module, assume_plain=options.assume_plain, trust=options.trust
+    )
 
 
 def _stem(model: nn.Module | str | Path) -> str:
     return type(model).__name__.lower() if isinstance(model, nn.Module) else Path(model).stem
 
 
-def _name(source: Source | OnnxFile) -> str:
-    """Return what messages call a model: its class, or its file."""
-    return source.path.name if isinstance(source, OnnxFile) else type(source.module).__name__
+def _vocabulary(source: Source | OnnxFile, options: ExportOptions) -> Vocabulary | None:
+    """Return the vocabulary as given, else the one in the metadata of a graph of edgernn's."""
+    if options.vocabulary is not None:
+        return Vocabulary.of(options.vocabulary)
+    contract = source.contract if isinstance(source, OnnxFile) else None
+    return None if contract is None else contract.vocabulary
 
 
-def _build(
-    source: Source | OnnxFile, inputs: Any, states: Mapping[str, str | int], lengths: bool
-) -> tuple[Built, Reference]:
-    """Return the graphs of a model and what they are proven against."""
-    if isinstance(source, OnnxFile):
-        with stage("opening its states", _name(source)):
-            return build_foreign(with_lengths(source) if lengths else source, inputs, states)
-    with stage("running forward", _name(source)):
-        example = make_example(source, inputs, lengths, states)
-    with stage("writing the graphs", _name(source)):
-        built = _build_or_fix_steps(source.module, example, states)
-    if built.module is source.module:
-        for call in (example, example.resized(dict.fromkeys(example.sizes, 1))):
-            check_memory_is_state(source.module, call, built.calls_of_own_states)
-    return built, reference_of(source.module if lengths else source.given, built, source.reference)
+@contextlib.contextmanager
+def _as_written(source: Source | OnnxFile) -> Iterator[None]:
+    """Run a model on one thread and as its author wrote it, without what torch.compile wraps."""
+    forced = torch.compiler.set_stance("force_eager")
+    with one_thread(), forced, stage("proving and writing the graphs", source.name):
+        yield
 
 
-def _build_or_fix_steps(
-    module: nn.Module, example: ExampleCall, states: Mapping[str, str | int]
-) -> Built:
-    """Build with the steps dynamic; where that fails and a spec gives their number, with that."""
+def _prove(
+    prover: Prover,
+    files: Mapping[str, str],
+    adapter: Dialect,
+    source: Source | OnnxFile,
+    built: Built,
+    places: Mapping[str, Place],
+) -> ParityReport:
+    """Run every check; where one fails, say why and where in the model, and that nothing is left.
+
+    Args:
+        prover: Compares the graphs with the model.
+        files: `sequence` and, where there is one, `step` → the file of the graph.
+        adapter: From torch's ports to those of the graphs.
+        source: The model.
+        built: What was built from it.
+        places: Name of a node → the line of the model that it came from.
+
+    Raises:
+        ParityError: A check fails.
+        UnsupportedModelError: A check fails, and forward branches on a size.
+    """
     try:
-        return build(module, example, states)
-    except UnsupportedModelError:
-        if not example.constants:
-            raise
-        return build(module, example.with_constant_axes(), states)  # a forward that asks its size
+        with locating(places):
+            return prover.report(files, adapter)
+    except ParityError as error:
+        if isinstance(source, Source):
+            branch = branch_on_size(source.module, built.example)
+            if branch is not None:
+                raise UnsupportedModelError(f"`{source.name}.forward` {branch}") from error
+        raise ParityError(f"{error} Nothing was written.") from error.__cause__
 
 
-def _family(models: Mapping[str, ir.Model]) -> str:
-    """Return a hash of the graphs' weights and nodes, once remarks of exporters are out of them."""
+def _family(graphs: Mapping[str, ir.Model]) -> str:
+    """Return a hash of the graphs' weights and nodes, without what exporters note beside them."""
     digest = hashlib.sha256()
-    for model in models.values():
+    for model in graphs.values():
         digest.update(ir.serde.serialize_model(model).SerializeToString(deterministic=True))
     return digest.hexdigest()[:16]

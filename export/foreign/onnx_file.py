@@ -70,6 +70,11 @@ class OnnxFile:
     step: ir.Model | None = None
 
     @property
+    def name(self) -> str:
+        """What messages call the model."""
+        return self.path.name
+
+    @property
     def description(self) -> str:
         """What the model was, in one line."""
         producer = f"{self.model.producer_name or ''} {self.model.producer_version or ''}".strip()

@@ -51,6 +51,11 @@ class Source:
     rebuilt: bool = False
 
     @property
+    def name(self) -> str:
+        """What messages call the model."""
+        return type(self.module).__name__
+
+    @property
     def reference(self) -> str:
         """What graphs are compared with, in a few words."""
         if self.rebuilt:

@@ -10,7 +10,7 @@ from torch import nn
 
 import edgernn
 from edgernn.errors import InputError, ParityError, UnsupportedModelError
-from edgernn.export import build
+from edgernn.export import build_torch
 from edgernn.export.code_lines.place import Place
 from edgernn.export.library_errors import locating, places_of, stage
 from tests.export.refused import at, refusal
@@ -27,7 +27,7 @@ class Net(nn.Module):
 
 def test_a_fault_of_edgernn_says_so(target, monkeypatch):
     """The stage and what was raised are in the message, the exception is its cause."""
-    monkeypatch.setattr(build, "find_states", {}.__getitem__)
+    monkeypatch.setattr(build_torch, "find_states", {}.__getitem__)
     with pytest.raises(UnsupportedModelError) as caught:
         edgernn.export_model(Net(), target, inputs=["x:float32[batch,sequence,4]"])
     assert str(caught.value) == (

@@ -16,8 +16,8 @@ from torch import nn
 
 import edgernn
 from edgernn.errors import ParityError, UnsupportedModelError
-from edgernn.export import pipeline
-from edgernn.export.build import build
+from edgernn.export import build_model
+from edgernn.export.build_torch import build_torch
 from edgernn.export.built import Built
 from edgernn.export.ir.recurrent_operators import OPERATORS
 from edgernn.export.lower import layers
@@ -73,13 +73,13 @@ def spoil(monkeypatch: pytest.MonkeyPatch, kind: str, change: Callable[[ir.Graph
 
     def spoiled(module: nn.Module, *others: Any) -> Any:
         if type(module) not in BUILT:
-            BUILT[type(module)] = build(module, *others)
+            BUILT[type(module)] = build_torch(module, *others)
         built = BUILT[type(module)]
         copies = {name: getattr(built, name).clone() for name in ("sequence", "step")}
         change(copies[kind].graph)
         return dataclasses.replace(built, **copies)
 
-    monkeypatch.setattr(pipeline, "build", spoiled)
+    monkeypatch.setattr(build_model, "build_torch", spoiled)
 
 
 BUILT: dict[type[nn.Module], Built] = {}

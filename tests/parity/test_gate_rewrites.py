@@ -15,7 +15,7 @@ from torch import nn
 
 import edgernn
 from edgernn.errors import ParityError
-from edgernn.export import build, pipeline
+from edgernn.export import build_model, build_torch
 from edgernn.export.source import load_source, prepare_module, read_torchscript
 from edgernn.export.states import state_ports as states
 from edgernn.export.trace.bounds import Bounds
@@ -54,7 +54,7 @@ def refused(tmp_path, model: nn.Module, **options: Any) -> str:
 @pytest.mark.parametrize("first", [20, 400])
 def test_a_loop_that_was_rewritten_wrongly(tmp_path, monkeypatch, first):
     """The module whose loops are one call each is no reference: the user's own is."""
-    rerolled: Any = vars(build)["rolled"]
+    rerolled: Any = vars(build_torch)["reroll"]
 
     def wrongly(module: nn.Module, example: Any) -> Any:
         assert isinstance(module, Looping)
@@ -64,7 +64,7 @@ def test_a_loop_that_was_rewritten_wrongly(tmp_path, monkeypatch, first):
         finally:
             module.first = kept
 
-    monkeypatch.setattr(build, "rolled", wrongly)
+    monkeypatch.setattr(build_torch, "reroll", wrongly)
     message = refused(tmp_path, Looping(first), inputs=(torch.randn(2, 5, 3),))
     assert message.startswith("The sequence graph does not agree with eager torch: `output` ")
     assert "at batch 1, sequence 1000, zero initial state, run whole." in message
@@ -83,7 +83,7 @@ def test_a_bound_that_was_lost(tmp_path, monkeypatch):
                 x = x[:, :300] * 2
             return self.rnn(x)[1]
 
-    monkeypatch.setattr(build, "bounds_of", lambda model: Bounds())
+    monkeypatch.setattr(build_torch, "bounds_of", lambda model: Bounds())
     message = refused(tmp_path, Cropped(), inputs=(torch.randn(2, 5, 3),))
     assert "at batch 1, sequence 1000, zero initial state, run whole." in message
 
@@ -107,8 +107,8 @@ def test_states_that_were_paired_wrongly(tmp_path, monkeypatch):
         h, c = found
         return dataclasses.replace(h, result=c.result), dataclasses.replace(c, result=h.result)
 
-    paired: Any = vars(build)["find_states"]
-    monkeypatch.setattr(build, "find_states", swapped)
+    paired: Any = vars(build_torch)["find_states"]
+    monkeypatch.setattr(build_torch, "find_states", swapped)
     message = refused(tmp_path, Step(), inputs=(x, h, c))
     assert message.startswith("The sequence graph does not agree with eager torch: ")
 
@@ -133,7 +133,7 @@ def test_an_initial_value_that_was_lost(tmp_path, monkeypatch):
 @pytest.mark.parametrize("kind", ["sequence", "step"])
 def test_a_weight_that_was_changed(tmp_path, monkeypatch, kind):
     """One number of one weight that is off by a thousandth is found in either graph."""
-    right: Any = vars(pipeline)["build"]
+    right: Any = vars(build_model)["build_torch"]
 
     def spoiled(*given: Any) -> Any:
         built = right(*given)
@@ -144,7 +144,7 @@ def test_a_weight_that_was_changed(tmp_path, monkeypatch, kind):
         weight.const_value = ir.tensor(changed, name=weight.name)
         return built
 
-    monkeypatch.setattr(pipeline, "build", spoiled)
+    monkeypatch.setattr(build_model, "build_torch", spoiled)
     model = nn.GRU(3, 4, batch_first=True)
     message = refused(tmp_path, model, inputs=(torch.randn(2, 5, 3),))
     assert message.startswith(f"The {kind} graph does not agree with eager torch: ")

@@ -42,7 +42,7 @@ from edgernn.export.why_no_step import (
     loops_from_own_state,
 )
 
-__all__ = ["build"]
+__all__ = ["build_torch"]
 
 _NO_RECURRENCE = (
     "The model has no recurrent layer: forward calls none of nn.LSTM, nn.GRU, nn.RNN and their "
@@ -58,7 +58,7 @@ _NO_PAIR = (
 )
 
 
-def build(module: nn.Module, example: ExampleCall, pairs: Mapping[str, str | int]) -> Built:
+def build_torch(module: nn.Module, example: ExampleCall, pairs: Mapping[str, str | int]) -> Built:
     """Trace `module`, find its states, and return its graphs.
 
     Args:
