@@ -20,7 +20,7 @@ from edgernn.export.ir.initializer_names import name_after_model
 from edgernn.export.ir.symbolic_dims import name_sizes, write_canonical
 from edgernn.export.library_errors import stage
 from edgernn.export.lower.loops import Iteration
-from edgernn.export.reroll.loop_refusal import branch_on_size, explained
+from edgernn.export.reroll.explain_loop import explain_loop
 from edgernn.export.reroll.loop_structure import RerollError
 from edgernn.export.reroll.reroll import LONGEST_STRIDE, reroll
 from edgernn.export.reroll.rerolled_module import RerolledModule
@@ -33,6 +33,7 @@ from edgernn.export.states.slots import StatePort, layer_names, state_slots
 from edgernn.export.states.state_ports import find_states
 from edgernn.export.trace.bounds import Bounds, bounds_of
 from edgernn.export.trace.iterations import iterations
+from edgernn.export.trace.size_branch import find_size_branch
 from edgernn.export.trace.trace import trace
 from edgernn.export.why_no_step import (
     constant_steps,
@@ -175,10 +176,10 @@ def _trace_rerolled(module: nn.Module, example: ExampleCall) -> tuple[nn.Module,
     try:
         made = reroll(module, example)
     except RerollError as error:
-        branch = branch_on_size(module, example)
+        branch = find_size_branch(module, example)
         if branch is not None and branch.is_bound:
             return module, trace(module, example)
-        raise UnsupportedModelError(explained(module, example, str(error))) from error
+        raise UnsupportedModelError(explain_loop(module, example, str(error))) from error
     return made, trace(made, example, module)
 
 

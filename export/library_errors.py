@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping
 import onnx_ir as ir
 
 from edgernn.errors import EdgernnError, ParityError, UnsupportedModelError
-from edgernn.export.code_lines.place import Place, place_of, place_of_stack
+from edgernn.export.code_lines.source_line import SourceLine, line_of_error, line_of_stack
 
-__all__ = ["locating", "places_of", "stage"]
+__all__ = ["lines_of", "locating", "stage"]
 
 _STACK = "pkg.torch.onnx.stack_trace"
 
@@ -40,9 +40,9 @@ def stage(doing: str, model: str) -> Iterator[None]:
 def _unforeseen(doing: str, model: str, error: Exception) -> str:
     first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     reason = f"{type(error).__name__}: {first}".rstrip(".!: ")
-    if (place := place_of(error)) is not None:
+    if (line := line_of_error(error)) is not None:
         return (
-            f"`{model}.forward` fails at {place} while edgernn is {doing}: {reason}. Where it "
+            f"`{model}.forward` fails at {line} while edgernn is {doing}: {reason}. Where it "
             "takes certain sizes or values only, describe them with --input."
         )
     return (
@@ -51,27 +51,27 @@ def _unforeseen(doing: str, model: str, error: Exception) -> str:
     )
 
 
-def places_of(models: Iterable[ir.Model]) -> dict[str, Place]:
+def lines_of(models: Iterable[ir.Model]) -> dict[str, SourceLine]:
     """Return the line of the model's code that each node of graphs came from, by its name."""
     found = {
-        node.name or "": place_of_stack(node.metadata_props.get(_STACK, ""))
+        node.name or "": line_of_stack(node.metadata_props.get(_STACK, ""))
         for model in models
         for node in model.graph.all_nodes()
     }
-    return {name: place for name, place in found.items() if place is not None}
+    return {name: line for name, line in found.items() if line is not None}
 
 
 @contextlib.contextmanager
-def locating(places: Mapping[str, Place]) -> Iterator[None]:
+def locating(lines: Mapping[str, SourceLine]) -> Iterator[None]:
     """Add the line of the model to refusals that name a node of a graph.
 
     Args:
-        places: Name of a node → the line that it came from.
+        lines: Name of a node → the line that it came from.
     """
     try:
         yield
     except (ParityError, UnsupportedModelError) as error:
-        named = (name for name in re.findall(r"\w+", str(error)) if name in places)
+        named = (name for name in re.findall(r"\w+", str(error)) if name in lines)
         if (name := next(named, None)) is None:
             raise
-        raise type(error)(f"{error} `{name}` comes from {places[name]}.") from error.__cause__
+        raise type(error)(f"{error} `{name}` comes from {lines[name]}.") from error.__cause__

@@ -30,9 +30,9 @@ from edgernn.export.build_model import build_model
 from edgernn.export.built import Built
 from edgernn.export.call.added_lengths import LENGTHS
 from edgernn.export.check_request import check_request
-from edgernn.export.code_lines.place import Place
+from edgernn.export.code_lines.source_line import SourceLine
 from edgernn.export.foreign.onnx_file import OnnxFile
-from edgernn.export.library_errors import locating, places_of, stage
+from edgernn.export.library_errors import lines_of, locating, stage
 from edgernn.export.make_contract import (
     known_contract,
     make_contract,
@@ -50,8 +50,8 @@ from edgernn.export.options import (
 from edgernn.export.proof.eager_reference import one_thread
 from edgernn.export.proof.parity import Prover
 from edgernn.export.proof.port_adapter import Dialect
-from edgernn.export.reroll.loop_refusal import branch_on_size
 from edgernn.export.source.load_source import Source, load_source
+from edgernn.export.trace.size_branch import find_size_branch
 from edgernn.report import ParityReport
 from edgernn.untrusted_text import escape_unprintable
 from edgernn.vocabulary import Vocabulary
@@ -161,7 +161,7 @@ def export_model(
         parameters = cost_of(built.sequence).parameters
         graphs = {kind: built.graphs[kind] for kind in contract.graphs}
         written = apply_options(options, graphs, contract, built.layers)
-        places = places_of(graphs.values())
+        places = lines_of(graphs.values())
         for model_graph in graphs.values():
             remove_exporter_notes(model_graph)
         written = replace(written, family=_family(graphs))
@@ -252,7 +252,7 @@ def _prove(
     adapter: Dialect,
     source: Source | OnnxFile,
     built: Built,
-    places: Mapping[str, Place],
+    places: Mapping[str, SourceLine],
 ) -> ParityReport:
     """Run every check; where one fails, say why and where in the model, and that nothing is left.
 
@@ -273,7 +273,7 @@ def _prove(
             return prover.report(files, adapter)
     except ParityError as error:
         if isinstance(source, Source):
-            branch = branch_on_size(source.module, built.example)
+            branch = find_size_branch(source.module, built.example)
             if branch is not None:
                 raise UnsupportedModelError(f"`{source.name}.forward` {branch}") from error
         raise ParityError(f"{error} Nothing was written.") from error.__cause__

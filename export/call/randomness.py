@@ -10,7 +10,7 @@ import torch
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.call.forward_run import ExampleRunner, ForwardRun
-from edgernn.export.code_lines.operator_lines import Watch
+from edgernn.export.code_lines.first_operator_call import FirstCallMode
 from edgernn.export.ir.recurrent_operators import FUNCTIONS
 
 __all__ = ["refuse_random"]
@@ -27,21 +27,21 @@ def refuse_random(reference: ExampleRunner, example: ExampleCall, run: ForwardRu
         example: A call of it.
         run: What that call did.
     """
-    with Watch(_draws) as watch, Watch(_unwritten) as unwritten:
+    with FirstCallMode(_draws) as watch, FirstCallMode(_unwritten) as unwritten:
         again = reference(example)
     if _alike(run, again):
         return
     if not watch.called and _alike(run, again, exactly=False):
         return  # a library's rounding
-    if not watch.called and unwritten.place:
-        with Watch(_unwritten):
+    if not watch.called and unwritten.line:
+        with FirstCallMode(_unwritten):
             third = reference(example)
         if _alike(again, third, exactly=False):
             raise UnsupportedModelError(
                 f"`{reference.name}` reads memory that nothing was written to, made at "
-                f"{unwritten.place}: it holds other numbers every time. Make it with torch.zeros."
+                f"{unwritten.line}: it holds other numbers every time. Make it with torch.zeros."
             )
-    at = f" at {watch.place}" if watch.place else ""
+    at = f" at {watch.line}" if watch.line else ""
     if _starts_apart(run, again):
         raise UnsupportedModelError(
             f"`{reference.name}` starts from a random state, drawn anew at every call{at}, so no "
@@ -56,7 +56,7 @@ def refuse_random(reference: ExampleRunner, example: ExampleCall, run: ForwardRu
             "and torch draws no random numbers. Leave out of it what NumPy or Python draw, and the "
             "time."
         )
-    if "drop" in f"{watch.called} {watch.place.code if watch.place else ''}".lower():
+    if "drop" in f"{watch.called} {watch.line.code if watch.line else ''}".lower():
         raise UnsupportedModelError(
             f"`{reference.name}` applies dropout in eval mode{at}, so {result} is another at every "
             "call. Tie it to the mode: functional.dropout(x, p, self.training), or nn.Dropout."

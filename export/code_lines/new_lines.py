@@ -6,8 +6,8 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-from edgernn.export.code_lines.line_tracer import traced_by
-from edgernn.export.code_lines.place import Place, is_users
+from edgernn.export.code_lines.python_tracer import trace_python
+from edgernn.export.code_lines.source_line import SourceLine, is_model_code
 
 __all__ = ["first_new_line"]
 
@@ -15,7 +15,7 @@ _Instruction = tuple[str, int, int, int]
 """File, first line of the function, place of the instruction in it, line."""
 
 
-def first_new_line(before: Callable[[], object], after: Callable[[], object]) -> Place | None:
+def first_new_line(before: Callable[[], object], after: Callable[[], object]) -> SourceLine | None:
     """Return the first line of the model's code of which `after` runs more than `before` does.
 
     A part of a line counts: that after `else` in `x[t] if t < 10 else y`.
@@ -26,7 +26,7 @@ def first_new_line(before: Callable[[], object], after: Callable[[], object]) ->
     """
     known = set(_instructions(before))
     new = (one for one in _instructions(after) if one not in known)
-    return next((Place(file, line) for file, _, _, line in new), None)
+    return next((SourceLine(file, line) for file, _, _, line in new), None)
 
 
 def _instructions(run: Callable[[], object]) -> list[_Instruction]:
@@ -34,7 +34,7 @@ def _instructions(run: Callable[[], object]) -> list[_Instruction]:
     found: dict[_Instruction, None] = {}
 
     def enter(frame: FrameType, event: str, argument: Any) -> Any:
-        if not is_users(frame.f_code.co_filename):
+        if not is_model_code(frame.f_code.co_filename):
             return None
         frame.f_trace_opcodes = True
         return note
@@ -45,6 +45,6 @@ def _instructions(run: Callable[[], object]) -> list[_Instruction]:
             found[code.co_filename, code.co_firstlineno, frame.f_lasti, frame.f_lineno] = None
         return note
 
-    with traced_by(enter):
+    with trace_python(enter):
         run()
     return list(found)

@@ -20,7 +20,7 @@ from edgernn.export.reroll.rerolled_module import RerolledModule
 from edgernn.export.reroll.size_variants import SizeVariants
 from edgernn.export.reroll.torch_operators import shape_of
 from edgernn.export.reroll.unroll import unroll
-from edgernn.export.trace.refusal import refusal
+from edgernn.export.trace.explain_failure import explain_failure
 
 __all__ = ["LONGEST_STRIDE", "reroll"]
 
@@ -56,13 +56,13 @@ def reroll(module: nn.Module, example: ExampleCall) -> RerolledModule:
         reason = error
     except Exception as error:
         if all(size <= _STEPS for size in steps):
-            raise UnsupportedModelError(refusal(module, example, error)) from error
+            raise UnsupportedModelError(explain_failure(module, example, error)) from error
     try:
         return _reroll_at(module, example, example)
     except RerollError as error:
         raise reason or error from None
     except Exception as error:
-        raise reason or UnsupportedModelError(refusal(module, example, error)) from error
+        raise reason or UnsupportedModelError(explain_failure(module, example, error)) from error
 
 
 def _reroll_at(module: nn.Module, short: ExampleCall, example: ExampleCall) -> RerolledModule:

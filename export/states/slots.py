@@ -122,7 +122,7 @@ def state_slots(
 
     Args:
         graph: A graph as `trace` leaves it.
-        labels: Place of the call of a loop → for each of its states its `Slot.label`.
+        labels: SourceLine of the call of a loop → for each of its states its `Slot.label`.
     """
     return [slot for node in call_nodes(graph) for slot in _slots(node, labels)]
 

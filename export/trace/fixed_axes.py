@@ -10,16 +10,16 @@ from torch import nn
 from edgernn.contract import BATCH
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.call.forward_run import run_forward
-from edgernn.export.code_lines.place import size_guards
-from edgernn.export.code_lines.statement import decision_at
+from edgernn.export.code_lines.source_line import size_guards
+from edgernn.export.code_lines.source_syntax import condition_kind
 
-__all__ = ["fixed_axes"]
+__all__ = ["explain_fixed_axes"]
 
 _AXIS = re.compile(r"L\['tensors'\]\[(\d+)\]\.size\(\)\[(\d+)\]")
 _EQUAL = re.compile(r"Eq\(\w+, \d+\)")
 
 
-def fixed_axes(module: nn.Module, example: ExampleCall, error: BaseException) -> str | None:
+def explain_fixed_axes(module: nn.Module, example: ExampleCall, error: BaseException) -> str | None:
     """Return which axes forward fixes, and where, where that is what torch failed with.
 
     Args:
@@ -35,10 +35,10 @@ def fixed_axes(module: nn.Module, example: ExampleCall, error: BaseException) ->
         return None
     leaves = example.tensors
     listed = " and ".join(
-        f"axis {axis} of `{leaves[place].path}` ({leaves[place].shape[axis]})"
-        for place, axis in axes
+        f"axis {axis} of `{leaves[index].path}` ({leaves[index].shape[axis]})"
+        for index, axis in axes
     )
-    symbols = {str(leaves[place].shape[axis]) for place, axis in axes}
+    symbols = {str(leaves[index].shape[axis]) for index, axis in axes}
     options = _with_numbers(module, example, symbols).options()
     where, helps = _where(error)
     return f"forward fixes {listed}{where}. {helps}ive it as a number, such as {options}."
@@ -57,15 +57,15 @@ def _with_numbers(module: nn.Module, example: ExampleCall, symbols: set[str]) ->
 
 def _where(error: BaseException) -> tuple[str, str]:
     """Say on which line of the model, and begin the sentence with what helps."""
-    found = [(guard, place) for guard, place in size_guards(error) if place is not None]
-    equal = [place for guard, place in found if _EQUAL.fullmatch(guard)]
-    places = equal or [place for _, place in found]
-    if not places:
+    found = [(guard, line) for guard, line in size_guards(error) if line is not None]
+    equal = [line for guard, line in found if _EQUAL.fullmatch(guard)]
+    lines = equal or [line for _, line in found]
+    if not lines:
         return " while it is traced: it branches on that size, or loops over it", "G"
-    place = places[-1]
-    if place.code.startswith(("for ", "while ")) or " for " in place.code:
-        return f" by a loop over it at {place}", "G"
-    if decision_at(place):
-        return f" by a branch on its size at {place}", "G"
+    line = lines[-1]
+    if line.code.startswith(("for ", "while ")) or " for " in line.code:
+        return f" by a loop over it at {line}", "G"
+    if condition_kind(line):
+        return f" by a branch on its size at {line}", "G"
     by = "Compute with Python's operators (`n ** 0.5` is the root of a size) or torch, or g"
-    return f" by making a number of it at {place}", by
+    return f" by making a number of it at {line}", by

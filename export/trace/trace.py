@@ -33,14 +33,14 @@ from edgernn.export.ir.private_operators import LOOP, TORCH
 from edgernn.export.ir.results import result_name
 from edgernn.export.ir.symbolic_dims import rename_axes, write_readable
 from edgernn.export.trace.bounds import note_bounds
+from edgernn.export.trace.explain_failure import explain_failure
 from edgernn.export.trace.flat_module import Flat
 from edgernn.export.trace.onnx_registry import one_registry
-from edgernn.export.trace.refusal import refusal
 
 __all__ = ["trace"]
 
 
-def trace(module: nn.Module, example: ExampleCall, written: nn.Module | None = None) -> ir.Model:
+def trace(module: nn.Module, example: ExampleCall, source: nn.Module | None = None) -> ir.Model:
     """Trace one forward of `module` into ONNX IR of opset 18.
 
     The graph's inputs are named by their paths in the arguments (`x`, `hx[0]`), its outputs by
@@ -51,7 +51,7 @@ def trace(module: nn.Module, example: ExampleCall, written: nn.Module | None = N
     Args:
         module: The model.
         example: A call of it with its dynamic axes.
-        written: The model as its author wrote it, whose lines messages name, where `module` was
+        source: The model as its author wrote it, whose lines messages name, where `module` was
             made from it.
 
     Raises:
@@ -84,7 +84,8 @@ def trace(module: nn.Module, example: ExampleCall, written: nn.Module | None = N
         except UnsupportedModelError:
             raise
         except Exception as error:
-            raise UnsupportedModelError(refusal(written or module, example, error)) from error
+            message = explain_failure(source or module, example, error)
+            raise UnsupportedModelError(message) from error
         assert exported is not None
         model = exported.model
         lower_crops(model)

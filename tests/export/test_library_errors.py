@@ -11,8 +11,8 @@ from torch import nn
 import edgernn
 from edgernn.errors import InputError, ParityError, UnsupportedModelError
 from edgernn.export import build_torch
-from edgernn.export.code_lines.place import Place
-from edgernn.export.library_errors import locating, places_of, stage
+from edgernn.export.code_lines.source_line import SourceLine
+from edgernn.export.library_errors import lines_of, locating, stage
 from tests.export.refused import at, refusal
 
 
@@ -69,7 +69,7 @@ def test_other_exceptions_stay(error):
 
 def test_a_node_in_a_refusal_is_located():
     """The line of the model that it came from follows."""
-    places = {"node_Sin_3": Place("net.py", 7)}
+    places = {"node_Sin_3": SourceLine("net.py", 7)}
     with pytest.raises(ParityError) as caught, locating(places):
         raise ParityError("Running node_Sin_3 fails.")
     assert str(caught.value) == "Running node_Sin_3 fails. `node_Sin_3` comes from net.py:7."
@@ -87,5 +87,5 @@ def test_nodes_remember_their_lines(monkeypatch, tmp_path):
     model = trace(Net().eval(), ExampleCall({"x": torch.zeros(2, 5, 4)}, {}))
     sine = next(node for node in model.graph if node.op_type == "Sin")
     assert isinstance(sine, ir.Node)
-    said = f" at {places_of([model])[sine.name or '']}"
+    said = f" at {lines_of([model])[sine.name or '']}"
     assert said == at(Net, "return self.rnn(x)[0].sin()")

@@ -22,7 +22,7 @@ def test_a_part_of_a_line_counts() -> None:
     few, three, four = (torch.ones(size) for size in (2, 3, 4))
     found = first_new_line(lambda: double_many(three), lambda: double_many(four))
     assert found is not None
-    assert (found.file, found.line) == (__file__, line)
+    assert (found.file, found.number) == (__file__, line)
     assert found.code == "total = total + x[step] if step < 3 else 2 * total"
     assert first_new_line(lambda: double_many(few), lambda: double_many(three)) is None
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from edgernn.export.code_lines.place import Place
+from edgernn.export.code_lines.source_line import SourceLine
 from edgernn.export.reroll.loop_structure import RerollError
 from edgernn.export.reroll.reroll import reroll
 from edgernn.export.reroll.rerolled_module import RerolledModule
@@ -61,7 +61,7 @@ def test_what_changes_after_the_steps_that_were_seen_is_refused() -> None:
     """With the number of steps from which on it does, and the line that is new there."""
     with pytest.raises(RerollError) as caught:
         made(given_eight, 5)
-    line = Place(__file__, given_eight.__code__.co_firstlineno + 3)
+    line = SourceLine(__file__, given_eight.__code__.co_firstlineno + 3)
     assert str(caught.value) == (
         f"forward does something else from batch 2, sequence 9 on, where it reaches {line}"
     )

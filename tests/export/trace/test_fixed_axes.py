@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from edgernn.export.call.example_call import ExampleCall
-from edgernn.export.trace.fixed_axes import fixed_axes
+from edgernn.export.trace.fixed_axes import explain_fixed_axes
 
 EXAMPLE = ExampleCall(
     {"x": torch.zeros(2, 5, 4), "mask": torch.zeros(2, 5, dtype=torch.bool)},
@@ -28,7 +28,7 @@ class Any(nn.Module):
 
 def fixed(module: nn.Module, *axes: str) -> str | None:
     said = f"Constraints violated ({', '.join(axes)})! For more information, run with …\n- more"
-    return fixed_axes(module, EXAMPLE, ValueError(said))
+    return explain_fixed_axes(module, EXAMPLE, ValueError(said))
 
 
 def test_a_fixed_batch():
@@ -58,5 +58,7 @@ def test_other_fixed_axes():
 
 def test_other_failures():
     """What torch says of anything else is told elsewhere."""
-    assert fixed_axes(Any(), EXAMPLE, ValueError("Could not guard on an expression")) is None
+    assert (
+        explain_fixed_axes(Any(), EXAMPLE, ValueError("Could not guard on an expression")) is None
+    )
     assert fixed(Any(), "s0") is None

@@ -1,4 +1,4 @@
-"""What is said of loops whose iterations differ and of branches on a size, and advice that works.
+"""What is said of loops whose iterations differ, and advice that works.
 
 Each model stands beside what it becomes where the advice is followed.
 """
@@ -12,13 +12,11 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 import edgernn
-from edgernn.errors import UnsupportedModelError
 from edgernn.export.call.example_call import ExampleCall
-from edgernn.export.reroll.loop_refusal import branch_on_size, explained
-from tests.export.refused import at, refusal
+from edgernn.export.reroll.explain_loop import explain_loop
+from tests.export.refused import at
 
 SPEC = ["x:float32[batch,sequence,4]"]
 EXAMPLE = ExampleCall({"x": torch.randn(2, 5, 4)}, {"x": ("batch", "sequence", 4)})
@@ -214,7 +212,7 @@ LOOPS: list[tuple[Function, ExampleCall, str, str, str, Function | None]] = [
         ROWS,
         LOOP,
         "for row in range(x.shape[2]):",
-        "`Net.forward` loops over `rows`{line} inside of a loop over `sequence`{loop}, and in a "
+        "`Net.forward` loops over `rows`{line} inside a loop over `sequence`{loop}, and in a "
         "graph one of the two must have a constant size. Give the one along which nothing is "
         'carried as a number: --input "x:float32[batch,sequence,3,4]" or '
         '--input "x:float32[batch,5,rows,4]".',
@@ -224,11 +222,11 @@ LOOPS: list[tuple[Function, ExampleCall, str, str, str, Function | None]] = [
 
 
 @pytest.mark.parametrize("case", LOOPS, ids=lambda case: case[0].__name__)
-def test_a_loop_whose_iterations_differ_is_explained(case, monkeypatch, tmp_path):
+def test_a_loop_whose_iterations_differ_is_explain_loop(case, monkeypatch, tmp_path):
     """The loop, the line and the iteration are named, and the advice works."""
     monkeypatch.chdir(tmp_path)
     function, example, loop, line, message, followed = case
-    said = explained(Net(function).eval(), example, "something")
+    said = explain_loop(Net(function).eval(), example, "something")
     places = {"loop": at(function, loop), "line": line and at(function, line)}
     assert said == message.format(**places, bare=places["line"].removeprefix(" at"))
     specs = re.findall('--input "(.*?)"', said)[:1] or SPEC
@@ -239,86 +237,10 @@ def test_a_loop_whose_iterations_differ_is_explained(case, monkeypatch, tmp_path
 def test_a_loop_without_a_known_difference_is_named(monkeypatch, tmp_path):
     """What was found when it was written follows."""
     monkeypatch.chdir(tmp_path)
-    said = explained(Net(decays_by_a_tensor).eval(), EXAMPLE, "something was found")
+    said = explain_loop(Net(decays_by_a_tensor).eval(), EXAMPLE, "something was found")
     assert said == (
         f"`Net.forward` loops over `sequence`{at(decays_by_a_tensor, LOOP)}, which cannot be "
         "written for any number of steps: something was found. To go on, export the module of one "
         "step, which takes what is carried as arguments and returns it, and name it with --state "
         "INPUT=OUTPUT."
-    )
-
-
-def pads_odd_lengths(net, x):
-    if x.shape[1] % 2 == 1:
-        x = functional.pad(x, (0, 0, 0, 1))
-    return net.rnn(x.reshape(x.shape[0], x.shape[1] // 2, 8))[0]
-
-
-def pads_by_the_remainder(net, x):
-    x = functional.pad(x, (0, 0, 0, -x.shape[1] % 2))
-    return net.rnn(x.reshape(x.shape[0], x.shape[1] // 2, 8))[0]
-
-
-def pads_to_threes(net, x):
-    x = x if x.shape[1] % 3 == 0 else functional.pad(x, (0, 0, 0, 3 - x.shape[1] % 3))
-    return net.rnn(x.repeat(1, 1, 2))[0]
-
-
-def scales_long_ones(net, x):
-    if x.shape[1] > 10:
-        x = x / 10
-    return net.rnn(x.repeat(1, 1, 2))[0]
-
-
-def test_a_branch_on_parity_is_no_loop(target, monkeypatch, tmp_path):
-    """It is named as what it is, and padding by the remainder exports."""
-    monkeypatch.chdir(tmp_path)
-    said = refusal(
-        UnsupportedModelError,
-        lambda: edgernn.export_model(Net(pads_odd_lengths).eval(), target, inputs=SPEC),
-    )
-    assert said == (
-        "`Net.forward` branches on whether `sequence` is odd or even"
-        f"{at(pads_odd_lengths, 'if x.shape[1] % 2 == 1:')}, and a graph computes the same at "
-        "every size. Do without the branch: pad by `-n % 2` or crop by `n % 2`, which may be 0."
-    )
-    made = tmp_path / "made.edgernn"
-    edgernn.export_model(Net(pads_by_the_remainder).eval(), made, inputs=SPEC, verify=False)
-
-
-def test_a_branch_that_only_the_proof_sees_is_named(target, monkeypatch, tmp_path):
-    """Forward calls the same number of functions at the sizes that tell a loop."""
-    monkeypatch.chdir(tmp_path)
-    said = refusal(
-        UnsupportedModelError,
-        lambda: edgernn.export_model(
-            Net(pads_to_threes).eval(), target, inputs=["x:float32[batch,sequence,4]"]
-        ),
-    )
-    line = "x = x if x.shape[1] % 3 == 0 else functional.pad(x, (0, 0, 0, 3 - x.sh …"
-    assert said == (
-        f"`Net.forward` branches on whether `sequence` is a multiple of 3{at(pads_to_threes, line)}"
-        ", and a graph computes the same at every size. Do without the branch: pad by `-n % 3` or "
-        "crop by `n % 3`, which may be 0."
-    )
-
-
-def test_a_branch_from_some_size_on_is_a_bound(tmp_path):
-    """The graph holds up to it."""
-    made = edgernn.export_model(
-        Net(scales_long_ones).eval(), tmp_path / "made.edgernn", inputs=SPEC, verify=False
-    )
-    assert made.contract.most == {"sequence": 10}
-
-
-def test_branches_are_told_from_loops():
-    """A loop has more iterations where an axis is longer."""
-    assert branch_on_size(Net(decays).eval(), EXAMPLE) is None
-    found = branch_on_size(Net(scales_long_ones).eval(), EXAMPLE)
-    assert found is not None
-    assert (found.is_bound, found.divisor, found.sizes) == (True, None, tuple(range(11, 18)))
-    assert str(found).startswith("branches on the size of `sequence` at ")
-    assert str(found).endswith(
-        "(`if x.shape[1] > 10:`), and a graph computes the same at every size. Compute the same at "
-        "all sizes, or give that size as a number."
     )

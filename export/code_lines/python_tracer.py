@@ -8,11 +8,11 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-__all__ = ["traced_by"]
+__all__ = ["trace_python"]
 
 
 @contextlib.contextmanager
-def traced_by(enter: Callable[..., Any]) -> Iterator[None]:
+def trace_python(enter: Callable[..., Any]) -> Iterator[None]:
     """Trace what runs within the block; nothing else runs in between, as on garbage collection."""
     outer, collects = sys.gettrace(), gc.isenabled()
     gc.disable()

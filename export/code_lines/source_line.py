@@ -15,7 +15,14 @@ from typing import Any
 
 from torch import fx
 
-__all__ = ["Place", "is_users", "place_in", "place_of", "place_of_stack", "size_guards"]
+__all__ = [
+    "SourceLine",
+    "innermost_line",
+    "is_model_code",
+    "line_of_error",
+    "line_of_stack",
+    "size_guards",
+]
 
 _LIBRARIES = (
     "edgernn edgernn.export edgernn.runtime torch torchgen onnxscript onnx_ir onnx onnxruntime "
@@ -26,21 +33,21 @@ _WIDEST = 72
 
 
 @dataclass(frozen=True)
-class Place:
+class SourceLine:
     """A line of Python.
 
     Attributes:
         file: Its file.
-        line: Its number, from 1.
+        number: Its number, from 1.
     """
 
     file: str
-    line: int
+    number: int
 
     @property
     def code(self) -> str:
         """What is written there."""
-        return linecache.getline(self.file, self.line).strip()
+        return linecache.getline(self.file, self.number).strip()
 
     def __str__(self) -> str:
         try:
@@ -48,10 +55,10 @@ class Place:
         except ValueError:
             file = self.file
         code = self.code if len(self.code) <= _WIDEST else self.code[: _WIDEST - 2] + " …"
-        return f"{file}:{self.line}" + (f" (`{code}`)" if code else "")
+        return f"{file}:{self.number}" + (f" (`{code}`)" if code else "")
 
 
-def place_of(error: BaseException) -> Place | None:
+def line_of_error(error: BaseException) -> SourceLine | None:
     """Return the line of the model's code that an exception came from, or None.
 
     Args:
@@ -59,24 +66,24 @@ def place_of(error: BaseException) -> Place | None:
     """
     for one in reversed(list(_chain(error))):
         frames = list(traceback.walk_tb(one.__traceback__))
-        found = place_in((frame.f_code.co_filename, line) for frame, line in frames)
+        found = innermost_line((frame.f_code.co_filename, line) for frame, line in frames)
         if found is not None:
             return found
         for frame, _ in reversed(frames):
             node = frame.f_locals.get("node")
-            if isinstance(node, fx.Node) and (found := place_of_stack(node.stack_trace or "")):
+            if isinstance(node, fx.Node) and (found := line_of_stack(node.stack_trace or "")):
                 return found
     return None
 
 
-def place_of_stack(trace: str) -> Place | None:
+def line_of_stack(trace: str) -> SourceLine | None:
     """Return the line of the model in a stack that torch noted, inside what called forward."""
     stack = [(file, int(line)) for file, line in _FRAME.findall(trace)]
-    entered = [place for place, (file, _) in enumerate(stack) if not is_users(file)]
-    return place_in(stack[entered[0] if entered else 0 :])
+    entered = [index for index, (file, _) in enumerate(stack) if not is_model_code(file)]
+    return innermost_line(stack[entered[0] if entered else 0 :])
 
 
-def place_in(stack: Iterable[tuple[str, int]]) -> Place | None:
+def innermost_line(stack: Iterable[tuple[str, int]]) -> SourceLine | None:
     """Return the innermost line that is of the model.
 
     Installed packages count as the model's only where nothing else does: they are called by it.
@@ -84,14 +91,14 @@ def place_in(stack: Iterable[tuple[str, int]]) -> Place | None:
     Args:
         stack: Files and line numbers, the outermost call first.
     """
-    own = [Place(file, line) for file, line in stack if is_users(file)]
+    own = [SourceLine(file, line) for file, line in stack if is_model_code(file)]
     return next(
-        (place for place in reversed(own) if not _is_installed(place.file)),
+        (line for line in reversed(own) if not _is_installed(line.file)),
         own[-1] if own else None,
     )
 
 
-def size_guards(error: BaseException) -> Iterator[tuple[str, Place | None]]:
+def size_guards(error: BaseException) -> Iterator[tuple[str, SourceLine | None]]:
     """Yield each comparison of sizes that torch.export met before it failed, and where."""
     for one in _chain(error):
         for frame, _ in traceback.walk_tb(one.__traceback__):
@@ -101,11 +108,11 @@ def size_guards(error: BaseException) -> Iterator[tuple[str, Place | None]]:
             for guard in guards:
                 located = getattr(guard.sloc, "framework_loc", None)
                 file, line = getattr(located, "filename", ""), getattr(located, "lineno", 0)
-                yield str(guard.expr), place_in([(file, line)])
+                yield str(guard.expr), innermost_line([(file, line)])
             return
 
 
-def is_users(file: str) -> bool:
+def is_model_code(file: str) -> bool:
     """Return whether a file is neither of torch, nor of edgernn, nor of Python itself."""
     if file.startswith(("<", "torch/", *_libraries())):
         return False

@@ -1,4 +1,4 @@
-"""Where in the model's code operators are called, seen while forward runs."""
+"""Which line of the model's code first calls an operator, seen while forward runs."""
 
 from __future__ import annotations
 
@@ -9,30 +9,29 @@ from typing import Any
 
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from edgernn.export.code_lines.place import Place, place_in
+from edgernn.export.code_lines.source_line import SourceLine, innermost_line
 
-__all__ = ["Wanted", "Watch"]
-
-Wanted = Callable[[Any, Any], bool]
+__all__ = ["FirstCallMode"]
 
 
-class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """A mode that notes the line of the model which first calls an operator that is wanted.
+class FirstCallMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """A mode that records which line of the model first calls one of some operators.
 
     Args:
-        wanted: Says so of an operator (`torch.ops.aten.add.Tensor`) and of what it returned.
+        is_one: Whether a call is of these, from the operator (`torch.ops.aten.add.Tensor`) and
+            what it returned.
 
     Attributes:
-        called: The name of that operator; empty where none was called.
-        place: The line, or None.
+        called: The name of the operator that was called; empty where none was.
+        line: The line, or None.
     """
 
-    def __init__(self, wanted: Wanted) -> None:
+    def __init__(self, is_one: Callable[[Any, Any], bool]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._wanted = wanted
+        self._is_one = is_one
         self._outside: FrameType | None = sys._getframe(1)
         self.called = ""
-        self.place: Place | None = None
+        self.line: SourceLine | None = None
 
     def __torch_dispatch__(
         self,
@@ -42,13 +41,13 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        if not self.called and self._wanted(func, result):
+        if not self.called and self._is_one(func, result):
             self.called = func.overloadpacket.__name__
-            self.place = place_in(reversed(list(self._stack())))
+            self.line = innermost_line(reversed(list(self._stack())))
         return result
 
     def _stack(self) -> Iterator[tuple[str, int]]:
-        """Yield files and lines from here outwards, as far as where the mode was made."""
+        """Yield files and line numbers from here outwards, up to where the mode was made."""
         frame: FrameType | None = sys._getframe(1)
         while frame is not None and frame is not self._outside:
             yield frame.f_code.co_filename, frame.f_lineno

@@ -256,7 +256,7 @@ CASES: list[tuple[Function, str, str, Function | list[str]]] = [
     (
         derives,
         "return torch.autograd.grad(net.rnn(x)[0].sum(), x)[0]",
-        "forward computes a gradient{}, and a graph runs forward alone. Write the derivative out, "
+        "forward computes a gradient{}, and a graph runs only forward. Write the derivative out, "
         "or leave that line to the caller.",
         stays,
     ),
@@ -270,7 +270,7 @@ CASES: list[tuple[Function, str, str, Function | list[str]]] = [
     (
         thins,
         "return torch.sparse.mm(net.square.detach().to_sparse(), y.flatten(0, 1 …",
-        "forward computes with a sparse tensor{}, and ONNX has dense ones alone. Make it dense "
+        "forward computes with a sparse tensor{}, and ONNX has only dense ones. Make it dense "
         "with `.to_dense()` before the export.",
         fills,
     ),
@@ -299,7 +299,7 @@ CASES: list[tuple[Function, str, str, Function | list[str]]] = [
     (
         hands_a_size_to_numpy,
         "return net.rnn(x)[0] / np.sqrt(x.shape[1])",
-        "forward hands a size to NumPy{}, which takes numbers alone. Compute with Python's "
+        "forward passes a size to NumPy{}, which takes only numbers. Compute with Python's "
         "operators (`n ** 0.5` is the root of a size) or torch.",
         keeps_the_size,
     ),
