@@ -10,8 +10,8 @@ from edgernn.errors import UnsupportedModelError
 from edgernn.export.build_torch import build_torch
 from edgernn.export.built import Built
 from edgernn.export.call.example_call import ExampleCall
+from edgernn.export.foreign.add_lengths import add_lengths
 from edgernn.export.foreign.build_graphs import build_foreign
-from edgernn.export.foreign.file_lengths import with_lengths
 from edgernn.export.foreign.onnx_file import OnnxFile
 from edgernn.export.library_errors import stage
 from edgernn.export.make_contract import reference_of
@@ -41,7 +41,7 @@ def build_model(
     inputs, states = options.inputs, options.states or {}
     if isinstance(source, OnnxFile):
         with stage("opening its states", source.name):
-            return build_foreign(with_lengths(source) if lengths else source, inputs, states)
+            return build_foreign(add_lengths(source) if lengths else source, inputs, states)
     module = source.module
     with stage("running forward", source.name):
         example = make_example(source, inputs, lengths, states)

@@ -21,14 +21,14 @@ from edgernn.export.analysis.patterns import label
 from edgernn.export.built import Built
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.foreign.canonicalize import make_plain, split_stacks, write_fills
-from edgernn.export.foreign.convert_opset import at_opset
-from edgernn.export.foreign.file_reference import Original
-from edgernn.export.foreign.instrumented import Watched, held_lengths
+from edgernn.export.foreign.convert_opset import convert_opset
+from edgernn.export.foreign.file_reference import FileReference
+from edgernn.export.foreign.instrumented_file import InstrumentedFile, length_inputs
 from edgernn.export.foreign.onnx_file import OnnxFile
 from edgernn.export.foreign.open_states import Opened, Stack, open_states
 from edgernn.export.foreign.recurrent_nodes import check_weights, lengths_of
-from edgernn.export.foreign.resolve import settled
-from edgernn.export.foreign.step_axis import mark_steps, own_axes
+from edgernn.export.foreign.resolve_file import resolve_file
+from edgernn.export.foreign.step_axes import find_step_axes, mark_sequence_axes
 from edgernn.export.ir.fold_constants import fold_constants
 from edgernn.export.ir.recurrent_operators import direction_of, recurrent_nodes
 from edgernn.export.lift.lift_over_time import lift_over_time
@@ -43,7 +43,7 @@ __all__ = ["build_foreign"]
 
 def build_foreign(
     file: OnnxFile, inputs: Any, pairs: Mapping[str, str | int]
-) -> tuple[Built, Original]:
+) -> tuple[Built, FileReference]:
     """Return the graphs of an ONNX file, and the file as what they are proven against.
 
     Args:
@@ -55,14 +55,14 @@ def build_foreign(
         InputError: No inputs were found that the file runs on, or a name is not in it.
         UnsupportedModelError: It has no recurrent state, or cannot be written as the contract asks.
     """
-    file, watched, example = settled(file, inputs)
-    run = watched(example)
-    _check_lengths(file, watched, example)
-    opened = open_states(file, watched, example, {**_known_pairs(file), **pairs})
+    file, session, example = resolve_file(file, inputs)
+    run = session(example)
+    _check_lengths(file, session, example)
+    opened = open_states(file, session, example, {**_known_pairs(file), **pairs})
     states = _with_initials(file, opened.states)
     origins = with_limits(name_ports(opened.model, states), example.limits)
     passes.NameFixPass()(opened.model)  # the file may have used our names inside
-    held, computed = held_lengths(file), lengths_of(file.model.graph)[1]
+    held, computed = length_inputs(file), lengths_of(file.model.graph)[1]
     lengths = [name for name, path in origins.inputs.items() if path in held]
     longest = max((call.sizes[0] for call in run.calls), default=1)
     is_step = not _has_sequence(example) and longest == 1
@@ -82,7 +82,7 @@ def build_foreign(
     ]
     step_axes: dict[str, int] = {}
     if is_step:
-        step_axes = own_axes(file, watched, example, _paths(states))
+        step_axes = find_step_axes(file, session, example, _paths(states))
         model, step_axes = _at_one(model, origins, step_axes)
         lifted = lift_over_time(
             model,
@@ -114,9 +114,9 @@ def build_foreign(
         bounds=_known_bounds(file),
     )
     paths = {path for path in origins.inputs.values() if path}
-    original = Original(
+    original = FileReference(
         file,
-        watched,
+        session,
         opened,
         origins,
         {leaf.path: leaf.tensor.numpy() for leaf in example.tensors if leaf.path not in paths},
@@ -139,7 +139,7 @@ def _step(
         lengths: Its inputs that hold lengths.
     """
     if file.step is not None:
-        step = at_opset(file, file.step)
+        step = convert_opset(file, file.step)
         fold_constants(step)
         return step, ""
     if no_step:
@@ -227,7 +227,7 @@ def _at_one(
     if not own:
         return model, {}
     try:
-        return at_one_step(mark_steps(model, _by_port(origins, own))), own
+        return at_one_step(mark_sequence_axes(model, _by_port(origins, own))), own
     except UnsupportedModelError:
         return model, {}
 
@@ -236,9 +236,9 @@ def _has_sequence(example: ExampleCall) -> bool:
     return any(SEQUENCE in shape for shape in example.shapes.values())
 
 
-def _check_lengths(file: OnnxFile, watched: Watched, example: ExampleCall) -> None:
+def _check_lengths(file: OnnxFile, session: InstrumentedFile, example: ExampleCall) -> None:
     """Refuse constant lengths that end before the sequences do; full ones say nothing."""
-    for name, (lengths, steps) in watched.lengths(example).items():
+    for name, (lengths, steps) in session.lengths(example).items():
         if (lengths != steps).any():
             raise UnsupportedModelError(
                 f"{name} in `{file.path}` ends its sequences at the constant lengths "
@@ -282,7 +282,7 @@ def _are_layers(stack: Stack) -> bool:
 
 def _plain(file: OnnxFile, opened: Opened, lengths: bool = True) -> ir.Model:
     """Return the graph in the opset and forms that every runtime takes."""
-    model = at_opset(file, opened.model)
+    model = convert_opset(file, opened.model)
     by_name = {state.name: state.input for state in opened.states}
     split_stacks(model, {by_name[name]: stack for name, stack in opened.stacks.items()})
     fold_constants(model)

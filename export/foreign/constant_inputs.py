@@ -1,4 +1,4 @@
-"""Inputs of an ONNX file that become constants: by the user's word, or by the file's own."""
+"""Inputs of an ONNX file that become constants: those the user gives, and those it implies."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from edgernn.export.analysis.patterns import label
 from edgernn.export.call.axis_effects import same_results
 from edgernn.export.call.example_call import ArgumentTensor, ExampleCall
 from edgernn.export.call.input_spec import parse_spec
-from edgernn.export.foreign.instrumented import Watched
+from edgernn.export.foreign.instrumented_file import InstrumentedFile
 from edgernn.export.foreign.onnx_file import OnnxFile
 from edgernn.export.foreign.recurrent_nodes import recurrent_within, title
 from edgernn.export.ir.dataflow import input_dependencies
 from edgernn.export.ir.movement_operators import moved_inputs
 from edgernn.export.ir.node_builder import constant_of
 
-__all__ = ["split_constants", "with_chosen", "with_constants", "without_idle"]
+__all__ = ["choose_networks", "drop_idle_inputs", "make_constant", "split_constants"]
 
 
 def split_constants(inputs: Any) -> tuple[dict[str, float], Any]:
@@ -45,7 +45,7 @@ def split_constants(inputs: Any) -> tuple[dict[str, float], Any]:
     return constants, rest or None
 
 
-def with_constants(file: OnnxFile, constants: Mapping[str, float]) -> OnnxFile:
+def make_constant(file: OnnxFile, constants: Mapping[str, float]) -> OnnxFile:
     """Return the file with some of its inputs constants.
 
     Raises:
@@ -74,11 +74,11 @@ def with_constants(file: OnnxFile, constants: Mapping[str, float]) -> OnnxFile:
     return replace(file, model=model, constants={**file.constants, **arrays})
 
 
-def with_chosen(file: OnnxFile) -> tuple[OnnxFile, tuple[str, ...]]:
-    """Return the file with the inputs that choose between networks at the value it names itself.
+def choose_networks(file: OnnxFile) -> tuple[OnnxFile, tuple[str, ...]]:
+    """Return the file with the inputs that choose between networks constant, and notes.
 
-    Such an input is a single number that decides an If by being equal to a constant, as a sampling
-    rate does. With the file come notes for people.
+    Such an input is a single number, as a sampling rate is, that an If compares with a constant:
+    it becomes that constant.
 
     Raises:
         UnsupportedModelError: It decides in another way about recurrent nodes.
@@ -96,7 +96,7 @@ def with_chosen(file: OnnxFile) -> tuple[OnnxFile, tuple[str, ...]]:
             raise UnsupportedModelError(
                 f"If `{label(node)}` in `{file.path}` chooses by the input `{ports[0].name}` what "
                 f"runs, {title(inner)} among it; a graph has one network. Give the input as a "
-                f'constant: --input "{spec}={_any_value(ports[0])}".'
+                f'constant: --input "{spec}={_example_value(ports[0])}".'
             )
         if ports[0].name not in chosen:
             chosen[ports[0].name or ""] = value
@@ -105,20 +105,20 @@ def with_chosen(file: OnnxFile) -> tuple[OnnxFile, tuple[str, ...]]:
                 "asks for: it chooses between networks. For another one give its value: "
                 f'--input "{spec}=VALUE".'
             )
-    return with_constants(file, chosen), tuple(notes)
+    return make_constant(file, chosen), tuple(notes)
 
 
-def without_idle(
-    file: OnnxFile, watched: Watched, example: ExampleCall
+def drop_idle_inputs(
+    file: OnnxFile, session: InstrumentedFile, example: ExampleCall
 ) -> tuple[OnnxFile, ExampleCall]:
-    """Return file and example without the inputs of a single number that change no result."""
-    before = watched(example)
+    """Return file and example without the single numbers that change no result."""
+    before = session(example)
     idle: dict[str, float] = {}
     for leaf in example.tensors:
         if leaf.tensor.dim() or leaf.tensor.dtype == torch.bool:
             continue
         try:
-            others = [watched(_changed(example, leaf, factor)) for factor in (1, 7)]
+            others = [session(_changed(example, leaf, factor)) for factor in (1, 7)]
         except Exception:  # onnxruntime's errors have no common base class
             continue
         if all(same_results(before, other) for other in others):
@@ -129,7 +129,7 @@ def without_idle(
     kept = {name: value for name, value in example.kwargs.items() if name not in idle}
     shapes = {name: shape for name, shape in example.shapes.items() if name not in idle}
     fewer = replace(example, kwargs=kept, shapes=shapes, notes=(*example.notes, *notes))
-    return with_constants(file, idle), fewer
+    return make_constant(file, idle), fewer
 
 
 def _changed(example: ExampleCall, leaf: ArgumentTensor, factor: int) -> ExampleCall:
@@ -137,7 +137,7 @@ def _changed(example: ExampleCall, leaf: ArgumentTensor, factor: int) -> Example
 
 
 def _choices(graph: ir.Graph) -> Iterator[tuple[ir.Node, list[ir.Value]]]:
-    """Yield each If that inputs of a single number decide, with these."""
+    """Yield each If whose condition depends on single numbers alone, with these inputs."""
     for node in graph:
         condition = node.inputs[0] if node.op_type == "If" else None
         if condition is None:
@@ -174,5 +174,5 @@ def _dtype(port: ir.Value) -> str:
     return "float32" if port.dtype is None else str(port.dtype.numpy().name)
 
 
-def _any_value(port: ir.Value) -> str:
+def _example_value(port: ir.Value) -> str:
     return "true" if port.dtype == ir.DataType.BOOL else "1"

@@ -1,4 +1,4 @@
-"""Bring a graph of any opset to the one that graphs are written in."""
+"""Convert a graph of any opset to the one that graphs are written in."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from edgernn.errors import UnsupportedModelError
 from edgernn.export.foreign.onnx_file import OnnxFile
 from edgernn.export.ir.fold_constants import OPSET
 
-__all__ = ["at_opset"]
+__all__ = ["convert_opset"]
 
 
-def at_opset(file: OnnxFile, model: ir.Model) -> ir.Model:
-    """Return `model` in opset 18; it is left as it is.
+def convert_opset(file: OnnxFile, model: ir.Model) -> ir.Model:
+    """Return `model`, which is not changed, in opset 18.
 
-    An operator of a newer opset that the converter does not know is kept as it is where opset 18
-    has it with the same inputs and attributes; that it computes the same is for parity to say.
+    An operator of a newer opset that the converter does not know is kept where opset 18 has it with
+    the same inputs and attributes; parity shows whether it computes the same.
 
     Raises:
         UnsupportedModelError: An operator has no form in opset 18.

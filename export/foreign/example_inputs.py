@@ -16,22 +16,22 @@ from edgernn.export.foreign.onnx_file import OnnxFile
 from edgernn.export.foreign.recurrent_nodes import lengths_of
 from edgernn.export.ir.dataflow import id_limit
 
-__all__ = ["declared_specs", "examples_of", "given_example"]
+__all__ = ["candidate_examples", "declared_specs", "given_example"]
 
 _SIZES = (
     *((2, 5, 3, 7), (5, 2, 3, 7), (2,), (1,)),
     *((2, 576, 2, 7), (2, 288, 2, 7), (2, 640, 3, 7), (2, 64, 64, 7), (1, 576, 1, 7)),
 )
-"""Sizes to try for the free axes in their order, the last one for all that follow.
+"""Sizes to try for the dynamic axes in their order, the last one for all further axes.
 
-576 and 288 are windows of sound as a voice detector takes them: 512 samples at 16 kHz with the 64
-before them, and half of it at 8 kHz.
+576 and 288 are windows of sound that a voice detector takes: 512 samples at 16 kHz with the 64
+before them, and half as many at 8 kHz.
 """
 _NAMED = {"batch": 2, "sequence": 5}
 
 
-def examples_of(file: OnnxFile) -> Iterator[ExampleCall]:
-    """Yield inputs that the file might take, by the shapes that it declares.
+def candidate_examples(file: OnnxFile) -> Iterator[ExampleCall]:
+    """Yield inputs that the file may take, of the shapes that it declares.
 
     Raises:
         InputError: An input has no declared rank.
@@ -139,7 +139,7 @@ def _drawn(value: ir.Value, shape: Sequence[int], limit: int | None = None) -> t
 
 
 def _mask(ones: torch.Tensor) -> torch.Tensor:
-    """Return a mask from which lengths are counted: some of it zeros, some ones along each axis."""
+    """Return a mask of zeros and ones, of which lengths are counted; the first of an axis is 1."""
     if ones.is_floating_point() or ones.dim() < 2:
         return ones
     generator = torch.Generator().manual_seed(0)

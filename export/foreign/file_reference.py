@@ -1,8 +1,8 @@
 """The reference of an ONNX file: the file itself in ONNX Runtime, over whole sequences.
 
-Three sessions run it. `plain` is the file as it is. `watched` is the same with more outputs: what
-goes into every recurrent node and what comes out of it. `opened` is the file with its states as
-ports, for runs from a state that the file itself does not take.
+Three sessions run it. `plain` is the file as it is. `instrumented` is the file with more outputs:
+the inputs and outputs of every recurrent node. `opened` is the file with its states as ports, for
+runs from a state that the file itself does not take.
 """
 
 from __future__ import annotations
@@ -14,32 +14,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgernn.export.foreign.evaluate_values import open_session
-from edgernn.export.foreign.instrumented import Watched
+from edgernn.export.foreign.instrumented_file import InstrumentedFile
 from edgernn.export.foreign.onnx_file import OnnxFile
 from edgernn.export.foreign.open_states import Opened
 from edgernn.export.ir.onnx_session import Arrays
 from edgernn.export.proof.eager_reference import Outcome, over_steps
 from edgernn.export.states.contract_ports import Origins
 
-__all__ = ["Nudged", "Original"]
+__all__ = ["FileReference", "PerturbedReference"]
 
-_NUDGE = 2.0**-21
+_RELATIVE = 2.0**-21
 """Four roundings of float32, relative."""
 
 
-class Original:
+class FileReference:
     """The file as a function of inputs and states.
 
     Without states given, and where it takes all of its states as inputs, the file runs as it is.
-    Any other state is put in its place in a copy of the graph that has nothing else changed, and
+    Any other state is an input of a copy of the graph in which nothing else is changed, and is
     read from there.
 
     Args:
         file: The file.
-        watched: The same, watched.
-        opened: The same with its states as ports, all ports named by the contract.
+        instrumented: The file with its recurrent nodes as outputs.
+        opened: The file with its states as ports, all ports named by the contract.
         origins: What these are called in the file.
-        rest: Values of inputs that have no effect.
+        unused: Values of the inputs that have no effect.
         sequence_axes: For a file that is one step: name of each input and output → the axis that
             the steps are stacked along. None where the file takes sequences.
         own_axes: For such a file: name of an input or output → the axis of size 1 that it has for
@@ -49,21 +49,21 @@ class Original:
     def __init__(
         self,
         file: OnnxFile,
-        watched: Watched,
+        instrumented: InstrumentedFile,
         opened: Opened,
         origins: Origins,
-        rest: Arrays,
+        unused: Arrays,
         sequence_axes: Mapping[str, int] | None,
         own_axes: Mapping[str, int],
     ) -> None:
         self.name = file.reference
         self._plain = open_session(file.runnable, f"`{file.path}`")
-        self._watched = watched
+        self._instrumented = instrumented
         self._opened = open_session(opened.model, f"`{file.path}` with its states as ports")
         self._origins = origins
         self._states = opened.states
         self._finals = opened.finals
-        self._rest = {**file.constants, **rest}
+        self._constant_inputs = {**file.constants, **unused}
         self._sequence_axes = sequence_axes
         self._own_axes = own_axes
 
@@ -72,12 +72,12 @@ class Original:
         """The names of the states that the file takes as inputs, so that none can be left out."""
         return [state.name for state in self._states if state.argument is not None]
 
-    def double(self) -> Nudged:
-        """Return the reference some roundings away: ONNX Runtime has no recurrence in float64."""
-        return Nudged(self)
+    def double(self) -> PerturbedReference:
+        """Return the perturbed reference: ONNX Runtime has no recurrence in float64."""
+        return PerturbedReference(self)
 
     def layers(self, inputs: Arrays, states: Arrays) -> list[NDArray[Any]]:
-        """Return nothing: layers are not looked into."""
+        """Return nothing: the layers of a file are not compared one by one."""
         return []
 
     def __call__(self, inputs: Arrays, states: Arrays) -> Outcome:
@@ -108,29 +108,29 @@ class Original:
 
     def _run(self, inputs: Arrays, states: Arrays) -> Outcome:
         if len(states) < len(self._states):
-            return self._run_undisturbed(inputs, states)
+            return self._run_from_own_states(inputs, states)
         outputs: dict[str, NDArray[Any]] = {}
         after: dict[str, NDArray[Any]] = {}
         if not all(state.argument and state.result for state in self._states):
-            outputs, after = self._run_opened(inputs, states)
+            outputs, after = self._run_from_given_states(inputs, states)
         if all(state.argument for state in self._states):
             given = {state.argument or "": states[state.name] for state in self._states}
-            outputs = self._plain({**self._rest, **inputs, **given})
+            outputs = self._plain({**self._constant_inputs, **inputs, **given})
             returned = {s.name: outputs[s.result] for s in self._states if s.result}
             after = {**after, **returned}
         return Outcome(self._data(outputs), after)
 
-    def _run_undisturbed(self, inputs: Arrays, states: Arrays) -> Outcome:
+    def _run_from_own_states(self, inputs: Arrays, states: Arrays) -> Outcome:
         taken = {one.argument: states[one.name] for one in self._states if one.argument}
-        given = {**self._rest, **inputs, **taken}
+        given = {**self._constant_inputs, **inputs, **taken}
         outputs = self._plain(given)
-        watched = {**outputs, **self._watched.values(given)}
+        values = {**outputs, **self._instrumented.values(given)}
         after = {
-            state.name: watched[state.result or self._finals[state.name]] for state in self._states
+            state.name: values[state.result or self._finals[state.name]] for state in self._states
         }
         return Outcome(self._data(outputs), after)
 
-    def _run_opened(
+    def _run_from_given_states(
         self, inputs: Arrays, states: Arrays
     ) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
         """Return all outputs by their names in the file, and the final states by name."""
@@ -150,38 +150,38 @@ class Original:
         return {name: value for name, value in outputs.items() if name in data}
 
 
-class Nudged:
-    """A reference that is given numbers a few float32 roundings away from the true ones.
+class PerturbedReference:
+    """The reference with inputs and states some float32 roundings away from the given ones.
 
-    So far off are the sums in each step, in whichever order they are added up; what its results
-    differ by is what float32 itself costs the file.
+    Rounding moves the sums of each step as far, in whichever order they are added up. So the
+    difference of its results is what float32 itself costs the file.
 
     Args:
         original: The reference.
     """
 
-    def __init__(self, original: Original) -> None:
+    def __init__(self, original: FileReference) -> None:
         self.name = original.name
         self.arguments = original.arguments
         self._original = original
 
-    def double(self) -> Nudged:
+    def double(self) -> PerturbedReference:
         """Return the same."""
         return self
 
     def __call__(self, inputs: Arrays, states: Arrays) -> Outcome:
-        """Run whole sequences from nudged numbers; see `Original`."""
-        return self._original(_nudged(inputs), _nudged(states))
+        """Run whole sequences from perturbed numbers; see `FileReference`."""
+        return self._original(_perturbed(inputs), _perturbed(states))
 
     def layers(self, inputs: Arrays, states: Arrays) -> list[NDArray[Any]]:
-        """Return nothing: layers are not looked into."""
+        """Return nothing: the layers of a file are not compared one by one."""
         return []
 
 
-def _nudged(arrays: Arrays) -> Arrays:
+def _perturbed(arrays: Arrays) -> Arrays:
     rng = np.random.default_rng(0)
     return {
-        name: (array * rng.choice([1 - _NUDGE, 1 + _NUDGE], array.shape)).astype(array.dtype)
+        name: (array * rng.choice([1 - _RELATIVE, 1 + _RELATIVE], array.shape)).astype(array.dtype)
         if np.issubdtype(array.dtype, np.floating)
         else array
         for name, array in arrays.items()

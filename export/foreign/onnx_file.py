@@ -1,4 +1,4 @@
-"""Somebody else's ONNX file: read, checked, and brought to where ONNX Runtime can run it."""
+"""An ONNX file of any producer: read, checked, and changed as far as ONNX Runtime needs it."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from edgernn.export.foreign.to_float32 import to_float32
 from edgernn.export.ir.decode_file import decode, readable
 from edgernn.export.ir.value_ports import port_of
 
-__all__ = ["OPSETS", "Decision", "OnnxFile", "read_artifact", "read_onnx"]
+__all__ = ["OPSETS", "OnnxFile", "ResolvedIf", "read_artifact", "read_onnx"]
 
 OPSETS = range(7, onnx.defs.onnx_opset_version() + 1)
 """The operator sets that are read; before 7, LSTM, GRU and RNN were other operators."""
 
 
 @dataclass(frozen=True)
-class Decision:
-    """An If that gave way to one of its branches.
+class ResolvedIf:
+    """An If that was replaced by one of its branches.
 
     Attributes:
-        condition: The name of the value that decides it.
-        taken: What that value was.
-        title: What messages call it.
+        condition: The name of its condition.
+        taken: What the condition was.
+        title: What messages call the If.
     """
 
     condition: str
@@ -44,7 +44,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class OnnxFile:
-    """A graph that somebody else made.
+    """A graph of any producer.
 
     Attributes:
         path: Its file.
@@ -53,8 +53,8 @@ class OnnxFile:
             where ONNX Runtime does not take the file as it is.
         reference: What that is, in a few words.
         notes: For people: what was changed to run it.
-        constants: Name of an input of the file that is none of `model` → what it always is.
-        decisions: The Ifs of the file that are none of `model`.
+        constants: Name of an input of the file that `model` does not have → its constant value.
+        resolved_ifs: The Ifs of the file that `model` does not have.
         contract: What the graph promises, where edgernn wrote it.
         step: The step graph beside it, where it is the sequence graph of an artifact.
     """
@@ -65,7 +65,7 @@ class OnnxFile:
     reference: str
     notes: tuple[str, ...] = ()
     constants: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    decisions: tuple[Decision, ...] = ()
+    resolved_ifs: tuple[ResolvedIf, ...] = ()
     contract: Contract | None = None
     step: ir.Model | None = None
 
@@ -123,8 +123,8 @@ def _read(path: Path, model: ir.Model) -> OnnxFile:
 def read_artifact(folder: Path) -> OnnxFile:
     """Read the sequence graph of an artifact, and its step graph with it; or that alone.
 
-    A step graph in another precision than float32 is left: it is rounded in other places than the
-    sequence graph, so that the two do not agree to within what float32 costs.
+    A step graph in another precision than float32 is left out: it rounds in other places than the
+    sequence graph, so that the two differ by more than float32 does.
 
     Raises:
         ContractError: The artifact is of another version, or was tampered with.
@@ -160,7 +160,7 @@ def _load(path: Path) -> ir.Model:
 
 
 def _tidy(model: ir.Model) -> None:
-    """Drop what says nothing: stale shapes, an output listed twice, weights among the inputs.
+    """Drop stale shapes, repeated outputs, and weights among the inputs.
 
     IR versions below 4 list weights there; torch.onnx.export(dynamo=False) lists twice what forward
     returns twice.

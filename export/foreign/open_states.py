@@ -13,8 +13,8 @@ from edgernn.contract import BATCH
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.call.forward_run import ForwardRun
-from edgernn.export.foreign.instrumented import Watched
-from edgernn.export.foreign.measured_shapes import Sizes
+from edgernn.export.foreign.fitted_shapes import FittedShapes
+from edgernn.export.foreign.instrumented_file import InstrumentedFile
 from edgernn.export.foreign.onnx_file import OnnxFile
 from edgernn.export.ir.dataflow import movement_sources
 from edgernn.export.ir.recurrent_operators import OPERATORS, Input, kind_of, recurrent_nodes
@@ -49,13 +49,16 @@ class Opened:
 
 
 def open_states(
-    file: OnnxFile, watched: Watched, example: ExampleCall, pairs: Mapping[str, str | int]
+    file: OnnxFile,
+    session: InstrumentedFile,
+    example: ExampleCall,
+    pairs: Mapping[str, str | int],
 ) -> Opened:
     """Make the states of a file ports of a copy of its graph that has nothing else changed.
 
     Args:
         file: The file.
-        watched: The same, watched.
+        session: The file as a function.
         example: Inputs that it takes, with its dynamic axes.
         pairs: States named by the user: input → output, by name or place.
 
@@ -63,11 +66,11 @@ def open_states(
         InputError: A pair names a port that the file does not have.
         UnsupportedModelError: It has no state, or one that is not of a shape with a batch axis.
     """
-    run = watched(example)
-    model, slots = _prepared(file, example, Sizes(watched, example))
+    run = session(example)
+    model, slots = _prepared(file, example, FittedShapes(session, example))
     values = {(slot.call, slot.index): slot.after.name or "" for slot in slots}
     stacks = _stacks(model.graph, slots, run, example)
-    joined = _join_finals(model.graph, stacks, run, watched.finals(example))
+    joined = _join_finals(model.graph, stacks, run, session.finals(example))
     named = _named_pairs(model.graph, pairs)
     recognised = {} if named or slots else recognised_states(example, run)
     told = Pairs(named, recognised=recognised, known=joined, telling_names=False)
@@ -88,7 +91,9 @@ def open_states(
     return Opened(model, states, finals, held)
 
 
-def _prepared(file: OnnxFile, example: ExampleCall, sizes: Sizes) -> tuple[ir.Model, list[Slot]]:
+def _prepared(
+    file: OnnxFile, example: ExampleCall, sizes: FittedShapes
+) -> tuple[ir.Model, list[Slot]]:
     """Return the file's graph with proven shapes and marked outputs, and its states."""
     model = file.model.clone()
     graph = model.graph
@@ -158,7 +163,7 @@ def _join_finals(
     return pairs
 
 
-def _mark_results(graph: ir.Graph, sizes: Sizes) -> None:
+def _mark_results(graph: ir.Graph, sizes: FittedShapes) -> None:
     """Name the outputs as `trace` does, each a value of its own, with proven shapes."""
     for place, value in enumerate(list(graph.outputs)):
         name, shape = value.name or "", sizes.of(value.name or "")

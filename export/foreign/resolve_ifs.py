@@ -1,7 +1,10 @@
-"""Ifs of an ONNX file, decided: each gives way to the branch that the file really takes.
+"""Ifs of an ONNX file, each replaced by the branch that the file takes.
 
-Which one that is, is found out by running it. From then on it must be that one: where an input of
-another size would take the other branch, the file counts as failing at that size.
+    before   If(sequence > 1): a = Conv(x) else: a = x
+    after    a = Conv(x)                                  where all runs took the first branch
+
+The branch is found by running the file. From then on it must be that one: at a size at which the
+file takes the other branch, it counts as failing.
 """
 
 from __future__ import annotations
@@ -14,39 +17,41 @@ import onnx_ir.passes.common as passes
 
 from edgernn.export.analysis.patterns import label
 from edgernn.export.foreign.evaluate_values import evaluate
-from edgernn.export.foreign.onnx_file import Decision, OnnxFile
+from edgernn.export.foreign.onnx_file import OnnxFile, ResolvedIf
 from edgernn.export.foreign.recurrent_nodes import name_finals, recurrent_within
 from edgernn.export.ir.dataflow import ancestors, depends_on_data
 from edgernn.export.ir.onnx_session import Arrays
 from edgernn.export.ir.splice import splice
 
-__all__ = ["must_be_decided", "without_ifs"]
+__all__ = ["must_be_resolved", "resolve_ifs"]
 
 
-def must_be_decided(node: ir.Node) -> bool:
-    """Return whether recurrent nodes stand inside an If, or nothing of the input decides it."""
+def must_be_resolved(node: ir.Node) -> bool:
+    """Return whether an If holds recurrent nodes, or its condition depends on no input."""
     condition = node.inputs[0]
     assert condition is not None
     fixed = not any(value.is_graph_input() for value in ancestors(condition))
     return fixed or any(recurrent_within(node))
 
 
-def without_ifs(
+def resolve_ifs(
     file: OnnxFile, runs: Sequence[Arrays], chosen: Callable[[ir.Node], bool]
 ) -> OnnxFile:
-    """Return the file with Ifs decided that take one and the same branch in all runs.
+    """Return the file without the Ifs that take the same branch in all runs.
 
     An If whose condition depends on the numbers of an input, not only on their shape, is kept.
 
     Args:
         file: The file.
         runs: Inputs that it takes.
-        chosen: Which Ifs to look at; those in a branch that takes the place of its If are too.
+        chosen: Which Ifs to resolve; it is asked about those in a branch that is taken, too.
     """
     model = file.model.clone()
-    decided: list[tuple[ir.Value, bool, str]] = []
+    resolved: list[tuple[ir.Value, bool, str]] = []
     kept: set[ir.Node] = set()
-    while found := [node for node in _open_ifs(model.graph) if chosen(node) and node not in kept]:
+    while found := [
+        node for node in _ifs_of_sizes(model.graph) if chosen(node) and node not in kept
+    ]:
         conditions = [node.inputs[0] for node in found if node.inputs[0] is not None]
         values = [evaluate(model, conditions, feeds, f"`{file.path}`") for feeds in runs]
         for place, node in enumerate(found):
@@ -55,17 +60,18 @@ def without_ifs(
                 kept.add(node)
                 continue
             (then,) = taken
-            decided.append((conditions[place], then, label(node)))
+            resolved.append((conditions[place], then, label(node)))
             _take(model.graph, node, "then_branch" if then else "else_branch")
         passes.NameFixPass()(model)
-    if not decided:
+    if not resolved:
         return file
     name_finals(model.graph)
-    decisions = tuple(Decision(value.name or "", then, name) for value, then, name in decided)
-    return replace(file, model=model, decisions=(*file.decisions, *decisions))
+    resolved_ifs = tuple(ResolvedIf(value.name or "", then, name) for value, then, name in resolved)
+    return replace(file, model=model, resolved_ifs=(*file.resolved_ifs, *resolved_ifs))
 
 
-def _open_ifs(graph: ir.Graph) -> list[ir.Node]:
+def _ifs_of_sizes(graph: ir.Graph) -> list[ir.Node]:
+    """Return the Ifs whose condition depends on no numbers of an input."""
     return [
         node
         for node in graph
@@ -76,7 +82,7 @@ def _open_ifs(graph: ir.Graph) -> list[ir.Node]:
 
 
 def _take(graph: ir.Graph, node: ir.Node, name: str) -> None:
-    """Put the nodes of one branch in the place of an If."""
+    """Replace an If by one of its branches."""
     branch = node.attributes[name].as_graph()
     results = splice(graph, node, branch, [], suffix=f"_{label(node)}")
     for old, result in zip(node.outputs, results, strict=True):

@@ -1,4 +1,4 @@
-"""Lengths for an ONNX file that has none: every recurrent node ends each sequence at its own."""
+"""An input for the lengths of sequences, for an ONNX file that has none."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from edgernn.export.call.added_lengths import LENGTHS
 from edgernn.export.foreign.onnx_file import OnnxFile
 from edgernn.export.ir.recurrent_operators import Input, input_of, recurrent_nodes
 
-__all__ = ["with_lengths"]
+__all__ = ["add_lengths"]
 
 
-def with_lengths(file: OnnxFile) -> OnnxFile:
+def add_lengths(file: OnnxFile) -> OnnxFile:
     """Return the file with an input `lengths`, (batch,) int64, as `sequence_lens` of its nodes.
 
     Nodes that have lengths keep theirs; a file whose nodes all have some is returned as it is.

@@ -1,4 +1,4 @@
-"""What an ONNX file leaves open, settled: its inputs, their axes, the branches that it runs."""
+"""What an ONNX file leaves open: its inputs, their dynamic axes, the branches that it takes."""
 
 from __future__ import annotations
 
@@ -11,55 +11,64 @@ from edgernn.errors import InputError
 from edgernn.export.call.dynamic_axes import find_dynamic_axes
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.foreign.constant_inputs import (
+    choose_networks,
+    drop_idle_inputs,
+    make_constant,
     split_constants,
-    with_chosen,
-    with_constants,
-    without_idle,
 )
-from edgernn.export.foreign.example_inputs import declared_specs, examples_of, given_example
-from edgernn.export.foreign.instrumented import BranchError, Watched
-from edgernn.export.foreign.measured_shapes import Sizes
+from edgernn.export.foreign.example_inputs import candidate_examples, declared_specs, given_example
+from edgernn.export.foreign.fitted_shapes import FittedShapes
+from edgernn.export.foreign.instrumented_file import BranchError, InstrumentedFile
 from edgernn.export.foreign.onnx_file import OnnxFile
 from edgernn.export.foreign.recurrent_nodes import check_bodies, check_nodes
-from edgernn.export.foreign.resolve_ifs import must_be_decided, without_ifs
+from edgernn.export.foreign.resolve_ifs import must_be_resolved, resolve_ifs
 
-__all__ = ["settled"]
+__all__ = ["resolve_file"]
 
 
-def settled(file: OnnxFile, inputs: Any) -> tuple[OnnxFile, Watched, ExampleCall]:
-    """Return the file without the inputs and Ifs that are settled, and the inputs that it takes."""
+def resolve_file(file: OnnxFile, inputs: Any) -> tuple[OnnxFile, InstrumentedFile, ExampleCall]:
+    """Return the file without constant inputs and resolved Ifs, as a function, and its inputs.
+
+    Args:
+        file: The file.
+        inputs: What the user gives as its inputs; None to infer them.
+
+    Raises:
+        InputError: No inputs were found that it runs on, or those given do not fit.
+        UnsupportedModelError: It holds a form of recurrence or a choice that is refused.
+    """
     constants, inputs = split_constants(inputs)
-    file, notes = with_chosen(with_constants(file, constants))
-    file, watched, example = _example(file, inputs)
+    file, notes = choose_networks(make_constant(file, constants))
+    file, session, example = _example(file, inputs)
     example = replace(example, notes=(*notes, *example.notes))
     check_nodes(file.model, f"`{file.path}`", file.contract is not None)
-    sizes = Sizes(watched, example)
-    fewer = without_ifs(file, sizes.runs, lambda _: True)
-    fewer, example = without_idle(fewer, watched, example)
-    return (file, watched, example) if fewer is file else (fewer, Watched(fewer), example)
+    sizes = FittedShapes(session, example)
+    fewer = resolve_ifs(file, sizes.runs, lambda _: True)
+    fewer, example = drop_idle_inputs(fewer, session, example)
+    return (file, session, example) if fewer is file else (fewer, InstrumentedFile(fewer), example)
 
 
-def _example(file: OnnxFile, inputs: Any) -> tuple[OnnxFile, Watched, ExampleCall]:
-    """Return the user's inputs, or the first ones that the file runs on with the most axes free.
+def _example(file: OnnxFile, inputs: Any) -> tuple[OnnxFile, InstrumentedFile, ExampleCall]:
+    """Return the user's inputs, or the first that the file runs on with the most dynamic axes.
 
-    With them come the file, which has lost the Ifs around its recurrent nodes, and its watch.
+    With them come the file, without the Ifs around its recurrent nodes, and it as a function.
     """
     if file.contract is not None and not inputs:
         inputs = declared_specs(file)
     if inputs is not None and (not isinstance(inputs, Sequence) or inputs):
-        return _tried(file, given_example(file, inputs))
-    best: tuple[OnnxFile, Watched, ExampleCall] | None = None
+        return _try_example(file, given_example(file, inputs))
+    best: tuple[OnnxFile, InstrumentedFile, ExampleCall] | None = None
     failure: InputError | None = None
-    for candidate in examples_of(file):
+    for candidate in candidate_examples(file):
         try:
-            found = _tried(file, candidate)
-            found = *found[:2], _with_guesses(file, found[2])
+            found = _try_example(file, candidate)
+            found = *found[:2], _with_notes_of_guesses(file, found[2])
         except InputError as error:
             failure = failure or error
             continue
-        if best is None or _free(found[2]) > _free(best[2]):
+        if best is None or _dynamic_count(found[2]) > _dynamic_count(best[2]):
             best = found
-        if _free(best[2]) == (1, 1):
+        if _dynamic_count(best[2]) == (1, 1):
             break
     if best is None:
         assert failure is not None
@@ -70,22 +79,28 @@ def _example(file: OnnxFile, inputs: Any) -> tuple[OnnxFile, Watched, ExampleCal
     return best
 
 
-def _tried(file: OnnxFile, example: ExampleCall) -> tuple[OnnxFile, Watched, ExampleCall]:
-    """Decide the file's Ifs by one example, and find out which of its axes take other sizes."""
+def _try_example(
+    file: OnnxFile, example: ExampleCall
+) -> tuple[OnnxFile, InstrumentedFile, ExampleCall]:
+    """Resolve the file's Ifs by one example, and find its dynamic axes."""
     feeds = {leaf.path: leaf.tensor.numpy() for leaf in example.tensors}
     try:
-        file = without_ifs(file, [feeds], must_be_decided)
+        file = resolve_ifs(file, [feeds], must_be_resolved)
     except Exception as error:  # onnxruntime's errors have no common base class
         given = ", ".join(str(leaf) for leaf in example.tensors)
         reason = str(error).strip().partition("\n")[0]
         raise InputError(f"`{file.path}` fails on {given}: {reason}") from error
     check_bodies(file.model, f"`{file.path}`")
-    watched = Watched(file)
-    return file, watched, _same_branches(watched, find_dynamic_axes(watched, example))
+    session = InstrumentedFile(file)
+    return (
+        file,
+        session,
+        _same_branches(session, find_dynamic_axes(session, example)),
+    )
 
 
-def _with_guesses(file: OnnxFile, example: ExampleCall) -> ExampleCall:
-    """Return the example with a note for each axis of one size that the file does not tell."""
+def _with_notes_of_guesses(file: OnnxFile, example: ExampleCall) -> ExampleCall:
+    """Return the example with a note for each constant size that the file does not declare."""
     notes = list(example.notes)
     ports = {value.name: value.shape or () for value in file.model.graph.inputs}
     for leaf in example.tensors:
@@ -101,11 +116,11 @@ def _with_guesses(file: OnnxFile, example: ExampleCall) -> ExampleCall:
     return replace(example, notes=tuple(notes))
 
 
-def _same_branches(watched: Watched, example: ExampleCall) -> ExampleCall:
-    """Return the example with the axes constant at which 1 takes another branch of an If."""
+def _same_branches(session: InstrumentedFile, example: ExampleCall) -> ExampleCall:
+    """Return the example with the axes constant that take another branch of an If at size 1."""
     for symbol in example.sizes:
         try:
-            watched(example.resized({symbol: 1}))
+            session(example.resized({symbol: 1}))
         except BranchError as error:
             leaf = next(leaf for leaf in example.tensors if symbol in leaf.shape)
             axis = leaf.shape.index(symbol)
@@ -121,6 +136,6 @@ def _same_branches(watched: Watched, example: ExampleCall) -> ExampleCall:
     return example
 
 
-def _free(example: ExampleCall) -> tuple[int, int]:
+def _dynamic_count(example: ExampleCall) -> tuple[int, int]:
     symbols = {symbol for shape in example.shapes.values() for symbol in shape}
     return int(SEQUENCE in symbols), int(BATCH in symbols)

@@ -1,4 +1,4 @@
-"""Files of one step that have an axis for it: which axis that is, found out by running the file."""
+"""The axes of steps in a file of one step, such as x (batch, 1, 40), found by running the file."""
 
 from __future__ import annotations
 
@@ -12,49 +12,50 @@ from edgernn.contract import SEQUENCE
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.call.forward_run import ForwardRun
 from edgernn.export.foreign.evaluate_values import evaluate
-from edgernn.export.foreign.instrumented import Watched
+from edgernn.export.foreign.instrumented_file import InstrumentedFile
 from edgernn.export.foreign.onnx_file import OnnxFile
 from edgernn.export.ir.recurrent_operators import Input, recurrent_nodes
 
-__all__ = ["mark_steps", "own_axes"]
+__all__ = ["find_step_axes", "mark_sequence_axes"]
 
 _STEPS = 3
-_MOST = 64
+"""How many steps a file of one step is given."""
+_MAX_CANDIDATES = 64
 
 
-def own_axes(
-    file: OnnxFile, watched: Watched, example: ExampleCall, states: Collection[str]
+def find_step_axes(
+    file: OnnxFile, session: InstrumentedFile, example: ExampleCall, states: Collection[str]
 ) -> dict[str, int]:
-    """Return the axes of size 1 along which a file of one step would take more steps.
+    """Return the axes of size 1 that are those of the steps.
 
     Args:
         file: The file; its sequences have one step each.
-        watched: The same, watched.
+        session: The file as a function.
         example: Inputs that it takes.
         states: Names of its inputs and outputs that are states.
 
     Returns:
         Name of an input or output → its axis; empty where no axis is that of the steps.
     """
-    before = watched(example)
+    before = session(example)
     if not recurrent_nodes(file.model.graph):
         return {}
-    for axes in _choices(example, states):
+    for axes in _candidate_axes(example, states):
         longer = example.with_axes(dict.fromkeys(axes.items(), _STEPS))
-        free = _with_free(file, axes)
-        if not _runs_along(free, longer):
+        free = _with_dynamic_axes(file, axes)
+        if not _has_more_steps(free, longer):
             continue
         try:
-            grown = _grown(before, Watched(free)(longer), states)
-        except Exception:  # the file itself counts on one step behind the layer
-            grown = {}
-        if grown is not None:
-            return {**axes, **grown}
+            longer_axes = _longer_outputs(before, InstrumentedFile(free)(longer), states)
+        except Exception:  # the file itself needs one step after the layer
+            longer_axes = {}
+        if longer_axes is not None:
+            return {**axes, **longer_axes}
     return {}
 
 
-def _runs_along(file: OnnxFile, longer: ExampleCall) -> bool:
-    """Return whether the first layer of a file has more steps with a longer input."""
+def _has_more_steps(file: OnnxFile, longer: ExampleCall) -> bool:
+    """Return whether the first layer of a file has as many steps as a longer input."""
     x = recurrent_nodes(file.model.graph)[0].inputs[Input.X]
     assert x is not None
     feeds = {leaf.path: leaf.tensor.numpy() for leaf in longer.tensors}
@@ -65,7 +66,7 @@ def _runs_along(file: OnnxFile, longer: ExampleCall) -> bool:
     return bool(steps.shape[0] == _STEPS)
 
 
-def mark_steps(model: ir.Model, axes: Mapping[str, int]) -> ir.Model:
+def mark_sequence_axes(model: ir.Model, axes: Mapping[str, int]) -> ir.Model:
     """Return a copy of `model` whose ports have the sequence at the axes given by their names."""
     model = model.clone()
     for value in (*model.graph.inputs, *model.graph.outputs):
@@ -77,7 +78,7 @@ def mark_steps(model: ir.Model, axes: Mapping[str, int]) -> ir.Model:
     return model
 
 
-def _choices(example: ExampleCall, states: Collection[str]) -> Iterator[dict[str, int]]:
+def _candidate_axes(example: ExampleCall, states: Collection[str]) -> Iterator[dict[str, int]]:
     """Yield sets of axes of size 1, at most one of each input, large sets first."""
     options: list[list[tuple[str, int] | None]] = []
     for leaf in example.tensors:
@@ -85,12 +86,12 @@ def _choices(example: ExampleCall, states: Collection[str]) -> Iterator[dict[str
             found = [(leaf.path, axis) for axis, size in enumerate(leaf.shape) if size == 1]
             options.append([*found, None])
     choices = [[one for one in choice if one] for choice in itertools.product(*options)]
-    for choice in sorted(filter(None, choices), key=len, reverse=True)[:_MOST]:
+    for choice in sorted(filter(None, choices), key=len, reverse=True)[:_MAX_CANDIDATES]:
         yield dict(choice)
 
 
-def _with_free(file: OnnxFile, axes: Mapping[str, int]) -> OnnxFile:
-    """Return the file with some axes of its inputs free."""
+def _with_dynamic_axes(file: OnnxFile, axes: Mapping[str, int]) -> OnnxFile:
+    """Return the file with axes of its inputs dynamic, and all axes of its outputs."""
     model = file.model.clone()
     for value in (*model.graph.inputs, *model.graph.outputs):
         dims = list(value.shape or ())
@@ -103,8 +104,10 @@ def _with_free(file: OnnxFile, axes: Mapping[str, int]) -> OnnxFile:
     return replace(file, model=model)
 
 
-def _grown(before: ForwardRun, after: ForwardRun, states: Collection[str]) -> dict[str, int] | None:
-    """Return the axis of each output that is longer, or None where a state is."""
+def _longer_outputs(
+    before: ForwardRun, after: ForwardRun, states: Collection[str]
+) -> dict[str, int] | None:
+    """Return the axis along which each output is longer, or None where a state is longer."""
     axes: dict[str, int] = {}
     for name, old in before.results.items():
         new = after.results[name]

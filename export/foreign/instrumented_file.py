@@ -1,4 +1,4 @@
-"""An ONNX file in ONNX Runtime, watched at its recurrent nodes."""
+"""An ONNX file in ONNX Runtime, with the inputs and outputs of its recurrent nodes as outputs."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from edgernn.export.ir.dataflow import depends_on_data
 from edgernn.export.ir.onnx_session import Arrays
 from edgernn.export.ir.recurrent_operators import Input, input_of, kind_of, recurrent_nodes
 
-__all__ = ["BranchError", "Watched", "held_lengths"]
+__all__ = ["BranchError", "InstrumentedFile", "length_inputs"]
 
 
 class BranchError(InputError):
-    """When the file takes another branch of an If than the one that its graphs have."""
+    """When the file takes the branch of an If that its graphs do not have."""
 
 
-def held_lengths(file: OnnxFile) -> list[str]:
+def length_inputs(file: OnnxFile) -> list[str]:
     """Return the names of the inputs that hold lengths of sequences."""
     known = () if file.contract is None else file.contract.lengths
     inputs = [value.name or "" for value in file.model.graph.inputs]
@@ -40,8 +40,8 @@ def output_names(node: ir.Node) -> list[str]:
     return [value.name or "" for value in node.outputs[1 : 1 + len(kind_of(node).states)]]
 
 
-class Watched:
-    """The file, run undisturbed and watched at its recurrent nodes.
+class InstrumentedFile:
+    """The file as a function, which also returns what its recurrent nodes read and compute.
 
     Args:
         file: The file; every final state in its graph has a name.
@@ -57,20 +57,20 @@ class Watched:
             for value in file.model.graph.inputs
             if value.shape is not None
         }
-        self._held = tuple(held_lengths(file))
+        self._held = tuple(length_inputs(file))
         model = file.model.clone()
-        self._nodes = [_Places(node) for node in recurrent_nodes(model.graph)]
+        self._nodes = [_NodePorts(node) for node in recurrent_nodes(model.graph)]
         places = (Input.X, Input.SEQUENCE_LENS, Input.INITIAL_H, Input.INITIAL_C)
-        watched = [
+        inner = [
             value
             for node in recurrent_nodes(model.graph)
             for value in (*(input_of(node, place) for place in places), *node.outputs[1:])
             if value is not None
         ]
-        self._decisions = file.decisions
-        watched += values_by_name(model.graph, [one.condition for one in file.decisions])
-        model.graph.outputs[:] = dict.fromkeys([*model.graph.outputs, *watched])
-        self._watched = open_session(model, f"`{file.path}`")
+        self._resolved_ifs = file.resolved_ifs
+        inner += values_by_name(model.graph, [one.condition for one in file.resolved_ifs])
+        model.graph.outputs[:] = dict.fromkeys([*model.graph.outputs, *inner])
+        self._session = open_session(model, f"`{file.path}`")
 
     def __call__(self, example: ExampleCall) -> ForwardRun:
         """Run the file once; its calls are those of the recurrent nodes in its main graph."""
@@ -80,7 +80,7 @@ class Watched:
         return ForwardRun(calls, results, self._held)
 
     def values(self, feeds: Arrays) -> dict[str, NDArray[Any]]:
-        """Run the file; return its outputs and all that is watched, by name.
+        """Run the file; return its outputs and the instrumented values, by name.
 
         Raises:
             InputError: An input is not of the shape that the file declares, or with it the file
@@ -93,11 +93,11 @@ class Watched:
                 for size, given in zip(declared, shape, strict=True)
             ):
                 raise InputError(f"it declares `{name}` as {declared}")
-        watched = self._watched(feeds)
-        for one in self._decisions:
-            if bool(watched[one.condition].all()) != one.taken:
+        values = self._session(feeds)
+        for one in self._resolved_ifs:
+            if bool(values[one.condition].all()) != one.taken:
                 raise BranchError(f"it takes the other branch of If `{one.title}`")
-        return watched
+        return values
 
     def finals(self, example: ExampleCall) -> list[list[torch.Tensor]]:
         """Return the final states of each recurrent node."""
@@ -117,8 +117,8 @@ class Watched:
         }
 
 
-class _Places:
-    """The names of what goes into a recurrent node and comes out of it."""
+class _NodePorts:
+    """The names of the inputs and outputs of a recurrent node."""
 
     def __init__(self, node: ir.Node) -> None:
         def name(place: int) -> str:

@@ -1,4 +1,10 @@
-"""The shapes of a file's values in terms of its dynamic axes, found out by running it."""
+"""The shapes of a file's values as expressions of its dynamic axes, fitted to measured sizes.
+
+The file is run at several sizes, and the simplest expression that gives all sizes is taken:
+
+    sequence    5, 6, 15, 47
+    measured    2, 3, 7, 23        → sequence//2
+"""
 
 from __future__ import annotations
 
@@ -7,29 +13,30 @@ from itertools import combinations
 
 from edgernn.axis_sizes import evaluate_size
 from edgernn.export.call.example_call import ExampleCall
-from edgernn.export.foreign.instrumented import Watched
+from edgernn.export.foreign.instrumented_file import InstrumentedFile
 from edgernn.export.ir.onnx_session import Arrays
 
-__all__ = ["Sizes"]
+__all__ = ["FittedShapes"]
 
 _STRIDES = (*range(2, 17), 20, 32, 40, 64, 80, 100, 128, 160, 200, 256, 320, 512)
 
-_SMALL, _MORE = 64, 24
-"""The sizes that are tried to tell rules apart, and how many of them at most."""
+_LARGEST_SIZE, _MAX_PROBES = 64, 24
+"""Below which size, and how often at most, the file is run again to tell expressions apart."""
 
 _Probe = tuple[dict[str, int], Arrays, dict[str, tuple[int, ...]]]
+"""The sizes of the axes, the inputs, and the shape of each value of a run."""
 
 
-class Sizes:
-    """What every axis is at any size of the dynamic axes.
+class FittedShapes:
+    """The shape of every value at any size of the dynamic axes.
 
     Args:
-        watched: The file.
+        session: The file.
         example: Inputs that it takes, with its dynamic axes.
     """
 
-    def __init__(self, watched: Watched, example: ExampleCall) -> None:
-        self._watched = watched
+    def __init__(self, session: InstrumentedFile, example: ExampleCall) -> None:
+        self._session = session
         self._example = example
         self._tried: list[dict[str, int]] = []
         self._probes: list[_Probe] = []
@@ -43,64 +50,64 @@ class Sizes:
         return [feeds for _, feeds, _ in self._probes]
 
     def of(self, name: str) -> tuple[int | str, ...]:
-        """Return the shape of an output or a watched value; an axis of no known rule has a name."""
+        """Return the shape of an output or an inner value; a size of no expression gets a name."""
         _, _, shapes = self._probes[0]
         return tuple(
-            self._rule(name, axis) or f"{name}_dim{axis}" for axis in range(len(shapes[name]))
+            self._expression(name, axis) or f"{name}_dim{axis}" for axis in range(len(shapes[name]))
         )
 
-    def _rule(self, name: str, axis: int) -> int | str | None:
-        """Return the size or the first expression that gives all sizes that were found.
+    def _expression(self, name: str, axis: int) -> int | str | None:
+        """Return the size or the first expression that gives all sizes that were measured.
 
         Where several do, the file is run at sizes at which they differ.
         """
         first = self._probes[0][2][name][axis]
         if all(shapes[name][axis] == first for _, _, shapes in self._probes):
             return first
-        rules = self._fitting(self._rules(first), name, axis)
-        for _ in range(_MORE):
-            telling = self._telling(rules)
-            if telling is None:
+        expressions = self._that_fit(self._candidates(first), name, axis)
+        for _ in range(_MAX_PROBES):
+            sizes = self._distinguishing_sizes(expressions)
+            if sizes is None:
                 break
-            self._probe(telling)
-            rules = self._fitting(rules, name, axis)
-        return rules[0] if rules else None
+            self._probe(sizes)
+            expressions = self._that_fit(expressions, name, axis)
+        return expressions[0] if expressions else None
 
-    def _fitting(self, rules: Iterable[str], name: str, axis: int) -> list[str]:
+    def _that_fit(self, expressions: Iterable[str], name: str, axis: int) -> list[str]:
         return [
-            rule
-            for rule in rules
+            expression
+            for expression in expressions
             if all(
-                evaluate_size(rule, sizes) == shapes[name][axis]
+                evaluate_size(expression, sizes) == shapes[name][axis]
                 for sizes, _, shapes in self._probes
             )
         ]
 
-    def _telling(self, rules: Sequence[str]) -> dict[str, int] | None:
-        """Return sizes that were not tried yet and at which rules differ from the first one."""
+    def _distinguishing_sizes(self, expressions: Sequence[str]) -> dict[str, int] | None:
+        """Return sizes that were not tried and at which the expressions differ, or None."""
         base = self._probes[0][0]
         for symbol in self._symbols:
-            for size in range(1, _SMALL):
+            for size in range(1, _LARGEST_SIZE):
                 sizes = {**base, symbol: size}
                 if sizes in self._tried:
                     continue
-                if len({evaluate_size(rule, sizes) for rule in rules}) > 1:
+                if len({evaluate_size(expression, sizes) for expression in expressions}) > 1:
                     return sizes
         return None
 
     def _probe(self, sizes: dict[str, int], needed: bool = False) -> None:
-        """Run the file at some sizes, as far as it takes them."""
+        """Run the file at some sizes; where it fails and is not `needed`, nothing is noted."""
         self._tried.append(sizes)
         feeds = {leaf.path: leaf.tensor.numpy() for leaf in self._example.resized(sizes).tensors}
         try:
-            values = self._watched.values(feeds)
+            values = self._session.values(feeds)
         except Exception:
             if needed:
                 raise
             return
         self._probes.append((sizes, feeds, {name: value.shape for name, value in values.items()}))
 
-    def _rules(self, first: int) -> Iterator[str]:
+    def _candidates(self, first: int) -> Iterator[str]:
         """Yield expressions that give `first` at the first probe, simple ones first."""
         sizes = self._probes[0][0]
         yield from self._symbols
