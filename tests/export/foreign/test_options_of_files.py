@@ -130,7 +130,7 @@ def expected(file: str, option: str) -> list[str]:
         swap = {f"[{layers}, batch": f"[batch, {layers}" for layers in (1, 2)}
         for old, new in swap.items():
             inputs = [one.replace(old, new) for one in inputs]
-    if "batch" in asked:
+    if "batch_size" in asked:
         inputs = [one.replace("batch", "2") for one in inputs]
     return inputs
 
