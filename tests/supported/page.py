@@ -21,10 +21,10 @@ _PLAIN = (BOTH, SEQUENCE_ONLY, NOTHING)
 
 _HEAD = f"""# What is supported
 
-Written by `scripts/supported` from trials: each cell is one export of a small model, with its proof
-against eager torch. `{BOTH}` gives both graphs, `{SEQUENCE_ONLY}` a sequence graph alone: what
-runs backward, or starts from its own data, has no step. A number is a refusal, whose whole message
-stands below its table. `{NOTHING}` is what torch does not have, or does not write.
+`scripts/supported` generates this page. Each cell is one export of a small model, with the parity
+check against eager torch. `{BOTH}`: both graphs. `{SEQUENCE_ONLY}`: only a sequence graph, because
+the model runs backward or computes its initial state from the data. A number: a refusal, with its
+message below the table. `{NOTHING}`: torch does not have it, or cannot save it.
 """
 
 

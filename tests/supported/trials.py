@@ -193,8 +193,8 @@ _TIMED = (*LAYERS, *LOOPS)
 TABLES: Mapping[str, Table] = {
     "options": Table(
         "Options",
-        "A layer or a loop starts from zeros; one step takes its state and returns the next. The "
-        "states of a step by hand are named by `--state`.",
+        "The initial state of a layer or loop is zero; one step takes its state and returns the "
+        "next one. `--state` names the states of a hand-written step.",
         {
             "plain": _option(),
             "stacked": _option((*LAYERS, *LOOPS), layers=3),
@@ -212,14 +212,14 @@ TABLES: Mapping[str, Table] = {
     ),
     "states": Table(
         "States",
-        "What forward does about its first state: leaves it out, makes zeros, has a learned one, "
-        "takes it as an argument and returns the next, or computes it from its data.",
+        "The initial state in forward: not given, zeros, learned, an argument whose next value is "
+        "returned, or computed from the data.",
         {name: _style(name) for name in STYLES},
     ),
     "sources": Table(
         "Sources",
-        "Where the model comes from; the state is left out, or the argument of one step. The "
-        "states of a step by hand, and of a traced cell, are named by `--state`.",
+        "The source of the model; the initial state is not given, or is the argument of one step. "
+        "`--state` names the states of a hand-written step and of a traced cell.",
         {name: _source(name) for name in SOURCES},
     ),
 }
