@@ -11,6 +11,7 @@ import onnx_ir as ir
 from edgernn.contract import BATCH, SEQUENCE, Contract, Graph, Port, State
 from edgernn.errors import InputError
 from edgernn.export.ir.initializer_names import drop_unused
+from edgernn.export.ir.value_ports import port_of
 from edgernn.export.options import ExportOptions, Precision
 from edgernn.export.passes.batch_major_states import make_states_batch_major
 from edgernn.export.passes.constant_axes import make_axes_constant
@@ -47,8 +48,6 @@ _NOTES = {
         "products in integers that saturate on no CPU, one scale for each row."
     ),
 }
-
-_Shape = tuple[int | str, ...]
 
 
 def constant_sizes(options: ExportOptions) -> dict[str, int]:
@@ -97,14 +96,20 @@ def apply_options(
     """
     graphs = tuple(models.values())
     states = _change_ports(options, graphs, contract.states, layers)
-    shapes = {kind: _shapes(model) for kind, model in models.items()}
+    named = {
+        kind: {
+            value.name or "": port_of(value)
+            for value in (*model.graph.inputs, *model.graph.outputs)
+        }
+        for kind, model in models.items()
+    }
     float32_weights = _change_operators(options, graphs)
     if options.precision == "float16":
         states = tuple(_to_float16(state) for state in states)
-    dynamic = any(BATCH in shape for ports in shapes.values() for shape in ports.values())
+    dynamic = any(BATCH in port.shape for ports in named.values() for port in ports.values())
     ends = () if dynamic else {end for one in states for end in (one.input, one.output)}
     ports = {
-        kind: _ports(model, contract.graphs[kind], shapes[kind], ends)
+        kind: _ports(model, contract.graphs[kind], named[kind], ends)
         for kind, model in models.items()
     }
     sizes = constant_sizes(options)
@@ -197,34 +202,27 @@ def _to_float16(state: State) -> State:
     return replace(state, initial=None if initial is None else initial.astype(np.float16))
 
 
-def _shapes(model: ir.Model) -> dict[str, _Shape]:
-    """Return name of a port → its shape."""
-    return {
-        value.name or "": _shape(value) for value in (*model.graph.inputs, *model.graph.outputs)
-    }
-
-
 def _ports(
-    model: ir.Model, before: Graph, named: Mapping[str, _Shape], states: Collection[str]
+    model: ir.Model, before: Graph, named: Mapping[str, Port], states: Collection[str]
 ) -> Graph:
-    """Return the ports of `model`; those that torch's call has too keep where they come from."""
+    """Return the ports of a graph, with what the contract knows of those that it had before.
+
+    Args:
+        model: The graph as it is written.
+        before: Its ports in torch's own form.
+        named: Name → the port while its dynamic axes still had their names.
+        states: The names of the ports of states whose batch axis needs a name.
+    """
 
     def port(value: ir.Value, known: tuple[Port, ...]) -> Port:
-        assert value.dtype is not None
-        name = value.name or ""
-        port = Port(name, value.dtype.numpy().name, named[name])
-        old = next((one for one in known if one.name == name), port)
-        port = port.with_batch() if name in states else port
-        origin = old.origin if old.shape == port.shape else None
-        axes, port = port.axes, replace(port, shape=_shape(value), origin=origin, limit=old.limit)
-        return port.with_axes(axes)
+        port = port_of(value)
+        name = named[port.name]
+        old = next((one for one in known if one.name == port.name), port)
+        origin = old.origin if old.shape == name.shape else None
+        port = replace(port, origin=origin, limit=old.limit)
+        return port.with_axes(name.with_default_axes(states).axes)
 
     return Graph(
         tuple(port(value, before.inputs) for value in model.graph.inputs),
         tuple(port(value, before.outputs) for value in model.graph.outputs),
     )
-
-
-def _shape(value: ir.Value) -> _Shape:
-    assert value.shape is not None
-    return tuple(dim if isinstance(dim, int) else str(dim.value) for dim in value.shape)

@@ -12,45 +12,24 @@ type when the options are made.
 
 from __future__ import annotations
 
-import functools
-import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass
 from pathlib import Path
-from types import UnionType
-from typing import (
-    Annotated,
-    Any,
-    Literal,
-    ParamSpec,
-    Protocol,
-    TypeVar,
-    Union,
-    get_args,
-    get_origin,
-    get_type_hints,
-    runtime_checkable,
-)
+from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
+from edgernn.declared_options import Option, check_options
 from edgernn.errors import InputError
 from edgernn.export.ir.opset_versions import IR_VERSIONS
 from edgernn.vocabulary import Vocabulary
 
 __all__ = [
-    "Declaration",
     "ExportOptions",
     "GraphChoice",
-    "Option",
     "Precision",
     "SourceOptions",
     "StateLayout",
     "SupportsArray",
-    "accept_old_names",
-    "declarations",
 ]
-
-Parameters = ParamSpec("Parameters")
-Result = TypeVar("Result")
 
 GraphChoice = Literal["both", "sequence", "step"]
 Precision = Literal["float32", "float16", "int8"]
@@ -63,31 +42,6 @@ class SupportsArray(Protocol):
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
         """Return the values as a NumPy array."""
-
-
-@dataclass(frozen=True)
-class Option:
-    """What the declaration of an option says besides its name, type and default.
-
-    Attributes:
-        help: The line in `edgernn export --help`.
-        flags: The flags on the command line; `--` and the name where empty.
-        metavar: What the help calls the value.
-        repeatable: Whether the flag is given once per value.
-        hidden: Whether the option is in the Python API only.
-        old_name: A former name, which still works and which no help shows.
-        choices: The integers that are known, where not every integer is.
-        expected: What messages say of a value that is neither a choice, a bool nor an integer.
-    """
-
-    help: str
-    flags: tuple[str, ...] = ()
-    metavar: str | None = None
-    repeatable: bool = False
-    hidden: bool = False
-    old_name: str = ""
-    choices: tuple[int, ...] = ()
-    expected: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,8 +97,7 @@ class SourceOptions:
     ] = False
 
     def __post_init__(self) -> None:
-        for declaration in declarations(type(self)):
-            declaration.check(getattr(self, declaration.name))
+        check_options(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,121 +160,3 @@ class ExportOptions(SourceOptions):
                 f"`steps` is {self.steps}, which is of the sequence graph, but --graph step writes "
                 "none. Leave out one of the two."
             )
-
-
-# --- declarations ---------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Declaration:
-    """One option with all that is declared of it.
-
-    Attributes:
-        name: The name in Python.
-        type: The type of its values.
-        default: The value where none is given.
-        option: The rest.
-    """
-
-    name: str
-    type: Any
-    default: Any
-    option: Option = field(repr=False)
-
-    @property
-    def choices(self) -> tuple[str | int, ...]:
-        """The values that are known, where they are enumerated."""
-        return get_args(self.type) if get_origin(self.type) is Literal else self.option.choices
-
-    @property
-    def member_types(self) -> tuple[Any, ...]:
-        """The types of which a value has one."""
-        return get_args(self.type) if _is_union(self.type) else (self.type,)
-
-    def check(self, value: object) -> None:
-        """Check a value against the type and the choices.
-
-        Raises:
-            InputError: It is none of them.
-        """
-        if _matches(value, self.type) and self._is_known(value):
-            return
-        text = repr(value)
-        simple = isinstance(value, (str, int, float, type(None))) and len(text) <= 80
-        subject = f"`{self.name}` is {text if simple else f'of type {type(value).__name__}'}"
-        if self.choices:
-            raise InputError(f"{subject}; known are: {', '.join(map(str, self.choices))}.")
-        raise InputError(f"{subject}; expected {self._expected()}.")
-
-    def _is_known(self, value: object) -> bool:
-        if self.choices:
-            return value in self.choices
-        return not (int in self.member_types and isinstance(value, int)) or value >= 1
-
-    def _expected(self) -> str:
-        if self.type is bool:
-            return "True or False"
-        if int in self.member_types:
-            return "an integer of at least 1, or None"
-        return self.option.expected
-
-
-def declarations(options: type[SourceOptions]) -> tuple[Declaration, ...]:
-    """Return the options that a class declares, in their order."""
-    hints = get_type_hints(options, include_extras=True)
-    found = []
-    for one in fields(options):
-        assert one.default is not MISSING
-        kind, option = get_args(hints[one.name])
-        found.append(Declaration(one.name, kind, one.default, option))
-    return tuple(found)
-
-
-def accept_old_names(
-    options: type[SourceOptions],
-) -> Callable[[Callable[Parameters, Result]], Callable[Parameters, Result]]:
-    """Let a function whose keywords are options take them by their old names, with a warning."""
-    names = {one.option.old_name: one.name for one in declarations(options) if one.option.old_name}
-
-    def decorate(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-        @functools.wraps(function)
-        def with_old_names(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
-            for old, new in names.items():
-                if old not in kwargs:
-                    continue
-                if new in kwargs:
-                    raise InputError(f"`{old}` is the old name of `{new}`. Give `{new}` alone.")
-                warnings.warn(f"`{old}` is now called `{new}`.", DeprecationWarning, stacklevel=2)
-                kwargs[new] = kwargs.pop(old)
-            return function(*args, **kwargs)
-
-        return with_old_names
-
-    return decorate
-
-
-def _is_union(kind: Any) -> bool:
-    return get_origin(kind) in (Union, UnionType)
-
-
-def _matches(value: Any, kind: Any) -> bool:
-    """Say whether a value is of a declared type."""
-    origin, arguments = get_origin(kind), get_args(kind)
-    if kind is Any:
-        return True
-    if _is_union(kind):
-        return any(_matches(value, one) for one in arguments)
-    if origin is Literal:
-        return isinstance(value, str) and value in arguments
-    if origin is Mapping:
-        return isinstance(value, Mapping) and all(
-            _matches(key, arguments[0]) and _matches(item, arguments[1])
-            for key, item in value.items()
-        )
-    if origin is Sequence:
-        return isinstance(value, Sequence) and all(_matches(one, arguments[0]) for one in value)
-    if origin is Callable:
-        return callable(value)
-    if kind is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, kind)

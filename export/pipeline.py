@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from edgernn.artifact import Artifact
+from edgernn.declared_options import accept_old_names
 from edgernn.errors import ParityError, UnsupportedModelError
 from edgernn.export.analysis.cost import cost_of
 from edgernn.export.apply_options import (
@@ -45,7 +46,6 @@ from edgernn.export.options import (
     SourceOptions,
     StateLayout,
     SupportsArray,
-    accept_old_names,
 )
 from edgernn.export.proof.eager_reference import one_thread
 from edgernn.export.proof.parity import Prover
@@ -142,8 +142,8 @@ def export_model(
         force=force,
         verify=verify,
     )
-    target = Path(path) if path is not None else Path(f"{_stem(model)}.edgernn")
     source = _load(model, options)
+    target = Path(path) if path is not None else Path(f"{_stem(model)}.edgernn")
     with atomic_folder(target, force) as folder, _as_written(source):
         built, reference = build_model(source, options, lengths)
         options = with_steps_of(options, built.example.constants)

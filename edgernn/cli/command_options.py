@@ -1,4 +1,4 @@
-"""Options that several commands take, and those made from the declarations in `edgernn.export`."""
+"""Options that several commands take, and those made from declarations."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar, get_origin
 
 import click
 
-from edgernn.export.options import Declaration, SourceOptions, declarations
+from edgernn.declared_options import Declaration, declarations
 
 __all__ = ["declared_options", "flags_of", "json_option", "provider_option"]
 
@@ -22,7 +22,7 @@ def provider_option(**settings: Any) -> Callable[[Command], Command]:
     return click.option("--provider", metavar="NAME", **settings)
 
 
-def declared_options(options: type[SourceOptions]) -> Callable[[Command], Command]:
+def declared_options(options: type[Any]) -> Callable[[Command], Command]:
     """Add every option that a class declares to a command, which takes them under their names."""
 
     def decorate(command: Command) -> Command:
@@ -34,7 +34,7 @@ def declared_options(options: type[SourceOptions]) -> Callable[[Command], Comman
     return decorate
 
 
-def flags_of(options: type[SourceOptions]) -> dict[str, str]:
+def flags_of(options: type[Any]) -> dict[str, str]:
     """Return name of a declared option → its long flag."""
     return {one.name: _flags(one)[-1] for one in declarations(options)}
 

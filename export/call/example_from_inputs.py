@@ -46,11 +46,6 @@ def example_from(
     """
     if isinstance(inputs, (str, torch.Tensor, np.ndarray)):
         inputs = (inputs,)
-    if not isinstance(inputs, (Mapping, Sequence)):
-        raise InputError(
-            f"`inputs` is of type {type(inputs).__name__}; example tensors in a tuple or by name "
-            "were expected, or specs such as `tokens:int64[batch,sequence]`."
-        )
     if not isinstance(inputs, Mapping) and any(isinstance(one, str) for one in inputs):
         return _from_specs(module, [parse_spec(str(one)) for one in inputs])
     names = list(forward_parameters(module))

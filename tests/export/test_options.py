@@ -8,15 +8,16 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, cast, get_type_hints
 
 import pytest
 import torch
 from torch import nn
 
-from edgernn.errors import InputError
+from edgernn.declared_options import declarations
+from edgernn.errors import InputError, SourceError
 from edgernn.export import export_model, verify_artifact
-from edgernn.export.options import ExportOptions, SourceOptions, declarations
+from edgernn.export.options import ExportOptions, SourceOptions
 
 SPECS = "expected example tensors in a tuple or by name, or specs such as "
 SPECS += "`tokens:int64[batch,sequence]`."
@@ -202,3 +203,11 @@ def test_declaring_options_loads_no_torch() -> None:
     script += "print({'torch', 'onnx', 'onnx_ir', 'onnxruntime'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("set()\n", "")
+
+
+@pytest.mark.parametrize("path", [None, "m.edgernn"])
+def test_what_is_no_model_is_refused(path: str | None) -> None:
+    """A model of another type is refused, also where the artifact is to have its name."""
+    with pytest.raises(SourceError) as caught:
+        export_model(cast(Any, 3), path)
+    assert str(caught.value).startswith("`3` is no")

@@ -267,11 +267,6 @@ def test_a_state_of_another_shape_is_an_error(kind):
     ("inputs", "message"),
     [
         (
-            5,
-            "`inputs` is of type int; example tensors in a tuple or by name were expected, or "
-            "specs such as `tokens:int64[batch,sequence]`.",
-        ),
-        (
             (torch.zeros(2, 5, dtype=torch.uint8),),
             "`ids:uint8[2,5]` is of a dtype that graphs do not take as an input; they take "
             "float32, int64, int32, bool. Give it as one of these, and let forward convert it.",
@@ -279,7 +274,7 @@ def test_a_state_of_another_shape_is_an_error(kind):
     ],
 )
 def test_what_is_no_example_is_refused(inputs, message):
-    """A number is none, nor is a tensor of a dtype that graphs do not take."""
+    """A tensor of a dtype that graphs do not take is refused."""
     with pytest.raises(InputError) as caught:
         example_from(Net(), inputs)
     assert str(caught.value) == message
