@@ -17,7 +17,7 @@ from edgernn.export.library_errors import stage
 from edgernn.export.make_contract import reference_of
 from edgernn.export.make_example import make_example
 from edgernn.export.options import SourceOptions
-from edgernn.export.proof.eager_reference import Reference
+from edgernn.export.proof.reference import Reference
 from edgernn.export.source.load_source import Source
 from edgernn.export.streaming.hidden_memory import check_memory_is_state
 

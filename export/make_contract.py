@@ -17,17 +17,18 @@ from edgernn.contract import BATCH, SEQUENCE, Contract, Graph
 from edgernn.export.built import Built
 from edgernn.export.ir.dataflow import id_axis
 from edgernn.export.proof.carry import why_not_carried
-from edgernn.export.proof.eager_reference import AsGiven, Eager, Reference
-from edgernn.export.proof.full_lengths import full_lengths
-from edgernn.export.proof.measured_bounds import measured_bounds
-from edgernn.export.proof.outer_axes import outer_axes
-from edgernn.export.proof.samples import Samples
+from edgernn.export.proof.eager_reference import EagerReference, GivenReference
+from edgernn.export.proof.full_lengths import find_full_lengths
+from edgernn.export.proof.input_sampler import InputSampler
+from edgernn.export.proof.measured_bounds import measure_bounds
+from edgernn.export.proof.outer_axes import find_outer_axes
+from edgernn.export.proof.reference import Reference
 from edgernn.export.states.contract_ports import contract_states, order_notes
 from edgernn.join_chunks import BATCH_OUTER, SEQUENCE_OUTER
 from edgernn.untrusted_text import escape_unprintable
 from edgernn.vocabulary import Vocabulary
 
-__all__ = ["known_contract", "make_contract", "reference_of", "samples_of"]
+__all__ = ["known_contract", "make_contract", "reference_of", "sampler_of"]
 
 
 def reference_of(given: nn.Module, built: Built, name: str) -> Reference:
@@ -42,26 +43,27 @@ def reference_of(given: nn.Module, built: Built, name: str) -> Reference:
     """
     assert built.module is not None
     axes = built.stacked_axes
-    traced = Eager(built.module, built.example, built.states, axes, name)
+    traced = EagerReference(built.module, built.example, built.states, axes, name)
     if built.module is given:
         return traced
-    return AsGiven(Eager(given, built.example, built.argument_states, axes, name), traced)
+    own = EagerReference(given, built.example, built.argument_states, axes, name)
+    return GivenReference(own, traced)
 
 
-def samples_of(built: Built, reference: Reference, contract: Contract) -> Samples:
+def sampler_of(built: Built, reference: Reference, contract: Contract) -> InputSampler:
     """Return what the reference is run on, under a contract in torch's ports."""
     tensors = {leaf.path: leaf.tensor for leaf in built.example.tensors}
-    return Samples(
+    return InputSampler(
         contract,
         reference,
         examples={
             port.name: tensors[port.origin or ""].numpy()
             for port in contract.data_inputs("sequence")
         },
-        traced={BATCH: built.constant_batch, SEQUENCE: 1, **built.example.sizes},
+        traced_sizes={BATCH: built.constant_batch, SEQUENCE: 1, **built.example.sizes},
         lengths=built.lengths,
-        free=tuple(state.name for state in built.states if state.free),
-        below=_bounding_axes(built),
+        free_states=tuple(state.name for state in built.states if state.free),
+        index_axes=_bounding_axes(built),
     )
 
 
@@ -87,7 +89,7 @@ def known_contract(
     )
     bounds = built.bounds
     flat = known(graphs=built.ports, carry=built.carry, most=bounds.most, least=bounds.least)
-    outer = outer_axes(samples_of(built, reference, flat))
+    outer = find_outer_axes(sampler_of(built, reference, flat))
     _name_outer_axes(built.sequence.graph, outer)
     return partial(known, graphs=built.ports)
 
@@ -108,9 +110,9 @@ def make_contract(
     bounds, full = built.bounds, built.full_lengths
     if built.module is not None:  # those of a file are known
         noted = known(carry=built.carry, most=bounds.most, least=bounds.least)
-        bounds = measured_bounds(samples_of(built, reference, noted), bounds, built.sequence)
+        bounds = measure_bounds(sampler_of(built, reference, noted), bounds, built.sequence)
         measured = known(carry=built.carry, most=bounds.most, least=bounds.least)
-        full = full_lengths(samples_of(built, reference, measured), built.sequence)
+        full = find_full_lengths(sampler_of(built, reference, measured), built.sequence)
     known = partial(known, most=bounds.most, least=bounds.least, full_lengths=full)
     no_step = built.no_step
     least = bounds.least.get(SEQUENCE, 1)
@@ -118,7 +120,7 @@ def make_contract(
     if least > 1:
         no_step = no_step or f"forward takes at least {least} steps."
     if carry:
-        reason = why_not_carried(samples_of(built, reference, known(carry=True)))
+        reason = why_not_carried(sampler_of(built, reference, known(carry=True)))
         carry, no_step = not reason, reason or no_step
     graphs: dict[str, Graph] = known.keywords["graphs"]
     return known(

@@ -37,7 +37,7 @@ from edgernn.export.library_errors import lines_of, locating, stage
 from edgernn.export.make_contract import (
     known_contract,
     make_contract,
-    samples_of,
+    sampler_of,
 )
 from edgernn.export.options import (
     ExportOptions,
@@ -49,7 +49,7 @@ from edgernn.export.options import (
 )
 from edgernn.export.proof.eager_reference import one_thread
 from edgernn.export.proof.parity import Prover
-from edgernn.export.proof.port_adapter import Dialect
+from edgernn.export.proof.port_adapter import PortAdapter
 from edgernn.export.source.load_source import Source, load_source
 from edgernn.export.trace.size_branch import find_size_branch
 from edgernn.report import ParityReport
@@ -152,10 +152,10 @@ def export_model(
         sizes = constant_sizes(options)
         check_request(graph, sizes, contract)
         prover = Prover(
-            samples=samples_of(built, reference, contract),
+            sampler=sampler_of(built, reference, contract),
             tolerance=TOLERANCES[precision],
             constants=sizes,
-            apart=built.bounds.apart,
+            extra_sizes=built.bounds.apart,
         )
         prover.check_constants()
         parameters = cost_of(built.sequence).parameters
@@ -167,11 +167,11 @@ def export_model(
         written = replace(written, family=_family(graphs))
         writer = ArtifactWriter(folder, graphs, escape_unprintable(target.name), parameters)
         files = writer.write_graphs()
-        adapter = Dialect(contract, written)
+        adapter = PortAdapter(contract, written)
         report = _prove(prover, files, adapter, source, built, places) if verify else None
         notes = (*written.notes, *prover.notes(report), *precision_notes(precision, report))
         written = replace(written, notes=notes, parity="" if report is None else str(report))
-        golden = adapter.recorded(prover.golden.by_port(contract))
+        golden = adapter.adapt_arrays(prover.golden.by_port(contract))
         writer.finish(written if graph == "both" else written.only(graph), report, golden)
     return Artifact.open(target)
 
@@ -212,12 +212,12 @@ def verify_artifact(
         contract = known(carry=theirs.carry, most=theirs.most, least=theirs.least)
         paths = {kind: str(artifact.checked(kind)) for kind in theirs.graphs}
         prover = Prover(
-            samples=samples_of(built, reference, contract),
+            sampler=sampler_of(built, reference, contract),
             tolerance=tolerance_of(map(ir.load, paths.values())),
             constants=theirs.constants,
-            apart=built.bounds.apart,
+            extra_sizes=built.bounds.apart,
         )
-        return prover.report(paths, Dialect(contract, theirs))
+        return prover.report(paths, PortAdapter(contract, theirs))
 
 
 def _load(model: nn.Module | str | Path, options: SourceOptions) -> Source | OnnxFile:
@@ -249,7 +249,7 @@ def _as_written(source: Source | OnnxFile) -> Iterator[None]:
 def _prove(
     prover: Prover,
     files: Mapping[str, str],
-    adapter: Dialect,
+    adapter: PortAdapter,
     source: Source | OnnxFile,
     built: Built,
     places: Mapping[str, SourceLine],

@@ -18,7 +18,7 @@ from edgernn.export.foreign.instrumented_file import InstrumentedFile
 from edgernn.export.foreign.onnx_file import OnnxFile
 from edgernn.export.foreign.open_states import Opened
 from edgernn.export.ir.onnx_session import Arrays
-from edgernn.export.proof.eager_reference import Outcome, over_steps
+from edgernn.export.proof.reference import RunResult, run_stepwise
 from edgernn.export.states.contract_ports import Origins
 
 __all__ = ["FileReference", "PerturbedReference"]
@@ -80,7 +80,7 @@ class FileReference:
         """Return nothing: the layers of a file are not compared one by one."""
         return []
 
-    def __call__(self, inputs: Arrays, states: Arrays) -> Outcome:
+    def __call__(self, inputs: Arrays, states: Arrays) -> RunResult:
         """Run whole sequences.
 
         Args:
@@ -90,23 +90,23 @@ class FileReference:
         """
         if self._sequence_axes is None:
             return self._run(inputs, states)
-        return over_steps(self._run_one, self._sequence_axes, inputs, states)
+        return run_stepwise(self._run_one, self._sequence_axes, inputs, states)
 
-    def _run_one(self, inputs: Arrays, states: Arrays) -> Outcome:
+    def _run_one(self, inputs: Arrays, states: Arrays) -> RunResult:
         """Run one step, from inputs without the axis of the step to outputs without."""
         own = self._own_axes
         with_axis = {
             name: np.expand_dims(array, own[name]) if name in own else array
             for name, array in inputs.items()
         }
-        outcome = self._run(with_axis, states)
+        result = self._run(with_axis, states)
         outputs = {
             name: array.squeeze(own[name]) if name in own else array
-            for name, array in outcome.outputs.items()
+            for name, array in result.outputs.items()
         }
-        return Outcome(outputs, outcome.states)
+        return RunResult(outputs, result.states)
 
-    def _run(self, inputs: Arrays, states: Arrays) -> Outcome:
+    def _run(self, inputs: Arrays, states: Arrays) -> RunResult:
         if len(states) < len(self._states):
             return self._run_from_own_states(inputs, states)
         outputs: dict[str, NDArray[Any]] = {}
@@ -118,9 +118,9 @@ class FileReference:
             outputs = self._plain({**self._constant_inputs, **inputs, **given})
             returned = {s.name: outputs[s.result] for s in self._states if s.result}
             after = {**after, **returned}
-        return Outcome(self._data(outputs), after)
+        return RunResult(self._data(outputs), after)
 
-    def _run_from_own_states(self, inputs: Arrays, states: Arrays) -> Outcome:
+    def _run_from_own_states(self, inputs: Arrays, states: Arrays) -> RunResult:
         taken = {one.argument: states[one.name] for one in self._states if one.argument}
         given = {**self._constant_inputs, **inputs, **taken}
         outputs = self._plain(given)
@@ -128,7 +128,7 @@ class FileReference:
         after = {
             state.name: values[state.result or self._finals[state.name]] for state in self._states
         }
-        return Outcome(self._data(outputs), after)
+        return RunResult(self._data(outputs), after)
 
     def _run_from_given_states(
         self, inputs: Arrays, states: Arrays
@@ -169,7 +169,7 @@ class PerturbedReference:
         """Return the same."""
         return self
 
-    def __call__(self, inputs: Arrays, states: Arrays) -> Outcome:
+    def __call__(self, inputs: Arrays, states: Arrays) -> RunResult:
         """Run whole sequences from perturbed numbers; see `FileReference`."""
         return self._original(_perturbed(inputs), _perturbed(states))
 

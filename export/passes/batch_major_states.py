@@ -19,8 +19,6 @@ from edgernn.export.ir.shapes import known_shape
 from edgernn.export.passes.port_values import (
     batch_axis,
     describe_state,
-    first_node,
-    new_input,
     new_output,
     position_of,
 )
@@ -70,8 +68,8 @@ def _make_batch_major(models: Sequence[ir.Model], state: State) -> State:
 def _transpose_ports(graph: ir.Graph, state: State) -> None:
     place = position_of(graph.inputs, state.input)
     old = graph.inputs[place]
-    port = new_input(state.input, old, _permuted(old))
-    inside = NodeBuilder(graph, first_node(graph)).op(
+    port = ir.val(state.input, type=old.type, shape=_permuted(old))
+    inside = NodeBuilder(graph, next(iter(graph), None)).op(
         "Transpose", port, name=f"{state.name}_layers_first", perm=_PERMUTATION
     )
     inside.shape, inside.type = old.shape, old.type

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from edgernn.export.ir.node_builder import NodeBuilder
-from edgernn.export.passes.port_values import first_node, new_input
 
 __all__ = ["take_int32_ids"]
 
@@ -29,12 +28,12 @@ def take_int32_ids(models: Sequence[ir.Model]) -> None:
         for place, old in enumerate(graph.inputs):
             if old.dtype != ir.DataType.INT64:
                 continue
-            port = new_input(old.name or "", old, dtype=ir.DataType.INT32)
+            port = ir.val(old.name, ir.DataType.INT32, old.shape)
             lookups = [use for use in old.uses() if use.node.op_type == "Gather" and use.idx == 1]
             for node, index in lookups:
                 node.replace_input_with(index, port)
             if old.uses() or old.is_graph_output():
-                builder = NodeBuilder(graph, first_node(graph))
+                builder = NodeBuilder(graph, next(iter(graph), None))
                 wide = builder.op("Cast", port, name=f"{old.name}_int64", to=ir.DataType.INT64)
                 wide.shape, wide.type = old.shape, old.type
                 ir.convenience.replace_all_uses_with(old, wide, replace_graph_outputs=True)

@@ -19,7 +19,7 @@ import onnx_ir as ir
 from edgernn.contract import State
 from edgernn.export.ir.node_builder import NodeBuilder
 from edgernn.export.ir.shapes import known_shape
-from edgernn.export.passes.port_values import first_node, new_input, new_output, position_of
+from edgernn.export.passes.port_values import new_output, position_of
 
 __all__ = ["split_states_by_layer"]
 
@@ -97,13 +97,14 @@ def _split_input(graph: ir.Graph, state: State, parts: Sequence[State]) -> None:
     """Replace the input of `state` by those of its parts; Splits of it are removed."""
     place = position_of(graph.inputs, state.input)
     whole = graph.inputs[place]
-    ports = [new_input(part.input, whole, _shape_of_part(whole, len(parts))) for part in parts]
+    shape = _shape_of_part(whole, len(parts))
+    ports = [ir.val(part.input, type=whole.type, shape=shape) for part in parts]
     for node, index in whole.uses():
         if node.op_type == "Split" and index == 0 and len(node.outputs) == len(ports):
             ir.convenience.replace_all_uses_with(list(node.outputs), ports)
             graph.remove(node, safe=True)
     if whole.uses():
-        builder = NodeBuilder(graph, first_node(graph))
+        builder = NodeBuilder(graph, graph[0])
         joined = builder.op("Concat", *ports, name=state.input, axis=0)
         joined.shape, joined.type = whole.shape, whole.type
         ir.convenience.replace_all_uses_with(whole, joined)

@@ -20,12 +20,6 @@ def schema_of(op_type: str, opset: int) -> onnx.defs.OpSchema | None:
 
 
 def allows(parameters: Parameters, place: int, dtype: ir.DataType) -> bool:
-    """Return whether an input or output may be a tensor of `dtype`.
-
-    Args:
-        parameters: The inputs or the outputs of a schema, of which the last may repeat.
-        place: The index of the input or output at a node.
-        dtype: The dtype of the tensor.
-    """
+    """Return whether the input or output at `place` may have `dtype`; the last one may repeat."""
     name = _TYPE_NAMES.get(dtype, dtype.name.lower())
     return f"tensor({name})" in parameters[min(place, len(parameters) - 1)].types

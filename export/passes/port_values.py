@@ -1,4 +1,4 @@
-"""The inputs and outputs of a graph: found by name, and values to replace them."""
+"""The ports of a graph: found by name, described and replaced."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from edgernn.contract import BATCH
 from edgernn.export.ir.node_builder import NodeBuilder
 from edgernn.export.ir.shapes import known_shape
 
-__all__ = ["batch_axis", "describe_state", "first_node", "new_input", "new_output", "position_of"]
+__all__ = ["batch_axis", "describe_state", "new_output", "position_of"]
 
 
 def position_of(ports: Sequence[ir.Value], name: str) -> int:
@@ -29,17 +29,6 @@ def describe_state(port: ir.Value) -> str:
     return f"State `{port.name}` is [{', '.join(map(str, known_shape(port)))}]"
 
 
-def new_input(
-    name: str, like: ir.Value, shape: ir.Shape | None = None, dtype: ir.DataType | None = None
-) -> ir.Value:
-    """Return a new graph input with the shape and the dtype of `like`, unless others are given."""
-    return ir.Value(
-        name=name,
-        shape=like.shape if shape is None else shape,
-        type=like.type if dtype is None else ir.TensorType(dtype),
-    )
-
-
 def new_output(
     graph: ir.Graph,
     value: ir.Value,
@@ -52,8 +41,3 @@ def new_output(
         value = NodeBuilder(graph).op("Identity", value, name=name)
     value.name, value.shape, value.type = name, shape, dtype
     return value
-
-
-def first_node(graph: ir.Graph) -> ir.Node | None:
-    """Return the first node of a graph; nodes that read only inputs are inserted before it."""
-    return next(iter(graph), None)

@@ -14,7 +14,6 @@ from edgernn.export.ir.shapes import known_shape
 from edgernn.export.passes.port_values import (
     batch_axis,
     describe_state,
-    first_node,
     position_of,
 )
 
@@ -42,8 +41,8 @@ def add_reset_input(models: Sequence[ir.Model], states: Sequence[State]) -> None
             raise UnsupportedModelError(
                 f"The model has an input `{_NAME}` of its own. Rename forward's argument."
             )
-        mask = ir.Value(name=_NAME, shape=ir.Shape([BATCH]), type=ir.TensorType(ir.DataType.BOOL))
-        builder = NodeBuilder(model.graph, first_node(model.graph))
+        mask = ir.val(_NAME, ir.DataType.BOOL, [BATCH])
+        builder = NodeBuilder(model.graph, next(iter(model.graph), None))
         for state in states:
             _select_initial(builder, mask, inputs[position_of(inputs, state.input)], state)
         inputs.insert(position_of(inputs, states[0].input), mask)

@@ -1,12 +1,13 @@
-"""Whether a model can go on from a state: whether it gives the same in parts as whole."""
+"""Whether a model can go on from a state: whether it returns the same in parts as whole."""
 
 from __future__ import annotations
 
 from edgernn.contract import SEQUENCE
-from edgernn.export.proof.chunked_runs import Chunks
+from edgernn.export.ir.onnx_session import failure_reason
+from edgernn.export.proof.chunked_comparison import ChunkedComparison
+from edgernn.export.proof.comparison_cases import ComparisonCases
 from edgernn.export.proof.difference import CEILING, TOLERANCE
-from edgernn.export.proof.samples import Samples
-from edgernn.export.proof.trials import Trials
+from edgernn.export.proof.input_sampler import InputSampler
 
 __all__ = ["why_not_carried"]
 
@@ -14,32 +15,39 @@ _TOLERANCES = {6: 10 * TOLERANCE, 150: CEILING}
 """Steps of a run → the largest difference between whole and in parts that rounding explains."""
 
 
-def why_not_carried(samples: Samples) -> str:
+def why_not_carried(sampler: InputSampler) -> str:
     """Return why the model itself cannot go on from a state, or nothing where it can.
 
-    A model whose outputs depend on the past alone gives the same whole and in parts. One that looks
-    ahead, or at all steps together, does not.
+    A model whose outputs depend on the past alone returns the same whole and in parts. One that
+    looks ahead, or at all steps together, does not.
     """
-    contract, trials = samples.contract, Trials(samples)
+    contract, cases = sampler.contract, ComparisonCases(sampler)
     few, many = (contract.within(SEQUENCE, steps) for steps in _TOLERANCES)
-    few_off, many_off = _TOLERANCES.values()
-    cuts = ((_thirds(few), few_off), ([1] * few, few_off), (_thirds(many), many_off))
-    for parts, tolerance in cuts:
-        chunks = Chunks(contract, parts, length_ports=samples.lengths)
-        batch = trials.batch(2 if sum(parts) == few else 1)
+    tolerance_of_few, tolerance_of_many = _TOLERANCES.values()
+    for lengths, tolerance in (
+        (_thirds(few), tolerance_of_few),
+        ([1] * few, tolerance_of_few),
+        (_thirds(many), tolerance_of_many),
+    ):
+        steps = sum(lengths)
+        chunks = ChunkedComparison(contract, lengths, length_ports=sampler.lengths)
+        batch = cases.allowed_batch(2 if steps == few else 1)
         try:
-            data, states = samples.data(samples.at(batch, sum(parts))), samples.states(batch)
-            whole = samples.run(data, states)
-            difference = chunks.compare(samples.run, data, states, whole).largest
+            data = sampler.draw_data(sampler.sizes_at(batch, steps))
+            states = sampler.draw_states(batch)
+            whole = sampler.run_reference(data, states)
+            difference = chunks.compare(sampler.run_reference, data, states, whole).largest
         except Exception as error:
-            if sum(parts) == many > few:
+            if steps == many > few:
                 continue  # more steps than forward takes in one call
-            reason = str(error).strip().partition("\n")[0].rstrip(".")
-            return f"its state cannot be carried on: forward fails on single steps ({reason})."
+            return (
+                "its state cannot be carried on: forward fails on single steps "
+                f"({failure_reason(error)})."
+            )
         if difference.amount > tolerance:
             port = difference.port
             return (
-                f"its state cannot be carried on: in parts, {samples.reference.name} gives another "
+                f"its state cannot be carried on: in parts, {sampler.reference.name} gives another "
                 f"`{port}` than whole ({difference.how}), so `{port}` depends on more than the "
                 "steps so far."
             )
@@ -47,6 +55,6 @@ def why_not_carried(samples: Samples) -> str:
 
 
 def _thirds(steps: int) -> list[int]:
-    """Cut `steps` into up to three parts of different lengths."""
-    parts = steps // 3, steps // 2, steps - steps // 3 - steps // 2
-    return [part for part in parts if part]
+    """Return up to three lengths of different size whose sum is `steps`."""
+    lengths = steps // 3, steps // 2, steps - steps // 3 - steps // 2
+    return [length for length in lengths if length]

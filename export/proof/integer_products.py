@@ -1,9 +1,11 @@
-"""Products in integers: whether they come out the same on every CPU, and right on this one.
+"""Integer products: whether they are the same on every CPU, and right on this one.
 
-The gate runs a graph on one CPU. That says something of others only where no CPU can compute its
-integers differently: so the weights in the file are held against the bound under which none
-saturates, and what ONNX Runtime makes of them here against NumPy, at the activations that come
-nearest to saturation.
+The proof runs a graph on one CPU. That is a proof for others only where no CPU can compute its
+integers differently. So
+
+1. the weights in the file are compared with the bound below which no CPU saturates;
+2. ONNX Runtime's products of these weights are compared with NumPy's, at the activations that are
+   nearest to saturation.
 """
 
 from __future__ import annotations
@@ -24,11 +26,11 @@ __all__ = ["check_integers", "extreme_activations"]
 
 _Product = Callable[[NDArray[np.uint8]], NDArray[Any]]
 
-_FLOAT = {("", "Conv"): 1, ("", "Gemm"): 1, ("", "MatMul"): 1}
-"""Operators between DequantizeLinears, which ONNX Runtime runs in integers, and their weights."""
+_DEQUANTIZED = {("", "Conv"): 1, ("", "Gemm"): 1, ("", "MatMul"): 1}
+"""Operators that ONNX Runtime runs in integers after DequantizeLinear → index of their weights."""
 
-_PLACES = {
-    **_FLOAT,
+_WEIGHT_INPUTS = {
+    **_DEQUANTIZED,
     ("", "ConvInteger"): 1,
     ("", "MatMulInteger"): 1,
     ("", "QLinearConv"): 3,
@@ -37,21 +39,21 @@ _PLACES = {
     ("com.microsoft", "MatMulIntegerToFloat"): 1,
     ("com.microsoft", "QGemm"): 3,
 }
-"""Products in integers, and the place of their weights."""
+"""Integer products → index of the input that holds their weights."""
 
 _CHANNELS = 16
-"""Outputs of a product, those nearest to saturation, for which activations are made."""
+"""The number of outputs, those nearest to saturation, that activations are made for."""
 
 
 def check_integers(kind: str, path: str) -> None:
-    """Check every product in integers of a file whose weights are constant and signed.
+    """Check every integer product of a graph whose weights are constant and signed.
 
     Args:
         kind: What messages call the graph, `sequence` or `step`.
         path: Its file.
 
     Raises:
-        ParityError: Weights are such that CPUs saturate, or ONNX Runtime is wrong on this one.
+        ParityError: Some CPUs saturate with these weights, or ONNX Runtime is wrong on this one.
     """
     for node in ir.load(path).graph.all_nodes():
         weights = _integer_weights(node)
@@ -66,11 +68,11 @@ def check_integers(kind: str, path: str) -> None:
                 "saturate. Export the float32 model with --precision int8."
             )
         if node.op_type == "MatMulInteger":
-            _check_here(name, weights, _zero_of(node))
+            _check_this_cpu(name, weights, _zero_point(node))
 
 
-def _check_here(name: str, weights: NDArray[np.int8], zero: int) -> None:
-    """Hold ONNX Runtime's product against NumPy's, for many rows at once and for single ones."""
+def _check_this_cpu(name: str, weights: NDArray[np.int8], zero: int) -> None:
+    """Compare ONNX Runtime's product with NumPy's, for many rows at once and for single rows."""
     activations = extreme_activations(weights)
     expected = (activations.astype(np.int64) - zero) @ weights.astype(np.int64)
     product = _in_onnxruntime(weights, zero)
@@ -88,9 +90,9 @@ def _check_here(name: str, weights: NDArray[np.int8], zero: int) -> None:
 def extreme_activations(weights: NDArray[np.int8]) -> NDArray[np.uint8]:
     """Return activations (rows, inputs) at which 16-bit sums are the largest, and random ones.
 
-    A sum of two products is linear in its activations, so it is largest where they are 255 for the
-    weights of one sign and 0 for the others. There are such rows for both signs of the outputs
-    that come nearest to saturation, besides all 255 and all 0.
+    A sum of two products is linear in its activations, so it is largest where they are 255 for
+    weights of one sign and 0 for others. There are such rows for both signs of the outputs that are
+    nearest to saturation, and rows of all 255 and all 0.
 
     Args:
         weights: (inputs, outputs).
@@ -104,16 +106,15 @@ def extreme_activations(weights: NDArray[np.int8]) -> NDArray[np.uint8]:
 
 
 def _integer_weights(node: ir.Node) -> NDArray[np.int8] | None:
-    """Return the constant signed weights of a product in integers, (inputs, outputs), or None.
+    """Return the constant signed weights of an integer product, (inputs, outputs), or None.
 
-    Of a convolution, whose places are summed in whatever order, those that come nearest to
-    saturation are made neighbours.
+    A convolution sums in an unknown order: the weights nearest to saturation become neighbours.
     """
-    place = _PLACES.get((node.domain, node.op_type))
-    if place is None or len(node.inputs) <= place:
+    index = _WEIGHT_INPUTS.get((node.domain, node.op_type))
+    if index is None or len(node.inputs) <= index:
         return None
-    value = node.inputs[place]
-    if (node.domain, node.op_type) in _FLOAT:
+    value = node.inputs[index]
+    if (node.domain, node.op_type) in _DEQUANTIZED:
         sources = [one.producer() if one else None for one in (node.inputs[0], value)]
         if not all(one is not None and one.op_type == "DequantizeLinear" for one in sources):
             return None
@@ -130,8 +131,8 @@ def _integer_weights(node: ir.Node) -> NDArray[np.int8] | None:
     return np.moveaxis(weights, -2, 0).reshape(weights.shape[-2], -1)
 
 
-def _zero_of(node: ir.Node) -> int:
-    """Return the zero point of unsigned activations, 0 where the graph computes another."""
+def _zero_point(node: ir.Node) -> int:
+    """Return the constant zero point of unsigned activations, or 0 where it is none."""
     zero = constant_of(node.inputs[2]) if len(node.inputs) > 2 else None
     if zero is None or zero.size != 1 or zero.dtype != np.uint8:
         return 0
@@ -139,7 +140,7 @@ def _zero_of(node: ir.Node) -> int:
 
 
 def _in_onnxruntime(weights: NDArray[np.int8], zero: int) -> _Product:
-    """Return the product as a graph of this node alone gives it, its weights packed as there."""
+    """Return the product in a graph of this node alone, where weights are packed as in the file."""
     bytes_, integers = (ir.TensorType(dtype) for dtype in (ir.DataType.UINT8, ir.DataType.INT32))
     a = ir.Value(name="a", shape=ir.Shape(["rows", weights.shape[0]]), type=bytes_)
     graph = ir.Graph([a], [], nodes=[], opset_imports={"": 13}, name="product")

@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from edgernn.contract import BATCH, SEQUENCE
+from edgernn.export.ir.onnx_session import Arrays
 from edgernn.export.proof.difference import TOLERANCE
-from edgernn.export.proof.graph_runs import Arrays
-from edgernn.export.proof.samples import Samples
+from edgernn.export.proof.input_sampler import InputSampler
 from edgernn.join_chunks import BATCH_OUTER, SEQUENCE_OUTER
 
-__all__ = ["outer_axes"]
+__all__ = ["find_outer_axes"]
 
 
-def outer_axes(samples: Samples) -> dict[str, str]:
+def find_outer_axes(sampler: InputSampler) -> dict[str, str]:
     """Return the axis of each output of batch · sequence entries, its outer factor first.
 
     Two sequences are run together, then the first of them alone: where its entries come first in
@@ -22,7 +22,7 @@ def outer_axes(samples: Samples) -> dict[str, str]:
     Returns:
         Name of such an output → `BATCH_OUTER` or `SEQUENCE_OUTER`.
     """
-    contract = samples.contract
+    contract = sampler.contract
     axes = {
         port.name: axis
         for port in contract.data_outputs("sequence")
@@ -32,9 +32,9 @@ def outer_axes(samples: Samples) -> dict[str, str]:
     if not axes:
         return {}
     steps = contract.within(SEQUENCE, 3)
-    data, states = samples.data(samples.at(2, steps)), samples.states(2)
-    both, _ = samples.run(data, states)
-    alone, _ = samples.run(*_first_sequence(samples, data, states))
+    data, states = sampler.draw_data(sampler.sizes_at(2, steps)), sampler.draw_states(2)
+    both, _ = sampler.run_reference(data, states)
+    alone, _ = sampler.run_reference(*_first_sequence(sampler, data, states))
     return {
         name: BATCH_OUTER
         if np.allclose(both[name].take(range(steps), axis), alone[name], atol=TOLERANCE)
@@ -43,9 +43,9 @@ def outer_axes(samples: Samples) -> dict[str, str]:
     }
 
 
-def _first_sequence(samples: Samples, data: Arrays, states: Arrays) -> tuple[Arrays, Arrays]:
+def _first_sequence(sampler: InputSampler, data: Arrays, states: Arrays) -> tuple[Arrays, Arrays]:
     """Return data and states of the first sequence of a batch alone."""
-    contract = samples.contract
+    contract = sampler.contract
     graph = contract.graphs["sequence"]
     ports = {state.name: graph.input(state.input) for state in contract.states}
     ports |= {port.name: port for port in contract.data_inputs("sequence")}

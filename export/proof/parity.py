@@ -1,10 +1,14 @@
-"""The gate: exported graphs against the model as it was given, in a fresh ONNX Runtime session.
+"""The gate: exported graphs in ONNX Runtime against the user's own model.
 
-Compared are outputs and final states: whole sequences, up to a thousand steps and to both sides of
-every bound, from the initial state and from others that the model can reach; step by step; by
-chunks of random lengths; and the golden run. At most one of the sizes is the traced one. The shapes
-that come out must be the declared ones, NaN agrees with nothing, and a comparison that compared
-nothing is a failure.
+Outputs and final states are compared
+
+1. of whole sequences: up to a thousand steps, at both sides of every bound, from the initial state
+   and from others that the model can be in;
+2. of runs step by step, and in chunks of random lengths;
+3. of the golden run.
+
+At most one of the sizes is the traced one. Shapes must be as declared, NaN agrees with nothing, and
+a comparison of nothing is a failure.
 """
 
 from __future__ import annotations
@@ -18,21 +22,23 @@ import numpy as np
 from edgernn.axis_sizes import evaluate_shape
 from edgernn.contract import BATCH, SEQUENCE, Contract
 from edgernn.errors import InputError, ParityError
-from edgernn.export.proof.chunked_runs import Chunks
+from edgernn.export.ir.onnx_session import Arrays, failure_reason
+from edgernn.export.proof.chunked_comparison import ChunkedComparison
+from edgernn.export.proof.comparison_cases import LONGEST, ComparisonCase, ComparisonCases
 from edgernn.export.proof.difference import TOLERANCE, Comparison, compare
-from edgernn.export.proof.eager_reference import Reference, one_thread
-from edgernn.export.proof.golden_record import Golden, record
-from edgernn.export.proof.graph_runs import Arrays, Run, features_of, session_of
+from edgernn.export.proof.differing_layer import describe_first_differing_layer
+from edgernn.export.proof.eager_reference import one_thread
+from edgernn.export.proof.golden_run import record_golden_run
+from edgernn.export.proof.graph_function import GraphFunction, feature_ports, graph_function
+from edgernn.export.proof.input_sampler import AxisSizes, InputSampler
 from edgernn.export.proof.integer_products import check_integers
-from edgernn.export.proof.locate_divergence import first_difference
-from edgernn.export.proof.port_adapter import Dialect
-from edgernn.export.proof.samples import Samples, Sizes
-from edgernn.export.proof.trials import LONGEST, Trial, Trials
+from edgernn.export.proof.port_adapter import PortAdapter
+from edgernn.export.proof.reference import Reference, RunResult
 from edgernn.report import Check, ParityReport
 
 __all__ = ["Prover"]
 
-_STEPPED = ((1, 1), (2, 7), (3, 5))
+_CHUNKED = ((1, 1), (2, 7), (3, 5))
 
 
 @dataclass(frozen=True)
@@ -40,38 +46,38 @@ class Prover:
     """Compares graphs with a reference.
 
     Attributes:
-        samples: The reference and what it is run on, with the contract of the graphs in torch's
-            ports; always with a sequence graph's.
+        sampler: The reference and what it is run on. Its contract is that of the graphs in torch's
+            ports, and always has a sequence graph.
         tolerance: The largest difference that passes.
-        constants: The sizes of `batch` and `sequence` where the graphs take one only.
-        apart: Further sizes at which whole runs are compared: name of an axis → its size.
+        constants: The constant sizes of `batch` and `sequence` in the graphs, if any.
+        extra_sizes: Further sizes at which whole runs are compared: name of an axis → its size.
     """
 
-    samples: Samples
+    sampler: InputSampler
     tolerance: float = TOLERANCE
     constants: Mapping[str, int] = field(default_factory=dict)
-    apart: Sequence[Mapping[str, int]] = ()
+    extra_sizes: Sequence[Mapping[str, int]] = ()
 
     @property
     def contract(self) -> Contract:
         """The contract of the graphs in torch's ports."""
-        return self.samples.contract
+        return self.sampler.contract
 
     @property
     def reference(self) -> Reference:
         """What the graphs are compared with."""
-        return self.samples.reference
+        return self.sampler.reference
 
     @functools.cached_property
-    def _trials(self) -> Trials:
-        return Trials(self.samples, self.constants, self.apart)
+    def _cases(self) -> ComparisonCases:
+        return ComparisonCases(self.sampler, self.constants, self.extra_sizes)
 
-    def report(self, graphs: Mapping[str, str], dialect: Dialect) -> ParityReport:
+    def report(self, graphs: Mapping[str, str], adapter: PortAdapter) -> ParityReport:
         """Run every check.
 
         Args:
             graphs: `sequence` and, where there is one, `step` → the file.
-            dialect: From the reference's ports to those of the graphs.
+            adapter: From the reference's ports to those of the graphs.
 
         Raises:
             ParityError: A difference is above the tolerance or a shape is not the declared one.
@@ -79,31 +85,33 @@ class Prover:
         """
         for kind, graph in graphs.items():
             check_integers(kind, graph)
-        runs = {
-            kind: dialect.run(session_of(kind, dialect.written, graph))
+        functions = {
+            kind: adapter.adapt(graph_function(kind, adapter.exported, graph))
             for kind, graph in graphs.items()
         }
         with one_thread():
             try:
-                checks = tuple(self._checks(runs))
+                checks = tuple(self._checks(functions))
             except _DisagreementError as error:
-                where = self._blame(graphs["sequence"], dialect, error) if error.whole else ""
-                raise ParityError(f"{error} {where}".strip()) from None
+                if error.whole is None:
+                    raise ParityError(str(error)) from None
+                layer = self._differing_layer(graphs["sequence"], adapter, error.whole)
+                raise ParityError(f"{error} {layer}".strip()) from None
         return ParityReport(self.reference.name, self.tolerance, checks)
 
     def notes(self, report: ParityReport | None) -> tuple[str, ...]:
-        """Return what people should know of the proof: over how many steps it went, if few."""
+        """Return a note on the number of steps that the proof covers, where the model limits it."""
         wholes = () if report is None else [one for one in report.checks if one.name == "whole"]
         longest = max((check.sequence for check in wholes), default=LONGEST)
-        if longest >= LONGEST or not self._trials.failures or SEQUENCE in self.contract.most:
+        if longest >= LONGEST or not self._cases.failures or SEQUENCE in self.contract.most:
             return ()
         return (
             f"{self.reference.name} itself fails over {LONGEST:,} steps "
-            f"({self._trials.failures[-1]}); the graphs are proven over up to {longest}.",
+            f"({self._cases.failures[-1]}); the graphs are proven over up to {longest}.",
         )
 
-    def agrees(self, run: Run, sizes: Sizes, short: Collection[str] = ()) -> bool:
-        """Return whether the sequence graph gives what the reference does, whole, at some sizes.
+    def agrees(self, run: GraphFunction, sizes: AxisSizes, short: Collection[str] = ()) -> bool:
+        """Return whether the sequence graph returns what the reference does, at some sizes.
 
         Args:
             run: The graph.
@@ -111,19 +119,19 @@ class Prover:
             short: Inputs of lengths that all end before the last step.
         """
         with one_thread():
-            trial = self._trials.run(sizes, short)
+            case = self._cases.case_at(sizes, short)
             try:
-                if trial is not None:
-                    self._whole(run, trial, None)
+                if case is not None:
+                    self._compare_whole(run, case)
             except Exception:
                 return False  # such as a size that the graph cannot be run at
-        return trial is not None
+        return case is not None
 
-    def runs(self, sizes: Sizes) -> bool:
+    def runs(self, sizes: AxisSizes) -> bool:
         """Return whether the reference runs at some sizes."""
         with one_thread():
             try:
-                self.samples.run(self.samples.data(sizes), None)
+                self.sampler.run_reference(self.sampler.draw_data(sizes), None)
             except Exception:
                 return False
         return True
@@ -136,158 +144,158 @@ class Prover:
         """
         if not self.constants:
             return
-        traced = self.samples.traced
-        sizes = {**traced, **self.constants, BATCH: self._trials.batch(traced[BATCH])}
+        traced = self.sampler.traced_sizes
+        sizes = {**traced, **self.constants, BATCH: self._cases.allowed_batch(traced[BATCH])}
         try:
-            self.samples.run(self.samples.data(sizes), None)
+            self.sampler.run_reference(self.sampler.draw_data(sizes), None)
         except Exception as error:
             given = ", ".join(f"`{axis}` {size}" for axis, size in self.constants.items())
-            reason = str(error).strip().partition("\n")[0].rstrip(".")
             raise InputError(
-                f"{self.reference.name} itself fails at {given}: {reason}. Give another size."
+                f"{self.reference.name} itself fails at {given}: {failure_reason(error)}. Give "
+                "another size."
             ) from error
 
     @functools.cached_property
-    def golden(self) -> Golden:
+    def golden(self) -> ComparisonCase:
         """A recorded run of the reference.
 
-        Where the sequence graph takes a number of steps only, there are twice as many, or as many
-        where the state cannot be carried from one call to the next.
+        Where the sequence graph takes a constant number of steps, the run has twice that number, or
+        just that number if the state cannot be carried from one call to the next.
         """
         size = self.constants.get(SEQUENCE, 0) * (1 + self.contract.carry)
-        return record(self.samples, self._trials.batch(2), size or None)
+        return record_golden_run(self.sampler, self._cases.allowed_batch(2), size or None)
 
-    def _checks(self, runs: Mapping[str, Run]) -> Iterator[Check]:
-        if "sequence" in runs:
-            for trial in (*self._trials.short(), *self._trials.bounds()):
-                yield from self._wholes(runs["sequence"], trial)
-        whole = None if SEQUENCE in self.constants else runs.get("sequence")
-        long, check = self._long(whole)
+    def _checks(self, functions: Mapping[str, GraphFunction]) -> Iterator[Check]:
+        if "sequence" in functions:
+            for case in (*self._cases.short_cases(), *self._cases.boundary_cases()):
+                yield self._compare_whole(functions["sequence"], case)
+                if self.contract.states:
+                    yield self._compare_whole(functions["sequence"], self._from_drawn_states(case))
+        whole = None if SEQUENCE in self.constants else functions.get("sequence")
+        long, check = self._compare_longest(whole)
         if check is not None:
             yield check
-        for kind, run in runs.items() if self.contract.carry else ():
-            name = "steps" if kind == "step" else "chunks"
-            for trial, states in self._stepped(kind):
-                yield self._parts(name, kind, run, trial, states)
+        for kind, run in functions.items() if self.contract.carry else ():
+            for case in self._chunked_cases(kind):
+                yield self._compare_chunks("steps" if kind == "step" else "chunks", kind, run, case)
             if long is not None:
-                yield self._parts("drift", kind, run, long, None)
-        for kind, run in runs.items():
-            yield self._golden(kind, run)
+                yield self._compare_chunks("drift", kind, run, long)
+        for kind, run in functions.items():
+            yield self._compare_golden(kind, run)
 
-    def _long(self, run: Run | None) -> tuple[Trial | None, Check | None]:
+    def _compare_longest(
+        self, run: GraphFunction | None
+    ) -> tuple[ComparisonCase | None, Check | None]:
         """Run as many steps as the model takes, up to 1,000; compare `run` with it, if given.
 
-        The graph runs first: what it needs to compute and what the model gave are large, and then
-        never there at the same time.
+        The graph runs first: its memory and the model's results are both large, and must not exist
+        at the same time.
         """
-        for trial in self._trials.long():
+        for case in self._cases.long_cases():
             got, failure = None, None
             try:
-                got = None if run is None else run(trial.data, self.samples.start(trial.batch))
+                got = None if run is None else run(case.data, self._start(case))
             except ParityError as error:
                 failure = error
-            done = self._trials.completed(trial)
-            if done is None:
+            complete = self._cases.with_expected(case)
+            if complete is None:
                 continue
             if failure is not None:
                 raise failure
-            return done, None if got is None else self._compared(got, done, None)
+            return complete, None if got is None else self._check_whole(got, complete)
         return None, None
 
-    def _wholes(self, run: Run, trial: Trial) -> Iterator[Check]:
-        yield self._whole(run, trial, None)
-        if self.contract.states:
-            states = self.samples.states(trial.batch)
-            expected = self.samples.run(trial.data, states)
-            yield self._whole(run, replace(trial, expected=expected), states)
+    def _from_drawn_states(self, case: ComparisonCase) -> ComparisonCase:
+        """Return a case on the same data from states that the model can be in."""
+        states = self.sampler.draw_states(case.batch)
+        expected = self.sampler.run_reference(case.data, states)
+        return replace(case, states=states, expected=expected)
 
-    def _whole(self, run: Run, trial: Trial, states: Arrays | None) -> Check:
-        start = self.samples.start(trial.batch) if states is None else states
-        return self._compared(run(trial.data, start), trial, states)
+    def _compare_whole(self, run: GraphFunction, case: ComparisonCase) -> Check:
+        return self._check_whole(run(case.data, self._start(case)), case)
 
-    def _compared(self, got: tuple[Arrays, Arrays], trial: Trial, states: Arrays | None) -> Check:
-        """Compare what a whole run of the sequence graph gave with what the model did."""
-        self._compare_shapes(got[0], trial.sizes)
-        comparison = compare(got, trial.expected, features_of(self.contract))
-        return self._check("whole", "sequence", trial, states, comparison)
+    def _check_whole(self, got: RunResult, case: ComparisonCase) -> Check:
+        self._compare_shapes(got.outputs, case.sizes)
+        comparison = compare(got, case.expected, feature_ports(self.contract))
+        return self._check("whole", "sequence", case, comparison)
 
-    def _parts(self, name: str, kind: str, run: Run, trial: Trial, states: Arrays | None) -> Check:
-        """Compare a run in parts, the state carried on from each to the next, with a whole one."""
-        start = self.samples.start(trial.batch) if states is None else states
-        size, steps = self._only_steps(kind), trial.sizes[SEQUENCE]
-        lengths = [size] * (steps // size) if size else _chunks(self.samples.rng, steps)
-        chunks = Chunks(self.contract, lengths, kind == "step", self.samples.lengths)
-        comparison = chunks.compare(run, trial.data, start, trial.expected)
-        return self._check(name, kind, trial, states, comparison)
+    def _compare_chunks(
+        self, name: str, kind: str, run: GraphFunction, case: ComparisonCase
+    ) -> Check:
+        """Compare a run in chunks, each from the state of the one before, with a whole run."""
+        size, steps = self._steps_per_call(kind), case.sizes[SEQUENCE]
+        lengths = [size] * (steps // size) if size else _chunk_lengths(self.sampler.rng, steps)
+        chunks = ChunkedComparison(self.contract, lengths, kind == "step", self.sampler.lengths)
+        comparison = chunks.compare(run, case.data, self._start(case), case.expected)
+        return self._check(name, kind, case, comparison)
 
-    def _stepped(self, kind: str) -> Iterator[tuple[Trial, Arrays]]:
-        """Yield runs of a few steps, from states that the model can reach."""
-        for batch, steps in dict.fromkeys((self._trials.batch(b), t) for b, t in _STEPPED):
-            within = self.contract.within(SEQUENCE, steps)
-            sizes = self.samples.at(batch, within if kind == "step" else self._trials.steps(steps))
-            data, states = self.samples.data(sizes), self.samples.states(batch)
-            yield Trial(sizes, data, self.samples.run(data, states)), states
+    def _chunked_cases(self, kind: str) -> Iterator[ComparisonCase]:
+        """Yield runs of a few steps, from states that the model can be in."""
+        for batch, steps in dict.fromkeys((self._cases.allowed_batch(b), t) for b, t in _CHUNKED):
+            if kind == "step":
+                steps = self.contract.within(SEQUENCE, steps)
+            else:
+                steps = self._cases.allowed_steps(steps)
+            sizes = self.sampler.sizes_at(batch, steps)
+            yield self._from_drawn_states(ComparisonCase(sizes, self.sampler.draw_data(sizes)))
 
-    def _only_steps(self, kind: str) -> int | None:
+    def _steps_per_call(self, kind: str) -> int | None:
         """Return how many steps a call of graph `kind` takes; None for any number."""
         return 1 if kind == "step" else self.constants.get(SEQUENCE)
 
-    def _golden(self, kind: str, run: Run) -> Check:
-        """Compare the golden run, by which hosts will prove themselves."""
-        golden = self.golden
-        sizes = self.samples.at(golden.batch, golden.steps)
-        trial = Trial(sizes, golden.data, golden.expected)
-        if kind == "step" or self.constants.get(SEQUENCE, golden.steps) != golden.steps:
-            return self._parts("golden", kind, run, trial, golden.states)
-        got = run(golden.data, golden.states)
-        comparison = compare(got, golden.expected, features_of(self.contract))
-        return self._check("golden", kind, trial, golden.states, comparison)
+    def _compare_golden(self, kind: str, run: GraphFunction) -> Check:
+        """Compare the golden run, with which hosts will check themselves."""
+        case, steps = self.golden, self.golden.sizes[SEQUENCE]
+        if kind == "step" or self.constants.get(SEQUENCE, steps) != steps:
+            return self._compare_chunks("golden", kind, run, case)
+        got = run(case.data, self._start(case))
+        comparison = compare(got, case.expected, feature_ports(self.contract))
+        return self._check("golden", kind, case, comparison)
 
-    def _check(
-        self, name: str, kind: str, trial: Trial, states: Arrays | None, comparison: Comparison
-    ) -> Check:
-        batch, sequence = trial.sizes[BATCH], trial.sizes[SEQUENCE]
-        initial = self._initial() if states is None else self.samples.kind
+    def _check(self, name: str, kind: str, case: ComparisonCase, comparison: Comparison) -> Check:
+        """Return the result of a comparison.
+
+        Raises:
+            ParityError: Nothing was compared, or a difference is larger than allowed.
+        """
+        batch, sequence = case.sizes[BATCH], case.sizes[SEQUENCE]
         if not comparison.compared:
             raise ParityError(
                 f"At batch {batch}, sequence {sequence} the {kind} graph and "
                 f"{self.reference.name} give nothing that could be compared."
             )
-        over, tolerance = comparison.over(self.tolerance), None
-        if over:
-            rounding = self._rounding(trial, states)
-            allowed = {one: one.allowed(self.tolerance, rounding(one.port)) for one in over}
-            for one in over:
+        initial = self._initial_kind() if case.states is None else self.sampler.state_kind
+        violations, tolerance = comparison.violations(self.tolerance), None
+        if violations:
+            rounding = self._rounding(case)
+            allowed = {one: one.allowed(self.tolerance, rounding(one.port)) for one in violations}
+            for one in violations:
                 if not one.amount <= allowed[one]:
                     most = f" (at most {allowed[one]:.1e} is allowed)"
                     raise _DisagreementError(
                         f"The {kind} graph does not agree with {self.reference.name}: "
                         f"`{one.port}` differs {one.how}{most if 'by ' in one.how else ''} at "
-                        f"{_listed(trial.sizes)}, {initial} initial state, run {_HOW[name]}.",
-                        name == "whole",
-                        trial.data,
-                        self.samples.start(batch) if states is None else states,
+                        f"{_listed(case.sizes)}, {initial} initial state, run {_HOW[name]}.",
+                        case if name == "whole" else None,
                     )
             tolerance = max(self.tolerance, *allowed.values())
         difference = comparison.largest.amount
         return Check(name, kind, batch, sequence, initial, difference, tolerance)
 
-    def _rounding(self, trial: Trial, states: Arrays | None) -> Callable[[str], float]:
-        """Return what float32 itself costs the reference at each port.
-
-        0 where it does not run in float64.
-        """
+    def _rounding(self, case: ComparisonCase) -> Callable[[str], float]:
+        """Return the error of the reference in float32 at each port, 0 if float64 fails."""
         try:
-            exact = self.samples.run(trial.data, states, self.reference.double())
-            return compare(trial.expected, exact, features_of(self.contract)).rounding
+            exact = self.sampler.run_reference(case.data, case.states, self.reference.double())
+            return compare(case.expected, exact, feature_ports(self.contract)).rounding
         except Exception:
             return lambda _: 0.0
 
-    def _blame(self, graph: str, dialect: Dialect, error: _DisagreementError) -> str:
-        layers = self.reference.layers(self.samples.by_path(error.data), error.states)
-        return first_difference(graph, dialect, error.data, error.states, layers, self.tolerance)
+    def _differing_layer(self, graph: str, adapter: PortAdapter, case: ComparisonCase) -> str:
+        data, states = case.data, self._start(case)
+        layers = self.reference.layers(self.sampler.inputs_by_path(data), states)
+        return describe_first_differing_layer(graph, adapter, data, states, layers, self.tolerance)
 
-    def _compare_shapes(self, outputs: Arrays, sizes: Sizes) -> None:
+    def _compare_shapes(self, outputs: Arrays, sizes: AxisSizes) -> None:
         for port in self.contract.data_outputs("sequence"):
             declared = evaluate_shape(port.shape, sizes)
             if declared is not None and outputs[port.name].shape != declared:
@@ -297,19 +305,21 @@ class Prover:
                     "axis."
                 )
 
-    def _initial(self) -> str:
+    def _start(self, case: ComparisonCase) -> Arrays:
+        """Return the states that a case starts from."""
+        return self.sampler.initial_states(case.batch) if case.states is None else case.states
+
+    def _initial_kind(self) -> str:
         learned = any(state.initial is not None for state in self.contract.states)
         return "learned" if learned else "zero"
 
 
 class _DisagreementError(ParityError):
-    """When a graph differs; holds what it was run on."""
+    """When a graph differs; holds the case if the graph ran whole sequences."""
 
-    def __init__(self, message: str, whole: bool, data: Arrays, states: Arrays) -> None:
+    def __init__(self, message: str, whole: ComparisonCase | None) -> None:
         super().__init__(message)
         self.whole = whole
-        self.data = data
-        self.states = states
 
 
 _HOW = {
@@ -321,13 +331,13 @@ _HOW = {
 }
 
 
-def _chunks(rng: np.random.Generator, steps: int) -> list[int]:
-    """Cut `steps` into chunks of random lengths."""
+def _chunk_lengths(rng: np.random.Generator, steps: int) -> list[int]:
+    """Return random lengths of chunks whose sum is `steps`."""
     count = min(steps - 1, 6)
     cuts = sorted(rng.choice(np.arange(1, steps), count, replace=False)) if count else []
     return [int(length) for length in np.diff([0, *cuts, steps])]
 
 
-def _listed(sizes: Sizes) -> str:
+def _listed(sizes: AxisSizes) -> str:
     named = {BATCH: sizes[BATCH], SEQUENCE: sizes[SEQUENCE], **sizes}
     return ", ".join(f"{axis} {size}" for axis, size in named.items())

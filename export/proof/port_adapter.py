@@ -1,12 +1,14 @@
-"""Between torch's ports and those of the graphs as they are written.
+"""Translation between torch's ports and those of exported graphs.
 
-The options of the contract change names, layouts and dtypes of ports, never what they mean. What
-runs a graph for comparison with torch speaks torch's ports; this is the one place that translates.
+Export options change names, layouts and dtypes of ports, never what they mean. The proof uses
+torch's ports, and translates here alone:
+
+    torch       x int64, h (2, batch, 6) float32
+    exported    x int32, h_l0 and h_l1 (batch, 1, 6) float16, reset (batch,) bool
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,150 +16,163 @@ from numpy.typing import NDArray
 
 from edgernn.contract import BATCH, Contract, State
 from edgernn.errors import ContractError
-from edgernn.export.proof.graph_runs import Arrays, Run
+from edgernn.export.ir.onnx_session import Arrays
+from edgernn.export.proof.graph_function import GraphFunction
+from edgernn.export.proof.reference import RunResult
 
-__all__ = ["Dialect"]
+__all__ = ["PortAdapter"]
 
 _BATCH_FIRST = (1, 0, 2)
 
 
-class Dialect:
-    """The translation of data and states from torch's ports to written ones and back.
+class PortAdapter:
+    """The translation of data and states from torch's ports to exported ones and back.
 
-    It follows from the ports themselves: another dtype is cast to, `h_l0`, `h_l1`, … are the parts
-    of `h` by layer, a state whose axis `batch` is in front has torch's first two axes exchanged,
-    and a boolean data input that torch does not have says which sequences start anew.
+    It follows from the ports themselves:
+
+    1. An array is cast where its dtype is another.
+    2. `h_l0`, `h_l1`, … are the parts of `h` along axis 0.
+    3. The first two axes of a state are exchanged where its exported batch axis is the first.
+    4. A boolean data input that torch does not have says which sequences start anew.
 
     Args:
         torch: The contract in torch's own ports.
-        written: The contract of the graphs as they are written.
+        exported: The contract of the exported graphs.
 
     Raises:
-        ContractError: The ports of `written` are not those of `torch` in another form.
+        ContractError: The exported ports are not torch's in another form.
     """
 
-    def __init__(self, torch: Contract, written: Contract) -> None:
+    def __init__(self, torch: Contract, exported: Contract) -> None:
         self.torch = torch
-        self.written = written
-        self._theirs = next(iter(written.graphs.values()))
-        self._ours = torch.graphs["sequence"]
-        self._parts = {state.name: _parts(state, written.states) for state in torch.states}
-        kind = next(iter(written.graphs))
-        same = kind if kind in torch.graphs else "sequence"
-        known = [port.name for port in torch.data_inputs(same)]
-        extra = [port for port in written.data_inputs(kind) if port.name not in known]
-        self._masks = [port.name for port in extra if port.dtype == "bool"]
-        self._check(kind, known, len(extra) == len(self._masks) <= 1)
+        self.exported = exported
+        kind = next(iter(exported.graphs))
+        known = [p.name for p in torch.data_inputs(kind if kind in torch.graphs else "sequence")]
+        added = [port for port in exported.data_inputs(kind) if port.name not in known]
+        self._torch_ports = torch.graphs["sequence"]
+        self._ports = exported.graphs[kind]
+        self._parts = {state.name: _parts(state, exported.states) for state in torch.states}
+        self._masks = [port.name for port in added if port.dtype == "bool"]
+        self._check_ports(kind, known, has_unknown=not len(added) == len(self._masks) <= 1)
 
-    def run(self, run: Run) -> Run:
-        """Return `run`, which takes and gives the written ports, as a function of torch's."""
+    def adapt(self, run: GraphFunction) -> GraphFunction:
+        """Return a function of exported ports as a function of torch's."""
 
-        def translated(data: Arrays, states: Arrays) -> tuple[Arrays, Arrays]:
-            masks, states = self._reset(states)
-            given = {name: self._cast(array, name) for name, array in data.items()}
-            outputs, finals = run({**given, **masks}, self._to_written(states))
-            return self._outputs(outputs), self._to_torch(finals)
+        def adapted(data: Arrays, states: Arrays) -> RunResult:
+            masks, states = self._mask_initial(states)
+            exported_data = {name: self._cast(array, name) for name, array in data.items()}
+            outputs, final_states = run({**exported_data, **masks}, self._to_exported(states))
+            return RunResult(self._cast_outputs(outputs), self._to_torch(final_states))
 
-        return translated
+        return adapted
 
-    def recorded(self, golden: Mapping[str, NDArray[Any]]) -> Arrays:
-        """Return a recorded run, by torch's port names, in the written ports."""
-        after = {state.output: state for state in self.torch.states}
+    def adapt_arrays(self, arrays: Arrays) -> Arrays:
+        """Return the arrays of a recorded run, by torch's port names, in the exported ports."""
         before = {state.input: state for state in self.torch.states}
-        arrays: Arrays = {}
-        for name, array in golden.items():
+        after = {state.output: state for state in self.torch.states}
+        exported: dict[str, NDArray[Any]] = {}
+        for name, array in arrays.items():
             state = before.get(name) or after.get(name)
             if state is None:
-                arrays[name] = self._cast(array, name)
+                exported[name] = self._cast(array, name)
                 continue
-            pieces = self._to_written({state.name: array})
+            values = self._to_exported({state.name: array})
             for part in self._parts[state.name]:
-                arrays[part.input if name in before else part.output] = pieces[part.name]
+                exported[part.input if name in before else part.output] = values[part.name]
         for name in self._masks:
-            batch = self._batch({s.name: golden[s.input] for s in self.torch.states})
-            arrays[name] = np.zeros(batch, bool)
-        return arrays
+            batch = self._batch({s.name: arrays[s.input] for s in self.torch.states})
+            exported[name] = np.zeros(batch, bool)
+        return exported
 
-    def _check(self, kind: str, inputs: list[str], known: bool) -> None:
-        ours = inputs + [part.input for parts in self._parts.values() for part in parts]
-        ours += [port.name for port in self.torch.data_outputs("sequence")]
-        ours += [part.output for parts in self._parts.values() for part in parts]
-        graph = self._theirs
-        theirs = [p.name for p in (*graph.inputs, *graph.outputs) if p.name not in self._masks]
-        if not known or sorted(ours) != sorted(theirs):
+    def _check_ports(self, kind: str, inputs: list[str], has_unknown: bool) -> None:
+        """Check that torch's ports and the exported ones are the same but for their form."""
+        parts = [part for parts in self._parts.values() for part in parts]
+        outputs = [port.name for port in self.torch.data_outputs("sequence")]
+        expected = [*inputs, *(p.input for p in parts), *outputs, *(p.output for p in parts)]
+        ports = (*self._ports.inputs, *self._ports.outputs)
+        names = [port.name for port in ports if port.name not in self._masks]
+        if has_unknown or sorted(expected) != sorted(names):
             raise ContractError(
-                f"The {kind} graph has the ports {', '.join(theirs)}; the model would give "
-                f"{', '.join(ours)}. It is not the model that the graph was made from."
+                f"The {kind} graph has the ports {', '.join(names)}; the model would give "
+                f"{', '.join(expected)}. It is not the model that the graph was made from."
             )
 
     def _cast(self, array: NDArray[Any], name: str) -> NDArray[Any]:
-        ports = (*self._theirs.inputs, *self._theirs.outputs)
+        """Return an array in the dtype of an exported port."""
+        ports = (*self._ports.inputs, *self._ports.outputs)
         dtype = next((port.dtype for port in ports if port.name == name), array.dtype)
         return array.astype(dtype, copy=False)
 
-    def _outputs(self, outputs: Arrays) -> Arrays:
-        dtypes = {port.name: port.dtype for port in self._ours.outputs}
+    def _cast_outputs(self, outputs: Arrays) -> Arrays:
+        """Return outputs in the dtypes of torch's ports."""
+        dtypes = {port.name: port.dtype for port in self._torch_ports.outputs}
         return {
             name: array.astype(dtypes.get(name, array.dtype), copy=False)
             for name, array in outputs.items()
         }
 
-    def _to_written(self, states: Arrays) -> Arrays:
-        written: Arrays = {}
+    def _to_exported(self, states: Arrays) -> Arrays:
+        exported: dict[str, NDArray[Any]] = {}
         for name, array in states.items():
             parts = self._parts[name]
-            pieces = np.split(array, len(parts)) if len(parts) > 1 else [array]
-            for part, piece in zip(parts, pieces, strict=True):
-                moved = piece.transpose(_BATCH_FIRST) if self._is_moved(name, part) else piece
-                written[part.name] = self._cast(moved, part.input)
-        return written
+            values = np.split(array, len(parts)) if len(parts) > 1 else [array]
+            for part, value in zip(parts, values, strict=True):
+                moved = value.transpose(_BATCH_FIRST) if self._is_transposed(name, part) else value
+                exported[part.name] = self._cast(moved, part.input)
+        return exported
 
     def _to_torch(self, states: Arrays) -> Arrays:
-        found: Arrays = {}
+        result: dict[str, NDArray[Any]] = {}
         for state in self.torch.states:
-            pieces = [
+            values = [
                 states[part.name].transpose(_BATCH_FIRST)
-                if self._is_moved(state.name, part)
+                if self._is_transposed(state.name, part)
                 else states[part.name]
                 for part in self._parts[state.name]
             ]
-            whole = np.concatenate(pieces) if len(pieces) > 1 else pieces[0]
-            found[state.name] = whole.astype(self._ours.input(state.input).dtype, copy=False)
-        return found
+            whole = np.concatenate(values) if len(values) > 1 else values[0]
+            dtype = self._torch_ports.input(state.input).dtype
+            result[state.name] = whole.astype(dtype, copy=False)
+        return result
 
-    def _is_moved(self, name: str, part: State) -> bool:
-        (ours,) = [self._ours.input(s.input) for s in self.torch.states if s.name == name]
-        return ours.axis(BATCH) == 1 and self._theirs.input(part.input).axis(BATCH) == 0
+    def _is_transposed(self, name: str, part: State) -> bool:
+        """Return whether the exported part of a state has the batch first and torch's second."""
+        (port,) = [self._torch_ports.input(s.input) for s in self.torch.states if s.name == name]
+        return port.axis(BATCH) == 1 and self._ports.input(part.input).axis(BATCH) == 0
 
-    def _reset(self, states: Arrays) -> tuple[Arrays, Arrays]:
-        """Let sequences that start from their initial state do so by the mask, from NaN."""
+    def _mask_initial(self, states: Arrays) -> tuple[Arrays, Arrays]:
+        """Return the mask of sequences in their initial state, and states that are NaN for these.
+
+        A graph that has such an input must read neither the number nor the NaN where it is true.
+        """
         if not self._masks:
             return {}, states
         batch = self._batch(states)
         mask = np.ones(batch, bool)
         for state in self.torch.states:
-            axis = self._ours.input(state.input).axis(BATCH) or 0
             same = states[state.name] == self.torch.initial(state, batch)
-            mask &= np.moveaxis(same, axis, 0).reshape(batch, -1).all(axis=1)
-        spoilt: Arrays = {}
+            by_sequence = np.moveaxis(same, self._batch_axis(state), 0).reshape(batch, -1)
+            mask &= by_sequence.all(axis=1)
+        masked: dict[str, NDArray[Any]] = {}
         for state in self.torch.states:
-            axis = self._ours.input(state.input).axis(BATCH) or 0
-            array = np.moveaxis(states[state.name].copy(), axis, 0)
-            array[mask] = np.nan
-            spoilt[state.name] = np.moveaxis(array, 0, axis)
-        return dict.fromkeys(self._masks, mask), spoilt
+            masked[state.name] = states[state.name].copy()
+            np.moveaxis(masked[state.name], self._batch_axis(state), 0)[mask] = np.nan
+        return dict.fromkeys(self._masks, mask), masked
 
     def _batch(self, states: Arrays) -> int:
         state = self.torch.states[0]
-        axis = self._ours.input(state.input).axis(BATCH)
+        return int(states[state.name].shape[self._batch_axis(state)])
+
+    def _batch_axis(self, state: State) -> int:
+        axis = self._torch_ports.input(state.input).axis(BATCH)
         assert axis is not None
-        return int(states[state.name].shape[axis])
+        return axis
 
 
-def _parts(state: State, written: tuple[State, ...]) -> tuple[State, ...]:
-    """Return the written states that `state` is: itself, or its layers'."""
-    by_name = {one.name: one for one in written}
+def _parts(state: State, exported: tuple[State, ...]) -> tuple[State, ...]:
+    """Return the exported states that `state` is: itself, or one per layer."""
+    by_name = {one.name: one for one in exported}
     if state.name in by_name:
         return (by_name[state.name],)
-    layers = (by_name.get(f"{state.name}_l{layer}") for layer in range(len(written)))
+    layers = (by_name.get(f"{state.name}_l{layer}") for layer in range(len(exported)))
     return tuple(layer for layer in layers if layer is not None) or (state,)

@@ -11,10 +11,10 @@ import numpy as np
 import onnx
 
 from edgernn.contract import Contract, Graph, Port, State
-from edgernn.export.proof.eager_reference import Outcome
+from edgernn.export.proof.input_sampler import InputSampler
 from edgernn.export.proof.parity import Prover
-from edgernn.export.proof.port_adapter import Dialect
-from edgernn.export.proof.samples import Samples
+from edgernn.export.proof.port_adapter import PortAdapter
+from edgernn.export.proof.reference import RunResult
 from edgernn.report import ParityReport
 
 Arrays = dict[str, Any]
@@ -49,14 +49,14 @@ class Reference:
     def layers(self, inputs: Mapping[str, Any], states: Mapping[str, Any]) -> list[Any]:
         return []
 
-    def __call__(self, inputs: Mapping[str, Any], states: Mapping[str, Any]) -> Outcome:
+    def __call__(self, inputs: Mapping[str, Any], states: Mapping[str, Any]) -> RunResult:
         self.inputs.append(dict(inputs))
         x = inputs["x"]
         h = states.get("h", np.zeros((len(x), WIDTH), x.dtype))
         if self.exact:
             x, h = x.astype(np.float64), h.astype(np.float64)
         y, h = self.function(x, h)
-        return Outcome({"": y}, {"h": h})
+        return RunResult({"": y}, {"h": h})
 
 
 def contract(
@@ -72,20 +72,22 @@ def contract(
     return Contract("f" * 16, "a sum", graphs={"sequence": graph}, **options)
 
 
-def samples(function: Any = running_sum, ports: Contract | None = None, **options: Any) -> Samples:
+def sampler(
+    function: Any = running_sum, ports: Contract | None = None, **options: Any
+) -> InputSampler:
     ports = ports or contract()
     data = ports.data_inputs("sequence")
     options = {
         "examples": {port.name: np.ones([2] * len(port.shape), port.dtype) for port in data},
-        "traced": {"batch": TRACED[0], "sequence": TRACED[1]},
-        "free": ("h",),
+        "traced_sizes": {"batch": TRACED[0], "sequence": TRACED[1]},
+        "free_states": ("h",),
         **options,
     }
-    return Samples(ports, Reference(function), **options)
+    return InputSampler(ports, Reference(function), **options)
 
 
 def prover(function: Any = running_sum, ports: Contract | None = None, **options: Any) -> Prover:
-    return Prover(samples(function, ports, **options))
+    return Prover(sampler(function, ports, **options))
 
 
 SUMS = """
@@ -133,4 +135,4 @@ def report(folder: Path, prover: Prover, step: str | None = STEP) -> ParityRepor
     if step is not None:
         graphs["step"] = write(folder, prover.contract, step, "step")
         written = both(prover.contract)
-    return prover.report(graphs, Dialect(prover.contract, written))
+    return prover.report(graphs, PortAdapter(prover.contract, written))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from edgernn.export.proof.difference import CEILING, Comparison, Difference, compare
+from edgernn.export.proof.reference import RunResult
 
 INF, NAN = float("inf"), float("nan")
 
@@ -11,7 +12,7 @@ INF, NAN = float("inf"), float("nan")
 def difference(got, expected):
     """Return what is found at the one port of two runs."""
     arrays = [np.array(one, np.float32) for one in (got, expected)]
-    return compare(({"y": arrays[0]}, {}), ({"y": arrays[1]}, {})).largest
+    return compare(RunResult({"y": arrays[0]}, {}), RunResult({"y": arrays[1]}, {})).largest
 
 
 @pytest.mark.parametrize(
@@ -65,7 +66,7 @@ def test_pieces_are_held_to_the_scale_of_all_that_differs():
     for value, error in ((1e-3, 5e-6), (1.0, 5e-6)):
         piece = np.array([value], np.float32)
         comparison.add({"y": piece + np.float32(error)}, {"y": piece})
-    assert comparison.over(1e-5) == []
+    assert comparison.violations(1e-5) == []
     assert comparison.compared == 2
 
 
@@ -87,12 +88,13 @@ def test_large_numbers_beside_do_not_excuse_a_difference(expected, error):
     got = wanted.copy()
     got[0, 0] += error
     got[wanted > 1e4] += 0.01
-    comparison = compare(({"y": got}, {}), ({"y": wanted}, {}), features=["y"])
-    assert [one.port for one in comparison.over(1e-5)][:1] == ["y"]
+    comparison = compare(RunResult({"y": got}, {}), RunResult({"y": wanted}, {}), features=["y"])
+    assert [one.port for one in comparison.violations(1e-5)][:1] == ["y"]
 
 
 def test_rounding_of_large_numbers_passes_in_every_column():
     """Where an output has numbers of a thousand, one near zero was made of such numbers too."""
     wanted = np.array([[1000.0, 0.01]], np.float32)
     got = wanted + np.array([[5e-5, 5e-5]], np.float32)
-    assert compare(({"y": got}, {}), ({"y": wanted}, {}), features=["y"]).over(1e-5) == []
+    comparison = compare(RunResult({"y": got}, {}), RunResult({"y": wanted}, {}), features=["y"])
+    assert comparison.violations(1e-5) == []

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from edgernn.export.proof.outer_axes import outer_axes
-from tests.nets.running_sum import WIDTH, contract, running_sum, samples
+from edgernn.export.proof.outer_axes import find_outer_axes
+from tests.nets.running_sum import WIDTH, contract, running_sum, sampler
 
 
 @pytest.mark.parametrize("outer", ["batch*sequence", "sequence*batch"])
@@ -19,9 +19,9 @@ def test_the_outer_axis_is_found_out(declared, outer):
         y, h = running_sum(x, h)
         return (y if outer[0] == "b" else y.swapaxes(0, 1)).reshape(-1, WIDTH), h
 
-    assert outer_axes(samples(flat, contract(y=(declared, WIDTH)))) == {"output": outer}
+    assert find_outer_axes(sampler(flat, contract(y=(declared, WIDTH)))) == {"output": outer}
 
 
 def test_other_outputs_have_no_outer_axis():
     """Where batch and sequence are axes of their own, there is nothing to find out."""
-    assert outer_axes(samples()) == {}
+    assert find_outer_axes(sampler()) == {}

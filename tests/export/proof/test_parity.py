@@ -13,9 +13,10 @@ import pytest
 
 from edgernn.contract import State
 from edgernn.errors import ParityError, UnsupportedModelError
+from edgernn.export.proof.comparison_cases import LONGEST, ComparisonCase
 from edgernn.export.proof.difference import TOLERANCE
-from edgernn.export.proof.port_adapter import Dialect
-from edgernn.export.proof.trials import LONGEST, Trial
+from edgernn.export.proof.port_adapter import PortAdapter
+from edgernn.export.proof.reference import RunResult
 from edgernn.report import ParityReport
 from tests.nets.running_sum import (
     STEP,
@@ -101,11 +102,11 @@ def test_a_model_that_takes_no_size_is_refused(tmp_path):
 def test_an_empty_comparison_is_refused(tmp_path):
     """A graph whose outputs hold no number agrees with nothing."""
     data = {"x": np.ones((2, 4, WIDTH), np.float32)}
-    nothing = {"output": data["x"][..., :0]}, {"h": np.ones((2, 0), np.float32)}
+    nothing = RunResult({"output": data["x"][..., :0]}, {"h": np.ones((2, 0), np.float32)})
     checked = prover(ports=contract(y=("batch", "sequence", 0)))
-    trial = Trial({"batch": 2, "sequence": 4}, data, nothing)
+    case = ComparisonCase({"batch": 2, "sequence": 4}, data, nothing)
     with pytest.raises(ParityError) as caught:
-        checked._whole(lambda data, states: nothing, trial, None)
+        checked._compare_whole(lambda data, states: nothing, case)
     assert str(caught.value) == (
         "At batch 2, sequence 4 the sequence graph and the sum give nothing that could be compared."
     )
@@ -120,7 +121,7 @@ def test_a_state_that_is_not_carried_is_not_fed(tmp_path):
 def test_a_constant_axis_keeps_its_size(tmp_path):
     """A batch that is a number is that number in every check."""
     ports = contract((1, "sequence", WIDTH), (1, "sequence", WIDTH))
-    found = report(tmp_path, prover(ports=ports, traced={"batch": 1, "sequence": 4}), None)
+    found = report(tmp_path, prover(ports=ports, traced_sizes={"batch": 1, "sequence": 4}), None)
     assert {check.batch for check in found.checks} == {1}
 
 
@@ -160,11 +161,11 @@ def test_states_of_no_layer_are_those_that_data_lead_to(tmp_path):
     body = SUMS.replace("CumSum(x, one)", "CumSum(size, one)").replace(
         "long =", "size = Abs(x) long ="
     )
-    checked = prover(count, contract(carry=False), free=())
+    checked = prover(count, contract(carry=False), free_states=())
     ports = checked.contract
-    found = checked.report({"sequence": write(tmp_path, ports, body)}, Dialect(ports, ports))
+    found = checked.report({"sequence": write(tmp_path, ports, body)}, PortAdapter(ports, ports))
     assert {check.initial for check in found.checks} == {"zero", "reached"}
-    assert checked.golden.states["h"].all()
+    assert checked.golden.by_port(ports)["h_in"].all()
 
 
 # --- what passes ----------------------------------------------------------------------------------
@@ -185,7 +186,7 @@ def test_a_graph_may_be_as_coarse_as_float32_itself(tmp_path):
 
     ports = contract(carry=False)
     graphs = {"sequence": write(tmp_path, ports, ALMOST)}
-    found = prover(coarse, ports).report(graphs, Dialect(ports, ports))
+    found = prover(coarse, ports).report(graphs, PortAdapter(ports, ports))
     assert found.passed
     excused = [check for check in found.checks if check.difference > 1e-5]
     assert max(check.difference for check in excused) > 2e-5
@@ -197,7 +198,7 @@ def test_a_graph_is_no_coarser_than_float32_itself(tmp_path):
     ports = contract(carry=False)
     graphs = {"sequence": write(tmp_path, ports, ALMOST)}
     with pytest.raises(ParityError) as caught:
-        prover(ports=ports).report(graphs, Dialect(ports, ports))
+        prover(ports=ports).report(graphs, PortAdapter(ports, ports))
     assert re.match(
         r"The sequence graph does not agree with the sum: `(h|output)` differs by ",
         str(caught.value),
@@ -221,7 +222,7 @@ def test_a_shape_that_was_not_declared_is_told(tmp_path):
     ports = contract(y=("batch", "sequence", 3), carry=False)
     with pytest.raises(ParityError) as caught:
         prover(ports=ports).report(
-            {"sequence": write(tmp_path, contract(carry=False))}, Dialect(ports, ports)
+            {"sequence": write(tmp_path, contract(carry=False))}, PortAdapter(ports, ports)
         )
     assert str(caught.value) == (
         "`output: float32[batch, sequence, 3]` came out as (2, 4, 2) at batch 2, sequence 4, where "

@@ -10,8 +10,8 @@ import torch
 
 from edgernn.errors import ContractError, ParityError
 from edgernn.export import verify_artifact
-from edgernn.export.proof.graph_runs import session_of
-from edgernn.export.proof.port_adapter import Dialect
+from edgernn.export.proof.graph_function import graph_function
+from edgernn.export.proof.port_adapter import PortAdapter
 from tests.nets.tagger import Tagger, replayed, tagged
 
 EVERYTHING = {
@@ -47,7 +47,8 @@ def test_a_mask_that_does_nothing_is_found(tmp_path: Path) -> None:
     onnx.save(model, artifact.sequence or "")
     contract = artifact.contract
     plain = tagged("GRU", tmp_path / "plain").contract
-    run = Dialect(plain, contract).run(session_of("sequence", contract, str(artifact.sequence)))
+    written = graph_function("sequence", contract, str(artifact.sequence))
+    run = PortAdapter(plain, contract).adapt(written)
     ids = torch.zeros(2, 3, dtype=torch.int64).numpy()
     states = {"h": plain.initial(plain.states[0], 2)}
     assert not abs(run({"ids": ids}, states)[0]["output"]).max() < 1e9
@@ -57,7 +58,7 @@ def test_ports_of_another_model_are_refused(tmp_path: Path) -> None:
     """States that are not the model's in another form are an error."""
     lstm, gru = tagged("LSTM", tmp_path / "lstm"), tagged("GRU", tmp_path / "gru")
     with pytest.raises(ContractError) as caught:
-        Dialect(lstm.contract, gru.contract)
+        PortAdapter(lstm.contract, gru.contract)
     assert str(caught.value) == (
         "The sequence graph has the ports ids, h_in, output, h_out; the model would give "
         "ids, h_in, c_in, output, h_out, c_out. It is not the model that the graph was made from."

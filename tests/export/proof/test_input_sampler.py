@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 
 from edgernn.contract import Port
-from edgernn.export.proof.trials import Trials
-from tests.nets.running_sum import WIDTH, Reference, contract, running_sum, samples
+from edgernn.export.proof.comparison_cases import ComparisonCases
+from tests.nets.running_sum import WIDTH, Reference, contract, running_sum, sampler
 
 
 def test_data_are_like_the_example_where_random_ones_have_no_numbers():
     """A root of what may be negative is NaN: such a model is run on entries of its example."""
     examples = {"x": np.array([[[1.0, 4.0]] * 4] * 2, np.float32)}
-    drawn = samples(lambda x, h: running_sum(np.sqrt(x), h), examples=examples)
+    drawn = sampler(lambda x, h: running_sum(np.sqrt(x), h), examples=examples)
     with np.errstate(invalid="ignore"):
-        data = drawn.data({"batch": 3, "sequence": 7})
+        data = drawn.draw_data({"batch": 3, "sequence": 7})
     assert data["x"].shape == (3, 7, WIDTH)
     assert set(data["x"].ravel()) == {1.0, 4.0}
 
@@ -26,8 +26,8 @@ def test_lengths_differ_and_one_is_full(longest_first):
     ports = contract(
         inputs=(Port("lengths", "int64", ("batch",), "n"),), lengths=("lengths",), carry=False
     )
-    used = samples(ports=ports, lengths={"lengths": longest_first})
-    Trials(used).short()
+    used = sampler(ports=ports, lengths={"lengths": longest_first})
+    ComparisonCases(used).short_cases()
     assert isinstance(used.reference, Reference)
     given = used.reference.inputs[1:]  # after the first look whether random data have numbers
     drawn = [(one["n"].tolist(), one["x"].shape[1]) for one in given]

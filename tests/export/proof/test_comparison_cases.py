@@ -6,24 +6,24 @@ import numpy as np
 import pytest
 
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.proof.trials import LONGEST, Trials
-from tests.nets.running_sum import TRACED, WIDTH, contract, running_sum, samples
+from edgernn.export.proof.comparison_cases import LONGEST, ComparisonCases
+from tests.nets.running_sum import TRACED, WIDTH, contract, running_sum, sampler
 
 
-def sizes(trials) -> list[tuple[int, int]]:
-    return [(one.sizes["batch"], one.sizes["sequence"]) for one in trials]
+def sizes(cases) -> list[tuple[int, int]]:
+    return [(one.sizes["batch"], one.sizes["sequence"]) for one in cases]
 
 
 def test_short_runs_are_at_the_traced_size_and_at_others():
     """One sequence and one step are among them, no size twice, and all have what is expected."""
-    found = Trials(samples()).short()
+    found = ComparisonCases(sampler()).short_cases()
     assert sizes(found)[0] == TRACED
     assert {(1, 1), (3, 1), (1, 9)} <= set(sizes(found))
     assert len(set(sizes(found))) == len(found) == 9
-    for trial in found:
+    for case in found:
         np.testing.assert_array_equal(
-            trial.expected[0]["output"],
-            running_sum(trial.data["x"], np.zeros((trial.batch, WIDTH), np.float32))[0],
+            case.expected.outputs["output"],
+            running_sum(case.data["x"], np.zeros((case.batch, WIDTH), np.float32))[0],
         )
 
 
@@ -35,17 +35,17 @@ def test_sizes_that_the_model_does_not_take_are_passed_over():
             raise ValueError("too short")
         return running_sum(x, h)
 
-    trials = Trials(samples(at_least_five))
-    found = trials.short()
+    cases = ComparisonCases(sampler(at_least_five))
+    found = cases.short_cases()
     assert len(found) > 4
     assert all(steps >= 5 for _, steps in sizes(found))
-    assert set(trials.failures) == {"too short"}
+    assert set(cases.failures) == {"too short"}
 
 
 def test_a_model_without_numbers_at_any_size_is_refused():
     """NaN agrees with nothing."""
     with pytest.raises(UnsupportedModelError) as caught:
-        Trials(samples(lambda x, h: (x * np.nan, h))).short()
+        ComparisonCases(sampler(lambda x, h: (x * np.nan, h))).short_cases()
     assert str(caught.value) == (
         "the sum itself gives nothing to compare with at any size that was tried: its results are "
         "NaN. Give example tensors of the kind that it was trained on, as a tuple of tensors in "
@@ -56,24 +56,31 @@ def test_a_model_without_numbers_at_any_size_is_refused():
 def test_bounds_are_tried_from_both_sides():
     """At the largest and smallest size of an axis, and one within it."""
     ports = contract(most={"sequence": 12}, least={"batch": 2})
-    assert sizes(Trials(samples(ports=ports)).bounds()) == [(2, 12), (2, 11), (2, 3), (3, 3)]
+    assert sizes(ComparisonCases(sampler(ports=ports)).boundary_cases()) == [
+        (2, 12),
+        (2, 11),
+        (2, 3),
+        (3, 3),
+    ]
 
 
 def test_further_sizes_are_tried_with_the_bounds():
     """Sizes at which forward takes another branch, say."""
-    assert sizes(Trials(samples(), apart=({"sequence": 41},)).bounds()) == [(2, 41)]
+    assert sizes(ComparisonCases(sampler(), extra_sizes=({"sequence": 41},)).boundary_cases()) == [
+        (2, 41)
+    ]
 
 
 def test_long_runs_get_shorter_and_shorter():
     """From a thousand steps of one sequence down; the model has still to be run."""
-    found = list(Trials(samples()).long())
+    found = list(ComparisonCases(sampler()).long_cases())
     assert sizes(found) == [(1, steps) for steps in (LONGEST, 500, 250, 125, 60, 30)]
-    assert all(trial.expected == ({}, {}) for trial in found)
+    assert all(case.expected == ({}, {}) for case in found)
 
 
 def test_constant_sizes_are_kept():
     """Graphs of 4 steps and a batch of 2 are run at whole calls of that size."""
-    trials = Trials(samples(), constants={"batch": 2, "sequence": 4})
-    assert set(sizes(trials.short())) == {(2, 4)}
-    assert [trials.steps(steps) for steps in (1, 8, 9, LONGEST)] == [8, 8, 12, LONGEST]
-    assert sizes(trials.long())[0] == (2, LONGEST)
+    cases = ComparisonCases(sampler(), constants={"batch": 2, "sequence": 4})
+    assert set(sizes(cases.short_cases())) == {(2, 4)}
+    assert [cases.allowed_steps(steps) for steps in (1, 8, 9, LONGEST)] == [8, 8, 12, LONGEST]
+    assert sizes(cases.long_cases())[0] == (2, LONGEST)

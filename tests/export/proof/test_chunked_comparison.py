@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 
 from edgernn.contract import Port
-from edgernn.export.proof.chunked_runs import Chunks
+from edgernn.export.ir.onnx_session import Arrays
+from edgernn.export.proof.chunked_comparison import ChunkedComparison
+from edgernn.export.proof.reference import RunResult
 from tests.nets.running_sum import WIDTH, contract, running_sum
 
 STEPS = 150
 X = np.random.default_rng(0).standard_normal((2, STEPS, WIDTH)).astype(np.float32)
 START = np.ones((2, WIDTH), np.float32)
-Arrays = dict[str, Any]
 
 
-def run_sum(data: Arrays, states: Arrays) -> tuple[Arrays, Arrays]:
+def run_sum(data: Arrays, states: Arrays) -> RunResult:
     """Run the sum over the steps of `x`, or over a single one without their axis."""
     x = data["x"]
     y, h = running_sum(x if x.ndim == 3 else x[:, None], states["h"])
-    return {"output": y if x.ndim == 3 else y[:, 0]}, {"h": h}
+    return RunResult({"output": y if x.ndim == 3 else y[:, 0]}, {"h": h})
 
 
-def expected() -> tuple[Arrays, Arrays]:
+def expected() -> RunResult:
     y, h = running_sum(X, START)
-    return {"output": y}, {"h": h}
+    return RunResult({"output": y}, {"h": h})
 
 
 CUTS = {"whole": (STEPS,), "two": (64, 86), "uneven": (1, 63, 3, 83), "single": (1,) * STEPS}
@@ -37,7 +36,7 @@ CUTS = {"whole": (STEPS,), "two": (64, 86), "uneven": (1, 63, 3, 83), "single": 
 def test_parts_that_hand_on_their_state_are_the_whole(cut, stepwise):
     """However a sequence is cut; single steps come without the axis of the steps."""
     lengths = CUTS["single"] if stepwise else CUTS[cut]
-    found = Chunks(contract(), lengths, stepwise).compare(
+    found = ChunkedComparison(contract(), lengths, stepwise).compare(
         run_sum, {"x": X}, {"h": START}, expected()
     )
     assert found.largest.absolute < 1e-4
@@ -48,15 +47,15 @@ def test_a_wrong_step_is_found_wherever_it_is(place):
     """Steps are compared piece by piece, and no piece is left out."""
     done = 0
 
-    def wrong_once(data: Arrays, states: Arrays) -> tuple[Arrays, Arrays]:
+    def wrong_once(data: Arrays, states: Arrays) -> RunResult:
         nonlocal done
         outputs, states = run_sum(data, states)
         if done == place:
-            outputs["output"] = outputs["output"] + 5
+            outputs = {"output": outputs["output"] + 5}
         done += 1
-        return outputs, states
+        return RunResult(outputs, states)
 
-    found = Chunks(contract(), CUTS["single"], stepwise=True).compare(
+    found = ChunkedComparison(contract(), CUTS["single"], stepwise=True).compare(
         wrong_once, {"x": X}, {"h": START}, expected()
     )
     assert found.largest.port == "output"
@@ -66,11 +65,13 @@ def test_a_wrong_step_is_found_wherever_it_is(place):
 def test_a_wrong_final_state_is_found():
     """The states that the last part leaves are compared too."""
 
-    def stays(data: Arrays, states: Arrays) -> tuple[Arrays, Arrays]:
+    def stays(data: Arrays, states: Arrays) -> RunResult:
         outputs, after = run_sum(data, states)
-        return outputs, {"h": after["h"] + (len(data["x"][0]) == 86)}
+        return RunResult(outputs, {"h": after["h"] + (len(data["x"][0]) == 86)})
 
-    found = Chunks(contract(), CUTS["two"]).compare(stays, {"x": X}, {"h": START}, expected())
+    found = ChunkedComparison(contract(), CUTS["two"]).compare(
+        stays, {"x": X}, {"h": START}, expected()
+    )
     assert (found.largest.port, round(found.largest.absolute, 3)) == ("h", 1.0)
 
 
@@ -79,12 +80,12 @@ def test_each_part_is_as_long_as_it_is():
     ports = contract(inputs=(Port("lengths", "int64", ("batch",), "n"),), lengths=("lengths",))
     given: list[list[int]] = []
 
-    def note(data: Arrays, states: Arrays) -> tuple[Arrays, Arrays]:
+    def note(data: Arrays, states: Arrays) -> RunResult:
         given.append(data["lengths"].tolist())
         return run_sum(data, states)
 
     data = {"x": X, "lengths": np.full(2, STEPS)}
-    Chunks(ports, CUTS["uneven"], length_ports=("lengths",)).compare(
+    ChunkedComparison(ports, CUTS["uneven"], length_ports=("lengths",)).compare(
         note, data, {"h": START}, expected()
     )
     assert given == [[length] * 2 for length in CUTS["uneven"]]

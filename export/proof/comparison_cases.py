@@ -1,0 +1,185 @@
+"""The sizes at which graphs are compared with the model, and what the model returns there."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from edgernn.axis_sizes import evaluate_shape
+from edgernn.contract import BATCH, SEQUENCE, Contract
+from edgernn.errors import UnsupportedModelError
+from edgernn.export.ir.onnx_session import Arrays, failure_reason
+from edgernn.export.proof.input_sampler import AxisSizes, InputSampler
+from edgernn.export.proof.reference import RunResult
+
+__all__ = ["LONGEST", "ComparisonCase", "ComparisonCases"]
+
+LONGEST = 1000
+"""The steps of the longest run, where the model takes so many."""
+
+_SHORT_SIZES = ((1, 1), (2, 3), (3, 1), (1, 9), (4, 6), (2, 17), (5, 2), (3, 8))
+_LONG_STEPS = (LONGEST, 500, 250, 125, 60, 30)
+
+
+@dataclass(frozen=True)
+class ComparisonCase:
+    """One run of the model.
+
+    Attributes:
+        sizes: The size of every dynamic axis.
+        data: Data by port name.
+        expected: Outputs and final states of the model; empty before it has run.
+        states: The states that it starts from; None for the initial ones, of which the model makes
+            those that are not its arguments.
+    """
+
+    sizes: AxisSizes
+    data: Arrays
+    expected: RunResult = field(default_factory=lambda: RunResult({}, {}))
+    states: Arrays | None = None
+
+    @property
+    def batch(self) -> int:
+        """The number of sequences."""
+        return self.sizes[BATCH]
+
+    def by_port(self, contract: Contract) -> Arrays:
+        """Return all arrays of a case with states by the names of the ports."""
+        assert self.states is not None
+        arrays = {**self.data, **self.expected.outputs}
+        for state in contract.states:
+            arrays[state.input] = self.states[state.name]
+            arrays[state.output] = self.expected.states[state.name]
+        return arrays
+
+
+@dataclass(frozen=True)
+class ComparisonCases:
+    """Runs the model at the sizes at which graphs are compared with it.
+
+    Attributes:
+        sampler: The model, and what it is run on.
+        constants: The constant sizes of `batch` and `sequence` in the graphs, if any.
+        extra_sizes: Further sizes to run it at: name of an axis → its size.
+        failures: Why the model failed at sizes that were tried.
+    """
+
+    sampler: InputSampler
+    constants: Mapping[str, int] = field(default_factory=dict)
+    extra_sizes: Sequence[Mapping[str, int]] = ()
+    failures: list[str] = field(default_factory=list, init=False)
+
+    def short_cases(self) -> list[ComparisonCase]:
+        """Return runs at the traced sizes and up to eight others.
+
+        Axes besides batch and sequence vary too, or are as traced where the model fails otherwise.
+
+        Raises:
+            UnsupportedModelError: The model returns no numbers at any of these.
+        """
+        traced = self.sampler.traced_sizes
+        pairs = list(_SHORT_SIZES)
+        pairs += [(batch, traced[SEQUENCE] + more) for batch, more in _SHORT_SIZES]
+        choices = [(traced, traced)]
+        choices += [(self._varied(*p, i), self.sampler.sizes_at(*p)) for i, p in enumerate(pairs)]
+        cases: list[ComparisonCase] = []
+        tried: set[frozenset[tuple[str, int]]] = set()
+        for choice in choices:
+            for sizes in map(self._allowed_sizes, choice):
+                key = frozenset(sizes.items())
+                case = None if key in tried else self.case_at(sizes)
+                tried.add(key)
+                if case is not None:
+                    cases.append(case)
+                    break
+        if not cases:
+            reason = self.failures[0] if self.failures else "its results are NaN"
+            raise UnsupportedModelError(
+                f"{self.sampler.reference.name} itself gives nothing to compare with at any size "
+                f"that was tried: {reason}. Give example tensors of the kind that it was trained "
+                "on, as a tuple of tensors in Python."
+            )
+        return cases[: len(_SHORT_SIZES) + 1]
+
+    def boundary_cases(self) -> Iterator[ComparisonCase]:
+        """Yield runs at every bound, one inside it, and at the extra sizes."""
+        contract = self.sampler.contract
+        edges = [{axis: most - less} for axis, most in contract.most.items() for less in (0, 1)]
+        edges += [{axis: least + more} for axis, least in contract.least.items() for more in (0, 1)]
+        for sizes in (*edges, *self.extra_sizes):
+            case = self.case_at(self._allowed_sizes({**self.sampler.sizes_at(2, 3), **sizes}))
+            if case is not None:
+                yield case
+
+    def long_cases(self) -> Iterator[ComparisonCase]:
+        """Yield one sequence of 1,000 steps, then shorter ones; the model has not run on them."""
+        is_dynamic = self._is_dynamic(SEQUENCE)
+        for steps in dict.fromkeys(map(self.allowed_steps, _LONG_STEPS)) if is_dynamic else ():
+            sizes = self.sampler.sizes_at(self.allowed_batch(1), steps)
+            yield ComparisonCase(sizes, self.sampler.draw_data(sizes))
+
+    def case_at(self, sizes: AxisSizes, short: Collection[str] = ()) -> ComparisonCase | None:
+        """Run the model; return None where it fails or where an output would have a negative size.
+
+        Args:
+            sizes: The size of every dynamic axis.
+            short: Inputs of lengths that all end before the last step.
+        """
+        ports = self.sampler.contract.data_outputs("sequence")
+        if any(size < 0 for port in ports for size in evaluate_shape(port.shape, sizes) or ()):
+            return None  # such as windows of more steps than there are
+        data = self.sampler.draw_data(sizes, uneven=True, short=short)
+        return self.with_expected(ComparisonCase(sizes, data))
+
+    def with_expected(self, case: ComparisonCase) -> ComparisonCase | None:
+        """Run the model on a case; return None where it fails or returns NaN."""
+        try:
+            expected = self.sampler.run_reference(case.data, None)
+        except Exception as error:
+            self.failures.append(failure_reason(error))
+            return None
+        if any(np.isnan(array).any() for arrays in expected for array in arrays.values()):
+            return None  # such as a norm over a single step
+        return replace(case, expected=expected)
+
+    def allowed_steps(self, steps: int) -> int:
+        """Return the number of steps nearest to `steps` that calls of the sequence graph can take.
+
+        Where a call takes a constant number, that is a multiple of it.
+        """
+        size = self.constants.get(SEQUENCE)
+        if size is None:
+            return self.sampler.contract.within(SEQUENCE, steps)
+        calls = max(2, -(-steps // size))
+        most = self.sampler.contract.most.get(SEQUENCE, calls * size)
+        return min(calls, most // size) * size
+
+    def allowed_batch(self, batch: int) -> int:
+        """Return the batch nearest to `batch` that the graphs take."""
+        if not self._is_dynamic(BATCH):
+            return self.sampler.traced_sizes[BATCH]
+        return self.constants.get(BATCH, self.sampler.contract.within(BATCH, batch))
+
+    def _allowed_sizes(self, sizes: AxisSizes) -> AxisSizes:
+        """Return sizes that the graphs take: constants, and others within their bounds."""
+        bounded = {axis: self.sampler.contract.within(axis, size) for axis, size in sizes.items()}
+        steps = self.sampler.traced_sizes[SEQUENCE]
+        if self._is_dynamic(SEQUENCE):
+            steps = self.constants.get(SEQUENCE, bounded[SEQUENCE])
+        return {**bounded, SEQUENCE: steps, BATCH: self.allowed_batch(bounded[BATCH])}
+
+    def _varied(self, batch: int, sequence: int, index: int) -> AxisSizes:
+        """Return sizes whose axes besides batch and sequence are not as they were traced."""
+        return {
+            axis: size
+            if axis in (BATCH, SEQUENCE)
+            else (size + 1, size + 4, max(1, size - 1), 2 * size + 1)[index % 4]
+            for axis, size in self.sampler.sizes_at(batch, sequence).items()
+        }
+
+    def _is_dynamic(self, axis: str) -> bool:
+        """Return whether the model takes any size of an axis, even if the graphs take one only."""
+        graph = self.sampler.contract.graphs["sequence"]
+        return any(axis in str(size) for port in graph.inputs for size in port.shape)

@@ -1,0 +1,199 @@
+"""Data and states for the proof: drawn at random, or reached by running the model."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgernn.axis_sizes import evaluate_shape, evaluate_size
+from edgernn.contract import BATCH, SEQUENCE, Contract, Port
+from edgernn.errors import EdgernnError
+from edgernn.export.ir.onnx_session import Arrays
+from edgernn.export.proof.graph_function import batch_of
+from edgernn.export.proof.reference import Reference, RunResult
+
+__all__ = ["AxisSizes", "InputSampler"]
+
+AxisSizes = Mapping[str, int]
+"""Name of a dynamic axis → its size."""
+
+_WARM_UP = (7, 1)
+"""Steps of random data before a state is taken, where forward takes so many."""
+
+
+@dataclass(frozen=True)
+class InputSampler:
+    """Draws data and states for a model, and runs it on them by the names of ports.
+
+    Attributes:
+        contract: The contract of the graphs, with the ports of a sequence graph.
+        reference: The model.
+        examples: Name of a data input → an array of plausible values.
+        traced_sizes: The sizes that were traced, always with `batch` and `sequence`.
+        lengths: Name of an input that holds the lengths of sequences → whether the reference needs
+            the longest first.
+        free_states: Names of the states that may have any value: h and c of layers.
+        index_axes: Name of an input of indices → the axis that they index.
+        rng: The source of all random numbers.
+    """
+
+    contract: Contract
+    reference: Reference
+    examples: Mapping[str, NDArray[Any]]
+    traced_sizes: AxisSizes
+    lengths: Mapping[str, bool] = field(default_factory=dict)
+    free_states: Collection[str] = ()
+    index_axes: Mapping[str, str] = field(default_factory=dict)
+    rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
+
+    def with_contract(self, contract: Contract) -> InputSampler:
+        """Return the same with another contract and with a new source of random numbers."""
+        return replace(self, contract=contract, rng=np.random.default_rng(0))
+
+    def sizes_at(self, batch: int, sequence: int) -> AxisSizes:
+        """Return the sizes of all axes; those besides batch and sequence are as traced."""
+        return {**self.traced_sizes, BATCH: batch, SEQUENCE: sequence}
+
+    def draw_data(
+        self, sizes: AxisSizes, uneven: bool = False, short: Collection[str] = ()
+    ) -> Arrays:
+        """Return data by port name.
+
+        Args:
+            sizes: The size of every dynamic axis.
+            uneven: Whether sequences have different lengths, where the model takes lengths. The
+                longest is as long as the array.
+            short: Inputs of lengths that all end before the last step. Half of their sequences
+                have the length of the longest; the steps after it are padding in all.
+        """
+        return self._draw(sizes, uneven, self._needs_example_values, short)
+
+    def initial_states(self, batch: int) -> Arrays:
+        """Return the states that a new stream starts from."""
+        return {state.name: self.contract.initial(state, batch) for state in self.contract.states}
+
+    def draw_states(self, batch: int) -> Arrays:
+        """Return states that the model can be in: random ones of layers, others after random data.
+
+        A running power is never negative and a count grows by one, so such states are not drawn.
+        """
+        initial = self.initial_states(batch)
+        reached = initial if set(initial) <= set(self.free_states) else self._reach_states(batch)
+        return {
+            name: self.rng.standard_normal(array.shape).astype(array.dtype) / 2
+            if name in self.free_states
+            else reached[name]
+            for name, array in initial.items()
+        }
+
+    @property
+    def state_kind(self) -> str:
+        """What `draw_states` returns: `random` states or `reached` ones."""
+        names = {state.name for state in self.contract.states}
+        return "random" if names <= set(self.free_states) else "reached"
+
+    def run_reference(
+        self, data: Arrays, states: Arrays | None, reference: Reference | None = None
+    ) -> RunResult:
+        """Run the reference.
+
+        Args:
+            data: Data by port name.
+            states: States by name. None for the initial ones, of which the reference makes those
+                that are not its arguments.
+            reference: Another form of the reference.
+
+        Returns:
+            Outputs by port name, and final states. A file may not have every output of a layer.
+        """
+        reference = reference or self.reference
+        if states is None:
+            initial = self.initial_states(batch_of(self.contract, data, self.traced_sizes[BATCH]))
+            states = {name: initial[name] for name in reference.arguments}
+        outputs, final_states = reference(self.inputs_by_path(data), states)
+        paths = {port.name: port.origin or "" for port in self.contract.data_outputs("sequence")}
+        by_port = {name: outputs[path] for name, path in paths.items() if path in outputs}
+        return RunResult(by_port, final_states)
+
+    def inputs_by_path(self, data: Arrays) -> Arrays:
+        """Return data by the paths of the reference's arguments."""
+        paths = {port.name: port.origin or "" for port in self.contract.data_inputs("sequence")}
+        return {paths[name]: array for name, array in data.items()}
+
+    def _reach_states(self, batch: int) -> Arrays:
+        """Return the states after random data, or the initial ones where they are not finite."""
+        for steps in (*_WARM_UP, self.traced_sizes[SEQUENCE]):
+            try:
+                _, states = self.run_reference(self.draw_data(self.sizes_at(batch, steps)), None)
+            except EdgernnError:
+                raise
+            except Exception:
+                continue  # a number of steps that forward does not take
+            if all(np.isfinite(array).all() for array in states.values()):
+                return states
+        return self.initial_states(batch)
+
+    @functools.cached_property
+    def _needs_example_values(self) -> bool:
+        """Whether the model fails or returns NaN on random numbers: its data are from examples."""
+        try:
+            data = self._draw(self.traced_sizes, uneven=False, example_values=False)
+            outputs, _ = self.run_reference(data, None)
+        except Exception:
+            return True
+        return any(np.isnan(array).any() for array in outputs.values())
+
+    def _draw(
+        self, sizes: AxisSizes, uneven: bool, example_values: bool, short: Collection[str] = ()
+    ) -> Arrays:
+        data = {
+            port.name: self._draw_array(port, sizes, example_values)
+            for port in self.contract.data_inputs("sequence")
+        }
+        for name, longest_first in self.lengths.items():
+            lengths = self._draw_lengths(data[name], sizes[SEQUENCE], uneven, name in short)
+            data[name] = -np.sort(-lengths) if longest_first else lengths
+        return data
+
+    def _draw_lengths(
+        self, example: NDArray[Any], sequence: int, uneven: bool, short: bool
+    ) -> NDArray[Any]:
+        """Return lengths, (batch,), of sequences in `sequence` steps; see `draw_data`."""
+        longest = int(self.rng.integers(1, sequence)) if short else sequence
+        lengths = np.full_like(example, longest)
+        if uneven:
+            lengths[:] = self.rng.integers(1, longest + 1, lengths.shape)
+            lengths[self.rng.integers(len(lengths))] = longest
+        if short:
+            lengths[::2] = longest
+        return lengths
+
+    def _draw_array(self, port: Port, sizes: AxisSizes, example_values: bool) -> NDArray[Any]:
+        """Return values for a data input.
+
+        Floats are standard normal, and ids and indices uniform in their range. Other integers are
+        elements of the example, as are floats where `example_values` is true.
+        """
+        shape = evaluate_shape(port.shape, sizes)
+        assert shape is not None
+        if port.limit is not None or port.name in self.index_axes:
+            entries = evaluate_size(self.index_axes.get(port.name, ""), sizes)
+            limit = min(size for size in (port.limit, entries) if size is not None)
+            return self.rng.integers(limit, size=shape).astype(port.dtype)
+        is_float = np.issubdtype(port.dtype, np.floating)
+        if is_float and not example_values:
+            return self.rng.standard_normal(shape, np.float32).astype(port.dtype, copy=False)
+        values = self.examples[port.name]
+        if values.ndim < len(shape):  # an example of one step
+            values = np.expand_dims(values, port.shape.index(SEQUENCE))
+        for axis, size in enumerate(shape):
+            count = values.shape[axis]
+            if size != count:
+                drawn = self.rng.integers(count, size=size) if is_float else np.arange(size) % count
+                values = values.take(drawn, axis)
+        return values.astype(port.dtype)
