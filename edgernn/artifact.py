@@ -150,8 +150,8 @@ class Artifact:
             return
         if file.suffix == ".onnx" and self.contract.family.encode() not in file.read_bytes():
             raise ContractError(
-                f"`{file}` belongs to another artifact: it is not of family "
-                f"{self.contract.family} as the contract beside it. Graphs of two exports must "
+                f"`{file}` belongs to another artifact: its family is not "
+                f"{self.contract.family}, as in `{CONTRACT_FILE}`. Graphs of two exports must "
                 "not be mixed; copy the whole folder."
             )
         raise ContractError(

@@ -109,6 +109,12 @@ class Contract:
             if name in (BATCH, SEQUENCE) and isinstance(size, int)
         }
 
+    @property
+    def state_ports(self) -> dict[str, Port]:
+        """Name of a state → its input port, the same in both graphs."""
+        graph = next(iter(self.graphs.values()))
+        return {state.name: graph.input(state.input) for state in self.states}
+
     def data_inputs(self, kind: str) -> tuple[Port, ...]:
         """Return the inputs of graph `kind` that are not states."""
         states = {state.input for state in self.states}
@@ -121,7 +127,7 @@ class Contract:
 
     def initial(self, state: State, batch: int = 1) -> NDArray[Any]:
         """Return the initial value of `state` for `batch` sequences, in the port's full shape."""
-        port = next(iter(self.graphs.values())).input(state.input)
+        port = self.state_ports[state.name]
         shape = tuple(batch if size == BATCH else int(size) for size in port.shape)
         if state.initial is None:
             return np.zeros(shape, port.dtype)

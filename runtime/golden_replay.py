@@ -40,7 +40,8 @@ class _GoldenRun:
         states = self.contract.states
         graph = next(iter(self.contract.graphs.values()))
         self.inputs = {name: recorded.read(axis.port) for name, axis in inputs.items()}
-        self.initial = {s.name: recorded.read(graph.input(s.input)) for s in states}
+        ports = self.contract.state_ports
+        self.initial = {name: recorded.read(port) for name, port in ports.items()}
         self.final = {s.name: recorded.read(graph.output(s.output)) for s in states}
         self.outputs = {name: recorded.read(axis.port) for name, axis in outputs.items()}
         self.steps = _count_steps(inputs, self.inputs)
@@ -225,9 +226,8 @@ def _count_steps(axes: Mapping[str, PortAxes], arrays: Arrays) -> int:
 
 def _batch(contract: Contract, initial: Arrays) -> int:
     """Return the batch of the recorded states."""
-    graph = next(iter(contract.graphs.values()))
-    for state in contract.states:
-        axis = graph.input(state.input).axis(BATCH)
+    for name, port in contract.state_ports.items():
+        axis = port.axis(BATCH)
         if axis is not None:
-            return int(initial[state.name].shape[axis])
+            return int(initial[name].shape[axis])
     return 1

@@ -60,10 +60,8 @@ class TensorBuffer:
 
 def state_buffers(contract: Contract, batch: int, device: str) -> dict[str, TensorBuffer]:
     """Return one buffer per state, by its name."""
-    graph = next(iter(contract.graphs.values()))
     return {
-        state.name: allocate_buffer(graph.input(state.input), batch, device)
-        for state in contract.states
+        name: allocate_buffer(port, batch, device) for name, port in contract.state_ports.items()
     }
 
 

@@ -17,7 +17,7 @@ from edgernn.runtime import providers
 from edgernn.runtime.check_inputs import InputCheck, check_states
 from edgernn.runtime.io_binding import run_error
 from edgernn.runtime.sessions import Sessions, read_contract, session_options
-from edgernn.runtime.stream import Outputs, Stream, chunk_ports, state_input_ports, unwrap_single
+from edgernn.runtime.stream import Outputs, Stream, chunk_ports, unwrap_single
 
 __all__ = ["Model", "Result", "load"]
 
@@ -51,7 +51,7 @@ class Model:
         self._sessions = sessions
         contract = self.contract
         bounds = contract.bounds("sequence" if contract.sequence else "step")
-        self._guard = InputCheck(
+        self._input_check = InputCheck(
             chunk_ports(contract),
             "sequence graph",
             contract.lengths,
@@ -75,7 +75,7 @@ class Model:
         Raises:
             InputError: A name, dtype, shape or id is not what the port takes.
         """
-        return unwrap_single(self._run(*self._guard.check(inputs, named), state=None).outputs)
+        return unwrap_single(self._run(*self._input_check.check(inputs, named), state=None).outputs)
 
     def run(
         self, inputs: Mapping[str, ArrayLike], state: Mapping[str, ArrayLike] | None = None
@@ -90,7 +90,7 @@ class Model:
             InputError: A name, dtype, shape or id is not what the port takes.
             StateError: The same of a state.
         """
-        return self._run(*self._guard.check((), inputs), state=state)
+        return self._run(*self._input_check.check((), inputs), state=state)
 
     def stream(self, batch: int = 1) -> Stream:
         """Return a new stream at the initial state.
@@ -148,7 +148,7 @@ class Model:
         return {state.name: self.contract.initial(state, batch) for state in self.contract.states}
 
     def _checked(self, state: Mapping[str, ArrayLike], batch: int) -> dict[str, NDArray[Any]]:
-        return check_states(state, state_input_ports(self.contract), batch)
+        return check_states(state, self.contract.state_ports, batch)
 
 
 def load(path: str | Path, provider: str = "cpu", threads: int | None = None) -> Model:

@@ -117,10 +117,10 @@ def _port(argument: Any, subject: str) -> Port:
 
 
 def _check_agreement(promised: Contract, found: Contract, kind: str, file: Path) -> None:
-    """Check that a graph's own contract is the one that the artifact has for it."""
+    """Check that the contract in a graph's metadata is that in `contract.json`."""
     if found.family != promised.family:
         raise ContractError(
-            f"`{file}` is of family {found.family}, the contract beside it of "
+            f"`{file}` is of family {found.family}, `contract.json` of "
             f"{promised.family}. Graphs of two exports must not be mixed; copy the whole folder."
         )
     if kind not in found.graphs:
@@ -148,8 +148,8 @@ def _check_agreement(promised: Contract, found: Contract, kind: str, file: Path)
     ):
         if promise != fact:
             raise ContractError(
-                f"`{file}` has other {what} in its metadata than the contract beside it. Export "
-                "the model again."
+                f"The metadata of `{file}` and `contract.json` have different {what}. Export the "
+                "model again."
             )
 
 
@@ -160,11 +160,8 @@ def _metadata_port(port: Port, states: Collection[str]) -> Port:
 
 def _describe(port: Port) -> str:
     """Describe a port with everything in which two ports may differ."""
-    axes = (
-        ""
-        if port.axis_names is None
-        else f" as [{', '.join(str(name) for name in port.axis_names)}]"
-    )
+    names = port.axis_names
+    axes = "" if names is None else f" as [{', '.join(map(str, names))}]"
     return f"{port}{axes}{'' if port.limit is None else f' below {port.limit}'}"
 
 

@@ -1,4 +1,4 @@
-"""One running state."""
+"""A stream: one running state of a model."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from edgernn.runtime.chunk_calls import ChunkCalls, GraphCall
 from edgernn.runtime.io_binding import Buffers, Outputs, run_error, run_graph, state_buffers
 from edgernn.runtime.sessions import Sessions
 
-__all__ = ["Outputs", "Stream", "chunk_ports", "state_input_ports", "unwrap_single"]
+__all__ = ["Outputs", "Stream", "chunk_ports", "unwrap_single"]
 
 
 class Stream:
-    """One running state of a model; `Model.stream` makes it.
+    """One running state of a model; `Model.stream` returns it.
 
     A stream belongs to one thread at a time; streams of one model run in parallel. A call that
-    fails or is interrupted leaves the state as it was. `copy.copy` and `copy.deepcopy` give what
-    `fork` gives; a stream is not pickled, its `snapshot` is.
+    fails or is interrupted does not change the state. `copy.copy` and `copy.deepcopy` return a
+    `fork`; to pickle a stream, pickle its `snapshot`.
 
     Attributes:
         batch: The number of sequences that run side by side.
@@ -38,17 +38,17 @@ class Stream:
         self.batch = _check_batch(contract, batch)
         self._sessions = sessions
         self._contract = contract
-        self._sides = (
+        self._buffers = (
             state_buffers(contract, batch, sessions.provider.device),
             state_buffers(contract, batch, sessions.provider.device),
         )
-        self._side = 0
+        self._current = 0
         self._steps = 0
         self._bound: BoundStep | None = None
         most, least = map(_without_steps, contract.bounds(kind).values())
-        self._step_guard = InputCheck(_step_ports(contract), "step graph", most=most, least=least)
+        self._step_check = InputCheck(_step_ports(contract), "step graph", most=most, least=least)
         ports = tuple(port.with_dynamic_axis(SEQUENCE) for port in chunk_ports(contract))
-        self._feed_guard = InputCheck(
+        self._chunk_check = InputCheck(
             ports,
             "sequence graph",
             contract.lengths,
@@ -56,12 +56,12 @@ class Stream:
             least=least,
             full_lengths=contract.full_lengths,
         )
-        self._chunks = ChunkCalls(contract)
+        self._calls = ChunkCalls(contract)
         self.reset()
 
     @property
     def steps(self) -> int:
-        """The number of steps since the stream was made or reset."""
+        """The number of steps since the stream was created or reset."""
         return self._steps
 
     def step(self, *inputs: ArrayLike, **named: ArrayLike) -> Outputs:
@@ -82,9 +82,9 @@ class Stream:
         if bound is None:
             return self._step_unbound(inputs, named)
         if named or not bound.put(inputs):
-            bound.put(self._checked_step(inputs, named))
+            bound.put(self._check_step(inputs, named))
         try:
-            bound.runs[self._side]()
+            bound.runs[self._current]()
         except Exception as error:
             raise run_error(self._sessions, "step", error) from error
         outputs = bound.read()
@@ -110,13 +110,13 @@ class Stream:
             InputError: A name, dtype, shape or id is not what the port takes; or there is no step
                 graph for the rest.
         """
-        arrays, symbols = self._feed_guard.check(inputs, named, self.batch)
+        arrays, symbols = self._chunk_check.check(inputs, named, self.batch)
         steps = symbols.get(SEQUENCE, 1)
-        calls = self._chunks.calls(steps)
+        calls = self._calls.calls(steps)
         if [call.kind for call in calls] == ["sequence"]:
-            outputs = self._advance("sequence", arrays)
+            outputs = self._run("sequence", arrays)
         else:
-            outputs = self._in_calls(arrays, calls, steps)
+            outputs = self._run_calls(arrays, calls, steps)
         self._commit(steps)
         return unwrap_single(outputs)
 
@@ -125,24 +125,24 @@ class Stream:
         return {name: buffer.read() for name, buffer in self._now.items()}
 
     def restore(self, snapshot: Mapping[str, ArrayLike]) -> None:
-        """Go on from a state that `snapshot` returned; the count of steps stays.
+        """Continue from a state that `snapshot` returned; `steps` does not change.
 
         Raises:
             StateError: A name, dtype, shape or value is not this model's.
         """
-        states = check_states(snapshot, state_input_ports(self._contract), self.batch)
+        states = check_states(snapshot, self._contract.state_ports, self.batch)
         for name, array in states.items():
             self._next[name].write(array)
         self._commit(0)
 
     def reset(self) -> None:
-        """Go back to the initial state."""
+        """Return to the initial state."""
         for state in self._contract.states:
             self._next[state.name].write(self._contract.initial(state, self.batch))
         self._commit(-self._steps)
 
     def fork(self) -> Stream:
-        """Return a new stream that goes on from this one's state, independent of it."""
+        """Return an independent stream that continues from this state."""
         other = Stream(self._sessions, self.batch)
         for name, buffer in self._now.items():
             other._now[name].write(buffer.read())
@@ -164,12 +164,12 @@ class Stream:
     @property
     def _now(self) -> Buffers:
         """The buffers of the current state."""
-        return self._sides[self._side]
+        return self._buffers[self._current]
 
     @property
     def _next(self) -> Buffers:
         """The buffers of the next state, which are not read before `_commit`."""
-        return self._sides[self._side ^ 1]
+        return self._buffers[self._current ^ 1]
 
     @cached_property
     def _between(self) -> Buffers:
@@ -181,59 +181,60 @@ class Stream:
 
         Nothing is called between the two assignments, so no signal handler runs there.
         """
-        self._side, self._steps = self._side ^ 1, self._steps + steps
+        self._current, self._steps = self._current ^ 1, self._steps + steps
 
-    def _checked_step(
+    def _check_step(
         self, inputs: Sequence[ArrayLike], named: Mapping[str, ArrayLike]
     ) -> tuple[NDArray[Any], ...]:
-        return tuple(self._step_guard.check(inputs, named, self.batch)[0].values())
+        return tuple(self._step_check.check(inputs, named, self.batch)[0].values())
 
     def _step_unbound(self, inputs: Sequence[ArrayLike], named: Mapping[str, ArrayLike]) -> Outputs:
-        """Step the first time, or where the step graph cannot be bound or does not exist."""
-        arrays = self._step_guard.check(inputs, named, self.batch)[0]
+        """Run the first step, or any step where the step graph is missing or cannot be bound."""
+        arrays = self._step_check.check(inputs, named, self.batch)[0]
         if self._contract.step is None:
-            outputs = self._lifted(arrays)
+            outputs = self._step_in_sequence_graph(arrays)
         elif BoundStep.fits(self._contract, self.batch):
-            self._bound = BoundStep(self._sessions, self._sides, self.batch)
+            self._bound = BoundStep(self._sessions, self._buffers, self.batch)
             return self.step(**arrays)
         else:
-            outputs = self._advance("step", arrays)
+            outputs = self._run("step", arrays)
         self._commit(1)
         return unwrap_single(outputs)
 
-    def _in_calls(
+    def _run_calls(
         self, arrays: Mapping[str, NDArray[Any]], calls: Sequence[GraphCall], steps: int
     ) -> dict[str, NDArray[Any]]:
-        chunks = self._chunks
-        chunks.check_lengths(arrays, steps)
+        self._calls.check_lengths(arrays, steps)
         outputs = []
         before = self._now
         for left, call in zip(reversed(range(len(calls))), calls, strict=True):
-            after = self._between if left % 2 else self._next  # so that the last is in its place
-            part = chunks.inputs(arrays, call)
+            after = self._between if left % 2 else self._next  # the last writes the next state
+            part = self._calls.inputs(arrays, call)
             outputs.append(run_graph(self._sessions, call.kind, part, before, after))
             before = after
-        return chunks.join(calls, outputs, self.batch)
+        return self._calls.join(calls, outputs, self.batch)
 
-    def _lifted(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    def _step_in_sequence_graph(
+        self, arrays: Mapping[str, NDArray[Any]]
+    ) -> dict[str, NDArray[Any]]:
         """Run one step through the sequence graph."""
-        if self._chunks.size not in (None, 1):
+        if self._calls.size not in (None, 1):
             raise UnsupportedModelError(
                 f"`{self._contract.source}` has no step graph, and its sequence graph takes "
-                f"{self._chunks.size} steps at a time. Feed it chunks: stream.feed(x)."
+                f"{self._calls.size} steps at a time. Feed it chunks: stream.feed(x)."
             )
         graph = self._contract.graphs["sequence"]
         chunk: dict[str, NDArray[Any]] = {}
         for name, array in arrays.items():
             axis = graph.input(name).axis(SEQUENCE)
             chunk[name] = array if axis is None else np.expand_dims(array, axis)
-        outputs = self._advance("sequence", chunk)
+        outputs = self._run("sequence", chunk)
         for name, array in outputs.items():
             axis = graph.output(name).axis(SEQUENCE)
             outputs[name] = array if axis is None else array.squeeze(axis)
         return outputs
 
-    def _advance(self, kind: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    def _run(self, kind: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         return run_graph(self._sessions, kind, arrays, self._now, self._next)
 
 
@@ -242,12 +243,6 @@ def unwrap_single(outputs: dict[str, NDArray[Any]]) -> Outputs:
     if len(outputs) == 1:
         return next(iter(outputs.values()))
     return outputs
-
-
-def state_input_ports(contract: Contract) -> dict[str, Port]:
-    """Return name of a state → its input port."""
-    graph = next(iter(contract.graphs.values()))
-    return {state.name: graph.input(state.input) for state in contract.states}
 
 
 def _step_ports(contract: Contract) -> tuple[Port, ...]:
@@ -289,13 +284,13 @@ def _check_batch(contract: Contract, batch: int) -> int:
     most = contract.most.get(BATCH, batch)
     if batch > most:
         raise InputError(f"`batch` is {batch}; the model takes at most {most} sequences at once.")
-    ports = tuple(state_input_ports(contract).values())
+    ports = tuple(contract.state_ports.values())
     if not ports or any(BATCH in port.shape for port in ports):
         return batch
-    only = contract.constants.get(BATCH, 1)
-    if batch != only:
+    constant = contract.constants.get(BATCH, 1)
+    if batch != constant:
         raise InputError(
-            f"`batch` is {batch}, but this model was exported for a batch of {only} only "
-            f"(`{ports[0]}`): model.stream(batch={only})."
+            f"`batch` is {batch}, but this model was exported for a batch of {constant} only "
+            f"(`{ports[0]}`): model.stream(batch={constant})."
         )
     return batch

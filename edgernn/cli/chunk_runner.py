@@ -17,7 +17,6 @@ from edgernn.numpy_files import NotArraysError, load_npz
 from edgernn.regular_files import MEGABYTE, regular_file_size
 from edgernn.runtime import Model, Stream
 from edgernn.runtime.port_axes import input_axes, output_axes
-from edgernn.runtime.stream import state_input_ports
 
 __all__ = ["ChunkRunner", "read_state"]
 
@@ -86,7 +85,7 @@ class ChunkRunner:
         after = self._state or {}
         self._state = {
             name: _rows(running, after[name], before[name], port.axis(BATCH))
-            for name, port in state_input_ports(self._model.contract).items()
+            for name, port in self._model.contract.state_ports.items()
         }
         padded = self._padded(data, ends)
         return {

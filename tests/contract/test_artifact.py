@@ -97,8 +97,8 @@ def test_a_graph_of_another_artifact_is_refused(path):
     write(path)
     (path / "step.onnx").write_bytes(b"graph of family beef")
     assert refused(ContractError, Artifact.open(path).checked, "step") == (
-        f"`{path / 'step.onnx'}` belongs to another artifact: it is not of family f00d as the "
-        "contract beside it. Graphs of two exports must not be mixed; copy the whole folder."
+        f"`{path / 'step.onnx'}` belongs to another artifact: its family is not f00d, as in "
+        "`contract.json`. Graphs of two exports must not be mixed; copy the whole folder."
     )
 
 

@@ -13,6 +13,7 @@ import edgernn
 from edgernn.contract import Graph
 from edgernn.errors import ContractError
 from edgernn.runtime.sessions import session_options
+from edgernn.vocabulary import Vocabulary
 from tests.nets import embedded_lstm
 
 
@@ -42,7 +43,7 @@ def test_a_graph_of_another_family_is_refused(path):
     other = embedded_lstm.contract(family="0ther")
     file = rewritten(path, "step", embedded_lstm.lstm(other, "step"))
     assert refused(path) == (
-        f"`{file}` is of family 0ther, the contract beside it of f00d. Graphs of two exports must "
+        f"`{file}` is of family 0ther, `contract.json` of f00d. Graphs of two exports must "
         "not be mixed; copy the whole folder."
     )
 
@@ -69,6 +70,24 @@ def test_a_graph_with_other_ports_is_refused(path):
     assert refused(path) == (
         f"`{file}` has inputs words: int64[batch] below 5, {rest}; the contract promises "
         f"tokens: int64[batch] below 5, {rest}. Export the model again."
+    )
+
+
+@pytest.mark.parametrize(
+    ("what", "changes"),
+    [
+        ("`carry`", {"carry": False}),
+        ("bounds", {"most": {"batch": 9}}),
+        ("vocabulary", {"vocabulary": Vocabulary(("a", "b", "c", "d", "e"))}),
+    ],
+)
+def test_other_metadata_is_refused(path, what, changes):
+    """Metadata and contract.json must say the same."""
+    other = embedded_lstm.contract(**changes)
+    file = rewritten(path, "step", embedded_lstm.lstm(other, "step"))
+    assert refused(path) == (
+        f"The metadata of `{file}` and `contract.json` have different {what}. Export the model "
+        "again."
     )
 
 
