@@ -76,11 +76,22 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert missing == []
 
 
+def commands(page: Path) -> list[str]:
+    """Return the arguments of each `edgernn` command that a page shows."""
+    return re.findall(r"^(?:\$ .*\| |\$ )edgernn (.+)$", page.read_text("utf-8"), re.M)
+
+
+def test_pages_show_commands() -> None:
+    """README.md and several pages do."""
+    assert commands(ROOT / "README.md")
+    assert sum(bool(commands(page)) for page in PAGES) > 2
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_are_understood(page: Path) -> None:
     """Every `edgernn` command shown is one that the command line takes, its options included."""
     context = main.make_context("edgernn", [], resilient_parsing=True)
-    for line in re.findall(r"^(?:\$ .*\| |\$ )edgernn (.+)$", page.read_text("utf-8"), re.M):
+    for line in commands(page):
         name, *arguments = shlex.split(line)
         command = main.get_command(context, name)
         assert command is not None

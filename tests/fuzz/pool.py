@@ -16,8 +16,8 @@ from tests.fuzz.cases import described
 
 __all__ = ["findings"]
 
-_ROOT = Path(__file__).parents[2]
-_STILL = 300  # seconds by the clock in which a worker says nothing
+ROOT = Path(__file__).parents[2]
+"""The folder whose `tests.fuzz.worker` is run."""
 
 
 @dataclass
@@ -26,6 +26,7 @@ class _Worker:
 
     whole: Path
     numbers: range
+    root: Path
     last: int | None = None
     text: bytes = b""
     heard: float = 0.0
@@ -39,11 +40,11 @@ class _Worker:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.fuzz.worker", str(end), str(self.whole)]
             + [str(bound) for bound in bounds],
-            cwd=_ROOT,
+            cwd=self.root,
             pass_fds=(end,),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(_ROOT)},
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(self.root)},
         )
         os.close(end)
         self.last, self.text, self.heard = None, b"", time.monotonic()
@@ -74,9 +75,19 @@ class _Worker:
             self.start()
 
 
-def findings(whole: Path, numbers: range, processes: int) -> Iterator[str]:
-    """Run the cases in several processes; yield what is wrong, one line per finding."""
-    workers = [_Worker(whole, numbers[n::processes]) for n in range(processes)]
+def findings(
+    whole: Path, numbers: range, processes: int, *, root: Path = ROOT, patience: float = 300
+) -> Iterator[str]:
+    """Run the cases in several processes; yield what is wrong, one line per finding.
+
+    Args:
+        whole: The folder of whole files.
+        numbers: The cases.
+        processes: How many processes run them.
+        root: The folder whose `tests.fuzz.worker` is run.
+        patience: Seconds after which a process that says nothing is killed.
+    """
+    workers = [_Worker(whole, numbers[n::processes], root) for n in range(processes)]
     workers = [worker for worker in workers if worker.numbers]
     for worker in workers:
         worker.start()
@@ -89,7 +100,7 @@ def findings(whole: Path, numbers: range, processes: int) -> Iterator[str]:
                     data = os.read(key.fd, 65536)
                     yield from key.data.said(data) if data else key.data.ended()
             for worker in running:
-                if worker.numbers and time.monotonic() - worker.heard > _STILL:
+                if worker.numbers and time.monotonic() - worker.heard > patience:
                     worker.process.kill()  # its pipe then ends
                     worker.heard = time.monotonic()
     finally:

@@ -90,9 +90,7 @@ def test_readers_that_fail_are_found(
     assert found is None if expected is None else (found or "").startswith(expected)
 
 
-def test_a_process_that_ends_is_found(
-    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_process_that_ends_is_found(whole: Path, tmp_path: Path) -> None:
     """A worker that dies or stands still names its case, and the cases after it are run."""
     script = tmp_path / "tests" / "fuzz" / "worker.py"
     script.parent.mkdir(parents=True)
@@ -108,9 +106,8 @@ def test_a_process_that_ends_is_found(
         "    if number == 9:\n"
         "        os.write(int(pipe), b'nine\\n')\n"
     )
-    monkeypatch.setattr(pool, "_ROOT", tmp_path)
-    monkeypatch.setattr(pool, "_STILL", 5)
-    assert sorted(pool.findings(whole, range(12), 2)) == [
+    found = pool.findings(whole, range(12), 2, root=tmp_path, patience=3)
+    assert sorted(found) == [
         "case 5: contract, nul: the process ended: killed by SIGABRT",
         "case 6: contract, not_utf_8: the process ended: killed by SIGKILL",
         "nine",

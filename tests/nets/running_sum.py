@@ -62,7 +62,7 @@ class Reference:
 def contract(
     x: tuple[int | str, ...] = X, y: tuple[int | str, ...] = X, **options: Any
 ) -> Contract:
-    h = H if "batch" in x else (1, WIDTH)
+    h = options.pop("h", H if "batch" in x else (1, WIDTH))
     states = Port("h_in", "float32", h), Port("h_out", "float32", h)
     graph = Graph(
         (Port("x", "float32", x, "x"), *options.pop("inputs", ()), states[0]),

@@ -18,7 +18,6 @@ import edgernn
 from edgernn.errors import ParityError, UnsupportedModelError
 from edgernn.export import build_model
 from edgernn.export.build_torch import build_torch
-from edgernn.export.built import Built
 from edgernn.export.ir.recurrent_operators import OPERATORS
 from edgernn.export.lower import layers
 
@@ -69,20 +68,14 @@ def message(port: str, batch: int, sequence: int, initial: str, how: str, graph:
 
 
 def spoil(monkeypatch: pytest.MonkeyPatch, kind: str, change: Callable[[ir.Graph], None]) -> None:
-    """Have `change` spoil the graph `kind` after it was built, a tagger's once for all tests."""
+    """Have `change` spoil the graph `kind` after it was built."""
 
-    def spoiled(module: nn.Module, *others: Any) -> Any:
-        if type(module) not in BUILT:
-            BUILT[type(module)] = build_torch(module, *others)
-        built = BUILT[type(module)]
-        copies = {name: getattr(built, name).clone() for name in ("sequence", "step")}
-        change(copies[kind].graph)
-        return dataclasses.replace(built, **copies)
+    def spoiled(*given: Any) -> Any:
+        built = build_torch(*given)
+        change(getattr(built, kind).graph)
+        return built
 
     monkeypatch.setattr(build_model, "build_torch", spoiled)
-
-
-BUILT: dict[type[nn.Module], Built] = {}
 
 
 def constant(graph: ir.Graph, *numbers: float, dtype: Any = np.float32) -> ir.Value:

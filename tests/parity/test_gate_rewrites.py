@@ -16,8 +16,7 @@ from torch import nn
 import edgernn
 from edgernn.errors import ParityError
 from edgernn.export import build_model, build_torch
-from edgernn.export.source import load_source, prepare_module, read_torchscript
-from edgernn.export.states import state_ports as states
+from edgernn.export.source import load_source, read_torchscript
 from edgernn.export.trace.bounds import Bounds
 
 
@@ -125,7 +124,11 @@ def test_an_initial_value_that_was_lost(tmp_path, monkeypatch):
         def forward(self, x):
             return self.rnn(x, self.start.expand(1, x.shape[0], 4).contiguous())[0]
 
-    monkeypatch.setattr(states, "_initial", lambda *given: None)
+    def lost(*given: Any) -> Any:
+        return tuple(dataclasses.replace(state, initial=None) for state in found(*given))
+
+    found: Any = vars(build_torch)["find_states"]
+    monkeypatch.setattr(build_torch, "find_states", lost)
     message = refused(tmp_path, Learned(), inputs=(torch.randn(2, 5, 3),))
     assert "at batch 2, sequence 5, zero initial state, run whole." in message
 
@@ -178,14 +181,15 @@ def test_an_operator_of_an_archive_that_was_read_wrongly(tmp_path, monkeypatch):
 
 def test_a_parametrization_that_was_written_out_wrongly(tmp_path, monkeypatch):
     """The module with its parametrizations as they are is the reference."""
-    write_out = prepare_module._bake_parametrizations
+    prepare: Any = vars(load_source)["prepare_module"]
 
-    def wrongly(model: nn.Module) -> None:
-        write_out(model)
+    def wrongly(model: nn.Module) -> Any:
+        notes = prepare(model)
         with torch.no_grad():
             next(model.parameters()).mul_(1.001)
+        return notes
 
-    monkeypatch.setattr(prepare_module, "_bake_parametrizations", wrongly)
+    monkeypatch.setattr(load_source, "prepare_module", wrongly)
     model = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(3, 3)), nn.GRU(3, 4))
     message = refused(tmp_path, model, inputs=(torch.randn(5, 2, 3),))
     assert "zero initial state, run whole." in message

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from importlib.metadata import PackageNotFoundError
 from types import SimpleNamespace
 
 import onnxruntime
@@ -30,7 +31,12 @@ def wheels(monkeypatch):
     """Have the named wheels installed, at version 1.2.3."""
 
     def install(*names):
-        monkeypatch.setattr(providers, "_version", lambda wheel: "1.2.3" if wheel in names else "")
+        def version(wheel):
+            if wheel not in names:
+                raise PackageNotFoundError(wheel)
+            return "1.2.3"
+
+        monkeypatch.setattr(providers, "version", version)
 
     return install
 
@@ -211,7 +217,7 @@ def test_every_provider_is_tried(monkeypatch):
             raise ProviderError(f"no {provider.name}")
 
     monkeypatch.setattr(providers, "try_provider", fail_but_on_cpu)
-    monkeypatch.setattr(providers, "_version", lambda wheel: "1.2.3")
+    monkeypatch.setattr(providers, "version", lambda wheel: "1.2.3")
     assert try_providers() == [
         ProviderTrial(name, name == "cpu", "" if name == "cpu" else f"no {name}", "1.2.3")
         for name in PROVIDERS

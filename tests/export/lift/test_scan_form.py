@@ -43,8 +43,11 @@ def test_moves_of_a_state_stay_outside_of_the_body():
 def test_float_weights_stay_outside_of_the_body(name):
     """The body reads weights from the graph around it, so that a runtime can pack them once."""
     case = SCAN_MODELS[name]
-    inner = scan_of(lift_over_time(case.model(), case.states).model).attributes["body"].as_graph()
-    assert all(value.dtype == ir.DataType.INT64 for value in inner.initializers.values())
+    whole = lift_over_time(case.model(), case.states).model
+    inner = scan_of(whole).attributes["body"].as_graph()
+    assert {value.dtype for value in inner.initializers.values()} <= {ir.DataType.INT64}
+    outside = {value.dtype for value in whole.graph.initializers.values()}
+    assert (ir.DataType.FLOAT in outside) == bool(case.weights)
 
 
 def test_a_step_that_mixes_the_batch_is_computed_in_the_body():

@@ -97,12 +97,13 @@ def test_recurrent_weights_of_the_sequence_are_int8(tmp_path: Path) -> None:
     graph = onnx.load(tagged("GRU", tmp_path, precision="int8").sequence or "").graph
     stored = {one.name: one.data_type for one in graph.initializer}
     sources = {name: node for node in graph.node for name in node.output}
-    for node in graph.node:
-        if node.op_type in RECURRENT:
-            for name in node.input[1:3]:
-                assert sources[name].op_type == "DequantizeLinear"
-                assert stored[sources[name].input[0]] == onnx.TensorProto.INT8
-            assert stored[node.input[3]] == onnx.TensorProto.FLOAT
+    layers = [node for node in graph.node if node.op_type in RECURRENT]
+    assert len(layers) == 2
+    for node in layers:
+        for name in node.input[1:3]:
+            assert sources[name].op_type == "DequantizeLinear"
+            assert stored[sources[name].input[0]] == onnx.TensorProto.INT8
+        assert stored[node.input[3]] == onnx.TensorProto.FLOAT
 
 
 @pytest.mark.parametrize(

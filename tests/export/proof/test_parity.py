@@ -13,10 +13,9 @@ import pytest
 
 from edgernn.contract import State
 from edgernn.errors import ParityError, UnsupportedModelError
-from edgernn.export.proof.comparison_cases import LONGEST, ComparisonCase
+from edgernn.export.proof.comparison_cases import LONGEST
 from edgernn.export.proof.difference import TOLERANCE
 from edgernn.export.proof.port_adapter import PortAdapter
-from edgernn.export.proof.reference import RunResult
 from edgernn.report import ParityReport
 from tests.nets.running_sum import (
     STEP,
@@ -101,12 +100,12 @@ def test_a_model_that_takes_no_size_is_refused(tmp_path):
 
 def test_an_empty_comparison_is_refused(tmp_path):
     """A graph whose outputs hold no number agrees with nothing."""
-    data = {"x": np.ones((2, 4, WIDTH), np.float32)}
-    nothing = RunResult({"output": data["x"][..., :0]}, {"h": np.ones((2, 0), np.float32)})
-    checked = prover(ports=contract(y=("batch", "sequence", 0)))
-    case = ComparisonCase({"batch": 2, "sequence": 4}, data, nothing)
+    ports = contract(y=("batch", "sequence", 0), h=("batch", 0))
+    nothing = "zero = Constant<value_ints=[0]>() output = Slice(x, zero, zero, last) "
+    graphs = {"sequence": write(tmp_path, ports, nothing + "h_out = Identity(h_in)")}
+    checked = prover(lambda x, h: (x[..., :0], h[..., :0]), ports)
     with pytest.raises(ParityError) as caught:
-        checked._compare_whole(lambda data, states: nothing, case)
+        checked.report(graphs, PortAdapter(ports, ports))
     assert str(caught.value) == (
         "At batch 2, sequence 4 the sequence graph and the sum give nothing that could be compared."
     )
