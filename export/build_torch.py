@@ -29,12 +29,12 @@ from edgernn.export.source.unrolled_loop import describe_unrolled_loop
 from edgernn.export.states.ambiguous_states import ambiguous_states, pair_options
 from edgernn.export.states.contract_ports import name_ports, with_limits
 from edgernn.export.states.pairing import Pairs, check_state_axes, pairing_notes, recognised_states
-from edgernn.export.states.slots import StatePort, layer_names, state_slots
+from edgernn.export.states.slots import StatePort, name_layers, state_slots
 from edgernn.export.states.state_ports import find_states
 from edgernn.export.trace.bounds import Bounds, bounds_of
-from edgernn.export.trace.iterations import iterations
 from edgernn.export.trace.size_branch import find_size_branch
 from edgernn.export.trace.trace import trace
+from edgernn.export.trace.trace_loops import lower_loop_body, trace_loop_bodies
 from edgernn.export.why_no_step import (
     constant_steps,
     has_sequence,
@@ -75,13 +75,13 @@ def build_torch(module: nn.Module, example: ExampleCall, pairs: Mapping[str, str
     is_step = not has_sequence(example) and longest_call(run) == 1
     with stage("tracing forward", type(module).__name__):
         module, model = _trace(module, example, run)
-    taken: dict[str, int] = {}
-    layer_names(model, taken)
     if not known.all and not any(map(_carries_state, call_nodes(model.graph))):
         reason = describe_unrolled_loop(module, example) or ambiguous_states(example, run)
         raise UnsupportedModelError(reason or _NO_RECURRENCE)
     run = run_forward(module, example)
-    loops = iterations(module, example, run.calls, taken)
+    bodies = trace_loop_bodies(module, example, run.calls)
+    name_layers(model, *bodies.values())
+    loops = {index: lower_loop_body(run.calls[index], body) for index, body in bodies.items()}
     bounds = _bounds(module, model, loops)
     labels = {call: loop.labels for call, loop in loops.items()}
     states = find_states(model, run.calls, known, labels)

@@ -23,7 +23,7 @@ from edgernn.export.reroll.torch_operators import (
     is_random,
     takes_tensors,
 )
-from edgernn.export.trace.flat_module import Flat
+from edgernn.export.trace.export_forward import export_forward
 
 __all__ = ["unroll"]
 
@@ -41,21 +41,12 @@ def unroll(
         constant: Axes whose sizes are integers; others are symbols where forward does not look at
             their size.
     """
-    dynamic = tuple(
-        {
-            axis: Dim.STATIC if size in constant else Dim.AUTO
-            for axis, size in enumerate(leaf.shape)
-            if isinstance(size, str)
-        }
-        for leaf in example.tensors
-    )
-    tensors = tuple(leaf.tensor.clone() for leaf in example.tensors)  # torch joins equal tensors
     with silence_exporters(), preserve_state(module):
-        program = torch.export.export(
-            Flat(module, example, list, lambda _: TraceableDataMode()),
-            tensors,
-            dynamic_shapes=(dynamic,),
-            strict=False,
+        program = export_forward(
+            module,
+            example,
+            mode=lambda _: TraceableDataMode(),
+            dim=lambda axis: Dim.STATIC if axis in constant else Dim.AUTO,
         )
         program = program.run_decompositions({torch.ops.aten.one_hot.default: _one_hot})
         root: Any = program.module(check_guards=False)

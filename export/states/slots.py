@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -19,7 +21,7 @@ __all__ = [
     "StatePort",
     "chain_end",
     "chain_length",
-    "layer_names",
+    "name_layers",
     "same_value",
     "state_slots",
 ]
@@ -135,18 +137,17 @@ def _slots(node: ir.Node, labels: Mapping[int, Sequence[tuple[str, str]]]) -> It
         yield Slot(node, call, index, place, result, weights, label)
 
 
-def layer_names(model: ir.Model, taken: dict[str, int] | None = None) -> None:
-    """Write into every recurrent call's metadata its layer's path: unique, dots as underscores.
+def name_layers(*models: ir.Model) -> None:
+    """Write into every recurrent call's metadata its layer's path, dots as underscores.
 
     Args:
-        model: A graph as `trace` leaves it.
-        taken: How often each path is there already in graphs of the same model; added to.
+        models: The graphs of one model as `trace` leaves them; a path is unique among all.
     """
-    taken = {} if taken is None else taken
-    for node in call_nodes(model.graph):
+    counts = Counter[str]()
+    for node in itertools.chain(*(call_nodes(model.graph) for model in models)):
         path = _layer_path(node).replace(".", "_")
-        taken[path] = count = taken.get(path, 0) + 1
-        node.metadata_props["layer"] = path if count == 1 else f"{path}_{count}"
+        counts[path] += 1
+        node.metadata_props["layer"] = path if counts[path] == 1 else f"{path}_{counts[path]}"
 
 
 def chain_end(slot: Slot, slots: Sequence[Slot]) -> Slot:

@@ -8,34 +8,30 @@ from. Everything around them goes through torch's exporter as it is.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import onnx_ir as ir
 import torch
 from torch import nn
 from torch._export.non_strict_utils import _override_builtin_ops
-from torch.onnx.ops import symbolic_multi_out
+from torch.export import Dim, ExportedProgram
 
-from edgernn.contract import SEQUENCE
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.capture.crop import lower_crops
-from edgernn.export.capture.packed_sequences import PaddedPacking, unchecked_layers
+from edgernn.export.capture.packed_sequences import unchecked_layers
 from edgernn.export.capture.patch_len import patch_len
 from edgernn.export.capture.preserve_state import preserve_state
-from edgernn.export.capture.recurrent_calls import RecurrentCall, RecurrentCallMode, Results
 from edgernn.export.ir.fold_constants import OPSET, fold_constants, silence_exporters
 from edgernn.export.ir.gelu import reorder_gelu
-from edgernn.export.ir.private_operators import LOOP, TORCH
 from edgernn.export.ir.results import result_name
 from edgernn.export.ir.symbolic_dims import rename_axes, write_readable
 from edgernn.export.trace.bounds import note_bounds
 from edgernn.export.trace.explain_failure import explain_failure
-from edgernn.export.trace.flat_module import Flat
-from edgernn.export.trace.onnx_registry import one_registry
+from edgernn.export.trace.export_forward import export_forward, result_paths
+from edgernn.export.trace.onnx_registry import cache_onnx_registry
+from edgernn.export.trace.write_recurrent_calls import write_recurrent_calls
 
 __all__ = ["trace"]
 
@@ -57,123 +53,61 @@ def trace(module: nn.Module, example: ExampleCall, source: nn.Module | None = No
     Raises:
         UnsupportedModelError: torch cannot trace the module, or not with these dynamic axes.
     """
-    paths: list[str] = []
-    wrapper = Flat(module, example, paths.extend, partial(_writing_nodes, example))
-    dynamic = tuple(
-        {
-            axis: torch.export.Dim.DYNAMIC
-            for axis, size in enumerate(leaf.shape)
-            if isinstance(size, str)
-        }
-        for leaf in example.tensors
-    )
-    tensors = tuple(leaf.tensor.clone() for leaf in example.tensors)  # torch joins what is one
-    with (
-        silence_exporters(),
-        preserve_state(module),
-        unchecked_layers(),
-        patch_len(module),
-        one_registry(),
-    ):
+    with silence_exporters(), preserve_state(module):
         try:
-            program = torch.export.export(wrapper, tensors, dynamic_shapes=(dynamic,), strict=False)
-            with _override_builtin_ops():  # torch's check of guards takes min() of sizes
-                exported = torch.onnx.export(
-                    program, dynamo=True, opset_version=OPSET, optimize=False, verbose=False
-                )
+            program, model = _export(module, example)
         except UnsupportedModelError:
             raise
         except Exception as error:
             message = explain_failure(source or module, example, error)
             raise UnsupportedModelError(message) from error
-        assert exported is not None
-        model = exported.model
         lower_crops(model)
         write_readable(model)
         fold_constants(model)
     note_bounds(model, program, example)
     reorder_gelu(model)
-    _name_ports(model, example, paths[: len(model.graph.outputs)])
+    _name_inputs(model, example)
+    _name_outputs(model, result_paths(program))
     return model
 
 
-def _writing_nodes(example: ExampleCall, tensors: Sequence[torch.Tensor]) -> RecurrentCallMode:
-    order, packing = itertools.count(), PaddedPacking()
-    leaves = list(zip(example.tensors, tensors, strict=True))
-    steps = [x.shape[leaf.shape.index(SEQUENCE)] for leaf, x in leaves if SEQUENCE in leaf.shape]
-    for leaf, tensor in leaves:
-        if leaf.path in example.lengths:
-            packing.counts.watch(tensor, steps[0] if steps else int(leaf.tensor.max()))
-    return RecurrentCallMode(lambda call, _: _node(call, next(order), packing), packing)
+def _export(module: nn.Module, example: ExampleCall) -> tuple[ExportedProgram, ir.Model]:
+    """Return forward in torch.export's graph, and in that of torch's ONNX exporter.
+
+    Raises:
+        Exception: torch cannot export it.
+    """
+    with unchecked_layers(), patch_len(module), cache_onnx_registry():
+        program = export_forward(
+            module, example, partial(write_recurrent_calls, example), lambda _: Dim.DYNAMIC
+        )
+        with _override_builtin_ops():  # torch's check of guards takes min() of sizes
+            exported = torch.onnx.export(
+                program, dynamo=True, opset_version=OPSET, optimize=False, verbose=False
+            )
+    assert exported is not None
+    return program, exported.model
 
 
-def _node(call: RecurrentCall, order: int, packing: PaddedPacking) -> Results:
-    """Write one recurrent call as a node; a packed one has the lengths as its last input."""
-    if call.loop is not None:
-        return _loop_node(call, order)
-    x = call.x
-    lengths: tuple[torch.Tensor, ...] = ()
-    if call.batch_sizes is not None:
-        lengths = (packing.lengths(call.batch_sizes),)
-        x = x.reshape(*packing.steps(call.batch_sizes), x.shape[-1])
-    attributes: dict[str, Any] = {
-        "call": order,
-        "bias": int(call.bias),
-        "num_layers": call.num_layers,
-        "bidirectional": int(call.bidirectional),
-        "batch_first": int(call.batch_first),
-        "packed": len(lengths),
-    }
-    shapes: list[Sequence[Any]] = [state.shape for state in call.states]
-    if not call.is_cell:
-        width = call.states[0].shape[-1] * (2 if call.bidirectional else 1)
-        shapes.insert(0, (*x.shape[:-1], width))
-    results = symbolic_multi_out(
-        f"{TORCH}::{call.function}",
-        (x, *call.states, *call.weights, *lengths),
-        attributes,
-        dtypes=[x.dtype] * len(shapes),
-        shapes=shapes,
-        version=1,
-    )
-    if lengths:
-        return results[0].reshape(*call.x.shape[:-1], shapes[0][-1]), *results[1:]
-    return tuple(results)
-
-
-def _loop_node(call: RecurrentCall, order: int) -> Results:
-    """Write a loop over time as a node, with its sequences, its states and its constants."""
-    loop, operands = call.loop, call.operands
-    assert loop is not None
-    assert operands is not None
-    steps = operands.sequences[0].shape[loop.axes[0]]
-    once = loop.results(operands)
-    collected = [(steps, *one.shape) for one in once[loop.states :]]
-    results = symbolic_multi_out(
-        f"{TORCH}::{LOOP}",
-        (*operands.sequences, *operands.states, *operands.constants),
-        {"call": order, "sequences": len(operands.sequences), "states": loop.states},
-        dtypes=[one.dtype for one in once],
-        shapes=[*(one.shape for one in once[: loop.states]), *collected],
-        version=1,
-    )
-    return tuple(results)
-
-
-def _name_ports(model: ir.Model, example: ExampleCall, results: Sequence[str]) -> None:
-    """Name inputs, outputs and dynamic axes after the example's."""
+def _name_inputs(model: ir.Model, example: ExampleCall) -> None:
+    """Name inputs and dynamic axes after the example's."""
     symbols: dict[str, str] = {}
     for port, leaf in zip(model.graph.inputs, example.tensors, strict=True):
         port.name = leaf.path
         for dim, size in zip(port.shape or (), leaf.shape, strict=True):
             if isinstance(dim, ir.SymbolicDim) and isinstance(size, str) and size.isidentifier():
                 symbols[str(dim.value)] = size
-    for place, path in enumerate(results):
-        value = model.graph.outputs[place]
-        if value.is_graph_input() or value in list(model.graph.outputs)[:place]:
+    rename_axes(model, symbols)
+
+
+def _name_outputs(model: ir.Model, paths: Sequence[str]) -> None:
+    """Name outputs after their paths in the result; each has a value of its own then."""
+    outputs = model.graph.outputs
+    for index, path in enumerate(paths):
+        value = outputs[index]
+        if value.is_graph_input() or value in list(outputs)[:index]:
             copy = ir.node("Identity", [value])
             model.graph.append(copy)
             copy.outputs[0].type, copy.outputs[0].shape = value.type, value.shape
-            model.graph.outputs[place] = value = copy.outputs[0]
+            outputs[index] = value = copy.outputs[0]
         value.name = result_name(path)
-    rename_axes(model, symbols)

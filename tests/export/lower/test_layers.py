@@ -15,7 +15,7 @@ from edgernn.export.ir.fold_constants import fold_constants
 from edgernn.export.ir.onnx_session import OnnxSession
 from edgernn.export.ir.recurrent_operators import OPERATORS
 from edgernn.export.lower.layers import lower
-from edgernn.export.states.slots import layer_names
+from edgernn.export.states.slots import name_layers
 from edgernn.export.trace.trace import trace
 
 
@@ -65,7 +65,7 @@ def lowered(
     if packed is not None:
         tensors["lengths"], shapes["lengths"] = packed, ("batch",)
     model = trace(module.eval(), ExampleCall(tensors, shapes))
-    layer_names(model)
+    name_layers(model)
     lower(model, lengths)
     return model
 

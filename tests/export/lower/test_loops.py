@@ -14,9 +14,9 @@ from edgernn.export.capture.loop_call import TimeLoop
 from edgernn.export.ir.fold_constants import fold_constants
 from edgernn.export.lower.layers import lower
 from edgernn.export.lower.loops import lower_loops
-from edgernn.export.states.slots import layer_names
-from edgernn.export.trace.iterations import iterations
+from edgernn.export.states.slots import name_layers
 from edgernn.export.trace.trace import trace
+from edgernn.export.trace.trace_loops import lower_loop_body, trace_loop_bodies
 from tests.nets.one_step import run, session
 
 
@@ -75,9 +75,10 @@ def lowered(model, at_one_step=False, memory=False):
         tensors["memory"], shapes["memory"] = torch.randn(2, 5, 3), ("batch", "sequence", 3)
     example = ExampleCall(tensors, shapes)
     graph = trace(model, example)
-    taken: dict[str, int] = {}
-    layer_names(graph, taken)
-    loops = iterations(model, example, run_forward(model, example).calls, taken)
+    calls = run_forward(model, example).calls
+    bodies = trace_loop_bodies(model, example, calls)
+    name_layers(graph, *bodies.values())
+    loops = {index: lower_loop_body(calls[index], body) for index, body in bodies.items()}
     lower(graph)
     fold_constants(graph)
     reasons = lower_loops(graph, loops, at_one_step)

@@ -11,7 +11,6 @@ from torch import nn
 
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.call.forward_run import run_forward
-from edgernn.export.capture.loop_call import TimeLoop
 from edgernn.export.capture.recurrent_calls import RecurrentCall
 from edgernn.export.ir.dataflow import movement_sources
 from edgernn.export.ir.fold_constants import fold_constants
@@ -19,37 +18,42 @@ from edgernn.export.ir.private_operators import LOOP
 from edgernn.export.lower.layers import lower
 from edgernn.export.lower.loops import Iteration
 from edgernn.export.lower.running_results import write_running
-from edgernn.export.states.slots import Slot, layer_names, state_slots
+from edgernn.export.states.slots import Slot, state_slots
 from edgernn.export.trace.trace import trace
 
-__all__ = ["iterations"]
+__all__ = ["lower_loop_body", "trace_loop_bodies"]
 
 
-def iterations(
-    module: nn.Module, example: ExampleCall, calls: Sequence[RecurrentCall], taken: dict[str, int]
-) -> dict[int, Iteration]:
-    """Return the loops of a model by the places of their calls.
+def trace_loop_bodies(
+    module: nn.Module, example: ExampleCall, calls: Sequence[RecurrentCall]
+) -> dict[int, ir.Model]:
+    """Return one iteration of each loop of a model, by the index of the loop among the calls.
 
     Args:
         module: The model, its loops `TimeLoop`.
         example: The call of it that is traced.
         calls: What it calls then.
-        taken: See `layer_names`.
     """
     return {
-        place: _iteration(call.loop, _body_example(module, example, place), taken)
-        for place, call in enumerate(calls)
+        index: trace(call.loop.body, _body_example(module, example, index))
+        for index, call in enumerate(calls)
         if call.loop is not None
     }
 
 
-def _iteration(loop: TimeLoop, example: ExampleCall, taken: dict[str, int]) -> Iteration:
-    model = trace(loop.body, example)
-    layer_names(model, taken)
+def lower_loop_body(call: RecurrentCall, model: ir.Model) -> Iteration:
+    """Return an iteration in ONNX operators, its states named after its layers.
+
+    Args:
+        call: The call of the loop.
+        model: The iteration as it was traced, its layers named; changed in place.
+    """
+    loop = call.loop
+    assert loop is not None
     inputs = {port.name: port for port in model.graph.inputs}
     slots = state_slots(model.graph)
     states = [inputs.get(f"h{index}") for index in range(loop.states)]
-    labels = _labels([_fed(state, slots) for state in states])
+    labels = _state_labels([_fed_slot(state, slots) for state in states])
     _name_ports(model.graph, labels)
     lower(model)
     write_running(model)
@@ -68,26 +72,26 @@ def _name_ports(graph: ir.Graph, labels: Sequence[tuple[str, str]]) -> None:
         value.name = f"y{index}"
 
 
-def _fed(state: ir.Value | None, slots: Sequence[Slot]) -> Slot | None:
+def _fed_slot(state: ir.Value | None, slots: Sequence[Slot]) -> Slot | None:
     """Return the state of a layer that starts from a state of the loop, if one does."""
     fed = [slot for slot in slots if state is not None and state in movement_sources(slot.before)]
     return fed[0] if len(fed) == 1 else None
 
 
-def _labels(fed: Sequence[Slot | None]) -> tuple[tuple[str, str], ...]:
-    """Name the states of a loop: those of layers after these, the others in their order."""
+def _state_labels(fed: Sequence[Slot | None]) -> tuple[tuple[str, str], ...]:
+    """Name the states of a loop: a layer's after that, the others by their order."""
     others = itertools.count() if fed.count(None) > 1 else itertools.repeat("")
     return tuple(
         (slot.layer, slot.name) if slot is not None else ("", f"h{next(others)}") for slot in fed
     )
 
 
-def _body_example(module: nn.Module, example: ExampleCall, place: int) -> ExampleCall:
-    """Return an example of an iteration: which of its axes are dynamic is seen at other sizes."""
-    tensors = _step_of(run_forward(module, example).calls[place])
+def _body_example(module: nn.Module, example: ExampleCall, index: int) -> ExampleCall:
+    """Return an example of an iteration, its dynamic axes found by runs at other sizes."""
+    tensors = _step_of(run_forward(module, example).calls[index])
     shapes: dict[str, list[int | str]] = {name: [*t.shape] for name, t in tensors.items()}
     for symbol, size in example.sizes.items():
-        longer = _step_of(run_forward(module, example.resized({symbol: size + 1})).calls[place])
+        longer = _step_of(run_forward(module, example.resized({symbol: size + 1})).calls[index])
         for name, tensor in longer.items():
             for axis, (old, new) in enumerate(zip(tensors[name].shape, tensor.shape, strict=True)):
                 if old != new:
