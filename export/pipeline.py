@@ -155,7 +155,7 @@ def export_model(
             sampler=sampler_of(built, reference, contract),
             tolerance=TOLERANCES[precision],
             constants=sizes,
-            extra_sizes=built.bounds.apart,
+            extra_sizes=built.bounds.unproven,
         )
         prover.check_constants()
         parameters = cost_of(built.sequence).parameters
@@ -215,7 +215,7 @@ def verify_artifact(
             sampler=sampler_of(built, reference, contract),
             tolerance=tolerance_of(map(ir.load, paths.values())),
             constants=theirs.constants,
-            extra_sizes=built.bounds.apart,
+            extra_sizes=built.bounds.unproven,
         )
         return prover.report(paths, PortAdapter(contract, theirs))
 

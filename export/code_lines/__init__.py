@@ -1,1 +1,1 @@
-"""The lines of the model's own code: where something happens, and what they decide."""
+"""The lines of the model's own code: which one something came from, and what they do."""

@@ -1,4 +1,4 @@
-"""Which lines of the model's code run, and which of them run at one size only."""
+"""Which line of the model's code runs in one run and not in another."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from edgernn.export.code_lines.source_line import SourceLine, is_model_code
 __all__ = ["first_new_line"]
 
 _Instruction = tuple[str, int, int, int]
-"""File, first line of the function, place of the instruction in it, line."""
+"""File, first line of the function, index of the instruction in it, line."""
 
 
 def first_new_line(before: Callable[[], object], after: Callable[[], object]) -> SourceLine | None:
-    """Return the first line of the model's code of which `after` runs more than `before` does.
+    """Return the first line of the model with a part that `after` runs and `before` does not.
 
-    A part of a line counts: that after `else` in `x[t] if t < 10 else y`.
+    In `x[t] if t < 10 else y` what comes after `else` is a part.
 
     Args:
         before: Runs the model.

@@ -1,4 +1,4 @@
-"""Python's trace function, for as long as a model runs."""
+"""Python's trace function, set while a model runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ __all__ = ["trace_python"]
 
 @contextlib.contextmanager
 def trace_python(enter: Callable[..., Any]) -> Iterator[None]:
-    """Trace what runs within the block; nothing else runs in between, as on garbage collection."""
+    """Call `enter` for each Python function that is called in the block, see `sys.settrace`.
+
+    Garbage is not collected in the block, as that would call functions of others.
+    """
     outer, collects = sys.gettrace(), gc.isenabled()
     gc.disable()
     sys.settrace(enter)

@@ -46,7 +46,7 @@ class SourceLine:
 
     @property
     def code(self) -> str:
-        """What is written there."""
+        """Its code."""
         return linecache.getline(self.file, self.number).strip()
 
     def __str__(self) -> str:
@@ -62,7 +62,7 @@ def line_of_error(error: BaseException) -> SourceLine | None:
     """Return the line of the model's code that an exception came from, or None.
 
     Args:
-        error: The exception; those that led to it are looked at first.
+        error: The exception; of those that led to it the first comes first.
     """
     for one in reversed(list(_chain(error))):
         frames = list(traceback.walk_tb(one.__traceback__))
@@ -77,16 +77,16 @@ def line_of_error(error: BaseException) -> SourceLine | None:
 
 
 def line_of_stack(trace: str) -> SourceLine | None:
-    """Return the line of the model in a stack that torch noted, inside what called forward."""
+    """Return the line of the model in a stack that torch recorded, without what called forward."""
     stack = [(file, int(line)) for file, line in _FRAME.findall(trace)]
     entered = [index for index, (file, _) in enumerate(stack) if not is_model_code(file)]
     return innermost_line(stack[entered[0] if entered else 0 :])
 
 
 def innermost_line(stack: Iterable[tuple[str, int]]) -> SourceLine | None:
-    """Return the innermost line that is of the model.
+    """Return the innermost line of the model, or None.
 
-    Installed packages count as the model's only where nothing else does: they are called by it.
+    Lines of installed packages are taken only where there are no others: the model calls them.
 
     Args:
         stack: Files and line numbers, the outermost call first.
@@ -99,7 +99,7 @@ def innermost_line(stack: Iterable[tuple[str, int]]) -> SourceLine | None:
 
 
 def size_guards(error: BaseException) -> Iterator[tuple[str, SourceLine | None]]:
-    """Yield each comparison of sizes that torch.export met before it failed, and where."""
+    """Yield each condition on sizes that torch.export recorded before it failed, and its line."""
     for one in _chain(error):
         for frame, _ in traceback.walk_tb(one.__traceback__):
             guards: Any = getattr(frame.f_locals.get("shape_env"), "guards", None)
@@ -113,7 +113,7 @@ def size_guards(error: BaseException) -> Iterator[tuple[str, SourceLine | None]]
 
 
 def is_model_code(file: str) -> bool:
-    """Return whether a file is neither of torch, nor of edgernn, nor of Python itself."""
+    """Return whether a file belongs neither to torch, nor to edgernn, nor to Python itself."""
     if file.startswith(("<", "torch/", *_libraries())):
         return False
     # site-packages may be inside the folder of Python's own modules

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -137,13 +138,12 @@ class _Comparison:
             found: The outcomes.
         """
         low, high = span
-        while high - low > 1:
-            middle = (low + high) // 2
-            if self.outcome(example.resized({axis: middle})) in found:
-                high = middle
-            else:
-                low = middle
-        return high
+        return bisect_left(
+            range(high),
+            True,
+            lo=low + 1,
+            key=lambda size: self.outcome(example.resized({axis: size})) in found,
+        )
 
     def difference(self, example: ExampleCall) -> str:
         """Say from which size on the two differ, and which line forward reaches there."""

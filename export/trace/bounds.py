@@ -9,6 +9,7 @@ not 1; so a size that no bound can exclude is one at which the graph has to be p
 from __future__ import annotations
 
 import itertools
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +24,7 @@ from torch.utils._sympy.printers import PythonPrinter
 import edgernn
 from edgernn.export.call.example_call import ExampleCall
 
-__all__ = ["Bounds", "bounds_of", "find_bounds", "note_bounds"]
+__all__ = ["Bounds", "attach_bounds", "bounds_of", "find_bounds"]
 
 _META = "edgernn.bounds"
 _EVERY = 512
@@ -55,29 +56,34 @@ class Bounds:
     Attributes:
         most: Name of an axis → its largest size.
         least: Name of an axis → its smallest size, where that is more than 1.
-        apart: Sizes within these bounds at which a guard does not hold, a few of each kind: name of
-            an axis → its size. The graph may be wrong there.
+        unproven: Sizes within these bounds at which a guard does not hold, a few of each kind: name
+            of an axis → its size. The graph may be wrong there.
         reasons: Name of an axis → the line of code that bounds it.
     """
 
     most: Mapping[str, int] = field(default_factory=dict)
     least: Mapping[str, int] = field(default_factory=dict)
-    apart: tuple[Mapping[str, int], ...] = ()
+    unproven: tuple[Mapping[str, int], ...] = ()
     reasons: Mapping[str, str] = field(default_factory=dict)
 
     def __and__(self, other: Bounds) -> Bounds:
-        """Return the bounds of what both are parts of."""
+        """Return the bounds of a model that both are parts of."""
         most, least = dict(self.most), dict(self.least)
         for axis, size in other.most.items():
             most[axis] = min(size, most.get(axis, size))
         for axis, size in other.least.items():
             least[axis] = max(size, least.get(axis, size))
-        apart = dict.fromkeys(tuple(sorted(one.items())) for one in (*self.apart, *other.apart))
-        return Bounds(most, least, tuple(map(dict, apart)), {**other.reasons, **self.reasons})
+        unproven = {tuple(sorted(one.items())): one for one in (*self.unproven, *other.unproven)}
+        return Bounds(
+            most=most,
+            least=least,
+            unproven=tuple(unproven.values()),
+            reasons={**other.reasons, **self.reasons},
+        )
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Say for people which sizes the graph takes."""
+        """Messages for people on which sizes the graph takes."""
         return tuple(
             f"`{axis}` is {word} {size}: forward does something else, or fails, for "
             f"{other}{self.reasons.get(axis, '')}."
@@ -104,8 +110,8 @@ class _Guard:
     line: str
 
 
-def note_bounds(model: ir.Model, program: ExportedProgram, example: ExampleCall) -> None:
-    """Keep with `model`, the graph of `program`, for which sizes it is the model."""
+def attach_bounds(model: ir.Model, program: ExportedProgram, example: ExampleCall) -> None:
+    """Record in `model`, the graph of `program`, for which sizes it is the model."""
     model.meta[_META] = find_bounds(program, example)
 
 
@@ -119,15 +125,15 @@ def find_bounds(program: ExportedProgram, example: ExampleCall) -> Bounds:
     """Return for which sizes `program`, a trace of `example`, is the model."""
     guards = list(_guards(program, example))
     ranges = _ranges(program, example)
-    most: dict[str, int] = {}
-    least: dict[str, int] = {}
+    bounds: dict[str, tuple[int, int]] = {}
     reasons: dict[str, str] = {}
-    apart: list[dict[str, int]] = []
+    unproven: list[dict[str, int]] = []
     for axis in example.sizes:
-        alone = [guard for guard in guards if guard.axes == (axis,)]
         low, high = 1, _LARGEST
         holes: list[int] = []
-        for guard in alone:
+        for guard in guards:
+            if guard.axes != (axis,):
+                continue
             first, last, inside = _interval(guard.holds)
             holes += inside
             if guard.line and (first > max(low, 2) or last < high):
@@ -135,58 +141,55 @@ def find_bounds(program: ExportedProgram, example: ExampleCall) -> Bounds:
             low, high = max(low, first), min(high, last)
         first, last = ranges.get(axis, (1, _LARGEST))
         low, high = max(low, first), min(high, last)
-        if high < _LARGEST:
-            most[axis] = high
-        if low > 2:  # torch assumes that no dynamic size is 1
-            least[axis] = low
-        apart += [{axis: size} for size in dict.fromkeys(holes) if low <= size <= high]
+        bounds[axis] = (low if low > 2 else 1), high  # torch assumes that no dynamic size is 1
+        unproven += [{axis: size} for size in dict.fromkeys(holes) if low <= size <= high]
     for guard in guards:
-        if len(guard.axes) > 1:
-            apart += _apart(guard, most, least, apart)
-    return Bounds(most, least, tuple(apart), reasons)
+        if len(guard.axes) > 1 and _count_violations(guard, unproven) < _SAMPLES:
+            unproven += _violations(guard, bounds)
+    return Bounds(
+        most={axis: high for axis, (_, high) in bounds.items() if high < _LARGEST},
+        least={axis: low for axis, (low, _) in bounds.items() if low > 1},
+        unproven=tuple(unproven),
+        reasons=reasons,
+    )
 
 
 def _interval(holds: Callable[[int], bool]) -> tuple[int, int, list[int]]:
-    """Return the first and the last size at which guards hold, and some between where not."""
+    """Return the first and the last size at which a guard holds, and a few between where not."""
     good = [size for size in _ALONE if holds(size)]
     if not good:
         return 1, _LARGEST, []
     first, last = good[0], good[-1]
-    below = max((size for size in _ALONE if size < first), default=first)
-    above = min((size for size in _ALONE if size > last), default=last)
-    while first - below > 1:
-        middle = (first + below) // 2
-        first, below = (middle, below) if holds(middle) else (first, middle)
-    while above - last > 1:
-        middle = (above + last) // 2
-        last, above = (middle, above) if holds(middle) else (last, middle)
-    bad = [size for size in _ALONE if first < size < last and size <= _EVERY and not holds(size)]
-    if bad:  # not a bound: sizes here and there
-        first, bad = 1, [*range(1, first), *bad]
+    below = max((size for size in _ALONE if size < first), default=first - 1)
+    above = min((size for size in _ALONE if size > last), default=last + 1)
+    sizes = range(above + 1)
+    first = bisect_left(sizes, True, below + 1, first, key=holds)
+    last = bisect_left(sizes, True, last + 1, above, key=lambda size: not holds(size)) - 1
+    holes = [size for size in range(first, min(last, _EVERY + 1)) if not holds(size)]
+    if holes:  # not a bound: single sizes
+        first, holes = 1, [*range(1, first), *holes]
     last = _LARGEST if last >= _LARGEST - 8 else last
-    return first, last, [*bad[:_SAMPLES], *bad[_SAMPLES:][-_SAMPLES:]]
+    return first, last, [*holes[:_SAMPLES], *holes[_SAMPLES:][-_SAMPLES:]]
 
 
-def _apart(
-    guard: _Guard,
-    most: Mapping[str, int],
-    least: Mapping[str, int],
-    known: Sequence[Mapping[str, int]],
-) -> Iterator[dict[str, int]]:
-    """Yield sizes at which a guard of several axes does not hold, unless enough are known."""
+def _violations(guard: _Guard, bounds: Mapping[str, tuple[int, int]]) -> list[dict[str, int]]:
+    """Return a few sizes within the bounds at which a guard of several axes does not hold."""
     choices = [
-        sorted({min(max(size, least.get(axis, 1)), most.get(axis, size)) for size in _TOGETHER})
+        sorted({min(max(size, bounds[axis][0]), bounds[axis][1]) for size in _TOGETHER})
         for axis in guard.axes
     ]
-    bad = [sizes for sizes in itertools.product(*choices) if not guard.holds(*sizes)]
-    enough = sum(
-        set(guard.axes) <= set(one) and not guard.holds(*(one[axis] for axis in guard.axes))
-        for one in known
+    found = [sizes for sizes in itertools.product(*choices) if not guard.holds(*sizes)]
+    found.sort(key=max)
+    samples = sorted({0, len(found) // 2, len(found) - 1}) if found else ()
+    return [dict(zip(guard.axes, found[index], strict=True)) for index in samples]
+
+
+def _count_violations(guard: _Guard, known: Sequence[Mapping[str, int]]) -> int:
+    """Return at how many of some sizes a guard does not hold."""
+    return sum(
+        set(guard.axes) <= set(sizes) and not guard.holds(*(sizes[axis] for axis in guard.axes))
+        for sizes in known
     )
-    bad.sort(key=max)
-    places = {0, len(bad) // 2, len(bad) - 1} if bad and enough < _SAMPLES else set()
-    for place in sorted(places):
-        yield dict(zip(guard.axes, bad[place], strict=True))
 
 
 def _guards(program: ExportedProgram, example: ExampleCall) -> Iterator[_Guard]:

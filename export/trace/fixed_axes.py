@@ -1,4 +1,4 @@
-"""Axes that forward turned out to fix while it was traced."""
+"""Axes that were to be dynamic, but have a constant size in forward."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _EQUAL = re.compile(r"Eq\(\w+, \d+\)")
 
 
 def explain_fixed_axes(module: nn.Module, example: ExampleCall, error: BaseException) -> str | None:
-    """Return which axes forward fixes, and where, where that is what torch failed with.
+    """Say which axes forward fixes and on which line; None where torch failed for another reason.
 
     Args:
         module: The model.

@@ -27,7 +27,7 @@ from edgernn.export.ir.fold_constants import OPSET, fold_constants, silence_expo
 from edgernn.export.ir.gelu import reorder_gelu
 from edgernn.export.ir.results import result_name
 from edgernn.export.ir.symbolic_dims import rename_axes, write_readable
-from edgernn.export.trace.bounds import note_bounds
+from edgernn.export.trace.bounds import attach_bounds
 from edgernn.export.trace.explain_failure import explain_failure
 from edgernn.export.trace.export_forward import export_forward, result_paths
 from edgernn.export.trace.onnx_registry import cache_onnx_registry
@@ -64,7 +64,7 @@ def trace(module: nn.Module, example: ExampleCall, source: nn.Module | None = No
         lower_crops(model)
         write_readable(model)
         fold_constants(model)
-    note_bounds(model, program, example)
+    attach_bounds(model, program, example)
     reorder_gelu(model)
     _name_inputs(model, example)
     _name_outputs(model, result_paths(program))

@@ -60,16 +60,16 @@ def test_bounds_of_a_trace(run: Forward, most: dict[str, int], least: dict[str, 
     assert (found.most, found.least) == (most, least)
 
 
-def test_sizes_apart() -> None:
+def test_unproven_sizes() -> None:
     """Sizes here and there, or of two axes together, are no bound, but have to be proven."""
     odd = bounds(lambda x: x if x.shape[1] % 2 else 2 * x)
     assert (odd.most, odd.least) == ({}, {})
-    assert odd.apart[:2] == ({"sequence": 2}, {"sequence": 4})
+    assert odd.unproven[:2] == ({"sequence": 2}, {"sequence": 4})
     seven = bounds(lambda x: 2 * x if x.shape[1] == 7 else x)
-    assert seven.apart == ({"sequence": 7},)
+    assert seven.unproven == ({"sequence": 7},)
     together = bounds(lambda x: 2 * x if x.shape[0] * x.shape[1] > 100 else x)
-    assert all(one["batch"] * one["sequence"] > 100 for one in together.apart)
-    assert len(together.apart) == 3
+    assert all(one["batch"] * one["sequence"] > 100 for one in together.unproven)
+    assert len(together.unproven) == 3
 
 
 def test_a_note_names_the_line() -> None:
