@@ -100,7 +100,7 @@ class Artifact:
 
         Raises:
             ContractError: There is no such graph, or the file is missing, changed or another
-                artifact's, or the folder was exported anew.
+                artifact's, or the folder was exported again.
         """
         if kind not in self.contract.graphs:
             no_step = self.contract.no_step if kind == "step" else ""
@@ -129,14 +129,14 @@ class Artifact:
         return [name for name in self.digests if not name.endswith(".onnx")]
 
     def _check_same(self) -> None:
-        """Check that the folder was not exported anew since it was opened."""
+        """Check that the folder was not exported again after it was opened."""
         try:
             now = Artifact.open(self.path)
         except ContractError:
             return
         if now.digests != self.digests:
             raise ContractError(
-                f"`{self.path}` was exported anew after it was loaded. Load it again."
+                f"`{self.path}` was exported again after it was loaded. Load it again."
             )
 
     def _check_digest(self, file: Path) -> None:

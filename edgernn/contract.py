@@ -49,7 +49,7 @@ class Contract:
         full_lengths: Those of `lengths` whose longest must be the number of steps.
         most: Name of a dynamic axis → the largest size at which the sequence graph is right.
         least: Name of a dynamic axis → the smallest, where it is more than 1.
-        no_step: Why there is no step graph; empty where there is one, or none was asked for.
+        no_step: Why there is no step graph; empty where there is one, or none was requested.
     """
 
     family: str
@@ -95,7 +95,7 @@ class Contract:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """All that people should know: the notes, and why there is no step graph."""
+        """The notes for people, and the reason for no step graph."""
         return (*self.notes, *([f"There is no step graph: {self.no_step}"] if self.no_step else ()))
 
     @property

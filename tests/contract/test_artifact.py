@@ -152,6 +152,6 @@ def test_a_folder_that_was_exported_anew_is_told(path):
     with atomic_folder(path, force=True) as folder:
         fill(folder, contract("beef"))
     assert refused(ContractError, before.checked, "step") == (
-        f"`{path}` was exported anew after it was loaded. Load it again."
+        f"`{path}` was exported again after it was loaded. Load it again."
     )
     assert Artifact.open(path).checked("step").is_file()
