@@ -67,6 +67,18 @@ def test_every_script_is_in_the_table() -> None:
     assert said == {file.name for file in (ROOT / "scripts").iterdir()}
 
 
+def test_every_path_in_the_guide_exists() -> None:
+    """CONTRIBUTING.md names files that are there, but for those in `build/` and of a NAME."""
+    paths = re.findall(r"`([\w.]+/[\w./]*)`", (ROOT / "CONTRIBUTING.md").read_text("utf-8"))
+    named = {path for path in paths if not path.startswith("build/") and "NAME" not in path}
+    assert {path for path in named if not found(path)} == set()
+
+
+def found(path: str) -> bool:
+    """Say whether a file or folder exists, in the root, in a package or in the tests."""
+    return any((ROOT / folder / path).exists() for folder in ("", "tests", *PACKAGES))
+
+
 def inner(package: str) -> list[Path]:
     """Return the `__init__.py` of each folder in a package; links are not followed."""
     return [
