@@ -15,7 +15,7 @@ from edgernn.cli.command_options import json_option
 if TYPE_CHECKING:
     from edgernn.artifact import Artifact
     from edgernn.contract import Contract, Graph, Port
-    from edgernn.export.analysis.analysis import Analysis
+    from edgernn.export.analysis.file_analysis import FileAnalysis
     from edgernn.report import Cost, ParityReport
     from edgernn.vocabulary import Vocabulary
 
@@ -34,9 +34,9 @@ def command(path: Path, as_json: bool) -> None:
     extra `export`.
     """
     if path.suffix == ".onnx" and not os.path.isdir(path):
-        from edgernn.export.analysis.analysis import analyse
+        from edgernn.export.analysis.file_analysis import analyse_file
 
-        analysis = analyse(path)
+        analysis = analyse_file(path)
         _print_json(path, analysis.to_json()) if as_json else _print_file(path, analysis)
     else:
         from edgernn.artifact import Artifact
@@ -72,7 +72,7 @@ def _print_artifact(artifact: Artifact) -> None:
     )
 
 
-def _print_file(path: Path, analysis: Analysis) -> None:
+def _print_file(path: Path, analysis: FileAnalysis) -> None:
     from edgernn.cli.terminal_tables import facts, show, table
 
     contract = analysis.contract

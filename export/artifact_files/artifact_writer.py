@@ -27,7 +27,7 @@ from edgernn import __version__
 from edgernn.artifact import CONTRACT_FILE, Artifact
 from edgernn.contract import Contract
 from edgernn.export.analysis.cost import PARAMETERS, cost_of
-from edgernn.export.analysis.runtimes import refusals_of
+from edgernn.export.analysis.runtime_refusals import refusals_of
 from edgernn.export.artifact_files.model_card import model_card
 from edgernn.report import ParityReport
 

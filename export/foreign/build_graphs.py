@@ -17,7 +17,7 @@ import onnx_ir.passes.common as passes
 
 from edgernn.contract import SEQUENCE
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.analysis.patterns import label
+from edgernn.export.analysis.graph_patterns import node_label
 from edgernn.export.built import Built
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.foreign.canonicalize import make_plain, split_stacks, write_fills
@@ -257,8 +257,8 @@ def _backward(graph: ir.Graph) -> str:
         direction = direction_of(node)
         if direction != "forward":
             return (
-                f"`{label(node)}` ({node.op_type}) is {direction}: it reads the sequence from its "
-                "end."
+                f"`{node_label(node)}` ({node.op_type}) is {direction}: it reads the sequence from "
+                "its end."
             )
     return ""
 

@@ -13,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.tape import Tape
 
-from edgernn.export.analysis.patterns import label
+from edgernn.export.analysis.graph_patterns import node_label
 from edgernn.export.foreign.masked_nodes import remove_lengths
 from edgernn.export.foreign.recurrent_nodes import plain_attributes
 from edgernn.export.ir.dataflow import depends_on_data
@@ -51,7 +51,7 @@ def remove_layout(model: ir.Model) -> Change | None:
     found = [
         node for node in recurrent_nodes(model.graph) if node.attributes.get_int("layout", 0) == 1
     ]
-    names = ", ".join(f"`{label(node)}`" for node in found)
+    names = ", ".join(f"`{node_label(node)}`" for node in found)
     for node in found:
         _remove_layout(model.graph, node)
     if not names:
@@ -145,7 +145,7 @@ def make_plain(model: ir.Model, lengths: bool) -> None:
         assert r is not None
         if input_of(node, Input.B) is None:
             zeros = np.zeros((len(w), 2 * w.shape[1]), w.dtype)
-            bias = ir.Value(name=f"{label(node)}_B", const_value=ir.tensor(zeros))
+            bias = ir.Value(name=f"{node_label(node)}_B", const_value=ir.tensor(zeros))
             bias.type, bias.shape = ir.TensorType(ir.DataType.FLOAT), ir.Shape(zeros.shape)
             model.graph.register_initializer(bias)
             node.replace_input_with(Input.B, bias)

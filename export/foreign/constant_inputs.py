@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from edgernn.errors import InputError, UnsupportedModelError
-from edgernn.export.analysis.patterns import label
+from edgernn.export.analysis.graph_patterns import node_label
 from edgernn.export.call.axis_effects import same_results
 from edgernn.export.call.example_call import ArgumentTensor, ExampleCall
 from edgernn.export.call.input_spec import parse_spec
@@ -94,16 +94,16 @@ def choose_networks(file: OnnxFile) -> tuple[OnnxFile, tuple[str, ...]]:
         if value is None:
             assert inner is not None
             raise UnsupportedModelError(
-                f"If `{label(node)}` in `{file.path}` chooses by the input `{ports[0].name}` what "
-                f"runs, {title(inner)} among it; a graph has one network. Give the input as a "
+                f"If `{node_label(node)}` in `{file.path}` chooses by the input `{ports[0].name}` "
+                f"what runs, {title(inner)} among it; a graph has one network. Give the input as a "
                 f'constant: --input "{spec}={_example_value(ports[0])}".'
             )
         if ports[0].name not in chosen:
             chosen[ports[0].name or ""] = value
             notes.append(
-                f"`{ports[0].name}` is the constant {value}, the value that If `{label(node)}` "
-                "asks for: it chooses between networks. For another one give its value: "
-                f'--input "{spec}=VALUE".'
+                f"`{ports[0].name}` is the constant {value}, the value that If "
+                f"`{node_label(node)}` asks for: it chooses between networks. For another one give "
+                f'its value: --input "{spec}=VALUE".'
             )
     return make_constant(file, chosen), tuple(notes)
 

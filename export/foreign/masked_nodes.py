@@ -10,7 +10,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx_ir.tape import Tape
 
-from edgernn.export.analysis.patterns import label
+from edgernn.export.analysis.graph_patterns import node_label
 from edgernn.export.foreign.recurrent_nodes import plain_attributes
 from edgernn.export.ir.node_builder import constant_of
 from edgernn.export.ir.recurrent_operators import Input, directions_of, kind_of
@@ -47,7 +47,7 @@ class _MaskedNode:
     def __init__(self, node: ir.Node) -> None:
         self.tape = Tape()
         self._constants: dict[str, ir.Value] = {}
-        self._node, self._kind, self._name = node, kind_of(node), label(node)
+        self._node, self._kind, self._name = node, kind_of(node), node_label(node)
         x, lengths = node.inputs[Input.X], node.inputs[Input.SEQUENCE_LENS]
         assert x is not None
         assert lengths is not None

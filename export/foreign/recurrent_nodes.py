@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import onnx_ir as ir
 
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.analysis.patterns import label
+from edgernn.export.analysis.graph_patterns import node_label
 from edgernn.export.ir.dataflow import depends_on_data, input_dependencies, reordering_sources
 from edgernn.export.ir.node_builder import constant_of
 from edgernn.export.ir.recurrent_operators import (
@@ -45,7 +45,7 @@ def name_finals(graph: ir.Graph) -> None:
         node.resize_inputs(max(len(node.inputs), 1 + kind.initial_states[-1]))
         node.resize_outputs(1 + len(kind.states))
         for state, value in zip(kind.states, node.outputs[1:], strict=True):
-            value.name = value.name or f"{label(node)}_left_out_{state}"
+            value.name = value.name or f"{node_label(node)}_left_out_{state}"
 
 
 def plain_attributes(
@@ -93,7 +93,7 @@ def lengths_of(graph: ir.Graph) -> tuple[list[str], list[str]]:
 
 def title(node: ir.Node) -> str:
     """Return what messages call a node."""
-    return f"{node.op_type} `{label(node)}`"
+    return f"{node.op_type} `{node_label(node)}`"
 
 
 def check_nodes(model: ir.Model, file: str, known: bool = False) -> None:

@@ -15,7 +15,7 @@ from dataclasses import replace
 import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
-from edgernn.export.analysis.patterns import label
+from edgernn.export.analysis.graph_patterns import node_label
 from edgernn.export.foreign.evaluate_values import evaluate
 from edgernn.export.foreign.onnx_file import OnnxFile, ResolvedIf
 from edgernn.export.foreign.recurrent_nodes import name_finals, recurrent_within
@@ -60,7 +60,7 @@ def resolve_ifs(
                 kept.add(node)
                 continue
             (then,) = taken
-            resolved.append((conditions[place], then, label(node)))
+            resolved.append((conditions[place], then, node_label(node)))
             _take(model.graph, node, "then_branch" if then else "else_branch")
         passes.NameFixPass()(model)
     if not resolved:
@@ -84,7 +84,7 @@ def _ifs_of_sizes(graph: ir.Graph) -> list[ir.Node]:
 def _take(graph: ir.Graph, node: ir.Node, name: str) -> None:
     """Replace an If by one of its branches."""
     branch = node.attributes[name].as_graph()
-    results = splice(graph, node, branch, [], suffix=f"_{label(node)}")
+    results = splice(graph, node, branch, [], suffix=f"_{node_label(node)}")
     for old, result in zip(node.outputs, results, strict=True):
         copy = ir.node("Identity", [result])
         copy.outputs[0].name, copy.outputs[0].type = old.name, result.type

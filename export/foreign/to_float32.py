@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from edgernn.export.analysis.patterns import all_nodes
+from edgernn.export.analysis.graph_patterns import all_nodes
 from edgernn.export.foreign.canonicalize import Change
 
 __all__ = ["to_float32"]

@@ -15,7 +15,7 @@ from edgernn.cli.chunk_runner import read_state
 from edgernn.cli.sequence_reader import open_sequence
 from edgernn.contract import Port
 from edgernn.errors import EdgernnError
-from edgernn.export.analysis.analysis import analyse
+from edgernn.export.analysis.file_analysis import analyse_file
 from edgernn.export.source.load_source import load_source
 from edgernn.export.source.module_factory import import_code
 from edgernn.runtime.port_axes import PortAxes
@@ -31,7 +31,7 @@ def _input(path: Path) -> None:
 READERS: dict[str, Callable[[Path], object]] = {
     "load": edgernn.load,
     "Artifact.open": Artifact.open,
-    "inspect": analyse,
+    "inspect": analyse_file,
     "export": load_source,
     "--vocabulary": Vocabulary.from_file,
     "--state-in": read_state,

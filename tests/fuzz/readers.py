@@ -14,7 +14,7 @@ from click.testing import CliRunner
 import edgernn
 from edgernn.artifact import Artifact
 from edgernn.cli import main
-from edgernn.export.analysis.analysis import analyse
+from edgernn.export.analysis.file_analysis import analyse_file
 from edgernn.export.source.load_source import load_source
 from edgernn.runtime import golden_replay
 from edgernn.vocabulary import Vocabulary
@@ -101,7 +101,7 @@ READERS: dict[str, Reader] = {
     "graph of an artifact": Reader("hello.edgernn/step.onnx", _graph),
     "graph alone": Reader("hello.edgernn/sequence.onnx", _single),
     "golden array": Reader("features.edgernn/golden/x.npy", _artifact),
-    "inspected graph": Reader("foreign.onnx", analyse),
+    "inspected graph": Reader("foreign.onnx", analyse_file),
     "foreign graph": Reader("foreign.onnx", _model),
     "graph with weights beside": Reader("external/graph.onnx", _model),
     "vocabulary": Reader("vocabulary.txt", _vocabulary),

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import edgernn
-from edgernn.export.analysis.runtimes import findings_of
+from edgernn.export.analysis.runtime_refusals import runtime_issues
 from tests.matrix.board import PYTHON, SIZES, Entry, feeds_of, run_all
 from tests.matrix.forms import AVOIDED, EMITTED, Form
 from tests.matrix.layers import Layer
@@ -111,7 +111,9 @@ def test_form(name: str, runtime: str, board: dict[str, Entry]) -> None:
     """A graph fails in a runtime in exactly the way that `inspect` tells, or runs right."""
     entry = board[name]
     model = onnx.load(entry.folder / "graph.onnx")
-    told: set[str] = {f.outcome for f in findings_of(ir.from_proto(model)) if f.runtime == runtime}
+    told: set[str] = {
+        f.effect for f in runtime_issues(ir.from_proto(model)) if f.runtime == runtime
+    }
     outcome, evidence = entry.outcome(runtime)
     assert outcome in (told or {RUNS}), evidence
 
@@ -125,12 +127,12 @@ def test_exported_steps_run_everywhere(name: str, board: dict[str, Entry]) -> No
 
 def test_onnx_runtime_takes_everything_emitted() -> None:
     """What edgernn emits has no finding in ONNX Runtime, where it is proven."""
-    found = [f for form in EMITTED.values() for f in findings_of(ir.from_proto(form.graph()))]
+    found = [f for form in EMITTED.values() for f in runtime_issues(ir.from_proto(form.graph()))]
     assert [f for f in found if f.runtime == "ONNX Runtime"] == []
 
 
 def test_steps_run_everywhere() -> None:
     """The float step graph has no finding in any runtime."""
     steps = [name for name in EMITTED if "cell" in name and "Scan" not in name]
-    found = {name: findings_of(ir.from_proto(EMITTED[name].graph())) for name in steps}
+    found = {name: runtime_issues(ir.from_proto(EMITTED[name].graph())) for name in steps}
     assert {name: f for name, f in found.items() if f and "int8" not in name} == {}

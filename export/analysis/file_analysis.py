@@ -1,4 +1,4 @@
-"""What stands in an ONNX file: ports, contract, cost, recurrent nodes, runtimes that refuse it."""
+"""What an ONNX file contains: ports, contract, cost, recurrent nodes, runtimes that refuse it."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ import onnx_ir as ir
 
 from edgernn.contract import Contract, Port
 from edgernn.export.analysis.cost import cost_of
+from edgernn.export.analysis.graph_patterns import all_nodes, node_label
 from edgernn.export.analysis.multiply_adds import LAYERS, elements, hidden_size
-from edgernn.export.analysis.patterns import all_nodes, label
-from edgernn.export.analysis.runtimes import refusals_of
+from edgernn.export.analysis.runtime_refusals import refusals_of
 from edgernn.export.ir.decode_file import decode, readable
 from edgernn.export.ir.recurrent_operators import Input, direction_of
 from edgernn.export.ir.value_ports import port_of
 from edgernn.report import Cost
 
-__all__ = ["Analysis", "analyse", "analysis_of"]
+__all__ = ["FileAnalysis", "analyse_file"]
 
 
 @dataclass(frozen=True)
-class Analysis:
-    """What stands in one ONNX file.
+class FileAnalysis:
+    """What one ONNX file contains.
 
     Attributes:
         inputs: Its inputs, in order; an axis without size or name is `?`.
         outputs: Its outputs, likewise.
-        contract: What its metadata promises, or None where edgernn did not write it.
-        cost: What it is and what one step of one sequence costs.
+        contract: The contract in its metadata, or None where edgernn did not write it.
+        cost: Its size, and the cost of one step of one sequence.
         recurrent: One line per recurrent node.
-        refusals: Name of a runtime that cannot take it as it is → why.
+        refusals: Name of a runtime that cannot run it as it is → why.
         opset: The version of ONNX's own operators.
         ir_version: The version of the file format.
         producer: What wrote the file, with its version.
@@ -63,7 +63,7 @@ class Analysis:
         }
 
 
-def analyse(path: Path) -> Analysis:
+def analyse_file(path: Path) -> FileAnalysis:
     """Read the ONNX file `path`, whoever made it.
 
     Raises:
@@ -72,18 +72,17 @@ def analyse(path: Path) -> Analysis:
     """
     model = decode(path)
     with readable(path):
-        return analysis_of(model, f"`{path}`")
+        return _analyse(model, f"`{path}`")
 
 
-def analysis_of(model: ir.Model, subject: str = "The graph") -> Analysis:
-    """Return what stands in `model`; `subject` is what messages call it."""
+def _analyse(model: ir.Model, subject: str) -> FileAnalysis:
     inputs = tuple(port_of(value) for value in model.graph.inputs if not value.is_initializer())
     outputs = tuple(map(port_of, model.graph.outputs))
     metadata = model.metadata_props
     contract = None
     if "edgernn.contract" in metadata:
         contract = Contract.from_metadata(metadata, inputs, outputs, subject)
-    return Analysis(
+    return FileAnalysis(
         inputs=inputs,
         outputs=outputs,
         contract=contract,
@@ -102,7 +101,7 @@ def _port_to_json(port: Port) -> dict[str, Any]:
 
 def _recurrent_lines(model: ir.Model) -> list[str]:
     return [
-        f"{node.op_type} `{label(node)}`: {_DESCRIPTIONS[node.op_type](node)}"
+        f"{node.op_type} `{node_label(node)}`: {_DESCRIPTIONS[node.op_type](node)}"
         for node in all_nodes(model)
         if node.op_type in _DESCRIPTIONS
     ]

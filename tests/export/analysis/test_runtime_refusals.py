@@ -4,7 +4,7 @@ import onnx.parser
 import onnx_ir as ir
 import pytest
 
-from edgernn.export.analysis.runtimes import Finding, findings_of, refusals_of
+from edgernn.export.analysis.runtime_refusals import RuntimeIssue, refusals_of, runtime_issues
 from tests.matrix.cells import Cell
 from tests.matrix.forms import AVOIDED, EMITTED
 from tests.matrix.layers import Layer
@@ -175,9 +175,9 @@ def test_gru_before_reset():
 
 def test_finding():
     """A finding keeps apart what its sentence joins."""
-    found = findings_of(ir.from_proto(AVOIDED["IR version 14"].graph()))
+    found = runtime_issues(ir.from_proto(AVOIDED["IR version 14"].graph()))
     assert found == (
-        Finding(
+        RuntimeIssue(
             "ONNX Runtime", "refuses", "IR version", "IR version 14", "version 1.31 reads up to 13"
         ),
     )

@@ -11,7 +11,7 @@ import pytest
 
 from edgernn.contract import Contract, Graph, Port, State
 from edgernn.errors import ContractError, SourceError
-from edgernn.export.analysis.analysis import Analysis, analyse
+from edgernn.export.analysis.file_analysis import FileAnalysis, analyse_file
 from edgernn.report import Cost
 from tests.matrix.cells import Cell
 from tests.matrix.forms import AVOIDED
@@ -45,7 +45,7 @@ def test_analysis_of_edgernns_file(tmp_path):
     """A file that edgernn made: ports, contract, cost, format, and no refusal."""
     model = with_contract()
     model.producer_name, model.producer_version = "edgernn", "0.1.0"
-    assert analyse(saved(model, tmp_path)) == Analysis(
+    assert analyse_file(saved(model, tmp_path)) == FileAnalysis(
         inputs=PORTS.inputs,
         outputs=PORTS.outputs,
         contract=CONTRACT,
@@ -60,7 +60,7 @@ def test_analysis_of_edgernns_file(tmp_path):
 
 def test_analysis_of_other_peoples_file(tmp_path):
     """A file without a contract: everything else is still told."""
-    analysis = analyse(saved(AVOIDED["LSTM reverse alone"].graph(), tmp_path))
+    analysis = analyse_file(saved(AVOIDED["LSTM reverse alone"].graph(), tmp_path))
     assert analysis.contract is None
     assert analysis.recurrent == ("LSTM `lstm_0`: input 3, hidden 4, reverse",)
     assert list(analysis.refusals) == ["tract", "OpenCV"]
@@ -86,7 +86,7 @@ def test_analysis_of_other_peoples_file(tmp_path):
 )
 def test_recurrent_lines(form, lines, tmp_path):
     """Every recurrent node has one line, in the order of the graph."""
-    assert analyse(saved(form.graph(), tmp_path)).recurrent == lines
+    assert analyse_file(saved(form.graph(), tmp_path)).recurrent == lines
 
 
 def test_ports_of_every_kind(tmp_path):
@@ -94,7 +94,7 @@ def test_ports_of_every_kind(tmp_path):
     text = """<ir_version: 3, opset_import: ["" : 7]>
         g (float[?,N,3] x, float[1] w, string[2] s) => (float[] y, string[2] t) <float[1] w = {1}>
         { y = Add(x, w)  t = Identity(s) }"""
-    analysis = analyse(saved(onnx.parser.parse_model(text), tmp_path))
+    analysis = analyse_file(saved(onnx.parser.parse_model(text), tmp_path))
     assert analysis.inputs == (
         Port("x", "float32", ("?", "N", 3)),
         Port("s", "string", (2,)),
@@ -105,9 +105,9 @@ def test_ports_of_every_kind(tmp_path):
 
 def test_json(tmp_path):
     """The analysis as JSON has its fields, and the contract as in contract.json."""
-    analysis = analyse(saved(with_contract(), tmp_path))
+    analysis = analyse_file(saved(with_contract(), tmp_path))
     data = json.loads(json.dumps(analysis.to_json()))
-    assert list(data) == list(Analysis.__dataclass_fields__)
+    assert list(data) == list(FileAnalysis.__dataclass_fields__)
     assert data["inputs"][0] == {"name": "x", "dtype": "float32", "shape": ["batch", 3]}
     assert data["contract"] == CONTRACT.to_json()
     assert data["cost"]["parameters"] == 108
@@ -118,7 +118,7 @@ def test_no_such_file(tmp_path):
     """A file that is not there is a SourceError."""
     path = tmp_path / "none.onnx"
     with pytest.raises(SourceError) as caught:
-        analyse(path)
+        analyse_file(path)
     assert str(caught.value) == f"`{path}` cannot be read: No such file or directory."
 
 
@@ -128,7 +128,7 @@ def test_not_onnx(content, tmp_path):
     path = tmp_path / "graph.onnx"
     path.write_bytes(content)
     with pytest.raises(SourceError) as caught:
-        analyse(path)
+        analyse_file(path)
     assert str(caught.value) == (
         f"`{path}` is not {'a whole' if not content else 'an'} ONNX graph: "
         f"{'it has no output' if not content else 'it cannot be decoded as one'}. Save or "
@@ -142,10 +142,10 @@ def test_missing_weights_file(tmp_path):
     onnx.save(
         Layer("LSTM").graph(), path, save_as_external_data=True, location="w.bin", size_threshold=0
     )
-    assert analyse(path).cost.parameters == 144
+    assert analyse_file(path).cost.parameters == 144
     (tmp_path / "w.bin").unlink()
     with pytest.raises(SourceError) as caught:
-        analyse(path)
+        analyse_file(path)
     assert str(caught.value) == (
         f"`{path}` keeps its weights in `w.bin`, which is not beside it. Put both files into one "
         "folder."
@@ -156,7 +156,7 @@ def test_contract_of_another_version(tmp_path):
     """A contract that this edgernn does not read is an error, not silence."""
     path = saved(with_contract(contract="2"), tmp_path)
     with pytest.raises(ContractError) as caught:
-        analyse(path)
+        analyse_file(path)
     assert str(caught.value) == (
         f"`{path}` is of contract version 2; this edgernn reads version 1. Export the model "
         "again, or install the edgernn that wrote it."
@@ -166,7 +166,7 @@ def test_contract_of_another_version(tmp_path):
 def test_without_torch():
     """Analysing needs neither torch nor ONNX Runtime."""
     code = (
-        "import sys, edgernn.export.analysis.analysis; "
+        "import sys, edgernn.export.analysis.file_analysis; "
         "print(sorted({'torch', 'onnxruntime'} & set(sys.modules)))"
     )
     result = subprocess.run(

@@ -1,8 +1,7 @@
-"""Which runtimes refuse a graph or misread it, and why.
+"""Which runtimes refuse a graph or return wrong numbers for it, and why.
 
-`_RULES` is the whole knowledge: for every runtime its own list of forms that it cannot take. The
-matrix (`tests/matrix`) holds it to account: a form on a runtime's list must really fail there in
-the way that stands here, and every other form must run and give the right numbers.
+`_RULES` lists for every runtime the patterns that it cannot run. `tests/matrix` runs them: a listed
+pattern must fail as listed, and every other must return the right numbers.
 """
 
 from __future__ import annotations
@@ -13,38 +12,38 @@ from typing import Literal
 
 import onnx_ir as ir
 
-from edgernn.export.analysis.patterns import FORMS
+from edgernn.export.analysis.graph_patterns import find_patterns
 
-__all__ = ["Finding", "findings_of", "refusals_of"]
+__all__ = ["RuntimeIssue", "refusals_of", "runtime_issues"]
 
-Outcome = Literal["refuses", "aborts", "moves", "misreads"]
+Effect = Literal["refuses", "aborts", "moves", "misreads"]
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One thing in a graph that one runtime cannot take.
+class RuntimeIssue:
+    """One pattern in a graph that one runtime cannot run.
 
     Attributes:
         runtime: The name of the runtime.
-        outcome: `refuses`: an error at loading or at the first run; `aborts`: the process ends;
-            `moves`: right numbers, not from where they were asked for; `misreads`: it runs, and
-            the numbers are wrong without any message.
-        form: The name of the form, a key of `forms.FORMS`.
+        effect: `refuses`: an error at loading or at the first run; `aborts`: the process ends;
+            `moves`: right numbers, but computed on the CPU; `misreads`: it runs, and the numbers
+            are wrong without any message.
+        pattern: The name of the pattern; see `find_patterns`.
         where: The nodes concerned, such as "LSTM `encoder`, `decoder`", or the file.
         reason: What the runtime lacks.
     """
 
     runtime: str
-    outcome: Outcome
-    form: str
+    effect: Effect
+    pattern: str
     where: str
     reason: str
 
     def __str__(self) -> str:
-        return _SENTENCES[self.outcome].format(where=self.where, reason=self.reason)
+        return _SENTENCES[self.effect].format(where=self.where, reason=self.reason)
 
 
-_SENTENCES: Mapping[Outcome, str] = {
+_SENTENCES: Mapping[Effect, str] = {
     "refuses": "It refuses {where}: {reason}.",
     "aborts": "It aborts the process on {where}: {reason}.",
     "moves": "It runs {where} on the CPU: {reason}.",
@@ -53,28 +52,25 @@ _SENTENCES: Mapping[Outcome, str] = {
 
 
 def refusals_of(model: ir.Model) -> dict[str, str]:
-    """Return the name of every runtime that cannot take `model` as it is, and why.
-
-    A runtime that is missing from the answer has no known trouble with the graph.
-    """
+    """Return every runtime that cannot run `model` as it is: its name → why."""
     refusals: dict[str, list[str]] = {}
-    for finding in findings_of(model):
-        refusals.setdefault(finding.runtime, []).append(str(finding))
+    for issue in runtime_issues(model):
+        refusals.setdefault(issue.runtime, []).append(str(issue))
     return {runtime: " ".join(sentences) for runtime, sentences in refusals.items()}
 
 
-def findings_of(model: ir.Model) -> tuple[Finding, ...]:
-    """Return everything in `model` that a runtime cannot take, by runtime as in `_RULES`."""
-    present = {form: where for form, find in FORMS.items() if (where := find(model))}
+def runtime_issues(model: ir.Model) -> tuple[RuntimeIssue, ...]:
+    """Return all known issues of runtimes with `model`, in the order of `_RULES`."""
+    patterns = find_patterns(model)
     return tuple(
-        Finding(runtime, outcome, form, present[form], reason)
+        RuntimeIssue(runtime, effect, pattern, patterns[pattern], reason)
         for runtime, rules in _RULES.items()
-        for form, (outcome, reason) in rules.items()
-        if form in present
+        for pattern, (effect, reason) in rules.items()
+        if pattern in patterns
     )
 
 
-_RULES: Mapping[str, Mapping[str, tuple[Outcome, str]]] = {
+_RULES: Mapping[str, Mapping[str, tuple[Effect, str]]] = {
     "ONNX Runtime": {
         "layout=1": ("refuses", "it has `layout=0` only"),
         "LSTM, GRU or RNN in float64": ("refuses", "it has them in float32 and float16 only"),
