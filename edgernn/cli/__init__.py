@@ -29,10 +29,10 @@ _COMMANDS = {
 
 
 class _Commands(click.Group):
-    """A group whose commands are modules of this package, and whose errors are edgernn's."""
+    """The group of commands: each a module of this package, imported when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names of the commands in the order in which they are used."""
+        """Return the names of the commands in the order of `--help`."""
         return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -43,23 +43,23 @@ class _Commands(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write one line per command without importing any."""
+        """Write one line per command without importing the commands."""
         with formatter.section("Commands"):
             formatter.write_dl(list(_COMMANDS.items()))
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
-        """Read the arguments; what the system refuses of `--help` is an error in one line too."""
+        """Parse the arguments; an error of the operating system becomes one line."""
         try:
             return super().make_context(*args, **kwargs)
         except BrokenPipeError:
             raise
         except OSError as error:
-            raise click.ClickException(_refused_by_system(error)) from error
+            raise click.ClickException(_system_error(error)) from error
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; what edgernn refuses is printed as `Error: …` with exit code 1."""
+        """Run the command; an error of edgernn becomes one line, `Error: …`, and exit code 1."""
         try:
-            with _terminable():
+            with _exit_on_sigterm():
                 return super().invoke(ctx)
         except EdgernnError as error:
             raise click.ClickException(escape_unprintable(str(error))) from error
@@ -69,11 +69,11 @@ class _Commands(click.Group):
                 "sequences at a time."
             ) from error
         except ModuleNotFoundError as error:
-            raise click.ClickException(_missing(error)) from error
+            raise click.ClickException(_missing_package(error)) from error
         except BrokenPipeError:
             raise
         except OSError as error:
-            raise click.ClickException(_refused_by_system(error)) from error
+            raise click.ClickException(_system_error(error)) from error
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -86,7 +86,7 @@ def main() -> None:
     """
 
 
-def _missing(error: ModuleNotFoundError) -> str:
+def _missing_package(error: ModuleNotFoundError) -> str:
     package = (error.name or "").partition(".")[0]
     if package not in EXTRAS:
         raise error
@@ -96,24 +96,24 @@ def _missing(error: ModuleNotFoundError) -> str:
     )
 
 
-def _refused_by_system(error: OSError) -> str:
+def _system_error(error: OSError) -> str:
     if error.filename is None:
         return f"The operating system refused: {error.strerror or error}."
     return f"`{error.filename}`: {error.strerror or error}."
 
 
 @contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """Let SIGTERM unwind the stack, so that what is half-written is cleared away."""
+def _exit_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM unwind the stack, so that partial files are removed."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, _terminate)
+    before = signal.signal(signal.SIGTERM, _raise_exit)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
-def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+def _raise_exit(number: int, frame: FrameType | None) -> NoReturn:
     raise SystemExit(128 + number)

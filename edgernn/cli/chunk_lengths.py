@@ -18,39 +18,41 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 class ChunkLengths:
-    """Where sequences end, counted in steps from the first chunk on."""
+    """Lengths that count the steps of all chunks, converted to lengths in each chunk."""
 
     def __init__(self, contract: Contract) -> None:
         self._contract = contract
-        self._done = 0
-        self._given: dict[str, NDArray[Any]] = {}
+        self._steps_so_far = 0
+        self._last_lengths: dict[str, NDArray[Any]] = {}
 
-    def within(self, chunk: Arrays, steps: int) -> dict[str, NDArray[Any]]:
-        """Count the next chunk, and return where sequences end in it.
+    def advance(self, chunk: Arrays, steps: int) -> dict[str, NDArray[Any]]:
+        """Go on to the next chunk, and return the lengths of the sequences in it.
 
         Args:
             chunk: Its inputs by name, among them the lengths, (batch,), of all chunks together.
             steps: The number of its steps.
 
         Returns:
-            Name → how many steps of this chunk each sequence has, 0 to `steps`; nothing where all
-            have all of them.
+            Name → the number of steps that each sequence has in this chunk, 0 to `steps`; empty
+            where every sequence has all of them.
 
         Raises:
-            InputError: A length is not positive, or ends before a chunk of the only number of steps
-                that the graph takes, or of a model that pads to the longest of a call.
+            InputError: A length is below 1; or a sequence ends before the last chunk, and the graph
+                takes a constant number of steps, or the model pads to the longest of a call.
         """
         given = {name: chunk[name] for name in self._contract.lengths if name in chunk}
-        left = {name: np.clip(array - self._done, 0, steps) for name, array in given.items()}
+        left = {
+            name: np.clip(array - self._steps_so_far, 0, steps) for name, array in given.items()
+        }
         for name, array in given.items():
             if (array < 1).any():
-                place = int((array < 1).argmax())
+                index = int((array < 1).argmax())
                 raise InputError(
-                    f"`{name}` has length {array.flat[place]} at {place}; a sequence has at least "
+                    f"`{name}` has length {array.flat[index]} at {index}; a sequence has at least "
                     "1 step."
                 )
             only = self._contract.constants.get(SEQUENCE)
-            if only is not None and self._done and (left[name] < steps).any():
+            if only is not None and self._steps_so_far and (left[name] < steps).any():
                 raise InputError(
                     f"`{name}` ends sequences before the last chunk, but the graph takes {only} "
                     "steps at a time. Give the sequences one by one, without lengths."
@@ -60,20 +62,20 @@ class ChunkLengths:
                     f"`{name}` ends sequences before the last chunk, but the model pads to the "
                     "longest of a call. Give all steps in one chunk."
                 )
-        self._given = given
-        self._done += steps
+        self._last_lengths = given
+        self._steps_so_far += steps
         return left if any((array < steps).any() for array in left.values()) else {}
 
-    def check_reached(self) -> None:
-        """Check the last lengths against the number of all steps.
+    def check_total(self) -> None:
+        """Check that no sequence is longer than all chunks together.
 
         Raises:
-            InputError: A sequence is said to be longer.
+            InputError: A length is larger than the number of steps.
         """
-        for name, array in self._given.items():
-            if (array > self._done).any():
-                place = int((array > self._done).argmax())
+        for name, array in self._last_lengths.items():
+            if (array > self._steps_so_far).any():
+                index = int((array > self._steps_so_far).argmax())
                 raise InputError(
-                    f"`{name}` has length {array.flat[place]} at {place}; the input has "
-                    f"{format_steps(self._done)}."
+                    f"`{name}` has length {array.flat[index]} at {index}; the input has "
+                    f"{format_steps(self._steps_so_far)}."
                 )

@@ -1,4 +1,4 @@
-"""A model and the state that is carried from chunk to chunk."""
+"""A model that runs chunk after chunk, with its state carried from one to the next."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from edgernn.runtime.port_axes import input_axes, output_axes
 
 __all__ = ["ChunkRunner", "read_state"]
 
-_MOST_BYTES = 1024 * MEGABYTE
+_MAX_STATE_BYTES = 1024 * MEGABYTE
 
 Arrays = Mapping[str, NDArray[Any]]
 
 
 class ChunkRunner:
-    """Runs one chunk after another, one step at a time where a chunk has one step only.
+    """Runs one chunk after another; a chunk of one step goes through the step graph.
 
-    Where the sequence graph takes a constant number of steps, a stream takes any. Lengths
-    count the steps of all chunks together: a sequence that has ended keeps its state, and its
-    outputs are those of padding.
+    Where the sequence graph takes a constant number of steps only, a stream takes the others too.
+    Lengths count the steps of all chunks together: a sequence that has ended keeps its state, and
+    its outputs are those of padding.
     """
 
     def __init__(self, model: Model, state: Arrays | None = None) -> None:
@@ -40,79 +40,83 @@ class ChunkRunner:
         self._state = state
         self._stream: Stream | None = None
         self._lengths = ChunkLengths(model.contract)
-        self._last: Arrays = {}
+        self._last_outputs: Arrays = {}
 
-    def answer(self, chunk: Arrays) -> Arrays:
+    def run(self, chunk: Arrays) -> Arrays:
         """Return the outputs of the next chunk, in the ports' full shapes, by name.
 
         Raises:
             InputError: The chunk does not fit the model.
-            StateError: The state to start from does not.
+            StateError: The initial state does not fit the model.
         """
-        ends = self._lengths.within(chunk, self._steps(chunk))
+        ends = self._lengths.advance(chunk, self._step_count(chunk))
         data = {name: array for name, array in chunk.items() if not self._inputs[name].optional}
-        self._last = self._ended(data, ends) if ends else self._answer(data)
-        return self._last
+        self._last_outputs = self._run_with_ends(data, ends) if ends else self._run_chunk(data)
+        return self._last_outputs
 
     def finish(self) -> None:
-        """Check that no sequence was said to be longer than all chunks together.
+        """Check that no length is larger than the number of steps of all chunks together.
 
         Raises:
-            InputError: One was.
+            InputError: One is.
         """
-        self._lengths.check_reached()
+        self._lengths.check_total()
 
-    def _answer(self, chunk: Arrays) -> Arrays:
+    def _run_chunk(self, chunk: Arrays) -> Arrays:
         contract = self._model.contract
-        if contract.carry and contract.step and self._is_step(chunk):
-            return self._step(chunk)
+        if contract.carry and contract.step and self._is_one_step(chunk):
+            return self._run_step(chunk)
         if contract.carry and SEQUENCE in contract.constants:
-            return self._by_name(self._running(chunk).feed(**chunk))
-        return self._whole(chunk)
+            return self._by_name(self._open_stream(chunk).feed(**chunk))
+        return self._run_sequence_graph(chunk)
 
-    def _whole(self, chunk: Arrays) -> Arrays:
+    def _run_sequence_graph(self, chunk: Arrays) -> Arrays:
         result = self._model.run(chunk, self.state)
         self._stream, self._state = None, result.state
         return result.outputs
 
-    def _ended(self, data: Arrays, ends: Arrays) -> Arrays:
-        """Return the outputs of a chunk in which sequences end, or had ended before it."""
+    def _run_with_ends(self, data: Arrays, ends: Arrays) -> Arrays:
+        """Run a chunk in which sequences end, or before which they have ended."""
         before = self.state or {}
         running = np.logical_and.reduce([left > 0 for left in ends.values()])
-        outputs = self._whole({**data, **{name: np.maximum(ends[name], 1) for name in ends}})
+        lengths = {name: np.maximum(steps, 1) for name, steps in ends.items()}
+        outputs = self._run_sequence_graph({**data, **lengths})
         if running.all():
             return outputs
         after = self._state or {}
         self._state = {
-            name: _rows(running, after[name], before[name], port.axis(BATCH))
+            name: _select(running, after[name], before[name], port.axis(BATCH))
             for name, port in self._model.contract.state_ports.items()
         }
-        padded = self._padded(data, ends)
+        padded = self._padding_outputs(data, ends)
+        old = {name: padded.get(name, self._last_outputs[name]) for name in outputs}
         return {
-            name: _rows(
-                running, array, padded.get(name, self._last[name]), self._outputs[name].batch
-            )
+            name: _select(running, array, old[name], self._outputs[name].batch)
             for name, array in outputs.items()
         }
 
-    def _padded(self, data: Arrays, ends: Arrays) -> Arrays:
-        """Return the outputs over steps that lie after the end of their sequence."""
-        with_one_before = {
+    def _padding_outputs(self, data: Arrays, ends: Arrays) -> Arrays:
+        """Return the outputs of a model for steps after the end of their sequence.
+
+        The chunk gets one more step in front, and every sequence the length 1: what follows it is
+        padding.
+        """
+        with_step_in_front = {
             name: array
-            if (place := self._inputs[name].sequence) is None
-            else np.concatenate([self._inputs[name].slice_steps(array, 0, 1), array], place)
+            if (axis := self._inputs[name].sequence) is None
+            else np.concatenate([self._inputs[name].slice_steps(array, 0, 1), array], axis)
             for name, array in data.items()
         }
         lengths = {name: np.ones_like(left) for name, left in ends.items()}
-        outputs = self._model.run({**with_one_before, **lengths}, self.state).outputs
-        steps = self._steps(with_one_before)
+        outputs = self._model.run({**with_step_in_front, **lengths}, self.state).outputs
+        steps = self._step_count(with_step_in_front)
         return {
             name: self._outputs[name].slice_steps(array, 1, steps)
             for name, array in outputs.items()
             if self._outputs[name].sequence is not None
         }
 
-    def _steps(self, chunk: Arrays) -> int:
+    def _step_count(self, chunk: Arrays) -> int:
         sizes = (
             chunk[name].shape[axis.sequence]
             for name, axis in self._inputs.items()
@@ -125,7 +129,7 @@ class ChunkRunner:
         """The state after the last chunk; None for the initial one."""
         return self._stream.snapshot() if self._stream else self._state
 
-    def batch(self, chunk: Arrays) -> int:
+    def batch_size(self, chunk: Arrays) -> int:
         """Return the number of sequences in `chunk`."""
         sizes = [
             chunk[name].shape[axis.batch]
@@ -147,26 +151,26 @@ class ChunkRunner:
                     f"State `{name}` has values that are NaN or infinite after this run, so "
                     f"`{target.path}` was not written. Look for them in the outputs."
                 )
-        with target.opened() as opened:
+        with target.open() as opened:
             write_npz(opened.stream, state)
 
-    def _is_step(self, chunk: Arrays) -> bool:
+    def _is_one_step(self, chunk: Arrays) -> bool:
         return all(
             chunk[name].shape[axis.sequence] == 1
             for name, axis in self._inputs.items()
             if axis.sequence is not None
         )
 
-    def _step(self, chunk: Arrays) -> Arrays:
-        stream = self._running(chunk)
+    def _run_step(self, chunk: Arrays) -> Arrays:
+        stream = self._open_stream(chunk)
         inputs = {name: self._inputs[name].to_step(array) for name, array in chunk.items()}
         outputs = self._by_name(stream.step(**inputs))
         return {name: self._outputs[name].from_step(array) for name, array in outputs.items()}
 
-    def _running(self, chunk: Arrays) -> Stream:
-        """Return the stream that goes on from the last chunk."""
+    def _open_stream(self, chunk: Arrays) -> Stream:
+        """Return the stream that continues after the last chunk."""
         if self._stream is None:
-            self._stream = self._model.stream(self.batch(chunk))
+            self._stream = self._model.stream(self.batch_size(chunk))
             if self._state is not None:
                 self._stream.restore(self._state)
         return self._stream
@@ -175,10 +179,17 @@ class ChunkRunner:
         return outputs if isinstance(outputs, dict) else {next(iter(self._outputs)): outputs}
 
 
-def _rows(
+def _select(
     running: NDArray[Any], new: NDArray[Any], old: NDArray[Any], batch: int | None
 ) -> NDArray[Any]:
-    """Return the new rows of the sequences that run on and the old ones of those that ended."""
+    """Return the new values of the sequences that continue and the old ones of those that ended.
+
+    Args:
+        running: (batch,) bool: whether the sequence continues.
+        new: The new values.
+        old: The old values, of the same shape.
+        batch: The batch axis; None where the values have none.
+    """
     if batch is None:
         return new if running.all() else old
     shape = [-1 if axis == batch else 1 for axis in range(new.ndim)]
@@ -192,7 +203,7 @@ def read_state(path: Path) -> Arrays:
         InputError: There is no such file.
         StateError: It is not a .npz file of arrays.
     """
-    size = regular_file_size(path, f"State `{path}`", InputError, _MOST_BYTES)
+    size = regular_file_size(path, f"State `{path}`", InputError, _MAX_STATE_BYTES)
     try:
         with path.open("rb") as file:
             return load_npz(file, size)

@@ -1,4 +1,4 @@
-"""Steps as lines of text: one step per row of a .csv, or per line of a .jsonl."""
+"""Read steps from lines of text: one step per row of a .csv, or per line of a .jsonl."""
 
 from __future__ import annotations
 
@@ -22,7 +22,12 @@ Step = tuple[bool, dict[str, NDArray[Any]]]
 
 
 def is_jsonl(line: str, named: bool) -> bool:
-    """Say whether a text that starts with `line` is .jsonl; a bare number goes by the name."""
+    """Return whether a text that starts with `line` is .jsonl.
+
+    Args:
+        line: The first line.
+        named: Whether the file has the suffix; it decides where the line is a bare number.
+    """
     return line.lstrip().startswith(("[", "{")) or (named and not line.lstrip().startswith('"'))
 
 
@@ -30,7 +35,7 @@ def csv_steps(lines: Iterable[str], axes: Mapping[str, PortAxes], where: str) ->
     """Read one step per row, columns = features; a first row of words is a header.
 
     Yields:
-        False, for steps without a batch axis as given, and the step `(batch, features)` by port.
+        False, as a row has no batch axis, and the step, (batch, features), by port.
 
     Raises:
         InputError: A row is not as many numbers as the model takes per step.
@@ -42,16 +47,16 @@ def csv_steps(lines: Iterable[str], axes: Mapping[str, PortAxes], where: str) ->
         )
     ((name, axis),) = required_axes(axes).items()
     rows = csv.reader(lines)
-    for row in _rows(rows, where):
+    for row in _read_rows(rows, where):
         blank = not any(cell.strip() for cell in row)
         if (blank and len(row) < 2) or (rows.line_num == 1 and not blank and _is_header(row)):
             continue
         at = f"Line {rows.line_num} of {where}"
-        values = np.array([_number(cell, column, at) for column, cell in enumerate(row, 1)])
-        yield False, {name: _step(axis, _folded(axis, values, at), at)[1]}
+        values = np.array([_parse_number(cell, column, at) for column, cell in enumerate(row, 1)])
+        yield False, {name: _to_step(axis, _shape_row(axis, values, at), at)[1]}
 
 
-def _rows(rows: Any, where: str) -> Iterator[list[str]]:
+def _read_rows(rows: Any, where: str) -> Iterator[list[str]]:
     try:
         yield from rows
     except csv.Error as error:
@@ -61,37 +66,37 @@ def _rows(rows: Any, where: str) -> Iterator[list[str]]:
 
 
 def jsonl_steps(lines: Iterable[str], axes: Mapping[str, PortAxes], where: str) -> Iterator[Step]:
-    """Read one step per line: a number or array, or an object from port to one.
+    """Read one step per line: a number or array, or an object from port to number or array.
 
     A port without an axis of steps may be left out after the first line.
 
     Yields:
-        Whether the values had a batch axis, and the step `(batch, features)` by port.
+        Whether the values had a batch axis, and the step, (batch, features), by port.
 
     Raises:
         InputError: A line is not JSON, or not one step of the model.
     """
-    held: dict[str, Any] = {}
+    last_constants: dict[str, Any] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         at = f"Line {number} of {where}"
-        values = {**held, **_by_port(_parsed(line, at), axes, at)}
+        values = {**last_constants, **_values_by_port(_parse_line(line, at), axes, at)}
         if not required_axes(axes).keys() <= values.keys() <= axes.keys():
             came = ", ".join(map(quote, values)) or "no port"
             raise InputError(
                 f"{at} has values for {came}; the model's inputs are "
                 f"{', '.join(axes)}. Give an object with one value for each."
             )
-        steps = {name: _step(axes[name], _array(values[name], at), at) for name in values}
-        held = {name: values[name] for name in values if axes[name].sequence is None}
+        steps = {name: _to_step(axes[name], _array(values[name], at), at) for name in values}
+        last_constants = {name: values[name] for name in values if axes[name].sequence is None}
         yield (
             all(batched for batched, _ in steps.values()),
             {name: array for name, (_, array) in steps.items()},
         )
 
 
-def _parsed(line: str, at: str) -> Any:
+def _parse_line(line: str, at: str) -> Any:
     try:
         return parse_json(line)
     except json.JSONDecodeError as error:
@@ -100,7 +105,7 @@ def _parsed(line: str, at: str) -> Any:
         raise InputError(f"{at} is not JSON: {error}.") from None
 
 
-def _by_port(value: Any, axes: Mapping[str, PortAxes], at: str) -> dict[str, Any]:
+def _values_by_port(value: Any, axes: Mapping[str, PortAxes], at: str) -> dict[str, Any]:
     if isinstance(value, dict):
         return value
     if len(required_axes(axes)) == 1:
@@ -130,7 +135,7 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def _number(cell: str, column: int, at: str) -> float:
+def _parse_number(cell: str, column: int, at: str) -> float:
     if not cell.strip():
         raise InputError(f"{at} has an empty cell in column {column}. Give a number in every cell.")
     try:
@@ -147,8 +152,8 @@ def _number(cell: str, column: int, at: str) -> float:
     return number
 
 
-def _folded(axis: PortAxes, values: NDArray[Any], at: str) -> NDArray[Any]:
-    """Give a row of features the shape of one step."""
+def _shape_row(axis: PortAxes, values: NDArray[Any], at: str) -> NDArray[Any]:
+    """Return a row of features in the shape of one step."""
     shape = tuple(size if isinstance(size, int) else -1 for size in axis.features)
     known = math.prod(size for size in shape if size != -1)
     if shape.count(-1) > 1:
@@ -162,7 +167,7 @@ def _folded(axis: PortAxes, values: NDArray[Any], at: str) -> NDArray[Any]:
     return values.reshape(shape)
 
 
-def _step(axis: PortAxes, values: NDArray[Any], at: str) -> tuple[bool, NDArray[Any]]:
+def _to_step(axis: PortAxes, values: NDArray[Any], at: str) -> tuple[bool, NDArray[Any]]:
     if values.ndim == 0 and all(size == 1 for size in axis.features):
         values = values.reshape((1,) * len(axis.features))
     step = axis.step

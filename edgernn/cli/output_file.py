@@ -1,4 +1,4 @@
-"""Where a command writes: a file that appears when it is whole, or a device or pipe as it is."""
+"""Where a command writes: a file that appears when it is complete, or a device or pipe."""
 
 from __future__ import annotations
 
@@ -24,17 +24,16 @@ __all__ = ["OpenOutput", "OutputFile", "write_npy", "write_npz"]
 
 _DESCRIPTOR = re.compile(r"/dev/(?:fd/(\d+)|(stdout)|(stderr))|/proc/(?:self|thread-self)/fd/(\d+)")
 _PARTIAL = ".part"
-_LINKS = 40  # as many as Linux follows
+_MAX_LINKS = 40  # as many as Linux follows
 
 
 @dataclass(frozen=True)
 class OpenOutput:
-    """A target that is being written.
+    """An output file while it is written.
 
     Attributes:
-        stream: Takes the content.
-        folder: A folder for other files meanwhile, on the target's own disk; None where the target
-            is no file.
+        stream: Where the content goes.
+        folder: A temporary folder on the same disk; None for a device or pipe.
     """
 
     stream: IO[bytes]
@@ -42,7 +41,7 @@ class OpenOutput:
 
     @contextlib.contextmanager
     def text(self) -> Iterator[IO[str]]:
-        """Give a stream of text into the target, in UTF-8, its line ends as they are."""
+        """Open a stream of text into the file, in UTF-8, without conversion of line ends."""
         stream = io.TextIOWrapper(self.stream, "utf-8", newline="")
         try:
             yield stream
@@ -51,11 +50,11 @@ class OpenOutput:
 
 
 class OutputFile:
-    """Where an option says to write.
+    """A file, device or pipe that an option names.
 
-    A file appears under its name only when it is whole, and one that exists is replaced only where
-    that was asked for; it keeps its permissions then, and a link to it stays a link. A device, a
-    pipe or an open descriptor (`/dev/stdout`, `/dev/fd/3`) is written into.
+    A file appears under its name only when it is complete. One that exists is replaced only on
+    request; it keeps its permissions, and a link to it stays a link. A device, a pipe or an open
+    descriptor (`/dev/stdout`, `/dev/fd/3`) is written into.
 
     Attributes:
         path: The path as it was given.
@@ -72,31 +71,31 @@ class OutputFile:
         self.is_stream = special or self._descriptor is not None
 
     def check(self) -> None:
-        """Check that the target can be written, as far as that shows without writing.
+        """Check that the file can be written, as far as is known without writing.
 
         Raises:
-            OutputExistsError: It is a file that is not to be replaced.
+            OutputExistsError: It is a file that exists and must not be replaced.
             InputError: It cannot be written.
         """
         if self.is_stream:
             return
         self._check_file()
-        with self._beside():
+        with self._temporary_folder():
             pass
 
     @contextlib.contextmanager
-    def opened(self) -> Iterator[OpenOutput]:
-        """Open the target; a file takes its name when the block ends well.
+    def open(self) -> Iterator[OpenOutput]:
+        """Open it; a file takes its name when the block succeeds.
 
         Raises:
-            OutputExistsError: It is a file that is not to be replaced.
+            OutputExistsError: It is a file that exists and must not be replaced.
             InputError: It cannot be written.
         """
         if self.is_stream:
             with self._stream() as stream:
                 yield OpenOutput(stream, None)
             return
-        with self._beside() as folder:
+        with self._temporary_folder() as folder:
             partial = folder / self._file.name
             with partial.open("wb") as stream:
                 yield OpenOutput(stream, folder)
@@ -123,18 +122,18 @@ class OutputFile:
             raise InputError(f"`{self.path}` cannot be written: it is read-only.")
 
     @contextlib.contextmanager
-    def _beside(self) -> Iterator[Path]:
-        """Give a new folder on the file's own disk, and clear away those of killed processes."""
+    def _temporary_folder(self) -> Iterator[Path]:
+        """Open a new folder on the same disk, and remove those of killed processes."""
         parent, start = self._file.parent, f".{self._file.name}-"
         try:
             for entry in list(parent.iterdir()):
                 name = entry.name.removeprefix(start)
-                # A hyphen in the rest is another file's, whose name begins like this one's.
+                # With a hyphen in the rest it belongs to another file, whose name starts alike.
                 if name != entry.name and name.endswith(_PARTIAL) and "-" not in name:
                     _clear(entry)
             folder, lock = _new_folder(parent, start)
         except OSError as error:
-            raise self._unwritable(error) from error
+            raise self._write_error(error) from error
         try:
             yield folder
         finally:
@@ -145,20 +144,20 @@ class OutputFile:
     @contextlib.contextmanager
     def _stream(self) -> Iterator[IO[bytes]]:
         try:
-            # A descriptor goes on where it is; a file that is opened by its name starts anew.
+            # Opening a descriptor by its name would write from the start of its file again.
             number = self._descriptor
             raw = self.path.open("wb") if number is None else os.fdopen(os.dup(number), "wb")
         except OSError as error:
-            raise self._unwritable(error) from error
+            raise self._write_error(error) from error
         with raw:
-            yield cast("IO[bytes]", _OneWay(raw))
+            yield cast("IO[bytes]", _UnseekableStream(raw))
 
-    def _unwritable(self, error: OSError) -> InputError:
+    def _write_error(self, error: OSError) -> InputError:
         return InputError(f"`{self.path}` cannot be written: {error.strerror or error}.")
 
 
-class _OneWay(io.BufferedIOBase):
-    """A stream that does not say where it is: a pipe, or a file that others write too."""
+class _UnseekableStream(io.BufferedIOBase):
+    """A stream without a position: a pipe, or a file that other processes write too."""
 
     def __init__(self, raw: IO[bytes]) -> None:
         self._raw = raw
@@ -222,7 +221,7 @@ def _lock(folder: Path) -> int | None:
 def _descriptor(path: Path) -> int | None:
     """Return the descriptor of this process that a path names, through links too."""
     place = os.path.abspath(path)
-    for _ in range(_LINKS):
+    for _ in range(_MAX_LINKS):
         if found := _DESCRIPTOR.fullmatch(place):
             number, stdout, stderr, other = found.groups()
             return 1 if stdout else 2 if stderr else int(number or other)
@@ -235,7 +234,7 @@ def _descriptor(path: Path) -> int | None:
 def write_npy(stream: IO[bytes], array: NDArray[Any]) -> None:
     """Write an array as .npy, into pipes too."""
     # np.save writes past the stream where that is a file of the system's, and fails with a pipe
-    np.lib.format.write_array(_OneWay(stream), np.asanyarray(array), allow_pickle=False)
+    np.lib.format.write_array(_UnseekableStream(stream), np.asanyarray(array), allow_pickle=False)
 
 
 def write_npz(stream: IO[bytes], arrays: Mapping[str, NDArray[Any]]) -> None:

@@ -1,4 +1,4 @@
-"""Write what a model answers, as it comes: .npy, .npz, .csv or .jsonl."""
+"""Write the outputs of a model chunk by chunk: .npy, .npz, .csv or .jsonl."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ FORMATS = ("npy", "npz", "csv", "jsonl")
 
 
 class OutputWriter(Protocol):
-    """Where the arrays of one chunk after another go."""
+    """What writes the outputs of one chunk after another."""
 
     def write(self, outputs: Mapping[str, NDArray[Any]]) -> None:
-        """Take the outputs of one chunk in the ports' full shapes, by name."""
+        """Write the outputs of one chunk, in the ports' full shapes, by name."""
 
 
 @contextlib.contextmanager
@@ -39,12 +39,12 @@ def open_output(
     batched: bool,
     steps: int | None,
 ) -> Iterator[OutputWriter]:
-    """Open the output; a file appears under its name only when the block ends well.
+    """Open the output; a file appears under its name only when the block succeeds.
 
     Args:
         target: Where to write, its suffix one of `FORMATS`; None for standard output.
-        format_: The format on standard output and where a device or pipe has no such suffix, where
-            the model's outputs fit it.
+        format_: The format where no suffix gives it: on standard output, in devices and pipes. One
+            that holds the model's outputs takes its place where it cannot.
         axes: The data outputs of the model.
         batched: Whether to keep a batch axis of size 1.
         steps: The number of steps to come, if known: a .npy or .npz then grows on disk.
@@ -57,25 +57,25 @@ def open_output(
         format_ = suffix
         _check_fit(format_, axes, f"{target.path}" if target else "")
     else:
-        format_ = _fitting(format_, axes)
+        format_ = _suitable_format(format_, axes)
     if target is None:
         yield from _to_stdout(format_, axes, batched)
         return
-    with target.opened() as opened:
-        if format_ in _LINES:
-            with opened.text() as stream:
-                yield _LINES[format_](stream, axes, batched)
+    with target.open() as output:
+        if format_ in _LINE_WRITERS:
+            with output.text() as stream:
+                yield _LINE_WRITERS[format_](stream, axes, batched)
         else:
-            arrays = _Arrays(axes, batched, opened.folder if steps else None, steps)
+            arrays = _ArrayWriter(axes, batched, output.folder if steps else None, steps)
             yield arrays
-            arrays.save(opened.stream, format_)
+            arrays.save(output.stream, format_)
 
 
 def _to_stdout(format_: str, axes: Mapping[str, PortAxes], batched: bool) -> Iterator[OutputWriter]:
-    if format_ in _LINES:
-        yield _LINES[format_](sys.stdout, axes, batched)
+    if format_ in _LINE_WRITERS:
+        yield _LINE_WRITERS[format_](sys.stdout, axes, batched)
         return
-    arrays = _Arrays(axes, batched, None, None)
+    arrays = _ArrayWriter(axes, batched, None, None)
     yield arrays
     if sys.stdout.isatty():
         click.echo(arrays.as_text())
@@ -83,9 +83,9 @@ def _to_stdout(format_: str, axes: Mapping[str, PortAxes], batched: bool) -> Ite
         arrays.save(sys.stdout.buffer, format_)
 
 
-def _fitting(format_: str, axes: Mapping[str, PortAxes]) -> str:
-    """Return the format of its kind that holds the model's outputs."""
-    if format_ in _LINES:
+def _suitable_format(format_: str, axes: Mapping[str, PortAxes]) -> str:
+    """Return the format, or one like it that holds the model's outputs."""
+    if format_ in _LINE_WRITERS:
         return format_ if len(axes) == 1 and _fits_csv(axes) else "jsonl"
     return format_ if len(axes) == 1 else "npz"
 
@@ -111,7 +111,7 @@ def _fits_csv(axes: Mapping[str, PortAxes]) -> bool:
 # --- lines ----------------------------------------------------------------------------------------
 
 
-class _Csv:
+class _CsvWriter:
     """One row per step, columns = features; flushed chunk by chunk."""
 
     def __init__(self, stream: IO[str], axes: Mapping[str, PortAxes], batched: bool) -> None:
@@ -126,14 +126,14 @@ class _Csv:
                         f"`{name}` has {len(step)} sequences; .csv holds one. "
                         "Write .npy, .npz or .jsonl."
                     )
-                rows.writerow(_shortest(np.atleast_1d(step)))
+                rows.writerow(_to_lists(np.atleast_1d(step)))
         self._stream.flush()
 
 
-class _Jsonl:
+class _JsonlWriter:
     """One number or array per step, or an object from port to one where there are several.
 
-    An output without an axis of steps stands in the last line of its chunk.
+    An output without an axis of steps is in the last line of its chunk.
     """
 
     def __init__(self, stream: IO[str], axes: Mapping[str, PortAxes], batched: bool) -> None:
@@ -145,17 +145,20 @@ class _Jsonl:
             for name, array in outputs.items()
         }
         for left in range(max(map(len, steps.values())), 0, -1):
-            line = {name: _shortest(s[-left]) for name, s in steps.items() if len(s) >= left}
+            line = {name: _to_lists(s[-left]) for name, s in steps.items() if len(s) >= left}
             value = line if len(steps) > 1 else next(iter(line.values()))
             self._stream.write(json.dumps(value) + "\n")
         self._stream.flush()
 
 
-_LINES: dict[str, type[_Csv] | type[_Jsonl]] = {"csv": _Csv, "jsonl": _Jsonl}
+_LINE_WRITERS: dict[str, type[_CsvWriter] | type[_JsonlWriter]] = {
+    "csv": _CsvWriter,
+    "jsonl": _JsonlWriter,
+}
 
 
-def _shortest(array: NDArray[Any]) -> Any:
-    """Return nested lists whose numbers print as short as the array's dtype allows."""
+def _to_lists(array: NDArray[Any]) -> Any:
+    """Return nested lists whose numbers have no more digits than the array's dtype needs."""
     if array.dtype.kind != "f":
         return array.tolist()
     return np.array([float(str(number)) for number in array.flat]).reshape(array.shape).tolist()
@@ -164,8 +167,8 @@ def _shortest(array: NDArray[Any]) -> Any:
 # --- arrays ---------------------------------------------------------------------------------------
 
 
-class _Arrays:
-    """Whole arrays: kept in memory, or growing in files of a folder where the length is known."""
+class _ArrayWriter:
+    """Writes whole arrays: from memory, or from mapped files where the number of steps is known."""
 
     def __init__(
         self, axes: Mapping[str, PortAxes], batched: bool, folder: Path | None, steps: int | None
@@ -174,7 +177,7 @@ class _Arrays:
         self._folder, self._steps = folder, steps
         self._parts: dict[str, list[NDArray[Any]]] = {name: [] for name in axes}
         self._files: dict[str, NDArray[Any]] = {}
-        self._done = 0
+        self._steps_before = 0
 
     def write(self, outputs: Mapping[str, NDArray[Any]]) -> None:
         length = 0
@@ -187,21 +190,21 @@ class _Arrays:
             if self._folder is None:
                 self._parts[name].append(array)
             else:
-                file = self._file(name, array)
-                axis.slice_steps(file, self._done, self._done + length)[...] = array
-        self._done += length
+                file = self._mapped_file(name, array)
+                axis.slice_steps(file, self._steps_before, self._steps_before + length)[...] = array
+        self._steps_before += length
 
-    def _file(self, name: str, array: NDArray[Any]) -> NDArray[Any]:
+    def _mapped_file(self, name: str, array: NDArray[Any]) -> NDArray[Any]:
         if name not in self._files:
             shape = list(array.shape)
             shape[self._axes[name].sequence or 0] = self._steps or 0
             path = f"{self._folder}/{len(self._files)}"
             file = np.lib.format.open_memmap(path, "w+", array.dtype, tuple(shape))
-            _reserve(path)
+            _reserve_space(path)
             self._files[name] = file
         return self._files[name]
 
-    def _whole(self) -> dict[str, NDArray[Any]]:
+    def _all_arrays(self) -> dict[str, NDArray[Any]]:
         arrays = dict(self._files)
         for name, parts in self._parts.items():
             if parts:
@@ -212,7 +215,7 @@ class _Arrays:
 
     def save(self, stream: IO[bytes], format_: str) -> None:
         """Write the arrays as .npy, which takes one, or as .npz."""
-        arrays = self._whole()
+        arrays = self._all_arrays()
         if format_ == "npy":
             (array,) = arrays.values()
             write_npy(stream, array)
@@ -220,15 +223,15 @@ class _Arrays:
             write_npz(stream, arrays)
 
     def as_text(self) -> str:
-        """Return the arrays as a person reads them."""
+        """Return the arrays as text for a terminal."""
         return "\n".join(
             f"{name}: {array.dtype}{list(array.shape)}\n{np.array2string(array, precision=6)}"
-            for name, array in self._whole().items()
+            for name, array in self._all_arrays().items()
         )
 
 
-def _reserve(path: str) -> None:
-    """Take a file's space on disk now: a mapped file that finds none later kills the process."""
+def _reserve_space(path: str) -> None:
+    """Allocate a file on disk: a mapped file that finds no space later kills the process."""
     if hasattr(os, "posix_fallocate"):
         with open(path, "r+b") as file:
             os.posix_fallocate(file.fileno(), 0, os.path.getsize(path))

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from edgernn.runtime import Model
 
 _SUFFIXES = (".npy", ".npz", ".csv", ".jsonl", ".txt")
-# An option → the options of which it needs one.
-_NEEDS = {
+_REQUIRES = {
     "generate": ("--text",),
     "temperature": ("--generate",),
     "seed": ("--temperature",),
@@ -30,11 +29,12 @@ _NEEDS = {
     "state_out": ("--input", "--text"),
     "force": ("--output", "--state-out"),
 }
+"""Option → the options of which it needs one."""
 
 
-def _output(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
-    """Check that the suffix of `value` is a format, where it is a file."""
-    if value is not None and value.suffix not in _SUFFIXES and not _target(value).is_stream:
+def _check_suffix(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
+    """Check that a file has the suffix of a known format."""
+    if value is not None and value.suffix not in _SUFFIXES and not _output_file(value).is_stream:
         raise click.BadParameter(
             f"`{value}` does not end in a format that is known: {', '.join(_SUFFIXES)}."
         )
@@ -47,7 +47,7 @@ Without --input and --text, the golden run is replayed in every form, and the la
 and the time per step are printed.
 
 \b
---input takes, told apart by content:
+--input takes, recognised by content:
   .npy    one array, shaped as the model's input
   .npz    one array per input, under its name
   .csv    one step per row, columns = features; a header row is skipped
@@ -55,15 +55,15 @@ and the time per step are printed.
 
 Arrays may lack the batch axis: the batch is then 1, and the results lack it too. Lines on standard
 input are answered one by one as they come. Numbers are finite: NaN, infinity and empty cells are
-refused with their place.
+refused with their position.
 
 Results go to --output, or in the format of the input to standard output. A file that exists is kept
 unless --force is given; devices, pipes and /dev/stdout are written into. The state is written when
-the whole run has ended well; --state-out may name the file of --state-in, which it replaces then.
+the whole run has succeeded; --state-out may name the file of --state-in, which it then replaces.
 
 --text prints the best symbol per step where the model scores its symbols, else numbers. --generate
-feeds the text, then N times the model's own symbol, and prints those N symbols. The scores are
-taken as logits or logarithms of probabilities.
+runs the text, then N times the symbol that the model chose last, and prints those N symbols. The
+scores are taken as logits or logarithms of probabilities.
 """
 
 
@@ -74,18 +74,22 @@ taken as logits or logarithms of probabilities.
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
-    callback=_output,
+    callback=_check_suffix,
     metavar="FILE",
     help="Where to write; its suffix is the format.",
 )
 @click.option("--text", help="Text for a model with a vocabulary; `-` is standard input.")
-@click.option("--generate", type=click.IntRange(min=1), metavar="N", help="Go on for N symbols.")
+@click.option(
+    "--generate", type=click.IntRange(min=1), metavar="N", help="Continue the text by N symbols."
+)
 @click.option(
     "--temperature",
     type=click.FloatRange(min=0, min_open=True),
-    help="Draw symbols by chance; lower is closer to the best.  [default: the best]",
+    help="Draw symbols at random; a lower value stays closer to the best.  [default: the best]",
 )
-@click.option("--seed", type=click.IntRange(min=0), help="Make --temperature repeatable.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), help="The seed of the random numbers of --temperature."
+)
 @click.option("--chunk", type=click.IntRange(min=1), metavar="N", help="Run N steps at a time.")
 @click.option(
     "--state-in",
@@ -116,15 +120,17 @@ def command(
 ) -> None:
     """Run an artifact; `_HELP` says how."""
     _check_usage(click.get_current_context().params)
-    _check_open(input_, text, output)
-    answers = None if output is None else _target(output, "--output", force)
-    running = state_in is not None and state_out is not None and _same(state_in, state_out)
-    state = None if state_out is None else _target(state_out, "--state-out", force or running)
-    for target in filter(None, (answers, state)):
-        target.check()
+    _check_standard_streams(input_, text, output)
+    output_file = None if output is None else _output_file(output, "--output", force)
+    replaces = state_in is not None and state_out is not None and _is_same_file(state_in, state_out)
+    state_file = (
+        None if state_out is None else _output_file(state_out, "--state-out", force or replaces)
+    )
+    for file in filter(None, (output_file, state_file)):
+        file.check()
     from edgernn.runtime import load
 
-    model = load(artifact or _only_artifact(Path()), provider)
+    model = load(artifact or _default_artifact(Path()), provider)
     if input_ is None and text is None:
         _replay(model)
         return
@@ -135,23 +141,23 @@ def command(
     if text is None:
         from edgernn.cli.run_arrays import run_arrays
 
-        run_arrays(model.contract, runner, input_ or "", answers, chunk)
+        run_arrays(model.contract, runner, input_ or "", output_file, chunk)
     else:
-        _run_text(model, runner, text, answers, chunk, generate, temperature, seed)
-    if state is not None:
-        runner.write_state(state)
+        _run_text(model, runner, text, output_file, chunk, generate, temperature, seed)
+    if state_file is not None:
+        runner.write_state(state_file)
 
 
 def _check_usage(given: Mapping[str, Any]) -> None:
-    """Check that the options go together.
+    """Check that the options can be used together.
 
     Raises:
-        click.UsageError: They do not.
+        click.UsageError: They cannot.
     """
     present = {_flag(name) for name in given if given[name] not in (None, False)}
     if present >= {"--input", "--text"}:
         raise click.UsageError("Give --input or --text, not both.")
-    for name, needs in _NEEDS.items():
+    for name, needs in _REQUIRES.items():
         if _flag(name) in present and present.isdisjoint(needs):
             raise click.UsageError(f"{_flag(name)} needs {' or '.join(needs)}.")
     output, state_out = given["output"], given["state_out"]
@@ -161,15 +167,20 @@ def _check_usage(given: Mapping[str, Any]) -> None:
             raise click.UsageError("--output with .txt needs --text.")
         if not text and given["generate"] is not None:
             raise click.UsageError("--generate writes text: give --output a name with .txt.")
-    if output and state_out and _same(output, state_out) and not _target(output).is_stream:
+    if (
+        output
+        and state_out
+        and _is_same_file(output, state_out)
+        and not _output_file(output).is_stream
+    ):
         raise click.UsageError("--output and --state-out are the same file.")
 
 
-def _check_open(input_: str | None, text: str | None, output: Path | None) -> None:
-    """Check that standard input and output are open where they are used.
+def _check_standard_streams(input_: str | None, text: str | None, output: Path | None) -> None:
+    """Check that standard input and output are open if they are used.
 
     Raises:
-        InputError: One was closed, as by `<&-` in a shell.
+        InputError: One is closed, as by `<&-` in a shell.
     """
     if sys.stdin is None and "-" in (input_, text):
         raise InputError("Standard input is closed. Give a file with --input.")
@@ -177,13 +188,13 @@ def _check_open(input_: str | None, text: str | None, output: Path | None) -> No
         raise InputError("Standard output is closed. Give a file with --output.")
 
 
-def _target(path: Path, option: str = "--output", force: bool = False) -> OutputFile:
+def _output_file(path: Path, option: str = "--output", force: bool = False) -> OutputFile:
     from edgernn.cli.output_file import OutputFile
 
     return OutputFile(path, option, force)
 
 
-def _same(one: Path, other: Path) -> bool:
+def _is_same_file(one: Path, other: Path) -> bool:
     return os.path.realpath(one) == os.path.realpath(other)
 
 
@@ -192,7 +203,7 @@ def _flag(name: str) -> str:
 
 
 def _check_chunk(model: Model, chunk: int | None, generate: int | None) -> None:
-    """Check that the model's state may be carried where that is asked for."""
+    """Check that the model's state can be carried from chunk to chunk where an option needs it."""
     option = "--generate" if generate is not None else "--chunk"
     if not model.contract.carry and (chunk is not None or generate is not None):
         raise InputError(
@@ -201,8 +212,8 @@ def _check_chunk(model: Model, chunk: int | None, generate: int | None) -> None:
         )
 
 
-def _only_artifact(folder: Path) -> Path:
-    """Return the artifact that is meant in `folder` where none is named.
+def _default_artifact(folder: Path) -> Path:
+    """Return the only artifact in `folder`.
 
     Raises:
         InputError: There is none, or more than one.
@@ -242,7 +253,7 @@ def _run_text(
 
 
 def _replay(model: Model) -> None:
-    """Print the difference to the golden run in every form, and the time per step."""
+    """Replay the golden run in every form; print the difference and the time per step."""
     from edgernn.runtime.golden_replay import golden_report, median_step_time, require_passed
 
     replayed = golden_report(model)

@@ -1,4 +1,4 @@
-"""Numbers in and numbers out, chunk by chunk."""
+"""Run a model on arrays of numbers, chunk by chunk."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def run_arrays(
     target: OutputFile | None,
     chunk: int | None,
 ) -> None:
-    """Run the sequence in `source` and write the answers.
+    """Run the sequence in `source` and write the outputs.
 
     Args:
-        contract: The model's.
+        contract: The contract of the model.
         runner: Runs the model.
         source: A file, or `-` for standard input.
         target: Where to write, or None for standard output.
-        chunk: The number of steps to run at a time, or None for all that there is.
+        chunk: The number of steps to run at a time, or None for all of them.
 
     Raises:
         InputError: The sequence does not fit the model, or its outputs the format.
@@ -39,7 +39,7 @@ def run_arrays(
     axes = output_axes(contract)
     with contextlib.ExitStack() as stack:
         sequence = stack.enter_context(
-            open_sequence(source, input_axes(contract), chunk, _live(contract))
+            open_sequence(source, input_axes(contract), chunk, _steps_per_answer(contract))
         )
         chunks = sequence.chunks
         if chunk is not None and sys.stderr.isatty():
@@ -49,14 +49,14 @@ def run_arrays(
             open_output(target, sequence.format, axes, sequence.batched, steps)
         )
         for part in chunks:
-            if chunk is not None and runner.batch(part) > 1:
+            if chunk is not None and runner.batch_size(part) > 1:
                 _check_joinable(axes)
-            output.write(runner.answer(part))
+            output.write(runner.run(part))
         runner.finish()
 
 
-def _live(contract: Contract) -> int | None:
-    """Return the fewest steps that can be answered as they come; None where it takes all."""
+def _steps_per_answer(contract: Contract) -> int | None:
+    """Return the number of steps that are read before they are run; None for all of them."""
     if not contract.carry:
         return None
     return 1 if contract.step else contract.constants.get(SEQUENCE, 1)
@@ -72,7 +72,7 @@ def _check_joinable(axes: Mapping[str, PortAxes]) -> None:
 
 
 def _with_progress(sequence: ChunkedSequence, chunk: int) -> Iterator[Chunk]:
-    """Draw a bar on standard error that moves when the next chunk is asked for."""
+    """Yield the chunks, and draw a progress bar on standard error."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 

@@ -1,4 +1,4 @@
-"""Text in and out of a model, through its vocabulary."""
+"""Run a model on text, through its vocabulary."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from edgernn.vocabulary import Vocabulary
 
 __all__ = ["Choice", "TextInterface", "best", "generate", "read_text", "run_text", "sampler"]
 
-_CHUNK = 4096
-_MOST_TEXT = 64 * MEGABYTE
+_CHUNK_STEPS = 4096
+_MAX_TEXT = 64 * MEGABYTE
 
 Choice = Callable[[NDArray[Any]], int]
 
 
 class TextInterface:
-    """The places of a model where symbols go in and scores of symbols come out.
+    """The input of a model that takes ids of symbols, and the output with their scores.
 
     Attributes:
         vocabulary: The symbols.
         scores: The name of the output with one score per symbol, or None where there is none.
-        chunk: The number of symbols that are run at a time where nobody asks for another.
+        chunk: The number of symbols that are run at a time by default.
     """
 
     def __init__(self, contract: Contract) -> None:
@@ -46,7 +46,7 @@ class TextInterface:
         self._name, self._axes = _id_port(contract)
         self.scores = _scores(contract, len(self.vocabulary))
         only = contract.constants.get(SEQUENCE, 1)
-        self.chunk = max(only, _CHUNK - _CHUNK % only)
+        self.chunk = max(only, _CHUNK_STEPS - _CHUNK_STEPS % only)
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of `text`; a line end that closes it is dropped where it has no symbol.
@@ -73,30 +73,30 @@ class TextInterface:
 
     def best(self, outputs: Mapping[str, NDArray[Any]]) -> str:
         """Return the symbols with the best scores, one per step."""
-        ids: list[int] = outputs[self._scored()].argmax(-1).ravel().tolist()
+        ids: list[int] = outputs[self._require_scores()].argmax(-1).ravel().tolist()
         return self.vocabulary.decode(ids)
 
-    def go_on(
+    def continue_text(
         self, runner: ChunkRunner, prompt: list[int], count: int, choose: Choice
     ) -> Iterator[str]:
-        """Feed `prompt`, then `count` times the symbol chosen from the scores; yield each.
+        """Run the ids of `prompt`, then `count` times the symbol chosen last; yield each symbol.
 
         Raises:
             InputError: The model does not score its symbols.
         """
-        name = self._scored()
+        name = self._require_scores()
         parts = self.chunks(prompt, self.chunk)
-        outputs = runner.answer(next(parts))
+        outputs = runner.run(next(parts))
         for part in parts:
-            outputs = runner.answer(part)
+            outputs = runner.run(part)
         for _ in range(count):
             scores = outputs[name]
             id_ = choose(scores.reshape(-1, scores.shape[-1])[-1])
             yield self.vocabulary.decode([id_])
             (step,) = self.chunks([id_], 1)
-            outputs = runner.answer(step)
+            outputs = runner.run(step)
 
-    def _scored(self) -> str:
+    def _require_scores(self) -> str:
         if self.scores is None:
             raise InputError(
                 f"The model has no output with one score for each of its {len(self.vocabulary)} "
@@ -111,19 +111,19 @@ def run_text(
     """Run `text` and write the best symbol per step, or numbers where the model has no scores.
 
     Args:
-        contract: The model's.
+        contract: The contract of the model.
         runner: Runs the model.
-        text: What to read.
+        text: The text to run.
         target: Where to write: numbers where its suffix is of `FORMATS`; None for standard output.
-        chunk: The number of symbols to run at a time, or None to choose.
+        chunk: The number of symbols to run at a time; None for the default.
 
     Raises:
-        InputError: The model does not take text, or not this one.
+        InputError: The model does not take text, or not this text.
     """
     interface = TextInterface(contract)
     ids = interface.encode(text)
     size = chunk or (interface.chunk if contract.carry else None)
-    answers = (runner.answer(part) for part in interface.chunks(ids, size))
+    answers = (runner.run(part) for part in interface.chunks(ids, size))
     suffix = "" if target is None else target.path.suffix.removeprefix(".")
     if suffix == "txt" or (suffix not in FORMATS and interface.scores is not None):
         _write_text(map(interface.best, answers), target, interface.vocabulary.separator)
@@ -141,13 +141,13 @@ def generate(
     choose: Choice,
     target: OutputFile | None,
 ) -> None:
-    """Feed `text` and write how the model goes on, symbol by symbol as it comes.
+    """Run `text` and write how the model continues it, symbol by symbol.
 
     Raises:
-        InputError: The model does not take text, or not this one, or has no scores.
+        InputError: The model does not take text, or not this text, or has no scores.
     """
     interface = TextInterface(contract)
-    pieces = interface.go_on(runner, interface.encode(text), count, choose)
+    pieces = interface.continue_text(runner, interface.encode(text), count, choose)
     _write_text(pieces, target, interface.vocabulary.separator)
 
 
@@ -159,9 +159,9 @@ def read_text(text: str) -> str:
     """
     if text != "-":
         return text
-    data = sys.stdin.buffer.read(_MOST_TEXT + 1)
-    if len(data) > _MOST_TEXT:
-        raise InputError(f"Standard input has more than {format_size(_MOST_TEXT)} of text.")
+    data = sys.stdin.buffer.read(_MAX_TEXT + 1)
+    if len(data) > _MAX_TEXT:
+        raise InputError(f"Standard input has more than {format_size(_MAX_TEXT)} of text.")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -169,20 +169,20 @@ def read_text(text: str) -> str:
 
 
 def _write_text(pieces: Iterable[str], target: OutputFile | None, separator: str) -> None:
-    """Write text piece by piece and end the line; to standard output each as it comes."""
-    separated = _separated(pieces, separator)
+    """Write text piece by piece, each at once, and end the line."""
+    separated = _with_separators(pieces, separator)
     if target is None:
         for piece in separated:
             click.echo(piece, nl=False)
         click.echo()
         return
-    with target.opened() as opened, opened.text() as stream:
+    with target.open() as opened, opened.text() as stream:
         stream.writelines(separated)
         stream.write("\n")
 
 
-def _separated(pieces: Iterable[str], separator: str) -> Iterator[str]:
-    """Yield the pieces that are not empty, all but the first behind a separator."""
+def _with_separators(pieces: Iterable[str], separator: str) -> Iterator[str]:
+    """Yield the pieces that are not empty, with a separator before all but the first."""
     for place, piece in enumerate(filter(None, pieces)):
         yield separator * bool(place) + piece
 
@@ -193,11 +193,11 @@ def best(scores: NDArray[Any]) -> int:
 
 
 def sampler(temperature: float, seed: int | None) -> Choice:
-    """Return a choice by chance, with probability softmax(scores / temperature).
+    """Return a function that draws an id with probability softmax(scores / temperature).
 
     Args:
-        temperature: Above 0; the lower, the closer to `best`.
-        seed: Makes the choices repeatable.
+        temperature: Above 0; a lower value stays closer to `best`.
+        seed: The seed of the random numbers; None for another one every time.
     """
     generator = np.random.default_rng(seed)
 

@@ -24,8 +24,8 @@ __all__ = ["Chunk", "ChunkedSequence", "open_sequence"]
 
 Chunk = dict[str, NDArray[Any]]
 
-_MOST_LINE = 16 * MEGABYTE
-_MOST_PIPED = 1024 * MEGABYTE
+_MAX_LINE = 16 * MEGABYTE
+_MAX_PIPE = 1024 * MEGABYTE
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class ChunkedSequence:
     """A sequence that is read chunk by chunk.
 
     Attributes:
-        format: `npy`, `npz`, `csv` or `jsonl`, as its content tells.
-        steps: The number of steps, or None where only reading to the end tells.
+        format: `npy`, `npz`, `csv` or `jsonl`, by its content.
+        steps: The number of steps, or None where it is known at the end only.
         batched: Whether the arrays have a batch axis, where the ports have one.
         chunks: Per chunk, the array of every port in the port's full shape.
     """
@@ -47,38 +47,40 @@ class ChunkedSequence:
 
 @contextlib.contextmanager
 def open_sequence(
-    path: str, axes: Mapping[str, PortAxes], chunk: int | None, live: int | None
+    path: str, axes: Mapping[str, PortAxes], chunk: int | None, steps_per_answer: int | None
 ) -> Iterator[ChunkedSequence]:
-    """Open a sequence and find out by its content what it is.
+    """Open a sequence and recognise its format by its content.
 
     Args:
         path: A file, or `-` for standard input; what the shell opened (`/dev/stdin`,
             `/dev/fd/N`) may be a pipe, any other path is a regular file.
         axes: The data inputs of the model.
         chunk: The number of steps to a chunk; None for all of them at once.
-        live: The number of lines from standard input to a chunk where `chunk` is None.
+        steps_per_answer: The same for lines on standard input where `chunk` is None.
 
     Raises:
         InputError: The content is not a sequence for these ports.
     """
     where = "Standard input" if path == "-" else f"`{path}`"
     with _open(path) as stream:
-        first = _line(stream, 1, where)
+        first = _read_line(stream, 1, where)
         if first.startswith((NPY_MAGIC, ZIP_MAGIC)):
             format_ = "npy" if first.startswith(NPY_MAGIC) else "npz"
-            arrays = _loaded(format_, None if _is_open(path) else Path(path), first, stream, where)
-            yield _from_arrays(format_, _by_port(arrays, axes, where), axes, chunk, where)
+            arrays = _load_arrays(
+                format_, None if _is_descriptor(path) else Path(path), first, stream, where
+            )
+            yield _from_arrays(format_, _match_ports(arrays, axes, where), axes, chunk, where)
             return
-        lines = _text(first, stream, where)
+        lines = _decode_lines(first, stream, where)
         head = next(lines, "")
         jsonl = is_jsonl(head, named=path.endswith((".jsonl", ".ndjson")))
         steps = (jsonl_steps if jsonl else csv_steps)(itertools.chain([head], lines), axes, where)
-        size = live if chunk is None and path == "-" else chunk
+        size = steps_per_answer if chunk is None and path == "-" else chunk
         yield _from_lines("jsonl" if jsonl else "csv", steps, axes, size, where)
 
 
-def _is_open(path: str) -> bool:
-    """Say whether `path` is what the shell opened, which may be a pipe."""
+def _is_descriptor(path: str) -> bool:
+    """Return whether `path` is a descriptor that the shell opened, which may be a pipe."""
     return path in ("-", "/dev/stdin") or path.startswith(("/dev/fd/", "/proc/self/fd/"))
 
 
@@ -86,7 +88,7 @@ def _open(path: str) -> contextlib.AbstractContextManager[IO[bytes]]:
     if path == "-":
         return contextlib.nullcontext(sys.stdin.buffer)
     subject = f"Input `{path}`"
-    if not _is_open(path):
+    if not _is_descriptor(path):
         regular_file_size(Path(path), subject, InputError)
     try:
         return Path(path).open("rb")
@@ -94,20 +96,20 @@ def _open(path: str) -> contextlib.AbstractContextManager[IO[bytes]]:
         raise InputError(f"{subject} cannot be read: {error.strerror or error}.") from error
 
 
-def _line(stream: IO[bytes], number: int, where: str) -> bytes:
+def _read_line(stream: IO[bytes], number: int, where: str) -> bytes:
     try:
-        line = stream.readline(_MOST_LINE + 1)
+        line = stream.readline(_MAX_LINE + 1)
     except OSError as error:
         raise InputError(f"{where} cannot be read: {error.strerror or error}.") from error
-    if len(line) > _MOST_LINE and not line.startswith((NPY_MAGIC, ZIP_MAGIC)):
+    if len(line) > _MAX_LINE and not line.startswith((NPY_MAGIC, ZIP_MAGIC)):
         raise InputError(
-            f"Line {number} of {where} is longer than {format_size(_MOST_LINE)}. Give one step "
+            f"Line {number} of {where} is longer than {format_size(_MAX_LINE)}. Give one step "
             "per line."
         )
     return line
 
 
-def _text(first: bytes, stream: IO[bytes], where: str) -> Iterator[str]:
+def _decode_lines(first: bytes, stream: IO[bytes], where: str) -> Iterator[str]:
     line, number = first, 1
     while line:
         try:
@@ -118,14 +120,14 @@ def _text(first: bytes, stream: IO[bytes], where: str) -> Iterator[str]:
                 "Give .npy, .npz, .csv or .jsonl."
             ) from None
         number += 1
-        line = _line(stream, number, where)
+        line = _read_line(stream, number, where)
 
 
 # --- arrays ---------------------------------------------------------------------------------------
 
 
-class _Rest:
-    """A stream that cannot be wound back, with what was read of it in front."""
+class _PrependedStream:
+    """A stream that cannot seek, with what was read of it put in front again."""
 
     def __init__(self, first: bytes, stream: IO[bytes]) -> None:
         self._first, self._stream = first, stream
@@ -136,26 +138,26 @@ class _Rest:
         return part or self._stream.read(size)
 
 
-def _loaded(
+def _load_arrays(
     format_: str, path: Path | None, first: bytes, stream: IO[bytes], where: str
 ) -> dict[str, NDArray[Any]]:
-    """Return the arrays of a file by name, the only one of a .npy as ``.
+    """Return the arrays of a file by name; the array of a .npy has the name "".
 
     Args:
         format_: `npy` or `npz`.
-        path: The file; None for a stream that cannot be wound back.
+        path: The file; None for a stream that cannot seek.
         first: What was read of the stream.
         stream: The stream itself.
-        where: What to call it.
+        where: What messages call it.
     """
     try:
         if format_ == "npz":
-            packed = stream if path else io.BytesIO(first + stream.read(_MOST_PIPED))
+            packed = stream if path else io.BytesIO(first + stream.read(_MAX_PIPE))
             if not path and len(stream.read(1)):
-                raise NotArraysError(f"a pipe may hold {format_size(_MOST_PIPED)}")
+                raise NotArraysError(f"a pipe may hold {format_size(_MAX_PIPE)}")
             return load_npz(packed, packed.seek(0, io.SEEK_END))
         if path is None:
-            return {"": read_npy(cast(IO[bytes], _Rest(first, stream)))}
+            return {"": read_npy(cast(IO[bytes], _PrependedStream(first, stream)))}
         return {"": load_npy(path, path.stat().st_size, mapped=True)}
     except OSError as error:
         raise InputError(f"{where} cannot be read: {error.strerror or error}.") from error
@@ -163,7 +165,7 @@ def _loaded(
         raise InputError(f"{where} is not a readable .{format_} file: {error}.") from error
 
 
-def _by_port(arrays: Chunk, axes: Mapping[str, PortAxes], where: str) -> Chunk:
+def _match_ports(arrays: Chunk, axes: Mapping[str, PortAxes], where: str) -> Chunk:
     if arrays.keys() == {""}:
         if len(required_axes(axes)) != 1:
             raise InputError(
@@ -199,10 +201,12 @@ def _from_arrays(
     steps = next(iter(lengths.values()), None)
     if steps == 0:
         raise InputError(f"{where} holds no steps; at least one is needed.")
-    return ChunkedSequence(format_, steps, all(batched), _slices(arrays, axes, steps, chunk, where))
+    return ChunkedSequence(
+        format_, steps, all(batched), _array_chunks(arrays, axes, steps, chunk, where)
+    )
 
 
-def _slices(
+def _array_chunks(
     arrays: Chunk, axes: Mapping[str, PortAxes], steps: int | None, chunk: int | None, where: str
 ) -> Iterator[Chunk]:
     size = chunk or steps or 1
@@ -228,10 +232,10 @@ def _from_lines(
     if first is None:
         raise InputError(f"{where} holds no steps; at least one line of numbers is needed.")
     arrays = (step for _, step in itertools.chain([first], steps))
-    return ChunkedSequence(format_, None, first[0], _stacks(arrays, axes, size, where))
+    return ChunkedSequence(format_, None, first[0], _line_chunks(arrays, axes, size, where))
 
 
-def _stacks(
+def _line_chunks(
     steps: Iterator[Chunk], axes: Mapping[str, PortAxes], size: int | None, where: str
 ) -> Iterator[Chunk]:
     while group := list(itertools.islice(steps, size)):
@@ -240,7 +244,7 @@ def _stacks(
             if len(shapes) > 1:
                 raise InputError(
                     f"{where} has steps of different shapes for `{name}`: "
-                    f"{' and '.join(map(str, [*shapes][:2]))}. Give every step the same."
+                    f"{' and '.join(map(str, [*shapes][:2]))}. Give every step the same shape."
                 )
         names = group[-1].keys()
         yield {

@@ -33,12 +33,12 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> 
 
 
 def _text(content: str) -> Text:
-    """Return what a file says as text that only prints, whatever a terminal would make of it."""
+    """Return a text of a file without characters that a terminal would obey."""
     return Text(escape_unprintable(content))
 
 
 def facts(pairs: Iterable[tuple[str, str]]) -> Table:
-    """Return a grid of names and what there is to say of each."""
+    """Return a grid of two columns: names and texts."""
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column(overflow="fold")

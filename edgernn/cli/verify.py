@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     "--against",
     type=click.Path(path_type=Path),
     metavar="MODEL",
-    help="Compare with this model run by PyTorch, or ONNX file, at many sizes.",
+    help="Compare with this model, run by PyTorch, or with this ONNX file, at many sizes.",
 )
 @provider_option(help="Where to run.  [default: cpu]")
 @declared_options(SourceOptions)
@@ -32,7 +32,7 @@ def command(
     """Replay the golden run of ARTIFACT in every form, or prove it in full against MODEL.
 
     The options that say how to read MODEL are those of `edgernn export`. The exit code is 1 where
-    a check is over the tolerance of ARTIFACT's precision.
+    a difference exceeds the tolerance of ARTIFACT's precision.
     """
     if against is None:
         if any(options.values()):

@@ -169,7 +169,7 @@ def test_what_appears_meanwhile_is_kept(folder: Path) -> None:
     """A file that somebody else writes while the model runs is not replaced."""
 
     def write() -> None:
-        with OutputFile(Path("y.npy")).opened() as opened:
+        with OutputFile(Path("y.npy")).open() as opened:
             opened.stream.write(b"ours")
             Path("y.npy").write_bytes(b"theirs")
 
@@ -195,7 +195,7 @@ def test_an_interrupt_leaves_the_old_file(folder: Path) -> None:
     Path("y.npy").write_bytes(b"old")
 
     def write() -> None:
-        with OutputFile(Path("y.npy"), replace=True).opened() as opened:
+        with OutputFile(Path("y.npy"), replace=True).open() as opened:
             opened.stream.write(b"new")
             raise KeyboardInterrupt
 
@@ -207,7 +207,7 @@ def test_an_interrupt_leaves_the_old_file(folder: Path) -> None:
 KILLED = """
 import os, pathlib, signal, sys
 from edgernn.cli.output_file import OutputFile
-with OutputFile(pathlib.Path("y.npy"), replace=True).opened() as opened:
+with OutputFile(pathlib.Path("y.npy"), replace=True).open() as opened:
     opened.stream.write(b"new")
     print("writing", flush=True)
     sys.stdin.readline()

@@ -127,7 +127,7 @@ def test_refused(
     (tmp_path / "in").write_bytes(content)
     with (
         pytest.raises(InputError) as caught,
-        open_sequence("in", axes, None, live=None) as sequence,
+        open_sequence("in", axes, None, steps_per_answer=None) as sequence,
     ):
         list(sequence.chunks)
     assert str(caught.value) == message
@@ -136,7 +136,7 @@ def test_refused(
 def test_no_file(tmp_path: Any, monkeypatch: Any) -> None:
     """A file that does not exist is said in one line."""
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError) as caught, open_sequence("in", X, None, live=None):
+    with pytest.raises(InputError) as caught, open_sequence("in", X, None, steps_per_answer=None):
         pass
     assert str(caught.value) == "Input `in` cannot be read: No such file or directory."
 
@@ -150,7 +150,10 @@ def test_truncated(tmp_path: Any, name: str, content: bytes) -> None:
     file = tmp_path / "in"
     file.write_bytes(content)
     message = rf"^`.*in` is not a readable \.{name} file: .*[^.]\.$"
-    with pytest.raises(InputError, match=message), open_sequence(str(file), X, None, live=None):
+    with (
+        pytest.raises(InputError, match=message),
+        open_sequence(str(file), X, None, steps_per_answer=None),
+    ):
         pass
 
 
@@ -159,7 +162,10 @@ def test_pickle(tmp_path: Any, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
     np.save("in.npy", np.array([{}]), allow_pickle=True)
     message = r"^`in\.npy` is not a readable \.npy file: it holds object, not numbers\.$"
-    with pytest.raises(InputError, match=message), open_sequence("in.npy", X, None, live=None):
+    with (
+        pytest.raises(InputError, match=message),
+        open_sequence("in.npy", X, None, steps_per_answer=None),
+    ):
         pass
 
 
@@ -167,7 +173,7 @@ def test_held_value(tmp_path: Any) -> None:
     """An input without an axis of steps is given once, in the first line."""
     file = tmp_path / "in.jsonl"
     file.write_text('{"x": [1, 2], "interface": 7}\n{"x": [3, 4]}\n')
-    with open_sequence(str(file), SPEAKER, None, live=None) as sequence:
+    with open_sequence(str(file), SPEAKER, None, steps_per_answer=None) as sequence:
         (chunk,) = sequence.chunks
     np.testing.assert_array_equal(chunk["x"], [[[1, 2], [3, 4]]])
     np.testing.assert_array_equal(chunk["interface"], [7])
@@ -176,7 +182,7 @@ def test_held_value(tmp_path: Any) -> None:
 def test_chunks_are_mapped(tmp_path: Any) -> None:
     """A .npy file is not read before its chunks are asked for."""
     np.save(tmp_path / "x.npy", np.arange(20, dtype=np.float32).reshape(1, 10, 2))
-    with open_sequence(str(tmp_path / "x.npy"), X, 4, live=None) as sequence:
+    with open_sequence(str(tmp_path / "x.npy"), X, 4, steps_per_answer=None) as sequence:
         assert (sequence.format, sequence.steps, sequence.batched) == ("npy", 10, True)
         chunks = list(sequence.chunks)
     assert [chunk["x"].shape for chunk in chunks] == [(1, 4, 2), (1, 4, 2), (1, 2, 2)]
