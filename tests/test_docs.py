@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from edgernn.cli import main
-from tests.examples.scripts import edgernn, train
+from tests.conftest import Once
+from tests.examples.scripts import edgernn, train_once
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "examples" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -27,14 +28,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_readme_session_prints_what_it_shows(folder: Path) -> None:
+def test_readme_session_prints_what_it_shows(folder: Path, once: Once) -> None:
     """The README's commands, run in order, print what stands below them."""
     lines = blocks(ROOT / "README.md", "console")[0].splitlines()
     starts = [place for place, line in enumerate(lines) if line.startswith("$ ")]
     for start, stop in zip(starts, [*starts[1:], len(lines)], strict=True):
         program, *arguments = shlex.split(lines[start].removeprefix("$ "))
         if program == "python":
-            printed = train(Path(arguments[0]).parent.name, folder)
+            printed = train_once(Path(arguments[0]).parent.name, folder, once)
         elif program == "edgernn":
             printed = edgernn(folder, *arguments)
         else:
@@ -54,11 +55,13 @@ def masked(text: str, arguments: list[str]) -> str:
 
 
 @pytest.mark.parametrize("names", [("README",), ("export", "runtime")], ids=" ".join)
-def test_python_runs(names: tuple[str, ...], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_python_runs(
+    names: tuple[str, ...], folder: Path, once: Once, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The Python blocks of a page run in order as they stand, one page after the other."""
     monkeypatch.chdir(folder)
     if names == ("README",) and not Path("char.edgernn").exists():
-        test_readme_session_prints_what_it_shows(folder)
+        test_readme_session_prints_what_it_shows(folder, once)
     found: dict[str, object] = {}
     for name in names:
         page = ROOT / "README.md" if name == "README" else ROOT / "docs" / f"{name}.md"

@@ -7,16 +7,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.examples.scripts import EXAMPLES, edgernn, script, train
+from tests.conftest import Once
+from tests.examples.scripts import EXAMPLES, edgernn, script, train_once
 
 PROMPT = "The License"
 LENGTH = 200
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, once: Once) -> Path:
+    """The trained model and its artifact."""
     path = tmp_path_factory.mktemp("char")
-    train("char", path)
+    train_once("char", path, once)
     code = f"{EXAMPLES / 'char' / 'train.py'}:Char"
     edgernn(path, "export", "char.pt", "--module", code, "--vocabulary", "char.json")
     return path
