@@ -18,7 +18,7 @@ def path(tmp_path):
 
 
 def test_what_is_written_is_read(path):
-    """An artifact opened is the artifact written, with its paths."""
+    """An opened artifact equals the one that was written, with its paths."""
     written = write(path)
     artifact = Artifact.open(path)
     assert artifact == written
@@ -29,14 +29,14 @@ def test_what_is_written_is_read(path):
 
 
 def test_an_artifact_may_be_moved_and_copied(path, tmp_path):
-    """Nothing in the folder holds its own place."""
+    """A moved folder is the same artifact."""
     write(path)
     path.rename(tmp_path / "elsewhere")
     assert Artifact.open(tmp_path / "elsewhere").checked("step").is_file()
 
 
 def test_what_is_not_an_artifact_is_refused(path):
-    """A missing path, a file and a folder without a contract are told apart."""
+    """A missing path, a file and a folder without a contract have different messages."""
     end = "there is no `contract.json` in it. `edgernn export MODEL` writes an artifact."
     assert refused(ContractError, Artifact.open, path) == f"`{path}` does not exist: {end}"
     path.touch()
@@ -57,7 +57,7 @@ def test_a_contract_that_does_not_parse_is_refused(path):
 
 
 def test_another_version_is_refused(path):
-    """An artifact of another contract version is refused with both ways out."""
+    """An artifact of another contract version is refused with both remedies."""
     write(path)
     table = json.loads((path / "contract.json").read_text())
     (path / "contract.json").write_text(json.dumps({**table, "contract": "2"}))
@@ -93,7 +93,7 @@ def test_a_changed_graph_is_refused(path):
 
 
 def test_a_graph_of_another_artifact_is_refused(path):
-    """A graph of another family is told apart from a changed one."""
+    """A graph of another family has another message than a changed one."""
     write(path)
     (path / "step.onnx").write_bytes(b"graph of family beef")
     assert refused(ContractError, Artifact.open(path).checked, "step") == (
@@ -137,7 +137,7 @@ def test_a_step_graph_that_was_never_there_is_refused_with_the_reason(path):
 
 
 def test_a_sequence_graph_that_was_never_there_is_refused(path):
-    """A sequence graph that was not asked for has no reason but that."""
+    """A missing sequence graph has no reason."""
     with atomic_folder(path) as folder:
         fill(folder, contract(), path)
     assert refused(ContractError, Artifact.open(path).checked, "sequence") == (
@@ -146,7 +146,7 @@ def test_a_sequence_graph_that_was_never_there_is_refused(path):
 
 
 def test_a_folder_that_was_exported_anew_is_told(path):
-    """An artifact that was replaced after it was opened is told apart from a broken one."""
+    """An artifact that was replaced after it was opened has a message of its own."""
     write(path)
     before = Artifact.open(path)
     with atomic_folder(path, force=True) as folder:

@@ -24,12 +24,12 @@ SYMBOLS = {"batch": 2, "sequence": 7, "odd name": 5}
     ],
 )
 def test_sizes_are_evaluated_where_they_are_known(size, expected):
-    """Numbers, symbols and + - * // of them come to a size; anything else is open, never run."""
+    """Numbers, symbols and + - * // of them give a size; anything else is None, never executed."""
     assert evaluate_size(size, SYMBOLS) == expected
 
 
 def test_a_shape_is_known_whole_or_not_at_all():
-    """One open axis leaves the shape open."""
+    """One unknown axis makes the shape unknown."""
     assert evaluate_shape(("batch", 3, "batch*sequence"), SYMBOLS) == (2, 3, 14)
     assert evaluate_shape(("batch", "width"), SYMBOLS) is None
     assert evaluate_shape((), {}) == ()

@@ -67,7 +67,7 @@ def test_metadata_is_flat_and_exact():
 
 
 def test_why_there_is_no_step_graph():
-    """The reason is a field of its own, in contract.json and among what people are told."""
+    """The reason is a field of contract.json, and one of the remarks."""
     promise = replace(CONTRACT.only("sequence"), no_step="it runs backwards.")
     same(Contract.from_json(promise.to_json()), promise)
     assert promise.remarks == ("A note.", "There is no step graph: it runs backwards.")
@@ -85,7 +85,7 @@ def test_a_step_graph_has_no_reason_why_there_is_none():
 
 @pytest.mark.parametrize("kind", ["sequence", "step"])
 def test_metadata_and_ports_give_the_contract_back(kind):
-    """From the metadata and the bare ports of a file comes the same contract, notes excepted."""
+    """The metadata and the ports of a file give the same contract, except for notes."""
     graph = CONTRACT.graphs[kind]
     bare = [replace(port, limit=None) for port in graph.inputs]
     found = Contract.from_metadata(CONTRACT.metadata(kind), bare, graph.outputs)
@@ -122,7 +122,7 @@ def test_json_gives_the_contract_back():
 
 
 def test_full_lengths_are_written_and_read():
-    """They are some of the lengths, in the metadata and in contract.json."""
+    """Full lengths are some of the lengths, in the metadata and in contract.json."""
     lengths = Port("lengths", "int64", ("batch",))
     sequence = replace(SEQUENCE, inputs=(*SEQUENCE.inputs, lengths))
     graphs = {**CONTRACT.graphs, "sequence": sequence}
@@ -163,14 +163,14 @@ def test_bounds_are_written_and_read():
 
 
 def test_bounds_leave_a_size():
-    """No axis is at least more than it is at most."""
+    """A lower bound above the upper bound is refused."""
     assert refused(replace, CONTRACT, most={"sequence": 2}, least={"sequence": 3}) == (
         "`sequence` is at least 3 and at most 2; bounds are at least 1, the lower first."
     )
 
 
 def test_carry_no_is_written_and_read():
-    """A state that is not carried is so on both ways."""
+    """The value of carry is read back from the metadata and from contract.json."""
     promise = replace(CONTRACT, carry=False)
     assert promise.metadata("step")["edgernn.carry"] == "no"
     found = Contract.from_metadata(promise.metadata("step"), STEP.inputs, STEP.outputs)
@@ -256,14 +256,14 @@ def test_a_contract_keeps_its_rules(changes, message):
 
 
 def test_no_metadata_is_no_contract():
-    """A graph without the metadata is told apart from one that is broken."""
+    """A graph without metadata has another message than one that is broken."""
     assert refused(Contract.from_metadata, {}, [], [], "`x.onnx`") == (
         "`x.onnx` carries no edgernn contract. Export the model with `edgernn export`."
     )
 
 
 def test_another_version_is_refused():
-    """Both forms of the contract refuse another version with both ways out."""
+    """Both forms of the contract refuse another version with both remedies."""
     message = (
         "`x` is of contract version 2; this edgernn reads version 1. Export the model again, or "
         "install the edgernn that wrote it."
@@ -350,7 +350,7 @@ def test_broken_metadata_is_refused(key, text, reason):
 
 @pytest.mark.parametrize("data", [None, [], "x", {}, {"contract": None}])
 def test_json_that_is_no_contract_is_refused(data):
-    """Any other JSON is told apart by the missing version."""
+    """Other JSON is refused because the version is missing."""
     assert refused(Contract.from_json, data) == (
         "The artifact carries no edgernn contract. Export the model with `edgernn export`."
     )

@@ -68,7 +68,7 @@ def changed(path: str, value: Any) -> bytes:
 
 
 def test_the_whole_is_read(folder: Path) -> None:
-    """What the other tests break is a contract."""
+    """The contract that the other tests break is valid."""
     assert opened(folder, json.dumps(WHOLE).encode()).to_json() == WHOLE
 
 
@@ -91,14 +91,14 @@ def test_the_whole_is_read(folder: Path) -> None:
     ids=["empty", "arrays", "objects", "nan", "twice", "nul", "digits", "open"],
 )
 def test_what_is_not_plain_json_is_refused(folder: Path, content: bytes, reason: str) -> None:
-    """JSON that other readers take in another way is none."""
+    """JSON that other parsers read differently is refused."""
     assert refused(folder, content) == (
         f"`{folder}` has a `contract.json` that cannot be read: {reason}. Export the model again."
     )
 
 
 def test_what_is_not_utf_8_is_refused(folder: Path) -> None:
-    """Bytes of another encoding are named with their place."""
+    """The message has the position of bytes in another encoding."""
     assert refused(folder, b'{"contract": "\xff"}') == (
         f"`{folder / 'contract.json'}` is not UTF-8 text: 'utf-8' codec can't decode byte 0xff in "
         "position 14: invalid start byte."
@@ -262,7 +262,7 @@ FILE = "expected a digest of 64 hexadecimal digits for a file of the folder itse
     ],
 )
 def test_a_broken_field_is_refused(folder: Path, path: str, value: Any, reason: str | None) -> None:
-    """Each field has one type and range; what is outside is named with its place."""
+    """Each field has a type and range; the message names the path of a wrong value."""
     message = refused(folder, changed(path, value))
     start = f"`{folder}` has a contract that cannot be read: "
     assert message.startswith(start)
@@ -272,7 +272,7 @@ def test_a_broken_field_is_refused(folder: Path, path: str, value: Any, reason: 
 
 
 def test_a_state_without_measure_is_refused(folder: Path) -> None:
-    """A state that no memory holds is refused before it is made."""
+    """A state too large for memory is refused before it is created."""
     table = json.loads(json.dumps(WHOLE))
     for graph in table["graphs"].values():
         graph["inputs"][1]["shape"][2] = graph["outputs"][1]["shape"][2] = 2**31 - 1
@@ -284,5 +284,5 @@ def test_a_state_without_measure_is_refused(folder: Path) -> None:
 
 
 def test_texts_are_made_printable() -> None:
-    """What cannot be printed, or is half of a character, is written as its escape."""
+    """Unprintable characters and halves of surrogates are escaped."""
     assert escape_unprintable("m\udcff\x1b[1m é") == "m\\udcff\\x1b[1m é"

@@ -94,7 +94,7 @@ def test_what_numpy_writes_is_read(tmp_path: Path, array: Any) -> None:
 def test_what_is_no_array_of_numbers_is_refused(
     tmp_path: Path, content: bytes, reason: str | None
 ) -> None:
-    """Each broken header or size is one clause, and nothing of the promised size is allocated."""
+    """Each broken header or size has a message, and no memory of the stated size is allocated."""
     file = tmp_path / "x.npy"
     file.write_bytes(content)
     for mapped in (False, True):
@@ -107,7 +107,7 @@ def test_what_is_no_array_of_numbers_is_refused(
 
 
 def test_a_pipe_that_never_ends_is_left(tmp_path: Path) -> None:
-    """From a pipe no more is read than the header promises, and one byte."""
+    """At most one byte more than the header says is read from a pipe."""
 
     class Endless(io.RawIOBase):
         taken = 0
@@ -150,7 +150,7 @@ H = ("h.npy", saved(np.ones(3, np.float32)))
 
 
 def test_archives_are_read() -> None:
-    """Arrays come back by name, packed or not."""
+    """Arrays are read by name, compressed or not."""
     for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         content = zipped(H, ("c.npy", saved(np.zeros(2))), method=method)
         arrays = load_npz(io.BytesIO(content), len(content))
@@ -161,7 +161,7 @@ def test_archives_are_read() -> None:
 
 
 def test_broken_archives_are_refused() -> None:
-    """Each thing that an archive can do but hold arrays is one clause."""
+    """Each kind of archive that does not hold arrays has a message."""
     assert refused(b"PK\x03\x04") == "File is not a zip file"
     assert refused(zipped(H)[:-30]) == "File is not a zip file"
     assert refused(zipped(("x.txt", b""))) == "its entry 'x.txt' is not a .npy file"

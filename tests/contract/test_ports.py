@@ -38,14 +38,14 @@ def test_a_dynamic_axis_is_named_by_its_shape() -> None:
 
 
 def test_a_constant_axis_keeps_its_name() -> None:
-    """The number stands in the shape, the name beside it."""
+    """The shape has the number, `axes` the name."""
     assert (X.shape, X.axes) == ((3, 16, 4), ("batch", "sequence", None))
     assert (X.axis("batch"), X.axis("sequence")) == (0, 1)
     assert str(X) == "x: float32[3, 16, 4]"
 
 
 def test_ports_of_other_sizes() -> None:
-    """An axis is made dynamic again, taken away, or put in front."""
+    """An axis is made dynamic, removed, or added in front."""
     free = X.with_dynamic_axis("sequence")
     assert (free.shape, free.axes) == ((3, "sequence", 4), ("batch", "sequence", None))
     assert ROWS.with_dynamic_axis("sequence").shape == ("batch*sequence", 5)
@@ -59,20 +59,20 @@ def test_ports_of_other_sizes() -> None:
 
 
 def test_every_axis_has_its_name_or_none() -> None:
-    """As many names as axes."""
+    """There must be as many names as axes."""
     with pytest.raises(ContractError) as caught:
         Port("x", "float32", (3, 4), axis_names=("batch",))
     assert str(caught.value) == "`x: float32[3, 4]` has 2 axes, but `axis_names` has 1."
 
 
 def test_the_constant_sizes() -> None:
-    """Those of the batch and the steps, by name; an axis of both is neither."""
+    """Constants are those of the batch and of the steps; an axis of both is neither."""
     assert STATIC.constants == {"batch": 3, "sequence": 16}
     assert STATIC.only("step").constants == {"batch": 3}
 
 
 def test_names_in_the_metadata() -> None:
-    """One key for each port with a constant axis that has a name; without one nothing stands."""
+    """Each port with a named constant axis has a key; without one there is none."""
     table = STATIC.metadata("sequence")
     assert {key: text for key, text in table.items() if key.startswith("edgernn.axes.")} == {
         "edgernn.axes.x": "batch,sequence,",
@@ -117,7 +117,7 @@ def test_json_gives_the_names_back() -> None:
 
 
 def test_contracts_of_before_are_read() -> None:
-    """Without names, a state of three axes has a constant batch in the middle, as torch has it."""
+    """Without names, the second of a state's three axes is the constant batch, as in torch."""
     table: dict[str, Any] = STATIC.to_json()
     for graph in table["graphs"].values():
         for port in (*graph["inputs"], *graph["outputs"]):
@@ -133,7 +133,7 @@ def test_contracts_of_before_are_read() -> None:
 
 
 def test_a_state_has_the_same_axes_at_both_ends() -> None:
-    """Its names are part of its shape."""
+    """The names of axes are part of the shape."""
     out = Port("h_out", "float32", (2, 3, 6))
     with pytest.raises(ContractError) as caught:
         replace(STATIC, graphs={"step": Graph((X.without_axis(1), H), (out,))})

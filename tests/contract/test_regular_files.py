@@ -29,7 +29,7 @@ def test_a_file_is_read_up_to_its_limit(tmp_path: Path) -> None:
 
 
 def test_links_are_followed(tmp_path: Path) -> None:
-    """A link to a file is that file; one that leads nowhere is a file that is missing."""
+    """A link to a file is read as that file; a broken link is a missing file."""
     (tmp_path / "x").write_bytes(b"1")
     (tmp_path / "link").symlink_to("x")
     (tmp_path / "nowhere").symlink_to("y")
@@ -41,7 +41,7 @@ def test_links_are_followed(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/dev/zero").exists(), reason="the system has no /dev/zero")
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
-    """Folders, pipes, devices and sockets are told apart, and none is opened."""
+    """Folders, pipes, devices and sockets have different messages, and none is opened."""
     os.mkfifo(tmp_path / "pipe")
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(os.path.relpath(tmp_path / "socket"))
@@ -52,7 +52,7 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_names_that_no_file_has_are_refused(tmp_path: Path) -> None:
-    """A NUL, a name that is too long and a path through a file are sentences too."""
+    """A NUL, a name that is too long and a path through a file have messages."""
     (tmp_path / "x").touch()
     assert refused(Path("a\0b")) == "`x` cannot be read: its name holds a NUL character."
     assert refused(Path("a" * 300)) == "`x` cannot be read: File name too long."
@@ -60,7 +60,7 @@ def test_names_that_no_file_has_are_refused(tmp_path: Path) -> None:
 
 
 def test_text_is_utf_8(tmp_path: Path) -> None:
-    """Other bytes are named with their place."""
+    """The message has the position of other bytes."""
     (tmp_path / "x").write_bytes(b"a\xff")
     with pytest.raises(InputError) as caught:
         read_text(tmp_path / "x", "`x`", InputError, 10)

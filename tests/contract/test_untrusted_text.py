@@ -21,5 +21,5 @@ def test_characters_that_cannot_be_printed_are_escaped():
     ],
 )
 def test_the_first_line_of_an_error_is_its_reason(message, line):
-    """Its full stop is left out; an error without a message is named by its type."""
+    """The full stop is removed; an error without a message is named by its type."""
     assert first_line(ValueError(message)) == line

@@ -69,7 +69,7 @@ def test_words_stand_apart():
 
 
 def test_symbols_with_white_space_stand_close():
-    """With a space, single characters or phrases among them, nothing stands between symbols."""
+    """Symbols with white space or single characters have no separator."""
     for symbols in (("the", "cat", " "), ("New York", "cat"), ("a", "b", "cd")):
         assert Vocabulary(symbols).separator == ""
     assert Vocabulary(("New York", "cat")).encode("New Yorkcat") == [0, 1]
@@ -84,7 +84,7 @@ def test_padding_never_appears_in_text():
 
 @pytest.mark.parametrize("id_", [-1, 4])
 def test_ids_outside_the_table_are_refused(id_):
-    """An id outside the table has no symbol."""
+    """An id outside the table is refused."""
     assert refused(InputError, ABC.decode, [id_]) == (
         f"Id {id_} is outside the vocabulary, which has ids 0 to 3."
     )
@@ -136,7 +136,7 @@ def test_special_symbols_are_ids_or_symbols():
     "table", [3, [1], {"a": 1}, {"a": 0, "b": 0}, {"a": "x"}, {"a": None}, {"symbols": {}}]
 )
 def test_what_is_no_table_is_refused(table):
-    """Other JSON is refused with the three forms that are read."""
+    """Other JSON is refused, and the message names the three formats."""
     assert refused(InputError, Vocabulary.from_table, table) == (
         "The vocabulary is not a table of symbols. Expected a list of strings, an object from "
         'symbol to id counting from 0, or {"symbols": [...], "unknown": ..., "padding": ...}.'

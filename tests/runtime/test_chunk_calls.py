@@ -45,7 +45,7 @@ def refused(call: Any, *arguments: Any, **named: Any) -> str:
 
 @pytest.mark.parametrize("steps", [1, 3, 4, 5, 8, 11])
 def test_a_stream_takes_any_number_of_steps(four: Model, steps: int) -> None:
-    """Whole calls go through the sequence graph, the rest step by step; the state goes on."""
+    """Full calls run in the sequence graph, the rest step by step; the state is carried on."""
     stream = four.stream(batch=2)
     stream.step(TOKENS[0])
     expected, h, c = embedded_lstm.reference(TOKENS[: steps + 1] if steps < 11 else TOKENS)
@@ -58,7 +58,7 @@ def test_a_stream_takes_any_number_of_steps(four: Model, steps: int) -> None:
 
 
 def test_calls(four: Model, alone: Model) -> None:
-    """What a chunk is cut into: as many whole calls as there are, then steps."""
+    """A chunk is divided into as many full calls as fit, and then into steps."""
     chunks = ChunkCalls(four.contract)
     assert chunks.calls(9) == [
         GraphCall("sequence", 0, 4),
@@ -91,7 +91,7 @@ def test_a_bound_cuts_chunks(tmp_path: Path) -> None:
 
 
 def test_a_model_takes_its_number_of_steps_only(four: Model) -> None:
-    """`model(x)` and `model.run` refuse any other, with the ways out."""
+    """`model(x)` and `model.run` refuse any other number of steps and name the alternatives."""
     expected = embedded_lstm.reference(TOKENS[:STEPS])[0]
     np.testing.assert_allclose(four(TOKENS[:STEPS]), expected, atol=1e-6)
     message = (
@@ -105,7 +105,7 @@ def test_a_model_takes_its_number_of_steps_only(four: Model) -> None:
 
 
 def test_a_state_that_is_not_carried_takes_no_stream(tmp_path: Path) -> None:
-    """Then the message does not name one."""
+    """Without streams the message does not recommend one."""
     promise = embedded_lstm.contract(kinds=["sequence"], sequence=STEPS, carry=False)
     model = edgernn.load(embedded_lstm.write_lstm(tmp_path / "m.edgernn", promise))
     assert refused(model, TOKENS[:3]) == (
@@ -115,7 +115,7 @@ def test_a_state_that_is_not_carried_takes_no_stream(tmp_path: Path) -> None:
 
 
 def test_without_a_step_graph_chunks_are_multiples(alone: Model) -> None:
-    """Whole calls run; a rest is refused before anything runs, and so is a single step."""
+    """Full calls run; a remainder and a single step are refused before anything runs."""
     stream = alone.stream(batch=2)
     expected = embedded_lstm.reference(TOKENS[:8])[0]
     np.testing.assert_allclose(stream.feed(TOKENS[:8]), expected, atol=1e-6)
@@ -135,7 +135,7 @@ def test_without_a_step_graph_chunks_are_multiples(alone: Model) -> None:
 
 
 def test_the_only_batch_is_known_beside_it(alone: Model) -> None:
-    """Both numbers are told apart by the names of the axes."""
+    """The names of the axes show which constant is the batch and which the steps."""
     assert alone.contract.constants == {"sequence": 4, "batch": 2}
     assert refused(alone.stream) == (
         "`batch` is 1, but this model was exported for a batch of 2 only "
@@ -147,7 +147,7 @@ def test_the_only_batch_is_known_beside_it(alone: Model) -> None:
 
 
 def test_one_step_at_a_time(tmp_path: Path) -> None:
-    """A sequence graph of one step steps by itself."""
+    """A sequence graph of one step also runs single steps."""
     promise = embedded_lstm.contract(kinds=["sequence"], sequence=1)
     stream = edgernn.load(embedded_lstm.write_lstm(tmp_path / "m.edgernn", promise)).stream(batch=2)
     expected = embedded_lstm.reference(TOKENS[:3])[0]
@@ -156,7 +156,7 @@ def test_one_step_at_a_time(tmp_path: Path) -> None:
 
 
 def test_a_call_that_fails_leaves_the_state(four: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A chunk whose last part fails has not run at all."""
+    """If the last call of a chunk fails, the state is that before the chunk."""
     stream = four.stream(batch=2)
     stream.feed(TOKENS[:4])
     before = stream.snapshot()
@@ -175,7 +175,7 @@ def test_a_call_that_fails_leaves_the_state(four: Model, monkeypatch: pytest.Mon
 
 
 def test_lengths_end_within_single_calls_only() -> None:
-    """What is run in several calls is as long as it is; a call gets its own number of steps."""
+    """No sequence ends within a chunk of several calls; each call gets its own lengths."""
     lengths = Port("lengths", "int64", ("batch",))
     whole = embedded_lstm.contract(sequence=STEPS)
     ports = whole.graphs["sequence"]

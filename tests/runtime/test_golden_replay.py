@@ -29,7 +29,7 @@ def folder(tmp_path):
     ],
 )
 def test_forms(tmp_path, graphs, carry, forms):
-    """A model is replayed in every form that its graphs and its state allow."""
+    """A model is replayed in every way that its graphs and its state allow."""
     checks = replay(load(small_artifacts.features(tmp_path / "a.edgernn", carry, graphs)))
     assert [f"{check.name} {check.graph}" for check in checks] == forms
     assert {(check.batch, check.sequence, check.initial) for check in checks} == {(2, 7, "learned")}
@@ -38,7 +38,7 @@ def test_forms(tmp_path, graphs, carry, forms):
 
 @pytest.mark.parametrize(("scale", "kind"), [(0.0, "zero"), (1.0, "learned"), (-2.0, "random")])
 def test_initial_state(folder, scale, kind):
-    """The state that the run starts from is named, and is the one that is fed."""
+    """The report names the kind of initial state, and the run starts from that state."""
     file = folder / "golden/h_in.npy"
     state = np.load(file) * np.float32(scale)
     output, final = small_artifacts.expected(np.load(folder / "golden/x.npy"), state)
@@ -61,7 +61,7 @@ def test_initial_state(folder, scale, kind):
     ids=["axes", "batch", "steps", "dtype", "none"],
 )
 def test_wrong_shape(folder, port, array, reason):
-    """A recorded array that is not its port's, or not of the inputs' sizes, is refused."""
+    """A recorded array that does not fit its port, or the sizes of the inputs, is refused."""
     np.save(folder / f"golden/{port}.npy", array)
     with pytest.raises(ContractError) as caught:
         replay(load(folder))
@@ -101,7 +101,7 @@ def test_tolerance(folder):
 
 
 def test_nan_does_not_pass():
-    """A difference that is no number is over every tolerance."""
+    """A NaN difference exceeds every tolerance."""
     check = Check("whole", "sequence", 1, 5, "zero", float("nan"))
     with pytest.raises(ParityError, match="`whole` through the sequence graph differs"):
         require_passed(ParityReport("it", 1.0, (check,)))
@@ -118,7 +118,7 @@ def test_lone_graph(folder):
 
 
 def test_step_time(folder, tmp_path):
-    """A step takes time, and there is none where the state is not carried."""
+    """A step has a time; where the state is not carried, there is none."""
     seconds = median_step_time(load(folder))
     assert seconds is not None
     assert seconds > 0

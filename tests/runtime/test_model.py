@@ -24,7 +24,7 @@ def test_a_call_runs_whole_sequences_from_the_initial_state(any_model):
 
 
 def test_run_takes_and_returns_the_state(any_model):
-    """Outputs come by port name and states by state name; a state given is gone on from."""
+    """Outputs are returned by port name, states by state name; a run takes a state."""
     first = any_model.run({"tokens": TOKENS[:2]})
     second = any_model.run({"tokens": TOKENS[2:]}, state=first.state)
     output, h, c = embedded_lstm.reference(TOKENS)
@@ -52,7 +52,7 @@ def test_a_model_says_what_it_is(model, lstm):
 
 @pytest.mark.parametrize("kind", ["sequence", "step"])
 def test_one_file_is_enough(lstm, kind):
-    """A single graph runs by the contract in its metadata, ids' limit included."""
+    """A single graph runs with the contract in its metadata, including the limit of ids."""
     model = edgernn.load(lstm / f"{kind}.onnx", threads=1)
     assert model.artifact is None
     assert list(model.contract.graphs) == [kind]
@@ -101,7 +101,7 @@ def test_a_graph_without_a_contract_is_refused(tmp_path):
     [b"no graph", b"", b"\x08\x0a\x12\x05ab", b"\x08\x0a\x12\x03abc\x3a{", b"PK\x03\x04 x.npy"],
 )
 def test_a_file_that_is_no_graph_is_refused(tmp_path, content):
-    """A file that ONNX Runtime cannot parse is refused in our words."""
+    """A file that ONNX Runtime cannot parse is refused with a message of edgernn."""
     (tmp_path / "x.onnx").write_bytes(content)
     with pytest.raises(ContractError) as caught:
         edgernn.load(tmp_path / "x.onnx")
@@ -172,7 +172,7 @@ def test_normal_use_prints_nothing(lstm):
 
 
 def test_a_model_is_shared_by_its_copies(model):
-    """A deep copy is the model itself, which has no state; pickling is refused with the way out."""
+    """A deep copy is the model itself; pickling is refused with the alternative."""
     assert copy.deepcopy({"it": model})["it"] is model
     with pytest.raises(TypeError) as caught:
         pickle.dumps(model)

@@ -32,7 +32,7 @@ def axes(dtype: str, *shape: int | str) -> PortAxes:
     ids=lambda value: str(value.port) if isinstance(value, PortAxes) else None,
 )
 def test_found(found, sequence, batch, features):
-    """The axes go by their names; a batch of 1 stands before the features."""
+    """Axes are found by their names; a batch of 1 is before the features."""
     assert (found.sequence, found.batch, found.features) == (sequence, batch, features)
 
 
@@ -65,7 +65,7 @@ def test_batch_axis_comes_and_goes():
     [("float32", [1, 2], [1.0, 2.0]), ("int64", [1.0, 2.0], [1, 2]), ("bool", [0, 1], [0, 1])],
 )
 def test_cast(dtype, values, wanted):
-    """Numbers are rounded to a float, and exact to anything else."""
+    """Numbers are rounded to a float dtype, and must be exact in any other."""
     cast = axes(dtype, "sequence").cast(np.array(values), "It")
     assert (cast.dtype, cast.tolist()) == (np.dtype(dtype), wanted)
 
@@ -82,7 +82,7 @@ def test_inexact_cast(value):
 
 
 def test_step_graph_alone():
-    """Without a sequence graph, whole sequences have the step's axes behind that of steps."""
+    """Without a sequence graph, whole sequences have the step's axes after the axis of steps."""
     h_in, h_out = (
         Port("h_in", "float32", (1, "batch", 3)),
         Port("h_out", "float32", (1, "batch", 3)),

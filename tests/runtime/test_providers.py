@@ -96,7 +96,7 @@ def test_the_cpu_works():
 
 
 def test_a_provider_that_is_not_there_is_refused(lstm):
-    """Asked for CUDA, an ONNX Runtime without it is an error at once, never a CPU session."""
+    """CUDA on an ONNX Runtime without it is an error, never a session on the CPU."""
     if CUDA in onnxruntime.get_available_providers():
         pytest.skip("this ONNX Runtime has CUDA")
     assert refused(lambda: edgernn.load(lstm, provider="cuda")) == (
@@ -106,7 +106,7 @@ def test_a_provider_that_is_not_there_is_refused(lstm):
 
 
 def test_cuda_runs_without_tf32_and_without_fallback(engine, capsys):
-    """CUDA is asked for with TF32 off, fallback off and the record of places on; all is quiet."""
+    """CUDA starts without TF32 and fallback, and records where nodes run; nothing is printed."""
     start_session(b"", find_provider("cuda"))
     order, fallback, entries = engine.asked
     assert order == [(CUDA, {"use_tf32": "0"}), CPU]
@@ -116,7 +116,7 @@ def test_cuda_runs_without_tf32_and_without_fallback(engine, capsys):
 
 
 def test_a_session_that_fell_back_is_refused(engine):
-    """A session without the provider that was asked for is refused."""
+    """A session without the requested provider is refused."""
     engine.running = [CPU]
     assert refused(start_session, b"", find_provider("cuda")) == (
         "`cuda` does not run here: ONNX Runtime could not start it and fell back to the CPU. "
@@ -125,7 +125,7 @@ def test_a_session_that_fell_back_is_refused(engine):
 
 
 def test_work_on_another_provider_is_refused(engine):
-    """Recurrent and matrix nodes must run where they were asked to; small ones need not."""
+    """Recurrent and matrix nodes must run on the requested provider; small ones need not."""
     engine.places = {"LSTM": CPU, "Gemm": CUDA, "Shape": CPU}
     assert refused(start_session, b"", find_provider("cuda")) == (
         f"`cuda` does not run this graph's work: ONNX Runtime put `LSTM` on {CPU}. Run it with "
@@ -144,7 +144,7 @@ def test_a_provider_without_nodes_is_refused(engine):
 
 
 def test_a_provider_that_raises_is_refused(engine):
-    """What ONNX Runtime says when it cannot make the session is the reason."""
+    """The reason is ONNX Runtime's message about the session that it cannot start."""
     engine.running = RuntimeError("CUDA failure 100: no device\n")
     assert refused(start_session, b"", find_provider("cuda")) == (
         f"`cuda` does not run here: CUDA failure 100: no device. {INSTALL}"
@@ -152,7 +152,7 @@ def test_a_provider_that_raises_is_refused(engine):
 
 
 def test_a_missing_library_is_named(engine, monkeypatch, tmp_path):
-    """Where the provider's own library lacks another, the loader's words are the reason."""
+    """Where the provider's library needs a missing one, the reason is the loader's message."""
     capi = tmp_path / "capi"
     capi.mkdir()
     (capi / "libonnxruntime_providers_cuda.so").touch()
@@ -174,7 +174,7 @@ def test_a_missing_library_is_named(engine, monkeypatch, tmp_path):
 
 
 def test_an_engine_that_cannot_tell_places_is_refused(engine):
-    """Without the record of places nothing proves where the work runs."""
+    """Without a record of where nodes run, a provider is refused."""
     del engine.fake.InferenceSession.get_provider_graph_assignment_info
     assert refused(start_session, b"", find_provider("cuda")) == (
         "`cuda` does not run here: this ONNX Runtime cannot tell where it runs a node. " + INSTALL
@@ -182,7 +182,7 @@ def test_an_engine_that_cannot_tell_places_is_refused(engine):
 
 
 def test_two_builds_in_one_environment_are_refused(engine, wheels):
-    """With two wheels installed every provider but the CPU is refused, with the way out."""
+    """With two builds installed, every provider but the CPU is refused, with the remedy."""
     wheels("onnxruntime", "onnxruntime-gpu")
     remedy = (
         "`onnxruntime` and `onnxruntime-gpu` are both installed and overwrite each other's files. "
@@ -195,7 +195,7 @@ def test_two_builds_in_one_environment_are_refused(engine, wheels):
 
 @pytest.mark.parametrize("installed", [(), ("onnxruntime",), ("onnxruntime-gpu",)])
 def test_one_build_is_no_conflict(wheels, installed):
-    """One wheel, or none, is no conflict."""
+    """One build or none is not a conflict."""
     wheels(*installed)
     assert conflicting_builds() is None
 
@@ -225,7 +225,7 @@ def test_every_provider_is_tried(monkeypatch):
 
 
 def test_a_broken_graph_is_the_graphs_fault():
-    """On the CPU a graph that does not load is a broken contract."""
+    """A graph that does not load on the CPU is a ContractError."""
     message = refused(start_session, b"no graph", find_provider("cpu"), error=ContractError)
     assert message.startswith(
         f"The graph cannot be loaded by ONNX Runtime {onnxruntime.__version__}: "

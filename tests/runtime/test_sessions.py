@@ -18,7 +18,7 @@ from tests.nets import embedded_lstm
 
 
 def rewritten(path, kind, proto):
-    """Put another graph into an artifact, with a digest that fits."""
+    """Put another graph into an artifact, with the right digest."""
     data = proto.SerializeToString()
     (path / f"{kind}.onnx").write_bytes(data)
     table = json.loads((path / "contract.json").read_text())
@@ -39,7 +39,7 @@ def refused(path):
 
 
 def test_a_graph_of_another_family_is_refused(path):
-    """Even with a digest that fits, the family in the graph must be the contract's."""
+    """Even with the right digest, the family in the graph must be that of the contract."""
     other = embedded_lstm.contract(family="0ther")
     file = rewritten(path, "step", embedded_lstm.lstm(other, "step"))
     assert refused(path) == (
@@ -82,7 +82,7 @@ def test_a_graph_with_other_ports_is_refused(path):
     ],
 )
 def test_other_metadata_is_refused(path, what, changes):
-    """Metadata and contract.json must say the same."""
+    """Metadata that differs from contract.json is refused."""
     other = embedded_lstm.contract(**changes)
     file = rewritten(path, "step", embedded_lstm.lstm(other, "step"))
     assert refused(path) == (
@@ -116,7 +116,7 @@ def test_a_changed_graph_is_refused(path):
 
 
 def test_a_port_that_is_no_array_is_refused(tmp_path):
-    """A graph with a port of strings has no contract that can be kept."""
+    """A graph with a port of strings is refused."""
     node = helper.make_node("Identity", ["x"], ["y"])
     text = onnx.TensorProto.STRING
     graph = helper.make_graph(

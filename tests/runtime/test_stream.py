@@ -69,7 +69,7 @@ def test_the_callers_arrays_stay(model):
 
 
 def test_snapshot_and_restore_repeat_a_run(any_model):
-    """From a restored snapshot the same input gives the same numbers; the count goes on."""
+    """From a restored snapshot the same input gives the same numbers; the count continues."""
     stream = any_model.stream(2)
     stream.feed(ids(5, 2))
     saved = stream.snapshot()
@@ -136,7 +136,7 @@ def test_a_copy_is_a_fork(any_model, copied):
 
 
 def test_a_stream_is_not_pickled(model):
-    """Pickling is refused with the two ways out."""
+    """Pickling is refused with both alternatives."""
     with pytest.raises(TypeError) as caught:
         pickle.dumps(model.stream())
     assert str(caught.value) == (
@@ -195,7 +195,7 @@ def test_an_interrupt_leaves_a_whole_state(any_model, name):
 
 
 def test_reset_goes_back_to_the_initial_state(leaky):
-    """After a reset the learned initial state stands again, whatever number of steps ran."""
+    """After a reset the state is the learned initial state, after any number of steps."""
     stream = leaky.stream(2)
     for steps in (1, 2):
         for _ in range(steps):
@@ -241,7 +241,7 @@ def test_an_axis_of_its_own_may_change_every_step(tmp_path):
 )
 @pytest.mark.parametrize("call", ["step", "feed"])
 def test_a_failed_call_leaves_the_state(any_model, call, wrong):
-    """Whatever is wrong with the input, state and count stay and the stream goes on."""
+    """After a wrong input, state and count are unchanged and the stream continues."""
     stream = any_model.stream()
     stream.step([1])
     before = stream.snapshot()
@@ -257,7 +257,7 @@ def test_a_failed_call_leaves_the_state(any_model, call, wrong):
 
 
 def test_a_failure_of_onnxruntime_leaves_the_state(leaky, monkeypatch):
-    """A chunk that breaks off in its second step is undone whole, with the reason in the error."""
+    """If the second step of a chunk fails, the state does not change; the error says why."""
     stream = leaky.stream()
     stream.step([[1, 1]], [[1]])
     before = stream.snapshot()["s"]
@@ -324,7 +324,7 @@ def test_a_batch_of_none_is_refused(model):
 
 
 def test_a_state_that_is_not_carried_makes_no_stream(tmp_path):
-    """Where the contract says carry no, stream() says why and what to do; whole runs work."""
+    """Without carry, stream() says why and what to do; whole sequences run."""
     promise = embedded_lstm.contract(
         kinds=("sequence",), carry=False, no_step="it is bidirectional."
     )
@@ -365,7 +365,7 @@ def test_a_state_that_is_not_carried_makes_no_stream(tmp_path):
     ids=["missing", "unknown", "shape", "nan", "dtype", "overflow"],
 )
 def test_a_wrong_state_is_refused(model, snapshot, message):
-    """Both restore and run name what is wrong with a state, and the stream keeps its own."""
+    """Both restore and run name what is wrong with a state, and the stream keeps its state."""
     stream = model.stream()
     stream.step([1])
     before = stream.snapshot()
@@ -380,7 +380,7 @@ def test_a_wrong_state_is_refused(model, snapshot, message):
 
 @pytest.mark.parametrize("artifact", ["model", "leaky"])
 def test_device_memory_gives_what_host_memory_gives(request, monkeypatch, artifact):
-    """The path of device memory, here on the host's, is the other path bit for bit."""
+    """Buffers on a device, here on the host, give the same numbers bit for bit."""
     model = edgernn.load(request.getfixturevalue(artifact).artifact.path)
     tokens = ids(6, 2)
     inputs = (tokens,) if artifact == "model" else (np.ones((6, 2, 2)), np.ones((6, 2, 1)))
