@@ -1,4 +1,19 @@
-"""torch functions that torch's exporter writes wrongly, answered by others that it writes right."""
+"""What torch's exporter writes wrongly or not at all, and what is traced in its place.
+
+    x.squeeze(1)          ONNX's Squeeze fails where the axis is not 1 (pytorch/pytorch#36796):
+                          axes that are not 1 are left out
+    x.clamp(0, 0.5)       an integer and a real bound are refused: both become real
+    max_pool1d(x, 2)      fixes the length of the sequence: written as max_pool2d of one row
+    logaddexp, logaddexp2 exp overflows: the maximum is taken out first
+    logsigmoid            the logarithm of a sigmoid underflows: written as -softplus(-x)
+    log1p, expm1          lose the digits of a small x: written so that they do not
+    cumprod, logcumsumexp, cummax, cummin
+                          are not written: one node each, which `write_running` lowers
+    x[:, -20:]            fixes the size of the axis (pytorch/pytorch#161705): see `crop`
+
+Other modules help where not one function is at fault: `patch_len` with len(x), `length_values` with
+the values of lengths, `packed_sequences` with packing, `ir/gelu` with the order of GELU's products.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +34,7 @@ Named = dict[str, Any]
 
 
 def _squeeze(named: Named) -> Any:
-    """Leave axes that are not 1: ONNX's Squeeze fails there.
-
-    A dynamic axis is never taken for 1: a model that squeezes one fails the proof at that size.
-    """
+    """Squeeze only axes of 1; a dynamic axis is not one, and the proof fails at that size."""
     x, dim = named["input"], named.get("dim")
     if dim is None:
         return NotImplemented
@@ -35,7 +47,7 @@ def _squeeze(named: Named) -> Any:
 
 
 def _clamp(named: Named) -> Any:
-    """Give whole bounds of real numbers as real ones: the exporter takes no mixture."""
+    """Make an integer bound of real numbers real."""
     bounds: tuple[Any, Any] = (named.get("min"), named.get("max"))
     if not named["input"].is_floating_point() or {type(b) for b in bounds} != {int, float}:
         return NotImplemented
@@ -43,7 +55,7 @@ def _clamp(named: Named) -> Any:
 
 
 def _max_pool1d(named: Named) -> Any:
-    """Pool a single row of an image: of a sequence torch wants the length as a number."""
+    """Pool an image of one row."""
     width = _only(named["kernel_size"], 1)
     row = torch.max_pool2d(
         named["input"].unsqueeze(-2),
@@ -57,28 +69,30 @@ def _max_pool1d(named: Named) -> Any:
 
 
 def _log_add_exp(named: Named) -> Any:
-    """Take the maximum out: the exporter adds the powers as they are, which overflow."""
-    a, b = named["input"], named["other"]
-    largest = torch.maximum(a, b)
-    distance = (a - b).abs().masked_fill(largest.abs() == math.inf, 0)
+    """Take the maximum out: log(eᵃ + eᵇ) = max(a, b) + log(1 + e^-|a - b|)."""
+    largest, distance = _largest_and_distance(named)
     return largest + F.softplus(-distance)
 
 
 def _log_add_exp2(named: Named) -> Any:
     """Do the same with powers of two."""
-    a, b = named["input"], named["other"]
-    largest = torch.maximum(a, b)
-    distance = (a - b).abs().masked_fill(largest.abs() == math.inf, 0)
+    largest, distance = _largest_and_distance(named)
     return largest + F.softplus(-distance * math.log(2)) / math.log(2)
 
 
+def _largest_and_distance(named: Named) -> tuple[torch.Tensor, torch.Tensor]:
+    a, b = named["input"], named["other"]
+    largest = torch.maximum(a, b)
+    return largest, (a - b).abs().masked_fill(largest.abs() == math.inf, 0)
+
+
 def _log_sigmoid(named: Named) -> Any:
-    """Write it as what it is: the exporter takes the logarithm of a sigmoid, which underflows."""
+    """Write it as -softplus(-x)."""
     return -F.softplus(-named["input"])
 
 
 def _log_sigmoid_forward(named: Named) -> Any:
-    """Do the same for what a decomposition makes of it, which returns what gradients need too."""
+    """Do the same for the form with a buffer for gradients, which a decomposition makes."""
     return _log_sigmoid(named), named["input"].new_zeros(0)
 
 
@@ -104,7 +118,7 @@ def _expm1(named: Named) -> Any:
 
 
 def _running(kind: str) -> Callable[[Named], Any]:
-    """Write one node, which `write_running` makes operators of."""
+    """Write one node, which `write_running` lowers."""
 
     def answer(named: Named) -> Any:
         x, axis, dtype = named["input"], named["dim"], named.get("dtype")
@@ -115,7 +129,7 @@ def _running(kind: str) -> Callable[[Named], Any]:
 
 
 def _running_place(kind: str) -> Callable[[Named], Any]:
-    """Write the same for results that come with their places: the last of equal ones counts."""
+    """Write the same for results that come with their indices, of equal values the last."""
 
     def answer(named: Named) -> Any:
         x, axis = named["input"], named["dim"]
@@ -150,7 +164,7 @@ def _node(kind: str, x: torch.Tensor, axis: int) -> torch.Tensor:
 
 
 def _only(value: Any, default: int) -> int:
-    """Return a number that may be given as a list of one; `default` where none is given."""
+    """Return an integer that may be given as a list of one; `default` where none is given."""
     one = value[0] if isinstance(value, (tuple, list)) and value else value
     return one if isinstance(one, int) else default
 
@@ -176,7 +190,7 @@ _NAMED: Mapping[str, tuple[str, Callable[[Named], Any]]] = {
 
 
 def exporter_fix(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-    """Return what a function gives, or NotImplemented where torch's exporter writes it right.
+    """Return what a torch function gives, or NotImplemented where torch's exporter is right.
 
     Args:
         name: The function's.

@@ -54,6 +54,17 @@ _IN_PYTHON = (
 )
 
 
+def _arithmetic(name: str) -> Callable[[LengthValue, Any], LengthValue]:
+    """Return the method that computes with a length and an integer."""
+
+    def compute(length: LengthValue, other: Any) -> LengthValue:
+        if not isinstance(other, int):
+            raise UnsupportedModelError(_IN_PYTHON)
+        return length.owner.computed(length, name, other)
+
+    return compute
+
+
 class LengthValue:
     """One length as a number.
 
@@ -65,7 +76,7 @@ class LengthValue:
     """
 
     def __init__(self, owner: LengthValues, source: torch.Tensor, place: int, steps: Any) -> None:
-        self._owner = owner
+        self.owner = owner
         self.source = source
         self.place = place
         self.steps = steps
@@ -76,31 +87,15 @@ class LengthValue:
     item = tolist = cpu = long = int = to = detach = clone = numpy = _itself
 
     def __int__(self) -> Any:
-        return self._owner.number(self)
+        return self.owner.number(self)
 
     def __index__(self) -> Any:
         raise UnsupportedModelError(_PER_SEQUENCE)
 
-    def _with(self, name: str, other: Any) -> LengthValue:
-        if not isinstance(other, int):
-            raise UnsupportedModelError(_IN_PYTHON)
-        return self._owner.computed(self, name, other)
-
-    def __add__(self, other: Any) -> LengthValue:
-        return self._with("add", other)
-
-    __radd__ = __add__
-
-    def __sub__(self, other: Any) -> LengthValue:
-        return self._with("sub", other)
-
-    def __mul__(self, other: Any) -> LengthValue:
-        return self._with("mul", other)
-
-    __rmul__ = __mul__
-
-    def __floordiv__(self, other: Any) -> LengthValue:
-        return self._with("floor_divide", other)
+    __add__ = __radd__ = _arithmetic("add")
+    __sub__ = _arithmetic("sub")
+    __mul__ = __rmul__ = _arithmetic("mul")
+    __floordiv__ = _arithmetic("floor_divide")
 
     def __lt__(self, other: Any) -> bool:
         return isinstance(other, LengthValue) and self.place < other.place

@@ -23,7 +23,6 @@ from edgernn.export.ir.private_operators import LOOP
 from edgernn.export.ir.recurrent_operators import (
     CELL_FUNCTIONS,
     FUNCTIONS,
-    LAYER_FUNCTIONS,
     TORCH_WEIGHTS,
 )
 
@@ -156,7 +155,7 @@ class RecurrentCallMode(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        self.functions += not _looks_at_numbers(args)
+        self.functions += not _concerns_integers(args)
         name = getattr(func, "__name__", "").partition(".")[0]
         if self._packing is not None:
             answer = self._packing.counts(name, args, kwargs)
@@ -170,18 +169,16 @@ class RecurrentCallMode(TorchFunctionMode):
         if func is run_loop:
             return self._loop(*args)
         if name not in FUNCTIONS:
-            return self._watched(name, func, args, kwargs)
+            return self._run_other(name, func, args, kwargs)
         named = _named(name, args, kwargs)
-        call = _call(name, named)
-        if call.batch_sizes is not None:
-            call = replace(call, order=self._order)
+        call = _call(name, named, self._order)
         single = call.is_cell and len(call.states) == 1
 
         def proceed(states: tuple[torch.Tensor, ...]) -> Results:
-            one = isinstance(named["hx"], torch.Tensor)
-            named["hx"] = (
-                states[0] if one else list(states) if isinstance(named["hx"], list) else states
-            )
+            if isinstance(named["hx"], torch.Tensor):
+                named["hx"] = states[0]
+            else:
+                named["hx"] = type(named["hx"])(states)
             result = func(*named.values())
             return (result,) if single else tuple(result)
 
@@ -194,10 +191,10 @@ class RecurrentCallMode(TorchFunctionMode):
         )
         return self._handler(call, lambda states: run_loop(loop, replace(operands, states=states)))
 
-    def _watched(
+    def _run_other(
         self, name: str, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Any:
-        """Run a function that is no recurrent call, noting in which order sequences get packed."""
+        """Run a function that is not a recurrent call, and note how sequences get packed."""
         result = traceable_function(func)(*args, **kwargs)
         if self._packing is not None:
             self._packing.counts.note(name, args, result)
@@ -210,8 +207,8 @@ class RecurrentCallMode(TorchFunctionMode):
         return result
 
 
-def _looks_at_numbers(args: tuple[Any, ...]) -> bool:
-    """Return whether a call is about a few integers, such as lengths that become a list."""
+def _concerns_integers(args: tuple[Any, ...]) -> bool:
+    """Return whether a call takes a vector of integers, such as lengths that become a list."""
     first = args[0] if args else None
     return isinstance(first, torch.Tensor) and first.dim() < 2 and not first.is_floating_point()
 
@@ -236,33 +233,33 @@ class TraceableDataMode(TorchFunctionMode):
 
 def _named(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """Return all arguments by name, in the order of the call."""
-    names = (_CELL if name in CELL_FUNCTIONS else _LAYER).split()
-    if name in LAYER_FUNCTIONS:
-        first_hx = args[1] if len(args) > 1 else kwargs.get("batch_sizes")
-        packed = "batch_sizes" in kwargs or (
-            isinstance(first_hx, torch.Tensor) and first_hx.dtype == torch.int64
-        )
-        names = _PACKED.split() if packed else names
-    named = dict(zip(names, args, strict=False))
-    named.update({_SCHEMA_NAMES.get(key, key): value for key, value in kwargs.items()})
-    return named
+    second = args[1] if len(args) > 1 else None
+    integers = isinstance(second, torch.Tensor) and second.dtype == torch.int64
+    if name in CELL_FUNCTIONS:
+        names = _CELL
+    else:
+        names = _PACKED if "batch_sizes" in kwargs or integers else _LAYER
+    named = dict(zip(names.split(), args, strict=False))
+    return named | {_SCHEMA_NAMES.get(key, key): value for key, value in kwargs.items()}
 
 
-def _call(name: str, named: Mapping[str, Any]) -> RecurrentCall:
-    hx = named["hx"]
+def _call(name: str, named: Mapping[str, Any], order: torch.Tensor | None) -> RecurrentCall:
+    x, hx = named["x"], named["hx"]
     states = (hx,) if isinstance(hx, torch.Tensor) else tuple(hx)
     if name in CELL_FUNCTIONS:
         bias = named.get("b_ih") is not None
-        weights = [named[key] for key in TORCH_WEIGHTS[: 4 if bias else 2]]
-        return RecurrentCall(name, named["x"], states, tuple(weights), bias)
+        weights = tuple(named[key] for key in TORCH_WEIGHTS[: 4 if bias else 2])
+        return RecurrentCall(function=name, x=x, states=states, weights=weights, bias=bias)
+    batch_sizes = named.get("batch_sizes")
     return RecurrentCall(
-        name,
-        named["x"],
-        states,
-        tuple(named["weights"]),
-        bool(named["bias"]),
-        int(named["num_layers"]),
-        bool(named["bidirectional"]),
-        bool(named.get("batch_first", False)),
-        named.get("batch_sizes"),
+        function=name,
+        x=x,
+        states=states,
+        weights=tuple(named["weights"]),
+        bias=bool(named["bias"]),
+        num_layers=int(named["num_layers"]),
+        bidirectional=bool(named["bidirectional"]),
+        batch_first=bool(named.get("batch_first", False)),
+        batch_sizes=batch_sizes,
+        order=None if batch_sizes is None else order,
     )

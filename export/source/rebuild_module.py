@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -34,8 +33,8 @@ _FIRST = "weight_ih_l0"
 _LAYER_KEY = re.compile(r"(weight|bias)_(ih|hh|hr)_l(\d{1,4})(_reverse)?", re.ASCII)
 
 
-class _Recurrent(nn.Module):
-    """Parts under their dotted paths, of which one is the layer and one may be a Linear head."""
+class FeatureModel(nn.Module):
+    """Parts under their dotted paths: a recurrent layer, with a Linear head or without."""
 
     def __init__(self, parts: Mapping[str, nn.Module], layer: str, head: str | None) -> None:
         super().__init__()
@@ -44,39 +43,28 @@ class _Recurrent(nn.Module):
             owner, _, name = path.rpartition(".")
             make_submodule(self, owner).add_module(name, part)
 
-    def _run(self, x: torch.Tensor, hx: Any) -> tuple[torch.Tensor, Any]:
-        y, hx = self.get_submodule(self._layer)(x, hx)
-        return (y if self._head is None else self.get_submodule(self._head)(y)), hx
-
-
-class FeatureModel(_Recurrent):
-    """A recurrent layer on features, with a Linear head or without."""
-
     def forward(self, x: torch.Tensor, hx: Any = None) -> tuple[torch.Tensor, Any]:
         """Run the layer from state `hx` on `x`, (batch, sequence, input_size) float32.
 
         Returns:
             The output, (batch, sequence, size), and the final state in torch's layout.
         """
-        return self._run(x, hx)
+        y, hx = self.get_submodule(self._layer)(x, hx)
+        return (y if self._head is None else self.get_submodule(self._head)(y)), hx
 
 
-class TokenModel(_Recurrent):
-    """An Embedding, a recurrent layer, and a Linear head or none."""
+class TokenModel(FeatureModel):
+    """The same behind an Embedding."""
 
     def __init__(
-        self, parts: Mapping[str, nn.Module], embedding: str, layer: str, head: str | None
+        self, parts: Mapping[str, nn.Module], layer: str, head: str | None, embedding: str
     ) -> None:
         super().__init__(parts, layer, head)
         self._embedding = embedding
 
     def forward(self, tokens: torch.Tensor, hx: Any = None) -> tuple[torch.Tensor, Any]:
-        """Run the model from state `hx` on `tokens`, (batch, sequence) int64.
-
-        Returns:
-            The output, (batch, sequence, size), and the final state in torch's layout.
-        """
-        return self._run(self.get_submodule(self._embedding)(tokens), hx)
+        """Run the model from state `hx` on `tokens`, (batch, sequence) int64."""
+        return super().forward(self.get_submodule(self._embedding)(tokens), hx)
 
 
 def rebuild_module(
@@ -99,9 +87,17 @@ def rebuild_module(
     layer, keys = _layer(shapes, prefix, subject)
     name = prefix.removesuffix(".") or type(layer).__name__.lower()
     rest = {key: shape for key, shape in shapes.items() if key not in keys}
-    width = layer.proj_size or layer.hidden_size
-    plan = _Surroundings(layer.input_size, width * (2 if layer.bidirectional else 1), name, subject)
-    embedding, head = plan.read(rest, before=_keys_before(shapes, prefix + _FIRST))
+    width = (layer.proj_size or layer.hidden_size) * (1 + layer.bidirectional)
+    embedding, head, unclear = _roles(
+        rest, layer.input_size, width, before=_keys_before(shapes, prefix + _FIRST)
+    )
+    if unclear:
+        raise _open(
+            subject,
+            f"`{name}` takes {layer.input_size} and gives {width} features; an Embedding before it "
+            "and one Linear layer after it would be determined, but not "
+            f"{listed([_shaped(key, shapes[key]) for key in unclear])}",
+        )
     if not assume_plain:
         _refuse_guess(layer, [path for path in (embedding, name, head) if path], subject)
     parts: dict[str, nn.Module] = {name: layer}
@@ -116,7 +112,7 @@ def rebuild_module(
     dtype = weights[f"{name}.{_FIRST}"].dtype
     try:
         model = (
-            TokenModel(parts, embedding, name, head)
+            TokenModel(parts, name, head, embedding)
             if embedding
             else FeatureModel(parts, name, head)
         )
@@ -126,67 +122,55 @@ def rebuild_module(
     return model, _notes(parts, name, head)
 
 
-@dataclass(frozen=True)
-class _Surroundings:
-    """Finds the Embedding and the head among the keys around one recurrent layer."""
+def _roles(
+    shapes: Shapes, input_size: int, output_size: int, before: frozenset[str] | None
+) -> tuple[str | None, str | None, list[str]]:
+    """Return the paths of the Embedding and the Linear head, and the keys that are neither.
 
-    input_size: int
-    output_size: int
-    layer: str
-    subject: str
-
-    def read(self, shapes: Shapes, before: frozenset[str] | None) -> tuple[str | None, str | None]:
-        """Return the paths of the Embedding and the Linear head, each None where there is none.
-
-        Args:
-            shapes: The keys that are not the layer's.
-            before: Those that were defined before the layer; None where the order is not kept.
-        """
-        embedding = head = None
-        open_keys: list[str] = []
-        for key, shape in shapes.items():
-            path = key.rpartition(".")[0]
-            if key.endswith(".bias") and f"{path}.weight" in shapes:
-                continue
-            role = self._role(key, shape, shapes, before)
-            if role == "embedding" and embedding is None:
-                embedding = path
-            elif role == "head" and head is None:
-                head = path
-            else:
-                open_keys.append(key)
-        if open_keys:
-            raise _open(
-                self.subject,
-                f"`{self.layer}` takes {self.input_size} and gives {self.output_size} features; "
-                "an Embedding before it and one Linear layer after it would be determined, but "
-                f"not {listed([_shaped(key, shapes[key]) for key in open_keys])}",
-            )
-        return embedding, head
-
-    def _role(
-        self, key: str, shape: tuple[int, ...], shapes: Shapes, before: frozenset[str] | None
-    ) -> str | None:
+    Args:
+        shapes: The keys that are not the layer's.
+        input_size: What the layer takes.
+        output_size: What it gives.
+        before: Those that were defined before the layer; None where the order is not kept.
+    """
+    found: dict[str, str] = {}
+    unclear: list[str] = []
+    for key in shapes:
         path, _, name = key.rpartition(".")
-        if not path or name != "weight" or len(shape) != 2:
-            return None
-        roles = set()
-        bias = shapes.get(f"{path}.bias")
-        if shape[1] == self.input_size and bias is None:
-            roles.add("embedding")
-        if shape[1] == self.output_size and bias in (None, shape[:1]):
-            roles.add("head")
-        if bias is None and "emb" in path.lower():
-            roles.discard("head")
-        if before is not None:
-            roles.discard("head" if key in before else "embedding")
-        if "embedding" in roles and shape[0] == shape[1] and "emb" not in path.lower():
-            return None  # a square matrix before the layer may be a Linear without bias
-        return roles.pop() if len(roles) == 1 else None
+        if name == "bias" and f"{path}.weight" in shapes:
+            continue
+        role = _role(key, shapes, input_size, output_size, before)
+        if role is None or found.setdefault(role, path) != path:
+            unclear.append(key)
+    return found.get("embedding"), found.get("head"), unclear
+
+
+def _role(
+    key: str, shapes: Shapes, input_size: int, output_size: int, before: frozenset[str] | None
+) -> str | None:
+    path, _, name = key.rpartition(".")
+    shape = shapes[key]
+    if not path or name != "weight" or len(shape) != 2:
+        return None
+    bias = shapes.get(f"{path}.bias")
+    called_embedding = "emb" in path.lower()
+    roles = set()
+    if shape[1] == input_size and bias is None and (before is None or key in before):
+        roles.add("embedding")
+    if (
+        shape[1] == output_size
+        and bias in (None, shape[:1])
+        and not (bias is None and called_embedding)
+        and (before is None or key not in before)
+    ):
+        roles.add("head")
+    if "embedding" in roles and shape[0] == shape[1] and not called_embedding:
+        return None  # a square matrix before the layer may be a Linear without bias
+    return roles.pop() if len(roles) == 1 else None
 
 
 def _layer_prefix(shapes: Shapes, subject: str) -> str:
-    prefixes = [key.removesuffix(_FIRST) for key in shapes if _is_first(key)]
+    prefixes = [key.removesuffix(_FIRST) for key in shapes if key.rpartition(".")[2] == _FIRST]
     if not prefixes:
         raise _open(
             subject,
@@ -203,16 +187,16 @@ def _layer_prefix(shapes: Shapes, subject: str) -> str:
     return prefixes[0]
 
 
-def _is_first(key: str) -> bool:
-    return key.rpartition(".")[2] == _FIRST
-
-
 def _layer(shapes: Shapes, prefix: str, subject: str) -> tuple[nn.LSTM | nn.GRU | nn.RNN, set[str]]:
     """Return the layer whose keys have `prefix`, without its weights, and these keys."""
-    own = {key: shape for key, shape in shapes.items() if _belongs(key, prefix)}
+    matches = {
+        key: _LAYER_KEY.fullmatch(key.removeprefix(prefix))
+        for key in shapes
+        if key.startswith(prefix)
+    }
+    own = {key: shapes[key] for key, match in matches.items() if match}
     name = prefix.removesuffix(".") or "the layer"
-    hidden_key = f"{prefix}weight_hh_l0"
-    first, hidden = own[prefix + _FIRST], own.get(hidden_key, ())
+    first, hidden = own[prefix + _FIRST], own.get(f"{prefix}weight_hh_l0", ())
     projection = own.get(f"{prefix}weight_hr_l0")
     if len(first) != 2 or len(hidden) != 2 or (projection and len(projection) != 2):
         raise _open(subject, f"`{name}` has no two-dimensional `weight_ih_l0` and `weight_hh_l0`")
@@ -224,7 +208,7 @@ def _layer(shapes: Shapes, prefix: str, subject: str) -> tuple[nn.LSTM | nn.GRU 
             f"`{name}` has {first[0]} rows in `weight_ih_l0` for {size} hidden units; expected "
             f"were {', '.join(f'{n * size} (nn.{kind.__name__})' for n, kind in _LAYERS.items())}",
         )
-    places = {int(found[3]) for key in own if (found := _parts(key))}
+    places = {int(match[3]) for match in matches.values() if match}
     if places != set(range(len(places))):
         last = max(places)
         raise _open(subject, f"`{name}` has weights of its layer {last}, but not of all before it")
@@ -252,14 +236,6 @@ def _check_layer(layer: nn.Module, own: Shapes, prefix: str, subject: str) -> No
             f"`{prefix.removesuffix('.') or 'the layer'}` would be {layer}, which does not agree "
             f"with {listed(faults)}",
         )
-
-
-def _belongs(key: str, prefix: str) -> bool:
-    return key.startswith(prefix) and _parts(key[len(prefix) :]) is not None
-
-
-def _parts(key: str) -> re.Match[str] | None:
-    return _LAYER_KEY.fullmatch(key.rpartition(".")[2]) if key else None
 
 
 def _keys_before(shapes: Shapes, first: str) -> frozenset[str] | None:

@@ -1,4 +1,4 @@
-"""A TorchScript graph as plain Python objects that run it, operator by operator.
+"""A TorchScript graph as instructions that Python runs, operator by operator.
 
 A ScriptModule does not call Python while it runs, and so hides its recurrent layers. Here every
 operator is a call of `torch.ops`, which a TorchFunctionMode sees and torch.export traces.
@@ -7,9 +7,9 @@ operator is a call of `torch.ops`, which a TorchFunctionMode sees and torch.expo
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, NoReturn
 
 import torch
 from torch import nn
@@ -21,14 +21,23 @@ from edgernn.export.source.torchscript_operators import DTYPES
 __all__ = [
     "Block",
     "Environment",
-    "IfBlock",
-    "LoopBlock",
-    "OperatorCall",
-    "PythonCall",
-    "RaiseException",
-    "ReadTensors",
+    "Instruction",
     "SchemaArgument",
+    "call_operator",
+    "call_python",
+    "loop",
+    "raise_exception",
+    "read_tensors",
+    "refuse",
+    "select_block",
 ]
+
+_MEMORY_FORMATS = {
+    0: torch.contiguous_format,
+    1: torch.preserve_format,
+    2: torch.channels_last,
+    3: torch.channels_last_3d,
+}
 
 
 @dataclass
@@ -39,20 +48,18 @@ class Environment:
     values: dict[str, Any]
     narrowed: bool
 
-    def take(self, names: tuple[str, ...]) -> list[Any]:
-        """Return the values of `names`."""
-        return [self.values[name] for name in names]
 
-    def give(self, names: tuple[str, ...], results: Any) -> None:
-        """Set the values of `names`, one for each of `results`."""
-        self.values.update(zip(names, results, strict=True))
+Compute = Callable[[Environment, list[Any]], Sequence[Any]]
+"""Computes the outputs of a node from its inputs."""
 
 
-class Instruction(Protocol):
-    """One node of a graph."""
+class Instruction(NamedTuple):
+    """One node of a graph; `refusal` says why it cannot run, where it cannot."""
 
-    def run(self, frame: Environment) -> None:
-        """Compute the node's values from those in `frame`."""
+    compute: Compute
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    refusal: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,42 +70,18 @@ class Block:
     instructions: tuple[Instruction, ...]
     outputs: tuple[str, ...]
 
-    def run(self, frame: Environment, arguments: list[Any]) -> list[Any]:
+    def run(self, env: Environment, arguments: Sequence[Any]) -> list[Any]:
         """Run the nodes on `arguments` and return the outputs."""
-        frame.give(self.inputs, arguments)
-        for instruction in self.instructions:
-            instruction.run(frame)
-        return frame.take(self.outputs)
+        values = env.values
+        values.update(zip(self.inputs, arguments, strict=True))
+        for one in self.instructions:
+            results = one.compute(env, [values[name] for name in one.inputs])
+            if one.outputs:
+                values.update(zip(one.outputs, results, strict=True))
+        return [values[name] for name in self.outputs]
 
 
-@dataclass(frozen=True)
-class ReadTensors:
-    """Read one tensor of the module, or a list of them, by dotted paths."""
-
-    output: str
-    paths: tuple[str, ...]
-    listed: bool
-
-    def run(self, frame: Environment) -> None:
-        """Set the output to the tensors as the module holds them now."""
-        tensors = [_tensor_at(frame.module, path) for path in self.paths]
-        frame.values[self.output] = tensors if self.listed else tensors[0]
-
-
-@dataclass(frozen=True)
-class Constant:
-    """Set a value that is the same in every run."""
-
-    output: str
-    value: Any
-
-    def run(self, frame: Environment) -> None:
-        """Set the output, a list as a new one."""
-        frame.values[self.output] = list(self.value) if type(self.value) is list else self.value
-
-
-@dataclass(frozen=True)
-class SchemaArgument:
+class SchemaArgument(NamedTuple):
     """What an operator's schema says of one argument."""
 
     name: str
@@ -125,136 +108,107 @@ class SchemaArgument:
         return value
 
 
-@dataclass(frozen=True)
-class PythonCall:
-    """Call a Python function; `spread` sets one output for each item of its result."""
+def read_tensors(paths: Sequence[str], listed: bool) -> Compute:
+    """Read a tensor of the module as it is now, or a list of them, by dotted paths."""
 
-    function: Callable[..., Any]
-    arguments: tuple[SchemaArgument, ...]
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    spread: bool = False
+    def compute(env: Environment, _: list[Any]) -> Sequence[Any]:
+        owners = (path.rpartition(".") for path in paths)
+        tensors = [getattr(env.module.get_submodule(owner), name) for owner, _, name in owners]
+        return [tensors] if listed else tensors
 
-    def run(self, frame: Environment) -> None:
-        """Call the function."""
-        values = frame.take(self.inputs)
-        for place, argument in enumerate(self.arguments):
+    return compute
+
+
+def call_python(
+    function: Callable[..., Any], arguments: Sequence[SchemaArgument], spread: bool
+) -> Compute:
+    """Call a Python function; `spread` makes each item of its result an output."""
+
+    def compute(env: Environment, values: list[Any]) -> Sequence[Any]:
+        for place, argument in enumerate(arguments):
             if argument.name == "dtype":
-                values[place] = argument.prepare(values[place], frame.narrowed)
-        result = self.function(*values)
-        if self.outputs:
-            frame.give(self.outputs, result if self.spread else (result,))
+                values[place] = argument.prepare(values[place], env.narrowed)
+        result = function(*values)
+        return result if spread else (result,)
+
+    return compute
 
 
-@dataclass(frozen=True)
-class OperatorCall:
-    """Call an operator of `torch.ops`, or `scalar` where no argument is a tensor."""
+def call_operator(
+    overload: Callable[..., Any] | None,
+    scalar: Callable[..., Any] | None,
+    arguments: Sequence[SchemaArgument],
+    results: int,
+    refusal: str,
+) -> Compute:
+    """Call an operator of `torch.ops`, or `scalar` where no argument is a tensor.
 
-    overload: Callable[..., Any] | None
-    scalar: Callable[..., Any] | None
-    arguments: tuple[SchemaArgument, ...]
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    source: str
+    Args:
+        overload: The operator; None where it cannot run.
+        scalar: What to call where no argument is a tensor; None for the operator.
+        arguments: The arguments of the operator.
+        results: How many results it has.
+        refusal: What is raised where the operator cannot run.
+    """
 
-    def run(self, frame: Environment) -> None:
-        """Call the operator."""
-        values = frame.take(self.inputs)
-        if self.scalar and not any(isinstance(value, torch.Tensor) for value in values):
-            result = self.scalar(*values)
+    def compute(env: Environment, values: list[Any]) -> Sequence[Any]:
+        if scalar and not any(isinstance(value, torch.Tensor) for value in values):
+            result = scalar(*values)
+        elif overload is None:
+            raise UnsupportedModelError(refusal)
         else:
-            result = self._call(values, frame.narrowed)
-        if len(self.outputs) > 1:
-            frame.give(self.outputs, result)
-        elif self.outputs:
-            frame.values[self.outputs[0]] = result
+            given = [
+                (argument, argument.prepare(value, env.narrowed))
+                for argument, value in zip(arguments, values, strict=True)
+            ]
+            result = overload(
+                *(value for argument, value in given if not argument.keyword),
+                **{argument.name: value for argument, value in given if argument.keyword},
+            )
+        return result if results > 1 else (result,)
 
-    def _call(self, values: list[Any], narrowed: bool) -> Any:
-        if self.overload is None:
-            raise UnsupportedModelError(self.source)
-        args, kwargs = [], {}
-        for argument, value in zip(self.arguments, values, strict=True):
-            prepared = argument.prepare(value, narrowed)
-            if argument.keyword:
-                kwargs[argument.name] = prepared
-            else:
-                args.append(prepared)
-        return self.overload(*args, **kwargs)
+    return compute
 
 
-@dataclass(frozen=True)
-class IfBlock:
-    """Run one of two blocks."""
-
-    condition: str
-    blocks: tuple[Block, Block]
-    outputs: tuple[str, ...]
-
-    def run(self, frame: Environment) -> None:
-        """Run the block that the condition chooses."""
-        block = self.blocks[0] if frame.values[self.condition] else self.blocks[1]
-        frame.give(self.outputs, block.run(frame, []))
+def select_block(yes: Block, no: Block) -> Compute:
+    """Run the block that the condition, the only input, selects."""
+    return lambda env, values: (yes if values[0] else no).run(env, [])
 
 
-@dataclass(frozen=True)
-class LoopBlock:
-    """Run a block at most `count` times, as long as its condition holds."""
+def loop(body: Block) -> Compute:
+    """Run a block at most as often as the first input says, as long as its condition holds.
 
-    count: str
-    condition: str
-    carried: tuple[str, ...]
-    block: Block
-    outputs: tuple[str, ...]
+    The further inputs are the first condition and the values that iterations hand on.
+    """
 
-    def run(self, frame: Environment) -> None:
-        """Run the loop; each round hands its values to the next."""
-        count, going = frame.values[self.count], frame.values[self.condition]
-        values, index = frame.take(self.carried), 0
+    def compute(env: Environment, values: list[Any]) -> Sequence[Any]:
+        count, going, *carried = values
+        index = 0
         while going and index < count:
-            going, *values = self.block.run(frame, [index, *values])
+            going, *carried = body.run(env, [index, *carried])
             index += 1
-        frame.give(self.outputs, values)
+        return carried
+
+    return compute
 
 
-@dataclass(frozen=True)
-class RaiseException:
-    """Raise the exception that the model's own code raises."""
-
-    message: str
-    kind: str | None
-
-    def run(self, frame: Environment) -> None:
-        """Raise it: a built-in class, or RuntimeError for the model's own classes."""
-        name = str(frame.values[self.kind]).removeprefix("builtins.") if self.kind else ""
-        exception = getattr(builtins, name, RuntimeError)
-        raise exception(frame.values[self.message])
+def raise_exception(_: Environment, values: list[Any]) -> NoReturn:
+    """Raise what the model's own code raises; its own classes become RuntimeError."""
+    message, *kind = values
+    name = str(kind[0]).removeprefix("builtins.") if kind else ""
+    raise getattr(builtins, name, RuntimeError)(message)
 
 
-@dataclass(frozen=True)
-class RefuseNode:
-    """Raise when a node that cannot run here is reached."""
+def refuse(message: str) -> Compute:
+    """Raise UnsupportedModelError when the node is reached."""
 
-    message: str
+    def compute(*_: object) -> NoReturn:
+        raise UnsupportedModelError(message)
 
-    def run(self, frame: Environment) -> None:
-        """Raise UnsupportedModelError."""
-        raise UnsupportedModelError(self.message)
-
-
-_MEMORY_FORMATS = {
-    0: torch.contiguous_format,
-    1: torch.preserve_format,
-    2: torch.channels_last,
-    3: torch.channels_last_3d,
-}
+    return compute
 
 
 def _number_dtype(value: Any) -> torch.dtype:
     if isinstance(value, bool):
         return torch.bool
     return torch.int64 if isinstance(value, (int, torch.SymInt)) else torch.float32
-
-
-def _tensor_at(module: nn.Module, path: str) -> Any:
-    owner, _, name = path.rpartition(".")
-    return getattr(module.get_submodule(owner), name)

@@ -15,16 +15,15 @@ from edgernn.export.source.submodules import make_submodule
 from edgernn.export.source.torchscript_operators import PYTHON_FUNCTIONS, SCALAR_FUNCTIONS
 from edgernn.export.source.torchscript_program import (
     Block,
-    Constant,
-    IfBlock,
     Instruction,
-    LoopBlock,
-    OperatorCall,
-    PythonCall,
-    RaiseException,
-    ReadTensors,
-    RefuseNode,
     SchemaArgument,
+    call_operator,
+    call_python,
+    loop,
+    raise_exception,
+    read_tensors,
+    refuse,
+    select_block,
 )
 
 __all__ = ["GraphReader"]
@@ -85,8 +84,8 @@ class GraphReader:
         self._objects[inputs[0]] = ("", self._scripted)
         block = self._block(graph)
         for instruction in block.instructions:
-            if isinstance(instruction, RefuseNode):
-                raise UnsupportedModelError(instruction.message)
+            if instruction.refusal:
+                raise UnsupportedModelError(instruction.refusal)
         return block
 
     def _block(self, block: Any) -> Block:
@@ -101,98 +100,108 @@ class GraphReader:
         inputs, outputs = _names(node.inputs()), _names(node.outputs())
         match node.kind():
             case "prim::Constant":
-                return self._constant(node, outputs[0])
+                return self._constant(node, outputs)
             case "prim::GetAttr":
-                return self._attribute(node, inputs[0], outputs[0])
+                return self._attribute(node, inputs[0], outputs)
             case "prim::If":
                 yes, no = (self._block(block) for block in node.blocks())
-                return IfBlock(inputs[0], (yes, no), outputs)
+                return Instruction(select_block(yes, no), inputs, outputs)
             case "prim::Loop":
                 (body,) = node.blocks()
-                return LoopBlock(inputs[0], inputs[1], inputs[2:], self._block(body), outputs)
+                return Instruction(loop(self._block(body)), inputs, outputs)
             case "prim::isinstance":
-                return self._type_test(node, outputs[0])
+                return self._type_test(node, outputs)
             case "prim::RaiseException":
-                return RaiseException(inputs[0], inputs[1] if len(inputs) > 1 else None)
+                return Instruction(raise_exception, inputs, ())
             case kind:
                 return self._call(node, kind, inputs, outputs)
 
-    def _constant(self, node: Any, output: str) -> Instruction:
+    def _constant(self, node: Any, outputs: tuple[str, ...]) -> Instruction:
         try:
             value = node.output().toIValue()
         except RuntimeError:
             return self._refusal(node)
         if isinstance(value, torch.Tensor) and value.dim() == 0:
-            return Constant(output, value.item())  # tracing has tensors for Python's numbers
+            return _literal(value.item(), outputs)  # tracing has tensors for Python's numbers
         if isinstance(value, torch.Tensor):
             self._constants += 1
             path = self.tensors.path_of(value, f"constant_{self._constants}")
-            return ReadTensors(output, (path,), listed=False)
-        return Constant(output, value)
+            return Instruction(read_tensors([path], listed=False), (), outputs)
+        return _literal(value, outputs)
 
-    def _attribute(self, node: Any, owner: str, output: str) -> Instruction | None:
+    def _attribute(self, node: Any, owner: str, outputs: tuple[str, ...]) -> Instruction | None:
         if owner not in self._objects:
             return self._refusal(node)
         path, value = self._objects[owner]
         name = node.s("name")
         path, value = f"{path}.{name}" if path else name, getattr(value, name)
         if isinstance(value, torch.jit.ScriptModule):
-            self._objects[output] = (path, value)
+            self._objects[outputs[0]] = (path, value)
             return None
         if name == "training":
-            return Constant(output, False)
+            return _literal(False, outputs)
         if isinstance(value, torch.Tensor):
-            return ReadTensors(output, (self.tensors.path_of(value, path),), listed=False)
+            paths = [self.tensors.path_of(value, path)]
+            return Instruction(read_tensors(paths, listed=False), (), outputs)
         if isinstance(value, list) and value and isinstance(value[0], torch.Tensor):
             paths = [self.tensors.path_of(t, f"{path}_{i}") for i, t in enumerate(value)]
-            return ReadTensors(output, tuple(paths), listed=True)
+            return Instruction(read_tensors(paths, listed=True), (), outputs)
         if isinstance(value, torch.ScriptObject):
             return self._refusal(node)
-        return Constant(output, value)
+        return _literal(value, outputs)
 
-    def _type_test(self, node: Any, output: str) -> Instruction:
+    def _type_test(self, node: Any, outputs: tuple[str, ...]) -> Instruction:
         """Answer isinstance from the static type of its argument, where that is one type."""
         type_ = node.input().type()
         if type_.kind() in ("AnyType", "OptionalType", "UnionType"):
             return self._refusal(node)
-        return Constant(output, any(type_.isSubtypeOf(other) for other in node.tys("types")))
+        return _literal(any(type_.isSubtypeOf(other) for other in node.tys("types")), outputs)
 
     def _call(
         self, node: Any, kind: str, inputs: tuple[str, ...], outputs: tuple[str, ...]
     ) -> Instruction:
         if node.mustBeNone():
-            return Constant(outputs[0], None)
+            return _literal(None, outputs)
         schema = _schema(node.schema())
         overload = schema.overload_name if schema else ""
-        arguments = tuple(_argument(a) for a in schema.arguments) if schema else ()
+        arguments = [_argument(one) for one in schema.arguments] if schema else []
         function = PYTHON_FUNCTIONS.get(f"{kind}.{overload}") or PYTHON_FUNCTIONS.get(kind)
         if kind == "prim::TupleConstruct":
             function = self._records.get(node.output().type().annotation_str, function)
         if function is not None:
             spread = kind in ("prim::ListUnpack", "prim::TupleUnpack")
-            return PythonCall(function, arguments, inputs, outputs, spread)
+            return Instruction(call_python(function, arguments, spread), inputs, outputs)
         operator, scalar = _operator(kind, overload), SCALAR_FUNCTIONS.get(kind)
         if schema is None or (operator is None and scalar is None):
             return self._refusal(node)
-        refusal = self._refusal(node).message if operator is None else ""
-        return OperatorCall(operator, scalar, arguments, inputs, outputs, refusal)
+        refusal = self._refusal(node).refusal if operator is None else ""
+        compute = call_operator(operator, scalar, arguments, len(outputs), refusal)
+        return Instruction(compute, inputs, outputs)
 
-    def _refusal(self, node: Any) -> RefuseNode:
-        code = _code_of(node)
+    def _refusal(self, node: Any) -> Instruction:
+        message = self._reason(node, _code_of(node))
+        return Instruction(refuse(message), (), (), message)
+
+    def _reason(self, node: Any, code: str) -> str:
         if node.kind() == "prim::SetAttr" and (parts := _stateless_parts(self._scripted)):
             listed = ", ".join(f"`{part}`" for part in parts)
-            return RefuseNode(
+            return (
                 f"{self._subject} keeps what it carries from call to call in its attributes "
                 f"(`{code}`), where a graph has nothing to take it from. These parts of it do not: "
                 f"{listed}. Export one of them, from Python: "
                 f"edgernn.export_model(torch.jit.load(...).{parts[0]}, inputs=...)."
             )
         where = f", in `{code}`" if code else ""
-        return RefuseNode(
+        return (
             f"{self._subject} uses the TorchScript operator `{node.kind()}`{where}, which edgernn "
             "does not run. Export the model from its code: the nn.Module itself, or its "
             "state_dict with --module FILE.py:FACTORY."
         )
+
+
+def _literal(value: Any, outputs: tuple[str, ...]) -> Instruction:
+    """Give the same value in every run, a list as a new one."""
+    return Instruction(lambda *_: (list(value) if type(value) is list else value,), (), outputs)
 
 
 def _stateless_parts(scripted: Any) -> list[str]:
