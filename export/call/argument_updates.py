@@ -52,7 +52,7 @@ def return_argument_updates(module: nn.Module, example: ExampleCall) -> Mapping[
 
 
 def find_argument_updates(module: nn.Module, example: ExampleCall) -> ArgumentUpdates:
-    """Run forward and tell what it writes into its arguments.
+    """Run forward and return what it writes into its arguments.
 
     An argument is memory if it is called like a state, or if its new value depends on the others;
     forward's first argument, one called like data and one with steps are data that forward changes
@@ -118,7 +118,7 @@ def return_updates(module: nn.Module, updates: ArgumentUpdates) -> None:
     """
     kind = type(module)
     signature = inspect.signature(kind.forward)
-    beside = [path for path, place in updates.states.items() if path == place]
+    unreturned = [path for path, place in updates.states.items() if path == place]
 
     def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
         bound = signature.bind(self, *args, **kwargs)
@@ -126,12 +126,10 @@ def return_updates(module: nn.Module, updates: ArgumentUpdates) -> None:
         copied = {name: map_tensors(_copy, value, name) for name, value in given.items()}
         bound.arguments.update(copied)
         result = kind.forward(*bound.args, **bound.kwargs)
-        held = {
-            path: one for name, tree in copied.items() for path, one in tensor_leaves(tree, name)
-        }
-        return (
-            ResultWithUpdates(result, {path: held[path] for path in beside}) if beside else result
-        )
+        if not unreturned:
+            return result
+        held = dict(leaf for name, tree in copied.items() for leaf in tensor_leaves(tree, name))
+        return ResultWithUpdates(result, {path: held[path] for path in unreturned})
 
     def _copy(path: str, tensor: torch.Tensor) -> torch.Tensor:
         return tensor.clone() if path in updates.paths else tensor

@@ -19,8 +19,8 @@ __all__ = ["are_steps", "effect_of", "is_causal", "name_of", "same_results"]
 def effect_of(before: ForwardRun, after: Sequence[ForwardRun]) -> tuple[bool, bool]:
     """Return whether other sizes gave the recurrent calls more steps, and more sequences.
 
-    What forward calls once at all larger sizes, such as what makes a state that it holds of one
-    sequence anew for several, is no step.
+    What forward calls once at all larger sizes is not a step: it may make its state of one sequence
+    again for several.
     """
     old = [call.sizes for call in before.calls]
     more_steps = more_sequences = False
@@ -74,9 +74,9 @@ def are_steps(run: ForwardRun, size: int, larger: ForwardRun, steps: int) -> boo
 def is_causal(
     reference: ExampleRunner, example: ExampleCall, run: ForwardRun, axes: Sequence[Axis]
 ) -> bool:
-    """Return whether what a result has along an axis depends on the entries so far, and no later.
+    """Return whether a result along an axis depends on the entries so far, and on no later one.
 
-    So it is with the steps of a recurrence that forward writes without a layer or a loop.
+    That makes it the axis of steps of a recurrence without a layer or a loop.
     """
     last = size_at(example, axes[0]) - 1
     leaves = {leaf.path: leaf.tensor for leaf in example.tensors}

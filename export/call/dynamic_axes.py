@@ -194,7 +194,7 @@ def _tied_groups(
                     symbol = BATCH  # forward may go through the lengths one by one
                 unseen = symbol != SEQUENCE and all(same_results(run, one) for one in larger)
                 if symbol is None or unseen:
-                    break  # entries that forward does not look at, as behind a state's own
+                    break  # entries that forward does not look at
                 taken.add(symbol)
                 done.update(group)
                 yield symbol, group

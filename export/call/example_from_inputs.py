@@ -113,7 +113,7 @@ def _from_specs(module: nn.Module, specs: Sequence[InputSpec]) -> ExampleCall:
                 below = high if spec.limit is None else evaluate_size(spec.limit, sizes)
                 if below is None:
                     raise InputError(
-                        f"`{path}` is said to be below `{spec.limit}`, which is no axis of the "
+                        f"`{path}` is said to be below `{spec.limit}`, which is not an axis of the "
                         "inputs."
                     )
                 tensor = torch.randint(below, size, generator=generator).to(spec.dtype)

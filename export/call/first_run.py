@@ -15,7 +15,7 @@ from edgernn.untrusted_text import first_line
 
 __all__ = ["first_run"]
 
-# One is what a constant batch mostly is; long is what windows, norms and strides need.
+# Most constant batches are 1; windows, norms and strides need long sequences.
 _OTHER_SIZES = (1, 40, 640, 16000)
 
 
@@ -62,8 +62,8 @@ def _at_other_sizes(example: ExampleCall) -> Iterator[ExampleCall]:
 def _with_smaller_ids(example: ExampleCall, error: Exception) -> Iterator[ExampleCall]:
     """Yield the example with ever smaller ids in place of those whose range is a guess.
 
-    Ids that forward computes from several inputs, or looks up in another one, have ranges that no
-    table tells.
+    No embedding shows the range of ids that forward computes from several inputs or looks up in
+    another one.
     """
     guessed = {leaf.path: leaf for leaf in example.tensors if leaf.path in example.guessed_ranges}
     largest = max((int(leaf.tensor.max()) for leaf in guessed.values()), default=0)

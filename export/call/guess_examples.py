@@ -1,7 +1,7 @@
 """Calls that forward might take, judged by the model's weights and forward's signature.
 
-Weights tell by their names and shapes, so that an archive, whose layers have no classes any more,
-is read like a live module.
+What layers take is read from the names and shapes of their weights, so that an archive, whose
+layers have lost their classes, is read like a live module.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def candidate_examples(module: nn.Module) -> Iterator[ExampleCall]:
 def first_spec(module: nn.Module) -> str:
     """Return dtype and shape of what the first layer might take, as a spec has them."""
     for name, weight in module.named_parameters():
-        # in an archive a table of numbers is told from a matrix by its name alone
+        # in an archive only its name distinguishes a table from a matrix
         table = isinstance(_owner(module, name), nn.Embedding) or "emb" in name.lower()
         for rows, shape in _input_shapes(module, name, weight):
             if rows is not None and table:
@@ -60,7 +60,7 @@ def _first_inputs(module: nn.Module) -> Iterator[torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     tried: set[tuple[int | None, _Shape]] = set()
     weights = (_input_shapes(module, *named) for named in module.named_parameters())
-    for shapes in (*weights, _told_shapes(module)):
+    for shapes in (*weights, _declared_shapes(module)):
         for rows, shape in shapes:
             if (rows, shape) in tried:
                 continue
@@ -74,7 +74,7 @@ def _first_inputs(module: nn.Module) -> Iterator[torch.Tensor]:
 def _input_shapes(
     module: nn.Module, name: str, weight: torch.Tensor
 ) -> Iterator[tuple[int | None, _Shape]]:
-    """Yield shapes of what a layer with this weight takes, behind the number of ids or None."""
+    """Yield the number of ids or None, and the shape, of what a layer with this weight takes."""
     owner = _owner(module, name)
     embedding = isinstance(owner, nn.Embedding)
     if weight.dim() == 2 and (embedding or type(owner) is nn.Module):
@@ -95,8 +95,8 @@ def _input_shapes(
         yield None, (*batch, width)
 
 
-def _told_shapes(module: nn.Module) -> Iterator[tuple[None, _Shape]]:
-    """Yield shapes of the width that the model itself calls that of its input."""
+def _declared_shapes(module: nn.Module) -> Iterator[tuple[None, _Shape]]:
+    """Yield shapes of the input width that the model has as an attribute."""
     for name in _WIDTHS:
         width = getattr(module, name, None)
         if type(width) is int and width > 0:
@@ -105,7 +105,7 @@ def _told_shapes(module: nn.Module) -> Iterator[tuple[None, _Shape]]:
 
 
 def _owner(module: nn.Module, name: str) -> nn.Module:
-    """Return the layer of a weight; a bare nn.Module stands for one without a class."""
+    """Return the layer of a weight; a bare nn.Module for one without a class."""
     path, _, kind = name.rpartition(".")
     owner = module.get_submodule(path)
     known = type(owner).__module__.startswith("torch.nn.modules")

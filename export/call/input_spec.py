@@ -114,8 +114,8 @@ def named_sizes(specs: Iterable[InputSpec], defaults: Mapping[str, int]) -> dict
         for name in re.findall(r"[A-Za-z_]\w*", dim):
             if name not in sizes:
                 raise InputError(
-                    f"`{dim}` of `{path}` follows from `{name}`, which is no axis of any input. "
-                    "Name the axis itself in the spec of another input, or give a number."
+                    f"`{dim}` of `{path}` follows from `{name}`, which is not an axis of any "
+                    "input. Name the axis itself in the spec of another input, or give a number."
                 )
     return sizes
 
@@ -194,6 +194,6 @@ def _number(
         return float(text) if dtype.is_floating_point else int(text)
     except (KeyError, ValueError):
         raise InputError(
-            f"`{spec}` does not give a constant: one number of the dtype was expected behind `=`, "
+            f"`{spec}` does not give a constant: one number of the dtype was expected after `=`, "
             "and nothing in the brackets, such as rate:int64[]=16000."
         ) from None

@@ -30,7 +30,7 @@ def check_required_arguments(module: nn.Module, example: ExampleCall) -> None:
     """Raise InputError where the example leaves out an argument that forward needs."""
     for path in _holes(example.kwargs):
         raise InputError(
-            f"`{path}` is given no value, but what comes behind it in its tuple is. Give a spec "
+            f"`{path}` has no value, but what comes after it in its tuple has one. Give a spec "
             "for each part of it."
         )
     missing = [one for one in _required(module) if one not in example.kwargs]

@@ -18,8 +18,8 @@ __all__ = ["call_by_position", "name_positional_arguments"]
 def call_by_position(module: nn.Module) -> None:
     """Let `module` be called by name where only a call by place is right; in place.
 
-    So it is where hooks look at the arguments of a call, and where `__call__` has others than
-    forward.
+    That is where hooks look at the arguments of a call, and where the arguments of `__call__` are
+    not those of forward.
     """
     kind: Any = type(module)
     hooks = [*module._forward_pre_hooks, *module._forward_hooks]

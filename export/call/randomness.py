@@ -15,7 +15,7 @@ from edgernn.export.ir.recurrent_operators import FUNCTIONS
 
 __all__ = ["refuse_random"]
 
-_UNWRITTEN = ("empty", "new_empty", "empty_like", "empty_strided", "new_empty_strided")
+_UNINITIALIZED = ("empty", "new_empty", "empty_like", "empty_strided", "new_empty_strided")
 _JUNK = 0.37
 
 
@@ -27,16 +27,16 @@ def refuse_random(reference: ExampleRunner, example: ExampleCall, run: ForwardRu
         example: A call of it.
         run: What that call did.
     """
-    with FirstCallMode(_draws) as watch, FirstCallMode(_unwritten) as unwritten:
+    with FirstCallMode(_draws) as watch, FirstCallMode(_writes_junk) as unwritten:
         again = reference(example)
-    if _alike(run, again):
+    if _agree(run, again):
         return
-    if not watch.called and _alike(run, again, exactly=False):
+    if not watch.called and _agree(run, again, exactly=False):
         return  # a library's rounding
     if not watch.called and unwritten.line:
-        with FirstCallMode(_unwritten):
+        with FirstCallMode(_writes_junk):
             third = reference(example)
-        if _alike(again, third, exactly=False):
+        if _agree(again, third, exactly=False):
             raise UnsupportedModelError(
                 f"`{reference.name}` reads memory that nothing was written to, made at "
                 f"{unwritten.line}: it holds other numbers every time. Make it with torch.zeros."
@@ -52,17 +52,17 @@ def refuse_random(reference: ExampleRunner, example: ExampleCall, run: ForwardRu
     result = f"`{path}`" if path else "its result"
     if not watch.called:
         raise UnsupportedModelError(
-            f"`{reference.name}` does not give the same twice: {result} is another at every call, "
-            "and torch draws no random numbers. Leave out of it what NumPy or Python draw, and the "
-            "time."
+            f"`{reference.name}` does not return the same twice: {result} differs from call to "
+            "call, and torch draws no random numbers. Leave out of it what NumPy or Python draw, "
+            "and the time."
         )
     if "drop" in f"{watch.called} {watch.line.code if watch.line else ''}".lower():
         raise UnsupportedModelError(
-            f"`{reference.name}` applies dropout in eval mode{at}, so {result} is another at every "
-            "call. Tie it to the mode: functional.dropout(x, p, self.training), or nn.Dropout."
+            f"`{reference.name}` applies dropout in eval mode{at}, so {result} differs from call "
+            "to call. Tie it to the mode: functional.dropout(x, p, self.training), or nn.Dropout."
         )
     raise UnsupportedModelError(
-        f"`{reference.name}` draws random numbers{at}, so {result} is another at every call and "
+        f"`{reference.name}` draws random numbers{at}, so {result} differs from call to call and "
         "no graph can be proven. Return what is not drawn (a mean, scores), or take the noise as "
         "an argument."
     )
@@ -74,33 +74,33 @@ def _draws(operator: Any, result: Any) -> bool:
     return random and operator.overloadpacket.__name__ not in FUNCTIONS
 
 
-def _unwritten(operator: Any, result: Any) -> bool:
+def _writes_junk(operator: Any, result: Any) -> bool:
     """Return whether an operator makes a tensor without writing to it; if so write a number.
 
     Nothing that is defined depends on it.
     """
-    if operator.overloadpacket.__name__ not in _UNWRITTEN or not result.is_floating_point():
+    if operator.overloadpacket.__name__ not in _UNINITIALIZED or not result.is_floating_point():
         return False
     result.fill_(_JUNK)
     return True
 
 
-def _alike(one: ForwardRun, other: ForwardRun, exactly: bool = True) -> bool:
+def _agree(one: ForwardRun, other: ForwardRun, exactly: bool = True) -> bool:
     """Return whether two runs started from the same states and returned the same."""
-    if _starts_apart(one, other, exactly):
-        return False
-    return list(one.results) == list(other.results) and all(
-        _same(tensor, other.results[path], exactly) for path, tensor in one.results.items()
+    return (
+        not _starts_apart(one, other, exactly)
+        and list(one.results) == list(other.results)
+        and _all_same([*one.results.values()], [*other.results.values()], exactly)
     )
 
 
 def _starts_apart(one: ForwardRun, other: ForwardRun, exactly: bool = True) -> bool:
     """Return whether the first call of a layer has the same input, but another state."""
-    seen: list[object] = []
+    seen: set[int] = set()
     for a, b in zip(one.calls, other.calls, strict=False):
-        if any(a.layer is layer for layer in seen):
+        if id(a.layer) in seen:
             continue
-        seen.append(a.layer)
+        seen.add(id(a.layer))
         if not _same(a.x, b.x, exactly):
             return False
         if not _all_same(a.states, b.states, exactly):

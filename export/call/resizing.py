@@ -35,8 +35,7 @@ def resized_runs(
         run = first_success(reference, [changed.with_lengths(steps), changed])
         if not isinstance(run, Exception):
             runs.append(run)
-        # one step or one sequence fewer than a window or a norm needs is no reason to call the
-        # axis constant
+        # the axis is not constant because a window or a norm needs more than one step or sequence
         elif other != 1 or size == 1:
             return run
     return runs

@@ -173,13 +173,13 @@ class LengthValues:
             self.watch(first, steps)
 
     def number(self, count: LengthValue) -> int:
-        """Return an int that stands for a length."""
+        """Return an integer in the place of a length."""
         number = _FIRST + _STRIDE * len(self._numbers)
         self._numbers[number] = count
         return number
 
     def computed(self, count: LengthValue, name: str, other: int) -> LengthValue:
-        """Return what arithmetic with a number makes of a length."""
+        """Return a length after arithmetic with an integer."""
         key = id(count.source), name, other
         if key not in self._computed:
             self._computed[key] = getattr(torch, name)(count.source, other)
@@ -215,7 +215,7 @@ class LengthValues:
         return source.to(dtype or torch.int64)
 
     def _count(self, value: Any) -> Any:
-        """Return the length that a number stands for, or the value itself."""
+        """Return the length in whose place a number is, or the value itself."""
         if not isinstance(value, (int, np.integer)) or not _LARGE < value < sys.maxsize:
             return value
         if int(value) not in self._numbers:

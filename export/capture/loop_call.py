@@ -21,7 +21,7 @@ class LoopOperands:
     Attributes:
         sequences: What each iteration takes one step of.
         states: What the first iteration starts from.
-        constants: What all iterations take alike.
+        constants: What is the same for all iterations.
     """
 
     sequences: Tensors
@@ -37,9 +37,9 @@ class TimeLoop(nn.Module):
             and what is to be collected.
         axes: For each sequence the axis of its steps; at least one.
         states: The number of states.
-        along: The name of the axis whose steps these are.
-        lag: How many steps less than that axis has are run.
-        backward: Whether it begins with the last step of some sequence.
+        along: The name of the axis of steps.
+        lag: How many fewer steps are run than that axis has.
+        backward: Whether it starts at the last step of a sequence.
     """
 
     def __init__(
@@ -106,10 +106,7 @@ def run_loop(loop: TimeLoop, operands: LoopOperands) -> Tensors:
 
 
 def _widened(state: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
-    """Return a state of one row for all sequences as one of a row for each.
-
-    So is one without the axes that the first iteration puts before its own.
-    """
+    """Expand a state that is shared by all sequences, or lacks leading axes, as it comes back."""
     new = after.dim() - state.dim()
     lone = [
         isinstance(one, int) and one == 1 and not (isinstance(size, int) and size == 1)

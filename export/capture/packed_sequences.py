@@ -33,10 +33,10 @@ def sorts_for_packing(name: str, depth: int) -> bool:
 
 
 class PaddedPacking:
-    """Stands in for torch's packing functions during a trace.
+    """Answers torch's packing functions during a trace.
 
     Attributes:
-        counts: What answers forward where it asks for the values of lengths.
+        counts: What answers functions that ask for the values of lengths.
     """
 
     def __init__(self) -> None:
@@ -47,15 +47,15 @@ class PaddedPacking:
         self._alive: list[torch.Tensor] = []
 
     def lengths(self, batch_sizes: torch.Tensor) -> torch.Tensor:
-        """Return the lengths, (batch,) int64, behind what stands for a packed sequence's sizes."""
+        """Return the lengths, (batch,) int64, of the sequences with these `batch_sizes`."""
         return self._lengths[id(batch_sizes)]
 
     def steps(self, batch_sizes: torch.Tensor) -> tuple[Any, Any]:
-        """Return (sequence, batch) of the padded tensor behind it."""
+        """Return the sizes (sequence, batch) of their padded tensor."""
         return self._sizes[id(batch_sizes)]
 
     def __call__(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        """Answer a torch function, or return NotImplemented if packing is none of its business."""
+        """Answer a torch function, or return NotImplemented if it does not pack."""
         if name == "tolist" and args[0].dim() == 1:
             return args[0]  # packing takes the tensor as well
         if sorts_for_packing(name, 2):

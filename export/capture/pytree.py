@@ -1,7 +1,7 @@
 """The tensors in a call's arguments and in what it returns, each with its path.
 
-A path reads like Python behind the argument's name: `hx[0]`, `[1][0]`, `["logits"]`, `.logits`.
-A PackedSequence is one tensor: what `pad_packed_sequence` makes of it, laid out as what was packed.
+A path reads like Python after the argument's name: `hx[0]`, `[1][0]`, `["logits"]`, `.logits`.
+A PackedSequence is one tensor: padded, and laid out as what was packed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LAYOUT = "edgernn_batch_first"
 
 @dataclasses.dataclass(frozen=True)
 class ResultWithUpdates:
-    """What forward returned, and what it wrote into arguments beside that.
+    """What forward returned, and what it wrote into arguments that it did not return.
 
     Attributes:
         result: What it returned.
@@ -32,7 +32,7 @@ class ResultWithUpdates:
 
 
 def mark_layout(batch_sizes: torch.Tensor, batch_first: bool) -> None:
-    """Let the `batch_sizes` of a PackedSequence tell how what was packed is laid out."""
+    """Note on the `batch_sizes` of a PackedSequence how what was packed is laid out."""
     setattr(batch_sizes, _LAYOUT, batch_first)
 
 
@@ -46,7 +46,7 @@ def packed_paths(tree: Any, path: str = "") -> Iterator[str]:
 
 
 def tensor_leaves(tree: Any, path: str = "") -> Iterator[tuple[str, torch.Tensor]]:
-    """Yield the path and tensor of every leaf; what is no tensor or container is left out."""
+    """Yield the path and tensor of every leaf; other values are left out."""
     if isinstance(tree, torch.Tensor):
         yield path, tree
         return

@@ -1,4 +1,4 @@
-"""What of a torch.export archive torch is handed: a program and tensors, looked through and bare.
+"""Checks of a torch.export archive: torch is given the checked program and its tensors alone.
 
 torch itself unpickles sample inputs, weights and objects of an archive, evaluates the expressions
 of its sizes, writes its names into Python source, and calls any function of torch that a node

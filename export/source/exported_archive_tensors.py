@@ -47,7 +47,7 @@ def folder_entries(
         refusal: The error for an object that is unpickled.
 
     Raises:
-        SourceError: Something in it is no tensor.
+        SourceError: Something in it is not a tensor.
         ValueError: A tensor does not lie within its bytes.
     """
     entries: dict[str, bytes] = {}
@@ -79,7 +79,7 @@ def pickled_entry(archive: ZipArchive, entry: str, refusal: Refusal) -> bytes:
     """Return a dict of tensors, as torch.save wrote it into `entry`, written anew.
 
     Raises:
-        SourceError: Something in it is no tensor.
+        SourceError: Something in it is not a tensor.
     """
     content = archive.read(entry)
     if not content:

@@ -1,4 +1,4 @@
-"""What kind of file a model file is, told by its content."""
+"""The kind of a model file, recognized by its content."""
 
 from __future__ import annotations
 

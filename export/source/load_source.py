@@ -70,7 +70,7 @@ def load_source(
     trust: bool = False,
     assume_plain: bool = False,
 ) -> Source | OnnxFile:
-    """Return the model behind `model`.
+    """Return the model in `model`, ready to be traced.
 
     Args:
         model: A live module, or a file: TorchScript or torch.export archive, state_dict or whole
@@ -99,8 +99,8 @@ def load_source(
         return _source(converted, given, f"ScriptModule {model.original_name}", notes)
     if not isinstance(model, nn.Module):
         raise SourceError(
-            f"`{model!r}` is no model: it is of type {type(model).__name__}. Give an nn.Module or "
-            "the path of a model file."
+            f"`{model!r}` is not a model: it is of type {type(model).__name__}. Give an nn.Module "
+            "or the path of a model file."
         )
     copied = private_copy(model)
     given, notes = _conformed(copied)

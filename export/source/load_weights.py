@@ -73,8 +73,8 @@ def load_weights(
 ) -> tuple[str, ...]:
     """Load `weights` into `model`, each key and shape exactly.
 
-    Prefixes that wrappers put before the keys are taken off, what lies beside the prefixed keys is
-    left, and a weight that the module uses twice may be stored once.
+    Prefixes that wrappers put before the keys are removed, keys without the prefix are left out,
+    and a weight that the module uses twice may be stored once.
 
     Returns:
         Notes: what was left.
@@ -83,7 +83,7 @@ def load_weights(
         SourceError: Keys are missing or left over, or shapes or kinds of numbers differ.
     """
     wanted = model.state_dict()
-    found, beside = _unprefixed(weights, wanted, subject)
+    found, unprefixed_keys = _unprefixed(weights, wanted, subject)
     two = _fill_tied(found, model)
     missing = [key for key in wanted if key not in found]
     unexpected = [key for key in found if key not in wanted]
@@ -103,8 +103,8 @@ def load_weights(
         for label, entries in (
             ("the file lacks", [f"`{key}`" for key in missing]),
             ("the module lacks", [f"`{key}`" for key in unexpected]),
-            ("other shapes have", different),
-            ("other numbers have", other),
+            ("shapes differ for", different),
+            ("kinds of numbers differ for", other),
             ("the module has one weight for", two),
         )
         if entries
@@ -122,9 +122,9 @@ def load_weights(
             f"{subject} does not fit `{type(model).__name__}`: {reason.rstrip('.')}. Give --module "
             "the code that the weights were trained with."
         ) from error
-    if not beside:
+    if not unprefixed_keys:
         return ()
-    keys = listed([f"`{key}`" for key in beside])
+    keys = listed([f"`{key}`" for key in unprefixed_keys])
     return (f"Left out of the file, which the module has no place for: {keys}.",)
 
 
@@ -145,7 +145,7 @@ def listed(entries: list[str], limit: int = 8) -> str:
 def _unprefixed(
     weights: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor], subject: str
 ) -> tuple[dict[str, torch.Tensor], list[str]]:
-    """Return the weights under the module's names, and the keys beside the prefixed ones.
+    """Return the weights under the module's names, and the keys without the prefix.
 
     Of all prefixes under which the file has keys of the module, the one that has most is taken;
     of several, that of a wrapper.
@@ -176,9 +176,9 @@ def _unprefixed(
         if copy and count == len(wanted) >= _LEAST_OF_A_COPY
         for name in wanted
     ]
-    beside = [key for key in plain if not key.startswith(prefix)]
-    beside += [prefix + key for key in copies if own.pop(key, None) is not None]
-    return own, beside
+    unprefixed_keys = [key for key in plain if not key.startswith(prefix)]
+    unprefixed_keys += [prefix + key for key in copies if own.pop(key, None) is not None]
+    return own, unprefixed_keys
 
 
 def _plain_forms(

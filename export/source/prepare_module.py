@@ -95,7 +95,7 @@ def to_cpu_float32(model: nn.Module) -> tuple[str, ...]:
     }
     count = sum(tensor.dtype in CONVERTED_DTYPES for _, tensor in named)
     with warnings.catch_warnings():
-        # a copied ScriptModule has parameters that are no leaves
+        # the parameters of a copied ScriptModule are not autograd leaves
         warnings.filterwarnings("ignore", "The .grad attribute of a Tensor", UserWarning)
         model.to("cpu")
         if narrowed:

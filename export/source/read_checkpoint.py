@@ -82,7 +82,6 @@ def read_pickle(
     names = _requested_names(path)
     try:
         with warnings.catch_warnings():
-            # Whether the file could be read is told by the error alone.
             warnings.simplefilter("ignore")
             return _load(path, weights_only=True), ()
     except pickle.UnpicklingError as error:

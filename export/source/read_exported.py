@@ -112,7 +112,7 @@ def _converted(program: ExportedProgram) -> tuple[nn.Module, tuple[str, ...]]:
 
 
 def _load(archive: Path | BytesIO, path: Path) -> ExportedProgram:
-    # torch logs a warning of its own beside the error it raises.
+    # torch logs a warning besides the error that it raises.
     logger = logging.getLogger("torch.export")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
@@ -147,7 +147,7 @@ def _signature(program: ExportedProgram) -> Signature:
         constant = len(values) == 1 and isinstance(values[0], ConstantArgument)
         default = values[0].value if constant else Parameter.empty
         if kind is not Parameter.KEYWORD_ONLY and default is Parameter.empty:
-            # Python allows no required argument behind one with a default.
+            # Python allows no required argument after one with a default.
             parameters = [p.replace(default=Parameter.empty) for p in parameters]
         parameters.append(Parameter(name, kind, default=default))
     return Signature(parameters)
@@ -177,8 +177,8 @@ def _retarget(graph: fx.Graph, narrowed: bool) -> list[str]:
             continue
         if _switch_to_eval(node):
             trained.add(_schema(node).name.removeprefix("aten::"))
-        node.args = map_aggregate(node.args, lambda a: _settled(a, narrowed))
-        node.kwargs = map_aggregate(node.kwargs, lambda a: _settled(a, narrowed))
+        node.args = map_aggregate(node.args, lambda a: _converted_argument(a, narrowed))
+        node.kwargs = map_aggregate(node.kwargs, lambda a: _converted_argument(a, narrowed))
     return sorted(trained)
 
 
@@ -207,7 +207,7 @@ def _schema(node: fx.Node) -> Any:
     return getattr(node.target, "_schema", None)
 
 
-def _settled(argument: Any, narrowed: bool) -> Any:
+def _converted_argument(argument: Any, narrowed: bool) -> Any:
     if isinstance(argument, torch.device):
         return torch.device("cpu")
     return torch.float32 if narrowed and argument in CONVERTED_DTYPES else argument

@@ -54,7 +54,7 @@ class FeatureModel(nn.Module):
 
 
 class TokenModel(FeatureModel):
-    """The same behind an Embedding."""
+    """The same after an Embedding."""
 
     def __init__(
         self, parts: Mapping[str, nn.Module], layer: str, head: str | None, embedding: str
@@ -249,12 +249,13 @@ def _check_numbers(weights: Mapping[str, torch.Tensor], subject: str) -> None:
         if tensor.dtype not in (torch.float32, *CONVERTED_DTYPES) or not tensor.numel():
             kind = str(tensor.dtype).removeprefix("torch.")
             raise _open(
-                subject, f"`{key}` is {kind} {list(tensor.shape)}, which is no weight of a layer"
+                subject,
+                f"`{key}` is {kind} {list(tensor.shape)}, which cannot be a weight of a layer",
             )
 
 
 def _refuse_guess(layer: nn.Module, paths: list[str], subject: str) -> None:
-    """Refuse what the keys cannot tell and changes numbers."""
+    """Refuse to guess what changes numbers and the keys do not determine."""
     unknown: list[str] = []
     if isinstance(layer, nn.RNN):
         unknown.append("whether its nn.RNN has tanh or relu")

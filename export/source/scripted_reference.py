@@ -39,7 +39,7 @@ class Scripted(nn.Module):
         self._writes = _WRITES.search(str(getattr(scripted, method).inlined_graph)) is not None
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
-        """Return what torch makes of the arguments."""
+        """Run the ScriptModule."""
         scripted = copy.deepcopy(self._scripted) if self._writes else self._scripted
         unoptimized: Any = torch.jit.optimized_execution  # type: ignore[attr-defined]  # public
         with unoptimized(False):
@@ -57,7 +57,7 @@ class Scripted(nn.Module):
 def scripted_reference(
     scripted: torch.jit.ScriptModule, method: str, signature: Signature
 ) -> nn.Module:
-    """Return a ScriptModule as a module whose forward has the arguments of its own.
+    """Return a ScriptModule as a module with the arguments of its forward.
 
     Args:
         scripted: The ScriptModule, on the CPU.

@@ -187,7 +187,7 @@ class GraphReader:
             listed = ", ".join(f"`{part}`" for part in parts)
             return (
                 f"{self._subject} keeps what it carries from call to call in its attributes "
-                f"(`{code}`), where a graph has nothing to take it from. These parts of it do not: "
+                f"(`{code}`), which a graph does not have. These parts of it do not: "
                 f"{listed}. Export one of them, from Python: "
                 f"edgernn.export_model(torch.jit.load(...).{parts[0]}, inputs=...)."
             )

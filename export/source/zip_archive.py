@@ -1,4 +1,4 @@
-"""A zip archive that torch wrote, read within bounds and written anew from what was checked."""
+"""A zip archive that torch wrote, read within bounds, and written again from checked entries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Memory of a module that is no state of its graphs: found by running it, and refused by name."""
+"""Memory of a module that is not a state of its graphs, found by running it and refused by name."""
 
 from __future__ import annotations
 

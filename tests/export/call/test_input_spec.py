@@ -151,8 +151,8 @@ def test_a_size_that_follows_from_no_axis():
     with pytest.raises(InputError) as info:
         example_from(Tied(), ["frames:float32[batch,4*sequence,2]", "tokens:int64[batch,5]"])
     assert str(info.value) == (
-        "`4*sequence` of `frames` follows from `sequence`, which is no axis of any input. Name the "
-        "axis itself in the spec of another input, or give a number."
+        "`4*sequence` of `frames` follows from `sequence`, which is not an axis of any input. "
+        "Name the axis itself in the spec of another input, or give a number."
     )
 
 

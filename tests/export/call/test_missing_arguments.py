@@ -83,7 +83,7 @@ def test_a_part_of_a_tuple_cannot_be_skipped():
     with pytest.raises(InputError) as caught:
         check_required_arguments(Layer(), example_from(Layer(), given))
     assert str(caught.value) == (
-        "`state[0]` is given no value, but what comes behind it in its tuple is. Give a spec for "
+        "`state[0]` has no value, but what comes after it in its tuple has one. Give a spec for "
         "each part of it."
     )
 

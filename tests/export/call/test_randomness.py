@@ -109,22 +109,22 @@ CASES: list[tuple[Function, str, str, Function]] = [
     (
         drops,
         "return net.rnn(functional.dropout(x, 0.5))[0]",
-        "`Net.forward` applies dropout in eval mode{}, so its result is another at every call. Tie "
-        "it to the mode: functional.dropout(x, p, self.training), or nn.Dropout.",
+        "`Net.forward` applies dropout in eval mode{}, so its result differs from call to call. "
+        "Tie it to the mode: functional.dropout(x, p, self.training), or nn.Dropout.",
         drops_in_training,
     ),
     (
         samples,
         "return y + torch.randn_like(y)",
-        "`Net.forward` draws random numbers{}, so its result is another at every call and no graph "
-        "can be proven. Return what is not drawn (a mean, scores), or take the noise as an "
+        "`Net.forward` draws random numbers{}, so its result differs from call to call and no "
+        "graph can be proven. Return what is not drawn (a mean, scores), or take the noise as an "
         "argument.",
         drops_in_training,
     ),
     (
         is_fed_by_chance,
         "",
-        "`Net.forward` does not give the same twice: its result is another at every call, and "
+        "`Net.forward` does not return the same twice: its result differs from call to call, and "
         "torch draws no random numbers. Leave out of it what NumPy or Python draw, and the time.",
         drops_in_training,
     ),

@@ -56,7 +56,7 @@ def test_constants_that_do_not_fit(tmp_path):
     file = write(tmp_path / "a.onnx", [recurrent("RNN")], weights("RNN"))
     for spec in ("gain:int64[]=2.5", "gain:bool[]=yes", "gain:int64[2]=1", "gain:int64[batch]=1"):
         assert refusal(file, InputError, inputs=[spec]) == (
-            f"`{spec}` does not give a constant: one number of the dtype was expected behind `=`, "
+            f"`{spec}` does not give a constant: one number of the dtype was expected after `=`, "
             "and nothing in the brackets, such as rate:int64[]=16000."
         )
     assert refusal(file, InputError, inputs=["gain:int64[]=1"]) == (

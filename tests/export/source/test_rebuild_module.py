@@ -213,11 +213,11 @@ CASES = {
     ),
     "integers": (
         lambda: {key: value.to(torch.int8) for key, value in nn.GRU(5, 3).state_dict().items()},
-        "`weight_ih_l0` is int8 [9, 5], which is no weight of a layer",
+        "`weight_ih_l0` is int8 [9, 5], which cannot be a weight of a layer",
     ),
     "no numbers": (
         lambda: {"r.weight_ih_l0": torch.ones(0, 4), "r.weight_hh_l0": torch.ones(0, 0)},
-        "`r.weight_ih_l0` is float32 [0, 4], which is no weight of a layer",
+        "`r.weight_ih_l0` is float32 [0, 4], which cannot be a weight of a layer",
     ),
     "names": (
         lambda: {f"a..b.{key}": value for key, value in nn.GRU(5, 3).state_dict().items()},

@@ -53,7 +53,7 @@ def test_a_state_in_attributes(tmp_path):
         module(torch.zeros(1, 8), 16000)
     assert str(info.value) == (
         f"`{file}` keeps what it carries from call to call in its attributes (`self.state = ...`), "
-        "where a graph has nothing to take it from. These parts of it do not: `wide`, `narrow`. "
+        "which a graph does not have. These parts of it do not: `wide`, `narrow`. "
         "Export one of them, from Python: edgernn.export_model(torch.jit.load(...).wide, "
         "inputs=...)."
     )
