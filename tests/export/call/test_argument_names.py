@@ -39,3 +39,15 @@ def test_names_that_say_nothing(name):
     """Other names are neither."""
     assert not is_state(name)
     assert not is_data(name)
+
+
+@pytest.mark.parametrize("name", ["lengths", "len", "x_lens", "Length", "seq_length"])
+def test_names_of_lengths_are_known(name):
+    """What people call the lengths of sequences."""
+    assert LENGTH_NAMES.match(name)
+
+
+@pytest.mark.parametrize("name", ["x", "lent", "lengthy", "silence"])
+def test_other_names_are_no_lengths(name):
+    """A name that only resembles one is not one."""
+    assert not LENGTH_NAMES.match(name)

@@ -9,7 +9,6 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.export.call.dynamic_axes import find_dynamic_axes
-from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.call.example_from_inputs import example_from
 from edgernn.export.call.forward_run import ModuleRunner
 from edgernn.export.call.infer_example import infer_example
@@ -65,44 +64,6 @@ class LastItem(Base):
         return y.gather(1, (x_len - 1).view(-1, 1, 1).expand(-1, 1, 3)).squeeze(1)
 
 
-class Strided(Base):
-    """Takes nothing shorter than 300 steps."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv1d(1, 4, 300, 10)
-
-    def forward(self, wave):
-        return self.rnn(self.conv(wave).transpose(1, 2))[0]
-
-
-class Told(nn.Module):
-    """Its first weight takes more than its input."""
-
-    def __init__(self):
-        super().__init__()
-        self.input_size = 5
-        self.mix = nn.Linear(8, 3)
-        self.rnn = nn.GRU(3, 3, batch_first=True)
-
-    def forward(self, x):
-        return self.rnn(self.mix(torch.cat([x, x[..., :3]], -1)))[0]
-
-
-class Stacked(nn.Module):
-    """Two cells, their states stacked in one tensor."""
-
-    def __init__(self):
-        super().__init__()
-        self.cells = nn.ModuleList([nn.GRUCell(4, 3), nn.GRUCell(3, 3)])
-
-    def forward(self, x, hx=None):
-        hx = x.new_zeros(2, x.shape[0], 3) if hx is None else hx
-        h0 = self.cells[0](x, hx[0])
-        h1 = self.cells[1](h0, hx[1])
-        return h1, torch.stack([h0, h1])
-
-
 class Packed(Base):
     def forward(self, x, lengths, h):
         return self.rnn(pack_padded_sequence(x, lengths, True, enforce_sorted=False), h)[1]
@@ -119,11 +80,6 @@ class Chars(Base):
         batch, words, chars, size = x.shape
         h = self.rnn(x.view(batch * words, chars, size))[1]
         return self.words(h.view(batch, words, 3))[0]
-
-
-class Silent(Base):
-    def forward(self, x):
-        self.rnn(x)
 
 
 def found(module: nn.Module, *tensors: torch.Tensor) -> list[str]:
@@ -242,26 +198,6 @@ def test_dynamic_axes_come_back_with_sizes_of_their_own():
     assert [tuple(leaf.tensor.shape) for leaf in example.tensors] == [(2, 3, 4)]
 
 
-def test_a_forward_without_tensors_is_refused():
-    """There is nothing to write where forward returns nothing."""
-    with pytest.raises(UnsupportedModelError) as info:
-        find_dynamic_axes(ModuleRunner(Silent()), ExampleCall({"x": torch.zeros(2, 5, 4)}, {}))
-    assert str(info.value) == (
-        "`Silent.forward` returns no tensor. Return the outputs that the graph is to have."
-    )
-
-
-def test_an_example_is_inferred():
-    """Layers and forward's signature are enough for both axes."""
-    assert [str(leaf) for leaf in infer_example(Layer()).tensors] == ["x:float32[batch,sequence,4]"]
-    given = [str(leaf) for leaf in infer_example(nn.LSTM(4, 3)).tensors]
-    assert given == [
-        "input:float32[sequence,batch,4]",
-        "hx[0]:float32[1,batch,3]",
-        "hx[1]:float32[1,batch,3]",
-    ]
-
-
 def shapes_of(module):
     example = infer_example(module)
     return [str(leaf) for leaf in example.tensors]
@@ -270,24 +206,6 @@ def shapes_of(module):
 def test_steps_behind_every_length_are_steps_all_the_same():
     """More steps that no length reaches change no result, but the layer runs over them."""
     assert shapes_of(LastItem()) == ["x:float32[batch,sequence,4]", "x_len:int64[batch]"]
-
-
-def test_specs_are_tried_at_longer_sizes():
-    """A named axis stands for as many as forward needs."""
-    given = example_from(Strided(), ["wave:float32[batch,1,sequence]"])
-    example = find_dynamic_axes(ModuleRunner(Strided()), given)
-    assert [str(leaf) for leaf in example.tensors] == ["wave:float32[batch,1,sequence]"]
-    assert example.tensors[0].tensor.shape == (2, 1, 640)
-
-
-def test_the_model_tells_its_input_size():
-    """Where the first weight does not fit, `input_size` and its like are tried."""
-    assert shapes_of(Told()) == ["x:float32[batch,sequence,5]"]
-
-
-def test_states_of_several_cells_are_tried_in_one_tensor():
-    """An argument that is called like a state may take those of all cells."""
-    assert shapes_of(Stacked()) == ["x:float32[batch,4]", "hx:float32[2,batch,3]"]
 
 
 class PackedAlone(nn.Module):

@@ -1,0 +1,86 @@
+"""The rules for what a run of a model tells."""
+
+from __future__ import annotations
+
+import re
+import warnings
+
+import pytest
+import torch
+from torch import nn
+
+from edgernn.export.call.example_call import ExampleCall
+from edgernn.export.call.forward_run import ModuleRunner, run_forward
+from tests.nets.packed_ids import GIVEN, Net
+
+
+def test_a_run_tells_calls_results_and_lengths():
+    """What forward called, what it returned by path, and which argument it packed by."""
+    run = run_forward(Net(), ExampleCall(GIVEN, {}))
+    assert [call.function for call in run.calls] == ["gru"]
+    assert {path: tuple(tensor.shape) for path, tensor in run.results.items()} == {
+        '["h"]': (1, 2, 2)
+    }
+    assert run.lengths == ("lengths",)
+
+
+def test_ids_that_equal_the_lengths_are_not_floats():
+    """Only integers in one axis can be the lengths; numbers that look alike are not."""
+    given = {**GIVEN, "scale": torch.tensor([2.0, 5.0])}
+    assert run_forward(Net(), ExampleCall(given, {})).lengths == ("lengths",)
+
+
+def test_a_run_leaves_no_trace():
+    """Warnings stay unheard, and what forward changed on the module is as before."""
+    net = Net()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ModuleRunner(net)(ExampleCall(GIVEN, {}))
+    assert net.calls == 0
+    assert ModuleRunner(net).name == "Net.forward"
+
+
+X = torch.zeros(5, 2, 3)
+
+
+OPTIONS = (True, 1, 0.0, False, False, False)
+
+
+WRONG = {
+    "GRU": (
+        lambda layer: torch.gru(X, torch.zeros(2, 2, 2), list(layer.parameters()), *OPTIONS),
+        "a state is (2, 2, 2), its layer needs (1, 2, 2)",
+    ),
+    "LSTM": (
+        lambda layer: torch.lstm(
+            X,
+            (torch.zeros(1, 2, 2), torch.zeros(1, 1, 2)),
+            list(layer.parameters()),
+            *OPTIONS,
+        ),
+        "a state is (1, 1, 2), its layer needs (1, 2, 2)",
+    ),
+    "LSTMCell": (
+        lambda layer: torch.lstm_cell(
+            X[0], (torch.zeros(2, 2), torch.zeros(1, 2)), *layer.parameters()
+        ),
+        "a state is (1, 2), its layer needs (2, 2)",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_a_state_of_another_shape_is_an_error(kind):
+    """Torch does not check every state itself: some it reads past the end of, or broadcasts."""
+    call, message = WRONG[kind]
+
+    class Given(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = getattr(nn, kind)(3, 2)
+
+        def forward(self):
+            return call(self.layer)
+
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        run_forward(Given(), ExampleCall({}, {}))
