@@ -29,9 +29,9 @@ def constant_note(
 
     Args:
         reference: The model.
-        symbol: The name that the axis would have, or None.
+        symbol: The name that the axes would have, or None.
         example: A call of the model.
-        axes: The axes, which are one: path and place of each.
+        axes: Path and place of each.
         error: Why they take no other size.
         beside: At which sizes of other axes, in words.
     """

@@ -91,13 +91,7 @@ def find_dynamic_axes(
 
 
 def _named(example: ExampleCall, dynamic: Mapping[str, list[Axis]], more: int = 0) -> ExampleCall:
-    """Return the example with its dynamic axes named, at sizes that tell them apart.
-
-    Args:
-        example: The call.
-        dynamic: Name → the axes of that name.
-        more: How much larger than in the example the axes are to be, before they are told apart.
-    """
+    """Return the example with its dynamic axes named, at distinct sizes, `more` larger than now."""
     names = {axis: symbol for symbol, axes in dynamic.items() for axis in axes}
     names |= {
         axis: size

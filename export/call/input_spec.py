@@ -78,13 +78,11 @@ def parse_spec(spec: str) -> InputSpec:
     known = tuple(dim for dim in shape if dim is not None)
     dtype = getattr(torch, match["dtype"])
     limit = None if match["limit"] is None else _limit(spec, match["limit"], dtype)
-    if match["value"] is None:
-        return InputSpec(match["path"], dtype, known, limit=limit)
-    if match["value"].endswith(".npy"):
-        return InputSpec(match["path"], dtype, known, limit=limit, file=match["value"])
-    return InputSpec(
-        match["path"], dtype, known, _number(spec, match["value"], dtype, known), limit
-    )
+    value, file = match["value"], None
+    if value is not None and value.endswith(".npy"):
+        value, file = None, value
+    number = None if value is None else _number(spec, value, dtype, known)
+    return InputSpec(match["path"], dtype, known, value=number, limit=limit, file=file)
 
 
 def named_sizes(specs: Iterable[InputSpec], defaults: Mapping[str, int]) -> dict[str, int]:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import re
-from collections.abc import Collection, Iterator, Mapping
-from typing import Any
+from collections.abc import Collection, Iterator
 
 from torch import nn
 
@@ -28,7 +26,7 @@ __all__ = ["ask_for_inputs", "check_required_arguments", "example_options"]
 
 def check_required_arguments(module: nn.Module, example: ExampleCall) -> None:
     """Raise InputError where the example leaves out an argument that forward needs."""
-    for path in _holes(example.kwargs):
+    for path in (hole for name, value in example.kwargs.items() for hole in _holes(value, name)):
         raise InputError(
             f"`{path}` has no value, but what comes after it in its tuple has one. Give a spec "
             "for each part of it."
@@ -44,31 +42,37 @@ def check_required_arguments(module: nn.Module, example: ExampleCall) -> None:
 
 def _tried(module: nn.Module, missing: Collection[str], example: ExampleCall) -> str:
     """Return `--input` for each missing argument, if forward runs with these; else nothing."""
-    options = _options(module, missing)
-    specs = re.findall(r'--input "(.*?)"', options)
+    specs = _specs(module, missing)
     with contextlib.suppress(Exception):
         guessed = dict(example_from(module, specs).kwargs)
         for given in (example.kwargs, {}):
             with contextlib.suppress(Exception):
                 run_forward(module, ExampleCall({**given, **guessed}, {}))
-                return f": {options}"
+                return f": {_options(specs)}"
     return ""
 
 
 def ask_for_inputs(module: nn.Module) -> str:
     """Ask for a description of what forward takes, with one that forward runs with if any."""
-    options = example_options(module)
+    specs = _needed_specs(module)
     with contextlib.suppress(Exception):
-        run_forward(module, example_from(module, re.findall(r'--input "(.*?)"', options)))
-        return f"Describe the inputs of its forward, such as {options}."
+        run_forward(module, example_from(module, specs))
+        return f"Describe the inputs of its forward, such as {_options(specs)}."
     names = _listed(_required(module) or list(forward_parameters(module)) or ["x"])
     return f'Describe the inputs of its forward, {names}: --input "NAME:DTYPE[DIMS]" for each.'
 
 
 def example_options(module: nn.Module) -> str:
     """Return `--input` for all that forward needs, or for its first argument."""
-    names = _required(module) or list(forward_parameters(module))[:1] or ["x"]
-    return _options(module, names)
+    return _options(_needed_specs(module))
+
+
+def _options(specs: Collection[str]) -> str:
+    return " ".join(f'--input "{spec}"' for spec in specs)
+
+
+def _needed_specs(module: nn.Module) -> list[str]:
+    return _specs(module, _required(module) or list(forward_parameters(module))[:1] or ["x"])
 
 
 def _required(module: nn.Module) -> list[str]:
@@ -77,8 +81,8 @@ def _required(module: nn.Module) -> list[str]:
     return [name for name, one in forward_parameters(module).items() if one.default is empty]
 
 
-def _options(module: nn.Module, names: Collection[str]) -> str:
-    """Return `--input` for some arguments, as the layers and the arguments' names suggest them."""
+def _specs(module: nn.Module, names: Collection[str]) -> list[str]:
+    """Return specs for some arguments, as the layers and the arguments' names suggest them."""
     width, hidden = guess_step_sizes(module, _required(module)) or (None, None)
     specs: list[str] = []
     for name in names:
@@ -90,7 +94,7 @@ def _options(module: nn.Module, names: Collection[str]) -> str:
             specs.append(f"{name}:float32[batch,{width}]")
         else:
             specs.append(f"{name}:{first_spec(module)}")
-    return " ".join(f'--input "{spec}"' for spec in specs)
+    return specs
 
 
 def _state_specs(module: nn.Module, name: str, hidden: int | None) -> Iterator[str]:
@@ -109,17 +113,13 @@ def _dims(shape: Collection[int]) -> str:
     return ",".join(str(size) if size else "batch" for size in shape)
 
 
-def _holes(kwargs: Mapping[str, Any]) -> Iterator[str]:
-    for name, value in kwargs.items():
-        yield from _holes_in(value, name)
-
-
-def _holes_in(value: object, path: str) -> Iterator[str]:
+def _holes(value: object, path: str) -> Iterator[str]:
+    """Yield the paths of tuple and list entries that were given no value."""
     if isinstance(value, (tuple, list)):
         for place, part in enumerate(value):
             if part is None:
                 yield f"{path}[{place}]"
-            yield from _holes_in(part, f"{path}[{place}]")
+            yield from _holes(part, f"{path}[{place}]")
 
 
 def _listed(names: Collection[str]) -> str:

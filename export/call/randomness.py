@@ -20,13 +20,7 @@ _JUNK = 0.37
 
 
 def refuse_random(reference: ExampleRunner, example: ExampleCall, run: ForwardRun) -> None:
-    """Raise UnsupportedModelError where the same call gives something else the second time.
-
-    Args:
-        reference: The model.
-        example: A call of it.
-        run: What that call did.
-    """
+    """Raise UnsupportedModelError where the same call gives something else the second time."""
     with FirstCallMode(_draws) as watch, FirstCallMode(_writes_junk) as unwritten:
         again = reference(example)
     if _agree(run, again):

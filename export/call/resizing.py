@@ -69,11 +69,7 @@ def failure_of(
 ) -> Exception | None:
     """Return why axes take no other sizes, None if they do.
 
-    Args:
-        reference: The model.
-        example: A call of it.
-        axes: What is resized.
-        run: What the call gave, whose results other sizes must give in the same rank.
+    Where the run of the example is given, other sizes must give its results in the same rank.
     """
     runs = resized_runs(reference, example, axes)
     if isinstance(runs, Exception):

@@ -25,10 +25,6 @@ def guess_step_sizes(module: nn.Module, arguments: Sequence[str]) -> tuple[int, 
     """Return the input size and hidden size of one step that runs, or None.
 
     Its states come back in the shape that they went in, the last of what forward returns.
-
-    Args:
-        module: A model without layers and cells of torch's.
-        arguments: What forward needs: data, and states that are called so.
     """
     states = [name for name in arguments if is_state(name)]
     if not states or len(states) == len(arguments):

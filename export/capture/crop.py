@@ -23,12 +23,7 @@ _END = (1 << 63) - 1
 
 
 def crop(x: torch.Tensor, index: Any) -> Any:
-    """Return `x[index]`, or NotImplemented where torch.export has it right.
-
-    Args:
-        x: A tensor that is traced.
-        index: What it is indexed by.
-    """
+    """Return `x[index]`, or NotImplemented where torch.export is right."""
     parts = list(index) if isinstance(index, tuple) else [index]
     if not all(isinstance(one, (slice, int)) or one in (None, Ellipsis) for one in parts):
         return NotImplemented

@@ -190,13 +190,7 @@ _NAMED: Mapping[str, tuple[str, Callable[[Named], Any]]] = {
 
 
 def exporter_fix(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-    """Return what a torch function gives, or NotImplemented where torch's exporter is right.
-
-    Args:
-        name: The function's.
-        args: Of its call.
-        kwargs: Of its call.
-    """
+    """Return what a torch function gives, or NotImplemented where torch's exporter is right."""
     if name == "__getitem__" and isinstance(args[0], torch.Tensor):
         return crop(args[0], args[1])
     if name not in _NAMED:

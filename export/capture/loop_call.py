@@ -70,19 +70,15 @@ class TimeLoop(nn.Module):
 
     def results(self, operands: LoopOperands) -> Tensors:
         """Return what an iteration gives, of the right shapes and dtypes, but not the values."""
-        now = [
-            sequence.new_zeros([*sequence.shape[:axis], *sequence.shape[axis + 1 :]])
-            for sequence, axis in zip(operands.sequences, self.axes, strict=True)
-        ]
+        along = zip(operands.sequences, self.axes, strict=True)
+        now = [one.new_zeros([*one.shape[:axis], *one.shape[axis + 1 :]]) for one, axis in along]
         results: Tensors = self.body(*now, *operands.states, *operands.constants)
         return results
 
     def step(self, operands: LoopOperands, place: int) -> Tensors:
         """Return what one iteration gives: the next states and what is to be collected."""
-        now = [
-            sequence.select(axis, place)
-            for sequence, axis in zip(operands.sequences, self.axes, strict=True)
-        ]
+        along = zip(operands.sequences, self.axes, strict=True)
+        now = [one.select(axis, place) for one, axis in along]
         results: Tensors = self.body(*now, *operands.states, *operands.constants)
         return results
 

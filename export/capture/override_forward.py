@@ -19,14 +19,9 @@ def subclass_with_forward(
     name: str | None = None,
     attributes: Mapping[str, Any] = MappingProxyType({}),
 ) -> Any:
-    """Return a subclass of the module class `kind` with another forward.
+    """Return a subclass of the module class `kind`, by default of its name, with another forward.
 
-    Args:
-        kind: The class of a module.
-        forward: Its new forward, a function of the module and the arguments.
-        signature: The arguments that forward shows to callers, `self` among them.
-        name: The name of the subclass; by default that of `kind`.
-        attributes: Further attributes of the subclass.
+    `signature` is what `inspect` shows of it, `self` included.
     """
     forward.__signature__ = signature  # type: ignore[attr-defined]  # read by inspect
     return type(name or kind.__name__, (kind,), {**attributes, "forward": forward})

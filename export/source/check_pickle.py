@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.storage import _dtype_to_storage_type_map
 
 from edgernn.errors import EdgernnError
 from edgernn.export.source.refusals import damaged_file, quantized_weights, untrusted_file
@@ -34,20 +35,7 @@ _OPCODES = frozenset(
 _LISTS = frozenset(f"build_{kind}list" for kind in ("bool", "double", "int", "tensor"))
 _DEEPEST = 100
 
-_STORAGES = {
-    "Double": torch.float64,
-    "Float": torch.float32,
-    "Half": torch.float16,
-    "BFloat16": torch.bfloat16,
-    "Long": torch.int64,
-    "Int": torch.int32,
-    "Short": torch.int16,
-    "Char": torch.int8,
-    "Byte": torch.uint8,
-    "Bool": torch.bool,
-    "ComplexDouble": torch.complex128,
-    "ComplexFloat": torch.complex64,
-}
+_STORAGES = {name: dtype for dtype, name in _dtype_to_storage_type_map().items()}
 
 
 @dataclass
@@ -134,7 +122,7 @@ class _Reader(pickle.Unpickler):
             case "torch", _ if name.endswith("Storage"):
                 if name[:1] == "Q":
                     raise quantized_weights(self._subject, f"`{name}` in `{self._file}`")
-                if dtype := _STORAGES.get(name.removesuffix("Storage")):
+                if dtype := _STORAGES.get(name):
                     return _Dtype(dtype)
         raise untrusted_file(
             f"{self._subject} is a TorchScript archive that makes a `{path}` in `{self._file}`, an "

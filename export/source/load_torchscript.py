@@ -33,10 +33,7 @@ def load_archive(
 ) -> tuple[Any, dict[str, Callable[..., Any]]]:
     """Return the ScriptModule in `archive`, and the named tuples of its code by qualified names.
 
-    Args:
-        archive: A file, or a live ScriptModule.
-        trust: Whether torch may load the file as it is.
-        subject: What messages call it.
+    A file is checked first, unless `trust` is set.
 
     Raises:
         SourceError: Loading or running it would do more than compute; or it is damaged.

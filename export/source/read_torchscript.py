@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+import re
+from collections.abc import Callable, Iterator
 from inspect import Parameter, Signature
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,6 @@ from edgernn.export.capture.override_forward import subclass_with_forward
 from edgernn.export.source.check_torchscript import check_graph
 from edgernn.export.source.load_torchscript import load_archive
 from edgernn.export.source.prepare_module import CONVERTED_DTYPES, prepare_module
-from edgernn.export.source.scripted_reference import scripted_reference
 from edgernn.export.source.torchscript_program import Block, Environment
 from edgernn.export.source.torchscript_reader import GraphReader
 from edgernn.untrusted_text import first_line
@@ -105,7 +106,7 @@ def _converted(
     narrowed = any(one.dtype in CONVERTED_DTYPES for one in scripted.state_dict().values())
     module = kind(block, narrowed, graph.findNode("prim::Loop") is not None)
     reader.tensors.register(module)
-    return module, scripted_reference(scripted, method.name, signature), prepare_module(module)
+    return module, _scripted_reference(scripted, method.name, signature), prepare_module(module)
 
 
 def read_scripted_parts(module: nn.Module) -> None:
@@ -141,3 +142,48 @@ def _signature(method: Any) -> Signature:
         parameters.append(Parameter(argument.name, kind, default=default))
     parameters[0] = parameters[0].replace(name="self")
     return Signature(parameters)
+
+
+# Of a forward that may leave another module than it found.
+_WRITES = re.compile(r"prim::SetAttr|aten::[a-z]\w*_\(")
+
+
+class Scripted(nn.Module):
+    """A ScriptModule as a module that is the same at every call."""
+
+    _scripted: Any
+
+    def __init__(self, scripted: torch.jit.ScriptModule, method: str) -> None:
+        super().__init__()
+        narrowed = any(one.dtype in CONVERTED_DTYPES for one in scripted.state_dict().values())
+        # Not one of this module's parts: attributes of a ScriptModule cannot be put back.
+        vars(self)["_scripted"] = scripted.eval().float() if narrowed else scripted.eval()
+        self._method = method
+        self._writes = _WRITES.search(str(getattr(scripted, method).inlined_graph)) is not None
+
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the ScriptModule."""
+        scripted = copy.deepcopy(self._scripted) if self._writes else self._scripted
+        unoptimized: Any = torch.jit.optimized_execution  # type: ignore[attr-defined]  # public
+        with unoptimized(False):
+            return getattr(scripted, self._method)(*args, **kwargs)
+
+    def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
+        """Yield the parameters of the ScriptModule."""
+        yield from self._scripted.parameters(recurse)
+
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Scripted:
+        self._scripted._apply(fn, recurse)
+        return self
+
+
+def _scripted_reference(
+    scripted: torch.jit.ScriptModule, method: str, signature: Signature
+) -> nn.Module:
+    """Return a ScriptModule on the CPU as a module whose forward has `signature`."""
+
+    def forward(self: Scripted, *args: Any, **kwargs: Any) -> Any:
+        return self.run(*args, **kwargs)
+
+    module: nn.Module = subclass_with_forward(Scripted, forward, signature)(scripted, method)
+    return module

@@ -127,11 +127,7 @@ def _roles(
 ) -> tuple[str | None, str | None, list[str]]:
     """Return the paths of the Embedding and the Linear head, and the keys that are neither.
 
-    Args:
-        shapes: The keys that are not the layer's.
-        input_size: What the layer takes.
-        output_size: What it gives.
-        before: Those that were defined before the layer; None where the order is not kept.
+    `before` are the keys defined before the layer; None where their order is not kept.
     """
     found: dict[str, str] = {}
     unclear: list[str] = []

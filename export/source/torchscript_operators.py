@@ -169,8 +169,11 @@ PYTHON_FUNCTIONS: dict[str, Callable[..., Any]] = {
     "prim::unchecked_unwrap_optional": _same,
 }
 
+_OPERATORS = ("eq", "floordiv", "ge", "gt", "le", "lt", "mul", "ne", "neg", "pow")
+
 # Operators of these names where no argument is a tensor.
 SCALAR_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    **{f"aten::{name}": getattr(operator, name) for name in _OPERATORS},
     "aten::__and__": operator.and_,
     "aten::__or__": operator.or_,
     "aten::abs": abs,
@@ -178,18 +181,8 @@ SCALAR_FUNCTIONS: dict[str, Callable[..., Any]] = {
     "aten::add_": _add,
     "aten::ceil": math.ceil,
     "aten::div": _divide,
-    "aten::eq": operator.eq,
     "aten::floor": math.floor,
     "aten::floor_divide": operator.floordiv,
-    "aten::floordiv": operator.floordiv,
-    "aten::ge": operator.ge,
-    "aten::gt": operator.gt,
-    "aten::le": operator.le,
-    "aten::lt": operator.lt,
-    "aten::mul": operator.mul,
-    "aten::ne": operator.ne,
-    "aten::neg": operator.neg,
-    "aten::pow": operator.pow,
     "aten::remainder": operator.mod,
     "aten::rsub": lambda a, b, alpha=1: _subtract(b, a, alpha),
     "aten::slice": _slice,

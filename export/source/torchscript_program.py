@@ -143,12 +143,7 @@ def call_operator(
 ) -> Compute:
     """Call an operator of `torch.ops`, or `scalar` where no argument is a tensor.
 
-    Args:
-        overload: The operator; None where it cannot run.
-        scalar: What to call where no argument is a tensor; None for the operator.
-        arguments: The arguments of the operator.
-        results: How many results it has.
-        refusal: What is raised where the operator cannot run.
+    Where the operator cannot run, `overload` is None and `refusal` says why.
     """
 
     def compute(env: Environment, values: list[Any]) -> Sequence[Any]:

@@ -70,13 +70,7 @@ class RecordedRun:
 def record_run(
     module: nn.Module, example: ExampleCall, states: Sequence[Tensors] | None = None
 ) -> RecordedRun:
-    """Run forward and leave what it writes to the module.
-
-    Args:
-        module: The model.
-        example: The call.
-        states: What each recurrent call starts from; None for what forward gives it.
-    """
+    """Run forward and leave what it writes; `states` are what its calls start from instead."""
     calls: list[RecurrentCall] = []
     returned: list[Results] = []
 
