@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 
 from edgernn.axis_sizes import evaluate_size
 from edgernn.contract import SEQUENCE
@@ -73,6 +74,11 @@ class ExampleCall:
             for name, argument in self.kwargs.items()
             for path, tensor in tensor_leaves(argument, name)
         )
+
+    @property
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The tensors as arrays, by their paths."""
+        return {leaf.path: leaf.tensor.numpy() for leaf in self.tensors}
 
     @property
     def sizes(self) -> dict[str, int]:

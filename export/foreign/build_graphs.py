@@ -119,7 +119,7 @@ def build_foreign(
         session,
         opened,
         origins,
-        {leaf.path: leaf.tensor.numpy() for leaf in example.tensors if leaf.path not in paths},
+        {path: array for path, array in example.arrays.items() if path not in paths},
         built.stacked_axes,
         step_axes,
     )

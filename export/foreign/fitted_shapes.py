@@ -98,7 +98,7 @@ class FittedShapes:
     def _probe(self, sizes: dict[str, int], needed: bool = False) -> None:
         """Run the file at some sizes; where it fails and is not `needed`, nothing is noted."""
         self._tried.append(sizes)
-        feeds = {leaf.path: leaf.tensor.numpy() for leaf in self._example.resized(sizes).tensors}
+        feeds = self._example.resized(sizes).arrays
         try:
             values = self._session.values(feeds)
         except Exception:

@@ -35,11 +35,6 @@ def length_inputs(file: OnnxFile) -> list[str]:
     return [name for name in dict.fromkeys(held) if name in inputs]
 
 
-def output_names(node: ir.Node) -> list[str]:
-    """Return the names of the final states of a recurrent node."""
-    return [value.name or "" for value in node.outputs[1 : 1 + len(kind_of(node).states)]]
-
-
 class InstrumentedFile:
     """The file as a function, which also returns what its recurrent nodes read and compute.
 
@@ -74,9 +69,9 @@ class InstrumentedFile:
 
     def __call__(self, example: ExampleCall) -> ForwardRun:
         """Run the file once; its calls are those of the recurrent nodes in its main graph."""
-        values = self.values({leaf.path: leaf.tensor.numpy() for leaf in example.tensors})
+        values = self.values(example.arrays)
         calls = tuple(node.call(values) for node in self._nodes)
-        results = {f"{name}": torch.from_numpy(np.array(values[name])) for name in self._results}
+        results = {name: _tensor(values[name]) for name in self._results}
         return ForwardRun(calls, results, self._held)
 
     def values(self, feeds: Arrays) -> dict[str, NDArray[Any]]:
@@ -101,15 +96,12 @@ class InstrumentedFile:
 
     def finals(self, example: ExampleCall) -> list[list[torch.Tensor]]:
         """Return the final states of each recurrent node."""
-        values = self.values({leaf.path: leaf.tensor.numpy() for leaf in example.tensors})
-        return [
-            [torch.from_numpy(np.array(values[name])) for name in node.after]
-            for node in self._nodes
-        ]
+        values = self.values(example.arrays)
+        return [[_tensor(values[name]) for name in node.after] for node in self._nodes]
 
     def lengths(self, example: ExampleCall) -> dict[str, tuple[NDArray[Any], int]]:
         """Return the constant `sequence_lens` of each node that has any, with the steps it runs."""
-        values = self.values({leaf.path: leaf.tensor.numpy() for leaf in example.tensors})
+        values = self.values(example.arrays)
         return {
             node.title: (values[node.lengths], values[node.x].shape[0])
             for node in self._nodes
@@ -131,13 +123,17 @@ class _NodePorts:
         lengths = input_of(node, Input.SEQUENCE_LENS)
         self.ended = lengths is not None and depends_on_data(lengths)
         self.before = [name(place) for place in kind_of(node).initial_states]
-        self.after = output_names(node)
+        finals = node.outputs[1 : 1 + len(self.before)]
+        self.after = [value.name or "" for value in finals]
 
     def call(self, values: Arrays) -> RecurrentCall:
         """Return what the node did as a call; a state that it omits started from zeros."""
         states = [
-            torch.from_numpy(np.array(values[before] if before else np.zeros_like(values[after])))
+            _tensor(values[before] if before else np.zeros_like(values[after]))
             for before, after in zip(self.before, self.after, strict=True)
         ]
-        x = torch.from_numpy(np.array(values[self.x]))
-        return RecurrentCall(self.function, x, tuple(states), (), True)
+        return RecurrentCall(self.function, _tensor(values[self.x]), tuple(states), (), True)
+
+
+def _tensor(array: NDArray[Any]) -> torch.Tensor:
+    return torch.from_numpy(np.array(array))

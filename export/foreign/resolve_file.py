@@ -83,9 +83,8 @@ def _try_example(
     file: OnnxFile, example: ExampleCall
 ) -> tuple[OnnxFile, InstrumentedFile, ExampleCall]:
     """Resolve the file's Ifs by one example, and find its dynamic axes."""
-    feeds = {leaf.path: leaf.tensor.numpy() for leaf in example.tensors}
     try:
-        file = resolve_ifs(file, [feeds], must_be_resolved)
+        file = resolve_ifs(file, [example.arrays], must_be_resolved)
     except Exception as error:  # onnxruntime's errors have no common base class
         given = ", ".join(str(leaf) for leaf in example.tensors)
         reason = str(error).strip().partition("\n")[0]

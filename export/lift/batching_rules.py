@@ -12,7 +12,7 @@ steps of a sequence may be computed as entries of one batch. What is in no rule 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import prod
 
 import onnx_ir as ir
@@ -85,7 +85,7 @@ def _rank(node: ir.Node, index: int = 0) -> int:
     return len(declared_shape(value))
 
 
-def _axis(node: ir.Node, default: int) -> int:
+def _axis(node: ir.Node, default: int = 0) -> int:
     """Return the attribute `axis`, counted from the left."""
     return node.attributes.get_int("axis", default) % _rank(node)
 
@@ -149,7 +149,7 @@ def _gemm(node: ir.Node, axes: Axes) -> int:
 
 def _gather(node: ir.Node, axes: Axes) -> int:
     """Let each entry look up its own indices, or all look up the same ones beside the batch."""
-    indices_rank, axis = _rank(node, 1), _axis(node, 0)
+    indices_rank, axis = _rank(node, 1), _axis(node)
     if axes[0] is None and axes[1] is not None:
         return axis + axes[1]
     batch = _only_first(node, axes)
@@ -158,36 +158,41 @@ def _gather(node: ir.Node, axes: Axes) -> int:
     return batch if batch < axis else batch - 1 + indices_rank
 
 
-def _along_axis(default: int) -> Rule:
-    """Return the rule of an operator that works along its attribute `axis`."""
+def _concat(node: ir.Node, axes: Axes) -> int:
+    if None in axes or len(set(axes)) != 1 or _axis(node) in axes:
+        raise _mixed(node)
+    return _elementwise(node, axes)
+
+
+def _works_along(touched: Callable[[ir.Node], Iterable[int]], keepdims: int = 1) -> Rule:
+    """Return the rule of an operator that computes along some axes of its first input.
+
+    Args:
+        touched: Returns these axes.
+        keepdims: Whether it keeps them, where its attribute `keepdims` is absent.
+    """
 
     def rule(node: ir.Node, axes: Axes) -> int:
-        batch = _elementwise(node, axes)
-        if batch == _axis(node, default):
+        batch, rank = _only_first(node, axes), _rank(node)
+        along = {axis % rank for axis in touched(node)}
+        if batch in along:
             raise _mixed(node)
-        return batch
+        kept = node.attributes.get_int("keepdims", keepdims)
+        return batch if kept else batch - sum(axis < batch for axis in along)
 
     return rule
 
 
-def _concat(node: ir.Node, axes: Axes) -> int:
-    if None in axes or len(set(axes)) != 1:
-        raise _mixed(node)
-    return _along_axis(0)(node, axes)
+def _axes_input(place: int) -> Callable[[ir.Node], Iterable[int]]:
+    """Return what reads the axes of a node in one of its inputs."""
+    return lambda node: constant_integers(_input(node, place))
 
 
-def _split(node: ir.Node, axes: Axes) -> int:
-    batch = _only_first(node, axes)
-    if batch == _axis(node, 0):
-        raise _mixed(node)
-    return batch
-
-
-def _slice(node: ir.Node, axes: Axes) -> int:
-    batch, rank = _only_first(node, axes), _rank(node)
-    if batch in {axis % rank for axis in constant_integers(_input(node, 3))}:
-        raise _mixed(node)
-    return batch
+def _padded_axes(node: ir.Node) -> Iterator[int]:
+    given = _input(node, 3)
+    axes = constant_integers(given) if given else range(_rank(node))
+    counts = constant_integers(_input(node, 1))
+    return (axis for axis, count in zip([*axes, *axes], counts, strict=True) if count)
 
 
 def _transpose(node: ir.Node, axes: Axes) -> int:
@@ -200,30 +205,6 @@ def _unsqueeze(node: ir.Node, axes: Axes) -> int:
     rank = _rank(node) + len(new)
     added = {axis % rank for axis in new}
     return [axis for axis in range(rank) if axis not in added][batch]
-
-
-def _without(node: ir.Node, batch: int, removed: set[int]) -> int:
-    """Return the batch axis after others were removed."""
-    if batch in removed:
-        raise _mixed(node)
-    return batch - sum(axis < batch for axis in removed)
-
-
-def _squeeze(node: ir.Node, axes: Axes) -> int:
-    batch, rank = _only_first(node, axes), _rank(node)
-    return _without(node, batch, {axis % rank for axis in constant_integers(_input(node, 1))})
-
-
-def _reduce(node: ir.Node, axes: Axes) -> int:
-    batch, rank = _only_first(node, axes), _rank(node)
-    after = _without(node, batch, {axis % rank for axis in constant_integers(_input(node, 1))})
-    return batch if node.attributes.get_int("keepdims", 1) else after
-
-
-def _arg_reduce(node: ir.Node, axes: Axes) -> int:
-    batch = _only_first(node, axes)
-    after = _without(node, batch, {_axis(node, 0)})
-    return batch if node.attributes.get_int("keepdims", 1) else after
 
 
 def _reshape(node: ir.Node, axes: Axes) -> int:
@@ -253,29 +234,11 @@ def _elements(node: ir.Node, shape: Sequence[Dim]) -> int:
     return prod(sizes)
 
 
-def _pad(node: ir.Node, axes: Axes) -> int:
-    batch, rank = _only_first(node, axes), _rank(node)
-    given = _input(node, 3)
-    padded = [axis % rank for axis in constant_integers(given)] if given else list(range(rank))
-    counts = constant_integers(_input(node, 1))
-    if any(count and axis == batch for count, axis in zip(counts, padded * 2, strict=True)):
-        raise _mixed(node)
-    return batch
-
-
 def _batch_first(node: ir.Node, axes: Axes) -> int:
     """Take an operator whose first axis is the batch and whose other inputs are weights."""
     if _only_first(node, axes) != 0 or node.attributes.get_int("training_mode", 0) == 1:
         raise _mixed(node)
     return 0
-
-
-def _normalization(node: ir.Node, axes: Axes) -> int:
-    """Take an operator that normalizes over its attribute `axis` and those after it."""
-    batch = _only_first(node, axes)
-    if batch >= _axis(node, -1):
-        raise _mixed(node)
-    return batch
 
 
 # fmt: off
@@ -292,21 +255,19 @@ _REDUCE = (
 _RULES: dict[str, Rule] = {
     **dict.fromkeys((*ELEMENTWISE, "Dropout", "Identity", "PRelu"), _elementwise),
     **dict.fromkeys(_BATCH_FIRST, _batch_first),
-    **dict.fromkeys(_REDUCE, _reduce),
-    "ArgMax": _arg_reduce,
-    "ArgMin": _arg_reduce,
+    **dict.fromkeys(_REDUCE, _works_along(_axes_input(1))),
+    **dict.fromkeys(("ArgMax", "ArgMin"), _works_along(lambda n: [_axis(n)])),
+    **dict.fromkeys(("LogSoftmax", "Softmax"), _works_along(lambda n: [_axis(n, -1)])),
     "Concat": _concat,
     "Gather": _gather,
     "Gemm": _gemm,
-    "LayerNormalization": _normalization,
-    "LogSoftmax": _along_axis(-1),
+    "LayerNormalization": _works_along(lambda n: range(_axis(n, -1), _rank(n))),
     "MatMul": _matmul,
-    "Pad": _pad,
+    "Pad": _works_along(_padded_axes),
     "Reshape": _reshape,
-    "Slice": _slice,
-    "Softmax": _along_axis(-1),
-    "Split": _split,
-    "Squeeze": _squeeze,
+    "Slice": _works_along(_axes_input(3)),
+    "Split": _works_along(lambda n: [_axis(n)]),
+    "Squeeze": _works_along(_axes_input(1), keepdims=0),
     "Transpose": _transpose,
     "Unsqueeze": _unsqueeze,
 }
