@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from edgernn.contract import BATCH, SEQUENCE, Contract, Graph, Port, State
 from edgernn.errors import InputError
-from edgernn.export.ir.initializer_names import drop_unused
+from edgernn.export.ir.initializer_names import remove_unused_initializers
 from edgernn.export.ir.value_ports import port_of
 from edgernn.export.options import ExportOptions, Precision
 from edgernn.export.passes.batch_major_states import make_states_batch_major
@@ -162,7 +162,7 @@ def _change_operators(options: ExportOptions, graphs: Sequence[ir.Model]) -> tup
     float32_weights = to_int8(graphs) if options.precision == "int8" else ()
     for graph in graphs:
         to_opset(graph, options.opset)
-        drop_unused(graph)
+        remove_unused_initializers(graph)
         share_weights(graph)
     return float32_weights
 

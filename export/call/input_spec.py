@@ -11,7 +11,7 @@ import torch
 
 from edgernn.axis_sizes import evaluate_size, is_size_expression
 from edgernn.errors import InputError
-from edgernn.export.ir.symbolic_dims import canonical
+from edgernn.export.ir.symbolic_dims import canonical_size
 from edgernn.numpy_files import NotArraysError, load_npy
 from edgernn.regular_files import regular_file_size
 
@@ -163,7 +163,7 @@ def _dim(text: str) -> int | str | None:
         return int(text) or None
     names = dict.fromkeys(re.findall(r"[A-Za-z_]\w*", text), 60)
     tried = evaluate_size(text, names) if names and is_size_expression(text) else None
-    return canonical(text) if tried is not None and tried > 0 else None
+    return canonical_size(text) if tried is not None and tried > 0 else None
 
 
 def _limit(spec: str, text: str, dtype: torch.dtype) -> int | str:

@@ -1,4 +1,4 @@
-"""Where a value of a graph comes from."""
+"""What a value of a graph is computed from."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ _SUMS = {"Add": 0, "Sub": 0, "Sum": 0, "Mean": 0, "Where": 1, "Concat": 0}
 
 
 def is_elementwise_change(value: ir.Value, sources: Collection[ir.Value]) -> bool:
-    """Return whether `value` is one of `sources`, or a change of them entry by entry.
+    """Return whether `value` is one of `sources`, or computed from them element by element.
 
-    A gate, a mask, a norm or a mean with weights is; a product by weights is not, nor is the sum
-    with something that is no change of them and no constant.
+    A gate, a mask, a norm or a weighted mean is. A product with weights is not, nor is a sum with
+    other data.
     """
     known: dict[ir.Value, bool] = {}
     pending = [value]
@@ -65,24 +65,24 @@ def is_elementwise_change(value: ir.Value, sources: Collection[ir.Value]) -> boo
 
 
 def depends_on_data(value: ir.Value) -> bool:
-    """Return whether `value` depends on the numbers, not only the sizes, of a graph input."""
+    """Return whether `value` depends on the elements, not only the sizes, of a graph input."""
     return bool(input_dependencies(value))
 
 
 def input_dependencies(value: ir.Value) -> list[ir.Value]:
-    """Return the graph inputs whose numbers `value` depends on."""
+    """Return the graph inputs whose elements `value` depends on."""
     ends = _upstream(value, lambda node: None if node.op_type in _SIZES else node.inputs)
     return [source for source in ends if source.is_graph_input()]
 
 
 def is_random(value: ir.Value) -> bool:
-    """Return whether `value` is computed from numbers drawn anew at every run."""
+    """Return whether `value` is computed from random numbers."""
     ends = _upstream(value, lambda node: None if node.op_type.startswith("Random") else node.inputs)
     return any(source.producer() is not None for source in ends)
 
 
 def movement_sources(value: ir.Value) -> list[ir.Value]:
-    """Return the values that `value` is put together from by moving numbers only."""
+    """Return the values whose elements `value` has, moved."""
     return list(dict.fromkeys(_upstream(value, lambda node: moved_inputs(node) or None)))
 
 
@@ -108,7 +108,7 @@ def descendants(graph: ir.Graph, values: Iterable[ir.Value]) -> set[ir.Value]:
 
 
 def reordering_sources(value: ir.Value | None) -> list[ir.Value]:
-    """Return the values whose numbers `value` has, moved, sorted or as another integer type."""
+    """Return the values whose elements `value` has: moved, sorted or as another integer type."""
     if value is None:
         return []
 
@@ -119,18 +119,18 @@ def reordering_sources(value: ir.Value | None) -> list[ir.Value]:
 
 
 def id_limit(port: ir.Value) -> int | None:
-    """Return how many rows the tables have that the ids of graph input `port` look up."""
-    return min((rows for rows in _rows(port) if isinstance(rows, int)), default=None)
+    """Return the size of the smallest table that the ids of graph input `port` look up."""
+    return min((size for size in _table_sizes(port) if isinstance(size, int)), default=None)
 
 
 def id_axis(port: ir.Value) -> str | None:
-    """Return the axis, by its name, whose entries the ids of graph input `port` look up."""
-    rows = (str(one.value) for one in _rows(port) if isinstance(one, ir.SymbolicDim) and one.value)
-    return next((name for name in rows if name.isidentifier()), None)
+    """Return the name of the dynamic axis whose elements the ids of graph input `port` look up."""
+    names = (size.value or "" for size in _table_sizes(port) if isinstance(size, ir.SymbolicDim))
+    return next((name for name in names if name.isidentifier()), None)
 
 
-def _rows(port: ir.Value) -> Iterator[int | ir.SymbolicDim]:
-    """Yield the sizes of the axes along which the integers of a graph input look something up."""
+def _table_sizes(port: ir.Value) -> Iterator[int | ir.SymbolicDim]:
+    """Yield the sizes of the axes along which the integers of a graph input look elements up."""
     pending = [port]
     while pending:
         for node, index in pending.pop().uses():

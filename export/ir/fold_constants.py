@@ -18,7 +18,7 @@ OPSET = 18
 
 
 def fold_constants(model: ir.Model) -> None:
-    """Evaluate what depends on constants only, drop what nobody uses, infer shapes; in place."""
+    """Compute what is constant, remove what nothing reads, infer shapes; in place."""
     limit = 1 << 40
     with silence_exporters():
         optimizer.optimize_ir(
@@ -28,7 +28,7 @@ def fold_constants(model: ir.Model) -> None:
 
 @contextlib.contextmanager
 def silence_exporters() -> Iterator[None]:
-    """Keep the exporters' notes about themselves from the user."""
+    """Silence the warnings and logs of torch's exporter and onnxscript."""
     loggers = [logging.getLogger(name) for name in ("torch", "onnxscript")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

@@ -1,8 +1,10 @@
-"""GELU in the order of products that every runtime takes.
+"""GELU with its products in the order that every runtime takes.
 
-torch's exporter writes x · (½ · (1 + erf(x / √2))). OpenCV, which looks for GELU in a graph, ends
-the process at that order; (x · (1 + erf(x / √2))) · ½ it takes. As ½ is a power of two, no number
-changes.
+    before   x · (½ · (1 + erf(x / √2)))      as torch's exporter writes it
+    after    (x · (1 + erf(x / √2))) · ½
+
+OpenCV, which looks for GELU in a graph, ends the process at the first order. As ½ is a power of
+two, no number changes.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ __all__ = ["halved_erf", "reorder_gelu"]
 
 
 def reorder_gelu(model: ir.Model) -> None:
-    """Multiply by the half last, in place."""
+    """Multiply by one half last, in place."""
     for node in model.graph.all_nodes():
         half = halved_erf(node)
         if half is None:
@@ -34,7 +36,7 @@ def reorder_gelu(model: ir.Model) -> None:
 
 
 def halved_erf(node: ir.Node) -> tuple[int, ir.Node] | None:
-    """Return where a product takes ½ · (1 + erf(…)), and the node that makes it."""
+    """Return the input of a product that is ½ · (1 + erf(…)), and the node that computes it."""
     if node.op_type != "Mul":
         return None
     for place, value in enumerate(node.inputs):
@@ -67,7 +69,7 @@ def _made_by(value: ir.Value, op: str) -> bool:
 
 
 def _take_over(graph: ir.Graph, old: ir.Value, last: ir.Node) -> None:
-    """Let `last`, which reads `old`, stand wherever else `old` stood, under its name."""
+    """Replace `old` by the output of `last`, which reads it, everywhere else."""
     new = last.outputs[0]
     for place, output in enumerate(graph.outputs):
         if output is old:

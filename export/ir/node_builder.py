@@ -13,11 +13,11 @@ __all__ = ["NodeBuilder", "constant_of"]
 
 
 class NodeBuilder:
-    """Adds nodes in front of one node of a graph, or at its end.
+    """Adds nodes before one node of a graph, or at its end.
 
     Args:
         graph: The graph to add to.
-        before: The node that the new ones stand in front of; None for the end of the graph.
+        before: The node that the new ones are put before; None for the end of the graph.
         prefix: What the names of nodes, values and constants begin with.
     """
 
@@ -64,7 +64,7 @@ class NodeBuilder:
 
 
 def constant_of(value: ir.Value | None) -> NDArray[Any] | None:
-    """Return what `value` always is, or None where it depends on the graph's inputs."""
+    """Return the array of a constant value, or None where it is computed or an input."""
     if value is None or value.is_graph_input():
         return None
     tensor = ir.convenience.get_const_tensor(value)

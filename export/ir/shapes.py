@@ -1,7 +1,9 @@
-"""The shapes of a graph's values, worked out as far as its inputs determine them.
+"""The shapes of a graph's values, inferred as far as its inputs determine them.
 
-ONNX's own inference goes node by node; what it leaves open and a step graph needs is added: the
-projected LSTM, and Reshape to a size computed from other shapes.
+ONNX infers node by node. What it leaves open and a step graph needs is added: the outputs of
+`edgernn::LSTM`, and sizes that the graph computes from other shapes:
+
+    x (batch, 1, 6) → Shape → Gather 0 → Concat with 6 → Reshape of x → (batch, 6)
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ Dim = int | str | None
 Shape = tuple[Dim, ...]
 
 _FOLD_LIMIT = 1 << 26
-"""Elements up to which arithmetic on constants is carried out."""
+"""Elements up to which arithmetic on constants is computed."""
 
 
 def shape_of(value: ir.Value | None) -> Shape | None:
@@ -45,9 +47,9 @@ def known_shape(value: ir.Value | None) -> Shape:
 
 
 def infer_shapes(model: ir.Model) -> None:
-    """Infer every shape anew from the graph's inputs, in place, and fold what is constant then.
+    """Infer every shape again from the graph's inputs, in place, and fold what becomes constant.
 
-    Sizes computed in the graph become constants where the shapes determine them.
+    Sizes that the graph computes become constants where the shapes determine them.
     """
     for node in model.graph:
         for value in node.outputs:
@@ -56,7 +58,7 @@ def infer_shapes(model: ir.Model) -> None:
 
 
 def refine_shapes(model: ir.Model) -> None:
-    """Add to the shapes what follows from them, in place, and fold what is constant then."""
+    """Infer the shapes that are unknown, in place, and fold what becomes constant."""
     passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     while True:
         optimizer.fold_constants(
@@ -66,18 +68,15 @@ def refine_shapes(model: ir.Model) -> None:
             output_size_limit=_FOLD_LIMIT,
         )
         passes.RemoveUnusedNodesPass()(model)
-        if sum(_settle(node) for node in model.graph) == 0:
+        if sum(_apply_rule(node) for node in model.graph) == 0:
             break
-    for value in [*model.graph.initializers.values(), *_outputs(model.graph)]:
+    computed = [value for node in model.graph for value in node.outputs]
+    for value in [*model.graph.initializers.values(), *computed]:
         value.metadata_props.pop(optimizer.FOLDED_FROM_KEY, None)
 
 
-def _outputs(graph: ir.Graph) -> list[ir.Value]:
-    return [value for node in graph for value in node.outputs]
-
-
-def _settle(node: ir.Node) -> bool:
-    """Apply the rule of `node`, if it has one; return whether more is known now."""
+def _apply_rule(node: ir.Node) -> bool:
+    """Infer the outputs of a node that has a rule; return whether more is known than before."""
     rule = _RULES.get((node.domain, node.op_type))
     if rule is None:
         return False
@@ -109,7 +108,7 @@ def _reshape(node: ir.Node) -> Sequence[Shape | None]:
     shape = [None if size == -1 else size for size in shape]
     if shape.count(None) == 1:
         shape[shape.index(None)] = _quotient(before, [size for size in shape if size is not None])
-    _write_target(node, before, shape)
+    _make_target_constant(node, before, shape)
     return (tuple(shape),)
 
 
@@ -140,8 +139,8 @@ def _quotient(whole: Sequence[Dim], part: Sequence[Dim]) -> Dim:
     return "*".join(rest if factor == divisor else [str(factor // divisor), *rest])
 
 
-def _write_target(node: ir.Node, before: Sequence[Dim], shape: Sequence[Dim]) -> None:
-    """Make the Reshape's size a constant where at most one axis has to be worked out at run."""
+def _make_target_constant(node: ir.Node, before: Sequence[Dim], shape: Sequence[Dim]) -> None:
+    """Make the shape operand of a Reshape a constant where at most one size is unknown."""
     if constant_of(node.inputs[1]) is not None or not isinstance(node.graph, ir.Graph):
         return
     same = [dim is not None and dim in before[i : i + 1] for i, dim in enumerate(shape)]
@@ -155,7 +154,7 @@ def _write_target(node: ir.Node, before: Sequence[Dim], shape: Sequence[Dim]) ->
 
 
 def _elements(value: ir.Value | None) -> list[Dim] | None:
-    """Return the elements of a one-dimensional (or scalar) integer tensor, as far as known."""
+    """Return the elements of an integer vector or scalar, None for each that is not known."""
     array = constant_of(value)
     if array is not None:
         return [int(element) for element in array.ravel()]

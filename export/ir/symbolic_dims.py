@@ -1,4 +1,4 @@
-"""Sizes of axes that follow from dynamic ones, written in one way: `sequence//2 - 1`."""
+"""Sizes that are expressions of dynamic axes, in one canonical form: `sequence//2 - 1`."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ import onnx_ir as ir
 import sympy
 from sympy.printing.str import StrPrinter
 
-__all__ = ["canonical", "name_sizes", "rename_axes", "write_canonical", "write_readable"]
+__all__ = ["canonical_size", "name_sizes", "rename_axes", "write_canonical", "write_readable"]
 
 _Dim = int | ir.SymbolicDim
 
+_NAME = re.compile(r"[A-Za-z_]\w*")
 _CALLS = re.compile(r"([A-Za-z_]\w*)\s*\(")
-_READABLE = {"Max", "Min", "Mod", "floor", "max", "min", "mod", "sqrt"}
+_KNOWN_FUNCTIONS = {"Max", "Min", "Mod", "floor", "max", "min", "mod", "sqrt"}
 
 
 def write_canonical(model: ir.Model) -> None:
@@ -26,21 +27,21 @@ def write_canonical(model: ir.Model) -> None:
 
 
 def write_readable(model: ir.Model) -> None:
-    """Write the shapes of a graph of torch's exporter so that onnx-ir reads them, in place.
+    """Write the shapes of a graph of torch's exporter so that onnx-ir parses them, in place.
 
-    A size of functions that it does not know, such as `CeilToInt`, becomes an unknown one.
+    A size with a function that onnx-ir does not know, such as `CeilToInt`, becomes unknown.
     """
 
     def readable(dim: _Dim) -> _Dim:
         dim = _canonical_dim(dim)
         called = set() if isinstance(dim, int) else set(_CALLS.findall(str(dim.value)))
-        return ir.SymbolicDim(None) if called - _READABLE else dim
+        return ir.SymbolicDim(None) if called - _KNOWN_FUNCTIONS else dim
 
     _rewrite(model, readable)
 
 
 def name_sizes(models: Sequence[ir.Model], axes: Collection[str]) -> list[str]:
-    """Give axes of outputs whose sizes have no expression names of their own; in place.
+    """Name the axes of outputs whose sizes are no expression of dynamic axes, in place.
 
     Args:
         models: Graphs of one model, their shapes canonical; equal sizes get one name.
@@ -70,25 +71,21 @@ def name_sizes(models: Sequence[ir.Model], axes: Collection[str]) -> list[str]:
 
 
 def _is_expression(size: str, axes: Collection[str]) -> bool:
-    """Return whether a size is made of the names of axes with `+ - * //` and parentheses."""
+    """Return whether a size is an expression of the names of axes."""
     try:
         _read(ast.parse(size, mode="eval").body)
     except (SyntaxError, KeyError):
         return False
-    return _names(size) <= set(axes)
-
-
-def _names(size: str) -> set[str]:
-    return set(re.findall(r"[A-Za-z_]\w*", size))
+    return set(_NAME.findall(size)) <= set(axes)
 
 
 def rename_axes(model: ir.Model, names: Mapping[str, str]) -> None:
-    """Give dynamic axes of `model` other names, also where they stand in a size; in place."""
+    """Rename dynamic axes of `model`, also in expressions, in place."""
 
     def renamed(dim: _Dim) -> _Dim:
         if isinstance(dim, int) or dim.value is None:
             return dim
-        text = re.sub(r"[A-Za-z_]\w*", lambda name: names.get(name[0], name[0]), str(dim.value))
+        text = _NAME.sub(lambda name: names.get(name[0], name[0]), str(dim.value))
         return ir.SymbolicDim(text)
 
     _rewrite(model, renamed)
@@ -102,25 +99,25 @@ def _rewrite(model: ir.Model, change: Callable[[_Dim], _Dim]) -> None:
 
 
 @functools.cache
-def canonical(size: str) -> str:
-    """Return a size in the shortest form, with `+ - * //` and parentheses.
+def canonical_size(size: str) -> str:
+    """Return a size in its shortest form, with `+ - * //` and parentheses.
 
-    A name stays as it is, and so does a product of names, whose order says which one is the outer;
-    so does what is not built of these operators.
+    A name is kept as it is, and so is a product of names, whose order tells the outer axis, and
+    what has other operators.
 
-    >>> canonical("((sequence//2)) - 1 + 2")
+    >>> canonical_size("((sequence//2)) - 1 + 2")
     'sequence//2 + 1'
-    >>> canonical("((sequence - 1)//2 + 1)//3")
+    >>> canonical_size("((sequence - 1)//2 + 1)//3")
     '(sequence + 1)//6'
-    >>> canonical("sequence*batch")
+    >>> canonical_size("sequence*batch")
     'sequence*batch'
-    >>> canonical("sequence - Mod(sequence, 4)")
+    >>> canonical_size("sequence - Mod(sequence, 4)")
     '4*(sequence//4)'
     """
     if all(part.strip().isidentifier() for part in size.split("*")):
         return size
     try:
-        tree = _Plain().visit(ast.parse(size, mode="eval").body)
+        tree = _InfixOperators().visit(ast.parse(size, mode="eval").body)
         printed = _Printer().doprint(sympy.expand(_read(tree)))
         text = ast.unparse(ast.parse(printed, mode="eval"))
     except (SyntaxError, KeyError):
@@ -128,8 +125,8 @@ def canonical(size: str) -> str:
     return text.replace(" // ", "//").replace(" * ", "*")
 
 
-class _Plain(ast.NodeTransformer):
-    """Writes what torch calls by name with `-`, `*` and `//`."""
+class _InfixOperators(ast.NodeTransformer):
+    """Writes torch's functions of integers with `-`, `*` and `//`."""
 
     def visit_Call(self, node: ast.Call) -> ast.expr:
         """Write a remainder or a quotient."""
@@ -150,7 +147,7 @@ class _Plain(ast.NodeTransformer):
 def _canonical_dim(dim: _Dim) -> _Dim:
     if isinstance(dim, int) or dim.value is None:
         return dim
-    text = canonical(str(dim.value))
+    text = canonical_size(str(dim.value))
     return int(text) if text.isdecimal() else ir.SymbolicDim(text)
 
 

@@ -1,4 +1,9 @@
-"""The step graph: a sequence graph at one time index, and its form in primitive operators."""
+"""The step graph: a sequence graph at one time index, and its form in primitive operators.
+
+sequence graph     x (batch, sequence, 3) → GRU → y (batch, sequence, 5)
+`at_one_step`      x (batch, 3) → Unsqueeze → GRU → Squeeze → y (batch, 5)
+`gemm_form`        x (batch, 3) → Gemm, Sigmoid, Tanh, … → y (batch, 5)
+"""
 
 from __future__ import annotations
 
@@ -28,8 +33,8 @@ def at_one_step(model: ir.Model) -> ir.Model:
             of the default domain and the projected `edgernn::LSTM`, and stay in the result.
 
     Returns:
-        A new model whose shapes are inferred anew and whose size arithmetic is folded. An output
-        that had the `sequence` axis has lost it; a size that depended on it is the one at 1.
+        A new model with shapes inferred again and sizes folded. Outputs have no `sequence` axis;
+        a size that depended on it is the size at 1.
 
     Raises:
         UnsupportedModelError: The model has no step, or cannot be written at one step.
@@ -45,17 +50,19 @@ def at_one_step(model: ir.Model) -> ir.Model:
                 "end, so the model has no step. Export the sequence graph alone."
             )
     declared = [shape_of(output) for output in model.graph.outputs]
-    if not sum([_take_axis(model.graph, index) for index in range(len(model.graph.inputs))]):
-        inputs = [f"{port.name}{_written(shape_of(port))}" for port in model.graph.inputs]
+    if not sum(
+        [_remove_sequence_axis(model.graph, index) for index in range(len(model.graph.inputs))]
+    ):
+        inputs = [f"{port.name}{_format_shape(shape_of(port))}" for port in model.graph.inputs]
         raise UnsupportedModelError(
             f"No input of the graph has an axis named `{SEQUENCE}`, so there is no step to take. "
             f"Inputs are: {', '.join(inputs)}."
         )
-    _drop_overwritten(model.graph)
+    _replace_full_overwrites(model.graph)
     infer_shapes(model)
     _check_steps(model.graph)
     for index, shape in enumerate(declared):
-        _drop_axis(model.graph, index, shape)
+        _squeeze_sequence_axis(model.graph, index, shape)
     passes.NameFixPass()(model)
     _check_graph(model)
     return model
@@ -69,8 +76,8 @@ def gemm_form(model: ir.Model) -> ir.Model:
 
     Returns:
         A new model with the same ports and metadata, in the default domain alone. Weights are
-        stored (inputs, outputs), biases merged, and an embedding that feeds a product directly is
-        folded into it where that is smaller or small.
+        stored (inputs, outputs), biases merged, and a product of an embedding is looked up itself
+        where its table is smaller or small.
 
     Raises:
         UnsupportedModelError: A recurrent node has no form in primitive operators, or runs more
@@ -121,7 +128,7 @@ def _copy(model: ir.Model) -> ir.Model:
     return model
 
 
-def _take_axis(graph: ir.Graph, index: int) -> bool:
+def _remove_sequence_axis(graph: ir.Graph, index: int) -> bool:
     """Replace an input that has the sequence axis by one without; return whether it had."""
     old = graph.inputs[index]
     shape = shape_of(old) or ()
@@ -140,8 +147,8 @@ def _take_axis(graph: ir.Graph, index: int) -> bool:
     return True
 
 
-def _drop_overwritten(graph: ir.Graph) -> None:
-    """Put what is written over the whole of a tensor in its place, as `out[:, t] = h` does."""
+def _replace_full_overwrites(graph: ir.Graph) -> None:
+    """Replace what is overwritten as a whole, as by `out[:, t] = h`, by what is written."""
     for node in graph:
         reduction = node.attributes.get_string("reduction", "none")
         if node.op_type != "ScatterElements" or reduction != "none":
@@ -156,14 +163,14 @@ def _drop_overwritten(graph: ir.Graph) -> None:
 
 
 def _check_steps(graph: ir.Graph) -> None:
-    """Refuse recurrent nodes that run several steps and values that are empty at one."""
+    """Refuse recurrent nodes that run several steps and values that are empty at one step."""
     for node in graph:
         for value in node.outputs:
             shape = shape_of(value) or ()
             if any(isinstance(size, int) and size < 1 for size in shape):
                 raise UnsupportedModelError(
                     f"`{value.name}` ({node.op_type}) is empty at one step: its shape is "
-                    f"{_written(shape)}. The model needs more than one time index at once. "
+                    f"{_format_shape(shape)}. The model needs more than one time index at once. "
                     "Export the sequence graph alone."
                 )
     for node in recurrent_nodes(graph):
@@ -175,16 +182,16 @@ def _check_steps(graph: ir.Graph) -> None:
             )
 
 
-def _drop_axis(graph: ir.Graph, index: int, declared: Shape | None) -> None:
-    """Squeeze the sequence axis off an output, and declare the shape that comes out."""
+def _squeeze_sequence_axis(graph: ir.Graph, index: int, declared: Shape | None) -> None:
+    """Remove the sequence axis of an output, and declare the shape without it."""
     output = graph.outputs[index]
     found = shape_of(output)
     shape = _at_one(declared if declared is not None else found or ())
     if found is not None and not _fits(found, shape):
         raise UnsupportedModelError(
-            f"Output `{output.name}` is declared {_written(declared)}, but at one step its shape "
-            f"is {_written(found)} where {_written(shape)} was expected. Export the sequence graph "
-            "alone."
+            f"Output `{output.name}` is declared {_format_shape(declared)}, but at one step its "
+            f"shape is {_format_shape(found)} where {_format_shape(shape)} was expected. Export "
+            "the sequence graph alone."
         )
     output.shape = ir.Shape(shape)
     if declared is not None and SEQUENCE in declared:
@@ -212,7 +219,7 @@ def _fits(found: Shape, expected: Shape) -> bool:
 
 
 def _check_graph(model: ir.Model) -> None:
-    """Let ONNX check the graph, and name the node that cannot be at one step."""
+    """Check the graph with ONNX's checker, which names the node that has no form at one step."""
     try:
         passes.CheckerPass(full_check=True)(model)
     except Exception as error:
@@ -221,7 +228,7 @@ def _check_graph(model: ir.Model) -> None:
         ) from error
 
 
-def _written(shape: Shape | None) -> str:
+def _format_shape(shape: Shape | None) -> str:
     if shape is None:
         return "[unknown]"
     return f"[{', '.join('?' if size is None else str(size) for size in shape)}]"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from edgernn.export.ir.initializer_names import drop_unused, name_after_model
+from edgernn.export.ir.initializer_names import name_after_model, remove_unused_initializers
 
 
 def model_with(names: list[str], unread: tuple[str, ...] = ()) -> ir.Model:
@@ -41,5 +41,5 @@ def test_no_name_is_given_twice():
 def test_what_no_node_reads_is_dropped():
     """A weight that was written in another form does not stay in the file."""
     model = model_with(["a", "b"], unread=("a",))
-    drop_unused(model)
+    remove_unused_initializers(model)
     assert list(model.graph.initializers) == ["b"]

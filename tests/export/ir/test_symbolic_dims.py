@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgernn.axis_sizes import evaluate_size
-from edgernn.export.ir.symbolic_dims import canonical, write_canonical, write_readable
+from edgernn.export.ir.symbolic_dims import canonical_size, write_canonical, write_readable
 
 NAMES = st.sampled_from(["batch", "sequence", "1", "2", "3", "7"])
 SIZES = st.recursive(
@@ -39,16 +39,16 @@ SIZES = st.recursive(
 )
 def test_one_text_for_one_size(size, text):
     """Divisions are joined, terms collected; what says an order, or is no such size, stays."""
-    assert canonical(size) == text
+    assert canonical_size(size) == text
 
 
 @given(SIZES, st.integers(1, 40), st.integers(1, 40))
 def test_the_size_stays_the_same(size, batch, sequence):
     """Whatever is written, it comes to the same number, and is written so again."""
     symbols = {"batch": batch, "sequence": sequence}
-    text = canonical(size)
+    text = canonical_size(size)
     assert evaluate_size(text, symbols) == evaluate_size(size, symbols)
-    assert canonical(text) == text
+    assert canonical_size(text) == text
 
 
 def test_every_value_of_a_graph_is_written_so():
