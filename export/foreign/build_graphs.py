@@ -116,12 +116,12 @@ def build_foreign(
     paths = {path for path in origins.inputs.values() if path}
     original = FileReference(
         file,
-        session,
-        opened,
-        origins,
-        {path: array for path, array in example.arrays.items() if path not in paths},
-        built.stacked_axes,
-        step_axes,
+        instrumented=session,
+        opened=opened,
+        origins=origins,
+        unused={path: array for path, array in example.arrays.items() if path not in paths},
+        sequence_axes=built.stacked_axes,
+        own_axes=step_axes,
     )
     return built, original
 

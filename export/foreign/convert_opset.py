@@ -36,7 +36,7 @@ def convert_opset(file: OnnxFile, model: ir.Model) -> ir.Model:
     except Exception as error:  # the converter's errors have no common base class
         reason = str(error).strip().partition("\n")[0]
     if version > OPSET:
-        proto.opset_import[_place(proto)].version = OPSET
+        next(one for one in proto.opset_import if not one.domain).version = OPSET
         try:
             onnx.checker.check_model(proto, full_check=True)
             return ir.serde.deserialize_model(proto)
@@ -46,7 +46,3 @@ def convert_opset(file: OnnxFile, model: ir.Model) -> ir.Model:
         f"`{file.path}` is of opset {version} and cannot be brought to opset {OPSET}: {reason}. "
         f"Export the model again with opset {OPSET}."
     )
-
-
-def _place(proto: onnx.ModelProto) -> int:
-    return next(i for i, one in enumerate(proto.opset_import) if one.domain == "")
