@@ -1,4 +1,4 @@
-"""An ONNX file's bytes as a graph: read within limits, and only if it is whole and consistent."""
+"""An ONNX file read as a graph: within limits, and only if it is complete and consistent."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ from edgernn.untrusted_text import quote
 
 __all__ = ["decode", "readable"]
 
-_MOST_BYTES = 2**31 - 1  # what protobuf can hold
-_MOST_INLINED = 1_000_000
-_MOST_DIGITS = 18
+_MAX_BYTES = 2**31 - 1  # the limit of protobuf
+_MAX_INLINED_NODES = 1_000_000
+_MAX_DIGITS = 18
 
 _Proto = Any  # a message of ONNX, whose classes are made at run time
 
 
 class _BrokenError(Exception):
-    """When a graph is not consistent; the message says where, as a clause."""
+    """When a graph is not consistent; the message says where."""
 
 
 def decode(path: Path) -> ir.Model:
-    """Return the graph in the ONNX file `path`, its nodes in an order in which they can run.
+    """Return the graph in the ONNX file `path`, its nodes in topological order.
 
-    Weights in a file of their own stay there until they are used.
+    Weights in a file of their own are not read until they are used.
 
     Raises:
         SourceError: There is no such file, it is not an ONNX graph, not a whole one, or its
             weights are missing or not where they may be.
     """
     subject = f"`{path}`"
-    data = read_bytes(path, subject, SourceError, _MOST_BYTES)
+    data = read_bytes(path, subject, SourceError, _MAX_BYTES)
     try:
         proto = onnx.ModelProto.FromString(data)
         _check(proto, path)
@@ -67,9 +67,9 @@ def decode(path: Path) -> ir.Model:
 
 @contextlib.contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """Say of a failure inside that the graph in `path` is one that cannot be read.
+    """Raise for a failure inside that the graph in `path` cannot be read.
 
-    A graph may be whole and yet have a node with too few inputs, or an attribute of another type.
+    A graph may be complete and have a node with too few inputs, or an attribute of another type.
 
     Raises:
         SourceError: Something but an error of edgernn's own was raised.
@@ -88,8 +88,7 @@ def readable(path: Path) -> Iterator[None]:
 
 def _check(model: _Proto, path: Path) -> None:
     _check_text(model)
-    bodies = [model.graph, *model.functions]
-    for body in bodies:
+    for body in (model.graph, *model.functions):
         for tensor in _tensors(body):
             _check_tensor(tensor, path)
     _check_functions(model)
@@ -172,7 +171,7 @@ def _check_tensor(tensor: _Proto, path: Path) -> None:
 
 
 def _check_external(tensor: _Proto, nbytes: int, where: str, path: Path) -> None:
-    """Check that a tensor in another file stands in one beside the graph, and is all there."""
+    """Check that a tensor in another file is in one beside the graph, and is complete."""
     entries = {entry.key: entry.value for entry in tensor.external_data}
     location = entries.get("location", "")
     file = _beside(path, location)
@@ -200,7 +199,7 @@ def _beside(path: Path, location: str) -> Path:
     parts = PurePosixPath(location).parts + PureWindowsPath(location).parts
     absolute = PurePosixPath(location).is_absolute() or PureWindowsPath(location).anchor
     if not location or "\0" in location or absolute or ".." in parts:
-        raise _BrokenError(f"it names {quote(location)}, which is no file beside it")
+        raise _BrokenError(f"it names {quote(location)}, which is not a file beside it")
     folder = path.absolute().parent
     file = folder / location
     if not os.path.exists(file):
@@ -216,8 +215,10 @@ def _beside(path: Path, location: str) -> Path:
 
 
 def _number(text: str, where: str) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS):
-        raise _BrokenError(f"{where} stands at {quote(text)}, which is no number of bytes")
+    if not (text.isascii() and text.isdecimal() and len(text) <= _MAX_DIGITS):
+        raise _BrokenError(
+            f"{where} starts or ends at {quote(text)}, which is not a number of bytes"
+        )
     return int(text)
 
 
@@ -225,7 +226,7 @@ def _number(text: str, where: str) -> int:
 
 
 def _check_functions(model: _Proto) -> None:
-    """Check that no function calls itself, and that all of them written out are not too many."""
+    """Check that no function calls itself, and that there are not too many nodes once inlined."""
     bodies = {(f.domain, f.name, f.overload): f for f in model.functions}
     sizes: dict[tuple[str, str, str], int] = {}
 
@@ -241,25 +242,25 @@ def _check_functions(model: _Proto) -> None:
             graphs = [a.g for a in node.attribute if a.HasField("g")]
             graphs += [graph for a in node.attribute for graph in a.graphs]
             total += sum(size_of(graph.node, above) for graph in graphs)
-            if total > _MOST_INLINED:
-                raise _BrokenError(f"its functions have more than {_MOST_INLINED:,} nodes")
+            if total > _MAX_INLINED_NODES:
+                raise _BrokenError(f"its functions have more than {_MAX_INLINED_NODES:,} nodes")
         return total
 
     size_of(model.graph.node, ())
 
 
 def _check_inputs(model: ir.Model) -> None:
-    """Check that every value that a node reads is made by something."""
+    """Check that every value that a node reads is an input, an initializer or computed."""
     for node in model.graph.all_nodes():
         for value in node.inputs:
-            if value is not None and not _is_made(value):
+            if value is not None and not _is_defined(value):
                 raise _BrokenError(
-                    f"its node {node.op_type} reads {quote(value.name or '')}, which nothing makes"
+                    f"its node {node.op_type} reads {quote(value.name or '')}, which is not defined"
                 )
     for value in model.graph.outputs:
-        if not _is_made(value):
-            raise _BrokenError(f"nothing makes its output {quote(value.name or '')}")
+        if not _is_defined(value):
+            raise _BrokenError(f"its output {quote(value.name or '')} is not defined")
 
 
-def _is_made(value: ir.Value) -> bool:
+def _is_defined(value: ir.Value) -> bool:
     return value.producer() is not None or value.is_graph_input() or value.is_initializer()

@@ -210,7 +210,7 @@ def _unsqueeze(node: ir.Node, axes: Axes) -> int:
 def _reshape(node: ir.Node, axes: Axes) -> int:
     """Find the axis with as many elements before it and after it as the batch axis had.
 
-    The caller must write the shape operand anew, with -1 for the batch.
+    The caller must write another shape operand, with -1 for the batch.
     """
     batch = _only_first(node, axes)
     _rank(node)

@@ -121,7 +121,7 @@ def _value_with(numbers: Numbers, ends: Mapping[ir.Value, Numbers]) -> ir.Value:
     for value, own in ends.items():
         if np.array_equal(numbers, own):
             return value
-    raise ChangedStateError("a state is put together anew in every step")
+    raise ChangedStateError("a state is composed again in every step")
 
 
 def _probe_shape(value: ir.Value) -> tuple[int, ...]:

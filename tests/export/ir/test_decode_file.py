@@ -65,7 +65,7 @@ def circle(model: Model) -> None:
     model.graph.node.append(helper.make_node("Neg", ["a"], ["b"]))
 
 
-def lacks(model: Model) -> None:
+def undefined_input(model: Model) -> None:
     model.graph.node[0].input[0] = "z"
 
 
@@ -73,7 +73,7 @@ def no_output(model: Model) -> None:
     del model.graph.output[:]
 
 
-def nobody_makes(model: Model) -> None:
+def undefined_output(model: Model) -> None:
     model.graph.output[0].name = "z"
 
 
@@ -100,9 +100,9 @@ def explodes(model: Model) -> None:
         (no_dtype, "the tensor `w` has no dtype"),
         (unknown_dtype, "the tensor `w` is of dtype 99, which ONNX lacks"),
         (numbers, "the tensor `w` has 2 numbers; its dims [4] need 4"),
-        (lacks, "its node Add reads `z`, which nothing makes"),
+        (undefined_input, "its node Add reads `z`, which is not defined"),
         (no_output, "it has no output"),
-        (nobody_makes, "nothing makes its output `z`"),
+        (undefined_output, "its output `z` is not defined"),
         (calls_itself, "its function `F` calls itself"),
         (explodes, "its functions have more than 1,000,000 nodes"),
     ],
@@ -175,16 +175,22 @@ def test_weights_beside_the_graph_are_read(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (("../outside",), "it names `../outside`, which is no file beside it"),
-        (("/etc/passwd",), "it names `/etc/passwd`, which is no file beside it"),
-        (("C:\\x",), "it names `C:\\x`, which is no file beside it"),
-        (("a\\..\\..\\x",), "it names `a\\..\\..\\x`, which is no file beside it"),
-        (("w\0",), "it names `'w\\x00'`, which is no file beside it"),
-        (("",), "it names ``, which is no file beside it"),
+        (("../outside",), "it names `../outside`, which is not a file beside it"),
+        (("/etc/passwd",), "it names `/etc/passwd`, which is not a file beside it"),
+        (("C:\\x",), "it names `C:\\x`, which is not a file beside it"),
+        (("a\\..\\..\\x",), "it names `a\\..\\..\\x`, which is not a file beside it"),
+        (("w\0",), "it names `'w\\x00'`, which is not a file beside it"),
+        (("",), "it names ``, which is not a file beside it"),
         (("link",), "it names `link`, which is a link to another folder"),
         (("w", "8"), "the tensor `w` ends at byte 24 of `w`, which has 16"),
-        (("w", "-8"), "the tensor `w` stands at `-8`, which is no number of bytes"),
-        (("w", "9" * 40), f"the tensor `w` stands at `{'9' * 40}`, which is no number of bytes"),
+        (
+            ("w", "-8"),
+            "the tensor `w` starts or ends at `-8`, which is not a number of bytes",
+        ),
+        (
+            ("w", "9" * 40),
+            f"the tensor `w` starts or ends at `{'9' * 40}`, which is not a number of bytes",
+        ),
         (("w", "0", "99"), "the tensor `w` has 99 bytes; its dims [4] need 16"),
     ],
 )
