@@ -26,11 +26,13 @@ from edgernn.export.reroll.reroll import LONGEST_STRIDE, reroll
 from edgernn.export.reroll.rerolled_module import RerolledModule
 from edgernn.export.source.read_exported import ExportedModule
 from edgernn.export.source.unrolled_loop import describe_unrolled_loop
-from edgernn.export.states.ambiguous_states import ambiguous_states, pair_options
 from edgernn.export.states.contract_ports import name_ports, with_limits
-from edgernn.export.states.pairing import Pairs, check_state_axes, pairing_notes, recognised_states
-from edgernn.export.states.slots import StatePort, name_layers, state_slots
-from edgernn.export.states.state_ports import find_states
+from edgernn.export.states.find_states import find_states
+from edgernn.export.states.layer_names import name_layers
+from edgernn.export.states.next_values import StatePairs
+from edgernn.export.states.node_states import call_states
+from edgernn.export.states.pairs_by_shape import ambiguous_states, pair_options, recognise_pairs
+from edgernn.export.states.state_port import StatePort, check_state_axes, pairing_notes
 from edgernn.export.trace.bounds import Bounds, bounds_of
 from edgernn.export.trace.size_branch import find_size_branch
 from edgernn.export.trace.trace import trace
@@ -135,11 +137,13 @@ def build_torch(module: nn.Module, example: ExampleCall, pairs: Mapping[str, str
     )
 
 
-def _known_pairs(example: ExampleCall, run: ForwardRun, pairs: Mapping[str, str | int]) -> Pairs:
+def _known_pairs(
+    example: ExampleCall, run: ForwardRun, pairs: Mapping[str, str | int]
+) -> StatePairs:
     """Return which results are the next values of which arguments: as named, or as recognised."""
     if pairs:
-        return Pairs(pairs)
-    return Pairs({}, example.state_updates, {} if run.calls else recognised_states(example, run))
+        return StatePairs(pairs)
+    return StatePairs({}, example.state_updates, {} if run.calls else recognise_pairs(example, run))
 
 
 def _bounds(module: nn.Module, model: ir.Model, loops: Mapping[int, Iteration]) -> Bounds:
@@ -208,10 +212,9 @@ def _unreturned(
     inputs = {state.input for state in states}
     labels = {call: loop.labels for call, loop in loops.items()}
     layers: dict[ir.Value, str] = {}
-    for slot in state_slots(model.graph, labels):
-        layers |= {
-            source: slot.layer for source in movement_sources(slot.before) if source not in layers
-        }
+    for state in call_states(model.graph, labels):
+        for source in movement_sources(state.initial):
+            layers.setdefault(source, state.layer)
     for source, layer in layers.items():
         if source.is_graph_input() and source.name not in inputs and not _has_steps(source):
             yield (

@@ -11,7 +11,7 @@ from torch import nn
 from edgernn.contract import SEQUENCE, Graph
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.states.contract_ports import Origins, graph_ports
-from edgernn.export.states.slots import StatePort
+from edgernn.export.states.state_port import StatePort
 from edgernn.export.trace.bounds import Bounds
 
 __all__ = ["Built"]

@@ -20,7 +20,7 @@ from edgernn.export.lower.layers import lower
 from edgernn.export.lower.loops import Iteration, lower_loops
 from edgernn.export.lower.projection import scan_projection
 from edgernn.export.lower.running_results import write_running
-from edgernn.export.states.slots import StatePort
+from edgernn.export.states.state_port import StatePort
 from edgernn.export.step.at_one_step import at_one_step, gemm_form
 
 __all__ = ["Graphs", "graphs_of_sequence", "graphs_of_step"]

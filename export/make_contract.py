@@ -62,7 +62,7 @@ def sampler_of(built: Built, reference: Reference, contract: Contract) -> InputS
         },
         traced_sizes={BATCH: built.constant_batch, SEQUENCE: 1, **built.example.sizes},
         lengths=built.lengths,
-        free_states=tuple(state.name for state in built.states if state.free),
+        free_states=tuple(state.name for state in built.states if state.any_value),
         index_axes=_bounding_axes(built),
     )
 

@@ -11,7 +11,7 @@ from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.call.forward_run import ForwardRun
 from edgernn.export.ir.call_nodes import call_nodes
 from edgernn.export.lower.loops import Iteration
-from edgernn.export.states.slots import StatePort
+from edgernn.export.states.state_port import StatePort
 
 __all__ = ["constant_steps", "has_sequence", "longest_call", "looks_ahead", "loops_from_own_state"]
 

@@ -23,9 +23,9 @@ from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.foreign.canonicalize import make_plain, split_stacks, write_fills
 from edgernn.export.foreign.convert_opset import convert_opset
 from edgernn.export.foreign.file_reference import FileReference
+from edgernn.export.foreign.file_states import FileStates, Stack, find_file_states
 from edgernn.export.foreign.instrumented_file import InstrumentedFile, length_inputs
 from edgernn.export.foreign.onnx_file import OnnxFile
-from edgernn.export.foreign.open_states import Opened, Stack, open_states
 from edgernn.export.foreign.recurrent_nodes import check_weights, lengths_of
 from edgernn.export.foreign.resolve_file import resolve_file
 from edgernn.export.foreign.step_axes import find_step_axes, mark_sequence_axes
@@ -33,8 +33,7 @@ from edgernn.export.ir.fold_constants import fold_constants
 from edgernn.export.ir.recurrent_operators import direction_of, recurrent_nodes
 from edgernn.export.lift.lift_over_time import lift_over_time
 from edgernn.export.states.contract_ports import Origins, name_ports, with_limits
-from edgernn.export.states.pairing import pairing_notes
-from edgernn.export.states.slots import StatePort
+from edgernn.export.states.state_port import StatePort, pairing_notes
 from edgernn.export.step.at_one_step import at_one_step, gemm_form
 from edgernn.export.trace.bounds import Bounds
 
@@ -58,7 +57,7 @@ def build_foreign(
     file, session, example = resolve_file(file, inputs)
     run = session(example)
     _check_lengths(file, session, example)
-    opened = open_states(file, session, example, {**_known_pairs(file), **pairs})
+    opened = find_file_states(file, session, example, {**_known_pairs(file), **pairs})
     states = _with_initials(file, opened.states)
     origins = with_limits(name_ports(opened.model, states), example.limits)
     passes.NameFixPass()(opened.model)  # the file may have used our names inside
@@ -280,7 +279,7 @@ def _are_layers(stack: Stack) -> bool:
     return len({index for _, index in stack}) == 1
 
 
-def _plain(file: OnnxFile, opened: Opened, lengths: bool = True) -> ir.Model:
+def _plain(file: OnnxFile, opened: FileStates, lengths: bool = True) -> ir.Model:
     """Return the graph in the opset and forms that every runtime takes."""
     model = convert_opset(file, opened.model)
     by_name = {state.name: state.input for state in opened.states}

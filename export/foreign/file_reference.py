@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgernn.export.foreign.evaluate_values import open_session
+from edgernn.export.foreign.file_states import FileStates
 from edgernn.export.foreign.instrumented_file import InstrumentedFile
 from edgernn.export.foreign.onnx_file import OnnxFile
-from edgernn.export.foreign.open_states import Opened
 from edgernn.export.ir.onnx_session import Arrays
 from edgernn.export.proof.reference import RunResult, run_stepwise
 from edgernn.export.states.contract_ports import Origins
@@ -51,7 +51,7 @@ class FileReference:
         self,
         file: OnnxFile,
         instrumented: InstrumentedFile,
-        opened: Opened,
+        opened: FileStates,
         origins: Origins,
         unused: Arrays,
         sequence_axes: Mapping[str, int] | None,

@@ -9,6 +9,7 @@ torch::loop(*sequences, *states, *constants) → *states, *collected
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import onnx_ir as ir
 
@@ -16,9 +17,29 @@ from edgernn.export.ir.dataflow import input_dependencies
 from edgernn.export.ir.private_operators import LOOP, TORCH
 from edgernn.export.ir.recurrent_operators import CELL_FUNCTIONS, FUNCTIONS, RecurrentKind
 
-__all__ = ["call_nodes", "is_cell", "kind_of_call", "length_ports", "state_places", "weights_of"]
+__all__ = [
+    "StateLabel",
+    "call_nodes",
+    "is_cell",
+    "kind_of_call",
+    "length_ports",
+    "state_places",
+    "weights_of",
+]
 
 _INTEGERS = (ir.DataType.INT64, ir.DataType.INT32)
+
+
+class StateLabel(NamedTuple):
+    """What a state of a loop is.
+
+    Attributes:
+        layer: The layer inside the loop whose state it is; empty for other states.
+        name: What it is called in that layer, or in the loop.
+    """
+
+    layer: str
+    name: str
 
 
 def call_nodes(graph: ir.Graph) -> list[ir.Node]:

@@ -11,6 +11,7 @@ from onnx_ir.passes import common as passes
 from edgernn.contract import SEQUENCE
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.capture.loop_call import TimeLoop
+from edgernn.export.ir.call_nodes import StateLabel
 from edgernn.export.ir.private_operators import LOOP, TORCH
 from edgernn.export.ir.splice import splice
 from edgernn.export.ir.symbolic_dims import rename_axes
@@ -31,12 +32,12 @@ class Iteration:
         loop: The loop.
         model: Its body: takes a step of each sequence, the states and the constants, returns the
             next states and what is collected.
-        labels: For each state its `Slot.label`.
+        labels: What each of its states is.
     """
 
     loop: TimeLoop
     model: ir.Model
-    labels: tuple[tuple[str, str], ...]
+    labels: tuple[StateLabel, ...]
 
 
 def lower_loops(model: ir.Model, bodies: Mapping[int, Iteration], at_one_step: bool) -> list[str]:

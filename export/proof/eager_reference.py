@@ -19,7 +19,7 @@ from edgernn.export.capture.recurrent_calls import RecurrentCallMode
 from edgernn.export.ir.onnx_session import Arrays
 from edgernn.export.proof.reference import Reference, RunResult, run_stepwise
 from edgernn.export.proof.state_exchange import StateExchange, tensor_from
-from edgernn.export.states.slots import StatePort
+from edgernn.export.states.state_port import StatePort
 
 __all__ = ["EagerReference", "GivenReference", "one_thread"]
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from edgernn.export.capture.recurrent_calls import RecurrentCall, Results
 from edgernn.export.ir.onnx_session import Arrays
-from edgernn.export.states.slots import StatePort
+from edgernn.export.states.state_port import StatePort
 
 __all__ = ["StateExchange", "tensor_from"]
 

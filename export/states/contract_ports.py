@@ -13,7 +13,7 @@ from edgernn.errors import UnsupportedModelError
 from edgernn.export.ir.dataflow import id_limit
 from edgernn.export.ir.results import result_name, result_path
 from edgernn.export.ir.value_ports import port_of
-from edgernn.export.states.slots import StatePort
+from edgernn.export.states.state_port import StatePort
 
 __all__ = [
     "Origins",

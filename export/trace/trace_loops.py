@@ -12,13 +12,14 @@ from torch import nn
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.call.forward_run import run_forward
 from edgernn.export.capture.recurrent_calls import RecurrentCall
+from edgernn.export.ir.call_nodes import StateLabel
 from edgernn.export.ir.dataflow import movement_sources
 from edgernn.export.ir.fold_constants import fold_constants
 from edgernn.export.ir.private_operators import LOOP
 from edgernn.export.lower.layers import lower
 from edgernn.export.lower.loops import Iteration
 from edgernn.export.lower.running_results import write_running
-from edgernn.export.states.slots import Slot, state_slots
+from edgernn.export.states.node_states import NodeState, call_states
 from edgernn.export.trace.trace import trace
 
 __all__ = ["lower_loop_body", "trace_loop_bodies"]
@@ -51,9 +52,9 @@ def lower_loop_body(call: RecurrentCall, model: ir.Model) -> Iteration:
     loop = call.loop
     assert loop is not None
     inputs = {port.name: port for port in model.graph.inputs}
-    slots = state_slots(model.graph)
-    states = [inputs.get(f"h{index}") for index in range(loop.states)]
-    labels = _state_labels([_fed_slot(state, slots) for state in states])
+    states = call_states(model.graph)
+    ports = [inputs.get(f"h{index}") for index in range(loop.states)]
+    labels = _state_labels([_layer_state(port, states) for port in ports])
     _name_ports(model.graph, labels)
     lower(model)
     write_running(model)
@@ -61,7 +62,7 @@ def lower_loop_body(call: RecurrentCall, model: ir.Model) -> Iteration:
     return Iteration(loop, model, labels)
 
 
-def _name_ports(graph: ir.Graph, labels: Sequence[tuple[str, str]]) -> None:
+def _name_ports(graph: ir.Graph, labels: Sequence[StateLabel]) -> None:
     """Name the states after their layers; what is collected is `y0`, `y1`, …."""
     inputs = {port.name: port for port in graph.inputs}
     outputs = list(graph.outputs)
@@ -72,17 +73,18 @@ def _name_ports(graph: ir.Graph, labels: Sequence[tuple[str, str]]) -> None:
         value.name = f"y{index}"
 
 
-def _fed_slot(state: ir.Value | None, slots: Sequence[Slot]) -> Slot | None:
-    """Return the state of a layer that starts from a state of the loop, if one does."""
-    fed = [slot for slot in slots if state is not None and state in movement_sources(slot.before)]
-    return fed[0] if len(fed) == 1 else None
+def _layer_state(port: ir.Value | None, states: Sequence[NodeState]) -> NodeState | None:
+    """Return the state of a layer that starts from a state of the loop, if exactly one does."""
+    started = [state for state in states if port in movement_sources(state.initial)]
+    return started[0] if port is not None and len(started) == 1 else None
 
 
-def _state_labels(fed: Sequence[Slot | None]) -> tuple[tuple[str, str], ...]:
+def _state_labels(states: Sequence[NodeState | None]) -> tuple[StateLabel, ...]:
     """Name the states of a loop: a layer's after that, the others by their order."""
-    others = itertools.count() if fed.count(None) > 1 else itertools.repeat("")
+    others = itertools.count() if states.count(None) > 1 else itertools.repeat("")
     return tuple(
-        (slot.layer, slot.name) if slot is not None else ("", f"h{next(others)}") for slot in fed
+        StateLabel("", f"h{next(others)}") if state is None else StateLabel(state.layer, state.name)
+        for state in states
     )
 
 

@@ -15,7 +15,7 @@ from edgernn.export.ir.fold_constants import fold_constants
 from edgernn.export.ir.onnx_session import OnnxSession
 from edgernn.export.ir.recurrent_operators import OPERATORS
 from edgernn.export.lower.layers import lower
-from edgernn.export.states.slots import name_layers
+from edgernn.export.states.layer_names import name_layers
 from edgernn.export.trace.trace import trace
 
 

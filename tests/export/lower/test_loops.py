@@ -14,7 +14,7 @@ from edgernn.export.capture.loop_call import TimeLoop
 from edgernn.export.ir.fold_constants import fold_constants
 from edgernn.export.lower.layers import lower
 from edgernn.export.lower.loops import lower_loops
-from edgernn.export.states.slots import name_layers
+from edgernn.export.states.layer_names import name_layers
 from edgernn.export.trace.trace import trace
 from edgernn.export.trace.trace_loops import lower_loop_body, trace_loop_bodies
 from tests.nets.one_step import run, session

@@ -18,7 +18,7 @@ from edgernn.export.states.contract_ports import (
     order_notes,
     with_limits,
 )
-from edgernn.export.states.slots import StatePort
+from edgernn.export.states.state_port import StatePort
 
 H = StatePort("h", "hx[0]", "[1][0]", call=0, last_call=0)
 C = StatePort("c", None, None, call=0, last_call=0, index=1)

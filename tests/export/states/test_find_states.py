@@ -1,4 +1,4 @@
-"""The rules for which arguments are states, and which results their next values."""
+"""The rules for which arguments are states, and which results are their next values."""
 
 from __future__ import annotations
 
@@ -8,46 +8,6 @@ from torch import nn
 
 import edgernn
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.call.example_call import ExampleCall
-from edgernn.export.call.forward_run import run_forward
-from edgernn.export.states.pairing import recognised_states
-
-
-class Returns(nn.Module):
-    """Returns what it is given to return; it takes arguments of any names."""
-
-    def __init__(self, results):
-        super().__init__()
-        self.results = [torch.zeros(2, width) for width in results]
-
-    def forward(self, **given):
-        return tuple(self.results)
-
-
-def recognised(widths: dict[str, int], *results: int) -> dict[str, str]:
-    tensors = {name: torch.zeros(2, width) for name, width in widths.items()}
-    example = ExampleCall(tensors, {})
-    return recognised_states(example, run_forward(Returns(results), example))
-
-
-@pytest.mark.parametrize(
-    ("widths", "results", "pairs"),
-    [
-        ({"x": 4, "h": 8}, (4, 8), {"h": "[1]"}),
-        ({"h": 8, "x": 4}, (8, 4), {"h": "[0]"}),
-        ({"x": 4, "h": 8, "c": 6}, (3, 8, 6), {"h": "[1]", "c": "[2]"}),
-        ({"frame": 4, "cache": 8}, (3, 8), {"cache": "[1]"}),
-        ({"x": 4, "h": 8}, (8, 8), {}),
-        ({"spectrum": 9, "noise": 5, "h": 8}, (9, 8), {}),
-        ({"spectrum": 9, "noise": 5}, (9, 1), {}),
-        ({"net": 8, "corr": 3, "flow": 2}, (8, 2), {}),
-        ({"features": 7, "coordinates": 3}, (7, 3), {}),
-        ({"noisy": 9, "condition": 5}, (9,), {}),
-    ],
-)
-def test_shapes_alone_make_a_state_only_where_nothing_else_fits(widths, results, pairs):
-    """Data whose result has its shape (denoised, refined, changed) is never taken for a state."""
-    assert recognised(widths, *results) == pairs
 
 
 class Update(nn.Module):

@@ -1,8 +1,7 @@
-"""The recurrent states of an ONNX file: where they are, what they are called, made ports."""
+"""The recurrent states of an ONNX file, as ports of a copy of its graph."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,14 +16,16 @@ from edgernn.export.foreign.fitted_shapes import FittedShapes
 from edgernn.export.foreign.instrumented_file import InstrumentedFile
 from edgernn.export.foreign.onnx_file import OnnxFile
 from edgernn.export.ir.dataflow import movement_sources
-from edgernn.export.ir.recurrent_operators import OPERATORS, Input, kind_of, recurrent_nodes
+from edgernn.export.ir.recurrent_operators import kind_of, recurrent_nodes
 from edgernn.export.ir.results import result_name, result_path
-from edgernn.export.states.ambiguous_states import pair_options
-from edgernn.export.states.pairing import Pairs, recognised_states
-from edgernn.export.states.slots import Slot, StatePort
-from edgernn.export.states.state_ports import make_ports
+from edgernn.export.states.find_states import make_ports
+from edgernn.export.states.layer_names import name_operator_layers
+from edgernn.export.states.next_values import StatePairs
+from edgernn.export.states.node_states import NodeState, operator_states
+from edgernn.export.states.pairs_by_shape import pair_options, recognise_pairs
+from edgernn.export.states.state_port import StatePort
 
-__all__ = ["Opened", "Stack", "open_states"]
+__all__ = ["FileStates", "Stack", "find_file_states"]
 
 
 Stack = tuple[tuple[int, int], ...]
@@ -32,11 +33,11 @@ Stack = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
-class Opened:
+class FileStates:
     """The graph of a file with its states as ports.
 
     Attributes:
-        model: The graph; data inputs have the file's names, outputs these behind `result:`.
+        model: The graph; data inputs have the file's names, outputs have them after `result:`.
         states: The states.
         finals: Name of a state that the file neither takes nor returns → the value that holds it.
         stacks: Name of a state that one tensor holds for several nodes → these states in order.
@@ -48,12 +49,12 @@ class Opened:
     stacks: Mapping[str, Stack]
 
 
-def open_states(
+def find_file_states(
     file: OnnxFile,
     session: InstrumentedFile,
     example: ExampleCall,
     pairs: Mapping[str, str | int],
-) -> Opened:
+) -> FileStates:
     """Make the states of a file ports of a copy of its graph that has nothing else changed.
 
     Args:
@@ -67,33 +68,36 @@ def open_states(
         UnsupportedModelError: It has no state, or one that is not of a shape with a batch axis.
     """
     run = session(example)
-    model, slots = _prepared(file, example, FittedShapes(session, example))
-    values = {(slot.call, slot.index): slot.after.name or "" for slot in slots}
-    stacks = _stacks(model.graph, slots, run, example)
-    joined = _join_finals(model.graph, stacks, run, session.finals(example))
+    model, node_states = _copy_with_states(file, example, FittedShapes(session, example))
+    finals = {(state.call, state.index): state.final.name or "" for state in node_states}
+    stacked = _stacked_states(model.graph, node_states, run, example)
+    proven = _join_finals(model.graph, stacked, run, session.finals(example))
     named = _named_pairs(model.graph, pairs)
-    recognised = {} if named or slots else recognised_states(example, run)
-    told = Pairs(named, recognised=recognised, known=joined, telling_names=False)
-    states = make_ports(model.graph, slots, run.calls, told)
+    recognised = {} if named or node_states else recognise_pairs(example, run)
+    known = StatePairs(named, recognised=recognised, proven=proven, names_tell=False)
+    states = make_ports(model.graph, node_states, run.calls, known)
     if not states:
         raise UnsupportedModelError(_no_state(file, model.graph, pair_options(example, run)))
     _check_states(file, model.graph, states)
-    finals = {
-        state.name: values[state.last_call, state.index]
-        for state in states
-        if state.argument is None and state.result is None and state.last_call is not None
-    }
-    held = {
-        state.name: tuple((slot.call, slot.index) for slot in stacks[state.argument])
-        for state in states
-        if state.argument in stacks
-    }
-    return Opened(model, states, finals, held)
+    return FileStates(
+        model=model,
+        states=states,
+        finals={
+            state.name: finals[state.last_call, state.index]
+            for state in states
+            if state.argument is None and state.result is None and state.last_call is not None
+        },
+        stacks={
+            state.name: tuple((one.call, one.index) for one in stacked[state.argument])
+            for state in states
+            if state.argument in stacked
+        },
+    )
 
 
-def _prepared(
+def _copy_with_states(
     file: OnnxFile, example: ExampleCall, sizes: FittedShapes
-) -> tuple[ir.Model, list[Slot]]:
+) -> tuple[ir.Model, list[NodeState]]:
     """Return the file's graph with proven shapes and marked outputs, and its states."""
     model = file.model.clone()
     graph = model.graph
@@ -105,57 +109,58 @@ def _prepared(
             value.shape = ir.Shape(sizes.of(value.name or ""))
             value.type = ir.TensorType(ir.DataType.FLOAT)
     _mark_results(graph, sizes)
-    _name_layers(nodes)
-    slots: list[Slot] = []
+    name_operator_layers(nodes)
     for call, node in enumerate(nodes):
         for index, place in enumerate(kind_of(node).initial_states):
-            before = node.inputs[place]
-            if before is None:
-                before = ir.Value(name=f"omitted_{call}_{index}")
-                node.replace_input_with(place, before)
-            before.type = ir.TensorType(ir.DataType.FLOAT)
-            slots.append(Slot(node, call, index, place, 1 + index, Input.R))
-    return model, slots
+            initial = node.inputs[place]
+            if initial is None:
+                initial = ir.Value(name=f"omitted_{call}_{index}")
+                node.replace_input_with(place, initial)
+            initial.type = ir.TensorType(ir.DataType.FLOAT)
+    return model, operator_states(nodes)
 
 
-def _stacks(
-    graph: ir.Graph, slots: Sequence[Slot], run: ForwardRun, example: ExampleCall
-) -> dict[str, list[Slot]]:
+def _stacked_states(
+    graph: ir.Graph, states: Sequence[NodeState], run: ForwardRun, example: ExampleCall
+) -> dict[str, list[NodeState]]:
     """Return the inputs that are the states of several nodes joined, each with these states."""
-    stacks: dict[str, list[Slot]] = {}
+    stacks: dict[str, list[NodeState]] = {}
     for leaf in example.tensors:
         port = next(value for value in graph.inputs if value.name == leaf.path)
-        fed = [slot for slot in slots if port in movement_sources(slot.before)]
-        before = [run.calls[slot.call].states[slot.index] for slot in fed]
-        alike = all(state.dim() == leaf.tensor.dim() for state in before)
-        if len(fed) > 1 and alike and torch.equal(torch.cat(before), leaf.tensor):
-            stacks[leaf.path] = fed
+        started = [state for state in states if port in movement_sources(state.initial)]
+        initial = [run.calls[state.call].states[state.index] for state in started]
+        same_rank = all(one.dim() == leaf.tensor.dim() for one in initial)
+        if len(started) > 1 and same_rank and torch.equal(torch.cat(initial), leaf.tensor):
+            stacks[leaf.path] = started
     return stacks
 
 
 def _join_finals(
     graph: ir.Graph,
-    stacks: Mapping[str, Sequence[Slot]],
+    stacks: Mapping[str, Sequence[NodeState]],
     run: ForwardRun,
     finals: Sequence[Sequence[torch.Tensor]],
 ) -> dict[str, str]:
-    """Find the next value of the states that one input holds for several nodes, or join it.
+    """Find the next value of each input that holds the states of several nodes.
+
+    Where no result is it, the final states are joined into a new output, in place.
 
     Returns:
-        Such an input → the result that is its next value by its numbers, if not by movement.
+        Such an input → the result that has the numbers of its next value, where the states are not
+        just moved there.
     """
     pairs: dict[str, str] = {}
-    for path, fed in stacks.items():
-        nexts = {slot.after for slot in fed}
+    for path, states in stacks.items():
+        nexts = {state.final for state in states}
         if any(nexts <= set(movement_sources(result)) for result in graph.outputs):
             continue
-        after = torch.cat([finals[slot.call][slot.index] for slot in fed])
+        after = torch.cat([finals[state.call][state.index] for state in states])
         same = [name for name, result in run.results.items() if torch.equal(result, after)]
         if same:
             pairs[path] = same[0]
             continue
         port = next(value for value in graph.inputs if value.name == path)
-        joined = ir.node("Concat", [slot.after for slot in fed], {"axis": 0})
+        joined = ir.node("Concat", [state.final for state in states], {"axis": 0})
         joined.outputs[0].shape, joined.outputs[0].type = port.shape, port.type
         joined.outputs[0].name = f"{path}_final"
         graph.append(joined)
@@ -173,47 +178,6 @@ def _mark_results(graph: ir.Graph, sizes: FittedShapes) -> None:
             copy.outputs[0].type = value.type
             graph.outputs[place] = value = copy.outputs[0]
         value.name, value.shape = result_name(name), ir.Shape(shape)
-
-
-def _name_layers(nodes: Sequence[ir.Node]) -> None:
-    """Write the name of its layer into the metadata of each node, unique, with underscores only."""
-    taken: dict[str, int] = {}
-    for node in nodes:
-        scope = _identifier(_scope(node))
-        name = scope or node.op_type.lower()
-        taken[name] = taken.get(name, 0) + 1
-        node.metadata_props["layer"] = name if taken[name] == 1 else f"{name}_{taken[name]}"
-        if scope:
-            node.metadata_props["scope"] = scope
-
-
-def _scope(node: ir.Node) -> str:
-    """Return the path of a node's layer, by its own name or by those of its weights.
-
-    The node `/encoder/rnn/LSTM` is of `/encoder/rnn`, the weight `encoder.rnn.weight_ih_l0` of
-    `encoder.rnn`; torch's newer exporter lists the modules around a node in its metadata.
-    """
-    modules = re.findall(r"'([^']*)'", node.metadata_props.get("pkg.torch.onnx.name_scopes", ""))
-    if len(modules) > 1:
-        return str(modules[-2])
-    name = node.name or ""
-    if "/" in name.strip("/"):
-        return name.strip("/").rpartition("/")[0]
-    if name and not _GENERATED.fullmatch(name):
-        return name
-    for value in node.inputs[Input.W : Input.SEQUENCE_LENS]:
-        path = (value.name or "" if value is not None else "").rpartition(".")[0]
-        if path:
-            return path
-    return ""
-
-
-_OPERATORS = "|".join(name for one in OPERATORS for name in (one, one.lower()))
-_GENERATED = re.compile(rf"(node|n\d*|)_?({_OPERATORS})?[_\d]*")
-
-
-def _identifier(path: str) -> str:
-    return re.sub(r"\W+", "_", path).strip("_")
 
 
 def _named_pairs(graph: ir.Graph, pairs: Mapping[str, str | int]) -> dict[str, str | int]:

@@ -1,0 +1,216 @@
+"""Every recurrent state a port: where each one comes from, what it is called, where it goes.
+
+Works on the graph as `trace` leaves it, with one node per recurrent call:
+
+- a state that forward makes itself (zeros, a learned parameter) becomes a graph input, and the
+  call's final state a graph output;
+- a state that forward takes as an argument and returns is paired: the output goes back in there;
+- a state computed from the data, such as a decoder's that starts from its encoder, stays inside,
+  and so does one that is not one for each sequence of the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from edgernn.contract import BATCH
+from edgernn.errors import InputError, UnsupportedModelError
+from edgernn.export.capture.recurrent_calls import RecurrentCall
+from edgernn.export.ir.call_nodes import StateLabel
+from edgernn.export.ir.dataflow import depends_on_data, is_random
+from edgernn.export.ir.movement_operators import Movement, operators_of
+from edgernn.export.ir.results import result_path
+from edgernn.export.states.next_values import NextValue, NextValues, StatePairs
+from edgernn.export.states.node_states import (
+    NodeState,
+    call_states,
+    is_same_value,
+    last_in_row,
+)
+from edgernn.export.states.state_names import StateNames
+from edgernn.export.states.state_port import StatePort
+
+__all__ = ["find_states", "make_ports"]
+
+_RESHAPES = operators_of(Movement.RESHAPES, Movement.PERMUTES)
+"""Operators that give a tensor, all of it, another shape."""
+
+
+def find_states(
+    model: ir.Model,
+    calls: Sequence[RecurrentCall],
+    pairs: StatePairs,
+    labels: Mapping[int, Sequence[StateLabel]],
+) -> tuple[StatePort, ...]:
+    """Make the states of `model` ports, in place, and return them in the contract's order.
+
+    Args:
+        model: The graph, its ports named as `trace` names them.
+        calls: The recurrent calls as an eager forward made them, with the states it started from.
+        pairs: Which results go back into which arguments.
+        labels: See `call_states`.
+
+    Raises:
+        InputError: A pair names an argument or a result that forward does not have.
+        UnsupportedModelError: A pair is of two shapes.
+    """
+    return make_ports(model.graph, call_states(model.graph, labels), calls, pairs)
+
+
+def make_ports(
+    graph: ir.Graph,
+    states: Sequence[NodeState],
+    calls: Sequence[RecurrentCall],
+    pairs: StatePairs,
+) -> tuple[StatePort, ...]:
+    """Make states of recurrent nodes ports, in place; see `find_states`."""
+    names = StateNames(states)
+    ports = [
+        *_argument_states(graph, states, names, pairs),
+        *_own_states(graph, states, names, calls),
+    ]
+    order = {state.call: place for place, state in enumerate(states)}
+    return tuple(
+        sorted(ports, key=lambda port: (-1 if port.call is None else order[port.call], port.index))
+    )
+
+
+def _argument_states(
+    graph: ir.Graph, states: Sequence[NodeState], names: StateNames, pairs: StatePairs
+) -> list[StatePort]:
+    """Pair the arguments that hold states with the results that hold their next values."""
+    known = [port.name or "" for port in graph.inputs]
+    for path in pairs.named:
+        if path not in known:
+            listed = ", ".join(f"`{name}`" for name in known)
+            raise InputError(f"`{path}` is not an input of the model; it has {listed}.")
+    next_values = NextValues(graph, states, pairs)
+    ports: list[StatePort] = []
+    for argument in list(graph.inputs):
+        found = next_values.of(argument)
+        if found is None:
+            continue
+        if not found.value.is_graph_output():
+            graph.outputs.append(found.value)
+        _check_pair(argument, found.value)
+        ports.append(_argument_state(argument, found, states, names))
+        _rename(argument, found.value, ports[-1])
+    return ports
+
+
+def _argument_state(
+    argument: ir.Value, found: NextValue, states: Sequence[NodeState], names: StateNames
+) -> StatePort:
+    only = found.started[0] if len(found.started) == 1 else None
+    whole = only if only and is_same_value(only.initial, argument, _RESHAPES) else None
+    last = last_in_row(only, states) if only and is_same_value(only.initial, argument) else None
+    path, result = argument.name or "", result_path(found.value)
+    return StatePort(
+        name=names.of_argument(path, result or "", found.started, whole),
+        argument=path,
+        result=result,
+        call=found.started[0].call if found.started else None,
+        last_call=None if last is None else last.call,
+        index=0 if whole is None else whole.index,
+        any_value=bool(found.started) and all(state.of_layer for state in found.started),
+        evidence=found.evidence,
+    )
+
+
+def _own_states(
+    graph: ir.Graph,
+    states: Sequence[NodeState],
+    names: StateNames,
+    calls: Sequence[RecurrentCall],
+) -> list[StatePort]:
+    """Turn the states that forward makes itself into ports."""
+    ports: list[StatePort] = []
+    arguments = list(graph.inputs)
+    for state in states:
+        own = state.initial
+        if depends_on_data(own) or own.is_graph_input() or not _is_per_sequence(state):
+            continue
+        last = last_in_row(state, states)
+        name, shape = names.of_state(state), ir.Shape(state.final.shape or ())
+        before, after = ir.Value(name=f"{name}_in", type=own.type, shape=shape), last.final
+        state.node.replace_input_with(state.input_place, before)
+        graph.inputs.append(before)
+        result = result_path(after)
+        if not after.is_graph_output():
+            graph.outputs.append(after)
+        port = StatePort(
+            name=name,
+            argument=None,
+            result=result,
+            call=state.call,
+            last_call=last.call,
+            index=state.index,
+            initial=_initial(calls[state.call], state.index, own, before, arguments),
+            any_value=state.of_layer,
+        )
+        _rename(before, after, port)
+        ports.append(port)
+    return ports
+
+
+def _check_pair(before: ir.Value, after: ir.Value) -> None:
+    """Raise UnsupportedModelError where a state comes back in another shape or dtype."""
+    if before.shape != after.shape or before.dtype != after.dtype:
+        raise UnsupportedModelError(
+            f"State `{before.name}` goes in as {before.dtype}{before.shape} and comes out as "
+            f"{after.dtype}{after.shape}; the next step needs the shape it had."
+        )
+
+
+def _is_per_sequence(state: NodeState) -> bool:
+    """Return whether a call has one state for each sequence of the batch.
+
+    A layer over the characters of every word, or over every frame of every sequence, runs
+    batch*sequence of its own: what it leaves is nothing to go on from.
+    """
+    sizes = state.final.shape or ()
+    return {str(size) for size in sizes if not isinstance(size, int)} <= {BATCH}
+
+
+def _initial(
+    call: RecurrentCall, index: int, before: ir.Value, port: ir.Value, arguments: Sequence[ir.Value]
+) -> NDArray[np.float32] | None:
+    """Return what forward starts from, or None for zeros; one value for all sequences if it can."""
+    if is_random(before):
+        raise UnsupportedModelError(
+            f"`{port.name}` starts from random numbers that forward draws anew at every call, so "
+            "no two runs agree. Start it from zeros or from a parameter, or take it as an argument."
+        )
+    value = call.states[index].detach().numpy().astype(np.float32)
+    if not value.any():
+        return None
+    dynamic = [axis for axis, size in enumerate(port.shape or ()) if not isinstance(size, int)]
+    if not dynamic:
+        return value
+    first = value.take([0], dynamic[0])
+    if not np.array_equal(np.broadcast_to(first, value.shape), value):
+        count = value.shape[dynamic[0]]
+        raise UnsupportedModelError(
+            f"`{port.name}` starts from a learned value of its own for each of {count} sequences. "
+            f"Give the batch as a number: {_options(arguments, count)}."
+        )
+    return first
+
+
+def _options(arguments: Sequence[ir.Value], batch: int) -> str:
+    """Return the options that describe forward's arguments with a number for the batch."""
+    specs = (
+        f"{one.name}:{one.dtype.numpy() if one.dtype else ''}"
+        f"[{','.join(str(size).replace(BATCH, str(batch)) for size in one.shape or ())}]"
+        for one in arguments
+    )
+    return " ".join(f'--input "{spec}"' for spec in specs)
+
+
+def _rename(before: ir.Value, after: ir.Value, state: StatePort) -> None:
+    before.name = state.input
+    after.name = state.output

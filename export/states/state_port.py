@@ -1,0 +1,86 @@
+"""One state of a model as a pair of ports, and what is said and refused about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from edgernn.contract import BATCH
+from edgernn.errors import UnsupportedModelError
+
+__all__ = ["StatePort", "check_state_axes", "pairing_notes"]
+
+
+@dataclass(frozen=True)
+class StatePort:
+    """One state of the model and where torch keeps it.
+
+    Attributes:
+        name: The contract's name, such as `h`.
+        argument: The path of the argument that forward takes it from, or None.
+        result: The path in forward's result that holds its next value, or None.
+        call: The recurrent call that takes it, or None for a hand-written recurrence.
+        last_call: The recurrent call that leaves its next value, likewise.
+        index: 0 for h, 1 for c.
+        initial: The value that forward starts from with 1 for the batch axis; None for zeros.
+        any_value: Whether it may have any value, as h and c of a layer may. What else a model
+            remembers, such as a running power, has values that it never takes.
+        evidence: What tells that the result is the next value of the argument, where it is neither
+            the user nor that a recurrent call leaves the one and takes the other.
+    """
+
+    name: str
+    argument: str | None
+    result: str | None
+    call: int | None
+    last_call: int | None
+    index: int = 0
+    initial: NDArray[np.float32] | None = None
+    any_value: bool = False
+    evidence: str | None = None
+
+    @property
+    def input(self) -> str:
+        """The name of the input port."""
+        return f"{self.name}_in"
+
+    @property
+    def output(self) -> str:
+        """The name of the output port."""
+        return f"{self.name}_out"
+
+
+def pairing_notes(states: Sequence[StatePort]) -> Iterator[str]:
+    """Yield a note on every state that was recognised without a recurrent layer."""
+    for state in states:
+        if state.evidence is not None:
+            yield (
+                f"`{state.argument}` is a state whose next value is "
+                f"{_next_value(state)}: {state.evidence}. Where that is wrong, name the states: "
+                "--state INPUT=OUTPUT."
+            )
+
+
+def _next_value(state: StatePort) -> str:
+    if state.result == state.argument:
+        return "what it holds after the call"
+    return f"`{state.result}` of the result" if state.result else "the result"
+
+
+def check_state_axes(graph: ir.Graph, states: Sequence[StatePort]) -> None:
+    """Raise UnsupportedModelError where a state has a dynamic axis besides the batch."""
+    names = {state.input for state in states}
+    for port in graph.inputs:
+        sizes = [str(size) for size in port.shape or () if not isinstance(size, int)]
+        others = [size for size in dict.fromkeys(sizes) if size != BATCH]
+        if port.name in names and others:
+            listed = " and ".join(f"`{one}`" for one in others)
+            raise UnsupportedModelError(
+                f"State `{port.name}` grows with {listed}; of its axes only the batch may be "
+                "dynamic. Give the others as numbers in --input specs, such as "
+                '"x:float32[batch,3,64,64]".'
+            )
