@@ -26,7 +26,7 @@ from edgernn.export.reroll.reroll import LONGEST_STRIDE, reroll
 from edgernn.export.reroll.rerolled_module import RerolledModule
 from edgernn.export.source.read_exported import ExportedModule
 from edgernn.export.source.unrolled_loop import describe_unrolled_loop
-from edgernn.export.states.contract_ports import name_ports, with_limits
+from edgernn.export.states.contract_ports import name_ports
 from edgernn.export.states.find_states import find_states
 from edgernn.export.states.layer_names import name_layers
 from edgernn.export.states.next_values import StatePairs
@@ -91,7 +91,7 @@ def build_torch(module: nn.Module, example: ExampleCall, pairs: Mapping[str, str
     if is_step and not states:
         raise UnsupportedModelError(f"{_NO_PAIR} {pair_options(example, run) or ''}".strip())
     check_state_axes(model.graph, states)
-    origins = with_limits(name_ports(model, states), example.limits)
+    origins = name_ports(model, states, example.limits)
     lengths = length_ports(model.graph)
     ahead = looks_ahead(model.graph, loops, example)
     notes = [

@@ -20,19 +20,19 @@ from edgernn.errors import UnsupportedModelError
 from edgernn.export.analysis.graph_patterns import node_label
 from edgernn.export.built import Built
 from edgernn.export.call.example_call import ExampleCall
-from edgernn.export.foreign.canonicalize import make_plain, split_stacks, write_fills
+from edgernn.export.foreign.canonicalize import canonicalize_nodes, fold_fills, split_stacked_states
 from edgernn.export.foreign.convert_opset import convert_opset
 from edgernn.export.foreign.file_reference import FileReference
 from edgernn.export.foreign.file_states import FileStates, Stack, find_file_states
 from edgernn.export.foreign.instrumented_file import InstrumentedFile, length_inputs
 from edgernn.export.foreign.onnx_file import OnnxFile
-from edgernn.export.foreign.recurrent_nodes import check_weights, lengths_of
+from edgernn.export.foreign.recurrent_nodes import check_weights, sequence_lens_inputs
 from edgernn.export.foreign.resolve_file import resolve_file
 from edgernn.export.foreign.step_axes import find_step_axes, mark_sequence_axes
 from edgernn.export.ir.fold_constants import fold_constants
 from edgernn.export.ir.recurrent_operators import direction_of, recurrent_nodes
 from edgernn.export.lift.lift_over_time import lift_over_time
-from edgernn.export.states.contract_ports import Origins, name_ports, with_limits
+from edgernn.export.states.contract_ports import Origins, name_ports
 from edgernn.export.states.state_port import StatePort, pairing_notes
 from edgernn.export.step.at_one_step import at_one_step, gemm_form
 from edgernn.export.trace.bounds import Bounds
@@ -59,9 +59,9 @@ def build_foreign(
     _check_lengths(file, session, example)
     opened = find_file_states(file, session, example, {**_known_pairs(file), **pairs})
     states = _with_initials(file, opened.states)
-    origins = with_limits(name_ports(opened.model, states), example.limits)
+    origins = name_ports(opened.model, states, example.limits)
     passes.NameFixPass()(opened.model)  # the file may have used our names inside
-    held, computed = length_inputs(file), lengths_of(file.model.graph)[1]
+    held, computed = length_inputs(file), sequence_lens_inputs(file.model.graph)[1]
     lengths = [name for name, path in origins.inputs.items() if path in held]
     longest = max((call.sizes[0] for call in run.calls), default=1)
     is_step = not _has_sequence(example) and longest == 1
@@ -283,10 +283,10 @@ def _plain(file: OnnxFile, opened: FileStates, lengths: bool = True) -> ir.Model
     """Return the graph in the opset and forms that every runtime takes."""
     model = convert_opset(file, opened.model)
     by_name = {state.name: state.input for state in opened.states}
-    split_stacks(model, {by_name[name]: stack for name, stack in opened.stacks.items()})
+    split_stacked_states(model, {by_name[name]: stack for name, stack in opened.stacks.items()})
     fold_constants(model)
-    write_fills(model)
+    fold_fills(model)
     check_weights(model, f"`{file.path}`")
-    make_plain(model, lengths)
+    canonicalize_nodes(model, lengths)
     fold_constants(model)
     return model

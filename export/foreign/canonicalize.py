@@ -1,7 +1,9 @@
-"""Recurrent nodes as anybody may write them, brought into the form that every runtime takes.
+"""Recurrent nodes of files, brought into the canonical form, which every runtime takes.
 
-`layout` absent, a bias, all outputs named, default activations unsaid, no `sequence_lens`, no lone
-`reverse`.
+It has a bias and all outputs, but no `layout`, no default activations, no `sequence_lens` and no
+direction `reverse`:
+
+    LSTM(X, W, R; direction=reverse)  →  Reverse → LSTM(X, W, R, B, , h, c; ) → Reverse
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from onnx_ir.tape import Tape
 
 from edgernn.export.analysis.graph_patterns import node_label
 from edgernn.export.foreign.masked_nodes import remove_lengths
-from edgernn.export.foreign.recurrent_nodes import plain_attributes
+from edgernn.export.foreign.recurrent_nodes import canonical_attributes
 from edgernn.export.ir.dataflow import depends_on_data
 from edgernn.export.ir.node_builder import constant_of
 from edgernn.export.ir.recurrent_operators import (
@@ -27,7 +29,7 @@ from edgernn.export.ir.recurrent_operators import (
     recurrent_nodes,
 )
 
-__all__ = ["Change", "make_plain", "remove_layout", "split_stacks", "write_fills"]
+__all__ = ["Change", "canonicalize_nodes", "fold_fills", "remove_layout", "split_stacked_states"]
 
 _LARGEST_FILL = 1 << 16
 """Up to how many elements a fill is written as a constant."""
@@ -38,8 +40,8 @@ class Change:
     """A change that a file needed before ONNX Runtime could run it.
 
     Attributes:
-        how: In words that follow "the original file".
-        note: For people.
+        how: The change, in words that follow "the original file".
+        note: The note to the user.
     """
 
     how: str
@@ -63,7 +65,7 @@ def remove_layout(model: ir.Model) -> Change | None:
 
 
 def _remove_layout(graph: ir.Graph, node: ir.Node) -> None:
-    """Batch first to sequence first: x (B, T, I), h and c (B, D, H), y (B, T, D, H)."""
+    """Transpose x (B, T, I), h and c (B, D, H) and y (B, T, D, H) to sequence first."""
     before, after = Tape(), Tape()
     node.attributes.pop("layout")
     for place in (Input.X, *kind_of(node).initial_states):
@@ -83,8 +85,8 @@ def _remove_layout(graph: ir.Graph, node: ir.Node) -> None:
     graph.insert_after(node, after.nodes)
 
 
-def split_stacks(model: ir.Model, stacks: Mapping[str, Sequence[tuple[int, int]]]) -> None:
-    """Hand the states that one input holds for several nodes out by one Split each, in place.
+def split_stacked_states(model: ir.Model, stacks: Mapping[str, Sequence[tuple[int, int]]]) -> None:
+    """Split the inputs that hold the states of several nodes into one state per node, in place.
 
     Args:
         model: The graph.
@@ -107,10 +109,10 @@ def split_stacks(model: ir.Model, stacks: Mapping[str, Sequence[tuple[int, int]]
             nodes[at].replace_input_with(Input.INITIAL_H + index, part)
 
 
-def write_fills(model: ir.Model) -> None:
-    """Write what ConstantOfShape gives for a constant shape as a constant, in place.
+def fold_fills(model: ir.Model) -> None:
+    """Replace each ConstantOfShape of a constant shape by a constant, in place.
 
-    The optimizer keeps it, and all that is computed from it, to save space.
+    The optimizer keeps it, and everything that is computed from it, to save space.
     """
     for node in [node for node in model.graph if node.op_type == "ConstantOfShape"]:
         shape = constant_of(node.inputs[0])
@@ -130,10 +132,10 @@ def write_fills(model: ir.Model) -> None:
         model.graph.remove(node, safe=True)
 
 
-def make_plain(model: ir.Model, lengths: bool) -> None:
-    """Bring every recurrent node into the plain form, in place.
+def canonicalize_nodes(model: ir.Model, lengths: bool) -> None:
+    """Bring every recurrent node into the canonical form, in place.
 
-    Its weights must be constants, its states given, constant lengths full.
+    Its weights must be constants, its states given, and constant lengths those of whole sequences.
 
     Args:
         model: The graph.
@@ -161,7 +163,7 @@ def make_plain(model: ir.Model, lengths: bool) -> None:
 
 
 def _set_attributes(node: ir.Node, hidden_size: int, directions: int) -> None:
-    attributes = plain_attributes(node, hidden_size, range(directions))
+    attributes = canonical_attributes(node, hidden_size, range(directions))
     node.attributes.clear()
     node.attributes.update({a.name: a for a in ir.convenience.convert_attributes(attributes)})
 
@@ -177,11 +179,11 @@ def _reverse(graph: ir.Graph, node: ir.Node) -> None:
     graph.insert_before(node, before.nodes)
     if not y.uses() and not y.is_graph_output():
         return
-    turned = _reversed(after, y)
-    turned.type, turned.shape = y.type, y.shape
-    ir.convenience.replace_all_uses_with(y, turned, replace_graph_outputs=True)
+    reversed_y = _reversed(after, y)
+    reversed_y.type, reversed_y.shape = y.type, y.shape
+    ir.convenience.replace_all_uses_with(y, reversed_y, replace_graph_outputs=True)
     after.nodes[-1].replace_input_with(0, y)
-    turned.name, y.name = y.name, f"{y.name}_reversed"
+    reversed_y.name, y.name = y.name, f"{y.name}_reversed"
     for value in after.initializers:
         graph.register_initializer(value)
     graph.insert_after(node, after.nodes)

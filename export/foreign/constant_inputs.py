@@ -18,7 +18,7 @@ from edgernn.export.call.example_call import ArgumentTensor, ExampleCall
 from edgernn.export.call.input_spec import parse_spec
 from edgernn.export.foreign.instrumented_file import InstrumentedFile
 from edgernn.export.foreign.onnx_file import OnnxFile
-from edgernn.export.foreign.recurrent_nodes import recurrent_within, title
+from edgernn.export.foreign.recurrent_nodes import recurrent_nodes_inside, title
 from edgernn.export.ir.dataflow import input_dependencies
 from edgernn.export.ir.movement_operators import moved_inputs
 from edgernn.export.ir.node_builder import constant_of
@@ -88,7 +88,7 @@ def choose_networks(file: OnnxFile) -> tuple[OnnxFile, tuple[str, ...]]:
     for node, ports in _choices(file.model.graph):
         spec = f"{ports[0].name}:{_dtype(ports[0])}[]"
         value = _compared(node.inputs[0]) if len(ports) == 1 else None
-        inner = next(recurrent_within(node), None)
+        inner = next(recurrent_nodes_inside(node), None)
         if value is None and inner is None:
             continue
         if value is None:

@@ -13,7 +13,7 @@ from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.call.input_spec import named_sizes, parse_spec, read_example_file, spec_sizes
 from edgernn.export.foreign.onnx_file import OnnxFile
-from edgernn.export.foreign.recurrent_nodes import lengths_of
+from edgernn.export.foreign.recurrent_nodes import sequence_lens_inputs
 from edgernn.export.ir.dataflow import id_limit
 
 __all__ = ["candidate_examples", "declared_specs", "given_example"]
@@ -38,7 +38,7 @@ def candidate_examples(file: OnnxFile) -> Iterator[ExampleCall]:
         UnsupportedModelError: An input is of text.
     """
     inputs = file.model.graph.inputs
-    masks = lengths_of(file.model.graph)[1]
+    masks = sequence_lens_inputs(file.model.graph)[1]
     free: dict[object, int] = {}
     for value in inputs:
         for axis, size in enumerate(_declared(file, value)):

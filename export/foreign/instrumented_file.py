@@ -15,7 +15,7 @@ from edgernn.export.call.forward_run import ForwardRun
 from edgernn.export.capture.recurrent_calls import RecurrentCall
 from edgernn.export.foreign.evaluate_values import open_session, values_by_name
 from edgernn.export.foreign.onnx_file import OnnxFile
-from edgernn.export.foreign.recurrent_nodes import lengths_of, title
+from edgernn.export.foreign.recurrent_nodes import sequence_lens_inputs, title
 from edgernn.export.ir.dataflow import depends_on_data
 from edgernn.export.ir.onnx_session import Arrays
 from edgernn.export.ir.recurrent_operators import Input, input_of, kind_of, recurrent_nodes
@@ -31,7 +31,7 @@ def length_inputs(file: OnnxFile) -> list[str]:
     """Return the names of the inputs that hold lengths of sequences."""
     known = () if file.contract is None else file.contract.lengths
     inputs = [value.name or "" for value in file.model.graph.inputs]
-    held = (*lengths_of(file.model.graph)[0], *known)
+    held = (*sequence_lens_inputs(file.model.graph)[0], *known)
     return [name for name in dict.fromkeys(held) if name in inputs]
 
 

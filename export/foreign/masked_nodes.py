@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from onnx_ir.tape import Tape
 
 from edgernn.export.analysis.graph_patterns import node_label
-from edgernn.export.foreign.recurrent_nodes import plain_attributes
+from edgernn.export.foreign.recurrent_nodes import canonical_attributes
 from edgernn.export.ir.node_builder import constant_of
 from edgernn.export.ir.recurrent_operators import Input, directions_of, kind_of
-from edgernn.export.lower.sequence_mask import Ends, split_directions
+from edgernn.export.lower.sequence_mask import SequenceEnds, split_directions
 
 __all__ = ["remove_lengths"]
 
@@ -53,7 +53,7 @@ class _MaskedNode:
         assert lengths is not None
         self._x = x
         int64 = self.tape.op("Cast", [lengths], {"to": ir.DataType.INT64})
-        self._ends = Ends(self.tape, x, int64, self._name)
+        self._ends = SequenceEnds(self.tape, x, int64, self._name)
 
     def results(self) -> list[ir.Value]:
         """Return Y (sequence, D, batch, H), zero after the ends, and the final states."""
@@ -97,7 +97,7 @@ class _MaskedNode:
         y, *after = self.tape.op_multi_out(
             self._node.op_type,
             [x, *constants, None, *states],
-            plain_attributes(self._node, weights[0].shape[-1], [place]),
+            canonical_attributes(self._node, weights[0].shape[-1], [place]),
             num_outputs=1 + len(states),
             name=name,
         )

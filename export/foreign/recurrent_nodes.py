@@ -1,4 +1,4 @@
-"""Recurrent nodes as anybody may write them, and which of them are refused."""
+"""Recurrent nodes of files: what they have, and which of them are refused."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from edgernn.export.ir.recurrent_operators import (
 )
 
 __all__ = [
+    "canonical_attributes",
     "check_bodies",
     "check_nodes",
     "check_weights",
-    "lengths_of",
     "name_finals",
-    "plain_attributes",
-    "recurrent_within",
+    "recurrent_nodes_inside",
+    "sequence_lens_inputs",
     "title",
 ]
 
 
-def recurrent_within(node: ir.Node) -> Iterator[ir.Node]:
+def recurrent_nodes_inside(node: ir.Node) -> Iterator[ir.Node]:
     """Yield the recurrent nodes in the bodies of a node, at any depth."""
     for body in _bodies(node):
         yield from filter(is_recurrent, body.all_nodes())
@@ -48,7 +48,7 @@ def name_finals(graph: ir.Graph) -> None:
             value.name = value.name or f"{node_label(node)}_left_out_{state}"
 
 
-def plain_attributes(
+def canonical_attributes(
     node: ir.Node, hidden_size: int, parts: Sequence[int]
 ) -> dict[str, int | str | list[str]]:
     """Return the attributes of a node that runs some of the directions of another one.
@@ -70,15 +70,15 @@ def plain_attributes(
     return attributes
 
 
-def lengths_of(graph: ir.Graph) -> tuple[list[str], list[str]]:
-    """Return the inputs of `graph` that hold lengths of sequences, and those they are made from.
+def sequence_lens_inputs(graph: ir.Graph) -> tuple[list[str], list[str]]:
+    """Return the inputs of `graph` that hold lengths of sequences, and those that determine them.
 
     Returns:
-        Names of inputs whose numbers are `sequence_lens` of recurrent nodes as they are, and of
-        inputs from whose numbers such lengths are computed.
+        The names of the inputs that are `sequence_lens` of recurrent nodes as they are, and of the
+        inputs that such lengths are computed from.
     """
     held: list[str] = []
-    behind: list[str] = []
+    computed: list[str] = []
     for node in recurrent_nodes(graph):
         lengths = input_of(node, Input.SEQUENCE_LENS)
         sources = reordering_sources(lengths)
@@ -87,27 +87,27 @@ def lengths_of(graph: ir.Graph) -> tuple[list[str], list[str]]:
         if all(source.is_graph_input() for source in sources):
             held += [source.name or "" for source in sources]
         else:
-            behind += [source.name or "" for source in input_dependencies(lengths)]
-    return list(dict.fromkeys(held)), list(dict.fromkeys(behind))
+            computed += [source.name or "" for source in input_dependencies(lengths)]
+    return list(dict.fromkeys(held)), list(dict.fromkeys(computed))
 
 
 def title(node: ir.Node) -> str:
-    """Return what messages call a node."""
+    """Return the name of a node in messages."""
     return f"{node.op_type} `{node_label(node)}`"
 
 
 def check_nodes(model: ir.Model, file: str, known: bool = False) -> None:
-    """Refuse what cannot be written in the plain form, by name.
+    """Refuse nodes that have no canonical form, by name.
 
-    What stands in the branches of an If counts where it stands only: one branch is never run.
+    Nodes in the branches of an If are not looked at: one of the branches never runs.
 
     Args:
         model: The graph as it was read.
-        file: What messages call it.
-        known: Whether its states are known, so that a Scan may hold some.
+        file: Its name in messages.
+        known: Whether its states are known, so that a Scan may have some of them.
 
     Raises:
-        UnsupportedModelError: A node is of such a form.
+        UnsupportedModelError: There is such a node.
     """
     for node in model.graph:
         if known and node.op_type == "Scan":
@@ -123,7 +123,7 @@ def check_bodies(model: ir.Model, file: str) -> None:
         UnsupportedModelError: There is one.
     """
     for node in model.graph:
-        for inner in recurrent_within(node):
+        for inner in recurrent_nodes_inside(node):
             raise UnsupportedModelError(
                 f"{title(inner)} in {file} stands inside the body of {title(node)}, which is "
                 "chosen anew at every call, so that its state cannot become a port. Export the "
@@ -135,7 +135,7 @@ def check_weights(model: ir.Model, file: str) -> None:
     """Refuse recurrent nodes with weights that are quantized or computed from the inputs.
 
     Raises:
-        UnsupportedModelError: W, R or B of a node is no constant.
+        UnsupportedModelError: W, R or B of a node is not a constant.
     """
     for node in recurrent_nodes(model.graph):
         for place in (Input.W, Input.R, Input.B):

@@ -18,7 +18,7 @@ import onnx_ir.passes.common as passes
 from edgernn.export.analysis.graph_patterns import node_label
 from edgernn.export.foreign.evaluate_values import evaluate
 from edgernn.export.foreign.onnx_file import OnnxFile, ResolvedIf
-from edgernn.export.foreign.recurrent_nodes import name_finals, recurrent_within
+from edgernn.export.foreign.recurrent_nodes import name_finals, recurrent_nodes_inside
 from edgernn.export.ir.dataflow import ancestors, depends_on_data
 from edgernn.export.ir.onnx_session import Arrays
 from edgernn.export.ir.splice import splice
@@ -31,7 +31,7 @@ def must_be_resolved(node: ir.Node) -> bool:
     condition = node.inputs[0]
     assert condition is not None
     fixed = not any(value.is_graph_input() for value in ancestors(condition))
-    return fixed or any(recurrent_within(node))
+    return fixed or any(recurrent_nodes_inside(node))
 
 
 def resolve_ifs(

@@ -5,10 +5,10 @@ from __future__ import annotations
 __all__ = ["EDGERNN", "LOOP", "PAD", "RUNNING", "TORCH"]
 
 TORCH = "torch"
-"""Domain of calls as torch makes them: one node per recurrent call, with torch's arguments."""
+"""Domain of recurrent calls as torch makes them: one node per call, with torch's arguments."""
 
 LOOP = "loop"
-"""`torch::loop`: a loop over time, a node each."""
+"""`torch::loop`: one loop over time."""
 
 PAD = "pad_packed_sequence"
 """`torch::pad_packed_sequence`: zeros after the end of each sequence."""

@@ -23,7 +23,12 @@ from edgernn.errors import UnsupportedModelError
 from edgernn.export.ir.call_nodes import call_nodes, is_cell, kind_of_call, weights_of
 from edgernn.export.ir.private_operators import EDGERNN, LOOP, PAD, TORCH
 from edgernn.export.ir.recurrent_operators import TORCH_WEIGHTS
-from edgernn.export.lower.sequence_mask import Ends, ends_of, padded, split_directions
+from edgernn.export.lower.sequence_mask import (
+    SequenceEnds,
+    fill_padding,
+    sequence_ends,
+    split_directions,
+)
 
 __all__ = ["lower"]
 
@@ -59,7 +64,7 @@ def _results(node: ir.Node, tape: ir.tape.Tape, lengths: bool) -> list[ir.Value]
     if node.op_type == PAD:
         y = node.inputs[0]
         assert y is not None
-        return [padded(tape, node) if lengths else y]
+        return [fill_padding(tape, node) if lengths else y]
     packed = lengths and node.attributes["packed"].as_int()
     return (_PackedLayers if packed else _Layers)(node, tape).results()
 
@@ -202,7 +207,7 @@ class _PackedLayers(_Layers):
 
     def __init__(self, node: ir.Node, tape: ir.tape.Tape) -> None:
         super().__init__(node, tape)
-        self._ends: Ends = ends_of(tape, node)
+        self._ends: SequenceEnds = sequence_ends(tape, node)
 
     def _layer(
         self, x: ir.Value, states: Sequence[ir.Value], weights: Sequence[Array | None]

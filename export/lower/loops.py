@@ -20,8 +20,8 @@ from edgernn.export.lift.lift_over_time import LiftedGraph, lift_over_time
 __all__ = ["Iteration", "lower_loops"]
 
 
-_OTHERS = "sequence_outside"
-"""What the sequence is called within a loop, whose own steps are the sequence to `lift`."""
+_OUTER_SEQUENCE = "sequence_outside"
+"""The name of the model's sequence axis in the body of a loop, whose own steps are `sequence`."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class Iteration:
 
     Attributes:
         loop: The loop.
-        model: Its body: takes a step of each sequence, the states and the constants, returns the
-            next states and what is collected.
+        model: Its body. It takes one step of each sequence, the states and the constants, and
+            returns the next states and the outputs of the step.
         labels: What each of its states is.
     """
 
@@ -41,29 +41,29 @@ class Iteration:
 
 
 def lower_loops(model: ir.Model, bodies: Mapping[int, Iteration], at_one_step: bool) -> list[str]:
-    """Write every loop as operators or as a Scan; in place.
+    """Replace every loop by operators or by a Scan, in place.
 
     Args:
         model: A graph whose other calls are lowered.
-        bodies: The loops by the places of their calls.
+        bodies: The place of the call of each loop → one iteration of it.
         at_one_step: Whether a loop along the sequence is one iteration.
 
     Returns:
-        Why loops are a Scan, for each that is one.
+        The reason for each loop that is a Scan.
 
     Raises:
-        UnsupportedModelError: A loop has no step.
+        UnsupportedModelError: A loop cannot be written at one step.
     """
     reasons: list[str] = []
     for node in [node for node in model.graph if _is_loop(node)]:
         body = bodies[node.attributes["call"].as_int()]
         if at_one_step and body.loop.along == SEQUENCE:
-            _inline(model.graph, node, _once(body))
+            _replace_by(model.graph, node, _single_iteration(body))
         else:
-            lifted = _lifted(body) if body.loop.lag <= 0 else _with_one_more(body)
+            lifted = _lift(body) if body.loop.lag <= 0 else _lift_with_extra_step(body)
             if lifted.form == "scan":
                 reasons.append(lifted.reason)
-            _inline(model.graph, node, lifted.model)
+            _replace_by(model.graph, node, lifted.model)
     model.opset_imports.pop(TORCH, None)
     passes.NameFixPass()(model)
     return reasons
@@ -73,13 +73,13 @@ def _is_loop(node: ir.Node) -> bool:
     return node.domain == TORCH and node.op_type == LOOP
 
 
-def _lifted(body: Iteration) -> LiftedGraph:
+def _lift(body: Iteration) -> LiftedGraph:
     loop, model = body.loop, body.model.clone()
     inputs = [port.name or "" for port in model.graph.inputs]
     outputs = [port.name or "" for port in model.graph.outputs]
     first, last = len(loop.axes), len(loop.axes) + loop.states
     axes = dict(zip(inputs, loop.axes, strict=False)) | dict.fromkeys(outputs[loop.states :], 0)
-    rename_axes(model, {SEQUENCE: _OTHERS})
+    rename_axes(model, {SEQUENCE: _OUTER_SEQUENCE})
     lifted = lift_over_time(
         model,
         list(zip(inputs[first:last], outputs, strict=False)),
@@ -87,14 +87,14 @@ def _lifted(body: Iteration) -> LiftedGraph:
         constants=inputs[last:],
     )
     along = f"{loop.along}_steps" if loop.lag else loop.along
-    rename_axes(lifted.model, {SEQUENCE: along, _OTHERS: SEQUENCE})
+    rename_axes(lifted.model, {SEQUENCE: along, _OUTER_SEQUENCE: SEQUENCE})
     return lifted
 
 
-def _with_one_more(body: Iteration) -> LiftedGraph:
-    """Lift a loop that may have no step: it runs one more, whose results are dropped.
+def _lift_with_extra_step(body: Iteration) -> LiftedGraph:
+    """Lift a loop that may run no iteration: it runs one more, whose results are dropped.
 
-    ONNX Runtime fails on a Scan of no steps, and ends the process at a recurrent operator of none.
+    ONNX Runtime fails on a Scan without steps, and crashes at a recurrent operator without any.
     """
     count, model = body.loop.states, body.model.clone()
     tape = ir.tape.Tape(model.graph)
@@ -102,9 +102,9 @@ def _with_one_more(body: Iteration) -> LiftedGraph:
         copy = tape.op("Identity", [state])
         copy.name, copy.type, copy.shape = f"s{place}", state.type, state.shape
         model.graph.outputs.append(copy)
-    lifted = _lifted(replace(body, model=model))
+    lifted = _lift(replace(body, model=model))
     graph = lifted.model.graph
-    steps = _pad(graph, body.loop.axes)
+    steps = _pad_by_one_step(graph, body.loop.axes)
     tape = ir.tape.Tape(graph)
     zero = tape.initializer(ir.tensor([0], ir.DataType.INT64, name="first_step"))
     results = list(graph.outputs)
@@ -124,8 +124,8 @@ def _with_one_more(body: Iteration) -> LiftedGraph:
     return lifted
 
 
-def _pad(graph: ir.Graph, axes: Sequence[int]) -> ir.Value:
-    """Give the sequences, the first inputs, one step more; return how many they had."""
+def _pad_by_one_step(graph: ir.Graph, axes: Sequence[int]) -> ir.Value:
+    """Pad the sequences, which are the first inputs, by a step; return how many steps they had."""
     tape = ir.tape.Tape(graph)
     steps: ir.Value | None = None
     for place, axis in enumerate(axes):
@@ -144,8 +144,8 @@ def _pad(graph: ir.Graph, axes: Sequence[int]) -> ir.Value:
     return steps
 
 
-def _once(body: Iteration) -> ir.Model:
-    """Return the graph of a loop of one step."""
+def _single_iteration(body: Iteration) -> ir.Model:
+    """Return the graph of a loop that runs one iteration."""
     loop = body.loop
     if loop.lag:
         raise UnsupportedModelError(
@@ -170,8 +170,8 @@ def _once(body: Iteration) -> ir.Model:
     return model
 
 
-def _inline(graph: ir.Graph, node: ir.Node, model: ir.Model) -> None:
-    """Put the nodes of `model` in the place of `node`; their ports correspond in order."""
+def _replace_by(graph: ir.Graph, node: ir.Node, model: ir.Model) -> None:
+    """Replace `node` by the nodes of `model`, whose ports correspond to its own in order."""
     part = list(model.graph)
     inputs = [value for value in node.inputs if value is not None]
     outputs = splice(graph, node, model.graph, inputs)

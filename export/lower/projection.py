@@ -32,16 +32,16 @@ def scan_projection(model: ir.Model) -> ir.Model:
         model: A sequence graph; it is not changed. The inputs of its `edgernn::LSTM` nodes are X
             (sequence, batch, input_size), W, R and B as ONNX's LSTM has them, P (directions,
             proj_size, hidden_size), h (directions, batch, proj_size) and c (directions, batch,
-            hidden_size). Their outputs are Y (sequence, directions, batch,
-            proj_size), and h and c after the last step.
+            hidden_size). Their outputs are Y (sequence, directions, batch, proj_size), and h and c
+            after the last step.
 
     Raises:
-        UnsupportedModelError: A node has an unknown direction, or weights that are no constants.
+        UnsupportedModelError: A node has an unknown direction, or weights that are not constants.
     """
     model = model.clone()
     for node in tuple(model.graph):
         if (node.domain, node.op_type) == (EDGERNN, LSTM.operator):
-            _replace(model.graph, node)
+            _write_scans(model.graph, node)
     for tidy in (
         passes.RemoveUnusedNodesPass(),
         passes.RemoveUnusedOpsetsPass(),
@@ -51,8 +51,8 @@ def scan_projection(model: ir.Model) -> ir.Model:
     return model
 
 
-def _replace(graph: ir.Graph, node: ir.Node) -> None:
-    """Put Scans in the place of a node: each runs one direction, then they are concatenated."""
+def _write_scans(graph: ir.Graph, node: ir.Node) -> None:
+    """Replace a node by one Scan for each direction, whose outputs are concatenated."""
     direction = direction_of(node)
     if direction not in DIRECTIONS:
         raise UnsupportedModelError(
@@ -72,12 +72,12 @@ def _replace(graph: ir.Graph, node: ir.Node) -> None:
         _add_prefix(layer, f"{stem}_{index}_")
         ends.append(splice(graph, node, layer, [x, h_parts[index], c_parts[index]]))
     for place, output in enumerate(node.outputs):
-        _take_place(builder, output, [end[place] for end in ends], axis=1 if place == 0 else 0)
+        _join_directions(builder, output, [end[place] for end in ends], axis=1 if place == 0 else 0)
     graph.remove(node, safe=True)
 
 
-def _take_place(builder: NodeBuilder, old: ir.Value, parts: list[ir.Value], axis: int) -> None:
-    """Join the directions' outputs; y gets the axis of directions, the states have it."""
+def _join_directions(builder: NodeBuilder, old: ir.Value, parts: list[ir.Value], axis: int) -> None:
+    """Replace an output by those of the directions along `axis`, which y lacks."""
     if axis == 1:
         axes = builder.constant("direction", np.array([1], np.int64))
         parts = [builder.op("Unsqueeze", part, axes, name="y") for part in parts]
@@ -94,9 +94,9 @@ def _split(
         raise UnsupportedModelError(f"A projected LSTM lacks its initial `{letter}`.")
     if parts == 1:
         return [state]
-    sizes_ = builder.constant(f"{letter}_parts", np.array([1] * parts, np.int64))
+    sizes = builder.constant(f"{letter}_parts", np.array([1] * parts, np.int64))
     names = [f"{letter}_{index}" for index in range(parts)]
-    return builder.op_multi_out("Split", state, sizes_, names=names, axis=0)
+    return builder.op_multi_out("Split", state, sizes, names=names, axis=0)
 
 
 def _one_direction(
@@ -133,8 +133,8 @@ def _one_direction(
     y.type, y.shape = float_, ir.Shape([BATCH, proj_size])
     graph.outputs.extend([y, *finals])
     step = ir.Model(graph, ir_version=8)
-    one = StepGraph(gemm_form(step), _STATES, {"x": 0, "y": 0}, ())
-    return scan_form(one, backward=backward)
+    step_graph = StepGraph(gemm_form(step), _STATES, {"x": 0, "y": 0}, ())
+    return scan_form(step_graph, backward=backward)
 
 
 def _weights(node: ir.Node, value: ir.Value | None) -> NDArray[Any]:
@@ -148,7 +148,7 @@ def _weights(node: ir.Node, value: ir.Value | None) -> NDArray[Any]:
 
 
 def _add_prefix(part: ir.Graph, prefix: str) -> None:
-    """Let the names of nodes, their outputs and initializers begin with `prefix`."""
+    """Put `prefix` before the names of nodes, their outputs and initializers, in place."""
     for node in part:
         node.name = f"{prefix}{node.name}"
         for output in node.outputs:

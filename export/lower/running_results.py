@@ -1,8 +1,8 @@
 """Running results along an axis: `edgernn::Running`, written as a Scan or as operators.
 
-Of a sequence x it gives y with y[0] = x[0] and y[t] = y[t - 1] ∘ x[t]. torch's exporter writes
-logcumsumexp with one maximum for all steps, which underflows from some hundred steps on, and has
-no form for the others.
+The result y of x is y[0] = x[0] and y[t] = y[t - 1] ∘ x[t], where ∘ is a product, a maximum, a
+minimum or log(eᵃ + eᵇ). torch's exporter writes logcumsumexp with one maximum for all steps, which
+underflows after some hundred steps, and refuses the others.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from edgernn.export.ir.shapes import shape_of
 __all__ = ["KINDS", "write_running"]
 
 _UNROLLED = 64
-"""Up to which size of an axis it is written as operators, in rounds of doubled reach."""
+"""The largest constant size of an axis for which operators are written, without a Scan."""
 
 Combine = Callable[[NodeBuilder, ir.Value, ir.Value, np.dtype[Any]], ir.Value]
 
@@ -30,7 +30,7 @@ Combine = Callable[[NodeBuilder, ir.Value, ir.Value, np.dtype[Any]], ir.Value]
 def _log_add_exp(
     builder: NodeBuilder, one: ir.Value, other: ir.Value, dtype: np.dtype[Any]
 ) -> ir.Value:
-    """Return log(eᵃ + eᵇ) = max + softplus(-|a - b|); where both are one infinity, that."""
+    """Return log(eᵃ + eᵇ) = max + softplus(-|a - b|); the infinity where both are the same."""
     infinity = builder.constant("infinity", np.array(np.inf, dtype))
     zero = builder.constant("zero", np.array(0, dtype))
     largest = builder.op("Max", one, other, name="largest")
@@ -51,8 +51,8 @@ class _Kind:
     """One kind of running result.
 
     Attributes:
-        combine: Joins the result so far with the next entry.
-        start: What joined with an entry is that entry, of a dtype.
+        combine: Combines the result so far with the next element.
+        start: The neutral element of a dtype.
     """
 
     combine: Combine
@@ -76,7 +76,7 @@ KINDS: Mapping[str, _Kind] = {
 
 
 def write_running(model: ir.Model) -> None:
-    """Write every running result in operators of the default domain; in place."""
+    """Replace every running result by operators of the default domain, in place."""
     for graph in list(model.graphs()):
         for node in list(graph):
             if (node.domain, node.op_type) == (EDGERNN, RUNNING):
@@ -103,7 +103,7 @@ def _write(graph: ir.Graph, node: ir.Node) -> None:
 
 
 def _in_rounds(builder: NodeBuilder, x: ir.Value, axis: int, size: int, kind: _Kind) -> ir.Value:
-    """Join every entry with the one 1 before it, then 2, then 4, …."""
+    """Combine every element with the one 1 before it, then 2, then 4, …."""
     y = builder.op("Identity", x, name="first")
     axes = builder.constant("axis", np.array([axis], np.int64))
     for reach in (2**n for n in range((size - 1).bit_length())):
@@ -117,7 +117,7 @@ def _in_rounds(builder: NodeBuilder, x: ir.Value, axis: int, size: int, kind: _K
 
 
 def _as_scan(builder: NodeBuilder, x: ir.Value, axis: int, rank: int, kind: _Kind) -> ir.Value:
-    """Join entry by entry, from what joined with the first is the first."""
+    """Combine element by element in a Scan, from the neutral element on."""
     order = [axis, *(place for place in range(rank) if place != axis)]
     back = [order.index(place) for place in range(rank)]
     front = builder.op("Transpose", x, name="steps", perm=order)

@@ -18,15 +18,15 @@ from numpy.typing import NDArray
 
 from edgernn.export.ir.recurrent_operators import RecurrentKind
 
-__all__ = ["Ends", "ends_of", "padded", "split_directions"]
+__all__ = ["SequenceEnds", "fill_padding", "sequence_ends", "split_directions"]
 
 Array = NDArray[np.float32]
-Run = Callable[[ir.Value, Array], Sequence[ir.Value]]
+WriteOperator = Callable[[ir.Value, Array], Sequence[ir.Value]]
 """Writes the operator of one direction for its X and W; returns its output (sequence, batch, size)
 and its final states (1, batch, size)."""
 
 
-class Ends:
+class SequenceEnds:
     """The ends of a batch of padded sequences, computed once per call.
 
     Args:
@@ -49,7 +49,7 @@ class Ends:
         self._after_end = self._op("GreaterOrEqual", [self._times, lengths])
 
     def run_direction(
-        self, kind: RecurrentKind, x: ir.Value, w: Array, run: Run, backward: bool
+        self, kind: RecurrentKind, x: ir.Value, w: Array, run: WriteOperator, backward: bool
     ) -> Sequence[ir.Value]:
         """Run one direction of a layer; return its output and its final states.
 
@@ -57,7 +57,7 @@ class Ends:
             kind: The kind of the layer.
             x: Its input, (sequence, batch, input_size).
             w: W of this direction, (1, gates · hidden_size, input_size).
-            run: What writes the operator.
+            run: Writes the operator.
             backward: Whether the direction runs backward in time.
         """
         x = self._reverse(x) if backward else x
@@ -106,16 +106,16 @@ class Ends:
         return self._constant(ir.tensor(array, name=f"{self._prefix}_{self._made}"))
 
 
-def ends_of(tape: ir.tape.Tape, node: ir.Node) -> Ends:
-    """Return the ends of the sequences in a node's first input; its last one holds the lengths."""
+def sequence_ends(tape: ir.tape.Tape, node: ir.Node) -> SequenceEnds:
+    """Return the ends of the sequences in a node's first input; its last input has the lengths."""
     x, lengths = node.inputs[0], node.inputs[-1]
     assert x is not None
     assert lengths is not None
-    return Ends(tape, x, lengths, str(node.outputs[0].name))
+    return SequenceEnds(tape, x, lengths, str(node.outputs[0].name))
 
 
-def padded(tape: ir.tape.Tape, node: ir.Node) -> ir.Value:
-    """Return the output of a node that fills what is after each sequence's end."""
+def fill_padding(tape: ir.tape.Tape, node: ir.Node) -> ir.Value:
+    """Return the output of a `torch::pad_packed_sequence`: its input, filled after the ends."""
     y, lengths = node.inputs[0], node.inputs[-1]
     assert y is not None
     assert lengths is not None
@@ -123,7 +123,7 @@ def padded(tape: ir.tape.Tape, node: ir.Node) -> ir.Value:
     padding = np.array(node.attributes["padding"].as_float()).astype(dtype)
     value = tape.initializer(ir.tensor(padding, name=f"{node.outputs[0].name}_padding"))
     rank = len(node.outputs[0].shape or y.shape or (0, 0, 0))
-    after_end = Ends(tape, y, lengths, str(node.outputs[0].name)).after_end(rank)
+    after_end = SequenceEnds(tape, y, lengths, str(node.outputs[0].name)).after_end(rank)
     return tape.op("Where", [after_end, value, y])
 
 
@@ -139,7 +139,7 @@ def split_directions(
         tape: Where nodes go.
         states: h, and c where there is one, (directions, batch, size).
         directions: How many directions there are.
-        sizes: What writes the constant [1, 1].
+        sizes: Writes the constant [1, 1].
     """
     if directions == 1:
         return [states]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, MutableSequence, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 import onnx_ir as ir
 
@@ -21,17 +22,16 @@ __all__ = [
     "graph_ports",
     "name_ports",
     "order_notes",
-    "with_limits",
 ]
 
 
 @dataclass(frozen=True)
 class Origins:
-    """Where ports come from in torch's call: name of a port → path.
+    """Where the ports of a graph come from in torch's call.
 
     Attributes:
-        inputs: Of the inputs; None for those that torch's call does not have.
-        outputs: Of the outputs, likewise.
+        inputs: Name of an input → its path; None for one that torch's call does not have.
+        outputs: Name of an output → its path, likewise.
         unused: The paths of the arguments that no output depends on.
         limits: Name of an input → the number that the user says its integers are below.
     """
@@ -42,12 +42,21 @@ class Origins:
     limits: Mapping[str, int] = field(default_factory=dict)
 
 
-def name_ports(model: ir.Model, states: Sequence[StatePort]) -> Origins:
+def name_ports(
+    model: ir.Model,
+    states: Sequence[StatePort],
+    limits: Mapping[str, int | str] = MappingProxyType({}),
+) -> Origins:
     """Give data ports their names and bring all ports into the contract's order, in place.
 
     Data inputs keep the names of forward's arguments; an only data output is `output`, several are
     named by their fields or places. States follow, by layer, h before c. Where forward returns
     nothing but states, as a bare cell does, the first of them is the output too.
+
+    Args:
+        model: The graph, its states ports.
+        states: Its states.
+        limits: Path of an input → what the user says its integers are below, or of what symbol.
     """
     graph = model.graph
     if len(graph.outputs) == len(states):
@@ -67,26 +76,25 @@ def name_ports(model: ir.Model, states: Sequence[StatePort]) -> Origins:
         value.name = _unique(_identifier(path), {*inputs, *state_inputs})
         inputs[value.name] = path
     outputs: dict[str, str | None] = {}
-    taken = {*inputs, *state_inputs, *state_outputs}
+    used = {*inputs, *state_inputs, *state_outputs}
     for value in data_out:
         path = result_path(value) or ""
         name = _identifier(path)
         name = name if name[0].isalpha() else f"output_{name}"
         alone = len(data_out) == 1 and not re.search("[A-Za-z]", path)
-        value.name = _unique("output" if alone else name, {*outputs, *taken})
+        value.name = _unique("output" if alone else name, {*outputs, *used})
         outputs[value.name] = path
     _order(graph.inputs, [value.name or "" for value in data_in] + list(state_inputs))
     _order(graph.outputs, list(outputs) + list(state_outputs))
     inputs |= {name: state.argument for name, state in state_inputs.items()}
     outputs |= {name: state.result for name, state in state_outputs.items()}
-    return Origins(inputs, outputs, unused)
-
-
-def with_limits(origins: Origins, limits: Mapping[str, int | str]) -> Origins:
-    """Return `origins` with what the user says integers are below, by the paths of inputs."""
-    said = {name: limits.get(path or "") for name, path in origins.inputs.items()}
-    numbers = {name: limit for name, limit in said.items() if isinstance(limit, int)}
-    return replace(origins, limits=numbers)
+    named_limits = {name: limits.get(path or "") for name, path in inputs.items()}
+    return Origins(
+        inputs=inputs,
+        outputs=outputs,
+        unused=unused,
+        limits={name: limit for name, limit in named_limits.items() if isinstance(limit, int)},
+    )
 
 
 def graph_ports(model: ir.Model, origins: Origins) -> Graph:
@@ -98,7 +106,7 @@ def graph_ports(model: ir.Model, origins: Origins) -> Graph:
 
 
 def order_notes(graph: Graph) -> Iterator[str]:
-    """Say where a port has sequences and steps in another order than the first one that has both.
+    """Note where a port has its batch and sequence axes in another order than the first port.
 
     Args:
         graph: The ports of a sequence graph.
@@ -158,5 +166,5 @@ def _identifier(path: str) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "_", path).strip("_") or "output"
 
 
-def _unique(name: str, taken: set[str]) -> str:
-    return name if name not in taken else _unique(f"{name}_", taken)
+def _unique(name: str, used: set[str]) -> str:
+    return name if name not in used else _unique(f"{name}_", used)

@@ -16,7 +16,6 @@ from edgernn.export.states.contract_ports import (
     graph_ports,
     name_ports,
     order_notes,
-    with_limits,
 )
 from edgernn.export.states.state_port import StatePort
 
@@ -202,6 +201,6 @@ def test_ports_that_do_not_agree_have_a_note():
 
 def test_what_the_user_says_of_ids_is_a_limit():
     """A number is one, the name of an axis is none."""
-    origins = Origins({"a": "a", "b_": "b[0]", "c": None}, {}, ())
-    limits = with_limits(origins, {"a": 7, "b[0]": "nodes", "x": 3}).limits
-    assert limits == {"a": 7}
+    model = graph({"a": FLOATS, "b[0]": FLOATS}, {"y": FLOATS})
+    origins = name_ports(model, [], {"a": 7, "b[0]": "nodes", "x": 3})
+    assert origins.limits == {"a": 7}
