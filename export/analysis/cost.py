@@ -16,10 +16,10 @@ from onnx_ir.passes.common import InlinePass, ShapeInferencePass
 
 from edgernn.contract import BATCH
 from edgernn.export.analysis.multiply_adds import (
-    LAYERS,
-    elements,
+    RECURRENT_KINDS,
+    count_elements,
+    count_multiply_adds,
     hidden_size,
-    products_in,
     steps_of,
 )
 from edgernn.export.ir.recurrent_operators import Input
@@ -84,7 +84,7 @@ def cost_of(model: ir.Model) -> Cost:
         read[weight.value] = max(weight.read, read.get(weight.value, 0))
     return Cost(
         parameters=int(told) if told.isdecimal() else sum(parameters.values()),
-        multiply_adds=products_in(model.graph) // steps,
+        multiply_adds=count_multiply_adds(model.graph) // steps,
         weight_bytes=sum(read.values()),
         state_bytes=_state_bytes(model) // batch,
     )
@@ -95,7 +95,7 @@ def _constant_batch(model: ir.Model) -> int:
     for value in model.graph.inputs:
         axes = model.metadata_props.get(f"edgernn.axes.{value.name}", "").split(",")
         if BATCH in axes and value.shape is not None:
-            return elements(value, slice(axes.index(BATCH), axes.index(BATCH) + 1))
+            return count_elements(value, slice(axes.index(BATCH), axes.index(BATCH) + 1))
     return 1
 
 
@@ -129,8 +129,9 @@ def _unlogged(name: str) -> Iterator[None]:
 
 def _weights(model: ir.Model, steps: int) -> Iterator[_Weight]:
     for node in model.graph.all_nodes():
+        kind = RECURRENT_KINDS.get(node.op_type)
         for place, value in enumerate(node.inputs):
-            if node.op_type in LAYERS and place in LAYERS[node.op_type].initial_states:
+            if kind is not None and place in kind.initial_states:
                 continue
             tensor = None if value is None else _weight_tensor(value)
             if value is not None and tensor is not None:
@@ -154,14 +155,14 @@ def _bytes_read(node: ir.Node, place: int, tensor: ir.TensorProtocol, steps: int
         return tensor.nbytes
     axis = node.attributes.get_int("axis" if place == 0 else "quantize_axis", 0)
     rows = tensor.shape.numpy()[axis]
-    looked_up = max(1, elements(node.inputs[1]) // steps)
+    looked_up = max(1, count_elements(node.inputs[1]) // steps)
     return tensor.nbytes * min(looked_up, rows) // rows
 
 
 def _parameters(node: ir.Node, place: int, tensor: ir.TensorProtocol) -> int:
     if place in _NO_PARAMETERS.get(node.op_type, ()):
         return 0
-    if node.op_type in LAYERS and place == Input.B and not tensor.numpy().any():
+    if node.op_type in RECURRENT_KINDS and place == Input.B and not tensor.numpy().any():
         return 0
     if node.op_type == "MatMulNBits" and place == 1:
         return node.attributes["K"].as_int() * node.attributes["N"].as_int()
@@ -178,9 +179,9 @@ def _state_bytes(model: ir.Model) -> int:
 
 
 def _carried_bytes(node: ir.Node) -> int:
-    if node.op_type in LAYERS:
-        numbers = elements(node.inputs[Input.W], slice(0, 1)) * hidden_size(node)
-        return numbers * _itemsize(node.inputs[Input.X]) * len(LAYERS[node.op_type].states)
+    if node.op_type in RECURRENT_KINDS:
+        numbers = count_elements(node.inputs[Input.W], slice(0, 1)) * hidden_size(node)
+        return numbers * _itemsize(node.inputs[Input.X]) * len(RECURRENT_KINDS[node.op_type].states)
     if node.op_type == "Scan":
         states = node.inputs[: -node.attributes.get_int("num_scan_inputs", 1)]
         return sum(map(_bytes, states))
@@ -188,7 +189,7 @@ def _carried_bytes(node: ir.Node) -> int:
 
 
 def _bytes(value: ir.Value | None) -> int:
-    return elements(value) * _itemsize(value)
+    return count_elements(value) * _itemsize(value)
 
 
 def _itemsize(value: ir.Value | None) -> int:

@@ -12,7 +12,7 @@ import onnx_ir as ir
 from edgernn.contract import Contract, Port
 from edgernn.export.analysis.cost import cost_of
 from edgernn.export.analysis.graph_patterns import all_nodes, node_label
-from edgernn.export.analysis.multiply_adds import LAYERS, elements, hidden_size
+from edgernn.export.analysis.multiply_adds import RECURRENT_KINDS, count_elements, hidden_size
 from edgernn.export.analysis.runtime_refusals import refusals_of
 from edgernn.export.ir.decode_file import decode, readable
 from edgernn.export.ir.recurrent_operators import Input, direction_of
@@ -109,7 +109,7 @@ def _recurrent_lines(model: ir.Model) -> list[str]:
 
 def _layer(node: ir.Node) -> str:
     axis = 1 if node.op_type == "DynamicQuantizeLSTM" else 2
-    width = elements(node.inputs[Input.W], slice(axis, axis + 1))
+    width = count_elements(node.inputs[Input.W], slice(axis, axis + 1))
     return f"input {width}, hidden {hidden_size(node)}, {direction_of(node)}"
 
 
@@ -129,7 +129,7 @@ def _counted(number: int, noun: str) -> str:
 
 
 _DESCRIPTIONS: Mapping[str, Callable[[ir.Node], str]] = {
-    **dict.fromkeys(LAYERS, _layer),
+    **dict.fromkeys(RECURRENT_KINDS, _layer),
     "Scan": _scan,
     "Loop": _loop,
 }

@@ -1,6 +1,6 @@
 """How many multiply-adds a node makes, by operator.
 
-Shapes are those of one call with 1 for every symbol; an axis that nobody knows counts as 1.
+Shapes are those of one call with 1 for every symbolic axis; an unknown axis counts as 1.
 """
 
 from __future__ import annotations
@@ -12,33 +12,33 @@ import onnx_ir as ir
 
 from edgernn.export.ir.recurrent_operators import LSTM, OPERATORS, Input
 
-__all__ = ["LAYERS", "elements", "hidden_size", "products_in", "steps_of"]
+__all__ = ["RECURRENT_KINDS", "count_elements", "count_multiply_adds", "hidden_size", "steps_of"]
 
-LAYERS = {**OPERATORS, "DynamicQuantizeLSTM": LSTM}
+RECURRENT_KINDS = {**OPERATORS, "DynamicQuantizeLSTM": LSTM}
 """The recurrent operators, before and after quantization by ONNX Runtime, each with its kind."""
 
 
-def products_in(graph: ir.Graph) -> int:
+def count_multiply_adds(graph: ir.Graph) -> int:
     """Return the multiply-adds of one call of `graph`, bodies of Scan and Loop included."""
-    return sum(map(_of_node, graph))
+    return sum(map(_node_count, graph))
 
 
 def steps_of(node: ir.Node) -> int:
-    """Return how many steps of one sequence a recurrent node takes in one call; 1 for others."""
-    if node.op_type in LAYERS:
-        return elements(node.inputs[Input.X], slice(0, 2))
+    """Return the steps that a recurrent node or Scan runs in one call, of all sequences; else 1."""
+    if node.op_type in RECURRENT_KINDS:
+        return count_elements(node.inputs[Input.X], slice(0, 2))
     if node.op_type == "Scan":
-        return _length(node) * elements(node.inputs[0], slice(0, -1))
+        return _length(node) * count_elements(node.inputs[0], slice(0, -1))
     return 1
 
 
 def hidden_size(node: ir.Node) -> int:
     """Return the hidden size of a recurrent node, from its recurrent weights if it names none."""
-    of_weights = elements(node.inputs[Input.R], slice(-1, None))
+    of_weights = count_elements(node.inputs[Input.R], slice(-1, None))
     return node.attributes.get_int("hidden_size", of_weights)
 
 
-def elements(value: ir.Value | None, axes: slice = slice(None)) -> int:
+def count_elements(value: ir.Value | None, axes: slice = slice(None)) -> int:
     """Return the number of elements of `value` along `axes`."""
     return math.prod(_sizes(value)[axes])
 
@@ -51,8 +51,8 @@ def _sizes(value: ir.Value | None) -> list[int]:
     return [max(1, size) if isinstance(size, int) else 1 for size in shape or ()]
 
 
-def _of_node(node: ir.Node) -> int:
-    bodies = [products_in(attribute.as_graph()) for attribute in _graphs(node)]
+def _node_count(node: ir.Node) -> int:
+    bodies = [count_multiply_adds(attribute.as_graph()) for attribute in _graphs(node)]
     if node.op_type == "If":
         return max(bodies)
     if bodies:
@@ -74,7 +74,8 @@ def _length(scan: ir.Node) -> int:
 
 
 def _layer(node: ir.Node) -> int:
-    return steps_of(node) * (elements(node.inputs[Input.W]) + elements(node.inputs[Input.R]))
+    weights = sum(count_elements(node.inputs[place]) for place in (Input.W, Input.R))
+    return steps_of(node) * weights
 
 
 def _matrix(place: int) -> Callable[[ir.Node], int]:
@@ -84,21 +85,21 @@ def _matrix(place: int) -> Callable[[ir.Node], int]:
         left, right = node.inputs[0], node.inputs[place]
         sizes = _sizes(right)
         if len(sizes) <= 2:
-            return elements(right) * max(1, elements(left) // (sizes or [1])[0])
-        return elements(node.outputs[0]) * sizes[-2]
+            return count_elements(right) * max(1, count_elements(left) // (sizes or [1])[0])
+        return count_elements(node.outputs[0]) * sizes[-2]
 
     return count
 
 
 def _gemm(node: ir.Node) -> int:
     inner = -2 if node.attributes.get_int("transA", 0) else -1
-    rows = elements(node.inputs[0]) // (_sizes(node.inputs[0]) or [1, 1])[inner]
-    return rows * elements(node.inputs[1])
+    rows = count_elements(node.inputs[0]) // (_sizes(node.inputs[0]) or [1, 1])[inner]
+    return rows * count_elements(node.inputs[1])
 
 
 def _blocks(node: ir.Node) -> int:
     inner, columns = (node.attributes[name].as_int() for name in ("K", "N"))
-    return max(1, elements(node.inputs[0]) // inner) * inner * columns
+    return max(1, count_elements(node.inputs[0]) // inner) * inner * columns
 
 
 def _convolution(place: int) -> Callable[[ir.Node], int]:
@@ -106,15 +107,15 @@ def _convolution(place: int) -> Callable[[ir.Node], int]:
 
     def count(node: ir.Node) -> int:
         kernels = node.inputs[place]
-        positions = elements(node.outputs[0]) // (_sizes(node.outputs[0]) or [1, 1])[1]
-        return positions * elements(kernels)
+        positions = count_elements(node.outputs[0]) // (_sizes(node.outputs[0]) or [1, 1])[1]
+        return positions * count_elements(kernels)
 
     return count
 
 
 def _transposed_convolution(node: ir.Node) -> int:
-    positions = elements(node.inputs[0]) // (_sizes(node.inputs[0]) or [1, 1])[1]
-    return positions * elements(node.inputs[1])
+    positions = count_elements(node.inputs[0]) // (_sizes(node.inputs[0]) or [1, 1])[1]
+    return positions * count_elements(node.inputs[1])
 
 
 def _einsum(node: ir.Node) -> int:
@@ -126,7 +127,7 @@ def _einsum(node: ir.Node) -> int:
 
 
 _PRODUCTS: Mapping[str, Callable[[ir.Node], int]] = {
-    **dict.fromkeys(LAYERS, _layer),
+    **dict.fromkeys(RECURRENT_KINDS, _layer),
     "Gemm": _gemm,
     "MatMul": _matrix(1),
     "FusedMatMul": _matrix(1),

@@ -10,7 +10,7 @@ import pytest
 
 from edgernn.export.ir.onnx_session import OnnxSession
 from edgernn.export.ir.recurrent_operators import OPERATORS
-from edgernn.export.lower.sequence_mask import Ends, split_directions
+from edgernn.export.lower.sequence_mask import SequenceEnds, split_directions
 
 LENGTHS = np.array([4, 1, 3])
 X = np.arange(24, dtype=np.float32).reshape(4, 3, 2)
@@ -19,7 +19,7 @@ W = np.ones((1, 3, 2), np.float32)
 
 
 def results(
-    write: Callable[[ir.tape.Tape, ir.Value, Ends], Sequence[ir.Value]],
+    write: Callable[[ir.tape.Tape, ir.Value, SequenceEnds], Sequence[ir.Value]],
 ) -> list[np.ndarray]:
     """Run what `write` writes for `X` and `LENGTHS`, and return all of its values."""
     tape = ir.tape.Tape()
@@ -31,7 +31,7 @@ def results(
     lengths = ir.Value(
         name="lengths", shape=ir.Shape(["batch"]), type=ir.TensorType(ir.DataType.INT64)
     )
-    written = write(tape, x, Ends(tape, x, lengths, "n"))
+    written = write(tape, x, SequenceEnds(tape, x, lengths, "n"))
     outputs = [tape.op("Cast", [one], {"to": ir.DataType.FLOAT}) for one in written]
     for place, output in enumerate(outputs):
         output.name, output.type = f"out_{place}", ir.TensorType(ir.DataType.FLOAT)
@@ -58,7 +58,7 @@ def reversed_within(x: np.ndarray) -> np.ndarray:
 def test_a_mask_is_true_after_the_end(rank):
     """It has an axis of size 1 for each axis of the features."""
 
-    def write(tape: ir.tape.Tape, x: ir.Value, ends: Ends) -> list[ir.Value]:
+    def write(tape: ir.tape.Tape, x: ir.Value, ends: SequenceEnds) -> list[ir.Value]:
         return [ends.after_end(rank)]
 
     (mask,) = results(write)
@@ -70,7 +70,7 @@ def test_a_mask_is_true_after_the_end(rank):
 def test_a_direction_runs_within_the_lengths(backward):
     """The backward one takes each sequence from its own end; its output is turned round again."""
 
-    def write(tape: ir.tape.Tape, x: ir.Value, ends: Ends) -> list[ir.Value]:
+    def write(tape: ir.tape.Tape, x: ir.Value, ends: SequenceEnds) -> list[ir.Value]:
         seen: list[ir.Value] = []
 
         def layer(x: ir.Value, w: np.ndarray) -> list[ir.Value]:
@@ -96,7 +96,7 @@ def test_gates_hold_a_state_after_the_end(kind):
     w = np.ones((1, 5 * gates, 2), np.float32)
     widened: list[np.ndarray] = []
 
-    def write(tape: ir.tape.Tape, x: ir.Value, ends: Ends) -> list[ir.Value]:
+    def write(tape: ir.tape.Tape, x: ir.Value, ends: SequenceEnds) -> list[ir.Value]:
         seen: list[ir.Value] = []
 
         def layer(x: ir.Value, w: np.ndarray) -> list[ir.Value]:
