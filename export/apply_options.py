@@ -105,7 +105,10 @@ def apply_options(
     }
     float32_weights = _change_operators(options, graphs)
     if options.precision == "float16":
-        states = tuple(_to_float16(state) for state in states)
+        states = tuple(
+            one if one.initial is None else replace(one, initial=one.initial.astype(np.float16))
+            for one in states
+        )
     dynamic = any(BATCH in port.shape for ports in named.values() for port in ports.values())
     ends = () if dynamic else {end for one in states for end in (one.input, one.output)}
     ports = {
@@ -193,13 +196,8 @@ def tolerance_of(models: Iterable[ir.Model]) -> float:
         for graph in model.graphs()
         for value in (*graph.inputs, *graph.initializers.values())
     }
-    precisions = [precision for dtype, precision in _PRECISIONS.items() if dtype in dtypes]
-    return TOLERANCES[precisions[0] if precisions else "float32"]
-
-
-def _to_float16(state: State) -> State:
-    initial = state.initial
-    return replace(state, initial=None if initial is None else initial.astype(np.float16))
+    tolerances = (TOLERANCES[one] for dtype, one in _PRECISIONS.items() if dtype in dtypes)
+    return next(tolerances, TOLERANCES["float32"])
 
 
 def _ports(

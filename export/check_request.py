@@ -1,21 +1,19 @@
-"""What the user asked for, against what the model is."""
+"""Options that do not fit the model."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from edgernn.contract import Contract
+from edgernn.contract import BATCH, SEQUENCE, Contract
 from edgernn.errors import InputError, UnsupportedModelError
+from edgernn.export.options import ExportOptions
 
 __all__ = ["check_request"]
 
 
-def check_request(graph: str, sizes: Mapping[str, int], contract: Contract) -> None:
-    """Refuse a request that does not fit the model.
+def check_request(options: ExportOptions, contract: Contract) -> None:
+    """Refuse options that do not fit the model.
 
     Args:
-        graph: Which graphs to write: `both`, `sequence` or `step`.
-        sizes: Name of an axis → the only size that it is to have.
+        options: What the user chose.
         contract: What the graphs promise in torch's ports.
 
     Raises:
@@ -24,23 +22,27 @@ def check_request(graph: str, sizes: Mapping[str, int], contract: Contract) -> N
             than the model takes ids.
     """
     _check_vocabulary(contract)
-    if graph == "step" and contract.step is None:
+    if options.graph == "step" and contract.step is None:
         raise UnsupportedModelError(
             f"There is no step graph: {contract.no_step} Export it with --graph sequence."
         )
-    for axis, size in sizes.items():
-        _check_size(axis, size, contract)
+    for option, axis, size in (
+        ("batch_size", BATCH, options.batch_size),
+        ("steps", SEQUENCE, options.steps),
+    ):
+        if size is not None:
+            _check_size(option, axis, size, contract)
 
 
-def _check_size(axis: str, size: int, contract: Contract) -> None:
+def _check_size(option: str, axis: str, size: int, contract: Contract) -> None:
     least, most = contract.least.get(axis, size), contract.most.get(axis, size)
     if not least <= size <= most:
         bound = f"at most {most}" if size > most else f"at least {least}"
-        raise InputError(f"`{axis}` cannot be made {size}: the model takes {bound}.")
+        raise InputError(f"`{option}` cannot be {size}: the model takes {bound}.")
     if not any(axis in port.shape for port in contract.graphs["sequence"].inputs):
         taken = ", ".join(f"`{port}`" for port in contract.data_inputs("sequence"))
         raise InputError(
-            f"`{axis}` cannot be made {size}: the model has no dynamic axis of that name. "
+            f"`{option}` cannot be {size}: the model has no dynamic axis `{axis}`. "
             f"It takes {taken}."
         )
 

@@ -149,12 +149,11 @@ def export_model(
         options = with_steps_of(options, built.example.constants)
         known = known_contract(built, reference, source.description, _vocabulary(source, options))
         contract = make_contract(known, built, reference, source.notes)
-        sizes = constant_sizes(options)
-        check_request(graph, sizes, contract)
+        check_request(options, contract)
         prover = Prover(
             sampler=sampler_of(built, reference, contract),
             tolerance=TOLERANCES[precision],
-            constants=sizes,
+            constants=constant_sizes(options),
             extra_sizes=built.bounds.unproven,
         )
         prover.check_constants()

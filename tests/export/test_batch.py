@@ -42,7 +42,7 @@ def test_a_stream_of_another_batch_is_refused(tmp_path: Path) -> None:
         (
             "input:float32[sequence,4]",
             2,
-            "`batch` cannot be made 2: the model has no dynamic axis of that name. "
+            "`batch_size` cannot be 2: the model has no dynamic axis `batch`. "
             "It takes `input: float32[sequence, 4]`.",
         ),
         (

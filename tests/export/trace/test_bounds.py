@@ -111,7 +111,7 @@ def test_an_artifact_says_its_bound(tmp_path: Path) -> None:
     )
     with pytest.raises(InputError) as caught:
         edgernn.export_model(Tagger(), tmp_path / "n.edgernn", steps=65)
-    assert str(caught.value) == "`sequence` cannot be made 65: the model takes at most 64."
+    assert str(caught.value) == "`steps` cannot be 65: the model takes at most 64."
 
 
 def test_a_size_apart_is_proven(tmp_path: Path) -> None:

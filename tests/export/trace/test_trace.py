@@ -210,14 +210,14 @@ def test_a_model_that_fixes_its_steps(tmp_path: Path) -> None:
             Flattened,
             "x:float32[batch,5,4]",
             {"steps": 6},
-            "`sequence` cannot be made 6: the model has no dynamic axis of that name. It takes "
+            "`steps` cannot be 6: the model has no dynamic axis `sequence`. It takes "
             "`x: float32[batch, 5, 4]`.",
         ),
         (
             Windowed,
             "x:float32[batch,sequence,4]",
             {"steps": 2},
-            "`sequence` cannot be made 2: the model takes at least 3.",
+            "`steps` cannot be 2: the model takes at least 3.",
         ),
     ],
     ids=["zero", "negative", "two numbers", "step alone", "fixed by the model", "too few"],
