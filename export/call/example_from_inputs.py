@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.utils._pytree import tree_map_only
 
 from edgernn.axis_sizes import evaluate_size
 from edgernn.contract import BATCH, SEQUENCE
@@ -61,7 +62,7 @@ def example_from(
             f"`{path}` is a PackedSequence, whose rows are sorted by step. Let forward take the "
             "padded sequences and their lengths, and pack them itself."
         )
-    given = {name: _as_tensors(value) for name, value in given.items()}
+    given = tree_map_only(np.ndarray, torch.from_numpy, given)
     example = ExampleCall(map_tensors(lambda _, tensor: _cpu_float32(tensor), given), {})
     for leaf in example.tensors:
         if leaf.tensor.dtype not in _DTYPES:
@@ -142,17 +143,6 @@ def _placed(tree: Any, keys: Sequence[str], tensor: Any) -> Any:
         return tuple(items)
     name = key.strip("\"'")
     return {**(tree or {}), name: _placed((tree or {}).get(name), rest, tensor)}
-
-
-def _as_tensors(value: Any) -> Any:
-    """Return `value` with a tensor for every NumPy array in it."""
-    if isinstance(value, np.ndarray):
-        return torch.from_numpy(value)
-    if isinstance(value, dict):
-        return {key: _as_tensors(one) for key, one in value.items()}
-    if type(value) in (tuple, list):
-        return type(value)(map(_as_tensors, value))
-    return value
 
 
 def _cpu_float32(tensor: torch.Tensor) -> torch.Tensor:

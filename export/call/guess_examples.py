@@ -131,20 +131,16 @@ def _extra_inputs(
         return
     if not all(is_state(name) for name in names):
         return
+    layers = (part for part in module.modules() if isinstance(part, nn.RNNBase))
+    batch_first = next((layer.batch_first for layer in layers), True)  # cells take it first
+    cells = sum(name.endswith("weight_hh") for name, _ in module.named_parameters())
     sizes = first.shape[: 2 if first.is_floating_point() else None]
-    batches = dict.fromkeys([*(sizes if _batch_first(module) else reversed(sizes)), None])
-    for batch in batches:
+    for batch in dict.fromkeys([*(sizes if batch_first else reversed(sizes)), None]):
         h, c = state_shapes(module, batch)
         if h is None:
             return
-        for outer in ((), (_cells(module),)) if _cells(module) > 1 else ((),):
+        for outer in ((), (cells,)) if cells > 1 else ((),):  # or all stacked in one tensor
             yield from _states(names, (*outer, *h), None if c is None else (*outer, *c))
-
-
-def _batch_first(module: nn.Module) -> bool:
-    """Return whether the first recurrent layer takes the batch first; cells do."""
-    layers = (part for part in module.modules() if isinstance(part, nn.RNNBase))
-    return next((layer.batch_first for layer in layers), True)
 
 
 def _states(names: Sequence[str], h: _Shape, c: _Shape | None) -> Iterator[dict[str, Any]]:
@@ -153,11 +149,6 @@ def _states(names: Sequence[str], h: _Shape, c: _Shape | None) -> Iterator[dict[
         yield {names[0]: torch.zeros(h) if c is None else (torch.zeros(h), torch.zeros(c))}
     elif len(names) == 2:
         yield {names[0]: torch.zeros(h), names[1]: torch.zeros(c or h)}
-
-
-def _cells(module: nn.Module) -> int:
-    """Return the number of cells, whose states a model may take stacked in one tensor."""
-    return sum(name.endswith("weight_hh") for name, _ in module.named_parameters())
 
 
 def state_shapes(module: nn.Module, batch: int | None) -> tuple[_Shape | None, _Shape | None]:

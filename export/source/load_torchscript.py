@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import warnings
 import zipfile
 from collections import namedtuple
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,7 @@ def _checked(archive: ZipArchive, subject: str) -> BytesIO:
         if _STORAGE.fullmatch(name):
             entries[name] = archive.read(name)
         elif _DEBUG.fullmatch(name) or name in ("data.pkl", "constants.pkl"):
-            entries[name] = _pickle(archive, name, subject)
+            entries[name] = _checked_pickle(archive, name, subject)
         elif name in ("version", ".data/version"):
             entries[name] = archive.read(name)
             if not _NUMBER.fullmatch(entries[name]):
@@ -77,17 +78,16 @@ def _checked(archive: ZipArchive, subject: str) -> BytesIO:
     return write_archive(entries)
 
 
-def _pickle(archive: ZipArchive, name: str, subject: str) -> bytes:
+def _checked_pickle(archive: ZipArchive, name: str, subject: str) -> bytes:
+    def size(key: str) -> int:
+        entry = f"{name.removesuffix('.pkl')}/{key}"
+        if entry not in archive or not _STORAGE.fullmatch(entry):
+            raise LookupError(f"there is no `{entry}`")
+        return archive.size(entry)
+
     content = archive.read(name)
-    folder = name.removesuffix(".pkl")
-    check_pickle(content, lambda key: _size(archive, f"{folder}/{key}"), name, subject)
+    check_pickle(content, size, name, subject)
     return content
-
-
-def _size(archive: ZipArchive, name: str) -> int:
-    if name not in archive or not _STORAGE.fullmatch(name):
-        raise LookupError(f"there is no `{name}`")
-    return archive.size(name)
 
 
 def _damaged(subject: str, reason: str) -> SourceError:
@@ -96,26 +96,29 @@ def _damaged(subject: str, reason: str) -> SourceError:
 
 def _saved(module: torch.jit.ScriptModule) -> BytesIO:
     buffer = BytesIO()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r"`torch\.jit\.save` is deprecated", DeprecationWarning)
+    with _without_deprecations():
         torch.jit.save(module, buffer)
     buffer.seek(0)
     return buffer
 
 
 def _load(stored: Any, subject: str) -> Any:
+    load: Callable[..., Any] = torch.jit.load
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings(
-                "ignore", r"`torch\.jit\.load` is deprecated", DeprecationWarning
-            )
-            load: Callable[..., Any] = torch.jit.load
+        with _without_deprecations():
             return load(stored, map_location="cpu")
     except Exception as error:
         raise SourceError(
             f"{subject} is a TorchScript archive that torch {torch.__version__} cannot read: "
             f"{first_line(error)}. Save it again with this version of torch."
         ) from error
+
+
+@contextlib.contextmanager
+def _without_deprecations() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"`torch\.jit\.\w+` is deprecated", DeprecationWarning)
+        yield
 
 
 _RECORD = re.compile(r"^class (\w+)\(NamedTuple\):\n((?:  \w+ : .*\n)+)", re.MULTILINE)

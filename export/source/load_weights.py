@@ -83,48 +83,38 @@ def load_weights(
         SourceError: Keys are missing or left over, or shapes or kinds of numbers differ.
     """
     wanted = model.state_dict()
-    found, unprefixed_keys = _unprefixed(weights, wanted, subject)
-    two = _fill_tied(found, model)
-    missing = [key for key in wanted if key not in found]
-    unexpected = [key for key in found if key not in wanted]
-    both = [key for key in wanted if key in found]
-    different = [
-        f"`{key}` {list(wanted[key].shape)} against {list(found[key].shape)}"
-        for key in both
-        if wanted[key].shape != found[key].shape
-    ]
-    other = [
-        f"`{key}` {_dtype(wanted[key])} against {_dtype(found[key])}"
-        for key in both
-        if _kind(wanted[key]) != _kind(found[key])
-    ]
-    faults = [
-        f"{label} {listed(entries)}"
-        for label, entries in (
-            ("the file lacks", [f"`{key}`" for key in missing]),
-            ("the module lacks", [f"`{key}`" for key in unexpected]),
-            ("shapes differ for", different),
-            ("kinds of numbers differ for", other),
-            ("the module has one weight for", two),
-        )
-        if entries
-    ]
-    if faults:
+    own, left = _unprefixed(weights, wanted, subject)
+    found, ambiguous = _with_tied(own, model)
+    faults = {
+        "the file lacks": [f"`{key}`" for key in wanted if key not in found],
+        "the module lacks": [f"`{key}`" for key in found if key not in wanted],
+        "shapes differ for": [
+            f"`{key}` {list(tensor.shape)} against {list(found[key].shape)}"
+            for key, tensor in wanted.items()
+            if key in found and tensor.shape != found[key].shape
+        ],
+        "kinds of numbers differ for": [
+            f"`{key}` {_dtype(tensor)} against {_dtype(found[key])}"
+            for key, tensor in wanted.items()
+            if key in found and _kind(tensor) != _kind(found[key])
+        ],
+        "the module has one weight for": ambiguous,
+    }
+    reason = "; ".join(f"{what} {listed(keys)}" for what, keys in faults.items() if keys)
+    cause: Exception | None = None
+    if not reason:
+        try:
+            model.load_state_dict(found)
+        except (RuntimeError, TypeError, ValueError, AttributeError, LookupError) as error:
+            cause, reason = error, " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    if reason:
         raise SourceError(
-            f"{subject} does not fit `{type(model).__name__}`: {'; '.join(faults)}. Give --module "
-            "the code that the weights were trained with."
-        )
-    try:
-        model.load_state_dict(found)
-    except (RuntimeError, TypeError, ValueError, AttributeError, LookupError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise SourceError(
-            f"{subject} does not fit `{type(model).__name__}`: {reason.rstrip('.')}. Give --module "
-            "the code that the weights were trained with."
-        ) from error
-    if not unprefixed_keys:
+            f"{subject} does not fit `{type(model).__name__}`: {reason}. Give --module the code "
+            "that the weights were trained with."
+        ) from cause
+    if not left:
         return ()
-    keys = listed([f"`{key}`" for key in unprefixed_keys])
+    keys = listed([f"`{key}`" for key in left])
     return (f"Left out of the file, which the module has no place for: {keys}.",)
 
 
@@ -176,9 +166,9 @@ def _unprefixed(
         if copy and count == len(wanted) >= _LEAST_OF_A_COPY
         for name in wanted
     ]
-    unprefixed_keys = [key for key in plain if not key.startswith(prefix)]
-    unprefixed_keys += [prefix + key for key in copies if own.pop(key, None) is not None]
-    return own, unprefixed_keys
+    left = [key for key in plain if not key.startswith(prefix)]
+    left += [prefix + key for key in copies if own.pop(key, None) is not None]
+    return own, left
 
 
 def _plain_forms(
@@ -211,23 +201,26 @@ def _prefixes(
     return counts
 
 
-def _fill_tied(found: dict[str, torch.Tensor], model: nn.Module) -> list[str]:
+def _with_tied(
+    weights: Mapping[str, torch.Tensor], model: nn.Module
+) -> tuple[dict[str, torch.Tensor], list[str]]:
     """Give every name of a parameter that the module has under several the weight stored once.
 
     Returns:
-        The names under which the file has two weights where the module has one.
+        The weights, and the names under which the file has two where the module has one.
     """
     names: dict[int, list[str]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         names.setdefault(id(parameter), []).append(name)
-    two: list[str] = []
+    found = dict(weights)
+    ambiguous: list[str] = []
     for tied in names.values():
-        stored = [name for name in tied if name in found]
-        for name in tied if stored else ():
-            found.setdefault(name, found[stored[0]])
-            if not _same(found[name], found[stored[0]]):
-                two += [f"`{stored[0]}`", f"`{name}`"]
-    return two
+        stored = next((name for name in tied if name in weights), None)
+        for name in tied if stored is not None else ():
+            found.setdefault(name, weights[str(stored)])
+            if not _same(found[name], weights[str(stored)]):
+                ambiguous += [f"`{stored}`", f"`{name}`"]
+    return found, ambiguous
 
 
 def _same(one: torch.Tensor, other: torch.Tensor) -> bool:

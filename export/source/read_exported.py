@@ -108,7 +108,11 @@ def _converted(program: ExportedProgram) -> tuple[nn.Module, tuple[str, ...]]:
     module = subclass_with_forward(ExportedModule, forward, signature)(program)
     narrowed = any(tensor.dtype in CONVERTED_DTYPES for tensor in program.state_dict.values())
     trained = _retarget(module._graph, narrowed)
-    return module, (*prepare_module(module), *_training_note(trained), *_static_note(program))
+    notes = [*prepare_module(module)]
+    if trained:
+        listed = ", ".join(trained)
+        notes.append(f"The archive was exported in training mode; {listed} run in eval mode.")
+    return module, (*notes, *_static_note(program))
 
 
 def _load(archive: Path | BytesIO, path: Path) -> ExportedProgram:
@@ -142,7 +146,9 @@ def _signature(program: ExportedProgram) -> Signature:
     kinds: list[Any] = [Parameter.POSITIONAL_OR_KEYWORD] * positional.num_children
     kinds += [Parameter.KEYWORD_ONLY] * keywords.num_children
     trees = [*positional.children(), *keywords.children()]
-    for name, kind, tree in zip(_argument_names(program), kinds, trees, strict=True):
+    unlifted: Any = program.module(check_guards=False)
+    names = unlifted.graph._codegen.pytree_info.orig_args
+    for name, kind, tree in zip(names, kinds, trees, strict=True):
         values = [next(leaves) for _ in range(tree.num_leaves)]
         constant = len(values) == 1 and isinstance(values[0], ConstantArgument)
         default = values[0].value if constant else Parameter.empty
@@ -151,11 +157,6 @@ def _signature(program: ExportedProgram) -> Signature:
             parameters = [p.replace(default=Parameter.empty) for p in parameters]
         parameters.append(Parameter(name, kind, default=default))
     return Signature(parameters)
-
-
-def _argument_names(program: ExportedProgram) -> list[str]:
-    unlifted: Any = program.module(check_guards=False)
-    return list(unlifted.graph._codegen.pytree_info.orig_args)
 
 
 def _user_inputs(program: ExportedProgram) -> list[Any]:
@@ -211,12 +212,6 @@ def _converted_argument(argument: Any, narrowed: bool) -> Any:
     if isinstance(argument, torch.device):
         return torch.device("cpu")
     return torch.float32 if narrowed and argument in CONVERTED_DTYPES else argument
-
-
-def _training_note(trained: list[str]) -> tuple[str, ...]:
-    if not trained:
-        return ()
-    return (f"The archive was exported in training mode; {', '.join(trained)} run in eval mode.",)
 
 
 def _static_note(program: ExportedProgram) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from edgernn.export.call.example_call import ExampleCall
@@ -63,12 +63,7 @@ class _Products(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         if getattr(func, "__name__", "").partition(".")[0] in _PRODUCTS:
-            given = [*args, *(kwargs or {}).values()]
+            given = [one for one in (*args, *(kwargs or {}).values()) if isinstance(one, Tensor)]
             # weights come as they are or transposed, which is a view of them
-            bases = (one if one._base is None else one._base for one in given if _is_tensor(one))
-            self.times.update({id(base) for base in bases})
+            self.times.update({id(one if one._base is None else one._base) for one in given})
         return func(*args, **(kwargs or {}))
-
-
-def _is_tensor(value: object) -> bool:
-    return isinstance(value, torch.Tensor)
