@@ -33,7 +33,7 @@ def as_annotated(
         hints = typing.get_type_hints(module.forward)
     except Exception:  # names that only a type checker knows
         hints = {}
-    made = {name: _made(value, hints.get(name)) for name, value in kwargs.items()}
+    made = {name: _with_type(value, hints.get(name)) for name, value in kwargs.items()}
     renamed = {
         old: new
         for name in kwargs
@@ -44,14 +44,14 @@ def as_annotated(
     return made, {renamed.get(path, path): shape for path, shape in shapes.items()}
 
 
-def _made(value: Any, hint: Any) -> Any:
+def _with_type(value: Any, hint: Any) -> Any:
     """Return `value` as `hint` has it, as far as that is a container of as many values."""
     arguments = [one for one in typing.get_args(hint) if one is not type(None)]
     if type(None) in typing.get_args(hint) and len(arguments) == 1:
-        return _made(value, arguments[0])  # Optional[…]
+        return _with_type(value, arguments[0])  # Optional[…]
     if isinstance(value, dict):
         inner = arguments[1] if len(arguments) == 2 else None
-        made = {key: _made(one, inner) for key, one in value.items()}
+        made = {key: _with_type(one, inner) for key, one in value.items()}
         fields = _fields(hint)
         return hint(**made) if fields and set(made) <= set(fields) else made
     if not isinstance(value, tuple):
@@ -59,13 +59,13 @@ def _made(value: Any, hint: Any) -> Any:
     fields = _fields(hint)
     if fields and len(value) <= len(fields):
         hints = typing.get_type_hints(hint)
-        return hint(*(_made(one, hints.get(fields[place])) for place, one in enumerate(value)))
+        return hint(*(_with_type(one, hints.get(fields[place])) for place, one in enumerate(value)))
     if typing.get_origin(hint) in (list, Sequence) or hint is list:
-        return [_made(one, arguments[0] if arguments else None) for one in value]
+        return [_with_type(one, arguments[0] if arguments else None) for one in value]
     if Ellipsis in arguments:
-        return tuple(_made(one, arguments[0]) for one in value)
+        return tuple(_with_type(one, arguments[0]) for one in value)
     known = arguments if len(arguments) == len(value) else [None] * len(value)
-    return tuple(map(_made, value, known))
+    return tuple(map(_with_type, value, known))
 
 
 def _fields(hint: Any) -> Sequence[str]:

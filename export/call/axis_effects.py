@@ -24,7 +24,7 @@ def effect_of(before: ForwardRun, after: Sequence[ForwardRun]) -> tuple[bool, bo
     """
     old = [call.sizes for call in before.calls]
     more_steps = more_sequences = False
-    once = _branches(before, after)
+    once = _differs_once(before, after)
     for run in after:
         new = [call.sizes for call in run.calls]
         more_steps |= (
@@ -36,7 +36,7 @@ def effect_of(before: ForwardRun, after: Sequence[ForwardRun]) -> tuple[bool, bo
     return more_steps, more_sequences
 
 
-def _branches(before: ForwardRun, after: Sequence[ForwardRun]) -> bool:
+def _differs_once(before: ForwardRun, after: Sequence[ForwardRun]) -> bool:
     """Return whether the larger sizes give more sequences and one number of functions."""
     larger = after[:2]
     return (

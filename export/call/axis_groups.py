@@ -30,20 +30,20 @@ class AxisGroups:
         example: The call.
         batch: The number of sequences of its recurrent calls; None where there are no calls.
         steps: The numbers of steps of its recurrent calls.
-        known: Path of a tensor that is the state of a call → the axis that counts sequences.
+        state_axes: Path of a tensor that is the state of a call → the axis that counts sequences.
     """
 
     example: ExampleCall
     batch: int | None
     steps: Set[int]
-    known: dict[str, int]
+    state_axes: dict[str, int]
 
     @classmethod
     def of(cls, example: ExampleCall, run: ForwardRun) -> AxisGroups:
         """Return the groups of an example that did what `run` says."""
         states = {tuple(state.shape) for call in run.calls for state in call.states}
         batches = {call.sizes[1] for call in run.calls}
-        known = {
+        state_axes = {
             leaf.path: leaf.tensor.dim() - 2
             for leaf in example.tensors
             if tuple(leaf.tensor.shape) in states
@@ -54,7 +54,7 @@ class AxisGroups:
         }
         cells = sum(call.is_cell for call in run.calls)
         steps = {cells if call.is_cell else call.sizes[0] for call in run.calls}
-        return cls(example, batches.pop() if len(batches) == 1 else None, steps, known)
+        return cls(example, batches.pop() if len(batches) == 1 else None, steps, state_axes)
 
     def with_axis(self, leaf: ArgumentTensor, axis: int, done: Set[Axis]) -> Iterator[list[Axis]]:
         """Yield sets of one axis and at most one of equal size of every other tensor, large first.
@@ -65,7 +65,7 @@ class AxisGroups:
             done: Axes that belong to other sets.
         """
         size = leaf.tensor.shape[axis]
-        counts = axis == self.known.get(leaf.path, axis)
+        counts = axis == self.state_axes.get(leaf.path, axis)
         sequences = counts and size == self.batch and not is_feature(leaf, axis)
         telling = sequences and size not in self.steps
         choices: list[list[Axis | None]] = [[(leaf.path, axis)]]
@@ -77,12 +77,12 @@ class AxisGroups:
                 for place, length in enumerate(other.tensor.shape)
                 if length == size
                 and (other.path, place) not in done
-                and (place == self.known.get(other.path, place)) == counts
+                and (place == self.state_axes.get(other.path, place)) == counts
             ]
             equal.sort(key=lambda one: one is not None and one[1] != axis)
-            sure = size > 1 or leaf.path in self.known
+            sure = size > 1 or leaf.path in self.state_axes
             counted = any(one is not None and not is_feature(other, one[1]) for one in equal)
-            must = other.path in self.known or (sure and counted)
+            must = other.path in self.state_axes or (sure and counted)
             choices.append(equal if telling and must and equal else [*equal, None])
         groups = [[one for one in group if one] for group in itertools.product(*choices)]
         yield from sorted(groups, key=len, reverse=True)[:_MOST]

@@ -83,14 +83,16 @@ def find_dynamic_axes(
         symbol = [one for one in dynamic if one not in (BATCH, SEQUENCE)][-1]
         axes = dynamic.pop(symbol)
         notes.append(constant_note(reference, symbol, example, axes, error, "beside the others"))
-    named = _named(example, dynamic)
+    named = _name_axes(example, dynamic)
     notes += _constant_derived_notes(example, dynamic)
     if not example.shapes:
         notes += why_constant(reference, example, run, named, states)
     return replace(named, notes=tuple(notes))
 
 
-def _named(example: ExampleCall, dynamic: Mapping[str, list[Axis]], more: int = 0) -> ExampleCall:
+def _name_axes(
+    example: ExampleCall, dynamic: Mapping[str, list[Axis]], more: int = 0
+) -> ExampleCall:
     """Return the example with its dynamic axes named, at distinct sizes, `more` larger than now."""
     names = {axis: symbol for symbol, axes in dynamic.items() for axis in axes}
     names |= {
@@ -132,7 +134,7 @@ def _joint_failure(
         return None
     failure: Exception | None = None
     for more in (1, 0, 2):
-        changed = _named(example, dynamic, more)
+        changed = _name_axes(example, dynamic, more)
         try:
             reference(changed)
         except Exception as error:

@@ -99,7 +99,7 @@ def _from_specs(module: nn.Module, specs: Sequence[InputSpec]) -> ExampleCall:
         if path in shapes:
             raise InputError(f"`{path}` is given twice. Give one spec for each input.")
         if spec.value is not None:
-            kwargs[name] = _placed(kwargs.get(name), keys, spec.value)
+            kwargs[name] = _insert(kwargs.get(name), keys, spec.value)
             continue
         if spec.file is not None:
             tensor = _cpu_float32(read_example_file(spec))
@@ -120,7 +120,7 @@ def _from_specs(module: nn.Module, specs: Sequence[InputSpec]) -> ExampleCall:
                 tensor = torch.randint(below, size, generator=generator).to(spec.dtype)
                 if spec.limit is None and spec.dtype != torch.bool:
                     guessed.append(path)
-        kwargs[name] = _placed(kwargs.get(name), keys, tensor)
+        kwargs[name] = _insert(kwargs.get(name), keys, tensor)
         shapes[path] = spec.dims if spec.dims is not None else tuple(tensor.shape)
     ordered = {name: kwargs[name] for name in [*names, *kwargs] if name in kwargs}
     if all(spec.dims is None or spec.value is not None for spec in specs):
@@ -131,7 +131,7 @@ def _from_specs(module: nn.Module, specs: Sequence[InputSpec]) -> ExampleCall:
     )
 
 
-def _placed(tree: Any, keys: Sequence[str], tensor: Any) -> Any:
+def _insert(tree: Any, keys: Sequence[str], tensor: Any) -> Any:
     """Return `tree` with `tensor` at `keys`: digits index a tuple, anything else a dict."""
     if not keys:
         return tensor
@@ -139,10 +139,10 @@ def _placed(tree: Any, keys: Sequence[str], tensor: Any) -> Any:
     if key.isdigit():
         items = list(tree or ())
         items += [None] * (int(key) + 1 - len(items))
-        items[int(key)] = _placed(items[int(key)], rest, tensor)
+        items[int(key)] = _insert(items[int(key)], rest, tensor)
         return tuple(items)
     name = key.strip("\"'")
-    return {**(tree or {}), name: _placed((tree or {}).get(name), rest, tensor)}
+    return {**(tree or {}), name: _insert((tree or {}).get(name), rest, tensor)}
 
 
 def _cpu_float32(tensor: torch.Tensor) -> torch.Tensor:

@@ -36,11 +36,11 @@ def check_required_arguments(module: nn.Module, example: ExampleCall) -> None:
         has = "has" if len(missing) == 1 else "have"
         raise InputError(
             f"`{type(module).__name__}.forward` also needs {_listed(missing)}, which {has} no "
-            f"default. Give an example tensor or a spec for each{_tried(module, missing, example)}."
+            f"default. Give an example tensor or a spec for each{_hint(module, missing, example)}."
         )
 
 
-def _tried(module: nn.Module, missing: Collection[str], example: ExampleCall) -> str:
+def _hint(module: nn.Module, missing: Collection[str], example: ExampleCall) -> str:
     """Return `--input` for each missing argument, if forward runs with these; else nothing."""
     specs = _specs(module, missing)
     with contextlib.suppress(Exception):

@@ -30,10 +30,10 @@ from edgernn.export.ir.private_operators import EDGERNN, RUNNING
 
 __all__ = ["exporter_fix"]
 
-Named = dict[str, Any]
+Arguments = dict[str, Any]
 
 
-def _squeeze(named: Named) -> Any:
+def _squeeze(named: Arguments) -> Any:
     """Squeeze only axes of 1; a dynamic axis is not one, and the proof fails at that size."""
     x, dim = named["input"], named.get("dim")
     if dim is None:
@@ -46,7 +46,7 @@ def _squeeze(named: Named) -> Any:
     return x
 
 
-def _clamp(named: Named) -> Any:
+def _clamp(named: Arguments) -> Any:
     """Make an integer bound of real numbers real."""
     bounds: tuple[Any, Any] = (named.get("min"), named.get("max"))
     if not named["input"].is_floating_point() or {type(b) for b in bounds} != {int, float}:
@@ -54,49 +54,49 @@ def _clamp(named: Named) -> Any:
     return torch.clamp(named["input"], *map(float, bounds))
 
 
-def _max_pool1d(named: Named) -> Any:
+def _max_pool1d(named: Arguments) -> Any:
     """Pool an image of one row."""
-    width = _only(named["kernel_size"], 1)
+    width = _single(named["kernel_size"], 1)
     row = torch.max_pool2d(
         named["input"].unsqueeze(-2),
         (1, width),
-        (1, _only(named.get("stride"), width)),
-        (0, _only(named.get("padding"), 0)),
-        (1, _only(named.get("dilation"), 1)),
+        (1, _single(named.get("stride"), width)),
+        (0, _single(named.get("padding"), 0)),
+        (1, _single(named.get("dilation"), 1)),
         bool(named.get("ceil_mode")),
     )
     return row.select(-2, 0)
 
 
-def _log_add_exp(named: Named) -> Any:
+def _log_add_exp(named: Arguments) -> Any:
     """Take the maximum out: log(eᵃ + eᵇ) = max(a, b) + log(1 + e^-|a - b|)."""
     largest, distance = _largest_and_distance(named)
     return largest + F.softplus(-distance)
 
 
-def _log_add_exp2(named: Named) -> Any:
+def _log_add_exp2(named: Arguments) -> Any:
     """Do the same with powers of two."""
     largest, distance = _largest_and_distance(named)
     return largest + F.softplus(-distance * math.log(2)) / math.log(2)
 
 
-def _largest_and_distance(named: Named) -> tuple[torch.Tensor, torch.Tensor]:
+def _largest_and_distance(named: Arguments) -> tuple[torch.Tensor, torch.Tensor]:
     a, b = named["input"], named["other"]
     largest = torch.maximum(a, b)
     return largest, (a - b).abs().masked_fill(largest.abs() == math.inf, 0)
 
 
-def _log_sigmoid(named: Named) -> Any:
+def _log_sigmoid(named: Arguments) -> Any:
     """Write it as -softplus(-x)."""
     return -F.softplus(-named["input"])
 
 
-def _log_sigmoid_forward(named: Named) -> Any:
+def _log_sigmoid_forward(named: Arguments) -> Any:
     """Do the same for the form with a buffer for gradients, which a decomposition makes."""
     return _log_sigmoid(named), named["input"].new_zeros(0)
 
 
-def _log1p(named: Named) -> Any:
+def _log1p(named: Arguments) -> Any:
     """Make up for what 1 + x loses of a small x: log(1 + x) · x / ((1 + x) - 1)."""
     x = named["input"]
     if not x.is_floating_point():
@@ -108,7 +108,7 @@ def _log1p(named: Named) -> Any:
     return torch.where(lost == 0, x, moved.log() * ratio)
 
 
-def _expm1(named: Named) -> Any:
+def _expm1(named: Arguments) -> Any:
     """Write eˣ - 1 of a small x as 2 · tanh(x/2) / (1 - tanh(x/2)), which loses nothing."""
     x = named["input"]
     if not x.is_floating_point():
@@ -117,29 +117,29 @@ def _expm1(named: Named) -> Any:
     return torch.where(x.abs() < 1, 2 * half / (1 - half), x.exp() - 1)
 
 
-def _running(kind: str) -> Callable[[Named], Any]:
+def _running(kind: str) -> Callable[[Arguments], Any]:
     """Write one node, which `write_running` lowers."""
 
-    def answer(named: Named) -> Any:
+    def answer(named: Arguments) -> Any:
         x, axis, dtype = named["input"], named["dim"], named.get("dtype")
         x = x if dtype is None else x.to(dtype)
-        return x if x.dim() == 0 else _node(kind, x, axis)
+        return x if x.dim() == 0 else _running_node(kind, x, axis)
 
     return answer
 
 
-def _running_place(kind: str) -> Callable[[Named], Any]:
+def _running_place(kind: str) -> Callable[[Arguments], Any]:
     """Write the same for results that come with their indices, of equal values the last."""
 
-    def answer(named: Named) -> Any:
+    def answer(named: Arguments) -> Any:
         x, axis = named["input"], named["dim"]
         if x.dim() == 0:
             return NotImplemented
-        values = _node(kind, x, axis)
+        values = _running_node(kind, x, axis)
         shape = [1] * x.dim()
         shape[axis] = -1
         places = torch.arange(x.shape[axis]).reshape(shape).expand(x.shape)
-        return _Running(values, _node("cummax", torch.where(x == values, places, 0), axis))
+        return _Running(values, _running_node("cummax", torch.where(x == values, places, 0), axis))
 
     return answer
 
@@ -151,7 +151,7 @@ class _Running(NamedTuple):
     indices: torch.Tensor
 
 
-def _node(kind: str, x: torch.Tensor, axis: int) -> torch.Tensor:
+def _running_node(kind: str, x: torch.Tensor, axis: int) -> torch.Tensor:
     results = symbolic_multi_out(
         f"{EDGERNN}::{RUNNING}",
         (x,),
@@ -163,13 +163,13 @@ def _node(kind: str, x: torch.Tensor, axis: int) -> torch.Tensor:
     return results[0]
 
 
-def _only(value: Any, default: int) -> int:
+def _single(value: Any, default: int) -> int:
     """Return an integer that may be given as a list of one; `default` where none is given."""
     one = value[0] if isinstance(value, (tuple, list)) and value else value
     return one if isinstance(one, int) else default
 
 
-_NAMED: Mapping[str, tuple[str, Callable[[Named], Any]]] = {
+_FIXES: Mapping[str, tuple[str, Callable[[Arguments], Any]]] = {
     "squeeze": ("input dim", _squeeze),
     "logaddexp": ("input other", _log_add_exp),
     "logaddexp2": ("input other", _log_add_exp2),
@@ -193,9 +193,9 @@ def exporter_fix(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) ->
     """Return what a torch function gives, or NotImplemented where torch's exporter is right."""
     if name == "__getitem__" and isinstance(args[0], torch.Tensor):
         return crop(args[0], args[1])
-    if name not in _NAMED:
+    if name not in _FIXES:
         return NotImplemented
-    names, answer = _NAMED[name]
+    names, answer = _FIXES[name]
     named = dict(zip(names.split(), args, strict=False)) | dict(kwargs)
     named.setdefault("input", named.pop("self", None))
     return answer(named) if isinstance(named["input"], torch.Tensor) else NotImplemented

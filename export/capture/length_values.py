@@ -120,7 +120,7 @@ class LengthValues:
         self._numbers: dict[int, LengthValue] = {}
         self._computed: dict[tuple[int, str, int], torch.Tensor] = {}
 
-    def watch(self, lengths: torch.Tensor, steps: Any) -> None:
+    def track(self, lengths: torch.Tensor, steps: Any) -> None:
         """Answer for lengths, (batch,) int64, of which the longest is `steps`."""
         self._alive.append(lengths)
         self._steps[id(lengths)] = steps
@@ -144,7 +144,7 @@ class LengthValues:
             return np.array([*self._all(lengths), None], object)[:-1]
         return NotImplemented
 
-    def plain(
+    def with_steps(
         self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
         """Return the arguments of a torch function with the number of steps for each stand-in."""
@@ -153,12 +153,14 @@ class LengthValues:
         if name == "__getitem__" and _picks_one(args[1]):
             raise UnsupportedModelError(_PER_SEQUENCE)
         sizes = _TAKES_SIZES.fullmatch(name) is not None
-        changed = tuple(self._plain(one, sizes and place > 0) for place, one in enumerate(args))
+        changed = tuple(
+            self._with_steps(one, sizes and place > 0) for place, one in enumerate(args)
+        )
         if sizes and args and name in ("arange", "zeros", "ones", "full", "empty"):
-            changed = (self._plain(args[0], True), *changed[1:])
-        return changed, {key: self._plain(one, sizes) for key, one in kwargs.items()}
+            changed = (self._with_steps(args[0], True), *changed[1:])
+        return changed, {key: self._with_steps(one, sizes) for key, one in kwargs.items()}
 
-    def note(self, name: str, args: tuple[Any, ...], result: Any) -> None:
+    def follow(self, name: str, args: tuple[Any, ...], result: Any) -> None:
         """Follow lengths into the result of a torch function."""
         source = args[0] if args and isinstance(args[0], torch.Tensor) else None
         if source is None or id(source) not in self._steps:
@@ -170,7 +172,7 @@ class LengthValues:
             return
         first = result[0] if isinstance(result, tuple) else result
         if isinstance(first, torch.Tensor) and not first.is_floating_point() and first.dim() < 2:
-            self.watch(first, steps)
+            self.track(first, steps)
 
     def number(self, count: LengthValue) -> int:
         """Return an integer in the place of a length."""
@@ -222,12 +224,12 @@ class LengthValues:
             raise UnsupportedModelError(_IN_PYTHON)
         return self._numbers[int(value)]
 
-    def _plain(self, value: Any, size: bool) -> Any:
+    def _with_steps(self, value: Any, size: bool) -> Any:
         if isinstance(value, slice):
-            parts = (self._plain(part, True) for part in (value.start, value.stop, value.step))
+            parts = (self._with_steps(part, True) for part in (value.start, value.stop, value.step))
             return slice(*parts)
         if type(value) in (tuple, list):
-            return type(value)(self._plain(one, size) for one in value)
+            return type(value)(self._with_steps(one, size) for one in value)
         if size and isinstance(value, torch.Tensor) and value.dim() == 0:
             return self._steps.get(id(value), value)
         value = self._count(value)

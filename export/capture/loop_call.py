@@ -65,7 +65,7 @@ class TimeLoop(nn.Module):
         operands = LoopOperands(values[:first], values[first:last], values[last:])
         with torch._C.DisableTorchFunction():
             after = self.results(operands)[: self.states]
-        states = tuple(map(_widened, operands.states, after))
+        states = tuple(map(_expand_state, operands.states, after))
         return run_loop(self, replace(operands, states=states))
 
     def results(self, operands: LoopOperands) -> Tensors:
@@ -101,7 +101,7 @@ def run_loop(loop: TimeLoop, operands: LoopOperands) -> Tensors:
     return (*states, *map(torch.stack, zip(*collected, strict=True)))
 
 
-def _widened(state: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
+def _expand_state(state: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
     """Expand a state that is shared by all sequences, or lacks leading axes, as it comes back."""
     new = after.dim() - state.dim()
     lone = [

@@ -36,11 +36,11 @@ class PaddedPacking:
     """Answers torch's packing functions during a trace.
 
     Attributes:
-        counts: What answers functions that ask for the values of lengths.
+        length_values: Answers functions that ask for the values of lengths.
     """
 
     def __init__(self) -> None:
-        self.counts = LengthValues()
+        self.length_values = LengthValues()
         self._lengths: dict[int, torch.Tensor] = {}
         self._sizes: dict[int, tuple[Any, Any]] = {}
         self._orders: dict[int, torch.Tensor] = {}

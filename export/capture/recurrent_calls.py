@@ -158,10 +158,10 @@ class RecurrentCallMode(TorchFunctionMode):
         self.functions += not _concerns_integers(args)
         name = getattr(func, "__name__", "").partition(".")[0]
         if self._packing is not None:
-            answer = self._packing.counts(name, args, kwargs)
+            answer = self._packing.length_values(name, args, kwargs)
             if answer is not NotImplemented:
                 return answer
-            args, kwargs = self._packing.counts.plain(name, args, kwargs)
+            args, kwargs = self._packing.length_values.with_steps(name, args, kwargs)
             for answers in (self._packing, exporter_fix):
                 answer = answers(name, args, kwargs)
                 if answer is not NotImplemented:
@@ -170,8 +170,8 @@ class RecurrentCallMode(TorchFunctionMode):
             return self._loop(*args)
         if name not in FUNCTIONS:
             return self._run_other(name, func, args, kwargs)
-        named = _named(name, args, kwargs)
-        call = _call(name, named, self._order)
+        named = _arguments_by_name(name, args, kwargs)
+        call = _recurrent_call(name, named, self._order)
         single = call.is_cell and len(call.states) == 1
 
         def proceed(states: tuple[torch.Tensor, ...]) -> Results:
@@ -197,7 +197,7 @@ class RecurrentCallMode(TorchFunctionMode):
         """Run a function that is not a recurrent call, and note how sequences get packed."""
         result = traceable_function(func)(*args, **kwargs)
         if self._packing is not None:
-            self._packing.counts.note(name, args, result)
+            self._packing.length_values.follow(name, args, result)
         if sorts_for_packing(name, 2):
             self.lengths.append(args[0])
             self._order = result[1]
@@ -231,7 +231,9 @@ class TraceableDataMode(TorchFunctionMode):
         return traceable_function(func)(*args, **(kwargs or {}))
 
 
-def _named(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+def _arguments_by_name(
+    name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return all arguments by name, in the order of the call."""
     second = args[1] if len(args) > 1 else None
     integers = isinstance(second, torch.Tensor) and second.dtype == torch.int64
@@ -243,7 +245,9 @@ def _named(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[
     return named | {_SCHEMA_NAMES.get(key, key): value for key, value in kwargs.items()}
 
 
-def _call(name: str, named: Mapping[str, Any], order: torch.Tensor | None) -> RecurrentCall:
+def _recurrent_call(
+    name: str, named: Mapping[str, Any], order: torch.Tensor | None
+) -> RecurrentCall:
     x, hx = named["x"], named["hx"]
     states = (hx,) if isinstance(hx, torch.Tensor) else tuple(hx)
     if name in CELL_FUNCTIONS:

@@ -59,17 +59,17 @@ def folder_entries(
         content = archive.read(folder + file)
         if entry["use_pickle"]:
             described = f"an object that is unpickled, `{path}` in `{folder}{file}`"
-            tensor = _loaded(content, described, refusal)
+            tensor = _load(content, described, refusal)
             if not isinstance(tensor, torch.Tensor):
                 raise refusal(described)
-            content, meta = _raw(tensor)
+            content, meta = _bytes_of(tensor)
             file = f"{prefix}{len(archive.names) + len(config)}"
         entries[folder + file] = content
         config[path] = {
             "path_name": file,
             "is_param": bool(entry["is_param"]),
             "use_pickle": False,
-            "tensor_meta": _fitting(meta, len(content)),
+            "tensor_meta": _check_meta(meta, len(content)),
         }
     entries[folder + table] = json.dumps({"config": config}).encode()
     return entries
@@ -84,7 +84,7 @@ def pickled_entry(archive: ZipArchive, entry: str, refusal: Refusal) -> bytes:
     content = archive.read(entry)
     if not content:
         return b""
-    loaded = _loaded(content, f"an object that is unpickled, `{entry}`", refusal)
+    loaded = _load(content, f"an object that is unpickled, `{entry}`", refusal)
     if not isinstance(loaded, Mapping):
         raise refusal(f"an object that is unpickled, `{entry}`")
     for path, tensor in loaded.items():
@@ -95,7 +95,7 @@ def pickled_entry(archive: ZipArchive, entry: str, refusal: Refusal) -> bytes:
     return buffer.getvalue()
 
 
-def _loaded(content: bytes, described: str, refusal: Refusal) -> Any:
+def _load(content: bytes, described: str, refusal: Refusal) -> Any:
     if content.startswith(b"PK"):
         ZipArchive(content, described)
     try:
@@ -106,7 +106,7 @@ def _loaded(content: bytes, described: str, refusal: Refusal) -> Any:
         raise refusal(described) from error
 
 
-def _raw(tensor: torch.Tensor) -> tuple[bytes, dict[str, Any]]:
+def _bytes_of(tensor: torch.Tensor) -> tuple[bytes, dict[str, Any]]:
     """Return the numbers of `tensor`, and what the table says of them."""
     if tensor.layout is not torch.strided or tensor.is_meta or tensor.dtype not in _CODES:
         raise ValueError(f"a tensor is {tensor.dtype}, {tensor.layout}, on {tensor.device}")
@@ -122,14 +122,14 @@ def _raw(tensor: torch.Tensor) -> tuple[bytes, dict[str, Any]]:
     }
 
 
-def _fitting(meta: dict[str, Any], size: int) -> dict[str, Any]:
+def _check_meta(meta: dict[str, Any], size: int) -> dict[str, Any]:
     """Return `meta` on the CPU, if a tensor of it lies within `size` bytes."""
     dtype = _DTYPES.get(meta["dtype"])
     if dtype is None:
         raise ValueError(f"a tensor has the dtype {meta['dtype']}")
-    sizes = [_natural(value) for value in meta["sizes"]]
-    strides = [_natural(value) for value in meta["strides"]]
-    offset = _natural(meta["storage_offset"])
+    sizes = [_size(value) for value in meta["sizes"]]
+    strides = [_size(value) for value in meta["strides"]]
+    offset = _size(meta["storage_offset"])
     if len(sizes) != len(strides):
         raise ValueError(f"a tensor has {len(sizes)} sizes and {len(strides)} strides")
     reach = sum((n - 1) * stride for n, stride in zip(sizes, strides, strict=True))
@@ -139,7 +139,7 @@ def _fitting(meta: dict[str, Any], size: int) -> dict[str, Any]:
     return {**meta, "device": {"type": "cpu", "index": None}}
 
 
-def _natural(value: dict[str, Any]) -> int:
+def _size(value: dict[str, Any]) -> int:
     size = value["as_int"]
     if type(size) is not int or not 0 <= size < 1 << 48:
         raise ValueError("a tensor has a size that is not one")

@@ -96,15 +96,15 @@ def load_source(
         )
     if isinstance(model, torch.jit.ScriptModule):
         converted, given, notes = read_torchscript(model)
-        return _source(converted, given, f"ScriptModule {model.original_name}", notes)
+        return _make_source(converted, given, f"ScriptModule {model.original_name}", notes)
     if not isinstance(model, nn.Module):
         raise SourceError(
             f"`{model!r}` is not a model: it is of type {type(model).__name__}. Give an nn.Module "
             "or the path of a model file."
         )
     copied = private_copy(model)
-    given, notes = _conformed(copied)
-    return _source(copied, given, f"nn.Module {type(copied).__name__}", notes)
+    given, notes = _prepare(copied)
+    return _make_source(copied, given, f"nn.Module {type(copied).__name__}", notes)
 
 
 def _from_file(
@@ -127,7 +127,7 @@ def _from_file(
         given = converted
     else:
         converted, given, notes = read_torchscript(path, trust)
-    return _source(converted, given, f"{kind.value} {path.name}", notes)
+    return _make_source(converted, given, f"{kind.value} {path.name}", notes)
 
 
 def _from_weights(
@@ -156,12 +156,12 @@ def _from_weights(
         check_weights(weights, subject)
         built, taken = rebuild_module(weights, subject, assume_plain)
         notes, label = taken + notes, "state_dict in"
-    given, converted = _conformed(built)
-    source = _source(built, given, f"{label} {kind.value} {path.name}", notes + converted)
+    given, converted = _prepare(built)
+    source = _make_source(built, given, f"{label} {kind.value} {path.name}", notes + converted)
     return replace(source, rebuilt=module is None and not isinstance(weights, nn.Module))
 
 
-def _conformed(module: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
+def _prepare(module: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
     """Bring a live module into the form that is traced, in place.
 
     Returns:
@@ -176,7 +176,7 @@ def _conformed(module: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
     return given, notes
 
 
-def _source(
+def _make_source(
     module: nn.Module, given: nn.Module, description: str, notes: tuple[str, ...]
 ) -> Source:
     version = torch.__version__.partition("+")[0]

@@ -40,22 +40,22 @@ def load_archive(
         SourceError: Loading or running it would do more than compute; or it is damaged.
         UnsupportedModelError: It has quantized layers.
     """
-    with _opened(archive, trust, subject) as stored:
+    with _open_archive(archive, trust, subject) as stored:
         return _load(stored, subject), _record_types(stored)
 
 
-def _opened(
+def _open_archive(
     archive: Path | torch.jit.ScriptModule, trust: bool, subject: str
 ) -> BytesIO | BufferedReader:
     if not isinstance(archive, Path):
-        return _saved(archive)
+        return _save(archive)
     if trust:
         return archive.open("rb")
     with ZipArchive(archive, subject) as entries:
-        return _checked(entries, subject)
+        return _check_archive(entries, subject)
 
 
-def _checked(archive: ZipArchive, subject: str) -> BytesIO:
+def _check_archive(archive: ZipArchive, subject: str) -> BytesIO:
     """Return an archive of the module in `archive`, for torch.jit.load."""
     entries: dict[str, bytes] = {}
     for name in archive.names:
@@ -66,7 +66,7 @@ def _checked(archive: ZipArchive, subject: str) -> BytesIO:
         if _STORAGE.fullmatch(name):
             entries[name] = archive.read(name)
         elif _DEBUG.fullmatch(name) or name in ("data.pkl", "constants.pkl"):
-            entries[name] = _checked_pickle(archive, name, subject)
+            entries[name] = _check_entry(archive, name, subject)
         elif name in ("version", ".data/version"):
             entries[name] = archive.read(name)
             if not _NUMBER.fullmatch(entries[name]):
@@ -78,7 +78,7 @@ def _checked(archive: ZipArchive, subject: str) -> BytesIO:
     return write_archive(entries)
 
 
-def _checked_pickle(archive: ZipArchive, name: str, subject: str) -> bytes:
+def _check_entry(archive: ZipArchive, name: str, subject: str) -> bytes:
     def size(key: str) -> int:
         entry = f"{name.removesuffix('.pkl')}/{key}"
         if entry not in archive or not _STORAGE.fullmatch(entry):
@@ -94,7 +94,7 @@ def _damaged(subject: str, reason: str) -> SourceError:
     return damaged_file(subject, "TorchScript archive", reason)
 
 
-def _saved(module: torch.jit.ScriptModule) -> BytesIO:
+def _save(module: torch.jit.ScriptModule) -> BytesIO:
     buffer = BytesIO()
     with _without_deprecations():
         torch.jit.save(module, buffer)

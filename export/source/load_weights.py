@@ -83,7 +83,7 @@ def load_weights(
         SourceError: Keys are missing or left over, or shapes or kinds of numbers differ.
     """
     wanted = model.state_dict()
-    own, left = _unprefixed(weights, wanted, subject)
+    own, left = _without_prefix(weights, wanted, subject)
     found, ambiguous = _with_tied(own, model)
     faults = {
         "the file lacks": [f"`{key}`" for key in wanted if key not in found],
@@ -132,7 +132,7 @@ def listed(entries: list[str], limit: int = 8) -> str:
     return ", ".join(entries[:limit]) + more
 
 
-def _unprefixed(
+def _without_prefix(
     weights: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor], subject: str
 ) -> tuple[dict[str, torch.Tensor], list[str]]:
     """Return the weights under the module's names, and the keys without the prefix.

@@ -106,7 +106,7 @@ def state_dict_in(value: Any, subject: str) -> StateDict | nn.Module:
         SourceError: There is none in it.
         UnsupportedModelError: Its weights are quantized.
     """
-    found = _unwrapped(value, 0)
+    found = _unwrap(value, 0)
     if found is not None:
         return found
     packed = (
@@ -115,13 +115,13 @@ def state_dict_in(value: Any, subject: str) -> StateDict | nn.Module:
     if packed:
         raise quantized_weights(subject, f"such as `{packed[0]}`")
     raise SourceError(
-        f"{subject} holds no model: {_described(value)}. Expected a whole module, a state_dict, "
+        f"{subject} holds no model: {_describe(value)}. Expected a whole module, a state_dict, "
         f"or one of them under {', '.join(f'`{name}`' for name in _WRAPPINGS[:-1])} or "
         f"`{_WRAPPINGS[-1]}`."
     )
 
 
-def _unwrapped(value: Any, depth: int) -> StateDict | nn.Module | None:
+def _unwrap(value: Any, depth: int) -> StateDict | nn.Module | None:
     if isinstance(value, nn.Module):
         return value
     if not isinstance(value, Mapping) or depth > _DEEPEST:
@@ -129,7 +129,7 @@ def _unwrapped(value: Any, depth: int) -> StateDict | nn.Module | None:
     named = bool(value) and all(isinstance(key, str) for key in value)
     if named and all(isinstance(entry, torch.Tensor) for entry in value.values()):
         return dict(value)
-    inner = (_unwrapped(value.get(name), depth + 1) for name in _WRAPPINGS)
+    inner = (_unwrap(value.get(name), depth + 1) for name in _WRAPPINGS)
     return next((found for found in inner if found is not None), None)
 
 
@@ -183,7 +183,7 @@ def _load(path: Path, **options: Any) -> Any:
         return torch.load(stream, map_location="cpu", **options)
 
 
-def _described(value: Any) -> str:
+def _describe(value: Any) -> str:
     if not isinstance(value, Mapping):
         return f"it is of type `{type(value).__name__}`"
     if not value:

@@ -90,14 +90,14 @@ def read_exported(path: Path, trust: bool = False) -> tuple[nn.Module, tuple[str
         with ZipArchive(path, f"`{path}`") as archive:
             program = _load(check_exported_archive(archive, f"`{path}`"), path)
     try:
-        return _converted(program)
+        return _convert(program)
     except EdgernnError:
         raise
     except Exception as error:  # a damaged archive fails in any way
         raise _unreadable(path, error) from error
 
 
-def _converted(program: ExportedProgram) -> tuple[nn.Module, tuple[str, ...]]:
+def _convert(program: ExportedProgram) -> tuple[nn.Module, tuple[str, ...]]:
     signature = _signature(program)
 
     def forward(self: ExportedModule, *args: Any, **kwargs: Any) -> Any:

@@ -63,7 +63,7 @@ def read_torchscript(
     subject = f"`{archive if isinstance(archive, Path) else archive.original_name}`"
     scripted, records = load_archive(archive, trust, subject)
     try:
-        return _converted(archive, scripted, records, subject, trust)
+        return _convert(archive, scripted, records, subject, trust)
     except EdgernnError:
         raise
     except Exception as error:  # a damaged archive fails in any way
@@ -73,7 +73,7 @@ def read_torchscript(
         ) from error
 
 
-def _converted(
+def _convert(
     archive: Path | torch.jit.ScriptModule,
     scripted: Any,
     records: dict[str, Callable[..., Any]],

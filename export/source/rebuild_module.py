@@ -92,11 +92,11 @@ def rebuild_module(
         rest, layer.input_size, width, before=_keys_before(shapes, prefix + _FIRST)
     )
     if unclear:
-        raise _open(
+        raise _unclear(
             subject,
             f"`{name}` takes {layer.input_size} and gives {width} features; an Embedding before it "
             "and one Linear layer after it would be determined, but not "
-            f"{listed([_shaped(key, shapes[key]) for key in unclear])}",
+            f"{listed([_key_and_shape(key, shapes[key]) for key in unclear])}",
         )
     if not assume_plain:
         _refuse_guess(layer, [path for path in (embedding, name, head) if path], subject)
@@ -118,7 +118,7 @@ def rebuild_module(
         )
         model.to(dtype).load_state_dict(weights)
     except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        raise _open(subject, "its keys cannot name the parts of a module") from error
+        raise _unclear(subject, "its keys cannot name the parts of a module") from error
     return model, _notes(parts, name, head)
 
 
@@ -168,14 +168,14 @@ def _role(
 def _layer_prefix(shapes: Shapes, subject: str) -> str:
     prefixes = [key.removesuffix(_FIRST) for key in shapes if key.rpartition(".")[2] == _FIRST]
     if not prefixes:
-        raise _open(
+        raise _unclear(
             subject,
             "no key ends in `weight_ih_l0`, so there is no recurrent layer of torch's among "
-            f"{listed([_shaped(*item) for item in shapes.items()])}",
+            f"{listed([_key_and_shape(*item) for item in shapes.items()])}",
         )
     if len(prefixes) > 1:
         layers = [f"`{prefix.removesuffix('.')}`" for prefix in prefixes]
-        raise _open(
+        raise _unclear(
             subject,
             f"it has {len(prefixes)} recurrent layers, {listed(layers)}, and nothing says which "
             "are used and in which order",
@@ -195,11 +195,13 @@ def _layer(shapes: Shapes, prefix: str, subject: str) -> tuple[nn.LSTM | nn.GRU 
     first, hidden = own[prefix + _FIRST], own.get(f"{prefix}weight_hh_l0", ())
     projection = own.get(f"{prefix}weight_hr_l0")
     if len(first) != 2 or len(hidden) != 2 or (projection and len(projection) != 2):
-        raise _open(subject, f"`{name}` has no two-dimensional `weight_ih_l0` and `weight_hh_l0`")
+        raise _unclear(
+            subject, f"`{name}` has no two-dimensional `weight_ih_l0` and `weight_hh_l0`"
+        )
     size = projection[1] if projection else hidden[1]
     gates, left = divmod(first[0], size)
     if left or gates not in _LAYERS or (projection and _LAYERS[gates] is not nn.LSTM):
-        raise _open(
+        raise _unclear(
             subject,
             f"`{name}` has {first[0]} rows in `weight_ih_l0` for {size} hidden units; expected "
             f"were {', '.join(f'{n * size} (nn.{kind.__name__})' for n, kind in _LAYERS.items())}",
@@ -207,7 +209,9 @@ def _layer(shapes: Shapes, prefix: str, subject: str) -> tuple[nn.LSTM | nn.GRU 
     places = {int(match[3]) for match in matches.values() if match}
     if places != set(range(len(places))):
         last = max(places)
-        raise _open(subject, f"`{name}` has weights of its layer {last}, but not of all before it")
+        raise _unclear(
+            subject, f"`{name}` has weights of its layer {last}, but not of all before it"
+        )
     layer = _LAYERS[gates](
         first[1],
         size,
@@ -224,10 +228,10 @@ def _layer(shapes: Shapes, prefix: str, subject: str) -> tuple[nn.LSTM | nn.GRU 
 
 def _check_layer(layer: nn.Module, own: Shapes, prefix: str, subject: str) -> None:
     wanted = {prefix + key: tuple(tensor.shape) for key, tensor in layer.state_dict().items()}
-    faults = [_shaped(key, shape) for key, shape in own.items() if wanted.get(key) != shape]
+    faults = [_key_and_shape(key, shape) for key, shape in own.items() if wanted.get(key) != shape]
     faults += [f"no `{key}`" for key in wanted if key not in own]
     if faults:
-        raise _open(
+        raise _unclear(
             subject,
             f"`{prefix.removesuffix('.') or 'the layer'}` would be {layer}, which does not agree "
             f"with {listed(faults)}",
@@ -244,7 +248,7 @@ def _check_numbers(weights: Mapping[str, torch.Tensor], subject: str) -> None:
     for key, tensor in weights.items():
         if tensor.dtype not in (torch.float32, *CONVERTED_DTYPES) or not tensor.numel():
             kind = str(tensor.dtype).removeprefix("torch.")
-            raise _open(
+            raise _unclear(
                 subject,
                 f"`{key}` is {kind} {list(tensor.shape)}, which cannot be a weight of a layer",
             )
@@ -283,11 +287,11 @@ def _notes(parts: Mapping[str, nn.Module], layer: str, head: str | None) -> tupl
     )
 
 
-def _shaped(key: str, shape: tuple[int, ...]) -> str:
+def _key_and_shape(key: str, shape: tuple[int, ...]) -> str:
     return f"`{key}` {list(shape)}"
 
 
-def _open(subject: str, reason: str) -> SourceError:
+def _unclear(subject: str, reason: str) -> SourceError:
     return SourceError(
         f"{subject} is a state_dict that does not determine the model: {reason}. Give the model's "
         "code with --module FILE.py:FACTORY."

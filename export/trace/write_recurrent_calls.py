@@ -36,7 +36,7 @@ def write_recurrent_calls(
     steps = [x.shape[leaf.shape.index(SEQUENCE)] for leaf, x in arguments if SEQUENCE in leaf.shape]
     for leaf, tensor in arguments:
         if leaf.path in example.lengths:
-            packing.counts.watch(tensor, steps[0] if steps else int(leaf.tensor.max()))
+            packing.length_values.track(tensor, steps[0] if steps else int(leaf.tensor.max()))
     return RecurrentCallMode(lambda call, _: _write_node(call, next(order), packing), packing)
 
 
