@@ -1,7 +1,7 @@
-"""What one time step of one sequence costs: products, weights to read, state to keep.
+"""The cost of one time step of one sequence: products, bytes of weights and of state.
 
-Every symbolic axis counts as 1. Where a file has its batch or its time frozen to a number, the
-cost of a call is divided by the steps that its longest recurrent node takes in it.
+Every symbolic axis counts as 1. Where the batch or the sequence of a file is constant, the cost of
+a call is divided by the steps of its longest recurrent node.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 import onnx_ir as ir
 from onnx_ir.passes.common import InlinePass, ShapeInferencePass
@@ -28,7 +27,7 @@ from edgernn.report import Cost
 __all__ = ["PARAMETERS", "cost_of"]
 
 PARAMETERS = "edgernn.parameters"
-"""The metadata that tells how many parameters the model has that a graph was made from."""
+"""The metadata with the number of parameters of the model that a graph was made from."""
 
 _FLOATS = (
     ir.DataType.FLOAT,
@@ -51,39 +50,30 @@ _NO_PARAMETERS: Mapping[str, tuple[int, ...]] = {
     "MatMulNBits": (2, 3, 4),
     "GatherBlockQuantized": (2, 3),
 }
-"""Inputs that are statistics, scales or zero points: they are read, but nobody trained them."""
-
-
-@dataclass(frozen=True)
-class _Weight:
-    """A weight as one node reads it: which, how many bytes a step, how many parameters."""
-
-    value: ir.Value
-    read: int
-    parameters: int
+"""Inputs that are statistics, scales or zero points: they are read, but they are not trained."""
 
 
 def cost_of(model: ir.Model) -> Cost:
-    """Return what `model` is and what one step of one sequence costs in it.
+    """Return the size of `model`, and the cost of one step of one sequence.
 
-    Multiply-adds are those of matrix products and convolutions; what is done to single elements
-    between them does not count. A weight is read whole, but of a table only the rows that are
-    looked up; a weight that several nodes share is read once. Parameters are the weights that some
-    node reads, counted as torch counts them: the zero bias that stands for `bias=False` is none,
-    nor are scales, zero points, statistics, scalars and initial states. A graph that tells in its
-    metadata how many its model has is believed.
+    1. Multiply-adds are those of matrix products and convolutions, not of elementwise operators.
+    2. A weight is read whole, but of a table only the rows that are looked up. A weight that
+       several nodes share is read once.
+    3. Parameters are weights, counted as torch counts them: without the zero bias of `bias=False`,
+       scales, zero points, statistics, scalars and initial states. The number in the metadata, if
+       there is one, takes precedence.
     """
-    told = model.metadata_props.get(PARAMETERS, "")
+    known = model.metadata_props.get(PARAMETERS, "")
     model = _at_size_one(model)
     batch = _constant_batch(model)
     steps = max([batch, *map(steps_of, model.graph)])
     parameters: dict[ir.Value, int] = {}
     read: dict[ir.Value, int] = {}
-    for weight in _weights(model, steps):
-        parameters[weight.value] = max(weight.parameters, parameters.get(weight.value, 0))
-        read[weight.value] = max(weight.read, read.get(weight.value, 0))
+    for node, place, value, tensor in _weights(model):
+        parameters[value] = max(_parameters(node, place, tensor), parameters.get(value, 0))
+        read[value] = max(_bytes_read(node, place, tensor, steps), read.get(value, 0))
     return Cost(
-        parameters=int(told) if told.isdecimal() else sum(parameters.values()),
+        parameters=int(known) if known.isdecimal() else sum(parameters.values()),
         multiply_adds=count_multiply_adds(model.graph) // steps,
         weight_bytes=sum(read.values()),
         state_bytes=_state_bytes(model) // batch,
@@ -127,16 +117,17 @@ def _unlogged(name: str) -> Iterator[None]:
         logger.disabled = before
 
 
-def _weights(model: ir.Model, steps: int) -> Iterator[_Weight]:
+def _weights(
+    model: ir.Model,
+) -> Iterator[tuple[ir.Node, int, ir.Value, ir.TensorProtocol]]:
+    """Yield every input of a node that is a weight: node, index, value and tensor."""
     for node in model.graph.all_nodes():
         kind = RECURRENT_KINDS.get(node.op_type)
+        states = kind.initial_states if kind else ()
         for place, value in enumerate(node.inputs):
-            if kind is not None and place in kind.initial_states:
-                continue
-            tensor = None if value is None else _weight_tensor(value)
+            tensor = None if value is None or place in states else _weight_tensor(value)
             if value is not None and tensor is not None:
-                read = _bytes_read(node, place, tensor, steps)
-                yield _Weight(value, read, _parameters(node, place, tensor))
+                yield node, place, value, tensor
 
 
 def _weight_tensor(value: ir.Value) -> ir.TensorProtocol | None:

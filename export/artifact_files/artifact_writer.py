@@ -67,17 +67,9 @@ class ArtifactWriter:
         return {kind: str(self._file(kind)) for kind in self._graphs}
 
     def finish(
-        self,
-        contract: Contract,
-        report: ParityReport | None,
-        golden: Mapping[str, NDArray[Any]],
+        self, contract: Contract, report: ParityReport | None, golden: Mapping[str, NDArray[Any]]
     ) -> None:
         """Complete the graphs that `contract` has, delete others, and write the other files.
-
-        Args:
-            contract: The contract with the result of the proof.
-            report: The proof, or None where there was none.
-            golden: Name of a port → its values in the golden run.
 
         Raises:
             ContractError: The contract does not pass the checks of its own reader.

@@ -95,12 +95,7 @@ def _parent_folders(target: Path, path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _target_lock(target: Path, path: Path) -> Iterator[None]:
-    """Hold the lock of `target`, a hidden file beside it; the system frees a dead process's lock.
-
-    Raises:
-        OutputExistsError: Another call holds it.
-        InputError: No file can be created there.
-    """
+    """Hold the lock of `target`, a hidden file; the system frees that of a dead process."""
     file = target.with_name(f".{target.name}.lock")
     lock = FileLock(file, timeout=0)
     try:
@@ -121,11 +116,7 @@ def _target_lock(target: Path, path: Path) -> Iterator[None]:
 
 
 def _check_replaceable(target: Path, path: Path, force: bool) -> None:
-    """Check that `target` does not exist, or is an artifact and `force` is true.
-
-    Raises:
-        OutputExistsError: `target` must not be replaced.
-    """
+    """Raise OutputExistsError unless `target` is free, or an artifact and `force` is true."""
     if not os.path.lexists(target):
         return
     if not force:

@@ -19,12 +19,7 @@ _GRAPHS = {
 
 
 def model_card(artifact: Artifact, name: str) -> str:
-    """Return the card in Markdown.
-
-    Args:
-        artifact: The artifact, whose graphs are on disk.
-        name: The final name of its folder.
-    """
+    """Return the card of an artifact in Markdown; `name` is the final name of its folder."""
     contract = artifact.contract
     sections = [
         f"# {name}\n\n{_one_line(contract.source)}. Exported by edgernn.",

@@ -35,10 +35,6 @@ def make_states_batch_major(
 
     A state whose first axis is the batch, such as a cell's (batch, size), stays as it is.
 
-    Args:
-        models: The graphs of one model.
-        states: Their states.
-
     Returns:
         The states, with learned initial values transposed as well.
 

@@ -20,12 +20,7 @@ _CLEANUP = ir.passes.Sequential(
 
 
 def make_axes_constant(model: ir.Model, sizes: Mapping[str, int]) -> None:
-    """Replace dynamic axes of a graph by constants, and fold what depends on them, in place.
-
-    Args:
-        model: A graph.
-        sizes: Name of an axis → its size. Names that the graph does not have are ignored.
-    """
+    """Replace the axes in `sizes` by constants, and fold what depends on them, in place."""
     ports = [*model.graph.inputs, *model.graph.outputs]
     for value in _values(model):
         if value.shape is not None:

@@ -30,9 +30,6 @@ def to_float16(models: Sequence[ir.Model]) -> None:
     2. Finite constants beyond ±65504, the range of float16, are clipped to it.
     3. A Transpose that moves axis 0 after others and feeds a MatMul gets one more axis, of size 1:
        MatmulTransposeFusion of ONNX Runtime 1.31 ends the process on the plain form.
-
-    Args:
-        models: The graphs of one model, with the dtypes of all values.
     """
     for model in models:
         opset = model.opset_imports[""]

@@ -19,9 +19,6 @@ def take_int32_ids(models: Sequence[ir.Model]) -> None:
     """Make every int64 input int32, in place.
 
     A lookup in a table reads int32 ids; other nodes read them cast to int64.
-
-    Args:
-        models: The graphs of one model.
     """
     for model in models:
         graph = model.graph

@@ -53,9 +53,6 @@ def to_int8(models: Sequence[ir.Model]) -> tuple[str, ...]:
 
     Tables, kernels of convolutions, biases and everything else stay float32.
 
-    Args:
-        models: The graphs of one model.
-
     Returns:
         The weights that stay float32, each with the operator that reads it.
     """

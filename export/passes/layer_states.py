@@ -27,7 +27,7 @@ __all__ = ["split_states_by_layer"]
 def split_states_by_layer(
     models: Sequence[ir.Model], states: Sequence[State], layers: Mapping[str, int]
 ) -> tuple[State, ...]:
-    """Replace every state of several layers by one state per layer, in place.
+    """Replace every state of several layers by one per layer, in place; return all states.
 
     A layer's state is (directions, batch, size): its part of torch's state along axis 0. A state
     of one layer stays as it is, as does one that the graphs do not split by layer.
@@ -36,9 +36,6 @@ def split_states_by_layer(
         models: The graphs of one model.
         states: Their states.
         layers: Name of a state → its number of layers.
-
-    Returns:
-        The states that the graphs now have.
     """
     stacks: list[tuple[State, ...]] = []
     for state in states:

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from edgernn.export.analysis.saturation import PAIR_LIMIT, pair_sums
-
-__all__ = ["LARGEST", "quantize_full_range", "quantize_pair_bounded"]
+__all__ = ["LARGEST", "PAIR_LIMIT", "max_pair_sums", "quantize_full_range", "quantize_pair_bounded"]
 
 LARGEST = 127
 """The largest integer of a weight."""
+
+PAIR_LIMIT = 128
+"""The largest sum of two neighbouring weights of one sign.
+
+x86 CPUs without VNNI multiply unsigned by signed bytes with PMADDUBSW, which adds the products of
+two neighbours along the summed axis in 16 bits, with saturation: a₀·w₀ + a₁·w₁ has to be within
+-32,768 … 32,767. It is linear in a₀ and a₁, each 0 … 255, so its extremes are 255 times the sum of
+the positive and of the negative weights of the pair:
+
+    -32,768 ≤ -255 · 128 = -32,640 ≤ a₀·w₀ + a₁·w₁ ≤ 255 · 128 = 32,640 ≤ 32,767
+
+A limit of 129 would already be too much: 255 · 129 = 32,895. Two weights of different signs are
+within the limit as they are, at most 127 each. ONNX Runtime and oneDNN pair the places 2k and
+2k + 1; what adds up more products of a row does so in 32 bits. CPUs that multiply otherwise (VNNI,
+NEON, WebAssembly) have no narrower sum: two signed bytes give at most 2 · 128 · 127 = 32,512.
+"""
 
 
 def quantize_full_range(
@@ -32,8 +48,22 @@ def quantize_pair_bounded(
     weight by 128, and smaller where the largest weights are not neighbours.
     """
     wide = weights.astype(np.float64)
-    needed = np.maximum(pair_sums(wide) / PAIR_LIMIT, np.abs(wide).max(0) / LARGEST)
+    needed = np.maximum(max_pair_sums(wide) / PAIR_LIMIT, np.abs(wide).max(0) / LARGEST)
     # The next larger float32: the sums of pairs are below the limit, and within it when rounded.
     scale = np.nextafter(needed.astype(np.float32), np.float32(np.inf))
     scale = np.where(needed > 0, scale, np.float32(1)).astype(np.float32)
     return np.rint(weights / scale.astype(np.float64)).astype(np.int8), scale
+
+
+def max_pair_sums(weights: NDArray[Any]) -> NDArray[Any]:
+    """Return the largest sum of two neighbours of one sign for each output, (outputs,).
+
+    Args:
+        weights: (inputs, outputs), int8 or of a dtype that holds the sums.
+    """
+    wide = weights.astype(np.int64) if weights.dtype == np.int8 else weights
+    if len(wide) % 2:
+        wide = np.concatenate([wide, np.zeros_like(wide[:1])])
+    pairs = wide.reshape(-1, 2, wide.shape[1])
+    sums = np.maximum(np.maximum(pairs, 0).sum(1), np.maximum(-pairs, 0).sum(1))
+    return np.asarray(sums.max(0, initial=0))

@@ -28,10 +28,6 @@ def add_reset_input(models: Sequence[ir.Model], states: Sequence[State]) -> None
     Where it is true, a sequence starts this call from its initial state, whatever its state input
     holds (NaN too); where it is false, from its state input.
 
-    Args:
-        models: The graphs of one model.
-        states: Their states.
-
     Raises:
         UnsupportedModelError: A state has no dynamic batch axis, or the name is taken.
     """

@@ -43,14 +43,7 @@ class ChunkedComparison:
     def compare(
         self, run: GraphFunction, data: Arrays, states: Arrays, expected: RunResult
     ) -> Comparison:
-        """Run the chunks and compare blocks of them, without a second copy of all outputs.
-
-        Args:
-            run: What to run.
-            data: Data by port name.
-            states: The states to start from, by name.
-            expected: Outputs and final states of the whole run.
-        """
+        """Run the chunks and compare blocks of them, without a second copy of all outputs."""
         comparison = Comparison(feature_ports(self.contract))
         batch = batch_of(self.contract, data)
         ports = [p for p in self.contract.data_outputs("sequence") if p.name in expected.outputs]

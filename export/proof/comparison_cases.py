@@ -123,9 +123,7 @@ class ComparisonCases:
     def case_at(self, sizes: AxisSizes, short: Collection[str] = ()) -> ComparisonCase | None:
         """Run the model; return None where it fails or where an output would have a negative size.
 
-        Args:
-            sizes: The size of every dynamic axis.
-            short: Inputs of lengths that all end before the last step.
+        Sequences in the inputs of lengths in `short` all end before the last step.
         """
         ports = self.sampler.contract.data_outputs("sequence")
         if any(size < 0 for port in ports for size in evaluate_shape(port.shape, sizes) or ()):

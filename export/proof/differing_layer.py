@@ -28,14 +28,8 @@ def describe_first_differing_layer(
 ) -> str:
     """Return a sentence with the first layer that differs, or nothing where layers do not match up.
 
-    Args:
-        path: The graph's file.
-        adapter: From the reference's ports to the graph's.
-        data: Data by port name.
-        states: States by name.
-        expected: The outputs of the reference's recurrent calls, in order: (sequence, batch,
-            directions · size) or (batch, sequence, directions · size).
-        tolerance: The largest difference of a layer that passes.
+    `expected` are the outputs of the reference's recurrent calls, in order: (sequence, batch,
+    directions · size) or (batch, sequence, directions · size).
     """
     model = ir.load(path)
     layers: dict[str, ir.Value] = {}

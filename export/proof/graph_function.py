@@ -28,7 +28,7 @@ def graph_function(
         kind: `sequence` or `step`.
         contract: The contract of the graph.
         model: The graph, or the path of its file.
-        inner: Names of outputs that the graph has besides those of its contract.
+        inner: Outputs of the graph besides those of its contract.
     """
     if isinstance(model, str):
         session = OnnxSession(model)

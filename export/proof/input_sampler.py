@@ -100,16 +100,10 @@ class InputSampler:
     def run_reference(
         self, data: Arrays, states: Arrays | None, reference: Reference | None = None
     ) -> RunResult:
-        """Run the reference.
+        """Run the reference, or another form of it; return outputs by port name, and final states.
 
-        Args:
-            data: Data by port name.
-            states: States by name. None for the initial ones, of which the reference makes those
-                that are not its arguments.
-            reference: Another form of the reference.
-
-        Returns:
-            Outputs by port name, and final states. A file may not have every output of a layer.
+        `states` is None for the initial ones, of which the reference makes those that are not its
+        arguments. A file may not have every output of a layer.
         """
         reference = reference or self.reference
         if states is None:

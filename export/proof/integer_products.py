@@ -18,9 +18,9 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgernn.errors import ParityError
-from edgernn.export.analysis.saturation import PAIR_LIMIT, pair_sums
 from edgernn.export.ir.node_builder import NodeBuilder, constant_of
 from edgernn.export.ir.onnx_session import OnnxSession
+from edgernn.export.passes.quantize_weights import PAIR_LIMIT, max_pair_sums
 
 __all__ = ["check_integers", "extreme_activations"]
 
@@ -48,10 +48,6 @@ _CHANNELS = 16
 def check_integers(kind: str, path: str) -> None:
     """Check every integer product of a graph whose weights are constant and signed.
 
-    Args:
-        kind: What messages call the graph, `sequence` or `step`.
-        path: Its file.
-
     Raises:
         ParityError: Some CPUs saturate with these weights, or ONNX Runtime is wrong on this one.
     """
@@ -60,7 +56,7 @@ def check_integers(kind: str, path: str) -> None:
         if weights is None:
             continue
         name = f"`{node.name or node.outputs[0].name}` of the {kind} graph"
-        largest = int(pair_sums(weights).max(initial=0))
+        largest = int(max_pair_sums(weights).max(initial=0))
         if largest > PAIR_LIMIT:
             raise ParityError(
                 f"{name} multiplies integers with neighbouring weights that come to {largest} "
@@ -97,7 +93,7 @@ def extreme_activations(weights: NDArray[np.int8]) -> NDArray[np.uint8]:
     Args:
         weights: (inputs, outputs).
     """
-    worst = np.argsort(-pair_sums(weights))[:_CHANNELS]
+    worst = np.argsort(-max_pair_sums(weights))[:_CHANNELS]
     columns = weights[:, worst].T
     extremes = [np.where(columns > 0, 255, 0), np.where(columns < 0, 255, 0)]
     same = np.repeat([[255], [0]], len(weights), axis=1)

@@ -113,10 +113,7 @@ class Prover:
     def agrees(self, run: GraphFunction, sizes: AxisSizes, short: Collection[str] = ()) -> bool:
         """Return whether the sequence graph returns what the reference does, at some sizes.
 
-        Args:
-            run: The graph.
-            sizes: The size of every dynamic axis.
-            short: Inputs of lengths that all end before the last step.
+        Sequences in the inputs of lengths in `short` all end before the last step.
         """
         with one_thread():
             case = self._cases.case_at(sizes, short)
@@ -137,11 +134,7 @@ class Prover:
         return True
 
     def check_constants(self) -> None:
-        """Refuse constant sizes at which the reference itself fails.
-
-        Raises:
-            InputError: It fails.
-        """
+        """Raise InputError for constant sizes at which the reference itself fails."""
         if not self.constants:
             return
         traced = self.sampler.traced_sizes

@@ -51,18 +51,24 @@ class PortAdapter:
         added = [port for port in exported.data_inputs(kind) if port.name not in known]
         self._torch_ports = torch.graphs["sequence"]
         self._ports = exported.graphs[kind]
+        self._dtypes = {p.name: p.dtype for p in (*self._ports.inputs, *self._ports.outputs)}
         self._parts = {state.name: _parts(state, exported.states) for state in torch.states}
         self._masks = [port.name for port in added if port.dtype == "bool"]
         self._check_ports(kind, known, has_unknown=not len(added) == len(self._masks) <= 1)
 
     def adapt(self, run: GraphFunction) -> GraphFunction:
         """Return a function of exported ports as a function of torch's."""
+        torch_dtypes = {port.name: port.dtype for port in self._torch_ports.outputs}
 
         def adapted(data: Arrays, states: Arrays) -> RunResult:
             masks, states = self._mask_initial(states)
             exported_data = {name: self._cast(array, name) for name, array in data.items()}
-            outputs, final_states = run({**exported_data, **masks}, self._to_exported(states))
-            return RunResult(self._cast_outputs(outputs), self._to_torch(final_states))
+            results, final_states = run({**exported_data, **masks}, self._to_exported(states))
+            outputs = {
+                name: array.astype(torch_dtypes.get(name, array.dtype), copy=False)
+                for name, array in results.items()
+            }
+            return RunResult(outputs, self._to_torch(final_states))
 
         return adapted
 
@@ -89,8 +95,7 @@ class PortAdapter:
         parts = [part for parts in self._parts.values() for part in parts]
         outputs = [port.name for port in self.torch.data_outputs("sequence")]
         expected = [*inputs, *(p.input for p in parts), *outputs, *(p.output for p in parts)]
-        ports = (*self._ports.inputs, *self._ports.outputs)
-        names = [port.name for port in ports if port.name not in self._masks]
+        names = [name for name in self._dtypes if name not in self._masks]
         if has_unknown or sorted(expected) != sorted(names):
             raise ContractError(
                 f"The {kind} graph has the ports {', '.join(names)}; the model would give "
@@ -99,17 +104,7 @@ class PortAdapter:
 
     def _cast(self, array: NDArray[Any], name: str) -> NDArray[Any]:
         """Return an array in the dtype of an exported port."""
-        ports = (*self._ports.inputs, *self._ports.outputs)
-        dtype = next((port.dtype for port in ports if port.name == name), array.dtype)
-        return array.astype(dtype, copy=False)
-
-    def _cast_outputs(self, outputs: Arrays) -> Arrays:
-        """Return outputs in the dtypes of torch's ports."""
-        dtypes = {port.name: port.dtype for port in self._torch_ports.outputs}
-        return {
-            name: array.astype(dtypes.get(name, array.dtype), copy=False)
-            for name, array in outputs.items()
-        }
+        return array.astype(self._dtypes.get(name, array.dtype), copy=False)
 
     def _to_exported(self, states: Arrays) -> Arrays:
         exported: dict[str, NDArray[Any]] = {}

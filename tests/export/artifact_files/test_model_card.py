@@ -205,7 +205,7 @@ def test_states_say_how_to_carry(artifact: Artifact) -> None:
 
 def test_unproven_refused_and_odd_text(artifact: Artifact) -> None:
     """An unproven artifact says so; refusals and notes stand on one line each, unbroken."""
-    contract = replace(artifact.contract, notes=("one\nline", "two"), source="a\nb")
+    contract = replace(artifact.contract, notes=("one\nline", "two"), no_step="", source="a\nb")
     odd = replace(
         artifact, contract=contract, parity=None, refusals={"tract (step.onnx)": "no\nScan"}
     )
