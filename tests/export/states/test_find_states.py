@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import edgernn
-from edgernn.errors import UnsupportedModelError
+from edgernn.errors import InputError, UnsupportedModelError
+from edgernn.export.call.example_call import ExampleCall
+from edgernn.export.call.forward_run import run_forward
+from edgernn.export.states.find_states import find_states
+from edgernn.export.states.layer_names import name_layers
+from edgernn.export.states.next_values import StatePairs
+from edgernn.export.states.state_port import StatePort
+from edgernn.export.trace.trace import trace
 
 
 class Update(nn.Module):
@@ -207,3 +215,93 @@ def test_an_argument_written_in_place_beside_named_states(tmp_path):
     )
     contract = exported(tmp_path, Silent(), SILENT, states={"h": 1, "cache": "cache"}, force=True)
     assert [state.name for state in contract.states] == ["cache", "h"]
+
+
+START = np.linspace(-1, 1, 4, dtype=np.float32).reshape(1, 1, 4)
+
+
+class Started(nn.Module):
+    """A layer of 3 features and 4 units that `run` calls."""
+
+    def __init__(self, run, kind=nn.GRU):
+        super().__init__()
+        self.rnn, self.second = kind(3, 4), nn.GRU(4, 4)
+        self.start = nn.Parameter(torch.from_numpy(START))
+        self.many = nn.Parameter(torch.randn(1, 2, 4))
+        self._run = run
+
+    def forward(self, x, h=None):
+        return self._run(self, x) if h is None else self._run(self, x, h)
+
+
+def states(run, kind=nn.GRU, h=False, pairs=None) -> tuple[list[str], tuple[StatePort, ...]]:
+    """Return the ports of the graph and its states."""
+    tensors = {"x": torch.randn(5, 2, 3)}
+    shapes: dict[str, tuple[int | str, ...]] = {"x": ("sequence", "batch", 3)}
+    if h:
+        tensors["h"], shapes["h"] = torch.randn(1, 2, 4), (1, "batch", 4)
+    module, example = Started(run, kind).eval(), ExampleCall(tensors, shapes)
+    model = trace(module, example)
+    name_layers(model)
+    found = find_states(model, run_forward(module, example).calls, pairs or StatePairs(), {})
+    ports = [str(value.name) for value in (*model.graph.inputs, *model.graph.outputs)]
+    return ports, found
+
+
+def test_zeros_that_a_layer_starts_from_become_a_port():
+    """The final state is an output, although forward drops it."""
+    ports, (state,) = states(lambda net, x: net.rnn(x)[0])
+    assert ports == ["x", "h_in", "result:", "h_out"]
+    assert (state.argument, state.result, state.initial) == (None, None, None)
+
+
+def test_an_lstm_has_two_in_order():
+    """H, then c."""
+    ports, found = states(lambda net, x: net.rnn(x)[0], nn.LSTM)
+    assert [(state.name, state.index) for state in found] == [("h", 0), ("c", 1)]
+    assert ports == ["x", "h_in", "c_in", "result:", "h_out", "c_out"]
+
+
+def test_a_learned_start_is_the_initial_value():
+    """With one sequence for all."""
+    _, (state,) = states(
+        lambda net, x: net.rnn(x, net.start.expand(1, x.shape[1], 4).contiguous())[0]
+    )
+    np.testing.assert_array_equal(state.initial, START)
+
+
+def test_a_start_of_its_own_for_each_sequence_needs_a_constant_batch():
+    """The refusal has the option that fixes it."""
+    with pytest.raises(UnsupportedModelError) as caught:
+        states(lambda net, x: net.rnn(x, net.many.repeat(1, x.shape[1], 1)[:, : x.shape[1]])[0])
+    assert str(caught.value) == (
+        "`h_in` starts from a learned value of its own for each of 2 sequences. Give the batch as "
+        'a number: --input "x:float32[sequence,2,3]".'
+    )
+
+
+def test_an_argument_that_comes_back_is_paired():
+    """Its next value is the result that the layer leaves."""
+    ports, (state,) = states(lambda net, x, h: net.rnn(x, h), h=True)
+    assert ports == ["x", "h_in", "result:[0]", "h_out"]
+    assert (state.name, state.argument, state.result) == ("h", "h", "[1]")
+
+
+def test_a_state_made_of_the_data_stays_inside():
+    """As a decoder's that starts from its encoder; the encoder's alone is a port."""
+    ports, (state,) = states(lambda net, x: net.second(*net.rnn(x))[0])
+    assert state.name == "rnn_h"
+    assert ports == ["x", "rnn_h_in", "result:", "rnn_h_out"]
+
+
+def test_layers_are_told_apart_by_their_paths():
+    """With more than one, names begin with the layer's."""
+    _, found = states(lambda net, x: net.second(net.rnn(x)[0])[0])
+    assert [state.name for state in found] == ["rnn_h", "second_h"]
+
+
+def test_a_pair_of_an_unknown_argument_is_refused():
+    """The message lists the arguments that there are."""
+    with pytest.raises(InputError) as caught:
+        states(lambda net, x, h: net.rnn(x, h), h=True, pairs=StatePairs({"state": 1}))
+    assert str(caught.value) == "`state` is not an input of the model; it has `x`, `h`."
