@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgernn.contract_json import fields_in_json
-from edgernn.contract_metadata import fields_in_metadata
+from edgernn.contract_json import fields_in_json, json_of
+from edgernn.contract_metadata import fields_in_metadata, metadata_of
 from edgernn.contract_rules import check_graph, violations
 from edgernn.errors import ContractError
 from edgernn.json_field import JsonField, unreadable_contract
@@ -154,45 +154,9 @@ class Contract:
         """Return the same contract with graph `kind` alone."""
         return replace(self, graphs={kind: self.graphs[kind]})
 
-    # --- ONNX metadata_props: flat strings, split without a JSON parser -------------------------
-
     def metadata(self, kind: str) -> dict[str, str]:
-        """Return the metadata_props of graph `kind`.
-
-        Learned initial values are written as decimal numbers in row-major order with one space
-        between them; nine digits give a float32 back exactly.
-        """
-        texts = {
-            "contract": VERSION,
-            "graph": kind,
-            "states": ",".join(f"{state.input}:{state.output}" for state in self.states),
-            "carry": "yes" if self.carry else "no",
-            "family": self.family,
-            "source": self.source,
-            "parity": self.parity,
-        }
-        if self.lengths:
-            texts["lengths"] = ",".join(self.lengths)
-        if self.full_lengths:
-            texts["lengths.full"] = ",".join(self.full_lengths)
-        for role, sizes in self.bounds(kind).items():
-            texts |= {f"{role}.{axis}": str(size) for axis, size in sizes.items()}
-        for state in self.states:
-            if state.initial is not None:
-                numbers = state.initial.astype(np.float32).ravel()
-                texts[f"initial.{state.name}"] = " ".join(f"{number:.9g}" for number in numbers)
-        for port in self.graphs[kind].inputs:
-            if port.limit is not None:
-                texts[f"limit.{port.name}"] = str(port.limit)
-        for port in (*self.graphs[kind].inputs, *self.graphs[kind].outputs):
-            if port.axis_names is not None:
-                texts[f"axes.{port.name}"] = ",".join(name or "" for name in port.axis_names)
-        if self.vocabulary:
-            texts["vocabulary"] = self.vocabulary.to_lines()
-            for role in ("unknown", "padding"):
-                special = getattr(self.vocabulary, role)
-                if special is not None:
-                    texts[f"vocabulary.{role}"] = str(special)
+        """Return the metadata_props of graph `kind`."""
+        texts = {"contract": VERSION, **metadata_of(self, kind)}
         return {_PREFIX + key: text for key, text in texts.items()}
 
     @classmethod
@@ -225,44 +189,9 @@ class Contract:
         _check_version(texts.get("contract"), subject)
         return _read(subject, **fields_in_metadata(texts, inputs, outputs))
 
-    # --- contract.json --------------------------------------------------------------------------
-
     def to_json(self) -> dict[str, Any]:
-        """Return the contract as JSON can hold it."""
-        return {
-            "contract": VERSION,
-            "family": self.family,
-            "source": self.source,
-            "carry": self.carry,
-            "no_step": self.no_step,
-            "states": [
-                {
-                    "name": state.name,
-                    "in": state.input,
-                    "out": state.output,
-                    "initial": None if state.initial is None else state.initial.tolist(),
-                }
-                for state in self.states
-            ],
-            "graphs": {
-                kind: {
-                    "file": f"{kind}.onnx",
-                    "inputs": [
-                        _port_to_json(port, "argument") | self._port_bounds(kind, port)
-                        for port in graph.inputs
-                    ],
-                    "outputs": [_port_to_json(port, "result") for port in graph.outputs],
-                }
-                for kind, graph in self.graphs.items()
-            },
-            "vocabulary": self.vocabulary.to_table() if self.vocabulary else None,
-            "lengths": list(self.lengths),
-            "full_lengths": list(self.full_lengths),
-            "most": dict(self.most),
-            "least": dict(self.least),
-            "summary": self.parity,
-            "notes": list(self.notes),
-        }
+        """Return the contract as a JSON object."""
+        return {"contract": VERSION, **json_of(self)}
 
     @classmethod
     def from_json(cls, data: Any, subject: str = "The artifact") -> Contract:
@@ -273,12 +202,6 @@ class Contract:
         """
         _check_version(data.get("contract") if isinstance(data, dict) else None, subject)
         return _read(subject, **fields_in_json(JsonField(subject, "", data)))
-
-    def _port_bounds(self, kind: str, port: Port) -> dict[str, int]:
-        """Return the bounds of the steps of an input that has them."""
-        bounds = self.bounds(kind).items()
-        has = SEQUENCE in port.axes
-        return {role: sizes[SEQUENCE] for role, sizes in bounds if has and SEQUENCE in sizes}
 
 
 def _read(subject: str, **fields: Any) -> Contract:
@@ -310,14 +233,3 @@ def _check_version(version: object, subject: str) -> None:
 def _names(axis: str | None) -> list[str]:
     """Return the names of the dynamic axes in the size of an axis."""
     return re.findall(r"[A-Za-z_]\w*", axis or "")
-
-
-def _port_to_json(port: Port, origin: str) -> dict[str, Any]:
-    return {
-        "name": port.name,
-        "dtype": port.dtype,
-        "shape": list(port.shape),
-        "axes": list(port.axes),
-        "limit": port.limit,
-        origin: port.origin,
-    }

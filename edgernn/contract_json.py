@@ -1,17 +1,74 @@
-"""The fields of a contract, read from contract.json."""
+"""The fields of a contract, written to contract.json and read from it."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgernn.contract_rules import DTYPES
 from edgernn.errors import ContractError, InputError
 from edgernn.json_field import MAX_PORTS, MAX_SIZE, JsonField, unreadable_contract
-from edgernn.ports import Graph, Port, State
+from edgernn.ports import SEQUENCE, Graph, Port, State
 from edgernn.vocabulary import Vocabulary
 
-__all__ = ["fields_in_json"]
+if TYPE_CHECKING:
+    from edgernn.contract import Contract
+
+__all__ = ["fields_in_json", "json_of"]
+
+
+def json_of(contract: Contract) -> dict[str, Any]:
+    """Return the fields of a contract as a JSON object."""
+    return {
+        "family": contract.family,
+        "source": contract.source,
+        "carry": contract.carry,
+        "no_step": contract.no_step,
+        "states": [
+            {
+                "name": state.name,
+                "in": state.input,
+                "out": state.output,
+                "initial": None if state.initial is None else state.initial.tolist(),
+            }
+            for state in contract.states
+        ],
+        "graphs": {
+            kind: {
+                "file": f"{kind}.onnx",
+                "inputs": [
+                    _port_to_json(port, "argument") | _bounds_of_steps(contract, kind, port)
+                    for port in graph.inputs
+                ],
+                "outputs": [_port_to_json(port, "result") for port in graph.outputs],
+            }
+            for kind, graph in contract.graphs.items()
+        },
+        "vocabulary": contract.vocabulary.to_table() if contract.vocabulary else None,
+        "lengths": list(contract.lengths),
+        "full_lengths": list(contract.full_lengths),
+        "most": dict(contract.most),
+        "least": dict(contract.least),
+        "summary": contract.parity,
+        "notes": list(contract.notes),
+    }
+
+
+def _bounds_of_steps(contract: Contract, kind: str, port: Port) -> dict[str, int]:
+    """Return the bounds of the steps of an input that has them."""
+    bounds = contract.bounds(kind).items() if SEQUENCE in port.axes else ()
+    return {role: sizes[SEQUENCE] for role, sizes in bounds if SEQUENCE in sizes}
+
+
+def _port_to_json(port: Port, origin: str) -> dict[str, Any]:
+    return {
+        "name": port.name,
+        "dtype": port.dtype,
+        "shape": list(port.shape),
+        "axes": list(port.axes),
+        "limit": port.limit,
+        origin: port.origin,
+    }
 
 
 def fields_in_json(whole: JsonField) -> dict[str, Any]:

@@ -1,11 +1,13 @@
-"""The fields of a contract, read from the metadata of a graph."""
+"""The fields of a contract, written to the metadata of a graph and read from it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from edgernn.errors import ContractError
 from edgernn.json_field import MAX_PORTS, unreadable_contract
@@ -13,7 +15,50 @@ from edgernn.metadata_fields import MetadataFields
 from edgernn.ports import BATCH, Graph, Port, State
 from edgernn.vocabulary import Vocabulary
 
-__all__ = ["fields_in_metadata"]
+if TYPE_CHECKING:
+    from edgernn.contract import Contract
+
+__all__ = ["fields_in_metadata", "metadata_of"]
+
+
+def metadata_of(contract: Contract, kind: str) -> dict[str, str]:
+    """Return the fields of a contract for graph `kind`: key without its prefix → text.
+
+    Learned initial values are decimal numbers in row-major order with one space between them; nine
+    digits give a float32 back exactly.
+    """
+    graph = contract.graphs[kind]
+    texts = {
+        "graph": kind,
+        "states": ",".join(f"{state.input}:{state.output}" for state in contract.states),
+        "carry": "yes" if contract.carry else "no",
+        "family": contract.family,
+        "source": contract.source,
+        "parity": contract.parity,
+    }
+    if contract.lengths:
+        texts["lengths"] = ",".join(contract.lengths)
+    if contract.full_lengths:
+        texts["lengths.full"] = ",".join(contract.full_lengths)
+    for role, sizes in contract.bounds(kind).items():
+        texts |= {f"{role}.{axis}": str(size) for axis, size in sizes.items()}
+    for state in contract.states:
+        if state.initial is not None:
+            numbers = state.initial.astype(np.float32).ravel()
+            texts[f"initial.{state.name}"] = " ".join(f"{number:.9g}" for number in numbers)
+    for port in graph.inputs:
+        if port.limit is not None:
+            texts[f"limit.{port.name}"] = str(port.limit)
+    for port in (*graph.inputs, *graph.outputs):
+        if port.axis_names is not None:
+            texts[f"axes.{port.name}"] = ",".join(name or "" for name in port.axis_names)
+    if contract.vocabulary:
+        texts["vocabulary"] = contract.vocabulary.to_lines()
+        for role in ("unknown", "padding"):
+            special = getattr(contract.vocabulary, role)
+            if special is not None:
+                texts[f"vocabulary.{role}"] = str(special)
+    return texts
 
 
 def fields_in_metadata(
