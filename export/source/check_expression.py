@@ -13,6 +13,7 @@ __all__ = ["check_expression"]
 _MOST = 2000
 _MOST_NODES = 300
 _DIGITS = 20
+_MOST_POWER = 64
 
 _NAME = re.compile(r"[A-Za-z]\w*", re.ASCII)
 
@@ -119,14 +120,27 @@ def _check_call(name: str, arguments: list[ast.expr], keywords: list[ast.keyword
 
 
 def _check_power(base: ast.expr, exponent: ast.expr) -> None:
+    """Check that a power is of small constants: `2`, `-2`, `Integer(2)`, `Rational(1, 2)`."""
     _check(base)
-    while isinstance(exponent, ast.UnaryOp):
-        exponent = exponent.operand
-    if isinstance(exponent, ast.Call) and exponent.args:
-        exponent = exponent.args[0]  # Integer(2)
-    number = exponent.value if isinstance(exponent, ast.Constant) else None
-    if not isinstance(number, int) or number > 64 or _has_power(base):
+    _check(exponent)
+    exponent = _without_sign(exponent)
+    match exponent:
+        case ast.Call(func=ast.Name(id="Integer" | "Rational"), args=arguments):
+            parts = [_without_sign(part) for part in arguments]
+        case _:
+            parts = [exponent]
+    small = all(
+        isinstance(part, ast.Constant) and isinstance(part.value, int) and part.value <= _MOST_POWER
+        for part in parts
+    )
+    if not small or _has_power(base):
         raise ValueError("it has a power that is too large")
+
+
+def _without_sign(node: ast.expr) -> ast.expr:
+    while isinstance(node, ast.UnaryOp):
+        node = node.operand
+    return node
 
 
 def _has_power(node: ast.AST) -> bool:

@@ -206,6 +206,10 @@ EXPORTED: dict[str, tuple[Callable[[Entries, Path], None], str]] = {
         _text("Symbol('", "__import__('os').mkdir('CANARY') or Symbol('"),
         "an expression for a size that is not one",
     ),
+    "an exponent": (
+        _text("Symbol('", "2 ** print(1, __import__('os').mkdir('CANARY')) * Symbol('"),
+        "an expression for a size that is not one",
+    ),
     "a function": (
         _text("torch.ops.aten.add.Tensor", "torch.os.mkdir"),
         "a call of `torch.os.mkdir`, which does not only compute",
@@ -377,6 +381,7 @@ RUN_BY_TORCH = frozenset(
         "a constant",
         "a default",
         "a pickled weight",
+        "an exponent",
         "an expression",
         "another name",
         "constants in one pickle",

@@ -14,6 +14,8 @@ SIZES = [
     "Mul(Float('0.5', precision=53), Pow(Symbol('s0'), Integer(2)))",
     "Max(1, s0 // 2 + 3 * s1 - 1)",
     "s0 ** 2 < 2 * s1",
+    "Pow(Symbol('s0'), Rational(1, 2))",
+    "s0 ** Integer(-2)",
     "Eq(Symbol('u0'), 4)",
 ]
 
@@ -38,6 +40,11 @@ REFUSED = {
     "9 ** 9 ** 9": "it has a power that is too large",
     "2 ** 99": "it has a power that is too large",
     "Pow(Pow(2, 9), 9)": "it has a power that is too large",
+    "2 ** Max(2, 99)": "it has a power that is too large",
+    "2 ** Integer(99)": "it has a power that is too large",
+    "s0 ** print(2, exec('1'))": "`print` is not a function of sizes",
+    "s0 ** Integer(2, exec('1'))": "`exec` is not a function of sizes",
+    "s0 ** -print(2, exec('1'))": "`print` is not a function of sizes",
     "LShift(1, s0)": "it has a power that is too large",
     "1" * 30: "it has a number that is too long",
     "s0 ^ 2": "it has a BitXor in it",
