@@ -1,4 +1,8 @@
-"""Weights that forward computes from others, such as those of weight norms and weight drop."""
+"""Weights that forward computes from others, such as those of weight norms and weight drop.
+
+v, g = parameters                        weight_computed = v * (g / norm(v))      once
+lstm(x, h, v * (g / norm(v)))      →     lstm(x, h, weight_computed)
+"""
 
 from __future__ import annotations
 
@@ -14,8 +18,7 @@ from edgernn.export.reroll.torch_operators import CELLS, is_random
 
 __all__ = ["compute_weights"]
 
-_ATEN = torch.ops.aten
-_LAYERS = tuple(getattr(_ATEN, name).input for name in LAYER_FUNCTIONS)
+_LAYERS = tuple(getattr(torch.ops.aten, name).input for name in LAYER_FUNCTIONS)
 
 
 def compute_weights(root: nn.Module, graph: fx.Graph) -> None:
@@ -25,17 +28,20 @@ def compute_weights(root: nn.Module, graph: fx.Graph) -> None:
         root: Holds the weights that the `get_attr` nodes of `graph` name; the new ones as buffers.
         graph: The operators of a forward; in place.
     """
-    fixed = _fixed(graph)
-    held: dict[int, fx.Node] = {}
+    expressions = _weight_expressions(graph)
+    computed: dict[int, fx.Node] = {}
     for node in list(graph.nodes):
         for weight in _weights_of(node):
-            if weight in fixed and weight.op != "get_attr":
-                node.replace_input_with(weight, _held(root, weight, fixed, held))
+            expression = expressions.get(weight)
+            if expression is not None and weight.op != "get_attr":
+                if expression not in computed:
+                    computed[expression] = _add_buffer(root, weight)
+                node.replace_input_with(weight, computed[expression])
     graph.eliminate_dead_code()
 
 
 def _weights_of(node: fx.Node) -> Iterator[fx.Node]:
-    """Yield what a recurrent operator takes behind its input and its states."""
+    """Yield what a recurrent operator takes after its input and its states."""
     if node.target in CELLS or node.target in _LAYERS:
         for argument in node.args[2:]:
             for weight in argument if isinstance(argument, (list, tuple)) else [argument]:
@@ -43,41 +49,38 @@ def _weights_of(node: fx.Node) -> Iterator[fx.Node]:
                     yield weight
 
 
-def _fixed(graph: fx.Graph) -> dict[fx.Node, int]:
-    """Return what is computed from weights alone, with a number that what is equal shares."""
-    fixed: dict[fx.Node, int] = {}
+def _weight_expressions(graph: fx.Graph) -> dict[fx.Node, int]:
+    """Return what is computed from weights alone, equal expressions with the same number."""
+    found: dict[fx.Node, int] = {}
     numbers: dict[str, int] = {}
     for node in graph.nodes:
         operands = node.all_input_nodes
-        alone = bool(operands) and all(operand in fixed for operand in operands)
+        constant = bool(operands) and all(operand in found for operand in operands)
         if node.op == "get_attr":
             key = str(node.target)
-        elif node.op == "call_function" and alone and not is_random(node):
-            key = f"{node.target}{fx.map_arg((node.args, node.kwargs), lambda one: fixed[one])}"
+        elif node.op == "call_function" and constant and not is_random(node):
+            key = f"{node.target}{fx.map_arg((node.args, node.kwargs), found.__getitem__)}"
         else:
             continue
-        fixed[node] = numbers.setdefault(key, len(numbers))
-    return fixed
+        found[node] = numbers.setdefault(key, len(numbers))
+    return found
 
 
-def _held(
-    root: nn.Module, weight: fx.Node, fixed: dict[fx.Node, int], held: dict[int, fx.Node]
-) -> fx.Node:
-    """Return a node that names the value of `weight`, which `root` then holds."""
-    if fixed[weight] not in held:
-        source = weight
-        while source.op != "get_attr":
-            source = source.all_input_nodes[0]
-        owner, _, name = str(source.target).rpartition(".")
-        part = root.get_submodule(owner)
-        name = f"{name}_computed"
-        while hasattr(part, name):
-            name += "_"
-        part.register_buffer(name, _value(root, weight))
-        with weight.graph.inserting_after(source):
-            held[fixed[weight]] = made = weight.graph.get_attr(f"{owner}.{name}".strip("."))
-        made.meta["val"] = weight.meta["val"]
-    return held[fixed[weight]]
+def _add_buffer(root: nn.Module, weight: fx.Node) -> fx.Node:
+    """Return a node that names the value of `weight`, a new buffer beside its first weight."""
+    source = weight
+    while source.op != "get_attr":
+        source = source.all_input_nodes[0]
+    path, _, name = str(source.target).rpartition(".")
+    owner = root.get_submodule(path)
+    name = f"{name}_computed"
+    while hasattr(owner, name):
+        name += "_"
+    owner.register_buffer(name, _value(root, weight))
+    with weight.graph.inserting_after(source):
+        node = weight.graph.get_attr(f"{path}.{name}".strip("."))
+    node.meta["val"] = weight.meta["val"]
+    return node
 
 
 def _value(root: nn.Module, node: fx.Node) -> Any:

@@ -173,12 +173,12 @@ def _written_step(node: fx.Node) -> fx.Node | None:
     """Return what was written as the step of a tensor that `node` reads, if it is known."""
     if node.target is not SELECT:
         return None
-    read: Any = node.args
-    source, axis, index = _counted_forward(*read)
+    source: Any
+    source, *step = node.args
+    axis, index = _counted_forward(source, *step)
     while source.target is _WRITE:
-        base: Any
-        base, written, *place = source.args
-        _, other, at = _counted_forward(base, *place)
+        base, written, *step = source.args
+        other, at = _counted_forward(base, *step)
         if axis != other or not isinstance(index, int) or not isinstance(at, int):
             break
         if index == at:
@@ -191,12 +191,12 @@ def _written_step(node: fx.Node) -> fx.Node | None:
     return None
 
 
-def _counted_forward(whole: Any, axis: int, index: Any) -> tuple[Any, int, Any]:
-    """Return the arguments of `select`, axis and index counted from the front."""
-    shape = shape_of(whole) or ()
+def _counted_forward(tensor: fx.Node, axis: Any, index: Any) -> tuple[int, Any]:
+    """Return the axis and the index of a step of a tensor, counted from the front."""
+    shape = shape_of(tensor) or ()
     axis %= len(shape)
     size = shape[axis]
-    return whole, axis, index % size if isinstance(index, int) and isinstance(size, int) else index
+    return axis, index % size if isinstance(index, int) and isinstance(size, int) else index
 
 
 def _flatten_cat(node: fx.Node) -> None:
@@ -224,16 +224,12 @@ def _unsqueeze_first_state(cell: fx.Node) -> None:
     nn.LSTMCell and the other cells add an axis to a state without a batch, but make the first
     state with it.
     """
-    x, state, weight, *others = cell.args
+    x, states, weight, *others = cell.args
     assert isinstance(weight, fx.Node)
     calls = [other for other in weight.users if other.target is cell.target]
     if any(_UNSQUEEZE in {one.target for one in call.all_input_nodes[1:]} for call in calls):
-        states: Any = state
-        if isinstance(state, fx.Node):
-            states = _unsqueezed(cell, state)
-        else:
-            states = [_unsqueezed(cell, one) for one in states]
-        cell.args = (x, states, weight, *others)
+        unsqueezed = fx.map_arg(states, lambda state: _unsqueezed(cell, state))
+        cell.args = (x, unsqueezed, weight, *others)
 
 
 def _unsqueezed(cell: fx.Node, state: fx.Node) -> fx.Node:

@@ -61,11 +61,8 @@ def trace(module: nn.Module, example: ExampleCall, source: nn.Module | None = No
         except Exception as error:
             message = explain_failure(source or module, example, error)
             raise UnsupportedModelError(message) from error
-        lower_crops(model)
-        write_readable(model)
-        fold_constants(model)
+        _correct_exported(model)
     attach_bounds(model, program, example)
-    reorder_gelu(model)
     _name_inputs(model, example)
     _name_outputs(model, result_paths(program))
     return model
@@ -87,6 +84,14 @@ def _export(module: nn.Module, example: ExampleCall) -> tuple[ExportedProgram, i
             )
     assert exported is not None
     return program, exported.model
+
+
+def _correct_exported(model: ir.Model) -> None:
+    """Rewrite what runtimes do not take as torch's exporter writes it, in place."""
+    lower_crops(model)
+    write_readable(model)
+    fold_constants(model)
+    reorder_gelu(model)
 
 
 def _name_inputs(model: ir.Model, example: ExampleCall) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import fx
 
-from edgernn.export.reroll.detect_loops import find_loops
+from edgernn.export.reroll.detect_loops import find_loops, hoist_invariants
 from edgernn.export.reroll.loop_structure import (
     InductionVariable,
     Invariant,
@@ -142,3 +142,15 @@ def test_the_same_length_twice():
     for t in range(3):
         h = listed.call(ADD, h, t)
     assert [loop.body[0].target for loop in find_loops(listed.nodes, 1)] == [SIN, ADD]
+
+
+def test_what_all_iterations_compute_is_hoisted():
+    """It is that of the first iteration everywhere."""
+    listed = Listed()
+    for t in range(3):
+        sine = listed.call(SIN, listed.x)
+        listed.call(ADD, listed.call(SELECT, listed.x, 1, t), sine)
+    first = listed.nodes[0]
+    loop = hoist_invariants(listed.only_loop(3))
+    assert loop.hoisted == dict.fromkeys(listed.nodes[::3], first)
+    assert loop.operands[2] == [SameIteration(1), Invariant(first)]

@@ -132,6 +132,15 @@ def loops_in_a_loop(net, x):
     return torch.stack(states, 1)
 
 
+def starts_otherwise(net, x):
+    h = x.new_zeros(x.shape[0], 3)
+    for t in range(x.shape[1]):
+        if t == 0:
+            h = h + 1
+        h = net.cell(x[:, t], h)
+    return h
+
+
 LOOP = "for t in range(x.shape[1]):"
 
 LOOPS: list[tuple[Function, ExampleCall, str, str, str, Function | None]] = [
@@ -145,6 +154,17 @@ LOOPS: list[tuple[Function, ExampleCall, str, str, str, Function | None]] = [
         "with torch.where by a tensor with an entry for each, such as "
         "`(torch.arange(n) % 10 == 0)[t]`.",
         chooses_by_a_tensor,
+    ),
+    (
+        starts_otherwise,
+        EXAMPLE,
+        LOOP,
+        "h = h + 1",
+        "`Net.forward` loops over `sequence`{loop}, and a graph runs the same in every iteration: "
+        "iteration 1 runs{bare}, iteration 2 does not. Compute it in every iteration and choose "
+        "with torch.where by a tensor with an entry for each, such as "
+        "`(torch.arange(n) % 10 == 0)[t]`.",
+        None,
     ),
     (
         decays,
@@ -222,7 +242,7 @@ LOOPS: list[tuple[Function, ExampleCall, str, str, str, Function | None]] = [
 
 
 @pytest.mark.parametrize("case", LOOPS, ids=lambda case: case[0].__name__)
-def test_a_loop_whose_iterations_differ_is_explain_loop(case, monkeypatch, tmp_path):
+def test_a_loop_whose_iterations_differ_is_explained(case, monkeypatch, tmp_path):
     """The loop, the line and the iteration are named, and the advice works."""
     monkeypatch.chdir(tmp_path)
     function, example, loop, line, message, followed = case
