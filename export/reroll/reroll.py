@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import fx, nn
@@ -36,6 +36,9 @@ LONGEST_STRIDE = 8
 
 def reroll(module: nn.Module, example: ExampleCall) -> RerolledModule:
     """Return a module that does what `module` does, with a `TimeLoop` for each loop over time.
+
+    Loops are unrolled for a few steps. Where these do not show all that forward does, they are
+    unrolled once more, for as many steps as the example has.
 
     Args:
         module: The model.
@@ -73,20 +76,8 @@ def _reroll_at(module: nn.Module, short: ExampleCall, example: ExampleCall) -> R
         Exception: torch cannot export `module`.
     """
     first, strides = _align_to_iterations(module, short)
-    unequal = [symbol for symbol, stride in strides.items() if stride > 1]
-    unrolled = unroll(module, first, unequal)
-    axes = _dynamic_axes(unrolled, first, strides)
-    longer = [
-        _unroll_longer(module, first, symbol, first.sizes[symbol] + strides[symbol], unequal)
-        for symbol in axes
-    ]
-    iterations = {symbol: axis.iterations(first.sizes[symbol]) for symbol, axis in axes.items()}
-    variants = SizeVariants([unrolled, *longer], iterations, list(axes))
-    children, graph = build_graph(variants, axes)
-    with torch.no_grad(), preserve_state(module):
-        result = module(**first.kwargs)
-    named = type(type(module).__name__, (RerolledModule,), {})  # for messages
-    rerolled: RerolledModule = named(children, graph, result)
+    variants, axes = _unroll_at_sizes(module, first, strides)
+    rerolled = _build_module(module, first, variants, axes)
     rerolled.bounds = check_rerolled(module, rerolled, example, only_longer=short is example)
     return rerolled
 
@@ -123,14 +114,25 @@ def _function_counts(module: nn.Module, example: ExampleCall, symbol: str) -> It
             return  # an axis that cannot be longer
 
 
-def _unroll_longer(
-    module: nn.Module, example: ExampleCall, symbol: str, size: int, constant: Collection[str]
-) -> fx.GraphModule:
-    """Return the graph where one axis has another size than in the example."""
-    try:
-        return unroll(module, example.resized({symbol: size}), constant)
-    except Exception as error:
-        raise RerollError(f"forward fails where `{symbol}` alone is {size}") from error
+def _unroll_at_sizes(
+    module: nn.Module, example: ExampleCall, strides: Mapping[str, int]
+) -> tuple[SizeVariants, dict[str, DynamicAxis]]:
+    """Return what forward does at the sizes of the example and with each axis a stride longer.
+
+    Returns:
+        The graphs, and the axes whose size forward looked at, by name.
+    """
+    constant = [symbol for symbol, stride in strides.items() if stride > 1]
+    modules = [unroll(module, example, constant)]
+    axes = _dynamic_axes(modules[0], example, strides)
+    for symbol in axes:
+        size = example.sizes[symbol] + strides[symbol]
+        try:
+            modules.append(unroll(module, example.resized({symbol: size}), constant))
+        except Exception as error:
+            raise RerollError(f"forward fails where `{symbol}` alone is {size}") from error
+    iterations = {symbol: axis.iterations(example.sizes[symbol]) for symbol, axis in axes.items()}
+    return SizeVariants(modules, iterations, list(axes)), axes
 
 
 def _dynamic_axes(
@@ -145,3 +147,18 @@ def _dynamic_axes(
                 stride = strides[symbol]
                 axes.setdefault(symbol, DynamicAxis(index, axis, stride, offset=-size % stride))
     return axes
+
+
+def _build_module(
+    module: nn.Module,
+    example: ExampleCall,
+    variants: SizeVariants,
+    axes: Mapping[str, DynamicAxis],
+) -> RerolledModule:
+    """Return a module that does at any size what `module` does at the sizes of `variants`."""
+    children, graph = build_graph(variants, axes)
+    with torch.no_grad(), preserve_state(module):
+        result = module(**example.kwargs)
+    named = type(type(module).__name__, (RerolledModule,), {})  # for messages
+    rerolled: RerolledModule = named(children, graph, result)
+    return rerolled
