@@ -22,7 +22,7 @@ _LAYERS = tuple(getattr(torch.ops.aten, name).input for name in LAYER_FUNCTIONS)
 
 
 def compute_weights(root: nn.Module, graph: fx.Graph) -> None:
-    """Compute the weights of cells and layers that forward computes from other weights alone.
+    """Compute the weights of cells and layers that forward computes from other weights only.
 
     Args:
         root: Holds the weights that the `get_attr` nodes of `graph` name; the new ones as buffers.
@@ -50,7 +50,7 @@ def _weights_of(node: fx.Node) -> Iterator[fx.Node]:
 
 
 def _weight_expressions(graph: fx.Graph) -> dict[fx.Node, int]:
-    """Return what is computed from weights alone, equal expressions with the same number."""
+    """Return what is computed from weights only, equal expressions with the same number."""
     found: dict[fx.Node, int] = {}
     numbers: dict[str, int] = {}
     for node in graph.nodes:

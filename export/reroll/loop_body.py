@@ -127,7 +127,7 @@ class _LoopBodyBuilder:
         return dict(sorted(found.items()))
 
     def _operands(self, index: int) -> list[Any]:
-        """Return the operands of an operator; of one that takes steps, these alone."""
+        """Return the operands of an operator; of one that takes steps, only these."""
         steps = step_inputs(self._variants, self._number, index)
         if steps is not None:
             return [*steps]

@@ -129,7 +129,7 @@ def _replace_split(node: fx.Node, steps: Sequence[int]) -> None:
 
 
 def _make_from_sizes(node: fx.Node) -> None:
-    """Make a tensor that is filled like another one from its sizes alone."""
+    """Make a tensor that is filled like another one from its sizes only."""
     graph, value = node.graph, node.meta["val"]
     factory, number = _FILLED_LIKE[node.target]
     sizes: list[Any] = []

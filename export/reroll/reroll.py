@@ -130,7 +130,7 @@ def _unroll_at_sizes(
         try:
             modules.append(unroll(module, example.resized({symbol: size}), constant))
         except Exception as error:
-            raise RerollError(f"forward fails where `{symbol}` alone is {size}") from error
+            raise RerollError(f"forward fails where only `{symbol}` is {size}") from error
     iterations = {symbol: axis.iterations(example.sizes[symbol]) for symbol, axis in axes.items()}
     return SizeVariants(modules, iterations, list(axes)), axes
 

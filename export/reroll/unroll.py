@@ -82,7 +82,7 @@ def _input_independent_first(graph: fx.Graph) -> fx.Graph:
 
 
 def _made_from_sizes(graph: fx.Graph) -> list[fx.Node]:
-    """Return the weights, the sizes, and what is made from sizes alone, in order."""
+    """Return the weights, the sizes, and what is made from sizes only, in order."""
     found: dict[fx.Node, None] = {}
     for node in graph.nodes:
         step = node.target is SELECT and node.args[0].target in FILLED

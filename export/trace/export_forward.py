@@ -1,4 +1,4 @@
-"""Forward in torch.export's graph, as a function of tensors alone.
+"""Forward in torch.export's graph, as a function of tensors.
 
 The graph takes the tensors of the arguments in order, and returns those of the result.
 """

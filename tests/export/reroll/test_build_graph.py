@@ -114,7 +114,7 @@ def test_loops_along_axes_of_their_own():
 
 
 def test_sizes_outside_of_loops_follow_the_example():
-    """A whole number that an operator takes."""
+    """An integer that an operator takes."""
     same_as(reading(lambda net, x, states: states[-1] * (2 * x.shape[1] - 1)))
 
 

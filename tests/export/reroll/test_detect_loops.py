@@ -37,7 +37,7 @@ class Listed:
 
 
 def test_an_iteration_takes_a_step_and_what_the_one_before_hands_on():
-    """Its operands are told from the first two iterations."""
+    """The first two iterations show where its operands come from."""
     listed = Listed()
     start = h = listed.graph.placeholder("h")
     for t in range(4):
@@ -96,7 +96,7 @@ def test_a_value_may_be_handed_on_twice():
 
 
 def test_another_value_of_outside_in_each_iteration():
-    """It is not told here where these are from."""
+    """Where these come from is found later."""
     listed = Listed()
     others = [listed.graph.placeholder(f"k{t}") for t in range(3)]
     h = listed.x
@@ -117,7 +117,7 @@ def test_the_same_value_of_outside_in_all_iterations():
 
 
 def test_other_numbers_are_another_loop():
-    """A factor that is not the same is no iteration's."""
+    """Iterations have the same factors."""
     listed, h = Listed(), None
     for factor in (0.5, 0.25, 0.125):
         h = listed.call(ADD, h or listed.x, factor)
@@ -134,7 +134,7 @@ def test_a_number_that_does_not_grow_evenly_ends_a_loop():
 
 
 def test_the_same_length_twice():
-    """One loop behind the other."""
+    """One loop after the other."""
     listed = Listed()
     first = h = listed.x
     for _ in range(3):

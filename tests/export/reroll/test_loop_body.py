@@ -71,7 +71,7 @@ def test_a_size_that_follows_the_sequence_is_that_of_a_constant():
 
 
 def test_a_state_that_grows_is_refused():
-    """Whatever reads what was put behind it."""
+    """Whatever reads what was concatenated to it."""
 
     def run(net, x):
         h, memory = net.start(x), torch.zeros(x.shape[0], 1, 4)
@@ -103,7 +103,7 @@ def test_a_size_that_follows_the_iteration_is_refused():
 
 
 def test_a_number_that_grows_otherwise_is_refused():
-    """Only whole numbers that follow the sizes are known at other sizes."""
+    """Only integers that follow the sizes are known at other sizes."""
     each = looped(lambda net, x, h, t, k: torch.sin(h) * (1 / x.shape[1]))
     assert refusal(each) == (
         "an iteration passes 0.2 or 0.16666666666666666 to `aten.mul.Tensor`, depending on the "

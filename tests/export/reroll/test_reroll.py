@@ -19,7 +19,7 @@ def test_weights_keep_their_names():
 
 
 def test_the_result_keeps_its_form():
-    """Containers, and what is no tensor in them."""
+    """Containers, and what is not a tensor in them."""
 
     def run(net, x):
         states = net.states(x)
@@ -89,7 +89,7 @@ def test_axes_that_cannot_grow_alone_are_refused():
             h = net.step(x[:, t] + y[:, t], h)
         return h
 
-    assert refusal(run, y=True) == "forward fails where `more` alone is 6"
+    assert refusal(run, y=True) == "forward fails where only `more` is 6"
 
 
 def test_the_module_is_left_as_it_was():
@@ -114,12 +114,12 @@ def test_the_module_is_left_as_it_was():
     ids=["full", "full_like", "arange"],
 )
 def test_floats_made_from_whole_numbers_stay_floats(start):
-    """What is told to be float32 is not made an integer for its number."""
+    """A tensor of dtype float32 is not made an integer because its number is one."""
 
     def run(net, x):
         h, states = start(x), []
         for t in range(x.shape[1]):
-            h = torch.tanh(h @ net.linear.weight[:, 3:] + x[:, t, :1])  # floats alone
+            h = torch.tanh(h @ net.linear.weight[:, 3:] + x[:, t, :1])  # takes only floats
             states.append(h)
         return torch.stack(states, 1)
 

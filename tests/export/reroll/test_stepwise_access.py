@@ -191,7 +191,7 @@ def test_a_tensor_is_written_step_by_step(write, start, expected):
 
 
 def test_what_is_put_in_front_is_carried_over():
-    """It is no tensor that grows at its end."""
+    """It is not a tensor that grows at its end."""
     with pytest.raises(ValueError, match="not enough values"):
         preallocated(
             lambda out, h, _: torch.cat([h.unsqueeze(1), out], 1),

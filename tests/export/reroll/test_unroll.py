@@ -1,4 +1,4 @@
-"""A forward as a list of operators in which all iterations look alike."""
+"""A forward as a graph in which all iterations have the same operators."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_an_axis_that_forward_looks_at_is_a_number():
 
 
 def test_inputs_are_the_leaves_of_the_example():
-    """In their order; what is no tensor has no shape."""
+    """In their order; what is not a tensor has no shape."""
     given = ExampleCall({"x": torch.ones(2, 3), "y": torch.ones(4)}, {})
     module = unroll(Net(lambda net, x, y: (x.sum(), y)), given)
     assert [shape_of(node) for node in module.graph.find_nodes(op="placeholder")] == [(2, 3), (4,)]

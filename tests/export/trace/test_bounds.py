@@ -61,7 +61,7 @@ def test_bounds_of_a_trace(run: Forward, most: dict[str, int], least: dict[str, 
 
 
 def test_unproven_sizes() -> None:
-    """Sizes here and there, or of two axes together, are no bound, but have to be proven."""
+    """Single sizes, and sizes of two axes together, are not a bound, but have to be proven."""
     odd = bounds(lambda x: x if x.shape[1] % 2 else 2 * x)
     assert (odd.most, odd.least) == ({}, {})
     assert odd.unproven[:2] == ({"sequence": 2}, {"sequence": 4})

@@ -1,4 +1,4 @@
-"""Forward in torch.export's graph, as a function of tensors alone."""
+"""Forward in torch.export's graph, as a function of tensors."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def test_other_fixed_axes():
 
 
 def test_other_failures():
-    """What torch says of anything else is told elsewhere."""
+    """Other errors of torch are explained elsewhere."""
     assert (
         explain_fixed_axes(Any(), EXAMPLE, ValueError("Could not guard on an expression")) is None
     )

@@ -119,7 +119,7 @@ def test_it_is_proven_again(tmp_path: Path) -> None:
 
 
 def test_lengths_reach_up_to_the_steps(tmp_path: Path) -> None:
-    """Sequences may end before the last step, never behind it."""
+    """Sequences may end before the last step, never after it."""
     artifact = tagged("LSTM", tmp_path, steps=4, lengths=True, verify=False)
     model = edgernn.load(artifact.path)
     ids = np.array([[1, 2, 3, 4], [5, 6, 0, 1]])
@@ -163,7 +163,7 @@ def test_a_forward_that_counts_its_steps(tmp_path: Path) -> None:
 
 
 def test_a_model_that_fixes_its_steps(tmp_path: Path) -> None:
-    """It is a sequence graph alone, of the steps of the example that it was given."""
+    """It is only a sequence graph, of the steps of the example that it was given."""
     torch.manual_seed(0)
     artifact = edgernn.export_model(
         Flattened().eval(), tmp_path / "m.edgernn", inputs=(torch.zeros(2, 5, 4),)
