@@ -22,8 +22,7 @@ from edgernn.export.library_errors import stage
 from edgernn.export.lower.loops import Iteration
 from edgernn.export.reroll.explain_loop import explain_loop
 from edgernn.export.reroll.loop_structure import RerollError
-from edgernn.export.reroll.reroll import LONGEST_STRIDE, reroll
-from edgernn.export.reroll.rerolled_module import RerolledModule
+from edgernn.export.reroll.reroll import LONGEST_STRIDE, RerolledModule, reroll
 from edgernn.export.source.read_exported import ExportedModule
 from edgernn.export.source.unrolled_loop import describe_unrolled_loop
 from edgernn.export.states.contract_ports import name_ports

@@ -23,8 +23,8 @@ from edgernn.export.reroll.loop_structure import (
     StepInput,
     Varying,
 )
-from edgernn.export.reroll.size_expressions import write_size
 from edgernn.export.reroll.size_variants import SizeVariants
+from edgernn.export.reroll.step_operators import write_size
 from edgernn.export.reroll.stepwise_access import (
     READ_TOO_EARLY,
     collected_input,

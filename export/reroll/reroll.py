@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import fx, nn
@@ -13,16 +14,17 @@ from edgernn.errors import UnsupportedModelError
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.call.forward_run import run_forward
 from edgernn.export.capture.preserve_state import preserve_state
+from edgernn.export.capture.pytree import map_tensors, tensor_leaves
 from edgernn.export.reroll.build_graph import build_graph
 from edgernn.export.reroll.check_rerolled import check_rerolled
 from edgernn.export.reroll.loop_structure import DynamicAxis, RerollError
-from edgernn.export.reroll.rerolled_module import RerolledModule
 from edgernn.export.reroll.size_variants import SizeVariants
 from edgernn.export.reroll.torch_operators import shape_of
 from edgernn.export.reroll.unroll import unroll
+from edgernn.export.trace.bounds import Bounds
 from edgernn.export.trace.explain_failure import explain_failure
 
-__all__ = ["LONGEST_STRIDE", "reroll"]
+__all__ = ["LONGEST_STRIDE", "RerolledModule", "reroll"]
 
 _STEPS = 5
 """Steps that a loop is unrolled for at first."""
@@ -32,6 +34,45 @@ _LONGEST = 64
 
 LONGEST_STRIDE = 8
 """Steps by which a sequence must grow at most for one more iteration."""
+
+
+class RerolledModule(nn.Module):
+    """A module whose loops over time are each one call.
+
+    Its weights have the names that they have in the module that it was made from.
+
+    Args:
+        children: Its weights and loops by name.
+        graph: Takes the leaves of the arguments, returns those of the result.
+        result: What forward returns, with any tensors in it.
+
+    Attributes:
+        bounds: The sizes at which it is the module that it was made from.
+    """
+
+    def __init__(self, children: Mapping[str, Any], graph: fx.Graph, result: Any) -> None:
+        super().__init__()
+        holder = fx.GraphModule(dict(children), graph)
+        for path, child in holder.named_children():
+            self.add_module(path, child)
+        for path, weight in holder.named_parameters(recurse=False):
+            self.register_parameter(path, weight)
+        for path, buffer in holder.named_buffers(recurse=False):
+            self.register_buffer(path, buffer)
+        self._graph = graph
+        self._result = result
+        self.bounds = Bounds()
+
+    def forward(self, **kwargs: Any) -> Any:
+        """Return what the module returns that this was made from."""
+        tensors = [
+            tensor
+            for name, argument in kwargs.items()
+            for _, tensor in tensor_leaves(argument, name)
+        ]
+        interpreter = fx.Interpreter(self, graph=self._graph)
+        results = iter(interpreter.run(*tensors, enable_io_processing=False))
+        return map_tensors(lambda *_: next(results), self._result)
 
 
 def reroll(module: nn.Module, example: ExampleCall) -> RerolledModule:

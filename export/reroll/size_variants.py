@@ -1,7 +1,8 @@
 """One forward at several sizes, node by node, with its loops.
 
 A loop has one more iteration where an axis is one iteration longer. All other operators are the
-same at all sizes.
+same at all sizes. Integers follow the sizes of axes linearly, as sympy expressions: 4 at 5 steps
+and 5 at 6 steps is `sequence - 1`.
 """
 
 from __future__ import annotations
@@ -21,9 +22,8 @@ from edgernn.export.reroll.loop_structure import (
     RerollError,
     UnrolledLoop,
 )
-from edgernn.export.reroll.size_expressions import fit_size
 
-__all__ = ["SizeVariants", "weight_of"]
+__all__ = ["SizeVariants", "fit_size", "weight_of"]
 
 
 class SizeVariants:
@@ -143,6 +143,22 @@ class SizeVariants:
     def _same_weights(self, nodes: NodeVariants) -> bool:
         first, *others = map(weight_of, self.modules, nodes)
         return all(one is first or torch.equal(one, first) for one in others)
+
+
+def fit_size(values: Sequence[int], sizes: Mapping[str, int], longer: Sequence[str]) -> sympy.Expr:
+    """Return the expression that has these values.
+
+    Args:
+        values: The number at `sizes`, then with each axis of `longer` one longer.
+        sizes: Name of an axis → its size.
+        longer: Names of axes.
+    """
+    first, *others = values
+    terms = (
+        (value - first) * (sympy.Symbol(name) - sizes[name])
+        for name, value in zip(longer, others, strict=True)
+    )
+    return sympy.expand(first + sum(terms))
 
 
 def weight_of(module: fx.GraphModule, node: fx.Node) -> torch.Tensor:

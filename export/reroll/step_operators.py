@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,10 +11,9 @@ import torch
 from torch import fx
 
 from edgernn.export.reroll.loop_structure import InductionVariable
-from edgernn.export.reroll.size_expressions import write_size
 from edgernn.export.reroll.torch_operators import SELECT, SLICE
 
-__all__ = ["StepOperators"]
+__all__ = ["StepOperators", "write_size"]
 
 _ATEN = torch.ops.aten
 _END = (1 << 63) - 1
@@ -93,3 +93,20 @@ class StepOperators:
         head = call(SLICE, (tensor, axis, 0, self.size(first)))
         tail = call(SLICE, (tensor, axis, self.size(end), _END))
         return self.concatenate([head, part, tail], axis)
+
+
+def write_size(graph: fx.Graph, size: sympy.Expr, axes: Mapping[str, fx.Node]) -> Any:
+    """Return `size` as an argument of a node in `graph`.
+
+    Args:
+        graph: Where it is computed.
+        size: A linear expression.
+        axes: Name of an axis → its size in `graph`.
+    """
+    slopes = size.as_coefficients_dict()
+    total: Any = int(slopes[sympy.S.One])
+    for name, axis in axes.items():
+        if slope := int(slopes[sympy.Symbol(name)]):
+            term = axis if slope == 1 else graph.call_function(operator.mul, (axis, slope))
+            total = term if total == 0 else graph.call_function(operator.add, (term, total))
+    return total

@@ -8,14 +8,18 @@ from. Everything around them goes through torch's exporter as it is.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import functools
+from collections.abc import Iterator, Sequence
 from functools import partial
+from unittest import mock
 
 import onnx_ir as ir
 import torch
 from torch import nn
 from torch._export.non_strict_utils import _override_builtin_ops
 from torch.export import Dim, ExportedProgram
+from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.call.example_call import ExampleCall
@@ -30,10 +34,11 @@ from edgernn.export.ir.symbolic_dims import rename_axes, write_readable
 from edgernn.export.trace.bounds import attach_bounds
 from edgernn.export.trace.explain_failure import explain_failure
 from edgernn.export.trace.export_forward import export_forward, result_paths
-from edgernn.export.trace.onnx_registry import cache_onnx_registry
 from edgernn.export.trace.write_recurrent_calls import write_recurrent_calls
 
 __all__ = ["trace"]
+
+_onnx_functions = staticmethod(functools.cache(ONNXRegistry.from_torchlib))
 
 
 def trace(module: nn.Module, example: ExampleCall, source: nn.Module | None = None) -> ir.Model:
@@ -74,7 +79,7 @@ def _export(module: nn.Module, example: ExampleCall) -> tuple[ExportedProgram, i
     Raises:
         Exception: torch cannot export it.
     """
-    with unchecked_layers(), patch_len(module), cache_onnx_registry():
+    with unchecked_layers(), patch_len(module), _cache_onnx_registry():
         program = export_forward(
             module, example, partial(write_recurrent_calls, example), lambda _: Dim.DYNAMIC
         )
@@ -84,6 +89,17 @@ def _export(module: nn.Module, example: ExampleCall) -> tuple[ExportedProgram, i
             )
     assert exported is not None
     return program, exported.model
+
+
+@contextlib.contextmanager
+def _cache_onnx_registry() -> Iterator[None]:
+    """Let `torch.onnx.export` reuse the table of ONNX functions of its first call.
+
+    Otherwise it makes one at every call and parses the source of some 500 functions for it, which
+    takes longer than the export of a small model.
+    """
+    with mock.patch.object(ONNXRegistry, "from_torchlib", _onnx_functions):
+        yield
 
 
 def _correct_exported(model: ir.Model) -> None:

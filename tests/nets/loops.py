@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.reroll.loop_structure import RerollError
-from edgernn.export.reroll.reroll import reroll
-from edgernn.export.reroll.rerolled_module import RerolledModule
+from edgernn.export.reroll.reroll import RerolledModule, reroll
 from edgernn.export.reroll.size_variants import SizeVariants
 from edgernn.export.reroll.unroll import unroll
 

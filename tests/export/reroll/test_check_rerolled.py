@@ -11,8 +11,7 @@ from torch import Tensor
 
 from edgernn.export.code_lines.source_line import SourceLine
 from edgernn.export.reroll.loop_structure import RerollError
-from edgernn.export.reroll.reroll import reroll
-from edgernn.export.reroll.rerolled_module import RerolledModule
+from edgernn.export.reroll.reroll import RerolledModule, reroll
 from edgernn.export.trace.bounds import Bounds
 from tests.nets.loops import Net, example
 

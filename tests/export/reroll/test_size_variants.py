@@ -7,9 +7,10 @@ import sympy
 import torch
 
 from edgernn.export.reroll.loop_structure import Invariant, IterationResult, RerollError
+from edgernn.export.reroll.size_variants import fit_size
 from tests.nets.loops import size_variants
 
-STEPS = sympy.Symbol("sequence")
+STEPS, MORE = sympy.symbols("sequence more")
 
 
 def results(forward):
@@ -121,3 +122,17 @@ def test_a_value_is_the_same_at_all_sizes():
             forward.value(nodes)
         name = nodes[0].name
         assert str(caught.value) == f"`{name}` is used differently at different sizes"
+
+
+@pytest.mark.parametrize(
+    ("values", "size"),
+    [
+        ([4, 4, 4], 4),
+        ([5, 6, 5], STEPS),
+        ([4, 5, 4], STEPS - 1),
+        ([12, 13, 14], STEPS + 2 * MORE - 7),
+    ],
+)
+def test_a_size_follows_from_its_values_at_longer_axes(values, size):
+    """The first value is that of the example, each other that with one axis longer by one."""
+    assert fit_size(values, {"sequence": 5, "more": 7}, ["sequence", "more"]) == size

@@ -8,9 +8,9 @@ import torch
 from torch import fx
 
 from edgernn.export.reroll.loop_structure import InductionVariable
-from edgernn.export.reroll.step_operators import StepOperators
+from edgernn.export.reroll.step_operators import StepOperators, write_size
 
-STEPS = sympy.Symbol("sequence")
+STEPS, MORE = sympy.symbols("sequence more")
 ZERO, ONE, TWO = map(sympy.Integer, range(3))
 X = torch.arange(24).reshape(2, 4, 3)
 
@@ -90,3 +90,19 @@ def test_one_part_is_joined_with_nothing():
     assert torch.equal(
         computed(lambda steps, x: steps.concatenate([x, x], 1)), torch.cat([X, X], 1)
     )
+
+
+@pytest.mark.parametrize(
+    ("size", "number"),
+    [
+        (sympy.Integer(3), 3),
+        (STEPS, 10),
+        (2 * STEPS + MORE - 1, 39),
+    ],
+)
+def test_a_size_is_computed_in_a_graph(size, number):
+    """From the sizes of the axes."""
+    graph = fx.Graph()
+    axes = {name: graph.placeholder(name) for name in ("sequence", "more")}
+    graph.output(write_size(graph, size, axes))
+    assert fx.GraphModule({}, graph)(10, 20) == number

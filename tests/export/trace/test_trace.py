@@ -1,19 +1,23 @@
-"""A constant number of steps, alone and with the other options."""
+"""A trace with a constant number of steps, with the other options too; what traces share."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 import edgernn
 from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.export import verify_artifact
+from edgernn.export.call.example_call import ExampleCall
+from edgernn.export.trace.trace import trace
 from tests.nets.tagger import Learned, Tagger, ports, replayed, tagged
 
 
@@ -235,3 +239,12 @@ def test_numbers_that_cannot_be(
         edgernn.export_model(module, tmp_path / "m.edgernn", inputs=[spec], **options)
     assert str(caught.value) == message
     assert list(tmp_path.iterdir()) == []
+
+
+def test_torchs_table_of_functions_is_made_once() -> None:
+    """The second export in a process takes the table of the first."""
+    example = ExampleCall({"input": torch.zeros(2, 3)}, {})
+    trace(torch.nn.Linear(3, 4), example)
+    with mock.patch.object(ONNXRegistry, "_register", side_effect=AssertionError):
+        model = trace(torch.nn.Linear(3, 5), example)
+    assert [value.shape for value in model.graph.outputs] == [(2, 5)]
