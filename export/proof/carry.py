@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from edgernn.contract import SEQUENCE
 from edgernn.export.ir.onnx_session import failure_reason
-from edgernn.export.proof.chunked_comparison import ChunkedComparison
-from edgernn.export.proof.comparison_cases import ComparisonCases
+from edgernn.export.proof.chunked_comparison import compare_chunks
+from edgernn.export.proof.comparison_cases import ComparisonCase, ComparisonCases
 from edgernn.export.proof.difference import CEILING, TOLERANCE
 from edgernn.export.proof.input_sampler import InputSampler
 
@@ -30,13 +30,12 @@ def why_not_carried(sampler: InputSampler) -> str:
         (_thirds(many), tolerance_of_many),
     ):
         steps = sum(lengths)
-        chunks = ChunkedComparison(contract, lengths, length_ports=sampler.lengths)
         batch = cases.allowed_batch(2 if steps == few else 1)
         try:
-            data = sampler.draw_data(sampler.sizes_at(batch, steps))
-            states = sampler.draw_states(batch)
-            whole = sampler.run_reference(data, states)
-            difference = chunks.compare(sampler.run_reference, data, states, whole).largest
+            sizes = sampler.sizes_at(batch, steps)
+            data, states = sampler.draw_data(sizes), sampler.draw_states(batch)
+            whole = ComparisonCase(sizes, data, sampler.run_reference(data, states), states)
+            difference = compare_chunks(sampler, sampler.run_reference, whole, lengths).largest
         except Exception as error:
             if steps == many > few:
                 continue  # more steps than forward takes in one call

@@ -20,6 +20,7 @@ LONGEST = 1000
 """The steps of the longest run, where the model takes so many."""
 
 _SHORT_SIZES = ((1, 1), (2, 3), (3, 1), (1, 9), (4, 6), (2, 17), (5, 2), (3, 8))
+_GOLDEN_STEPS = 8
 _LONG_STEPS = (LONGEST, 500, 250, 125, 60, 30)
 
 
@@ -130,6 +131,38 @@ class ComparisonCases:
             return None  # such as windows of more steps than there are
         data = self.sampler.draw_data(sizes, uneven=True, short=short)
         return self.with_expected(ComparisonCase(sizes, data))
+
+    def golden_case(self, steps: int) -> ComparisonCase:
+        """Return a short run with which any host can check itself, from states that can occur.
+
+        Args:
+            steps: The constant number of steps. 0 for eight, or for the traced number where the
+                model does not take eight.
+
+        Raises:
+            UnsupportedModelError: The results of the model are not finite at any of these.
+        """
+        sampler, batch = self.sampler, self.allowed_batch(2)
+        reason = "its results are NaN"
+        few = sampler.contract.within(SEQUENCE, _GOLDEN_STEPS)
+        for length in (steps,) if steps else (few, sampler.traced_sizes[SEQUENCE]):
+            sizes = sampler.sizes_at(batch, length)
+            for states_of in (sampler.draw_states, sampler.draw_states, sampler.initial_states):
+                try:
+                    data, states = sampler.draw_data(sizes), states_of(batch)
+                    expected = sampler.run_reference(data, states)
+                except Exception as error:
+                    reason = failure_reason(error)
+                    continue
+                arrays = [array for part in expected for array in part.values()]
+                if all(np.isfinite(array).all() for array in arrays):
+                    return ComparisonCase(sizes, data, expected, states)
+                if not any(np.isnan(array).any() for array in arrays):
+                    reason = "its results are infinite; mask with a finite number, such as -1e9"
+        raise UnsupportedModelError(
+            f"No run of {sampler.reference.name} could be recorded for hosts to compare with: "
+            f"{reason}. Give example tensors of the kind that it was trained on."
+        )
 
     def with_expected(self, case: ComparisonCase) -> ComparisonCase | None:
         """Run the model on a case; return None where it fails or returns NaN."""

@@ -18,7 +18,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgernn.errors import ParityError
-from edgernn.export.ir.node_builder import NodeBuilder, constant_of
+from edgernn.export.ir.node_builder import constant_of
 from edgernn.export.ir.onnx_session import OnnxSession
 from edgernn.export.passes.quantize_weights import PAIR_LIMIT, max_pair_sums
 
@@ -137,14 +137,11 @@ def _zero_point(node: ir.Node) -> int:
 
 def _in_onnxruntime(weights: NDArray[np.int8], zero: int) -> _Product:
     """Return the product in a graph of this node alone, where weights are packed as in the file."""
-    bytes_, integers = (ir.TensorType(dtype) for dtype in (ir.DataType.UINT8, ir.DataType.INT32))
-    a = ir.Value(name="a", shape=ir.Shape(["rows", weights.shape[0]]), type=bytes_)
-    graph = ir.Graph([a], [], nodes=[], opset_imports={"": 13}, name="product")
-    builder = NodeBuilder(graph)
-    constants = builder.constant("W", weights), builder.constant("zero", np.array(zero, np.uint8))
-    y = builder.op("MatMulInteger", a, *constants, name="y")
-    y.shape, y.type = ir.Shape(["rows", weights.shape[1]]), integers
-    graph.outputs.append(y)
-    serialized = ir.serde.serialize_model(ir.Model(graph, ir_version=7)).SerializeToString()
-    session = OnnxSession(serialized)
+    inputs, outputs = weights.shape
+    model = ir.from_onnx_text(
+        f'<ir_version: 7, opset_import: ["": 13]> product (uint8[rows, {inputs}] a) => '
+        f"(int32[rows, {outputs}] y) {{ y = MatMulInteger(a, W, zero) }}",
+        initializers=[ir.tensor(weights, name="W"), ir.tensor(np.uint8(zero), name="zero")],
+    )
+    session = OnnxSession(ir.serde.serialize_model(model).SerializeToString())
     return lambda activations: session({"a": activations})["y"]

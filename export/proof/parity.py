@@ -23,12 +23,11 @@ from edgernn.axis_sizes import evaluate_shape
 from edgernn.contract import BATCH, SEQUENCE, Contract
 from edgernn.errors import InputError, ParityError
 from edgernn.export.ir.onnx_session import Arrays, failure_reason
-from edgernn.export.proof.chunked_comparison import ChunkedComparison
+from edgernn.export.proof.chunked_comparison import compare_chunks
 from edgernn.export.proof.comparison_cases import LONGEST, ComparisonCase, ComparisonCases
 from edgernn.export.proof.difference import TOLERANCE, Comparison, compare
 from edgernn.export.proof.differing_layer import describe_first_differing_layer
 from edgernn.export.proof.eager_reference import one_thread
-from edgernn.export.proof.golden_run import record_golden_run
 from edgernn.export.proof.graph_function import GraphFunction, feature_ports, graph_function
 from edgernn.export.proof.input_sampler import AxisSizes, InputSampler
 from edgernn.export.proof.integer_products import check_integers
@@ -155,8 +154,7 @@ class Prover:
         Where the sequence graph takes a constant number of steps, the run has twice that number, or
         just that number if the state cannot be carried from one call to the next.
         """
-        size = self.constants.get(SEQUENCE, 0) * (1 + self.contract.carry)
-        return record_golden_run(self.sampler, self._cases.allowed_batch(2), size or None)
+        return self._cases.golden_case(self.constants.get(SEQUENCE, 0) * (1 + self.contract.carry))
 
     def _checks(self, functions: Mapping[str, GraphFunction]) -> Iterator[Check]:
         if "sequence" in functions:
@@ -218,8 +216,7 @@ class Prover:
         """Compare a run in chunks, each from the state of the one before, with a whole run."""
         size, steps = self._steps_per_call(kind), case.sizes[SEQUENCE]
         lengths = [size] * (steps // size) if size else _chunk_lengths(self.sampler.rng, steps)
-        chunks = ChunkedComparison(self.contract, lengths, kind == "step", self.sampler.lengths)
-        comparison = chunks.compare(run, case.data, self._start(case), case.expected)
+        comparison = compare_chunks(self.sampler, run, case, lengths, kind == "step")
         return self._check(name, kind, case, comparison)
 
     def _chunked_cases(self, kind: str) -> Iterator[ComparisonCase]:

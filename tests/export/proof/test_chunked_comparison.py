@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from edgernn.contract import Port
 from edgernn.export.ir.onnx_session import Arrays
-from edgernn.export.proof.chunked_comparison import ChunkedComparison
+from edgernn.export.proof.chunked_comparison import compare_chunks
+from edgernn.export.proof.comparison_cases import ComparisonCase
 from edgernn.export.proof.reference import RunResult
-from tests.nets.running_sum import WIDTH, contract, running_sum
+from tests.nets.running_sum import WIDTH, contract, running_sum, sampler
 
 STEPS = 150
 X = np.random.default_rng(0).standard_normal((2, STEPS, WIDTH)).astype(np.float32)
@@ -23,9 +26,11 @@ def run_sum(data: Arrays, states: Arrays) -> RunResult:
     return RunResult({"output": y if x.ndim == 3 else y[:, 0]}, {"h": h})
 
 
-def expected() -> RunResult:
+def whole(**data: Any) -> ComparisonCase:
+    """Return the whole run, with further data."""
     y, h = running_sum(X, START)
-    return RunResult({"output": y}, {"h": h})
+    sizes = {"batch": 2, "sequence": STEPS}
+    return ComparisonCase(sizes, {"x": X, **data}, RunResult({"output": y}, {"h": h}), {"h": START})
 
 
 CUTS = {"whole": (STEPS,), "two": (64, 86), "uneven": (1, 63, 3, 83), "single": (1,) * STEPS}
@@ -36,9 +41,7 @@ CUTS = {"whole": (STEPS,), "two": (64, 86), "uneven": (1, 63, 3, 83), "single": 
 def test_parts_that_hand_on_their_state_are_the_whole(cut, stepwise):
     """However a sequence is cut; single steps come without the axis of the steps."""
     lengths = CUTS["single"] if stepwise else CUTS[cut]
-    found = ChunkedComparison(contract(), lengths, stepwise).compare(
-        run_sum, {"x": X}, {"h": START}, expected()
-    )
+    found = compare_chunks(sampler(), run_sum, whole(), lengths, stepwise)
     assert found.largest.absolute < 1e-4
 
 
@@ -55,9 +58,7 @@ def test_a_wrong_step_is_found_wherever_it_is(place):
         done += 1
         return RunResult(outputs, states)
 
-    found = ChunkedComparison(contract(), CUTS["single"], stepwise=True).compare(
-        wrong_once, {"x": X}, {"h": START}, expected()
-    )
+    found = compare_chunks(sampler(), wrong_once, whole(), CUTS["single"], stepwise=True)
     assert found.largest.port == "output"
     assert found.largest.absolute == pytest.approx(5, abs=1e-3)
 
@@ -69,9 +70,7 @@ def test_a_wrong_final_state_is_found():
         outputs, after = run_sum(data, states)
         return RunResult(outputs, {"h": after["h"] + (len(data["x"][0]) == 86)})
 
-    found = ChunkedComparison(contract(), CUTS["two"]).compare(
-        stays, {"x": X}, {"h": START}, expected()
-    )
+    found = compare_chunks(sampler(), stays, whole(), CUTS["two"])
     assert (found.largest.port, round(found.largest.absolute, 3)) == ("h", 1.0)
 
 
@@ -84,8 +83,6 @@ def test_each_part_is_as_long_as_it_is():
         given.append(data["lengths"].tolist())
         return run_sum(data, states)
 
-    data = {"x": X, "lengths": np.full(2, STEPS)}
-    ChunkedComparison(ports, CUTS["uneven"], length_ports=("lengths",)).compare(
-        note, data, {"h": START}, expected()
-    )
+    used = sampler(ports=ports, lengths={"lengths": False})
+    compare_chunks(used, note, whole(lengths=np.full(2, STEPS)), CUTS["uneven"])
     assert given == [[length] * 2 for length in CUTS["uneven"]]
