@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from edgernn.axis_sizes import evaluate_shape, evaluate_size
 from edgernn.contract import BATCH, SEQUENCE, Port
-from edgernn.errors import EdgernnError, InputError, StateError
+from edgernn.errors import InputError, StateError
+from edgernn.runtime.convert_arrays import as_array, convert_array
 
 __all__ = ["InputCheck", "check_states", "format_steps"]
 
@@ -83,14 +84,14 @@ class InputCheck:
         arrays: Arrays = {}
         for port in self.ports:
             if port.name in values:
-                array = _as_array(port, values[port.name])
+                array = as_array(port, values[port.name])
                 self._check_steps(port, array.shape)
                 sizes = _check_shape(port, array.shape, symbols, origins)
                 symbols |= sizes
                 origins |= dict.fromkeys(sizes, f"`{port.name}`")
                 self._check_bounds(port, array.shape)
                 _check_limit(port, array)
-                arrays[port.name] = _convert(port, array)
+                arrays[port.name] = convert_array(port, array)
         for port in self._with_expressions:
             if port.name in arrays:
                 _check_shape(port, arrays[port.name].shape, symbols, origins)
@@ -175,14 +176,14 @@ def check_states(states: Mapping[str, ArrayLike], ports: Mapping[str, Port], bat
     for name, port in ports.items():
         if name not in states:
             raise StateError(f"State `{name}` is missing; give all states: {known}.")
-        array = _as_array(port, states[name], StateError)
+        array = as_array(port, states[name], StateError)
         shape = evaluate_shape(port.shape, {BATCH: batch})
         if array.shape != shape:
             raise StateError(
                 f"State `{name}` must have shape {shape} for {_format_sequences(batch)}, "
                 f"`{port}`; it came with shape {array.shape}."
             )
-        array = _convert(port, array, StateError)
+        array = convert_array(port, array, StateError)
         if not np.isfinite(array).all():
             raise StateError(
                 f"State `{name}` has {np.count_nonzero(~np.isfinite(array))} values that are NaN "
@@ -191,55 +192,6 @@ def check_states(states: Mapping[str, ArrayLike], ports: Mapping[str, Port], bat
             )
         arrays[name] = array
     return arrays
-
-
-def _as_array(port: Port, value: ArrayLike, error: type[EdgernnError] = InputError) -> NDArray[Any]:
-    """Return the value as an array, after checking that the port takes its kind of dtype."""
-    if isinstance(value, np.ndarray):
-        array = value
-    else:
-        try:
-            array = np.asarray(value)
-        except (TypeError, ValueError, RuntimeError) as reason:
-            raise error(f"`{port}` came as something that is not an array: {reason}") from reason
-        if _is_plain(value) and array.dtype.kind == "i" and np.dtype(port.dtype).kind == "f":
-            array = array.astype(np.float64)  # a Python int is a valid float
-    kinds = {"f": "f", "i": "iu", "u": "iu", "b": "b"}[np.dtype(port.dtype).kind]
-    if array.dtype.kind not in kinds:
-        takes = {"f": "floats", "i": "integers", "u": "integers", "b": "booleans"}[
-            np.dtype(port.dtype).kind
-        ]
-        raise error(
-            f"`{port}` came as {array.dtype}, but takes {takes} only. If the values are "
-            f"{takes}, convert them with `.astype('{port.dtype}')`."
-        )
-    return array
-
-
-def _is_plain(value: object) -> bool:
-    while isinstance(value, (list, tuple)) and value:
-        value = value[0]
-    return isinstance(value, (bool, int, float, list, tuple))
-
-
-def _convert(
-    port: Port, array: NDArray[Any], error: type[EdgernnError] = InputError
-) -> NDArray[Any]:
-    """Return the array in the port's dtype, C-contiguous, without loss beyond rounding."""
-    dtype = np.dtype(port.dtype)
-    if array.dtype == dtype:
-        return np.ascontiguousarray(array).reshape(array.shape)
-    if dtype.kind in "iu" and array.size:
-        info = np.iinfo(dtype)
-        if int(array.min()) < info.min or int(array.max()) > info.max:
-            raise error(f"`{port}` came with numbers outside {info.min} to {info.max}.")
-    try:
-        with np.errstate(over="raise"):
-            return np.ascontiguousarray(array, dtype).reshape(array.shape)
-    except FloatingPointError as reason:
-        raise error(
-            f"`{port}` came with numbers above {np.finfo(dtype).max:.3g}, the largest {dtype}."
-        ) from reason
 
 
 def _check_shape(
