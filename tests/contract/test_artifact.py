@@ -1,3 +1,5 @@
+"""The folder of an artifact, as it is read."""
+
 from __future__ import annotations
 
 import hashlib

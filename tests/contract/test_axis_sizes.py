@@ -1,3 +1,5 @@
+"""Sizes that are expressions of other sizes."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,3 +1,5 @@
+"""What a contract holds, and how it is written and read."""
+
 from __future__ import annotations
 
 from dataclasses import replace

@@ -1,3 +1,5 @@
+"""Parity and cost as values."""
+
 from __future__ import annotations
 
 import json

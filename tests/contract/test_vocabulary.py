@@ -1,3 +1,5 @@
+"""Symbols and their ids."""
+
 from __future__ import annotations
 
 import json

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 import edgernn
 from edgernn.runtime import providers
 from edgernn.runtime.golden_replay import replay
+from tests.nets.tagger import Tagger
 
 REASON = next(found.reason for found in providers.try_providers() if found.name == "cuda")
 
@@ -21,19 +21,9 @@ pytestmark = [
 ]
 
 
-class Tagger(nn.Module):
-    """Embedding, one recurrent layer, head."""
-
-    def __init__(self, kind: str, layers: int, bidirectional: bool) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.embedding = nn.Embedding(50, 32)
-        self.rnn = getattr(nn, kind)(32, 64, layers, batch_first=True, bidirectional=bidirectional)
-        self.head = nn.Linear(128 if bidirectional else 64, 50)
-
-    def forward(self, ids: torch.Tensor) -> torch.Tensor:
-        y: torch.Tensor = self.head(self.rnn(self.embedding(ids))[0])
-        return y
+def tagger(kind: str, layers: int = 1, bidirectional: bool = False) -> Tagger:
+    """Return a tagger that is large enough for TF32 to show."""
+    return Tagger(kind, layers, bidirectional, symbols=50, width=32, hidden=64, scores=50)
 
 
 @pytest.mark.parametrize("bidirectional", [False, True], ids=["forward", "bidirectional"])
@@ -41,7 +31,7 @@ class Tagger(nn.Module):
 @pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
 def test_golden_run(tmp_path: Path, kind: str, layers: int, bidirectional: bool) -> None:
     """The golden run passes whole, by steps and by chunks, without TF32."""
-    model = Tagger(kind, layers, bidirectional)
+    model = tagger(kind, layers, bidirectional)
     artifact = edgernn.export_model(model, tmp_path / "m.edgernn")
     checks = replay(edgernn.load(artifact.path, provider="cuda"))
     assert max(check.difference for check in checks) < 1e-4
@@ -50,7 +40,7 @@ def test_golden_run(tmp_path: Path, kind: str, layers: int, bidirectional: bool)
 @pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
 def test_long_stream(tmp_path: Path, kind: str) -> None:
     """A thousand steps with the state kept on the device are those of eager torch."""
-    model = Tagger(kind, 1, False).eval()
+    model = tagger(kind).eval()
     artifact = edgernn.export_model(model, tmp_path / "m.edgernn")
     ids = np.random.default_rng(0).integers(50, size=(4, 1000))
     stream = edgernn.load(artifact.path, provider="cuda").stream(4)
@@ -62,7 +52,7 @@ def test_long_stream(tmp_path: Path, kind: str) -> None:
 
 def test_snapshot_moves_between_providers(tmp_path: Path) -> None:
     """A state saved on the device goes on with the CPU."""
-    artifact = edgernn.export_model(Tagger("LSTM", 2, False), tmp_path / "m.edgernn")
+    artifact = edgernn.export_model(tagger("LSTM", 2), tmp_path / "m.edgernn")
     ids = np.random.default_rng(1).integers(50, size=(2, 20))
     device = edgernn.load(artifact.path, provider="cuda").stream(2)
     device.feed(ids[:, :10])
@@ -73,5 +63,5 @@ def test_snapshot_moves_between_providers(tmp_path: Path) -> None:
 
 def test_nothing_falls_back(tmp_path: Path) -> None:
     """The recurrent nodes run on the device, or loading fails: a loaded model says `cuda`."""
-    artifact = edgernn.export_model(Tagger("GRU", 1, False), tmp_path / "m.edgernn")
+    artifact = edgernn.export_model(tagger("GRU"), tmp_path / "m.edgernn")
     assert edgernn.load(artifact.path, provider="cuda").provider == "cuda"

@@ -18,7 +18,8 @@ from torch import nn
 
 import edgernn
 from edgernn.errors import OutputExistsError
-from tests.export.refused import IDS, Tagger, refusal
+from tests.export.expected_refusal import refusal
+from tests.nets.tagger import IDS, StatefulTagger
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,10 +27,10 @@ ROOT = Path(__file__).parents[2]
 def test_an_existing_folder_is_kept(tmp_path):
     """What stands at the target stays, byte for byte, unless it is to be replaced."""
     target = tmp_path / "m.edgernn"
-    edgernn.export_model(Tagger(), target, inputs=(IDS,), verify=False)
+    edgernn.export_model(StatefulTagger(), target, inputs=(IDS,), verify=False)
     before = {file: file.stat() for file in tmp_path.rglob("*")}
     assert refusal(
-        OutputExistsError, lambda: edgernn.export_model(Tagger(), target, inputs=(IDS,))
+        OutputExistsError, lambda: edgernn.export_model(StatefulTagger(), target, inputs=(IDS,))
     ) == (
         f"`m.edgernn` exists already in `{tmp_path}`. Give another name with -o, or replace it "
         "with --force."

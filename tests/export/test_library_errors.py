@@ -13,7 +13,7 @@ from edgernn.errors import InputError, ParityError, UnsupportedModelError
 from edgernn.export import build_torch
 from edgernn.export.code_lines.source_line import SourceLine
 from edgernn.export.library_errors import lines_of, locating, stage
-from tests.export.refused import at, refusal
+from tests.export.expected_refusal import at, refusal
 
 
 class Net(nn.Module):

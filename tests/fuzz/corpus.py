@@ -11,27 +11,12 @@ import numpy as np
 import onnx
 import torch
 from safetensors.torch import save_file
-from torch import nn
 
 from tests.nets import small_artifacts
 from tests.nets.onnx_files import recurrent, weights, write
+from tests.nets.tagger import Tagger
 
 __all__ = ["make"]
-
-
-class Tagger(nn.Module):
-    """An embedding, a layer and a head: what a bare state_dict is rebuilt as."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.embedding = nn.Embedding(7, 3)
-        self.rnn = nn.LSTM(3, 4, batch_first=True)
-        self.head = nn.Linear(4, 2)
-
-    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        out, _ = self.rnn(self.embedding(tokens))
-        head: torch.Tensor = self.head(out)
-        return head
 
 
 def make(folder: Path) -> None:
@@ -61,17 +46,17 @@ def _arrays(folder: Path) -> None:
 
 
 def _models(folder: Path) -> None:
-    module = Tagger().eval()
+    module = Tagger("LSTM", 1).eval()
     torch.save(module.state_dict(), folder / "weights.pt")
     torch.save(module.state_dict(), folder / "legacy.pt", _use_new_zipfile_serialization=False)
     save_file(module.state_dict(), folder / "weights.safetensors")
-    sizes = {"tokens": {0: torch.export.Dim("batch", min=2, max=64)}}
-    tokens = torch.zeros(3, 5, dtype=torch.int64)
+    sizes = {"ids": {0: torch.export.Dim("batch", min=2, max=64)}}
+    ids = torch.zeros(3, 5, dtype=torch.int64)
     with warnings.catch_warnings():
         # of torch.jit's age, and of the attributes in which layers keep their weights
         warnings.simplefilter("ignore")
         torch.jit.script(module).save(folder / "scripted.pt")
-        program = torch.export.export(module, (tokens,), dynamic_shapes=sizes)
+        program = torch.export.export(module, (ids,), dynamic_shapes=sizes)
     torch.export.save(program, folder / "program.pt2")
     file = write(folder / "foreign.onnx", [recurrent("LSTM")], weights("LSTM"))
     (folder / "external").mkdir()

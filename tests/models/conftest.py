@@ -1,3 +1,5 @@
+"""Every model of the corpus starts from the same random numbers, on one thread."""
+
 from __future__ import annotations
 
 import pytest

@@ -8,7 +8,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 from edgernn import export_model
 from edgernn.errors import InputError, UnsupportedModelError
-from tests.export.refused import at
+from tests.export.expected_refusal import at
 from tests.models.hand_loops import AttendsToItself, Frames
 from tests.models.initial_states import RandomStart
 from tests.models.own_cells import NormedLSTM

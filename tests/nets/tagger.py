@@ -18,20 +18,59 @@ KINDS = ("LSTM", "GRU", "bidirectional")
 
 
 class Tagger(nn.Module):
-    """Ids (batch, sequence) in, scores (batch, sequence, 5) out."""
+    """Ids (batch, sequence) in, scores (batch, sequence, scores) out.
 
-    def __init__(self, kind: str, layers: int = 2) -> None:
+    Args:
+        kind: `LSTM`, `GRU`, `RNN`, or `bidirectional` for an LSTM in both directions.
+        layers: How many layers.
+        bidirectional: Whether they run in both directions.
+        symbols: The ids are below this.
+        width: The size of an embedding.
+        hidden: The size of a state.
+        scores: The size of an output.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        layers: int = 2,
+        bidirectional: bool = False,
+        *,
+        symbols: int = 7,
+        width: int = 4,
+        hidden: int = 6,
+        scores: int = 5,
+    ) -> None:
         super().__init__()
         torch.manual_seed(3)
-        both = kind == "bidirectional"
-        layer = nn.LSTM if both else getattr(nn, kind)
-        self.table = nn.Embedding(7, 4)
-        self.rnn = layer(4, 6, layers, batch_first=True, bidirectional=both)
-        self.head = nn.Linear(12 if both else 6, 5)
+        both = bidirectional or kind == "bidirectional"
+        layer = nn.LSTM if kind == "bidirectional" else getattr(nn, kind)
+        self.table = nn.Embedding(symbols, width)
+        self.rnn = layer(width, hidden, layers, batch_first=True, bidirectional=both)
+        self.head = nn.Linear(2 * hidden if both else hidden, scores)
 
     def forward(self, ids: Tensor) -> Tensor:
         scores: Tensor = self.head(self.rnn(self.table(ids))[0])
         return scores
+
+
+class StatefulTagger(nn.Module):
+    """Ids in, scores and states out; the states may be given."""
+
+    def __init__(self):
+        super().__init__()
+        self.emb = nn.Embedding(7, 4)
+        self.rnn = nn.LSTM(4, 3, batch_first=True)
+        self.head = nn.Linear(3, 7)
+
+    def forward(self, tokens, hx: tuple[Tensor, Tensor] | None = None):
+        y, hx = self.rnn(self.emb(tokens), hx)
+        return self.head(y), hx
+
+
+IDS = torch.zeros(2, 5, dtype=torch.int64)
+STATES = ["hx[0]:float32[1,batch,3]", "hx[1]:float32[1,batch,3]"]
+"""An example and specs of the states of `StatefulTagger`."""
 
 
 class Learned(nn.Module):

@@ -1,3 +1,5 @@
+"""Artifacts that the tests of the runtime share."""
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""Inputs and states, checked before the call."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""Whole sequences through a loaded artifact."""
+
 from __future__ import annotations
 
 import copy

@@ -1,3 +1,5 @@
+"""The provider that was asked for, or an error."""
+
 from __future__ import annotations
 
 import ctypes

@@ -1,3 +1,5 @@
+"""Graphs loaded into ONNX Runtime."""
+
 from __future__ import annotations
 
 import hashlib

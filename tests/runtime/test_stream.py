@@ -1,3 +1,5 @@
+"""One running state."""
+
 from __future__ import annotations
 
 import copy

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from tests.export.rewrite import entries_of
+from tests.archive_entries import entries_of
 
 __all__ = ["EXPORTED", "IGNORED", "RUN_BY_TORCH", "SCRIPTED", "Touch", "exported", "scripted"]
 

@@ -11,7 +11,7 @@ import torch
 
 from edgernn.errors import SourceError
 from edgernn.export.source.load_source import load_source
-from tests.export.rewrite import written
+from tests.archive_entries import written
 from tests.security.hostile import EXPORTED, IGNORED, RUN_BY_TORCH, SCRIPTED, exported, scripted
 
 Honest = dict[str, dict[str, bytes]]

@@ -20,7 +20,7 @@ from torch import nn
 
 from edgernn.errors import EdgernnError, SourceError
 from edgernn.export.source.load_source import load_source
-from tests.export.rewrite import entries_of, written
+from tests.archive_entries import entries_of, written
 from tests.security.hostile import Touch, exported, scripted
 
 

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.call.infer_example import infer_example
-from tests.export.refused import at, refusal
+from tests.export.expected_refusal import at, refusal
 
 Function = Callable[[Any, Tensor], Any]
 

@@ -6,7 +6,8 @@ import pytest
 
 import edgernn
 from edgernn.errors import InputError
-from tests.export.refused import Tagger, refusal
+from tests.export.expected_refusal import refusal
+from tests.nets.tagger import StatefulTagger
 
 FORM = (
     "is not an input spec. Expected NAME:DTYPE[DIMS], such as tokens:int64[batch,sequence] or "
@@ -22,7 +23,7 @@ SPECS = {
     "tokens:int64[batch,sequence": f"`tokens:int64[batch,sequence` {FORM}",
     ":int64[batch,sequence]": f"`:int64[batch,sequence]` {FORM}",
     "words:int64[batch,sequence]": (
-        "`words` is not an argument of `Tagger.forward`, which takes `tokens`, `hx`."
+        "`words` is not an argument of `StatefulTagger.forward`, which takes `tokens`, `hx`."
     ),
     "tokens:int64[sequence,batch]": (
         "Axis 1 of `tokens` is named `batch`, but along it the recurrent layers get more steps. "
@@ -37,12 +38,12 @@ SPECS = {
         "sequences. Name it `batch`."
     ),
     "tokens:int64[batch,sequence,3]": (
-        "`Tagger.forward` fails on tokens:int64[batch,sequence,3]: ValueError: LSTM: Expected "
-        "input to be 2D or 3D, got 4D instead"
+        "`StatefulTagger.forward` fails on tokens:int64[batch,sequence,3]: ValueError: LSTM: "
+        "Expected input to be 2D or 3D, got 4D instead"
     ),
     "hx[0]:float32[1,batch,3]": (
-        "`Tagger.forward` also needs `tokens`, which has no default. Give an example tensor or a "
-        'spec for each: --input "tokens:int64[batch,sequence]".'
+        "`StatefulTagger.forward` also needs `tokens`, which has no default. Give an example "
+        'tensor or a spec for each: --input "tokens:int64[batch,sequence]".'
     ),
 }
 
@@ -50,13 +51,15 @@ SPECS = {
 @pytest.mark.parametrize("spec", SPECS)
 def test_a_wrong_input_spec_is_refused(target, spec):
     """An input spec is refused for its form, its name, its axes, or what forward says to it."""
-    message = refusal(InputError, lambda: edgernn.export_model(Tagger(), target, inputs=[spec]))
+    message = refusal(
+        InputError, lambda: edgernn.export_model(StatefulTagger(), target, inputs=[spec])
+    )
     assert message == SPECS[spec]
 
 
 def test_an_input_given_twice_is_refused(target):
     """Two specs of one input contradict each other."""
     specs = ["tokens:int64[batch,sequence]", "tokens:int64[1,sequence]"]
-    assert refusal(InputError, lambda: edgernn.export_model(Tagger(), target, inputs=specs)) == (
-        "`tokens` is given twice. Give one spec for each input."
-    )
+    assert refusal(
+        InputError, lambda: edgernn.export_model(StatefulTagger(), target, inputs=specs)
+    ) == ("`tokens` is given twice. Give one spec for each input.")

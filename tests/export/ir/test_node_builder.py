@@ -1,3 +1,5 @@
+"""Nodes added to a graph one by one."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""Shapes of values, and what is known of their sizes."""
+
 from __future__ import annotations
 
 import onnx_ir as ir

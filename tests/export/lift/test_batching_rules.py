@@ -1,3 +1,5 @@
+"""Which axis of a result is the batch, operator by operator."""
+
 from __future__ import annotations
 
 import onnx_ir as ir

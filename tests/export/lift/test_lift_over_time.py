@@ -1,3 +1,5 @@
+"""One-step graphs, lifted over time."""
+
 from __future__ import annotations
 
 import onnx_ir as ir

@@ -1,3 +1,5 @@
+"""Steps that become the body of a Scan."""
+
 from __future__ import annotations
 
 import numpy as np

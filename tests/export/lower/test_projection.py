@@ -1,3 +1,5 @@
+"""LSTMs with a projection, in operators that every runtime has."""
+
 from __future__ import annotations
 
 import numpy as np

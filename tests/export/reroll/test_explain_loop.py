@@ -16,7 +16,7 @@ from torch import Tensor, nn
 import edgernn
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.reroll.explain_loop import explain_loop
-from tests.export.refused import at
+from tests.export.expected_refusal import at
 
 SPEC = ["x:float32[batch,sequence,4]"]
 EXAMPLE = ExampleCall({"x": torch.randn(2, 5, 4)}, {"x": ("batch", "sequence", 4)})

@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from edgernn.errors import SourceError
 from edgernn.export.source.read_exported import read_exported
-from tests.export.rewrite import entries_of, rewritten, written
+from tests.archive_entries import entries_of, rewritten, written
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ from torch import nn
 
 from edgernn.errors import SourceError, UnsupportedModelError
 from edgernn.export.source.read_torchscript import read_torchscript
-from tests.export.rewrite import rewritten
+from tests.archive_entries import rewritten
 from tests.nets.scripted import LastState, archive
 
 

@@ -1,3 +1,5 @@
+"""Sequence graphs at one step."""
+
 from __future__ import annotations
 
 from dataclasses import replace

@@ -1,3 +1,5 @@
+"""Recurrent operators at one step, in plain operators."""
+
 from __future__ import annotations
 
 from math import exp, tanh

@@ -1,3 +1,5 @@
+"""Products of one step, joined and split."""
+
 from __future__ import annotations
 
 import numpy as np

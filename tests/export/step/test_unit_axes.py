@@ -1,3 +1,5 @@
+"""Axes of size 1 that a step graph has no need of."""
+
 from __future__ import annotations
 
 import numpy as np

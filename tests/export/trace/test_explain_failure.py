@@ -17,7 +17,7 @@ from torch.nn import functional
 
 import edgernn
 from edgernn.errors import UnsupportedModelError
-from tests.export.refused import at, refusal
+from tests.export.expected_refusal import at, refusal
 
 SPEC = ["x:float32[batch,sequence,4]"]
 

@@ -13,7 +13,7 @@ import edgernn
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.trace.size_branch import find_size_branch
-from tests.export.refused import at, refusal
+from tests.export.expected_refusal import at, refusal
 
 SPEC = ["x:float32[batch,sequence,4]"]
 EXAMPLE = ExampleCall({"x": torch.randn(2, 5, 4)}, {"x": ("batch", "sequence", 4)})

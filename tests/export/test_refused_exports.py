@@ -15,7 +15,8 @@ from torch import nn
 
 import edgernn
 from edgernn.errors import EdgernnError, InputError, SourceError, UnsupportedModelError
-from tests.export.refused import IDS, STATES, Tagger, refusal
+from tests.export.expected_refusal import refusal
+from tests.nets.tagger import IDS, STATES, StatefulTagger
 
 
 class Layer(nn.Module):
@@ -136,58 +137,59 @@ MODELS: dict[str, tuple[nn.Module, dict[str, Any], type[EdgernnError], str]] = {
         "from the last step of the sequence. Export it with --graph sequence.",
     ),
     "an unknown graph": (
-        Tagger(),
+        StatefulTagger(),
         {"graph": "all"},
         InputError,
         "`graph` is 'all'; known are: both, sequence, step.",
     ),
     "an opset that is too old": (
-        Tagger(),
+        StatefulTagger(),
         {"opset": 12},
         InputError,
         "`opset` is 12; known are: 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25.",
     ),
     "a state that is no argument": (
-        Tagger(),
+        StatefulTagger(),
         {"inputs": (IDS,), "states": {"hidden": 1}},
         InputError,
         "`hidden` is not an input of the model; it has `tokens`.",
     ),
     "a state that is no result": (
-        Tagger(),
+        StatefulTagger(),
         {"inputs": ["tokens:int64[batch,sequence]", *STATES], "states": {"hx[0]": 7}},
         InputError,
         "`7` is not in what forward returns; it returns `[0]`, `[1][0]`, `[1][1]`.",
     ),
     "ids that the table does not have": (
-        Tagger(),
+        StatefulTagger(),
         {"inputs": (IDS + 7,)},
         InputError,
-        "`Tagger.forward` fails on tokens:int64[2,5]: IndexError: index out of range in self",
+        "`StatefulTagger.forward` fails on tokens:int64[2,5]: IndexError: index out of range in "
+        "self",
     ),
     "no step": (
-        Tagger(),
+        StatefulTagger(),
         {"inputs": (IDS[:, :0],)},
         InputError,
         "`tokens:int64[2,0]` is empty. Give an example with at least one sequence of one step.",
     ),
     "no sequence": (
-        Tagger(),
+        StatefulTagger(),
         {"inputs": (IDS[:0],)},
         InputError,
         "`tokens:int64[0,5]` is empty. Give an example with at least one sequence of one step.",
     ),
     "too many inputs": (
-        Tagger(),
+        StatefulTagger(),
         {"inputs": (IDS, IDS, IDS)},
         InputError,
-        "`Tagger.forward` takes `tokens`, `hx`; 3 inputs were given.",
+        "`StatefulTagger.forward` takes `tokens`, `hx`; 3 inputs were given.",
     ),
     "an input of another name": (
-        Tagger(),
+        StatefulTagger(),
         {"inputs": {"words": IDS}},
         InputError,
-        "`Tagger.forward` takes `tokens`, `hx`; 1 inputs were given: `words`.",
+        "`StatefulTagger.forward` takes `tokens`, `hx`; 1 inputs were given: `words`.",
     ),
 }
 
