@@ -85,7 +85,7 @@ def build_torch(module: nn.Module, example: ExampleCall, pairs: Mapping[str, str
     loops = {index: lower_loop_body(run.calls[index], body) for index, body in bodies.items()}
     bounds = _bounds(module, model, loops)
     labels = {call: loop.labels for call, loop in loops.items()}
-    states = find_states(model, run.calls, known, labels)
+    states = find_states(model.graph, call_states(model.graph, labels), run.calls, known)
     is_step = is_step and not loops_from_own_state(run, states)
     if is_step and not states:
         raise UnsupportedModelError(f"{_NO_PAIR} {pair_options(example, run) or ''}".strip())

@@ -19,7 +19,7 @@ from edgernn.export.analysis.graph_patterns import node_label
 from edgernn.export.foreign.masked_nodes import remove_lengths
 from edgernn.export.foreign.recurrent_nodes import canonical_attributes
 from edgernn.export.ir.dataflow import depends_on_data
-from edgernn.export.ir.node_builder import constant_of
+from edgernn.export.ir.node_builder import NodeBuilder, constant_of
 from edgernn.export.ir.recurrent_operators import (
     Input,
     direction_of,
@@ -122,12 +122,7 @@ def fold_fills(model: ir.Model) -> None:
         number = np.zeros(1, np.float32) if value is None else value.as_tensor().numpy()
         filled = np.full([int(size) for size in shape], number.item(), number.dtype)
         old = node.outputs[0]
-        constant = ir.Value(name=f"{old.name}_filled", const_value=ir.tensor(filled))
-        constant.type, constant.shape = (
-            ir.TensorType(ir.tensor(filled).dtype),
-            ir.Shape(filled.shape),
-        )
-        model.graph.register_initializer(constant)
+        constant = NodeBuilder(model.graph).constant(f"{old.name}_filled", filled)
         ir.convenience.replace_all_uses_with(old, constant, replace_graph_outputs=True)
         model.graph.remove(node, safe=True)
 
@@ -147,9 +142,7 @@ def canonicalize_nodes(model: ir.Model, lengths: bool) -> None:
         assert r is not None
         if input_of(node, Input.B) is None:
             zeros = np.zeros((len(w), 2 * w.shape[1]), w.dtype)
-            bias = ir.Value(name=f"{node_label(node)}_B", const_value=ir.tensor(zeros))
-            bias.type, bias.shape = ir.TensorType(ir.DataType.FLOAT), ir.Shape(zeros.shape)
-            model.graph.register_initializer(bias)
+            bias = NodeBuilder(model.graph).constant(f"{node_label(node)}_B", zeros)
             node.replace_input_with(Input.B, bias)
         ends = input_of(node, Input.SEQUENCE_LENS)
         if lengths and ends is not None and depends_on_data(ends):

@@ -18,7 +18,7 @@ from edgernn.export.foreign.onnx_file import OnnxFile
 from edgernn.export.ir.dataflow import movement_sources
 from edgernn.export.ir.recurrent_operators import kind_of, recurrent_nodes
 from edgernn.export.ir.results import result_name, result_path
-from edgernn.export.states.find_states import make_ports
+from edgernn.export.states.find_states import find_states
 from edgernn.export.states.layer_names import name_operator_layers
 from edgernn.export.states.next_values import StatePairs
 from edgernn.export.states.node_states import NodeState, operator_states
@@ -75,7 +75,7 @@ def find_file_states(
     named = _named_pairs(model.graph, pairs)
     recognised = {} if named or node_states else recognise_pairs(example, run)
     known = StatePairs(named, recognised=recognised, proven=proven, names_tell=False)
-    states = make_ports(model.graph, node_states, run.calls, known)
+    states = find_states(model.graph, node_states, run.calls, known)
     if not states:
         raise UnsupportedModelError(_no_state(file, model.graph, pair_options(example, run)))
     _check_states(file, model.graph, states)

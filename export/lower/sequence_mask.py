@@ -116,15 +116,13 @@ def sequence_ends(tape: ir.tape.Tape, node: ir.Node) -> SequenceEnds:
 
 def fill_padding(tape: ir.tape.Tape, node: ir.Node) -> ir.Value:
     """Return the output of a `torch::pad_packed_sequence`: its input, filled after the ends."""
-    y, lengths = node.inputs[0], node.inputs[-1]
+    y = node.inputs[0]
     assert y is not None
-    assert lengths is not None
     dtype = (y.dtype or node.outputs[0].dtype or ir.DataType.FLOAT).numpy()
     padding = np.array(node.attributes["padding"].as_float()).astype(dtype)
     value = tape.initializer(ir.tensor(padding, name=f"{node.outputs[0].name}_padding"))
     rank = len(node.outputs[0].shape or y.shape or (0, 0, 0))
-    after_end = SequenceEnds(tape, y, lengths, str(node.outputs[0].name)).after_end(rank)
-    return tape.op("Where", [after_end, value, y])
+    return tape.op("Where", [sequence_ends(tape, node).after_end(rank), value, y])
 
 
 def split_directions(

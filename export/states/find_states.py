@@ -11,7 +11,7 @@ Works on the graph as `trace` leaves it, with one node per recurrent call:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -20,54 +20,42 @@ from numpy.typing import NDArray
 from edgernn.contract import BATCH
 from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.export.capture.recurrent_calls import RecurrentCall
-from edgernn.export.ir.call_nodes import StateLabel
 from edgernn.export.ir.dataflow import depends_on_data, is_random
 from edgernn.export.ir.movement_operators import Movement, operators_of
 from edgernn.export.ir.results import result_path
 from edgernn.export.states.next_values import NextValue, NextValues, StatePairs
 from edgernn.export.states.node_states import (
     NodeState,
-    call_states,
     is_same_value,
     last_in_row,
 )
 from edgernn.export.states.state_names import StateNames
 from edgernn.export.states.state_port import StatePort
 
-__all__ = ["find_states", "make_ports"]
+__all__ = ["find_states"]
 
 _RESHAPES = operators_of(Movement.RESHAPES, Movement.PERMUTES)
 """Operators that give a tensor, all of it, another shape."""
 
 
 def find_states(
-    model: ir.Model,
-    calls: Sequence[RecurrentCall],
-    pairs: StatePairs,
-    labels: Mapping[int, Sequence[StateLabel]],
-) -> tuple[StatePort, ...]:
-    """Make the states of `model` ports, in place, and return them in the contract's order.
-
-    Args:
-        model: The graph, its ports named as `trace` names them.
-        calls: The recurrent calls as an eager forward made them, with the states it started from.
-        pairs: Which results go back into which arguments.
-        labels: See `call_states`.
-
-    Raises:
-        InputError: A pair names an argument or a result that forward does not have.
-        UnsupportedModelError: A pair is of two shapes.
-    """
-    return make_ports(model.graph, call_states(model.graph, labels), calls, pairs)
-
-
-def make_ports(
     graph: ir.Graph,
     states: Sequence[NodeState],
     calls: Sequence[RecurrentCall],
     pairs: StatePairs,
 ) -> tuple[StatePort, ...]:
-    """Make states of recurrent nodes ports, in place; see `find_states`."""
+    """Make the states of a model ports, in place, and return them in the contract's order.
+
+    Args:
+        graph: The graph, its ports named as `trace` names them.
+        states: The states of its recurrent nodes.
+        calls: The recurrent calls as an eager forward made them, with the states it started from.
+        pairs: Which results go back into which arguments.
+
+    Raises:
+        InputError: A pair names an argument or a result that forward does not have.
+        UnsupportedModelError: A pair is of two shapes.
+    """
     names = StateNames(states)
     ports = [
         *_argument_states(graph, states, names, pairs),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -36,8 +36,8 @@ class NodeState:
         name: What the state is called in its layer.
         of_layer: Whether it is h or c of a layer or cell, not something else that a loop carries.
         scope: The module of the layer, where several nodes may be of one; else empty.
-        layer_input: The input that all calls of one layer share; None where each is a layer of its
-            own.
+        layer_value: What all calls of one layer read, such as its weights; None where each call is
+            a layer of its own.
     """
 
     node: ir.Node
@@ -49,7 +49,7 @@ class NodeState:
     name: str
     of_layer: bool = True
     scope: str = ""
-    layer_input: int | None = None
+    layer_value: ir.Value | None = None
 
     @property
     def initial(self) -> ir.Value:
@@ -62,14 +62,6 @@ class NodeState:
     def final(self) -> ir.Value:
         """The final state."""
         return self.node.outputs[self.output_place]
-
-    def is_of_layer_of(self, other: NodeState) -> bool:
-        """Return whether two calls are of the same layer."""
-        places = (self.layer_input, other.layer_input)
-        if None in places:
-            return False
-        one, another = (state.node.inputs[state.layer_input or 0] for state in (self, other))
-        return one is another
 
 
 def call_states(
@@ -84,36 +76,24 @@ def call_states(
     return [state for node in call_nodes(graph) for state in _states_of_call(node, labels)]
 
 
-def _states_of_call(node: ir.Node, labels: Mapping[int, Sequence[StateLabel]]) -> list[NodeState]:
+def _states_of_call(
+    node: ir.Node, labels: Mapping[int, Sequence[StateLabel]]
+) -> Iterator[NodeState]:
     call, layer = node.attributes["call"].as_int(), node.metadata_props["layer"]
-    places = list(enumerate(state_places(node)))
-    if node.op_type != LOOP:
-        return [
-            NodeState(
-                node=node,
-                call=call,
-                index=index,
-                input_place=input_place,
-                output_place=output_place,
-                layer=layer,
-                name=STATES[index],
-                layer_input=len(node.inputs) - 1,
-            )
-            for index, (input_place, output_place) in places
-        ]
-    return [
-        NodeState(
+    in_loop = node.op_type == LOOP
+    for index, (input_place, output_place) in enumerate(state_places(node)):
+        label = labels[call][index] if in_loop else StateLabel(layer, STATES[index])
+        yield NodeState(
             node=node,
             call=call,
             index=index,
             input_place=input_place,
             output_place=output_place,
-            layer=labels[call][index].layer or layer,
-            name=labels[call][index].name,
-            of_layer=bool(labels[call][index].layer),
+            layer=label.layer or layer,
+            name=label.name,
+            of_layer=bool(label.layer),
+            layer_value=None if in_loop else node.inputs[-1],
         )
-        for index, (input_place, output_place) in places
-    ]
 
 
 def operator_states(nodes: Sequence[ir.Node]) -> list[NodeState]:
@@ -128,7 +108,7 @@ def operator_states(nodes: Sequence[ir.Node]) -> list[NodeState]:
             layer=node.metadata_props["layer"],
             name=name,
             scope=node.metadata_props.get("scope", ""),
-            layer_input=Input.R,
+            layer_value=node.inputs[Input.R],
         )
         for call, node in enumerate(nodes)
         for index, (name, place) in enumerate(
@@ -143,7 +123,7 @@ def last_in_row(state: NodeState, states: Sequence[NodeState]) -> NodeState:
         if (
             later.call > state.call
             and later.index == state.index
-            and later.is_of_layer_of(state)
+            and later.layer_value is state.layer_value is not None
             and is_same_value(later.initial, state.final)
         ):
             return last_in_row(later, states)
@@ -153,9 +133,12 @@ def last_in_row(state: NodeState, states: Sequence[NodeState]) -> NodeState:
 def calls_in_row(state: NodeState, states: Sequence[NodeState]) -> int:
     """Return how many calls of the same layer there are in a row from `state` on."""
     last = last_in_row(state, states)
-    calls = {one.call for one in states if state.call <= one.call <= last.call}
-    same_index = [one for one in states if one.call in calls and one.index == state.index]
-    return sum(one.is_of_layer_of(state) for one in same_index)
+    return sum(
+        state.call <= one.call <= last.call
+        and one.index == state.index
+        and one.layer_value is state.layer_value is not None
+        for one in states
+    )
 
 
 def is_same_value(

@@ -14,6 +14,7 @@ from edgernn.export.call.forward_run import run_forward
 from edgernn.export.states.find_states import find_states
 from edgernn.export.states.layer_names import name_layers
 from edgernn.export.states.next_values import StatePairs
+from edgernn.export.states.node_states import call_states
 from edgernn.export.states.state_port import StatePort
 from edgernn.export.trace.trace import trace
 
@@ -243,7 +244,8 @@ def states(run, kind=nn.GRU, h=False, pairs=None) -> tuple[list[str], tuple[Stat
     module, example = Started(run, kind).eval(), ExampleCall(tensors, shapes)
     model = trace(module, example)
     name_layers(model)
-    found = find_states(model, run_forward(module, example).calls, pairs or StatePairs(), {})
+    calls = run_forward(module, example).calls
+    found = find_states(model.graph, call_states(model.graph), calls, pairs or StatePairs())
     ports = [str(value.name) for value in (*model.graph.inputs, *model.graph.outputs)]
     return ports, found
 
