@@ -152,13 +152,9 @@ def canonicalize_nodes(model: ir.Model, lengths: bool) -> None:
         node.resize_inputs(1 + kind_of(node).initial_states[-1])
         if direction_of(node) == "reverse":
             _reverse(model.graph, node)
-        _set_attributes(node, r.shape[-1], len(w))
-
-
-def _set_attributes(node: ir.Node, hidden_size: int, directions: int) -> None:
-    attributes = canonical_attributes(node, hidden_size, range(directions))
-    node.attributes.clear()
-    node.attributes.update({a.name: a for a in ir.convenience.convert_attributes(attributes)})
+        attributes = canonical_attributes(node, r.shape[-1], range(len(w)))
+        node.attributes.clear()
+        node.attributes.update({a.name: a for a in ir.convenience.convert_attributes(attributes)})
 
 
 def _reverse(graph: ir.Graph, node: ir.Node) -> None:

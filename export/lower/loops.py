@@ -55,7 +55,8 @@ def lower_loops(model: ir.Model, bodies: Mapping[int, Iteration], at_one_step: b
         UnsupportedModelError: A loop cannot be written at one step.
     """
     reasons: list[str] = []
-    for node in [node for node in model.graph if _is_loop(node)]:
+    loops = [node for node in model.graph if (node.domain, node.op_type) == (TORCH, LOOP)]
+    for node in loops:
         body = bodies[node.attributes["call"].as_int()]
         if at_one_step and body.loop.along == SEQUENCE:
             _replace_by(model.graph, node, _single_iteration(body))
@@ -67,10 +68,6 @@ def lower_loops(model: ir.Model, bodies: Mapping[int, Iteration], at_one_step: b
     model.opset_imports.pop(TORCH, None)
     passes.NameFixPass()(model)
     return reasons
-
-
-def _is_loop(node: ir.Node) -> bool:
-    return node.domain == TORCH and node.op_type == LOOP
 
 
 def _lift(body: Iteration) -> LiftedGraph:

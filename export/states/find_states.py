@@ -158,7 +158,7 @@ def _is_per_sequence(state: NodeState) -> bool:
     """Return whether a call has one state for each sequence of the batch.
 
     A layer over the characters of every word, or over every frame of every sequence, runs
-    batch*sequence of its own: what it leaves is nothing to go on from.
+    batch*sequence sequences of its own, whose final states start nothing.
     """
     sizes = state.final.shape or ()
     return {str(size) for size in sizes if not isinstance(size, int)} <= {BATCH}
@@ -167,7 +167,7 @@ def _is_per_sequence(state: NodeState) -> bool:
 def _initial(
     call: RecurrentCall, index: int, before: ir.Value, port: ir.Value, arguments: Sequence[ir.Value]
 ) -> NDArray[np.float32] | None:
-    """Return what forward starts from, or None for zeros; one value for all sequences if it can."""
+    """Return the value that forward starts from, the same for all sequences; None for zeros."""
     if is_random(before):
         raise UnsupportedModelError(
             f"`{port.name}` starts from random numbers that forward draws anew at every call, so "
