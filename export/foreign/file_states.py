@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import onnx_ir as ir
 import torch
 
-from edgernn.contract import BATCH
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.call.forward_run import ForwardRun
@@ -23,7 +22,7 @@ from edgernn.export.states.layer_names import name_operator_layers
 from edgernn.export.states.next_values import StatePairs
 from edgernn.export.states.node_states import NodeState, operator_states
 from edgernn.export.states.pairs_by_shape import pair_options, recognise_pairs
-from edgernn.export.states.state_port import StatePort
+from edgernn.export.states.state_port import StatePort, check_state_axes
 
 __all__ = ["FileStates", "Stack", "find_file_states"]
 
@@ -78,7 +77,7 @@ def find_file_states(
     states = find_states(model.graph, node_states, run.calls, known)
     if not states:
         raise UnsupportedModelError(_no_state(file, model.graph, pair_options(example, run)))
-    _check_states(file, model.graph, states)
+    check_state_axes(model.graph, states, f" of `{file.path}`")
     return FileStates(
         model=model,
         states=states,
@@ -210,19 +209,3 @@ def _no_state(file: OnnxFile, graph: ir.Graph, options: str | None) -> str:
         "of its own or from an input, and no input that goes in as an output comes out. If it is "
         f"one step of a recurrence, name its state: --state IN=OUT{how}"
     )
-
-
-def _check_states(file: OnnxFile, graph: ir.Graph, states: Sequence[StatePort]) -> None:
-    ports = {value.name: value for value in graph.inputs}
-    for state in states:
-        shape = tuple(
-            size if isinstance(size, int) else size.value for size in ports[state.input].shape or ()
-        )
-        wrong = [size for size in shape if not isinstance(size, int) and size != BATCH]
-        if wrong:
-            raise UnsupportedModelError(
-                f"State `{state.name}` of `{file.path}` is of shape "
-                f"[{', '.join(map(str, shape))}]: its layer runs over `{wrong[0]}` "
-                "sequences, where the batch was expected. Give the other axes as numbers: "
-                '--input "x:float32[batch,16,40]".'
-            )

@@ -71,7 +71,7 @@ def _next_value(state: StatePort) -> str:
     return f"`{state.result}` of the result" if state.result else "the result"
 
 
-def check_state_axes(graph: ir.Graph, states: Sequence[StatePort]) -> None:
+def check_state_axes(graph: ir.Graph, states: Sequence[StatePort], owner: str = "") -> None:
     """Raise UnsupportedModelError where a state has a dynamic axis besides the batch."""
     names = {state.input for state in states}
     for port in graph.inputs:
@@ -80,7 +80,7 @@ def check_state_axes(graph: ir.Graph, states: Sequence[StatePort]) -> None:
         if port.name in names and others:
             listed = " and ".join(f"`{one}`" for one in others)
             raise UnsupportedModelError(
-                f"State `{port.name}` grows with {listed}; of its axes only the batch may be "
-                "dynamic. Give the others as numbers in --input specs, such as "
+                f"State `{port.name}`{owner} grows with {listed}; of its axes only the batch "
+                "may be dynamic. Give the others as numbers in --input specs, such as "
                 '"x:float32[batch,3,64,64]".'
             )
