@@ -19,7 +19,6 @@ from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 from edgernn.declared_options import Option, check_options
 from edgernn.errors import InputError
-from edgernn.export.ir.opset_versions import IR_VERSIONS
 from edgernn.vocabulary import Vocabulary
 
 __all__ = [
@@ -122,7 +121,7 @@ class ExportOptions(SourceOptions):
         Precision, Option("The number format of the weights and of the computation.")
     ] = "float32"
     opset: Annotated[
-        int, Option("The ONNX operator set.", metavar="N", choices=tuple(IR_VERSIONS))
+        int, Option("The ONNX operator set.", metavar="N", choices=tuple(range(13, 26)))
     ] = 18
     state_layout: Annotated[
         StateLayout,

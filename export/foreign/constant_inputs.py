@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.export.analysis.graph_patterns import node_label
 from edgernn.export.call.axis_effects import same_results
-from edgernn.export.call.example_call import ArgumentTensor, ExampleCall
+from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.call.input_spec import parse_spec
 from edgernn.export.foreign.instrumented_file import InstrumentedFile
 from edgernn.export.foreign.onnx_file import OnnxFile
 from edgernn.export.foreign.recurrent_nodes import recurrent_nodes_inside, title
 from edgernn.export.ir.dataflow import input_dependencies
-from edgernn.export.ir.movement_operators import moved_inputs
 from edgernn.export.ir.node_builder import constant_of
+from edgernn.export.ir.operator_kinds import moved_inputs
 
 __all__ = ["choose_networks", "drop_idle_inputs", "make_constant", "split_constants"]
 
@@ -118,7 +118,10 @@ def drop_idle_inputs(
         if leaf.tensor.dim() or leaf.tensor.dtype == torch.bool:
             continue
         try:
-            others = [session(_changed(example, leaf, factor)) for factor in (1, 7)]
+            others = [
+                session(example.with_tensors({leaf.path: leaf.tensor * factor + 1}))
+                for factor in (1, 7)
+            ]
         except Exception:  # onnxruntime's errors have no common base class
             continue
         if all(same_results(before, other) for other in others):
@@ -130,10 +133,6 @@ def drop_idle_inputs(
     shapes = {name: shape for name, shape in example.shapes.items() if name not in idle}
     fewer = replace(example, kwargs=kept, shapes=shapes, notes=(*example.notes, *notes))
     return make_constant(file, idle), fewer
-
-
-def _changed(example: ExampleCall, leaf: ArgumentTensor, factor: int) -> ExampleCall:
-    return example.with_tensors({leaf.path: leaf.tensor * factor + 1})
 
 
 def _choices(graph: ir.Graph) -> Iterator[tuple[ir.Node, list[ir.Value]]]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 import onnx_ir as ir
 
-from edgernn.export.ir.movement_operators import moved_inputs, movement_of
+from edgernn.export.ir.operator_kinds import moved_inputs, movement_of
 from edgernn.export.ir.recurrent_operators import OPERATORS
 
 __all__ = [

@@ -17,10 +17,11 @@ from math import prod
 
 import onnx_ir as ir
 
-from edgernn.export.ir.elementwise_operators import ELEMENTWISE
+from edgernn.export.ir.node_builder import constant_of
+from edgernn.export.ir.operator_kinds import ELEMENTWISE
 from edgernn.export.ir.shapes import Dim, Shape, shape_of
 
-__all__ = ["MixedBatchError", "batch_axes", "constant_integers", "declared_shape"]
+__all__ = ["MixedBatchError", "batch_axes", "declared_shape"]
 
 Axes = Sequence[int | None]
 """For each input of a node its batch axis, or None where it is the same for all entries."""
@@ -60,16 +61,12 @@ def declared_shape(value: ir.Value) -> Shape:
     return shape
 
 
-def constant_integers(value: ir.Value | None) -> list[int]:
-    """Return the integers of a constant input.
-
-    Raises:
-        MixedBatchError: The input is missing or computed.
-    """
-    tensor = None if value is None else ir.convenience.get_const_tensor(value)
-    if tensor is None:
+def _integers(value: ir.Value | None) -> list[int]:
+    """Return the integers of a constant input."""
+    array = constant_of(value)
+    if array is None:
         raise MixedBatchError(f"`{value.name if value else 'axes'}` is not a constant")
-    return [int(number) for number in tensor.numpy().ravel()]
+    return [int(number) for number in array.ravel()]
 
 
 def _input(node: ir.Node, index: int) -> ir.Value | None:
@@ -185,13 +182,13 @@ def _works_along(touched: Callable[[ir.Node], Iterable[int]], keepdims: int = 1)
 
 def _axes_input(place: int) -> Callable[[ir.Node], Iterable[int]]:
     """Return what reads the axes of a node in one of its inputs."""
-    return lambda node: constant_integers(_input(node, place))
+    return lambda node: _integers(_input(node, place))
 
 
 def _padded_axes(node: ir.Node) -> Iterator[int]:
     given = _input(node, 3)
-    axes = constant_integers(given) if given else range(_rank(node))
-    counts = constant_integers(_input(node, 1))
+    axes = _integers(given) if given else range(_rank(node))
+    counts = _integers(_input(node, 1))
     return (axis for axis, count in zip([*axes, *axes], counts, strict=True) if count)
 
 
@@ -201,7 +198,7 @@ def _transpose(node: ir.Node, axes: Axes) -> int:
 
 
 def _unsqueeze(node: ir.Node, axes: Axes) -> int:
-    batch, new = _only_first(node, axes), constant_integers(_input(node, 1))
+    batch, new = _only_first(node, axes), _integers(_input(node, 1))
     rank = _rank(node) + len(new)
     added = {axis % rank for axis in new}
     return [axis for axis in range(rank) if axis not in added][batch]

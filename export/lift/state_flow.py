@@ -20,7 +20,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
-from edgernn.export.ir.movement_operators import Movement, moved_inputs, movement_of
+from edgernn.export.ir.operator_kinds import Movement, moved_inputs, movement_of
 from edgernn.export.lift.batching_rules import MixedBatchError, declared_shape
 
 __all__ = ["ChangedStateError", "carried_pairs", "check_feedback", "is_movement"]

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from edgernn.contract import SEQUENCE
-from edgernn.export.ir.movement_operators import Movement, movement_of
+from edgernn.export.ir.operator_kinds import Movement, movement_of
 from edgernn.export.ir.shapes import Dim
 from edgernn.export.lift.batching_rules import MixedBatchError, batch_axes, declared_shape
 from edgernn.export.lift.node_copier import NodeCopier

@@ -14,7 +14,6 @@ from onnxscript import version_converter
 
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.ir.node_builder import NodeBuilder, constant_of
-from edgernn.export.ir.opset_versions import IR_VERSIONS
 from edgernn.export.passes.operator_schemas import allows, schema_of
 
 __all__ = ["to_opset"]
@@ -32,13 +31,13 @@ def to_opset(model: ir.Model, opset: int) -> None:
 
     Args:
         model: A graph in the opset that `trace` writes.
-        opset: A key of `IR_VERSIONS`.
+        opset: The opset, 13 to 25.
 
     Raises:
         UnsupportedModelError: An operator of the graph does not exist in that opset.
     """
     current = model.opset_imports[""]
-    model.ir_version = IR_VERSIONS[opset]
+    model.ir_version = onnx.helper.OP_SET_ID_VERSION_MAP["ai.onnx", opset]
     if opset == current:
         return
     if opset > current:

@@ -15,8 +15,8 @@ from typing import NamedTuple, Protocol
 
 import onnx_ir as ir
 
-from edgernn.export.ir.elementwise_operators import ELEMENTWISE
 from edgernn.export.ir.node_builder import NodeBuilder, constant_of
+from edgernn.export.ir.operator_kinds import ELEMENTWISE
 from edgernn.export.ir.shapes import Shape, known_shape, shape_of
 from edgernn.export.step.unit_axis_moves import (
     non_unit_axes,

@@ -16,8 +16,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from edgernn.export.ir.movement_operators import Movement, operators_of
 from edgernn.export.ir.node_builder import NodeBuilder, constant_of
+from edgernn.export.ir.operator_kinds import Movement, operators_of
 from edgernn.export.ir.shapes import Shape, known_shape, shape_of
 
 __all__ = [
@@ -51,10 +51,6 @@ def is_unit_axis_move(node: ir.Node) -> bool:
     return non_unit_sizes(before) == non_unit_sizes(after) and test(node, before)
 
 
-def _always(node: ir.Node, before: Shape) -> bool:
-    return True
-
-
 def _transposes_unit_axes(node: ir.Node, before: Shape) -> bool:
     perm = node.attributes.get_ints("perm", tuple(reversed(range(len(before)))))
     kept = [axis for axis in perm if before[axis] != 1]
@@ -73,7 +69,7 @@ def _slices_unit_axes(node: ir.Node, before: Shape) -> bool:
 
 
 _MOVES: dict[str, Callable[[ir.Node, Shape], bool]] = {
-    **dict.fromkeys(operators_of(Movement.RESHAPES, Movement.REPEATS), _always),
+    **dict.fromkeys(operators_of(Movement.RESHAPES, Movement.REPEATS), lambda node, before: True),
     "Transpose": _transposes_unit_axes,
     "Gather": _takes_single_element,
     "Slice": _slices_unit_axes,

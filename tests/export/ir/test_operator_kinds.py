@@ -1,11 +1,13 @@
-"""The table of operators that only move elements."""
+"""The tables of operators that move elements, or compute them one at a time."""
 
 from __future__ import annotations
 
+import onnx
 import onnx_ir as ir
 import pytest
 
-from edgernn.export.ir.movement_operators import (
+from edgernn.export.ir.operator_kinds import (
+    ELEMENTWISE,
     Movement,
     moved_inputs,
     movement_of,
@@ -48,3 +50,15 @@ def test_the_first_input_is_moved_or_all_that_are_joined() -> None:
     assert moved_inputs(ir.node("Reshape", [X, Y])) == [X]
     assert moved_inputs(ir.node("Concat", [X, Y, X])) == [X, Y, X]
     assert operators_of(Movement.JOINS, Movement.REPEATS) == {"Concat", "Expand"}
+
+
+@pytest.mark.parametrize("name", sorted(ELEMENTWISE))
+def test_an_operator_has_one_output(name: str) -> None:
+    """It is one of ONNX's own, and gives one tensor."""
+    schema = onnx.defs.get_schema(name)
+    assert [schema.min_output, schema.max_output] == [1, 1]
+
+
+def test_no_operator_only_moves_elements() -> None:
+    """What computes an element and what moves it are told apart."""
+    assert not ELEMENTWISE & operators_of(*Movement)

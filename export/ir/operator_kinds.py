@@ -1,8 +1,10 @@
-"""Operators that only move elements: every element of an output is one of an input.
+"""What operators do with the elements of their inputs: move them, or compute one at a time.
 
-Reshape(x, size)       RESHAPES  x; the others say where to
-Concat(x, y, z)        JOINS     x, y and z
-Gather(table, ids)     SELECTS   from the table
+Where an operator only moves elements, every element of an output is one of an input:
+
+    Reshape(x, size)       reshapes x; its other input says how
+    Concat(x, y, z)        joins x, y and z
+    Gather(table, ids)     selects from the table
 """
 
 from __future__ import annotations
@@ -11,7 +13,19 @@ import enum
 
 import onnx_ir as ir
 
-__all__ = ["Movement", "moved_inputs", "movement_of", "operators_of"]
+__all__ = ["ELEMENTWISE", "Movement", "moved_inputs", "movement_of", "operators_of"]
+
+# fmt: off
+ELEMENTWISE = frozenset((
+    "Abs", "Acos", "Acosh", "Add", "And", "Asin", "Asinh", "Atan", "Atanh", "BitShift", "Cast",
+    "Ceil", "Celu", "Clip", "Cos", "Cosh", "Div", "Elu", "Equal", "Erf", "Exp", "Floor", "Gelu",
+    "Greater", "GreaterOrEqual", "HardSigmoid", "HardSwish", "IsInf", "IsNaN", "LeakyRelu", "Less",
+    "LessOrEqual", "Log", "Max", "Mean", "Min", "Mish", "Mod", "Mul", "Neg", "Not", "Or", "Pow",
+    "Reciprocal", "Relu", "Round", "Selu", "Sigmoid", "Sign", "Sin", "Sinh", "Softplus",
+    "Softsign", "Sqrt", "Sub", "Sum", "Tan", "Tanh", "ThresholdedRelu", "Where", "Xor",
+))
+# fmt: on
+"""Operators that broadcast their inputs and compute every element of one output by itself."""
 
 
 class Movement(enum.Enum):
