@@ -148,9 +148,7 @@ def _upstream(
 ) -> Iterator[ir.Value]:
     """Yield the values at which the way back from `value` ends.
 
-    Args:
-        value: Where the way begins.
-        followed: Returns the inputs of a node that the way takes, or None where it ends there.
+    `followed` returns the inputs of a node that the way takes, or None where it ends there.
     """
     pending, seen = [value], set()
     while pending:

@@ -34,12 +34,7 @@ def operator_form(step: StepGraph) -> ir.Model:
 
 
 class _OperatorForm:
-    """The sequence graph, under construction.
-
-    Args:
-        step: The step graph.
-        nodes: Its recurrent nodes.
-    """
+    """The sequence graph of a step graph with these recurrent nodes, under construction."""
 
     def __init__(self, step: StepGraph, nodes: list[ir.Node]) -> None:
         self._step = step

@@ -57,7 +57,10 @@ def premultiply_embeddings(graph: ir.Graph) -> None:
 
 
 def _premultiply(graph: ir.Graph, gather: ir.Node, gemm: ir.Node) -> None:
-    table, weights = constant_of(gather.inputs[0]), constant_of(gemm.inputs[1])
+    embedding, ids = gather.inputs
+    assert embedding is not None
+    assert ids is not None
+    table, weights = constant_of(embedding), constant_of(gemm.inputs[1])
     bias = constant_of(gemm.inputs[2]) if len(gemm.inputs) > 2 else np.zeros(1, np.float32)
     unscaled = set(gemm.attributes) <= {"alpha", "beta", "transB"} and all(
         gemm.attributes.get_float(name, 1.0) == 1.0 for name in ("alpha", "beta")
@@ -68,30 +71,13 @@ def _premultiply(graph: ir.Graph, gather: ir.Node, gemm: ir.Node) -> None:
         return
     if gemm.attributes.get_int("transB", 0):
         weights = weights.T
-    if not _pays(gather, gemm, table.nbytes, weights.nbytes, len(table) * weights.shape[1]):
+    size = len(table) * weights.shape[1] * table.itemsize
+    embedding_stays = len(gather.outputs[0].uses()) > 1 or len(embedding.uses()) > 1
+    replaced = weights.nbytes + (0 if embedding_stays else table.nbytes)
+    if size > _SMALL_TABLE and size >= replaced:
         return
     exact = table.astype(np.float64) @ weights.astype(np.float64) + bias.astype(np.float64)
     builder = NodeBuilder(graph, gemm)
     rows = builder.constant(f"{gemm.name}_table", exact.astype(table.dtype))
-    ids = gather.inputs[1]
-    assert ids is not None
     replace_value(gemm.outputs[0], builder.op("Gather", rows, ids, name=gemm.name or "rows"))
     graph.remove(gemm, safe=True)
-
-
-def _pays(gather: ir.Node, gemm: ir.Node, table: int, weights: int, elements: int) -> bool:
-    """Return whether a table of so many products is small, or smaller than what it replaces.
-
-    Args:
-        gather: The lookup in the embedding.
-        gemm: The product.
-        table: The bytes of the embedding.
-        weights: The bytes of the weights.
-        elements: The elements of the table of products.
-    """
-    embedding = gather.inputs[0]
-    assert embedding is not None
-    alone = len(gather.outputs[0].uses()) == 1 and len(embedding.uses()) == 1
-    type_ = embedding.dtype
-    products = elements * (type_.itemsize if type_ is not None else 4)
-    return products <= _SMALL_TABLE or products < weights + (table if alone else 0)
