@@ -54,7 +54,8 @@ def build_foreign(
         InputError: No inputs were found that the file runs on, or a name is not in it.
         UnsupportedModelError: It has no recurrent state, or cannot be written as the contract asks.
     """
-    file, session, example = resolve_file(file, inputs)
+    session, example = resolve_file(file, inputs)
+    file = session.file
     run = session(example)
     _check_lengths(file, session, example)
     opened = find_file_states(file, session, example, {**_known_pairs(file), **pairs})
@@ -81,7 +82,7 @@ def build_foreign(
     ]
     step_axes: dict[str, int] = {}
     if is_step:
-        step_axes = find_step_axes(file, session, example, _paths(states))
+        step_axes = find_step_axes(session, example, _paths(states))
         model, step_axes = _at_one(model, origins, step_axes)
         lifted = lift_over_time(
             model,

@@ -38,13 +38,14 @@ def length_inputs(file: OnnxFile) -> list[str]:
 class InstrumentedFile:
     """The file as a function, which also returns what its recurrent nodes read and compute.
 
-    Args:
+    Attributes:
         file: The file; every final state in its graph has a name.
     """
 
     noun = "the file"
 
     def __init__(self, file: OnnxFile) -> None:
+        self.file = file
         self.name = str(file.path)
         self._results = [value.name or "" for value in file.model.graph.outputs]
         self._declared = {
@@ -62,7 +63,6 @@ class InstrumentedFile:
             for value in (*(input_of(node, place) for place in places), *node.outputs[1:])
             if value is not None
         ]
-        self._resolved_ifs = file.resolved_ifs
         inner += values_by_name(model.graph, [one.condition for one in file.resolved_ifs])
         model.graph.outputs[:] = dict.fromkeys([*model.graph.outputs, *inner])
         self._session = open_session(model, f"`{file.path}`")
@@ -89,7 +89,7 @@ class InstrumentedFile:
             ):
                 raise InputError(f"it declares `{name}` as {declared}")
         values = self._session(feeds)
-        for one in self._resolved_ifs:
+        for one in self.file.resolved_ifs:
             if bool(values[one.condition].all()) != one.taken:
                 raise BranchError(f"it takes the other branch of If `{one.title}`")
         return values

@@ -26,8 +26,8 @@ from edgernn.export.foreign.resolve_ifs import must_be_resolved, resolve_ifs
 __all__ = ["resolve_file"]
 
 
-def resolve_file(file: OnnxFile, inputs: Any) -> tuple[OnnxFile, InstrumentedFile, ExampleCall]:
-    """Return the file without constant inputs and resolved Ifs, as a function, and its inputs.
+def resolve_file(file: OnnxFile, inputs: Any) -> tuple[InstrumentedFile, ExampleCall]:
+    """Return the file without constant inputs and resolved Ifs, and the inputs that it takes.
 
     Args:
         file: The file.
@@ -39,36 +39,36 @@ def resolve_file(file: OnnxFile, inputs: Any) -> tuple[OnnxFile, InstrumentedFil
     """
     constants, inputs = split_constants(inputs)
     file, notes = choose_networks(make_constant(file, constants))
-    file, session, example = _example(file, inputs)
+    session, example = _example(file, inputs)
     example = replace(example, notes=(*notes, *example.notes))
+    file = session.file
     check_nodes(file.model, f"`{file.path}`", file.contract is not None)
     sizes = FittedShapes(session, example)
     fewer = resolve_ifs(file, sizes.runs, lambda _: True)
     fewer, example = drop_idle_inputs(fewer, session, example)
-    return (file, session, example) if fewer is file else (fewer, InstrumentedFile(fewer), example)
+    return session if fewer is file else InstrumentedFile(fewer), example
 
 
-def _example(file: OnnxFile, inputs: Any) -> tuple[OnnxFile, InstrumentedFile, ExampleCall]:
+def _example(file: OnnxFile, inputs: Any) -> tuple[InstrumentedFile, ExampleCall]:
     """Return the user's inputs, or the first that the file runs on with the most dynamic axes.
 
-    With them come the file, without the Ifs around its recurrent nodes, and it as a function.
+    With them comes the file, without the Ifs around its recurrent nodes.
     """
     if file.contract is not None and not inputs:
         inputs = declared_specs(file)
     if inputs is not None and (not isinstance(inputs, Sequence) or inputs):
         return _try_example(file, given_example(file, inputs))
-    best: tuple[OnnxFile, InstrumentedFile, ExampleCall] | None = None
+    best: tuple[InstrumentedFile, ExampleCall] | None = None
     failure: InputError | None = None
     for candidate in candidate_examples(file):
         try:
-            found = _try_example(file, candidate)
-            found = *found[:2], _with_notes_of_guesses(file, found[2])
+            session, example = _try_example(file, candidate)
         except InputError as error:
             failure = failure or error
             continue
-        if best is None or _dynamic_count(found[2]) > _dynamic_count(best[2]):
-            best = found
-        if _dynamic_count(best[2]) == (1, 1):
+        if best is None or _dynamic_count(example) > _dynamic_count(best[1]):
+            best = session, _with_notes_of_guesses(file, example)
+        if _dynamic_count(best[1]) == (1, 1):
             break
     if best is None:
         assert failure is not None
@@ -79,9 +79,7 @@ def _example(file: OnnxFile, inputs: Any) -> tuple[OnnxFile, InstrumentedFile, E
     return best
 
 
-def _try_example(
-    file: OnnxFile, example: ExampleCall
-) -> tuple[OnnxFile, InstrumentedFile, ExampleCall]:
+def _try_example(file: OnnxFile, example: ExampleCall) -> tuple[InstrumentedFile, ExampleCall]:
     """Resolve the file's Ifs by one example, and find its dynamic axes."""
     try:
         file = resolve_ifs(file, [example.arrays], must_be_resolved)
@@ -91,11 +89,7 @@ def _try_example(
         raise InputError(f"`{file.path}` fails on {given}: {reason}") from error
     check_bodies(file.model, f"`{file.path}`")
     session = InstrumentedFile(file)
-    return (
-        file,
-        session,
-        _same_branches(session, find_dynamic_axes(session, example)),
-    )
+    return session, _same_branches(session, find_dynamic_axes(session, example))
 
 
 def _with_notes_of_guesses(file: OnnxFile, example: ExampleCall) -> ExampleCall:

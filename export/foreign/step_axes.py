@@ -24,20 +24,19 @@ _MAX_CANDIDATES = 64
 
 
 def find_step_axes(
-    file: OnnxFile, session: InstrumentedFile, example: ExampleCall, states: Collection[str]
+    session: InstrumentedFile, example: ExampleCall, states: Collection[str]
 ) -> dict[str, int]:
     """Return the axes of size 1 that are those of the steps.
 
     Args:
-        file: The file; its sequences have one step each.
-        session: The file as a function.
+        session: The file; its sequences have one step each.
         example: Inputs that it takes.
         states: Names of its inputs and outputs that are states.
 
     Returns:
         Name of an input or output → its axis; empty where no axis is that of the steps.
     """
-    before = session(example)
+    file, before = session.file, session(example)
     if not recurrent_nodes(file.model.graph):
         return {}
     for axes in _candidate_axes(example, states):
