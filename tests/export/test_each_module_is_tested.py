@@ -1,0 +1,116 @@
+"""Every module of `export/` with logic has a test of its own, or a reason why another shows it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+EXPORT = TESTS.parents[1] / "export"
+
+SHOWN_BY: Mapping[str, tuple[str, ...]] = {
+    # What is counted and searched shows in the counts and in the refusals.
+    "analysis/test_cost": ("analysis/multiply_adds",),
+    "analysis/test_runtime_refusals": ("analysis/graph_patterns",),
+    "artifact_files/test_model_card": ("artifact_files/usage_examples",),
+    # Which axes vary is one search in several steps.
+    "call/test_dynamic_axes": (
+        "call/axis_effects",
+        "call/axis_groups",
+        "call/constant_axis_reasons",
+        "call/resizing",
+    ),
+    "call/test_input_spec": ("call/annotated_arguments",),
+    "call/test_infer_example": ("call/guess_examples",),
+    "call/test_argument_names": ("call/positional_arguments",),
+    # Lengths in every form, of forward's own and added ones.
+    "capture/test_packed_sequences": ("call/added_lengths", "capture/length_values"),
+    "../models/test_corpus": ("capture/crop",),
+    "code_lines/test_execution_log": ("code_lines/python_tracer", "code_lines/source_line"),
+    # The stages of a file show in its graphs; each needs the session of the file.
+    "foreign/test_onnx_file": (
+        "foreign/build_graphs",
+        "foreign/file_reference",
+        "foreign/resolve_file",
+    ),
+    "foreign/test_canonicalize": ("foreign/convert_opset",),
+    "foreign/test_example_inputs": ("foreign/constant_inputs", "foreign/fitted_shapes"),
+    "foreign/test_step_axes": ("foreign/instrumented_file",),
+    # Calls of onnxscript and two lines on names.
+    "trace/test_trace": ("ir/fold_constants", "ir/results"),
+    "lift/test_lift_over_time": (
+        "lift/operator_form",
+        "lift/sequence_graph",
+        "lift/step_graph",
+    ),
+    "lift/test_scan_form": ("lift/separate_products",),
+    # The checks are steps of one report.
+    "proof/test_parity": (
+        "proof/full_lengths",
+        "proof/graph_function",
+        "proof/measured_bounds",
+        "proof/reference",
+        "proof/state_exchange",
+    ),
+    "../parity/test_gate": ("proof/differing_layer",),
+    "reroll/test_reroll": (
+        "reroll/computed_weights",
+        "reroll/loop_structure",
+        "reroll/normalize",
+        "reroll/torch_operators",
+    ),
+    # The readers of archives are tested with whole archives, hostile ones in `tests/security`.
+    "source/test_read_exported": (
+        "source/check_exported_archive",
+        "source/exported_archive_tensors",
+    ),
+    "source/test_read_torchscript": (
+        "source/check_torchscript",
+        "source/load_torchscript",
+        "source/torchscript_operators",
+        "source/torchscript_program",
+        "source/torchscript_reader",
+    ),
+    "source/test_load_source": ("source/read_checkpoint",),
+    "states/test_find_states": ("states/next_values", "states/state_port"),
+    "step/test_unit_axes": ("step/axis_layouts", "step/unit_axis_moves"),
+    "lower/test_loops": ("trace/trace_loops",),
+    "capture/test_recurrent_calls": ("trace/write_recurrent_calls",),
+}
+"""Test file → the modules that have no test of their own because it shows what they do."""
+
+MODULES = sorted(
+    str(path.relative_to(EXPORT).with_suffix(""))
+    for path in EXPORT.glob("*/*.py")
+    if path.stem != "__init__"
+)
+
+
+def has_logic(module: str) -> bool:
+    """Return whether a module has functions, not constants alone."""
+    tree = ast.parse((EXPORT / f"{module}.py").read_text("utf-8"))
+    return any(isinstance(node, ast.FunctionDef) for node in ast.walk(tree))
+
+
+def own_test(module: str) -> Path:
+    """Return the test file of a module."""
+    room, name = module.split("/")
+    return TESTS / room / f"test_{name}.py"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_has_its_test(module: str) -> None:
+    """`tests/export/ROOM/test_MODULE.py`, or a place in `SHOWN_BY`."""
+    elsewhere = {one for shown in SHOWN_BY.values() for one in shown}
+    assert own_test(module).exists() or module in elsewhere or not has_logic(module)
+
+
+def test_exceptions_are_such() -> None:
+    """What is named exists, and has no test of its own."""
+    shown = [module for modules in SHOWN_BY.values() for module in modules]
+    assert sorted(set(shown) - set(MODULES)) == []
+    assert [module for module in shown if own_test(module).exists()] == []
+    assert [file for file in SHOWN_BY if not (TESTS / f"{file}.py").exists()] == []
