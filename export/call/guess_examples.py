@@ -16,7 +16,7 @@ from torch import nn
 
 from edgernn.export.call.argument_names import LENGTH_NAMES, forward_parameters, is_state
 from edgernn.export.call.example_call import ExampleCall
-from edgernn.export.ir.recurrent_operators import kind_with_rows
+from edgernn.export.ir.recurrent_operators import LSTM
 
 __all__ = ["candidate_examples", "first_spec", "state_shapes"]
 
@@ -165,6 +165,5 @@ def state_shapes(module: nn.Module, batch: int | None) -> tuple[_Shape | None, _
     stack = sum(name.startswith(f"{prefix}weight_hh") for name in weights)
     outer = (stack,) if layered else ()
     inner = () if batch is None else (batch,)
-    kind = kind_with_rows(len(recurrent), hidden)
-    c = (*outer, *inner, hidden) if kind is not None and "c" in kind.states else None
+    c = (*outer, *inner, hidden) if len(recurrent) == len(LSTM.torch_gates) * hidden else None
     return (*outer, *inner, recurrent.shape[1]), c

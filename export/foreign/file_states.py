@@ -188,22 +188,16 @@ def _named_pairs(graph: ir.Graph, pairs: Mapping[str, str | int]) -> dict[str, s
     }
 
 
-def _choice(graph: ir.Graph) -> str:
-    """Tell what a state may be named as, where there is a choice."""
-    inputs = [value.name or "" for value in graph.inputs]
-    outputs = [result_path(value) or "" for value in graph.outputs]
-    if len(inputs) == 1:
-        return ""
-    return f", where IN is {_either(inputs)} and OUT {_either(outputs)}"
-
-
 def _either(names: Sequence[str]) -> str:
     *most, last = [f"`{name}`" for name in names]
     return f"{', '.join(most)} or {last}" if most else last
 
 
 def _no_state(file: OnnxFile, graph: ir.Graph, options: str | None) -> str:
-    how = f". {options}" if options else f"{_choice(graph)}."
+    inputs = [value.name or "" for value in graph.inputs]
+    outputs = [result_path(value) or "" for value in graph.outputs]
+    choice = f", where IN is {_either(inputs)} and OUT {_either(outputs)}"
+    how = f". {options}" if options else "." if len(inputs) == 1 else f"{choice}."
     return (
         f"`{file.path}` has no recurrent state: no LSTM, GRU or RNN node that starts from a state "
         "of its own or from an input, and no input that goes in as an output comes out. If it is "

@@ -39,7 +39,6 @@ __all__ = [
     "input_of",
     "is_recurrent",
     "kind_of",
-    "kind_with_rows",
     "recurrent_nodes",
 ]
 
@@ -199,11 +198,6 @@ def recurrent_nodes(graph: ir.Graph) -> list[ir.Node]:
 def kind_of(node: ir.Node) -> RecurrentKind:
     """Return the kind of a recurrent node."""
     return OPERATORS[node.op_type]
-
-
-def kind_with_rows(rows: int, hidden_size: int) -> RecurrentKind | None:
-    """Return the first kind whose weights have so many rows, or None."""
-    return next((kind for kind in KINDS if len(kind.torch_gates) * hidden_size == rows), None)
 
 
 def activations_of(operator: str) -> Sequence[tuple[str, ...]]:

@@ -24,7 +24,6 @@ from edgernn.export.ir.recurrent_operators import (
     input_of,
     is_recurrent,
     kind_of,
-    kind_with_rows,
     recurrent_nodes,
 )
 
@@ -57,9 +56,6 @@ def test_functions_and_weights_are_those_of_torch(kind):
     assert callable(getattr(torch, kind.cell_function))
     layer = getattr(nn, kind.operator)(3, 5)
     assert layer.weight_ih_l0.shape == (len(kind.torch_gates) * 5, 3)
-    found = kind_with_rows(len(kind.torch_gates) * 5, 5)
-    assert found is not None
-    assert found.operator == kind.operator
 
 
 @pytest.mark.parametrize(
