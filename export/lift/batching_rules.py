@@ -239,6 +239,10 @@ def _batch_first(node: ir.Node, axes: Axes) -> int:
 
 
 # fmt: off
+_MORE_ELEMENTWISE = (
+    "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Cosh", "Dropout", "Identity", "IsInf",
+    "PRelu", "Sinh", "Tan",
+)
 _BATCH_FIRST = (
     "AveragePool", "BatchNormalization", "Conv", "ConvTranspose", "GlobalAveragePool",
     "GlobalMaxPool", "InstanceNormalization", "LRN", "LpPool", "MaxPool",
@@ -250,7 +254,7 @@ _REDUCE = (
 # fmt: on
 
 _RULES: dict[str, Rule] = {
-    **dict.fromkeys((*ELEMENTWISE, "Dropout", "Identity", "PRelu"), _elementwise),
+    **dict.fromkeys((*ELEMENTWISE, *_MORE_ELEMENTWISE), _elementwise),
     **dict.fromkeys(_BATCH_FIRST, _batch_first),
     **dict.fromkeys(_REDUCE, _works_along(_axes_input(1))),
     **dict.fromkeys(("ArgMax", "ArgMin"), _works_along(lambda n: [_axis(n)])),

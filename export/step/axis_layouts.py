@@ -180,7 +180,7 @@ _LAST_ONLY = ("LayerNormalization",)
 _ALONG_AXIS = ("Concat", "Hardmax", "LogSoftmax", "Softmax", "Split", *_LAST_ONLY)
 
 _RULES: dict[str, Callable[[ir.Node, SourceValues], NodeRewrite | None]] = {
-    **dict.fromkeys(ELEMENTWISE, _elementwise),
+    **dict.fromkeys((*ELEMENTWISE, "BitShift"), _elementwise),
     **dict.fromkeys(_ALONG_AXIS, _along_axis),
     "MatMul": _product,
     "Gather": _lookup,
