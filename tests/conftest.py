@@ -19,6 +19,7 @@ Once = Callable[[str, Callable[[Path], None]], Path]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of the test run."""
     parser.addoption(
         "--full", action="store_true", help="Run the whole product of the parity suite (slow)."
     )

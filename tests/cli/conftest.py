@@ -34,14 +34,17 @@ def edgernn() -> Invoke:
 
 @pytest.fixture
 def hello(folder: Path) -> Path:
+    """The character model that answers `hello` with `ohlol`."""
     return small_artifacts.hello(folder / "hello.edgernn")
 
 
 @pytest.fixture
 def features(folder: Path) -> Path:
+    """The model of 2 features with a learned initial state."""
     return small_artifacts.features(folder / "features.edgernn")
 
 
 @pytest.fixture
 def pair(folder: Path) -> Path:
+    """The model of two inputs and two outputs."""
     return small_artifacts.pair(folder / "pair.edgernn")

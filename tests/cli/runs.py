@@ -16,11 +16,13 @@ X = np.linspace(-1, 1, 2 * 9 * 2, dtype=np.float32).reshape(2, 9, 2)
 
 
 def load(path: str) -> dict[str, NDArray[Any]]:
+    """Return the arrays of an .npz file by name."""
     with np.load(path) as archive:
         return dict(archive)
 
 
 def close(got: ArrayLike, wanted: ArrayLike) -> None:
+    """Check that numbers agree to a millionth."""
     np.testing.assert_allclose(np.asarray(got), np.asarray(wanted), atol=1e-6, rtol=0)
 
 

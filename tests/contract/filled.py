@@ -17,6 +17,7 @@ STEP = Graph((H,), (Port("h_out", "float32", (1, "batch", 2)),))
 
 
 def contract(family="f00d"):
+    """Return the contract of one step graph with one state."""
     states = (State("h", "h_in", "h_out"),)
     return Contract(family, "demo", states, True, {"step": STEP})
 
@@ -36,11 +37,13 @@ def fill(folder, promise=None, path=None):
 
 
 def write(path, **options):
+    """Write such an artifact as the export does; return it."""
     with atomic_folder(path, **options) as folder:
         return fill(folder, path=path)
 
 
 def refused(error, call, *arguments):
+    """Return the message of the error that a call raises."""
     with pytest.raises(error) as caught:
         call(*arguments)
     return str(caught.value)

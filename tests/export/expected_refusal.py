@@ -11,6 +11,7 @@ from edgernn.errors import EdgernnError
 
 
 def refusal(kind: type[EdgernnError], function: Callable[[], object]) -> str:
+    """Return the message that a call is refused with; the error is of exactly this type."""
     with pytest.raises(EdgernnError) as info:
         function()
     assert type(info.value) is kind

@@ -19,6 +19,7 @@ Arrays = dict[str, NDArray[Any]]
 
 
 def port(name: str, shape: Sequence[int | str] | None, dtype: int = TensorProto.FLOAT) -> Any:
+    """Return an input or output of a graph."""
     return helper.make_tensor_value_info(name, dtype, shape)
 
 
@@ -28,6 +29,7 @@ X = port("x", ["T", "B", WIDTH])
 def weights(
     op: str, directions: int = 1, *, suffix: str = "", hidden: int = HIDDEN, width: int = WIDTH
 ) -> Arrays:
+    """Return random weights W, R and B of a recurrent operator by name."""
     rng = np.random.default_rng(len(op) + len(suffix))
     rows = GATES[op] * hidden
     shapes = {
@@ -47,6 +49,7 @@ def recurrent(
     outputs: Sequence[str] = ("y",),
     **how: Any,
 ) -> Any:
+    """Return a recurrent node called `rec`."""
     return helper.make_node(op, inputs, outputs, **{"hidden_size": HIDDEN, "name": "rec", **how})
 
 

@@ -32,4 +32,5 @@ GIVEN = {"ids": IDS, "lengths": torch.tensor([2, 5])}
 
 
 def shapes(example: ExampleCall) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the inputs."""
     return {leaf.path: tuple(leaf.tensor.shape) for leaf in example.tensors}

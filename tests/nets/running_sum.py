@@ -62,6 +62,7 @@ class Reference:
 def contract(
     x: tuple[int | str, ...] = X, y: tuple[int | str, ...] = X, **options: Any
 ) -> Contract:
+    """Return the contract of the sum, with other shapes of x and its output if they are given."""
     h = options.pop("h", H if "batch" in x else (1, WIDTH))
     states = Port("h_in", "float32", h), Port("h_out", "float32", h)
     graph = Graph(
@@ -75,6 +76,7 @@ def contract(
 def sampler(
     function: Any = running_sum, ports: Contract | None = None, **options: Any
 ) -> InputSampler:
+    """Return what draws inputs for a function of x and h."""
     ports = ports or contract()
     data = ports.data_inputs("sequence")
     options = {
@@ -87,6 +89,7 @@ def sampler(
 
 
 def prover(function: Any = running_sum, ports: Contract | None = None, **options: Any) -> Prover:
+    """Return what proves graphs against a function of x and h."""
     return Prover(sampler(function, ports, **options))
 
 

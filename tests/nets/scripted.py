@@ -12,6 +12,8 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 
 class Out(NamedTuple):
+    """What the tagger returns."""
+
     scores: Tensor
     last: Tensor
 
@@ -127,14 +129,17 @@ class Tied(nn.Module):
 
 
 def tokens(batch, sequence):
+    """Return ids (batch, sequence) as the only argument."""
     return (torch.randint(7, (batch, sequence)),)
 
 
 def features(first, second):
+    """Return numbers (first, second, 4) as the only argument."""
     return (torch.randn(first, second, 4),)
 
 
 def packed(batch, sequence):
+    """Return numbers (batch, sequence, 4) and lengths, one of them full and one 1."""
     return torch.randn(batch, sequence, 4), torch.tensor(
         [1, sequence] + [min(2, sequence)] * (batch - 2)
     )
@@ -152,12 +157,14 @@ CASES = {
 
 
 def quietly(make, *args, **kwargs):
+    """Call something of torch without its warnings."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return make(*args, **kwargs)
 
 
 def archive(tmp_path: Path, model: nn.Module, *example, how="scripted") -> Path:
+    """Script or trace a model and save it; return the file."""
     made = (
         quietly(torch.jit.script, model)
         if how == "scripted"

@@ -58,10 +58,12 @@ def from_torch(path: Path, module: nn.Module, args: tuple[Any, ...], **how: Any)
 
 
 def export(file: Path, **how: Any) -> Artifact:
+    """Export an ONNX file into the folder beside it."""
     return export_model(file, file.with_suffix(".edgernn"), **how)
 
 
 def shown(artifact: Artifact, kind: str = "sequence") -> list[str]:
+    """Return the ports of one graph in words."""
     graph = artifact.contract.graphs[kind]
     return [str(one) for one in (*graph.inputs, *graph.outputs)]
 

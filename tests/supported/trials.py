@@ -92,6 +92,7 @@ def specs(kind: str, *, batch_first: bool = False, batch: str | None = "batch") 
 
 
 def state_specs(model: Any, kind: str, batch: str | None = "batch") -> list[str]:
+    """Return the specs of the states that a model takes as arguments."""
     rows = [] if kind in _STEPPED else [str(model.sizes[0][0])]
     return [
         f"{name}:float32[{','.join([*rows, *([batch] if batch else []), str(width)])}]"
