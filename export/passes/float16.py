@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from edgernn.export.ir.node_builder import NodeBuilder, constant_of
 from edgernn.export.passes.operator_schemas import allows, schema_of
+from edgernn.export.passes.port_values import replace_node
 
 __all__ = ["to_float16"]
 
@@ -51,15 +52,9 @@ def _make_float16(graph: ir.Graph) -> None:
             value.type = _FLOAT16
     for node in graph:
         _make_attributes_float16(node)
-        for value in node.outputs:
-            _retype(value)
-    for value in graph.inputs:
-        _retype(value)
-
-
-def _retype(value: ir.Value) -> None:
-    if value.dtype == ir.DataType.FLOAT:
-        value.type = _FLOAT16
+    for value in (*graph.inputs, *(output for node in graph for output in node.outputs)):
+        if value.dtype == ir.DataType.FLOAT:
+            value.type = _FLOAT16
 
 
 def _make_attributes_float16(node: ir.Node) -> None:
@@ -155,15 +150,12 @@ def _breaks_onnxruntime(node: ir.Node) -> bool:
 
 def _transpose_with_unit_axis(node: ir.Node) -> None:
     """Replace a Transpose by one with an additional axis of size 1."""
-    graph, value, old = node.graph, node.inputs[0], node.outputs[0]
+    graph, value = node.graph, node.inputs[0]
     assert isinstance(graph, ir.Graph)
     assert value is not None
-    builder, name = NodeBuilder(graph, node), f"{old.name}_unit"
+    builder, name = NodeBuilder(graph, node), f"{node.outputs[0].name}_unit"
     axes = builder.constant(f"{name}_axes", np.array([1], np.int64))
     first, *others = [axis + (axis > 0) for axis in node.attributes["perm"].as_ints()]
     wide = builder.op("Unsqueeze", value, axes, name=name)
     moved = builder.op("Transpose", wide, name=f"{name}_moved", perm=[first, 1, *others])
-    new = builder.op("Squeeze", moved, axes, name=f"{name}_squeezed")
-    new.shape, new.type = old.shape, old.type
-    ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
-    graph.remove(node, safe=True)
+    replace_node(node, builder.op("Squeeze", moved, axes, name=f"{name}_squeezed"))

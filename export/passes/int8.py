@@ -13,6 +13,7 @@ import onnx_ir as ir
 
 from edgernn.export.ir.node_builder import NodeBuilder, constant_of
 from edgernn.export.ir.recurrent_operators import KINDS, OPERATORS, Input, is_recurrent
+from edgernn.export.passes.port_values import replace_node
 from edgernn.export.passes.quantize_weights import (
     LARGEST,
     quantize_full_range,
@@ -140,11 +141,7 @@ class _IntegerProducts:
         product = builder.op("Mul", product, largest, name="product")
         if bias and bias[0] is not None:
             product = builder.op("Add", product, bias[0], name="sum")
-        product.shape, product.type = old.shape, old.type
-        ir.convenience.replace_all_uses_with(old, product, replace_graph_outputs=True)
-        if product.is_graph_output():
-            product.name, old.name = old.name, product.name
-        graph.remove(node, safe=True)
+        replace_node(node, product)
 
     def _quantized(self, graph: ir.Graph, node: ir.Node, x: ir.Value) -> tuple[ir.Value, ir.Value]:
         """Return x (…, inputs) as integers 1 … 255 with the zero point 128, and 127 scales of it.

@@ -15,6 +15,7 @@ from onnxscript import version_converter
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.ir.node_builder import NodeBuilder, constant_of
 from edgernn.export.passes.operator_schemas import allows, schema_of
+from edgernn.export.passes.port_values import replace_node
 
 __all__ = ["to_opset"]
 
@@ -80,19 +81,14 @@ def _shape_then_slice(node: ir.Node, opset: int) -> None:
     """Read a part of a shape with Shape and Slice, for opset 14 and earlier."""
     if opset >= 15 or not {"start", "end"} & set(node.attributes):
         return
-    graph, (old,) = node.graph, node.outputs
-    assert isinstance(graph, ir.Graph)
+    assert isinstance(node.graph, ir.Graph)
     assert node.inputs[0] is not None
-    builder = NodeBuilder(graph, node, f"{old.name}_")
+    builder = NodeBuilder(node.graph, node, f"{node.outputs[0].name}_")
     start = node.attributes.get_int("start", 0)
     end = node.attributes.get_int("end", np.iinfo(np.int64).max)
     bounds = [builder.constant("bound", np.array([bound], np.int64)) for bound in (start, end)]
-    new = builder.op(
-        "Slice", builder.op("Shape", node.inputs[0], name="whole"), *bounds, name="part"
-    )
-    new.shape, new.type = old.shape, old.type
-    ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
-    graph.remove(node, safe=True)
+    whole = builder.op("Shape", node.inputs[0], name="whole")
+    replace_node(node, builder.op("Slice", whole, *bounds, name="part"))
 
 
 _REDUCTIONS = ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare")

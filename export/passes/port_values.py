@@ -1,4 +1,4 @@
-"""The ports of a graph: found by name, described and replaced."""
+"""The values of a graph that passes replace: ports, and outputs of nodes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from edgernn.contract import BATCH
 from edgernn.export.ir.node_builder import NodeBuilder
 from edgernn.export.ir.shapes import known_shape
 
-__all__ = ["batch_axis", "describe_state", "new_output", "position_of"]
+__all__ = ["batch_axis", "describe_state", "new_output", "position_of", "replace_node"]
 
 
 def position_of(ports: Sequence[ir.Value], name: str) -> int:
@@ -41,3 +41,14 @@ def new_output(
         value = NodeBuilder(graph).op("Identity", value, name=name)
     value.name, value.shape, value.type = name, shape, dtype
     return value
+
+
+def replace_node(node: ir.Node, value: ir.Value) -> None:
+    """Replace the only output of `node` by `value`, in place; a graph output keeps its name."""
+    (old,), graph = node.outputs, node.graph
+    assert graph is not None
+    value.shape, value.type = old.shape, old.type
+    ir.convenience.replace_all_uses_with(old, value, replace_graph_outputs=True)
+    if value.is_graph_output():
+        value.name, old.name = old.name, value.name
+    graph.remove(node, safe=True)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from edgernn.export.ir.node_builder import NodeBuilder
 from edgernn.export.passes.port_values import (
     batch_axis,
     describe_state,
     new_output,
     position_of,
+    replace_node,
 )
 
 
@@ -42,3 +44,12 @@ def test_a_port_is_copied_for_a_new_output() -> None:
     node = copy.producer()
     assert node is not None
     assert node.op_type == "Identity"
+
+
+def test_a_replaced_output_keeps_its_name() -> None:
+    """Hosts read outputs by name, whatever computes them."""
+    graph = model().graph
+    (relu, neg) = graph
+    replace_node(neg, NodeBuilder(graph, neg).op("Abs", relu.outputs[0], name="other"))
+    assert [(node.op_type, node.outputs[0].name) for node in graph] == [("Relu", "y"), ("Abs", "z")]
+    assert graph.outputs[1].shape == ir.Shape([2, "batch"])
