@@ -180,8 +180,8 @@ def check_states(states: Mapping[str, ArrayLike], ports: Mapping[str, Port], bat
         shape = evaluate_shape(port.shape, {BATCH: batch})
         if array.shape != shape:
             raise StateError(
-                f"State `{name}` must have shape {shape} for {_format_sequences(batch)}, "
-                f"`{port}`; it came with shape {array.shape}."
+                f"State `{name}` must have shape {shape} for batch {batch}, `{port}`; it came "
+                f"with shape {array.shape}."
             )
         array = convert_array(port, array, StateError)
         if not np.isfinite(array).all():
@@ -282,7 +282,3 @@ def _check_limit(port: Port, array: NDArray[Any]) -> None:
 def format_steps(steps: int) -> str:
     """Return a number of steps in words: `1 step`, `2 steps`."""
     return "1 step" if steps == 1 else f"{steps} steps"
-
-
-def _format_sequences(batch: int) -> str:
-    return "1 sequence" if batch == 1 else f"{batch} sequences"

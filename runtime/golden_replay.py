@@ -17,7 +17,7 @@ from edgernn.errors import ContractError, ParityError
 from edgernn.report import Check, ParityReport, scaled_difference
 from edgernn.runtime.golden_arrays import GoldenArrays
 from edgernn.runtime.model import Model
-from edgernn.runtime.port_axes import PortAxes, input_axes, output_axes
+from edgernn.runtime.port_axes import input_axes, output_axes
 
 __all__ = ["golden_report", "median_step_time", "replay", "require_passed"]
 
@@ -34,25 +34,43 @@ class _GoldenRun:
 
     def __init__(self, model: Model) -> None:
         self.contract = model.contract
-        self._artifact = _artifact(model)
-        recorded = GoldenArrays(self._artifact)
-        inputs, outputs = input_axes(self.contract), output_axes(self.contract)
-        states = self.contract.states
+        recorded = GoldenArrays(_artifact(model))
+        self._input_axes = input_axes(self.contract)
+        self.output_axes = output_axes(self.contract)
         graph = next(iter(self.contract.graphs.values()))
-        self.inputs = {name: recorded.read(axis.port) for name, axis in inputs.items()}
         ports = self.contract.state_ports
+        self.inputs = {name: recorded.read(axis.port) for name, axis in self._input_axes.items()}
         self.initial = {name: recorded.read(port) for name, port in ports.items()}
-        self.final = {s.name: recorded.read(graph.output(s.output)) for s in states}
-        self.outputs = {name: recorded.read(axis.port) for name, axis in outputs.items()}
-        self.steps = _count_steps(inputs, self.inputs)
-        self.batch = _batch(self.contract, self.initial)
+        self.final = {s.name: recorded.read(graph.output(s.output)) for s in self.contract.states}
+        self.outputs = {name: recorded.read(axis.port) for name, axis in self.output_axes.items()}
+        steps = [
+            self.inputs[name].shape[axis.sequence]
+            for name, axis in self._input_axes.items()
+            if axis.sequence is not None
+        ]
+        self.steps = max(steps, default=1)
+        batches = (
+            self.initial[name].shape[ports[name].axes.index(BATCH)]
+            for name in ports
+            if BATCH in ports[name].axes
+        )
+        self.batch = next(batches, 1)
 
     def chunk(self, start: int, stop: int) -> Arrays:
-        axes = input_axes(self.contract)
         return {
-            name: axes[name].slice_steps(array, start, stop)
+            name: self._input_axes[name].slice_steps(array, start, stop)
             for name, array in self.inputs.items()
             if name not in self.contract.lengths
+        }
+
+    def step(self, t: int) -> Arrays:
+        chunk = self.chunk(t, t + 1)
+        return {name: self._input_axes[name].to_step(array) for name, array in chunk.items()}
+
+    def join(self, parts: list[Arrays]) -> Arrays:
+        return {
+            name: self.output_axes[name].join_chunks([part[name] for part in parts], self.batch)
+            for name in parts[0]
         }
 
     def check(self, name: str, graph: str, outputs: Arrays, state: Mapping[str, Any]) -> Check:
@@ -142,7 +160,7 @@ def median_step_time(model: Model) -> float | None:
         return None
     golden = _GoldenRun(model)
     stream = model.stream(golden.batch)
-    steps = itertools.cycle([[*_step_inputs(golden, t).values()] for t in range(golden.steps)])
+    steps = itertools.cycle([[*golden.step(t).values()] for t in range(golden.steps)])
     for inputs in itertools.islice(steps, _WARM_UP):
         stream.step(*inputs)
     times: list[float] = []
@@ -156,16 +174,16 @@ def median_step_time(model: Model) -> float | None:
 
 
 def _by_steps(model: Model, golden: _GoldenRun) -> Check:
-    axes = output_axes(golden.contract)
+    axes = golden.output_axes
     stream = model.stream(golden.batch)
     stream.restore(golden.initial)
     parts: list[Arrays] = []
     for t in range(golden.steps):
-        outputs = stream.step(**_step_inputs(golden, t))
+        outputs = stream.step(**golden.step(t))
         table = outputs if isinstance(outputs, dict) else {next(iter(axes)): outputs}
         parts.append({name: axes[name].from_step(array) for name, array in table.items()})
     graph = "step" if golden.contract.step else "sequence"
-    return golden.check("steps", graph, _join(golden, parts), stream.snapshot())
+    return golden.check("steps", graph, golden.join(parts), stream.snapshot())
 
 
 def _by_chunks(model: Model, golden: _GoldenRun, size: int | None) -> Check:
@@ -175,35 +193,21 @@ def _by_chunks(model: Model, golden: _GoldenRun, size: int | None) -> Check:
         result = model.run(golden.chunk(start, stop), state)
         parts.append(result.outputs)
         state = result.state
-    return golden.check("chunks", "sequence", _join(golden, parts), state)
+    return golden.check("chunks", "sequence", golden.join(parts), state)
 
 
 def _chunk_bounds(steps: int, size: int | None) -> Iterator[tuple[int, int]]:
-    start = 0
-    for length in itertools.count(1) if size is None else itertools.repeat(size):
-        if start >= steps:
-            return
-        yield start, min(start + length, steps)
-        start += length
+    """Yield chunks of 1, 2, 3, … steps, or of `size` steps, as (start, stop)."""
+    lengths = itertools.count(1) if size is None else itertools.repeat(size)
+    starts = itertools.takewhile(
+        lambda start: start < steps, itertools.accumulate(lengths, initial=0)
+    )
+    return itertools.pairwise([*starts, steps])
 
 
 def _constant_steps(contract: Contract) -> int | None:
     """Return the number of steps that the sequence graph takes, or None where it takes any."""
     return contract.constants.get(SEQUENCE) if contract.sequence else None
-
-
-def _step_inputs(golden: _GoldenRun, t: int) -> Arrays:
-    axes = input_axes(golden.contract)
-    chunk = golden.chunk(t, t + 1)
-    return {name: axes[name].to_step(array) for name, array in chunk.items()}
-
-
-def _join(golden: _GoldenRun, parts: list[Arrays]) -> Arrays:
-    axes = output_axes(golden.contract)
-    return {
-        name: axes[name].join_chunks([part[name] for part in parts], golden.batch)
-        for name in parts[0]
-    }
 
 
 def _artifact(model: Model) -> Artifact:
@@ -213,21 +217,3 @@ def _artifact(model: Model) -> Artifact:
             "run. Load the whole artifact."
         )
     return model.artifact
-
-
-def _count_steps(axes: Mapping[str, PortAxes], arrays: Arrays) -> int:
-    lengths = [
-        arrays[name].shape[axis.sequence]
-        for name, axis in axes.items()
-        if axis.sequence is not None
-    ]
-    return max(lengths, default=1)
-
-
-def _batch(contract: Contract, initial: Arrays) -> int:
-    """Return the batch of the recorded states."""
-    for name, port in contract.state_ports.items():
-        axis = port.axis(BATCH)
-        if axis is not None:
-            return int(initial[name].shape[axis])
-    return 1

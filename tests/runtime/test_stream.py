@@ -346,7 +346,7 @@ def test_a_state_that_is_not_carried_makes_no_stream(tmp_path):
         ({"x": 0}, "`x` is not a state of this model; its states are `h`, `c`."),
         (
             {"h": np.zeros((1, 2, 4)), "c": np.zeros((1, 1, 4))},
-            "State `h` must have shape (1, 1, 4) for 1 sequence, `h_in: float32[1, batch, 4]`; "
+            "State `h` must have shape (1, 1, 4) for batch 1, `h_in: float32[1, batch, 4]`; "
             "it came with shape (1, 2, 4).",
         ),
         (
