@@ -131,7 +131,7 @@ def _weights(
 
 
 def _weight_tensor(value: ir.Value) -> ir.TensorProtocol | None:
-    """Return the tensor behind `value`, or None if it is no weight."""
+    """Return the constant tensor of `value` if that is a weight, else None."""
     tensor = ir.convenience.get_const_tensor(value)
     if tensor is None or not len(tensor.shape):
         return None

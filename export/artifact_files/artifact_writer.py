@@ -114,7 +114,7 @@ class ArtifactWriter:
 
 
 def remove_exporter_notes(model: ir.Model) -> None:
-    """Remove what exporters note beside the graph, such as where torch is installed; in place."""
+    """Remove notes of exporters from a graph, such as where torch is installed; in place."""
     ClearMetadataAndDocStringPass()(model)
     values = [*model.graph.inputs, *model.graph.outputs]
     values += [value for node in model.graph.all_nodes() for value in node.outputs]

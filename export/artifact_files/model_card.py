@@ -108,7 +108,7 @@ def _usage(examples: UsageExamples) -> str:
     blocks = [f"### {title}\n\n```{language}\n{code}\n```" for title, language, code in parts]
     other = (
         "### In C and other languages\n\n`examples/c/golden.c` of edgernn runs this folder with "
-        "ONNX Runtime's C API; what it needs to know stands in the graphs' metadata."
+        "ONNX Runtime's C API; what it needs to know is in the graphs' metadata."
     )
     return "\n\n".join(["## Run it", *blocks, other])
 

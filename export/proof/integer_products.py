@@ -24,8 +24,6 @@ from edgernn.export.passes.quantize_weights import PAIR_LIMIT, max_pair_sums
 
 __all__ = ["check_integers", "extreme_activations"]
 
-_Product = Callable[[NDArray[np.uint8]], NDArray[Any]]
-
 _DEQUANTIZED = {("", "Conv"): 1, ("", "Gemm"): 1, ("", "MatMul"): 1}
 """Operators that ONNX Runtime runs in integers after DequantizeLinear → index of their weights."""
 
@@ -135,7 +133,9 @@ def _zero_point(node: ir.Node) -> int:
     return int(zero.ravel()[0])
 
 
-def _in_onnxruntime(weights: NDArray[np.int8], zero: int) -> _Product:
+def _in_onnxruntime(
+    weights: NDArray[np.int8], zero: int
+) -> Callable[[NDArray[np.uint8]], NDArray[Any]]:
     """Return the product in a graph of this node alone, where weights are packed as in the file."""
     inputs, outputs = weights.shape
     model = ir.from_onnx_text(
