@@ -13,7 +13,7 @@ from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.call.forward_run import ExampleRunner, ForwardRun
 from edgernn.export.call.resizing import first_success, size_at
 
-__all__ = ["are_steps", "effect_of", "is_causal", "name_of", "same_results"]
+__all__ = ["are_steps", "effect_of", "is_causal", "name_axis", "same_results"]
 
 
 def effect_of(before: ForwardRun, after: Sequence[ForwardRun]) -> tuple[bool, bool]:
@@ -50,16 +50,16 @@ def _differs_once(before: ForwardRun, after: Sequence[ForwardRun]) -> bool:
     )
 
 
-def name_of(
-    before: ForwardRun, after: Sequence[ForwardRun], path: str, axis: int, taken: set[str]
+def name_axis(
+    before: ForwardRun, after: Sequence[ForwardRun], path: str, axis: int, used: set[str]
 ) -> str | None:
     """Name an axis by what its size does to the recurrent calls; None if nothing looks at it."""
     more_steps, more_sequences = effect_of(before, after)
     if not (more_steps or more_sequences) and all(same_results(before, run) for run in after):
         return None
-    if more_steps and SEQUENCE not in taken:
+    if more_steps and SEQUENCE not in used:
         return SEQUENCE
-    if (more_sequences or not before.calls) and not more_steps and BATCH not in taken:
+    if (more_sequences or not before.calls) and not more_steps and BATCH not in used:
         return BATCH
     return f"{re.sub(r'[^A-Za-z0-9]+', '_', path).strip('_')}_dim{axis}"
 

@@ -14,7 +14,13 @@ from dataclasses import replace
 
 from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import InputError
-from edgernn.export.call.axis_effects import are_steps, effect_of, is_causal, name_of, same_results
+from edgernn.export.call.axis_effects import (
+    are_steps,
+    effect_of,
+    is_causal,
+    name_axis,
+    same_results,
+)
 from edgernn.export.call.axis_groups import Axis, AxisGroups
 from edgernn.export.call.constant_axis_reasons import (
     AxisRequest,
@@ -167,7 +173,7 @@ def _tied_groups(
     reference: ExampleRunner, example: ExampleCall, run: ForwardRun
 ) -> Iterator[tuple[str, list[Axis]]]:
     """Yield each set of axes that must change together and can, with its name."""
-    taken: set[str] = set()
+    used: set[str] = set()
     done: set[Axis] = set()
     possible = AxisGroups.of(example, run)
     for leaf in example.tensors:
@@ -182,16 +188,16 @@ def _tied_groups(
                 larger = runs[:2] if leaf.tensor.shape[axis] > 1 else runs
                 if all(same_results(run, one) for one in larger):
                     larger = runs  # what comes later may be left out, but not the first entries
-                symbol = name_of(run, larger, leaf.path, axis, taken)
-                lone = not run.calls and symbol not in (BATCH, None) and SEQUENCE not in taken
+                symbol = name_axis(run, larger, leaf.path, axis, used)
+                lone = not run.calls and symbol not in (BATCH, None) and SEQUENCE not in used
                 if lone and is_causal(reference, example, run, group):
                     symbol = SEQUENCE
-                if BATCH not in taken and any(path in example.lengths for path, _ in group):
+                if BATCH not in used and any(path in example.lengths for path, _ in group):
                     symbol = BATCH  # forward may go through the lengths one by one
                 unseen = symbol != SEQUENCE and all(same_results(run, one) for one in larger)
                 if symbol is None or unseen:
                     break  # entries that forward does not look at
-                taken.add(symbol)
+                used.add(symbol)
                 done.update(group)
                 yield symbol, group
                 break

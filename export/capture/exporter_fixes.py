@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch.nn import functional as F
@@ -139,16 +139,10 @@ def _running_place(kind: str) -> Callable[[Arguments], Any]:
         shape = [1] * x.dim()
         shape[axis] = -1
         places = torch.arange(x.shape[axis]).reshape(shape).expand(x.shape)
-        return _Running(values, _running_node("cummax", torch.where(x == values, places, 0), axis))
+        indices = _running_node("cummax", torch.where(x == values, places, 0), axis)
+        return torch.return_types.cummax((values, indices))
 
     return answer
-
-
-class _Running(NamedTuple):
-    """What torch.cummax and torch.cummin return."""
-
-    values: torch.Tensor
-    indices: torch.Tensor
 
 
 def _running_node(kind: str, x: torch.Tensor, axis: int) -> torch.Tensor:

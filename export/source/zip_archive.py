@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO
 
 from edgernn.errors import SourceError
@@ -25,7 +25,7 @@ _ENCRYPTED = 0x1
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
-class ZipArchive:
+class ZipArchive(AbstractContextManager["ZipArchive"]):
     """The entries of one archive, by their names below its top folder.
 
     Attributes:
@@ -59,15 +59,7 @@ class ZipArchive:
         self._entries = {entry.filename.removeprefix(root): entry for entry in entries}
         self.names = tuple(self._entries)
 
-    def __enter__(self) -> ZipArchive:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._file.close()
 
     def __contains__(self, name: str) -> bool:
