@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import onnx_ir as ir
 
-from edgernn.export.ir.call_nodes import StateLabel, call_nodes, state_places
+from edgernn.export.ir.call_nodes import StateLabel, call_nodes, state_places, weights_of
 from edgernn.export.ir.private_operators import LOOP
 from edgernn.export.ir.recurrent_operators import STATES, Input, kind_of
 
@@ -92,7 +92,7 @@ def _states_of_call(
             layer=label.layer or layer,
             name=label.name,
             of_layer=bool(label.layer),
-            layer_value=None if in_loop else node.inputs[-1],
+            layer_value=None if in_loop else weights_of(node)[-1],
         )
 
 

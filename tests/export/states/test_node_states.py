@@ -68,6 +68,17 @@ def test_calls_of_one_layer_are_followed_to_the_last():
     assert [calls_in_row(state, states) for state in states] == [2, 1, 1]
 
 
+def test_packed_layers_over_the_same_lengths_are_two():
+    """Whose layer a packed call is tell its weights, not the lengths that it ends with."""
+    lengths = value("lengths")
+    first = call(0, "gru", *map(value, "xhw"), lengths, outputs=2, packed=1)
+    weight = value("v")
+    second = call(1, "gru", value("x2"), first.outputs[1], weight, lengths, outputs=2, packed=1)
+    states = call_states(ir.Graph([], [], nodes=[first, second]))
+    assert last_in_row(states[0], states) == states[0]
+    assert [state.layer_value for state in states] == [first.inputs[2], weight]
+
+
 def test_a_value_is_the_same_through_copies_and_other_shapes_only():
     """By default a copy alone is the same value; a reshape is where it is allowed."""
     x = value("x")
