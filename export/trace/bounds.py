@@ -174,10 +174,8 @@ def _interval(holds: Callable[[int], bool]) -> tuple[int, int, list[int]]:
 
 def _violations(guard: _Guard, bounds: Mapping[str, tuple[int, int]]) -> list[dict[str, int]]:
     """Return a few sizes within the bounds at which a guard of several axes does not hold."""
-    choices = [
-        sorted({min(max(size, bounds[axis][0]), bounds[axis][1]) for size in _TOGETHER})
-        for axis in guard.axes
-    ]
+    ranges = (bounds.get(axis, (1, _LARGEST)) for axis in guard.axes)
+    choices = [sorted({min(max(size, low), high) for size in _TOGETHER}) for low, high in ranges]
     found = [sizes for sizes in itertools.product(*choices) if not guard.holds(*sizes)]
     found.sort(key=max)
     samples = sorted({0, len(found) // 2, len(found) - 1}) if found else ()
