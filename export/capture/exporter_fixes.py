@@ -26,7 +26,7 @@ from torch.nn import functional as F
 from torch.onnx.ops import symbolic_multi_out
 
 from edgernn.export.capture.crop import crop
-from edgernn.export.ir.private_operators import EDGERNN, RUNNING
+from edgernn.export.ir.operator_kinds import EDGERNN, RUNNING
 
 __all__ = ["exporter_fix"]
 

@@ -21,7 +21,7 @@ from torch.onnx.ops import symbolic
 
 from edgernn.export.capture.length_values import LengthValues
 from edgernn.export.capture.pytree import mark_layout
-from edgernn.export.ir.private_operators import PAD, TORCH
+from edgernn.export.ir.operator_kinds import PAD, TORCH
 
 __all__ = ["PaddedPacking", "sorts_for_packing", "unchecked_layers"]
 

@@ -19,7 +19,7 @@ from edgernn.export.capture.exporter_fixes import exporter_fix
 from edgernn.export.capture.loop_call import LoopOperands, TimeLoop, run_loop
 from edgernn.export.capture.packed_sequences import PaddedPacking, sorts_for_packing
 from edgernn.export.capture.pytree import mark_layout
-from edgernn.export.ir.private_operators import LOOP
+from edgernn.export.ir.operator_kinds import LOOP
 from edgernn.export.ir.recurrent_operators import (
     CELL_FUNCTIONS,
     FUNCTIONS,

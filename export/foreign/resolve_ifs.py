@@ -20,8 +20,8 @@ from edgernn.export.foreign.evaluate_values import evaluate
 from edgernn.export.foreign.onnx_file import OnnxFile, ResolvedIf
 from edgernn.export.foreign.recurrent_nodes import name_finals, recurrent_nodes_inside
 from edgernn.export.ir.dataflow import ancestors, depends_on_data
+from edgernn.export.ir.node_builder import splice
 from edgernn.export.ir.onnx_session import Arrays
-from edgernn.export.ir.splice import splice
 
 __all__ = ["must_be_resolved", "resolve_ifs"]
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import onnx_ir as ir
 
 from edgernn.export.ir.dataflow import input_dependencies
-from edgernn.export.ir.private_operators import LOOP, TORCH
+from edgernn.export.ir.operator_kinds import LOOP, TORCH
 from edgernn.export.ir.recurrent_operators import CELL_FUNCTIONS, FUNCTIONS, RecurrentKind
 
 __all__ = [

@@ -5,6 +5,9 @@ Where an operator only moves elements, every element of an output is one of an i
     Reshape(x, size)       reshapes x; its other input says how
     Concat(x, y, z)        joins x, y and z
     Gather(table, ids)     selects from the table
+
+Also the names of the operators that edgernn writes while a graph is made, and lowers before it is
+finished.
 """
 
 from __future__ import annotations
@@ -13,7 +16,33 @@ import enum
 
 import onnx_ir as ir
 
-__all__ = ["ELEMENTWISE", "Movement", "moved_inputs", "movement_of", "operators_of"]
+__all__ = [
+    "EDGERNN",
+    "ELEMENTWISE",
+    "LOOP",
+    "PAD",
+    "RUNNING",
+    "TORCH",
+    "Movement",
+    "moved_inputs",
+    "movement_of",
+    "operators_of",
+]
+
+TORCH = "torch"
+"""Domain of recurrent calls as torch makes them: one node per call, with torch's arguments."""
+
+LOOP = "loop"
+"""`torch::loop`: one loop over time."""
+
+PAD = "pad_packed_sequence"
+"""`torch::pad_packed_sequence`: zeros after the end of each sequence."""
+
+EDGERNN = "edgernn"
+"""Domain of what ONNX has no operator for: an LSTM with a projection, and `Running`."""
+
+RUNNING = "Running"
+"""`edgernn::Running`: running results along an axis."""
 
 # fmt: off
 ELEMENTWISE = frozenset((

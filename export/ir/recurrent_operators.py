@@ -18,7 +18,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from edgernn.export.ir.private_operators import EDGERNN
+from edgernn.export.ir.operator_kinds import EDGERNN
 
 __all__ = [
     "CELL_FUNCTIONS",

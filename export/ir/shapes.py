@@ -18,8 +18,7 @@ import onnx_ir.passes.common as passes
 from onnxscript import optimizer
 
 from edgernn.export.ir.node_builder import NodeBuilder, constant_of
-from edgernn.export.ir.operator_kinds import Movement, operators_of
-from edgernn.export.ir.private_operators import EDGERNN, RUNNING
+from edgernn.export.ir.operator_kinds import EDGERNN, RUNNING, Movement, operators_of
 from edgernn.export.ir.recurrent_operators import LSTM, Input
 
 __all__ = ["Dim", "Shape", "infer_shapes", "known_shape", "refine_shapes", "shape_of"]

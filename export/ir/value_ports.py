@@ -1,4 +1,7 @@
-"""The inputs and outputs of a graph as ports of a contract."""
+"""The inputs and outputs of a graph as ports of a contract, and the names of a trace's outputs.
+
+`trace` names an output `result:` and its path in what forward returns.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,9 @@ import onnx_ir as ir
 
 from edgernn.contract import Port
 
-__all__ = ["port_of"]
+__all__ = ["port_of", "result_name", "result_path"]
+
+_RESULT = "result:"
 
 
 def port_of(value: ir.Value) -> Port:
@@ -24,3 +29,14 @@ def _dtype_name(dtype: ir.DataType | None) -> str:
     if dtype is None:
         return "unknown"
     return "string" if dtype == ir.DataType.STRING else str(dtype.numpy().name)
+
+
+def result_name(path: str) -> str:
+    """Return what `trace` names the graph output at `path` in forward's result."""
+    return _RESULT + path
+
+
+def result_path(value: ir.Value) -> str | None:
+    """Return the path in forward's result of a graph output named by `trace`, else None."""
+    name = value.name or ""
+    return name.removeprefix(_RESULT) if name.startswith(_RESULT) else None

@@ -22,10 +22,10 @@ from edgernn.export.ir.shapes import refine_shapes
 from edgernn.export.lift.batching_rules import MixedBatchError
 from edgernn.export.lift.operator_form import operator_form
 from edgernn.export.lift.scan_form import scan_form
-from edgernn.export.lift.separate_products import separate_products
 from edgernn.export.lift.state_flow import ChangedStateError
 from edgernn.export.lift.step_graph import StepGraph
 from edgernn.export.step.at_one_step import gemm_form
+from edgernn.export.step.products import separate_products
 
 __all__ = ["LiftedGraph", "lift_over_time"]
 

@@ -20,10 +20,9 @@ from edgernn.contract import SEQUENCE
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.ir.shapes import Dim
 from edgernn.export.lift.batching_rules import MixedBatchError, declared_shape
-from edgernn.export.lift.node_copier import NodeCopier
 from edgernn.export.lift.sequence_graph import SequenceGraphBuilder
 from edgernn.export.lift.state_flow import carried_pairs
-from edgernn.export.lift.step_graph import StepGraph
+from edgernn.export.lift.step_graph import NodeCopier, StepGraph
 from edgernn.export.lift.time_batching import BatchedValue, TimeBatcher
 
 __all__ = ["scan_form"]

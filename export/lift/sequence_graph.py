@@ -10,9 +10,8 @@ from onnx_ir.tape import Tape
 
 from edgernn.contract import BATCH
 from edgernn.export.lift.batching_rules import MixedBatchError, declared_shape
-from edgernn.export.lift.node_copier import NodeCopier
 from edgernn.export.lift.state_flow import ChangedStateError, is_movement
-from edgernn.export.lift.step_graph import StepGraph
+from edgernn.export.lift.step_graph import NodeCopier, StepGraph
 from edgernn.export.lift.time_batching import BatchedValue, TimeAxes, TimeBatcher
 
 __all__ = ["SequenceGraphBuilder"]

@@ -20,7 +20,7 @@ from edgernn.contract import SEQUENCE
 from edgernn.export.ir.operator_kinds import Movement, movement_of
 from edgernn.export.ir.shapes import Dim
 from edgernn.export.lift.batching_rules import MixedBatchError, batch_axes, declared_shape
-from edgernn.export.lift.node_copier import NodeCopier
+from edgernn.export.lift.step_graph import NodeCopier
 
 __all__ = ["BatchedValue", "TimeAxes", "TimeBatcher"]
 

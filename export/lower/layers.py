@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.ir.call_nodes import call_nodes, is_cell, kind_of_call, weights_of
-from edgernn.export.ir.private_operators import EDGERNN, LOOP, PAD, TORCH
+from edgernn.export.ir.operator_kinds import EDGERNN, LOOP, PAD, TORCH
 from edgernn.export.ir.recurrent_operators import TORCH_WEIGHTS
 from edgernn.export.lower.sequence_mask import (
     SequenceEnds,

@@ -12,8 +12,8 @@ from edgernn.contract import SEQUENCE
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.capture.loop_call import TimeLoop
 from edgernn.export.ir.call_nodes import StateLabel
-from edgernn.export.ir.private_operators import LOOP, TORCH
-from edgernn.export.ir.splice import splice
+from edgernn.export.ir.node_builder import splice
+from edgernn.export.ir.operator_kinds import LOOP, TORCH
 from edgernn.export.ir.symbolic_dims import rename_axes
 from edgernn.export.lift.lift_over_time import LiftedGraph, lift_over_time
 

@@ -12,10 +12,9 @@ from onnx_ir.passes import common as passes
 
 from edgernn.contract import BATCH
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.ir.node_builder import NodeBuilder, constant_of
-from edgernn.export.ir.private_operators import EDGERNN
+from edgernn.export.ir.node_builder import NodeBuilder, constant_of, replace_value, splice
+from edgernn.export.ir.operator_kinds import EDGERNN
 from edgernn.export.ir.recurrent_operators import DIRECTIONS, LSTM, direction_of
-from edgernn.export.ir.splice import replace_value, splice
 from edgernn.export.lift.scan_form import scan_form
 from edgernn.export.lift.step_graph import StepGraph
 from edgernn.export.step.at_one_step import gemm_form

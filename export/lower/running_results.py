@@ -16,7 +16,7 @@ import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
 from edgernn.export.ir.node_builder import NodeBuilder
-from edgernn.export.ir.private_operators import EDGERNN, RUNNING
+from edgernn.export.ir.operator_kinds import EDGERNN, RUNNING
 from edgernn.export.ir.shapes import shape_of
 
 __all__ = ["KINDS", "write_running"]

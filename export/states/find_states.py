@@ -22,7 +22,7 @@ from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.export.capture.recurrent_calls import RecurrentCall
 from edgernn.export.ir.dataflow import depends_on_data, is_random
 from edgernn.export.ir.operator_kinds import Movement, operators_of
-from edgernn.export.ir.results import result_path
+from edgernn.export.ir.value_ports import result_path
 from edgernn.export.states.next_values import NextValue, NextValues, StatePairs
 from edgernn.export.states.node_states import (
     NodeState,

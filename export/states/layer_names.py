@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from edgernn.export.ir.call_nodes import call_nodes, kind_of_call, weights_of
-from edgernn.export.ir.private_operators import LOOP
+from edgernn.export.ir.operator_kinds import LOOP
 from edgernn.export.ir.recurrent_operators import OPERATORS, Input
 
 __all__ = ["name_layers", "name_operator_layers"]

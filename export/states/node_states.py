@@ -9,7 +9,7 @@ from types import MappingProxyType
 import onnx_ir as ir
 
 from edgernn.export.ir.call_nodes import StateLabel, call_nodes, state_places, weights_of
-from edgernn.export.ir.private_operators import LOOP
+from edgernn.export.ir.operator_kinds import LOOP
 from edgernn.export.ir.recurrent_operators import STATES, Input, kind_of
 
 __all__ = [

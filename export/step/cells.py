@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.ir.node_builder import NodeBuilder, constant_of
-from edgernn.export.ir.private_operators import EDGERNN
+from edgernn.export.ir.operator_kinds import EDGERNN
 from edgernn.export.ir.recurrent_operators import (
     PROJECTION,
     Input,

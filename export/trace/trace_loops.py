@@ -15,7 +15,7 @@ from edgernn.export.capture.recurrent_calls import RecurrentCall
 from edgernn.export.ir.call_nodes import StateLabel
 from edgernn.export.ir.dataflow import movement_sources
 from edgernn.export.ir.fold_constants import fold_constants
-from edgernn.export.ir.private_operators import LOOP
+from edgernn.export.ir.operator_kinds import LOOP
 from edgernn.export.lower.layers import lower
 from edgernn.export.lower.loops import Iteration
 from edgernn.export.lower.running_results import write_running

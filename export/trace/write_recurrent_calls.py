@@ -17,7 +17,7 @@ from edgernn.contract import SEQUENCE
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.capture.packed_sequences import PaddedPacking
 from edgernn.export.capture.recurrent_calls import RecurrentCall, RecurrentCallMode, Results
-from edgernn.export.ir.private_operators import LOOP, TORCH
+from edgernn.export.ir.operator_kinds import LOOP, TORCH
 
 __all__ = ["write_recurrent_calls"]
 

@@ -39,14 +39,9 @@ SHOWN_BY: Mapping[str, tuple[str, ...]] = {
     "foreign/test_canonicalize": ("foreign/convert_opset",),
     "foreign/test_example_inputs": ("foreign/constant_inputs", "foreign/fitted_shapes"),
     "foreign/test_step_axes": ("foreign/instrumented_file",),
-    # Calls of onnxscript and two lines on names.
-    "trace/test_trace": ("ir/fold_constants", "ir/results"),
-    "lift/test_lift_over_time": (
-        "lift/operator_form",
-        "lift/sequence_graph",
-        "lift/step_graph",
-    ),
-    "lift/test_scan_form": ("lift/separate_products",),
+    # Calls of onnxscript.
+    "trace/test_trace": ("ir/fold_constants",),
+    "lift/test_lift_over_time": ("lift/operator_form", "lift/sequence_graph"),
     # The checks are steps of one report.
     "proof/test_parity": (
         "proof/full_lengths",
@@ -76,7 +71,7 @@ SHOWN_BY: Mapping[str, tuple[str, ...]] = {
     ),
     "source/test_load_source": ("source/read_checkpoint",),
     "states/test_find_states": ("states/next_values", "states/state_port"),
-    "step/test_unit_axes": ("step/axis_layouts", "step/unit_axis_moves"),
+    "step/test_unit_axes": ("step/unit_axis_moves",),
     "lower/test_loops": ("trace/trace_loops",),
     "capture/test_recurrent_calls": ("trace/write_recurrent_calls",),
 }

@@ -8,7 +8,7 @@ from torch import nn
 
 from edgernn.export.capture.loop_call import LoopOperands, TimeLoop
 from edgernn.export.capture.recurrent_calls import RecurrentCallMode
-from edgernn.export.ir.private_operators import LOOP
+from edgernn.export.ir.operator_kinds import LOOP
 
 
 class Body(nn.Module):

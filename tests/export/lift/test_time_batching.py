@@ -8,7 +8,7 @@ import onnx_ir as ir
 import pytest
 
 from edgernn.export.lift.batching_rules import MixedBatchError
-from edgernn.export.lift.node_copier import NodeCopier
+from edgernn.export.lift.step_graph import NodeCopier
 from edgernn.export.lift.time_batching import BatchedValue, TimeAxes, TimeBatcher
 from tests.nets.one_step import run, session
 

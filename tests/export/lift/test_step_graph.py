@@ -6,7 +6,7 @@ import onnx_ir as ir
 import pytest
 
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.lift.node_copier import NodeCopier
+from edgernn.export.lift.step_graph import NodeCopier
 
 GRAPH = ir.from_onnx_text(
     """<ir_version: 8, opset_import: ["": 18]> g (float[2] x, float[2] y) => (float[2] z)
