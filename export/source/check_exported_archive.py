@@ -10,12 +10,15 @@ from __future__ import annotations
 import io
 import json
 import re
+import warnings
+from collections.abc import Mapping
 from typing import Any
+
+import torch
 
 from edgernn.errors import SourceError
 from edgernn.export.source.allowed_operators import computes
 from edgernn.export.source.check_expression import check_expression
-from edgernn.export.source.exported_archive_tensors import folder_entries, pickled_entry
 from edgernn.export.source.refusals import damaged_file, untrusted_file
 from edgernn.export.source.zip_archive import ZipArchive, write_archive
 
@@ -56,6 +59,16 @@ _CONTAINERS = frozenset(
     ["builtins.tuple", "builtins.list", "builtins.dict", "collections.OrderedDict", None]
 )
 
+# The dtypes in the order of the integers that the archive has for them, from 1; not complex ones.
+_DTYPES: dict[int, torch.dtype] = {
+    code: getattr(torch, name)
+    for code, name in enumerate(
+        str.split("uint8 int8 int16 int32 int64 float16 float32 float64 - - - bool bfloat16"), 1
+    )
+    if name != "-"
+}
+_CODES = {dtype: code for code, dtype in _DTYPES.items()}
+
 
 def check_exported_archive(archive: ZipArchive, subject: str) -> io.BytesIO:
     """Return an archive of the program in `archive` and its tensors, for torch.export.load.
@@ -92,7 +105,7 @@ class _Checker:
             if _LEGACY_PROGRAM in self._archive:
                 self._program(_LEGACY_PROGRAM)
                 for old, new in _LEGACY.items():
-                    self._entries[new] = pickled_entry(self._archive, old, self._refusal)
+                    self._pickled(old, new)
             else:
                 model = self._model()
                 self._program(f"{_MODELS}{model}.json")
@@ -169,10 +182,8 @@ class _Checker:
 
     def _operator(self, target: object) -> None:
         text = target if isinstance(target, str) else ""
-        if _PLAIN.fullmatch(text):
-            return
         found = _OPERATOR.fullmatch(text)
-        if found is None or not computes(f"{found[1]}::{found[2]}"):
+        if not (_PLAIN.fullmatch(text) or (found and computes(f"{found[1]}::{found[2]}"))):
             raise self._refusal(f"a call of `{_short(target)}`, which does not only compute")
 
     def _expression(self, text: object) -> str:
@@ -210,22 +221,62 @@ class _Checker:
         return json.dumps([protocol, tree])
 
     def _folder(self, model: str, folder: str, kind: str, prefix: str) -> None:
-        """Take the tensors of one folder, in either of the forms that torch writes."""
-        pickled = f"{folder}{model}.pt"
-        if pickled in self._archive:
-            self._entries[f"{folder}model.pt"] = pickled_entry(
-                self._archive, pickled, self._refusal
-            )
-            return
-        table = f"{model}_{kind}_config.json"
-        entries = folder_entries(self._archive, folder, table, prefix, self._refusal)
-        entries[f"{folder}model_{kind}_config.json"] = entries.pop(folder + table)
-        self._entries.update(entries)
+        """Take the tensors of one folder: a pickled dict, or a table and an entry for each.
 
-    def _require(self, pattern: re.Pattern[str], value: object, what: str) -> str:
+        The names of tensors start with `prefix`; others are objects.
+        """
+        if f"{folder}{model}.pt" in self._archive:
+            self._pickled(f"{folder}{model}.pt", f"{folder}model.pt")
+            return
+        config: dict[str, Any] = {}
+        table = self._archive.read(f"{folder}{model}_{kind}_config.json").decode()
+        for path, entry in json.loads(table)["config"].items():
+            file, meta = entry["path_name"], entry["tensor_meta"]
+            described = f"an object that is unpickled, `{path}` in `{folder}{file}`"
+            if not isinstance(file, str) or not file.startswith(prefix) or "/" in file:
+                raise self._refusal(described)
+            content = self._archive.read(folder + file)
+            if entry["use_pickle"]:
+                content, meta = _bytes_of(self._unpickle(content, torch.Tensor, described))
+                file = f"{prefix}{len(self._archive.names) + len(config)}"
+            self._entries[folder + file] = content
+            config[path] = {
+                "path_name": file,
+                "is_param": bool(entry["is_param"]),
+                "use_pickle": False,
+                "tensor_meta": _check_meta(meta, len(content)),
+            }
+        self._entries[f"{folder}model_{kind}_config.json"] = json.dumps({"config": config}).encode()
+
+    def _pickled(self, entry: str, target: str) -> None:
+        """Take a dict of tensors that torch.save wrote into `entry`, written anew."""
+        content = self._archive.read(entry)
+        buffer = io.BytesIO()
+        if content:
+            loaded = self._unpickle(content, Mapping, f"an object that is unpickled, `{entry}`")
+            for path, tensor in loaded.items():
+                if not isinstance(path, str) or not isinstance(tensor, torch.Tensor):
+                    raise self._refusal(f"an object that is unpickled, `{path}` in `{entry}`")
+            torch.save(dict(loaded), buffer)
+        self._entries[target] = buffer.getvalue()
+
+    def _unpickle(self, content: bytes, kind: type[Any], described: str) -> Any:
+        """Return a tensor or a container of tensors, which must be an instance of `kind`."""
+        if content.startswith(b"PK"):
+            ZipArchive(content, described)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        except Exception as error:  # a pickle fails in any way
+            raise self._refusal(described) from error
+        if not isinstance(loaded, kind):
+            raise self._refusal(described)
+        return loaded
+
+    def _require(self, pattern: re.Pattern[str], value: object, what: str) -> None:
         if not isinstance(value, str) or not pattern.fullmatch(value) or len(value) > 1000:
             raise self._refusal(f"code in the place of the name of {what}, `{_short(value)}`")
-        return value
 
     def _refusal(self, what: str) -> SourceError:
         return untrusted_file(
@@ -242,3 +293,43 @@ def _short(value: object) -> str:
     text = value if isinstance(value, str) else repr(value)
     text = " ".join(text.split())
     return f"{text[:60]}…" if len(text) > 61 else text
+
+
+def _bytes_of(tensor: torch.Tensor) -> tuple[bytes, dict[str, Any]]:
+    """Return the numbers of `tensor`, and what the table says of them."""
+    if tensor.layout is not torch.strided or tensor.is_meta or tensor.dtype not in _CODES:
+        raise ValueError(f"a tensor is {tensor.dtype}, {tensor.layout}, on {tensor.device}")
+    plain = tensor.detach().contiguous()
+    content = plain.reshape(-1).view(torch.uint8).numpy().tobytes() if plain.numel() else b""
+    return content, {
+        "dtype": _CODES[plain.dtype],
+        "sizes": [{"as_int": size} for size in plain.shape],
+        "strides": [{"as_int": stride} for stride in plain.stride()],
+        "storage_offset": {"as_int": 0},
+        "requires_grad": False,
+        "layout": 7,
+    }
+
+
+def _check_meta(meta: dict[str, Any], size: int) -> dict[str, Any]:
+    """Return `meta` on the CPU, if a tensor of it lies within `size` bytes."""
+    dtype = _DTYPES.get(meta["dtype"])
+    if dtype is None:
+        raise ValueError(f"a tensor has the dtype {meta['dtype']}")
+    sizes = [_size(value) for value in meta["sizes"]]
+    strides = [_size(value) for value in meta["strides"]]
+    offset = _size(meta["storage_offset"])
+    if len(sizes) != len(strides):
+        raise ValueError(f"a tensor has {len(sizes)} sizes and {len(strides)} strides")
+    reach = sum((n - 1) * stride for n, stride in zip(sizes, strides, strict=True))
+    needed = 0 if 0 in sizes else offset + reach + 1
+    if needed * dtype.itemsize > size or size % dtype.itemsize:
+        raise ValueError(f"a tensor of {needed} {dtype} numbers has {size} bytes")
+    return {**meta, "device": {"type": "cpu", "index": None}}
+
+
+def _size(value: dict[str, Any]) -> int:
+    size = value["as_int"]
+    if type(size) is not int or not 0 <= size < 1 << 48:
+        raise ValueError("a tensor has a size that is not one")
+    return size

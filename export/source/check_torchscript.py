@@ -8,16 +8,25 @@ from __future__ import annotations
 
 import ast
 import io
+import re
 import tokenize
 from collections.abc import Iterator
+from itertools import groupby
 from typing import Any
 
 from edgernn.errors import SourceError, UnsupportedModelError
 from edgernn.export.source.allowed_operators import acts, computes
+from edgernn.export.source.check_pickle import check_pickle
 from edgernn.export.source.refusals import damaged_file, quantized_weights, untrusted_file
 from edgernn.export.source.torchscript_operators import PYTHON_FUNCTIONS, SCALAR_FUNCTIONS
+from edgernn.export.source.zip_archive import ZipArchive, write_archive
 
-__all__ = ["check_code", "check_graph"]
+__all__ = ["check_graph", "check_torchscript_archive"]
+
+_CODE = re.compile(r"code/[\w/]+\.py", re.ASCII)
+_PICKLE = re.compile(r"code/[\w/]+\.py\.debug_pkl|(data|constants)\.pkl", re.ASCII)
+_STORAGE = re.compile(r"(data|constants)/\w+", re.ASCII)
+_NUMBER = re.compile(rb"\d{1,4}\s*")
 
 # Limits of nesting, as torch's own reader recurses.
 _DEEPEST = 100
@@ -35,19 +44,55 @@ _SKIPPED = frozenset(
     [tokenize.NL, tokenize.COMMENT, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER]
 )
 
+_JOINING = frozenset(["and", "in", "is", "not", "or", "if"])
+_SIGNS = frozenset(["-", "+", "~", "not"])
+
 _DANGER = "Loading or running it could touch files or the process"
 
 Token = tokenize.TokenInfo
 
 
-def check_code(content: bytes, file: str, subject: str) -> None:
-    """Check that loading the code in `content` runs none of it, and that none of it acts.
+def check_torchscript_archive(archive: ZipArchive, subject: str) -> io.BytesIO:
+    """Return an archive of the module in `archive`, for torch.jit.load.
 
     Raises:
-        SourceError: Something in it would run, or reaches beyond numbers; its line is named.
+        SourceError: Loading it would run some of its code, or that reaches beyond numbers; its line
+            is named. Or the archive is damaged.
         UnsupportedModelError: It has quantized layers.
     """
-    _Code(content, file, subject).check()
+    entries = {name: archive.read(name) for name in archive.names if _CODE.fullmatch(name)}
+    for name, content in entries.items():
+        _Code(content, name, subject).check()
+    for name in archive.names:
+        if _STORAGE.fullmatch(name):
+            entries[name] = archive.read(name)
+        elif _PICKLE.fullmatch(name):
+            entries[name] = _check_entry(archive, name, subject)
+        elif name in ("version", ".data/version"):
+            entries[name] = archive.read(name)
+            if not _NUMBER.fullmatch(entries[name]):
+                raise _damaged(subject, f"its version is `{entries[name][:20]!r}`")
+        elif name == "byteorder" and archive.read(name) != b"little":
+            raise _damaged(subject, "its numbers are not little-endian")
+    if "data.pkl" not in entries or not {"version", ".data/version"} & set(entries):
+        raise _damaged(subject, "it has no `data.pkl` or no `version`")
+    return write_archive(entries)
+
+
+def _check_entry(archive: ZipArchive, name: str, subject: str) -> bytes:
+    def size(key: str) -> int:
+        entry = f"{name.removesuffix('.pkl')}/{key}"
+        if entry not in archive or not _STORAGE.fullmatch(entry):
+            raise LookupError(f"there is no `{entry}`")
+        return archive.size(entry)
+
+    content = archive.read(name)
+    check_pickle(content, size, name, subject)
+    return content
+
+
+def _damaged(subject: str, reason: str) -> SourceError:
+    return damaged_file(subject, "TorchScript archive", reason)
 
 
 def check_graph(graph: Any, subject: str) -> None:
@@ -88,11 +133,7 @@ class _Code:
             if first.string == "def":
                 inside = first.start[1]
                 self._check_method(line)
-                self._check_literal(line[3:])
-            elif first.string == "class":
-                self._check_literal(line[3:])
-            else:
-                self._check_literal(line)
+            self._check_literal(line[3:] if first.string in ("def", "class") else line)
 
     def _lines(self) -> Iterator[list[Token]]:
         """Yield the tokens of each logical line."""
@@ -132,9 +173,11 @@ class _Code:
 
     def _check_length(self, line: list[Token]) -> None:
         joined = sum(
-            token.string not in ",:=-()[]" for token in line if token.type == tokenize.OP
-        ) + sum(token.string in ("and", "in", "is", "not", "or", "if") for token in line)
-        signs = max((len(run) for run in _runs_of_signs(line)), default=0)
+            one.string not in ",:=-()[]" if one.type == tokenize.OP else one.string in _JOINING
+            for one in line
+        )
+        runs = groupby(line, key=lambda token: token.string in _SIGNS)
+        signs = max((len(list(run)) for signed, run in runs if signed), default=0)
         if joined > _LONGEST or signs > _DEEPEST:
             raise self._damaged(f"line {line[0].start[0]} is nested too deeply")
 
@@ -201,9 +244,10 @@ class _Code:
                 raise self._runs(token, f"computes a constant with `{token.string}`")
 
     def _runs(self, token: Token, what: str) -> SourceError:
+        text = token.line.strip()
         return untrusted_file(
             f"{self._subject} is a TorchScript archive whose code {what} in `{self._file}`, line "
-            f"{token.start[0]}: `{_short(token.line)}`",
+            f"{token.start[0]}: `{text[:80] + '…' if len(text) > 81 else text}`",
             _DANGER,
         )
 
@@ -211,19 +255,4 @@ class _Code:
         return quantized_weights(self._subject, f"`{name}` in `{self._file}`")
 
     def _damaged(self, reason: str) -> SourceError:
-        return damaged_file(self._subject, "TorchScript archive", f"`{self._file}`: {reason}")
-
-
-def _runs_of_signs(line: list[Token]) -> Iterator[list[str]]:
-    run: list[str] = []
-    for token in line:
-        if token.string in ("-", "+", "~", "not"):
-            run.append(token.string)
-        elif run:
-            yield run
-            run = []
-
-
-def _short(line: str) -> str:
-    text = line.strip()
-    return f"{text[:80]}…" if len(text) > 81 else text
+        return _damaged(self._subject, f"`{self._file}`: {reason}")

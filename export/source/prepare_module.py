@@ -21,6 +21,7 @@ __all__ = [
     "CONVERTED_DTYPES",
     "TRAINING_FLAGS",
     "has_rewritten_parts",
+    "make_submodule",
     "prepare_module",
     "private_copy",
     "to_cpu_float32",
@@ -89,36 +90,40 @@ def to_cpu_float32(model: nn.Module) -> tuple[str, ...]:
     Returns:
         Notes: what was converted.
     """
-    named = list(chain(model.named_parameters(), model.named_buffers()))
-    narrowed = {
-        str(t.dtype).removeprefix("torch.") for _, t in named if t.dtype in CONVERTED_DTYPES
-    }
-    count = sum(tensor.dtype in CONVERTED_DTYPES for _, tensor in named)
+    dtypes = [tensor.dtype for tensor in chain(model.parameters(), model.buffers())]
+    narrowed = [str(t).removeprefix("torch.") for t in dtypes if t in CONVERTED_DTYPES]
     with warnings.catch_warnings():
         # the parameters of a copied ScriptModule are not autograd leaves
         warnings.filterwarnings("ignore", "The .grad attribute of a Tensor", UserWarning)
         model.to("cpu")
         if narrowed:
             model.to(torch.float32)
-    _evaluate(model)
+    with contextlib.suppress(Exception):  # one that trains, or that wants what to evaluate
+        model.eval()
+    for part in model.modules():  # also where `train` or `eval` of its own does not
+        part.training = False
     if not narrowed:
         return ()
+    count = len(narrowed)
     tensors = "1 parameter or buffer" if count == 1 else f"{count} parameters and buffers"
-    return (f"{tensors} in {' and '.join(sorted(narrowed))} run in float32.",)
+    return (f"{tensors} in {' and '.join(sorted(set(narrowed)))} run in float32.",)
 
 
 def has_rewritten_parts(model: nn.Module) -> bool:
     """Return whether `model` has parts that are traced in another form than they have."""
-    kinds = (torch.jit.ScriptModule,)
-    return any(isinstance(p, kinds) or parametrize.is_parametrized(p) for p in model.modules())
+    return any(
+        isinstance(part, torch.jit.ScriptModule) or parametrize.is_parametrized(part)
+        for part in model.modules()
+    )
 
 
-def _evaluate(model: nn.Module) -> None:
-    """Bring every part into eval mode, also where `train` or `eval` of its own does not."""
-    with contextlib.suppress(Exception):  # one that trains, or that wants what to evaluate
-        model.eval()
-    for part in model.modules():
-        part.training = False
+def make_submodule(module: nn.Module, path: str) -> nn.Module:
+    """Return the submodule of `module` at `path`, adding empty modules where there are none."""
+    for name in filter(None, path.split(".")):
+        if name not in module._modules:
+            module.add_module(name, nn.Module())
+        module = module.get_submodule(name)
+    return module
 
 
 def _bake_parametrizations(model: nn.Module) -> None:
@@ -156,7 +161,6 @@ def _check_values(model: nn.Module) -> None:
 def _tensors(value: object) -> Iterator[torch.Tensor]:
     if isinstance(value, torch.Tensor):
         yield value
-    elif isinstance(value, dict):
-        yield from chain.from_iterable(map(_tensors, value.values()))
-    elif isinstance(value, (list, tuple)):
-        yield from chain.from_iterable(map(_tensors, value))
+    elif isinstance(value, (dict, list, tuple)):
+        parts = value.values() if isinstance(value, dict) else value
+        yield from chain.from_iterable(map(_tensors, parts))

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import copy
 import re
+import warnings
+import zipfile
+from collections import namedtuple
 from collections.abc import Callable, Iterator
 from inspect import Parameter, Signature
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +18,11 @@ from torch import nn
 
 from edgernn.errors import EdgernnError, SourceError
 from edgernn.export.capture.override_forward import subclass_with_forward
-from edgernn.export.source.check_torchscript import check_graph
-from edgernn.export.source.load_torchscript import load_archive
+from edgernn.export.source.check_torchscript import check_graph, check_torchscript_archive
 from edgernn.export.source.prepare_module import CONVERTED_DTYPES, prepare_module
 from edgernn.export.source.torchscript_program import Block, Environment
 from edgernn.export.source.torchscript_reader import GraphReader
+from edgernn.export.source.zip_archive import ZipArchive
 from edgernn.untrusted_text import first_line
 
 __all__ = ["ScriptedModule", "read_scripted_parts", "read_torchscript"]
@@ -61,7 +65,7 @@ def read_torchscript(
         UnsupportedModelError: Its forward always runs an operator that Python cannot run.
     """
     subject = f"`{archive if isinstance(archive, Path) else archive.original_name}`"
-    scripted, records = load_archive(archive, trust, subject)
+    scripted, records = _load(archive, trust, subject)
     try:
         return _convert(archive, scripted, records, subject, trust)
     except EdgernnError:
@@ -71,6 +75,54 @@ def read_torchscript(
             f"{subject} is a TorchScript archive that cannot be run: {first_line(error)}. Save it "
             "again with this version of torch."
         ) from error
+
+
+def _load(
+    archive: Path | torch.jit.ScriptModule, trust: bool, subject: str
+) -> tuple[Any, dict[str, Callable[..., Any]]]:
+    """Return the ScriptModule in `archive`, and the named tuples of its code by qualified names."""
+    load: Callable[..., Any] = torch.jit.load
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"`torch\.jit\.\w+` is deprecated", DeprecationWarning)
+        stored = _open_archive(archive, trust, subject)
+        try:
+            return load(stored, map_location="cpu"), _record_types(stored)
+        except Exception as error:
+            raise SourceError(
+                f"{subject} is a TorchScript archive that torch {torch.__version__} cannot read: "
+                f"{first_line(error)}. Save it again with this version of torch."
+            ) from error
+
+
+def _open_archive(archive: Path | torch.jit.ScriptModule, trust: bool, subject: str) -> BytesIO:
+    """Return the bytes of an archive; a file is checked first, unless `trust` is set."""
+    if isinstance(archive, Path) and trust:
+        return BytesIO(archive.read_bytes())
+    if isinstance(archive, Path):
+        with ZipArchive(archive, subject) as entries:
+            return check_torchscript_archive(entries, subject)
+    buffer = BytesIO()
+    torch.jit.save(archive, buffer)
+    buffer.seek(0)
+    return buffer
+
+
+_RECORD = re.compile(r"^class (\w+)\(NamedTuple\):\n((?:  \w+ : .*\n)+)", re.MULTILINE)
+
+
+def _record_types(stored: BytesIO) -> dict[str, Callable[..., Any]]:
+    """Return the named tuples of the archive's code, by their qualified names."""
+    records: dict[str, Callable[..., Any]] = {}
+    with zipfile.ZipFile(stored) as archive:
+        for file in archive.namelist():
+            _, _, path = file.partition("/code/")
+            if not path.endswith(".py"):
+                continue
+            scope = path.removesuffix(".py").replace("/", ".")
+            for name, fields in _RECORD.findall(archive.read(file).decode("utf-8")):
+                names = [line.split(":")[0].strip() for line in fields.splitlines()]
+                records[f"{scope}.{name}"] = namedtuple(name, names)
+    return records
 
 
 def _convert(

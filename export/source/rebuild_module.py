@@ -17,8 +17,7 @@ from torch import nn
 from edgernn.errors import SourceError
 from edgernn.export.ir.recurrent_operators import OPERATORS
 from edgernn.export.source.load_weights import listed, without_prefixes
-from edgernn.export.source.prepare_module import CONVERTED_DTYPES
-from edgernn.export.source.submodules import make_submodule
+from edgernn.export.source.prepare_module import CONVERTED_DTYPES, make_submodule
 
 __all__ = ["FeatureModel", "TokenModel", "rebuild_module"]
 

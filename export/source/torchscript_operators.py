@@ -15,20 +15,12 @@ import torch
 
 __all__ = ["DTYPES", "PYTHON_FUNCTIONS", "SCALAR_FUNCTIONS"]
 
-# c10::ScalarType, which is what TorchScript has for a dtype.
+# The dtypes in the order of c10::ScalarType, whose integers TorchScript has for them.
+_SCALAR_TYPES = str.split(
+    "uint8 int8 int16 int32 int64 float16 float32 float64 complex32 complex64 complex128 bool"
+)
 DTYPES: dict[int, torch.dtype] = {
-    0: torch.uint8,
-    1: torch.int8,
-    2: torch.int16,
-    3: torch.int32,
-    4: torch.int64,
-    5: torch.float16,
-    6: torch.float32,
-    7: torch.float64,
-    8: torch.complex32,
-    9: torch.complex64,
-    10: torch.complex128,
-    11: torch.bool,
+    **{code: getattr(torch, name) for code, name in enumerate(_SCALAR_TYPES)},
     15: torch.bfloat16,
 }
 _CODES = {dtype: code for code, dtype in DTYPES.items()}
@@ -49,32 +41,15 @@ def _real(value: Any) -> Any:
     return value / 1 if isinstance(value, (torch.SymInt, torch.SymFloat)) else float(value)
 
 
-def _append(values: list[Any], value: Any) -> list[Any]:
-    values.append(value)
-    return values
-
-
 def _set_item(values: Any, key: Any, value: Any) -> Any:
     values[key] = value
     return values
 
 
-def _size(tensor: torch.Tensor, axis: int | None = None) -> Any:
-    return list(tensor.size()) if axis is None else tensor.size(axis)
-
-
-def _slice(values: Any, start: int | None, end: int | None, step: int = 1) -> Any:
-    return values[start:end:step]
-
-
 def _divide(a: Any, b: Any, rounding: str | None = None) -> Any:
-    match rounding:
-        case None:
-            return a / b
-        case "floor":
-            return a // b
-        case _:
-            return math.trunc(a / b)
+    if rounding == "floor":
+        return a // b
+    return a / b if rounding is None else math.trunc(a / b)
 
 
 def _range_length(start: int, stop: int, step: int) -> int:
@@ -89,18 +64,10 @@ def _subtract(a: Any, b: Any, alpha: Any = 1) -> Any:
     return a - b if alpha == 1 else a - alpha * b
 
 
-def _tensor(data: Any, dtype: torch.dtype | None, *_: Any) -> torch.Tensor:
-    return torch.tensor(data, dtype=dtype)
-
-
 def _to(tensor: torch.Tensor, *targets: Any) -> torch.Tensor:
     """Convert to the dtype among `targets`; devices do not count, everything runs on the CPU."""
     dtype = next((target for target in targets if isinstance(target, torch.dtype)), None)
     return tensor if dtype is None else tensor.to(dtype)
-
-
-def _pairs(*values: Any) -> dict[Any, Any]:
-    return dict(zip(values[::2], values[1::2], strict=True))
 
 
 def _nothing(*_: Any) -> None:
@@ -127,7 +94,7 @@ PYTHON_FUNCTIONS: dict[str, Callable[..., Any]] = {
     "aten::__not__": operator.not_,
     "aten::__range_length": _range_length,
     "aten::_set_item": _set_item,
-    "aten::append": _append,
+    "aten::append": lambda values, value: list.__iadd__(values, [value]),
     "aten::cpu": _same,
     "aten::cuda": _same,
     "aten::dict": dict,
@@ -140,16 +107,18 @@ PYTHON_FUNCTIONS: dict[str, Callable[..., Any]] = {
     "aten::len": len,
     "aten::list": list,
     "aten::numel": lambda tensor: tensor.numel(),
-    "aten::size": _size,
+    "aten::size": lambda tensor, axis=None: (
+        list(tensor.size()) if axis is None else tensor.size(axis)
+    ),
     "aten::str": str,
-    "aten::tensor": _tensor,
+    "aten::tensor": lambda data, dtype, *_: torch.tensor(data, dtype=dtype),
     "aten::to.prim_Device": _to,
     "aten::to.prim_dtype": _to,
     "aten::to.prim_other": _to,
     "aten::values": lambda table: list(table.values()),
     "aten::warn": _nothing,
     "aten::_unwrap_optional": _same,
-    "prim::DictConstruct": _pairs,
+    "prim::DictConstruct": lambda *values: dict(zip(values[::2], values[1::2], strict=True)),
     "prim::ListConstruct": lambda *values: list(values),
     "prim::ListUnpack": _same,
     "prim::NumToTensor": _same,
@@ -185,7 +154,7 @@ SCALAR_FUNCTIONS: dict[str, Callable[..., Any]] = {
     "aten::floor_divide": operator.floordiv,
     "aten::remainder": operator.mod,
     "aten::rsub": lambda a, b, alpha=1: _subtract(b, a, alpha),
-    "aten::slice": _slice,
+    "aten::slice": lambda values, start, end, step=1: values[start:end:step],
     "aten::sqrt": math.sqrt,
     "aten::sub": _subtract,
 }

@@ -7,6 +7,7 @@ operator is a call of `torch.ops`, which a TorchFunctionMode sees and torch.expo
 from __future__ import annotations
 
 import builtins
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, NoReturn
@@ -102,9 +103,11 @@ class SchemaArgument(NamedTuple):
                 return torch.device("cpu")
             case name, True if name in TRAINING_FLAGS:
                 return False
-        if self.tensor and isinstance(value, (bool, int, float, torch.SymInt, torch.SymFloat)):
-            number: Any = value
-            return torch.scalar_tensor(number, dtype=_number_dtype(value))
+            case _, bool() | int() | float() | torch.SymInt() | torch.SymFloat() if self.tensor:
+                number: Any = value
+                dtype = torch.int64 if isinstance(value, (int, torch.SymInt)) else torch.float32
+                dtype = torch.bool if isinstance(value, bool) else dtype
+                return torch.scalar_tensor(number, dtype=dtype)
         return value
 
 
@@ -112,8 +115,7 @@ def read_tensors(paths: Sequence[str], listed: bool) -> Compute:
     """Read a tensor of the module as it is now, or a list of them, by dotted paths."""
 
     def compute(env: Environment, _: list[Any]) -> Sequence[Any]:
-        owners = (path.rpartition(".") for path in paths)
-        tensors = [getattr(env.module.get_submodule(owner), name) for owner, _, name in owners]
+        tensors = [operator.attrgetter(path)(env.module) for path in paths]
         return [tensors] if listed else tensors
 
     return compute
@@ -201,9 +203,3 @@ def refuse(message: str) -> Compute:
         raise UnsupportedModelError(message)
 
     return compute
-
-
-def _number_dtype(value: Any) -> torch.dtype:
-    if isinstance(value, bool):
-        return torch.bool
-    return torch.int64 if isinstance(value, (int, torch.SymInt)) else torch.float32

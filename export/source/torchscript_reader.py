@@ -11,7 +11,7 @@ from torch import nn
 
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.source.allowed_operators import computes
-from edgernn.export.source.submodules import make_submodule
+from edgernn.export.source.prepare_module import make_submodule
 from edgernn.export.source.torchscript_operators import PYTHON_FUNCTIONS, SCALAR_FUNCTIONS
 from edgernn.export.source.torchscript_program import (
     Block,
@@ -89,12 +89,8 @@ class GraphReader:
         return block
 
     def _block(self, block: Any) -> Block:
-        instructions = [self._instruction(node) for node in block.nodes()]
-        return Block(
-            _names(block.inputs()),
-            tuple(instruction for instruction in instructions if instruction is not None),
-            _names(block.outputs()),
-        )
+        instructions = filter(None, [self._instruction(node) for node in block.nodes()])
+        return Block(_names(block.inputs()), tuple(instructions), _names(block.outputs()))
 
     def _instruction(self, node: Any) -> Instruction | None:
         inputs, outputs = _names(node.inputs()), _names(node.outputs())
@@ -121,13 +117,13 @@ class GraphReader:
             value = node.output().toIValue()
         except RuntimeError:
             return self._refusal(node)
-        if isinstance(value, torch.Tensor) and value.dim() == 0:
+        if not isinstance(value, torch.Tensor):
+            return _literal(value, outputs)
+        if value.dim() == 0:
             return _literal(value.item(), outputs)  # tracing has tensors for Python's numbers
-        if isinstance(value, torch.Tensor):
-            self._constants += 1
-            path = self.tensors.path_of(value, f"constant_{self._constants}")
-            return Instruction(read_tensors([path], listed=False), (), outputs)
-        return _literal(value, outputs)
+        self._constants += 1
+        path = self.tensors.path_of(value, f"constant_{self._constants}")
+        return Instruction(read_tensors([path], listed=False), (), outputs)
 
     def _attribute(self, node: Any, owner: str, outputs: tuple[str, ...]) -> Instruction | None:
         if owner not in self._objects:

@@ -58,13 +58,9 @@ SHOWN_BY: Mapping[str, tuple[str, ...]] = {
         "reroll/torch_operators",
     ),
     # The readers of archives are tested with whole archives, hostile ones in `tests/security`.
-    "source/test_read_exported": (
-        "source/check_exported_archive",
-        "source/exported_archive_tensors",
-    ),
+    "source/test_read_exported": ("source/check_exported_archive",),
     "source/test_read_torchscript": (
         "source/check_torchscript",
-        "source/load_torchscript",
         "source/torchscript_operators",
         "source/torchscript_program",
         "source/torchscript_reader",

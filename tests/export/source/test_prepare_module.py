@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.utils import parametrizations, parametrize
 
 from edgernn.errors import SourceError, UnsupportedModelError
-from edgernn.export.source.prepare_module import prepare_module, private_copy
+from edgernn.export.source.prepare_module import make_submodule, prepare_module, private_copy
 
 
 def test_floats_of_other_widths_become_float32():
@@ -121,3 +121,11 @@ def test_parametrizations_become_what_they_make(parametrized, name):
     assert parametrize.is_parametrized(parametrized, name)
     torch.testing.assert_close(copied(x), expected)
     torch.testing.assert_close(parametrized(x), expected)
+
+
+def test_missing_submodules_are_added():
+    """One that exists is returned as it is."""
+    module = nn.Module()
+    inner = make_submodule(module, "a.b")
+    assert make_submodule(module, "a.b") is inner is module.get_submodule("a.b")
+    assert make_submodule(module, "") is module
