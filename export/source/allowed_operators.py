@@ -78,7 +78,7 @@ def acts(kind: str) -> bool:
     namespace, _, name = kind.partition("::")
     if namespace not in ("aten", "prim", "prims"):
         return True
-    return name in _ACTORS or any(_reaches_out(schema) for schema in _schemas(kind))
+    return name in _ACTORS or any(map(_reaches_out, torch._C._jit_get_schemas_for_operator(kind)))
 
 
 @functools.cache
@@ -87,15 +87,11 @@ def computes(kind: str) -> bool:
     namespace, _, name = kind.partition("::")
     if namespace == "prim":
         return _QUESTIONS.fullmatch(name) is not None
-    if namespace not in ("aten", "prims") or not _schemas(kind) or acts(kind):
+    known = torch._C._jit_get_schemas_for_operator(kind)
+    if namespace not in ("aten", "prims") or not known or acts(kind):
         return False
     own = name.startswith("_") and not name.startswith("__")
     return (name in _OWN or not own) and _PACKED.match(name) is None
-
-
-def _schemas(kind: str) -> list[Any]:
-    schemas: list[Any] = torch._C._jit_get_schemas_for_operator(kind)
-    return schemas
 
 
 def _reaches_out(schema: Any) -> bool:

@@ -17,22 +17,8 @@ _MOST_POWER = 64
 
 _NAME = re.compile(r"[A-Za-z]\w*", re.ASCII)
 
-_OPERATORS = (
-    ast.Add,
-    ast.Sub,
-    ast.Mult,
-    ast.Div,
-    ast.FloorDiv,
-    ast.Mod,
-    ast.UAdd,
-    ast.USub,
-    ast.Eq,
-    ast.NotEq,
-    ast.Lt,
-    ast.LtE,
-    ast.Gt,
-    ast.GtE,
-    ast.Load,
+_OPERATORS = frozenset(
+    str.split("Add Sub Mult Div FloorDiv Mod UAdd USub Eq NotEq Lt LtE Gt GtE Load")
 )
 
 _FUNCTIONS = frozenset(
@@ -74,30 +60,29 @@ def _check(node: ast.AST) -> None:
         case ast.Constant(value=int() | float() as number):
             if len(str(number)) > _DIGITS:
                 raise ValueError("it has a number that is too long")
-            return
         case ast.Name(id=name):
             if not _NAME.fullmatch(name):
                 raise ValueError(f"`{name}` is not a size")
-            return
         case ast.Call(
             func=ast.Name(id="Symbol" | "Float" as kind), args=[ast.Constant(value=str())]
         ):
             _check_literal(kind, node)
-            return
+        case ast.Call(func=ast.Name(id=name), args=[base, exponent], keywords=[]) if (
+            name in _POWERS
+        ):
+            _check_power(base, exponent)
         case ast.Call(func=ast.Name(id=name), args=arguments, keywords=keywords):
-            _check_call(name, arguments, keywords)
+            if name not in _FUNCTIONS or keywords:
+                raise ValueError(f"`{name}` is not a function of sizes")
+            for argument in arguments:
+                _check(argument)
         case ast.BinOp(op=ast.Pow(), left=base, right=exponent):
             _check_power(base, exponent)
-            return
-        case ast.BinOp() | ast.UnaryOp() | ast.Compare() | ast.Load():
-            pass
-        case _ if isinstance(node, _OPERATORS):
-            return
-        case _:
+        case ast.BinOp() | ast.UnaryOp() | ast.Compare():
+            for child in ast.iter_child_nodes(node):
+                _check(child)
+        case _ if type(node).__name__ not in _OPERATORS:
             raise ValueError(f"it has a {type(node).__name__} in it")
-    for child in ast.iter_child_nodes(node):
-        if not (isinstance(node, ast.Call) and child is node.func):
-            _check(child)
 
 
 def _check_literal(kind: str, node: ast.Call) -> None:
@@ -110,13 +95,6 @@ def _check_literal(kind: str, node: ast.Call) -> None:
         float(text)
     elif not _NAME.fullmatch(text):
         raise ValueError("a symbol has no plain name")
-
-
-def _check_call(name: str, arguments: list[ast.expr], keywords: list[ast.keyword]) -> None:
-    if name in _POWERS and len(arguments) == 2 and not keywords:
-        _check_power(arguments[0], arguments[1])
-    elif name not in _FUNCTIONS or keywords:
-        raise ValueError(f"`{name}` is not a function of sizes")
 
 
 def _check_power(base: ast.expr, exponent: ast.expr) -> None:
@@ -133,7 +111,11 @@ def _check_power(base: ast.expr, exponent: ast.expr) -> None:
         isinstance(part, ast.Constant) and isinstance(part.value, int) and part.value <= _MOST_POWER
         for part in parts
     )
-    if not small or _has_power(base):
+    nested = any(
+        isinstance(part, ast.Pow) or (isinstance(part, ast.Name) and part.id in _POWERS)
+        for part in ast.walk(base)
+    )
+    if nested or not small:
         raise ValueError("it has a power that is too large")
 
 
@@ -141,10 +123,3 @@ def _without_sign(node: ast.expr) -> ast.expr:
     while isinstance(node, ast.UnaryOp):
         node = node.operand
     return node
-
-
-def _has_power(node: ast.AST) -> bool:
-    return any(
-        isinstance(part, ast.Pow) or (isinstance(part, ast.Name) and part.id in _POWERS)
-        for part in ast.walk(node)
-    )

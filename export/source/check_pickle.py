@@ -9,11 +9,11 @@ from __future__ import annotations
 import io
 import pickle
 import pickletools
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch.storage import _dtype_to_storage_type_map
 
 from edgernn.errors import EdgernnError
@@ -32,26 +32,14 @@ _OPCODES = frozenset(
     """)
 )
 
-_LISTS = frozenset(f"build_{kind}list" for kind in ("bool", "double", "int", "tensor"))
 _DEEPEST = 100
-
-_STORAGES = {name: dtype for dtype, name in _dtype_to_storage_type_map().items()}
 
 
 @dataclass
 class _Storage:
-    """`numel` numbers of `dtype` in the entry `key`."""
+    """An entry of `numel` numbers."""
 
-    dtype: torch.dtype
-    key: str
     numel: int
-
-
-@dataclass
-class _Dtype:
-    """A dtype, in the place of the storage class that the pickle names for it."""
-
-    dtype: torch.dtype
 
 
 class _ScriptObject:
@@ -101,29 +89,12 @@ class _Reader(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         path = f"{module}.{name}"
-        quantized = ("__torch__.torch.classes.quantized.", "__torch__.torch.classes.rnn.")
-        if path.startswith(quantized) or name == "_rebuild_qtensor":
+        if name == "_rebuild_qtensor" or _QUANTIZED.match(path):
             raise quantized_weights(self._subject, f"`{name}` in `{self._file}`")
         if path.startswith("__torch__.") and not path.startswith("__torch__.torch.classes"):
             return _ScriptObject
-        match module, name:
-            case "torch._utils", "_rebuild_tensor_v2":
-                return _check_tensor
-            case "collections", "OrderedDict":
-                return dict
-            case "torch.jit._pickle", "restore_type_tag":
-                return _first
-            case "torch.jit._pickle", _ if name in _LISTS:
-                return _first
-            case "torch", "device":
-                return str
-            case "builtins", "complex":
-                return complex
-            case "torch", _ if name.endswith("Storage"):
-                if name[:1] == "Q":
-                    raise quantized_weights(self._subject, f"`{name}` in `{self._file}`")
-                if dtype := _STORAGES.get(name):
-                    return _Dtype(dtype)
+        if (found := _REPLACEMENTS.get(path)) is not None:
+            return found
         raise untrusted_file(
             f"{self._subject} is a TorchScript archive that makes a `{path}` in `{self._file}`, an "
             "object of code that is not in it",
@@ -134,10 +105,10 @@ class _Reader(pickle.Unpickler):
         kind, dtype, key, device, numel = pid
         if kind != "storage" or type(numel) is not int or type(device) is not str:
             raise ValueError("a storage is not one")
-        needed = numel * dtype.dtype.itemsize
+        needed = numel * dtype.itemsize
         if numel < 0 or (numel and needed > self._sizes(key)):
             raise ValueError(f"a storage of {needed} bytes is cut short")
-        return _Storage(dtype.dtype, key, numel)
+        return _Storage(numel)
 
 
 def _check_tensor(storage: Any, offset: Any, sizes: Any, strides: Any, *_: Any) -> None:
@@ -152,6 +123,24 @@ def _check_tensor(storage: Any, offset: Any, sizes: Any, strides: Any, *_: Any) 
 
 def _first(value: Any, *_: Any) -> Any:
     return value
+
+
+_QUANTIZED = re.compile(r"__torch__\.torch\.classes\.(quantized|rnn)\.|torch\.Q\w*Storage$")
+
+# Classes and functions by the names that a pickle has → what is called in their place. A storage
+# class is only the dtype of its numbers.
+_REPLACEMENTS: dict[str, Any] = {
+    "builtins.complex": complex,
+    "collections.OrderedDict": dict,
+    "torch._utils._rebuild_tensor_v2": _check_tensor,
+    "torch.device": str,
+    "torch.jit._pickle.build_boollist": _first,
+    "torch.jit._pickle.build_doublelist": _first,
+    "torch.jit._pickle.build_intlist": _first,
+    "torch.jit._pickle.build_tensorlist": _first,
+    "torch.jit._pickle.restore_type_tag": _first,
+    **{f"torch.{name}": dtype for dtype, name in _dtype_to_storage_type_map().items()},
+}
 
 
 def _check_opcodes(content: bytes) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -22,7 +23,6 @@ _TOTAL_SLACK = 64 << 20
 _MOST_TOTAL = 16
 
 _ENCRYPTED = 0x1
-_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 class ZipArchive(AbstractContextManager["ZipArchive"]):
@@ -52,7 +52,7 @@ class ZipArchive(AbstractContextManager["ZipArchive"]):
                 "table of contents at its end. Save or download it again."
             ) from error
         except Exception as error:  # zlib, struct, zipfile: damage shows in any of them
-            raise self.damaged(error) from error
+            raise self._damaged(error) from error
         entries = [one for one in self._file.infolist() if not one.filename.endswith("/")]
         self._check(entries, _size_of(content))
         root = _root_of(entries)
@@ -83,43 +83,28 @@ class ZipArchive(AbstractContextManager["ZipArchive"]):
         try:
             return self._file.read(self._entries[name])
         except Exception as error:  # zlib, struct, zipfile: damage shows in any of them
-            raise self.damaged(error) from error
+            raise self._damaged(error) from error
 
-    def damaged(self, error: Exception) -> SourceError:
-        """Return the refusal of a damaged archive, for the reason that `error` gives."""
+    def _damaged(self, error: Exception) -> SourceError:
         return SourceError(
             f"{self._subject} is a damaged zip archive: {first_line(error)}. Save or download it "
             "again."
         )
 
     def _check(self, entries: list[zipfile.ZipInfo], packed: int) -> None:
-        seen: set[str] = set()
-        for entry in entries:
-            name = entry.filename
-            parts = name.split("/")
-            if fault := (
-                "is encrypted"
-                if entry.flag_bits & _ENCRYPTED
-                else "is there twice"
-                if name in seen
-                else "points outside of the archive"
-                if ".." in parts or not parts[0] or "\\" in name or ":" in parts[0]
-                else "is packed in a way that torch does not use"
-                if entry.compress_type not in _METHODS
-                else f"unpacks from {entry.compress_size} to {entry.file_size} bytes"
-                if _is_bomb(entry)
-                else ""
-            ):
-                raise SourceError(
-                    f"{self._subject} is a zip archive that torch did not write: its entry "
-                    f"`{name}` {fault}. Save or download it again."
-                )
-            seen.add(name)
         total = sum(entry.file_size for entry in entries)
+        seen = Counter(entry.filename for entry in entries)
+        faults = [
+            f"entry `{entry.filename}` {fault}"
+            for entry in entries
+            if (fault := "is there twice" if seen[entry.filename] > 1 else _fault(entry))
+        ]
         if len(entries) > _MOST_ENTRIES or total > _TOTAL_SLACK + _MOST_TOTAL * packed:
+            faults.append(f"{len(entries)} entries unpack from {packed} to {total} bytes")
+        if faults:
             raise SourceError(
-                f"{self._subject} is a zip archive that torch did not write: its {len(entries)} "
-                f"entries unpack from {packed} to {total} bytes. Save or download it again."
+                f"{self._subject} is a zip archive that torch did not write: its {faults[0]}. Save "
+                "or download it again."
             )
 
 
@@ -133,10 +118,21 @@ def write_archive(entries: Mapping[str, bytes]) -> io.BytesIO:
     return buffer
 
 
-def _is_bomb(entry: zipfile.ZipInfo) -> bool:
-    if entry.compress_type == zipfile.ZIP_STORED:
-        return entry.file_size != entry.compress_size
-    return entry.file_size > _SLACK + _MOST_PACKED * entry.compress_size
+def _fault(entry: zipfile.ZipInfo) -> str:
+    top, *below = entry.filename.split("/")
+    if entry.flag_bits & _ENCRYPTED:
+        return "is encrypted"
+    if not top or ".." in (top, *below) or ":" in top or "\\" in entry.filename:
+        return "points outside of the archive"
+    most = _SLACK + _MOST_PACKED * entry.compress_size
+    match entry.compress_type:
+        case zipfile.ZIP_STORED if entry.file_size == entry.compress_size:
+            return ""
+        case zipfile.ZIP_DEFLATED if entry.file_size <= most:
+            return ""
+        case zipfile.ZIP_STORED | zipfile.ZIP_DEFLATED:
+            return f"unpacks from {entry.compress_size} to {entry.file_size} bytes"
+    return "is packed in a way that torch does not use"
 
 
 def _size_of(content: Path | bytes | BinaryIO) -> int:
