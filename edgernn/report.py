@@ -35,8 +35,8 @@ class Check:
         sequence: The number of steps of each.
         initial: The initial state: `zero`, `learned`, `random`, or `reached`, the
             final state of a run over random data.
-        difference: The largest absolute difference over all outputs and final states, divided by
-            an output's largest magnitude where that is above 1.
+        difference: The largest absolute difference over all outputs and final states, relative
+            to the scale of the numbers that differ where that is above 1.
         tolerance: The tolerance of this check, where rounding in float32 exceeds the report's, as
             measured against float64; None otherwise.
     """

@@ -1,4 +1,4 @@
-"""Translate time: from a torch module or file to a proven artifact. Needs the extra `export`."""
+"""From a torch module or a model file to a proven artifact. Needs the extra `export`."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def build_model(
 def _build_or_fix_steps(
     module: nn.Module, example: ExampleCall, states: Mapping[str, str | int]
 ) -> Built:
-    """Build with the steps dynamic; where that fails and a spec gives their number, with that."""
+    """Build with dynamic steps; if that fails and a spec gives their number, with that constant."""
     try:
         return build_torch(module, example, states)
     except UnsupportedModelError:

@@ -146,7 +146,7 @@ def _known_pairs(
 
 
 def _bounds(module: nn.Module, model: ir.Model, loops: Mapping[int, Iteration]) -> Bounds:
-    """Return for which sizes a trace, all loops in it included, is the model."""
+    """Return the sizes for which a trace agrees with the model, all its loops included."""
     bounds = bounds_of(model) & (module.bounds if isinstance(module, RerolledModule) else Bounds())
     for loop in loops.values():
         bounds &= bounds_of(loop.model)

@@ -38,7 +38,7 @@ class Built:
             longest first.
         full_lengths: Those of `lengths` whose longest is known to be the number of steps.
         notes: For people.
-        bounds: For which sizes of its dynamic axes the sequence graph is the model.
+        bounds: The sizes of dynamic axes for which the sequence graph agrees with the model.
     """
 
     sequence: ir.Model

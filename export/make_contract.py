@@ -1,8 +1,8 @@
 """What graphs promise: the contract, from what was built and from what the model does when it runs.
 
-Whether a state can be carried on, how far the graphs are the model, and which of two axes counted
-in one is the outer one: a graph does not tell. The model is run to find out, under a contract of
-what is known so far; the contract itself is made once, of all of it.
+A graph does not tell whether a state can be carried on, for which sizes it agrees with the model,
+and which factor of a batch*sequence axis is the outer one. The model is run to find out, under a
+contract of what is known so far; the contract itself is made once, of all of it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What other sizes of an axis do to the recurrent calls and the results, and its name by that."""
+"""How resizing an axis changes recurrent calls and results, and the name that follows."""
 
 from __future__ import annotations
 

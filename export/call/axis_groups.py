@@ -1,4 +1,4 @@
-"""Which axes of a model's inputs may be of one size because they are the same."""
+"""Which axes of a model's inputs share a size, perhaps because they are one axis."""
 
 from __future__ import annotations
 

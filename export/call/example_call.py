@@ -50,8 +50,8 @@ class ExampleCall:
         notes: For people: which axes turned out to be constant and why.
         lengths: Paths of the tensors that hold the lengths of sequences.
         constants: Sizes that the graphs are to have for dynamic axes of the model.
-        limits: Path of a tensor of integers → the number that they are below, or the axis whose
-            size they are below, as the user says.
+        limits: Path of a tensor of integers → the user's exclusive upper limit: a number, or
+            an axis whose size is the limit.
         guessed_ranges: Paths of the tensors of integers whose range is a guess.
         state_updates: Path of an argument that is a state and that forward writes into → the path
             of its next value in forward's result.
@@ -139,7 +139,7 @@ class ExampleCall:
         return self.with_axes(axes).with_lengths(sizes.get(SEQUENCE))
 
     def derived_sizes(self, sizes: Mapping[str, int]) -> dict[tuple[str, int], int]:
-        """Return the sizes of the tied axes where dynamic ones have other sizes.
+        """Return the sizes of the derived axes where dynamic ones have other sizes.
 
         Raises:
             InputError: One of them is less than 1.

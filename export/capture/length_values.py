@@ -1,8 +1,8 @@
 """Lengths of sequences as Python's numbers, lists and NumPy arrays, while forward is traced.
 
 A traced tensor has no values. Where forward asks for those of its lengths, it gets stand-ins: each
-knows which entry of which tensor it is. Made a tensor again, all of them together are that tensor.
-One alone, given to torch as a size, is the number of steps: the longest sequence has them all.
+knows which entry of which tensor it is. A tensor made of all stand-ins is the original one. A
+single one used as a size is the number of steps, which is the longest length.
 """
 
 from __future__ import annotations

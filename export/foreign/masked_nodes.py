@@ -60,10 +60,10 @@ class _MaskedNode:
         backward = directions_of(self._node)
         states = [self._node.inputs[place] for place in self._kind.initial_states]
         given = [state for state in states if state is not None]
-        parts = split_directions(self.tape, given, len(backward), self._ones)
+        starts = split_directions(self.tape, given, len(backward), self._ones)
         directions = [
             self._direction(place, *direction)
-            for place, direction in enumerate(zip(backward, parts, strict=True))
+            for place, direction in enumerate(zip(backward, starts, strict=True))
         ]
         axes = [1, *([0] * len(given))]
         return [

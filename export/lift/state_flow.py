@@ -35,7 +35,7 @@ class ChangedStateError(Exception):
 
 
 def is_movement(node: ir.Node) -> bool:
-    """Return whether `node` only moves elements, each to places of which there are no more."""
+    """Return whether `node` only moves elements, without repeating any."""
     return movement_of(node) not in (None, Movement.REPEATS)
 
 
@@ -44,7 +44,7 @@ def check_feedback(
     states: Mapping[ir.Value, ir.Value],
     pairs: Iterable[tuple[ir.Value, ir.Value]],
 ) -> None:
-    """Check that for each pair the first value starts a step as the second ended the last one.
+    """Check that for each pair the first value at step t + 1 equals the second at step t.
 
     Args:
         graph: A step graph.

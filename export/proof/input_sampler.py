@@ -102,8 +102,8 @@ class InputSampler:
     ) -> RunResult:
         """Run the reference, or another form of it; return outputs by port name, and final states.
 
-        `states` is None for the initial ones, of which the reference makes those that are not its
-        arguments. A file may not have every output of a layer.
+        Where `states` is None, the run starts from the initial states; the reference creates those
+        that are not its arguments. Outputs that a file lacks are left out.
         """
         reference = reference or self.reference
         if states is None:

@@ -1,4 +1,4 @@
-"""The sizes for which a sequence graph is the model, found by running both beyond torch's bounds.
+"""The sizes for which a sequence graph agrees with the model: both run beyond torch's bounds.
 
 Some of the bounds that torch notes are its own: it assumes that no dynamic size is 1, nor any size
 computed from one. Where the graph agrees with the model beyond a bound, there is no bound. Torch
@@ -64,13 +64,13 @@ class _BoundSearch:
         self._run = graph_function("sequence", contract, model)
 
     def least(self, axis: str, size: int) -> int:
-        """Return the smallest size of an axis at which the graph is the model."""
+        """Return the smallest size of an axis at which the graph agrees with the model."""
         while size > 1 and self._agrees(axis, size - 1):
             size -= 1
         return size
 
     def most(self, axis: str, size: int) -> int:
-        """Return the largest size of an axis at which the graph is the model, 0 for no bound."""
+        """Return the largest size of an axis at which both agree, 0 for no bound."""
         limit = self.most_of_model(axis)
         end = limit or max(LONGEST, size + 1)
         beyond = {size + 1, size + 2, size + 7, 2 * size + 1, end}

@@ -6,7 +6,7 @@ Works on the graph as `trace` leaves it, with one node per recurrent call:
   call's final state a graph output;
 - a state that forward takes as an argument and returns is paired: the output goes back in there;
 - a state computed from the data, such as a decoder's that starts from its encoder, stays inside,
-  and so does one that is not one for each sequence of the batch.
+  and so does a state without one entry per sequence.
 """
 
 from __future__ import annotations
@@ -95,7 +95,8 @@ def _argument_state(
 ) -> StatePort:
     only = found.started[0] if len(found.started) == 1 else None
     whole = only if only and is_same_value(only.initial, argument, _RESHAPES) else None
-    last = last_in_row(only, states) if only and is_same_value(only.initial, argument) else None
+    unchanged = only if only and is_same_value(only.initial, argument) else None
+    last = last_in_row(unchanged, states) if unchanged else None
     path, result = argument.name or "", result_path(found.value)
     return StatePort(
         name=names.of_argument(path, result or "", found.started, whole),
@@ -165,10 +166,10 @@ def _is_per_sequence(state: NodeState) -> bool:
 
 
 def _initial(
-    call: RecurrentCall, index: int, before: ir.Value, port: ir.Value, arguments: Sequence[ir.Value]
+    call: RecurrentCall, index: int, own: ir.Value, port: ir.Value, arguments: Sequence[ir.Value]
 ) -> NDArray[np.float32] | None:
     """Return the value that forward starts from, the same for all sequences; None for zeros."""
-    if is_random(before):
+    if is_random(own):
         raise UnsupportedModelError(
             f"`{port.name}` starts from random numbers that forward draws anew at every call, so "
             "no two runs agree. Start it from zeros or from a parameter, or take it as an argument."

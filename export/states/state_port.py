@@ -29,8 +29,8 @@ class StatePort:
         initial: The value that forward starts from with 1 for the batch axis; None for zeros.
         any_value: Whether it may have any value, as h and c of a layer may. What else a model
             remembers, such as a running power, has values that it never takes.
-        evidence: What tells that the result is the next value of the argument, where it is neither
-            the user nor that a recurrent call leaves the one and takes the other.
+        evidence: Why the result was paired with the argument, if by a guess; None if the user named
+            the pair or a recurrent call shows it.
     """
 
     name: str

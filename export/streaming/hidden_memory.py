@@ -38,9 +38,9 @@ def refuse_hidden_memory(module: nn.Module, example: ExampleCall) -> None:
     """Refuse a module whose forward reads what an earlier call left, but for recurrent states.
 
     Calls in a row are compared with single ones from what the module came with. What differs is
-    memory. Where it is only the state that recurrent calls start from, and they left it so the last
-    time, it becomes a state of the graphs. A counter that nobody reads and a cache that changes no
-    result are not memory.
+    memory. If the only difference is the initial state of recurrent calls, and it equals the final
+    state of the previous call, it becomes a state of the graphs. A counter that nobody reads and a
+    cache that changes no result are not memory.
 
     Raises:
         UnsupportedModelError: There is other memory; it names the attributes.

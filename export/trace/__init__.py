@@ -1,1 +1,1 @@
-"""From a torch module to ONNX operators with every recurrent state a port."""
+"""From a torch module to an ONNX graph with one node of domain `torch` per recurrent call."""

@@ -1,9 +1,9 @@
-"""Sizes up to which, and from which on, a trace is the model.
+"""The smallest and largest sizes at which a trace agrees with the model.
 
 torch.export follows one side of each branch of forward on a size, and notes as a guard what must
 hold of the sizes for that side to be taken: `s27 <= 64`. Sizes that break a guard may give another
 result. A guard may also be torch's own, which never matters to the result, such as that a size is
-not 1; so a size that no bound can exclude is one at which the graph has to be proven.
+not 1. So where a guard fails inside the bounds, the proof runs the graph at that size.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _NOT_THE_USERS = tuple(str(Path(str(module.__file__)).parent) for module in (tor
 
 @dataclass(frozen=True)
 class Bounds:
-    """For which sizes of its dynamic axes a trace is the model.
+    """The sizes of dynamic axes for which a trace agrees with the model.
 
     Attributes:
         most: Name of an axis → its largest size.
@@ -111,18 +111,18 @@ class _Guard:
 
 
 def attach_bounds(model: ir.Model, program: ExportedProgram, example: ExampleCall) -> None:
-    """Record in `model`, the graph of `program`, for which sizes it is the model."""
+    """Record in `model`, the graph of `program`, for which sizes it agrees with the module."""
     model.meta[_META] = find_bounds(program, example)
 
 
 def bounds_of(model: ir.Model) -> Bounds:
-    """Return for which sizes a graph is the model, as far as its trace tells."""
+    """Return for which sizes a graph agrees with the model, as far as its trace tells."""
     bounds = model.meta.get(_META)
     return bounds if isinstance(bounds, Bounds) else Bounds()
 
 
 def find_bounds(program: ExportedProgram, example: ExampleCall) -> Bounds:
-    """Return for which sizes `program`, a trace of `example`, is the model."""
+    """Return for which sizes `program`, a trace of `example`, agrees with the model."""
     guards = list(_guards(program, example))
     ranges = _ranges(program, example)
     bounds: dict[str, tuple[int, int]] = {}

@@ -2,8 +2,8 @@
 
 Recurrent calls become one node each of domain `torch`, under the function's own name
 (`torch::lstm`, `torch::gru_cell`), with torch's arguments: x, the states, the weights.
-`layers.lower` turns them into ONNX operators after `states` has looked at where each state comes
-from. Everything around them goes through torch's exporter as it is.
+`lower/layers` turns them into ONNX operators after `states` has looked at where each state comes
+from. torch's exporter writes everything around them.
 """
 
 from __future__ import annotations
