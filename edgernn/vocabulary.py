@@ -186,8 +186,15 @@ class Vocabulary:
 
     @classmethod
     def of(cls, given: Vocabulary | Sequence[str] | Mapping[str, Any] | str | Path) -> Vocabulary:
-        """Return a vocabulary from a file's path or from any table that `from_table` reads."""
-        return cls.from_file(given) if isinstance(given, (str, Path)) else cls.from_table(given)
+        """Return a vocabulary from a file's path or from any table that `from_table` reads.
+
+        Raises:
+            InputError: There is no such table, or it breaks a rule of `Vocabulary`.
+        """
+        try:
+            return cls.from_file(given) if isinstance(given, (str, Path)) else cls.from_table(given)
+        except ContractError as error:
+            raise InputError(str(error)) from error
 
     @classmethod
     def from_table(cls, table: object, where: str = "The vocabulary") -> Vocabulary:

@@ -86,6 +86,8 @@ WRONG: dict[str, list[tuple[object, str]]] = {
             "The vocabulary is not a table of symbols. Expected a list of strings, an object from "
             'symbol to id counting from 0, or {"symbols": [...], "unknown": ..., "padding": ...}.',
         ),
+        (["a", ""], "Symbol 1 of the vocabulary is empty."),
+        (["a", "b", "a"], "The vocabulary has `a` twice, the second time as id 2."),
     ],
     **{
         name: [
