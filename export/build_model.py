@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 from torch import nn
 
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.build_torch import build_torch
 from edgernn.export.built import Built
+from edgernn.export.call.added_lengths import LENGTHS, add_example_lengths, add_lengths_argument
+from edgernn.export.call.argument_updates import return_argument_updates
+from edgernn.export.call.dynamic_axes import find_dynamic_axes
 from edgernn.export.call.example_call import ExampleCall
+from edgernn.export.call.example_from_inputs import example_from
+from edgernn.export.call.forward_run import ModuleRunner
+from edgernn.export.call.infer_example import infer_example
+from edgernn.export.call.missing_arguments import check_required_arguments
+from edgernn.export.call.positional_arguments import name_positional_arguments
 from edgernn.export.foreign.add_lengths import add_lengths
 from edgernn.export.foreign.build_graphs import build_foreign
 from edgernn.export.foreign.onnx_file import OnnxFile
 from edgernn.export.library_errors import stage
 from edgernn.export.make_contract import reference_of
-from edgernn.export.make_example import make_example
 from edgernn.export.options import SourceOptions
 from edgernn.export.proof.reference import Reference
 from edgernn.export.source.load_source import Source
-from edgernn.export.streaming.hidden_memory import check_memory_is_state
+from edgernn.export.streaming.hidden_memory import check_memory_is_state, refuse_hidden_memory
+from edgernn.export.streaming.reset_memory import reset_memory, reset_memory_with_guess
 
 __all__ = ["build_model"]
 
@@ -44,7 +55,7 @@ def build_model(
             return build_foreign(add_lengths(source) if lengths else source, inputs, states)
     module = source.module
     with stage("running forward", source.name):
-        example = make_example(source, inputs, lengths, states)
+        example = _make_example(source, inputs, lengths, states)
     with stage("writing the graphs", source.name):
         built = _build_or_fix_steps(module, example, states)
     if built.module is module:
@@ -63,3 +74,46 @@ def _build_or_fix_steps(
         if not example.constants:
             raise
         return build_torch(module, example.with_constant_axes(), states)
+
+
+def _make_example(
+    source: Source, inputs: Any, lengths: bool, states: Collection[str]
+) -> ExampleCall:
+    """Return the call that is traced, and prepare the source's modules for it, in place.
+
+    The modules get names for positional arguments, an argument `lengths` if it was asked for,
+    results for the arguments that forward writes into, and the memory of a new module.
+
+    Args:
+        source: The model.
+        inputs: forward's arguments as the user gave them; None to infer them.
+        lengths: Whether to add an argument `lengths` where forward has none.
+        states: The paths of the arguments that the user named as states.
+
+    Raises:
+        InputError: forward does not run on the inputs, or none were found that it runs on.
+        UnsupportedModelError: The module has memory that no graph would have.
+    """
+    module = source.module
+    for one in {id(one): one for one in (module, source.given)}.values():
+        name_positional_arguments(one, inputs)
+    if lengths and LENGTHS not in inspect.signature(module.forward).parameters:
+        add_lengths_argument(module)
+    if inputs is None or (isinstance(inputs, Sequence) and not inputs):
+        notes = reset_memory_with_guess(module)
+        example = infer_example(module)
+        if updates := return_argument_updates(module, example):
+            example = replace(infer_example(module), state_updates=updates)
+    else:
+        given = example_from(module, inputs)
+        given = add_example_lengths(module, given) if lengths else given
+        check_required_arguments(module, given)
+        notes = reset_memory(module, given)
+        updates = return_argument_updates(module, given)
+        example = find_dynamic_axes(ModuleRunner(module), given, states)
+        example = replace(example, state_updates=updates)
+    refuse_hidden_memory(module, example)
+    if source.given is not module:
+        reset_memory(source.given, example)
+        return_argument_updates(source.given, example)
+    return replace(example, notes=(*example.notes, *notes))

@@ -13,8 +13,15 @@ from edgernn.errors import UnsupportedModelError
 from edgernn.export.built import Built
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.call.forward_run import ForwardRun, run_forward
-from edgernn.export.graphs import graphs_of_sequence, graphs_of_step
-from edgernn.export.ir.call_nodes import call_nodes, length_ports
+from edgernn.export.graphs import (
+    constant_steps,
+    graphs_of_sequence,
+    graphs_of_step,
+    has_own_axis,
+    looks_ahead,
+    loops_from_own_state,
+)
+from edgernn.export.ir.call_nodes import StateLabel, call_nodes, length_ports
 from edgernn.export.ir.dataflow import movement_sources
 from edgernn.export.ir.initializer_names import name_after_model
 from edgernn.export.ir.symbolic_dims import name_sizes, write_canonical
@@ -36,13 +43,6 @@ from edgernn.export.trace.bounds import Bounds, bounds_of
 from edgernn.export.trace.size_branch import find_size_branch
 from edgernn.export.trace.trace import trace
 from edgernn.export.trace.trace_loops import lower_loop_body, trace_loop_bodies
-from edgernn.export.why_no_step import (
-    constant_steps,
-    has_sequence,
-    longest_call,
-    looks_ahead,
-    loops_from_own_state,
-)
 
 __all__ = ["build_torch"]
 
@@ -73,10 +73,11 @@ def build_torch(module: nn.Module, example: ExampleCall, pairs: Mapping[str, str
     """
     run = run_forward(module, example)
     known = _known_pairs(example, run, pairs)
-    is_step = not has_sequence(example) and longest_call(run) == 1
+    is_step = not example.has_sequence and run.most_steps == 1
     with stage("tracing forward", type(module).__name__):
         module, model = _trace(module, example, run)
-    if not known.all and not any(map(_carries_state, call_nodes(model.graph))):
+    carries_state = any(node.attributes.get_int("states", 1) for node in call_nodes(model.graph))
+    if not known.all and not carries_state:
         reason = describe_unrolled_loop(module, example) or ambiguous_states(example, run)
         raise UnsupportedModelError(reason or _NO_RECURRENCE)
     run = run_forward(module, example)
@@ -96,7 +97,7 @@ def build_torch(module: nn.Module, example: ExampleCall, pairs: Mapping[str, str
     notes = [
         *example.notes,
         *(f"`{name}` is an input that forward ignores." for name in origins.unused),
-        *_unreturned(model, states, loops),
+        *_unreturned(model, states, labels),
         *(_padded(path) for path in run.padded),
         *pairing_notes(states),
         *(_unnamed(path) for path in example.state_updates if pairs and path not in pairs),
@@ -104,10 +105,9 @@ def build_torch(module: nn.Module, example: ExampleCall, pairs: Mapping[str, str
     if is_step:
         graphs = graphs_of_step(model, states, loops)
     else:
-        no_step = ahead or ("" if has_sequence(example) else constant_steps(run, states))
+        no_step = ahead or ("" if example.has_sequence else constant_steps(run, states))
         graphs = graphs_of_sequence(model, loops, lengths, no_step)
-    reasons = dict.fromkeys(graphs.scan_reasons)
-    notes += [f"The sequence graph has a Scan: {reason}." for reason in reasons]
+    notes += dict.fromkeys(f"The sequence graph has a Scan: {one}." for one in graphs.scan_reasons)
     both = [graph for graph in (graphs.sequence, graphs.step) if graph is not None]
     for graph in both:
         name_after_model(graph)
@@ -123,8 +123,8 @@ def build_torch(module: nn.Module, example: ExampleCall, pairs: Mapping[str, str
         module=module,
         example=example,
         is_step=is_step,
-        carry=not ahead and (is_step or has_sequence(example)),
-        constant_batch=run.calls[0].sizes[1] if run.calls else 1,
+        carry=not ahead and (is_step or example.has_sequence),
+        constant_batch=run.batch,
         layers={
             state.name: run.calls[state.call].num_layers
             for state in states
@@ -205,17 +205,16 @@ def _function_count(module: nn.Module, example: ExampleCall) -> int | None:
 
 
 def _unreturned(
-    model: ir.Model, states: Sequence[StatePort], loops: Mapping[int, Iteration]
+    model: ir.Model, states: Sequence[StatePort], labels: Mapping[int, Sequence[StateLabel]]
 ) -> Iterator[str]:
     """Note which arguments start a layer, but have no next value in what forward returns."""
     inputs = {state.input for state in states}
-    labels = {call: loop.labels for call, loop in loops.items()}
     layers: dict[ir.Value, str] = {}
     for state in call_states(model.graph, labels):
         for source in movement_sources(state.initial):
             layers.setdefault(source, state.layer)
     for source, layer in layers.items():
-        if source.is_graph_input() and source.name not in inputs and not _has_steps(source):
+        if source.is_graph_input() and source.name not in inputs and not has_own_axis(source):
             yield (
                 f"`{source.name}` starts layer `{layer}` at every call: "
                 "forward returns no next value of it that could be recognised. If it does, "
@@ -236,13 +235,3 @@ def _unnamed(path: str) -> str:
         f"new value only where forward returns it. Where it is one, name it with --state "
         f"{path}={path} beside the others."
     )
-
-
-def _has_steps(source: ir.Value) -> bool:
-    """Return whether an input has a dynamic axis besides the batch: it is data, not a state."""
-    return any(isinstance(dim, ir.SymbolicDim) and dim.value != BATCH for dim in source.shape or ())
-
-
-def _carries_state(node: ir.Node) -> bool:
-    """Return whether a call or a loop carries anything from step to step."""
-    return node.attributes.get_int("states", 1) > 0

@@ -1,8 +1,8 @@
 """From the trace of a forward to the sequence graph and the step graph.
 
 A forward that takes whole sequences is lowered as it is, and its step graph is the same trace at
-one time index. A forward that is one step is lowered to the step graph, and its sequence graph is
-that step lifted over time.
+one time index, unless something in it takes more than the steps so far. A forward that is one step
+is lowered to the step graph, and its sequence graph is that step lifted over time.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ import onnx_ir as ir
 
 from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import UnsupportedModelError
+from edgernn.export.call.example_call import ExampleCall
+from edgernn.export.call.forward_run import ForwardRun
+from edgernn.export.ir.call_nodes import call_nodes
 from edgernn.export.ir.fold_constants import fold_constants
 from edgernn.export.lift.lift_over_time import lift_over_time
 from edgernn.export.lower.layers import lower
@@ -21,9 +24,17 @@ from edgernn.export.lower.loops import Iteration, lower_loops
 from edgernn.export.lower.projection import scan_projection
 from edgernn.export.lower.running_results import write_running
 from edgernn.export.states.state_port import StatePort
-from edgernn.export.step.at_one_step import at_one_step, gemm_form
+from edgernn.export.step.at_one_step import at_one_step, gemm_form, remove_lengths
 
-__all__ = ["Graphs", "graphs_of_sequence", "graphs_of_step"]
+__all__ = [
+    "Graphs",
+    "constant_steps",
+    "graphs_of_sequence",
+    "graphs_of_step",
+    "has_own_axis",
+    "looks_ahead",
+    "loops_from_own_state",
+]
 
 
 @dataclass(frozen=True)
@@ -107,20 +118,10 @@ def _step_of_sequence(
     lower(model, lengths=False)
     fold_constants(model)
     lower_loops(model, loops, at_one_step=True)
-    _drop_lengths(model, lengths)
+    remove_lengths(model, lengths, "forward", "pack")
     step = at_one_step(model)
     write_running(step)
     return gemm_form(step)
-
-
-def _drop_lengths(model: ir.Model, lengths: Collection[str]) -> None:
-    """Drop the inputs that hold lengths, where packing alone has read them; in place."""
-    for value in [value for value in model.graph.inputs if value.name in lengths]:
-        if value.uses():
-            raise UnsupportedModelError(
-                f"forward does more with `{value.name}` than to pack: a single step has no lengths."
-            )
-        model.graph.inputs.remove(value)
 
 
 def _memories(model: ir.Model, states: Sequence[StatePort]) -> list[str]:
@@ -130,9 +131,68 @@ def _memories(model: ir.Model, states: Sequence[StatePort]) -> list[str]:
     """
     inputs = {state.input for state in states}
     data = [port for port in model.graph.inputs if port.name not in inputs]
-    memories = [port.name or "" for port in data if _has_own_axis(port)]
+    memories = [port.name or "" for port in data if has_own_axis(port)]
     return memories if len(memories) < len(data) else []
 
 
-def _has_own_axis(port: ir.Value) -> bool:
+def has_own_axis(port: ir.Value) -> bool:
+    """Return whether an input has a dynamic axis besides the batch: it is data, not a state."""
     return any(isinstance(dim, ir.SymbolicDim) and dim.value != BATCH for dim in port.shape or ())
+
+
+def loops_from_own_state(run: ForwardRun, states: Sequence[StatePort]) -> bool:
+    """Return whether forward calls a cell several times from a state that it makes itself.
+
+    Then a call of forward is all steps of a sequence, not one of them.
+    """
+    layers = [call.layer for call in run.calls]
+    own = (one.call for one in states if one.argument is None and one.call is not None)
+    return any(sum(one is layers[call] for one in layers) > 1 for call in own)
+
+
+def constant_steps(run: ForwardRun, states: Sequence[StatePort]) -> str:
+    """Say why a forward without an axis of steps, which runs several, has no step graph."""
+    if loops_from_own_state(run, states):
+        return (
+            "forward loops over a constant number of steps, from a state of its own at every call."
+        )
+    return f"forward fixes its sequences to {run.most_steps} steps."
+
+
+def looks_ahead(graph: ir.Graph, loops: Mapping[int, Iteration], example: ExampleCall) -> str:
+    """Say why no state can be carried from chunk to chunk; nothing where one can.
+
+    A call runs from the last step of the sequence to the first, or an input has several entries for
+    every step.
+
+    Args:
+        graph: The trace of the model.
+        loops: Its loops by the places of their calls.
+        example: The call that was traced.
+    """
+    for node in call_nodes(graph):
+        loop = loops.get(node.attributes["call"].as_int())
+        if loop is not None:
+            if loop.loop.backward and loop.loop.along == SEQUENCE:
+                return "forward loops from the last step of the sequence to the first."
+        elif node.attributes["bidirectional"].as_int() and _runs_along_sequence(node):
+            return (
+                f"layer `{node.metadata_props['layer']}` is bidirectional: its backward direction "
+                "starts from the last step of the sequence."
+            )
+    for (path, _), size in example.derived_axes.items():
+        if SEQUENCE in size:
+            return (
+                f"`{path}` has `{size}` entries where others have `{SEQUENCE}`: a step of it is "
+                "not one entry."
+            )
+    return ""
+
+
+def _runs_along_sequence(node: ir.Node) -> bool:
+    """Return whether a layer's own steps are the sequence, or may be."""
+    x = node.inputs[0]
+    if x is None or x.shape is None:
+        return True
+    size = x.shape[1 if node.attributes["batch_first"].as_int() else 0]
+    return isinstance(size, ir.SymbolicDim) and (size.value is None or SEQUENCE in size.value)

@@ -20,6 +20,7 @@ from edgernn.export.analysis.cost import cost_of
 from edgernn.export.apply_options import (
     TOLERANCES,
     apply_options,
+    check_request,
     constant_sizes,
     precision_notes,
     tolerance_of,
@@ -30,7 +31,6 @@ from edgernn.export.artifact_files.atomic_replace import atomic_folder
 from edgernn.export.build_model import build_model
 from edgernn.export.built import Built
 from edgernn.export.call.added_lengths import LENGTHS
-from edgernn.export.check_request import check_request
 from edgernn.export.code_lines.source_line import SourceLine
 from edgernn.export.foreign.onnx_file import OnnxFile
 from edgernn.export.library_errors import lines_of, locating, stage

@@ -91,6 +91,11 @@ class ExampleCall:
         }
 
     @property
+    def has_sequence(self) -> bool:
+        """Whether an input has an axis of steps."""
+        return any(SEQUENCE in shape for shape in self.shapes.values())
+
+    @property
     def derived_axes(self) -> dict[tuple[str, int], str]:
         """The axes whose sizes follow from others: path and place → expression of their names."""
         return {

@@ -37,6 +37,16 @@ class ForwardRun:
     functions: int = 0
     padded: tuple[str, ...] = ()
 
+    @property
+    def most_steps(self) -> int:
+        """The most steps that a layer runs in one call; 1 without calls."""
+        return max((call.sizes[0] for call in self.calls), default=1)
+
+    @property
+    def batch(self) -> int:
+        """The number of sequences of the first call; 1 without calls."""
+        return self.calls[0].sizes[1] if self.calls else 1
+
 
 class ExampleRunner(Protocol):
     """A model that runs example calls: a torch module or an ONNX file."""

@@ -7,7 +7,7 @@ step graph is the sequence graph at one time index.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
-from edgernn.contract import SEQUENCE
+from edgernn.contract import State
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.analysis.graph_patterns import node_label
 from edgernn.export.built import Built
@@ -23,7 +23,7 @@ from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.foreign.canonicalize import canonicalize_nodes, fold_fills, split_stacked_states
 from edgernn.export.foreign.convert_opset import convert_opset
 from edgernn.export.foreign.file_reference import FileReference
-from edgernn.export.foreign.file_states import FileStates, Stack, find_file_states
+from edgernn.export.foreign.file_states import FileStates, find_file_states
 from edgernn.export.foreign.instrumented_file import InstrumentedFile, length_inputs
 from edgernn.export.foreign.onnx_file import OnnxFile
 from edgernn.export.foreign.recurrent_nodes import check_weights, sequence_lens_inputs
@@ -34,7 +34,7 @@ from edgernn.export.ir.recurrent_operators import direction_of, recurrent_nodes
 from edgernn.export.lift.lift_over_time import lift_over_time
 from edgernn.export.states.contract_ports import Origins, name_ports
 from edgernn.export.states.state_port import StatePort, pairing_notes
-from edgernn.export.step.at_one_step import at_one_step, gemm_form
+from edgernn.export.step.at_one_step import at_one_step, gemm_form, remove_lengths
 from edgernn.export.trace.bounds import Bounds
 
 __all__ = ["build_foreign"]
@@ -58,14 +58,16 @@ def build_foreign(
     file = session.file
     run = session(example)
     _check_lengths(file, session, example)
-    opened = find_file_states(file, session, example, {**_known_pairs(file), **pairs})
-    states = _with_initials(file, opened.states)
+    known = file.contract
+    known_states = () if known is None else known.states
+    known_pairs = {state.input: state.output for state in known_states}
+    opened = find_file_states(file, session, example, {**known_pairs, **pairs})
+    states = _with_initials(known_states, opened.states)
     origins = name_ports(opened.model, states, example.limits)
     passes.NameFixPass()(opened.model)  # the file may have used our names inside
     held, computed = length_inputs(file), sequence_lens_inputs(file.model.graph)[1]
     lengths = [name for name, path in origins.inputs.items() if path in held]
-    longest = max((call.sizes[0] for call in run.calls), default=1)
-    is_step = not _has_sequence(example) and longest == 1
+    is_step = not example.has_sequence and run.most_steps == 1
     if is_step and (held or computed):
         raise UnsupportedModelError(
             f"`{file.path}` is one step, which cannot end at the lengths of sequences that "
@@ -73,8 +75,12 @@ def build_foreign(
         )
     model = _plain(file, opened)
     backward = _backward(file.model.graph)
-    no_step = _fixed_steps(example, is_step, longest) or backward or _lengths_computed(computed)
-    no_step = no_step or _no_way_back(file, model, held)
+    if not is_step and not example.has_sequence:
+        no_step = f"the file fixes its sequences to {run.most_steps} steps."
+    elif computed and not backward:
+        no_step = f"its sequences end at lengths that the file computes from `{computed[0]}`."
+    else:
+        no_step = backward or _no_way_back(file, model, held)
     notes = [
         *example.notes,
         *(f"`{name}` is an input that the file ignores." for name in origins.unused),
@@ -82,7 +88,8 @@ def build_foreign(
     ]
     step_axes: dict[str, int] = {}
     if is_step:
-        step_axes = find_step_axes(session, example, _paths(states))
+        paths_of_states = {path for one in states for path in (one.argument, one.result) if path}
+        step_axes = find_step_axes(session, example, paths_of_states)
         model, step_axes = _at_one(model, origins, step_axes)
         lifted = lift_over_time(
             model,
@@ -105,13 +112,21 @@ def build_foreign(
         module=None,
         example=example,
         is_step=is_step,
-        carry=not backward and (is_step or _has_sequence(example)),
-        constant_batch=run.calls[0].sizes[1] if run.calls else 1,
-        layers={name: len(stack) for name, stack in opened.stacks.items() if _are_layers(stack)},
+        carry=not backward and (is_step or example.has_sequence),
+        constant_batch=run.batch,
+        layers={
+            name: len(stack)
+            for name, stack in opened.stacks.items()
+            if len({index for _, index in stack}) == 1  # states of layers, not h and c of one
+        },
         lengths=dict.fromkeys(lengths, False),
-        full_lengths=_known_full_lengths(file, origins, lengths),
+        full_lengths=tuple(
+            name
+            for name in lengths
+            if known is not None and {name, origins.inputs[name]} & {*known.full_lengths}
+        ),
         notes=tuple(notes),
-        bounds=_known_bounds(file),
+        bounds=Bounds() if known is None else Bounds(known.most, known.least),
     )
     paths = {path for path in origins.inputs.values() if path}
     original = FileReference(
@@ -145,21 +160,12 @@ def _step(
     if no_step:
         return None, no_step
     try:
-        return gemm_form(model if is_step else at_one_step(_without_lengths(model, lengths))), ""
+        if not is_step:
+            remove_lengths(model, lengths, "the file", "end its sequences")
+            model = at_one_step(model)
+        return gemm_form(model), ""
     except UnsupportedModelError as error:
         return None, str(error)
-
-
-def _fixed_steps(example: ExampleCall, is_step: bool, longest: int) -> str:
-    """Say of a file that runs one number of steps only that it has no step graph."""
-    fixed = not is_step and not _has_sequence(example)
-    return f"the file fixes its sequences to {longest} steps." if fixed else ""
-
-
-def _lengths_computed(computed: Sequence[str]) -> str:
-    if not computed:
-        return ""
-    return f"its sequences end at lengths that the file computes from `{computed[0]}`."
 
 
 def _no_way_back(file: OnnxFile, model: ir.Model, held: Sequence[str]) -> str:
@@ -170,7 +176,8 @@ def _no_way_back(file: OnnxFile, model: ir.Model, held: Sequence[str]) -> str:
         model: Its graph.
         held: Its inputs that hold lengths.
     """
-    if file.contract is None or not (held or _has_scan(model)):
+    has_scan = any(node.op_type == "Scan" for node in model.graph)
+    if file.contract is None or not (held or has_scan):
         return ""
     what = "lengths are" if held else "recurrence is"
     return (
@@ -179,39 +186,13 @@ def _no_way_back(file: OnnxFile, model: ir.Model, held: Sequence[str]) -> str:
     )
 
 
-def _known_pairs(file: OnnxFile) -> dict[str, str]:
-    """Return the states that a graph of edgernn's has in its metadata: input → output."""
-    known = () if file.contract is None else file.contract.states
-    return {state.input: state.output for state in known}
-
-
-def _known_bounds(file: OnnxFile) -> Bounds:
-    """Return the bounds that a graph of edgernn's has in its metadata."""
-    known = file.contract
-    return Bounds() if known is None else Bounds(known.most, known.least)
-
-
-def _known_full_lengths(
-    file: OnnxFile, origins: Origins, lengths: Collection[str]
-) -> tuple[str, ...]:
-    """Return the inputs of full lengths that a graph of edgernn's names in its metadata."""
-    known = () if file.contract is None else file.contract.full_lengths
-    return tuple(name for name in lengths if name in known or origins.inputs.get(name) in known)
-
-
-def _with_initials(file: OnnxFile, states: Sequence[StatePort]) -> tuple[StatePort, ...]:
+def _with_initials(known: Sequence[State], states: Sequence[StatePort]) -> tuple[StatePort, ...]:
     """Return states with the initial values that a graph of edgernn's has in its metadata."""
-    known = () if file.contract is None else file.contract.states
     initials = {s.input: s.initial.astype(np.float32) for s in known if s.initial is not None}
     return tuple(
         replace(state, initial=initials.get(state.argument or "", state.initial))
         for state in states
     )
-
-
-def _paths(states: Sequence[StatePort]) -> set[str]:
-    """Return the names of the file's inputs and outputs that are states."""
-    return {path for state in states for path in (state.argument, state.result) if path}
 
 
 def _by_port(origins: Origins, axes: Mapping[str, int]) -> dict[str, int]:
@@ -232,10 +213,6 @@ def _at_one(
         return model, {}
 
 
-def _has_sequence(example: ExampleCall) -> bool:
-    return any(SEQUENCE in shape for shape in example.shapes.values())
-
-
 def _check_lengths(file: OnnxFile, session: InstrumentedFile, example: ExampleCall) -> None:
     """Refuse constant lengths that end before the sequences do; full ones say nothing."""
     for name, (lengths, steps) in session.lengths(example).items():
@@ -245,10 +222,6 @@ def _check_lengths(file: OnnxFile, session: InstrumentedFile, example: ExampleCa
                 f"{', '.join(map(str, lengths[:4]))} (sequence_lens) of {steps} steps. Cut the "
                 "input to that length and export the model without lengths."
             )
-
-
-def _has_scan(model: ir.Model) -> bool:
-    return any(node.op_type == "Scan" for node in model.graph)
 
 
 def _backward(graph: ir.Graph) -> str:
@@ -261,23 +234,6 @@ def _backward(graph: ir.Graph) -> str:
                 "its end."
             )
     return ""
-
-
-def _without_lengths(model: ir.Model, lengths: Collection[str]) -> ir.Model:
-    """Drop the inputs that hold lengths, where recurrent nodes alone have read them; in place."""
-    for value in [value for value in model.graph.inputs if value.name in lengths]:
-        if value.uses():
-            raise UnsupportedModelError(
-                f"the file does more with `{value.name}` than to end its sequences: a single step "
-                "has no lengths."
-            )
-        model.graph.inputs.remove(value)
-    return model
-
-
-def _are_layers(stack: Stack) -> bool:
-    """Return whether a state is that of several layers, not h and c of one."""
-    return len({index for _, index in stack}) == 1
 
 
 def _plain(file: OnnxFile, opened: FileStates, lengths: bool = True) -> ir.Model:

@@ -7,7 +7,7 @@ sequence graph     x (batch, sequence, 3) → GRU → y (batch, sequence, 5)
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import numpy as np
 import onnx_ir as ir
@@ -22,7 +22,7 @@ from edgernn.export.step.cells import lower_cell
 from edgernn.export.step.products import merge_biases, premultiply_embeddings
 from edgernn.export.step.unit_axes import remove_unit_axis_moves
 
-__all__ = ["at_one_step", "gemm_form"]
+__all__ = ["at_one_step", "gemm_form", "remove_lengths"]
 
 
 def at_one_step(model: ir.Model) -> ir.Model:
@@ -232,3 +232,24 @@ def _format_shape(shape: Shape | None) -> str:
     if shape is None:
         return "[unknown]"
     return f"[{', '.join('?' if size is None else str(size) for size in shape)}]"
+
+
+def remove_lengths(model: ir.Model, lengths: Collection[str], subject: str, use: str) -> None:
+    """Remove the inputs that hold lengths, in place.
+
+    Args:
+        model: A graph without the nodes that need lengths.
+        lengths: The names of the inputs.
+        subject: What refusals call the model: `forward`.
+        use: What it does with lengths besides: `pack`.
+
+    Raises:
+        UnsupportedModelError: A node still reads one of them.
+    """
+    for value in [value for value in model.graph.inputs if value.name in lengths]:
+        if value.uses():
+            raise UnsupportedModelError(
+                f"{subject} does more with `{value.name}` than to {use}: a single step has no "
+                "lengths."
+            )
+        model.graph.inputs.remove(value)

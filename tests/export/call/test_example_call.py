@@ -25,6 +25,8 @@ def test_a_dynamic_axis_is_resized_wherever_it_stands():
     )
     assert shapes(example.resized({"batch": 7, "width": 9})) == {"x": (7, 5, 3), "hx[0]": (1, 7, 4)}
     assert shapes(example) == {"x": (2, 5, 3), "hx[0]": (1, 2, 4)}
+    assert example.has_sequence
+    assert not example.with_constants({"sequence": 5}).has_sequence
 
 
 @pytest.mark.parametrize(("steps", "wanted"), [(3, [3, 2]), (9, [9, 2]), (1, [1, 1])])

@@ -22,6 +22,7 @@ def test_a_run_tells_calls_results_and_lengths():
         '["h"]': (1, 2, 2)
     }
     assert run.lengths == ("lengths",)
+    assert (run.most_steps, run.batch) == (5, 2)
 
 
 def test_ids_that_equal_the_lengths_are_not_floats():
