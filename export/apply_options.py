@@ -148,8 +148,7 @@ def apply_options(
     states = _change_ports(options, graphs, contract.states, layers)
     named = {
         kind: {
-            value.name or "": port_of(value)
-            for value in (*model.graph.inputs, *model.graph.outputs)
+            port.name: port for port in map(port_of, (*model.graph.inputs, *model.graph.outputs))
         }
         for kind, model in models.items()
     }
@@ -166,21 +165,14 @@ def apply_options(
         for kind, model in models.items()
     }
     sizes = constant_sizes(options)
-    notes = (
-        (f"Weights that stay float32: {', '.join(float32_weights)}.",) if float32_weights else ()
+    most, least = (
+        {axis: size for axis, size in bounds.items() if axis not in sizes}
+        for bounds in (contract.most, contract.least)
     )
-
-    def of_dynamic_axes(bounds: Mapping[str, int]) -> dict[str, int]:
-        return {axis: size for axis, size in bounds.items() if axis not in sizes}
-
-    return replace(
-        contract,
-        states=states,
-        graphs=ports,
-        most=of_dynamic_axes(contract.most),
-        least=of_dynamic_axes(contract.least),
-        notes=(*contract.notes, *notes),
-    )
+    notes = contract.notes
+    if float32_weights:
+        notes += (f"Weights that stay float32: {', '.join(float32_weights)}.",)
+    return replace(contract, states=states, graphs=ports, most=most, least=least, notes=notes)
 
 
 def _change_ports(
@@ -224,18 +216,15 @@ def precision_notes(precision: Precision, report: ParityReport | None) -> tuple[
     """Return what people should know of a precision, with what it costs if measured."""
     if precision not in _NOTES:
         return ()
-    cost = "" if report is None else f": the difference is at most {_differences(report)}"
-    return (f"{_NOTES[precision]} Parity is with float32{cost}.",)
-
-
-def _differences(report: ParityReport) -> str:
-    """Say how far each graph is from the reference, and over how many steps that was seen."""
+    note = f"{_NOTES[precision]} Parity is with float32"
+    if report is None:
+        return (f"{note}.",)
     worst: dict[str, float] = {}
     for check in report.checks:
         worst[check.graph] = max(check.difference, worst.get(check.graph, 0.0))
     graphs = " and ".join(f"{gap:.1e} in the {kind} graph" for kind, gap in worst.items())
     steps = max((check.sequence for check in report.checks), default=0)
-    return f"{graphs}, over up to {steps:,} steps"
+    return (f"{note}: the difference is at most {graphs}, over up to {steps:,} steps.",)
 
 
 def tolerance_of(models: Iterable[ir.Model]) -> float:
@@ -246,8 +235,7 @@ def tolerance_of(models: Iterable[ir.Model]) -> float:
         for graph in model.graphs()
         for value in (*graph.inputs, *graph.initializers.values())
     }
-    tolerances = (TOLERANCES[one] for dtype, one in _PRECISIONS.items() if dtype in dtypes)
-    return next(tolerances, TOLERANCES["float32"])
+    return next((TOLERANCES[_PRECISIONS[one]] for one in _PRECISIONS if one in dtypes), TOLERANCE)
 
 
 def _ports(

@@ -7,7 +7,6 @@ contract of what is known so far; the contract itself is made once, of all of it
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 
 import onnx_ir as ir
@@ -90,7 +89,14 @@ def known_contract(
     bounds = built.bounds
     flat = known(graphs=built.ports, carry=built.carry, most=bounds.most, least=bounds.least)
     outer = find_outer_axes(sampler_of(built, reference, flat))
-    _name_outer_axes(built.sequence.graph, outer)
+    for value in built.sequence.graph.outputs:
+        if value.name in outer and value.shape is not None:
+            value.shape = ir.Shape(
+                outer[value.name]
+                if isinstance(dim, ir.SymbolicDim) and dim.value in (BATCH_OUTER, SEQUENCE_OUTER)
+                else dim
+                for dim in value.shape
+            )
     return partial(known, graphs=built.ports)
 
 
@@ -114,11 +120,9 @@ def make_contract(
         measured = known(carry=built.carry, most=bounds.most, least=bounds.least)
         full = find_full_lengths(sampler_of(built, reference, measured), built.sequence)
     known = partial(known, most=bounds.most, least=bounds.least, full_lengths=full)
-    no_step = built.no_step
     least = bounds.least.get(SEQUENCE, 1)
     carry = built.carry and least == 1
-    if least > 1:
-        no_step = no_step or f"forward takes at least {least} steps."
+    no_step = built.no_step or (f"forward takes at least {least} steps." if least > 1 else "")
     if carry:
         reason = why_not_carried(sampler_of(built, reference, known(carry=True)))
         carry, no_step = not reason, reason or no_step
@@ -132,13 +136,12 @@ def make_contract(
             *built.notes,
             *order_notes(graphs["sequence"]),
             *(bounds.notes if built.module is not None else ()),
-            *(_full(name) for name in full),
+            *(
+                f"The longest of `{name}` must be as long as the sequences: forward pads to it."
+                for name in full
+            ),
         ),
     )
-
-
-def _full(name: str) -> str:
-    return f"The longest of `{name}` must be as long as the sequences: forward pads to it."
 
 
 def _bounding_axes(built: Built) -> dict[str, str]:
@@ -150,16 +153,3 @@ def _bounding_axes(built: Built) -> dict[str, str]:
         for name, path in built.origins.inputs.items()
     }
     return {name: axis for name, axis in limits.items() if isinstance(axis, str)}
-
-
-def _name_outer_axes(graph: ir.Graph, outer: dict[str, str]) -> None:
-    """Name axes that count batch and sequence in one with the outer factor first, in place."""
-    for value in graph.outputs:
-        if value.name in outer and value.shape is not None:
-            value.shape = ir.Shape(_with_outer(value.shape, outer[value.name]))
-
-
-def _with_outer(shape: ir.Shape, axis: str) -> Iterator[int | ir.SymbolicDim | str]:
-    flat = (BATCH_OUTER, SEQUENCE_OUTER)
-    for dim in shape:
-        yield axis if isinstance(dim, ir.SymbolicDim) and dim.value in flat else dim

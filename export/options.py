@@ -83,8 +83,7 @@ class SourceOptions:
         ),
     ] = None
     assume_plain: Annotated[
-        bool,
-        Option("Assume that nothing lies between the layers of a bare state_dict."),
+        bool, Option("Assume that nothing lies between the layers of a bare state_dict.")
     ] = False
     trust: Annotated[
         bool,
@@ -124,8 +123,7 @@ class ExportOptions(SourceOptions):
         int, Option("The ONNX operator set.", metavar="N", choices=tuple(range(13, 26)))
     ] = 18
     state_layout: Annotated[
-        StateLayout,
-        Option("The axes of a state: (layers, batch, size), or (batch, layers, size)."),
+        StateLayout, Option("The axes of a state: (layers, batch, size), or (batch, layers, size).")
     ] = "torch"
     state_per_layer: Annotated[bool, Option("Give every layer of a stack its own state.")] = False
     int32_ids: Annotated[bool, Option("Take integers as int32 instead of int64.")] = False
@@ -134,12 +132,10 @@ class ExportOptions(SourceOptions):
     )
     lengths: Annotated[bool, Option("Add an input for the length of each sequence.")] = False
     batch_size: Annotated[
-        int | None,
-        Option("Take N sequences and no other number.", metavar="N", old_name="batch"),
+        int | None, Option("Take N sequences and no other number.", metavar="N", old_name="batch")
     ] = None
     steps: Annotated[
-        int | None,
-        Option("Take N steps and no other number.", metavar="N", old_name="sequence"),
+        int | None, Option("Take N steps and no other number.", metavar="N", old_name="sequence")
     ] = None
     vocabulary: Annotated[
         Vocabulary | Sequence[str] | Mapping[str, Any] | str | Path | None,

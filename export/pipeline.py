@@ -34,11 +34,7 @@ from edgernn.export.call.added_lengths import LENGTHS
 from edgernn.export.code_lines.source_line import SourceLine
 from edgernn.export.foreign.onnx_file import OnnxFile
 from edgernn.export.library_errors import lines_of, locating, stage
-from edgernn.export.make_contract import (
-    known_contract,
-    make_contract,
-    sampler_of,
-)
+from edgernn.export.make_contract import known_contract, make_contract, sampler_of
 from edgernn.export.options import (
     ExportOptions,
     GraphChoice,
@@ -143,7 +139,8 @@ def export_model(
         verify=verify,
     )
     source = _load(model, options)
-    target = Path(path) if path is not None else Path(f"{_stem(model)}.edgernn")
+    stem = type(model).__name__.lower() if isinstance(model, nn.Module) else Path(model).stem
+    target = Path(f"{stem}.edgernn" if path is None else path)
     with atomic_folder(target, force) as folder, _as_written(source):
         built, reference = build_model(source, options, lengths)
         options = with_steps_of(options, built.example.constants)
@@ -223,10 +220,6 @@ def _load(model: nn.Module | str | Path, options: SourceOptions) -> Source | Onn
     return load_source(
         model, module=options.module, assume_plain=options.assume_plain, trust=options.trust
     )
-
-
-def _stem(model: nn.Module | str | Path) -> str:
-    return type(model).__name__.lower() if isinstance(model, nn.Module) else Path(model).stem
 
 
 def _vocabulary(source: Source | OnnxFile, options: ExportOptions) -> Vocabulary | None:

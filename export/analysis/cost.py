@@ -29,12 +29,7 @@ __all__ = ["PARAMETERS", "cost_of"]
 PARAMETERS = "edgernn.parameters"
 """The metadata with the number of parameters of the model that a graph was made from."""
 
-_FLOATS = (
-    ir.DataType.FLOAT,
-    ir.DataType.DOUBLE,
-    ir.DataType.FLOAT16,
-    ir.DataType.BFLOAT16,
-)
+_FLOATS = (ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 
 _NO_PARAMETERS: Mapping[str, tuple[int, ...]] = {
     "BatchNormalization": (3, 4),
@@ -117,9 +112,7 @@ def _unlogged(name: str) -> Iterator[None]:
         logger.disabled = before
 
 
-def _weights(
-    model: ir.Model,
-) -> Iterator[tuple[ir.Node, int, ir.Value, ir.TensorProtocol]]:
+def _weights(model: ir.Model) -> Iterator[tuple[ir.Node, int, ir.Value, ir.TensorProtocol]]:
     """Yield every input of a node that is a weight: node, index, value and tensor."""
     for node in model.graph.all_nodes():
         kind = RECURRENT_KINDS.get(node.op_type)

@@ -87,7 +87,11 @@ def _analyse(model: ir.Model, subject: str) -> FileAnalysis:
         outputs=outputs,
         contract=contract,
         cost=cost_of(model),
-        recurrent=tuple(_recurrent_lines(model)),
+        recurrent=tuple(
+            f"{node.op_type} `{node_label(node)}`: {_DESCRIPTIONS[node.op_type](node)}"
+            for node in all_nodes(model)
+            if node.op_type in _DESCRIPTIONS
+        ),
         refusals=refusals_of(model),
         opset=model.graph.opset_imports.get("", 0),
         ir_version=model.ir_version,
@@ -97,14 +101,6 @@ def _analyse(model: ir.Model, subject: str) -> FileAnalysis:
 
 def _port_to_json(port: Port) -> dict[str, Any]:
     return {"name": port.name, "dtype": port.dtype, "shape": list(port.shape)}
-
-
-def _recurrent_lines(model: ir.Model) -> list[str]:
-    return [
-        f"{node.op_type} `{node_label(node)}`: {_DESCRIPTIONS[node.op_type](node)}"
-        for node in all_nodes(model)
-        if node.op_type in _DESCRIPTIONS
-    ]
 
 
 def _layer(node: ir.Node) -> str:
@@ -120,10 +116,6 @@ def _scan(node: ir.Node) -> str:
     return f"{_counted(inputs, 'input')}, {states}, {'reverse' if backward else 'forward'}"
 
 
-def _loop(node: ir.Node) -> str:
-    return _counted(len(node.inputs) - 2, "state")
-
-
 def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
@@ -131,5 +123,5 @@ def _counted(number: int, noun: str) -> str:
 _DESCRIPTIONS: Mapping[str, Callable[[ir.Node], str]] = {
     **dict.fromkeys(RECURRENT_KINDS, _layer),
     "Scan": _scan,
-    "Loop": _loop,
+    "Loop": lambda node: _counted(len(node.inputs) - 2, "state"),
 }

@@ -6,6 +6,7 @@ Nothing here knows any runtime; `runtime_refusals` says which runtime lacks what
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Literal
 
 import onnx_ir as ir
 
@@ -59,15 +60,16 @@ def _has_lengths(node: ir.Node) -> bool:
     return input_of(node, Input.SEQUENCE_LENS) is not None
 
 
-def _lacks_initial_state(node: ir.Node) -> bool:
-    return not all(input_of(node, place) for place in kind_of(node).initial_states)
+def _stateless_batch(node: ir.Node) -> int | Literal["dynamic"] | None:
+    """Return the batch of a node that lacks an initial state, None where it has all of them.
 
-
-def _batch(node: ir.Node) -> int | None:
-    """Return the constant batch of `node`, or None where it is dynamic or unknown."""
+    It is `dynamic` where it is unknown as well.
+    """
+    if all(input_of(node, place) for place in kind_of(node).initial_states):
+        return None
     shape = shape_of(node.inputs[Input.X])
     size = shape[1 - node.attributes.get_int("layout", 0)] if shape and len(shape) == 3 else None
-    return size if isinstance(size, int) else None
+    return size if isinstance(size, int) else "dynamic"
 
 
 def _has_dynamic_lengths(node: ir.Node) -> bool:
@@ -97,27 +99,17 @@ def _is_float64(node: ir.Node) -> bool:
     return weights is not None and weights.dtype == ir.DataType.DOUBLE
 
 
-def _always(node: ir.Node) -> bool:
-    return True
-
-
 _PATTERNS: Mapping[str, tuple[Collection[str] | None, Callable[[ir.Node], bool]]] = {
     "sequence_lens": (OPERATORS, _has_lengths),
     "sequence_lens, dynamic": (OPERATORS, _has_dynamic_lengths),
     "reverse": (OPERATORS, lambda node: direction_of(node) == "reverse"),
     "layout=1": (OPERATORS, lambda node: node.attributes.get_int("layout", 0) == 1),
     "no LSTM bias": (["LSTM"], lambda node: input_of(node, Input.B) is None),
-    "no initial state": (
-        OPERATORS,
-        lambda node: _lacks_initial_state(node) and _batch(node) is None,
-    ),
-    "no GRU initial state": (
-        ["GRU"],
-        lambda node: _lacks_initial_state(node) and _batch(node) is None,
-    ),
+    "no initial state": (OPERATORS, lambda node: _stateless_batch(node) == "dynamic"),
+    "no GRU initial state": (["GRU"], lambda node: _stateless_batch(node) == "dynamic"),
     "no LSTM initial state, fixed batch": (
         ["LSTM"],
-        lambda node: _lacks_initial_state(node) and (_batch(node) or 0) > 1,
+        lambda node: _stateless_batch(node) not in ("dynamic", 0, 1, None),
     ),
     "linear_before_reset=0": (
         ["GRU"],
@@ -132,12 +124,8 @@ _PATTERNS: Mapping[str, tuple[Collection[str] | None, Callable[[ir.Node], bool]]
     "directions differ": (OPERATORS, _differs_by_direction),
     "LSTM, GRU or RNN in float64": (OPERATORS, _is_float64),
     "LSTM or GRU in float64": (["LSTM", "GRU"], _is_float64),
-    "LSTM in float64": (["LSTM"], _is_float64),
-    "GRU in float64": (["GRU"], _is_float64),
-    "RNN": (["RNN"], _always),
-    "Scan": (["Scan"], _always),
-    "Loop": (["Loop"], _always),
-    "If": (["If"], _always),
+    **{f"{name} in float64": ([name], _is_float64) for name in ("LSTM", "GRU")},
+    **{name: ([name], lambda node: True) for name in ("RNN", "Scan", "Loop", "If")},
     "GELU, halved first": (None, lambda node: halved_erf(node) is not None),
     "com.microsoft": (None, lambda node: node.domain == "com.microsoft"),
 }

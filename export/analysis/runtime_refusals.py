@@ -87,10 +87,7 @@ _RULES: Mapping[str, Mapping[str, tuple[Effect, str]]] = {
         "Loop": ("moves", "WebGPU has no Loop"),
     },
     "OpenVINO": {
-        "sequence_lens, dynamic": (
-            "misreads",
-            "it ignores `sequence_lens` where axes are dynamic",
-        ),
+        "sequence_lens, dynamic": ("misreads", "it ignores `sequence_lens` where axes are dynamic"),
         "layout=1": ("misreads", "its outputs come in another layout"),
         "input_forget": ("misreads", "it ignores `input_forget`"),
     },
@@ -116,10 +113,7 @@ _RULES: Mapping[str, Mapping[str, tuple[Effect, str]]] = {
         "no LSTM bias": ("refuses", "it needs a bias"),
         "no GRU initial state": ("refuses", "it needs initial states where the batch is dynamic"),
         "LSTM activations": ("refuses", "it has the default activations only"),
-        "GRU activations named": (
-            "refuses",
-            "its GRU takes no `activations`, be they the default",
-        ),
+        "GRU activations named": ("refuses", "its GRU takes no `activations`, be they the default"),
         "LSTM or GRU clip": ("misreads", "it ignores `clip`"),
         "input_forget": ("misreads", "it ignores `input_forget`"),
         "LSTM in float64": ("misreads", "it has them in float32 and float16 only"),

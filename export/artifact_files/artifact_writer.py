@@ -116,9 +116,8 @@ class ArtifactWriter:
 def remove_exporter_notes(model: ir.Model) -> None:
     """Remove notes of exporters from a graph, such as where torch is installed; in place."""
     ClearMetadataAndDocStringPass()(model)
-    values = [*model.graph.inputs, *model.graph.outputs]
-    values += [value for node in model.graph.all_nodes() for value in node.outputs]
-    for value in values:
+    computed = (value for node in model.graph.all_nodes() for value in node.outputs)
+    for value in (*model.graph.inputs, *model.graph.outputs, *computed):
         value.metadata_props.clear()
     model.metadata_props.clear()
 

@@ -12,10 +12,7 @@ from edgernn.report import ParityReport
 
 __all__ = ["model_card"]
 
-_GRAPHS = {
-    "sequence": "whole sequences, or chunks of any length",
-    "step": "one time step",
-}
+_GRAPHS = {"sequence": "whole sequences, or chunks of any length", "step": "one time step"}
 
 
 def model_card(artifact: Artifact, name: str) -> str:
@@ -29,7 +26,7 @@ def model_card(artifact: Artifact, name: str) -> str:
         _parity(artifact.parity),
         _cost(artifact),
         _refusals(artifact),
-        _notes(contract.remarks),
+        f"## Notes\n\n{_list(contract.remarks)}" if contract.remarks else "",
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 
@@ -81,26 +78,23 @@ def _states(contract: Contract) -> str:
         else "The state cannot be carried from chunk to chunk: give every sequence whole, and "
         "start it from the initial state."
     )
-    starts = "\n".join(f"- {_initial(contract, state)}" for state in contract.states)
+    graph = next(iter(contract.graphs.values()))
+    starts = "\n".join(f"- {_initial(graph.input(s.input), s)}" for s in contract.states)
     return f"## State\n\n{rule}\n\n{starts}"
 
 
-def _initial(contract: Contract, state: State) -> str:
-    port = next(iter(contract.graphs.values())).input(state.input)
-    shape = ", ".join(map(str, port.shape))
-    start = "zeros"
-    if state.initial is not None:
-        start = (
-            f"learned values, in `contract.json` and in the metadata `edgernn.initial.{state.name}`"
-        )
-    return f"`{state.input}` {port.dtype} [{shape}] starts from {start}."
+def _initial(port: Port, state: State) -> str:
+    where = f"in `contract.json` and in the metadata `edgernn.initial.{state.name}`"
+    start = "zeros" if state.initial is None else f"learned values, {where}"
+    return f"`{port.name}` {port.dtype} [{', '.join(map(str, port.shape))}] starts from {start}."
 
 
 def _usage(examples: UsageExamples) -> str:
-    name = examples.name
-    text = " --text TEXT" if examples.contract.vocabulary else ""
+    name = shlex.quote(examples.name)
+    given = "--text TEXT" if examples.contract.vocabulary else "--input FILE"
+    commands = (f"run {name} {given}", f"inspect {name}", f"verify {name}")
     parts = (
-        ("On the command line", "console", _commands(name, text)),
+        ("On the command line", "console", "\n".join(f"$ edgernn {one}" for one in commands)),
         ("In Python", "python", examples.python),
         ("In Python, with ONNX Runtime alone", "python", examples.onnxruntime),
         ("In JavaScript", "js", examples.javascript),
@@ -111,12 +105,6 @@ def _usage(examples: UsageExamples) -> str:
         "ONNX Runtime's C API; what it needs to know is in the graphs' metadata."
     )
     return "\n\n".join(["## Run it", *blocks, other])
-
-
-def _commands(name: str, text: str) -> str:
-    name = shlex.quote(name)
-    run = f"$ edgernn run {name}{text or ' --input FILE'}"
-    return "\n".join([run, f"$ edgernn inspect {name}", f"$ edgernn verify {name}"])
 
 
 def _parity(report: ParityReport | None) -> str:
@@ -135,17 +123,13 @@ def _parity(report: ParityReport | None) -> str:
 
 
 def _cost(artifact: Artifact) -> str:
-    cost = artifact.cost
-    files = [
-        (f"{kind}.onnx", f"{(artifact.path / f'{kind}.onnx').stat().st_size:,} bytes")
-        for kind in artifact.contract.graphs
-    ]
+    cost, files = artifact.cost, [f"{kind}.onnx" for kind in artifact.contract.graphs]
     rows = [
         ("parameters", f"{cost.parameters:,}"),
         ("multiply-adds per step", f"{cost.multiply_adds:,}"),
         ("weights read per step", f"{cost.weight_bytes:,} bytes"),
         ("state of one sequence", f"{cost.state_bytes:,} bytes"),
-        *files,
+        *((file, f"{(artifact.path / file).stat().st_size:,} bytes") for file in files),
     ]
     return "## Size and cost\n\n" + _table(("", ""), rows)
 
@@ -153,25 +137,18 @@ def _cost(artifact: Artifact) -> str:
 def _refusals(artifact: Artifact) -> str:
     if not artifact.refusals:
         return "## Runtimes\n\nNo runtime known to edgernn refuses these graphs."
-    lines = "\n".join(
-        f"- {_one_line(runtime)}: {_one_line(reason)}"
-        for runtime, reason in artifact.refusals.items()
-    )
+    lines = _list(f"{runtime}: {reason}" for runtime, reason in artifact.refusals.items())
     return f"## Runtimes\n\nThese do not run them as they are:\n\n{lines}"
 
 
-def _notes(notes: Iterable[str]) -> str:
-    lines = "\n".join(f"- {_one_line(note)}" for note in notes)
-    return f"## Notes\n\n{lines}" if lines else ""
+def _list(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {_one_line(line)}" for line in lines)
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
-
-
-def _cell(text: str) -> str:
-    return _one_line(text).replace("|", "\\|")
+    cells = ([_one_line(text).replace("|", "\\|") for text in line] for line in lines)
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
 
 
 def _one_line(text: str) -> str:

@@ -60,23 +60,19 @@ class UsageExamples:
         lines.append(f"model = edgernn.load({self._quoted()})")
         if contract.sequence:
             lines += ["", "# Whole sequences, from the initial state."]
-            lines += [self._numpy_line(port) for port in contract.data_inputs("sequence")]
-            lines.append(self._call("model", "sequence"))
+            lines += self._call("model", "sequence")
         if contract.carry:
+            batch = contract.constants.get(BATCH, 1)
             lines += ["", "# One running state."]
-            lines.append(f"stream = model.stream({self._batch_argument()})")
-        if contract.carry and contract.step:
-            lines += [self._numpy_line(port) for port in contract.data_inputs("step")]
-            lines.append(self._call("stream.step", "step"))
-        if contract.carry:
+            lines.append(f"stream = model.stream({'' if batch == 1 else f'batch={batch}'})")
+            lines += self._call("stream.step", "step") if contract.step else []
             lines.append("saved = stream.snapshot()  # to go on later: stream.restore(saved)")
         return "\n".join(lines)
 
     @property
     def onnxruntime(self) -> str:
         """Python with ONNX Runtime alone; the caller feeds the state back."""
-        states, kind = self.contract.states, self.kind
-        learned = self._has_learned_states()
+        states, kind, learned = self.contract.states, self.kind, self._has_learned_states()
         lines = ["import json", "from pathlib import Path", ""] if learned else []
         lines += ["import numpy as np", "import onnxruntime", ""]
         lines += [
@@ -99,11 +95,9 @@ class UsageExamples:
     @property
     def javascript(self) -> str:
         """JavaScript: an ES module for Node, or with the other import for a browser."""
-        states, kind = self.contract.states, self.kind
+        states, kind, learned = self.contract.states, self.kind, self._has_learned_states()
         data, outputs = self.contract.data_inputs(kind), self.contract.data_outputs(kind)
-        lines = (
-            ['import { readFile } from "node:fs/promises";'] if self._has_learned_states() else []
-        )
+        lines = ['import { readFile } from "node:fs/promises";'] if learned else []
         lines += [
             'import * as ort from "onnxruntime-node"; // in a browser: onnxruntime-web, "wasm"',
             "",
@@ -111,7 +105,7 @@ class UsageExamples:
             '  executionProviders: ["cpu"],',
             "});",
         ]
-        if self._has_learned_states():
+        if learned:
             path = self._quoted("contract.json")
             lines.append(f'const learned = JSON.parse(await readFile({path}, "utf8"));')
         lines += ["let state = {", *map(self._javascript_state, states), "};", ""]
@@ -124,37 +118,28 @@ class UsageExamples:
             lines.append(f"  state = {{ {pairs} }};")
         results = ", ".join(f"{port.name}: outputs.{port.name}.data" for port in outputs)
         lines += [f"  return {{ {results} }};", "}", ""]
-        example = ", ".join(
-            f"new {_TYPED_ARRAYS[port.dtype]}({self._count(port)})" for port in data
-        )
-        lines.append(f"console.log(await run({example}));")
+        lines.append(f"console.log(await run({', '.join(map(self._typed_array, data))}));")
         return "\n".join(lines)
 
-    def _call(self, function: str, kind: str) -> str:
-        inputs = ", ".join(map(_variable, self.contract.data_inputs(kind)))
-        outputs = self.contract.data_outputs(kind)
-        if len(outputs) == 1:
-            return f"{_variable(outputs[0])} = {function}({inputs})  # {_shape(outputs[0])}"
+    def _call(self, function: str, kind: str) -> list[str]:
+        """Return the lines that make data for a graph and run it by a function of edgernn."""
+        inputs, outputs = self.contract.data_inputs(kind), self.contract.data_outputs(kind)
         names = ", ".join(f'"{port.name}"' for port in outputs)
-        return f"outputs = {function}({inputs})  # by name: {names}"
+        result, what = "outputs", f"by name: {names}"
+        if len(outputs) == 1:
+            result, what = _variable(outputs[0]), _shape(outputs[0])
+        arguments = ", ".join(map(_variable, inputs))
+        return [*map(self._numpy_line, inputs), f"{result} = {function}({arguments})  # {what}"]
 
     def _quoted(self, file: str = "") -> str:
         """Return the path of a file of the artifact as a literal of both languages."""
         return json.dumps(f"{self.name}/{file}".rstrip("/"), ensure_ascii=False)
 
-    def _batch_argument(self) -> str:
-        """Return the argument of `model.stream`, which a constant batch above 1 needs."""
-        batch = self.contract.constants.get(BATCH, 1)
-        return "" if batch == 1 else f"batch={batch}"
-
-    def _port(self, state: State) -> Port:
-        return self.contract.graphs[self.kind].input(state.input)
-
     def _has_learned_states(self) -> bool:
         return any(state.initial is not None for state in self.contract.states)
 
     def _numpy_state(self, state: State) -> str:
-        port = self._port(state)
+        port = self.contract.graphs[self.kind].input(state.input)
         if state.initial is None:
             return f'    "{state.input}": np.zeros({self._sizes(port)}, np.{port.dtype}),'
         index = self.contract.states.index(state)
@@ -164,9 +149,9 @@ class UsageExamples:
         return f'    "{state.input}": {value},'
 
     def _javascript_state(self, state: State) -> str:
-        port = self._port(state)
+        port = self.contract.graphs[self.kind].input(state.input)
         if state.initial is None:
-            data = f"new {_TYPED_ARRAYS[port.dtype]}({self._count(port)})"
+            data = self._typed_array(port)
         else:
             index = self.contract.states.index(state)
             value = f"learned.states[{index}].initial"
@@ -196,8 +181,8 @@ class UsageExamples:
         sizes = ((size, evaluate_size(size, symbols)) for size in port.shape)
         return tuple(within(str(size), _OTHER_AXIS) if n is None else n for size, n in sizes)
 
-    def _count(self, port: Port) -> int:
-        return math.prod(self._sizes(port))
+    def _typed_array(self, port: Port) -> str:
+        return f"new {_TYPED_ARRAYS[port.dtype]}({math.prod(self._sizes(port))})"
 
     def _tensor(self, port: Port, data: str) -> str:
         return f'new ort.Tensor("{port.dtype}", {data}, {list(self._sizes(port))})'
