@@ -8,10 +8,9 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from edgernn.contract import BATCH, SEQUENCE
-from edgernn.export.call.axis_groups import Axis
+from edgernn.export.call.axis_groups import Axis, first_success, size_at
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.call.forward_run import ExampleRunner, ForwardRun
-from edgernn.export.call.resizing import first_success, size_at
 
 __all__ = ["are_steps", "effect_of", "is_causal", "name_axis", "same_results"]
 

@@ -8,10 +8,16 @@ from dataclasses import dataclass, replace
 from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.call.argument_names import holds_state
-from edgernn.export.call.axis_groups import Axis, AxisGroups, is_feature
+from edgernn.export.call.axis_groups import (
+    Axis,
+    AxisGroups,
+    RankError,
+    failure_of,
+    is_feature,
+    size_at,
+)
 from edgernn.export.call.example_call import ArgumentTensor, ExampleCall
 from edgernn.export.call.forward_run import ExampleRunner, ForwardRun
-from edgernn.export.call.resizing import RankError, failure_of, size_at
 from edgernn.untrusted_text import first_line
 
 __all__ = ["AxisRequest", "StepsError", "check_batch", "constant_note", "why_constant"]

@@ -21,7 +21,14 @@ from edgernn.export.call.axis_effects import (
     name_axis,
     same_results,
 )
-from edgernn.export.call.axis_groups import Axis, AxisGroups
+from edgernn.export.call.axis_groups import (
+    Axis,
+    AxisGroups,
+    RankError,
+    failure_of,
+    resized_runs,
+    size_at,
+)
 from edgernn.export.call.constant_axis_reasons import (
     AxisRequest,
     check_batch,
@@ -29,10 +36,8 @@ from edgernn.export.call.constant_axis_reasons import (
     why_constant,
 )
 from edgernn.export.call.example_call import ExampleCall
-from edgernn.export.call.first_run import first_run
-from edgernn.export.call.forward_run import ExampleRunner, ForwardRun
+from edgernn.export.call.forward_run import ExampleRunner, ForwardRun, first_run
 from edgernn.export.call.randomness import refuse_random
-from edgernn.export.call.resizing import RankError, failure_of, resized_runs, size_at
 
 __all__ = ["find_dynamic_axes"]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
+import typing
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,7 +16,6 @@ from torch.utils._pytree import tree_map_only
 from edgernn.axis_sizes import evaluate_size
 from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import InputError
-from edgernn.export.call.annotated_arguments import as_annotated
 from edgernn.export.call.argument_names import LENGTH_NAMES, forward_parameters, takes_any_keyword
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.call.input_spec import (
@@ -24,12 +25,14 @@ from edgernn.export.call.input_spec import (
     read_example_file,
     spec_sizes,
 )
-from edgernn.export.capture.pytree import map_tensors, packed_paths
+from edgernn.export.capture.pytree import map_tensors, packed_paths, tensor_leaves
 
 __all__ = ["example_from"]
 
 _SIZES = {BATCH: 2, SEQUENCE: 5}
 _DTYPES = (torch.float32, torch.int64, torch.int32, torch.bool)
+
+_Shapes = dict[str, tuple[int | str, ...]]
 
 
 def example_from(
@@ -86,7 +89,7 @@ def _from_specs(module: nn.Module, specs: Sequence[InputSpec]) -> ExampleCall:
     sizes = named_sizes(specs, _SIZES)
     generator = torch.Generator().manual_seed(0)
     kwargs: dict[str, Any] = {}
-    shapes: dict[str, tuple[int | str, ...]] = {}
+    shapes: _Shapes = {}
     guessed: list[str] = []
     for spec in specs:
         path = spec.path
@@ -127,7 +130,7 @@ def _from_specs(module: nn.Module, specs: Sequence[InputSpec]) -> ExampleCall:
         shapes = {}
     limits = {spec.path: spec.limit for spec in specs if spec.limit is not None}
     return ExampleCall(
-        *as_annotated(module, ordered, shapes), limits=limits, guessed_ranges=tuple(guessed)
+        *_as_annotated(module, ordered, shapes), limits=limits, guessed_ranges=tuple(guessed)
     )
 
 
@@ -152,3 +155,57 @@ def _cpu_float32(tensor: torch.Tensor) -> torch.Tensor:
 
 def _listed(names: Sequence[str]) -> str:
     return ", ".join(f"`{name}`" for name in names) or "no arguments"
+
+
+def _as_annotated(
+    module: nn.Module, kwargs: Mapping[str, Any], shapes: _Shapes
+) -> tuple[dict[str, Any], _Shapes]:
+    """Return arguments given as nested tuples and dicts in the containers that forward names.
+
+    Those are lists, named tuples and dataclasses. The shapes are returned under the paths that the
+    tensors then have.
+    """
+    try:
+        hints = typing.get_type_hints(module.forward)
+    except Exception:  # names that only a type checker knows
+        hints = {}
+    made = {name: _with_type(value, hints.get(name)) for name, value in kwargs.items()}
+    renamed = {
+        old: new
+        for name in kwargs
+        for (old, _), (new, _) in zip(
+            tensor_leaves(kwargs[name], name), tensor_leaves(made[name], name), strict=True
+        )
+    }
+    return made, {renamed.get(path, path): shape for path, shape in shapes.items()}
+
+
+def _with_type(value: Any, hint: Any) -> Any:
+    """Return `value` as `hint` has it, as far as that is a container of as many values."""
+    arguments = [one for one in typing.get_args(hint) if one is not type(None)]
+    if type(None) in typing.get_args(hint) and len(arguments) == 1:
+        return _with_type(value, arguments[0])  # Optional[…]
+    if isinstance(value, dict):
+        inner = arguments[1] if len(arguments) == 2 else None
+        made = {key: _with_type(one, inner) for key, one in value.items()}
+        fields = _fields(hint)
+        return hint(**made) if fields and set(made) <= set(fields) else made
+    if not isinstance(value, tuple):
+        return value
+    fields = _fields(hint)
+    if fields and len(value) <= len(fields):
+        hints = typing.get_type_hints(hint)
+        return hint(*(_with_type(one, hints.get(fields[place])) for place, one in enumerate(value)))
+    if typing.get_origin(hint) in (list, Sequence) or hint is list:
+        return [_with_type(one, arguments[0] if arguments else None) for one in value]
+    if Ellipsis in arguments:
+        return tuple(_with_type(one, arguments[0]) for one in value)
+    known = arguments if len(arguments) == len(value) else [None] * len(value)
+    return tuple(map(_with_type, value, known))
+
+
+def _fields(hint: Any) -> Sequence[str]:
+    """Return the fields of a named tuple or a dataclass; nothing of any other type."""
+    if dataclasses.is_dataclass(hint):
+        return [field.name for field in dataclasses.fields(hint)]
+    return getattr(hint, "_fields", ()) if isinstance(hint, type) else ()

@@ -18,8 +18,7 @@ from edgernn.export.call.argument_names import (
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.call.example_from_inputs import example_from
 from edgernn.export.call.forward_run import run_forward
-from edgernn.export.call.guess_examples import first_spec, state_shapes
-from edgernn.export.call.step_sizes import guess_step_sizes
+from edgernn.export.call.guess_examples import first_spec, guess_step_sizes, state_shapes
 
 __all__ = ["ask_for_inputs", "check_required_arguments", "example_options"]
 

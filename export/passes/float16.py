@@ -13,7 +13,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgernn.export.ir.node_builder import NodeBuilder, constant_of
-from edgernn.export.passes.operator_schemas import allows, schema_of
+from edgernn.export.passes.opset import allows, schema_of
 from edgernn.export.passes.port_values import replace_node
 
 __all__ = ["to_float16"]

@@ -5,7 +5,7 @@ ReduceMean(x, axes=[1])  opset 18    becomes    ReduceMean<axes=[1]>(x)  opset 1
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -14,10 +14,9 @@ from onnxscript import version_converter
 
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.ir.node_builder import NodeBuilder, constant_of
-from edgernn.export.passes.operator_schemas import allows, schema_of
 from edgernn.export.passes.port_values import replace_node
 
-__all__ = ["to_opset"]
+__all__ = ["allows", "schema_of", "to_opset"]
 
 
 def to_opset(model: ir.Model, opset: int) -> None:
@@ -144,3 +143,19 @@ def _refusal(node: ir.Node, opset: int, current: int) -> str:
         f"{subject} needs opset {fitting[0]}; opset {opset} was asked for. "
         f"Choose --opset {fitting[0]} or later."
     )
+
+
+_TYPE_NAMES = {ir.DataType.FLOAT: "float", ir.DataType.DOUBLE: "double"}
+
+
+def schema_of(op_type: str, opset: int) -> onnx.defs.OpSchema | None:
+    """Return the schema of an operator of ONNX's own domain, or None where `opset` has none."""
+    return onnx.defs.get_schema(op_type, opset) if onnx.defs.has(op_type, opset) else None
+
+
+def allows(
+    parameters: Sequence[onnx.defs.OpSchema.FormalParameter], place: int, dtype: ir.DataType
+) -> bool:
+    """Return whether the input or output at `place` may have `dtype`; the last one may repeat."""
+    name = _TYPE_NAMES.get(dtype, dtype.name.lower())
+    return f"tensor({name})" in parameters[min(place, len(parameters) - 1)].types

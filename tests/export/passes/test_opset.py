@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import edgernn
 from edgernn.errors import InputError, UnsupportedModelError
-from edgernn.export.passes.opset import to_opset
+from edgernn.export.passes.opset import allows, schema_of, to_opset
 from tests.nets.tagger import replayed, tagged
 
 
@@ -136,3 +136,20 @@ def test_unknown_opsets_are_refused_before_the_model_is_read(tmp_path: Path) -> 
     assert str(caught.value) == (
         "`opset` is 9; known are: 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25."
     )
+
+
+def test_an_operator_has_a_schema_from_its_first_opset_on() -> None:
+    """GridSample came with opset 16."""
+    assert schema_of("GridSample", 15) is None
+    assert schema_of("GridSample", 16) is not None
+
+
+def test_dtypes_of_inputs() -> None:
+    """CumSum has no float16; the last of the inputs of a Concat repeats."""
+    cumsum, concat = schema_of("CumSum", 18), schema_of("Concat", 18)
+    assert cumsum is not None
+    assert concat is not None
+    assert allows(cumsum.inputs, 0, ir.DataType.FLOAT)
+    assert allows(cumsum.inputs, 0, ir.DataType.DOUBLE)
+    assert not allows(cumsum.inputs, 1, ir.DataType.FLOAT)
+    assert allows(concat.inputs, 7, ir.DataType.FLOAT16)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from edgernn.export.call.step_sizes import guess_step_sizes
+from edgernn.export.call.guess_examples import guess_step_sizes
 
 
 class Joined(nn.Module):
