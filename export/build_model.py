@@ -25,8 +25,8 @@ from edgernn.export.foreign.add_lengths import add_lengths
 from edgernn.export.foreign.build_graphs import build_foreign
 from edgernn.export.foreign.onnx_file import OnnxFile
 from edgernn.export.library_errors import stage
-from edgernn.export.make_contract import reference_of
 from edgernn.export.options import SourceOptions
+from edgernn.export.proof.eager_reference import EagerReference, GivenReference
 from edgernn.export.proof.reference import Reference
 from edgernn.export.source.load_source import Source
 from edgernn.export.streaming.hidden_memory import check_memory_is_state, refuse_hidden_memory
@@ -60,8 +60,9 @@ def build_model(
         built = _build_or_fix_steps(module, example, states)
     if built.module is module:
         for call in (example, example.resized(dict.fromkeys(example.sizes, 1))):
-            check_memory_is_state(module, call, built.calls_of_own_states)
-    return built, reference_of(module if lengths else source.given, built, source.reference)
+            own = (one.call for one in built.states if one.argument is None)
+            check_memory_is_state(module, call, frozenset(one for one in own if one is not None))
+    return built, _reference(module if lengths else source.given, built, source.reference)
 
 
 def _build_or_fix_steps(
@@ -117,3 +118,18 @@ def _make_example(
         reset_memory(source.given, example)
         return_argument_updates(source.given, example)
     return replace(example, notes=(*example.notes, *notes))
+
+
+def _reference(given: nn.Module, built: Built, name: str) -> Reference:
+    """Return what graphs are proven against: the module as it was given.
+
+    Where another module was traced, that one is beside it, for the states that show in it alone.
+    """
+    assert built.module is not None
+    axes = built.stacked_axes
+    traced = EagerReference(built.module, built.example, built.states, axes, name)
+    if built.module is given:
+        return traced
+    arguments = [state for state in built.states if state.argument is not None]
+    states = tuple(replace(state, call=None, last_call=None) for state in arguments)
+    return GivenReference(EagerReference(given, built.example, states, axes, name), traced)

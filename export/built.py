@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import onnx_ir as ir
 from torch import nn
@@ -66,22 +66,6 @@ class Built:
     def ports(self) -> dict[str, Graph]:
         """The ports of each graph as the contract states them."""
         return {kind: graph_ports(model, self.origins) for kind, model in self.graphs.items()}
-
-    @property
-    def calls_of_own_states(self) -> frozenset[int]:
-        """The places of the recurrent calls whose states forward makes itself."""
-        return frozenset(
-            state.call for state in self.states if state.call is not None and state.argument is None
-        )
-
-    @property
-    def argument_states(self) -> tuple[StatePort, ...]:
-        """The states that forward takes as arguments, as those of a module without calls."""
-        return tuple(
-            replace(state, call=None, last_call=None)
-            for state in self.states
-            if state.argument is not None
-        )
 
     @property
     def stacked_axes(self) -> dict[str, int] | None:

@@ -10,13 +10,11 @@ from __future__ import annotations
 from functools import partial
 
 import onnx_ir as ir
-from torch import nn
 
 from edgernn.contract import BATCH, SEQUENCE, Contract, Graph
 from edgernn.export.built import Built
 from edgernn.export.ir.dataflow import id_axis
 from edgernn.export.proof.carry import why_not_carried
-from edgernn.export.proof.eager_reference import EagerReference, GivenReference
 from edgernn.export.proof.full_lengths import find_full_lengths
 from edgernn.export.proof.input_sampler import InputSampler
 from edgernn.export.proof.measured_bounds import measure_bounds
@@ -27,26 +25,7 @@ from edgernn.join_chunks import BATCH_OUTER, SEQUENCE_OUTER
 from edgernn.untrusted_text import escape_unprintable
 from edgernn.vocabulary import Vocabulary
 
-__all__ = ["known_contract", "make_contract", "reference_of", "sampler_of"]
-
-
-def reference_of(given: nn.Module, built: Built, name: str) -> Reference:
-    """Return what graphs are proven against: the module as it was given.
-
-    Where another module was traced, that one is beside it, for the states that show in it alone.
-
-    Args:
-        given: The module as it was given.
-        built: The graphs, and the module that was traced.
-        name: What messages call it.
-    """
-    assert built.module is not None
-    axes = built.stacked_axes
-    traced = EagerReference(built.module, built.example, built.states, axes, name)
-    if built.module is given:
-        return traced
-    own = EagerReference(given, built.example, built.argument_states, axes, name)
-    return GivenReference(own, traced)
+__all__ = ["known_contract", "make_contract", "sampler_of"]
 
 
 def sampler_of(built: Built, reference: Reference, contract: Contract) -> InputSampler:

@@ -80,14 +80,10 @@ def find_argument_updates(module: nn.Module, example: ExampleCall) -> ArgumentUp
 def _reads_others(module: nn.Module, example: ExampleCall, path: str, after: _Tensors) -> bool:
     """Return whether what forward writes into an argument depends on the other arguments."""
     others = {
-        leaf.path: 2 * leaf.tensor.flatten().roll(1).view_as(leaf.tensor) + 0.25
+        leaf.path: 2 * rolled + 0.25 if rolled.is_floating_point() else rolled
         for leaf in example.tensors
-        if leaf.path != path and leaf.tensor.is_floating_point()
-    }
-    others |= {
-        leaf.path: leaf.tensor.flatten().roll(1).view_as(leaf.tensor)
-        for leaf in example.tensors
-        if leaf.path != path and not leaf.tensor.is_floating_point()
+        for rolled in (leaf.tensor.flatten().roll(1).view_as(leaf.tensor),)
+        if leaf.path != path
     }
     try:
         changed, _ = _after(module, others, example)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import UnsupportedModelError
@@ -16,11 +16,11 @@ from edgernn.export.call.axis_groups import (
     is_feature,
     size_at,
 )
-from edgernn.export.call.example_call import ArgumentTensor, ExampleCall
+from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.call.forward_run import ExampleRunner, ForwardRun
 from edgernn.untrusted_text import first_line
 
-__all__ = ["AxisRequest", "StepsError", "check_batch", "constant_note", "why_constant"]
+__all__ = ["StepsError", "check_batch", "constant_note", "unrequested_notes", "why_constant"]
 
 
 def constant_note(
@@ -100,51 +100,50 @@ class StepsError(UnsupportedModelError):
     """When the rank of a result depends on a number of steps that nobody chose."""
 
 
-@dataclass(frozen=True)
-class AxisRequest:
-    """What the user asked for, of the axes that the model takes at other sizes.
+def unrequested_notes(
+    example: ExampleCall,
+    run: ForwardRun,
+    groups: Sequence[tuple[str, list[Axis]]],
+    states: Collection[str],
+    guessed: bool,
+) -> Iterator[str | None]:
+    """Yield for each group why its axes stay constant although nothing fixes them, or None.
 
-    Attributes:
+    Args:
         example: The call.
         run: What the model did.
         groups: The names and the axes that may be dynamic.
         states: Paths of the arguments that the user says are states.
         guessed: Whether the sizes of the example are nobody's choice.
     """
+    leaves = {leaf.path: leaf for leaf in example.tensors}
+    results = {tuple(tensor.shape) for tensor in run.results.values()}
+    results |= {tuple(state.shape) for call in run.calls for state in call.states}
+    grouped = {one for _, tied in groups for one in tied}
 
-    example: ExampleCall
-    run: ForwardRun
-    groups: Sequence[tuple[str, list[Axis]]]
-    states: Collection[str]
-    guessed: bool
+    def is_state(path: str) -> bool:
+        comes_back = tuple(leaves[path].tensor.shape) in results
+        return path in states or (comes_back and holds_state(path))
 
-    def unrequested_note(self, symbol: str, axes: Sequence[Axis]) -> str | None:
-        """Return why axes stay constant although nothing fixes them, or None if they need not."""
-        if symbol in (BATCH, SEQUENCE):
-            return None
-        leaves = {leaf.path: leaf for leaf in self.example.tensors}
+    for symbol, axes in groups:
         path, axis = axes[0]
         leaf = leaves[path]
         constant = f"Axis {axis} of `{path}` is the constant {leaf.tensor.shape[axis]}"
-        held = (one for one, _ in axes if one in self.states or self._comes_back(leaves[one]))
-        if (state := next(held, None)) is not None:
-            return (
+        state = next((one for one, _ in axes if is_state(one)), None)
+        image = (path, axis - 1) in grouped and leaf.tensor.dim() > 3
+        if symbol in (BATCH, SEQUENCE):
+            yield None
+        elif state is not None:
+            yield (
                 f"{constant}, as in the example: `{state}` is a state, of which only the batch may "
                 "be dynamic."
             )
-        others = {one for _, tied in self.groups for one in tied}
-        image = (path, axis - 1) in others and leaf.tensor.dim() > 3
-        if not is_feature(leaf, axis) or image:
-            return None
-        what = "which is a guess" if self.guessed else "as in the example"
-        shape = (*leaf.shape[:axis], "features", *leaf.shape[axis + 1 :])
-        return (
-            f"{constant}, {what}: no parameter fixes it. Give another number, or a name to leave "
-            f'it open, in --input "{replace(leaf, shape=shape)}".'
-        )
-
-    def _comes_back(self, leaf: ArgumentTensor) -> bool:
-        """Return whether an argument is called like a state and has the shape of one."""
-        shapes = {tuple(tensor.shape) for tensor in self.run.results.values()}
-        shapes |= {tuple(state.shape) for call in self.run.calls for state in call.states}
-        return holds_state(leaf.path) and tuple(leaf.tensor.shape) in shapes
+        elif not is_feature(leaf, axis) or image:
+            yield None
+        else:
+            what = "which is a guess" if guessed else "as in the example"
+            shape = (*leaf.shape[:axis], "features", *leaf.shape[axis + 1 :])
+            yield (
+                f"{constant}, {what}: no parameter fixes it. Give another number, or a name to "
+                f'leave it open, in --input "{replace(leaf, shape=shape)}".'
+            )

@@ -9,7 +9,7 @@ follows from what it does to the recurrent calls: more steps make it `sequence`,
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from edgernn.contract import BATCH, SEQUENCE
@@ -30,9 +30,9 @@ from edgernn.export.call.axis_groups import (
     size_at,
 )
 from edgernn.export.call.constant_axis_reasons import (
-    AxisRequest,
     check_batch,
     constant_note,
+    unrequested_notes,
     why_constant,
 )
 from edgernn.export.call.example_call import ExampleCall
@@ -75,8 +75,7 @@ def find_dynamic_axes(
         _check_names(reference, example, run, groups)
     else:
         found = list(_tied_groups(reference, example, run))
-        request = AxisRequest(example, run, found, states, guessed)
-        reasons = [request.unrequested_note(*one) for one in found]
+        reasons = list(unrequested_notes(example, run, found, states, guessed))
         groups = [one for one, reason in zip(found, reasons, strict=True) if reason is None]
         notes += filter(None, reasons)
     dynamic: dict[str, list[Axis]] = {}
@@ -163,15 +162,23 @@ def _name_steps(reference: ExampleRunner, example: ExampleCall, run: ForwardRun)
         for axis, size in enumerate(leaf.shape):
             if not isinstance(size, int) or size == 1:
                 continue
-            for group in possible.with_axis(leaf, axis, done):
-                runs = resized_runs(reference, example, group)
-                if isinstance(runs, Exception):
-                    continue
+            groups = possible.with_axis(leaf, axis, done)
+            for group, runs in _first_resizable(reference, example, groups):
                 if are_steps(run, size, runs[0], size + 1):
                     named = example.with_names(dict.fromkeys(group, SEQUENCE))
                     return replace(named, constants={SEQUENCE: size})
-                break
     return example
+
+
+def _first_resizable(
+    reference: ExampleRunner, example: ExampleCall, groups: Iterable[list[Axis]]
+) -> Iterator[tuple[list[Axis], list[ForwardRun]]]:
+    """Yield the first set of axes that the model takes at other sizes, and its runs at these."""
+    for group in groups:
+        runs = resized_runs(reference, example, group)
+        if not isinstance(runs, Exception):
+            yield group, runs
+            return
 
 
 def _tied_groups(
@@ -185,10 +192,8 @@ def _tied_groups(
         for axis in range(leaf.tensor.dim()):
             if (leaf.path, axis) in done:
                 continue
-            for group in possible.with_axis(leaf, axis, done):
-                runs = resized_runs(reference, example, group)
-                if isinstance(runs, Exception):
-                    continue
+            groups = possible.with_axis(leaf, axis, done)
+            for group, runs in _first_resizable(reference, example, groups):
                 # at size 1 there may be fewer steps as well as fewer sequences
                 larger = runs[:2] if leaf.tensor.shape[axis] > 1 else runs
                 if all(same_results(run, one) for one in larger):
@@ -205,7 +210,6 @@ def _tied_groups(
                 used.add(symbol)
                 done.update(group)
                 yield symbol, group
-                break
 
 
 def _check_names(

@@ -20,7 +20,7 @@ from edgernn.export.call.example_from_inputs import example_from
 from edgernn.export.call.forward_run import run_forward
 from edgernn.export.call.guess_examples import first_spec, guess_step_sizes, state_shapes
 
-__all__ = ["ask_for_inputs", "check_required_arguments", "example_options"]
+__all__ = ["ask_for_inputs", "check_required_arguments"]
 
 
 def check_required_arguments(module: nn.Module, example: ExampleCall) -> None:
@@ -53,25 +53,17 @@ def _hint(module: nn.Module, missing: Collection[str], example: ExampleCall) -> 
 
 def ask_for_inputs(module: nn.Module) -> str:
     """Ask for a description of what forward takes, with one that forward runs with if any."""
-    specs = _needed_specs(module)
+    names = _required(module) or list(forward_parameters(module))
+    specs = _specs(module, _required(module) or names[:1] or ["x"])
     with contextlib.suppress(Exception):
         run_forward(module, example_from(module, specs))
         return f"Describe the inputs of its forward, such as {_options(specs)}."
-    names = _listed(_required(module) or list(forward_parameters(module)) or ["x"])
-    return f'Describe the inputs of its forward, {names}: --input "NAME:DTYPE[DIMS]" for each.'
-
-
-def example_options(module: nn.Module) -> str:
-    """Return `--input` for all that forward needs, or for its first argument."""
-    return _options(_needed_specs(module))
+    listed = _listed(names or ["x"])
+    return f'Describe the inputs of its forward, {listed}: --input "NAME:DTYPE[DIMS]" for each.'
 
 
 def _options(specs: Collection[str]) -> str:
     return " ".join(f'--input "{spec}"' for spec in specs)
-
-
-def _needed_specs(module: nn.Module) -> list[str]:
-    return _specs(module, _required(module) or list(forward_parameters(module))[:1] or ["x"])
 
 
 def _required(module: nn.Module) -> list[str]:

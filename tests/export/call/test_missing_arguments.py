@@ -8,7 +8,7 @@ from torch import nn
 
 from edgernn.errors import InputError
 from edgernn.export.call.example_from_inputs import example_from
-from edgernn.export.call.missing_arguments import check_required_arguments, example_options
+from edgernn.export.call.missing_arguments import ask_for_inputs, check_required_arguments
 
 
 class Layer(nn.Module):
@@ -47,8 +47,8 @@ class Tokens(nn.Module):
         super().__init__()
         self.table = nn.Embedding(9, 4)
 
-    def forward(self, *ids):
-        return self.table(*ids)
+    def forward(self, ids):
+        return self.table(ids)
 
 
 def test_each_missing_argument_gets_a_line():
@@ -108,14 +108,23 @@ def test_what_is_complete_passes():
             '--input "c:float32[batch,8]"',
         ),
         (Images(), '--input "image:float32[batch,3,5,sequence]"'),
-        (Tokens(), '--input "x:int64[batch,sequence]"'),
+        (Tokens(), '--input "ids:int64[batch,sequence]"'),
         (nn.Flatten(), '--input "input:float32[batch,sequence,40]"'),
     ],
     ids=["one step", "images", "tokens", "no weights"],
 )
 def test_specs_follow_from_the_weights(module, options):
     """The lines that messages show fit the first layer, or the step as a whole."""
-    assert example_options(module) == options
+    assert ask_for_inputs(module) == f"Describe the inputs of its forward, such as {options}."
+
+
+def test_an_argument_without_a_name_has_no_example():
+    """Where no spec can name what forward takes, the form of a spec is the hint."""
+    module = Tokens()
+    module.forward = lambda *ids: module.table(*ids)
+    assert ask_for_inputs(module) == (
+        'Describe the inputs of its forward, `x`: --input "NAME:DTYPE[DIMS]" for each.'
+    )
 
 
 def test_a_table_of_an_archive_is_told_by_its_name():
@@ -128,4 +137,4 @@ def test_a_table_of_an_archive_is_told_by_its_name():
         module.add_module(name, nn.Module())
         module.get_submodule(name).register_parameter("weight", nn.Parameter(torch.ones(9, 4)))
         module.forward = lambda ids: ids
-        assert example_options(module) == spec
+        assert ask_for_inputs(module) == f"Describe the inputs of its forward, such as {spec}."
