@@ -58,11 +58,7 @@ def constant_sizes(options: ExportOptions) -> dict[str, int]:
 
 
 def with_steps_of(options: ExportOptions, constants: Mapping[str, int]) -> ExportOptions:
-    """Return the options with the number of steps that the inputs are given with.
-
-    Args:
-        options: What the user chose.
-        constants: Name of an axis → the size that an input spec gives it.
+    """Return the options with the number of steps that input specs give, among `constants`.
 
     Raises:
         InputError: The options have another number.
@@ -80,10 +76,6 @@ def with_steps_of(options: ExportOptions, constants: Mapping[str, int]) -> Expor
 
 def check_request(options: ExportOptions, contract: Contract) -> None:
     """Refuse options that do not fit the model.
-
-    Args:
-        options: What the user chose.
-        contract: What the graphs promise in torch's ports.
 
     Raises:
         UnsupportedModelError: A step graph alone was asked for, and the model has none.

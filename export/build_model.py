@@ -40,10 +40,7 @@ def build_model(
 ) -> tuple[Built, Reference]:
     """Return the graphs of a model and what they are proven against.
 
-    Args:
-        source: The model.
-        options: Its inputs and its states as the user gave them.
-        lengths: Whether to add an input `lengths` to a model that has none.
+    With `lengths`, an input of that name is added to a model that has none.
 
     Raises:
         InputError: It does not run on the inputs, or a name is not in it.
@@ -83,13 +80,8 @@ def _make_example(
     """Return the call that is traced, and prepare the source's modules for it, in place.
 
     The modules get names for positional arguments, an argument `lengths` if it was asked for,
-    results for the arguments that forward writes into, and the memory of a new module.
-
-    Args:
-        source: The model.
-        inputs: forward's arguments as the user gave them; None to infer them.
-        lengths: Whether to add an argument `lengths` where forward has none.
-        states: The paths of the arguments that the user named as states.
+    results for the arguments that forward writes into, and the memory of a new module. Where
+    `inputs` is None, the arguments are inferred.
 
     Raises:
         InputError: forward does not run on the inputs, or none were found that it runs on.

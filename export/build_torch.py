@@ -63,10 +63,7 @@ _NO_PAIR = (
 def build_torch(module: nn.Module, example: ExampleCall, pairs: Mapping[str, str | int]) -> Built:
     """Trace `module`, find its states, and return its graphs.
 
-    Args:
-        module: The model.
-        example: A call of it with its dynamic axes.
-        pairs: States named by the user: argument path → result path or position.
+    `pairs` are the states that the user named: argument path → result path or position.
 
     Raises:
         UnsupportedModelError: The model has no recurrent state, or cannot be traced or lifted.

@@ -57,12 +57,7 @@ class Graphs:
 def graphs_of_step(
     model: ir.Model, states: Sequence[StatePort], loops: Mapping[int, Iteration]
 ) -> Graphs:
-    """Return the graphs of a forward that is one step.
-
-    Args:
-        model: Its trace, with its ports named; changed.
-        states: Its states.
-        loops: Its loops by the places of their calls.
+    """Return the graphs of a forward that is one step, from its trace, which is changed.
 
     Raises:
         UnsupportedModelError: It cannot be lifted over time.
@@ -80,10 +75,10 @@ def graphs_of_step(
 def graphs_of_sequence(
     model: ir.Model, loops: Mapping[int, Iteration], lengths: Collection[str], no_step: str
 ) -> Graphs:
-    """Return the graphs of a forward that takes whole sequences.
+    """Return the graphs of a forward that takes whole sequences, from its trace, which is changed.
 
     Args:
-        model: Its trace, with its ports named; changed.
+        model: The trace, with its ports named.
         loops: Its loops by the places of their calls.
         lengths: The names of its inputs that hold lengths.
         no_step: Why it has no step, where that is known already.
@@ -164,11 +159,6 @@ def looks_ahead(graph: ir.Graph, loops: Mapping[int, Iteration], example: Exampl
 
     A call runs from the last step of the sequence to the first, or an input has several entries for
     every step.
-
-    Args:
-        graph: The trace of the model.
-        loops: Its loops by the places of their calls.
-        example: The call that was traced.
     """
     for node in call_nodes(graph):
         loop = loops.get(node.attributes["call"].as_int())

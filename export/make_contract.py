@@ -51,7 +51,7 @@ def known_contract(
     """Return the contract with the fields that the graphs tell; axes counted in one are named.
 
     Args:
-        built: The graphs, in torch's ports.
+        built: The graphs, in torch's ports; axes of outputs are named in place.
         reference: The model.
         source: What the model was, in one line.
         vocabulary: The symbols of its ids and scores.
@@ -84,13 +84,7 @@ def make_contract(
 ) -> Contract:
     """Run the model to find out what the graphs do not tell, and return the whole contract.
 
-    A model whose state cannot be carried on has no step graph.
-
-    Args:
-        known: What the graphs tell.
-        built: The graphs, in torch's ports.
-        reference: The model.
-        notes: What is to be said of the model's source.
+    A model whose state cannot be carried on has no step graph. `notes` are those of its source.
     """
     bounds, full = built.bounds, built.full_lengths
     if built.module is not None:  # those of a file are known

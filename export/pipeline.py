@@ -248,14 +248,6 @@ def _prove(
 ) -> ParityReport:
     """Run every check; where one fails, say why and where in the model, and that nothing is left.
 
-    Args:
-        prover: Compares the graphs with the model.
-        files: `sequence` and, where there is one, `step` → the file of the graph.
-        adapter: From torch's ports to those of the graphs.
-        source: The model.
-        built: What was built from it.
-        places: Name of a node → the line of the model that it came from.
-
     Raises:
         ParityError: A check fails.
         UnsupportedModelError: A check fails, and forward branches on a size.

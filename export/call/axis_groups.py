@@ -69,10 +69,7 @@ class AxisGroups:
     def with_axis(self, leaf: ArgumentTensor, axis: int, done: Set[Axis]) -> Iterator[list[Axis]]:
         """Yield sets of one axis and at most one of equal size of every other tensor, large first.
 
-        Args:
-            leaf: The tensor of the one axis.
-            axis: Its place.
-            done: Axes that belong to other sets.
+        Axes that are done belong to other sets.
         """
         size = leaf.tensor.shape[axis]
         counts = axis == self.state_axes.get(leaf.path, axis)

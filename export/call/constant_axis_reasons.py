@@ -31,15 +31,9 @@ def constant_note(
     error: Exception,
     beside: str = "",
 ) -> str:
-    """Return the note that axes are the constant that they are, and why.
+    """Return the note that axes are the constant that they are, and the error at other sizes.
 
-    Args:
-        reference: The model.
-        symbol: The name that the axes would have, or None.
-        example: A call of the model.
-        axes: Path and place of each.
-        error: Why they take no other size.
-        beside: At which sizes of other axes, in words.
+    `symbol` is the name that they would have, `beside` says in words at which sizes of other axes.
     """
     path, axis = axes[0]
     reason = first_line(error)

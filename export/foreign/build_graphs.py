@@ -146,12 +146,8 @@ def _step(
 ) -> tuple[ir.Model | None, str]:
     """Return the step graph, or None and why there is none.
 
-    Args:
-        file: The file; the step graph of an artifact stays as it is.
-        model: The graph of one step, or of a sequence without lengths.
-        no_step: Why there is none, where that is known already.
-        is_step: Whether `model` is one step.
-        lengths: Its inputs that hold lengths.
+    It is that of an artifact as it is, else that of `model`, one step or a sequence graph in which
+    no node reads the inputs `lengths`.
     """
     if file.step is not None:
         step = convert_opset(file, file.step)
@@ -171,10 +167,7 @@ def _step(
 def _no_way_back(file: OnnxFile, model: ir.Model, held: Sequence[str]) -> str:
     """Say of a graph of edgernn's in which operators replaced recurrent nodes that it has no step.
 
-    Args:
-        file: The file.
-        model: Its graph.
-        held: Its inputs that hold lengths.
+    `held` are its inputs of lengths.
     """
     has_scan = any(node.op_type == "Scan" for node in model.graph)
     if file.contract is None or not (held or has_scan):
