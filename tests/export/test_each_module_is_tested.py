@@ -21,10 +21,7 @@ SHOWN_BY: Mapping[str, tuple[str, ...]] = {
         "call/axis_effects",
         "call/axis_groups",
         "call/constant_axis_reasons",
-        "call/resizing",
     ),
-    "call/test_input_spec": ("call/annotated_arguments",),
-    "call/test_infer_example": ("call/guess_examples",),
     "call/test_argument_names": ("call/positional_arguments",),
     # Lengths in every form, of forward's own and added ones.
     "capture/test_packed_sequences": ("call/added_lengths", "capture/length_values"),

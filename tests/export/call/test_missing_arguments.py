@@ -120,9 +120,12 @@ def test_specs_follow_from_the_weights(module, options):
 
 def test_an_argument_without_a_name_has_no_example():
     """Where no spec can name what forward takes, the form of a spec is the hint."""
-    module = Tokens()
-    module.forward = lambda *ids: module.table(*ids)
-    assert ask_for_inputs(module) == (
+
+    class Unnamed(nn.Module):
+        def forward(self, *values):
+            return values
+
+    assert ask_for_inputs(Unnamed()) == (
         'Describe the inputs of its forward, `x`: --input "NAME:DTYPE[DIMS]" for each.'
     )
 
