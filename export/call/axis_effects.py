@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 
 from edgernn.contract import BATCH, SEQUENCE
-from edgernn.export.call.axis_groups import Axis, first_success, size_at
-from edgernn.export.call.example_call import ExampleCall
-from edgernn.export.call.forward_run import ExampleRunner, ForwardRun
+from edgernn.export.call.axis_probe import Axis, AxisProbe
+from edgernn.export.call.forward_run import ForwardRun
 
 __all__ = ["are_steps", "effect_of", "is_causal", "name_axis", "same_results"]
 
@@ -21,32 +20,22 @@ def effect_of(before: ForwardRun, after: Sequence[ForwardRun]) -> tuple[bool, bo
     What forward calls once at all larger sizes is not a step: it may make its state of one sequence
     again for several.
     """
-    old = [call.sizes for call in before.calls]
-    more_steps = more_sequences = False
-    once = _differs_once(before, after)
-    for run in after:
-        new = [call.sizes for call in run.calls]
-        more_steps |= (
-            (run.functions != before.functions and not once)
-            or len(new) != len(old)
-            or any(a[0] != b[0] for a, b in zip(old, new, strict=False))
-        )
-        more_sequences |= any(a[1] != b[1] for a, b in zip(old, new, strict=False))
-    return more_steps, more_sequences
+    count, larger = len(before.calls), after[:2]
 
+    def more(run: ForwardRun, place: int) -> bool:
+        along = zip(before.calls, run.calls, strict=False)
+        return any(a.sizes[place] != b.sizes[place] for a, b in along)
 
-def _differs_once(before: ForwardRun, after: Sequence[ForwardRun]) -> bool:
-    """Return whether the larger sizes give more sequences and one number of functions."""
-    larger = after[:2]
-    return (
+    once = (
         len({run.functions for run in larger}) == 1 < len(larger)
-        and bool(before.calls)
-        and all(
-            len(run.calls) == len(before.calls)
-            and any(a.sizes[1] != b.sizes[1] for a, b in zip(before.calls, run.calls, strict=True))
-            for run in larger
-        )
+        and count > 0
+        and all(len(run.calls) == count and more(run, 1) for run in larger)
     )
+    more_steps = any(
+        (run.functions != before.functions and not once) or len(run.calls) != count or more(run, 0)
+        for run in after
+    )
+    return more_steps, any(more(run, 1) for run in after)
 
 
 def name_axis(
@@ -70,29 +59,27 @@ def are_steps(run: ForwardRun, size: int, larger: ForwardRun, steps: int) -> boo
     return layers or 0 < len(run.calls) * steps == len(larger.calls) * size
 
 
-def is_causal(
-    reference: ExampleRunner, example: ExampleCall, run: ForwardRun, axes: Sequence[Axis]
-) -> bool:
+def is_causal(probe: AxisProbe, axes: Sequence[Axis]) -> bool:
     """Return whether a result along an axis depends on the entries so far, and on no later one.
 
     That makes it the axis of steps of a recurrence without a layer or a loop.
     """
-    last = size_at(example, axes[0]) - 1
-    leaves = {leaf.path: leaf.tensor for leaf in example.tensors}
-    if last < 1 or not all(leaves[path].is_floating_point() for path, _ in axes):
+    last = probe.size(axes[0]) - 1
+    tensors = {path: probe.leaves[path].tensor for path, _ in axes}
+    if last < 1 or not all(tensor.is_floating_point() for tensor in tensors.values()):
         return False
-    results: list[Mapping[str, torch.Tensor]] = []
+    runs: list[ForwardRun] = []
     for place in (0, last):
-        changed = {path: leaves[path].clone() for path, _ in axes}
+        changed = {path: tensor.clone() for path, tensor in tensors.items()}
         for path, axis in axes:
             changed[path].select(axis, place).mul_(-0.5).add_(0.25)
-        other = first_success(reference, [example.with_tensors(changed)])
-        if isinstance(other, Exception):
+        try:
+            runs.append(probe.model(probe.example.with_tensors(changed)))
+        except Exception:
             return False
-        results.append(other.results)
     return any(
-        _depends_on_the_past(before, results[0][path], results[1][path], axis)
-        for path, before in run.results.items()
+        _depends_on_the_past(before, runs[0].results[path], runs[1].results[path], axis)
+        for path, before in probe.run.results.items()
         for axis, size in enumerate(before.shape)
         if size == last + 1
     )

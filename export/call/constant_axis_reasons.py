@@ -8,25 +8,16 @@ from dataclasses import replace
 from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.call.argument_names import holds_state
-from edgernn.export.call.axis_groups import (
-    Axis,
-    AxisGroups,
-    RankError,
-    failure_of,
-    is_feature,
-    size_at,
-)
+from edgernn.export.call.axis_probe import Axis, AxisProbe, RankError, is_feature
 from edgernn.export.call.example_call import ExampleCall
-from edgernn.export.call.forward_run import ExampleRunner, ForwardRun
 from edgernn.untrusted_text import first_line
 
 __all__ = ["StepsError", "check_batch", "constant_note", "unrequested_notes", "why_constant"]
 
 
 def constant_note(
-    reference: ExampleRunner,
+    probe: AxisProbe,
     symbol: str | None,
-    example: ExampleCall,
     axes: Sequence[Axis],
     error: Exception,
     beside: str = "",
@@ -38,32 +29,25 @@ def constant_note(
     path, axis = axes[0]
     reason = first_line(error)
     name = f" ({symbol})" if symbol else ""
-    constant = f"Axis {axis} of `{path}`{name} is the constant {size_at(example, axes[0])}: "
+    constant = f"Axis {axis} of `{path}`{name} is the constant {probe.size(axes[0])}: "
     if isinstance(error, RankError):
-        return f"{constant}at other sizes {reason.replace('it', reference.noun, 1)}."
+        return f"{constant}at other sizes {reason.replace('it', probe.model.noun, 1)}."
     where = f"at other sizes {beside}".strip()
-    return f"{constant}{reference.noun} itself fails {where} ({reason})."
+    return f"{constant}{probe.model.noun} itself fails {where} ({reason})."
 
 
-def why_constant(
-    reference: ExampleRunner,
-    example: ExampleCall,
-    run: ForwardRun,
-    named: ExampleCall,
-    states: Collection[str],
-) -> Iterator[str]:
+def why_constant(probe: AxisProbe, named: ExampleCall, states: Collection[str]) -> Iterator[str]:
     """Explain why axes of sequences, of steps and of entries that are neither are constants.
 
     Sizes that a parameter has, such as numbers of channels, need no explanation.
     """
     sizes = named.sizes
-    wanted = {BATCH: {call.sizes[1] for call in run.calls}} if BATCH not in sizes else {}
+    wanted = {BATCH: {call.sizes[1] for call in probe.run.calls}} if BATCH not in sizes else {}
     if SEQUENCE not in sizes:
-        wanted[SEQUENCE] = {call.sizes[0] for call in run.calls} - {1}
-    module = getattr(reference, "module", None)
+        wanted[SEQUENCE] = {call.sizes[0] for call in probe.run.calls} - {1}
+    module = getattr(probe.model, "module", None)
     fixed = {size for p in module.parameters() for size in p.shape} if module is not None else None
-    possible = AxisGroups.of(example, run)
-    for leaf, given in zip(named.tensors, example.tensors, strict=True):
+    for leaf, given in zip(named.tensors, probe.example.tensors, strict=True):
         if leaf.path in states or holds_state(leaf.path):
             continue
         for axis, size in enumerate(given.tensor.shape):
@@ -72,11 +56,11 @@ def why_constant(
             symbol = next((one for one, counts in wanted.items() if size in counts), None)
             if symbol is None and (fixed is None or size == 1 or size in fixed):
                 continue
-            axes = next(possible.with_axis(given, axis, set()))
-            error = failure_of(reference, example, axes)
+            axes = next(probe.groups(given, axis, set()))
+            error = probe.failure(axes, ranks=False)
             if error is not None:
                 wanted.pop(symbol or "", None)
-                yield constant_note(reference, symbol, example, axes, error)
+                yield constant_note(probe, symbol, axes, error)
 
 
 def check_batch(symbol: str, axes: Sequence[Axis], error: RankError) -> None:
@@ -95,36 +79,33 @@ class StepsError(UnsupportedModelError):
 
 
 def unrequested_notes(
-    example: ExampleCall,
-    run: ForwardRun,
+    probe: AxisProbe,
     groups: Sequence[tuple[str, list[Axis]]],
     states: Collection[str],
     guessed: bool,
 ) -> Iterator[str | None]:
-    """Yield for each group why its axes stay constant although nothing fixes them, or None.
+    """Yield for each set of axes why it stays constant although nothing fixes it, or None.
 
     Args:
-        example: The call.
-        run: What the model did.
+        probe: The model and its example.
         groups: The names and the axes that may be dynamic.
         states: Paths of the arguments that the user says are states.
         guessed: Whether the sizes of the example are nobody's choice.
     """
-    leaves = {leaf.path: leaf for leaf in example.tensors}
-    results = {tuple(tensor.shape) for tensor in run.results.values()}
-    results |= {tuple(state.shape) for call in run.calls for state in call.states}
-    grouped = {one for _, tied in groups for one in tied}
-
-    def is_state(path: str) -> bool:
-        comes_back = tuple(leaves[path].tensor.shape) in results
-        return path in states or (comes_back and holds_state(path))
-
+    others = {one for _, tied in groups for one in tied}
+    state_shapes = {tensor.shape for tensor in probe.run.results.values()}
+    state_shapes |= {state.shape for call in probe.run.calls for state in call.states}
+    states = {*states} | {
+        leaf.path
+        for leaf in probe.leaves.values()
+        if holds_state(leaf.path) and leaf.tensor.shape in state_shapes
+    }
     for symbol, axes in groups:
         path, axis = axes[0]
-        leaf = leaves[path]
-        constant = f"Axis {axis} of `{path}` is the constant {leaf.tensor.shape[axis]}"
-        state = next((one for one, _ in axes if is_state(one)), None)
-        image = (path, axis - 1) in grouped and leaf.tensor.dim() > 3
+        leaf = probe.leaves[path]
+        constant = f"Axis {axis} of `{path}` is the constant {probe.size(axes[0])}"
+        state = next((one for one, _ in axes if one in states), None)
+        image = (path, axis - 1) in others and leaf.tensor.dim() > 3
         if symbol in (BATCH, SEQUENCE):
             yield None
         elif state is not None:

@@ -9,7 +9,7 @@ follows from what it does to the recurrent calls: more steps make it `sequence`,
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from edgernn.contract import BATCH, SEQUENCE
@@ -21,14 +21,7 @@ from edgernn.export.call.axis_effects import (
     name_axis,
     same_results,
 )
-from edgernn.export.call.axis_groups import (
-    Axis,
-    AxisGroups,
-    RankError,
-    failure_of,
-    resized_runs,
-    size_at,
-)
+from edgernn.export.call.axis_probe import Axis, AxisProbe, RankError
 from edgernn.export.call.constant_axis_reasons import (
     check_batch,
     constant_note,
@@ -36,14 +29,14 @@ from edgernn.export.call.constant_axis_reasons import (
     why_constant,
 )
 from edgernn.export.call.example_call import ExampleCall
-from edgernn.export.call.forward_run import ExampleRunner, ForwardRun, first_run
+from edgernn.export.call.forward_run import ExampleRunner, first_run
 from edgernn.export.call.randomness import refuse_random
 
 __all__ = ["find_dynamic_axes"]
 
 
 def find_dynamic_axes(
-    reference: ExampleRunner,
+    model: ExampleRunner,
     example: ExampleCall,
     states: Collection[str] = (),
     guessed: bool = False,
@@ -56,7 +49,7 @@ def find_dynamic_axes(
     along every dynamic axis, so that no size is mistaken for a constant.
 
     Args:
-        reference: The model.
+        model: The model.
         example: A call of it.
         states: Paths of the arguments that the user says are states.
         guessed: Whether the sizes of the example are nobody's choice.
@@ -65,58 +58,55 @@ def find_dynamic_axes(
         InputError: The model fails on the example itself, or the user's names are wrong.
         UnsupportedModelError: It returns no tensor, or no number of steps is right for its rank.
     """
-    run, example = first_run(reference, example)
-    refuse_random(reference, example, run)
-    example = replace(example, lengths=run.lengths)
+    run, example = first_run(model, example)
+    refuse_random(model, example, run)
+    probe = AxisProbe(model, replace(example, lengths=run.lengths), run)
     notes = [*example.notes]
     if example.shapes:
-        example = _name_steps(reference, example, run)
-        groups = [(symbol, example.axes_named(symbol)) for symbol in example.sizes]
-        _check_names(reference, example, run, groups)
+        probe = replace(probe, example=_name_steps(probe))
+        groups = [(symbol, probe.example.axes_named(symbol)) for symbol in probe.example.sizes]
+        _check_names(probe, groups)
     else:
-        found = list(_tied_groups(reference, example, run))
-        reasons = list(unrequested_notes(example, run, found, states, guessed))
-        groups = [one for one, reason in zip(found, reasons, strict=True) if reason is None]
+        tied = list(_tied_groups(probe))
+        reasons = list(unrequested_notes(probe, tied, states, guessed))
+        groups = [one for one, reason in zip(tied, reasons, strict=True) if reason is None]
         notes += filter(None, reasons)
     dynamic: dict[str, list[Axis]] = {}
     for symbol, axes in groups:
-        error = failure_of(reference, example, axes, run)
+        error = probe.failure(axes)
         if isinstance(error, RankError) and (guessed or example.shapes):
             check_batch(symbol, axes, error)
-            example = example.with_axes(dict.fromkeys(axes, 1))
-            run = reference(example)
+            single = probe.example.with_axes(dict.fromkeys(axes, 1))
+            probe = AxisProbe(model, single, model(single))
         if error is None:
             dynamic[symbol] = axes
         else:
-            notes.append(constant_note(reference, symbol, example, axes, error))
-    while (error := _joint_failure(reference, example, dynamic)) is not None:
+            notes.append(constant_note(probe, symbol, axes, error))
+    while (error := _joint_failure(probe, dynamic)) is not None:
         symbol = [one for one in dynamic if one not in (BATCH, SEQUENCE)][-1]
-        axes = dynamic.pop(symbol)
-        notes.append(constant_note(reference, symbol, example, axes, error, "beside the others"))
-    named = _name_axes(example, dynamic)
-    notes += _constant_derived_notes(example, dynamic)
+        notes.append(constant_note(probe, symbol, dynamic.pop(symbol), error, "beside the others"))
+    named = _name_axes(probe, dynamic)
+    notes += _constant_derived_notes(probe, dynamic)
     if not example.shapes:
-        notes += why_constant(reference, example, run, named, states)
+        notes += why_constant(probe, named, states)
     return replace(named, notes=tuple(notes))
 
 
-def _name_axes(
-    example: ExampleCall, dynamic: Mapping[str, list[Axis]], more: int = 0
-) -> ExampleCall:
+def _name_axes(probe: AxisProbe, dynamic: Mapping[str, list[Axis]], more: int = 0) -> ExampleCall:
     """Return the example with its dynamic axes named, at distinct sizes, `more` larger than now."""
     names = {axis: symbol for symbol, axes in dynamic.items() for axis in axes}
     names |= {
         axis: size
-        for axis, size in example.derived_axes.items()
+        for axis, size in probe.example.derived_axes.items()
         if _names_in(size) <= dynamic.keys()
     }
     sizes: dict[str, int] = {}
     for symbol, axes in dynamic.items():
-        size = max(2, size_at(example, axes[0])) + more
+        size = max(2, probe.size(axes[0])) + more
         while size in sizes.values():
             size += 1
         sizes[symbol] = size
-    return replace(example, shapes={}).with_names(names).resized(sizes)
+    return replace(probe.example, shapes={}).with_names(names).resized(sizes)
 
 
 def _names_in(size: str) -> set[str]:
@@ -124,112 +114,88 @@ def _names_in(size: str) -> set[str]:
     return set(re.findall(r"[A-Za-z_]\w*", size))
 
 
-def _constant_derived_notes(
-    example: ExampleCall, dynamic: Mapping[str, list[Axis]]
-) -> Iterator[str]:
+def _constant_derived_notes(probe: AxisProbe, dynamic: Mapping[str, list[Axis]]) -> Iterator[str]:
     """Yield a note for each axis that is a constant because one is that it follows from."""
-    for (path, axis), size in example.derived_axes.items():
+    for (path, axis), size in probe.example.derived_axes.items():
         if not _names_in(size) <= dynamic.keys():
             yield (
-                f"Axis {axis} of `{path}` ({size}) is the constant "
-                f"{size_at(example, (path, axis))}, as an axis is that it follows from."
+                f"Axis {axis} of `{path}` ({size}) is the constant {probe.size((path, axis))}, as "
+                "an axis is that it follows from."
             )
 
 
-def _joint_failure(
-    reference: ExampleRunner, example: ExampleCall, dynamic: Mapping[str, list[Axis]]
-) -> Exception | None:
-    """Return how the reference fails where all dynamic axes change together, or None."""
+def _joint_failure(probe: AxisProbe, dynamic: Mapping[str, list[Axis]]) -> Exception | None:
+    """Return how the model fails where all dynamic axes change together, or None."""
     if all(symbol in (BATCH, SEQUENCE) for symbol in dynamic):
         return None
     failure: Exception | None = None
     for more in (1, 0, 2):
-        changed = _name_axes(example, dynamic, more)
+        changed = _name_axes(probe, dynamic, more)
         try:
-            reference(changed)
+            probe.model(changed)
         except Exception as error:
             failure = error
     return failure
 
 
-def _name_steps(reference: ExampleRunner, example: ExampleCall, run: ForwardRun) -> ExampleCall:
+def _name_steps(probe: AxisProbe) -> ExampleCall:
     """Name the axis of steps where the user gave a number for it, but the model takes any."""
+    example = probe.example
     if SEQUENCE in example.sizes:
         return example
     done = {axis for symbol in example.sizes for axis in example.axes_named(symbol)}
-    possible = AxisGroups.of(example, run)
     for leaf in example.tensors:
         for axis, size in enumerate(leaf.shape):
             if not isinstance(size, int) or size == 1:
                 continue
-            groups = possible.with_axis(leaf, axis, done)
-            for group, runs in _first_resizable(reference, example, groups):
-                if are_steps(run, size, runs[0], size + 1):
-                    named = example.with_names(dict.fromkeys(group, SEQUENCE))
-                    return replace(named, constants={SEQUENCE: size})
+            group, runs = probe.tied_axes(leaf, axis, done)
+            if runs and are_steps(probe.run, size, runs[0], size + 1):
+                named = example.with_names(dict.fromkeys(group, SEQUENCE))
+                return replace(named, constants={SEQUENCE: size})
     return example
 
 
-def _first_resizable(
-    reference: ExampleRunner, example: ExampleCall, groups: Iterable[list[Axis]]
-) -> Iterator[tuple[list[Axis], list[ForwardRun]]]:
-    """Yield the first set of axes that the model takes at other sizes, and its runs at these."""
-    for group in groups:
-        runs = resized_runs(reference, example, group)
-        if not isinstance(runs, Exception):
-            yield group, runs
-            return
-
-
-def _tied_groups(
-    reference: ExampleRunner, example: ExampleCall, run: ForwardRun
-) -> Iterator[tuple[str, list[Axis]]]:
+def _tied_groups(probe: AxisProbe) -> Iterator[tuple[str, list[Axis]]]:
     """Yield each set of axes that must change together and can, with its name."""
     used: set[str] = set()
     done: set[Axis] = set()
-    possible = AxisGroups.of(example, run)
-    for leaf in example.tensors:
+    run, lengths = probe.run, probe.example.lengths
+    for leaf in probe.example.tensors:
         for axis in range(leaf.tensor.dim()):
             if (leaf.path, axis) in done:
                 continue
-            groups = possible.with_axis(leaf, axis, done)
-            for group, runs in _first_resizable(reference, example, groups):
-                # at size 1 there may be fewer steps as well as fewer sequences
-                larger = runs[:2] if leaf.tensor.shape[axis] > 1 else runs
-                if all(same_results(run, one) for one in larger):
-                    larger = runs  # what comes later may be left out, but not the first entries
-                symbol = name_axis(run, larger, leaf.path, axis, used)
-                lone = not run.calls and symbol not in (BATCH, None) and SEQUENCE not in used
-                if lone and is_causal(reference, example, run, group):
-                    symbol = SEQUENCE
-                if BATCH not in used and any(path in example.lengths for path, _ in group):
-                    symbol = BATCH  # forward may go through the lengths one by one
-                unseen = symbol != SEQUENCE and all(same_results(run, one) for one in larger)
-                if symbol is None or unseen:
-                    break  # entries that forward does not look at
-                used.add(symbol)
-                done.update(group)
-                yield symbol, group
+            group, runs = probe.tied_axes(leaf, axis, done)
+            if not runs:
+                continue
+            # at size 1 there may be fewer steps as well as fewer sequences
+            larger = runs[:2] if leaf.tensor.shape[axis] > 1 else runs
+            if all(same_results(run, one) for one in larger):
+                larger = runs  # what comes later may be left out, but not the first entries
+            symbol = name_axis(run, larger, leaf.path, axis, used)
+            lone = not run.calls and symbol not in (BATCH, None) and SEQUENCE not in used
+            if lone and is_causal(probe, group):
+                symbol = SEQUENCE
+            if BATCH not in used and any(path in lengths for path, _ in group):
+                symbol = BATCH  # forward may go through the lengths one by one
+            unseen = symbol != SEQUENCE and all(same_results(run, one) for one in larger)
+            if symbol is None or unseen:
+                continue  # entries that forward does not look at
+            used.add(symbol)
+            done.update(group)
+            yield symbol, group
 
 
-def _check_names(
-    reference: ExampleRunner,
-    example: ExampleCall,
-    run: ForwardRun,
-    groups: Sequence[tuple[str, list[Axis]]],
-) -> None:
+def _check_names(probe: AxisProbe, groups: Sequence[tuple[str, list[Axis]]]) -> None:
     """Refuse a name where another is due: nothing of that name gives more steps, or sequences."""
-    effects: dict[str, tuple[bool, bool]] = {}
+    effects = dict.fromkeys((SEQUENCE, BATCH), (False, False))
     for symbol, axes in groups:
-        runs = resized_runs(reference, example, axes)
-        if not isinstance(runs, Exception):
-            effects[symbol] = effect_of(run, runs)
+        runs = probe.resized_runs(axes)
+        effects[symbol] = effect_of(probe.run, [] if isinstance(runs, Exception) else runs)
     for place, (proper, what) in enumerate(((SEQUENCE, "steps"), (BATCH, "sequences"))):
-        if effects.get(proper, (False, False))[place]:
-            continue
-        for symbol, (path, axis) in ((symbol, axes[0]) for symbol, axes in groups):
-            effect = effects.get(symbol, (False, False))
-            if effect[place] and not effect[1 - place]:
+        for symbol, axes in groups:
+            effect = effects[symbol]
+            if effect[place] and not effect[1 - place] and not effects[proper][place]:
+                path, axis = axes[0]
                 raise InputError(
                     f"Axis {axis} of `{path}` is named `{symbol}`, but along it the recurrent "
                     f"layers get more {what}. Name it `{proper}`."
