@@ -19,7 +19,7 @@ SHOWN_BY: Mapping[str, tuple[str, ...]] = {
     # Which axes vary is one search in several steps.
     "call/test_dynamic_axes": (
         "call/axis_effects",
-        "call/axis_groups",
+        "call/axis_probe",
         "call/constant_axis_reasons",
     ),
     "call/test_argument_names": ("call/positional_arguments",),
