@@ -14,13 +14,12 @@ from edgernn.export.build_torch import build_torch
 from edgernn.export.built import Built
 from edgernn.export.call.added_lengths import LENGTHS, add_example_lengths, add_lengths_argument
 from edgernn.export.call.argument_updates import return_argument_updates
-from edgernn.export.call.dynamic_axes import find_dynamic_axes
+from edgernn.export.call.dynamic_axes import find_dynamic_axes, infer_example
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.call.example_from_inputs import example_from
 from edgernn.export.call.forward_run import ModuleRunner
-from edgernn.export.call.infer_example import infer_example
 from edgernn.export.call.missing_arguments import check_required_arguments
-from edgernn.export.call.positional_arguments import name_positional_arguments
+from edgernn.export.call.override_forward import name_positional_arguments
 from edgernn.export.foreign.add_lengths import add_lengths
 from edgernn.export.foreign.build_graphs import build_foreign
 from edgernn.export.foreign.onnx_file import OnnxFile

@@ -18,7 +18,7 @@ from edgernn.contract import BATCH
 from edgernn.errors import InputError
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.call.forward_run import run_forward
-from edgernn.export.capture.override_forward import override_forward
+from edgernn.export.call.override_forward import override_forward
 from edgernn.export.capture.recurrent_calls import RecurrentCall, RecurrentCallMode, Results
 
 __all__ = ["LENGTHS", "add_example_lengths", "add_lengths_argument"]

@@ -13,7 +13,7 @@ from torch import nn
 from edgernn.contract import BATCH
 from edgernn.export.call.argument_names import holds_data, holds_state
 from edgernn.export.call.example_call import ExampleCall
-from edgernn.export.capture.override_forward import override_forward
+from edgernn.export.call.override_forward import override_forward
 from edgernn.export.capture.preserve_state import preserve_state, same_content
 from edgernn.export.capture.pytree import ResultWithUpdates, map_tensors, tensor_leaves
 

@@ -10,25 +10,30 @@
     cumprod, logcumsumexp, cummax, cummin
                           are not written: one node each, which `write_running` lowers
     x[:, -20:]            fixes the size of the axis (pytorch/pytorch#161705): see `crop`
+    len(x)                Python makes it a number: `patch_len` returns the size of the axis
 
-Other modules help where not one function is at fault: `patch_len` with len(x), `length_values` with
-the values of lengths, `packed_sequences` with packing, `ir/gelu` with the order of GELU's products.
+Other modules help where not one function is at fault: `length_values` with the values of lengths,
+`packed_sequences` with packing, `ir/gelu` with the order of GELU's products.
 """
 
 from __future__ import annotations
 
+import builtins
+import contextlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+from unittest import mock
 
 import torch
+from torch import nn
 from torch.nn import functional as F
 from torch.onnx.ops import symbolic_multi_out
 
 from edgernn.export.capture.crop import crop
 from edgernn.export.ir.operator_kinds import EDGERNN, RUNNING
 
-__all__ = ["exporter_fix"]
+__all__ = ["exporter_fix", "patch_len"]
 
 Arguments = dict[str, Any]
 
@@ -193,3 +198,22 @@ def exporter_fix(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) ->
     named = dict(zip(names.split(), args, strict=False)) | dict(kwargs)
     named.setdefault("input", named.pop("self", None))
     return answer(named) if isinstance(named["input"], torch.Tensor) else NotImplemented
+
+
+@contextlib.contextmanager
+def patch_len(module: nn.Module) -> Iterator[None]:
+    """Let `len` in the code of `module` and its parts return a size that may be any."""
+    kinds = {kind for part in module.modules() for kind in type(part).__mro__}
+    own = [kind for kind in kinds if kind.__module__.partition(".")[0] not in ("torch", "builtins")]
+    forwards = [vars(kind).get("forward") for kind in own]
+    places = [getattr(forward, "__globals__", {}) for forward in forwards]
+    with contextlib.ExitStack() as stack:
+        for names in places:
+            if "len" not in names:
+                stack.enter_context(mock.patch.dict(names, {"len": _length}))
+        yield
+
+
+def _length(value: Any) -> Any:
+    sized = isinstance(value, torch.Tensor) and value.dim() > 0
+    return value.shape[0] if sized else builtins.len(value)

@@ -1,4 +1,4 @@
-"""A module that is left as it was found, whatever its forward writes to it."""
+"""The attributes of a module: put back after a forward that writes to it, and compared."""
 
 from __future__ import annotations
 
@@ -13,12 +13,19 @@ import torch
 from torch import nn
 from torch.utils.weak import WeakIdKeyDictionary
 
-__all__ = ["MAX_DEPTH", "TABLES", "fields_of", "preserve_state", "same_content"]
+__all__ = [
+    "attributes_of",
+    "preserve_state",
+    "same_content",
+    "same_value",
+    "set_attribute",
+    "snapshot",
+]
 
-TABLES = frozenset(vars(nn.Module()))
+_TABLES = frozenset(vars(nn.Module()))
 """The attributes of every module: torch's tables of parameters, buffers, hooks and the like."""
 
-MAX_DEPTH = 6
+_MAX_DEPTH = 6
 """How deep the values of attributes are looked into."""
 
 # Larger tables, such as vocabularies, keep their entries, not what these hold.
@@ -49,7 +56,7 @@ def preserve_state(module: nn.Module) -> Iterator[None]:
         (one, _content(one))
         for _, attributes, tables in before
         for name, value in (*attributes.items(), *tables["_buffers"].items())
-        if name not in TABLES
+        if name not in _TABLES
         for one in _mutable_values(value)
     ]
     try:
@@ -63,13 +70,13 @@ def preserve_state(module: nn.Module) -> Iterator[None]:
             _restore(value, content)
 
 
-def fields_of(value: Any) -> dict[str, Any] | None:
+def _fields_of(value: Any) -> dict[str, Any] | None:
     """Return the attributes of an object whose class is the model's own; None of any other."""
     own = type(value).__module__.partition(".")[0] not in _LIBRARIES
     return vars(value) if own and hasattr(value, "__dict__") else None
 
 
-def _mutable_values(value: Any, depth: int = MAX_DEPTH) -> Iterator[Any]:
+def _mutable_values(value: Any, depth: int = _MAX_DEPTH) -> Iterator[Any]:
     """Yield the tensors, lists and dicts that `value` is or holds, but for parameters."""
     if isinstance(value, torch.Tensor):
         if not isinstance(value, nn.Parameter):
@@ -77,7 +84,7 @@ def _mutable_values(value: Any, depth: int = MAX_DEPTH) -> Iterator[Any]:
         return
     if not depth or isinstance(value, (type, nn.Module)):
         return
-    held = value if isinstance(value, (list, deque, dict, tuple)) else fields_of(value)
+    held = value if isinstance(value, (list, deque, dict, tuple)) else _fields_of(value)
     if held is None:
         return
     if not isinstance(held, tuple):
@@ -129,3 +136,51 @@ def same_content(one: torch.Tensor, other: torch.Tensor) -> bool:
         and torch.equal(one.isnan(), other.isnan())
         and torch.equal(one.nan_to_num(), other.nan_to_num())
     )
+
+
+def attributes_of(module: nn.Module) -> dict[str, Any]:
+    """Return the attributes and buffers of all parts by their paths, such as `encoder.hidden`."""
+    return {
+        f"{path}.{name}" if path else name: value
+        for path, part in module.named_modules()
+        for name, value in (*vars(part).items(), *part._buffers.items())
+        if name not in _TABLES
+    }
+
+
+def set_attribute(module: nn.Module, path: str, value: Any) -> None:
+    """Give an attribute or buffer, by its path, a value of any kind."""
+    owner, _, name = path.rpartition(".")
+    part = module.get_submodule(owner)
+    table = part._buffers if name in part._buffers else vars(part)
+    table[name] = value
+
+
+def snapshot(value: Any, depth: int = _MAX_DEPTH) -> Any:
+    """Return `value` as it is now: tensors copied, containers and objects as lists and dicts."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().clone() if not isinstance(value, nn.Parameter) else value
+    if not depth or isinstance(value, (type, nn.Module)):
+        return value
+    if isinstance(value, (list, tuple, deque)):
+        return [snapshot(one, depth - 1) for one in value]
+    fields = value if isinstance(value, dict) else _fields_of(value)
+    if fields is None:
+        return value
+    return {key: snapshot(one, depth - 1) for key, one in fields.items()}
+
+
+def same_value(one: Any, other: Any) -> bool:
+    """Return whether two snapshots are the same."""
+    if one is other:
+        return True
+    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
+        return same_content(one, other)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same_value, one, other))
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same_value(one[key], other[key]) for key in one)
+    try:
+        return type(one) is type(other) and bool(one == other)
+    except Exception:
+        return False

@@ -30,8 +30,6 @@ __all__ = [
     "RecurrentCall",
     "RecurrentCallMode",
     "Results",
-    "TraceableDataMode",
-    "traceable_function",
 ]
 
 Results = tuple[torch.Tensor, ...]
@@ -195,7 +193,8 @@ class RecurrentCallMode(TorchFunctionMode):
         self, name: str, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Any:
         """Run a function that is not a recurrent call, and note how sequences get packed."""
-        result = traceable_function(func)(*args, **kwargs)
+        # torch.export cannot trace `Tensor.data`
+        result = (torch.Tensor.detach if func == _DATA else func)(*args, **kwargs)
         if self._packing is not None:
             self._packing.length_values.follow(name, args, result)
         if sorts_for_packing(name, 2):
@@ -211,24 +210,6 @@ def _concerns_integers(args: tuple[Any, ...]) -> bool:
     """Return whether a call takes a vector of integers, such as lengths that become a list."""
     first = args[0] if args else None
     return isinstance(first, torch.Tensor) and first.dim() < 2 and not first.is_floating_point()
-
-
-def traceable_function(func: Any) -> Any:
-    """Return a function that does what `func` does, and that torch.export can trace."""
-    return torch.Tensor.detach if func == _DATA else func
-
-
-class TraceableDataMode(TorchFunctionMode):
-    """A mode under which `Tensor.data` can be traced, as a view that may be written."""
-
-    def __torch_function__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        return traceable_function(func)(*args, **(kwargs or {}))
 
 
 def _arguments_by_name(

@@ -12,7 +12,7 @@ from torch.export import Dim
 from edgernn.contract import BATCH
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.capture.preserve_state import preserve_state
-from edgernn.export.capture.recurrent_calls import TraceableDataMode
+from edgernn.export.capture.recurrent_calls import RecurrentCallMode
 from edgernn.export.ir.fold_constants import silence_exporters
 from edgernn.export.reroll.computed_weights import compute_weights
 from edgernn.export.reroll.normalize import normalize
@@ -45,7 +45,7 @@ def unroll(
         program = export_forward(
             module,
             example,
-            mode=lambda _: TraceableDataMode(),
+            mode=lambda _: RecurrentCallMode(lambda call, proceed: proceed(call.states)),
             dim=lambda axis: Dim.STATIC if axis in constant else Dim.AUTO,
         )
         program = program.run_decompositions({torch.ops.aten.one_hot.default: _one_hot})

@@ -11,7 +11,7 @@ from torch import nn
 
 from edgernn.artifact import CONTRACT_FILE
 from edgernn.errors import SourceError, UnsupportedModelError
-from edgernn.export.call.positional_arguments import call_by_position
+from edgernn.export.call.override_forward import call_by_position
 from edgernn.export.foreign.onnx_file import OnnxFile, read_artifact, read_onnx
 from edgernn.export.source.file_format import Format, format_of
 from edgernn.export.source.load_weights import check_weights, load_weights

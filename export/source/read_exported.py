@@ -17,7 +17,7 @@ from torch.fx.node import map_aggregate
 from torch.utils import _pytree as pytree
 
 from edgernn.errors import EdgernnError, SourceError
-from edgernn.export.capture.override_forward import subclass_with_forward
+from edgernn.export.call.override_forward import subclass_with_forward
 from edgernn.export.source.check_exported_archive import check_exported_archive
 from edgernn.export.source.prepare_module import CONVERTED_DTYPES, TRAINING_FLAGS, prepare_module
 from edgernn.export.source.zip_archive import ZipArchive

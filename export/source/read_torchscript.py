@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from edgernn.errors import EdgernnError, SourceError
-from edgernn.export.capture.override_forward import subclass_with_forward
+from edgernn.export.call.override_forward import subclass_with_forward
 from edgernn.export.source.check_torchscript import check_graph, check_torchscript_archive
 from edgernn.export.source.prepare_module import CONVERTED_DTYPES, prepare_module
 from edgernn.export.source.torchscript_program import Block, Environment

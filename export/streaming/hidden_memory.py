@@ -12,9 +12,10 @@ from torch import nn
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.call.argument_names import LENGTH_NAMES
 from edgernn.export.call.example_call import ExampleCall
-from edgernn.export.capture.preserve_state import preserve_state, same_content
-from edgernn.export.streaming.module_attributes import (
+from edgernn.export.capture.preserve_state import (
     attributes_of,
+    preserve_state,
+    same_content,
     same_value,
     set_attribute,
     snapshot,

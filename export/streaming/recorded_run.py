@@ -15,10 +15,9 @@ import torch
 from torch import nn
 
 from edgernn.export.call.example_call import ExampleCall
-from edgernn.export.capture.preserve_state import preserve_state, same_content
+from edgernn.export.capture.preserve_state import preserve_state, same_content, set_attribute
 from edgernn.export.capture.pytree import map_tensors, tensor_leaves
 from edgernn.export.capture.recurrent_calls import RecurrentCall, RecurrentCallMode, Results
-from edgernn.export.streaming.module_attributes import set_attribute
 
 __all__ = ["RecordedRun", "record_alone", "record_run", "same_tensors", "try_run"]
 

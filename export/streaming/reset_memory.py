@@ -11,10 +11,9 @@ from torch import nn
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.call.guess_examples import candidate_examples
-from edgernn.export.capture.preserve_state import preserve_state
+from edgernn.export.capture.preserve_state import attributes_of, preserve_state, set_attribute
 from edgernn.export.capture.pytree import map_tensors, tensor_leaves
 from edgernn.export.streaming.hidden_memory import overwritten_attributes
-from edgernn.export.streaming.module_attributes import attributes_of, set_attribute
 from edgernn.export.streaming.recorded_run import record_run, try_run
 
 __all__ = ["reset_memory", "reset_memory_with_guess"]

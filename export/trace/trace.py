@@ -24,8 +24,8 @@ from torch.onnx._internal.exporter._registration import ONNXRegistry
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.capture.crop import lower_crops
+from edgernn.export.capture.exporter_fixes import patch_len
 from edgernn.export.capture.packed_sequences import unchecked_layers
-from edgernn.export.capture.patch_len import patch_len
 from edgernn.export.capture.preserve_state import preserve_state
 from edgernn.export.ir.fold_constants import OPSET, fold_constants, silence_exporters
 from edgernn.export.ir.gelu import reorder_gelu

@@ -22,7 +22,6 @@ SHOWN_BY: Mapping[str, tuple[str, ...]] = {
         "call/axis_probe",
         "call/constant_axis_reasons",
     ),
-    "call/test_argument_names": ("call/positional_arguments",),
     # Lengths in every form, of forward's own and added ones.
     "capture/test_packed_sequences": ("call/added_lengths", "capture/length_values"),
     "../models/test_corpus": ("capture/crop",),

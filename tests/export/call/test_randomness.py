@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.call.infer_example import infer_example
+from edgernn.export.call.dynamic_axes import infer_example
 from tests.export.expected_refusal import at, refusal
 
 Function = Callable[[Any, Tensor], Any]

@@ -7,7 +7,7 @@ import inspect
 import torch
 from torch import nn
 
-from edgernn.export.capture.override_forward import override_forward, subclass_with_forward
+from edgernn.export.call.override_forward import override_forward, subclass_with_forward
 
 
 def doubled(self, x):

@@ -1,18 +1,44 @@
-"""Arguments that forward takes by their places: those of `*args`, and those that hooks see."""
+"""A module with another forward than its class gives it, and arguments that are given by place."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from inspect import Parameter, Signature
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import nn
 
 from edgernn.export.call.input_spec import parse_spec
-from edgernn.export.capture.override_forward import override_forward
 
-__all__ = ["call_by_position", "name_positional_arguments"]
+__all__ = [
+    "call_by_position",
+    "name_positional_arguments",
+    "override_forward",
+    "subclass_with_forward",
+]
+
+
+def subclass_with_forward(
+    kind: type[Any],
+    forward: Callable[..., Any],
+    signature: Signature,
+    name: str | None = None,
+    attributes: Mapping[str, Any] = MappingProxyType({}),
+) -> Any:
+    """Return a subclass of the module class `kind`, by default of its name, with another forward.
+
+    `signature` is what `inspect` shows of it, `self` included.
+    """
+    forward.__signature__ = signature  # type: ignore[attr-defined]  # read by inspect
+    return type(name or kind.__name__, (kind,), {**attributes, "forward": forward})
+
+
+def override_forward(module: nn.Module, forward: Callable[..., Any], signature: Signature) -> None:
+    """Give `module` another forward, in place; see `subclass_with_forward`."""
+    module.__class__ = subclass_with_forward(type(module), forward, signature)
 
 
 def call_by_position(module: nn.Module) -> None:
@@ -42,31 +68,28 @@ def call_by_position(module: nn.Module) -> None:
 def name_positional_arguments(module: nn.Module, inputs: Any) -> None:
     """Give names to what forward takes as `*args`; in place.
 
-    Args:
-        module: The model.
-        inputs: forward's arguments as the user gave them, see `example_from`, or None.
+    `inputs` are forward's arguments as the user gave them, see `example_from`, or None.
     """
     kind: Any = type(module)
     parameters = inspect.signature(module.forward).parameters.values()
-    if all(one.kind is not inspect.Parameter.VAR_POSITIONAL for one in parameters):
+    if all(one.kind is not Parameter.VAR_POSITIONAL for one in parameters):
         return
-    given = [one for one in parameters if one.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
+    given = [one for one in parameters if one.kind is Parameter.POSITIONAL_OR_KEYWORD]
     names = [name for name in _names(inputs, len(given)) if name not in {p.name for p in given}]
     if not names:
         return
-    named = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names]
-    others = [one for one in parameters if one.kind in _OTHERS]
-    signature = inspect.Signature([*given, *named, *others])
+    named = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in names]
+    others = [
+        one for one in parameters if one.kind in (Parameter.KEYWORD_ONLY, Parameter.VAR_KEYWORD)
+    ]
+    signature = Signature([*given, *named, *others])
 
     def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
         bound = signature.bind(*args, **kwargs)
         return kind.forward(self, *bound.args, **bound.kwargs)
 
-    own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    override_forward(module, forward, inspect.Signature([own, *given, *named, *others]))
-
-
-_OTHERS = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD)
+    own = Parameter("self", Parameter.POSITIONAL_OR_KEYWORD)
+    override_forward(module, forward, Signature([own, *given, *named, *others]))
 
 
 def _names(inputs: Any, known: int) -> Sequence[str]:
