@@ -10,7 +10,7 @@ import torch
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.call.forward_run import ExampleRunner, ForwardRun
-from edgernn.export.code_lines.first_operator_call import FirstCallMode
+from edgernn.export.code_lines.source_line import FirstCallMode
 from edgernn.export.ir.recurrent_operators import FUNCTIONS
 
 __all__ = ["refuse_random"]

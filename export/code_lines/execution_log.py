@@ -1,13 +1,16 @@
 """What the model's code did in one eager run: lines and calls of torch's functions, in order.
 
 With `for t in range(3): h = h * w` on line 7 the log has a `LogEntry` for line 7 and for `__mul__`
-three times each.
+three times each. `first_new_line` compares two runs, `x[t] if t < 10 else y` on one line included.
 """
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
@@ -16,14 +19,16 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from edgernn.export.code_lines.python_tracer import trace_python
 from edgernn.export.code_lines.source_line import SourceLine, is_model_code
 from edgernn.export.code_lines.source_syntax import SourceLoop, loops_in
 
-__all__ = ["LogEntry", "growing_loops", "iterations_of", "log_execution"]
+__all__ = ["LogEntry", "first_new_line", "growing_loops", "iterations_of", "log_execution"]
 
 _SIZE_FUNCTIONS = ("__get__", "dim", "size", "__len__")
 """Functions of torch that return a size: their number says nothing about a loop."""
+
+_Instruction = tuple[str, int, int, int]
+"""File, first line of the function, index of the instruction in it, line."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ def log_execution(run: Callable[[], object]) -> list[LogEntry]:
         Exception: It fails.
     """
     logger = _Logger()
-    with trace_python(logger.enter), logger:
+    with _trace_python(logger.enter), logger:
         run()
     return logger.entries
 
@@ -69,7 +74,14 @@ def growing_loops(logs: Mapping[int, Sequence[LogEntry]]) -> list[SourceLoop]:
     Args:
         logs: Size of an axis → what the model did.
     """
-    return [loop for loop in _loops(logs.values()) if _grows(logs, loop)]
+    lines = {entry.line for log in logs.values() for entry in log}
+    loops = [loop for file in sorted({line.file for line in lines}) for loop in loops_in(file)]
+    return [loop for loop in loops if loop.line in lines and _grows(logs, loop)]
+
+
+def _grows(logs: Mapping[int, Sequence[LogEntry]], loop: SourceLoop) -> bool:
+    counts = [sum(entry.begins(loop) for entry in logs[size]) for size in sorted(logs)]
+    return len(counts) > 1 and counts[-1] > counts[0] > 0
 
 
 def iterations_of(log: Sequence[LogEntry], loop: SourceLoop) -> list[list[LogEntry]]:
@@ -88,15 +100,60 @@ def iterations_of(log: Sequence[LogEntry], loop: SourceLoop) -> list[list[LogEnt
     return found
 
 
-def _loops(logs: Iterable[Sequence[LogEntry]]) -> list[SourceLoop]:
-    lines = {entry.line for log in logs for entry in log}
-    files = dict.fromkeys(line.file for line in sorted(lines, key=str))
-    return [loop for file in files for loop in loops_in(file) if loop.line in lines]
+def first_new_line(before: Callable[[], object], after: Callable[[], object]) -> SourceLine | None:
+    """Return the first line of the model with a part that `after` runs and `before` does not.
+
+    In `x[t] if t < 10 else y` what comes after `else` is a part.
+
+    Args:
+        before: Runs the model.
+        after: Runs it too, in another way.
+    """
+    known = set(_instructions(before))
+    new = (one for one in _instructions(after) if one not in known)
+    return next((SourceLine(file, line) for file, _, _, line in new), None)
 
 
-def _grows(logs: Mapping[int, Sequence[LogEntry]], loop: SourceLoop) -> bool:
-    counts = [sum(entry.begins(loop) for entry in logs[size]) for size in sorted(logs)]
-    return len(counts) > 1 and counts[-1] > counts[0] > 0
+def _instructions(run: Callable[[], object]) -> list[_Instruction]:
+    """Return the instructions of the model's code in the order in which they first run."""
+    found: dict[_Instruction, None] = {}
+
+    def enter(frame: FrameType) -> Any:
+        frame.f_trace_opcodes = True
+        return note
+
+    def note(frame: FrameType, event: str, argument: Any) -> Any:
+        if event == "opcode":
+            code = frame.f_code
+            found[code.co_filename, code.co_firstlineno, frame.f_lasti, frame.f_lineno] = None
+        return note
+
+    with _trace_python(enter):
+        run()
+    return list(found)
+
+
+@contextlib.contextmanager
+def _trace_python(enter: Callable[[FrameType], Any]) -> Iterator[None]:
+    """Call `enter` for each function of the model that the block calls, see `sys.settrace`.
+
+    Garbage is not collected in the block, as that would call functions of others.
+    """
+    outer, collects = sys.gettrace(), gc.isenabled()
+    gc.disable()
+    sys.settrace(
+        lambda frame, *_: enter(frame) if is_model_code(frame.f_code.co_filename) else None
+    )
+    try:
+        yield
+    finally:
+        sys.settrace(outer)
+        if collects:
+            gc.enable()
+
+
+def _line(frame: FrameType) -> SourceLine:
+    return SourceLine(frame.f_code.co_filename, frame.f_lineno)
 
 
 class _Logger(TorchFunctionMode):
@@ -106,11 +163,9 @@ class _Logger(TorchFunctionMode):
         self._running: list[tuple[int, SourceLine]] = []
         self._calls = 0
 
-    def enter(self, frame: FrameType, event: str, argument: Any) -> Any:
-        if not is_model_code(frame.f_code.co_filename):
-            return None
+    def enter(self, frame: FrameType) -> Any:
         self._calls += 1
-        self._running.append((self._calls, SourceLine(frame.f_code.co_filename, frame.f_lineno)))
+        self._running.append((self._calls, _line(frame)))
         return self._note
 
     def _note(self, frame: FrameType, event: str, argument: Any) -> Any:
@@ -119,19 +174,13 @@ class _Logger(TorchFunctionMode):
         elif event == "line":
             number, line = (
                 self._running[-1][0],
-                SourceLine(frame.f_code.co_filename, frame.f_lineno),
+                _line(frame),
             )
             self._running[-1] = number, line
             self.entries.append(LogEntry(line, number))
         return self._note
 
-    def __torch_function__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = getattr(func, "__name__", "")
         if self._running and name not in _SIZE_FUNCTIONS:
             frame, line = self._running[-1]

@@ -1,12 +1,14 @@
-"""The line of the model's code that something came from."""
+"""The line of the model's code that an error, a stack or a call of an operator came from."""
 
 from __future__ import annotations
 
+import itertools
 import linecache
 import re
+import sys
 import sysconfig
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -14,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from torch import fx
+from torch.utils._python_dispatch import TorchDispatchMode
 
 __all__ = [
+    "FirstCallMode",
     "SourceLine",
     "innermost_line",
     "is_model_code",
@@ -34,19 +38,14 @@ _WIDEST = 72
 
 @dataclass(frozen=True)
 class SourceLine:
-    """A line of Python.
-
-    Attributes:
-        file: Its file.
-        number: Its number, from 1.
-    """
+    """A line of Python; its number is from 1."""
 
     file: str
     number: int
 
     @property
     def code(self) -> str:
-        """Its code."""
+        """Its text."""
         return linecache.getline(self.file, self.number).strip()
 
     def __str__(self) -> str:
@@ -59,11 +58,7 @@ class SourceLine:
 
 
 def line_of_error(error: BaseException) -> SourceLine | None:
-    """Return the line of the model's code that an exception came from, or None.
-
-    Args:
-        error: The exception; of those that led to it the first comes first.
-    """
+    """Return the model's line that an exception, or rather the first that led to it, came from."""
     for one in reversed(list(_chain(error))):
         frames = list(traceback.walk_tb(one.__traceback__))
         found = innermost_line((frame.f_code.co_filename, line) for frame, line in frames)
@@ -92,10 +87,8 @@ def innermost_line(stack: Iterable[tuple[str, int]]) -> SourceLine | None:
         stack: Files and line numbers, the outermost call first.
     """
     own = [SourceLine(file, line) for file, line in stack if is_model_code(file)]
-    return next(
-        (line for line in reversed(own) if not _is_installed(line.file)),
-        own[-1] if own else None,
-    )
+    users = [line for line in own if not _is_installed(line.file)]
+    return next(reversed(users or own), None)
 
 
 def size_guards(error: BaseException) -> Iterator[tuple[str, SourceLine | None]]:
@@ -139,3 +132,34 @@ def _libraries() -> tuple[str, ...]:
 def _is_installed(file: str) -> bool:
     folders = {sysconfig.get_path(name) for name in ("purelib", "platlib")}
     return file.startswith(tuple(f"{folder}/" for folder in folders))
+
+
+class FirstCallMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """A mode that records which line of the model first calls one of some operators.
+
+    Args:
+        is_one: Whether a call is of these, from the operator (`torch.ops.aten.add.Tensor`) and
+            what it returned.
+
+    Attributes:
+        called: The name of the operator that was called; empty where none was.
+        line: The line, or None.
+    """
+
+    def __init__(self, is_one: Callable[[Any, Any], bool]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._is_one = is_one
+        self._outside = sys._getframe(1)
+        self.called = ""
+        self.line: SourceLine | None = None
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if not self.called and self._is_one(func, result):
+            self.called = func.overloadpacket.__name__
+            stack = traceback.walk_stack(sys._getframe())
+            inside = itertools.takewhile(lambda one: one[0] is not self._outside, stack)
+            self.line = innermost_line(
+                reversed([(frame.f_code.co_filename, line) for frame, line in inside])
+            )
+        return result

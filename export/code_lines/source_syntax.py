@@ -11,15 +11,12 @@ from edgernn.export.code_lines.source_line import SourceLine
 
 __all__ = ["SourceLoop", "condition_kind", "enclosing_condition", "loops_in"]
 
+_Condition = ast.If | ast.While | ast.IfExp | ast.Assert
+
 
 @dataclass(frozen=True)
 class SourceLoop:
-    """A `for` or `while` statement.
-
-    Attributes:
-        line: Its first line.
-        end: The number of its last line.
-    """
+    """A `for` or `while` statement: its first line and the number of its last one."""
 
     line: SourceLine
     end: int
@@ -41,17 +38,14 @@ def condition_kind(line: SourceLine) -> str | None:
         for node in _conditions(line.file)
         if node.test.lineno <= line.number <= (node.test.end_lineno or 0)
     ]
-    if not found:
-        return None
-    node = max(found, key=lambda one: one.test.lineno)
-    if isinstance(node, ast.Assert):
-        return "check"
-    if isinstance(node, ast.While):
-        return "end"
-    last = node.body[-1] if isinstance(node.body, list) else None
-    if isinstance(last, ast.Raise):
-        return "check"
-    return "end" if isinstance(last, ast.Break) else "branch"
+    match max(found, key=lambda node: node.test.lineno, default=None):
+        case None:
+            return None
+        case ast.Assert() | ast.If(body=[*_, ast.Raise()]):
+            return "check"
+        case ast.While() | ast.If(body=[*_, ast.Break()]):
+            return "end"
+    return "branch"
 
 
 def enclosing_condition(line: SourceLine) -> SourceLine | None:
@@ -73,9 +67,8 @@ def loops_in(file: str) -> list[SourceLoop]:
     ]
 
 
-def _conditions(file: str) -> list[ast.If | ast.While | ast.IfExp | ast.Assert]:
-    kinds = ast.If | ast.While | ast.IfExp | ast.Assert
-    return [node for node in _nodes(file) if isinstance(node, kinds)]
+def _conditions(file: str) -> list[_Condition]:
+    return [node for node in _nodes(file) if isinstance(node, _Condition)]
 
 
 @cache

@@ -13,7 +13,7 @@ from torch import nn
 from edgernn.contract import BATCH
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.call.forward_run import run_forward
-from edgernn.export.code_lines.new_lines import first_new_line
+from edgernn.export.code_lines.execution_log import first_new_line
 from edgernn.export.reroll.loop_structure import RerollError
 from edgernn.export.trace.bounds import Bounds
 

@@ -19,14 +19,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from edgernn.export.reroll.torch_operators import (
-    CELLS,
-    FILLED,
-    SELECT,
-    SLICE,
-    SYM_SIZE,
-    shape_of,
-)
+from edgernn.export.reroll.torch_operators import CELLS, FILLED, SELECT, SLICE, SYM_SIZE, shape_of
 
 __all__ = ["normalize"]
 

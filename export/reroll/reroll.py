@@ -191,10 +191,7 @@ def _dynamic_axes(
 
 
 def _build_module(
-    module: nn.Module,
-    example: ExampleCall,
-    variants: SizeVariants,
-    axes: Mapping[str, DynamicAxis],
+    module: nn.Module, example: ExampleCall, variants: SizeVariants, axes: Mapping[str, DynamicAxis]
 ) -> RerolledModule:
     """Return a module that does at any size what `module` does at the sizes of `variants`."""
     children, graph = build_graph(variants, axes)

@@ -16,13 +16,7 @@ from edgernn.export.capture.recurrent_calls import RecurrentCallMode
 from edgernn.export.ir.fold_constants import silence_exporters
 from edgernn.export.reroll.computed_weights import compute_weights
 from edgernn.export.reroll.normalize import normalize
-from edgernn.export.reroll.torch_operators import (
-    FILLED,
-    SELECT,
-    SYM_SIZE,
-    is_random,
-    takes_tensors,
-)
+from edgernn.export.reroll.torch_operators import FILLED, SELECT, SYM_SIZE, is_random, takes_tensors
 from edgernn.export.trace.export_forward import export_forward
 
 __all__ = ["unroll"]

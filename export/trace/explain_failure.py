@@ -1,6 +1,7 @@
 """Why torch could not export a module: the line of the model, the reason and what helps.
 
-One table holds every known cause; the first that matches a failure explains it.
+Either forward fixes the size of axes that were to be dynamic, or the first known cause that matches
+the failure, in one table, explains it.
 """
 
 from __future__ import annotations
@@ -16,12 +17,17 @@ from functools import cached_property
 import torch
 from torch import nn
 
+from edgernn.contract import BATCH
 from edgernn.export.call.example_call import ExampleCall
+from edgernn.export.call.forward_run import run_forward
 from edgernn.export.capture.preserve_state import preserve_state
-from edgernn.export.code_lines.first_operator_call import FirstCallMode
-from edgernn.export.code_lines.source_line import SourceLine, line_of_error
+from edgernn.export.code_lines.source_line import (
+    FirstCallMode,
+    SourceLine,
+    line_of_error,
+    size_guards,
+)
 from edgernn.export.code_lines.source_syntax import condition_kind
-from edgernn.export.trace.fixed_axes import explain_fixed_axes
 
 __all__ = ["ONE_STEP", "explain_failure"]
 
@@ -54,16 +60,13 @@ _NUMBERS: Mapping[str, str] = {
 }
 """Functions of tensors that return Python numbers → how they are written."""
 
+_AXIS = re.compile(r"L\['tensors'\]\[(\d+)\]\.size\(\)\[(\d+)\]")
+_EQUAL = re.compile(r"Eq\(\w+, \d+\)")
+
 
 @dataclass(frozen=True)
 class _Failure:
-    """An export that failed.
-
-    Attributes:
-        module: The model.
-        example: The call that was traced.
-        error: What torch raised.
-    """
+    """An export that failed, with the error that torch raised."""
 
     module: nn.Module
     example: ExampleCall
@@ -89,25 +92,21 @@ class _Failure:
     @cached_property
     def line(self) -> SourceLine | None:
         """The line of the model."""
-        return self._operator_line or line_of_error(self.error)
-
-    @property
-    def at(self) -> str:
-        """The line as a part of a sentence."""
-        return f" at {self.line}" if self.line else ""
-
-    @cached_property
-    def _operator_line(self) -> SourceLine | None:
-        """The line that calls the operator at fault: torch's own notes have only forward."""
         name = self.operator.rpartition("::")[2].strip("`")
         if not name:
-            return None
+            return line_of_error(self.error)
+        # torch's own notes have only forward
         first = FirstCallMode(lambda operator, _: operator.overloadpacket.__name__ == name)
         with torch.no_grad(), preserve_state(self.module), warnings.catch_warnings(), first:
             warnings.simplefilter("ignore")
             with contextlib.suppress(Exception):
                 self.module(**self.example.kwargs)
-        return first.line
+        return first.line or line_of_error(self.error)
+
+    @property
+    def at(self) -> str:
+        """The line as a part of a sentence."""
+        return f" at {self.line}" if self.line else ""
 
     @property
     def condition(self) -> str:
@@ -168,11 +167,57 @@ def explain_failure(module: nn.Module, example: ExampleCall, error: BaseExceptio
         error: What torch raised.
     """
     failure = _Failure(module, example, error)
-    message = explain_fixed_axes(module, example, error)
+    message = _fixed_axes(module, example, error)
     if message is None:
         template = next(template for matches, template in _CAUSES if matches(failure))
         message = template.format(failure=failure)
     return f"`{type(module).__name__}` cannot be traced: {message}"
+
+
+def _fixed_axes(module: nn.Module, example: ExampleCall, error: BaseException) -> str | None:
+    """Say which axes forward fixes, and on which line; None where that is not the reason."""
+    head = str(error).strip().partition("\n")[0]
+    if not head.startswith("Constraints violated"):
+        return None
+    axes = dict.fromkeys((int(leaf), int(axis)) for leaf, axis in _AXIS.findall(head))
+    if not axes:
+        return None
+    leaves = example.tensors
+    listed = " and ".join(
+        f"axis {axis} of `{leaves[index].path}` ({leaves[index].shape[axis]})"
+        for index, axis in axes
+    )
+    symbols = {str(leaves[index].shape[axis]) for index, axis in axes}
+    options = _with_numbers(module, example, symbols).options()
+    where, helps = _fixing_line(error)
+    return f"forward fixes {listed}{where}. {helps}ive it as a number, such as {options}."
+
+
+def _with_numbers(module: nn.Module, example: ExampleCall, symbols: set[str]) -> ExampleCall:
+    """Return the example with these axes as constants: one sequence if forward takes one."""
+    sizes = {symbol: example.sizes[symbol] for symbol in symbols}
+    if BATCH in sizes:
+        single = example.with_constants({**sizes, BATCH: 1})
+        with contextlib.suppress(Exception):
+            run_forward(module, single)
+            return single
+    return example.with_constants(sizes)
+
+
+def _fixing_line(error: BaseException) -> tuple[str, str]:
+    """Say on which line of the model, and begin the sentence with what helps."""
+    found = [(guard, line) for guard, line in size_guards(error) if line is not None]
+    equal = [line for guard, line in found if _EQUAL.fullmatch(guard)]
+    lines = equal or [line for _, line in found]
+    if not lines:
+        return " while it is traced: it branches on that size, or loops over it", "G"
+    line = lines[-1]
+    if line.code.startswith(("for ", "while ")) or " for " in line.code:
+        return f" by a loop over it at {line}", "G"
+    if condition_kind(line):
+        return f" by a branch on its size at {line}", "G"
+    by = "Compute with Python's operators (`n ** 0.5` is the root of a size) or torch, or g"
+    return f" by making a number of it at {line}", by
 
 
 _UNLESS_EXPORTING = (

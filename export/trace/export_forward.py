@@ -19,18 +19,20 @@ from edgernn.export.capture.pytree import map_tensors, tensor_leaves
 
 __all__ = ["export_forward", "result_paths"]
 
+_Mode = Callable[[Sequence[torch.Tensor]], AbstractContextManager[Any]]
+
 
 def export_forward(
     module: nn.Module,
     example: ExampleCall,
-    mode: Callable[[Sequence[torch.Tensor]], AbstractContextManager[Any]],
+    mode: _Mode,
     dim: Callable[[str], Any],
 ) -> ExportedProgram:
     """Return torch.export's graph of one call of forward.
 
     Args:
         module: The model.
-        example: The call, with its dynamic axes.
+        example: The call.
         mode: Returns what forward runs within, from its tensors.
         dim: Returns the `torch.export.Dim` of a dynamic axis, from its name.
     """
@@ -51,17 +53,9 @@ def result_paths(program: ExportedProgram) -> list[str]:
 
 
 class _TensorFunction(nn.Module):
-    """A module whose forward takes the tensors of the arguments, and returns those of the result.
+    """A module whose forward takes the tensors of the arguments and returns those of the result."""
 
-    See `export_forward`.
-    """
-
-    def __init__(
-        self,
-        module: nn.Module,
-        example: ExampleCall,
-        mode: Callable[[Sequence[torch.Tensor]], AbstractContextManager[Any]],
-    ) -> None:
+    def __init__(self, module: nn.Module, example: ExampleCall, mode: _Mode) -> None:
         super().__init__()
         self.module = module
         self._example = example

@@ -52,11 +52,8 @@ class SizeBranch:
     def divisor(self) -> int | None:
         """The number by which the size is divided, where the remainder decides."""
         for divisor in range(2, 9):
-            sides = [
-                {size in self.sizes for size in self.tried if (size % divisor == 0) is multiple}
-                for multiple in (True, False)
-            ]
-            if sorted(map(len, sides)) == [1, 1] and sides[0] != sides[1]:
+            sides = {(size % divisor == 0, size in self.sizes) for size in self.tried}
+            if sides in ({(True, True), (False, False)}, {(True, False), (False, True)}):
                 return divisor
         return None
 
@@ -77,19 +74,17 @@ class SizeBranch:
 
 
 def find_size_branch(module: nn.Module, example: ExampleCall) -> SizeBranch | None:
-    """Return where forward branches on the size of an axis; None where it loops or does not.
-
-    Args:
-        module: The model.
-        example: A call of it with its dynamic axes.
-    """
+    """Return where forward branches on the size of an axis; None where it loops or does not."""
     for symbol in example.sizes:
         logs = logs_at_sizes(module, example, symbol, _SIZES) if symbol != BATCH else {}
         if len(logs) < 3:
             continue
         if growing_loops(logs):
             return None
-        done = {size: dict.fromkeys(map(_step, log)) for size, log in logs.items()}
+        done = {
+            size: dict.fromkeys((entry.line, entry.function) for entry in log)
+            for size, log in logs.items()
+        }
         for line, function in dict.fromkeys(itertools.chain(*done.values())):
             sizes = tuple(size for size, steps in done.items() if (line, function) in steps)
             if len(sizes) < len(logs):
@@ -109,7 +104,3 @@ def logs_at_sizes(
         with contextlib.suppress(Exception):
             logs[size] = log_execution(partial(run_forward, module, resized))
     return logs
-
-
-def _step(entry: LogEntry) -> tuple[SourceLine, str]:
-    return entry.line, entry.function

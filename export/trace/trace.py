@@ -1,17 +1,19 @@
 """From a torch module and an example call to ONNX IR.
 
 Recurrent calls become one node each of domain `torch`, under the function's own name
-(`torch::lstm`, `torch::gru_cell`), with torch's arguments: x, the states, the weights.
-`lower/layers` turns them into ONNX operators after `states` has looked at where each state comes
-from. torch's exporter writes everything around them.
+(`torch::lstm`, `torch::gru_cell`), with torch's arguments: x, the states, the weights. Their
+attribute `call` is the index of the call in forward. `lower/layers` turns them into ONNX operators
+after `states` has looked at where each state comes from. torch's exporter writes everything around
+them.
 """
 
 from __future__ import annotations
 
-import contextlib
 import functools
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Sequence
 from functools import partial
+from typing import Any
 from unittest import mock
 
 import onnx_ir as ir
@@ -20,21 +22,24 @@ from torch import nn
 from torch._export.non_strict_utils import _override_builtin_ops
 from torch.export import Dim, ExportedProgram
 from torch.onnx._internal.exporter._registration import ONNXRegistry
+from torch.onnx.ops import symbolic_multi_out
 
+from edgernn.contract import SEQUENCE
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.capture.crop import lower_crops
 from edgernn.export.capture.exporter_fixes import patch_len
-from edgernn.export.capture.packed_sequences import unchecked_layers
+from edgernn.export.capture.packed_sequences import PaddedPacking, unchecked_layers
 from edgernn.export.capture.preserve_state import preserve_state
+from edgernn.export.capture.recurrent_calls import RecurrentCall, RecurrentCallMode, Results
 from edgernn.export.ir.fold_constants import OPSET, fold_constants, silence_exporters
 from edgernn.export.ir.gelu import reorder_gelu
+from edgernn.export.ir.operator_kinds import LOOP, TORCH
 from edgernn.export.ir.symbolic_dims import rename_axes, write_readable
 from edgernn.export.ir.value_ports import result_name
 from edgernn.export.trace.bounds import attach_bounds
 from edgernn.export.trace.explain_failure import explain_failure
 from edgernn.export.trace.export_forward import export_forward, result_paths
-from edgernn.export.trace.write_recurrent_calls import write_recurrent_calls
 
 __all__ = ["trace"]
 
@@ -66,7 +71,11 @@ def trace(module: nn.Module, example: ExampleCall, source: nn.Module | None = No
         except Exception as error:
             message = explain_failure(source or module, example, error)
             raise UnsupportedModelError(message) from error
-        _correct_exported(model)
+        # what runtimes do not take as torch's exporter writes it
+        lower_crops(model)
+        write_readable(model)
+        fold_constants(model)
+        reorder_gelu(model)
     attach_bounds(model, program, example)
     _name_inputs(model, example)
     _name_outputs(model, result_paths(program))
@@ -74,14 +83,12 @@ def trace(module: nn.Module, example: ExampleCall, source: nn.Module | None = No
 
 
 def _export(module: nn.Module, example: ExampleCall) -> tuple[ExportedProgram, ir.Model]:
-    """Return forward in torch.export's graph, and in that of torch's ONNX exporter.
-
-    Raises:
-        Exception: torch cannot export it.
-    """
-    with unchecked_layers(), patch_len(module), _cache_onnx_registry():
+    """Return forward in torch.export's graph, and in that of torch's ONNX exporter."""
+    # at every call torch would parse the source of some 500 functions for a new table of them
+    registry = mock.patch.object(ONNXRegistry, "from_torchlib", _onnx_functions)
+    with unchecked_layers(), patch_len(module), registry:
         program = export_forward(
-            module, example, partial(write_recurrent_calls, example), lambda _: Dim.DYNAMIC
+            module, example, partial(_write_recurrent_calls, example), lambda _: Dim.DYNAMIC
         )
         with _override_builtin_ops():  # torch's check of guards takes min() of sizes
             exported = torch.onnx.export(
@@ -89,25 +96,6 @@ def _export(module: nn.Module, example: ExampleCall) -> tuple[ExportedProgram, i
             )
     assert exported is not None
     return program, exported.model
-
-
-@contextlib.contextmanager
-def _cache_onnx_registry() -> Iterator[None]:
-    """Let `torch.onnx.export` reuse the table of ONNX functions of its first call.
-
-    Otherwise it makes one at every call and parses the source of some 500 functions for it, which
-    takes longer than the export of a small model.
-    """
-    with mock.patch.object(ONNXRegistry, "from_torchlib", _onnx_functions):
-        yield
-
-
-def _correct_exported(model: ir.Model) -> None:
-    """Rewrite what runtimes do not take as torch's exporter writes it, in place."""
-    lower_crops(model)
-    write_readable(model)
-    fold_constants(model)
-    reorder_gelu(model)
 
 
 def _name_inputs(model: ir.Model, example: ExampleCall) -> None:
@@ -132,3 +120,69 @@ def _name_outputs(model: ir.Model, paths: Sequence[str]) -> None:
             copy.outputs[0].type, copy.outputs[0].shape = value.type, value.shape
             outputs[index] = value = copy.outputs[0]
         value.name = result_name(path)
+
+
+def _write_recurrent_calls(
+    example: ExampleCall, tensors: Sequence[torch.Tensor]
+) -> RecurrentCallMode:
+    """Return a mode that writes each recurrent call as a node, given the tracer's tensors."""
+    order, packing = itertools.count(), PaddedPacking()
+    arguments = list(zip(example.tensors, tensors, strict=True))
+    steps = [x.shape[leaf.shape.index(SEQUENCE)] for leaf, x in arguments if SEQUENCE in leaf.shape]
+    for leaf, tensor in arguments:
+        if leaf.path in example.lengths:
+            packing.length_values.track(tensor, steps[0] if steps else int(leaf.tensor.max()))
+    return RecurrentCallMode(lambda call, _: _write_node(call, next(order), packing), packing)
+
+
+def _write_node(call: RecurrentCall, order: int, packing: PaddedPacking) -> Results:
+    """Write one recurrent call as a node; a packed one has the lengths as its last input."""
+    if call.loop is not None:
+        return _write_loop(call, order)
+    x = call.x
+    lengths: tuple[torch.Tensor, ...] = ()
+    if call.batch_sizes is not None:
+        lengths = (packing.lengths(call.batch_sizes),)
+        x = x.reshape(*packing.steps(call.batch_sizes), x.shape[-1])
+    attributes: dict[str, Any] = {
+        "call": order,
+        "bias": int(call.bias),
+        "num_layers": call.num_layers,
+        "bidirectional": int(call.bidirectional),
+        "batch_first": int(call.batch_first),
+        "packed": len(lengths),
+    }
+    shapes: list[Sequence[Any]] = [state.shape for state in call.states]
+    if not call.is_cell:
+        width = call.states[0].shape[-1] * (2 if call.bidirectional else 1)
+        shapes.insert(0, (*x.shape[:-1], width))
+    results = symbolic_multi_out(
+        f"{TORCH}::{call.function}",
+        (x, *call.states, *call.weights, *lengths),
+        attributes,
+        dtypes=[x.dtype] * len(shapes),
+        shapes=shapes,
+        version=1,
+    )
+    if lengths:
+        return results[0].reshape(*call.x.shape[:-1], shapes[0][-1]), *results[1:]
+    return tuple(results)
+
+
+def _write_loop(call: RecurrentCall, order: int) -> Results:
+    """Write a loop over time as a node, with its sequences, its states and its constants."""
+    loop, operands = call.loop, call.operands
+    assert loop is not None
+    assert operands is not None
+    steps = operands.sequences[0].shape[loop.axes[0]]
+    once = loop.results(operands)
+    collected = [(steps, *one.shape) for one in once[loop.states :]]
+    results = symbolic_multi_out(
+        f"{TORCH}::{LOOP}",
+        (*operands.sequences, *operands.states, *operands.constants),
+        {"call": order, "sequences": len(operands.sequences), "states": loop.states},
+        dtypes=[one.dtype for one in once],
+        shapes=[*(one.shape for one in once[: loop.states]), *collected],
+        version=1,
+    )
+    return tuple(results)

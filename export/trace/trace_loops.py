@@ -28,13 +28,7 @@ __all__ = ["lower_loop_body", "trace_loop_bodies"]
 def trace_loop_bodies(
     module: nn.Module, example: ExampleCall, calls: Sequence[RecurrentCall]
 ) -> dict[int, ir.Model]:
-    """Return one iteration of each loop of a model, by the index of the loop among the calls.
-
-    Args:
-        module: The model, its loops `TimeLoop`.
-        example: The call of it that is traced.
-        calls: What it calls then.
-    """
+    """Return one iteration of each loop of a model, by the index of the loop among its calls."""
     return {
         index: trace(call.loop.body, _body_example(module, example, index))
         for index, call in enumerate(calls)
@@ -80,7 +74,7 @@ def _layer_state(port: ir.Value | None, states: Sequence[NodeState]) -> NodeStat
 
 
 def _state_labels(states: Sequence[NodeState | None]) -> tuple[StateLabel, ...]:
-    """Name the states of a loop: a layer's after that, the others by their order."""
+    """Return a loop's names of states: a layer's after that, the others by their order."""
     others = itertools.count() if states.count(None) > 1 else itertools.repeat("")
     return tuple(
         StateLabel("", f"h{next(others)}") if state is None else StateLabel(state.layer, state.name)
@@ -110,10 +104,6 @@ def _step_of(call: RecurrentCall) -> dict[str, torch.Tensor]:
     steps = [x.select(axis, 0) for x, axis in zip(operands.sequences, loop.axes, strict=True)]
     return {
         f"{letter}{index}": tensor.contiguous()
-        for letter, tensors in (
-            ("x", steps),
-            ("h", operands.states),
-            ("k", operands.constants),
-        )
+        for letter, tensors in (("x", steps), ("h", operands.states), ("k", operands.constants))
         for index, tensor in enumerate(tensors)
     }

@@ -25,7 +25,6 @@ SHOWN_BY: Mapping[str, tuple[str, ...]] = {
     # Lengths in every form, of forward's own and added ones.
     "capture/test_packed_sequences": ("call/added_lengths", "capture/length_values"),
     "../models/test_corpus": ("capture/crop",),
-    "code_lines/test_execution_log": ("code_lines/python_tracer", "code_lines/source_line"),
     # The stages of a file show in its graphs; each needs the session of the file.
     "foreign/test_onnx_file": (
         "foreign/build_graphs",
@@ -65,7 +64,6 @@ SHOWN_BY: Mapping[str, tuple[str, ...]] = {
     "states/test_find_states": ("states/next_values", "states/state_port"),
     "step/test_unit_axes": ("step/unit_axis_moves",),
     "lower/test_loops": ("trace/trace_loops",),
-    "capture/test_recurrent_calls": ("trace/write_recurrent_calls",),
 }
 """Test file → the modules that have no test of their own because it shows what they do."""
 

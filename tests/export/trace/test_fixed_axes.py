@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from edgernn.export.call.example_call import ExampleCall
-from edgernn.export.trace.fixed_axes import explain_fixed_axes
+from edgernn.export.trace.explain_failure import explain_failure
 
 EXAMPLE = ExampleCall(
     {"x": torch.zeros(2, 5, 4), "mask": torch.zeros(2, 5, dtype=torch.bool)},
@@ -26,9 +26,10 @@ class Any(nn.Module):
         return x * mask[..., None]
 
 
-def fixed(module: nn.Module, *axes: str) -> str | None:
+def fixed(module: nn.Module, *axes: str) -> str:
     said = f"Constraints violated ({', '.join(axes)})! For more information, run with …\n- more"
-    return explain_fixed_axes(module, EXAMPLE, ValueError(said))
+    message = explain_failure(module, EXAMPLE, ValueError(said))
+    return message.removeprefix(f"`{type(module).__name__}` cannot be traced: ")
 
 
 def test_a_fixed_batch():
@@ -43,7 +44,6 @@ def test_a_fixed_batch():
 def test_a_batch_that_cannot_be_one():
     """Then it is what the example has."""
     said = fixed(Pairs(), "L['tensors'][0].size()[0]")
-    assert said is not None
     assert said.endswith('--input "x:float32[2,sequence,4]" --input "mask:bool[2,sequence]".')
 
 
@@ -57,8 +57,10 @@ def test_other_fixed_axes():
 
 
 def test_other_failures():
-    """Other errors of torch are explained elsewhere."""
-    assert (
-        explain_fixed_axes(Any(), EXAMPLE, ValueError("Could not guard on an expression")) is None
+    """Other errors of torch are explained by their text."""
+    message = explain_failure(Any(), EXAMPLE, ValueError("Could not guard on an expression"))
+    assert message == (
+        "`Any` cannot be traced: torch fails: ValueError: Could not guard on an expression. Write "
+        "that line with torch's functions on tensors, or leave it to the caller."
     )
-    assert fixed(Any(), "s0") is None
+    assert fixed(Any(), "s0").startswith("torch fails: ValueError: Constraints violated (s0)")

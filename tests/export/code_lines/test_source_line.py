@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from edgernn.export.code_lines.first_operator_call import FirstCallMode
+from edgernn.export.code_lines.source_line import FirstCallMode
 
 
 def forward(x: torch.Tensor) -> torch.Tensor:
