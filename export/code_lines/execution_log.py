@@ -36,7 +36,6 @@ class LogEntry:
     """A line that began to run, or a function of torch that was called on it.
 
     Attributes:
-        line: The line.
         frame: The number of the call of a Python function that it belongs to.
         function: The function of torch; empty for a line.
         numbers: The numbers among the function's arguments, also those inside slices.
@@ -57,11 +56,7 @@ class LogEntry:
 
 
 def log_execution(run: Callable[[], object]) -> list[LogEntry]:
-    """Run a model once and return what it did.
-
-    Raises:
-        Exception: It fails.
-    """
+    """Run a model once and return what it did."""
     logger = _Logger()
     with _trace_python(logger.enter), logger:
         run()
@@ -69,11 +64,7 @@ def log_execution(run: Callable[[], object]) -> list[LogEntry]:
 
 
 def growing_loops(logs: Mapping[int, Sequence[LogEntry]]) -> list[SourceLoop]:
-    """Return the loops that have more iterations at a larger size, outer ones first.
-
-    Args:
-        logs: Size of an axis → what the model did.
-    """
+    """Return the loops that have more iterations at a larger size, outer ones first."""
     lines = {entry.line for log in logs.values() for entry in log}
     loops = [loop for file in sorted({line.file for line in lines}) for loop in loops_in(file)]
     return [loop for loop in loops if loop.line in lines and _grows(logs, loop)]
@@ -104,10 +95,6 @@ def first_new_line(before: Callable[[], object], after: Callable[[], object]) ->
     """Return the first line of the model with a part that `after` runs and `before` does not.
 
     In `x[t] if t < 10 else y` what comes after `else` is a part.
-
-    Args:
-        before: Runs the model.
-        after: Runs it too, in another way.
     """
     known = set(_instructions(before))
     new = (one for one in _instructions(after) if one not in known)
@@ -172,10 +159,7 @@ class _Logger(TorchFunctionMode):
         if event == "return":
             self._running.pop()
         elif event == "line":
-            number, line = (
-                self._running[-1][0],
-                _line(frame),
-            )
+            number, line = (self._running[-1][0], _line(frame))
             self._running[-1] = number, line
             self.entries.append(LogEntry(line, number))
         return self._note

@@ -23,5 +23,5 @@ does the same at any number of steps as this module, whose `loop0` runs its body
 3. `build_graph`, `loop_body`: write one call for each loop; numbers follow the sizes of the axes.
 4. `check_rerolled`: run the new module beside the user's at other sizes.
 
-Where a stage fails, `loop_refusal` explains which line of the model is the reason.
+Where a stage fails, `explain_loop` explains which line of the model is the reason.
 """

@@ -26,9 +26,8 @@ from edgernn.export.reroll.loop_structure import (
     StepInput,
 )
 from edgernn.export.reroll.size_variants import SizeVariants, weight_of
-from edgernn.export.reroll.stacked_iterations import IterationRange, group_iterations
 from edgernn.export.reroll.step_operators import StepOperators
-from edgernn.export.reroll.stepwise_access import READ_TOO_EARLY
+from edgernn.export.reroll.stepwise_access import READ_TOO_EARLY, IterationRange, group_iterations
 from edgernn.export.reroll.torch_operators import SYM_SIZE, operands_of, shape_of
 
 __all__ = ["build_graph"]
@@ -41,10 +40,6 @@ def build_graph(
     variants: SizeVariants, axes: Mapping[str, DynamicAxis]
 ) -> tuple[dict[str, Any], fx.Graph]:
     """Return the weights and loops of a forward by name, and its graph.
-
-    Args:
-        variants: The forward.
-        axes: The axes of `variants` by name.
 
     Raises:
         RerollError: The sizes in `variants` do not determine what it does at others.

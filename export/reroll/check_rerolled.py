@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import partial
 
 import torch
 from torch import nn
@@ -47,7 +48,7 @@ def check_rerolled(
     Args:
         module: The user's own.
         rerolled: The same with each loop as one call.
-        example: A call of both with its dynamic axes.
+        example: A call of both.
         only_longer: Whether `rerolled` may differ for fewer steps than the example has.
 
     Returns:
@@ -116,14 +117,12 @@ class _Comparison:
             actual = run_forward(self.rerolled, example).results
         except Exception:
             return _Outcome.DIFFERENT
-        if any(actual[path].shape != one.shape for path, one in expected.items()):
+        pairs = [(actual[path], one) for path, one in expected.items()]
+        if any(one.shape != other.shape for one, other in pairs):
             return _Outcome.DIFFERENT
         if not all(bool(one.isfinite().all()) for one in expected.values()):
             return _Outcome.UNCLEAR
-        close = all(
-            torch.allclose(actual[path], one, rtol=1e-4, atol=1e-5)
-            for path, one in expected.items()
-        )
+        close = all(torch.allclose(one, other, rtol=1e-4, atol=1e-5) for one, other in pairs)
         return _Outcome.SAME if close else _Outcome.DIFFERENT
 
     def first_size(
@@ -131,42 +130,30 @@ class _Comparison:
     ) -> int:
         """Return the first size of an axis with one of some outcomes.
 
-        Args:
-            example: The sizes of the other axes.
-            axis: The axis.
-            span: A size with another outcome, and a larger one with one of these.
-            found: The outcomes.
+        `span` is a size with another outcome and a larger one with one of these.
         """
         low, high = span
-        return bisect_left(
-            range(high),
-            True,
-            lo=low + 1,
-            key=lambda size: self.outcome(example.resized({axis: size})) in found,
-        )
+
+        def is_found(size: int) -> bool:
+            return self.outcome(example.resized({axis: size})) in found
+
+        return bisect_left(range(high), True, low + 1, key=is_found)
 
     def difference(self, example: ExampleCall) -> str:
         """Say from which size on the two differ, and which line forward reaches there."""
-        for axis in example.sizes:
-            message = self._difference_along(example, axis) if axis != BATCH else None
-            if message is not None:
-                return message
+        for axis, high in example.sizes.items():
+            smaller = (size for size in (high // 2, 7, 2, 1) if axis != BATCH and 0 < size < high)
+            same = (s for s in smaller if self.outcome(example.resized({axis: s})) in _SAME)
+            if (low := next(same, None)) is None:
+                continue  # they differ at all its smaller sizes
+            first = self.first_size(example, axis, (low, high), {_Outcome.DIFFERENT})
+            before, after = (example.resized({axis: size}) for size in (first - 1, first))
+            line = first_new_line(
+                *(partial(run_forward, self.module, one) for one in (before, after))
+            )
+            where = "" if line is None else f", where it reaches {line}"
+            return f"forward does something else from {_listed(after)} on{where}"
         return f"forward does something else at {_listed(example)}"
-
-    def _difference_along(self, example: ExampleCall, axis: str) -> str | None:
-        """Return the same of one axis; None where they differ at all its smaller sizes."""
-        high = example.sizes[axis]
-        smaller = (size for size in (high // 2, 7, 2, 1) if 0 < size < high)
-        low = next((s for s in smaller if self.outcome(example.resized({axis: s})) in _SAME), None)
-        if low is None:
-            return None
-        high = self.first_size(example, axis, (low, high), {_Outcome.DIFFERENT})
-        before, after = (example.resized({axis: size}) for size in (high - 1, high))
-        line = first_new_line(
-            lambda: run_forward(self.module, before), lambda: run_forward(self.module, after)
-        )
-        where = "" if line is None else f", where it reaches {line}"
-        return f"forward does something else from {_listed(after)} on{where}"
 
 
 def _listed(example: ExampleCall) -> str:

@@ -35,12 +35,7 @@ class _NoLoopError(Exception):
 
 
 def find_loops(nodes: Sequence[fx.Node], length: int) -> Iterator[UnrolledLoop]:
-    """Yield the loops in `nodes` with `length` operators in each iteration.
-
-    Args:
-        nodes: Operators in the order of their calls.
-        length: The number of operators of an iteration.
-    """
+    """Yield the loops in `nodes`, in the order of calls, with `length` operators per iteration."""
     kinds = [_kind(node) for node in nodes]
     fewest = (_FEWEST - 1) * length
     start = 0
@@ -157,18 +152,12 @@ def _in_range(loop: UnrolledLoop, iteration: Sequence[fx.Node | None]) -> bool:
 def hoist_invariants(loop: UnrolledLoop) -> UnrolledLoop:
     """Return the loop without the operators that compute the same in all iterations."""
     hoisted: dict[fx.Node, fx.Node] = {}
+    invariant: dict[Any, Invariant] = {}
     operands: list[list[Any]] = []
     varies = (SameIteration, PreviousIteration, Varying, InductionVariable)
-    body = loop.body
-    for index, (first, own) in enumerate(zip(body, loop.operands, strict=True)):
-        operands.append(
-            [
-                Invariant(body[one.operator])
-                if isinstance(one, SameIteration) and body[one.operator] in hoisted
-                else one
-                for one in own
-            ]
-        )
+    for index, (first, own) in enumerate(zip(loop.body, loop.operands, strict=True)):
+        operands.append([invariant.get(one, one) for one in own])
         if operands[-1] and not any(isinstance(one, varies) for one in operands[-1]):
+            invariant[SameIteration(index)] = Invariant(first)
             hoisted |= {node: first for row in loop.iterations if (node := row[index]) is not None}
     return replace(loop, operands=operands, hoisted=hoisted)

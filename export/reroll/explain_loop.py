@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from torch import nn
 
@@ -26,13 +26,7 @@ _TAKES_STEPS = ("__getitem__", "__setitem__", "select", "narrow", "index_select"
 
 
 def explain_loop(module: nn.Module, example: ExampleCall, reason: str) -> str:
-    """Say why forward cannot be rerolled, where, and what helps.
-
-    Args:
-        module: The model.
-        example: A call of it with its dynamic axes.
-        reason: What `RerollError` says.
-    """
+    """Say why forward cannot be rerolled, where, and what helps; `reason` is a `RerollError`'s."""
     name = type(module).__name__
     if (branch := find_size_branch(module, example)) is not None:
         return f"`{name}.forward` {branch}"
@@ -93,13 +87,9 @@ def _first_difference(iterations: Sequence[Sequence[LogEntry]], options: str) ->
     first, *others = iterations
     different = _different_lines(others, 2)
     if different is None:
-        same = bool(others) and _line_counts(first) == _line_counts(others[0])
-        calls = (
-            _different_calls(iterations, 1, options)
-            if same
-            else _different_calls(others, 2, options)
-        )
-        different = calls or _different_lines(iterations[:2], 1)
+        start = 0 if others and _line_counts(first) == _line_counts(others[0]) else 1
+        different = _different_calls(iterations[start:], start + 1, options)
+        different = different or _different_lines(iterations[:2], 1)
     return different
 
 
@@ -139,18 +129,9 @@ def _different_calls(
     calls = [[entry for entry in iteration if entry.function] for iteration in iterations]
     if len(calls) < 2 or len({len(own) for own in calls}) > 1:
         return None
-    checks: tuple[Callable[..., str | None], ...] = (
-        _different_numbers,
-        _different_weights,
-        _different_shapes,
-    )
-    return next(
-        filter(
-            None,
-            (check(same, number, options) for check in checks for same in zip(*calls, strict=True)),
-        ),
-        None,
-    )
+    checks = (_different_numbers, _different_weights, _different_shapes)
+    found = (check(same, number, options) for check in checks for same in zip(*calls, strict=True))
+    return next(filter(None, found), None)
 
 
 def _different_numbers(calls: Sequence[LogEntry], number: int, options: str) -> str | None:
@@ -199,11 +180,8 @@ def _different_shapes(calls: Sequence[LogEntry], number: int, options: str) -> s
         else "Carry what keeps its shape, such as a sum or the last few, rather than all so far."
     )
     after, before = _describe_shapes(shapes[change], shapes[change - 1])
-    later = number + change
-    return (
-        f"iteration {later} takes {after} at {calls[0].line}, iteration {later - 1} {before}. "
-        f"{remedy}"
-    )
+    later, line = number + change, calls[0].line
+    return f"iteration {later} takes {after} at {line}, iteration {later - 1} {before}. {remedy}"
 
 
 def _first_change(values: Sequence[object]) -> int:

@@ -37,24 +37,14 @@ __all__ = ["build_loop_body"]
 
 _UNSQUEEZE, _CAT = torch.ops.aten.unsqueeze.default, torch.ops.aten.cat.default
 
-_IN_GRAPH = (
-    SameIteration,
-    PreviousIteration,
-    StepInput,
-    InductionVariable,
-    IterationResult,
-    fx.Node,
-)
-"""Operands that are nodes in the graph of an iteration; all others are constants."""
-
 
 def build_loop_body(variants: SizeVariants, loop: int, used: Sequence[int]) -> LoopBody:
-    """Return the iteration of a loop.
+    """Return the iteration of a loop, by index.
 
     Args:
         variants: The forward.
-        loop: Index of the loop.
-        used: The operators, by index, whose results of all iterations are used outside.
+        loop: The loop.
+        used: The operators whose results of all iterations are used outside.
 
     Raises:
         RerollError: What an iteration does depends on more than the sizes show.
@@ -88,7 +78,7 @@ class _LoopBodyBuilder:
         values = dict.fromkeys([*results, *(one for own in operators.values() for one in own)])
         steps = [one for one in values if isinstance(one, (StepInput, InductionVariable))]
         sequences = steps or [InductionVariable(sympy.S.Zero, 1)]
-        constants = [one for one in values if _is_tensor(one)]
+        constants = [one for one in values if _is_outer_tensor(one)]
         self._add_placeholders("x", sequences)
         self._add_placeholders("h", [PreviousIteration(state) for state in states])
         self._add_placeholders("k", constants)
@@ -128,8 +118,7 @@ class _LoopBodyBuilder:
 
     def _operands(self, index: int) -> list[Any]:
         """Return the operands of an operator; of one that takes steps, only these."""
-        steps = step_inputs(self._variants, self._number, index)
-        if steps is not None:
+        if (steps := step_inputs(self._variants, self._number, index)) is not None:
             return [*steps]
         return [self._operand(index, place) for place in range(len(self._loop.operands[index]))]
 
@@ -144,8 +133,7 @@ class _LoopBodyBuilder:
         if all(isinstance(one, InductionVariable) for one in found):
             if not _takes_tensor(self._target(index), node, place):
                 raise RerollError(f"`{node.target}` takes the number of the iteration")
-            start = self._variants.size([one.first for one in found])
-            return InductionVariable(start, first.stride)
+            return InductionVariable(self._variants.size([n.first for n in found]), first.stride)
         if first in [PreviousIteration(one.carried) for one in self._preallocated.values()]:
             raise RerollError(READ_TOO_EARLY)
         return self._variants.constant(found, "an iteration", node.target)
@@ -179,10 +167,7 @@ class _LoopBodyBuilder:
             axis, parts = steps[0].axis, arguments
             if node.target is not SELECT:
                 parts = [self._graph.call_function(_UNSQUEEZE, (one, axis)) for one in arguments]
-            if len(parts) > 1:
-                return self._graph.call_function(_CAT, (parts, axis))
-            (part,) = parts
-            return part
+            return self._graph.call_function(_CAT, (parts, axis)) if len(parts) > 1 else parts[0]
         spec = pytree.tree_structure((node.args, node.kwargs))
         args, kwargs = pytree.tree_unflatten(arguments, spec)
         return self._graph.call_function(self._target(index), args, kwargs)
@@ -195,15 +180,16 @@ class _LoopBodyBuilder:
         return getattr(packet, "Tensor", target) if counts else target
 
     def _argument(self, operand: Any) -> Any:
-        """Return an operand as a node of the graph or as it is."""
+        """Return an operand as a node of the graph, or a constant as it is."""
         if isinstance(operand, sympy.Expr):
-            symbols = {name: sympy.Symbol(name) for name in self._variants.axes}
-            used = {n: s for n, s in symbols.items() if s in operand.free_symbols}
-            axes = {name: self._axis_size(symbol) for name, symbol in used.items()}
+            used = [
+                name for name in self._variants.axes if sympy.Symbol(name) in operand.free_symbols
+            ]
+            axes = {name: self._axis_size(sympy.Symbol(name)) for name in used}
             return write_size(self._graph, operand, axes)
         if isinstance(operand, fx.Node) and operand not in self._nodes:
             self._nodes[operand] = self._outer(operand)
-        return self._nodes[operand] if isinstance(operand, _IN_GRAPH) else operand
+        return self._nodes.get(operand, operand)
 
     def _outer(self, node: fx.Node) -> fx.Node:
         """Return a weight, or a size from outside."""
@@ -232,21 +218,18 @@ class _LoopBodyBuilder:
         raise RerollError(f"an iteration takes the size of `{symbol}`")
 
 
-def _is_tensor(value: Any) -> bool:
+def _is_outer_tensor(value: Any) -> bool:
     """Return whether an operand is a tensor from outside the loop, and not a weight."""
-    if isinstance(value, IterationResult):
-        return True
-    return isinstance(value, fx.Node) and value.op != "get_attr" and shape_of(value) is not None
+    node = isinstance(value, fx.Node) and value.op != "get_attr" and shape_of(value) is not None
+    return node or isinstance(value, IterationResult)
 
 
 def _takes_tensor(target: Any, node: fx.Node, index: int) -> bool:
     """Return whether `target`, called as `node` is, takes a tensor as operand `index`."""
-    schema = getattr(target, "_schema", None)
-    if schema is None:
-        return False
+    arguments = getattr(getattr(target, "_schema", None), "arguments", ())
     owners = [
         argument
-        for argument, value in zip(schema.arguments, node.args, strict=False)
+        for argument, value in zip(arguments, node.args, strict=False)
         for _ in pytree.tree_leaves(value)
     ]
     return index < len(owners) and isinstance(owners[index].type, torch.TensorType)

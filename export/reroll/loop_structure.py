@@ -92,24 +92,14 @@ class Varying:
 
 @dataclass(frozen=True)
 class InductionVariable:
-    """An integer that grows by the same amount with each iteration.
-
-    Attributes:
-        first: Its value in the first iteration: at one size, or for any size.
-        stride: How much larger it is in the next iteration.
-    """
+    """An integer that is `first` and grows by `stride` in each iteration, at one or any size."""
 
     first: int | sympy.Expr
     stride: int
 
 
 class CarriedValue(NamedTuple):
-    """A value that one iteration passes on to the next.
-
-    Attributes:
-        end: What it is at the end of an iteration.
-        start: What the first iteration takes in its place.
-    """
+    """What one iteration passes on to the next at its `end`; the first one takes `start`."""
 
     end: SameIteration | PreviousIteration
     start: fx.Node
@@ -171,13 +161,7 @@ class UnrolledLoop:
 
 @dataclass(frozen=True)
 class IterationResult:
-    """The result of one operator of a loop in one iteration, at any size.
-
-    Attributes:
-        loop: Index of the loop.
-        operator: Index of the operator in an iteration.
-        iteration: The iteration.
-    """
+    """The result of one operator of a loop in one iteration, by index of loop and operator."""
 
     loop: int
     operator: int
@@ -196,7 +180,6 @@ class StepInput:
     """A tensor of which each iteration takes one step.
 
     Attributes:
-        source: The tensor.
         axis: The axis of the steps, counted from the first axis.
         first: The step that the first iteration takes.
         backward: Whether the next iteration takes an earlier step.

@@ -47,29 +47,24 @@ _FILLED_LIKE: dict[Any, tuple[Any, int | None]] = {
 }
 """What makes a tensor like another → what makes it from sizes, and the index of its number."""
 
+_UNARY = ["alias", "clone", "contiguous", "detach", "expand", "lift_fresh_copy", "view"]
 _MAY_BE_IDENTITY: dict[Any, int] = {
+    **{getattr(_ATEN, name).default: 0 for name in _UNARY},
     _ATEN.slice.Tensor: 0,
+    _ATEN.to.dtype: 0,
     _ATEN.slice_scatter.default: 1,
     _ATEN.copy.default: 1,
-    _ATEN.alias.default: 0,
-    _ATEN.detach.default: 0,
-    _ATEN.expand.default: 0,
-    _ATEN.contiguous.default: 0,
-    _ATEN.clone.default: 0,
-    _ATEN.lift_fresh_copy.default: 0,
-    _ATEN.view.default: 0,
-    _ATEN.to.dtype: 0,
 }
 """What may return an operand unchanged → the index of that operand."""
 
 
 def normalize(graph: fx.Graph, steps: Sequence[int]) -> None:
-    """Bring operators into a form in which all iterations have the same ones.
+    """Bring operators into a form in which all iterations have the same ones, in place.
 
     A tensor made in float32 is then made in the default dtype, as in a copy in float64.
 
     Args:
-        graph: The operators; in place.
+        graph: The operators.
         steps: The sizes of the axes that forward may loop over.
     """
     for node in list(graph.nodes):

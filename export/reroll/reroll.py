@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -37,31 +39,33 @@ LONGEST_STRIDE = 8
 
 
 class RerolledModule(nn.Module):
-    """A module whose loops over time are each one call.
-
-    Its weights have the names that they have in the module that it was made from.
+    """A module whose loops over time are each one call, with the names of the user's weights.
 
     Args:
         children: Its weights and loops by name.
         graph: Takes the leaves of the arguments, returns those of the result.
         result: What forward returns, with any tensors in it.
+        check: Returns `bounds` of the finished module.
 
     Attributes:
         bounds: The sizes at which it is the module that it was made from.
     """
 
-    def __init__(self, children: Mapping[str, Any], graph: fx.Graph, result: Any) -> None:
+    def __init__(
+        self,
+        children: Mapping[str, Any],
+        graph: fx.Graph,
+        result: Any,
+        check: Callable[[nn.Module], Bounds],
+    ) -> None:
         super().__init__()
         holder = fx.GraphModule(dict(children), graph)
-        for path, child in holder.named_children():
-            self.add_module(path, child)
-        for path, weight in holder.named_parameters(recurse=False):
-            self.register_parameter(path, weight)
-        for path, buffer in holder.named_buffers(recurse=False):
-            self.register_buffer(path, buffer)
+        self._modules.update(holder._modules)
+        self._parameters.update(holder._parameters)
+        self._buffers.update(holder._buffers)
         self._graph = graph
         self._result = result
-        self.bounds = Bounds()
+        self.bounds = check(self)
 
     def forward(self, **kwargs: Any) -> Any:
         """Return what the module returns that this was made from."""
@@ -80,10 +84,6 @@ def reroll(module: nn.Module, example: ExampleCall) -> RerolledModule:
 
     Loops are unrolled for a few steps. Where these do not show all that forward does, they are
     unrolled once more, for as many steps as the example has.
-
-    Args:
-        module: The model.
-        example: A call of it with its dynamic axes.
 
     Raises:
         RerollError: Forward at a few sizes does not determine what it does at others.
@@ -110,16 +110,14 @@ def reroll(module: nn.Module, example: ExampleCall) -> RerolledModule:
 
 
 def _reroll_at(module: nn.Module, short: ExampleCall, example: ExampleCall) -> RerolledModule:
-    """Return the module built from what forward does at the sizes of `short` and slightly longer.
-
-    Raises:
-        RerollError: It differs from `module` at other sizes.
-        Exception: torch cannot export `module`.
-    """
+    """Return the module built from forward at the sizes of `short` and slightly longer."""
     first, strides = _align_to_iterations(module, short)
-    variants, axes = _unroll_at_sizes(module, first, strides)
-    rerolled = _build_module(module, first, variants, axes)
-    rerolled.bounds = check_rerolled(module, rerolled, example, only_longer=short is example)
+    children, graph = build_graph(*_unroll_at_sizes(module, first, strides))
+    with torch.no_grad(), preserve_state(module):
+        result = module(**first.kwargs)
+    named = type(type(module).__name__, (RerolledModule,), {})  # for messages
+    check = partial(check_rerolled, module, example=example, only_longer=short is example)
+    rerolled: RerolledModule = named(children, graph, result, check)
     return rerolled
 
 
@@ -146,23 +144,15 @@ def _align_to_iterations(
 
 def _function_counts(module: nn.Module, example: ExampleCall, symbol: str) -> Iterator[int]:
     """Yield how many functions forward calls at the size of an axis and at the next ones."""
-    for more in range(2 * LONGEST_STRIDE + 1):
-        try:
-            yield run_forward(
-                module, example.resized({symbol: example.sizes[symbol] + more})
-            ).functions
-        except Exception:
-            return  # an axis that cannot be longer
+    with contextlib.suppress(Exception):  # an axis that cannot be longer
+        for size in range(example.sizes[symbol], example.sizes[symbol] + 2 * LONGEST_STRIDE + 1):
+            yield run_forward(module, example.resized({symbol: size})).functions
 
 
 def _unroll_at_sizes(
     module: nn.Module, example: ExampleCall, strides: Mapping[str, int]
 ) -> tuple[SizeVariants, dict[str, DynamicAxis]]:
-    """Return what forward does at the sizes of the example and with each axis a stride longer.
-
-    Returns:
-        The graphs, and the axes whose size forward looked at, by name.
-    """
+    """Return forward at these sizes and with each axis a stride longer, and the axes it reads."""
     constant = [symbol for symbol, stride in strides.items() if stride > 1]
     modules = [unroll(module, example, constant)]
     axes = _dynamic_axes(modules[0], example, strides)
@@ -188,15 +178,3 @@ def _dynamic_axes(
                 stride = strides[symbol]
                 axes.setdefault(symbol, DynamicAxis(index, axis, stride, offset=-size % stride))
     return axes
-
-
-def _build_module(
-    module: nn.Module, example: ExampleCall, variants: SizeVariants, axes: Mapping[str, DynamicAxis]
-) -> RerolledModule:
-    """Return a module that does at any size what `module` does at the sizes of `variants`."""
-    children, graph = build_graph(variants, axes)
-    with torch.no_grad(), preserve_state(module):
-        result = module(**example.kwargs)
-    named = type(type(module).__name__, (RerolledModule,), {})  # for messages
-    rerolled: RerolledModule = named(children, graph, result)
-    return rerolled

@@ -8,6 +8,7 @@ and 5 at 6 steps is `sequence - 1`.
 from __future__ import annotations
 
 import operator
+from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -50,10 +51,7 @@ class SizeVariants:
         self._sizes = sizes
         self.loops = _common_loops(modules)
         by_size = list(zip(*self.loops, strict=True)) or [()] * len(modules)
-        self._hoisted = [
-            {node: first for loop in loops for node, first in loop.hoisted.items()}
-            for loops in by_size
-        ]
+        self._hoisted = [dict(ChainMap(*(loop.hoisted for loop in loops))) for loops in by_size]
         self._positions = [
             {
                 node: (number, *position)
@@ -75,12 +73,7 @@ class SizeVariants:
         return fit_size(values, self._sizes, self.axes)
 
     def constant(self, values: Sequence[Any], subject: str, target: Any) -> Any:
-        """Return a constant operand, given at all sizes.
-
-        Args:
-            values: The operand.
-            subject: What calls the operator, for messages.
-            target: The operator.
+        """Return a constant operand of `target`, given at all sizes; `subject` calls it.
 
         Raises:
             RerollError: It is neither always the same nor an integer that follows the sizes.
@@ -98,9 +91,7 @@ class SizeVariants:
         Raises:
             RerollError: They differ.
         """
-        nodes = [
-            hoisted.get(node, node) for hoisted, node in zip(self._hoisted, nodes, strict=True)
-        ]
+        nodes = [own.get(node, node) for own, node in zip(self._hoisted, nodes, strict=True)]
         found = [where.get(node) for where, node in zip(self._positions, nodes, strict=True)]
         if not any(found) and tuple(nodes) == self._variants.get(nodes[0]):
             return nodes[0]
@@ -146,13 +137,7 @@ class SizeVariants:
 
 
 def fit_size(values: Sequence[int], sizes: Mapping[str, int], longer: Sequence[str]) -> sympy.Expr:
-    """Return the expression that has these values.
-
-    Args:
-        values: The number at `sizes`, then with each axis of `longer` one longer.
-        sizes: Name of an axis → its size.
-        longer: Names of axes.
-    """
+    """Return the expression with a value at `sizes`, then one with each of `longer` one longer."""
     first, *others = values
     terms = (
         (value - first) * (sympy.Symbol(name) - sizes[name])

@@ -20,12 +20,7 @@ _END = (1 << 63) - 1
 
 
 class StepOperators:
-    """Writes operators on steps into a graph.
-
-    Args:
-        graph: The graph.
-        axes: Name of an axis → its size in `graph`.
-    """
+    """Writes operators on steps into a graph, which has the size of each axis by its name."""
 
     def __init__(self, graph: fx.Graph, axes: Mapping[str, fx.Node]) -> None:
         self._graph = graph
@@ -96,13 +91,7 @@ class StepOperators:
 
 
 def write_size(graph: fx.Graph, size: sympy.Expr, axes: Mapping[str, fx.Node]) -> Any:
-    """Return `size` as an argument of a node in `graph`.
-
-    Args:
-        graph: Where it is computed.
-        size: A linear expression.
-        axes: Name of an axis → its size in `graph`.
-    """
+    """Return a linear expression of axes, whose sizes are nodes, as an argument of a node."""
     slopes = size.as_coefficients_dict()
     total: Any = int(slopes[sympy.S.One])
     for name, axis in axes.items():

@@ -1,9 +1,16 @@
-"""Tensors that the iterations of a loop read or write one step at a time."""
+"""Tensors that the iterations of a loop read or write one step at a time.
+
+`torch.stack([start, *states])` of a loop with 5 iterations takes 6 tensors: `start` and one range
+of iterations.
+
+Loops and operators are given by index: a loop's in the forward, an operator's in an iteration.
+"""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import sympy
@@ -14,6 +21,8 @@ from edgernn.export.reroll.loop_structure import (
     CollectedResults,
     InductionVariable,
     Invariant,
+    IterationResult,
+    NodeVariants,
     PreallocatedOutput,
     PreviousIteration,
     RerollError,
@@ -23,7 +32,14 @@ from edgernn.export.reroll.loop_structure import (
 from edgernn.export.reroll.size_variants import SizeVariants
 from edgernn.export.reroll.torch_operators import SELECT, SLICE, operands_of, shape_of
 
-__all__ = ["READ_TOO_EARLY", "collected_input", "preallocated_outputs", "step_inputs"]
+__all__ = [
+    "READ_TOO_EARLY",
+    "IterationRange",
+    "collected_input",
+    "group_iterations",
+    "preallocated_outputs",
+    "step_inputs",
+]
 
 READ_TOO_EARLY = "a tensor is read before the loop has written all of it"
 
@@ -31,13 +47,25 @@ _WRITE_STEP = torch.ops.aten.select_scatter.default
 _WRITE_STEPS = torch.ops.aten.slice_scatter.default
 
 
+@dataclass(frozen=True)
+class IterationRange:
+    """The results of one operator of a loop in consecutive iterations.
+
+    Attributes:
+        first: The first of these iterations, in the order of the loop.
+        count: How many these are.
+        backward: Whether the last iteration comes first.
+    """
+
+    loop: int
+    operator: int
+    first: sympy.Expr
+    count: sympy.Expr
+    backward: bool
+
+
 def step_inputs(variants: SizeVariants, loop: int, operator: int) -> list[StepInput] | None:
     """Return what an operator takes steps of; None for an operator that does something else.
-
-    Args:
-        variants: The forward.
-        loop: Index of the loop.
-        operator: Index of the operator in an iteration.
 
     Returns:
         One for each step that an iteration takes: two for `x[:, t : t + 2]`.
@@ -50,8 +78,7 @@ def step_inputs(variants: SizeVariants, loop: int, operator: int) -> list[StepIn
     first = operands[0]
     if target not in (SELECT, SLICE) or not isinstance(first[0], Invariant) or len(first) < 3:
         return None
-    width = _width(first[2:]) if target is SLICE else 1
-    index = first[2]
+    width, index = _width(first[2:]) if target is SLICE else 1, first[2]
     if not isinstance(index, InductionVariable) or not width:
         return None
     sources = [one[0].node for one in operands]
@@ -66,13 +93,7 @@ def step_inputs(variants: SizeVariants, loop: int, operator: int) -> list[StepIn
 
 
 def collected_input(variants: SizeVariants, loop: int, operator: int, operand: int) -> StepInput:
-    """Return the results of another loop of which each iteration takes one.
-
-    Args:
-        variants: The forward.
-        loop: Index of the loop.
-        operator: Index in an iteration of the operator that takes them.
-        operand: Which of its operands they are.
+    """Return the results of another loop of which each iteration takes one, as an `operand`.
 
     Raises:
         RerollError: They are not such results, or do not follow each other.
@@ -100,10 +121,6 @@ def collected_input(variants: SizeVariants, loop: int, operator: int, operand: i
 def preallocated_outputs(variants: SizeVariants, loop: int) -> dict[int, PreallocatedOutput]:
     """Return the carried values that are written step by step and not read in between.
 
-    Args:
-        variants: The forward.
-        loop: Index of the loop.
-
     Returns:
         Index of the operator that writes it → the value.
 
@@ -111,7 +128,8 @@ def preallocated_outputs(variants: SizeVariants, loop: int) -> dict[int, Preallo
         RerollError: The steps do not follow each other.
     """
     found: dict[int, PreallocatedOutput] = {}
-    first = variants.loops[loop][0]
+    loops = variants.loops[loop]
+    first = loops[0]
     uses = [*itertools.chain(*first.operands), *(end for end, _ in first.carried)]
     for carried, (end, _) in enumerate(first.carried):
         value = PreviousIteration(carried)
@@ -123,7 +141,6 @@ def preallocated_outputs(variants: SizeVariants, loop: int) -> dict[int, Preallo
             continue
         stride = operands[3].stride
         axis = operands[2] % len(shape_of(node) or ())
-        loops = variants.loops[loop]
         sizes = [(shape_of(one.body[index]) or ())[axis] for one in loops]
         steps = [one.operands[index][3] for one in loops]
         start = _first_step(variants, loop, steps, sizes)
@@ -136,10 +153,8 @@ def preallocated_outputs(variants: SizeVariants, loop: int) -> dict[int, Preallo
 
 
 def _writes_step(node: fx.Node, operands: Sequence[Any]) -> bool:
-    if node.target not in (_WRITE_STEP, _WRITE_STEPS):
-        return False
-    single = node.target is _WRITE_STEP or _width(operands[3:]) == 1
-    return single and isinstance(operands[3], InductionVariable)
+    many = node.target is _WRITE_STEPS and _width(operands[3:]) == 1
+    return (many or node.target is _WRITE_STEP) and isinstance(operands[3], InductionVariable)
 
 
 def _width(bounds: Sequence[Any]) -> int:
@@ -157,7 +172,7 @@ def _first_step(
 
     Args:
         variants: The forward.
-        loop: Index of the loop.
+        loop: The loop.
         steps: The step of each iteration, at all sizes; negative counts from the end.
         sizes: The size of the axis, at all sizes.
     """
@@ -170,3 +185,54 @@ def _first_step(
             raise RerollError(f"a loop begins at step {step.first} of an axis of any size")
         firsts.append(step.first if step.first >= 0 else step.first + size)
     return variants.size(firsts)
+
+
+def group_iterations(
+    variants: SizeVariants, nodes: NodeVariants
+) -> list[fx.Node | IterationResult | IterationRange]:
+    """Return what an operator with a list of tensors takes, with consecutive iterations as one.
+
+    Raises:
+        RerollError: It takes something else at other sizes.
+    """
+    lists = [_groups(variants, variant, node) for variant, node in enumerate(nodes)]
+    if len({len(groups) for groups in lists}) > 1:
+        raise RerollError(
+            f"the number of tensors that `{nodes[0].target}` takes depends on the sizes"
+        )
+    return [_range(variants, groups) for groups in zip(*lists, strict=True)]
+
+
+def _groups(variants: SizeVariants, variant: int, node: fx.Node) -> list[list[fx.Node]]:
+    """Return the tensors that `node` takes; those of consecutive iterations together."""
+    tensors: Sequence[fx.Node] = node.args[0]  # type: ignore[assignment]  # a list
+    groups: list[list[fx.Node]] = []
+    for tensor in tensors:
+        last = [*(groups[-1][-2:] if groups else []), tensor]
+        positions = [variants.position(variant, one) for one in last]
+        known = [position for position in positions if position is not None]
+        same = len(known) == len(last) and len({(loop, index) for loop, _, index in known}) == 1
+        strides = {after[1] - before[1] for before, after in itertools.pairwise(known)}
+        if same and strides in ({1}, {-1}):
+            groups[-1].append(tensor)
+        else:
+            groups.append([tensor])
+    return groups
+
+
+def _range(
+    variants: SizeVariants, groups: Sequence[Sequence[fx.Node]]
+) -> fx.Node | IterationResult | IterationRange:
+    """Return what the tensors are, those of each size."""
+    first = variants.value([group[0] for group in groups])
+    if all(len(group) == 1 for group in groups):
+        return first
+    last = variants.value([group[-1] for group in groups])
+    assert isinstance(first, IterationResult)
+    assert isinstance(last, IterationResult)
+    variant, longest = max(enumerate(groups), key=lambda one: len(one[1]))
+    before, after = (variants.position(variant, node) for node in longest[:2])
+    backward = before is not None and after is not None and after[1] < before[1]
+    low, high = (last, first) if backward else (first, last)
+    count = high.iteration - low.iteration + 1
+    return IterationRange(first.loop, first.operator, low.iteration, count, backward)

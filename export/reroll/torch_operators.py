@@ -11,17 +11,7 @@ from torch.utils import _pytree as pytree
 
 from edgernn.export.ir.recurrent_operators import CELL_FUNCTIONS
 
-__all__ = [
-    "CELLS",
-    "FILLED",
-    "SELECT",
-    "SLICE",
-    "SYM_SIZE",
-    "is_random",
-    "operands_of",
-    "shape_of",
-    "takes_tensors",
-]
+__all__ = ["CELLS", "FILLED", "SELECT", "SLICE", "SYM_SIZE", "operands_of", "shape_of"]
 
 _ATEN = torch.ops.aten
 SELECT, SLICE, SYM_SIZE = _ATEN.select.int, _ATEN.slice.Tensor, _ATEN.sym_size.int
@@ -43,15 +33,3 @@ def shape_of(node: fx.Node) -> tuple[Any, ...] | None:
 def operands_of(node: fx.Node) -> list[Any]:
     """Return the leaves of the arguments of an operator, in order."""
     return pytree.tree_leaves((node.args, node.kwargs))
-
-
-def takes_tensors(node: fx.Node) -> bool:
-    """Return whether an operator has a tensor among its operands."""
-    return any(shape_of(operand) is not None for operand in node.all_input_nodes)
-
-
-def is_random(node: fx.Node) -> bool:
-    """Return whether an operator gives other numbers at every call."""
-    if node.target is _ATEN.dropout.default:
-        return bool(node.args[2])
-    return torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())

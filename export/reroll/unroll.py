@@ -1,8 +1,15 @@
-"""A forward as a graph of torch's operators at one set of sizes, its loops over time unrolled."""
+"""A forward as a graph of torch's operators at one set of sizes, its loops over time unrolled.
+
+Weights that forward computes from others, as those of weight norms and weight drop, are weights:
+
+    v, g = parameters                        weight_computed = v * (g / norm(v))      once
+    lstm(x, h, v * (g / norm(v)))      →     lstm(x, h, weight_computed)
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import operator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import torch
@@ -14,12 +21,14 @@ from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.capture.preserve_state import preserve_state
 from edgernn.export.capture.recurrent_calls import RecurrentCallMode
 from edgernn.export.ir.fold_constants import silence_exporters
-from edgernn.export.reroll.computed_weights import compute_weights
+from edgernn.export.ir.recurrent_operators import LAYER_FUNCTIONS
 from edgernn.export.reroll.normalize import normalize
-from edgernn.export.reroll.torch_operators import FILLED, SELECT, SYM_SIZE, is_random, takes_tensors
+from edgernn.export.reroll.torch_operators import CELLS, FILLED, SELECT, SYM_SIZE, shape_of
 from edgernn.export.trace.export_forward import export_forward
 
 __all__ = ["unroll"]
+
+_LAYERS = tuple(getattr(torch.ops.aten, name).input for name in LAYER_FUNCTIONS)
 
 
 def unroll(
@@ -27,13 +36,8 @@ def unroll(
 ) -> fx.GraphModule:
     """Return the operators of `module` at the sizes of `example`, normalized.
 
-    The placeholders are the leaves of the example, in order.
-
-    Args:
-        module: The model.
-        example: A call of it with its dynamic axes.
-        constant: Axes whose sizes are integers; others are symbols where forward does not look at
-            their size.
+    The placeholders are the leaves of the example, in order. The sizes of `constant` axes are
+    integers; others are symbols where forward does not look at their size.
     """
     with silence_exporters(), preserve_state(module):
         program = export_forward(
@@ -44,7 +48,7 @@ def unroll(
         )
         program = program.run_decompositions({torch.ops.aten.one_hot.default: _one_hot})
         root: Any = program.module(check_guards=False)
-    compute_weights(root, root.graph)
+    _compute_weights(root, root.graph)
     normalize(root.graph, [size for symbol, size in example.sizes.items() if symbol != BATCH])
     return fx.GraphModule(root, _input_independent_first(root.graph))
 
@@ -80,8 +84,82 @@ def _made_from_sizes(graph: fx.Graph) -> list[fx.Node]:
     found: dict[fx.Node, None] = {}
     for node in graph.nodes:
         step = node.target is SELECT and node.args[0].target in FILLED
-        made = node.op == "call_function" and (step or not takes_tensors(node))
+        tensors = [one for one in node.all_input_nodes if shape_of(one) is not None]
+        made = node.op == "call_function" and (step or not tensors)
         made = made and all(operand in found for operand in node.all_input_nodes)
-        if node.op == "get_attr" or node.target is SYM_SIZE or (made and not is_random(node)):
+        if node.op == "get_attr" or node.target is SYM_SIZE or (made and not _is_random(node)):
             found[node] = None
     return list(found)
+
+
+def _compute_weights(root: nn.Module, graph: fx.Graph) -> None:
+    """Make the weights of cells and layers that are computed from others buffers of `root`."""
+    expressions = _weight_expressions(graph)
+    computed: dict[int, fx.Node] = {}
+    for node in list(graph.nodes):
+        for weight in _weights_of(node):
+            expression = expressions.get(weight)
+            if expression is not None and weight.op != "get_attr":
+                if expression not in computed:
+                    computed[expression] = _add_buffer(root, weight)
+                node.replace_input_with(weight, computed[expression])
+    graph.eliminate_dead_code()
+
+
+def _weights_of(node: fx.Node) -> Iterator[fx.Node]:
+    """Yield what a recurrent operator takes after its input and its states."""
+    if node.target in CELLS or node.target in _LAYERS:
+        for argument in node.args[2:]:
+            for weight in argument if isinstance(argument, (list, tuple)) else [argument]:
+                if isinstance(weight, fx.Node):
+                    yield weight
+
+
+def _weight_expressions(graph: fx.Graph) -> dict[fx.Node, int]:
+    """Return what is computed from weights only, equal expressions with the same number."""
+    found: dict[fx.Node, int] = {}
+    numbers: dict[str, int] = {}
+    for node in graph.nodes:
+        operands = node.all_input_nodes
+        constant = bool(operands) and all(operand in found for operand in operands)
+        if node.op == "get_attr":
+            key = str(node.target)
+        elif node.op == "call_function" and constant and not _is_random(node):
+            key = f"{node.target}{fx.map_arg((node.args, node.kwargs), found.__getitem__)}"
+        else:
+            continue
+        found[node] = numbers.setdefault(key, len(numbers))
+    return found
+
+
+def _add_buffer(root: nn.Module, weight: fx.Node) -> fx.Node:
+    """Return a node that names the value of `weight`, a new buffer beside its first weight."""
+    source = weight
+    while source.op != "get_attr":
+        source = source.all_input_nodes[0]
+    path, _, name = str(source.target).rpartition(".")
+    owner = root.get_submodule(path)
+    name = f"{name}_computed"
+    while hasattr(owner, name):
+        name += "_"
+    owner.register_buffer(name, _evaluate(root, weight))
+    with weight.graph.inserting_after(source):
+        node = weight.graph.get_attr(f"{path}.{name}".strip("."))
+    node.meta["val"] = weight.meta["val"]
+    return node
+
+
+def _evaluate(root: nn.Module, node: fx.Node) -> Any:
+    if node.op == "get_attr":
+        return operator.attrgetter(str(node.target))(root)
+    args, kwargs = fx.map_arg((node.args, node.kwargs), lambda one: _evaluate(root, one))
+    target: Any = node.target
+    with torch.no_grad():
+        return target(*args, **kwargs)
+
+
+def _is_random(node: fx.Node) -> bool:
+    """Return whether an operator gives other numbers at every call."""
+    if node.target is torch.ops.aten.dropout.default:
+        return bool(node.args[2])
+    return torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())

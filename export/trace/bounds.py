@@ -97,13 +97,7 @@ class Bounds:
 
 @dataclass(frozen=True)
 class _Guard:
-    """What must hold of sizes.
-
-    Attributes:
-        axes: The names of the axes that it is about.
-        holds: Takes their sizes.
-        line: Where in the model it comes from, or nothing.
-    """
+    """What must hold of the sizes of some axes, and the line of the model that it comes from."""
 
     axes: tuple[str, ...]
     holds: Callable[..., bool]
@@ -117,8 +111,8 @@ def attach_bounds(model: ir.Model, program: ExportedProgram, example: ExampleCal
 
 def bounds_of(model: ir.Model) -> Bounds:
     """Return for which sizes a graph agrees with the model, as far as its trace tells."""
-    bounds = model.meta.get(_META)
-    return bounds if isinstance(bounds, Bounds) else Bounds()
+    bounds: Bounds = model.meta.get(_META, Bounds())
+    return bounds
 
 
 def find_bounds(program: ExportedProgram, example: ExampleCall) -> Bounds:
@@ -184,10 +178,8 @@ def _violations(guard: _Guard, bounds: Mapping[str, tuple[int, int]]) -> list[di
 
 def _count_violations(guard: _Guard, known: Sequence[Mapping[str, int]]) -> int:
     """Return at how many of some sizes a guard does not hold."""
-    return sum(
-        set(guard.axes) <= set(sizes) and not guard.holds(*(sizes[axis] for axis in guard.axes))
-        for sizes in known
-    )
+    about = [sizes for sizes in known if set(guard.axes) <= set(sizes)]
+    return sum(not guard.holds(*(sizes[axis] for axis in guard.axes)) for sizes in about)
 
 
 def _guards(program: ExportedProgram, example: ExampleCall) -> Iterator[_Guard]:

@@ -159,13 +159,7 @@ class _Failure:
 
 
 def explain_failure(module: nn.Module, example: ExampleCall, error: BaseException) -> str:
-    """Say which line of the model torch could not export, why, and what helps.
-
-    Args:
-        module: The model.
-        example: The call that was traced.
-        error: What torch raised.
-    """
+    """Say which line of the model torch could not export in a call, why, and what helps."""
     failure = _Failure(module, example, error)
     message = _fixed_axes(module, example, error)
     if message is None:
@@ -177,10 +171,8 @@ def explain_failure(module: nn.Module, example: ExampleCall, error: BaseExceptio
 def _fixed_axes(module: nn.Module, example: ExampleCall, error: BaseException) -> str | None:
     """Say which axes forward fixes, and on which line; None where that is not the reason."""
     head = str(error).strip().partition("\n")[0]
-    if not head.startswith("Constraints violated"):
-        return None
     axes = dict.fromkeys((int(leaf), int(axis)) for leaf, axis in _AXIS.findall(head))
-    if not axes:
+    if not axes or not head.startswith("Constraints violated"):
         return None
     leaves = example.tensors
     listed = " and ".join(

@@ -23,10 +23,7 @@ _Mode = Callable[[Sequence[torch.Tensor]], AbstractContextManager[Any]]
 
 
 def export_forward(
-    module: nn.Module,
-    example: ExampleCall,
-    mode: _Mode,
-    dim: Callable[[str], Any],
+    module: nn.Module, example: ExampleCall, mode: _Mode, dim: Callable[[str], Any]
 ) -> ExportedProgram:
     """Return torch.export's graph of one call of forward.
 

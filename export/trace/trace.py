@@ -56,7 +56,7 @@ def trace(module: nn.Module, example: ExampleCall, source: nn.Module | None = No
 
     Args:
         module: The model.
-        example: A call of it with its dynamic axes.
+        example: A call of it.
         source: The model as its author wrote it, whose lines messages name, where `module` was
             made from it.
 

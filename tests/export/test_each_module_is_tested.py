@@ -47,7 +47,6 @@ SHOWN_BY: Mapping[str, tuple[str, ...]] = {
     ),
     "../parity/test_gate": ("proof/differing_layer",),
     "reroll/test_reroll": (
-        "reroll/computed_weights",
         "reroll/loop_structure",
         "reroll/normalize",
         "reroll/torch_operators",
