@@ -124,16 +124,14 @@ class SizeVariants:
             raise RerollError("forward calls different operators at different sizes")
         outside = list(zip(*lists, strict=True))
         for nodes in outside:
-            if nodes[0].op == "get_attr" and not self._same_weights(nodes):
-                raise RerollError("forward makes different constants at different sizes")
+            if nodes[0].op == "get_attr":
+                first, *others = map(weight_of, self.modules, nodes)
+                if not all(one is first or torch.equal(one, first) for one in others):
+                    raise RerollError("forward makes different constants at different sizes")
             if len({str(node.target) for node in nodes}) > 1:
                 called = " or ".join(f"`{node.target}`" for node in nodes)
                 raise RerollError(f"forward calls {called}, depending on the sizes")
         return outside
-
-    def _same_weights(self, nodes: NodeVariants) -> bool:
-        first, *others = map(weight_of, self.modules, nodes)
-        return all(one is first or torch.equal(one, first) for one in others)
 
 
 def fit_size(values: Sequence[int], sizes: Mapping[str, int], longer: Sequence[str]) -> sympy.Expr:

@@ -117,8 +117,9 @@ def bounds_of(model: ir.Model) -> Bounds:
 
 def find_bounds(program: ExportedProgram, example: ExampleCall) -> Bounds:
     """Return for which sizes `program`, a trace of `example`, agrees with the model."""
-    guards = list(_guards(program, example))
-    ranges = _ranges(program, example)
+    environment, names = _symbols(program, example)
+    guards = [] if environment is None else list(_guards(environment, names))
+    ranges = _ranges(program, names)
     bounds: dict[str, tuple[int, int]] = {}
     reasons: dict[str, str] = {}
     unproven: list[dict[str, int]] = []
@@ -182,10 +183,9 @@ def _count_violations(guard: _Guard, known: Sequence[Mapping[str, int]]) -> int:
     return sum(not guard.holds(*(sizes[axis] for axis in guard.axes)) for sizes in about)
 
 
-def _guards(program: ExportedProgram, example: ExampleCall) -> Iterator[_Guard]:
+def _guards(environment: Any, names: Mapping[str, str]) -> Iterator[_Guard]:
     """Yield the guards of a trace, those of no dynamic axis left out."""
-    environment, names = _symbols(program, example)
-    for guard in () if environment is None else environment.guards:
+    for guard in environment.guards:
         symbols = sorted(map(str, guard.expr.free_symbols))
         if not symbols or not set(symbols) <= set(names):
             continue
@@ -210,9 +210,8 @@ def _function(
     return holds
 
 
-def _ranges(program: ExportedProgram, example: ExampleCall) -> dict[str, tuple[int, int]]:
+def _ranges(program: ExportedProgram, names: Mapping[str, str]) -> dict[str, tuple[int, int]]:
     """Return the range of each dynamic axis that torch notes."""
-    names = _symbols(program, example)[1]
     found: dict[str, tuple[int, int]] = {}
     for symbol, sizes in program.range_constraints.items():
         if axis := names.get(str(symbol)):
