@@ -16,11 +16,7 @@ __all__ = ["StepsError", "check_batch", "constant_note", "unrequested_notes", "w
 
 
 def constant_note(
-    probe: AxisProbe,
-    symbol: str | None,
-    axes: Sequence[Axis],
-    error: Exception,
-    beside: str = "",
+    probe: AxisProbe, symbol: str | None, axes: Sequence[Axis], error: Exception, beside: str = ""
 ) -> str:
     """Return the note that axes are the constant that they are, and the error at other sizes.
 

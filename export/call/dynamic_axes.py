@@ -42,10 +42,7 @@ __all__ = ["find_dynamic_axes", "infer_example"]
 
 
 def find_dynamic_axes(
-    model: ExampleRunner,
-    example: ExampleCall,
-    states: Collection[str] = (),
-    guessed: bool = False,
+    model: ExampleRunner, example: ExampleCall, states: Collection[str] = (), guessed: bool = False
 ) -> ExampleCall:
     """Return `example` with the axes named that the model really takes at other sizes.
 

@@ -22,6 +22,7 @@ import builtins
 import contextlib
 import math
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 from unittest import mock
 
@@ -35,12 +36,9 @@ from edgernn.export.ir.operator_kinds import EDGERNN, RUNNING
 
 __all__ = ["exporter_fix", "patch_len"]
 
-Arguments = dict[str, Any]
 
-
-def _squeeze(named: Arguments) -> Any:
+def _squeeze(x: torch.Tensor, dim: Any = None) -> Any:
     """Squeeze only axes of 1; a dynamic axis is not one, and the proof fails at that size."""
-    x, dim = named["input"], named.get("dim")
     if dim is None:
         return NotImplemented
     axes = {axis % x.dim() for axis in (dim if isinstance(dim, (tuple, list)) else (dim,))}
@@ -51,59 +49,58 @@ def _squeeze(named: Arguments) -> Any:
     return x
 
 
-def _clamp(named: Arguments) -> Any:
+def _clamp(x: torch.Tensor, low: Any = None, high: Any = None) -> Any:
     """Make an integer bound of real numbers real."""
-    bounds: tuple[Any, Any] = (named.get("min"), named.get("max"))
-    if not named["input"].is_floating_point() or {type(b) for b in bounds} != {int, float}:
+    if not x.is_floating_point() or {type(low), type(high)} != {int, float}:
         return NotImplemented
-    return torch.clamp(named["input"], *map(float, bounds))
+    return torch.clamp(x, float(low), float(high))
 
 
-def _max_pool1d(named: Arguments) -> Any:
+def _max_pool1d(
+    x: torch.Tensor,
+    kernel: Any,
+    stride: Any = None,
+    padding: Any = None,
+    dilation: Any = None,
+    ceil_mode: Any = False,
+) -> Any:
     """Pool an image of one row."""
-    width = _single(named["kernel_size"], 1)
+
+    def single(value: Any, default: int) -> int:
+        one = value[0] if isinstance(value, (tuple, list)) and value else value
+        return one if isinstance(one, int) else default
+
+    width = single(kernel, 1)
     row = torch.max_pool2d(
-        named["input"].unsqueeze(-2),
+        x.unsqueeze(-2),
         (1, width),
-        (1, _single(named.get("stride"), width)),
-        (0, _single(named.get("padding"), 0)),
-        (1, _single(named.get("dilation"), 1)),
-        bool(named.get("ceil_mode")),
+        (1, single(stride, width)),
+        (0, single(padding, 0)),
+        (1, single(dilation, 1)),
+        bool(ceil_mode),
     )
     return row.select(-2, 0)
 
 
-def _log_add_exp(named: Arguments) -> Any:
+def _log_add_exp(a: torch.Tensor, b: torch.Tensor) -> Any:
     """Take the maximum out: log(eᵃ + eᵇ) = max(a, b) + log(1 + e^-|a - b|)."""
-    largest, distance = _largest_and_distance(named)
+    largest, distance = _largest_and_distance(a, b)
     return largest + F.softplus(-distance)
 
 
-def _log_add_exp2(named: Arguments) -> Any:
+def _log_add_exp2(a: torch.Tensor, b: torch.Tensor) -> Any:
     """Do the same with powers of two."""
-    largest, distance = _largest_and_distance(named)
+    largest, distance = _largest_and_distance(a, b)
     return largest + F.softplus(-distance * math.log(2)) / math.log(2)
 
 
-def _largest_and_distance(named: Arguments) -> tuple[torch.Tensor, torch.Tensor]:
-    a, b = named["input"], named["other"]
+def _largest_and_distance(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     largest = torch.maximum(a, b)
     return largest, (a - b).abs().masked_fill(largest.abs() == math.inf, 0)
 
 
-def _log_sigmoid(named: Arguments) -> Any:
-    """Write it as -softplus(-x)."""
-    return -F.softplus(-named["input"])
-
-
-def _log_sigmoid_forward(named: Arguments) -> Any:
-    """Do the same for the form with a buffer for gradients, which a decomposition makes."""
-    return _log_sigmoid(named), named["input"].new_zeros(0)
-
-
-def _log1p(named: Arguments) -> Any:
+def _log1p(x: torch.Tensor) -> Any:
     """Make up for what 1 + x loses of a small x: log(1 + x) · x / ((1 + x) - 1)."""
-    x = named["input"]
     if not x.is_floating_point():
         return NotImplemented
     moved = 1 + x
@@ -113,79 +110,61 @@ def _log1p(named: Arguments) -> Any:
     return torch.where(lost == 0, x, moved.log() * ratio)
 
 
-def _expm1(named: Arguments) -> Any:
+def _expm1(x: torch.Tensor) -> Any:
     """Write eˣ - 1 of a small x as 2 · tanh(x/2) / (1 - tanh(x/2)), which loses nothing."""
-    x = named["input"]
     if not x.is_floating_point():
         return NotImplemented
     half = torch.tanh(x.clamp(-1, 1) / 2)
     return torch.where(x.abs() < 1, 2 * half / (1 - half), x.exp() - 1)
 
 
-def _running(kind: str) -> Callable[[Arguments], Any]:
+def _running(kind: str, x: torch.Tensor, axis: int, dtype: torch.dtype | None = None) -> Any:
     """Write one node, which `write_running` lowers."""
-
-    def answer(named: Arguments) -> Any:
-        x, axis, dtype = named["input"], named["dim"], named.get("dtype")
-        x = x if dtype is None else x.to(dtype)
-        return x if x.dim() == 0 else _running_node(kind, x, axis)
-
-    return answer
-
-
-def _running_place(kind: str) -> Callable[[Arguments], Any]:
-    """Write the same for results that come with their indices, of equal values the last."""
-
-    def answer(named: Arguments) -> Any:
-        x, axis = named["input"], named["dim"]
-        if x.dim() == 0:
-            return NotImplemented
-        values = _running_node(kind, x, axis)
-        shape = [1] * x.dim()
-        shape[axis] = -1
-        places = torch.arange(x.shape[axis]).reshape(shape).expand(x.shape)
-        indices = _running_node("cummax", torch.where(x == values, places, 0), axis)
-        return torch.return_types.cummax((values, indices))
-
-    return answer
-
-
-def _running_node(kind: str, x: torch.Tensor, axis: int) -> torch.Tensor:
-    results = symbolic_multi_out(
+    x = x if dtype is None else x.to(dtype)
+    if x.dim() == 0:
+        return x
+    return symbolic_multi_out(
         f"{EDGERNN}::{RUNNING}",
         (x,),
         {"kind": kind, "axis": axis % x.dim()},
         dtypes=[x.dtype],
         shapes=[x.shape],
         version=1,
-    )
-    return results[0]
+    )[0]
 
 
-def _single(value: Any, default: int) -> int:
-    """Return an integer that may be given as a list of one; `default` where none is given."""
-    one = value[0] if isinstance(value, (tuple, list)) and value else value
-    return one if isinstance(one, int) else default
+def _running_place(kind: str, x: torch.Tensor, axis: int) -> Any:
+    """Write the same for results that come with their indices, of equal values the last."""
+    if x.dim() == 0:
+        return NotImplemented
+    values = _running(kind, x, axis)
+    shape = [1] * x.dim()
+    shape[axis] = -1
+    places = torch.arange(x.shape[axis]).reshape(shape).expand(x.shape)
+    indices = _running("cummax", torch.where(x == values, places, 0), axis)
+    return torch.return_types.cummax((values, indices))
 
 
-_FIXES: Mapping[str, tuple[str, Callable[[Arguments], Any]]] = {
+_FIXES: Mapping[str, tuple[str, Callable[..., Any]]] = {
     "squeeze": ("input dim", _squeeze),
     "logaddexp": ("input other", _log_add_exp),
     "logaddexp2": ("input other", _log_add_exp2),
-    "logsigmoid": ("input", _log_sigmoid),
-    "log_sigmoid": ("input", _log_sigmoid),
-    "log_sigmoid_forward": ("input", _log_sigmoid_forward),
+    "logsigmoid": ("input", lambda x: -F.softplus(-x)),
+    "log_sigmoid": ("input", lambda x: -F.softplus(-x)),
+    # what a decomposition makes, with a buffer for gradients
+    "log_sigmoid_forward": ("input", lambda x: (-F.softplus(-x), x.new_zeros(0))),
     "log1p": ("input", _log1p),
     "special_log1p": ("input", _log1p),
     "expm1": ("input", _expm1),
     "special_expm1": ("input", _expm1),
-    "logcumsumexp": ("input dim", _running("logcumsumexp")),
-    "cumprod": ("input dim", _running("cumprod")),
-    "cummax": ("input dim", _running_place("cummax")),
-    "cummin": ("input dim", _running_place("cummin")),
+    "logcumsumexp": ("input dim", partial(_running, "logcumsumexp")),
+    "cumprod": ("input dim dtype", partial(_running, "cumprod")),
+    "cummax": ("input dim", partial(_running_place, "cummax")),
+    "cummin": ("input dim", partial(_running_place, "cummin")),
     "clamp": ("input min max", _clamp),
     "max_pool1d": ("input kernel_size stride padding dilation ceil_mode", _max_pool1d),
 }
+"""Name of a torch function → its parameters that matter, in order, and what is traced instead."""
 
 
 def exporter_fix(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
@@ -194,10 +173,12 @@ def exporter_fix(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) ->
         return crop(args[0], args[1])
     if name not in _FIXES:
         return NotImplemented
-    names, answer = _FIXES[name]
-    named = dict(zip(names.split(), args, strict=False)) | dict(kwargs)
-    named.setdefault("input", named.pop("self", None))
-    return answer(named) if isinstance(named["input"], torch.Tensor) else NotImplemented
+    names, fix = _FIXES[name]
+    named = {**dict(zip(names.split(), args, strict=False)), **kwargs}
+    named.setdefault("input", named.get("self"))
+    if not isinstance(named["input"], torch.Tensor):
+        return NotImplemented
+    return fix(*(named.get(one) for one in names.split()))
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ import operator
 import re
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -65,21 +66,21 @@ def _arithmetic(name: str) -> Callable[[LengthValue, Any], LengthValue]:
     return compute
 
 
+@dataclass(frozen=True, eq=False)
 class LengthValue:
     """One length as a number.
 
-    Args:
+    Attributes:
         owner: What hands it out.
         source: The tensor of which it is an entry.
         place: Which.
         steps: What it is where it is the longest.
     """
 
-    def __init__(self, owner: LengthValues, source: torch.Tensor, place: int, steps: Any) -> None:
-        self.owner = owner
-        self.source = source
-        self.place = place
-        self.steps = steps
+    owner: LengthValues
+    source: torch.Tensor
+    place: int
+    steps: Any
 
     def _itself(self, *_: Any, **__: Any) -> LengthValue:
         return self

@@ -25,6 +25,9 @@ from edgernn.export.ir.operator_kinds import PAD, TORCH
 
 __all__ = ["PaddedPacking", "sorts_for_packing", "unchecked_layers"]
 
+# Functions that only bring sequences in order, or compute that order → the place of the argument.
+_TAKES_ORDER = {"to": 0, "empty_like": 0, "scatter_": 0, "index_select": 2, "__getitem__": 1}
+
 
 def sorts_for_packing(name: str, depth: int) -> bool:
     """Return whether the function called `depth` frames up is `pack_padded_sequence`'s own sort."""
@@ -41,48 +44,42 @@ class PaddedPacking:
 
     def __init__(self) -> None:
         self.length_values = LengthValues()
-        self._lengths: dict[int, torch.Tensor] = {}
-        self._sizes: dict[int, tuple[Any, Any]] = {}
+        # by id, each with its tensor, so that no other gets the id
+        self._packed: dict[int, tuple[torch.Tensor, torch.Tensor, tuple[Any, Any]]] = {}
         self._orders: dict[int, torch.Tensor] = {}
-        self._alive: list[torch.Tensor] = []
 
     def lengths(self, batch_sizes: torch.Tensor) -> torch.Tensor:
         """Return the lengths, (batch,) int64, of the sequences with these `batch_sizes`."""
-        return self._lengths[id(batch_sizes)]
+        return self._packed[id(batch_sizes)][1]
 
     def steps(self, batch_sizes: torch.Tensor) -> tuple[Any, Any]:
         """Return the sizes (sequence, batch) of their padded tensor."""
-        return self._sizes[id(batch_sizes)]
+        return self._packed[id(batch_sizes)][2]
 
     def __call__(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Answer a torch function, or return NotImplemented if it does not pack."""
         if name == "tolist" and args[0].dim() == 1:
             return args[0]  # packing takes the tensor as well
         if sorts_for_packing(name, 2):
-            order = self._keep(torch.zeros_like(args[0]))
+            order = torch.zeros_like(args[0])
             self._orders[id(order)] = order
             return args[0], order
         if name == "_pack_padded_sequence":
             return self._pack(*args)
         if name == "_pad_packed_sequence":
             return self._pad(*args)
-        if name == "__getitem__" and id(args[0]) in self._sizes and args[1] == 0:
-            return self._sizes[id(args[0])][1]
-        if name in ("to", "empty_like", "scatter_") and id(args[0]) in self._orders:
-            return args[0]
-        if name == "index_select" and id(args[2]) in self._orders:
-            return args[0]
-        if name == "__getitem__" and id(args[1]) in self._orders:
+        if name == "__getitem__" and id(args[0]) in self._packed and args[1] == 0:
+            return self.steps(args[0])[1]
+        if name in _TAKES_ORDER and id(args[_TAKES_ORDER[name]]) in self._orders:
             return args[0]
         return NotImplemented
 
     def _pack(self, padded: torch.Tensor, lengths: torch.Tensor, batch_first: bool) -> Any:
         x = padded.transpose(0, 1) if batch_first else padded
         steps, batch = x.shape[0], x.shape[1]
-        batch_sizes = self._keep(lengths.new_zeros(steps))
+        batch_sizes = lengths.new_zeros(steps)
         mark_layout(batch_sizes, bool(batch_first))
-        self._lengths[id(batch_sizes)] = lengths
-        self._sizes[id(batch_sizes)] = (steps, batch)
+        self._packed[id(batch_sizes)] = batch_sizes, lengths, (steps, batch)
         return x.reshape(steps * batch, *x.shape[2:]), batch_sizes
 
     def _pad(
@@ -93,8 +90,7 @@ class PaddedPacking:
         padding: float,
         total_length: int,
     ) -> Any:
-        steps, batch = self._sizes[id(batch_sizes)]
-        lengths = self._lengths[id(batch_sizes)]
+        _, lengths, (steps, batch) = self._packed[id(batch_sizes)]
         y = data.reshape(steps, batch, *data.shape[1:])
         y = symbolic(
             f"{TORCH}::{PAD}",
@@ -108,11 +104,6 @@ class PaddedPacking:
         if more:
             y = nn.functional.pad(y, (0, 0) * (y.dim() - 1) + (0, more), value=padding)
         return y.transpose(0, 1) if batch_first else y, lengths
-
-    def _keep(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Hold on to a tensor, so that no other gets its id."""
-        self._alive.append(tensor)
-        return tensor
 
 
 def _maximum(*args: torch.Tensor, maximum: Any = torch.maximum) -> Any:

@@ -20,17 +20,9 @@ from edgernn.export.capture.loop_call import LoopOperands, TimeLoop, run_loop
 from edgernn.export.capture.packed_sequences import PaddedPacking, sorts_for_packing
 from edgernn.export.capture.pytree import mark_layout
 from edgernn.export.ir.operator_kinds import LOOP
-from edgernn.export.ir.recurrent_operators import (
-    CELL_FUNCTIONS,
-    FUNCTIONS,
-    TORCH_WEIGHTS,
-)
+from edgernn.export.ir.recurrent_operators import CELL_FUNCTIONS, FUNCTIONS, TORCH_WEIGHTS
 
-__all__ = [
-    "RecurrentCall",
-    "RecurrentCallMode",
-    "Results",
-]
+__all__ = ["RecurrentCall", "RecurrentCallMode", "Results"]
 
 Results = tuple[torch.Tensor, ...]
 

@@ -17,7 +17,6 @@ from edgernn.export.capture.preserve_state import (
     preserve_state,
     same_content,
     same_value,
-    set_attribute,
     snapshot,
 )
 from edgernn.export.streaming.recorded_run import (
@@ -77,7 +76,7 @@ def check_memory_is_state(module: nn.Module, example: ExampleCall, calls: Collec
     Raises:
         UnsupportedModelError: There is such memory; it names the attributes.
     """
-    alone = try_run(module, example, {})
+    alone = try_run(module, example)
     changed = {} if alone is None else overwritten_attributes(module, example)
     if alone is None or not changed:
         return
@@ -173,7 +172,7 @@ def _vary(module: nn.Module, example: ExampleCall, seed: int) -> ExampleCall:
     varied = example.with_tensors(
         {leaf.path: vary(leaf.path, leaf.tensor) for leaf in example.tensors}
     )
-    return example if try_run(module, varied, {}) is None else varied
+    return example if try_run(module, varied) is None else varied
 
 
 def _first_difference(
@@ -191,29 +190,20 @@ def _first_difference(
         for index, (example, single) in enumerate(zip(data, alone, strict=True)):
             values = attributes_of(module)
             before = {name: _copy(values[name]) for name in names if name in values}
-            run = _run_from_states_of(module, example, single)
-            if run is None or not run.did_the_same(single):
+            try:
+                run = record_run(module, example, [call.states for call in single.calls])
+            except Exception:
+                return index, before
+            if not run.did_the_same(single):
                 return index, before
     return None
-
-
-def _run_from_states_of(
-    module: nn.Module, example: ExampleCall, other: RecordedRun
-) -> RecordedRun | None:
-    """Run forward, its calls from the states of another run; return None where it fails."""
-    try:
-        return record_run(module, example, [call.states for call in other.calls])
-    except Exception:
-        return None
 
 
 def _reads(
     module: nn.Module, example: ExampleCall, alone: RecordedRun, name: str, value: Any
 ) -> bool:
     """Return whether forward does something else where one attribute has another value."""
-    with torch.no_grad(), preserve_state(module):
-        set_attribute(module, name, value)
-        run = _run_from_states_of(module, example, alone)
+    run = try_run(module, example, {name: value}, [call.states for call in alone.calls])
     return run is not None and not run.did_the_same(alone)
 
 

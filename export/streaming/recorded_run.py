@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -96,14 +97,17 @@ def record_alone(module: nn.Module, example: ExampleCall) -> RecordedRun:
 
 
 def try_run(
-    module: nn.Module, example: ExampleCall, attributes: Mapping[str, Any]
+    module: nn.Module,
+    example: ExampleCall,
+    attributes: Mapping[str, Any] = MappingProxyType({}),
+    states: Sequence[Tensors] | None = None,
 ) -> RecordedRun | None:
     """Run forward with other attributes, by path, and put all back; return None where it fails."""
     with torch.no_grad(), preserve_state(module):
         for path, value in attributes.items():
             set_attribute(module, path, value)
         try:
-            return record_run(module, example)
+            return record_run(module, example, states)
         except Exception:
             return None
 

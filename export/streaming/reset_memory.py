@@ -36,7 +36,7 @@ def reset_memory(module: nn.Module, example: ExampleCall) -> tuple[str, ...]:
     chosen = next((one for one in starts if try_run(module, example, one) is not None), None)
     if chosen is None:
         return ()
-    alone = try_run(module, example, {})
+    alone = try_run(module, example)
     reset = try_run(module, example, chosen)
     if alone is not None and (reset is None or alone.same_results(reset)):
         return ()
@@ -59,7 +59,7 @@ def reset_memory_with_guess(module: nn.Module) -> tuple[str, ...]:
         return ()
     for candidate in candidate_examples(module):
         notes = reset_memory(module, candidate)
-        if notes or try_run(module, candidate, {}) is not None:
+        if notes or try_run(module, candidate) is not None:
             return notes
     return ()
 
