@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 import os
 import stat
 from enum import Enum
@@ -13,6 +15,9 @@ from edgernn.export.source.zip_archive import ZipArchive
 __all__ = ["Format", "format_of"]
 
 _HEAD = 4096
+
+# Tags of ModelProto's fields 2 to 8 and 14: strings and messages, except model_version (varint).
+_MODEL_FIELDS = (0x12, 0x1A, 0x22, 0x28, 0x32, 0x3A, 0x42, 0x72)
 
 
 class Format(Enum):
@@ -39,7 +44,10 @@ def format_of(path: Path) -> Format:
     """
     subject = f"`{path}`"
     if os.path.isdir(path):
-        raise SourceError(f"{subject} is a folder. {_advice_for(path)}")
+        remedy = "Give the file of a trained model in it."
+        if (path / "contract.json").is_file():
+            remedy = "It holds an artifact, which has its code in it: leave out --module."
+        raise SourceError(f"{subject} is a folder. {remedy}")
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise SourceError(
@@ -62,15 +70,10 @@ def format_of(path: Path) -> Format:
         return Format.PICKLE
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= size - 8:
         return Format.SAFETENSORS
-    if _is_onnx(head):
+    # a ModelProto opens with field 1, the IR version, then another low field
+    if len(head) > 2 and head[0] == 0x08 and head[1] < 0x80 and head[2] in _MODEL_FIELDS:
         return Format.ONNX
     raise SourceError(f"{subject} is not a model file: {_look_of(head, size)}. {_KNOWN}")
-
-
-def _advice_for(folder: Path) -> str:
-    if (folder / "contract.json").is_file():
-        return "It holds an artifact, which has its code in it: leave out --module."
-    return "Give the file of a trained model in it."
 
 
 def _format_of_zip(path: Path) -> Format:
@@ -87,23 +90,12 @@ def _format_of_zip(path: Path) -> Format:
     )
 
 
-def _is_onnx(head: bytes) -> bool:
-    """Whether `head` opens a ModelProto: field 1, the IR version, then another low field."""
-    return len(head) > 2 and head[0] == 0x08 and head[1] < 0x80 and head[2] in _MODEL_FIELDS
-
-
-# Tags of ModelProto's fields 2 to 8 and 14: strings and messages, except model_version (varint).
-_MODEL_FIELDS = (0x12, 0x1A, 0x22, 0x28, 0x32, 0x3A, 0x42, 0x72)
-
-
 def _look_of(head: bytes, size: int) -> str:
-    try:
-        text = head.decode("utf-8")
-    except UnicodeDecodeError as error:
-        if error.start < len(head) - 4 or size <= _HEAD:
-            return f"{size} bytes that start with {head[:4].hex(' ')}"
-        text = head[: error.start].decode("utf-8")
-    if text.isprintable() or "\n" in text:
-        line = text.strip().splitlines()[0] if text.strip() else ""
-        return f"it is text that starts with `{line[:40]}`"
+    # a character may be cut off at the end of the head, but not of the file
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    with contextlib.suppress(UnicodeDecodeError):
+        text = decoder.decode(head, final=size <= _HEAD)
+        if text.isprintable() or "\n" in text:
+            line, *_ = text.strip().splitlines() or [""]
+            return f"it is text that starts with `{line[:40]}`"
     return f"{size} bytes that start with {head[:4].hex(' ')}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -157,8 +157,9 @@ def _from_weights(
         built, taken = rebuild_module(weights, subject, assume_plain)
         notes, label = taken + notes, "state_dict in"
     given, converted = _prepare(built)
-    source = _make_source(built, given, f"{label} {kind.value} {path.name}", notes + converted)
-    return replace(source, rebuilt=module is None and not isinstance(weights, nn.Module))
+    rebuilt = module is None and not isinstance(weights, nn.Module)
+    label = f"{label} {kind.value} {path.name}"
+    return _make_source(built, given, label, notes + converted, rebuilt)
 
 
 def _prepare(module: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
@@ -177,7 +178,11 @@ def _prepare(module: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
 
 
 def _make_source(
-    module: nn.Module, given: nn.Module, description: str, notes: tuple[str, ...]
+    module: nn.Module,
+    given: nn.Module,
+    description: str,
+    notes: tuple[str, ...],
+    rebuilt: bool = False,
 ) -> Source:
     version = torch.__version__.partition("+")[0]
-    return Source(module, given, f"{description}, torch {version}", notes)
+    return Source(module, given, f"{description}, torch {version}", notes, rebuilt)

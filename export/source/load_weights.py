@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 
 import torch
@@ -16,8 +17,7 @@ __all__ = ["check_weights", "listed", "load_weights", "without_prefixes"]
 
 # What wrappers put before every key: data parallelism, torch.compile, Lightning and its like.
 _PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.")
-
-_WRAPPERS = re.compile(r"((module|_orig_mod|model|net|network)\.)+")
+_WRAPPERS = re.compile(f"({'|'.join(map(re.escape, _PREFIXES))})+")
 _DEEPEST = 100
 
 # A whole second copy of a module's keys (a running mean of the weights, a teacher) is left; fewer
@@ -112,10 +112,9 @@ def load_weights(
             f"{subject} does not fit `{type(model).__name__}`: {reason}. Give --module the code "
             "that the weights were trained with."
         ) from cause
-    if not left:
-        return ()
     keys = listed([f"`{key}`" for key in left])
-    return (f"Left out of the file, which the module has no place for: {keys}.",)
+    note = f"Left out of the file, which the module has no place for: {keys}."
+    return (note,) if left else ()
 
 
 def without_prefixes(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -191,14 +190,12 @@ def _prefixes(
     weights: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor]
 ) -> dict[str, int]:
     """Return how many keys of the module come after each prefix in those of the file."""
-    counts: dict[str, int] = {}
-    for key in weights:
-        parts = key.split(".")
-        for place in range(min(len(parts), _DEEPEST)):
-            if ".".join(parts[place:]) in wanted:
-                prefix = "".join(f"{part}." for part in parts[:place])
-                counts[prefix] = counts.get(prefix, 0) + 1
-    return counts
+    return Counter(
+        "".join(f"{part}." for part in parts[:place])
+        for parts in (key.split(".") for key in weights)
+        for place in range(min(len(parts), _DEEPEST))
+        if ".".join(parts[place:]) in wanted
+    )
 
 
 def _with_tied(
@@ -209,17 +206,16 @@ def _with_tied(
     Returns:
         The weights, and the names under which the file has two where the module has one.
     """
-    names: dict[int, list[str]] = {}
+    names: defaultdict[int, list[str]] = defaultdict(list)
     for name, parameter in model.named_parameters(remove_duplicate=False):
-        names.setdefault(id(parameter), []).append(name)
+        names[id(parameter)].append(name)
     found = dict(weights)
     ambiguous: list[str] = []
     for tied in names.values():
-        stored = next((name for name in tied if name in weights), None)
-        for name in tied if stored is not None else ():
-            found.setdefault(name, weights[str(stored)])
-            if not _same(found[name], weights[str(stored)]):
-                ambiguous += [f"`{stored}`", f"`{name}`"]
+        for stored in [name for name in tied if name in weights][:1]:
+            for name in tied:
+                if not _same(found.setdefault(name, weights[stored]), weights[stored]):
+                    ambiguous += [f"`{stored}`", f"`{name}`"]
     return found, ambiguous
 
 

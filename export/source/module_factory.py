@@ -84,12 +84,16 @@ def call_factory(code: ModuleType | None, factory: str | Factory | None) -> nn.M
         SourceError: It is missing, needs arguments, fails, or makes something else.
     """
     if callable(factory):
-        return _checked(
-            factory, f"`{name_of(factory)}`", "", "Give a function that calls it with them."
-        )
+        remedy = "Give a function that calls it with them."
+        return _call(factory, f"`{name_of(factory)}`", "", remedy)
     assert code is not None
     file = Path(str(code.__file__)).name
-    defined = _candidates(code)
+    defined = [
+        name
+        for name, value in vars(code).items()
+        if not name.startswith("_")
+        and (isinstance(value, nn.Module) or getattr(value, "__module__", None) == code.__name__)
+    ]
     known = f" `{file}` has {', '.join(f'`{name}`' for name in defined)}." if defined else ""
     if factory is None:
         raise SourceError(
@@ -99,15 +103,11 @@ def call_factory(code: ModuleType | None, factory: str | Factory | None) -> nn.M
     found = getattr(code, factory, None)
     if found is None:
         raise SourceError(f"{subject} does not exist.{known}")
-    return _checked(
-        found,
-        subject,
-        known,
-        "Add a function to the file that calls it with them, and name that.",
-    )
+    remedy = "Add a function to the file that calls it with them, and name that."
+    return _call(found, subject, known, remedy)
 
 
-def _checked(factory: object, subject: str, known: str, remedy: str) -> nn.Module:
+def _call(factory: object, subject: str, known: str, remedy: str) -> nn.Module:
     """Return what a factory makes, or the factory itself where it is a module already.
 
     Args:
@@ -118,36 +118,22 @@ def _checked(factory: object, subject: str, known: str, remedy: str) -> nn.Modul
     """
     made = factory
     if callable(factory) and not isinstance(factory, nn.Module):
-        made = _call(factory, subject, remedy)
+        if required := _required_arguments(factory):
+            raise SourceError(
+                f"{subject} needs {', '.join(required)}; a factory takes no required argument. "
+                f"{remedy}"
+            )
+        try:
+            made = factory()
+        except Exception as error:
+            raise SourceError(
+                f"{subject} failed: {type(error).__name__}: {error}. It must return the model."
+            ) from error
     if not isinstance(made, nn.Module):
         raise SourceError(
             f"{subject} is or returns a `{type(made).__name__}`; expected a torch.nn.Module.{known}"
         )
     return made
-
-
-def _candidates(code: ModuleType) -> list[str]:
-    """Return the names that `code` itself defines and that could be factories."""
-    return [
-        name
-        for name, value in vars(code).items()
-        if not name.startswith("_")
-        and (isinstance(value, nn.Module) or getattr(value, "__module__", None) == code.__name__)
-    ]
-
-
-def _call(factory: Callable[..., object], subject: str, remedy: str) -> object:
-    required = _required_arguments(factory)
-    if required:
-        raise SourceError(
-            f"{subject} needs {', '.join(required)}; a factory takes no required argument. {remedy}"
-        )
-    try:
-        return factory()
-    except Exception as error:
-        raise SourceError(
-            f"{subject} failed: {type(error).__name__}: {error}. It must return the model."
-        ) from error
 
 
 def _required_arguments(factory: Callable[..., object]) -> list[str]:

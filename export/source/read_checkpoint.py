@@ -8,7 +8,7 @@ import pickletools
 import sys
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -29,18 +29,9 @@ __all__ = ["StateDict", "read_pickle", "read_safetensors", "state_dict_in"]
 StateDict = dict[str, torch.Tensor]
 
 # Where training scripts put the weights, in the order of preference.
-_WRAPPINGS = (
-    "state_dict",
-    "model_state_dict",
-    "model_state",
-    "model_dict",
-    "model",
-    "net",
-    "network",
-    "module",
-    "weights",
-    "params",
-    "checkpoint",
+_WRAPPINGS = str.split(
+    "state_dict model_state_dict model_state model_dict model net network module weights params "
+    "checkpoint"
 )
 _DEEPEST = 5
 
@@ -109,11 +100,9 @@ def state_dict_in(value: Any, subject: str) -> StateDict | nn.Module:
     found = _unwrap(value, 0)
     if found is not None:
         return found
-    packed = (
-        [key for key in value if "_packed_params" in str(key)] if isinstance(value, Mapping) else []
-    )
-    if packed:
-        raise quantized_weights(subject, f"such as `{packed[0]}`")
+    for key in value if isinstance(value, Mapping) else ():
+        if "_packed_params" in str(key):
+            raise quantized_weights(subject, f"such as `{key}`")
     raise SourceError(
         f"{subject} holds no model: {_describe(value)}. Expected a whole module, a state_dict, "
         f"or one of them under {', '.join(f'`{name}`' for name in _WRAPPINGS[:-1])} or "
@@ -218,10 +207,9 @@ def _unpickle(path: Path, code: ModuleType | None) -> tuple[Any, tuple[str, ...]
             f"`{path}` cannot be unpickled: {type(error).__name__}: {error}. Save "
             "model.state_dict() instead and export that."
         ) from error
-    changed = [entry for entry in log if issubclass(entry.category, SourceChangeWarning)]
-    if not changed:
-        return loaded, ()
-    return loaded, ("The code of a pickled class has changed since the model was saved.",)
+    changed = any(issubclass(entry.category, SourceChangeWarning) for entry in log)
+    note = "The code of a pickled class has changed since the model was saved."
+    return loaded, (note,) if changed else ()
 
 
 def _pickle_module(code: ModuleType | None) -> Any:
@@ -230,8 +218,7 @@ def _pickle_module(code: ModuleType | None) -> Any:
     class Unpickler(pickle.Unpickler):
         def find_class(self, module: str, name: str) -> Any:
             if code is not None and module in ("__main__", Path(str(code.__file__)).stem):
-                found: Callable[..., Any] | None = getattr(code, name, None)
-                if found is None:
+                if (found := getattr(code, name, None)) is None:
                     raise AttributeError(f"`{code.__file__}` defines no `{name}`")
                 return found
             return super().find_class(module, name)

@@ -60,8 +60,7 @@ class ExportedModule(nn.Module):
 
     def _run(self, bound: dict[str, Any]) -> Any:
         positional, keywords = self._input_spec.children()
-        names = list(bound)[: positional.num_children]
-        args = tuple(bound[name] for name in names)
+        args = tuple(bound.values())[: positional.num_children]
         kwargs = {name: bound[name] for name in keywords.context}
         leaves, spec = pytree.tree_flatten((args, kwargs))
         if spec != self._input_spec:
@@ -107,12 +106,11 @@ def _convert(program: ExportedProgram) -> tuple[nn.Module, tuple[str, ...]]:
 
     module = subclass_with_forward(ExportedModule, forward, signature)(program)
     narrowed = any(tensor.dtype in CONVERTED_DTYPES for tensor in program.state_dict.values())
-    trained = _retarget(module._graph, narrowed)
-    notes = [*prepare_module(module)]
+    trained = ", ".join(_retarget(module._graph, narrowed))
+    notes = prepare_module(module)
     if trained:
-        listed = ", ".join(trained)
-        notes.append(f"The archive was exported in training mode; {listed} run in eval mode.")
-    return module, (*notes, *_static_note(program))
+        notes += (f"The archive was exported in training mode; {trained} run in eval mode.",)
+    return module, notes + _static_note(program)
 
 
 def _load(archive: Path | BytesIO, path: Path) -> ExportedProgram:
@@ -176,8 +174,9 @@ def _retarget(graph: fx.Graph, narrowed: bool) -> list[str]:
         if node.target is torch.ops.aten._assert_tensor_metadata.default or _counts_batches(node):
             graph.erase_node(node)
             continue
-        if _switch_to_eval(node):
-            trained.add(_schema(node).name.removeprefix("aten::"))
+        schema = getattr(node.target, "_schema", None)
+        if schema and _switch_to_eval(node, schema.arguments):
+            trained.add(schema.name.removeprefix("aten::"))
         node.args = map_aggregate(node.args, lambda a: _converted_argument(a, narrowed))
         node.kwargs = map_aggregate(node.kwargs, lambda a: _converted_argument(a, narrowed))
     return sorted(trained)
@@ -194,18 +193,13 @@ def _counts_batches(node: fx.Node) -> bool:
     )
 
 
-def _switch_to_eval(node: fx.Node) -> bool:
+def _switch_to_eval(node: fx.Node, arguments: list[Any]) -> bool:
     """Set the training flag of `node` to False; return whether it was True."""
-    schema = _schema(node)
-    for place, argument in enumerate(schema.arguments if schema else ()):
-        if argument.name in TRAINING_FLAGS and place < len(node.args) and node.args[place] is True:
-            node.args = (*node.args[:place], False, *node.args[place + 1 :])
+    for place, (argument, value) in enumerate(zip(arguments, node.args, strict=False)):
+        if argument.name in TRAINING_FLAGS and value is True:
+            node.update_arg(place, False)
             return True
     return False
-
-
-def _schema(node: fx.Node) -> Any:
-    return getattr(node.target, "_schema", None)
 
 
 def _converted_argument(argument: Any, narrowed: bool) -> Any:
@@ -216,13 +210,12 @@ def _converted_argument(argument: Any, narrowed: bool) -> Any:
 
 def _static_note(program: ExportedProgram) -> tuple[str, ...]:
     """Say so where the archive declares constant sizes only."""
-    values = {
-        node.name: node.meta["val"]
-        for node in program.graph_module.graph.nodes
-        if node.op == "placeholder" and isinstance(node.meta.get("val"), torch.Tensor)
+    inputs = {a.name for a in _user_inputs(program) if isinstance(a, TensorArgument)}
+    shapes = {
+        node.name: tuple(node.meta["val"].shape)
+        for node in program.graph_module.graph.find_nodes(op="placeholder")
+        if node.name in inputs and isinstance(node.meta.get("val"), torch.Tensor)
     }
-    inputs = [a.name for a in _user_inputs(program) if isinstance(a, TensorArgument)]
-    shapes = {name: tuple(values[name].shape) for name in inputs if name in values}
     if any(not isinstance(size, int) for shape in shapes.values() for size in shape):
         return ()
     listed = ", ".join(f"{name}{list(shape)}" for name, shape in shapes.items())

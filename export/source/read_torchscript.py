@@ -139,8 +139,9 @@ def _convert(
             f"{subject} is a TorchScript archive without a method `forward`. Script or trace the "
             "model's forward."
         )
+    graph = method.inlined_graph
     if isinstance(archive, Path) and not trust:
-        check_graph(method.inlined_graph, subject)
+        check_graph(graph, subject)
     signature = _signature(method)
 
     def forward(self: ScriptedModule, *args: Any, **kwargs: Any) -> Any:
@@ -148,7 +149,6 @@ def _convert(
         bound.apply_defaults()
         return self._run(list(bound.arguments.values())[1:])
 
-    graph = method.inlined_graph
     reader = GraphReader(scripted, records, subject)
     block = reader.read(graph)
     attributes = {} if isinstance(archive, Path) else _plain_attributes(archive)
@@ -158,7 +158,13 @@ def _convert(
     narrowed = any(one.dtype in CONVERTED_DTYPES for one in scripted.state_dict().values())
     module = kind(block, narrowed, graph.findNode("prim::Loop") is not None)
     reader.tensors.register(module)
-    return module, _scripted_reference(scripted, method.name, signature), prepare_module(module)
+
+    def run(self: Scripted, *args: Any, **kwargs: Any) -> Any:
+        return self.run(*args, **kwargs)
+
+    scripted = scripted.eval().float() if narrowed else scripted.eval()
+    given = subclass_with_forward(Scripted, run, signature)(scripted, method.name)
+    return module, given, prepare_module(module)
 
 
 def read_scripted_parts(module: nn.Module) -> None:
@@ -207,9 +213,8 @@ class Scripted(nn.Module):
 
     def __init__(self, scripted: torch.jit.ScriptModule, method: str) -> None:
         super().__init__()
-        narrowed = any(one.dtype in CONVERTED_DTYPES for one in scripted.state_dict().values())
         # Not one of this module's parts: attributes of a ScriptModule cannot be put back.
-        vars(self)["_scripted"] = scripted.eval().float() if narrowed else scripted.eval()
+        vars(self)["_scripted"] = scripted
         self._method = method
         self._writes = _WRITES.search(str(getattr(scripted, method).inlined_graph)) is not None
 
@@ -227,15 +232,3 @@ class Scripted(nn.Module):
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Scripted:
         self._scripted._apply(fn, recurse)
         return self
-
-
-def _scripted_reference(
-    scripted: torch.jit.ScriptModule, method: str, signature: Signature
-) -> nn.Module:
-    """Return a ScriptModule on the CPU as a module whose forward has `signature`."""
-
-    def forward(self: Scripted, *args: Any, **kwargs: Any) -> Any:
-        return self.run(*args, **kwargs)
-
-    module: nn.Module = subclass_with_forward(Scripted, forward, signature)(scripted, method)
-    return module

@@ -79,26 +79,35 @@ def rebuild_module(
     Raises:
         SourceError: The keys and shapes leave something open; it is named.
     """
-    weights = without_prefixes(weights)
-    _check_numbers(weights, subject)
+    try:
+        return _rebuild(without_prefixes(weights), assume_plain)
+    except _Undetermined as error:
+        raise SourceError(
+            f"{subject} is a state_dict that does not determine the model: {error.reason}. Give "
+            f"the model's code with --module FILE.py:FACTORY{error.alternative}."
+        ) from error.__cause__
+
+
+class _Undetermined(Exception):
+    """Why keys and shapes do not determine a model, and what else than its code would help."""
+
+    def __init__(self, reason: str, alternative: str = "") -> None:
+        super().__init__(reason)
+        self.reason, self.alternative = reason, alternative
+
+
+def _rebuild(
+    weights: dict[str, torch.Tensor], assume_plain: bool
+) -> tuple[nn.Module, tuple[str, ...]]:
+    _check_numbers(weights)
     shapes = {key: tuple(tensor.shape) for key, tensor in weights.items()}
-    prefix = _layer_prefix(shapes, subject)
-    layer, keys = _layer(shapes, prefix, subject)
+    prefix = _layer_prefix(shapes)
+    layer, keys = _layer(shapes, prefix)
     name = prefix.removesuffix(".") or type(layer).__name__.lower()
     rest = {key: shape for key, shape in shapes.items() if key not in keys}
-    width = (layer.proj_size or layer.hidden_size) * (1 + layer.bidirectional)
-    embedding, head, unclear = _roles(
-        rest, layer.input_size, width, before=_keys_before(shapes, prefix + _FIRST)
-    )
-    if unclear:
-        raise _unclear(
-            subject,
-            f"`{name}` takes {layer.input_size} and gives {width} features; an Embedding before it "
-            "and one Linear layer after it would be determined, but not "
-            f"{listed([_key_and_shape(key, shapes[key]) for key in unclear])}",
-        )
+    embedding, head = _roles(rest, layer, name, before=_keys_before(shapes, prefix + _FIRST))
     if not assume_plain:
-        _refuse_guess(layer, [path for path in (embedding, name, head) if path], subject)
+        _refuse_guess(layer, [path for path in (embedding, name, head) if path])
     parts: dict[str, nn.Module] = {name: layer}
     if embedding:
         rows, columns = rest[f"{embedding}.weight"]
@@ -108,36 +117,42 @@ def rebuild_module(
         parts[head] = nn.Linear(columns, rows, bias=f"{head}.bias" in rest)
     if not prefix:
         weights = {f"{name}.{key}": tensor for key, tensor in weights.items()}
-    dtype = weights[f"{name}.{_FIRST}"].dtype
     try:
         model = (
             TokenModel(parts, name, head, embedding)
             if embedding
             else FeatureModel(parts, name, head)
         )
-        model.to(dtype).load_state_dict(weights)
+        model.to(weights[f"{name}.{_FIRST}"].dtype).load_state_dict(weights)
     except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        raise _unclear(subject, "its keys cannot name the parts of a module") from error
+        raise _Undetermined("its keys cannot name the parts of a module") from error
     return model, _notes(parts, name, head)
 
 
 def _roles(
-    shapes: Shapes, input_size: int, output_size: int, before: frozenset[str] | None
-) -> tuple[str | None, str | None, list[str]]:
-    """Return the paths of the Embedding and the Linear head, and the keys that are neither.
+    shapes: Shapes, layer: nn.LSTM | nn.GRU | nn.RNN, layer_name: str, before: frozenset[str] | None
+) -> tuple[str | None, str | None]:
+    """Return the paths of the Embedding and the Linear head.
 
     `before` are the keys defined before the layer; None where their order is not kept.
     """
+    width = (layer.proj_size or layer.hidden_size) * (1 + layer.bidirectional)
     found: dict[str, str] = {}
     unclear: list[str] = []
-    for key in shapes:
+    for key, shape in shapes.items():
         path, _, name = key.rpartition(".")
         if name == "bias" and f"{path}.weight" in shapes:
             continue
-        role = _role(key, shapes, input_size, output_size, before)
+        role = _role(key, shapes, layer.input_size, width, before)
         if role is None or found.setdefault(role, path) != path:
-            unclear.append(key)
-    return found.get("embedding"), found.get("head"), unclear
+            unclear.append(_key_and_shape(key, shape))
+    if unclear:
+        raise _Undetermined(
+            f"`{layer_name}` takes {layer.input_size} and gives {width} features; an Embedding "
+            "before it and one Linear layer after it would be determined, but not "
+            f"{listed(unclear)}"
+        )
+    return found.get("embedding"), found.get("head")
 
 
 def _role(
@@ -149,67 +164,59 @@ def _role(
         return None
     bias = shapes.get(f"{path}.bias")
     called_embedding = "emb" in path.lower()
-    roles = set()
-    if shape[1] == input_size and bias is None and (before is None or key in before):
-        roles.add("embedding")
-    if (
+    embedding = shape[1] == input_size and bias is None and (before is None or key in before)
+    head = (
         shape[1] == output_size
         and bias in (None, shape[:1])
         and not (bias is None and called_embedding)
         and (before is None or key not in before)
-    ):
-        roles.add("head")
-    if "embedding" in roles and shape[0] == shape[1] and not called_embedding:
-        return None  # a square matrix before the layer may be a Linear without bias
-    return roles.pop() if len(roles) == 1 else None
+    )
+    # a square matrix before the layer may be a Linear without bias
+    if embedding == head or (embedding and shape[0] == shape[1] and not called_embedding):
+        return None
+    return "embedding" if embedding else "head"
 
 
-def _layer_prefix(shapes: Shapes, subject: str) -> str:
+def _layer_prefix(shapes: Shapes) -> str:
     prefixes = [key.removesuffix(_FIRST) for key in shapes if key.rpartition(".")[2] == _FIRST]
     if not prefixes:
-        raise _unclear(
-            subject,
+        raise _Undetermined(
             "no key ends in `weight_ih_l0`, so there is no recurrent layer of torch's among "
-            f"{listed([_key_and_shape(*item) for item in shapes.items()])}",
+            f"{listed([_key_and_shape(*item) for item in shapes.items()])}"
         )
     if len(prefixes) > 1:
         layers = [f"`{prefix.removesuffix('.')}`" for prefix in prefixes]
-        raise _unclear(
-            subject,
+        raise _Undetermined(
             f"it has {len(prefixes)} recurrent layers, {listed(layers)}, and nothing says which "
-            "are used and in which order",
+            "are used and in which order"
         )
     return prefixes[0]
 
 
-def _layer(shapes: Shapes, prefix: str, subject: str) -> tuple[nn.LSTM | nn.GRU | nn.RNN, set[str]]:
+def _layer(shapes: Shapes, prefix: str) -> tuple[nn.LSTM | nn.GRU | nn.RNN, set[str]]:
     """Return the layer whose keys have `prefix`, without its weights, and these keys."""
     matches = {
-        key: _LAYER_KEY.fullmatch(key.removeprefix(prefix))
+        key: match
         for key in shapes
-        if key.startswith(prefix)
+        if key.startswith(prefix) and (match := _LAYER_KEY.fullmatch(key.removeprefix(prefix)))
     }
-    own = {key: shapes[key] for key, match in matches.items() if match}
+    own = {key: shapes[key] for key in matches}
     name = prefix.removesuffix(".") or "the layer"
     first, hidden = own[prefix + _FIRST], own.get(f"{prefix}weight_hh_l0", ())
     projection = own.get(f"{prefix}weight_hr_l0")
     if len(first) != 2 or len(hidden) != 2 or (projection and len(projection) != 2):
-        raise _unclear(
-            subject, f"`{name}` has no two-dimensional `weight_ih_l0` and `weight_hh_l0`"
-        )
+        raise _Undetermined(f"`{name}` has no two-dimensional `weight_ih_l0` and `weight_hh_l0`")
     size = projection[1] if projection else hidden[1]
     gates, left = divmod(first[0], size)
     if left or gates not in _LAYERS or (projection and _LAYERS[gates] is not nn.LSTM):
-        raise _unclear(
-            subject,
+        raise _Undetermined(
             f"`{name}` has {first[0]} rows in `weight_ih_l0` for {size} hidden units; expected "
-            f"were {', '.join(f'{n * size} (nn.{kind.__name__})' for n, kind in _LAYERS.items())}",
+            f"were {', '.join(f'{n * size} (nn.{kind.__name__})' for n, kind in _LAYERS.items())}"
         )
-    places = {int(match[3]) for match in matches.values() if match}
+    places = {int(match[3]) for match in matches.values()}
     if places != set(range(len(places))):
-        last = max(places)
-        raise _unclear(
-            subject, f"`{name}` has weights of its layer {last}, but not of all before it"
+        raise _Undetermined(
+            f"`{name}` has weights of its layer {max(places)}, but not of all before it"
         )
     layer = _LAYERS[gates](
         first[1],
@@ -221,20 +228,14 @@ def _layer(shapes: Shapes, prefix: str, subject: str) -> tuple[nn.LSTM | nn.GRU 
         device="meta",
         **({"proj_size": projection[0]} if projection else {}),
     )
-    _check_layer(layer, own, prefix, subject)
-    return layer.to_empty(device="cpu"), set(own)
-
-
-def _check_layer(layer: nn.Module, own: Shapes, prefix: str, subject: str) -> None:
     wanted = {prefix + key: tuple(tensor.shape) for key, tensor in layer.state_dict().items()}
     faults = [_key_and_shape(key, shape) for key, shape in own.items() if wanted.get(key) != shape]
     faults += [f"no `{key}`" for key in wanted if key not in own]
     if faults:
-        raise _unclear(
-            subject,
-            f"`{prefix.removesuffix('.') or 'the layer'}` would be {layer}, which does not agree "
-            f"with {listed(faults)}",
+        raise _Undetermined(
+            f"`{name}` would be {layer}, which does not agree with {listed(faults)}"
         )
+    return layer.to_empty(device="cpu"), set(own)
 
 
 def _keys_before(shapes: Shapes, first: str) -> frozenset[str] | None:
@@ -243,17 +244,14 @@ def _keys_before(shapes: Shapes, first: str) -> frozenset[str] | None:
     return None if keys == sorted(keys) else frozenset(keys[: keys.index(first)])
 
 
-def _check_numbers(weights: Mapping[str, torch.Tensor], subject: str) -> None:
+def _check_numbers(weights: Mapping[str, torch.Tensor]) -> None:
     for key, tensor in weights.items():
         if tensor.dtype not in (torch.float32, *CONVERTED_DTYPES) or not tensor.numel():
-            kind = str(tensor.dtype).removeprefix("torch.")
-            raise _unclear(
-                subject,
-                f"`{key}` is {kind} {list(tensor.shape)}, which cannot be a weight of a layer",
-            )
+            kind = f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
+            raise _Undetermined(f"`{key}` is {kind}, which cannot be a weight of a layer")
 
 
-def _refuse_guess(layer: nn.Module, paths: list[str], subject: str) -> None:
+def _refuse_guess(layer: nn.Module, paths: list[str]) -> None:
     """Refuse to guess what changes numbers and the keys do not determine."""
     unknown: list[str] = []
     if isinstance(layer, nn.RNN):
@@ -264,11 +262,10 @@ def _refuse_guess(layer: nn.Module, paths: list[str], subject: str) -> None:
             f"what comes between and after {listing} (activations, the step that is read)"
         )
     if unknown:
-        raise SourceError(
-            f"{subject} is a state_dict that does not determine the model: {' and '.join(unknown)} "
-            "leaves no trace in it. Give the model's code with --module FILE.py:FACTORY; or, if "
-            "every step's output goes on as it is and an nn.RNN has tanh, repeat with "
-            "--assume-plain."
+        raise _Undetermined(
+            f"{' and '.join(unknown)} leaves no trace in it",
+            "; or, if every step's output goes on as it is and an nn.RNN has tanh, repeat with "
+            "--assume-plain",
         )
 
 
@@ -288,10 +285,3 @@ def _notes(parts: Mapping[str, nn.Module], layer: str, head: str | None) -> tupl
 
 def _key_and_shape(key: str, shape: tuple[int, ...]) -> str:
     return f"`{key}` {list(shape)}"
-
-
-def _unclear(subject: str, reason: str) -> SourceError:
-    return SourceError(
-        f"{subject} is a state_dict that does not determine the model: {reason}. Give the model's "
-        "code with --module FILE.py:FACTORY."
-    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -55,13 +54,7 @@ class _Products(TorchFunctionMode):
         super().__init__()
         self.times: Counter[int] = Counter()
 
-    def __torch_function__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if getattr(func, "__name__", "").partition(".")[0] in _PRODUCTS:
             given = [one for one in (*args, *(kwargs or {}).values()) if isinstance(one, Tensor)]
             # weights come as they are or transposed, which is a view of them
