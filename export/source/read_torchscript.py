@@ -20,8 +20,7 @@ from edgernn.errors import EdgernnError, SourceError
 from edgernn.export.call.override_forward import subclass_with_forward
 from edgernn.export.source.check_torchscript import check_graph, check_torchscript_archive
 from edgernn.export.source.prepare_module import CONVERTED_DTYPES, prepare_module
-from edgernn.export.source.torchscript_program import Block, Environment
-from edgernn.export.source.torchscript_reader import GraphReader
+from edgernn.export.source.torchscript_program import Block, Environment, GraphReader
 from edgernn.export.source.zip_archive import ZipArchive
 from edgernn.untrusted_text import first_line
 
@@ -38,16 +37,14 @@ class ScriptedModule(nn.Module):
         has_loops: Whether a loop was kept as one; tracing writes it out, scripting does not.
     """
 
-    def __init__(self, block: Block, narrowed: bool, has_loops: bool) -> None:
+    def __init__(self, block: Block, has_loops: bool) -> None:
         super().__init__()
         self._block = block
-        self._narrowed = narrowed
         self.has_loops = has_loops
 
     def _run(self, arguments: list[Any]) -> Any:
         # The first input of a TorchScript graph is the module itself.
-        outputs = self._block.run(Environment(self, {}, self._narrowed), [None, *arguments])
-        return outputs[0]
+        return self._block.run(Environment(self, {}), [None, *arguments])[0]
 
 
 def read_torchscript(
@@ -149,14 +146,14 @@ def _convert(
         bound.apply_defaults()
         return self._run(list(bound.arguments.values())[1:])
 
-    reader = GraphReader(scripted, records, subject)
+    narrowed = any(one.dtype in CONVERTED_DTYPES for one in scripted.state_dict().values())
+    reader = GraphReader(scripted, records, subject, narrowed)
     block = reader.read(graph)
     attributes = {} if isinstance(archive, Path) else _plain_attributes(archive)
     kind = subclass_with_forward(
         ScriptedModule, forward, signature, scripted.original_name, attributes
     )
-    narrowed = any(one.dtype in CONVERTED_DTYPES for one in scripted.state_dict().values())
-    module = kind(block, narrowed, graph.findNode("prim::Loop") is not None)
+    module = kind(block, graph.findNode("prim::Loop") is not None)
     reader.tensors.register(module)
 
     def run(self: Scripted, *args: Any, **kwargs: Any) -> Any:

@@ -1,29 +1,46 @@
-"""TorchScript operators that are plain Python here: numbers, lists, tuples, checks.
+"""TorchScript operators as calls: of plain Python for numbers, lists, tuples and checks.
 
 Sizes stay Python numbers, so that under torch.export they stay symbols. What is not in these
-tables runs as `torch.ops`.
+tables is a call of `torch.ops`, which a TorchFunctionMode sees and torch.export traces.
 """
 
 from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 
-__all__ = ["DTYPES", "PYTHON_FUNCTIONS", "SCALAR_FUNCTIONS"]
+from edgernn.errors import UnsupportedModelError
+from edgernn.export.source.prepare_module import CONVERTED_DTYPES, TRAINING_FLAGS
+
+__all__ = [
+    "PYTHON_FUNCTIONS",
+    "SCALAR_FUNCTIONS",
+    "Compute",
+    "SchemaArgument",
+    "call_operator",
+    "call_python",
+]
 
 # The dtypes in the order of c10::ScalarType, whose integers TorchScript has for them.
 _SCALAR_TYPES = str.split(
     "uint8 int8 int16 int32 int64 float16 float32 float64 complex32 complex64 complex128 bool"
 )
-DTYPES: dict[int, torch.dtype] = {
+_DTYPES: dict[int, torch.dtype] = {
     **{code: getattr(torch, name) for code, name in enumerate(_SCALAR_TYPES)},
     15: torch.bfloat16,
 }
-_CODES = {dtype: code for code, dtype in DTYPES.items()}
+_CODES = {dtype: code for code, dtype in _DTYPES.items()}
+
+_MEMORY_FORMATS = {
+    0: torch.contiguous_format,
+    1: torch.preserve_format,
+    2: torch.channels_last,
+    3: torch.channels_last_3d,
+}
 
 
 def _number(value: Any) -> Any:
@@ -158,3 +175,82 @@ SCALAR_FUNCTIONS: dict[str, Callable[..., Any]] = {
     "aten::sqrt": math.sqrt,
     "aten::sub": _subtract,
 }
+
+Compute = Callable[[Any, list[Any]], Sequence[Any]]
+"""Computes the outputs of a node from the environment of a run and its inputs."""
+
+
+class SchemaArgument(NamedTuple):
+    """What an operator's schema says of one argument."""
+
+    name: str
+    keyword: bool
+    tensor: bool
+
+    def prepare(self, value: Any, narrowed: bool) -> Any:
+        """Return `value` as `torch.ops` takes it on the CPU, in eval mode."""
+        match self.name, value:
+            case "dtype", int():
+                dtype = _DTYPES[value]
+                return torch.float32 if narrowed and dtype in CONVERTED_DTYPES else dtype
+            case "layout", int():
+                return torch.strided
+            case "memory_format", int():
+                return _MEMORY_FORMATS[value]
+            case "device", str() | torch.device():
+                return torch.device("cpu")
+            case name, True if name in TRAINING_FLAGS:
+                return False
+            case _, bool() | int() | float() | torch.SymInt() | torch.SymFloat() if self.tensor:
+                number: Any = value
+                dtype = torch.int64 if isinstance(value, (int, torch.SymInt)) else torch.float32
+                dtype = torch.bool if isinstance(value, bool) else dtype
+                return torch.scalar_tensor(number, dtype=dtype)
+        return value
+
+
+def call_python(
+    function: Callable[..., Any], arguments: Sequence[SchemaArgument], narrowed: bool, spread: bool
+) -> Compute:
+    """Call a Python function; `spread` makes each item of its result an output."""
+
+    def compute(_: object, values: list[Any]) -> Sequence[Any]:
+        for place, argument in enumerate(arguments):
+            if argument.name == "dtype":
+                values[place] = argument.prepare(values[place], narrowed)
+        result = function(*values)
+        return result if spread else (result,)
+
+    return compute
+
+
+def call_operator(
+    overload: Callable[..., Any] | None,
+    scalar: Callable[..., Any] | None,
+    arguments: Sequence[SchemaArgument],
+    narrowed: bool,
+    results: int,
+    refusal: str,
+) -> Compute:
+    """Call an operator of `torch.ops`, or `scalar` where no argument is a tensor.
+
+    Where the operator cannot run, `overload` is None and `refusal` says why.
+    """
+
+    def compute(_: object, values: list[Any]) -> Sequence[Any]:
+        if scalar and not any(isinstance(value, torch.Tensor) for value in values):
+            result = scalar(*values)
+        elif overload is None:
+            raise UnsupportedModelError(refusal)
+        else:
+            given = [
+                (argument, argument.prepare(value, narrowed))
+                for argument, value in zip(arguments, values, strict=True)
+            ]
+            result = overload(
+                *(value for argument, value in given if not argument.keyword),
+                **{argument.name: value for argument, value in given if argument.keyword},
+            )
+        return result if results > 1 else (result,)
+
+    return compute

@@ -57,7 +57,6 @@ SHOWN_BY: Mapping[str, tuple[str, ...]] = {
         "source/check_torchscript",
         "source/torchscript_operators",
         "source/torchscript_program",
-        "source/torchscript_reader",
     ),
     "source/test_load_source": ("source/read_checkpoint",),
     "states/test_find_states": ("states/next_values", "states/state_port"),
