@@ -29,6 +29,8 @@ from edgernn.export.source.rebuild_module import rebuild_module
 
 __all__ = ["Source", "load_source"]
 
+_TORCH = f"torch {torch.__version__.partition('+')[0]}"
+
 
 @dataclass(frozen=True)
 class Source:
@@ -96,7 +98,7 @@ def load_source(
         )
     if isinstance(model, torch.jit.ScriptModule):
         converted, given, notes = read_torchscript(model)
-        return _make_source(converted, given, f"ScriptModule {model.original_name}", notes)
+        return Source(converted, given, f"ScriptModule {model.original_name}, {_TORCH}", notes)
     if not isinstance(model, nn.Module):
         raise SourceError(
             f"`{model!r}` is not a model: it is of type {type(model).__name__}. Give an nn.Module "
@@ -104,7 +106,7 @@ def load_source(
         )
     copied = private_copy(model)
     given, notes = _prepare(copied)
-    return _make_source(copied, given, f"nn.Module {type(copied).__name__}", notes)
+    return Source(copied, given, f"nn.Module {type(copied).__name__}, {_TORCH}", notes)
 
 
 def _from_file(
@@ -127,7 +129,7 @@ def _from_file(
         given = converted
     else:
         converted, given, notes = read_torchscript(path, trust)
-    return _make_source(converted, given, f"{kind.value} {path.name}", notes)
+    return Source(converted, given, f"{kind.value} {path.name}, {_TORCH}", notes)
 
 
 def _from_weights(
@@ -158,8 +160,8 @@ def _from_weights(
         notes, label = taken + notes, "state_dict in"
     given, converted = _prepare(built)
     rebuilt = module is None and not isinstance(weights, nn.Module)
-    label = f"{label} {kind.value} {path.name}"
-    return _make_source(built, given, label, notes + converted, rebuilt)
+    description = f"{label} {kind.value} {path.name}, {_TORCH}"
+    return Source(built, given, description, notes + converted, rebuilt)
 
 
 def _prepare(module: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
@@ -175,14 +177,3 @@ def _prepare(module: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
     if given is not module:
         to_cpu_float32(given)
     return given, notes
-
-
-def _make_source(
-    module: nn.Module,
-    given: nn.Module,
-    description: str,
-    notes: tuple[str, ...],
-    rebuilt: bool = False,
-) -> Source:
-    version = torch.__version__.partition("+")[0]
-    return Source(module, given, f"{description}, torch {version}", notes, rebuilt)

@@ -110,11 +110,7 @@ def call_factory(code: ModuleType | None, factory: str | Factory | None) -> nn.M
 def _call(factory: object, subject: str, known: str, remedy: str) -> nn.Module:
     """Return what a factory makes, or the factory itself where it is a module already.
 
-    Args:
-        factory: The factory, of any type.
-        subject: What messages call it.
-        known: A sentence on other factories.
-        remedy: A sentence on what to do where it needs arguments.
+    `known` is a sentence on other factories, `remedy` one for a factory that needs arguments.
     """
     made = factory
     if callable(factory) and not isinstance(factory, nn.Module):

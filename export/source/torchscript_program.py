@@ -75,11 +75,6 @@ def _read_tensors(paths: Sequence[str], listed: bool) -> Compute:
     return compute
 
 
-def _select_block(yes: Block, no: Block) -> Compute:
-    """Run the block that the condition, the only input, selects."""
-    return lambda env, values: (yes if values[0] else no).run(env, [])
-
-
 def _loop(body: Block) -> Compute:
     """Run a block at most as often as the first input says, as long as its condition holds.
 
@@ -104,15 +99,6 @@ def _raise_exception(_: Environment, values: list[Any]) -> NoReturn:
     raise getattr(builtins, name, RuntimeError)(message)
 
 
-def _refuse(message: str) -> Compute:
-    """Raise UnsupportedModelError when the node is reached."""
-
-    def compute(*_: object) -> NoReturn:
-        raise UnsupportedModelError(message)
-
-    return compute
-
-
 class _ScriptTensors:
     """The tensors of a ScriptModule by their dotted paths."""
 
@@ -135,8 +121,7 @@ class _ScriptTensors:
     def register(self, module: nn.Module) -> None:
         """Give `module` submodules, parameters and buffers of the same paths."""
         for path, _ in self._scripted.named_modules(remove_duplicate=False):
-            if path:
-                make_submodule(module, path)
+            make_submodule(module, path)
         shared: dict[int, nn.Parameter] = {}
         for path, tensor in self._parameters.items():
             parameter = shared.setdefault(id(tensor), nn.Parameter(tensor.detach(), False))
@@ -167,8 +152,7 @@ class GraphReader:
 
     def read(self, graph: Any) -> Block:
         """Read the whole graph; what always runs must be known."""
-        inputs = tuple(value.debugName() for value in graph.inputs())
-        self._objects[inputs[0]] = ("", self._scripted)
+        self._objects[next(graph.inputs()).debugName()] = ("", self._scripted)
         block = self._block(graph)
         for instruction in block.instructions:
             if instruction.refusal:
@@ -188,7 +172,9 @@ class GraphReader:
                 return self._attribute(node, inputs[0], outputs)
             case "prim::If":
                 yes, no = (self._block(block) for block in node.blocks())
-                return Instruction(_select_block(yes, no), inputs, outputs)
+                return Instruction(
+                    lambda env, values: (yes if values[0] else no).run(env, []), inputs, outputs
+                )
             case "prim::Loop":
                 (body,) = node.blocks()
                 return Instruction(_loop(self._block(body)), inputs, outputs)
@@ -264,7 +250,11 @@ class GraphReader:
 
     def _refusal(self, node: Any) -> Instruction:
         message = self._reason(node, _code_of(node))
-        return Instruction(_refuse(message), (), (), message)
+
+        def refuse(*_: object) -> NoReturn:
+            raise UnsupportedModelError(message)
+
+        return Instruction(refuse, (), (), message)
 
     def _reason(self, node: Any, code: str) -> str:
         if node.kind() == "prim::SetAttr" and (parts := _stateless_parts(self._scripted)):
