@@ -105,7 +105,9 @@ def _rebuild(
     layer, keys = _layer(shapes, prefix)
     name = prefix.removesuffix(".") or type(layer).__name__.lower()
     rest = {key: shape for key, shape in shapes.items() if key not in keys}
-    embedding, head = _roles(rest, layer, name, before=_keys_before(shapes, prefix + _FIRST))
+    order = list(shapes)
+    before = None if order == sorted(order) else {*order[: order.index(prefix + _FIRST)]}
+    embedding, head = _roles(rest, layer, name, before)
     if not assume_plain:
         _refuse_guess(layer, [path for path in (embedding, name, head) if path])
     parts: dict[str, nn.Module] = {name: layer}
@@ -130,11 +132,11 @@ def _rebuild(
 
 
 def _roles(
-    shapes: Shapes, layer: nn.LSTM | nn.GRU | nn.RNN, layer_name: str, before: frozenset[str] | None
+    shapes: Shapes, layer: nn.LSTM | nn.GRU | nn.RNN, layer_name: str, before: set[str] | None
 ) -> tuple[str | None, str | None]:
     """Return the paths of the Embedding and the Linear head.
 
-    `before` are the keys defined before the layer; None where their order is not kept.
+    `before` are the keys defined before the layer; None where they are sorted and so say nothing.
     """
     width = (layer.proj_size or layer.hidden_size) * (1 + layer.bidirectional)
     found: dict[str, str] = {}
@@ -156,7 +158,7 @@ def _roles(
 
 
 def _role(
-    key: str, shapes: Shapes, input_size: int, output_size: int, before: frozenset[str] | None
+    key: str, shapes: Shapes, input_size: int, output_size: int, before: set[str] | None
 ) -> str | None:
     path, _, name = key.rpartition(".")
     shape = shapes[key]
@@ -236,12 +238,6 @@ def _layer(shapes: Shapes, prefix: str) -> tuple[nn.LSTM | nn.GRU | nn.RNN, set[
             f"`{name}` would be {layer}, which does not agree with {listed(faults)}"
         )
     return layer.to_empty(device="cpu"), set(own)
-
-
-def _keys_before(shapes: Shapes, first: str) -> frozenset[str] | None:
-    """Return the keys in front of `first`; None where they are sorted and so say nothing."""
-    keys = list(shapes)
-    return None if keys == sorted(keys) else frozenset(keys[: keys.index(first)])
 
 
 def _check_numbers(weights: Mapping[str, torch.Tensor]) -> None:

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import BinaryIO
 
 from edgernn.errors import SourceError
 from edgernn.untrusted_text import first_line
@@ -32,29 +31,27 @@ class ZipArchive(AbstractContextManager["ZipArchive"]):
         names: The entries in their order in the file.
     """
 
-    def __init__(self, content: Path | bytes | BinaryIO, subject: str) -> None:
-        """Open the archive and check its table of contents.
-
-        Args:
-            content: A file, bytes, or an open stream.
-            subject: What messages call it.
+    def __init__(self, content: Path | bytes, subject: str) -> None:
+        """Open a file or its bytes, called `subject` in messages, and check the table of contents.
 
         Raises:
             SourceError: It is damaged, or its table of contents is one that torch does not write.
         """
         self._subject = subject
-        stream: Path | BinaryIO = io.BytesIO(content) if isinstance(content, bytes) else content
+        packed = len(content) if isinstance(content, bytes) else content.stat().st_size
         try:
-            self._file = zipfile.ZipFile(stream)
+            self._file = zipfile.ZipFile(
+                io.BytesIO(content) if isinstance(content, bytes) else content
+            )
         except zipfile.BadZipFile as error:
             raise SourceError(
-                f"{subject} is a zip archive cut short: it has {_size_of(content)} bytes and no "
-                "table of contents at its end. Save or download it again."
+                f"{subject} is a zip archive cut short: it has {packed} bytes and no table of "
+                "contents at its end. Save or download it again."
             ) from error
         except Exception as error:  # zlib, struct, zipfile: damage shows in any of them
             raise self._damaged(error) from error
         entries = [one for one in self._file.infolist() if not one.filename.endswith("/")]
-        self._check(entries, _size_of(content))
+        self._check(entries, packed)
         root = _root_of(entries)
         self._entries = {entry.filename.removeprefix(root): entry for entry in entries}
         self.names = tuple(self._entries)
@@ -133,17 +130,6 @@ def _fault(entry: zipfile.ZipInfo) -> str:
         case zipfile.ZIP_STORED | zipfile.ZIP_DEFLATED:
             return f"unpacks from {entry.compress_size} to {entry.file_size} bytes"
     return "is packed in a way that torch does not use"
-
-
-def _size_of(content: Path | bytes | BinaryIO) -> int:
-    if isinstance(content, bytes):
-        return len(content)
-    if isinstance(content, Path):
-        return content.stat().st_size
-    place = content.tell()
-    size = content.seek(0, io.SEEK_END)
-    content.seek(place)
-    return size
 
 
 def _root_of(entries: list[zipfile.ZipInfo]) -> str:
