@@ -181,18 +181,19 @@ Compute = Callable[[Any, list[Any]], Sequence[Any]]
 
 
 class SchemaArgument(NamedTuple):
-    """What an operator's schema says of one argument."""
+    """What an operator's schema says of one argument; `narrowed` models run in float32."""
 
     name: str
     keyword: bool
     tensor: bool
+    narrowed: bool
 
-    def prepare(self, value: Any, narrowed: bool) -> Any:
+    def prepare(self, value: Any) -> Any:
         """Return `value` as `torch.ops` takes it on the CPU, in eval mode."""
         match self.name, value:
             case "dtype", int():
                 dtype = _DTYPES[value]
-                return torch.float32 if narrowed and dtype in CONVERTED_DTYPES else dtype
+                return torch.float32 if self.narrowed and dtype in CONVERTED_DTYPES else dtype
             case "layout", int():
                 return torch.strided
             case "memory_format", int():
@@ -210,14 +211,14 @@ class SchemaArgument(NamedTuple):
 
 
 def call_python(
-    function: Callable[..., Any], arguments: Sequence[SchemaArgument], narrowed: bool, spread: bool
+    function: Callable[..., Any], arguments: Sequence[SchemaArgument], spread: bool
 ) -> Compute:
     """Call a Python function; `spread` makes each item of its result an output."""
 
     def compute(_: object, values: list[Any]) -> Sequence[Any]:
         for place, argument in enumerate(arguments):
             if argument.name == "dtype":
-                values[place] = argument.prepare(values[place], narrowed)
+                values[place] = argument.prepare(values[place])
         result = function(*values)
         return result if spread else (result,)
 
@@ -228,7 +229,6 @@ def call_operator(
     overload: Callable[..., Any] | None,
     scalar: Callable[..., Any] | None,
     arguments: Sequence[SchemaArgument],
-    narrowed: bool,
     results: int,
     refusal: str,
 ) -> Compute:
@@ -244,7 +244,7 @@ def call_operator(
             raise UnsupportedModelError(refusal)
         else:
             given = [
-                (argument, argument.prepare(value, narrowed))
+                (argument, argument.prepare(value))
                 for argument, value in zip(arguments, values, strict=True)
             ]
             result = overload(

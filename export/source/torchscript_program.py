@@ -233,19 +233,26 @@ class GraphReader:
             return _literal(None, outputs)
         schema = _schema(node.schema())
         name = schema.overload_name if schema else ""
-        arguments = [_argument(one) for one in schema.arguments] if schema else []
+        arguments = [
+            SchemaArgument(
+                name=one.name,
+                keyword=one.kwarg_only,
+                tensor=str(one.type) in ("Tensor", "Optional[Tensor]"),
+                narrowed=self._narrowed,
+            )
+            for one in (schema.arguments if schema else ())
+        ]
         function = PYTHON_FUNCTIONS.get(f"{kind}.{name}") or PYTHON_FUNCTIONS.get(kind)
         if kind == "prim::TupleConstruct":
             function = self._records.get(node.output().type().annotation_str, function)
         if function is not None:
             spread = kind in ("prim::ListUnpack", "prim::TupleUnpack")
-            compute = call_python(function, arguments, self._narrowed, spread)
-            return Instruction(compute, inputs, outputs)
+            return Instruction(call_python(function, arguments, spread), inputs, outputs)
         overload, scalar = _overload(kind, name), SCALAR_FUNCTIONS.get(kind)
         if schema is None or (overload is None and scalar is None):
             return self._refusal(node)
         refusal = self._refusal(node).refusal if overload is None else ""
-        compute = call_operator(overload, scalar, arguments, self._narrowed, len(outputs), refusal)
+        compute = call_operator(overload, scalar, arguments, len(outputs), refusal)
         return Instruction(compute, inputs, outputs)
 
     def _refusal(self, node: Any) -> Instruction:
@@ -311,11 +318,6 @@ def _code_of(node: Any) -> str:
 @functools.cache
 def _schema(text: str) -> Any:
     return None if text == "(no schema)" else torch._C.parse_schema(text)
-
-
-def _argument(argument: Any) -> SchemaArgument:
-    tensor = str(argument.type) in ("Tensor", "Optional[Tensor]")
-    return SchemaArgument(argument.name, argument.kwarg_only, tensor)
 
 
 def _overload(kind: str, name: str) -> Callable[..., Any] | None:
