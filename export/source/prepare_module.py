@@ -90,7 +90,7 @@ def to_cpu_float32(model: nn.Module) -> tuple[str, ...]:
     Returns:
         Notes: what was converted.
     """
-    dtypes = [tensor.dtype for tensor in chain(model.parameters(), model.buffers())]
+    dtypes = [tensor.dtype for _, tensor in chain(model.named_parameters(), model.named_buffers())]
     narrowed = [str(t).removeprefix("torch.") for t in dtypes if t in CONVERTED_DTYPES]
     with warnings.catch_warnings():
         # the parameters of a copied ScriptModule are not autograd leaves
