@@ -20,6 +20,7 @@ __all__ = [
     "is_random",
     "movement_sources",
     "reordering_sources",
+    "upstream",
 ]
 
 _LOOKUPS = ("Gather", "GatherElements")
@@ -71,19 +72,19 @@ def depends_on_data(value: ir.Value) -> bool:
 
 def input_dependencies(value: ir.Value) -> list[ir.Value]:
     """Return the graph inputs whose elements `value` depends on."""
-    ends = _upstream(value, lambda node: None if node.op_type in _SIZES else node.inputs)
+    ends = upstream(value, lambda node: None if node.op_type in _SIZES else node.inputs)
     return [source for source in ends if source.is_graph_input()]
 
 
 def is_random(value: ir.Value) -> bool:
     """Return whether `value` is computed from random numbers."""
-    ends = _upstream(value, lambda node: None if node.op_type.startswith("Random") else node.inputs)
+    ends = upstream(value, lambda node: None if node.op_type.startswith("Random") else node.inputs)
     return any(source.producer() is not None for source in ends)
 
 
 def movement_sources(value: ir.Value) -> list[ir.Value]:
     """Return the values whose elements `value` has, moved."""
-    return list(dict.fromkeys(_upstream(value, lambda node: moved_inputs(node) or None)))
+    return list(dict.fromkeys(upstream(value, lambda node: moved_inputs(node) or None)))
 
 
 def ancestors(value: ir.Value) -> set[ir.Value]:
@@ -115,7 +116,7 @@ def reordering_sources(value: ir.Value | None) -> list[ir.Value]:
     def reordered(node: ir.Node) -> Sequence[ir.Value | None] | None:
         return node.inputs[:1] if node.op_type in ("TopK", "Cast") else moved_inputs(node) or None
 
-    return list(dict.fromkeys(_upstream(value, reordered)))
+    return list(dict.fromkeys(upstream(value, reordered)))
 
 
 def id_limit(port: ir.Value) -> int | None:
@@ -143,7 +144,7 @@ def _table_sizes(port: ir.Value) -> Iterator[int | ir.SymbolicDim]:
                 pending.extend(node.outputs)
 
 
-def _upstream(
+def upstream(
     value: ir.Value, followed: Callable[[ir.Node], Sequence[ir.Value | None] | None]
 ) -> Iterator[ir.Value]:
     """Yield the values at which the way back from `value` ends.

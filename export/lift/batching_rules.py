@@ -19,6 +19,7 @@ import onnx_ir as ir
 
 from edgernn.export.ir.node_builder import constant_of
 from edgernn.export.ir.operator_kinds import ELEMENTWISE
+from edgernn.export.ir.recurrent_operators import input_of
 from edgernn.export.ir.shapes import Dim, Shape, shape_of
 
 __all__ = ["MixedBatchError", "batch_axes", "declared_shape"]
@@ -34,11 +35,7 @@ class MixedBatchError(Exception):
 
 
 def batch_axes(node: ir.Node, axes: Axes) -> list[int]:
-    """Return the batch axis of each output of `node`.
-
-    Args:
-        node: A node with at least one input that has a batch axis.
-        axes: For each input its batch axis, or None where it is the same for all entries.
+    """Return the batch axis of each output of a node with an input that has one.
 
     Raises:
         MixedBatchError: The operator is unknown, or mixes the entries of a batch.
@@ -62,28 +59,25 @@ def declared_shape(value: ir.Value) -> Shape:
 
 
 def _integers(value: ir.Value | None) -> list[int]:
-    """Return the integers of a constant input."""
     array = constant_of(value)
     if array is None:
         raise MixedBatchError(f"`{value.name if value else 'axes'}` is not a constant")
     return [int(number) for number in array.ravel()]
 
 
-def _input(node: ir.Node, index: int) -> ir.Value | None:
-    """Return an input, or None where it is left out."""
-    return node.inputs[index] if index < len(node.inputs) else None
+def _shape(node: ir.Node, index: int = 0) -> Shape:
+    """Return the shape of an input that the operator requires."""
+    value = input_of(node, index)
+    if value is None:
+        raise MixedBatchError(f"`{node.op_type}` lacks input {index}")
+    return declared_shape(value)
 
 
 def _rank(node: ir.Node, index: int = 0) -> int:
-    """Return the rank of an input that the operator requires."""
-    value = _input(node, index)
-    if value is None:
-        raise MixedBatchError(f"`{node.op_type}` lacks input {index}")
-    return len(declared_shape(value))
+    return len(_shape(node, index))
 
 
 def _axis(node: ir.Node, default: int = 0) -> int:
-    """Return the attribute `axis`, counted from the left."""
     return node.attributes.get_int("axis", default) % _rank(node)
 
 
@@ -118,7 +112,7 @@ def _matmul(node: ir.Node, axes: Axes) -> int:
     if min(ranks) < 2:
         raise _mixed(node)
     from_right = [
-        None if axis is None else rank - axis for rank, axis in zip(ranks, axes, strict=True)
+        axis if axis is None else rank - axis for rank, axis in zip(ranks, axes, strict=True)
     ]
     if from_right == [2, None]:
         return max(ranks) - 2
@@ -131,16 +125,11 @@ def _matmul(node: ir.Node, axes: Axes) -> int:
 
 def _gemm(node: ir.Node, axes: Axes) -> int:
     """Take the batch as rows of A, and of C where C has rows of its own."""
-    c, c_axis = _input(node, 2), axes[2] if len(axes) > 2 else None
-    if axes[0] != node.attributes.get_int("transA", 0) or axes[1] is not None:
+    c, c_axis = input_of(node, 2), axes[2] if len(axes) > 2 else None
+    shape = declared_shape(c) if c is not None else ()
+    c_fits = len(shape) != 2 or shape[0] == 1 if c_axis is None else (c_axis, len(shape)) == (0, 2)
+    if axes[0] != node.attributes.get_int("transA", 0) or axes[1] is not None or not c_fits:
         raise _mixed(node)
-    if c_axis not in (None, 0):
-        raise _mixed(node)
-    if c is not None:
-        shape = declared_shape(c)
-        has_rows = len(shape) == 2 and shape[0] != 1
-        if (c_axis is None and has_rows) or (c_axis == 0 and len(shape) != 2):
-            raise _mixed(node)
     return 0
 
 
@@ -162,11 +151,9 @@ def _concat(node: ir.Node, axes: Axes) -> int:
 
 
 def _works_along(touched: Callable[[ir.Node], Iterable[int]], keepdims: int = 1) -> Rule:
-    """Return the rule of an operator that computes along some axes of its first input.
+    """Return the rule of an operator that computes along the `touched` axes of its first input.
 
-    Args:
-        touched: Returns these axes.
-        keepdims: Whether it keeps them, where its attribute `keepdims` is absent.
+    `keepdims` is whether it keeps them, where its attribute of that name is absent.
     """
 
     def rule(node: ir.Node, axes: Axes) -> int:
@@ -182,13 +169,13 @@ def _works_along(touched: Callable[[ir.Node], Iterable[int]], keepdims: int = 1)
 
 def _axes_input(place: int) -> Callable[[ir.Node], Iterable[int]]:
     """Return what reads the axes of a node in one of its inputs."""
-    return lambda node: _integers(_input(node, place))
+    return lambda node: _integers(input_of(node, place))
 
 
 def _padded_axes(node: ir.Node) -> Iterator[int]:
-    given = _input(node, 3)
+    given = input_of(node, 3)
     axes = _integers(given) if given else range(_rank(node))
-    counts = _integers(_input(node, 1))
+    counts = _integers(input_of(node, 1))
     return (axis for axis, count in zip([*axes, *axes], counts, strict=True) if count)
 
 
@@ -198,7 +185,7 @@ def _transpose(node: ir.Node, axes: Axes) -> int:
 
 
 def _unsqueeze(node: ir.Node, axes: Axes) -> int:
-    batch, new = _only_first(node, axes), _integers(_input(node, 1))
+    batch, new = _only_first(node, axes), _integers(input_of(node, 1))
     rank = _rank(node) + len(new)
     added = {axis % rank for axis in new}
     return [axis for axis in range(rank) if axis not in added][batch]
@@ -209,10 +196,7 @@ def _reshape(node: ir.Node, axes: Axes) -> int:
 
     The caller must write another shape operand, with -1 for the batch.
     """
-    batch = _only_first(node, axes)
-    _rank(node)
-    assert node.inputs[0] is not None
-    before, after = declared_shape(node.inputs[0]), declared_shape(node.outputs[0])
+    batch, before, after = _only_first(node, axes), _shape(node), declared_shape(node.outputs[0])
     around = _elements(node, before[:batch]), _elements(node, before[batch + 1 :])
     for axis in reversed(range(len(after))):
         others = after[:axis] + after[axis + 1 :]

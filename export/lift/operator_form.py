@@ -34,8 +34,6 @@ def operator_form(step: StepGraph) -> ir.Model:
 
 
 class _OperatorForm:
-    """The sequence graph of a step graph with these recurrent nodes, under construction."""
-
     def __init__(self, step: StepGraph, nodes: list[ir.Node]) -> None:
         self._step = step
         self._nodes = nodes
@@ -73,9 +71,8 @@ class _OperatorForm:
         """Run a recurrent node over all steps; return its Y as (sequence, batch, hidden_size)."""
         if node not in self._layers:
             _check_layer(node)
-            outputs = self._run_layer(node)
-            self._finals.update(zip(node.outputs[1:], outputs[1:], strict=True))
-            y = outputs[0]
+            y, *finals = self._run_layer(node)
+            self._finals.update(zip(node.outputs[1:], finals, strict=True))
             copier = self._sequence.copier
             squeezed = copier.tape.op("Squeeze", [y, copier.integers([1])])
             batch, size = declared_shape(node.outputs[0])[2:]
@@ -113,10 +110,9 @@ def _states_of(node: ir.Node) -> list[tuple[ir.Value, ir.Value]]:
 
 def _check_layer(node: ir.Node) -> None:
     """Refuse a recurrent node that does not run forward in time, or ends sequences early."""
-    direction, layout = direction_of(node), node.attributes.get_int("layout", 0)
-    if direction != "forward":
+    if (direction := direction_of(node)) != "forward":
         raise MixedBatchError(f"`{node.op_type}` `{node.name}` is {direction}")
-    if layout != 0:
+    if (layout := node.attributes.get_int("layout", 0)) != 0:
         raise MixedBatchError(f"`{node.op_type}` `{node.name}` has layout {layout}")
     if node.domain == "" and input_of(node, Input.SEQUENCE_LENS) is not None:
         raise MixedBatchError(f"`{node.op_type}` `{node.name}` has sequence lengths")

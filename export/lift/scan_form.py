@@ -11,14 +11,14 @@ at once, as entries of one batch, wherever it keeps the entries of a batch apart
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import onnx_ir as ir
 from onnx_ir.tape import Tape
 
 from edgernn.contract import SEQUENCE
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.ir.shapes import Dim
+from edgernn.export.ir.dataflow import ancestors
 from edgernn.export.lift.batching_rules import MixedBatchError, declared_shape
 from edgernn.export.lift.sequence_graph import SequenceGraphBuilder
 from edgernn.export.lift.state_flow import carried_pairs
@@ -36,7 +36,12 @@ def scan_form(step: StepGraph, backward: bool = False) -> ir.Model:
         backward: Whether the Scan runs from the last step to the first.
     """
     pairs = carried_pairs(step.graph, step.states)
-    recurrent = _ancestors_within(step.graph, [after for _, after in pairs], step.stateful)
+    recurrent = {
+        value
+        for _, after in pairs
+        for value in ancestors(after)
+        if value is after or value in step.stateful
+    }
     in_body: list[ir.Value] = []
     while True:
         form = _ScanForm(step, pairs, recurrent, in_body)
@@ -44,17 +49,6 @@ def scan_form(step: StepGraph, backward: bool = False) -> ir.Model:
         if mixed is None:
             return form.model(backward)
         in_body.append(mixed)
-
-
-def _ancestors_within(
-    graph: ir.Graph, values: Iterable[ir.Value], within: set[ir.Value]
-) -> set[ir.Value]:
-    """Return `values` and the values of `within` that they are computed from."""
-    found = set(values)
-    for node in reversed(graph):
-        if any(output in found for output in node.outputs):
-            found.update(value for value in node.inputs if value in within)
-    return found
 
 
 class _ScanForm:
@@ -81,7 +75,7 @@ class _ScanForm:
         self._sequence = SequenceGraphBuilder(step)
         self._body = Tape()
         self._body_copier = NodeCopier(self._body)
-        self._states = {before: _like(before, declared_shape(before)) for before, _ in pairs}
+        self._states = {before: _like(before) for before, _ in pairs}
         self._copies: dict[ir.Value, ir.Value] = dict(self._states)
         self._scan_inputs: dict[ir.Value, ir.Value] = {}
         self._scan_outputs: dict[ir.Value, ir.Value] = {}
@@ -97,8 +91,7 @@ class _ScanForm:
             if self._batcher is None:
                 return port
             try:
-                batched = self._batcher(port)
-                axis = self._step.sequence_axis(port)
+                batched, axis = self._batcher(port), self._step.sequence_axis(port)
                 self._results[port] = self._batcher.with_sequence_axis(batched, axis)
             except MixedBatchError:
                 return port
@@ -119,7 +112,7 @@ class _ScanForm:
             opset_imports=step.graph.opset_imports,
             name="step",
         )
-        finals = [_like(value, declared_shape(value)) for value in after]
+        finals = [_like(value) for value in after]
         self._add_scan(body, finals, backward)
         known = dict(zip(after, finals, strict=True))
         states = {port: sequence.moved(port, known) for port in step.states.values()}
@@ -138,12 +131,10 @@ class _ScanForm:
         if backward:
             attributes["scan_input_directions"] = [1] * len(self._scan_inputs)
             attributes["scan_output_directions"] = [1] * len(self._scan_outputs)
+        inputs = [sequence.moved(value, states) for value in self._states]
         sequence.tape.op_multi_out(
             "Scan",
-            [
-                *(sequence.moved(value, states) for value in self._states),
-                *self._scan_inputs.values(),
-            ],
+            [*inputs, *self._scan_inputs.values()],
             attributes,
             outputs=[*finals, *self._scan_outputs.values()],
         )
@@ -183,7 +174,7 @@ class _ScanForm:
     def _collect(self, value: ir.Value) -> ir.Value:
         """Return the Scan output that holds `value` at all steps: (sequence, …)."""
         if value not in self._scan_outputs:
-            self._scan_outputs[value] = _like(value, [SEQUENCE, *declared_shape(value)])
+            self._scan_outputs[value] = _like(value, SEQUENCE)
         return self._scan_outputs[value]
 
     def _result_of_body(self, port: ir.Value) -> ir.Value:
@@ -222,7 +213,7 @@ class _ScanForm:
             if value not in self._step.data:
                 return False
             whole = self._data_steps_first(value)
-        self._copies[value] = _like(value, declared_shape(value))
+        self._copies[value] = _like(value)
         self._scan_inputs[self._copies[value]] = whole
         return True
 
@@ -241,5 +232,7 @@ def _add_prefix(body: ir.Graph) -> None:
         value.name = f"step_{value.name}"
 
 
-def _like(value: ir.Value, shape: Sequence[Dim]) -> ir.Value:
-    return ir.Value(name=value.name, type=value.type, shape=ir.Shape(shape))
+def _like(value: ir.Value, *outer: str) -> ir.Value:
+    """Return a new value like another, with axes in front of its own."""
+    shape = ir.Shape([*outer, *declared_shape(value)])
+    return ir.Value(name=value.name, type=value.type, shape=shape)

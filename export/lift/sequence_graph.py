@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 import onnx_ir as ir
@@ -30,7 +31,10 @@ class SequenceGraphBuilder:
     def __init__(self, step: StepGraph) -> None:
         self.step = step
         self.tape = Tape()
-        self.inputs = {port: self._input(port) for port in step.graph.inputs}
+        self.inputs = {
+            port: ir.Value(name=port.name, type=port.type, shape=self._shape(port))
+            for port in step.graph.inputs
+        }
         constants = {old: new for old, new in self.inputs.items() if old in step.constants}
         self.copier = NodeCopier(self.tape, constants)
 
@@ -52,10 +56,11 @@ class SequenceGraphBuilder:
                 value, self.inputs[value], step.batch_axis(value), step.sequence_axis(value)
             )
 
+        first = step.data[0]
         axes = TimeAxes(
             batch=step.batch,
             batch_size=self._batch_size(),
-            steps=self._steps(),
+            steps=self._size(first, step.sequence_axis(first)),
             varying=step.varying,
             constants=step.constants,
         )
@@ -63,11 +68,11 @@ class SequenceGraphBuilder:
         return batcher
 
     def moved(self, value: ir.Value, known: Mapping[ir.Value, ir.Value]) -> ir.Value:
-        """Return the copy of a value that is only moved from values with copies.
+        """Return the copy of a value of the step graph that is only moved from `known` ones.
 
         Args:
-            value: A value of the step graph.
-            known: The copies of values that it is moved from.
+            value: The value.
+            known: Values of the step graph, each with its copy.
 
         Raises:
             ChangedStateError: An operator on the way computes new elements.
@@ -89,11 +94,7 @@ class SequenceGraphBuilder:
         return self.copier.node(node, [*moved, *inputs])[value.index() or 0]
 
     def finish(self, values: Mapping[ir.Value, ir.Value]) -> ir.Model:
-        """Return the sequence graph.
-
-        Args:
-            values: For each output of the step graph, the value of the sequence graph.
-        """
+        """Return the sequence graph, with its value for each output of the step graph."""
         old = self.step.model
         graph = ir.Graph(
             list(self.inputs.values()),
@@ -125,18 +126,14 @@ class SequenceGraphBuilder:
             if value in outputs or value.producer() is None:
                 value = self.tape.op("Identity", [value])
             value.name, value.type = port.name, port.type
-            data = port in self.step.results
-            value.shape = ir.Shape(self.step.sequence_shape(port) if data else declared_shape(port))
+            value.shape = self._shape(port)
             outputs.append(value)
         return outputs
 
-    def _input(self, port: ir.Value) -> ir.Value:
-        shape = self.step.sequence_shape(port) if port in self.step.data else declared_shape(port)
-        return ir.Value(name=port.name, type=port.type, shape=ir.Shape(shape))
-
-    def _steps(self) -> ir.Value:
-        port = self.step.data[0]
-        return self._size(port, self.step.sequence_axis(port))
+    def _shape(self, port: ir.Value) -> ir.Shape:
+        """Return the shape in the sequence graph of a port of the step graph."""
+        data = port in (*self.step.data, *self.step.results)
+        return ir.Shape(self.step.sequence_shape(port) if data else declared_shape(port))
 
     def _batch_size(self) -> ir.Value | int:
         if isinstance(self.step.batch, int):
@@ -156,9 +153,9 @@ class SequenceGraphBuilder:
 
 def _with_unique_names(initializers: Sequence[ir.Value]) -> list[ir.Value]:
     """Return the initializers, each with a name of its own."""
-    names: dict[str, int] = {}
+    names: Counter[str] = Counter()
     for value in initializers:
         name = value.name or "constant"
-        names[name] = names.get(name, 0) + 1
+        names[name] += 1
         value.name = name if names[name] == 1 else f"{name}_{names[name]}"
     return list(initializers)

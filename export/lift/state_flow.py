@@ -13,6 +13,7 @@ So p starts a step as a ended the step before, and q as b did.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
+from edgernn.export.ir.dataflow import upstream
 from edgernn.export.ir.operator_kinds import Movement, moved_inputs, movement_of
 from edgernn.export.lift.batching_rules import MixedBatchError, declared_shape
 
@@ -92,13 +94,11 @@ def carried_pairs(
 
 def _moved_from(outputs: Iterable[ir.Value]) -> list[ir.Value]:
     """Return the values that `outputs` are moved from."""
-    found: list[ir.Value] = []
-    for value in outputs:
-        node = value.producer()
-        if node is None or not is_movement(node):
-            found.append(value)
-        else:
-            found += _moved_from(moved_inputs(node))
+    found = [
+        source
+        for value in outputs
+        for source in upstream(value, lambda n: moved_inputs(n) if is_movement(n) else None)
+    ]
     return list(dict.fromkeys(found))
 
 
@@ -117,7 +117,6 @@ def _first_reads(graph: ir.Graph, states: Mapping[ir.Value, ir.Value]) -> list[i
 
 
 def _value_with(numbers: Numbers, ends: Mapping[ir.Value, Numbers]) -> ir.Value:
-    """Return the value that has these numbers."""
     for value, own in ends.items():
         if np.array_equal(numbers, own):
             return value
@@ -125,7 +124,6 @@ def _value_with(numbers: Numbers, ends: Mapping[ir.Value, Numbers]) -> ir.Value:
 
 
 def _probe_shape(value: ir.Value) -> tuple[int, ...]:
-    """Return the shape of `value` with a number for each dynamic axis."""
     return tuple(size if isinstance(size, int) else _PROBE_BATCH for size in declared_shape(value))
 
 
@@ -135,9 +133,8 @@ def _numbered(values: Iterable[ir.Value]) -> dict[ir.Value, Numbers]:
     count = 1
     for value in values:
         shape = _probe_shape(value)
-        last = count + int(np.prod(shape))
-        numbered[value] = np.arange(count, last, dtype=np.int64).reshape(shape)
-        count = last
+        numbered[value] = count + np.arange(prod(shape), dtype=np.int64).reshape(shape)
+        count += prod(shape)
     return numbered
 
 
@@ -166,5 +163,4 @@ def _follow(value: ir.Value, known: Mapping[ir.Value, Numbers]) -> Numbers:
     feeds = {str(operand.name): _follow(operand, known) for operand in operands}
     session = ReferenceEvaluator(ir.to_proto(node), opsets={"": 18})
     results: Any = session.run(None, feeds)
-    numbers: Numbers = results[value.index() or 0]
-    return numbers
+    return np.asarray(results[value.index() or 0])

@@ -48,17 +48,15 @@ class StepGraph:
     ) -> None:
         self.model = _prepare(model)
         self.graph = graph = self.model.graph
-        inputs, outputs = _by_name(graph.inputs), _by_name(graph.outputs)
         self.states = {
-            _port(inputs, before, "input"): _port(outputs, after, "output")
+            _port(graph.inputs, before, "input"): _port(graph.outputs, after, "output")
             for before, after in states
         }
-        same = [_port(inputs, name, "input") for name in constants]
+        same = [_port(graph.inputs, name, "input") for name in constants]
         self.data = [port for port in graph.inputs if port not in (*self.states, *same)]
         after = set(self.states.values())
         self.results = [port for port in graph.outputs if port not in after]
-        results = _by_name(self.results)
-        data = _by_name(self.data) | results
+        data = [*self.data, *self.results]
         self._axes = {_port(data, name, "data port"): axis for name, axis in sequence_axes.items()}
         self.stateful = descendants(graph, self.states)
         self.varying = descendants(graph, [*self.states, *self.data])
@@ -115,13 +113,7 @@ class NodeCopier:
     def node(
         self, node: ir.Node, inputs: Sequence[ir.Value | None], shaped: bool = True
     ) -> Sequence[ir.Value]:
-        """Add a copy of `node` with other inputs and return its outputs.
-
-        Args:
-            node: The node.
-            inputs: The inputs of the copy.
-            shaped: Whether its outputs have the shapes of the node's.
-        """
+        """Add a copy of `node` with other inputs; return its outputs, `shaped` as the node's."""
         return self.tape.op_multi_out(
             node.op_type,
             inputs,
@@ -153,8 +145,7 @@ class NodeCopier:
         key = tuple(numbers)
         if key not in self._integers:
             name = "_".join(["sizes", *map(str, key)])
-            tensor = ir.tensor(np.array(key, np.int64))
-            self._integers[key] = self.tape.initializer(tensor, name=name)
+            self._integers[key] = self.tape.initializer(ir.tensor(np.array(key, np.int64)), name)
         return self._integers[key]
 
 
@@ -171,19 +162,15 @@ def _prepare(model: ir.Model) -> ir.Model:
             )
     declared = [port.shape for port in model.graph.outputs]
     refine_shapes(model)
-    _keep_declared(model, declared)
+    for port, shape in zip(model.graph.outputs, declared, strict=True):
+        if port.shape is None or None in declared_shape(port):
+            port.shape = shape
     for port in (*model.graph.inputs, *model.graph.outputs):
         if port.shape is None or None in declared_shape(port):
             raise UnsupportedModelError(
                 f"`{port.name}` has no declared shape. Declare a size or a name for each axis."
             )
     return model
-
-
-def _keep_declared(model: ir.Model, declared: Sequence[ir.Shape | None]) -> None:
-    """Give outputs whose shapes inference leaves open the declared ones, in place."""
-    for port, shape in zip(model.graph.outputs, declared, strict=True):
-        port.shape = shape if port.shape is None or None in declared_shape(port) else port.shape
 
 
 def _use_final_h(graph: ir.Graph, node: ir.Node) -> None:
@@ -203,13 +190,10 @@ def _use_final_h(graph: ir.Graph, node: ir.Node) -> None:
     ir.convenience.replace_all_uses_with(y, whole, replace_graph_outputs=True)
 
 
-def _by_name(ports: Sequence[ir.Value]) -> dict[str, ir.Value]:
-    return {str(port.name): port for port in ports}
-
-
-def _port(ports: Mapping[str, ir.Value], name: str, role: str) -> ir.Value:
-    if name not in ports:
+def _port(ports: Sequence[ir.Value], name: str, role: str) -> ir.Value:
+    by_name = {str(port.name): port for port in ports}
+    if name not in by_name:
         raise UnsupportedModelError(
-            f"The one-step graph has no {role} `{name}`. It has: {', '.join(map(repr, ports))}."
+            f"The one-step graph has no {role} `{name}`. It has: {', '.join(map(repr, by_name))}."
         )
-    return ports[name]
+    return by_name[name]
