@@ -31,12 +31,7 @@ _INTEGERS = (ir.DataType.INT64, ir.DataType.INT32)
 
 
 class StateLabel(NamedTuple):
-    """What a state of a loop is.
-
-    Attributes:
-        layer: The layer inside the loop whose state it is; empty for other states.
-        name: What it is called in that layer, or in the loop.
-    """
+    """The layer in a loop whose state it is, or empty, and its name in the layer or the loop."""
 
     layer: str
     name: str

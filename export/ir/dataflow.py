@@ -136,8 +136,7 @@ def _table_sizes(port: ir.Value) -> Iterator[int | ir.SymbolicDim]:
     while pending:
         for node, index in pending.pop().uses():
             if node.op_type in _LOOKUPS and index == 1:
-                table = node.inputs[0]
-                axis = node.attributes["axis"].as_int() if "axis" in node.attributes else 0
+                table, axis = node.inputs[0], node.attributes.get_int("axis", 0)
                 if table is not None and table.shape is not None:
                     yield table.shape[axis]
             elif index == 0 and (movement_of(node) or node.op_type == "Cast"):
@@ -154,9 +153,9 @@ def upstream(
     pending, seen = [value], set()
     while pending:
         value = pending.pop()
-        if id(value) in seen:
+        if value in seen:
             continue
-        seen.add(id(value))
+        seen.add(value)
         node = value.producer()
         inputs = None if node is None else followed(node)
         if inputs is None:

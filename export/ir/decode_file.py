@@ -105,9 +105,6 @@ def _check_text(message: _Proto) -> None:
             raise _BrokenError(f"a field `{field.name}` in it is not UTF-8 text")
 
 
-# --- tensors --------------------------------------------------------------------------------------
-
-
 def _tensors(body: _Proto) -> Iterator[_Proto]:
     """Yield every tensor of a graph or function, and of the graphs in it."""
     bodies = [body]
@@ -125,16 +122,6 @@ def _tensors(body: _Proto) -> Iterator[_Proto]:
                 bodies += attribute.graphs
                 if attribute.HasField("g"):
                     bodies.append(attribute.g)
-
-
-_FIELDS = {
-    "float_data": ("FLOAT", "COMPLEX64"),
-    "double_data": ("DOUBLE", "COMPLEX128"),
-    "int64_data": ("INT64",),
-    "uint64_data": ("UINT64", "UINT32"),
-    "string_data": ("STRING",),
-}
-_FIELD_OF = {dtype: name for name, dtypes in _FIELDS.items() for dtype in dtypes}
 
 
 def _check_tensor(tensor: _Proto, path: Path) -> None:
@@ -159,8 +146,7 @@ def _check_tensor(tensor: _Proto, path: Path) -> None:
                 f"{nbytes:,}"
             )
     else:
-        field = _FIELD_OF.get(dtype.name, "int32_data")
-        numbers = len(getattr(tensor, field))
+        numbers = len(getattr(tensor, onnx.helper.tensor_dtype_to_field(tensor.data_type)))
         needed = 2 * count if dtype.name.startswith("COMPLEX") else count
         if dtype.bitwidth < 8:
             needed = nbytes
@@ -222,9 +208,6 @@ def _number(text: str, where: str) -> int:
     return int(text)
 
 
-# --- functions and nodes --------------------------------------------------------------------------
-
-
 def _check_functions(model: _Proto) -> None:
     """Check that no function calls itself, and that there are not too many nodes once inlined."""
     bodies = {(f.domain, f.name, f.overload): f for f in model.functions}
@@ -252,8 +235,8 @@ def _check_functions(model: _Proto) -> None:
 def _check_inputs(model: ir.Model) -> None:
     """Check that every value that a node reads is an input, an initializer or computed."""
     for node in model.graph.all_nodes():
-        for value in node.inputs:
-            if value is not None and not _is_defined(value):
+        for value in filter(None, node.inputs):
+            if not _is_defined(value):
                 raise _BrokenError(
                     f"its node {node.op_type} reads {quote(value.name or '')}, which is not defined"
                 )

@@ -19,11 +19,9 @@ OPSET = 18
 
 def fold_constants(model: ir.Model) -> None:
     """Compute what is constant, remove what nothing reads, infer shapes; in place."""
-    limit = 1 << 40
+    no_limit = 1 << 40
     with silence_exporters():
-        optimizer.optimize_ir(
-            model, num_iterations=2, input_size_limit=limit, output_size_limit=limit
-        )
+        optimizer.optimize_ir(model, 2, input_size_limit=no_limit, output_size_limit=no_limit)
 
 
 @contextlib.contextmanager

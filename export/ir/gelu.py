@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from edgernn.export.ir.node_builder import constant_of
+
 __all__ = ["halved_erf", "reorder_gelu"]
 
 
@@ -26,10 +28,14 @@ def reorder_gelu(model: ir.Model) -> None:
         sum_ = next(value for value in scaled.inputs if value is not number)
         node.replace_input_with(place, sum_)
         result = node.outputs[0]
-        last = ir.node("Mul", [result, number])
-        last.outputs[0].type, last.outputs[0].shape = result.type, result.shape
+        last = ir.node("Mul", [None, number])
+        new = last.outputs[0]
+        new.type, new.shape = result.type, result.shape
+        if result.is_graph_output():
+            new.name, result.name = result.name, f"{result.name}_twice"
+        ir.convenience.replace_all_uses_with(result, new, replace_graph_outputs=True)
+        last.replace_input_with(0, result)
         assert isinstance(node.graph, ir.Graph)
-        _take_over(node.graph, result, last)
         node.graph.insert_after(node, last)
         if not halved.uses():
             node.graph.remove(scaled, safe=True)
@@ -37,44 +43,26 @@ def reorder_gelu(model: ir.Model) -> None:
 
 def halved_erf(node: ir.Node) -> tuple[int, ir.Node] | None:
     """Return the input of a product that is ½ · (1 + erf(…)), and the node that computes it."""
-    if node.op_type != "Mul":
-        return None
-    for place, value in enumerate(node.inputs):
-        scaled = None if value is None else value.producer()
-        if scaled is not None and scaled.op_type == "Mul" and _scales_erf(scaled):
+    for place, value in enumerate(node.inputs if node.op_type == "Mul" else ()):
+        scaled = _producer(value, "Mul")
+        if scaled is not None and _scales_erf(scaled):
             return place, scaled
     return None
 
 
 def _scales_erf(scaled: ir.Node) -> bool:
     """Return whether a product is ½ · (… + erf(…))."""
-    numbers = [value for value in scaled.inputs if _is_half(value)]
-    sums = [value.producer() for value in scaled.inputs if value is not None]
-    return len(numbers) == 1 and any(
-        sum_ is not None
-        and sum_.op_type == "Add"
-        and any(value is not None and _made_by(value, "Erf") for value in sum_.inputs)
-        for sum_ in sums
-    )
+    sums = [sum_ for value in scaled.inputs if (sum_ := _producer(value, "Add"))]
+    has_erf = any(_producer(value, "Erf") for sum_ in sums for value in sum_.inputs)
+    return has_erf and sum(map(_is_half, scaled.inputs)) == 1
 
 
 def _is_half(value: ir.Value | None) -> bool:
-    tensor = None if value is None else ir.convenience.get_const_tensor(value)
-    return tensor is not None and tensor.size == 1 and float(tensor.numpy().item()) == 0.5
+    array = constant_of(value)
+    return array is not None and array.size == 1 and array.item() == 0.5
 
 
-def _made_by(value: ir.Value, op: str) -> bool:
-    node = value.producer()
-    return node is not None and node.op_type == op
-
-
-def _take_over(graph: ir.Graph, old: ir.Value, last: ir.Node) -> None:
-    """Replace `old` by the output of `last`, which reads it, everywhere else."""
-    new = last.outputs[0]
-    for place, output in enumerate(graph.outputs):
-        if output is old:
-            graph.outputs[place] = new
-            new.name, old.name = old.name, f"{old.name}_twice"
-    for use in tuple(old.uses()):
-        if use.node is not last:
-            use.node.replace_input_with(use.idx, new)
+def _producer(value: ir.Value | None, op_type: str) -> ir.Node | None:
+    """Return the node that computes a value, if it has this operator."""
+    node = None if value is None else value.producer()
+    return node if node is not None and node.op_type == op_type else None

@@ -9,6 +9,7 @@ replace_value(y, b)             gives  x → Relu → y
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -53,18 +54,11 @@ class NodeBuilder:
 
     def constant(self, name: str, array: NDArray[Any]) -> ir.Value:
         """Add an initializer; where its name is taken, a number is appended."""
-        name = self._prefix + name
-        unique, count = name, 0
+        unique = name = self._prefix + name
+        numbers = count(1)
         while unique in self._graph.initializers:
-            count += 1
-            unique = f"{name}_{count}"
-        tensor = ir.tensor(np.asarray(array, order="C"), name=unique)
-        value = ir.Value(
-            name=unique,
-            shape=ir.Shape(array.shape),
-            type=ir.TensorType(tensor.dtype),
-            const_value=tensor,
-        )
+            unique = f"{name}_{next(numbers)}"
+        value = ir.val(unique, const_value=ir.tensor(np.asarray(array, order="C"), name=unique))
         self._graph.register_initializer(value)
         return value
 

@@ -71,17 +71,13 @@ class Movement(enum.Enum):
     """It keeps all of them and has some several times, along axes of size 1 before."""
 
 
+_RESHAPES = ("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze")
+
 _MOVEMENTS = {
-    "Identity": Movement.RESHAPES,
-    "Reshape": Movement.RESHAPES,
-    "Flatten": Movement.RESHAPES,
-    "Squeeze": Movement.RESHAPES,
-    "Unsqueeze": Movement.RESHAPES,
+    **dict.fromkeys(_RESHAPES, Movement.RESHAPES),
     "Transpose": Movement.PERMUTES,
     "Concat": Movement.JOINS,
-    "Slice": Movement.SELECTS,
-    "Split": Movement.SELECTS,
-    "Gather": Movement.SELECTS,
+    **dict.fromkeys(("Slice", "Split", "Gather"), Movement.SELECTS),
     "Expand": Movement.REPEATS,
 }
 

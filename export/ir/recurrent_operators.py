@@ -117,8 +117,8 @@ class RecurrentKind:
     @property
     def still_numbers(self) -> tuple[float, ...]:
         """What keeps a state as it is, for each gate in ONNX's order; empty where nothing does."""
-        numbers = tuple(self.still_gates.get(gate, 0.0) for gate in self.onnx_gates)
-        return numbers if any(numbers) else ()
+        gates = self.onnx_gates if self.still_gates else ()
+        return tuple(self.still_gates.get(gate, 0.0) for gate in gates)
 
     def torch_attributes(self, directions: int) -> dict[str, int | list[str]]:
         """Return the attributes with which the operator computes what torch computes."""
@@ -153,21 +153,16 @@ GRU = RecurrentKind(
     still_gates={"z": 1e4},
     kept_state="h",
 )
-RNN_TANH = RecurrentKind(
-    function="rnn_tanh",
-    operator="RNN",
-    states=("h",),
-    torch_gates=("h",),
-    onnx_gates=("h",),
-    activations=("Tanh",),
-)
-RNN_RELU = RecurrentKind(
-    function="rnn_relu",
-    operator="RNN",
-    states=("h",),
-    torch_gates=("h",),
-    onnx_gates=("h",),
-    activations=("Relu",),
+RNN_TANH, RNN_RELU = (
+    RecurrentKind(
+        function=f"rnn_{activation.lower()}",
+        operator="RNN",
+        states=("h",),
+        torch_gates=("h",),
+        onnx_gates=("h",),
+        activations=(activation,),
+    )
+    for activation in ("Tanh", "Relu")
 )
 
 KINDS = (LSTM, GRU, RNN_TANH, RNN_RELU)

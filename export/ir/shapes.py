@@ -189,15 +189,11 @@ def _elements_of_concat(node: ir.Node) -> list[Dim] | None:
     return None if None in parts else [size for part in parts if part for size in part]
 
 
-def _elements_of_first(node: ir.Node) -> list[Dim] | None:
-    return _elements(node.inputs[0])
-
-
 def _elements_of_product(node: ir.Node) -> list[Dim] | None:
-    left, right = _elements(node.inputs[0]), _elements(node.inputs[1])
-    if left is None or right is None or len(left) != 1 or len(right) != 1:
+    factors = [_elements(value) for value in node.inputs]
+    if any(factor is None or len(factor) != 1 for factor in factors):
         return None
-    return [_quotient([*left, *right], [])]
+    return [_quotient([size for factor in factors if factor for size in factor], [])]
 
 
 _RULES: dict[tuple[str, str], Callable[[ir.Node], Sequence[Shape | None]]] = {
@@ -213,6 +209,7 @@ _ELEMENTS: dict[str, Callable[[ir.Node], list[Dim] | None]] = {
     "Slice": _elements_of_slice,
     "Concat": _elements_of_concat,
     "Mul": _elements_of_product,
-    "Cast": _elements_of_first,
-    **dict.fromkeys(operators_of(Movement.RESHAPES), _elements_of_first),
+    **dict.fromkeys(
+        ("Cast", *operators_of(Movement.RESHAPES)), lambda node: _elements(node.inputs[0])
+    ),
 }

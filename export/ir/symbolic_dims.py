@@ -85,8 +85,7 @@ def rename_axes(model: ir.Model, names: Mapping[str, str]) -> None:
     def renamed(dim: _Dim) -> _Dim:
         if isinstance(dim, int) or dim.value is None:
             return dim
-        text = _NAME.sub(lambda name: names.get(name[0], name[0]), str(dim.value))
-        return ir.SymbolicDim(text)
+        return ir.SymbolicDim(_NAME.sub(lambda name: names.get(name[0], name[0]), str(dim.value)))
 
     _rewrite(model, renamed)
 

@@ -32,13 +32,7 @@ __all__ = ["LiftedGraph", "lift_over_time"]
 
 @dataclass(frozen=True)
 class LiftedGraph:
-    """A sequence graph made from a step graph.
-
-    Attributes:
-        model: The sequence graph.
-        form: `operator` where every recurrent node runs over the whole sequence, or `scan`.
-        reason: Why it is not the operator form; empty where it is.
-    """
+    """A sequence graph made from a step graph, its form, and why it is not the operator form."""
 
     model: ir.Model
     form: Literal["operator", "scan"]

@@ -29,13 +29,13 @@ __all__ = ["BatchedValue", "TimeAxes", "TimeBatcher"]
 class BatchedValue:
     """A value of the step graph at all steps.
 
+    One of `merged` and `stacked` is there.
+
     Attributes:
         axis: The batch axis in the one-step shape.
         shape: The one-step shape; every size but that of the batch is known.
-        merged: The value of shape (outer…, sequence·batch, inner…), or None where only `stacked`
-            exists.
-        stacked: The value of shape (sequence, batch, inner…), where all outer sizes are 1; or None
-            where only `merged` exists.
+        merged: The value of shape (outer…, sequence·batch, inner…).
+        stacked: The value of shape (sequence, batch, inner…), where all outer sizes are 1.
     """
 
     axis: int
@@ -122,8 +122,8 @@ class TimeBatcher:
         if value not in self._merged:
             shape = self._copier.integers([*value.outer, -1, *value.inner])
             merged = self._copier.tape.op("Reshape", [value.stacked, shape])
-            _declare(merged, value.stacked, (*value.outer, None, *value.inner))
-            self._merged[value] = merged
+            sizes = (*value.outer, None, *value.inner)
+            self._merged[value] = _declare(merged, value.stacked, sizes)
         return self._merged[value]
 
     def stacked(self, value: BatchedValue) -> ir.Value:
@@ -142,8 +142,7 @@ class TimeBatcher:
         """Return a value of the one-step shape with an axis for the steps at `sequence`."""
         result = value.stacked
         if result is None or value.outer:
-            source = value.merged if result is None else result
-            result = self._reshape(source, [*value.outer, -1], value)
+            result = self._reshape(result or value.merged, [*value.outer, -1], value)
         order = [axis for axis in range(len(value.shape) + 1) if axis != value.axis]
         order.insert(sequence, value.axis)
         if order != sorted(order):
@@ -164,8 +163,7 @@ class TimeBatcher:
         shape, tape = declared_shape(port), self._copier.tape
         places = [old if old < sequence else old + 1 for old in range(len(shape))]
         if axis and all(size == 1 for size in shape[:axis]) and sequence < places[axis]:
-            outer = self._copier.integers(places[:axis])
-            stacked = tape.op("Squeeze", [new, outer])
+            stacked = tape.op("Squeeze", [new, self._copier.integers(places[:axis])])
             _declare(stacked, new, [SEQUENCE, *shape[axis:]])
             return BatchedValue(axis, shape, stacked=stacked)
         order = [*places[:axis], sequence, *places[axis:]]
@@ -193,17 +191,14 @@ class TimeBatcher:
         return _declare(reshaped, source, [*declared, value.shape[value.axis], *inner])
 
     def _compute(self, value: ir.Value) -> None:
-        """Run the node that computes `value` on all steps."""
         node = value.producer()
         if node is None:
             raise MixedBatchError(f"`{value.name}` has no batch axis")
         inputs = self._inputs(node)
         axes = batch_axes(node, [batched.axis if batched else None for batched in inputs])
-        if movement_of(node) is Movement.RESHAPES:
-            kept = self._kept(node, inputs[0], axes[0])
-            if kept is not None:
-                self._batched[value] = kept
-                return
+        if kept := self._kept(node, inputs[0], axes[0]):
+            self._batched[value] = kept
+            return
         operands = [
             self.merged(batched) if batched else (old and self._copier.constant(old))
             for old, batched in zip(node.inputs, inputs, strict=True)
@@ -219,11 +214,8 @@ class TimeBatcher:
 
     def _inputs(self, node: ir.Node) -> list[BatchedValue | None]:
         """Return the inputs of `node` at all steps, but not the shape operand of a Reshape."""
-        count = 1 if node.op_type == "Reshape" else len(node.inputs)
-        return [
-            self(value) if value and index < count and self._has_batch(value) else None
-            for index, value in enumerate(node.inputs)
-        ]
+        inputs = [*node.inputs[:1], None] if node.op_type == "Reshape" else node.inputs
+        return [self(value) if value and self._has_batch(value) else None for value in inputs]
 
     def _has_batch(self, value: ir.Value) -> bool:
         axes = self._axes
@@ -232,7 +224,6 @@ class TimeBatcher:
         )
 
     def _repeated(self, value: ir.Value) -> BatchedValue:
-        """Return a value that is the same at all steps once for each of them."""
         shape = declared_shape(value)
         if shape[0] != self._axes.batch or not all(isinstance(size, int) for size in shape[1:]):
             raise MixedBatchError(f"`{value.name}` has dynamic axes besides its batch at all steps")
@@ -242,8 +233,8 @@ class TimeBatcher:
         return BatchedValue(0, shape, stacked=stacked)
 
     def _kept(self, node: ir.Node, before: BatchedValue | None, axis: int) -> BatchedValue | None:
-        """Return the same value in another shape, where only outer sizes 1 are others."""
-        if before is None or before.stacked is None:
+        """Return the input of a Reshape or the like, where it changes only outer sizes of 1."""
+        if movement_of(node) is not Movement.RESHAPES or before is None or before.stacked is None:
             return None
         kept = BatchedValue(axis, declared_shape(node.outputs[0]), stacked=before.stacked)
         same = kept.inner == before.inner and all(size == 1 for size in kept.outer)

@@ -7,7 +7,7 @@ sequence graph     x (batch, sequence, 3) → GRU → y (batch, sequence, 5)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
 import numpy as np
 import onnx_ir as ir
@@ -17,7 +17,7 @@ from edgernn.contract import SEQUENCE
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.ir.node_builder import NodeBuilder
 from edgernn.export.ir.recurrent_operators import direction_of, recurrent_nodes
-from edgernn.export.ir.shapes import Shape, infer_shapes, refine_shapes, shape_of
+from edgernn.export.ir.shapes import Dim, Shape, infer_shapes, refine_shapes, shape_of
 from edgernn.export.step.cells import lower_cell
 from edgernn.export.step.products import merge_biases, premultiply_embeddings
 from edgernn.export.step.unit_axes import remove_unit_axis_moves
@@ -41,10 +41,8 @@ def at_one_step(model: ir.Model) -> ir.Model:
     """
     model = _copy(model)
     for node in recurrent_nodes(model.graph):
-        direction = direction_of(node)
-        steps = (shape_of(node.inputs[0]) or (None,))[0]
-        along = steps is None or SEQUENCE in str(steps)
-        if direction != "forward" and along:
+        direction, steps = direction_of(node), _steps(node)
+        if direction != "forward" and (steps is None or SEQUENCE in str(steps)):
             raise UnsupportedModelError(
                 f"`{node.name}` ({node.op_type}) is {direction}: it reads the sequence from its "
                 "end, so the model has no step. Export the sequence graph alone."
@@ -64,7 +62,12 @@ def at_one_step(model: ir.Model) -> ir.Model:
     for index, shape in enumerate(declared):
         _squeeze_sequence_axis(model.graph, index, shape)
     passes.NameFixPass()(model)
-    _check_graph(model)
+    try:  # the checker names the node that has no form at one step
+        passes.CheckerPass(full_check=True)(model)
+    except Exception as error:
+        raise UnsupportedModelError(
+            f"The model cannot be written at one step: {error}. Export the sequence graph alone."
+        ) from error
     return model
 
 
@@ -97,8 +100,12 @@ def gemm_form(model: ir.Model) -> ir.Model:
     remove_unit_axis_moves(model)
     merge_biases(model.graph)
     premultiply_embeddings(model.graph)
-    for tidy in _TIDY:
-        tidy(model)
+    ir.passes.Sequential(
+        passes.RemoveUnusedNodesPass(),
+        passes.DeduplicateInitializersPass(),
+        passes.RemoveUnusedOpsetsPass(),
+        passes.NameFixPass(),
+    )(model)
     for output, shape in zip(model.graph.outputs, declared, strict=True):
         output.shape = shape
     return model
@@ -106,13 +113,6 @@ def gemm_form(model: ir.Model) -> ir.Model:
 
 _FIRST_OPSET = 13
 """The first opset in which Squeeze, Unsqueeze and Split take axes and sizes as inputs."""
-
-_TIDY: tuple[Callable[[ir.Model], object], ...] = (
-    passes.RemoveUnusedNodesPass(),
-    passes.DeduplicateInitializersPass(),
-    passes.RemoveUnusedOpsetsPass(),
-    passes.NameFixPass(),
-)
 
 
 def _copy(model: ir.Model) -> ir.Model:
@@ -135,11 +135,9 @@ def _remove_sequence_axis(graph: ir.Graph, index: int) -> bool:
     if SEQUENCE not in shape:
         return False
     axis = shape.index(SEQUENCE)
-    new = ir.Value(
-        name=old.name, shape=ir.Shape((*shape[:axis], *shape[axis + 1 :])), type=old.type
-    )
-    first = next(iter(graph), None)
-    builder = NodeBuilder(graph, first)
+    rest = ir.Shape((*shape[:axis], *shape[axis + 1 :]))
+    new = ir.Value(name=old.name, shape=rest, type=old.type)
+    builder = NodeBuilder(graph, next(iter(graph), None))
     axes = builder.constant(f"{old.name}_axis", np.array([axis], np.int64))
     whole = builder.op("Unsqueeze", new, axes, name=f"{old.name}_step")
     ir.convenience.replace_all_uses_with(old, whole, replace_graph_outputs=True)
@@ -174,19 +172,24 @@ def _check_steps(graph: ir.Graph) -> None:
                     "Export the sequence graph alone."
                 )
     for node in recurrent_nodes(graph):
-        steps = (shape_of(node.inputs[0]) or (None,))[0]
-        if steps not in (1, None):
+        if (steps := _steps(node)) not in (1, None):
             raise UnsupportedModelError(
                 f"`{node.name}` ({node.op_type}) runs {steps} steps where one was expected. "
                 f"Name the time axis `{SEQUENCE}`, or export the sequence graph alone."
             )
 
 
+def _steps(node: ir.Node) -> Dim:
+    """Return the number of steps that a recurrent node runs."""
+    return (shape_of(node.inputs[0]) or (None,))[0]
+
+
 def _squeeze_sequence_axis(graph: ir.Graph, index: int, declared: Shape | None) -> None:
     """Remove the sequence axis of an output, and declare the shape without it."""
     output = graph.outputs[index]
     found = shape_of(output)
-    shape = _at_one(declared if declared is not None else found or ())
+    at_one = ir.Shape(declared if declared is not None else found or ()).evaluate({SEQUENCE: 1})
+    shape = tuple(size if isinstance(size, int) else size.value for size in at_one)
     if found is not None and not _fits(found, shape):
         raise UnsupportedModelError(
             f"Output `{output.name}` is declared {_format_shape(declared)}, but at one step its "
@@ -205,27 +208,11 @@ def _squeeze_sequence_axis(graph: ir.Graph, index: int, declared: Shape | None) 
         graph.outputs[index] = step
 
 
-def _at_one(shape: Shape) -> Shape:
-    """Return `shape` at a sequence of 1; unknown sizes stay unknown."""
-    at_one = ir.Shape(shape).evaluate({SEQUENCE: 1})
-    return tuple(size if isinstance(size, int) else size.value for size in at_one)
-
-
 def _fits(found: Shape, expected: Shape) -> bool:
     return len(found) == len(expected) and all(
         a == b or None in (a, b) or (isinstance(a, str) and isinstance(b, str))
         for a, b in zip(found, expected, strict=True)
     )
-
-
-def _check_graph(model: ir.Model) -> None:
-    """Check the graph with ONNX's checker, which names the node that has no form at one step."""
-    try:
-        passes.CheckerPass(full_check=True)(model)
-    except Exception as error:
-        raise UnsupportedModelError(
-            f"The model cannot be written at one step: {error}. Export the sequence graph alone."
-        ) from error
 
 
 def _format_shape(shape: Shape | None) -> str:

@@ -20,7 +20,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.ir.node_builder import NodeBuilder, constant_of
+from edgernn.export.ir.node_builder import NodeBuilder, constant_of, replace_value
 from edgernn.export.ir.operator_kinds import EDGERNN
 from edgernn.export.ir.recurrent_operators import (
     PROJECTION,
@@ -66,9 +66,6 @@ class _Cell:
         return len(self.w) // len(self.kind.onnx_gates)
 
 
-_Equations = Callable[[_Cell, NodeBuilder, ir.Value, list[ir.Value]], list[ir.Value]]
-
-
 def _lstm(cell: _Cell, builder: NodeBuilder, x: ir.Value, state: list[ir.Value]) -> list[ir.Value]:
     """Write an LSTM; ONNX has g last, so that one sigmoid serves the other gates.
 
@@ -77,10 +74,10 @@ def _lstm(cell: _Cell, builder: NodeBuilder, x: ir.Value, state: list[ir.Value])
     """
     h, c = state
     size, (*sigmoids, candidate) = cell.hidden_size, cell.kind.onnx_gates
-    name = "".join(sigmoids)
     x_gates = _gemm(builder, x, cell.w, "W", cell.input_bias + cell.recurrent_bias, "x_gates")
     gates = _gemm(builder, h, cell.r, "R", x_gates, "gates")
-    sums = _split(builder, gates, [len(sigmoids) * size, size], [f"{name}_sum", f"{candidate}_sum"])
+    names = [f"{''.join(sigmoids)}_sum", f"{candidate}_sum"]
+    sums = _split(builder, gates, [len(sigmoids) * size, size], names)
     gate = _sigmoids(builder, sums[0], sigmoids, size)
     kept = builder.op("Mul", gate["f"], c, name="kept")
     new = builder.op("Tanh", sums[1], name=candidate)
@@ -131,7 +128,6 @@ def _rnn(cell: _Cell, builder: NodeBuilder, x: ir.Value, state: list[ir.Value]) 
 def _sigmoids(
     builder: NodeBuilder, sums: ir.Value, gates: list[str], size: int
 ) -> dict[str, ir.Value]:
-    """Return each gate of what they sum up to, by name."""
     values = builder.op("Sigmoid", sums, name="".join(gates))
     return dict(zip(gates, _split(builder, values, [size] * len(gates), gates), strict=True))
 
@@ -157,7 +153,9 @@ def _split(
     return list(builder.op_multi_out("Split", value, split, names=names, axis=-1))
 
 
-_EQUATIONS: Mapping[str, _Equations] = {"LSTM": _lstm, "GRU": _gru, "RNN": _rnn}
+_EQUATIONS: Mapping[
+    str, Callable[[_Cell, NodeBuilder, ir.Value, list[ir.Value]], list[ir.Value]]
+] = {"LSTM": _lstm, "GRU": _gru, "RNN": _rnn}
 """How one step of each operator is written."""
 
 _NEUTRAL = {"layout": 0, "input_forget": 0, "direction": "forward"}
@@ -193,15 +191,14 @@ def lower_cell(node: ir.Node, name: str) -> None:
         for value, letter in zip(after, cell.kind.states, strict=True)
     ]
     for old, value in zip(node.outputs, new, strict=False):
-        value.name, old.name = old.name or value.name, None
-        value.shape, value.type = old.shape, old.type
-        ir.convenience.replace_all_uses_with(old, value, replace_graph_outputs=True)
+        old.name = old.name or value.name
+        replace_value(old, value)
     graph.remove(node, safe=True)
 
 
 def _read(node: ir.Node) -> _Cell:
     projected = node.domain == EDGERNN
-    activations = _check(node, projected)
+    activation = _check(node, projected)
     w, r = _weights(node, Input.W), _weights(node, Input.R)
     no_bias = input_of(node, Input.B) is None
     bias = np.zeros(2 * len(w), w.dtype) if no_bias else _weights(node, Input.B)
@@ -212,13 +209,13 @@ def _read(node: ir.Node) -> _Cell:
         input_bias=bias[: len(w)],
         recurrent_bias=bias[len(w) :],
         p=_weights(node, PROJECTION) if projected else None,
-        activation=activations[-1],
+        activation=activation,
         linear_before_reset=bool(node.attributes.get_int("linear_before_reset", 0)),
     )
 
 
-def _check(node: ir.Node, projected: bool) -> tuple[str, ...]:
-    """Return the activations of `node`, or refuse by name what its equations do not take."""
+def _check(node: ir.Node, projected: bool) -> str:
+    """Return the cell's own activation, or refuse by name what its equations do not take."""
     known = activations_of(node.op_type)
     activations = known[0]
     for name, attr in node.attributes.items():
@@ -233,7 +230,7 @@ def _check(node: ir.Node, projected: bool) -> tuple[str, ...]:
     for place, value in enumerate(node.inputs):
         if value is not None and place not in read:
             raise _refusal(node, f"the input `{Input(place).name.lower()}`")
-    return activations
+    return activations[-1]
 
 
 def _refusal(node: ir.Node, what: str) -> UnsupportedModelError:

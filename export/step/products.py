@@ -34,16 +34,10 @@ def merge_biases(graph: ir.Graph) -> None:
             continue
         if shape_of(bias) not in {weights.shape[1:], (1, weights.shape[1])}:
             continue
-        _replace_by_gemm(graph, node, add, bias)
-
-
-def _replace_by_gemm(graph: ir.Graph, product: ir.Node, add: ir.Node, bias: ir.Value) -> None:
-    left, weights = product.inputs
-    gemm = ir.Node("", "Gemm", [left, weights, bias], name=add.name)
-    graph.insert_before(add, gemm)
-    replace_value(add.outputs[0], gemm.outputs[0])
-    graph.remove(add, safe=True)
-    graph.remove(product, safe=True)
+        gemm = ir.Node("", "Gemm", [*node.inputs, bias], name=add.name)
+        graph.insert_before(add, gemm)
+        replace_value(add.outputs[0], gemm.outputs[0])
+        graph.remove([node, add], safe=True)
 
 
 def premultiply_embeddings(graph: ir.Graph) -> None:
@@ -91,10 +85,7 @@ def separate_products(graph: ir.Graph, states: Collection[str]) -> None:
     """Multiply data and states apart, in place, where one product takes both concatenated.
 
     W·[x, h] + b becomes Wh·h + (Wx·x + b), so that the inner product can run on all steps at once.
-
-    Args:
-        graph: A step graph.
-        states: The names of its state inputs.
+    `states` are the names of the state inputs.
     """
     stateful = descendants(graph, [port for port in graph.inputs if port.name in states])
     for product in tuple(graph):
@@ -117,10 +108,8 @@ def _parts(product: ir.Node) -> list[_Part]:
     weights = constant_of(product.inputs[1])
     if concat is None or concat.op_type != "Concat" or weights is None or weights.ndim != 2:
         return []
-    if len(shape_of(product.inputs[0]) or ()) != 2 or concat.attributes.get_int("axis") not in (
-        1,
-        -1,
-    ):
+    axis = concat.attributes.get_int("axis")
+    if len(shape_of(product.inputs[0]) or ()) != 2 or axis not in (1, -1):
         return []
     if product.attributes.get_int("transB", 0):
         weights = weights.T

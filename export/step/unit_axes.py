@@ -51,13 +51,7 @@ def remove_unit_axis_moves(model: ir.Model) -> None:
 
 
 class _NodeRewrite(NamedTuple):
-    """A node that works on sources.
-
-    Attributes:
-        inputs: Its inputs.
-        shapes: The shapes of its outputs.
-        attributes: The attributes that are changed.
-    """
+    """A node on sources: its inputs, the shapes of its outputs, and attributes that change."""
 
     inputs: Sequence[ir.Value | None]
     shapes: Sequence[Shape]
@@ -78,11 +72,10 @@ class _Rewrite:
             if is_unit_axis_move(node):
                 self._sources[node.outputs[0]] = self.source(node.inputs[0])
             elif any(value in self._sources for value in node.inputs):
-                rewrite = _rewrite_on_sources(node, self)
-                if rewrite is None:
-                    self._restore_inputs(node)
-                else:
+                if rewrite := self._on_sources(node):
                     self._replace(node, rewrite)
+                else:
+                    self._restore_inputs(node)
         for index, value in enumerate(tuple(self.graph.outputs)):
             if value in self._sources:
                 self._finish(index, value)
@@ -102,6 +95,16 @@ class _Rewrite:
             self._moved[source, shape] = add_unit_axis_move(self.graph, node, source, shape, name)
         return self._moved[source, shape]
 
+    def _on_sources(self, node: ir.Node) -> _NodeRewrite | None:
+        """Return `node` on the sources of its inputs.
+
+        None where it has no rule, none of its rule's layouts fits, or shapes are not known.
+        """
+        rule = _RULES.get(node.op_type) if node.domain == "" else None
+        shapes = [shape_of(value) for value in (*node.inputs, *node.outputs) if value is not None]
+        known = all(shape is not None and None not in shape for shape in shapes)
+        return rule(node, self) if rule is not None and known else None
+
     def _restore_inputs(self, node: ir.Node) -> None:
         """Give `node` its inputs in the shapes that it was written for."""
         for index, value in enumerate(node.inputs):
@@ -113,18 +116,9 @@ class _Rewrite:
             ir.Value(name=_take_name(value), shape=ir.Shape(shape), type=value.type)
             for value, shape in zip(node.outputs, rewrite.shapes, strict=True)
         ]
-        attributes = dict(node.attributes)
-        attributes |= {
-            name: ir.AttrInt64(name, value) for name, value in rewrite.attributes.items()
-        }
-        new = ir.Node(
-            "",
-            node.op_type,
-            rewrite.inputs,
-            tuple(attributes.values()),
-            outputs=outputs,
-            name=node.name,
-        )
+        changed = {name: ir.AttrInt64(name, value) for name, value in rewrite.attributes.items()}
+        attributes = {**node.attributes, **changed}.values()
+        new = ir.Node("", node.op_type, rewrite.inputs, attributes, outputs=outputs, name=node.name)
         self.graph.insert_before(node, new)
         self._sources.update(zip(node.outputs, outputs, strict=True))
 
@@ -132,9 +126,9 @@ class _Rewrite:
         """Make a value of its own a graph output, in place of a move."""
         value = self.moved(output, known_shape(output), None)
         if value.producer() is None or value in self.graph.outputs:
-            shape, type_ = value.shape, value.type
-            value = NodeBuilder(self.graph).op("Identity", value, name="")
-            value.shape, value.type = shape, type_
+            copy = NodeBuilder(self.graph).op("Identity", value, name="")
+            copy.shape, copy.type = value.shape, value.type
+            value = copy
         output.name = None
         value.name = self._output_names[index]
         self.graph.outputs[index] = value
@@ -144,18 +138,6 @@ def _take_name(value: ir.Value) -> str | None:
     """Return the name of a value that is about to be replaced, and leave it without one."""
     name, value.name = value.name, None
     return name
-
-
-def _rewrite_on_sources(node: ir.Node, sources: _Rewrite) -> _NodeRewrite | None:
-    """Return `node` on the sources of its inputs.
-
-    None where it has no rule, none of its rule's layouts fits, or shapes are not known.
-    """
-    rule = _RULES.get(node.op_type) if node.domain == "" else None
-    shapes = [shape_of(value) for value in (*node.inputs, *node.outputs) if value is not None]
-    if rule is None or any(shape is None or None in shape for shape in shapes):
-        return None
-    return rule(node, sources)
 
 
 def _layouts(values: Sequence[ir.Value | None], sources: _Rewrite) -> Iterator[list[Shape]]:
@@ -191,11 +173,8 @@ def _broadcast(shapes: Sequence[Shape]) -> tuple[Shape, Shape, list[list[int]]] 
         return None
     common = tuple(next(iter(size), 1) for size in sizes)
     place = {axis: index for index, axis in enumerate(non_unit_axes(common))}
-    return (
-        common,
-        non_unit_sizes(common),
-        [[place[a] for a in non_unit_axes(shape)] for shape in padded],
-    )
+    places = [[place[axis] for axis in non_unit_axes(shape)] for shape in padded]
+    return common, non_unit_sizes(common), places
 
 
 def _along_axis(node: ir.Node, sources: _Rewrite) -> _NodeRewrite | None:

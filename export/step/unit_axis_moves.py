@@ -89,10 +89,8 @@ def add_unit_axis_move(
         name: The name of the output; None for one made of the source's.
     """
     before = known_shape(source)
-    gains = [
-        new - old
-        for old, new in zip(unit_axis_counts(before), unit_axis_counts(shape), strict=True)
-    ]
+    counts = zip(unit_axis_counts(before), unit_axis_counts(shape), strict=True)
+    gains = [new - old for old, new in counts]
     if all(gain >= 0 for gain in gains):
         op_type, detail, how = "Unsqueeze", "axes", _surplus_axes(shape, gains)
     elif all(gain <= 0 for gain in gains):
