@@ -20,14 +20,7 @@ _PREAMBLE = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from .*?
 
 
 class OnnxSession:
-    """A graph in a session of its own.
-
-    Args:
-        model: The serialized graph, or the path of its file.
-
-    Attributes:
-        inputs: The names of the graph's inputs, in order.
-        outputs: The names of its outputs, in order.
+    """A graph, serialized or in a file, in a session of its own; its inputs and outputs in order.
 
     Raises:
         UnsupportedModelError: This ONNX Runtime cannot load the graph.

@@ -127,7 +127,7 @@ class RecurrentKind:
         return {**self.attributes, "activations": [*self.activations] * directions}
 
     def to_onnx_order(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return weights (gates · hidden_size, …) with the gates in ONNX's order, from torch's."""
+        """Return weights (gates · hidden_size, …) in torch's order of gates in ONNX's."""
         gates = dict(zip(self.torch_gates, np.split(rows, len(self.torch_gates)), strict=True))
         return np.concatenate([gates[gate] for gate in self.onnx_gates])
 

@@ -71,7 +71,6 @@ def name_sizes(models: Sequence[ir.Model], axes: Collection[str]) -> list[str]:
 
 
 def _is_expression(size: str, axes: Collection[str]) -> bool:
-    """Return whether a size is an expression of the names of axes."""
     try:
         _read(ast.parse(size, mode="eval").body)
     except (SyntaxError, KeyError):
@@ -116,31 +115,11 @@ def canonical_size(size: str) -> str:
     if all(part.strip().isidentifier() for part in size.split("*")):
         return size
     try:
-        tree = _InfixOperators().visit(ast.parse(size, mode="eval").body)
-        printed = _Printer().doprint(sympy.expand(_read(tree)))
+        printed = _Printer().doprint(sympy.expand(_read(ast.parse(size, mode="eval").body)))
         text = ast.unparse(ast.parse(printed, mode="eval"))
     except (SyntaxError, KeyError):
         return size
     return text.replace(" // ", "//").replace(" * ", "*")
-
-
-class _InfixOperators(ast.NodeTransformer):
-    """Writes torch's functions of integers with `-`, `*` and `//`."""
-
-    def visit_Call(self, node: ast.Call) -> ast.expr:
-        """Write a remainder or a quotient."""
-        self.generic_visit(node)
-        match node:
-            case ast.Call(func=ast.Name(id="Mod" | "PythonMod"), args=[number, divisor]):
-                whole = ast.BinOp(ast.BinOp(number, ast.FloorDiv(), divisor), ast.Mult(), divisor)
-                return ast.BinOp(number, ast.Sub(), whole)
-            case ast.Call(func=ast.Name(id="FloorDiv" | "CleanDiv"), args=[number, divisor]):
-                return ast.BinOp(number, ast.FloorDiv(), divisor)
-            case ast.Call(func=ast.Name(id="CeilDiv"), args=[number, divisor]):
-                return ast.UnaryOp(
-                    ast.USub(), ast.BinOp(ast.UnaryOp(ast.USub(), number), ast.FloorDiv(), divisor)
-                )
-        return node
 
 
 def _canonical_dim(dim: _Dim) -> _Dim:
@@ -160,6 +139,8 @@ def _read(node: ast.expr) -> sympy.Expr:
             return -_read(operand)
         case ast.BinOp(left=left, op=sign, right=right):
             return _OPERATORS[type(sign)](_read(left), _read(right))
+        case ast.Call(func=ast.Name(id=name), args=[number, divisor]):
+            return _FUNCTIONS[name](_read(number), _read(divisor))
     raise KeyError(ast.unparse(node))
 
 
@@ -180,6 +161,13 @@ _OPERATORS: dict[type[ast.operator], Callable[[sympy.Expr, sympy.Expr], sympy.Ex
     ast.Mult: operator.mul,
     ast.FloorDiv: _floored,
 }
+
+_FUNCTIONS: dict[str, Callable[[sympy.Expr, sympy.Expr], sympy.Expr]] = {
+    **dict.fromkeys(("Mod", "PythonMod"), lambda a, b: a - _floored(a, b) * b),
+    **dict.fromkeys(("FloorDiv", "CleanDiv"), _floored),
+    "CeilDiv": lambda a, b: -_floored(-a, b),
+}
+"""torch's functions of integers."""
 
 
 class _Printer(StrPrinter):  # type: ignore[misc]  # sympy has no types

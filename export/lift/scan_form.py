@@ -12,6 +12,8 @@ at once, as entries of one batch, wherever it keeps the entries of a batch apart
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
 
 import onnx_ir as ir
 from onnx_ir.tape import Tape
@@ -79,8 +81,10 @@ class _ScanForm:
         self._copies: dict[ir.Value, ir.Value] = dict(self._states)
         self._scan_inputs: dict[ir.Value, ir.Value] = {}
         self._scan_outputs: dict[ir.Value, ir.Value] = {}
-        self._batcher = self._make_batcher()
         self._results: dict[ir.Value, ir.Value] = {}
+        self._batcher: TimeBatcher | None = None
+        with suppress(MixedBatchError):  # where no data input has a batch axis
+            self._batcher = self._sequence.batcher(self._output_of_body)
 
     def add_results(self) -> ir.Value | None:
         """Compute the results; return the first that the body must compute, or None."""
@@ -88,14 +92,17 @@ class _ScanForm:
             if port in self._in_body:
                 self._results[port] = self._result_of_body(port)
                 continue
-            if self._batcher is None:
-                return port
             try:
-                batched, axis = self._batcher(port), self._step.sequence_axis(port)
-                self._results[port] = self._batcher.with_sequence_axis(batched, axis)
+                self._results[port] = self._at_all_steps(port, self._step.sequence_axis(port))
             except MixedBatchError:
                 return port
         return None
+
+    def _at_all_steps(self, value: ir.Value, axis: int) -> ir.Value:
+        """Compute `value` outside of the body, with the steps at `axis`."""
+        if self._batcher is None:
+            raise MixedBatchError("no data input has a batch axis")
+        return self._batcher.with_sequence_axis(self._batcher(value), axis)
 
     def model(self, backward: bool) -> ir.Model:
         """Return the graph, once all results are there."""
@@ -117,19 +124,19 @@ class _ScanForm:
         known = dict(zip(after, finals, strict=True))
         states = {port: sequence.moved(port, known) for port in step.states.values()}
         model = sequence.finish(states | self._results)
-        _add_prefix(body)
+        # ONNX Runtime asks for other names in the body than around it.
+        for value in (*body.inputs, *(output for node in body for output in node.outputs)):
+            value.name = f"step_{value.name}"
         return model
 
     def _add_scan(self, body: ir.Graph, finals: Sequence[ir.Value], backward: bool) -> None:
         """Add the Scan to the sequence graph; `finals` are the states after the last step."""
         sequence = self._sequence
         states = {port: sequence.inputs[port] for port in self._step.states}
-        attributes: dict[str, ir.Graph | int | list[int]] = {
-            "body": body,
-            "num_scan_inputs": len(self._scan_inputs),
-        }
+        count = len(self._scan_inputs)
+        attributes: dict[str, Any] = {"body": body, "num_scan_inputs": count}
         if backward:
-            attributes["scan_input_directions"] = [1] * len(self._scan_inputs)
+            attributes["scan_input_directions"] = [1] * count
             attributes["scan_output_directions"] = [1] * len(self._scan_outputs)
         inputs = [sequence.moved(value, states) for value in self._states]
         sequence.tape.op_multi_out(
@@ -155,21 +162,13 @@ class _ScanForm:
             outputs.append(value)
         return outputs
 
-    def _make_batcher(self) -> TimeBatcher | None:
-        """Return what computes values at all steps, or None where no data has a batch."""
-        try:
-            return self._sequence.batcher(self._output_of_body)
-        except MixedBatchError:
-            return None
-
     def _output_of_body(self, value: ir.Value) -> BatchedValue | None:
         """Return a value that the body computes, collected over all steps."""
         in_body = value in self._recurrent or value in self._states
         if not in_body or value not in self._step.stateful or self._batcher is None:
             return None
-        return self._batcher.from_sequence_axis(
-            value, self._collect(value), self._step.batch_axis(value), 0
-        )
+        axis = self._step.batch_axis(value)
+        return self._batcher.from_sequence_axis(value, self._collect(value), axis, 0)
 
     def _collect(self, value: ir.Value) -> ir.Value:
         """Return the Scan output that holds `value` at all steps: (sequence, …)."""
@@ -206,30 +205,18 @@ class _ScanForm:
     def _add_scan_input(self, value: ir.Value) -> bool:
         """Make a value that depends on data alone an input of the body, if that can be."""
         try:
-            if self._batcher is None:
-                raise MixedBatchError("no data input has a batch axis")
-            whole = self._batcher.with_sequence_axis(self._batcher(value), 0)
+            whole = self._at_all_steps(value, 0)
         except MixedBatchError:
             if value not in self._step.data:
                 return False
-            whole = self._data_steps_first(value)
+            whole, axis = self._sequence.inputs[value], self._step.sequence_axis(value)
+            if axis:
+                rest = [old for old in range(len(declared_shape(value)) + 1) if old != axis]
+                perm = {"perm": [axis, *rest]}
+                whole = self._sequence.tape.op("Transpose", [whole], perm)
         self._copies[value] = _like(value)
         self._scan_inputs[self._copies[value]] = whole
         return True
-
-    def _data_steps_first(self, port: ir.Value) -> ir.Value:
-        """Return a data input with the steps as its first axis."""
-        whole, axis = self._sequence.inputs[port], self._step.sequence_axis(port)
-        if axis:
-            order = [axis, *(old for old in range(len(declared_shape(port)) + 1) if old != axis)]
-            whole = self._sequence.tape.op("Transpose", [whole], {"perm": order})
-        return whole
-
-
-def _add_prefix(body: ir.Graph) -> None:
-    """Give the values of the body other names than those around it, which ONNX Runtime asks for."""
-    for value in (*body.inputs, *(output for node in body for output in node.outputs)):
-        value.name = f"step_{value.name}"
 
 
 def _like(value: ir.Value, *outer: str) -> ir.Value:
