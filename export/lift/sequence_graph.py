@@ -13,7 +13,7 @@ from edgernn.contract import BATCH
 from edgernn.export.lift.batching_rules import MixedBatchError, declared_shape
 from edgernn.export.lift.state_flow import ChangedStateError, is_movement
 from edgernn.export.lift.step_graph import NodeCopier, StepGraph
-from edgernn.export.lift.time_batching import BatchedValue, TimeAxes, TimeBatcher
+from edgernn.export.lift.time_batching import BatchedValue, TimeBatcher
 
 __all__ = ["SequenceGraphBuilder"]
 
@@ -56,15 +56,9 @@ class SequenceGraphBuilder:
                 value, self.inputs[value], step.batch_axis(value), step.sequence_axis(value)
             )
 
-        first = step.data[0]
-        axes = TimeAxes(
-            batch=step.batch,
-            batch_size=self._batch_size(),
-            steps=self._size(first, step.sequence_axis(first)),
-            varying=step.varying,
-            constants=step.constants,
-        )
-        batcher = TimeBatcher(self.copier, axes, source_or_input)
+        first, batch_size = step.data[0], self._batch_size()
+        steps = self._size(first, step.sequence_axis(first))
+        batcher = TimeBatcher(step, self.copier, batch_size, steps, source_or_input)
         return batcher
 
     def moved(self, value: ir.Value, known: Mapping[ir.Value, ir.Value]) -> ir.Value:

@@ -11,7 +11,7 @@ inner…), steps before batch, and the operators of the step graph run on it as 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -20,9 +20,9 @@ from edgernn.contract import SEQUENCE
 from edgernn.export.ir.operator_kinds import Movement, movement_of
 from edgernn.export.ir.shapes import Dim
 from edgernn.export.lift.batching_rules import MixedBatchError, batch_axes, declared_shape
-from edgernn.export.lift.step_graph import NodeCopier
+from edgernn.export.lift.step_graph import NodeCopier, StepGraph
 
-__all__ = ["BatchedValue", "TimeAxes", "TimeBatcher"]
+__all__ = ["BatchedValue", "TimeBatcher"]
 
 
 @dataclass(frozen=True)
@@ -60,42 +60,29 @@ def _known_size(size: Dim) -> int:
     return size
 
 
-@dataclass(frozen=True)
-class TimeAxes:
-    """The two axes that are merged, and which values have them.
-
-    Attributes:
-        batch: The size of the batch in a declared shape of the step graph.
-        batch_size: The size of the batch as an int64 vector of one element, or as a number.
-        steps: The number of steps as an int64 vector of one element.
-        varying: The values that differ from step to step.
-        constants: The values that are the same at all steps, but not in all calls.
-    """
-
-    batch: Dim
-    batch_size: ir.Value | int
-    steps: ir.Value
-    varying: Collection[ir.Value]
-    constants: Collection[ir.Value]
-
-
 class TimeBatcher:
     """Computes values of a step graph at all steps, each once, when they are asked for.
 
     Args:
+        step: The step graph.
         copier: Where the nodes go.
-        axes: The axes that are merged.
+        batch_size: The size of the batch as an int64 vector of one element, or as a number.
+        steps: The number of steps as an int64 vector of one element.
         source: Returns a value that exists at all steps already, or None for one to compute.
     """
 
     def __init__(
         self,
+        step: StepGraph,
         copier: NodeCopier,
-        axes: TimeAxes,
+        batch_size: ir.Value | int,
+        steps: ir.Value,
         source: Callable[[ir.Value], BatchedValue | None],
     ) -> None:
+        self._step = step
         self._copier = copier
-        self._axes = axes
+        self._batch_size = batch_size
+        self._steps = steps
         self._source = source
         self._batched: dict[ir.Value, BatchedValue] = {}
         self._merged: dict[BatchedValue, ir.Value] = {}
@@ -107,7 +94,7 @@ class TimeBatcher:
             MixedBatchError: An operator on the way to it mixes the entries of a batch.
         """
         if value not in self._batched:
-            if value in self._axes.constants:
+            if value in self._step.constants:
                 self._batched[value] = self._repeated(value)
             elif (found := self._source(value)) is not None:
                 self._batched[value] = found
@@ -178,7 +165,7 @@ class TimeBatcher:
         self, source: ir.Value | None, outer: Sequence[int], value: BatchedValue
     ) -> ir.Value:
         """Return `source` of shape (outer…, batch, inner…), where -1 in `outer` is the steps."""
-        tape, batch, inner = self._copier.tape, self._axes.batch_size, value.inner
+        tape, batch, inner = self._copier.tape, self._batch_size, value.inner
         if isinstance(batch, int):
             shape = self._copier.integers([*outer, batch, *inner])
         else:
@@ -218,17 +205,16 @@ class TimeBatcher:
         return [self(value) if value and self._has_batch(value) else None for value in inputs]
 
     def _has_batch(self, value: ir.Value) -> bool:
-        axes = self._axes
-        return value in axes.varying or (
-            value in axes.constants and axes.batch in declared_shape(value)
-        )
+        step = self._step
+        same = value in step.constants and step.batch in declared_shape(value)
+        return same or value in step.varying
 
     def _repeated(self, value: ir.Value) -> BatchedValue:
         shape = declared_shape(value)
-        if shape[0] != self._axes.batch or not all(isinstance(size, int) for size in shape[1:]):
+        if shape[0] != self._step.batch or not all(isinstance(size, int) for size in shape[1:]):
             raise MixedBatchError(f"`{value.name}` has dynamic axes besides its batch at all steps")
         tape, once = self._copier.tape, self._copier.constant(value)
-        size = tape.op("Concat", [self._axes.steps, tape.op("Shape", [once])], {"axis": 0})
+        size = tape.op("Concat", [self._steps, tape.op("Shape", [once])], {"axis": 0})
         stacked = _declare(tape.op("Expand", [once, size]), value, [SEQUENCE, *shape])
         return BatchedValue(0, shape, stacked=stacked)
 

@@ -35,15 +35,13 @@ from edgernn.export.step.unit_axis_moves import (
 
 __all__ = ["remove_unit_axis_moves"]
 
-_SUBGRAPHS = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
-
 
 def remove_unit_axis_moves(model: ir.Model) -> None:
     """Remove, in place, every move of size-1 axes that the graph's nodes can do without.
 
     Values whose shapes are not known stay as they are, and so does a graph with subgraphs.
     """
-    if any(attr.type in _SUBGRAPHS for node in model.graph for attr in node.attributes.values()):
+    if len(list(model.graphs())) > 1:
         return
     _Rewrite(model.graph).run()
     passes.RemoveUnusedNodesPass()(model)
@@ -59,8 +57,6 @@ class _NodeRewrite(NamedTuple):
 
 
 class _Rewrite:
-    """One pass over one graph, in the order of its nodes."""
-
     def __init__(self, graph: ir.Graph) -> None:
         self.graph = graph
         self._sources: dict[ir.Value, ir.Value] = {}

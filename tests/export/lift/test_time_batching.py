@@ -8,14 +8,14 @@ import onnx_ir as ir
 import pytest
 
 from edgernn.export.lift.batching_rules import MixedBatchError
-from edgernn.export.lift.step_graph import NodeCopier
-from edgernn.export.lift.time_batching import BatchedValue, TimeAxes, TimeBatcher
+from edgernn.export.lift.step_graph import NodeCopier, StepGraph
+from edgernn.export.lift.time_batching import BatchedValue, TimeBatcher
 from tests.nets.one_step import run, session
 
 STEPS, BATCH = 4, 3
 WEIGHT = np.random.default_rng(0).standard_normal((2, 5)).astype(np.float32)
 STEP = """<ir_version: 8, opset_import: ["": 18]> g (float[batch, 2] x, float[batch, 5] shift)
-    => (float[batch, 5] y) <int64[1] zero = {0}> {
+    => (float[batch, 5] y, float[batch, 5] mixed) <int64[1] zero = {0}> {
     product = MatMul(x, w)
     sum = Add(product, shift)
     y = Tanh(sum)
@@ -24,16 +24,11 @@ STEP = """<ir_version: 8, opset_import: ["": 18]> g (float[batch, 2] x, float[ba
 }"""
 
 
-def step_graph() -> ir.Graph:
+def step_graph() -> StepGraph:
     """Return `tanh(x · w + shift)` of one step, and a sum that mixes its rows."""
     proto = onnx.parser.parse_model(STEP)
     proto.graph.initializer.append(onnx.numpy_helper.from_array(WEIGHT, "w"))
-    return ir.from_proto(onnx.shape_inference.infer_shapes(proto)).graph
-
-
-def varying(graph: ir.Graph) -> list[ir.Value]:
-    """Return the values that differ from step to step: all that is computed."""
-    return [graph.inputs[0], *(value for node in graph for value in node.outputs)]
+    return StepGraph(ir.from_proto(proto), [], {}, ["shift"])
 
 
 def whole_model(sequence: int) -> ir.Model:
@@ -42,7 +37,7 @@ def whole_model(sequence: int) -> ir.Model:
     `shift` is the same at all steps.
     """
     step = step_graph()
-    x, shift = step.inputs
+    x, shift = step.graph.inputs
     shape: list[int | str] = ["batch", 2]
     shape.insert(sequence, "sequence")
     whole = ir.Value(name="xs", shape=ir.Shape(shape), type=x.type)
@@ -54,13 +49,12 @@ def whole_model(sequence: int) -> ir.Model:
         tape.op("Slice", [sizes, copier.integers([axis]), copier.integers([axis + 1])])
         for axis in (sequence, 1 - sequence)
     )
-    axes = TimeAxes("batch", batch, steps, varying(step), [shift])
 
     def source(value: ir.Value) -> BatchedValue | None:
         return batcher.from_sequence_axis(x, whole, 0, sequence) if value is x else None
 
-    batcher = TimeBatcher(copier, axes, source)
-    y = batcher.with_sequence_axis(batcher(step.outputs[0]), sequence)
+    batcher = TimeBatcher(step, copier, batch, steps, source)
+    y = batcher.with_sequence_axis(batcher(step.results[0]), sequence)
     shape[-1] = 5
     y.name, y.shape, y.type = "ys", ir.Shape(shape), x.type
     graph = ir.Graph(
@@ -89,15 +83,14 @@ def test_all_steps_at_once_are_each_step(sequence):
 def test_an_operator_over_the_batch_is_refused():
     """A mean over the batch would mix the steps that are merged with it."""
     step = step_graph()
-    x = step.inputs[0]
-    mean = next(node for node in step if node.op_type == "ReduceMean").outputs[0]
+    x = step.data[0]
+    mean = next(node for node in step.graph if node.op_type == "ReduceMean").outputs[0]
     copier = NodeCopier(ir.tape.Tape())
     whole = ir.Value(name="xs", shape=ir.Shape(["sequence", "batch", 2]), type=x.type)
-    axes = TimeAxes("batch", BATCH, copier.integers([STEPS]), varying(step), ())
 
     def source(value: ir.Value) -> BatchedValue | None:
         return batcher.from_sequence_axis(x, whole, 0, 0) if value is x else None
 
-    batcher = TimeBatcher(copier, axes, source)
+    batcher = TimeBatcher(step, copier, BATCH, copier.integers([STEPS]), source)
     with pytest.raises(MixedBatchError):
         batcher(mean)
