@@ -10,8 +10,7 @@ import onnx_ir as ir
 
 from edgernn.contract import BATCH, SEQUENCE, Contract, Graph, Port, State
 from edgernn.errors import InputError, UnsupportedModelError
-from edgernn.export.ir.initializer_names import remove_unused_initializers
-from edgernn.export.ir.value_ports import port_of
+from edgernn.export.ir.graph_names import port_of, remove_unused_initializers
 from edgernn.export.options import ExportOptions, Precision
 from edgernn.export.passes.batch_major_states import make_states_batch_major
 from edgernn.export.passes.constant_axes import make_axes_constant

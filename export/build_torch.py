@@ -23,7 +23,7 @@ from edgernn.export.graphs import (
 )
 from edgernn.export.ir.call_nodes import StateLabel, call_nodes, length_ports
 from edgernn.export.ir.dataflow import movement_sources
-from edgernn.export.ir.initializer_names import name_after_model
+from edgernn.export.ir.graph_names import name_after_model
 from edgernn.export.ir.symbolic_dims import name_sizes, write_canonical
 from edgernn.export.library_errors import stage
 from edgernn.export.lower.loops import Iteration

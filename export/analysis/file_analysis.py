@@ -15,8 +15,8 @@ from edgernn.export.analysis.graph_patterns import all_nodes, node_label
 from edgernn.export.analysis.multiply_adds import RECURRENT_KINDS, count_elements, hidden_size
 from edgernn.export.analysis.runtime_refusals import refusals_of
 from edgernn.export.ir.decode_file import decode, readable
+from edgernn.export.ir.graph_names import port_of
 from edgernn.export.ir.recurrent_operators import Input, direction_of
-from edgernn.export.ir.value_ports import port_of
 from edgernn.report import Cost
 
 __all__ = ["FileAnalysis", "analyse_file"]

@@ -15,8 +15,8 @@ from edgernn.export.foreign.fitted_shapes import FittedShapes
 from edgernn.export.foreign.instrumented_file import InstrumentedFile
 from edgernn.export.foreign.onnx_file import OnnxFile
 from edgernn.export.ir.dataflow import movement_sources
+from edgernn.export.ir.graph_names import result_name, result_path
 from edgernn.export.ir.recurrent_operators import kind_of, recurrent_nodes
-from edgernn.export.ir.value_ports import result_name, result_path
 from edgernn.export.states.find_states import find_states
 from edgernn.export.states.layer_names import name_operator_layers
 from edgernn.export.states.next_values import StatePairs

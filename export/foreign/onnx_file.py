@@ -19,7 +19,7 @@ from edgernn.export.foreign.canonicalize import remove_layout
 from edgernn.export.foreign.recurrent_nodes import check_nodes, name_finals
 from edgernn.export.foreign.to_float32 import to_float32
 from edgernn.export.ir.decode_file import decode, readable
-from edgernn.export.ir.value_ports import port_of
+from edgernn.export.ir.graph_names import port_of
 
 __all__ = ["OPSETS", "OnnxFile", "ResolvedIf", "read_artifact", "read_onnx"]
 

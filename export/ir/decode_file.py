@@ -87,41 +87,21 @@ def readable(path: Path) -> Iterator[None]:
 
 
 def _check(model: _Proto, path: Path) -> None:
-    _check_text(model)
-    for body in (model.graph, *model.functions):
-        for tensor in _tensors(body):
-            _check_tensor(tensor, path)
+    for tensor in [one for one in _messages(model) if isinstance(one, onnx.TensorProto)]:
+        _check_tensor(tensor, path)
     _check_functions(model)
 
 
-def _check_text(message: _Proto) -> None:
-    """Check that all strings are UTF-8: protobuf gives others back as bytes."""
+def _messages(message: _Proto) -> Iterator[_Proto]:
+    """Yield a message and all in it, whose strings are UTF-8: protobuf gives others as bytes."""
+    yield message
     for field, value in message.ListFields():
         values = [value] if isinstance(value, (str, bytes, Message)) else value
         if field.type == FieldDescriptor.TYPE_MESSAGE:
             for part in values:
-                _check_text(part)
+                yield from _messages(part)
         elif field.type == FieldDescriptor.TYPE_STRING and any(type(v) is bytes for v in values):
             raise _BrokenError(f"a field `{field.name}` in it is not UTF-8 text")
-
-
-def _tensors(body: _Proto) -> Iterator[_Proto]:
-    """Yield every tensor of a graph or function, and of the graphs in it."""
-    bodies = [body]
-    while bodies:
-        body = bodies.pop()
-        if isinstance(body, onnx.GraphProto):
-            yield from body.initializer
-            for sparse in body.sparse_initializer:
-                yield from (sparse.values, sparse.indices)
-        for node in body.node:
-            for attribute in node.attribute:
-                yield from attribute.tensors
-                if attribute.HasField("t"):
-                    yield attribute.t
-                bodies += attribute.graphs
-                if attribute.HasField("g"):
-                    bodies.append(attribute.g)
 
 
 def _check_tensor(tensor: _Proto, path: Path) -> None:

@@ -12,7 +12,7 @@ import onnx_ir as ir
 from edgernn.contract import BATCH, SEQUENCE, Graph, Port, State
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.ir.dataflow import id_limit
-from edgernn.export.ir.value_ports import port_of, result_name, result_path
+from edgernn.export.ir.graph_names import port_of, result_name, result_path
 from edgernn.export.states.state_port import StatePort
 
 __all__ = [

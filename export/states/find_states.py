@@ -21,8 +21,8 @@ from edgernn.contract import BATCH
 from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.export.capture.recurrent_calls import RecurrentCall
 from edgernn.export.ir.dataflow import depends_on_data, is_random
+from edgernn.export.ir.graph_names import result_path
 from edgernn.export.ir.operator_kinds import Movement, operators_of
-from edgernn.export.ir.value_ports import result_path
 from edgernn.export.states.next_values import NextValue, NextValues, StatePairs
 from edgernn.export.states.node_states import (
     NodeState,

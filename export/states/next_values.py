@@ -24,7 +24,7 @@ from edgernn.export.ir.dataflow import (
     is_elementwise_change,
     movement_sources,
 )
-from edgernn.export.ir.value_ports import result_path
+from edgernn.export.ir.graph_names import result_path
 from edgernn.export.states.node_states import NodeState, calls_in_row, is_same_value, last_in_row
 
 __all__ = ["NextValue", "NextValues", "StatePairs"]

@@ -34,9 +34,9 @@ from edgernn.export.capture.preserve_state import preserve_state
 from edgernn.export.capture.recurrent_calls import RecurrentCall, RecurrentCallMode, Results
 from edgernn.export.ir.fold_constants import OPSET, fold_constants, silence_exporters
 from edgernn.export.ir.gelu import reorder_gelu
+from edgernn.export.ir.graph_names import result_name
 from edgernn.export.ir.operator_kinds import LOOP, TORCH
 from edgernn.export.ir.symbolic_dims import rename_axes, write_readable
-from edgernn.export.ir.value_ports import result_name
 from edgernn.export.trace.bounds import attach_bounds
 from edgernn.export.trace.explain_failure import explain_failure
 from edgernn.export.trace.export_forward import export_forward, result_paths

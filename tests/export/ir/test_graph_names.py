@@ -1,11 +1,30 @@
-"""The rules for the names of weights and constants in a graph."""
+"""Ports of graphs, and the names of their weights."""
 
 from __future__ import annotations
 
 import numpy as np
 import onnx_ir as ir
+import pytest
 
-from edgernn.export.ir.initializer_names import name_after_model, remove_unused_initializers
+from edgernn.contract import Port
+from edgernn.export.ir.graph_names import name_after_model, port_of, remove_unused_initializers
+
+
+@pytest.mark.parametrize(
+    ("value", "port"),
+    [
+        (
+            ir.val("x", ir.DataType.FLOAT, ["batch", 3, None]),
+            Port("x", "float32", ("batch", 3, "?")),
+        ),
+        (ir.val("n", ir.DataType.INT64, []), Port("n", "int64", ())),
+        (ir.val("text", ir.DataType.STRING, [1]), Port("text", "string", (1,))),
+        (ir.val("y"), Port("y", "unknown", ("?",))),
+    ],
+)
+def test_what_is_declared_becomes_a_port(value: ir.Value, port: Port) -> None:
+    """What is not declared has a placeholder."""
+    assert port_of(value) == port
 
 
 def model_with(names: list[str], unread: tuple[str, ...] = ()) -> ir.Model:
