@@ -48,19 +48,18 @@ def holds_data(path: str) -> bool:
 
     Of a tuple of everything, `inputs[0]` is data, and what comes after it may be a state.
     """
-    names, places = _parts(path)
-    return not holds_state(path) and is_data(names[-1]) and not any(places)
+    later = any(int(place) for place in re.findall(r"\[(\d+)\]", path))
+    return not holds_state(path) and is_data(_names(path)[-1]) and not later
 
 
 def holds_state(path: str) -> bool:
     """Return whether a tensor holds a state, or a part of one, by the names in its path."""
-    return any(map(is_state, _parts(path)[0]))
+    return any(map(is_state, _names(path)))
 
 
-def _parts(path: str) -> tuple[list[str], list[int]]:
-    """Return the names and the places that a path goes through."""
-    names = re.findall(r"(?:^|\.|\[[\"'])(\w+)", path) or [""]
-    return names, [int(place) for place in re.findall(r"\[(\d+)\]", path)]
+def _names(path: str) -> list[str]:
+    """Return the names that a path goes through."""
+    return re.findall(r"(?:^|\.|\[[\"'])(\w+)", path) or [""]
 
 
 def forward_parameters(module: nn.Module) -> dict[str, inspect.Parameter]:

@@ -60,17 +60,12 @@ def first_spec(module: nn.Module) -> str:
 
 def _first_inputs(module: nn.Module) -> Iterator[torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
-    tried: set[tuple[int | None, _Shape]] = set()
     weights = (_input_shapes(module, *named) for named in module.named_parameters())
-    for shapes in (*weights, _declared_shapes(module)):
-        for rows, shape in shapes:
-            if (rows, shape) in tried:
-                continue
-            tried.add((rows, shape))
-            if rows is None:
-                yield torch.randn(shape, generator=generator)
-            else:
-                yield torch.randint(rows, shape, generator=generator)
+    for rows, shape in dict.fromkeys(itertools.chain(*weights, _declared_shapes(module))):
+        if rows is None:
+            yield torch.randn(shape, generator=generator)
+        else:
+            yield torch.randint(rows, shape, generator=generator)
 
 
 def _input_shapes(

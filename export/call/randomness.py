@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -42,7 +42,11 @@ def refuse_random(reference: ExampleRunner, example: ExampleCall, run: ForwardRu
             "two runs agree. Start from zeros or from a parameter, or take the state as an "
             "argument."
         )
-    path = next((p for p, one in run.results.items() if not _same(one, again.results.get(p))), "")
+    theirs = again.results
+    differ = (
+        p for p, one in run.results.items() if p not in theirs or not _same([one], [theirs[p]])
+    )
+    path = next(differ, "")
     result = f"`{path}`" if path else "its result"
     if not watch.called:
         raise UnsupportedModelError(
@@ -84,7 +88,7 @@ def _agree(one: ForwardRun, other: ForwardRun, exactly: bool = True) -> bool:
     return (
         not _starts_apart(one, other, exactly)
         and list(one.results) == list(other.results)
-        and _all_same([*one.results.values()], [*other.results.values()], exactly)
+        and _same(one.results.values(), other.results.values(), exactly)
     )
 
 
@@ -95,20 +99,20 @@ def _starts_apart(one: ForwardRun, other: ForwardRun, exactly: bool = True) -> b
         if id(a.layer) in seen:
             continue
         seen.add(id(a.layer))
-        if not _same(a.x, b.x, exactly):
+        if not _same([a.x], [b.x], exactly):
             return False
-        if not _all_same(a.states, b.states, exactly):
+        if not _same(a.states, b.states, exactly):
             return True
     return False
 
 
-def _all_same(one: Sequence[torch.Tensor], other: Sequence[torch.Tensor], exactly: bool) -> bool:
-    return all(_same(a, b, exactly) for a, b in zip(one, other, strict=True))
-
-
-def _same(one: torch.Tensor, other: torch.Tensor | None, exactly: bool = True) -> bool:
-    if other is None or one.shape != other.shape:
-        return False
-    if exactly or not one.is_floating_point():
-        return torch.equal(one.nan_to_num(), other.nan_to_num())
-    return torch.allclose(one, other, rtol=1e-3, atol=1e-4, equal_nan=True)
+def _same(one: Iterable[torch.Tensor], other: Iterable[torch.Tensor], exactly: bool = True) -> bool:
+    return all(
+        a.shape == b.shape
+        and (
+            torch.equal(a.nan_to_num(), b.nan_to_num())
+            if exactly or not a.is_floating_point()
+            else torch.allclose(a, b, rtol=1e-3, atol=1e-4, equal_nan=True)
+        )
+        for a, b in zip(one, other, strict=True)
+    )

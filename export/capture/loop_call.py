@@ -72,13 +72,13 @@ class TimeLoop(nn.Module):
         """Return what an iteration gives, of the right shapes and dtypes, but not the values."""
         along = zip(operands.sequences, self.axes, strict=True)
         now = [one.new_zeros([*one.shape[:axis], *one.shape[axis + 1 :]]) for one, axis in along]
-        results: Tensors = self.body(*now, *operands.states, *operands.constants)
-        return results
+        return self.step(operands, now)
 
-    def step(self, operands: LoopOperands, place: int) -> Tensors:
-        """Return what one iteration gives: the next states and what is to be collected."""
-        along = zip(operands.sequences, self.axes, strict=True)
-        now = [one.select(axis, place) for one, axis in along]
+    def step(self, operands: LoopOperands, now: Sequence[torch.Tensor]) -> Tensors:
+        """Return what one iteration gives: the next states and what is to be collected.
+
+        `now` is the step of each sequence.
+        """
         results: Tensors = self.body(*now, *operands.states, *operands.constants)
         return results
 
@@ -92,7 +92,8 @@ def run_loop(loop: TimeLoop, operands: LoopOperands) -> Tensors:
     states = operands.states
     collected: list[Tensors] = []
     for place in range(operands.sequences[0].shape[loop.axes[0]]):
-        results = loop.step(replace(operands, states=states), place)
+        now = [x.select(axis, place) for x, axis in zip(operands.sequences, loop.axes, strict=True)]
+        results = loop.step(replace(operands, states=states), now)
         states = results[: loop.states]
         collected.append(results[loop.states :])
     if not collected:

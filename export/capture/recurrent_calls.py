@@ -165,10 +165,8 @@ class RecurrentCallMode(TorchFunctionMode):
         single = call.is_cell and len(call.states) == 1
 
         def proceed(states: tuple[torch.Tensor, ...]) -> Results:
-            if isinstance(named["hx"], torch.Tensor):
-                named["hx"] = states[0]
-            else:
-                named["hx"] = type(named["hx"])(states)
+            hx = named["hx"]
+            named["hx"] = states[0] if isinstance(hx, torch.Tensor) else type(hx)(states)
             result = func(*named.values())
             return (result,) if single else tuple(result)
 
@@ -210,10 +208,8 @@ def _arguments_by_name(
     """Return all arguments by name, in the order of the call."""
     second = args[1] if len(args) > 1 else None
     integers = isinstance(second, torch.Tensor) and second.dtype == torch.int64
-    if name in CELL_FUNCTIONS:
-        names = _CELL
-    else:
-        names = _PACKED if "batch_sizes" in kwargs or integers else _LAYER
+    layer = _PACKED if "batch_sizes" in kwargs or integers else _LAYER
+    names = _CELL if name in CELL_FUNCTIONS else layer
     named = dict(zip(names.split(), args, strict=False))
     return named | {_SCHEMA_NAMES.get(key, key): value for key, value in kwargs.items()}
 

@@ -32,7 +32,11 @@ def reset_memory(module: nn.Module, example: ExampleCall) -> tuple[str, ...]:
     names = _overwritten(module, example, held) if held else []
     if not names:
         return ()
-    starts = _initial_values(module, names)
+    values = attributes_of(module)
+    zeros = {n: map_tensors(lambda _, one: torch.zeros_like(one), values[n]) for n in names}
+    buffers = {name for name, _ in module.named_buffers()}
+    none = {name: zeros[name] if name in buffers else None for name in names}
+    starts = (none, zeros)
     chosen = next((one for one in starts if try_run(module, example, one) is not None), None)
     if chosen is None:
         return ()
@@ -40,11 +44,12 @@ def reset_memory(module: nn.Module, example: ExampleCall) -> tuple[str, ...]:
     reset = try_run(module, example, chosen)
     if alone is not None and (reset is None or alone.same_results(reset)):
         return ()
-    read = []
-    for name in names:
-        run = try_run(module, example, {name: chosen[name]})
-        if alone is None or run is None or not alone.same_results(run):
-            read.append(name)
+    runs = {name: try_run(module, example, {name: chosen[name]}) for name in names}
+    read = [
+        name
+        for name, run in runs.items()
+        if alone is None or run is None or not alone.same_results(run)
+    ]
     for name, value in chosen.items():
         set_attribute(module, name, value)
     return tuple(
@@ -89,14 +94,3 @@ def _overwritten(module: nn.Module, example: ExampleCall, held: Sequence[str]) -
             return []
         after = attributes_of(module)
         return [name for name in names if after[name] is not None]
-
-
-def _initial_values(module: nn.Module, names: Sequence[str]) -> list[dict[str, Any]]:
-    """Return what attributes may have held before the first call, likely first."""
-    values = attributes_of(module)
-    buffers = {name for name, _ in module.named_buffers()}
-    zeros = {
-        name: map_tensors(lambda _, one: torch.zeros_like(one), values[name]) for name in names
-    }
-    none = {name: zeros[name] if name in buffers else None for name in names}
-    return [none, zeros]
