@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -21,26 +21,16 @@ from edgernn.export.passes.layer_states import split_states_by_layer
 from edgernn.export.passes.opset import to_opset
 from edgernn.export.passes.reset_input import add_reset_input
 from edgernn.export.passes.share_weights import share_weights
-from edgernn.export.proof.difference import TOLERANCE
 from edgernn.report import ParityReport
 
 __all__ = [
-    "TOLERANCES",
     "apply_options",
     "check_request",
     "constant_sizes",
     "precision_notes",
-    "tolerance_of",
     "with_steps_of",
 ]
 
-TOLERANCES: Mapping[Precision, float] = {"float32": TOLERANCE, "float16": 2e-2, "int8": 5e-2}
-"""Precision → the largest difference from eager torch in float32 that passes."""
-
-_PRECISIONS: Mapping[ir.DataType, Precision] = {
-    ir.DataType.INT8: "int8",
-    ir.DataType.FLOAT16: "float16",
-}
 _NOTES = {
     "float16": "Weights, states, real inputs and outputs are float16.",
     "int8": (
@@ -216,17 +206,6 @@ def precision_notes(precision: Precision, report: ParityReport | None) -> tuple[
     graphs = " and ".join(f"{gap:.1e} in the {kind} graph" for kind, gap in worst.items())
     steps = max((check.sequence for check in report.checks), default=0)
     return (f"{note}: the difference is at most {graphs}, over up to {steps:,} steps.",)
-
-
-def tolerance_of(models: Iterable[ir.Model]) -> float:
-    """Return the largest difference that passes for graphs by the precision of their weights."""
-    dtypes = {
-        value.dtype
-        for model in models
-        for graph in model.graphs()
-        for value in (*graph.inputs, *graph.initializers.values())
-    }
-    return next((TOLERANCES[_PRECISIONS[one]] for one in _PRECISIONS if one in dtypes), TOLERANCE)
 
 
 def _ports(

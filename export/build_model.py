@@ -24,6 +24,7 @@ from edgernn.export.foreign.add_lengths import add_lengths
 from edgernn.export.foreign.build_graphs import build_foreign
 from edgernn.export.foreign.onnx_file import OnnxFile
 from edgernn.export.library_errors import stage
+from edgernn.export.make_contract import name_outer_axes
 from edgernn.export.options import SourceOptions
 from edgernn.export.proof.eager_reference import EagerReference, GivenReference
 from edgernn.export.proof.reference import Reference
@@ -45,14 +46,25 @@ def build_model(
         InputError: It does not run on the inputs, or a name is not in it.
         UnsupportedModelError: It has no recurrent state, or cannot be written as graphs.
     """
-    inputs, states = options.inputs, options.states or {}
     if isinstance(source, OnnxFile):
-        with stage("opening its states", source.name):
-            return build_foreign(add_lengths(source) if lengths else source, inputs, states)
-    module = source.module
+        built, reference = _build_file(source, options, lengths)
+    else:
+        built, reference = _build_module(source, options, lengths)
+    name_outer_axes(built, reference)
+    return built, reference
+
+
+def _build_file(file: OnnxFile, options: SourceOptions, lengths: bool) -> tuple[Built, Reference]:
+    with stage("building the graphs", file.name):
+        file = add_lengths(file) if lengths else file
+        return build_foreign(file, options.inputs, options.states or {})
+
+
+def _build_module(source: Source, options: SourceOptions, lengths: bool) -> tuple[Built, Reference]:
+    module, states = source.module, options.states or {}
     with stage("running forward", source.name):
-        example = _make_example(source, inputs, lengths, states)
-    with stage("writing the graphs", source.name):
+        example = _make_example(source, options.inputs, lengths, states)
+    with stage("building the graphs", source.name):
         built = _build_or_fix_steps(module, example, states)
     if built.module is module:
         for call in (example, example.resized(dict.fromkeys(example.sizes, 1))):

@@ -46,7 +46,7 @@ def _unforeseen(doing: str, model: str, error: Exception) -> str:
             "takes certain sizes or values only, describe them with --input."
         )
     return (
-        f"`{model}` cannot be exported: {doing} fails with {reason}. That is a fault of edgernn; "
+        f"{doing.capitalize()} of `{model}` fails with {reason}. That is a fault of edgernn; "
         "please report it with the model."
     )
 

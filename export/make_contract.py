@@ -7,11 +7,12 @@ contract of what is known so far; the contract itself is made once, of all of it
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
+from typing import Any
 
 import onnx_ir as ir
 
-from edgernn.contract import BATCH, SEQUENCE, Contract, Graph
+from edgernn.contract import BATCH, SEQUENCE, Contract
 from edgernn.export.built import Built
 from edgernn.export.ir.dataflow import id_axis
 from edgernn.export.proof.carry import why_not_carried
@@ -25,7 +26,7 @@ from edgernn.join_chunks import BATCH_OUTER, SEQUENCE_OUTER
 from edgernn.untrusted_text import escape_unprintable
 from edgernn.vocabulary import Vocabulary
 
-__all__ = ["known_contract", "make_contract", "sampler_of"]
+__all__ = ["known_contract", "make_contract", "name_outer_axes", "sampler_of"]
 
 
 def sampler_of(built: Built, reference: Reference, contract: Contract) -> InputSampler:
@@ -45,29 +46,17 @@ def sampler_of(built: Built, reference: Reference, contract: Contract) -> InputS
     )
 
 
-def known_contract(
-    built: Built, reference: Reference, source: str, vocabulary: Vocabulary | None
-) -> partial[Contract]:
-    """Return the contract with the fields that the graphs tell; axes counted in one are named.
+def name_outer_axes(built: Built, reference: Reference) -> None:
+    """Name axes of batch*sequence elements after their outer factor first, in place.
 
     Args:
-        built: The graphs, in torch's ports; axes of outputs are named in place.
-        reference: The model.
-        source: What the model was, in one line.
-        vocabulary: The symbols of its ids and scores.
+        built: The graphs, in torch's ports.
+        reference: The model, which is run to find out.
     """
-    known = partial(
-        Contract,
-        family="",
-        source=escape_unprintable(source),
-        states=contract_states(built.states),
-        vocabulary=vocabulary,
-        lengths=tuple(built.lengths),
-        full_lengths=built.full_lengths,
+    contract = known_contract(built, "", None)(
+        carry=built.carry, most=built.bounds.most, least=built.bounds.least
     )
-    bounds = built.bounds
-    flat = known(graphs=built.ports, carry=built.carry, most=bounds.most, least=bounds.least)
-    outer = find_outer_axes(sampler_of(built, reference, flat))
+    outer = find_outer_axes(sampler_of(built, reference, contract))
     for value in built.sequence.graph.outputs:
         if value.name in outer and value.shape is not None:
             value.shape = ir.Shape(
@@ -76,11 +65,32 @@ def known_contract(
                 else dim
                 for dim in value.shape
             )
-    return partial(known, graphs=built.ports)
+
+
+def known_contract(
+    built: Built, source: str, vocabulary: Vocabulary | None
+) -> Callable[..., Contract]:
+    """Return a contract that lacks only what running the model shows: carry and bounds.
+
+    Args:
+        built: The graphs, in torch's ports.
+        source: What the model was, in one line.
+        vocabulary: The symbols of its ids and scores.
+    """
+    fields: dict[str, Any] = {
+        "family": "",
+        "source": escape_unprintable(source),
+        "states": contract_states(built.states),
+        "graphs": built.ports,
+        "vocabulary": vocabulary,
+        "lengths": tuple(built.lengths),
+        "full_lengths": built.full_lengths,
+    }
+    return lambda **more: Contract(**{**fields, **more})
 
 
 def make_contract(
-    known: partial[Contract], built: Built, reference: Reference, notes: tuple[str, ...]
+    known: Callable[..., Contract], built: Built, reference: Reference, notes: tuple[str, ...]
 ) -> Contract:
     """Run the model to find out what the graphs do not tell, and return the whole contract.
 
@@ -92,15 +102,16 @@ def make_contract(
         bounds = measure_bounds(sampler_of(built, reference, noted), bounds, built.sequence)
         measured = known(carry=built.carry, most=bounds.most, least=bounds.least)
         full = find_full_lengths(sampler_of(built, reference, measured), built.sequence)
-    known = partial(known, most=bounds.most, least=bounds.least, full_lengths=full)
+    extent = {"most": bounds.most, "least": bounds.least, "full_lengths": full}
     least = bounds.least.get(SEQUENCE, 1)
     carry = built.carry and least == 1
     no_step = built.no_step or (f"forward takes at least {least} steps." if least > 1 else "")
     if carry:
-        reason = why_not_carried(sampler_of(built, reference, known(carry=True)))
+        reason = why_not_carried(sampler_of(built, reference, known(carry=True, **extent)))
         carry, no_step = not reason, reason or no_step
-    graphs: dict[str, Graph] = known.keywords["graphs"]
+    graphs = built.ports
     return known(
+        **extent,
         carry=carry,
         graphs={kind: graph for kind, graph in graphs.items() if carry or kind == "sequence"},
         no_step=no_step,

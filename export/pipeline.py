@@ -18,12 +18,10 @@ from edgernn.declared_options import accept_old_names
 from edgernn.errors import ParityError, UnsupportedModelError
 from edgernn.export.analysis.cost import cost_of
 from edgernn.export.apply_options import (
-    TOLERANCES,
     apply_options,
     check_request,
     constant_sizes,
     precision_notes,
-    tolerance_of,
     with_steps_of,
 )
 from edgernn.export.artifact_files.artifact_writer import ArtifactWriter, remove_exporter_notes
@@ -46,6 +44,7 @@ from edgernn.export.options import (
 from edgernn.export.proof.eager_reference import one_thread
 from edgernn.export.proof.parity import Prover
 from edgernn.export.proof.port_adapter import PortAdapter
+from edgernn.export.proof.tolerances import TOLERANCES, tolerance_of
 from edgernn.export.source.load_source import Source, load_source
 from edgernn.export.trace.size_branch import find_size_branch
 from edgernn.report import ParityReport
@@ -141,10 +140,14 @@ def export_model(
     source = _load(model, options)
     stem = type(model).__name__.lower() if isinstance(model, nn.Module) else Path(model).stem
     target = Path(f"{stem}.edgernn" if path is None else path)
-    with atomic_folder(target, force) as folder, _as_written(source):
+    with (
+        atomic_folder(target, force) as folder,
+        _eager_on_one_thread(),
+        stage("proving and writing the graphs", source.name),
+    ):
         built, reference = build_model(source, options, lengths)
         options = with_steps_of(options, built.example.constants)
-        known = known_contract(built, reference, source.description, _vocabulary(source, options))
+        known = known_contract(built, source.description, _vocabulary(source, options))
         contract = make_contract(known, built, reference, source.notes)
         check_request(options, contract)
         prover = Prover(
@@ -156,19 +159,19 @@ def export_model(
         prover.check_constants()
         parameters = cost_of(built.sequence).parameters
         graphs = {kind: built.graphs[kind] for kind in contract.graphs}
-        written = apply_options(options, graphs, contract, built.layers)
-        places = lines_of(graphs.values())
+        exported = apply_options(options, graphs, contract, built.layers)
+        lines = lines_of(graphs.values())
         for model_graph in graphs.values():
             remove_exporter_notes(model_graph)
-        written = replace(written, family=_family(graphs))
+        exported = replace(exported, family=_family(graphs))
         writer = ArtifactWriter(folder, graphs, escape_unprintable(target.name), parameters)
         files = writer.write_graphs()
-        adapter = PortAdapter(contract, written)
-        report = _prove(prover, files, adapter, source, built, places) if verify else None
-        notes = (*written.notes, *prover.notes(report), *precision_notes(precision, report))
-        written = replace(written, notes=notes, parity="" if report is None else str(report))
+        adapter = PortAdapter(contract, exported)
+        report = _prove(prover, files, adapter, source, built, lines) if verify else None
+        notes = (*exported.notes, *prover.notes(report), *precision_notes(precision, report))
+        exported = replace(exported, notes=notes, parity="" if report is None else str(report))
         golden = adapter.adapt_arrays(prover.golden.by_port(contract))
-        writer.finish(written if graph == "both" else written.only(graph), report, golden)
+        writer.finish(exported if graph == "both" else exported.only(graph), report, golden)
     return Artifact.open(target)
 
 
@@ -202,9 +205,9 @@ def verify_artifact(
         inputs=inputs, states=states, module=module, assume_plain=assume_plain, trust=trust
     )
     source, theirs = _load(model, options), artifact.contract
-    with _as_written(source):
+    with _eager_on_one_thread(), stage("proving the graphs", source.name):
         built, reference = build_model(source, options, LENGTHS in theirs.lengths)
-        known = known_contract(built, reference, source.description, theirs.vocabulary)
+        known = known_contract(built, source.description, theirs.vocabulary)
         contract = known(carry=theirs.carry, most=theirs.most, least=theirs.least)
         paths = {kind: str(artifact.checked(kind)) for kind in theirs.graphs}
         prover = Prover(
@@ -231,10 +234,9 @@ def _vocabulary(source: Source | OnnxFile, options: ExportOptions) -> Vocabulary
 
 
 @contextlib.contextmanager
-def _as_written(source: Source | OnnxFile) -> Iterator[None]:
-    """Run a model on one thread and as its author wrote it, without what torch.compile wraps."""
-    forced = torch.compiler.set_stance("force_eager")
-    with one_thread(), forced, stage("proving and writing the graphs", source.name):
+def _eager_on_one_thread() -> Iterator[None]:
+    """Run models on one thread and as their authors wrote them, whatever torch.compile wraps."""
+    with one_thread(), torch.compiler.set_stance("force_eager"):
         yield
 
 
@@ -244,7 +246,7 @@ def _prove(
     adapter: PortAdapter,
     source: Source | OnnxFile,
     built: Built,
-    places: Mapping[str, SourceLine],
+    lines: Mapping[str, SourceLine],
 ) -> ParityReport:
     """Run every check; where one fails, say why and where in the model, and that nothing is left.
 
@@ -253,7 +255,7 @@ def _prove(
         UnsupportedModelError: A check fails, and forward branches on a size.
     """
     try:
-        with locating(places):
+        with locating(lines):
             return prover.report(files, adapter)
     except ParityError as error:
         if isinstance(source, Source):

@@ -17,14 +17,9 @@ from numpy.typing import NDArray
 
 from edgernn.export.ir.onnx_session import Arrays
 from edgernn.export.proof.reference import RunResult
+from edgernn.export.proof.tolerances import CEILING
 
-__all__ = ["CEILING", "TOLERANCE", "Comparison", "Difference", "compare"]
-
-TOLERANCE = 1e-5
-"""The largest difference that passes for float32, relative to the numbers' scale."""
-
-CEILING = 1e-3
-"""The largest difference that rounding excuses, relative to the numbers' scale."""
+__all__ = ["Comparison", "Difference", "compare"]
 
 _SMALL_FACTOR = 100
 """How many times the tolerance a difference of small numbers may be, relative to their scale."""

@@ -25,7 +25,7 @@ from edgernn.errors import InputError, ParityError
 from edgernn.export.ir.onnx_session import Arrays, failure_reason
 from edgernn.export.proof.chunked_comparison import compare_chunks
 from edgernn.export.proof.comparison_cases import LONGEST, ComparisonCase, ComparisonCases
-from edgernn.export.proof.difference import TOLERANCE, Comparison, compare
+from edgernn.export.proof.difference import Comparison, compare
 from edgernn.export.proof.differing_layer import describe_first_differing_layer
 from edgernn.export.proof.eager_reference import one_thread
 from edgernn.export.proof.graph_function import GraphFunction, feature_ports, graph_function
@@ -33,6 +33,7 @@ from edgernn.export.proof.input_sampler import AxisSizes, InputSampler
 from edgernn.export.proof.integer_products import check_integers
 from edgernn.export.proof.port_adapter import PortAdapter
 from edgernn.export.proof.reference import Reference, RunResult
+from edgernn.export.proof.tolerances import TOLERANCE
 from edgernn.report import Check, ParityReport
 
 __all__ = ["Prover"]

@@ -46,6 +46,7 @@ SHOWN_BY: Mapping[str, tuple[str, ...]] = {
         "proof/state_exchange",
     ),
     "../parity/test_gate": ("proof/differing_layer",),
+    "test_apply_options": ("proof/tolerances",),
     "reroll/test_reroll": (
         "reroll/loop_structure",
         "reroll/normalize",
