@@ -7,7 +7,8 @@ import importlib.util
 import inspect
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
@@ -15,7 +16,7 @@ from torch import nn
 
 from edgernn.errors import InputError, SourceError
 
-__all__ = ["Factory", "call_factory", "import_code", "name_of"]
+__all__ = ["Factory", "call_factory", "folders_on_path", "import_code", "name_of"]
 
 Factory = Callable[[], object]
 """What returns an `nn.Module`, or is one."""
@@ -57,20 +58,29 @@ def import_code(module: str | Factory) -> tuple[ModuleType | None, str | Factory
     assert spec is not None
     assert spec.loader is not None
     code = importlib.util.module_from_spec(spec)
-    folder = str(file.resolve().parent)
     sys.modules[spec.name] = code
-    sys.path.insert(0, folder)
     try:
-        spec.loader.exec_module(code)
+        with folders_on_path(file.parent):
+            spec.loader.exec_module(code)
     except Exception as error:
         del sys.modules[spec.name]
         raise SourceError(
             f"`{file}` failed while it was imported: {type(error).__name__}: {error}. It must "
             "define the model when it is imported, without training it."
         ) from error
-    finally:
-        sys.path.remove(folder)
     return code, factory
+
+
+@contextmanager
+def folders_on_path(*folders: Path) -> Iterator[None]:
+    """Put `folders` first on sys.path while the context lasts."""
+    added = [str(folder.resolve()) for folder in folders]
+    sys.path[:0] = added
+    try:
+        yield
+    finally:
+        for folder in added:
+            sys.path.remove(folder)
 
 
 def call_factory(code: ModuleType | None, factory: str | Factory | None) -> nn.Module:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import io
 import pickle
 import pickletools
-import sys
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import IO, Any
@@ -21,6 +19,7 @@ from torch.serialization import SourceChangeWarning
 
 from edgernn.errors import SourceError
 from edgernn.export.source.load_weights import listed
+from edgernn.export.source.module_factory import folders_on_path
 from edgernn.export.source.refusals import damaged_file, quantized_weights, untrusted_file
 from edgernn.untrusted_text import first_line
 
@@ -194,7 +193,7 @@ def _reason(error: Exception) -> str:
 
 def _unpickle(path: Path, code: ModuleType | None) -> tuple[Any, tuple[str, ...]]:
     try:
-        with _folders_on_path(path.parent, Path.cwd()), warnings.catch_warnings(record=True) as log:
+        with folders_on_path(path.parent, Path.cwd()), warnings.catch_warnings(record=True) as log:
             warnings.simplefilter("always", SourceChangeWarning)
             loaded = _load(path, weights_only=False, pickle_module=_pickle_module(code))
     except (ModuleNotFoundError, AttributeError) as error:
@@ -224,14 +223,3 @@ def _pickle_module(code: ModuleType | None) -> Any:
             return super().find_class(module, name)
 
     return SimpleNamespace(Unpickler=Unpickler, load=pickle.load, __name__="pickle")
-
-
-@contextmanager
-def _folders_on_path(*folders: Path) -> Iterator[None]:
-    added = [str(folder.resolve()) for folder in folders]
-    sys.path[:0] = added
-    try:
-        yield
-    finally:
-        for folder in added:
-            sys.path.remove(folder)

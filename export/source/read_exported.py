@@ -83,17 +83,18 @@ def read_exported(path: Path, trust: bool = False) -> tuple[nn.Module, tuple[str
     Raises:
         SourceError: torch cannot read the archive, or it has something in it that runs code.
     """
-    if trust:
-        program = _load(path, path)
-    else:
-        with ZipArchive(path, f"`{path}`") as archive:
-            program = _load(check_exported_archive(archive, f"`{path}`"), path)
     try:
-        return _convert(program)
+        if trust:
+            return _convert(_load(path))
+        with ZipArchive(path, f"`{path}`") as archive:
+            return _convert(_load(check_exported_archive(archive, f"`{path}`")))
     except EdgernnError:
         raise
     except Exception as error:  # a damaged archive fails in any way
-        raise _unreadable(path, error) from error
+        raise SourceError(
+            f"`{path}` is a torch.export archive that torch {torch.__version__} cannot read: "
+            f"{first_line(error)}. Export it again with this version of torch."
+        ) from error
 
 
 def _convert(program: ExportedProgram) -> tuple[nn.Module, tuple[str, ...]]:
@@ -113,7 +114,7 @@ def _convert(program: ExportedProgram) -> tuple[nn.Module, tuple[str, ...]]:
     return module, notes + _static_note(program)
 
 
-def _load(archive: Path | BytesIO, path: Path) -> ExportedProgram:
+def _load(archive: Path | BytesIO) -> ExportedProgram:
     # torch logs a warning besides the error that it raises.
     logger = logging.getLogger("torch.export")
     level = logger.level
@@ -122,17 +123,8 @@ def _load(archive: Path | BytesIO, path: Path) -> ExportedProgram:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.")
             return torch.export.load(archive)
-    except Exception as error:
-        raise _unreadable(path, error) from error
     finally:
         logger.setLevel(level)
-
-
-def _unreadable(path: Path, error: Exception) -> SourceError:
-    return SourceError(
-        f"`{path}` is a torch.export archive that torch {torch.__version__} cannot read: "
-        f"{first_line(error)}. Export it again with this version of torch."
-    )
 
 
 def _signature(program: ExportedProgram) -> Signature:

@@ -10,7 +10,12 @@ import pytest
 from torch import nn
 
 from edgernn.errors import InputError, SourceError
-from edgernn.export.source.module_factory import Factory, call_factory, import_code
+from edgernn.export.source.module_factory import (
+    Factory,
+    call_factory,
+    folders_on_path,
+    import_code,
+)
 
 CODE = """
 from torch import nn
@@ -170,3 +175,11 @@ def test_a_callable_comes_with_the_module_that_defines_it() -> None:
     code, factory = import_code(fails)
     assert code is sys.modules[__name__]
     assert factory is fails
+
+
+def test_folders_are_on_the_path_while_code_is_imported(tmp_path):
+    """First, and not longer than the context lasts."""
+    before = list(sys.path)
+    with folders_on_path(tmp_path):
+        assert sys.path == [str(tmp_path.resolve()), *before]
+    assert sys.path == before
