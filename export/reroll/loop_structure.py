@@ -199,9 +199,7 @@ class PreallocatedOutput:
 
     Attributes:
         carried: Its index among the carried values.
-        axis: The axis of the steps, counted from the first axis.
-        first: The step that the first iteration writes.
-        backward: Whether the next iteration writes the step before.
+        axis, first, backward: As those of a `StepInput`.
         keeps_axis: Whether what is written has the axis of the steps: `out[:, t : t + 1] = h`.
     """
 

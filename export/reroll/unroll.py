@@ -9,12 +9,13 @@ Weights that forward computes from others, as those of weight norms and weight d
 from __future__ import annotations
 
 import operator
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import Any
 
 import torch
 from torch import fx, nn
 from torch.export import Dim
+from torch.utils import _pytree as pytree
 
 from edgernn.contract import BATCH
 from edgernn.export.call.example_call import ExampleCall
@@ -97,22 +98,15 @@ def _compute_weights(root: nn.Module, graph: fx.Graph) -> None:
     expressions = _weight_expressions(graph)
     computed: dict[int, fx.Node] = {}
     for node in list(graph.nodes):
-        for weight in _weights_of(node):
+        # what a recurrent operator takes after its input and its states
+        recurrent = node.target in CELLS or node.target in _LAYERS
+        for weight in pytree.tree_leaves(node.args[2:]) if recurrent else ():
             expression = expressions.get(weight)
             if expression is not None and weight.op != "get_attr":
                 if expression not in computed:
                     computed[expression] = _add_buffer(root, weight)
                 node.replace_input_with(weight, computed[expression])
     graph.eliminate_dead_code()
-
-
-def _weights_of(node: fx.Node) -> Iterator[fx.Node]:
-    """Yield what a recurrent operator takes after its input and its states."""
-    if node.target in CELLS or node.target in _LAYERS:
-        for argument in node.args[2:]:
-            for weight in argument if isinstance(argument, (list, tuple)) else [argument]:
-                if isinstance(weight, fx.Node):
-                    yield weight
 
 
 def _weight_expressions(graph: fx.Graph) -> dict[fx.Node, int]:

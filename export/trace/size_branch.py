@@ -31,7 +31,6 @@ class SizeBranch:
     """A branch of forward on the size of an axis.
 
     Attributes:
-        symbol: The axis.
         line: The line with the condition, or the first that runs at some sizes only.
         sizes: The sizes at which the line runs that does not always run.
         tried: The sizes at which forward runs.
