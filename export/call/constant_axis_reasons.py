@@ -82,11 +82,7 @@ def unrequested_notes(
 ) -> Iterator[str | None]:
     """Yield for each set of axes why it stays constant although nothing fixes it, or None.
 
-    Args:
-        probe: The model and its example.
-        groups: The names and the axes that may be dynamic.
-        states: Paths of the arguments that the user says are states.
-        guessed: Whether the sizes of the example are nobody's choice.
+    `groups` are the names and the axes that may be dynamic; for the others see `find_dynamic_axes`.
     """
     others = {one for _, tied in groups for one in tied}
     state_shapes = {tensor.shape for tensor in probe.run.results.values()}

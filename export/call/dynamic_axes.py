@@ -51,11 +51,8 @@ def find_dynamic_axes(
     states and of features stay constant unless they are named. The result has at least two entries
     along every dynamic axis, so that no size is mistaken for a constant.
 
-    Args:
-        model: The model.
-        example: A call of it.
-        states: Paths of the arguments that the user says are states.
-        guessed: Whether the sizes of the example are nobody's choice.
+    `states` are the paths of the arguments that the user says are states; `guessed` says that the
+    sizes of the example are nobody's choice.
 
     Raises:
         InputError: The model fails on the example itself, or the user's names are wrong.

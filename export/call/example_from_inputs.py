@@ -40,10 +40,8 @@ def example_from(
 ) -> ExampleCall:
     """Return the example that the user gave, as tensors or as specs.
 
-    Args:
-        module: The model.
-        inputs: forward's arguments as a tuple or a mapping by name, with tensors, NumPy arrays or
-            nested tuples, lists and dicts of them; or specs, see `parse_spec`.
+    `inputs` are forward's arguments as a tuple or a mapping by name, with tensors, NumPy arrays or
+    nested tuples, lists and dicts of them; or specs, see `parse_spec`.
 
     Raises:
         InputError: A spec is wrong, or an argument is not one of forward's.

@@ -68,10 +68,8 @@ def refuse_hidden_memory(module: nn.Module, example: ExampleCall) -> None:
 def check_memory_is_state(module: nn.Module, example: ExampleCall, calls: Collection[int]) -> None:
     """Refuse a module whose memory is not among the states of its graphs.
 
-    Args:
-        module: The model.
-        example: A call of it; at sizes that forward does not take nothing is checked.
-        calls: The places of its recurrent calls whose states the graphs have as their own.
+    At sizes that forward does not take nothing is checked. `calls` are the places of the recurrent
+    calls whose states the graphs have as their own.
 
     Raises:
         UnsupportedModelError: There is such memory; it names the attributes.
