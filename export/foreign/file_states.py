@@ -49,10 +49,7 @@ class FileStates:
 
 
 def find_file_states(
-    file: OnnxFile,
-    session: InstrumentedFile,
-    example: ExampleCall,
-    pairs: Mapping[str, str | int],
+    file: OnnxFile, session: InstrumentedFile, example: ExampleCall, pairs: Mapping[str, str | int]
 ) -> FileStates:
     """Make the states of a file ports of a copy of its graph that has nothing else changed.
 

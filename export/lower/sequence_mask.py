@@ -126,10 +126,7 @@ def fill_padding(tape: ir.tape.Tape, node: ir.Node) -> ir.Value:
 
 
 def split_directions(
-    tape: ir.tape.Tape,
-    states: Sequence[ir.Value],
-    directions: int,
-    sizes: Callable[[], ir.Value],
+    tape: ir.tape.Tape, states: Sequence[ir.Value], directions: int, sizes: Callable[[], ir.Value]
 ) -> list[Sequence[ir.Value]]:
     """Return the initial states of each direction, (1, batch, size) each.
 

@@ -15,13 +15,7 @@ from edgernn.export.ir.dataflow import id_limit
 from edgernn.export.ir.graph_names import port_of, result_name, result_path
 from edgernn.export.states.state_port import StatePort
 
-__all__ = [
-    "Origins",
-    "contract_states",
-    "graph_ports",
-    "name_ports",
-    "order_notes",
-]
+__all__ = ["Origins", "contract_states", "graph_ports", "name_ports", "order_notes"]
 
 
 @dataclass(frozen=True)

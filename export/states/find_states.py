@@ -24,11 +24,7 @@ from edgernn.export.ir.dataflow import depends_on_data, is_random
 from edgernn.export.ir.graph_names import result_path
 from edgernn.export.ir.operator_kinds import Movement, operators_of
 from edgernn.export.states.next_values import NextValue, NextValues, StatePairs
-from edgernn.export.states.node_states import (
-    NodeState,
-    is_same_value,
-    last_in_row,
-)
+from edgernn.export.states.node_states import NodeState, is_same_value, last_in_row
 from edgernn.export.states.state_names import StateNames
 from edgernn.export.states.state_port import StatePort
 
@@ -39,10 +35,7 @@ _RESHAPES = operators_of(Movement.RESHAPES, Movement.PERMUTES)
 
 
 def find_states(
-    graph: ir.Graph,
-    states: Sequence[NodeState],
-    calls: Sequence[RecurrentCall],
-    pairs: StatePairs,
+    graph: ir.Graph, states: Sequence[NodeState], calls: Sequence[RecurrentCall], pairs: StatePairs
 ) -> tuple[StatePort, ...]:
     """Make the states of a model ports, in place, and return them in the contract's order.
 
@@ -111,10 +104,7 @@ def _argument_state(
 
 
 def _own_states(
-    graph: ir.Graph,
-    states: Sequence[NodeState],
-    names: StateNames,
-    calls: Sequence[RecurrentCall],
+    graph: ir.Graph, states: Sequence[NodeState], names: StateNames, calls: Sequence[RecurrentCall]
 ) -> list[StatePort]:
     """Turn the states that forward makes itself into ports."""
     ports: list[StatePort] = []
