@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, MutableSequence, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
@@ -57,6 +57,7 @@ def name_ports(
         _add_output(graph, next(shown, states[0]))
     state_inputs = {state.input: state for state in states}
     state_outputs = {state.output: state for state in states}
+    ports = {value.name: value for value in (*graph.inputs, *graph.outputs)}
     data_in = [value for value in graph.inputs if value.name not in state_inputs]
     data_out = [value for value in graph.outputs if value.name not in state_outputs]
     unused = tuple(value.name or "" for value in data_in if not value.uses())
@@ -69,41 +70,36 @@ def name_ports(
         value.name = _unique(_identifier(path), {*inputs, *state_inputs})
         inputs[value.name] = path
     outputs: dict[str, str | None] = {}
-    used = {*inputs, *state_inputs, *state_outputs}
     for value in data_out:
         path = result_path(value) or ""
         name = _identifier(path)
         name = name if name[0].isalpha() else f"output_{name}"
-        alone = len(data_out) == 1 and not re.search("[A-Za-z]", path)
-        value.name = _unique("output" if alone else name, {*outputs, *used})
+        name = "output" if len(data_out) == 1 and not re.search("[A-Za-z]", path) else name
+        value.name = _unique(name, {*inputs, *outputs, *state_inputs, *state_outputs})
         outputs[value.name] = path
-    _order(graph.inputs, [value.name or "" for value in data_in] + list(state_inputs))
-    _order(graph.outputs, list(outputs) + list(state_outputs))
+    graph.inputs[:] = [*data_in, *(ports[name] for name in state_inputs)]
+    graph.outputs[:] = [*data_out, *(ports[name] for name in state_outputs)]
     inputs |= {name: state.argument for name, state in state_inputs.items()}
     outputs |= {name: state.result for name, state in state_outputs.items()}
-    named_limits = {name: limits.get(path or "") for name, path in inputs.items()}
-    return Origins(
-        inputs=inputs,
-        outputs=outputs,
-        unused=unused,
-        limits={name: limit for name, limit in named_limits.items() if isinstance(limit, int)},
-    )
+    known = {name: limits.get(path or "") for name, path in inputs.items()}
+    known_limits = {name: limit for name, limit in known.items() if isinstance(limit, int)}
+    return Origins(inputs=inputs, outputs=outputs, unused=unused, limits=known_limits)
 
 
 def graph_ports(model: ir.Model, origins: Origins) -> Graph:
     """Return the ports of a graph as the contract states them."""
+    limits = origins.limits
     return Graph(
-        tuple(_port(value, origins.inputs, _limit(value, origins)) for value in model.graph.inputs),
+        tuple(
+            _port(value, origins.inputs, id_limit(value), limits.get(value.name or ""))
+            for value in model.graph.inputs
+        ),
         tuple(_port(value, origins.outputs) for value in model.graph.outputs),
     )
 
 
 def order_notes(graph: Graph) -> Iterator[str]:
-    """Note where a port has its batch and sequence axes in another order than the first port.
-
-    Args:
-        graph: The ports of a sequence graph.
-    """
+    """Note where a port has its batch and sequence axes in another order than the first port."""
     both = [
         (port, port.shape.index(SEQUENCE) < port.shape.index(BATCH))
         for port in (*graph.inputs, *graph.outputs)
@@ -123,18 +119,13 @@ def contract_states(states: Sequence[StatePort]) -> tuple[State, ...]:
     return tuple(State(s.name, s.input, s.output, s.initial) for s in states)
 
 
-def _limit(value: ir.Value, origins: Origins) -> int | None:
-    """Return what the ids of an input are below, by the tables they look up and by the user."""
-    limits = (id_limit(value), origins.limits.get(value.name or ""))
-    return min((limit for limit in limits if limit is not None), default=None)
-
-
-def _port(value: ir.Value, origins: Mapping[str, str | None], limit: int | None = None) -> Port:
+def _port(value: ir.Value, origins: Mapping[str, str | None], *limits: int | None) -> Port:
+    """Return a port whose integers are below `limits`, by the tables they look up and the user."""
     if value.shape is None or value.dtype is None:
         raise UnsupportedModelError(f"The shape of `{value.name}` is not known after the trace.")
     port = port_of(value)
-    limit = limit if value.dtype.is_integer() else None
-    return replace(port, origin=origins[port.name], limit=limit)
+    known = [limit for limit in limits if limit is not None and value.dtype.is_integer()]
+    return replace(port, origin=origins[port.name], limit=min(known, default=None))
 
 
 def _add_output(graph: ir.Graph, state: StatePort) -> None:
@@ -142,17 +133,9 @@ def _add_output(graph: ir.Graph, state: StatePort) -> None:
     copy = ir.node("Identity", [value])
     graph.append(copy)
     output = copy.outputs[0]
-    output.name, output.type, output.shape = (
-        result_name(state.result or ""),
-        value.type,
-        value.shape,
-    )
+    output.name = result_name(state.result or "")
+    output.type, output.shape = value.type, value.shape
     graph.outputs.append(output)
-
-
-def _order(ports: MutableSequence[ir.Value], names: Sequence[str]) -> None:
-    by_name = {port.name: port for port in ports}
-    ports[:] = [by_name[name] for name in names]
 
 
 def _identifier(path: str) -> str:

@@ -11,6 +11,7 @@ Works on the graph as `trace` leaves it, with one node per recurrent call:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -23,12 +24,12 @@ from edgernn.export.capture.recurrent_calls import RecurrentCall
 from edgernn.export.ir.dataflow import depends_on_data, is_random
 from edgernn.export.ir.graph_names import result_path
 from edgernn.export.ir.operator_kinds import Movement, operators_of
+from edgernn.export.ir.recurrent_operators import STATES
 from edgernn.export.states.next_values import NextValue, NextValues, StatePairs
 from edgernn.export.states.node_states import NodeState, is_same_value, last_in_row
-from edgernn.export.states.state_names import StateNames
 from edgernn.export.states.state_port import StatePort
 
-__all__ = ["find_states"]
+__all__ = ["StateNames", "find_states"]
 
 _RESHAPES = operators_of(Movement.RESHAPES, Movement.PERMUTES)
 """Operators that give a tensor, all of it, another shape."""
@@ -79,7 +80,7 @@ def _argument_states(
             graph.outputs.append(found.value)
         _check_pair(argument, found.value)
         ports.append(_argument_state(argument, found, states, names))
-        _rename(argument, found.value, ports[-1])
+        argument.name, found.value.name = ports[-1].input, ports[-1].output
     return ports
 
 
@@ -131,7 +132,7 @@ def _own_states(
             initial=_initial(calls[state.call], state.index, own, before, arguments),
             any_value=state.of_layer,
         )
-        _rename(before, after, port)
+        after.name = port.output
         ports.append(port)
     return ports
 
@@ -151,8 +152,7 @@ def _is_per_sequence(state: NodeState) -> bool:
     A layer over the characters of every word, or over every frame of every sequence, runs
     batch*sequence sequences of its own, whose final states start nothing.
     """
-    sizes = state.final.shape or ()
-    return {str(size) for size in sizes if not isinstance(size, int)} <= {BATCH}
+    return {str(size) for size in state.final.shape or () if not isinstance(size, int)} <= {BATCH}
 
 
 def _initial(
@@ -190,6 +190,53 @@ def _options(arguments: Sequence[ir.Value], batch: int) -> str:
     return " ".join(f'--input "{spec}"' for spec in specs)
 
 
-def _rename(before: ir.Value, after: ir.Value, state: StatePort) -> None:
-    before.name = state.input
-    after.name = state.output
+class StateNames:
+    """Gives the states of a model unique names.
+
+    Args:
+        states: The states of its recurrent nodes. Nodes of the same scope are one layer.
+    """
+
+    def __init__(self, states: Sequence[NodeState]) -> None:
+        self._states = states
+        self._several = len({(state.call, state.layer) for state in states}) > 1
+        self._used: set[str] = set()
+
+    def of_state(self, state: NodeState) -> str:
+        """Return a name for the state of one recurrent node."""
+        return self._unique(f"{state.layer}_{state.name}" if self._several else state.name)
+
+    def of_argument(
+        self, path: str, result: str, started: Sequence[NodeState], only: NodeState | None
+    ) -> str:
+        """Return a name for a state that forward takes as an argument.
+
+        It is named after its ports where they are a pair, `NAME_in` and `NAME_out`; else after the
+        states that start from it; else after the argument.
+
+        Args:
+            path: The path of the argument.
+            result: The path of the result that holds its next value.
+            started: The states of recurrent nodes that start from it.
+            only: The one of these that is the whole of it, if there is one.
+        """
+        stem = path.removesuffix("_in")
+        if stem != path and result == f"{stem}_out":
+            return self._unique(stem)
+        if only is not None:
+            return self.of_state(only)
+        scopes = {state.scope for state in started}
+        scope = scopes.pop() if len(scopes) == 1 else ""
+        stack = [state for state in self._states if state.scope == scope]
+        index = started[0].index if started else 0
+        if not scope or {state for state in stack if state.index == index} != set(started):
+            return self._unique(path)
+        name = STATES[index]
+        return self._unique(name if len(stack) == len(self._states) else f"{scope}_{name}")
+
+    def _unique(self, name: str) -> str:
+        name = re.sub(r"\W+", "_", name).strip("_")
+        while name in self._used:
+            name += "_"
+        self._used.add(name)
+        return name

@@ -76,13 +76,7 @@ class NextValue:
 
 
 class NextValues:
-    """Finds the next values of the arguments of forward that are states.
-
-    Args:
-        graph: The graph, its ports named as `trace` names them.
-        states: The states of its recurrent nodes.
-        pairs: The pairs of arguments and results that are known.
-    """
+    """Finds the next values of the arguments of forward that are states, in a graph of `trace`."""
 
     def __init__(self, graph: ir.Graph, states: Sequence[NodeState], pairs: StatePairs) -> None:
         self._graph = graph
@@ -191,13 +185,12 @@ class NextValues:
 
         One is a state that a mask resets where an episode ends.
         """
-        found: list[NodeState] = []
-        for state in self._states:
-            width = _width(state.final)
-            wide = [read for read in input_dependencies(state.initial) if _width(read) >= width]
-            if width and wide == [port]:
-                found.append(state)
-        return found
+        return [
+            state
+            for state in self._states
+            if (width := _width(state.final))
+            and [one for one in input_dependencies(state.initial) if _width(one) >= width] == [port]
+        ]
 
     def _result_at(self, place: str | int) -> ir.Value:
         """Return the result that --state names, by its number, its name or its whole path."""

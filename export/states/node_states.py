@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -73,27 +73,25 @@ def call_states(
         graph: The graph, its layers named.
         labels: Place of the call of a loop → what its states are.
     """
-    return [state for node in call_nodes(graph) for state in _states_of_call(node, labels)]
-
-
-def _states_of_call(
-    node: ir.Node, labels: Mapping[int, Sequence[StateLabel]]
-) -> Iterator[NodeState]:
-    call, layer = node.attributes["call"].as_int(), node.metadata_props["layer"]
-    in_loop = node.op_type == LOOP
-    for index, (input_place, output_place) in enumerate(state_places(node)):
-        label = labels[call][index] if in_loop else StateLabel(layer, STATES[index])
-        yield NodeState(
-            node=node,
-            call=call,
-            index=index,
-            input_place=input_place,
-            output_place=output_place,
-            layer=label.layer or layer,
-            name=label.name,
-            of_layer=bool(label.layer),
-            layer_value=None if in_loop else weights_of(node)[-1],
-        )
+    states: list[NodeState] = []
+    for node in call_nodes(graph):
+        call, layer = node.attributes["call"].as_int(), node.metadata_props["layer"]
+        in_loop = node.op_type == LOOP
+        for index, (input_place, output_place) in enumerate(state_places(node)):
+            label = labels[call][index] if in_loop else StateLabel(layer, STATES[index])
+            state = NodeState(
+                node=node,
+                call=call,
+                index=index,
+                input_place=input_place,
+                output_place=output_place,
+                layer=label.layer or layer,
+                name=label.name,
+                of_layer=bool(label.layer),
+                layer_value=None if in_loop else weights_of(node)[-1],
+            )
+            states.append(state)
+    return states
 
 
 def operator_states(nodes: Sequence[ir.Node]) -> list[NodeState]:

@@ -75,12 +75,11 @@ def check_state_axes(graph: ir.Graph, states: Sequence[StatePort], owner: str = 
     """Raise UnsupportedModelError where a state has a dynamic axis besides the batch."""
     names = {state.input for state in states}
     for port in graph.inputs:
-        sizes = [str(size) for size in port.shape or () if not isinstance(size, int)]
-        others = [size for size in dict.fromkeys(sizes) if size != BATCH]
+        sizes = dict.fromkeys(str(size) for size in port.shape or () if not isinstance(size, int))
+        others = [f"`{size}`" for size in sizes if size != BATCH]
         if port.name in names and others:
-            listed = " and ".join(f"`{one}`" for one in others)
             raise UnsupportedModelError(
-                f"State `{port.name}`{owner} grows with {listed}; of its axes only the batch "
-                "may be dynamic. Give the others as numbers in --input specs, such as "
+                f"State `{port.name}`{owner} grows with {' and '.join(others)}; of its axes only "
+                "the batch may be dynamic. Give the others as numbers in --input specs, such as "
                 '"x:float32[batch,3,64,64]".'
             )

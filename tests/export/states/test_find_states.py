@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 import torch
 from torch import nn
@@ -11,10 +12,10 @@ import edgernn
 from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.call.forward_run import run_forward
-from edgernn.export.states.find_states import find_states
+from edgernn.export.states.find_states import StateNames, find_states
 from edgernn.export.states.layer_names import name_layers
 from edgernn.export.states.next_values import StatePairs
-from edgernn.export.states.node_states import call_states
+from edgernn.export.states.node_states import NodeState, call_states
 from edgernn.export.states.state_port import StatePort
 from edgernn.export.trace.trace import trace
 
@@ -307,3 +308,48 @@ def test_a_pair_of_an_unknown_argument_is_refused():
     with pytest.raises(InputError) as caught:
         states(lambda net, x, h: net.rnn(x, h), h=True, pairs=StatePairs({"state": 1}))
     assert str(caught.value) == "`state` is not an input of the model; it has `x`, `h`."
+
+
+NODE = ir.Node("", "LSTM", [])
+
+
+def node_state(layer: str, index: int = 0, call: int = 0, scope: str = "") -> NodeState:
+    return NodeState(NODE, call, index, 1 + index, 1 + index, layer, "hc"[index], scope=scope)
+
+
+def test_a_layer_alone_needs_no_name():
+    """Its states are h and c."""
+    states = [node_state("rnn"), node_state("rnn", 1)]
+    names = StateNames(states)
+    assert [names.of_state(one) for one in states] == ["h", "c"]
+
+
+def test_states_of_several_layers_begin_with_their_names():
+    """What is no part of a name becomes an underscore, and no name is there twice."""
+    states = [node_state("a"), node_state("b.0", call=1), node_state("b/0", call=2)]
+    names = StateNames(states)
+    assert [names.of_state(one) for one in states] == ["a_h", "b_0_h", "b_0_h_"]
+
+
+@pytest.mark.parametrize(
+    ("path", "result", "name"),
+    [("cache_in", "cache_out", "cache"), ("cache_in", "[1]", "cache_in"), ("h[0]", "[1]", "h_0")],
+)
+def test_an_argument_is_named_after_its_ports(path, result, name):
+    """`NAME_in` and `NAME_out` are NAME; else it is called as the argument is."""
+    assert StateNames([]).of_argument(path, result, [], None) == name
+
+
+def test_an_argument_that_is_a_layers_whole_state_has_its_name():
+    """As it would have if forward made it."""
+    h, other = node_state("one"), node_state("two", call=1)
+    assert StateNames([h, other]).of_argument("h0", "[1]", [h], h) == "one_h"
+
+
+def test_an_argument_of_a_whole_stack_is_named_after_the_stack():
+    """Nodes of one scope are one layer, whose h the argument is; a part of them is not."""
+    stack = [node_state(f"rnn_{layer}", call=layer, scope="rnn") for layer in (0, 1)]
+    assert StateNames(stack).of_argument("hx", "[1]", stack, None) == "h"
+    assert StateNames(stack).of_argument("hx", "[1]", stack[:1], None) == "hx"
+    with_head = [*stack, node_state("head", call=2, scope="head")]
+    assert StateNames(with_head).of_argument("hx", "[1]", stack, None) == "rnn_h"
