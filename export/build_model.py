@@ -20,9 +20,8 @@ from edgernn.export.call.example_from_inputs import example_from
 from edgernn.export.call.forward_run import ModuleRunner
 from edgernn.export.call.missing_arguments import check_required_arguments
 from edgernn.export.call.override_forward import name_positional_arguments
-from edgernn.export.foreign.add_lengths import add_lengths
 from edgernn.export.foreign.build_graphs import build_foreign
-from edgernn.export.foreign.onnx_file import OnnxFile
+from edgernn.export.foreign.onnx_file import OnnxFile, add_lengths
 from edgernn.export.library_errors import stage
 from edgernn.export.make_contract import name_outer_axes
 from edgernn.export.options import SourceOptions

@@ -21,7 +21,7 @@ from edgernn.export.analysis.graph_patterns import node_label
 from edgernn.export.built import Built
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.foreign.canonicalize import canonicalize_nodes, fold_fills, split_stacked_states
-from edgernn.export.foreign.convert_opset import convert_opset
+from edgernn.export.foreign.convert_model import convert_opset
 from edgernn.export.foreign.file_reference import FileReference
 from edgernn.export.foreign.file_states import FileStates, find_file_states
 from edgernn.export.foreign.instrumented_file import InstrumentedFile, length_inputs
@@ -150,7 +150,7 @@ def _step(
     no node reads the inputs `lengths`.
     """
     if file.step is not None:
-        step = convert_opset(file, file.step)
+        step = convert_opset(file.path, file.step)
         fold_constants(step)
         return step, ""
     if no_step:
@@ -231,7 +231,7 @@ def _backward(graph: ir.Graph) -> str:
 
 def _plain(file: OnnxFile, opened: FileStates, lengths: bool = True) -> ir.Model:
     """Return the graph in the opset and forms that every runtime takes."""
-    model = convert_opset(file, opened.model)
+    model = convert_opset(file.path, opened.model)
     by_name = {state.name: state.input for state in opened.states}
     split_stacked_states(model, {by_name[name]: stack for name, stack in opened.stacks.items()})
     fold_constants(model)

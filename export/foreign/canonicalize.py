@@ -9,7 +9,6 @@ direction `reverse`:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
@@ -29,39 +28,25 @@ from edgernn.export.ir.recurrent_operators import (
     recurrent_nodes,
 )
 
-__all__ = ["Change", "canonicalize_nodes", "fold_fills", "remove_layout", "split_stacked_states"]
+__all__ = ["canonicalize_nodes", "fold_fills", "remove_layout", "split_stacked_states"]
 
 _LARGEST_FILL = 1 << 16
 """Up to how many elements a fill is written as a constant."""
 
 
-@dataclass(frozen=True)
-class Change:
-    """A change that a file needed before ONNX Runtime could run it.
+def remove_layout(model: ir.Model) -> tuple[str, str] | None:
+    """Write `layout=1` as transposes, in place: ONNX Runtime does not load it.
 
-    Attributes:
-        how: The change, in words that follow "the original file".
-        note: The note to the user.
+    Returns:
+        The change and a note, as `to_float32` returns them; None where no node has this layout.
     """
-
-    how: str
-    note: str
-
-
-def remove_layout(model: ir.Model) -> Change | None:
-    """Write `layout=1` as transposes, in place: ONNX Runtime does not load it."""
-    found = [
-        node for node in recurrent_nodes(model.graph) if node.attributes.get_int("layout", 0) == 1
-    ]
+    nodes = recurrent_nodes(model.graph)
+    found = [node for node in nodes if node.attributes.get_int("layout", 0) == 1]
     names = ", ".join(f"`{node_label(node)}`" for node in found)
     for node in found:
         _remove_layout(model.graph, node)
-    if not names:
-        return None
-    return Change(
-        "its layout=1 written as transposes",
-        f"layout=1 of {names} is written as transposes: ONNX Runtime does not load it.",
-    )
+    note = f"layout=1 of {names} is written as transposes: ONNX Runtime does not load it."
+    return ("its layout=1 written as transposes", note) if found else None
 
 
 def _remove_layout(graph: ir.Graph, node: ir.Node) -> None:
@@ -76,13 +61,19 @@ def _remove_layout(graph: ir.Graph, node: ir.Node) -> None:
     for output, perm in zip(node.outputs, ([2, 0, 1, 3], [1, 0, 2], [1, 0, 2]), strict=False):
         if not output.name:
             continue
-        moved = after.op("Transpose", [output], {"perm": perm})
-        moved.type = output.type
-        ir.convenience.replace_all_uses_with(output, moved, replace_graph_outputs=True)
-        after.nodes[-1].replace_input_with(0, output)
-        moved.name, output.name = output.name, f"{output.name}_sequence_first"
-        moved.shape, output.shape = output.shape, None
+        _put_after(output, after.op("Transpose", [output], {"perm": perm}), "sequence_first")
+        output.shape = None
     graph.insert_after(node, after.nodes)
+
+
+def _put_after(value: ir.Value, changed: ir.Value, suffix: str) -> None:
+    """Let a value that is computed from `value` have its name, type, shape and uses."""
+    changed.type, changed.shape = value.type, value.shape
+    ir.convenience.replace_all_uses_with(value, changed, replace_graph_outputs=True)
+    node = changed.producer()
+    assert node is not None
+    node.replace_input_with(0, value)
+    changed.name, value.name = value.name, f"{value.name}_{suffix}"
 
 
 def split_stacked_states(model: ir.Model, stacks: Mapping[str, Sequence[tuple[int, int]]]) -> None:
@@ -168,11 +159,7 @@ def _reverse(graph: ir.Graph, node: ir.Node) -> None:
     graph.insert_before(node, before.nodes)
     if not y.uses() and not y.is_graph_output():
         return
-    reversed_y = _reversed(after, y)
-    reversed_y.type, reversed_y.shape = y.type, y.shape
-    ir.convenience.replace_all_uses_with(y, reversed_y, replace_graph_outputs=True)
-    after.nodes[-1].replace_input_with(0, y)
-    reversed_y.name, y.name = y.name, f"{y.name}_reversed"
+    _put_after(y, _reversed(after, y), "reversed")
     for value in after.initializers:
         graph.register_initializer(value)
     graph.insert_after(node, after.nodes)

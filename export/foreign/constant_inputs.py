@@ -93,10 +93,11 @@ def choose_networks(file: OnnxFile) -> tuple[OnnxFile, tuple[str, ...]]:
             continue
         if value is None:
             assert inner is not None
+            number = "true" if ports[0].dtype == ir.DataType.BOOL else "1"
             raise UnsupportedModelError(
                 f"If `{node_label(node)}` in `{file.path}` chooses by the input `{ports[0].name}` "
                 f"what runs, {title(inner)} among it; a graph has one network. Give the input as a "
-                f'constant: --input "{spec}={_example_value(ports[0])}".'
+                f'constant: --input "{spec}={number}".'
             )
         if ports[0].name not in chosen:
             chosen[ports[0].name or ""] = value
@@ -171,7 +172,3 @@ def _unmoved(value: ir.Value) -> ir.Value:
 
 def _dtype(port: ir.Value) -> str:
     return "float32" if port.dtype is None else str(port.dtype.numpy().name)
-
-
-def _example_value(port: ir.Value) -> str:
-    return "true" if port.dtype == ir.DataType.BOOL else "1"

@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgernn.export.foreign.evaluate_values import open_session
 from edgernn.export.foreign.file_states import FileStates
-from edgernn.export.foreign.instrumented_file import InstrumentedFile
+from edgernn.export.foreign.instrumented_file import InstrumentedFile, open_session
 from edgernn.export.foreign.onnx_file import OnnxFile
 from edgernn.export.ir.onnx_session import Arrays
 from edgernn.export.proof.reference import RunResult, run_stepwise

@@ -1,26 +1,34 @@
-"""An ONNX file in ONNX Runtime, with the inputs and outputs of its recurrent nodes as outputs."""
+"""An ONNX file in ONNX Runtime: values inside its graph, and those of all its recurrent nodes."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+import onnx_ir.passes.common as passes
 import torch
 from numpy.typing import NDArray
 
-from edgernn.errors import InputError
+from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.call.forward_run import ForwardRun
 from edgernn.export.capture.recurrent_calls import RecurrentCall
-from edgernn.export.foreign.evaluate_values import open_session, values_by_name
 from edgernn.export.foreign.onnx_file import OnnxFile
 from edgernn.export.foreign.recurrent_nodes import sequence_lens_inputs, title
 from edgernn.export.ir.dataflow import depends_on_data
-from edgernn.export.ir.onnx_session import Arrays
+from edgernn.export.ir.onnx_session import Arrays, OnnxSession
 from edgernn.export.ir.recurrent_operators import Input, input_of, kind_of, recurrent_nodes
 
-__all__ = ["BranchError", "InstrumentedFile", "length_inputs"]
+__all__ = [
+    "BranchError",
+    "InstrumentedFile",
+    "evaluate",
+    "length_inputs",
+    "open_session",
+    "values_by_name",
+]
 
 
 class BranchError(InputError):
@@ -48,18 +56,16 @@ class InstrumentedFile:
         self.file = file
         self.name = str(file.path)
         self._results = [value.name or "" for value in file.model.graph.outputs]
-        self._declared = {
-            value.name or "": value.shape
-            for value in file.model.graph.inputs
-            if value.shape is not None
-        }
+        inputs = file.model.graph.inputs
+        self._declared = {one.name or "": one.shape for one in inputs if one.shape is not None}
         self._held = tuple(length_inputs(file))
         model = file.model.clone()
-        self._nodes = [_NodePorts(node) for node in recurrent_nodes(model.graph)]
+        nodes = recurrent_nodes(model.graph)
+        self._nodes = [_NodePorts(node) for node in nodes]
         places = (Input.X, Input.SEQUENCE_LENS, Input.INITIAL_H, Input.INITIAL_C)
         inner = [
             value
-            for node in recurrent_nodes(model.graph)
+            for node in nodes
             for value in (*(input_of(node, place) for place in places), *node.outputs[1:])
             if value is not None
         ]
@@ -123,8 +129,7 @@ class _NodePorts:
         lengths = input_of(node, Input.SEQUENCE_LENS)
         self.ended = lengths is not None and depends_on_data(lengths)
         self.before = [name(place) for place in kind_of(node).initial_states]
-        finals = node.outputs[1 : 1 + len(self.before)]
-        self.after = [value.name or "" for value in finals]
+        self.after = [value.name or "" for value in node.outputs[1 : 1 + len(self.before)]]
 
     def call(self, values: Arrays) -> RecurrentCall:
         """Return what the node did as a call; a state that it omits started from zeros."""
@@ -137,3 +142,41 @@ class _NodePorts:
 
 def _tensor(array: NDArray[Any]) -> torch.Tensor:
     return torch.from_numpy(np.array(array))
+
+
+def open_session(model: str | bytes | ir.Model, subject: str) -> OnnxSession:
+    """Return a session of a graph that somebody else made.
+
+    Raises:
+        UnsupportedModelError: ONNX Runtime cannot load it; the text calls it `subject`.
+    """
+    to_bytes = ir.serde.serialize_model
+    try:
+        return OnnxSession(
+            to_bytes(model).SerializeToString() if isinstance(model, ir.Model) else model
+        )
+    except UnsupportedModelError as error:
+        reason = str(error.__cause__).strip().partition("\n")[0]
+        raise UnsupportedModelError(
+            f"{subject} cannot be run by ONNX Runtime, which is what its graphs would be proven "
+            f"against: {reason}"
+        ) from error
+
+
+def values_by_name(graph: ir.Graph, names: Iterable[str]) -> list[ir.Value]:
+    """Return the values of `graph` that have these names."""
+    inner = (value for node in graph for value in node.outputs)
+    known = {value.name: value for value in (*graph.inputs, *graph.initializers.values(), *inner)}
+    return [known[name] for name in names]
+
+
+def evaluate(
+    model: ir.Model, values: Sequence[ir.Value], feeds: Arrays, subject: str
+) -> list[NDArray[Any]]:
+    """Return what `values` of a model, which is not changed, are for some inputs."""
+    names = [value.name or "" for value in values]
+    model = model.clone()
+    model.graph.outputs[:] = values_by_name(model.graph, dict.fromkeys(names))
+    passes.RemoveUnusedNodesPass()(model)
+    results = open_session(model, subject)(feeds)
+    return [np.array(results[name]) for name in names]  # a copy: the session owns initializers

@@ -13,15 +13,17 @@ import onnx_ir.passes.common as passes
 from numpy.typing import NDArray
 
 from edgernn.artifact import Artifact
-from edgernn.contract import Contract
-from edgernn.errors import UnsupportedModelError
+from edgernn.contract import BATCH, Contract
+from edgernn.errors import InputError, UnsupportedModelError
+from edgernn.export.call.added_lengths import LENGTHS
 from edgernn.export.foreign.canonicalize import remove_layout
+from edgernn.export.foreign.convert_model import to_float32
 from edgernn.export.foreign.recurrent_nodes import check_nodes, name_finals
-from edgernn.export.foreign.to_float32 import to_float32
 from edgernn.export.ir.decode_file import decode, readable
 from edgernn.export.ir.graph_names import port_of
+from edgernn.export.ir.recurrent_operators import Input, input_of, recurrent_nodes
 
-__all__ = ["OPSETS", "OnnxFile", "ResolvedIf", "read_artifact", "read_onnx"]
+__all__ = ["OPSETS", "OnnxFile", "ResolvedIf", "add_lengths", "read_artifact", "read_onnx"]
 
 OPSETS = range(7, onnx.defs.onnx_opset_version() + 1)
 """The operator sets that are read; before 7, LSTM, GRU and RNN were other operators."""
@@ -106,16 +108,13 @@ def _read(path: Path, model: ir.Model) -> OnnxFile:
     contract = _contract(model, path)
     check_nodes(model, f"`{path}`", contract is not None)
     changes = [change for change in (to_float32(model), remove_layout(model)) if change]
-    runnable: str | bytes = str(path)
-    if changes:
-        runnable = ir.serde.serialize_model(model).SerializeToString()
-    how = " and ".join(change.how for change in changes)
+    how = " and ".join(how for how, _ in changes)
     return OnnxFile(
-        path,
-        model,
-        runnable,
-        f"the original file{f' ({how})' if how else ''} in ONNX Runtime",
-        tuple(change.note for change in changes),
+        path=path,
+        model=model,
+        runnable=ir.serde.serialize_model(model).SerializeToString() if changes else str(path),
+        reference=f"the original file{f' ({how})' if how else ''} in ONNX Runtime",
+        notes=tuple(note for _, note in changes),
         contract=contract,
     )
 
@@ -140,16 +139,52 @@ def read_artifact(folder: Path) -> OnnxFile:
     return file if to_float32(step) else replace(file, step=step)
 
 
+def add_lengths(file: OnnxFile) -> OnnxFile:
+    """Return the file with an input `lengths`, (batch,) int64, as `sequence_lens` of its nodes.
+
+    Nodes that have lengths keep theirs; a file whose nodes all have some is returned as it is.
+
+    Raises:
+        InputError: It has an input of that name for something else.
+        UnsupportedModelError: It has no recurrent node.
+    """
+    model = file.model.clone()
+    nodes = recurrent_nodes(model.graph)
+    if not nodes:
+        raise UnsupportedModelError(
+            f"`{file.path}` has no LSTM, GRU or RNN node whose sequences could end at lengths. "
+            "Export it without --lengths."
+        )
+    endless = [node for node in nodes if input_of(node, Input.SEQUENCE_LENS) is None]
+    if not endless or (file.contract is not None and file.contract.lengths):
+        return file
+    if any(value.name == LENGTHS for value in model.graph.inputs):
+        raise InputError(
+            f"`{file.path}` has an input `{LENGTHS}` already, which is not that of its recurrent "
+            "nodes. Export it without --lengths."
+        )
+    lengths = ir.Value(name=LENGTHS, shape=ir.Shape([BATCH]), type=ir.TensorType(ir.DataType.INT64))
+    narrow = ir.node("Cast", [lengths], {"to": ir.DataType.INT32})
+    model.graph.inputs.append(lengths)
+    model.graph.insert_before(model.graph[0], narrow)
+    for node in endless:
+        node.replace_input_with(Input.SEQUENCE_LENS, narrow.outputs[0])
+    return replace(
+        file,
+        model=model,
+        runnable=ir.serde.serialize_model(model).SerializeToString(),
+        reference="the original file with lengths for its nodes, in ONNX Runtime",
+    )
+
+
 def _contract(model: ir.Model, path: Path) -> Contract | None:
     """Take the contract out of the metadata of a graph that edgernn wrote."""
     metadata = dict(model.metadata_props)
     if not any(key.startswith("edgernn.") for key in metadata):
         return None
     model.metadata_props.clear()
-    inputs, outputs = (
-        [port_of(value) for value in ports] for ports in (model.graph.inputs, model.graph.outputs)
-    )
-    return Contract.from_metadata(metadata, inputs, outputs, f"`{path}`")
+    inputs, outputs = map(port_of, model.graph.inputs), map(port_of, model.graph.outputs)
+    return Contract.from_metadata(metadata, list(inputs), list(outputs), f"`{path}`")
 
 
 def _load(path: Path) -> ir.Model:

@@ -34,8 +34,9 @@ __all__ = [
 
 def recurrent_nodes_inside(node: ir.Node) -> Iterator[ir.Node]:
     """Yield the recurrent nodes in the bodies of a node, at any depth."""
-    for body in _bodies(node):
-        yield from filter(is_recurrent, body.all_nodes())
+    for attribute in node.attributes.values():
+        if attribute.type == ir.AttributeType.GRAPH:
+            yield from filter(is_recurrent, attribute.as_graph().all_nodes())
 
 
 def name_finals(graph: ir.Graph) -> None:
@@ -186,20 +187,10 @@ def _refusals(node: ir.Node) -> Iterator[tuple[str, str]]:
             f"{' or '.join(', '.join(one) for one in known)} was expected",
             "Train or export the model with the default activations.",
         )
-    if _matters(input_of(node, Input.P)):
+    peepholes = input_of(node, Input.P)
+    constant = constant_of(peepholes)
+    if peepholes is not None and (constant is None or constant.any()):
         yield (
             "has peepholes (input P), which several runtimes ignore",
             "Train or export the model without them.",
         )
-
-
-def _matters(value: ir.Value | None) -> bool:
-    """Return whether peepholes are anything but constant zeros."""
-    array = constant_of(value)
-    return value is not None and (array is None or bool(array.any()))
-
-
-def _bodies(node: ir.Node) -> list[ir.Graph]:
-    return [
-        attr.as_graph() for attr in node.attributes.values() if attr.type == ir.AttributeType.GRAPH
-    ]

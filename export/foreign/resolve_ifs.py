@@ -16,7 +16,7 @@ import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
 from edgernn.export.analysis.graph_patterns import node_label
-from edgernn.export.foreign.evaluate_values import evaluate
+from edgernn.export.foreign.instrumented_file import evaluate
 from edgernn.export.foreign.onnx_file import OnnxFile, ResolvedIf
 from edgernn.export.foreign.recurrent_nodes import name_finals, recurrent_nodes_inside
 from edgernn.export.ir.dataflow import ancestors, depends_on_data

@@ -11,8 +11,7 @@ import onnx_ir as ir
 from edgernn.contract import SEQUENCE
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.call.forward_run import ForwardRun
-from edgernn.export.foreign.evaluate_values import evaluate
-from edgernn.export.foreign.instrumented_file import InstrumentedFile
+from edgernn.export.foreign.instrumented_file import InstrumentedFile, evaluate
 from edgernn.export.foreign.onnx_file import OnnxFile
 from edgernn.export.ir.recurrent_operators import Input, recurrent_nodes
 

@@ -91,7 +91,7 @@ class _Layers:
         x = self._node.inputs[0]
         assert x is not None
         states = [self._per_layer(state) for state in self._states]
-        batch_first = bool(self._node.attributes["batch_first"].as_int())
+        batch_first = self._node.attributes["batch_first"].as_int()
         if self._cell:
             x = op("Unsqueeze", [x, self._ints([0])])
         elif batch_first:
@@ -160,19 +160,15 @@ class _Layers:
             p += [arrays["w_hr"]] if "w_hr" in arrays else []
         return np.stack(w), np.stack(r), np.stack(b), np.stack(p) if p else None
 
-    def _per_layer(self, state: ir.Value | None) -> list[ir.Value]:
+    def _per_layer(self, state: ir.Value | None) -> Sequence[ir.Value]:
         """Return the initial state of each layer, (D, batch, size) each."""
         assert state is not None
         if self._cell:
             return [self._tape.op("Unsqueeze", [state, self._ints([0])])]
         if self._num_layers == 1:
             return [state]
-        sizes = self._ints([self._directions] * self._num_layers)
-        return list(
-            self._tape.op_multi_out(
-                "Split", [state, sizes], {"axis": 0}, num_outputs=self._num_layers
-            )
-        )
+        sizes, count = self._ints([self._directions] * self._num_layers), self._num_layers
+        return self._tape.op_multi_out("Split", [state, sizes], {"axis": 0}, num_outputs=count)
 
     def _joined(self, finals: Sequence[ir.Value]) -> ir.Value:
         return finals[0] if len(finals) == 1 else self._tape.op("Concat", finals, {"axis": 0})

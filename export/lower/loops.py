@@ -60,11 +60,10 @@ def lower_loops(model: ir.Model, bodies: Mapping[int, Iteration], at_one_step: b
         body = bodies[node.attributes["call"].as_int()]
         if at_one_step and body.loop.along == SEQUENCE:
             _replace_by(model.graph, node, _single_iteration(body))
-        else:
-            lifted = _lift(body) if body.loop.lag <= 0 else _lift_with_extra_step(body)
-            if lifted.form == "scan":
-                reasons.append(lifted.reason)
-            _replace_by(model.graph, node, lifted.model)
+            continue
+        lifted = _lift(body) if body.loop.lag <= 0 else _lift_with_extra_step(body)
+        reasons += [lifted.reason] if lifted.form == "scan" else []
+        _replace_by(model.graph, node, lifted.model)
     model.opset_imports.pop(TORCH, None)
     passes.NameFixPass()(model)
     return reasons
@@ -108,8 +107,7 @@ def _lift_with_extra_step(body: Iteration) -> LiftedGraph:
     every_state = results[len(results) - count :]
     for place, value in enumerate(results[: len(results) - count]):
         if place < count:
-            start = graph.inputs[len(body.loop.axes) + place]
-            starts = tape.op("Unsqueeze", [start, zero])
+            starts = tape.op("Unsqueeze", [graph.inputs[len(body.loop.axes) + place], zero])
             states = tape.op("Concat", [starts, every_state[place]], {"axis": 0})
             last = tape.op("Gather", [states, steps], {"axis": 0})
             results[place] = tape.op("Squeeze", [last, zero])

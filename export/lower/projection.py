@@ -41,12 +41,9 @@ def scan_projection(model: ir.Model) -> ir.Model:
     for node in tuple(model.graph):
         if (node.domain, node.op_type) == (EDGERNN, LSTM.operator):
             _write_scans(model.graph, node)
-    for tidy in (
-        passes.RemoveUnusedNodesPass(),
-        passes.RemoveUnusedOpsetsPass(),
-        passes.NameFixPass(),
-    ):
-        tidy(model)
+    passes.RemoveUnusedNodesPass()(model)
+    passes.RemoveUnusedOpsetsPass()(model)
+    passes.NameFixPass()(model)
     return model
 
 
@@ -119,21 +116,19 @@ def _one_direction(
     whole = builder.op("Unsqueeze", x, axis, name="x_step")
     whole.type, whole.shape = float_, ir.Shape([1, BATCH, input_size])
     constants = [builder.constant(n, a) for n, a in zip("WRBP", arrays, strict=True)]
-    attributes = ir.convenience.convert_attributes({"hidden_size": hidden_size})
-    cell = ir.Node(
-        EDGERNN,
+    cell = ir.node(
         LSTM.operator,
         [whole, *constants, *states],
-        attributes,
+        {"hidden_size": hidden_size},
+        domain=EDGERNN,
         outputs=[port("y_step", 1, 1, BATCH, proj_size), *finals],
     )
     graph.append(cell)
     y = builder.op("Squeeze", finals[0], axis, name="y")
     y.type, y.shape = float_, ir.Shape([BATCH, proj_size])
     graph.outputs.extend([y, *finals])
-    step = ir.Model(graph, ir_version=8)
-    step_graph = StepGraph(gemm_form(step), _STATES, {"x": 0, "y": 0}, ())
-    return scan_form(step_graph, backward=backward)
+    step = gemm_form(ir.Model(graph, ir_version=8))
+    return scan_form(StepGraph(step, _STATES, {"x": 0, "y": 0}, ()), backward=backward)
 
 
 def _weights(node: ir.Node, value: ir.Value | None) -> NDArray[Any]:
@@ -148,9 +143,6 @@ def _weights(node: ir.Node, value: ir.Value | None) -> NDArray[Any]:
 
 def _add_prefix(part: ir.Graph, prefix: str) -> None:
     """Put `prefix` before the names of nodes, their outputs and initializers, in place."""
-    for node in part:
-        node.name = f"{prefix}{node.name}"
-        for output in node.outputs:
-            output.name = f"{prefix}{output.name}"
-    for initializer in tuple(part.initializers.values()):
-        initializer.name = f"{prefix}{initializer.name}"
+    outputs = (output for node in part for output in node.outputs)
+    for named in (*part, *outputs, *part.initializers.values()):
+        named.name = f"{prefix}{named.name}"

@@ -8,8 +8,7 @@ underflows after some hundred steps, and refuses the others.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx_ir as ir
@@ -17,9 +16,9 @@ import onnx_ir.passes.common as passes
 
 from edgernn.export.ir.node_builder import NodeBuilder
 from edgernn.export.ir.operator_kinds import EDGERNN, RUNNING
-from edgernn.export.ir.shapes import shape_of
+from edgernn.export.ir.shapes import known_shape
 
-__all__ = ["KINDS", "write_running"]
+__all__ = ["write_running"]
 
 _UNROLLED = 64
 """The largest constant size of an axis for which operators are written, without a Scan."""
@@ -46,14 +45,8 @@ def _operator(op_type: str) -> Combine:
     return lambda builder, one, other, _: builder.op(op_type, one, other, name=op_type.lower())
 
 
-@dataclass(frozen=True)
-class _Kind:
-    """One kind of running result.
-
-    Attributes:
-        combine: Combines the result so far with the next element.
-        start: The neutral element of a dtype.
-    """
+class _Kind(NamedTuple):
+    """How a kind combines the result so far with the next element; the neutral element by dtype."""
 
     combine: Combine
     start: Callable[[np.dtype[Any]], Any]
@@ -67,7 +60,7 @@ def _highest(dtype: np.dtype[Any]) -> Any:
     return np.inf if dtype.kind == "f" else np.iinfo(dtype).max
 
 
-KINDS: Mapping[str, _Kind] = {
+_KINDS: Mapping[str, _Kind] = {
     "logcumsumexp": _Kind(_log_add_exp, _lowest),
     "cumprod": _Kind(_operator("Mul"), lambda _: 1),
     "cummax": _Kind(_operator("Max"), _lowest),
@@ -89,10 +82,9 @@ def write_running(model: ir.Model) -> None:
 def _write(graph: ir.Graph, node: ir.Node) -> None:
     x, old = node.inputs[0], node.outputs[0]
     assert x is not None
-    shape = shape_of(x)
-    assert shape is not None
+    shape = known_shape(x)
     axis = node.attributes["axis"].as_int() % len(shape)
-    kind = KINDS[node.attributes["kind"].as_string()]
+    kind = _KINDS[node.attributes["kind"].as_string()]
     builder = NodeBuilder(graph, node, f"{old.name}_")
     size = shape[axis]
     if isinstance(size, int) and size <= _UNROLLED:

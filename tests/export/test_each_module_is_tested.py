@@ -31,9 +31,7 @@ SHOWN_BY: Mapping[str, tuple[str, ...]] = {
         "foreign/file_reference",
         "foreign/resolve_file",
     ),
-    "foreign/test_canonicalize": ("foreign/convert_opset",),
     "foreign/test_example_inputs": ("foreign/constant_inputs", "foreign/fitted_shapes"),
-    "foreign/test_step_axes": ("foreign/instrumented_file",),
     # Calls of onnxscript.
     "trace/test_trace": ("ir/fold_constants",),
     "lift/test_lift_over_time": ("lift/operator_form", "lift/sequence_graph"),

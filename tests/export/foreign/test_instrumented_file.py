@@ -7,7 +7,7 @@ import onnx_ir as ir
 import pytest
 
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.foreign.evaluate_values import evaluate, open_session, values_by_name
+from edgernn.export.foreign.instrumented_file import evaluate, open_session, values_by_name
 
 TEXT = """<ir_version: 8, opset_import: ["": 18]> g (float[2] x) => (float[2] y)
     <float[2] w = {1, 2}> { product = Mul(x, w) sum = Add(product, w) y = Neg(sum) }"""
