@@ -9,26 +9,37 @@ direction `reverse`:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 from onnx_ir.tape import Tape
 
 from edgernn.export.analysis.graph_patterns import node_label
-from edgernn.export.foreign.masked_nodes import remove_lengths
-from edgernn.export.foreign.recurrent_nodes import canonical_attributes
 from edgernn.export.ir.dataflow import depends_on_data
 from edgernn.export.ir.node_builder import NodeBuilder, constant_of
 from edgernn.export.ir.recurrent_operators import (
     Input,
+    activations_of,
     direction_of,
     directions_of,
     input_of,
     kind_of,
     recurrent_nodes,
 )
+from edgernn.export.lower.sequence_mask import SequenceEnds, split_directions
 
-__all__ = ["canonicalize_nodes", "fold_fills", "remove_layout", "split_stacked_states"]
+__all__ = [
+    "canonical_attributes",
+    "canonicalize_nodes",
+    "fold_fills",
+    "remove_layout",
+    "remove_lengths",
+    "split_stacked_states",
+]
+
+Array = NDArray[np.float32]
 
 _LARGEST_FILL = 1 << 16
 """Up to how many elements a fill is written as a constant."""
@@ -79,10 +90,7 @@ def _put_after(value: ir.Value, changed: ir.Value, suffix: str) -> None:
 def split_stacked_states(model: ir.Model, stacks: Mapping[str, Sequence[tuple[int, int]]]) -> None:
     """Split the inputs that hold the states of several nodes into one state per node, in place.
 
-    Args:
-        model: The graph.
-        stacks: Name of an input → the place of each node among the recurrent ones, and which of
-            its states it is.
+    `stacks` are by the name of an input: the place of each node, and which of its states it is.
     """
     nodes = recurrent_nodes(model.graph)
     for value in list(model.graph.inputs):
@@ -122,10 +130,7 @@ def canonicalize_nodes(model: ir.Model, lengths: bool) -> None:
     """Bring every recurrent node into the canonical form, in place.
 
     Its weights must be constants, its states given, and constant lengths those of whole sequences.
-
-    Args:
-        model: The graph.
-        lengths: Whether sequences end at lengths that are an input; else every step counts.
+    With `lengths`, sequences end at lengths that are an input; else every step counts.
     """
     for node in recurrent_nodes(model.graph):
         w, r = constant_of(node.inputs[Input.W]), constant_of(node.inputs[Input.R])
@@ -146,6 +151,25 @@ def canonicalize_nodes(model: ir.Model, lengths: bool) -> None:
         attributes = canonical_attributes(node, r.shape[-1], range(len(w)))
         node.attributes.clear()
         node.attributes.update({a.name: a for a in ir.convenience.convert_attributes(attributes)})
+
+
+def canonical_attributes(
+    node: ir.Node, hidden_size: int, parts: Sequence[int]
+) -> dict[str, int | str | list[str]]:
+    """Return the attributes of a node that runs some of the directions of another one.
+
+    `parts` are the places of these directions among those of `node`; an only one runs forward.
+    """
+    kind = kind_of(node)
+    attributes: dict[str, int | str | list[str]] = {"hidden_size": hidden_size}
+    if len(parts) == 2:
+        attributes["direction"] = "bidirectional"
+    attributes |= {name: 1 for name in kind.attributes if node.attributes.get_int(name, 0)}
+    if len(activations_of(node.op_type)) > 1:
+        default = [*kind.activations] * len(directions_of(node))
+        names = node.attributes.get_strings("activations", default)
+        attributes["activations"] = [names[part].capitalize() for part in parts]
+    return attributes
 
 
 def _reverse(graph: ir.Graph, node: ir.Node) -> None:
@@ -173,3 +197,102 @@ def _reversed(tape: Tape, value: ir.Value) -> ir.Value:
         for bound, role in zip(bounds, ("last", "first", "axis", "back"), strict=True)
     ]
     return tape.op("Slice", [value, *constants])
+
+
+def remove_lengths(graph: ir.Graph, node: ir.Node) -> None:
+    """Write a recurrent node with lengths as one forward node per direction without, in place.
+
+    The node has constant weights, a bias, its initial states and its lengths.
+    """
+    masked = _MaskedNode(node)
+    results = masked.results()
+    for value in masked.tape.initializers:
+        graph.register_initializer(value)
+    ir.convenience.replace_nodes_and_values(
+        graph, node, [node], masked.tape.nodes, node.outputs, results
+    )
+
+
+class _MaskedNode:
+    """The nodes that replace one with lengths.
+
+    Attributes:
+        tape: The nodes.
+    """
+
+    def __init__(self, node: ir.Node) -> None:
+        self.tape = Tape()
+        self._constants: dict[str, ir.Value] = {}
+        self._node, self._kind, self._name = node, kind_of(node), node_label(node)
+        x, lengths = node.inputs[Input.X], node.inputs[Input.SEQUENCE_LENS]
+        assert x is not None
+        assert lengths is not None
+        self._x = x
+        int64 = self.tape.op("Cast", [lengths], {"to": ir.DataType.INT64})
+        self._ends = SequenceEnds(self.tape, x, int64, self._name)
+
+    def results(self) -> list[ir.Value]:
+        """Return Y (sequence, D, batch, H), zero after the ends, and the final states."""
+        backward = directions_of(self._node)
+        states = [self._node.inputs[place] for place in self._kind.initial_states]
+        given = [state for state in states if state is not None]
+        starts = split_directions(self.tape, given, len(backward), self._ones)
+        directions = [
+            self._direction(place, *direction)
+            for place, direction in enumerate(zip(backward, starts, strict=True))
+        ]
+        axes = [1, *([0] * len(given))]
+        return [
+            parts[0] if len(parts) == 1 else self.tape.op("Concat", parts, {"axis": axis})
+            for axis, parts in zip(axes, zip(*directions, strict=True), strict=True)
+        ]
+
+    def _direction(self, place: int, backward: bool, states: Sequence[ir.Value]) -> list[ir.Value]:
+        """Write one direction; return Y (sequence, 1, batch, H) and its final states."""
+        name = f"{self._name}_{place}"
+        w, *others = (self._weights(one)[place : place + 1] for one in (Input.W, Input.R, Input.B))
+        run = partial(self._operator, place, states, others)
+        y, *after = self._ends.run_direction(self._kind, self._x, w, run, backward)
+        zero = self._constant(np.zeros((), np.float32), f"{name}_zero")
+        y = self.tape.op("Where", [self._ends.after_end(), zero, y])
+        return [self.tape.op("Unsqueeze", [y, self._axis(name)]), *after]
+
+    def _operator(
+        self,
+        place: int,
+        states: Sequence[ir.Value],
+        weights: Sequence[Array],
+        x: ir.Value,
+        w: Array,
+    ) -> list[ir.Value]:
+        name = f"{self._name}_{place}"
+        constants = [
+            self._constant(array, f"{name}_{letter}")
+            for letter, array in zip("WRB", (w, *weights), strict=True)
+        ]
+        y, *after = self.tape.op_multi_out(
+            self._node.op_type,
+            [x, *constants, None, *states],
+            canonical_attributes(self._node, weights[0].shape[-1], [place]),
+            num_outputs=1 + len(states),
+            name=name,
+        )
+        return [self.tape.op("Squeeze", [y, self._axis(name)]), *after]
+
+    def _weights(self, place: int) -> Array:
+        array = constant_of(self._node.inputs[place])
+        assert array is not None
+        return array
+
+    def _ones(self) -> ir.Value:
+        return self._constant(np.array([1, 1]), f"{self._name}_directions")
+
+    def _axis(self, name: str) -> ir.Value:
+        return self._constant(np.array([1]), f"{name}_axis")
+
+    def _constant(self, array: NDArray[np.generic], name: str) -> ir.Value:
+        """Return the constant of a name, made at its first use."""
+        if name not in self._constants:
+            tensor = ir.tensor(np.ascontiguousarray(array), name=name)
+            self._constants[name] = self.tape.initializer(tensor)
+        return self._constants[name]

@@ -53,11 +53,7 @@ def find_file_states(
 ) -> FileStates:
     """Make the states of a file ports of a copy of its graph that has nothing else changed.
 
-    Args:
-        file: The file.
-        session: The file as a function.
-        example: Inputs that it takes, with its dynamic axes.
-        pairs: States named by the user: input → output, by name or place.
+    `pairs` are the states that the user named: input → output, by name or place.
 
     Raises:
         InputError: A pair names a port that the file does not have.

@@ -28,12 +28,7 @@ _Probe = tuple[dict[str, int], Arrays, dict[str, tuple[int, ...]]]
 
 
 class FittedShapes:
-    """The shape of every value at any size of the dynamic axes.
-
-    Args:
-        session: The file.
-        example: Inputs that it takes, with its dynamic axes.
-    """
+    """The shape of every value of a file at any size of the dynamic axes of an example."""
 
     def __init__(self, session: InstrumentedFile, example: ExampleCall) -> None:
         self._session = session

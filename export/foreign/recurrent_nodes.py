@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import onnx_ir as ir
 
@@ -21,7 +21,6 @@ from edgernn.export.ir.recurrent_operators import (
 )
 
 __all__ = [
-    "canonical_attributes",
     "check_bodies",
     "check_nodes",
     "check_weights",
@@ -47,28 +46,6 @@ def name_finals(graph: ir.Graph) -> None:
         node.resize_outputs(1 + len(kind.states))
         for state, value in zip(kind.states, node.outputs[1:], strict=True):
             value.name = value.name or f"{node_label(node)}_left_out_{state}"
-
-
-def canonical_attributes(
-    node: ir.Node, hidden_size: int, parts: Sequence[int]
-) -> dict[str, int | str | list[str]]:
-    """Return the attributes of a node that runs some of the directions of another one.
-
-    Args:
-        node: A recurrent node that `check_nodes` accepts.
-        hidden_size: Its hidden size.
-        parts: The places of these directions among those of `node`; an only one runs forward.
-    """
-    kind = kind_of(node)
-    attributes: dict[str, int | str | list[str]] = {"hidden_size": hidden_size}
-    if len(parts) == 2:
-        attributes["direction"] = "bidirectional"
-    attributes |= {name: 1 for name in kind.attributes if node.attributes.get_int(name, 0)}
-    if len(activations_of(node.op_type)) > 1:
-        default = [*kind.activations] * len(directions_of(node))
-        names = node.attributes.get_strings("activations", default)
-        attributes["activations"] = [names[part].capitalize() for part in parts]
-    return attributes
 
 
 def sequence_lens_inputs(graph: ir.Graph) -> tuple[list[str], list[str]]:
@@ -100,12 +77,8 @@ def title(node: ir.Node) -> str:
 def check_nodes(model: ir.Model, file: str, known: bool = False) -> None:
     """Refuse nodes that have no canonical form, by name.
 
-    Nodes in the branches of an If are not looked at: one of the branches never runs.
-
-    Args:
-        model: The graph as it was read.
-        file: Its name in messages.
-        known: Whether its states are known, so that a Scan may have some of them.
+    Nodes in the branches of an If are not looked at: one of the branches never runs. Where the
+    states are `known`, a Scan may have some of them.
 
     Raises:
         UnsupportedModelError: There is such a node.

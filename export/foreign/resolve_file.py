@@ -29,9 +29,7 @@ __all__ = ["resolve_file"]
 def resolve_file(file: OnnxFile, inputs: Any) -> tuple[InstrumentedFile, ExampleCall]:
     """Return the file without constant inputs and resolved Ifs, and the inputs that it takes.
 
-    Args:
-        file: The file.
-        inputs: What the user gives as its inputs; None to infer them.
+    Where the user gives no `inputs`, they are inferred.
 
     Raises:
         InputError: No inputs were found that it runs on, or those given do not fit.

@@ -39,12 +39,8 @@ def resolve_ifs(
 ) -> OnnxFile:
     """Return the file without the Ifs that take the same branch in all runs.
 
-    An If whose condition depends on the numbers of an input, not only on their shape, is kept.
-
-    Args:
-        file: The file.
-        runs: Inputs that it takes.
-        chosen: Which Ifs to resolve; it is asked about those in a branch that is taken, too.
+    An If whose condition depends on the numbers of an input, not only on their shape, is kept, and
+    so is one that is not `chosen`, which is asked about those in a branch that is taken, too.
     """
     model = file.model.clone()
     resolved: list[tuple[ir.Value, bool, str]] = []

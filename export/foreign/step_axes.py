@@ -25,12 +25,9 @@ _MAX_CANDIDATES = 64
 def find_step_axes(
     session: InstrumentedFile, example: ExampleCall, states: Collection[str]
 ) -> dict[str, int]:
-    """Return the axes of size 1 that are those of the steps.
+    """Return the axes of size 1 that are those of the steps, in a file of one step.
 
-    Args:
-        session: The file; its sequences have one step each.
-        example: Inputs that it takes.
-        states: Names of its inputs and outputs that are states.
+    `states` are the names of its inputs and outputs that are states.
 
     Returns:
         Name of an input or output → its axis; empty where no axis is that of the steps.

@@ -38,9 +38,7 @@ Array = NDArray[np.float32]
 def lower(model: ir.Model, lengths: bool = True) -> None:
     """Write every recurrent call as ONNX operators, and leave the loops; in place.
 
-    Args:
-        model: A graph as `trace` leaves it.
-        lengths: Whether packed sequences end at their lengths; else every step counts.
+    With `lengths`, packed sequences end at their lengths; else every step counts.
 
     Raises:
         UnsupportedModelError: A layer's weights are computed from the model's input.

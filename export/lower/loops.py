@@ -41,12 +41,10 @@ class Iteration:
 
 
 def lower_loops(model: ir.Model, bodies: Mapping[int, Iteration], at_one_step: bool) -> list[str]:
-    """Replace every loop by operators or by a Scan, in place.
+    """Replace every loop by operators or by a Scan, in a graph whose other calls are lowered.
 
-    Args:
-        model: A graph whose other calls are lowered.
-        bodies: The place of the call of each loop → one iteration of it.
-        at_one_step: Whether a loop along the sequence is one iteration.
+    `bodies` are by the place of the call of each loop; `at_one_step`, a loop along the sequence is
+    one iteration.
 
     Returns:
         The reason for each loop that is a Scan.

@@ -53,12 +53,7 @@ class SequenceEnds:
     ) -> Sequence[ir.Value]:
         """Run one direction of a layer; return its output and its final states.
 
-        Args:
-            kind: The kind of the layer.
-            x: Its input, (sequence, batch, input_size).
-            w: W of this direction, (1, gates · hidden_size, input_size).
-            run: Writes the operator.
-            backward: Whether the direction runs backward in time.
+        `x` is (sequence, batch, input_size), `w` (1, gates · hidden_size, input_size).
         """
         x = self._reverse(x) if backward else x
         if kind.still_numbers:
@@ -130,11 +125,7 @@ def split_directions(
 ) -> list[Sequence[ir.Value]]:
     """Return the initial states of each direction, (1, batch, size) each.
 
-    Args:
-        tape: Where nodes go.
-        states: h, and c where there is one, (directions, batch, size).
-        directions: How many directions there are.
-        sizes: Writes the constant [1, 1].
+    `states` are h, and c where there is one, (directions, batch, size); `sizes` writes [1, 1].
     """
     if directions == 1:
         return [states]

@@ -46,10 +46,7 @@ def name_ports(
     named by their fields or places. States follow, by layer, h before c. Where forward returns
     nothing but states, as a bare cell does, the first of them is the output too.
 
-    Args:
-        model: The graph, its states ports.
-        states: Its states.
-        limits: Path of an input → what the user says its integers are below, or of what symbol.
+    `limits` are by the path of an input what the user says its integers are below, or a symbol.
     """
     graph = model.graph
     if len(graph.outputs) == len(states):

@@ -40,11 +40,7 @@ def find_states(
 ) -> tuple[StatePort, ...]:
     """Make the states of a model ports, in place, and return them in the contract's order.
 
-    Args:
-        graph: The graph, its ports named as `trace` names them.
-        states: The states of its recurrent nodes.
-        calls: The recurrent calls as an eager forward made them, with the states it started from.
-        pairs: Which results go back into which arguments.
+    `calls` are the recurrent calls as an eager forward made them, with the states it started from.
 
     Raises:
         InputError: A pair names an argument or a result that forward does not have.
@@ -191,11 +187,7 @@ def _options(arguments: Sequence[ir.Value], batch: int) -> str:
 
 
 class StateNames:
-    """Gives the states of a model unique names.
-
-    Args:
-        states: The states of its recurrent nodes. Nodes of the same scope are one layer.
-    """
+    """Gives the states of a model unique names; nodes of the same scope are one layer."""
 
     def __init__(self, states: Sequence[NodeState]) -> None:
         self._states = states
@@ -212,13 +204,8 @@ class StateNames:
         """Return a name for a state that forward takes as an argument.
 
         It is named after its ports where they are a pair, `NAME_in` and `NAME_out`; else after the
-        states that start from it; else after the argument.
-
-        Args:
-            path: The path of the argument.
-            result: The path of the result that holds its next value.
-            started: The states of recurrent nodes that start from it.
-            only: The one of these that is the whole of it, if there is one.
+        states that are `started` from it, or the `only` one that is the whole of it; else after the
+        argument.
         """
         stem = path.removesuffix("_in")
         if stem != path and result == f"{stem}_out":

@@ -18,10 +18,8 @@ __all__ = ["name_layers", "name_operator_layers"]
 def name_layers(*models: ir.Model) -> None:
     """Name the calls in graphs as `trace` leaves them after the paths of their layers.
 
-    A name is in the metadata `layer` of its node, dots as underscores.
-
-    Args:
-        models: The graphs of one model, over which names are unique: the second `rnn` is `rnn_2`.
+    A name is in the metadata `layer` of its node, dots as underscores. Names are unique over the
+    graphs of one model: the second `rnn` is `rnn_2`.
     """
     nodes = [node for model in models for node in call_nodes(model.graph)]
     _write_unique([(node, _module_of_call(node).replace(".", "_")) for node in nodes])

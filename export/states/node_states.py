@@ -67,11 +67,9 @@ class NodeState:
 def call_states(
     graph: ir.Graph, labels: Mapping[int, Sequence[StateLabel]] = MappingProxyType({})
 ) -> list[NodeState]:
-    """Return the states of the recurrent calls in a graph as `trace` leaves it.
+    """Return the states of the recurrent calls in a graph as `trace` leaves it, its layers named.
 
-    Args:
-        graph: The graph, its layers named.
-        labels: Place of the call of a loop → what its states are.
+    `labels` are what the states of each loop are, by the place of its call.
     """
     states: list[NodeState] = []
     for node in call_nodes(graph):

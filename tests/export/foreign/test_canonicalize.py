@@ -6,12 +6,15 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import onnxruntime
 import pytest
 from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
-from tests.nets.onnx_files import GATES, port, recurrent, weights, write
+from edgernn.export.foreign.canonicalize import canonical_attributes, remove_lengths
+from edgernn.export.ir.onnx_session import OnnxSession
+from tests.nets.onnx_files import GATES, HIDDEN, WIDTH, port, recurrent, weights, write
 from tests.nets.torch_onnx import (
     export,
     refusal,
@@ -125,3 +128,65 @@ def test_other_precisions(tmp_path, dtype):
     assert artifact.parity is not None
     assert artifact.parity.reference == "the original file (in float32) in ONNX Runtime"
     assert {one.split(":")[1].split("[")[0] for one in shown(artifact)} == {" float32"}
+
+
+@pytest.mark.parametrize(
+    ("op", "attributes", "parts", "expected"),
+    [
+        ("LSTM", {}, [0], {"hidden_size": 3}),
+        ("LSTM", {"direction": "bidirectional"}, [0, 1], {"direction": "bidirectional"}),
+        ("LSTM", {"direction": "reverse"}, [0], {"hidden_size": 3}),
+        ("GRU", {"linear_before_reset": 1}, [0], {"linear_before_reset": 1}),
+        ("RNN", {"activations": ["relu"]}, [0], {"activations": ["Relu"]}),
+        (
+            "RNN",
+            {"direction": "bidirectional", "activations": ["Relu", "Tanh"]},
+            [1],
+            {"activations": ["Tanh"]},
+        ),
+    ],
+)
+def test_attributes_of_some_directions(tmp_path, op, attributes, parts, expected):
+    """What the operator needs and no more; an only direction is forward."""
+    directions = 2 if attributes.get("direction") == "bidirectional" else 1
+    nodes, x = [recurrent(op, **attributes)], port("x", ["T", "B", 2])
+    model = ir.load(write(tmp_path / "m.onnx", nodes, weights(op, directions), [x]))
+    found = canonical_attributes(model.graph[0], 3, parts)
+    default = {"activations": ["Tanh"]} if op == "RNN" else {}
+    assert found == {"hidden_size": 3, **default, **expected}
+
+
+@pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
+@pytest.mark.parametrize("op", ["LSTM", "GRU", "RNN"])
+def test_results_without_lengths_are_those_of_the_node(tmp_path, op, direction):
+    """Outputs are zero after the ends, and final states are those at the ends."""
+    directions = 2 if direction == "bidirectional" else 1
+    states = ["h", "c"] if op == "LSTM" else ["h"]
+    finals = [f"{state}_end" for state in states]
+    node = recurrent(op, ("x", "W", "R", "B", "lengths", *states), ("y", *finals))
+    for name, value in (("direction", direction), *[("linear_before_reset", 1)] * (op == "GRU")):
+        node.attribute.append(ir.to_proto(ir.convenience.convert_attribute(name, value)))
+    shapes: dict[str, list[int | str]] = {
+        "x": ["T", "B", WIDTH],
+        **{one: [directions, "B", HIDDEN] for one in states},
+    }
+    inputs = [*(port(name, shape) for name, shape in shapes.items()), port("lengths", ["B"], 6)]
+    file = write(tmp_path / "m.onnx", [node], weights(op, directions), inputs)
+    rng = np.random.default_rng(0)
+    feeds = {
+        "x": rng.standard_normal((5, 3, WIDTH)).astype(np.float32),
+        **{one: rng.standard_normal((directions, 3, HIDDEN)).astype(np.float32) for one in states},
+        "lengths": np.array([5, 1, 3], np.int32),
+    }
+    expected = OnnxSession(str(file))(feeds)
+
+    model = ir.load(file)
+    remove_lengths(model.graph, model.graph[0])
+
+    left = [node for node in model.graph if node.op_type == op]
+    assert len(left) == directions
+    assert {(node.inputs[4], "direction" in node.attributes) for node in left} == {(None, False)}
+    got = OnnxSession(ir.to_proto(model).SerializeToString())(feeds)
+    assert list(got) == list(expected)
+    for name, array in expected.items():
+        np.testing.assert_allclose(got[name], array, atol=1e-6, err_msg=name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,6 @@ import pytest
 
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.foreign.recurrent_nodes import (
-    canonical_attributes,
     check_nodes,
     check_weights,
     name_finals,
@@ -20,11 +21,12 @@ from edgernn.export.foreign.recurrent_nodes import (
 from tests.nets.onnx_files import port, recurrent, weights, write
 
 
-def read(folder, *nodes: Any, inputs: Any = (), op: str = "LSTM", **others: Any) -> ir.Model:
-    """Return a model of the nodes with the weights of an operator."""
-    x = port("x", ["T", "B", 2])
-    constants = {**weights(op, 2 if "both" in others else 1), **others.get("constants", {})}
-    return ir.load(write(folder / "m.onnx", nodes, constants, [x, *inputs]))
+def read(
+    folder, *nodes: Any, inputs: Any = (), constants: Mapping[str, Any] = MappingProxyType({})
+) -> ir.Model:
+    """Return a model of the nodes with the weights of an LSTM."""
+    ports = [port("x", ["T", "B", 2]), *inputs]
+    return ir.load(write(folder / "m.onnx", nodes, {**weights("LSTM"), **constants}, ports))
 
 
 def test_nodes_get_all_inputs_and_outputs(tmp_path):
@@ -34,31 +36,6 @@ def test_nodes_get_all_inputs_and_outputs(tmp_path):
     (node,) = model.graph
     assert len(node.inputs) == 7
     assert [value.name for value in node.outputs] == ["y", "h_end", "rec_left_out_c"]
-
-
-@pytest.mark.parametrize(
-    ("op", "attributes", "parts", "expected"),
-    [
-        ("LSTM", {}, [0], {"hidden_size": 3}),
-        ("LSTM", {"direction": "bidirectional"}, [0, 1], {"direction": "bidirectional"}),
-        ("LSTM", {"direction": "reverse"}, [0], {"hidden_size": 3}),
-        ("GRU", {"linear_before_reset": 1}, [0], {"linear_before_reset": 1}),
-        ("RNN", {"activations": ["relu"]}, [0], {"activations": ["Relu"]}),
-        (
-            "RNN",
-            {"direction": "bidirectional", "activations": ["Relu", "Tanh"]},
-            [1],
-            {"activations": ["Tanh"]},
-        ),
-    ],
-)
-def test_attributes_of_some_directions(tmp_path, op, attributes, parts, expected):
-    """What the operator needs and no more; an only direction is forward."""
-    both = {"both": True} if attributes.get("direction") == "bidirectional" else {}
-    model = read(tmp_path, recurrent(op, **attributes), op=op, **both)
-    found = canonical_attributes(model.graph[0], 3, parts)
-    default = {"activations": ["Tanh"]} if op == "RNN" else {}
-    assert found == {"hidden_size": 3, **default, **expected}
 
 
 def test_lengths_are_found_through_what_keeps_their_numbers(tmp_path):
