@@ -60,14 +60,16 @@ def _has_more_steps(file: OnnxFile, longer: ExampleCall) -> bool:
     return bool(steps.shape[0] == _STEPS)
 
 
-def mark_sequence_axes(model: ir.Model, axes: Mapping[str, int]) -> ir.Model:
+def mark_sequence_axes(
+    model: ir.Model, axes: Mapping[str, int], symbol: str | None = SEQUENCE
+) -> ir.Model:
     """Return a copy of `model` whose ports have the sequence at the axes given by their names."""
     model = model.clone()
     for value in (*model.graph.inputs, *model.graph.outputs):
         axis = axes.get(value.name or "")
         if axis is not None and value.shape is not None:
             dims = list(value.shape)
-            dims[axis] = ir.SymbolicDim(SEQUENCE)
+            dims[axis] = ir.SymbolicDim(symbol)
             value.shape = ir.Shape(dims)
     return model
 
@@ -86,15 +88,9 @@ def _candidate_axes(example: ExampleCall, states: Collection[str]) -> Iterator[d
 
 def _with_dynamic_axes(file: OnnxFile, axes: Mapping[str, int]) -> OnnxFile:
     """Return the file with axes of its inputs dynamic, and all axes of its outputs."""
-    model = file.model.clone()
-    for value in (*model.graph.inputs, *model.graph.outputs):
-        dims = list(value.shape or ())
-        axis = axes.get(value.name or "")
-        if axis is not None:
-            dims[axis] = ir.SymbolicDim(None)
-        if value in model.graph.outputs:
-            dims = [ir.SymbolicDim(None) for _ in dims]
-        value.shape = ir.Shape(dims) if value.shape is not None else None
+    model = mark_sequence_axes(file.model, axes, symbol=None)
+    for value in model.graph.outputs:
+        value.shape = None if value.shape is None else ir.Shape([None] * len(value.shape))
     return replace(file, model=model)
 
 

@@ -128,13 +128,18 @@ def _pad_by_one_step(graph: ir.Graph, axes: Sequence[int]) -> ir.Value:
         pads[len(port.shape) + axis] = 1
         amount = tape.initializer(ir.tensor(pads, ir.DataType.INT64, name=f"x{place}_pads"))
         whole = ir.Value(name=port.name, type=port.type)
-        padded = tape.op("Pad", [whole, amount])
-        padded.type, padded.shape = port.type, port.shape
-        ir.convenience.replace_all_uses_with(port, padded, replace_graph_outputs=True)
-        graph.inputs[place] = whole
+        _change_input(graph, place, whole, tape.op("Pad", [whole, amount]))
         steps = steps or tape.op("Shape", [whole], {"start": axis, "end": axis + 1})
     assert steps is not None
     return steps
+
+
+def _change_input(graph: ir.Graph, place: int, new: ir.Value, value: ir.Value) -> None:
+    """Make `new` an input of a graph, and `value` the one that there was."""
+    port = graph.inputs[place]
+    value.type, value.shape = port.type, port.shape
+    ir.convenience.replace_all_uses_with(port, value, replace_graph_outputs=True)
+    graph.inputs[place] = new
 
 
 def _single_iteration(body: Iteration) -> ir.Model:
@@ -152,10 +157,7 @@ def _single_iteration(body: Iteration) -> ir.Model:
         port = graph.inputs[place]
         axes = tape.initializer(ir.tensor([axis], ir.DataType.INT64, name=f"x{place}_axis"))
         whole = ir.Value(name=f"{port.name}_steps", type=port.type)
-        graph.inputs[place] = whole
-        step = tape.op("Squeeze", [whole, axes])
-        step.type, step.shape = port.type, port.shape
-        ir.convenience.replace_all_uses_with(port, step, replace_graph_outputs=True)
+        _change_input(graph, place, whole, tape.op("Squeeze", [whole, axes]))
     for place in range(loop.states, len(graph.outputs)):
         axes = tape.initializer(ir.tensor([0], ir.DataType.INT64, name=f"y{place}_axis"))
         graph.outputs[place] = tape.op("Unsqueeze", [graph.outputs[place], axes])

@@ -35,14 +35,9 @@ def recognise_pairs(example: ExampleCall, run: ForwardRun) -> dict[str, str]:
         return {path: found[0] for path, found in fits.items()}
     if single and distinct and len(fits) == 1:
         ((path, (result,)),) = fits.items()
-        alone = len(every) == 1 and not _passes_through(example, run, path, result)
-        return {path: result} if alone else {}
+        passes_through = path == example.tensors[0].path or result == next(iter(run.results))
+        return {path: result} if len(every) == 1 and not passes_through else {}
     return _same_structure(example, run)
-
-
-def _passes_through(example: ExampleCall, run: ForwardRun, path: str, result: str) -> bool:
-    """Return whether an argument is the first one, or its result the first."""
-    return path == example.tensors[0].path or result == next(iter(run.results))
 
 
 def _same_structure(example: ExampleCall, run: ForwardRun) -> dict[str, str]:
@@ -116,8 +111,7 @@ def _by_name(fits: Mapping[ArgumentTensor, Sequence[str]]) -> str:
 
 
 def _option(argument: str, result: str) -> str:
-    pair = f"{argument}={_place(result)}"
-    return f"--state {shlex.quote(pair)}"
+    return f"--state {shlex.quote(f'{argument}={_place(result)}')}"
 
 
 def _place(result: str) -> str:
