@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import onnx_ir as ir
 
@@ -78,17 +79,13 @@ def _layer(node: ir.Node) -> int:
     return steps_of(node) * weights
 
 
-def _matrix(place: int) -> Callable[[ir.Node], int]:
-    """Return a count for a product with the matrix at input `place`, (inner, columns)."""
-
-    def count(node: ir.Node) -> int:
-        left, right = node.inputs[0], node.inputs[place]
-        sizes = _sizes(right)
-        if len(sizes) <= 2:
-            return count_elements(right) * max(1, count_elements(left) // (sizes or [1])[0])
-        return count_elements(node.outputs[0]) * sizes[-2]
-
-    return count
+def _matrix(node: ir.Node, place: int = 1) -> int:
+    """Return the count of a product with the matrix at input `place`, (inner, columns)."""
+    left, right = node.inputs[0], node.inputs[place]
+    sizes = _sizes(right)
+    if len(sizes) <= 2:
+        return count_elements(right) * max(1, count_elements(left) // (sizes or [1])[0])
+    return count_elements(node.outputs[0]) * sizes[-2]
 
 
 def _gemm(node: ir.Node) -> int:
@@ -102,20 +99,13 @@ def _blocks(node: ir.Node) -> int:
     return max(1, count_elements(node.inputs[0]) // inner) * inner * columns
 
 
-def _convolution(place: int) -> Callable[[ir.Node], int]:
-    """Return a count for a convolution with the kernels at input `place`."""
-
-    def count(node: ir.Node) -> int:
-        kernels = node.inputs[place]
-        positions = count_elements(node.outputs[0]) // (_sizes(node.outputs[0]) or [1, 1])[1]
-        return positions * count_elements(kernels)
-
-    return count
+def _convolution(node: ir.Node, place: int = 1) -> int:
+    """Return the count of a convolution with the kernels at input `place`."""
+    return _positions(node.outputs[0]) * count_elements(node.inputs[place])
 
 
-def _transposed_convolution(node: ir.Node) -> int:
-    positions = count_elements(node.inputs[0]) // (_sizes(node.inputs[0]) or [1, 1])[1]
-    return positions * count_elements(node.inputs[1])
+def _positions(image: ir.Value | None) -> int:
+    return count_elements(image) // (_sizes(image) or [1, 1])[1]
 
 
 def _einsum(node: ir.Node) -> int:
@@ -129,17 +119,12 @@ def _einsum(node: ir.Node) -> int:
 _PRODUCTS: Mapping[str, Callable[[ir.Node], int]] = {
     **dict.fromkeys(RECURRENT_KINDS, _layer),
     "Gemm": _gemm,
-    "MatMul": _matrix(1),
-    "FusedMatMul": _matrix(1),
-    "MatMulInteger": _matrix(1),
-    "MatMulIntegerToFloat": _matrix(1),
-    "DynamicQuantizeMatMul": _matrix(1),
-    "QLinearMatMul": _matrix(3),
+    **dict.fromkeys(("MatMul", "FusedMatMul", "MatMulInteger"), _matrix),
+    **dict.fromkeys(("MatMulIntegerToFloat", "DynamicQuantizeMatMul"), _matrix),
+    "QLinearMatMul": partial(_matrix, place=3),
     "MatMulNBits": _blocks,
-    "Conv": _convolution(1),
-    "FusedConv": _convolution(1),
-    "ConvInteger": _convolution(1),
-    "QLinearConv": _convolution(3),
-    "ConvTranspose": _transposed_convolution,
+    **dict.fromkeys(("Conv", "FusedConv", "ConvInteger"), _convolution),
+    "QLinearConv": partial(_convolution, place=3),
+    "ConvTranspose": lambda node: _positions(node.inputs[0]) * count_elements(node.inputs[1]),
     "Einsum": _einsum,
 }

@@ -16,12 +16,7 @@ from edgernn.contract import BATCH, State
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.ir.node_builder import NodeBuilder
 from edgernn.export.ir.shapes import known_shape
-from edgernn.export.passes.port_values import (
-    batch_axis,
-    describe_state,
-    new_output,
-    position_of,
-)
+from edgernn.export.passes.port_values import batch_axis, describe_state, new_output, position_of
 
 __all__ = ["make_states_batch_major"]
 
@@ -64,7 +59,8 @@ def _make_batch_major(models: Sequence[ir.Model], state: State) -> State:
 def _transpose_ports(graph: ir.Graph, state: State) -> None:
     place = position_of(graph.inputs, state.input)
     old = graph.inputs[place]
-    port = ir.val(state.input, type=old.type, shape=_permuted(old))
+    shape = [known_shape(old)[axis] for axis in _PERMUTATION]
+    port = ir.val(state.input, type=old.type, shape=shape)
     inside = NodeBuilder(graph, next(iter(graph), None)).op(
         "Transpose", port, name=f"{state.name}_layers_first", perm=_PERMUTATION
     )
@@ -77,8 +73,3 @@ def _transpose_ports(graph: ir.Graph, state: State) -> None:
         old.name = f"{state.name}_after_layers_first"
     outside = NodeBuilder(graph).op("Transpose", old, name=state.output, perm=_PERMUTATION)
     graph.outputs[place] = new_output(graph, outside, state.output, port.shape, port.type)
-
-
-def _permuted(value: ir.Value) -> ir.Shape:
-    shape = known_shape(value)
-    return ir.Shape([shape[axis] for axis in _PERMUTATION])

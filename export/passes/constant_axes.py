@@ -13,9 +13,7 @@ __all__ = ["make_axes_constant"]
 
 # NameFixPass names outputs of LSTM, GRU and RNN that no node reads: OpenCV needs all names.
 _CLEANUP = ir.passes.Sequential(
-    passes.RemoveUnusedNodesPass(),
-    passes.DeduplicateInitializersPass(),
-    passes.NameFixPass(),
+    passes.RemoveUnusedNodesPass(), passes.DeduplicateInitializersPass(), passes.NameFixPass()
 )
 
 

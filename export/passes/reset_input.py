@@ -11,11 +11,7 @@ from edgernn.contract import BATCH, State
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.ir.node_builder import NodeBuilder
 from edgernn.export.ir.shapes import known_shape
-from edgernn.export.passes.port_values import (
-    batch_axis,
-    describe_state,
-    position_of,
-)
+from edgernn.export.passes.port_values import batch_axis, describe_state, position_of
 
 __all__ = ["add_reset_input"]
 
