@@ -75,8 +75,7 @@ def _input_shapes(
     owner = _owner(module, name)
     embedding = isinstance(owner, nn.Embedding)
     if weight.dim() == 2 and (embedding or type(owner) is nn.Module):
-        for shape in ((2, 5), (1, 5), (5, 1), (5,), (2,), (1,)):
-            yield weight.shape[0], shape
+        yield from ((weight.shape[0], one) for one in ((2, 5), (1, 5), (5, 1), (5,), (2,), (1,)))
     if (weight.dim() == 1 and not hasattr(owner, "num_features")) or embedding:
         return
     width = weight.shape[1 if weight.dim() > 1 else 0]
@@ -85,20 +84,16 @@ def _input_shapes(
         if width == 1:
             yield from ((None, (2, 640)), (None, (1, 640)))
     if weight.dim() == 4:
-        for image in ((5, 64), (64, 64), (32, 100)):
-            yield None, (2, width, *image)
+        yield from ((None, (2, width, *image)) for image in ((5, 64), (64, 64), (32, 100)))
         yield None, (2, 64, 64)
-    for batch in _LEADING:
-        yield None, (*batch, width)
+    yield from ((None, (*batch, width)) for batch in _LEADING)
 
 
 def _declared_shapes(module: nn.Module) -> Iterator[tuple[None, _Shape]]:
     """Yield shapes of the input width that the model has as an attribute."""
-    for name in _WIDTHS:
-        width = getattr(module, name, None)
+    for width in (getattr(module, name, None) for name in _WIDTHS):
         if type(width) is int and width > 0:
-            for batch in _LEADING:
-                yield None, (*batch, width)
+            yield from ((None, (*batch, width)) for batch in _LEADING)
 
 
 def _owner(module: nn.Module, name: str) -> nn.Module:
