@@ -31,7 +31,7 @@ from edgernn.export.foreign.resolve_file import resolve_file
 from edgernn.export.foreign.step_axes import find_step_axes, mark_sequence_axes
 from edgernn.export.ir.fold_constants import fold_constants
 from edgernn.export.ir.recurrent_operators import direction_of, recurrent_nodes
-from edgernn.export.lift.lift_over_time import lift_over_time
+from edgernn.export.lift.lift_over_time import LiftedGraph, lift_over_time
 from edgernn.export.states.contract_ports import Origins, name_ports
 from edgernn.export.states.state_port import StatePort, pairing_notes
 from edgernn.export.step.at_one_step import at_one_step, gemm_form, remove_lengths
@@ -90,13 +90,8 @@ def build_foreign(
     if is_step:
         paths_of_states = {path for one in states for path in (one.argument, one.result) if path}
         step_axes = find_step_axes(session, example, paths_of_states)
-        model, step_axes = _at_one(model, origins, step_axes)
-        lifted = lift_over_time(
-            model,
-            [(state.input, state.output) for state in states],
-            sequence_axes=_by_port(origins, step_axes),
-        )
-        if lifted.form == "scan":
+        lifted, model, step_axes = _lift(model, states, origins, step_axes)
+        if lifted.reason:
             notes.append(f"The sequence graph has a Scan: {lifted.reason}.")
         sequence = lifted.model
     else:
@@ -188,22 +183,22 @@ def _with_initials(known: Sequence[State], states: Sequence[StatePort]) -> tuple
     )
 
 
-def _by_port(origins: Origins, axes: Mapping[str, int]) -> dict[str, int]:
-    """Return axes by the names of ports, from those by the names that the file has for them."""
+def _lift(
+    model: ir.Model, states: Sequence[StatePort], origins: Origins, axes: dict[str, int]
+) -> tuple[LiftedGraph, ir.Model, dict[str, int]]:
+    """Return a graph of one step lifted over time, the graph without axes of steps, and these axes.
+
+    `axes` are those of size 1 that steps have in the file: name of an input or output → its axis.
+    There are none where the graph cannot be written without them.
+    """
     ports = {**origins.inputs, **origins.outputs}
-    return {name: axes[path] for name, path in ports.items() if path is not None and path in axes}
-
-
-def _at_one(
-    model: ir.Model, origins: Origins, own: dict[str, int]
-) -> tuple[ir.Model, dict[str, int]]:
-    """Return a graph of one step without the axes that steps have in it, and these axes."""
-    if not own:
-        return model, {}
+    places = {name: axes[path] for name, path in ports.items() if path in axes}
     try:
-        return at_one_step(mark_sequence_axes(model, _by_port(origins, own))), own
+        model = at_one_step(mark_sequence_axes(model, places)) if axes else model
     except UnsupportedModelError:
-        return model, {}
+        axes, places = {}, {}
+    pairs = [(state.input, state.output) for state in states]
+    return lift_over_time(model, pairs, sequence_axes=places), model, axes
 
 
 def _check_lengths(file: OnnxFile, session: InstrumentedFile, example: ExampleCall) -> None:
