@@ -42,27 +42,17 @@ def is_elementwise_change(value: ir.Value, sources: Collection[ir.Value]) -> boo
     A gate, a mask, a norm or a weighted mean is. A product with weights is not, nor is a sum with
     other data.
     """
-    known: dict[ir.Value, bool] = {}
-    pending = [value]
-    while pending:
-        one = pending[-1]
-        node = one.producer()
-        if one in known:
-            pending.pop()
-        elif one in sources:
-            known[one] = True
-        elif node is None or node.domain or node.op_type in (*_PRODUCTS, *_SIZES):
-            known[one] = False
-        else:
+    changed = set(sources)
+    for node in value.graph or ():
+        if not node.domain and node.op_type not in (*_PRODUCTS, *_SIZES):
             inputs = [input_ for input_ in node.inputs if input_ is not None]
-            if missing := [input_ for input_ in inputs if input_ not in known]:
-                pending.extend(missing)
-                continue
+            others = [input_ for input_ in inputs if input_ not in changed]
             summands = inputs[_SUMS[node.op_type] :] if node.op_type in _SUMS else []
-            known[one] = any(known[input_] for input_ in inputs) and all(
-                known[input_] or not depends_on_data(input_) for input_ in summands
-            )
-    return known[value]
+            if len(others) < len(inputs) and not any(
+                input_ in others and depends_on_data(input_) for input_ in summands
+            ):
+                changed.update(node.outputs)
+    return value in changed
 
 
 def depends_on_data(value: ir.Value) -> bool:

@@ -44,7 +44,9 @@ def decode(path: Path) -> ir.Model:
     data = read_bytes(path, subject, SourceError, _MAX_BYTES)
     try:
         proto = onnx.ModelProto.FromString(data)
-        _check(proto, path)
+        for tensor in [one for one in _messages(proto) if isinstance(one, onnx.TensorProto)]:
+            _check_tensor(tensor, path)
+        _check_functions(proto)
         model = ir.serde.deserialize_model(proto)
         ir.external_data.set_base_dir(model.graph, path.absolute().parent)
         model.graph.sort()
@@ -84,12 +86,6 @@ def readable(path: Path) -> Iterator[None]:
             f"`{path}` is an ONNX graph that cannot be read: {reason[:300]}. Export the "
             "model again."
         ) from error
-
-
-def _check(model: _Proto, path: Path) -> None:
-    for tensor in [one for one in _messages(model) if isinstance(one, onnx.TensorProto)]:
-        _check_tensor(tensor, path)
-    _check_functions(model)
 
 
 def _messages(message: _Proto) -> Iterator[_Proto]:
@@ -157,11 +153,7 @@ def _check_external(tensor: _Proto, nbytes: int, where: str, path: Path) -> None
 
 
 def _beside(path: Path, location: str) -> Path:
-    """Return the file that a graph names, if it is beside the graph.
-
-    Raises:
-        SourceError: It is missing.
-    """
+    """Return the file that a graph names, if it is beside the graph."""
     parts = PurePosixPath(location).parts + PureWindowsPath(location).parts
     absolute = PurePosixPath(location).is_absolute() or PureWindowsPath(location).anchor
     if not location or "\0" in location or absolute or ".." in parts:

@@ -30,13 +30,8 @@ def port_of(value: ir.Value) -> Port:
     shape: tuple[int | str, ...] = ("?",)
     if value.shape is not None:
         shape = tuple(dim if isinstance(dim, int) else dim.value or "?" for dim in value.shape)
-    return Port(value.name or "", _dtype_name(value.dtype), shape)
-
-
-def _dtype_name(dtype: ir.DataType | None) -> str:
-    if dtype is None:
-        return "unknown"
-    return "string" if dtype == ir.DataType.STRING else str(dtype.numpy().name)
+    dtype = "unknown" if value.dtype is None else value.dtype.numpy().name
+    return Port(value.name or "", "string" if value.dtype == ir.DataType.STRING else dtype, shape)
 
 
 def result_name(path: str) -> str:

@@ -20,13 +20,7 @@ __all__ = ["NodeBuilder", "constant_of", "replace_value", "splice"]
 
 
 class NodeBuilder:
-    """Adds nodes before one node of a graph, or at its end.
-
-    Args:
-        graph: The graph to add to.
-        before: The node that the new ones are put before; None for the end of the graph.
-        prefix: What the names of nodes, values and constants begin with.
-    """
+    """Adds nodes to a graph before one of its nodes, or at its end; names begin with `prefix`."""
 
     def __init__(self, graph: ir.Graph, before: ir.Node | None = None, prefix: str = "") -> None:
         self._graph = graph

@@ -41,14 +41,9 @@ def write_readable(model: ir.Model) -> None:
 
 
 def name_sizes(models: Sequence[ir.Model], axes: Collection[str]) -> list[str]:
-    """Name the axes of outputs whose sizes are no expression of dynamic axes, in place.
+    """Name output axes whose sizes are no expression of dynamic `axes`, in place; return notes.
 
-    Args:
-        models: Graphs of one model, their shapes canonical; equal sizes get one name.
-        axes: The names of the dynamic axes of the inputs.
-
-    Returns:
-        Notes for people.
+    The graphs are of one model, their shapes canonical; equal sizes get one name.
     """
     given: dict[str, str] = {}
     notes: list[str] = []

@@ -69,30 +69,26 @@ class _OperatorForm:
 
     def _layer(self, node: ir.Node) -> ir.Value:
         """Run a recurrent node over all steps; return its Y as (sequence, batch, hidden_size)."""
-        if node not in self._layers:
-            _check_layer(node)
-            y, *finals = self._run_layer(node)
-            self._finals.update(zip(node.outputs[1:], finals, strict=True))
-            copier = self._sequence.copier
-            squeezed = copier.tape.op("Squeeze", [y, copier.integers([1])])
-            batch, size = declared_shape(node.outputs[0])[2:]
-            y.shape = ir.Shape([SEQUENCE, 1, batch, size])
-            squeezed.type, squeezed.shape = y.type, ir.Shape([SEQUENCE, batch, size])
-            self._layers[node] = squeezed
-        return self._layers[node]
-
-    def _run_layer(self, node: ir.Node) -> list[ir.Value]:
-        """Copy a recurrent node, with the input of all steps; return its outputs."""
+        if node in self._layers:
+            return self._layers[node]
+        _check_layer(node)
         x, *others = node.inputs
         if x not in self._step.varying:
             raise MixedBatchError(f"`{node.op_type}` `{node.name}` has a constant input")
         steps = self._batcher.stacked(self._batcher(x))
         states = {port: self._sequence.inputs[port] for port in self._step.states}
         inputs = [steps, *(other and self._sequence.moved(other, states) for other in others)]
-        outputs = list(self._sequence.copier.node(node, inputs, shaped=False))
-        for old, new in zip(node.outputs[1:], outputs[1:], strict=True):
+        copier = self._sequence.copier
+        y, *finals = copier.node(node, inputs, shaped=False)
+        for old, new in zip(node.outputs[1:], finals, strict=True):
             new.shape = old.shape
-        return outputs
+            self._finals[old] = new
+        squeezed = copier.tape.op("Squeeze", [y, copier.integers([1])])
+        batch, size = declared_shape(node.outputs[0])[2:]
+        y.shape = ir.Shape([SEQUENCE, 1, batch, size])
+        squeezed.type, squeezed.shape = y.type, ir.Shape([SEQUENCE, batch, size])
+        self._layers[node] = squeezed
+        return squeezed
 
 
 def _states_of(node: ir.Node) -> list[tuple[ir.Value, ir.Value]]:

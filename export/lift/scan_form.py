@@ -31,11 +31,9 @@ __all__ = ["scan_form"]
 
 
 def scan_form(step: StepGraph, backward: bool = False) -> ir.Model:
-    """Return the sequence graph of `step` with a Scan.
+    """Return the sequence graph of `step`, in primitive operators, with a Scan.
 
-    Args:
-        step: The step graph, in primitive operators.
-        backward: Whether the Scan runs from the last step to the first.
+    Where `backward`, the Scan runs from the last step to the first.
     """
     pairs = carried_pairs(step.graph, step.states)
     recurrent = {

@@ -39,10 +39,7 @@ class SequenceGraphBuilder:
         self.copier = NodeCopier(self.tape, constants)
 
     def batcher(self, source: Callable[[ir.Value], BatchedValue | None]) -> TimeBatcher:
-        """Return what computes values of the step graph at all steps.
-
-        Args:
-            source: Returns a value that exists at all steps already, or None; data inputs do.
+        """Return what computes values at all steps from the data inputs and those of `source`.
 
         Raises:
             MixedBatchError: No data input has a batch axis.
@@ -63,10 +60,6 @@ class SequenceGraphBuilder:
 
     def moved(self, value: ir.Value, known: Mapping[ir.Value, ir.Value]) -> ir.Value:
         """Return the copy of a value of the step graph that is only moved from `known` ones.
-
-        Args:
-            value: The value.
-            known: Values of the step graph, each with its copy.
 
         Raises:
             ChangedStateError: An operator on the way computes new elements.

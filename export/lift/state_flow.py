@@ -51,8 +51,7 @@ def check_feedback(
     Args:
         graph: A step graph.
         states: Its state inputs, each with its state output.
-        pairs: Values moved from the state inputs, each with a value of the same shape that the
-            state outputs are moved from.
+        pairs: Values moved from the inputs, each with one of the same shape moved to the outputs.
 
     Raises:
         ChangedStateError: A pair does not, or elements are changed on the way.
@@ -72,13 +71,8 @@ def carried_pairs(
 ) -> list[tuple[ir.Value, ir.Value]]:
     """Return what passes from step to step, as the operators that change it read and write it.
 
-    Args:
-        graph: A step graph.
-        states: Its state inputs, each with its state output.
-
-    Returns:
-        Pairs of a value that starts a step and the value that the next step starts with. They are
-        the ports themselves where nothing nearer to the operators can be shown.
+    Each pair is a value that starts a step and the one that the next step starts with. They are
+    the ports themselves, `states`, where nothing nearer to the operators can be shown.
     """
     try:
         ends = _numbered(_moved_from(states.values()))

@@ -98,12 +98,7 @@ class StepGraph:
 
 
 class NodeCopier:
-    """Copies nodes and constants of one graph into the new graph on a tape.
-
-    Args:
-        tape: Where the copies go.
-        copies: The copies of values that exist already.
-    """
+    """Copies nodes and constants of one graph onto a tape, but for values with `copies`."""
 
     def __init__(self, tape: Tape, copies: Mapping[ir.Value, ir.Value] | None = None) -> None:
         self.tape = tape

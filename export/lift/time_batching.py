@@ -139,13 +139,9 @@ class TimeBatcher:
     def from_sequence_axis(
         self, port: ir.Value, new: ir.Value, axis: int, sequence: int
     ) -> BatchedValue:
-        """Return an input of the step graph at all steps.
+        """Return a value of the step graph, its batch at `axis`, at all steps.
 
-        Args:
-            port: The input, of the one-step shape.
-            new: The same with an axis for the steps at `sequence`.
-            axis: The batch axis in the one-step shape.
-            sequence: The axis of the steps in `new`.
+        It is given as `new`, with an axis for the steps at `sequence`.
         """
         shape, tape = declared_shape(port), self._copier.tape
         places = [old if old < sequence else old + 1 for old in range(len(shape))]

@@ -166,9 +166,8 @@ _READ = {"hidden_size", "activations", "linear_before_reset"}
 def lower_cell(node: ir.Node, name: str) -> None:
     """Replace a recurrent node that runs one step by primitive operators, in place.
 
-    Args:
-        node: A forward LSTM, GRU or RNN whose input is (1, batch, input_size).
-        name: What the names of the new nodes, values and weights begin with.
+    It is a forward LSTM, GRU or RNN whose input is (1, batch, input_size). The names of the new
+    nodes, values and weights begin with `name`.
 
     Raises:
         UnsupportedModelError: The node has an input or attribute that no equation here takes, or

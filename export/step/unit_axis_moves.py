@@ -79,14 +79,10 @@ _MOVES: dict[str, Callable[[ir.Node, Shape], bool]] = {
 def add_unit_axis_move(
     graph: ir.Graph, node: ir.Node | None, source: ir.Value, shape: Shape, name: str | None
 ) -> ir.Value:
-    """Add the cheapest node that adds and removes axes of size 1; return its output.
+    """Add the cheapest node that gives `source` another `shape`, with other axes of size 1.
 
-    Args:
-        graph: The graph.
-        node: The node that it is put in front of; None for the end of the graph.
-        source: The value.
-        shape: The shape that it gets; it differs in axes of size 1 alone.
-        name: The name of the output; None for one made of the source's.
+    It stands in front of `node`, or at the end of the graph. Without a `name` its output, which is
+    returned, has one made of the source's.
     """
     before = known_shape(source)
     counts = zip(unit_axis_counts(before), unit_axis_counts(shape), strict=True)
