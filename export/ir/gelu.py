@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from edgernn.export.ir.node_builder import constant_of
+from edgernn.export.ir.node_builder import constant_of, producer_of
 
 __all__ = ["halved_erf", "reorder_gelu"]
 
@@ -44,7 +44,7 @@ def reorder_gelu(model: ir.Model) -> None:
 def halved_erf(node: ir.Node) -> tuple[int, ir.Node] | None:
     """Return the input of a product that is ½ · (1 + erf(…)), and the node that computes it."""
     for place, value in enumerate(node.inputs if node.op_type == "Mul" else ()):
-        scaled = _producer(value, "Mul")
+        scaled = producer_of(value, "Mul")
         if scaled is not None and _scales_erf(scaled):
             return place, scaled
     return None
@@ -52,17 +52,11 @@ def halved_erf(node: ir.Node) -> tuple[int, ir.Node] | None:
 
 def _scales_erf(scaled: ir.Node) -> bool:
     """Return whether a product is ½ · (… + erf(…))."""
-    sums = [sum_ for value in scaled.inputs if (sum_ := _producer(value, "Add"))]
-    has_erf = any(_producer(value, "Erf") for sum_ in sums for value in sum_.inputs)
+    sums = [sum_ for value in scaled.inputs if (sum_ := producer_of(value, "Add"))]
+    has_erf = any(producer_of(value, "Erf") for sum_ in sums for value in sum_.inputs)
     return has_erf and sum(map(_is_half, scaled.inputs)) == 1
 
 
 def _is_half(value: ir.Value | None) -> bool:
     array = constant_of(value)
     return array is not None and array.size == 1 and array.item() == 0.5
-
-
-def _producer(value: ir.Value | None, op_type: str) -> ir.Node | None:
-    """Return the node that computes a value, if it has this operator."""
-    node = None if value is None else value.producer()
-    return node if node is not None and node.op_type == op_type else None

@@ -16,7 +16,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-__all__ = ["NodeBuilder", "constant_of", "replace_value", "splice"]
+__all__ = ["NodeBuilder", "constant_of", "producer_of", "replace_value", "splice"]
 
 
 class NodeBuilder:
@@ -63,6 +63,12 @@ def constant_of(value: ir.Value | None) -> NDArray[Any] | None:
         return None
     tensor = ir.convenience.get_const_tensor(value)
     return None if tensor is None else tensor.numpy()
+
+
+def producer_of(value: ir.Value | None, op_type: str) -> ir.Node | None:
+    """Return the node that computes a value, if it has this operator of the default domain."""
+    node = None if value is None else value.producer()
+    return node if node is not None and (node.domain, node.op_type) == ("", op_type) else None
 
 
 def splice(

@@ -10,7 +10,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgernn.export.ir.dataflow import descendants
-from edgernn.export.ir.node_builder import NodeBuilder, constant_of, replace_value
+from edgernn.export.ir.node_builder import NodeBuilder, constant_of, producer_of, replace_value
 from edgernn.export.ir.shapes import shape_of
 
 __all__ = ["merge_biases", "premultiply_embeddings", "separate_products"]
@@ -47,11 +47,10 @@ def premultiply_embeddings(graph: ir.Graph) -> None:
     where that table is smaller than what it replaces, or small.
     """
     for gemm in tuple(graph):
-        if gemm.op_type != "Gemm" or gemm.domain:
-            continue
-        gather = gemm.inputs[0].producer() if gemm.inputs[0] is not None else None
-        if gather is not None and gather.op_type == "Gather" and not gather.domain:
-            _premultiply(graph, gather, gemm)
+        if (gemm.domain, gemm.op_type) == ("", "Gemm"):
+            gather = producer_of(gemm.inputs[0], "Gather")
+            if gather is not None:
+                _premultiply(graph, gather, gemm)
 
 
 def _premultiply(graph: ir.Graph, gather: ir.Node, gemm: ir.Node) -> None:
@@ -104,9 +103,8 @@ def _parts(product: ir.Node) -> list[_Part]:
     """Return the parts of the concatenation that `product` multiplies, or none."""
     if product.op_type not in ("Gemm", "MatMul") or not set(product.attributes) <= {"transB"}:
         return []
-    concat = product.inputs[0].producer() if product.inputs[0] is not None else None
-    weights = constant_of(product.inputs[1])
-    if concat is None or concat.op_type != "Concat" or weights is None or weights.ndim != 2:
+    concat, weights = producer_of(product.inputs[0], "Concat"), constant_of(product.inputs[1])
+    if concat is None or weights is None or weights.ndim != 2:
         return []
     axis = concat.attributes.get_int("axis")
     if len(shape_of(product.inputs[0]) or ()) != 2 or axis not in (1, -1):

@@ -6,7 +6,13 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from edgernn.export.ir.node_builder import NodeBuilder, constant_of, replace_value, splice
+from edgernn.export.ir.node_builder import (
+    NodeBuilder,
+    constant_of,
+    producer_of,
+    replace_value,
+    splice,
+)
 
 
 def tanh_graph() -> ir.Model:
@@ -44,6 +50,17 @@ def test_constants_are_initializers_and_constant_nodes():
     assert constant_of(graph.inputs[0]) is None
     assert constant_of(tanh.inputs[0]) is None
     assert constant_of(None) is None
+
+
+def test_a_producer_has_the_operator_that_is_asked_for():
+    """An input has none, and an operator of another domain is another one."""
+    graph = ir.from_onnx_text(WHOLE).graph
+    add, part = graph[0], graph[1]
+    assert producer_of(add.outputs[0], "Add") is add
+    assert producer_of(add.outputs[0], "Mul") is None
+    assert producer_of(part.outputs[0], "Part") is None
+    assert producer_of(graph.inputs[0], "Add") is None
+    assert producer_of(None, "Add") is None
 
 
 def test_a_scalar_constant_stays_a_scalar():
