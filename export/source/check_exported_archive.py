@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import re
 import warnings
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ import torch
 from edgernn.errors import SourceError
 from edgernn.export.source.allowed_operators import computes
 from edgernn.export.source.check_expression import check_expression
+from edgernn.export.source.load_weights import MOST_REPEATED
 from edgernn.export.source.refusals import damaged_file, untrusted_file
 from edgernn.export.source.zip_archive import ZipArchive, write_archive
 
@@ -325,6 +327,8 @@ def _check_meta(meta: dict[str, Any], size: int) -> dict[str, Any]:
     needed = 0 if 0 in sizes else offset + reach + 1
     if needed * dtype.itemsize > size or size % dtype.itemsize:
         raise ValueError(f"a tensor of {needed} {dtype} numbers has {size} bytes")
+    if (count := math.prod(sizes)) > max(MOST_REPEATED, size // dtype.itemsize):
+        raise ValueError(f"a tensor of {count} numbers has {size} bytes")
     return {**meta, "device": {"type": "cpu", "index": None}}
 
 

@@ -7,6 +7,7 @@ unpickles itself. Here classes are only names, and each tensor is measured again
 from __future__ import annotations
 
 import io
+import math
 import pickle
 import pickletools
 import re
@@ -17,6 +18,7 @@ from typing import Any
 from torch.storage import _dtype_to_storage_type_map
 
 from edgernn.errors import EdgernnError
+from edgernn.export.source.load_weights import MOST_REPEATED
 from edgernn.export.source.refusals import damaged_file, quantized_weights, untrusted_file
 from edgernn.untrusted_text import first_line
 
@@ -119,6 +121,8 @@ def _check_tensor(storage: Any, offset: Any, sizes: Any, strides: Any, *_: Any) 
     reach = sum((n - 1) * stride for n, stride in zip(sizes, strides, strict=True))
     if 0 not in sizes and offset + reach >= storage.numel:
         raise ValueError(f"a tensor of {list(sizes)} lies outside of its {storage.numel} numbers")
+    if math.prod(sizes) > max(MOST_REPEATED, storage.numel):
+        raise ValueError(f"a tensor of {list(sizes)} repeats its {storage.numel} numbers")
 
 
 def _first(value: Any, *_: Any) -> Any:

@@ -13,7 +13,7 @@ from torch.nn.parameter import is_lazy
 from edgernn.errors import SourceError
 from edgernn.export.source.refusals import quantized_weights
 
-__all__ = ["check_weights", "listed", "load_weights", "without_prefixes"]
+__all__ = ["MOST_REPEATED", "check_weights", "listed", "load_weights", "without_prefixes"]
 
 # What wrappers put before every key: data parallelism, torch.compile, Lightning and its like.
 _PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.")
@@ -27,8 +27,8 @@ _LEAST_OF_A_COPY = 4
 # What wrappers of a part put into its keys.
 _SEGMENTS = ("_orig_mod", "module")
 
-# A tensor may say that it has more numbers than are stored, which costs memory only here.
-_MOST_REPEATED = 1 << 20
+MOST_REPEATED = 1 << 20
+"""The most numbers of a tensor that repeats those which are stored: a copy of it costs memory."""
 
 _LONGEST = 1000
 
@@ -63,7 +63,7 @@ def _fault(tensor: torch.Tensor) -> str:
     if tensor.layout is not torch.strided or tensor.is_nested:
         return f"is {str(tensor.layout).removeprefix('torch.')}, not dense"
     stored = tensor.untyped_storage().nbytes()
-    if tensor.numel() > _MOST_REPEATED and tensor.numel() * tensor.element_size() > stored:
+    if tensor.numel() > MOST_REPEATED and tensor.numel() * tensor.element_size() > stored:
         return f"claims {tensor.numel()} numbers and stores {stored} bytes"
     return ""
 

@@ -163,6 +163,22 @@ def test_a_weight_is_no_larger_than_its_bytes(tmp_path: Path) -> None:
     )
 
 
+def test_a_weight_repeats_no_more_than_a_little(tmp_path: Path) -> None:
+    """A weight whose elements share their bytes would fill the memory once it is copied."""
+    path = tmp_path / "m.pt2"
+    entries = exported(path)
+    table = json.loads(entries["data/weights/model_weights_config.json"])
+    meta = table["config"]["rnn.weight_ih_l0"]["tensor_meta"]
+    meta["sizes"], meta["strides"] = [{"as_int": 1 << 40}], [{"as_int": 0}]
+    entries["data/weights/model_weights_config.json"] = json.dumps(table).encode()
+    with pytest.raises(SourceError) as info:
+        load_source(written(path, entries))
+    assert str(info.value) == (
+        f"`{path}` is a torch.export archive that cannot be read: ValueError: a tensor of "
+        "1099511627776 numbers has 144 bytes. Save or download it again."
+    )
+
+
 DAMAGES = 40
 
 

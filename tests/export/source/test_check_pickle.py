@@ -39,6 +39,10 @@ def test_a_tensor_within_its_storage_is_taken(content: bytes) -> None:
 FAULTS: dict[str, tuple[bytes, str]] = {
     "offset": (tensor(1), "a tensor of [3] lies outside of its 3 numbers"),
     "stride": (tensor(stride=2), "a tensor of [3] lies outside of its 3 numbers"),
+    "repeats": (
+        tensor(stride=0).replace(b"(K\x03t", b"(J\x00\x00\x00\x01t"),
+        "a tensor of [16777216] repeats its 3 numbers",
+    ),
     "storage": (tensor(numel=4), "a storage of 16 bytes is cut short"),
     "dtype": (tensor(kind=b"Double"), "a storage of 24 bytes is cut short"),
     "no entry": (tensor().replace(b"\x000X", b"\x001X"), "'1'"),
