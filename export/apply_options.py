@@ -23,13 +23,7 @@ from edgernn.export.passes.reset_input import add_reset_input
 from edgernn.export.passes.share_weights import share_weights
 from edgernn.report import ParityReport
 
-__all__ = [
-    "apply_options",
-    "check_request",
-    "constant_sizes",
-    "precision_notes",
-    "with_steps_of",
-]
+__all__ = ["apply_options", "check_request", "constant_sizes", "precision_notes", "with_steps_of"]
 
 _NOTES = {
     "float16": "Weights, states, real inputs and outputs are float16.",

@@ -72,11 +72,7 @@ def producer_of(value: ir.Value | None, op_type: str) -> ir.Node | None:
 
 
 def splice(
-    graph: ir.Graph,
-    before: ir.Node,
-    part: ir.Graph,
-    inputs: Sequence[ir.Value],
-    suffix: str = "_",
+    graph: ir.Graph, before: ir.Node, part: ir.Graph, inputs: Sequence[ir.Value], suffix: str = "_"
 ) -> list[ir.Value]:
     """Move the nodes and initializers of a graph in front of a node of another, in place.
 

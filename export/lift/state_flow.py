@@ -42,9 +42,7 @@ def is_movement(node: ir.Node) -> bool:
 
 
 def check_feedback(
-    graph: ir.Graph,
-    states: Mapping[ir.Value, ir.Value],
-    pairs: Iterable[tuple[ir.Value, ir.Value]],
+    graph: ir.Graph, states: Mapping[ir.Value, ir.Value], pairs: Iterable[tuple[ir.Value, ir.Value]]
 ) -> None:
     """Check that for each pair the first value at step t + 1 equals the second at step t.
 
