@@ -91,25 +91,26 @@ def build_torch(module: nn.Module, example: ExampleCall, pairs: Mapping[str, str
     origins = name_ports(model, states, example.limits)
     lengths = length_ports(model.graph)
     ahead = looks_ahead(model.graph, loops, example)
-    notes = [
-        *example.notes,
-        *(f"`{name}` is an input that forward ignores." for name in origins.unused),
-        *_unreturned(model, states, labels),
-        *(_padded(path) for path in run.padded),
-        *pairing_notes(states),
-        *(_unnamed(path) for path in example.state_updates if pairs and path not in pairs),
-    ]
+    unreturned = list(_unreturned(model, states, labels))
     if is_step:
         graphs = graphs_of_step(model, states, loops)
     else:
         no_step = ahead or ("" if example.has_sequence else constant_steps(run, states))
         graphs = graphs_of_sequence(model, loops, lengths, no_step)
-    notes += dict.fromkeys(f"The sequence graph has a Scan: {one}." for one in graphs.scan_reasons)
     both = [graph for graph in (graphs.sequence, graphs.step) if graph is not None]
     for graph in both:
         name_after_model(graph)
         write_canonical(graph)
-    notes += dict.fromkeys(name_sizes(both, {*example.sizes, BATCH, SEQUENCE}))
+    notes = (
+        *example.notes,
+        *(f"`{name}` is an input that forward ignores." for name in origins.unused),
+        *unreturned,
+        *(_padded(path) for path in run.padded),
+        *pairing_notes(states),
+        *(_unnamed(path) for path in example.state_updates if pairs and path not in pairs),
+        *dict.fromkeys(f"The sequence graph has a Scan: {one}." for one in graphs.scan_reasons),
+        *dict.fromkeys(name_sizes(both, {*example.sizes, BATCH, SEQUENCE})),
+    )
     longest_first = any(call.batch_sizes is not None and call.order is None for call in run.calls)
     return Built(
         sequence=graphs.sequence,
@@ -128,7 +129,7 @@ def build_torch(module: nn.Module, example: ExampleCall, pairs: Mapping[str, str
             if state.call is not None
         },
         lengths=dict.fromkeys(lengths, longest_first),
-        notes=tuple(notes),
+        notes=notes,
         bounds=bounds,
     )
 

@@ -20,6 +20,7 @@ from edgernn.errors import UnsupportedModelError
 from edgernn.export.analysis.graph_patterns import node_label
 from edgernn.export.built import Built
 from edgernn.export.call.example_call import ExampleCall
+from edgernn.export.call.forward_run import ForwardRun
 from edgernn.export.foreign.canonicalize import canonicalize_nodes, fold_fills, split_stacked_states
 from edgernn.export.foreign.convert_model import convert_opset
 from edgernn.export.foreign.file_reference import FileReference
@@ -55,8 +56,7 @@ def build_foreign(
         UnsupportedModelError: It has no recurrent state, or cannot be written as the contract asks.
     """
     session, example = resolve_file(file, inputs)
-    file = session.file
-    run = session(example)
+    file, run = session.file, session(example)
     _check_lengths(file, session, example)
     known = file.contract
     known_states = () if known is None else known.states
@@ -65,31 +65,21 @@ def build_foreign(
     states = _with_initials(known_states, opened.states)
     origins = name_ports(opened.model, states, example.limits)
     passes.NameFixPass()(opened.model)  # the file may have used our names inside
-    held, computed = length_inputs(file), sequence_lens_inputs(file.model.graph)[1]
+    held = length_inputs(file)
     lengths = [name for name, path in origins.inputs.items() if path in held]
     is_step = not example.has_sequence and run.most_steps == 1
-    if is_step and (held or computed):
-        raise UnsupportedModelError(
-            f"`{file.path}` is one step, which cannot end at the lengths of sequences that "
-            f"`{(held + computed)[0]}` gives. Export it without lengths."
-        )
-    model = _plain(file, opened)
     backward = _backward(file.model.graph)
-    if not is_step and not example.has_sequence:
-        no_step = f"the file fixes its sequences to {run.most_steps} steps."
-    elif computed and not backward:
-        no_step = f"its sequences end at lengths that the file computes from `{computed[0]}`."
-    else:
-        no_step = backward or _no_way_back(file, model, held)
     notes = [
         *example.notes,
         *(f"`{name}` is an input that the file ignores." for name in origins.unused),
         *pairing_notes(states),
     ]
+    model = _plain(file, opened)
+    no_step = _no_step(file, model, example, run)
     step_axes: dict[str, int] = {}
     if is_step:
-        paths_of_states = {path for one in states for path in (one.argument, one.result) if path}
-        step_axes = find_step_axes(session, example, paths_of_states)
+        paths = {path for one in states for path in (one.argument, one.result) if path}
+        step_axes = find_step_axes(session, example, paths)
         lifted, model, step_axes = _lift(model, states, origins, step_axes)
         if lifted.reason:
             notes.append(f"The sequence graph has a Scan: {lifted.reason}.")
@@ -123,17 +113,52 @@ def build_foreign(
         notes=tuple(notes),
         bounds=Bounds() if known is None else Bounds(known.most, known.least),
     )
-    paths = {path for path in origins.inputs.values() if path}
-    original = FileReference(
-        file,
+    return built, _reference(session, opened, built, step_axes)
+
+
+def _reference(
+    session: InstrumentedFile, opened: FileStates, built: Built, step_axes: dict[str, int]
+) -> FileReference:
+    """Return the file as what its graphs are proven against."""
+    paths = {path for path in built.origins.inputs.values() if path}
+    arrays = built.example.arrays
+    return FileReference(
+        session.file,
         instrumented=session,
         opened=opened,
-        origins=origins,
-        unused={path: array for path, array in example.arrays.items() if path not in paths},
+        origins=built.origins,
+        unused={path: array for path, array in arrays.items() if path not in paths},
         sequence_axes=built.stacked_axes,
         own_axes=step_axes,
     )
-    return built, original
+
+
+def _no_step(file: OnnxFile, model: ir.Model, example: ExampleCall, run: ForwardRun) -> str:
+    """Say why there is no step graph, as far as the file tells; nothing where there may be one.
+
+    Raises:
+        UnsupportedModelError: The file is one step that ends at lengths.
+    """
+    held, computed = length_inputs(file), sequence_lens_inputs(file.model.graph)[1]
+    if not example.has_sequence and run.most_steps > 1:
+        return f"the file fixes its sequences to {run.most_steps} steps."
+    if not example.has_sequence and (held or computed):
+        raise UnsupportedModelError(
+            f"`{file.path}` is one step, which cannot end at the lengths of sequences that "
+            f"`{(held + computed)[0]}` gives. Export it without lengths."
+        )
+    if backward := _backward(file.model.graph):
+        return backward
+    if computed:
+        return f"its sequences end at lengths that the file computes from `{computed[0]}`."
+    has_scan = any(node.op_type == "Scan" for node in model.graph)
+    if file.contract is None or not (held or has_scan):
+        return ""
+    what = "lengths are" if held else "recurrence is"
+    return (
+        f"its {what} written in operators that cannot be taken apart into steps. Export the "
+        "folder of the artifact in float32, which has one."
+    )
 
 
 def _step(
@@ -157,21 +182,6 @@ def _step(
         return gemm_form(model), ""
     except UnsupportedModelError as error:
         return None, str(error)
-
-
-def _no_way_back(file: OnnxFile, model: ir.Model, held: Sequence[str]) -> str:
-    """Say of a graph of edgernn's in which operators replaced recurrent nodes that it has no step.
-
-    `held` are its inputs of lengths.
-    """
-    has_scan = any(node.op_type == "Scan" for node in model.graph)
-    if file.contract is None or not (held or has_scan):
-        return ""
-    what = "lengths are" if held else "recurrence is"
-    return (
-        f"its {what} written in operators that cannot be taken apart into steps. Export the "
-        "folder of the artifact in float32, which has one."
-    )
 
 
 def _with_initials(known: Sequence[State], states: Sequence[StatePort]) -> tuple[StatePort, ...]:
