@@ -94,11 +94,6 @@ class Contract:
         return self.graphs.get("step")
 
     @property
-    def remarks(self) -> tuple[str, ...]:
-        """The notes for people, and the reason for no step graph."""
-        return (*self.notes, *([f"There is no step graph: {self.no_step}"] if self.no_step else ()))
-
-    @property
     def constants(self) -> dict[str, int]:
         """The sizes of the axes `batch` and `sequence` where they are numbers."""
         return {

@@ -124,6 +124,7 @@ def make_contract(
                 f"The longest of `{name}` must be as long as the sequences: forward pads to it."
                 for name in full
             ),
+            *([f"There is no step graph: {no_step}"] if no_step else ()),
         ),
     )
 

@@ -55,7 +55,7 @@ def _summary(artifact: Artifact) -> str:
         ("state", f"{graph.input(state.input)} → {state.output}") for state in contract.states
     ]
     facts += [("parity", contract.parity)] if contract.parity else []
-    facts += [("note", note) for note in contract.remarks]
+    facts += [("note", note) for note in contract.notes]
     return "\n".join(f"{name:<7} {text}" for name, text in facts)
 
 

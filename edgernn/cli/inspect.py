@@ -66,7 +66,7 @@ def _print_artifact(artifact: Artifact) -> None:
                 *_cost_facts(artifact.cost),
                 ("parity", _parity(artifact.parity)),
                 *_refusal_facts(artifact.refusals),
-                *(("note", note) for note in contract.remarks),
+                *(("note", note) for note in contract.notes),
             ]
         ),
     )

@@ -26,7 +26,7 @@ def model_card(artifact: Artifact, name: str) -> str:
         _parity(artifact.parity),
         _cost(artifact),
         _refusals(artifact),
-        f"## Notes\n\n{_list(contract.remarks)}" if contract.remarks else "",
+        f"## Notes\n\n{_list(contract.notes)}" if contract.notes else "",
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 

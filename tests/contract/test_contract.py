@@ -69,11 +69,9 @@ def test_metadata_is_flat_and_exact():
 
 
 def test_why_there_is_no_step_graph():
-    """The reason is a field of contract.json, and one of the remarks."""
+    """The reason is a field of contract.json, which older files lack."""
     promise = replace(CONTRACT.only("sequence"), no_step="it runs backwards.")
     same(Contract.from_json(promise.to_json()), promise)
-    assert promise.remarks == ("A note.", "There is no step graph: it runs backwards.")
-    assert CONTRACT.remarks == ("A note.",)
     older = {key: value for key, value in promise.to_json().items() if key != "no_step"}
     assert Contract.from_json(older).no_step == ""
 

@@ -48,7 +48,7 @@ def test_bidirectional_twin_has_no_step(folder: Path) -> None:
     """The twin has a sequence graph only and says why; a stream of it is refused."""
     model = library.load(folder / "bilstm.edgernn")
     assert list(model.contract.graphs) == ["sequence"]
-    assert model.contract.remarks[-1] == (
+    assert model.contract.notes[-1] == (
         "There is no step graph: layer `lstm` is bidirectional: its backward direction starts from "
         "the last step of the sequence."
     )

@@ -33,7 +33,7 @@ class Case:
         call: What a user calls: from the module and the inputs as keywords to the outputs.
         sizes: (batch, sequence) of the runs that prove the artifact.
         options: Further options of `export_model`.
-        remarks: The remarks of the contract, if they are part of the rule.
+        notes: The notes of the contract, if they are part of the rule.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Case:
     call: Callable[..., Any] | None = None
     sizes: Sequence[tuple[int, int]] = ODD_SIZES
     options: Mapping[str, Any] = field(default_factory=dict)
-    remarks: tuple[str, ...] | None = None
+    notes: tuple[str, ...] | None = None
 
     def draw(self, batch: int, sequence: int) -> Tensors:
         """Return data inputs; axes that are neither batch nor sequence have two entries more."""

@@ -256,7 +256,7 @@ CASES = (
         "x: float32[batch, 5, 3]; first_h[batch, 4] -> output: float32[batch, 4] (sequence)",
         example=lambda: ["x:float32[batch,5,3]"],
         sizes=((1, 5), (3, 5)),
-        remarks=(
+        notes=(
             "There is no step graph: forward loops over a constant number of steps, from a state "
             "of its own at every call.",
         ),

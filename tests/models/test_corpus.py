@@ -68,7 +68,7 @@ def test_a_model_exports_with_its_ports_and_gives_what_torch_gives(case: Case, t
 
     assert {name: part.training for name, part in model.named_modules()} == modes
     assert signature(artifact) == case.ports
-    assert case.remarks in (None, artifact.contract.remarks)
+    assert case.notes in (None, artifact.contract.notes)
     reference = model.eval()
     call = reference if case.call is None else partial(case.call, reference)
     check_against_torch(artifact, case.draw, call, case.sizes)

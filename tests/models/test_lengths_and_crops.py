@@ -20,7 +20,7 @@ def test_lengths_below_the_steps_are_right_or_refused(full, tmp_path):
     model = load(export_model(module, tmp_path / "m.edgernn", inputs=EXAMPLE, verify=False).path)
     x, lengths = torch.randn(2, 6, 4), torch.tensor([4, 2])
     note = "The longest of `lengths` must be as long as the sequences: forward pads to it."
-    assert (note in model.contract.remarks, model.contract.full_lengths) == (
+    assert (note in model.contract.notes, model.contract.full_lengths) == (
         (False, ()) if full else (True, ("lengths",))
     )
     if not full:

@@ -191,7 +191,7 @@ CASES = (
         "x: float32[batch, sequence, 4]; h[1, batch, 5] -> output: float32[batch, (sequence - "
         "1)//2 + 1, 5] (sequence)",
         example=(2, 6),
-        remarks=(
+        notes=(
             "There is no step graph: its state cannot be carried on: in parts, eager torch gives "
             "another `output` than whole (in shape: (2, 4, 5) where (2, 3, 5) was expected), so "
             "`output` depends on more than the steps so far.",

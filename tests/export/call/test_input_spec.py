@@ -131,7 +131,7 @@ def test_lengths_that_are_tied_come_out_tied(tmp_path):
         "frames: float32[batch, 4*sequence, 2]",
         "tokens: int64[batch, sequence]",
     ]
-    assert artifact.contract.remarks == (
+    assert artifact.contract.notes == (
         "There is no step graph: `frames` has `4*sequence` entries where others have `sequence`: a "
         "step of it is not one entry.",
     )

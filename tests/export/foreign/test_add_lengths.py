@@ -81,7 +81,7 @@ def test_lengths_that_are_more_than_that(tmp_path):
         tmp_path / "l.onnx", nodes, {**weights("GRU"), "last": np.array([1])}, [X, LENGTHS]
     )
     artifact = export(file)
-    assert artifact.contract.remarks == (
+    assert artifact.contract.notes == (
         "There is no step graph: the file does more with `lens` than to end its sequences: a "
         "single step has no lengths.",
     )
@@ -97,7 +97,7 @@ def test_lengths_counted_from_a_mask(tmp_path):
     file = write(tmp_path / "m.onnx", nodes, {**weights("RNN"), "axis": np.array([0])}, [X, mask])
     artifact = export(file)
     assert artifact.contract.lengths == ()
-    assert artifact.contract.remarks == (
+    assert artifact.contract.notes == (
         "There is no step graph: its sequences end at lengths that the file computes from `mask`.",
     )
     x = np.random.default_rng(1).standard_normal((6, 3, 2)).astype(np.float32)

@@ -89,7 +89,7 @@ def test_lengths_are_kept(tmp_path, spellers):
     assert shown(folder, "step") == shown(first, "step")
     alone = export_model(first.path / "sequence.onnx", tmp_path / "alone.edgernn")
     assert alone.contract.lengths == ("lengths",)
-    assert alone.contract.remarks == (
+    assert alone.contract.notes == (
         "There is no step graph: its lengths are written in operators that cannot be taken apart "
         "into steps. Export the folder of the artifact in float32, which has one.",
     )
@@ -102,7 +102,7 @@ def test_a_recurrence_that_is_a_scan(tmp_path):
     assert shown(folder, "step") == shown(first, "step")
     alone = export_model(first.path / "sequence.onnx", tmp_path / "alone.edgernn")
     assert shown(alone) == shown(first)
-    assert alone.contract.remarks == (
+    assert alone.contract.notes == (
         "There is no step graph: its recurrence is written in operators that cannot be taken apart "
         "into steps. Export the folder of the artifact in float32, which has one.",
     )

@@ -76,7 +76,7 @@ def test_reverse_alone_is_written_as_reversals(tmp_path, op):
     nodes = onnx.load(str(artifact.sequence)).graph.node
     assert [node.op_type for node in nodes] == ["Slice", op, "Slice"]
     assert not [a for node in nodes for a in node.attribute if a.name == "direction"]
-    assert artifact.contract.remarks == (
+    assert artifact.contract.notes == (
         f"There is no step graph: `rec` ({op}) is reverse: it reads the sequence from its end.",
     )
 

@@ -107,7 +107,7 @@ def test_a_second_node_that_starts_from_the_first(tmp_path):
     )
     artifact = export(file)
     assert [state.name for state in artifact.contract.states] == ["encoder_h", "encoder_c"]
-    (note,) = artifact.contract.remarks
+    (note,) = artifact.contract.notes
     assert note.startswith(
         "There is no step graph: its state cannot be carried on: in parts, the original file in "
         "ONNX Runtime gives another `z` than whole (by "

@@ -57,7 +57,7 @@ def test_a_torch_file_with_frozen_axes(tmp_path):
     artifact = export(file)
     assert shown(artifact)[0] == "input_1: int64[2, 5]"
     assert list(artifact.contract.graphs) == ["sequence"]
-    assert artifact.contract.remarks == (
+    assert artifact.contract.notes == (
         "Axis 0 of `input.1` (batch) is the constant 2: the file itself fails at other sizes (it "
         "declares `input.1` as [2,5]).",
         "Axis 1 of `input.1` (sequence) is the constant 5: the file itself fails at other sizes "
@@ -94,7 +94,7 @@ def test_a_bidirectional_file(tmp_path):
     )
     artifact = export(file)
     assert not artifact.contract.carry
-    assert artifact.contract.remarks == (
+    assert artifact.contract.notes == (
         "There is no step graph: `/rnn/LSTM` (LSTM) is bidirectional: it reads the sequence from "
         "its end.",
     )

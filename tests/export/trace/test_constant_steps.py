@@ -156,7 +156,7 @@ def test_a_forward_that_counts_its_steps(tmp_path: Path) -> None:
         edgernn.export_model(model, path, inputs=["x:float32[batch,sequence,4]"])
     artifact = edgernn.export_model(model, path, inputs=["x:float32[batch,5,4]"])
     assert ports(artifact)[0] == "x: float32[batch, 5, 4]"
-    assert artifact.contract.remarks == (
+    assert artifact.contract.notes == (
         "There is no step graph: forward fixes its sequences to 5 steps.",
     )
     assert replayed(artifact).passed
@@ -169,7 +169,7 @@ def test_a_model_that_fixes_its_steps(tmp_path: Path) -> None:
         Flattened().eval(), tmp_path / "m.edgernn", inputs=(torch.zeros(2, 5, 4),)
     )
     assert ports(artifact)[0] == "x: float32[batch, 5, 4]"
-    assert artifact.contract.remarks == (
+    assert artifact.contract.notes == (
         "Axis 1 of `x` (sequence) is the constant 5: forward itself fails at other sizes (mat1 and "
         "mat2 shapes cannot be multiplied (2x36 and 30x2)).",
         "There is no step graph: forward fixes its sequences to 5 steps.",
