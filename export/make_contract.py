@@ -16,9 +16,8 @@ from edgernn.contract import BATCH, SEQUENCE, Contract
 from edgernn.export.built import Built
 from edgernn.export.ir.dataflow import id_axis
 from edgernn.export.proof.carry import why_not_carried
-from edgernn.export.proof.full_lengths import find_full_lengths
 from edgernn.export.proof.input_sampler import InputSampler
-from edgernn.export.proof.measured_bounds import measure_bounds
+from edgernn.export.proof.measured_bounds import find_full_lengths, measure_bounds
 from edgernn.export.proof.outer_axes import find_outer_axes
 from edgernn.export.proof.reference import Reference
 from edgernn.export.states.contract_ports import contract_states, order_notes

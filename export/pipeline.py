@@ -41,10 +41,10 @@ from edgernn.export.options import (
     StateLayout,
     SupportsArray,
 )
+from edgernn.export.proof.difference import TOLERANCES, tolerance_of
 from edgernn.export.proof.eager_reference import one_thread
 from edgernn.export.proof.parity import Prover
 from edgernn.export.proof.port_adapter import PortAdapter
-from edgernn.export.proof.tolerances import TOLERANCES, tolerance_of
 from edgernn.export.source.load_source import Source, load_source
 from edgernn.export.trace.size_branch import find_size_branch
 from edgernn.report import ParityReport

@@ -51,8 +51,7 @@ def remove_layout(model: ir.Model) -> tuple[str, str] | None:
     Returns:
         The change and a note, as `to_float32` returns them; None where no node has this layout.
     """
-    nodes = recurrent_nodes(model.graph)
-    found = [node for node in nodes if node.attributes.get_int("layout", 0) == 1]
+    found = [n for n in recurrent_nodes(model.graph) if n.attributes.get_int("layout", 0) == 1]
     names = ", ".join(f"`{node_label(node)}`" for node in found)
     for node in found:
         _remove_layout(model.graph, node)
@@ -236,7 +235,8 @@ class _MaskedNode:
         backward = directions_of(self._node)
         states = [self._node.inputs[place] for place in self._kind.initial_states]
         given = [state for state in states if state is not None]
-        starts = split_directions(self.tape, given, len(backward), self._ones)
+        ones = partial(self._constant, np.array([1, 1]), f"{self._name}_directions")
+        starts = split_directions(self.tape, given, len(backward), ones)
         directions = [
             self._direction(place, *direction)
             for place, direction in enumerate(zip(backward, starts, strict=True))
@@ -283,9 +283,6 @@ class _MaskedNode:
         array = constant_of(self._node.inputs[place])
         assert array is not None
         return array
-
-    def _ones(self) -> ir.Value:
-        return self._constant(np.array([1, 1]), f"{self._name}_directions")
 
     def _axis(self, name: str) -> ir.Value:
         return self._constant(np.array([1]), f"{name}_axis")

@@ -125,8 +125,7 @@ class FileReference:
         if all(state.argument for state in self._states):
             given = {state.argument or "": states[state.name] for state in self._states}
             outputs = self._plain({**self._constant_inputs, **inputs, **given})
-            returned = {s.name: outputs[s.result] for s in self._states if s.result}
-            after = {**after, **returned}
+            after |= {s.name: outputs[s.result] for s in self._states if s.result}
         return RunResult(self._data(outputs), after)
 
     def _run_from_own_states(self, inputs: Arrays, states: Arrays) -> RunResult:
@@ -134,9 +133,7 @@ class FileReference:
         given = {**self._constant_inputs, **inputs, **taken}
         outputs = self._plain(given)
         values = {**outputs, **self._instrumented.values(given)}
-        after = {
-            state.name: values[state.result or self._finals[state.name]] for state in self._states
-        }
+        after = {s.name: values[s.result or self._finals[s.name]] for s in self._states}
         return RunResult(self._data(outputs), after)
 
     def _run_from_given_states(

@@ -151,10 +151,9 @@ def open_session(model: str | bytes | ir.Model, subject: str) -> OnnxSession:
         UnsupportedModelError: ONNX Runtime cannot load it; the text calls it `subject`.
     """
     to_bytes = ir.serde.serialize_model
+    source = to_bytes(model).SerializeToString() if isinstance(model, ir.Model) else model
     try:
-        return OnnxSession(
-            to_bytes(model).SerializeToString() if isinstance(model, ir.Model) else model
-        )
+        return OnnxSession(source)
     except UnsupportedModelError as error:
         reason = str(error.__cause__).strip().partition("\n")[0]
         raise UnsupportedModelError(

@@ -96,8 +96,7 @@ class _Layers:
             x = op("Transpose", [x], {"perm": [1, 0, 2]})
         finals: list[Sequence[ir.Value]] = []
         for layer in range(self._num_layers):
-            initial = [state[layer] for state in states]
-            x, after = self._layer(x, initial, self._onnx_weights(layer))
+            x, after = self._layer(x, [s[layer] for s in states], self._onnx_weights(layer))
             finals.append(after)
         if self._cell:
             return [op("Squeeze", [final, self._ints([0])]) for final in finals[0]]

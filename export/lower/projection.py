@@ -65,7 +65,9 @@ def _write_scans(graph: ir.Graph, node: ir.Node) -> None:
     ends: list[list[ir.Value]] = []
     for index, backward in enumerate(parts):
         layer = _one_direction(node, weights, index, backward).graph
-        _add_prefix(layer, f"{stem}_{index}_")
+        outputs = (output for one in layer for output in one.outputs)
+        for named in (*layer, *outputs, *layer.initializers.values()):
+            named.name = f"{stem}_{index}_{named.name}"
         ends.append(splice(graph, node, layer, [x, h_parts[index], c_parts[index]]))
     for place, output in enumerate(node.outputs):
         _join_directions(builder, output, [end[place] for end in ends], axis=1 if place == 0 else 0)
@@ -139,10 +141,3 @@ def _weights(node: ir.Node, value: ir.Value | None) -> NDArray[Any]:
             "expected. Fold them first."
         )
     return array
-
-
-def _add_prefix(part: ir.Graph, prefix: str) -> None:
-    """Put `prefix` before the names of nodes, their outputs and initializers, in place."""
-    outputs = (output for node in part for output in node.outputs)
-    for named in (*part, *outputs, *part.initializers.values()):
-        named.name = f"{prefix}{named.name}"

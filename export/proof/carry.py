@@ -6,8 +6,8 @@ from edgernn.contract import SEQUENCE
 from edgernn.export.ir.onnx_session import failure_reason
 from edgernn.export.proof.chunked_comparison import compare_chunks
 from edgernn.export.proof.comparison_cases import ComparisonCase, ComparisonCases
+from edgernn.export.proof.difference import CEILING, TOLERANCE
 from edgernn.export.proof.input_sampler import InputSampler
-from edgernn.export.proof.tolerances import CEILING, TOLERANCE
 
 __all__ = ["why_not_carried"]
 

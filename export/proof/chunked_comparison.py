@@ -59,8 +59,7 @@ def compare_chunks(
     comparison = Comparison(feature_ports(contract))
     block: list[Arrays] = []
     merged_chunks: list[Arrays] = []
-    start = 0
-    last = RunResult({}, {})
+    start, last = 0, RunResult({}, {})
     for end, last in _run_chunks(sampler, run, case, lengths, stepwise):
         block.append({name: last.outputs[name] for name in axes})
         merged_chunks.append({name: last.outputs[name] for name in merged})

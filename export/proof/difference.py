@@ -8,18 +8,37 @@ of a port has a scale of its own, because features may be of different magnitude
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgernn.export.ir.onnx_session import Arrays
 from edgernn.export.proof.reference import RunResult
-from edgernn.export.proof.tolerances import CEILING
 
-__all__ = ["Comparison", "Difference", "compare"]
+__all__ = [
+    "CEILING",
+    "TOLERANCE",
+    "TOLERANCES",
+    "Comparison",
+    "Difference",
+    "compare",
+    "tolerance_of",
+]
+
+TOLERANCE = 1e-5
+"""The largest difference that passes for float32, relative to the numbers' scale."""
+
+CEILING = 1e-3
+"""The largest difference that rounding excuses, relative to the numbers' scale."""
+
+TOLERANCES: Mapping[str, float] = {"float32": TOLERANCE, "float16": 2e-2, "int8": 5e-2}
+"""Precision → the largest difference from eager torch in float32 that passes."""
+
+_PRECISIONS = {ir.DataType.INT8: "int8", ir.DataType.FLOAT16: "float16"}
 
 _SMALL_FACTOR = 100
 """How many times the tolerance a difference of small numbers may be, relative to their scale."""
@@ -129,10 +148,8 @@ class _PortComparison:
         }
         found = [(float(self._largest[i]), float(scales[i])) for i in sorted(columns)]
         return [
-            Difference(
-                self._port, absolute, scale, port_scale, f"by {absolute / max(1, scale):.1e}"
-            )
-            for absolute, scale in found
+            Difference(self._port, size, scale, port_scale, f"by {size / max(1, scale):.1e}")
+            for size, scale in found
         ]
 
 
@@ -188,3 +205,14 @@ def compare(got: RunResult, expected: RunResult, features: Collection[str] = ())
     comparison = Comparison(features)
     comparison.add({**got.outputs, **got.states}, {**expected.outputs, **expected.states})
     return comparison
+
+
+def tolerance_of(models: Iterable[ir.Model]) -> float:
+    """Return the largest difference that passes for graphs by the precision of their weights."""
+    dtypes = {
+        value.dtype
+        for model in models
+        for graph in model.graphs()
+        for value in (*graph.inputs, *graph.initializers.values())
+    }
+    return next((TOLERANCES[_PRECISIONS[one]] for one in _PRECISIONS if one in dtypes), TOLERANCE)

@@ -30,10 +30,8 @@ def graph_function(
         model: The graph, or the path of its file.
         inner: Outputs of the graph besides those of its contract.
     """
-    if isinstance(model, str):
-        session = OnnxSession(model)
-    else:
-        session = OnnxSession(ir.serde.serialize_model(model).SerializeToString())
+    to_bytes = ir.serde.serialize_model
+    session = OnnxSession(model if isinstance(model, str) else to_bytes(model).SerializeToString())
     graph = contract.graphs[kind]
     outputs = [*(port.name for port in graph.outputs), *inner]
 

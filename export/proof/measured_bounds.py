@@ -1,4 +1,4 @@
-"""The sizes for which a sequence graph agrees with the model: both run beyond torch's bounds.
+"""The sizes and lengths for which a sequence graph agrees with the model: both are run.
 
 Some of the bounds that torch notes are its own: it assumes that no dynamic size is 1, nor any size
 computed from one. Where the graph agrees with the model beyond a bound, there is no bound. Torch
@@ -6,16 +6,21 @@ does not note the length of a table of positions: forward fails for more steps.
 
     noted: sequence ≤ 64    graph = model at 65, 66, 71, 129, 1000    → no bound
     noted: sequence ≤ 64    graph ≠ model at 65                       → 64
+
+A model may pad its outputs to the longest sequence. A graph cannot: it returns as many steps as its
+inputs have. So it is right only where one sequence is as long as the inputs.
+
+    x (batch, 6, size), lengths [4, 2]    model → (batch, 4, size)    graph → (batch, 6, size)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import onnx_ir as ir
 
-from edgernn.contract import SEQUENCE
+from edgernn.contract import BATCH, SEQUENCE
 from edgernn.export.ir.dataflow import ancestors
 from edgernn.export.proof.comparison_cases import LONGEST
 from edgernn.export.proof.graph_function import graph_function
@@ -23,11 +28,15 @@ from edgernn.export.proof.input_sampler import InputSampler
 from edgernn.export.proof.parity import Prover
 from edgernn.export.trace.bounds import Bounds
 
-__all__ = ["measure_bounds"]
+__all__ = ["find_full_lengths", "measure_bounds"]
 
 _LOOKUPS = ("Gather", "GatherElements", "GatherND")
 _COUNTS = ("Range", "CumSum")
 _SEARCHED_BEYOND = 4
+
+_STEPS = (24, 6)
+_SEQUENCES = 8
+_DRAWS = 4
 
 
 def measure_bounds(sampler: InputSampler, noted: Bounds, model: ir.Model) -> Bounds:
@@ -110,3 +119,34 @@ def _looks_up_positions(graph: ir.Graph) -> bool:
     ]
     sources = [value.producer() for index in indices if index for value in ancestors(index)]
     return any(node is not None and node.op_type in _COUNTS for node in sources)
+
+
+def find_full_lengths(sampler: InputSampler, model: ir.Model) -> tuple[str, ...]:
+    """Return the inputs of lengths whose longest must be the number of steps.
+
+    Args:
+        sampler: The model and what it is run on, with the true bounds in its contract.
+        model: The sequence graph.
+    """
+    contract, names, traced = sampler.contract, tuple(sampler.lengths), sampler.traced_sizes
+    if not names:
+        return ()
+    run = graph_function("sequence", contract, model)
+    prover, constants = Prover(sampler), contract.constants
+    candidates = [
+        {
+            **traced,
+            BATCH: constants.get(BATCH, contract.within(BATCH, _SEQUENCES)),
+            SEQUENCE: constants.get(SEQUENCE, contract.within(SEQUENCE, steps)),
+        }
+        for steps in _STEPS
+    ]
+    sizes = next((one for one in candidates if prover.agrees(run, one)), traced)
+    if sizes[SEQUENCE] == 1:
+        return ()
+
+    def agrees_where_all_are_short(short: Sequence[str]) -> bool:
+        return all(prover.agrees(run, sizes, short) for _ in range(_DRAWS))
+
+    full = tuple(name for name in names if not agrees_where_all_are_short([name]))
+    return full if full or agrees_where_all_are_short(names) else names

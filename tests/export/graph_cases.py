@@ -18,7 +18,7 @@ from tests.export.capture.test_packed_sequences import TOKENS as PADDED
 from tests.export.foreign.test_add_lengths import ended
 from tests.export.foreign.test_file_states import initial_forms
 from tests.export.foreign.test_options_of_files import ids, stack
-from tests.export.foreign.test_resolve_ifs import EQUAL, RATE, by_size, chosen
+from tests.export.foreign.test_resolve_file import EQUAL, RATE, by_size, chosen
 from tests.export.lower.test_running_results import LogSpace
 from tests.export.passes.test_constant_axes import Loop
 from tests.export.passes.test_opset import Normed

@@ -26,25 +26,17 @@ SHOWN_BY: Mapping[str, tuple[str, ...]] = {
     "capture/test_packed_sequences": ("call/added_lengths", "capture/length_values"),
     "../models/test_corpus": ("capture/crop",),
     # The stages of a file show in its graphs; each needs the session of the file.
-    "foreign/test_onnx_file": (
-        "foreign/build_graphs",
-        "foreign/file_reference",
-        "foreign/resolve_file",
-    ),
+    "foreign/test_onnx_file": ("foreign/build_graphs", "foreign/file_reference"),
     "foreign/test_example_inputs": ("foreign/constant_inputs", "foreign/fitted_shapes"),
     # Calls of onnxscript.
     "trace/test_trace": ("ir/fold_constants",),
     "lift/test_lift_over_time": ("lift/operator_form", "lift/sequence_graph"),
     # The checks are steps of one report.
     "proof/test_parity": (
-        "proof/full_lengths",
         "proof/graph_function",
         "proof/measured_bounds",
         "proof/reference",
-        "proof/state_exchange",
     ),
-    "../parity/test_gate": ("proof/differing_layer",),
-    "test_apply_options": ("proof/tolerances",),
     "reroll/test_reroll": (
         "reroll/loop_structure",
         "reroll/normalize",

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from edgernn.export.proof.difference import Comparison, Difference, compare
+from edgernn.export.proof.difference import CEILING, Comparison, Difference, compare
 from edgernn.export.proof.reference import RunResult
-from edgernn.export.proof.tolerances import CEILING
 
 INF, NAN = float("inf"), float("nan")
 

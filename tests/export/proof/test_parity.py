@@ -14,8 +14,8 @@ import pytest
 from edgernn.contract import State
 from edgernn.errors import ParityError, UnsupportedModelError
 from edgernn.export.proof.comparison_cases import LONGEST
+from edgernn.export.proof.difference import TOLERANCE
 from edgernn.export.proof.port_adapter import PortAdapter
-from edgernn.export.proof.tolerances import TOLERANCE
 from edgernn.report import ParityReport
 from tests.nets.running_sum import (
     STEP,
