@@ -292,8 +292,7 @@ class _Checker:
 
 
 def _short(value: object) -> str:
-    text = value if isinstance(value, str) else repr(value)
-    text = " ".join(text.split())
+    text = " ".join((value if isinstance(value, str) else repr(value)).split())
     return f"{text[:60]}…" if len(text) > 61 else text
 
 

@@ -23,11 +23,10 @@ _OPERATORS = frozenset(
 
 _FUNCTIONS = frozenset(
     str.split("""
-    Abs Add And CeilDiv CeilToInt CleanDiv Equality Eq FloatTrueDiv Float FloorDiv
-    FloorToInt Ge GreaterThan Gt Identity IntTrueDiv Integer Le LessThan Lt Max Min Mod
-    ModularIndexing Mul Ne Not Or PythonMod Rational RoundToInt StrictGreaterThan
-    StrictLessThan ToFloat TruncToFloat TruncToInt Unequality Where ceiling floor
-    IsNonOverlappingAndDenseIndicator
+    Abs Add And CeilDiv CeilToInt CleanDiv Equality Eq FloatTrueDiv Float FloorDiv FloorToInt Ge
+    GreaterThan Gt Identity IntTrueDiv Integer Le LessThan Lt Max Min Mod ModularIndexing Mul Ne Not
+    Or PythonMod Rational RoundToInt StrictGreaterThan StrictLessThan ToFloat TruncToFloat
+    TruncToInt Unequality Where ceiling floor IsNonOverlappingAndDenseIndicator
     """)
 )
 
@@ -101,8 +100,7 @@ def _check_power(base: ast.expr, exponent: ast.expr) -> None:
     """Check that a power is of small constants: `2`, `-2`, `Integer(2)`, `Rational(1, 2)`."""
     _check(base)
     _check(exponent)
-    exponent = _without_sign(exponent)
-    match exponent:
+    match exponent := _without_sign(exponent):
         case ast.Call(func=ast.Name(id="Integer" | "Rational"), args=arguments):
             parts = [_without_sign(part) for part in arguments]
         case _:

@@ -27,10 +27,9 @@ __all__ = ["check_pickle"]
 # What torch's pickler writes; its unpickler takes little more.
 _OPCODES = frozenset(
     str.split("""
-    APPEND APPENDS BINFLOAT BINGET BININT BININT1 BININT2 BINPERSID BINPUT BINUNICODE BUILD
-    DICT EMPTY_DICT EMPTY_LIST EMPTY_TUPLE GLOBAL LIST LONG1 LONG_BINGET LONG_BINPUT MARK
-    NEWFALSE NEWOBJ NEWTRUE NONE PROTO REDUCE SETITEM SETITEMS STOP TUPLE TUPLE1 TUPLE2
-    TUPLE3
+    APPEND APPENDS BINFLOAT BINGET BININT BININT1 BININT2 BINPERSID BINPUT BINUNICODE BUILD DICT
+    EMPTY_DICT EMPTY_LIST EMPTY_TUPLE GLOBAL LIST LONG1 LONG_BINGET LONG_BINPUT MARK NEWFALSE NEWOBJ
+    NEWTRUE NONE PROTO REDUCE SETITEM SETITEMS STOP TUPLE TUPLE1 TUPLE2 TUPLE3
     """)
 )
 
@@ -57,11 +56,7 @@ class _ScriptObject:
 def check_pickle(content: bytes, sizes: Callable[[str], int], file: str, subject: str) -> None:
     """Check that torch reads `content` as tensors, plain values and objects of the archive's code.
 
-    Args:
-        content: The pickle.
-        sizes: The number of bytes of a storage, by its key; raises LookupError where there is none.
-        file: The name of its entry.
-        subject: The archive, in messages.
+    `sizes` returns the bytes of a storage by its key, or raises LookupError where there is none.
 
     Raises:
         SourceError: It asks for anything else, or a tensor lies outside of its storage.
@@ -69,8 +64,7 @@ def check_pickle(content: bytes, sizes: Callable[[str], int], file: str, subject
     """
     try:
         _check_opcodes(content)
-        value = _Reader(content, sizes, file, subject).load()
-        _check_depth(value, 0, {})
+        _check_depth(_Reader(content, sizes, file, subject).load(), 0, {})
     except EdgernnError:
         raise
     except Exception as error:  # a damaged pickle fails in any way

@@ -84,11 +84,7 @@ def folders_on_path(*folders: Path) -> Iterator[None]:
 
 
 def call_factory(code: ModuleType | None, factory: str | Factory | None) -> nn.Module:
-    """Return the model that a factory makes.
-
-    Args:
-        code: The Python module that defines it.
-        factory: Its name in `code`, or the factory itself.
+    """Return the model that `factory` makes, which is a name in `code` or the factory itself.
 
     Raises:
         SourceError: It is missing, needs arguments, fails, or makes something else.
@@ -110,8 +106,7 @@ def call_factory(code: ModuleType | None, factory: str | Factory | None) -> nn.M
             f"`{file}` is given without a factory. Give --module {file}:FACTORY.{known}"
         )
     subject = f"`{factory}` in `{file}`"
-    found = getattr(code, factory, None)
-    if found is None:
+    if (found := getattr(code, factory, None)) is None:
         raise SourceError(f"{subject} does not exist.{known}")
     remedy = "Add a function to the file that calls it with them, and name that."
     return _call(found, subject, known, remedy)

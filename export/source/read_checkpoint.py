@@ -59,12 +59,8 @@ def read_pickle(
 ) -> tuple[Any, tuple[str, ...]]:
     """Return what torch.save wrote to `path`, and notes.
 
-    Nothing but tensors and plain containers is unpickled unless `trust` is set.
-
-    Args:
-        path: A file of either of torch.save's formats.
-        trust: Whether the file may run code.
-        code: Where classes are looked up that the pickle has from `__main__`.
+    Nothing but tensors and plain containers is unpickled unless `trust` is set. Classes that the
+    pickle has from `__main__` are looked up in `code`.
 
     Raises:
         SourceError: The file is damaged, wants code without trust, or wants code that is missing.
@@ -96,8 +92,7 @@ def state_dict_in(value: Any, subject: str) -> StateDict | nn.Module:
         SourceError: There is none in it.
         UnsupportedModelError: Its weights are quantized.
     """
-    found = _unwrap(value, 0)
-    if found is not None:
+    if (found := _unwrap(value, 0)) is not None:
         return found
     for key in value if isinstance(value, Mapping) else ():
         if "_packed_params" in str(key):

@@ -44,12 +44,9 @@ class ExportedModule(nn.Module):
         for name, buffer in source.named_buffers(recurse=False):
             self.register_buffer(name, buffer)
         self._graph: fx.Graph = source.graph
-        self._adopt_constants(source)
         self._input_spec: pytree.TreeSpec = source._in_spec
         self._output_spec: pytree.TreeSpec = source._out_spec
-
-    def _adopt_constants(self, source: nn.Module) -> None:
-        """Register constant tensors as buffers, so that they are converted like the weights."""
+        # constant tensors become buffers, so that they are converted like the weights
         for node in self._graph.nodes:
             if node.op == "get_attr" and "." not in node.target and not hasattr(self, node.target):
                 value = getattr(source, node.target)
@@ -68,17 +65,14 @@ class ExportedModule(nn.Module):
                 f"The archive was exported for arguments of the structure {self._input_spec}; "
                 f"these have the structure {spec}."
             )
-        interpreter = fx.Interpreter(self, graph=self._graph)
-        results = interpreter.run(*leaves, enable_io_processing=False)
+        results = fx.Interpreter(self, graph=self._graph).run(*leaves, enable_io_processing=False)
         return pytree.tree_unflatten(results, self._output_spec)
 
 
 def read_exported(path: Path, trust: bool = False) -> tuple[nn.Module, tuple[str, ...]]:
     """Return the model in the torch.export archive `path`, conformed, and notes.
 
-    Args:
-        path: The archive.
-        trust: Whether torch may open it as it is, which runs what its maker wrote into it.
+    With `trust` torch opens it as it is, which runs what its maker wrote into it.
 
     Raises:
         SourceError: torch cannot read the archive, or it has something in it that runs code.

@@ -52,9 +52,7 @@ def read_torchscript(
 ) -> tuple[nn.Module, nn.Module, tuple[str, ...]]:
     """Return the model in the TorchScript archive, conformed; the same run by torch; and notes.
 
-    Args:
-        archive: The file, or a live ScriptModule.
-        trust: Whether torch may load the file as it is, which runs some of its code.
+    With `trust` torch loads a file as it is, which runs some of its code.
 
     Raises:
         SourceError: torch cannot read the archive, its code would do more than compute, or it has
@@ -108,7 +106,6 @@ _RECORD = re.compile(r"^class (\w+)\(NamedTuple\):\n((?:  \w+ : .*\n)+)", re.MUL
 
 
 def _record_types(stored: BytesIO) -> dict[str, Callable[..., Any]]:
-    """Return the named tuples of the archive's code, by their qualified names."""
     records: dict[str, Callable[..., Any]] = {}
     with zipfile.ZipFile(stored) as archive:
         for file in archive.namelist():

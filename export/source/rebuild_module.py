@@ -71,10 +71,7 @@ def rebuild_module(
 ) -> tuple[nn.Module, tuple[str, ...]]:
     """Return the model of the state_dict `weights`, in its dtype, and notes on what was taken.
 
-    Args:
-        weights: Dense tensors by their keys.
-        subject: The file, in messages.
-        assume_plain: Whether nothing comes between or after the layers, and an nn.RNN has tanh.
+    With `assume_plain` nothing comes between or after the layers, and an nn.RNN has tanh.
 
     Raises:
         SourceError: The keys and shapes leave something open; it is named.

@@ -19,10 +19,7 @@ def damaged_file(subject: str, kind: str, reason: str) -> SourceError:
 def untrusted_file(found: str, danger: str, alternative: str = FROM_CODE) -> SourceError:
     """Return the refusal of a file that may run code.
 
-    Args:
-        found: The file and what is in it.
-        danger: What opening the file would or could do.
-        alternative: What to do instead of trusting the file.
+    `found` names the file and what is in it, `danger` what opening it would or could do.
     """
     return SourceError(
         f"{found}. {danger}, so it is not done unasked. If you trust its origin, repeat with "

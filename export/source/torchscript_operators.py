@@ -29,10 +29,7 @@ __all__ = [
 _SCALAR_TYPES = str.split(
     "uint8 int8 int16 int32 int64 float16 float32 float64 complex32 complex64 complex128 bool"
 )
-_DTYPES: dict[int, torch.dtype] = {
-    **{code: getattr(torch, name) for code, name in enumerate(_SCALAR_TYPES)},
-    15: torch.bfloat16,
-}
+_DTYPES = {i: getattr(torch, name) for i, name in enumerate(_SCALAR_TYPES)} | {15: torch.bfloat16}
 _CODES = {dtype: code for code, dtype in _DTYPES.items()}
 
 _MEMORY_FORMATS = {
@@ -87,22 +84,23 @@ def _to(tensor: torch.Tensor, *targets: Any) -> torch.Tensor:
     return tensor if dtype is None else tensor.to(dtype)
 
 
-def _nothing(*_: Any) -> None:
-    return None
-
-
-def _same(value: Any, *_: Any) -> Any:
-    return value
-
+# Operators that return their first input as it is.
+_UNCHANGED = str.split(
+    "aten::_unwrap_optional aten::cpu aten::cuda prim::ListUnpack prim::NumToTensor "
+    "prim::TupleUnpack prim::unchecked_cast prim::unchecked_unwrap_optional"
+)
 
 # Operators of these names, whatever the arguments are.
 PYTHON_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    **dict.fromkeys(_UNCHANGED, lambda value, *_: value),
+    **dict.fromkeys(("aten::warn", "prim::Print", "prim::Uninitialized"), lambda *_: None),
+    **dict.fromkeys(("aten::Float", "aten::FloatImplicit"), _real),
+    **dict.fromkeys(("aten::Int", "aten::IntImplicit"), _integer),
+    **dict.fromkeys(("aten::ScalarImplicit", "aten::item"), _number),
+    **{f"aten::to.prim_{target}": _to for target in ("Device", "dtype", "other")},
+    **{f"aten::{function.__name__}": function for function in (dict, len, list, str)},
+    **{f"prim::{name}": operator.attrgetter(name) for name in ("device", "is_cuda")},
     "aten::Bool": lambda value: bool(_number(value)),
-    "aten::Float": _real,
-    "aten::FloatImplicit": _real,
-    "aten::Int": _integer,
-    "aten::IntImplicit": _integer,
-    "aten::ScalarImplicit": _number,
     "aten::__contains__": lambda values, value: value in values,
     "aten::__derive_index": lambda index, start, step: start + index * step,
     "aten::__getitem__": operator.getitem,
@@ -112,67 +110,42 @@ PYTHON_FUNCTIONS: dict[str, Callable[..., Any]] = {
     "aten::__range_length": _range_length,
     "aten::_set_item": _set_item,
     "aten::append": lambda values, value: list.__iadd__(values, [value]),
-    "aten::cpu": _same,
-    "aten::cuda": _same,
-    "aten::dict": dict,
     "aten::dim": lambda tensor: tensor.dim(),
     "aten::format": str.format,
     "aten::is_floating_point": torch.is_floating_point,
-    "aten::item": _number,
     "aten::items": lambda table: list(table.items()),
     "aten::keys": lambda table: list(table.keys()),
-    "aten::len": len,
-    "aten::list": list,
     "aten::numel": lambda tensor: tensor.numel(),
     "aten::size": lambda tensor, axis=None: (
         list(tensor.size()) if axis is None else tensor.size(axis)
     ),
-    "aten::str": str,
     "aten::tensor": lambda data, dtype, *_: torch.tensor(data, dtype=dtype),
-    "aten::to.prim_Device": _to,
-    "aten::to.prim_dtype": _to,
-    "aten::to.prim_other": _to,
     "aten::values": lambda table: list(table.values()),
-    "aten::warn": _nothing,
-    "aten::_unwrap_optional": _same,
     "prim::DictConstruct": lambda *values: dict(zip(values[::2], values[1::2], strict=True)),
     "prim::ListConstruct": lambda *values: list(values),
-    "prim::ListUnpack": _same,
-    "prim::NumToTensor": _same,
-    "prim::Print": _nothing,
     "prim::TupleConstruct": lambda *values: values,
     "prim::TupleIndex": operator.getitem,
-    "prim::TupleUnpack": _same,
-    "prim::Uninitialized": _nothing,
     "prim::data": lambda tensor: tensor.detach(),
-    "prim::device": lambda tensor: tensor.device,
     "prim::dtype": lambda tensor: _CODES[tensor.dtype],
-    "prim::is_cuda": lambda tensor: tensor.is_cuda,
     "prim::layout": lambda tensor: 0,
     "prim::max": lambda *values: max(*values),
     "prim::min": lambda *values: min(*values),
-    "prim::unchecked_cast": _same,
-    "prim::unchecked_unwrap_optional": _same,
 }
 
-_OPERATORS = ("eq", "floordiv", "ge", "gt", "le", "lt", "mul", "ne", "neg", "pow")
+_OPERATORS = str.split("__and__ __or__ eq floordiv ge gt le lt mul ne neg pow")
 
 # Operators of these names where no argument is a tensor.
 SCALAR_FUNCTIONS: dict[str, Callable[..., Any]] = {
     **{f"aten::{name}": getattr(operator, name) for name in _OPERATORS},
-    "aten::__and__": operator.and_,
-    "aten::__or__": operator.or_,
+    **{f"aten::{name}": getattr(math, name) for name in ("ceil", "floor", "sqrt")},
     "aten::abs": abs,
     "aten::add": _add,
     "aten::add_": _add,
-    "aten::ceil": math.ceil,
     "aten::div": _divide,
-    "aten::floor": math.floor,
     "aten::floor_divide": operator.floordiv,
     "aten::remainder": operator.mod,
     "aten::rsub": lambda a, b, alpha=1: _subtract(b, a, alpha),
     "aten::slice": lambda values, start, end, step=1: values[start:end:step],
-    "aten::sqrt": math.sqrt,
     "aten::sub": _subtract,
 }
 
