@@ -89,17 +89,10 @@ def _packed(call: RecurrentCall, proceed: Any, lengths: torch.Tensor) -> Results
     assert order is not None
     assert back is not None
     states = [state.index_select(1, order) for state in call.states]
-    data, *finals = getattr(torch, call.function)(
-        packed.data,
-        packed.batch_sizes,
-        states if len(states) > 1 else states[0],
-        list(call.weights),
-        call.bias,
-        call.num_layers,
-        0.0,
-        False,
-        call.bidirectional,
-    )
+    hx = states if len(states) > 1 else states[0]
+    settings = (call.bias, call.num_layers, 0.0, False, call.bidirectional)
+    run = getattr(torch, call.function)
+    data, *finals = run(packed.data, packed.batch_sizes, hx, list(call.weights), *settings)
     steps = call.x.shape[1 if call.batch_first else 0]
     y, _ = pad_packed_sequence(
         PackedSequence(data, packed.batch_sizes, order, back), call.batch_first, total_length=steps

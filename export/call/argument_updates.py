@@ -100,9 +100,7 @@ def _after(
     kwargs = map_tensors(lambda _, tensor: tensor.clone(), dict(copied))
     with torch.no_grad(), preserve_state(module):
         result = module(**kwargs)
-    held = {
-        path: tensor for name, one in kwargs.items() for path, tensor in tensor_leaves(one, name)
-    }
+    held = dict(leaf for name, tree in kwargs.items() for leaf in tensor_leaves(tree, name))
     return held, result
 
 

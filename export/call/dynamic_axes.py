@@ -16,14 +16,16 @@ from torch import nn
 
 from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import InputError
-from edgernn.export.call.axis_effects import (
+from edgernn.export.call.axis_probe import (
+    Axis,
+    AxisProbe,
+    RankError,
     are_steps,
     effect_of,
     is_causal,
     name_axis,
     same_results,
 )
-from edgernn.export.call.axis_probe import Axis, AxisProbe, RankError
 from edgernn.export.call.constant_axis_reasons import (
     StepsError,
     check_batch,
@@ -86,7 +88,12 @@ def find_dynamic_axes(
         symbol = [one for one in dynamic if one not in (BATCH, SEQUENCE)][-1]
         notes.append(constant_note(probe, symbol, dynamic.pop(symbol), error, "beside the others"))
     named = _name_axes(probe, dynamic)
-    notes += _constant_derived_notes(probe, dynamic)
+    notes += (
+        f"Axis {axis} of `{path}` ({size}) is the constant {probe.size((path, axis))}, as an axis "
+        "is that it follows from."
+        for (path, axis), size in probe.example.derived_axes.items()
+        if not _names_in(size) <= dynamic.keys()
+    )
     if not example.shapes:
         notes += why_constant(probe, named, states)
     return replace(named, notes=tuple(notes))
@@ -112,16 +119,6 @@ def _name_axes(probe: AxisProbe, dynamic: Mapping[str, list[Axis]], more: int = 
 def _names_in(size: str) -> set[str]:
     """Return the names of the axes in an expression of sizes."""
     return set(re.findall(r"[A-Za-z_]\w*", size))
-
-
-def _constant_derived_notes(probe: AxisProbe, dynamic: Mapping[str, list[Axis]]) -> Iterator[str]:
-    """Yield a note for each axis that is a constant because one is that it follows from."""
-    for (path, axis), size in probe.example.derived_axes.items():
-        if not _names_in(size) <= dynamic.keys():
-            yield (
-                f"Axis {axis} of `{path}` ({size}) is the constant {probe.size((path, axis))}, as "
-                "an axis is that it follows from."
-            )
 
 
 def _joint_failure(probe: AxisProbe, dynamic: Mapping[str, list[Axis]]) -> Exception | None:

@@ -191,12 +191,11 @@ class ExampleCall:
         if steps is None:
             return self
         held = {leaf.path: leaf.tensor for leaf in self.tensors if leaf.path in self.lengths}
-        return self.with_tensors(
-            {
-                path: lengths.clamp(max=steps).masked_fill(lengths == lengths.max(), steps)
-                for path, lengths in held.items()
-            }
-        )
+        fitting = {
+            path: lengths.clamp(max=steps).masked_fill(lengths == lengths.max(), steps)
+            for path, lengths in held.items()
+        }
+        return self.with_tensors(fitting)
 
 
 def resize_tensor(tensor: torch.Tensor, sizes: Mapping[int, int]) -> torch.Tensor:

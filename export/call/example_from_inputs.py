@@ -81,9 +81,8 @@ def example_from(
 
 def _from_specs(module: nn.Module, specs: Sequence[InputSpec]) -> ExampleCall:
     names = list(forward_parameters(module))
-    high = min(
-        (m.num_embeddings for m in module.modules() if isinstance(m, nn.Embedding)), default=2
-    )
+    tables = (part for part in module.modules() if isinstance(part, nn.Embedding))
+    high = min((table.num_embeddings for table in tables), default=2)
     sizes = named_sizes(specs, _SIZES)
     generator = torch.Generator().manual_seed(0)
     kwargs: dict[str, Any] = {}

@@ -105,9 +105,7 @@ def named_sizes(specs: Iterable[InputSpec], defaults: Mapping[str, int]) -> dict
                     )
                 found.setdefault(dim, str(spec.file))
     dims = [(spec.path, dim) for spec in specs for dim in spec.dims or () if isinstance(dim, str)]
-    for _, dim in dims:
-        if dim.isidentifier():
-            sizes.setdefault(dim, defaults.get(dim, 3))
+    sizes = {dim: defaults.get(dim, 3) for _, dim in dims if dim.isidentifier()} | sizes
     for path, dim in dims:
         for name in re.findall(r"[A-Za-z_]\w*", dim):
             if name not in sizes:
@@ -143,15 +141,14 @@ def read_example_file(spec: InputSpec) -> torch.Tensor:
         array = load_npy(path, regular_file_size(path, subject, InputError))
     except (NotArraysError, OSError) as error:
         raise InputError(f"{subject} cannot be read: {error}.") from error
-    fits = spec.dims is None or (
-        len(spec.dims) == array.ndim
-        and all(
-            not isinstance(d, int) or d == n for d, n in zip(spec.dims, array.shape, strict=True)
-        )
+    dims = array.shape if spec.dims is None else spec.dims
+    fits = len(dims) == array.ndim and all(
+        isinstance(dim, str) or dim == size for dim, size in zip(dims, array.shape, strict=True)
     )
     if not fits or not array.size:
-        listed = ",".join(map(str, spec.dims or ()))
-        expected = f"[{listed}] was expected" if not fits else "it must not be empty"
+        expected = (
+            f"[{','.join(map(str, dims))}] was expected" if not fits else "it must not be empty"
+        )
         raise InputError(f"{subject} is of shape {array.shape}; {expected}.")
     tensor = torch.from_numpy(array.copy())
     return tensor if spec.dtype is None else tensor.to(spec.dtype)

@@ -60,9 +60,8 @@ def call_by_position(module: nn.Module) -> None:
             return kind.__call__(self, *args, **kwargs)
         return kind.__call__(self, *bound.args, **bound.kwargs)
 
-    module.__class__ = type(
-        kind.__name__, (kind,), {"__call__": call, "__module__": kind.__module__}
-    )
+    attributes = {"__call__": call, "__module__": kind.__module__}
+    module.__class__ = type(kind.__name__, (kind,), attributes)
 
 
 def name_positional_arguments(module: nn.Module, inputs: Any) -> None:
@@ -79,9 +78,7 @@ def name_positional_arguments(module: nn.Module, inputs: Any) -> None:
     if not names:
         return
     named = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in names]
-    others = [
-        one for one in parameters if one.kind in (Parameter.KEYWORD_ONLY, Parameter.VAR_KEYWORD)
-    ]
+    others = [p for p in parameters if p.kind in (Parameter.KEYWORD_ONLY, Parameter.VAR_KEYWORD)]
     signature = Signature([*given, *named, *others])
 
     def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:

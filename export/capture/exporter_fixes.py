@@ -9,7 +9,7 @@
     log1p, expm1          lose the digits of a small x: written so that they do not
     cumprod, logcumsumexp, cummax, cummin
                           are not written: one node each, which `write_running` lowers
-    x[:, -20:]            fixes the size of the axis (pytorch/pytorch#161705): see `crop`
+    x[:, -20:]            fixes the size of the axis (pytorch/pytorch#161705): written as Slice
     len(x)                Python makes it a number: `patch_len` returns the size of the axis
 
 Other modules help where not one function is at fault: `length_values` with the values of lengths,
@@ -26,15 +26,20 @@ from functools import partial
 from typing import Any
 from unittest import mock
 
+import onnx_ir as ir
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torch.onnx.ops import symbolic_multi_out
+from torch.onnx.ops import symbolic, symbolic_multi_out
 
-from edgernn.export.capture.crop import crop
-from edgernn.export.ir.operator_kinds import EDGERNN, RUNNING
+from edgernn.export.ir.operator_kinds import EDGERNN, RUNNING, TORCH
 
-__all__ = ["exporter_fix", "patch_len"]
+__all__ = ["exporter_fix", "lower_crops", "patch_len"]
+
+_CROP = "crop"
+"""The node that crops, in the domain of torch's calls: x, and an axis from `start` to `end`."""
+
+_LAST = (1 << 63) - 1
 
 
 def _squeeze(x: torch.Tensor, dim: Any = None) -> Any:
@@ -123,13 +128,9 @@ def _running(kind: str, x: torch.Tensor, axis: int, dtype: torch.dtype | None = 
     x = x if dtype is None else x.to(dtype)
     if x.dim() == 0:
         return x
+    attributes: dict[str, Any] = {"kind": kind, "axis": axis % x.dim()}
     return symbolic_multi_out(
-        f"{EDGERNN}::{RUNNING}",
-        (x,),
-        {"kind": kind, "axis": axis % x.dim()},
-        dtypes=[x.dtype],
-        shapes=[x.shape],
-        version=1,
+        f"{EDGERNN}::{RUNNING}", (x,), attributes, dtypes=[x.dtype], shapes=[x.shape], version=1
     )[0]
 
 
@@ -143,6 +144,67 @@ def _running_place(kind: str, x: torch.Tensor, axis: int) -> Any:
     places = torch.arange(x.shape[axis]).reshape(shape).expand(x.shape)
     indices = _running("cummax", torch.where(x == values, places, 0), axis)
     return torch.return_types.cummax((values, indices))
+
+
+def _crop(x: torch.Tensor, index: Any) -> Any:
+    """Return `x[index]`, or NotImplemented where torch.export is right.
+
+    torch.export follows what a slice of the first or last entries is at the example's size: all of
+    the axis, or always as many. ONNX's Slice is right at every size.
+    """
+    parts = list(index) if isinstance(index, tuple) else [index]
+    if not all(isinstance(one, (slice, int)) or one in (None, Ellipsis) for one in parts):
+        return NotImplemented
+    found = list(_crops(x, parts))
+    for place, axis, start, end in found:
+        most = end if start == 0 else -start
+        shape = [*x.shape]
+        shape[axis] = torch.sym_min(shape[axis], most)  # type: ignore[no-untyped-call]
+        bounds: dict[str, Any] = {"axis": axis, "start": start, "end": end}
+        x = symbolic(f"{TORCH}::{_CROP}", (x,), bounds, dtype=x.dtype, shape=shape, version=1)
+        parts[place] = slice(None)
+    return x[tuple(parts)] if found else NotImplemented
+
+
+def _crops(x: torch.Tensor, parts: list[Any]) -> Iterator[tuple[int, int, int, int]]:
+    """Yield place and axis of each index that takes the first or last of a dynamic axis."""
+    axis = 0
+    indexed = sum(one is not None and one is not Ellipsis for one in parts)
+    for place, one in enumerate(parts):
+        if one is None:
+            continue
+        if one is Ellipsis:
+            axis += x.dim() - indexed
+            continue
+        if isinstance(one, slice) and axis < x.dim() and type(x.shape[axis]) is not int:
+            first = one.start in (None, 0) and type(one.stop) is int and one.stop > 1
+            last = one.stop is None and type(one.start) is int and one.start < -1
+            most = one.stop if first else -one.start if last else 0
+            if one.step in (None, 1) and most > _fewest(x.shape[axis]):
+                yield (place, axis, 0, one.stop) if first else (place, axis, one.start, _LAST)
+        axis += 1
+
+
+def _fewest(size: Any) -> int:
+    """Return how large a size is where every dynamic axis is 1, and larger where they are."""
+    expression = size.node.expr
+    fewest = expression.subs(dict.fromkeys(expression.free_symbols, 1))
+    return int(fewest) if fewest.is_Integer else 0
+
+
+def lower_crops(model: ir.Model) -> None:
+    """Write crops as ONNX's Slice, in place."""
+    for node in [one for one in model.graph if (one.domain, one.op_type) == (TORCH, _CROP)]:
+        tape = ir.tape.Tape()
+        bounds = [
+            tape.op("Constant", [], {"value_ints": [node.attributes[name].as_int()]})
+            for name in ("start", "end", "axis")
+        ]
+        out = tape.op("Slice", [node.inputs[0], *bounds])
+        out.shape, out.type = node.outputs[0].shape, node.outputs[0].type
+        ir.convenience.replace_nodes_and_values(
+            model.graph, node, [node], tape.nodes, node.outputs, [out]
+        )
 
 
 _FIXES: Mapping[str, tuple[str, Callable[..., Any]]] = {
@@ -170,7 +232,7 @@ _FIXES: Mapping[str, tuple[str, Callable[..., Any]]] = {
 def exporter_fix(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
     """Return what a torch function gives, or NotImplemented where torch's exporter is right."""
     if name == "__getitem__" and isinstance(args[0], torch.Tensor):
-        return crop(args[0], args[1])
+        return _crop(args[0], args[1])
     if name not in _FIXES:
         return NotImplemented
     names, fix = _FIXES[name]
@@ -186,10 +248,9 @@ def patch_len(module: nn.Module) -> Iterator[None]:
     """Let `len` in the code of `module` and its parts return a size that may be any."""
     kinds = {kind for part in module.modules() for kind in type(part).__mro__}
     own = [kind for kind in kinds if kind.__module__.partition(".")[0] not in ("torch", "builtins")]
-    forwards = [vars(kind).get("forward") for kind in own]
-    places = [getattr(forward, "__globals__", {}) for forward in forwards]
     with contextlib.ExitStack() as stack:
-        for names in places:
+        for kind in own:
+            names = getattr(vars(kind).get("forward"), "__globals__", {})
             if "len" not in names:
                 stack.enter_context(mock.patch.dict(names, {"len": _length}))
         yield

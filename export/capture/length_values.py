@@ -154,11 +154,10 @@ class LengthValues:
         if name == "__getitem__" and _picks_one(args[1]):
             raise UnsupportedModelError(_PER_SEQUENCE)
         sizes = _TAKES_SIZES.fullmatch(name) is not None
+        first = 0 if name in ("arange", "zeros", "ones", "full", "empty") else 1
         changed = tuple(
-            self._with_steps(one, sizes and place > 0) for place, one in enumerate(args)
+            self._with_steps(one, sizes and place >= first) for place, one in enumerate(args)
         )
-        if sizes and args and name in ("arange", "zeros", "ones", "full", "empty"):
-            changed = (self._with_steps(args[0], True), *changed[1:])
         return changed, {key: self._with_steps(one, sizes) for key, one in kwargs.items()}
 
     def follow(self, name: str, args: tuple[Any, ...], result: Any) -> None:
@@ -209,9 +208,9 @@ class LengthValues:
         if not listed:
             return NotImplemented
         counts = [self._count(one) for one in data]
-        if not any(isinstance(one, LengthValue) for one in counts):
+        source = next((one.source for one in counts if isinstance(one, LengthValue)), None)
+        if source is None:
             return NotImplemented
-        source = next(one.source for one in counts if isinstance(one, LengthValue))
         own = [one.place for one in counts if isinstance(one, LengthValue) and one.source is source]
         if own != list(range(_example_size(source))) or len(own) < len(counts):
             raise UnsupportedModelError(_PER_SEQUENCE)
@@ -239,9 +238,8 @@ class LengthValues:
 
 def _picks_one(index: Any) -> bool:
     """Return whether an index takes the step at which one sequence ends."""
-    return any(
-        isinstance(one, LengthValue) for one in (index if type(index) is tuple else (index,))
-    )
+    parts = index if type(index) is tuple else (index,)
+    return any(isinstance(one, LengthValue) for one in parts)
 
 
 def _example_size(tensor: torch.Tensor) -> int:

@@ -92,13 +92,9 @@ class PaddedPacking:
     ) -> Any:
         _, lengths, (steps, batch) = self._packed[id(batch_sizes)]
         y = data.reshape(steps, batch, *data.shape[1:])
+        value: dict[str, Any] = {"padding": float(padding)}
         y = symbolic(
-            f"{TORCH}::{PAD}",
-            (y, lengths),
-            {"padding": float(padding)},
-            dtype=y.dtype,
-            shape=y.shape,
-            version=1,
+            f"{TORCH}::{PAD}", (y, lengths), value, dtype=y.dtype, shape=y.shape, version=1
         )
         more = total_length - steps if isinstance(total_length, int) else 0
         if more:

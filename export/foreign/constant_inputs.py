@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.export.analysis.graph_patterns import node_label
-from edgernn.export.call.axis_effects import same_results
+from edgernn.export.call.axis_probe import same_results
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.call.input_spec import parse_spec
 from edgernn.export.foreign.instrumented_file import InstrumentedFile

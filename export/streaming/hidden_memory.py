@@ -167,9 +167,8 @@ def _vary(module: nn.Module, example: ExampleCall, seed: int) -> ExampleCall:
             return torch.randn(tensor.shape, generator=generator) / 2
         return tensor * (torch.rand(tensor.shape, generator=generator) + 0.5)
 
-    varied = example.with_tensors(
-        {leaf.path: vary(leaf.path, leaf.tensor) for leaf in example.tensors}
-    )
+    tensors = {leaf.path: vary(leaf.path, leaf.tensor) for leaf in example.tensors}
+    varied = example.with_tensors(tensors)
     return example if try_run(module, varied) is None else varied
 
 

@@ -36,8 +36,7 @@ def reset_memory(module: nn.Module, example: ExampleCall) -> tuple[str, ...]:
     zeros = {n: map_tensors(lambda _, one: torch.zeros_like(one), values[n]) for n in names}
     buffers = {name for name, _ in module.named_buffers()}
     none = {name: zeros[name] if name in buffers else None for name in names}
-    starts = (none, zeros)
-    chosen = next((one for one in starts if try_run(module, example, one) is not None), None)
+    chosen = next((one for one in (none, zeros) if try_run(module, example, one) is not None), None)
     if chosen is None:
         return ()
     alone = try_run(module, example)

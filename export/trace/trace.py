@@ -27,8 +27,7 @@ from torch.onnx.ops import symbolic_multi_out
 from edgernn.contract import SEQUENCE
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.call.example_call import ExampleCall
-from edgernn.export.capture.crop import lower_crops
-from edgernn.export.capture.exporter_fixes import patch_len
+from edgernn.export.capture.exporter_fixes import lower_crops, patch_len
 from edgernn.export.capture.packed_sequences import PaddedPacking, unchecked_layers
 from edgernn.export.capture.preserve_state import preserve_state
 from edgernn.export.capture.recurrent_calls import RecurrentCall, RecurrentCallMode, Results

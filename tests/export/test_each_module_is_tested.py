@@ -18,13 +18,11 @@ SHOWN_BY: Mapping[str, tuple[str, ...]] = {
     "artifact_files/test_model_card": ("artifact_files/usage_examples",),
     # Which axes vary is one search in several steps.
     "call/test_dynamic_axes": (
-        "call/axis_effects",
         "call/axis_probe",
         "call/constant_axis_reasons",
     ),
     # Lengths in every form, of forward's own and added ones.
     "capture/test_packed_sequences": ("call/added_lengths", "capture/length_values"),
-    "../models/test_corpus": ("capture/crop",),
     # The stages of a file show in its graphs; each needs the session of the file.
     "foreign/test_onnx_file": ("foreign/build_graphs", "foreign/file_reference"),
     "foreign/test_example_inputs": ("foreign/constant_inputs", "foreign/fitted_shapes"),
