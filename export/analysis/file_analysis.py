@@ -10,9 +10,8 @@ from typing import Any
 import onnx_ir as ir
 
 from edgernn.contract import Contract, Port
-from edgernn.export.analysis.cost import cost_of
+from edgernn.export.analysis.cost import RECURRENT_KINDS, cost_of, count_elements, hidden_size
 from edgernn.export.analysis.graph_patterns import all_nodes, node_label
-from edgernn.export.analysis.multiply_adds import RECURRENT_KINDS, count_elements, hidden_size
 from edgernn.export.analysis.runtime_refusals import refusals_of
 from edgernn.export.ir.decode_file import decode, readable
 from edgernn.export.ir.graph_names import port_of
@@ -72,31 +71,27 @@ def analyse_file(path: Path) -> FileAnalysis:
     """
     model = decode(path)
     with readable(path):
-        return _analyse(model, f"`{path}`")
-
-
-def _analyse(model: ir.Model, subject: str) -> FileAnalysis:
-    inputs = tuple(port_of(value) for value in model.graph.inputs if not value.is_initializer())
-    outputs = tuple(map(port_of, model.graph.outputs))
-    metadata = model.metadata_props
-    contract = None
-    if "edgernn.contract" in metadata:
-        contract = Contract.from_metadata(metadata, inputs, outputs, subject)
-    return FileAnalysis(
-        inputs=inputs,
-        outputs=outputs,
-        contract=contract,
-        cost=cost_of(model),
-        recurrent=tuple(
-            f"{node.op_type} `{node_label(node)}`: {_DESCRIPTIONS[node.op_type](node)}"
-            for node in all_nodes(model)
-            if node.op_type in _DESCRIPTIONS
-        ),
-        refusals=refusals_of(model),
-        opset=model.graph.opset_imports.get("", 0),
-        ir_version=model.ir_version,
-        producer=f"{model.producer_name or ''} {model.producer_version or ''}".strip(),
-    )
+        inputs = tuple(port_of(value) for value in model.graph.inputs if not value.is_initializer())
+        outputs = tuple(map(port_of, model.graph.outputs))
+        metadata = model.metadata_props
+        contract = None
+        if "edgernn.contract" in metadata:
+            contract = Contract.from_metadata(metadata, inputs, outputs, f"`{path}`")
+        return FileAnalysis(
+            inputs=inputs,
+            outputs=outputs,
+            contract=contract,
+            cost=cost_of(model),
+            recurrent=tuple(
+                f"{node.op_type} `{node_label(node)}`: {_DESCRIPTIONS[node.op_type](node)}"
+                for node in all_nodes(model)
+                if node.op_type in _DESCRIPTIONS
+            ),
+            refusals=refusals_of(model),
+            opset=model.graph.opset_imports.get("", 0),
+            ir_version=model.ir_version,
+            producer=f"{model.producer_name or ''} {model.producer_version or ''}".strip(),
+        )
 
 
 def _port_to_json(port: Port) -> dict[str, Any]:

@@ -81,7 +81,10 @@ class ArtifactWriter:
         for kind, model in graphs.items():
             metadata = {**contract.metadata(kind), PARAMETERS: str(self._parameters)}
             model.metadata_props.update(metadata)
-            _append_metadata(self._file(kind), metadata)
+            fields = onnx.ModelProto()  # sorted by key, as onnx-ir writes them
+            onnx.helper.set_model_props(fields, dict(sorted(metadata.items())))
+            with self._file(kind).open("ab") as stream:
+                stream.write(fields.SerializeToString())
         (self._folder / "golden").mkdir()
         for name, array in golden.items():
             np.save(self._folder / "golden" / f"{name}.npy", np.ascontiguousarray(array))
@@ -120,14 +123,6 @@ def remove_exporter_notes(model: ir.Model) -> None:
     for value in (*model.graph.inputs, *model.graph.outputs, *computed):
         value.metadata_props.clear()
     model.metadata_props.clear()
-
-
-def _append_metadata(file: Path, metadata: Mapping[str, str]) -> None:
-    """Append metadata to the serialized graph in `file`, sorted by key as onnx-ir writes them."""
-    fields = onnx.ModelProto()
-    onnx.helper.set_model_props(fields, dict(sorted(metadata.items())))
-    with file.open("ab") as stream:
-        stream.write(fields.SerializeToString())
 
 
 def _weight_bytes(model: ir.Model) -> int:

@@ -48,7 +48,13 @@ def _graph(artifact: Artifact, kind: str) -> str:
         for word, sizes in (("at most", "most"), ("at least", "least"))
         for axis, size in contract.bounds(kind)[sizes].items()
     )
-    return f"## {kind}.onnx\n\nRuns {runs}.\n\n{table}{_ids(contract, kind)}"
+    limits = [
+        f"`{port.name}` takes ids from 0 to {port.limit - 1:,}."
+        for port in contract.data_inputs(kind)
+        if port.limit is not None
+    ]
+    parts = [f"## {kind}.onnx", f"Runs {runs}.", table, " ".join(limits)]
+    return "\n\n".join(part for part in parts if part)
 
 
 def _cells(port: Port, role: str) -> tuple[str, ...]:
@@ -56,15 +62,6 @@ def _cells(port: Port, role: str) -> tuple[str, ...]:
     path = origin if role == "in" else f"return{origin}"
     shape = ", ".join(map(str, port.shape))
     return (f"`{port.name}`", port.dtype, f"[{shape}]", f"`{path}`" if origin else "")
-
-
-def _ids(contract: Contract, kind: str) -> str:
-    limits = [
-        f"`{port.name}` takes ids from 0 to {port.limit - 1:,}."
-        for port in contract.data_inputs(kind)
-        if port.limit is not None
-    ]
-    return "\n\n" + " ".join(limits) if limits else ""
 
 
 def _states(contract: Contract) -> str:
@@ -152,5 +149,4 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _one_line(text: str) -> str:
-    """Return `text` on one line."""
     return " ".join(text.split())

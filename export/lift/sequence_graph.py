@@ -139,7 +139,6 @@ class SequenceGraphBuilder:
 
 
 def _with_unique_names(initializers: Sequence[ir.Value]) -> list[ir.Value]:
-    """Return the initializers, each with a name of its own."""
     names: Counter[str] = Counter()
     for value in initializers:
         name = value.name or "constant"

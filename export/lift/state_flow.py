@@ -13,6 +13,7 @@ So p starts a step as a ended the step before, and q as b did.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from math import prod
 from typing import Any
 
@@ -86,12 +87,8 @@ def carried_pairs(
 
 def _moved_from(outputs: Iterable[ir.Value]) -> list[ir.Value]:
     """Return the values that `outputs` are moved from."""
-    found = [
-        source
-        for value in outputs
-        for source in upstream(value, lambda n: moved_inputs(n) if is_movement(n) else None)
-    ]
-    return list(dict.fromkeys(found))
+    found = (upstream(v, lambda n: moved_inputs(n) if is_movement(n) else None) for v in outputs)
+    return list(dict.fromkeys(chain.from_iterable(found)))
 
 
 def _first_reads(graph: ir.Graph, states: Mapping[ir.Value, ir.Value]) -> list[ir.Value]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import onnx_ir as ir
 import onnx_ir.passes.common as passes
@@ -20,20 +20,13 @@ _CLEANUP = ir.passes.Sequential(
 def make_axes_constant(model: ir.Model, sizes: Mapping[str, int]) -> None:
     """Replace the axes in `sizes` by constants, and fold what depends on them, in place."""
     ports = [*model.graph.inputs, *model.graph.outputs]
-    for value in _values(model):
-        if value.shape is not None:
-            value.shape = value.shape.evaluate(sizes)
+    for graph in model.graphs():
+        for value in (*graph.inputs, *(value for node in graph for value in node.outputs)):
+            if value.shape is not None:
+                value.shape = value.shape.evaluate(sizes)
     declared = [port.shape for port in ports]
     refine_shapes(model)
     passes.ShapeInferencePass()(model)
     for port, shape in zip(ports, declared, strict=True):
         port.shape = shape
     _CLEANUP(model)
-
-
-def _values(model: ir.Model) -> Iterator[ir.Value]:
-    """Yield the inputs and the computed values of every graph, bodies of Scan included."""
-    for graph in model.graphs():
-        yield from graph.inputs
-        for node in graph:
-            yield from node.outputs

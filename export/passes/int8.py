@@ -7,20 +7,36 @@ x → LSTM(W float32)      becomes    x → LSTM(DequantizeLinear(W int8))
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from edgernn.export.ir.node_builder import NodeBuilder, constant_of
 from edgernn.export.ir.recurrent_operators import KINDS, OPERATORS, Input, is_recurrent
 from edgernn.export.passes.port_values import replace_node
-from edgernn.export.passes.quantize_weights import (
-    LARGEST,
-    quantize_full_range,
-    quantize_pair_bounded,
-)
 
-__all__ = ["to_int8"]
+__all__ = ["PAIR_LIMIT", "max_pair_sums", "quantize_full_range", "quantize_pair_bounded", "to_int8"]
+
+_LARGEST = 127
+"""The largest integer of a weight."""
+
+PAIR_LIMIT = 128
+"""The largest sum of two neighbouring weights of one sign.
+
+x86 CPUs without VNNI multiply unsigned by signed bytes with PMADDUBSW, which adds the products of
+two neighbours along the summed axis in 16 bits, with saturation: a₀·w₀ + a₁·w₁ has to be within
+-32,768 … 32,767. It is linear in a₀ and a₁, each 0 … 255, so its extremes are 255 times the sum of
+the positive and of the negative weights of the pair:
+
+    -32,768 ≤ -255 · 128 = -32,640 ≤ a₀·w₀ + a₁·w₁ ≤ 255 · 128 = 32,640 ≤ 32,767
+
+A limit of 129 would already be too much: 255 · 129 = 32,895. Two weights of different signs are
+within the limit as they are, at most 127 each. ONNX Runtime and oneDNN pair the places 2k and
+2k + 1; what adds up more products of a row does so in 32 bits. CPUs that multiply otherwise (VNNI,
+NEON, WebAssembly) have no narrower sum: two signed bytes give at most 2 · 128 · 127 = 32,512.
+"""
 
 _RECURRENT_WEIGHTS = (Input.W, Input.R)
 _WEIGHT_INPUTS = {
@@ -33,7 +49,7 @@ _WEIGHT_INPUTS = {
 _STILL = sorted({number for kind in KINDS for number in kind.still_numbers})
 
 _ZERO_POINT = 128
-"""Of activations, which are 1 … 255: at most `LARGEST` from it, as weights are from 0."""
+"""Of activations, which are 1 … 255: at most `_LARGEST` from it, as weights are from 0."""
 _LEAST_DIVISOR = np.float32(1e-30)
 """The divisor of a row of zeros."""
 _MOST_INPUTS = 1 << 16
@@ -117,11 +133,10 @@ class _IntegerProducts:
         """Compute x · W + b as q(x) · q(W) · scale(W) · scale(x) + b, in place."""
         graph, (x, w, *bias) = node.graph, node.inputs
         weights = constant_of(w)
-        is_supported = all(node.attributes.get_float(name, 1.0) == 1 for name in ("alpha", "beta"))
-        is_supported = is_supported and not node.attributes.get_int("transA", 0)
-        if weights is None or weights.ndim != 2 or not is_supported or x is None:
+        is_scaled = any(node.attributes.get_float(name, 1.0) != 1 for name in ("alpha", "beta"))
+        if is_scaled or node.attributes.get_int("transA", 0) != 0 or x is None:
             return
-        if weights.dtype != np.float32:
+        if weights is None or weights.ndim != 2 or weights.dtype != np.float32:
             return
         assert isinstance(graph, ir.Graph)
         if node.attributes.get_int("transB", 0):
@@ -134,7 +149,7 @@ class _IntegerProducts:
         builder = NodeBuilder(graph, node, f"{old.name}_")
         zero = builder.constant("zero", np.array(_ZERO_POINT, np.uint8))
         w_integers = builder.constant("W", numbers)
-        w_scale = builder.constant("scale", scale / np.float32(LARGEST))
+        w_scale = builder.constant("scale", scale / np.float32(_LARGEST))
         product = builder.op("MatMulInteger", integers, w_integers, zero, name="integers")
         product = builder.op("Cast", product, name="wide", to=ir.DataType.FLOAT)
         product = builder.op("Mul", product, w_scale, name="scaled")
@@ -160,7 +175,7 @@ class _IntegerProducts:
             )
             least = builder.constant("least", np.array(_LEAST_DIVISOR))
             largest = builder.op("Max", largest, mean, least, name="size")
-            step = builder.constant("step", np.array(1 / LARGEST, np.float32))
+            step = builder.constant("step", np.array(1 / _LARGEST, np.float32))
             zero = builder.constant("zero", np.array(_ZERO_POINT, np.uint8))
             units = builder.op("Div", x, largest, name="units")
             self._inputs[graph, x] = (
@@ -168,3 +183,43 @@ class _IntegerProducts:
                 largest,
             )
         return self._inputs[graph, x]
+
+
+def quantize_full_range(
+    weights: NDArray[np.float32], over: tuple[int, ...]
+) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Return integers up to 127, and one scale for all weights along the axes `over`."""
+    largest = np.abs(weights).max(axis=over, keepdims=True)
+    scale = np.where(largest > 0, largest / _LARGEST, 1).astype(np.float32)
+    return np.rint(weights / scale).astype(np.int8), scale.squeeze(over)
+
+
+def quantize_pair_bounded(
+    weights: NDArray[np.float32],
+) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Return weights (inputs, outputs) as integers, and the scale of each output, (outputs,).
+
+    The scale is the smallest at which no weight is above 127 and the sums of neighbours along the
+    inputs, 2k and 2k + 1, are at most `PAIR_LIMIT`. It is at most that of 7 bits, twice the largest
+    weight by 128, and smaller where the largest weights are not neighbours.
+    """
+    wide = weights.astype(np.float64)
+    needed = np.maximum(max_pair_sums(wide) / PAIR_LIMIT, np.abs(wide).max(0) / _LARGEST)
+    # The next larger float32: the sums of pairs are below the limit, and within it when rounded.
+    scale = np.nextafter(needed.astype(np.float32), np.float32(np.inf))
+    scale = np.where(needed > 0, scale, np.float32(1)).astype(np.float32)
+    return np.rint(weights / scale.astype(np.float64)).astype(np.int8), scale
+
+
+def max_pair_sums(weights: NDArray[Any]) -> NDArray[Any]:
+    """Return the largest sum of two neighbours of one sign for each output, (outputs,).
+
+    Args:
+        weights: (inputs, outputs), int8 or of a dtype that holds the sums.
+    """
+    wide = weights.astype(np.int64) if weights.dtype == np.int8 else weights
+    if len(wide) % 2:
+        wide = np.concatenate([wide, np.zeros_like(wide[:1])])
+    pairs = wide.reshape(-1, 2, wide.shape[1])
+    sums = np.maximum(np.maximum(pairs, 0).sum(1), np.maximum(-pairs, 0).sum(1))
+    return np.asarray(sums.max(0, initial=0))

@@ -107,14 +107,10 @@ def _remove_defaults(node: ir.Node, opset: int, current: int) -> None:
     for name, attribute in list(node.attributes.items()):
         if name in older.attributes or name not in newer.attributes:
             continue
-        default = newer.attributes[name].default_value
-        if default.name and onnx.helper.get_attribute_value(default) == _proto_value(attribute):
+        default, value = newer.attributes[name].default_value, attribute.value
+        value = value.encode() if isinstance(value, str) else value
+        if default.name and onnx.helper.get_attribute_value(default) == value:
             del node.attributes[name]
-
-
-def _proto_value(attribute: ir.Attr) -> object:
-    value = attribute.value
-    return value.encode() if isinstance(value, str) else value
 
 
 def _fits(node: ir.Node, opset: int) -> bool:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from edgernn.errors import ParityError
 from edgernn.export.ir.node_builder import constant_of
 from edgernn.export.ir.onnx_session import OnnxSession
-from edgernn.export.passes.quantize_weights import PAIR_LIMIT, max_pair_sums
+from edgernn.export.passes.int8 import PAIR_LIMIT, max_pair_sums
 
 __all__ = ["check_integers", "extreme_activations"]
 

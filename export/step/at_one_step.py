@@ -48,9 +48,8 @@ def at_one_step(model: ir.Model) -> ir.Model:
                 "end, so the model has no step. Export the sequence graph alone."
             )
     declared = [shape_of(output) for output in model.graph.outputs]
-    if not sum(
-        [_remove_sequence_axis(model.graph, index) for index in range(len(model.graph.inputs))]
-    ):
+    found = [_remove_sequence_axis(model.graph, index) for index in range(len(model.graph.inputs))]
+    if not any(found):
         inputs = [f"{port.name}{_format_shape(shape_of(port))}" for port in model.graph.inputs]
         raise UnsupportedModelError(
             f"No input of the graph has an axis named `{SEQUENCE}`, so there is no step to take. "
@@ -180,7 +179,6 @@ def _check_steps(graph: ir.Graph) -> None:
 
 
 def _steps(node: ir.Node) -> Dim:
-    """Return the number of steps that a recurrent node runs."""
     return (shape_of(node.inputs[0]) or (None,))[0]
 
 

@@ -12,8 +12,7 @@ TESTS = Path(__file__).parent
 EXPORT = TESTS.parents[1] / "export"
 
 SHOWN_BY: Mapping[str, tuple[str, ...]] = {
-    # What is counted and searched shows in the counts and in the refusals.
-    "analysis/test_cost": ("analysis/multiply_adds",),
+    # What is searched shows in the refusals.
     "analysis/test_runtime_refusals": ("analysis/graph_patterns",),
     "artifact_files/test_model_card": ("artifact_files/usage_examples",),
     # Which axes vary is one search in several steps.
@@ -28,7 +27,7 @@ SHOWN_BY: Mapping[str, tuple[str, ...]] = {
     "foreign/test_example_inputs": ("foreign/constant_inputs", "foreign/fitted_shapes"),
     # Calls of onnxscript.
     "trace/test_trace": ("ir/fold_constants",),
-    "lift/test_lift_over_time": ("lift/operator_form", "lift/sequence_graph"),
+    "lift/test_lift_over_time": ("lift/sequence_graph",),
     # The checks are steps of one report.
     "proof/test_parity": (
         "proof/graph_function",

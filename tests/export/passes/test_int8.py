@@ -17,8 +17,7 @@ import edgernn
 from edgernn.artifact import Artifact
 from edgernn.export.ir.onnx_session import OnnxSession
 from edgernn.export.passes import int8
-from edgernn.export.passes.int8 import to_int8
-from edgernn.export.passes.quantize_weights import quantize_full_range
+from edgernn.export.passes.int8 import quantize_full_range, to_int8
 from tests.export import saturating
 from tests.nets.tagger import KINDS, gaps, replayed, tagged
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 import edgernn
 from edgernn.errors import ParityError
 from edgernn.export.passes import int8
-from edgernn.export.passes.quantize_weights import quantize_full_range
+from edgernn.export.passes.int8 import quantize_full_range
 from edgernn.export.proof import integer_products as integers
 from edgernn.export.proof.integer_products import check_integers, extreme_activations
 from tests.export.saturating import saturated
