@@ -26,9 +26,8 @@ from edgernn.export.reroll.loop_structure import (
     StepInput,
 )
 from edgernn.export.reroll.size_variants import SizeVariants, weight_of
-from edgernn.export.reroll.step_operators import StepOperators
 from edgernn.export.reroll.stepwise_access import READ_TOO_EARLY, IterationRange, group_iterations
-from edgernn.export.reroll.torch_operators import SYM_SIZE, operands_of, shape_of
+from edgernn.export.reroll.torch_operators import SYM_SIZE, StepOperators, operands_of, shape_of
 
 __all__ = ["build_graph"]
 
@@ -48,8 +47,6 @@ def build_graph(
 
 
 class _GraphBuilder:
-    """See `build_graph`."""
-
     def __init__(self, variants: SizeVariants, axes: Mapping[str, DynamicAxis]) -> None:
         self._variants = variants
         self._axes = axes
@@ -59,10 +56,8 @@ class _GraphBuilder:
         self._weights = {_weight_name(node): weight_of(module, node) for node in weights}
         inputs = module.graph.find_nodes(op="placeholder")
         self._nodes = {node: self._graph.placeholder(f"x{n}") for n, node in enumerate(inputs)}
-        sizes = {
-            name: self._axis_size(self._nodes[inputs[axis.input]], axis)
-            for name, axis in axes.items()
-        }
+        tensors = list(self._nodes.values())
+        sizes = {name: self._axis_size(tensors[axis.input], axis) for name, axis in axes.items()}
         self._steps = StepOperators(self._graph, sizes)
         self._loops: dict[str, TimeLoop] = {}
         self._last: dict[CollectedResults, fx.Node] = {}
@@ -78,7 +73,6 @@ class _GraphBuilder:
         return size
 
     def build(self) -> tuple[dict[str, Any], fx.Graph]:
-        """Return the children of the module and its graph."""
         variants, graph = self._variants, self._graph
         ends = {[*loop[0].positions][-1]: number for number, loop in enumerate(variants.loops)}
         outside = {nodes[0]: nodes for nodes in variants.outside}
@@ -163,7 +157,6 @@ class _GraphBuilder:
         return self._steps.reverse(results, 0) if part.backward else results
 
     def _write_loop(self, number: int) -> None:
-        """Write the call of a loop."""
         variants, graph = self._variants, self._graph
         body = build_loop_body(variants, number, self._used(number))
         count = variants.iteration_count(number)
@@ -252,11 +245,8 @@ class _GraphBuilder:
     ) -> fx.Node:
         """Return the tensor that a loop has written step by step.
 
-        Args:
-            output: The tensor.
-            steps: What the iterations wrote, (iterations, …).
-            starts: The tensor before the loop, at all sizes.
-            count: The number of iterations.
+        `steps` is what the `count` iterations wrote, (iterations, …); `starts` is the tensor before
+        the loop, at all sizes.
         """
         axis, first = output.axis, output.first
         if output.keeps_axis:

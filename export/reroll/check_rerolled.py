@@ -102,13 +102,10 @@ def _sizes(example: ExampleCall) -> Iterator[ExampleCall]:
 
 @dataclass(frozen=True)
 class _Comparison:
-    """A module and the rerolled one."""
-
     module: nn.Module
     rerolled: nn.Module
 
     def outcome(self, example: ExampleCall) -> _Outcome:
-        """Run both and compare their results."""
         try:
             expected = run_forward(self.module, example).results
         except Exception:
@@ -148,9 +145,8 @@ class _Comparison:
                 continue  # they differ at all its smaller sizes
             first = self.first_size(example, axis, (low, high), {_Outcome.DIFFERENT})
             before, after = (example.resized({axis: size}) for size in (first - 1, first))
-            line = first_new_line(
-                *(partial(run_forward, self.module, one) for one in (before, after))
-            )
+            runs = (partial(run_forward, self.module, one) for one in (before, after))
+            line = first_new_line(*runs)
             where = "" if line is None else f", where it reaches {line}"
             return f"forward does something else from {_listed(after)} on{where}"
         return f"forward does something else at {_listed(example)}"

@@ -24,14 +24,13 @@ from edgernn.export.reroll.loop_structure import (
     Varying,
 )
 from edgernn.export.reroll.size_variants import SizeVariants
-from edgernn.export.reroll.step_operators import write_size
 from edgernn.export.reroll.stepwise_access import (
     READ_TOO_EARLY,
     collected_input,
     preallocated_outputs,
     step_inputs,
 )
-from edgernn.export.reroll.torch_operators import SELECT, SYM_SIZE, shape_of
+from edgernn.export.reroll.torch_operators import SELECT, SYM_SIZE, shape_of, write_size
 
 __all__ = ["build_loop_body"]
 
@@ -39,12 +38,7 @@ _UNSQUEEZE, _CAT = torch.ops.aten.unsqueeze.default, torch.ops.aten.cat.default
 
 
 def build_loop_body(variants: SizeVariants, loop: int, used: Sequence[int]) -> LoopBody:
-    """Return the iteration of a loop, by index.
-
-    Args:
-        variants: The forward.
-        loop: The loop.
-        used: The operators whose results of all iterations are used outside.
+    """Return the iteration of a loop; the results of all iterations of `used` are used outside.
 
     Raises:
         RerollError: What an iteration does depends on more than the sizes show.
@@ -53,8 +47,6 @@ def build_loop_body(variants: SizeVariants, loop: int, used: Sequence[int]) -> L
 
 
 class _LoopBodyBuilder:
-    """See `build_loop_body`."""
-
     def __init__(self, variants: SizeVariants, loop: int) -> None:
         self._variants = variants
         self._number = loop
@@ -66,7 +58,6 @@ class _LoopBodyBuilder:
         self._shapes: dict[fx.Node, list[Sequence[Any]]] = {}
 
     def build(self, used: Sequence[int]) -> LoopBody:
-        """Return the iteration."""
         states = self._states()
         collected = list(dict.fromkeys([*used, *self._preallocated]))
         results: list[Any] = [self._loop.carried[state].end for state in states]
@@ -139,7 +130,6 @@ class _LoopBodyBuilder:
         return self._variants.constant(found, "an iteration", node.target)
 
     def _add_placeholders(self, letter: str, values: Sequence[Any]) -> None:
-        """Give the graph an input for each value."""
         for index, value in enumerate(values):
             self._nodes[value] = node = self._graph.placeholder(f"{letter}{index}")
             self._shapes[node] = self._shapes_of(value)
@@ -160,7 +150,6 @@ class _LoopBodyBuilder:
         return [(shape_of(node) if node is not None else None) or () for node in nodes]
 
     def _write(self, index: int, operands: Sequence[Any]) -> fx.Node:
-        """Write an operator."""
         node = self._loop.body[index]
         arguments: list[fx.Node] = list(map(self._argument, operands))
         if (steps := step_inputs(self._variants, self._number, index)) is not None:
@@ -182,10 +171,8 @@ class _LoopBodyBuilder:
     def _argument(self, operand: Any) -> Any:
         """Return an operand as a node of the graph, or a constant as it is."""
         if isinstance(operand, sympy.Expr):
-            used = [
-                name for name in self._variants.axes if sympy.Symbol(name) in operand.free_symbols
-            ]
-            axes = {name: self._axis_size(sympy.Symbol(name)) for name in used}
+            symbols = [one for one in map(sympy.Symbol, self._variants.axes) if operand.has(one)]
+            axes = {symbol.name: self._axis_size(symbol) for symbol in symbols}
             return write_size(self._graph, operand, axes)
         if isinstance(operand, fx.Node) and operand not in self._nodes:
             self._nodes[operand] = self._outer(operand)
@@ -200,9 +187,8 @@ class _LoopBodyBuilder:
                 if str(size) == str(node.meta["val"]):
                     return self._graph.call_function(SYM_SIZE, (placeholder, axis))
         if node.target is SYM_SIZE:
-            raise RerollError(
-                f"an iteration takes the size of axis {node.args[1]} of `{node.args[0]}`"
-            )
+            tensor, own = node.args
+            raise RerollError(f"an iteration takes the size of axis {own} of `{tensor}`")
         target: Any = node.target
         return self._graph.call_function(target, fx.map_arg(node.args, self._argument))
 
@@ -227,9 +213,6 @@ def _is_outer_tensor(value: Any) -> bool:
 def _takes_tensor(target: Any, node: fx.Node, index: int) -> bool:
     """Return whether `target`, called as `node` is, takes a tensor as operand `index`."""
     arguments = getattr(getattr(target, "_schema", None), "arguments", ())
-    owners = [
-        argument
-        for argument, value in zip(arguments, node.args, strict=False)
-        for _ in pytree.tree_leaves(value)
-    ]
+    given = zip(arguments, node.args, strict=False)
+    owners = [argument for argument, value in given for _ in pytree.tree_leaves(value)]
     return index < len(owners) and isinstance(owners[index].type, torch.TensorType)

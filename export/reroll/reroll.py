@@ -69,11 +69,7 @@ class RerolledModule(nn.Module):
 
     def forward(self, **kwargs: Any) -> Any:
         """Return what the module returns that this was made from."""
-        tensors = [
-            tensor
-            for name, argument in kwargs.items()
-            for _, tensor in tensor_leaves(argument, name)
-        ]
+        tensors = [leaf for name, one in kwargs.items() for _, leaf in tensor_leaves(one, name)]
         interpreter = fx.Interpreter(self, graph=self._graph)
         results = iter(interpreter.run(*tensors, enable_io_processing=False))
         return map_tensors(lambda *_: next(results), self._result)

@@ -110,15 +110,14 @@ class SizeVariants:
         return self._positions[variant].get(self._hoisted[variant].get(node, node))
 
     def _outside(self) -> list[NodeVariants]:
+        graphs = zip(self.modules, self._positions, self._hoisted, strict=True)
         lists = [
             [
                 node
                 for node in module.graph.nodes
                 if node not in inside and hoisted.get(node, node) is node and node.op != "output"
             ]
-            for module, inside, hoisted in zip(
-                self.modules, self._positions, self._hoisted, strict=True
-            )
+            for module, inside, hoisted in graphs
         ]
         if len({len(nodes) for nodes in lists}) > 1:
             raise RerollError("forward calls different operators at different sizes")

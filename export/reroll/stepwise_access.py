@@ -170,11 +170,8 @@ def _first_step(
 ) -> sympy.Expr:
     """Return the step of the first iteration, counted from the beginning of the axis.
 
-    Args:
-        variants: The forward.
-        loop: The loop.
-        steps: The step of each iteration, at all sizes; negative counts from the end.
-        sizes: The size of the axis, at all sizes.
+    The induction variables `steps` and the `sizes` of the axis are given at all sizes; a negative
+    step counts from the end.
     """
     firsts: list[int] = []
     for unrolled, step, size in zip(variants.loops[loop], steps, sizes, strict=True):

@@ -31,12 +31,7 @@ _EVERY = 512
 _LARGEST = 1 << 20
 _ALONE = (
     *range(1, _EVERY + 1),
-    *(
-        start + more
-        for n in range(1, 65)
-        for start in (_EVERY * 9**n // 8**n,)
-        for more in range(8)
-    ),
+    *(_EVERY * 9**n // 8**n + more for n in range(1, 65) for more in range(8)),
     *range(_LARGEST - 8, _LARGEST + 1),
 )
 """Sizes at which guards of one axis are evaluated: each small one, and some in a row beyond."""
@@ -74,23 +69,17 @@ class Bounds:
         for axis, size in other.least.items():
             least[axis] = max(size, least.get(axis, size))
         unproven = {tuple(sorted(one.items())): one for one in (*self.unproven, *other.unproven)}
-        return Bounds(
-            most=most,
-            least=least,
-            unproven=tuple(unproven.values()),
-            reasons={**other.reasons, **self.reasons},
-        )
+        reasons = {**other.reasons, **self.reasons}
+        return Bounds(most=most, least=least, unproven=tuple(unproven.values()), reasons=reasons)
 
     @property
     def notes(self) -> tuple[str, ...]:
         """Messages for people on which sizes the graph takes."""
+        limits = ((self.most, "at most", "more"), (self.least, "at least", "fewer"))
         return tuple(
             f"`{axis}` is {word} {size}: forward does something else, or fails, for "
             f"{other}{self.reasons.get(axis, '')}."
-            for sizes, word, other in (
-                (self.most, "at most", "more"),
-                (self.least, "at least", "fewer"),
-            )
+            for sizes, word, other in limits
             for axis, size in sizes.items()
         )
 
@@ -126,9 +115,7 @@ def find_bounds(program: ExportedProgram, example: ExampleCall) -> Bounds:
     for axis in example.sizes:
         low, high = 1, _LARGEST
         holes: list[int] = []
-        for guard in guards:
-            if guard.axes != (axis,):
-                continue
+        for guard in (one for one in guards if one.axes == (axis,)):
             first, last, inside = _interval(guard.holds)
             holes += inside
             if guard.line and (first > max(low, 2) or last < high):

@@ -82,7 +82,6 @@ class _Failure:
 
     @cached_property
     def text(self) -> str:
-        """The messages of all of them."""
         return "\n".join(map(str, self.chain))
 
     def says(self, *words: str) -> bool:
@@ -91,7 +90,6 @@ class _Failure:
 
     @cached_property
     def line(self) -> SourceLine | None:
-        """The line of the model."""
         name = self.operator.rpartition("::")[2].strip("`")
         if not name:
             return line_of_error(self.error)

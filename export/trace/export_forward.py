@@ -27,11 +27,8 @@ def export_forward(
 ) -> ExportedProgram:
     """Return torch.export's graph of one call of forward.
 
-    Args:
-        module: The model.
-        example: The call.
-        mode: Returns what forward runs within, from its tensors.
-        dim: Returns the `torch.export.Dim` of a dynamic axis, from its name.
+    `mode` returns what forward runs within, from its tensors; `dim` returns the `torch.export.Dim`
+    of a dynamic axis, from its name.
     """
     dynamic = tuple(
         {axis: dim(size) for axis, size in enumerate(leaf.shape) if isinstance(size, str)}

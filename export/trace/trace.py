@@ -51,13 +51,8 @@ def trace(module: nn.Module, example: ExampleCall, source: nn.Module | None = No
     The graph's inputs are named by their paths in the arguments (`x`, `hx[0]`), its outputs by
     `result:` and their paths in the result (`result:[1][0]`), in that order. Dynamic axes carry
     the names that `example.shapes` gives them. `bounds_of` tells for which of their sizes the graph
-    is the model.
-
-    Args:
-        module: The model.
-        example: A call of it.
-        source: The model as its author wrote it, whose lines messages name, where `module` was
-            made from it.
+    is the model. Messages name lines of `source`, the model as its author wrote it, where `module`
+    was made from it.
 
     Raises:
         UnsupportedModelError: torch cannot trace the module, or not with these dynamic axes.

@@ -39,9 +39,7 @@ def trace_loop_bodies(
 def lower_loop_body(call: RecurrentCall, model: ir.Model) -> Iteration:
     """Return an iteration in ONNX operators, its states named after its layers.
 
-    Args:
-        call: The call of the loop.
-        model: The iteration as it was traced, its layers named; changed in place.
+    `model` is the iteration as it was traced, its layers named; it is changed in place.
     """
     loop = call.loop
     assert loop is not None
@@ -49,22 +47,16 @@ def lower_loop_body(call: RecurrentCall, model: ir.Model) -> Iteration:
     states = call_states(model.graph)
     ports = [inputs.get(f"h{index}") for index in range(loop.states)]
     labels = _state_labels([_layer_state(port, states) for port in ports])
-    _name_ports(model.graph, labels)
+    outputs = list(model.graph.outputs)
+    for index, ((layer, name), after) in enumerate(zip(labels, outputs, strict=False)):
+        port = inputs[f"h{index}"]
+        port.name, after.name = f"{layer or LOOP}_{name}", f"{layer or LOOP}_{name}_next"
+    for index, collected in enumerate(outputs[len(labels) :]):
+        collected.name = f"y{index}"
     lower(model)
     write_running(model)
     fold_constants(model)
     return Iteration(loop, model, labels)
-
-
-def _name_ports(graph: ir.Graph, labels: Sequence[StateLabel]) -> None:
-    """Name the states after their layers; what is collected is `y0`, `y1`, …."""
-    inputs = {port.name: port for port in graph.inputs}
-    outputs = list(graph.outputs)
-    for index, ((layer, name), after) in enumerate(zip(labels, outputs, strict=False)):
-        port = inputs[f"h{index}"]
-        port.name, after.name = f"{layer or LOOP}_{name}", f"{layer or LOOP}_{name}_next"
-    for index, value in enumerate(outputs[len(labels) :]):
-        value.name = f"y{index}"
 
 
 def _layer_state(port: ir.Value | None, states: Sequence[NodeState]) -> NodeState | None:

@@ -37,7 +37,6 @@ SHOWN_BY: Mapping[str, tuple[str, ...]] = {
     "reroll/test_reroll": (
         "reroll/loop_structure",
         "reroll/normalize",
-        "reroll/torch_operators",
     ),
     # The readers of archives are tested with whole archives, hostile ones in `tests/security`.
     "source/test_read_exported": ("source/check_exported_archive",),

@@ -8,7 +8,7 @@ import torch
 from torch import fx
 
 from edgernn.export.reroll.loop_structure import InductionVariable
-from edgernn.export.reroll.step_operators import StepOperators, write_size
+from edgernn.export.reroll.torch_operators import StepOperators, write_size
 
 STEPS, MORE = sympy.symbols("sequence more")
 ZERO, ONE, TWO = map(sympy.Integer, range(3))
