@@ -216,7 +216,8 @@ class Prover:
         self, name: str, kind: str, run: GraphFunction, case: ComparisonCase
     ) -> Check:
         """Compare a run in chunks, each from the state of the one before, with a whole run."""
-        size, steps = self._steps_per_call(kind), case.sizes[SEQUENCE]
+        size = 1 if kind == "step" else self.constants.get(SEQUENCE)  # None for any number
+        steps = case.sizes[SEQUENCE]
         lengths = [size] * (steps // size) if size else _chunk_lengths(self.sampler.rng, steps)
         comparison = compare_chunks(self.sampler, run, case, lengths, kind == "step")
         return self._check(name, kind, case, comparison)
@@ -230,10 +231,6 @@ class Prover:
                 steps = self._cases.allowed_steps(steps)
             sizes = self.sampler.sizes_at(batch, steps)
             yield self._from_drawn_states(ComparisonCase(sizes, self.sampler.draw_data(sizes)))
-
-    def _steps_per_call(self, kind: str) -> int | None:
-        """Return how many steps a call of graph `kind` takes; None for any number."""
-        return 1 if kind == "step" else self.constants.get(SEQUENCE)
 
     def _compare_golden(self, kind: str, run: GraphFunction) -> Check:
         """Compare the golden run, with which hosts will check themselves."""
