@@ -184,7 +184,7 @@ def _tied_groups(probe: AxisProbe) -> Iterator[tuple[str, list[Axis]]]:
 
 def _check_names(probe: AxisProbe, groups: Sequence[tuple[str, list[Axis]]]) -> None:
     """Refuse a name where another is due: nothing of that name gives more steps, or sequences."""
-    effects = dict.fromkeys((SEQUENCE, BATCH), (False, False))
+    effects: dict[str, tuple[bool, bool]] = {SEQUENCE: (False, False), BATCH: (False, False)}
     for symbol, axes in groups:
         runs = probe.resized_runs(axes)
         effects[symbol] = effect_of(probe.run, [] if isinstance(runs, Exception) else runs)

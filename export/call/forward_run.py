@@ -59,13 +59,16 @@ class ExampleRunner(Protocol):
     @property
     def name(self) -> str:
         """What messages call it, such as `Net.forward`."""
+        ...
 
     @property
     def noun(self) -> str:
         """What notes call it, such as `forward`."""
+        ...
 
     def __call__(self, example: ExampleCall) -> ForwardRun:
         """Run the model once, undisturbed."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -177,11 +177,12 @@ def _crops(x: torch.Tensor, parts: list[Any]) -> Iterator[tuple[int, int, int, i
             axis += x.dim() - indexed
             continue
         if isinstance(one, slice) and axis < x.dim() and type(x.shape[axis]) is not int:
-            first = one.start in (None, 0) and type(one.stop) is int and one.stop > 1
-            last = one.stop is None and type(one.start) is int and one.start < -1
-            most = one.stop if first else -one.start if last else 0
+            start, stop = (end if type(end) is int else 0 for end in (one.start, one.stop))
+            first = one.start in (None, 0) and stop > 1
+            last = one.stop is None and start < -1
+            most = stop if first else -start if last else 0
             if one.step in (None, 1) and most > _fewest(x.shape[axis]):
-                yield (place, axis, 0, one.stop) if first else (place, axis, one.start, _LAST)
+                yield (place, axis, 0, stop) if first else (place, axis, start, _LAST)
         axis += 1
 
 

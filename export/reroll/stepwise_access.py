@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import sympy
 import torch
@@ -161,7 +161,7 @@ def _width(bounds: Sequence[Any]) -> int:
     """Return how many steps are between the bounds of a slice, or 0 where that varies."""
     match bounds:
         case [InductionVariable(start, stride), InductionVariable(end, other)] if stride == other:
-            return max(end - start, 0)
+            return max(cast("int", end - start), 0)
     return 0
 
 
@@ -173,7 +173,7 @@ def _first_step(
     The induction variables `steps` and the `sizes` of the axis are given at all sizes; a negative
     step counts from the end.
     """
-    firsts: list[int] = []
+    firsts: list[Any] = []
     for unrolled, step, size in zip(variants.loops[loop], steps, sizes, strict=True):
         last = step.first + step.stride * (len(unrolled.iterations) - 1)
         if (step.first < 0) != (last < 0):

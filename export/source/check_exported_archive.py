@@ -13,7 +13,7 @@ import math
 import re
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -174,11 +174,11 @@ class _Checker:
                 elif key in ("as_custom_obj", "custom_obj"):
                     raise self._refusal("an object of a class of its own")
                 elif key.endswith("_values"):
-                    for name, described in item.items():
+                    for name, described in cast("dict[str, Any]", item).items():
                         self._require(_NAME, name, "a value")
                         self._walk(described)
                 elif key in _TABLES:
-                    self._walk(list(item.values()))
+                    self._walk(list(cast("dict[str, Any]", item).values()))
                 else:
                     self._walk(item)
 

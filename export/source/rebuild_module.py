@@ -61,7 +61,9 @@ class TokenModel(FeatureModel):
         super().__init__(parts, layer, head)
         self._embedding = embedding
 
-    def forward(self, tokens: torch.Tensor, hx: Any = None) -> tuple[torch.Tensor, Any]:
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, tokens: torch.Tensor, hx: Any = None
+    ) -> tuple[torch.Tensor, Any]:
         """Run the model from state `hx` on `tokens`, (batch, sequence) int64."""
         return super().forward(self.get_submodule(self._embedding)(tokens), hx)
 
