@@ -140,6 +140,7 @@ def export_model(
     source = _load(model, options)
     stem = type(model).__name__.lower() if isinstance(model, nn.Module) else Path(model).stem
     target = Path(f"{stem}.edgernn" if path is None else path)
+    symbols = _vocabulary(source, options)
     with (
         atomic_folder(target, force) as folder,
         _eager_on_one_thread(),
@@ -147,7 +148,7 @@ def export_model(
     ):
         built, reference = build_model(source, options, lengths)
         options = with_steps_of(options, built.example.constants)
-        known = known_contract(built, source.description, _vocabulary(source, options))
+        known = known_contract(built, source.description, symbols)
         contract = make_contract(known, built, reference, source.notes)
         check_request(options, contract)
         prover = Prover(

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import edgernn
+from edgernn.errors import InputError
 from edgernn.export import verify_artifact
 from edgernn.export.options import GraphChoice
 from edgernn.runtime.golden_replay import replay
@@ -36,3 +37,21 @@ def test_equal_models_give_equal_files(tmp_path: Path) -> None:
     assert {k: v for k, v in first.digests.items() if k.endswith(".onnx")} == {
         k: v for k, v in second.digests.items() if k.endswith(".onnx")
     }
+
+
+def test_a_wrong_vocabulary_is_refused_before_the_model_runs(tmp_path: Path) -> None:
+    """Nobody waits for a trace to read that a file of symbols is empty."""
+
+    class Counting(nn.GRU):
+        calls = 0
+
+        def forward(self, *args: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # type: ignore[override]
+            Counting.calls += 1
+            return super().forward(*args)
+
+    (tmp_path / "symbols.txt").touch()
+    with pytest.raises(InputError, match="Symbol 0 of the vocabulary is empty"):
+        edgernn.export_model(
+            Counting(3, 4), tmp_path / "m.edgernn", vocabulary=tmp_path / "symbols.txt"
+        )
+    assert Counting.calls == 0
