@@ -13,6 +13,7 @@ from edgernn.errors import UnsupportedModelError
 from edgernn.export.built import Built
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.call.forward_run import ForwardRun, run_forward
+from edgernn.export.default_starts import with_default_starts
 from edgernn.export.graphs import (
     constant_steps,
     graphs_of_sequence,
@@ -84,6 +85,7 @@ def build_torch(module: nn.Module, example: ExampleCall, pairs: Mapping[str, str
     bounds = _bounds(module, model, loops)
     labels = {call: loop.labels for call, loop in loops.items()}
     states = find_states(model.graph, call_states(model.graph, labels), run.calls, known)
+    states, start_notes = with_default_starts(module, example, run, states)
     is_step = is_step and not loops_from_own_state(run, states)
     if is_step and not states:
         raise UnsupportedModelError(f"{_NO_PAIR} {pair_options(example, run) or ''}".strip())
@@ -107,6 +109,7 @@ def build_torch(module: nn.Module, example: ExampleCall, pairs: Mapping[str, str
         *unreturned,
         *(_padded(path) for path in run.padded),
         *pairing_notes(states),
+        *start_notes,
         *(_unnamed(path) for path in example.state_updates if pairs and path not in pairs),
         *dict.fromkeys(f"The sequence graph has a Scan: {one}." for one in graphs.scan_reasons),
         *dict.fromkeys(name_sizes(both, {*example.sizes, BATCH, SEQUENCE})),
