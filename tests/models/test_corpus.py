@@ -3,56 +3,21 @@
 from __future__ import annotations
 
 from functools import partial
+from importlib import import_module
+from pkgutil import iter_modules
 
 import pytest
 
 import edgernn
-from tests.models import (
-    cell_loops,
-    checkpoints,
-    crops,
-    detectors,
-    forecasters,
-    hand_loops,
-    initial_states,
-    loop_forms,
-    memories,
-    own_cells,
-    packed_forms,
-    policies,
-    seq2seq,
-    state_forms,
-    taggers,
-    text,
-    tutorials,
-    weights,
-)
+from tests import models
 from tests.models.case import Case
 from tests.models.proof import check_against_torch, signature
 
 CASES = [
-    pytest.param(case, id=f"{module.__name__.rpartition('.')[2]}: {case.name}")
-    for module in (
-        cell_loops,
-        checkpoints,
-        crops,
-        detectors,
-        forecasters,
-        hand_loops,
-        initial_states,
-        loop_forms,
-        memories,
-        own_cells,
-        packed_forms,
-        policies,
-        seq2seq,
-        state_forms,
-        taggers,
-        text,
-        tutorials,
-        weights,
-    )
-    for case in module.CASES
+    pytest.param(case, id=f"{name}: {case.name}")
+    for name in sorted(module.name for module in iter_modules(models.__path__))
+    if not name.startswith(("test_", "conftest"))
+    for case in getattr(import_module(f"tests.models.{name}"), "CASES", ())
 ]
 
 

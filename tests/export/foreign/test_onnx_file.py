@@ -100,20 +100,21 @@ def test_a_bidirectional_file(tmp_path):
     )
 
 
-def test_a_stride_that_rounds_up(tmp_path):
-    """Of the expressions that fit at first, that one is written that fits at all small sizes."""
+def strided_file(path, kernel_size, stride):
+    """Write a file whose GRU runs on the frames of a convolution with strides."""
     nodes = [
-        helper.make_node("Conv", ["x", "kernel"], ["frames"], strides=[8]),
+        helper.make_node("Conv", ["x", "kernel"], ["frames"], strides=[stride]),
         helper.make_node("Transpose", ["frames"], ["steps"], perm=[2, 0, 1]),
         recurrent("GRU", ("steps", "W", "R", "B")),
     ]
-    kernel = np.random.default_rng(2).standard_normal((4, 2, 1)).astype(np.float32)
-    file = write(
-        tmp_path / "stride.onnx",
-        nodes,
-        {**weights("GRU", width=4), "kernel": kernel},
-        [port("x", ["B", 2, "T"])],
-    )
+    kernel = np.random.default_rng(2).standard_normal((4, 2, kernel_size)).astype(np.float32)
+    constants = {**weights("GRU", width=4), "kernel": kernel}
+    return write(path, nodes, constants, [port("x", ["B", 2, "T"])])
+
+
+def test_a_stride_that_rounds_up(tmp_path):
+    """Of the expressions that fit at first, that one is written that fits at all small sizes."""
+    file = strided_file(tmp_path / "stride.onnx", kernel_size=1, stride=8)
     assert "y: float32[(sequence + 7)//8, 1, batch, 3]" in shown(export(file))
 
 
@@ -146,18 +147,7 @@ def test_what_keras_files_look_like(tmp_path):
 
 def test_a_convolution_with_strides(tmp_path):
     """The size of an output that follows from an input's is written as an expression."""
-    nodes = [
-        helper.make_node("Conv", ["x", "kernel"], ["frames"], strides=[2]),
-        helper.make_node("Transpose", ["frames"], ["steps"], perm=[2, 0, 1]),
-        recurrent("GRU", ("steps", "W", "R", "B")),
-    ]
-    kernel = np.random.default_rng(2).standard_normal((4, 2, 5)).astype(np.float32)
-    file = write(
-        tmp_path / "conv.onnx",
-        nodes,
-        {**weights("GRU", width=4), "kernel": kernel},
-        [port("x", ["B", 2, "T"])],
-    )
+    file = strided_file(tmp_path / "conv.onnx", kernel_size=5, stride=2)
     artifact = export(file)
     assert shown(artifact) == [
         "x: float32[batch, 2, sequence]",

@@ -15,12 +15,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
-from torch.overrides import TorchFunctionMode
 
 from edgernn.errors import SourceError
 from edgernn.export.foreign.onnx_file import OnnxFile
 from edgernn.export.source import load_source as sources
 from edgernn.export.source.load_source import Source
+from tests.torch_calls import TorchCalls
 
 VERSION = torch.__version__.partition("+")[0]
 
@@ -54,16 +54,6 @@ class Net(nn.Module):
     def forward(self, x, hx: tuple[torch.Tensor, torch.Tensor] | None = None):
         y, hx = self.rnn(x, hx)
         return self.head(y), hx
-
-
-class Calls(TorchFunctionMode):
-    def __init__(self):
-        super().__init__()
-        self.names: list[str] = []
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        self.names.append(getattr(func, "__name__", ""))
-        return func(*args, **(kwargs or {}))
 
 
 X = torch.randn(2, 5, 4)
@@ -117,10 +107,10 @@ def test_kind_is_told_by_content(tmp_path, net, label, name):
     WRITERS[label](net, path)
     source = load_source(path)
     assert source.description == f"{label} {name}, torch {VERSION}"
-    with Calls() as calls:
+    with TorchCalls() as calls:
         y, _ = source.module(X)
     assert torch.equal(y, net(X)[0])
-    assert sum(call.split(".")[0] == "lstm" for call in calls.names) == 1
+    assert calls.count("lstm") == 1
     assert "rnn.weight_ih_l0" in dict(source.module.named_parameters())
 
 

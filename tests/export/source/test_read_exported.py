@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
-from torch.overrides import TorchFunctionMode
 
 from edgernn.errors import SourceError
 from edgernn.export.source.read_exported import read_exported
 from tests.archive_entries import entries_of, rewritten, written
+from tests.torch_calls import TorchCalls
 
 
 @pytest.fixture(autouse=True)
@@ -45,16 +45,6 @@ def save(model: nn.Module, path: Path, *args, kwargs=None, dynamic=None) -> Path
         program = torch.export.export(model, args, kwargs, dynamic_shapes=dynamic, strict=False)
         torch.export.save(program, path)
     return path
-
-
-class Calls(TorchFunctionMode):
-    def __init__(self):
-        super().__init__()
-        self.names: list[str] = []
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        self.names.append(getattr(func, "__name__", ""))
-        return func(*args, **(kwargs or {}))
 
 
 TOKENS = torch.tensor([[0, 1, 2, 3], [4, 3, 2, 1]])
@@ -113,7 +103,7 @@ def test_static_archive_is_noted(tmp_path):
 def test_a_function_mode_sees_the_recurrent_calls(tmp_path):
     """A TorchFunctionMode sees the archive's recurrent operators."""
     module, _ = read_exported(save(Tagger().eval(), tmp_path / "a.pt2", TOKENS, None))
-    with Calls() as calls:
+    with TorchCalls() as calls:
         module(TOKENS)
     assert calls.names.count("lstm.input") == 1
 

@@ -22,6 +22,7 @@ from tests.nets.scripted import (
     archive,
     quietly,
 )
+from tests.torch_calls import TorchCalls
 
 
 @pytest.fixture(autouse=True)
@@ -39,16 +40,6 @@ def same(got, want):
     return len(got) == len(want) and all(map(same, got, want))
 
 
-class Calls(TorchFunctionMode):
-    def __init__(self):
-        super().__init__()
-        self.names: list[str] = []
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        self.names.append(getattr(func, "__name__", "").partition(".")[0])
-        return func(*args, **(kwargs or {}))
-
-
 @pytest.mark.parametrize("how", ["scripted", "traced"])
 @pytest.mark.parametrize("case", CASES)
 def test_runs_as_the_model_at_every_size(tmp_path, case, how):
@@ -58,10 +49,10 @@ def test_runs_as_the_model_at_every_size(tmp_path, case, how):
     module, _, notes = read_torchscript(archive(tmp_path, model, *inputs(3, 5), how=how))
     for first, second in ((3, 5), (2, 5), (4, 1), (5, 9)):
         args = inputs(first, second)
-        with Calls() as calls:
+        with TorchCalls() as calls:
             got = module(*args)
         assert same(got, model(*args))
-        assert calls.names.count(operator) == 1
+        assert calls.count(operator) == 1
     assert notes == ()
     names = dict(model.named_parameters(remove_duplicate=False))
     assert dict(module.named_parameters(remove_duplicate=False)).keys() == names.keys()
@@ -97,9 +88,9 @@ def test_a_scripted_loop_keeps_its_length_open(tmp_path):
     module, _, _ = read_torchscript(archive(tmp_path, model))
     for length in (1, 4):
         x = torch.randn(length, 2, 4)
-        with Calls() as calls:
+        with TorchCalls() as calls:
             assert same(module(x), model(x))
-        assert calls.names.count("lstm_cell") == 2 * length
+        assert calls.count("lstm_cell") == 2 * length
 
 
 def test_signature_and_results_keep_their_structure(tmp_path):

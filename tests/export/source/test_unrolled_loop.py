@@ -10,21 +10,13 @@ from torch import nn
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.source.read_torchscript import read_torchscript
 from edgernn.export.source.unrolled_loop import describe_unrolled_loop
-
-
-class Cell(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.product = nn.Linear(8, 4)
-
-    def forward(self, x, h):
-        return self.product(torch.cat([x, h], 1)).tanh()
+from tests.nets.product_cell import ProductCell
 
 
 class Looped(nn.Module):
     def __init__(self):
         super().__init__()
-        self.cell = Cell()
+        self.cell = ProductCell()
 
     def forward(self, x):
         h = torch.zeros(x.shape[1], 4)

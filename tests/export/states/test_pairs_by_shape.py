@@ -9,15 +9,7 @@ from torch import nn
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.call.forward_run import run_forward
 from edgernn.export.states.pairs_by_shape import ambiguous_states, recognise_pairs
-
-
-class Cell(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.product = nn.Linear(8, 4)
-
-    def forward(self, x, h):
-        return self.product(torch.cat([x, h], 1)).tanh()
+from tests.nets.product_cell import ProductCell
 
 
 class Pair(nn.Module):
@@ -45,7 +37,7 @@ def test_pairs_that_fit_are_listed():
 
 def test_names_tell_which_pairs_are_likely():
     """An argument that is called like a state goes with the last result; alone, that is `0`."""
-    message = why(Cell(), x=torch.ones(2, 4), h=torch.ones(2, 4))
+    message = why(ProductCell(), x=torch.ones(2, 4), h=torch.ones(2, 4))
     assert message is not None
     assert (
         "By the names it is --state h=0. All pairs that fit: --state x=0, --state h=0." in message
