@@ -46,7 +46,7 @@ SHOWN_BY: Mapping[str, tuple[str, ...]] = {
         "source/torchscript_program",
     ),
     "source/test_load_source": ("source/read_checkpoint",),
-    "states/test_find_states": ("states/next_values", "states/state_port"),
+    "states/test_find_states": ("states/next_values",),
     "step/test_unit_axes": ("step/unit_axis_moves",),
     "lower/test_loops": ("trace/trace_loops",),
 }
