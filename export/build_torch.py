@@ -27,7 +27,7 @@ from edgernn.export.ir.dataflow import movement_sources
 from edgernn.export.ir.graph_names import name_after_model
 from edgernn.export.ir.symbolic_dims import name_sizes, write_canonical
 from edgernn.export.library_errors import stage
-from edgernn.export.lower.loops import Iteration
+from edgernn.export.lower.loops import TracedLoop
 from edgernn.export.reroll.explain_loop import explain_loop
 from edgernn.export.reroll.loop_structure import RerollError
 from edgernn.export.reroll.reroll import LONGEST_STRIDE, RerolledModule, reroll
@@ -146,11 +146,11 @@ def _known_pairs(
     return StatePairs({}, example.state_updates, {} if run.calls else recognise_pairs(example, run))
 
 
-def _bounds(module: nn.Module, model: ir.Model, loops: Mapping[int, Iteration]) -> Bounds:
+def _bounds(module: nn.Module, model: ir.Model, loops: Mapping[int, TracedLoop]) -> Bounds:
     """Return the sizes for which a trace agrees with the model, all its loops included."""
     bounds = bounds_of(model) & (module.bounds if isinstance(module, RerolledModule) else Bounds())
     for loop in loops.values():
-        bounds &= bounds_of(loop.model)
+        bounds &= bounds_of(loop.body)
     return bounds
 
 

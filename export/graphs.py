@@ -20,7 +20,7 @@ from edgernn.export.ir.call_nodes import call_nodes
 from edgernn.export.ir.fold_constants import fold_constants
 from edgernn.export.lift.lift_over_time import lift_over_time
 from edgernn.export.lower.layers import lower
-from edgernn.export.lower.loops import Iteration, lower_loops
+from edgernn.export.lower.loops import TracedLoop, lower_loops
 from edgernn.export.lower.projection import scan_projection
 from edgernn.export.lower.running_results import write_running
 from edgernn.export.states.state_port import StatePort
@@ -55,7 +55,7 @@ class Graphs:
 
 
 def graphs_of_step(
-    model: ir.Model, states: Sequence[StatePort], loops: Mapping[int, Iteration]
+    model: ir.Model, states: Sequence[StatePort], loops: Mapping[int, TracedLoop]
 ) -> Graphs:
     """Return the graphs of a forward that is one step, from its trace, which is changed.
 
@@ -73,7 +73,7 @@ def graphs_of_step(
 
 
 def graphs_of_sequence(
-    model: ir.Model, loops: Mapping[int, Iteration], lengths: Collection[str], no_step: str
+    model: ir.Model, loops: Mapping[int, TracedLoop], lengths: Collection[str], no_step: str
 ) -> Graphs:
     """Return the graphs of a forward that takes whole sequences, from its trace, which is changed.
 
@@ -98,17 +98,17 @@ def graphs_of_sequence(
 
 
 def _step_of_sequence(
-    model: ir.Model, loops: Mapping[int, Iteration], lengths: Collection[str]
+    model: ir.Model, loops: Mapping[int, TracedLoop], lengths: Collection[str]
 ) -> ir.Model:
     """Return the step graph of a forward that takes whole sequences.
 
     Raises:
         UnsupportedModelError: It has none.
     """
-    for one in loops.values():
-        if one.loop.along != SEQUENCE:
+    for along in (loop.time_loop.along for loop in loops.values()):
+        if along != SEQUENCE:
             raise UnsupportedModelError(
-                f"forward loops over `{one.loop.along}` besides the sequence, whole at every step."
+                f"forward loops over `{along}` besides the sequence, whole at every step."
             )
     lower(model, lengths=False)
     fold_constants(model)
@@ -154,7 +154,7 @@ def constant_steps(run: ForwardRun, states: Sequence[StatePort]) -> str:
     return f"forward fixes its sequences to {run.most_steps} steps."
 
 
-def looks_ahead(graph: ir.Graph, loops: Mapping[int, Iteration], example: ExampleCall) -> str:
+def looks_ahead(graph: ir.Graph, loops: Mapping[int, TracedLoop], example: ExampleCall) -> str:
     """Say why no state can be carried from chunk to chunk; nothing where one can.
 
     A call runs from the last step of the sequence to the first, or an input has several entries for
@@ -163,7 +163,7 @@ def looks_ahead(graph: ir.Graph, loops: Mapping[int, Iteration], example: Exampl
     for node in call_nodes(graph):
         loop = loops.get(node.attributes["call"].as_int())
         if loop is not None:
-            if loop.loop.backward and loop.loop.along == SEQUENCE:
+            if loop.time_loop.backward and loop.time_loop.along == SEQUENCE:
                 return "forward loops from the last step of the sequence to the first."
         elif node.attributes["bidirectional"].as_int() and _runs_along_sequence(node):
             return (

@@ -17,7 +17,7 @@ from edgernn.export.ir.operator_kinds import LOOP, TORCH
 from edgernn.export.ir.symbolic_dims import rename_axes
 from edgernn.export.lift.lift_over_time import LiftedGraph, lift_over_time
 
-__all__ = ["Iteration", "lower_loops"]
+__all__ = ["TracedLoop", "lower_loops"]
 
 
 _OUTER_SEQUENCE = "sequence_outside"
@@ -25,25 +25,25 @@ _OUTER_SEQUENCE = "sequence_outside"
 
 
 @dataclass(frozen=True)
-class Iteration:
-    """One iteration of a loop.
+class TracedLoop:
+    """A loop over time, and the graph of one of its iterations.
 
     Attributes:
-        loop: The loop.
-        model: Its body. It takes one step of each sequence, the states and the constants, and
+        time_loop: The loop as forward calls it.
+        body: One iteration. It takes one step of each sequence, the states and the constants, and
             returns the next states and the outputs of the step.
         labels: What each of its states is.
     """
 
-    loop: TimeLoop
-    model: ir.Model
+    time_loop: TimeLoop
+    body: ir.Model
     labels: tuple[StateLabel, ...]
 
 
-def lower_loops(model: ir.Model, bodies: Mapping[int, Iteration], at_one_step: bool) -> list[str]:
+def lower_loops(model: ir.Model, traced: Mapping[int, TracedLoop], at_one_step: bool) -> list[str]:
     """Replace every loop by operators or by a Scan, in a graph whose other calls are lowered.
 
-    `bodies` are by the place of the call of each loop; `at_one_step`, a loop along the sequence is
+    `traced` are by the place of the call of each loop; `at_one_step`, a loop along the sequence is
     one iteration.
 
     Returns:
@@ -55,11 +55,11 @@ def lower_loops(model: ir.Model, bodies: Mapping[int, Iteration], at_one_step: b
     reasons: list[str] = []
     loops = [node for node in model.graph if (node.domain, node.op_type) == (TORCH, LOOP)]
     for node in loops:
-        body = bodies[node.attributes["call"].as_int()]
-        if at_one_step and body.loop.along == SEQUENCE:
-            _replace_by(model.graph, node, _single_iteration(body))
+        loop = traced[node.attributes["call"].as_int()]
+        if at_one_step and loop.time_loop.along == SEQUENCE:
+            _replace_by(model.graph, node, _single_iteration(loop))
             continue
-        lifted = _lift(body) if body.loop.lag <= 0 else _lift_with_extra_step(body)
+        lifted = _lift(loop) if loop.time_loop.lag <= 0 else _lift_with_extra_step(loop)
         reasons += [lifted.reason] if lifted.form == "scan" else []
         _replace_by(model.graph, node, lifted.model)
     model.opset_imports.pop(TORCH, None)
@@ -67,8 +67,8 @@ def lower_loops(model: ir.Model, bodies: Mapping[int, Iteration], at_one_step: b
     return reasons
 
 
-def _lift(body: Iteration) -> LiftedGraph:
-    loop, model = body.loop, body.model.clone()
+def _lift(traced: TracedLoop) -> LiftedGraph:
+    loop, model = traced.time_loop, traced.body.clone()
     inputs = [port.name or "" for port in model.graph.inputs]
     outputs = [port.name or "" for port in model.graph.outputs]
     first, last = len(loop.axes), len(loop.axes) + loop.states
@@ -85,27 +85,27 @@ def _lift(body: Iteration) -> LiftedGraph:
     return lifted
 
 
-def _lift_with_extra_step(body: Iteration) -> LiftedGraph:
+def _lift_with_extra_step(loop: TracedLoop) -> LiftedGraph:
     """Lift a loop that may run no iteration: it runs one more, whose results are dropped.
 
     ONNX Runtime fails on a Scan without steps, and crashes at a recurrent operator without any.
     """
-    count, model = body.loop.states, body.model.clone()
+    count, model = loop.time_loop.states, loop.body.clone()
     tape = ir.tape.Tape(model.graph)
     for place, state in enumerate(list(model.graph.outputs)[:count]):
         copy = tape.op("Identity", [state])
         copy.name, copy.type, copy.shape = f"s{place}", state.type, state.shape
         model.graph.outputs.append(copy)
-    lifted = _lift(replace(body, model=model))
+    lifted = _lift(replace(loop, body=model))
     graph = lifted.model.graph
-    steps = _pad_by_one_step(graph, body.loop.axes)
+    steps = _pad_by_one_step(graph, loop.time_loop.axes)
     tape = ir.tape.Tape(graph)
     zero = tape.initializer(ir.tensor([0], ir.DataType.INT64, name="first_step"))
     results = list(graph.outputs)
     every_state = results[len(results) - count :]
     for place, value in enumerate(results[: len(results) - count]):
         if place < count:
-            starts = tape.op("Unsqueeze", [graph.inputs[len(body.loop.axes) + place], zero])
+            starts = tape.op("Unsqueeze", [graph.inputs[len(loop.time_loop.axes) + place], zero])
             states = tape.op("Concat", [starts, every_state[place]], {"axis": 0})
             last = tape.op("Gather", [states, steps], {"axis": 0})
             results[place] = tape.op("Squeeze", [last, zero])
@@ -142,15 +142,15 @@ def _change_input(graph: ir.Graph, place: int, new: ir.Value, value: ir.Value) -
     graph.inputs[place] = new
 
 
-def _single_iteration(body: Iteration) -> ir.Model:
+def _single_iteration(traced: TracedLoop) -> ir.Model:
     """Return the graph of a loop that runs one iteration."""
-    loop = body.loop
+    loop = traced.time_loop
     if loop.lag:
         raise UnsupportedModelError(
             "forward's loop over time does not run once for each step: at "
             f"one step it runs {max(1 - loop.lag, 0)} times."
         )
-    model = body.model.clone()
+    model = traced.body.clone()
     graph = model.graph
     tape = ir.tape.Tape(graph)
     for place, axis in enumerate(loop.axes):

@@ -17,7 +17,7 @@ from edgernn.export.ir.dataflow import movement_sources
 from edgernn.export.ir.fold_constants import fold_constants
 from edgernn.export.ir.operator_kinds import LOOP
 from edgernn.export.lower.layers import lower
-from edgernn.export.lower.loops import Iteration
+from edgernn.export.lower.loops import TracedLoop
 from edgernn.export.lower.running_results import write_running
 from edgernn.export.states.node_states import NodeState, call_states
 from edgernn.export.trace.trace import trace
@@ -36,7 +36,7 @@ def trace_loop_bodies(
     }
 
 
-def lower_loop_body(call: RecurrentCall, model: ir.Model) -> Iteration:
+def lower_loop_body(call: RecurrentCall, model: ir.Model) -> TracedLoop:
     """Return an iteration in ONNX operators, its states named after its layers.
 
     `model` is the iteration as it was traced, its layers named; it is changed in place.
@@ -56,7 +56,7 @@ def lower_loop_body(call: RecurrentCall, model: ir.Model) -> Iteration:
     lower(model)
     write_running(model)
     fold_constants(model)
-    return Iteration(loop, model, labels)
+    return TracedLoop(loop, model, labels)
 
 
 def _layer_state(port: ir.Value | None, states: Sequence[NodeState]) -> NodeState | None:
