@@ -54,7 +54,7 @@ def masked(text: str, arguments: list[str]) -> str:
     return re.sub(r"(loss|difference) \S+|\d\S* kB", r"\1", text)
 
 
-@pytest.mark.parametrize("names", [("README",), ("export", "runtime")], ids=" ".join)
+@pytest.mark.parametrize("names", [("README",), ("export", "run")], ids=" ".join)
 def test_python_runs(
     names: tuple[str, ...], folder: Path, once: Once, monkeypatch: pytest.MonkeyPatch
 ) -> None:
