@@ -11,12 +11,14 @@ import click
 
 from edgernn import __version__
 from edgernn.cli.command_options import json_option
+from edgernn.cli.terminal_notes import verbosity_options
 
 _PACKAGES = ("numpy", "onnxruntime", "onnxruntime-gpu", "torch", "onnx")
 
 
 @click.command("doctor", short_help="Show which providers really work here.")
 @json_option
+@verbosity_options
 def command(as_json: bool) -> None:
     """Show which providers really work here, and what the others lack.
 

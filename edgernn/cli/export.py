@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgernn.cli.command_options import declared_options
+from edgernn.cli.terminal_notes import verbosity_options
 from edgernn.export.options import ExportOptions
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 @click.argument("model", type=click.Path(path_type=Path))
 @declared_options(ExportOptions)
 @click.option("--json", "as_json", is_flag=True, help="Print contract.json and the path.")
+@verbosity_options
 def command(model: Path, as_json: bool, **options: Any) -> None:
     """Write the trained model in file MODEL as a proven, stateful artifact.
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgernn.cli.command_options import json_option
+from edgernn.cli.terminal_notes import verbosity_options
 
 if TYPE_CHECKING:
     from edgernn.artifact import Artifact
@@ -27,6 +28,7 @@ Facts = list[tuple[str, str]]
 @click.command("inspect", short_help="Show the contract and cost of an artifact or ONNX file.")
 @click.argument("path", metavar="FILE_OR_ARTIFACT", type=click.Path(path_type=Path))
 @json_option
+@verbosity_options
 def command(path: Path, as_json: bool) -> None:
     """Show ports, states, cost per step, and which runtimes refuse FILE_OR_ARTIFACT and why.
 

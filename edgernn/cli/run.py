@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgernn.cli.command_options import provider_option
+from edgernn.cli.terminal_notes import verbosity_options
 from edgernn.errors import InputError
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ scores are taken as logits or logarithms of probabilities.
     help="Write the final state (.npz).",
 )
 @click.option("--force", is_flag=True, help="Replace files that exist.")
+@verbosity_options
 def command(
     artifact: Path | None,
     provider: str,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgernn.cli.command_options import declared_options, flags_of, json_option, provider_option
+from edgernn.cli.terminal_notes import verbosity_options
 from edgernn.export.options import SourceOptions
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 @provider_option(help="Where to run.  [default: cpu]")
 @declared_options(SourceOptions)
 @json_option
+@verbosity_options
 def command(
     artifact: Path, against: Path | None, provider: str | None, as_json: bool, **options: Any
 ) -> None:

@@ -1,0 +1,99 @@
+"""Notes and progress on standard error, as much as `--quiet` and `--verbose` ask for."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import click
+
+from edgernn.untrusted_text import escape_unprintable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["next_command", "note", "steps_bar", "verbosity_options"]
+
+Command = TypeVar("Command", bound=Callable[..., None])
+Verbosity = Literal["quiet", "normal", "verbose"]
+
+_META_KEY = "edgernn.verbosity"
+
+
+def verbosity_options(command: Command) -> Command:
+    """Add -q/--quiet and -v/--verbose to a command, which takes no parameter for them."""
+    settings: dict[str, Any] = {"expose_value": False, "is_eager": True, "callback": _set_verbosity}
+    for option in (
+        click.option("-v", "--verbose", is_flag=True, help="Print more notes.", **settings),
+        click.option("-q", "--quiet", is_flag=True, help="Print no notes.", **settings),
+    ):
+        command = option(command)
+    return command
+
+
+def _set_verbosity(ctx: click.Context, param: click.Parameter, given: bool) -> None:
+    if given and param.name is not None:
+        ctx.meta[_META_KEY] = param.name
+
+
+def verbosity() -> Verbosity:
+    """Return what the command line asked for."""
+    context = click.get_current_context(silent=True)
+    chosen: Verbosity = "normal" if context is None else context.meta.get(_META_KEY, "normal")
+    return chosen
+
+
+def note(text: str) -> None:
+    """Write a line to standard error; with --quiet, nothing."""
+    if verbosity() != "quiet":
+        click.echo(escape_unprintable(text), err=True)
+
+
+def next_command(text: str) -> None:
+    """Note the command to try next: `next    edgernn run …`."""
+    note(f"next    {text}")
+
+
+@contextlib.contextmanager
+def steps_bar(total: int | None, what: str) -> Iterator[Callable[[int], None]]:
+    """Show how many steps are done, on standard error where that is a terminal, not with --quiet.
+
+    The bar vanishes at the end. Nothing may be written to a terminal by standard output meanwhile:
+    results that appear there show the progress themselves.
+
+    Args:
+        total: The number of steps, or None where it is unknown.
+        what: What the steps are, such as `steps`.
+
+    Yields:
+        `advance(n)`, to call after every `n` steps.
+    """
+    console = terminal()
+    if console is None:
+        yield lambda _: None
+        return
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    count = "{task.completed:,}" if total is None else "{task.completed:,} of {task.total:,}"
+    with Progress(
+        BarColumn(bar_width=None),
+        TextColumn(f"{count} {{task.description}}", markup=False),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        redirect_stdout=False,
+    ) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda steps: progress.advance(task, steps)
+
+
+def terminal() -> Console | None:
+    """Return standard error as a terminal that can be drawn on; None where nothing may move."""
+    if verbosity() == "quiet" or sys.stderr is None or not sys.stderr.isatty():
+        return None
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False)
+    return None if console.is_dumb_terminal else console
