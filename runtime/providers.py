@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ __all__ = [
     "Provider",
     "ProviderTrial",
     "conflicting_builds",
+    "find_library",
     "find_provider",
     "onnxruntime",
     "start_session",
@@ -75,6 +77,7 @@ PROVIDERS = {
     )
 }
 
+_LIBRARIES = ("libonnxruntime.so*", "libonnxruntime*.dylib", "onnxruntime.dll")
 _WHEELS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")
 # The operators that do a recurrent model's work, before and after ONNX Runtime's fusions.
 _WORK = frozenset(
@@ -123,6 +126,20 @@ def onnxruntime() -> Any:
             f"Running a model needs ONNX Runtime ({error}): {PROVIDERS['cpu'].install}"
         ) from error
     return onnxruntime
+
+
+def find_library() -> Path | None:
+    """Return ONNX Runtime's shared library, which programs in C load, without importing it.
+
+    Returns:
+        Its absolute path inside the Python package; None where that is not installed.
+    """
+    spec = find_spec("onnxruntime")
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        for name in _LIBRARIES:
+            for file in sorted(Path(folder, "capi").glob(name)):
+                return file.absolute()
+    return None
 
 
 def find_provider(name: str) -> Provider:

@@ -24,9 +24,14 @@ def command(as_json: bool) -> None:
 
     Every provider runs a small graph; being listed by ONNX Runtime proves nothing.
     """
-    from edgernn.runtime.providers import PROVIDERS, conflicting_builds, try_providers
+    from edgernn.runtime.providers import (
+        PROVIDERS,
+        conflicting_builds,
+        find_library,
+        try_providers,
+    )
 
-    surveys = try_providers()
+    surveys, library = try_providers(), find_library()
     versions = {
         "python": platform.python_version(),
         "edgernn": __version__,
@@ -35,6 +40,7 @@ def command(as_json: bool) -> None:
     if as_json:
         report = {
             "versions": versions,
+            "library": str(library) if library else None,
             "conflict": conflicting_builds(),
             "providers": [
                 {**asdict(found), "install": PROVIDERS[found.name].install} for found in surveys
@@ -42,7 +48,7 @@ def command(as_json: bool) -> None:
         }
         click.echo(json.dumps(report, indent=2))
         return
-    from edgernn.cli.terminal_tables import facts, show, table
+    from edgernn.cli.terminal_tables import facts, show, table, unbroken
 
     clash = conflicting_builds()
     show(
@@ -52,6 +58,7 @@ def command(as_json: bool) -> None:
             ("name", "works", "what it lacks"),
             ((found.name, "yes" if found.works else "no", found.reason) for found in surveys),
         ),
+        *([unbroken("library", str(library))] if library else []),
         *([facts([("problem", clash)])] if clash else []),
     )
 

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from edgernn.untrusted_text import escape_unprintable
 
-__all__ = ["facts", "show", "table"]
+__all__ = ["facts", "show", "table", "unbroken"]
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
@@ -47,11 +47,18 @@ def facts(pairs: Iterable[tuple[str, str]]) -> Table:
     return grid
 
 
+def unbroken(name: str, text: str) -> Text:
+    """Return a fact in one line that is never broken, so that it can be copied."""
+    return Text.assemble((escape_unprintable(name), "bold"), "  ", escape_unprintable(text))
+
+
 def show(*parts: RenderableType) -> None:
     """Print to standard output with a blank line between parts."""
     console = Console(highlight=False)
     with console.capture() as capture:
         for index, part in enumerate(parts):
-            console.print(*([""] if index else []), part, sep="\n")
+            if index:
+                console.print()
+            console.print(part, soft_wrap=isinstance(part, Text))
     lines = capture.get().splitlines()
     click.echo("\n".join(line.rstrip() for line in lines))

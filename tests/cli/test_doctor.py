@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,7 @@ SURVEYS = [
     ProviderTrial("cpu", True, "", "1.31.1"),
     ProviderTrial("cuda", False, "No [bold] CUDA.", "1.31.1"),
 ]
+LIBRARY = Path("/home/ada/projects/voice/.venv/lib/python3.11/site-packages/onnxruntime/capi/a.so")
 VERSIONS = {"numpy": "2.4.6", "onnxruntime": "1.31.1", "torch": "2.13.0"}
 
 
@@ -22,6 +24,7 @@ def _machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setattr("edgernn.runtime.providers.try_providers", lambda: SURVEYS)
     monkeypatch.setattr("edgernn.runtime.providers.conflicting_builds", lambda: None)
+    monkeypatch.setattr("edgernn.runtime.providers.find_library", lambda: LIBRARY)
     monkeypatch.setattr("edgernn.cli.doctor._version", VERSIONS.get)
 
 
@@ -41,7 +44,16 @@ def test_table(edgernn: Invoke) -> None:
         "──────────────────────────────\n"
         "cpu    yes\n"
         "cuda   no      No [bold] CUDA.\n"
+        "\n"
+        f"library  {LIBRARY}\n"
     )
+
+
+def test_no_library(edgernn: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where ONNX Runtime is not installed, no library is shown."""
+    monkeypatch.setattr("edgernn.runtime.providers.find_library", lambda: None)
+    assert edgernn("doctor").output.endswith("\ncuda   no      No [bold] CUDA.\n")
+    assert json.loads(edgernn("doctor", "--json").output)["library"] is None
 
 
 def test_both_wheels(edgernn: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,6 +73,7 @@ def test_json(edgernn: Invoke) -> None:
             "onnx": None,
             **VERSIONS,
         },
+        "library": str(LIBRARY),
         "conflict": None,
         "providers": [
             {

@@ -17,6 +17,7 @@ from edgernn.runtime.providers import (
     PROVIDERS,
     ProviderTrial,
     conflicting_builds,
+    find_library,
     find_provider,
     start_session,
     try_provider,
@@ -209,6 +210,35 @@ def test_a_missing_engine_is_one_sentence(monkeypatch, lstm):
         "Running a model needs ONNX Runtime (import of onnxruntime halted; None in sys.modules): "
         'pip install "edgernn[cpu]"'
     )
+
+
+def test_the_library_is_onnxruntime():
+    """The library that is found, is ONNX Runtime's."""
+    path = find_library()
+    assert path is not None
+    assert path.is_absolute()
+    base = ctypes.CDLL(str(path)).OrtGetApiBase
+    base.restype = ctypes.POINTER(ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_uint32))
+    version = ctypes.cast(base()[1], ctypes.CFUNCTYPE(ctypes.c_char_p))
+    assert version().decode() == onnxruntime.__version__
+
+
+@pytest.mark.parametrize("name", ["libonnxruntime.1.31.1.dylib", "onnxruntime.dll"])
+def test_the_library_of_other_systems(monkeypatch, tmp_path, name):
+    """It is found without importing the package, which may be broken."""
+    (tmp_path / "onnxruntime" / "capi").mkdir(parents=True)
+    (tmp_path / "onnxruntime" / "__init__.py").write_text("raise ImportError")
+    monkeypatch.delitem(sys.modules, "onnxruntime")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert find_library() is None
+    (tmp_path / "onnxruntime" / "capi" / name).touch()
+    assert find_library() == tmp_path / "onnxruntime" / "capi" / name
+
+
+def test_no_library_without_onnxruntime(monkeypatch):
+    """Without the package there is no library."""
+    monkeypatch.setattr(providers, "find_spec", lambda name: None)
+    assert find_library() is None
 
 
 def test_every_provider_is_tried(monkeypatch):
