@@ -10,6 +10,7 @@ import pytest
 
 from edgernn.cli import main
 from tests.conftest import Once
+from tests.docs.page_blocks import page_blocks
 from tests.examples.scripts import edgernn, train_once
 
 ROOT = Path(__file__).parents[1]
@@ -81,7 +82,8 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 def commands(page: Path) -> list[str]:
     """Return the arguments of each `edgernn` command that a page shows."""
-    return re.findall(r"^(?:\$ .*\| |\$ )edgernn (.+)$", page.read_text("utf-8"), re.M)
+    code = [block.text for block in page_blocks(page) if block.language in ("console", "sh")]
+    return re.findall(r"^(?:\$ )?(?:.*\| )?edgernn (.+)$", "\n".join(code), re.M)
 
 
 def test_pages_show_commands() -> None:
