@@ -98,6 +98,9 @@ class Artifact:
     def checked(self, kind: str) -> Path:
         """Return the file of graph `kind`, after its digest was compared with the contract's.
 
+        Args:
+            kind: `sequence` or `step`.
+
         Raises:
             ContractError: There is no such graph, or the file is missing, changed or another
                 artifact's, or the folder was exported again.

@@ -44,7 +44,7 @@ class Contract:
         graphs: `sequence`, `step` or both.
         vocabulary: The symbols of ids and scores, or None.
         parity: The result of the parity check in one line.
-        notes: For people: axes that turned out to be constant, what was converted, …
+        notes: What a user should know: axes that are constant, what was converted, …
         lengths: Inputs of the sequence graph that hold the length of each sequence.
         full_lengths: Those of `lengths` whose longest must be the number of steps.
         most: Name of a dynamic axis → the largest size at which the sequence graph is right.
@@ -111,12 +111,12 @@ class Contract:
         return {state.name: graph.input(state.input) for state in self.states}
 
     def data_inputs(self, kind: str) -> tuple[Port, ...]:
-        """Return the inputs of graph `kind` that are not states."""
+        """Return the inputs of graph `kind`, `sequence` or `step`, that are not states."""
         states = {state.input for state in self.states}
         return tuple(port for port in self.graphs[kind].inputs if port.name not in states)
 
     def data_outputs(self, kind: str) -> tuple[Port, ...]:
-        """Return the outputs of graph `kind` that are not states."""
+        """Return the outputs of graph `kind`, `sequence` or `step`, that are not states."""
         states = {state.output for state in self.states}
         return tuple(port for port in self.graphs[kind].outputs if port.name not in states)
 

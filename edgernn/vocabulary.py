@@ -89,6 +89,10 @@ class Vocabulary:
         In a vocabulary of words, white space separates symbols and a word outside the table is one
         unknown symbol. In any other vocabulary, a character that fits no symbol is one.
 
+        Examples:
+            >>> Vocabulary(("h", "e", "l", "o")).encode("hello")
+            [0, 1, 2, 2, 3]
+
         Raises:
             InputError: A character or word is not in a vocabulary that has no unknown id.
         """
@@ -127,6 +131,10 @@ class Vocabulary:
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of `ids`; padding is left out.
 
+        Examples:
+            >>> Vocabulary(("h", "e", "l", "o")).decode([0, 1])
+            'he'
+
         Raises:
             InputError: An id is outside the table.
         """
@@ -143,8 +151,9 @@ class Vocabulary:
     def to_lines(self) -> str:
         r"""Return one symbol a line in the order of ids; `\\` and `\n`, `\r`, `\0` are escaped.
 
-        >>> Vocabulary(("a", "\n")).to_lines()
-        'a\n\\n'
+        Examples:
+            >>> Vocabulary(("a", "\n")).to_lines()
+            'a\n\\n'
         """
         return "\n".join(_SPECIAL.sub(lambda c: _ESCAPES[c[0]], s) for s in self.symbols)
 
@@ -154,8 +163,9 @@ class Vocabulary:
     ) -> Vocabulary:
         r"""Read what `to_lines` wrote.
 
-        >>> Vocabulary.from_lines("a\n\\n").symbols
-        ('a', '\n')
+        Examples:
+            >>> Vocabulary.from_lines("a\n\\n").symbols
+            ('a', '\n')
         """
         symbols = (_ESCAPED.sub(lambda e: _CHARACTERS[e[0]], s) for s in lines.split("\n"))
         return cls(tuple(symbols), unknown, padding)

@@ -80,15 +80,18 @@ def export_model(
 ) -> Artifact:
     """Export a recurrent model as ONNX graphs with their state, proven against the model.
 
+    After an error, nothing is written, and an artifact that exists is unchanged.
+
     Args:
         model: An `nn.Module`, or a file: TorchScript archive, torch.export archive, state_dict
-            (.pt, .pth, .safetensors), pickled module, ONNX file.
+            (.pt, .pth, .safetensors), pickled module, ONNX file, or the folder of an artifact.
         path: The folder to write; by default the model's name with `.edgernn` in the current one.
         inputs: forward's arguments: example tensors as a tuple or by name, or specs such as
             `"tokens:int64[batch,sequence]"`. Inferred where None.
-        states: States that cannot be recognised: argument → result of forward, by path or place.
-        module: What makes the module which a state_dict belongs to: `FILE.py:FACTORY`, or a
-            function or class that returns an `nn.Module` when it is called without arguments.
+        states: States that cannot be recognised: argument of forward → its next value in what
+            forward returns, by name, path (`[1][0]`) or index.
+        module: The code of a state_dict: `FILE.py:FACTORY`, or a function or class that returns
+            an `nn.Module` when it is called without arguments.
         assume_plain: Whether to assume that nothing lies between the layers of a bare state_dict:
             no activation, no selection of a step.
         trust: Whether opening the file may run code of its author: a pickled module, or an archive
@@ -105,7 +108,8 @@ def export_model(
             recurrent layers end each sequence there.
         batch_size: The only number of sequences that the graphs take; None for any.
         steps: The only number of steps that the sequence graph takes; None for any.
-        vocabulary: The symbols in the order of their ids, or a vocabulary file.
+        vocabulary: The symbols in the order of their ids, an object from symbol to id, or a file
+            that `Vocabulary.from_file` reads.
         force: Whether to replace an artifact that exists.
         verify: Whether to prove the graphs before they are written: against eager torch, those of
             an ONNX file against that file in ONNX Runtime.
@@ -114,7 +118,11 @@ def export_model(
         The artifact on disk.
 
     Raises:
-        EdgernnError: One of its children, which `edgernn.errors` tells apart. Nothing is written.
+        SourceError: The file cannot be read as a model.
+        InputError: An option does not fit the model.
+        UnsupportedModelError: The model cannot be exported as asked.
+        ParityError: A graph does not agree with the model.
+        OutputExistsError: The folder exists and may not be replaced.
     """
     options = ExportOptions(
         path=path,
@@ -190,13 +198,16 @@ def verify_artifact(
     """Prove an artifact against the model that it was made from, in full.
 
     Args:
-        artifact: What `export_model` wrote.
-        model: As for `export_model`, like the other arguments.
-        inputs: See there.
-        states: See there.
-        module: See there.
-        assume_plain: See there.
-        trust: See there.
+        artifact: What `export_model` returned, or `Artifact.open(path)`.
+        model: An `nn.Module` or a file, as for `export_model`.
+        inputs: forward's arguments, as for `export_model`.
+        states: States that cannot be recognised, as for `export_model`.
+        module: The code of a state_dict, as for `export_model`.
+        assume_plain: Whether to assume that nothing lies between the layers of a bare state_dict.
+        trust: Whether opening the file may run code of its author.
+
+    Returns:
+        All comparisons that were made.
 
     Raises:
         ParityError: A graph does not agree with the model.

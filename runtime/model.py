@@ -36,7 +36,9 @@ class Result:
 
 
 class Model:
-    """A loaded artifact or graph; `load` makes it.
+    """A loaded artifact or graph; `load` returns it.
+
+    A model has no state of its own, so threads and streams may share it.
 
     Attributes:
         contract: What its graphs promise.
@@ -66,11 +68,13 @@ class Model:
         """Run whole sequences from the initial state.
 
         Args:
-            inputs: One array per data input, in the order of the sequence graph's ports.
+            inputs: One array per data input, in the order and shape of the sequence graph's ports,
+                such as `(batch, sequence, input_size)` float32.
             named: The same by port name.
 
         Returns:
-            The output, or name → output where the model has several.
+            The output, or name → output where the model has several; the final state is in what
+            `run` returns.
 
         Raises:
             InputError: A name, dtype, shape or id is not what the port takes.
@@ -83,12 +87,16 @@ class Model:
         """Run whole sequences, or a chunk of them, from a given state.
 
         Args:
-            inputs: Data by port name, as the sequence graph's ports say.
-            state: The state to start from by its name (`h`, `c`); None for the initial one.
+            inputs: Data by port name, in the shapes of the sequence graph's ports.
+            state: The state to start from by its name (`h`, `c`), such as the `state` of an earlier
+                result; None for the initial one.
+
+        Returns:
+            The outputs and the final state.
 
         Raises:
             InputError: A name, dtype, shape or id is not what the port takes.
-            StateError: The same of a state.
+            StateError: A name, dtype, shape or value of a state is not this model's.
         """
         return self._run(*self._input_check.check((), inputs), state=state)
 
@@ -99,7 +107,8 @@ class Model:
             batch: The number of sequences that it runs side by side.
 
         Raises:
-            UnsupportedModelError: The model's state cannot be carried on.
+            UnsupportedModelError: The model's state cannot be carried on, as that of a
+                bidirectional layer.
             InputError: The model does not take that batch.
         """
         return Stream(self._sessions, batch)

@@ -127,6 +127,9 @@ class Stream:
     def restore(self, snapshot: Mapping[str, ArrayLike]) -> None:
         """Continue from a state that `snapshot` returned; `steps` does not change.
 
+        Args:
+            snapshot: Name of a state → its value, for the `batch` of this stream.
+
         Raises:
             StateError: A name, dtype, shape or value is not this model's.
         """
