@@ -27,7 +27,7 @@ def test_block_runs_alone_and_again(block: Block, tmp_path: Path) -> None:
             check_output(block, printed)
 
 
-@pytest.mark.parametrize("page", ("concepts", "export"))
+@pytest.mark.parametrize("page", ["concepts", "export"])
 def test_page_has_blocks(page: str) -> None:
     """The pages that show code are read as pages with code."""
     assert [block for block in BLOCKS if block.page.stem == page]
