@@ -49,6 +49,12 @@ class Check:
     difference: float
     tolerance: float | None = None
 
+    def __str__(self) -> str:
+        return (
+            f"{self.name:<7} {self.graph + '.onnx':<14} batch {self.batch}, sequence "
+            f"{self.sequence}, {self.initial} initial state: {self.difference:.1e}"
+        )
+
 
 @dataclass(frozen=True)
 class ParityReport:

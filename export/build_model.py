@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -33,6 +34,8 @@ from edgernn.export.streaming.reset_memory import reset_memory, reset_memory_wit
 
 __all__ = ["build_model"]
 
+_LOG = logging.getLogger("edgernn.export")
+
 
 def build_model(
     source: Source | OnnxFile, options: SourceOptions, lengths: bool
@@ -54,6 +57,7 @@ def build_model(
 
 
 def _build_file(file: OnnxFile, options: SourceOptions, lengths: bool) -> tuple[Built, Reference]:
+    _LOG.info("building the graphs")
     with stage("building the graphs", file.name):
         file = add_lengths(file) if lengths else file
         return build_foreign(file, options.inputs, options.states or {})
@@ -61,8 +65,10 @@ def _build_file(file: OnnxFile, options: SourceOptions, lengths: bool) -> tuple[
 
 def _build_module(source: Source, options: SourceOptions, lengths: bool) -> tuple[Built, Reference]:
     module, states = source.module, options.states or {}
+    _LOG.info("finding inputs and axes")
     with stage("running forward", source.name):
         example = _make_example(source, options.inputs, lengths, states)
+    _LOG.debug("forward takes %s", ", ".join(map(str, example.tensors)))
     with stage("building the graphs", source.name):
         built = _build_or_fix_steps(module, example, states)
     if built.module is module:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 
 import onnx_ir as ir
@@ -47,6 +48,8 @@ from edgernn.export.trace.trace_loops import lower_loop_body, trace_loop_bodies
 
 __all__ = ["build_torch"]
 
+_LOG = logging.getLogger("edgernn.export")
+
 _NO_RECURRENCE = (
     "The model has no recurrent layer: forward calls none of nn.LSTM, nn.GRU, nn.RNN and their "
     "cells, and no loop over time in it carries anything from step to step. If it is one step of "
@@ -80,6 +83,7 @@ def build_torch(module: nn.Module, example: ExampleCall, pairs: Mapping[str, str
         raise UnsupportedModelError(reason or _NO_RECURRENCE)
     run = run_forward(module, example)
     bodies = trace_loop_bodies(module, example, run.calls)
+    _LOG.info("building the graphs")
     name_layers(model, *bodies.values())
     loops = {index: lower_loop_body(run.calls[index], body) for index, body in bodies.items()}
     bounds = _bounds(module, model, loops)

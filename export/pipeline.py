@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -52,6 +53,8 @@ from edgernn.untrusted_text import escape_unprintable
 from edgernn.vocabulary import Vocabulary
 
 __all__ = ["export_model", "verify_artifact"]
+
+_LOG = logging.getLogger("edgernn.export")
 
 
 @accept_old_names(ExportOptions)
@@ -169,9 +172,11 @@ def export_model(
         parameters = cost_of(built.sequence).parameters
         graphs = {kind: built.graphs[kind] for kind in contract.graphs}
         exported = apply_options(options, graphs, contract, built.layers)
+        _LOG.info("writing the graphs")
         lines = lines_of(graphs.values())
-        for model_graph in graphs.values():
+        for kind, model_graph in graphs.items():
             remove_exporter_notes(model_graph)
+            _LOG.debug("%s.onnx has %d nodes", kind, sum(1 for _ in model_graph.graph.all_nodes()))
         exported = replace(exported, family=_family(graphs))
         writer = ArtifactWriter(folder, graphs, escape_unprintable(target.name), parameters)
         files = writer.write_graphs()
@@ -179,6 +184,7 @@ def export_model(
         report = _prove(prover, files, adapter, source, built, lines) if verify else None
         notes = (*exported.notes, *prover.notes(report), *precision_notes(precision, report))
         exported = replace(exported, notes=notes, parity="" if report is None else str(report))
+        _LOG.info("writing the artifact")
         golden = adapter.adapt_arrays(prover.golden.by_port(contract))
         writer.finish(exported if graph == "both" else exported.only(graph), report, golden)
     return Artifact.open(target)
@@ -232,6 +238,7 @@ def verify_artifact(
 
 
 def _load(model: nn.Module | str | Path, options: SourceOptions) -> Source | OnnxFile:
+    _LOG.info("reading the model")
     return load_source(
         model, module=options.module, assume_plain=options.assume_plain, trust=options.trust
     )

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import gc
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgernn.cli.command_options import declared_options
-from edgernn.cli.terminal_notes import verbosity_options
+from edgernn.cli.stage_display import show_stages
+from edgernn.cli.terminal_notes import next_command, note, verbosity_options
 from edgernn.export.options import ExportOptions
 
 if TYPE_CHECKING:
     from edgernn.artifact import Artifact
+    from edgernn.runtime.port_axes import PortAxes
+    from edgernn.vocabulary import Vocabulary
 
 
 @click.command("export", short_help="Write a trained model as a proven, stateful artifact.")
@@ -32,14 +36,19 @@ def command(model: Path, as_json: bool, **options: Any) -> None:
     # What torch allocates on import and while it traces stays: collecting it again and again would
     # take a quarter of an export's time.
     gc.set_threshold(100_000, 50, 50)
-    from edgernn.export import export_model
+    note(f"Exporting {model} …")
+    with show_stages("loading PyTorch") as elapsed:
+        from edgernn.export import export_model
 
-    click.echo(f"Exporting {model} …", err=True)
-    artifact = export_model(model, **options)
+        artifact = export_model(model, **options)
+    note(f"exported in {elapsed():.1f} s")
     if as_json:
         click.echo(json.dumps({"path": str(artifact.path), **artifact.to_json()}, indent=2))
-    else:
-        click.echo(_summary(artifact))
+        return
+    click.echo(_summary(artifact))
+    for text in artifact.contract.notes:
+        note(f"note    {text}")
+    next_command(_next_command(artifact))
 
 
 def _summary(artifact: Artifact) -> str:
@@ -57,8 +66,38 @@ def _summary(artifact: Artifact) -> str:
         ("state", f"{graph.input(state.input)} → {state.output}") for state in contract.states
     ]
     facts += [("parity", contract.parity)] if contract.parity else []
-    facts += [("note", note) for note in contract.notes]
     return "\n".join(f"{name:<7} {text}" for name, text in facts)
+
+
+def _next_command(artifact: Artifact) -> str:
+    """Return a command that runs a new artifact: on text, on a file of numbers, or as recorded."""
+    from edgernn.runtime.port_axes import input_axes, required_axes
+
+    contract = artifact.contract
+    command = f"edgernn run {shlex.quote(str(artifact.path))}"
+    if contract.vocabulary is not None:
+        return f'{command} --text "{_sample_text(contract.vocabulary)}"'
+    inputs = [*required_axes(input_axes(contract)).values()]
+    if len(inputs) == 1 and _fits_csv(inputs[0]):
+        return f"{command} --input FILE.csv"
+    return command
+
+
+def _fits_csv(axes: PortAxes) -> bool:
+    """Say whether a port takes one row of numbers per step, of one sequence."""
+    is_float = axes.port.dtype.startswith("float")
+    single = axes.batch is not None or len(axes.port.shape) < 3
+    return is_float and single and axes.sequence is not None and len(axes.features) <= 1
+
+
+def _sample_text(vocabulary: Vocabulary) -> str:
+    """Return a text of symbols that are in a vocabulary, or `…` where none of them are letters."""
+    special = (vocabulary.unknown, vocabulary.padding)
+    letters = [
+        one for i, one in enumerate(vocabulary.symbols) if one.isalpha() and i not in special
+    ]
+    text = "hello" if set("hello") <= {*letters} else vocabulary.separator.join(letters[:5])
+    return text or "…"
 
 
 def _size(file: Path) -> str:

@@ -95,5 +95,5 @@ def terminal() -> Console | None:
         return None
     from rich.console import Console
 
-    console = Console(stderr=True, highlight=False)
+    console = Console(file=sys.stderr, highlight=False)
     return None if console.is_dumb_terminal else console

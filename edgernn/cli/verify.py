@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgernn.cli.command_options import declared_options, flags_of, json_option, provider_option
-from edgernn.cli.terminal_notes import verbosity_options
+from edgernn.cli.stage_display import show_stages
+from edgernn.cli.terminal_notes import note, verbosity_options
 from edgernn.export.options import SourceOptions
 
 if TYPE_CHECKING:
@@ -40,14 +41,17 @@ def command(
         if any(options.values()):
             flags = ", ".join(flags_of(SourceOptions).values())
             raise click.UsageError(f"{flags} need --against.")
-        report = _replayed(artifact, provider or "cpu")
+        with show_stages("replaying the golden run"):
+            report = _replayed(artifact, provider or "cpu")
     else:
         if provider is not None:
             raise click.UsageError("--provider goes with the golden run, not with --against.")
-        from edgernn.artifact import Artifact
-        from edgernn.export import verify_artifact
+        with show_stages("loading PyTorch") as elapsed:
+            from edgernn.artifact import Artifact
+            from edgernn.export import verify_artifact
 
-        report = verify_artifact(Artifact.open(artifact), against, **options)
+            report = verify_artifact(Artifact.open(artifact), against, **options)
+        note(f"compared in {elapsed():.1f} s")
     click.echo(json.dumps(report.to_json(), indent=2) if as_json else _lines(report))
     from edgernn.runtime.golden_replay import require_passed
 
@@ -61,11 +65,6 @@ def _replayed(artifact: Path, provider: str) -> ParityReport:
 
 
 def _lines(report: ParityReport) -> str:
-    lines = [
-        f"{check.name:<7} {check.graph + '.onnx':<14} batch {check.batch}, sequence "
-        f"{check.sequence}, {check.initial} initial state: {check.difference:.1e}"
-        for check in report.checks
-    ]
     verdict = "passed" if report.passed else "failed"
     end = f"max difference {report.max_difference:.1e} to {report.reference}, tolerance"
-    return "\n".join([*lines, f"{verdict}: {end} {report.tolerance:.1e}"])
+    return "\n".join([*map(str, report.checks), f"{verdict}: {end} {report.tolerance:.1e}"])

@@ -6,6 +6,7 @@ Which axes may have to change together, and how that changes recurrent calls and
 from __future__ import annotations
 
 import itertools
+import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from edgernn.errors import InputError
 from edgernn.export.call.argument_names import holds_state
 from edgernn.export.call.example_call import ArgumentTensor, ExampleCall
 from edgernn.export.call.forward_run import ExampleRunner, ForwardRun
+from edgernn.untrusted_text import first_line
 
 __all__ = [
     "Axis",
@@ -30,6 +32,8 @@ __all__ = [
     "name_axis",
     "same_results",
 ]
+
+_LOG = logging.getLogger("edgernn.export")
 
 Axis = tuple[str, int]
 """The path of a tensor and the place of an axis in it."""
@@ -73,6 +77,7 @@ class AxisProbe:
                 except InputError:
                     continue
             run = self._run_resized(sizes, longest or other)
+            _log_run(sizes, run)
             if not isinstance(run, Exception):
                 runs.append(run)
             # one that only a window or a norm needs more than one step or sequence for is dynamic
@@ -171,6 +176,14 @@ class AxisProbe:
             choices.append([*equal] if telling and must and equal else [*equal, None])
         groups = [[one for one in group if one] for group in itertools.product(*choices)]
         yield from sorted(groups, key=len, reverse=True)[:_MOST]
+
+
+def _log_run(sizes: Mapping[Axis, int], run: ForwardRun | Exception) -> None:
+    place = ", ".join(f"{path}.shape[{axis}] = {size}" for (path, axis), size in sizes.items())
+    if isinstance(run, Exception):
+        _LOG.debug("forward fails with %s: %s", place, first_line(run))
+    else:
+        _LOG.debug("forward runs with %s", place)
 
 
 def is_feature(leaf: ArgumentTensor, axis: int) -> bool:

@@ -104,20 +104,30 @@ class ComparisonCases:
             )
         return cases[: len(_SHORT_SIZES) + 1]
 
-    def boundary_cases(self) -> Iterator[ComparisonCase]:
-        """Yield runs at every bound, one inside it, and at the extra sizes."""
+    @property
+    def boundary_sizes(self) -> list[Mapping[str, int]]:
+        """The sizes at every bound and one inside it, and the extra ones."""
         contract = self.sampler.contract
         edges = [{axis: most - less} for axis, most in contract.most.items() for less in (0, 1)]
         edges += [{axis: least + more} for axis, least in contract.least.items() for more in (0, 1)]
-        for sizes in (*edges, *self.extra_sizes):
+        return [*edges, *self.extra_sizes]
+
+    def boundary_cases(self) -> Iterator[ComparisonCase]:
+        """Yield runs at the boundary sizes."""
+        for sizes in self.boundary_sizes:
             case = self.case_at(self._allowed_sizes({**self.sampler.sizes_at(2, 3), **sizes}))
             if case is not None:
                 yield case
 
+    @property
+    def has_long_cases(self) -> bool:
+        """Whether the model takes any number of steps."""
+        return self._is_dynamic(SEQUENCE)
+
     def long_cases(self) -> Iterator[ComparisonCase]:
         """Yield one sequence of 1,000 steps, then shorter ones; the model has not run on them."""
-        is_dynamic = self._is_dynamic(SEQUENCE)
-        for steps in dict.fromkeys(map(self.allowed_steps, _LONG_STEPS)) if is_dynamic else ():
+        counts = dict.fromkeys(map(self.allowed_steps, _LONG_STEPS))
+        for steps in counts if self.has_long_cases else ():
             sizes = self.sampler.sizes_at(self.allowed_batch(1), steps)
             yield ComparisonCase(sizes, self.sampler.draw_data(sizes))
 

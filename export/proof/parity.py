@@ -14,6 +14,7 @@ a comparison of nothing is a failure.
 from __future__ import annotations
 
 import functools
+import logging
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -38,6 +39,8 @@ from edgernn.export.proof.reference import Reference, RunResult
 from edgernn.report import Check, ParityReport, scaled_difference
 
 __all__ = ["Prover"]
+
+_LOG = logging.getLogger("edgernn.export")
 
 _CHUNKED = ((1, 1), (2, 7), (3, 5))
 
@@ -92,7 +95,7 @@ class Prover:
         }
         with one_thread():
             try:
-                checks = tuple(self._checks(functions))
+                checks = tuple(self._run_checks(functions))
             except _DisagreementError as error:
                 if error.whole is None:
                     raise ParityError(str(error)) from None
@@ -158,9 +161,32 @@ class Prover:
         """
         return self._cases.golden_case(self.constants.get(SEQUENCE, 0) * (1 + self.contract.carry))
 
-    def _checks(self, functions: Mapping[str, GraphFunction]) -> Iterator[Check]:
+    def _run_checks(self, functions: Mapping[str, GraphFunction]) -> Iterator[Check]:
+        """Yield every check that has passed, and log how many of them have."""
+        _LOG.info("proving the graphs")
+        short = self._cases.short_cases() if "sequence" in functions else []
+        count = self._check_count(functions, len(short))
+        for index, check in enumerate(self._checks(functions, short), 1):
+            _LOG.info("proving the graphs: %d of %d", index, count)
+            _LOG.debug("%s", check)
+            yield check
+
+    def _check_count(self, kinds: Collection[str], short: int) -> int:
+        """Return how many checks there are where the model runs at all their sizes."""
+        long = self._cases.has_long_cases
+        count = len(kinds)  # the golden run
+        if "sequence" in kinds:
+            count += (short + len(self._cases.boundary_sizes)) * (2 if self.contract.states else 1)
+            count += long and SEQUENCE not in self.constants
+        if self.contract.carry:
+            count += len(kinds) * (len(self._chunked_sizes) + long)
+        return count
+
+    def _checks(
+        self, functions: Mapping[str, GraphFunction], short: Sequence[ComparisonCase]
+    ) -> Iterator[Check]:
         if "sequence" in functions:
-            for case in (*self._cases.short_cases(), *self._cases.boundary_cases()):
+            for case in (*short, *self._cases.boundary_cases()):
                 yield self._compare_whole(functions["sequence"], case)
                 if self.contract.states:
                     yield self._compare_whole(functions["sequence"], self._from_drawn_states(case))
@@ -222,9 +248,14 @@ class Prover:
         comparison = compare_chunks(self.sampler, run, case, lengths, kind == "step")
         return self._check(name, kind, case, comparison)
 
+    @property
+    def _chunked_sizes(self) -> list[tuple[int, int]]:
+        """The numbers of sequences and of steps of the short runs in chunks."""
+        return [*dict.fromkeys((self._cases.allowed_batch(b), steps) for b, steps in _CHUNKED)]
+
     def _chunked_cases(self, kind: str) -> Iterator[ComparisonCase]:
         """Yield runs of a few steps, from states that the model can be in."""
-        for batch, steps in dict.fromkeys((self._cases.allowed_batch(b), t) for b, t in _CHUNKED):
+        for batch, steps in self._chunked_sizes:
             if kind == "step":
                 steps = self.contract.within(SEQUENCE, steps)
             else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -27,6 +28,8 @@ from edgernn.export.trace.bounds import Bounds
 from edgernn.export.trace.explain_failure import explain_failure
 
 __all__ = ["LONGEST_STRIDE", "RerolledModule", "reroll"]
+
+_LOG = logging.getLogger("edgernn.export")
 
 _STEPS = 5
 """Steps that a loop is unrolled for at first."""
@@ -85,6 +88,7 @@ def reroll(module: nn.Module, example: ExampleCall) -> RerolledModule:
         RerollError: Forward at a few sizes does not determine what it does at others.
         UnsupportedModelError: torch cannot export it at all.
     """
+    _LOG.info("looking for loops over time")
     few = example.resized({symbol: _STEPS for symbol in example.sizes if symbol != BATCH})
     steps = [size for symbol, size in example.sizes.items() if symbol != BATCH]
     reason: RerollError | None = None

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import logging
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -42,6 +43,8 @@ from edgernn.export.trace.export_forward import export_forward, result_paths
 
 __all__ = ["trace"]
 
+_LOG = logging.getLogger("edgernn.export")
+
 _onnx_functions = staticmethod(functools.cache(ONNXRegistry.from_torchlib))
 
 
@@ -57,6 +60,7 @@ def trace(module: nn.Module, example: ExampleCall, source: nn.Module | None = No
     Raises:
         UnsupportedModelError: torch cannot trace the module, or not with these dynamic axes.
     """
+    _LOG.info("tracing forward")
     with silence_exporters(), preserve_state(module):
         try:
             program, model = _export(module, example)

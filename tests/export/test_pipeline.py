@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -55,3 +56,63 @@ def test_a_wrong_vocabulary_is_refused_before_the_model_runs(tmp_path: Path) -> 
             Counting(3, 4), tmp_path / "m.edgernn", vocabulary=tmp_path / "symbols.txt"
         )
     assert Counting.calls == 0
+
+
+class Loop(nn.Module):
+    """A cell that forward calls for each step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell = nn.GRUCell(3, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = x.new_zeros(x.shape[0], 4)
+        outputs = []
+        for t in range(x.shape[1]):
+            h = self.cell(x[:, t], h)
+            outputs.append(h)
+        return torch.stack(outputs, 1)
+
+
+def test_stages_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The logger `edgernn.export` says at level INFO what is done, in that order."""
+    caplog.set_level(logging.INFO, "edgernn")
+    artifact = edgernn.export_model(Loop(), tmp_path / "m.edgernn")
+    stages = [record.getMessage().partition(": ")[0] for record in caplog.records]
+    assert list(dict.fromkeys(stages)) == [
+        "reading the model",
+        "finding inputs and axes",
+        "looking for loops over time",
+        "tracing forward",
+        "building the graphs",
+        "writing the graphs",
+        "proving the graphs",
+        "writing the artifact",
+    ]
+    assert {(record.name, record.levelname) for record in caplog.records} == {
+        ("edgernn.export", "INFO")
+    }
+    assert artifact.parity is not None
+    count = len(artifact.parity.checks)
+    proofs = [text for text in map(logging.LogRecord.getMessage, caplog.records) if ": " in text]
+    assert proofs == [f"proving the graphs: {done + 1} of {count}" for done in range(count)]
+
+
+def test_details_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """At level DEBUG the sizes that were tried, the axes, the nodes and every check are logged."""
+    caplog.set_level(logging.DEBUG, "edgernn")
+    artifact = edgernn.export_model(nn.LSTM(3, 4), tmp_path / "m.edgernn")
+    details = [record.getMessage() for record in caplog.records if record.levelname == "DEBUG"]
+    assert artifact.parity is not None
+    checks = [*map(str, artifact.parity.checks)]
+    assert details[-len(checks) :] == checks
+    assert "forward runs with input.shape[0] = 7" in details
+    assert (
+        "forward fails with input.shape[2] = 4: input.size(-1) must be equal to input_size. "
+        "Expected 3, got 4"
+    ) in details
+    assert (
+        "forward takes input:float32[sequence,batch,3], hx[0]:float32[1,batch,4], "
+        "hx[1]:float32[1,batch,4]"
+    ) in details
+    assert "sequence.onnx has 2 nodes" in details
