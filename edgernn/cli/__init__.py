@@ -13,8 +13,11 @@ from typing import Any, NoReturn
 import click
 
 from edgernn import __version__
+from edgernn.cli.command_options import flags_of
 from edgernn.errors import EdgernnError
+from edgernn.export.options import ExportOptions
 from edgernn.extras import EXTRAS
+from edgernn.option_names import flags_in_messages
 from edgernn.untrusted_text import escape_unprintable
 
 __all__ = ["main"]
@@ -59,7 +62,7 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; an error of edgernn becomes one line, `Error: …`, and exit code 1."""
         try:
-            with _exit_on_sigterm():
+            with _exit_on_sigterm(), flags_in_messages(flags_of(ExportOptions)):
                 return super().invoke(ctx)
         except EdgernnError as error:
             raise click.ClickException(escape_unprintable(str(error))) from error
