@@ -16,6 +16,7 @@ from types import UnionType
 from typing import Any, Literal, ParamSpec, TypeVar, get_args, get_origin, get_type_hints
 
 from edgernn.errors import InputError
+from edgernn.option_names import option
 
 __all__ = ["Declaration", "Option", "accept_old_names", "check_options", "declarations"]
 
@@ -84,7 +85,7 @@ class Declaration:
             return
         text = repr(value)
         simple = isinstance(value, (str, int, float, type(None))) and len(text) <= 80
-        subject = f"`{self.name}` is {text if simple else f'of type {type(value).__name__}'}"
+        subject = f"{option(self.name)} is {text if simple else f'of type {type(value).__name__}'}"
         if self.choices:
             raise InputError(f"{subject}; known are: {', '.join(map(str, self.choices))}.")
         raise InputError(f"{subject}; expected {self._expected()}.")
@@ -98,7 +99,7 @@ class Declaration:
         if self.type is bool:
             return "True or False"
         if int in self.member_types:
-            return "an integer of at least 1, or None"
+            return "an integer of at least 1"
         return self.option.expected
 
 

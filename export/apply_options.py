@@ -21,6 +21,7 @@ from edgernn.export.passes.layer_states import split_states_by_layer
 from edgernn.export.passes.opset import to_opset
 from edgernn.export.passes.reset_input import add_reset_input
 from edgernn.export.passes.share_weights import share_weights
+from edgernn.option_names import option
 from edgernn.report import ParityReport
 
 __all__ = ["apply_options", "check_request", "constant_sizes", "precision_notes", "with_steps_of"]
@@ -51,7 +52,7 @@ def with_steps_of(options: ExportOptions, constants: Mapping[str, int]) -> Expor
         return options
     if options.steps not in (None, given):
         raise InputError(
-            f"`steps` is {options.steps}, but the inputs are given with {given} steps. "
+            f"{option('steps')} is {options.steps}, but the inputs are given with {given} steps. "
             "Give one number, in one place."
         )
     return replace(options, steps=given)
@@ -68,25 +69,26 @@ def check_request(options: ExportOptions, contract: Contract) -> None:
     _check_vocabulary(contract)
     if options.graph == "step" and contract.step is None:
         raise UnsupportedModelError(
-            f"There is no step graph: {contract.no_step} Export it with --graph sequence."
+            f"There is no step graph: {contract.no_step} "
+            f"Export it with {option('graph', 'sequence')}."
         )
-    for option, axis, size in (
+    for name, axis, size in (
         ("batch_size", BATCH, options.batch_size),
         ("steps", SEQUENCE, options.steps),
     ):
         if size is not None:
-            _check_size(option, axis, size, contract)
+            _check_size(name, axis, size, contract)
 
 
-def _check_size(option: str, axis: str, size: int, contract: Contract) -> None:
+def _check_size(name: str, axis: str, size: int, contract: Contract) -> None:
     least, most = contract.least.get(axis, size), contract.most.get(axis, size)
     if not least <= size <= most:
         bound = f"at most {most}" if size > most else f"at least {least}"
-        raise InputError(f"`{option}` cannot be {size}: the model takes {bound}.")
+        raise InputError(f"{option(name)} cannot be {size}: the model takes {bound}.")
     if not any(axis in port.shape for port in contract.graphs["sequence"].inputs):
         taken = ", ".join(f"`{port}`" for port in contract.data_inputs("sequence"))
         raise InputError(
-            f"`{option}` cannot be {size}: the model has no dynamic axis `{axis}`. "
+            f"{option(name)} cannot be {size}: the model has no dynamic axis `{axis}`. "
             f"It takes {taken}."
         )
 

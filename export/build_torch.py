@@ -45,23 +45,11 @@ from edgernn.export.trace.bounds import Bounds, bounds_of
 from edgernn.export.trace.size_branch import find_size_branch
 from edgernn.export.trace.trace import trace
 from edgernn.export.trace.trace_loops import lower_loop_body, trace_loop_bodies
+from edgernn.option_names import option
 
 __all__ = ["build_torch"]
 
 _LOG = logging.getLogger("edgernn.export")
-
-_NO_RECURRENCE = (
-    "The model has no recurrent layer: forward calls none of nn.LSTM, nn.GRU, nn.RNN and their "
-    "cells, and no loop over time in it carries anything from step to step. If it is one step of "
-    "a recurrence of its own, it must take its state as an argument and return the next one; name "
-    "it with --state INPUT=OUTPUT. A model without state needs torch.onnx.export only."
-)
-
-_NO_PAIR = (
-    "forward is one step of a recurrence, but nothing that it returns goes back in as one of its "
-    "arguments and can be told from other tensors. It must take its state and return the next one, "
-    "of the same shape; name it: --state INPUT=OUTPUT."
-)
 
 
 def build_torch(module: nn.Module, example: ExampleCall, pairs: Mapping[str, str | int]) -> Built:
@@ -80,7 +68,7 @@ def build_torch(module: nn.Module, example: ExampleCall, pairs: Mapping[str, str
     carries_state = any(node.attributes.get_int("states", 1) for node in call_nodes(model.graph))
     if not known.all and not carries_state:
         reason = describe_unrolled_loop(module, example) or ambiguous_states(example, run)
-        raise UnsupportedModelError(reason or _NO_RECURRENCE)
+        raise UnsupportedModelError(reason or _no_recurrence())
     run = run_forward(module, example)
     bodies = trace_loop_bodies(module, example, run.calls)
     _LOG.info("building the graphs")
@@ -92,7 +80,7 @@ def build_torch(module: nn.Module, example: ExampleCall, pairs: Mapping[str, str
     states, start_notes = with_default_starts(module, example, run, states)
     is_step = is_step and not loops_from_own_state(run, states)
     if is_step and not states:
-        raise UnsupportedModelError(f"{_NO_PAIR} {pair_options(example, run) or ''}".strip())
+        raise UnsupportedModelError(f"{_no_pair()} {pair_options(example, run) or ''}".strip())
     check_state_axes(model.graph, states)
     origins = name_ports(model, states, example.limits)
     lengths = length_ports(model.graph)
@@ -223,8 +211,26 @@ def _unreturned(
             yield (
                 f"`{source.name}` starts layer `{layer}` at every call: "
                 "forward returns no next value of it that could be recognised. If it does, "
-                f"name it with --state {source.name}=OUTPUT."
+                f"name it with {option('states', {source.name: 'OUTPUT'})}."
             )
+
+
+def _no_recurrence() -> str:
+    return (
+        "The model has no recurrent layer: forward calls none of nn.LSTM, nn.GRU, nn.RNN and their "
+        "cells, and no loop over time in it carries anything from step to step. If it is one step "
+        "of a recurrence of its own, it must take its state as an argument and return the next "
+        f"one; name it with {option('states', {'INPUT': 'OUTPUT'})}. A model without state needs "
+        "torch.onnx.export only."
+    )
+
+
+def _no_pair() -> str:
+    return (
+        "forward is one step of a recurrence, but nothing that it returns goes back in as one of "
+        "its arguments and can be told from other tensors. It must take its state and return the "
+        f"next one, of the same shape; name it: {option('states', {'INPUT': 'OUTPUT'})}."
+    )
 
 
 def _padded(path: str) -> str:
@@ -237,6 +243,6 @@ def _padded(path: str) -> str:
 def _unnamed(path: str) -> str:
     return (
         f"forward writes into `{path}`, which is none of the states that were named: hosts get its "
-        f"new value only where forward returns it. Where it is one, name it with --state "
-        f"{path}={path} beside the others."
+        f"new value only where forward returns it. Where it is one, name it with "
+        f"{option('states', {path: path})} beside the others."
     )

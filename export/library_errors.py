@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from edgernn.errors import EdgernnError, ParityError, UnsupportedModelError
 from edgernn.export.code_lines.source_line import SourceLine, line_of_error, line_of_stack
+from edgernn.option_names import option
 
 __all__ = ["lines_of", "locating", "stage"]
 
@@ -43,7 +44,7 @@ def _unforeseen(doing: str, model: str, error: Exception) -> str:
     if (line := line_of_error(error)) is not None:
         return (
             f"`{model}.forward` fails at {line} while edgernn is {doing}: {reason}. Where it "
-            "takes certain sizes or values only, describe them with --input."
+            f"takes certain sizes or values only, describe them with {option('inputs')}."
         )
     return (
         f"{doing.capitalize()} of `{model}` fails with {reason}. That is a fault of edgernn; "

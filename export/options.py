@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 from edgernn.declared_options import Option, check_options
 from edgernn.errors import InputError
+from edgernn.option_names import option
 from edgernn.vocabulary import Vocabulary
 
 __all__ = [
@@ -152,6 +153,6 @@ class ExportOptions(SourceOptions):
         super().__post_init__()
         if self.graph == "step" and self.steps is not None:
             raise InputError(
-                f"`steps` is {self.steps}, which is of the sequence graph, but --graph step writes "
-                "none. Leave out one of the two."
+                f"{option('steps')} is {self.steps}, which is of the sequence graph, but "
+                f"{option('graph', 'step')} writes none. Leave out one of the two."
             )

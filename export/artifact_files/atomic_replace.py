@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 
 from edgernn.artifact import CONTRACT_FILE
 from edgernn.errors import InputError, OutputExistsError
+from edgernn.option_names import option
 
 __all__ = ["atomic_folder"]
 
@@ -103,7 +104,7 @@ def _target_lock(target: Path, path: Path) -> Iterator[None]:
     except Timeout:
         raise OutputExistsError(
             f"`{path.name}` in `{path.parent}` is being written by another export. Wait until "
-            "that has ended, or give another name with -o."
+            f"that has ended, or give another name with {option('path')}."
         ) from None
     except OSError as error:
         raise _write_error(path, error) from error
@@ -121,14 +122,15 @@ def _check_replaceable(target: Path, path: Path, force: bool) -> None:
         return
     if not force:
         raise OutputExistsError(
-            f"`{path.name}` exists already in `{path.parent}`. Give another name with -o, or "
-            "replace it with --force."
+            f"`{path.name}` exists already in `{path.parent}`. Give another name with "
+            f"{option('path')}, or replace it with {option('force', True)}."
         )
     graphs = ("sequence.onnx", "step.onnx")
     if not (target / CONTRACT_FILE).is_file() or not any((target / g).exists() for g in graphs):
         raise OutputExistsError(
-            f"`{path.name}` in `{path.parent}` exists and is not an artifact; --force replaces "
-            "artifacts only. Give another name with -o."
+            f"`{path.name}` in `{path.parent}` exists and is not an artifact; "
+            f"{option('force', True)} replaces artifacts only. Give another name with "
+            f"{option('path')}."
         )
 
 

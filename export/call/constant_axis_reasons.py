@@ -10,6 +10,7 @@ from edgernn.errors import UnsupportedModelError
 from edgernn.export.call.argument_names import holds_state
 from edgernn.export.call.axis_probe import Axis, AxisProbe, RankError, is_feature
 from edgernn.export.call.example_call import ExampleCall
+from edgernn.option_names import option
 from edgernn.untrusted_text import first_line
 
 __all__ = ["StepsError", "check_batch", "constant_note", "unrequested_notes", "why_constant"]
@@ -110,7 +111,8 @@ def unrequested_notes(
         else:
             what = "which is a guess" if guessed else "as in the example"
             shape = (*leaf.shape[:axis], "features", *leaf.shape[axis + 1 :])
+            spec = str(replace(leaf, shape=shape))
             yield (
                 f"{constant}, {what}: no parameter fixes it. Give another number, or a name to "
-                f'leave it open, in --input "{replace(leaf, shape=shape)}".'
+                f"leave it open, in {option('inputs', [spec])}."
             )

@@ -17,6 +17,7 @@ from edgernn.axis_sizes import evaluate_size
 from edgernn.contract import SEQUENCE
 from edgernn.errors import InputError
 from edgernn.export.capture.pytree import map_tensors, tensor_leaves
+from edgernn.option_names import option
 
 __all__ = ["ArgumentTensor", "ExampleCall", "resize_tensor"]
 
@@ -172,8 +173,8 @@ class ExampleCall:
         return replace(self.resized(sizes), shapes=shapes)
 
     def options(self) -> str:
-        """Return what gives the same on the command line: an `--input` for each tensor."""
-        return " ".join(f'--input "{leaf}"' for leaf in self.tensors)
+        """Return the option `inputs` with which an export gets the same example."""
+        return option("inputs", [str(leaf) for leaf in self.tensors])
 
     def with_axes(self, sizes: Mapping[tuple[str, int], int]) -> ExampleCall:
         """Return the example with axes, given by path and place, at other sizes."""

@@ -19,6 +19,7 @@ from edgernn.export.call.example_call import ArgumentTensor, ExampleCall
 from edgernn.export.capture.preserve_state import preserve_state
 from edgernn.export.capture.pytree import map_tensors, packed_paths, tensor_leaves
 from edgernn.export.capture.recurrent_calls import RecurrentCall, RecurrentCallMode
+from edgernn.option_names import option
 from edgernn.untrusted_text import first_line
 
 __all__ = ["ExampleRunner", "ForwardRun", "ModuleRunner", "first_run", "run_forward"]
@@ -194,7 +195,7 @@ def _with_smaller_ids(example: ExampleCall, error: Exception) -> Iterator[Exampl
     largest = max((int(leaf.tensor.max()) for leaf in guessed.values()), default=0)
     listed = " and ".join(f"`{path}`" for path in guessed)
     are = "are" if len(guessed) > 1 else "is"
-    options = " ".join(f'--input "{leaf}<N"' for leaf in guessed.values())
+    options = option("inputs", [f"{leaf}<N" for leaf in guessed.values()])
     below = (largest + 1) // 2
     while below > 1:
         note = (

@@ -19,6 +19,7 @@ from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.call.example_from_inputs import example_from
 from edgernn.export.call.forward_run import run_forward
 from edgernn.export.call.guess_examples import first_spec, guess_step_sizes, state_shapes
+from edgernn.option_names import option
 
 __all__ = ["ask_for_inputs", "check_required_arguments"]
 
@@ -40,14 +41,14 @@ def check_required_arguments(module: nn.Module, example: ExampleCall) -> None:
 
 
 def _hint(module: nn.Module, missing: Collection[str], example: ExampleCall) -> str:
-    """Return `--input` for each missing argument, if forward runs with these; else nothing."""
+    """Return a spec for each missing argument, if forward runs with these; else nothing."""
     specs = _specs(module, missing)
     with contextlib.suppress(Exception):
         guessed = dict(example_from(module, specs).kwargs)
         for given in (example.kwargs, {}):
             with contextlib.suppress(Exception):
                 run_forward(module, ExampleCall({**given, **guessed}, {}))
-                return f": {_options(specs)}"
+                return f": {option('inputs', specs)}"
     return ""
 
 
@@ -57,13 +58,10 @@ def ask_for_inputs(module: nn.Module) -> str:
     specs = _specs(module, _required(module) or names[:1] or ["x"])
     with contextlib.suppress(Exception):
         run_forward(module, example_from(module, specs))
-        return f"Describe the inputs of its forward, such as {_options(specs)}."
+        return f"Describe the inputs of its forward, such as {option('inputs', specs)}."
     listed = _listed(names or ["x"])
-    return f'Describe the inputs of its forward, {listed}: --input "NAME:DTYPE[DIMS]" for each.'
-
-
-def _options(specs: Collection[str]) -> str:
-    return " ".join(f'--input "{spec}"' for spec in specs)
+    spec = option("inputs", ["NAME:DTYPE[DIMS]"])
+    return f"Describe the inputs of its forward, {listed}, with a spec for each: {spec}."
 
 
 def _required(module: nn.Module) -> list[str]:

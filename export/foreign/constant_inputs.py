@@ -22,6 +22,7 @@ from edgernn.export.foreign.recurrent_nodes import recurrent_nodes_inside, title
 from edgernn.export.ir.dataflow import input_dependencies
 from edgernn.export.ir.node_builder import constant_of
 from edgernn.export.ir.operator_kinds import moved_inputs
+from edgernn.option_names import option
 
 __all__ = ["choose_networks", "drop_idle_inputs", "make_constant", "split_constants"]
 
@@ -97,14 +98,14 @@ def choose_networks(file: OnnxFile) -> tuple[OnnxFile, tuple[str, ...]]:
             raise UnsupportedModelError(
                 f"If `{node_label(node)}` in `{file.path}` chooses by the input `{ports[0].name}` "
                 f"what runs, {title(inner)} among it; a graph has one network. Give the input as a "
-                f'constant: --input "{spec}={number}".'
+                f"constant: {option('inputs', [f'{spec}={number}'])}."
             )
         if ports[0].name not in chosen:
             chosen[ports[0].name or ""] = value
             notes.append(
                 f"`{ports[0].name}` is the constant {value}, the value that If "
                 f"`{node_label(node)}` asks for: it chooses between networks. For another one give "
-                f'its value: --input "{spec}=VALUE".'
+                f"its value: {option('inputs', [f'{spec}=VALUE'])}."
             )
     return make_constant(file, chosen), tuple(notes)
 

@@ -15,6 +15,7 @@ from edgernn.export.call.input_spec import named_sizes, parse_spec, read_example
 from edgernn.export.foreign.onnx_file import OnnxFile
 from edgernn.export.foreign.recurrent_nodes import sequence_lens_inputs
 from edgernn.export.ir.dataflow import id_limit
+from edgernn.option_names import option
 
 __all__ = ["candidate_examples", "declared_specs", "given_example"]
 
@@ -118,9 +119,10 @@ def _declared(file: OnnxFile, value: ir.Value) -> Sequence[int | ir.SymbolicDim]
             "of the model that comes after it."
         )
     if value.shape is None:
+        spec = f"{value.name}:{value.dtype.numpy().name}[batch,sequence,40]"
         raise InputError(
             f"Input `{value.name}` of `{file.path}` has no declared shape. Describe it: "
-            f'--input "{value.name}:{value.dtype.numpy().name}[batch,sequence,40]".'
+            f"{option('inputs', [spec])}."
         )
     return tuple(value.shape)
 

@@ -23,6 +23,7 @@ from edgernn.export.states.next_values import StatePairs
 from edgernn.export.states.node_states import NodeState, operator_states
 from edgernn.export.states.pairs_by_shape import pair_options, recognise_pairs
 from edgernn.export.states.state_port import StatePort, check_state_axes
+from edgernn.option_names import option
 
 __all__ = ["FileStates", "Stack", "find_file_states"]
 
@@ -194,5 +195,5 @@ def _no_state(file: OnnxFile, graph: ir.Graph, options: str | None) -> str:
     return (
         f"`{file.path}` has no recurrent state: no LSTM, GRU or RNN node that starts from a state "
         "of its own or from an input, and no input that goes in as an output comes out. If it is "
-        f"one step of a recurrence, name its state: --state IN=OUT{how}"
+        f"one step of a recurrence, name its state: {option('states', {'IN': 'OUT'})}{how}"
     )

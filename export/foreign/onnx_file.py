@@ -22,6 +22,7 @@ from edgernn.export.foreign.recurrent_nodes import check_nodes, name_finals
 from edgernn.export.ir.decode_file import decode, readable
 from edgernn.export.ir.graph_names import port_of
 from edgernn.export.ir.recurrent_operators import Input, input_of, recurrent_nodes
+from edgernn.option_names import option
 
 __all__ = ["OPSETS", "OnnxFile", "ResolvedIf", "add_lengths", "read_artifact", "read_onnx"]
 
@@ -153,7 +154,7 @@ def add_lengths(file: OnnxFile) -> OnnxFile:
     if not nodes:
         raise UnsupportedModelError(
             f"`{file.path}` has no LSTM, GRU or RNN node whose sequences could end at lengths. "
-            "Export it without --lengths."
+            f"Export it without {option('lengths')}."
         )
     endless = [node for node in nodes if input_of(node, Input.SEQUENCE_LENS) is None]
     if not endless or (file.contract is not None and file.contract.lengths):
@@ -161,7 +162,7 @@ def add_lengths(file: OnnxFile) -> OnnxFile:
     if any(value.name == LENGTHS for value in model.graph.inputs):
         raise InputError(
             f"`{file.path}` has an input `{LENGTHS}` already, which is not that of its recurrent "
-            "nodes. Export it without --lengths."
+            f"nodes. Export it without {option('lengths')}."
         )
     lengths = ir.Value(name=LENGTHS, shape=ir.Shape([BATCH]), type=ir.TensorType(ir.DataType.INT64))
     narrow = ir.node("Cast", [lengths], {"to": ir.DataType.INT32})

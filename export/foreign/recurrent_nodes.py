@@ -19,6 +19,7 @@ from edgernn.export.ir.recurrent_operators import (
     kind_of,
     recurrent_nodes,
 )
+from edgernn.option_names import option
 
 __all__ = [
     "check_bodies",
@@ -136,7 +137,7 @@ def _refusals(node: ir.Node) -> Iterator[tuple[str, str]]:
         yield (
             "is a recurrence written as a body of nodes, which cannot be taken apart into steps",
             "Export the model with an LSTM, GRU or RNN node, or export one step of it and name "
-            "its states: --state IN=OUT.",
+            f"its states: {option('states', {'IN': 'OUT'})}.",
         )
     if not is_recurrent(node):
         return

@@ -42,6 +42,7 @@ from edgernn.export.foreign.recurrent_nodes import (
 from edgernn.export.ir.dataflow import ancestors, depends_on_data
 from edgernn.export.ir.node_builder import splice
 from edgernn.export.ir.onnx_session import Arrays
+from edgernn.option_names import option
 
 __all__ = ["resolve_file"]
 
@@ -92,7 +93,7 @@ def _example(file: OnnxFile, inputs: Any) -> tuple[InstrumentedFile, ExampleCall
         assert failure is not None
         raise InputError(
             f"No inputs were found that `{file.path}` runs on. {failure} "
-            'Describe them: --input "x:float32[batch,sequence,40]".'
+            f"Describe them: {option('inputs', ['x:float32[batch,sequence,40]'])}."
         )
     return best
 
@@ -122,7 +123,7 @@ def _with_notes_of_guesses(file: OnnxFile, example: ExampleCall) -> ExampleCall:
             notes.append(
                 f"Axis {axis} of `{leaf.path}` is the constant {size}, a guess: the file runs at "
                 "it, but not at all sizes, and does not tell which one it was trained with. If "
-                f'that is another, give it: --input "{leaf}".'
+                f"that is another, give it: {option('inputs', [str(leaf)])}."
             )
     return replace(example, notes=tuple(notes))
 

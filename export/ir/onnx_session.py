@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgernn.errors import MissingExtraError, UnsupportedModelError
+from edgernn.option_names import option
 
 __all__ = ["Arrays", "OnnxSession", "failure_reason"]
 
@@ -75,7 +76,8 @@ def _open(model: bytes | str) -> Any:
     except Exception as error:  # onnxruntime's errors have no common base class
         reason = failure_reason(error)
         remedy = (
-            " It is older than the graph's opset: upgrade it, or choose an older one with --opset."
+            " It is older than the graph's opset: upgrade it, or choose an older one with "
+            f"{option('opset')}."
             if "opset" in reason or "IR version" in reason
             else ""
         )

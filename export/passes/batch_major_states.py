@@ -17,6 +17,7 @@ from edgernn.errors import UnsupportedModelError
 from edgernn.export.ir.node_builder import NodeBuilder
 from edgernn.export.ir.shapes import known_shape
 from edgernn.export.passes.port_values import batch_axis, describe_state, new_output, position_of
+from edgernn.option_names import option
 
 __all__ = ["make_states_batch_major"]
 
@@ -48,7 +49,7 @@ def _make_batch_major(models: Sequence[ir.Model], state: State) -> State:
     if axis != 1 or len(known_shape(port)) != len(_PERMUTATION):
         raise UnsupportedModelError(
             f"{describe_state(port)}; a batch-major state needs a dynamic axis `{BATCH}` before or "
-            "after the layers. Export it with --state-layout torch."
+            f"after the layers. Export it with {option('state_layout', 'torch')}."
         )
     for model in models:
         _transpose_ports(model.graph, state)

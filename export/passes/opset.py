@@ -15,6 +15,7 @@ from onnxscript import version_converter
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.ir.node_builder import NodeBuilder, constant_of
 from edgernn.export.passes.port_values import replace_node
+from edgernn.option_names import option
 
 __all__ = ["allows", "schema_of", "to_opset"]
 
@@ -134,10 +135,11 @@ def _refusal(node: ir.Node, opset: int, current: int) -> str:
     fitting = [number for number in range(opset + 1, current + 1) if _fits(node, number)]
     subject = f"`{node.op_type}` (node `{node.name}`)"
     if not fitting:
-        return f"{subject} does not exist in opset {opset}. Choose --opset {current}."
+        remedy = f"Choose {option('opset', current)}."
+        return f"{subject} does not exist in opset {opset}. {remedy}"
     return (
         f"{subject} needs opset {fitting[0]}; opset {opset} was asked for. "
-        f"Choose --opset {fitting[0]} or later."
+        f"Choose {option('opset', fitting[0])} or later."
     )
 
 

@@ -12,6 +12,7 @@ from edgernn.errors import UnsupportedModelError
 from edgernn.export.ir.node_builder import NodeBuilder
 from edgernn.export.ir.shapes import known_shape
 from edgernn.export.passes.port_values import batch_axis, describe_state, position_of
+from edgernn.option_names import option
 
 __all__ = ["add_reset_input"]
 
@@ -47,7 +48,7 @@ def _select_initial(builder: NodeBuilder, mask: ir.Value, port: ir.Value, state:
     if axis is None:
         raise UnsupportedModelError(
             f"{describe_state(port)}; `{_NAME}` needs a dynamic axis `{BATCH}` in it. Export it "
-            "without --reset."
+            f"without {option('reset')}."
         )
     following = len(known_shape(port)) - axis - 1
     condition = mask

@@ -21,6 +21,7 @@ from edgernn.errors import ParityError
 from edgernn.export.ir.node_builder import constant_of
 from edgernn.export.ir.onnx_session import OnnxSession
 from edgernn.export.passes.int8 import PAIR_LIMIT, max_pair_sums
+from edgernn.option_names import option
 
 __all__ = ["check_integers", "extreme_activations"]
 
@@ -59,7 +60,7 @@ def check_integers(kind: str, path: str) -> None:
             raise ParityError(
                 f"{name} multiplies integers with neighbouring weights that come to {largest} "
                 f"together; {PAIR_LIMIT} was expected at most, beyond which CPUs without VNNI "
-                "saturate. Export the float32 model with --precision int8."
+                f"saturate. Export the float32 model with {option('precision', 'int8')}."
             )
         if node.op_type == "MatMulInteger":
             _check_this_cpu(name, weights, _zero_point(node))

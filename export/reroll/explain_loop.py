@@ -13,7 +13,7 @@ from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.code_lines.execution_log import LogEntry, growing_loops, iterations_of
 from edgernn.export.code_lines.source_line import SourceLine
 from edgernn.export.code_lines.source_syntax import SourceLoop
-from edgernn.export.trace.explain_failure import ONE_STEP
+from edgernn.export.trace.explain_failure import export_one_step
 from edgernn.export.trace.size_branch import find_size_branch, logs_at_sizes
 
 __all__ = ["explain_loop"]
@@ -56,7 +56,7 @@ def explain_loop(module: nn.Module, example: ExampleCall, reason: str) -> str:
     where = next((f" loops over `{symbol}` at {loop.line}, which" for symbol, loop, _ in loops), "")
     return (
         f"`{name}.forward`{where} cannot be written for any number of steps: {reason}. To go on, "
-        f"{ONE_STEP}."
+        f"{export_one_step()}."
     )
 
 

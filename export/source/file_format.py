@@ -11,6 +11,7 @@ from pathlib import Path
 
 from edgernn.errors import SourceError
 from edgernn.export.source.zip_archive import ZipArchive
+from edgernn.option_names import option
 
 __all__ = ["Format", "format_of"]
 
@@ -46,7 +47,9 @@ def format_of(path: Path) -> Format:
     if os.path.isdir(path):
         remedy = "Give the file of a trained model in it."
         if (path / "contract.json").is_file():
-            remedy = "It holds an artifact, which has its code in it: leave out --module."
+            remedy = (
+                f"It holds an artifact, which has its code in it: leave out {option('module')}."
+            )
         raise SourceError(f"{subject} is a folder. {remedy}")
     try:
         if not stat.S_ISREG(path.stat().st_mode):

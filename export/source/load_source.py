@@ -26,6 +26,7 @@ from edgernn.export.source.read_checkpoint import read_pickle, read_safetensors,
 from edgernn.export.source.read_exported import read_exported
 from edgernn.export.source.read_torchscript import read_scripted_parts, read_torchscript
 from edgernn.export.source.rebuild_module import rebuild_module
+from edgernn.option_names import option
 
 __all__ = ["Source", "load_source"]
 
@@ -120,7 +121,7 @@ def _from_file(
     if module is not None:
         raise SourceError(
             f"`{path}` is a {kind.value}, which has its code in it. "
-            f"Leave out --module {name_of(module)}."
+            f"Leave out {option('module', name_of(module))}."
         )
     if kind is Format.ONNX:
         return read_onnx(path)

@@ -12,6 +12,7 @@ from torch.nn.parameter import is_lazy
 
 from edgernn.errors import SourceError
 from edgernn.export.source.refusals import quantized_weights
+from edgernn.option_names import option
 
 __all__ = ["MOST_REPEATED", "check_weights", "listed", "load_weights", "without_prefixes"]
 
@@ -109,8 +110,8 @@ def load_weights(
             cause, reason = error, " ".join(str(error).split()).rstrip(".") or type(error).__name__
     if reason:
         raise SourceError(
-            f"{subject} does not fit `{type(model).__name__}`: {reason}. Give --module the code "
-            "that the weights were trained with."
+            f"{subject} does not fit `{type(model).__name__}`: {reason}. Give {option('module')} "
+            "the code that the weights were trained with."
         ) from cause
     keys = listed([f"`{key}`" for key in left])
     note = f"Left out of the file, which the module has no place for: {keys}."

@@ -15,6 +15,7 @@ from types import ModuleType
 from torch import nn
 
 from edgernn.errors import InputError, SourceError
+from edgernn.option_names import option
 
 __all__ = ["Factory", "call_factory", "folders_on_path", "import_code", "name_of"]
 
@@ -52,7 +53,9 @@ def import_code(module: str | Factory) -> tuple[ModuleType | None, str | Factory
             "is a class or function without required arguments."
         )
     if not os.path.isfile(file):
-        raise SourceError(f"`{file}` does not exist. Give --module the file of the model's code.")
+        raise SourceError(
+            f"`{file}` does not exist. Give {option('module')} the file of the model's code."
+        )
     digest = hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:12]
     spec = importlib.util.spec_from_file_location(f"_edgernn_{file.stem}_{digest}", file.resolve())
     assert spec is not None
@@ -103,7 +106,8 @@ def call_factory(code: ModuleType | None, factory: str | Factory | None) -> nn.M
     known = f" `{file}` has {', '.join(f'`{name}`' for name in defined)}." if defined else ""
     if factory is None:
         raise SourceError(
-            f"`{file}` is given without a factory. Give --module {file}:FACTORY.{known}"
+            f"`{file}` is given without a factory. Give {option('module', f'{file}:FACTORY')}."
+            f"{known}"
         )
     subject = f"`{factory}` in `{file}`"
     if (found := getattr(code, factory, None)) is None:

@@ -16,6 +16,7 @@ from torch.nn.utils import parametrize
 
 from edgernn.errors import SourceError
 from edgernn.export.source.refusals import quantized_weights
+from edgernn.option_names import option
 
 __all__ = [
     "CONVERTED_DTYPES",
@@ -60,7 +61,7 @@ def private_copy(model: nn.Module) -> nn.Module:
     except (TypeError, RuntimeError, AttributeError) as error:
         raise SourceError(
             f"`{type(model).__name__}` cannot be copied with copy.deepcopy: {error}. Remove what "
-            "cannot be copied from the module, or export its state_dict with --module."
+            f"cannot be copied from the module, or export its state_dict with {option('module')}."
         ) from error
     finally:
         for part, training in modes.items():

@@ -21,6 +21,7 @@ from edgernn.errors import SourceError
 from edgernn.export.source.load_weights import listed
 from edgernn.export.source.module_factory import folders_on_path
 from edgernn.export.source.refusals import damaged_file, quantized_weights, untrusted_file
+from edgernn.option_names import option
 from edgernn.untrusted_text import first_line
 
 __all__ = ["StateDict", "read_pickle", "read_safetensors", "state_dict_in"]
@@ -193,8 +194,9 @@ def _unpickle(path: Path, code: ModuleType | None) -> tuple[Any, tuple[str, ...]
             loaded = _load(path, weights_only=False, pickle_module=_pickle_module(code))
     except (ModuleNotFoundError, AttributeError) as error:
         raise SourceError(
-            f"`{path}` needs code that cannot be found: {error}. Run the command in the folder of "
-            "the model's code, or give the file that defines its classes: --module FILE.py."
+            f"`{path}` needs code that cannot be found: {error}. Run it in the folder of the "
+            "model's code, or give the file that defines its classes: "
+            f"{option('module', 'FILE.py')}."
         ) from error
     except Exception as error:
         raise SourceError(

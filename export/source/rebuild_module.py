@@ -18,6 +18,7 @@ from edgernn.errors import SourceError
 from edgernn.export.ir.recurrent_operators import OPERATORS
 from edgernn.export.source.load_weights import listed, without_prefixes
 from edgernn.export.source.prepare_module import CONVERTED_DTYPES, make_submodule
+from edgernn.option_names import option
 
 __all__ = ["FeatureModel", "TokenModel", "rebuild_module"]
 
@@ -83,7 +84,7 @@ def rebuild_module(
     except _Undetermined as error:
         raise SourceError(
             f"{subject} is a state_dict that does not determine the model: {error.reason}. Give "
-            f"the model's code with --module FILE.py:FACTORY{error.alternative}."
+            f"the model's code with {option('module', 'FILE.py:FACTORY')}{error.alternative}."
         ) from error.__cause__
 
 
@@ -260,7 +261,7 @@ def _refuse_guess(layer: nn.Module, paths: list[str]) -> None:
         raise _Undetermined(
             f"{' and '.join(unknown)} leaves no trace in it",
             "; or, if every step's output goes on as it is and an nn.RNN has tanh, repeat with "
-            "--assume-plain",
+            f"{option('assume_plain', True)}",
         )
 
 
@@ -272,8 +273,8 @@ def _notes(parts: Mapping[str, nn.Module], layer: str, head: str | None) -> tupl
         plain = f"tanh in `{layer}`, {plain}"
     return (
         "Warning: the model was rebuilt from the state_dict's keys; forward was not seen. It is "
-        f"taken to be {listing}, with {plain}. Give its code with --module FILE.py:FACTORY to "
-        "prove the graphs against the model itself.",
+        f"taken to be {listing}, with {plain}. Give its code with "
+        f"{option('module', 'FILE.py:FACTORY')} to prove the graphs against the model itself.",
         "batch_first leaves no trace in a state_dict: True is taken.",
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edgernn.errors import SourceError, UnsupportedModelError
+from edgernn.option_names import option
 
 __all__ = ["damaged_file", "quantized_weights", "untrusted_file"]
 
@@ -23,7 +24,7 @@ def untrusted_file(found: str, danger: str, alternative: str = FROM_CODE) -> Sou
     """
     return SourceError(
         f"{found}. {danger}, so it is not done unasked. If you trust its origin, repeat with "
-        f"--trust; or {alternative}."
+        f"{option('trust', True)}; or {alternative}."
     )
 
 
@@ -31,5 +32,5 @@ def quantized_weights(subject: str, found: str) -> UnsupportedModelError:
     """Return the refusal of a model whose weights are quantized."""
     return UnsupportedModelError(
         f"{subject} has quantized weights, {found}, which only torch can unpack. Export the float "
-        "model; --precision int8 quantizes it."
+        f"model; {option('precision', 'int8')} quantizes it."
     )

@@ -26,6 +26,7 @@ from edgernn.export.source.torchscript_operators import (
     call_operator,
     call_python,
 )
+from edgernn.option_names import option
 
 __all__ = ["Block", "Environment", "GraphReader"]
 
@@ -276,7 +277,7 @@ class GraphReader:
         return (
             f"{self._subject} uses the TorchScript operator `{node.kind()}`{where}, which edgernn "
             "does not run. Export the model from its code: the nn.Module itself, or its "
-            "state_dict with --module FILE.py:FACTORY."
+            f"state_dict with {option('module', 'FILE.py:FACTORY')}."
         )
 
 

@@ -13,6 +13,7 @@ from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.capture.preserve_state import preserve_state
 from edgernn.export.source.read_exported import ExportedModule
 from edgernn.export.source.read_torchscript import ScriptedModule
+from edgernn.option_names import option
 
 __all__ = ["describe_unrolled_loop"]
 
@@ -42,8 +43,8 @@ def describe_unrolled_loop(module: nn.Module, example: ExampleCall) -> str | Non
     return (
         f"The archive multiplies by `{name}` {steps} times in a row: {maker} wrote a loop over "
         f"time out at {steps} steps, for which alone it is right. Export the model from its code "
-        "(the nn.Module itself, or its state_dict with --module FILE.py:FACTORY), or archive it "
-        "with torch.jit.script, which keeps the loop."
+        f"(the nn.Module itself, or its state_dict with {option('module', 'FILE.py:FACTORY')}), "
+        "or archive it with torch.jit.script, which keeps the loop."
     )
 
 

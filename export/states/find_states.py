@@ -28,6 +28,7 @@ from edgernn.export.ir.recurrent_operators import STATES
 from edgernn.export.states.next_values import NextValue, NextValues, StatePairs
 from edgernn.export.states.node_states import NodeState, is_same_value, last_in_row
 from edgernn.export.states.state_port import StatePort
+from edgernn.option_names import option
 
 __all__ = ["StateNames", "find_states"]
 
@@ -177,13 +178,13 @@ def _initial(
 
 
 def _options(arguments: Sequence[ir.Value], batch: int) -> str:
-    """Return the options that describe forward's arguments with a number for the batch."""
-    specs = (
+    """Return the option that describes forward's arguments with a number for the batch."""
+    specs = [
         f"{one.name}:{one.dtype.numpy() if one.dtype else ''}"
         f"[{','.join(str(size).replace(BATCH, str(batch)) for size in one.shape or ())}]"
         for one in arguments
-    )
-    return " ".join(f'--input "{spec}"' for spec in specs)
+    ]
+    return option("inputs", specs)
 
 
 class StateNames:

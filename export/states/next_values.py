@@ -26,6 +26,7 @@ from edgernn.export.ir.dataflow import (
 )
 from edgernn.export.ir.graph_names import result_path
 from edgernn.export.states.node_states import NodeState, calls_in_row, is_same_value, last_in_row
+from edgernn.option_names import option
 
 __all__ = ["NextValue", "NextValues", "StatePairs"]
 
@@ -176,7 +177,7 @@ class NextValues:
             results = ", ".join(f"`{result_path(result)}`" for result in found)
             raise UnsupportedModelError(
                 f"The next value of `{port.name}` may be each of {results} in what forward "
-                f"returns. Say which: --state {port.name}=OUTPUT."
+                f"returns. Say which: {option('states', {port.name: 'OUTPUT'})}."
             )
         return found[0] if found and len(self._graph.outputs) > 1 else None
 
@@ -193,7 +194,7 @@ class NextValues:
         ]
 
     def _result_at(self, place: str | int) -> ir.Value:
-        """Return the result that --state names, by its number, its name or its whole path."""
+        """Return the result that an option names, by its number, its name or its whole path."""
         paths = [result_path(result) or "" for result in self._graph.outputs]
         wanted = f"[{place}]" if str(place).isdigit() else str(place)
         for path, result in zip(paths, self._graph.outputs, strict=True):

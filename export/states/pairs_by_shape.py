@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import shlex
 from collections.abc import Mapping, Sequence
 
 from edgernn.export.call.argument_names import holds_data, holds_state
 from edgernn.export.call.example_call import ArgumentTensor, ExampleCall
 from edgernn.export.call.forward_run import ForwardRun
 from edgernn.export.capture.pytree import tensor_leaves
+from edgernn.option_names import option
 
 __all__ = ["ambiguous_states", "pair_options", "recognise_pairs"]
 
@@ -83,7 +83,11 @@ def pair_options(example: ExampleCall, run: ForwardRun) -> str | None:
     fits = _fitting_results(example, run)
     if not fits:
         return None
-    pairs = [_option(leaf.path, result) for leaf, found in fits.items() for result in found]
+    pairs = [
+        option("states", {leaf.path: _place(result)})
+        for leaf, found in fits.items()
+        for result in found
+    ]
     listed = ", ".join(pairs[:_LISTED]) + (", …" if len(pairs) > _LISTED else "")
     likely = _by_name(fits)
     guess = f"By the names it is {likely}. " if likely else ""
@@ -107,15 +111,11 @@ def _by_name(fits: Mapping[ArgumentTensor, Sequence[str]]) -> str:
     pairs = list(zip(named, results[-len(named) :], strict=False)) if named else []
     if len(results) < len(named) or any(result not in fits[leaf] for leaf, result in pairs):
         return ""
-    return " ".join(_option(leaf.path, result) for leaf, result in pairs)
-
-
-def _option(argument: str, result: str) -> str:
-    return f"--state {shlex.quote(f'{argument}={_place(result)}')}"
+    return option("states", {leaf.path: _place(result) for leaf, result in pairs}) if pairs else ""
 
 
 def _place(result: str) -> str:
-    """Return how --state names a result: by its number or name, or by its path inside another."""
+    """Name a result as the option `states` does: by number, name, or its path inside another."""
     if not result:
         return "0"
     inner = result.removeprefix(".").removeprefix("[").removesuffix("]").strip('"')

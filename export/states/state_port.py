@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edgernn.contract import BATCH
 from edgernn.errors import UnsupportedModelError
+from edgernn.option_names import option
 
 __all__ = ["StatePort", "check_state_axes", "pairing_notes"]
 
@@ -61,7 +62,7 @@ def pairing_notes(states: Sequence[StatePort]) -> Iterator[str]:
             yield (
                 f"`{state.argument}` is a state whose next value is "
                 f"{_next_value(state)}: {state.evidence}. Where that is wrong, name the states: "
-                "--state INPUT=OUTPUT."
+                f"{option('states', {'INPUT': 'OUTPUT'})}."
             )
 
 
@@ -80,6 +81,6 @@ def check_state_axes(graph: ir.Graph, states: Sequence[StatePort], owner: str = 
         if port.name in names and others:
             raise UnsupportedModelError(
                 f"State `{port.name}`{owner} grows with {' and '.join(others)}; of its axes only "
-                "the batch may be dynamic. Give the others as numbers in --input specs, such as "
-                '"x:float32[batch,3,64,64]".'
+                "the batch may be dynamic. Give the others as numbers, such as "
+                f"{option('inputs', ['x:float32[batch,3,64,64]'])}."
             )

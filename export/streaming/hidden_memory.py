@@ -26,6 +26,7 @@ from edgernn.export.streaming.recorded_run import (
     same_tensors,
     try_run,
 )
+from edgernn.option_names import option
 
 __all__ = ["check_memory_is_state", "overwritten_attributes", "refuse_hidden_memory"]
 
@@ -118,7 +119,7 @@ def _refusal(module: nn.Module, names: Sequence[str]) -> UnsupportedModelError:
     return UnsupportedModelError(
         f"`{type(module).__name__}.forward` gives {listed} new values that later calls read, and a "
         f"graph has no such memory. Take {it} as arguments and return the next values, each named "
-        "with --state INPUT=OUTPUT where it is not recognised."
+        f"with {option('states', {'INPUT': 'OUTPUT'})} where it is not recognised."
     )
 
 

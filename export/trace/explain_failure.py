@@ -28,13 +28,9 @@ from edgernn.export.code_lines.source_line import (
     size_guards,
 )
 from edgernn.export.code_lines.source_syntax import condition_kind
+from edgernn.option_names import option
 
-__all__ = ["ONE_STEP", "explain_failure"]
-
-ONE_STEP = (
-    "export the module of one step, which takes what is carried as arguments and returns it, and "
-    "name it with --state INPUT=OUTPUT"
-)
+__all__ = ["explain_failure", "export_one_step"]
 
 _UNKNOWN = re.compile(
     r"No ONNX function found for <OpOverload\(op='(?P<space>\w+)\.(?P<name>\w+)'"
@@ -162,8 +158,16 @@ def explain_failure(module: nn.Module, example: ExampleCall, error: BaseExceptio
     message = _fixed_axes(module, example, error)
     if message is None:
         template = next(template for matches, template in _CAUSES if matches(failure))
-        message = template.format(failure=failure)
+        message = template.format(failure=failure, one_step=export_one_step())
     return f"`{type(module).__name__}` cannot be traced: {message}"
+
+
+def export_one_step() -> str:
+    """Return the advice to export one step of a loop that no graph can run."""
+    return (
+        "export the module of one step, which takes what is carried as arguments and returns it, "
+        f"and name it with {option('states', {'INPUT': 'OUTPUT'})}"
+    )
 
 
 def _fixed_axes(module: nn.Module, example: ExampleCall, error: BaseException) -> str | None:
@@ -282,7 +286,7 @@ _CAUSES: tuple[tuple[Callable[[_Failure], object], str], ...] = (
     (
         lambda failure: failure.condition == "end",
         "forward ends a loop by the values of a tensor{failure.at}, and a graph runs the same "
-        f"steps whatever they are. Let the caller loop: {ONE_STEP}.",
+        "steps whatever they are. Let the caller loop: {one_step}.",
     ),
     (
         lambda failure: failure.condition,

@@ -61,8 +61,8 @@ def test_values_of_the_declared_types_pass(values: dict[str, Any]) -> None:
     [
         ({"mode": "medium"}, "`mode` is 'medium'; known are: fast, slow."),
         ({"mode": ["fast"]}, "`mode` is of type list; known are: fast, slow."),
-        ({"count": 0}, "`count` is 0; expected an integer of at least 1, or None."),
-        ({"count": True}, "`count` is True; expected an integer of at least 1, or None."),
+        ({"count": 0}, "`count` is 0; expected an integer of at least 1."),
+        ({"count": True}, "`count` is True; expected an integer of at least 1."),
         ({"level": 2}, "`level` is 2; known are: 1, 3."),
         ({"quiet": 1}, "`quiet` is 1; expected True or False."),
         ({"names": [1]}, "`names` is of type list; expected names or ids."),

@@ -48,7 +48,7 @@ def test_a_stream_of_another_batch_is_refused(tmp_path: Path) -> None:
         (
             "input:float32[sequence,batch,4]",
             0,
-            "`batch_size` is 0; expected an integer of at least 1, or None.",
+            "`batch_size` is 0; expected an integer of at least 1.",
         ),
     ],
 )

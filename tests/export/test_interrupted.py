@@ -32,8 +32,8 @@ def test_an_existing_folder_is_kept(tmp_path):
     assert refusal(
         OutputExistsError, lambda: edgernn.export_model(StatefulTagger(), target, inputs=(IDS,))
     ) == (
-        f"`m.edgernn` exists already in `{tmp_path}`. Give another name with -o, or replace it "
-        "with --force."
+        f"`m.edgernn` exists already in `{tmp_path}`. Give another name with `path`, or replace "
+        "it with force=True."
     )
     assert {file: file.stat() for file in tmp_path.rglob("*")} == before
 

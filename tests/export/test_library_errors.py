@@ -52,7 +52,7 @@ def test_what_the_model_raises_names_its_line(monkeypatch, tmp_path):
     said = refusal(UnsupportedModelError, run)
     assert said.startswith(f"`Net.forward` fails{place} while edgernn is proving the graphs: ")
     assert said.endswith(
-        ". Where it takes certain sizes or values only, describe them with --input."
+        ". Where it takes certain sizes or values only, describe them with `inputs`."
     )
 
 

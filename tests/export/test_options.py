@@ -21,7 +21,7 @@ from edgernn.export.options import ExportOptions, SourceOptions
 
 SPECS = "expected example tensors in a tuple or by name, or specs such as "
 SPECS += "`tokens:int64[batch,sequence]`."
-SIZE = "expected an integer of at least 1, or None."
+SIZE = "expected an integer of at least 1."
 FACTORY = "expected `FILE.py:FACTORY`, or a function or class that returns an nn.Module."
 STATES = 'expected a mapping from arguments to results, such as {"h": 1}.'
 SYMBOLS = "expected the symbols in the order of their ids, or the path of a vocabulary file."
@@ -194,7 +194,7 @@ def test_steps_of_a_graph_without_steps() -> None:
     with pytest.raises(InputError) as caught:
         ExportOptions(graph="step", steps=16)
     assert str(caught.value) == (
-        "`steps` is 16, which is of the sequence graph, but --graph step writes none. Leave out "
+        '`steps` is 16, which is of the sequence graph, but graph="step" writes none. Leave out '
         "one of the two."
     )
 

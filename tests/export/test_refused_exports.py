@@ -81,7 +81,7 @@ NO_RECURRENCE = (
     "The model has no recurrent layer: forward calls none of nn.LSTM, nn.GRU, nn.RNN and their "
     "cells, and no loop over time in it carries anything from step to step. If it is one step of "
     "a recurrence of its own, it must take its state as an argument and return the next one; name "
-    "it with --state INPUT=OUTPUT. A model without state needs torch.onnx.export only."
+    'it with states={"INPUT": "OUTPUT"}. A model without state needs torch.onnx.export only.'
 )
 
 
@@ -100,7 +100,7 @@ MODELS: dict[str, tuple[nn.Module, dict[str, Any], type[EdgernnError], str]] = {
         {},
         InputError,
         "No example input for `Fails` could be inferred: the scale was not loaded. Describe the "
-        'inputs of its forward, `x`: --input "NAME:DTYPE[DIMS]" for each.',
+        'inputs of its forward, `x`, with a spec for each: inputs=["NAME:DTYPE[DIMS]"].',
     ),
     "no recurrent layer": (Plain(), {}, UnsupportedModelError, NO_RECURRENCE),
     "no tensor comes out": (
@@ -127,14 +127,14 @@ MODELS: dict[str, tuple[nn.Module, dict[str, Any], type[EdgernnError], str]] = {
         {"inputs": (X,)},
         UnsupportedModelError,
         "`h_in` starts from a learned value of its own for each of 2 sequences. Give the batch as "
-        'a number: --input "x:float32[2,sequence,4]".',
+        'a number: inputs=["x:float32[2,sequence,4]"].',
     ),
     "no step graph": (
         nn.LSTM(4, 3, bidirectional=True),
         {"inputs": (X,), "graph": "step"},
         UnsupportedModelError,
         "There is no step graph: layer `lstm` is bidirectional: its backward direction starts "
-        "from the last step of the sequence. Export it with --graph sequence.",
+        'from the last step of the sequence. Export it with graph="sequence".',
     ),
     "an unknown graph": (
         StatefulTagger(),
@@ -207,5 +207,5 @@ def test_a_state_dict_that_leaves_the_model_open_is_refused(target, tmp_path):
     torch.save({"rnn.weight_ih_l0": torch.zeros(12, 4)}, file)
     assert refusal(SourceError, lambda: edgernn.export_model(file, target)) == (
         f"`{file}` is a state_dict that does not determine the model: `rnn` has no two-dimensional "
-        "`weight_ih_l0` and `weight_hh_l0`. Give the model's code with --module FILE.py:FACTORY."
+        '`weight_ih_l0` and `weight_hh_l0`. Give the model\'s code with module="FILE.py:FACTORY".'
     )

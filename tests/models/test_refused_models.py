@@ -31,8 +31,8 @@ def test_states_of_one_shape_are_not_told_apart(tmp_path):
         "forward makes no recurrent call (nn.LSTM, nn.GRU, nn.RNN or their cells). It may be one "
         "step of a recurrence of its own, but which result goes back into which argument the "
         "shapes do not tell: `h:float32[batch,6]`, `c:float32[batch,6]` may each be the state that "
-        "comes back as `0`, `1`. Name every state. By the names it is --state h=0 --state c=1. All "
-        "pairs that fit: --state h=0, --state h=1, --state c=0, --state c=1."
+        'comes back as `0`, `1`. Name every state. By the names it is states={"h": 0, "c": 1}. '
+        'All pairs that fit: states={"h": 0}, states={"h": 1}, states={"c": 0}, states={"c": 1}.'
     )
 
 
@@ -92,6 +92,6 @@ def test_a_state_that_grows_with_the_image(tmp_path):
     ]
     assert refusal(tmp_path, ConvCell(), specs) == (
         "State `state_0_in` grows with `height` and `width`; of its axes only the batch "
-        "may be dynamic. Give the others as numbers in --input specs, such as "
-        '"x:float32[batch,3,64,64]".'
+        "may be dynamic. Give the others as numbers, such as "
+        'inputs=["x:float32[batch,3,64,64]"].'
     )

@@ -34,7 +34,7 @@ def test_a_torch_export_archive_runs_no_code(what: str, tmp_path: Path, honest: 
     with pytest.raises(SourceError) as info:
         load_source(path)
     assert named in str(info.value)
-    assert "--trust" in str(info.value)
+    assert "trust=True" in str(info.value)
     assert not (tmp_path / "canary").exists()
 
 
@@ -47,7 +47,7 @@ def test_the_refusal_of_a_torch_export_archive(tmp_path: Path, honest: Honest) -
     assert str(info.value) == (
         f"`{path}` is a torch.export archive with compiled code, `data/aotinductor/model/code.so`. "
         "Opening it would run what its maker wrote, so it is not done unasked. If you trust its "
-        "origin, repeat with --trust; or export the model's code anew with torch.export.save."
+        "origin, repeat with trust=True; or export the model's code anew with torch.export.save."
     )
 
 
@@ -71,7 +71,7 @@ def test_a_torchscript_archive_runs_no_code(what: str, tmp_path: Path, honest: H
     with pytest.raises(SourceError) as info:
         load_source(path)
     assert named in str(info.value)
-    assert "--trust" in str(info.value)
+    assert "trust=True" in str(info.value)
     assert not (tmp_path / "canary").exists()
 
 
@@ -87,7 +87,7 @@ def test_the_refusal_of_a_torchscript_archive(tmp_path: Path, honest: Honest) ->
         "`code/__torch__/tests/security/hostile.py`, line 13: "
         '`return torch.add(y, torch.from_file("canary", True, 3))`. Loading or running it could '
         "touch files or the process, so it is not done unasked. If you trust its origin, repeat "
-        "with --trust; or export the model from its code."
+        "with trust=True; or export the model from its code."
     )
 
 

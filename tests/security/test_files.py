@@ -42,14 +42,14 @@ PICKLES: dict[str, Callable[[Path], bytes]] = {
 
 @pytest.mark.parametrize("what", PICKLES)
 def test_a_pickle_is_not_run(what: str, tmp_path: Path) -> None:
-    """What a pickle asks for is named before any of it runs; `--trust` runs it."""
+    """What a pickle asks for is named before any of it runs; `trust` runs it."""
     path, canary = tmp_path / "m.pt", tmp_path / "canary"
     path.write_bytes(PICKLES[what](canary))
     with pytest.raises(SourceError) as info:
         load_source(path)
     assert str(info.value) == (
         f"`{path}` is a pickle that asks for code: `posix.mkdir`. Unpickling runs whatever the "
-        "file says, so it is not done unasked. If you trust its origin, repeat with --trust; or "
+        "file says, so it is not done unasked. If you trust its origin, repeat with trust=True; or "
         "save model.state_dict() and export that."
     )
     assert not canary.exists()

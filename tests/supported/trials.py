@@ -15,8 +15,11 @@ import torch
 from torch import nn
 
 import edgernn
+from edgernn.cli.command_options import flags_of
 from edgernn.errors import EdgernnError
+from edgernn.export.options import ExportOptions
 from edgernn.export.proof.eager_reference import one_thread
+from edgernn.option_names import flags_in_messages
 from tests.nets.kinds import (
     CELLS,
     HAND,
@@ -59,7 +62,7 @@ class Table:
 
 
 def result(table: str, kind: str, column: str) -> str:
-    """Run one trial in an empty folder; return what it gave, or the reason of its refusal."""
+    """Run one trial in an empty folder; return what it gave, or the command line's refusal."""
     trial = TABLES[table].columns[column](kind)
     if trial is None:
         return NOTHING
@@ -68,7 +71,8 @@ def result(table: str, kind: str, column: str) -> str:
         warnings.simplefilter("ignore")
         os.chdir(folder)
         try:
-            artifact = trial()
+            with flags_in_messages(flags_of(ExportOptions)):
+                artifact = trial()
         except EdgernnError as error:
             return _reason(error)
         except Exception as error:

@@ -205,7 +205,7 @@ def test_a_target_that_is_being_written_is_refused(path):
         fill(folder)
         assert refused(OutputExistsError, write, path) == (
             f"`m.edgernn` in `{path.parent}` is being written by another export. Wait until that "
-            "has ended, or give another name with -o."
+            "has ended, or give another name with `path`."
         )
         assert (folder / "contract.json").is_file()
     assert list(path.parent.iterdir()) == [path]
@@ -302,8 +302,8 @@ def test_an_existing_folder_is_kept(path):
     write(path)
     (path / "extra").touch()
     assert refused(OutputExistsError, write, path) == (
-        f"`m.edgernn` exists already in `{path.parent}`. Give another name with -o, or replace "
-        "it with --force."
+        f"`m.edgernn` exists already in `{path.parent}`. Give another name with `path`, or replace "
+        "it with force=True."
     )
     assert (path / "extra").exists()
     write(path, force=True)
@@ -321,7 +321,7 @@ def test_force_replaces_artifacts_only(path, names):
     with pytest.raises(OutputExistsError) as caught:
         write(path, force=True)
     assert str(caught.value) == (
-        f"`m.edgernn` in `{path.parent}` exists and is not an artifact; --force replaces artifacts "
-        "only. Give another name with -o."
+        f"`m.edgernn` in `{path.parent}` exists and is not an artifact; force=True replaces "
+        "artifacts only. Give another name with `path`."
     )
     assert path.read_text() == "thesis" if not names else (path / "thesis.txt").exists()

@@ -261,7 +261,7 @@ def test_features_that_nobody_asked_for_stay():
     """An axis of features is dynamic where the user names it; else a note says what it is."""
     note = (
         "Axis 2 of `x` is the constant {}: no parameter fixes it. Give another number, or a name "
-        'to leave it open, in --input "x:float32[{},{},features]".'
+        'to leave it open, in inputs=["x:float32[{},{},features]"].'
     )
     given = example_from(Sums(), torch.ones(2, 5, 7))
     example = find_dynamic_axes(ModuleRunner(Sums()), given)

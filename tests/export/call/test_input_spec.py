@@ -182,8 +182,8 @@ def test_ranges_that_nobody_says_are_tried(tmp_path):
     assert max(int(leaf.tensor.max()) for leaf in example.tensors) == 1
     assert example.notes == (
         "`question` and `right` are below 2 in all that was compared: forward fails for larger "
-        'numbers (index out of range in self). Give the range: --input "question:'
-        'int64[batch,sequence]<N" --input "right:int64[batch,sequence]<N".',
+        "numbers (index out of range in self). Give the range: "
+        'inputs=["question:int64[batch,sequence]<N", "right:int64[batch,sequence]<N"].',
     )
 
 

@@ -57,8 +57,8 @@ def test_each_missing_argument_gets_a_line():
         check_required_arguments(Layer(), example_from(Layer(), ["x:float32[sequence,batch,4]"]))
     assert str(caught.value) == (
         "`Layer.forward` also needs `lengths` and `state`, which have no default. Give an example "
-        'tensor or a spec for each: --input "lengths:int64[batch]" '
-        '--input "state[0]:float32[2,batch,3]" --input "state[1]:float32[2,batch,3]".'
+        'tensor or a spec for each: inputs=["lengths:int64[batch]", '
+        '"state[0]:float32[2,batch,3]", "state[1]:float32[2,batch,3]"].'
     )
 
 
@@ -69,7 +69,7 @@ def test_one_missing_argument_is_told_in_the_singular():
         check_required_arguments(Gated(), example_from(Gated(), given))
     assert str(caught.value) == (
         "`Gated.forward` also needs `c`, which has no default. Give an example tensor or a spec "
-        'for each: --input "c:float32[batch,8]".'
+        'for each: inputs=["c:float32[batch,8]"].'
     )
 
 
@@ -104,12 +104,11 @@ def test_what_is_complete_passes():
     [
         (
             Gated(),
-            '--input "x:float32[batch,5]" --input "h:float32[batch,8]" '
-            '--input "c:float32[batch,8]"',
+            'inputs=["x:float32[batch,5]", "h:float32[batch,8]", "c:float32[batch,8]"]',
         ),
-        (Images(), '--input "image:float32[batch,3,5,sequence]"'),
-        (Tokens(), '--input "ids:int64[batch,sequence]"'),
-        (nn.Flatten(), '--input "input:float32[batch,sequence,40]"'),
+        (Images(), 'inputs=["image:float32[batch,3,5,sequence]"]'),
+        (Tokens(), 'inputs=["ids:int64[batch,sequence]"]'),
+        (nn.Flatten(), 'inputs=["input:float32[batch,sequence,40]"]'),
     ],
     ids=["one step", "images", "tokens", "no weights"],
 )
@@ -126,15 +125,16 @@ def test_an_argument_without_a_name_has_no_example():
             return values
 
     assert ask_for_inputs(Unnamed()) == (
-        'Describe the inputs of its forward, `x`: --input "NAME:DTYPE[DIMS]" for each.'
+        "Describe the inputs of its forward, `x`, with a spec for each: "
+        'inputs=["NAME:DTYPE[DIMS]"].'
     )
 
 
 def test_a_table_of_an_archive_is_told_by_its_name():
     """Weights without a class are matrices unless they are called embeddings."""
     for name, spec in (
-        ("embed", '--input "ids:int64[batch,sequence]"'),
-        ("gates", '--input "ids:float32[batch,sequence,4]"'),
+        ("embed", 'inputs=["ids:int64[batch,sequence]"]'),
+        ("gates", 'inputs=["ids:float32[batch,sequence,4]"]'),
     ):
         module = nn.Module()
         module.add_module(name, nn.Module())

@@ -43,7 +43,7 @@ SPECS = {
     ),
     "hx[0]:float32[1,batch,3]": (
         "`StatefulTagger.forward` also needs `tokens`, which has no default. Give an example "
-        'tensor or a spec for each: --input "tokens:int64[batch,sequence]".'
+        'tensor or a spec for each: inputs=["tokens:int64[batch,sequence]"].'
     ),
 }
 

@@ -197,12 +197,12 @@ def test_lengths_that_cannot_be_added(tmp_path):
     file = write(tmp_path / "none.onnx", tanh, {})
     assert refusal(file, lengths=True) == (
         f"`{file}` has no LSTM, GRU or RNN node whose sequences could end at lengths. Export it "
-        "without --lengths."
+        "without `lengths`."
     )
     scaled = helper.make_node("Mul", ["x", "lengths"], ["scaled"])
     nodes = [scaled, recurrent("RNN", ("scaled", "W", "R", "B"))]
     file = write(tmp_path / "taken.onnx", nodes, weights("RNN"), [X, port("lengths", [1])])
     assert refusal(file, InputError, lengths=True) == (
         f"`{file}` has an input `lengths` already, which is not that of its recurrent nodes. "
-        "Export it without --lengths."
+        "Export it without `lengths`."
     )

@@ -135,8 +135,8 @@ def test_a_state_that_the_user_names(tmp_path):
     assert refusal(file, force=True) == (
         f"`{file}` has no recurrent state: no LSTM, GRU or RNN node that starts from a state of "
         "its own or from an input, and no input that goes in as an output comes out. If it is one "
-        "step of a recurrence, name its state: --state IN=OUT. All pairs that fit: --state a=out, "
-        "--state a=next, --state b=out, --state b=next."
+        'step of a recurrence, name its state: states={"IN": "OUT"}. All pairs that fit: '
+        'states={"a": "out"}, states={"a": "next"}, states={"b": "out"}, states={"b": "next"}.'
     )
 
 
@@ -168,7 +168,7 @@ def test_our_own_graph_again(tmp_path):
 
 
 def test_a_cell_whose_states_are_alike(tmp_path):
-    """Where shapes do not tell h from c, the refusal has the names that --state takes."""
+    """Where shapes do not tell h from c, the refusal has the names that `states` takes."""
 
     class Cell(nn.Module):
         def __init__(self) -> None:
@@ -190,8 +190,9 @@ def test_a_cell_whose_states_are_alike(tmp_path):
     assert refusal(file) == (
         f"`{file}` has no recurrent state: no LSTM, GRU or RNN node that starts from a state of "
         "its own or from an input, and no input that goes in as an output comes out. If it is one "
-        "step of a recurrence, name its state: --state IN=OUT. By the names it is --state h=hn "
-        "--state c=cn. All pairs that fit: --state h=hn, --state h=cn, --state c=hn, --state c=cn."
+        'step of a recurrence, name its state: states={"IN": "OUT"}. By the names it is '
+        'states={"h": "hn", "c": "cn"}. All pairs that fit: states={"h": "hn"}, '
+        'states={"h": "cn"}, states={"c": "hn"}, states={"c": "cn"}.'
     )
     artifact = export(file, states={"h": "hn", "c": 1})
     assert [state.name for state in artifact.contract.states] == ["h", "c"]

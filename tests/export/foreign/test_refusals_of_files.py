@@ -101,7 +101,7 @@ def test_bodies(tmp_path):
     assert refusal(file) == (
         f"Scan `over` in `{file}` is a recurrence written as a body of nodes, which cannot be "
         "taken apart into steps. Export the model with an LSTM, GRU or RNN node, or export one "
-        "step of it and name its states: --state IN=OUT."
+        'step of it and name its states: states={"IN": "OUT"}.'
     )
 
 

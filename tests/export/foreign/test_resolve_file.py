@@ -51,7 +51,7 @@ def test_a_number_that_chooses_a_network(tmp_path, rate):
         if rate
         else (
             "`rate` is the constant 16000, the value that If `choice` asks for: it chooses between "
-            'networks. For another one give its value: --input "rate:int64[]=VALUE".',
+            'networks. For another one give its value: inputs=["rate:int64[]=VALUE"].',
         )
     )
     assert {node.op_type for node in onnx.load(str(artifact.sequence)).graph.node} == {"GRU"}
@@ -66,7 +66,7 @@ def test_a_choice_without_a_named_value(tmp_path):
     file = chosen(tmp_path / "two.onnx", [], [X, port("flag", [], TensorProto.BOOL)])
     assert refusal(file) == (
         f"If `choice` in `{file}` chooses by the input `flag` what runs, GRU `rec` among it; a "
-        'graph has one network. Give the input as a constant: --input "flag:bool[]=true".'
+        'graph has one network. Give the input as a constant: inputs=["flag:bool[]=true"].'
     )
     artifact = export(file, inputs=["flag:bool[]=true"])
     assert shown(artifact)[0] == "x: float32[sequence, batch, 2]"
@@ -195,7 +195,7 @@ def test_a_detector_for_two_sampling_rates(tmp_path, rate, window):
     assert artifact.contract.notes[-1] == (
         f"Axis 1 of `input` is the constant {window}, a guess: the file runs at it, but not at all "
         "sizes, and does not tell which one it was trained with. If that is another, give it: "
-        f'--input "input:float32[batch,{window}]".'
+        f'inputs=["input:float32[batch,{window}]"].'
     )
     operators = {node.op_type for node in onnx.load(str(artifact.sequence)).graph.node}
     assert "LSTM" in operators

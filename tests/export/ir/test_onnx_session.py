@@ -72,5 +72,5 @@ def test_a_graph_that_is_too_new_is_refused():
     assert before.startswith(f"ONNX Runtime {onnxruntime.__version__} cannot load the graph: ")
     assert reason
     assert after.endswith(
-        " It is older than the graph's opset: upgrade it, or choose an older one with --opset."
+        " It is older than the graph's opset: upgrade it, or choose an older one with `opset`."
     )

@@ -78,6 +78,6 @@ def test_a_state_without_a_batch_axis_is_refused(tmp_path: Path) -> None:
         )
     assert str(caught.value) == (
         "State `h_in` is [1, 1, 6]; a batch-major state needs a dynamic axis `batch` before or "
-        "after the layers. Export it with --state-layout torch."
+        'after the layers. Export it with state_layout="torch".'
     )
     assert list(tmp_path.iterdir()) == []

@@ -81,7 +81,7 @@ def test_an_operator_that_an_opset_lacks_is_named(tmp_path: Path) -> None:
     subject, _, rest = str(caught.value).partition(" (node ")
     assert subject == "`LayerNormalization`"
     assert rest.partition(") ")[2] == (
-        "needs opset 17; opset 16 was asked for. Choose --opset 17 or later."
+        "needs opset 17; opset 16 was asked for. Choose opset=17 or later."
     )
     assert list(tmp_path.iterdir()) == []
 
@@ -125,7 +125,7 @@ def test_an_uneven_split_is_refused() -> None:
         to_opset(model, 13)
     assert str(caught.value) == (
         f"`Split` (node `{model.graph[0].name}`) needs opset 18; opset 13 was asked for. "
-        "Choose --opset 18 or later."
+        "Choose opset=18 or later."
     )
 
 

@@ -83,5 +83,5 @@ def test_a_model_without_a_batch_is_refused(tmp_path: Path) -> None:
         )
     assert str(caught.value) == (
         "State `h_in` is [1, 1, 6]; `reset` needs a dynamic axis `batch` in it. "
-        "Export it without --reset."
+        "Export it without `reset`."
     )

@@ -51,7 +51,7 @@ def test_weights_that_saturate_elsewhere_fail_here(tmp_path: Path) -> None:
     assert str(caught.value) == (
         "`y` of the step graph multiplies integers with neighbouring weights that come to 129 "
         "together; 128 was expected at most, beyond which CPUs without VNNI saturate. Export the "
-        "float32 model with --precision int8."
+        'float32 model with precision="int8".'
     )
 
 

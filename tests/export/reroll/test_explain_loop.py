@@ -204,7 +204,7 @@ LOOPS: list[tuple[Function, ExampleCall, str, str, str, Function | None]] = [
         "h = net.cells[t % 2](x[:, t], h)",
         "`Net.forward` loops over `sequence`{loop}, and a graph runs the same in every iteration: "
         "iteration 2 has other weights{line} than iteration 1. Give the size as a number, such as "
-        '--input "x:float32[batch,5,4]".',
+        'inputs=["x:float32[batch,5,4]"].',
         None,
     ),
     (
@@ -215,7 +215,7 @@ LOOPS: list[tuple[Function, ExampleCall, str, str, str, Function | None]] = [
         "`Net.forward` loops over `sequence`{loop}, and a graph runs the same in every iteration: "
         "iteration 2 takes step 7{line}, iteration 1 step 15, and these do not follow each other "
         "evenly. Give the size as a number, such as "
-        '--input "x:float32[batch,5,4]".',
+        'inputs=["x:float32[batch,5,4]"].',
         None,
     ),
     (
@@ -224,7 +224,7 @@ LOOPS: list[tuple[Function, ExampleCall, str, str, str, Function | None]] = [
         "for n in range(x.shape[0]):",
         "",
         "`Net.forward` loops over the sequences of a batch{loop}, and a graph takes them together. "
-        'Give the batch as a number, such as --input "x:float32[1,sequence,4]".',
+        'Give the batch as a number, such as inputs=["x:float32[1,sequence,4]"].',
         None,
     ),
     (
@@ -234,8 +234,8 @@ LOOPS: list[tuple[Function, ExampleCall, str, str, str, Function | None]] = [
         "for row in range(x.shape[2]):",
         "`Net.forward` loops over `rows`{line} inside a loop over `sequence`{loop}, and in a "
         "graph one of the two must have a constant size. Give the one along which nothing is "
-        'carried as a number: --input "x:float32[batch,sequence,3,4]" or '
-        '--input "x:float32[batch,5,rows,4]".',
+        'carried as a number: inputs=["x:float32[batch,sequence,3,4]"] or '
+        'inputs=["x:float32[batch,5,rows,4]"].',
         None,
     ),
 ]
@@ -249,7 +249,7 @@ def test_a_loop_whose_iterations_differ_is_explained(case, monkeypatch, tmp_path
     said = explain_loop(Net(function).eval(), example, "something")
     places = {"loop": at(function, loop), "line": line and at(function, line)}
     assert said == message.format(**places, bare=places["line"].removeprefix(" at"))
-    specs = re.findall('--input "(.*?)"', said)[:1] or SPEC
+    specs = re.findall(r'inputs=\["(.*?)"\]', said)[:1] or SPEC
     made = tmp_path / "made.edgernn"
     edgernn.export_model(Net(followed or function).eval(), made, inputs=specs, verify=False)
 
@@ -261,6 +261,6 @@ def test_a_loop_without_a_known_difference_is_named(monkeypatch, tmp_path):
     assert said == (
         f"`Net.forward` loops over `sequence`{at(decays_by_a_tensor, LOOP)}, which cannot be "
         "written for any number of steps: something was found. To go on, export the module of one "
-        "step, which takes what is carried as arguments and returns it, and name it with --state "
-        "INPUT=OUTPUT."
+        "step, which takes what is carried as arguments and returns it, and name it with "
+        'states={"INPUT": "OUTPUT"}.'
     )

@@ -75,7 +75,7 @@ def test_quantized_weights_are_refused() -> None:
         check(tensor(kind=b"QInt8"))
     assert str(info.value) == (
         "`m.pt` has quantized weights, `QInt8Storage` in `data.pkl`, which only torch can "
-        "unpack. Export the float model; --precision int8 quantizes it."
+        'unpack. Export the float model; precision="int8" quantizes it.'
     )
 
 
@@ -86,5 +86,5 @@ def test_an_object_of_other_code_is_refused() -> None:
     assert str(info.value) == (
         "`m.pt` is a TorchScript archive that makes a `posix.system` in `data.pkl`, an object of "
         "code that is not in it. Making it would run that code, so it is not done unasked. If you "
-        "trust its origin, repeat with --trust; or export the model from its code."
+        "trust its origin, repeat with trust=True; or export the model from its code."
     )

@@ -125,5 +125,5 @@ def test_a_folder_is_refused(tmp_path):
         load_source(tmp_path, module="net.py")
     assert str(info.value) == (
         f"`{tmp_path}` is a folder. It holds an artifact, which has its code in it: leave out "
-        "--module."
+        "`module`."
     )

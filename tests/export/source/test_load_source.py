@@ -154,7 +154,7 @@ def test_pickled_module_needs_trust(tmp_path, net, legacy):
     assert f"`{Net.__module__}.Net`" in classes
     assert classes.endswith(
         "Unpickling runs whatever the file says, so it is not done unasked. If you trust its "
-        "origin, repeat with --trust; or save model.state_dict() and export that."
+        "origin, repeat with trust=True; or save model.state_dict() and export that."
     )
     source = load_source(path, trust=True)
     assert source.description == f"pickled module Net in torch.save file m.pt, torch {VERSION}"
@@ -174,8 +174,8 @@ def test_pickle_from_main_takes_its_classes_from_the_module(tmp_path, net_file, 
         load_source(path, trust=True)
     assert str(info.value) == (
         f"`{path}` needs code that cannot be found: Can't get attribute 'Net' on "
-        f"{sys.modules['__main__']!r}. Run the command in the folder of the model's code, or give "
-        "the file that defines its classes: --module FILE.py."
+        f"{sys.modules['__main__']!r}. Run it in the folder of the model's code, or give "
+        'the file that defines its classes: module="FILE.py".'
     )
     source = load_source(path, module=str(net_file), trust=True)
     assert torch.equal(source.module(X), model(X))
@@ -197,8 +197,8 @@ def test_pickle_whose_module_is_missing(tmp_path, net_file, monkeypatch):
     with pytest.raises(SourceError) as info:
         load_source(path, trust=True)
     assert str(info.value) == (
-        f"`{path}` needs code that cannot be found: No module named 'net'. Run the command in the "
-        "folder of the model's code, or give the file that defines its classes: --module FILE.py."
+        f"`{path}` needs code that cannot be found: No module named 'net'. Run it in the "
+        'folder of the model\'s code, or give the file that defines its classes: module="FILE.py".'
     )
     assert type(load_source(path, module=f"{net_file}", trust=True).module).__name__ == "Net"
 
@@ -245,14 +245,15 @@ def test_a_bare_state_dict_is_a_guess_and_says_so(tmp_path, net, net_file):
     assert source.notes[0].startswith(
         "Warning: the model was rebuilt from the state_dict's keys; forward was not seen. "
     )
-    with pytest.raises(SourceError, match=r"--module FILE\.py:FACTORY; or, .* --assume-plain\.$"):
+    with pytest.raises(SourceError) as info:
         sources.load_source(path)
+    assert str(info.value).endswith("repeat with assume_plain=True.")
     weights = net_file_weights(tmp_path, net_file)
     assert not load_source(weights, module=f"{net_file}:Net").rebuilt
 
 
 def test_module_gives_the_code_of_a_state_dict(tmp_path, net_file):
-    """`--module FILE.py:FACTORY` makes the model that a state_dict is loaded into."""
+    """`FILE.py:FACTORY` makes the model that a state_dict is loaded into."""
     source = load_source(net_file_weights(tmp_path, net_file), module=f"{net_file}:Net")
     assert torch.equal(source.module(torch.ones(1, 1, 4)), torch.zeros(1, 1, 2))
     assert source.notes == ()
@@ -293,7 +294,7 @@ def test_an_onnx_file_is_told_by_its_content(tmp_path):
 
 
 def test_code_is_not_taken_where_the_source_has_its_own(tmp_path, net):
-    """`--module` beside a live module or an archive is refused."""
+    """`module` beside a live module or an archive is refused."""
     with pytest.raises(SourceError) as info:
         load_source(net, module="net.py:Net")
     assert str(info.value) == (
@@ -304,7 +305,7 @@ def test_code_is_not_taken_where_the_source_has_its_own(tmp_path, net):
         load_source(tmp_path / "m.pt", module="net.py:Net")
     assert str(info.value) == (
         f"`{tmp_path / 'm.pt'}` is a TorchScript archive, which has its code in it. Leave out "
-        "--module net.py:Net."
+        'module="net.py:Net".'
     )
 
 

@@ -48,7 +48,7 @@ def test_weights_must_fit_exactly():
     assert str(info.value) == (
         "`w.pt` does not fit `Tagger`: the file lacks `table.weight`; the module lacks "
         "`head.scale`; shapes differ for `head.weight` [5, 3] against [4, 3]; kinds of numbers "
-        "differ for `rnn.bias_ih_l0` float32 against int64. Give --module the code that the "
+        "differ for `rnn.bias_ih_l0` float32 against int64. Give `module` the code that the "
         "weights were trained with."
     )
 
@@ -117,7 +117,7 @@ def test_a_tied_weight_that_is_two_in_the_file_is_refused():
         load_weights(Tagger(tied=True), trained(), "`w.pt`")
     assert str(info.value) == (
         "`w.pt` does not fit `Tagger`: the module has one weight for `table.weight`, "
-        "`head.weight`. Give --module the code that the weights were trained with."
+        "`head.weight`. Give `module` the code that the weights were trained with."
     )
 
 
@@ -159,5 +159,5 @@ def test_quantized_weights_are_refused():
         check_weights({"a": tensor}, "`w.pt`")
     assert str(info.value) == (
         "`w.pt` has quantized weights, such as `a`, which only torch can unpack. Export the "
-        "float model; --precision int8 quantizes it."
+        'float model; precision="int8" quantizes it.'
     )

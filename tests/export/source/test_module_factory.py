@@ -1,4 +1,4 @@
-"""The rules for `--module FILE.py:FACTORY`."""
+"""The rules for `module`, `FILE.py:FACTORY`."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_file_alone_has_no_factory(file):
     with pytest.raises(SourceError) as info:
         call_factory(code, factory)
     assert str(info.value) == (
-        f"`net.py` is given without a factory. Give --module net.py:FACTORY.{KNOWN}"
+        f'`net.py` is given without a factory. Give module="net.py:FACTORY".{KNOWN}'
     )
 
 
@@ -114,7 +114,7 @@ def test_wrong_forms_are_refused(file, tmp_path):
     with pytest.raises(SourceError) as info:
         import_code(f"{tmp_path / 'no.py'}:Net")
     assert str(info.value) == (
-        f"`{tmp_path / 'no.py'}` does not exist. Give --module the file of the model's code."
+        f"`{tmp_path / 'no.py'}` does not exist. Give `module` the file of the model's code."
     )
 
 

@@ -60,7 +60,7 @@ def test_what_cannot_be_copied_is_refused():
     model.log.close()
     assert str(info.value) == (
         "`GRU` cannot be copied with copy.deepcopy: cannot pickle '_io.TextIOWrapper' object. "
-        "Remove what cannot be copied from the module, or export its state_dict with --module."
+        "Remove what cannot be copied from the module, or export its state_dict with `module`."
     )
 
 
@@ -96,7 +96,7 @@ def test_quantized_parts_are_refused():
         prepare_module(quantized)
     assert str(info.value) == (
         "`rnn` has quantized weights, those of a LSTM, which only torch can unpack. Export the "
-        "float model; --precision int8 quantizes it."
+        'float model; precision="int8" quantizes it.'
     )
 
 

@@ -80,14 +80,14 @@ def test_a_layer_without_prefix_gets_its_kind_as_name():
     assert notes == (
         "Warning: the model was rebuilt from the state_dict's keys; forward was not seen. It is "
         "taken to be `lstm` LSTM(5, 3, batch_first=True), with no activation after `lstm`, every "
-        "step's output. Give its code with --module FILE.py:FACTORY to prove the graphs against "
+        'step\'s output. Give its code with module="FILE.py:FACTORY" to prove the graphs against '
         "the model itself.",
         "batch_first leaves no trace in a state_dict: True is taken.",
     )
 
 
 OPEN = "`m.pt` is a state_dict that does not determine the model: "
-REMEDY = ". Give the model's code with --module FILE.py:FACTORY."
+REMEDY = '. Give the model\'s code with module="FILE.py:FACTORY".'
 
 
 GUESSED = {
@@ -113,9 +113,9 @@ def test_what_leaves_no_trace_is_taken_only_when_told(case):
     with pytest.raises(SourceError) as info:
         rebuild_module(weights, "`m.pt`")
     assert str(info.value) == (
-        f"{OPEN}{unknown} leaves no trace in it. Give the model's code with --module "
-        "FILE.py:FACTORY; or, if every step's output goes on as it is and an nn.RNN has tanh, "
-        "repeat with --assume-plain."
+        f"{OPEN}{unknown} leaves no trace in it. Give the model's code with "
+        'module="FILE.py:FACTORY"; or, if every step\'s output goes on as it is and an nn.RNN '
+        "has tanh, repeat with assume_plain=True."
     )
     model, notes = rebuild_module(weights, "`m.pt`", assume_plain=True)
     assert len(model.state_dict()) == len(weights)

@@ -16,7 +16,7 @@ def test_a_file_that_may_run_code_needs_trust():
     """The message says what could happen, and what to do instead."""
     assert str(untrusted_file("`m.pt` holds code", "Opening it would run that")) == (
         "`m.pt` holds code. Opening it would run that, so it is not done unasked. If you trust its "
-        "origin, repeat with --trust; or export the model from its code."
+        "origin, repeat with trust=True; or export the model from its code."
     )
 
 
@@ -24,5 +24,5 @@ def test_quantized_weights_are_named_with_what_to_export():
     """The remedy is the float model."""
     assert str(quantized_weights("`m.pt`", "such as `w`")) == (
         "`m.pt` has quantized weights, such as `w`, which only torch can unpack. Export the float "
-        "model; --precision int8 quantizes it."
+        'model; precision="int8" quantizes it.'
     )

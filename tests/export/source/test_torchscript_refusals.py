@@ -40,7 +40,7 @@ def refusal(path, code):
     return (
         f"`{path}` uses the TorchScript operator `prim::SetAttr`, in `{code}`, which edgernn does "
         "not run. Export the model from its code: the nn.Module itself, or its state_dict with "
-        "--module FILE.py:FACTORY."
+        'module="FILE.py:FACTORY".'
     )
 
 

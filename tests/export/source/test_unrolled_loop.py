@@ -38,7 +38,7 @@ def test_a_loop_that_tracing_wrote_out():
     assert describe_unrolled_loop(traced, ExampleCall({"x": x}, {})) == (
         "The archive multiplies by `cell.product.weight` 6 times in a row: torch.jit.trace wrote a "
         "loop over time out at 6 steps, for which alone it is right. Export the model from its "
-        "code (the nn.Module itself, or its state_dict with --module FILE.py:FACTORY), or archive "
+        'code (the nn.Module itself, or its state_dict with module="FILE.py:FACTORY"), or archive '
         "it with torch.jit.script, which keeps the loop."
     )
 

@@ -121,14 +121,14 @@ def test_data_whose_result_has_its_shape_is_refused_with_the_options(tmp_path):
         exported(tmp_path, Update(), UPDATE)
     assert str(caught.value).endswith(
         "`net:float32[batch,8]`, `flow:float32[batch,2]` may each be the state that comes back as "
-        "`0`, `1`. Name every state. All pairs that fit: --state net=0, --state flow=1."
+        '`0`, `1`. Name every state. All pairs that fit: states={"net": 0}, states={"flow": 1}.'
     )
 
 
 @pytest.mark.parametrize(
     ("module", "inputs", "options"),
     [
-        (Rounds(), ["nodes:float32[5,6]", "edges:int64[2,9]"], "--state nodes=0"),
+        (Rounds(), ["nodes:float32[5,6]", "edges:int64[2,9]"], 'states={"nodes": 0}'),
         (Starts(), ["x:float32[batch,4]", "context:float32[batch,6]"], None),
     ],
 )
@@ -140,7 +140,7 @@ def test_what_a_cell_starts_from_may_be_data(tmp_path, module, inputs, options):
     assert str(caught.value) == (
         "forward is one step of a recurrence, but nothing that it returns goes back in as one of "
         "its arguments and can be told from other tensors. It must take its state and return the "
-        f"next one, of the same shape; name it: --state INPUT=OUTPUT.{fits}"
+        f'next one, of the same shape; name it: states={{"INPUT": "OUTPUT"}}.{fits}'
     )
 
 
@@ -150,7 +150,7 @@ def test_a_state_that_its_cell_does_not_leave_is_noted(tmp_path):
     assert [(s.input, s.output) for s in contract.states] == [("h_in", "h_out")]
     assert contract.notes[:1] == (
         "`s` is a state whose next value is `[1]` of the result: shapes alone tell. Where that is "
-        "wrong, name the states: --state INPUT=OUTPUT.",
+        'wrong, name the states: states={"INPUT": "OUTPUT"}.',
     )
 
 
@@ -183,7 +183,7 @@ def test_a_quantity_computed_from_the_last_state_is_no_next_value(tmp_path, quan
     assert contract.states == ()
     assert contract.notes[:1] == (
         "`user` starts layer `gru` at every call: forward returns no next value of it that could "
-        "be recognised. If it does, name it with --state user=OUTPUT.",
+        'be recognised. If it does, name it with states={"user": "OUTPUT"}.',
     )
 
 
@@ -202,7 +202,7 @@ def test_an_argument_written_in_place_is_a_state(tmp_path):
     assert contract.graphs["step"].output("cache_out").origin == "cache"
     assert contract.notes[:1] == (
         "`cache` is a state whose next value is what it holds after the call: forward writes into "
-        "it. Where that is wrong, name the states: --state INPUT=OUTPUT.",
+        'it. Where that is wrong, name the states: states={"INPUT": "OUTPUT"}.',
     )
 
 
@@ -212,8 +212,8 @@ def test_an_argument_written_in_place_beside_named_states(tmp_path):
     assert [state.name for state in contract.states] == ["h"]
     assert contract.notes[-1] == (
         "forward writes into `cache`, which is none of the states that were named: hosts get its "
-        "new value only where forward returns it. Where it is one, name it with --state "
-        "cache=cache beside the others."
+        "new value only where forward returns it. Where it is one, name it with "
+        'states={"cache": "cache"} beside the others.'
     )
     contract = exported(tmp_path, Silent(), SILENT, states={"h": 1, "cache": "cache"}, force=True)
     assert [state.name for state in contract.states] == ["cache", "h"]
@@ -279,7 +279,7 @@ def test_a_start_of_its_own_for_each_sequence_needs_a_constant_batch():
         states(lambda net, x: net.rnn(x, net.many.repeat(1, x.shape[1], 1)[:, : x.shape[1]])[0])
     assert str(caught.value) == (
         "`h_in` starts from a learned value of its own for each of 2 sequences. Give the batch as "
-        'a number: --input "x:float32[sequence,2,3]".'
+        'a number: inputs=["x:float32[sequence,2,3]"].'
     )
 
 

@@ -29,9 +29,9 @@ def test_pairs_that_fit_are_listed():
         "step of a recurrence of its own, but which result goes back into which argument the "
         "shapes do not tell: `x:float32[2,3]`, `hx[0]:float32[2,3]`, `hx[1]:float32[2,5]` may each "
         'be the state that comes back as `y`, `["hx"][0]`, `["hx"][1]`. Name every state. By '
-        """the names it is --state 'hx[0]=["hx"][0]' --state 'hx[1]=["hx"][1]'. All pairs that """
-        """fit: --state x=y, --state 'x=["hx"][0]', --state 'hx[0]=y', """
-        """--state 'hx[0]=["hx"][0]', --state 'hx[1]=["hx"][1]'."""
+        r'the names it is states={"hx[0]": "[\"hx\"][0]", "hx[1]": "[\"hx\"][1]"}. All pairs '
+        r'that fit: states={"x": "y"}, states={"x": "[\"hx\"][0]"}, states={"hx[0]": "y"}, '
+        r'states={"hx[0]": "[\"hx\"][0]"}, states={"hx[1]": "[\"hx\"][1]"}.'
     )
 
 
@@ -39,8 +39,8 @@ def test_names_tell_which_pairs_are_likely():
     """An argument that is called like a state goes with the last result; alone, that is `0`."""
     message = why(ProductCell(), x=torch.ones(2, 4), h=torch.ones(2, 4))
     assert message is not None
-    assert (
-        "By the names it is --state h=0. All pairs that fit: --state x=0, --state h=0." in message
+    assert message.endswith(
+        'By the names it is states={"h": 0}. All pairs that fit: states={"x": 0}, states={"h": 0}.'
     )
 
 

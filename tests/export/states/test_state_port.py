@@ -29,7 +29,7 @@ def test_a_state_that_grows_is_refused(owner: str, said: str):
         check_state_axes(graph("batch", "height", "width", "height"), [STATE], owner)
     assert str(caught.value) == (
         f"State `h_in`{said} grows with `height` and `width`; of its axes only the batch may be "
-        'dynamic. Give the others as numbers in --input specs, such as "x:float32[batch,3,64,64]".'
+        'dynamic. Give the others as numbers, such as inputs=["x:float32[batch,3,64,64]"].'
     )
 
 
@@ -46,5 +46,5 @@ def test_a_pair_that_is_a_guess_is_told(argument: str, result: str, said: str):
     state = StatePort("h", argument, result, None, None, evidence="only it has that shape")
     assert list(pairing_notes([state, STATE])) == [
         f"`h` is a state whose next value is {said}: only it has that shape. Where that is wrong, "
-        "name the states: --state INPUT=OUTPUT."
+        'name the states: states={"INPUT": "OUTPUT"}.'
     ]

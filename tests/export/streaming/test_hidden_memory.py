@@ -186,7 +186,7 @@ def test_memory_is_refused_by_name(case):
     assert str(caught.value) == (
         f"`{type(module).__name__}.forward` gives {name} new values that later calls read, and a "
         "graph has no such memory. Take it as arguments and return the next values, each named "
-        "with --state INPUT=OUTPUT where it is not recognised."
+        'with states={"INPUT": "OUTPUT"} where it is not recognised.'
     )
 
 
@@ -322,5 +322,5 @@ def test_memory_that_is_no_state_of_the_graphs_is_refused(make, names):
         check_memory_is_state(module, example, set())
     assert str(caught.value) == (
         f"`{make.__name__}.forward` gives {names} as arguments and return the next values, each "
-        "named with --state INPUT=OUTPUT where it is not recognised."
+        'named with states={"INPUT": "OUTPUT"} where it is not recognised.'
     )

@@ -185,13 +185,13 @@ def test_a_model_that_fixes_its_steps(tmp_path: Path) -> None:
             nn.GRU,
             "input:float32[sequence,batch,4]",
             {"steps": 0},
-            "`steps` is 0; expected an integer of at least 1, or None.",
+            "`steps` is 0; expected an integer of at least 1.",
         ),
         (
             nn.GRU,
             "input:float32[sequence,batch,4]",
             {"steps": -3},
-            "`steps` is -3; expected an integer of at least 1, or None.",
+            "`steps` is -3; expected an integer of at least 1.",
         ),
         (
             nn.GRU,
@@ -203,7 +203,7 @@ def test_a_model_that_fixes_its_steps(tmp_path: Path) -> None:
             nn.GRU,
             "input:float32[sequence,batch,4]",
             {"steps": 6, "graph": "step"},
-            "`steps` is 6, which is of the sequence graph, but --graph step writes none. Leave "
+            '`steps` is 6, which is of the sequence graph, but graph="step" writes none. Leave '
             "out one of the two.",
         ),
         (

@@ -308,14 +308,14 @@ CASES: list[tuple[Function, str, str, Function | list[str]]] = [
         "return net.rnn(x)[0] / math.sqrt(x.shape[1])",
         "forward fixes axis 1 of `x` (sequence) by making a number of it{}. Compute with Python's "
         "operators (`n ** 0.5` is the root of a size) or torch, or give it as a number, such as "
-        '--input "x:float32[batch,5,4]".',
+        'inputs=["x:float32[batch,5,4]"].',
         ["x:float32[batch,5,4]"],
     ),
     (
         loops_over_the_batch,
         "return torch.stack([net.rnn(x[n])[0] for n in range(x.shape[0])])",
         "forward fixes axis 0 of `x` (batch) by a loop over it{}. Give it as a number, such as "
-        '--input "x:float32[1,sequence,4]".',
+        'inputs=["x:float32[1,sequence,4]"].',
         ["x:float32[1,sequence,4]"],
     ),
 ]
@@ -355,7 +355,7 @@ def test_a_loop_that_ends_by_values_is_left_to_the_caller(target, tmp_path):
     assert said.endswith(
         "(`if h.max() > 3:`), and a graph runs the same steps whatever they are. Let the caller "
         "loop: export the module of one step, which takes what is carried as arguments and returns "
-        "it, and name it with --state INPUT=OUTPUT."
+        'it, and name it with states={"INPUT": "OUTPUT"}.'
     )
     inputs = ["x:float32[batch,4]", "h:float32[batch,3]"]
     made = edgernn.export_model(

@@ -37,14 +37,14 @@ def test_a_fixed_batch():
     assert fixed(Any(), "L['tensors'][0].size()[0]") == (
         "forward fixes axis 0 of `x` (batch) while it is traced: it branches on that size, or "
         "loops over it. Give it as a number, such as "
-        '--input "x:float32[1,sequence,4]" --input "mask:bool[1,sequence]".'
+        'inputs=["x:float32[1,sequence,4]", "mask:bool[1,sequence]"].'
     )
 
 
 def test_a_batch_that_cannot_be_one():
     """Then it is what the example has."""
     said = fixed(Pairs(), "L['tensors'][0].size()[0]")
-    assert said.endswith('--input "x:float32[2,sequence,4]" --input "mask:bool[2,sequence]".')
+    assert said.endswith('inputs=["x:float32[2,sequence,4]", "mask:bool[2,sequence]"].')
 
 
 def test_other_fixed_axes():
@@ -52,7 +52,7 @@ def test_other_fixed_axes():
     assert fixed(Any(), "L['tensors'][0].size()[1]", "L['tensors'][1].size()[1]") == (
         "forward fixes axis 1 of `x` (sequence) and axis 1 of `mask` (sequence) while it is "
         "traced: it branches on that size, or loops over it. Give it as a number, such as "
-        '--input "x:float32[batch,5,4]" --input "mask:bool[batch,5]".'
+        'inputs=["x:float32[batch,5,4]", "mask:bool[batch,5]"].'
     )
 
 

@@ -1,0 +1,109 @@
+"""How messages name options, in Python and on the command line."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgernn.cli.command_options import flags_of
+from edgernn.declared_options import declarations
+from edgernn.export.options import ExportOptions
+from edgernn.option_names import flags_in_messages, option
+
+ROOT = Path(__file__).parents[2]
+FLAGS = flags_of(ExportOptions)
+
+FORMS: dict[str, tuple[str, Any, str, str]] = {
+    "a text": ("graph", "sequence", 'graph="sequence"', "--graph sequence"),
+    "a number": ("opset", 17, "opset=17", "--opset 17"),
+    "a switch": ("assume_plain", True, "assume_plain=True", "--assume-plain"),
+    "the name alone": ("path", None, "`path`", "`--output`"),
+    "a list": (
+        "inputs",
+        ["x:float32[batch,4]", "rate:int64[]=8000", "n<3"],
+        'inputs=["x:float32[batch,4]", "rate:int64[]=8000", "n<3"]',
+        '--input "x:float32[batch,4]" --input "rate:int64[]=8000" --input "n<3"',
+    ),
+    "pairs, with a position": (
+        "states",
+        {"h": "h_next", "c": "1", "s": 2},
+        'states={"h": "h_next", "c": 1, "s": 2}',
+        "--state h=h_next --state c=1 --state s=2",
+    ),
+    "what a shell would change": (
+        "states",
+        {"hx[0]": '["hx"][0]'},
+        r'states={"hx[0]": "[\"hx\"][0]"}',
+        """--state 'hx[0]=["hx"][0]'""",
+    ),
+    "a space": ("module", "my net.py:A", 'module="my net.py:A"', '--module "my net.py:A"'),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_forms(form: str) -> None:
+    """A value is written as one gives it, to be pasted."""
+    name, value, argument, flag = FORMS[form]
+    assert option(name, value) == argument
+    with flags_in_messages(FLAGS):
+        assert option(name, value) == flag
+    assert option(name, value) == argument
+
+
+def sources() -> Iterator[Path]:
+    """Yield the modules that Python calls too."""
+    for folder in ("edgernn", "export", "runtime"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            if "cli" not in path.parts:
+                yield path
+
+
+def texts(tree: ast.AST) -> Iterator[str]:
+    """Yield the texts of a module that are not documentation."""
+    documentation = {
+        id(node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    }
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and id(node) not in documentation
+        ):
+            yield node.value
+
+
+DECLARED = {flag for one in declarations(ExportOptions) for flag in one.option.flags}
+IN_COMMANDS = {"--text TEXT", "--input FILE"}
+"""What the model card shows in commands."""
+
+
+def test_no_message_names_a_flag_by_hand() -> None:
+    """Only declarations and the commands of the model card have flags in them."""
+    found = {
+        (str(path.relative_to(ROOT)), text)
+        for path in sources()
+        for text in texts(ast.parse(path.read_text("utf-8")))
+        if re.search(r"(?<![\w-])(--[a-z]|-o\b)", text) and text not in DECLARED | IN_COMMANDS
+    }
+    assert found == set()
+
+
+def test_messages_name_declared_options() -> None:
+    """Each name that a message hands to `option` is one of a declared option."""
+    names = {
+        ast.literal_eval(node.args[0])
+        for path in sources()
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "option"
+        and isinstance(node.args[0], ast.Constant)
+    }
+    assert {"inputs", "states", "module", "trust"} <= names <= set(FLAGS)
