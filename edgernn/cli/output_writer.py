@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgernn.cli.output_file import OutputFile, write_npy, write_npz
+from edgernn.cli.output_layout import OutputLayout
 from edgernn.errors import InputError
 from edgernn.runtime.port_axes import PortAxes
 
@@ -33,11 +35,7 @@ class OutputWriter(Protocol):
 
 @contextlib.contextmanager
 def open_output(
-    target: OutputFile | None,
-    format_: str,
-    axes: Mapping[str, PortAxes],
-    batched: bool,
-    steps: int | None,
+    target: OutputFile | None, format_: str, layout: OutputLayout
 ) -> Iterator[OutputWriter]:
     """Open the output; a file appears under its name only when the block succeeds.
 
@@ -45,9 +43,7 @@ def open_output(
         target: Where to write, its suffix one of `FORMATS`; None for standard output.
         format_: The format where no suffix gives it: on standard output, in devices and pipes. One
             that holds the model's outputs takes its place where it cannot.
-        axes: The data outputs of the model.
-        batched: Whether to keep a batch axis of size 1.
-        steps: The number of steps to come, if known: a .npy or .npz then grows on disk.
+        layout: What the outputs are.
 
     Raises:
         InputError: The model's outputs do not fit the format.
@@ -55,27 +51,28 @@ def open_output(
     suffix = "" if target is None else target.path.suffix.removeprefix(".")
     if suffix in FORMATS:
         format_ = suffix
-        _check_fit(format_, axes, f"{target.path}" if target else "")
+        _check_fit(format_, layout.axes, f"{target.path}" if target else "")
+        layout = replace(layout, header=True)
     else:
-        format_ = _suitable_format(format_, axes)
+        format_ = _suitable_format(format_, layout.axes)
     if target is None:
-        yield from _to_stdout(format_, axes, batched)
+        yield from _to_stdout(format_, layout)
         return
     with target.open() as output:
         if format_ in _LINE_WRITERS:
             with output.text() as stream:
-                yield _LINE_WRITERS[format_](stream, axes, batched)
+                yield _LINE_WRITERS[format_](stream, layout)
         else:
-            arrays = _ArrayWriter(axes, batched, output.folder if steps else None, steps)
+            arrays = _ArrayWriter(layout, output.folder if layout.steps else None)
             yield arrays
             arrays.save(output.stream, format_)
 
 
-def _to_stdout(format_: str, axes: Mapping[str, PortAxes], batched: bool) -> Iterator[OutputWriter]:
+def _to_stdout(format_: str, layout: OutputLayout) -> Iterator[OutputWriter]:
     if format_ in _LINE_WRITERS:
-        yield _LINE_WRITERS[format_](sys.stdout, axes, batched)
+        yield _LINE_WRITERS[format_](sys.stdout, layout)
         return
-    arrays = _ArrayWriter(axes, batched, None, None)
+    arrays = _ArrayWriter(layout, None)
     yield arrays
     if sys.stdout.isatty():
         click.echo(arrays.as_text())
@@ -112,21 +109,26 @@ def _fits_csv(axes: Mapping[str, PortAxes]) -> bool:
 
 
 class _CsvWriter:
-    """One row per step, columns = features; flushed chunk by chunk."""
+    """One row per step, columns = features, under their names; flushed chunk by chunk."""
 
-    def __init__(self, stream: IO[str], axes: Mapping[str, PortAxes], batched: bool) -> None:
-        self._stream, self._axes = stream, axes
+    def __init__(self, stream: IO[str], layout: OutputLayout) -> None:
+        self._stream, self._layout = stream, layout
+        self._needs_header = layout.header
 
     def write(self, outputs: Mapping[str, NDArray[Any]]) -> None:
         rows = csv.writer(self._stream, lineterminator="\n")
         for name, array in outputs.items():
-            for step in self._axes[name].split_steps(array, batched=False):
+            for step in self._layout.axes[name].split_steps(array, batched=False):
                 if step.ndim > 1:
                     raise InputError(
                         f"`{name}` has {len(step)} sequences; .csv holds one. "
                         "Write .npy, .npz or .jsonl."
                     )
-                rows.writerow(_to_lists(np.atleast_1d(step)))
+                features = np.atleast_1d(step)
+                if self._needs_header:
+                    rows.writerow(self._layout.column_names(name, len(features)))
+                    self._needs_header = False
+                rows.writerow(_to_lists(features))
         self._stream.flush()
 
 
@@ -136,8 +138,8 @@ class _JsonlWriter:
     An output without an axis of steps is in the last line of its chunk.
     """
 
-    def __init__(self, stream: IO[str], axes: Mapping[str, PortAxes], batched: bool) -> None:
-        self._stream, self._axes, self._batched = stream, axes, batched
+    def __init__(self, stream: IO[str], layout: OutputLayout) -> None:
+        self._stream, self._axes, self._batched = stream, layout.axes, layout.batched
 
     def write(self, outputs: Mapping[str, NDArray[Any]]) -> None:
         steps = {
@@ -170,12 +172,10 @@ def _to_lists(array: NDArray[Any]) -> Any:
 class _ArrayWriter:
     """Writes whole arrays: from memory, or from mapped files where the number of steps is known."""
 
-    def __init__(
-        self, axes: Mapping[str, PortAxes], batched: bool, folder: Path | None, steps: int | None
-    ) -> None:
-        self._axes, self._batched = axes, batched
-        self._folder, self._steps = folder, steps
-        self._parts: dict[str, list[NDArray[Any]]] = {name: [] for name in axes}
+    def __init__(self, layout: OutputLayout, folder: Path | None) -> None:
+        self._axes, self._batched, self._steps = layout.axes, layout.batched, layout.steps
+        self._folder = folder
+        self._parts: dict[str, list[NDArray[Any]]] = {name: [] for name in layout.axes}
         self._files: dict[str, NDArray[Any]] = {}
         self._steps_before = 0
 

@@ -24,6 +24,7 @@ _REQUIRES = {
     "generate": ("--text",),
     "temperature": ("--generate",),
     "seed": ("--temperature",),
+    "columns": ("--input",),
     "output": ("--input", "--text"),
     "chunk": ("--input", "--text"),
     "state_in": ("--input", "--text"),
@@ -51,16 +52,17 @@ and the time per step are printed.
 --input takes, recognised by content:
   .npy    one array, shaped as the model's input
   .npz    one array per input, under its name
-  .csv    one step per row, columns = features; a header row is skipped
+  .csv    one step per row; columns are separated by commas, semicolons or tabs
   .jsonl  one step per line: a number, an array, or {"input": value, ...}
 
 Arrays may lack the batch axis: the batch is then 1, and the results lack it too. Lines on standard
 input are answered one by one as they come. Numbers are finite: NaN, infinity and empty cells are
 refused with their position.
 
-Results go to --output, or in the format of the input to standard output. A file that exists is kept
-unless --force is given; devices, pipes and /dev/stdout are written into. The state is written when
-the whole run has succeeded; --state-out may name the file of --state-in, which it then replaces.
+Results go to --output, or in the format of the input to standard output. The first row of a .csv
+has names, on standard output only where that of the input has. A file that exists is kept unless
+--force is given; devices, pipes and /dev/stdout are written into. The state is written when the
+whole run has succeeded; --state-out may name the file of --state-in, which it then replaces.
 
 --text prints the best symbol per step where the model scores its symbols, else numbers. --generate
 runs the text, then N times the symbol that the model chose last, and prints those N symbols. The
@@ -72,6 +74,11 @@ scores are taken as logits or logarithms of probabilities.
 @click.argument("artifact", required=False, type=click.Path(path_type=Path))
 @provider_option(default="cpu", show_default=True, help="Where to run.")
 @click.option("--input", "input_", metavar="FILE", help="A sequence; `-` is standard input.")
+@click.option(
+    "--columns",
+    metavar="LIST",
+    help="The columns of a .csv to read, by name or number: `temp,humidity`, `2-7`.",
+)
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
@@ -110,6 +117,7 @@ def command(
     artifact: Path | None,
     provider: str,
     input_: str | None,
+    columns: str | None,
     output: Path | None,
     text: str | None,
     generate: int | None,
@@ -143,7 +151,7 @@ def command(
     if text is None:
         from edgernn.cli.run_arrays import run_arrays
 
-        run_arrays(model.contract, runner, input_ or "", output_file, chunk)
+        run_arrays(model.contract, runner, input_ or "", output_file, chunk, columns)
     else:
         _run_text(model, runner, text, output_file, chunk, generate, temperature, seed)
     if state_file is not None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from edgernn.cli.chunk_runner import ChunkRunner
 from edgernn.cli.output_file import OutputFile
+from edgernn.cli.output_layout import OutputLayout
 from edgernn.cli.output_writer import open_output
 from edgernn.cli.sequence_reader import Chunk, ChunkedSequence, open_sequence
 from edgernn.contract import SEQUENCE, Contract
@@ -23,6 +24,7 @@ def run_arrays(
     source: str,
     target: OutputFile | None,
     chunk: int | None,
+    columns: str | None = None,
 ) -> None:
     """Run the sequence in `source` and write the outputs.
 
@@ -32,6 +34,7 @@ def run_arrays(
         source: A file, or `-` for standard input.
         target: Where to write, or None for standard output.
         chunk: The number of steps to run at a time, or None for all of them.
+        columns: The columns of a .csv that feed the model; None for all of them.
 
     Raises:
         InputError: The sequence does not fit the model, or its outputs the format.
@@ -39,15 +42,14 @@ def run_arrays(
     axes = output_axes(contract)
     with contextlib.ExitStack() as stack:
         sequence = stack.enter_context(
-            open_sequence(source, input_axes(contract), chunk, _steps_per_answer(contract))
+            open_sequence(source, input_axes(contract), chunk, _steps_per_answer(contract), columns)
         )
         chunks = sequence.chunks
         if chunk is not None and sys.stderr.isatty():
             chunks = _with_progress(sequence, chunk)
         steps = None if chunk is None else sequence.steps
-        output = stack.enter_context(
-            open_output(target, sequence.format, axes, sequence.batched, steps)
-        )
+        layout = OutputLayout.of(contract, sequence.batched, steps, header=bool(sequence.columns))
+        output = stack.enter_context(open_output(target, sequence.format, layout))
         for part in chunks:
             if chunk is not None and runner.batch_size(part) > 1:
                 _check_joinable(axes)

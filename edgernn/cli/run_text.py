@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from edgernn.cli.chunk_runner import ChunkRunner
 from edgernn.cli.output_file import OutputFile
+from edgernn.cli.output_layout import OutputLayout, scores_output
 from edgernn.cli.output_writer import FORMATS, open_output
 from edgernn.contract import SEQUENCE, Contract
 from edgernn.errors import InputError
 from edgernn.regular_files import MEGABYTE, format_size
-from edgernn.runtime.port_axes import PortAxes, input_axes, output_axes, required_axes
+from edgernn.runtime.port_axes import PortAxes, input_axes, required_axes
 from edgernn.vocabulary import Vocabulary
 
 __all__ = ["Choice", "TextInterface", "best", "generate", "read_text", "run_text", "sampler"]
@@ -44,7 +45,7 @@ class TextInterface:
             )
         self.vocabulary: Vocabulary = contract.vocabulary
         self._name, self._axes = _id_port(contract)
-        self.scores = _scores(contract, len(self.vocabulary))
+        self.scores = scores_output(contract)
         only = contract.constants.get(SEQUENCE, 1)
         self.chunk = max(only, _CHUNK_STEPS - _CHUNK_STEPS % only)
 
@@ -128,7 +129,7 @@ def run_text(
     if suffix == "txt" or (suffix not in FORMATS and interface.scores is not None):
         _write_text(map(interface.best, answers), target, interface.vocabulary.separator)
         return
-    with open_output(target, "jsonl", output_axes(contract), False, len(ids)) as output:
+    with open_output(target, "jsonl", OutputLayout.of(contract, False, len(ids))) as output:
         for answer in answers:
             output.write(answer)
 
@@ -220,12 +221,3 @@ def _id_port(contract: Contract) -> tuple[str, PortAxes]:
         f"--text needs a model with one input of ids; this one takes {ports}. "
         "Give numbers with --input."
     )
-
-
-def _scores(contract: Contract, symbols: int) -> str | None:
-    names = [
-        name
-        for name, axis in output_axes(contract).items()
-        if axis.features == (symbols,) and np.dtype(axis.port.dtype).kind == "f"
-    ]
-    return names[0] if len(names) == 1 else None

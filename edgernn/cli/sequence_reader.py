@@ -13,7 +13,8 @@ from typing import IO, Any, cast
 
 from numpy.typing import NDArray
 
-from edgernn.cli.csv_jsonl_reader import csv_steps, is_jsonl, jsonl_steps
+from edgernn.cli.csv_reader import CsvReader
+from edgernn.cli.jsonl_reader import is_jsonl, jsonl_steps
 from edgernn.errors import InputError
 from edgernn.numpy_files import NPY_MAGIC, ZIP_MAGIC, NotArraysError, load_npy, load_npz, read_npy
 from edgernn.regular_files import MEGABYTE, format_size, regular_file_size
@@ -37,17 +38,23 @@ class ChunkedSequence:
         steps: The number of steps, or None where it is known at the end only.
         batched: Whether the arrays have a batch axis, where the ports have one.
         chunks: Per chunk, the array of every port in the port's full shape.
+        columns: The names of the columns in the header of a .csv; None where there is none.
     """
 
     format: str
     steps: int | None
     batched: bool
     chunks: Iterator[Chunk]
+    columns: tuple[str, ...] | None = None
 
 
 @contextlib.contextmanager
 def open_sequence(
-    path: str, axes: Mapping[str, PortAxes], chunk: int | None, steps_per_answer: int | None
+    path: str,
+    axes: Mapping[str, PortAxes],
+    chunk: int | None,
+    steps_per_answer: int | None,
+    columns: str | None = None,
 ) -> Iterator[ChunkedSequence]:
     """Open a sequence and recognise its format by its content.
 
@@ -57,6 +64,7 @@ def open_sequence(
         axes: The data inputs of the model.
         chunk: The number of steps to a chunk; None for all of them at once.
         steps_per_answer: The same for lines on standard input where `chunk` is None.
+        columns: What `--columns` names of a .csv; None for all columns.
 
     Raises:
         InputError: The content is not a sequence for these ports.
@@ -66,6 +74,7 @@ def open_sequence(
         first = _read_line(stream, 1, where)
         if first.startswith((NPY_MAGIC, ZIP_MAGIC)):
             format_ = "npy" if first.startswith(NPY_MAGIC) else "npz"
+            _check_no_columns(columns, format_, where)
             arrays = _load_arrays(
                 format_, None if _is_descriptor(path) else Path(path), first, stream, where
             )
@@ -73,10 +82,19 @@ def open_sequence(
             return
         lines = _decode_lines(first, stream, where)
         head = next(lines, "")
-        jsonl = is_jsonl(head, named=path.endswith((".jsonl", ".ndjson")))
-        steps = (jsonl_steps if jsonl else csv_steps)(itertools.chain([head], lines), axes, where)
+        lines = itertools.chain([head], lines)
         size = steps_per_answer if chunk is None and path == "-" else chunk
-        yield _from_lines("jsonl" if jsonl else "csv", steps, axes, size, where)
+        if not is_jsonl(head, named=path.endswith((".jsonl", ".ndjson"))):
+            table = CsvReader(lines, axes, where, columns)
+            yield ChunkedSequence("csv", None, False, table.chunks(size), table.names)
+            return
+        _check_no_columns(columns, "jsonl", where)
+        yield _from_lines("jsonl", jsonl_steps(lines, axes, where), axes, size, where)
+
+
+def _check_no_columns(columns: str | None, format_: str, where: str) -> None:
+    if columns is not None:
+        raise InputError(f"{where} is .{format_}, and --columns needs .csv. Leave out --columns.")
 
 
 def _is_descriptor(path: str) -> bool:
@@ -116,8 +134,8 @@ def _decode_lines(first: bytes, stream: IO[bytes], where: str) -> Iterator[str]:
             yield line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError:
             raise InputError(
-                f"{where} is neither .npy nor .npz nor UTF-8 text (line {number}). "
-                "Give .npy, .npz, .csv or .jsonl."
+                f"{where} is neither .npy nor .npz nor UTF-8 text (line {number}). Give .npy, "
+                ".npz, or .csv or .jsonl in UTF-8, which Excel writes as `CSV UTF-8`."
             ) from None
         number += 1
         line = _read_line(stream, number, where)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from edgernn.cli.output_file import OutputFile
+from edgernn.cli.output_layout import OutputLayout
 from edgernn.cli.output_writer import open_output
 from edgernn.contract import Port
 from edgernn.errors import InputError
@@ -31,7 +32,7 @@ def target(name: str) -> OutputFile:
 
 
 def written(name: str, axes: dict[str, PortAxes], batched: bool, *chunks: dict[str, object]) -> str:
-    with open_output(target(name), "", axes, batched, None) as output:
+    with open_output(target(name), "", OutputLayout(axes, batched, None)) as output:
         for chunk in chunks:
             output.write({port: np.asarray(array) for port, array in chunk.items()})
     return Path(name).read_text()
@@ -39,7 +40,7 @@ def written(name: str, axes: dict[str, PortAxes], batched: bool, *chunks: dict[s
 
 def test_numbers_are_shortest() -> None:
     """A float32 is written as short as reads back the same, one step a line."""
-    assert written("y.csv", AXES, False, {"y": Y}) == "0.1,-2.0\n3.5,1e-08\n"
+    assert written("y.csv", AXES, False, {"y": Y}) == "y_0,y_1\n0.1,-2.0\n3.5,1e-08\n"
     assert written("y.jsonl", AXES, False, {"y": Y}) == "[0.1, -2.0]\n[3.5, 1e-08]\n"
 
 
@@ -60,7 +61,7 @@ def test_last_of_chunks() -> None:
     """In arrays the chunks are joined, and of an output without steps the last one counts."""
     chunks = [{"y": Y, "last": np.array([4])}, {"y": 2 * Y, "last": np.array([5])}]
     for steps in (None, 4):
-        with open_output(target("y.npz"), "", LAST, False, steps) as output:
+        with open_output(target("y.npz"), "", OutputLayout(LAST, False, steps)) as output:
             for chunk in chunks:
                 output.write(chunk)
         with np.load("y.npz") as archive:
@@ -70,13 +71,14 @@ def test_last_of_chunks() -> None:
 
 def test_flattened_axis() -> None:
     """Steps and sequences in one axis are the steps of one sequence."""
-    assert written("y.csv", FLAT, False, {"y": Y[0]}, {"y": Y[0]}) == 2 * "0.1,-2.0\n3.5,1e-08\n"
+    rows = 2 * "0.1,-2.0\n3.5,1e-08\n"
+    assert written("y.csv", FLAT, False, {"y": Y[0]}, {"y": Y[0]}) == "y_0,y_1\n" + rows
 
 
 def test_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """A terminal gets no bytes of an array but its numbers."""
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-    with open_output(None, "npy", AXES, True, None) as output:
+    with open_output(None, "npy", OutputLayout(AXES, True, None)) as output:
         output.write({"y": Y})
     assert capsys.readouterr().out == (
         "y: float32[1, 2, 2]\n[[[ 1.0e-01 -2.0e+00]\n  [ 3.5e+00  1.0e-08]]]\n"
@@ -85,9 +87,19 @@ def test_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 
 def test_fallback(capsys: pytest.CaptureFixture[str]) -> None:
     """Standard output takes .jsonl where the outputs do not fit .csv."""
-    with open_output(None, "csv", DEEP, False, None) as output:
+    with open_output(None, "csv", OutputLayout(DEEP, False, None)) as output:
         output.write({"y": np.zeros((1, 1, 2, 2), np.float32)})
     assert capsys.readouterr().out == "[[0.0, 0.0], [0.0, 0.0]]\n"
+
+
+def test_header_on_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
+    """Rows on standard output have names above them where the layout says so."""
+    for header in (False, True):
+        with open_output(None, "csv", OutputLayout(AXES, False, header=header)) as output:
+            output.write({"y": Y[:, :1]})
+            output.write({"y": Y[:, 1:]})
+    rows = "0.1,-2.0\n3.5,1e-08\n"
+    assert capsys.readouterr().out == rows + "y_0,y_1\n" + rows
 
 
 @pytest.mark.parametrize(
@@ -115,7 +127,7 @@ def test_does_not_fit(name: str, axes: dict[str, PortAxes], message: str) -> Non
     """A format that cannot hold the outputs is refused before the model runs."""
     with (
         pytest.raises(InputError) as caught,
-        open_output(target(name), "", axes, False, None),
+        open_output(target(name), "", OutputLayout(axes, False, None)),
     ):
         pytest.fail("the model would run")
     assert (str(caught.value), os.listdir()) == (message, [])
@@ -134,7 +146,7 @@ def test_failure_keeps_the_old_file() -> None:
     Path("y.npy").write_text("before")
 
     def fail() -> None:
-        with open_output(target("y.npy"), "", AXES, True, 4) as output:
+        with open_output(target("y.npy"), "", OutputLayout(AXES, True, 4)) as output:
             output.write({"y": Y})
             raise KeyboardInterrupt
 
@@ -152,7 +164,7 @@ def test_disk_full(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.posix_fallocate", full, raising=False)
     with (
         pytest.raises(OSError, match="No space left on device"),
-        open_output(target("y.npy"), "", AXES, True, 4) as output,
+        open_output(target("y.npy"), "", OutputLayout(AXES, True, 4)) as output,
     ):
         output.write({"y": Y})
     assert os.listdir() == []

@@ -23,6 +23,7 @@ USAGE = [
     (["--generate", "3"], "--generate needs --text."),
     (["--text", "a", "--temperature", "1"], "--temperature needs --generate."),
     (["--text", "a", "--generate", "1", "--seed", "1"], "--seed needs --temperature."),
+    (["--columns", "1"], "--columns needs --input."),
     (["--chunk", "3"], "--chunk needs --input or --text."),
     (["--state-in", "s"], "--state-in needs --input or --text."),
     (["--state-out", "s"], "--state-out needs --input or --text."),
@@ -139,8 +140,8 @@ NOT_FINITE = {
             "never recovers from that. Give finite numbers."),
     "inf": ("x.csv", "1,2\n-inf,2\n", "Line 2 of `x.csv` has `-inf` in column 1, and a recurrence "
             "never recovers from that. Give finite numbers."),
-    "blank": ("x.csv", "a,b\n1,2\n\n1, \n", "Line 4 of `x.csv` has an empty cell in column 2. "
-              "Give a number in every cell."),
+    "blank": ("x.csv", "a,b\n1,2\n\n1, \n", "Line 4 of `x.csv` has an empty cell in column "
+              "2 (`b`). Give a number in every cell."),
     "first": ("x.csv", ",\n1,2\n", "Line 1 of `x.csv` has an empty cell in column 1. "
               "Give a number in every cell."),
     "word": ("x.csv", "1,2\n1,x\n", "Line 2 of `x.csv` has `x` in column 2, which is not a "

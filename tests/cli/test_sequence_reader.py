@@ -40,7 +40,14 @@ REFUSED = {
     "columns": (
         X,
         b"1,2,3\n",
-        "Line 1 of `in` has 3 columns; `x: float32[batch, sequence, 2]` takes 2 per step.",
+        "Line 1 of `in` has 3 columns; `x: float32[batch, sequence, 2]` takes 2 per step. "
+        "Choose 2 by name or number with --columns.",
+    ),
+    "few columns": (
+        X,
+        b"1\n",
+        "Line 1 of `in` has 1 column; `x: float32[batch, sequence, 2]` takes 2 per step. "
+        "Give as many.",
     ),
     "cell": (X, b"1,2\n3,x\n", "Line 2 of `in` has `x` in column 2, which is not a number."),
     "csv of two": (
@@ -90,7 +97,8 @@ REFUSED = {
     "binary": (
         X,
         b"\xff\xfe\n",
-        "`in` is neither .npy nor .npz nor UTF-8 text (line 1). Give .npy, .npz, .csv or .jsonl.",
+        "`in` is neither .npy nor .npz nor UTF-8 text (line 1). Give .npy, .npz, or .csv or "
+        ".jsonl in UTF-8, which Excel writes as `CSV UTF-8`.",
     ),
     "array of two": (
         TWO,
@@ -130,6 +138,21 @@ def test_refused(
         open_sequence("in", axes, None, steps_per_answer=None) as sequence,
     ):
         list(sequence.chunks)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("content", "format_"),
+    [(npy(np.zeros((1, 2, 2))), "npy"), (npz(x=np.zeros((1, 2, 2))), "npz"), (b"[1, 2]", "jsonl")],
+    ids=["npy", "npz", "jsonl"],
+)
+def test_columns_need_csv(tmp_path: Any, monkeypatch: Any, content: bytes, format_: str) -> None:
+    """Columns are chosen of rows only."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").write_bytes(content)
+    with pytest.raises(InputError) as caught, open_sequence("in", X, None, None, "1-2"):
+        pass
+    message = f"`in` is .{format_}, and --columns needs .csv. Leave out --columns."
     assert str(caught.value) == message
 
 

@@ -1,10 +1,8 @@
-"""Read steps from lines of text: one step per row of a .csv, or per line of a .jsonl."""
+"""Read steps from the lines of a .jsonl file."""
 
 from __future__ import annotations
 
-import csv
 import json
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -16,7 +14,7 @@ from edgernn.runtime.port_axes import PortAxes, required_axes
 from edgernn.strict_json import parse_json
 from edgernn.untrusted_text import quote
 
-__all__ = ["csv_steps", "is_jsonl", "jsonl_steps"]
+__all__ = ["is_jsonl", "jsonl_steps"]
 
 Step = tuple[bool, dict[str, NDArray[Any]]]
 
@@ -29,40 +27,6 @@ def is_jsonl(line: str, named: bool) -> bool:
         named: Whether the file has the suffix; it decides where the line is a bare number.
     """
     return line.lstrip().startswith(("[", "{")) or (named and not line.lstrip().startswith('"'))
-
-
-def csv_steps(lines: Iterable[str], axes: Mapping[str, PortAxes], where: str) -> Iterator[Step]:
-    """Read one step per row, columns = features; a first row of words is a header.
-
-    Yields:
-        False, as a row has no batch axis, and the step, (batch, features), by port.
-
-    Raises:
-        InputError: A row is not as many numbers as the model takes per step.
-    """
-    if len(required_axes(axes)) != 1:
-        raise InputError(
-            f"{where} is .csv, which holds one input; the model has {len(axes)}: "
-            f"{', '.join(f'`{name}`' for name in axes)}. Give .npz or .jsonl."
-        )
-    ((name, axis),) = required_axes(axes).items()
-    rows = csv.reader(lines)
-    for row in _read_rows(rows, where):
-        blank = not any(cell.strip() for cell in row)
-        if (blank and len(row) < 2) or (rows.line_num == 1 and not blank and _is_header(row)):
-            continue
-        at = f"Line {rows.line_num} of {where}"
-        values = np.array([_parse_number(cell, column, at) for column, cell in enumerate(row, 1)])
-        yield False, {name: _to_step(axis, _shape_row(axis, values, at), at)[1]}
-
-
-def _read_rows(rows: Any, where: str) -> Iterator[list[str]]:
-    try:
-        yield from rows
-    except csv.Error as error:
-        raise InputError(
-            f"Line {rows.line_num} of {where} cannot be read as .csv: {error}."
-        ) from error
 
 
 def jsonl_steps(lines: Iterable[str], axes: Mapping[str, PortAxes], where: str) -> Iterator[Step]:
@@ -121,50 +85,6 @@ def _array(value: Any, at: str) -> NDArray[Any]:
         return np.array(value)
     except ValueError:
         raise InputError(f"{at} has rows of different lengths. Give a full array.") from None
-
-
-def _is_header(row: list[str]) -> bool:
-    return not any(map(_is_number, row))
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
-
-
-def _parse_number(cell: str, column: int, at: str) -> float:
-    if not cell.strip():
-        raise InputError(f"{at} has an empty cell in column {column}. Give a number in every cell.")
-    try:
-        number = float(cell)
-    except ValueError:
-        raise InputError(
-            f"{at} has {quote(cell)} in column {column}, which is not a number."
-        ) from None
-    if not math.isfinite(number):
-        raise InputError(
-            f"{at} has {quote(cell)} in column {column}, and a recurrence never recovers from "
-            "that. Give finite numbers."
-        )
-    return number
-
-
-def _shape_row(axis: PortAxes, values: NDArray[Any], at: str) -> NDArray[Any]:
-    """Return a row of features in the shape of one step."""
-    shape = tuple(size if isinstance(size, int) else -1 for size in axis.features)
-    known = math.prod(size for size in shape if size != -1)
-    if shape.count(-1) > 1:
-        raise InputError(
-            f"{at} is a row of numbers; `{axis.port}` has {shape.count(-1)} axes of any size in a "
-            "step. Give .npy, .npz or .jsonl."
-        )
-    if values.size != known if -1 not in shape else not known or values.size % known:
-        takes = f"a multiple of {known}" if -1 in shape else known
-        raise InputError(f"{at} has {values.size} columns; `{axis.port}` takes {takes} per step.")
-    return values.reshape(shape)
 
 
 def _to_step(axis: PortAxes, values: NDArray[Any], at: str) -> tuple[bool, NDArray[Any]]:

@@ -1,0 +1,65 @@
+"""What the outputs of a run are: their axes, and the names of their features."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgernn.contract import Contract
+from edgernn.runtime.port_axes import PortAxes, output_axes
+
+__all__ = ["OutputLayout", "scores_output"]
+
+
+@dataclass(frozen=True)
+class OutputLayout:
+    """What the outputs of a run are.
+
+    Attributes:
+        axes: The data outputs of the model.
+        batched: Whether to keep a batch axis of size 1.
+        steps: The number of steps to come, if known: a .npy or .npz then grows on disk.
+        scores: The output that has one score for each symbol; None where there is none.
+        symbols: The symbols of the model's vocabulary.
+        header: Whether rows on standard output have names above them, as a file always has.
+    """
+
+    axes: Mapping[str, PortAxes]
+    batched: bool
+    steps: int | None = None
+    scores: str | None = None
+    symbols: Sequence[str] = ()
+    header: bool = False
+
+    @classmethod
+    def of(
+        cls, contract: Contract, batched: bool, steps: int | None = None, header: bool = False
+    ) -> OutputLayout:
+        """Return the layout of all outputs of a model."""
+        symbols = contract.vocabulary.symbols if contract.vocabulary else ()
+        return cls(output_axes(contract), batched, steps, scores_output(contract), symbols, header)
+
+    def column_names(self, port: str, count: int) -> list[str]:
+        """Return the names of the features of an output: `output_0`, or `output[a]` of a score."""
+        name = f"output_{port}" if port[:1].isdigit() else port  # no name reads as a number
+        if port == self.scores and len(self.symbols) == count:
+            return [f"{name}[{_printable(symbol)}]" for symbol in self.symbols]
+        return [name] if count == 1 else [f"{name}_{index}" for index in range(count)]
+
+
+def scores_output(contract: Contract) -> str | None:
+    """Return the only output with one score for each symbol of the vocabulary, if there is one."""
+    if contract.vocabulary is None:
+        return None
+    names = [
+        name
+        for name, axis in output_axes(contract).items()
+        if axis.features == (len(contract.vocabulary),) and np.dtype(axis.port.dtype).kind == "f"
+    ]
+    return names[0] if len(names) == 1 else None
+
+
+def _printable(symbol: str) -> str:
+    return symbol if symbol.isprintable() else ascii(symbol)[1:-1]
