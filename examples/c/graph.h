@@ -1,26 +1,36 @@
-/* A graph of an artifact by its contract: its ports, each with its recording, and its states. The
- * includer defines fail(format, ...), which must not return. */
+/* A graph of an artifact by its contract (docs/contract.md): its ports and their axes, its states
+ * and their initial values. All of it is read from the graph itself.
+ *
+ * The includer defines fail(format, ...), which prints a message and must not return. */
 #ifndef GRAPH_H
 #define GRAPH_H
 
+#include <dlfcn.h>
 #include <onnxruntime_c_api.h>
 #include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
-#include "npy.h"
-
-enum { MAX_PORTS = 64, MAX_PATH = 4096 };
+enum { API_VERSION = 12, MAX_PORTS = 64, MAX_RANK = 8, MAX_NAME = 1024, MAX_PATH = 4096 };
 
 typedef struct {
     char *name;
-    Array run;                  /* the recording, its data being [outer][steps][inner bytes] */
-    size_t outer, steps, inner; /* steps is 1 where there is no axis of steps */
-    int axis;                   /* that of the steps, -1 without */
-    bool squeezed;              /* whether the graph's port lacks that axis */
+    ONNXTensorElementDataType type;
+    size_t width; /* bytes of an element */
+    size_t rank;
+    int64_t shape[MAX_RANK];    /* -1 where an axis has any size */
+    const char *axes[MAX_RANK]; /* the name of each axis, "" where it has none */
+    size_t limit;               /* of ids, which are less than it; 0 where there is no limit */
     bool counts;                /* whether it holds the number of steps of each sequence */
-    size_t next;                /* of a state input, the place of the output that follows it */
+    bool state;                 /* whether it is an input or output of a state */
+    size_t next;                /* of a state input, the index of its output; 0 for other ports */
+    OrtTypeInfo *info;          /* `axes` point into these two */
+    char *axis_names;
 } Port;
 
-typedef struct Graph {
+typedef struct {
     OrtSession *session;   /* NULL where the artifact has no such graph */
     Port ports[MAX_PORTS]; /* the inputs, then the outputs */
     const char *names[MAX_PORTS];
@@ -30,146 +40,107 @@ typedef struct Graph {
     char *family, *carry;
 } Graph;
 
+/* NumPy's names of ONNX Runtime's types, in its order. */
+static const struct {
+    const char *name;
+    size_t width;
+} types[] = {{"undefined", 0}, {"float32", 4}, {"uint8", 1},  {"int8", 1},    {"uint16", 2},
+                  {"int16", 2},     {"int32", 4},   {"int64", 8},  {"text", 0},    {"bool", 1},
+                  {"float16", 2},   {"float64", 8}, {"uint32", 4}, {"uint64", 8}};
+
 static const OrtApi *ort;
 static OrtEnv *env;
 static OrtAllocator *allocator;
 
-static void check(OrtStatus *status) {
+static inline void check(OrtStatus *status) {
     if (status) fail("ONNX Runtime: %s", ort->GetErrorMessage(status));
 }
 
+/* Load ONNX Runtime from its shared library. A program linked with it calls OrtGetApiBase(). */
+static inline void start_onnxruntime(const char *library) {
+    const OrtApiBase *(*base)(void) = NULL;
+    void *loaded = dlopen(library, RTLD_NOW | RTLD_LOCAL);
+    if (loaded) *(void **)&base = dlsym(loaded, "OrtGetApiBase");
+    if (!base) fail("`%s` is not ONNX Runtime: %s", library, dlerror());
+    if (!(ort = base()->GetApi(API_VERSION)))
+        fail("ONNX Runtime %s is older than 1.%d", base()->GetVersionString(), API_VERSION);
+    check(ort->CreateEnv(ORT_LOGGING_LEVEL_WARNING, "edgernn", &env));
+    check(ort->GetAllocatorWithDefaultOptions(&allocator));
+}
+
 /* Free a text that ONNX Runtime handed over, or NULL. */
-static void release(char *text) {
+static inline void release(char *text) {
     if (text) check(ort->AllocatorFree(allocator, text));
 }
 
-static Port *find(Port *ports, size_t count, const char *name) {
+static inline Port *find(Port *ports, size_t count, const char *name) {
     for (size_t i = 0; i < count; i++)
         if (!strcmp(ports[i].name, name)) return &ports[i];
     return NULL;
 }
 
-/* Return an entry of the graph's metadata, NULL where it has none and may have none. */
-static char *metadata(const Graph *graph, const char *path, const char *key, bool required) {
+/* Return the entry edgernn.KEY or edgernn.KEY.NAME of the graph's metadata, NULL if it has none. */
+static inline char *metadata(const Graph *graph, const char *key, const char *name) {
     OrtModelMetadata *entries;
-    char *text;
+    char full[MAX_PATH], *text;
+    snprintf(full, sizeof full, "edgernn.%s%s%s", key, name ? "." : "", name ? name : "");
     check(ort->SessionGetModelMetadata(graph->session, &entries));
-    check(ort->ModelMetadataLookupCustomMetadataMap(entries, allocator, key, &text));
-    if (!text && required) fail("`%s` has no metadata `%s`", path, key);
+    check(ort->ModelMetadataLookupCustomMetadataMap(entries, allocator, full, &text));
     ort->ReleaseModelMetadata(entries);
     return text;
 }
 
-/* Return an entry of the graph's metadata as a number, 0 where it has none. */
-static size_t bound(const Graph *graph, const char *key) {
-    char *text = metadata(graph, "", key, false);
-    const size_t size = text ? (size_t)strtoull(text, NULL, 10) : 0;
-    release(text);
-    return size;
-}
-
-/* Put the names that the metadata has for the axes of a port, as `batch,sequence,`, in the place of
- * the graph's own: there an axis that is a number has none. Return the text that they are in. */
-static char *name_axes(const Graph *graph, const char *port, const char **symbols, size_t rank) {
-    char key[MAX_PATH];
-    snprintf(key, sizeof key, "edgernn.axes.%s", port);
-    char *text = metadata(graph, "", key, false), *names = text;
-    for (size_t axis = 0; names && axis < rank; axis++) {
-        symbols[axis] = names;
-        names += strcspn(names, ",");
-        if (*names) *names++ = 0;
-    }
+static inline char *required(const Graph *graph, const char *path, const char *key) {
+    char *text = metadata(graph, key, NULL);
+    if (!text) fail("`%s` has no metadata `edgernn.%s`", path, key);
     return text;
 }
 
-/* Find the axis of the steps in a recording, `rank` symbols naming the axes of the port. A step
- * graph that stands alone names none: its recording has the steps in front. In an axis that counts
- * more than steps, as `batch*sequence`, the first symbol is the outer one. */
-static void find_steps(Port *port, const char **symbols, int rank, bool alone, size_t *total) {
-    const char *symbol = "sequence";
-    port->axis = alone && port->run.rank > rank ? 0 : -1;
-    for (int axis = 0; axis < rank && !alone && port->axis < 0; axis++)
-        if (strstr(symbols[axis], "sequence")) symbol = symbols[port->axis = axis];
-    port->outer = port->steps = 1, port->inner = port->run.width;
-    for (int axis = 0; axis < port->run.rank; axis++)
-        *(axis < port->axis ? &port->outer : axis > port->axis ? &port->inner : &port->steps) *=
-            (size_t)port->run.shape[axis];
-    if (port->axis < 0) return;
-    if (!*total) *total = port->steps;
-    if (port->steps % *total) fail("`%s` has %zu rows, not one per step", symbol, port->steps);
-    *(strncmp(symbol, "sequence", 8) ? &port->outer : &port->inner) *= port->steps / *total;
-    port->steps = *total;
+/* Return an entry of the graph's metadata as a number, 0 where it has none. */
+static inline size_t number(const Graph *graph, const char *key, const char *name) {
+    char *text = metadata(graph, key, name);
+    const size_t value = text ? (size_t)strtoull(text, NULL, 10) : 0;
+    release(text);
+    return value;
 }
 
-/* Read a port and its recording, which the same port of `whole` has already where there is one. */
-static Port read_port(Graph *graph, size_t place, Graph *whole, const char *folder, size_t *total) {
-    bool input = place < graph->inputs;
-    size_t rank, index = input ? place : place - graph->inputs;
-    char path[MAX_PATH];
-    const char *symbols[MAX_RANK];
-    int64_t sizes[MAX_RANK];
+/* Take the names that the metadata has for the axes of a port, as `batch,sequence,`, instead of the
+ * graph's own: there an axis that is a number has none. */
+static inline void name_axes(const Graph *graph, Port *port) {
+    char *names = port->axis_names = metadata(graph, "axes", port->name);
+    for (size_t axis = 0; names && axis < port->rank; axis++) {
+        port->axes[axis] = names;
+        names += strcspn(names, ",");
+        if (*names) *names++ = 0;
+    }
+}
+
+static inline Port read_port(const Graph *graph, size_t place) {
+    const bool input = place < graph->inputs;
+    const size_t index = input ? place : place - graph->inputs;
     const OrtTensorTypeAndShapeInfo *tensor;
-    OrtTypeInfo *info;
-    Port port = {0}, *known;
+    Port port = {0};
     check((input ? ort->SessionGetInputName : ort->SessionGetOutputName)(
         graph->session, index, allocator, &port.name));
     check((input ? ort->SessionGetInputTypeInfo : ort->SessionGetOutputTypeInfo)(
-        graph->session, index, &info));
-    check(ort->CastTypeInfoToTensorInfo(info, &tensor));
-    check(ort->GetDimensionsCount(tensor, &rank));
-    if (rank > MAX_RANK) fail("`%s` has more than %d axes", port.name, MAX_RANK);
-    check(ort->GetSymbolicDimensions(tensor, symbols, rank));
-    check(ort->GetDimensions(tensor, sizes, rank));
-    char *axes = name_axes(graph, port.name, symbols, rank);
-    for (size_t axis = 0; axis < rank; axis++)
-        if (sizes[axis] > 0 && !strcmp(symbols[axis], "sequence"))
-            graph->only = (size_t)sizes[axis];
-    if (whole && (known = find(whole->ports, whole->count, port.name))) {
-        release(port.name);
-        port = *known, port.next = 0;
-    } else {
-        snprintf(path, sizeof path, "%s/golden/%s.npy", folder, port.name);
-        port.run = read_npy(path);
-        find_steps(&port, symbols, (int)rank, whole != NULL, total);
-    }
-    port.squeezed = (int)rank < port.run.rank;
-    release(axes);
-    ort->ReleaseTypeInfo(info);
+        graph->session, index, &port.info));
+    check(ort->CastTypeInfoToTensorInfo(port.info, &tensor));
+    if (!tensor) fail("`%s` is not a tensor", port.name);
+    check(ort->GetTensorElementType(tensor, &port.type));
+    if ((size_t)port.type < sizeof types / sizeof *types) port.width = types[port.type].width;
+    if (!port.width) fail("`%s` has elements of type %d, not numbers", port.name, (int)port.type);
+    check(ort->GetDimensionsCount(tensor, &port.rank));
+    if (port.rank > MAX_RANK) fail("`%s` has more than %d axes", port.name, MAX_RANK);
+    check(ort->GetDimensions(tensor, port.shape, port.rank));
+    check(ort->GetSymbolicDimensions(tensor, port.axes, port.rank));
+    name_axes(graph, &port);
+    port.limit = number(graph, "limit", port.name);
     return port;
 }
 
-/* Open FOLDER/FILE if it is there. Of a step graph, `whole` is the sequence graph, opened before.
- * `total` is the number of steps in the recording, 0 until a port tells. */
-static void open_graph(Graph *graph, Graph *whole, const char *folder, const char *file,
-                       size_t *total) {
-    OrtSessionOptions *options;
-    char path[MAX_PATH], *out;
-    snprintf(path, sizeof path, "%s/%s", folder, file);
-    FILE *present = fopen(path, "rb");
-    if (!present) return;
-    fclose(present);
-    check(ort->CreateSessionOptions(&options));
-    check(ort->SetIntraOpNumThreads(options, 1));
-    check(ort->CreateSession(env, path, options, &graph->session));
-    ort->ReleaseSessionOptions(options);
-    char *version = metadata(graph, path, "edgernn.contract", true);
-    if (strcmp(version, "1")) fail("`%s` has contract version %s, not 1", path, version);
-    release(version);
-    graph->carry = metadata(graph, path, "edgernn.carry", true);
-    graph->family = metadata(graph, path, "edgernn.family", true);
-    graph->least = bound(graph, "edgernn.least.sequence");
-    graph->most = bound(graph, "edgernn.most.sequence");
-    if (whole && whole->session && strcmp(graph->family, whole->family))
-        fail("`%s` and sequence.onnx are of two artifacts", path);
-    check(ort->SessionGetInputCount(graph->session, &graph->inputs));
-    check(ort->SessionGetOutputCount(graph->session, &graph->count));
-    graph->count += graph->inputs;
-    if (graph->count > MAX_PORTS) fail("`%s` has more than %d ports", path, MAX_PORTS);
-    for (size_t i = 0; i < graph->count; i++) {
-        graph->ports[i] = read_port(graph, i, whole, folder, total);
-        graph->names[i] = graph->ports[i].name;
-    }
-    char *states = metadata(graph, path, "edgernn.states", true); /* in:out,in:out */
+/* Pair the ports of each state by the entry `IN:OUT,IN:OUT`. */
+static inline void pair_states(Graph *graph, const char *path) {
+    char *states = required(graph, path, "states"), *out;
     for (char *state = strtok(states, ","); state; state = strtok(NULL, ",")) {
         if (!(out = strchr(state, ':'))) fail("`%s` has the states `%s`, not in:out", path, state);
         *out++ = 0;
@@ -177,15 +148,94 @@ static void open_graph(Graph *graph, Graph *whole, const char *folder, const cha
         Port *after = find(graph->ports + graph->inputs, graph->count - graph->inputs, out);
         if (!before || !after) fail("`%s` lacks a port for state `%s:%s`", path, state, out);
         before->next = (size_t)(after - graph->ports);
+        before->state = after->state = true;
     }
-    char *lengths = metadata(graph, path, "edgernn.lengths", false);
-    char *name = lengths ? strtok(lengths, ",") : NULL;
-    for (; name; name = strtok(NULL, ",")) {
+    release(states);
+}
+
+static inline void mark_lengths(Graph *graph) {
+    char *lengths = metadata(graph, "lengths", NULL);
+    for (char *name = lengths ? strtok(lengths, ",") : NULL; name; name = strtok(NULL, ",")) {
         Port *port = find(graph->ports, graph->inputs, name);
         if (port) port->counts = true;
     }
-    release(states);
     release(lengths);
+}
+
+/* Open FOLDER/FILE and return true, or false where there is no such file. */
+static inline bool open_graph(Graph *graph, const char *folder, const char *file) {
+    OrtSessionOptions *options;
+    char path[MAX_PATH];
+    snprintf(path, sizeof path, "%s/%s", folder, file);
+    FILE *present = fopen(path, "rb");
+    if (!present) return false;
+    fclose(present);
+    check(ort->CreateSessionOptions(&options));
+    check(ort->SetIntraOpNumThreads(options, 1));
+    check(ort->CreateSession(env, path, options, &graph->session));
+    ort->ReleaseSessionOptions(options);
+    char *version = required(graph, path, "contract");
+    if (strcmp(version, "1")) fail("`%s` has contract version %s, not 1", path, version);
+    release(version);
+    graph->carry = required(graph, path, "carry");
+    graph->family = required(graph, path, "family");
+    graph->least = number(graph, "least", "sequence");
+    graph->most = number(graph, "most", "sequence");
+    check(ort->SessionGetInputCount(graph->session, &graph->inputs));
+    check(ort->SessionGetOutputCount(graph->session, &graph->count));
+    graph->count += graph->inputs;
+    if (graph->count > MAX_PORTS) fail("`%s` has more than %d ports", path, MAX_PORTS);
+    for (size_t i = 0; i < graph->count; i++) {
+        const Port port = graph->ports[i] = read_port(graph, i);
+        graph->names[i] = port.name;
+        for (size_t axis = 0; axis < port.rank; axis++)
+            if (port.shape[axis] > 0 && !strcmp(port.axes[axis], "sequence"))
+                graph->only = (size_t)port.shape[axis];
+    }
+    pair_states(graph, path);
+    mark_lengths(graph);
+    return true;
+}
+
+static inline void close_graph(Graph *graph) {
+    for (size_t i = 0; i < graph->count; i++) {
+        release(graph->ports[i].name);
+        release(graph->ports[i].axis_names);
+        ort->ReleaseTypeInfo(graph->ports[i].info);
+    }
+    release(graph->family);
+    release(graph->carry);
+    ort->ReleaseSession(graph->session);
+}
+
+/* Write the initial value of a state into `data`: zeros, or learned values. A value for one
+ * sequence is the same for all sequences of the batch, `shape` being the state's. */
+static inline void write_initial(const Graph *graph, const Port *port, const int64_t *shape,
+                                 char *data) {
+    size_t batch = 1, inner = 1, total = 1;
+    char name[MAX_NAME], *end;
+    for (size_t axis = 0; axis < port->rank; axis++) {
+        const bool is_batch = !strcmp(port->axes[axis], "batch");
+        batch = is_batch ? (size_t)shape[axis] : batch;
+        inner = is_batch ? 1 : inner * (size_t)shape[axis];
+        total *= (size_t)shape[axis];
+    }
+    memset(data, 0, total * port->width);
+    snprintf(name, sizeof name, "%s", port->name);
+    if ((end = strrchr(name, '_')) && !strcmp(end, "_in")) *end = 0;
+    char *text = metadata(graph, "initial", name), *at = text;
+    if (text && port->type != ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT)
+        fail("`%s` is %s; learned initial values are read as float32 only", port->name,
+             types[port->type].name);
+    for (size_t outer = 0; text && outer < total; outer += batch * inner)
+        for (size_t i = 0; i < inner; i++) {
+            const float value = strtof(at, &end);
+            if (end == at) fail("`edgernn.initial.%s` ends before its %zu numbers", name, total);
+            for (size_t j = 0; j < batch; j++)
+                memcpy(data + (outer + j * inner + i) * port->width, &value, sizeof value);
+            at = end;
+        }
+    release(text);
 }
 
 #endif

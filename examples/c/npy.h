@@ -9,24 +9,24 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_RANK = 8 };
+enum { MAX_AXES = 8 };
 
 typedef struct {
     char *data;
     ONNXTensorElementDataType type;
     size_t width; /* bytes of an element */
     int rank;
-    int64_t shape[MAX_RANK];
+    int64_t shape[MAX_AXES];
 } Array;
 
 /* The file is "\x93NUMPY", version, length of the header in two bytes, header, data; the header a
  * line like {'descr': '<f4', 'fortran_order': False, 'shape': (2, 7, 3), }. */
-static Array read_npy(const char *path) {
+static inline Array read_npy(const char *path) {
     static const struct {
         const char *name;
         ONNXTensorElementDataType type;
         size_t width;
-    } types[] = {
+    } formats[] = {
         {"<f4'", ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT, 4},
         {"<i8'", ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64, 8},
         {"<i4'", ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32, 4},
@@ -43,13 +43,13 @@ static Array read_npy(const char *path) {
         fread(header, 1, length, file) != length || !(type = strstr(header, "'descr': '")) ||
         !(size = strstr(header, "'shape': (")))
         fail("`%s` is not a .npy file of version 1", path);
-    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
-        if (!strncmp(type + 10, types[i].name, 4))
-            array.type = types[i].type, array.width = types[i].width;
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++)
+        if (!strncmp(type + 10, formats[i].name, 4))
+            array.type = formats[i].type, array.width = formats[i].width;
     if (!array.width || !strstr(header, "'fortran_order': False"))
         fail("`%s` is not row-major float32, int64, int32 or bool: %s", path, header);
     for (size += 10; *size != ')'; size += strspn(size, ", ")) {
-        if (array.rank == MAX_RANK) fail("`%s` has more than %d axes", path, MAX_RANK);
+        if (array.rank == MAX_AXES) fail("`%s` has more than %d axes", path, MAX_AXES);
         count *= (size_t)(array.shape[array.rank++] = strtoll(size, &size, 10));
     }
     array.data = calloc(count + 1, array.width);

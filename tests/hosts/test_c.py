@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import subprocess
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +14,10 @@ import torch
 from torch import nn
 
 import edgernn
+from tests.hosts.conftest import EXAMPLE
 from tests.nets.host_lstm import write_lstm
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "c"
-COMPILER = os.environ.get("CC", "cc")
-
-
-@pytest.fixture(scope="session")
-def program(request: pytest.FixtureRequest) -> Path:
-    """The built program; the header it needs is downloaded once per checkout."""
-    if not shutil.which(COMPILER):
-        pytest.skip(f"there is no C compiler `{COMPILER}` on this machine")
-    built = subprocess.run([EXAMPLE / "build"], capture_output=True, text=True, check=False)
-    assert built.returncode == 0, built.stderr
-    return Path(built.stdout.strip())
+LIBRARY = "libonnxruntime.so"
 
 
 @pytest.fixture
@@ -38,17 +25,9 @@ def artifact(tmp_path: Path) -> Path:
     return write_lstm(tmp_path / "lstm.edgernn").path
 
 
-def onnxruntime_library() -> Path:
-    """Return the shared library inside the wheel `onnxruntime`."""
-    spec = find_spec("onnxruntime")
-    folder = Path(str(spec.origin if spec else None)).parent / "capi"
-    names = ("libonnxruntime.so.*", "libonnxruntime.*.dylib")
-    return next(path for name in names for path in folder.glob(name))
-
-
 def replay(program: Path, artifact: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """Replay the golden run of the artifact in folder `artifact` with the C program."""
-    command: list[str | Path] = [program, *options, onnxruntime_library(), artifact]
+    command: list[str | Path] = [program, *options, program.parent / LIBRARY, artifact]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -195,7 +174,7 @@ def test_library_that_is_not_onnxruntime_is_refused(program: Path, artifact: Pat
 
 def test_nothing_about_the_model_is_written_in_the_program() -> None:
     """The sources name no port, and they parse no JSON."""
-    for file in ("golden.c", "graph.h", "npy.h"):
+    for file in ("golden.c", "step.c", "graph.h", "recording.h", "npy.h"):
         source = (EXAMPLE / file).read_text("utf-8")
         for word in ("h_in", "c_in", "h_out", "json", '"x"', '"output"'):
             assert word not in source, file
