@@ -13,6 +13,7 @@ from typing import Any
 from edgernn.contract import Contract
 from edgernn.errors import ContractError
 from edgernn.json_field import JsonField, unreadable_contract
+from edgernn.layer import Layer
 from edgernn.regular_files import MEGABYTE, read_text, regular_file_size
 from edgernn.report import Cost, ParityReport
 from edgernn.strict_json import parse_json
@@ -36,6 +37,7 @@ class Artifact:
         cost: The cost of one step.
         refusals: Name of a runtime that refuses or misreads a graph → why.
         digests: Name of a file → its SHA-256, in hexadecimal.
+        layers: The layers with weights in the order in which they run; None where not known.
     """
 
     path: Path
@@ -44,6 +46,7 @@ class Artifact:
     cost: Cost
     refusals: Mapping[str, str] = field(default_factory=dict)
     digests: Mapping[str, str] = field(default_factory=dict)
+    layers: tuple[Layer, ...] | None = None
 
     @property
     def sequence(self) -> Path | None:
@@ -86,6 +89,7 @@ class Artifact:
                 )
         for kind in contract.graphs:
             whole["sha256"][f"{kind}.onnx"].text()
+        layers = whole.get("layers")
         return cls(
             path=path,
             contract=contract,
@@ -93,6 +97,7 @@ class Artifact:
             cost=Cost.from_json(whole["cost"]),
             refusals={runtime: why.text() for runtime, why in whole["refusals"].entries().items()},
             digests=digests,
+            layers=None if layers is None else tuple(map(Layer.from_json, layers.items())),
         )
 
     def checked(self, kind: str) -> Path:
@@ -120,8 +125,10 @@ class Artifact:
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of `contract.json`."""
+        layers = None if self.layers is None else [layer.to_json() for layer in self.layers]
         return {
             **self.contract.to_json(),
+            **({} if layers is None else {"layers": layers}),
             "parity": self.parity.to_json() if self.parity else None,
             "cost": asdict(self.cost),
             "refusals": dict(self.refusals),

@@ -11,11 +11,13 @@ import onnx_ir as ir
 
 from edgernn.contract import Contract, Port
 from edgernn.export.analysis.cost import RECURRENT_KINDS, cost_of, count_elements, hidden_size
+from edgernn.export.analysis.find_layers import layers_of
 from edgernn.export.analysis.graph_patterns import all_nodes, node_label
 from edgernn.export.analysis.runtime_refusals import refusals_of
 from edgernn.export.ir.decode_file import decode, readable
 from edgernn.export.ir.graph_names import port_of
 from edgernn.export.ir.recurrent_operators import Input, direction_of
+from edgernn.layer import Layer
 from edgernn.report import Cost
 
 __all__ = ["FileAnalysis", "analyse_file"]
@@ -30,6 +32,7 @@ class FileAnalysis:
         outputs: Its outputs, likewise.
         contract: The contract in its metadata, or None where edgernn did not write it.
         cost: Its size, and the cost of one step of one sequence.
+        layers: Its layers with weights, in the order of its nodes.
         recurrent: One line per recurrent node.
         refusals: Name of a runtime that cannot run it as it is → why.
         opset: The version of ONNX's own operators.
@@ -41,6 +44,7 @@ class FileAnalysis:
     outputs: tuple[Port, ...]
     contract: Contract | None
     cost: Cost
+    layers: tuple[Layer, ...]
     recurrent: tuple[str, ...]
     refusals: Mapping[str, str]
     opset: int
@@ -54,6 +58,7 @@ class FileAnalysis:
             "outputs": [_port_to_json(port) for port in self.outputs],
             "contract": self.contract.to_json() if self.contract else None,
             "cost": asdict(self.cost),
+            "layers": [layer.to_json() for layer in self.layers],
             "recurrent": list(self.recurrent),
             "refusals": dict(self.refusals),
             "opset": self.opset,
@@ -82,6 +87,7 @@ def analyse_file(path: Path) -> FileAnalysis:
             outputs=outputs,
             contract=contract,
             cost=cost_of(model),
+            layers=layers_of(model),
             recurrent=tuple(
                 f"{node.op_type} `{node_label(node)}`: {_DESCRIPTIONS[node.op_type](node)}"
                 for node in all_nodes(model)

@@ -29,6 +29,7 @@ from edgernn.contract import Contract
 from edgernn.export.analysis.cost import PARAMETERS, cost_of
 from edgernn.export.analysis.runtime_refusals import refusals_of
 from edgernn.export.artifact_files.model_card import model_card
+from edgernn.layer import Layer
 from edgernn.report import ParityReport
 
 __all__ = ["ArtifactWriter", "remove_exporter_notes"]
@@ -44,16 +45,23 @@ class ArtifactWriter:
         folder: An empty folder, the future artifact.
         graphs: `sequence` and, where there is one, `step` → the graph, without any metadata.
         name: The final name of the folder.
-        parameters: The number of parameters of the model itself. A graph may hold more or fewer: a
+        layers: The layers of the model itself.
+        parameters: The number of its parameters. A graph may hold more or fewer: a
             table that merges an embedding with a product, scales of int8 weights.
     """
 
     def __init__(
-        self, folder: Path, graphs: Mapping[str, ir.Model], name: str, parameters: int
+        self,
+        folder: Path,
+        graphs: Mapping[str, ir.Model],
+        name: str,
+        layers: tuple[Layer, ...],
+        parameters: int,
     ) -> None:
         self._folder = folder
         self._graphs = graphs
         self._name = name
+        self._layers = layers
         self._parameters = parameters
 
     def write_graphs(self) -> dict[str, str]:
@@ -103,6 +111,7 @@ class ArtifactWriter:
                 for file in sorted(self._folder.iterdir())
                 if file.is_file()
             },
+            layers=self._layers,
         )
         text = json.dumps(artifact.to_json(), indent=2, ensure_ascii=False)
         (self._folder / CONTRACT_FILE).write_text(text + "\n", "utf-8")

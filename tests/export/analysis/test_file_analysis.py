@@ -12,6 +12,7 @@ import pytest
 from edgernn.contract import Contract, Graph, Port, State
 from edgernn.errors import ContractError, SourceError
 from edgernn.export.analysis.file_analysis import FileAnalysis, analyse_file
+from edgernn.layer import Layer as ModelLayer
 from edgernn.report import Cost
 from tests.matrix.cells import Cell
 from tests.matrix.forms import AVOIDED
@@ -50,6 +51,7 @@ def test_analysis_of_edgernns_file(tmp_path):
         outputs=PORTS.outputs,
         contract=CONTRACT,
         cost=Cost(parameters=108, multiply_adds=84, weight_bytes=432, state_bytes=16),
+        layers=(ModelLayer("Linear", "", 3, 12), ModelLayer("Linear", "", 4, 12)),
         recurrent=(),
         refusals={},
         opset=18,

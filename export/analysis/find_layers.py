@@ -1,0 +1,144 @@
+"""The layers of a graph, from the nodes that have weights."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import TypeGuard
+
+import onnx_ir as ir
+
+from edgernn.export.analysis.cost import RECURRENT_KINDS, hidden_size
+from edgernn.export.analysis.graph_patterns import all_nodes
+from edgernn.export.ir.recurrent_operators import Input, direction_of
+from edgernn.layer import Layer
+
+__all__ = ["layers_of"]
+
+_UNNAMED = re.compile("node_")
+_OF_A_STACK = re.compile(r"(?P<stem>.+)_l\d+")
+
+
+def layers_of(model: ir.Model) -> tuple[Layer, ...]:
+    """Return the layers of `model` in the order of its nodes; those in loops are among them."""
+    found = (_LAYERS[node.op_type](node) for node in all_nodes(model) if node.op_type in _LAYERS)
+    return tuple(_joined(layer for layer in found if layer is not None))
+
+
+def _joined(layers: Iterable[Layer]) -> Iterator[Layer]:
+    """Yield layers, with those that one module of torch stacks as one: `lstm_l0`, `lstm_l1`."""
+    before: Layer | None = None
+    for layer in layers:
+        stack = _OF_A_STACK.fullmatch(layer.name) if layer.kind in RECURRENT_KINDS else None
+        layer = layer if stack is None else replace(layer, name=stack["stem"])
+        if before is not None and stack and (before.kind, before.name) == (layer.kind, layer.name):
+            before = replace(before, num_layers=before.num_layers + 1)
+            continue
+        if before is not None:
+            yield before
+        before = layer
+    if before is not None:
+        yield before
+
+
+def _recurrent(node: ir.Node) -> Layer | None:
+    kind = RECURRENT_KINDS[node.op_type].operator
+    weights = _sizes(node, Input.W)
+    if weights is None or len(weights) != 3:
+        return None
+    width = weights[1 if node.op_type == "DynamicQuantizeLSTM" else 2]
+    both = direction_of(node) == "bidirectional"
+    name = "" if _UNNAMED.match(node.name or "") else node.name or ""
+    return Layer(kind, name, width, hidden_size(node), bidirectional=both)
+
+
+def _embedding(node: ir.Node) -> Layer | None:
+    sizes = _sizes(node, 0)
+    if sizes is None or len(sizes) != 2 or node.attributes.get_int("axis", 0) != 0:
+        return None
+    return Layer("Embedding", _module_of(node), *sizes)
+
+
+def _product(node: ir.Node) -> Layer | None:
+    sizes = _sizes(node, 1)
+    if sizes is None or len(sizes) != 2:
+        return None
+    transposed = bool(node.attributes.get_int("transB", 0))
+    return Layer("Linear", _module_of(node), *(sizes[::-1] if transposed else sizes))
+
+
+def _convolution(node: ir.Node) -> Layer | None:
+    sizes = _sizes(node, 1)
+    if sizes is None or len(sizes) < 3:
+        return None
+    groups, (first, second, *kernel) = node.attributes.get_int("group", 1), sizes
+    backward = node.op_type == "ConvTranspose"
+    kind = f"{node.op_type}{len(kernel)}d"
+    widths = (first, second * groups) if backward else (second * groups, first)
+    return Layer(kind, _module_of(node), *widths, kernel_size=tuple(kernel))
+
+
+def _norm(node: ir.Node) -> Layer | None:
+    sizes = _sizes(node, 1)
+    if sizes is None or len(sizes) != 1:
+        return None
+    kind = node.op_type.replace("Normalization", "Norm")
+    return Layer(kind, _module_of(node), *sizes * 2)
+
+
+_LAYERS: Mapping[str, Callable[[ir.Node], Layer | None]] = {
+    **dict.fromkeys(RECURRENT_KINDS, _recurrent),
+    "Gather": _embedding,
+    **dict.fromkeys(("MatMul", "Gemm", "FusedMatMul", "MatMulInteger"), _product),
+    **dict.fromkeys(("MatMulIntegerToFloat", "DynamicQuantizeMatMul"), _product),
+    **dict.fromkeys(("Conv", "ConvTranspose"), _convolution),
+    **dict.fromkeys(
+        (
+            "LayerNormalization",
+            "BatchNormalization",
+            "InstanceNormalization",
+            "GroupNormalization",
+        ),
+        _norm,
+    ),
+}
+
+
+def _sizes(node: ir.Node, place: int) -> tuple[int, ...] | None:
+    """Return the sizes of the constant weights at input `place`, or None where there are none."""
+    value = node.inputs[place] if place < len(node.inputs) else None
+    producer = None if value is None else value.producer()
+    if producer is not None and producer.op_type == "DequantizeLinear":
+        value = producer.inputs[0]
+    tensor = None if value is None else ir.convenience.get_const_tensor(value)
+    if tensor is None or tensor.dtype not in _WEIGHTS:
+        return None
+    return tuple(tensor.shape.numpy())
+
+
+_WEIGHTS = (
+    ir.DataType.FLOAT,
+    ir.DataType.DOUBLE,
+    ir.DataType.FLOAT16,
+    ir.DataType.BFLOAT16,
+    ir.DataType.INT8,
+    ir.DataType.UINT8,
+)
+
+
+def _module_of(node: ir.Node) -> str:
+    """Return the path of the module that a node's weights belong to; empty where no name tells.
+
+    Torch's exporter transposes the weights of a product and gives them a name of its own. Its bias
+    then tells, which is added to the product.
+    """
+    bias = [
+        value for add, _ in node.outputs[0].uses() if add.op_type == "Add" for value in add.inputs
+    ]
+    names = [value.name or "" for value in (*node.inputs, *bias) if _is_weight(value)]
+    return next((name.rpartition(".")[0] for name in names if "." in name), "")
+
+
+def _is_weight(value: ir.Value | None) -> TypeGuard[ir.Value]:
+    return value is not None and value.is_initializer()
