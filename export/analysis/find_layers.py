@@ -57,15 +57,15 @@ def _embedding(node: ir.Node) -> Layer | None:
     sizes = _sizes(node, 0)
     if sizes is None or len(sizes) != 2 or node.attributes.get_int("axis", 0) != 0:
         return None
-    return Layer("Embedding", _module_of(node), *sizes)
+    return Layer("Embedding", _module_of(node), sizes[0], sizes[1])
 
 
 def _product(node: ir.Node) -> Layer | None:
     sizes = _sizes(node, 1)
     if sizes is None or len(sizes) != 2:
         return None
-    transposed = bool(node.attributes.get_int("transB", 0))
-    return Layer("Linear", _module_of(node), *(sizes[::-1] if transposed else sizes))
+    inputs, outputs = sizes[::-1] if node.attributes.get_int("transB", 0) else sizes
+    return Layer("Linear", _module_of(node), inputs, outputs)
 
 
 def _convolution(node: ir.Node) -> Layer | None:
@@ -84,7 +84,7 @@ def _norm(node: ir.Node) -> Layer | None:
     if sizes is None or len(sizes) != 1:
         return None
     kind = node.op_type.replace("Normalization", "Norm")
-    return Layer(kind, _module_of(node), *sizes * 2)
+    return Layer(kind, _module_of(node), sizes[0], sizes[0])
 
 
 _LAYERS: Mapping[str, Callable[[ir.Node], Layer | None]] = {

@@ -6,10 +6,16 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import onnx
 import pytest
 
+from edgernn.artifact import Artifact
+from edgernn.cli.graph_content import artifact_content
+from edgernn.cli.graph_layout import lay_out
+from edgernn.cli.svg_picture import svg_of
+from edgernn.layer import Layer
 from tests.cli.conftest import Invoke
 from tests.nets import small_artifacts
 
@@ -56,7 +62,7 @@ def test_artifact_without_carry(edgernn: Invoke, folder: Path) -> None:
     """A learned start and a state that is not carried are said."""
     small_artifacts.features(folder / "f.edgernn", carry=False, graphs=("sequence",))
     lines = edgernn("inspect", "f.edgernn").stdout.splitlines()
-    assert "states      h (starts learned)" in lines
+    assert "states      h (starts at a learned value)" in lines
     assert "carry       no: it cannot be carried from chunk to chunk" in lines
 
 
@@ -65,6 +71,62 @@ def test_json(edgernn: Invoke, hello: Path) -> None:
     printed = json.loads(edgernn("inspect", "hello.edgernn", "--json").stdout)
     contract = json.loads(Path("hello.edgernn/contract.json").read_text())
     assert printed == {"path": "hello.edgernn", **contract}
+
+
+def test_layers(edgernn: Invoke, hello: Path) -> None:
+    """The layers that contract.json lists have a line each."""
+    file = hello / "contract.json"
+    layers = [Layer("Embedding", "e", 4, 4), Layer("RNN", "rnn", 4, 8)]
+    table = json.loads(file.read_text()) | {"layers": [layer.to_json() for layer in layers]}
+    file.write_text(json.dumps(table))
+    printed = edgernn("inspect", "hello.edgernn").stdout
+    assert "\nlayers      Embedding 4 × 4\n            RNN 4 → 8\nparameters  " in printed
+
+
+def test_graph(edgernn: Invoke, hello: Path) -> None:
+    """--graph writes the picture and nothing to standard output; with -q no note either."""
+    result = edgernn("inspect", "hello.edgernn", "--graph", "hello.svg")
+    assert (result.stdout, result.stderr, result.exit_code) == ("", "wrote hello.svg\n", 0)
+    picture = svg_of(lay_out(artifact_content(Artifact.open(hello))))
+    assert Path("hello.svg").read_text("utf-8") == picture
+    result = edgernn("inspect", "hello.edgernn", "--graph", "/dev/stdout", "-q")
+    assert (result.exit_code, result.stderr) == (0, "")
+
+
+def test_graph_of_a_file(edgernn: Invoke, hello: Path) -> None:
+    """A lone file has a picture, too."""
+    edgernn("inspect", "hello.edgernn/step.onnx", "--graph", "step.svg")
+    root = ElementTree.parse("step.svg").getroot()
+    assert root[0].text == "step.onnx: inputs, layers, outputs and states"
+
+
+def test_graph_keeps_files(edgernn: Invoke, hello: Path) -> None:
+    """A file that exists is kept, whatever it is, until --force replaces it."""
+    Path("a.svg").write_text("mine")
+    result = edgernn("inspect", "hello.edgernn", "--graph", "a.svg")
+    assert result.stderr == (
+        "Error: `a.svg` exists already. Give another name with --graph, or replace it with "
+        "--force.\n"
+    )
+    assert (Path("a.svg").read_text(), result.exit_code) == ("mine", 1)
+    assert edgernn("inspect", "hello.edgernn", "--graph", "a.svg", "--force").exit_code == 0
+    assert Path("a.svg").read_text().startswith("<svg")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--graph", "a.png"], "Invalid value for '--graph': `a.png` does not end in .svg."),
+        (["--force"], "--force needs --graph."),
+        (["--graph", "a.svg", "--json"], "Give --graph or --json, not both."),
+    ],
+    ids=str,
+)
+def test_wrong_options(edgernn: Invoke, hello: Path, options: list[str], message: str) -> None:
+    """Options that do not go together are refused before anything is written."""
+    result = edgernn("inspect", "hello.edgernn", *options)
+    assert result.stderr.splitlines()[-1] == f"Error: {message}"
+    assert (result.exit_code, Path("a.svg").exists()) == (2, False)
 
 
 def test_no_artifact(edgernn: Invoke, folder: Path) -> None:

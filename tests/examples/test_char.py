@@ -47,6 +47,13 @@ def test_text_is_eager_torchs(folder: Path) -> None:
     assert text == written_by_torch(folder / "char.pt")
 
 
+def test_picture_of_the_readme(folder: Path) -> None:
+    """docs/images/char.svg is what `inspect --graph` draws of this model."""
+    edgernn(folder, "inspect", "char.edgernn", "--graph", "char.svg")
+    shown = EXAMPLES.parent / "docs" / "images" / "char.svg"
+    assert (folder / "char.svg").read_text("utf-8") == shown.read_text("utf-8")
+
+
 def test_text_reads_like_its_source(folder: Path) -> None:
     """After 40 readings, eight in ten of the words that it writes are words of the text."""
     text = edgernn(folder, "run", "char.edgernn", "--text", PROMPT, "--generate", str(LENGTH))

@@ -1,0 +1,304 @@
+"""Where everything in a picture of a model is: three columns, and states that return below.
+
+┌────────┐    ┌─────────────┐    ┌─────────┐
+│ inputs ├───►│    model    ├───►│ outputs │
+└────────┘    │   layers    │    └─────────┘
+          ┌──►│h_in    h_out├──┐
+          │   └─────────────┘  │
+          │   ┌─────────────┐  │
+          └───┤      h      │◄─┘
+              └─────────────┘
+"""
+
+from __future__ import annotations
+
+import textwrap
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from edgernn.cli.graph_content import Content, PortLabel, shorten
+from edgernn.untrusted_text import escape_unprintable
+
+__all__ = ["FONT_SIZES", "MONOSPACED", "Box", "Line", "Picture", "Text", "lay_out", "text_width"]
+
+BoxStyle = Literal["port", "state-port", "model", "layer", "recurrent", "state"]
+TextStyle = Literal["title", "note", "kind", "name", "shape", "pin"]
+Anchor = Literal["start", "middle", "end"]
+
+FONT_SIZES: dict[TextStyle, float] = {
+    "title": 17,
+    "note": 12.5,
+    "kind": 13,
+    "name": 14,
+    "shape": 12,
+    "pin": 13,
+}
+"""The height of each style of text in pixels."""
+
+MONOSPACED = ("name", "shape", "pin")
+
+_MARGIN = 20.0
+_PAD = 12.0
+_LINE = 18.0
+_SPACE = 10.0
+_ROW = 24.0
+_ROW_SPACE = 4.0
+_PIN = 22.0
+_GAP = 48.0
+_LANE = 12.0
+_LANES = 72.0
+_LEAST_MODEL = 220.0
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rounded rectangle, in pixels."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    style: BoxStyle
+
+    @property
+    def right(self) -> float:
+        """The x of its right edge."""
+        return self.x + self.width
+
+    @property
+    def bottom(self) -> float:
+        """The y of its lower edge."""
+        return self.y + self.height
+
+    @property
+    def center(self) -> tuple[float, float]:
+        """The point in its middle."""
+        return self.x + self.width / 2, self.y + self.height / 2
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of horizontal and vertical pieces, with an arrow head at its end or without."""
+
+    points: tuple[tuple[float, float], ...]
+    style: Literal["data", "loop"]
+    arrow: bool = True
+
+
+@dataclass(frozen=True)
+class Text:
+    """One line of text at a point on its baseline: as it is shown, and the whole of it."""
+
+    x: float
+    y: float
+    shown: str
+    style: TextStyle
+    anchor: Anchor
+    whole: str
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """The x where it starts and ends, at most."""
+        width = text_width(self.shown, self.style)
+        start = self.x - {"start": 0.0, "middle": 0.5, "end": 1.0}[self.anchor] * width
+        return start, start + width
+
+
+@dataclass(frozen=True)
+class Picture:
+    """All that is drawn, in the order of the fields; sizes in pixels."""
+
+    title: str
+    description: str
+    width: float
+    height: float
+    boxes: tuple[Box, ...]
+    lines: tuple[Line, ...]
+    texts: tuple[Text, ...]
+
+
+def lay_out(content: Content) -> Picture:
+    """Return the picture of a model."""
+    return _Layout(content).picture()
+
+
+def text_width(text: str, style: TextStyle) -> float:
+    """Return the width of a text in pixels in the widest of the usual fonts."""
+    if style in MONOSPACED:
+        ems = sum(1.05 if _is_wide(character) else 0.61 for character in text)
+    else:
+        ems = sum(_ems(character) for character in text)
+    return ems * FONT_SIZES[style]
+
+
+def _ems(character: str) -> float:
+    if _is_wide(character) or character in "mwMW@%…→×—":
+        return 1.05
+    return 0.8 if character.isupper() else 0.36 if character in " .,:;'|ijl()[]" else 0.66
+
+
+def _is_wide(character: str) -> bool:
+    return unicodedata.east_asian_width(character) in ("W", "F")
+
+
+def _plain(text: str) -> str:
+    """Return a text of a file on one line, without characters that XML or a reader obeys."""
+    return escape_unprintable(text).replace("\n", " ").replace("\t", " ")
+
+
+class _Layout:
+    """The parts of one picture, column by column."""
+
+    def __init__(self, content: Content) -> None:
+        self._content = content
+        self._boxes: list[Box] = []
+        self._lines: list[Line] = []
+        self._texts: list[Text] = []
+
+    def picture(self) -> Picture:
+        content = self._content
+        number = len(content.states)
+        lane = min(_LANE, _LANES / max(1, number))
+        gap = _GAP + lane * max(0, number - 1)
+        side = max(map(_ports_width, (content.inputs, content.outputs)))
+        upper = max(_layers_height(content), *map(_ports_height, (content.inputs, content.outputs)))
+        model = Box(
+            _MARGIN + side + gap,
+            _MARGIN,
+            _model_width(content),
+            upper + (_PIN * number + _PAD if number else 0),
+            "model",
+        )
+        self._boxes.append(model)
+        self._layers(model)
+        self._ports(content.inputs, _MARGIN, side, upper, model.x)
+        self._ports(content.outputs, model.right + gap, side, upper, model.right)
+        bottom = self._states(model, _MARGIN + upper, lane)
+        width = model.right + gap + side + _MARGIN
+        longest = int((width - 2 * _MARGIN) / (0.66 * FONT_SIZES["note"]))
+        for index, part in enumerate(textwrap.wrap(content.note, max(20, longest))):
+            bottom += _LINE if index else 1.6 * _LINE
+            self._text(width / 2, bottom, part, "note", "middle")
+        return Picture(
+            title=_plain(f"{content.name}: inputs, layers, outputs and states"),
+            description=_plain(content.description),
+            width=width,
+            height=bottom + _MARGIN,
+            boxes=tuple(self._boxes),
+            lines=tuple(self._lines),
+            texts=tuple(self._texts),
+        )
+
+    def _text(
+        self, x: float, y: float, text: str, style: TextStyle, anchor: Anchor = "start"
+    ) -> None:
+        whole = _plain(text)
+        shown = whole if style == "note" else shorten(whole)
+        self._texts.append(Text(x, y, shown, style, anchor, whole))
+
+    def _layers(self, model: Box) -> None:
+        """Draw the model's name and its layers."""
+        middle = model.center[0]
+        y = model.y + _PAD + 16
+        self._text(middle, y, self._content.name, "title", "middle")
+        if self._content.files:
+            y += _LINE
+            self._text(middle, y, self._content.files, "note", "middle")
+        y += _PAD
+        for layer in self._content.layers:
+            style: BoxStyle = "recurrent" if layer.is_recurrent else "layer"
+            row = Box(model.x + _PAD, y, model.width - 2 * _PAD, _ROW, style)
+            self._boxes.append(row)
+            baseline = y + _ROW / 2 + 4.5
+            self._text(row.x + 10, baseline, layer.kind, "kind")
+            self._text(row.right - 10, baseline, layer.sizes, "shape", "end")
+            y += _ROW + _ROW_SPACE
+
+    def _ports(
+        self, ports: Sequence[PortLabel], x: float, width: float, upper: float, edge: float
+    ) -> None:
+        """Draw the boxes of inputs or outputs, and an arrow between each and the model's edge."""
+        y = _MARGIN + (upper - _ports_height(ports)) / 2
+        for port in ports:
+            box = Box(x, y, width, _port_height(port), "state-port" if port.is_state else "port")
+            self._boxes.append(box)
+            self._text(x + _PAD, y + 21, port.name, "pin" if port.is_state else "name")
+            for index, line in enumerate(port.lines):
+                self._text(x + _PAD, y + 21 + (index + 1) * _LINE, line, "shape")
+            level = box.center[1]
+            ends = ((box.right, level), (edge, level)) if x < edge else ((edge, level), (x, level))
+            self._lines.append(Line(ends, "loop" if port.is_state else "data"))
+            y = box.bottom + _SPACE
+
+    def _states(self, model: Box, top: float, lane: float) -> float:
+        """Draw the loop of each state; return the y below all.
+
+        The first state's loop is the outermost one, so that no two of them cross.
+        """
+        states = self._content.states
+        y = model.bottom + _SPACE + _PAD
+        bottom = model.bottom
+        for index, state in reversed(list(enumerate(states))):
+            pin = top + _PIN * (index + 0.5)
+            out = 24.0 + lane * (len(states) - 1 - index)
+            box = Box(model.x, y, model.width, 2 * _LINE + 10, "state")
+            self._boxes.append(box)
+            middle, level = box.center
+            self._text(middle, y + 19, f"{shorten(state.name)} {state.start}", "note", "middle")
+            self._text(middle, y + 19 + _LINE, state.shape, "shape", "middle")
+            self._text(model.x + _PAD, pin + 4.5, state.input, "pin")
+            self._text(model.right - _PAD, pin + 4.5, state.output, "pin", "end")
+            right, left = model.right + out, model.x - out
+            self._lines += [
+                Line(
+                    ((model.right, pin), (right, pin), (right, level), (box.right, level)), "loop"
+                ),
+                Line(((box.x, level), (left, level), (left, pin), (model.x, pin)), "loop"),
+            ]
+            y = box.bottom + _SPACE
+            bottom = box.bottom
+        return bottom
+
+
+# --- sizes ----------------------------------------------------------------------------------------
+
+
+def _ports_width(ports: Sequence[PortLabel]) -> float:
+    names = [_width(port.name, "name") for port in ports]
+    return max(names + [_width(line, "shape") for port in ports for line in port.lines]) + 2 * _PAD
+
+
+def _ports_height(ports: Sequence[PortLabel]) -> float:
+    return sum(_port_height(port) + _SPACE for port in ports) - _SPACE
+
+
+def _port_height(port: PortLabel) -> float:
+    return _LINE * (1 + len(port.lines)) + 14
+
+
+def _model_width(content: Content) -> float:
+    layers = [
+        _width(layer.kind, "kind") + _width(layer.sizes, "shape") + 2 * _PAD
+        for layer in content.layers
+    ]
+    states = [
+        max(
+            _width(state.shape, "shape"),
+            text_width(f"{shorten(_plain(state.name))} {state.start}", "note"),
+            _width(state.input, "pin") + _width(state.output, "pin") + 2 * _PAD,
+        )
+        for state in content.states
+    ]
+    heads = [_width(content.name, "title"), _width(content.files, "note")]
+    return max(_LEAST_MODEL, *(width + 4 * _PAD for width in [*layers, *states, *heads]))
+
+
+def _layers_height(content: Content) -> float:
+    files = _LINE if content.files else 0.0
+    return 3 * _PAD + 16 + files + (_ROW + _ROW_SPACE) * len(content.layers)
+
+
+def _width(text: str, style: TextStyle) -> float:
+    return text_width(shorten(_plain(text)), style)
