@@ -12,8 +12,8 @@ machine:
   with an exponent (`2.1e-06`) are not compared;
 - numbers with a decimal point may differ by 2 %, and below 1 by 0.02, because training rounds
   differently on other machines;
-- lines that install packages (`pip install`, `npm install`) are not run: the tests' environment
-  has the packages.
+- lines that install packages (`python3 -m venv`, `pip install`, `npm install`) are not run: the
+  tests' environment has the packages.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ ROOT = Path(__file__).parents[2]
 
 _RUN = ("sh", "python")
 """The languages that are run."""
-_INSTALLS = re.compile(r"^(?:pip|npm) install .*$", re.M)
+_INSTALLS = re.compile(r"^(?:python3 -m venv|pip install|npm install) .*$", re.M)
 _MASKS = (
     (re.compile(r"\bloss \d\S*"), "loss"),
     (re.compile(r"\d[\d.,]* (?:ns|µs|ms|s|min)\b"), "TIME"),
@@ -188,7 +188,7 @@ def _environment(folder: Path) -> dict[str, str]:
         "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
         "PYTHONUNBUFFERED": "1",  # else what goes to standard error overtakes the rest
-        "COLUMNS": "100",
+        "COLUMNS": "80",
     }
 
 

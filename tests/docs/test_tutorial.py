@@ -1,0 +1,96 @@
+"""The tutorial, played from an empty folder, command by command."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from tests.docs.page_blocks import Block, page_blocks, play
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "tutorial.md"
+NODE = ROOT / "build" / "node"
+"""Where onnxruntime-node is installed, once per checkout."""
+
+
+def section(number: int) -> list[Block]:
+    """Return the blocks of a section; 0 is what comes before the first."""
+    text = PAGE.read_text("utf-8")
+    starts = [text[: match.start()].count("\n") for match in re.finditer(r"^## \d+\. ", text, re.M)]
+    first, last = [0, *starts][number], [*starts, text.count("\n")][number]
+    return [block for block in page_blocks(PAGE) if first < block.line <= last]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The reader's folder in a clone, after the sections that train, export and inspect."""
+    clone = tmp_path_factory.mktemp("clone")
+    (clone / "examples").symlink_to(ROOT / "examples")
+    (ROOT / "build" / "c").mkdir(parents=True, exist_ok=True)
+    path = clone / "build" / "forecaster"
+    path.mkdir(parents=True)
+    (clone / "build" / "c").symlink_to(ROOT / "build" / "c")
+    for number in (1, 2, 3):
+        play(section(number), path)
+    return path
+
+
+@pytest.mark.parametrize("number", [4, 5, 6])
+def test_section_prints_what_it_shows(number: int, folder: Path) -> None:
+    """Files, forecasts and the app in Python: what is printed is what the page shows."""
+    play(section(number), folder)
+
+
+def test_plot_is_written(folder: Path) -> None:
+    """The picture of section 5 is a PNG."""
+    play(section(5), folder)
+    assert (folder / "forecast.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_javascript(folder: Path) -> None:
+    """The app in Node prints what the page shows."""
+    (folder / "node_modules").symlink_to(node_modules())
+    play(section(7), folder)
+
+
+def test_c(folder: Path) -> None:
+    """The program in C, built and run."""
+    compiler = os.environ.get("CC", "cc")
+    if not shutil.which(compiler):
+        pytest.skip(f"there is no C compiler `{compiler}` on this machine")
+    play(section(8), folder)
+
+
+def test_first_block_makes_the_folder(tmp_path: Path) -> None:
+    """The block before section 1 ends in the folder that the paths of section 8 start from."""
+    (block,) = section(0)
+    assert block.text.splitlines()[-2:] == ["mkdir -p build/forecaster", "cd build/forecaster"]
+
+
+def test_training_script_is_the_example() -> None:
+    """`train.py` on the page is examples/forecaster/train.py."""
+    script = next(block for block in page_blocks(PAGE) if block.file == "train.py")
+    assert script.text == (ROOT / "examples" / "forecaster" / "train.py").read_text("utf-8")
+
+
+def node_modules() -> Path:
+    """Return the folder with onnxruntime-node, installed by npm as the page says."""
+    for program in ("node", "npm"):
+        if not shutil.which(program):
+            pytest.skip(f"there is no {program} on this machine")
+    NODE.mkdir(parents=True, exist_ok=True)
+    with FileLock(NODE / "lock"):
+        command = re.findall(r"^npm install .*$", PAGE.read_text("utf-8"), re.M)[0].split()
+        if not (NODE / "node_modules" / "onnxruntime-node").exists():
+            done = subprocess.run(
+                [*command, "--prefix", NODE], cwd=NODE, capture_output=True, text=True, check=False
+            )
+            if done.returncode:
+                pytest.skip(f"npm cannot install onnxruntime-node: {done.stderr.strip()[-200:]}")
+    return NODE / "node_modules"
