@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
+from difflib import get_close_matches
 from importlib import import_module
 from types import FrameType
 from typing import Any, NoReturn
@@ -50,33 +53,26 @@ class _Commands(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(_COMMANDS.items()))
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that the arguments name; for an unknown name, say what was meant."""
+        name = args[0]
+        if name in _COMMANDS or name.startswith("-") or ctx.resilient_parsing:
+            return super().resolve_command(ctx, args)
+        meant = _similar_command(name)
+        question = f" Did you mean {meant!r}?" if meant else ""
+        raise click.UsageError(f"No such command {name!r}.{question}", ctx)
+
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
-        """Parse the arguments; an error of the operating system becomes one line."""
-        try:
+        """Parse the arguments; what ends that becomes one line, as in `invoke`."""
+        with _one_line_errors():
             return super().make_context(*args, **kwargs)
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise click.ClickException(_system_error(error)) from error
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; an error of edgernn becomes one line, `Error: …`, and exit code 1."""
-        try:
-            with _exit_on_sigterm(), flags_in_messages(flags_of(ExportOptions)):
-                return super().invoke(ctx)
-        except EdgernnError as error:
-            raise click.ClickException(escape_unprintable(str(error))) from error
-        except MemoryError as error:
-            raise click.ClickException(
-                "There is not enough memory for that. Give --chunk for a long input, or fewer "
-                "sequences at a time."
-            ) from error
-        except ModuleNotFoundError as error:
-            raise click.ClickException(_missing_package(error)) from error
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise click.ClickException(_system_error(error)) from error
+        with _one_line_errors(), _exit_on_sigterm(), flags_in_messages(flags_of(ExportOptions)):
+            return super().invoke(ctx)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -87,6 +83,37 @@ def main() -> None:
     Results go to standard output, notes and progress to standard error. The exit code is 1 for
     what edgernn refuses and 2 for a command line that it does not understand.
     """
+
+
+def _similar_command(name: str) -> str | None:
+    """Return the command most like `name`, or the one that takes it where it is a file."""
+    if os.path.exists(name):
+        return f"edgernn {'run' if os.path.isdir(name) else 'export'} {name}"
+    return next(iter(get_close_matches(name, _COMMANDS)), None)
+
+
+@contextlib.contextmanager
+def _one_line_errors() -> Iterator[None]:
+    """Turn what ends a command into one line: `Error: …` with exit code 1, or an interruption."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        after_echo = "\n" if sys.stderr is not None and sys.stderr.isatty() else ""  # of ^C
+        click.echo(f"{after_echo}Interrupted.", err=True)
+        raise SystemExit(128 + signal.SIGINT) from None
+    except EdgernnError as error:
+        raise click.ClickException(escape_unprintable(str(error))) from error
+    except MemoryError as error:
+        raise click.ClickException(
+            "There is not enough memory for that. Give --chunk for a long input, or fewer "
+            "sequences at a time."
+        ) from error
+    except ModuleNotFoundError as error:
+        raise click.ClickException(_missing_package(error)) from error
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise click.ClickException(_system_error(error)) from error
 
 
 def _missing_package(error: ModuleNotFoundError) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import click
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -16,8 +17,11 @@ __all__ = ["facts", "show", "table", "unbroken"]
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    """Return a table whose cells wrap and are never cut."""
+    """Return a table whose cells wrap, between words where the terminal has room for these."""
+    cells = [[*map(escape_unprintable, row)] for row in rows]
+    gap, widths = _layout([columns, *cells])
     made = Table(
+        padding=(0, gap - 1, 0, 0),
         title=_text(title),
         title_justify="left",
         title_style="bold",
@@ -25,11 +29,28 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> 
         show_edge=False,
         pad_edge=False,
     )
-    for column in columns:
-        made.add_column(column, overflow="fold")
-    for row in rows:
-        made.add_row(*map(_text, row))
+    for column, width in zip(columns, widths, strict=True):
+        made.add_column(column, overflow="fold", width=width)
+    for row in cells:
+        made.add_row(*map(Text, row))
     return made
+
+
+def _layout(rows: Sequence[Sequence[str]]) -> tuple[int, list[int]]:
+    """Return the space between the columns of a table and their widths, as the terminal has room.
+
+    The widest columns become narrower first, and none narrower than its longest word as long as
+    another can.
+    """
+    columns = [*zip(*rows, strict=True)]
+    words = [max(cell_len(word) for cell in one for word in [*cell.split(), ""]) for one in columns]
+    widths = [max(map(cell_len, one)) for one in columns]
+    room = Console().width
+    gap = next((gap for gap in (3, 2) if sum(words) + gap * (len(words) - 1) <= room), 1)
+    while sum(widths) + gap * (len(widths) - 1) > room:
+        excess = [(width > word, width) for width, word in zip(widths, words, strict=True)]
+        widths[excess.index(max(excess))] -= 1
+    return gap, widths
 
 
 def _text(content: str) -> Text:

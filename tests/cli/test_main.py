@@ -99,6 +99,26 @@ def test_unknown_command(edgernn: Invoke) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("exprot", "export"),
+        ("inspct", "inspect"),
+        ("model.pt", "edgernn export model.pt"),
+        ("model.edgernn", "edgernn run model.edgernn"),
+    ],
+)
+def test_similar_command(edgernn: Invoke, folder: Path, name: str, meant: str) -> None:
+    """A command with a slip, and a file without its command, is answered with what was meant."""
+    Path("model.pt").touch()
+    Path("model.edgernn").mkdir()
+    result = edgernn(name)
+    assert result.stderr.splitlines()[-1] == (
+        f"Error: No such command '{name}'. Did you mean '{meant}'?"
+    )
+    assert result.exit_code == 2
+
+
+@pytest.mark.parametrize(
     ("error", "message"),
     [
         (EdgernnError("`x` is wrong."), "`x` is wrong."),
@@ -162,7 +182,7 @@ def test_interrupted(edgernn: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("edgernn.runtime.providers.try_providers", interrupt)
     result = edgernn("doctor")
-    assert (result.stdout, result.stderr.strip(), result.exit_code) == ("", "Aborted!", 1)
+    assert (result.stdout, result.stderr, result.exit_code) == ("", "Interrupted.\n", 130)
 
 
 def test_reader_goes_away(features: Path) -> None:
