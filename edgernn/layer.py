@@ -15,8 +15,8 @@ class Layer:
     """One layer with weights.
 
     Attributes:
-        kind: Torch's name of it without `nn.`: `Embedding`, `GRU`, `Linear`, `Conv1d`.
-        name: The path of its module, for a recurrent layer with underscores; empty where not known.
+        kind: The name of torch's class: `Embedding`, `GRU`, `LSTMCell`, `Linear`, `Conv1d`.
+        name: The path of its module, such as `encoder.rnn`; empty where not known.
         input_size: The features of its input; for an embedding, the number of ids.
         output_size: The features of its output, in one direction.
         num_layers: The number of equal recurrent layers that it stacks.

@@ -11,6 +11,7 @@ from torch import nn
 
 from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import UnsupportedModelError
+from edgernn.export.analysis.find_layers import layers_of
 from edgernn.export.built import Built
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.call.forward_run import ForwardRun, run_forward
@@ -73,6 +74,7 @@ def build_torch(module: nn.Module, example: ExampleCall, pairs: Mapping[str, str
     bodies = trace_loop_bodies(module, example, run.calls)
     _LOG.info("building the graphs")
     name_layers(model, *bodies.values())
+    layers = layers_of(model, bodies)
     loops = {index: lower_loop_body(run.calls[index], body) for index, body in bodies.items()}
     bounds = _bounds(module, model, loops)
     labels = {call: loop.labels for call, loop in loops.items()}
@@ -123,6 +125,7 @@ def build_torch(module: nn.Module, example: ExampleCall, pairs: Mapping[str, str
             for state in states
             if state.call is not None
         },
+        model_layers=layers,
         lengths=dict.fromkeys(lengths, longest_first),
         notes=notes,
         bounds=bounds,

@@ -13,6 +13,7 @@ from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.states.contract_ports import Origins, graph_ports
 from edgernn.export.states.state_port import StatePort
 from edgernn.export.trace.bounds import Bounds
+from edgernn.layer import Layer
 
 __all__ = ["Built"]
 
@@ -34,6 +35,7 @@ class Built:
         carry: Whether a state may be carried on, as far as the graph tells.
         constant_batch: The batch where it is a constant.
         layers: Name of a state → the number of layers of the call that takes it.
+        model_layers: The layers of the model that have weights.
         lengths: Name of an input that holds the lengths of sequences → whether forward wants the
             longest first.
         full_lengths: Those of `lengths` whose longest is known to be the number of steps.
@@ -52,6 +54,7 @@ class Built:
     carry: bool
     constant_batch: int
     layers: Mapping[str, int]
+    model_layers: tuple[Layer, ...]
     lengths: Mapping[str, bool]
     full_lengths: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

@@ -18,7 +18,6 @@ from edgernn.artifact import Artifact
 from edgernn.declared_options import accept_old_names
 from edgernn.errors import ParityError, UnsupportedModelError
 from edgernn.export.analysis.cost import cost_of
-from edgernn.export.analysis.find_layers import layers_of
 from edgernn.export.apply_options import (
     apply_options,
     check_request,
@@ -170,7 +169,7 @@ def export_model(
             extra_sizes=built.bounds.unproven,
         )
         prover.check_constants()
-        layers, parameters = layers_of(built.sequence), cost_of(built.sequence).parameters
+        parameters = cost_of(built.sequence).parameters
         graphs = {kind: built.graphs[kind] for kind in contract.graphs}
         exported = apply_options(options, graphs, contract, built.layers)
         _LOG.info("writing the graphs")
@@ -179,7 +178,9 @@ def export_model(
             remove_exporter_notes(model_graph)
             _LOG.debug("%s.onnx has %d nodes", kind, sum(1 for _ in model_graph.graph.all_nodes()))
         exported = replace(exported, family=_family(graphs))
-        writer = ArtifactWriter(folder, graphs, escape_unprintable(target.name), layers, parameters)
+        writer = ArtifactWriter(
+            folder, graphs, escape_unprintable(target.name), built.model_layers, parameters
+        )
         files = writer.write_graphs()
         adapter = PortAdapter(contract, exported)
         report = _prove(prover, files, adapter, source, built, lines) if verify else None

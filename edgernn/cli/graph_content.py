@@ -27,7 +27,7 @@ __all__ = [
 
 _LAYERS_SHOWN = 16
 _LONGEST = 35
-_RECURRENT = ("LSTM", "GRU", "RNN")
+_RECURRENT = ("LSTM", "GRU", "RNN", "LSTMCell", "GRUCell", "RNNCell")
 
 
 @dataclass(frozen=True)

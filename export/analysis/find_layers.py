@@ -11,7 +11,9 @@ import onnx_ir as ir
 
 from edgernn.export.analysis.cost import RECURRENT_KINDS, hidden_size
 from edgernn.export.analysis.graph_patterns import all_nodes
-from edgernn.export.ir.recurrent_operators import Input, direction_of
+from edgernn.export.ir.call_nodes import is_cell, kind_of_call, weights_of
+from edgernn.export.ir.operator_kinds import LOOP, TORCH
+from edgernn.export.ir.recurrent_operators import FUNCTIONS, Input, direction_of
 from edgernn.layer import Layer
 
 __all__ = ["layers_of"]
@@ -20,10 +22,30 @@ _UNNAMED = re.compile("node_")
 _OF_A_STACK = re.compile(r"(?P<stem>.+)_l\d+")
 
 
-def layers_of(model: ir.Model) -> tuple[Layer, ...]:
-    """Return the layers of `model` in the order of its nodes; those in loops are among them."""
-    found = (_LAYERS[node.op_type](node) for node in all_nodes(model) if node.op_type in _LAYERS)
-    return tuple(_joined(layer for layer in found if layer is not None))
+def layers_of(model: ir.Model, loops: Mapping[int, ir.Model] | None = None) -> tuple[Layer, ...]:
+    """Return the layers of `model` in the order of its nodes; those in loops are among them.
+
+    A layer that runs several times is listed once, if its name is known.
+
+    Args:
+        model: A finished graph, or one with the recurrent calls of a trace.
+        loops: One iteration of each loop of a trace, by the index of the loop among its calls.
+    """
+    layers = enumerate(_joined(_found(model, loops or {})))
+    return tuple({(layer, layer.name or index): layer for index, layer in layers}.values())
+
+
+def _found(model: ir.Model, loops: Mapping[int, ir.Model]) -> Iterator[Layer]:
+    for node in all_nodes(model):
+        if node.domain != TORCH:
+            layer = _LAYERS[node.op_type](node) if node.op_type in _LAYERS else None
+        elif node.op_type == LOOP:
+            yield from _found(loops[node.attributes["call"].as_int()], loops)
+            continue
+        else:
+            layer = _call(node) if node.op_type in FUNCTIONS else None
+        if layer is not None:
+            yield layer
 
 
 def _joined(layers: Iterable[Layer]) -> Iterator[Layer]:
@@ -40,6 +62,20 @@ def _joined(layers: Iterable[Layer]) -> Iterator[Layer]:
         before = layer
     if before is not None:
         yield before
+
+
+def _call(node: ir.Node) -> Layer | None:
+    """Return the layer or cell that a call of torch's runs."""
+    sizes = [value.shape for value in weights_of(node)[:2] if value is not None]
+    (_, input_size), (_, output_size) = (shape.numpy() for shape in sizes if shape is not None)
+    return Layer(
+        kind=kind_of_call(node).operator + ("Cell" if is_cell(node) else ""),
+        name=_module_of(node),
+        input_size=input_size,
+        output_size=output_size,
+        num_layers=node.attributes["num_layers"].as_int(),
+        bidirectional=bool(node.attributes["bidirectional"].as_int()),
+    )
 
 
 def _recurrent(node: ir.Node) -> Layer | None:
@@ -137,7 +173,8 @@ def _module_of(node: ir.Node) -> str:
         value for add, _ in node.outputs[0].uses() if add.op_type == "Add" for value in add.inputs
     ]
     names = [value.name or "" for value in (*node.inputs, *bias) if _is_weight(value)]
-    return next((name.rpartition(".")[0] for name in names if "." in name), "")
+    paths = (name.removeprefix("module.").rpartition(".")[0] for name in names if "." in name)
+    return next(paths, "").partition(".parametrizations")[0]
 
 
 def _is_weight(value: ir.Value | None) -> TypeGuard[ir.Value]:

@@ -17,6 +17,7 @@ import onnx_ir.passes.common as passes
 
 from edgernn.contract import State
 from edgernn.errors import UnsupportedModelError
+from edgernn.export.analysis.find_layers import layers_of
 from edgernn.export.analysis.graph_patterns import node_label
 from edgernn.export.built import Built
 from edgernn.export.call.example_call import ExampleCall
@@ -104,6 +105,7 @@ def build_foreign(
             for name, stack in opened.stacks.items()
             if len({index for _, index in stack}) == 1  # states of layers, not h and c of one
         },
+        model_layers=layers_of(sequence),
         lengths=dict.fromkeys(lengths, False),
         full_lengths=tuple(
             name

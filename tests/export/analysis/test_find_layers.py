@@ -49,6 +49,43 @@ def test_layers_of_a_model(tmp_path):
     )
 
 
+class Loop(nn.Module):
+    """A layer with a projection, then a loop of a cell and a head that runs twice a step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.LSTM(3, 4, 2, proj_size=2)
+        self.cell = nn.GRUCell(2, 5)
+        self.head = nn.Linear(5, 5, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return `(sequence, batch, 5)`."""
+        x, _ = self.encoder(x)
+        h = torch.zeros(x.shape[1], 5)
+        steps = []
+        for step in range(x.shape[0]):
+            h = self.cell(x[step], h)
+            steps.append(self.head(self.head(h)))
+        return torch.stack(steps)
+
+
+@pytest.mark.filterwarnings("ignore:LSTM with projections")
+def test_layers_in_a_loop(tmp_path):
+    """Layers are those that the model's author wrote, whatever operators they become."""
+    inputs = "x:float32[sequence,batch,3]"
+    assert exported(tmp_path, Loop(), inputs=inputs).layers == (
+        Layer("LSTM", "encoder", 3, 2, num_layers=2),
+        Layer("GRUCell", "cell", 2, 5),
+        Layer("Linear", "head", 5, 5),
+    )
+
+
+def test_layers_of_packed_sequences(tmp_path):
+    """Lengths change nothing."""
+    artifact = exported(tmp_path, Tagger("GRU"), lengths=True)
+    assert [layer.kind for layer in artifact.layers] == ["Embedding", "GRU", "Linear"]
+
+
 @pytest.mark.parametrize("graph", ["both", "sequence", "step"])
 @pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
 def test_layers_are_those_of_the_model(tmp_path, graph, precision):
