@@ -70,6 +70,18 @@ class PortAxes:
             batch -= 1
         return PortAxes(port, sequence=None, batch=batch, step_rank=len(port.shape))
 
+    def with_steps(self) -> PortAxes:
+        """Return the same with an axis of steps, after the batch where that comes first."""
+        if self.sequence is not None:
+            return self
+        index = 1 if self.batch == 0 else 0
+        shape, axes = list(self.port.shape), list(self.port.axes)
+        shape.insert(index, SEQUENCE)
+        axes.insert(index, SEQUENCE)
+        port = replace(self.port, shape=tuple(shape), axis_names=None).with_axes(axes)
+        batch = None if self.batch is None else self.batch + (index <= self.batch)
+        return replace(self, port=port, sequence=index, batch=batch)
+
     @cached_property
     def features(self) -> tuple[int | str, ...]:
         """The shape of one step of one sequence."""

@@ -18,7 +18,7 @@ from edgernn.regular_files import MEGABYTE, regular_file_size
 from edgernn.runtime import Model, Stream
 from edgernn.runtime.port_axes import input_axes, output_axes
 
-__all__ = ["ChunkRunner", "read_state"]
+__all__ = ["Arrays", "ChunkRunner", "read_state"]
 
 _MAX_STATE_BYTES = 1024 * MEGABYTE
 
@@ -49,7 +49,7 @@ class ChunkRunner:
             InputError: The chunk does not fit the model.
             StateError: The initial state does not fit the model.
         """
-        ends = self._lengths.advance(chunk, self._step_count(chunk))
+        ends = self._lengths.advance(chunk, self.step_count(chunk))
         data = {name: array for name, array in chunk.items() if not self._inputs[name].optional}
         self._last_outputs = self._run_with_ends(data, ends) if ends else self._run_chunk(data)
         return self._last_outputs
@@ -109,14 +109,15 @@ class ChunkRunner:
         }
         lengths = {name: np.ones_like(left) for name, left in ends.items()}
         outputs = self._model.run({**with_step_in_front, **lengths}, self.state).outputs
-        steps = self._step_count(with_step_in_front)
+        steps = self.step_count(with_step_in_front)
         return {
             name: self._outputs[name].slice_steps(array, 1, steps)
             for name, array in outputs.items()
             if self._outputs[name].sequence is not None
         }
 
-    def _step_count(self, chunk: Arrays) -> int:
+    def step_count(self, chunk: Arrays) -> int:
+        """Return the number of steps in `chunk`."""
         sizes = (
             chunk[name].shape[axis.sequence]
             for name, axis in self._inputs.items()

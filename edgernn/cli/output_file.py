@@ -9,6 +9,7 @@ import re
 import shutil
 import sys
 import tempfile
+import time
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from typing import IO, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from edgernn.cli.terminal_notes import note
 from edgernn.errors import InputError, OutputExistsError
 
 __all__ = ["OpenOutput", "OutputFile", "write_npy", "write_npz"]
@@ -105,6 +107,12 @@ class OutputFile:
             if self._file.exists():
                 shutil.copymode(self._file, partial)
             partial.replace(self._file)
+
+    def note_written(self, size: str, began: float) -> None:
+        """Note that the file is written, how much, and the seconds since `began`."""
+        if not self.is_stream:
+            seconds = time.monotonic() - began
+            note(f"wrote   {self.path}: {size}, {seconds:.1f} s")
 
     def _check_file(self) -> None:
         if self._file.is_symlink():

@@ -7,6 +7,7 @@ import csv
 import json
 import os
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -58,14 +59,16 @@ def open_output(
     if target is None:
         yield from _to_stdout(format_, layout)
         return
+    began = time.monotonic()
     with target.open() as output:
         if format_ in _LINE_WRITERS:
             with output.text() as stream:
-                yield _LINE_WRITERS[format_](stream, layout)
+                yield (written := _SizedWriter(_LINE_WRITERS[format_](stream, layout), layout.axes))
         else:
             arrays = _ArrayWriter(layout, output.folder if layout.steps else None)
-            yield arrays
+            yield (written := _SizedWriter(arrays, layout.axes))
             arrays.save(output.stream, format_)
+    target.note_written(written.size, began)
 
 
 def _to_stdout(format_: str, layout: OutputLayout) -> Iterator[OutputWriter]:
@@ -164,6 +167,51 @@ def _to_lists(array: NDArray[Any]) -> Any:
     if array.dtype.kind != "f":
         return array.tolist()
     return np.array([float(str(number)) for number in array.flat]).reshape(array.shape).tolist()
+
+
+# --- size ---------------------------------------------------------------------------------------
+
+
+class _SizedWriter:
+    """A writer that knows how much was written."""
+
+    def __init__(self, writer: OutputWriter, axes: Mapping[str, PortAxes]) -> None:
+        self._writer, self._axes = writer, axes
+        self._steps = 0
+        self._last: Mapping[str, NDArray[Any]] = {}
+
+    def write(self, outputs: Mapping[str, NDArray[Any]]) -> None:
+        self._writer.write(outputs)
+        self._last = outputs
+        self._steps += max(
+            (
+                outputs[name].shape[axis.sequence]
+                for name, axis in self._axes.items()
+                if axis.sequence is not None
+            ),
+            default=0,
+        )
+
+    @property
+    def size(self) -> str:
+        """What was written, such as `200 steps × 6` or `3 sequences × 200 steps × 2 outputs`."""
+        name, axis = next(iter(self._axes.items()))
+        shape = self._last[name].shape
+        sequences = 1 if axis.batch is None else shape[axis.batch]
+        parts = [f"{sequences} sequences"] if sequences > 1 else []
+        parts.append(
+            "the last step"
+            if not self._steps
+            else "1 step"
+            if self._steps == 1
+            else f"{self._steps:,} steps"
+        )
+        if len(self._axes) > 1:
+            parts.append(f"{len(self._axes)} outputs")
+        else:
+            around = (axis.sequence, axis.batch)
+            parts += [str(size) for index, size in enumerate(shape) if index not in around]
+        return " × ".join(parts)
 
 
 # --- arrays ---------------------------------------------------------------------------------------

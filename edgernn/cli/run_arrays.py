@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
-from edgernn.cli.chunk_runner import ChunkRunner
+from edgernn.cli.chunk_runner import Arrays, ChunkRunner
+from edgernn.cli.forecast import Forecast, check_no_lengths
 from edgernn.cli.output_file import OutputFile
 from edgernn.cli.output_layout import OutputLayout
 from edgernn.cli.output_writer import open_output
-from edgernn.cli.sequence_reader import Chunk, ChunkedSequence, open_sequence
+from edgernn.cli.run_options import RunOptions
+from edgernn.cli.sequence_reader import ChunkedSequence, open_sequence
+from edgernn.cli.terminal_notes import steps_bar
 from edgernn.contract import SEQUENCE, Contract
 from edgernn.errors import InputError
 from edgernn.runtime.port_axes import PortAxes, input_axes, output_axes
@@ -19,42 +22,35 @@ __all__ = ["run_arrays"]
 
 
 def run_arrays(
-    contract: Contract,
-    runner: ChunkRunner,
-    source: str,
-    target: OutputFile | None,
-    chunk: int | None,
-    columns: str | None = None,
+    contract: Contract, runner: ChunkRunner, options: RunOptions, target: OutputFile | None
 ) -> None:
-    """Run the sequence in `source` and write the outputs.
+    """Run a sequence and write the outputs, or with --generate how the model continues it.
 
     Args:
         contract: The contract of the model.
         runner: Runs the model.
-        source: A file, or `-` for standard input.
+        options: The file of the sequence; the number of steps to generate, and to run at a time.
         target: Where to write, or None for standard output.
-        chunk: The number of steps to run at a time, or None for all of them.
-        columns: The columns of a .csv that feed the model; None for all of them.
 
     Raises:
         InputError: The sequence does not fit the model, or its outputs the format.
     """
-    axes = output_axes(contract)
-    with contextlib.ExitStack() as stack:
-        sequence = stack.enter_context(
-            open_sequence(source, input_axes(contract), chunk, _steps_per_answer(contract), columns)
-        )
-        chunks = sequence.chunks
-        if chunk is not None and sys.stderr.isatty():
-            chunks = _with_progress(sequence, chunk)
-        steps = None if chunk is None else sequence.steps
-        layout = OutputLayout.of(contract, sequence.batched, steps, header=bool(sequence.columns))
-        output = stack.enter_context(open_output(target, sequence.format, layout))
-        for part in chunks:
-            if chunk is not None and runner.batch_size(part) > 1:
-                _check_joinable(axes)
-            output.write(runner.run(part))
-        runner.finish()
+    forecast = None if options.generate is None else Forecast(contract)
+    steps_per_answer = _steps_per_answer(contract)
+    with open_sequence(
+        options.input or "", input_axes(contract), options.chunk, steps_per_answer, options.columns
+    ) as sequence:
+        answers = _run_chunks(contract, runner, options, sequence, target)
+        header = sequence.columns is not None
+        if forecast is None or options.generate is None:
+            steps = None if options.chunk is None else sequence.steps
+            layout = OutputLayout.of(contract, sequence.batched, steps, header)
+        else:
+            layout = forecast.layout(sequence.batched, options.generate, header)
+            answers = forecast.run(runner, answers, options.generate)
+        with open_output(target, sequence.format, layout) as output:
+            for answer in answers:
+                output.write(answer)
 
 
 def _steps_per_answer(contract: Contract) -> int | None:
@@ -64,24 +60,41 @@ def _steps_per_answer(contract: Contract) -> int | None:
     return 1 if contract.step else contract.constants.get(SEQUENCE, 1)
 
 
-def _check_joinable(axes: Mapping[str, PortAxes]) -> None:
+def _run_chunks(
+    contract: Contract,
+    runner: ChunkRunner,
+    options: RunOptions,
+    sequence: ChunkedSequence,
+    target: OutputFile | None,
+) -> Iterator[Arrays]:
+    """Run chunk by chunk, with a bar on standard error; yield the outputs of each."""
+    flag = "--chunk" if options.generate is None else "--generate"
+    is_joined = options.chunk is not None or options.generate is not None
+    axes = output_axes(contract)
+    with _bar(sequence.steps, "steps", options.chunk is not None, target) as advance:
+        for part in sequence.chunks:
+            if is_joined and runner.batch_size(part) > 1:
+                _check_joinable(axes, flag)
+            if options.generate is not None:
+                check_no_lengths(contract, part)
+            yield runner.run(part)
+            advance(runner.step_count(part))
+    runner.finish()
+
+
+def _bar(
+    total: int | None, what: str, wanted: bool, target: OutputFile | None
+) -> contextlib.AbstractContextManager[Callable[[int], None]]:
+    """Return a bar on standard error, unless results appear on a terminal meanwhile."""
+    if not wanted or (target is None and sys.stdout.isatty()):
+        return contextlib.nullcontext(lambda _: None)
+    return steps_bar(total, what)
+
+
+def _check_joinable(axes: Mapping[str, PortAxes], flag: str) -> None:
     for axis in axes.values():
         if axis.flattened:
             raise InputError(
                 f"`{axis.port}` counts sequences and steps in one axis, so chunks of several "
-                "sequences cannot be joined. Leave out --chunk, or give one sequence."
+                f"sequences cannot be joined. Leave out {flag}, or give one sequence."
             )
-
-
-def _with_progress(sequence: ChunkedSequence, chunk: int) -> Iterator[Chunk]:
-    """Yield the chunks, and draw a progress bar on standard error."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    columns = (BarColumn(), MofNCompleteColumn(), "steps", TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task("", total=sequence.steps)
-        for part in sequence.chunks:
-            yield part
-            progress.update(task, advance=chunk)
-        progress.update(task, completed=sequence.steps or progress.tasks[0].completed)

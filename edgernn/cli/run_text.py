@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -14,13 +15,14 @@ from edgernn.cli.chunk_runner import ChunkRunner
 from edgernn.cli.output_file import OutputFile
 from edgernn.cli.output_layout import OutputLayout, scores_output
 from edgernn.cli.output_writer import FORMATS, open_output
+from edgernn.cli.run_options import RunOptions
 from edgernn.contract import SEQUENCE, Contract
 from edgernn.errors import InputError
 from edgernn.regular_files import MEGABYTE, format_size
 from edgernn.runtime.port_axes import PortAxes, input_axes, required_axes
 from edgernn.vocabulary import Vocabulary
 
-__all__ = ["Choice", "TextInterface", "best", "generate", "read_text", "run_text", "sampler"]
+__all__ = ["Choice", "TextInterface", "best", "run_text", "sampler"]
 
 _CHUNK_STEPS = 4096
 _MAX_TEXT = 64 * MEGABYTE
@@ -107,52 +109,40 @@ class TextInterface:
 
 
 def run_text(
-    contract: Contract, runner: ChunkRunner, text: str, target: OutputFile | None, chunk: int | None
+    contract: Contract, runner: ChunkRunner, options: RunOptions, target: OutputFile | None
 ) -> None:
-    """Run `text` and write the best symbol per step, or numbers where the model has no scores.
+    """Run text and write the best symbol per step, or with --generate how the model continues it.
 
     Args:
         contract: The contract of the model.
         runner: Runs the model.
-        text: The text to run.
-        target: Where to write: numbers where its suffix is of `FORMATS`; None for standard output.
-        chunk: The number of symbols to run at a time; None for the default.
+        options: The text; the number of symbols to generate, and to run at a time.
+        target: Where to write: numbers where its suffix is of `FORMATS`, or where the model has no
+            scores; None for standard output.
 
     Raises:
         InputError: The model does not take text, or not this text.
     """
     interface = TextInterface(contract)
-    ids = interface.encode(text)
-    size = chunk or (interface.chunk if contract.carry else None)
+    ids = interface.encode(_read_text(options.text or ""))
+    separator = interface.vocabulary.separator
+    if options.generate is not None:
+        choose = best if options.temperature is None else sampler(options.temperature, options.seed)
+        pieces = interface.continue_text(runner, ids, options.generate, choose)
+        _write_text(pieces, target, separator)
+        return
+    size = options.chunk or (interface.chunk if contract.carry else None)
     answers = (runner.run(part) for part in interface.chunks(ids, size))
     suffix = "" if target is None else target.path.suffix.removeprefix(".")
     if suffix == "txt" or (suffix not in FORMATS and interface.scores is not None):
-        _write_text(map(interface.best, answers), target, interface.vocabulary.separator)
+        _write_text(map(interface.best, answers), target, separator)
         return
     with open_output(target, "jsonl", OutputLayout.of(contract, False, len(ids))) as output:
         for answer in answers:
             output.write(answer)
 
 
-def generate(
-    contract: Contract,
-    runner: ChunkRunner,
-    text: str,
-    count: int,
-    choose: Choice,
-    target: OutputFile | None,
-) -> None:
-    """Run `text` and write how the model continues it, symbol by symbol.
-
-    Raises:
-        InputError: The model does not take text, or not this text, or has no scores.
-    """
-    interface = TextInterface(contract)
-    pieces = interface.continue_text(runner, interface.encode(text), count, choose)
-    _write_text(pieces, target, interface.vocabulary.separator)
-
-
-def read_text(text: str) -> str:
+def _read_text(text: str) -> str:
     """Return `text`, or what is on standard input where it is `-`.
 
     Raises:
@@ -177,9 +167,13 @@ def _write_text(pieces: Iterable[str], target: OutputFile | None, separator: str
             click.echo(piece, nl=False)
         click.echo()
         return
+    began, length = time.monotonic(), 0
     with target.open() as opened, opened.text() as stream:
-        stream.writelines(separated)
+        for piece in separated:
+            stream.write(piece)
+            length += len(piece)
         stream.write("\n")
+    target.note_written(f"{length:,} character{'s' * (length != 1)}", began)
 
 
 def _with_separators(pieces: Iterable[str], separator: str) -> Iterator[str]:

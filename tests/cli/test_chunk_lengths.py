@@ -25,7 +25,7 @@ def run(edgernn: Invoke, *options: str) -> tuple[dict[str, np.ndarray], dict[str
     """Run `x.npz` and return the outputs and the state."""
     targets = ("--output", "y.npz", "--state-out", "s.npz", "--force")
     result = edgernn("run", "--input", "x.npz", *targets, *options)
-    assert (result.output, result.exit_code) == ("", 0)
+    assert (result.stdout, result.exit_code) == ("", 0)
     return load("y.npz"), load("s.npz")
 
 
@@ -64,7 +64,7 @@ def test_lengths_may_be_left_out(edgernn: Invoke) -> None:
     for (text, totals), source in itertools.product(lines.items(), ("-", "file")):
         Path("file").write_text(text)
         result = edgernn("run", "--input", source, "--output", "y.jsonl", "--force", stdin=text)
-        assert (result.output, result.exit_code) == ("", 0)
+        assert (result.stdout, result.exit_code) == ("", 0)
         found = [json.loads(line)["total"] for line in Path("y.jsonl").read_text().splitlines()]
         assert found == [[total] for total in totals]
 

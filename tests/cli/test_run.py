@@ -92,7 +92,9 @@ def test_arrays(edgernn: Invoke, features: Path, suffix: str, chunk: int | None)
     result = edgernn(
         "run", "--input", "x.npy", "--output", f"y.{suffix}", "--state-out", "s.npz", *options
     )
-    assert (result.output, result.exit_code) == ("", 0)
+    assert (result.stdout, result.exit_code) == ("", 0)
+    notes = rf"wrote   y\.{suffix}: 2 sequences × 9 steps × 3, \d\.\d s\nstate   s\.npz\n"
+    assert re.fullmatch(notes, result.stderr)
     y = np.load("y.npy") if suffix == "npy" else load("y.npz")["output"]
     output, state = expected(X)
     assert y.dtype == np.float32
@@ -159,4 +161,4 @@ def test_progress(features: Path) -> None:
     drawn = os.read(master, 1 << 16)
     os.close(slave)
     os.close(master)
-    assert (run.stdout, b"9/9" in drawn, b"steps" in drawn) == (b"", True, True)
+    assert (run.stdout, b"9 of 9" in drawn, b"steps" in drawn) == (b"", True, True)

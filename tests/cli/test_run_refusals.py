@@ -20,8 +20,12 @@ from tests.nets.small_artifacts import expected
 
 USAGE = [
     (["--input", "a", "--text", "b"], "Give --input or --text, not both."),
-    (["--generate", "3"], "--generate needs --text."),
+    (["--generate", "3"], "--generate needs --input or --text."),
     (["--text", "a", "--temperature", "1"], "--temperature needs --generate."),
+    (
+        ["--input", "a", "--generate", "1", "--temperature", "1"],
+        "--temperature draws symbols, which needs --text.",
+    ),
     (["--text", "a", "--generate", "1", "--seed", "1"], "--seed needs --temperature."),
     (["--columns", "1"], "--columns needs --input."),
     (["--chunk", "3"], "--chunk needs --input or --text."),
@@ -31,7 +35,7 @@ USAGE = [
     (["--input", "a", "--output", "y.txt"], "--output with .txt needs --text."),
     (
         ["--text", "a", "--generate", "1", "--output", "y.npy"],
-        "--generate writes text: give --output a name with .txt.",
+        "--generate with --text writes text: give --output a name with .txt.",
     ),
     (
         ["--input", "a", "--output", "y.wav"],

@@ -50,6 +50,22 @@ def test_steps_and_back(shape):
     np.testing.assert_array_equal(whole.from_step(whole.to_step(step)), step)
 
 
+@pytest.mark.parametrize(
+    ("found", "shape", "sequence", "batch"),
+    [
+        (axes("float32", "batch", 3), ("batch", "sequence", 3), 1, 0),
+        (axes("float32", 2, "batch"), ("sequence", 2, "batch"), 0, 2),
+        (axes("float32", 3), ("sequence", 3), 0, None),
+        (axes("float32", "sequence", "batch", 3), ("sequence", "batch", 3), 0, 1),
+    ],
+)
+def test_with_steps(found, shape, sequence, batch):
+    """A port without steps gets an axis of them, after the batch where that comes first."""
+    stepped = found.with_steps()
+    assert (stepped.port.shape, stepped.sequence, stepped.batch) == (shape, sequence, batch)
+    assert stepped.features == found.features
+
+
 def test_batch_axis_comes_and_goes():
     """A batch axis of size 1 can be added and taken away; a larger one stays."""
     whole = axes("float32", "batch", "sequence", 2)
