@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from tests.conftest import Once
 from tests.docs.page_blocks import Block, page_blocks, play
 
 ROOT = Path(__file__).parents[2]
@@ -32,10 +33,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The reader's folder in a clone, after the sections that train, export and inspect."""
     clone = tmp_path_factory.mktemp("clone")
     (clone / "examples").symlink_to(ROOT / "examples")
-    (ROOT / "build" / "c").mkdir(parents=True, exist_ok=True)
     path = clone / "build" / "forecaster"
     path.mkdir(parents=True)
-    (clone / "build" / "c").symlink_to(ROOT / "build" / "c")
     for number in (1, 2, 3):
         play(section(number), path)
     return path
@@ -59,12 +58,21 @@ def test_javascript(folder: Path) -> None:
     play(section(7), folder)
 
 
-def test_c(folder: Path) -> None:
-    """The program in C, built and run."""
+def test_c(folder: Path, once: Once) -> None:
+    """The program in C, built and run; the header it needs is downloaded once per checkout."""
     compiler = os.environ.get("CC", "cc")
     if not shutil.which(compiler):
         pytest.skip(f"there is no C compiler `{compiler}` on this machine")
+    once("c", build_programs)
+    programs = folder.parent / "c"
+    programs.mkdir()
+    (programs / "include").symlink_to(ROOT / "build" / "c" / "include")
     play(section(8), folder)
+
+
+def build_programs(folder: Path) -> None:
+    """Build the programs in the checkout, as `tests/hosts` does once in a test run."""
+    subprocess.run([ROOT / "examples" / "c" / "build"], check=True)
 
 
 def test_first_block_makes_the_folder(tmp_path: Path) -> None:
