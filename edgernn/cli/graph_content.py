@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from edgernn.layer import Layer
-from edgernn.ports import Port
+from edgernn.ports import Port, State
 
 if TYPE_CHECKING:
     from edgernn.artifact import Artifact
@@ -22,7 +22,9 @@ __all__ = [
     "StateLabel",
     "artifact_content",
     "file_content",
+    "layer_lines",
     "shorten",
+    "start_of",
 ]
 
 _LAYERS_SHOWN = 16
@@ -128,11 +130,16 @@ def file_content(name: str, analysis: FileAnalysis) -> Content:
     return Content(
         name=name,
         files=f"from {analysis.producer}" if analysis.producer else "",
-        layers=_layer_lines(analysis.layers),
+        layers=_cut(layer_lines(analysis.layers)),
         inputs=tuple(PortLabel(port.name, (_shape(port),)) for port in analysis.inputs),
         outputs=tuple(PortLabel(port.name, (_shape(port),)) for port in analysis.outputs),
         note="The file has no contract: it does not say which ports are states.",
     )
+
+
+def start_of(state: State) -> str:
+    """Say how a state starts."""
+    return f"starts at {'zero' if state.initial is None else 'a learned value'}"
 
 
 def _contract_content(
@@ -142,7 +149,7 @@ def _contract_content(
     content = Content(
         name=name,
         files=files,
-        layers=_layer_lines(layers or ()),
+        layers=_cut(layer_lines(layers or ())),
         inputs=_labels([contract.data_inputs(kind) for kind in kinds], kinds),
         outputs=_labels([contract.data_outputs(kind) for kind in kinds], kinds),
         note="The model has no state.",
@@ -154,7 +161,7 @@ def _contract_content(
             state.input,
             state.output,
             _shape(ports[state.name]),
-            "starts at zero" if state.initial is None else "starts at a learned value",
+            start_of(state),
         )
         for state in contract.states
     )
@@ -170,7 +177,7 @@ def _contract_content(
         content,
         inputs=(*content.inputs, *(PortLabel(s.input, (s.shape, s.start), True) for s in states)),
         outputs=(*content.outputs, *(PortLabel(s.output, (s.shape,), True) for s in states)),
-        note="The app must not pass the state of one call on to the next.",
+        note="Each call takes whole sequences: the app must not pass its state on to the next one.",
     )
 
 
@@ -196,19 +203,23 @@ def _shape(port: Port) -> str:
     return f"{port.dtype}[{', '.join(map(str, port.shape))}]"
 
 
-def _layer_lines(layers: Sequence[Layer]) -> tuple[LayerLine, ...]:
-    """Return a line for each run of equal layers; of many lines the first and last ones."""
+def layer_lines(layers: Sequence[Layer]) -> tuple[LayerLine, ...]:
+    """Return a line for each run of equal layers, whatever their names."""
     runs = [(layer, len(list(run))) for layer, run in groupby(map(_unnamed, layers))]
-    lines = [
+    return tuple(
         LayerLine(
             layer.kind if count == 1 else f"{count} × {layer.kind}",
             layer.sizes,
             layer.kind in _RECURRENT,
         )
         for layer, count in runs
-    ]
+    )
+
+
+def _cut(lines: tuple[LayerLine, ...]) -> tuple[LayerLine, ...]:
+    """Return the first and the last ones of many lines."""
     if len(lines) <= _LAYERS_SHOWN:
-        return tuple(lines)
+        return lines
     half = _LAYERS_SHOWN // 2
     left_out = LayerLine(f"… {len(lines) - 2 * half + 1} more …", "")
     return (*lines[:half], left_out, *lines[len(lines) - half + 1 :])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from xml.etree import ElementTree as ET
 
-from edgernn.cli.graph_layout import FONT_SIZES, MONOSPACED, Line, Picture, Text
+from edgernn.cli.picture_parts import FONT_SIZES, MONOSPACED, Line, Picture, Text
 
 __all__ = ["COLOURS", "svg_of"]
 

@@ -32,7 +32,8 @@ class FileAnalysis:
         outputs: Its outputs, likewise.
         contract: The contract in its metadata, or None where edgernn did not write it.
         cost: Its size, and the cost of one step of one sequence.
-        layers: Its layers with weights, in the order of its nodes.
+        layers: Its layers with weights, in the order of its nodes; none for a step graph of
+            edgernn's, which has products instead.
         recurrent: One line per recurrent node.
         refusals: Name of a runtime that cannot run it as it is → why.
         opset: The version of ONNX's own operators.
@@ -87,7 +88,7 @@ def analyse_file(path: Path) -> FileAnalysis:
             outputs=outputs,
             contract=contract,
             cost=cost_of(model),
-            layers=layers_of(model),
+            layers=() if contract is not None and contract.step else layers_of(model),
             recurrent=tuple(
                 f"{node.op_type} `{node_label(node)}`: {_DESCRIPTIONS[node.op_type](node)}"
                 for node in all_nodes(model)

@@ -79,7 +79,9 @@ def test_no_carry() -> None:
     """States that must not be fed back are ports among the others."""
     content = artifact_content(MODELS["no carry"])
     assert content.states == ()
-    assert content.note == "The app must not pass the state of one call on to the next."
+    assert content.note == (
+        "Each call takes whole sequences: the app must not pass its state on to the next one."
+    )
     assert content.inputs[1:] == (
         PortLabel("h_in", ("float32[1, batch, 128]", "starts at zero"), True),
         PortLabel("c_in", ("float32[1, batch, 128]", "starts at zero"), True),

@@ -7,7 +7,8 @@ from itertools import combinations
 import pytest
 
 from edgernn.cli.graph_content import artifact_content
-from edgernn.cli.graph_layout import Box, Picture, lay_out
+from edgernn.cli.graph_layout import lay_out
+from edgernn.cli.picture_parts import Box, Picture
 from tests.cli.drawn_models import MODELS
 
 PICTURES = {name: lay_out(artifact_content(artifact)) for name, artifact in MODELS.items()}

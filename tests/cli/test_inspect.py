@@ -20,29 +20,31 @@ from tests.cli.conftest import Invoke
 from tests.nets import small_artifacts
 
 HELLO = """\
-artifact  hello.edgernn
-source    Embedding(4, 4) → RNN(4, 8)
+artifact    hello.edgernn
+source      Embedding(4, 4) → RNN(4, 8)
+layers      Embedding 4 × 4
+            RNN 4 → 8
+parameters  1,314,816
 
 sequence.onnx
-            name     dtype     shape           in forward
-─────────────────────────────────────────────────────────
-in          x        int64     [sequence, 1]   x
-state in    h_in     float32   [1, 1, 8]
-out         output   float32   [sequence, 4]   return
-state out   h_out    float32   [1, 1, 8]
+            name     dtype and shape        in forward
+──────────────────────────────────────────────────────
+in          x        int64[sequence, 1]     x
+state in    h_in     float32[1, 1, 8]
+out         output   float32[sequence, 4]   return
+state out   h_out    float32[1, 1, 8]
 
 step.onnx
-            name     dtype     shape       in forward
-─────────────────────────────────────────────────────
-in          x        int64     [1]         x
-state in    h_in     float32   [1, 1, 8]
-out         output   float32   [1, 4]      return
-state out   h_out    float32   [1, 1, 8]
+            name     dtype and shape    in forward
+──────────────────────────────────────────────────
+in          x        int64[1]           x
+state in    h_in     float32[1, 1, 8]
+out         output   float32[1, 4]      return
+state out   h_out    float32[1, 1, 8]
 
-states      h (starts at zero)
-carry       yes
+states      h_out → h_in, starts at zero
+carry       yes: the state of one call is fed to the next
 vocabulary  4 symbols: h e l o
-parameters  1,314,816
 per step    128 multiply-adds
             512 bytes of weights read
             32 bytes of state per sequence
@@ -50,9 +52,19 @@ parity      max difference 2.0e-08 to eager torch over 2 checks at 2 sizes
 refused by  opencv: has no RNN operator
 note        The batch axis is constant (1): forward fails at other sizes.
 """
+LAYERS = (Layer("Embedding", "embedding", 4, 4), Layer("RNN", "rnn", 4, 8))
 
 
-def test_artifact(edgernn: Invoke, hello: Path) -> None:
+@pytest.fixture
+def with_layers(hello: Path) -> Path:
+    """The character model as an export writes it, with its layers."""
+    file = hello / "contract.json"
+    layers = {"layers": [layer.to_json() for layer in LAYERS]}
+    file.write_text(json.dumps(json.loads(file.read_text()) | layers))
+    return hello
+
+
+def test_artifact(edgernn: Invoke, with_layers: Path) -> None:
     """Everything that the contract says, on 80 columns."""
     result = edgernn("inspect", "hello.edgernn")
     assert (result.stdout, result.stderr, result.exit_code) == (HELLO, "", 0)
@@ -62,8 +74,8 @@ def test_artifact_without_carry(edgernn: Invoke, folder: Path) -> None:
     """A learned start and a state that is not carried are said."""
     small_artifacts.features(folder / "f.edgernn", carry=False, graphs=("sequence",))
     lines = edgernn("inspect", "f.edgernn").stdout.splitlines()
-    assert "states      h (starts at a learned value)" in lines
-    assert "carry       no: it cannot be carried from chunk to chunk" in lines
+    assert "states      h_in starts at a learned value" in lines
+    assert "carry       no: the state of one call must not be fed to the next" in lines
 
 
 def test_json(edgernn: Invoke, hello: Path) -> None:
@@ -73,14 +85,11 @@ def test_json(edgernn: Invoke, hello: Path) -> None:
     assert printed == {"path": "hello.edgernn", **contract}
 
 
-def test_layers(edgernn: Invoke, hello: Path) -> None:
-    """The layers that contract.json lists have a line each."""
-    file = hello / "contract.json"
-    layers = [Layer("Embedding", "e", 4, 4), Layer("RNN", "rnn", 4, 8)]
-    table = json.loads(file.read_text()) | {"layers": [layer.to_json() for layer in layers]}
-    file.write_text(json.dumps(table))
-    printed = edgernn("inspect", "hello.edgernn").stdout
-    assert "\nlayers      Embedding 4 × 4\n            RNN 4 → 8\nparameters  " in printed
+def test_artifact_without_layers(edgernn: Invoke, hello: Path) -> None:
+    """An artifact of an older edgernn lists no layers."""
+    assert edgernn("inspect", "hello.edgernn").stdout == HELLO.replace(
+        "layers      Embedding 4 × 4\n            RNN 4 → 8\n", ""
+    )
 
 
 def test_graph(edgernn: Invoke, hello: Path) -> None:
@@ -156,15 +165,16 @@ def test_artifact_is_light(hello: Path) -> None:
         timeout=60,
     )
     assert (run.returncode, run.stderr) == (0, "")
-    assert run.stdout.startswith("artifact  hello.edgernn\n")
+    assert run.stdout.startswith("artifact    hello.edgernn\n")
 
 
 def test_own_file(edgernn: Invoke, hello: Path) -> None:
     """One graph of an artifact shows its contract."""
     result = edgernn("inspect", "hello.edgernn/sequence.onnx")
     lines = result.stdout.splitlines()
-    assert lines[0] == "file      hello.edgernn/sequence.onnx"
-    assert "state in    h_in     float32   [1, 1, 8]" in lines
+    assert lines[0] == "file        hello.edgernn/sequence.onnx"
+    assert "            name     dtype and shape" in lines
+    assert "state in    h_in     float32[1, 1, 8]" in lines
     assert "vocabulary  4 symbols: h e l o" in lines
 
 
@@ -176,7 +186,7 @@ def test_foreign_file(edgernn: Invoke, hello: Path) -> None:
     onnx.save(model, "foreign.onnx")
     result = edgernn("inspect", "foreign.onnx")
     lines = result.stdout.splitlines()
-    assert lines[:3] == ["file      foreign.onnx", "producer  tool", "opset     18"]
+    assert lines[:3] == ["file        foreign.onnx", "producer    tool", "opset       18"]
     assert "contract    none: not made by edgernn" in lines
     assert any(line.startswith("recurrent   ") and "RNN" in line for line in lines)
     assert any(line.startswith("refused by  ") for line in lines)

@@ -12,7 +12,6 @@ import pytest
 from edgernn.contract import Contract, Graph, Port, State
 from edgernn.errors import ContractError, SourceError
 from edgernn.export.analysis.file_analysis import FileAnalysis, analyse_file
-from edgernn.layer import Layer as ModelLayer
 from edgernn.report import Cost
 from tests.matrix.cells import Cell
 from tests.matrix.forms import AVOIDED
@@ -51,7 +50,7 @@ def test_analysis_of_edgernns_file(tmp_path):
         outputs=PORTS.outputs,
         contract=CONTRACT,
         cost=Cost(parameters=108, multiply_adds=84, weight_bytes=432, state_bytes=16),
-        layers=(ModelLayer("Linear", "", 3, 12), ModelLayer("Linear", "", 4, 12)),
+        layers=(),
         recurrent=(),
         refusals={},
         opset=18,
@@ -64,6 +63,7 @@ def test_analysis_of_other_peoples_file(tmp_path):
     """A file without a contract: everything else is still told."""
     analysis = analyse_file(saved(AVOIDED["LSTM reverse alone"].graph(), tmp_path))
     assert analysis.contract is None
+    assert [str(layer) for layer in analysis.layers] == ["LSTM 3 → 4"]
     assert analysis.recurrent == ("LSTM `lstm_0`: input 3, hidden 4, reverse",)
     assert list(analysis.refusals) == ["tract", "OpenCV"]
     assert analysis.cost.state_bytes == 32
