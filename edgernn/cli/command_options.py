@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_origin
 
 import click
+from click.shell_completion import CompletionItem
 
 from edgernn.declared_options import Declaration, declarations
 
@@ -19,7 +20,14 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 
 def provider_option(**settings: Any) -> Callable[[Command], Command]:
     """Add --provider to a command."""
-    return click.option("--provider", metavar="NAME", **settings)
+    return click.option("--provider", metavar="NAME", shell_complete=_providers, **settings)
+
+
+def _providers(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Return the providers whose names begin as what was typed, for a shell to complete."""
+    from edgernn.runtime.providers import PROVIDERS
+
+    return [name for name in PROVIDERS if name.startswith(incomplete)]
 
 
 def declared_options(options: type[Any]) -> Callable[[Command], Command]:
@@ -73,12 +81,19 @@ def _settings(declaration: Declaration) -> dict[str, Any]:
     else:
         kind = int if int in types else str
     shown = declaration.default is not None
+    names_file = (option.metavar or "").startswith("FILE")
     return {
+        "shell_complete": _files if names_file else None,
         "type": kind,
         "default": declaration.default,
         "show_default": shown,
         "metavar": option.metavar,
     }
+
+
+def _files(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Let a shell complete the name of a file."""
+    return [CompletionItem(incomplete, type="file")]
 
 
 def _list(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> list[str] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import click
 
 from edgernn.cli.command_options import declared_options
 from edgernn.cli.stage_display import show_stages
-from edgernn.cli.terminal_notes import next_command, note, verbosity_options
+from edgernn.cli.terminal_notes import next_command, note, verbosity_options, wrapped
 from edgernn.export.options import ExportOptions
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def command(model: Path, as_json: bool, **options: Any) -> None:
     if as_json:
         click.echo(json.dumps({"path": str(artifact.path), **artifact.to_json()}, indent=2))
         return
-    click.echo(_summary(artifact))
+    click.echo(wrapped(_summary(artifact), sys.stdout))
     for text in artifact.contract.notes:
         note(f"note    {text}")
     next_command(_next_command(artifact))

@@ -79,7 +79,12 @@ def _file_option(flag: str, help_: str, formats: tuple[str, ...] = ()) -> Callab
 @click.command("run", help=_HELP, short_help="Run an artifact on arrays, numbers or text.")
 @click.argument("artifact", required=False, type=click.Path(path_type=Path))
 @provider_option(default="cpu", show_default=True, help="Where to run.")
-@click.option("--input", metavar="FILE", help="A sequence; `-` is standard input.")
+@click.option(
+    "--input",
+    type=click.Path(allow_dash=True),
+    metavar="FILE",
+    help="A sequence; `-` is standard input.",
+)
 @click.option(
     "--columns",
     metavar="LIST",

@@ -30,7 +30,7 @@ def show_stages(first: str) -> Iterator[Callable[[], float]]:
         What returns the seconds since the block began.
     """
     began = time.monotonic()
-    with _moving_line() as show:
+    with _moving_line(first) as show:
         stages = _StageHandler(show)
         stages.begin(first)
         with _listening(stages):
@@ -92,8 +92,8 @@ def _listening(handler: logging.Handler) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _moving_line() -> Iterator[Callable[[str], None]]:
-    """Show a line with the elapsed time where that is possible; yield what changes its text."""
+def _moving_line(text: str) -> Iterator[Callable[[str], None]]:
+    """Show a text with the elapsed time where that is possible; yield what changes the text."""
     console = terminal()
     if console is None:
         yield lambda _: None
@@ -108,5 +108,5 @@ def _moving_line() -> Iterator[Callable[[str], None]]:
         transient=True,
         redirect_stdout=sys.stdout is not None and sys.stdout.isatty(),
     ) as progress:
-        task = progress.add_task("", total=None)
+        task = progress.add_task(text, total=None)
         yield lambda text: progress.update(task, description=text)

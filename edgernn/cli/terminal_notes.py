@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
@@ -14,7 +16,7 @@ from edgernn.untrusted_text import escape_unprintable
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["next_command", "note", "steps_bar", "verbosity_options"]
+__all__ = ["next_command", "note", "steps_bar", "verbosity_options", "wrapped"]
 
 Command = TypeVar("Command", bound=Callable[..., None])
 Verbosity = Literal["quiet", "normal", "verbose"]
@@ -47,13 +49,32 @@ def verbosity() -> Verbosity:
 
 def note(text: str) -> None:
     """Write a line to standard error; with --quiet, nothing."""
-    if verbosity() != "quiet":
-        click.echo(escape_unprintable(text), err=True)
+    _write(wrapped(escape_unprintable(text), sys.stderr))
 
 
 def next_command(text: str) -> None:
-    """Note the command to try next: `next    edgernn run …`."""
-    note(f"next    {text}")
+    """Note the command to try next: `next    edgernn run …`, in one line that can be copied."""
+    _write(f"next    {escape_unprintable(text)}")
+
+
+def _write(text: str) -> None:
+    if verbosity() != "quiet":
+        click.echo(text, err=True)
+
+
+def wrapped(text: str, stream: IO[str] | None) -> str:
+    """Return a text with lines that do not fit into a terminal broken between words.
+
+    What follows a break is indented by 8, as the texts of facts are. For a file or a pipe, the
+    lines stay whole.
+    """
+    if stream is None or not stream.isatty():
+        return text
+    width = shutil.get_terminal_size().columns
+    fit = textwrap.TextWrapper(
+        width, subsequent_indent=" " * 8, break_long_words=False, break_on_hyphens=False
+    )
+    return "\n".join(map(fit.fill, text.splitlines()))
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import click
 
 from edgernn.cli.command_options import declared_options, flags_of, json_option, provider_option
 from edgernn.cli.stage_display import show_stages
-from edgernn.cli.terminal_notes import note, verbosity_options
+from edgernn.cli.terminal_notes import note, verbosity_options, wrapped
 from edgernn.export.options import SourceOptions
 
 if TYPE_CHECKING:
@@ -52,7 +53,10 @@ def command(
 
             report = verify_artifact(Artifact.open(artifact), against, **options)
         note(f"compared in {elapsed():.1f} s")
-    click.echo(json.dumps(report.to_json(), indent=2) if as_json else _lines(report))
+    if as_json:
+        click.echo(json.dumps(report.to_json(), indent=2))
+    else:
+        click.echo(wrapped(_lines(report), sys.stdout))
     from edgernn.runtime.golden_replay import require_passed
 
     require_passed(report)
