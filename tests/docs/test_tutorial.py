@@ -46,6 +46,12 @@ def test_section_prints_what_it_shows(number: int, folder: Path) -> None:
     play(section(number), folder)
 
 
+def test_picture_is_that_of_the_page(folder: Path) -> None:
+    """docs/images/forecaster.svg is what the command in section 3 draws."""
+    shown = (PAGE.parent / "images" / "forecaster.svg").read_text("utf-8")
+    assert (folder / "forecaster.svg").read_text("utf-8") == shown
+
+
 def test_plot_is_written(folder: Path) -> None:
     """The picture of section 5 is a PNG."""
     play(section(5), folder)
