@@ -14,22 +14,31 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
 
-__all__ = ["flags_in_messages", "option"]
+__all__ = ["flags_in_messages", "option", "repeat_with"]
 
 _FLAGS: ContextVar[Mapping[str, str] | None] = ContextVar("_FLAGS", default=None)
 """Name of an option → its flag, while a command runs; None in Python."""
+
+_COMMAND: ContextVar[Sequence[str]] = ContextVar("_COMMAND", default=())
+"""The words of the command that runs; none in Python."""
 
 _ACTIVE_IN_DOUBLE_QUOTES = re.compile(r'["$`\\!]')
 
 
 @contextlib.contextmanager
-def flags_in_messages(flags: Mapping[str, str]) -> Iterator[None]:
-    """Let messages name options by these flags, as long as the context lasts."""
-    token = _FLAGS.set(flags)
+def flags_in_messages(flags: Mapping[str, str], command: Sequence[str] = ()) -> Iterator[None]:
+    """Let messages name options by these flags, as long as the context lasts.
+
+    Args:
+        flags: Name of an option → its flag.
+        command: The words of the command that runs, for messages that say how to repeat it.
+    """
+    before = _FLAGS.set(flags), _COMMAND.set(command)
     try:
         yield
     finally:
-        _FLAGS.reset(token)
+        _FLAGS.reset(before[0])
+        _COMMAND.reset(before[1])
 
 
 def option(name: str, value: object = None) -> str:
@@ -48,6 +57,19 @@ def option(name: str, value: object = None) -> str:
     if value is True:
         return flags[name]
     return " ".join(f"{flags[name]} {_shell_word(one)}" for one in _words(value))
+
+
+def repeat_with(**options: object) -> str:
+    """Return the advice to repeat the call with more options: on the command line all of it.
+
+    repeat_with(trust=True, module="net.py")
+    → repeat with trust=True, module="net.py"
+    → repeat it as `edgernn export model.pt --trust --module net.py`
+    """
+    added = [option(name, value) for name, value in options.items()]
+    if command := _COMMAND.get():
+        return f"repeat it as `{' '.join([*map(_shell_word, command), *added])}`"
+    return f"repeat with {(', ' if _FLAGS.get() is None else ' ').join(added)}"
 
 
 def _words(value: object) -> Iterator[str]:

@@ -33,6 +33,9 @@ _COMMANDS = {
     "doctor": "Show which providers really work here.",
 }
 
+_WORDS = "edgernn.words"
+"""Where a context has the words of the command line."""
+
 
 class _Commands(click.Group):
     """The group of commands: each a module of this package, imported when it is used."""
@@ -64,14 +67,20 @@ class _Commands(click.Group):
         question = f" Did you mean {meant!r}?" if meant else ""
         raise click.UsageError(f"No such command {name!r}.{question}", ctx)
 
-    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+    def make_context(
+        self, info_name: str | None, args: list[str], *others: Any, **extra: Any
+    ) -> click.Context:
         """Parse the arguments; what ends that becomes one line, as in `invoke`."""
+        words = [*(info_name or "edgernn").split(), *args]
         with _one_line_errors():
-            return super().make_context(*args, **kwargs)
+            context = super().make_context(info_name, args, *others, **extra)
+        context.meta[_WORDS] = words
+        return context
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; an error of edgernn becomes one line, `Error: …`, and exit code 1."""
-        with _one_line_errors(), _exit_on_sigterm(), flags_in_messages(flags_of(ExportOptions)):
+        flags = flags_in_messages(flags_of(ExportOptions), ctx.meta[_WORDS])
+        with _one_line_errors(), _exit_on_sigterm(), flags:
             return super().invoke(ctx)
 
 

@@ -23,7 +23,7 @@ from edgernn.export.source.check_expression import check_expression
 from edgernn.export.source.load_weights import MOST_REPEATED
 from edgernn.export.source.refusals import damaged_file, untrusted_file
 from edgernn.export.source.zip_archive import ZipArchive, write_archive
-from edgernn.option_names import option
+from edgernn.option_names import repeat_with
 
 __all__ = ["check_exported_archive"]
 
@@ -210,7 +210,7 @@ class _Checker:
                 raise SourceError(
                     f"{self._subject} takes or returns a `{_short(kind)}`, which only its own code "
                     "could make. Export it with tensors, tuples, lists and dicts alone, or "
-                    f"repeat with {option('trust', True)} if you trust its origin."
+                    f"if you trust its origin, {repeat_with(trust=True)}."
                 )
             keys = json.loads(context) if isinstance(context, str) else context
             if not isinstance(keys, list | None) or not all(

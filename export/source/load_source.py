@@ -157,7 +157,7 @@ def _from_weights(
         label = f"state_dict for {Path(name_of(module)).name} in"
     else:
         check_weights(weights, subject)
-        built, taken = rebuild_module(weights, subject, assume_plain)
+        built, taken = rebuild_module(weights, subject, assume_plain, path.parent)
         notes, label = taken + notes, "state_dict in"
     given, converted = _prepare(built)
     rebuilt = module is None and not isinstance(weights, nn.Module)

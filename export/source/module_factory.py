@@ -15,6 +15,7 @@ from types import ModuleType
 from torch import nn
 
 from edgernn.errors import InputError, SourceError
+from edgernn.export.source.import_effects import import_warning
 from edgernn.option_names import option
 
 __all__ = ["Factory", "call_factory", "folders_on_path", "import_code", "name_of"]
@@ -39,7 +40,7 @@ def import_code(module: str | Factory) -> tuple[ModuleType | None, str | Factory
 
     Raises:
         InputError: `module` is not of that form.
-        SourceError: The file is missing or fails.
+        SourceError: The file is missing, fails, or would train again.
     """
     if not isinstance(module, str):
         return inspect.getmodule(module), module
@@ -56,6 +57,8 @@ def import_code(module: str | Factory) -> tuple[ModuleType | None, str | Factory
         raise SourceError(
             f"`{file}` does not exist. Give {option('module')} the file of the model's code."
         )
+    if warning := import_warning(file):
+        raise SourceError(warning)
     digest = hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:12]
     spec = importlib.util.spec_from_file_location(f"_edgernn_{file.stem}_{digest}", file.resolve())
     assert spec is not None

@@ -7,7 +7,7 @@ import pickle
 import pickletools
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import IO, Any
@@ -18,10 +18,11 @@ from torch._weights_only_unpickler import _get_allowed_globals
 from torch.serialization import SourceChangeWarning
 
 from edgernn.errors import SourceError
+from edgernn.export.source.find_code import ModelCode, code_of_pickle
 from edgernn.export.source.load_weights import listed
 from edgernn.export.source.module_factory import folders_on_path
 from edgernn.export.source.refusals import damaged_file, quantized_weights, untrusted_file
-from edgernn.option_names import option
+from edgernn.option_names import repeat_with
 from edgernn.untrusted_text import first_line
 
 __all__ = ["StateDict", "read_pickle", "read_safetensors", "state_dict_in"]
@@ -80,10 +81,11 @@ def read_pickle(
                 f"`{path}` is a pickle that asks for code: {listed(wanted)}",
                 "Unpickling runs whatever the file says",
                 "save model.state_dict() and export that",
+                code_of_pickle(names, path) if code is None else None,
             ) from None
     except Exception as error:  # a damaged file fails in any way
         raise damaged_file(f"`{path}`", _SAVED, _reason(error)) from error
-    return _unpickle(path, code)
+    return _unpickle(path, code, names)
 
 
 def state_dict_in(value: Any, subject: str) -> StateDict | nn.Module:
@@ -187,16 +189,17 @@ def _reason(error: Exception) -> str:
     return first_line(ValueError(reason or type(error).__name__))
 
 
-def _unpickle(path: Path, code: ModuleType | None) -> tuple[Any, tuple[str, ...]]:
+def _unpickle(
+    path: Path, code: ModuleType | None, names: Collection[str]
+) -> tuple[Any, tuple[str, ...]]:
     try:
         with folders_on_path(path.parent, Path.cwd()), warnings.catch_warnings(record=True) as log:
             warnings.simplefilter("always", SourceChangeWarning)
             loaded = _load(path, weights_only=False, pickle_module=_pickle_module(code))
     except (ModuleNotFoundError, AttributeError) as error:
+        reason = str(error).partition(" on <module")[0]
         raise SourceError(
-            f"`{path}` needs code that cannot be found: {error}. Run it in the folder of the "
-            "model's code, or give the file that defines its classes: "
-            f"{option('module', 'FILE.py')}."
+            f"`{path}` needs code that cannot be found: {reason}. {_code_remedy(names, path)}"
         ) from error
     except Exception as error:
         raise SourceError(
@@ -206,6 +209,17 @@ def _unpickle(path: Path, code: ModuleType | None) -> tuple[Any, tuple[str, ...]
     changed = any(issubclass(entry.category, SourceChangeWarning) for entry in log)
     note = "The code of a pickled class has changed since the model was saved."
     return loaded, (note,) if changed else ()
+
+
+def _code_remedy(names: Collection[str], path: Path) -> str:
+    """Say how to give the code of classes that a pickle asks for."""
+    code = code_of_pickle(names, path)
+    if code is not None and code.module is None:
+        return f"Repeat it{code.where}."
+    if code is None:
+        code = ModelCode("FILE.py", ", where FILE.py defines its classes")
+    remedy = repeat_with(module=code.module)
+    return f"Give the code: {remedy}{code.where}. {code.warning}".rstrip()
 
 
 def _pickle_module(code: ModuleType | None) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,9 +17,10 @@ from torch import nn
 
 from edgernn.errors import SourceError
 from edgernn.export.ir.recurrent_operators import OPERATORS
+from edgernn.export.source.find_code import UNKNOWN_CODE, code_of_weights
 from edgernn.export.source.load_weights import listed, without_prefixes
 from edgernn.export.source.prepare_module import CONVERTED_DTYPES, make_submodule
-from edgernn.option_names import option
+from edgernn.option_names import option, repeat_with
 
 __all__ = ["FeatureModel", "TokenModel", "rebuild_module"]
 
@@ -70,21 +72,29 @@ class TokenModel(FeatureModel):
 
 
 def rebuild_module(
-    weights: dict[str, torch.Tensor], subject: str, assume_plain: bool = False
+    weights: dict[str, torch.Tensor],
+    subject: str,
+    assume_plain: bool = False,
+    folder: str | Path = ".",
 ) -> tuple[nn.Module, tuple[str, ...]]:
     """Return the model of the state_dict `weights`, in its dtype, and notes on what was taken.
 
-    With `assume_plain` nothing comes between or after the layers, and an nn.RNN has tanh.
+    With `assume_plain` nothing comes between or after the layers, and an nn.RNN has tanh. `folder`
+    is that of the file, where a message finds the model's code.
 
     Raises:
         SourceError: The keys and shapes leave something open; it is named.
     """
+    plain = without_prefixes(weights)
     try:
-        return _rebuild(without_prefixes(weights), assume_plain)
+        return _rebuild(plain, assume_plain)
     except _Undetermined as error:
+        code = code_of_weights(plain, Path(folder))
+        other = error.alternative if code == UNKNOWN_CODE else ""
+        remedy = f"{repeat_with(module=code.module)}{code.where}{other}. {code.warning}"
         raise SourceError(
             f"{subject} is a state_dict that does not determine the model: {error.reason}. Give "
-            f"the model's code with {option('module', 'FILE.py:FACTORY')}{error.alternative}."
+            f"the model's code: {remedy}".rstrip()
         ) from error.__cause__
 
 
@@ -260,8 +270,8 @@ def _refuse_guess(layer: nn.Module, paths: list[str]) -> None:
     if unknown:
         raise _Undetermined(
             f"{' and '.join(unknown)} leaves no trace in it",
-            "; or, if every step's output goes on as it is and an nn.RNN has tanh, repeat with "
-            f"{option('assume_plain', True)}",
+            "; or, if every step's output goes on as it is and an nn.RNN has tanh, "
+            f"repeat with {option('assume_plain', True)}",
         )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from edgernn.errors import SourceError, UnsupportedModelError
-from edgernn.option_names import option
+from edgernn.export.source.find_code import ModelCode
+from edgernn.option_names import option, repeat_with
 
 __all__ = ["damaged_file", "quantized_weights", "untrusted_file"]
 
@@ -17,14 +18,23 @@ def damaged_file(subject: str, kind: str, reason: str) -> SourceError:
     )
 
 
-def untrusted_file(found: str, danger: str, alternative: str = FROM_CODE) -> SourceError:
+def untrusted_file(
+    found: str, danger: str, alternative: str = FROM_CODE, code: ModelCode | None = None
+) -> SourceError:
     """Return the refusal of a file that may run code.
 
-    `found` names the file and what is in it, `danger` what opening it would or could do.
+    Args:
+        found: The file and what is in it.
+        danger: What opening it would or could do.
+        alternative: What to do instead.
+        code: The code that it needs besides, where Python would not find that.
     """
+    module = {} if code is None or code.module is None else {"module": code.module}
+    remedy = repeat_with(trust=True, **module)
+    where, warning = ("", "") if code is None else (code.where, code.warning)
     return SourceError(
-        f"{found}. {danger}, so it is not done unasked. If you trust its origin, repeat with "
-        f"{option('trust', True)}; or {alternative}."
+        f"{found}. {danger}, so it is not done unasked. If you trust its origin, {remedy}{where}; "
+        f"or {alternative}. {warning}".rstrip()
     )
 
 

@@ -27,7 +27,8 @@ class Cell(nn.Module):
 """
 OPEN = (
     "`open.pt` is a state_dict that does not determine the model: `rnn` has no two-dimensional "
-    "`weight_ih_l0` and `weight_hh_l0`. Give the model's code with {}."
+    "`weight_ih_l0` and `weight_hh_l0`. Give the model's code: repeat {}, where FACTORY is a class "
+    "or function in FILE.py without required arguments."
 )
 PAIRS = (
     "forward makes no recurrent call (nn.LSTM, nn.GRU, nn.RNN or their cells). It may be one step "
@@ -52,10 +53,11 @@ def weights(folder: Path) -> None:
 @pytest.mark.usefixtures("weights")
 def test_a_refusal_speaks_of_flags_or_of_arguments(edgernn: Invoke) -> None:
     """Flags on the command line, arguments in Python; the rest is the same, and each helps."""
-    refused(edgernn("export", "open.pt"), OPEN.format("--module FILE.py:FACTORY"))
+    repeated = "it as `edgernn export open.pt --module FILE.py:FACTORY`"
+    refused(edgernn("export", "open.pt"), OPEN.format(repeated))
     with pytest.raises(library.SourceError) as caught:
         library.export_model("open.pt")
-    assert str(caught.value) == OPEN.format('module="FILE.py:FACTORY"')
+    assert str(caught.value) == OPEN.format('with module="FILE.py:FACTORY"')
 
     inputs = ("x:float32[batch,4]", "h:float32[batch,3]")
     words = ["export", "cell.pt", "--module", "net.py:Cell"]

@@ -13,7 +13,7 @@ import pytest
 from edgernn.cli.command_options import flags_of
 from edgernn.declared_options import declarations
 from edgernn.export.options import ExportOptions
-from edgernn.option_names import flags_in_messages, option
+from edgernn.option_names import flags_in_messages, option, repeat_with
 
 ROOT = Path(__file__).parents[2]
 FLAGS = flags_of(ExportOptions)
@@ -53,6 +53,18 @@ def test_forms(form: str) -> None:
     with flags_in_messages(FLAGS):
         assert option(name, value) == flag
     assert option(name, value) == argument
+
+
+def test_a_call_is_repeated_with_more_options() -> None:
+    """The command line is given whole, as it was and with what is added."""
+    added = {"trust": True, "module": "net.py:Net"}
+    assert repeat_with(**added) == 'repeat with trust=True, module="net.py:Net"'
+    with flags_in_messages(FLAGS, ["edgernn", "export", "my model.pt", "--opset", "17"]):
+        assert repeat_with(**added) == (
+            'repeat it as `edgernn export "my model.pt" --opset 17 --trust --module net.py:Net`'
+        )
+    with flags_in_messages(FLAGS):
+        assert repeat_with(**added) == "repeat with --trust --module net.py:Net"
 
 
 def sources() -> Iterator[Path]:
@@ -96,14 +108,14 @@ def test_no_message_names_a_flag_by_hand() -> None:
 
 
 def test_messages_name_declared_options() -> None:
-    """Each name that a message hands to `option` is one of a declared option."""
-    names = {
-        ast.literal_eval(node.args[0])
-        for path in sources()
-        for node in ast.walk(ast.parse(path.read_text("utf-8")))
-        if isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Name)
-        and node.func.id == "option"
-        and isinstance(node.args[0], ast.Constant)
-    }
+    """Each name that a message hands to `option` and `repeat_with` is one of a declared option."""
+    names: set[str] = set()
+    for path in sources():
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
+                continue
+            if node.func.id == "option" and isinstance(node.args[0], ast.Constant):
+                names.add(str(node.args[0].value))
+            elif node.func.id == "repeat_with":
+                names |= {one.arg for one in node.keywords if one.arg}
     assert {"inputs", "states", "module", "trust"} <= names <= set(FLAGS)

@@ -207,5 +207,7 @@ def test_a_state_dict_that_leaves_the_model_open_is_refused(target, tmp_path):
     torch.save({"rnn.weight_ih_l0": torch.zeros(12, 4)}, file)
     assert refusal(SourceError, lambda: edgernn.export_model(file, target)) == (
         f"`{file}` is a state_dict that does not determine the model: `rnn` has no two-dimensional "
-        '`weight_ih_l0` and `weight_hh_l0`. Give the model\'s code with module="FILE.py:FACTORY".'
+        "`weight_ih_l0` and `weight_hh_l0`. Give the model's code: repeat with "
+        'module="FILE.py:FACTORY", where FACTORY is a class or function in FILE.py without '
+        "required arguments."
     )

@@ -173,9 +173,8 @@ def test_pickle_from_main_takes_its_classes_from_the_module(tmp_path, net_file, 
     with pytest.raises(SourceError) as info:
         load_source(path, trust=True)
     assert str(info.value) == (
-        f"`{path}` needs code that cannot be found: Can't get attribute 'Net' on "
-        f"{sys.modules['__main__']!r}. Run it in the folder of the model's code, or give "
-        'the file that defines its classes: module="FILE.py".'
+        f"`{path}` needs code that cannot be found: Can't get attribute 'Net'. Give the code: "
+        'repeat with module="FILE.py", where FILE.py is the script that defines `Net`.'
     )
     source = load_source(path, module=str(net_file), trust=True)
     assert torch.equal(source.module(X), model(X))
@@ -197,8 +196,8 @@ def test_pickle_whose_module_is_missing(tmp_path, net_file, monkeypatch):
     with pytest.raises(SourceError) as info:
         load_source(path, trust=True)
     assert str(info.value) == (
-        f"`{path}` needs code that cannot be found: No module named 'net'. Run it in the "
-        'folder of the model\'s code, or give the file that defines its classes: module="FILE.py".'
+        f"`{path}` needs code that cannot be found: No module named 'net'. Give the code: repeat "
+        'with module="PATH/net.py", where PATH is the folder of `net.py`.'
     )
     assert type(load_source(path, module=f"{net_file}", trust=True).module).__name__ == "Net"
 

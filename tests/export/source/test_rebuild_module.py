@@ -87,7 +87,10 @@ def test_a_layer_without_prefix_gets_its_kind_as_name():
 
 
 OPEN = "`m.pt` is a state_dict that does not determine the model: "
-REMEDY = '. Give the model\'s code with module="FILE.py:FACTORY".'
+REMEDY = (
+    '. Give the model\'s code: repeat with module="FILE.py:FACTORY", where FACTORY is a class or '
+    "function in FILE.py without required arguments."
+)
 
 
 GUESSED = {
@@ -113,9 +116,8 @@ def test_what_leaves_no_trace_is_taken_only_when_told(case):
     with pytest.raises(SourceError) as info:
         rebuild_module(weights, "`m.pt`")
     assert str(info.value) == (
-        f"{OPEN}{unknown} leaves no trace in it. Give the model's code with "
-        'module="FILE.py:FACTORY"; or, if every step\'s output goes on as it is and an nn.RNN '
-        "has tanh, repeat with assume_plain=True."
+        f"{OPEN}{unknown} leaves no trace in it{REMEDY.removesuffix('.')}; or, if every step's "
+        "output goes on as it is and an nn.RNN has tanh, repeat with assume_plain=True."
     )
     model, notes = rebuild_module(weights, "`m.pt`", assume_plain=True)
     assert len(model.state_dict()) == len(weights)
