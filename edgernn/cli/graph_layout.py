@@ -78,7 +78,7 @@ class _Layout:
             "model",
         )
         self._boxes.append(model)
-        self._layers(model)
+        self._layers(model, (upper - _layers_height(content)) / 2)
         self._ports(content.inputs, _MARGIN, side, upper, model.x)
         self._ports(content.outputs, model.right + gap, side, upper, model.right)
         bottom = self._states(model, _MARGIN + upper, lane)
@@ -104,10 +104,10 @@ class _Layout:
         shown = whole if style == "note" else shorten(whole)
         self._texts.append(Text(x, y, shown, style, anchor, whole))
 
-    def _layers(self, model: Box) -> None:
-        """Draw the model's name and its layers."""
+    def _layers(self, model: Box, above: float) -> None:
+        """Draw the model's name and its layers, `above` pixels below the edge of its box."""
         middle = model.center[0]
-        y = model.y + _PAD + 16
+        y = model.y + above + _PAD + 16
         self._text(middle, y, self._content.name, "title", "middle")
         if self._content.files:
             y += _LINE

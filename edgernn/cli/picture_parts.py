@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from dataclasses import dataclass
 from typing import Literal
 
 __all__ = [
+    "BOLD",
     "FONT_SIZES",
     "MONOSPACED",
     "Anchor",
@@ -33,6 +35,7 @@ FONT_SIZES: dict[TextStyle, float] = {
 }
 """The height of each style of text in pixels."""
 
+BOLD = ("title", "kind", "name", "pin")
 MONOSPACED = ("name", "shape", "pin")
 
 
@@ -104,12 +107,12 @@ class Picture:
 
 
 def text_width(text: str, style: TextStyle) -> float:
-    """Return the width of a text in pixels in the widest of the usual fonts."""
+    """Return the width of a text in the widest of the usual fonts, in pixels, rounded up."""
     if style in MONOSPACED:
         ems = sum(1.05 if _is_wide(character) else 0.61 for character in text)
     else:
         ems = sum(_ems(character) for character in text)
-    return ems * FONT_SIZES[style]
+    return math.ceil(ems * FONT_SIZES[style])
 
 
 def _ems(character: str) -> float:

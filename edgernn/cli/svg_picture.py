@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from xml.etree import ElementTree as ET
 
-from edgernn.cli.picture_parts import FONT_SIZES, MONOSPACED, Line, Picture, Text
+from edgernn.cli.picture_parts import BOLD, FONT_SIZES, MONOSPACED, Line, Picture, Text
 
 __all__ = ["COLOURS", "svg_of"]
 
@@ -27,25 +27,31 @@ COLOURS: Mapping[str, tuple[str, str]] = {
 _SANS = 'system-ui, -apple-system, "Segoe UI", Roboto, Helvetica, Arial, sans-serif'
 _MONO = "ui-monospace, SFMono-Regular, Menlo, Consolas, monospace"
 
-_RULES: Mapping[str, str] = {
-    "page": "fill: var(--page); stroke: var(--frame)",
-    "port": "fill: var(--port); stroke: var(--edge)",
-    "state-port": "fill: var(--state); stroke: var(--loop); stroke-dasharray: 5 3",
-    "model": "fill: var(--model); stroke: var(--edge); stroke-width: 1.5",
-    "layer": "fill: var(--layer)",
-    "recurrent": "fill: var(--recurrent)",
-    "state": "fill: var(--state); stroke: var(--loop)",
+_COLOURED: Mapping[str, Mapping[str, str]] = {
+    "page": {"fill": "page", "stroke": "frame"},
+    "port": {"fill": "port", "stroke": "edge"},
+    "state-port": {"fill": "state", "stroke": "loop"},
+    "model": {"fill": "model", "stroke": "edge"},
+    "layer": {"fill": "layer"},
+    "recurrent": {"fill": "recurrent"},
+    "state": {"fill": "state", "stroke": "loop"},
+    "data": {"stroke": "edge"},
+    "data-head": {"fill": "edge"},
+    "loop": {"stroke": "loop"},
+    "loop-head": {"fill": "loop"},
+    "title": {"fill": "text"},
+    "note": {"fill": "quiet"},
+    "kind": {"fill": "text"},
+    "name": {"fill": "text"},
+    "shape": {"fill": "quiet"},
+    "pin": {"fill": "loop"},
+}
+"""Class of an element → its colours, which differ in light and dark."""
+
+_UNCOLOURED: Mapping[str, str] = {
+    "model": "stroke-width: 1.5",
     "line": "fill: none; stroke-width: 1.5",
-    "data": "stroke: var(--edge)",
-    "data-head": "fill: var(--edge)",
-    "loop": "stroke: var(--loop)",
-    "loop-head": "fill: var(--loop)",
-    "title": "fill: var(--text); font-weight: 600",
-    "note": "fill: var(--quiet)",
-    "kind": "fill: var(--text); font-weight: 600",
-    "name": "fill: var(--text); font-weight: 600",
-    "shape": "fill: var(--quiet)",
-    "pin": "fill: var(--loop); font-weight: 600",
+    "state-port": "stroke-dasharray: 5 3",
 }
 _CORNER = 8.0
 _HEAD = (9.0, 4.0)
@@ -79,25 +85,21 @@ def svg_of(picture: Picture) -> str:
 
 
 def _style() -> str:
-    light, dark = (
-        "; ".join(f"--{name}: {colours[index]}" for name, colours in COLOURS.items())
-        for index in (0, 1)
-    )
+    """Return the style sheet; its colours are literal since not every viewer knows `var()`."""
     fonts = (
-        f".edgernn .{style} {{ font: {size}px {_MONO if style in MONOSPACED else _SANS} }}"
+        f".edgernn .{style} {{ font: {'600 ' if style in BOLD else ''}{size}px "
+        f"{_MONO if style in MONOSPACED else _SANS} }}"
         for style, size in FONT_SIZES.items()
     )
-    rules = (f".edgernn .{name} {{ {rule} }}" for name, rule in _RULES.items())
-    return "\n".join(
-        [
-            "",
-            f".edgernn {{ {light} }}",
-            f"@media (prefers-color-scheme: dark) {{ .edgernn {{ {dark} }} }}",
-            *fonts,
-            *rules,
-            "",
-        ]
-    )
+    rules = (f".edgernn .{name} {{ {rule} }}" for name, rule in _UNCOLOURED.items())
+    dark = ("@media (prefers-color-scheme: dark) {", *_colour_rules(1), "}")
+    return "\n".join(["", *fonts, *rules, *_colour_rules(0), *dark, ""])
+
+
+def _colour_rules(scheme: int) -> Iterator[str]:
+    for name, colours in _COLOURED.items():
+        rule = "; ".join(f"{what}: {COLOURS[colour][scheme]}" for what, colour in colours.items())
+        yield f".edgernn .{name} {{ {rule} }}"
 
 
 def _rectangle(
