@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Once
+from tests.docs.host_programs import build_programs, node_modules
 from tests.docs.page_blocks import Block, check_output, page_blocks, play, run
-from tests.docs.test_tutorial import build_programs, node_modules
 from tests.matrix.board import PYTHON
 
 ROOT = Path(__file__).parents[2]

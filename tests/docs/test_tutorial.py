@@ -5,19 +5,16 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 
 from tests.conftest import Once
+from tests.docs.host_programs import build_programs, node_modules
 from tests.docs.page_blocks import Block, page_blocks, play
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "tutorial.md"
-NODE = ROOT / "build" / "node"
-"""Where onnxruntime-node is installed, once per checkout."""
 
 
 def section(number: int) -> list[Block]:
@@ -76,11 +73,6 @@ def test_c(folder: Path, once: Once) -> None:
     play(section(8), folder)
 
 
-def build_programs(folder: Path) -> None:
-    """Build the programs in the checkout, as `tests/hosts` does once in a test run."""
-    subprocess.run([ROOT / "examples" / "c" / "build"], check=True)
-
-
 def test_first_block_makes_the_folder(tmp_path: Path) -> None:
     """The block before section 1 ends in the folder that the paths of section 8 start from."""
     (block,) = section(0)
@@ -91,20 +83,3 @@ def test_training_script_is_the_example() -> None:
     """`train.py` on the page is examples/forecaster/train.py."""
     script = next(block for block in page_blocks(PAGE) if block.file == "train.py")
     assert script.text == (ROOT / "examples" / "forecaster" / "train.py").read_text("utf-8")
-
-
-def node_modules() -> Path:
-    """Return the folder with onnxruntime-node, installed by npm as the page says."""
-    for program in ("node", "npm"):
-        if not shutil.which(program):
-            pytest.skip(f"there is no {program} on this machine")
-    NODE.mkdir(parents=True, exist_ok=True)
-    with FileLock(NODE / "lock"):
-        command = re.findall(r"^npm install .*$", PAGE.read_text("utf-8"), re.M)[0].split()
-        if not (NODE / "node_modules" / "onnxruntime-node").exists():
-            done = subprocess.run(
-                [*command, "--prefix", NODE], cwd=NODE, capture_output=True, text=True, check=False
-            )
-            if done.returncode:
-                pytest.skip(f"npm cannot install onnxruntime-node: {done.stderr.strip()[-200:]}")
-    return NODE / "node_modules"
