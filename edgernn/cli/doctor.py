@@ -11,6 +11,7 @@ import click
 
 from edgernn import __version__
 from edgernn.cli.command_options import json_option
+from edgernn.cli.stage_display import show_stages
 from edgernn.cli.terminal_notes import verbosity_options
 
 _PACKAGES = ("numpy", "onnxruntime", "onnxruntime-gpu", "torch", "onnx")
@@ -31,7 +32,8 @@ def command(as_json: bool) -> None:
         try_providers,
     )
 
-    surveys, library = try_providers(), find_library()
+    with show_stages("trying the providers"):
+        surveys, library = try_providers(), find_library()
     versions = {
         "python": platform.python_version(),
         "edgernn": __version__,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgernn.cli.command_options import json_option
+from edgernn.cli.stage_display import show_stages
 from edgernn.cli.terminal_notes import note, verbosity_options
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ def command(path: Path, graph: Path | None, force: bool, as_json: bool) -> None:
     picture = None if graph is None else _output_file(graph, force)
     if picture is not None:
         picture.check()
-    subject = _open(path)
+    with show_stages("reading the graphs"):
+        subject = _open(path)
     if picture is not None:
         _draw(path, subject, picture)
     elif as_json:

@@ -10,6 +10,7 @@ import click
 
 from edgernn.cli.command_options import provider_option
 from edgernn.cli.run_options import INPUT_FORMATS, RunOptions
+from edgernn.cli.stage_display import show_stages
 from edgernn.cli.terminal_notes import note, verbosity_options
 from edgernn.errors import InputError
 
@@ -120,7 +121,8 @@ def command(**given: Any) -> None:
     state = _output_file(options.state_out, "--state-out", replace_state)
     from edgernn.runtime import load
 
-    model = load(options.artifact or _default_artifact(Path()), options.provider)
+    with show_stages("loading the model"):
+        model = load(options.artifact or _default_artifact(Path()), options.provider)
     if options.input is None and options.text is None:
         _replay(model)
     else:

@@ -28,8 +28,16 @@ def verbosity_options(command: Command) -> Command:
     """Add -q/--quiet and -v/--verbose to a command, which takes no parameter for them."""
     settings: dict[str, Any] = {"expose_value": False, "is_eager": True, "callback": _set_verbosity}
     for option in (
-        click.option("-v", "--verbose", is_flag=True, help="Print more notes.", **settings),
-        click.option("-q", "--quiet", is_flag=True, help="Print no notes.", **settings),
+        click.option(
+            "-v",
+            "--verbose",
+            is_flag=True,
+            help="Print the stages, their times and details.",
+            **settings,
+        ),
+        click.option(
+            "-q", "--quiet", is_flag=True, help="Print results and errors only.", **settings
+        ),
     ):
         command = option(command)
     return command
