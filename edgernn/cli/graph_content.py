@@ -28,7 +28,6 @@ __all__ = [
 ]
 
 _LAYERS_SHOWN = 16
-_LONGEST = 35
 _RECURRENT = ("LSTM", "GRU", "RNN", "LSTMCell", "GRUCell", "RNNCell")
 
 
@@ -102,10 +101,10 @@ class Content:
         return " ".join(filter(None, sentences))
 
 
-def shorten(text: str) -> str:
-    """Return a text without its middle where it is long."""
-    half = (_LONGEST - 1) // 2
-    return text if len(text) <= _LONGEST else f"{text[:half]}…{text[-half:]}"
+def shorten(text: str, longest: int = 35) -> str:
+    """Return a text without its middle where it has more than `longest` characters."""
+    half = (longest - 1) // 2
+    return text if len(text) <= longest else f"{text[:half]}…{text[-half:]}"
 
 
 def artifact_content(artifact: Artifact) -> Content:
@@ -129,7 +128,7 @@ def file_content(name: str, analysis: FileAnalysis) -> Content:
         return _contract_content(name, "", analysis.contract, analysis.layers)
     return Content(
         name=name,
-        files=f"from {analysis.producer}" if analysis.producer else "",
+        files=f"from {shorten(analysis.producer)}" if analysis.producer else "",
         layers=_cut(layer_lines(analysis.layers)),
         inputs=tuple(PortLabel(port.name, (_shape(port),)) for port in analysis.inputs),
         outputs=tuple(PortLabel(port.name, (_shape(port),)) for port in analysis.outputs),

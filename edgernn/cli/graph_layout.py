@@ -54,6 +54,11 @@ def _plain(text: str) -> str:
     return escape_unprintable(text).replace("\n", " ").replace("\t", " ")
 
 
+def _shown(text: str, style: TextStyle) -> str:
+    """Return as much of a text as has a place; notes are short already, or wrapped."""
+    return text if style == "note" else shorten(text, 48 if style == "shape" else 35)
+
+
 class _Layout:
     """The parts of one picture, column by column."""
 
@@ -101,8 +106,7 @@ class _Layout:
         self, x: float, y: float, text: str, style: TextStyle, anchor: Anchor = "start"
     ) -> None:
         whole = _plain(text)
-        shown = whole if style == "note" else shorten(whole)
-        self._texts.append(Text(x, y, shown, style, anchor, whole))
+        self._texts.append(Text(x, y, _shown(whole, style), style, anchor, whole))
 
     def _layers(self, model: Box, above: float) -> None:
         """Draw the model's name and its layers, `above` pixels below the edge of its box."""
@@ -173,11 +177,12 @@ class _Layout:
 
 def _ports_width(ports: Sequence[PortLabel]) -> float:
     names = [_width(port.name, "name") for port in ports]
-    return max(names + [_width(line, "shape") for port in ports for line in port.lines]) + 2 * _PAD
+    lines = [_width(line, "shape") for port in ports for line in port.lines]
+    return max([*names, *lines], default=0.0) + 2 * _PAD
 
 
 def _ports_height(ports: Sequence[PortLabel]) -> float:
-    return sum(_port_height(port) + _SPACE for port in ports) - _SPACE
+    return sum(map(_port_height, ports)) + _SPACE * (len(ports) - 1)
 
 
 def _port_height(port: PortLabel) -> float:
@@ -192,7 +197,7 @@ def _model_width(content: Content) -> float:
     states = [
         max(
             _width(state.shape, "shape"),
-            text_width(f"{shorten(_plain(state.name))} {state.start}", "note"),
+            _width(f"{shorten(state.name)} {state.start}", "note"),
             _width(state.input, "pin") + _width(state.output, "pin") + 2 * _PAD,
         )
         for state in content.states
@@ -207,4 +212,4 @@ def _layers_height(content: Content) -> float:
 
 
 def _width(text: str, style: TextStyle) -> float:
-    return text_width(shorten(_plain(text)), style)
+    return text_width(_shown(_plain(text), style), style)

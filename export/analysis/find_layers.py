@@ -14,11 +14,11 @@ from edgernn.export.analysis.graph_patterns import all_nodes
 from edgernn.export.ir.call_nodes import is_cell, kind_of_call, weights_of
 from edgernn.export.ir.operator_kinds import LOOP, TORCH
 from edgernn.export.ir.recurrent_operators import FUNCTIONS, Input, direction_of
+from edgernn.export.ir.shapes import shape_of
 from edgernn.layer import Layer
 
 __all__ = ["layers_of"]
 
-_UNNAMED = re.compile("node_")
 _OF_A_STACK = re.compile(r"(?P<stem>.+)_l\d+")
 
 
@@ -31,7 +31,7 @@ def layers_of(model: ir.Model, loops: Mapping[int, ir.Model] | None = None) -> t
         model: A finished graph, or one with the recurrent calls of a trace.
         loops: One iteration of each loop of a trace, by the index of the loop among its calls.
     """
-    layers = enumerate(_joined(_found(model, loops or {})))
+    layers = enumerate(_join_stacks(_found(model, loops or {})))
     return tuple({(layer, layer.name or index): layer for index, layer in layers}.values())
 
 
@@ -48,26 +48,27 @@ def _found(model: ir.Model, loops: Mapping[int, ir.Model]) -> Iterator[Layer]:
             yield layer
 
 
-def _joined(layers: Iterable[Layer]) -> Iterator[Layer]:
-    """Yield layers, with those that one module of torch stacks as one: `lstm_l0`, `lstm_l1`."""
-    before: Layer | None = None
+def _join_stacks(layers: Iterable[Layer]) -> list[Layer]:
+    """Return layers, with those that one module of torch stacks as one: `lstm_l0`, `lstm_l1`."""
+    joined: list[Layer] = []
     for layer in layers:
         stack = _OF_A_STACK.fullmatch(layer.name) if layer.kind in RECURRENT_KINDS else None
-        layer = layer if stack is None else replace(layer, name=stack["stem"])
-        if before is not None and stack and (before.kind, before.name) == (layer.kind, layer.name):
-            before = replace(before, num_layers=before.num_layers + 1)
-            continue
-        if before is not None:
-            yield before
-        before = layer
-    if before is not None:
-        yield before
+        layer = replace(layer, name=stack["stem"]) if stack else layer
+        below = joined[-1] if joined else layer
+        if stack and joined and (below.kind, below.name) == (layer.kind, layer.name):
+            joined[-1] = replace(below, num_layers=below.num_layers + 1)
+        else:
+            joined.append(layer)
+    return joined
 
 
 def _call(node: ir.Node) -> Layer | None:
     """Return the layer or cell that a call of torch's runs."""
-    sizes = [value.shape for value in weights_of(node)[:2] if value is not None]
-    (_, input_size), (_, output_size) = (shape.numpy() for shape in sizes if shape is not None)
+    input_size, output_size = (
+        (shape_of(weights) or (None, None))[1] for weights in weights_of(node)[:2]
+    )
+    if not isinstance(input_size, int) or not isinstance(output_size, int):
+        return None
     return Layer(
         kind=kind_of_call(node).operator + ("Cell" if is_cell(node) else ""),
         name=_module_of(node),
@@ -85,7 +86,8 @@ def _recurrent(node: ir.Node) -> Layer | None:
         return None
     width = weights[1 if node.op_type == "DynamicQuantizeLSTM" else 2]
     both = direction_of(node) == "bidirectional"
-    name = "" if _UNNAMED.match(node.name or "") else node.name or ""
+    name = node.name or ""
+    name = "" if name.startswith("node_") else name
     return Layer(kind, name, width, hidden_size(node), bidirectional=both)
 
 
@@ -126,18 +128,23 @@ def _norm(node: ir.Node) -> Layer | None:
 _LAYERS: Mapping[str, Callable[[ir.Node], Layer | None]] = {
     **dict.fromkeys(RECURRENT_KINDS, _recurrent),
     "Gather": _embedding,
-    **dict.fromkeys(("MatMul", "Gemm", "FusedMatMul", "MatMulInteger"), _product),
-    **dict.fromkeys(("MatMulIntegerToFloat", "DynamicQuantizeMatMul"), _product),
-    **dict.fromkeys(("Conv", "ConvTranspose"), _convolution),
     **dict.fromkeys(
         (
-            "LayerNormalization",
-            "BatchNormalization",
-            "InstanceNormalization",
-            "GroupNormalization",
+            "MatMul",
+            "Gemm",
+            "FusedMatMul",
+            "MatMulInteger",
+            "MatMulIntegerToFloat",
+            "DynamicQuantizeMatMul",
         ),
-        _norm,
+        _product,
     ),
+    "Conv": _convolution,
+    "ConvTranspose": _convolution,
+    "LayerNormalization": _norm,
+    "BatchNormalization": _norm,
+    "InstanceNormalization": _norm,
+    "GroupNormalization": _norm,
 }
 
 

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from hypothesis import strategies as st
 
 from edgernn.artifact import Artifact
+from edgernn.cli.graph_content import Content, LayerLine, PortLabel, StateLabel, shorten
 from edgernn.contract import Contract, Graph, Port, State
 from edgernn.layer import Layer
 from edgernn.report import Cost
@@ -78,3 +80,20 @@ MODELS: Mapping[str, Artifact] = {
     "hostile layers": artifact("h", layers=(Layer(HOSTILE, HOSTILE, 1, 2),), name=HOSTILE),
 }
 """Every shape by name."""
+
+
+@st.composite
+def _contents(draw: st.DrawFn) -> Content:
+    text = st.text(max_size=60)
+    lines = st.lists(text, min_size=1, max_size=3).map(tuple)
+    ports = st.lists(st.builds(PortLabel, text, lines, st.booleans()), max_size=5).map(tuple)
+    layers = st.lists(st.builds(LayerLine, text, text, st.booleans()), max_size=9).map(tuple)
+    states = st.lists(st.builds(StateLabel, *[text] * 4, st.just("starts at zero")), max_size=5)
+    files = draw(text.map(shorten))
+    return Content(
+        draw(text), files, draw(layers), draw(ports), draw(ports), tuple(draw(states)), draw(text)
+    )
+
+
+contents = _contents()
+"""What a picture may have to say, with any texts."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import onnx
+import onnx.parser
 
 from edgernn.artifact import Artifact
 from edgernn.cli.graph_content import (
@@ -15,6 +16,7 @@ from edgernn.cli.graph_content import (
     artifact_content,
     file_content,
 )
+from edgernn.cli.graph_layout import lay_out
 from edgernn.export.analysis.file_analysis import analyse_file
 from edgernn.layer import Layer
 from tests.cli.drawn_models import MODELS, artifact
@@ -132,6 +134,18 @@ def test_foreign_file(folder: Path) -> None:
     assert [port.name for port in content.outputs] == ["output", "h_out"]
     assert content.states == ()
     assert content.note == "The file has no contract: it does not say which ports are states."
+
+
+def test_file_without_ports(folder: Path) -> None:
+    """A file of constants only has a picture, too, whatever its producer is called."""
+    constant = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 18], producer_name: "' + "p" * 99 + '">'
+        "g () => (float[1] y) { y = Constant <value_floats = [1.0]> () }"
+    )
+    onnx.save(constant, folder / "c.onnx")
+    content = file_content("c.onnx", analyse_file(folder / "c.onnx"))
+    assert content.files == f"from {'p' * 17}…{'p' * 17}"
+    assert (content.inputs, lay_out(content).lines[0].style) == ((), "data")
 
 
 def test_name_in_the_current_folder(hello: Path, monkeypatch) -> None:

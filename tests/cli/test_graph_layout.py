@@ -5,11 +5,12 @@ from __future__ import annotations
 from itertools import combinations
 
 import pytest
+from hypothesis import given
 
-from edgernn.cli.graph_content import artifact_content
+from edgernn.cli.graph_content import Content, artifact_content
 from edgernn.cli.graph_layout import lay_out
 from edgernn.cli.picture_parts import Box, Picture
-from tests.cli.drawn_models import MODELS
+from tests.cli.drawn_models import MODELS, contents
 
 PICTURES = {name: lay_out(artifact_content(artifact)) for name, artifact in MODELS.items()}
 every_picture = pytest.mark.parametrize("picture", PICTURES.values(), ids=PICTURES)
@@ -45,9 +46,8 @@ def test_boxes_do_not_overlap(picture: Picture) -> None:
     assert not any(overlap(*pair) for pair in combinations(others, 2))
 
 
-@every_picture
-def test_nothing_is_outside(picture: Picture) -> None:
-    """Boxes, lines and texts have a margin on every side."""
+def check_margins(picture: Picture) -> None:
+    """Check that boxes, lines and texts have a margin on every side."""
     spans = [(box.x, box.right) for box in picture.boxes]
     spans += [(x, x) for line in picture.lines for x, _ in line.points]
     spans += [text.span for text in picture.texts]
@@ -56,6 +56,12 @@ def test_nothing_is_outside(picture: Picture) -> None:
     levels += [text.y for text in picture.texts]
     assert all(20 <= start <= end <= picture.width - 20 for start, end in spans)
     assert all(20 <= y <= picture.height - 20 for y in levels)
+
+
+@every_picture
+def test_nothing_is_outside(picture: Picture) -> None:
+    """All that is drawn has a margin on every side."""
+    check_margins(picture)
 
 
 @every_picture
@@ -123,6 +129,12 @@ def test_every_port_and_state_is_in_it(picture: Picture) -> None:
     whole = {text.whole for text in picture.texts}
     for graph in artifact.contract.graphs.values():
         assert {port.name for port in (*graph.inputs, *graph.outputs)} <= whole
+
+
+@given(contents)
+def test_any_texts(content: Content) -> None:
+    """Whatever the texts and however many ports, nothing is outside."""
+    check_margins(lay_out(content))
 
 
 def test_long_names_lose_their_middle() -> None:

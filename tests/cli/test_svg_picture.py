@@ -6,12 +6,13 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+from hypothesis import given
 
 from edgernn.artifact import Artifact
-from edgernn.cli.graph_content import artifact_content
+from edgernn.cli.graph_content import Content, artifact_content
 from edgernn.cli.graph_layout import lay_out
 from edgernn.cli.svg_picture import COLOURS, svg_of
-from tests.cli.drawn_models import HOSTILE, LONG, MODELS
+from tests.cli.drawn_models import HOSTILE, LONG, MODELS, contents
 
 SVG = "{http://www.w3.org/2000/svg}"
 EXPECTED = Path(__file__).with_name("two_states.svg")
@@ -37,6 +38,13 @@ def test_well_formed(artifact: Artifact) -> None:
     assert {element.tag.removeprefix(SVG) for element in root.iter()} <= known
     attributes = {name for element in root.iter() for name in element.attrib}
     assert not {name for name in attributes if name.startswith("on") or "href" in name}
+
+
+@given(contents)
+def test_any_texts(content: Content) -> None:
+    """Whatever the texts, the file is XML that has the whole description."""
+    picture = lay_out(content)
+    assert ET.fromstring(svg_of(picture)).findtext(f"{SVG}desc", "") == picture.description
 
 
 def test_hostile_names_are_text() -> None:
