@@ -24,6 +24,7 @@ __all__ = ["CONTRACT_FILE", "Artifact"]
 CONTRACT_FILE = "contract.json"
 _MAX_BYTES = 64 * MEGABYTE
 _DIGEST = re.compile("[0-9a-f]{64}")
+_TOLERANCE = 1e-5  # of float32
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class Artifact:
         refusals: Name of a runtime that refuses or misreads a graph → why.
         digests: Name of a file → its SHA-256, in hexadecimal.
         layers: The layers with weights in the order in which they run; None where not known.
+        tolerance: The largest difference from the golden run that passes, for the precision of
+            the graphs.
     """
 
     path: Path
@@ -47,6 +50,7 @@ class Artifact:
     refusals: Mapping[str, str] = field(default_factory=dict)
     digests: Mapping[str, str] = field(default_factory=dict)
     layers: tuple[Layer, ...] | None = None
+    tolerance: float = _TOLERANCE
 
     @property
     def sequence(self) -> Path | None:
@@ -89,15 +93,20 @@ class Artifact:
                 )
         for kind in contract.graphs:
             whole["sha256"][f"{kind}.onnx"].text()
+        parity = whole["parity"].optional(ParityReport.from_json)
+        tolerance = parity.tolerance if parity else _TOLERANCE
+        if (recorded := whole.get("tolerance")) is not None:
+            tolerance = recorded.real()
         layers = whole.get("layers")
         return cls(
             path=path,
             contract=contract,
-            parity=whole["parity"].optional(ParityReport.from_json),
+            parity=parity,
             cost=Cost.from_json(whole["cost"]),
             refusals={runtime: why.text() for runtime, why in whole["refusals"].entries().items()},
             digests=digests,
             layers=None if layers is None else tuple(map(Layer.from_json, layers.items())),
+            tolerance=tolerance,
         )
 
     def checked(self, kind: str) -> Path:
@@ -130,6 +139,7 @@ class Artifact:
             **self.contract.to_json(),
             **({} if layers is None else {"layers": layers}),
             "parity": self.parity.to_json() if self.parity else None,
+            "tolerance": self.tolerance,
             "cost": asdict(self.cost),
             "refusals": dict(self.refusals),
             "sha256": dict(self.digests),

@@ -193,15 +193,17 @@ def precision_notes(precision: Precision, report: ParityReport | None) -> tuple[
     """Return what people should know of a precision, with what it costs if measured."""
     if precision not in _NOTES:
         return ()
-    note = f"{_NOTES[precision]} Parity is with float32"
     if report is None:
-        return (f"{note}.",)
+        return (_NOTES[precision],)
     worst: dict[str, float] = {}
     for check in report.checks:
         worst[check.graph] = max(check.difference, worst.get(check.graph, 0.0))
     graphs = " and ".join(f"{gap:.1e} in the {kind} graph" for kind, gap in worst.items())
     steps = max((check.sequence for check in report.checks), default=0)
-    return (f"{note}: the difference is at most {graphs}, over up to {steps:,} steps.",)
+    return (
+        f"{_NOTES[precision]} Parity is with float32: the difference is at most {graphs}, over up "
+        f"to {steps:,} steps.",
+    )
 
 
 def _ports(

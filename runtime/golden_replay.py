@@ -23,8 +23,6 @@ __all__ = ["golden_report", "median_step_time", "replay", "require_passed"]
 
 Arrays = dict[str, NDArray[Any]]
 
-# float32 against eager torch, for an artifact that was exported without a parity report.
-_TOLERANCE = 1e-5
 _WARM_UP = 50
 _BUDGET_S = 0.1
 
@@ -125,9 +123,9 @@ def golden_report(model: Model) -> ParityReport:
     Raises:
         ContractError: The model is a single graph, or its recorded run cannot be read.
     """
-    parity = _artifact(model).parity
-    tolerance = _TOLERANCE
-    if parity is not None:
+    artifact = _artifact(model)
+    tolerance = artifact.tolerance
+    if (parity := artifact.parity) is not None:
         recorded = [parity.allowed(one) for one in parity.checks if one.name == "golden"]
         tolerance = max(recorded, default=parity.tolerance)
     return ParityReport("the golden run", tolerance, replay(model))

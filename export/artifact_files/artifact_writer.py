@@ -75,9 +75,15 @@ class ArtifactWriter:
         return {kind: str(self._file(kind)) for kind in self._graphs}
 
     def finish(
-        self, contract: Contract, report: ParityReport | None, golden: Mapping[str, NDArray[Any]]
+        self,
+        contract: Contract,
+        report: ParityReport | None,
+        golden: Mapping[str, NDArray[Any]],
+        tolerance: float,
     ) -> None:
         """Complete the graphs that `contract` has, delete others, and write the other files.
+
+        `tolerance` is what a replay of the golden run may differ by.
 
         Raises:
             ContractError: The contract does not pass the checks of its own reader.
@@ -112,6 +118,7 @@ class ArtifactWriter:
                 if file.is_file()
             },
             layers=self._layers,
+            tolerance=tolerance,
         )
         text = json.dumps(artifact.to_json(), indent=2, ensure_ascii=False)
         (self._folder / CONTRACT_FILE).write_text(text + "\n", "utf-8")

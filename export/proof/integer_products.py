@@ -140,9 +140,13 @@ def _in_onnxruntime(
     """Return the product in a graph of this node alone, where weights are packed as in the file."""
     inputs, outputs = weights.shape
     model = ir.from_onnx_text(
-        f'<ir_version: 7, opset_import: ["": 13]> product (uint8[rows, {inputs}] a) => '
-        f"(int32[rows, {outputs}] y) {{ y = MatMulInteger(a, W, zero) }}",
-        initializers=[ir.tensor(weights, name="W"), ir.tensor(np.uint8(zero), name="zero")],
+        f'<ir_version: 7, opset_import: ["": 13]> product (uint8[rows, {inputs}] a, '
+        f"int8[{inputs}, {outputs}] W, uint8 zero) => (int32[rows, {outputs}] y) "
+        "{ y = MatMulInteger(a, W, zero) }"
     )
+    for value in (np.uint8(zero), weights):  # onnx-ir warns of constants that it is handed
+        constant = model.graph.inputs.pop()
+        constant.const_value = ir.tensor(value, name=constant.name)
+        model.graph.register_initializer(constant)
     session = OnnxSession(ir.serde.serialize_model(model).SerializeToString())
     return lambda activations: session({"a": activations})["y"]

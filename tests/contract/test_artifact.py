@@ -81,6 +81,19 @@ def test_a_contract_without_a_key_is_refused(path, key):
     )
 
 
+def test_a_tolerance_may_be_missing(path):
+    """An artifact that names none has that of its parity report, or else that of float32."""
+    write(path)
+    table = json.loads((path / "contract.json").read_text())
+    assert table.pop("tolerance") == 1e-5
+    table["parity"]["tolerance"] = 0.5
+    for parity, tolerance in ((table["parity"], 0.5), (None, 1e-5)):
+        (path / "contract.json").write_text(json.dumps({**table, "parity": parity}))
+        assert Artifact.open(path).tolerance == tolerance
+    (path / "contract.json").write_text(json.dumps({**table, "tolerance": 0.25}))
+    assert Artifact.open(path).tolerance == 0.25
+
+
 def test_a_changed_graph_is_refused(path):
     """A graph of this family whose digest differs was changed."""
     write(path)

@@ -31,6 +31,7 @@ WHOLE: dict[str, Any] = {
             }
         ],
     },
+    "tolerance": 1e-5,
     "cost": {"parameters": 1, "multiply_adds": 2, "weight_bytes": 3, "state_bytes": 4},
     "refusals": {"tract": "It has no Loop."},
     "sha256": {"sequence.onnx": DIGEST, "step.onnx": DIGEST},
@@ -238,6 +239,7 @@ FILE = "expected a digest of 64 hexadecimal digits for a file of the folder itse
             -1,
             "`parity.tolerance` is `-1`; expected a finite number of at least 0",
         ),
+        ("tolerance", "1", "`tolerance` is `1`; expected a finite number of at least 0"),
         (
             "parity.checks[0].graph",
             "x",

@@ -89,7 +89,7 @@ def test_pickles_and_pipes_are_no_arrays(folder):
 
 
 def test_tolerance(folder):
-    """The tolerance is the one that the artifact was exported with, or 1e-5."""
+    """The tolerance is that of the parity report, or the artifact's own where it has none."""
     model = load(folder)
     assert (golden_report(model).tolerance, golden_report(model).passed) == (1e-5, True)
     assert model.artifact is not None
@@ -98,6 +98,8 @@ def test_tolerance(folder):
     assert golden_report(model).tolerance == 0.5
     model.artifact = dataclasses.replace(model.artifact, parity=None)
     assert golden_report(model).tolerance == 1e-5
+    model.artifact = dataclasses.replace(model.artifact, tolerance=0.25)
+    assert golden_report(model).tolerance == 0.25
 
 
 def test_nan_does_not_pass():
