@@ -72,23 +72,24 @@ def _summary(artifact: Artifact) -> str:
 
 def _next_command(artifact: Artifact) -> str:
     """Return a command that runs a new artifact: on text, on a file of numbers, or as recorded."""
-    from edgernn.runtime.port_axes import input_axes, required_axes
+    from edgernn.runtime.port_axes import input_axes, output_axes, required_axes
 
-    contract = artifact.contract
+    contract, vocabulary = artifact.contract, artifact.contract.vocabulary
     command = f"edgernn run {shlex.quote(str(artifact.path))}"
-    if contract.vocabulary is not None:
-        return f'{command} --text "{_sample_text(contract.vocabulary)}"'
     inputs = [*required_axes(input_axes(contract)).values()]
-    if len(inputs) == 1 and _fits_csv(inputs[0]):
+    if vocabulary is not None:
+        scores = [axes.features == (len(vocabulary),) for axes in output_axes(contract).values()]
+        more = " --generate 40" if contract.carry and sum(scores) == 1 else ""
+        return f'{command} --text "{_sample_text(vocabulary)}"{more}'
+    if len(inputs) == 1 and _is_row_of_numbers(inputs[0]):
         return f"{command} --input FILE.csv"
     return command
 
 
-def _fits_csv(axes: PortAxes) -> bool:
-    """Say whether a port takes one row of numbers per step, of one sequence."""
+def _is_row_of_numbers(axes: PortAxes) -> bool:
+    """Say whether a step of a port is a row of numbers, as of a .csv."""
     is_float = axes.port.dtype.startswith("float")
-    single = axes.batch is not None or len(axes.port.shape) < 3
-    return is_float and single and axes.sequence is not None and len(axes.features) <= 1
+    return is_float and axes.sequence is not None and len(axes.features) <= 1
 
 
 def _sample_text(vocabulary: Vocabulary) -> str:

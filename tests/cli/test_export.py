@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from edgernn.artifact import Artifact
+from edgernn.cli.export import _next_command, _sample_text
 from edgernn.errors import OutputExistsError
+from edgernn.vocabulary import Vocabulary
 from tests.cli.conftest import Invoke
 from tests.nets import small_artifacts
 
@@ -72,7 +76,7 @@ def test_summary(edgernn: Invoke, calls: list[tuple[Any, ...]]) -> None:
         "Exporting models/hello.pt …\n"
         "exported in TIME\n"
         "note    The batch axis is constant (1): forward fails at other sizes.\n"
-        'next    edgernn run hello.edgernn --text "hello"\n'
+        'next    edgernn run hello.edgernn --text "hello" --generate 40\n'
     )
 
 
@@ -80,6 +84,50 @@ def test_json(edgernn: Invoke, calls: list[tuple[Any, ...]]) -> None:
     """A script gets contract.json and where it is."""
     printed = json.loads(edgernn("export", "hello.pt", "--json", "-o", "other").stdout)
     assert printed == {"path": "other", **json.loads(Path("other/contract.json").read_text())}
+
+
+def test_json_alone(edgernn: Invoke, calls: list[tuple[Any, ...]]) -> None:
+    """With --json nothing but JSON is on standard output, and its notes are not repeated."""
+    result = edgernn("export", "hello.pt", "--json")
+    assert json.loads(result.stdout)["notes"]
+    assert re.sub(r"[\d.]+ s\n", "TIME\n", result.stderr) == (
+        "Exporting hello.pt …\nexported in TIME\n"
+    )
+
+
+def test_quiet(edgernn: Invoke, calls: list[tuple[Any, ...]]) -> None:
+    """With --quiet the facts are printed and no notes."""
+    result = edgernn("export", "hello.pt", "-q")
+    assert result.stdout.startswith("wrote   hello.edgernn\n")
+    assert (result.stderr, result.exit_code) == ("", 0)
+
+
+@pytest.mark.parametrize(
+    ("write", "path", "end"),
+    [
+        (small_artifacts.features, "f.edgernn", " --input FILE.csv"),
+        (small_artifacts.features, "my model.edgernn", " --input FILE.csv"),
+        (small_artifacts.pair, "p.edgernn", ""),
+    ],
+)
+def test_next_command(folder: Path, write: Callable[[Path], Path], path: str, end: str) -> None:
+    """Numbers come from a file; a model of two inputs replays its golden run."""
+    artifact = Artifact.open(write(Path(path)))
+    assert _next_command(artifact) == f"edgernn run {shlex.quote(path)}{end}"
+
+
+@pytest.mark.parametrize(
+    ("symbols", "text"),
+    [
+        ((*"ehlox",), "hello"),
+        ((*"a1 bcdefg",), "abcde"),
+        (("<unk>", "the", "cat", "sat"), "the cat sat"),
+        ((*"123",), "…"),
+    ],
+)
+def test_sample_text(symbols: tuple[str, ...], text: str) -> None:
+    """The text is one that the vocabulary has the symbols of."""
+    assert _sample_text(Vocabulary(symbols)) == text
 
 
 def test_options(edgernn: Invoke, calls: list[tuple[Any, ...]]) -> None:
