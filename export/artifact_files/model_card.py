@@ -7,11 +7,15 @@ from collections.abc import Iterable, Sequence
 
 from edgernn.artifact import Artifact
 from edgernn.contract import SEQUENCE, Contract, Port, State
+from edgernn.export.artifact_files.command_examples import CommandExamples
+from edgernn.export.artifact_files.example_ports import ExamplePorts
+from edgernn.export.artifact_files.javascript_example import JavascriptExample
 from edgernn.export.artifact_files.usage_examples import UsageExamples
 from edgernn.report import ParityReport
 
 __all__ = ["model_card"]
 
+_TOLERANCE = 1e-5
 _GRAPHS = {"sequence": "whole sequences, or chunks of any length", "step": "one time step"}
 
 
@@ -22,7 +26,8 @@ def model_card(artifact: Artifact, name: str) -> str:
         f"# {name}\n\n{_one_line(contract.source)}. Exported by edgernn.",
         *(_graph(artifact, kind) for kind in contract.graphs),
         _states(contract),
-        _usage(UsageExamples(name, contract)),
+        _usage(artifact, name),
+        _next(name),
         _parity(artifact.parity),
         _cost(artifact),
         _refusals(artifact),
@@ -86,22 +91,42 @@ def _initial(port: Port, state: State) -> str:
     return f"`{port.name}` {port.dtype} [{', '.join(map(str, port.shape))}] starts from {start}."
 
 
-def _usage(examples: UsageExamples) -> str:
-    name = shlex.quote(examples.name)
-    given = "--text TEXT" if examples.contract.vocabulary else "--input FILE"
-    commands = (f"run {name} {given}", f"inspect {name}", f"verify {name}")
-    parts = (
-        ("On the command line", "console", "\n".join(f"$ edgernn {one}" for one in commands)),
-        ("In Python", "python", examples.python),
-        ("In Python, with ONNX Runtime alone", "python", examples.onnxruntime),
-        ("In JavaScript", "js", examples.javascript),
+def _usage(artifact: Artifact, name: str) -> str:
+    ports = ExamplePorts(artifact.contract)
+    python, commands = UsageExamples(name, ports), CommandExamples(name, ports)
+    tolerance = artifact.parity.tolerance if artifact.parity else _TOLERANCE
+    sections = [
+        "## Run it\n\nAll of this runs in the folder that contains "
+        f'`{name}`. For edgernn, `pip install ".[cpu]"` in a clone of it; that needs no torch.',
+        f"### On the command line\n\n{_block('sh', *commands.run)}",
+        f"### In Python\n\nSave as `run.py`:\n\n{_block('python', python.python)}",
+        f"### In Python, with ONNX Runtime alone\n\n{_block('python', python.onnxruntime)}",
+        "### In JavaScript\n\nSave as `run.mjs`:\n\n"
+        + _block("js", JavascriptExample(name, ports, tolerance).code)
+        + "\n\nInstall and start it. `--ignore-scripts` leaves out the libraries of CUDA.\n\n"
+        + _block("sh", "npm install --ignore-scripts onnxruntime-node", "node run.mjs"),
+        f"### In C\n\n{commands.c}",
+    ]
+    return "\n\n".join(sections)
+
+
+def _next(name: str) -> str:
+    quoted = shlex.quote(name)
+    return (
+        "## What next\n\n"
+        + _block(
+            "sh",
+            f"edgernn verify {quoted}     # replays the golden run, as a check of this machine",
+            f"edgernn inspect {quoted}    # ports, cost, and which runtimes refuse the graphs",
+        )
+        + "\n\nIn the `docs` of edgernn: `run.md` on all that Python and `edgernn run` take, "
+        "`hosts.md` on other languages, `contract.md` on what the graphs promise, "
+        "`troubleshooting.md` on what may go wrong."
     )
-    blocks = [f"### {title}\n\n```{language}\n{code}\n```" for title, language, code in parts]
-    other = (
-        "### In C and other languages\n\n`examples/c/golden.c` of edgernn runs this folder with "
-        "ONNX Runtime's C API; what it needs to know is in the graphs' metadata."
-    )
-    return "\n\n".join(["## Run it", *blocks, other])
+
+
+def _block(language: str, *lines: str) -> str:
+    return f"```{language}\n" + "\n".join(lines) + "\n```"
 
 
 def _parity(report: ParityReport | None) -> str:

@@ -1,4 +1,4 @@
-"""Code that runs one artifact, in several languages, with the names and shapes of its own ports.
+"""Python that runs one artifact, with the names and shapes of its own ports.
 
 Each example feeds one sequence, or the constant number that the graphs take, and runs in the folder
 that contains the artifact's.
@@ -7,32 +7,20 @@ that contains the artifact's.
 from __future__ import annotations
 
 import json
-import math
-import re
+import keyword
 from dataclasses import dataclass
 
-from edgernn.axis_sizes import evaluate_size
-from edgernn.contract import BATCH, SEQUENCE, Contract, Port, State
+from edgernn.contract import BATCH, Contract, Port, State
+from edgernn.export.artifact_files.example_ports import ExamplePorts, variable
 
 __all__ = ["UsageExamples"]
 
-_STEPS = 5
-_OTHER_AXIS = 4
-_TYPED_ARRAYS = {
-    "float16": "Uint16Array",
-    "float32": "Float32Array",
-    "float64": "Float64Array",
-    "int32": "Int32Array",
-    "int64": "BigInt64Array",
-    "bool": "Uint8Array",
+_RESERVED = {
+    *keyword.kwlist,
+    *("edgernn", "json", "learned", "model", "names", "np", "onnxruntime", "outputs", "Path"),
+    *("saved", "session", "state", "stream", "symbols", "text", "id_", "print"),
 }
-# Names that the examples use, and keywords of JavaScript; the variable of an argument of forward
-# that is called so ends with an underscore.
-_RESERVED = re.compile(
-    "edgernn|json|learned|model|names|np|onnxruntime|ort|outputs|Path|readFile|run|saved|session|"
-    "state|stream|case|catch|class|const|default|delete|do|enum|export|extends|function|in|"
-    "instanceof|let|new|super|switch|this|throw|typeof|var|void"
-)
+"""Words of Python, and names that the examples use."""
 
 
 @dataclass(frozen=True)
@@ -41,38 +29,43 @@ class UsageExamples:
 
     Attributes:
         name: The name of the artifact's folder.
-        contract: What its graphs promise.
+        ports: What they feed.
     """
 
     name: str
-    contract: Contract
-
-    @property
-    def kind(self) -> str:
-        """The graph that a host runs: `step` where there is a step graph."""
-        return "step" if self.contract.step and self.contract.carry else "sequence"
+    ports: ExamplePorts
 
     @property
     def python(self) -> str:
         """Python with edgernn: whole sequences, and a stream if the state can be carried on."""
-        contract = self.contract
+        contract, ports = self._contract, self.ports
         lines = ["import numpy as np", "", "import edgernn", ""]
         lines.append(f"model = edgernn.load({self._quoted()})")
+        if any(map(ports.text_input, contract.graphs)):
+            lines.append("symbols = model.contract.vocabulary")
+            lines.append(f"text = symbols.decode({ports.text_ids})  # or any text of its symbols")
         if contract.sequence:
             lines += ["", "# Whole sequences, from the initial state."]
-            lines += self._call("model", "sequence")
+            ids = ports.text_input("sequence")
+            lines += self._of_text(ids) if ids else self._call("sequence")
         if contract.carry:
             batch = contract.constants.get(BATCH, 1)
             lines += ["", "# One running state."]
             lines.append(f"stream = model.stream({'' if batch == 1 else f'batch={batch}'})")
-            lines += self._call("stream.step", "step") if contract.step else []
+            if contract.step:
+                ids = ports.text_input("step")
+                lines += self._by_symbols(ids) if ids else self._call("step")
             lines.append("saved = stream.snapshot()  # to go on later: stream.restore(saved)")
         return "\n".join(lines)
 
     @property
     def onnxruntime(self) -> str:
         """Python with ONNX Runtime alone; the caller feeds the state back."""
-        states, kind, learned = self.contract.states, self.kind, self._has_learned_states()
+        states, kind, learned = (
+            self._contract.states,
+            self.ports.kind,
+            self.ports.has_learned_states,
+        )
         lines = ["import json", "from pathlib import Path", ""] if learned else []
         lines += ["import numpy as np", "import onnxruntime", ""]
         lines += [
@@ -80,116 +73,101 @@ class UsageExamples:
             "names = [output.name for output in session.get_outputs()]",
         ]
         if learned:
-            lines.append(f"learned = json.loads(Path({self._quoted('contract.json')}).read_text())")
-        lines += ["state = {", *map(self._numpy_state, states), "}", ""]
-        data = self.contract.data_inputs(kind)
-        lines += [self._numpy_line(port) for port in data]
-        feeds = ", ".join(f'"{port.name}": {_variable(port)}' for port in data)
+            path = self._quoted("contract.json")
+            lines.append(f'learned = json.loads(Path({path}).read_text("utf-8"))')
+        lines += ["state = {", *map(self._state, states), "}", ""]
+        data = self._contract.data_inputs(kind)
+        lines += map(self._array, data)
+        feeds = ", ".join(f"{json.dumps(port.name)}: {_variable(port)}" for port in data)
         run = f"outputs = dict(zip(names, session.run(names, {{{feeds}, **state}})))"
-        if not self.contract.carry:
+        if not self._contract.carry:
             return "\n".join([*lines, run])
         loop = f"for _ in range(3):  # one {'step' if kind == 'step' else 'chunk'} each"
         pairs = ", ".join(f'"{s.input}": outputs["{s.output}"]' for s in states)
         return "\n".join([*lines, loop, f"    {run}", f"    state = {{{pairs}}}"])
 
     @property
-    def javascript(self) -> str:
-        """JavaScript: an ES module for Node, or with the other import for a browser."""
-        states, kind, learned = self.contract.states, self.kind, self._has_learned_states()
-        data, outputs = self.contract.data_inputs(kind), self.contract.data_outputs(kind)
-        lines = ['import { readFile } from "node:fs/promises";'] if learned else []
-        lines += [
-            'import * as ort from "onnxruntime-node"; // in a browser: onnxruntime-web, "wasm"',
-            "",
-            f"const session = await ort.InferenceSession.create({self._quoted(f'{kind}.onnx')}, {{",
-            '  executionProviders: ["cpu"],',
-            "});",
-        ]
-        if learned:
-            path = self._quoted("contract.json")
-            lines.append(f'const learned = JSON.parse(await readFile({path}, "utf8"));')
-        lines += ["let state = {", *map(self._javascript_state, states), "};", ""]
-        names = ", ".join(map(_variable, data))
-        lines += [f"export async function run({names}) {{", "  const outputs = await session.run({"]
-        lines += [f"    {port.name}: {self._tensor(port, _variable(port))}," for port in data]
-        lines += ["    ...state,", "  });"]
-        if self.contract.carry:
-            pairs = ", ".join(f"{s.input}: outputs.{s.output}" for s in states)
-            lines.append(f"  state = {{ {pairs} }};")
-        results = ", ".join(f"{port.name}: outputs.{port.name}.data" for port in outputs)
-        lines += [f"  return {{ {results} }};", "}", ""]
-        lines.append(f"console.log(await run({', '.join(map(self._typed_array, data))}));")
-        return "\n".join(lines)
+    def _contract(self) -> Contract:
+        return self.ports.contract
 
-    def _call(self, function: str, kind: str) -> list[str]:
+    def _call(self, kind: str) -> list[str]:
         """Return the lines that make data for a graph and run it by a function of edgernn."""
-        inputs, outputs = self.contract.data_inputs(kind), self.contract.data_outputs(kind)
-        names = ", ".join(f'"{port.name}"' for port in outputs)
-        result, what = "outputs", f"by name: {names}"
-        if len(outputs) == 1:
-            result, what = _variable(outputs[0]), _shape(outputs[0])
+        inputs = self._contract.data_inputs(kind)
         arguments = ", ".join(map(_variable, inputs))
-        return [*map(self._numpy_line, inputs), f"{result} = {function}({arguments})  # {what}"]
+        return [*map(self._array, inputs), self._result(kind, arguments)]
+
+    def _of_text(self, port: Port) -> list[str]:
+        """Return the lines that run a text as a whole, its ids being those of `port`."""
+        scores = self.ports.scores("sequence")
+        sizes = ", ".join("-1" if size == "sequence" else "1" for size in port.shape)
+        ids = f"np.array(symbols.encode(text), np.{port.dtype}).reshape({sizes})"
+        lines = [
+            f"{_variable(port)} = {ids}  # {_shape(port)}",
+            self._result("sequence", _variable(port)),
+        ]
+        if scores:
+            best = f"{self._named('sequence', scores)}.argmax(-1).ravel()"
+            lines.append(f"print(text, symbols.decode({best}))  # the best symbol after each one")
+        return lines
+
+    def _by_symbols(self, port: Port) -> list[str]:
+        """Return the lines that run a text symbol by symbol, its ids being those of `port`."""
+        scores = self.ports.scores("step")
+        array = f"np.full({self.ports.sizes(port)}, id_, np.{port.dtype})"
+        lines = ["for id_ in symbols.encode(text):", f"    {self._result('step', array)}"]
+        if scores:
+            best = f"[int({self._named('step', scores)}.argmax())]"
+            lines.append(f"print(symbols.decode({best}))  # the best symbol after the last one")
+        return lines
+
+    def _result(self, kind: str, arguments: str) -> str:
+        """Return the call of a graph by a function of edgernn, with the outputs' names."""
+        outputs = self._contract.data_outputs(kind)
+        function = "model" if kind == "sequence" else "stream.step"
+        if len(outputs) == 1:
+            return f"{_variable(outputs[0])} = {function}({arguments})  # {_shape(outputs[0])}"
+        names = ", ".join(f'"{port.name}"' for port in outputs)
+        return f"outputs = {function}({arguments})  # by name: {names}"
+
+    def _named(self, kind: str, output: Port) -> str:
+        """Return the expression of one output, after the call."""
+        several = len(self._contract.data_outputs(kind)) > 1
+        return f"outputs[{json.dumps(output.name)}]" if several else _variable(output)
 
     def _quoted(self, file: str = "") -> str:
-        """Return the path of a file of the artifact as a literal of both languages."""
+        """Return the path of a file of the artifact as a literal."""
         return json.dumps(f"{self.name}/{file}".rstrip("/"), ensure_ascii=False)
 
-    def _has_learned_states(self) -> bool:
-        return any(state.initial is not None for state in self.contract.states)
-
-    def _numpy_state(self, state: State) -> str:
-        port = self.contract.graphs[self.kind].input(state.input)
+    def _state(self, state: State) -> str:
+        port = self._contract.graphs[self.ports.kind].input(state.input)
         if state.initial is None:
-            return f'    "{state.input}": np.zeros({self._sizes(port)}, np.{port.dtype}),'
-        index = self.contract.states.index(state)
+            return f'    "{state.input}": np.zeros({self.ports.sizes(port)}, np.{port.dtype}),'
+        index = self._contract.states.index(state)
         value = f'np.array(learned["states"][{index}]["initial"], np.{port.dtype})'
         for axis, times in self._repeats(state.initial.shape, port):
             value += f".repeat({times}, {axis})"
         return f'    "{state.input}": {value},'
-
-    def _javascript_state(self, state: State) -> str:
-        port = self.contract.graphs[self.kind].input(state.input)
-        if state.initial is None:
-            data = self._typed_array(port)
-        else:
-            index = self.contract.states.index(state)
-            value = f"learned.states[{index}].initial"
-            for axis, times in self._repeats(state.initial.shape, port):
-                value += f".flat({axis}).flatMap((part) => Array({times}).fill(part))"
-            data = f"Float32Array.from({value}.flat(Infinity))"
-        return f"  {state.input}: {self._tensor(port, data)},"
 
     def _repeats(self, shape: tuple[int, ...], port: Port) -> list[tuple[int, int]]:
         """Return each axis along which a learned value is repeated, with the number of copies.
 
         Those are axes of size 1 in the value and of a constant batch in the port.
         """
-        pairs = enumerate(zip(shape, self._sizes(port), strict=True))
+        pairs = enumerate(zip(shape, self.ports.sizes(port), strict=True))
         return [(axis, size) for axis, (one, size) in pairs if one != size]
 
-    def _numpy_line(self, port: Port) -> str:
-        """Return the line that makes data for `port`: zeros for ids and floats."""
-        filler = "zeros" if port.limit is not None or port.dtype.startswith("float") else "ones"
-        array = f"np.{filler}({self._sizes(port)}, np.{port.dtype})"
+    def _array(self, port: Port) -> str:
+        """Return the line that makes data for `port`; lengths are the number of steps."""
+        sizes, value = self.ports.sizes(port), self.ports.filler(port)
+        array = f"np.{('zeros', 'ones')[value]}({sizes}, np.{port.dtype})"
+        if port.name in self._contract.lengths:
+            steps = self._contract.constants.get("sequence", self.ports.steps)
+            array = f"np.full({sizes}, {steps}, np.{port.dtype})"
         return f"{_variable(port)} = {array}  # {_shape(port)}"
-
-    def _sizes(self, port: Port) -> tuple[int, ...]:
-        """Return the shape of `port` for one sequence of five steps, as far as bounds allow."""
-        within = self.contract.within
-        symbols = {BATCH: within(BATCH, 1), SEQUENCE: within(SEQUENCE, _STEPS)}
-        sizes = ((size, evaluate_size(size, symbols)) for size in port.shape)
-        return tuple(within(str(size), _OTHER_AXIS) if n is None else n for size, n in sizes)
-
-    def _typed_array(self, port: Port) -> str:
-        return f"new {_TYPED_ARRAYS[port.dtype]}({math.prod(self._sizes(port))})"
-
-    def _tensor(self, port: Port, data: str) -> str:
-        return f'new ort.Tensor("{port.dtype}", {data}, {list(self._sizes(port))})'
 
 
 def _variable(port: Port) -> str:
-    return f"{port.name}_" if _RESERVED.fullmatch(port.name) else port.name
+    return variable(port, _RESERVED)
 
 
 def _shape(port: Port) -> str:

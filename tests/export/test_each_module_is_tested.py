@@ -14,7 +14,11 @@ EXPORT = TESTS.parents[1] / "export"
 SHOWN_BY: Mapping[str, tuple[str, ...]] = {
     # What is searched shows in the refusals.
     "analysis/test_runtime_refusals": ("analysis/graph_patterns",),
-    "artifact_files/test_model_card": ("artifact_files/usage_examples",),
+    "artifact_files/test_model_card": (
+        "artifact_files/command_examples",
+        "artifact_files/example_ports",
+        "artifact_files/usage_examples",
+    ),
     # Which axes vary is one search in several steps.
     "call/test_dynamic_axes": (
         "call/axis_probe",

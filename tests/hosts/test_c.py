@@ -14,6 +14,8 @@ import torch
 from torch import nn
 
 import edgernn
+from tests.docs.page_blocks import page_blocks
+from tests.docs.page_blocks import run as run_block
 from tests.hosts.conftest import EXAMPLE
 from tests.nets.host_lstm import write_lstm
 
@@ -211,6 +213,19 @@ def test_exported_model(
     assert (run.returncode, run.stderr) == (0, "")
     assert len(differences(run.stdout)) == 3
     assert replay(program, folder, "--no-feedback").returncode == 1
+
+
+def test_commands_of_the_card(program: Path, tmp_path: Path) -> None:
+    """The commands in the model card run as they stand, in a clone with the artifact in it."""
+    folder = edgernn.export_model(Tagger(), tmp_path / "m.edgernn", verify=False).path
+    block = next(b for b in page_blocks(folder / "README.md", "sh") if "golden" in b.text)
+    (tmp_path / "examples" / "c").mkdir(parents=True)
+    (tmp_path / "examples" / "c" / "build").symlink_to("/bin/true")
+    (tmp_path / "build").mkdir()
+    (tmp_path / "build" / "c").symlink_to(program.parent)
+    output = run_block(block, tmp_path).splitlines()
+    assert len(differences("\n".join(output[:3]))) == 3
+    assert [len(line.split(",")) for line in output[3:]] == [6, 6]
 
 
 def test_lengths(program: Path, tmp_path: Path) -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import re
-import shutil
-import subprocess
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,10 +15,10 @@ from torch import nn
 import edgernn
 from edgernn.artifact import Artifact
 from edgernn.contract import Contract, Graph, Port, State
+from edgernn.export.artifact_files.example_ports import ExamplePorts
 from edgernn.export.artifact_files.model_card import model_card
 from edgernn.export.artifact_files.usage_examples import UsageExamples
-
-NODE = shutil.which("node")
+from tests.docs.page_blocks import page_blocks, run
 
 
 class Learned(nn.Module):
@@ -69,10 +66,9 @@ def artifact(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     return edgernn.export_model(model, folder, inputs=inputs, **OPTIONS.get(request.param, {}))
 
 
-def code_blocks(artifact: Artifact, language: str) -> list[str]:
-    """Return the code blocks of one language in the card on disk."""
-    text = (artifact.path / "README.md").read_text("utf-8")
-    return re.findall(rf"```{language}\n(.*?)\n```", text, re.DOTALL)
+def code_blocks(artifact: Artifact) -> list[str]:
+    """Return the Python in the card on disk."""
+    return [block.text for block in page_blocks(artifact.path / "README.md", "python")]
 
 
 def test_card_lists_every_port(artifact: Artifact) -> None:
@@ -88,7 +84,7 @@ def test_card_lists_every_port(artifact: Artifact) -> None:
 def test_python_runs(artifact: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both Python blocks run as they stand, beside the folder, and move the state."""
     monkeypatch.chdir(artifact.path.parent)
-    with_edgernn, alone = code_blocks(artifact, "python")
+    with_edgernn, alone = code_blocks(artifact)
     found: dict[str, object] = {}
     exec(with_edgernn, found)
     assert isinstance(found["model"], edgernn.Model)
@@ -108,7 +104,7 @@ def test_python_runs(artifact: Artifact, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_learned_initial_state_is_fed(artifact: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first call of the block without edgernn gives what edgernn's first call gives."""
     monkeypatch.chdir(artifact.path.parent)
-    code = code_blocks(artifact, "python")[1].replace("range(3)", "range(1)")
+    code = code_blocks(artifact)[1].replace("range(3)", "range(1)")
     found: dict[str, dict[str, np.ndarray]] = {}
     exec(code, found)
     model = edgernn.load(artifact.path)
@@ -128,70 +124,17 @@ def test_learned_initial_state_is_fed(artifact: Artifact, monkeypatch: pytest.Mo
         np.testing.assert_allclose(found["outputs"][name], array, atol=1e-6)
 
 
-STUB = """
-export class Tensor {
-  constructor(type, data, dims) {
-    if (data.length !== dims.reduce((a, b) => a * b, 1)) throw Error(`${data.length} ${dims}`);
-    Object.assign(this, { type, data, dims });
-  }
-}
-export const calls = [];
-export class InferenceSession {
-  static async create(path, options) { return new InferenceSession(path, options); }
-  constructor(path, options) { Object.assign(this, { path, options }); }
-  async run(feeds) {
-    const outputs = {};
-    for (const name of OUTPUTS) outputs[name] = new Tensor("float32", [calls.length], [1]);
-    calls.push({ path: this.path, providers: this.options.executionProviders, feeds, outputs });
-    return outputs;
-  }
-}
-"""
-CALLER = """
-import { run } from "./card.mjs";
-import { calls } from "onnxruntime-node";
-await run(...EXAMPLES);
-const short = (feeds) => Object.fromEntries(
-  Object.entries(feeds).map(([name, t]) => [name, [t.type, t.dims, Array.from(t.data, Number)]]));
-console.log(JSON.stringify(calls.map((call) => ({ ...call, feeds: short(call.feeds) }))));
-"""
-
-
-@pytest.mark.skipif(NODE is None, reason="there is no Node on this machine")
-def test_javascript_feeds_the_state_back(artifact: Artifact) -> None:
-    """The JavaScript block makes every input, and its second call feeds the first one's state.
-
-    ONNX Runtime is a stand-in that notes what it is fed and answers call n with the number n.
-    """
-    (code,) = code_blocks(artifact, "js")
-    kind = "step" if artifact.contract.step else "sequence"
-    graph, folder = artifact.contract.graphs[kind], artifact.path.parent
-    package = folder / "node_modules" / "onnxruntime-node"
-    package.mkdir(parents=True)
-    (package / "package.json").write_text('{"type": "module", "main": "index.js"}')
-    outputs = json.dumps([port.name for port in graph.outputs])
-    (package / "index.js").write_text(STUB.replace("OUTPUTS", outputs))
-    (folder / "card.mjs").write_text(code)
-    example = re.findall(r"await run\((.*)\)\);", code)[0]
-    (folder / "caller.mjs").write_text(CALLER.replace("...EXAMPLES", example))
-    ran = subprocess.run(
-        [str(NODE), "caller.mjs"], cwd=folder, capture_output=True, text=True, check=False
-    )
-    assert ran.returncode == 0, ran.stderr
-    first, second = json.loads(ran.stdout.splitlines()[-1])
-    assert first["path"] == f"my model.edgernn/{kind}.onnx"
-    assert first["providers"] == ["cpu"]
-    assert {name: feed[0] for name, feed in first["feeds"].items()} == {
-        port.name: port.dtype for port in graph.inputs
-    }
-    for state in artifact.contract.states:
-        initial = artifact.contract.initial(state)
-        assert first["feeds"][state.input][1] == list(initial.shape)
-        np.testing.assert_allclose(first["feeds"][state.input][2], initial.ravel(), atol=1e-6)
-        if artifact.contract.carry:
-            assert second["feeds"][state.input][2] == [0]
-        else:
-            assert second["feeds"][state.input] == first["feeds"][state.input]
+def test_commands_run(artifact: Artifact) -> None:
+    """The commands of edgernn in the card run as they stand, beside the folder, twice."""
+    folder = artifact.path.parent
+    blocks = page_blocks(artifact.path / "README.md", "sh")
+    commands = [
+        block for block in blocks if "edgernn " in block.text and "build/" not in block.text
+    ]
+    assert len(commands) == 2
+    for block in commands:
+        assert run(block, folder)
+        assert run(block, folder)
 
 
 def test_states_say_how_to_carry(artifact: Artifact) -> None:
@@ -223,7 +166,7 @@ def test_constant_batch_is_given_to_the_stream() -> None:
         (Port("output", "float32", (3, 4)), Port("h_out", "float32", (1, 3, 4)).with_batch()),
     )
     contract = Contract("0" * 16, "", (State("h", "h_in", "h_out"),), True, {"step": step})
-    assert UsageExamples("m.edgernn", contract).python == (
+    assert UsageExamples("m.edgernn", ExamplePorts(contract)).python == (
         "import numpy as np\n"
         "\n"
         "import edgernn\n"
@@ -247,5 +190,58 @@ def test_constant_sizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert "## sequence.onnx\n\nRuns sequences, or chunks, of exactly 6 steps.\n" in text
     assert "## step.onnx\n\nRuns one time step.\n" in text
     monkeypatch.chdir(tmp_path)
-    for code in code_blocks(artifact, "python"):
+    for code in code_blocks(artifact):
         exec(code, {})
+
+
+WORDS = {"symbols": ["<pad>", "<unk>", "hello", "world"], "unknown": 1, "padding": 0}
+
+
+def test_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With a vocabulary, Python and the command line run a text and print symbols."""
+    torch.manual_seed(0)
+    artifact = edgernn.export_model(
+        Words(), tmp_path / "m.edgernn", inputs=["ids:int64[batch,sequence]"], vocabulary=WORDS
+    )
+    code, alone = code_blocks(artifact)
+    with contextlib.chdir(tmp_path):
+        exec(code, {})
+        printed = capsys.readouterr().out.splitlines()
+        exec(alone, {})
+    text, best = printed[0][:11], printed[0][12:]
+    assert text == "hello world"
+    assert printed[1] == best.split()[-1]
+    block = page_blocks(artifact.path / "README.md", "sh")[0]
+    assert block.text == "edgernn run m.edgernn --text 'hello world'\n"
+    assert run(block, tmp_path).splitlines()[-1] == best
+
+
+class Words(nn.Module):
+    """Scores for the word after each word; never padding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(4, 5)
+        self.gru = nn.GRU(5, 6, batch_first=True)
+        self.head = nn.Linear(6, 4)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        """Return (batch, steps, 4) for ids (batch, steps)."""
+        scores: torch.Tensor = self.head(self.gru(self.embedding(ids))[0])
+        return scores + torch.tensor([-100.0, 0.0, 0.0, 0.0])
+
+
+def test_c_names_what_it_does_not_take(tmp_path: Path) -> None:
+    """The card of a float16 model says that the programs in C do not take it."""
+    artifact = edgernn.export_model(
+        nn.GRU(3, 4), tmp_path / "m.edgernn", precision="float16", verify=False
+    )
+    assert (
+        artifact.path.joinpath("README.md")
+        .read_text("utf-8")
+        .count(
+            "### In C\n\nThe programs in "
+            "`examples/c` of edgernn take no float16, which this model has.\n"
+        )
+        == 1
+    )
