@@ -8,6 +8,7 @@ __all__ = ["EXTRAS"]
 
 EXTRAS: Mapping[str, str] = {
     "onnxruntime": "cpu",
+    "matplotlib": "plot",
     "torch": "export",
     "onnx": "export",
     "onnx_ir": "export",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ __all__ = ["Arrays", "ChunkRunner", "read_state"]
 _MAX_STATE_BYTES = 1024 * MEGABYTE
 
 Arrays = Mapping[str, NDArray[Any]]
+Observer = Callable[[Arrays, Arrays], None]
 
 
 class ChunkRunner:
@@ -31,6 +32,9 @@ class ChunkRunner:
     Where the sequence graph takes a constant number of steps only, a stream takes the others too.
     Lengths count the steps of all chunks together: a sequence that has ended keeps its state, and
     its outputs are those of padding.
+
+    Attributes:
+        observe: Called with the inputs and outputs of every chunk, if it is set.
     """
 
     def __init__(self, model: Model, state: Arrays | None = None) -> None:
@@ -41,6 +45,7 @@ class ChunkRunner:
         self._stream: Stream | None = None
         self._lengths = ChunkLengths(model.contract)
         self._last_outputs: Arrays = {}
+        self.observe: Observer | None = None
 
     def run(self, chunk: Arrays) -> Arrays:
         """Return the outputs of the next chunk, in the ports' full shapes, by name.
@@ -52,6 +57,8 @@ class ChunkRunner:
         ends = self._lengths.advance(chunk, self.step_count(chunk))
         data = {name: array for name, array in chunk.items() if not self._inputs[name].optional}
         self._last_outputs = self._run_with_ends(data, ends) if ends else self._run_chunk(data)
+        if self.observe is not None:
+            self.observe(chunk, self._last_outputs)
         return self._last_outputs
 
     def finish(self) -> None:

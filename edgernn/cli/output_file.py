@@ -9,7 +9,6 @@ import re
 import shutil
 import sys
 import tempfile
-import time
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -108,11 +107,10 @@ class OutputFile:
                 shutil.copymode(self._file, partial)
             partial.replace(self._file)
 
-    def note_written(self, size: str, began: float) -> None:
-        """Note that the file is written, how much, and the seconds since `began`."""
+    def note(self, what: str, details: str = "") -> None:
+        """Note that the file is written: `wrote   y.csv: 200 steps`; nothing for a stream."""
         if not self.is_stream:
-            seconds = time.monotonic() - began
-            note(f"wrote   {self.path}: {size}, {seconds:.1f} s")
+            note(f"{what:<7} {self.path}{details and f': {details}'}")
 
     def _check_file(self) -> None:
         if self._file.is_symlink():

@@ -68,7 +68,7 @@ def open_output(
             arrays = _ArrayWriter(layout, output.folder if layout.steps else None)
             yield (written := _SizedWriter(arrays, layout.axes))
             arrays.save(output.stream, format_)
-    target.note_written(written.size, began)
+    target.note("wrote", f"{written.size}, {time.monotonic() - began:.1f} s")
 
 
 def _to_stdout(format_: str, layout: OutputLayout) -> Iterator[OutputWriter]:

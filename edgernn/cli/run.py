@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgernn.cli.command_options import provider_option
-from edgernn.cli.run_options import INPUT_FORMATS, RunOptions
+from edgernn.cli.run_options import INPUT_FORMATS, PLOT_FORMATS, RunOptions
 from edgernn.cli.stage_display import show_stages
-from edgernn.cli.terminal_notes import note, verbosity_options
+from edgernn.cli.terminal_notes import verbosity_options
 from edgernn.errors import InputError
 
 if TYPE_CHECKING:
+    from edgernn.cli.chunk_runner import ChunkRunner
     from edgernn.cli.output_file import OutputFile
+    from edgernn.cli.run_plot import RunPlot
     from edgernn.runtime import Model
 
 _OUTPUT_FORMATS = (*INPUT_FORMATS, ".txt")
@@ -107,6 +109,7 @@ def _file_option(flag: str, help_: str, formats: tuple[str, ...] = ()) -> Callab
     "--seed", type=click.IntRange(min=0), help="The seed of the random numbers of --temperature."
 )
 @_file_option("--output", "Where to write; its suffix is the format.", _OUTPUT_FORMATS)
+@_file_option("--plot", "Draw inputs and outputs over the steps (.png, .svg, .pdf).", PLOT_FORMATS)
 @click.option("--chunk", type=click.IntRange(min=1), metavar="N", help="Run N steps at a time.")
 @_file_option("--state-in", "Start from this state (.npz).")
 @_file_option("--state-out", "Write the final state (.npz).")
@@ -117,16 +120,30 @@ def command(**given: Any) -> None:
     options = RunOptions(**given)
     options.check()
     output = _output_file(options.output, "--output", options.force)
+    plot = _output_file(options.plot, "--plot", options.force)
     replace_state = options.force or options.replaces_state
     state = _output_file(options.state_out, "--state-out", replace_state)
     from edgernn.runtime import load
 
+    artifact = options.artifact or _default_artifact(Path())
     with show_stages("loading the model"):
-        model = load(options.artifact or _default_artifact(Path()), options.provider)
+        model = load(artifact, options.provider)
     if options.input is None and options.text is None:
         _replay(model)
-    else:
-        _run(model, options, output, state)
+        return
+    _check_carry(model, options)
+    from edgernn.cli.chunk_runner import ChunkRunner, read_state
+
+    runner = ChunkRunner(model, read_state(options.state_in) if options.state_in else None)
+    picture = None if plot is None else _start_picture(model, runner)
+    columns = _run(model, runner, options, output)
+    if state is not None:
+        runner.write_state(state)
+        state.note("state")
+    if plot is not None and picture is not None:
+        title = f"{artifact.resolve().name} on {options.source_name}"
+        picture.save(plot, title, options.generate or 0, columns)
+        plot.note("plot")
 
 
 def _output_file(path: Path | None, flag: str, replace: bool) -> OutputFile | None:
@@ -140,26 +157,24 @@ def _output_file(path: Path | None, flag: str, replace: bool) -> OutputFile | No
     return file
 
 
-def _run(
-    model: Model, options: RunOptions, output: OutputFile | None, state: OutputFile | None
-) -> None:
-    """Run a model on what the options name, and write what they ask for."""
-    from edgernn.cli.chunk_runner import ChunkRunner, read_state
+def _start_picture(model: Model, runner: ChunkRunner) -> RunPlot:
+    from edgernn.cli.run_plot import RunPlot
 
-    _check_carry(model, options)
-    runner = ChunkRunner(model, read_state(options.state_in) if options.state_in else None)
+    return RunPlot(model.contract, runner)
+
+
+def _run(
+    model: Model, runner: ChunkRunner, options: RunOptions, output: OutputFile | None
+) -> tuple[str, ...] | None:
+    """Run a sequence or a text, and return the names of the columns that were read."""
     if options.text is None:
         from edgernn.cli.run_arrays import run_arrays
 
-        run_arrays(model.contract, runner, options, output)
-    else:
-        from edgernn.cli.run_text import run_text
+        return run_arrays(model.contract, runner, options, output)
+    from edgernn.cli.run_text import run_text
 
-        run_text(model.contract, runner, options, output)
-    if state is not None:
-        runner.write_state(state)
-        if not state.is_stream:
-            note(f"state   {state.path}")
+    run_text(model.contract, runner, options, output)
+    return None
 
 
 def _check_carry(model: Model, options: RunOptions) -> None:

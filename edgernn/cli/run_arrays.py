@@ -23,7 +23,7 @@ __all__ = ["run_arrays"]
 
 def run_arrays(
     contract: Contract, runner: ChunkRunner, options: RunOptions, target: OutputFile | None
-) -> None:
+) -> tuple[str, ...] | None:
     """Run a sequence and write the outputs, or with --generate how the model continues it.
 
     Args:
@@ -31,6 +31,9 @@ def run_arrays(
         runner: Runs the model.
         options: The file of the sequence; the number of steps to generate, and to run at a time.
         target: Where to write, or None for standard output.
+
+    Returns:
+        The names of the columns that were read; None where they have none.
 
     Raises:
         InputError: The sequence does not fit the model, or its outputs the format.
@@ -51,6 +54,7 @@ def run_arrays(
         with open_output(target, sequence.format, layout) as output:
             for answer in answers:
                 output.write(answer)
+        return sequence.columns
 
 
 def _steps_per_answer(contract: Contract) -> int | None:

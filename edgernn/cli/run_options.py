@@ -11,9 +11,10 @@ import click
 
 from edgernn.errors import InputError
 
-__all__ = ["INPUT_FORMATS", "RunOptions"]
+__all__ = ["INPUT_FORMATS", "PLOT_FORMATS", "RunOptions"]
 
 INPUT_FORMATS = (".npy", ".npz", ".csv", ".jsonl")
+PLOT_FORMATS = (".png", ".svg", ".pdf")
 
 _REQUIRES = {
     "columns": ("--input",),
@@ -21,10 +22,11 @@ _REQUIRES = {
     "temperature": ("--generate",),
     "seed": ("--temperature",),
     "output": ("--input", "--text"),
+    "plot": ("--input", "--text"),
     "chunk": ("--input", "--text"),
     "state_in": ("--input", "--text"),
     "state_out": ("--input", "--text"),
-    "force": ("--output", "--state-out"),
+    "force": ("--output", "--plot", "--state-out"),
 }
 """Option → the options of which it needs one."""
 
@@ -42,10 +44,18 @@ class RunOptions:
     temperature: float | None
     seed: int | None
     output: Path | None
+    plot: Path | None
     chunk: int | None
     state_in: Path | None
     state_out: Path | None
     force: bool
+
+    @property
+    def source_name(self) -> str:
+        """What is run, in a word or two."""
+        if "-" in (self.input, self.text):
+            return "standard input"
+        return "text" if self.input is None else Path(self.input).name
 
     @property
     def replaces_state(self) -> bool:
@@ -87,7 +97,7 @@ class RunOptions:
     def _check_files_differ(self) -> None:
         from edgernn.cli.output_file import OutputFile
 
-        written = {"--output": self.output, "--state-out": self.state_out}
+        written = {"--output": self.output, "--plot": self.plot, "--state-out": self.state_out}
         flags: dict[str, str] = {}
         for flag, path in written.items():
             if path is None or OutputFile(path).is_stream:

@@ -173,7 +173,8 @@ def _write_text(pieces: Iterable[str], target: OutputFile | None, separator: str
             stream.write(piece)
             length += len(piece)
         stream.write("\n")
-    target.note_written(f"{length:,} character{'s' * (length != 1)}", began)
+    size = f"{length:,} character{'s' * (length != 1)}"
+    target.note("wrote", f"{size}, {time.monotonic() - began:.1f} s")
 
 
 def _with_separators(pieces: Iterable[str], separator: str) -> Iterator[str]:

@@ -1,0 +1,61 @@
+"""`edgernn run --plot`: what a run reads and writes, as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from edgernn.cli.chunk_runner import Arrays, ChunkRunner
+from edgernn.cli.output_file import OutputFile
+from edgernn.cli.output_layout import OutputLayout
+from edgernn.cli.plot_figure import Picture
+from edgernn.cli.plot_series import PlotRecorder
+from edgernn.contract import Contract
+
+__all__ = ["RunPlot"]
+
+
+class RunPlot:
+    """The picture of a run, from the beginning of the run on."""
+
+    def __init__(self, contract: Contract, runner: ChunkRunner) -> None:
+        """Record what the runner runs."""
+        self._contract = contract
+        self._runner = runner
+        self._recorder = PlotRecorder(contract)
+        runner.observe = self._record
+
+    def _record(self, inputs: Arrays, outputs: Arrays) -> None:
+        steps, sequences = self._runner.step_count(inputs), self._runner.batch_size(inputs)
+        self._recorder.record(steps, sequences, inputs, outputs)
+
+    def save(
+        self, target: OutputFile, title: str, generated: int, columns: Sequence[str] | None
+    ) -> None:
+        """Draw what was recorded.
+
+        Args:
+            target: Where to write.
+            title: The line above the panels.
+            generated: The number of steps at the end that the model generated.
+            columns: The names of the input's features; None where they have none.
+        """
+        recorder = self._recorder
+        layout = OutputLayout.of(self._contract, batched=False)
+        series = recorder.series()
+        labels = {one.name: layout.column_names(one.name, one.features) for one in series}
+        symbols = [_visible(symbol) for symbol in layout.symbols]
+        if layout.scores is not None:
+            labels[layout.scores] = symbols
+        if columns is not None:
+            labels[series[0].name] = list(columns)
+        if recorder.sequences > 1:
+            title += f", sequence 1 of {recorder.sequences}"
+        picture = Picture(title, series, labels, recorder.steps, generated, symbols)
+        with target.open() as opened:
+            picture.save(opened.stream, target.path.suffix.removeprefix("."))
+
+
+def _visible(symbol: str) -> str:
+    """Return a symbol as ink."""
+    visible = symbol.replace(" ", "␣").replace("\n", "⏎")
+    return visible if visible.isprintable() else ascii(visible)[1:-1]
