@@ -17,7 +17,6 @@ from collections.abc import Sequence
 
 from edgernn.cli.graph_content import Content, PortLabel, shorten
 from edgernn.cli.picture_parts import (
-    FONT_SIZES,
     Anchor,
     Box,
     BoxStyle,
@@ -59,6 +58,13 @@ def _shown(text: str, style: TextStyle) -> str:
     return text if style == "note" else shorten(text, 48 if style == "shape" else 35)
 
 
+def _wrap(note: str, width: float) -> list[str]:
+    """Return a note in lines of at most `width` pixels."""
+    wrapped = (textwrap.wrap(note, length) for length in range(len(note), 0, -1))
+    fits = (lines for lines in wrapped if all(text_width(one, "note") <= width for one in lines))
+    return next(fits, [])
+
+
 class _Layout:
     """The parts of one picture, column by column."""
 
@@ -88,8 +94,7 @@ class _Layout:
         self._ports(content.outputs, model.right + gap, side, upper, model.right)
         bottom = self._states(model, _MARGIN + upper, lane)
         width = model.right + gap + side + _MARGIN
-        longest = int((width - 2 * _MARGIN) / (0.66 * FONT_SIZES["note"]))
-        for index, part in enumerate(textwrap.wrap(content.note, max(20, longest))):
+        for index, part in enumerate(_wrap(_plain(content.note), width - 2 * _MARGIN)):
             bottom += _LINE if index else 1.6 * _LINE
             self._text(width / 2, bottom, part, "note", "middle")
         return Picture(

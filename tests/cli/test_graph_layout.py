@@ -54,8 +54,9 @@ def check_margins(picture: Picture) -> None:
     levels = [y for box in picture.boxes for y in (box.y, box.bottom)]
     levels += [y for line in picture.lines for _, y in line.points]
     levels += [text.y for text in picture.texts]
-    assert all(20 <= start <= end <= picture.width - 20 for start, end in spans)
-    assert all(20 <= y <= picture.height - 20 for y in levels)
+    margin = 20 - 1e-6  # numbers are rounded
+    assert all(margin <= start <= end <= picture.width - margin for start, end in spans)
+    assert all(margin <= y <= picture.height - margin for y in levels)
 
 
 @every_picture
