@@ -21,7 +21,8 @@ def show_stages(first: str) -> Iterator[Callable[[], float]]:
     """Show on standard error the stages that edgernn logs within the block.
 
     A message of level INFO is a stage: its name, or `name: progress`. One of level DEBUG is a
-    detail of the stage, shown with --verbose only.
+    detail of the stage, shown with --verbose only. What a model prints meanwhile goes to standard
+    error too.
 
     Args:
         first: The stage before the first message, such as `loading PyTorch`.
@@ -33,7 +34,7 @@ def show_stages(first: str) -> Iterator[Callable[[], float]]:
     with _moving_line(first) as show:
         stages = _StageHandler(show)
         stages.begin(first)
-        with _listening(stages):
+        with _listening(stages), contextlib.redirect_stdout(sys.stderr):
             yield lambda: time.monotonic() - began
         stages.end()
 
@@ -106,7 +107,7 @@ def _moving_line(text: str) -> Iterator[Callable[[str], None]]:
         TimeElapsedColumn(),
         console=console,
         transient=True,
-        redirect_stdout=sys.stdout is not None and sys.stdout.isatty(),
+        redirect_stdout=False,
     ) as progress:
         task = progress.add_task(text, total=None)
         yield lambda text: progress.update(task, description=text)

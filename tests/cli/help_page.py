@@ -9,9 +9,9 @@ from edgernn.cli import main
 HEAD = """# The command line
 
 Results go to standard output, notes and progress to standard error. The exit code is 0 for success,
-1 for what edgernn refuses, with one message that says what was expected and what to do, and 2 for a
-command line that it does not understand. `scripts/docs` writes this page from the commands' own
-help."""
+1 for what edgernn refuses, with one message that says what was expected and what to do, 2 for a
+command line that it does not understand, and 130 after Ctrl-C. `scripts/docs` writes this page from
+the commands' own help."""
 
 
 def page() -> str:
