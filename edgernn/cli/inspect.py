@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 def _check_svg(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
     """Check that the name of a picture ends in .svg."""
-    if value is not None and value.suffix != ".svg" and not _output_file(value).is_stream:
-        raise click.BadParameter(f"`{value}` does not end in .svg.")
-    return value
+    if value is None or value.suffix.lower() == ".svg" or _output_file(value).is_stream:
+        return value
+    raise click.BadParameter(f"`{value}` does not end in .svg; a picture is always SVG.")
 
 
 @click.command("inspect", short_help="Show the contract and cost of an artifact or ONNX file.")

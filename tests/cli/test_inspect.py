@@ -125,7 +125,10 @@ def test_graph_keeps_files(edgernn: Invoke, hello: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--graph", "a.png"], "Invalid value for '--graph': `a.png` does not end in .svg."),
+        (
+            ["--graph", "a.png"],
+            "Invalid value for '--graph': `a.png` does not end in .svg; a picture is always SVG.",
+        ),
         (["--force"], "--force needs --graph."),
         (["--graph", "a.svg", "--json"], "Give --graph or --json, not both."),
     ],
