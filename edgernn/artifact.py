@@ -12,6 +12,7 @@ from typing import Any
 
 from edgernn.contract import Contract
 from edgernn.errors import ContractError
+from edgernn.facts import Facts, ShownAsFacts, contract_facts, graph_sizes, parity_line
 from edgernn.json_field import JsonField, unreadable_contract
 from edgernn.layer import Layer
 from edgernn.regular_files import MEGABYTE, read_text, regular_file_size
@@ -27,8 +28,8 @@ _DIGEST = re.compile("[0-9a-f]{64}")
 _TOLERANCE = 1e-5  # of float32
 
 
-@dataclass(frozen=True)
-class Artifact:
+@dataclass(frozen=True, repr=False)
+class Artifact(ShownAsFacts):
     """An exported model on disk.
 
     Attributes:
@@ -51,6 +52,15 @@ class Artifact:
     digests: Mapping[str, str] = field(default_factory=dict)
     layers: tuple[Layer, ...] | None = None
     tolerance: float = _TOLERANCE
+
+    def _facts(self) -> tuple[str, Facts]:
+        return f"Artifact {self.path}", [
+            ("source", self.contract.source),
+            ("graphs", graph_sizes(self.path, self.contract)),
+            *contract_facts(self.contract),
+            ("parity", parity_line(self.parity)),
+            *(("note", note) for note in self.contract.notes),
+        ]
 
     @property
     def sequence(self) -> Path | None:

@@ -19,6 +19,7 @@ from edgernn.contract_json import fields_in_json, json_of
 from edgernn.contract_metadata import fields_in_metadata, metadata_of
 from edgernn.contract_rules import check_graph, violations
 from edgernn.errors import ContractError
+from edgernn.facts import Facts, ShownAsFacts, contract_facts
 from edgernn.json_field import JsonField, unreadable_contract
 from edgernn.metadata_fields import MetadataFields
 from edgernn.ports import BATCH, SEQUENCE, Graph, Port, State
@@ -32,8 +33,8 @@ VERSION = "1"
 _PREFIX = "edgernn."
 
 
-@dataclass(frozen=True)
-class Contract:
+@dataclass(frozen=True, repr=False)
+class Contract(ShownAsFacts):
     """What the graphs of one artifact promise, or one graph alone.
 
     Attributes:
@@ -82,6 +83,10 @@ class Contract:
                     f"`{axis}` is at least {self.least.get(axis, 1)} and at most "
                     f"{self.most.get(axis, size)}; bounds are at least 1, the lower first."
                 )
+
+    def _facts(self) -> tuple[str, Facts]:
+        proven = [("parity", self.parity)] if self.parity else []
+        return f"Contract of {self.source}", [*contract_facts(self), *proven]
 
     @property
     def sequence(self) -> Graph | None:

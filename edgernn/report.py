@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgernn.facts import Facts, ShownAsFacts
 from edgernn.json_field import JsonField
 
 __all__ = [
@@ -56,8 +57,8 @@ class Check:
         )
 
 
-@dataclass(frozen=True)
-class ParityReport:
+@dataclass(frozen=True, repr=False)
+class ParityReport(ShownAsFacts):
     """All comparisons of one artifact's graphs with their reference.
 
     Attributes:
@@ -69,6 +70,14 @@ class ParityReport:
     reference: str
     tolerance: float
     checks: tuple[Check, ...]
+
+    def _facts(self) -> tuple[str, Facts]:
+        verdict = "passed" if self.passed else "failed" if self.checks else "nothing was compared"
+        facts = [("parity", str(self)), ("tolerance", f"{self.tolerance:.1e}")]
+        if self.checks:
+            worst = max(self.checks, key=lambda one: (not one.difference >= 0, one.difference))
+            facts.append(("worst", " ".join(str(self.first_failure or worst).split())))
+        return f"Parity with {self.reference}: {verdict}", facts
 
     @property
     def max_difference(self) -> float:

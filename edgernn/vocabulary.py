@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edgernn.errors import ContractError, InputError
+from edgernn.facts import Facts, ShownAsFacts, vocabulary_line
 from edgernn.regular_files import MEGABYTE, read_text
 from edgernn.strict_json import parse_json
 from edgernn.untrusted_text import is_utf8, quote
@@ -24,8 +25,8 @@ _SPECIAL = re.compile(r"[\\\n\r\0]")
 _ESCAPED = re.compile(r"\\[\\nr0]")
 
 
-@dataclass(frozen=True)
-class Vocabulary:
+@dataclass(frozen=True, repr=False)
+class Vocabulary(ShownAsFacts):
     """A table of symbols; a symbol's id is its index in the table.
 
     Attributes:
@@ -58,6 +59,12 @@ class Vocabulary:
                     f"The vocabulary's {role} id is {special}; it has ids 0 to "
                     f"{len(self.symbols) - 1}."
                 )
+
+    def _facts(self) -> tuple[str, Facts]:
+        roles = (("unknown", self.unknown), ("padding", self.padding))
+        return f"Vocabulary of {vocabulary_line(self)}", [
+            (role, f"{self.symbols[id_]}, id {id_}") for role, id_ in roles if id_ is not None
+        ]
 
     def __len__(self) -> int:
         return len(self.symbols)

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from edgernn.artifact import Artifact
 from edgernn.contract import BATCH, Contract
 from edgernn.errors import ContractError, InputError
+from edgernn.facts import Facts, ShownAsFacts, facts_of
 from edgernn.runtime import providers
 from edgernn.runtime.check_inputs import InputCheck, check_states
 from edgernn.runtime.io_binding import run_error
@@ -22,8 +23,8 @@ from edgernn.runtime.stream import Outputs, Stream, chunk_ports, unwrap_single
 __all__ = ["Model", "Result", "load"]
 
 
-@dataclass(frozen=True)
-class Result:
+@dataclass(frozen=True, repr=False)
+class Result(ShownAsFacts):
     """The result of one run over whole sequences.
 
     Attributes:
@@ -34,8 +35,15 @@ class Result:
     outputs: dict[str, NDArray[Any]]
     state: dict[str, NDArray[Any]]
 
+    def _facts(self) -> tuple[str, Facts]:
+        return "Result", [
+            (role, f"{name}: {array.dtype}{[*array.shape]}")
+            for role, arrays in (("output", self.outputs), ("state", self.state))
+            for name, array in arrays.items()
+        ]
 
-class Model:
+
+class Model(ShownAsFacts):
     """A loaded artifact or graph; `load` returns it.
 
     A model has no state of its own, so threads and streams may share it.
@@ -63,6 +71,11 @@ class Model:
             least=bounds["least"],
             full_lengths=contract.full_lengths,
         )
+
+    def _facts(self) -> tuple[str, Facts]:
+        _, facts = facts_of(self.artifact or self.contract)
+        name = self.artifact.path if self.artifact else f"of {self.contract.source}"
+        return f"Model {name}", [("provider", self.provider), *facts]
 
     def __call__(self, *inputs: ArrayLike, **named: ArrayLike) -> Outputs:
         """Run whole sequences from the initial state.

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from edgernn.contract import BATCH, SEQUENCE, Contract, Port
 from edgernn.errors import InputError, UnsupportedModelError
+from edgernn.facts import Facts, ShownAsFacts, state_bytes
 from edgernn.runtime.bound_step import BoundStep
 from edgernn.runtime.check_inputs import InputCheck, check_states
 from edgernn.runtime.chunk_calls import ChunkCalls, GraphCall
@@ -20,7 +21,7 @@ from edgernn.runtime.sessions import Sessions
 __all__ = ["Outputs", "Stream", "chunk_ports", "unwrap_single"]
 
 
-class Stream:
+class Stream(ShownAsFacts):
     """One running state of a model; `Model.stream` returns it.
 
     A stream belongs to one thread at a time; streams of one model run in parallel. A call that
@@ -58,6 +59,16 @@ class Stream:
         )
         self._calls = ChunkCalls(contract)
         self.reset()
+
+    def _facts(self) -> tuple[str, Facts]:
+        memory = self.batch * state_bytes(self._contract)
+        return f"Stream of {self._contract.source}", [
+            ("provider", self._sessions.provider.name),
+            ("steps", f"{self.steps:,} so far"),
+            ("batch", f"{self.batch:,}"),
+            *(("state", str(port)) for port in self._contract.state_ports.values()),
+            ("memory", f"{memory:,} bytes of state"),
+        ]
 
     @property
     def steps(self) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from edgernn.cli.graph_content import layer_lines, start_of
 from edgernn.cli.terminal_tables import facts, show, table
+from edgernn.facts import Facts, axis_facts, parity_line, vocabulary_line
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -16,18 +17,14 @@ if TYPE_CHECKING:
     from edgernn.contract import Contract, Graph, Port
     from edgernn.export.analysis.file_analysis import FileAnalysis
     from edgernn.layer import Layer
-    from edgernn.report import Cost, ParityReport
-    from edgernn.vocabulary import Vocabulary
+    from edgernn.report import Cost
 
 __all__ = ["print_artifact", "print_file"]
 
-_SYMBOLS_SHOWN = 40
 _CARRY = {
     True: "yes: the state of one call is fed to the next",
     False: "no: the state of one call must not be fed to the next",
 }
-
-Facts = list[tuple[str, str]]
 
 
 def print_artifact(artifact: Artifact) -> None:
@@ -49,7 +46,7 @@ def print_artifact(artifact: Artifact) -> None:
             [
                 *_contract_facts(contract),
                 *_cost_facts(artifact.cost),
-                ("parity", _parity(artifact.parity)),
+                ("parity", parity_line(artifact.parity)),
                 *_refusal_facts(artifact.refusals),
                 *(("note", note) for note in contract.notes),
             ]
@@ -136,22 +133,11 @@ def _contract_facts(contract: Contract) -> Facts:
     ]
     pairs = pairs or [("states", "none")]
     pairs.append(("carry", _CARRY[contract.carry]))
-    pairs += [(axis, f"exactly {size}") for axis, size in contract.constants.items()]
-    pairs += [(axis, f"at most {size}") for axis, size in contract.most.items()]
-    pairs += [(axis, f"at least {size}") for axis, size in contract.least.items()]
+    pairs += axis_facts(contract)
     pairs += [(name, "the longest is all steps") for name in contract.full_lengths]
     if contract.vocabulary:
-        pairs.append(("vocabulary", _symbols(contract.vocabulary)))
+        pairs.append(("vocabulary", vocabulary_line(contract.vocabulary)))
     return pairs
-
-
-def _symbols(vocabulary: Vocabulary) -> str:
-    shown = " ".join(
-        symbol if symbol.isprintable() and not symbol.isspace() else repr(symbol)
-        for symbol in vocabulary.symbols[:_SYMBOLS_SHOWN]
-    )
-    more = " …" if len(vocabulary) > _SYMBOLS_SHOWN else ""
-    return f"{len(vocabulary):,} symbols: {shown}{more}"
 
 
 def _layer_facts(layers: Sequence[Layer], cost: Cost) -> Facts:
@@ -168,10 +154,6 @@ def _cost_facts(cost: Cost) -> Facts:
         ("", f"{cost.weight_bytes:,} bytes of weights read"),
         ("", f"{cost.state_bytes:,} bytes of state per sequence"),
     ]
-
-
-def _parity(report: ParityReport | None) -> str:
-    return "not proven: exported without verification" if report is None else str(report)
 
 
 def _refusal_facts(refusals: Mapping[str, str]) -> Facts:

@@ -15,6 +15,7 @@ from edgernn.cli.command_options import declared_options
 from edgernn.cli.stage_display import show_stages
 from edgernn.cli.terminal_notes import next_command, note, verbosity_options, wrapped
 from edgernn.export.options import ExportOptions
+from edgernn.facts import graph_sizes, port_facts
 
 if TYPE_CHECKING:
     from edgernn.artifact import Artifact
@@ -55,17 +56,8 @@ def command(model: Path, as_json: bool, **options: Any) -> None:
 def _summary(artifact: Artifact) -> str:
     """Return the facts about a new artifact, one per line."""
     contract = artifact.contract
-    kind = "sequence" if contract.sequence else "step"
-    graphs = ", ".join(
-        f"{name}.onnx {_size(artifact.path / f'{name}.onnx')}" for name in contract.graphs
-    )
-    facts = [("wrote", f"{artifact.path}"), ("graphs", graphs)]
-    facts += [("input", str(port)) for port in contract.data_inputs(kind)]
-    facts += [("output", str(port)) for port in contract.data_outputs(kind)]
-    graph = contract.graphs[kind]
-    facts += [
-        ("state", f"{graph.input(state.input)} → {state.output}") for state in contract.states
-    ]
+    facts = [("wrote", f"{artifact.path}"), ("graphs", graph_sizes(artifact.path, contract))]
+    facts += port_facts(contract)
     facts += [("parity", contract.parity)] if contract.parity else []
     return "\n".join(f"{name:<7} {text}" for name, text in facts)
 
@@ -100,11 +92,3 @@ def _sample_text(vocabulary: Vocabulary) -> str:
     ]
     text = "hello" if set("hello") <= {*letters} else vocabulary.separator.join(letters[:5])
     return text or "…"
-
-
-def _size(file: Path) -> str:
-    size = file.stat().st_size
-    for unit, scale in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if size >= scale:
-            return f"{size / scale:.1f} {unit}"
-    return f"{size} bytes"

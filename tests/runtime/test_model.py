@@ -182,3 +182,17 @@ def test_a_model_is_shared_by_its_copies(model):
         "A model cannot be pickled: it holds sessions of ONNX Runtime. Load it where it is needed: "
         "edgernn.load(path)."
     )
+
+
+def test_a_model_shows_its_facts(lstm, model):
+    """Where it runs, and the facts of its artifact, or of the contract of a single graph."""
+    title, provider, source, *facts = repr(model).splitlines()
+    assert (title, provider, source) == (
+        f"Model {lstm}",
+        "provider  cpu",
+        "source    demo",
+    )
+    assert "state     h_in: float32[1, batch, 4] → h_out" in facts
+    graph = edgernn.load(lstm / "step.onnx")
+    assert repr(graph).splitlines()[:2] == ["Model of demo", "provider  cpu"]
+    assert model._repr_html_().startswith("<table><caption")

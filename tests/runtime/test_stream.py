@@ -397,3 +397,29 @@ def test_device_memory_gives_what_host_memory_gives(request, monkeypatch, artifa
     expected = run()
     monkeypatch.setattr("edgernn.runtime.io_binding._HOST", "nowhere")
     np.testing.assert_equal(run(), expected)
+
+
+def test_a_stream_and_a_result_show_their_facts(any_model):
+    """Where a stream runs, how far it is, and what it keeps; the arrays of a result."""
+    stream = any_model.stream(2)
+    stream.feed(ids(7, 2))
+    assert (
+        repr(stream)
+        == """\
+Stream of demo
+provider  cpu
+steps     7 so far
+batch     2
+state     h_in: float32[1, batch, 4]
+state     c_in: float32[1, batch, 4]
+memory    64 bytes of state"""
+    )
+    assert (
+        repr(any_model.run({"tokens": ids(7, 2)}))
+        == """\
+Result
+output  output: float32[7, 2, 4]
+state   h: float32[1, 2, 4]
+state   c: float32[1, 2, 4]"""
+    )
+    assert stream._repr_html_().count("<tr>") == 6
