@@ -15,6 +15,7 @@ __all__ = ["choose_columns", "format_column", "require_numbers"]
 _NUMBER = re.compile(r"\d+")
 _RANGE = re.compile(r"(\d+)-(\d+)")
 _PLAIN = re.compile(r"[^\W\d]\w*")
+_QUOTABLE = re.compile(r"[^\W\d][\w °²³().:/\[\]-]*")
 _MOST_NAMED = 8
 _SHOWN = 20
 
@@ -109,13 +110,22 @@ def require_numbers(row: Row, table: CsvTable, fits: Fits, takes: str) -> None:
     """
     number, cells = row
     numeric = [index for index, cell in enumerate(cells) if is_number(cell, table.delimiter)]
+    if (
+        len(cells) == 1
+        and len(words := cells[0].split()) > 1
+        and all(is_number(word, ",") for word in words)
+    ):
+        raise InputError(
+            f"Line {number} of {table.where} has spaces between its columns: {quote(cells[0])}. "
+            "Put commas, semicolons or tabs there."
+        )
     odd = next((index for index in range(len(cells)) if index not in numeric), None)
     if odd is not None and numeric and fits(len(numeric)):
         cell = cells[odd].strip()
         what = f"{quote(cell)}, which is not a number" if cell else "no number"
         raise InputError(
             f"Line {number} of {table.where} has {what}, in column "
-            f"{format_column(odd, table.names)}. To read the other columns: "
+            f"{format_column(odd, table.names)}. To read the columns of numbers: "
             f"{_option(numeric, table.names)}"
         )
     if fits(len(cells)):
@@ -137,8 +147,10 @@ def _option(indexes: Sequence[int], names: Sequence[str] | None) -> str:
     """Return `--columns …` as it is written in a shell."""
     if names is not None and len(indexes) <= _MOST_NAMED:
         chosen = [names[index] for index in indexes]
-        if all(_PLAIN.fullmatch(name) and names.count(name) == 1 for name in chosen):
-            return f"--columns {','.join(chosen)}"
+        if all(_QUOTABLE.fullmatch(name) and names.count(name) == 1 for name in chosen):
+            text = ",".join(chosen)
+            mark = "" if all(map(_PLAIN.fullmatch, chosen)) else '"'
+            return f"--columns {mark}{text}{mark}"
     ranges: list[list[int]] = []
     for index in indexes:
         if ranges and ranges[-1][1] == index - 1:

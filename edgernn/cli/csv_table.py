@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from edgernn.cli.csv_delimiter import DELIMITER_NAMES, is_decimal_comma, possible_delimiters
+from edgernn.cli.terminal_notes import note
 from edgernn.errors import InputError
 from edgernn.untrusted_text import quote
 
@@ -137,6 +138,7 @@ class CsvTable:
                 "them in the whole file."
             )
         if self.names is None:
+            self._note_counted_names()
             for column, (above, below) in enumerate(zip(self._first[1], cells, strict=True), 1):
                 if self._is_word(above) and self._is_value(below):
                     raise InputError(
@@ -144,6 +146,16 @@ class CsvTable:
                         f"column {column} it has {quote(above)}, where line {number} has "
                         f"{quote(below)}. Give names that are not numbers, or remove that line."
                     )
+
+    def _note_counted_names(self) -> None:
+        """Note that a first row of 0, 1, … is read as data; pandas writes such names."""
+        assert self._first is not None
+        number, cells = self._first
+        if len(cells) > 1 and [cell.strip() for cell in cells] == _counted(len(cells)):
+            note(
+                f"Line {number} of {self.where} is read as the first step, not as names: "
+                f"{quote(self.delimiter.join(cells))}."
+            )
 
     def _is_word(self, cell: str) -> bool:
         return cell.strip().isalpha() and not is_number(cell, self.delimiter)
@@ -177,12 +189,15 @@ def is_number(cell: str, delimiter: str) -> bool:
 
 def _is_header(cells: list[str], delimiter: str) -> bool:
     cells = [cell.strip() for cell in cells]
-    counted = map(str, range(len(cells) - 1))
-    if len(cells) > 1 and cells == ["", *counted]:
+    if len(cells) > 1 and cells == ["", *_counted(len(cells) - 1)]:
         return True
     return any(cells) and not any(
         is_number(cell, delimiter) or _LIKE_A_DATE.match(cell) for cell in cells
     )
+
+
+def _counted(count: int) -> list[str]:
+    return [str(index) for index in range(count)]
 
 
 def _columns(count: int) -> str:

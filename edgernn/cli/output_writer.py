@@ -6,6 +6,7 @@ import contextlib
 import csv
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -19,11 +20,13 @@ from numpy.typing import NDArray
 
 from edgernn.cli.output_file import OutputFile, write_npy, write_npz
 from edgernn.cli.output_layout import OutputLayout
+from edgernn.cli.terminal_notes import note
 from edgernn.errors import InputError
 from edgernn.runtime.port_axes import PortAxes
 
 __all__ = ["FORMATS", "OutputWriter", "open_output"]
 
+_MOST_SHOWN = 120
 FORMATS = ("npy", "npz", "csv", "jsonl")
 
 
@@ -79,6 +82,8 @@ def _to_stdout(format_: str, layout: OutputLayout) -> Iterator[OutputWriter]:
     yield arrays
     if sys.stdout.isatty():
         click.echo(arrays.as_text())
+        if arrays.is_shortened:
+            note("To get all numbers: --output FILE")
     else:
         arrays.save(sys.stdout.buffer, format_)
 
@@ -271,11 +276,18 @@ class _ArrayWriter:
             write_npz(stream, arrays)
 
     def as_text(self) -> str:
-        """Return the arrays as text for a terminal."""
+        """Return the arrays as text for a terminal: of many numbers, the first and the last."""
+        width = shutil.get_terminal_size().columns
         return "\n".join(
-            f"{name}: {array.dtype}{list(array.shape)}\n{np.array2string(array, precision=6)}"
+            f"{name}: {array.dtype}{list(array.shape)}\n"
+            + np.array2string(array, width, precision=6, threshold=_MOST_SHOWN, edgeitems=4)
             for name, array in self._all_arrays().items()
         )
+
+    @property
+    def is_shortened(self) -> bool:
+        """Whether `as_text` leaves numbers out."""
+        return any(array.size > _MOST_SHOWN for array in self._all_arrays().values())
 
 
 def _reserve_space(path: str) -> None:

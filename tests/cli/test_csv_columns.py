@@ -108,17 +108,22 @@ REMEDIES = {
     "time": (
         "time,left,right\n" + "".join(f"2024-05-01,{a},{b}\n" for a, b in ROWS),
         "Line 2 of `x.csv` has `2024-05-01`, which is not a number, in column 1 (`time`). To read "
-        "the other columns: --columns left,right",
+        "the columns of numbers: --columns left,right",
     ),
     "names with spaces": (
         "left (m),right (m),status\n" + "".join(f"{a},{b},ok\n" for a, b in ROWS),
         "Line 2 of `x.csv` has `ok`, which is not a number, in column 3 (`status`). To read the "
-        "other columns: --columns 1-2",
+        'columns of numbers: --columns "left (m),right (m)"',
+    ),
+    "names that a shell changes": (
+        "$left,right%,status\n" + "".join(f"{a},{b},ok\n" for a, b in ROWS),
+        "Line 2 of `x.csv` has `ok`, which is not a number, in column 3 (`status`). To read the "
+        "columns of numbers: --columns 1-2",
     ),
     "no header": (
         "".join(f"{a},10:00,{b}\n" for a, b in ROWS),
-        "Line 1 of `x.csv` has `10:00`, which is not a number, in column 2. To read the other "
-        "columns: --columns 1,3",
+        "Line 1 of `x.csv` has `10:00`, which is not a number, in column 2. To read the columns "
+        "of numbers: --columns 1,3",
     ),
     "index of pandas": (
         ",left,right\n" + "".join(f"{i},{a},{b}\n" for i, (a, b) in enumerate(ROWS)),
@@ -132,8 +137,8 @@ REMEDIES = {
     ),
     "delimiters at the end": (
         "left;right;\n" + "".join(f"{a};{b};\n" for a, b in ROWS),
-        "Line 2 of `x.csv` has no number, in column 3. To read the other columns: "
-        "--columns left,right",
+        "Line 2 of `x.csv` has no number, in column 3. To read the columns of "
+        "numbers: --columns left,right",
     ),
 }
 
@@ -146,6 +151,24 @@ def test_remedy_can_be_pasted(edgernn: Invoke, features: Path, text: str, messag
     remedy = shlex.split(message.rpartition(": ")[2])
     assert edgernn("run", "--input", "x.csv", *remedy, "--output", "y.npy").exit_code == 0
     close(np.load("y.npy"), expected(X[:1])[0][0])
+
+
+def test_spaces(edgernn: Invoke, features: Path) -> None:
+    """Columns between spaces are refused with the remedy."""
+    Path("x.csv").write_text("0.5 1.5\n")
+    refused(
+        edgernn("run", "--input", "x.csv"),
+        "Line 1 of `x.csv` has spaces between its columns: `0.5 1.5`. Put commas, semicolons or "
+        "tabs there.",
+    )
+
+
+def test_names_that_are_numbers(edgernn: Invoke, features: Path) -> None:
+    """A first row that counts from 0 is data, and a note says so."""
+    Path("x.csv").write_text("0,1\n0.5,0.25\n")
+    result = edgernn("run", "--input", "x.csv")
+    assert result.stderr == ("Line 1 of `x.csv` is read as the first step, not as names: `0,1`.\n")
+    assert len(result.stdout.splitlines()) == 2
 
 
 def test_output_is_an_input(edgernn: Invoke, features: Path) -> None:

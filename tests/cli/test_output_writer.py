@@ -85,6 +85,22 @@ def test_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
     )
 
 
+def test_terminal_shows_the_ends(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of many numbers a terminal gets the first and the last, and the option for all."""
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    with open_output(None, "npy", OutputLayout(AXES, False)) as output:
+        output.write({"y": np.arange(200, dtype=np.float32).reshape(1, 100, 2)})
+    shown = capsys.readouterr()
+    assert shown.out == (
+        "y: float32[100, 2]\n"
+        "[[  0.   1.]\n [  2.   3.]\n [  4.   5.]\n [  6.   7.]\n ...\n"
+        " [192. 193.]\n [194. 195.]\n [196. 197.]\n [198. 199.]]\n"
+    )
+    assert shown.err == "To get all numbers: --output FILE\n"
+
+
 def test_fallback(capsys: pytest.CaptureFixture[str]) -> None:
     """Standard output takes .jsonl where the outputs do not fit .csv."""
     with open_output(None, "csv", OutputLayout(DEEP, False, None)) as output:
