@@ -47,10 +47,7 @@ class CommandExamples:
         """The section on C, in Markdown."""
         library, name = "build/c/libonnxruntime.so", shlex.quote(self.name)
         commands = ["examples/c/build", f"build/c/golden {library} {name}"]
-        text = (
-            "In a clone of edgernn that this folder is copied into. `golden` replays the golden "
-            "run; `examples/c/README.md` describes both programs."
-        )
+        text = "`golden` replays the golden run."
         dtypes = {port.dtype for port in self.ports.contract.graphs[self.ports.kind].inputs}
         if not dtypes <= {*_C_DTYPES}:
             other = ", ".join(sorted(dtypes - {*_C_DTYPES}))
@@ -60,11 +57,13 @@ class CommandExamples:
                 f"{count} of `{port.name}`"
                 for port, count in zip(self._inputs, self._numbers, strict=True)
             )
-            text += f" `step` runs your own data: a line has the numbers of one step, {takes}."
+            text += f" `step` runs your own data, a line being one step: {takes}."
             step = f"build/c/step {library} {name}"
             commands.append(
                 f"printf '{self._lines}' | {step}" if self._lines else f"{step} < numbers.csv"
             )
+        text += " `examples/c/README.md` describes both." if self._numbers else ""
+        text += " In a clone of edgernn, with this folder in it:"
         return f"{text}\n\n```sh\n" + "\n".join(commands) + "\n```"
 
     @cached_property

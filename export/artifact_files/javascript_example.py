@@ -79,10 +79,11 @@ class JavascriptExample:
             parts += [javascript_parts.VOCABULARY, words if vocabulary.separator else characters]
             separator = json.dumps(vocabulary.separator)
             parts.append(javascript_parts.DECODE.replace("SEPARATOR", separator))
-        if self._recorded_sizes:
-            report = javascript_parts.REPORT.replace("TOLERANCE", _decimal(self.tolerance))
-            parts += [self._check(), report.removesuffix("\n")]
-        return "\n".join([*parts, *self._example()])
+        checked = bool(self._recorded_sizes)
+        if checked:
+            parts.append(javascript_parts.REPORT.replace("TOLERANCE", _decimal(self.tolerance)))
+        parts.append("\n".join(self._example()))
+        return "\n".join([*parts, *[self._check()] * checked]).rstrip()
 
     # --- what there is ---
 
@@ -325,7 +326,7 @@ class JavascriptExample:
         """Name of an axis → its size in the golden run; empty where one cannot be read."""
         found = {
             SEQUENCE if name == SEQUENCE else str(_axis(name)): f"{_golden(port, 'dims')}[{index}]"
-            for port in (*map(self._recorded, self._data), *self._states)
+            for port in (*self._states, *map(self._recorded, self._data))
             for index, name in enumerate(port.axes)
             if name
         }

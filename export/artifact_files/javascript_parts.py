@@ -90,11 +90,15 @@ export function encode(text) {
 """
 DECODE = """\
 /** Return the text of ids. */
-export const decode = (ids) =>
-  ids.filter((id) => id !== padding).map((id) => symbols[id]).join(SEPARATOR);
+export function decode(ids) {
+  return ids.filter((id) => id !== padding).map((id) => symbols[id]).join(SEPARATOR);
+}
 """
 CHECK = """\
-/** Read an array of the golden run: a .npy file. */
+
+// --- the golden run: what torch gave, recorded at export ---
+
+/** Read a recorded array: a .npy file. */
 async function recorded(port) {
   const file = await readFile(`${folder}/golden/${port}.npy`);
   const start = 10 + file[8] + 256 * file[9]; // after the header
@@ -105,7 +109,7 @@ async function recorded(port) {
   return { DATA, dims: (shape.match(/\\d+/g) ?? []).map(Number) };
 }
 
-/** Replay the golden run; return the largest difference from what torch gave. */
+/** Replay the recorded steps; return the largest difference from what torch gave. */
 export async function check() {
   const golden = {};
   const ports = [PORTS];
