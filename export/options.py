@@ -156,3 +156,7 @@ class ExportOptions(SourceOptions):
                 f"{option('steps')} is {self.steps}, which is of the sequence graph, but "
                 f"{option('graph', 'step')} writes none. Leave out one of the two."
             )
+
+    def target(self, name: str) -> Path:
+        """Return the folder of the artifact of a model of that name."""
+        return Path(f"{name}.edgernn" if self.path is None else self.path)

@@ -153,7 +153,7 @@ def export_model(
     )
     source = _load(model, options)
     stem = type(model).__name__.lower() if isinstance(model, nn.Module) else Path(model).stem
-    target = Path(f"{stem}.edgernn" if path is None else path)
+    target = options.target(stem)
     symbols = _vocabulary(source, options)
     with (
         atomic_folder(target, force) as folder,

@@ -39,6 +39,9 @@ def command(model: Path, as_json: bool, **options: Any) -> None:
     # take a quarter of an export's time.
     gc.set_threshold(100_000, 50, 50)
     note(f"Exporting {model} …")
+    from edgernn.export.check_files import check_export
+
+    check_export(model, ExportOptions(**options))
     with show_stages("loading PyTorch") as elapsed:
         from edgernn.export import export_model
 

@@ -47,11 +47,15 @@ def command(
     else:
         if provider is not None:
             raise click.UsageError("--provider goes with the golden run, not with --against.")
+        from edgernn.artifact import Artifact
+        from edgernn.export.check_files import check_model_file
+
+        opened = Artifact.open(artifact)
+        check_model_file(against)
         with show_stages("loading PyTorch") as elapsed:
-            from edgernn.artifact import Artifact
             from edgernn.export import verify_artifact
 
-            report = verify_artifact(Artifact.open(artifact), against, **options)
+            report = verify_artifact(opened, against, **options)
         note(f"compared in {elapsed():.1f} s")
     if as_json:
         click.echo(json.dumps(report.to_json(), indent=2))

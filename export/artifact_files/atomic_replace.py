@@ -16,13 +16,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from edgernn.artifact import CONTRACT_FILE
 from edgernn.errors import InputError, OutputExistsError
 from edgernn.option_names import option
 
-__all__ = ["atomic_folder"]
+__all__ = ["atomic_folder", "check_replaceable"]
 
 _PARTIAL = ".partial"
 _EXCHANGE = 2  # RENAME_EXCHANGE of Linux, RENAME_SWAP of macOS
@@ -74,6 +72,16 @@ def atomic_folder(path: str | Path, force: bool = False) -> Iterator[Path]:
             _recover(target)
 
 
+def check_replaceable(path: str | Path, force: bool = False) -> None:
+    """Check that an artifact may be written to `path`, which `atomic_folder` checks again.
+
+    Raises:
+        OutputExistsError: `path` exists, and `force` is false or it is not an artifact.
+    """
+    path = Path(path).absolute()
+    _check_replaceable(Path(os.path.realpath(path)), path, force)
+
+
 @contextlib.contextmanager
 def _parent_folders(target: Path, path: Path) -> Iterator[None]:
     """Create the folders above `target`, and remove them again if the block fails."""
@@ -97,6 +105,8 @@ def _parent_folders(target: Path, path: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def _target_lock(target: Path, path: Path) -> Iterator[None]:
     """Hold the lock of `target`, a hidden file; the system frees that of a dead process."""
+    from filelock import FileLock, Timeout  # not there without the extra
+
     file = target.with_name(f".{target.name}.lock")
     lock = FileLock(file, timeout=0)
     try:

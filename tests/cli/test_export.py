@@ -52,6 +52,7 @@ def calls(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]
         )
 
     monkeypatch.setattr("edgernn.export.export_model", export_model, raising=False)
+    monkeypatch.setattr("edgernn.export.check_files.check_export", lambda *_: None)
     return made
 
 
@@ -136,7 +137,16 @@ def test_options(edgernn: Invoke, calls: list[tuple[Any, ...]]) -> None:
     options += ["--state-layout", "batch-major", "--state-per-layer", "--int32-ids", "--reset"]
     options += ["--lengths"]
     options += ["--batch-size", "4", "--steps", "16"]
-    options += ["--graph", "step", "--precision", "int8", "--opset", "20", "--vocabulary", "v.txt"]
+    options += [
+        "--graph",
+        "sequence",
+        "--precision",
+        "int8",
+        "--opset",
+        "20",
+        "--vocabulary",
+        "v.txt",
+    ]
     options += [
         "--module",
         "m.py:make",
@@ -150,7 +160,7 @@ def test_options(edgernn: Invoke, calls: list[tuple[Any, ...]]) -> None:
     wanted = {
         "inputs": ["x:float32[2]", "h"],
         "states": {"h": 1, "c": "c_next"},
-        "graph": "step",
+        "graph": "sequence",
         "precision": "int8",
         "opset": 20,
         "state_layout": "batch-major",
@@ -202,6 +212,7 @@ def test_refused(edgernn: Invoke, folder: Path, monkeypatch: pytest.MonkeyPatch)
     def export_model(*_: object, **__: object) -> Artifact:
         raise OutputExistsError("`m.edgernn` exists already.")
 
+    monkeypatch.setattr("edgernn.export.check_files.check_export", lambda *_: None)
     monkeypatch.setattr("edgernn.export.export_model", export_model, raising=False)
     result = edgernn("export", "m.pt")
     assert result.stderr == "Exporting m.pt …\nError: `m.edgernn` exists already.\n"

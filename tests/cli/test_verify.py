@@ -108,6 +108,7 @@ def test_against(edgernn: Invoke, features: Path, monkeypatch: pytest.MonkeyPatc
         return FAILED
 
     monkeypatch.setattr("edgernn.export.verify_artifact", verify_artifact, raising=False)
+    monkeypatch.setattr("edgernn.export.check_files.check_model_file", lambda _: None)
     asked = ["--input", "x", "--state", "h=1", "--module", "m.py:make", "--assume-plain"]
     asked += ["--trust"]
     result = edgernn("verify", "features.edgernn", "--against", "m.pt", *asked)
