@@ -32,7 +32,7 @@ SECTIONS = {
     "Running": ("load", "Model", "Stream", "Result"),
     "Artifacts and contracts": (
         *("Artifact", "Contract", "Port", "State", "Vocabulary", "ParityReport"),
-        *("contract.Graph", "report.Check", "report.Cost"),
+        *("contract.Graph", "layer.Layer", "report.Check", "report.Cost"),
     ),
     "Errors": (
         *("SourceError", "UnsupportedModelError", "ParityError", "ContractError"),
