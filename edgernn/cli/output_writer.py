@@ -5,20 +5,18 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
-import os
-import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import IO, Any, Protocol
 
 import click
 import numpy as np
 from numpy.typing import NDArray
 
-from edgernn.cli.output_file import OutputFile, write_npy, write_npz
+from edgernn.cli.array_writer import ArrayWriter
+from edgernn.cli.output_file import OutputFile
 from edgernn.cli.output_layout import OutputLayout
 from edgernn.cli.terminal_notes import note
 from edgernn.errors import InputError
@@ -26,7 +24,6 @@ from edgernn.runtime.port_axes import PortAxes
 
 __all__ = ["FORMATS", "OutputWriter", "open_output"]
 
-_MOST_SHOWN = 120
 FORMATS = ("npy", "npz", "csv", "jsonl")
 
 
@@ -68,7 +65,7 @@ def open_output(
             with output.text() as stream:
                 yield (written := _SizedWriter(_LINE_WRITERS[format_](stream, layout), layout.axes))
         else:
-            arrays = _ArrayWriter(layout, output.folder if layout.steps else None)
+            arrays = ArrayWriter(layout, output.folder if layout.steps else None)
             yield (written := _SizedWriter(arrays, layout.axes))
             arrays.save(output.stream, format_)
     target.note("wrote", f"{written.size}, {time.monotonic() - began:.1f} s")
@@ -78,7 +75,7 @@ def _to_stdout(format_: str, layout: OutputLayout) -> Iterator[OutputWriter]:
     if format_ in _LINE_WRITERS:
         yield _LINE_WRITERS[format_](sys.stdout, layout)
         return
-    arrays = _ArrayWriter(layout, None)
+    arrays = ArrayWriter(layout, None)
     yield arrays
     if sys.stdout.isatty():
         click.echo(arrays.as_text())
@@ -217,81 +214,3 @@ class _SizedWriter:
             around = (axis.sequence, axis.batch)
             parts += [str(size) for index, size in enumerate(shape) if index not in around]
         return " × ".join(parts)
-
-
-# --- arrays ---------------------------------------------------------------------------------------
-
-
-class _ArrayWriter:
-    """Writes whole arrays: from memory, or from mapped files where the number of steps is known."""
-
-    def __init__(self, layout: OutputLayout, folder: Path | None) -> None:
-        self._axes, self._batched, self._steps = layout.axes, layout.batched, layout.steps
-        self._folder = folder
-        self._parts: dict[str, list[NDArray[Any]]] = {name: [] for name in layout.axes}
-        self._files: dict[str, NDArray[Any]] = {}
-        self._steps_before = 0
-
-    def write(self, outputs: Mapping[str, NDArray[Any]]) -> None:
-        length = 0
-        for name, array in outputs.items():
-            axis = self._axes[name]
-            if axis.sequence is None:
-                self._parts[name] = [array]
-                continue
-            length = array.shape[axis.sequence]
-            if self._folder is None:
-                self._parts[name].append(array)
-            else:
-                file = self._mapped_file(name, array)
-                axis.slice_steps(file, self._steps_before, self._steps_before + length)[...] = array
-        self._steps_before += length
-
-    def _mapped_file(self, name: str, array: NDArray[Any]) -> NDArray[Any]:
-        if name not in self._files:
-            shape = list(array.shape)
-            shape[self._axes[name].sequence or 0] = self._steps or 0
-            path = f"{self._folder}/{len(self._files)}"
-            file = np.lib.format.open_memmap(path, "w+", array.dtype, tuple(shape))
-            _reserve_space(path)
-            self._files[name] = file
-        return self._files[name]
-
-    def _all_arrays(self) -> dict[str, NDArray[Any]]:
-        arrays = dict(self._files)
-        for name, parts in self._parts.items():
-            if parts:
-                arrays[name] = self._axes[name].join_chunks(parts)
-        if self._batched:
-            return arrays
-        return {name: self._axes[name].without_batch(array) for name, array in arrays.items()}
-
-    def save(self, stream: IO[bytes], format_: str) -> None:
-        """Write the arrays as .npy, which takes one, or as .npz."""
-        arrays = self._all_arrays()
-        if format_ == "npy":
-            (array,) = arrays.values()
-            write_npy(stream, array)
-        else:
-            write_npz(stream, arrays)
-
-    def as_text(self) -> str:
-        """Return the arrays as text for a terminal: of many numbers, the first and the last."""
-        width = shutil.get_terminal_size().columns
-        return "\n".join(
-            f"{name}: {array.dtype}{list(array.shape)}\n"
-            + np.array2string(array, width, precision=6, threshold=_MOST_SHOWN, edgeitems=4)
-            for name, array in self._all_arrays().items()
-        )
-
-    @property
-    def is_shortened(self) -> bool:
-        """Whether `as_text` leaves numbers out."""
-        return any(array.size > _MOST_SHOWN for array in self._all_arrays().values())
-
-
-def _reserve_space(path: str) -> None:
-    """Allocate a file on disk: a mapped file that finds no space later kills the process."""
-    if hasattr(os, "posix_fallocate"):
-        with open(path, "r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, os.path.getsize(path))

@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 from numpy.typing import NDArray
 
 from edgernn.cli.plot_series import Series
@@ -90,6 +90,7 @@ class Picture:
         lowest = panels[-1, 0]
         lowest.set_xlabel("step")
         lowest.xaxis.set_major_locator(MaxNLocator(integer=True))
+        lowest.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         lowest.set_xlim(-0.5, self.steps - 0.5)
         return figure
 
@@ -120,6 +121,8 @@ class Picture:
         marker = "." if is_short or series.is_ids else ""
         for feature, (label, colour) in enumerate(zip(labels, _COLOURS, strict=False)):
             style: Any = {"color": colour, "marker": marker, "linewidth": 1.2}
+            if not np.array_equal(series.low, series.high):  # curves become bands
+                style |= {"linewidth": 0.7, "alpha": 0.7}
             solid, dashed = ("", "") if series.is_ids else ("-", "--")
             data = _zigzag(series, feature, slice(0, split))
             axes.plot(*data, linestyle=solid, label=label, **style)
@@ -151,13 +154,15 @@ class Picture:
         if not self.generated:
             return
         place = self.steps - self.generated - 0.5
+        is_narrow = self.generated < self.steps / 8
         axes.axvline(place, color=colour, linewidth=1.2, linestyle=":")
         axes.annotate(
-            "generated",
+            "generated →" if is_narrow else "generated",
             (place, 1),
             xycoords=("data", "axes fraction"),
-            xytext=(4, 3),
+            xytext=(-4 if is_narrow else 4, 3),
             textcoords="offset points",
+            ha="right" if is_narrow else "left",
             color="#555555",
             fontsize="small",
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import itertools
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +13,11 @@ from typing import IO, Any, cast
 from numpy.typing import NDArray
 
 from edgernn.cli.csv_reader import CsvReader
+from edgernn.cli.input_stream import decode_lines, is_descriptor, open_input, read_line
 from edgernn.cli.jsonl_reader import is_jsonl, jsonl_steps
 from edgernn.errors import InputError
 from edgernn.numpy_files import NPY_MAGIC, ZIP_MAGIC, NotArraysError, load_npy, load_npz, read_npy
-from edgernn.regular_files import MEGABYTE, format_size, regular_file_size
+from edgernn.regular_files import MEGABYTE, format_size
 from edgernn.runtime.port_axes import PortAxes, required_axes
 from edgernn.untrusted_text import quote
 
@@ -25,7 +25,6 @@ __all__ = ["Chunk", "ChunkedSequence", "open_sequence"]
 
 Chunk = dict[str, NDArray[Any]]
 
-_MAX_LINE = 16 * MEGABYTE
 _MAX_PIPE = 1024 * MEGABYTE
 
 
@@ -70,17 +69,17 @@ def open_sequence(
         InputError: The content is not a sequence for these ports.
     """
     where = "Standard input" if path == "-" else f"`{path}`"
-    with _open(path) as stream:
-        first = _read_line(stream, 1, where)
+    with open_input(path) as stream:
+        first = read_line(stream, 1, where)
         if first.startswith((NPY_MAGIC, ZIP_MAGIC)):
             format_ = "npy" if first.startswith(NPY_MAGIC) else "npz"
             _check_no_columns(columns, format_, where)
             arrays = _load_arrays(
-                format_, None if _is_descriptor(path) else Path(path), first, stream, where
+                format_, None if is_descriptor(path) else Path(path), first, stream, where
             )
             yield _from_arrays(format_, _match_ports(arrays, axes, where), axes, chunk, where)
             return
-        lines = _decode_lines(first, stream, where)
+        lines = decode_lines(first, stream, where)
         head = next(lines, "")
         lines = itertools.chain([head], lines)
         size = steps_per_answer if chunk is None and path == "-" else chunk
@@ -95,50 +94,6 @@ def open_sequence(
 def _check_no_columns(columns: str | None, format_: str, where: str) -> None:
     if columns is not None:
         raise InputError(f"{where} is .{format_}, and --columns needs .csv. Leave out --columns.")
-
-
-def _is_descriptor(path: str) -> bool:
-    """Return whether `path` is a descriptor that the shell opened, which may be a pipe."""
-    return path in ("-", "/dev/stdin") or path.startswith(("/dev/fd/", "/proc/self/fd/"))
-
-
-def _open(path: str) -> contextlib.AbstractContextManager[IO[bytes]]:
-    if path == "-":
-        return contextlib.nullcontext(sys.stdin.buffer)
-    subject = f"Input `{path}`"
-    if not _is_descriptor(path):
-        regular_file_size(Path(path), subject, InputError)
-    try:
-        return Path(path).open("rb")
-    except OSError as error:
-        raise InputError(f"{subject} cannot be read: {error.strerror or error}.") from error
-
-
-def _read_line(stream: IO[bytes], number: int, where: str) -> bytes:
-    try:
-        line = stream.readline(_MAX_LINE + 1)
-    except OSError as error:
-        raise InputError(f"{where} cannot be read: {error.strerror or error}.") from error
-    if len(line) > _MAX_LINE and not line.startswith((NPY_MAGIC, ZIP_MAGIC)):
-        raise InputError(
-            f"Line {number} of {where} is longer than {format_size(_MAX_LINE)}. Give one step "
-            "per line."
-        )
-    return line
-
-
-def _decode_lines(first: bytes, stream: IO[bytes], where: str) -> Iterator[str]:
-    line, number = first, 1
-    while line:
-        try:
-            yield line.decode("utf-8-sig" if number == 1 else "utf-8")
-        except UnicodeDecodeError:
-            raise InputError(
-                f"{where} is neither .npy nor .npz nor UTF-8 text (line {number}). Give .npy, "
-                ".npz, or .csv or .jsonl in UTF-8, which Excel writes as `CSV UTF-8`."
-            ) from None
-        number += 1
-        line = _read_line(stream, number, where)
 
 
 # --- arrays ---------------------------------------------------------------------------------------

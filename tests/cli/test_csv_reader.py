@@ -67,3 +67,33 @@ def test_live_pipe(features: Path) -> None:
     assert run.stdout.read() == ""
     run.stdout.close()
     assert run.wait(30) == 0
+
+
+EXPORTS = {
+    "German Excel": (
+        "\ufeffDatum;Uhrzeit;Temperatur °C;Feuchte %;\r\n"
+        "01.05.2024;10:00;-1,0;-0,9429;\r\n"
+        "01.05.2024;10:10;-0,8857;-0,8286;\r\n"
+        ";;;;\r\n;;;;\r\n",
+        "3-4",
+    ),
+    "US Excel": (
+        'Date,Time,"Temp, °F","Hum, %"\r\n5/1/2024,10:00 AM,-1,-0.9429\r\n'
+        "5/1/2024,10:10 AM,-0.8857,-0.8286\r\n",
+        '"Temp, °F","Hum, %"',
+    ),
+    "pandas": (",temp,hum,note\n0,-1.0,-0.9429,\n1,-0.8857,-0.8286,low\n", "temp,hum"),
+    "logger": (
+        "2024-05-01T10:00:00Z\tok\t-1.0\t-0.9429\n2024-05-01T10:10:00Z\tlow\t-0.8857\t-0.8286\n\n",
+        "3-4",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "columns"), EXPORTS.values(), ids=EXPORTS.keys())
+def test_exports(edgernn: Invoke, features: Path, text: str, columns: str) -> None:
+    """What spreadsheets, pandas and loggers write is read as it is."""
+    Path("x.csv").write_bytes(text.encode())
+    result = edgernn("run", "--input", "x.csv", "--columns", columns, "--output", "y.npy")
+    assert result.exit_code == 0, result.output
+    np.testing.assert_allclose(np.load("y.npy"), expected(X[:1, :2])[0][0], atol=1e-4)
