@@ -42,6 +42,8 @@ class Contract(ShownAsFacts):
         source: What the model was, in one line.
         states: The states in a fixed order: by layer, h before c.
         carry: Whether a state taken from one chunk may be fed to the next.
+        divisible: Whether any division of a sequence into chunks gives the same numbers. Where not,
+            a chunk is a call of the model, which keeps memory from call to call.
         graphs: `sequence`, `step` or both.
         vocabulary: The symbols of ids and scores, or None.
         parity: The result of the parity check in one line.
@@ -66,6 +68,7 @@ class Contract(ShownAsFacts):
     most: Mapping[str, int] = field(default_factory=dict)
     least: Mapping[str, int] = field(default_factory=dict)
     no_step: str = ""
+    divisible: bool = True
 
     def __post_init__(self) -> None:
         for kind, graph in self.graphs.items():

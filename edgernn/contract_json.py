@@ -23,13 +23,14 @@ def json_of(contract: Contract) -> dict[str, Any]:
         "family": contract.family,
         "source": contract.source,
         "carry": contract.carry,
+        **({} if contract.divisible else {"divisible": False}),
         "no_step": contract.no_step,
         "states": [
             {
                 "name": state.name,
                 "in": state.input,
                 "out": state.output,
-                "initial": None if state.initial is None else state.initial.tolist(),
+                "initial": None if state.initial is None else (state.initial * 1).tolist(),
             }
             for state in contract.states
         ],
@@ -88,6 +89,7 @@ def fields_in_json(whole: JsonField) -> dict[str, Any]:
         "source": whole["source"].text(),
         "states": tuple(_state_from_json(state, graphs) for state in states),
         "carry": whole["carry"].flag(),
+        "divisible": divisible.flag() if (divisible := whole.get("divisible")) else True,
         "graphs": graphs,
         "no_step": reason.text() if (reason := whole.get("no_step")) else "",
         "vocabulary": whole["vocabulary"].optional(_vocabulary_from_json),

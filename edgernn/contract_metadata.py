@@ -36,6 +36,8 @@ def metadata_of(contract: Contract, kind: str) -> dict[str, str]:
         "source": contract.source,
         "parity": contract.parity,
     }
+    if not contract.divisible:
+        texts["divisible"] = "no"
     if contract.lengths:
         texts["lengths"] = ",".join(contract.lengths)
     if contract.full_lengths:
@@ -97,6 +99,8 @@ def fields_in_metadata(
         "most": fields.counts("most."),
         "least": fields.counts("least."),
         "parity": fields.get("parity") or "",
+        "divisible": fields.get("divisible") is None
+        or fields.one_of("divisible", ("yes", "no")) == "yes",
     }
 
 

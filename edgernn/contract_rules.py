@@ -23,7 +23,7 @@ DTYPES = (
 )
 """The dtypes of ports."""
 
-STATE_DTYPES = ("float32", "float16")
+STATE_DTYPES = ("float32", "float16", "int64", "bool")
 
 _UNNAMED = "?"  # an axis of any size, without a name
 _MAX_AXES = 32

@@ -27,9 +27,13 @@ from edgernn.export.library_errors import stage
 from edgernn.export.make_contract import name_outer_axes
 from edgernn.export.options import SourceOptions
 from edgernn.export.proof.eager_reference import EagerReference, GivenReference
+from edgernn.export.proof.module_calls import ModuleCalls
 from edgernn.export.proof.reference import Reference
 from edgernn.export.source.load_source import Source
-from edgernn.export.streaming.hidden_memory import check_memory_is_state, refuse_hidden_memory
+from edgernn.export.source.prepare_module import private_copy
+from edgernn.export.streaming.find_memory import find_memory
+from edgernn.export.streaming.memory_arguments import MemoryArguments
+from edgernn.export.streaming.refused_memory import memory_refusal
 from edgernn.export.streaming.reset_memory import reset_memory, reset_memory_with_guess
 
 __all__ = ["build_model"]
@@ -68,14 +72,41 @@ def _build_module(source: Source, options: SourceOptions, lengths: bool) -> tupl
     _LOG.info("finding inputs and axes")
     with stage("running forward", source.name):
         example = _make_example(source, options.inputs, lengths, states)
+        given = module if lengths else source.given
+        example, calls, numbers = _take_memory(module, given, example)
     _LOG.debug("forward takes %s", ", ".join(map(str, example.tensors)))
     with stage("building the graphs", source.name):
-        built = _build_or_fix_steps(module, example, states)
-    if built.module is module:
-        for call in (example, example.resized(dict.fromkeys(example.sizes, 1))):
-            own = (one.call for one in built.states if one.argument is None)
-            check_memory_is_state(module, call, frozenset(one for one in own if one is not None))
-    return built, _reference(module if lengths else source.given, built, source.reference)
+        try:
+            built = _build_or_fix_steps(module, example, states)
+        except UnsupportedModelError as error:
+            if not numbers:
+                raise
+            reason = f"with a tensor for its number, forward cannot be traced ({error})"
+            raise memory_refusal(module, numbers, reason) from error
+    if calls is not None:
+        built = replace(built, module_calls=calls)
+    return built, _reference(module if calls else given, built, source.reference)
+
+
+def _take_memory(
+    module: nn.Module, given: nn.Module, example: ExampleCall
+) -> tuple[ExampleCall, ModuleCalls | None, Sequence[str]]:
+    """Make what `module` keeps from call to call arguments of its forward, in place.
+
+    Returns:
+        The call with them; what calls the module as it was given, if it keeps anything; and the
+        attributes that hold numbers of Python's.
+
+    Raises:
+        UnsupportedModelError: The module keeps what cannot be a state.
+    """
+    memory, example = find_memory(module, example)
+    if memory is None:
+        return example, None, ()
+    calls = ModuleCalls(private_copy(given), example)
+    arguments = MemoryArguments(module, memory)
+    arguments.override(module)
+    return arguments.add_to(example), calls, memory.numbers
 
 
 def _build_or_fix_steps(
@@ -101,7 +132,6 @@ def _make_example(
 
     Raises:
         InputError: forward does not run on the inputs, or none were found that it runs on.
-        UnsupportedModelError: The module has memory that no graph would have.
     """
     module = source.module
     for one in {id(one): one for one in (module, source.given)}.values():
@@ -121,7 +151,6 @@ def _make_example(
         updates = return_argument_updates(module, given)
         example = find_dynamic_axes(ModuleRunner(module), given, states)
         example = replace(example, state_updates=updates)
-    refuse_hidden_memory(module, example)
     if source.given is not module:
         reset_memory(source.given, example)
         return_argument_updates(source.given, example)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import onnx_ir as ir
+import torch
 from torch import nn
 
 from edgernn.contract import BATCH, SEQUENCE
@@ -36,7 +38,7 @@ from edgernn.export.reroll.reroll import LONGEST_STRIDE, RerolledModule, reroll
 from edgernn.export.source.read_exported import ExportedModule
 from edgernn.export.source.unrolled_loop import describe_unrolled_loop
 from edgernn.export.states.contract_ports import name_ports
-from edgernn.export.states.find_states import find_states
+from edgernn.export.states.find_states import find_states, own_starts
 from edgernn.export.states.layer_names import name_layers
 from edgernn.export.states.next_values import StatePairs
 from edgernn.export.states.node_states import call_states
@@ -63,7 +65,7 @@ def build_torch(module: nn.Module, example: ExampleCall, pairs: Mapping[str, str
     """
     run = run_forward(module, example)
     known = _known_pairs(example, run, pairs)
-    is_step = not example.has_sequence and run.most_steps == 1
+    is_step = not example.has_sequence and (run.most_steps == 1 or bool(example.memory))
     with stage("tracing forward", type(module).__name__):
         module, model = _trace(module, example, run)
     carries_state = any(node.attributes.get_int("states", 1) for node in call_nodes(model.graph))
@@ -78,8 +80,11 @@ def build_torch(module: nn.Module, example: ExampleCall, pairs: Mapping[str, str
     loops = {index: lower_loop_body(run.calls[index], body) for index, body in bodies.items()}
     bounds = _bounds(module, model, loops)
     labels = {call: loop.labels for call, loop in loops.items()}
-    states = find_states(model.graph, call_states(model.graph, labels), run.calls, known)
+    found = call_states(model.graph, labels)
+    restarted = own_starts(found) if example.memory else []
+    states = find_states(model.graph, found, run.calls, known, own=not example.memory)
     states, start_notes = with_default_starts(module, example, run, states)
+    states = tuple(_with_memory(state, example) for state in states)
     is_step = is_step and not loops_from_own_state(run, states)
     if is_step and not states:
         raise UnsupportedModelError(f"{_no_pair()} {pair_options(example, run) or ''}".strip())
@@ -104,6 +109,7 @@ def build_torch(module: nn.Module, example: ExampleCall, pairs: Mapping[str, str
         *(_padded(path) for path in run.padded),
         *pairing_notes(states),
         *start_notes,
+        *map(_restarts, restarted),
         *(_unnamed(path) for path in example.state_updates if pairs and path not in pairs),
         *dict.fromkeys(f"The sequence graph has a Scan: {one}." for one in graphs.scan_reasons),
         *dict.fromkeys(name_sizes(both, {*example.sizes, BATCH, SEQUENCE})),
@@ -136,9 +142,27 @@ def _known_pairs(
     example: ExampleCall, run: ForwardRun, pairs: Mapping[str, str | int]
 ) -> StatePairs:
     """Return which results are the next values of which arguments: as named, or as recognised."""
+    memory = {name: name for name in example.memory}
     if pairs:
-        return StatePairs(pairs)
-    return StatePairs({}, example.state_updates, {} if run.calls else recognise_pairs(example, run))
+        return StatePairs(pairs, proven=memory)
+    given, results = dict(example.kwargs), dict(run.results)
+    for name in memory:
+        del given[name], results[name]
+    others = {} if run.calls else recognise_pairs(
+        replace(example, kwargs=given), replace(run, results=results)
+    )
+    return StatePairs({}, example.state_updates, others, memory)
+
+
+def _with_memory(state: StatePort, example: ExampleCall) -> StatePort:
+    """Return a state, with what the module holds before its first call where it is memory."""
+    if state.argument not in example.memory:
+        return state
+    shape = example.shapes[state.argument]
+    value: torch.Tensor = example.kwargs[state.argument]
+    if BATCH in shape:
+        value = value.narrow(shape.index(BATCH), 0, 1)
+    return replace(state, memory=True, initial=value.numpy() if value.any() else None)
 
 
 def _bounds(module: nn.Module, model: ir.Model, loops: Mapping[int, TracedLoop]) -> Bounds:
@@ -233,6 +257,13 @@ def _no_pair() -> str:
         "forward is one step of a recurrence, but nothing that it returns goes back in as one of "
         "its arguments and can be told from other tensors. It must take its state and return the "
         f"next one, of the same shape; name it: {option('states', {'INPUT': 'OUTPUT'})}."
+    )
+
+
+def _restarts(layer: str) -> str:
+    return (
+        f"Layer `{layer}` starts anew at every call of the graph, as at every call of forward, "
+        "which keeps other memory from call to call."
     )
 
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from edgernn.contract import SEQUENCE, Graph
 from edgernn.export.call.example_call import ExampleCall
+from edgernn.export.proof.module_calls import ModuleCalls
 from edgernn.export.states.contract_ports import Origins, graph_ports
 from edgernn.export.states.state_port import StatePort
 from edgernn.export.trace.bounds import Bounds
@@ -40,6 +41,8 @@ class Built:
             longest first.
         full_lengths: Those of `lengths` whose longest is known to be the number of steps.
         notes: For people.
+        module_calls: What calls the user's module again and again, where it keeps memory from call
+            to call.
         bounds: The sizes of dynamic axes for which the sequence graph agrees with the model.
     """
 
@@ -59,6 +62,7 @@ class Built:
     full_lengths: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     bounds: Bounds = field(default_factory=Bounds)
+    module_calls: ModuleCalls | None = None
 
     @property
     def graphs(self) -> dict[str, ir.Model]:

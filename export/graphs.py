@@ -25,6 +25,7 @@ from edgernn.export.lower.projection import scan_projection
 from edgernn.export.lower.running_results import write_running
 from edgernn.export.states.state_port import StatePort
 from edgernn.export.step.at_one_step import at_one_step, gemm_form, remove_lengths
+from edgernn.export.step.unroll_layers import unroll_layers
 
 __all__ = [
     "Graphs",
@@ -66,6 +67,7 @@ def graphs_of_step(
     write_running(model)
     fold_constants(model)
     lower_loops(model, loops, at_one_step=False)
+    unroll_layers(model)
     ports = [(state.input, state.output) for state in states]
     lifted = lift_over_time(model, ports, constants=_memories(model, states))
     reasons = (lifted.reason,) if lifted.reason else ()

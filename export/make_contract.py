@@ -15,6 +15,7 @@ import onnx_ir as ir
 from edgernn.contract import BATCH, SEQUENCE, Contract
 from edgernn.export.built import Built
 from edgernn.export.ir.dataflow import id_axis
+from edgernn.export.proof.calls_in_row import CallsInRow
 from edgernn.export.proof.carry import why_not_carried
 from edgernn.export.proof.input_sampler import InputSampler
 from edgernn.export.proof.measured_bounds import find_full_lengths, measure_bounds
@@ -25,7 +26,13 @@ from edgernn.join_chunks import BATCH_OUTER, SEQUENCE_OUTER
 from edgernn.untrusted_text import escape_unprintable
 from edgernn.vocabulary import Vocabulary
 
-__all__ = ["known_contract", "make_contract", "name_outer_axes", "sampler_of"]
+__all__ = ["calls_in_row", "known_contract", "make_contract", "name_outer_axes", "sampler_of"]
+
+_CALLS_DIFFER = (
+    "forward keeps memory from call to call, and a call on a whole sequence gives other numbers "
+    "than calls on its parts. A call of the graph is a call of forward: divide a sequence into "
+    "calls as for the model."
+)
 
 
 def sampler_of(built: Built, reference: Reference, contract: Contract) -> InputSampler:
@@ -43,6 +50,13 @@ def sampler_of(built: Built, reference: Reference, contract: Contract) -> InputS
         free_states=tuple(state.name for state in built.states if state.any_value),
         index_axes=_bounding_axes(built),
     )
+
+
+def calls_in_row(built: Built, sampler: InputSampler) -> CallsInRow | None:
+    """Return what compares calls in a row, where the model keeps memory from call to call."""
+    if built.module_calls is None:
+        return None
+    return CallsInRow(sampler, built.module_calls, built.states, built.stacked_axes)
 
 
 def name_outer_axes(built: Built, reference: Reference) -> None:
@@ -103,16 +117,19 @@ def make_contract(
         full = find_full_lengths(sampler_of(built, reference, measured), built.sequence)
     extent = {"most": bounds.most, "least": bounds.least, "full_lengths": full}
     least = bounds.least.get(SEQUENCE, 1)
-    carry = built.carry and least == 1
+    divisible = built.carry and least == 1
     no_step = built.no_step or (f"forward takes at least {least} steps." if least > 1 else "")
-    if carry:
+    if divisible:
         reason = why_not_carried(sampler_of(built, reference, known(carry=True, **extent)))
-        carry, no_step = not reason, reason or no_step
+        divisible, no_step = not reason, reason or no_step
+    # a module that keeps memory from call to call carries its state, however its calls differ
+    carry = divisible or built.module_calls is not None
     graphs = built.ports
     return known(
         **extent,
         carry=carry,
-        graphs={kind: graph for kind, graph in graphs.items() if carry or kind == "sequence"},
+        divisible=divisible or not carry,
+        graphs={kind: graph for kind, graph in graphs.items() if divisible or kind == "sequence"},
         no_step=no_step,
         notes=(
             *notes,
@@ -123,6 +140,7 @@ def make_contract(
                 f"The longest of `{name}` must be as long as the sequences: forward pads to it."
                 for name in full
             ),
+            *([_CALLS_DIFFER] if carry and not divisible else ()),
             *([f"There is no step graph: {no_step}"] if no_step else ()),
         ),
     )

@@ -33,7 +33,12 @@ from edgernn.export.call.added_lengths import LENGTHS
 from edgernn.export.code_lines.source_line import SourceLine
 from edgernn.export.foreign.onnx_file import OnnxFile
 from edgernn.export.library_errors import lines_of, locating, stage
-from edgernn.export.make_contract import known_contract, make_contract, sampler_of
+from edgernn.export.make_contract import (
+    calls_in_row,
+    known_contract,
+    make_contract,
+    sampler_of,
+)
 from edgernn.export.options import (
     ExportOptions,
     GraphChoice,
@@ -165,11 +170,13 @@ def export_model(
         known = known_contract(built, source.description, symbols)
         contract = make_contract(known, built, reference, source.notes)
         check_request(options, contract)
+        sampler = sampler_of(built, reference, contract)
         prover = Prover(
-            sampler=sampler_of(built, reference, contract),
+            sampler=sampler,
             tolerance=TOLERANCES[precision],
             constants=constant_sizes(options),
             extra_sizes=built.bounds.unproven,
+            in_row=calls_in_row(built, sampler),
         )
         prover.check_constants()
         parameters = cost_of(built.sequence).parameters
@@ -232,13 +239,17 @@ def verify_artifact(
     with _eager_on_one_thread(), stage("proving the graphs", source.name):
         built, reference = build_model(source, options, LENGTHS in theirs.lengths)
         known = known_contract(built, source.description, theirs.vocabulary)
-        contract = known(carry=theirs.carry, most=theirs.most, least=theirs.least)
+        contract = known(
+            carry=theirs.carry, divisible=theirs.divisible, most=theirs.most, least=theirs.least
+        )
         paths = {kind: str(artifact.checked(kind)) for kind in theirs.graphs}
+        sampler = sampler_of(built, reference, contract)
         prover = Prover(
-            sampler=sampler_of(built, reference, contract),
+            sampler=sampler,
             tolerance=tolerance_of(map(ir.load, paths.values())),
             constants=theirs.constants,
             extra_sizes=built.bounds.unproven,
+            in_row=calls_in_row(built, sampler),
         )
         return prover.report(paths, PortAdapter(contract, theirs))
 

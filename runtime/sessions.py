@@ -141,6 +141,7 @@ def _check_agreement(promised: Contract, found: Contract, kind: str, file: Path)
     for what, promise, fact in (
         ("states", _states(promised), _states(found)),
         ("`carry`", promised.carry, found.carry),
+        ("`divisible`", promised.divisible, found.divisible),
         ("lengths", promised.lengths, found.lengths),
         ("full lengths", promised.full_lengths, found.full_lengths),
         ("bounds", promised.bounds(kind), found.bounds(kind)),

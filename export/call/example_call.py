@@ -56,6 +56,8 @@ class ExampleCall:
         guessed_ranges: Paths of the tensors of integers whose range is a guess.
         state_updates: Path of an argument that is a state and that forward writes into → the path
             of its next value in forward's result.
+        memory: Names of the arguments that are the module's own memory, see `MemoryArguments`; the
+            next value of each is the result of its name.
     """
 
     kwargs: Mapping[str, Any]
@@ -66,6 +68,7 @@ class ExampleCall:
     limits: Mapping[str, int | str] = field(default_factory=dict)
     guessed_ranges: tuple[str, ...] = ()
     state_updates: Mapping[str, str] = field(default_factory=dict)
+    memory: tuple[str, ...] = ()
 
     @property
     def tensors(self) -> tuple[ArgumentTensor, ...]:

@@ -22,7 +22,7 @@ from edgernn.export.capture.recurrent_calls import RecurrentCall, RecurrentCallM
 from edgernn.option_names import option
 from edgernn.untrusted_text import first_line
 
-__all__ = ["ExampleRunner", "ForwardRun", "ModuleRunner", "first_run", "run_forward"]
+__all__ = ["ExampleRunner", "ForwardRun", "ModuleRunner", "first_run", "run_forward", "run_quietly"]
 
 
 @dataclass(frozen=True)
@@ -102,14 +102,20 @@ def run_forward(module: nn.Module, example: ExampleCall) -> ForwardRun:
         return proceed(call.states)
 
     capture = RecurrentCallMode(note)
-    with torch.no_grad(), preserve_state(module), capture, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        copied = map_tensors(lambda _, tensor: tensor.clone(), dict(example.kwargs))
-        result = module(**copied)
+    with torch.no_grad(), preserve_state(module), capture:
+        result = run_quietly(module, example)
     packed = [sorted(lengths.tolist()) for lengths in capture.lengths]
     lengths = tuple(leaf.path for leaf in example.tensors if _holds_lengths(leaf, packed))
     padded = tuple(packed_paths(result))
     return ForwardRun(tuple(calls), dict(tensor_leaves(result)), lengths, capture.functions, padded)
+
+
+def run_quietly(module: nn.Module, example: ExampleCall) -> Any:
+    """Return what forward returns for copies of the example's tensors, without its warnings."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        copied = map_tensors(lambda _, tensor: tensor.clone(), dict(example.kwargs))
+        return module(**copied)
 
 
 def _check_call(call: RecurrentCall) -> None:

@@ -9,6 +9,7 @@
     log1p, expm1          lose the digits of a small x: written so that they do not
     cumprod, logcumsumexp, cummax, cummin
                           are not written: one node each, which `write_running` lowers
+    x[:, place] = y       reads the integer in `place`: `element_index` writes all of the axis
     x[:, -20:]            fixes the size of the axis (pytorch/pytorch#161705): written as Slice
     len(x)                Python makes it a number: `patch_len` returns the size of the axis
 
@@ -32,6 +33,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.onnx.ops import symbolic, symbolic_multi_out
 
+from edgernn.export.capture.element_index import read_element, write_element
 from edgernn.export.ir.operator_kinds import EDGERNN, RUNNING, TORCH
 
 __all__ = ["exporter_fix", "lower_crops", "patch_len"]
@@ -233,7 +235,10 @@ _FIXES: Mapping[str, tuple[str, Callable[..., Any]]] = {
 def exporter_fix(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
     """Return what a torch function gives, or NotImplemented where torch's exporter is right."""
     if name == "__getitem__" and isinstance(args[0], torch.Tensor):
-        return _crop(args[0], args[1])
+        element = read_element(args[0], args[1])
+        return _crop(args[0], args[1]) if element is NotImplemented else element
+    if name == "__setitem__" and isinstance(args[0], torch.Tensor):
+        return write_element(*args)
     if name not in _FIXES:
         return NotImplemented
     names, fix = _FIXES[name]

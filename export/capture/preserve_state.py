@@ -15,6 +15,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 __all__ = [
     "attributes_of",
+    "fields_of",
     "preserve_state",
     "same_content",
     "same_value",
@@ -70,7 +71,7 @@ def preserve_state(module: nn.Module) -> Iterator[None]:
             _restore(value, content)
 
 
-def _fields_of(value: Any) -> dict[str, Any] | None:
+def fields_of(value: Any) -> dict[str, Any] | None:
     """Return the attributes of an object whose class is the model's own; None of any other."""
     own = type(value).__module__.partition(".")[0] not in _LIBRARIES
     return vars(value) if own and hasattr(value, "__dict__") else None
@@ -84,7 +85,7 @@ def _mutable_values(value: Any, depth: int = _MAX_DEPTH) -> Iterator[Any]:
         return
     if not depth or isinstance(value, (type, nn.Module)):
         return
-    held = value if isinstance(value, (list, deque, dict, tuple)) else _fields_of(value)
+    held = value if isinstance(value, (list, deque, dict, tuple)) else fields_of(value)
     if held is None:
         return
     if not isinstance(held, tuple):
@@ -164,7 +165,7 @@ def snapshot(value: Any, depth: int = _MAX_DEPTH) -> Any:
         return value
     if isinstance(value, (list, tuple, deque)):
         return [snapshot(one, depth - 1) for one in value]
-    fields = value if isinstance(value, dict) else _fields_of(value)
+    fields = value if isinstance(value, dict) else fields_of(value)
     if fields is None:
         return value
     return {key: snapshot(one, depth - 1) for key, one in fields.items()}

@@ -197,6 +197,12 @@ class ComparisonCases:
         most = self.sampler.contract.most.get(SEQUENCE, calls * size)
         return min(calls, most // size) * size
 
+    def call_steps(self, steps: int) -> int:
+        """Return the number of steps nearest to `steps` that one call takes."""
+        if not self._is_dynamic(SEQUENCE):
+            return self.sampler.traced_sizes[SEQUENCE]
+        return self.constants.get(SEQUENCE, self.sampler.contract.within(SEQUENCE, steps))
+
     def allowed_batch(self, batch: int) -> int:
         """Return the batch nearest to `batch` that the graphs take."""
         if not self._is_dynamic(BATCH):

@@ -21,7 +21,7 @@ from edgernn.export.ir.onnx_session import Arrays
 from edgernn.export.proof.reference import Reference, RunResult, run_stepwise
 from edgernn.export.states.state_port import StatePort
 
-__all__ = ["EagerReference", "GivenReference", "one_thread"]
+__all__ = ["EagerReference", "GivenReference", "default_dtype", "one_thread"]
 
 
 class EagerReference:
@@ -54,7 +54,7 @@ class EagerReference:
         self._states = states
         self._sequence_axes = sequence_axes
         self._dtype = next((p.dtype for p in module.parameters()), torch.float32)
-        with _default_dtype(self._dtype):
+        with default_dtype(self._dtype):
             self._traced = run_forward(module, example).calls
 
     @property
@@ -110,7 +110,7 @@ class EagerReference:
             torch.no_grad(),
             preserve_state(self._module),
             RecurrentCallMode(exchange),
-            _default_dtype(self._dtype),
+            default_dtype(self._dtype),
         ):
             result = dict(tensor_leaves(self._module(**call.kwargs)))
             outputs = {path: _array(tensor) for path, tensor in result.items()}
@@ -247,7 +247,7 @@ def one_thread() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
+def default_dtype(dtype: torch.dtype) -> Iterator[None]:
     """Make `dtype` the dtype of new floating-point tensors."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)

@@ -5,7 +5,9 @@ Outputs and final states are compared
 1. of whole sequences: up to a thousand steps, at both sides of every bound, from the initial state
    and from others that the model can be in;
 2. of runs step by step, and in chunks of random lengths;
-3. of the golden run.
+3. of the golden run;
+4. where the model keeps memory from call to call, of many calls in a row, from its value at rest,
+   with the model called the same way.
 
 At most one of the sizes is the traced one. Shapes must be as declared, NaN agrees with nothing, and
 a comparison of nothing is a failure.
@@ -27,6 +29,7 @@ from edgernn.contract import BATCH, SEQUENCE, Contract
 from edgernn.errors import InputError, ParityError
 from edgernn.export.ir.onnx_session import Arrays, failure_reason
 from edgernn.export.ir.recurrent_operators import is_recurrent
+from edgernn.export.proof.calls_in_row import CallsInRow
 from edgernn.export.proof.chunked_comparison import compare_chunks
 from edgernn.export.proof.comparison_cases import LONGEST, ComparisonCase, ComparisonCases
 from edgernn.export.proof.difference import TOLERANCE, Comparison, compare
@@ -44,6 +47,9 @@ _LOG = logging.getLogger("edgernn.export")
 
 _CHUNKED = ((1, 1), (2, 7), (3, 5))
 
+_FEW_CALLS = 24
+_LONGEST_CHUNK = 80
+
 
 @dataclass(frozen=True)
 class Prover:
@@ -55,12 +61,14 @@ class Prover:
         tolerance: The largest difference that passes.
         constants: The constant sizes of `batch` and `sequence` in the graphs, if any.
         extra_sizes: Further sizes at which whole runs are compared: name of an axis → its size.
+        in_row: The model called again and again, where it keeps memory from call to call.
     """
 
     sampler: InputSampler
     tolerance: float = TOLERANCE
     constants: Mapping[str, int] = field(default_factory=dict)
     extra_sizes: Sequence[Mapping[str, int]] = ()
+    in_row: CallsInRow | None = None
 
     @property
     def contract(self) -> Contract:
@@ -159,7 +167,8 @@ class Prover:
         Where the sequence graph takes a constant number of steps, the run has twice that number, or
         just that number if the state cannot be carried from one call to the next.
         """
-        return self._cases.golden_case(self.constants.get(SEQUENCE, 0) * (1 + self.contract.carry))
+        in_parts = self.contract.carry and self.contract.divisible
+        return self._cases.golden_case(self.constants.get(SEQUENCE, 0) * (1 + in_parts))
 
     def _run_checks(self, functions: Mapping[str, GraphFunction]) -> Iterator[Check]:
         """Yield every check that has passed, and log how many of them have."""
@@ -194,13 +203,16 @@ class Prover:
         long, check = self._compare_longest(whole)
         if check is not None:
             yield check
-        for kind, run in functions.items() if self.contract.carry else ():
+        in_parts = self.contract.carry and self.contract.divisible
+        for kind, run in functions.items() if in_parts else ():
             for case in self._chunked_cases(kind):
                 yield self._compare_chunks("steps" if kind == "step" else "chunks", kind, run, case)
             if long is not None:
                 yield self._compare_chunks("drift", kind, run, long)
         for kind, run in functions.items():
             yield self._compare_golden(kind, run)
+        for kind, run in functions.items():
+            yield from self._compare_calls(kind, run)
 
     def _compare_longest(
         self, run: GraphFunction | None
@@ -272,7 +284,31 @@ class Prover:
         comparison = compare(got, case.expected, feature_ports(self.contract))
         return self._check("golden", kind, case, comparison)
 
-    def _check(self, name: str, kind: str, case: ComparisonCase, comparison: Comparison) -> Check:
+    def _compare_calls(self, kind: str, run: GraphFunction) -> Iterator[Check]:
+        """Compare calls in a row with those of a model that keeps memory from call to call."""
+        if self.in_row is None:
+            return
+        rng = self.sampler.rng
+        few = rng.integers(1, 9, _FEW_CALLS).tolist()
+        many = rng.integers(1, _LONGEST_CHUNK, 2 * LONGEST // _LONGEST_CHUNK).tolist()
+        for batch, lengths in ((1, few), (3, few), (1, many)):
+            batch = self._cases.allowed_batch(batch)
+            if kind == "step":
+                lengths = [1] * (LONGEST if lengths is many else _FEW_CALLS)
+            else:
+                lengths = [self._cases.call_steps(length) for length in lengths]
+            comparison, rounding = self.in_row.compare(kind, run, batch, lengths)
+            sizes = self.sampler.sizes_at(batch, sum(lengths))
+            yield self._check("calls", kind, ComparisonCase(sizes, {}), comparison, rounding)
+
+    def _check(
+        self,
+        name: str,
+        kind: str,
+        case: ComparisonCase,
+        comparison: Comparison,
+        rounding: Callable[[str], float] | None = None,
+    ) -> Check:
         """Return the result of a comparison.
 
         Raises:
@@ -287,7 +323,7 @@ class Prover:
         initial = self._initial_kind() if case.states is None else self.sampler.state_kind
         violations, tolerance = comparison.violations(self.tolerance), None
         if violations:
-            rounding = self._rounding(case)
+            rounding = rounding or self._rounding(case)
             allowed = {one: one.allowed(self.tolerance, rounding(one.port)) for one in violations}
             for one in violations:
                 if not one.amount <= allowed[one]:
@@ -369,6 +405,7 @@ _HOW = {
     "chunks": "by chunks",
     "drift": "over many steps",
     "golden": "as recorded for hosts",
+    "calls": "call after call",
 }
 
 

@@ -76,8 +76,8 @@ def name_ports(
         outputs[value.name] = path
     graph.inputs[:] = [*data_in, *(ports[name] for name in state_inputs)]
     graph.outputs[:] = [*data_out, *(ports[name] for name in state_outputs)]
-    inputs |= {name: state.argument for name, state in state_inputs.items()}
-    outputs |= {name: state.result for name, state in state_outputs.items()}
+    inputs |= {n: None if one.memory else one.argument for n, one in state_inputs.items()}
+    outputs |= {n: None if one.memory else one.result for n, one in state_outputs.items()}
     known = {name: limits.get(path or "") for name, path in inputs.items()}
     known_limits = {name: limit for name, limit in known.items() if isinstance(limit, int)}
     return Origins(inputs=inputs, outputs=outputs, unused=unused, limits=known_limits)

@@ -30,18 +30,23 @@ from edgernn.export.states.node_states import NodeState, is_same_value, last_in_
 from edgernn.export.states.state_port import StatePort
 from edgernn.option_names import option
 
-__all__ = ["StateNames", "find_states"]
+__all__ = ["StateNames", "find_states", "own_starts"]
 
 _RESHAPES = operators_of(Movement.RESHAPES, Movement.PERMUTES)
 """Operators that give a tensor, all of it, another shape."""
 
 
 def find_states(
-    graph: ir.Graph, states: Sequence[NodeState], calls: Sequence[RecurrentCall], pairs: StatePairs
+    graph: ir.Graph,
+    states: Sequence[NodeState],
+    calls: Sequence[RecurrentCall],
+    pairs: StatePairs,
+    own: bool = True,
 ) -> tuple[StatePort, ...]:
     """Make the states of a model ports, in place, and return them in the contract's order.
 
     `calls` are the recurrent calls as an eager forward made them, with the states it started from.
+    Where `own` is false, states that forward makes itself stay inside: it makes them at every call.
 
     Raises:
         InputError: A pair names an argument or a result that forward does not have.
@@ -50,11 +55,22 @@ def find_states(
     names = StateNames(states)
     ports = [
         *_argument_states(graph, states, names, pairs),
-        *_own_states(graph, states, names, calls),
+        *(_own_states(graph, states, names, calls) if own else ()),
     ]
     order = {state.call: place for place, state in enumerate(states)}
     return tuple(
         sorted(ports, key=lambda port: (-1 if port.call is None else order[port.call], port.index))
+    )
+
+
+def own_starts(states: Sequence[NodeState]) -> list[str]:
+    """Return the layers that start from a state that forward makes itself."""
+    return list(
+        dict.fromkeys(
+            state.layer
+            for state in states
+            if not depends_on_data(state.initial) and not state.initial.is_graph_input()
+        )
     )
 
 

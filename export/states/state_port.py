@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
@@ -30,6 +30,7 @@ class StatePort:
         initial: The value that forward starts from with 1 for the batch axis; None for zeros.
         any_value: Whether it may have any value, as h and c of a layer may. What else a model
             remembers, such as a running power, has values that it never takes.
+        memory: Whether the argument is memory that forward keeps on the module.
         evidence: Why the result was paired with the argument, if by a guess; None if the user named
             the pair or a recurrent call shows it.
     """
@@ -40,9 +41,10 @@ class StatePort:
     call: int | None
     last_call: int | None
     index: int = 0
-    initial: NDArray[np.float32] | None = None
+    initial: NDArray[Any] | None = None
     any_value: bool = False
     evidence: str | None = None
+    memory: bool = False
 
     @property
     def input(self) -> str:

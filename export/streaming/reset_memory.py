@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,10 +11,10 @@ from torch import nn
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.call.guess_examples import candidate_examples
-from edgernn.export.capture.preserve_state import attributes_of, preserve_state, set_attribute
+from edgernn.export.capture.preserve_state import attributes_of, set_attribute
 from edgernn.export.capture.pytree import map_tensors, tensor_leaves
-from edgernn.export.streaming.hidden_memory import overwritten_attributes
-from edgernn.export.streaming.recorded_run import record_run, try_run
+from edgernn.export.streaming.memory_probe import Call, MemoryProbe, same_results
+from edgernn.export.streaming.overwritten_attributes import overwritten_attributes
 
 __all__ = ["reset_memory", "reset_memory_with_guess"]
 
@@ -23,7 +23,8 @@ def reset_memory(module: nn.Module, example: ExampleCall) -> tuple[str, ...]:
     """Reset what earlier calls left on `module`, in place.
 
     An attribute that forward overwrites and that holds numbers becomes None, as before the first
-    call, or zeros where forward does not take that; so do buffers.
+    call, if forward takes that. Another one, and a buffer, keeps its value: the module starts from
+    it; where forward fails on the value, it becomes zeros.
 
     Returns:
         A note for each of them that changes what forward returns.
@@ -32,40 +33,64 @@ def reset_memory(module: nn.Module, example: ExampleCall) -> tuple[str, ...]:
     names = _overwritten(module, example, held) if held else []
     if not names:
         return ()
-    values = attributes_of(module)
-    zeros = {n: map_tensors(lambda _, one: torch.zeros_like(one), values[n]) for n in names}
-    buffers = {name for name, _ in module.named_buffers()}
-    none = {name: zeros[name] if name in buffers else None for name in names}
-    chosen = next((one for one in (none, zeros) if try_run(module, example, one) is not None), None)
-    if chosen is None:
-        return ()
-    alone = try_run(module, example)
-    reset = try_run(module, example, chosen)
-    if alone is not None and (reset is None or alone.same_results(reset)):
-        return ()
-    runs = {name: try_run(module, example, {name: chosen[name]}) for name in names}
-    read = [
-        name
-        for name, run in runs.items()
-        if alone is None or run is None or not alone.same_results(run)
-    ]
-    for name, value in chosen.items():
-        set_attribute(module, name, value)
-    return tuple(
-        f"`self.{name}` held what an earlier call had left; the graphs start without it."
-        for name in read or names
-    )
+    probe = MemoryProbe(module, names)
+    alone = probe.try_call(example, {})
+    for chosen in _resets(module, names, zeros=alone is None):
+        reset = probe.try_call(example, chosen)
+        if reset is None:
+            continue
+        if alone is not None and same_results(alone, reset):
+            return ()
+        read = [name for name in chosen if _is_read(probe, example, alone, name, chosen)]
+        for name, value in chosen.items():
+            set_attribute(module, name, value)
+        return tuple(
+            f"`self.{name}` held what an earlier call had left; the graphs start without it."
+            for name in read or chosen
+        )
+    return ()
 
 
 def reset_memory_with_guess(module: nn.Module) -> tuple[str, ...]:
     """Reset memory as `reset_memory` does, with the first of the guessed calls that runs."""
     if not any(map(_holds_numbers, attributes_of(module).values())):
         return ()
+    probe = MemoryProbe(module, ())
     for candidate in candidate_examples(module):
         notes = reset_memory(module, candidate)
-        if notes or try_run(module, candidate) is not None:
+        if notes or probe.try_call(candidate, {}) is not None:
             return notes
     return ()
+
+
+def _resets(
+    module: nn.Module, names: Sequence[str], zeros: bool
+) -> Iterator[Mapping[str, Any]]:
+    """Yield what the attributes may be reset to: all of them, then one of them; None, then zeros.
+
+    Zeros are tried where forward fails on what the attributes hold.
+    """
+    buffers = {name for name, _ in module.named_buffers()}
+    values = attributes_of(module)
+    zero = {n: map_tensors(lambda _, one: torch.zeros_like(one), values[n]) for n in names}
+    none = dict.fromkeys(name for name in names if name not in buffers)
+    if none:
+        yield {**zero, **none} if zeros else none
+    yield from ({name: None} for name in none)
+    if zeros:
+        yield zero
+
+
+def _is_read(
+    probe: MemoryProbe,
+    example: ExampleCall,
+    alone: Call | None,
+    name: str,
+    chosen: Mapping[str, Any],
+) -> bool:
+    """Return whether the reset of one attribute changes what forward returns, or lets it fail."""
+    run = probe.try_call(example, {name: chosen[name]})
+    return alone is None or run is None or not same_results(alone, run)
 
 
 def _holds_numbers(value: Any) -> bool:
@@ -84,12 +109,5 @@ def _overwritten(module: nn.Module, example: ExampleCall, held: Sequence[str]) -
     except Exception:
         buffers = {name for name, _ in module.named_buffers()}
     names = [name for name in held if name not in buffers]
-    with torch.no_grad(), preserve_state(module):
-        for name in names:
-            set_attribute(module, name, None)
-        try:
-            record_run(module, example)
-        except Exception:
-            return []
-        after = attributes_of(module)
-        return [name for name in names if after[name] is not None]
+    run = MemoryProbe(module, names).try_call(example, dict.fromkeys(names))
+    return [] if run is None else [name for name in names if run.after[name] is not None]

@@ -1,0 +1,116 @@
+"""A graph call after call, its states carried on, beside the user's module called the same way.
+
+graph      state → x[0] → y[0], state → x[1] → y[1], state → …
+module             x[0] → y[0]          x[1] → y[1]          …     remembers by itself
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgernn.contract import SEQUENCE
+from edgernn.export.ir.onnx_session import Arrays
+from edgernn.export.proof.difference import Comparison
+from edgernn.export.proof.graph_function import GraphFunction, feature_ports
+from edgernn.export.proof.input_sampler import InputSampler
+from edgernn.export.proof.module_calls import ModuleCalls
+from edgernn.export.states.state_port import StatePort
+
+__all__ = ["CallsInRow"]
+
+
+@dataclass(frozen=True)
+class CallsInRow:
+    """Compares graphs with a module that keeps memory from call to call.
+
+    Attributes:
+        sampler: The ports and the data.
+        calls: The module.
+        states: The states; of those that forward takes as arguments, the module's results go back
+            in. One that it does not return starts anew at every call, of the graph too.
+        step_axes: Where forward is one step, path of an input or output → the axis of steps.
+    """
+
+    sampler: InputSampler
+    calls: ModuleCalls
+    states: Sequence[StatePort]
+    step_axes: Mapping[str, int] | None
+
+    def compare(
+        self, kind: str, run: GraphFunction, batch: int, lengths: Sequence[int]
+    ) -> tuple[Comparison, Callable[[str], float]]:
+        """Compare the outputs of calls with chunks of some lengths, from the initial state.
+
+        Returns:
+            The comparison with the module; and from the name of a port to the error of the module
+            in float32 there, 0 where it does not run in float64.
+        """
+        data = [
+            self.sampler.draw_data(self.sampler.sizes_at(batch, length)) for length in lengths
+        ]
+        expected = list(self._outputs(self.calls, batch, data))
+        comparison = Comparison(feature_ports(self.sampler.contract))
+        for got, wanted in zip(self._run(kind, run, batch, data), expected, strict=True):
+            comparison.add(got, {name: array for name, array in wanted.items() if name in got})
+        return comparison, lambda port: self._rounding(port, batch, data, expected)
+
+    @property
+    def _arguments(self) -> list[StatePort]:
+        """The states that forward takes as arguments."""
+        return [one for one in self.states if one.argument is not None and not one.memory]
+
+    def _outputs(
+        self, calls: ModuleCalls, batch: int, data: Sequence[Arrays]
+    ) -> Iterator[Arrays]:
+        """Yield what the module returns for each call, by port."""
+        ports = {
+            port.name: port.origin or "" for port in self.sampler.contract.data_outputs("sequence")
+        }
+        inputs = (self.sampler.inputs_by_path(one) for one in data)
+        initial = self.sampler.initial_states(batch)
+        states = {one.argument or "": initial[one.name] for one in self._arguments}
+        results = {
+            one.argument or "": one.result for one in self._arguments if one.result is not None
+        }
+        for outputs in calls(inputs, states, results, self.step_axes):
+            yield {name: outputs[path] for name, path in ports.items() if path in outputs}
+
+    def _run(
+        self, kind: str, run: GraphFunction, batch: int, data: Sequence[Arrays]
+    ) -> Iterator[Arrays]:
+        """Yield what the graph returns for each call; of the step graph with an axis of steps."""
+        contract = self.sampler.contract
+        states = initial = self.sampler.initial_states(batch)
+        anew = {one.name: initial[one.name] for one in self._arguments if one.result is None}
+        before = {port.name: port.axis(SEQUENCE) for port in contract.data_inputs("sequence")}
+        after = {port.name: port.axis(SEQUENCE) for port in contract.data_outputs("sequence")}
+        for chunk in data:
+            if kind == "step":
+                chunk = {
+                    name: array if (axis := before[name]) is None else array.take(0, axis)
+                    for name, array in chunk.items()
+                }
+            result = run(chunk, states)
+            states = {**result.states, **anew}
+            if kind == "sequence":
+                yield result.outputs
+            else:
+                yield {
+                    name: array if (axis := after[name]) is None else np.expand_dims(array, axis)
+                    for name, array in result.outputs.items()
+                }
+
+    def _rounding(
+        self, port: str, batch: int, data: Sequence[Arrays], expected: Sequence[Arrays]
+    ) -> float:
+        comparison = Comparison(feature_ports(self.sampler.contract))
+        try:
+            double = self._outputs(self.calls.double(), batch, data)
+            for one, exact in zip(expected, double, strict=True):
+                comparison.add(one, exact)
+            return comparison.rounding(port)
+        except Exception:
+            return 0.0

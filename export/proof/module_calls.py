@@ -1,0 +1,93 @@
+"""The user's own module, called again and again from the memory that it came with.
+
+Nothing here knows what the module remembers, or where: graphs that give the same, call after call,
+have all of its memory and no other.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from edgernn.export.call.example_call import ExampleCall
+from edgernn.export.call.forward_run import run_quietly
+from edgernn.export.capture.preserve_state import preserve_state
+from edgernn.export.capture.pytree import tensor_leaves
+from edgernn.export.ir.onnx_session import Arrays
+from edgernn.export.proof.eager_reference import default_dtype
+
+__all__ = ["ModuleCalls"]
+
+
+class ModuleCalls:
+    """Calls of a module, each from the memory that the one before left.
+
+    Args:
+        module: The module as it was given; every row of calls puts it back to what it is now.
+        example: A call of it.
+    """
+
+    def __init__(self, module: nn.Module, example: ExampleCall) -> None:
+        self._module = module
+        self._example = example
+        self._dtype = next((p.dtype for p in module.parameters()), torch.float32)
+
+    def double(self) -> ModuleCalls:
+        """Return calls of the same module in float64."""
+        return ModuleCalls(copy.deepcopy(self._module).double(), self._example)
+
+    def __call__(
+        self,
+        calls: Iterable[Arrays],
+        states: Arrays,
+        results: Mapping[str, str],
+        axes: Mapping[str, int] | None = None,
+    ) -> Iterator[Arrays]:
+        """Yield what the module returns, by path, for the inputs of each call by path.
+
+        Args:
+            calls: The inputs of each call by path.
+            states: The states that forward takes as arguments: path → what the first call takes.
+            results: The path of such an argument → the path of the result that the next call takes.
+            axes: Where forward is one step, path of an input or a result → the axis along which
+                the steps of the given calls are stacked. Each step is then a call.
+        """
+        states = dict(states)
+
+        def call(inputs: Arrays) -> Arrays:
+            returned = self._call({**inputs, **states})
+            states.update({path: returned[result] for path, result in results.items()})
+            return returned
+
+        with torch.no_grad(), preserve_state(self._module), default_dtype(self._dtype):
+            for inputs in calls:
+                yield call(inputs) if axes is None else _by_steps(call, inputs, axes)
+
+    def _call(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
+        tensors = {path: torch.from_numpy(array.copy()) for path, array in inputs.items()}
+        given = {
+            path: one.to(self._dtype) if one.is_floating_point() else one
+            for path, one in tensors.items()
+        }
+        result = run_quietly(self._module, self._example.with_tensors(given))
+        return {path: tensor.numpy().copy() for path, tensor in tensor_leaves(result)}
+
+
+def _by_steps(
+    call: Callable[[Arrays], Arrays], inputs: Arrays, axes: Mapping[str, int]
+) -> dict[str, NDArray[Any]]:
+    steps = next(array.shape[axes[path]] for path, array in inputs.items() if path in axes)
+    parts = [
+        call({p: one.take(step, axes[p]) if p in axes else one for p, one in inputs.items()})
+        for step in range(steps)
+    ]
+    return {
+        path: np.stack([part[path] for part in parts], axes[path]) if path in axes else last
+        for path, last in parts[-1].items()
+    }
