@@ -46,8 +46,11 @@ def metadata_of(contract: Contract, kind: str) -> dict[str, str]:
         texts |= {f"{role}.{axis}": str(size) for axis, size in sizes.items()}
     for state in contract.states:
         if state.initial is not None:
-            numbers = state.initial.astype(np.float32).ravel()
-            texts[f"initial.{state.name}"] = " ".join(f"{number:.9g}" for number in numbers)
+            is_float = state.initial.dtype.kind == "f"
+            numbers = state.initial.astype(np.float32 if is_float else np.int64).ravel()
+            texts[f"initial.{state.name}"] = " ".join(
+                f"{number:.9g}" if is_float else str(number) for number in numbers
+            )
     for port in graph.inputs:
         if port.limit is not None:
             texts[f"limit.{port.name}"] = str(port.limit)

@@ -32,6 +32,7 @@ from edgernn.export.proof.reference import Reference
 from edgernn.export.source.load_source import Source
 from edgernn.export.source.prepare_module import private_copy
 from edgernn.export.streaming.find_memory import find_memory
+from edgernn.export.streaming.layer_memory import is_layer_memory
 from edgernn.export.streaming.memory_arguments import MemoryArguments
 from edgernn.export.streaming.refused_memory import memory_refusal
 from edgernn.export.streaming.reset_memory import reset_memory, reset_memory_with_guess
@@ -85,7 +86,7 @@ def _build_module(source: Source, options: SourceOptions, lengths: bool) -> tupl
             raise memory_refusal(module, numbers, reason) from error
     if calls is not None:
         built = replace(built, module_calls=calls)
-    return built, _reference(module if calls else given, built, source.reference)
+    return built, _reference(module if example.memory else given, built, source.reference)
 
 
 def _take_memory(
@@ -104,6 +105,8 @@ def _take_memory(
     if memory is None:
         return example, None, ()
     calls = ModuleCalls(private_copy(given), example)
+    if is_layer_memory(module, memory, example):
+        return example, calls, ()
     arguments = MemoryArguments(module, memory)
     arguments.override(module)
     return arguments.add_to(example), calls, memory.numbers

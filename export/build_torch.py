@@ -148,8 +148,10 @@ def _known_pairs(
     given, results = dict(example.kwargs), dict(run.results)
     for name in memory:
         del given[name], results[name]
-    others = {} if run.calls else recognise_pairs(
-        replace(example, kwargs=given), replace(run, results=results)
+    others = (
+        {}
+        if run.calls
+        else recognise_pairs(replace(example, kwargs=given), replace(run, results=results))
     )
     return StatePairs({}, example.state_updates, others, memory)
 

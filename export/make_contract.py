@@ -121,6 +121,8 @@ def make_contract(
     no_step = built.no_step or (f"forward takes at least {least} steps." if least > 1 else "")
     if divisible:
         reason = why_not_carried(sampler_of(built, reference, known(carry=True, **extent)))
+        if built.module_calls is not None:
+            reason = reason.removeprefix("its state cannot be carried on: ")
         divisible, no_step = not reason, reason or no_step
     # a module that keeps memory from call to call carries its state, however its calls differ
     carry = divisible or built.module_calls is not None

@@ -40,7 +40,8 @@ class ChunkCalls:
 
     A sequence graph that takes any number of steps runs a chunk in one call. One that takes a
     constant number of steps runs as many full calls as fit, and the step graph runs the rest. One
-    that takes up to a number of steps runs a longer chunk in calls of nearly equal size.
+    that takes up to a number of steps runs a longer chunk in calls of nearly equal size. A chunk of
+    a model for which a call is a chunk is one call.
     """
 
     def __init__(self, contract: Contract) -> None:
@@ -58,7 +59,7 @@ class ChunkCalls:
         if self._contract.sequence is None:
             return [GraphCall("step", t, t + 1) for t in range(steps)]
         most = self._contract.most.get(SEQUENCE)
-        if self.size is None and most is not None:
+        if self.size is None and most is not None and self._contract.divisible:
             count = -(-steps // most)
             ends = [steps * place // count for place in range(count + 1)]
             return [GraphCall("sequence", *pair) for pair in itertools.pairwise(ends)]

@@ -98,7 +98,8 @@ def replay(model: Model) -> tuple[Check, ...]:
     """Replay the golden run in every way that the model can run, and compare with its arrays.
 
     `whole` is one call, `steps` one call per time step through the step graph where there is one,
-    `chunks` calls of 1, 2, 3, … steps, or of the constant number that the sequence graph takes.
+    `chunks` calls of 1, 2, 3, … steps, or of the constant number that the sequence graph takes. A
+    model that gives other numbers in other chunks is replayed whole only.
 
     Raises:
         ContractError: The model is a single graph, or its recorded run cannot be read.
@@ -110,9 +111,10 @@ def replay(model: Model) -> tuple[Check, ...]:
     if contract.sequence and size in (None, golden.steps):
         result = model.run(golden.inputs, golden.initial)
         checks.append(golden.check("whole", "sequence", result.outputs, result.state))
-    if contract.carry and (contract.step or size in (None, 1)):
+    in_parts = contract.carry and contract.divisible
+    if in_parts and (contract.step or size in (None, 1)):
         checks.append(_by_steps(model, golden))
-    if contract.carry and contract.sequence:
+    if in_parts and contract.sequence:
         checks.append(_by_chunks(model, golden, size))
     return tuple(checks)
 
@@ -151,10 +153,11 @@ def require_passed(report: ParityReport) -> None:
 def median_step_time(model: Model) -> float | None:
     """Return the median time of one step of the golden run in seconds.
 
-    None for a model whose state cannot be carried on, or that cannot run single steps.
+    None for a model whose state cannot be carried on, or whose steps are not those of a sequence.
     """
     contract = model.contract
-    if not contract.carry or not (contract.step or _constant_steps(contract) in (None, 1)):
+    in_parts = contract.carry and contract.divisible
+    if not in_parts or not (contract.step or _constant_steps(contract) in (None, 1)):
         return None
     golden = _GoldenRun(model)
     stream = model.stream(golden.batch)

@@ -48,6 +48,8 @@ class Stream(ShownAsFacts):
         self._bound: BoundStep | None = None
         most, least = map(_without_steps, contract.bounds(kind).values())
         self._step_check = InputCheck(_step_ports(contract), "step graph", most=most, least=least)
+        if not contract.divisible:  # a chunk is one call, within the bounds of calls
+            most, least = contract.bounds(kind).values()
         ports = tuple(port.with_dynamic_axis(SEQUENCE) for port in chunk_ports(contract))
         self._chunk_check = InputCheck(
             ports,
@@ -107,7 +109,8 @@ class Stream(ShownAsFacts):
 
         A sequence graph that takes a constant number of steps runs as many full calls as fit, and
         the step graph runs the rest. One that takes up to a number of steps runs the chunk in
-        several calls.
+        several calls. A model that keeps memory from call to call may give other numbers in other
+        chunks (`divisible` in its contract): then a chunk is one call.
 
         Args:
             inputs: One array per data input as the sequence graph's ports say; where the model
@@ -236,6 +239,11 @@ class Stream(ShownAsFacts):
             raise UnsupportedModelError(
                 f"`{self._contract.source}` has no step graph, and its sequence graph takes "
                 f"{self._calls.size} steps at a time. Feed it chunks: stream.feed(x)."
+            )
+        if self._contract.least.get(SEQUENCE, 1) > 1:
+            raise UnsupportedModelError(
+                f"`{self._contract.source}` has no step graph, and its sequence graph takes at "
+                f"least {self._contract.least[SEQUENCE]} steps. Feed it chunks: stream.feed(x)."
             )
         graph = self._contract.graphs["sequence"]
         chunk: dict[str, NDArray[Any]] = {}

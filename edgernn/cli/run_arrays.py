@@ -59,7 +59,7 @@ def run_arrays(
 
 def _steps_per_answer(contract: Contract) -> int | None:
     """Return the number of steps that are read before they are run; None for all of them."""
-    if not contract.carry:
+    if not contract.carry or not contract.divisible:
         return None
     return 1 if contract.step else contract.constants.get(SEQUENCE, 1)
 

@@ -131,7 +131,8 @@ def run_text(
         pieces = interface.continue_text(runner, ids, options.generate, choose)
         _write_text(pieces, target, separator)
         return
-    size = options.chunk or (interface.chunk if contract.carry else None)
+    in_parts = contract.carry and contract.divisible
+    size = options.chunk or (interface.chunk if in_parts else None)
     answers = (runner.run(part) for part in interface.chunks(ids, size))
     suffix = "" if target is None else target.path.suffix.removeprefix(".")
     if suffix == "txt" or (suffix not in FORMATS and interface.scores is not None):

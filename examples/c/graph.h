@@ -37,7 +37,7 @@ typedef struct {
     size_t inputs, count;
     size_t only;        /* steps of every call, 0 for any number */
     size_t least, most; /* steps that a call has, 0 where there is no such bound */
-    char *family, *carry;
+    char *family, *carry, *divisible; /* the last is NULL where the graph does not say */
 } Graph;
 
 /* NumPy's names of ONNX Runtime's types, in its order. */
@@ -178,6 +178,7 @@ static inline bool open_graph(Graph *graph, const char *folder, const char *file
     if (strcmp(version, "1")) fail("`%s` has contract version %s, not 1", path, version);
     release(version);
     graph->carry = required(graph, path, "carry");
+    graph->divisible = metadata(graph, "divisible", NULL);
     graph->family = required(graph, path, "family");
     graph->least = number(graph, "least", "sequence");
     graph->most = number(graph, "most", "sequence");
@@ -205,6 +206,7 @@ static inline void close_graph(Graph *graph) {
     }
     release(graph->family);
     release(graph->carry);
+    release(graph->divisible);
     ort->ReleaseSession(graph->session);
 }
 
@@ -224,15 +226,20 @@ static inline void write_initial(const Graph *graph, const Port *port, const int
     snprintf(name, sizeof name, "%s", port->name);
     if ((end = strrchr(name, '_')) && !strcmp(end, "_in")) *end = 0;
     char *text = metadata(graph, "initial", name), *at = text;
-    if (text && port->type != ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT)
-        fail("`%s` is %s; learned initial values are read as float32 only", port->name,
+    const bool is_float = port->type == ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT;
+    const bool is_integer = port->type == ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64;
+    if (text && !is_float && !is_integer && port->type != ONNX_TENSOR_ELEMENT_DATA_TYPE_BOOL)
+        fail("`%s` is %s; initial values are read as float32, int64 and bool only", port->name,
              types[port->type].name);
     for (size_t outer = 0; text && outer < total; outer += batch * inner)
         for (size_t i = 0; i < inner; i++) {
             const float value = strtof(at, &end);
+            const int64_t integer = strtoll(at, NULL, 10);
+            const bool truth = integer != 0;
+            const void *number = is_float ? (void *)&value : is_integer ? (void *)&integer : &truth;
             if (end == at) fail("`edgernn.initial.%s` ends before its %zu numbers", name, total);
             for (size_t j = 0; j < batch; j++)
-                memcpy(data + (outer + j * inner + i) * port->width, &value, sizeof value);
+                memcpy(data + (outer + j * inner + i) * port->width, number, port->width);
             at = end;
         }
     release(text);

@@ -76,6 +76,10 @@ def _states(contract: Contract) -> str:
     rule = (
         f"After every call, feed each state output to its input: {pairs}. The same state fits "
         "every graph of this folder."
+        if contract.carry and contract.divisible
+        else f"After every call, feed each state output to its input: {pairs}. A call of the graph "
+        "is a call of the model, which gives other numbers where a sequence is divided into other "
+        "chunks."
         if contract.carry
         else "The state cannot be carried from chunk to chunk: give every sequence whole, and "
         "start it from the initial state."

@@ -1,7 +1,7 @@
 """An index that is a tensor of one integer, as of a ring buffer: traced for any of its values.
 
-    ring[:, place]          torch would read the integer, which a trace cannot
-    ring[:, place] = x      the same
+ring[:, place]          torch would read the integer, which a trace cannot
+ring[:, place] = x      the same
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["read_element", "write_element"]
 
 
 def read_element(x: torch.Tensor, index: Any) -> Any:
-    """Return `x[index]`, or NotImplemented where no part of the index is a single integer tensor."""
+    """Return `x[index]`, or NotImplemented where no part of the index is one integer's tensor."""
     parts = _parts(index)
     found = _element_axes(x, parts)
     if not found:

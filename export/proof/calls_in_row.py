@@ -48,9 +48,7 @@ class CallsInRow:
             The comparison with the module; and from the name of a port to the error of the module
             in float32 there, 0 where it does not run in float64.
         """
-        data = [
-            self.sampler.draw_data(self.sampler.sizes_at(batch, length)) for length in lengths
-        ]
+        data = [self.sampler.draw_data(self.sampler.sizes_at(batch, length)) for length in lengths]
         expected = list(self._outputs(self.calls, batch, data))
         comparison = Comparison(feature_ports(self.sampler.contract))
         for got, wanted in zip(self._run(kind, run, batch, data), expected, strict=True):
@@ -62,9 +60,7 @@ class CallsInRow:
         """The states that forward takes as arguments."""
         return [one for one in self.states if one.argument is not None and not one.memory]
 
-    def _outputs(
-        self, calls: ModuleCalls, batch: int, data: Sequence[Arrays]
-    ) -> Iterator[Arrays]:
+    def _outputs(self, calls: ModuleCalls, batch: int, data: Sequence[Arrays]) -> Iterator[Arrays]:
         """Yield what the module returns for each call, by port."""
         ports = {
             port.name: port.origin or "" for port in self.sampler.contract.data_outputs("sequence")

@@ -110,7 +110,8 @@ class _Unrolled:
         """Return the weights of one direction."""
         value = self._node.inputs[index]
         array = constant_of(value)
-        assert value is not None and array is not None
+        assert value is not None
+        assert array is not None
         if len(array) == 1:
             return value
         return self._builder.constant(f"{Input(index).name}_{place}", array[place : place + 1])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from torch import nn
 
 from edgernn.export.capture.preserve_state import fields_of
 
-__all__ = ["Leaf", "leaves_of", "map_leaves"]
+__all__ = ["Leaf", "leaves_of", "map_leaves", "with_leaves"]
 
 Leaf = torch.Tensor | bool | int | float
 """A number: a tensor that is not a parameter, or a number of Python's."""
@@ -65,6 +65,14 @@ def map_leaves(
         vars(copied).update(zip(vars(value), branches, strict=True))
         return copied
     return value
+
+
+def with_leaves(values: Mapping[str, Any], leaves: Mapping[str, Any]) -> dict[str, Any]:
+    """Return copies of the values of attributes with some of their numbers replaced, by path."""
+    return {
+        name: map_leaves(lambda path, leaf: leaves.get(path, leaf), value, name)
+        for name, value in values.items()
+    }
 
 
 def _branches(value: Any, depth: int) -> list[tuple[str, Any]]:

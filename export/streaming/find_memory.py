@@ -19,9 +19,8 @@ import torch
 from torch import nn
 
 from edgernn.contract import BATCH
-from edgernn.errors import UnsupportedModelError
 from edgernn.export.call.example_call import ExampleCall
-from edgernn.export.streaming.attribute_leaves import Leaf, map_leaves
+from edgernn.export.streaming.attribute_leaves import Leaf, leaves_of, with_leaves
 from edgernn.export.streaming.initial_memory import find_initial
 from edgernn.export.streaming.memory_probe import (
     Call,
@@ -188,14 +187,13 @@ def _effects(
     probe: MemoryProbe, values: Values, base: Call, example: ExampleCall, path: str, step: Any
 ) -> set[str]:
     """Return the paths of the other numbers that depend on one, and "" where results do."""
-    owner = next(name for name in values if _is_part(path, name))
-    leaf = next(iter(_leaves_at(values[owner], owner, path)))
+    leaf = next(
+        one for name, value in values.items() for p, one in leaves_of(value, name) if p == path
+    )
     found: set[str] = set()
     expected = base.leaves
     for other in _others(leaf, step):
-        run = probe.try_call(
-            example, {**values, owner: _with_leaves(values[owner], owner, {path: other})}
-        )
+        run = probe.try_call(example, with_leaves(values, {path: other}))
         if run is None or not same_results(run, base):
             return {""}
         got = run.leaves
@@ -238,7 +236,9 @@ def _check_steady(module: nn.Module, calls: Sequence[Call], live: Sequence[str])
     """Raise UnsupportedModelError for memory whose shape changes from call to call."""
     seen = [one.leaves for one in calls[-_STEADY:]]
     growing = [
-        path for path in live if len({_shape(one[path]) if path in one else None for one in seen}) > 1
+        path
+        for path in live
+        if len({_shape(one[path]) if path in one else None for one in seen}) > 1
     ]
     if growing:
         reason = "its shape changes from call to call, and a state has a constant one"
@@ -278,9 +278,7 @@ class _Shapes:
         """Return the size of every axis, or the name of a dynamic one."""
         return tuple(self._shapes[path])
 
-    def constant(
-        self, values: Values, data: Sequence[ExampleCall]
-    ) -> tuple[str, int, str] | None:
+    def constant(self, values: Values, data: Sequence[ExampleCall]) -> tuple[str, int, str] | None:
         """Return a dynamic axis of the example that must be a constant, its size, and why.
 
         Raises:
@@ -330,22 +328,6 @@ def _owners(values: Values, paths: Sequence[str]) -> list[str]:
     return [name for name in values if any(_is_part(path, name) for path in paths)]
 
 
-def _leaves_at(value: Any, name: str, wanted: str) -> list[Leaf]:
-    found: list[Leaf] = []
-
-    def note(path: str, leaf: Leaf) -> Leaf:
-        if path == wanted:
-            found.append(leaf)
-        return leaf
-
-    map_leaves(note, value, name)
-    return found
-
-
-def _with_leaves(value: Any, name: str, leaves: Mapping[str, Any]) -> Any:
-    return map_leaves(lambda path, leaf: leaves.get(path, leaf), value, name)
-
-
 def _same_leaves(one: Call, other: Call, paths: Sequence[str]) -> bool:
     got, wanted = one.leaves, other.leaves
     return all(path in got and same_leaf(got[path], wanted[path]) for path in paths)
@@ -368,5 +350,3 @@ def _for_one(one: MemoryTensor) -> torch.Tensor:
     """Return the initial value with 1 for the batch axis."""
     axis = one.shape.index(BATCH) if BATCH in one.shape else None
     return one.initial if axis is None else one.initial.narrow(axis, 0, 1)
-
-

@@ -21,7 +21,7 @@ from torch.overrides import TorchFunctionMode
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.capture.preserve_state import attributes_of, same_content
 from edgernn.export.capture.pytree import tensor_leaves
-from edgernn.export.streaming.attribute_leaves import Leaf, leaves_of, map_leaves
+from edgernn.export.streaming.attribute_leaves import Leaf, leaves_of, with_leaves
 from edgernn.export.streaming.memory_probe import Call, MemoryProbe, Values
 from edgernn.export.streaming.refused_memory import memory_refusal
 
@@ -56,10 +56,7 @@ def find_initial(
     tried = itertools.islice(itertools.product(*found.values()), _MOST_TOGETHER)
     for combination in tried:
         start = dict(zip(found, combination, strict=True))
-        chosen = {
-            name: map_leaves(lambda p, leaf: _like(start.get(p, leaf), leaf), value, name)
-            for name, value in values.items()
-        }
+        chosen = with_leaves(values, start)
         if all(
             (run := probe.try_call(example, chosen)) is not None and _agrees(run, one, leaves)
             for example, one in zip(examples, first, strict=True)
@@ -89,10 +86,7 @@ class _Candidates:
             for path, leaf in leaves_of(held[name], name)
         }
         shapes = {one.shape for one in leaves.values() if isinstance(one, torch.Tensor)}
-        watches = [_Watch(shapes) for _ in examples[:2]]
-        for watch, example in zip(watches, examples, strict=False):
-            probe.call(example, {}, lambda watch=watch: watch)
-        one, other = (watch.seen for watch in watches)
+        one, other = (_seen(probe, example, shapes) for example in examples[:2])
         self._seen = [t for t in one if any(same_content(t, u) for u in other)]
         parts = (*probe.module.parameters(), *probe.module.buffers())
         self._held = [part.detach() for part in parts]
@@ -136,6 +130,13 @@ class _Watch(TorchFunctionMode):
         return result
 
 
+def _seen(probe: MemoryProbe, example: ExampleCall, shapes: set[torch.Size]) -> list[torch.Tensor]:
+    """Return what functions of torch take and return in the first call, of some shapes."""
+    watch = _Watch(shapes)
+    probe.call(example, {}, lambda: watch)
+    return watch.seen
+
+
 def _spread(value: torch.Tensor, leaf: torch.Tensor) -> torch.Tensor | None:
     """Return a value in the shape and dtype of `leaf`, or None where it does not fit."""
     try:
@@ -144,14 +145,11 @@ def _spread(value: torch.Tensor, leaf: torch.Tensor) -> torch.Tensor | None:
         return None
 
 
-def _like(value: Leaf, leaf: Leaf) -> Leaf:
-    return value.clone() if isinstance(value, torch.Tensor) else value
-
-
 def _agrees(run: Call, first: Call, paths: Mapping[str, Leaf]) -> bool:
     """Return whether a call gives the results and the memory that the first call gives."""
     got, wanted = run.leaves, first.leaves
-    pairs = [(run.results.get(path), one) for path, one in first.results.items()]
+    pairs: list[tuple[Leaf | None, Leaf]] = []
+    pairs += [(run.results.get(path), one) for path, one in first.results.items()]
     pairs += [(got.get(path), wanted[path]) for path in paths if path in wanted]
     return all(one is not None and _is_close(one, other) for one, other in pairs)
 

@@ -163,5 +163,3 @@ def _holding(module: nn.Module, memory: Memory, values: Mapping[str, Any]) -> It
 
 def _own(leaf: Any) -> Any:
     return leaf.clone() if isinstance(leaf, torch.Tensor) else leaf
-
-

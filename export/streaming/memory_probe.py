@@ -107,7 +107,9 @@ def vary(module: nn.Module, example: ExampleCall, seed: int) -> ExampleCall:
             return torch.randn(tensor.shape, generator=generator) / 2
         return tensor * (torch.rand(tensor.shape, generator=generator) + 0.5)
 
-    varied = example.with_tensors({one.path: other(one.path, one.tensor) for one in example.tensors})
+    varied = example.with_tensors(
+        {one.path: other(one.path, one.tensor) for one in example.tensors}
+    )
     return example if MemoryProbe(module, ()).try_call(varied, {}) is None else varied
 
 
@@ -115,7 +117,7 @@ def same_leaf(one: Leaf, other: Leaf) -> bool:
     """Return whether two numbers are the same, NaN equal to NaN."""
     if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
         return same_content(one, other)
-    return type(one) is type(other) and (one == other or (one != one and other != other))
+    return type(one) is type(other) and bool(one == other or (one != one and other != other))
 
 
 def same_results(one: Call, other: Call) -> bool:

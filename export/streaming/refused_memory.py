@@ -12,9 +12,7 @@ from edgernn.option_names import option
 __all__ = ["memory_refusal"]
 
 
-def memory_refusal(
-    module: nn.Module, names: Iterable[str], reason: str
-) -> UnsupportedModelError:
+def memory_refusal(module: nn.Module, names: Iterable[str], reason: str) -> UnsupportedModelError:
     """Return an error that names the attributes of memory that cannot be a state, and says why."""
     listed = [f"`self.{name}`" for name in names]
     it = "it" if len(listed) == 1 else "them"

@@ -63,9 +63,7 @@ def reset_memory_with_guess(module: nn.Module) -> tuple[str, ...]:
     return ()
 
 
-def _resets(
-    module: nn.Module, names: Sequence[str], zeros: bool
-) -> Iterator[Mapping[str, Any]]:
+def _resets(module: nn.Module, names: Sequence[str], zeros: bool) -> Iterator[Mapping[str, Any]]:
     """Yield what the attributes may be reset to: all of them, then one of them; None, then zeros.
 
     Zeros are tried where forward fails on what the attributes hold.

@@ -15,7 +15,11 @@ class StatefulLSTM(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.lstm, self.head, self.hidden = nn.LSTM(4, 6, 2, batch_first=True), nn.Linear(6, 3), None
+        self.lstm, self.head, self.hidden = (
+            nn.LSTM(4, 6, 2, batch_first=True),
+            nn.Linear(6, 3),
+            None,
+        )
 
     def forward(self, x):
         y, hidden = self.lstm(x, self.hidden)
@@ -457,23 +461,24 @@ class RunningNorm(nn.Module):
         return self.h[0]
 
 
+class StreamingPad(nn.Module):
+    def __init__(self, channels, size):
+        super().__init__()
+        self.size = size
+        self.register_buffer("pad", torch.zeros(1, channels, size))
+
+    def forward(self, x):
+        x = torch.cat((self.pad, x), 2)
+        self.pad = x[..., -self.size :]
+        return x
+
+
 class GatedConvolution(nn.Module):
     """A pad layer of a library's kind: the buffer is written by a submodule."""
 
-    class Pad(nn.Module):
-        def __init__(self, channels, size):
-            super().__init__()
-            self.size = size
-            self.register_buffer("pad", torch.zeros(1, channels, size))
-
-        def forward(self, x):
-            x = torch.cat((self.pad, x), 2)
-            self.pad = x[..., -self.size :]
-            return x
-
     def __init__(self):
         super().__init__()
-        self.pads = nn.ModuleList([self.Pad(3, 2), self.Pad(6, 4)])
+        self.pads = nn.ModuleList([StreamingPad(3, 2), StreamingPad(6, 4)])
         self.convs = nn.ModuleList([nn.Conv1d(3, 6, 3), nn.Conv1d(6, 2, 3, dilation=2)])
 
     def forward(self, x):
