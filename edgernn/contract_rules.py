@@ -55,7 +55,8 @@ def check_graph(kind: str, graph: Graph, states: Sequence[State]) -> None:
                 f"`{after}`; both must have the same shape and dtype."
             )
         if before.dtype not in STATE_DTYPES:
-            raise ContractError(f"State `{before}` must be of dtype {' or '.join(STATE_DTYPES)}.")
+            *others, last = STATE_DTYPES
+            raise ContractError(f"State `{before}` must be of dtype {', '.join(others)} or {last}.")
     by_input = sorted(states, key=lambda state: state.input)
     if by_input != sorted(states, key=lambda state: state.output):
         raise ContractError(

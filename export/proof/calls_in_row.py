@@ -13,13 +13,35 @@ import numpy as np
 
 from edgernn.contract import SEQUENCE
 from edgernn.export.ir.onnx_session import Arrays
+from edgernn.export.proof.comparison_cases import LONGEST, ComparisonCases
 from edgernn.export.proof.difference import Comparison
 from edgernn.export.proof.graph_function import GraphFunction, feature_ports
 from edgernn.export.proof.input_sampler import InputSampler
 from edgernn.export.proof.module_calls import ModuleCalls
 from edgernn.export.states.state_port import StatePort
 
-__all__ = ["CallsInRow"]
+__all__ = ["CallsInRow", "call_plan"]
+
+_FEW_CALLS = 24
+_LONGEST_CHUNK = 80
+
+
+def call_plan(kind: str, cases: ComparisonCases) -> Iterator[tuple[int, Sequence[int]]]:
+    """Yield the batch and the steps of each call of the rows in which a graph is compared.
+
+    The last row has 1,000 steps or a little more.
+    """
+    rng = cases.sampler.rng
+    few = rng.integers(1, 9, _FEW_CALLS).tolist()
+    many = rng.integers(1, _LONGEST_CHUNK, 4 * LONGEST // _LONGEST_CHUNK).tolist()
+    while sum(many[:-1]) >= LONGEST:
+        many.pop()
+    if kind == "step":
+        few, many = [1] * _FEW_CALLS, [1] * LONGEST
+    else:
+        few, many = (list(map(cases.call_steps, row)) for row in (few, many))
+    for batch, lengths in ((1, few), (3, few), (1, many)):
+        yield cases.allowed_batch(batch), lengths
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from edgernn.export.proof.input_sampler import InputSampler
 from edgernn.export.proof.reference import RunResult
 from edgernn.join_chunks import join_chunks
 
-__all__ = ["compare_chunks"]
+__all__ = ["compare_chunks", "random_lengths"]
 
 _BLOCK = 64
 """The least number of steps that are joined and compared together."""
@@ -72,6 +72,13 @@ def compare_chunks(
     comparison.add({**last.outputs, **join(merged_chunks)}, others)
     comparison.add(last.states, expected.states)
     return comparison
+
+
+def random_lengths(rng: np.random.Generator, steps: int) -> list[int]:
+    """Return random lengths of chunks whose sum is `steps`."""
+    count = min(steps - 1, 6)
+    cuts = sorted(rng.choice(np.arange(1, steps), count, replace=False)) if count else []
+    return [int(length) for length in np.diff([0, *cuts, steps])]
 
 
 def _run_chunks(

@@ -6,8 +6,7 @@ Outputs and final states are compared
    and from others that the model can be in;
 2. of runs step by step, and in chunks of random lengths;
 3. of the golden run;
-4. where the model keeps memory from call to call, of many calls in a row, from its value at rest,
-   with the model called the same way.
+4. where the model keeps memory from call to call, of calls in a row, with the model called so.
 
 At most one of the sizes is the traced one. Shapes must be as declared, NaN agrees with nothing, and
 a comparison of nothing is a failure.
@@ -21,7 +20,6 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-import numpy as np
 import onnx_ir as ir
 
 from edgernn.axis_sizes import evaluate_shape
@@ -29,8 +27,8 @@ from edgernn.contract import BATCH, SEQUENCE, Contract
 from edgernn.errors import InputError, ParityError
 from edgernn.export.ir.onnx_session import Arrays, failure_reason
 from edgernn.export.ir.recurrent_operators import is_recurrent
-from edgernn.export.proof.calls_in_row import CallsInRow
-from edgernn.export.proof.chunked_comparison import compare_chunks
+from edgernn.export.proof.calls_in_row import CallsInRow, call_plan
+from edgernn.export.proof.chunked_comparison import compare_chunks, random_lengths
 from edgernn.export.proof.comparison_cases import LONGEST, ComparisonCase, ComparisonCases
 from edgernn.export.proof.difference import TOLERANCE, Comparison, compare
 from edgernn.export.proof.eager_reference import one_thread
@@ -46,9 +44,6 @@ __all__ = ["Prover"]
 _LOG = logging.getLogger("edgernn.export")
 
 _CHUNKED = ((1, 1), (2, 7), (3, 5))
-
-_FEW_CALLS = 24
-_LONGEST_CHUNK = 80
 
 
 @dataclass(frozen=True)
@@ -211,7 +206,6 @@ class Prover:
                 yield self._compare_chunks("drift", kind, run, long)
         for kind, run in functions.items():
             yield self._compare_golden(kind, run)
-        for kind, run in functions.items():
             yield from self._compare_calls(kind, run)
 
     def _compare_longest(
@@ -256,7 +250,7 @@ class Prover:
         """Compare a run in chunks, each from the state of the one before, with a whole run."""
         size = 1 if kind == "step" else self.constants.get(SEQUENCE)  # None for any number
         steps = case.sizes[SEQUENCE]
-        lengths = [size] * (steps // size) if size else _chunk_lengths(self.sampler.rng, steps)
+        lengths = [size] * (steps // size) if size else random_lengths(self.sampler.rng, steps)
         comparison = compare_chunks(self.sampler, run, case, lengths, kind == "step")
         return self._check(name, kind, case, comparison)
 
@@ -288,15 +282,7 @@ class Prover:
         """Compare calls in a row with those of a model that keeps memory from call to call."""
         if self.in_row is None:
             return
-        rng = self.sampler.rng
-        few = rng.integers(1, 9, _FEW_CALLS).tolist()
-        many = rng.integers(1, _LONGEST_CHUNK, 2 * LONGEST // _LONGEST_CHUNK).tolist()
-        for batch, lengths in ((1, few), (3, few), (1, many)):
-            batch = self._cases.allowed_batch(batch)
-            if kind == "step":
-                lengths = [1] * (LONGEST if lengths is many else _FEW_CALLS)
-            else:
-                lengths = [self._cases.call_steps(length) for length in lengths]
+        for batch, lengths in call_plan(kind, self._cases):
             comparison, rounding = self.in_row.compare(kind, run, batch, lengths)
             sizes = self.sampler.sizes_at(batch, sum(lengths))
             yield self._check("calls", kind, ComparisonCase(sizes, {}), comparison, rounding)
@@ -407,13 +393,6 @@ _HOW = {
     "golden": "as recorded for hosts",
     "calls": "call after call",
 }
-
-
-def _chunk_lengths(rng: np.random.Generator, steps: int) -> list[int]:
-    """Return random lengths of chunks whose sum is `steps`."""
-    count = min(steps - 1, 6)
-    cuts = sorted(rng.choice(np.arange(1, steps), count, replace=False)) if count else []
-    return [int(length) for length in np.diff([0, *cuts, steps])]
 
 
 def _listed(sizes: AxisSizes) -> str:

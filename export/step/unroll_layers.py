@@ -19,7 +19,7 @@ from edgernn.export.ir.recurrent_operators import (
     kind_of,
     recurrent_nodes,
 )
-from edgernn.export.ir.shapes import shape_of
+from edgernn.export.ir.shapes import refine_shapes, shape_of
 
 __all__ = ["unroll_layers"]
 
@@ -33,9 +33,14 @@ def unroll_layers(model: ir.Model) -> None:
     Raises:
         UnsupportedModelError: A layer runs more steps than are written out.
     """
+    inferred = model.clone()
+    refine_shapes(inferred)
+    if all(_steps(node) == 1 for node in recurrent_nodes(inferred.graph)):
+        return
+    refine_shapes(model)
     for node in recurrent_nodes(model.graph):
-        steps = (shape_of(node.inputs[0]) or (None,))[0]
-        if not isinstance(steps, int) or steps <= 1 or node.domain:
+        steps = _steps(node)
+        if steps == 1 or node.domain:
             continue
         if steps > _MOST:
             raise UnsupportedModelError(
@@ -43,6 +48,12 @@ def unroll_layers(model: ir.Model) -> None:
                 f"at most {_MOST} are written out. Let forward look at fewer past steps at once."
             )
         _Unrolled(model.graph, node, steps).replace()
+
+
+def _steps(node: ir.Node) -> int:
+    """Return how many steps a node runs, 1 where that is not known to be another number."""
+    steps = (shape_of(node.inputs[0]) or (None,))[0]
+    return steps if isinstance(steps, int) else 1
 
 
 class _Unrolled:

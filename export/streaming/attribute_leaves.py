@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from torch import nn
 
 from edgernn.export.capture.preserve_state import fields_of
 
-__all__ = ["Leaf", "leaves_of", "map_leaves", "with_leaves"]
+__all__ = ["Leaf", "leaves_of", "map_leaves", "owners_of", "shape_of", "with_leaves"]
 
 Leaf = torch.Tensor | bool | int | float
 """A number: a tensor that is not a parameter, or a number of Python's."""
@@ -73,6 +73,20 @@ def with_leaves(values: Mapping[str, Any], leaves: Mapping[str, Any]) -> dict[st
         name: map_leaves(lambda path, leaf: leaves.get(path, leaf), value, name)
         for name, value in values.items()
     }
+
+
+def owners_of(values: Mapping[str, Any], paths: Sequence[str]) -> list[str]:
+    """Return the attributes that hold some numbers."""
+    return [name for name in values if any(_is_part(path, name) for path in paths)]
+
+
+def shape_of(leaf: Leaf) -> tuple[int, ...]:
+    """Return the shape of a number; a number of Python's has no axes."""
+    return tuple(leaf.shape) if isinstance(leaf, torch.Tensor) else ()
+
+
+def _is_part(path: str, attribute: str) -> bool:
+    return path == attribute or (path.startswith(attribute) and path[len(attribute)] in ".[")
 
 
 def _branches(value: Any, depth: int) -> list[tuple[str, Any]]:

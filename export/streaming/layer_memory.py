@@ -1,8 +1,8 @@
-"""Memory that is nothing but the states of recurrent layers, as of
+"""Memory that is nothing but the states of recurrent layers, and nothing at first.
 
     y, self.hidden = self.lstm(x, self.hidden)
 
-with None at first. Such a module is traced as it is: the states of its layers are ports anyway.
+Such a module is traced as it is: the states of its layers are ports anyway.
 """
 
 from __future__ import annotations

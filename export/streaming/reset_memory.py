@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import nn
 
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.call.guess_examples import candidate_examples
 from edgernn.export.capture.preserve_state import attributes_of, set_attribute
-from edgernn.export.capture.pytree import map_tensors, tensor_leaves
+from edgernn.export.capture.pytree import tensor_leaves
 from edgernn.export.streaming.memory_probe import Call, MemoryProbe, same_results
 from edgernn.export.streaming.overwritten_attributes import overwritten_attributes
 
@@ -24,7 +23,7 @@ def reset_memory(module: nn.Module, example: ExampleCall) -> tuple[str, ...]:
 
     An attribute that forward overwrites and that holds numbers becomes None, as before the first
     call, if forward takes that. Another one, and a buffer, keeps its value: the module starts from
-    it; where forward fails on the value, it becomes zeros.
+    it.
 
     Returns:
         A note for each of them that changes what forward returns.
@@ -35,7 +34,7 @@ def reset_memory(module: nn.Module, example: ExampleCall) -> tuple[str, ...]:
         return ()
     probe = MemoryProbe(module, names)
     alone = probe.try_call(example, {})
-    for chosen in _resets(module, names, zeros=alone is None):
+    for chosen in _resets(module, names):
         reset = probe.try_call(example, chosen)
         if reset is None:
             continue
@@ -63,20 +62,13 @@ def reset_memory_with_guess(module: nn.Module) -> tuple[str, ...]:
     return ()
 
 
-def _resets(module: nn.Module, names: Sequence[str], zeros: bool) -> Iterator[Mapping[str, Any]]:
-    """Yield what the attributes may be reset to: all of them, then one of them; None, then zeros.
-
-    Zeros are tried where forward fails on what the attributes hold.
-    """
+def _resets(module: nn.Module, names: Sequence[str]) -> Iterator[Mapping[str, Any]]:
+    """Yield what the attributes may be reset to: all of them, then one of them."""
     buffers = {name for name, _ in module.named_buffers()}
-    values = attributes_of(module)
-    zero = {n: map_tensors(lambda _, one: torch.zeros_like(one), values[n]) for n in names}
-    none = dict.fromkeys(name for name in names if name not in buffers)
+    none: dict[str, Any] = dict.fromkeys(name for name in names if name not in buffers)
     if none:
-        yield {**zero, **none} if zeros else none
+        yield none
     yield from ({name: None} for name in none)
-    if zeros:
-        yield zero
 
 
 def _is_read(

@@ -121,6 +121,39 @@ def test_json_gives_the_contract_back():
     }
 
 
+def test_a_state_may_count():
+    """Integers and truth values keep their values, in the metadata and in contract.json."""
+    count, seen = Port("count_in", "int64", ()), Port("seen_in", "bool", ("batch", 1))
+    states = (
+        State("count", "count_in", "count_out", np.array(1_234_567, np.int64)),
+        State("seen", "seen_in", "seen_out", np.array([[True]])),
+    )
+    outputs = (OUTPUT, replace(count, name="count_out"), replace(seen, name="seen_out"))
+    graph = Graph((TOKENS, count, seen), outputs)
+    contract = replace(CONTRACT, graphs={"sequence": graph}, states=states, no_step="")
+    metadata = contract.metadata("sequence")
+    assert metadata["edgernn.initial.count"] == "1234567"
+    assert metadata["edgernn.initial.seen"] == "1"
+    found = Contract.from_metadata(metadata, graph.inputs, graph.outputs)
+    for one in (found, Contract.from_json(contract.to_json())):
+        values = [state.initial for state in one.states]
+        assert [value.dtype.name for value in values] == ["int64", "bool"]
+        assert values[0] == 1_234_567
+        assert values[1].tolist() == [[True]]
+
+
+def test_calls_may_differ_from_their_parts():
+    """Nothing is written where any division into chunks gives the same."""
+    assert "edgernn.divisible" not in CONTRACT.metadata("sequence")
+    assert "divisible" not in CONTRACT.to_json()
+    calls = replace(CONTRACT, divisible=False)
+    metadata = calls.metadata("sequence")
+    assert metadata["edgernn.divisible"] == "no"
+    assert not Contract.from_metadata(metadata, SEQUENCE.inputs, SEQUENCE.outputs).divisible
+    assert calls.to_json()["divisible"] is False
+    assert not Contract.from_json(calls.to_json()).divisible
+
+
 def test_full_lengths_are_written_and_read():
     """Full lengths are some of the lengths, in the metadata and in contract.json."""
     lengths = Port("lengths", "int64", ("batch",))
@@ -223,12 +256,12 @@ def test_ports_know_their_axes():
             {
                 "graphs": {
                     "step": Graph(
-                        (replace(H, dtype="int64"),), (replace(H, name="h_out", dtype="int64"),)
+                        (replace(H, dtype="int32"),), (replace(H, name="h_out", dtype="int32"),)
                     )
                 },
                 "states": STATES[:1],
             },
-            "State `h_in: int64[1, batch, 2]` must be of dtype float32 or float16.",
+            "State `h_in: int32[1, batch, 2]` must be of dtype float32, float16, int64 or bool.",
         ),
         (
             {

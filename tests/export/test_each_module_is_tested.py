@@ -33,6 +33,7 @@ SHOWN_BY: Mapping[str, tuple[str, ...]] = {
     "trace/test_trace": ("ir/fold_constants",),
     "lift/test_lift_over_time": ("lift/sequence_graph",),
     # The checks are steps of one report.
+    "proof/test_calls_in_row": ("proof/module_calls",),
     "proof/test_parity": (
         "proof/graph_function",
         "proof/measured_bounds",
@@ -52,6 +53,14 @@ SHOWN_BY: Mapping[str, tuple[str, ...]] = {
     "source/test_load_source": ("source/read_checkpoint",),
     "states/test_find_states": ("states/next_values",),
     "step/test_unit_axes": ("step/unit_axis_moves",),
+    # Finding memory is one search in several steps.
+    "streaming/test_find_memory": (
+        "streaming/layer_memory",
+        "streaming/live_leaves",
+        "streaming/memory_axes",
+        "streaming/memory_probe",
+        "streaming/refused_memory",
+    ),
     "lower/test_loops": ("trace/trace_loops",),
 }
 """Test file → the modules that have no test of their own because it shows what they do."""

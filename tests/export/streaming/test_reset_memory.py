@@ -6,7 +6,7 @@ import torch
 
 from edgernn.export.call.example_from_inputs import example_from
 from edgernn.export.streaming.reset_memory import reset_memory, reset_memory_with_guess
-from tests.export.streaming.test_hidden_memory import Base, Cached, Layers
+from tests.export.streaming.keepers import Base, Cached, Layers
 
 
 def left_over(make, *shape):
@@ -27,21 +27,24 @@ def test_memory_of_an_earlier_call_is_reset():
     assert module.hidden is None
 
 
-def test_memory_that_must_be_a_tensor_is_reset_to_zeros():
-    """Where forward does not take None, a state starts from zeros."""
+class Zeroed(Base):
+    """Does not take None."""
 
-    class Zeroed(Base):
-        def __init__(self):
-            super().__init__()
-            self.hidden = torch.zeros(1, 6)
+    def __init__(self):
+        super().__init__()
+        self.hidden = torch.zeros(1, 6)
 
-        def before(self, x):
-            assert self.hidden is not None
-            return x
+    def before(self, x):
+        assert self.hidden is not None
+        return x
 
+
+def test_a_value_at_rest_is_kept_where_forward_does_not_take_none():
+    """What the module holds is what it starts from, zero or not."""
     module = left_over(Zeroed, 1, 4)
-    assert len(reset_memory(module, example_from(module, torch.randn(1, 4)))) == 1
-    assert not module.hidden.any()
+    held = module.hidden
+    assert reset_memory(module, example_from(module, torch.randn(1, 4))) == ()
+    assert module.hidden is held
 
 
 def test_what_is_not_memory_is_not_reset():

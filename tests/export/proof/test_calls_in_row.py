@@ -1,0 +1,138 @@
+"""The gate for modules that keep memory: it refuses every fault of what takes the memory out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+import edgernn
+from edgernn.errors import ParityError
+from edgernn.export import build_model, verify_artifact
+from edgernn.export.call.example_from_inputs import example_from
+from edgernn.export.proof.module_calls import ModuleCalls
+from edgernn.export.streaming import find_memory as finder
+from edgernn.export.streaming.memory_arguments import MemoryArguments
+
+
+class Smoothed(nn.Module):
+    """A smoothed input and a state; the level is not zero at rest."""
+
+    def __init__(self):
+        super().__init__()
+        self.cell, self.hidden = nn.GRUCell(4, 6), torch.zeros(1, 6)
+        self.register_buffer("level", torch.full((1, 4), 0.5))
+
+    def forward(self, x):
+        self.level = 0.8 * self.level + 0.2 * x
+        self.hidden = self.cell(x - self.level, self.hidden)
+        return self.hidden
+
+
+SPECS = ["x:float32[1,4]"]
+
+
+def exported(tmp_path, module=None):
+    torch.manual_seed(0)
+    return edgernn.export_model(module or Smoothed(), tmp_path / "m.edgernn", inputs=SPECS)
+
+
+def refusal(tmp_path):
+    with pytest.raises(ParityError) as caught:
+        exported(tmp_path)
+    assert not (tmp_path / "m.edgernn").exists()
+    return str(caught.value)
+
+
+def test_calls_in_a_row_are_checked_from_rest(tmp_path):
+    """Few calls and a thousand steps, of both graphs."""
+    artifact = exported(tmp_path)
+    calls = [one for one in artifact.parity.checks if one.name == "calls"]
+    assert {(one.graph, one.batch) for one in calls} == {("sequence", 1), ("step", 1)}
+    for kind in ("sequence", "step"):
+        assert min(one.sequence for one in calls if one.graph == kind) >= 24
+        assert max(one.sequence for one in calls if one.graph == kind) >= 1000
+    module = Smoothed()
+    module.load_state_dict({**Smoothed().state_dict()})
+    with pytest.raises(ParityError):
+        verify_artifact(artifact, module, inputs=SPECS)
+
+
+def without_one(monkeypatch):
+    find = build_model.find_memory
+
+    def less(*args):
+        memory, example = find(*args)
+        kept = tuple(one for one in memory.tensors if one.path != "level")
+        return replace(memory, tensors=kept, values={"hidden": memory.values["hidden"]}), example
+
+    monkeypatch.setattr(build_model, "find_memory", less)
+
+
+def from_zeros(monkeypatch):
+    initial = finder.find_initial
+    monkeypatch.setattr(
+        finder,
+        "find_initial",
+        lambda *args: {path: torch.zeros_like(one) for path, one in initial(*args).items()},
+    )
+
+
+def a_call_late(monkeypatch):
+    read = MemoryArguments._read
+
+    def late(self, module):
+        after = read(self, module)
+        return {**after, "level": after["level"] * 1.001}
+
+    monkeypatch.setattr(MemoryArguments, "_read", late)
+
+
+@pytest.mark.parametrize("fault", [without_one, from_zeros, a_call_late])
+def test_a_fault_in_taking_memory_out_is_refused(fault, tmp_path, monkeypatch):
+    """A tensor left behind, another start, another next value: the module itself tells."""
+    fault(monkeypatch)
+    assert refusal(tmp_path).startswith(
+        "The sequence graph does not agree with eager torch: `output` differs by "
+    )
+
+
+class Late(Smoothed):
+    """Does something else from the 15th call on, in what no look at single calls shows."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = []
+
+    def forward(self, x):
+        self.calls.append(None)
+        y = super().forward(x)
+        return y if len(self.calls) < 15 else y + 1
+
+
+def test_what_shows_after_many_calls_only_is_refused(tmp_path):
+    """The calls in a row go on for longer than the search for memory looks."""
+    with pytest.raises(ParityError, match=r"run call after call\. Nothing was written\.$"):
+        exported(tmp_path, Late())
+
+
+def test_a_row_of_calls_puts_the_module_back():
+    """Also where a call fails, and where the row is left before its end."""
+    module = Smoothed().eval().requires_grad_(False)
+    example = example_from(module, (torch.randn(1, 4),))
+    calls = ModuleCalls(module, example)
+    hidden, level = module.hidden, module.level.clone()
+    data = [{"x": torch.randn(1, 4).numpy()} for _ in range(3)]
+    first = [one[""] for one in calls(data, {}, {})]
+    again = [one[""] for one in calls(data, {}, {})]
+    assert all((one == other).all() for one, other in zip(first, again, strict=True))
+    with pytest.raises(RuntimeError):
+        list(calls([*data, {"x": torch.randn(1, 5).numpy()}], {}, {}))
+    row = calls(data, {}, {})
+    next(row)
+    row.close()
+    assert module.hidden is hidden
+    assert torch.equal(module.level, level)
+    assert not hidden.any()
