@@ -136,7 +136,7 @@ def test_a_state_may_count():
     assert metadata["edgernn.initial.seen"] == "1"
     found = Contract.from_metadata(metadata, graph.inputs, graph.outputs)
     for one in (found, Contract.from_json(contract.to_json())):
-        values = [state.initial for state in one.states]
+        values = [np.asarray(state.initial) for state in one.states]
         assert [value.dtype.name for value in values] == ["int64", "bool"]
         assert values[0] == 1_234_567
         assert values[1].tolist() == [[True]]

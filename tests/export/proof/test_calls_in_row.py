@@ -14,6 +14,8 @@ from edgernn.export import build_model, verify_artifact
 from edgernn.export.call.example_from_inputs import example_from
 from edgernn.export.proof.module_calls import ModuleCalls
 from edgernn.export.streaming import find_memory as finder
+from edgernn.export.streaming.find_memory import find_memory
+from edgernn.export.streaming.initial_memory import find_initial
 from edgernn.export.streaming.memory_arguments import MemoryArguments
 
 
@@ -23,6 +25,7 @@ class Smoothed(nn.Module):
     def __init__(self):
         super().__init__()
         self.cell, self.hidden = nn.GRUCell(4, 6), torch.zeros(1, 6)
+        self.level: torch.Tensor
         self.register_buffer("level", torch.full((1, 4), 0.5))
 
     def forward(self, x):
@@ -61,10 +64,9 @@ def test_calls_in_a_row_are_checked_from_rest(tmp_path):
 
 
 def without_one(monkeypatch):
-    find = build_model.find_memory
-
     def less(*args):
-        memory, example = find(*args)
+        memory, example = find_memory(*args)
+        assert memory is not None
         kept = tuple(one for one in memory.tensors if one.path != "level")
         return replace(memory, tensors=kept, values={"hidden": memory.values["hidden"]}), example
 
@@ -72,11 +74,10 @@ def without_one(monkeypatch):
 
 
 def from_zeros(monkeypatch):
-    initial = finder.find_initial
     monkeypatch.setattr(
         finder,
         "find_initial",
-        lambda *args: {path: torch.zeros_like(one) for path, one in initial(*args).items()},
+        lambda *args: {path: torch.zeros_like(one) for path, one in find_initial(*args).items()},
     )
 
 
@@ -132,7 +133,7 @@ def test_a_row_of_calls_puts_the_module_back():
         list(calls([*data, {"x": torch.randn(1, 5).numpy()}], {}, {}))
     row = calls(data, {}, {})
     next(row)
-    row.close()
+    del row
     assert module.hidden is hidden
     assert torch.equal(module.level, level)
     assert not hidden.any()

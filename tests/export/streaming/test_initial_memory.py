@@ -35,7 +35,8 @@ class Ones(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.ready, self.gain = False, None
+        self.ready = False
+        self.gain: torch.Tensor
 
     def forward(self, x):
         if not self.ready:
@@ -50,6 +51,7 @@ class Filled(nn.Module):
     def __init__(self):
         super().__init__()
         self.level = torch.full((2, 4), 0.25)
+        self.count: torch.Tensor
         self.register_buffer("count", torch.tensor(5))
 
     def forward(self, x):

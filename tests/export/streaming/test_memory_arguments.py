@@ -20,6 +20,7 @@ def taken(module):
     module = module.eval().requires_grad_(False)
     example = find_dynamic_axes(ModuleRunner(module), example_from(module, (torch.randn(2, 4),)))
     memory, example = find_memory(module, example)
+    assert memory is not None
     arguments = MemoryArguments(module, memory)
     arguments.override(module)
     return arguments, arguments.add_to(example)
