@@ -166,7 +166,7 @@ def _change_ports(
     if options.reset:
         add_reset_input(graphs, states)
     if options.int32_ids:
-        take_int32_ids(graphs)
+        take_int32_ids(graphs, states)
     return states
 
 

@@ -30,7 +30,6 @@ from edgernn.export.proof.eager_reference import EagerReference, GivenReference
 from edgernn.export.proof.module_calls import ModuleCalls
 from edgernn.export.proof.reference import Reference
 from edgernn.export.source.load_source import Source
-from edgernn.export.source.prepare_module import private_copy
 from edgernn.export.streaming.find_memory import find_memory
 from edgernn.export.streaming.layer_memory import is_layer_memory
 from edgernn.export.streaming.memory_arguments import MemoryArguments
@@ -104,7 +103,7 @@ def _take_memory(
     memory, example = find_memory(module, example)
     if memory is None:
         return example, None, ()
-    calls = ModuleCalls(private_copy(given), example)
+    calls = ModuleCalls(given, example)
     if is_layer_memory(module, memory, example):
         return example, calls, ()
     arguments = MemoryArguments(module, memory)

@@ -60,9 +60,18 @@ def preserve_state(module: nn.Module) -> Iterator[None]:
         if name not in _TABLES
         for one in _mutable_values(value)
     ]
+    scripted = [
+        (part, name, buffer.detach().clone())
+        for part in module.modules()
+        if isinstance(part, torch.jit.ScriptModule)
+        for name, buffer in part.named_buffers(recurse=False)
+    ]
     try:
         yield
     finally:
+        for script, name, buffer in scripted:
+            if not same_content(getattr(script, name), buffer):
+                setattr(script, name, buffer.clone())
         for part, attributes, tables in before:
             _refill(vars(part), attributes)
             for table, entries in tables.items():

@@ -6,6 +6,7 @@ have all of its memory and no other.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -17,10 +18,11 @@ from torch import nn
 
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.call.forward_run import run_quietly
-from edgernn.export.capture.preserve_state import preserve_state
+from edgernn.export.capture.preserve_state import attributes_of, preserve_state, set_attribute
 from edgernn.export.capture.pytree import tensor_leaves
 from edgernn.export.ir.onnx_session import Arrays
 from edgernn.export.proof.eager_reference import default_dtype
+from edgernn.export.streaming.attribute_leaves import Leaf, map_leaves
 
 __all__ = ["ModuleCalls"]
 
@@ -29,18 +31,23 @@ class ModuleCalls:
     """Calls of a module, each from the memory that the one before left.
 
     Args:
-        module: The module as it was given; every row of calls puts it back to what it is now.
+        module: The module as it was given. Every row of calls puts it back to what it is now.
         example: A call of it.
     """
 
     def __init__(self, module: nn.Module, example: ExampleCall) -> None:
         self._module = module
+        self._kind = type(module)  # its forward may be overridden later
         self._example = example
         self._dtype = next((p.dtype for p in module.parameters()), torch.float32)
 
     def double(self) -> ModuleCalls:
         """Return calls of the same module in float64."""
-        return ModuleCalls(copy.deepcopy(self._module).double(), self._example)
+        with _of_class(self._module, self._kind):
+            module = copy.deepcopy(self._module).double()
+        for name, value in attributes_of(module).items():
+            set_attribute(module, name, map_leaves(_as_double, value, name))
+        return ModuleCalls(module, self._example)
 
     def __call__(
         self,
@@ -59,24 +66,45 @@ class ModuleCalls:
                 the steps of the given calls are stacked. Each step is then a call.
         """
         states = dict(states)
+        scripted = any(isinstance(part, torch.jit.ScriptModule) for part in self._module.modules())
+        # the attributes of a scripted module cannot be put back
+        module = copy.deepcopy(self._module) if scripted else self._module
 
         def call(inputs: Arrays) -> Arrays:
-            returned = self._call({**inputs, **states})
+            with _of_class(module, self._kind):
+                returned = self._call(module, {**inputs, **states})
             states.update({path: returned[result] for path, result in results.items()})
             return returned
 
-        with torch.no_grad(), preserve_state(self._module), default_dtype(self._dtype):
+        with torch.no_grad(), preserve_state(module), default_dtype(self._dtype):
             for inputs in calls:
                 yield call(inputs) if axes is None else _by_steps(call, inputs, axes)
 
-    def _call(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
+    def _call(self, module: nn.Module, inputs: Arrays) -> dict[str, NDArray[Any]]:
         tensors = {path: torch.from_numpy(array.copy()) for path, array in inputs.items()}
         given = {
             path: one.to(self._dtype) if one.is_floating_point() else one
             for path, one in tensors.items()
         }
-        result = run_quietly(self._module, self._example.with_tensors(given))
+        result = run_quietly(module, self._example.with_tensors(given))
         return {path: tensor.numpy().copy() for path, tensor in tensor_leaves(result)}
+
+
+@contextlib.contextmanager
+def _of_class(module: nn.Module, kind: type[nn.Module]) -> Iterator[None]:
+    """Make a module one of the class that it had when it was given."""
+    now = type(module)
+    module.__class__ = kind
+    try:
+        yield
+    finally:
+        module.__class__ = now
+
+
+def _as_double(_: str, leaf: Leaf) -> Leaf:
+    if isinstance(leaf, torch.Tensor) and leaf.is_floating_point():
+        return leaf.double()
+    return leaf
 
 
 def _by_steps(

@@ -10,6 +10,7 @@ import onnx_ir as ir
 import pytest
 
 import edgernn
+from edgernn.contract import State
 from edgernn.errors import InputError
 from edgernn.export.passes.int32_ids import take_int32_ids
 from tests.nets.tagger import replayed, tagged
@@ -47,3 +48,14 @@ def test_arithmetic_on_ids_stays_int64() -> None:
     take_int32_ids([model])
     assert [node.op_type for node in model.graph] == ["Cast", "Add"]
     onnx.checker.check_model(ir.to_proto(model), full_check=True)
+
+
+def test_states_keep_their_dtype():
+    """A counter goes in as it came out."""
+    inputs = [ir.val(name, ir.DataType.INT64, []) for name in ("ids", "count_in")]
+    total = ir.node("Add", inputs)
+    total.outputs[0].name = "count_out"
+    graph = ir.Graph(inputs, total.outputs, nodes=[total], opset_imports={"": 18})
+    model = ir.Model(graph, ir_version=8)
+    take_int32_ids([model], [State("count", "count_in", "count_out")])
+    assert [value.dtype for value in graph.inputs] == [ir.DataType.INT32, ir.DataType.INT64]
