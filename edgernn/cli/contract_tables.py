@@ -136,3 +136,29 @@ def _contract_facts(contract: Contract) -> Facts:
     if not contract.divisible:
         pairs.append(("", "a sequence in other parts gives other numbers"))
     pairs += axis_facts(contract)
+    pairs += [(name, "the longest is all steps") for name in contract.full_lengths]
+    if contract.vocabulary:
+        pairs.append(("vocabulary", vocabulary_line(contract.vocabulary)))
+    return pairs
+
+
+def _layer_facts(layers: Sequence[Layer], cost: Cost) -> Facts:
+    pairs = [
+        ("" if index else "layers", f"{line.kind} {line.sizes}")
+        for index, line in enumerate(layer_lines(layers))
+    ]
+    return [*pairs, ("parameters", f"{cost.parameters:,}")]
+
+
+def _cost_facts(cost: Cost) -> Facts:
+    return [
+        ("per step", f"{cost.multiply_adds:,} multiply-adds"),
+        ("", f"{cost.weight_bytes:,} bytes of weights read"),
+        ("", f"{cost.state_bytes:,} bytes of state per sequence"),
+    ]
+
+
+def _refusal_facts(refusals: Mapping[str, str]) -> Facts:
+    if not refusals:
+        return [("refused by", "no runtime known to edgernn")]
+    return [("refused by", f"{runtime}: {reason}") for runtime, reason in refusals.items()]

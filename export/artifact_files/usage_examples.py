@@ -148,3 +148,28 @@ class UsageExamples:
             value += f".repeat({times}, {axis})"
         return f'    "{state.input}": {value},'
 
+    def _repeats(self, shape: tuple[int, ...], port: Port) -> list[tuple[int, int]]:
+        """Return each axis along which a learned value is repeated, with the number of copies.
+
+        Those are axes of size 1 in the value and of a constant batch in the port.
+        """
+        pairs = enumerate(zip(shape, self.ports.sizes(port), strict=True))
+        return [(axis, size) for axis, (one, size) in pairs if one != size]
+
+    def _array(self, port: Port) -> str:
+        """Return the line that makes data for `port`; lengths are the number of steps."""
+        sizes, value = self.ports.sizes(port), self.ports.filler(port)
+        array = f"np.{('zeros', 'ones')[value]}({sizes}, np.{port.dtype})"
+        if port.name in self._contract.lengths:
+            steps = self._contract.constants.get("sequence", self.ports.steps)
+            array = f"np.full({sizes}, {steps}, np.{port.dtype})"
+        return f"{_variable(port)} = {array}  # {_shape(port)}"
+
+
+def _variable(port: Port) -> str:
+    return variable(port, _RESERVED)
+
+
+def _shape(port: Port) -> str:
+    sizes = ", ".join(map(str, port.shape))
+    return f"({sizes},)" if len(port.shape) == 1 else f"({sizes})"
