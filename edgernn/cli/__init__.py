@@ -114,8 +114,8 @@ def _one_line_errors() -> Iterator[None]:
         raise click.ClickException(escape_unprintable(str(error))) from error
     except MemoryError as error:
         raise click.ClickException(
-            "There is not enough memory for that. Give --chunk for a long input, or fewer "
-            "sequences at a time."
+            "There is not enough memory for that. `edgernn run` takes a long input in parts with "
+            "--chunk, and fewer sequences at a time."
         ) from error
     except ModuleNotFoundError as error:
         raise click.ClickException(_missing_package(error)) from error

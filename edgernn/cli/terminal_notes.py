@@ -16,7 +16,15 @@ from edgernn.untrusted_text import escape_unprintable
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["next_command", "note", "steps_bar", "verbosity_options", "wrapped"]
+__all__ = [
+    "next_command",
+    "note",
+    "steps_bar",
+    "terminal",
+    "verbosity",
+    "verbosity_options",
+    "wrapped",
+]
 
 Command = TypeVar("Command", bound=Callable[..., None])
 Verbosity = Literal["quiet", "normal", "verbose"]
@@ -27,20 +35,9 @@ _META_KEY = "edgernn.verbosity"
 def verbosity_options(command: Command) -> Command:
     """Add -q/--quiet and -v/--verbose to a command, which takes no parameter for them."""
     settings: dict[str, Any] = {"expose_value": False, "is_eager": True, "callback": _set_verbosity}
-    for option in (
-        click.option(
-            "-v",
-            "--verbose",
-            is_flag=True,
-            help="Print the stages, their times and details.",
-            **settings,
-        ),
-        click.option(
-            "-q", "--quiet", is_flag=True, help="Print results and errors only.", **settings
-        ),
-    ):
-        command = option(command)
-    return command
+    quiet, verbose = "Print results and errors only.", "Print the stages, their times and details."
+    command = click.option("-v", "--verbose", is_flag=True, help=verbose, **settings)(command)
+    return click.option("-q", "--quiet", is_flag=True, help=quiet, **settings)(command)
 
 
 def _set_verbosity(ctx: click.Context, param: click.Parameter, given: bool) -> None:

@@ -128,10 +128,15 @@ def test_similar_command(edgernn: Invoke, folder: Path, name: str, meant: str) -
             "`onnx_ir` is not installed, and this command needs it. "
             'Install it with: pip install "edgernn[export]"',
         ),
+        (
+            MemoryError(),
+            "There is not enough memory for that. `edgernn run` takes a long input in parts with "
+            "--chunk, and fewer sequences at a time.",
+        ),
         (OSError(errno.ENOSPC, "No space left"), "The operating system refused: No space left."),
         (PermissionError(errno.EACCES, "Denied", "a.npy"), "`a.npy`: Denied."),
     ],
-    ids=["edgernn", "extra", "package", "disk", "file"],
+    ids=["edgernn", "extra", "package", "memory", "disk", "file"],
 )
 def test_errors(
     edgernn: Invoke, monkeypatch: pytest.MonkeyPatch, error: Exception, message: str
