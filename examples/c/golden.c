@@ -3,10 +3,10 @@
  *     golden [--no-feedback] [--tolerance 1e-5] LIBONNXRUNTIME ARTIFACT
  *
  * Nothing about the model is written here: its ports, axes and states are read from the graphs
- * (graph.h), its data from golden/PORT.npy (recording.h). step.onnx runs step by step; sequence.onnx runs
- * whole and, where its state carries, in chunks of 1, 2, 3, ... steps; one of a constant number of
- * steps, in chunks of that number. With --no-feedback every call starts from the initial state: the
- * control that must fail. Exit status: 0 agrees, 1 differs, 2 could not run. */
+ * (graph.h), its data from golden/PORT.npy (recording.h). step.onnx runs step by step; sequence.onnx
+ * runs whole and, where its state carries, in chunks of 1, 2, 3, ... steps; one of a constant
+ * number of steps, in chunks of that number. With --no-feedback every call starts from the initial
+ * state: the control that must fail. Exit status: 0 agrees, 1 differs, 2 could not run. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

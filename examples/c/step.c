@@ -38,6 +38,7 @@ static void *allocate(size_t count, size_t width) {
     return memory;
 }
 
+/* Return whether a line has values for an input. */
 static bool is_read(const Port *port) {
     return !port->state && !port->counts;
 }
@@ -70,15 +71,18 @@ static void make_tensor(const OrtMemoryInfo *memory, size_t place) {
         write_initial(&graph, port, shape, initial[place]);
     }
     for (size_t i = 0; port->counts && i < elements[place]; i++)
-        data[place][i * port->width] = 1; /* one step, in the first byte of a little-endian number */
+        data[place][i * port->width] = 1; /* one step; the first byte of a little-endian number */
 }
 
-static bool has_numbers(const Port *port) {
-    return port->type == ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT ||
-           port->type == ONNX_TENSOR_ELEMENT_DATA_TYPE_DOUBLE ||
-           port->type == ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64 ||
-           port->type == ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32 ||
-           port->type == ONNX_TENSOR_ELEMENT_DATA_TYPE_BOOL;
+/* Return whether this program parses and prints the elements of a port. */
+static bool is_known(const Port *port) {
+    static const ONNXTensorElementDataType known[] = {
+        ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT, ONNX_TENSOR_ELEMENT_DATA_TYPE_DOUBLE,
+        ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64, ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32,
+        ONNX_TENSOR_ELEMENT_DATA_TYPE_BOOL};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (port->type == known[i]) return true;
+    return false;
 }
 
 /* Open the step graph, or the sequence graph for calls of one step. */
@@ -94,7 +98,7 @@ static void prepare(const char *folder) {
     check(ort->CreateCpuMemoryInfo(OrtArenaAllocator, OrtMemTypeDefault, &memory));
     for (size_t i = 0, end = 0; i < graph.count; i++) {
         const Port *port = &graph.ports[i];
-        if (!port->state && !has_numbers(port))
+        if (!port->state && !is_known(port))
             fail("`%s` is %s; step takes float32, float64, int64, int32 and bool", port->name,
                  types[port->type].name);
         make_tensor(memory, i);
@@ -113,7 +117,8 @@ static bool parse(const Port *port, const char *text, char *element) {
         port->type == ONNX_TENSOR_ELEMENT_DATA_TYPE_DOUBLE) {
         const double real = strtod(text, &end);
         const bool single = port->width == sizeof(float);
-        if (end == text || *end || !isfinite(real) || (single && fabs(real) > FLT_MAX)) return false;
+        if (end == text || *end || !isfinite(real)) return false;
+        if (single && fabs(real) > FLT_MAX) return false;
         const float rounded = single ? (float)real : 0;
         memcpy(element, single ? (const void *)&rounded : &real, port->width);
         return true;
@@ -168,6 +173,7 @@ static void read_values(char *text, size_t line) {
         fail("line %zu has more than %zu values, but a step takes %s", line, count, takes);
 }
 
+/* Start a new sequence. */
 static void reset(void) {
     for (size_t i = 0; i < graph.inputs; i++)
         if (initial[i]) memcpy(data[i], initial[i], elements[i] * graph.ports[i].width);

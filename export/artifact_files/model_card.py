@@ -15,7 +15,6 @@ from edgernn.report import ParityReport
 
 __all__ = ["model_card"]
 
-_TOLERANCE = 1e-5
 _GRAPHS = {"sequence": "whole sequences, or chunks of any length", "step": "one time step"}
 
 
@@ -98,7 +97,10 @@ def _initial(port: Port, state: State) -> str:
 def _usage(artifact: Artifact, name: str) -> str:
     ports = ExamplePorts(artifact.contract)
     python, commands = UsageExamples(name, ports), CommandExamples(name, ports)
-    tolerance = artifact.parity.tolerance if artifact.parity else _TOLERANCE
+    tolerance, report = artifact.tolerance, artifact.parity
+    if report is not None:
+        golden = (report.allowed(check) for check in report.checks if check.name == "golden")
+        tolerance = max(golden, default=report.tolerance)
     sections = [
         "## Run it\n\nAll of this runs in the folder that contains "
         f'`{name}`. For edgernn, `pip install ".[cpu]"` in a clone of it; that needs no torch.',
@@ -106,7 +108,7 @@ def _usage(artifact: Artifact, name: str) -> str:
         f"### In Python\n\nSave as `run.py`:\n\n{_block('python', python.python)}",
         f"### In Python, with ONNX Runtime alone\n\n{_block('python', python.onnxruntime)}",
         "### In JavaScript\n\nSave as `run.mjs`:\n\n"
-        + _block("js", JavascriptExample(name, ports, tolerance).code)
+        + _block("js", JavascriptExample(name, artifact.contract, tolerance).code)
         + "\n\nInstall and start it. `--ignore-scripts` leaves out the libraries of CUDA.\n\n"
         + _block("sh", "npm install --ignore-scripts onnxruntime-node", "node run.mjs"),
         f"### In C\n\n{commands.c}",

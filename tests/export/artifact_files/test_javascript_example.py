@@ -98,6 +98,10 @@ KINDS: dict[str, Callable[[], tuple[nn.Module, dict[str, Any]]]] = {
     "float16": lambda: (nn.LSTM(3, 4), {"precision": "float16", "lengths": True}),
     "bidirectional": lambda: (nn.GRU(3, 4, bidirectional=True), {"lengths": True}),
     "rows": lambda: (Rows(), {"inputs": ["x:float32[batch,sequence,points,4]"]}),
+    "rows of a constant batch": lambda: (
+        Rows(),
+        {"inputs": ["x:float32[batch,sequence,points,4]"], "batch_size": 2},
+    ),
     "unbatched": lambda: (nn.LSTM(3, 4), {"inputs": (torch.randn(5, 3),)}),
     "reset": lambda: (nn.LSTM(3, 4), {"reset": True}),
 }
@@ -109,7 +113,7 @@ def folder(request: pytest.FixtureRequest, once: Once, tmp_path_factory: Any) ->
     torch.manual_seed(0)
     model, options = KINDS[request.param]()
     folder: Path = tmp_path_factory.mktemp("card")
-    options = {"verify": "precision" in options, **options}  # it sets the tolerance
+    options = {"verify": "precision" in options, **options}
     artifact = edgernn.export_model(model.eval(), folder / "my model.edgernn", **options)
     card = artifact.path / "README.md"
     (code,) = page_blocks(card, "js")
@@ -268,7 +272,7 @@ def test_text_without_an_unknown_symbol(tmp_path: Path, symbols: Any, what: str)
 def symbols_code(vocabulary: Vocabulary) -> str:
     """Return the part of the code that encodes and decodes text."""
     port = Port("ids", "int64", (BATCH,), limit=len(vocabulary))
-    code = JavascriptExample("m.edgernn", ExamplePorts(contract(port, vocabulary)), 1e-5).code
+    code = JavascriptExample("m.edgernn", contract(port, vocabulary), 1e-5).code
     start, end = code.index("const { symbols"), code.index("\nconst difference")
     return code[start:end]
 
@@ -285,8 +289,8 @@ def contract(port: Port, vocabulary: Vocabulary | None = None) -> Contract:
 @pytest.mark.parametrize("name", ["input.1", "class", "0", "état", "steps"])
 def test_names_that_are_not_variables(tmp_path: Path, name: str) -> None:
     """Names of ports that JavaScript cannot use as variables give code all the same."""
-    ports = ExamplePorts(contract(Port(name, "uint8", (BATCH, 3))))
-    code = JavascriptExample("m.edgernn", ports, 1e-5).code
+    contract_of_name = contract(Port(name, "uint8", (BATCH, 3)))
+    code = JavascriptExample("m.edgernn", contract_of_name, 1e-5).code
     assert f'"{name}": new' in code or f"    {name}: new" in code
     assert 'return { "0": outputs["0"].data };' in code
     (tmp_path / "run.mjs").write_text(code)
