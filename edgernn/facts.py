@@ -36,6 +36,8 @@ Facts = list[tuple[str, str]]
 _MOST_OF_A_NAME = 8
 _LONGEST = 160
 _SYMBOLS_SHOWN = 40
+_TITLE = "text-align:left;white-space:nowrap"
+_CELL = "text-align:left;vertical-align:top"
 _STATE_BYTES = {"float32": 4, "float16": 2}
 
 
@@ -55,12 +57,12 @@ class ShownAsFacts:
     def _repr_html_(self) -> str:
         title, facts = self._facts()
         rows = "".join(
-            f'<tr><th style="text-align:left">{html.escape(name)}</th>'
-            f'<td style="text-align:left">{html.escape(text)}</td></tr>'
+            f'<tr><th style="{_CELL}">{html.escape(name)}</th>'
+            f'<td style="{_CELL}">{html.escape(text)}</td></tr>'
             for name, text in _shortened(facts)
         )
-        head = f'<caption style="text-align:left">{html.escape(_line(title))}</caption>'
-        return f"<table>{head}{rows}</table>"
+        head = f'<caption style="{_TITLE}">{html.escape(_line(title))}</caption>'
+        return f'<table style="color:inherit">{head}{rows}</table>'
 
 
 def facts_of(shown: ShownAsFacts) -> tuple[str, Facts]:

@@ -14,6 +14,7 @@ from edgernn.facts import Facts, ShownAsFacts, vocabulary_line
 from edgernn.regular_files import MEGABYTE, read_text
 from edgernn.strict_json import parse_json
 from edgernn.untrusted_text import is_utf8, quote
+from edgernn.vocabulary_forms import check_lines, read_table
 
 __all__ = ["Vocabulary"]
 
@@ -181,10 +182,10 @@ class Vocabulary(ShownAsFacts):
     def from_file(cls, path: str | Path) -> Vocabulary:
         r"""Read a vocabulary file: JSON, or text with one symbol a line.
 
-        JSON is a list of symbols, an object from symbol to id, or an object with `symbols` and
-        optionally `unknown` and `padding`, each an id or a symbol. In text, `\n` is a line
-        break, `\r` a carriage return, `\0` a NUL and `\\` a backslash. Files of at most 64 MiB
-        are read.
+        JSON is a list of symbols, an object from symbol to id or from id to symbol, or an object
+        with `symbols` and optionally `unknown` and `padding`, each an id or a symbol. In text,
+        `\n` is a line break, `\r` a carriage return, `\0` a NUL and `\\` a backslash. Files of
+        at most 64 MiB are read.
 
         Raises:
             InputError: The file does not exist, is not UTF-8 or has another format.
@@ -194,7 +195,9 @@ class Vocabulary(ShownAsFacts):
         where = f"Vocabulary `{path}`"
         text = read_text(path, where, InputError, _MAX_BYTES)
         if path.suffix != ".json":
-            return cls.from_lines(text.replace("\r\n", "\n").removesuffix("\n"))
+            lines = text.replace("\r\n", "\n").removesuffix("\n")
+            check_lines(lines, path)
+            return cls.from_lines(lines)
         try:
             table = parse_json(text)
         except ValueError as error:
@@ -215,39 +218,16 @@ class Vocabulary(ShownAsFacts):
 
     @classmethod
     def from_table(cls, table: object, where: str = "The vocabulary") -> Vocabulary:
-        """Read a vocabulary from a list, an object from symbol to id, or `to_table`'s object.
+        """Read a vocabulary from a list, a mapping of symbols and ids, or `to_table`'s object.
 
         Raises:
-            InputError: It is none of the three.
+            InputError: It is none of them.
             ContractError: It breaks a rule of `Vocabulary`.
         """
         if isinstance(table, Vocabulary):
             return table
-        if isinstance(table, (list, tuple)) and all(isinstance(s, str) for s in table):
-            return cls(tuple(table))
-        if isinstance(table, dict) and isinstance(table.get("symbols"), (list, tuple)):
-            symbols = cls.from_table(table["symbols"], where).symbols
-            special = [_id_of(table.get(role), symbols) for role in ("unknown", "padding")]
-            return cls(symbols, *special)
-        if (
-            isinstance(table, dict)
-            and all(type(id_) is int for id_ in table.values())
-            and sorted(table.values()) == list(range(len(table)))
-        ):
-            return cls(tuple(sorted(table, key=lambda s: table[s])))
-        raise InputError(
-            f"{where} is not a table of symbols. Expected a list of strings, an object from "
-            'symbol to id counting from 0, or {"symbols": [...], "unknown": ..., "padding": ...}.'
-        )
+        return cls(*read_table(table, where))
 
     def to_table(self) -> dict[str, object]:
         """Return the vocabulary as a JSON object; `from_table` reads it."""
         return {"symbols": list(self.symbols), "unknown": self.unknown, "padding": self.padding}
-
-
-def _id_of(special: object, symbols: Sequence[str]) -> int | None:
-    if special is None or type(special) is int:
-        return special
-    if isinstance(special, str) and special in symbols:
-        return symbols.index(special)
-    raise InputError(f"{quote(str(special))} is not a symbol of the vocabulary.")

@@ -75,9 +75,10 @@ def test_notebook(hello: Artifact) -> None:
     contract = replace(hello.contract, source="<b> & Net", vocabulary=None)
     html = contract._repr_html_()
     assert html.startswith(
-        '<table><caption style="text-align:left">Contract of &lt;b&gt; &amp; Net</caption>'
-        '<tr><th style="text-align:left">input</th>'
-        '<td style="text-align:left">x: int64[sequence, 1]</td></tr>'
+        '<table style="color:inherit"><caption style="text-align:left;white-space:nowrap">'
+        "Contract of &lt;b&gt; &amp; Net</caption>"
+        '<tr><th style="text-align:left;vertical-align:top">input</th>'
+        '<td style="text-align:left;vertical-align:top">x: int64[sequence, 1]</td></tr>'
     )
     assert html.endswith("over 2 checks at 2 sizes</td></tr></table>")
     assert html.count("<tr>") == len(repr(contract).splitlines()) - 1

@@ -222,9 +222,9 @@ FILE = "expected a digest of 64 hexadecimal digits for a file of the folder itse
         (
             "vocabulary",
             3,
-            "`vocabulary`: `vocabulary` is not a table of symbols. Expected a list of strings, an "
-            'object from symbol to id counting from 0, or {"symbols": [...], "unknown": ..., '
-            '"padding": ...}',
+            '`vocabulary`: `vocabulary` is not a table of symbols. Write a list, ["h", "i"]; an '
+            'object from symbol to id, {"h": 0, "i": 1}; or {"symbols": ["?", "h", "i"], '
+            '"unknown": "?"}',
         ),
         (
             "vocabulary.symbols",

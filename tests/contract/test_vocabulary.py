@@ -134,17 +134,6 @@ def test_special_symbols_are_ids_or_symbols():
     )
 
 
-@pytest.mark.parametrize(
-    "table", [3, [1], {"a": 1}, {"a": 0, "b": 0}, {"a": "x"}, {"a": None}, {"symbols": {}}]
-)
-def test_what_is_no_table_is_refused(table):
-    """Other JSON is refused, and the message names the three formats."""
-    assert refused(InputError, Vocabulary.from_table, table) == (
-        "The vocabulary is not a table of symbols. Expected a list of strings, an object from "
-        'symbol to id counting from 0, or {"symbols": [...], "unknown": ..., "padding": ...}.'
-    )
-
-
 def test_files_are_read_by_their_suffix(tmp_path):
     """JSON by its suffix; any other file has one symbol a line, with Windows line ends too."""
     (tmp_path / "v.json").write_text('["a", "b"]')

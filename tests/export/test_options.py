@@ -83,8 +83,8 @@ WRONG: dict[str, list[tuple[object, str]]] = {
         (3, f"`vocabulary` is 3; {SYMBOLS}"),
         (
             {"a": 5},
-            "The vocabulary is not a table of symbols. Expected a list of strings, an object from "
-            'symbol to id counting from 0, or {"symbols": [...], "unknown": ..., "padding": ...}.',
+            "The vocabulary has no symbol for id 0; expected one symbol for each of the ids 0 to "
+            "0. Give every id of the model a symbol of its own.",
         ),
         (["a", ""], "Symbol 1 of the vocabulary is empty."),
         (["a", "b", "a"], "The vocabulary has `a` twice, the second time as id 2."),

@@ -195,4 +195,4 @@ def test_a_model_shows_its_facts(lstm, model):
     assert "state     h_in: float32[1, batch, 4] → h_out" in facts
     graph = edgernn.load(lstm / "step.onnx")
     assert repr(graph).splitlines()[:2] == ["Model of demo", "provider  cpu"]
-    assert model._repr_html_().startswith("<table><caption")
+    assert model._repr_html_().startswith("<table style=")
