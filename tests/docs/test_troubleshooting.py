@@ -10,7 +10,8 @@ import pytest
 
 from edgernn import EdgernnError
 from tests.docs.page_blocks import page_blocks
-from tests.docs.troubleshooting_cases import CASES, Case, prepare
+from tests.docs.provocations import prepare
+from tests.docs.troubleshooting_cases import CASES, Case
 
 PAGE = Path(__file__).parents[2] / "docs" / "troubleshooting.md"
 
