@@ -36,7 +36,13 @@ def choose_columns(given: str, table: CsvTable, width: int) -> list[int]:
         InputError: A column is unknown, ambiguous, or named twice.
     """
     chosen: list[int] = []
-    for item in next(csv.reader([given], skipinitialspace=True), []):
+    try:
+        items = next(csv.reader([given], skipinitialspace=True), [])
+    except csv.Error as error:
+        raise InputError(
+            f"{quote(given)} in --columns is not one line. Put commas between the columns."
+        ) from error
+    for item in items:
         for index in _find_columns(item.strip(), table, width):
             if index in chosen:
                 raise InputError(
@@ -140,6 +146,9 @@ def require_numbers(row: Row, table: CsvTable, fits: Fits, takes: str) -> None:
     fewer = next((size for size in range(len(cells) - 1, 0, -1) if fits(size)), None)
     if fewer is None:
         raise InputError(f"{message} Give as many.")
+    if table.delimiter == "," and len(cells) % 2 == 0 and fits(len(cells) // 2):
+        message += " If commas are decimal signs here, write points. Otherwise, choose"
+        raise InputError(f"{message} {fewer} by name or number with --columns.")
     raise InputError(f"{message} Choose {fewer} by name or number with --columns.")
 
 

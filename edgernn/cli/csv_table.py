@@ -14,7 +14,7 @@ from edgernn.untrusted_text import quote
 
 __all__ = ["CsvTable", "Row", "is_number"]
 
-_LIKE_A_DATE = re.compile(r"\d+[-/.:]\d")
+_LIKE_A_VALUE = re.compile(r"\d+[-/.:]\d|[+-]?[.,]?\d[^A-Za-z]*$")
 _MAX_ROW = 65536
 
 Row = tuple[int, list[str]]
@@ -72,6 +72,7 @@ class CsvTable:
         if self._first is None:
             return
         if self.names is None:
+            self._note_first_step(self._first)
             yield self._first
         rows = self._all_rows()
         for row in itertools.islice(rows, 1):
@@ -138,30 +139,30 @@ class CsvTable:
                 "them in the whole file."
             )
         if self.names is None:
-            self._note_counted_names()
             for column, (above, below) in enumerate(zip(self._first[1], cells, strict=True), 1):
-                if self._is_word(above) and self._is_value(below):
+                is_index = column == 1 and not above.strip()
+                if (is_index or self._is_name(above)) and self._is_value(below):
                     raise InputError(
                         f"Line {self._first[0]} of {self.where} is neither names nor data: in "
                         f"column {column} it has {quote(above)}, where line {number} has "
                         f"{quote(below)}. Give names that are not numbers, or remove that line."
                     )
 
-    def _note_counted_names(self) -> None:
-        """Note that a first row of 0, 1, … is read as data; pandas writes such names."""
-        assert self._first is not None
-        number, cells = self._first
-        if len(cells) > 1 and [cell.strip() for cell in cells] == _counted(len(cells)):
+    def _note_first_step(self, row: Row) -> None:
+        """Note that a first row is data, where it might be names that are numbers."""
+        number, cells = row
+        counted = len(cells) > 1 and [cell.strip() for cell in cells] == _counted(len(cells))
+        if counted or any(map(self._is_name, cells)):
             note(
                 f"Line {number} of {self.where} is read as the first step, not as names: "
                 f"{quote(self.delimiter.join(cells))}."
             )
 
-    def _is_word(self, cell: str) -> bool:
-        return cell.strip().isalpha() and not is_number(cell, self.delimiter)
+    def _is_name(self, cell: str) -> bool:
+        return any(map(str.isalpha, cell)) and not self._is_value(cell)
 
     def _is_value(self, cell: str) -> bool:
-        return is_number(cell, self.delimiter) or _LIKE_A_DATE.match(cell.strip()) is not None
+        return _is_value(cell.strip(), self.delimiter)
 
     def _ambiguous(self, text: str) -> InputError:
         names = " or ".join(name for mark, name in DELIMITER_NAMES.items() if mark in text)
@@ -191,9 +192,12 @@ def _is_header(cells: list[str], delimiter: str) -> bool:
     cells = [cell.strip() for cell in cells]
     if len(cells) > 1 and cells == ["", *_counted(len(cells) - 1)]:
         return True
-    return any(cells) and not any(
-        is_number(cell, delimiter) or _LIKE_A_DATE.match(cell) for cell in cells
-    )
+    return any(cells) and not any(_is_value(cell, delimiter) for cell in cells)
+
+
+def _is_value(cell: str, delimiter: str) -> bool:
+    """Return whether a cell is data: a number, or a date, time or other digits that are none."""
+    return is_number(cell, delimiter) or _LIKE_A_VALUE.match(cell) is not None
 
 
 def _counted(count: int) -> list[str]:

@@ -108,7 +108,9 @@ class Picture:
         """Write the symbol of each step, upright where symbols are words."""
         rotation = 90 if max(map(len, self.symbols)) > 2 else 0
         for step, (id_,) in zip(series.starts.tolist(), series.low.astype(int), strict=True):
-            axes.text(step, 0.5, self.symbols[id_], rotation=rotation, ha="center", va="center")
+            axes.text(
+                step, 0.5, self.symbols[int(id_)], rotation=rotation, ha="center", va="center"
+            )
         axes.set_ylim(0, 1)
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)

@@ -70,6 +70,11 @@ WRONG = {
         "--columns names column 3 (`temp`) of `x.csv` twice. Name each column once.",
     ),
     "empty": ("", NAMED, "--columns is empty. Name at least one column."),
+    "two lines": (
+        "temp\nhumidity",
+        NAMED,
+        "`'temp\\nhumidity'` in --columns is not one line. Put commas between the columns.",
+    ),
     "too many": (
         "3,5,1",
         NAMED,
@@ -151,6 +156,17 @@ def test_remedy_can_be_pasted(edgernn: Invoke, features: Path, text: str, messag
     remedy = shlex.split(message.rpartition(": ")[2])
     assert edgernn("run", "--input", "x.csv", *remedy, "--output", "y.npy").exit_code == 0
     close(np.load("y.npy"), expected(X[:1])[0][0])
+
+
+def test_decimal_commas(edgernn: Invoke, features: Path) -> None:
+    """Twice as many columns may be decimal commas, which --columns would cut off."""
+    Path("x.csv").write_text("0,5,1,5\n")
+    refused(
+        edgernn("run", "--input", "x.csv"),
+        "Line 1 of `x.csv` has 4 columns; `x: float32[batch, sequence, 2]` takes 2 per step. If "
+        "commas are decimal signs here, write points. Otherwise, choose 2 by name or number with "
+        "--columns.",
+    )
 
 
 def test_spaces(edgernn: Invoke, features: Path) -> None:

@@ -32,6 +32,8 @@ def table(text: str) -> CsvTable:
         ("Temp, °C;Humidity\n1,5;2\n", ("Temp, °C", "Humidity"), [(2, ["1,5", "2"])]),
         (",0,1\n0,5,6\n", ("", "0", "1"), [(2, ["0", "5", "6"])]),
         (",temp\n0,5\n", ("", "temp"), [(2, ["0", "5"])]),
+        ('B2,"5,18"\nA1,6\n', None, [(1, ["B2", "5,18"]), (2, ["A1", "6"])]),
+        ("10:00;45 %\n", None, [(1, ["10:00", "45 %"])]),
         ("2024-01-01,\n", None, [(1, ["2024-01-01", ""])]),
         ("nan;2\n1;2\n", None, [(1, ["nan", "2"]), (2, ["1", "2"])]),
         ("ok;2\nok;3\n", None, [(1, ["ok", "2"]), (2, ["ok", "3"])]),
@@ -74,6 +76,11 @@ REFUSED = {
         "time,2019,2020\n10:00,1,2\n",
         "Line 1 of `x.csv` is neither names nor data: in column 1 it has `time`, where line 2 has "
         "`10:00`. Give names that are not numbers, or remove that line.",
+    ),
+    "years as names of pandas": (
+        ",2019,2020\n0,1,2\n",
+        "Line 1 of `x.csv` is neither names nor data: in column 1 it has ``, where line 2 has `0`. "
+        "Give names that are not numbers, or remove that line.",
     ),
     "an open quote": (
         '1,"2\n' + "3" * 140_000,
