@@ -21,10 +21,17 @@ _PLAIN = (BOTH, SEQUENCE_ONLY, NOTHING)
 
 _HEAD = f"""# What is supported
 
-`scripts/supported` generates this page. Each cell is one export of a small model, with the parity
-check against eager torch. `{BOTH}`: both graphs. `{SEQUENCE_ONLY}`: only a sequence graph, because
-the model runs backward or computes its initial state from the data. A number: a refusal, with its
-message below the table. `{NOTHING}`: torch does not have it, or cannot save it.
+This page lists which layers, cells and loops can be exported, with which options, initial states
+and model files. Each cell is one export of a small model, with the parity check against eager
+torch:
+
+- `{BOTH}`: both graphs.
+- `{SEQUENCE_ONLY}`: only a sequence graph, because the model runs backward or computes its initial
+  state from the data.
+- A number: a refusal, with its message below the table.
+- `{NOTHING}`: torch does not have it, or cannot save it.
+
+`scripts/supported` makes this page.
 """
 
 
