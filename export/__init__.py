@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from edgernn.errors import MissingExtraError
-from edgernn.extras import EXTRAS
+from edgernn.extras import EXTRAS, install_command
 
 if TYPE_CHECKING:
     from edgernn.export.pipeline import export_model, verify_artifact
@@ -24,5 +24,5 @@ def __getattr__(name: str) -> Any:
             raise
 
         raise MissingExtraError(
-            f'Exporting needs `{error.name}`: pip install "edgernn[export]".'
+            f"Exporting needs `{error.name}`: {install_command('export')}"
         ) from error

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from edgernn.errors import ContractError, MissingExtraError, ProviderError
+from edgernn.extras import install_command
 
 __all__ = [
     "PROVIDERS",
@@ -35,7 +36,9 @@ class Provider:
     Attributes:
         name: Its name here.
         ort_name: Its name in ONNX Runtime.
-        install: What to install for it.
+        extra: The extra of edgernn that installs it; empty where `packages` do.
+        packages: What else to install for it.
+        system: The operating system that it needs, as ` on macOS`.
         options: Its options.
         device: The ONNX Runtime device on which its states stay.
         library: The shared library that ONNX Runtime loads for it, without prefix and suffix.
@@ -43,21 +46,30 @@ class Provider:
 
     name: str
     ort_name: str
-    install: str
+    extra: str = ""
+    packages: tuple[str, ...] = ()
+    system: str = ""
     options: Mapping[str, str] = field(default_factory=dict)
     device: str = "cpu"
     library: str = ""
+
+    @property
+    def install(self) -> str:
+        """The command that installs it."""
+        if not self.extra:
+            return " ".join(["pip install", *self.packages])
+        return install_command(self.extra, *self.packages) + self.system
 
 
 # TF32 rounds products to 10 bits; a recurrence amplifies that to about 1e-3.
 PROVIDERS = {
     provider.name: provider
     for provider in (
-        Provider("cpu", "CPUExecutionProvider", 'pip install "edgernn[cpu]"'),
+        Provider("cpu", "CPUExecutionProvider", "cpu"),
         Provider(
             "cuda",
             "CUDAExecutionProvider",
-            'pip install "edgernn[gpu]"',
+            "gpu",
             options={"use_tf32": "0"},
             device="cuda",
             library="onnxruntime_providers_cuda",
@@ -65,15 +77,16 @@ PROVIDERS = {
         Provider(
             "tensorrt",
             "TensorrtExecutionProvider",
-            'pip install "edgernn[gpu]" tensorrt',
+            "gpu",
+            ("tensorrt",),
             device="cuda",
             library="onnxruntime_providers_tensorrt",
         ),
-        Provider("openvino", "OpenVINOExecutionProvider", "pip install onnxruntime-openvino"),
+        Provider("openvino", "OpenVINOExecutionProvider", packages=("onnxruntime-openvino",)),
         Provider(
-            "directml", "DmlExecutionProvider", "pip install onnxruntime-directml", device="dml"
+            "directml", "DmlExecutionProvider", packages=("onnxruntime-directml",), device="dml"
         ),
-        Provider("coreml", "CoreMLExecutionProvider", 'pip install "edgernn[cpu]" on macOS'),
+        Provider("coreml", "CoreMLExecutionProvider", "cpu", system=" on macOS"),
     )
 }
 

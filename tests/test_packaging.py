@@ -176,11 +176,13 @@ print([name for name in names if find_spec(name)])
 
 def test_export_without_its_extra_names_the_remedy(installed: Path, tmp_path: Path) -> None:
     """Where the extra `export` is missing, the command says in one sentence how to get it."""
-    (tmp_path / "model.pt").write_bytes(b"")
+    (tmp_path / "model.pt").write_bytes(b"\x80\x02}.")
     output, errors = run(installed / "edgernn", "export", "model.pt", cwd=tmp_path, status=1)
     assert output == ""
-    message = r'Error: Exporting needs `\w+`: pip install "edgernn\[export\]"\.\n'
-    assert re.fullmatch(message, errors)
+    message = r'Error: Exporting needs `\w+`: pip install "edgernn\[export\] @ file://.+\.whl"'
+    first, last = errors.splitlines()
+    assert first == "Exporting model.pt …"
+    assert re.fullmatch(message, last)
 
 
 def test_command_line_runs(installed: Path, artifact: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from edgernn import __version__
 from edgernn.cli.command_options import flags_of
 from edgernn.errors import EdgernnError
 from edgernn.export.options import ExportOptions
-from edgernn.extras import EXTRAS
+from edgernn.extras import EXTRAS, install_command
 from edgernn.option_names import flags_in_messages
 from edgernn.untrusted_text import escape_unprintable
 
@@ -131,7 +131,7 @@ def _missing_package(error: ModuleNotFoundError) -> str:
         raise error
     return (
         f"`{package}` is not installed, and this command needs it. "
-        f'Install it with: pip install "edgernn[{EXTRAS[package]}]"'
+        f"Install it with: {install_command(EXTRAS[package])}"
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgernn.errors import MissingExtraError, UnsupportedModelError
+from edgernn.extras import install_command
 from edgernn.option_names import option
 
 __all__ = ["Arrays", "OnnxSession", "failure_reason"]
@@ -64,7 +65,7 @@ def _open(model: bytes | str) -> Any:
         import onnxruntime
     except ImportError as error:
         raise MissingExtraError(
-            'Proving a graph needs onnxruntime: pip install "edgernn[cpu]".'
+            f"Proving a graph needs onnxruntime: {install_command('cpu')}"
         ) from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1

@@ -15,6 +15,7 @@ from edgernn.artifact import Artifact
 from edgernn.cli.graph_content import artifact_content
 from edgernn.cli.graph_layout import lay_out
 from edgernn.cli.svg_picture import svg_of
+from edgernn.extras import install_command
 from edgernn.layer import Layer
 from tests.cli.conftest import Invoke
 from tests.nets import small_artifacts
@@ -206,7 +207,7 @@ def test_extra_lacks(edgernn: Invoke, hello: Path, monkeypatch: pytest.MonkeyPat
     result = edgernn("inspect", "hello.edgernn/step.onnx")
     assert result.stderr == (
         "Error: `onnx_ir` is not installed, and this command needs it. Install it with: "
-        'pip install "edgernn[export]"\n'
+        f"{install_command('export')}\n"
     )
     assert (result.stdout, result.exit_code) == ("", 1)
 

@@ -15,6 +15,7 @@ import pytest
 
 from edgernn import cli
 from edgernn.errors import EdgernnError, MissingExtraError
+from edgernn.extras import install_command
 from tests.cli.conftest import Invoke
 
 HELP = """\
@@ -126,7 +127,7 @@ def test_similar_command(edgernn: Invoke, folder: Path, name: str, meant: str) -
         (
             ModuleNotFoundError("No module named 'onnx_ir.x'", name="onnx_ir.x"),
             "`onnx_ir` is not installed, and this command needs it. "
-            'Install it with: pip install "edgernn[export]"',
+            f"Install it with: {install_command('export')}",
         ),
         (
             MemoryError(),

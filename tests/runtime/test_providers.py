@@ -12,6 +12,7 @@ import pytest
 
 import edgernn
 from edgernn.errors import ContractError, EdgernnError, MissingExtraError, ProviderError
+from edgernn.extras import install_command
 from edgernn.runtime import providers
 from edgernn.runtime.providers import (
     PROVIDERS,
@@ -26,7 +27,7 @@ from edgernn.runtime.providers import (
 
 CUDA = "CUDAExecutionProvider"
 CPU = "CPUExecutionProvider"
-INSTALL = 'Install it: pip install "edgernn[gpu]"'
+INSTALL = f"Install it: {install_command('gpu')}"
 
 
 @pytest.fixture
@@ -208,7 +209,7 @@ def test_a_missing_engine_is_one_sentence(monkeypatch, lstm):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     assert refused(lambda: edgernn.load(lstm), error=MissingExtraError) == (
         "Running a model needs ONNX Runtime (import of onnxruntime halted; None in sys.modules): "
-        'pip install "edgernn[cpu]"'
+        f"{install_command('cpu')}"
     )
 
 
