@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -24,7 +24,16 @@ from edgernn.export.ir.onnx_session import Arrays
 from edgernn.export.proof.eager_reference import default_dtype
 from edgernn.export.streaming.attribute_leaves import Leaf, map_leaves
 
-__all__ = ["ModuleCalls"]
+__all__ = ["ModuleCalls", "RemembersInCopy"]
+
+
+@runtime_checkable
+class RemembersInCopy(Protocol):
+    """A module that is the same at every call, and has a copy that is not."""
+
+    def remembering(self) -> nn.Module:
+        """Return a copy that keeps what its calls leave."""
+        ...
 
 
 class ModuleCalls:
@@ -66,9 +75,7 @@ class ModuleCalls:
                 the steps of the given calls are stacked. Each step is then a call.
         """
         states = dict(states)
-        scripted = any(isinstance(part, torch.jit.ScriptModule) for part in self._module.modules())
-        # the attributes of a scripted module cannot be put back
-        module = copy.deepcopy(self._module) if scripted else self._module
+        module = self._start()
 
         def call(inputs: Arrays) -> Arrays:
             with _of_class(module, self._kind):
@@ -79,6 +86,17 @@ class ModuleCalls:
         with torch.no_grad(), preserve_state(module), default_dtype(self._dtype):
             for inputs in calls:
                 yield call(inputs) if axes is None else _by_steps(call, inputs, axes)
+
+    def _start(self) -> nn.Module:
+        """Return what a row of calls is made of: the module, or a copy that is as it is now.
+
+        The attributes of a scripted module cannot be put back; one that is the same at every call
+        has a copy that is not.
+        """
+        if isinstance(self._module, RemembersInCopy):
+            return self._module.remembering()
+        scripted = any(isinstance(part, torch.jit.ScriptModule) for part in self._module.modules())
+        return copy.deepcopy(self._module) if scripted else self._module
 
     def _call(self, module: nn.Module, inputs: Arrays) -> dict[str, NDArray[Any]]:
         tensors = {path: torch.from_numpy(array.copy()) for path, array in inputs.items()}

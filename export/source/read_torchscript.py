@@ -219,6 +219,12 @@ class Scripted(nn.Module):
         with unoptimized(False):
             return getattr(scripted, self._method)(*args, **kwargs)
 
+    def remembering(self) -> nn.Module:
+        """Return a copy that keeps what its calls leave."""
+        other = copy.copy(self)
+        vars(other).update(_scripted=copy.deepcopy(self._scripted), _writes=False)
+        return other
+
     def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
         """Yield the parameters of the ScriptModule."""
         yield from self._scripted.parameters(recurse)

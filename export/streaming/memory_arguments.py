@@ -71,7 +71,7 @@ class MemoryArguments:
 
     def __init__(self, module: nn.Module, memory: Memory) -> None:
         self._memory = memory
-        taken = {*inspect.signature(module.forward).parameters}
+        taken = {*inspect.signature(type(module).forward).parameters}  # with `self`
         arguments = []
         for tensor in memory.tensors:
             name = re.sub(r"\W+", "_", tensor.path).strip("_")
