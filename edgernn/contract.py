@@ -134,7 +134,7 @@ class Contract(ShownAsFacts):
         shape = tuple(batch if size == BATCH else int(size) for size in port.shape)
         if state.initial is None:
             return np.zeros(shape, port.dtype)
-        return np.ascontiguousarray(np.broadcast_to(state.initial, shape).astype(port.dtype))
+        return np.array(np.broadcast_to(state.initial, shape), port.dtype, order="C")
 
     def bounds(self, kind: str) -> dict[str, dict[str, int]]:
         """Return `most` and `least` of the axes that inputs of graph `kind` have.

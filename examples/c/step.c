@@ -92,6 +92,9 @@ static void prepare(const char *folder) {
         fail("`%s` has neither step.onnx nor sequence.onnx", folder);
     if (strcmp(graph.carry, "yes"))
         fail("`%s` has no step: its state does not carry on, so it needs whole sequences", folder);
+    if (graph.divisible && !strcmp(graph.divisible, "no"))
+        fail("`%s` has no step: it keeps memory from call to call, and other calls than the model's "
+             "give other numbers", folder);
     if (graph.only > 1 || graph.least > 1)
         fail("`%s` takes at least %zu steps in a call, but a line is one. Export it with a step "
              "graph", folder, graph.only > graph.least ? graph.only : graph.least);

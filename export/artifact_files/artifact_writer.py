@@ -101,7 +101,7 @@ class ArtifactWriter:
                 stream.write(fields.SerializeToString())
         (self._folder / "golden").mkdir()
         for name, array in golden.items():
-            np.save(self._folder / "golden" / f"{name}.npy", np.ascontiguousarray(array))
+            np.save(self._folder / "golden" / f"{name}.npy", np.array(array, order="C"))
         artifact = Artifact(
             path=self._folder,
             contract=contract,

@@ -81,7 +81,8 @@ class CommandExamples:
         """How many numbers of each input a step has; empty where no program takes single steps."""
         contract, kind = self.ports.contract, self.ports.kind
         only = contract.constants.get(SEQUENCE, contract.within(SEQUENCE, 1))
-        if not contract.carry or (kind == "sequence" and only > 1):
+        any_division = contract.carry and contract.divisible
+        if not any_division or (kind == "sequence" and only > 1):
             return []
         sizes = [
             [size for size in port.shape if size not in (BATCH, SEQUENCE)] for port in self._inputs

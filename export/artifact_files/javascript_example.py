@@ -111,7 +111,8 @@ class JavascriptExample:
         contract, step = self.contract, self.ports.kind == "step"
         what = "whole sequences; each of them starts from the initial state"
         if contract.carry:
-            what = f"{'one step' if step else 'some steps'} from the state that the last call left"
+            call = "one step" if step else "some steps" if contract.divisible else "one call"
+            what = f"{call} from the state that the last call left"
         lines = [
             f"/** Run {what}.",
             " * Inputs and outputs are flat arrays of numbers, row by row. */",

@@ -43,7 +43,7 @@ const numbers = (data) => (data instanceof Uint16Array ? Float32Array.from(data,
 LEARNED = """\
 /** Return the learned initial value of state `index`, the same for every sequence. */
 function learned(index, inner) {
-  const one = contract.states[index].initial.flat(Infinity);
+  const one = [contract.states[index].initial].flat(Infinity);
   const at = (i) => Math.floor(i / inner / batch) * inner + (i % inner);
   return Array.from({ length: one.length * batch }, (_, i) => one[at(i)]);
 }

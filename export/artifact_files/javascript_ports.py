@@ -105,7 +105,8 @@ class JavascriptPorts(ExamplePorts):
         """How many steps of the golden run one call takes; None for all of them."""
         contract = self.contract
         only = contract.constants.get(SEQUENCE, contract.within(SEQUENCE, 1))
-        if not contract.carry or (self.counted is not None and only > 1):
+        any_division = contract.carry and contract.divisible
+        if not any_division or (self.counted is not None and only > 1):
             return None
         return 1 if self.kind == "step" else only
 

@@ -23,6 +23,7 @@ import edgernn
 from edgernn.cli import main
 from edgernn.runtime.providers import find_library
 from tests.hosts.conftest import COMPILER, EXAMPLE, SANITIZERS, Build
+from tests.nets.call_counter import CallCounter
 
 LINES = "1,-2,3\n4 5 6\n0.5, 0.25,\t0\n"
 
@@ -109,6 +110,7 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[torch.Tensor, ...] | None
     "tagger": (Tagger, (torch.zeros(1, 5, dtype=torch.int64),)),
     "counter": (Counter, (torch.ones(1, 3, 1, dtype=torch.int64),)),
     "mean": (Mean, None),
+    "counted calls": (CallCounter, (torch.ones(1, 5, 3),)),
 }
 
 
@@ -283,6 +285,11 @@ def test_models_without_a_step_are_refused(step: Path, export: Export) -> None:
     assert run(step, artifact, LINES).stderr == (
         f"step: `{artifact}` has no step: its state does not carry on, so it needs whole "
         "sequences\n"
+    )
+    artifact = export("counted calls")
+    assert run(step, artifact, LINES).stderr == (
+        f"step: `{artifact}` has no step: it keeps memory from call to call, and other calls than "
+        "the model's give other numbers\n"
     )
     artifact = export("lstm", graph="sequence", steps=4)
     assert run(step, artifact, LINES).stderr == (

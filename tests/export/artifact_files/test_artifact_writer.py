@@ -5,13 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 import pytest
+import torch
 from torch import nn
 
 import edgernn
 from edgernn.export.artifact_files import artifact_writer
 from edgernn.export.options import GraphChoice
+from edgernn.runtime.golden_replay import golden_report
+from tests.nets.call_counter import CallCounter
 
 
 @pytest.fixture
@@ -38,6 +42,17 @@ def test_a_graph_is_saved_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         assert model.metadata_props["edgernn.parity"] == str(artifact.parity)
         save(model, tmp_path / "whole.onnx")
         assert (tmp_path / "whole.onnx").read_bytes() == file.read_bytes()
+
+
+def test_a_number_is_recorded_as_a_number(tmp_path: Path) -> None:
+    """The golden run of a state without axes has arrays without axes, and is replayed."""
+    artifact = edgernn.export_model(
+        CallCounter(), tmp_path / "m.edgernn", inputs=(torch.ones(1, 5, 3),)
+    )
+    (state,) = (state for state in artifact.contract.states if state.name == "calls")
+    assert artifact.contract.initial(state).shape == ()
+    assert np.load(artifact.golden / "calls_in.npy").shape == ()
+    assert golden_report(edgernn.load(artifact.path)).passed
 
 
 @pytest.mark.usefixtures("external")
