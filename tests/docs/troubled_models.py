@@ -8,9 +8,11 @@ from torch import Tensor, nn
 
 __all__ = [
     "AllEarlier",
+    "AllPast",
     "Branch",
     "Chosen",
     "Keeping",
+    "LastStep",
     "LastTwo",
     "Noise",
     "Normed",
@@ -69,6 +71,33 @@ class Step(nn.Module):
         """Return an output and the next state."""
         memory = self.update(torch.cat((x, memory), 1)).tanh()
         return memory.sum(1), memory
+
+
+class AllPast(_Layer):
+    """A memory of all steps so far."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.past = torch.zeros(1, 1, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the output for what differs from the mean so far."""
+        self.past = torch.cat((self.past.expand(x.shape[0], -1, -1), x), 1)
+        return self.rnn(x - self.past.mean(1, keepdim=True))[0]  # type: ignore[no-any-return]
+
+
+class LastStep(_Layer):
+    """A memory of the last step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.past = torch.zeros(1, 1, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the output for what differs from the step before."""
+        before = torch.cat((self.past.expand(x.shape[0], -1, -1), x), 1)
+        self.past = before[:, -1:]
+        return self.rnn(x - before[:, :-1])[0]  # type: ignore[no-any-return]
 
 
 class Noise(_Layer):

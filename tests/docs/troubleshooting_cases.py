@@ -141,6 +141,11 @@ CASES = [
         export(models.Step(), inputs=STEP, states={"memory": 1}),
     ),
     # the code of forward
+    Case(
+        "`…` keeps `self.…` from call to call, and no state can replace it",
+        export(models.AllPast()),
+        export(models.LastStep()),
+    ),
     Case("`…` draws random numbers", export(models.Noise()), export(nn.GRU(3, 4))),
     Case(
         "`…` cannot be traced: forward branches on the values of a tensor",
