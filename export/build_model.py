@@ -61,7 +61,6 @@ def build_model(
 
 
 def _build_file(file: OnnxFile, options: SourceOptions, lengths: bool) -> tuple[Built, Reference]:
-    _LOG.info("building the graphs")
     with stage("building the graphs", file.name):
         file = add_lengths(file) if lengths else file
         return build_foreign(file, options.inputs, options.states or {})

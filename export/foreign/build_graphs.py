@@ -7,6 +7,7 @@ step graph is the sequence graph at one time index.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -41,6 +42,8 @@ from edgernn.export.trace.bounds import Bounds
 
 __all__ = ["build_foreign"]
 
+_LOG = logging.getLogger("edgernn.export")
+
 
 def build_foreign(
     file: OnnxFile, inputs: Any, pairs: Mapping[str, str | int]
@@ -56,7 +59,9 @@ def build_foreign(
         InputError: No inputs were found that the file runs on, or a name is not in it.
         UnsupportedModelError: It has no recurrent state, or cannot be written as the contract asks.
     """
+    _LOG.info("finding inputs and axes")
     session, example = resolve_file(file, inputs)
+    _LOG.info("building the graphs")
     file, run = session.file, session(example)
     _check_lengths(file, session, example)
     known = file.contract
