@@ -313,6 +313,6 @@ def _check_batch(contract: Contract, batch: int) -> int:
     if batch != constant:
         raise InputError(
             f"`batch` is {batch}, but this model was exported for a batch of {constant} only "
-            f"(`{ports[0]}`): model.stream(batch={constant})."
+            f"(`{ports[0]}`). Run {constant} sequence{'s' if constant > 1 else ''} at a time."
         )
     return batch

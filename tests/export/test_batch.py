@@ -32,7 +32,7 @@ def test_a_stream_of_another_batch_is_refused(tmp_path: Path) -> None:
         model.stream(batch=2)
     assert str(caught.value) == (
         "`batch` is 2, but this model was exported for a batch of 3 only "
-        "(`h_in: float32[2, 3, 6]`): model.stream(batch=3)."
+        "(`h_in: float32[2, 3, 6]`). Run 3 sequences at a time."
     )
 
 

@@ -139,7 +139,7 @@ def test_the_only_batch_is_known_beside_it(alone: Model) -> None:
     assert alone.contract.constants == {"sequence": 4, "batch": 2}
     assert refused(alone.stream) == (
         "`batch` is 1, but this model was exported for a batch of 2 only "
-        "(`h_in: float32[1, 2, 4]`): model.stream(batch=2)."
+        "(`h_in: float32[1, 2, 4]`). Run 2 sequences at a time."
     )
     assert refused(alone, TOKENS[:4, :1]) == (
         "`tokens: int64[4, 2]` came with shape (4, 1): axis 1 must be 2, not 1."

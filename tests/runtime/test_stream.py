@@ -309,7 +309,7 @@ def test_a_constant_batch_is_the_only_one(tmp_path):
         model.stream()
     assert str(caught.value) == (
         "`batch` is 1, but this model was exported for a batch of 2 only "
-        "(`h_in: float32[1, 2, 4]`): model.stream(batch=2)."
+        "(`h_in: float32[1, 2, 4]`). Run 2 sequences at a time."
     )
     tokens = ids(4, 2)
     stream = model.stream(batch=2)
