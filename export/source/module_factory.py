@@ -108,15 +108,20 @@ def call_factory(code: ModuleType | None, factory: str | Factory | None) -> nn.M
     ]
     known = f" `{file}` has {', '.join(f'`{name}`' for name in defined)}." if defined else ""
     if factory is None:
-        raise SourceError(
-            f"`{file}` is given without a factory. Give {option('module', f'{file}:FACTORY')}."
-            f"{known}"
-        )
+        name, others = (defined[0], "") if len(defined) == 1 else ("FACTORY", known)
+        whole = option("module", f"{_given_path(code)}:{name}")
+        raise SourceError(f"`{file}` is given without a factory. Give {whole}.{others}")
     subject = f"`{factory}` in `{file}`"
     if (found := getattr(code, factory, None)) is None:
         raise SourceError(f"{subject} does not exist.{known}")
     remedy = "Add a function to the file that calls it with them, and name that."
     return _call(found, subject, known, remedy)
+
+
+def _given_path(code: ModuleType) -> Path:
+    """Return the path of a file as one gives it: its name alone in the current folder."""
+    path = Path(str(code.__file__))
+    return Path(path.name) if path.parent == Path.cwd() else path
 
 
 def _call(factory: object, subject: str, known: str, remedy: str) -> nn.Module:

@@ -79,8 +79,19 @@ def test_a_file_alone_has_no_factory(file):
     with pytest.raises(SourceError) as info:
         call_factory(code, factory)
     assert str(info.value) == (
-        f'`net.py` is given without a factory. Give module="net.py:FACTORY".{KNOWN}'
+        f'`net.py` is given without a factory. Give module="{file}:FACTORY".{KNOWN}'
     )
+
+
+def test_a_file_with_one_factory_is_given_with_it(tmp_path, monkeypatch):
+    """Where there is nothing to choose, the message has the factory; followed, it is right."""
+    monkeypatch.chdir(tmp_path)
+    code = "from torch import nn\ndef make():\n    return nn.Linear(2, 3)\n"
+    (tmp_path / "one.py").write_text(code)
+    with pytest.raises(SourceError) as info:
+        call_factory(*import_code("one.py"))
+    assert str(info.value) == '`one.py` is given without a factory. Give module="one.py:make".'
+    assert call_factory(*import_code("one.py:make")).in_features == 2
 
 
 FAULTS = {
