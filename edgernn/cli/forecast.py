@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -70,10 +70,17 @@ class Forecast:
             "input."
         )
 
-    def layout(self, batched: bool, steps: int, header: bool) -> OutputLayout:
-        """Return the layout of the steps that are generated: every output has an axis of steps."""
-        layout = OutputLayout.of(self._contract, batched, steps, header)
-        return replace(layout, axes={name: axis.with_steps() for name, axis in layout.axes.items()})
+    def layout(self, batched: bool, steps: int, columns: Sequence[str] | None) -> OutputLayout:
+        """Return the layout of the steps that are generated: every output has an axis of steps.
+
+        Args:
+            batched: Whether to keep a batch axis of size 1.
+            steps: The number of steps to generate.
+            columns: The names of the input's features, which are then those of what is fed back.
+        """
+        layout = OutputLayout.of(self._contract, batched, steps, header=columns is not None)
+        axes = {name: axis.with_steps() for name, axis in layout.axes.items()}
+        return replace(layout, axes=axes, names={self._output: columns or ()})
 
     def run(self, runner: ChunkRunner, answers: Iterable[Arrays], count: int) -> Iterator[Arrays]:
         """Run the data, then `count` times the output before it; yield what was fed, step by step.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -24,6 +24,7 @@ class OutputLayout:
         scores: The output that has one score for each symbol; None where there is none.
         symbols: The symbols of the model's vocabulary.
         header: Whether rows on standard output have names above them, as a file always has.
+        names: Output → the names of its features, where they have names of their own.
     """
 
     axes: Mapping[str, PortAxes]
@@ -32,6 +33,7 @@ class OutputLayout:
     scores: str | None = None
     symbols: Sequence[str] = ()
     header: bool = False
+    names: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -43,6 +45,8 @@ class OutputLayout:
 
     def column_names(self, port: str, count: int) -> list[str]:
         """Return the names of the features of an output: `output_0`, or `output[a]` of a score."""
+        if len(names := self.names.get(port, ())) == count:
+            return list(names)
         name = f"output_{port}" if port[:1].isdigit() else port  # no name reads as a number
         if port == self.scores and len(self.symbols) == count:
             return [f"{name}[{_printable(symbol)}]" for symbol in self.symbols]

@@ -44,12 +44,11 @@ def run_arrays(
         options.input or "", input_axes(contract), options.chunk, steps_per_answer, options.columns
     ) as sequence:
         answers = _run_chunks(contract, runner, options, sequence, target)
-        header = sequence.columns is not None
         if forecast is None or options.generate is None:
             steps = None if options.chunk is None else sequence.steps
-            layout = OutputLayout.of(contract, sequence.batched, steps, header)
+            layout = OutputLayout.of(contract, sequence.batched, steps, bool(sequence.columns))
         else:
-            layout = forecast.layout(sequence.batched, options.generate, header)
+            layout = forecast.layout(sequence.batched, options.generate, sequence.columns)
             answers = forecast.run(runner, answers, options.generate)
         with open_output(target, sequence.format, layout) as output:
             for answer in answers:

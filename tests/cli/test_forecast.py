@@ -98,6 +98,18 @@ def test_generated_steps(edgernn: Invoke, exported: Exported, chunk: str | None)
 
 
 @pytest.mark.usefixtures("folder")
+def test_names_of_the_input(edgernn: Invoke, exported: Exported) -> None:
+    """What is fed back has the names of the input, so that it can be read as one."""
+    net, artifact = exported
+    names = ",".join("abc"[: FORMS[net.form]])
+    np.savetxt("x.csv", data(net, 1)[0], delimiter=",", header=names, comments="")
+    run = ("run", artifact, "--columns", names, "--generate", "2")
+    assert edgernn(*run, "--input", "x.csv", "--output", "y.csv").exit_code == 0
+    assert Path("y.csv").read_text().splitlines()[0] == names
+    assert edgernn(*run, "--input", "y.csv").stdout.splitlines()[0] == names
+
+
+@pytest.mark.usefixtures("folder")
 def test_several_sequences(edgernn: Invoke, exported: Exported) -> None:
     """Every sequence of a batch goes on by itself."""
     net, artifact = exported
@@ -203,7 +215,7 @@ def test_refused(model: Contract, message: str) -> None:
 def test_one_of_two_outputs(edgernn: Invoke, folder: Path) -> None:
     """The output that fits is fed back, and the other one is written too."""
     both = contract([X], [port("y", "batch", 2), port("z", "batch", "sequence", 3)])
-    layout = Forecast(both).layout(True, 4, header=False)
+    layout = Forecast(both).layout(True, 4, columns=None)
     assert {name: axis.port.shape for name, axis in layout.axes.items()} == {
         "y": ("batch", "sequence", 2),
         "z": ("batch", "sequence", 3),
