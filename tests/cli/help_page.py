@@ -8,10 +8,12 @@ from edgernn.cli import main
 
 HEAD = """# The command line
 
+This page is the reference of every command and option. [export.md](export.md) and
+[run.md](run.md) show how to use them; `scripts/docs` makes this page from the commands' own help.
+
 Results go to standard output, notes and progress to standard error. The exit code is 0 for success,
 1 for what edgernn refuses, with one message that says what was expected and what to do, 2 for a
-command line that it does not understand, and 130 after Ctrl-C. `scripts/docs` writes this page from
-the commands' own help."""
+command line that it does not understand, and 130 after Ctrl-C."""
 
 
 def page() -> str:
