@@ -108,7 +108,8 @@ def call_factory(code: ModuleType | None, factory: str | Factory | None) -> nn.M
     ]
     known = f" `{file}` has {', '.join(f'`{name}`' for name in defined)}." if defined else ""
     if factory is None:
-        name, others = (defined[0], "") if len(defined) == 1 else ("FACTORY", known)
+        models = [name for name in defined if _is_model(getattr(code, name))] or defined
+        name, others = (models[0], "") if len(models) == 1 else ("FACTORY", known)
         whole = option("module", f"{_given_path(code)}:{name}")
         raise SourceError(f"`{file}` is given without a factory. Give {whole}.{others}")
     subject = f"`{factory}` in `{file}`"
@@ -116,6 +117,12 @@ def call_factory(code: ModuleType | None, factory: str | Factory | None) -> nn.M
         raise SourceError(f"{subject} does not exist.{known}")
     remedy = "Add a function to the file that calls it with them, and name that."
     return _call(found, subject, known, remedy)
+
+
+def _is_model(value: object) -> bool:
+    """Say whether a value is a module, or a class of modules."""
+    made = isinstance(value, nn.Module)
+    return made or (isinstance(value, type) and issubclass(value, nn.Module))
 
 
 def _given_path(code: ModuleType) -> Path:

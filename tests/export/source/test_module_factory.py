@@ -84,14 +84,18 @@ def test_a_file_alone_has_no_factory(file):
 
 
 def test_a_file_with_one_factory_is_given_with_it(tmp_path, monkeypatch):
-    """Where there is nothing to choose, the message has the factory; followed, it is right."""
+    """The only class of modules, or else the only definition, is in the message; it is right."""
     monkeypatch.chdir(tmp_path)
     code = "from torch import nn\ndef make():\n    return nn.Linear(2, 3)\n"
     (tmp_path / "one.py").write_text(code)
+    (tmp_path / "net.py").write_text(f"{code}class Net(nn.Flatten):\n    pass\n")
     with pytest.raises(SourceError) as info:
         call_factory(*import_code("one.py"))
     assert str(info.value) == '`one.py` is given without a factory. Give module="one.py:make".'
     assert call_factory(*import_code("one.py:make")).in_features == 2
+    with pytest.raises(SourceError) as info:
+        call_factory(*import_code("net.py"))
+    assert str(info.value) == '`net.py` is given without a factory. Give module="net.py:Net".'
 
 
 FAULTS = {
