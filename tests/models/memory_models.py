@@ -485,3 +485,62 @@ class GatedConvolution(nn.Module):
         for pad, conv in zip(self.pads, self.convs):
             x = F.elu(conv(pad(x)))
         return x
+
+
+class EpisodeEnds(nn.Module):
+    """An input says where an episode ended: the state is zero then."""
+
+    def __init__(self):
+        super().__init__()
+        self.cell, self.h = nn.GRUCell(4, 6), None
+
+    def forward(self, x):
+        if self.h is None:
+            self.h = x.new_zeros(x.shape[0], 6)
+        self.h = self.cell(x, self.h * (x[:, :1] > 0))
+        return self.h
+
+
+class LastChoice(nn.Module):
+    """The last choice, an id, is embedded as a part of the next input."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.cell, self.out = nn.Embedding(7, 4), nn.GRUCell(8, 6), nn.Linear(6, 7)
+        self.h, self.last = torch.zeros(1, 6), torch.zeros(1, dtype=torch.int64)
+
+    def forward(self, x):
+        self.h = self.cell(torch.cat((x, self.embed(self.last)), 1), self.h)
+        y = self.out(self.h)
+        self.last = y.argmax(1)
+        return y
+
+
+class KeyValueWindow(nn.Module):
+    """Attends to the keys and values of the last steps."""
+
+    def __init__(self):
+        super().__init__()
+        self.query, self.key, self.value = (nn.Linear(4, 4) for _ in range(3))
+        self.register_buffer("keys", torch.zeros(1, 5, 4))
+        self.register_buffer("values", torch.zeros(1, 5, 4))
+
+    def forward(self, x):
+        self.keys = torch.cat((self.keys[:, 1:], self.key(x)[:, None]), 1)
+        self.values = torch.cat((self.values[:, 1:], self.value(x)[:, None]), 1)
+        weights = torch.softmax((self.query(x)[:, None] * self.keys).sum(-1), 1)
+        return (weights[..., None] * self.values).sum(1)
+
+
+class TwoWaysInAChunk(nn.Module):
+    """A layer in both directions over a chunk and the end of the last one."""
+
+    def __init__(self):
+        super().__init__()
+        self.past = torch.zeros(1, 3, 4)
+        self.rnn = nn.GRU(4, 6, batch_first=True, bidirectional=True)
+
+    def forward(self, x):
+        padded = torch.cat((self.past, x), 1)
+        self.past = padded[:, -3:]
+        return self.rnn(padded)[0][:, 3:]

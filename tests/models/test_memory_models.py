@@ -48,6 +48,10 @@ CASES = {
     models.DifferentStarts: (CHUNKS, "h:float32[1,batch,6]"),
     models.RunningNorm: (STEPS,),
     models.GatedConvolution: ("x:float32[1,3,sequence]",),
+    models.EpisodeEnds: (STEPS,),
+    models.LastChoice: ("x:float32[1,4]",),
+    models.KeyValueWindow: ("x:float32[1,4]",),
+    models.TwoWaysInAChunk: ("x:float32[1,sequence,4]",),
 }
 
 CALLS = 40
