@@ -58,7 +58,7 @@ class JavascriptExample:
         if checked:
             parts.append(javascript_parts.REPORT.replace("TOLERANCE", _decimal(self.tolerance)))
         parts.append("\n".join(self._example()))
-        return "\n".join([*parts, *[check.code] * checked]).rstrip()
+        return "\n".join([*parts, *([check.code] if checked else [])]).rstrip()
 
     @cached_property
     def ports(self) -> JavascriptPorts:
