@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from edgernn.cli.csv_table import CsvTable, Row, is_number
+from edgernn.cli.input_stream import line_of
 from edgernn.errors import InputError
 from edgernn.untrusted_text import quote
 
@@ -122,7 +123,7 @@ def require_numbers(row: Row, table: CsvTable, fits: Fits, takes: str) -> None:
         and all(is_number(word, ",") for word in words)
     ):
         raise InputError(
-            f"Line {number} of {table.where} has spaces between its columns: {quote(cells[0])}. "
+            f"{line_of(number, table.where)} has spaces between its columns: {quote(cells[0])}. "
             "Put commas, semicolons or tabs there."
         )
     odd = next((index for index in range(len(cells)) if index not in numeric), None)
@@ -130,7 +131,7 @@ def require_numbers(row: Row, table: CsvTable, fits: Fits, takes: str) -> None:
         cell = cells[odd].strip()
         what = f"{quote(cell)}, which is not a number" if cell else "no number"
         raise InputError(
-            f"Line {number} of {table.where} has {what}, in column "
+            f"{line_of(number, table.where)} has {what}, in column "
             f"{format_column(odd, table.names)}. To read the columns of numbers: "
             f"{_option(numeric, table.names)}"
         )
@@ -138,7 +139,7 @@ def require_numbers(row: Row, table: CsvTable, fits: Fits, takes: str) -> None:
         return
     count = "1 column" if len(cells) == 1 else f"{len(cells)} columns"
     named = "" if table.names is None else f" ({_known(table.names)})"
-    message = f"Line {number} of {table.where} has {count}{named}; {takes} per step."
+    message = f"{line_of(number, table.where)} has {count}{named}; {takes} per step."
     index_column = table.names is not None and not table.names[0]
     if index_column and fits(len(cells) - 1):
         option = _option(range(1, len(cells)), table.names)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from edgernn.cli.csv_columns import format_column
 from edgernn.cli.csv_table import CsvTable, Row, is_number
+from edgernn.cli.input_stream import line_of
 from edgernn.cli.terminal_notes import note
 from edgernn.errors import InputError
 from edgernn.untrusted_text import quote
@@ -106,4 +107,4 @@ class NumberReader:
         return format_column(index, self._table.names)
 
     def _at(self, row: Row) -> str:
-        return f"Line {row[0]} of {self._table.where}"
+        return line_of(row[0], self._table.where)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from edgernn.cli.csv_columns import choose_columns, require_numbers
 from edgernn.cli.csv_numbers import NumberReader
 from edgernn.cli.csv_table import CsvTable, Row
+from edgernn.cli.input_stream import line_of
 from edgernn.errors import InputError
 from edgernn.runtime.port_axes import PortAxes, required_axes
 
@@ -112,7 +113,7 @@ class CsvReader:
             steps = step.cast(values, "")
         except InputError:
             for (number, _), value in zip(rows, values, strict=True):
-                step.cast(value, f"Line {number} of {self._table.where}")
+                step.cast(value, line_of(number, self._table.where))
             raise
         if step.batch is not None:
             steps = np.expand_dims(steps, step.batch + 1)

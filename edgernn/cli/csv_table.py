@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from edgernn.cli.csv_delimiter import DELIMITER_NAMES, is_decimal_comma, possible_delimiters
+from edgernn.cli.input_stream import line_of
 from edgernn.cli.terminal_notes import note
 from edgernn.errors import InputError
 from edgernn.untrusted_text import quote
@@ -112,7 +113,7 @@ class CsvTable:
                     empty.append((reader.line_num, cells))
         except csv.Error as error:
             raise InputError(
-                f"Line {reader.line_num} of {self.where} cannot be read as .csv: {error}."
+                f"{line_of(reader.line_num, self.where)} cannot be read as .csv: {error}."
             ) from error
 
     def _check_width(self, row: Row) -> None:
@@ -121,7 +122,7 @@ class CsvTable:
             return
         comma = self.delimiter == "," and "," in self._last_line
         raise InputError(
-            f"Line {number} of {self.where} has {_columns(len(cells))}, but line {self._first[0]} "
+            f"{line_of(number, self.where)} has {_columns(len(cells))}, but line {self._first[0]} "
             f"has {len(self._first[1])}: {quote(self._last_line.strip())}. Give every row the same "
             f"columns{'; decimal signs must be points where commas separate them' * comma}."
         )
@@ -133,7 +134,7 @@ class CsvTable:
         possible = possible_delimiters(self._last_line)
         if self.names is not None and len(possible) == 1 and possible != [self.delimiter]:
             raise InputError(
-                f"Line {self._first[0]} of {self.where} has its columns separated by "
+                f"{line_of(self._first[0], self.where)} has its columns separated by "
                 f"{DELIMITER_NAMES[self.delimiter]}, but line {number} by "
                 f"{DELIMITER_NAMES[possible[0]]}: {quote(self._last_line.strip())}. Use one of "
                 "them in the whole file."
@@ -143,7 +144,7 @@ class CsvTable:
                 is_index = column == 1 and not above.strip()
                 if (is_index or self._is_name(above)) and self._is_value(below):
                     raise InputError(
-                        f"Line {self._first[0]} of {self.where} is neither names nor data: in "
+                        f"{line_of(self._first[0], self.where)} is neither names nor data: in "
                         f"column {column} it has {quote(above)}, where line {number} has "
                         f"{quote(below)}. Give names that are not numbers, or remove that line."
                     )
@@ -154,7 +155,7 @@ class CsvTable:
         counted = len(cells) > 1 and [cell.strip() for cell in cells] == _counted(len(cells))
         if counted or any(map(self._is_name, cells)):
             note(
-                f"Line {number} of {self.where} is read as the first step, not as names: "
+                f"{line_of(number, self.where)} is read as the first step, not as names: "
                 f"{quote(self.delimiter.join(cells))}."
             )
 

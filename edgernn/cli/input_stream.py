@@ -12,7 +12,7 @@ from edgernn.errors import InputError
 from edgernn.numpy_files import NPY_MAGIC, ZIP_MAGIC
 from edgernn.regular_files import MEGABYTE, format_size, regular_file_size
 
-__all__ = ["decode_lines", "is_descriptor", "open_input", "read_line"]
+__all__ = ["decode_lines", "is_descriptor", "line_of", "open_input", "read_line"]
 
 _MAX_LINE = 16 * MEGABYTE
 
@@ -56,10 +56,15 @@ def read_line(stream: IO[bytes], number: int, where: str) -> bytes:
         raise InputError(f"{where} cannot be read: {error.strerror or error}.") from error
     if len(line) > _MAX_LINE and not line.startswith((NPY_MAGIC, ZIP_MAGIC)):
         raise InputError(
-            f"Line {number} of {where} is longer than {format_size(_MAX_LINE)}. Give one step "
+            f"{line_of(number, where)} is longer than {format_size(_MAX_LINE)}. Give one step "
             "per line."
         )
     return line
+
+
+def line_of(number: int, where: str) -> str:
+    """Return how messages call a line: ``Line 3 of `x.csv` ``, `Line 3 of standard input`."""
+    return f"Line {number} of {where[0].lower()}{where[1:]}"
 
 
 def decode_lines(first: bytes, stream: IO[bytes], where: str) -> Iterator[str]:

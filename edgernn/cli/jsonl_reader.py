@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgernn.cli.input_stream import line_of
 from edgernn.errors import InputError
 from edgernn.runtime.port_axes import PortAxes, required_axes
 from edgernn.strict_json import parse_json
@@ -44,7 +45,7 @@ def jsonl_steps(lines: Iterable[str], axes: Mapping[str, PortAxes], where: str) 
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
-        at = f"Line {number} of {where}"
+        at = line_of(number, where)
         values = {**last_constants, **_values_by_port(_parse_line(line, at), axes, at)}
         if not required_axes(axes).keys() <= values.keys() <= axes.keys():
             came = ", ".join(map(quote, values)) or "no port"

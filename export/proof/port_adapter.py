@@ -9,6 +9,8 @@ torch's ports, and translates here alone:
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -101,6 +103,19 @@ class PortAdapter:
                 f"The {kind} graph has the ports {', '.join(names)}; the model would give "
                 f"{', '.join(expected)}. It is not the model that the graph was made from."
             )
+        for state in self.torch.states:
+            self._check_size(kind, state)
+
+    def _check_size(self, kind: str, state: State) -> None:
+        """Check that a state has the same number of elements in both forms."""
+        ours = self._torch_ports.input(state.input)
+        theirs = [self._ports.input(part.input) for part in self._parts[state.name]]
+        shape = [self.exported.constants.get(str(size), size) for size in ours.shape]
+        if _size(shape) != sum(_size(port.shape) for port in theirs):
+            raise ContractError(
+                f"The {kind} graph has the state {', '.join(map(str, theirs))}; the model would "
+                f"give {ours}. It is not the model that the graph was made from."
+            )
 
     def _cast(self, array: NDArray[Any], name: str) -> NDArray[Any]:
         """Return an array in the dtype of an exported port."""
@@ -162,6 +177,11 @@ class PortAdapter:
         axis = self._torch_ports.input(state.input).axis(BATCH)
         assert axis is not None
         return axis
+
+
+def _size(shape: Sequence[int | str]) -> int:
+    """Return the number of elements along the constant axes together."""
+    return math.prod(size for size in shape if isinstance(size, int))
 
 
 def _parts(state: State, exported: tuple[State, ...]) -> tuple[State, ...]:

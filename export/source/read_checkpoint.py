@@ -73,7 +73,8 @@ def read_pickle(
             warnings.simplefilter("ignore")
             return _load(path, weights_only=True), ()
     except pickle.UnpicklingError as error:
-        wanted = [f"`{name}`" for name in sorted(names - _get_allowed_globals().keys())]
+        unknown = sorted(names - _get_allowed_globals().keys())
+        wanted = [f"`{name}`" for name in sorted(unknown, key=_is_of_every_module)]
         if not wanted:
             raise damaged_file(f"`{path}`", _SAVED, _reason(error)) from error
         if not trust:
@@ -86,6 +87,11 @@ def read_pickle(
     except Exception as error:  # a damaged file fails in any way
         raise damaged_file(f"`{path}`", _SAVED, _reason(error)) from error
     return _unpickle(path, code, names)
+
+
+def _is_of_every_module(name: str) -> bool:
+    """Say whether a name tells nothing of a model, so that messages list it last."""
+    return name.startswith("torch.nn.modules.") or name == "__builtin__.set"
 
 
 def state_dict_in(value: Any, subject: str) -> StateDict | nn.Module:

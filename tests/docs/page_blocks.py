@@ -89,7 +89,7 @@ def page_blocks(page: Path, language: str | None = None) -> list[Block]:
         if not _is_fence(token) or (_is_fence(before) and token.info == "text"):
             continue
         assert token.map is not None
-        name = None if _is_fence(before) else re.search(r"`([^`\s]+)`:$", before.content)
+        name = None if _is_fence(before) else re.search(r"`([^`\s]+\.\w{1,5})`:$", before.content)
         block = Block(
             page=page,
             line=token.map[0] + 2,

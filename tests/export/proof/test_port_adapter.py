@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from edgernn.errors import ContractError, ParityError
-from edgernn.export import verify_artifact
+from edgernn.export import export_model, verify_artifact
 from edgernn.export.proof.graph_function import graph_function
 from edgernn.export.proof.port_adapter import PortAdapter
 from tests.nets.tagger import Tagger, replayed, tagged
@@ -63,3 +63,28 @@ def test_ports_of_another_model_are_refused(tmp_path: Path) -> None:
         "The sequence graph has the ports ids, h_in, output, h_out; the model would give "
         "ids, h_in, c_in, output, h_out, c_out. It is not the model that the graph was made from."
     )
+
+
+def test_states_of_another_size_are_refused(tmp_path: Path) -> None:
+    """States with other numbers of layers, directions or features are an error."""
+    artifact = export_model(torch.nn.LSTM(3, 4, bidirectional=True), tmp_path / "lstm.edgernn")
+    with pytest.raises(ContractError) as caught:
+        verify_artifact(artifact, torch.nn.LSTM(3, 4))
+    assert str(caught.value) == (
+        "The sequence graph has the state h_in: float32[2, batch, 4]; the model would give "
+        "h_in: float32[1, batch, 4]. It is not the model that the graph was made from."
+    )
+
+
+def test_constant_batch_is_the_same_size(tmp_path: Path) -> None:
+    """A constant batch is the form of an axis, not another size."""
+    layer = torch.nn.LSTM(3, 4, 2)
+    artifact = export_model(
+        layer,
+        tmp_path / "lstm.edgernn",
+        batch_size=3,
+        steps=5,
+        state_layout="batch-major",
+        state_per_layer=True,
+    )
+    assert verify_artifact(artifact, layer).passed

@@ -34,7 +34,7 @@ torch.save(model.state_dict(), "weights.pt")
 """
 GUARDED = '\nif __name__ == "__main__":' + SAVE.replace("\n", "\n    ")
 ASKED = (
-    "`model.pt` is a pickle that asks for code: `__builtin__.set`, `__main__.Net`, "
+    "`model.pt` is a pickle that asks for code: `__main__.Net`, `__builtin__.set`, "
     "`torch.nn.modules.linear.Linear`, `torch.nn.modules.rnn.GRU`. Unpickling runs whatever the "
     "file says, so it is not done unasked. If you trust its origin, repeat with trust=True, {}; or "
     "save model.state_dict() and export that.{}"
