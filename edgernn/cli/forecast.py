@@ -24,6 +24,9 @@ class Forecast:
 
     The output at the last step of the data is the first of them, as it is the model's forecast for
     the step after the data.
+
+    Attributes:
+        output: The name of the output that is fed back.
     """
 
     def __init__(self, contract: Contract) -> None:
@@ -45,7 +48,7 @@ class Forecast:
         fitting = [name for name, axis in self._outputs.items() if _fits(axis, self._axis)]
         if len(fitting) != 1:
             raise self._does_not_fit(fitting)
-        (self._output,) = fitting
+        (self.output,) = fitting
         only = contract.constants.get(SEQUENCE, 1)
         if only != 1 and not contract.step:
             raise InputError(
@@ -80,7 +83,7 @@ class Forecast:
         """
         layout = OutputLayout.of(self._contract, batched, steps, header=columns is not None)
         axes = {name: axis.with_steps() for name, axis in layout.axes.items()}
-        return replace(layout, axes=axes, names={self._output: columns or ()})
+        return replace(layout, axes=axes, names={self.output: columns or ()})
 
     def run(self, runner: ChunkRunner, answers: Iterable[Arrays], count: int) -> Iterator[Arrays]:
         """Run the data, then `count` times the output before it; yield what was fed, step by step.
@@ -97,7 +100,7 @@ class Forecast:
         for step in range(1, count + 1):
             last = {name: self._last_step(name, array) for name, array in outputs.items()}
             yield last
-            values = last[self._output]
+            values = last[self.output]
             if not np.isfinite(values).all():
                 raise InputError(
                     f"Step {step} that the model generated has values that are NaN or infinite, "
@@ -114,7 +117,7 @@ class Forecast:
 
     def _to_input(self, values: NDArray[Any]) -> NDArray[Any]:
         """Return one step of the output in the input's full shape."""
-        given, taken = self._outputs[self._output].with_steps(), self._axis
+        given, taken = self._outputs[self.output].with_steps(), self._axis
         step = values.squeeze(given.sequence)
         sequences = (
             step[None] if given.step.batch is None else np.moveaxis(step, given.step.batch, 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgernn.cli.chunk_runner import Arrays, ChunkRunner
+from edgernn.cli.forecast import Forecast
 from edgernn.cli.output_file import OutputFile
 from edgernn.cli.output_layout import OutputLayout
 from edgernn.cli.plot_figure import Picture
@@ -48,6 +49,8 @@ class RunPlot:
             labels[layout.scores] = symbols
         if columns is not None:
             labels[series[0].name] = list(columns)
+            if generated:
+                labels[Forecast(self._contract).output] = list(columns)
         if recorder.sequences > 1:
             title += f", sequence 1 of {recorder.sequences}"
         picture = Picture(title, series, labels, recorder.steps, generated, symbols)

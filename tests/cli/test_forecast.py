@@ -107,6 +107,9 @@ def test_names_of_the_input(edgernn: Invoke, exported: Exported) -> None:
     assert edgernn(*run, "--input", "x.csv", "--output", "y.csv").exit_code == 0
     assert Path("y.csv").read_text().splitlines()[0] == names
     assert edgernn(*run, "--input", "y.csv").stdout.splitlines()[0] == names
+    assert edgernn(*run, "--input", "y.csv", "--plot", "p.svg").exit_code == 0
+    picture = Path("p.svg").read_text("utf-8")
+    assert {picture.count(f"<!-- {name} -->") for name in names.split(",")} == {2}
 
 
 @pytest.mark.usefixtures("folder")
