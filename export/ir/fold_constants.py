@@ -16,6 +16,9 @@ __all__ = ["OPSET", "fold_constants", "silence_exporters"]
 OPSET = 18
 """The operator set that graphs are written in."""
 
+# It warns of each weight that is an output, which is neither wrong nor of use.
+logging.getLogger("onnx_ir.passes.common.initializer_deduplication").setLevel(logging.ERROR)
+
 
 def fold_constants(model: ir.Model) -> None:
     """Compute what is constant, remove what nothing reads, infer shapes; in place."""

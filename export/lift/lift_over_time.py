@@ -105,10 +105,13 @@ class _OperatorForm:
 
     def model(self) -> ir.Model:
         step, batcher = self._step, self._batcher
-        values = {
-            port: batcher.with_sequence_axis(batcher(port), step.sequence_axis(port))
-            for port in step.results
-        }
+        values: dict[ir.Value, ir.Value] = {}
+        for port in step.results:
+            axis = step.sequence_axis(port)
+            if port in step.varying or port in step.constants:
+                values[port] = batcher.with_sequence_axis(batcher(port), axis)
+            else:
+                values[port] = batcher.repeated_weight(port, axis)
         for node in self._nodes:
             self._layer(node)
         finals = {port: self._sequence.moved(port, self._finals) for port in step.states.values()}

@@ -136,6 +136,16 @@ class TimeBatcher:
             result = self._copier.tape.op("Transpose", [result], {"perm": order})
         return result
 
+    def repeated_weight(self, value: ir.Value, sequence: int) -> ir.Value:
+        """Return a value that depends on no input, with an axis for the steps at `sequence`."""
+        tape, integers = self._copier.tape, self._copier.integers
+        sizes = [1] * len(declared_shape(value))
+        once = tape.op("Unsqueeze", [self._copier.constant(value), integers([sequence])])
+        around = [self._steps]
+        around = [integers(sizes[:sequence]), *around] if sequence else around
+        around += [integers(sizes[sequence:])] if sizes[sequence:] else []
+        return tape.op("Expand", [once, tape.op("Concat", around, {"axis": 0})])
+
     def from_sequence_axis(
         self, port: ir.Value, new: ir.Value, axis: int, sequence: int
     ) -> BatchedValue:

@@ -132,3 +132,27 @@ def test_a_state_that_is_dropped(tmp_path: Path) -> None:
     assert artifact.contract.notes == (
         "The sequence graph has a Scan: `LSTM` `dropped_l0` drops the state it leaves.",
     )
+
+
+class Gaussian(nn.Module):
+    """A policy that returns a deviation that is the same at all steps, a weight."""
+
+    def __init__(self, axis: int) -> None:
+        super().__init__()
+        self.cell, self.head = nn.GRUCell(3, HIDDEN), nn.Linear(HIDDEN, 2)
+        self.log_std = nn.Parameter(torch.randn(2) if axis == 0 else torch.randn(2, 1))
+
+    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        h = self.cell(x, h)
+        return self.head(h), self.log_std.exp(), h
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_an_output_that_depends_on_no_input_needs_no_scan(
+    tmp_path: Path, axis: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is repeated for each step, beside cells that stay operators."""
+    inputs = ["x:float32[batch,3]", f"h:float32[batch,{HIDDEN}]"]
+    artifact = edgernn.export_model(Gaussian(axis).eval(), tmp_path / "model", inputs=inputs)
+    assert artifact.contract.notes == ()
+    assert not [record for record in caplog.records if record.name.startswith("onnx_ir")]
