@@ -149,8 +149,10 @@ def require_numbers(row: Row, table: CsvTable, fits: Fits, takes: str) -> None:
         raise InputError(f"{message} Give as many.")
     if table.delimiter == "," and len(cells) % 2 == 0 and fits(len(cells) // 2):
         message += " If commas are decimal signs here, write points. Otherwise, choose"
-        raise InputError(f"{message} {fewer} by name or number with --columns.")
-    raise InputError(f"{message} Choose {fewer} by name or number with --columns.")
+    else:
+        message += " Choose"
+    last = _option(range(len(cells) - fewer, len(cells)), table.names)
+    raise InputError(f"{message} {fewer} by name or number, such as the last: {last}")
 
 
 def _option(indexes: Sequence[int], names: Sequence[str] | None) -> str:

@@ -164,8 +164,8 @@ def test_decimal_commas(edgernn: Invoke, features: Path) -> None:
     refused(
         edgernn("run", "--input", "x.csv"),
         "Line 1 of `x.csv` has 4 columns; `x: float32[batch, sequence, 2]` takes 2 per step. If "
-        "commas are decimal signs here, write points. Otherwise, choose 2 by name or number with "
-        "--columns.",
+        "commas are decimal signs here, write points. Otherwise, choose 2 by name or number, "
+        "such as the last: --columns 3-4",
     )
 
 

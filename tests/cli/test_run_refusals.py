@@ -59,6 +59,15 @@ def test_text_is_utf8(edgernn: Invoke, hello: Path) -> None:
     )
 
 
+def test_a_line_of_standard_input(edgernn: Invoke, features: Path) -> None:
+    """Standard input is named inside of a sentence, too."""
+    refused(
+        edgernn("run", "--input", "-", stdin="1,2,3\n"),
+        "Line 1 of standard input has 3 columns; `x: float32[batch, sequence, 2]` takes 2 per "
+        "step. Choose 2 by name or number, such as the last: --columns 2-3",
+    )
+
+
 def test_no_carry(edgernn: Invoke, folder: Path) -> None:
     """A state that cannot be carried refuses chunks and answers a pipe as a whole."""
     small_artifacts.features(folder / "both.edgernn", carry=False, graphs=("sequence",))

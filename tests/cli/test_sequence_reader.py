@@ -41,7 +41,7 @@ REFUSED = {
         X,
         b"1,2,3\n",
         "Line 1 of `in` has 3 columns; `x: float32[batch, sequence, 2]` takes 2 per step. "
-        "Choose 2 by name or number with --columns.",
+        "Choose 2 by name or number, such as the last: --columns 2-3",
     ),
     "few columns": (
         X,
