@@ -210,7 +210,8 @@ def _check_shape(
     """
     if len(shape) != len(port.shape):
         raise InputError(
-            f"`{port}` came with shape {shape}: it has {len(port.shape)} axes, not {len(shape)}."
+            f"`{port}` came with shape {shape}: it must have {len(port.shape)} axes, not "
+            f"{len(shape)}."
         )
     new: dict[str, int] = {}
     for axis, (size, expected) in enumerate(zip(shape, port.shape, strict=True)):

@@ -49,7 +49,7 @@ def _hint(module: nn.Module, missing: Collection[str], example: ExampleCall) -> 
             with contextlib.suppress(Exception):
                 run_forward(module, ExampleCall({**given, **guessed}, {}))
                 return f": {option('inputs', specs)}"
-    return ""
+    return ", such as x:float32[batch,sequence,3] or ids:int64[batch]"
 
 
 def ask_for_inputs(module: nn.Module) -> str:
@@ -61,7 +61,10 @@ def ask_for_inputs(module: nn.Module) -> str:
         return f"Describe the inputs of its forward, such as {option('inputs', specs)}."
     listed = _listed(names or ["x"])
     spec = option("inputs", ["NAME:DTYPE[DIMS]"])
-    return f"Describe the inputs of its forward, {listed}, with a spec for each: {spec}."
+    return (
+        f"Describe the inputs of its forward, {listed}, with a spec for each: {spec}, such as "
+        "x:float32[batch,sequence,3] or ids:int64[batch]."
+    )
 
 
 def _required(module: nn.Module) -> list[str]:

@@ -47,8 +47,8 @@ def why_not_carried(sampler: InputSampler) -> str:
             port = difference.port
             return (
                 f"its state cannot be carried on: in parts, {sampler.reference.name} gives another "
-                f"`{port}` than whole ({difference.how}), so `{port}` depends on more than the "
-                "steps so far."
+                f"`{port}` than whole ({difference.how}). Something besides the state reads "
+                "several steps, such as a convolution over time or a mean."
             )
     return ""
 

@@ -71,18 +71,26 @@ def code_of_pickle(names: Collection[str], path: Path) -> ModelCode | None:
     return None
 
 
-def code_of_weights(keys: Collection[str], folder: Path) -> ModelCode:
+def code_of_weights(keys: Collection[str], path: Path) -> ModelCode:
     """Return the class that a state_dict with these keys is of, where a single one has its parts.
 
-    Code is found in `folder` and in the current one.
+    Of several, it is the one in a script that names the file.
+
+    Args:
+        keys: The keys of the state_dict.
+        path: Its file; code is found beside it and in the current folder.
     """
     parts = {key.partition(".")[0] for key in keys}
+    trees = list(_python_files(path.parent))
+    writers = [file for file, tree in trees if _names_file(tree, path.name)]
     found = [
         (file, node)
-        for file, tree in _python_files(folder)
+        for file, tree in trees
         for node in tree.body
         if isinstance(node, ast.ClassDef) and parts <= _attributes(node)
     ]
+    if len(found) > 1:
+        found = [(file, node) for file, node in found if file in writers]
     if len(found) != 1:
         return UNKNOWN_CODE
     file, node = found[0]
@@ -101,6 +109,12 @@ def _python_files(folder: Path) -> Iterator[tuple[Path, ast.Module]]:
     for file in files[:_MOST_FILES]:
         if (tree := syntax_tree(file)) is not None:
             yield file, tree
+
+
+def _names_file(tree: ast.Module, name: str) -> bool:
+    """Say whether a text in the code ends in the name of a file."""
+    texts = (one.value for one in ast.walk(tree) if isinstance(one, ast.Constant))
+    return any(isinstance(text, str) and Path(text).name == name for text in texts)
 
 
 def _definitions(tree: ast.Module) -> set[str]:

@@ -102,8 +102,8 @@ def load_source(
         return Source(converted, given, f"ScriptModule {model.original_name}, {_TORCH}", notes)
     if not isinstance(model, nn.Module):
         raise SourceError(
-            f"`{model!r}` is not a model: it is of type {type(model).__name__}. Give an nn.Module "
-            "or the path of a model file."
+            f"`model` is of type `{type(model).__name__}`, which is not a model. Give an "
+            "nn.Module, or the path of a model file: that of a state_dict with module=, its code."
         )
     copied = private_copy(model)
     given, notes = _prepare(copied)
@@ -157,7 +157,7 @@ def _from_weights(
         label = f"state_dict for {Path(name_of(module)).name} in"
     else:
         check_weights(weights, subject)
-        built, taken = rebuild_module(weights, subject, assume_plain, path.parent)
+        built, taken = rebuild_module(weights, subject, assume_plain, path)
         notes, label = taken + notes, "state_dict in"
     given, converted = _prepare(built)
     rebuilt = module is None and not isinstance(weights, nn.Module)

@@ -90,12 +90,12 @@ def load_weights(
         "the file lacks": [f"`{key}`" for key in wanted if key not in found],
         "the module lacks": [f"`{key}`" for key in found if key not in wanted],
         "shapes differ for": [
-            f"`{key}` {list(tensor.shape)} against {list(found[key].shape)}"
+            f"`{key}` {list(tensor.shape)} in the module, {list(found[key].shape)} in the file"
             for key, tensor in wanted.items()
             if key in found and tensor.shape != found[key].shape
         ],
         "kinds of numbers differ for": [
-            f"`{key}` {_dtype(tensor)} against {_dtype(found[key])}"
+            f"`{key}` {_dtype(tensor)} in the module, {_dtype(found[key])} in the file"
             for key, tensor in wanted.items()
             if key in found and _kind(tensor) != _kind(found[key])
         ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib.util
 import inspect
@@ -15,7 +16,7 @@ from types import ModuleType
 from torch import nn
 
 from edgernn.errors import InputError, SourceError
-from edgernn.export.source.import_effects import import_warning
+from edgernn.export.source.import_effects import import_warning, syntax_tree
 from edgernn.option_names import option
 
 __all__ = ["Factory", "call_factory", "folders_on_path", "import_code", "name_of"]
@@ -32,7 +33,10 @@ def name_of(module: str | Factory) -> str:
 
 
 def import_code(module: str | Factory) -> tuple[ModuleType | None, str | Factory | None]:
-    """Import FILE.py of `FILE.py:FACTORY` or `FILE.py`, with its folder on sys.path.
+    """Import FILE.py of `FILE.py:FACTORY` or `FILE.py`.
+
+    Its folder and the current one are on sys.path meanwhile. A file with relative imports is
+    imported as a part of its package.
 
     Returns:
         The Python module, under a private name, and FACTORY if there is one; of a factory itself
@@ -60,21 +64,47 @@ def import_code(module: str | Factory) -> tuple[ModuleType | None, str | Factory
     if warning := import_warning(file):
         raise SourceError(warning)
     digest = hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:12]
-    spec = importlib.util.spec_from_file_location(f"_edgernn_{file.stem}_{digest}", file.resolve())
+    package = _package_of(file.resolve())
+    root = file.resolve().parents[len(package)]
+    name = ".".join([*package, f"_edgernn_{file.stem}_{digest}"])
+    spec = importlib.util.spec_from_file_location(name, file.resolve())
     assert spec is not None
     assert spec.loader is not None
     code = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = code
     try:
-        with folders_on_path(file.parent):
+        with folders_on_path(file.parent, root, Path.cwd()):
             spec.loader.exec_module(code)
     except Exception as error:
         del sys.modules[spec.name]
         raise SourceError(
-            f"`{file}` failed while it was imported: {type(error).__name__}: {error}. It must "
-            "define the model when it is imported, without training it."
+            f"`{file}` failed while it was imported: {type(error).__name__}: {error}. "
+            f"{_import_remedy(error)}"
         ) from error
     return code, factory
+
+
+def _package_of(file: Path) -> list[str]:
+    """Return the names of the packages, the outermost first, that relative imports of a file need.
+
+    They are the folders that the dots reach, and those above with an `__init__.py`.
+    """
+    tree = syntax_tree(file)
+    imports = (one for one in ast.walk(tree or ast.Module()) if isinstance(one, ast.ImportFrom))
+    dots = max((one.level for one in imports), default=0)
+    names: list[str] = []
+    for folder in file.parents if dots else ():
+        if len(names) >= dots and not (folder / "__init__.py").is_file():
+            break
+        names.insert(0, folder.name)
+    return names
+
+
+def _import_remedy(error: Exception) -> str:
+    """Return a sentence on what to do about an error of an import."""
+    if isinstance(error, ImportError):
+        return "Install what is missing, or repeat this in the folder in which the training ran."
+    return "It must define the model when it is imported, without training it."
 
 
 @contextmanager
@@ -115,7 +145,12 @@ def call_factory(code: ModuleType | None, factory: str | Factory | None) -> nn.M
     subject = f"`{factory}` in `{file}`"
     if (found := getattr(code, factory, None)) is None:
         raise SourceError(f"{subject} does not exist.{known}")
-    remedy = "Add a function to the file that calls it with them, and name that."
+    arguments = _required_arguments(found) if callable(found) else []
+    call = f"{factory}({', '.join(f'{name}=…' for name in arguments)})"
+    remedy = (
+        f"Add a function to the file, such as `def make(): return {call}`, and name that: "
+        f"{option('module', f'{_given_path(code)}:make')}."
+    )
     return _call(found, subject, known, remedy)
 
 
@@ -140,7 +175,8 @@ def _call(factory: object, subject: str, known: str, remedy: str) -> nn.Module:
     if callable(factory) and not isinstance(factory, nn.Module):
         if required := _required_arguments(factory):
             raise SourceError(
-                f"{subject} needs {', '.join(required)}; a factory takes no required argument. "
+                f"{subject} needs {', '.join(f'`{name}`' for name in required)}; a factory takes "
+                "no required argument. "
                 f"{remedy}"
             )
         try:
@@ -163,7 +199,7 @@ def _required_arguments(factory: Callable[..., object]) -> list[str]:
     except ValueError:
         return []
     return [
-        f"`{parameter.name}`"
+        parameter.name
         for parameter in parameters
         if parameter.default is parameter.empty
         and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)

@@ -75,12 +75,12 @@ def rebuild_module(
     weights: dict[str, torch.Tensor],
     subject: str,
     assume_plain: bool = False,
-    folder: str | Path = ".",
+    path: str | Path = "",
 ) -> tuple[nn.Module, tuple[str, ...]]:
     """Return the model of the state_dict `weights`, in its dtype, and notes on what was taken.
 
-    With `assume_plain` nothing comes between or after the layers, and an nn.RNN has tanh. `folder`
-    is that of the file, where a message finds the model's code.
+    With `assume_plain` nothing comes between or after the layers, and an nn.RNN has tanh. `path`
+    is the file, beside which a message finds the model's code.
 
     Raises:
         SourceError: The keys and shapes leave something open; it is named.
@@ -89,7 +89,7 @@ def rebuild_module(
     try:
         return _rebuild(plain, assume_plain)
     except _Undetermined as error:
-        code = code_of_weights(plain, Path(folder))
+        code = code_of_weights(plain, Path(path))
         other = error.alternative if code == UNKNOWN_CODE else ""
         remedy = f"{repeat_with(module=code.module)}{code.where}{other}. {code.warning}"
         raise SourceError(

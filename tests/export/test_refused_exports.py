@@ -100,7 +100,8 @@ MODELS: dict[str, tuple[nn.Module, dict[str, Any], type[EdgernnError], str]] = {
         {},
         InputError,
         "No example input for `Fails` could be inferred: the scale was not loaded. Describe the "
-        'inputs of its forward, `x`, with a spec for each: inputs=["NAME:DTYPE[DIMS]"].',
+        'inputs of its forward, `x`, with a spec for each: inputs=["NAME:DTYPE[DIMS]"], such as '
+        "x:float32[batch,sequence,3] or ids:int64[batch].",
     ),
     "no recurrent layer": (Plain(), {}, UnsupportedModelError, NO_RECURRENCE),
     "no tensor comes out": (

@@ -193,8 +193,9 @@ CASES = (
         example=(2, 6),
         notes=(
             "There is no step graph: its state cannot be carried on: in parts, eager torch gives "
-            "another `output` than whole (in shape: (2, 4, 5) where (2, 3, 5) was expected), so "
-            "`output` depends on more than the steps so far.",
+            "another `output` than whole (in shape: (2, 4, 5) where (2, 3, 5) was expected). "
+            "Something besides the state reads several steps, such as a convolution over time or a "
+            "mean.",
         ),
     ),
 )

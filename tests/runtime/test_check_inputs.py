@@ -64,7 +64,7 @@ def test_inputs_by_position_are_counted():
     [
         (
             good(x=np.zeros((2, 3))),
-            "`x: float32[batch, sequence, 3]` came with shape (2, 3): it has 3 axes, not 2.",
+            "`x: float32[batch, sequence, 3]` came with shape (2, 3): it must have 3 axes, not 2.",
         ),
         (
             good(x=np.zeros((2, 4, 5))),

@@ -126,7 +126,7 @@ def test_an_argument_without_a_name_has_no_example():
 
     assert ask_for_inputs(Unnamed()) == (
         "Describe the inputs of its forward, `x`, with a spec for each: "
-        'inputs=["NAME:DTYPE[DIMS]"].'
+        'inputs=["NAME:DTYPE[DIMS]"], such as x:float32[batch,sequence,3] or ids:int64[batch].'
     )
 
 

@@ -25,7 +25,10 @@ def test_a_model_that_looks_ahead_cannot_be_carried_on():
     assert before == (
         "its state cannot be carried on: in parts, the sum gives another `output` than whole"
     )
-    assert after.endswith("), so `output` depends on more than the steps so far.")
+    assert after.endswith(
+        "). Something besides the state reads several steps, such as a convolution over time or a "
+        "mean."
+    )
 
 
 def test_a_model_that_fails_on_parts_cannot_be_carried_on():

@@ -129,12 +129,20 @@ def test_several_files_are_not_guessed_between() -> None:
         else:
             where = ", where FILE.py is the script that defines `Net`"
             assert (found.module, found.where) == ("FILE.py", where)
-            assert code_of_weights(["rnn.weight_ih_l0"], Path()) == UNKNOWN_CODE
+            assert code_of_weights(["rnn.weight_ih_l0"], path) == UNKNOWN_CODE
         Path(file).write_text(NET.format(arguments=""))
     found = code_of_pickle(NAMES, path)
     assert found is not None
     assert found.module == "FILE.py"
-    assert code_of_weights(["rnn.weight_ih_l0"], Path()) == UNKNOWN_CODE
+    assert code_of_weights(["rnn.weight_ih_l0"], path) == UNKNOWN_CODE
+
+
+def test_of_several_classes_the_one_whose_script_names_the_file_is_taken(folder: Path) -> None:
+    """Two scripts with the same parts are distinguished by what they save."""
+    for name in ("a", "b"):
+        (folder / f"{name}.py").write_text(NET.format(arguments="") + f'OUTPUT = "runs/{name}.pt"')
+    assert code_of_weights(["head.weight"], Path("runs", "b.pt")).module == "b.py:Net"
+    assert code_of_weights(["head.weight"], Path("c.pt")) == UNKNOWN_CODE
 
 
 def test_code_is_found_beside_the_file(
@@ -147,8 +155,8 @@ def test_code_is_found_beside_the_file(
     found = code_of_pickle(NAMES, other / "model.pt")
     assert found is not None
     assert found.module == str(file)
-    assert code_of_weights(["head.weight", "scale"], other).module == f"{file}:Net"
-    assert code_of_weights(["head.weight", "body.weight"], other) == UNKNOWN_CODE
+    assert code_of_weights(["head.weight", "scale"], other / "w.pt").module == f"{file}:Net"
+    assert code_of_weights(["head.weight", "body.weight"], other / "w.pt") == UNKNOWN_CODE
 
 
 def test_modules_that_python_finds_need_nothing(folder: Path) -> None:

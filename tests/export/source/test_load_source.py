@@ -126,6 +126,16 @@ def test_live_module_is_copied(net):
     assert all(p.requires_grad for p in net.parameters())
 
 
+def test_weights_in_place_of_a_model_are_refused_in_a_line(net):
+    """A state_dict, or anything else that is no module, is named by its type, not printed."""
+    with pytest.raises(SourceError) as info:
+        load_source(net.state_dict())
+    assert str(info.value) == (
+        "`model` is of type `OrderedDict`, which is not a model. Give an nn.Module, or the path of "
+        "a model file: that of a state_dict with module=, its code."
+    )
+
+
 def test_live_script_module_is_converted(net):
     """A live ScriptModule is converted as its archive would be."""
     with warnings.catch_warnings():

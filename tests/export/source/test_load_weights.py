@@ -47,9 +47,9 @@ def test_weights_must_fit_exactly():
         load_weights(Tagger(), weights, "`w.pt`")
     assert str(info.value) == (
         "`w.pt` does not fit `Tagger`: the file lacks `table.weight`; the module lacks "
-        "`head.scale`; shapes differ for `head.weight` [5, 3] against [4, 3]; kinds of numbers "
-        "differ for `rnn.bias_ih_l0` float32 against int64. Give `module` the code that the "
-        "weights were trained with."
+        "`head.scale`; shapes differ for `head.weight` [5, 3] in the module, [4, 3] in the file; "
+        "kinds of numbers differ for `rnn.bias_ih_l0` float32 in the module, int64 in the file. "
+        "Give `module` the code that the weights were trained with."
     )
 
 

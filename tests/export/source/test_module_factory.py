@@ -102,7 +102,8 @@ FAULTS = {
     "Missing": f"`Missing` in `net.py` does not exist.{KNOWN}",
     "Wide": (
         "`Wide` in `net.py` needs `width`, `depth`; a factory takes no required argument. Add a "
-        "function to the file that calls it with them, and name that."
+        "function to the file, such as `def make(): return Wide(width=…, depth=…)`, and name that: "
+        'module="{folder}/net.py:make".'
     ),
     "broken": ("`broken` in `net.py` failed: OSError: no data set. It must return the model."),
     "text": (f"`text` in `net.py` is or returns a `str`; expected a torch.nn.Module.{KNOWN}"),
@@ -115,7 +116,7 @@ def test_a_factory_that_makes_no_model_is_refused(file, factory):
     """What is missing, wants arguments, fails or makes something else is named."""
     with pytest.raises(SourceError) as info:
         model(file, factory)
-    assert str(info.value) == FAULTS[factory]
+    assert str(info.value) == FAULTS[factory].format(folder=file.parent)
 
 
 def test_wrong_forms_are_refused(file, tmp_path):
@@ -141,9 +142,41 @@ def test_code_that_fails_is_named(file):
         import_code(f"{file}:Net")
     assert str(info.value) == (
         f"`{file}` failed while it was imported: ModuleNotFoundError: No module named "
-        "'nothing_of_the_kind'. It must define the model when it is imported, without training it."
+        "'nothing_of_the_kind'. Install what is missing, or repeat this in the folder in which the "
+        "training ran."
     )
     assert set(sys.modules) == before
+    file.write_text("1 / 0\n")
+    with pytest.raises(SourceError) as info:
+        import_code(f"{file}:Net")
+    assert str(info.value) == (
+        f"`{file}` failed while it was imported: ZeroDivisionError: division by zero. It must "
+        "define the model when it is imported, without training it."
+    )
+
+
+@pytest.mark.parametrize("marked", [True, False])
+def test_a_file_of_a_package_may_import_its_neighbours(tmp_path, monkeypatch, marked):
+    """By dots, with or without `__init__.py`, and by the package's name from the current folder."""
+    package = f"package_{marked}".lower()
+    folder = tmp_path / package / "nets"
+    folder.mkdir(parents=True)
+    if marked:
+        (tmp_path / package / "__init__.py").touch()
+        (folder / "__init__.py").touch()
+    (tmp_path / package / "sizes.py").write_text("WIDTH = 2\n")
+    (folder / "wide.py").write_text("WIDER = 5\n")
+    by_dots = "from ..sizes import WIDTH\nfrom .wide import WIDER\n"
+    by_name = f"from {package}.sizes import WIDTH\nfrom {package}.nets.wide import WIDER\n"
+    made = "from torch import nn\nready = nn.Linear(WIDTH, WIDER)\n"
+    monkeypatch.chdir(tmp_path)
+    before = list(sys.path), set(sys.modules)
+    for imports in (by_dots, by_name):
+        (folder / "net.py").write_text(imports + made)
+        assert model(f"{package}/nets/net.py", "ready").weight.shape == (5, 2)
+    assert sys.path == before[0]
+    for name in set(sys.modules) - before[1]:
+        del sys.modules[name]
 
 
 class Net(nn.Module):
