@@ -39,11 +39,6 @@ def open_input(path: str) -> contextlib.AbstractContextManager[IO[bytes]]:
         raise InputError(f"{subject} cannot be read: {error.strerror or error}.") from error
 
 
-def line_of(number: int, where: str) -> str:
-    """Return what messages call a line of a stream, which they call `where`."""
-    return f"Line {number} of {where[:1].lower()}{where[1:]}"
-
-
 def read_line(stream: IO[bytes], number: int, where: str) -> bytes:
     """Return the next line; of an array, its first bytes.
 

@@ -90,7 +90,8 @@ def _package_of(file: Path) -> list[str]:
     They are the folders that the dots reach, and those above with an `__init__.py`.
     """
     tree = syntax_tree(file)
-    imports = (one for one in ast.walk(tree or ast.Module()) if isinstance(one, ast.ImportFrom))
+    nodes = ast.walk(tree) if tree else ()
+    imports = (one for one in nodes if isinstance(one, ast.ImportFrom))
     dots = max((one.level for one in imports), default=0)
     names: list[str] = []
     for folder in file.parents if dots else ():
