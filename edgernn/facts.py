@@ -38,7 +38,7 @@ _LONGEST = 160
 _SYMBOLS_SHOWN = 40
 _TITLE = "text-align:left;white-space:nowrap"
 _CELL = "text-align:left;vertical-align:top"
-_STATE_BYTES = {"float32": 4, "float16": 2}
+_STATE_BYTES = {"float32": 4, "float16": 2, "int64": 8, "bool": 1}
 
 
 class ShownAsFacts:

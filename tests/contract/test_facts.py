@@ -156,11 +156,12 @@ def test_hostile_names_are_escaped() -> None:
 
 def test_bytes_of_states() -> None:
     """Each dtype counts with its size, and the batch as one sequence."""
-    for dtype, size in (("float32", 4), ("float16", 2)):
+    for dtype, size in (("float32", 4), ("float16", 2), ("int64", 8), ("bool", 1)):
         port = Port("h_in", dtype, (2, "batch", 3)), Port("h_out", dtype, (2, "batch", 3))
         graph = Graph(port[:1], port[1:])
         contract = Contract("f", "demo", (State("h", "h_in", "h_out"),), True, {"step": graph})
         assert state_bytes(contract) == 6 * size
+        assert f"{6 * size} bytes of state per sequence" in repr(contract)
 
 
 @pytest.mark.parametrize(
