@@ -93,8 +93,8 @@ def _take_memory(
     """Make what `module` keeps from call to call arguments of its forward, in place.
 
     Returns:
-        The call with them; what calls the module as it was given, if it keeps anything; and the
-        attributes that hold numbers of Python's.
+        The call with them; what calls the module as it was given, if forward changes anything in
+        it; and the attributes that hold numbers of Python's.
 
     Raises:
         UnsupportedModelError: The module keeps what cannot be a state.
@@ -103,7 +103,7 @@ def _take_memory(
     if memory is None:
         return example, None, ()
     calls = ModuleCalls(given, example)
-    if is_layer_memory(module, memory, example):
+    if not memory.tensors or is_layer_memory(module, memory, example):
         return example, calls, ()
     arguments = MemoryArguments(module, memory)
     arguments.override(module)

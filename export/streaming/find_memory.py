@@ -9,6 +9,7 @@ The module is called several times in a row; memory is what later results depend
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -17,9 +18,10 @@ from torch import nn
 
 from edgernn.contract import BATCH
 from edgernn.export.call.example_call import ExampleCall
+from edgernn.export.capture.preserve_state import same_content
 from edgernn.export.streaming.attribute_leaves import Leaf, owners_of, shape_of
-from edgernn.export.streaming.initial_memory import find_initial
-from edgernn.export.streaming.live_leaves import CALLS, STEADY, live_leaves
+from edgernn.export.streaming.initial_memory import check_finite, find_initial
+from edgernn.export.streaming.live_leaves import CALLS, STEADY, extremes, live_leaves
 from edgernn.export.streaming.memory_axes import MemoryAxes
 from edgernn.export.streaming.memory_probe import (
     Call,
@@ -29,6 +31,7 @@ from edgernn.export.streaming.memory_probe import (
     same_results,
     vary,
 )
+from edgernn.export.streaming.other_memory import check_only_numbers_matter
 from edgernn.export.streaming.overwritten_attributes import overwritten_attributes
 from edgernn.export.streaming.refused_memory import memory_refusal
 from edgernn.untrusted_text import first_line
@@ -60,7 +63,8 @@ class Memory:
     """What a module keeps from call to call.
 
     Attributes:
-        tensors: The tensors, in the order of the attributes.
+        tensors: The tensors, in the order of the attributes; none where later results depend on
+            none of the numbers that forward changes.
         values: The attributes that hold them, and others that must have another value than before
             the first call, as they are after some calls.
         changed: The paths of all attributes that forward gives new values.
@@ -83,14 +87,16 @@ class Memory:
 
 
 def find_memory(module: nn.Module, example: ExampleCall) -> tuple[Memory | None, ExampleCall]:
-    """Return what `module` keeps from call to call, if anything, and the call that fits it.
+    """Return what `module` keeps from call to call, and the call that fits it.
+
+    The result is None where forward gives no attribute another value.
 
     A dynamic axis of the example for which the memory does not fit becomes a constant, with a note.
 
     Raises:
         UnsupportedModelError: The module keeps what cannot be a state; it names the attributes.
     """
-    changed = overwritten_attributes(module, example)
+    changed = _changed(module, example)
     if not changed:
         return None, example
     probe = MemoryProbe(module, changed)
@@ -100,9 +106,10 @@ def find_memory(module: nn.Module, example: ExampleCall) -> tuple[Memory | None,
     except Exception as error:
         reason = f"a second call, after the first, fails: {first_line(error)}"
         raise memory_refusal(module, changed, reason) from error
-    live = list(live_leaves(probe, calls, data[-1]))
+    live = list(live_leaves(probe, calls, data))
     if not live:
-        return None, example
+        check_only_numbers_matter(probe, calls, data)
+        return Memory((), {}, tuple(changed)), example
     _check_steady(module, calls, live)
     values = _steady_values(probe, calls, data[-1], live)
     shapes = MemoryAxes(probe, example, {path: calls[-1].leaves[path] for path in live})
@@ -112,6 +119,7 @@ def find_memory(module: nn.Module, example: ExampleCall) -> tuple[Memory | None,
         constant = example.with_constants({axis: size})
         return find_memory(module, replace(constant, notes=(*example.notes, note)))
     initial = find_initial(probe, values, {path: calls[-2].leaves[path] for path in live}, data)
+    check_finite(module, initial)
     tensors = tuple(
         MemoryTensor(
             path,
@@ -134,6 +142,15 @@ def find_memory(module: nn.Module, example: ExampleCall) -> tuple[Memory | None,
         return find_memory(module, replace(constant, notes=(*example.notes, note)))
     narrowed = tuple(replace(one, initial=_for_one(one)) for one in tensors)
     return Memory(narrowed, values, tuple(changed)), example
+
+
+def _changed(module: nn.Module, example: ExampleCall) -> list[str]:
+    """Return the attributes that a call gives other values, on the example or on larger numbers."""
+    found = dict.fromkeys(overwritten_attributes(module, example))
+    for one in extremes(example):
+        with contextlib.suppress(Exception):
+            found |= dict.fromkeys(overwritten_attributes(module, one))
+    return list(found)
 
 
 def _check_steady(module: nn.Module, calls: Sequence[Call], live: Sequence[str]) -> None:
@@ -178,7 +195,7 @@ def _tensor(leaf: Leaf) -> torch.Tensor:
 
 def _is_same_for_all(one: MemoryTensor) -> bool:
     first = _for_one(one)
-    return torch.equal(first.expand_as(one.initial), one.initial)
+    return same_content(first.expand_as(one.initial), one.initial)
 
 
 def _for_one(one: MemoryTensor) -> torch.Tensor:

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from edgernn.export.call.example_call import ExampleCall
@@ -25,7 +26,7 @@ from edgernn.export.streaming.attribute_leaves import Leaf, leaves_of, with_leav
 from edgernn.export.streaming.memory_probe import Call, MemoryProbe, Values
 from edgernn.export.streaming.refused_memory import memory_refusal
 
-__all__ = ["find_initial"]
+__all__ = ["check_finite", "find_initial"]
 
 _MOST = 12
 """Values that are tried for one tensor."""
@@ -65,6 +66,18 @@ def find_initial(
     names = [n for n in values if any(p == n or p.startswith((f"{n}.", f"{n}[")) for p in leaves)]
     reason = "the first call starts from what no tensor gives for all data"
     raise memory_refusal(probe.module, names, reason)
+
+
+def check_finite(module: nn.Module, initial: Mapping[str, torch.Tensor]) -> None:
+    """Check that memory starts from numbers that a contract can hold.
+
+    Raises:
+        UnsupportedModelError: A tensor starts from NaN or infinity; it names the tensors.
+    """
+    names = [path for path, value in initial.items() if not value.isfinite().all()]
+    if names:
+        reason = "it starts from NaN or infinity, which no contract holds"
+        raise memory_refusal(module, names, reason, "Start from finite numbers, such as 1e30.")
 
 
 class _Candidates:

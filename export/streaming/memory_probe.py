@@ -101,6 +101,8 @@ def vary(module: nn.Module, example: ExampleCall, seed: int) -> ExampleCall:
     def other(path: str, tensor: torch.Tensor) -> torch.Tensor:
         if LENGTH_NAMES.match(path.partition("[")[0]) or path in example.lengths:
             return tensor
+        if tensor.dtype == torch.bool:
+            return torch.rand(tensor.shape, generator=generator) < 0.5
         if not tensor.is_floating_point():
             return tensor.flatten().roll(seed).view_as(tensor)
         if not tensor.any():

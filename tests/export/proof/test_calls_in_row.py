@@ -119,6 +119,26 @@ def test_what_shows_after_many_calls_only_is_refused(tmp_path):
         exported(tmp_path, Late())
 
 
+class LateOnly(nn.Module):
+    """The same beside a state that is an argument: no number of its own is memory."""
+
+    def __init__(self):
+        super().__init__()
+        self.cell, self.calls = nn.GRUCell(4, 6), []
+
+    def forward(self, x, hidden):
+        self.calls.append(None)
+        y = self.cell(x, hidden)
+        return y if len(self.calls) < 15 else -y
+
+
+def test_a_module_that_changes_itself_is_called_in_a_row(tmp_path):
+    """Also where nothing was found that later results depend on."""
+    specs = ["x:float32[batch,4]", "hidden:float32[batch,6]"]
+    with pytest.raises(ParityError, match=r"run call after call\. Nothing was written\.$"):
+        edgernn.export_model(LateOnly(), tmp_path / "m.edgernn", inputs=specs)
+
+
 def test_a_row_of_calls_puts_the_module_back():
     """Also where a call fails, and where the row is left before its end."""
     module = Smoothed().eval().requires_grad_(False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -214,3 +215,132 @@ class Fails(Base):
     def before(self, x):
         assert self.hidden is None, "call reset() first"
         return x
+
+
+class Text(nn.Module):
+    """A text says what the next call does, beside a state that is an argument."""
+
+    def __init__(self):
+        super().__init__()
+        self.cell, self.phase = nn.GRUCell(4, 6), "start"
+
+    def forward(self, x, hidden):
+        y = self.cell(x, hidden)
+        y = y / 2 if self.phase == "start" else y
+        self.phase = "on"
+        return y
+
+
+class Length(Text):
+    """The length of a list counts the calls."""
+
+    def __init__(self):
+        super().__init__()
+        self.log = []
+
+    def forward(self, x, hidden):
+        self.log.append(1.0)
+        return self.cell(x, hidden) / len(self.log)
+
+
+class Array(Text):
+    """An array of NumPy's is replaced at every call."""
+
+    def __init__(self):
+        super().__init__()
+        self.level = np.ones(6, np.float32)
+
+    def forward(self, x, hidden):
+        self.level = 0.9 * self.level
+        return self.cell(x, hidden) * torch.from_numpy(self.level)
+
+
+class Absent(Text):
+    """There is nothing before the first call, and an object after it."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = None
+
+    def forward(self, x, hidden):
+        y = self.cell(x, hidden)
+        y = y if self.first else y / 2
+        self.first = "done"
+        return y
+
+
+class Marked(Text):
+    """A tensor is the same after every call, but not before the first."""
+
+    def __init__(self):
+        super().__init__()
+        self.warm = torch.zeros(1)
+
+    def forward(self, x, hidden):
+        y = torch.where(self.warm > 0, self.cell(x, hidden), self.cell(x, hidden) / 2)
+        self.warm = torch.ones(1)
+        return y
+
+
+class Counted(Text):
+    """What `Text` does, with a tensor that counts the calls."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = torch.zeros(1)
+
+    def forward(self, x, hidden):
+        y = self.cell(x, hidden)
+        y = torch.where(self.calls == 0, y / 2, y)
+        self.calls = self.calls + 1
+        return y
+
+
+class Alarm(Base):
+    """Is silent after a number that is larger than those of random data."""
+
+    def __init__(self):
+        super().__init__()
+        self.alarm = torch.zeros(1, 1)
+
+    def before(self, x):
+        self.alarm = torch.maximum(self.alarm, (x.abs() > 60).float().amax(1, keepdim=True))
+        return x * (1 - self.alarm)
+
+
+class SecondCall(Base):
+    """Reads every second input only, and holds it for two calls."""
+
+    def __init__(self):
+        super().__init__()
+        self.count, self.held = torch.zeros((), dtype=torch.int64), torch.zeros(1, 4)
+
+    def before(self, x):
+        self.count = self.count + 1
+        self.held = torch.where(self.count % 2 == 0, x, self.held)
+        return self.held
+
+
+class Flagged(nn.Module):
+    """Adds its last input where a flag of the call asks for it."""
+
+    def __init__(self):
+        super().__init__()
+        self.cell, self.last = nn.GRUCell(4, 6), torch.zeros(1, 4)
+
+    def forward(self, x, hidden, add):
+        y = x + torch.where(add, self.last, torch.zeros(()))
+        self.last = x
+        return self.cell(y, hidden)
+
+
+class LeastSoFar(Base):
+    """Starts from infinity."""
+
+    def __init__(self):
+        super().__init__()
+        self.least = torch.full((1, 4), torch.inf)
+
+    def before(self, x):
+        self.least = torch.minimum(self.least, x)
+        return x - self.least

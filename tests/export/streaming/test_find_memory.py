@@ -45,7 +45,16 @@ KEPT = {
     "a state changed between calls": (keepers.Decayed, ["hidden"]),
     "an output fed back": (keepers.Fed, ["hidden", "last"]),
     "caches and what nobody reads are none": (keepers.Cached, []),
+    "a number that only large data change": (keepers.Alarm, ["alarm", "hidden"]),
+    "a value that every second call reads": (keepers.SecondCall, ["count", "held", "hidden"]),
+    "what a flag asks for": (keepers.Flagged, ["last"]),
     "a pair": (keepers.Layers, ["hidden[0]", "hidden[1]"]),
+}
+
+
+INPUTS: dict[object, tuple[torch.Tensor, ...]] = {
+    keepers.Layers: (torch.zeros(2, 5, 4),),
+    keepers.Flagged: (torch.zeros(1, 4), torch.zeros(1, 6), torch.tensor([False])),
 }
 
 
@@ -54,7 +63,7 @@ def test_what_later_results_depend_on_is_memory(case):
     """Tensors and numbers that differ from call to call, and that later calls read."""
     make, paths = KEPT[case]
     torch.manual_seed(0)
-    inputs = (torch.randn(2, 5, 4),) if make is keepers.Layers else ()
+    inputs = INPUTS.get(make, ())
     memory, _ = found(make(), *inputs)
     kept = [] if memory is None else [one.path for one in memory.tensors]
     assert sorted(kept) == sorted(paths)

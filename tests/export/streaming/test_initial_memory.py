@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
+from edgernn.errors import UnsupportedModelError
 from edgernn.export.call.example_from_inputs import example_from
 from edgernn.export.streaming.find_memory import find_memory
-from tests.export.streaming.keepers import Base
+from tests.export.streaming.keepers import Base, LeastSoFar
 
 
 def initial(module, *shape):
@@ -74,3 +76,17 @@ def test_what_the_first_call_makes_is_found():
     expected = torch.tanh(module.start.detach()).expand(2, -1)
     assert torch.equal(initial(module)["hidden"], expected)
     assert torch.equal(initial(Ones())["gain"], torch.ones(2, 4))
+
+
+def test_a_start_that_is_not_finite_is_refused():
+    """A contract holds no such number; a large one does as well, as the message says."""
+    with pytest.raises(UnsupportedModelError) as caught:
+        initial(LeastSoFar())
+    assert str(caught.value) == (
+        "`LeastSoFar.forward` keeps `self.least` from call to call, and no state can replace it: "
+        "it starts from NaN or infinity, which no contract holds. Start from finite numbers, such "
+        "as 1e30."
+    )
+    module = LeastSoFar()
+    module.least.fill_(1e30)
+    assert torch.equal(initial(module)["least"], torch.full((2, 4), 1e30))
