@@ -145,11 +145,12 @@ def find_memory(module: nn.Module, example: ExampleCall) -> tuple[Memory | None,
 
 
 def _changed(module: nn.Module, example: ExampleCall) -> list[str]:
-    """Return the attributes that a call gives other values, on the example or on larger numbers."""
+    """Return the attributes that calls give other values: the first one, later ones, large data."""
     found = dict.fromkeys(overwritten_attributes(module, example))
-    for one in extremes(example):
+    later = [(example,) * CALLS] if found else []  # such as a chain of values, all equal at first
+    for row in (*later, *((one,) for one in extremes(example))):
         with contextlib.suppress(Exception):
-            found |= dict.fromkeys(overwritten_attributes(module, one))
+            found |= dict.fromkeys(overwritten_attributes(module, *row))
     return list(found)
 
 

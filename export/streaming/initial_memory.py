@@ -159,12 +159,24 @@ def _spread(value: torch.Tensor, leaf: torch.Tensor) -> torch.Tensor | None:
 
 
 def _agrees(run: Call, first: Call, paths: Mapping[str, Leaf]) -> bool:
-    """Return whether a call gives the results and the memory that the first call gives."""
+    """Return whether a call gives the results and the memory that the first call gives.
+
+    Memory that the first call leaves smaller is spread over the batch, as in arithmetic.
+    """
     got, wanted = run.leaves, first.leaves
-    pairs: list[tuple[Leaf | None, Leaf]] = []
+    pairs: list[tuple[Leaf | None, Leaf | None]] = []
     pairs += [(run.results.get(path), one) for path, one in first.results.items()]
-    pairs += [(got.get(path), wanted[path]) for path in paths if path in wanted]
-    return all(one is not None and _is_close(one, other) for one, other in pairs)
+    pairs += [(one := got.get(path), _as(wanted[path], one)) for path in paths if path in wanted]
+    return all(
+        one is not None and other is not None and _is_close(one, other) for one, other in pairs
+    )
+
+
+def _as(value: Leaf, leaf: Leaf | None) -> Leaf | None:
+    """Return a value in the shape of `leaf`, where both are tensors."""
+    if isinstance(value, torch.Tensor) and isinstance(leaf, torch.Tensor):
+        return _spread(value, leaf)
+    return value
 
 
 def _is_close(one: Leaf, other: Leaf) -> bool:

@@ -19,8 +19,8 @@ from edgernn.export.streaming.refused_memory import memory_refusal
 __all__ = ["overwritten_attributes"]
 
 
-def overwritten_attributes(module: nn.Module, example: ExampleCall) -> list[str]:
-    """Return the paths of the attributes and buffers that a call gives other values.
+def overwritten_attributes(module: nn.Module, *examples: ExampleCall) -> list[str]:
+    """Return the paths of the attributes and buffers that calls in a row give other values.
 
     Raises:
         UnsupportedModelError: Parameters are among them.
@@ -28,13 +28,14 @@ def overwritten_attributes(module: nn.Module, example: ExampleCall) -> list[str]
     before = {name: snapshot(value) for name, value in attributes_of(module).items()}
     weights = {name: weight.detach().clone() for name, weight in module.named_parameters()}
     with torch.no_grad(), preserve_state(module):
-        run_quietly(module, example)
-        after = {name: snapshot(value) for name, value in attributes_of(module).items()}
+        found: dict[str, None] = {}
+        for example in examples:
+            run_quietly(module, example)
+            after = {name: snapshot(value) for name, value in attributes_of(module).items()}
+            names = dict.fromkeys((*before, *after))
+            changed = (n for n in names if not same_value(before.get(n), after.get(n)))
+            found |= dict.fromkeys(changed)
     written = [n for n, weight in module.named_parameters() if not same_content(weight, weights[n])]
     if written:
         raise memory_refusal(module, written, "it is a weight")
-    return [
-        name
-        for name in dict.fromkeys((*before, *after))
-        if not same_value(before.get(name), after.get(name))
-    ]
+    return list(found)

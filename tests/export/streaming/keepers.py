@@ -321,6 +321,19 @@ class SecondCall(Base):
         return self.held
 
 
+class Delayed(Base):
+    """Hands its inputs through two attributes, which are equal before the first call."""
+
+    def __init__(self):
+        super().__init__()
+        self.older, self.newer = torch.zeros(1, 4), torch.zeros(1, 4)
+
+    def before(self, x):
+        y = x - self.older
+        self.older, self.newer = self.newer, x
+        return y
+
+
 class Flagged(nn.Module):
     """Adds its last input where a flag of the call asks for it."""
 

@@ -47,6 +47,7 @@ KEPT = {
     "caches and what nobody reads are none": (keepers.Cached, []),
     "a number that only large data change": (keepers.Alarm, ["alarm", "hidden"]),
     "a value that every second call reads": (keepers.SecondCall, ["count", "held", "hidden"]),
+    "what only the second call changes": (keepers.Delayed, ["older", "newer", "hidden"]),
     "what a flag asks for": (keepers.Flagged, ["last"]),
     "a pair": (keepers.Layers, ["hidden[0]", "hidden[1]"]),
 }
