@@ -58,7 +58,22 @@ def _select_initial(builder: NodeBuilder, mask: ir.Value, port: ir.Value, state:
     assert port.dtype is not None
     value = np.float32(0) if state.initial is None else state.initial
     initial = builder.constant(f"{state.name}_initial", np.asarray(value, port.dtype.numpy()))
-    selected = builder.op("Where", condition, initial, port, name=f"{state.name}_used")
+    selected = _choose(builder, condition, initial, port, f"{state.name}_used")
     selected.shape, selected.type = port.shape, port.type
     for node, index in users:
         node.replace_input_with(index, selected)
+
+
+def _choose(
+    builder: NodeBuilder, condition: ir.Value, initial: ir.Value, port: ir.Value, name: str
+) -> ir.Value:
+    """Return `initial` where `condition` is true, else `port`.
+
+    ONNX Runtime has no Where of bool, so flags are chosen by logic.
+    """
+    if port.dtype != ir.DataType.BOOL:
+        return builder.op("Where", condition, initial, port, name=name)
+    carried = builder.op("Not", condition, name=f"{name}_carried")
+    kept = builder.op("And", carried, port, name=f"{name}_kept")
+    started = builder.op("And", condition, initial, name=f"{name}_started")
+    return builder.op("Or", started, kept, name=name)

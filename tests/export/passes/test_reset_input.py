@@ -85,3 +85,34 @@ def test_a_model_without_a_batch_is_refused(tmp_path: Path) -> None:
         "State `h_in` is [1, 1, 6]; `reset` needs a dynamic axis `batch` in it. "
         "Export it without `reset`."
     )
+
+
+class Latched(nn.Module):
+    """Remembers whether a number was ever large, in a flag for each sequence."""
+
+    def __init__(self, start: bool) -> None:
+        super().__init__()
+        self.start = start
+        self.rnn = nn.GRUCell(3, 4)
+        self.seen = torch.full((1, 1), start)
+
+    def forward(self, x: Tensor, h: Tensor) -> Tensor:
+        self.seen = self.seen ^ (x.amax(1, keepdim=True) > 1.5)
+        y: Tensor = self.rnn(torch.where(self.seen, x, -x), h)
+        return y
+
+
+@pytest.mark.parametrize("start", [False, True])
+def test_a_flag_starts_anew(start: bool, tmp_path: Path) -> None:
+    """A state that is bool is chosen by logic, from its own initial value."""
+    torch.manual_seed(0)
+    specs = ["x:float32[batch,3]", "h:float32[batch,4]"]
+    artifact = edgernn.export_model(
+        Latched(start), tmp_path / "m.edgernn", inputs=specs, reset=True
+    )
+    assert artifact.contract.state_ports["seen"].dtype == "bool"
+    stream = edgernn.load(artifact.path).stream(batch=2)
+    large, small = np.full((2, 3), 2, np.float32), np.full((2, 3), 0.5, np.float32)
+    stream.step(large, reset=np.zeros(2, bool))
+    stream.step(small, reset=np.array([True, False]))
+    assert stream.snapshot()["seen"].tolist() == [[start], [not start]]
