@@ -6,6 +6,7 @@ module             x[0] → y[0]          x[1] → y[1]          …     remembe
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -70,12 +71,32 @@ class CallsInRow:
             The comparison with the module; and from the name of a port to the error of the module
             in float32 there, 0 where it does not run in float64.
         """
-        data = [self.sampler.draw_data(self.sampler.sizes_at(batch, length)) for length in lengths]
-        expected = list(self._outputs(self.calls, batch, data))
+        drawn = [self.sampler.draw_data(self.sampler.sizes_at(batch, n)) for n in lengths]
+        data, expected = self._with_random_flags(batch, drawn)
         comparison = Comparison(feature_ports(self.sampler.contract))
         for got, wanted in zip(self._run(kind, run, batch, data), expected, strict=True):
             comparison.add(got, {name: array for name, array in wanted.items() if name in got})
         return comparison, lambda port: self._rounding(port, batch, data, expected)
+
+    def _with_random_flags(
+        self, batch: int, data: Sequence[Arrays]
+    ) -> tuple[Sequence[Arrays], Sequence[Arrays]]:
+        """Return the data with random flags, and what the module returns for each call.
+
+        Flags stay those of the example where the module fails on others, or returns NaN, as for a
+        mask that leaves nothing.
+        """
+        rng = self.sampler.rng
+        flagged = [
+            {n: rng.random(a.shape) < 0.5 if a.dtype == bool else a for n, a in one.items()}
+            for one in data
+        ]
+        if any(array.dtype == bool for one in data for array in one.values()):
+            with contextlib.suppress(Exception):
+                expected = list(self._outputs(self.calls, batch, flagged))
+                if not any(np.isnan(a).any() for one in expected for a in one.values()):
+                    return flagged, expected
+        return data, list(self._outputs(self.calls, batch, data))
 
     @property
     def _arguments(self) -> list[StatePort]:

@@ -139,6 +139,31 @@ def test_a_module_that_changes_itself_is_called_in_a_row(tmp_path):
         edgernn.export_model(LateOnly(), tmp_path / "m.edgernn", inputs=specs)
 
 
+class Flagged(nn.Module):
+    """Adds a multiple of its last input where a flag of the call asks for it."""
+
+    def __init__(self, factor):
+        super().__init__()
+        self.cell, self.factor, self.last = nn.GRUCell(4, 6), factor, torch.zeros(1, 4)
+
+    def forward(self, x, hidden, add):
+        y = x + torch.where(add, self.factor * self.last, torch.zeros(()))
+        self.last = x
+        return self.cell(y, hidden)
+
+
+def test_flags_have_both_values_in_a_row(tmp_path):
+    """Whatever they are in the example: a fault shows that only the other value reaches."""
+    inputs = (torch.randn(1, 4), torch.zeros(1, 6), torch.tensor([False]))
+    torch.manual_seed(0)
+    artifact = edgernn.export_model(Flagged(1), tmp_path / "m.edgernn", inputs=inputs)
+    torch.manual_seed(0)
+    assert verify_artifact(artifact, Flagged(1), inputs=inputs).passed
+    torch.manual_seed(0)
+    with pytest.raises(ParityError, match="run call after call"):
+        verify_artifact(artifact, Flagged(2), inputs=inputs)
+
+
 def test_a_row_of_calls_puts_the_module_back():
     """Also where a call fails, and where the row is left before its end."""
     module = Smoothed().eval().requires_grad_(False)
