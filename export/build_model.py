@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import logging
 from collections.abc import Collection, Mapping, Sequence
@@ -30,7 +31,7 @@ from edgernn.export.proof.eager_reference import EagerReference, GivenReference
 from edgernn.export.proof.module_calls import ModuleCalls
 from edgernn.export.proof.reference import Reference
 from edgernn.export.source.load_source import Source
-from edgernn.export.streaming.find_memory import find_memory
+from edgernn.export.streaming.find_memory import Memory, find_memory
 from edgernn.export.streaming.layer_memory import is_layer_memory
 from edgernn.export.streaming.memory_arguments import MemoryArguments
 from edgernn.export.streaming.refused_memory import memory_refusal
@@ -72,42 +73,41 @@ def _build_module(source: Source, options: SourceOptions, lengths: bool) -> tupl
     with stage("running forward", source.name):
         example = _make_example(source, options.inputs, lengths, states)
         given = module if lengths else source.given
-        example, calls, numbers = _take_memory(module, given, example)
+        memory, example = find_memory(module, example)
+        calls = None if memory is None else ModuleCalls(given, example)
     _LOG.debug("forward takes %s", ", ".join(map(str, example.tensors)))
     with stage("building the graphs", source.name):
-        try:
+        if memory is None or not memory.tensors:
             built = _build_or_fix_steps(module, example, states)
-        except UnsupportedModelError as error:
-            if not numbers:
-                raise
-            reason = f"with a tensor for its number, forward cannot be traced ({error})"
-            raise memory_refusal(module, numbers, reason) from error
+        else:
+            built = _build_with_memory(module, memory, example, states)
     if calls is not None:
         built = replace(built, module_calls=calls)
-    return built, _reference(module if example.memory else given, built, source.reference)
+    return built, _reference(module if built.example.memory else given, built, source.reference)
 
 
-def _take_memory(
-    module: nn.Module, given: nn.Module, example: ExampleCall
-) -> tuple[ExampleCall, ModuleCalls | None, Sequence[str]]:
-    """Make what `module` keeps from call to call arguments of its forward, in place.
+def _build_with_memory(
+    module: nn.Module, memory: Memory, example: ExampleCall, states: Mapping[str, str | int]
+) -> Built:
+    """Build with what `module` keeps from call to call as arguments of its forward, in place.
 
-    Returns:
-        The call with them; what calls the module as it was given, if forward changes anything in
-        it; and the attributes that hold numbers of Python's.
+    Memory that seems to be nothing but the states of layers is left as it is, if that can be built.
 
     Raises:
-        UnsupportedModelError: The module keeps what cannot be a state.
+        UnsupportedModelError: The module keeps what cannot be a state, or cannot be built.
     """
-    memory, example = find_memory(module, example)
-    if memory is None:
-        return example, None, ()
-    calls = ModuleCalls(given, example)
-    if not memory.tensors or is_layer_memory(module, memory, example):
-        return example, calls, ()
+    if is_layer_memory(module, memory, example):
+        with contextlib.suppress(UnsupportedModelError):
+            return _build_or_fix_steps(module, example, states)
     arguments = MemoryArguments(module, memory)
     arguments.override(module)
-    return arguments.add_to(example), calls, memory.numbers
+    try:
+        return _build_or_fix_steps(module, arguments.add_to(example), states)
+    except UnsupportedModelError as error:
+        if not memory.numbers:
+            raise
+        reason = f"with a tensor for its number, forward cannot be traced ({error})"
+        raise memory_refusal(module, memory.numbers, reason) from error
 
 
 def _build_or_fix_steps(

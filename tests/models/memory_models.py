@@ -544,3 +544,17 @@ class TwoWaysInAChunk(nn.Module):
         padded = torch.cat((self.past, x), 1)
         self.past = padded[:, -3:]
         return self.rnn(padded)[0][:, 3:]
+
+
+class ResetByToken(nn.Module):
+    """A token ends a sentence: the state of its sequence is then zero again."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding, self.cell, self.h = nn.Embedding(9, 4), nn.GRUCell(4, 6), None
+
+    def forward(self, token):
+        if self.h is None:
+            self.h = torch.zeros(len(token), 6)
+        self.h = self.cell(self.embedding(token), self.h * (token != 3).float()[:, None])
+        return self.h

@@ -39,6 +39,7 @@ CASES = {
     models.RingBuffer: ("x:float32[1,3]",),
     models.PythonRing: ("x:float32[1,3]",),
     models.PositionEmbedding: ("token:int64[batch]",),
+    models.ResetByToken: ("token:int64[batch]",),
     models.FedBack: ("x:float32[1,4]",),
     models.LoopOverSteps: (CHUNKS,),
     models.LeakyNeuron: (STEPS,),
