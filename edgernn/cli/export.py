@@ -78,7 +78,7 @@ def _next_command(artifact: Artifact) -> str:
         return f'{command} --text "{_sample_text(vocabulary)}"{more}'
     if len(inputs) == 1 and _is_row_of_numbers(inputs[0]):
         return f"{command} --input FILE.csv"
-    return command
+    return f"{command} --input FILE.npz" if len(inputs) > 1 else command
 
 
 def _is_row_of_numbers(axes: PortAxes) -> bool:

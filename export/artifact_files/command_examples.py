@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shlex
 from dataclasses import dataclass
 from functools import cached_property
+
+import numpy as np
 
 from edgernn.contract import BATCH, SEQUENCE, Port
 from edgernn.export.artifact_files.example_ports import ExamplePorts
 
 __all__ = ["CommandExamples"]
 
-_MOST_NUMBERS = 16
+_MOST_NUMBERS, _MOST_PRINTED = 16, 4
 _C_DTYPES = ("float32", "float64", "int64", "int32", "bool")
 
 
@@ -30,17 +33,23 @@ class CommandExamples:
 
     @property
     def run(self) -> list[str]:
-        """Commands that run the artifact on a text or on numbers, where these are short."""
+        """Commands that run the artifact on a text or on numbers."""
         name, vocabulary = shlex.quote(self.name), self.ports.contract.vocabulary
         if vocabulary and any(map(self.ports.text_input, self.ports.contract.graphs)):
             text = shlex.quote(vocabulary.decode(self.ports.text_ids))
             return [f"edgernn run {name} --text {text}"]
-        if len(self._inputs) != 1 or not self._lines or self._has_batch:
-            return [f"edgernn run {name}"]
-        return [
-            f"printf '{self._lines}' > numbers.csv",
-            f"edgernn run {name} --input numbers.csv",
-        ]
+        whole = f"edgernn run {name}"
+        if self._has_batch or not self._is_over_time:
+            return [whole]
+        if len(self._inputs) > 1 and 0 < self._rows * sum(self._sizes) <= 2 * _MOST_NUMBERS:
+            lines = " ".join([shlex.quote(self._json_step)] * self._rows)
+            return [
+                f"printf '%s\\n' {lines} > numbers.jsonl",
+                f"{whole} --input numbers.jsonl",
+            ]
+        if len(self._inputs) == 1 and (lines := self._print_lines(self._sizes)):
+            return [f"{lines} > numbers.csv", f"{whole} --input numbers.csv"]
+        return [whole]
 
     @property
     def c(self) -> str:
@@ -59,9 +68,8 @@ class CommandExamples:
             )
             text += f" `step` runs your own data, a line being one step: {takes}."
             step = f"build/c/step {library} {name}"
-            commands.append(
-                f"printf '{self._lines}' | {step}" if self._lines else f"{step} < numbers.csv"
-            )
+            lines = self._print_lines(self._numbers)
+            commands.append(f"{lines} | {step}" if lines else f"{step} < numbers.csv")
         text += " `examples/c/README.md` describes both." if self._numbers else ""
         text += " In a clone of edgernn, with this folder in it:"
         return f"{text}\n\n```sh\n" + "\n".join(commands) + "\n```"
@@ -76,26 +84,55 @@ class CommandExamples:
     def _has_batch(self) -> bool:
         return self.ports.contract.constants.get(BATCH, 1) > 1
 
+    @property
+    def _is_over_time(self) -> bool:
+        """Whether an input has an axis of steps, in the step graph one that it left out."""
+        return self.ports.kind == "step" or any(SEQUENCE in port.shape for port in self._inputs)
+
+    @property
+    def _rows(self) -> int:
+        """How many steps an example has: two, as far as the model takes so few."""
+        contract = self.ports.contract
+        return contract.constants.get(SEQUENCE, contract.within(SEQUENCE, 2))
+
     @cached_property
+    def _shapes(self) -> list[list[int]]:
+        """The sizes of one step of each input; none where one varies."""
+        shapes = [
+            [size for size in port.shape if size not in (BATCH, SEQUENCE)] for port in self._inputs
+        ]
+        fixed = [[size for size in shape if isinstance(size, int)] for shape in shapes]
+        return fixed if fixed == shapes else []
+
+    @property
+    def _sizes(self) -> list[int]:
+        """How many numbers of each input a step has; empty where that varies."""
+        return [math.prod(shape) for shape in self._shapes]
+
+    @property
     def _numbers(self) -> list[int]:
-        """How many numbers of each input a step has; empty where no program takes single steps."""
+        """The same for the program in C; empty where it takes no single steps."""
         contract, kind = self.ports.contract, self.ports.kind
         only = contract.constants.get(SEQUENCE, contract.within(SEQUENCE, 1))
         any_division = contract.carry and contract.divisible
-        if not any_division or (kind == "sequence" and only > 1):
-            return []
-        sizes = [
-            [size for size in port.shape if size not in (BATCH, SEQUENCE)] for port in self._inputs
-        ]
-        if any(isinstance(size, str) for shape in sizes for size in shape):
-            return []
-        return [math.prod(size for size in shape if isinstance(size, int)) for shape in sizes]
+        return self._sizes if any_division and (kind == "step" or only == 1) else []
 
-    @cached_property
-    def _lines(self) -> str:
-        """Two steps, as printf takes them; empty where they are long."""
-        if not 0 < sum(self._numbers) <= _MOST_NUMBERS:
+    @property
+    def _json_step(self) -> str:
+        """One step as a line of .jsonl."""
+        values = zip(self._inputs, self._shapes, strict=True)
+        return json.dumps(
+            {port.name: np.full(shape, self.ports.filler(port)).tolist() for port, shape in values}
+        )
+
+    def _print_lines(self, sizes: list[int]) -> str:
+        """Return a command that prints steps of these sizes; none where it would be long."""
+        filled = zip(self._inputs, sizes, strict=True) if sizes else ()
+        row = [self.ports.filler(port) for port, n in filled for _ in range(n)]
+        if 0 < len(row) <= _MOST_NUMBERS and self._rows <= _MOST_PRINTED:
+            line = ",".join(map(str, row)) + "\\n"
+            return f"printf '{line * self._rows}'"
+        if len({*row}) != 1:
             return ""
-        filled = zip(self._inputs, self._numbers, strict=True)
-        line = ",".join(str(self.ports.filler(port)) for port, n in filled for _ in range(n))
-        return f"{line}\\n" * 2
+        line = f"print(','.join(['{row[0]}'] * {len(row)}))"
+        return f'python -c "for _ in range({self._rows}): {line}"'

@@ -108,11 +108,11 @@ def test_quiet(edgernn: Invoke, calls: list[tuple[Any, ...]]) -> None:
     [
         (small_artifacts.features, "f.edgernn", " --input FILE.csv"),
         (small_artifacts.features, "my model.edgernn", " --input FILE.csv"),
-        (small_artifacts.pair, "p.edgernn", ""),
+        (small_artifacts.pair, "p.edgernn", " --input FILE.npz"),
     ],
 )
 def test_next_command(folder: Path, write: Callable[[Path], Path], path: str, end: str) -> None:
-    """Numbers come from a file; a model of two inputs replays its golden run."""
+    """Numbers come from a file, which has an array for each input of a model of two."""
     artifact = Artifact.open(write(Path(path)))
     assert _next_command(artifact) == f"edgernn run {shlex.quote(path)}{end}"
 

@@ -137,6 +137,51 @@ def test_commands_run(artifact: Artifact) -> None:
         assert run(block, folder)
 
 
+class TwoInputs(nn.Module):
+    """A layer over readings and a number that is the same at all steps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gru = nn.GRU(3, 4, batch_first=True)
+
+    def forward(self, x: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+        """Return (batch, steps, 4) for x (batch, steps, 3) and scale (batch,)."""
+        y: torch.Tensor = self.gru(x * scale[:, None, None])[0]
+        return y
+
+
+WIDE = "python -c \"for _ in range(2): print(','.join(['0'] * 40))\""
+
+
+@pytest.mark.parametrize(
+    ("module", "inputs", "commands"),
+    [
+        (
+            nn.GRU(40, 4),
+            None,
+            f"{WIDE} > numbers.csv\nedgernn run m.edgernn --input numbers.csv\n",
+        ),
+        (
+            TwoInputs(),
+            ["x:float32[batch,sequence,3]", "scale:float32[batch]"],
+            """printf '%s\\n' '{"x": [0, 0, 0], "scale": 0}' '{"x": [0, 0, 0], "scale": 0}' """
+            "> numbers.jsonl\nedgernn run m.edgernn --input numbers.jsonl\n",
+        ),
+    ],
+    ids=["wide", "two inputs"],
+)
+def test_every_kind_of_numbers_has_a_command(
+    tmp_path: Path, module: nn.Module, inputs: list[str] | None, commands: str
+) -> None:
+    """Steps of many numbers are printed by Python, those of several inputs are objects."""
+    artifact = edgernn.export_model(module, tmp_path / "m.edgernn", inputs=inputs, verify=False)
+    block, _, in_c, *_ = page_blocks(artifact.path / "README.md", "sh")
+    assert block.text == commands
+    assert len(run(block, tmp_path).splitlines()) == 2
+    if "python" in commands:
+        assert f"\n{WIDE} | build/c/step " in in_c.text
+
+
 def test_states_say_how_to_carry(artifact: Artifact) -> None:
     """The card says where each state output goes, or that the state cannot be carried."""
     text = (artifact.path / "README.md").read_text("utf-8")
