@@ -208,12 +208,12 @@ def infer_example(module: nn.Module) -> ExampleCall:
     """
     best: ExampleCall | None = None
     refused: StepsError | None = None
-    failure = "its arguments do not follow from its layers"
+    failure = ""
     for candidate in candidate_examples(module):
         try:
             found = find_dynamic_axes(ModuleRunner(module), candidate, guessed=True)
         except InputError as error:
-            failure = first_line(error.__cause__ or error)
+            failure = failure or first_line(error.__cause__ or error)
             continue
         except StepsError as error:
             refused = refused or error
@@ -226,7 +226,8 @@ def infer_example(module: nn.Module) -> ExampleCall:
         raise refused
     if best is None:
         raise InputError(
-            f"No example input for `{type(module).__name__}` could be inferred: {failure}. "
+            f"No example input for `{type(module).__name__}` could be inferred: "
+            f"{failure or 'its arguments do not follow from its layers'}. "
             f"{ask_for_inputs(module)}"
         )
     return best
