@@ -79,7 +79,12 @@ def _file_option(flag: str, help_: str, formats: tuple[str, ...] = ()) -> Callab
     )
 
 
-@click.command("run", help=_HELP, short_help="Run an artifact on arrays, numbers or text.")
+@click.command(
+    "run",
+    help=_HELP,
+    short_help="Run an artifact on arrays, numbers or text.",
+    context_settings={"allow_extra_args": True},
+)
 @click.argument("artifact", required=False, type=click.Path(path_type=Path))
 @provider_option(default="cpu", show_default=True, help="Where to run.")
 @click.option(
@@ -117,6 +122,10 @@ def _file_option(flag: str, help_: str, formats: tuple[str, ...] = ()) -> Callab
 @verbosity_options
 def command(**given: Any) -> None:
     """Run an artifact; `_HELP` says how."""
+    if extra := click.get_current_context().args:
+        raise click.UsageError(
+            f"`{extra[0]}` is one argument too many. Give a file with --input, a text with --text."
+        )
     options = RunOptions(**given)
     options.check()
     output = _output_file(options.output, "--output", options.force)
@@ -131,7 +140,7 @@ def command(**given: Any) -> None:
     if options.input is None and options.text is None:
         _replay(model)
         return
-    _check_carry(model, options)
+    _check_model(artifact, model, options)
     from edgernn.cli.chunk_runner import ChunkRunner, read_state
 
     runner = ChunkRunner(model, read_state(options.state_in) if options.state_in else None)
@@ -177,13 +186,18 @@ def _run(
     return None
 
 
-def _check_carry(model: Model, options: RunOptions) -> None:
-    """Check that the model's state can be carried from chunk to chunk where an option needs it."""
+def _check_model(artifact: Path, model: Model, options: RunOptions) -> None:
+    """Check that the model has the vocabulary and the state that options need."""
+    if options.text is not None and model.contract.vocabulary is None:
+        raise InputError(
+            f"`{artifact}` has no vocabulary, so it cannot read text. Export it again with "
+            "--vocabulary FILE, or give numbers with --input."
+        )
     flag = "--generate" if options.generate is not None else "--chunk"
     if not model.contract.carry and (options.chunk is not None or options.generate is not None):
         raise InputError(
-            f"`{model.contract.source}` has a state that cannot be carried from chunk to chunk, "
-            f"which {flag} needs. Leave out {flag} and give the whole sequence at once."
+            f"`{artifact}` has a state that cannot be carried from chunk to chunk, which {flag} "
+            f"needs. Leave out {flag} and give the whole sequence at once."
         )
 
 

@@ -40,11 +40,7 @@ class TextInterface:
     """
 
     def __init__(self, contract: Contract) -> None:
-        if contract.vocabulary is None:
-            raise InputError(
-                f"`{contract.source}` has no vocabulary, so it cannot read text. Export it again "
-                "with --vocabulary FILE, or give numbers with --input."
-            )
+        assert contract.vocabulary is not None
         self.vocabulary: Vocabulary = contract.vocabulary
         self._name, self._axes = _id_port(contract)
         self.scores = scores_output(contract)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from edgernn.cli.csv_reader import CsvReader
 from edgernn.cli.input_stream import decode_lines, is_descriptor, open_input, read_line
 from edgernn.cli.jsonl_reader import is_jsonl, jsonl_steps
+from edgernn.cli.terminal_notes import note
 from edgernn.errors import InputError
 from edgernn.numpy_files import NPY_MAGIC, ZIP_MAGIC, NotArraysError, load_npy, load_npz, read_npy
 from edgernn.regular_files import MEGABYTE, format_size
@@ -212,6 +213,8 @@ def _line_chunks(
     steps: Iterator[Chunk], axes: Mapping[str, PortAxes], size: int | None, where: str
 ) -> Iterator[Chunk]:
     while group := list(itertools.islice(steps, size)):
+        if size is None and len(group) == 1:
+            _note_sequences(group[0], axes, where)
         for name in (name for name, axis in axes.items() if axis.sequence is not None):
             shapes = {step[name].shape: None for step in group}
             if len(shapes) > 1:
@@ -224,6 +227,19 @@ def _line_chunks(
             name: axes[name].stack_steps([step[name] for step in group if name in step])
             for name in names
         }
+
+
+def _note_sequences(step: Chunk, axes: Mapping[str, PortAxes], where: str) -> None:
+    """Say of the only line of a file how many sequences it is a step of, if several."""
+    for name, axis in required_axes(axes).items():
+        batch = axis.step.batch
+        if axis.sequence is not None and batch is not None and step[name].shape[batch] > 1:
+            count = step[name].shape[batch]
+            note(
+                f"{where} has one line, so it is one step of {count} sequences. For {count} steps "
+                "of one sequence, put each on a line of its own."
+            )
+            return
 
 
 def _names(names: Iterable[str]) -> str:

@@ -23,7 +23,7 @@ def test_no_vocabulary(edgernn: Invoke, features: Path) -> None:
     """A model without a vocabulary does not read text."""
     refused(
         edgernn("run", "--text", "hello"),
-        "`RNN(2, 3)` has no vocabulary, so it cannot read text. Export it again with "
+        "`features.edgernn` has no vocabulary, so it cannot read text. Export it again with "
         "--vocabulary FILE, or give numbers with --input.",
     )
 
@@ -68,14 +68,23 @@ def test_a_line_of_standard_input(edgernn: Invoke, features: Path) -> None:
     )
 
 
+def test_a_file_without_its_option(edgernn: Invoke, features: Path) -> None:
+    """A file or text after the artifact gets the options that take it."""
+    refused(
+        edgernn("run", str(features), "x.csv"),
+        "`x.csv` is one argument too many. Give a file with --input, a text with --text.",
+        code=2,
+    )
+
+
 def test_no_carry(edgernn: Invoke, folder: Path) -> None:
     """A state that cannot be carried refuses chunks and answers a pipe as a whole."""
     small_artifacts.features(folder / "both.edgernn", carry=False, graphs=("sequence",))
     np.save("x.npy", X)
     refused(
         edgernn("run", "--input", "x.npy", "--chunk", "3"),
-        "`RNN(2, 3)` has a state that cannot be carried from chunk to chunk, which --chunk needs. "
-        "Leave out --chunk and give the whole sequence at once.",
+        "`both.edgernn` has a state that cannot be carried from chunk to chunk, which --chunk "
+        "needs. Leave out --chunk and give the whole sequence at once.",
     )
     rows = "".join(f"{a},{b}\n" for a, b in X[0].tolist())
     result = edgernn("run", "--input", "-", stdin=rows)

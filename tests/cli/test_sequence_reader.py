@@ -210,3 +210,27 @@ def test_chunks_are_mapped(tmp_path: Any) -> None:
         chunks = list(sequence.chunks)
     assert [chunk["x"].shape for chunk in chunks] == [(1, 4, 2), (1, 4, 2), (1, 2, 2)]
     assert all(isinstance(chunk["x"], np.memmap) for chunk in chunks)
+
+
+@pytest.mark.parametrize(
+    ("lines", "note"),
+    [
+        (
+            "[[1, 2], [3, 4], [5, 6]]\n",
+            "`in.jsonl` has one line, so it is one step of 3 sequences. For 3 steps of one "
+            "sequence, put each on a line of its own.\n",
+        ),
+        ("[[1, 2], [3, 4]]\n[[5, 6], [7, 8]]\n", ""),
+        ("[1, 2]\n", ""),
+        ("[[1, 2]]\n", ""),
+    ],
+)
+def test_a_lone_line_of_several_rows_is_noted(
+    tmp_path: Any, monkeypatch: Any, capsys: pytest.CaptureFixture[str], lines: str, note: str
+) -> None:
+    """Who writes a whole sequence in one line learns that it is read as a batch."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in.jsonl").write_text(lines)
+    with open_sequence("in.jsonl", X, None, steps_per_answer=None) as sequence:
+        list(sequence.chunks)
+    assert capsys.readouterr().err == note
