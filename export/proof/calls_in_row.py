@@ -21,14 +21,17 @@ from edgernn.export.proof.input_sampler import InputSampler
 from edgernn.export.proof.module_calls import ModuleCalls
 from edgernn.export.states.state_port import StatePort
 
-__all__ = ["CallsInRow", "call_plan"]
+__all__ = ["ROWS", "CallsInRow", "call_plan"]
+
+ROWS = 3
+"""The rows of calls in which a graph is compared."""
 
 _FEW_CALLS = 24
 _LONGEST_CHUNK = 80
 
 
 def call_plan(kind: str, cases: ComparisonCases) -> Iterator[tuple[int, Sequence[int]]]:
-    """Yield the batch and the steps of each call of the rows in which a graph is compared.
+    """Yield the batch and the steps of each call of the `ROWS` in which a graph is compared.
 
     The last row has 1,000 steps or a little more.
     """

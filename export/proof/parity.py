@@ -27,7 +27,7 @@ from edgernn.contract import BATCH, SEQUENCE, Contract
 from edgernn.errors import InputError, ParityError
 from edgernn.export.ir.onnx_session import Arrays, failure_reason
 from edgernn.export.ir.recurrent_operators import is_recurrent
-from edgernn.export.proof.calls_in_row import CallsInRow, call_plan
+from edgernn.export.proof.calls_in_row import ROWS, CallsInRow, call_plan
 from edgernn.export.proof.chunked_comparison import compare_chunks, random_lengths
 from edgernn.export.proof.comparison_cases import LONGEST, ComparisonCase, ComparisonCases
 from edgernn.export.proof.difference import TOLERANCE, Comparison, compare
@@ -178,11 +178,11 @@ class Prover:
     def _check_count(self, kinds: Collection[str], short: int) -> int:
         """Return how many checks there are where the model runs at all their sizes."""
         long = self._cases.has_long_cases
-        count = len(kinds)  # the golden run
+        count = len(kinds) * (1 + (ROWS if self.in_row else 0))  # the golden run, calls in a row
         if "sequence" in kinds:
             count += (short + len(self._cases.boundary_sizes)) * (2 if self.contract.states else 1)
             count += long and SEQUENCE not in self.constants
-        if self.contract.carry:
+        if self.contract.carry and self.contract.divisible:
             count += len(kinds) * (len(self._chunked_sizes) + long)
         return count
 

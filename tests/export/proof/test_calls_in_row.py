@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 
 import pytest
@@ -61,6 +62,32 @@ def test_calls_in_a_row_are_checked_from_rest(tmp_path):
     module.load_state_dict({**Smoothed().state_dict()})
     with pytest.raises(ParityError):
         verify_artifact(artifact, module, inputs=SPECS)
+
+
+class Level(nn.Module):
+    """A level that each call, not each step, changes."""
+
+    def __init__(self):
+        super().__init__()
+        self.rnn, self.level = nn.GRU(4, 6, batch_first=True), torch.ones(1, 1, 4)
+
+    def forward(self, x, h):
+        self.level = 0.9 * self.level + 0.1 * x.mean(1, keepdim=True)
+        return self.rnn(x - self.level, h)
+
+
+@pytest.mark.parametrize(
+    ("make", "specs"),
+    [(Smoothed, SPECS), (Level, ["x:float32[batch,sequence,4]", "h:float32[1,batch,6]"])],
+)
+def test_the_progress_ends_with_the_last_check(make, specs, tmp_path, caplog):
+    """The number of checks that is logged before them is the one that are made."""
+    caplog.set_level(logging.INFO, "edgernn")
+    artifact = edgernn.export_model(make(), tmp_path / "m.edgernn", inputs=specs)
+    assert artifact.parity is not None
+    count = len(artifact.parity.checks)
+    assert f"proving the graphs: {count} of {count}" in caplog.messages
+    assert artifact.contract.divisible is (make is Smoothed)
 
 
 def without_one(monkeypatch):
