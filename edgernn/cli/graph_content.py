@@ -138,7 +138,7 @@ def file_content(name: str, analysis: FileAnalysis) -> Content:
 
 def start_of(state: State) -> str:
     """Say how a state starts."""
-    return f"starts at {'zero' if state.initial is None else 'a learned value'}"
+    return f"starts at {'zero' if state.initial is None else 'a value in the contract'}"
 
 
 def _contract_content(

@@ -90,7 +90,7 @@ def _states(contract: Contract) -> str:
 
 def _initial(port: Port, state: State) -> str:
     where = f"in `contract.json` and in the metadata `edgernn.initial.{state.name}`"
-    start = "zeros" if state.initial is None else f"learned values, {where}"
+    start = "zeros" if state.initial is None else f"the values {where}"
     return f"`{port.name}` {port.dtype} [{', '.join(map(str, port.shape))}] starts from {start}."
 
 

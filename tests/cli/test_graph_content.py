@@ -69,7 +69,7 @@ def test_several_states() -> None:
     assert (
         content.note == "After each call, the app passes each state back: h_out as h_in, and so on."
     )
-    assert [state.start for state in content.states] == ["starts at a learned value"] * 2
+    assert [state.start for state in content.states] == ["starts at a value in the contract"] * 2
 
 
 def test_no_state() -> None:

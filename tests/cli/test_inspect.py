@@ -75,7 +75,7 @@ def test_artifact_without_carry(edgernn: Invoke, folder: Path) -> None:
     """A learned start and a state that is not carried are said."""
     small_artifacts.features(folder / "f.edgernn", carry=False, graphs=("sequence",))
     lines = edgernn("inspect", "f.edgernn").stdout.splitlines()
-    assert "states      h_in starts at a learned value" in lines
+    assert "states      h_in starts at a value in the contract" in lines
     assert "carry       no: the state of one call must not be fed to the next" in lines
 
 
