@@ -16,6 +16,7 @@ from edgernn.cli.csv_table import CsvTable, Row
 from edgernn.cli.input_stream import line_of
 from edgernn.errors import InputError
 from edgernn.runtime.port_axes import PortAxes, required_axes
+from edgernn.untrusted_text import quote
 
 __all__ = ["CsvReader"]
 
@@ -54,6 +55,7 @@ class CsvReader:
         self._rows = self._table.rows()
         first = next(self._rows, None)
         if first is None:
+            self._check_closed_quotes()
             raise InputError(f"{where} holds no steps; at least one line of numbers is needed.")
         self._rows = itertools.chain([first], self._rows)
         self._chosen = self._choose(columns, first)
@@ -77,6 +79,19 @@ class CsvReader:
                 return
             yield {self._port: self._axis.join_chunks(parts)}
 
+    def _check_closed_quotes(self) -> None:
+        """Check that no name in the header goes on over lines, as after a quote that is not closed.
+
+        Raises:
+            InputError: One does.
+        """
+        for name in self._table.names or ():
+            if "\n" in name:
+                raise InputError(
+                    f"A name in the header of {self._table.where} goes on over several lines: "
+                    f"{quote(name)}. Close its double quotes, or remove them."
+                )
+
     def _choose(self, columns: str | None, first: Row) -> list[int]:
         """Return the indexes of the columns that feed the model."""
         axis, table, width = self._axis, self._table, len(first[1])
@@ -97,7 +112,8 @@ class CsvReader:
             return list(range(width))
         chosen = choose_columns(columns, table, width)
         if not fits(len(chosen)):
-            raise InputError(f"--columns names {len(chosen)} columns; {takes} per step.")
+            count = "1 column" if len(chosen) == 1 else f"{len(chosen)} columns"
+            raise InputError(f"--columns names {count}; {takes} per step.")
         return chosen
 
     def _to_array(self, rows: list[Row]) -> NDArray[Any]:

@@ -80,6 +80,11 @@ WRONG = {
         NAMED,
         "--columns names 3 columns; `x: float32[batch, sequence, 2]` takes 2 per step.",
     ),
+    "too few": (
+        "3",
+        NAMED,
+        "--columns names 1 column; `x: float32[batch, sequence, 2]` takes 2 per step.",
+    ),
     "same name": (
         "a,b",
         "a,b,a\n1,2,3\n",

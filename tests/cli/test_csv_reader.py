@@ -31,6 +31,19 @@ def test_csv(edgernn: Invoke, features: Path, header: str, chunk: list[str]) -> 
         close(np.loadtxt(answers, delimiter=","), expected(X[:1])[0][0])
 
 
+def test_a_quote_that_is_not_closed(edgernn: Invoke, features: Path) -> None:
+    """The rows after it would be a part of the header; with the quote closed, they are steps."""
+    Path("x.csv").write_text('"a,b\n1,2\n3,4\n')
+    result = edgernn("run", "--input", "x.csv")
+    assert (result.exit_code, result.stderr) == (
+        1,
+        "Error: A name in the header of `x.csv` goes on over several lines: `'a,b\\n1,2\\n3,4'`. "
+        "Close its double quotes, or remove them.\n",
+    )
+    Path("x.csv").write_text('"a",b\n1,2\n3,4\n')
+    assert edgernn("run", "--input", "x.csv").exit_code == 0
+
+
 def test_lines_of_ids(edgernn: Invoke, hello: Path) -> None:
     """Bare numbers are rows, or lines of JSON where the name says so."""
     Path("x.txt").write_text("0\n1\n")
