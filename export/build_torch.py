@@ -31,6 +31,7 @@ from edgernn.export.ir.dataflow import movement_sources
 from edgernn.export.ir.graph_names import name_after_model
 from edgernn.export.ir.symbolic_dims import name_sizes, write_canonical
 from edgernn.export.library_errors import stage
+from edgernn.export.lift.lift_over_time import scan_note
 from edgernn.export.lower.loops import TracedLoop
 from edgernn.export.reroll.explain_loop import explain_loop
 from edgernn.export.reroll.loop_structure import RerollError
@@ -111,7 +112,7 @@ def build_torch(module: nn.Module, example: ExampleCall, pairs: Mapping[str, str
         *start_notes,
         *map(_restarts, restarted),
         *(_unnamed(path) for path in example.state_updates if pairs and path not in pairs),
-        *dict.fromkeys(f"The sequence graph has a Scan: {one}." for one in graphs.scan_reasons),
+        *dict.fromkeys(scan_note(one) for one in graphs.scan_reasons),
         *dict.fromkeys(name_sizes(both, {*example.sizes, BATCH, SEQUENCE})),
     )
     longest_first = any(call.batch_sizes is not None and call.order is None for call in run.calls)

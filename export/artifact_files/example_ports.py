@@ -17,6 +17,7 @@ __all__ = ["ExamplePorts", "variable"]
 
 _STEPS = 5
 _OTHER_AXIS = 4
+_MARKER = re.compile(r"<.+>|\[.+\]")
 
 
 @dataclass(frozen=True)
@@ -84,13 +85,14 @@ class ExamplePorts:
 
     @cached_property
     def text_ids(self) -> list[int]:
-        """The ids of a short text: the first symbols that may stand in a text."""
+        """The ids of a short text: the first symbols of a text, which `<pad>` is none of."""
         vocabulary = self.contract.vocabulary
         if vocabulary is None:
             return []
         special = (vocabulary.unknown, vocabulary.padding)
         ordinary = [id_ for id_ in range(len(vocabulary)) if id_ not in special]
-        return ordinary[: self.steps]
+        plain = [id_ for id_ in ordinary if not _MARKER.fullmatch(vocabulary.symbols[id_])]
+        return (plain or ordinary)[: self.steps]
 
     def _features(self, port: Port) -> int:
         """Return how many elements one step of the smallest batch has; 0 where that varies."""

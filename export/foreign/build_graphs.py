@@ -34,7 +34,7 @@ from edgernn.export.foreign.resolve_file import resolve_file
 from edgernn.export.foreign.step_axes import find_step_axes, mark_sequence_axes
 from edgernn.export.ir.fold_constants import fold_constants
 from edgernn.export.ir.recurrent_operators import direction_of, recurrent_nodes
-from edgernn.export.lift.lift_over_time import LiftedGraph, lift_over_time
+from edgernn.export.lift.lift_over_time import LiftedGraph, lift_over_time, scan_note
 from edgernn.export.states.contract_ports import Origins, name_ports
 from edgernn.export.states.state_port import StatePort, pairing_notes
 from edgernn.export.step.at_one_step import at_one_step, gemm_form, remove_lengths
@@ -88,7 +88,7 @@ def build_foreign(
         step_axes = find_step_axes(session, example, paths)
         lifted, model, step_axes = _lift(model, states, origins, step_axes)
         if lifted.reason:
-            notes.append(f"The sequence graph has a Scan: {lifted.reason}.")
+            notes.append(scan_note(lifted.reason))
         sequence = lifted.model
     else:
         sequence = model

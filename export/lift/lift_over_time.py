@@ -36,7 +36,7 @@ from edgernn.export.lift.time_batching import BatchedValue, TimeBatcher
 from edgernn.export.step.at_one_step import gemm_form
 from edgernn.export.step.products import separate_products
 
-__all__ = ["LiftedGraph", "lift_over_time"]
+__all__ = ["LiftedGraph", "lift_over_time", "scan_note"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,14 @@ class LiftedGraph:
     model: ir.Model
     form: Literal["operator", "scan"]
     reason: str = ""
+
+
+def scan_note(reason: str) -> str:
+    """Return a note that the sequence graph has a Scan, and why."""
+    return (
+        "The sequence graph repeats single steps in a Scan, which is slower than an operator for "
+        f"all steps: {reason}."
+    )
 
 
 def lift_over_time(

@@ -239,14 +239,19 @@ def test_constant_sizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         exec(code, {})
 
 
-WORDS = {"symbols": ["<pad>", "<unk>", "hello", "world"], "unknown": 1, "padding": 0}
+SYMBOLS = ["<pad>", "<unk>", "hello", "world"]
+WORDS = {"symbols": SYMBOLS, "unknown": 1, "padding": 0}
 
 
-def test_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("vocabulary", [WORDS, SYMBOLS], ids=["with roles", "symbols alone"])
+def test_text(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], vocabulary: dict[str, Any] | list[str]
+) -> None:
     """With a vocabulary, Python and the command line run a text and print symbols."""
     torch.manual_seed(0)
+    inputs = ["ids:int64[batch,sequence]"]
     artifact = edgernn.export_model(
-        Words(), tmp_path / "m.edgernn", inputs=["ids:int64[batch,sequence]"], vocabulary=WORDS
+        Words(), tmp_path / "m.edgernn", inputs=inputs, vocabulary=vocabulary
     )
     code, alone = code_blocks(artifact)
     with contextlib.chdir(tmp_path):
