@@ -52,7 +52,8 @@ def refuse_random(reference: ExampleRunner, example: ExampleCall, run: ForwardRu
         raise UnsupportedModelError(
             f"`{reference.name}` does not return the same twice: {result} differs from call to "
             "call, and torch draws no random numbers. Leave out of it what NumPy or Python draw, "
-            "and the time."
+            "and the time; keep memory in attributes, and modules in an nn.ModuleList instead of a "
+            "list."
         )
     if "drop" in f"{watch.called} {watch.line.code if watch.line else ''}".lower():
         raise UnsupportedModelError(

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import operator
 import sys
+from argparse import Namespace
 from collections import deque
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -81,8 +83,9 @@ def preserve_state(module: nn.Module) -> Iterator[None]:
 
 
 def fields_of(value: Any) -> dict[str, Any] | None:
-    """Return the attributes of an object whose class is the model's own; None of any other."""
+    """Return the attributes of a namespace or of an object of the model's own; None of others."""
     own = type(value).__module__.partition(".")[0] not in _LIBRARIES
+    own = own or isinstance(value, (SimpleNamespace, Namespace))
     return vars(value) if own and hasattr(value, "__dict__") else None
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from edgernn import export_model
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.call.dynamic_axes import infer_example
 from tests.export.expected_refusal import at, refusal
@@ -125,7 +126,8 @@ CASES: list[tuple[Function, str, str, Function]] = [
         is_fed_by_chance,
         "",
         "`Net.forward` does not return the same twice: its result differs from call to call, and "
-        "torch draws no random numbers. Leave out of it what NumPy or Python draw, and the time.",
+        "torch draws no random numbers. Leave out of it what NumPy or Python draw, and the time; "
+        "keep memory in attributes, and modules in an nn.ModuleList instead of a list.",
         drops_in_training,
     ),
 ]
@@ -144,3 +146,37 @@ def test_a_forward_that_draws_numbers_is_refused(case, monkeypatch, tmp_path):
 def test_numbers_that_nothing_depends_on_may_be_drawn():
     """The result is the same."""
     infer_example(Net(draws_for_nothing).eval())
+
+
+class Keeping(nn.Module):
+    """Subtracts its last input."""
+
+    def __init__(self):
+        super().__init__()
+        self.last = torch.zeros(1, 4)
+
+    def forward(self, x):
+        y, self.last = x - self.last, x
+        return y
+
+
+class Listed(nn.Module):
+    """A cell after parts that keep memory."""
+
+    def __init__(self, make):
+        super().__init__()
+        self.cell, self.parts = nn.GRUCell(4, 6), make([Keeping(), Keeping()])
+
+    def forward(self, x, h):
+        for part in self.parts:
+            x = part(x)
+        return self.cell(x, h)
+
+
+def test_memory_of_modules_in_a_list_is_refused(tmp_path):
+    """They are no parts of the model; in an nn.ModuleList, their memory becomes states."""
+    specs = ["x:float32[batch,4]", "h:float32[batch,6]"]
+    with pytest.raises(UnsupportedModelError, match=r"modules in an nn\.ModuleList "):
+        export_model(Listed(list), tmp_path / "m.edgernn", inputs=specs)
+    artifact = export_model(Listed(nn.ModuleList), tmp_path / "m.edgernn", inputs=specs)
+    assert {one.name for one in artifact.contract.states} == {"h", "parts_0_last", "parts_1_last"}

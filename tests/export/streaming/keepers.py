@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import torch
@@ -67,12 +69,20 @@ class Past(Base):
 class Held(Base):
     def __init__(self):
         super().__init__()
-        self.kept = Keeper()
+        self.kept: Any = Keeper()
 
     def before(self, x):
         y = x if self.kept.last is None else x + self.kept.last
         self.kept.last = x
         return y
+
+
+class Named(Held):
+    """The same in a namespace."""
+
+    def __init__(self):
+        super().__init__()
+        self.kept = SimpleNamespace(last=None)
 
 
 class Keeper:

@@ -40,6 +40,7 @@ KEPT = {
     "a buffer written through data": (keepers.DataOfBuffer, ["past", "hidden"]),
     "a list that slides, but for what drops out": (keepers.Past, ["past[1]", "past[2]", "hidden"]),
     "an object": (keepers.Held, ["kept.last", "hidden"]),
+    "a namespace": (keepers.Named, ["kept.last", "hidden"]),
     "a count, once the tenth call is other": (lambda: keepers.Counter(10), ["count"]),
     "a count, once the 500th call is other": (lambda: keepers.Counter(500), ["count"]),
     "a state changed between calls": (keepers.Decayed, ["hidden"]),
