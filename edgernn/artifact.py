@@ -194,6 +194,11 @@ def _contract_file(folder: Path) -> Any:
     """Return the content of `contract.json` in an artifact's folder."""
     subject, file = f"`{folder}`", folder / CONTRACT_FILE
     if not os.path.lexists(file):
+        if os.path.isfile(folder):
+            raise ContractError(
+                f"{subject} is a file, and an artifact is a folder. `edgernn export MODEL` writes "
+                "one for the file of a model."
+            )
         what = "is not an artifact" if os.path.exists(folder) else "does not exist"
         raise ContractError(
             f"{subject} {what}: there is no `{CONTRACT_FILE}` in it. "

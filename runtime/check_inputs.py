@@ -209,9 +209,13 @@ def _check_shape(
         Name of a dynamic axis that is not in `symbols` → its size here.
     """
     if len(shape) != len(port.shape):
+        remedy = ""
+        if BATCH in port.axes and len(shape) == len(port.shape) - 1:
+            whole = ":, " * port.axes.index(BATCH)
+            remedy = f" If the batch axis is missing, add it: {port.name}[{whole}None]."
         raise InputError(
             f"`{port}` came with shape {shape}: it must have {len(port.shape)} axes, not "
-            f"{len(shape)}."
+            f"{len(shape)}.{remedy}"
         )
     new: dict[str, int] = {}
     for axis, (size, expected) in enumerate(zip(shape, port.shape, strict=True)):

@@ -42,7 +42,10 @@ def test_what_is_not_an_artifact_is_refused(path):
     end = "there is no `contract.json` in it. `edgernn export MODEL` writes an artifact."
     assert refused(ContractError, Artifact.open, path) == f"`{path}` does not exist: {end}"
     path.touch()
-    assert refused(ContractError, Artifact.open, path) == f"`{path}` is not an artifact: {end}"
+    assert refused(ContractError, Artifact.open, path) == (
+        f"`{path}` is a file, and an artifact is a folder. `edgernn export MODEL` writes one for "
+        "the file of a model."
+    )
     path.unlink()
     path.mkdir()
     assert refused(ContractError, Artifact.open, path) == f"`{path}` is not an artifact: {end}"

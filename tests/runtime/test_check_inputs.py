@@ -64,7 +64,12 @@ def test_inputs_by_position_are_counted():
     [
         (
             good(x=np.zeros((2, 3))),
-            "`x: float32[batch, sequence, 3]` came with shape (2, 3): it must have 3 axes, not 2.",
+            "`x: float32[batch, sequence, 3]` came with shape (2, 3): it must have 3 axes, not "
+            "2. If the batch axis is missing, add it: x[None].",
+        ),
+        (
+            good(x=np.zeros(3)),
+            "`x: float32[batch, sequence, 3]` came with shape (3,): it must have 3 axes, not 1.",
         ),
         (
             good(x=np.zeros((2, 4, 5))),
@@ -90,7 +95,7 @@ def test_inputs_by_position_are_counted():
             "`x: float32[batch, sequence, 3]` came with shape (2, 4, 0): axis 2 must not be empty.",
         ),
     ],
-    ids=["rank", "size", "symbol", "no-steps", "no-sequences", "empty"],
+    ids=["rank", "axes", "size", "symbol", "no-steps", "no-sequences", "empty"],
 )
 def test_shapes_are_the_ports_shapes(named, message):
     """A wrong shape is refused with the port's, the axis and the number expected there."""
