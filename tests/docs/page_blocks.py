@@ -42,7 +42,7 @@ _MASKS = (
     (re.compile(r"\bloss \d\S*"), "loss"),
     (re.compile(r"\d[\d.,]* (?:ns|µs|ms|s|min)\b"), "TIME"),
     (re.compile(r"\d[\d.,]* (?:B|kB|MB|GB)\b"), "SIZE"),
-    (re.compile(r"\b\d(?:\.\d+)?e-\d+\b"), "DIFFERENCE"),
+    (re.compile(r"\b\d(?:\.\d+)?e-(?:0[5-9]|[1-9]\d)\b"), "DIFFERENCE"),
 )
 _DECIMAL = re.compile(r"(-?\d+\.\d+)")
 _TOLERANCE = 0.02

@@ -133,11 +133,12 @@ def test_what_depends_on_the_machine_is_masked(shown: str, printed: str) -> None
         ("a\n", "a\nb\n", "page.md:1: prints a further line 'b':\na\nb\n"),
         ("200 steps\n", "201 steps\n", "page.md:1: '201 steps' came for '200 steps':\n201 steps\n"),
         ("20.5\n", "21.5\n", "page.md:1: '21.5' came for '20.5':\n21.5\n"),
+        ("by 2e-06\n", "by 2e-04\n", "page.md:1: 'by 2e-04' came for 'by 2e-06':\nby 2e-04\n"),
         ("0.5\n", "a 0.5 0.5\n", "page.md:1: 'a 0.5 0.5' came for '0.5':\na 0.5 0.5\n"),
         ("0.4 s\n", "0.4 s\n", "page.md:1: there is nothing to compare"),
         ("\n", "\n", "page.md:1: there is nothing to compare"),
     ],
-    ids=["text", "missing", "further", "count", "number", "parts", "only masks", "empty"],
+    ids=["text", "missing", "further", "count", "number", "gap", "parts", "only masks", "empty"],
 )
 def test_differences_are_found(shown: str, printed: str, message: str) -> None:
     """Text, counts, numbers and missing lines are compared; an empty comparison fails."""
