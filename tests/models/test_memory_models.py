@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import edgernn
+from tests.models import counting_models as counting
 from tests.models import memory_models as models
 
 CHUNKS = "x:float32[batch,sequence,4]"
@@ -34,23 +35,23 @@ CASES = {
     models.CausalConvolution: ("x:float32[batch,sequence,3]",),
     models.RestartedLayer: (CHUNKS,),
     models.RunningPeak: (CHUNKS,),
-    models.TensorCounter: (STEPS,),
-    models.PythonCounter: (STEPS,),
-    models.RingBuffer: ("x:float32[1,3]",),
-    models.PythonRing: ("x:float32[1,3]",),
-    models.PositionEmbedding: ("token:int64[batch]",),
-    models.ResetByToken: ("token:int64[batch]",),
+    counting.TensorCounter: (STEPS,),
+    counting.PythonCounter: (STEPS,),
+    counting.RingBuffer: ("x:float32[1,3]",),
+    counting.PythonRing: ("x:float32[1,3]",),
+    counting.PositionEmbedding: ("token:int64[batch]",),
+    counting.ResetByToken: ("token:int64[batch]",),
     models.FedBack: ("x:float32[1,4]",),
     models.LoopOverSteps: (CHUNKS,),
     models.LeakyNeuron: (STEPS,),
-    models.LatchedFlag: ("x:float32[batch,3]",),
+    counting.LatchedFlag: ("x:float32[batch,3]",),
     models.Reservoir: ("u:float32[3]",),
-    models.Unread: (STEPS,),
+    counting.Unread: (STEPS,),
     models.DifferentStarts: (CHUNKS, "h:float32[1,batch,6]"),
-    models.RunningNorm: (STEPS,),
+    counting.RunningNorm: (STEPS,),
     models.GatedConvolution: ("x:float32[1,3,sequence]",),
-    models.EpisodeEnds: (STEPS,),
-    models.LastChoice: ("x:float32[1,4]",),
+    counting.EpisodeEnds: (STEPS,),
+    counting.LastChoice: ("x:float32[1,4]",),
     models.KeyValueWindow: ("x:float32[1,4]",),
     models.TwoWaysInAChunk: ("x:float32[1,sequence,4]",),
 }
