@@ -36,8 +36,9 @@ class CommandExamples:
         """Commands that run the artifact on a text or on numbers."""
         name, vocabulary = shlex.quote(self.name), self.ports.contract.vocabulary
         if vocabulary and any(map(self.ports.text_input, self.ports.contract.graphs)):
-            text = shlex.quote(vocabulary.decode(self.ports.text_ids))
-            return [f"edgernn run {name} --text {text}"]
+            text = vocabulary.decode(self.ports.text_ids)
+            given = f" --text {shlex.quote(text)}" if text.isprintable() else ""
+            return [f"edgernn run {name}{given}"]
         whole = f"edgernn run {name}"
         if self._has_batch or not self._is_over_time:
             return [whole]

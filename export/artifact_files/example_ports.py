@@ -85,14 +85,15 @@ class ExamplePorts:
 
     @cached_property
     def text_ids(self) -> list[int]:
-        """The ids of a short text: the first symbols of a text, which `<pad>` is none of."""
+        """The ids of a short text: the first printable symbols, without such as `<pad>`."""
         vocabulary = self.contract.vocabulary
         if vocabulary is None:
             return []
         special = (vocabulary.unknown, vocabulary.padding)
         ordinary = [id_ for id_ in range(len(vocabulary)) if id_ not in special]
-        plain = [id_ for id_ in ordinary if not _MARKER.fullmatch(vocabulary.symbols[id_])]
-        return (plain or ordinary)[: self.steps]
+        shown = [id_ for id_ in ordinary if vocabulary.symbols[id_].isprintable()]
+        plain = [id_ for id_ in shown if not _MARKER.fullmatch(vocabulary.symbols[id_])]
+        return (plain or shown or ordinary)[: self.steps]
 
     def _features(self, port: Port) -> int:
         """Return how many elements one step of the smallest batch has; 0 where that varies."""

@@ -266,6 +266,27 @@ def test_text(
     assert run(block, tmp_path).splitlines()[-1] == best
 
 
+@pytest.mark.parametrize(
+    ("vocabulary", "command"),
+    [
+        (["\x1b[31m", "\n```\n", "\u202e", "a"], "edgernn run m.edgernn --text a\n"),
+        (["\x1b[31m", "\n```\n", "\u202e", "\t"], "edgernn run m.edgernn\n"),
+    ],
+    ids=["one printable symbol", "none"],
+)
+def test_symbols_that_a_terminal_obeys(tmp_path: Path, vocabulary: list[str], command: str) -> None:
+    """They are not in the text of the card, nor in a command that is pasted."""
+    inputs = ["ids:int64[batch,sequence]"]
+    artifact = edgernn.export_model(
+        Words(), tmp_path / "m.edgernn", inputs=inputs, vocabulary=vocabulary, verify=False
+    )
+    card = (artifact.path / "README.md").read_text("utf-8")
+    assert all(line.isprintable() for line in card.split("\n"))
+    block = page_blocks(artifact.path / "README.md", "sh")[0]
+    assert block.text == command
+    run(block, tmp_path)
+
+
 class Words(nn.Module):
     """Scores for the word after each word; never padding."""
 
