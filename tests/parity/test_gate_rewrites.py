@@ -101,8 +101,8 @@ def test_states_that_were_paired_wrongly(tmp_path, monkeypatch):
 
     x, h, c = torch.randn(2, 3), torch.zeros(2, 4), torch.zeros(2, 4)
 
-    def swapped(*given: Any) -> Any:
-        found = paired(*given)
+    def swapped(*given: Any, **options: Any) -> Any:
+        found = paired(*given, **options)
         h, c = found
         return dataclasses.replace(h, result=c.result), dataclasses.replace(c, result=h.result)
 
@@ -124,8 +124,9 @@ def test_an_initial_value_that_was_lost(tmp_path, monkeypatch):
         def forward(self, x):
             return self.rnn(x, self.start.expand(1, x.shape[0], 4).contiguous())[0]
 
-    def lost(*given: Any) -> Any:
-        return tuple(dataclasses.replace(state, initial=None) for state in found(*given))
+    def lost(*given: Any, **options: Any) -> Any:
+        states = found(*given, **options)
+        return tuple(dataclasses.replace(state, initial=None) for state in states)
 
     found: Any = vars(build_torch)["find_states"]
     monkeypatch.setattr(build_torch, "find_states", lost)
