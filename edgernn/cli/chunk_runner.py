@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgernn.cli.chunk_lengths import ChunkLengths
-from edgernn.cli.output_file import OutputFile, write_npz
+from edgernn.cli.data_files.output_file import OutputFile, write_npz
 from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import InputError, StateError
 from edgernn.numpy_files import NotArraysError, load_npz

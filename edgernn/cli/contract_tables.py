@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgernn.cli.graph_content import layer_lines, start_of
+from edgernn.cli.picture.graph_content import layer_lines, start_of
 from edgernn.cli.terminal_tables import facts, show, table
 from edgernn.facts import Facts, axis_facts, parity_line, vocabulary_line
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgernn.cli.chunk_runner import Arrays, ChunkRunner
-from edgernn.cli.output_layout import OutputLayout
+from edgernn.cli.data_files.output_layout import OutputLayout
 from edgernn.contract import SEQUENCE, Contract
 from edgernn.errors import InputError
 from edgernn.runtime.port_axes import PortAxes, input_axes, output_axes, required_axes

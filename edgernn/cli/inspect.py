@@ -15,7 +15,7 @@ from edgernn.cli.terminal_notes import note, verbosity_options
 
 if TYPE_CHECKING:
     from edgernn.artifact import Artifact
-    from edgernn.cli.output_file import OutputFile
+    from edgernn.cli.data_files.output_file import OutputFile
     from edgernn.export.analysis.file_analysis import FileAnalysis
 
 
@@ -65,7 +65,7 @@ def command(path: Path, graph: Path | None, force: bool, as_json: bool) -> None:
 
 
 def _output_file(path: Path, force: bool = False) -> OutputFile:
-    from edgernn.cli.output_file import OutputFile
+    from edgernn.cli.data_files.output_file import OutputFile
 
     return OutputFile(path, "--graph", force)
 
@@ -82,9 +82,9 @@ def _open(path: Path) -> Artifact | FileAnalysis:
 
 def _draw(path: Path, subject: Artifact | FileAnalysis, picture: OutputFile) -> None:
     from edgernn.artifact import Artifact
-    from edgernn.cli.graph_content import artifact_content, file_content
-    from edgernn.cli.graph_layout import lay_out
-    from edgernn.cli.svg_picture import svg_of
+    from edgernn.cli.picture.graph_content import artifact_content, file_content
+    from edgernn.cli.picture.graph_layout import lay_out
+    from edgernn.cli.picture.svg_picture import svg_of
 
     if isinstance(subject, Artifact):
         content = artifact_content(subject)

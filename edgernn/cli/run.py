@@ -16,8 +16,8 @@ from edgernn.errors import InputError
 
 if TYPE_CHECKING:
     from edgernn.cli.chunk_runner import ChunkRunner
-    from edgernn.cli.output_file import OutputFile
-    from edgernn.cli.run_plot import RunPlot
+    from edgernn.cli.data_files.output_file import OutputFile
+    from edgernn.cli.plot.run_plot import RunPlot
     from edgernn.runtime import Model
 
 _OUTPUT_FORMATS = (*INPUT_FORMATS, ".txt")
@@ -29,7 +29,7 @@ def _check_suffix(formats: tuple[str, ...]) -> Callable[..., Path | None]:
     def check(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
         if value is None or value.suffix in formats:
             return value
-        from edgernn.cli.output_file import OutputFile
+        from edgernn.cli.data_files.output_file import OutputFile
 
         if formats == _OUTPUT_FORMATS and OutputFile(value).is_stream:
             return value
@@ -159,7 +159,7 @@ def _output_file(path: Path | None, flag: str, replace: bool) -> OutputFile | No
     """Return the file of an option, checked, so that nothing is run for a file that fails."""
     if path is None:
         return None
-    from edgernn.cli.output_file import OutputFile
+    from edgernn.cli.data_files.output_file import OutputFile
 
     file = OutputFile(path, flag, replace)
     file.check()
@@ -167,7 +167,7 @@ def _output_file(path: Path | None, flag: str, replace: bool) -> OutputFile | No
 
 
 def _start_picture(model: Model, runner: ChunkRunner) -> RunPlot:
-    from edgernn.cli.run_plot import RunPlot
+    from edgernn.cli.plot.run_plot import RunPlot
 
     return RunPlot(model.contract, runner)
 

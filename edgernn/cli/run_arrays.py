@@ -7,12 +7,12 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 
 from edgernn.cli.chunk_runner import Arrays, ChunkRunner
+from edgernn.cli.data_files.output_file import OutputFile
+from edgernn.cli.data_files.output_layout import OutputLayout
+from edgernn.cli.data_files.output_writer import open_output
+from edgernn.cli.data_files.sequence_reader import ChunkedSequence, open_sequence
 from edgernn.cli.forecast import Forecast, check_no_lengths
-from edgernn.cli.output_file import OutputFile
-from edgernn.cli.output_layout import OutputLayout
-from edgernn.cli.output_writer import open_output
 from edgernn.cli.run_options import RunOptions
-from edgernn.cli.sequence_reader import ChunkedSequence, open_sequence
 from edgernn.cli.terminal_notes import steps_bar
 from edgernn.contract import SEQUENCE, Contract
 from edgernn.errors import InputError

@@ -95,7 +95,7 @@ class RunOptions:
             )
 
     def _check_files_differ(self) -> None:
-        from edgernn.cli.output_file import OutputFile
+        from edgernn.cli.data_files.output_file import OutputFile
 
         written = {"--output": self.output, "--plot": self.plot, "--state-out": self.state_out}
         flags: dict[str, str] = {}

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgernn.cli.chunk_runner import ChunkRunner
-from edgernn.cli.output_file import OutputFile
-from edgernn.cli.output_layout import OutputLayout, scores_output
-from edgernn.cli.output_writer import FORMATS, open_output
+from edgernn.cli.data_files.output_file import OutputFile
+from edgernn.cli.data_files.output_layout import OutputLayout, scores_output
+from edgernn.cli.data_files.output_writer import FORMATS, open_output
 from edgernn.cli.run_options import RunOptions
 from edgernn.contract import SEQUENCE, Contract
 from edgernn.errors import InputError

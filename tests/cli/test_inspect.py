@@ -12,9 +12,9 @@ import onnx
 import pytest
 
 from edgernn.artifact import Artifact
-from edgernn.cli.graph_content import artifact_content
-from edgernn.cli.graph_layout import lay_out
-from edgernn.cli.svg_picture import svg_of
+from edgernn.cli.picture.graph_content import artifact_content
+from edgernn.cli.picture.graph_layout import lay_out
+from edgernn.cli.picture.svg_picture import svg_of
 from edgernn.extras import install_command
 from edgernn.layer import Layer
 from tests.cli.conftest import Invoke

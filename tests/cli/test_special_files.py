@@ -12,7 +12,7 @@ import pytest
 import edgernn
 from edgernn.artifact import Artifact
 from edgernn.cli.chunk_runner import read_state
-from edgernn.cli.sequence_reader import open_sequence
+from edgernn.cli.data_files.sequence_reader import open_sequence
 from edgernn.contract import Port
 from edgernn.errors import EdgernnError
 from edgernn.export.analysis.file_analysis import analyse_file

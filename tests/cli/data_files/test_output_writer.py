@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgernn.cli.output_file import OutputFile
-from edgernn.cli.output_layout import OutputLayout
-from edgernn.cli.output_writer import open_output
+from edgernn.cli.data_files.output_file import OutputFile
+from edgernn.cli.data_files.output_layout import OutputLayout
+from edgernn.cli.data_files.output_writer import open_output
 from edgernn.contract import Port
 from edgernn.errors import InputError
 from edgernn.runtime.port_axes import PortAxes

@@ -15,9 +15,9 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from edgernn.cli.array_writer import ArrayWriter
-from edgernn.cli.output_file import OutputFile
-from edgernn.cli.output_layout import OutputLayout
+from edgernn.cli.data_files.array_writer import ArrayWriter
+from edgernn.cli.data_files.output_file import OutputFile
+from edgernn.cli.data_files.output_layout import OutputLayout
 from edgernn.cli.terminal_notes import note
 from edgernn.errors import InputError
 from edgernn.runtime.port_axes import PortAxes

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 from numpy.typing import NDArray
 
-from edgernn.cli.plot_series import Series
+from edgernn.cli.plot.plot_series import Series
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,10 +7,10 @@ from itertools import combinations
 import pytest
 from hypothesis import given
 
-from edgernn.cli.graph_content import Content, artifact_content
-from edgernn.cli.graph_layout import lay_out
-from edgernn.cli.picture_parts import Box, Picture
-from tests.cli.drawn_models import MODELS, contents
+from edgernn.cli.picture.graph_content import Content, artifact_content
+from edgernn.cli.picture.graph_layout import lay_out
+from edgernn.cli.picture.picture_parts import Box, Picture
+from tests.cli.picture.drawn_models import MODELS, contents
 
 PICTURES = {name: lay_out(artifact_content(artifact)) for name, artifact in MODELS.items()}
 every_picture = pytest.mark.parametrize("picture", PICTURES.values(), ids=PICTURES)

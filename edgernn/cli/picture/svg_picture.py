@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from xml.etree import ElementTree as ET
 
-from edgernn.cli.picture_parts import BOLD, FONT_SIZES, MONOSPACED, Line, Picture, Text
+from edgernn.cli.picture.picture_parts import BOLD, FONT_SIZES, MONOSPACED, Line, Picture, Text
 
 __all__ = ["COLOURS", "svg_of"]
 

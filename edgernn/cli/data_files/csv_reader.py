@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgernn.cli.csv_columns import choose_columns, require_numbers
-from edgernn.cli.csv_numbers import NumberReader
-from edgernn.cli.csv_table import CsvTable, Row
-from edgernn.cli.input_stream import line_of
+from edgernn.cli.data_files.csv_columns import choose_columns, require_numbers
+from edgernn.cli.data_files.csv_numbers import NumberReader
+from edgernn.cli.data_files.csv_table import CsvTable, Row
+from edgernn.cli.data_files.input_stream import line_of
 from edgernn.errors import InputError
 from edgernn.runtime.port_axes import PortAxes, required_axes
 from edgernn.untrusted_text import quote

@@ -11,8 +11,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgernn.cli.output_file import write_npy, write_npz
-from edgernn.cli.output_layout import OutputLayout
+from edgernn.cli.data_files.output_file import write_npy, write_npz
+from edgernn.cli.data_files.output_layout import OutputLayout
 
 __all__ = ["ArrayWriter"]
 

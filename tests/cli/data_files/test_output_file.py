@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgernn.cli.output_file import OutputFile
+from edgernn.cli.data_files.output_file import OutputFile
 from edgernn.errors import EdgernnError
 from tests.cli.conftest import Invoke
 from tests.cli.runs import ROOT, X, close, load, refused
@@ -206,7 +206,7 @@ def test_an_interrupt_leaves_the_old_file(folder: Path) -> None:
 
 KILLED = """
 import os, pathlib, signal, sys
-from edgernn.cli.output_file import OutputFile
+from edgernn.cli.data_files.output_file import OutputFile
 with OutputFile(pathlib.Path("y.npy"), replace=True).open() as opened:
     opened.stream.write(b"new")
     print("writing", flush=True)

@@ -6,8 +6,8 @@ import csv
 import re
 from collections.abc import Callable, Sequence
 
-from edgernn.cli.csv_table import CsvTable, Row, is_number
-from edgernn.cli.input_stream import line_of
+from edgernn.cli.data_files.csv_table import CsvTable, Row, is_number
+from edgernn.cli.data_files.input_stream import line_of
 from edgernn.errors import InputError
 from edgernn.untrusted_text import quote
 

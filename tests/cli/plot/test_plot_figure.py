@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 
-from edgernn.cli.plot_figure import Picture
-from edgernn.cli.plot_series import Series
+from edgernn.cli.plot.plot_figure import Picture
+from edgernn.cli.plot.plot_series import Series
 
 
 def series(name: str, features: int, steps: int = 10, **kind: bool) -> Series:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgernn.cli.chunk_runner import Arrays, ChunkRunner
+from edgernn.cli.data_files.output_file import OutputFile
+from edgernn.cli.data_files.output_layout import OutputLayout
 from edgernn.cli.forecast import Forecast
-from edgernn.cli.output_file import OutputFile
-from edgernn.cli.output_layout import OutputLayout
-from edgernn.cli.plot_figure import Picture
-from edgernn.cli.plot_series import PlotRecorder
+from edgernn.cli.plot.plot_figure import Picture
+from edgernn.cli.plot.plot_series import PlotRecorder
 from edgernn.contract import Contract
 
 __all__ = ["RunPlot"]

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 
 from edgernn.artifact import Artifact
-from edgernn.cli.graph_content import Content, artifact_content
-from edgernn.cli.graph_layout import lay_out
-from edgernn.cli.svg_picture import COLOURS, svg_of
-from tests.cli.drawn_models import HOSTILE, LONG, MODELS, contents
+from edgernn.cli.picture.graph_content import Content, artifact_content
+from edgernn.cli.picture.graph_layout import lay_out
+from edgernn.cli.picture.svg_picture import COLOURS, svg_of
+from tests.cli.picture.drawn_models import HOSTILE, LONG, MODELS, contents
 
 SVG = "{http://www.w3.org/2000/svg}"
 EXPECTED = Path(__file__).with_name("two_states.svg")

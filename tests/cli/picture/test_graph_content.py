@@ -8,7 +8,7 @@ import onnx
 import onnx.parser
 
 from edgernn.artifact import Artifact
-from edgernn.cli.graph_content import (
+from edgernn.cli.picture.graph_content import (
     Content,
     LayerLine,
     PortLabel,
@@ -16,10 +16,10 @@ from edgernn.cli.graph_content import (
     artifact_content,
     file_content,
 )
-from edgernn.cli.graph_layout import lay_out
+from edgernn.cli.picture.graph_layout import lay_out
 from edgernn.export.analysis.file_analysis import analyse_file
 from edgernn.layer import Layer
-from tests.cli.drawn_models import MODELS, artifact
+from tests.cli.picture.drawn_models import MODELS, artifact
 from tests.nets import small_artifacts
 
 

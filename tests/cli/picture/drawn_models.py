@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from edgernn.artifact import Artifact
-from edgernn.cli.graph_content import Content, LayerLine, PortLabel, StateLabel, shorten
+from edgernn.cli.picture.graph_content import Content, LayerLine, PortLabel, StateLabel, shorten
 from edgernn.contract import Contract, Graph, Port, State
 from edgernn.layer import Layer
 from edgernn.report import Cost

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgernn.cli.sequence_reader import open_sequence
+from edgernn.cli.data_files.sequence_reader import open_sequence
 from edgernn.contract import Port
 from edgernn.errors import InputError
 from edgernn.runtime.port_axes import PortAxes

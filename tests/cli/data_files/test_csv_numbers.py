@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgernn.cli.csv_numbers import NumberReader
-from edgernn.cli.csv_table import CsvTable
+from edgernn.cli.data_files.csv_numbers import NumberReader
+from edgernn.cli.data_files.csv_table import CsvTable
 from edgernn.errors import InputError
 from tests.cli.conftest import Invoke
 from tests.cli.runs import X, close

@@ -7,8 +7,12 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator
 
-from edgernn.cli.csv_delimiter import DELIMITER_NAMES, is_decimal_comma, possible_delimiters
-from edgernn.cli.input_stream import line_of
+from edgernn.cli.data_files.csv_delimiter import (
+    DELIMITER_NAMES,
+    is_decimal_comma,
+    possible_delimiters,
+)
+from edgernn.cli.data_files.input_stream import line_of
 from edgernn.cli.terminal_notes import note
 from edgernn.errors import InputError
 from edgernn.untrusted_text import quote

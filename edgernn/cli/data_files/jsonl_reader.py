@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgernn.cli.input_stream import line_of
+from edgernn.cli.data_files.input_stream import line_of
 from edgernn.errors import InputError
 from edgernn.runtime.port_axes import PortAxes, required_axes
 from edgernn.strict_json import parse_json

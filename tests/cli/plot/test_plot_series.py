@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgernn.cli.plot_series import PlotRecorder, Series
+from edgernn.cli.plot.plot_series import PlotRecorder, Series
 from edgernn.contract import Contract, Graph, Port
 
 

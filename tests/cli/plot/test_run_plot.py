@@ -88,7 +88,7 @@ def test_without_matplotlib(
     for name in [name for name in sys.modules if name.startswith("matplotlib")]:
         monkeypatch.delitem(sys.modules, name)
     for name in ("run_plot", "plot_figure"):
-        monkeypatch.delitem(sys.modules, f"edgernn.cli.{name}", raising=False)
+        monkeypatch.delitem(sys.modules, f"edgernn.cli.plot.{name}", raising=False)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     Path("x.csv").write_text("1,2\n")
     options = ("--plot", "p.png", "--output", "y.csv")

@@ -15,8 +15,8 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from edgernn.cli.graph_content import Content, PortLabel, shorten
-from edgernn.cli.picture_parts import (
+from edgernn.cli.picture.graph_content import Content, PortLabel, shorten
+from edgernn.cli.picture.picture_parts import (
     Anchor,
     Box,
     BoxStyle,

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgernn.cli.csv_table import CsvTable
+from edgernn.cli.data_files.csv_table import CsvTable
 from edgernn.errors import InputError
 
 

@@ -12,9 +12,9 @@ from typing import IO, Any, cast
 
 from numpy.typing import NDArray
 
-from edgernn.cli.csv_reader import CsvReader
-from edgernn.cli.input_stream import decode_lines, is_descriptor, open_input, read_line
-from edgernn.cli.jsonl_reader import is_jsonl, jsonl_steps
+from edgernn.cli.data_files.csv_reader import CsvReader
+from edgernn.cli.data_files.input_stream import decode_lines, is_descriptor, open_input, read_line
+from edgernn.cli.data_files.jsonl_reader import is_jsonl, jsonl_steps
 from edgernn.cli.terminal_notes import note
 from edgernn.errors import InputError
 from edgernn.numpy_files import NPY_MAGIC, ZIP_MAGIC, NotArraysError, load_npy, load_npz, read_npy

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from edgernn.cli.csv_columns import format_column
-from edgernn.cli.csv_table import CsvTable, Row, is_number
-from edgernn.cli.input_stream import line_of
+from edgernn.cli.data_files.csv_columns import format_column
+from edgernn.cli.data_files.csv_table import CsvTable, Row, is_number
+from edgernn.cli.data_files.input_stream import line_of
 from edgernn.cli.terminal_notes import note
 from edgernn.errors import InputError
 from edgernn.untrusted_text import quote

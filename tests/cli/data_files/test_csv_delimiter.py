@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgernn.cli.csv_delimiter import is_decimal_comma, possible_delimiters
+from edgernn.cli.data_files.csv_delimiter import is_decimal_comma, possible_delimiters
 
 
 @pytest.mark.parametrize(

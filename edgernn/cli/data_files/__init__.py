@@ -1,0 +1,1 @@
+"""The files that `edgernn run` reads and writes."""

@@ -1,0 +1,1 @@
+"""The picture of a model that `edgernn inspect --graph` draws."""
