@@ -74,7 +74,7 @@ def _build_module(source: Source, options: SourceOptions, lengths: bool) -> tupl
         example = _make_example(source, options.inputs, lengths, states)
         given = module if lengths else source.given
         memory, example = find_memory(module, example)
-        calls = None if memory is None else ModuleCalls(given, example)
+        calls = None if memory is None else ModuleCalls(given, example, bool(memory.tensors))
     _LOG.debug("forward takes %s", ", ".join(map(str, example.tensors)))
     with stage("building the graphs", source.name):
         if memory is None or not memory.tensors:

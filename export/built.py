@@ -41,8 +41,7 @@ class Built:
             longest first.
         full_lengths: Those of `lengths` whose longest is known to be the number of steps.
         notes: For people.
-        module_calls: What calls the user's module again and again, where it keeps memory from call
-            to call.
+        module_calls: What calls the user's module again and again, where forward changes it.
         bounds: The sizes of dynamic axes for which the sequence graph agrees with the model.
     """
 
@@ -63,6 +62,11 @@ class Built:
     notes: tuple[str, ...] = ()
     bounds: Bounds = field(default_factory=Bounds)
     module_calls: ModuleCalls | None = None
+
+    @property
+    def remembers(self) -> bool:
+        """Whether the module keeps memory from call to call, which the graphs carry as states."""
+        return self.module_calls is not None and self.module_calls.remembers
 
     @property
     def graphs(self) -> dict[str, ir.Model]:

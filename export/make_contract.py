@@ -53,7 +53,7 @@ def sampler_of(built: Built, reference: Reference, contract: Contract) -> InputS
 
 
 def calls_in_row(built: Built, sampler: InputSampler) -> CallsInRow | None:
-    """Return what compares calls in a row, where the model keeps memory from call to call."""
+    """Return what compares calls in a row, where forward changes the module."""
     if built.module_calls is None:
         return None
     return CallsInRow(sampler, built.module_calls, built.states, built.stacked_axes)
@@ -121,11 +121,11 @@ def make_contract(
     no_step = built.no_step or (f"forward takes at least {least} steps." if least > 1 else "")
     if divisible:
         reason = why_not_carried(sampler_of(built, reference, known(carry=True, **extent)))
-        if built.module_calls is not None:
+        if built.remembers:
             reason = reason.removeprefix("its state cannot be carried on: ")
         divisible, no_step = not reason, reason or no_step
     # a module that keeps memory from call to call carries its state, however its calls differ
-    carry = divisible or built.module_calls is not None
+    carry = divisible or built.remembers
     graphs = built.ports
     return known(
         **extent,

@@ -56,7 +56,8 @@ class CallsInRow:
         sampler: The ports and the data.
         calls: The module.
         states: The states; of those that forward takes as arguments, the module's results go back
-            in. One that it does not return starts anew at every call, of the graph too.
+            in. One that it does not return starts anew at every call, of the graph too; so do all
+            others where the module does not remember.
         step_axes: Where forward is one step, path of an input or output → the axis of steps.
     """
 
@@ -126,7 +127,7 @@ class CallsInRow:
         """Yield what the graph returns for each call; of the step graph with an axis of steps."""
         contract = self.sampler.contract
         states = initial = self.sampler.initial_states(batch)
-        anew = {one.name: initial[one.name] for one in self._arguments if one.result is None}
+        anew = {one.name: initial[one.name] for one in self.states if not self._goes_on(one)}
         before = {port.name: port.axis(SEQUENCE) for port in contract.data_inputs("sequence")}
         after = {port.name: port.axis(SEQUENCE) for port in contract.data_outputs("sequence")}
         for chunk in data:
@@ -144,6 +145,12 @@ class CallsInRow:
                     name: array if (axis := after[name]) is None else np.expand_dims(array, axis)
                     for name, array in result.outputs.items()
                 }
+
+    def _goes_on(self, state: StatePort) -> bool:
+        """Return whether a call starts where the one before it left a state."""
+        if state in self._arguments:
+            return state.result is not None
+        return self.calls.remembers
 
     def _rounding(
         self, port: str, batch: int, data: Sequence[Arrays], expected: Sequence[Arrays]

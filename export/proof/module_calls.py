@@ -42,9 +42,12 @@ class ModuleCalls:
     Args:
         module: The module as it was given. Every row of calls puts it back to what it is now.
         example: A call of it.
+        remembers: Whether a call is known to depend on those before it. Where not, forward changes
+            the module, and calls in a row must show that no result depends on that.
     """
 
-    def __init__(self, module: nn.Module, example: ExampleCall) -> None:
+    def __init__(self, module: nn.Module, example: ExampleCall, remembers: bool = True) -> None:
+        self.remembers = remembers
         self._module = module
         self._kind = type(module)  # its forward may be overridden later
         self._example = example
@@ -56,7 +59,7 @@ class ModuleCalls:
             module = copy.deepcopy(self._module).double()
         for name, value in attributes_of(module).items():
             set_attribute(module, name, map_leaves(_as_double, value, name))
-        return ModuleCalls(module, self._example)
+        return ModuleCalls(module, self._example, self.remembers)
 
     def __call__(
         self,

@@ -212,4 +212,7 @@ def test_what_is_no_model_is_refused(path: str | None) -> None:
     """A model of another type is refused, also where the artifact is to have its name."""
     with pytest.raises(SourceError) as caught:
         export_model(cast(Any, 3), path)
-    assert str(caught.value).startswith("`3` is no")
+    assert str(caught.value) == (
+        "`model` is of type `int`, which is not a model. Give an nn.Module, or the path of a model "
+        "file: that of a state_dict with module=, its code."
+    )

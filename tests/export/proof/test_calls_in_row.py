@@ -209,3 +209,28 @@ def test_a_row_of_calls_puts_the_module_back():
     assert module.hidden is hidden
     assert torch.equal(module.level, level)
     assert not hidden.any()
+
+
+class Watched(nn.Module):
+    """A layer whose last output the module keeps for others to look at."""
+
+    def __init__(self, bidirectional):
+        super().__init__()
+        self.rnn = nn.GRU(4, 6, batch_first=True, bidirectional=bidirectional)
+
+    def forward(self, x):
+        self.last = self.rnn(x)[0]
+        return self.last * 2
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_what_no_call_reads_is_no_memory(tmp_path, bidirectional):
+    """Every call of such a module starts anew; whether its state is carried on is the layer's."""
+    specs = ["x:float32[batch,sequence,4]"]
+    module = Watched(bidirectional)
+    artifact = edgernn.export_model(module, tmp_path / "m.edgernn", inputs=specs)
+    contract = artifact.contract
+    assert (contract.carry, contract.divisible) == (not bidirectional, True)
+    assert artifact.parity is not None
+    calls = [one for one in artifact.parity.checks if one.name == "calls"]
+    assert {one.graph for one in calls} == {*contract.graphs}
