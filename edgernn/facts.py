@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
@@ -41,12 +42,12 @@ _CELL = "text-align:left;vertical-align:top"
 _STATE_BYTES = {"float32": 4, "float16": 2, "int64": 8, "bool": 1}
 
 
-class ShownAsFacts:
+class ShownAsFacts(ABC):
     """A class whose instances are shown as a title and facts, in Python and in notebooks."""
 
+    @abstractmethod
     def _facts(self) -> tuple[str, Facts]:
         """Return the title and the facts."""
-        raise NotImplementedError
 
     def __repr__(self) -> str:
         title, facts = self._facts()

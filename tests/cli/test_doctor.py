@@ -15,7 +15,7 @@ SURVEYS = [
     ProviderTrial("cpu", True, "", "1.31.1"),
     ProviderTrial("cuda", False, "No [bold] CUDA.", "1.31.1"),
 ]
-LIBRARY = Path("/home/ada/projects/voice/.venv/lib/python3.11/site-packages/onnxruntime/capi/a.so")
+LIBRARY = Path("/projects/speech/voice/.venv/lib/python3.11/site-packages/onnxruntime/capi/a.so")
 VERSIONS = {"numpy": "2.4.6", "onnxruntime": "1.31.1", "torch": "2.13.0"}
 
 

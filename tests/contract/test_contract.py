@@ -379,25 +379,3 @@ def test_broken_metadata_is_refused(key, text, reason):
     assert refused(Contract.from_metadata, table, STEP.inputs, STEP.outputs) == (
         f"The graph has a contract that cannot be read: {reason}. Export the model again."
     )
-
-
-@pytest.mark.parametrize("data", [None, [], "x", {}, {"contract": None}])
-def test_json_that_is_no_contract_is_refused(data):
-    """Other JSON is refused because the version is missing."""
-    assert refused(Contract.from_json, data) == (
-        "The artifact carries no edgernn contract. Export the model with `edgernn export`."
-    )
-
-
-@pytest.mark.parametrize(
-    "key",
-    ["family", "source", "states", "carry", "graphs", "vocabulary", "summary", "notes"],
-)
-def test_json_without_a_key_is_refused(key):
-    """Each key of contract.json must be there."""
-    table = CONTRACT.to_json()
-    del table[key]
-    assert refused(Contract.from_json, table) == (
-        f"The artifact has a contract that cannot be read: `{key}` is missing. Export the model "
-        "again."
-    )

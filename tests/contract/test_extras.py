@@ -17,12 +17,12 @@ ROOT = Path(__file__).parents[2]
 ORIGINS: dict[str, tuple[dict[str, Any] | None, str]] = {
     "an index": (None, '"edgernn[cpu]"'),
     "a folder": (
-        {"url": "file:///home/me/my%20edgernn", "dir_info": {}},
-        '"/home/me/my edgernn[cpu]"',
+        {"url": "file:///projects/my%20edgernn", "dir_info": {}},
+        '"/projects/my edgernn[cpu]"',
     ),
     "a wheel": (
-        {"url": "file:///tmp/edgernn-0.1.0-py3-none-any.whl", "archive_info": {}},
-        '"edgernn[cpu] @ file:///tmp/edgernn-0.1.0-py3-none-any.whl"',
+        {"url": "file:///wheels/edgernn-0.1.0-py3-none-any.whl", "archive_info": {}},
+        '"edgernn[cpu] @ file:///wheels/edgernn-0.1.0-py3-none-any.whl"',
     ),
     "a repository": (
         {"url": "https://host/edgernn.git", "vcs_info": {"vcs": "git", "commit_id": "f00d"}},

@@ -24,6 +24,7 @@ from edgernn.cli import main
 from edgernn.runtime.providers import find_library
 from tests.hosts.conftest import COMPILER, EXAMPLE, SANITIZERS, Build
 from tests.nets.call_counter import CallCounter
+from tests.nets.learned_start import LearnedStart
 
 LINES = "1,-2,3\n4 5 6\n0.5, 0.25,\t0\n"
 
@@ -44,19 +45,12 @@ def numbers(lines: str) -> list[list[float]]:
     return [[float(number) for number in line.split(",") if number] for line in lines.splitlines()]
 
 
-class Learned(nn.Module):
+class Learned(LearnedStart):
     """Two layers, a learned initial state, two inputs and two outputs."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.embedding = nn.Embedding(7, 4)
-        self.gru = nn.GRU(6, 5, num_layers=2, batch_first=True)
-        self.start = nn.Parameter(torch.linspace(-1, 1, 10).reshape(2, 1, 5))
 
     def forward(self, ids: torch.Tensor, x: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return scores for `ids` (batch, steps) and `x` (batch, steps, 2)."""
-        joined = torch.cat([self.embedding(ids), x], 2)
-        output, _ = self.gru(joined, self.start.expand(-1, x.size(0), -1).contiguous())
+        output = self.scores(ids, x)
         return {"scores": output, "positive": output[:, :, :2] > 0}
 
 

@@ -19,21 +19,15 @@ from edgernn.export.artifact_files.example_ports import ExamplePorts
 from edgernn.export.artifact_files.model_card import model_card
 from edgernn.export.artifact_files.usage_examples import UsageExamples
 from tests.docs.page_blocks import page_blocks, run
+from tests.nets.learned_start import LearnedStart
 
 
-class Learned(nn.Module):
+class Learned(LearnedStart):
     """Two inputs, two outputs and a learned initial state."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.embedding = nn.Embedding(7, 4)
-        self.gru = nn.GRU(6, 5, num_layers=2, batch_first=True)
-        self.start = nn.Parameter(torch.linspace(-1, 1, 10).reshape(2, 1, 5))
 
     def forward(self, state: torch.Tensor, x: torch.Tensor) -> dict[str, torch.Tensor]:
         """`state` is data here, and named as the examples name theirs."""
-        joined = torch.cat([self.embedding(state), x], 2)
-        output, _ = self.gru(joined, self.start.expand(-1, x.size(0), -1).contiguous())
+        output = self.scores(state, x)
         return {"scores": output, "shifted": output + 1}
 
 
