@@ -114,7 +114,7 @@ def declared(*extras: str) -> set[str]:
 
 @pytest.mark.parametrize(
     ("folder", "extras"),
-    [("edgernn", ("plot",)), ("runtime", ("cpu",)), ("export", ("export",))],
+    [("edgernn", ("audio", "plot")), ("runtime", ("cpu",)), ("export", ("export",))],
 )
 def test_imported_packages_are_declared(folder: str, extras: tuple[str, ...]) -> None:
     """Each half imports what the core or its own extra installs, never what came along."""
@@ -135,7 +135,7 @@ def test_optional_packages_have_their_extra() -> None:
 def test_declared_packages_are_pinned() -> None:
     """`constraints.txt` holds the version of every dependency that the tests ran with."""
     pins = re.findall(r"^([\w-]+)==", (ROOT / "constraints.txt").read_text("utf-8"), re.M)
-    assert declared("cpu", "export", "plot") - {*pins} == set()
+    assert declared("audio", "cpu", "export", "plot") - {*pins} == set()
 
 
 def test_both_folders_are_in_the_sdist(dist: Path) -> None:
