@@ -12,6 +12,7 @@ from edgernn.contract import SEQUENCE, Graph
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.proof.module_calls import ModuleCalls
 from edgernn.export.states.contract_ports import Origins, graph_ports
+from edgernn.export.states.hop_and_delay import Streaming
 from edgernn.export.states.state_port import StatePort
 from edgernn.export.trace.bounds import Bounds
 from edgernn.layer import Layer
@@ -41,6 +42,7 @@ class Built:
             longest first.
         full_lengths: Those of `lengths` whose longest is known to be the number of steps.
         notes: For people.
+        streaming: The hop of the graphs and the delays of their outputs.
         module_calls: What calls the user's module again and again, where forward changes it.
         bounds: The sizes of dynamic axes for which the sequence graph agrees with the model.
     """
@@ -61,6 +63,7 @@ class Built:
     full_lengths: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     bounds: Bounds = field(default_factory=Bounds)
+    streaming: Streaming = field(default_factory=Streaming)
     module_calls: ModuleCalls | None = None
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
@@ -33,6 +33,15 @@ class Origins:
     outputs: Mapping[str, str | None]
     unused: tuple[str, ...]
     limits: Mapping[str, int] = field(default_factory=dict)
+
+    def with_contexts(self, states: Iterable[StatePort]) -> Origins:
+        """Return the same with ports of contexts, which torch's call does not have."""
+        contexts = [state for state in states if state.context]
+        return replace(
+            self,
+            inputs={**self.inputs, **dict.fromkeys(state.input for state in contexts)},
+            outputs={**self.outputs, **dict.fromkeys(state.output for state in contexts)},
+        )
 
 
 def name_ports(

@@ -31,6 +31,9 @@ class StatePort:
         any_value: Whether it may have any value, as h and c of a layer may. What else a model
             remembers, such as a running power, has values that it never takes.
         memory: Whether the argument is memory that forward keeps on the module.
+        context: Whether it is what the graphs keep of past steps, where forward takes a whole
+            sequence: past inputs of a convolution, a position, a sum. Forward has neither an
+            argument nor a result for it, and every sequence starts from `initial`.
         evidence: Why the result was paired with the argument, if by a guess; None if the user named
             the pair or a recurrent call shows it.
     """
@@ -45,6 +48,7 @@ class StatePort:
     any_value: bool = False
     evidence: str | None = None
     memory: bool = False
+    context: bool = False
 
     @property
     def input(self) -> str:

@@ -204,3 +204,15 @@ def test_what_the_user_says_of_ids_is_a_limit():
     model = graph({"a": FLOATS, "b[0]": FLOATS}, {"y": FLOATS})
     origins = name_ports(model, [], {"a": 7, "b[0]": "nodes", "x": 3})
     assert origins.limits == {"a": 7}
+
+
+def test_contexts_come_from_nowhere_in_the_call():
+    """The ports of a context have no path; those that were known before keep theirs."""
+    context = StatePort("conv_context", None, None, None, None, context=True)
+    known = Origins({"x": "x"}, {"output": ""}, ("unused",), {"x": 7})
+    assert known.with_contexts([H, context]) == Origins(
+        {"x": "x", "conv_context_in": None},
+        {"output": "", "conv_context_out": None},
+        ("unused",),
+        {"x": 7},
+    )
