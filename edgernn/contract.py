@@ -23,6 +23,7 @@ from edgernn.facts import Facts, ShownAsFacts, contract_facts
 from edgernn.json_field import JsonField, unreadable_contract
 from edgernn.metadata_fields import MetadataFields
 from edgernn.ports import BATCH, SEQUENCE, Graph, Port, State
+from edgernn.streaming_rules import check_streaming, name_hop_axes, steps_per_hop
 from edgernn.untrusted_text import quote
 from edgernn.vocabulary import Vocabulary
 
@@ -53,6 +54,14 @@ class Contract(ShownAsFacts):
         most: Name of a dynamic axis → the largest size at which the sequence graph is right.
         least: Name of a dynamic axis → the smallest, where it is more than 1.
         no_step: Why there is no step graph; empty where there is one, or none was requested.
+        hop: The steps of the input that one call of the step graph takes. Chunks are whole hops.
+        delays: Name of an output → how many of its first steps in a new stream are not defined,
+            in steps of that output.
+        tails: Name of an output → how many of the last steps that the model gives come only from
+            padding after the end, in steps of that output.
+        padding: Name of an input → the value which, fed after the end, gives the tails exactly;
+            for every input with an axis of steps, or empty where that is not exact.
+        sample_rate: The steps of the input in a second, or None where that is not known.
     """
 
     family: str
@@ -69,10 +78,18 @@ class Contract(ShownAsFacts):
     least: Mapping[str, int] = field(default_factory=dict)
     no_step: str = ""
     divisible: bool = True
+    hop: int = 1
+    delays: Mapping[str, int] = field(default_factory=dict)
+    tails: Mapping[str, int] = field(default_factory=dict)
+    padding: Mapping[str, float] = field(default_factory=dict)
+    sample_rate: float | None = None
 
     def __post_init__(self) -> None:
         for kind, graph in self.graphs.items():
             check_graph(kind, graph, self.states)
+        if self.hop > 1 or self.delays or self.tails:
+            object.__setattr__(self, "graphs", name_hop_axes(self.graphs))
+        check_streaming(self)
         if self.no_step and "step" in self.graphs:
             raise ContractError("It has a step graph, and says why there is none.")
         for name in self.full_lengths:
@@ -152,6 +169,31 @@ class Contract(ShownAsFacts):
         """Return the size within the bounds of a dynamic axis that is nearest to `size`."""
         least = max(size, self.least.get(axis, size))
         return min(least, self.most.get(axis, least))
+
+    def steps_per_hop(self, output: str) -> int:
+        """Return how many of its own steps a data output has for each hop of the input."""
+        graph = self.graphs["sequence" if self.sequence else "step"]
+        return steps_per_hop(graph.output(output), self.hop) or 1
+
+    def seconds(self, steps: int, output: str | None = None) -> float | None:
+        """Return how long some steps last, or None where the sample rate is not known.
+
+        Args:
+            steps: A number of steps.
+            output: The data output whose steps they are; None for steps of the input.
+        """
+        if self.sample_rate is None:
+            return None
+        scale = self.hop / self.steps_per_hop(output) if output else 1
+        return steps * scale / self.sample_rate
+
+    @property
+    def missing(self) -> dict[str, int]:
+        """Name of an output → the last steps that the model gives and a stream cannot.
+
+        They come from padding after the end that is not the same as padding at the input.
+        """
+        return {} if self.padding else dict(self.tails)
 
     def only(self, kind: str) -> Contract:
         """Return the same contract with graph `kind` alone."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ def json_of(contract: Contract) -> dict[str, Any]:
         "carry": contract.carry,
         **({} if contract.divisible else {"divisible": False}),
         "no_step": contract.no_step,
+        **_streaming_json(contract),
         "states": [
             {
                 "name": state.name,
@@ -53,6 +55,18 @@ def json_of(contract: Contract) -> dict[str, Any]:
         "summary": contract.parity,
         "notes": list(contract.notes),
     }
+
+
+def _streaming_json(contract: Contract) -> dict[str, Any]:
+    """Return hop, delays, tails, padding and sample rate, where they are given."""
+    fields = {
+        "hop": contract.hop if contract.hop > 1 else None,
+        "delays": dict(contract.delays),
+        "tails": dict(contract.tails),
+        "padding": dict(contract.padding),
+        "sample_rate": contract.sample_rate,
+    }
+    return {key: value for key, value in fields.items() if value}
 
 
 def _bounds_of_steps(contract: Contract, kind: str, port: Port) -> dict[str, int]:
@@ -95,9 +109,14 @@ def fields_in_json(whole: JsonField) -> dict[str, Any]:
         "vocabulary": whole["vocabulary"].optional(_vocabulary_from_json),
         "lengths": _names_from_json(whole, "lengths"),
         "full_lengths": _names_from_json(whole, "full_lengths"),
-        "most": _bounds_from_json(whole, "most"),
-        "least": _bounds_from_json(whole, "least"),
+        "most": _counts_from_json(whole, "most"),
+        "least": _counts_from_json(whole, "least"),
         "parity": whole["summary"].text(),
+        "hop": hop.count(1, MAX_SIZE) if (hop := whole.get("hop")) else 1,
+        "delays": _counts_from_json(whole, "delays"),
+        "tails": _counts_from_json(whole, "tails"),
+        "padding": _padding_from_json(whole),
+        "sample_rate": rate.real() if (rate := whole.get("sample_rate")) else None,
         "notes": tuple(note.text() for note in whole["notes"].items()),
     }
 
@@ -153,9 +172,15 @@ def _names_from_json(whole: JsonField, role: str) -> tuple[str, ...]:
     return tuple(name.text() for name in names.items()) if names else ()
 
 
-def _bounds_from_json(whole: JsonField, role: str) -> dict[str, int]:
-    bounds = whole.get(role)
-    return {axis: size.count() for axis, size in bounds.entries().items()} if bounds else {}
+def _counts_from_json(whole: JsonField, role: str) -> dict[str, int]:
+    counts = whole.get(role)
+    return {name: size.count() for name, size in counts.entries().items()} if counts else {}
+
+
+def _padding_from_json(whole: JsonField) -> dict[str, float]:
+    padding = whole.get("padding")
+    entries = padding.entries().items() if padding else ()
+    return {name: value.real(-math.inf) for name, value in entries}
 
 
 def _vocabulary_from_json(table: JsonField) -> Vocabulary:

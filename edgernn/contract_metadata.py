@@ -18,7 +18,7 @@ from edgernn.vocabulary import Vocabulary
 if TYPE_CHECKING:
     from edgernn.contract import Contract
 
-__all__ = ["fields_in_metadata", "metadata_of"]
+__all__ = ["fields_in_metadata", "metadata_of", "streaming_texts"]
 
 
 def metadata_of(contract: Contract, kind: str) -> dict[str, str]:
@@ -44,6 +44,7 @@ def metadata_of(contract: Contract, kind: str) -> dict[str, str]:
         texts["lengths.full"] = ",".join(contract.full_lengths)
     for role, sizes in contract.bounds(kind).items():
         texts |= {f"{role}.{axis}": str(size) for axis, size in sizes.items()}
+    texts |= streaming_texts(contract)
     for state in contract.states:
         if state.initial is not None:
             is_float = state.initial.dtype.kind == "f"
@@ -63,6 +64,17 @@ def metadata_of(contract: Contract, kind: str) -> dict[str, str]:
             special = getattr(contract.vocabulary, role)
             if special is not None:
                 texts[f"vocabulary.{role}"] = str(special)
+    return texts
+
+
+def streaming_texts(contract: Contract) -> dict[str, str]:
+    """Return hop, delays, tails, padding and sample rate, where they are given."""
+    texts = {"hop": str(contract.hop)} if contract.hop > 1 else {}
+    for role, counts in (("delay", contract.delays), ("tail", contract.tails)):
+        texts |= {f"{role}.{name}": str(count) for name, count in counts.items()}
+    texts |= {f"padding.{name}": f"{value:.9g}" for name, value in contract.padding.items()}
+    if contract.sample_rate is not None:
+        texts["sample_rate"] = f"{contract.sample_rate:.9g}"
     return texts
 
 
@@ -102,6 +114,11 @@ def fields_in_metadata(
         "most": fields.counts("most."),
         "least": fields.counts("least."),
         "parity": fields.get("parity") or "",
+        "hop": 1 if (hop := fields.count("hop")) is None else hop,
+        "delays": fields.counts("delay."),
+        "tails": fields.counts("tail."),
+        "padding": fields.reals("padding."),
+        "sample_rate": fields.real("sample_rate"),
         "divisible": fields.get("divisible") is None
         or fields.one_of("divisible", ("yes", "no")) == "yes",
     }

@@ -28,6 +28,7 @@ __all__ = [
     "parity_line",
     "port_facts",
     "state_bytes",
+    "streaming_facts",
     "vocabulary_line",
 ]
 
@@ -80,6 +81,7 @@ def contract_facts(contract: Contract) -> Facts:
         if port.limit is not None
     ]
     facts += axis_facts(contract)
+    facts += streaming_facts(contract)
     if contract.states:
         facts.append(("memory", f"{state_bytes(contract):,} bytes of state per sequence"))
     if not contract.carry:
@@ -111,6 +113,27 @@ def axis_facts(contract: Contract) -> Facts:
     facts += [(axis, f"at most {size}") for axis, size in contract.most.items()]
     facts += [(axis, f"at least {size}") for axis, size in contract.least.items()]
     return facts
+
+
+def streaming_facts(contract: Contract) -> Facts:
+    """Return hop, delays and tails in steps, and in ms where the sample rate is known."""
+    facts = []
+    if contract.sample_rate is not None:
+        facts.append(("rate", f"{contract.sample_rate:,.9g} steps of the input per second"))
+    if contract.hop > 1:
+        facts.append(("hop", f"{_steps_and_ms(contract, contract.hop)} of the input per call"))
+    for name, count in contract.delays.items():
+        facts.append(("delay", f"{name} comes {_steps_and_ms(contract, count, name)} later"))
+    for name, count in contract.tails.items():
+        given = "not in a stream" if contract.missing else "given at the end of a stream"
+        facts.append(("tail", f"last {_steps_and_ms(contract, count, name)} of {name}, {given}"))
+    return facts
+
+
+def _steps_and_ms(contract: Contract, steps: int, output: str | None = None) -> str:
+    seconds = contract.seconds(steps, output)
+    time = "" if seconds is None else f" ({1000 * seconds:,.4g} ms)"
+    return f"{steps:,} step{'' if steps == 1 else 's'}{time}"
 
 
 def state_bytes(contract: Contract) -> int:

@@ -120,14 +120,18 @@ class JsonField:
             self.refuse(f"an integer from {minimum} to {maximum}")
         return int(self.value)
 
-    def real(self) -> float:
-        """Return a finite number of at least 0."""
-        if type(self.value) not in (int, float) or not 0 <= self.value < math.inf:
-            self.refuse("a finite number of at least 0")
+    def real(self, minimum: float = 0) -> float:
+        """Return a finite number of at least `minimum`."""
+        expected = "a finite number" + ("" if minimum == -math.inf else f" of at least {minimum}")
+        if type(self.value) not in (int, float) or not minimum <= self.value < math.inf:
+            self.refuse(expected)
         try:
-            return float(self.value)
+            number = float(self.value)
         except OverflowError:
-            self.refuse("a finite number of at least 0")
+            self.refuse(expected)
+        if not math.isfinite(number):
+            self.refuse(expected)
+        return number
 
     def array(self, dtype: str) -> NDArray[Any]:
         """Return nested arrays of finite numbers as an array of a real dtype."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from edgernn.untrusted_text import is_utf8, quote
 __all__ = ["MetadataFields"]
 
 _MAX_DIGITS = 18
+_MAX_REAL = 40
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,26 @@ class MetadataFields:
         """Return the integers of the keys with a prefix: key without the prefix → integer."""
         counts = {key: self.count(key) for key in self.texts if key.startswith(prefix)}
         return {key.removeprefix(prefix): n for key, n in counts.items() if n is not None}
+
+    def real(self, key: str) -> float | None:
+        """Return the finite number of `key`, or None where the key is missing."""
+        text = self.get(key)
+        if text is None:
+            return None
+        try:
+            number = float(text) if len(text) <= _MAX_REAL and text.isascii() else math.nan
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
+            raise unreadable_contract(
+                self.subject, f"`{key}` is {quote(text)}; expected a finite number"
+            )
+        return number
+
+    def reals(self, prefix: str) -> dict[str, float]:
+        """Return the numbers of the keys with a prefix: key without the prefix → number."""
+        reals = {key: self.real(key) for key in self.texts if key.startswith(prefix)}
+        return {key.removeprefix(prefix): n for key, n in reals.items() if n is not None}
 
     def pairs(self, key: str) -> list[tuple[str, str]]:
         """Return the pairs `a:b,c:d` of `key`, which must be there."""

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from edgernn.errors import ContractError
 
-__all__ = ["BATCH", "SEQUENCE", "Graph", "Port", "State"]
+__all__ = ["BATCH", "HOP", "SEQUENCE", "Graph", "Port", "State"]
 
 BATCH = "batch"
 SEQUENCE = "sequence"
+HOP = "hop"
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from edgernn.contract import Contract, Port
+from edgernn.contract_metadata import streaming_texts
 from edgernn.errors import ContractError
 from edgernn.json_field import unreadable_contract
 from edgernn.runtime.providers import Provider, quiet_options, start_session
@@ -145,6 +146,7 @@ def _check_agreement(promised: Contract, found: Contract, kind: str, file: Path)
         ("lengths", promised.lengths, found.lengths),
         ("full lengths", promised.full_lengths, found.full_lengths),
         ("bounds", promised.bounds(kind), found.bounds(kind)),
+        ("hop, delays or padding", streaming_texts(promised), streaming_texts(found)),
         ("vocabulary", promised.vocabulary, found.vocabulary),
     ):
         if promise != fact:
