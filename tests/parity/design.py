@@ -5,9 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from typing import Any, TypeVar
 
 KINDS = ("lstm", "lstm_proj", "gru", "rnn_tanh", "rnn_relu")
 STYLES = ("none", "given", "zeros", "learned")
+
+AnyCase = TypeVar("AnyCase")
 
 
 @dataclass(frozen=True)
@@ -55,14 +58,18 @@ def product() -> list[Case]:
     ]
 
 
-def cover(cases: list[Case]) -> list[Case]:
-    """Return cases with every combination of kind, layers and direction and every pair of factors.
+def cover(cases: list[AnyCase], together: int = 3) -> list[AnyCase]:
+    """Return cases with every pair of factors, and every combination of the first few.
 
     Greedy: the case that covers most of what is still open comes next.
+
+    Args:
+        cases: Dataclasses, whose fields are the factors.
+        together: How many of the first factors are combined in every way.
     """
-    left = {case: frozenset(_covered(case)) for case in cases}
+    left = {case: frozenset(_covered(case, together)) for case in cases}
     open_ = set().union(*left.values())
-    chosen: list[Case] = []
+    chosen: list[AnyCase] = []
     while open_:
         best = max(left, key=lambda case: len(left[case] & open_))
         open_ -= left.pop(best)
@@ -70,7 +77,7 @@ def cover(cases: list[Case]) -> list[Case]:
     return sorted(chosen, key=cases.index)
 
 
-def _covered(case: Case) -> Iterator[tuple[object, ...]]:
+def _covered(case: Any, together: int) -> Iterator[tuple[object, ...]]:
     factors = [(field.name, getattr(case, field.name)) for field in fields(case)]
-    yield tuple(factors[:3])
+    yield tuple(factors[:together])
     yield from itertools.combinations(factors, 2)
