@@ -14,6 +14,7 @@ __all__ = ["EXTRAS", "install_command"]
 EXTRAS: Mapping[str, str] = {
     "onnxruntime": "cpu",
     "matplotlib": "plot",
+    "soundfile": "audio",
     "torch": "export",
     "onnx": "export",
     "onnx_ir": "export",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgernn.cli.command_options import provider_option
-from edgernn.cli.run_options import INPUT_FORMATS, PLOT_FORMATS, RunOptions
+from edgernn.cli.run_options import NUMBER_FORMATS, PLOT_FORMATS, RunOptions
 from edgernn.cli.stage_display import show_stages
 from edgernn.cli.terminal_notes import verbosity_options
 from edgernn.errors import InputError
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from edgernn.cli.plot.run_plot import RunPlot
     from edgernn.runtime import Model
 
-_OUTPUT_FORMATS = (*INPUT_FORMATS, ".txt")
+_OUTPUT_FORMATS = (*NUMBER_FORMATS, ".txt")
 
 
 def _check_suffix(formats: tuple[str, ...]) -> Callable[..., Path | None]:
@@ -51,6 +51,7 @@ and the time per step are printed.
   .npz    one array per input, under its name
   .csv    one step per row; columns are separated by commas, semicolons or tabs
   .jsonl  one step per line: a number, an array, or {"input": value, ...}
+  .wav    one sample per step, channels as features; also .flac and .ogg
 
 Arrays may lack the batch axis: the batch is then 1, and the results lack it too. Lines on standard
 input are answered one by one as they come. Numbers are finite: NaN, infinity and empty cells are
@@ -96,7 +97,7 @@ def _file_option(flag: str, help_: str, formats: tuple[str, ...] = ()) -> Callab
 @click.option(
     "--columns",
     metavar="LIST",
-    help="The columns of a .csv to read, by name or number: `temp,humidity`, `2-7`.",
+    help="The columns of a .csv, or channels of a .wav, by name or number: `temp,humidity`, `2-7`.",
 )
 @click.option("--text", help="Text for a model with a vocabulary; `-` is standard input.")
 @click.option(

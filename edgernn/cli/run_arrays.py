@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 
 from edgernn.cli.chunk_runner import Arrays, ChunkRunner
 from edgernn.cli.data_files.output_file import OutputFile
@@ -19,6 +20,8 @@ from edgernn.errors import InputError
 from edgernn.runtime.port_axes import PortAxes, input_axes, output_axes
 
 __all__ = ["run_arrays"]
+
+_SOUND_STEPS = 65536
 
 
 def run_arrays(
@@ -41,15 +44,25 @@ def run_arrays(
     forecast = None if options.generate is None else Forecast(contract)
     steps_per_answer = _steps_per_answer(contract)
     with open_sequence(
-        options.input or "", input_axes(contract), options.chunk, steps_per_answer, options.columns
+        options.input or "",
+        input_axes(contract),
+        options.chunk,
+        steps_per_answer,
+        options.columns,
+        _sound_block(contract),
     ) as sequence:
+        if sequence.rate is not None:
+            _check_rate(contract, sequence.rate, options.source_name)
         answers = _run_chunks(contract, runner, options, sequence, target)
         if forecast is None or options.generate is None:
-            steps = None if options.chunk is None else sequence.steps
-            layout = OutputLayout.of(contract, sequence.batched, steps, bool(sequence.columns))
+            in_chunks = options.chunk is not None or sequence.rate is not None
+            steps = sequence.steps if in_chunks else None
+            header = bool(sequence.columns) or sequence.rate is not None
+            layout = OutputLayout.of(contract, sequence.batched, steps, header)
         else:
             layout = forecast.layout(sequence.batched, options.generate, sequence.columns)
             answers = forecast.run(runner, answers, options.generate)
+        layout = replace(layout, rates=_output_rates(contract, sequence.rate))
         with open_output(target, sequence.format, layout) as output:
             for answer in answers:
                 output.write(answer)
@@ -61,6 +74,37 @@ def _steps_per_answer(contract: Contract) -> int | None:
     if not contract.carry or not contract.divisible:
         return None
     return 1 if contract.step else contract.constants.get(SEQUENCE, 1)
+
+
+def _check_rate(contract: Contract, rate: int, where: str) -> None:
+    """Check that a sound has the sampling rate of the model.
+
+    Raises:
+        InputError: It has another.
+    """
+    expected = contract.sample_rate
+    if expected is not None and rate != expected:
+        raise InputError(
+            f"`{where}` has {rate:,} samples per second; the model takes {expected:,.9g}. Resample "
+            f"the file, such as with `ffmpeg -i IN.wav -ar {expected:.9g} OUT.wav`."
+        )
+
+
+def _output_rates(contract: Contract, rate: float | None) -> dict[str, float]:
+    """Return output → the number of its steps per second, where that is known."""
+    rate = contract.sample_rate if rate is None else rate
+    if rate is None:
+        return {}
+    names = output_axes(contract)
+    return {name: rate * contract.steps_per_hop(name) / contract.hop for name in names}
+
+
+def _sound_block(contract: Contract) -> int | None:
+    """Return the number of samples that are run at a time; None for all of them."""
+    if not contract.carry or not contract.divisible:
+        return None
+    only = contract.constants.get(SEQUENCE, 1)
+    return max(only, _SOUND_STEPS - _SOUND_STEPS % only)
 
 
 def _run_chunks(

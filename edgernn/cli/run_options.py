@@ -11,9 +11,9 @@ import click
 
 from edgernn.errors import InputError
 
-__all__ = ["INPUT_FORMATS", "PLOT_FORMATS", "RunOptions"]
+__all__ = ["NUMBER_FORMATS", "PLOT_FORMATS", "RunOptions"]
 
-INPUT_FORMATS = (".npy", ".npz", ".csv", ".jsonl")
+NUMBER_FORMATS = (".npy", ".npz", ".csv", ".jsonl", ".wav", ".flac", ".ogg")
 PLOT_FORMATS = (".png", ".svg", ".pdf")
 
 _REQUIRES = {
@@ -89,7 +89,7 @@ class RunOptions:
     def _check_format(self, suffix: str) -> None:
         if suffix == ".txt" and self.text is None:
             raise click.UsageError("--output with .txt needs --text.")
-        if suffix in INPUT_FORMATS and self.text is not None and self.generate is not None:
+        if suffix in NUMBER_FORMATS and self.text is not None and self.generate is not None:
             raise click.UsageError(
                 "--generate with --text writes text: give --output a name with .txt."
             )

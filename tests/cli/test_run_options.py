@@ -29,9 +29,9 @@ USAGE = [
         "--generate with --text writes text: give --output a name with .txt.",
     ),
     (
-        ["--input", "a", "--output", "y.wav"],
-        "Invalid value for '--output': `y.wav` does not end in a format that is known: "
-        ".npy, .npz, .csv, .jsonl, .txt.",
+        ["--input", "a", "--output", "y.mp3"],
+        "Invalid value for '--output': `y.mp3` does not end in a format that is known: "
+        ".npy, .npz, .csv, .jsonl, .wav, .flac, .ogg, .txt.",
     ),
     (
         ["--input", "a", "--plot", "s.png", "--state-out", "s.png"],

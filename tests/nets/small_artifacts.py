@@ -161,6 +161,7 @@ def features(
     carry: bool = True,
     graphs: tuple[str, ...] = ("sequence", "step"),
     steps: int | None = None,
+    sample_rate: float | None = None,
 ) -> Path:
     """Write a batch-first model of 2 features with a learned initial state of 3.
 
@@ -186,6 +187,7 @@ def features(
         carry,
         {kind: every[kind] for kind in graphs},
         parity=str(PARITY),
+        sample_rate=sample_rate,
     )
     models = {
         "sequence": model(

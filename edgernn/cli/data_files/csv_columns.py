@@ -24,13 +24,14 @@ Fits = Callable[[int], bool]
 """Whether a model takes that many columns."""
 
 
-def choose_columns(given: str, table: CsvTable, width: int) -> list[int]:
+def choose_columns(given: str, names: Sequence[str] | None, where: str, width: int) -> list[int]:
     """Return the indexes of the columns that `--columns` names, in its order.
 
     Args:
         given: Names in the header, numbers from 1 and ranges such as `2-7`, separated by commas; a
             name that holds a comma stands in double quotes.
-        table: The file.
+        names: The names of the columns; None where the file has none.
+        where: What messages call the file.
         width: The number of its columns.
 
     Raises:
@@ -44,10 +45,10 @@ def choose_columns(given: str, table: CsvTable, width: int) -> list[int]:
             f"{quote(given)} in --columns is not one line. Put commas between the columns."
         ) from error
     for item in items:
-        for index in _find_columns(item.strip(), table, width):
+        for index in _find_columns(item.strip(), names, where, width):
             if index in chosen:
                 raise InputError(
-                    f"--columns names column {format_column(index, table.names)} of {table.where} "
+                    f"--columns names column {format_column(index, names)} of {where} "
                     "twice. Name each column once."
                 )
             chosen.append(index)
@@ -56,20 +57,19 @@ def choose_columns(given: str, table: CsvTable, width: int) -> list[int]:
     return chosen
 
 
-def _find_columns(item: str, table: CsvTable, width: int) -> Sequence[int]:
-    names = table.names or ()
-    places = [index for index, name in enumerate(names) if name == item and item]
+def _find_columns(item: str, names: Sequence[str] | None, where: str, width: int) -> Sequence[int]:
+    places = [index for index, name in enumerate(names or ()) if name == item and item]
     if len(places) > 1:
         numbers = ", ".join(str(index + 1) for index in places)
         raise InputError(
-            f"{table.where} has {len(places)} columns named {quote(item)}: {numbers}. Give the "
+            f"{where} has {len(places)} columns named {quote(item)}: {numbers}. Give the "
             "number of the column to --columns."
         )
     if places:
         if _NUMBER.fullmatch(item) and places != [int(item) - 1]:
             raise InputError(
                 f"{quote(item)} in --columns is the name of column {places[0] + 1} of "
-                f"{table.where}, and the number of another. Give the columns other names in the "
+                f"{where}, and the number of another. Give the columns other names in the "
                 "header."
             )
         return places
@@ -77,23 +77,23 @@ def _find_columns(item: str, table: CsvTable, width: int) -> Sequence[int]:
     if found := _RANGE.fullmatch(item):
         first, last = found.groups()
     if not _NUMBER.fullmatch(first):
-        raise _unknown(item, table)
+        raise _unknown(item, names, where)
     if not 1 <= int(first) <= int(last) <= width:
         raise InputError(
-            f"{quote(item)} in --columns is not among the columns of {table.where}, which are 1 "
+            f"{quote(item)} in --columns is not among the columns of {where}, which are 1 "
             f"to {width}."
         )
     return range(int(first) - 1, int(last))
 
 
-def _unknown(item: str, table: CsvTable) -> InputError:
-    if table.names is None:
+def _unknown(item: str, names: Sequence[str] | None, where: str) -> InputError:
+    if names is None:
         return InputError(
-            f"{table.where} has no header, so it has no column {quote(item)}. Give the numbers of "
+            f"{where} has no header, so it has no column {quote(item)}. Give the numbers of "
             "columns to --columns, from 1, such as 2-4."
         )
     return InputError(
-        f"{table.where} has no column {quote(item)}; it has {_known(table.names)}. Give these "
+        f"{where} has no column {quote(item)}; it has {_known(names)}. Give these "
         "names to --columns, or numbers from 1."
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -14,6 +13,7 @@ from edgernn.cli.data_files.csv_columns import choose_columns, require_numbers
 from edgernn.cli.data_files.csv_numbers import NumberReader
 from edgernn.cli.data_files.csv_table import CsvTable, Row
 from edgernn.cli.data_files.input_stream import line_of
+from edgernn.cli.data_files.step_rows import StepRows
 from edgernn.errors import InputError
 from edgernn.runtime.port_axes import PortAxes, required_axes
 from edgernn.untrusted_text import quote
@@ -50,7 +50,8 @@ class CsvReader:
                 f"{where} is .csv, which holds one input; the model has {len(axes)}: "
                 f"{', '.join(f'`{name}`' for name in axes)}. Give .npz or .jsonl."
             )
-        ((self._port, self._axis),) = required_axes(axes).items()
+        ((self._port, axis),) = required_axes(axes).items()
+        self._layout = StepRows(axis)
         self._table = CsvTable(lines, where)
         self._rows = self._table.rows()
         first = next(self._rows, None)
@@ -77,7 +78,7 @@ class CsvReader:
                 parts.append(self._to_array(block))
             if not parts:
                 return
-            yield {self._port: self._axis.join_chunks(parts)}
+            yield {self._port: self._layout.axis.join_chunks(parts)}
 
     def _check_closed_quotes(self) -> None:
         """Check that no name in the header goes on over lines, as after a quote that is not closed.
@@ -94,50 +95,31 @@ class CsvReader:
 
     def _choose(self, columns: str | None, first: Row) -> list[int]:
         """Return the indexes of the columns that feed the model."""
-        axis, table, width = self._axis, self._table, len(first[1])
-        shape = _row_shape(axis)
-        if shape.count(-1) > 1:
+        layout, table, width = self._layout, self._table, len(first[1])
+        if layout.shape.count(-1) > 1:
             raise InputError(
-                f"{table.where} has rows of numbers; `{axis.port}` has {shape.count(-1)} axes of "
-                "any size in a step. Give .npy, .npz or .jsonl."
+                f"{table.where} has rows of numbers; `{layout.axis.port}` has "
+                f"{layout.shape.count(-1)} axes of any size in a step. Give .npy, .npz or .jsonl."
             )
-        known = math.prod(size for size in shape if size != -1)
-        takes = f"`{axis.port}` takes {f'a multiple of {known}' if -1 in shape else known}"
-
-        def fits(count: int) -> bool:
-            return known > 0 and count > 0 and count % known == 0 if -1 in shape else count == known
-
         if columns is None:
-            require_numbers(first, table, fits, takes)
+            require_numbers(first, table, layout.fits, layout.takes)
             return list(range(width))
-        chosen = choose_columns(columns, table, width)
-        if not fits(len(chosen)):
+        chosen = choose_columns(columns, table.names, table.where, width)
+        if not layout.fits(len(chosen)):
             count = "1 column" if len(chosen) == 1 else f"{len(chosen)} columns"
-            raise InputError(f"--columns names {count}; {takes} per step.")
+            raise InputError(f"--columns names {count}; {layout.takes} per step.")
         return chosen
 
     def _to_array(self, rows: list[Row]) -> NDArray[Any]:
         """Return rows as steps, in the port's full shape."""
-        step = self._axis.step
         values = np.array([self._numbers.read(row) for row in rows])
         finite = np.isfinite(values)
         if not finite.all():
             at, place = np.argwhere(~finite)[0].tolist()
             raise self._numbers.not_finite(rows[at], place)
-        values = values.reshape(len(rows), *_row_shape(self._axis))
         try:
-            steps = step.cast(values, "")
+            return self._layout.to_chunk(values, "")
         except InputError:
             for (number, _), value in zip(rows, values, strict=True):
-                step.cast(value, line_of(number, self._table.where))
+                self._layout.to_chunk(value[None], line_of(number, self._table.where))
             raise
-        if step.batch is not None:
-            steps = np.expand_dims(steps, step.batch + 1)
-        return (
-            steps[-1] if self._axis.sequence is None else np.moveaxis(steps, 0, self._axis.sequence)
-        )
-
-
-def _row_shape(axis: PortAxes) -> tuple[int, ...]:
-    """Return the shape of one step of one sequence; -1 for an axis of any size."""
-    return tuple(size if isinstance(size, int) else -1 for size in axis.features)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +13,10 @@ from edgernn.errors import InputError
 from edgernn.numpy_files import NPY_MAGIC, ZIP_MAGIC
 from edgernn.regular_files import MEGABYTE, format_size, regular_file_size
 
-__all__ = ["decode_lines", "is_descriptor", "line_of", "open_input", "read_line"]
+__all__ = ["content_of_pipe", "decode_lines", "is_descriptor", "line_of", "open_input", "read_line"]
 
 _MAX_LINE = 16 * MEGABYTE
+_MAX_PIPE = 1024 * MEGABYTE
 
 
 def is_descriptor(path: str) -> bool:
@@ -60,6 +62,26 @@ def read_line(stream: IO[bytes], number: int, where: str) -> bytes:
             "per line."
         )
     return line
+
+
+def content_of_pipe(first: bytes, stream: IO[bytes], where: str) -> IO[bytes]:
+    """Return what comes from a pipe, as a stream that can seek.
+
+    Args:
+        first: What was read of it.
+        stream: The rest of it.
+        where: What messages call it.
+
+    Raises:
+        InputError: It is too long.
+    """
+    content = io.BytesIO(first + stream.read(_MAX_PIPE))
+    if stream.read(1):
+        raise InputError(
+            f"{where} is longer than {format_size(_MAX_PIPE)}, the most that edgernn takes from a "
+            "pipe. Give the name of a file."
+        )
+    return content
 
 
 def line_of(number: int, where: str) -> str:

@@ -25,6 +25,7 @@ class OutputLayout:
         symbols: The symbols of the model's vocabulary.
         header: Whether rows on standard output have names above them, as a file always has.
         names: Output → the names of its features, where they have names of their own.
+        rates: Output → the number of its steps per second, where that is known.
     """
 
     axes: Mapping[str, PortAxes]
@@ -34,6 +35,7 @@ class OutputLayout:
     symbols: Sequence[str] = ()
     header: bool = False
     names: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    rates: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(

@@ -1,4 +1,4 @@
-"""Write the outputs of a model chunk by chunk: .npy, .npz, .csv or .jsonl."""
+"""Write the outputs of a model chunk by chunk: .npy, .npz, .csv, .jsonl or a sound."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ from edgernn.cli.terminal_notes import note
 from edgernn.errors import InputError
 from edgernn.runtime.port_axes import PortAxes
 
-__all__ = ["FORMATS", "OutputWriter", "open_output"]
+__all__ = ["FORMATS", "SOUND_FORMATS", "OutputWriter", "open_output"]
 
-FORMATS = ("npy", "npz", "csv", "jsonl")
+SOUND_FORMATS = ("wav", "flac", "ogg")
+FORMATS = ("npy", "npz", "csv", "jsonl", *SOUND_FORMATS)
 
 
 class OutputWriter(Protocol):
@@ -42,14 +43,19 @@ def open_output(
 
     Args:
         target: Where to write, its suffix one of `FORMATS`; None for standard output.
-        format_: The format where no suffix gives it: on standard output, in devices and pipes. One
-            that holds the model's outputs takes its place where it cannot.
+        format_: The format of the input, which is that of results where no suffix gives it: on
+            standard output, in devices and pipes. One that holds the model's outputs takes its
+            place where it cannot.
         layout: What the outputs are.
 
     Raises:
         InputError: The model's outputs do not fit the format.
     """
     suffix = "" if target is None else target.path.suffix.removeprefix(".")
+    if suffix in SOUND_FORMATS and target is not None:
+        with _open_sound(target, suffix, layout) as sound:
+            yield sound
+        return
     if suffix in FORMATS:
         format_ = suffix
         _check_fit(format_, layout.axes, f"{target.path}" if target else "")
@@ -86,7 +92,8 @@ def _to_stdout(format_: str, layout: OutputLayout) -> Iterator[OutputWriter]:
 
 
 def _suitable_format(format_: str, axes: Mapping[str, PortAxes]) -> str:
-    """Return the format, or one like it that holds the model's outputs."""
+    """Return the format, or one like it that holds the model's outputs; of a sound, rows."""
+    format_ = "csv" if format_ == "sound" else format_
     if format_ in _LINE_WRITERS:
         return format_ if len(axes) == 1 and _fits_csv(axes) else "jsonl"
     return format_ if len(axes) == 1 else "npz"
@@ -169,6 +176,32 @@ def _to_lists(array: NDArray[Any]) -> Any:
     if array.dtype.kind != "f":
         return array.tolist()
     return np.array([float(str(number)) for number in array.flat]).reshape(array.shape).tolist()
+
+
+# --- sounds ---------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _open_sound(target: OutputFile, format_: str, layout: OutputLayout) -> Iterator[OutputWriter]:
+    """Open a sound file; it appears under its name only when the block succeeds."""
+    from edgernn.cli.data_files.sound_writer import SoundWriter
+
+    if target.is_stream:
+        raise InputError(
+            f"`{target.path}` is a device or pipe, and a sound needs a file, as its header is "
+            "written last. Name a file, or write .csv or .jsonl."
+        )
+    began = time.monotonic()
+    with target.open() as output:
+        sound = SoundWriter(output.stream.name, format_, layout, f"{target.path}")
+        with contextlib.closing(sound):
+            yield (written := _SizedWriter(sound, layout.axes))
+    target.note("wrote", f"{written.size} at {sound.rate:,} Hz, {time.monotonic() - began:.1f} s")
+    if sound.clipped:
+        note(
+            f"clipped {sound.clipped:,} of {sound.values:,} values, which were above 1 or below "
+            "-1. A .wav keeps them."
+        )
 
 
 # --- size ---------------------------------------------------------------------------------------

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
 from numpy.typing import NDArray
 
+from edgernn.cli.data_files.array_reader import load_arrays
 from edgernn.cli.data_files.csv_reader import CsvReader
-from edgernn.cli.data_files.input_stream import decode_lines, is_descriptor, open_input, read_line
+from edgernn.cli.data_files.input_stream import (
+    content_of_pipe,
+    decode_lines,
+    is_descriptor,
+    open_input,
+    read_line,
+)
 from edgernn.cli.data_files.jsonl_reader import is_jsonl, jsonl_steps
 from edgernn.cli.terminal_notes import note
 from edgernn.errors import InputError
-from edgernn.numpy_files import NPY_MAGIC, ZIP_MAGIC, NotArraysError, load_npy, load_npz, read_npy
-from edgernn.regular_files import MEGABYTE, format_size
+from edgernn.numpy_files import NPY_MAGIC, ZIP_MAGIC
 from edgernn.runtime.port_axes import PortAxes, required_axes
 from edgernn.untrusted_text import quote
 
@@ -26,7 +31,7 @@ __all__ = ["Chunk", "ChunkedSequence", "open_sequence"]
 
 Chunk = dict[str, NDArray[Any]]
 
-_MAX_PIPE = 1024 * MEGABYTE
+_SOUND_MAGIC = (b"RIFF", b"RF64", b"fLaC", b"OggS")
 
 
 @dataclass(frozen=True)
@@ -34,11 +39,12 @@ class ChunkedSequence:
     """A sequence that is read chunk by chunk.
 
     Attributes:
-        format: `npy`, `npz`, `csv` or `jsonl`, by its content.
+        format: `npy`, `npz`, `csv`, `jsonl` or `sound`, by its content.
         steps: The number of steps, or None where it is known at the end only.
         batched: Whether the arrays have a batch axis, where the ports have one.
         chunks: Per chunk, the array of every port in the port's full shape.
         columns: The names of the columns in the header of a .csv; None where there is none.
+        rate: The number of samples per second of a sound.
     """
 
     format: str
@@ -46,6 +52,7 @@ class ChunkedSequence:
     batched: bool
     chunks: Iterator[Chunk]
     columns: tuple[str, ...] | None = None
+    rate: int | None = None
 
 
 @contextlib.contextmanager
@@ -55,6 +62,7 @@ def open_sequence(
     chunk: int | None,
     steps_per_answer: int | None,
     columns: str | None = None,
+    sound_block: int | None = None,
 ) -> Iterator[ChunkedSequence]:
     """Open a sequence and recognise its format by its content.
 
@@ -64,7 +72,8 @@ def open_sequence(
         axes: The data inputs of the model.
         chunk: The number of steps to a chunk; None for all of them at once.
         steps_per_answer: The same for lines on standard input where `chunk` is None.
-        columns: What `--columns` names of a .csv; None for all columns.
+        columns: What `--columns` names of a .csv or a sound; None for all columns or channels.
+        sound_block: The same as `chunk` for a sound where `chunk` is None.
 
     Raises:
         InputError: The content is not a sequence for these ports.
@@ -75,10 +84,18 @@ def open_sequence(
         if first.startswith((NPY_MAGIC, ZIP_MAGIC)):
             format_ = "npy" if first.startswith(NPY_MAGIC) else "npz"
             _check_no_columns(columns, format_, where)
-            arrays = _load_arrays(
+            arrays = load_arrays(
                 format_, None if is_descriptor(path) else Path(path), first, stream, where
             )
             yield _from_arrays(format_, _match_ports(arrays, axes, where), axes, chunk, where)
+            return
+        if first.startswith(_SOUND_MAGIC):
+            from edgernn.cli.data_files.sound_reader import SoundReader
+
+            file = content_of_pipe(first, stream, where) if is_descriptor(path) else stream
+            sound = SoundReader(file, axes, where, columns)
+            chunks = sound.chunks(chunk or sound_block)
+            yield ChunkedSequence("sound", sound.steps, False, chunks, rate=sound.rate)
             return
         lines = decode_lines(first, stream, where)
         head = next(lines, "")
@@ -98,45 +115,6 @@ def _check_no_columns(columns: str | None, format_: str, where: str) -> None:
 
 
 # --- arrays ---------------------------------------------------------------------------------------
-
-
-class _PrependedStream:
-    """A stream that cannot seek, with what was read of it put in front again."""
-
-    def __init__(self, first: bytes, stream: IO[bytes]) -> None:
-        self._first, self._stream = first, stream
-
-    def read(self, size: int) -> bytes:
-        """Return at most `size` bytes."""
-        part, self._first = self._first[:size], self._first[size:]
-        return part or self._stream.read(size)
-
-
-def _load_arrays(
-    format_: str, path: Path | None, first: bytes, stream: IO[bytes], where: str
-) -> dict[str, NDArray[Any]]:
-    """Return the arrays of a file by name; the array of a .npy has the name "".
-
-    Args:
-        format_: `npy` or `npz`.
-        path: The file; None for a stream that cannot seek.
-        first: What was read of the stream.
-        stream: The stream itself.
-        where: What messages call it.
-    """
-    try:
-        if format_ == "npz":
-            packed = stream if path else io.BytesIO(first + stream.read(_MAX_PIPE))
-            if not path and len(stream.read(1)):
-                raise NotArraysError(f"a pipe may hold {format_size(_MAX_PIPE)}")
-            return load_npz(packed, packed.seek(0, io.SEEK_END))
-        if path is None:
-            return {"": read_npy(cast(IO[bytes], _PrependedStream(first, stream)))}
-        return {"": load_npy(path, path.stat().st_size, mapped=True)}
-    except OSError as error:
-        raise InputError(f"{where} cannot be read: {error.strerror or error}.") from error
-    except NotArraysError as error:
-        raise InputError(f"{where} is not a readable .{format_} file: {error}.") from error
 
 
 def _match_ports(arrays: Chunk, axes: Mapping[str, PortAxes], where: str) -> Chunk:
