@@ -71,7 +71,7 @@ def sources() -> Iterator[Path]:
     """Yield the modules that Python calls too."""
     for folder in ("edgernn", "export", "runtime"):
         for path in sorted((ROOT / folder).rglob("*.py")):
-            if "cli" not in path.parts:
+            if "cli" not in path.relative_to(ROOT).parts:
                 yield path
 
 
