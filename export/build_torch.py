@@ -99,6 +99,7 @@ def build_torch(module: nn.Module, example: ExampleCall, pairs: Mapping[str, str
     else:
         no_step = ahead or ("" if example.has_sequence else constant_steps(run, states))
         graphs = graphs_of_sequence(model, loops, lengths, no_step)
+        states, origins = (*states, *graphs.contexts), origins.with_contexts(graphs.contexts)
     both = [graph for graph in (graphs.sequence, graphs.step) if graph is not None]
     for graph in both:
         name_after_model(graph)
@@ -136,6 +137,7 @@ def build_torch(module: nn.Module, example: ExampleCall, pairs: Mapping[str, str
         lengths=dict.fromkeys(lengths, longest_first),
         notes=notes,
         bounds=bounds,
+        streaming=graphs.streaming,
     )
 
 

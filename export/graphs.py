@@ -8,7 +8,7 @@ is lowered to the step graph, and its sequence graph is that step lifted over ti
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
@@ -16,6 +16,7 @@ from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.call.forward_run import ForwardRun
+from edgernn.export.chunk_form.chunk_form import ChunkForm, chunk_form
 from edgernn.export.ir.call_nodes import call_nodes
 from edgernn.export.ir.fold_constants import fold_constants
 from edgernn.export.lift.lift_over_time import lift_over_time
@@ -23,6 +24,7 @@ from edgernn.export.lower.layers import lower
 from edgernn.export.lower.loops import TracedLoop, lower_loops
 from edgernn.export.lower.projection import scan_projection
 from edgernn.export.lower.running_results import write_running
+from edgernn.export.states.hop_and_delay import Streaming
 from edgernn.export.states.state_port import StatePort
 from edgernn.export.step.at_one_step import at_one_step, gemm_form, remove_lengths
 from edgernn.export.step.unroll_layers import unroll_layers
@@ -47,12 +49,19 @@ class Graphs:
         step: The step graph, or None.
         no_step: Why there is no step graph; empty where there is one.
         scan_reasons: Why something in the sequence graph is a Scan, for each that is one.
+        contexts: The states that were added to those of the model.
+        streaming: The hop of the graphs and the delays of their outputs.
+        no_chunks: Why the graphs were left as they are, where that may keep a state from being
+            carried from chunk to chunk.
     """
 
     sequence: ir.Model
     step: ir.Model | None
     no_step: str
     scan_reasons: tuple[str, ...]
+    contexts: tuple[StatePort, ...] = ()
+    streaming: Streaming = field(default_factory=Streaming)
+    no_chunks: str = ""
 
 
 def graphs_of_step(
@@ -93,10 +102,30 @@ def graphs_of_sequence(
     write_running(sequence)
     if no_step:
         return Graphs(sequence, None, no_step, reasons)
+    no_chunks = ""
+    if not lengths:
+        try:
+            form = chunk_form(sequence)
+            if form is not None:
+                return _streaming_graphs(form, reasons)
+        except UnsupportedModelError as error:
+            no_chunks = str(error)
     try:
-        return Graphs(sequence, _step_of_sequence(trace, loops, lengths), "", reasons)
+        step = _step_of_sequence(trace, loops, lengths)
+        return Graphs(sequence, step, "", reasons, no_chunks=no_chunks)
     except UnsupportedModelError as error:
-        return Graphs(sequence, None, str(error), reasons)
+        return Graphs(sequence, None, no_chunks or str(error), reasons)
+
+
+def _streaming_graphs(form: ChunkForm, reasons: tuple[str, ...]) -> Graphs:
+    """Return the graphs of a forward that remembers more than the states of its layers."""
+    contexts = tuple(
+        StatePort(state.name, None, None, None, None, initial=state.initial, context=True)
+        for state in form.states
+    )
+    unroll_layers(form.hop_graph)
+    step = gemm_form(form.hop_graph)
+    return Graphs(form.sequence, step, "", reasons, contexts, form.streaming)
 
 
 def _step_of_sequence(

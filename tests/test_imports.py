@@ -24,6 +24,7 @@ REASONS = {
     "proof": "A graph does not depend on how it is proven.",
     "reroll": "Loops are replaced before a model is traced.",
     "trace": "The trace calls the rooms below it.",
+    "chunk_form": "Writing graphs for chunks uses the rooms below it.",
     "states": "Finding states uses the rooms below it.",
     "streaming": "Finding memory uses the rooms below it.",
     "lower": "Lowering uses the rooms below it.",
@@ -43,7 +44,17 @@ REASONS = {
 
 ORDER = tuple(REASONS)
 
-WITHOUT_TORCH = ("artifact_files", "states", "lower", "lift", "step", "passes", "analysis", "ir")
+WITHOUT_TORCH = (
+    "artifact_files",
+    "chunk_form",
+    "states",
+    "lower",
+    "lift",
+    "step",
+    "passes",
+    "analysis",
+    "ir",
+)
 
 ANEW = "python -m tests.test_imports"
 

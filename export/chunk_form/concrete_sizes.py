@@ -1,0 +1,153 @@
+"""Shapes and integers of every value of a graph at several sizes, from running it.
+
+What a size is in terms of batch and sequence is read off its values at four pairs of them:
+
+    Shape(x) → Gather → Sub 2        10, 10, 14, 22 at (batch, sequence) = (2, 12), (3, 12), …
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from edgernn.contract import BATCH, SEQUENCE
+from edgernn.errors import UnsupportedModelError
+from edgernn.export.ir.onnx_session import OnnxSession
+from edgernn.export.ir.shapes import shape_of
+
+__all__ = ["ConcreteSizes", "Sizes", "Values"]
+
+Shape = tuple[int, ...]
+
+_INTEGERS_UP_TO = 1 << 20
+"""Elements of an integer tensor that are kept."""
+
+_SMALL = 4
+"""Hops of the first run; doubled while the graph does not run on so few."""
+
+_MOST_STEPS = 1 << 17
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """One run: the batch and the number of steps."""
+
+    batch: int
+    steps: int
+
+
+@dataclass(frozen=True)
+class Values:
+    """What one run gave: the shape of each value by name, and those of integers and booleans."""
+
+    sizes: Sizes
+    shapes: Mapping[str, Shape]
+    integers: Mapping[str, NDArray[Any]]
+
+
+class ConcreteSizes:
+    """The values of a sequence graph at two batches and three numbers of steps.
+
+    Args:
+        model: A sequence graph that ONNX Runtime can run; every value has a name.
+        hop: What the numbers of steps are multiples of.
+
+    Raises:
+        UnsupportedModelError: The graph does not run at so many steps.
+    """
+
+    def __init__(self, model: ir.Model, hop: int) -> None:
+        self._session, self._names = _with_all_outputs(model)
+        self._model = model
+        first = _SMALL * hop
+        while True:
+            try:
+                steps = (first, first + hop, first + 3 * hop)
+                self.runs: tuple[Values, ...] = tuple(
+                    self._run(Sizes(batch, count))
+                    for batch, count in zip((2, 3, 2, 2), (steps[0], *steps), strict=True)
+                )
+                return
+            except UnsupportedModelError:
+                first *= 2
+                if first > _MOST_STEPS:
+                    raise
+
+    def shapes(self, name: str) -> tuple[Shape, ...]:
+        """Return the shape of a value in each run."""
+        return tuple(run.shapes[name] for run in self.runs)
+
+    def integers(self, name: str) -> tuple[NDArray[Any], ...] | None:
+        """Return the integers of a value in each run; None where it has none, or too many."""
+        if any(name not in run.integers for run in self.runs):
+            return None
+        return tuple(run.integers[name] for run in self.runs)
+
+    def is_batch(self, sizes: Sequence[int]) -> int:
+        """Return k where a size is k · batch in every run, else 0."""
+        quotients = {
+            size // run.sizes.batch if size % run.sizes.batch == 0 else 0
+            for size, run in zip(sizes, self.runs, strict=True)
+        }
+        return quotients.pop() if len(quotients) == 1 else 0
+
+    def _run(self, sizes: Sizes) -> Values:
+        symbols = {BATCH: sizes.batch, SEQUENCE: sizes.steps}
+        random = np.random.default_rng(sizes.steps)
+        feeds: dict[str, NDArray[Any]] = {}
+        for value in self._model.graph.inputs:
+            shape = [symbols[d] if isinstance(d, str) else d for d in _known(value, symbols)]
+            assert value.dtype is not None
+            dtype = value.dtype.numpy()
+            integer = np.issubdtype(dtype, np.integer) or dtype == np.bool_
+            drawn = np.zeros(shape) if integer else random.standard_normal(shape) * 0.1
+            feeds[value.name or ""] = drawn.astype(dtype)
+        try:
+            outputs = self._session(feeds, self._names)
+        except Exception as error:  # onnxruntime's errors have no common base class
+            raise UnsupportedModelError(f"the graph does not run on {sizes.steps} steps") from error
+        results = {**feeds, **outputs}
+        whole = {
+            name: array
+            for name, array in results.items()
+            if array.dtype.kind in "iub" and array.size <= _INTEGERS_UP_TO
+        }
+        return Values(sizes, {name: array.shape for name, array in results.items()}, whole)
+
+
+def _known(value: ir.Value, symbols: Mapping[str, int]) -> tuple[int | str, ...]:
+    shape = shape_of(value)
+    known = () if shape is None else tuple(dim for dim in shape if dim is not None)
+    if (
+        shape is None
+        or len(known) < len(shape)
+        or any(isinstance(dim, str) and dim not in symbols for dim in known)
+    ):
+        raise UnsupportedModelError(f"`{value.name}` has axes besides batch and sequence")
+    return known
+
+
+def _with_all_outputs(model: ir.Model) -> tuple[OnnxSession, list[str]]:
+    """Return a session of `model` in which every value is an output, and their names."""
+    model = model.clone()
+    outputs = {value.name: value for value in model.graph.outputs}
+    for node in model.graph:
+        for value in node.outputs:
+            if value.name and value.uses():
+                outputs.setdefault(value.name, value)
+    inputs = {value.name for value in model.graph.inputs}
+    made = {name: value for name, value in outputs.items() if name not in inputs}
+    model.graph.outputs[:] = list(made.values())
+    session = OnnxSession(ir.serde.serialize_model(model).SerializeToString())
+    return session, [str(name) for name in made]
+
+
+def elements_after(shape: Shape, axis: int) -> int:
+    """Return how many elements lie behind one index of an axis."""
+    return math.prod(shape[axis + 1 :])

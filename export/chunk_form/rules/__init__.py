@@ -1,0 +1,1 @@
+"""What each operator does to time, and how it is written for one chunk."""

@@ -1,0 +1,54 @@
+"""The rule of each operator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import onnx_ir as ir
+
+from edgernn.errors import UnsupportedModelError
+from edgernn.export.chunk_form.form import Form
+from edgernn.export.chunk_form.rules.elementwise import elementwise
+from edgernn.export.chunk_form.rules.features import FEATURE_RULES
+from edgernn.export.chunk_form.rules.moves import MOVE_RULES
+from edgernn.export.chunk_form.rules.positions import POSITION_RULES
+from edgernn.export.chunk_form.rules.recurrence import RECURRENCE_RULES
+from edgernn.export.chunk_form.rules.slices import SLICE_RULES
+from edgernn.export.chunk_form.rules.static import copied
+from edgernn.export.chunk_form.rules.windows import WINDOW_RULES
+from edgernn.export.chunk_form.time_axis import Size, Streamed
+from edgernn.export.ir.operator_kinds import ELEMENTWISE
+
+__all__ = ["Rule", "mixes_time", "rule_of"]
+
+Rule = Callable[[ir.Node, Form], Sequence[Streamed | None]]
+"""Writes a node; returns what stands for each of its outputs, None for one without a name."""
+
+_RULES: dict[str, Rule] = {
+    **dict.fromkeys(ELEMENTWISE, elementwise),
+    **MOVE_RULES,
+    **FEATURE_RULES,
+    **SLICE_RULES,
+    **WINDOW_RULES,
+    **POSITION_RULES,
+    **RECURRENCE_RULES,
+}
+
+_MIXES = frozenset((*SLICE_RULES, *WINDOW_RULES, *POSITION_RULES, "Gather"))
+
+
+def mixes_time(node: ir.Node) -> bool:
+    """Return whether a node may mix steps, other than by a recurrence."""
+    return not node.domain and node.op_type in _MIXES
+
+
+def rule_of(node: ir.Node, inputs: Sequence[Streamed | Size]) -> Rule:
+    """Return what writes a node with such inputs."""
+    if node.op_type in POSITION_RULES:
+        return _RULES[node.op_type]
+    if all(isinstance(one, Size) or one.time is None for one in inputs):
+        return copied
+    rule = None if node.domain else _RULES.get(node.op_type)
+    if rule is None:
+        raise UnsupportedModelError("it is not known what this operator does to steps")
+    return rule
