@@ -25,6 +25,7 @@ REASONS = {
     "reroll": "Loops are replaced before a model is traced.",
     "trace": "The trace calls the rooms below it.",
     "chunk_form": "Writing graphs for chunks uses the rooms below it.",
+    "chunk_graph": "A graph of one chunk does not know what operators do to time.",
     "states": "Finding states uses the rooms below it.",
     "streaming": "Finding memory uses the rooms below it.",
     "lower": "Lowering uses the rooms below it.",
@@ -47,6 +48,7 @@ ORDER = tuple(REASONS)
 WITHOUT_TORCH = (
     "artifact_files",
     "chunk_form",
+    "chunk_graph",
     "states",
     "lower",
     "lift",

@@ -19,11 +19,11 @@ import onnx_ir.passes.common as passes
 
 from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.chunk_form.chunk_builder import ChunkBuilder, ContextState, NeedsHop
-from edgernn.export.chunk_form.concrete_sizes import ConcreteSizes
-from edgernn.export.chunk_form.form import Form
-from edgernn.export.chunk_form.rules.all_rules import mixes_time, rule_of
-from edgernn.export.chunk_form.time_axis import Frames, Size, Streamed
+from edgernn.export.chunk_form.all_rules import mixes_time, rule_of
+from edgernn.export.chunk_graph.chunk_builder import ChunkBuilder, ContextState, NeedsHop
+from edgernn.export.chunk_graph.concrete_sizes import ConcreteSizes
+from edgernn.export.chunk_graph.form import Form
+from edgernn.export.chunk_graph.time_axis import Frames, Size, Streamed
 from edgernn.export.ir.shapes import shape_of
 from edgernn.export.states.hop_and_delay import Streaming
 

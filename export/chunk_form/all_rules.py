@@ -7,16 +7,16 @@ from collections.abc import Callable, Sequence
 import onnx_ir as ir
 
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.chunk_form.form import Form
-from edgernn.export.chunk_form.rules.elementwise import elementwise
-from edgernn.export.chunk_form.rules.features import FEATURE_RULES
-from edgernn.export.chunk_form.rules.moves import MOVE_RULES
-from edgernn.export.chunk_form.rules.positions import POSITION_RULES
-from edgernn.export.chunk_form.rules.recurrence import RECURRENCE_RULES
-from edgernn.export.chunk_form.rules.slices import SLICE_RULES
-from edgernn.export.chunk_form.rules.static import copied
-from edgernn.export.chunk_form.rules.windows import WINDOW_RULES
-from edgernn.export.chunk_form.time_axis import Size, Streamed
+from edgernn.export.chunk_form.elementwise import elementwise
+from edgernn.export.chunk_form.features import FEATURE_RULES
+from edgernn.export.chunk_form.moves import MOVE_RULES
+from edgernn.export.chunk_form.positions import POSITION_RULES
+from edgernn.export.chunk_form.recurrence import RECURRENCE_RULES
+from edgernn.export.chunk_form.slices import SLICE_RULES
+from edgernn.export.chunk_form.static import copied
+from edgernn.export.chunk_form.windows import WINDOW_RULES
+from edgernn.export.chunk_graph.form import Form
+from edgernn.export.chunk_graph.time_axis import Size, Streamed
 from edgernn.export.ir.operator_kinds import ELEMENTWISE
 
 __all__ = ["Rule", "mixes_time", "rule_of"]

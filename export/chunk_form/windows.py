@@ -9,9 +9,9 @@ import numpy as np
 import onnx_ir as ir
 
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.chunk_form.chunk_builder import END
-from edgernn.export.chunk_form.form import Form
-from edgernn.export.chunk_form.time_axis import Frames, Streamed
+from edgernn.export.chunk_graph.chunk_builder import END
+from edgernn.export.chunk_graph.form import Form
+from edgernn.export.chunk_graph.time_axis import Frames, Streamed
 
 __all__ = ["WINDOW_RULES", "Window", "is_input", "window", "window_name"]
 
@@ -138,8 +138,8 @@ def _conv(node: ir.Node, form: Form) -> Sequence[Streamed | None]:
 
 def _beside_time(node: ir.Node, form: Form) -> Sequence[Streamed | None]:
     """Write a convolution or pool over other axes, with time among its batch."""
-    from edgernn.export.chunk_form.rules.features import per_frame
-    from edgernn.export.chunk_form.rules.moves import settle
+    from edgernn.export.chunk_form.features import per_frame
+    from edgernn.export.chunk_form.moves import settle
 
     one = settle(form, node.inputs[0])
     if one.frames.axis != 0:

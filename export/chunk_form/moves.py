@@ -9,9 +9,9 @@ from dataclasses import replace
 import onnx_ir as ir
 
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.chunk_form.form import Form
-from edgernn.export.chunk_form.rules.elementwise import spread_rows
-from edgernn.export.chunk_form.time_axis import Dim, Frames, Streamed
+from edgernn.export.chunk_form.elementwise import spread_rows
+from edgernn.export.chunk_graph.form import Form
+from edgernn.export.chunk_graph.time_axis import Dim, Frames, Streamed
 
 __all__ = ["MOVE_RULES", "settle"]
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import onnx_ir as ir
 
-from edgernn.export.chunk_form.form import Form
-from edgernn.export.chunk_form.time_axis import Streamed
+from edgernn.export.chunk_graph.form import Form
+from edgernn.export.chunk_graph.time_axis import Streamed
 
 __all__ = ["copied"]
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edgernn.contract import BATCH
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.chunk_form.time_axis import Frames, Streamed
+from edgernn.export.chunk_graph.time_axis import Frames, Streamed
 from edgernn.export.ir.node_builder import NodeBuilder
 
 __all__ = ["END", "ChunkBuilder", "ContextState", "NeedsHop", "SizeFactors"]

@@ -14,13 +14,13 @@ import numpy as np
 import onnx_ir as ir
 
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.chunk_form.chunk_builder import END
-from edgernn.export.chunk_form.form import Form
-from edgernn.export.chunk_form.rules.elementwise import aligned, met, values_of
-from edgernn.export.chunk_form.rules.features import per_frame
-from edgernn.export.chunk_form.rules.moves import settle
-from edgernn.export.chunk_form.rules.windows import Window, is_input, window
-from edgernn.export.chunk_form.time_axis import Streamed
+from edgernn.export.chunk_form.elementwise import aligned, met, values_of
+from edgernn.export.chunk_form.features import per_frame
+from edgernn.export.chunk_form.moves import settle
+from edgernn.export.chunk_form.windows import Window, is_input, window
+from edgernn.export.chunk_graph.chunk_builder import END
+from edgernn.export.chunk_graph.form import Form
+from edgernn.export.chunk_graph.time_axis import Streamed
 
 __all__ = ["SLICE_RULES"]
 

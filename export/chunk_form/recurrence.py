@@ -13,10 +13,10 @@ from dataclasses import replace
 import onnx_ir as ir
 
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.chunk_form.form import Form
-from edgernn.export.chunk_form.rules.features import per_frame
-from edgernn.export.chunk_form.rules.moves import settle
-from edgernn.export.chunk_form.time_axis import Frames, Streamed
+from edgernn.export.chunk_form.features import per_frame
+from edgernn.export.chunk_form.moves import settle
+from edgernn.export.chunk_graph.form import Form
+from edgernn.export.chunk_graph.time_axis import Frames, Streamed
 from edgernn.export.ir.recurrent_operators import Input, direction_of
 
 __all__ = ["RECURRENCE_RULES"]

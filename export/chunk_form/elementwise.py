@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.chunk_form.form import Form
-from edgernn.export.chunk_form.time_axis import Dim, Frames, Streamed
+from edgernn.export.chunk_graph.form import Form
+from edgernn.export.chunk_graph.time_axis import Dim, Frames, Streamed
 
 __all__ = ["aligned", "elementwise", "evaluated", "met", "spread_rows", "values_of"]
 

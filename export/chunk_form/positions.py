@@ -14,11 +14,11 @@ import numpy as np
 import onnx_ir as ir
 
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.chunk_form.form import Form
-from edgernn.export.chunk_form.rules.features import per_frame
-from edgernn.export.chunk_form.rules.moves import settle
-from edgernn.export.chunk_form.rules.static import copied
-from edgernn.export.chunk_form.time_axis import Frames, Streamed
+from edgernn.export.chunk_form.features import per_frame
+from edgernn.export.chunk_form.moves import settle
+from edgernn.export.chunk_form.static import copied
+from edgernn.export.chunk_graph.form import Form
+from edgernn.export.chunk_graph.time_axis import Frames, Streamed
 
 __all__ = ["POSITION_RULES"]
 
@@ -97,7 +97,7 @@ def _time_of_shape(form: Form, out: ir.Value) -> Frames | None:
 
 
 def _expand(node: ir.Node, form: Form) -> Sequence[Streamed | None]:
-    from edgernn.export.chunk_form.rules.moves import MOVE_RULES
+    from edgernn.export.chunk_form.moves import MOVE_RULES
 
     one = form.streamed(node.inputs[0])
     return MOVE_RULES["Expand"](node, form) if one.time is not None else _filled(node, form)

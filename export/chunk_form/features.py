@@ -11,10 +11,10 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.chunk_form.form import Form
-from edgernn.export.chunk_form.rules.elementwise import aligned, evaluated, met, values_of
-from edgernn.export.chunk_form.rules.moves import settle
-from edgernn.export.chunk_form.time_axis import Frames, Streamed
+from edgernn.export.chunk_form.elementwise import aligned, evaluated, met, values_of
+from edgernn.export.chunk_form.moves import settle
+from edgernn.export.chunk_graph.form import Form
+from edgernn.export.chunk_graph.time_axis import Frames, Streamed
 
 __all__ = ["FEATURE_RULES", "per_frame"]
 
