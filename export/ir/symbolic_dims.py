@@ -12,7 +12,14 @@ import onnx_ir as ir
 import sympy
 from sympy.printing.str import StrPrinter
 
-__all__ = ["canonical_size", "name_sizes", "rename_axes", "write_canonical", "write_readable"]
+__all__ = [
+    "canonical_size",
+    "evaluate_axes",
+    "name_sizes",
+    "rename_axes",
+    "write_canonical",
+    "write_readable",
+]
 
 _Dim = int | ir.SymbolicDim
 
@@ -82,6 +89,24 @@ def rename_axes(model: ir.Model, names: Mapping[str, str]) -> None:
         return ir.SymbolicDim(_NAME.sub(lambda name: names.get(name[0], name[0]), str(dim.value)))
 
     _rewrite(model, renamed)
+
+
+def evaluate_axes(model: ir.Model, sizes: Mapping[str, int]) -> None:
+    """Replace dynamic axes of `model` by their sizes, also in expressions, in place.
+
+    What stays dynamic is written canonically: onnx-ir writes `floor(sequence/4)` itself.
+    """
+
+    def evaluated(dim: _Dim) -> _Dim:
+        if isinstance(dim, int) or dim.value is None:
+            return dim
+        (value,) = ir.Shape([dim]).evaluate(sizes)
+        if isinstance(value, int):
+            return value
+        text = _NAME.sub(lambda name: str(sizes.get(name[0], name[0])), str(dim.value))
+        return _canonical_dim(ir.SymbolicDim(text))
+
+    _rewrite(model, evaluated)
 
 
 def _rewrite(model: ir.Model, change: Callable[[_Dim], _Dim]) -> None:

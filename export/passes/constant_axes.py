@@ -8,6 +8,7 @@ import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
 from edgernn.export.ir.shapes import refine_shapes
+from edgernn.export.ir.symbolic_dims import evaluate_axes
 
 __all__ = ["make_axes_constant"]
 
@@ -20,10 +21,7 @@ _CLEANUP = ir.passes.Sequential(
 def make_axes_constant(model: ir.Model, sizes: Mapping[str, int]) -> None:
     """Replace the axes in `sizes` by constants, and fold what depends on them, in place."""
     ports = [*model.graph.inputs, *model.graph.outputs]
-    for graph in model.graphs():
-        for value in (*graph.inputs, *(value for node in graph for value in node.outputs)):
-            if value.shape is not None:
-                value.shape = value.shape.evaluate(sizes)
+    evaluate_axes(model, sizes)
     declared = [port.shape for port in ports]
     refine_shapes(model)
     passes.ShapeInferencePass()(model)

@@ -8,7 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgernn.axis_sizes import evaluate_size
-from edgernn.export.ir.symbolic_dims import canonical_size, write_canonical, write_readable
+from edgernn.export.ir.symbolic_dims import (
+    canonical_size,
+    evaluate_axes,
+    write_canonical,
+    write_readable,
+)
 
 NAMES = st.sampled_from(["batch", "sequence", "1", "2", "3", "7"])
 SIZES = st.recursive(
@@ -69,3 +74,24 @@ def test_functions_that_onnx_ir_does_not_know_are_written_out_or_unknown():
     x = ir.Value(name="x", shape=ir.Shape(["s + PythonMod(-s, 2)", "CeilToInt(s/2)", "Min(20, s)"]))
     write_readable(ir.Model(ir.Graph([x], [x], nodes=[]), ir_version=8))
     assert str(x.shape) == "[-2*(-s//2),None,Min(20, s)]"
+
+
+def test_an_axis_that_is_given_a_size():
+    """Sizes that depend on it alone become numbers; others keep whole divisions."""
+    dims: list[int | str | None] = [
+        "batch",
+        "sequence//4",
+        "batch*(sequence//4)",
+        "Max(batch, 2)",
+        5,
+        None,
+    ]
+    value = ir.Value(name="x", shape=ir.Shape(dims))
+    model = ir.Model(ir.Graph([value], [], nodes=[]), ir_version=8)
+    evaluate_axes(model, {"batch": 3})
+    assert value.shape is not None
+    assert [dim if isinstance(dim, int) else dim.value for dim in value.shape] == [
+        *(3, "sequence//4", "3*(sequence//4)", 3, 5, None),
+    ]
+    evaluate_axes(model, {"sequence": 9})
+    assert list(value.shape)[:3] == [3, 2, 6]
