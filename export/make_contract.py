@@ -49,6 +49,7 @@ def sampler_of(built: Built, reference: Reference, contract: Contract) -> InputS
         lengths=built.lengths,
         free_states=tuple(state.name for state in built.states if state.any_value),
         index_axes=_bounding_axes(built),
+        contexts=tuple(state.name for state in built.states if state.context),
     )
 
 
@@ -98,6 +99,10 @@ def known_contract(
         "vocabulary": vocabulary,
         "lengths": tuple(built.lengths),
         "full_lengths": built.full_lengths,
+        "hop": built.streaming.hop,
+        "delays": built.streaming.delays,
+        "tails": built.streaming.tails,
+        "padding": built.streaming.padding,
     }
     return lambda **more: Contract(**{**fields, **more})
 
@@ -107,7 +112,9 @@ def make_contract(
 ) -> Contract:
     """Run the model to find out what the graphs do not tell, and return the whole contract.
 
-    A model whose state cannot be carried on has no step graph. `notes` are those of its source.
+    A model whose state cannot be carried on has no step graph. Whether states carry is not measured
+    where the graphs have contexts, which the model does not have: the comparisons of the graphs
+    show it. `notes` are those of the model's source.
     """
     bounds, full = built.bounds, built.full_lengths
     if built.module is not None:  # those of a file are known
@@ -119,7 +126,7 @@ def make_contract(
     least = bounds.least.get(SEQUENCE, 1)
     divisible = built.carry and least == 1
     no_step = built.no_step or (f"forward takes at least {least} steps." if least > 1 else "")
-    if divisible:
+    if divisible and not any(state.context for state in built.states):
         reason = why_not_carried(sampler_of(built, reference, known(carry=True, **extent)))
         if built.remembers:
             reason = reason.removeprefix("its state cannot be carried on: ")

@@ -119,7 +119,8 @@ class CallsInRow:
             one.argument or "": one.result for one in self._arguments if one.result is not None
         }
         for outputs in calls(inputs, states, results, self.step_axes):
-            yield {name: outputs[path] for name, path in ports.items() if path in outputs}
+            by_port = {name: outputs[path] for name, path in ports.items() if path in outputs}
+            yield self.sampler.frames.of_reference(by_port)
 
     def _run(
         self, kind: str, run: GraphFunction, batch: int, data: Sequence[Arrays]
@@ -139,7 +140,7 @@ class CallsInRow:
             result = run(chunk, states)
             states = {**result.states, **anew}
             if kind == "sequence":
-                yield result.outputs
+                yield self.sampler.frames.of_graph(result.outputs)
             else:
                 yield {
                     name: array if (axis := after[name]) is None else np.expand_dims(array, axis)

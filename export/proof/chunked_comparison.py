@@ -7,8 +7,10 @@ chunks     x[0:4] → y[0:4], state → x[4:9] → y[4:9]     compared as they c
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgernn.contract import SEQUENCE
 from edgernn.export.ir.onnx_session import Arrays
@@ -19,10 +21,10 @@ from edgernn.export.proof.input_sampler import InputSampler
 from edgernn.export.proof.reference import RunResult
 from edgernn.join_chunks import join_chunks
 
-__all__ = ["compare_chunks", "random_lengths"]
+__all__ = ["compare_chunks", "random_lengths", "run_chunks"]
 
 _BLOCK = 64
-"""The least number of steps that are joined and compared together."""
+"""The least number of hops that are joined and compared together."""
 
 
 def compare_chunks(
@@ -39,61 +41,77 @@ def compare_chunks(
         run: What runs the chunks.
         case: Data, the states to start from, and what the whole run returns.
         lengths: The number of steps of each chunk.
-        stepwise: Whether the chunks are single steps without the sequence axis.
+        stepwise: Whether the chunks are single hops, without the sequence axis where a hop is one
+            step.
     """
-    contract, expected = sampler.contract, case.expected
+    frames, contract, expected = sampler.frames, sampler.contract, case.expected
     ports = [p for p in contract.data_outputs("sequence") if p.name in expected.outputs]
-    axes = {port.name: axis for port in ports if (axis := port.axis(SEQUENCE)) is not None}
+    axes = {port.name: frames.axes[port.name] for port in ports if port.name in frames.axes}
     # Outputs with an axis that counts steps together with something else are joined at the end.
-    merged = [
-        p.name for p in ports if p.name not in axes and any(SEQUENCE in (a or "") for a in p.axes)
-    ]
-
-    def join(chunks: Sequence[Arrays]) -> Arrays:
-        return {
-            port.name: join_chunks(port, [c[port.name] for c in chunks], case.batch, stepwise)
-            for port in ports
-            if port.name in chunks[0]
-        }
-
+    merged = [p for p in ports if p.name not in axes and any(SEQUENCE in (a or "") for a in p.axes)]
     comparison = Comparison(feature_ports(contract))
     block: list[Arrays] = []
     merged_chunks: list[Arrays] = []
-    start, last = 0, RunResult({}, {})
-    for end, last in _run_chunks(sampler, run, case, lengths, stepwise):
-        block.append({name: last.outputs[name] for name in axes})
-        merged_chunks.append({name: last.outputs[name] for name in merged})
-        if end - start >= _BLOCK or end == sum(lengths):
-            span = range(start, end)
-            wanted = {name: expected.outputs[name].take(span, axis) for name, axis in axes.items()}
-            comparison.add(join(block), wanted)
+    start, last, total = 0, RunResult({}, {}), sum(lengths)
+    for end, last in run_chunks(sampler, run, case, lengths, stepwise):
+        outputs = frames.with_axis(last.outputs) if stepwise else last.outputs
+        block.append({name: outputs[name] for name in axes})
+        merged_chunks.append({port.name: outputs[port.name] for port in merged})
+        if end - start >= _BLOCK * frames.hop or end == total:
+            joined = {name: np.concatenate([o[name] for o in block], axes[name]) for name in axes}
+            hops = case.hops_before + start // frames.hop
+            wanted = _expected_frames(sampler, case, start, None if end == total else end)
+            comparison.add(frames.of_graph(joined, hops), wanted)
             block, start = [], end
+    rest = {
+        port.name: join_chunks(port, [c[port.name] for c in merged_chunks], case.batch, stepwise)
+        for port in merged
+    }
     others = {name: array for name, array in expected.outputs.items() if name not in axes}
-    comparison.add({**last.outputs, **join(merged_chunks)}, others)
+    comparison.add({**last.outputs, **rest}, others)
     comparison.add(last.states, expected.states)
     return comparison
 
 
-def random_lengths(rng: np.random.Generator, steps: int) -> list[int]:
-    """Return random lengths of chunks whose sum is `steps`."""
-    count = min(steps - 1, 6)
-    cuts = sorted(rng.choice(np.arange(1, steps), count, replace=False)) if count else []
-    return [int(length) for length in np.diff([0, *cuts, steps])]
+def _expected_frames(
+    sampler: InputSampler, case: ComparisonCase, start: int, stop: int | None
+) -> Arrays:
+    """Return what is expected of the steps from `start` to `stop` of a case, or to its end."""
+    frames = sampler.frames
+    wanted: dict[str, NDArray[Any]] = {}
+    for name, axis in frames.axes.items():
+        if name in case.expected.outputs:
+            skipped = frames.undefined(name, case.hops_before)
+
+            def place(step: int, name: str = name, skipped: int = skipped) -> int:
+                return max(0, step // frames.hop * frames.per_hop(name) - skipped)
+
+            span = slice(place(start), None if stop is None else place(stop))
+            wanted[name] = case.expected.outputs[name][(*(slice(None),) * axis, span)]
+    return wanted
 
 
-def _run_chunks(
+def random_lengths(rng: np.random.Generator, steps: int, hop: int = 1) -> list[int]:
+    """Return random lengths of chunks in whole hops, whose sum is `steps`."""
+    hops = steps // hop
+    count = min(hops - 1, 6)
+    cuts = sorted(rng.choice(np.arange(1, hops), count, replace=False)) if count else []
+    return [hop * int(length) for length in np.diff([0, *cuts, hops])]
+
+
+def run_chunks(
     sampler: InputSampler,
     run: GraphFunction,
     case: ComparisonCase,
     lengths: Sequence[int],
-    stepwise: bool,
+    stepwise: bool = False,
 ) -> Iterator[tuple[int, RunResult]]:
-    """Yield the result of each chunk, with the step at which it ends."""
+    """Yield the result of each chunk, with the step at which it ends; see `compare_chunks`."""
     axes = {port.name: port.axis(SEQUENCE) for port in sampler.contract.data_inputs("sequence")}
-    states = sampler.initial_states(case.batch) if case.states is None else case.states
+    states = case.start(sampler)
     start = 0
     for length in lengths:
-        span = start if stepwise else range(start, start + length)
+        span = start if stepwise and length == 1 else range(start, start + length)
         chunk = {
             name: array if (axis := axes[name]) is None else array.take(span, axis)
             for name, array in case.data.items()

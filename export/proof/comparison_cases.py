@@ -17,11 +17,13 @@ from edgernn.export.proof.reference import RunResult
 __all__ = ["LONGEST", "ComparisonCase", "ComparisonCases"]
 
 LONGEST = 1000
-"""The steps of the longest run, where the model takes so many."""
+"""The hops of the longest run, where the model takes so many."""
 
 _SHORT_SIZES = ((1, 1), (2, 3), (3, 1), (1, 9), (4, 6), (2, 17), (5, 2), (3, 8))
-_GOLDEN_STEPS = 8
-_LONG_STEPS = (LONGEST, 500, 250, 125, 60, 30)
+"""Numbers of sequences and of hops at which every output has frames."""
+
+_GOLDEN_HOPS = 8
+_LONG_HOPS = (LONGEST, 500, 250, 125, 60, 30)
 
 
 @dataclass(frozen=True)
@@ -34,17 +36,26 @@ class ComparisonCase:
         expected: Outputs and final states of the model; empty before it has run.
         states: The states that it starts from; None for the initial ones, of which the model makes
             those that are not its arguments.
+        hops_before: The number of hops that were run before it.
+        from_graph: The outputs and states whose expected values are those of the sequence graph in
+            one call, because the reference does not give them.
     """
 
     sizes: AxisSizes
     data: Arrays
     expected: RunResult = field(default_factory=lambda: RunResult({}, {}))
     states: Arrays | None = None
+    hops_before: int = 0
+    from_graph: Collection[str] = ()
 
     @property
     def batch(self) -> int:
         """The number of sequences."""
         return self.sizes[BATCH]
+
+    def start(self, sampler: InputSampler) -> Arrays:
+        """Return the states that the run starts from."""
+        return sampler.initial_states(self.batch) if self.states is None else self.states
 
     def by_port(self, contract: Contract) -> Arrays:
         """Return all arrays of a case with states by the names of the ports."""
@@ -80,9 +91,9 @@ class ComparisonCases:
         Raises:
             UnsupportedModelError: The model returns no numbers at any of these.
         """
-        traced = self.sampler.traced_sizes
-        pairs = list(_SHORT_SIZES)
-        pairs += [(batch, traced[SEQUENCE] + more) for batch, more in _SHORT_SIZES]
+        traced, frames = self.sampler.traced_sizes, self.sampler.frames
+        pairs = [(batch, frames.steps(hops)) for batch, hops in _SHORT_SIZES]
+        pairs += [(batch, traced[SEQUENCE] + frames.hop * more) for batch, more in _SHORT_SIZES]
         choices = [(traced, traced)]
         choices += [(self._varied(*p, i), self.sampler.sizes_at(*p)) for i, p in enumerate(pairs)]
         cases: list[ComparisonCase] = []
@@ -126,7 +137,7 @@ class ComparisonCases:
 
     def long_cases(self) -> Iterator[ComparisonCase]:
         """Yield one sequence of 1,000 steps, then shorter ones; the model has not run on them."""
-        counts = dict.fromkeys(map(self.allowed_steps, _LONG_STEPS))
+        counts = dict.fromkeys(map(self.allowed_steps, _LONG_HOPS))
         for steps in counts if self.has_long_cases else ():
             sizes = self.sampler.sizes_at(self.allowed_batch(1), steps)
             yield ComparisonCase(sizes, self.sampler.draw_data(sizes))
@@ -146,16 +157,17 @@ class ComparisonCases:
         """Return a short run with which any host can check itself, from states that can occur.
 
         Args:
-            steps: The constant number of steps. 0 for eight, or for the traced number where the
-                model does not take eight.
+            steps: The constant number of steps. 0 for eight hops, or for the traced number of steps
+                where the model does not take eight hops.
 
         Raises:
             UnsupportedModelError: The results of the model are not finite at any of these.
         """
         sampler, batch = self.sampler, self.allowed_batch(2)
         reason = "its results are NaN"
-        few = sampler.contract.within(SEQUENCE, _GOLDEN_STEPS)
-        for length in (steps,) if steps else (few, sampler.traced_sizes[SEQUENCE]):
+        few = self._within(sampler.frames.steps(_GOLDEN_HOPS))
+        traced = sampler.frames.whole_hops(sampler.traced_sizes[SEQUENCE])
+        for length in (steps,) if steps else (few, traced):
             sizes = sampler.sizes_at(batch, length)
             for states_of in (sampler.draw_states, sampler.draw_states, sampler.initial_states):
                 try:
@@ -185,14 +197,15 @@ class ComparisonCases:
             return None  # such as a norm over a single step
         return replace(case, expected=expected)
 
-    def allowed_steps(self, steps: int) -> int:
-        """Return the number of steps nearest to `steps` that calls of the sequence graph can take.
+    def allowed_steps(self, hops: int, stepwise: bool = False) -> int:
+        """Return the number of steps nearest to `hops` hops that calls of a graph can take.
 
-        Where a call takes a constant number, that is a multiple of it.
+        Every output has the frames of so many hops. Where a call of the sequence graph takes a
+        constant number of steps, the result is a multiple of it, unless `stepwise`.
         """
-        size = self.constants.get(SEQUENCE)
-        if size is None:
-            return self.sampler.contract.within(SEQUENCE, steps)
+        size, steps = self.constants.get(SEQUENCE), self.sampler.frames.steps(hops)
+        if size is None or stepwise:
+            return self._within(steps)
         calls = max(2, -(-steps // size))
         most = self.sampler.contract.most.get(SEQUENCE, calls * size)
         return min(calls, most // size) * size
@@ -201,7 +214,7 @@ class ComparisonCases:
         """Return the number of steps nearest to `steps` that one call takes."""
         if not self._is_dynamic(SEQUENCE):
             return self.sampler.traced_sizes[SEQUENCE]
-        return self.constants.get(SEQUENCE, self.sampler.contract.within(SEQUENCE, steps))
+        return self.constants.get(SEQUENCE, self._within(steps))
 
     def allowed_batch(self, batch: int) -> int:
         """Return the batch nearest to `batch` that the graphs take."""
@@ -209,12 +222,15 @@ class ComparisonCases:
             return self.sampler.traced_sizes[BATCH]
         return self.constants.get(BATCH, self.sampler.contract.within(BATCH, batch))
 
+    def _within(self, steps: int) -> int:
+        """Return the number of steps in whole hops that is nearest to `steps` and within bounds."""
+        bounded = self.sampler.contract.within(SEQUENCE, steps)
+        return self.sampler.frames.whole_hops(bounded)
+
     def _allowed_sizes(self, sizes: AxisSizes) -> AxisSizes:
         """Return sizes that the graphs take: constants, and others within their bounds."""
         bounded = {axis: self.sampler.contract.within(axis, size) for axis, size in sizes.items()}
-        steps = self.sampler.traced_sizes[SEQUENCE]
-        if self._is_dynamic(SEQUENCE):
-            steps = self.constants.get(SEQUENCE, bounded[SEQUENCE])
+        steps = self.call_steps(sizes[SEQUENCE])
         return {**bounded, SEQUENCE: steps, BATCH: self.allowed_batch(bounded[BATCH])}
 
     def _varied(self, batch: int, sequence: int, index: int) -> AxisSizes:

@@ -106,6 +106,9 @@ class _PortComparison:
         port: The port or state.
         shape: Its shape.
         has_features: Whether its last axis is one of features; otherwise it is one column.
+
+    Attributes:
+        is_empty: Whether no number was expected so far.
     """
 
     def __init__(self, port: str, shape: tuple[int, ...], has_features: bool) -> None:
@@ -113,15 +116,19 @@ class _PortComparison:
         self._width = shape[-1] if has_features and shape else 1
         self._largest = np.zeros(self._width)
         self._scales = np.zeros(self._width)
+        self._is_integer = False
         self._failure = ""
+        self.is_empty = True
 
     def add(self, got: NDArray[Any], expected: NDArray[Any]) -> None:
         """Compare two arrays of the same shape, block by block in float64."""
+        self.is_empty = self.is_empty and not expected.size
         if got.shape != expected.shape:
             self._failure = f"in shape: {got.shape} where {expected.shape} was expected"
             return
         if not expected.size:
             return
+        self._is_integer = expected.dtype.kind in "biu"
         rows = max(1, _BLOCK // self._width)
         columns = [array.reshape(-1, self._width) for array in (got, expected)]
         for start in range(0, len(columns[0]), rows):
@@ -142,6 +149,8 @@ class _PortComparison:
             return [Difference(self._port, np.inf, 0.0, 0.0, self._failure)]
         port_scale = float(self._scales.max(initial=0.0))
         scales = np.maximum(self._scales, _LEAST_SCALE * port_scale)
+        if self._is_integer:
+            scales = np.ones_like(scales)  # a large count is as exact as a small one
         columns = {
             int(np.argmax(self._largest / np.maximum(1.0, scales))),
             int(np.argmax(self._largest / np.maximum(scales, np.finfo(np.float64).tiny))),
@@ -176,6 +185,10 @@ class Comparison:
             self.compared += wanted.size
             self._ports[name].add(got[name], wanted)
 
+    def is_empty(self, port: str) -> bool:
+        """Return whether there was nothing to compare at a port."""
+        return port not in self._ports or self._ports[port].is_empty
+
     @property
     def largest(self) -> Difference:
         """The largest difference of all ports."""
@@ -193,7 +206,8 @@ class Comparison:
         It is at least the largest `amount` of all ports: where one port shows less, it does so by
         chance.
         """
-        own = max((one.absolute for one in self._ports[port].differences()), default=0.0)
+        found = self._ports[port].differences() if port in self._ports else []
+        own = max((one.absolute for one in found), default=0.0)
         return max(own, self.largest.amount)
 
     def _differences(self) -> list[Difference]:

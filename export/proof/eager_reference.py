@@ -34,7 +34,7 @@ class EagerReference:
     Args:
         module: The model, on the CPU.
         example: The call of it that was traced.
-        states: Its states.
+        states: Its states. It has no contexts, which only graphs have.
         sequence_axes: For a module whose forward is one step: path of each input and of each
             output → the axis along which the steps are stacked. None where forward takes sequences.
         name: What messages call it, in a few words.
@@ -51,7 +51,7 @@ class EagerReference:
         self.name = name
         self._module = module
         self._example = example
-        self._states = states
+        self._states = [state for state in states if not state.context]
         self._sequence_axes = sequence_axes
         self._dtype = next((p.dtype for p in module.parameters()), torch.float32)
         with default_dtype(self._dtype):

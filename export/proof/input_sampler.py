@@ -15,6 +15,7 @@ from edgernn.contract import BATCH, SEQUENCE, Contract, Port
 from edgernn.errors import EdgernnError
 from edgernn.export.ir.onnx_session import Arrays
 from edgernn.export.proof.graph_function import batch_of
+from edgernn.export.proof.output_frames import OutputFrames
 from edgernn.export.proof.reference import Reference, RunResult
 
 __all__ = ["AxisSizes", "InputSampler"]
@@ -39,6 +40,8 @@ class InputSampler:
             the longest first.
         free_states: Names of the states that may have any value: h and c of layers.
         index_axes: Name of an input of indices → the axis that they index.
+        contexts: Names of the states that only the graphs have: the reference takes a whole
+            sequence, and cannot be given them.
         rng: The source of all random numbers.
     """
 
@@ -49,11 +52,17 @@ class InputSampler:
     lengths: Mapping[str, bool] = field(default_factory=dict)
     free_states: Collection[str] = ()
     index_axes: Mapping[str, str] = field(default_factory=dict)
+    contexts: Collection[str] = ()
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
 
     def with_contract(self, contract: Contract) -> InputSampler:
         """Return the same with another contract and with a new source of random numbers."""
         return replace(self, contract=contract, rng=np.random.default_rng(0))
+
+    @functools.cached_property
+    def frames(self) -> OutputFrames:
+        """The frames of the outputs that graphs and the reference have in common."""
+        return OutputFrames(self.contract, undefined_in_reference=not self.contexts)
 
     def sizes_at(self, batch: int, sequence: int) -> AxisSizes:
         """Return the sizes of all axes; those besides batch and sequence are as traced."""
@@ -81,20 +90,26 @@ class InputSampler:
         """Return states that the model can be in: random ones of layers, others after random data.
 
         A running power is never negative and a count grows by one, so such states are not drawn.
+        Contexts are those of a new stream.
         """
         initial = self.initial_states(batch)
-        reached = initial if set(initial) <= set(self.free_states) else self._reach_states(batch)
+        drawn = {*self.free_states, *self.contexts}
+        reached = initial if drawn.issuperset(initial) else self._reach_states(batch)
+        return self.with_random_layers({**initial, **reached})
+
+    def with_random_layers(self, states: Arrays) -> Arrays:
+        """Return states with random values in those that may have any."""
         return {
             name: self.rng.standard_normal(array.shape).astype(array.dtype) / 2
             if name in self.free_states
-            else reached[name]
-            for name, array in initial.items()
+            else array
+            for name, array in states.items()
         }
 
     @property
     def state_kind(self) -> str:
         """What `draw_states` returns: `random` states or `reached` ones."""
-        names = {state.name for state in self.contract.states}
+        names = {state.name for state in self.contract.states} - set(self.contexts)
         return "random" if names <= set(self.free_states) else "reached"
 
     def run_reference(
@@ -103,13 +118,26 @@ class InputSampler:
         """Run the reference, or another form of it; return outputs by port name, and final states.
 
         Where `states` is None, the run starts from the initial states; the reference creates those
-        that are not its arguments. Outputs that a file lacks are left out.
+        that are not its arguments. Outputs that a file lacks are left out, and so is what the
+        graphs do not give: frames of the tail, and the states after them.
+
+        Args:
+            data: Data by port name, of a new stream.
+            states: The states to start from. The reference makes contexts itself.
+            reference: The other form.
         """
-        reference = reference or self.reference
+        outputs, final_states = self._run(data, states, reference or self.reference)
+        if self.contract.tails and self.contexts:
+            final_states = {}
+        return RunResult(self.frames.of_reference(outputs), final_states)
+
+    def _run(self, data: Arrays, states: Arrays | None, reference: Reference) -> RunResult:
+        """Run a reference; return all its outputs by port name, and all final states."""
         if states is None:
             initial = self.initial_states(batch_of(self.contract, data, self.traced_sizes[BATCH]))
             states = {name: initial[name] for name in reference.arguments}
-        outputs, final_states = reference(self.inputs_by_path(data), states)
+        given = {name: array for name, array in states.items() if name not in self.contexts}
+        outputs, final_states = reference(self.inputs_by_path(data), given)
         paths = {port.name: port.origin or "" for port in self.contract.data_outputs("sequence")}
         by_port = {name: outputs[path] for name, path in paths.items() if path in outputs}
         return RunResult(by_port, final_states)
@@ -121,9 +149,11 @@ class InputSampler:
 
     def _reach_states(self, batch: int) -> Arrays:
         """Return the states after random data, or the initial ones where they are not finite."""
-        for steps in (*_WARM_UP, self.traced_sizes[SEQUENCE]):
+        warm_up = (*map(self.frames.steps, _WARM_UP), self.traced_sizes[SEQUENCE])
+        for steps in map(self.frames.whole_hops, warm_up):
             try:
-                _, states = self.run_reference(self.draw_data(self.sizes_at(batch, steps)), None)
+                data = self.draw_data(self.sizes_at(batch, steps))
+                _, states = self._run(data, None, self.reference)
             except EdgernnError:
                 raise
             except Exception:

@@ -15,7 +15,7 @@ inputs have. So it is right only where one sequence is as long as the inputs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 import onnx_ir as ir
@@ -47,7 +47,8 @@ def measure_bounds(sampler: InputSampler, noted: Bounds, model: ir.Model) -> Bou
         noted: The bounds that torch notes.
         model: The sequence graph.
     """
-    looks_up_positions = _looks_up_positions(model.graph)
+    contexts = [one.input for one in sampler.contract.states if one.name in sampler.contexts]
+    looks_up_positions = _looks_up_positions(model.graph, contexts)
     if not (noted.most or noted.least or looks_up_positions):
         return noted
     search = _BoundSearch(sampler, model)
@@ -71,10 +72,17 @@ class _BoundSearch:
         self._sizes = {axis: contract.within(axis, size) for axis, size in traced.items()}
         self._prover = Prover(sampler.with_contract(replace(contract, most={}, least={})))
         self._run = graph_function("sequence", contract, model)
+        self._takes_chunks = bool(sampler.contexts)
 
     def least(self, axis: str, size: int) -> int:
-        """Return the smallest size of an axis at which the graph agrees with the model."""
-        while size > 1 and self._agrees(axis, size - 1):
+        """Return the smallest size of an axis at which the graph agrees with the model.
+
+        A graph that takes chunks takes fewer steps than a convolution of the model, which fails.
+        """
+        takes_fewer = axis == SEQUENCE and self._takes_chunks
+        while size > 1 and (
+            self._agrees(axis, size - 1) or (takes_fewer and not self._runs(axis, size - 1))
+        ):
             size -= 1
         return size
 
@@ -94,9 +102,12 @@ class _BoundSearch:
         """Return the largest size of an axis at which the model runs, 0 if it runs at 1,000."""
 
         def runs(size: int) -> bool:
-            return self._prover.runs({**self._sizes, axis: size})
+            return self._runs(axis, size)
 
         return 0 if runs(LONGEST) else _last_true(runs, self._sizes[axis], LONGEST)
+
+    def _runs(self, axis: str, size: int) -> bool:
+        return self._prover.runs({**self._sizes, axis: size})
 
     def _agrees(self, axis: str, size: int) -> bool:
         return self._prover.agrees(self._run, {**self._sizes, axis: size})
@@ -110,15 +121,21 @@ def _last_true(predicate: Callable[[int], bool], low: int, high: int) -> int:
     return low
 
 
-def _looks_up_positions(graph: ir.Graph) -> bool:
-    """Return whether a constant table is indexed by numbers that the graph counts."""
+def _looks_up_positions(graph: ir.Graph, contexts: Collection[str]) -> bool:
+    """Return whether a constant table is indexed by numbers that the graph counts.
+
+    A graph that takes chunks counts in a state: one of the inputs `contexts`.
+    """
     indices = [
         node.inputs[1]
         for node in graph.all_nodes()
         if node.op_type in _LOOKUPS and node.inputs[0] and node.inputs[0].const_value is not None
     ]
-    sources = [value.producer() for index in indices if index for value in ancestors(index)]
-    return any(node is not None and node.op_type in _COUNTS for node in sources)
+    sources = {value for index in indices if index for value in ancestors(index)}
+    nodes = (value.producer() for value in sources)
+    return any(value.name in contexts for value in sources) or any(
+        node is not None and node.op_type in _COUNTS for node in nodes
+    )
 
 
 def find_full_lengths(sampler: InputSampler, model: ir.Model) -> tuple[str, ...]:

@@ -105,6 +105,12 @@ class PortAdapter:
             )
         for state in self.torch.states:
             self._check_size(kind, state)
+        given, expected_timing = _timing(self.exported), _timing(self.torch)
+        if given != expected_timing:
+            raise ContractError(
+                f"The {kind} graph has {given}; the model would give {expected_timing}. It is not "
+                "the model that the graph was made from."
+            )
 
     def _check_size(self, kind: str, state: State) -> None:
         """Check that a state has the same number of elements in both forms."""
@@ -151,9 +157,10 @@ class PortAdapter:
         return port.axis(BATCH) == 1 and self._ports.input(part.input).axis(BATCH) == 0
 
     def _mask_initial(self, states: Arrays) -> tuple[Arrays, Arrays]:
-        """Return the mask of sequences in their initial state, and states that are NaN for these.
+        """Return the mask of sequences in their initial state, and states that are wrong for these.
 
-        A graph that has such an input must read neither the number nor the NaN where it is true.
+        They are NaN, or the largest integer. A graph that has such an input must not read them
+        where it is true.
         """
         if not self._masks:
             return {}, states
@@ -166,7 +173,9 @@ class PortAdapter:
         masked: dict[str, NDArray[Any]] = {}
         for state in self.torch.states:
             masked[state.name] = states[state.name].copy()
-            np.moveaxis(masked[state.name], self._batch_axis(state), 0)[mask] = np.nan
+            dtype = masked[state.name].dtype
+            wrong = np.iinfo(dtype).max if dtype.kind == "i" else np.nan
+            np.moveaxis(masked[state.name], self._batch_axis(state), 0)[mask] = wrong
         return dict.fromkeys(self._masks, mask), masked
 
     def _batch(self, states: Arrays) -> int:
@@ -177,6 +186,13 @@ class PortAdapter:
         axis = self._torch_ports.input(state.input).axis(BATCH)
         assert axis is not None
         return axis
+
+
+def _timing(contract: Contract) -> str:
+    """Return the hop, and the delay and the tail of each output, in words."""
+    counts = (("delay", contract.delays), ("tail", contract.tails))
+    known = [f"{role} {count} of `{name}`" for role, of in counts for name, count in of.items()]
+    return ", ".join([f"hop {contract.hop}", *sorted(known)])
 
 
 def _size(shape: Sequence[int | str]) -> int:

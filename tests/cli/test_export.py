@@ -35,7 +35,6 @@ DEFAULTS = {
     "lengths": False,
     "batch_size": None,
     "steps": None,
-    "rate": None,
     "vocabulary": None,
     "force": False,
 }
@@ -137,7 +136,7 @@ def test_options(edgernn: Invoke, calls: list[tuple[Any, ...]]) -> None:
     options = ["--input", "x:float32[2]", "--input", "h", "--state", "h=1", "--state", "c=c_next"]
     options += ["--state-layout", "batch-major", "--state-per-layer", "--int32-ids", "--reset"]
     options += ["--lengths"]
-    options += ["--batch-size", "4", "--steps", "16", "--rate", "44.1"]
+    options += ["--batch-size", "4", "--steps", "16"]
     options += [
         "--graph",
         "sequence",
@@ -171,7 +170,6 @@ def test_options(edgernn: Invoke, calls: list[tuple[Any, ...]]) -> None:
         "lengths": True,
         "batch_size": 4,
         "steps": 16,
-        "rate": 44.1,
         "vocabulary": Path("v.txt"),
         "module": "m.py:make",
         "assume_plain": True,

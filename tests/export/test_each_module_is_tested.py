@@ -39,6 +39,7 @@ SHOWN_BY: Mapping[str, tuple[str, ...]] = {
     # The checks are steps of one report.
     "proof/test_calls_in_row": ("proof/module_calls",),
     "proof/test_parity": (
+        "proof/differing_layer",
         "proof/graph_function",
         "proof/measured_bounds",
         "proof/reference",

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from edgernn.export.proof.difference import CEILING, Comparison, Difference, compare
+from edgernn.export.proof.difference import CEILING, TOLERANCE, Comparison, Difference, compare
 from edgernn.export.proof.reference import RunResult
 
 INF, NAN = float("inf"), float("nan")
@@ -98,3 +98,27 @@ def test_rounding_of_large_numbers_passes_in_every_column():
     got = wanted + np.array([[5e-5, 5e-5]], np.float32)
     comparison = compare(RunResult({"y": got}, {}), RunResult({"y": wanted}, {}), features=["y"])
     assert comparison.violations(1e-5) == []
+
+
+def test_an_integer_is_the_same_or_not():
+    """A large count is as exact as a small one: its size is no scale."""
+    for dtype, passes in ((np.int64, False), (np.float32, True)):
+        comparison = Comparison()
+        count = np.array([1_000_000], dtype)
+        comparison.add({"position": count + 1}, {"position": count})
+        assert (comparison.violations(TOLERANCE) == []) is passes
+
+
+def test_a_port_without_numbers_is_empty():
+    """One that has another shape than expected is not: it differs."""
+    comparison = Comparison()
+    empty, full = np.zeros((2, 0)), np.zeros((2, 1))
+    comparison.add({"a": empty, "b": empty, "c": full}, {"a": empty, "b": full, "c": full})
+    assert [comparison.is_empty(port) for port in "abcd"] == [True, False, False, True]
+
+
+def test_a_port_that_was_not_compared_has_the_rounding_of_the_others():
+    """Such as a context, which the reference does not give."""
+    comparison = Comparison()
+    comparison.add({"y": np.array([1.5])}, {"y": np.array([1.0])})
+    assert comparison.rounding("context") == comparison.rounding("y") == 0.5
