@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from edgernn.contract import BATCH
+from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.export.call.argument_names import LENGTH_NAMES
 from edgernn.export.call.example_call import ArgumentTensor, ExampleCall
@@ -153,10 +153,14 @@ def _holds_lengths(leaf: ArgumentTensor, packed: Sequence[list[int]]) -> bool:
 
 # Most constant batches are 1; windows, norms and strides need long sequences.
 _OTHER_SIZES = (1, 40, 640, 16000)
+_LONGER = (11, *_OTHER_SIZES[1:])
 
 
 def first_run(reference: ExampleRunner, example: ExampleCall) -> tuple[ForwardRun, ExampleCall]:
     """Run the example, or else the same with smaller ids or with a named axis at another size.
+
+    An example whose steps leave a single frame behind convolutions or pools, where more of them
+    would leave several, is made longer: torch.export takes a size of 1 for a constant.
 
     Returns:
         What the model did, and the example that it ran on.
@@ -170,7 +174,29 @@ def first_run(reference: ExampleRunner, example: ExampleCall) -> tuple[ForwardRu
         raise UnsupportedModelError(
             f"`{reference.name}` returns no tensor. Return the outputs that the graph is to have."
         )
+    return _with_several_frames(reference, run, example)
+
+
+def _with_several_frames(
+    reference: ExampleRunner, run: ForwardRun, example: ExampleCall
+) -> tuple[ForwardRun, ExampleCall]:
+    """Return the run, or a longer one where the number of frames is only by chance 1."""
+    steps = example.sizes.get(SEQUENCE, 1)
+    if steps == 1 or 1 not in _sizes(run):
+        return run, example
+    for size in (size for size in _LONGER if size > steps):
+        longer = example.resized({SEQUENCE: size})
+        with contextlib.suppress(Exception):
+            other = reference(longer)
+            pairs = zip(_sizes(run), _sizes(other), strict=False)
+            return (other, longer) if any(1 == a < b for a, b in pairs) else (run, example)
     return run, example
+
+
+def _sizes(run: ForwardRun) -> list[int]:
+    """Return the steps of recurrent calls, and the sizes of results."""
+    results = run.results.values()
+    return [call.sizes[0] for call in run.calls] + [size for one in results for size in one.shape]
 
 
 def _run_any(reference: ExampleRunner, example: ExampleCall) -> tuple[ForwardRun, ExampleCall]:

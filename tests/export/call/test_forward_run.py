@@ -13,7 +13,7 @@ from edgernn.errors import UnsupportedModelError
 from edgernn.export.call.dynamic_axes import find_dynamic_axes
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.call.example_from_inputs import example_from
-from edgernn.export.call.forward_run import ModuleRunner, run_forward
+from edgernn.export.call.forward_run import ModuleRunner, first_run, run_forward
 from tests.export.call.test_dynamic_axes import Base
 from tests.nets.packed_ids import GIVEN, Net
 
@@ -43,6 +43,29 @@ def test_a_run_leaves_no_trace():
         ModuleRunner(net)(ExampleCall(GIVEN, {}))
     assert net.calls == 0
     assert ModuleRunner(net).name == "Net.forward"
+
+
+class TwoValidConvolutions(nn.Module):
+    """Leaves four frames fewer than there are steps."""
+
+    def __init__(self):
+        super().__init__()
+        self.convs = nn.Sequential(nn.Conv1d(3, 4, 3), nn.Conv1d(4, 4, 3))
+        self.gru = nn.GRU(4, 4, batch_first=True)
+
+    def forward(self, x):
+        return self.gru(self.convs(x.transpose(1, 2)).transpose(1, 2))[0]
+
+
+def test_an_example_that_leaves_a_single_frame_is_made_longer():
+    """torch.export takes a size of 1 for a constant; only a longer example shows that it is not."""
+    module = TwoValidConvolutions()
+    example = example_from(module, ["x:float32[batch,sequence,3]"])
+    run, longer = first_run(ModuleRunner(module), example)
+    assert (longer.sizes, run.most_steps) == ({"batch": 2, "sequence": 11}, 7)
+    one_feature = nn.GRU(3, 1, batch_first=True)
+    example = example_from(one_feature, ["input:float32[batch,sequence,3]"])
+    assert first_run(ModuleRunner(one_feature), example)[1] is example
 
 
 X = torch.zeros(5, 2, 3)
