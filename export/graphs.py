@@ -95,17 +95,14 @@ def graphs_of_sequence(
         no_step: Why it has no step, where that is known already.
     """
     trace = model.clone()
-    lower(model)
-    fold_constants(model)
-    reasons = tuple(lower_loops(model, loops, at_one_step=False))
-    sequence = scan_projection(model)
-    write_running(sequence)
+    sequence, reasons = _lowered(model, loops)
     if no_step:
         return Graphs(sequence, None, no_step, reasons)
     no_chunks = ""
     if not lengths:
         try:
-            form = chunk_form(sequence)
+            lags = any(loop.time_loop.lag > 0 for loop in loops.values())
+            form = chunk_form(_lowered(trace.clone(), loops, False)[0] if lags else sequence)
             if form is not None:
                 return _streaming_graphs(form, reasons)
         except UnsupportedModelError as error:
@@ -115,6 +112,18 @@ def graphs_of_sequence(
         return Graphs(sequence, step, "", reasons, no_chunks=no_chunks)
     except UnsupportedModelError as error:
         return Graphs(sequence, None, no_chunks or str(error), reasons)
+
+
+def _lowered(
+    model: ir.Model, loops: Mapping[int, TracedLoop], may_be_empty: bool = True
+) -> tuple[ir.Model, tuple[str, ...]]:
+    """Return a trace in operators of ONNX, and why something in it is a Scan."""
+    lower(model)
+    fold_constants(model)
+    reasons = tuple(lower_loops(model, loops, at_one_step=False, may_be_empty=may_be_empty))
+    sequence = scan_projection(model)
+    write_running(sequence)
+    return sequence, reasons
 
 
 def _streaming_graphs(form: ChunkForm, reasons: tuple[str, ...]) -> Graphs:

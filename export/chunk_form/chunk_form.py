@@ -20,6 +20,7 @@ import onnx_ir.passes.common as passes
 from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.chunk_form.all_rules import mixes_time, rule_of
+from edgernn.export.chunk_form.merged_batch import with_sequences
 from edgernn.export.chunk_graph.chunk_builder import ChunkBuilder, ContextState, NeedsHop
 from edgernn.export.chunk_graph.concrete_sizes import ConcreteSizes
 from edgernn.export.chunk_graph.form import Form
@@ -194,9 +195,10 @@ class _Writer:
             return
         results = rule_of(node, found)(node, form)
         for old, new in zip(node.outputs, results, strict=True):
-            if old.name and new is not None:
+            if new is not None and (old.uses() or old.is_graph_output()):
                 new.value.type = new.value.type or old.type
-                form.written[old] = replace(new, dims=form.dims(old, new.time))
+                dims = form.dims(old, new.time)
+                form.written[old] = replace(new, dims=with_sequences(node, form, new.time, dims))
 
     def _write_output(self, old: ir.Value) -> None:
         form, name = self._form, old.name or ""
@@ -219,7 +221,7 @@ class _Writer:
             self.delays[name] = time.delay * time.inner
             self.tails[name] = time.tail * time.inner
             self._inexact |= bool(time.tail) and not time.exact_end
-        elif one.moment:
+        elif one.moment and not self._is_state(name):
             self.delays[name] = one.delay
         output = self.builder.op("Identity", one.value, name=f"{name}_result")
         if one.time is not None and shape[one.time.axis] == 1 and self.builder.hops is not None:
@@ -229,6 +231,11 @@ class _Writer:
         output.type = old.type
         output.shape = ir.Shape(shape)
         self._results.append(output)
+
+    def _is_state(self, name: str) -> bool:
+        """Return whether an output is the next value of an input."""
+        inputs = {value.name for value in self._old.inputs}
+        return name.endswith("_out") and f"{name.removesuffix('_out')}_in" in inputs
 
     def _frames_symbol(self, factor: int | str, frames: int) -> int | str:
         """Return the size of an axis with `frames` per hop, each `factor` elements."""

@@ -82,17 +82,14 @@ def _filled(node: ir.Node, form: Form) -> Sequence[Streamed | None]:
 def _time_of_shape(form: Form, out: ir.Value) -> Frames | None:
     """Return the time in a value of one number for every step, None where it has no such axis."""
     shapes = form.shapes(out)
-    steps = [run.sizes.steps for run in form.sizes.runs]
     for axis, sizes in enumerate(zip(*shapes, strict=True)):
         if sizes[0] == sizes[2] == sizes[3] or len(set(sizes)) == 1:
             continue
-        batches = form.sizes.is_batch(
-            [one // step if one % step == 0 else 0 for one, step in zip(sizes, steps, strict=True)]
-        )
-        if batches:
-            raise UnsupportedModelError("batch and time are one axis of a constant")
-        time = _counted(form, sizes)
-        return replace(time, axis=axis, rows=False)
+        if sizes[0] != sizes[1]:  # the batch is in the same axis
+            sizes = tuple(
+                size // run.sizes.batch for size, run in zip(sizes, form.sizes.runs, strict=True)
+            )
+        return replace(_counted(form, sizes), axis=axis, rows=False)
     return None
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edgernn.contract import BATCH
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.chunk_graph.time_axis import Frames, Streamed
+from edgernn.export.chunk_graph.time_axis import Dim, Frames, Streamed
 from edgernn.export.ir.node_builder import NodeBuilder
 
 __all__ = ["END", "ChunkBuilder", "ContextState", "NeedsHop", "SizeFactors"]
@@ -305,11 +305,11 @@ class ChunkBuilder:
         first = self.op("Unsqueeze", first, self.ints(1), name="frame")
         count = self.frame_count(rate)
         if count != 1:
-            first = self.op("Add", first, self._offsets(count), name="frames")
+            first = self.op("Add", first, self.offsets(count), name="frames")
         self._cache["index", rate, delay] = first
         return first
 
-    def _offsets(self, count: int | ir.Value) -> ir.Value:
+    def offsets(self, count: int | ir.Value) -> ir.Value:
         """Return (frames,) int64, which count from 0."""
         if isinstance(count, int):
             return self.constant(np.arange(count), "offsets")
@@ -373,15 +373,36 @@ class ChunkBuilder:
         batch, axis, rank = one.batch_axis, one.frames.axis, len(one.dims)
         if batch < 0 or not one.holds_frames_alone:
             raise UnsupportedModelError("its first frames are not defined, and it has no batch")
-        key = ("placed", flags, batch, axis, rank)
+        key = ("placed", flags, batch, axis, rank, one.dims[batch])
         if key not in self._cache:
-            value = flags
+            value = self.for_rows(flags, one.dims[batch])
             if batch > axis:
                 value = self.op("Transpose", value, name="flags", perm=[1, 0])
             others = [index for index in range(rank) if index not in (batch, axis)]
             if others:
                 value = self.op("Unsqueeze", value, self.ints(*others), name="flags")
             self._cache[key] = value
+        found: ir.Value = self._cache[key]
+        return found
+
+    def for_rows(self, flags: ir.Value, dim: Dim) -> ir.Value:
+        """Return (batch, frames) for each element of an axis that counts the batch.
+
+        Raises:
+            UnsupportedModelError: Which sequence its elements are of is not known.
+        """
+        if dim.factor == 1:
+            return flags
+        if not dim.within:
+            raise UnsupportedModelError("its batch and another axis could not be told apart")
+        key = ("rows", flags, dim)
+        if key not in self._cache:
+            spread = self.op("Unsqueeze", flags, self.ints(0, 2), name="flags")
+            sizes = self.ints(dim.factor // dim.within, 1, dim.within, 1)
+            spread = self.op("Expand", spread, sizes, name="flags")
+            frames = self.op("Shape", flags, name="flags_size", start=1, end=2)
+            shape = self.op("Concat", self.ints(-1), frames, name="flags_size", axis=0)
+            self._cache[key] = self.op("Reshape", spread, shape, name="flags")
         found: ir.Value = self._cache[key]
         return found
 

@@ -127,7 +127,7 @@ class Form:
             return Dim(sizes[0])
         factor = self.sizes.is_batch(sizes)
         if factor:
-            return Dim(factor, True)
+            return Dim(factor, True, within=1 if factor == 1 else 0)
         raise self.lost(old)
 
     def _written_size(self, old: ir.Value | None) -> ir.Value:

@@ -18,7 +18,6 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgernn.contract import BATCH
-from edgernn.errors import UnsupportedModelError
 
 __all__ = ["Dim", "Frames", "Size", "Streamed"]
 
@@ -67,10 +66,18 @@ class Frames:
 
 @dataclass(frozen=True)
 class Dim:
-    """The size of an axis, without its frames: `factor`, times the batch."""
+    """The size of an axis, without its frames: `factor`, times the batch.
+
+    Attributes:
+        factor: The size, without the batch.
+        batch: Whether it counts the batch besides.
+        within: With the batch: the elements of the axis within one sequence; those of another one
+            follow. 0 where that is not known.
+    """
 
     factor: int
     batch: bool = False
+    within: int = 0
 
     @property
     def symbol(self) -> int | str:
@@ -136,15 +143,6 @@ class Streamed:
 
     @property
     def batch_axis(self) -> int:
-        """The axis whose size is the batch alone; -1 where it has none.
-
-        Raises:
-            UnsupportedModelError: The batch and others are one axis.
-        """
-        found = -1
-        for axis, dim in enumerate(self.dims):
-            if dim.batch:
-                if dim.factor != 1 or axis == self.frames.axis:
-                    raise UnsupportedModelError("its batch and others are one axis")
-                found = axis
-        return found
+        """The axis whose size counts the batch; -1 where it has none."""
+        axes = (axis for axis, dim in enumerate(self.dims) if dim.batch)
+        return next(axes, -1)

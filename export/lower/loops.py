@@ -40,11 +40,20 @@ class TracedLoop:
     labels: tuple[StateLabel, ...]
 
 
-def lower_loops(model: ir.Model, traced: Mapping[int, TracedLoop], at_one_step: bool) -> list[str]:
+def lower_loops(
+    model: ir.Model,
+    traced: Mapping[int, TracedLoop],
+    at_one_step: bool,
+    may_be_empty: bool = True,
+) -> list[str]:
     """Replace every loop by operators or by a Scan, in a graph whose other calls are lowered.
 
-    `traced` are by the place of the call of each loop; `at_one_step`, a loop along the sequence is
-    one iteration.
+    Args:
+        model: The graph; it is changed.
+        traced: Its loops by the places of their calls.
+        at_one_step: Whether a loop along the sequence is one iteration.
+        may_be_empty: Whether a loop may run no iteration, as one over fewer steps than the
+            sequence has.
 
     Returns:
         The reason for each loop that is a Scan.
@@ -59,7 +68,8 @@ def lower_loops(model: ir.Model, traced: Mapping[int, TracedLoop], at_one_step: 
         if at_one_step and loop.time_loop.along == SEQUENCE:
             _replace_by(model.graph, node, _single_iteration(loop))
             continue
-        lifted = _lift(loop) if loop.time_loop.lag <= 0 else _lift_with_extra_step(loop)
+        extra = may_be_empty and loop.time_loop.lag > 0
+        lifted = _lift_with_extra_step(loop) if extra else _lift(loop)
         reasons += [lifted.reason] if lifted.form == "scan" else []
         _replace_by(model.graph, node, lifted.model)
     model.opset_imports.pop(TORCH, None)

@@ -133,13 +133,9 @@ def check(
         compare(got, expected, late, lost, axis, f"{cuts} hops")
     unroll_layers(form.hop_graph)
     step = gemm_form(form.hop_graph)
-    stream = stream_of(form, step, batch)
-    parts = []
-    for at in range(0, x.shape[1], form.streaming.hop):
-        part = x.numpy()[:, at : at + form.streaming.hop]
-        result = stream(x=part[:, 0] if form.streaming.hop == 1 else part)[output]
-        parts.append(result if result.ndim == expected.ndim else np.expand_dims(result, axis))
-    compare(np.concatenate(parts, axis), expected, late, lost, axis, "steps")
+    got = run_steps(stream_of(form, step, batch), x.numpy(), form.streaming.hop, output, axis)
+    compare(got, expected, late, lost, axis, "steps")
+    compare_from_random_states(form, step, x.numpy(), batch)
     found = [state.name for state in form.states]
     for what, given, is_ in (
         ("states", states, found),
@@ -149,6 +145,40 @@ def check(
     ):
         assert given is None or given == is_, f"{what}: expected {given}, got {is_}"
     return form
+
+
+def run_steps(stream: Stream, x: Array, hop: int, output: str, axis: int) -> Array:
+    """Return an output of the step graph, run hop by hop."""
+    parts = []
+    for at in range(0, x.shape[1], hop):
+        part = x[:, at : at + hop]
+        result = stream(x=part[:, 0] if hop == 1 else part)[output]
+        several = hop > 1 and result.ndim == x.ndim and result.shape[axis] > 1
+        parts.append(result if several else np.expand_dims(result, axis))
+    return np.concatenate(parts, axis)
+
+
+def compare_from_random_states(form: ChunkForm, step: ir.Model, x: Array, batch: int) -> None:
+    """Compare the final states of whole, chunks and steps, from random states of the layers."""
+    hop = form.streaming.hop
+    hops = x.shape[1] // hop
+    finals = []
+    for model, cuts in (
+        (form.sequence, [hops]),
+        (form.sequence, [2, hops - 2]),
+        (form.sequence, [1] * hops),
+        (step, [1] * hops),
+    ):
+        stream, at = stream_of(form, model, batch, np.random.default_rng(3)), 0
+        for count in cuts:
+            part = x[:, at : at + count * hop]
+            at += count * hop
+            stream(x=part[:, 0] if model is step and hop == 1 else part)
+        finals.append(stream.state)
+    for name, whole in finals[0].items():
+        for other in finals[1:]:
+            difference = np.abs(whole.astype(float) - other[name]).max()
+            assert difference <= TOLERANCE * max(1, np.abs(whole).max()), f"{name}: {difference}"
 
 
 def run_chunks(

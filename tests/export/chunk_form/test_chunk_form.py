@@ -46,3 +46,68 @@ def test_a_model_of_layers_alone_has_no_chunk_form() -> None:
     assert (
         chunk_form(lowered(nn.GRU(4, 8, batch_first=True), SPEC.replace("x", "input", 1))) is None
     )
+
+
+class Valid(nn.Module):
+    """A convolution without padding before layers of some kind."""
+
+    def __init__(self, kind: str, **options: Any) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(4, 6, 3, **options)
+        self.rnn = getattr(nn, kind)(6, 8, num_layers=2, batch_first=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return (batch, frames, 8)."""
+        result: torch.Tensor = self.rnn(self.conv(x.transpose(1, 2)).transpose(1, 2))[0]
+        return result
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_layers_wait_for_their_first_frame(kind: str, stride: int) -> None:
+    """A layer keeps its initial state until the first frame that is defined."""
+    check(Valid(kind, stride=stride), SPEC, delay=2 // stride, hop=stride)
+
+
+class Projected(nn.Module):
+    """A layer that is a Scan in ONNX, behind a convolution without padding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(4, 6, 3)
+        self.rnn = nn.LSTM(6, 8, proj_size=3, batch_first=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return (batch, frames, 3)."""
+        result: torch.Tensor = self.rnn(self.conv(x.transpose(1, 2)).transpose(1, 2))[0]
+        return result
+
+
+class Loop(nn.Module):
+    """A loop over the frames of a convolution without padding, which may have none."""
+
+    def __init__(self, stride: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(4, 6, 3, stride=stride)
+        self.cell = nn.Linear(11, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return (batch, frames, 5)."""
+        y = self.conv(x.transpose(1, 2)).transpose(1, 2)
+        h, results = y.new_zeros(y.shape[0], 5), []
+        for frame in range(y.shape[1]):
+            h = torch.tanh(self.cell(torch.cat((y[:, frame], h), 1))) * 0.9 + 0.1 * h
+            results.append(h)
+        return torch.stack(results, 1)
+
+
+@pytest.mark.filterwarnings("ignore:LSTM with projections")
+def test_a_scan_waits_for_its_first_frame() -> None:
+    """Its states stay as they are while frames are not defined."""
+    check(Projected(), SPEC, states=["conv_context", "position"], delay=2)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_loop_waits_for_its_first_frame(stride: int) -> None:
+    """A loop in Python over frames that come later starts with the first of them."""
+    check(Loop(stride), SPEC, states=["conv_context", "position"], hop=stride)
