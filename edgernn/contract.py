@@ -87,7 +87,7 @@ class Contract(ShownAsFacts):
     def __post_init__(self) -> None:
         for kind, graph in self.graphs.items():
             check_graph(kind, graph, self.states)
-        if self.hop > 1 or self.delays or self.tails:
+        if self.in_hops:
             object.__setattr__(self, "graphs", name_hop_axes(self.graphs))
         check_streaming(self)
         if self.no_step and "step" in self.graphs:
@@ -169,6 +169,20 @@ class Contract(ShownAsFacts):
         """Return the size within the bounds of a dynamic axis that is nearest to `size`."""
         least = max(size, self.least.get(axis, size))
         return min(least, self.most.get(axis, least))
+
+    @property
+    def in_hops(self) -> bool:
+        """Whether a call takes whole hops of several steps, or an output is delayed or has a tail.
+
+        Then not every step that goes in gives a step that comes out.
+        """
+        return bool(self.hop > 1 or self.delays or self.tails)
+
+    @property
+    def limited_states(self) -> dict[str, int]:
+        """Name of a state that counts the hops of a sequence → the most hops that it may count."""
+        ports = self.state_ports
+        return {name: port.limit for name, port in ports.items() if port.limit is not None}
 
     def steps_per_hop(self, output: str) -> int:
         """Return how many of its own steps a data output has for each hop of the input."""

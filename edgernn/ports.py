@@ -89,8 +89,12 @@ class Port:
 
     def with_steps(self) -> Port:
         """Return the port of a step with a leading axis of any number of steps."""
-        port = replace(self, shape=(SEQUENCE, *self.shape), axis_names=None)
-        return port.with_axes((SEQUENCE, *self.axes))
+        return self.with_leading_axis(SEQUENCE)
+
+    def with_leading_axis(self, size: str) -> Port:
+        """Return the port with a leading axis of a dynamic size."""
+        port = replace(self, shape=(size, *self.shape), axis_names=None)
+        return port.with_axes((size, *self.axes))
 
     def without_axis(self, axis: int) -> Port:
         """Return the port without one of its axes."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +18,7 @@ from edgernn.untrusted_text import quote
 if TYPE_CHECKING:
     from edgernn.contract import Contract
 
-__all__ = ["check_streaming", "name_hop_axes", "steps_axis", "steps_per_hop"]
+__all__ = ["check_streaming", "name_hop_axes", "over_chunks", "steps_axis", "steps_per_hop"]
 
 _HOPS_TRIED = (1, 2, 3, 1_000_003)  # the last shows a small excess: sequence//160 at a hop of 161
 
@@ -51,6 +52,24 @@ def steps_per_hop(port: Port, hop: int) -> int | None:
     return first if proportional else None
 
 
+def over_chunks(port: Port, hop: int, is_output: bool = False) -> Port:
+    """Return a port of the step graph as a chunk of any number of whole hops has it.
+
+    The axis of steps takes the place of the axis `hop`. A port without that has it in front, except
+    for inputs that do not change from step to step, where a hop has several.
+    """
+    axis = port.axis(HOP)
+    if axis is None:
+        if hop == 1:
+            return port.with_steps()
+        return port.with_leading_axis(f"{SEQUENCE}//{hop}") if is_output else port
+    steps, whole = port.shape[axis], SEQUENCE if hop == 1 else f"({SEQUENCE}//{hop})"
+    size = SEQUENCE if steps == hop else f"{steps}*{whole}"
+    shape, axes = list(port.shape), list(port.axes)
+    shape[axis] = axes[axis] = size
+    return replace(port, shape=tuple(shape), axis_names=None).with_axes(axes)
+
+
 def name_hop_axes(graphs: Mapping[str, Graph]) -> dict[str, Graph]:
     """Return the graphs with the name `hop` for the axis of the step graph's ports that has a hop.
 
@@ -77,8 +96,7 @@ def check_streaming(contract: Contract) -> None:
     rate = contract.sample_rate
     if rate is not None and not 0 < rate < math.inf:
         raise ContractError(f"The sample rate is {rate}; it must be a finite number above 0.")
-    streams = contract.hop > 1 or contract.delays or contract.tails or contract.padding
-    if not streams:
+    if not contract.in_hops and not contract.padding:
         return
     if not (contract.carry and contract.divisible):
         raise ContractError(
@@ -107,8 +125,17 @@ def _check_outputs(contract: Contract, kind: str) -> None:
                 raise ContractError(
                     f"The {role} of {quote(name)} is {count}; where it is given, it is at least 1."
                 )
+    drained = max(
+        (-(-count // contract.steps_per_hop(name)) for name, count in contract.tails.items()),
+        default=0,
+    )
     for name in outputs if contract.hop > 1 else contract.delays.keys() | contract.tails.keys():
         port = outputs[name]
+        if steps_axis(port) is None and contract.tails.get(name, drained) != drained:
+            raise ContractError(
+                f"Output `{port}` of the {kind} graph has only its last step, and a tail of "
+                f"{contract.tails[name]}; the longest tail is {drained}, and both must be equal."
+            )
         if steps_per_hop(port, contract.hop) is None:
             raise ContractError(
                 f"Output `{port}` of the {kind} graph has an axis that is not a number of steps "

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from edgernn.axis_sizes import evaluate_shape, evaluate_size
 from edgernn.contract import BATCH, SEQUENCE, Port
 from edgernn.errors import InputError, StateError
+from edgernn.ports import HOP
 from edgernn.runtime.convert_arrays import as_array, convert_array
 
 __all__ = ["InputCheck", "check_states", "format_steps"]
@@ -227,6 +228,11 @@ def _check_shape(
             continue  # an expression of axes of later inputs
         if number is None:
             new[str(expected)] = size
+        elif port.axes[axis] == HOP and size != number:
+            raise InputError(
+                f"`{port}` came with {format_steps(size)}; a hop has {number}. Give {number}, or "
+                "feed any number of steps: stream.feed(x)."
+            )
         elif size != number:
             because = ""
             if isinstance(expected, str):

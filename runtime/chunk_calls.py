@@ -41,7 +41,7 @@ class ChunkCalls:
     A sequence graph that takes any number of steps runs a chunk in one call. One that takes a
     constant number of steps runs as many full calls as fit, and the step graph runs the rest. One
     that takes up to a number of steps runs a longer chunk in calls of nearly equal size. A chunk of
-    a model for which a call is a chunk is one call.
+    a model for which a call is a chunk is one call. Every call takes whole hops.
     """
 
     def __init__(self, contract: Contract) -> None:
@@ -51,17 +51,19 @@ class ChunkCalls:
         self.size = contract.constants.get(SEQUENCE) if contract.sequence else None
 
     def calls(self, steps: int) -> list[GraphCall]:
-        """Return the calls that run `steps` steps, in order.
+        """Return the calls that run `steps` steps, which are whole hops, in order.
 
         Raises:
             InputError: Steps remain after the last full call, and there is no step graph.
         """
+        hop = self._contract.hop
         if self._contract.sequence is None:
-            return [GraphCall("step", t, t + 1) for t in range(steps)]
+            return [GraphCall("step", t, t + hop) for t in range(0, steps, hop)]
         most = self._contract.most.get(SEQUENCE)
         if self.size is None and most is not None and self._contract.divisible:
-            count = -(-steps // most)
-            ends = [steps * place // count for place in range(count + 1)]
+            hops = steps // hop
+            count = -(-hops // max(most // hop, 1))
+            ends = [hops * place // count * hop for place in range(count + 1)]
             return [GraphCall("sequence", *pair) for pair in itertools.pairwise(ends)]
         size = self.size or steps
         in_full_calls = steps - steps % size
@@ -74,7 +76,7 @@ class ChunkCalls:
         blocks = [
             GraphCall("sequence", start, start + size) for start in range(0, in_full_calls, size)
         ]
-        return blocks + [GraphCall("step", t, t + 1) for t in range(in_full_calls, steps)]
+        return blocks + [GraphCall("step", t, t + hop) for t in range(in_full_calls, steps, hop)]
 
     def check_lengths(self, arrays: Arrays, steps: int) -> None:
         """Check that no sequence ends within a chunk that is run in several calls.

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from edgernn.artifact import Artifact
 from edgernn.contract import BATCH, SEQUENCE, Contract
 from edgernn.errors import ContractError, ParityError
+from edgernn.join_chunks import take_steps
 from edgernn.report import Check, ParityReport, scaled_difference
 from edgernn.runtime.golden_arrays import GoldenArrays
 from edgernn.runtime.model import Model
@@ -62,7 +63,7 @@ class _GoldenRun:
         }
 
     def step(self, t: int) -> Arrays:
-        chunk = self.chunk(t, t + 1)
+        chunk = self.chunk(t, t + self.contract.hop)
         return {name: self._input_axes[name].to_step(array) for name, array in chunk.items()}
 
     def join(self, parts: list[Arrays]) -> Arrays:
@@ -72,7 +73,10 @@ class _GoldenRun:
         }
 
     def check(self, name: str, graph: str, outputs: Arrays, state: Mapping[str, Any]) -> Check:
-        pairs = [(outputs[port], array) for port, array in self.outputs.items()]
+        pairs = [
+            (self._defined(port, outputs[port]), self._defined(port, array))
+            for port, array in self.outputs.items()
+        ]
         pairs += [(state[port], array) for port, array in self.final.items()]
         largest = max(scaled_difference(got, expected) for got, expected in pairs)
         return Check(
@@ -83,6 +87,20 @@ class _GoldenRun:
             initial=self._initial_kind(),
             difference=largest,
         )
+
+    def _defined(self, name: str, array: NDArray[Any]) -> NDArray[Any]:
+        """Return the steps of an output that are defined, also in a new stream."""
+        delay, port = self.contract.delays.get(name, 0), self.output_axes[name].port
+        if not delay or self.output_axes[name].sequence is None:
+            return array
+        hops = self.steps // self.contract.hop
+        stop = hops * self.contract.steps_per_hop(name)
+        if stop <= delay:
+            raise ContractError(
+                f"The golden run has {stop} steps of `{name}`, and the first {delay} are not "
+                "defined. Export the model again."
+            )
+        return take_steps(port, array, delay, stop, self.batch)
 
     def _initial_kind(self) -> str:
         if not any(array.any() for array in self.initial.values()):
@@ -97,9 +115,10 @@ class _GoldenRun:
 def replay(model: Model) -> tuple[Check, ...]:
     """Replay the golden run in every way that the model can run, and compare with its arrays.
 
-    `whole` is one call, `steps` one call per time step through the step graph where there is one,
-    `chunks` calls of 1, 2, 3, … steps, or of the constant number that the sequence graph takes. A
-    model that gives other numbers in other chunks is replayed whole only.
+    `whole` is one call, `steps` one call per time step or hop through the step graph where there is
+    one, `chunks` calls of 1, 2, 3, … steps or hops, or of the constant number that the sequence
+    graph takes. A model that gives other numbers in other chunks is replayed whole only. Steps of
+    an output that are not defined in a new stream are not compared.
 
     Raises:
         ContractError: The model is a single graph, or its recorded run cannot be read.
@@ -112,7 +131,7 @@ def replay(model: Model) -> tuple[Check, ...]:
         result = model.run(golden.inputs, golden.initial)
         checks.append(golden.check("whole", "sequence", result.outputs, result.state))
     in_parts = contract.carry and contract.divisible
-    if in_parts and (contract.step or size in (None, 1)):
+    if in_parts and (contract.step or size in (None, contract.hop)):
         checks.append(_by_steps(model, golden))
     if in_parts and contract.sequence:
         checks.append(_by_chunks(model, golden, size))
@@ -157,11 +176,12 @@ def median_step_time(model: Model) -> float | None:
     """
     contract = model.contract
     in_parts = contract.carry and contract.divisible
-    if not in_parts or not (contract.step or _constant_steps(contract) in (None, 1)):
+    if not in_parts or not (contract.step or _constant_steps(contract) in (None, contract.hop)):
         return None
     golden = _GoldenRun(model)
     stream = model.stream(golden.batch)
-    steps = itertools.cycle([[*golden.step(t).values()] for t in range(golden.steps)])
+    starts = range(0, golden.steps, contract.hop)
+    steps = itertools.cycle([[*golden.step(t).values()] for t in starts])
     for inputs in itertools.islice(steps, _WARM_UP):
         stream.step(*inputs)
     times: list[float] = []
@@ -179,7 +199,7 @@ def _by_steps(model: Model, golden: _GoldenRun) -> Check:
     stream = model.stream(golden.batch)
     stream.restore(golden.initial)
     parts: list[Arrays] = []
-    for t in range(golden.steps):
+    for t in range(0, golden.steps, golden.contract.hop):
         outputs = stream.step(**golden.step(t))
         table = outputs if isinstance(outputs, dict) else {next(iter(axes)): outputs}
         parts.append({name: axes[name].from_step(array) for name, array in table.items()})
@@ -190,16 +210,16 @@ def _by_steps(model: Model, golden: _GoldenRun) -> Check:
 def _by_chunks(model: Model, golden: _GoldenRun, size: int | None) -> Check:
     parts: list[Arrays] = []
     state: Mapping[str, NDArray[Any]] = golden.initial
-    for start, stop in _chunk_bounds(golden.steps, size):
+    for start, stop in _chunk_bounds(golden.steps, size, golden.contract.hop):
         result = model.run(golden.chunk(start, stop), state)
         parts.append(result.outputs)
         state = result.state
     return golden.check("chunks", "sequence", golden.join(parts), state)
 
 
-def _chunk_bounds(steps: int, size: int | None) -> Iterator[tuple[int, int]]:
-    """Yield chunks of 1, 2, 3, … steps, or of `size` steps, as (start, stop)."""
-    lengths = itertools.count(1) if size is None else itertools.repeat(size)
+def _chunk_bounds(steps: int, size: int | None, hop: int) -> Iterator[tuple[int, int]]:
+    """Yield chunks of 1, 2, 3, … hops, or of `size` steps, as (start, stop)."""
+    lengths = itertools.count(hop, hop) if size is None else itertools.repeat(size)
     starts = itertools.takewhile(
         lambda start: start < steps, itertools.accumulate(lengths, initial=0)
     )

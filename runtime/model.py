@@ -11,14 +11,16 @@ from typing import Any, NoReturn
 from numpy.typing import ArrayLike, NDArray
 
 from edgernn.artifact import Artifact
-from edgernn.contract import BATCH, Contract
+from edgernn.contract import BATCH, SEQUENCE, Contract
 from edgernn.errors import ContractError, InputError
 from edgernn.facts import Facts, ShownAsFacts, facts_of
 from edgernn.runtime import providers
-from edgernn.runtime.check_inputs import InputCheck, check_states
+from edgernn.runtime.check_inputs import InputCheck, check_states, format_steps
+from edgernn.runtime.hop_chunks import HopChunks
 from edgernn.runtime.io_binding import run_error
 from edgernn.runtime.sessions import Sessions, read_contract, session_options
-from edgernn.runtime.stream import Outputs, Stream, chunk_ports, unwrap_single
+from edgernn.runtime.stream import Outputs, Stream, unwrap_single
+from edgernn.runtime.stream_inputs import chunk_check, chunk_ports
 
 __all__ = ["Model", "Result", "load"]
 
@@ -29,18 +31,20 @@ class Result(ShownAsFacts):
 
     Attributes:
         outputs: Name of a data output → its array.
-        state: Name of a state → its final value.
+        state: Name of a state → its final value; with the keys of `Stream.snapshot`.
+        rest: The number of last steps that fill no hop. They were not run, and are in `state`.
     """
 
     outputs: dict[str, NDArray[Any]]
     state: dict[str, NDArray[Any]]
+    rest: int = 0
 
     def _facts(self) -> tuple[str, Facts]:
         return "Result", [
             (role, f"{name}: {array.dtype}{[*array.shape]}")
             for role, arrays in (("output", self.outputs), ("state", self.state))
             for name, array in arrays.items()
-        ]
+        ] + ([("rest", format_steps(self.rest))] if self.rest else [])
 
 
 class Model(ShownAsFacts):
@@ -60,17 +64,7 @@ class Model(ShownAsFacts):
         self.provider = sessions.provider.name
         self._sessions = sessions
         contract = self.contract
-        bounds = contract.bounds("sequence" if contract.sequence else "step")
-        self._input_check = InputCheck(
-            chunk_ports(contract),
-            "sequence graph",
-            contract.lengths,
-            contract.constants,
-            streams=contract.carry,
-            most=bounds["most"],
-            least=bounds["least"],
-            full_lengths=contract.full_lengths,
-        )
+        self._input_check = chunk_check(contract) if contract.in_hops else _call_check(contract)
 
     def _facts(self) -> tuple[str, Facts]:
         _, facts = facts_of(self.artifact or self.contract)
@@ -78,7 +72,11 @@ class Model(ShownAsFacts):
         return f"Model {name}", [("provider", self.provider), *facts]
 
     def __call__(self, *inputs: ArrayLike, **named: ArrayLike) -> Outputs:
-        """Run whole sequences from the initial state.
+        """Run whole sequences from the initial state to their end.
+
+        A model that takes hops (`hop` in the contract) leaves out the last steps that fill none.
+        Steps of an output that are not defined (`delays`) are dropped. Its last steps, which depend
+        on padding after the end (`tails`), are there where that padding is exact.
 
         Args:
             inputs: One array per data input, in the order and shape of the sequence graph's ports,
@@ -90,14 +88,21 @@ class Model(ShownAsFacts):
             `run` returns.
 
         Raises:
-            InputError: A name, dtype, shape or id is not what the port takes.
+            InputError: A name, dtype, shape or id is not what the port takes, or the sequence has
+                not even one hop.
         """
-        return unwrap_single(self._run(*self._input_check.check(inputs, named), state=None).outputs)
+        arrays, symbols = self._input_check.check(inputs, named)
+        if self.contract.in_hops:
+            return unwrap_single(self._run_to_end(arrays, symbols))
+        return unwrap_single(self._run(arrays, symbols, state=None).outputs)
 
     def run(
         self, inputs: Mapping[str, ArrayLike], state: Mapping[str, ArrayLike] | None = None
     ) -> Result:
         """Run whole sequences, or a chunk of them, from a given state.
+
+        Chunks of a model that takes hops may have any number of steps: those that fill no hop are
+        in the state of the result, and run with the next chunk. The end of a sequence adds nothing.
 
         Args:
             inputs: Data by port name, in the shapes of the sequence graph's ports.
@@ -105,7 +110,7 @@ class Model(ShownAsFacts):
                 result; None for the initial one.
 
         Returns:
-            The outputs and the final state.
+            The outputs, as those of `Stream.feed`, and the final state.
 
         Raises:
             InputError: A name, dtype, shape or id is not what the port takes.
@@ -141,10 +146,10 @@ class Model(ShownAsFacts):
         symbols: Mapping[str, int],
         state: Mapping[str, ArrayLike] | None,
     ) -> Result:
-        batch = symbols.get(BATCH, 1)
+        batch, contract = symbols.get(BATCH, 1), self.contract
+        if contract.sequence is None or contract.in_hops or contract.limited_states:
+            return self._run_in_stream(arrays, state, batch)
         states = self._initial(batch) if state is None else self._checked(state, batch)
-        if self.contract.sequence is None:
-            return self._by_steps(arrays, states, batch)
         feeds = {**arrays, **{s.input: states[s.name] for s in self.contract.states}}
         names = [port.name for port in self.contract.graphs["sequence"].outputs]
         session = self._sessions.open("sequence")
@@ -155,22 +160,66 @@ class Model(ShownAsFacts):
         final = {s.name: values.pop(s.output) for s in self.contract.states}
         return Result(values, final)
 
-    def _by_steps(
-        self, arrays: Mapping[str, NDArray[Any]], states: Mapping[str, NDArray[Any]], batch: int
+    def _run_in_stream(
+        self,
+        arrays: Mapping[str, NDArray[Any]],
+        state: Mapping[str, ArrayLike] | None,
+        batch: int,
     ) -> Result:
-        """Run an artifact that has a step graph only."""
+        """Run a chunk as a stream does: with a step graph only, in hops, or counting positions."""
         stream = self.stream(batch)
-        stream.restore(states)
-        outputs = stream.feed(**arrays)
-        if not isinstance(outputs, dict):
-            outputs = {self.contract.data_outputs("step")[0].name: outputs}
-        return Result(outputs, stream.snapshot())
+        if state is not None:
+            stream.restore(state)
+        outputs = self._by_name(stream.feed(**arrays))
+        return Result(outputs, stream.snapshot(), stream.rest)
+
+    def _run_to_end(
+        self, arrays: Mapping[str, NDArray[Any]], symbols: Mapping[str, int]
+    ) -> dict[str, Any]:
+        """Run whole sequences in hops, with the last steps that depend on padding."""
+        hop, steps = self.contract.hop, symbols.get(SEQUENCE, 1)
+        if steps < hop:
+            raise InputError(
+                f"The sequence has {format_steps(steps)}; the model takes hops of {hop} steps. "
+                "Give at least one hop, or feed a stream (model.stream().feed)."
+            )
+        batch = symbols.get(BATCH, 1)
+        stream = self.stream(batch)
+        outputs = self._by_name(stream.feed(**arrays))
+        steady: dict[str, Any] = {
+            port.name: arrays[port.name]
+            for port in chunk_ports(self.contract)
+            if SEQUENCE not in port.axes and port.name not in self.contract.lengths
+        }
+        last = self._by_name(stream.finish(**steady))
+        return HopChunks(self.contract).join([outputs, last], batch)
+
+    def _by_name(self, outputs: Outputs) -> dict[str, Any]:
+        if isinstance(outputs, dict):
+            return outputs
+        kind = "sequence" if self.contract.sequence else "step"
+        return {self.contract.data_outputs(kind)[0].name: outputs}
 
     def _initial(self, batch: int) -> dict[str, NDArray[Any]]:
         return {state.name: self.contract.initial(state, batch) for state in self.contract.states}
 
     def _checked(self, state: Mapping[str, ArrayLike], batch: int) -> dict[str, NDArray[Any]]:
         return check_states(state, self.contract.state_ports, batch)
+
+
+def _call_check(contract: Contract) -> InputCheck:
+    """Return the check of the inputs of one call of the sequence graph."""
+    bounds = contract.bounds("sequence" if contract.sequence else "step")
+    return InputCheck(
+        chunk_ports(contract),
+        "sequence graph",
+        contract.lengths,
+        contract.constants,
+        streams=contract.carry,
+        most=bounds["most"],
+        least=bounds["least"],
+        full_lengths=contract.full_lengths,
+    )
 
 
 def load(path: str | Path, provider: str = "cpu", threads: int | None = None) -> Model:

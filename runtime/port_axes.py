@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from edgernn.contract import BATCH, SEQUENCE, Contract, Port
 from edgernn.errors import InputError
 from edgernn.join_chunks import BATCH_OUTER, SEQUENCE_OUTER, join_chunks
+from edgernn.streaming_rules import over_chunks, steps_axis, steps_per_hop
 
 __all__ = ["PortAxes", "input_axes", "output_axes", "required_axes"]
 
@@ -44,19 +46,30 @@ class PortAxes:
     optional: bool = False
 
     @classmethod
-    def of(cls, port: Port, step_rank: int | None = None) -> PortAxes:
-        """Find the axes of `port`; one that counts steps and sequences is that of steps."""
+    def of(cls, port: Port, step_rank: int | None = None, hop: int | None = None) -> PortAxes:
+        """Find the axes of `port`.
+
+        Args:
+            port: The port; an axis that counts steps and sequences is that of steps.
+            step_rank: The number of axes of the same port of the step graph, if there is one.
+            hop: The hop of a model that has several or fewer steps of an output for each step of
+                the input; None for a model that has as many.
+        """
         sequence = port.axis(SEQUENCE)
         for symbol in _FLATTENED:
             sequence = port.axis(symbol) if sequence is None else sequence
+        in_step = 1 if hop is None else steps_per_hop(port, hop)
+        if hop is not None:
+            sequence = steps_axis(port)
         if step_rank is None:
-            step_rank = len(port.shape) - (sequence is not None)
+            step_rank = len(port.shape) - (sequence is not None and in_step == 1)
         return cls(port, sequence, batch=_batch_axis(port), step_rank=step_rank)
 
     @cached_property
     def flattened(self) -> bool:
         """Whether one axis counts steps and sequences together."""
-        return self.sequence is not None and self.port.axes[self.sequence] in _FLATTENED
+        name = None if self.sequence is None else self.port.axes[self.sequence]
+        return BATCH in re.findall(r"\w+", name or "")
 
     @cached_property
     def step(self) -> PortAxes:
@@ -215,14 +228,21 @@ def required_axes(axes: Mapping[str, PortAxes]) -> dict[str, PortAxes]:
 
 def output_axes(contract: Contract) -> dict[str, PortAxes]:
     """Return the axes of every data output over whole sequences, by name."""
-    return _port_axes(contract, contract.data_outputs)
+    return _port_axes(contract, contract.data_outputs, is_output=True)
 
 
-def _port_axes(contract: Contract, ports: Callable[[str], tuple[Port, ...]]) -> dict[str, PortAxes]:
-    ranks = {port.name: len(port.shape) for port in ports("step")} if contract.step else {}
-    if contract.sequence:
-        return {port.name: PortAxes.of(port, ranks.get(port.name)) for port in ports("sequence")}
-    return {port.name: PortAxes.of(port.with_steps()) for port in ports("step")}
+def _port_axes(
+    contract: Contract, ports: Callable[[str], tuple[Port, ...]], is_output: bool = False
+) -> dict[str, PortAxes]:
+    step = ports("step") if contract.step else ()
+    ranks = {port.name: len(port.shape) for port in step}
+    whole = (
+        ports("sequence")
+        if contract.sequence
+        else tuple(over_chunks(port, contract.hop, is_output) for port in step)
+    )
+    hop = contract.hop if contract.in_hops else None
+    return {port.name: PortAxes.of(port, ranks.get(port.name), hop) for port in whole}
 
 
 def _batch_axis(port: Port) -> int | None:

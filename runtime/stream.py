@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edgernn.contract import BATCH, SEQUENCE, Contract, Port
-from edgernn.errors import InputError, UnsupportedModelError
+from edgernn.contract import SEQUENCE
+from edgernn.errors import InputError
 from edgernn.facts import Facts, ShownAsFacts, state_bytes
 from edgernn.runtime.bound_step import BoundStep
-from edgernn.runtime.check_inputs import InputCheck, check_states
-from edgernn.runtime.chunk_calls import ChunkCalls, GraphCall
-from edgernn.runtime.io_binding import Buffers, Outputs, run_error, run_graph, state_buffers
+from edgernn.runtime.check_inputs import check_states, format_steps
+from edgernn.runtime.graph_runner import GraphRunner
+from edgernn.runtime.hop_chunks import HOPS_KEY, REST_KEY, HopChunks
+from edgernn.runtime.io_binding import Buffers, Outputs, run_error, state_buffers
+from edgernn.runtime.port_axes import output_axes
 from edgernn.runtime.sessions import Sessions
+from edgernn.runtime.stream_inputs import check_batch, check_carry, chunk_check, step_check
 
-__all__ = ["Outputs", "Stream", "chunk_ports", "unwrap_single"]
+__all__ = ["Outputs", "Stream", "unwrap_single"]
 
 
 class Stream(ShownAsFacts):
@@ -34,9 +37,8 @@ class Stream(ShownAsFacts):
 
     def __init__(self, sessions: Sessions, batch: int = 1) -> None:
         contract = sessions.contract
-        _check_carry(contract)
-        kind = "sequence" if contract.sequence else "step"
-        self.batch = _check_batch(contract, batch)
+        check_carry(contract)
+        self.batch = check_batch(contract, batch)
         self._sessions = sessions
         self._contract = contract
         self._buffers = (
@@ -44,22 +46,16 @@ class Stream(ShownAsFacts):
             state_buffers(contract, batch, sessions.provider.device),
         )
         self._current = 0
-        self._steps = 0
+        self._hops = 0
+        self._chunks = HopChunks(contract)
+        self._defined_after = 0
+        self._most_hops = sys.maxsize
+        self._rest: Mapping[str, NDArray[Any]] = {}
+        self._finished = False
         self._bound: BoundStep | None = None
-        most, least = map(_without_steps, contract.bounds(kind).values())
-        self._step_check = InputCheck(_step_ports(contract), "step graph", most=most, least=least)
-        if not contract.divisible:  # a chunk is one call, within the bounds of calls
-            most, least = contract.bounds(kind).values()
-        ports = tuple(port.with_dynamic_axis(SEQUENCE) for port in chunk_ports(contract))
-        self._chunk_check = InputCheck(
-            ports,
-            "sequence graph",
-            contract.lengths,
-            most=most,
-            least=least,
-            full_lengths=contract.full_lengths,
-        )
-        self._calls = ChunkCalls(contract)
+        self._step_check = step_check(contract)
+        self._chunk_check = chunk_check(contract)
+        self._runner = GraphRunner(sessions, batch)
         self.reset()
 
     def _facts(self) -> tuple[str, Facts]:
@@ -67,6 +63,7 @@ class Stream(ShownAsFacts):
         return f"Stream of {self._contract.source}", [
             ("provider", self._sessions.provider.name),
             ("steps", f"{self.steps:,} so far"),
+            *([("rest", f"{format_steps(self.rest)} kept")] if self._rest else []),
             ("batch", f"{self.batch:,}"),
             *(("state", str(port)) for port in self._contract.state_ports.values()),
             ("memory", f"{memory:,} bytes of state"),
@@ -74,23 +71,40 @@ class Stream(ShownAsFacts):
 
     @property
     def steps(self) -> int:
-        """The number of steps since the stream was created or reset."""
-        return self._steps
+        """The number of steps that were run since the stream was created or reset."""
+        return self._hops * self._contract.hop
+
+    @property
+    def rest(self) -> int:
+        """The number of steps that are kept until they fill a hop."""
+        return self._chunks.rest_steps(self._rest)
+
+    @property
+    def missing(self) -> dict[str, int]:
+        """Name of an output → the last steps that the model gives and this stream cannot give."""
+        return self._contract.missing
 
     def step(self, *inputs: ArrayLike, **named: ArrayLike) -> Outputs:
-        """Run one time step.
+        """Run one time step, or one hop where the model takes several steps at a time.
 
         Args:
             inputs: One array per data input without the sequence axis: `(batch, input_size)`
-                float32, ids `(batch,)` int64, as the step graph's ports say.
+                float32, ids `(batch,)` int64, as the step graph's ports say; with an axis of `hop`
+                steps where the model takes hops: `(batch, hop)`.
             named: The same by port name.
 
         Returns:
-            The output, or name → output where the model has several; the arrays are new.
+            The output, or name → output where the model has several; the arrays are new. At the
+            start of a stream, an output with an axis of steps comes without those that are not
+            defined, and one without that axis is None until it is defined (`delays` in the
+            contract).
 
         Raises:
-            InputError: A name, dtype, shape or id is not what the port takes.
+            InputError: A name, dtype, shape or id is not what the port takes; the stream keeps a
+                rest, has finished, or has no position left.
         """
+        if self._hops >= self._most_hops or self._rest:
+            self._refuse(1)
         bound = self._bound
         if bound is None:
             return self._step_unbound(inputs, named)
@@ -101,6 +115,8 @@ class Stream(ShownAsFacts):
         except Exception as error:
             raise run_error(self._sessions, "step", error) from error
         outputs = bound.read()
+        if self._hops < self._defined_after:
+            outputs = self._defined_step(outputs)
         self._commit(1)
         return outputs
 
@@ -110,60 +126,102 @@ class Stream(ShownAsFacts):
         A sequence graph that takes a constant number of steps runs as many full calls as fit, and
         the step graph runs the rest. One that takes up to a number of steps runs the chunk in
         several calls. A model that keeps memory from call to call may give other numbers in other
-        chunks (`divisible` in its contract): then a chunk is one call.
+        chunks (`divisible` in its contract): then a chunk is one call. A model that takes hops runs
+        the whole hops; the steps after them are kept for the next call (`rest`).
 
         Args:
             inputs: One array per data input as the sequence graph's ports say; where the model
-                has a step graph only, the step's arrays with a leading axis of steps.
+                has a step graph only, the step's arrays with a leading axis of steps, or with any
+                number of steps on the axis of a hop.
             named: The same by port name.
 
         Returns:
-            The outputs of the chunk, as `step` returns them.
+            The outputs of the chunk, as `step` returns them. Where no hop is complete, an output
+            has no steps, and is None if it has no axis of steps.
 
         Raises:
-            InputError: A name, dtype, shape or id is not what the port takes; or there is no step
-                graph for the rest.
+            InputError: A name, dtype, shape or id is not what the port takes; there is no step
+                graph for the rest; or the stream has finished, or has no positions left.
         """
         arrays, symbols = self._chunk_check.check(inputs, named, self.batch)
-        steps = symbols.get(SEQUENCE, 1)
-        calls = self._calls.calls(steps)
-        if [call.kind for call in calls] == ["sequence"]:
-            outputs = self._run("sequence", arrays)
-        else:
-            outputs = self._run_calls(arrays, calls, steps)
-        self._commit(steps)
-        return unwrap_single(outputs)
+        return unwrap_single(self._feed(arrays, symbols.get(SEQUENCE, 1)))
+
+    def finish(self, pad: float | None = None, **named: ArrayLike) -> Outputs:
+        """End the sequence, and return the outputs that come only then.
+
+        The last steps of an output may depend on what follows the end. Where the model pads its
+        input, they are those of the padding (`padding` in the contract), as in the model. Where it
+        pads in between, they cannot be given: `missing` has their number. Steps that fill no hop
+        are left out, and `rest` still counts them, unless `pad` is given.
+
+        Args:
+            pad: A value that fills the rest up to a hop; None to leave the rest out.
+            named: The data inputs that have no axis of steps, if there are any.
+
+        Returns:
+            The outputs, as `feed` returns them; without steps where none is left. The stream then
+            takes no more steps before `reset` or `restore`.
+
+        Raises:
+            InputError: The stream has finished, an input is missing, or does not take the padding.
+        """
+        if self._finished:
+            self._refuse(0)
+        end, parts, rest = self.fork(), [self._chunks.empty(self.batch)], self._rest
+        if pad is not None and rest:
+            steps = self._contract.hop - self.rest
+            fill = {**self._chunks.padding(steps, pad, self.batch), **named}
+            parts.append(end._feed(end._chunk_check.check((), fill, self.batch)[0], steps))
+            rest = {}
+        end._rest = {}
+        if self._chunks.tail:
+            parts.append(end._run_tail(named))
+        outputs = unwrap_single(self._chunks.join(parts, self.batch))
+        self._most_hops, self._rest, self._finished = 0, rest, True
+        return outputs
 
     def snapshot(self) -> dict[str, NDArray[Any]]:
-        """Return a copy of the state: name of a state → its value."""
-        return {name: buffer.read() for name, buffer in self._now.items()}
+        """Return a copy of the state: name of a state → its value.
+
+        Two more keys are there while they are needed: `stream.hops`, the hops of the sequence so
+        far, until all outputs are defined, and `stream.rest.INPUT`, the steps that are kept.
+        """
+        states = {name: buffer.read() for name, buffer in self._now.items()}
+        if self._hops < self._defined_after:
+            states[HOPS_KEY] = np.array(self._age)
+        return states | {REST_KEY + name: array.copy() for name, array in self._rest.items()}
 
     def restore(self, snapshot: Mapping[str, ArrayLike]) -> None:
         """Continue from a state that `snapshot` returned; `steps` does not change.
 
         Args:
-            snapshot: Name of a state → its value, for the `batch` of this stream.
+            snapshot: Name of a state → its value, for the `batch` of this stream. Without
+                `stream.hops`, all outputs are defined.
 
         Raises:
             StateError: A name, dtype, shape or value is not this model's.
         """
-        states = check_states(snapshot, self._contract.state_ports, self.batch)
+        given, age, rest = self._chunks.place_in(snapshot, self.batch)
+        states = check_states(given, self._contract.state_ports, self.batch)
         for name, array in states.items():
             self._next[name].write(array)
-        self._commit(0)
+        self._start(self._hops, age, states, rest)
 
     def reset(self) -> None:
-        """Return to the initial state."""
-        for state in self._contract.states:
-            self._next[state.name].write(self._contract.initial(state, self.batch))
-        self._commit(-self._steps)
+        """Return to the initial state; a rest is dropped."""
+        contract = self._contract
+        states = {state.name: contract.initial(state, self.batch) for state in contract.states}
+        for name, array in states.items():
+            self._next[name].write(array)
+        self._start(0, 0, states, {})
 
     def fork(self) -> Stream:
         """Return an independent stream that continues from this state."""
         other = Stream(self._sessions, self.batch)
         for name, buffer in self._now.items():
             other._now[name].write(buffer.read())
-        other._steps = self._steps
+        other._hops, other._rest, other._finished = self._hops, self._rest, self._finished
+        other._defined_after, other._most_hops = self._defined_after, self._most_hops
         return other
 
     __copy__ = fork
@@ -188,17 +246,77 @@ class Stream(ShownAsFacts):
         """The buffers of the next state, which are not read before `_commit`."""
         return self._buffers[self._current ^ 1]
 
-    @cached_property
-    def _between(self) -> Buffers:
-        """Buffers for states within a chunk that takes several calls."""
-        return state_buffers(self._contract, self.batch, self._sessions.provider.device)
+    @property
+    def _age(self) -> int:
+        """The hops of the sequence so far, where an output is not defined yet."""
+        return self._hops - self._defined_after + self._chunks.undefined
 
-    def _commit(self, steps: int) -> None:
-        """Make the next state the current one, and count `steps`.
+    def _commit(self, hops: int) -> None:
+        """Make the next state the current one, and count `hops`.
 
         Nothing is called between the two assignments, so no signal handler runs there.
         """
-        self._current, self._steps = self._current ^ 1, self._steps + steps
+        self._current, self._hops = self._current ^ 1, self._hops + hops
+
+    def _start(
+        self,
+        hops: int,
+        age: int,
+        states: Mapping[str, NDArray[Any]],
+        rest: Mapping[str, NDArray[Any]],
+    ) -> None:
+        """Make the next state the current one, `age` hops after the start of a sequence."""
+        limits = self._contract.limited_states.items()
+        left = min((limit - int(states[name].max()) for name, limit in limits), default=sys.maxsize)
+        defined_after = hops - age + self._chunks.undefined
+        self._current, self._hops, self._defined_after = self._current ^ 1, hops, defined_after
+        self._most_hops, self._rest, self._finished = hops + left, rest, False
+
+    def _feed(self, arrays: Mapping[str, NDArray[Any]], steps: int) -> dict[str, Any]:
+        """Run the whole hops of the rest and a checked chunk, and keep what is left."""
+        whole, hops, rest = self._chunks.split(self._rest, arrays, steps)
+        if self._finished or self._hops + hops > self._most_hops:
+            self._refuse(hops)
+        if not hops:
+            self._rest = rest
+            return self._chunks.empty(self.batch)
+        found = self._runner.run_hops(whole, hops, self._now, self._next)
+        outputs = self._chunks.defined(found, self._age, hops, self.batch)
+        self._current, self._hops, self._rest = self._current ^ 1, self._hops + hops, rest
+        return outputs
+
+    def _run_tail(self, named: Mapping[str, ArrayLike]) -> dict[str, Any]:
+        """Run the padding after the end, and return the tails."""
+        hops = self._chunks.tail
+        padding = self._chunks.padding(hops * self._contract.hop, None, self.batch)
+        arrays, _ = self._chunk_check.check((), {**padding, **named}, self.batch)
+        outputs = self._runner.run_hops(arrays, hops, self._now, self._next)
+        return self._chunks.tails(outputs, self._age, self.batch)
+
+    def _refuse(self, hops: int) -> NoReturn:
+        """Say why the stream takes no more hops.
+
+        Raises:
+            InputError: Always.
+        """
+        if self._finished:
+            raise InputError(
+                "The stream has finished. Start a new sequence with stream.reset(), or continue "
+                "from a snapshot with stream.restore(snapshot)."
+            )
+        if self._hops + hops <= self._most_hops:
+            raise InputError(
+                f"The stream keeps a rest of {format_steps(self.rest)} from `feed`, which comes "
+                "before this hop. Feed it as well, stream.feed(x), or start a new sequence with "
+                "stream.reset()."
+            )
+        unit, left = "step" if self._contract.hop == 1 else "hop", self._most_hops - self._hops
+        name, limit = next(iter(self._contract.limited_states.items()))
+        raise InputError(
+            f"State `{name}` counts the {unit}s of a sequence up to {limit}, the end of a table "
+            f"of the model; {left} of them {'is' if left == 1 else 'are'} left, and {hops} came. "
+            "Start a new sequence with stream.reset()."
+        )
 
     def _check_step(
         self, inputs: Sequence[ArrayLike], named: Mapping[str, ArrayLike]
@@ -208,56 +326,21 @@ class Stream(ShownAsFacts):
     def _step_unbound(self, inputs: Sequence[ArrayLike], named: Mapping[str, ArrayLike]) -> Outputs:
         """Run the first step, or any step where the step graph is missing or cannot be bound."""
         arrays = self._step_check.check(inputs, named, self.batch)[0]
-        if self._contract.step is None:
-            outputs = self._step_in_sequence_graph(arrays)
-        elif BoundStep.fits(self._contract, self.batch):
+        if self._contract.step is not None and BoundStep.fits(self._contract, self.batch):
             self._bound = BoundStep(self._sessions, self._buffers, self.batch)
             return self.step(**arrays)
-        else:
-            outputs = self._run("step", arrays)
+        outputs = self._runner.run_step(arrays, self._now, self._next)
+        defined = self._defined_step(unwrap_single(outputs))
         self._commit(1)
-        return unwrap_single(outputs)
+        return defined
 
-    def _run_calls(
-        self, arrays: Mapping[str, NDArray[Any]], calls: Sequence[GraphCall], steps: int
-    ) -> dict[str, NDArray[Any]]:
-        self._calls.check_lengths(arrays, steps)
-        outputs = []
-        before = self._now
-        for left, call in zip(reversed(range(len(calls))), calls, strict=True):
-            after = self._between if left % 2 else self._next  # the last writes the next state
-            part = self._calls.inputs(arrays, call)
-            outputs.append(run_graph(self._sessions, call.kind, part, before, after))
-            before = after
-        return self._calls.join(calls, outputs, self.batch)
-
-    def _step_in_sequence_graph(
-        self, arrays: Mapping[str, NDArray[Any]]
-    ) -> dict[str, NDArray[Any]]:
-        """Run one step through the sequence graph."""
-        if self._calls.size not in (None, 1):
-            raise UnsupportedModelError(
-                f"`{self._contract.source}` has no step graph, and its sequence graph takes "
-                f"{self._calls.size} steps at a time. Feed it chunks: stream.feed(x)."
-            )
-        if self._contract.least.get(SEQUENCE, 1) > 1:
-            raise UnsupportedModelError(
-                f"`{self._contract.source}` has no step graph, and its sequence graph takes at "
-                f"least {self._contract.least[SEQUENCE]} steps. Feed it chunks: stream.feed(x)."
-            )
-        graph = self._contract.graphs["sequence"]
-        chunk: dict[str, NDArray[Any]] = {}
-        for name, array in arrays.items():
-            axis = graph.input(name).axis(SEQUENCE)
-            chunk[name] = array if axis is None else np.expand_dims(array, axis)
-        outputs = self._run("sequence", chunk)
-        for name, array in outputs.items():
-            axis = graph.output(name).axis(SEQUENCE)
-            outputs[name] = array if axis is None else array.squeeze(axis)
-        return outputs
-
-    def _run(self, kind: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        return run_graph(self._sessions, kind, arrays, self._now, self._next)
+    def _defined_step(self, outputs: Outputs) -> Outputs:
+        """Return the outputs of a step without those that are not defined."""
+        if self._hops >= self._defined_after:
+            return outputs
+        names = output_axes(self._contract)
+        table = outputs if isinstance(outputs, dict) else {next(iter(names)): outputs}
+        return unwrap_single(self._chunks.defined_step(table, self._age, self.batch))
 
 
 def unwrap_single(outputs: dict[str, NDArray[Any]]) -> Outputs:
@@ -265,54 +348,3 @@ def unwrap_single(outputs: dict[str, NDArray[Any]]) -> Outputs:
     if len(outputs) == 1:
         return next(iter(outputs.values()))
     return outputs
-
-
-def _step_ports(contract: Contract) -> tuple[Port, ...]:
-    """Return the data inputs of one step, without a step graph those of the sequence graph."""
-    if contract.step is not None:
-        return contract.data_inputs("step")
-    ports = contract.data_inputs("sequence")
-    axes = (port.axis(SEQUENCE) for port in ports)
-    return tuple(
-        port if axis is None else port.without_axis(axis)
-        for port, axis in zip(ports, axes, strict=True)
-    )
-
-
-def chunk_ports(contract: Contract) -> tuple[Port, ...]:
-    """Return the data inputs of a chunk, without a sequence graph those of the step graph."""
-    if contract.sequence is not None:
-        return contract.data_inputs("sequence")
-    return tuple(port.with_steps() for port in contract.data_inputs("step"))
-
-
-def _without_steps(sizes: Mapping[str, int]) -> dict[str, int]:
-    """Return bounds without those of steps, as a chunk may take several calls."""
-    return {axis: size for axis, size in sizes.items() if axis != SEQUENCE}
-
-
-def _check_carry(contract: Contract) -> None:
-    if not contract.carry:
-        reason = contract.no_step or "its state cannot be carried from one chunk to the next."
-        raise UnsupportedModelError(
-            f"`{contract.source}` cannot run as a stream: {reason} Give it whole sequences: "
-            "model(x)."
-        )
-
-
-def _check_batch(contract: Contract, batch: int) -> int:
-    if batch < 1:
-        raise InputError(f"`batch` is {batch}; a stream runs at least 1 sequence.")
-    most = contract.most.get(BATCH, batch)
-    if batch > most:
-        raise InputError(f"`batch` is {batch}; the model takes at most {most} sequences at once.")
-    ports = tuple(contract.state_ports.values())
-    if not ports or any(BATCH in port.shape for port in ports):
-        return batch
-    constant = contract.constants.get(BATCH, 1)
-    if batch != constant:
-        raise InputError(
-            f"`batch` is {batch}, but this model was exported for a batch of {constant} only "
-            f"(`{ports[0]}`). Run {constant} sequence{'s' if constant > 1 else ''} at a time."
-        )
-    return batch

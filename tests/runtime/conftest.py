@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import edgernn
 from edgernn.runtime import Model
-from tests.nets import embedded_lstm
+from tests.nets import embedded_lstm, framed
+from tests.runtime.framed_streams import GRAPHS
 
 
 @pytest.fixture(scope="session")
@@ -41,3 +44,18 @@ def any_model(request, tmp_path_factory) -> Model:
 def leaky(folder) -> Model:
     """A step graph with two inputs, two outputs and a learned initial state."""
     return edgernn.load(embedded_lstm.two_inputs(folder / "leaky.edgernn"))
+
+
+@pytest.fixture(scope="session")
+def load_framed(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Model]:
+    """Return what loads the model of a framing with some of its graphs."""
+    models: dict[Any, Model] = {}
+
+    def load(framing: framed.Framed, graphs: str = "both") -> Model:
+        if (framing, graphs) not in models:
+            path = tmp_path_factory.mktemp("framed") / "m.edgernn"
+            steps = 3 * framing.hop if graphs == "constant" else None
+            models[framing, graphs] = framed.write(path, framing, GRAPHS[graphs], steps)
+        return models[framing, graphs]
+
+    return load

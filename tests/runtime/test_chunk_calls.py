@@ -166,7 +166,7 @@ def test_a_call_that_fails_leaves_the_state(four: Model, monkeypatch: pytest.Mon
             raise RuntimeError("no")
         return run_graph(sessions, kind, *rest)
 
-    monkeypatch.setattr("edgernn.runtime.stream.run_graph", fail)
+    monkeypatch.setattr("edgernn.runtime.graph_runner.run_graph", fail)
     with pytest.raises(RuntimeError, match="no"):
         stream.feed(TOKENS[:5])
     assert stream.steps == 4
