@@ -17,6 +17,7 @@ from edgernn.export.analysis.find_layers import layers_of
 from edgernn.export.built import Built
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.call.forward_run import ForwardRun, run_forward
+from edgernn.export.call.row_orders import find_row_orders
 from edgernn.export.default_starts import with_default_starts
 from edgernn.export.graphs import (
     constant_steps,
@@ -40,9 +41,10 @@ from edgernn.export.source.read_exported import ExportedModule
 from edgernn.export.source.unrolled_loop import describe_unrolled_loop
 from edgernn.export.states.contract_ports import name_ports
 from edgernn.export.states.find_states import find_states, own_starts
+from edgernn.export.states.folded_batch import FoldedBatch, folded_axis
 from edgernn.export.states.layer_names import name_layers
 from edgernn.export.states.next_values import StatePairs
-from edgernn.export.states.node_states import call_states
+from edgernn.export.states.node_states import NodeState, call_states
 from edgernn.export.states.pairs_by_shape import ambiguous_states, pair_options, recognise_pairs
 from edgernn.export.states.state_port import StatePort, check_state_axes, pairing_notes
 from edgernn.export.trace.bounds import Bounds, bounds_of
@@ -83,7 +85,8 @@ def build_torch(module: nn.Module, example: ExampleCall, pairs: Mapping[str, str
     labels = {call: loop.labels for call, loop in loops.items()}
     found = call_states(model.graph, labels)
     restarted = own_starts(found) if example.memory else []
-    states = find_states(model.graph, found, run.calls, known, own=not example.memory)
+    folded = _folded_batches(module, example, found)
+    states = find_states(model.graph, found, run.calls, known, not example.memory, folded)
     states, start_notes = with_default_starts(module, example, run, states)
     states = tuple(_with_memory(state, example) for state in states)
     is_step = is_step and not loops_from_own_state(run, states)
@@ -157,6 +160,16 @@ def _known_pairs(
         else recognise_pairs(replace(example, kwargs=given), replace(run, results=results))
     )
     return StatePairs({}, example.state_updates, others, memory)
+
+
+def _folded_batches(
+    module: nn.Module, example: ExampleCall, states: Sequence[NodeState]
+) -> dict[tuple[int, int], FoldedBatch]:
+    """Return how the rows of states are folded that have several for each sequence."""
+    places = {(state.call, state.index): folded_axis(state.final) for state in states}
+    axes = {place: found[0] for place, found in places.items() if found is not None}
+    orders = find_row_orders(module, example, axes) if axes else {}
+    return {place: FoldedBatch(axes[place], *order) for place, order in orders.items()}
 
 
 def _with_memory(state: StatePort, example: ExampleCall) -> StatePort:

@@ -78,6 +78,9 @@ def _initial(
     """
     shapes = {leaf.path: (leaf.tensor.shape, leaf.shape) for leaf in example.tensors}
     shape, axes = shapes[state.argument or ""]
+    if state.folded is not None and shape == start.shape:
+        start = state.folded.unfold(start)
+        shape, axes = start.shape, state.folded.port_shape(axes, BATCH)
     one = start.narrow(axes.index(BATCH), 0, 1) if BATCH in axes and shape == start.shape else start
     if shape != start.shape or not start.any() or not torch.equal(one.expand_as(start), start):
         return None

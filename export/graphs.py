@@ -17,7 +17,7 @@ from edgernn.errors import UnsupportedModelError
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.call.forward_run import ForwardRun
 from edgernn.export.chunk_form.chunk_form import ChunkForm, chunk_form
-from edgernn.export.ir.call_nodes import call_nodes
+from edgernn.export.ir.call_nodes import call_nodes, runs_along_sequence
 from edgernn.export.ir.fold_constants import fold_constants
 from edgernn.export.lift.lift_over_time import lift_over_time
 from edgernn.export.lower.layers import lower
@@ -205,7 +205,7 @@ def looks_ahead(graph: ir.Graph, loops: Mapping[int, TracedLoop], example: Examp
         if loop is not None:
             if loop.time_loop.backward and loop.time_loop.along == SEQUENCE:
                 return "forward loops from the last step of the sequence to the first."
-        elif node.attributes["bidirectional"].as_int() and _runs_along_sequence(node):
+        elif node.attributes["bidirectional"].as_int() and runs_along_sequence(node):
             return (
                 f"layer `{node.metadata_props['layer']}` is bidirectional: its backward direction "
                 "starts from the last step of the sequence."
@@ -217,12 +217,3 @@ def looks_ahead(graph: ir.Graph, loops: Mapping[int, TracedLoop], example: Examp
                 "not one entry."
             )
     return ""
-
-
-def _runs_along_sequence(node: ir.Node) -> bool:
-    """Return whether a layer's own steps are the sequence, or may be."""
-    x = node.inputs[0]
-    if x is None or x.shape is None:
-        return True
-    size = x.shape[1 if node.attributes["batch_first"].as_int() else 0]
-    return isinstance(size, ir.SymbolicDim) and (size.value is None or SEQUENCE in size.value)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import onnx_ir as ir
 
+from edgernn.contract import SEQUENCE
 from edgernn.export.ir.dataflow import input_dependencies
 from edgernn.export.ir.operator_kinds import LOOP, TORCH
 from edgernn.export.ir.recurrent_operators import CELL_FUNCTIONS, FUNCTIONS, RecurrentKind
@@ -23,6 +24,7 @@ __all__ = [
     "is_cell",
     "kind_of_call",
     "length_ports",
+    "runs_along_sequence",
     "state_places",
     "weights_of",
 ]
@@ -75,3 +77,12 @@ def length_ports(graph: ir.Graph) -> list[str]:
     sources = [source for value in lengths for source in input_dependencies(value)]
     vectors = [one for one in sources if one.dtype in _INTEGERS and len(one.shape or ()) == 1]
     return list(dict.fromkeys(one.name or "" for one in vectors))
+
+
+def runs_along_sequence(node: ir.Node) -> bool:
+    """Return whether the steps of a layer are the sequence, or may be; those of a loop may."""
+    x = node.inputs[0]
+    if node.op_type == LOOP or is_cell(node) or x is None or x.shape is None:
+        return True
+    size = x.shape[1 if node.attributes["batch_first"].as_int() else 0]
+    return isinstance(size, ir.SymbolicDim) and (size.value is None or SEQUENCE in size.value)

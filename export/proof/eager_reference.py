@@ -100,7 +100,11 @@ class EagerReference:
         """Call forward once; `on_output` receives the output of every recurrent call."""
         arguments = {
             **inputs,
-            **{one.argument: states[one.name] for one in self._states if one.argument is not None},
+            **{
+                one.argument: _torch_form(one, states[one.name])
+                for one in self._states
+                if one.argument is not None
+            },
         }
         tensors = {path: _tensor_from(array, self._dtype) for path, array in arguments.items()}
         call = self._example.with_tensors(tensors)
@@ -115,9 +119,12 @@ class EagerReference:
             result = dict(tensor_leaves(self._module(**call.kwargs)))
             outputs = {path: _array(tensor) for path, tensor in result.items()}
             final_states = {
-                state.name: _array(exchange.final(state))
-                if state.result is None
-                else outputs[state.result]
+                state.name: _port_form(
+                    state,
+                    _array(exchange.final(state))
+                    if state.result is None
+                    else outputs[state.result],
+                )
                 for state in self._states
                 if state.result is not None or exchange.has_final(state)
             }
@@ -168,7 +175,7 @@ class _StateExchange:
         states = list(call.states)
         for state in self._states:
             if state.call == position:
-                value = _tensor_from(self._values[state.name], self._dtype)
+                value = _tensor_from(_torch_form(state, self._values[state.name]), self._dtype)
                 states[state.index] = value if call.order is None else value[:, call.order]
         results: Results = proceed(tuple(states))
         self._calls += 1
@@ -255,6 +262,14 @@ def default_dtype(dtype: torch.dtype) -> Iterator[None]:
         yield
     finally:
         torch.set_default_dtype(before)
+
+
+def _torch_form(state: StatePort, value: NDArray[Any]) -> NDArray[Any]:
+    return value if state.folded is None else state.folded.fold(value)
+
+
+def _port_form(state: StatePort, value: NDArray[Any]) -> NDArray[Any]:
+    return value if state.folded is None else state.folded.unfold(value)
 
 
 def _tensor_from(array: NDArray[Any], dtype: torch.dtype) -> torch.Tensor:

@@ -6,13 +6,14 @@ Works on the graph as `trace` leaves it, with one node per recurrent call:
   call's final state a graph output;
 - a state that forward takes as an argument and returns is paired: the output goes back in there;
 - a state computed from the data, such as a decoder's that starts from its encoder, stays inside,
-  and so does a state without one entry per sequence.
+  and so does a state whose rows are not those of the batch.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 import onnx_ir as ir
@@ -21,10 +22,17 @@ from numpy.typing import NDArray
 from edgernn.contract import BATCH
 from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.export.capture.recurrent_calls import RecurrentCall
+from edgernn.export.ir.call_nodes import runs_along_sequence
 from edgernn.export.ir.dataflow import depends_on_data, is_random
 from edgernn.export.ir.graph_names import result_path
 from edgernn.export.ir.operator_kinds import Movement, operators_of
 from edgernn.export.ir.recurrent_operators import STATES
+from edgernn.export.states.folded_batch import (
+    FoldedBatch,
+    folded_axis,
+    unfold_input,
+    unfold_output,
+)
 from edgernn.export.states.next_values import NextValue, NextValues, StatePairs
 from edgernn.export.states.node_states import NodeState, is_same_value, last_in_row
 from edgernn.export.states.state_port import StatePort
@@ -35,6 +43,9 @@ __all__ = ["StateNames", "find_states", "own_starts"]
 _RESHAPES = operators_of(Movement.RESHAPES, Movement.PERMUTES)
 """Operators that give a tensor, all of it, another shape."""
 
+FoldedBatches = Mapping[tuple[int, int], FoldedBatch]
+"""The places of a call and of one of its states → how the rows of the state are folded."""
+
 
 def find_states(
     graph: ir.Graph,
@@ -42,11 +53,13 @@ def find_states(
     calls: Sequence[RecurrentCall],
     pairs: StatePairs,
     own: bool = True,
+    folded: FoldedBatches = MappingProxyType({}),
 ) -> tuple[StatePort, ...]:
     """Make the states of a model ports, in place, and return them in the contract's order.
 
     `calls` are the recurrent calls as an eager forward made them, with the states it started from.
     Where `own` is false, states that forward makes itself stay inside: it makes them at every call.
+    `folded` are the states with several rows for each sequence.
 
     Raises:
         InputError: A pair names an argument or a result that forward does not have.
@@ -54,8 +67,8 @@ def find_states(
     """
     names = StateNames(states)
     ports = [
-        *_argument_states(graph, states, names, pairs),
-        *(_own_states(graph, states, names, calls) if own else ()),
+        *_argument_states(graph, states, names, pairs, folded),
+        *(_own_states(graph, states, names, calls, folded) if own else ()),
     ]
     order = {state.call: place for place, state in enumerate(states)}
     return tuple(
@@ -75,7 +88,11 @@ def own_starts(states: Sequence[NodeState]) -> list[str]:
 
 
 def _argument_states(
-    graph: ir.Graph, states: Sequence[NodeState], names: StateNames, pairs: StatePairs
+    graph: ir.Graph,
+    states: Sequence[NodeState],
+    names: StateNames,
+    pairs: StatePairs,
+    folded: FoldedBatches,
 ) -> list[StatePort]:
     """Pair the arguments that hold states with the results that hold their next values."""
     known = [port.name or "" for port in graph.inputs]
@@ -92,13 +109,34 @@ def _argument_states(
         if not found.value.is_graph_output():
             graph.outputs.append(found.value)
         _check_pair(argument, found.value)
-        ports.append(_argument_state(argument, found, states, names))
+        rows = _folded_argument(argument, found.started, folded)
+        ports.append(_argument_state(argument, found, states, names, rows))
         argument.name, found.value.name = ports[-1].input, ports[-1].output
+        if rows is not None:
+            unfold_input(graph, argument, rows)
+            unfold_output(graph, found.value, rows)
     return ports
 
 
+def _folded_argument(
+    argument: ir.Value, started: Sequence[NodeState], folded: FoldedBatches
+) -> FoldedBatch | None:
+    """Return how the rows of an argument are folded: as those of the states that start from it."""
+    place = folded_axis(argument)
+    known = {
+        folded.get((state.call, state.index))
+        for state in started
+        if folded_axis(state.final) == place
+    }
+    return known.pop() if place is not None and len(known) == 1 else None
+
+
 def _argument_state(
-    argument: ir.Value, found: NextValue, states: Sequence[NodeState], names: StateNames
+    argument: ir.Value,
+    found: NextValue,
+    states: Sequence[NodeState],
+    names: StateNames,
+    folded: FoldedBatch | None,
 ) -> StatePort:
     only = found.started[0] if len(found.started) == 1 else None
     whole = only if only and is_same_value(only.initial, argument, _RESHAPES) else None
@@ -114,18 +152,25 @@ def _argument_state(
         index=0 if whole is None else whole.index,
         any_value=bool(found.started) and all(state.of_layer for state in found.started),
         evidence=found.evidence,
+        folded=folded,
     )
 
 
 def _own_states(
-    graph: ir.Graph, states: Sequence[NodeState], names: StateNames, calls: Sequence[RecurrentCall]
+    graph: ir.Graph,
+    states: Sequence[NodeState],
+    names: StateNames,
+    calls: Sequence[RecurrentCall],
+    folded: FoldedBatches,
 ) -> list[StatePort]:
     """Turn the states that forward makes itself into ports."""
     ports: list[StatePort] = []
     arguments = list(graph.inputs)
     for state in states:
-        own = state.initial
-        if depends_on_data(own) or own.is_graph_input() or not _is_per_sequence(state):
+        own, rows = state.initial, folded.get((state.call, state.index))
+        if depends_on_data(own) or own.is_graph_input():
+            continue
+        if not (_is_per_sequence(state) or (rows and runs_along_sequence(state.node))):
             continue
         last = last_in_row(state, states)
         name, shape = names.of_state(state), ir.Shape(state.final.shape or ())
@@ -142,10 +187,14 @@ def _own_states(
             call=state.call,
             last_call=last.call,
             index=state.index,
-            initial=_initial(calls[state.call], state.index, own, before, arguments),
+            initial=_initial(calls[state.call], state.index, own, before, arguments, rows),
             any_value=state.of_layer,
+            folded=rows,
         )
         after.name = port.output
+        if rows is not None:
+            unfold_input(graph, before, rows)
+            unfold_output(graph, after, rows)
         ports.append(port)
     return ports
 
@@ -169,7 +218,12 @@ def _is_per_sequence(state: NodeState) -> bool:
 
 
 def _initial(
-    call: RecurrentCall, index: int, own: ir.Value, port: ir.Value, arguments: Sequence[ir.Value]
+    call: RecurrentCall,
+    index: int,
+    own: ir.Value,
+    port: ir.Value,
+    arguments: Sequence[ir.Value],
+    folded: FoldedBatch | None,
 ) -> NDArray[np.float32] | None:
     """Return the value that forward starts from, the same for all sequences; None for zeros."""
     if is_random(own):
@@ -181,6 +235,8 @@ def _initial(
     if not value.any():
         return None
     dynamic = [axis for axis, size in enumerate(port.shape or ()) if not isinstance(size, int)]
+    if folded is not None:
+        value, dynamic = folded.unfold(value), [folded.batch_axis]
     if not dynamic:
         return value
     first = value.take([0], dynamic[0])

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edgernn.contract import BATCH
 from edgernn.errors import UnsupportedModelError
+from edgernn.export.states.folded_batch import FoldedBatch
 from edgernn.option_names import option
 
 __all__ = ["StatePort", "check_state_axes", "pairing_notes"]
@@ -34,6 +35,8 @@ class StatePort:
         context: Whether it is what the graphs keep of past steps, where forward takes a whole
             sequence: past inputs of a convolution, a position, a sum. Forward has neither an
             argument nor a result for it, and every sequence starts from `initial`.
+        folded: How torch folds several rows of each sequence into one axis, or None. The port and
+            `initial` have the batch as an axis of its own.
         evidence: Why the result was paired with the argument, if by a guess; None if the user named
             the pair or a recurrent call shows it.
     """
@@ -49,6 +52,7 @@ class StatePort:
     evidence: str | None = None
     memory: bool = False
     context: bool = False
+    folded: FoldedBatch | None = None
 
     @property
     def input(self) -> str:

@@ -3,11 +3,14 @@
 sequence graph     x (batch, sequence, 3) → GRU → y (batch, sequence, 5)
 `at_one_step`      x (batch, 3) → Unsqueeze → GRU → Squeeze → y (batch, 5)
 `gemm_form`        x (batch, 3) → Gemm, Sigmoid, Tanh, … → y (batch, 5)
+
+A layer over another axis, such as the bins of a frame, runs all of that axis within one step, in
+one direction or both, and stays an operator: written out it is slower and larger from 2 steps on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import onnx_ir as ir
@@ -30,7 +33,8 @@ def at_one_step(model: ir.Model) -> ir.Model:
 
     Args:
         model: A sequence graph; it is not changed. Its recurrent nodes may be LSTM, GRU and RNN
-            of the default domain and the projected `edgernn::LSTM`, and stay in the result.
+            of the default domain and the projected `edgernn::LSTM`, and stay in the result. Those
+            over an axis of a constant size run all of it.
 
     Returns:
         A new model with shapes inferred again and sizes folded. Outputs have no `sequence` axis;
@@ -48,6 +52,7 @@ def at_one_step(model: ir.Model) -> ir.Model:
                 "end, so the model has no step. Export the sequence graph alone."
             )
     declared = [shape_of(output) for output in model.graph.outputs]
+    own_steps = {node.name: _steps(node) for node in recurrent_nodes(model.graph)}
     found = [_remove_sequence_axis(model.graph, index) for index in range(len(model.graph.inputs))]
     if not any(found):
         inputs = [f"{port.name}{_format_shape(shape_of(port))}" for port in model.graph.inputs]
@@ -57,7 +62,7 @@ def at_one_step(model: ir.Model) -> ir.Model:
         )
     _replace_full_overwrites(model.graph)
     infer_shapes(model)
-    _check_steps(model.graph)
+    _check_steps(model.graph, own_steps)
     for index, shape in enumerate(declared):
         _squeeze_sequence_axis(model.graph, index, shape)
     passes.NameFixPass()(model)
@@ -74,7 +79,8 @@ def gemm_form(model: ir.Model) -> ir.Model:
     """Return a one-step `model` in primitive operators, without moves of size-1 axes.
 
     Args:
-        model: A graph whose recurrent nodes run one step, forward; it is not changed.
+        model: A graph whose recurrent nodes run one step, forward; it is not changed. Those that
+            run several steps, all known, stay as they are.
 
     Returns:
         A new model with the same ports and metadata, in the default domain alone. Weights are
@@ -88,8 +94,7 @@ def gemm_form(model: ir.Model) -> ir.Model:
     model = _copy(model)
     declared = [output.shape for output in model.graph.outputs]
     refine_shapes(model)
-    _check_steps(model.graph)
-    nodes = recurrent_nodes(model.graph)
+    nodes = [node for node in recurrent_nodes(model.graph) if _steps(node) in (1, None)]
     kinds = [node.op_type for node in nodes]
     for index, node in enumerate(nodes):
         count = kinds[:index].count(node.op_type)
@@ -159,8 +164,11 @@ def _replace_full_overwrites(graph: ir.Graph) -> None:
             )
 
 
-def _check_steps(graph: ir.Graph) -> None:
-    """Refuse recurrent nodes that run several steps and values that are empty at one step."""
+def _check_steps(graph: ir.Graph, own_steps: Mapping[str | None, Dim]) -> None:
+    """Refuse recurrent nodes that run several steps and values that are empty at one step.
+
+    `own_steps` are the steps of each node in the sequence graph, constants where they are its own.
+    """
     for node in graph:
         for value in node.outputs:
             shape = shape_of(value) or ()
@@ -171,7 +179,7 @@ def _check_steps(graph: ir.Graph) -> None:
                     "Export the sequence graph alone."
                 )
     for node in recurrent_nodes(graph):
-        if (steps := _steps(node)) not in (1, None):
+        if (steps := _steps(node)) not in (1, None) and steps != own_steps.get(node.name):
             raise UnsupportedModelError(
                 f"`{node.name}` ({node.op_type}) runs {steps} steps where one was expected. "
                 f"Name the time axis `{SEQUENCE}`, or export the sequence graph alone."

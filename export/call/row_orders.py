@@ -1,0 +1,115 @@
+"""Which rows of a layer's state belong to which sequence, where a sequence has several of them.
+
+    x.reshape(batch*bins, …)                 all rows of the first sequence, then of the second
+    x.transpose(0, 1).reshape(bins*batch, …) the first row of every sequence, then the second
+
+Forward is run again with other numbers in one sequence: its rows are those that change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from edgernn.contract import BATCH
+from edgernn.export.call.example_call import ArgumentTensor, ExampleCall
+from edgernn.export.call.forward_run import run_quietly
+from edgernn.export.capture.preserve_state import preserve_state
+from edgernn.export.capture.recurrent_calls import RecurrentCallMode, Results
+
+__all__ = ["find_row_orders"]
+
+Place = tuple[int, int]
+"""The places of a recurrent call and of one of its states."""
+
+_BATCH = 3
+
+
+def find_row_orders(
+    module: nn.Module, example: ExampleCall, axes: Mapping[Place, int]
+) -> dict[Place, tuple[int, int]]:
+    """Return how many rows of a sequence are outside of the batch, and how many inside.
+
+    The rows are then an array (outside, batch, inside). A state whose rows are in no such order,
+    or do not show it, is left out.
+
+    Args:
+        module: The model.
+        example: A call of it.
+        axes: The axis of each state that has the rows.
+    """
+    try:
+        example = example.resized({BATCH: _BATCH})
+        before = _final_states(module, example)
+        after = [_final_states(module, _with_other_numbers(example, one)) for one in range(_BATCH)]
+    except Exception:
+        return {}  # a batch that forward does not take
+    orders: dict[Place, tuple[int, int]] = {}
+    for (call, index), axis in axes.items():
+        changed = [
+            _changed_rows(before[call][index], other[call][index], axis)
+            for other in after
+            if len(other) == len(before)
+        ]
+        order = _order(changed)
+        if order is not None:
+            orders[call, index] = order
+    return orders
+
+
+def _final_states(module: nn.Module, example: ExampleCall) -> list[Results]:
+    """Return the final states of every recurrent call."""
+    finals: list[Results] = []
+
+    def note(call: Any, proceed: Any) -> Results:
+        results: Results = proceed(call.states)
+        finals.append(tuple(one.clone() for one in results[call.first_state :]))
+        return results
+
+    with torch.no_grad(), preserve_state(module), RecurrentCallMode(note):
+        run_quietly(module, example)
+    return finals
+
+
+def _with_other_numbers(example: ExampleCall, sequence: int) -> ExampleCall:
+    """Return the example with other numbers in one sequence."""
+
+    def changed(leaf: ArgumentTensor) -> torch.Tensor:
+        tensor = leaf.tensor.clone()
+        part = tensor.select(leaf.shape.index(BATCH), sequence)
+        if tensor.is_floating_point():
+            part.copy_(torch.randn_like(part))
+        else:
+            part.copy_(part.flatten().flip(0).reshape(part.shape))
+        return tensor
+
+    return example.with_tensors(
+        {leaf.path: changed(leaf) for leaf in example.tensors if BATCH in leaf.shape}
+    )
+
+
+def _changed_rows(before: torch.Tensor, after: torch.Tensor, axis: int) -> torch.Tensor:
+    return (before != after).movedim(axis, 0).flatten(1).any(1)
+
+
+def _order(changed: list[torch.Tensor]) -> tuple[int, int] | None:
+    """Return the only order in which each sequence has the rows that changed with it."""
+    if len(changed) < _BATCH or not all(rows.any() for rows in changed):
+        return None
+    count = len(changed[0]) // _BATCH
+    orders = [
+        (outer, count // outer)
+        for outer in range(1, count + 1)
+        if count % outer == 0
+        and all(_only_of(sequence, rows, outer) for sequence, rows in enumerate(changed))
+    ]
+    return orders[0] if len(orders) == 1 else None
+
+
+def _only_of(sequence: int, rows: torch.Tensor, outer: int) -> bool:
+    """Return whether the rows that changed are all of one sequence in an order."""
+    by_sequence = rows.reshape(outer, _BATCH, -1).any(0).any(1)
+    return by_sequence.nonzero().flatten().tolist() == [sequence]
