@@ -17,7 +17,7 @@ from edgernn.export.analysis.find_layers import layers_of
 from edgernn.export.built import Built
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.call.forward_run import ForwardRun, run_forward
-from edgernn.export.call.row_orders import find_row_orders
+from edgernn.export.call.row_orders import constant_batch, find_row_orders
 from edgernn.export.default_starts import with_default_starts
 from edgernn.export.graphs import (
     constant_steps,
@@ -27,7 +27,7 @@ from edgernn.export.graphs import (
     looks_ahead,
     loops_from_own_state,
 )
-from edgernn.export.ir.call_nodes import StateLabel, call_nodes, length_ports
+from edgernn.export.ir.call_nodes import StateLabel, call_nodes, length_ports, row_axis
 from edgernn.export.ir.dataflow import movement_sources
 from edgernn.export.ir.graph_names import name_after_model
 from edgernn.export.ir.symbolic_dims import name_sizes, write_canonical
@@ -166,8 +166,11 @@ def _folded_batches(
     module: nn.Module, example: ExampleCall, states: Sequence[NodeState]
 ) -> dict[tuple[int, int], FoldedBatch]:
     """Return how the rows of states are folded that have several for each sequence."""
-    places = {(state.call, state.index): folded_axis(state.final) for state in states}
-    axes = {place: found[0] for place, found in places.items() if found is not None}
+    batch = None if BATCH in example.sizes else constant_batch(example)
+    places = {
+        (one.call, one.index): folded_axis(one.final, row_axis(one.node), batch) for one in states
+    }
+    axes = {place: axis for place, axis in places.items() if axis is not None}
     orders = find_row_orders(module, example, axes) if axes else {}
     return {place: FoldedBatch(axes[place], *order) for place, order in orders.items()}
 

@@ -19,6 +19,7 @@ from edgernn.export.call.forward_run import ForwardRun
 from edgernn.export.chunk_form.chunk_form import ChunkForm, chunk_form
 from edgernn.export.ir.call_nodes import call_nodes, runs_along_sequence
 from edgernn.export.ir.fold_constants import fold_constants
+from edgernn.export.ir.operator_kinds import EDGERNN
 from edgernn.export.lift.lift_over_time import lift_over_time
 from edgernn.export.lower.layers import lower
 from edgernn.export.lower.loops import TracedLoop, lower_loops
@@ -156,7 +157,8 @@ def _step_of_sequence(
     remove_lengths(model, lengths, "forward", "pack")
     step = at_one_step(model)
     write_running(step)
-    return gemm_form(step)
+    step = gemm_form(step)
+    return scan_projection(step) if EDGERNN in step.opset_imports else step
 
 
 def _memories(model: ir.Model, states: Sequence[StatePort]) -> list[str]:

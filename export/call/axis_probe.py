@@ -27,6 +27,7 @@ __all__ = [
     "RankError",
     "are_steps",
     "effect_of",
+    "gives_rows_over_time",
     "is_causal",
     "is_feature",
     "name_axis",
@@ -222,6 +223,30 @@ def effect_of(before: ForwardRun, after: Sequence[ForwardRun]) -> tuple[bool, bo
         for run in after
     )
     return more_steps, any(more(run, 1) for run in after)
+
+
+def gives_rows_over_time(
+    before: ForwardRun, along: Sequence[ForwardRun], over_time: Sequence[ForwardRun]
+) -> bool:
+    """Return whether an axis gives more sequences to a layer whose steps are the sequence.
+
+    Args:
+        before: The run of the example.
+        along: Runs at other sizes of the axis.
+        over_time: Runs at other numbers of steps.
+    """
+
+    def changed(runs: Sequence[ForwardRun], place: int) -> set[int]:
+        return {
+            index
+            for run in runs
+            for index, (one, other) in enumerate(zip(before.calls, run.calls, strict=False))
+            if one.sizes[place] != other.sizes[place]
+        }
+
+    cells = any(len(run.calls) != len(before.calls) for run in over_time)
+    looped = {index for index, call in enumerate(before.calls) if call.is_cell} if cells else set()
+    return bool(changed(along, 1) & (changed(over_time, 0) | looped))
 
 
 def name_axis(

@@ -8,7 +8,13 @@ from dataclasses import replace
 from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.call.argument_names import holds_state
-from edgernn.export.call.axis_probe import Axis, AxisProbe, RankError, is_feature
+from edgernn.export.call.axis_probe import (
+    Axis,
+    AxisProbe,
+    RankError,
+    gives_rows_over_time,
+    is_feature,
+)
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.option_names import option
 from edgernn.untrusted_text import first_line
@@ -101,6 +107,11 @@ def unrequested_notes(
         image = (path, axis - 1) in others and leaf.tensor.dim() > 3
         if symbol in (BATCH, SEQUENCE):
             yield None
+        elif _sizes_a_state(probe, axes, dict(groups).get(SEQUENCE)):
+            yield (
+                f"{constant}, as in the example: a layer over time has a row of its state for each "
+                "entry, and of a state only the batch may be dynamic."
+            )
         elif state is not None:
             yield (
                 f"{constant}, as in the example: `{state}` is a state, of which only the batch may "
@@ -116,3 +127,15 @@ def unrequested_notes(
                 f"{constant}, {what}: no parameter fixes it. Give another number, or a name to "
                 f"leave it open, in {option('inputs', [spec])}."
             )
+
+
+def _sizes_a_state(
+    probe: AxisProbe, axes: Sequence[Axis], over_time: Sequence[Axis] | None
+) -> bool:
+    """Return whether a layer over time runs more sequences where `axes` are larger."""
+    if over_time is None:
+        return False
+    along, steps = probe.resized_runs(axes), probe.resized_runs(over_time)
+    if isinstance(along, Exception) or isinstance(steps, Exception):
+        return False
+    return gives_rows_over_time(probe.run, along, steps)

@@ -24,6 +24,7 @@ __all__ = [
     "is_cell",
     "kind_of_call",
     "length_ports",
+    "row_axis",
     "runs_along_sequence",
     "state_places",
     "weights_of",
@@ -77,6 +78,13 @@ def length_ports(graph: ir.Graph) -> list[str]:
     sources = [source for value in lengths for source in input_dependencies(value)]
     vectors = [one for one in sources if one.dtype in _INTEGERS and len(one.shape or ()) == 1]
     return list(dict.fromkeys(one.name or "" for one in vectors))
+
+
+def row_axis(node: ir.Node) -> int | None:
+    """Return the axis of a call's states that has a row for every sequence; None of a loop."""
+    if node.op_type == LOOP:
+        return None
+    return 0 if is_cell(node) else 1
 
 
 def runs_along_sequence(node: ir.Node) -> bool:

@@ -22,6 +22,8 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
+from edgernn.axis_sizes import evaluate_size
+from edgernn.contract import BATCH
 from edgernn.export.ir.dataflow import upstream
 from edgernn.export.ir.operator_kinds import Movement, moved_inputs, movement_of
 from edgernn.export.lift.batching_rules import MixedBatchError, declared_shape
@@ -113,7 +115,9 @@ def _value_with(numbers: Numbers, ends: Mapping[ir.Value, Numbers]) -> ir.Value:
 
 
 def _probe_shape(value: ir.Value) -> tuple[int, ...]:
-    return tuple(size if isinstance(size, int) else _PROBE_BATCH for size in declared_shape(value))
+    known = {BATCH: _PROBE_BATCH}
+    sizes = (evaluate_size(size or "?", known) for size in declared_shape(value))
+    return tuple(_PROBE_BATCH if size is None else size for size in sizes)
 
 
 def _numbered(values: Iterable[ir.Value]) -> dict[ir.Value, Numbers]:

@@ -29,7 +29,6 @@ from edgernn.export.ir.operator_kinds import Movement, operators_of
 from edgernn.export.ir.recurrent_operators import STATES
 from edgernn.export.states.folded_batch import (
     FoldedBatch,
-    folded_axis,
     unfold_input,
     unfold_output,
 )
@@ -122,13 +121,12 @@ def _folded_argument(
     argument: ir.Value, started: Sequence[NodeState], folded: FoldedBatches
 ) -> FoldedBatch | None:
     """Return how the rows of an argument are folded: as those of the states that start from it."""
-    place = folded_axis(argument)
     known = {
         folded.get((state.call, state.index))
         for state in started
-        if folded_axis(state.final) == place
+        if state.final.shape == argument.shape
     }
-    return known.pop() if place is not None and len(known) == 1 else None
+    return known.pop() if len(known) == 1 else None
 
 
 def _argument_state(

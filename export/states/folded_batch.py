@@ -79,21 +79,24 @@ class FoldedBatch:
         return folded
 
 
-def folded_axis(value: ir.Value) -> tuple[int, int] | None:
-    """Return the axis of `value` that has several rows for each sequence, and how many.
+def folded_axis(value: ir.Value, axis: int | None = None, batch: int | None = None) -> int | None:
+    """Return the axis of a state that has several rows for each sequence, None where none has.
 
-    None where there is none, and where another axis is dynamic too.
+    Args:
+        value: The state in torch's shape.
+        axis: The axis that has a row for every sequence of its layer, where that is known.
+        batch: The number of sequences where it is constant.
     """
-    dynamic = [
-        (axis, canonical_size(str(size)))
-        for axis, size in enumerate(value.shape or ())
-        if not isinstance(size, int)
-    ]
-    if len(dynamic) != 1:
+    shape = value.shape or ()
+    dynamic = [place for place, size in enumerate(shape) if not isinstance(size, int)]
+    if dynamic:
+        [first, *others] = dynamic
+        several = _ROWS.fullmatch(canonical_size(str(shape[first])))
+        return first if several and not others else None
+    rows = None if axis is None else shape[axis]
+    if not isinstance(rows, int) or batch is None:
         return None
-    [(axis, size)] = dynamic
-    rows = _ROWS.fullmatch(size)
-    return None if rows is None else (axis, int(rows[1]))
+    return axis if rows > batch and rows % batch == 0 else None
 
 
 def unfold_input(graph: ir.Graph, rows: ir.Value, folded: FoldedBatch) -> None:
@@ -116,12 +119,13 @@ def unfold_output(graph: ir.Graph, rows: ir.Value, folded: FoldedBatch) -> None:
 
 
 def _port_shape(rows: ir.Value, folded: FoldedBatch) -> ir.Shape:
-    return ir.Shape(folded.port_shape(tuple(rows.shape or ()), BATCH))
+    shape = tuple(rows.shape or ())
+    size = shape[folded.axis]
+    batch = size // (folded.outer * folded.inner) if isinstance(size, int) else BATCH
+    return ir.Shape(folded.port_shape(shape, batch))
 
 
-def _reshape(
-    builder: NodeBuilder, value: ir.Value, shape: ir.Shape | None, name: str
-) -> ir.Value:
+def _reshape(builder: NodeBuilder, value: ir.Value, shape: ir.Shape | None, name: str) -> ir.Value:
     """Give a value a shape with one dynamic axis."""
     sizes = [size if isinstance(size, int) else -1 for size in shape or ()]
     target = builder.constant(f"{name}_shape", np.array(sizes, np.int64))

@@ -44,15 +44,15 @@ def at_one_step(model: ir.Model) -> ir.Model:
         UnsupportedModelError: The model has no step, or cannot be written at one step.
     """
     model = _copy(model)
+    own_steps = _own_steps(model)
     for node in recurrent_nodes(model.graph):
-        direction, steps = direction_of(node), _steps(node)
+        direction, steps = direction_of(node), own_steps[node.name]
         if direction != "forward" and (steps is None or SEQUENCE in str(steps)):
             raise UnsupportedModelError(
                 f"`{node.name}` ({node.op_type}) is {direction}: it reads the sequence from its "
                 "end, so the model has no step. Export the sequence graph alone."
             )
     declared = [shape_of(output) for output in model.graph.outputs]
-    own_steps = {node.name: _steps(node) for node in recurrent_nodes(model.graph)}
     found = [_remove_sequence_axis(model.graph, index) for index in range(len(model.graph.inputs))]
     if not any(found):
         inputs = [f"{port.name}{_format_shape(shape_of(port))}" for port in model.graph.inputs]
@@ -184,6 +184,15 @@ def _check_steps(graph: ir.Graph, own_steps: Mapping[str | None, Dim]) -> None:
                 f"`{node.name}` ({node.op_type}) runs {steps} steps where one was expected. "
                 f"Name the time axis `{SEQUENCE}`, or export the sequence graph alone."
             )
+
+
+def _own_steps(model: ir.Model) -> dict[str | None, Dim]:
+    """Return how many steps each recurrent node of a sequence graph runs, by its name."""
+    nodes = recurrent_nodes(model.graph)
+    if None in map(_steps, nodes):
+        model = model.clone()
+        refine_shapes(model)
+    return {node.name: _steps(node) for node in recurrent_nodes(model.graph)}
 
 
 def _steps(node: ir.Node) -> Dim:

@@ -383,3 +383,58 @@ def test_the_model_tells_its_input_size():
 def test_states_of_several_cells_are_tried_in_one_tensor():
     """An argument that is called like a state may take those of all cells."""
     assert shapes_of(Stacked()) == ["x:float32[batch,4]", "hx:float32[2,batch,3]"]
+
+
+class Bins(Base):
+    """Runs every bin of (batch, sequence, bins, 4) over time."""
+
+    def forward(self, x):
+        rows = x.transpose(1, 2).flatten(0, 1)
+        return self.rnn(rows)[0].unflatten(0, (x.shape[0], x.shape[2])).transpose(1, 2)
+
+
+class Frames(Base):
+    """Runs every frame of (batch, sequence, bins, 4) along its bins, then all frames."""
+
+    def __init__(self):
+        super().__init__()
+        self.time = nn.GRU(3, 3, batch_first=True)
+
+    def forward(self, x):
+        ends = self.rnn(x.flatten(0, 1))[1]
+        return self.time(ends.view(x.shape[0], x.shape[1], 3))[0]
+
+
+class CellOfBins(nn.Module):
+    """Loops over time with a cell that runs every bin."""
+
+    def __init__(self):
+        super().__init__()
+        self.cell = nn.GRUCell(4, 3)
+
+    def forward(self, x):
+        h = x.new_zeros(x.shape[0] * x.shape[2], 3)
+        for frame in x.unbind(1):
+            h = self.cell(frame.flatten(0, 1), h)
+        return h
+
+
+@pytest.mark.parametrize("kind", [Bins, CellOfBins])
+def test_an_axis_of_rows_over_time_is_constant(kind: type[nn.Module]):
+    """The state has a row for every bin, so that it would grow with them."""
+    example = find_dynamic_axes(
+        ModuleRunner(kind()), example_from(kind(), (torch.randn(2, 7, 5, 4),))
+    )
+    assert [str(leaf) for leaf in example.tensors] == ["x:float32[batch,sequence,5,4]"]
+    assert example.notes == (
+        "Axis 2 of `x` is the constant 5, as in the example: a layer over time has a row of its "
+        "state for each entry, and of a state only the batch may be dynamic.",
+    )
+
+
+def test_an_axis_of_steps_within_a_frame_is_dynamic():
+    """A layer along the bins takes any number of them, and a name leaves rows dynamic too."""
+    assert found(Frames(), torch.randn(2, 7, 5, 4)) == ["x:float32[batch,sequence,x_dim2,4]"]
+    named = ["x:float32[batch,sequence,bins,4]"]
+    example = find_dynamic_axes(ModuleRunner(Bins()), example_from(Bins(), named))
+    assert [str(leaf) for leaf in example.tensors] == named

@@ -10,6 +10,8 @@ from edgernn.export.ir.call_nodes import (
     is_cell,
     kind_of_call,
     length_ports,
+    row_axis,
+    runs_along_sequence,
     state_places,
     weights_of,
 )
@@ -68,3 +70,31 @@ def test_lengths_are_traced_to_the_input():
     )
     graph = ir.Graph([lengths], [], nodes=[cast, packed])
     assert length_ports(graph) == ["lengths"]
+
+
+@pytest.mark.parametrize(("node", "axis"), [(LAYER, 1), (PACKED, 1), (CELL, 0), (LOOP, None)])
+def test_states_have_a_row_for_every_sequence(node, axis):
+    """A layer stacks its layers in front of the rows; the states of a loop have any shape."""
+    assert row_axis(node) == axis
+
+
+@pytest.mark.parametrize(
+    ("shape", "batch_first", "along"),
+    [
+        (("batch", "sequence", 4), 1, True),
+        (("sequence", "batch", 4), 0, True),
+        (("batch", "sequence*2", 4), 1, True),
+        (("batch*sequence", 33, 4), 1, False),
+        ((33, "batch*sequence", 4), 0, False),
+        (("batch*sequence", "bins", 4), 1, False),
+        (("batch", None, 4), 1, True),
+        (None, 1, True),
+    ],
+)
+def test_a_layer_runs_along_the_sequence_or_another_axis(shape, batch_first, along):
+    """Where its steps are not known, they may be the sequence."""
+    node = call("gru", "x", "h", "w_ih", "w_hh", packed=0, batch_first=batch_first)
+    node.inputs[0].shape = None if shape is None else ir.Shape(shape)
+    assert runs_along_sequence(node) is along
+    assert runs_along_sequence(CELL)
+    assert runs_along_sequence(LOOP)

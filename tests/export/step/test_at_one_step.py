@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
+from onnx.reference import ReferenceEvaluator
 
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.step.at_one_step import at_one_step, gemm_form
@@ -220,6 +222,29 @@ def test_a_layer_that_still_runs_several_steps_is_refused():
         "`layer` (RNN) runs 2 steps where one was expected. Name the time axis `sequence`, or "
         "export the sequence graph alone."
     )
+
+
+@pytest.mark.parametrize("direction", ["forward", "bidirectional"])
+@pytest.mark.parametrize("bins", [3, "bins"])
+def test_a_layer_along_another_axis_runs_whole_in_every_step(direction: str, bins: int | str):
+    """It stays an operator, in one direction or both."""
+    count = 2 if direction == "bidirectional" else 1
+    weights = ", ".join(str((number % 5 - 2) / 4) for number in range(4 * count))
+    model = text(f"""
+        m (float[sequence,{bins},2] x) => (float[{count},sequence,2] y)
+        <float[{count},2,2] W = {{{weights}}}, float[{count},2,2] R = {{{weights}}}>
+        {{
+            rows = Transpose<perm = [1, 0, 2]>(x)
+            [along_bins] Y, y = RNN<hidden_size = 2, direction = "{direction}">(rows, W, R)
+        }}
+    """)
+    step = gemm_form(at_one_step(model))
+    assert "RNN" in op_types(step)
+    x = np.random.default_rng(0).standard_normal((4, 3, 2)).astype(np.float32)
+    (whole,) = ReferenceEvaluator(ir.to_proto(model)).run(None, {"x": x})
+    run = ReferenceEvaluator(ir.to_proto(step)).run
+    steps = [run(None, {"x": frame})[0] for frame in x]
+    np.testing.assert_allclose(np.stack(steps, 1), whole, atol=1e-6)
 
 
 def test_a_graph_that_is_empty_at_one_step_is_refused():
