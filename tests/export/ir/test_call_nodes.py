@@ -94,7 +94,9 @@ def test_states_have_a_row_for_every_sequence(node, axis):
 def test_a_layer_runs_along_the_sequence_or_another_axis(shape, batch_first, along):
     """Where its steps are not known, they may be the sequence."""
     node = call("gru", "x", "h", "w_ih", "w_hh", packed=0, batch_first=batch_first)
-    node.inputs[0].shape = None if shape is None else ir.Shape(shape)
+    x = node.inputs[0]
+    assert x is not None
+    x.shape = None if shape is None else ir.Shape(shape)
     assert runs_along_sequence(node) is along
     assert runs_along_sequence(CELL)
     assert runs_along_sequence(LOOP)

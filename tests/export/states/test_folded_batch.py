@@ -82,4 +82,6 @@ def test_ports_take_the_place_of_states_in_torchs_shape(rows: int | str, batch: 
     assert [port.name for port in ports] == ["x", "h_in", "h_out"]
     assert [list(port.shape or ()) for port in ports[1:]] == [[2, batch, 3, 5]] * 2
     assert [one.op_type for one in graph] == ["Reshape", "Add", "Reshape"]
-    assert list(node.inputs[1].shape) == list(after.shape) == [2, rows, 5]
+    inside = node.inputs[1]
+    assert inside is not None
+    assert list(inside.shape or ()) == list(after.shape or ()) == [2, rows, 5]

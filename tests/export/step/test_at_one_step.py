@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import onnx
@@ -241,10 +242,10 @@ def test_a_layer_along_another_axis_runs_whole_in_every_step(direction: str, bin
     step = gemm_form(at_one_step(model))
     assert "RNN" in op_types(step)
     x = np.random.default_rng(0).standard_normal((4, 3, 2)).astype(np.float32)
-    (whole,) = ReferenceEvaluator(ir.to_proto(model)).run(None, {"x": x})
-    run = ReferenceEvaluator(ir.to_proto(step)).run
-    steps = [run(None, {"x": frame})[0] for frame in x]
-    np.testing.assert_allclose(np.stack(steps, 1), whole, atol=1e-6)
+    run, run_step = (ReferenceEvaluator(ir.to_proto(one)).run for one in (model, step))
+    whole: Any = run(None, {"x": x})
+    steps: list[Any] = [run_step(None, {"x": frame}) for frame in x]
+    np.testing.assert_allclose(np.stack([y for (y,) in steps], 1), whole[0], atol=1e-6)
 
 
 def test_a_graph_that_is_empty_at_one_step_is_refused():
