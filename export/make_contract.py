@@ -7,12 +7,13 @@ contract of what is known so far; the contract itself is made once, of all of it
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import onnx_ir as ir
 
-from edgernn.contract import BATCH, SEQUENCE, Contract
+from edgernn.contract import BATCH, SEQUENCE, Contract, Graph, Port
 from edgernn.export.built import Built
 from edgernn.export.ir.dataflow import id_axis
 from edgernn.export.proof.calls_in_row import CallsInRow
@@ -22,6 +23,7 @@ from edgernn.export.proof.measured_bounds import find_full_lengths, measure_boun
 from edgernn.export.proof.outer_axes import find_outer_axes
 from edgernn.export.proof.reference import Reference
 from edgernn.export.states.contract_ports import contract_states, order_notes
+from edgernn.export.states.state_port import StatePort
 from edgernn.join_chunks import BATCH_OUTER, SEQUENCE_OUTER
 from edgernn.untrusted_text import escape_unprintable
 from edgernn.vocabulary import Vocabulary
@@ -123,17 +125,18 @@ def make_contract(
         measured = known(carry=built.carry, most=bounds.most, least=bounds.least)
         full = find_full_lengths(sampler_of(built, reference, measured), built.sequence)
     extent = {"most": bounds.most, "least": bounds.least, "full_lengths": full}
-    least = bounds.least.get(SEQUENCE, 1)
+    takes_chunks = any(state.context for state in built.states)
+    least = 1 if takes_chunks else bounds.least.get(SEQUENCE, 1)
     divisible = built.carry and least == 1
     no_step = built.no_step or (f"forward takes at least {least} steps." if least > 1 else "")
-    if divisible and not any(state.context for state in built.states):
+    if divisible and not takes_chunks:
         reason = why_not_carried(sampler_of(built, reference, known(carry=True, **extent)))
         if built.remembers:
             reason = reason.removeprefix("its state cannot be carried on: ")
         divisible, no_step = not reason, reason or no_step
     # a module that keeps memory from call to call carries its state, however its calls differ
     carry = divisible or built.remembers
-    graphs = built.ports
+    graphs = _with_limited_counters(built, bounds.most)
     return known(
         **extent,
         carry=carry,
@@ -153,6 +156,42 @@ def make_contract(
             *([f"There is no step graph: {no_step}"] if no_step else ()),
         ),
     )
+
+
+def _with_limited_counters(built: Built, most: Mapping[str, int]) -> dict[str, Graph]:
+    """Return the ports of each graph, with the most hops that a state counts as its limit."""
+    graphs = built.ports
+    if SEQUENCE not in most or built.step is None:
+        return graphs
+    counters = _hop_counters(built.step.graph, built.states)
+    limit = most[SEQUENCE] // built.streaming.hop
+
+    def limited(port: Port) -> Port:
+        return replace(port, limit=limit) if port.name in counters else port
+
+    return {
+        kind: Graph(tuple(map(limited, graph.inputs)), graph.outputs)
+        for kind, graph in graphs.items()
+    }
+
+
+def _hop_counters(step: ir.Graph, states: Sequence[StatePort]) -> set[str]:
+    """Return the inputs of contexts that are one more after each call of a step graph."""
+    inputs = {value.name: value for value in step.inputs}
+    outputs = {value.name: value.producer() for value in step.outputs}
+    counters: set[str] = set()
+    for state in (one for one in states if one.context):
+        before, node = inputs[state.input], outputs[state.output]
+        if node is not None and node.op_type == "Add" and before in node.inputs:
+            other = node.inputs[node.inputs[0] is before]
+            number = None if other is None else ir.convenience.get_const_tensor(other)
+            if (
+                number is not None
+                and before.dtype == ir.DataType.INT64
+                and (number.numpy() == 1).all()
+            ):
+                counters.add(state.input)
+    return counters
 
 
 def _bounding_axes(built: Built) -> dict[str, str]:

@@ -20,7 +20,7 @@ from edgernn.artifact import Artifact
 from edgernn.errors import ContractError, ParityError
 from edgernn.export import build_model, verify_artifact
 from edgernn.export.states.hop_and_delay import Streaming
-from tests.nets.streams import STREAMS, Net, Stream
+from tests.nets.streams import STREAMS, TABLE, Net, Stream
 
 Change = Callable[[str], str]
 Export = Callable[..., Artifact]
@@ -168,6 +168,26 @@ def test_an_artifact_is_proven_against_its_model(export, name, monkeypatch):
         f"{hop}, delay {delay} of `output`, tail 1 of `output`. It is not the model that the graph "
         "was made from."
     )
+
+
+def test_a_table_of_positions_bounds_the_hops_of_a_stream(tmp_path):
+    """Also of one in many chunks: hosts check the state that counts."""
+    module, spec = STREAMS["positions"].module(), STREAMS["positions"].inputs
+    artifact = edgernn.export_model(module, tmp_path / "m.edgernn", inputs=spec)
+    assert artifact.contract.most == {"sequence": TABLE}
+    for graph in artifact.contract.graphs.values():
+        assert graph.input("position_in").limit == TABLE
+    assert artifact.parity is not None
+    drift = [check.sequence for check in artifact.parity.checks if check.name == "drift"]
+    assert drift == [TABLE, TABLE]
+
+
+def test_steps_that_a_convolution_needs_bound_no_chunk(tmp_path):
+    """Eager torch fails on fewer steps than its kernel; a chunk may be a single hop."""
+    module, spec = STREAMS["frames_and_back"].module(), STREAMS["frames_and_back"].inputs
+    artifact = edgernn.export_model(module, tmp_path / "m.edgernn", inputs=spec)
+    assert artifact.contract.hop == 4
+    assert artifact.contract.least == {}
 
 
 # --- graphs that are wrong ------------------------------------------------------------------------
