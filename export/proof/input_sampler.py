@@ -131,6 +131,10 @@ class InputSampler:
             final_states = {}
         return RunResult(self.frames.of_reference(outputs), final_states)
 
+    def run_to_end(self, data: Arrays, states: Arrays | None) -> Arrays:
+        """Run the reference; return all frames of its outputs, the tail too, by port name."""
+        return self._run(data, states, self.reference).outputs
+
     def _run(self, data: Arrays, states: Arrays | None, reference: Reference) -> RunResult:
         """Run a reference; return all its outputs by port name, and all final states."""
         if states is None:

@@ -5,8 +5,9 @@ Outputs and final states are compared
 1. of whole sequences: up to a thousand steps, at both sides of every bound, from the initial state
    and from others that the model can be in;
 2. of runs step by step, and in chunks of random lengths;
-3. of the golden run;
-4. where the model keeps memory from call to call, of calls in a row, with the model called so.
+3. where the last frames come from padding, of runs that are fed it after the end;
+4. of the golden run;
+5. where the model keeps memory from call to call, of calls in a row, with the model called so.
 
 At most one of the sizes is the traced one. Shapes must be as declared, NaN agrees with nothing, and
 a comparison of nothing is a failure.
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -35,6 +37,7 @@ from edgernn.export.proof.input_sampler import AxisSizes, InputSampler
 from edgernn.export.proof.integer_products import check_integers
 from edgernn.export.proof.port_adapter import PortAdapter
 from edgernn.export.proof.reference import Reference, RunResult
+from edgernn.export.proof.stream_end import compare_end, end_steps
 from edgernn.export.proof.verdict import DisagreementError, Verdict, format_sizes
 from edgernn.report import Check, ParityReport
 
@@ -212,6 +215,7 @@ class Prover:
         if "sequence" in kinds:
             count += (short + len(self._cases.boundary_sizes)) * (2 if self.contract.states else 1)
             count += long and SEQUENCE not in self.constants
+            count += len(self._chunked_sizes) * self._has_end
         if self._in_parts:
             count += len(kinds) * (len(self._chunked_sizes) + long)
         return count
@@ -235,6 +239,8 @@ class Prover:
                 yield self._compare_chunks("steps" if kind == "step" else "chunks", kind, run, case)
             if long is not None:
                 yield self._compare_chunks("drift", kind, run, long)
+        if whole is not None and self._has_end:
+            yield from self._compare_ends(whole)
         for kind, run in functions.items():
             yield self._compare_golden(kind, run, whole)
             yield from self._compare_calls(kind, run)
@@ -307,6 +313,23 @@ class Prover:
             yield self._completed(case, whole)
         if self.sampler.contexts and whole is not None and SEQUENCE not in self.constants:
             yield from continued_cases(self.sampler, whole, sizes)
+
+    @property
+    def _has_end(self) -> bool:
+        """Whether padding after the end gives the last frames, in calls of any number of steps."""
+        contexts, padding = self.sampler.contexts, self.contract.padding
+        return bool(contexts and padding) and SEQUENCE not in self.constants
+
+    def _compare_ends(self, run: GraphFunction) -> Iterator[Check]:
+        """Compare the last frames too, by the padding that gives them."""
+        for batch, hops in self._chunked_sizes:
+            steps = self._cases.allowed_steps(hops)
+            if steps + end_steps(self.sampler) > self.contract.most.get(SEQUENCE, math.inf):
+                continue
+            sizes = self.sampler.sizes_at(batch, steps)
+            case = self._from_drawn_states(ComparisonCase(sizes, self.sampler.draw_data(sizes)))
+            comparison = compare_end(self.sampler, run, case)
+            yield self._verdict.check("end", "sequence", case, comparison)
 
     def _compare_golden(self, kind: str, run: GraphFunction, whole: GraphFunction | None) -> Check:
         """Compare the golden run, with which hosts will check themselves."""

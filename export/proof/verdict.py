@@ -140,6 +140,7 @@ _HOW = {
     "chunks": "by chunks",
     "drift": "over many steps",
     "golden": "as recorded for hosts",
+    "end": "to the end of the padding",
     "calls": "call after call",
 }
 

@@ -38,6 +38,7 @@ SHOWN_BY: Mapping[str, tuple[str, ...]] = {
     "lift/test_lift_over_time": ("lift/sequence_graph",),
     # The checks are steps of one report.
     "proof/test_calls_in_row": ("proof/module_calls",),
+    "proof/test_continued_runs": ("proof/stream_end",),
     "proof/test_parity": (
         "proof/differing_layer",
         "proof/graph_function",

@@ -91,6 +91,17 @@ def test_a_right_graph_passes(export, name):
     assert all(check.sequence % hop == 0 for check in artifact.parity.checks)
 
 
+def test_the_end_of_a_stream_is_proven_where_padding_gives_it(export):
+    """All frames of the model are compared then, the tail too."""
+    artifact = export("padded_at_both_ends")
+    ends = [check for check in artifact.parity.checks if check.name == "end"]
+    assert [(c.graph, c.batch, c.sequence) for c in ends] == [
+        ("sequence", 1, 2),
+        ("sequence", 2, 8),
+        ("sequence", 3, 6),
+    ]
+
+
 @pytest.mark.parametrize(
     "options",
     [{"reset": True}, {"steps": 8}, {"batch_size": 3}, {"graph": "step"}],
@@ -239,6 +250,13 @@ WRONG = {
         {},
         "The sequence graph does not agree with eager torch: `output` differs by N at most 1.0e-05 "
         "is allowed) at batch 2, sequence 5, zero initial state, run whole.",
+    ),
+    "a tail that other padding gives": (
+        replace(_CENTRED, streaming=replace(_CENTRED.streaming, padding={"x": 0.5})),
+        {},
+        "The sequence graph does not agree with eager torch: `output` (delay 1, tail 1) differs by "
+        "N at most 1.0e-05 is allowed) at batch 1, sequence 2, random initial state, run to the "
+        "end of the padding.",
     ),
     "undefined frames change the state": (
         replace(_VALID, h2="h1"),
