@@ -28,6 +28,7 @@ __all__ = [
     "parity_line",
     "port_facts",
     "state_bytes",
+    "steps_and_ms",
     "streaming_facts",
     "vocabulary_line",
 ]
@@ -121,16 +122,23 @@ def streaming_facts(contract: Contract) -> Facts:
     if contract.sample_rate is not None:
         facts.append(("rate", f"{contract.sample_rate:,.9g} steps of the input per second"))
     if contract.hop > 1:
-        facts.append(("hop", f"{_steps_and_ms(contract, contract.hop)} of the input per call"))
+        facts.append(("hop", f"{steps_and_ms(contract, contract.hop)} of the input per call"))
     for name, count in contract.delays.items():
-        facts.append(("delay", f"{name} comes {_steps_and_ms(contract, count, name)} later"))
+        facts.append(("delay", f"{name} comes {steps_and_ms(contract, count, name)} later"))
     for name, count in contract.tails.items():
         given = "not in a stream" if contract.missing else "given at the end of a stream"
-        facts.append(("tail", f"last {_steps_and_ms(contract, count, name)} of {name}, {given}"))
+        facts.append(("tail", f"last {steps_and_ms(contract, count, name)} of {name}, {given}"))
     return facts
 
 
-def _steps_and_ms(contract: Contract, steps: int, output: str | None = None) -> str:
+def steps_and_ms(contract: Contract, steps: int, output: str | None = None) -> str:
+    """Return `160 steps`, with ` (10 ms)` where the sample rate is known.
+
+    Args:
+        contract: The contract of the model.
+        steps: The number of steps.
+        output: The data output whose steps they are; None for steps of the input.
+    """
     seconds = contract.seconds(steps, output)
     time = "" if seconds is None else f" ({1000 * seconds:,.4g} ms)"
     return f"{steps:,} step{'' if steps == 1 else 's'}{time}"

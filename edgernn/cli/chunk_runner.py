@@ -30,8 +30,9 @@ class ChunkRunner:
     """Runs one chunk after another; a chunk of one step goes through the step graph.
 
     Where the sequence graph takes a constant number of steps only, a stream takes the others too.
-    Lengths count the steps of all chunks together: a sequence that has ended keeps its state, and
-    its outputs are those of padding.
+    A model in hops runs as a stream, which keeps the steps that fill no hop for the next chunk, and
+    drops the outputs that are not defined. Lengths count the steps of all chunks together: a
+    sequence that has ended keeps its state, and its outputs are those of padding.
 
     Attributes:
         observe: Called with the inputs and outputs of every chunk, if it is set.
@@ -45,10 +46,13 @@ class ChunkRunner:
         self._stream: Stream | None = None
         self._lengths = ChunkLengths(model.contract)
         self._last_outputs: Arrays = {}
+        self._without_steps: Arrays = {}
         self.observe: Observer | None = None
 
     def run(self, chunk: Arrays) -> Arrays:
         """Return the outputs of the next chunk, in the ports' full shapes, by name.
+
+        An output without an axis of steps is missing as long as it is not defined.
 
         Raises:
             InputError: The chunk does not fit the model.
@@ -61,7 +65,7 @@ class ChunkRunner:
             self.observe(chunk, self._last_outputs)
         return self._last_outputs
 
-    def finish(self) -> None:
+    def check_lengths(self) -> None:
         """Check that no length is larger than the number of steps of all chunks together.
 
         Raises:
@@ -69,8 +73,31 @@ class ChunkRunner:
         """
         self._lengths.check_total()
 
+    def end(self, pad: bool) -> Arrays:
+        """End the sequence of a model in hops, and return the outputs that come only then.
+
+        Args:
+            pad: Whether to fill a rest with zeros up to a hop, and run it too.
+        """
+        if self._stream is None:
+            return {}
+        outputs = self._by_name(self._stream.finish(0.0 if pad else None, **self._without_steps))
+        if self.observe is not None:
+            self.observe({}, outputs)
+        return outputs
+
+    @property
+    def rest(self) -> int:
+        """The number of last steps that fill no hop."""
+        return self._stream.rest if self._stream else 0
+
     def _run_chunk(self, chunk: Arrays) -> Arrays:
         contract = self._model.contract
+        if contract.in_hops:
+            self._without_steps = {
+                name: array for name, array in chunk.items() if self._inputs[name].sequence is None
+            }
+            return self._by_name(self._open_stream(chunk).feed(**chunk))
         if contract.carry and contract.step and self._is_one_step(chunk):
             return self._run_step(chunk)
         if contract.carry and SEQUENCE in contract.constants:
@@ -184,7 +211,9 @@ class ChunkRunner:
         return self._stream
 
     def _by_name(self, outputs: Any) -> Arrays:
-        return outputs if isinstance(outputs, dict) else {next(iter(self._outputs)): outputs}
+        """Return the outputs that are defined."""
+        named = outputs if isinstance(outputs, dict) else {next(iter(self._outputs)): outputs}
+        return {name: array for name, array in named.items() if array is not None}
 
 
 def _select(

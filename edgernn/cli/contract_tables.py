@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from edgernn.cli.picture.graph_content import layer_lines, start_of
 from edgernn.cli.terminal_tables import facts, show, table
-from edgernn.facts import Facts, axis_facts, parity_line, vocabulary_line
+from edgernn.facts import Facts, axis_facts, parity_line, streaming_facts, vocabulary_line
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -45,7 +45,7 @@ def print_artifact(artifact: Artifact) -> None:
         facts(
             [
                 *_contract_facts(contract),
-                *_cost_facts(artifact.cost),
+                *_cost_facts(artifact.cost, contract),
                 ("parity", parity_line(artifact.parity)),
                 *_refusal_facts(artifact.refusals),
                 *(("note", note) for note in contract.notes),
@@ -76,7 +76,7 @@ def print_file(path: Path, analysis: FileAnalysis) -> None:
         facts(
             [
                 *own,
-                *_cost_facts(analysis.cost),
+                *_cost_facts(analysis.cost, contract),
                 *(("recurrent", node) for node in analysis.recurrent or ("none",)),
                 *_refusal_facts(analysis.refusals),
             ]
@@ -135,7 +135,7 @@ def _contract_facts(contract: Contract) -> Facts:
     pairs.append(("carry", _CARRY[contract.carry]))
     if not contract.divisible:
         pairs.append(("", "a sequence in other parts gives other numbers"))
-    pairs += axis_facts(contract)
+    pairs += [*axis_facts(contract), *streaming_facts(contract)]
     pairs += [(name, "the longest is all steps") for name in contract.full_lengths]
     if contract.vocabulary:
         pairs.append(("vocabulary", vocabulary_line(contract.vocabulary)))
@@ -150,9 +150,10 @@ def _layer_facts(layers: Sequence[Layer], cost: Cost) -> Facts:
     return [*pairs, ("parameters", f"{cost.parameters:,}")]
 
 
-def _cost_facts(cost: Cost) -> Facts:
+def _cost_facts(cost: Cost, contract: Contract | None) -> Facts:
+    call = "per hop" if contract is not None and contract.hop > 1 else "per step"
     return [
-        ("per step", f"{cost.multiply_adds:,} multiply-adds"),
+        (call, f"{cost.multiply_adds:,} multiply-adds"),
         ("", f"{cost.weight_bytes:,} bytes of weights read"),
         ("", f"{cost.state_bytes:,} bytes of state per sequence"),
     ]

@@ -81,9 +81,10 @@ class Forecast:
             steps: The number of steps to generate.
             columns: The names of the input's features, which are then those of what is fed back.
         """
-        layout = OutputLayout.of(self._contract, batched, steps, header=columns is not None)
+        layout = OutputLayout.of(self._contract, batched, header=columns is not None)
         axes = {name: axis.with_steps() for name, axis in layout.axes.items()}
-        return replace(layout, axes=axes, names={self.output: columns or ()})
+        names = {self.output: columns or ()}
+        return replace(layout, axes=axes, steps=dict.fromkeys(axes, steps), names=names)
 
     def run(self, runner: ChunkRunner, answers: Iterable[Arrays], count: int) -> Iterator[Arrays]:
         """Run the data, then `count` times the output before it; yield what was fed, step by step.

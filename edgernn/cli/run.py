@@ -17,6 +17,7 @@ from edgernn.errors import InputError
 if TYPE_CHECKING:
     from edgernn.cli.chunk_runner import ChunkRunner
     from edgernn.cli.data_files.output_file import OutputFile
+    from edgernn.cli.data_files.sequence_reader import ChunkedSequence
     from edgernn.cli.plot.run_plot import RunPlot
     from edgernn.runtime import Model
 
@@ -117,6 +118,7 @@ def _file_option(flag: str, help_: str, formats: tuple[str, ...] = ()) -> Callab
 @_file_option("--output", "Where to write; its suffix is the format.", _OUTPUT_FORMATS)
 @_file_option("--plot", "Draw inputs and outputs over the steps (.png, .svg, .pdf).", PLOT_FORMATS)
 @click.option("--chunk", type=click.IntRange(min=1), metavar="N", help="Run N steps at a time.")
+@click.option("--pad-rest", is_flag=True, help="Fill the last hop with zeros, and run it too.")
 @_file_option("--state-in", "Start from this state (.npz).")
 @_file_option("--state-out", "Write the final state (.npz).")
 @click.option("--force", is_flag=True, help="Replace files that exist.")
@@ -146,13 +148,14 @@ def command(**given: Any) -> None:
 
     runner = ChunkRunner(model, read_state(options.state_in) if options.state_in else None)
     picture = None if plot is None else _start_picture(model, runner)
-    columns = _run(model, runner, options, output)
+    sequence = _run(model, runner, options, output)
     if state is not None:
         runner.write_state(state)
         state.note("state")
     if plot is not None and picture is not None:
         title = f"{artifact.resolve().name} on {options.source_name}"
-        picture.save(plot, title, options.generate or 0, columns)
+        columns, rate = (None, None) if sequence is None else (sequence.columns, sequence.rate)
+        picture.save(plot, title, options.generate or 0, columns, rate)
         plot.note("plot")
 
 
@@ -175,8 +178,8 @@ def _start_picture(model: Model, runner: ChunkRunner) -> RunPlot:
 
 def _run(
     model: Model, runner: ChunkRunner, options: RunOptions, output: OutputFile | None
-) -> tuple[str, ...] | None:
-    """Run a sequence or a text, and return the names of the columns that were read."""
+) -> ChunkedSequence | None:
+    """Run a sequence or a text, and return the sequence, which was read to its end."""
     if options.text is None:
         from edgernn.cli.run_arrays import run_arrays
 
@@ -193,6 +196,11 @@ def _check_model(artifact: Path, model: Model, options: RunOptions) -> None:
         raise InputError(
             f"`{artifact}` has no vocabulary, so it cannot read text. Export it again with "
             "--vocabulary FILE, or give numbers with --input."
+        )
+    if options.generate is not None and model.contract.in_hops:
+        raise InputError(
+            f"--generate feeds each output back as the next input, but those of `{artifact}` come "
+            "later than that, by a hop or a delay. Leave out --generate."
         )
     flag = "--generate" if options.generate is not None else "--chunk"
     if not model.contract.carry and (options.chunk is not None or options.generate is not None):
@@ -232,4 +240,6 @@ def _replay(model: Model) -> None:
     click.echo(f"{names}: max difference {replayed.max_difference:.1e} to {replayed.reference}")
     seconds = median_step_time(model)
     if seconds is not None:
-        click.echo(f"{seconds * 1e6:.1f} µs per step on {model.provider} (median)")
+        hop = model.contract.hop
+        unit = "step" if hop == 1 else f"hop of {hop} steps"
+        click.echo(f"{seconds * 1e6:.1f} µs per {unit} on {model.provider} (median)")

@@ -14,6 +14,7 @@ from edgernn.cli.data_files.output_writer import open_output
 from edgernn.cli.data_files.sequence_reader import ChunkedSequence, open_sequence
 from edgernn.cli.forecast import Forecast, check_no_lengths
 from edgernn.cli.run_options import RunOptions
+from edgernn.cli.sequence_end import end_of_sequence
 from edgernn.cli.terminal_notes import steps_bar
 from edgernn.contract import SEQUENCE, Contract
 from edgernn.errors import InputError
@@ -26,7 +27,7 @@ _SOUND_STEPS = 65536
 
 def run_arrays(
     contract: Contract, runner: ChunkRunner, options: RunOptions, target: OutputFile | None
-) -> tuple[str, ...] | None:
+) -> ChunkedSequence:
     """Run a sequence and write the outputs, or with --generate how the model continues it.
 
     Args:
@@ -36,7 +37,7 @@ def run_arrays(
         target: Where to write, or None for standard output.
 
     Returns:
-        The names of the columns that were read; None where they have none.
+        The sequence, which was read to its end.
 
     Raises:
         InputError: The sequence does not fit the model, or its outputs the format.
@@ -66,14 +67,14 @@ def run_arrays(
         with open_output(target, sequence.format, layout) as output:
             for answer in answers:
                 output.write(answer)
-        return sequence.columns
+        return sequence
 
 
 def _steps_per_answer(contract: Contract) -> int | None:
     """Return the number of steps that are read before they are run; None for all of them."""
     if not contract.carry or not contract.divisible:
         return None
-    return 1 if contract.step else contract.constants.get(SEQUENCE, 1)
+    return contract.hop if contract.step else contract.constants.get(SEQUENCE, contract.hop)
 
 
 def _check_rate(contract: Contract, rate: int, where: str) -> None:
@@ -116,7 +117,7 @@ def _run_chunks(
 ) -> Iterator[Arrays]:
     """Run chunk by chunk, with a bar on standard error; yield the outputs of each."""
     flag = "--chunk" if options.generate is None else "--generate"
-    is_joined = options.chunk is not None or options.generate is not None
+    is_joined = options.chunk is not None or options.generate is not None or contract.in_hops
     axes = output_axes(contract)
     with _bar(sequence.steps, "steps", options.chunk is not None, target) as advance:
         for part in sequence.chunks:
@@ -126,7 +127,9 @@ def _run_chunks(
                 check_no_lengths(contract, part)
             yield runner.run(part)
             advance(runner.step_count(part))
-    runner.finish()
+    runner.check_lengths()
+    if options.generate is None:
+        yield from end_of_sequence(contract, runner, options)
 
 
 def _bar(

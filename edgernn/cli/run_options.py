@@ -24,6 +24,7 @@ _REQUIRES = {
     "output": ("--input", "--text"),
     "plot": ("--input", "--text"),
     "chunk": ("--input", "--text"),
+    "pad_rest": ("--input",),
     "state_in": ("--input", "--text"),
     "state_out": ("--input", "--text"),
     "force": ("--output", "--plot", "--state-out"),
@@ -46,6 +47,7 @@ class RunOptions:
     output: Path | None
     plot: Path | None
     chunk: int | None
+    pad_rest: bool
     state_in: Path | None
     state_out: Path | None
     force: bool
@@ -78,6 +80,8 @@ class RunOptions:
                 raise click.UsageError(f"{_flag(name)} needs {' or '.join(needs)}.")
         if self.temperature is not None and self.text is None:
             raise click.UsageError("--temperature draws symbols, which needs --text.")
+        if self.pad_rest and self.state_out is not None:
+            raise click.UsageError("--pad-rest ends the sequence, and --state-out continues it.")
         if self.output is not None:
             self._check_format(self.output.suffix)
         self._check_files_differ()

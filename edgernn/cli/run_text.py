@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,6 +17,7 @@ from edgernn.cli.data_files.output_file import OutputFile
 from edgernn.cli.data_files.output_layout import OutputLayout, scores_output
 from edgernn.cli.data_files.output_writer import FORMATS, open_output
 from edgernn.cli.run_options import RunOptions
+from edgernn.cli.sequence_end import end_of_sequence
 from edgernn.contract import SEQUENCE, Contract
 from edgernn.errors import InputError
 from edgernn.regular_files import MEGABYTE, format_size
@@ -72,7 +74,8 @@ class TextInterface:
 
     def best(self, outputs: Mapping[str, NDArray[Any]]) -> str:
         """Return the symbols with the best scores, one per step."""
-        ids: list[int] = outputs[self._require_scores()].argmax(-1).ravel().tolist()
+        scores = outputs.get(self._require_scores())
+        ids: list[int] = [] if scores is None else scores.argmax(-1).ravel().tolist()
         return self.vocabulary.decode(ids)
 
     def continue_text(
@@ -129,7 +132,8 @@ def run_text(
         return
     in_parts = contract.carry and contract.divisible
     size = options.chunk or (interface.chunk if in_parts else None)
-    answers = (runner.run(part) for part in interface.chunks(ids, size))
+    parts = (runner.run(part) for part in interface.chunks(ids, size))
+    answers = itertools.chain(parts, end_of_sequence(contract, runner, options))
     suffix = "" if target is None else target.path.suffix.removeprefix(".")
     if suffix == "txt" or (suffix not in FORMATS and interface.scores is not None):
         _write_text(map(interface.best, answers), target, separator)

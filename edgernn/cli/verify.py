@@ -13,8 +13,10 @@ from edgernn.cli.command_options import declared_options, flags_of, json_option,
 from edgernn.cli.stage_display import show_stages
 from edgernn.cli.terminal_notes import note, verbosity_options, wrapped
 from edgernn.export.options import SourceOptions
+from edgernn.facts import streaming_facts
 
 if TYPE_CHECKING:
+    from edgernn.contract import Contract
     from edgernn.report import ParityReport
 
 
@@ -43,7 +45,7 @@ def command(
             flags = ", ".join(flags_of(SourceOptions).values())
             raise click.UsageError(f"{flags} need --against.")
         with show_stages("replaying the golden run"):
-            report = _replayed(artifact, provider or "cpu")
+            report, contract = _replayed(artifact, provider or "cpu")
     else:
         if provider is not None:
             raise click.UsageError("--provider goes with the golden run, not with --against.")
@@ -55,24 +57,28 @@ def command(
         with show_stages("loading PyTorch") as elapsed:
             from edgernn.export import verify_artifact
 
-            report = verify_artifact(opened, against, **options)
+            report, contract = verify_artifact(opened, against, **options), opened.contract
         note(f"compared in {elapsed():.1f} s")
     if as_json:
         click.echo(json.dumps(report.to_json(), indent=2))
     else:
-        click.echo(wrapped(_lines(report), sys.stdout))
+        click.echo(wrapped(_lines(report, contract), sys.stdout))
     from edgernn.runtime.golden_replay import require_passed
 
     require_passed(report)
 
 
-def _replayed(artifact: Path, provider: str) -> ParityReport:
+def _replayed(artifact: Path, provider: str) -> tuple[ParityReport, Contract]:
     from edgernn.runtime import golden_replay, load
 
-    return golden_replay.golden_report(load(artifact, provider))
+    model = load(artifact, provider)
+    return golden_replay.golden_report(model), model.contract
 
 
-def _lines(report: ParityReport) -> str:
+def _lines(report: ParityReport, contract: Contract) -> str:
+    streaming = [f"{name:<7} {text}" for name, text in streaming_facts(contract)]
     verdict = "passed" if report.passed else "failed"
     end = f"max difference {report.max_difference:.1e} to {report.reference}, tolerance"
-    return "\n".join([*map(str, report.checks), f"{verdict}: {end} {report.tolerance:.1e}"])
+    return "\n".join(
+        [*streaming, *map(str, report.checks), f"{verdict}: {end} {report.tolerance:.1e}"]
+    )

@@ -18,7 +18,8 @@ from edgernn.cli.picture.svg_picture import svg_of
 from edgernn.extras import install_command
 from edgernn.layer import Layer
 from tests.cli.conftest import Invoke
-from tests.nets import small_artifacts
+from tests.nets import framed, small_artifacts
+from tests.nets.framed import Framed
 
 HELLO = """\
 artifact    hello.edgernn
@@ -53,6 +54,21 @@ parity      max difference 2.0e-08 to eager torch over 2 checks at 2 sizes
 refused by  opencv: has no RNN operator
 note        The batch axis is constant (1): forward fails at other sizes.
 """
+IN_HOPS = """\
+states      context_out → context_in, starts at zero
+            position_out → position_in, starts at zero
+            sum_out → sum_in, starts at zero
+carry       yes: the state of one call is fed to the next
+rate        16,000 steps of the input per second
+hop         160 steps (10 ms) of the input per call
+delay       scores comes 2 steps (20 ms) later
+delay       wave comes 320 steps (20 ms) later
+delay       last comes 2 steps (20 ms) later
+tail        last 1 step (10 ms) of scores, not in a stream
+tail        last 160 steps (10 ms) of wave, not in a stream
+tail        last 1 step (10 ms) of last, not in a stream
+per hop     128 multiply-adds
+"""
 LAYERS = (Layer("Embedding", "embedding", 4, 4), Layer("RNN", "rnn", 4, 8))
 
 
@@ -69,6 +85,19 @@ def test_artifact(edgernn: Invoke, with_layers: Path) -> None:
     """Everything that the contract says, on 80 columns."""
     result = edgernn("inspect", "hello.edgernn")
     assert (result.stdout, result.stderr, result.exit_code) == (HELLO, "", 0)
+
+
+def test_hop_and_delay(edgernn: Invoke, folder: Path) -> None:
+    """Hop, delays and tails are said in steps and ms; contexts and positions are states."""
+    framed.write(folder / "net.edgernn", Framed(480, 160, 0, 160, exact=False, rate=16000))
+    result = edgernn("inspect", "net.edgernn")
+    assert IN_HOPS in result.stdout
+    assert "state in    position_in    int64[batch]\n" in result.stdout
+    table = json.loads(edgernn("inspect", "net.edgernn", "--json").stdout)
+    assert (table["hop"], table["delays"]["wave"], table["sample_rate"]) == (160, 320, 16000)
+    alone = edgernn("inspect", "net.edgernn/step.onnx").stdout
+    assert "hop         160 steps (10 ms) of the input per call\n" in alone
+    assert "per hop " in alone
 
 
 def test_artifact_without_carry(edgernn: Invoke, folder: Path) -> None:

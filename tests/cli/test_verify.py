@@ -13,7 +13,8 @@ import pytest
 from edgernn.artifact import Artifact
 from edgernn.report import Check, ParityReport, scaled_difference
 from tests.cli.conftest import Invoke
-from tests.nets import small_artifacts
+from tests.nets import framed, small_artifacts
+from tests.nets.framed import Framed
 
 FAILED = ParityReport("eager torch", 1e-5, (Check("drift", "step", 2, 1000, "random", 0.25),))
 
@@ -31,6 +32,19 @@ def test_passes(edgernn: Invoke, features: Path) -> None:
         rf"passed: max difference {e} to the golden run, tolerance 1\.0e-05\n",
         result.stdout,
     )
+
+
+def test_hop_and_delay(edgernn: Invoke, folder: Path) -> None:
+    """A model in hops says its hop and its delays first."""
+    framed.write(folder / "net.edgernn", Framed(8, 4))
+    lines = edgernn("verify", "net.edgernn").stdout.splitlines()
+    assert lines[:4] == [
+        "hop     4 steps of the input per call",
+        "delay   scores comes 1 step later",
+        "delay   wave comes 4 steps later",
+        "delay   last comes 1 step later",
+    ]
+    assert [line.split()[0] for line in lines[4:]] == ["whole", "steps", "chunks", "passed:"]
 
 
 def test_step_graph_alone(edgernn: Invoke, folder: Path) -> None:

@@ -70,6 +70,7 @@ class Framed:
         rows: The rows of a table of positions, which ends there; None for a table of zeros that is
             long enough.
         gain: Whether there is an input `gain` (batch,), which scales the signal.
+        rate: The sample rate in the contract.
     """
 
     kernel: int = 4
@@ -80,6 +81,7 @@ class Framed:
     exact: bool = True
     rows: int | None = None
     gain: bool = False
+    rate: float | None = None
 
     @property
     def delay(self) -> int:
@@ -184,6 +186,7 @@ class Framed:
             delays=delays if self.delay else {},
             tails=tails if self.tail else {},
             padding={"x": self.pad} if self.tail and self.exact else {},
+            sample_rate=self.rate,
         )
 
     def model(self, contract: Contract, kind: str) -> onnx.ModelProto:

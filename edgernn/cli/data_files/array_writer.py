@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from edgernn.cli.data_files.output_file import write_npy, write_npz
 from edgernn.cli.data_files.output_layout import OutputLayout
+from edgernn.cli.terminal_notes import note
+from edgernn.errors import InputError
 
 __all__ = ["ArrayWriter"]
 
@@ -27,28 +29,27 @@ class ArrayWriter:
         self._folder = folder
         self._parts: dict[str, list[NDArray[Any]]] = {name: [] for name in layout.axes}
         self._files: dict[str, NDArray[Any]] = {}
-        self._steps_before = 0
+        self._written: dict[str, int] = dict.fromkeys(layout.axes, 0)
 
     def write(self, outputs: Mapping[str, NDArray[Any]]) -> None:
         """Add the outputs of one chunk, in the ports' full shapes, by name."""
-        length = 0
         for name, array in outputs.items():
             axis = self._axes[name]
             if axis.sequence is None:
                 self._parts[name] = [array]
                 continue
-            length = array.shape[axis.sequence]
             if self._folder is None:
                 self._parts[name].append(array)
-            else:
-                file = self._mapped_file(name, array)
-                axis.slice_steps(file, self._steps_before, self._steps_before + length)[...] = array
-        self._steps_before += length
+                continue
+            start, length = self._written[name], array.shape[axis.sequence]
+            file = self._mapped_file(name, array)
+            axis.slice_steps(file, start, start + length)[...] = array
+            self._written[name] += length
 
     def _mapped_file(self, name: str, array: NDArray[Any]) -> NDArray[Any]:
         if name not in self._files:
             shape = list(array.shape)
-            shape[self._axes[name].sequence or 0] = self._steps or 0
+            shape[self._axes[name].sequence or 0] = (self._steps or {})[name]
             path = f"{self._folder}/{len(self._files)}"
             file = np.lib.format.open_memmap(path, "w+", array.dtype, tuple(shape))
             _reserve_space(path)
@@ -56,7 +57,10 @@ class ArrayWriter:
         return self._files[name]
 
     def _all_arrays(self) -> dict[str, NDArray[Any]]:
-        arrays = dict(self._files)
+        arrays = {
+            name: self._axes[name].slice_steps(file, 0, self._written[name])
+            for name, file in self._files.items()
+        }
         for name, parts in self._parts.items():
             if parts:
                 arrays[name] = self._axes[name].join_chunks(parts)
@@ -65,8 +69,17 @@ class ArrayWriter:
         return {name: self._axes[name].without_batch(array) for name, array in arrays.items()}
 
     def save(self, stream: IO[bytes], format_: str) -> None:
-        """Write the arrays as .npy, which takes one, or as .npz."""
+        """Write the arrays as .npy, which takes one, or as .npz, without those that never came.
+
+        Raises:
+            InputError: The only one never came.
+        """
         arrays = self._all_arrays()
+        late = " and ".join(f"`{name}`" for name in self._axes if name not in arrays)
+        if late and format_ == "npy":
+            raise InputError(f"The sequence ends before {late} is defined. Give more steps.")
+        if late:
+            note(f"missing {late}, as the sequence ends before that is defined")
         if format_ == "npy":
             (array,) = arrays.values()
             write_npy(stream, array)

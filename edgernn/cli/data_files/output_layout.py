@@ -20,7 +20,8 @@ class OutputLayout:
     Attributes:
         axes: The data outputs of the model.
         batched: Whether to keep a batch axis of size 1.
-        steps: The number of steps to come, if known: a .npy or .npz then grows on disk.
+        steps: Output → at most how many steps are to come, if known: a .npy or .npz then grows on
+            disk.
         scores: The output that has one score for each symbol; None where there is none.
         symbols: The symbols of the model's vocabulary.
         header: Whether rows on standard output have names above them, as a file always has.
@@ -30,7 +31,7 @@ class OutputLayout:
 
     axes: Mapping[str, PortAxes]
     batched: bool
-    steps: int | None = None
+    steps: Mapping[str, int] | None = None
     scores: str | None = None
     symbols: Sequence[str] = ()
     header: bool = False
@@ -41,9 +42,17 @@ class OutputLayout:
     def of(
         cls, contract: Contract, batched: bool, steps: int | None = None, header: bool = False
     ) -> OutputLayout:
-        """Return the layout of all outputs of a model."""
+        """Return the layout of all outputs of a model.
+
+        Args:
+            contract: The contract of the model.
+            batched: Whether to keep a batch axis of size 1.
+            steps: The number of steps of the input to come; None if unknown.
+            header: Whether rows on standard output have names above them.
+        """
         symbols = contract.vocabulary.symbols if contract.vocabulary else ()
-        return cls(output_axes(contract), batched, steps, scores_output(contract), symbols, header)
+        most = None if steps is None else _most_steps(contract, steps)
+        return cls(output_axes(contract), batched, most, scores_output(contract), symbols, header)
 
     def column_names(self, port: str, count: int) -> list[str]:
         """Return the names of the features of an output: `output_0`, or `output[a]` of a score."""
@@ -65,6 +74,15 @@ def scores_output(contract: Contract) -> str | None:
         if axis.features == (len(contract.vocabulary),) and np.dtype(axis.port.dtype).kind == "f"
     ]
     return names[0] if len(names) == 1 else None
+
+
+def _most_steps(contract: Contract, steps: int) -> dict[str, int]:
+    """Return output → at most how many of its steps come for so many steps of the input."""
+    hops = -(-steps // contract.hop) + (1 if contract.in_hops else 0)  # a rest of the state
+    return {
+        name: contract.steps_per_hop(name) * hops + contract.tails.get(name, 0)
+        for name in output_axes(contract)
+    }
 
 
 def _printable(symbol: str) -> str:

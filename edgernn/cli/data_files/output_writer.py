@@ -147,7 +147,8 @@ class _CsvWriter:
 class _JsonlWriter:
     """One number or array per step, or an object from port to one where there are several.
 
-    An output without an axis of steps is in the last line of its chunk.
+    An output with fewer steps than another has each of them in the line of the last step that it
+    covers. An output without an axis of steps is in the last line of its chunk.
     """
 
     def __init__(self, stream: IO[str], layout: OutputLayout) -> None:
@@ -158,10 +159,14 @@ class _JsonlWriter:
             name: self._axes[name].split_steps(array, self._batched)
             for name, array in outputs.items()
         }
-        for left in range(max(map(len, steps.values())), 0, -1):
-            line = {name: _to_lists(s[-left]) for name, s in steps.items() if len(s) >= left}
-            value = line if len(steps) > 1 else next(iter(line.values()))
-            self._stream.write(json.dumps(value) + "\n")
+        count = max(map(len, steps.values()), default=0)
+        lines: list[dict[str, Any]] = [{} for _ in range(count)]
+        for name, values in steps.items():
+            for index, step in enumerate(values, 1):
+                lines[index * count // len(values) - 1][name] = _to_lists(step)
+        for line in lines:
+            written = line if len(self._axes) > 1 else next(iter(line.values()))
+            self._stream.write(json.dumps(written) + "\n")
         self._stream.flush()
 
 
@@ -217,12 +222,12 @@ class _SizedWriter:
 
     def write(self, outputs: Mapping[str, NDArray[Any]]) -> None:
         self._writer.write(outputs)
-        self._last = outputs
+        self._last = {**self._last, **outputs}
         self._steps += max(
             (
                 outputs[name].shape[axis.sequence]
                 for name, axis in self._axes.items()
-                if axis.sequence is not None
+                if axis.sequence is not None and name in outputs
             ),
             default=0,
         )
@@ -231,12 +236,14 @@ class _SizedWriter:
     def size(self) -> str:
         """What was written, such as `200 steps × 6` or `3 sequences × 200 steps × 2 outputs`."""
         name, axis = next(iter(self._axes.items()))
+        if name not in self._last:
+            return "nothing"
         shape = self._last[name].shape
         sequences = 1 if axis.batch is None else shape[axis.batch]
         parts = [f"{sequences} sequences"] if sequences > 1 else []
         parts.append(
             "the last step"
-            if not self._steps
+            if all(axis.sequence is None for axis in self._axes.values())
             else "1 step"
             if self._steps == 1
             else f"{self._steps:,} steps"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from edgernn.facts import steps_and_ms
 from edgernn.layer import Layer
 from edgernn.ports import Port, State
+from edgernn.streaming_rules import steps_axis
 
 if TYPE_CHECKING:
     from edgernn.artifact import Artifact
@@ -149,8 +151,8 @@ def _contract_content(
         name=name,
         files=files,
         layers=_cut(layer_lines(layers or ())),
-        inputs=_labels([contract.data_inputs(kind) for kind in kinds], kinds),
-        outputs=_labels([contract.data_outputs(kind) for kind in kinds], kinds),
+        inputs=_labels([contract.data_inputs(kind) for kind in kinds], kinds, contract),
+        outputs=_labels([contract.data_outputs(kind) for kind in kinds], kinds, contract),
         note="The model has no state.",
     )
     ports = contract.state_ports
@@ -180,14 +182,17 @@ def _contract_content(
     )
 
 
-def _labels(graphs: Sequence[Sequence[Port]], kinds: Sequence[str]) -> tuple[PortLabel, ...]:
+def _labels(
+    graphs: Sequence[Sequence[Port]], kinds: Sequence[str], contract: Contract
+) -> tuple[PortLabel, ...]:
     """Return a label for each port of one or two graphs, with its shape in either."""
     by_name: dict[str, dict[str, str]] = {}
     for kind, ports in zip(kinds, graphs, strict=True):
         for port in ports:
             by_name.setdefault(port.name, {})[kind] = _shape(port)
     return tuple(
-        PortLabel(name, tuple(_shape_lines(shapes, kinds))) for name, shapes in by_name.items()
+        PortLabel(name, (*_shape_lines(shapes, kinds), *_time_lines(contract, name)))
+        for name, shapes in by_name.items()
     )
 
 
@@ -196,6 +201,19 @@ def _shape_lines(shapes: dict[str, str], kinds: Sequence[str]) -> list[str]:
     if len(shapes) < len(kinds):
         return [first, f"in {next(iter(shapes))}.onnx only"]
     return [first, *(f"step: {shape}" for shape in more)]
+
+
+def _time_lines(contract: Contract, name: str) -> Iterator[str]:
+    """Yield the hop of an input, the delay and the tail of an output."""
+    kind = next(iter(contract.graphs))
+    inputs = {port.name: port for port in contract.data_inputs(kind)}
+    if name in inputs:
+        if contract.hop > 1 and steps_axis(inputs[name]) is not None:
+            yield f"hop {steps_and_ms(contract, contract.hop)}"
+        return
+    for role, counts in (("delay", contract.delays), ("tail", contract.tails)):
+        if name in counts:
+            yield f"{role} {steps_and_ms(contract, counts[name], name)}"
 
 
 def _shape(port: Port) -> str:

@@ -55,6 +55,8 @@ class Picture:
         steps: The number of all steps.
         generated: The number of steps at the end that the model generated.
         symbols: The symbols of ids, in the order of the ids; empty where ids have none.
+        unit: The steps of the input in one unit of the axis of time.
+        label: The name of that axis.
     """
 
     title: str
@@ -63,6 +65,8 @@ class Picture:
     steps: int
     generated: int = 0
     symbols: Sequence[str] = ()
+    unit: float = 1
+    label: str = "step"
 
     def save(self, stream: IO[bytes], format_: str) -> None:
         """Write the picture as `png`, `svg` or `pdf`; the same picture is the same bytes."""
@@ -88,11 +92,16 @@ class Picture:
                 self._draw_curves(axes, series)
             self._draw_boundary(axes, "white" if _is_image(series) else "#555555")
         lowest = panels[-1, 0]
-        lowest.set_xlabel("step")
-        lowest.xaxis.set_major_locator(MaxNLocator(integer=True))
-        lowest.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-        lowest.set_xlim(-0.5, self.steps - 0.5)
+        lowest.set_xlabel(self.label)
+        if "step" in self.label:
+            lowest.xaxis.set_major_locator(MaxNLocator(integer=True))
+            lowest.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        lowest.set_xlim(-0.5 / self.unit, (self.steps - 0.5) / self.unit)
         return figure
+
+    def _places(self, series: Series) -> NDArray[Any]:
+        """Return where each interval of a port begins on the axis of time."""
+        return series.starts * series.length / self.unit
 
     def _height(self, series: Series) -> float:
         """Return the height of a panel in inches."""
@@ -107,7 +116,7 @@ class Picture:
     def _draw_text(self, axes: Axes, series: Series) -> None:
         """Write the symbol of each step, upright where symbols are words."""
         rotation = 90 if max(map(len, self.symbols)) > 2 else 0
-        for step, (id_,) in zip(series.starts.tolist(), series.low.astype(int), strict=True):
+        for step, (id_,) in zip(self._places(series).tolist(), series.low.astype(int), strict=True):
             axes.text(
                 step, 0.5, self.symbols[int(id_)], rotation=rotation, ha="center", va="center"
             )
@@ -117,7 +126,7 @@ class Picture:
 
     def _draw_curves(self, axes: Axes, series: Series) -> None:
         """Draw one curve per feature: solid for data, dashed for what the model generated."""
-        labels = self.labels[series.name]
+        labels, places = self.labels[series.name], self._places(series)
         split = int(np.searchsorted(series.starts, self.steps - self.generated))
         is_short = len(series.starts) <= _MOST_MARKERS
         marker = "." if is_short or series.is_ids else ""
@@ -126,10 +135,10 @@ class Picture:
             if not np.array_equal(series.low, series.high):  # curves become bands
                 style |= {"linewidth": 0.7, "alpha": 0.7}
             solid, dashed = ("", "") if series.is_ids else ("-", "--")
-            data = _zigzag(series, feature, slice(0, split))
+            data = _zigzag(places, series, feature, slice(0, split))
             axes.plot(*data, linestyle=solid, label=label, **style)
             if self.generated:
-                generated = _zigzag(series, feature, slice(max(split - 1, 0), None))
+                generated = _zigzag(places, series, feature, slice(max(split - 1, 0), None))
                 axes.plot(*generated, linestyle=dashed, **style)
         axes.margins(y=0.1)
         if len(labels) > 1:
@@ -140,7 +149,8 @@ class Picture:
     def _draw_image(self, axes: Axes, series: Series) -> None:
         """Draw a row per feature, its colour the middle of each interval."""
         labels = self.labels[series.name]
-        edges = np.append(series.starts, self.steps) - 0.5
+        end = max(self.steps, series.steps * series.length) / self.unit
+        edges = np.append(self._places(series), end) - 0.5 * series.length / self.unit
         rows = np.arange(series.kept + 1) - 0.5
         middle = (series.low + series.high).T / 2
         image = axes.pcolormesh(edges, rows, middle, cmap="viridis", rasterized=True)
@@ -155,7 +165,7 @@ class Picture:
         """Draw a line between the data and what the model generated."""
         if not self.generated:
             return
-        place = self.steps - self.generated - 0.5
+        place = (self.steps - self.generated - 0.5) / self.unit
         is_narrow = self.generated < self.steps / 8
         axes.axvline(place, color=colour, linewidth=1.2, linestyle=":")
         axes.annotate(
@@ -182,9 +192,11 @@ def _panel_title(series: Series) -> str:
     return f"{title}, first {series.kept} of {series.features}"
 
 
-def _zigzag(series: Series, feature: int, part: slice) -> tuple[NDArray[Any], NDArray[Any]]:
+def _zigzag(
+    places: NDArray[Any], series: Series, feature: int, part: slice
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the points of a curve: through the lowest and the highest value of each interval."""
-    starts, low, high = series.starts[part], series.low[part, feature], series.high[part, feature]
+    starts, low, high = places[part], series.low[part, feature], series.high[part, feature]
     if np.array_equal(low, high):
         return starts, low
     return np.repeat(starts, 2), np.stack([low, high], 1).ravel()

@@ -34,16 +34,25 @@ class Series:
         is_ids: Whether it is an input of integers.
         features: The number of features in a step.
         kept: The number of those that are kept.
+        length: The length of one of its steps, in steps of the input.
+        steps: The number of steps so far.
         starts: (intervals,) int: the first step of each interval.
         low: (intervals, features): the smallest values.
         high: (intervals, features): the largest values.
     """
 
     def __init__(
-        self, name: str, features: int, is_input: bool = False, is_ids: bool = False
+        self,
+        name: str,
+        features: int,
+        is_input: bool = False,
+        is_ids: bool = False,
+        length: float = 1,
     ) -> None:
         self.name, self.features = name, features
         self.is_input, self.is_ids = is_input, is_ids
+        self.length = length
+        self.steps = 0
         self.kept = min(features, _MOST_FEATURES)
         self.starts: NDArray[np.int64] = np.zeros(0, np.int64)
         self.low: Values = np.zeros((0, self.kept))
@@ -56,6 +65,7 @@ class Series:
         """Add the values, (steps, features), of the steps from `start` on."""
         self._waiting.append(values[:, :_MOST_FEATURES].astype(np.float64))
         self._waiting_starts.append(np.arange(start, start + len(values)))
+        self.steps += len(values)
         if sum(map(len, self._waiting)) >= _WAITING_STEPS:
             self.flush()
 
@@ -97,6 +107,11 @@ class PlotRecorder:
             if axis.sequence is not None
         }
         self._outputs = output_axes(contract)
+        self._lengths = {
+            name: contract.hop / contract.steps_per_hop(name)
+            for name, axis in self._outputs.items()
+            if axis.sequence is not None
+        }
         self._series: dict[str, Series] = {}
         self.steps = 0
         self.sequences = 1
@@ -113,14 +128,18 @@ class PlotRecorder:
         self.sequences = sequences
         for ports, arrays in ((self._inputs, inputs), (self._outputs, outputs)):
             for name, axis in ports.items():
-                values = _first_sequence(axis, arrays[name], steps, sequences)
+                if name not in arrays or not arrays[name].size:
+                    continue
+                values = _first_sequence(axis, arrays[name], sequences)
                 series = self._series.get(name)
                 if series is None:
                     is_input = ports is self._inputs
                     is_ids = is_input and values.dtype.kind in "iu" and values.shape[1] == 1
-                    series = Series(name, values.shape[1], is_input, is_ids)
+                    length = self._lengths.get(name, 1)
+                    series = Series(name, values.shape[1], is_input, is_ids, length)
                     self._series[name] = series
-                series.add(self.steps + steps - len(values), values)
+                start = self.steps + steps - 1 if axis.sequence is None else series.steps
+                series.add(start, values)
         self.steps += steps
 
     def series(self) -> list[Series]:
@@ -130,14 +149,13 @@ class PlotRecorder:
         return list(self._series.values())
 
 
-def _first_sequence(
-    axis: PortAxes, array: NDArray[Any], steps: int, sequences: int
-) -> NDArray[Any]:
+def _first_sequence(axis: PortAxes, array: NDArray[Any], sequences: int) -> NDArray[Any]:
     """Return the values of the first sequence, (steps, features); one step without that axis."""
     if axis.flattened:
+        array = np.moveaxis(array, axis.sequence or 0, 0)
         stride = sequences if axis.port.axes[axis.sequence or 0] == SEQUENCE_OUTER else 1
-        array = np.moveaxis(array, axis.sequence or 0, 0)[::stride][:steps]
-        return array.reshape(steps, -1)
+        steps = len(array) // sequences
+        return array[::stride][:steps].reshape(steps, -1)
     if axis.batch is not None:
         array = array.take([0], axis.batch)
     if axis.sequence is None:

@@ -23,14 +23,35 @@ class RunPlot:
         self._contract = contract
         self._runner = runner
         self._recorder = PlotRecorder(contract)
+        self._sequences = 1
         runner.observe = self._record
 
     def _record(self, inputs: Arrays, outputs: Arrays) -> None:
-        steps, sequences = self._runner.step_count(inputs), self._runner.batch_size(inputs)
-        self._recorder.record(steps, sequences, inputs, outputs)
+        if inputs:
+            self._sequences = self._runner.batch_size(inputs)
+        steps = self._runner.step_count(inputs) if inputs else 0
+        self._recorder.record(steps, self._sequences, inputs, outputs)
+
+    def _unit(self, rate: float | None) -> tuple[float, str]:
+        """Return the steps of the input in a unit of the axis of time, and the axis's name.
+
+        Args:
+            rate: The steps of the input in a second; None where only the contract may have it.
+        """
+        rate = self._contract.sample_rate if rate is None else rate
+        if rate is not None:
+            return rate, "seconds"
+        lengths = {one.length for one in self._recorder.series() if not one.is_input}
+        length = lengths.pop() if len(lengths) == 1 else 1
+        return length, "step" if length == 1 else "step of the output"
 
     def save(
-        self, target: OutputFile, title: str, generated: int, columns: Sequence[str] | None
+        self,
+        target: OutputFile,
+        title: str,
+        generated: int,
+        columns: Sequence[str] | None,
+        rate: float | None,
     ) -> None:
         """Draw what was recorded.
 
@@ -39,6 +60,7 @@ class RunPlot:
             title: The line above the panels.
             generated: The number of steps at the end that the model generated.
             columns: The names of the input's features; None where they have none.
+            rate: The steps of the input in a second; None where only the contract may have it.
         """
         recorder = self._recorder
         layout = OutputLayout.of(self._contract, batched=False)
@@ -53,7 +75,9 @@ class RunPlot:
                 labels[Forecast(self._contract).output] = list(columns)
         if recorder.sequences > 1:
             title += f", sequence 1 of {recorder.sequences}"
-        picture = Picture(title, series, labels, recorder.steps, generated, symbols)
+        picture = Picture(
+            title, series, labels, recorder.steps, generated, symbols, *self._unit(rate)
+        )
         with target.open() as opened:
             picture.save(opened.stream, target.path.suffix.removeprefix("."))
 

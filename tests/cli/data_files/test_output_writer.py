@@ -60,7 +60,7 @@ def test_without_axis_of_steps() -> None:
 def test_last_of_chunks() -> None:
     """In arrays the chunks are joined, and of an output without steps the last one counts."""
     chunks = [{"y": Y, "last": np.array([4])}, {"y": 2 * Y, "last": np.array([5])}]
-    for steps in (None, 4):
+    for steps in (None, {"y": 4}, {"y": 7}):
         with open_output(target("y.npz"), "", OutputLayout(LAST, False, steps)) as output:
             for chunk in chunks:
                 output.write(chunk)
@@ -162,7 +162,7 @@ def test_failure_keeps_the_old_file() -> None:
     Path("y.npy").write_text("before")
 
     def fail() -> None:
-        with open_output(target("y.npy"), "", OutputLayout(AXES, True, 4)) as output:
+        with open_output(target("y.npy"), "", OutputLayout(AXES, True, {"y": 4})) as output:
             output.write({"y": Y})
             raise KeyboardInterrupt
 
@@ -180,7 +180,7 @@ def test_disk_full(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.posix_fallocate", full, raising=False)
     with (
         pytest.raises(OSError, match="No space left on device"),
-        open_output(target("y.npy"), "", OutputLayout(AXES, True, 4)) as output,
+        open_output(target("y.npy"), "", OutputLayout(AXES, True, {"y": 4})) as output,
     ):
         output.write({"y": Y})
     assert os.listdir() == []

@@ -20,7 +20,8 @@ from edgernn.cli.picture.graph_layout import lay_out
 from edgernn.export.analysis.file_analysis import analyse_file
 from edgernn.layer import Layer
 from tests.cli.picture.drawn_models import MODELS, artifact
-from tests.nets import small_artifacts
+from tests.nets import framed, small_artifacts
+from tests.nets.framed import Framed
 
 
 def test_artifact() -> None:
@@ -70,6 +71,18 @@ def test_several_states() -> None:
         content.note == "After each call, the app passes each state back: h_out as h_in, and so on."
     )
     assert [state.start for state in content.states] == ["starts at a value in the contract"] * 2
+
+
+def test_hop_and_delay(folder: Path) -> None:
+    """An input has its hop, and an output its delay and tail, in steps and ms."""
+    framed.write(folder / "net.edgernn", Framed(8, 4, 0, 4, rate=8000))
+    content = artifact_content(Artifact.open(folder / "net.edgernn"))
+    (x,), (scores, wave, last) = content.inputs, content.outputs
+    assert x.lines[2:] == ("hop 4 steps (0.5 ms)",)
+    assert scores.lines[2:] == ("delay 1 step (0.5 ms)", "tail 1 step (0.5 ms)")
+    assert wave.lines[2:] == ("delay 4 steps (0.5 ms)", "tail 4 steps (0.5 ms)")
+    assert last.lines[1:] == scores.lines[2:]
+    assert [state.name for state in content.states] == ["context", "position", "sum"]
 
 
 def test_no_state() -> None:

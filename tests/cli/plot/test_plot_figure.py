@@ -40,6 +40,18 @@ def test_curves() -> None:
     assert (below.get_legend(), below.get_ylabel(), below.get_xlabel()) == (None, "y", "step")
 
 
+def test_axis_of_time() -> None:
+    """Steps of any length are placed on one axis, in seconds or in steps of the output."""
+    x, frames = series("x", 1, is_input=True), Series("y", 1, length=5)
+    frames.add(0, np.zeros((2, 1)))
+    frames.flush()
+    labels = {"x": ["x"], "y": ["y"]}
+    above, below = panels(Picture("", [x, frames], labels, 10, unit=20, label="seconds"))
+    assert np.asarray(above.lines[0].get_xdata()).tolist() == [i / 20 for i in range(10)]
+    assert np.asarray(below.lines[0].get_xdata()).tolist() == [0, 0.25]
+    assert (below.get_xlabel(), below.get_xlim()) == ("seconds", (-0.025, 0.475))
+
+
 def test_generated_steps_are_dashed() -> None:
     """What the model generated is dashed, after a dotted line."""
     (axes,) = panels(Picture("", [series("y", 1)], {"y": ["y"]}, 10, generated=3))

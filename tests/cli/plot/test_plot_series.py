@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from edgernn.cli.plot.plot_series import PlotRecorder, Series
 from edgernn.contract import Contract, Graph, Port
+from tests.nets.framed import Framed
 
 
 def recorded(values: np.ndarray, sizes: list[int]) -> Series:
@@ -45,6 +46,24 @@ def test_many_features() -> None:
     """Of more than 1024 features, the first 1024 are kept."""
     series = recorded(np.zeros((2, 3000)), [])
     assert (series.features, series.kept, series.low.shape) == (3000, 1024, (2, 1024))
+
+
+def test_model_in_hops() -> None:
+    """Each port counts its own steps, which have a length in steps of the input."""
+    net = Framed(8, 4)
+    recorder = PlotRecorder(net.contract())
+    x = np.ones((2, 6), np.float32)
+    scores, wave = np.zeros((2, 1, 3), np.float32), np.zeros((2, 4), np.float32)
+    recorder.record(6, 2, {"x": x}, {"scores": scores, "wave": wave, "last": scores[:, 0]})
+    recorder.record(6, 2, {"x": x}, {"scores": scores[:, :0], "wave": wave[:, :0]})
+    recorder.record(0, 2, {}, {"scores": scores, "wave": wave, "last": scores[:, 0]})
+    kept = {one.name: (one.length, one.starts.tolist()) for one in recorder.series()}
+    assert kept == {
+        "x": (1, [*range(12)]),
+        "scores": (4, [0, 1]),
+        "wave": (1, [*range(8)]),
+        "last": (1, [5, 11]),
+    }
 
 
 X = np.arange(24.0, dtype=np.float32).reshape(2, 6, 2)

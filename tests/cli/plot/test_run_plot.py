@@ -10,6 +10,8 @@ import pytest
 
 from tests.cli.conftest import Invoke
 from tests.cli.runs import X, refused
+from tests.nets import framed
+from tests.nets.framed import Framed
 
 
 @pytest.mark.parametrize(
@@ -47,6 +49,16 @@ def test_arrays_of_several_sequences(edgernn: Invoke, features: Path) -> None:
     assert "<!-- x_0 -->" in picture
     chunks = drawn(edgernn, "--input", "x.npy", "--output", "y.npy", "--chunk", "9")
     assert chunks == picture
+
+
+@pytest.mark.parametrize(
+    ("rate", "label"), [(None, "step"), (8000, "seconds")], ids=["steps", "seconds"]
+)
+def test_axis_of_time(edgernn: Invoke, folder: Path, rate: float | None, label: str) -> None:
+    """The axis has seconds where the rate is known."""
+    framed.write(folder / "net.edgernn", Framed(8, 4, rate=rate))
+    np.save("x.npy", X[:, :, 0].repeat(3, 1))
+    assert f"<!-- {label} -->" in drawn(edgernn, "--input", "x.npy", "--output", "y.npz")
 
 
 def test_text(edgernn: Invoke, hello: Path) -> None:
