@@ -9,6 +9,7 @@ the rest. The command line is made from these declarations, and values are check
 from __future__ import annotations
 
 import functools
+import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -36,7 +37,7 @@ class Option:
         hidden: Whether the option is in the Python API only.
         old_name: A former name, which still works and which no help shows.
         choices: The integers that are known, where not every integer is.
-        expected: What messages say of a value that is neither a choice, a bool nor an integer.
+        expected: What messages say of a value that is neither a choice, a bool nor a number.
     """
 
     help: str
@@ -93,6 +94,8 @@ class Declaration:
     def _is_known(self, value: object) -> bool:
         if self.choices:
             return value in self.choices
+        if float in self.member_types and isinstance(value, (int, float)):
+            return 0 < value < math.inf
         return not (int in self.member_types and isinstance(value, int)) or value >= 1
 
     def _expected(self) -> str:
@@ -100,6 +103,8 @@ class Declaration:
             return "True or False"
         if int in self.member_types:
             return "an integer of at least 1"
+        if float in self.member_types:
+            return "a number above 0"
         return self.option.expected
 
 
@@ -164,4 +169,6 @@ def _matches(value: Any, kind: Any) -> bool:
         return isinstance(value, Sequence) and all(_matches(one, arguments[0]) for one in value)
     if origin is Callable:
         return callable(value)
+    if kind is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
     return isinstance(value, kind) and not (kind is int and isinstance(value, bool))

@@ -138,6 +138,13 @@ class ExportOptions(SourceOptions):
     steps: Annotated[
         int | None, Option("Take N steps and no other number.", metavar="N", old_name="sequence")
     ] = None
+    rate: Annotated[
+        float | None,
+        Option(
+            "Steps of the input per second, such as 16000 for sound.",
+            metavar="HZ",
+        ),
+    ] = None
     vocabulary: Annotated[
         Vocabulary | Sequence[str] | Mapping[str, Any] | str | Path | None,
         Option(

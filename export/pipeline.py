@@ -82,6 +82,7 @@ def export_model(
     lengths: bool = False,
     batch_size: int | None = None,
     steps: int | None = None,
+    rate: float | None = None,
     vocabulary: Vocabulary | Sequence[str] | Mapping[str, Any] | str | Path | None = None,
     force: bool = False,
     verify: bool = True,
@@ -116,6 +117,9 @@ def export_model(
             recurrent layers end each sequence there.
         batch_size: The only number of sequences that the graphs take; None for any.
         steps: The only number of steps that the sequence graph takes; None for any.
+        rate: How many steps of the input there are in a second, such as 16000 for samples of sound.
+            It changes no graph: delays are then known in ms, and `edgernn run` compares it with
+            that of a sound file.
         vocabulary: The symbols in the order of their ids, an object from symbol to id, or a file
             that `Vocabulary.from_file` reads.
         force: Whether to replace an artifact that exists.
@@ -152,6 +156,7 @@ def export_model(
         lengths=lengths,
         batch_size=batch_size,
         steps=steps,
+        rate=rate,
         vocabulary=vocabulary,
         force=force,
         verify=verify,
@@ -187,7 +192,9 @@ def export_model(
         for kind, model_graph in graphs.items():
             remove_exporter_notes(model_graph)
             _LOG.debug("%s.onnx has %d nodes", kind, sum(1 for _ in model_graph.graph.all_nodes()))
-        exported = replace(exported, family=_family(graphs))
+        exported = replace(
+            exported, family=_family(graphs), sample_rate=_sample_rate(source, options)
+        )
         writer = ArtifactWriter(
             folder, graphs, escape_unprintable(target.name), built.model_layers, parameters
         )
@@ -267,6 +274,14 @@ def _vocabulary(source: Source | OnnxFile, options: ExportOptions) -> Vocabulary
         return Vocabulary.of(options.vocabulary)
     contract = source.contract if isinstance(source, OnnxFile) else None
     return None if contract is None else contract.vocabulary
+
+
+def _sample_rate(source: Source | OnnxFile, options: ExportOptions) -> float | None:
+    """Return the sample rate as given, else the one in the metadata of a graph of edgernn's."""
+    if options.rate is not None:
+        return float(options.rate)
+    contract = source.contract if isinstance(source, OnnxFile) else None
+    return None if contract is None else contract.sample_rate
 
 
 @contextlib.contextmanager

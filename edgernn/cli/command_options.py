@@ -79,7 +79,7 @@ def _settings(declaration: Declaration) -> dict[str, Any]:
     elif Path in types:
         kind = click.Path(path_type=Path)
     else:
-        kind = int if int in types else str
+        kind = next((one for one in (int, float) if one in types), str)
     shown = declaration.default is not None
     names_file = (option.metavar or "").startswith("FILE")
     return {

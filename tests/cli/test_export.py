@@ -35,6 +35,7 @@ DEFAULTS = {
     "lengths": False,
     "batch_size": None,
     "steps": None,
+    "rate": None,
     "vocabulary": None,
     "force": False,
 }
@@ -136,7 +137,7 @@ def test_options(edgernn: Invoke, calls: list[tuple[Any, ...]]) -> None:
     options = ["--input", "x:float32[2]", "--input", "h", "--state", "h=1", "--state", "c=c_next"]
     options += ["--state-layout", "batch-major", "--state-per-layer", "--int32-ids", "--reset"]
     options += ["--lengths"]
-    options += ["--batch-size", "4", "--steps", "16"]
+    options += ["--batch-size", "4", "--steps", "16", "--rate", "44.1"]
     options += [
         "--graph",
         "sequence",
@@ -170,6 +171,7 @@ def test_options(edgernn: Invoke, calls: list[tuple[Any, ...]]) -> None:
         "lengths": True,
         "batch_size": 4,
         "steps": 16,
+        "rate": 44.1,
         "vocabulary": Path("v.txt"),
         "module": "m.py:make",
         "assume_plain": True,

@@ -27,6 +27,7 @@ class Options:
     mode: Annotated[Literal["fast", "slow"], MODE] = "fast"
     count: Annotated[int | None, COUNT] = None
     level: Annotated[int, Option("Which level.", choices=(1, 3))] = 1
+    speed: Annotated[float | None, Option("How fast.")] = None
     quiet: Annotated[bool, Option("No output.")] = False
     names: Annotated[
         Sequence[str] | Mapping[str, str | int] | Callable[[], object] | None, NAMES
@@ -36,7 +37,7 @@ class Options:
 def test_declarations_are_the_fields() -> None:
     """Each field is an option with its name, type, default and what is declared besides."""
     found = declarations(Options)
-    assert [one.name for one in found] == ["mode", "count", "level", "quiet", "names"]
+    assert [one.name for one in found] == ["mode", "count", "level", "speed", "quiet", "names"]
     assert found[0] == Declaration("mode", Literal["fast", "slow"], MODE, "fast")
     assert (found[0].choices, found[2].choices) == (("fast", "slow"), (1, 3))
     assert found[1].member_types == (int, type(None))
@@ -49,6 +50,8 @@ def test_declarations_are_the_fields() -> None:
         {"count": None, "names": ["a", "b"]},
         {"names": {"a": "b", "c": 0}},
         {"names": dict},
+        {"speed": 3},
+        {"speed": 0.5},
     ],
 )
 def test_values_of_the_declared_types_pass(values: dict[str, Any]) -> None:
@@ -64,6 +67,10 @@ def test_values_of_the_declared_types_pass(values: dict[str, Any]) -> None:
         ({"count": 0}, "`count` is 0; expected an integer of at least 1."),
         ({"count": True}, "`count` is True; expected an integer of at least 1."),
         ({"level": 2}, "`level` is 2; known are: 1, 3."),
+        ({"speed": 0}, "`speed` is 0; expected a number above 0."),
+        ({"speed": float("inf")}, "`speed` is inf; expected a number above 0."),
+        ({"speed": True}, "`speed` is True; expected a number above 0."),
+        ({"speed": "3"}, "`speed` is '3'; expected a number above 0."),
         ({"quiet": 1}, "`quiet` is 1; expected True or False."),
         ({"names": [1]}, "`names` is of type list; expected names or ids."),
         ({"names": {1: "a"}}, "`names` is of type dict; expected names or ids."),

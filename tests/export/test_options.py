@@ -22,6 +22,7 @@ from edgernn.export.options import ExportOptions, SourceOptions
 SPECS = "expected example tensors in a tuple or by name, or specs such as "
 SPECS += "`tokens:int64[batch,sequence]`."
 SIZE = "expected an integer of at least 1."
+RATE = "expected a number above 0."
 FACTORY = "expected `FILE.py:FACTORY`, or a function or class that returns an nn.Module."
 STATES = 'expected a mapping from arguments to results, such as {"h": 1}.'
 SYMBOLS = "expected the symbols in the order of their ids, or the path of a vocabulary file."
@@ -78,6 +79,14 @@ WRONG: dict[str, list[tuple[object, str]]] = {
         (0, f"`batch_size` is 0; {SIZE}"),
     ],
     "steps": [(1.5, f"`steps` is 1.5; {SIZE}"), (-3, f"`steps` is -3; {SIZE}")],
+    "rate": [
+        ("16000", f"`rate` is '16000'; {RATE}"),
+        (True, f"`rate` is True; {RATE}"),
+        (0, f"`rate` is 0; {RATE}"),
+        (-0.5, f"`rate` is -0.5; {RATE}"),
+        (float("nan"), f"`rate` is nan; {RATE}"),
+        (float("inf"), f"`rate` is inf; {RATE}"),
+    ],
     "vocabulary": [
         ([1, 2], f"`vocabulary` is of type list; {SYMBOLS}"),
         (3, f"`vocabulary` is 3; {SYMBOLS}"),

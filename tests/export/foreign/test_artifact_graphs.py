@@ -45,6 +45,7 @@ def spellers(tmp_path_factory) -> dict[str, Artifact]:
             folder / f"{name}.edgernn",
             vocabulary=list("abcde"),
             lengths=name == "ended",
+            rate=62.5,
             verify=False,
         )
         for name in ("plain", "ended")
@@ -52,8 +53,9 @@ def spellers(tmp_path_factory) -> dict[str, Artifact]:
 
 
 def kept(first: Artifact, again: Artifact) -> None:
-    """Assert that a contract came through: names, initial values, symbols."""
+    """Assert that a contract came through: names, initial values, symbols, rate."""
     assert again.contract.vocabulary == first.contract.vocabulary
+    assert (again.contract.sample_rate, first.contract.sample_rate) == (62.5, 62.5)
     for before, after in zip(first.contract.states, again.contract.states, strict=True):
         assert (after.name, after.input, after.output) == (before.name, before.input, before.output)
         np.testing.assert_array_equal(
