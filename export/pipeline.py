@@ -27,6 +27,7 @@ from edgernn.export.apply_options import (
 )
 from edgernn.export.artifact_files.artifact_writer import ArtifactWriter, remove_exporter_notes
 from edgernn.export.artifact_files.atomic_replace import atomic_folder
+from edgernn.export.artifact_files.golden_of_steps import golden_of_steps
 from edgernn.export.build_model import build_model
 from edgernn.export.built import Built
 from edgernn.export.call.added_lengths import LENGTHS
@@ -205,6 +206,8 @@ def export_model(
         exported = replace(exported, notes=notes, parity="" if report is None else str(report))
         _LOG.info("writing the artifact")
         golden = prover.golden_arrays(files, adapter)
+        if graph == "step":
+            golden = golden_of_steps(golden, exported)
         written = exported if graph == "both" else exported.only(graph)
         writer.finish(written, report, golden, prover.tolerance)
     return Artifact.open(target)

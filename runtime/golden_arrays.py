@@ -13,6 +13,7 @@ from edgernn.contract import SEQUENCE, Port
 from edgernn.errors import ContractError
 from edgernn.numpy_files import NotArraysError, load_npy
 from edgernn.regular_files import MEGABYTE, regular_file_size
+from edgernn.streaming_rules import steps_axis
 
 __all__ = ["GoldenArrays"]
 
@@ -26,8 +27,12 @@ class GoldenArrays:
         self._folder = artifact.golden
         self._sizes: dict[str, int] = {}
 
-    def read(self, port: Port) -> NDArray[Any]:
+    def read(self, port: Port, may_be_last: bool = False) -> NDArray[Any]:
         """Read the array of `port`; read inputs before the outputs that share their axes.
+
+        Args:
+            port: The port over whole sequences.
+            may_be_last: Whether the array may be that of the last step, without the axis of steps.
 
         Raises:
             ContractError: It cannot be read, or is not of the port's dtype and shape.
@@ -42,6 +47,8 @@ class GoldenArrays:
             raise ContractError(
                 f"{subject} cannot be read: {reason}. Export the model again."
             ) from error
+        axis = steps_axis(port) if may_be_last and array.ndim < len(port.shape) else None
+        port = port if axis is None else port.without_axis(axis)
         if array.dtype != np.dtype(port.dtype) or not self._fits(port, array.shape):
             raise ContractError(
                 f"{subject} is {array.dtype}{list(array.shape)}, which is not `{port}`. Export the "

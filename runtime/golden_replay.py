@@ -41,7 +41,10 @@ class _GoldenRun:
         self.inputs = {name: recorded.read(axis.port) for name, axis in self._input_axes.items()}
         self.initial = {name: recorded.read(port) for name, port in ports.items()}
         self.final = {s.name: recorded.read(graph.output(s.output)) for s in self.contract.states}
-        self.outputs = {name: recorded.read(axis.port) for name, axis in self.output_axes.items()}
+        self.outputs = {
+            name: recorded.read(axis.port, may_be_last=self.contract.sequence is None)
+            for name, axis in self.output_axes.items()
+        }
         steps = [
             self.inputs[name].shape[axis.sequence]
             for name, axis in self._input_axes.items()
@@ -74,7 +77,7 @@ class _GoldenRun:
 
     def check(self, name: str, graph: str, outputs: Arrays, state: Mapping[str, Any]) -> Check:
         pairs = [
-            (self._defined(port, outputs[port]), self._defined(port, array))
+            (self._defined(port, outputs[port], array), self._defined(port, array, array))
             for port, array in self.outputs.items()
         ]
         pairs += [(state[port], array) for port, array in self.final.items()]
@@ -88,10 +91,13 @@ class _GoldenRun:
             difference=largest,
         )
 
-    def _defined(self, name: str, array: NDArray[Any]) -> NDArray[Any]:
-        """Return the steps of an output that are defined, also in a new stream."""
+    def _defined(self, name: str, array: NDArray[Any], recorded: NDArray[Any]) -> NDArray[Any]:
+        """Return the steps of an output that are recorded, and are defined in a new stream."""
         delay, port = self.contract.delays.get(name, 0), self.output_axes[name].port
-        if not delay or self.output_axes[name].sequence is None:
+        axis = self.output_axes[name].sequence
+        if axis is not None and recorded.ndim < len(port.shape):
+            return array.take(-1, axis) if array.ndim > recorded.ndim else array
+        if not delay or axis is None:
             return array
         hops = self.steps // self.contract.hop
         stop = hops * self.contract.steps_per_hop(name)

@@ -146,7 +146,8 @@ class Model(ShownAsFacts):
         symbols: Mapping[str, int],
         state: Mapping[str, ArrayLike] | None,
     ) -> Result:
-        batch, contract = symbols.get(BATCH, 1), self.contract
+        contract = self.contract
+        batch = symbols.get(BATCH, contract.constants.get(BATCH, 1))
         if contract.sequence is None or contract.in_hops or contract.limited_states:
             return self._run_in_stream(arrays, state, batch)
         states = self._initial(batch) if state is None else self._checked(state, batch)
@@ -183,7 +184,7 @@ class Model(ShownAsFacts):
                 f"The sequence has {format_steps(steps)}; the model takes hops of {hop} steps. "
                 "Give at least one hop, or feed a stream (model.stream().feed)."
             )
-        batch = symbols.get(BATCH, 1)
+        batch = symbols.get(BATCH, self.contract.constants.get(BATCH, 1))
         stream = self.stream(batch)
         outputs = self._by_name(stream.feed(**arrays))
         steady: dict[str, Any] = {

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import copy
 import itertools
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import edgernn
 from edgernn.errors import ContractError
+from edgernn.export import export_model
 from edgernn.runtime.golden_replay import golden_report, median_step_time, require_passed
 from tests.nets.framed import Framed
+from tests.nets.framed_tagger import FramedTagger
 from tests.runtime.framed_streams import FRAMINGS, GRAPHS, TOLERANCE, Runner, check, refused, signal
 
 
@@ -244,3 +249,15 @@ def test_an_input_without_steps(load_framed: Any) -> None:
     )
     parts.append(stream.finish(gain=gain)["scores"])
     np.testing.assert_allclose(np.concatenate(parts, 1), expected["scores"], atol=TOLERANCE)
+
+
+def test_a_constant_batch(tmp_path: Path) -> None:
+    """A model in hops that was exported for two sequences runs two."""
+    torch.manual_seed(0)
+    module, path = FramedTagger(4).eval(), tmp_path / "m.edgernn"
+    export_model(module, path, inputs=["x:float32[batch,sequence,3]"], batch_size=2)
+    x = torch.randn(2, 21, 3)
+    with torch.no_grad():
+        expected = module(x[:, :20])
+    for found, tensor in zip(edgernn.load(path)(x.numpy()).values(), expected, strict=True):
+        np.testing.assert_allclose(found, tensor.numpy(), atol=TOLERANCE, strict=True)
