@@ -133,7 +133,7 @@ def _streaming_graphs(form: ChunkForm, reasons: tuple[str, ...]) -> Graphs:
         StatePort(state.name, None, None, None, None, initial=state.initial, context=True)
         for state in form.states
     )
-    unroll_layers(form.hop_graph)
+    unroll_layers(form.hop_graph, form.sequence)
     step = gemm_form(form.hop_graph)
     return Graphs(form.sequence, step, "", reasons, contexts, form.streaming)
 

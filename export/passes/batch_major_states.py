@@ -3,6 +3,9 @@
 Inside the graph the states keep torch's layout, between two Transposes:
 
     h_in (batch, layers, size) → Transpose → … → Transpose → h_out (batch, layers, size)
+
+A state with several rows for each sequence, (layers, batch, rows, size) or (layers, rows, batch,
+size), becomes (batch, layers, rows, size).
 """
 
 from __future__ import annotations
@@ -21,13 +24,11 @@ from edgernn.option_names import option
 
 __all__ = ["make_states_batch_major"]
 
-_PERMUTATION = (1, 0, 2)
-
 
 def make_states_batch_major(
     models: Sequence[ir.Model], states: Sequence[State]
 ) -> tuple[State, ...]:
-    """Write every state as (batch, layers, size), in place.
+    """Write every state with the batch first, (batch, layers, size), in place.
 
     A state whose first axis is the batch, such as a cell's (batch, size), stays as it is.
 
@@ -46,24 +47,27 @@ def _make_batch_major(models: Sequence[ir.Model], state: State) -> State:
     axis = batch_axis(port)
     if axis == 0:
         return state
-    if axis != 1 or len(known_shape(port)) != len(_PERMUTATION):
+    if axis is None:
         raise UnsupportedModelError(
             f"{describe_state(port)}; a batch-major state needs a dynamic axis `{BATCH}` before or "
             f"after the layers. Export it with {option('state_layout', 'torch')}."
         )
+    others = [one for one in range(len(known_shape(port))) if one != axis]
+    permutation = [axis, *others]
     for model in models:
-        _transpose_ports(model.graph, state)
-    initial = None if state.initial is None else state.initial.transpose(_PERMUTATION)
+        _transpose_ports(model.graph, state, permutation)
+    initial = None if state.initial is None else state.initial.transpose(permutation)
     return replace(state, initial=initial)
 
 
-def _transpose_ports(graph: ir.Graph, state: State) -> None:
+def _transpose_ports(graph: ir.Graph, state: State, permutation: Sequence[int]) -> None:
     place = position_of(graph.inputs, state.input)
     old = graph.inputs[place]
-    shape = [known_shape(old)[axis] for axis in _PERMUTATION]
+    shape = [known_shape(old)[axis] for axis in permutation]
+    inverse = [permutation.index(axis) for axis in range(len(permutation))]
     port = ir.val(state.input, type=old.type, shape=shape)
     inside = NodeBuilder(graph, next(iter(graph), None)).op(
-        "Transpose", port, name=f"{state.name}_layers_first", perm=_PERMUTATION
+        "Transpose", port, name=f"{state.name}_layers_first", perm=inverse
     )
     inside.shape, inside.type = old.shape, old.type
     ir.convenience.replace_all_uses_with(old, inside, replace_graph_outputs=True)
@@ -72,5 +76,5 @@ def _transpose_ports(graph: ir.Graph, state: State) -> None:
     old = graph.outputs[place]
     if old is not inside:
         old.name = f"{state.name}_after_layers_first"
-    outside = NodeBuilder(graph).op("Transpose", old, name=state.output, perm=_PERMUTATION)
+    outside = NodeBuilder(graph).op("Transpose", old, name=state.output, perm=permutation)
     graph.outputs[place] = new_output(graph, outside, state.output, port.shape, port.type)

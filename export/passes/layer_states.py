@@ -72,7 +72,9 @@ def _move_to_end(ports: MutableSequence[ir.Value], names: Sequence[str]) -> None
 def _split_count(graph: ir.Graph, state: State) -> int:
     """Return into how many parts the graph splits `state`; 1 where it does not."""
     value = graph.inputs[position_of(graph.inputs, state.input)]
-    nodes = [node for node, index in value.uses() if node.op_type == "Split" and index == 0]
+    rows = [node.outputs[0] for node, _ in value.uses() if node.op_type == "Reshape"]
+    uses = [use for one in (value, *rows) for use in one.uses()]
+    nodes = [node for node, index in uses if node.op_type == "Split" and index == 0]
     return max((len(node.outputs) for node in nodes if _axis(node) == 0), default=1)
 
 

@@ -24,8 +24,6 @@ from edgernn.export.proof.reference import RunResult
 
 __all__ = ["PortAdapter"]
 
-_BATCH_FIRST = (1, 0, 2)
-
 
 class PortAdapter:
     """The translation of data and states from torch's ports to exported ones and back.
@@ -34,7 +32,7 @@ class PortAdapter:
 
     1. An array is cast where its dtype is another.
     2. `h_l0`, `h_l1`, … are the parts of `h` along axis 0.
-    3. The first two axes of a state are exchanged where its exported batch axis is the first.
+    3. The batch axis of a state is moved to the front where its exported one is the first.
     4. A boolean data input that torch does not have says which sequences start anew.
 
     Args:
@@ -133,28 +131,28 @@ class PortAdapter:
             parts = self._parts[name]
             values = np.split(array, len(parts)) if len(parts) > 1 else [array]
             for part, value in zip(parts, values, strict=True):
-                moved = value.transpose(_BATCH_FIRST) if self._is_transposed(name, part) else value
+                ours, theirs = self._batch_axes(name, part)
+                moved = np.moveaxis(value, ours, theirs)
                 exported[part.name] = self._cast(moved, part.input)
         return exported
 
     def _to_torch(self, states: Arrays) -> Arrays:
         result: dict[str, NDArray[Any]] = {}
         for state in self.torch.states:
-            values = [
-                states[part.name].transpose(_BATCH_FIRST)
-                if self._is_transposed(state.name, part)
-                else states[part.name]
-                for part in self._parts[state.name]
-            ]
+            values: list[NDArray[Any]] = []
+            for part in self._parts[state.name]:
+                ours, theirs = self._batch_axes(state.name, part)
+                values.append(np.moveaxis(states[part.name], theirs, ours))
             whole = np.concatenate(values) if len(values) > 1 else values[0]
             dtype = self._torch_ports.input(state.input).dtype
             result[state.name] = whole.astype(dtype, copy=False)
         return result
 
-    def _is_transposed(self, name: str, part: State) -> bool:
-        """Return whether the exported part of a state has the batch first and torch's second."""
+    def _batch_axes(self, name: str, part: State) -> tuple[int, int]:
+        """Return the batch axis of torch's state and that of its exported part."""
         (port,) = [self._torch_ports.input(s.input) for s in self.torch.states if s.name == name]
-        return port.axis(BATCH) == 1 and self._ports.input(part.input).axis(BATCH) == 0
+        ours, theirs = port.axis(BATCH), self._ports.input(part.input).axis(BATCH)
+        return (0, 0) if ours is None or theirs is None else (ours, theirs)
 
     def _mask_initial(self, states: Arrays) -> tuple[Arrays, Arrays]:
         """Return the mask of sequences in their initial state, and states that are wrong for these.

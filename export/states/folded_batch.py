@@ -113,8 +113,8 @@ def unfold_output(graph: ir.Graph, rows: ir.Value, folded: FoldedBatch) -> None:
     """Replace an output of a graph, in torch's shape, by the port; in place."""
     name, shape = rows.name or "", _port_shape(rows, folded)
     rows.name = f"{name}_rows"
-    port = _reshape(NodeBuilder(graph), rows, shape, name)
-    port.type, port.shape = rows.type, shape
+    port = _reshape(NodeBuilder(graph), rows, shape, f"{name}_unfolded")
+    port.name, port.type, port.shape = name, rows.type, shape
     graph.outputs[:] = [port if value is rows else value for value in graph.outputs]
 
 

@@ -2,7 +2,8 @@
 
 GRU(x[0:3], h)   becomes   GRU(x[0], h) → h → GRU(x[1], h) → h → GRU(x[2], h)
 
-Each is then one step of a cell, in every direction.
+Each is then one step of a cell, in every direction. Layers along another axis than time, such as
+the bins of a frame, stay operators: written out they are slower from 2 steps on, and large.
 """
 
 from __future__ import annotations
@@ -27,20 +28,25 @@ _MOST = 128
 """Steps that are written out; more make a graph that is slow to load."""
 
 
-def unroll_layers(model: ir.Model) -> None:
+def unroll_layers(model: ir.Model, whole: ir.Model | None = None) -> None:
     """Write layers that run a constant number of steps, more than one, as that many, in place.
+
+    Args:
+        model: A step.
+        whole: The same model for whole sequences. Layers that run as many steps in it run along
+            another axis than time, and stay as they are.
 
     Raises:
         UnsupportedModelError: A layer runs more steps than are written out.
     """
-    inferred = model.clone()
-    refine_shapes(inferred)
-    if all(_steps(node) == 1 for node in recurrent_nodes(inferred.graph)):
+    found = _steps_by_name(model)
+    if set(found.values()) <= {1}:
         return
+    own = {} if whole is None else _steps_by_name(whole)
     refine_shapes(model)
     for node in recurrent_nodes(model.graph):
         steps = _steps(node)
-        if steps == 1 or node.domain:
+        if steps == 1 or node.domain or own.get(node.name) == steps:
             continue
         if steps > _MOST:
             raise UnsupportedModelError(
@@ -48,6 +54,13 @@ def unroll_layers(model: ir.Model) -> None:
                 f"at most {_MOST} are written out. Let forward look at fewer past steps at once."
             )
         _Unrolled(model.graph, node, steps).replace()
+
+
+def _steps_by_name(model: ir.Model) -> dict[str | None, int]:
+    """Return how many steps each recurrent node runs, by its name."""
+    inferred = model.clone()
+    refine_shapes(inferred)
+    return {node.name: _steps(node) for node in recurrent_nodes(inferred.graph)}
 
 
 def _steps(node: ir.Node) -> int:

@@ -71,3 +71,15 @@ def test_more_steps_than_are_written_out_are_refused():
         f"`{name}` (GRU) runs 200 steps within each step of the model; at most 128 are written "
         "out. Let forward look at fewer past steps at once."
     )
+
+
+def test_a_layer_along_another_axis_stays_an_operator():
+    """It runs as many steps in a whole sequence as in one step; written out it would be slower."""
+    model, _ = lowered(nn.GRU(3, 4, bidirectional=True), torch.randn(5, 2, 3))
+    unroll_layers(model, model.clone())
+    assert [node.attributes["direction"].as_string() for node in recurrent_nodes(model.graph)] == [
+        "bidirectional"
+    ]
+    longer, _ = lowered(nn.GRU(3, 4, bidirectional=True), torch.randn(7, 2, 3))
+    unroll_layers(model, longer)
+    assert len(recurrent_nodes(model.graph)) == 10
