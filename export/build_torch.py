@@ -141,6 +141,7 @@ def build_torch(module: nn.Module, example: ExampleCall, pairs: Mapping[str, str
         notes=notes,
         bounds=bounds,
         streaming=graphs.streaming,
+        no_chunks=graphs.no_chunks,
     )
 
 

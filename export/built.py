@@ -41,6 +41,7 @@ class Built:
         lengths: Name of an input that holds the lengths of sequences → whether forward wants the
             longest first.
         full_lengths: Those of `lengths` whose longest is known to be the number of steps.
+        no_chunks: Why the graphs have no contexts, where they may need some.
         notes: For people.
         streaming: The hop of the graphs and the delays of their outputs.
         module_calls: What calls the user's module again and again, where forward changes it.
@@ -61,6 +62,7 @@ class Built:
     model_layers: tuple[Layer, ...]
     lengths: Mapping[str, bool]
     full_lengths: tuple[str, ...] = ()
+    no_chunks: str = ""
     notes: tuple[str, ...] = ()
     bounds: Bounds = field(default_factory=Bounds)
     streaming: Streaming = field(default_factory=Streaming)

@@ -16,7 +16,7 @@ from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.call.forward_run import ForwardRun
-from edgernn.export.chunk_form.chunk_form import ChunkForm, chunk_form
+from edgernn.export.chunk_form.chunk_form import chunk_form
 from edgernn.export.ir.call_nodes import call_nodes, runs_along_sequence
 from edgernn.export.ir.fold_constants import fold_constants
 from edgernn.export.ir.operator_kinds import EDGERNN
@@ -103,9 +103,10 @@ def graphs_of_sequence(
     if not lengths:
         try:
             lags = any(loop.time_loop.lag > 0 for loop in loops.values())
-            form = chunk_form(_lowered(trace.clone(), loops, False)[0] if lags else sequence)
+            plain = _lowered(trace.clone(), loops, False)[0] if lags else sequence
+            form = chunk_form(plain)
             if form is not None:
-                return _streaming_graphs(form, reasons)
+                return Graphs(form.sequence, form.step, "", reasons, form.contexts, form.streaming)
         except UnsupportedModelError as error:
             no_chunks = str(error)
     try:
@@ -125,17 +126,6 @@ def _lowered(
     sequence = scan_projection(model)
     write_running(sequence)
     return sequence, reasons
-
-
-def _streaming_graphs(form: ChunkForm, reasons: tuple[str, ...]) -> Graphs:
-    """Return the graphs of a forward that remembers more than the states of its layers."""
-    contexts = tuple(
-        StatePort(state.name, None, None, None, None, initial=state.initial, context=True)
-        for state in form.states
-    )
-    unroll_layers(form.hop_graph, form.sequence)
-    step = gemm_form(form.hop_graph)
-    return Graphs(form.sequence, step, "", reasons, contexts, form.streaming)
 
 
 def _step_of_sequence(

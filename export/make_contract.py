@@ -128,12 +128,13 @@ def make_contract(
     takes_chunks = any(state.context for state in built.states)
     least = 1 if takes_chunks else bounds.least.get(SEQUENCE, 1)
     divisible = built.carry and least == 1
-    no_step = built.no_step or (f"forward takes at least {least} steps." if least > 1 else "")
+    short = built.no_chunks or f"forward takes at least {least} steps."
+    no_step = built.no_step or (short if least > 1 else "")
     if divisible and not takes_chunks:
         reason = why_not_carried(sampler_of(built, reference, known(carry=True, **extent)))
         if built.remembers:
             reason = reason.removeprefix("its state cannot be carried on: ")
-        divisible, no_step = not reason, reason or no_step
+        divisible, no_step = not reason, (reason and built.no_chunks) or reason or no_step
     # a module that keeps memory from call to call carries its state, however its calls differ
     carry = divisible or built.remembers
     graphs = _with_limited_counters(built, bounds.most)

@@ -11,6 +11,7 @@ time (`rules`). What has no rule, or cannot be written, is refused by name.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -21,12 +22,15 @@ from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.chunk_form.all_rules import mixes_time, rule_of
 from edgernn.export.chunk_form.merged_batch import with_sequences
-from edgernn.export.chunk_graph.chunk_builder import ChunkBuilder, ContextState, NeedsHop
+from edgernn.export.chunk_graph.chunk_builder import ChunkBuilder, NeedsHop
 from edgernn.export.chunk_graph.concrete_sizes import ConcreteSizes
 from edgernn.export.chunk_graph.form import Form
 from edgernn.export.chunk_graph.time_axis import Frames, Size, Streamed
 from edgernn.export.ir.shapes import shape_of
 from edgernn.export.states.hop_and_delay import Streaming
+from edgernn.export.states.state_port import StatePort
+from edgernn.export.step.at_one_step import gemm_form
+from edgernn.export.step.unroll_layers import unroll_layers
 
 __all__ = ["ChunkForm", "chunk_form"]
 
@@ -39,15 +43,15 @@ class ChunkForm:
 
     Attributes:
         sequence: The sequence graph, for any number of hops.
-        hop_graph: The graph of one hop: an axis of as many frames where there are several, none
+        step: The step graph, of one hop: an axis of as many frames where there are several, none
             where there is one.
-        states: The states that were added, in the order of their ports.
+        contexts: The states that were added, in the order of their ports.
         streaming: The hop, and the delays and tails of the outputs.
     """
 
     sequence: ir.Model
-    hop_graph: ir.Model
-    states: tuple[ContextState, ...]
+    step: ir.Model
+    contexts: tuple[StatePort, ...]
     streaming: Streaming
 
 
@@ -85,10 +89,14 @@ def chunk_form(model: ir.Model) -> ChunkForm | None:
                 ) from longer
     if [one.name for one in chunk.builder.states] != [one.name for one in step.builder.states]:
         raise UnsupportedModelError("its chunks and its single steps differ in their states")
+    unroll_layers(step.model, chunk.model)
     return ChunkForm(
         sequence=chunk.model,
-        hop_graph=step.model,
-        states=tuple(chunk.builder.states),
+        step=gemm_form(step.model),
+        contexts=tuple(
+            StatePort(state.name, None, None, None, None, initial=state.initial, context=True)
+            for state in chunk.builder.states
+        ),
         streaming=chunk.streaming(),
     )
 
@@ -273,5 +281,7 @@ def _is_size(node: ir.Node, inputs: list[Streamed | Size]) -> bool:
 
 
 def _subject(node: ir.Node) -> str:
-    """Return what refusals call a node."""
-    return f"`{node.name}` ({node.op_type})"
+    """Return what refusals call a node: its module, or its own name, and its operator."""
+    scopes = re.findall(r"'([^']*)'", node.metadata_props.get("pkg.torch.onnx.name_scopes", ""))
+    path = scopes[-2].partition("module.")[2] or "forward" if len(scopes) > 1 else node.name
+    return f"`{path}` ({node.op_type})"

@@ -23,6 +23,7 @@ from edgernn.export.analysis.graph_patterns import node_label
 from edgernn.export.built import Built
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.call.forward_run import ForwardRun
+from edgernn.export.chunk_form.chunk_form import ChunkForm, chunk_form
 from edgernn.export.foreign.canonicalize import canonicalize_nodes, fold_fills, split_stacked_states
 from edgernn.export.foreign.convert_model import convert_opset
 from edgernn.export.foreign.file_reference import FileReference
@@ -36,6 +37,7 @@ from edgernn.export.ir.fold_constants import fold_constants
 from edgernn.export.ir.recurrent_operators import direction_of, recurrent_nodes
 from edgernn.export.lift.lift_over_time import LiftedGraph, lift_over_time, scan_note
 from edgernn.export.states.contract_ports import Origins, name_ports
+from edgernn.export.states.hop_and_delay import Streaming
 from edgernn.export.states.state_port import StatePort, pairing_notes
 from edgernn.export.step.at_one_step import at_one_step, gemm_form, remove_lengths
 from edgernn.export.trace.bounds import Bounds
@@ -93,13 +95,23 @@ def build_foreign(
     else:
         sequence = model
         model = _plain(file, opened, lengths=False) if held else model
-    step, no_step = _step(file, model, no_step, is_step, lengths)
+    form, no_chunks = _chunk_form(file, sequence, bool(no_step) or is_step or bool(held))
+    contexts = () if form is None else form.contexts
+    if form is not None:
+        sequence, step, streaming = form.sequence, form.step, form.streaming
+    else:
+        step, no_step = _step(file, model, no_step, is_step, lengths)
+        streaming = Streaming()
+        if known is not None:
+            streaming = Streaming(known.hop, known.delays, known.tails, known.padding)
     built = Built(
         sequence=sequence,
         step=step,
-        no_step=no_step,
-        states=states,
-        origins=origins,
+        no_step=no_step if step is not None else no_chunks or no_step,
+        no_chunks=no_chunks,
+        streaming=streaming,
+        states=(*states, *contexts),
+        origins=origins.with_contexts(contexts),
         module=None,
         example=example,
         is_step=is_step,
@@ -121,6 +133,19 @@ def build_foreign(
         bounds=Bounds() if known is None else Bounds(known.most, known.least),
     )
     return built, _reference(session, opened, built, step_axes)
+
+
+def _chunk_form(file: OnnxFile, sequence: ir.Model, excluded: bool) -> tuple[ChunkForm | None, str]:
+    """Return the graphs with contexts of a file that needs some, or why it has none.
+
+    A graph of an artifact has its contexts already.
+    """
+    if excluded or file.contract is not None:
+        return None, ""
+    try:
+        return chunk_form(sequence), ""
+    except UnsupportedModelError as error:
+        return None, str(error)
 
 
 def _reference(

@@ -24,8 +24,6 @@ from edgernn.export.chunk_form.chunk_form import ChunkForm, chunk_form
 from edgernn.export.ir.onnx_session import OnnxSession
 from edgernn.export.options import SourceOptions
 from edgernn.export.source.load_source import load_source
-from edgernn.export.step.at_one_step import gemm_form
-from edgernn.export.step.unroll_layers import unroll_layers
 
 TOLERANCE = 1e-5
 
@@ -67,7 +65,7 @@ class Stream:
 
 def stream_of(form: ChunkForm, model: ir.Model, batch: int, random: Any = None) -> Stream:
     """Return a stream of a graph at its start; with `random`, from such states of its layers."""
-    initial = {f"{state.name}_in": state.initial for state in form.states}
+    initial = {f"{state.name}_in": state.initial for state in form.contexts}
     state: dict[str, Array] = {}
     for port in model.graph.inputs:
         name = port.name or ""
@@ -131,12 +129,11 @@ def check(
     for cuts in ([hops], [1, hops - 3, 2], [1] * hops):
         got = run_chunks(form, x.numpy(), cuts, batch, output, axis)
         compare(got, expected, late, lost, axis, f"{cuts} hops")
-    unroll_layers(form.hop_graph)
-    step = gemm_form(form.hop_graph)
+    step = form.step
     got = run_steps(stream_of(form, step, batch), x.numpy(), form.streaming.hop, output, axis)
     compare(got, expected, late, lost, axis, "steps")
     compare_from_random_states(form, step, x.numpy(), batch)
-    found = [state.name for state in form.states]
+    found = [state.name for state in form.contexts]
     for what, given, is_ in (
         ("states", states, found),
         ("hop", hop, form.streaming.hop),
