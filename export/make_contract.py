@@ -23,6 +23,7 @@ from edgernn.export.proof.measured_bounds import find_full_lengths, measure_boun
 from edgernn.export.proof.outer_axes import find_outer_axes
 from edgernn.export.proof.reference import Reference
 from edgernn.export.states.contract_ports import contract_states, order_notes
+from edgernn.export.states.hop_and_delay import Streaming
 from edgernn.export.states.state_port import StatePort
 from edgernn.join_chunks import BATCH_OUTER, SEQUENCE_OUTER
 from edgernn.untrusted_text import escape_unprintable
@@ -125,7 +126,8 @@ def make_contract(
         measured = known(carry=built.carry, most=bounds.most, least=bounds.least)
         full = find_full_lengths(sampler_of(built, reference, measured), built.sequence)
     extent = {"most": bounds.most, "least": bounds.least, "full_lengths": full}
-    takes_chunks = any(state.context for state in built.states)
+    # a graph of an artifact has contexts and delays already
+    takes_chunks = any(state.context for state in built.states) or built.streaming != Streaming()
     least = 1 if takes_chunks else bounds.least.get(SEQUENCE, 1)
     divisible = built.carry and least == 1
     short = built.no_chunks or f"forward takes at least {least} steps."
