@@ -97,6 +97,7 @@ def build_foreign(
         model = _plain(file, opened, lengths=False) if held else model
     form, no_chunks = _chunk_form(file, sequence, bool(no_step) or is_step or bool(held))
     contexts = () if form is None else form.contexts
+    step: ir.Model | None
     if form is not None:
         sequence, step, streaming = form.sequence, form.step, form.streaming
     else:
