@@ -15,12 +15,14 @@ from edgernn.cli.command_options import declared_options
 from edgernn.cli.stage_display import show_stages
 from edgernn.cli.terminal_notes import next_command, note, verbosity_options, wrapped
 from edgernn.export.options import ExportOptions
-from edgernn.facts import graph_sizes, port_facts
+from edgernn.facts import graph_sizes, port_facts, streaming_facts
 
 if TYPE_CHECKING:
     from edgernn.artifact import Artifact
     from edgernn.runtime.port_axes import PortAxes
     from edgernn.vocabulary import Vocabulary
+
+_LOWEST_OF_SOUND = 8000  # steps per second
 
 
 @click.command("export", short_help="Write a trained model as a proven, stateful artifact.")
@@ -60,7 +62,7 @@ def _summary(artifact: Artifact) -> str:
     """Return the facts about a new artifact, one per line."""
     contract = artifact.contract
     facts = [("wrote", f"{artifact.path}"), ("graphs", graph_sizes(artifact.path, contract))]
-    facts += port_facts(contract)
+    facts += [*port_facts(contract), *streaming_facts(contract)]
     facts += [("parity", contract.parity)] if contract.parity else []
     return "\n".join(f"{name:<7} {text}" for name, text in facts)
 
@@ -77,7 +79,8 @@ def _next_command(artifact: Artifact) -> str:
         more = " --generate 40" if contract.carry and sum(scores) == 1 else ""
         return f'{command} --text "{_sample_text(vocabulary)}"{more}'
     if len(inputs) == 1 and _is_row_of_numbers(inputs[0]):
-        return f"{command} --input FILE.csv"
+        is_sound = (contract.sample_rate or 0) >= _LOWEST_OF_SOUND
+        return f"{command} --input FILE.{'wav' if is_sound else 'csv'}"
     return f"{command} --input FILE.npz" if len(inputs) > 1 else command
 
 

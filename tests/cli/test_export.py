@@ -6,17 +6,19 @@ import json
 import re
 import shlex
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from edgernn.artifact import Artifact
-from edgernn.cli.export import _next_command, _sample_text
+from edgernn.cli.export import _next_command, _sample_text, _summary
 from edgernn.errors import OutputExistsError
 from edgernn.vocabulary import Vocabulary
 from tests.cli.conftest import Invoke
-from tests.nets import small_artifacts
+from tests.nets import framed, small_artifacts
+from tests.nets.framed import Framed
 
 DEFAULTS = {
     "inputs": None,
@@ -110,12 +112,25 @@ def test_quiet(edgernn: Invoke, calls: list[tuple[Any, ...]]) -> None:
         (small_artifacts.features, "f.edgernn", " --input FILE.csv"),
         (small_artifacts.features, "my model.edgernn", " --input FILE.csv"),
         (small_artifacts.pair, "p.edgernn", " --input FILE.npz"),
+        (partial(small_artifacts.features, sample_rate=16000), "s.edgernn", " --input FILE.wav"),
+        (partial(small_artifacts.features, sample_rate=50), "t.edgernn", " --input FILE.csv"),
     ],
 )
 def test_next_command(folder: Path, write: Callable[[Path], Path], path: str, end: str) -> None:
     """Numbers come from a file, which has an array for each input of a model of two."""
     artifact = Artifact.open(write(Path(path)))
     assert _next_command(artifact) == f"edgernn run {shlex.quote(path)}{end}"
+
+
+def test_summary_of_hops(folder: Path) -> None:
+    """Rate, hop and delays follow the ports."""
+    framed.write(folder / "net.edgernn", Framed(8, 4, rate=8000))
+    lines = _summary(Artifact.open(folder / "net.edgernn")).splitlines()
+    assert lines[-5:-2] == [
+        "rate    8,000 steps of the input per second",
+        "hop     4 steps (0.5 ms) of the input per call",
+        "delay   scores comes 1 step (0.5 ms) later",
+    ]
 
 
 @pytest.mark.parametrize(
