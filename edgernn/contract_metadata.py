@@ -130,8 +130,9 @@ def _names_from_metadata(fields: MetadataFields, key: str) -> tuple[str, ...]:
 
 def _state_from_metadata(input_: str, output: str, graph: Graph, fields: MetadataFields) -> State:
     name = input_.removesuffix("_in")
-    values = fields.numbers(f"initial.{name}")
     port = next((port for port in graph.inputs if port.name == input_), None)
+    is_integer = port is not None and np.dtype(port.dtype).kind in "iu"
+    values = fields.numbers(f"initial.{name}", "int64" if is_integer else "float32")
     if values is None or port is None:
         return State(name, input_, output)
     full = tuple(1 if isinstance(size, str) else size for size in port.shape)

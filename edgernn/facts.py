@@ -123,6 +123,11 @@ def streaming_facts(contract: Contract) -> Facts:
         facts.append(("rate", f"{contract.sample_rate:,.9g} steps of the input per second"))
     if contract.hop > 1:
         facts.append(("hop", f"{steps_and_ms(contract, contract.hop)} of the input per call"))
+    for name, limit in contract.limited_states.items():
+        unit, port = "steps" if contract.hop == 1 else "hops", contract.state_ports[name].name
+        facts.append(
+            ("positions", f"at most {limit:,} {unit} in one sequence, which {port} counts")
+        )
     for name, count in contract.delays.items():
         facts.append(("delay", f"{name} comes {steps_and_ms(contract, count, name)} later"))
     for name, count in contract.tails.items():

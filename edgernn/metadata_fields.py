@@ -101,18 +101,24 @@ class MetadataFields:
             )
         return [(first, second) for first, second in pairs]
 
-    def numbers(self, key: str) -> NDArray[Any] | None:
-        """Return the numbers of `key` as an array (count,) float32, or None where it is missing."""
+    def numbers(self, key: str, dtype: str = "float32") -> NDArray[Any] | None:
+        """Return the numbers of `key` as an array (count,), or None where it is missing.
+
+        Args:
+            key: The key.
+            dtype: What they are read as: `float32`, or `int64` for exact integers.
+        """
         text = self.get(key)
         if text is None:
             return None
         try:
-            numbers = np.array(text.split(" "), np.float32)
-        except ValueError:
-            numbers = np.array([np.nan], np.float32)
+            numbers = np.array(text.split(" "), dtype)
+        except (ValueError, OverflowError):
+            numbers = np.array([np.nan])
         if not np.isfinite(numbers).all():
+            kind = "finite numbers" if dtype == "float32" else "integers"
             raise unreadable_contract(
                 self.subject,
-                f"`{key}` is {quote(text)}; expected finite numbers with one space between them",
+                f"`{key}` is {quote(text)}; expected {kind} with one space between them",
             )
         return numbers

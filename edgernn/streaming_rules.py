@@ -12,6 +12,7 @@ import numpy as np
 
 from edgernn.axis_sizes import evaluate_size
 from edgernn.errors import ContractError
+from edgernn.json_field import MAX_SIZE
 from edgernn.ports import BATCH, HOP, SEQUENCE, Graph, Port
 from edgernn.untrusted_text import quote
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["check_streaming", "name_hop_axes", "over_chunks", "steps_axis", "steps_per_hop"]
 
+_MAX_PADDING = 2**30
 _HOPS_TRIED = (1, 2, 3, 1_000_003)  # the last shows a small excess: sequence//160 at a hop of 161
 
 
@@ -91,8 +93,8 @@ def check_streaming(contract: Contract) -> None:
     Raises:
         ContractError: One of them is out of range, or does not fit the ports.
     """
-    if contract.hop < 1:
-        raise ContractError(f"The hop is {contract.hop}; it must be at least 1.")
+    if not 1 <= contract.hop <= MAX_SIZE:
+        raise ContractError(f"The hop is {contract.hop}; it must be from 1 to {MAX_SIZE}.")
     rate = contract.sample_rate
     if rate is not None and not 0 < rate < math.inf:
         raise ContractError(f"The sample rate is {rate}; it must be a finite number above 0.")
@@ -121,14 +123,20 @@ def _check_outputs(contract: Contract, kind: str) -> None:
                     f"It has a {role} of {quote(name)}, which is not a data output of the {kind} "
                     "graph."
                 )
-            if count < 1:
+            if not 1 <= count <= MAX_SIZE:
                 raise ContractError(
-                    f"The {role} of {quote(name)} is {count}; where it is given, it is at least 1."
+                    f"The {role} of {quote(name)} is {count}; where it is given, it is from 1 to "
+                    f"{MAX_SIZE}."
                 )
     drained = max(
         (-(-count // contract.steps_per_hop(name)) for name, count in contract.tails.items()),
         default=0,
     )
+    if drained * contract.hop > _MAX_PADDING:
+        raise ContractError(
+            f"Its tails take {drained * contract.hop} steps of padding; at most {_MAX_PADDING} are "
+            "read."
+        )
     for name in outputs if contract.hop > 1 else contract.delays.keys() | contract.tails.keys():
         port = outputs[name]
         if steps_axis(port) is None and contract.tails.get(name, drained) != drained:
@@ -183,10 +191,14 @@ def _check_hop(contract: Contract, kind: str, graph: Graph) -> None:
     for port in inputs:
         axis = port.axis(name)
         size = None if axis is None else port.shape[axis]
-        if isinstance(size, int) and (size % hop or (kind == "step" and size != hop)):
-            expected = f"{hop}" if kind == "step" else f"a multiple of the hop, {hop}"
+        if axis is not None and kind == "step" and size != hop:
             raise ContractError(
-                f"Input `{port}` of the {kind} graph has {size} steps; expected {expected}."
+                f"Input `{port}` of the step graph has {size} steps; expected {hop}."
+            )
+        if isinstance(size, int) and size % hop:
+            raise ContractError(
+                f"Input `{port}` of the sequence graph has {size} steps; expected a multiple of "
+                f"the hop, {hop}."
             )
 
 

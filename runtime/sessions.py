@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgernn.contract import Contract, Port
 from edgernn.contract_metadata import streaming_texts
@@ -169,13 +170,16 @@ def _describe(port: Port) -> str:
 
 
 def _states(contract: Contract) -> list[tuple[str, str, str, list[float]]]:
-    """Return the states with their initial values in float32, as the metadata has them."""
+    """Return the states with their initial values as the metadata has them: floats in float32."""
     return [
-        (
-            state.name,
-            state.input,
-            state.output,
-            [] if state.initial is None else state.initial.astype(np.float32).ravel().tolist(),
-        )
+        (state.name, state.input, state.output, _numbers(state.initial))
         for state in contract.states
     ]
+
+
+def _numbers(initial: NDArray[Any] | None) -> list[float]:
+    if initial is None:
+        return []
+    is_float = initial.dtype.kind == "f"
+    numbers: list[float] = initial.astype(np.float32 if is_float else np.int64).ravel().tolist()
+    return numbers

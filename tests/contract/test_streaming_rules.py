@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from edgernn.contract import Contract, Graph, Port, State
@@ -159,6 +160,13 @@ def test_facts() -> None:
     ]
 
 
+def test_the_end_of_positions_is_shown() -> None:
+    """A limit of a state is how long one sequence may be."""
+    graphs = with_port("sequence", replace(STATE_PORTS[1], limit=50))
+    lines = repr(replace(CONTRACT, graphs=graphs)).splitlines()
+    assert lines[12] == "positions  at most 50 hops in one sequence, which position_in counts"
+
+
 def test_times_and_missing_steps() -> None:
     """Times are known with a sample rate; tails are missing where padding is not exact."""
     assert CONTRACT.seconds(480) == 0.03
@@ -194,10 +202,10 @@ def test_steps_per_hop(axis: str, hop: int, steps: int | None) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"hop": 0}, "The hop is 0; it must be at least 1."),
+        ({"hop": 0}, "The hop is 0; it must be from 1 to 2147483647."),
         (
             {"delays": {"scores": 0}},
-            "The delay of `scores` is 0; where it is given, it is at least 1.",
+            "The delay of `scores` is 0; where it is given, it is from 1 to 2147483647.",
         ),
         (
             {"tails": {"wave": 1}},
@@ -206,6 +214,19 @@ def test_steps_per_hop(axis: str, hop: int, steps: int | None) -> None:
         (
             {"delays": {"h_out": 1}},
             "It has a delay of `h_out`, which is not a data output of the sequence graph.",
+        ),
+        (
+            {"tails": {"scores": 2**31 - 1}},
+            "Its tails take 343597383520 steps of padding; at most 1073741824 are read.",
+        ),
+        (
+            {"tails": {"scores": 2, "last": 1}},
+            "Output `last: float32[batch, 5]` of the sequence graph has only its last step, and a "
+            "tail of 1; the longest tail is 2, and both must be equal.",
+        ),
+        (
+            {"graphs": with_port("step", Port("wave", "float32", ("batch", "hop"), "wave"))},
+            "Input `wave: float32[batch, hop]` of the step graph has hop steps; expected 160.",
         ),
         (
             {"padding": {"wave": 0.0, "speaker": 0.0}},
@@ -295,7 +316,7 @@ def test_padding_of_ids() -> None:
 @pytest.mark.parametrize(
     ("key", "text", "reason"),
     [
-        ("hop", "0", "the hop is 0; it must be at least 1"),
+        ("hop", "0", "the hop is 0; it must be from 1 to 2147483647"),
         ("hop", "-1", "`hop` is `-1`; expected an integer of at most 18 digits"),
         ("hop", "1.5", "`hop` is `1.5`; expected an integer of at most 18 digits"),
         (
@@ -344,3 +365,32 @@ def test_hostile_json_is_refused(key: str, value: Any, reason: str) -> None:
     assert str(caught.value).startswith(
         f"The artifact has a contract that cannot be read: {reason}"
     )
+
+
+@pytest.mark.parametrize("count", [-(2**63), 2**63 - 1, 2**24 + 1])
+def test_an_integer_state_starts_from_its_exact_value(count: int) -> None:
+    """The decimal text of the metadata is read as integers, not by way of float32."""
+    initial = np.array([count])
+    states = (STATES[0], replace(STATES[1], initial=initial), STATES[2])
+    metadata = replace(CONTRACT, states=states).metadata("step")
+    assert metadata["edgernn.initial.position"] == str(count)
+    found = Contract.from_metadata(metadata, STEP.inputs, STEP.outputs)
+    np.testing.assert_array_equal(found.states[1].initial, initial, strict=True)
+    np.testing.assert_array_equal(found.initial(found.states[1], 2), [count, count])
+    for text in ("1.5", str(2**63), "nan"):
+        broken = {**metadata, "edgernn.initial.position": text}
+        with pytest.raises(ContractError) as caught:
+            Contract.from_metadata(broken, STEP.inputs, STEP.outputs)
+        assert str(caught.value) == (
+            "The graph has a contract that cannot be read: `initial.position` is "
+            f"`{text}`; expected integers with one space between them. Export the model again."
+        )
+
+
+def test_the_lowest_float_is_an_initial_value() -> None:
+    """A running maximum starts from it; nine digits do not make it infinite."""
+    lowest = np.full((1, 1, 8), np.finfo(np.float32).min, np.float32)
+    states = (replace(STATES[0], initial=lowest), *STATES[1:])
+    metadata = replace(CONTRACT, states=states).metadata("step")
+    found = Contract.from_metadata(metadata, STEP.inputs, STEP.outputs)
+    np.testing.assert_array_equal(found.states[0].initial, lowest, strict=True)

@@ -80,6 +80,7 @@ def test_a_graph_with_other_ports_is_refused(path):
     [
         ("`carry`", {"carry": False}),
         ("bounds", {"most": {"batch": 9}}),
+        ("hop, delays or padding", {"sample_rate": 8000.0}),
         ("vocabulary", {"vocabulary": Vocabulary(("a", "b", "c", "d", "e"))}),
     ],
 )

@@ -343,3 +343,19 @@ state   h: float32[1, 2, 4]
 state   c: float32[1, 2, 4]"""
     )
     assert stream._repr_html_().count("<tr>") == 6
+
+
+def test_the_end_of_a_stream_without_a_tail(any_model):
+    """`finish` gives no steps where nothing depends on them; a reset starts anew."""
+    stream = any_model.stream(2)
+    first = stream.feed(ids(3, 2))
+    end = stream.finish()
+    assert (end.shape, end.dtype) == ((0, 2, embedded_lstm.HIDDEN), np.float32)
+    with pytest.raises(InputError) as caught:
+        stream.step(ids(1, 2)[0])
+    assert str(caught.value) == (
+        "The stream has finished. Start a new sequence with stream.reset(), or continue from a "
+        "snapshot with stream.restore(snapshot)."
+    )
+    stream.reset()
+    np.testing.assert_array_equal(stream.feed(ids(3, 2)), first)
