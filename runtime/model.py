@@ -216,7 +216,7 @@ def _call_check(contract: Contract) -> InputCheck:
         "sequence graph",
         contract.lengths,
         contract.constants,
-        streams=contract.carry,
+        streams=contract.carry and not contract.limited_states,
         most=bounds["most"],
         least=bounds["least"],
         full_lengths=contract.full_lengths,

@@ -315,7 +315,7 @@ class Stream(ShownAsFacts):
         raise InputError(
             f"State `{name}` counts the {unit}s of a sequence up to {limit}, the end of a table "
             f"of the model; {left} of them {'is' if left == 1 else 'are'} left, and {hops} came. "
-            "Start a new sequence with stream.reset()."
+            "Start a new sequence; a stream does with stream.reset()."
         )
 
     def _check_step(

@@ -21,7 +21,8 @@ def test_the_end_of_a_table_of_positions(load_framed: Any, graphs: str) -> None:
     stream = model.stream(2)
     message = (
         "State `position` counts the hops of a sequence up to 12, the end of a table of the model; "
-        "{}, and {} came. Start a new sequence with stream.reset()."
+        "{}, and {} came. Start a new sequence; a stream does with "
+        "stream.reset()."
     )
     scores = stream.feed(x[:, :21])["scores"]
     before = stream.snapshot()
@@ -50,7 +51,8 @@ def test_a_position_past_its_table_is_no_position_of_a_step(load_framed: Any) ->
     check(model(x[:, :12]), framed.reference(x[:, :12]))
     assert refused(model, x) == (
         "State `position` counts the steps of a sequence up to 12, the end of a table of the "
-        "model; 12 of them are left, and 13 came. Start a new sequence with stream.reset()."
+        "model; 12 of them are left, and 13 came. Start a new sequence; a stream does with "
+        "stream.reset()."
     )
 
 
