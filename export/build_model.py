@@ -117,6 +117,8 @@ def _build_or_fix_steps(
     try:
         return build_torch(module, example, states)
     except UnsupportedModelError:
+        if example.multiple > 1:
+            return build_torch(module, example.with_constant_steps(), states)
         if not example.constants:
             raise
         return build_torch(module, example.with_constant_axes(), states)

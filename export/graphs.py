@@ -85,7 +85,11 @@ def graphs_of_step(
 
 
 def graphs_of_sequence(
-    model: ir.Model, loops: Mapping[int, TracedLoop], lengths: Collection[str], no_step: str
+    model: ir.Model,
+    loops: Mapping[int, TracedLoop],
+    lengths: Collection[str],
+    no_step: str,
+    multiple: int = 1,
 ) -> Graphs:
     """Return the graphs of a forward that takes whole sequences, from its trace, which is changed.
 
@@ -94,6 +98,7 @@ def graphs_of_sequence(
         loops: Its loops by the places of their calls.
         lengths: The names of its inputs that hold lengths.
         no_step: Why it has no step, where that is known already.
+        multiple: What numbers of steps it takes: multiples of it.
     """
     trace = model.clone()
     sequence, reasons = _lowered(model, loops)
@@ -104,7 +109,7 @@ def graphs_of_sequence(
         try:
             lags = any(loop.time_loop.lag > 0 for loop in loops.values())
             plain = _lowered(trace.clone(), loops, False)[0] if lags else sequence
-            form = chunk_form(plain)
+            form = chunk_form(plain, multiple)
             if form is not None:
                 return Graphs(form.sequence, form.step, "", reasons, form.contexts, form.streaming)
         except UnsupportedModelError as error:

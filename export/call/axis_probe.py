@@ -110,6 +110,19 @@ class AxisProbe:
                 return RankError(path)
         return None
 
+    def multiple(self, axes: Sequence[Axis]) -> int:
+        """Return the number, at least 2, of which an axis takes all larger multiples; 0 for none.
+
+        It is a factor of the size in the example, which is large where forward takes few sizes.
+        """
+        size = self.size(axes[0])
+        for factor in (one for one in range(2, size + 1) if size % one == 0):
+            sizes = (size + factor, size + 2 * factor, size + 5 * factor)
+            runs = [self._run_resized(dict.fromkeys(axes, other), other) for other in sizes]
+            if not any(isinstance(run, Exception) for run in runs):
+                return factor
+        return 0
+
     def tied_axes(
         self, leaf: ArgumentTensor, axis: int, done: Set[Axis]
     ) -> tuple[list[Axis], list[ForwardRun]]:

@@ -76,6 +76,9 @@ def find_dynamic_axes(
     dynamic: dict[str, list[Axis]] = {}
     for symbol, axes in groups:
         error = probe.failure(axes)
+        if error is not None and symbol == SEQUENCE and (multiple := probe.multiple(axes)):
+            probe = replace(probe, example=replace(probe.example, multiple=multiple))
+            error = None
         if isinstance(error, RankError) and (guessed or example.shapes):
             check_batch(symbol, axes, error)
             single = probe.example.with_axes(dict.fromkeys(axes, 1))
@@ -109,9 +112,10 @@ def _name_axes(probe: AxisProbe, dynamic: Mapping[str, list[Axis]], more: int = 
     }
     sizes: dict[str, int] = {}
     for symbol, axes in dynamic.items():
-        size = max(2, probe.size(axes[0])) + more
+        every = probe.example.multiple if symbol == SEQUENCE else 1
+        size = max(2, probe.size(axes[0])) + more * every
         while size in sizes.values():
-            size += 1
+            size += every
         sizes[symbol] = size
     return replace(probe.example, shapes={}).with_names(names).resized(sizes)
 

@@ -56,6 +56,7 @@ class ExampleCall:
         guessed_ranges: Paths of the tensors of integers whose range is a guess.
         state_updates: Path of an argument that is a state and that forward writes into → the path
             of its next value in forward's result.
+        multiple: What numbers of steps forward takes: multiples of it.
         memory: Names of the arguments that are the module's own memory, see `MemoryArguments`; the
             next value of each is the result of its name.
     """
@@ -69,6 +70,7 @@ class ExampleCall:
     guessed_ranges: tuple[str, ...] = ()
     state_updates: Mapping[str, str] = field(default_factory=dict)
     memory: tuple[str, ...] = ()
+    multiple: int = 1
 
     @property
     def tensors(self) -> tuple[ArgumentTensor, ...]:
@@ -166,6 +168,15 @@ class ExampleCall:
     def with_constant_axes(self) -> ExampleCall:
         """Return the example with the axes of `constants` no longer dynamic."""
         return replace(self.with_constants(self.constants), constants={})
+
+    def with_constant_steps(self) -> ExampleCall:
+        """Return the example with its steps no longer dynamic, where it takes multiples alone."""
+        note = (
+            f"The number of steps is a constant: forward takes multiples of {self.multiple} alone, "
+            "and has no form in hops."
+        )
+        fixed = self.with_constants({SEQUENCE: self.sizes[SEQUENCE]})
+        return replace(fixed, multiple=1, notes=(*self.notes, note))
 
     def with_constants(self, sizes: Mapping[str, int]) -> ExampleCall:
         """Return the example with dynamic axes made constants of these sizes."""

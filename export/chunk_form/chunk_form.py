@@ -55,22 +55,23 @@ class ChunkForm:
     streaming: Streaming
 
 
-def chunk_form(model: ir.Model) -> ChunkForm | None:
+def chunk_form(model: ir.Model, multiple: int = 1) -> ChunkForm | None:
     """Return the chunk form of a sequence graph; None where only its layers have a memory.
 
     Args:
         model: A sequence graph whose ports are named, in operators that ONNX Runtime has; it is
             not changed.
+        multiple: What numbers of steps it takes: multiples of it.
 
     Raises:
         UnsupportedModelError: An operator mixes steps in a way that has no chunk form; the text
             names it and says why.
     """
-    if not any(mixes_time(node) for node in model.graph):
+    if multiple == 1 and not any(mixes_time(node) for node in model.graph):
         return None
     model = model.clone()
     passes.NameFixPass()(model)
-    hop = 1
+    hop = multiple
     while True:
         try:
             sizes = ConcreteSizes(model, hop)

@@ -22,6 +22,7 @@ from torch.export import ExportedProgram
 from torch.utils._sympy.printers import PythonPrinter
 
 import edgernn
+from edgernn.contract import SEQUENCE
 from edgernn.export.call.example_call import ExampleCall
 
 __all__ = ["Bounds", "attach_bounds", "bounds_of", "find_bounds"]
@@ -128,6 +129,9 @@ def find_bounds(program: ExportedProgram, example: ExampleCall) -> Bounds:
     for guard in guards:
         if len(guard.axes) > 1 and _count_violations(guard, unproven) < _SAMPLES:
             unproven += _violations(guard, bounds)
+    unproven = [
+        sizes for sizes in unproven if sizes.get(SEQUENCE, example.multiple) % example.multiple == 0
+    ]
     return Bounds(
         most={axis: high for axis, (_, high) in bounds.items() if high < _LARGEST},
         least={axis: low for axis, (low, _) in bounds.items() if low > 1},

@@ -130,7 +130,9 @@ def check(
         got = run_chunks(form, x.numpy(), cuts, batch, output, axis)
         compare(got, expected, late, lost, axis, f"{cuts} hops")
     step = form.step
-    got = run_steps(stream_of(form, step, batch), x.numpy(), form.streaming.hop, output, axis)
+    got = run_steps(
+        stream_of(form, step, batch), x.numpy(), form.streaming.hop, output, axis, expected.ndim
+    )
     compare(got, expected, late, lost, axis, "steps")
     compare_from_random_states(form, step, x.numpy(), batch)
     found = [state.name for state in form.contexts]
@@ -144,14 +146,13 @@ def check(
     return form
 
 
-def run_steps(stream: Stream, x: Array, hop: int, output: str, axis: int) -> Array:
-    """Return an output of the step graph, run hop by hop."""
+def run_steps(stream: Stream, x: Array, hop: int, output: str, axis: int, rank: int) -> Array:
+    """Return an output of `rank` axes of the step graph, run hop by hop."""
     parts = []
     for at in range(0, x.shape[1], hop):
         part = x[:, at : at + hop]
         result = stream(x=part[:, 0] if hop == 1 else part)[output]
-        several = hop > 1 and result.ndim == x.ndim and result.shape[axis] > 1
-        parts.append(result if several else np.expand_dims(result, axis))
+        parts.append(result if result.ndim == rank else np.expand_dims(result, axis))
     return np.concatenate(parts, axis)
 
 

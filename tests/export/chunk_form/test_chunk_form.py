@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+import edgernn
 from edgernn.export.chunk_form.chunk_form import chunk_form
 from tests.export.chunk_form.streams import check, lowered
 
@@ -111,3 +113,25 @@ def test_a_scan_waits_for_its_first_frame() -> None:
 def test_a_loop_waits_for_its_first_frame(stride: int) -> None:
     """A loop in Python over frames that come later starts with the first of them."""
     check(Loop(stride), SPEC, states=["conv_context", "position"], hop=stride)
+
+
+class Pooled(nn.Module):
+    """Means of four steps each, which forward takes by a reshape: it takes multiples of four."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn = nn.GRU(4, 8, batch_first=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return (batch, frames, 8)."""
+        batch, steps, size = x.shape
+        result: torch.Tensor = self.rnn(x.reshape(batch, steps // 4, 4, size).mean(2))[0]
+        return result
+
+
+def test_a_model_that_takes_multiples_runs_in_hops(tmp_path: Path) -> None:
+    """The hop is what forward takes multiples of, without any state besides that of its layer."""
+    artifact = edgernn.export_model(Pooled().eval(), tmp_path / "pooled.edgernn", inputs=[SPEC])
+    assert artifact.contract.hop == 4
+    assert [state.name for state in artifact.contract.states] == ["h"]
+    assert artifact.contract.step is not None
