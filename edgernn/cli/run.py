@@ -55,7 +55,7 @@ and the time per step are printed.
   .wav    one sample per step, channels as features; also .flac and .ogg
 
 Arrays may lack the batch axis: the batch is then 1, and the results lack it too. Lines on standard
-input are answered one by one as they come. Numbers are finite: NaN, infinity and empty cells are
+input, and a .wav, are answered as they come. Numbers are finite: NaN, infinity and empty cells are
 refused with their position.
 
 --text prints the best symbol per step where the model scores its symbols, else numbers. The scores

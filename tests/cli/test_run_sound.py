@@ -99,7 +99,7 @@ def test_without_soundfile(
     edgernn: Invoke, with_rate: Path, monkeypatch: pytest.MonkeyPatch, source: str, target: str
 ) -> None:
     """A missing soundfile is said before the model runs, with the extra that installs it."""
-    for name in ("sound_reader", "sound_writer"):
+    for name in ("sound_reader", "sound_source", "sound_writer"):
         monkeypatch.delitem(sys.modules, f"edgernn.cli.data_files.{name}", raising=False)
     monkeypatch.setitem(sys.modules, "soundfile", None)
     result = edgernn("run", "--input", source, "--output", target)

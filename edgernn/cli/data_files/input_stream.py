@@ -13,7 +13,15 @@ from edgernn.errors import InputError
 from edgernn.numpy_files import NPY_MAGIC, ZIP_MAGIC
 from edgernn.regular_files import MEGABYTE, format_size, regular_file_size
 
-__all__ = ["content_of_pipe", "decode_lines", "is_descriptor", "line_of", "open_input", "read_line"]
+__all__ = [
+    "content_of_pipe",
+    "decode_lines",
+    "is_descriptor",
+    "line_of",
+    "open_input",
+    "peek",
+    "read_line",
+]
 
 _MAX_LINE = 16 * MEGABYTE
 _MAX_PIPE = 1024 * MEGABYTE
@@ -39,6 +47,15 @@ def open_input(path: str) -> contextlib.AbstractContextManager[IO[bytes]]:
         return Path(path).open("rb")
     except OSError as error:
         raise InputError(f"{subject} cannot be read: {error.strerror or error}.") from error
+
+
+def peek(stream: IO[bytes], size: int) -> bytes:
+    """Return at most `size` first bytes of a stream, which are read again after that."""
+    if isinstance(stream, io.BufferedReader):
+        return stream.peek(size)[:size]
+    start = stream.read(size)
+    stream.seek(-len(start), io.SEEK_CUR)
+    return start
 
 
 def read_line(stream: IO[bytes], number: int, where: str) -> bytes:

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from edgernn.cli.data_files.array_reader import load_arrays
 from edgernn.cli.data_files.csv_reader import CsvReader
 from edgernn.cli.data_files.input_stream import (
-    content_of_pipe,
     decode_lines,
     is_descriptor,
     open_input,
+    peek,
     read_line,
 )
 from edgernn.cli.data_files.jsonl_reader import is_jsonl, jsonl_steps
@@ -71,15 +71,23 @@ def open_sequence(
             `/dev/fd/N`) may be a pipe, any other path is a regular file.
         axes: The data inputs of the model.
         chunk: The number of steps to a chunk; None for all of them at once.
-        steps_per_answer: The same for lines on standard input where `chunk` is None.
+        steps_per_answer: The same for lines on standard input where `chunk` is None; of a sound
+            that comes through a pipe, the steps that give an output.
         columns: What `--columns` names of a .csv or a sound; None for all columns or channels.
-        sound_block: The same as `chunk` for a sound where `chunk` is None.
+        sound_block: The same as `chunk` for a sound in a file where `chunk` is None.
 
     Raises:
         InputError: The content is not a sequence for these ports.
     """
     where = "Standard input" if path == "-" else f"`{path}`"
     with open_input(path) as stream:
+        if peek(stream, 4) in _SOUND_MAGIC:
+            from edgernn.cli.data_files.sound_reader import SoundReader
+
+            sound = SoundReader(stream, axes, where, columns)
+            size = chunk or sound.chunk_size(steps_per_answer, sound_block)
+            yield ChunkedSequence("sound", sound.steps, False, sound.chunks(size), rate=sound.rate)
+            return
         first = read_line(stream, 1, where)
         if first.startswith((NPY_MAGIC, ZIP_MAGIC)):
             format_ = "npy" if first.startswith(NPY_MAGIC) else "npz"
@@ -88,14 +96,6 @@ def open_sequence(
                 format_, None if is_descriptor(path) else Path(path), first, stream, where
             )
             yield _from_arrays(format_, _match_ports(arrays, axes, where), axes, chunk, where)
-            return
-        if first.startswith(_SOUND_MAGIC):
-            from edgernn.cli.data_files.sound_reader import SoundReader
-
-            file = content_of_pipe(first, stream, where) if is_descriptor(path) else stream
-            sound = SoundReader(file, axes, where, columns)
-            chunks = sound.chunks(chunk or sound_block)
-            yield ChunkedSequence("sound", sound.steps, False, chunks, rate=sound.rate)
             return
         lines = decode_lines(first, stream, where)
         head = next(lines, "")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import IO, Any, BinaryIO, cast
+from typing import IO, Any
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 
 from edgernn.cli.data_files.csv_columns import choose_columns
+from edgernn.cli.data_files.sound_source import open_sound
 from edgernn.cli.data_files.step_rows import StepRows
 from edgernn.errors import InputError
 from edgernn.runtime.port_axes import PortAxes, required_axes
@@ -17,7 +17,7 @@ from edgernn.runtime.port_axes import PortAxes, required_axes
 __all__ = ["SoundReader"]
 
 _BLOCK = 65536
-_UNKNOWN_LENGTH = 2**62
+_CHUNKS_PER_SECOND = 100
 
 
 class SoundReader:
@@ -25,7 +25,7 @@ class SoundReader:
 
     Attributes:
         rate: The number of samples per second.
-        steps: The number of samples; None where the file does not say it.
+        steps: The number of samples; None where that is not known.
     """
 
     def __init__(
@@ -40,62 +40,56 @@ class SoundReader:
             columns: The channels that `--columns` names; None for all.
 
         Raises:
-            InputError: It is not a sound, has no samples, or does not fit the model.
+            InputError: It is not a sound, or does not fit the model.
         """
         self._where = where
         self._port, self._rows = _input_of_samples(axes, where)
-        stream.seek(0)
-        try:
-            self._file = soundfile.SoundFile(cast(BinaryIO, stream))
-        except soundfile.LibsndfileError as error:
-            raise InputError(f"{where} cannot be read as a sound: {error.error_string}") from error
-        self.rate: int = self._file.samplerate
-        frames = self._file.frames
-        self.steps: int | None = frames if frames < _UNKNOWN_LENGTH else None
-        if frames == 0:
-            raise InputError(f"{where} holds no samples; at least one is needed.")
+        self._source = open_sound(stream, where)
+        self.rate, self.steps = self._source.rate, self._source.steps
         self._channels = self._choose(columns)
+
+    def chunk_size(self, steps_per_answer: int | None, block: int | None) -> int | None:
+        """Return the number of steps to a chunk where none was asked for; None for all steps.
+
+        Args:
+            steps_per_answer: The number of steps that give an output; None where all must be there.
+            block: The number for a file. From a pipe it is a hundredth of a second, or as many as
+                give an output.
+        """
+        if not self._source.is_live or steps_per_answer is None:
+            return block
+        return max(1, self.rate // (_CHUNKS_PER_SECOND * steps_per_answer)) * steps_per_answer
 
     def chunks(self, size: int | None) -> Iterator[dict[str, NDArray[Any]]]:
         """Yield chunks of at most `size` steps, in the port's full shape; None for one chunk.
 
         Raises:
-            InputError: A sample is NaN or infinite, or the file ends before its header says.
+            InputError: There is no sample, one is NaN or infinite, or they cannot be read.
         """
         done = 0
-        while blocks := self._read(size, done):
+        while blocks := self._read(size):
             where = self._where if done == 0 else f"{self._where}, from step {done} on,"
             rows = np.concatenate(blocks)[:, self._channels]
             yield {self._port: self._rows.to_chunk(rows, where)}
             done += len(rows)
-        if self.steps is not None and done < self.steps:
-            raise self._broken(done)
+        if not done:
+            raise InputError(f"{self._where} holds no samples; at least one is needed.")
 
-    def _read(self, size: int | None, done: int) -> list[NDArray[np.float32]]:
+    def _read(self, size: int | None) -> list[NDArray[np.float32]]:
         """Return at most `size` steps in blocks, (steps, channels)."""
         blocks: list[NDArray[np.float32]] = []
         left = size
         while left is None or left:
-            count = _BLOCK if left is None else min(left, _BLOCK)
-            try:
-                block = self._file.read(count, "float32", always_2d=True)
-            except soundfile.LibsndfileError as error:
-                raise self._broken(done) from error
+            block = self._source.read(_BLOCK if left is None else min(left, _BLOCK))
             if not len(block):
                 break
-            blocks.append(cast("NDArray[np.float32]", block))
+            blocks.append(block)
             left = None if left is None else left - len(block)
         return blocks
 
-    def _broken(self, done: int) -> InputError:
-        return InputError(
-            f"{self._where} cannot be read after {done:,} of {self.steps:,} samples: the file is "
-            "damaged or cut off. Give a whole file."
-        )
-
     def _choose(self, columns: str | None) -> list[int]:
         """Return the indexes of the channels that feed the model."""
-        count, rows = self._file.channels, self._rows
+        count, rows = self._source.channels, self._rows
         if columns is not None:
             chosen = choose_columns(columns, None, self._where, count)
             if not rows.fits(len(chosen)):

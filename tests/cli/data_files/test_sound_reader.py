@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import io
+import contextlib
+import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
@@ -111,12 +113,74 @@ def test_chunks(chunk: int | None, block: int, sizes: list[int]) -> None:
         assert [part["x"].shape[1] for part in sequence.chunks] == sizes
 
 
-def test_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sound comes through standard input too."""
+def test_standard_input_from_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file as standard input is read as by its name."""
     write("x.flac")
-    content = io.BytesIO(Path("x.flac").read_bytes())
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(content))
-    np.testing.assert_array_equal(read("-", STEREO)[0], VALUES)
+    with Path("x.flac").open() as stream:
+        monkeypatch.setattr("sys.stdin", stream)
+        np.testing.assert_array_equal(read("-", STEREO)[0], VALUES)
+
+
+@contextlib.contextmanager
+def pipe() -> Iterator[tuple[str, BinaryIO]]:
+    """Return the name of a pipe, and what writes to it without a buffer."""
+    out, into = os.pipe()
+    with open(into, "wb", buffering=0) as stream:
+        yield f"/dev/fd/{out}", stream
+    os.close(out)
+
+
+PIPED = [("WAV", "PCM_16"), ("WAV", "PCM_24"), ("WAV", "PCM_32"), ("FLAC", "PCM_16")]
+
+
+@pytest.mark.skipif(not os.path.isdir("/dev/fd"), reason="needs names of descriptors")
+@pytest.mark.parametrize(("format_", "subtype"), [*PIPED, ("WAV", "PCM_U8")])
+def test_pipe(format_: str, subtype: str) -> None:
+    """A sound that comes through a pipe is the same as in a file."""
+    write("x", format=format_, subtype=subtype)
+    wanted = read("x", STEREO)
+    with pipe() as (name, stream):
+        stream.write(Path("x").read_bytes())
+        stream.close()
+        np.testing.assert_array_equal(read(name, STEREO), wanted)
+
+
+@pytest.mark.skipif(not os.path.isdir("/dev/fd"), reason="needs names of descriptors")
+@pytest.mark.parametrize(("steps_per_answer", "size"), [(1, 80), (30, 60), (160, 160)])
+def test_live(steps_per_answer: int, size: int) -> None:
+    """A .wav is answered while it comes: a hundredth of a second, or more where outputs need it."""
+    write("x.wav", subtype="PCM_16")
+    content = Path("x.wav").read_bytes()
+    start = len(content) - SAMPLES.nbytes
+    with pipe() as (name, stream):
+        stream.write(content[:start])
+        with open_sequence(name, STEREO, None, steps_per_answer, None, 65536) as sequence:
+            assert sequence.steps is None
+            for first in (0, size):
+                stream.write(SAMPLES[first : first + size].tobytes())
+                chunk = next(sequence.chunks)["x"]
+                np.testing.assert_array_equal(chunk[0], VALUES[first : first + size])
+            stream.close()
+            assert list(sequence.chunks) == []
+
+
+@pytest.mark.skipif(not os.path.isdir("/dev/fd"), reason="needs names of descriptors")
+@pytest.mark.parametrize(
+    ("subtype", "size", "reason"),
+    [("FLOAT", None, "unknown format: 3"), ("PCM_16", 20, "its header is cut off")],
+)
+def test_pipe_refused(subtype: str, size: int | None, reason: str) -> None:
+    """A pipe whose samples are not integers is refused, with what it may send."""
+    write("x.wav", subtype=subtype)
+    with pipe() as (name, stream):
+        stream.write(Path("x.wav").read_bytes()[:size])
+        stream.close()
+        with pytest.raises(InputError) as caught:
+            read(name, STEREO)
+    assert str(caught.value) == (
+        f"`{name}` is a .wav that cannot be read from a pipe: {reason}. Write it to a file and "
+        "name that, or send 16-bit integers."
+    )
 
 
 NAN = np.where(np.arange(1000) == 700, np.nan, 0)
