@@ -1,7 +1,8 @@
 """The cost of one time step of one sequence: products, bytes of weights and of state.
 
 Every symbolic or unknown axis counts as 1. Where the batch or the sequence of a file is constant,
-the cost of a call is divided by the steps of its longest recurrent node.
+the cost of a call is divided by the steps of its longest recurrent node. A step graph, and a graph
+with a dynamic axis of steps, run one step as it is: their recurrent nodes may run along other axes.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from functools import partial
 import onnx_ir as ir
 from onnx_ir.passes.common import InlinePass, ShapeInferencePass
 
-from edgernn.contract import BATCH
+from edgernn.contract import BATCH, SEQUENCE
 from edgernn.export.ir.recurrent_operators import LSTM, OPERATORS, Input
 from edgernn.report import Cost
 
@@ -57,9 +58,10 @@ def cost_of(model: ir.Model) -> Cost:
        there is one, takes precedence.
     """
     known = model.metadata_props.get(PARAMETERS, "")
+    one_step = _runs_one_step(model)
     model = _at_size_one(model)
     batch = _constant_batch(model)
-    steps = max([batch, *map(_steps, model.graph)])
+    steps = batch if one_step else max([batch, *map(_steps, model.graph)])
     parameters: dict[ir.Value, int] = {}
     read: dict[ir.Value, int] = {}
     for node, place, value, tensor in _weights(model):
@@ -71,6 +73,12 @@ def cost_of(model: ir.Model) -> Cost:
         weight_bytes=sum(read.values()),
         state_bytes=_state_bytes(model) // batch,
     )
+
+
+def _runs_one_step(model: ir.Model) -> bool:
+    """Return whether a graph runs one step where its dynamic axes have one entry."""
+    sizes = (str(size) for value in model.graph.inputs for size in value.shape or ())
+    return model.metadata_props.get("edgernn.graph") == "step" or SEQUENCE in sizes
 
 
 def _constant_batch(model: ir.Model) -> int:
