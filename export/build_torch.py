@@ -40,7 +40,7 @@ from edgernn.export.reroll.reroll import LONGEST_STRIDE, RerolledModule, reroll
 from edgernn.export.source.read_exported import ExportedModule
 from edgernn.export.source.unrolled_loop import describe_unrolled_loop
 from edgernn.export.states.contract_ports import name_ports
-from edgernn.export.states.find_states import find_states, own_starts
+from edgernn.export.states.find_states import find_states, own_starts, uncarried_rows
 from edgernn.export.states.folded_batch import FoldedBatch, folded_axis
 from edgernn.export.states.layer_names import name_layers
 from edgernn.export.states.next_values import StatePairs
@@ -86,6 +86,7 @@ def build_torch(module: nn.Module, example: ExampleCall, pairs: Mapping[str, str
     found = call_states(model.graph, labels)
     restarted = own_starts(found) if example.memory else []
     folded = _folded_batches(module, example, found)
+    uncarried = "" if example.memory else uncarried_rows(found, folded)
     states = find_states(model.graph, found, run.calls, known, not example.memory, folded)
     states, start_notes = with_default_starts(module, example, run, states)
     states = tuple(_with_memory(state, example) for state in states)
@@ -95,7 +96,7 @@ def build_torch(module: nn.Module, example: ExampleCall, pairs: Mapping[str, str
     check_state_axes(model.graph, states)
     origins = name_ports(model, states, example.limits)
     lengths = length_ports(model.graph)
-    ahead = looks_ahead(model.graph, loops, example)
+    ahead = looks_ahead(model.graph, loops, example) or uncarried
     unreturned = list(_unreturned(model, states, labels))
     if is_step:
         graphs = graphs_of_step(model, states, loops)

@@ -26,6 +26,7 @@ __all__ = [
     "AxisProbe",
     "RankError",
     "are_steps",
+    "axis_name",
     "effect_of",
     "gives_rows_over_time",
     "is_causal",
@@ -273,6 +274,11 @@ def name_axis(
         return SEQUENCE
     if (more_sequences or not before.calls) and not more_steps and BATCH not in used:
         return BATCH
+    return axis_name(path, axis)
+
+
+def axis_name(path: str, axis: int) -> str:
+    """Return the name of an axis that is neither of steps nor of sequences."""
     return f"{re.sub(r'[^A-Za-z0-9]+', '_', path).strip('_')}_dim{axis}"
 
 

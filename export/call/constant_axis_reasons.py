@@ -12,6 +12,7 @@ from edgernn.export.call.axis_probe import (
     Axis,
     AxisProbe,
     RankError,
+    effect_of,
     gives_rows_over_time,
     is_feature,
 )
@@ -99,6 +100,7 @@ def unrequested_notes(
         for leaf in probe.leaves.values()
         if holds_state(leaf.path) and leaf.tensor.shape in state_shapes
     }
+    over_time = dict(groups).get(SEQUENCE)
     for symbol, axes in groups:
         path, axis = axes[0]
         leaf = probe.leaves[path]
@@ -107,10 +109,13 @@ def unrequested_notes(
         image = (path, axis - 1) in others and leaf.tensor.dim() > 3
         if symbol in (BATCH, SEQUENCE):
             yield None
-        elif _sizes_a_state(probe, axes, dict(groups).get(SEQUENCE)):
+        elif over_time is not None and (rows := _rows_of_state(probe, axes, over_time)):
+            shape = (*leaf.shape[:axis], SEQUENCE, *leaf.shape[axis + 1 :])
+            spec = option("inputs", [str(replace(leaf, shape=shape))])
             yield (
                 f"{constant}, as in the example: a layer over time has a row of its state for each "
                 "entry, and of a state only the batch may be dynamic."
+                + (f" Where it is the axis of time, name it: {spec}." if rows == "steps" else "")
             )
         elif state is not None:
             yield (
@@ -129,13 +134,14 @@ def unrequested_notes(
             )
 
 
-def _sizes_a_state(
-    probe: AxisProbe, axes: Sequence[Axis], over_time: Sequence[Axis] | None
-) -> bool:
-    """Return whether a layer over time runs more sequences where `axes` are larger."""
-    if over_time is None:
-        return False
+def _rows_of_state(probe: AxisProbe, axes: Sequence[Axis], over_time: Sequence[Axis]) -> str:
+    """Return what larger `axes` give layers where one over time runs more sequences: else nothing.
+
+    It is `rows`, or `steps` where a layer runs more steps too.
+    """
     along, steps = probe.resized_runs(axes), probe.resized_runs(over_time)
     if isinstance(along, Exception) or isinstance(steps, Exception):
-        return False
-    return gives_rows_over_time(probe.run, along, steps)
+        return ""
+    if not gives_rows_over_time(probe.run, along, steps):
+        return ""
+    return "steps" if effect_of(probe.run, along)[0] else "rows"

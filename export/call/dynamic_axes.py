@@ -21,6 +21,7 @@ from edgernn.export.call.axis_probe import (
     AxisProbe,
     RankError,
     are_steps,
+    axis_name,
     effect_of,
     is_causal,
     name_axis,
@@ -69,7 +70,7 @@ def find_dynamic_axes(
         groups = [(symbol, probe.example.axes_named(symbol)) for symbol in probe.example.sizes]
         _check_names(probe, groups)
     else:
-        tied = list(_tied_groups(probe))
+        tied = _with_causal_steps(probe, list(_tied_groups(probe)))
         reasons = list(unrequested_notes(probe, tied, states, guessed))
         groups = [one for one, reason in zip(tied, reasons, strict=True) if reason is None]
         notes += filter(None, reasons)
@@ -201,6 +202,34 @@ def _check_names(probe: AxisProbe, groups: Sequence[tuple[str, list[Axis]]]) -> 
                     f"Axis {axis} of `{path}` is named `{symbol}`, but along it the recurrent "
                     f"layers get more {what}. Name it `{proper}`."
                 )
+
+
+def _with_causal_steps(
+    probe: AxisProbe, groups: Sequence[tuple[str, list[Axis]]]
+) -> list[tuple[str, list[Axis]]]:
+    """Return the axes with another one as the steps where a layer looks ahead along the first.
+
+    A layer may run along the bins of a frame in both directions, and another one along time.
+    """
+    axes = dict(groups)
+    others = [
+        symbol
+        for symbol, along in groups
+        if symbol not in (BATCH, SEQUENCE) and _gives_steps(probe, along)
+    ]
+    if SEQUENCE not in axes or not others or is_causal(probe, axes[SEQUENCE]):
+        return list(groups)
+    causal = [symbol for symbol in others if is_causal(probe, axes[symbol])]
+    if len(causal) != 1:
+        return list(groups)
+    path, axis = axes[SEQUENCE][0]
+    names = {SEQUENCE: axis_name(path, axis), causal[0]: SEQUENCE}
+    return [(names.get(symbol, symbol), along) for symbol, along in groups]
+
+
+def _gives_steps(probe: AxisProbe, axes: Sequence[Axis]) -> bool:
+    runs = probe.resized_runs(axes)
+    return not isinstance(runs, Exception) and effect_of(probe.run, runs)[0]
 
 
 def infer_example(module: nn.Module) -> ExampleCall:

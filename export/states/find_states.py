@@ -19,7 +19,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from edgernn.contract import BATCH
+from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.export.capture.recurrent_calls import RecurrentCall
 from edgernn.export.ir.call_nodes import runs_along_sequence
@@ -37,7 +37,7 @@ from edgernn.export.states.node_states import NodeState, is_same_value, last_in_
 from edgernn.export.states.state_port import StatePort
 from edgernn.option_names import option
 
-__all__ = ["StateNames", "find_states", "own_starts"]
+__all__ = ["StateNames", "find_states", "own_starts", "uncarried_rows"]
 
 _RESHAPES = operators_of(Movement.RESHAPES, Movement.PERMUTES)
 """Operators that give a tensor, all of it, another shape."""
@@ -84,6 +84,36 @@ def own_starts(states: Sequence[NodeState]) -> list[str]:
             if not depends_on_data(state.initial) and not state.initial.is_graph_input()
         )
     )
+
+
+def uncarried_rows(states: Sequence[NodeState], folded: FoldedBatches) -> str:
+    """Say which layer over time has a state that cannot be carried on, for its rows; else nothing.
+
+    They are a number for each sequence, in the order of some axes.
+    """
+    for state in states:
+        shape = state.final.shape or ()
+        sizes = [str(size) for size in shape if not isinstance(size, int)]
+        others = [size for size in sizes if size != BATCH]
+        if (
+            not others
+            or depends_on_data(state.initial)
+            or not runs_along_sequence(state.node)
+            or any(size == "None" or SEQUENCE in size for size in others)
+            or (state.call, state.index) in folded
+        ):
+            continue
+        names = sorted({*re.findall(r"[A-Za-z_]\w*", others[0])} - {BATCH})
+        remedy = (
+            f"Give {' and '.join(f'`{name}`' for name in names)} as a number in the inputs."
+            if names
+            else "Fold the axes of x into them by reshape and transpose alone."
+        )
+        return (
+            f"layer `{state.layer}` has a state of `{others[0]}` rows, which cannot be told by "
+            f"sequence. {remedy}"
+        )
+    return ""
 
 
 def _argument_states(

@@ -124,6 +124,42 @@ def test_rows_in_another_order_than_torchs_are_found(monkeypatch: pytest.MonkeyP
     assert list(tmp_path.iterdir()) == []
 
 
+class Rolled(TakesState):
+    """Rows that no array of axes has: they are shifted by one."""
+
+    def forward(self, x):
+        rows = x.transpose(1, 2).flatten(0, 1).roll(1, 0)
+        return self.gru(rows)[0].unflatten(0, (len(x), BINS)).transpose(1, 2)
+
+
+@pytest.mark.parametrize(
+    ("model", "bins", "reason"),
+    [
+        (
+            TimeFirst,
+            "bins",
+            "layer `inter` has a state of `bins*batch` rows, which cannot be told by sequence. "
+            "Give `bins` as a number in the inputs.",
+        ),
+        (
+            Rolled,
+            "5",
+            "layer `gru` has a state of `5*batch` rows, which cannot be told by sequence. Fold the "
+            "axes of x into them by reshape and transpose alone.",
+        ),
+    ],
+)
+def test_rows_that_cannot_be_told_by_sequence_are_no_state(
+    model: type[nn.Module], bins: str, reason: str, tmp_path
+):
+    """The graph runs whole sequences, and says what to do for a step."""
+    artifact = edgernn.export_model(
+        model(), tmp_path / "m.edgernn", inputs=[f"x:float32[batch,sequence,{bins},4]"]
+    )
+    contract = artifact.contract
+    assert (contract.carry, contract.states, contract.no_step) == (False, (), reason)
+
+
 def test_a_layer_along_bins_is_inside_of_a_step_with_contexts(tmp_path):
     """Between convolutions over time, the layer along the bins stays an operator in both graphs."""
     module = WithConvolutions().eval()

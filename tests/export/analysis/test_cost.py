@@ -18,9 +18,14 @@ from tests.matrix.layers import Layer
 
 def cost_of_text(ports, body, *weights, domain="other"):
     """Return the cost of a graph written in ONNX's textual form."""
+    return cost_of(model_of(ports, body, *weights, domain=domain))
+
+
+def model_of(ports, body, *weights, domain="other"):
+    """Return a graph written in ONNX's textual form."""
     head = f'<ir_version: 8, opset_import: ["" : 18, "{domain}" : 1]>'
     text = f"{head} g {ports} <{', '.join(weights)}> {{ {body} }}"
-    return cost_of(ir.from_proto(onnx.parser.parse_model(text)))
+    return ir.from_proto(onnx.parser.parse_model(text))
 
 
 def halves(name, *shape):
@@ -265,3 +270,13 @@ def test_a_graph_may_tell_its_models_parameters():
         { y = MatMul(x, w) }
     """)
     assert cost_of(model).parameters == 7
+
+
+def test_a_layer_along_another_axis_counts_all_its_steps():
+    """A step graph runs one step, whatever the steps of its recurrent nodes."""
+    text = "(float[5,batch,3] x) => (y)", "y = RNN <hidden_size=4> (x, w, r)"
+    weights = halves("w", 1, 4, 3), halves("r", 1, 4, 4)
+    assert cost_of_text(*text, *weights).multiply_adds == 28
+    model = model_of(*text, *weights)
+    model.metadata_props["edgernn.graph"] = "step"
+    assert cost_of(model).multiply_adds == 5 * 28

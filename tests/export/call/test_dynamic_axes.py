@@ -438,3 +438,40 @@ def test_an_axis_of_steps_within_a_frame_is_dynamic():
     named = ["x:float32[batch,sequence,bins,4]"]
     example = find_dynamic_axes(ModuleRunner(Bins()), example_from(Bins(), named))
     assert [str(leaf) for leaf in example.tensors] == named
+
+
+class BinsFirst(nn.Module):
+    """Takes (batch, bins, sequence, 4): runs along the bins of every frame, then every bin."""
+
+    def __init__(self, both_ways):
+        super().__init__()
+        self.along = nn.GRU(4, 3, batch_first=True, bidirectional=both_ways)
+        self.time = nn.GRU(6 if both_ways else 3, 3, batch_first=True)
+
+    def forward(self, x):
+        batch, bins, steps, width = x.shape
+        rows = self.along(x.transpose(1, 2).reshape(batch * steps, bins, width))[0]
+        rows = rows.view(batch, steps, bins, -1).transpose(1, 2).reshape(batch * bins, steps, -1)
+        return self.time(rows)[0].view(batch, bins, steps, 3)
+
+
+def test_steps_are_where_no_layer_looks_ahead():
+    """A layer may run along the bins of a frame in both directions, and in front of time."""
+    assert found(BinsFirst(True), torch.randn(2, 5, 7, 4)) == ["x:float32[batch,5,sequence,4]"]
+
+
+def test_an_axis_that_may_be_time_as_well_is_told():
+    """Two layers run forward along an axis each; the first is taken, and the note says how else."""
+    module = BinsFirst(False)
+    example = find_dynamic_axes(
+        ModuleRunner(module), example_from(module, (torch.randn(2, 5, 7, 4),))
+    )
+    assert [str(leaf) for leaf in example.tensors] == ["x:float32[batch,sequence,7,4]"]
+    assert example.notes == (
+        "Axis 2 of `x` is the constant 7, as in the example: a layer over time has a row of its "
+        "state for each entry, and of a state only the batch may be dynamic. Where it is the axis "
+        'of time, name it: inputs=["x:float32[2,5,sequence,4]"].',
+    )
+    named = ["x:float32[2,5,sequence,4]"]
+    again = find_dynamic_axes(ModuleRunner(module), example_from(module, named))
+    assert [str(leaf) for leaf in again.tensors] == named
