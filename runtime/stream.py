@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edgernn.contract import SEQUENCE
-from edgernn.errors import InputError
+from edgernn.errors import InputError, ProviderError
 from edgernn.facts import Facts, ShownAsFacts, state_bytes
 from edgernn.runtime.bound_step import BoundStep
 from edgernn.runtime.check_inputs import check_states, format_steps
@@ -103,8 +103,14 @@ class Stream(ShownAsFacts):
             InputError: A name, dtype, shape or id is not what the port takes; the stream keeps a
                 rest, has finished, or has no position left.
         """
-        if self._hops >= self._most_hops or self._rest:
-            self._refuse(1)
+        if self._hops >= self._most_hops:
+            self._check_room(1)
+        if self._rest:
+            raise InputError(
+                f"The stream keeps a rest of {format_steps(self.rest)} from `feed`, which comes "
+                "before this hop. Feed it as well, stream.feed(x), or start a new sequence with "
+                "stream.reset()."
+            )
         bound = self._bound
         if bound is None:
             return self._step_unbound(inputs, named)
@@ -133,7 +139,8 @@ class Stream(ShownAsFacts):
             inputs: One array per data input as the sequence graph's ports say; where the model
                 has a step graph only, the step's arrays with a leading axis of steps, or with any
                 number of steps on the axis of a hop.
-            named: The same by port name.
+            named: The same by port name. An input without an axis of steps counts for the hops that
+                this call runs.
 
         Returns:
             The outputs of the chunk, as `step` returns them. Where no hop is complete, an output
@@ -165,8 +172,7 @@ class Stream(ShownAsFacts):
         Raises:
             InputError: The stream has finished, an input is missing, or does not take the padding.
         """
-        if self._finished:
-            self._refuse(0)
+        self._check_room(0)
         end, parts, rest = self.fork(), [self._chunks.empty(self.batch)], self._rest
         if pad is not None and rest:
             steps = self._contract.hop - self.rest
@@ -267,16 +273,17 @@ class Stream(ShownAsFacts):
     ) -> None:
         """Make the next state the current one, `age` hops after the start of a sequence."""
         limits = self._contract.limited_states.items()
-        left = min((limit - int(states[name].max()) for name, limit in limits), default=sys.maxsize)
+        left = [limit - int(states[name].max()) for name, limit in limits]
         defined_after = hops - age + self._chunks.undefined
         self._current, self._hops, self._defined_after = self._current ^ 1, hops, defined_after
-        self._most_hops, self._rest, self._finished = hops + left, rest, False
+        self._most_hops = hops + min(left, default=sys.maxsize)
+        self._rest, self._finished = rest, False
 
     def _feed(self, arrays: Mapping[str, NDArray[Any]], steps: int) -> dict[str, Any]:
         """Run the whole hops of the rest and a checked chunk, and keep what is left."""
         whole, hops, rest = self._chunks.split(self._rest, arrays, steps)
         if self._finished or self._hops + hops > self._most_hops:
-            self._refuse(hops)
+            self._check_room(hops)
         if not hops:
             self._rest = rest
             return self._chunks.empty(self.batch)
@@ -290,33 +297,35 @@ class Stream(ShownAsFacts):
         hops = self._chunks.tail
         padding = self._chunks.padding(hops * self._contract.hop, None, self.batch)
         arrays, _ = self._chunk_check.check((), {**padding, **named}, self.batch)
-        outputs = self._runner.run_hops(arrays, hops, self._now, self._next)
+        try:
+            outputs = self._runner.run_hops(arrays, hops, self._now, self._next)
+        except ProviderError:  # positions of padding may be past a table that a graph looks up
+            self._check_room(hops)
+            raise
         return self._chunks.tails(outputs, self._age, self.batch)
 
-    def _refuse(self, hops: int) -> NoReturn:
-        """Say why the stream takes no more hops.
+    def _check_room(self, hops: int) -> None:
+        """Check that the stream takes more hops.
 
         Raises:
-            InputError: Always.
+            InputError: It has finished, or a state would count past the end of a table.
         """
         if self._finished:
             raise InputError(
                 "The stream has finished. Start a new sequence with stream.reset(), or continue "
                 "from a snapshot with stream.restore(snapshot)."
             )
-        if self._hops + hops <= self._most_hops:
-            raise InputError(
-                f"The stream keeps a rest of {format_steps(self.rest)} from `feed`, which comes "
-                "before this hop. Feed it as well, stream.feed(x), or start a new sequence with "
-                "stream.reset()."
-            )
-        unit, left = "step" if self._contract.hop == 1 else "hop", self._most_hops - self._hops
-        name, limit = next(iter(self._contract.limited_states.items()))
-        raise InputError(
-            f"State `{name}` counts the {unit}s of a sequence up to {limit}, the end of a table "
-            f"of the model; {left} of them {'is' if left == 1 else 'are'} left, and {hops} came. "
-            "Start a new sequence; a stream does with stream.reset()."
-        )
+        unit, room = "step" if self._contract.hop == 1 else "hop", sys.maxsize
+        for name, limit in self._contract.limited_states.items():
+            left = limit - int(self._now[name].read().max())  # an input may have reset it
+            if hops > left:
+                raise InputError(
+                    f"State `{name}` counts the {unit}s of a sequence up to {limit}, the end of a "
+                    f"table of the model; {left} of them {'is' if left == 1 else 'are'} left, and "
+                    f"{hops} came. Start a new sequence; a stream does with stream.reset()."
+                )
+            room = min(room, left)
+        self._most_hops = self._hops + room
 
     def _check_step(
         self, inputs: Sequence[ArrayLike], named: Mapping[str, ArrayLike]

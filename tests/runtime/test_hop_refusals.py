@@ -56,6 +56,31 @@ def test_a_position_past_its_table_is_no_position_of_a_step(load_framed: Any) ->
     )
 
 
+def test_positions_that_the_graph_starts_anew(load_framed: Any) -> None:
+    """The count in the state itself decides: an input such as `reset` may have set it back."""
+    framed, x = Framed(4, 2, 2, 0, rows=12), signal(1, 24)
+    stream = load_framed(framed).stream()
+    stream.feed(x)
+    assert refused(stream.feed, x[:, :2]).startswith("State `position` counts the hops")
+    stream._now["position"].write(np.array([3]))
+    assert stream.feed(x[:, :18])["scores"].shape == (1, 9, 3)
+    assert refused(stream.step, x[:, :2]).startswith("State `position` counts the hops")
+    stream._now["position"].write(np.array([11]))
+    assert stream.step(x[:, :2])["wave"].shape == (1, 2)
+
+
+def test_padding_past_the_end_of_a_table(load_framed: Any) -> None:
+    """The tail of the longest sequence is refused where its positions are past the table."""
+    framed, x = Framed(4, 2, 2, 2, rows=12), signal(1, 24)
+    model = load_framed(framed)
+    check(model(x[:, :22]), framed.reference(x[:, :22]))
+    assert refused(model, x) == (
+        "State `position` counts the hops of a sequence up to 12, the end of a table of the "
+        "model; 0 of them are left, and 1 came. Start a new sequence; a stream does with "
+        "stream.reset()."
+    )
+
+
 def test_a_step_after_a_rest_is_refused(load_framed: Any) -> None:
     """A hop comes after the steps that are kept, which only `feed` can fill."""
     stream, x = load_framed(FRAMINGS["causal"]).stream(), signal(1, 3)
