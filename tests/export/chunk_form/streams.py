@@ -33,7 +33,7 @@ Array = NDArray[Any]
 def lowered(module: nn.Module, *inputs: str) -> ir.Model:
     """Return the sequence graph of a module before it gets a chunk form."""
     found: list[ir.Model] = []
-    with mock.patch.object(graphs, "chunk_form", lambda model: found.append(model.clone())):
+    with mock.patch.object(graphs, "chunk_form", lambda model, *_: found.append(model.clone())):
         build_model(load_source(module), SourceOptions(inputs=list(inputs)), lengths=False)
     return found[0]
 
