@@ -10,7 +10,7 @@ import pytest
 
 from edgernn.contract import Contract, Graph, Port, State
 from edgernn.errors import ContractError
-from edgernn.streaming_rules import steps_per_hop
+from edgernn.streaming_rules import over_chunks, steps_per_hop
 
 HOP = 160
 STATES = (
@@ -197,6 +197,33 @@ def test_times_and_missing_steps() -> None:
 def test_steps_per_hop(axis: str, hop: int, steps: int | None) -> None:
     """The steps of an output for each hop follow from its symbolic size, or there is none."""
     assert steps_per_hop(Port("y", "float32", ("batch", axis)), hop) == steps
+
+
+@pytest.mark.parametrize(
+    ("port", "hop", "is_output", "expected"),
+    [
+        (STEP.inputs[0], 160, False, ("batch", "sequence")),
+        (STEP.inputs[1], 160, False, ("batch", 4)),
+        (STEP.outputs[0], 160, True, ("sequence//160", "batch", 3)),
+        (CONTRACT.graphs["step"].outputs[1], 160, True, ("batch", 2, "3*(sequence//160)")),
+        (CONTRACT.graphs["step"].outputs[2], 160, True, ("batch", "sequence")),
+        (Port("x", "float32", ("batch", 4)), 1, False, ("sequence", "batch", 4)),
+        (
+            Port("y", "float32", ("batch", 2), axis_names=("batch", "hop")),
+            1,
+            True,
+            ("batch", "2*sequence"),
+        ),
+    ],
+)
+def test_a_chunk_for_a_step_graph_alone(
+    port: Port, hop: int, is_output: bool, expected: tuple[int | str, ...]
+) -> None:
+    """The axis of steps is in the place of a hop, else in front; some inputs have no steps."""
+    named = port.with_axes(("batch", "hop")) if port is STEP.inputs[0] else port
+    chunk = over_chunks(named, hop, is_output)
+    assert chunk.shape == expected
+    assert chunk.axes == tuple(size if isinstance(size, str) else None for size in expected)
 
 
 @pytest.mark.parametrize(

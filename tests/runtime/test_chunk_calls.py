@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from edgernn.runtime import Model
 from edgernn.runtime.chunk_calls import ChunkCalls, GraphCall
 from edgernn.runtime.io_binding import run_graph
 from tests.nets import embedded_lstm
+from tests.nets.framed import Framed
 
 STEPS = 4
 TOKENS = np.random.default_rng(1).integers(0, embedded_lstm.SYMBOLS, (11, 2))
@@ -198,3 +200,22 @@ def test_lengths_end_within_single_calls_only() -> None:
         "`lengths` ends sequences within a chunk of 8 steps, which is run in parts of 4. Feed 4 "
         "steps at a time."
     )
+
+
+@pytest.mark.parametrize("graphs", [("sequence", "step"), ("step",)])
+def test_calls_take_whole_hops(graphs: tuple[str, ...]) -> None:
+    """Also where the sequence graph takes a constant number of steps, or up to a number."""
+    framed = Framed(4, 2, 0, 0)
+    bounded = replace(framed.contract(graphs), most={"sequence": 7})
+    calls = ChunkCalls(bounded).calls(20)
+    if graphs == ("step",):
+        assert calls == [GraphCall("step", t, t + 2) for t in range(0, 20, 2)]
+        return
+    assert [(call.start, call.stop) for call in calls] == [(0, 4), (4, 10), (10, 14), (14, 20)]
+    constant = ChunkCalls(framed.contract(graphs, 6)).calls(16)
+    assert constant == [
+        GraphCall("sequence", 0, 6),
+        GraphCall("sequence", 6, 12),
+        GraphCall("step", 12, 14),
+        GraphCall("step", 14, 16),
+    ]
