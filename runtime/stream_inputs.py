@@ -49,10 +49,10 @@ def check_carry(contract: Contract) -> None:
         UnsupportedModelError: It cannot.
     """
     if not contract.carry:
-        reason = contract.no_step or "its state cannot be carried from one chunk to the next."
+        reason = contract.no_step or "its state cannot be carried from one chunk to the next"
         raise UnsupportedModelError(
-            f"`{contract.source}` cannot run as a stream: {reason} Give it whole sequences: "
-            "model(x)."
+            f"`{contract.source}` cannot run as a stream: {reason.rstrip('.')}. Give it whole "
+            "sequences: model(x)."
         )
 
 
