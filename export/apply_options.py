@@ -85,6 +85,12 @@ def _check_size(name: str, axis: str, size: int, contract: Contract) -> None:
     if not least <= size <= most:
         bound = f"at most {most}" if size > most else f"at least {least}"
         raise InputError(f"{option(name)} cannot be {size}: the model takes {bound}.")
+    if axis == SEQUENCE and size % contract.hop:
+        more = size + -size % contract.hop
+        raise InputError(
+            f"{option(name)} cannot be {size}: a chunk is whole hops of {contract.hop} steps. "
+            f"Give a multiple of {contract.hop}, such as {more}."
+        )
     if not any(axis in port.shape for port in contract.graphs["sequence"].inputs):
         taken = ", ".join(f"`{port}`" for port in contract.data_inputs("sequence"))
         raise InputError(

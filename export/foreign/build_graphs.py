@@ -71,7 +71,9 @@ def build_foreign(
     known_pairs = {state.input: state.output for state in known_states}
     opened = find_file_states(file, session, example, {**known_pairs, **pairs})
     states = _with_initials(known_states, opened.states)
-    origins = name_ports(opened.model, states, example.limits)
+    limits = {} if known is None else known.limited_states
+    by_input = {one.input: limits[one.name] for one in known_states if one.name in limits}
+    origins = name_ports(opened.model, states, {**by_input, **example.limits})
     passes.NameFixPass()(opened.model)  # the file may have used our names inside
     held = length_inputs(file)
     lengths = [name for name, path in origins.inputs.items() if path in held]
@@ -184,6 +186,11 @@ def _no_step(file: OnnxFile, model: ir.Model, example: ExampleCall, run: Forward
         return backward
     if computed:
         return f"its sequences end at lengths that the file computes from `{computed[0]}`."
+    if file.contract is not None and file.contract.hop > 1:
+        return (
+            f"its chunks are whole hops of {file.contract.hop} steps, which cannot be taken apart "
+            "again. Export the folder of the artifact, which has one."
+        )
     has_scan = any(node.op_type == "Scan" for node in model.graph)
     if file.contract is None or not (held or has_scan):
         return ""

@@ -8,10 +8,11 @@ The file is run at several sizes, and the simplest expression that gives all siz
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 
 from edgernn.axis_sizes import evaluate_size
+from edgernn.contract import SEQUENCE
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.foreign.instrumented_file import InstrumentedFile
 from edgernn.export.ir.onnx_session import Arrays
@@ -35,7 +36,9 @@ class FittedShapes:
         self._example = example
         self._tried: list[dict[str, int]] = []
         self._probes: list[_Probe] = []
-        for place, sizes in enumerate(_first_sizes(example)):
+        contract = session.file.contract
+        self._units = {SEQUENCE: 1 if contract is None else contract.hop}
+        for place, sizes in enumerate(_first_sizes(example, self._units)):
             self._probe(sizes, needed=place == 0)
         self._symbols = list(self._probes[0][0])
 
@@ -83,7 +86,7 @@ class FittedShapes:
         base = self._probes[0][0]
         for symbol in self._symbols:
             for size in range(1, _LARGEST_SIZE):
-                sizes = {**base, symbol: size}
+                sizes = {**base, symbol: size * self._units.get(symbol, 1)}
                 if sizes in self._tried:
                     continue
                 if len({evaluate_size(expression, sizes) for expression in expressions}) > 1:
@@ -128,11 +131,15 @@ def _shifted(symbol: str, shift: int) -> str:
     return f"{symbol} {'-' if shift < 0 else '+'} {abs(shift)}" if shift else symbol
 
 
-def _first_sizes(example: ExampleCall) -> Iterator[dict[str, int]]:
-    """Yield the example's sizes, then others."""
+def _first_sizes(example: ExampleCall, units: Mapping[str, int]) -> Iterator[dict[str, int]]:
+    """Yield the example's sizes, then others; those of an axis in `units` are multiples of that."""
     sizes = example.sizes
     yield sizes
     for symbol, size in sizes.items():
-        for other in (size + 1, 2 * size + 5, 7 * size + 12):
+        unit = units.get(symbol, 1)
+        for other in (size + unit, 2 * size + 5 * unit, 7 * size + 12 * unit):
             yield {**sizes, symbol: other}
-    yield {symbol: 3 * size + place for place, (symbol, size) in enumerate(sizes.items())}
+    yield {
+        symbol: 3 * size + place * units.get(symbol, 1)
+        for place, (symbol, size) in enumerate(sizes.items())
+    }

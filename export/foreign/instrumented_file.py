@@ -11,6 +11,7 @@ import onnx_ir.passes.common as passes
 import torch
 from numpy.typing import NDArray
 
+from edgernn.contract import SEQUENCE
 from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.call.forward_run import ForwardRun
@@ -84,9 +85,10 @@ class InstrumentedFile:
         """Run the file; return its outputs and the instrumented values, by name.
 
         Raises:
-            InputError: An input is not of the shape that the file declares, or with it the file
-                runs another branch of an If than the one that was taken.
+            InputError: An input is not of the shape that the file declares or not of whole hops, or
+                with it the file runs another branch of an If than the one that was taken.
         """
+        self._check_hops(feeds)
         for name, declared in self._declared.items():
             shape = feeds[name].shape
             if len(shape) != len(declared) or any(
@@ -99,6 +101,17 @@ class InstrumentedFile:
             if bool(values[one.condition].all()) != one.taken:
                 raise BranchError(f"it takes the other branch of If `{one.title}`")
         return values
+
+    def _check_hops(self, feeds: Arrays) -> None:
+        """Refuse what is not whole hops: ONNX Runtime ends the process at a layer of no steps."""
+        contract = self.file.contract
+        if contract is None or contract.sequence is None or contract.hop == 1:
+            return
+        for port in contract.data_inputs("sequence"):
+            axis = port.axis(SEQUENCE)
+            steps = None if axis is None else feeds[port.name].shape[axis]
+            if steps is not None and (not steps or steps % contract.hop):
+                raise InputError(f"it takes `{port}` in whole hops of {contract.hop} steps")
 
     def finals(self, example: ExampleCall) -> list[list[torch.Tensor]]:
         """Return the final states of each recurrent node."""

@@ -100,6 +100,8 @@ def _example(file: OnnxFile, inputs: Any) -> tuple[InstrumentedFile, ExampleCall
 
 def _try_example(file: OnnxFile, example: ExampleCall) -> tuple[InstrumentedFile, ExampleCall]:
     """Resolve the file's Ifs by one example, and find its dynamic axes."""
+    if file.contract is not None and SEQUENCE in example.sizes:
+        example = example.resized({SEQUENCE: example.sizes[SEQUENCE] * file.contract.hop})
     try:
         file = _resolve_ifs(file, [example.arrays], _must_be_resolved)
     except Exception as error:  # onnxruntime's errors have no common base class
@@ -108,6 +110,8 @@ def _try_example(file: OnnxFile, example: ExampleCall) -> tuple[InstrumentedFile
         raise InputError(f"`{file.path}` fails on {given}: {reason}") from error
     check_bodies(file.model, f"`{file.path}`")
     session = InstrumentedFile(file)
+    if file.contract is not None and file.contract.in_hops:
+        return session, example  # it says which axes are dynamic, and takes whole hops only
     return session, _same_branches(session, find_dynamic_axes(session, example))
 
 

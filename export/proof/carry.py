@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from edgernn.contract import SEQUENCE
 from edgernn.export.ir.onnx_session import failure_reason
 from edgernn.export.proof.chunked_comparison import compare_chunks
 from edgernn.export.proof.comparison_cases import ComparisonCase, ComparisonCases
@@ -12,7 +11,7 @@ from edgernn.export.proof.input_sampler import InputSampler
 __all__ = ["why_not_carried"]
 
 _TOLERANCES = {6: 10 * TOLERANCE, 150: CEILING}
-"""Steps of a run → the largest difference between whole and in parts that rounding explains."""
+"""Hops of a run → the largest difference between whole and in parts that rounding explains."""
 
 
 def why_not_carried(sampler: InputSampler) -> str:
@@ -21,19 +20,19 @@ def why_not_carried(sampler: InputSampler) -> str:
     A model whose outputs depend on the past alone returns the same whole and in parts. One that
     looks ahead, or at all steps together, does not.
     """
-    contract, cases = sampler.contract, ComparisonCases(sampler)
-    few, many = (contract.within(SEQUENCE, steps) for steps in _TOLERANCES)
+    frames, cases = sampler.frames, ComparisonCases(sampler)
+    few, many = map(cases.allowed_steps, _TOLERANCES)
     tolerance_of_few, tolerance_of_many = _TOLERANCES.values()
     for lengths, tolerance in (
-        (_thirds(few), tolerance_of_few),
-        ([1] * few, tolerance_of_few),
-        (_thirds(many), tolerance_of_many),
+        (_thirds(few, frames.hop), tolerance_of_few),
+        ([frames.hop] * (few // frames.hop), tolerance_of_few),
+        (_thirds(many, frames.hop), tolerance_of_many),
     ):
         steps = sum(lengths)
         batch = cases.allowed_batch(2 if steps == few else 1)
         try:
             sizes = sampler.sizes_at(batch, steps)
-            data, states = sampler.draw_data(sizes), sampler.draw_states(batch)
+            data, states = sampler.draw_data(sizes), sampler.draw_states(batch, steps)
             whole = ComparisonCase(sizes, data, sampler.run_reference(data, states), states)
             difference = compare_chunks(sampler, sampler.run_reference, whole, lengths).largest
         except Exception as error:
@@ -53,7 +52,8 @@ def why_not_carried(sampler: InputSampler) -> str:
     return ""
 
 
-def _thirds(steps: int) -> list[int]:
-    """Return up to three lengths of different size whose sum is `steps`."""
-    lengths = steps // 3, steps // 2, steps - steps // 3 - steps // 2
-    return [length for length in lengths if length]
+def _thirds(steps: int, hop: int) -> list[int]:
+    """Return up to three lengths of different size, in whole hops, whose sum is `steps`."""
+    hops = steps // hop
+    lengths = hops // 3, hops // 2, hops - hops // 3 - hops // 2
+    return [hop * length for length in lengths if length]

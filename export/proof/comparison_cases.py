@@ -169,9 +169,14 @@ class ComparisonCases:
         traced = sampler.frames.whole_hops(sampler.traced_sizes[SEQUENCE])
         for length in (steps,) if steps else (few, traced):
             sizes = sampler.sizes_at(batch, length)
-            for states_of in (sampler.draw_states, sampler.draw_states, sampler.initial_states):
+            for is_drawn in (True, True, False):
                 try:
-                    data, states = sampler.draw_data(sizes), states_of(batch)
+                    data = sampler.draw_data(sizes)
+                    states = (
+                        sampler.draw_states(batch, length)
+                        if is_drawn
+                        else sampler.initial_states(batch)
+                    )
                     expected = sampler.run_reference(data, states)
                 except Exception as error:
                     reason = failure_reason(error)

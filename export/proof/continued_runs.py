@@ -42,7 +42,7 @@ def continued_cases(
                 continue  # a position beyond its table
             case = ComparisonCase(one, sampler.draw_data(one), hops_before=hops)
             before = sampler.draw_data({**one, SEQUENCE: steps})
-            states = run(before, sampler.draw_states(case.batch)).states
+            states = run(before, sampler.draw_states(case.batch, steps)).states
             states = sampler.with_random_layers(states)
             outputs, final_states = run(case.data, states)
             outputs = frames.of_graph(outputs, hops)

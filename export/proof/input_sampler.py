@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -86,15 +87,20 @@ class InputSampler:
         """Return the states that a new stream starts from."""
         return {state.name: self.contract.initial(state, batch) for state in self.contract.states}
 
-    def draw_states(self, batch: int) -> Arrays:
+    def draw_states(self, batch: int, steps: int) -> Arrays:
         """Return states that the model can be in: random ones of layers, others after random data.
 
         A running power is never negative and a count grows by one, so such states are not drawn.
         Contexts are those of a new stream.
+
+        Args:
+            batch: The number of sequences.
+            steps: The number of steps that a run from these states has. A state that counts hops
+                leaves room for them below its limit.
         """
         initial = self.initial_states(batch)
         drawn = {*self.free_states, *self.contexts}
-        reached = initial if drawn.issuperset(initial) else self._reach_states(batch)
+        reached = initial if drawn.issuperset(initial) else self._reach_states(batch, steps)
         return self.with_random_layers({**initial, **reached})
 
     def with_random_layers(self, states: Arrays) -> Arrays:
@@ -151,12 +157,16 @@ class InputSampler:
         paths = {port.name: port.origin or "" for port in self.contract.data_inputs("sequence")}
         return {paths[name]: array for name, array in data.items()}
 
-    def _reach_states(self, batch: int) -> Arrays:
+    def _reach_states(self, batch: int, steps: int) -> Arrays:
         """Return the states after random data, or the initial ones where they are not finite."""
+        limits = self.contract.limited_states.values()
+        most = min(limits, default=math.inf) * self.frames.hop - steps
         warm_up = (*map(self.frames.steps, _WARM_UP), self.traced_sizes[SEQUENCE])
-        for steps in map(self.frames.whole_hops, warm_up):
+        for before in map(self.frames.whole_hops, warm_up):
+            if before > most:
+                continue
             try:
-                data = self.draw_data(self.sizes_at(batch, steps))
+                data = self.draw_data(self.sizes_at(batch, before))
                 _, states = self._run(data, None, self.reference)
             except EdgernnError:
                 raise

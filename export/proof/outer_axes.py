@@ -32,7 +32,7 @@ def find_outer_axes(sampler: InputSampler) -> dict[str, str]:
     if not axes:
         return {}
     steps = sampler.frames.whole_hops(contract.within(SEQUENCE, 3))
-    data, states = sampler.draw_data(sampler.sizes_at(2, steps)), sampler.draw_states(2)
+    data, states = sampler.draw_data(sampler.sizes_at(2, steps)), sampler.draw_states(2, steps)
     both, _ = sampler.run_reference(data, states)
     alone, _ = sampler.run_reference(*_first_sequence(sampler, data, states))
     return {

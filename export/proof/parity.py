@@ -269,7 +269,7 @@ class Prover:
 
     def _from_drawn_states(self, case: ComparisonCase) -> ComparisonCase:
         """Return a case on the same data from states that the model can be in."""
-        states = self.sampler.draw_states(case.batch)
+        states = self.sampler.draw_states(case.batch, case.sizes[SEQUENCE])
         expected = self.sampler.run_reference(case.data, states)
         return replace(case, states=states, expected=expected)
 

@@ -17,7 +17,7 @@ import torch
 
 import edgernn
 from edgernn.artifact import Artifact
-from edgernn.errors import ContractError, ParityError
+from edgernn.errors import ContractError, InputError, ParityError
 from edgernn.export import build_model, verify_artifact
 from edgernn.export.states.hop_and_delay import Streaming
 from tests.nets.streams import STREAMS, TABLE, Net, Stream
@@ -113,6 +113,16 @@ def test_options_go_with_a_hop_and_a_delay(export, name, options):
     artifact = export(name, **options)
     assert artifact.parity.passed
     assert artifact.contract.delays == STREAMS[name].streaming.delays
+
+
+def test_a_constant_number_of_steps_is_whole_hops(export, tmp_path):
+    """Any other has no meaning to graphs that take hops; the message gives one that has."""
+    with pytest.raises(InputError) as caught:
+        export("frames", steps=6)
+    assert list(tmp_path.iterdir()) == []
+    assert str(caught.value) == (
+        "`steps` cannot be 6: a chunk is whole hops of 4 steps. Give a multiple of 4, such as 8."
+    )
 
 
 def test_the_golden_run_has_what_the_graphs_give(export):

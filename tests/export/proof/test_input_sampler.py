@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 
-from edgernn.contract import Port
+from edgernn.contract import Graph, Port, State
 from edgernn.export.proof.comparison_cases import ComparisonCases
+from edgernn.export.proof.reference import RunResult
 from tests.nets.running_sum import WIDTH, Reference, contract, running_sum, sampler
 
 
@@ -35,3 +39,26 @@ def test_lengths_differ_and_one_is_full(longest_first):
     assert any(len(set(lengths)) > 1 for lengths, _ in drawn)
     in_order = [lengths == sorted(lengths, reverse=True) for lengths, _ in drawn]
     assert all(in_order) is longest_first
+
+
+class Counter(Reference):
+    """A reference that also counts its steps."""
+
+    def __call__(self, inputs: Any, states: Any) -> RunResult:
+        x = inputs["x"]
+        count = states.get("count", np.zeros(len(x), np.int64)) + x.shape[1]
+        return RunResult({"": x}, {"h": x[:, -1], "count": count})
+
+
+def test_a_state_that_counts_leaves_room_below_its_limit():
+    """States are reached in seven steps, in one where only that leaves room, or are initial."""
+    count = Port("count_in", "int64", ("batch",), limit=10), Port("count_out", "int64", ("batch",))
+    known = contract()
+    graph = known.graphs["sequence"]
+    graph = Graph((*graph.inputs, count[0]), (*graph.outputs, count[1]))
+    states = (*known.states, State("count", "count_in", "count_out"))
+    counting = replace(known, graphs={"sequence": graph}, states=states)
+    drawn = replace(sampler(ports=counting), reference=Counter())
+    assert [drawn.draw_states(2, steps)["count"].tolist() for steps in (3, 4, 9, 10)] == [
+        *([7, 7], [1, 1], [1, 1], [0, 0]),
+    ]
