@@ -76,7 +76,8 @@ def _next_command(artifact: Artifact) -> str:
     inputs = [*required_axes(input_axes(contract)).values()]
     if vocabulary is not None:
         scores = [axes.features == (len(vocabulary),) for axes in output_axes(contract).values()]
-        more = " --generate 40" if contract.carry and sum(scores) == 1 else ""
+        can_go_on = contract.carry and not contract.in_hops and sum(scores) == 1
+        more = " --generate 40" if can_go_on else ""
         return f'{command} --text "{_sample_text(vocabulary)}"{more}'
     if len(inputs) == 1 and _is_row_of_numbers(inputs[0]):
         is_sound = (contract.sample_rate or 0) >= _LOWEST_OF_SOUND

@@ -12,6 +12,7 @@ import numpy as np
 
 from edgernn.contract import BATCH, SEQUENCE, Port
 from edgernn.export.artifact_files.example_ports import ExamplePorts
+from edgernn.ports import HOP
 
 __all__ = ["CommandExamples"]
 
@@ -42,13 +43,14 @@ class CommandExamples:
         whole = f"edgernn run {name}"
         if self._has_batch or not self._is_over_time:
             return [whole]
-        if len(self._inputs) > 1 and 0 < self._rows * sum(self._sizes) <= 2 * _MOST_NUMBERS:
-            lines = " ".join([shlex.quote(self._json_step)] * self._rows)
+        rows, sizes = self._rows, [math.prod(shape) for shape in self._shapes()]
+        if len(self._inputs) > 1 and 0 < rows * sum(sizes) <= 2 * _MOST_NUMBERS:
+            lines = " ".join([shlex.quote(self._json_step)] * rows)
             return [
                 f"printf '%s\\n' {lines} > numbers.jsonl",
                 f"{whole} --input numbers.jsonl",
             ]
-        if len(self._inputs) == 1 and (lines := self._print_lines(self._sizes)):
+        if len(self._inputs) == 1 and (lines := self._print_lines(sizes, rows)):
             return [f"{lines} > numbers.csv", f"{whole} --input numbers.csv"]
         return [whole]
 
@@ -67,9 +69,10 @@ class CommandExamples:
                 f"{count} of `{port.name}`"
                 for port, count in zip(self._inputs, self._numbers, strict=True)
             )
-            text += f" `step` runs your own data, a line being one step: {takes}."
+            call = "step" if self.ports.contract.hop == 1 else "hop"
+            text += f" `step` runs your own data, a line being one {call}: {takes}."
             step = f"build/c/step {library} {name}"
-            lines = self._print_lines(self._numbers)
+            lines = self._print_lines(self._numbers, self._rows // self.ports.contract.hop)
             commands.append(f"{lines} | {step}" if lines else f"{step} < numbers.csv")
         text += " `examples/c/README.md` describes both." if self._numbers else ""
         text += " In a clone of edgernn, with this folder in it:"
@@ -92,48 +95,51 @@ class CommandExamples:
 
     @property
     def _rows(self) -> int:
-        """How many steps an example has: two, as far as the model takes so few."""
+        """How many steps an example has: two, as far as the model takes and answers so few."""
         contract = self.ports.contract
-        return contract.constants.get(SEQUENCE, contract.within(SEQUENCE, 2))
+        few = self.ports.steps if contract.in_hops else contract.within(SEQUENCE, 2)
+        return contract.constants.get(SEQUENCE, few)
 
-    @cached_property
-    def _shapes(self) -> list[list[int]]:
-        """The sizes of one step of each input; none where one varies."""
+    def _shapes(self, of_call: bool = False) -> list[list[int]]:
+        """Return the sizes of one step of each input, or of one call; none where one varies."""
+        left_out = (BATCH, SEQUENCE) if of_call else (BATCH, SEQUENCE, HOP)
         shapes = [
-            [size for size in port.shape if size not in (BATCH, SEQUENCE)] for port in self._inputs
+            [
+                size
+                for size, axis in zip(port.shape, port.axes, strict=True)
+                if axis not in left_out and size not in left_out
+            ]
+            for port in self._inputs
         ]
         fixed = [[size for size in shape if isinstance(size, int)] for shape in shapes]
         return fixed if fixed == shapes else []
 
     @property
-    def _sizes(self) -> list[int]:
-        """How many numbers of each input a step has; empty where that varies."""
-        return [math.prod(shape) for shape in self._shapes]
-
-    @property
     def _numbers(self) -> list[int]:
-        """The same for the program in C; empty where it takes no single steps."""
+        """How many numbers of each input a call of the program in C takes; empty for none."""
         contract, kind = self.ports.contract, self.ports.kind
         only = contract.constants.get(SEQUENCE, contract.within(SEQUENCE, 1))
         any_division = contract.carry and contract.divisible
-        return self._sizes if any_division and (kind == "step" or only == 1) else []
+        if not any_division or not (kind == "step" or only == 1):
+            return []
+        return [math.prod(shape) for shape in self._shapes(of_call=True)]
 
     @property
     def _json_step(self) -> str:
         """One step as a line of .jsonl."""
-        values = zip(self._inputs, self._shapes, strict=True)
+        values = zip(self._inputs, self._shapes(), strict=True)
         return json.dumps(
             {port.name: np.full(shape, self.ports.filler(port)).tolist() for port, shape in values}
         )
 
-    def _print_lines(self, sizes: list[int]) -> str:
-        """Return a command that prints steps of these sizes; none where it would be long."""
+    def _print_lines(self, sizes: list[int], rows: int) -> str:
+        """Return a command that prints lines of so many numbers; none where it would be long."""
         filled = zip(self._inputs, sizes, strict=True) if sizes else ()
         row = [self.ports.filler(port) for port, n in filled for _ in range(n)]
-        if 0 < len(row) <= _MOST_NUMBERS and self._rows <= _MOST_PRINTED:
+        if 0 < len(row) <= _MOST_NUMBERS and rows <= _MOST_PRINTED:
             line = ",".join(map(str, row)) + "\\n"
-            return f"printf '{line * self._rows}'"
+            return f"printf '{line * rows}'"
         if len({*row}) != 1:
             return ""
         line = f"print(','.join(['{row[0]}'] * {len(row)}))"
-        return f'python -c "for _ in range({self._rows}): {line}"'
+        return f'python -c "for _ in range({rows}): {line}"'

@@ -42,8 +42,15 @@ class ExamplePorts:
 
     @property
     def steps(self) -> int:
-        """How many steps a call of the sequence graph is given where it takes any number."""
-        return self.contract.within(SEQUENCE, _STEPS)
+        """How many steps a call of the sequence graph is given where it takes any number.
+
+        In hops they are as many as give some defined steps of every output.
+        """
+        contract = self.contract
+        late = (
+            -(-count // contract.steps_per_hop(name)) for name, count in contract.delays.items()
+        )
+        return contract.within(SEQUENCE, contract.hop * (max(late, default=0) + _STEPS))
 
     def sizes(self, port: Port) -> tuple[int, ...]:
         """Return the shape of `port` for one sequence of five steps, as far as bounds allow."""

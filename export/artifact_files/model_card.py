@@ -11,11 +11,10 @@ from edgernn.export.artifact_files.command_examples import CommandExamples
 from edgernn.export.artifact_files.example_ports import ExamplePorts
 from edgernn.export.artifact_files.javascript_example import JavascriptExample
 from edgernn.export.artifact_files.usage_examples import UsageExamples
+from edgernn.facts import streaming_facts
 from edgernn.report import ParityReport
 
 __all__ = ["model_card"]
-
-_GRAPHS = {"sequence": "whole sequences, or chunks of any length", "step": "one time step"}
 
 
 def model_card(artifact: Artifact, name: str) -> str:
@@ -25,6 +24,7 @@ def model_card(artifact: Artifact, name: str) -> str:
         f"# {name}\n\n{_one_line(contract.source)}. Exported by edgernn.",
         *(_graph(artifact, kind) for kind in contract.graphs),
         _states(contract),
+        _time(contract),
         _usage(artifact, name),
         _next(name),
         _parity(artifact.parity),
@@ -46,7 +46,9 @@ def _graph(artifact: Artifact, kind: str) -> str:
     ]
     table = _table(("", "Port", "Dtype", "Shape", "In torch's forward"), rows)
     only = contract.constants.get(SEQUENCE) if kind == "sequence" else None
-    runs = _GRAPHS[kind] if only is None else f"sequences, or chunks, of exactly {only} steps"
+    runs = (
+        _runs(contract, kind) if only is None else f"sequences, or chunks, of exactly {only} steps"
+    )
     runs += "".join(
         f", with {word} {size} {'steps' if axis == SEQUENCE else f'along `{axis}`'}"
         for word, sizes in (("at most", "most"), ("at least", "least"))
@@ -59,6 +61,14 @@ def _graph(artifact: Artifact, kind: str) -> str:
     ]
     parts = [f"## {kind}.onnx", f"Runs {runs}.", table, " ".join(limits)]
     return "\n\n".join(part for part in parts if part)
+
+
+def _runs(contract: Contract, kind: str) -> str:
+    """Return what a graph runs, where it takes any number of steps."""
+    if kind == "sequence":
+        length = "length" if contract.hop == 1 else "number of whole hops"
+        return f"whole sequences, or chunks of any {length}"
+    return "one time step" if contract.hop == 1 else f"one hop of {contract.hop} steps"
 
 
 def _cells(port: Port, role: str) -> tuple[str, ...]:
@@ -92,6 +102,20 @@ def _initial(port: Port, state: State) -> str:
     where = f"in `contract.json` and in the metadata `edgernn.initial.{state.name}`"
     start = "zeros" if state.initial is None else f"the values {where}"
     return f"`{port.name}` {port.dtype} [{', '.join(map(str, port.shape))}] starts from {start}."
+
+
+def _time(contract: Contract) -> str:
+    """Return the section on rate, hop, delays and tails; empty where there are none."""
+    lines = [f"{name}: {text}" for name, text in streaming_facts(contract)]
+    if not lines:
+        return ""
+    rule = (
+        "The first steps of an output that comes later are not defined: drop them, as edgernn "
+        "does.\n\n"
+        if contract.delays
+        else ""
+    )
+    return f"## Time\n\n{rule}{_list(lines)}"
 
 
 def _usage(artifact: Artifact, name: str) -> str:
@@ -152,10 +176,11 @@ def _parity(report: ParityReport | None) -> str:
 
 def _cost(artifact: Artifact) -> str:
     cost, files = artifact.cost, [f"{kind}.onnx" for kind in artifact.contract.graphs]
+    call = "step" if artifact.contract.hop == 1 else "hop"
     rows = [
         ("parameters", f"{cost.parameters:,}"),
-        ("multiply-adds per step", f"{cost.multiply_adds:,}"),
-        ("weights read per step", f"{cost.weight_bytes:,} bytes"),
+        (f"multiply-adds per {call}", f"{cost.multiply_adds:,}"),
+        (f"weights read per {call}", f"{cost.weight_bytes:,} bytes"),
         ("state of one sequence", f"{cost.state_bytes:,} bytes"),
         *((file, f"{(artifact.path / file).stat().st_size:,} bytes") for file in files),
     ]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from edgernn.contract import BATCH, Contract, Port, State
 from edgernn.export.artifact_files.example_ports import ExamplePorts, variable
+from edgernn.ports import HOP
 
 __all__ = ["UsageExamples"]
 
@@ -124,10 +125,15 @@ class UsageExamples:
         """Return the call of a graph by a function of edgernn, with the outputs' names."""
         outputs = self._contract.data_outputs(kind)
         function = "model" if kind == "sequence" else "stream.step"
+        late = kind == "step" and any(
+            port.name in self._contract.delays and HOP not in port.axes for port in outputs
+        )
+        none = ", or None before it is defined" if late else ""
         if len(outputs) == 1:
-            return f"{_variable(outputs[0])} = {function}({arguments})  # {_shape(outputs[0])}"
+            result = f"{_variable(outputs[0])} = {function}({arguments})"
+            return f"{result}  # {_shape(outputs[0])}{none}"
         names = ", ".join(f'"{port.name}"' for port in outputs)
-        return f"outputs = {function}({arguments})  # by name: {names}"
+        return f"outputs = {function}({arguments})  # by name: {names}{none}"
 
     def _named(self, kind: str, output: Port) -> str:
         """Return the expression of one output, after the call."""

@@ -18,7 +18,9 @@ from edgernn.contract import Contract, Graph, Port, State
 from edgernn.export.artifact_files.example_ports import ExamplePorts
 from edgernn.export.artifact_files.model_card import model_card
 from edgernn.export.artifact_files.usage_examples import UsageExamples
+from edgernn.report import Cost
 from tests.docs.page_blocks import page_blocks, run
+from tests.nets import framed as net
 from tests.nets.learned_start import LearnedStart
 
 
@@ -41,6 +43,20 @@ def _bidirectional() -> tuple[nn.Module, tuple[torch.Tensor, ...]]:
 
 def _learned() -> tuple[nn.Module, tuple[torch.Tensor, ...]]:
     return Learned(), (torch.randint(7, (2, 5)), torch.randn(2, 5, 2))
+
+
+class Framed(nn.Module):
+    """Frames of 12 samples, 4 apart, in front of a layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frames = nn.Conv1d(1, 3, 12, stride=4)
+        self.gru = nn.GRU(3, 4, batch_first=True)
+
+    def forward(self, samples: torch.Tensor) -> torch.Tensor:
+        """Return (batch, frames, 4) for samples (batch, samples)."""
+        y: torch.Tensor = self.gru(self.frames(samples[:, None]).transpose(1, 2))[0]
+        return y
 
 
 MODELS = {
@@ -174,6 +190,43 @@ def test_every_kind_of_numbers_has_a_command(
     assert len(run(block, tmp_path).splitlines()) == 2
     if "python" in commands:
         assert f"\n{WIDE} | build/c/step " in in_c.text
+
+
+def test_examples_in_hops_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The code of a model in hops feeds whole hops, and enough of them for an output."""
+    artifact = edgernn.export_model(
+        Framed(), tmp_path / "m.edgernn", inputs=(torch.randn(2, 40),), verify=False
+    )
+    monkeypatch.chdir(tmp_path)
+    with_edgernn, alone = code_blocks(artifact)
+    found: dict[str, Any] = {}
+    exec(with_edgernn.replace("output = stream", "late = stream"), found)
+    assert (found["output"].shape, found["late"], found["stream"].steps) == ((1, 5, 4), None, 4)
+    names: dict[str, Any] = {}
+    exec(alone, names)
+    np.testing.assert_array_equal(names["state"]["position_in"], [3])
+    block = page_blocks(artifact.path / "README.md", "sh")[0]
+    assert len(run(block, tmp_path).splitlines()) == 5
+
+
+def test_hop_and_delay(tmp_path: Path) -> None:
+    """The card says hop and delay in steps and ms, and its examples take whole hops."""
+    contract = net.Framed(8, 4, rate=8000).contract()
+    artifact = Artifact(tmp_path, contract, None, Cost(1, 2, 3, 4), {}, {})
+    (tmp_path / "sequence.onnx").touch()
+    (tmp_path / "step.onnx").touch()
+    card = model_card(artifact, "m.edgernn")
+    for text in (
+        "Runs whole sequences, or chunks of any number of whole hops.",
+        "Runs one hop of 4 steps.",
+        "- hop: 4 steps (0.5 ms) of the input per call",
+        "- delay: scores comes 1 step (0.5 ms) later",
+        "x = np.zeros((1, 24), np.float32)  # (batch, sequence)",
+        '"last", or None before it is defined',
+        "a line being one hop: 4 of `x`",
+        "| multiply-adds per hop | 2 |",
+    ):
+        assert text in card
 
 
 def test_states_say_how_to_carry(artifact: Artifact) -> None:
