@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 
 from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import UnsupportedModelError
+from edgernn.export.ir.fold_constants import silence_exporters
 from edgernn.export.ir.onnx_session import OnnxSession
-from edgernn.export.ir.shapes import shape_of
+from edgernn.export.ir.recurrent_operators import Input, recurrent_nodes
+from edgernn.export.ir.shapes import infer_shapes, shape_of
 
 __all__ = ["ConcreteSizes", "Sizes", "Values"]
 
@@ -68,6 +70,7 @@ class ConcreteSizes:
         first = _SMALL * hop
         while True:
             try:
+                _refuse_empty_layers(model, Sizes(2, first))
                 steps = (first, first + hop, first + 3 * hop)
                 self.runs: tuple[Values, ...] = tuple(
                     self._run(Sizes(batch, count))
@@ -131,6 +134,24 @@ def _known(value: ir.Value, symbols: Mapping[str, int]) -> tuple[int | str, ...]
     ):
         raise UnsupportedModelError(f"`{value.name}` has axes besides batch and sequence")
     return known
+
+
+def _refuse_empty_layers(model: ir.Model, sizes: Sizes) -> None:
+    """Refuse sizes at which a recurrent node has no step or no sequence.
+
+    ONNX Runtime aborts the process there, for LSTM and GRU.
+    """
+    if not recurrent_nodes(model.graph):
+        return
+    model = model.clone()
+    symbols = {BATCH: sizes.batch, SEQUENCE: sizes.steps}
+    for value in model.graph.inputs:
+        value.shape = ir.Shape([symbols.get(str(dim), dim) for dim in _known(value, symbols)])
+    with silence_exporters():
+        infer_shapes(model)
+    for node in recurrent_nodes(model.graph):
+        if any(dim == 0 for dim in shape_of(node.inputs[Input.X]) or ()):
+            raise UnsupportedModelError(f"`{node.name}` has nothing to run on {sizes.steps} steps")
 
 
 def _with_all_outputs(model: ir.Model) -> tuple[OnnxSession, list[str]]:
