@@ -95,13 +95,13 @@ ARCHITECTURES = {
     "gains of bands behind valid convolutions": Architecture(
         denoisers.BandGains,
         ["features:float32[batch,sequence,10]"],
-        outputs=("gains", "speech"),
-        delays={"gains": 4, "speech": 4},
+        outputs=("output_0", "output_1"),
+        delays={"output_0": 4, "output_1": 4},
     ),
     "policy with stacked frames": Architecture(
         sequence_models.StackedFramesPolicy,
         ["observations:float32[batch,sequence,6]"],
-        outputs=("actor", "critic"),
+        outputs=("output_0", "output_1"),
     ),
     "forecaster that normalises as it goes": Architecture(
         sequence_models.NormalisingForecaster, ["readings:float32[batch,sequence,3]"]

@@ -102,8 +102,7 @@ class StreamHost:
             sizes: The number of hops of each chunk; their sum is that of the data.
             by_step: Whether each hop is one call of the step graph.
         """
-        batch = len(next(iter(data.values())))
-        state, begin = self.sequence.start(batch), 0
+        state, begin = self.sequence.start(self.batch(data)), 0
         parts: dict[str, list[NDArray[Any]]] = {name: [] for name in self.sequence.outputs}
         for hops in sizes:
             span = range(begin * self.hop, (begin + hops) * self.hop)
@@ -119,6 +118,13 @@ class StreamHost:
             name: np.concatenate(arrays, time_axis(self.sequence.outputs[name]))
             for name, arrays in parts.items()
         }
+
+    def batch(self, data: Arrays) -> int:
+        """Return how many sequences run side by side."""
+        for name, (shape, _) in self.sequence.inputs.items():
+            if "batch" in shape:
+                return int(data[name].shape[shape.index("batch")])
+        return 1
 
     def _call(self, chunk: Arrays, state: Arrays, hops: int, by_step: bool) -> Any:
         if not by_step:
