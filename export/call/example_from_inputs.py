@@ -32,6 +32,12 @@ __all__ = ["example_from"]
 _SIZES = {BATCH: 2, SEQUENCE: 5}
 _DTYPES = (torch.float32, torch.int64, torch.int32, torch.bool)
 
+_CONVERSION = {
+    False: "Give it as one of these, and let forward convert it.",
+    True: "Give `torch.view_as_real(z)`, and let forward begin with `torch.view_as_complex`.",
+}
+"""Whether an example is complex → what to do."""
+
 _Shapes = dict[str, tuple[int | str, ...]]
 
 
@@ -69,8 +75,8 @@ def example_from(
         if leaf.tensor.dtype not in _DTYPES:
             raise InputError(
                 f"`{leaf}` is of a dtype that graphs do not take as an input; they take "
-                f"{', '.join(str(one).removeprefix('torch.') for one in _DTYPES)}. Give it as one "
-                "of these, and let forward convert it."
+                f"{', '.join(str(one).removeprefix('torch.') for one in _DTYPES)}. "
+                + _CONVERSION[leaf.tensor.is_complex()]
             )
         if leaf.tensor.numel() == 0:
             raise InputError(

@@ -14,7 +14,8 @@
     len(x)                Python makes it a number: `patch_len` returns the size of the axis
 
 Other modules help where not one function is at fault: `length_values` with the values of lengths,
-`packed_sequences` with packing, `ir/gelu` with the order of GELU's products.
+`packed_sequences` with packing, `spectral_fixes` with stft and istft, `ir/gelu` with the order of
+GELU's products.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from torch.nn import functional as F
 from torch.onnx.ops import symbolic, symbolic_multi_out
 
 from edgernn.export.capture.element_index import read_element, write_element
+from edgernn.export.capture.spectral_fixes import centered_stft, istft_of_length
 from edgernn.export.ir.operator_kinds import EDGERNN, RUNNING, TORCH
 
 __all__ = ["exporter_fix", "lower_crops", "patch_len"]
@@ -227,6 +229,15 @@ _FIXES: Mapping[str, tuple[str, Callable[..., Any]]] = {
     "cummax": ("input dim", partial(_running_place, "cummax")),
     "cummin": ("input dim", partial(_running_place, "cummin")),
     "clamp": ("input min max", _clamp),
+    "stft": (
+        "input n_fft hop_length win_length window center pad_mode normalized onesided "
+        "return_complex",
+        centered_stft,
+    ),
+    "istft": (
+        "input n_fft hop_length win_length window center normalized onesided length return_complex",
+        istft_of_length,
+    ),
     "max_pool1d": ("input kernel_size stride padding dilation ceil_mode", _max_pool1d),
 }
 """Name of a torch function → its parameters that matter, in order, and what is traced instead."""

@@ -53,7 +53,8 @@ class EagerReference:
         self._example = example
         self._states = [state for state in states if not state.context]
         self._sequence_axes = sequence_axes
-        self._dtype = next((p.dtype for p in module.parameters()), torch.float32)
+        real = (p.dtype for p in module.parameters() if p.dtype.is_floating_point)
+        self._dtype = next(real, torch.float32)
         with default_dtype(self._dtype):
             self._traced = run_forward(module, example).calls
 

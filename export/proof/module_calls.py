@@ -51,7 +51,8 @@ class ModuleCalls:
         self._module = module
         self._kind = type(module)  # its forward may be overridden later
         self._example = example
-        self._dtype = next((p.dtype for p in module.parameters()), torch.float32)
+        real = (p.dtype for p in module.parameters() if p.dtype.is_floating_point)
+        self._dtype = next(real, torch.float32)
 
     def double(self) -> ModuleCalls:
         """Return calls of the same module in float64."""

@@ -111,6 +111,7 @@ def find_memory(module: nn.Module, example: ExampleCall) -> tuple[Memory | None,
         check_only_numbers_matter(probe, calls, data)
         return Memory((), {}, tuple(changed)), example
     _check_steady(module, calls, live)
+    _check_real(module, calls[-1], live)
     values = _steady_values(probe, calls, data[-1], live)
     shapes = MemoryAxes(probe, example, {path: calls[-1].leaves[path] for path in live})
     if (fixed := shapes.constant(calls[-2].after, data)) is not None:
@@ -165,6 +166,17 @@ def _check_steady(module: nn.Module, calls: Sequence[Call], live: Sequence[str])
     if growing:
         reason = "its shape changes from call to call, and a state has a constant one"
         raise memory_refusal(module, owners_of(calls[-1].after, growing), reason)
+
+
+def _check_real(module: nn.Module, call: Call, live: Sequence[str]) -> None:
+    """Raise UnsupportedModelError for complex memory."""
+    if found := [path for path in live if _tensor(call.leaves[path]).is_complex()]:
+        raise memory_refusal(
+            module,
+            owners_of(call.after, found),
+            "the numbers of a state are real",
+            "Keep `torch.view_as_real(z)`, and read it with `torch.view_as_complex`.",
+        )
 
 
 def _steady_values(

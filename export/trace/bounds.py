@@ -8,7 +8,9 @@ not 1. So where a guard fails inside the bounds, the proof runs the graph at tha
 
 from __future__ import annotations
 
+import functools
 import itertools
+import operator
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -94,9 +96,12 @@ class _Guard:
     line: str
 
 
-def attach_bounds(model: ir.Model, program: ExportedProgram, example: ExampleCall) -> None:
-    """Record in `model`, the graph of `program`, for which sizes it agrees with the module."""
-    model.meta[_META] = find_bounds(program, example)
+def attach_bounds(
+    model: ir.Model, programs: Sequence[ExportedProgram], example: ExampleCall
+) -> None:
+    """Record in `model`, made from traces in turn, for which sizes it agrees with the module."""
+    bounds = (find_bounds(program, example) for program in programs)
+    model.meta[_META] = functools.reduce(operator.and_, bounds)
 
 
 def bounds_of(model: ir.Model) -> Bounds:

@@ -28,6 +28,7 @@ from edgernn.export.code_lines.source_line import (
     size_guards,
 )
 from edgernn.export.code_lines.source_syntax import condition_kind
+from edgernn.export.trace.complex_numbers import ComplexNumbersError
 from edgernn.option_names import option
 
 __all__ = ["explain_failure", "export_one_step"]
@@ -124,6 +125,8 @@ class _Failure:
 
         It is `name` for one of torch's, `package::name` for another's.
         """
+        if self.of_complex is not None:
+            return f"`{self.of_complex.operator}`" if self.of_complex.operator else ""
         space, name = "", ""
         if found := _UNKNOWN.search(self.text):
             space, name = found["space"] or found["package"], found["name"] or found["own"]
@@ -133,6 +136,16 @@ class _Failure:
         if not name:
             return ""
         return f"`{name}`" if space in ("aten", "prims") else f"`{space}::{name}`"
+
+    @cached_property
+    def of_complex(self) -> ComplexNumbersError | None:
+        """The error of complex numbers among the exceptions."""
+        return next((one for one in self.chain if isinstance(one, ComplexNumbersError)), None)
+
+    @property
+    def complex_numbers(self) -> str:
+        """What forward does with complex numbers that has no ONNX form; empty where nothing."""
+        return self.of_complex.what.format(at=self.at) if self.of_complex else ""
 
     @property
     def form(self) -> str:
@@ -220,15 +233,8 @@ _UNLESS_EXPORTING = (
 
 _CAUSES: tuple[tuple[Callable[[_Failure], object], str], ...] = (
     (
-        lambda failure: failure.says("complex") and failure.operator,
-        "forward computes with complex numbers{failure.at}, of which {failure.operator} has no "
-        "ONNX form. Compute with the real and the imaginary part as two real tensors, or leave "
-        "that line to the caller.",
-    ),
-    (
-        lambda failure: failure.says("complex"),
-        "forward computes with complex numbers{failure.at}, which ONNX does not have. Compute with "
-        "the real and the imaginary part as two real tensors, or leave that line to the caller.",
+        lambda failure: failure.complex_numbers,
+        "forward {failure.complex_numbers}",
     ),
     (
         lambda failure: failure.says("sparse"),

@@ -17,7 +17,7 @@ from edgernn.axis_sizes import evaluate_size
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.capture.pytree import map_tensors, tensor_leaves
 
-__all__ = ["export_forward", "result_paths"]
+__all__ = ["check_derived_axes", "export_forward", "export_function", "result_paths"]
 
 _Mode = Callable[[Sequence[torch.Tensor]], AbstractContextManager[Any]]
 
@@ -30,14 +30,19 @@ def export_forward(
     `mode` returns what forward runs within, from its tensors; `dim` returns the `torch.export.Dim`
     of a dynamic axis, from its name.
     """
+    return export_function(_TensorFunction(module, example, mode), example, dim)
+
+
+def export_function(
+    function: nn.Module, example: ExampleCall, dim: Callable[[str], Any]
+) -> ExportedProgram:
+    """Return torch.export's graph of a function of the tensors of a call's arguments."""
     dynamic = tuple(
         {axis: dim(size) for axis, size in enumerate(leaf.shape) if isinstance(size, str)}
         for leaf in example.tensors
     )
     tensors = tuple(leaf.tensor.clone() for leaf in example.tensors)  # equal ones are one input
-    return torch.export.export(
-        _TensorFunction(module, example, mode), tensors, dynamic_shapes=(dynamic,), strict=False
-    )
+    return torch.export.export(function, tensors, dynamic_shapes=(dynamic,), strict=False)
 
 
 def result_paths(program: ExportedProgram) -> list[str]:
@@ -57,14 +62,14 @@ class _TensorFunction(nn.Module):
 
     def forward(self, *tensors: torch.Tensor) -> dict[str, torch.Tensor]:
         """Run the module; returns the tensors of its result by path."""
-        _check_derived_axes(self._example, tensors)
+        check_derived_axes(self._example, tensors)
         given = iter(tensors)
         kwargs = map_tensors(lambda *_: next(given), dict(self._example.kwargs))
         with self._mode(tensors):
             return dict(tensor_leaves(self.module(**kwargs)))
 
 
-def _check_derived_axes(example: ExampleCall, tensors: Sequence[torch.Tensor]) -> None:
+def check_derived_axes(example: ExampleCall, tensors: Sequence[torch.Tensor]) -> None:
     """Raise ValueError where a size does not follow from others as the example says.
 
     From this torch knows how they depend on one another.

@@ -38,8 +38,9 @@ from edgernn.export.ir.graph_names import result_name
 from edgernn.export.ir.operator_kinds import LOOP, TORCH
 from edgernn.export.ir.symbolic_dims import rename_axes, write_readable
 from edgernn.export.trace.bounds import attach_bounds
+from edgernn.export.trace.complex_numbers import PairsOfReals, has_complex_numbers
 from edgernn.export.trace.explain_failure import explain_failure
-from edgernn.export.trace.export_forward import export_forward, result_paths
+from edgernn.export.trace.export_forward import export_forward, export_function, result_paths
 
 __all__ = ["trace"]
 
@@ -63,7 +64,7 @@ def trace(module: nn.Module, example: ExampleCall, source: nn.Module | None = No
     _LOG.info("tracing forward")
     with silence_exporters(), preserve_state(module):
         try:
-            program, model = _export(module, example)
+            programs, model = _export(module, example)
         except UnsupportedModelError:
             raise
         except Exception as error:
@@ -74,26 +75,35 @@ def trace(module: nn.Module, example: ExampleCall, source: nn.Module | None = No
         write_readable(model)
         fold_constants(model)
         reorder_gelu(model)
-    attach_bounds(model, program, example)
+    attach_bounds(model, programs, example)
     _name_inputs(model, example)
-    _name_outputs(model, result_paths(program))
+    _name_outputs(model, result_paths(programs[0]))
     return model
 
 
-def _export(module: nn.Module, example: ExampleCall) -> tuple[ExportedProgram, ir.Model]:
-    """Return forward in torch.export's graph, and in that of torch's ONNX exporter."""
+def _export(module: nn.Module, example: ExampleCall) -> tuple[list[ExportedProgram], ir.Model]:
+    """Return forward in torch.export's graphs, and in that of torch's ONNX exporter.
+
+    Where it has complex numbers, the last of torch.export's graphs has pairs of reals instead.
+    """
     # at every call torch would parse the source of some 500 functions for a new table of them
     registry = mock.patch.object(ONNXRegistry, "from_torchlib", _onnx_functions)
     with unchecked_layers(), patch_len(module), registry:
-        program = export_forward(
-            module, example, partial(_write_recurrent_calls, example), lambda _: Dim.DYNAMIC
-        )
+        mode = partial(_write_recurrent_calls, example)
+        programs = [export_forward(module, example, mode, _dynamic)]
+        if has_complex_numbers(programs[0]):
+            pairs = PairsOfReals(programs[0], example)
+            programs.append(export_function(pairs, example, _dynamic))
         with _override_builtin_ops():  # torch's check of guards takes min() of sizes
             exported = torch.onnx.export(
-                program, dynamo=True, opset_version=OPSET, optimize=False, verbose=False
+                programs[-1], dynamo=True, opset_version=OPSET, optimize=False, verbose=False
             )
     assert exported is not None
-    return program, exported.model
+    return programs, exported.model
+
+
+def _dynamic(_: str) -> Any:
+    return Dim.DYNAMIC
 
 
 def _name_inputs(model: ir.Model, example: ExampleCall) -> None:

@@ -68,6 +68,7 @@ SHOWN_BY: Mapping[str, tuple[str, ...]] = {
         "streaming/refused_memory",
     ),
     "lower/test_loops": ("trace/trace_loops",),
+    "trace/test_complex_operators": ("trace/pairs",),
 }
 """Test file → the modules that have no test of their own because it shows what they do."""
 
