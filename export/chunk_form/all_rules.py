@@ -12,8 +12,10 @@ from edgernn.export.chunk_form.features import FEATURE_RULES
 from edgernn.export.chunk_form.moves import MOVE_RULES
 from edgernn.export.chunk_form.positions import POSITION_RULES
 from edgernn.export.chunk_form.recurrence import RECURRENCE_RULES
+from edgernn.export.chunk_form.running_sums import RUNNING_RULES
 from edgernn.export.chunk_form.slices import SLICE_RULES
 from edgernn.export.chunk_form.static import copied
+from edgernn.export.chunk_form.tables import TABLE_RULES
 from edgernn.export.chunk_form.windows import WINDOW_RULES
 from edgernn.export.chunk_graph.form import Form
 from edgernn.export.chunk_graph.time_axis import Size, Streamed
@@ -32,9 +34,10 @@ _RULES: dict[str, Rule] = {
     **WINDOW_RULES,
     **POSITION_RULES,
     **RECURRENCE_RULES,
+    **RUNNING_RULES,
 }
 
-_MIXES = frozenset((*SLICE_RULES, *WINDOW_RULES, *POSITION_RULES, "Gather"))
+_MIXES = frozenset((*SLICE_RULES, *WINDOW_RULES, *POSITION_RULES, *RUNNING_RULES, "Gather"))
 
 
 def mixes_time(node: ir.Node) -> bool:
@@ -47,7 +50,7 @@ def rule_of(node: ir.Node, inputs: Sequence[Streamed | Size]) -> Rule:
     if node.op_type in POSITION_RULES:
         return _RULES[node.op_type]
     if all(isinstance(one, Size) or one.time is None for one in inputs):
-        return copied
+        return TABLE_RULES.get(node.op_type, copied)
     rule = None if node.domain else _RULES.get(node.op_type)
     if rule is None:
         raise UnsupportedModelError("it is not known what this operator does to steps")

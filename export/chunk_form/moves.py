@@ -152,9 +152,24 @@ def _expand(node: ir.Node, form: Form) -> Sequence[Streamed | None]:
     return [Streamed(new, found)]
 
 
+def _tile(node: ir.Node, form: Form) -> Sequence[Streamed | None]:
+    """Write a Tile of other axes than time, as an Expand where each has one element."""
+    old, out = node.inputs[0], node.outputs[0]
+    shapes = zip(form.shapes(old), form.shapes(out), strict=True)
+    if all(a in (1, b) for before, after in shapes for a, b in zip(before, after, strict=True)):
+        return _expand(node, form)
+    repeats = form.constant(node.inputs[1])
+    one = settle(form, old)
+    if repeats is None or int(repeats[one.frames.axis]) != 1:
+        raise UnsupportedModelError("it repeats the sequence, or as often as it has steps")
+    (new,) = form.builder.copy(node, [one.value, form.no_time(node.inputs[1]).value])
+    return [Streamed(new, one.frames)]
+
+
 MOVE_RULES: dict[str, Callable[[ir.Node, Form], Sequence[Streamed | None]]] = {
     "Transpose": _transpose,
     "Identity": _identity,
     **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), _reshape),
     "Expand": _expand,
+    "Tile": _tile,
 }

@@ -17,6 +17,7 @@ from edgernn.errors import UnsupportedModelError
 from edgernn.export.chunk_form.elementwise import aligned, met, values_of
 from edgernn.export.chunk_form.features import per_frame
 from edgernn.export.chunk_form.moves import settle
+from edgernn.export.chunk_form.tables import limit_lookup
 from edgernn.export.chunk_form.windows import Window, is_input, window
 from edgernn.export.chunk_graph.chunk_builder import END
 from edgernn.export.chunk_graph.form import Form
@@ -117,7 +118,7 @@ def _bounds(
     node: ir.Node, form: Form, rank: int
 ) -> tuple[list[np.ndarray], list[np.ndarray], list[int], list[np.ndarray]]:
     """Return the starts, ends, axes and steps of a Slice; all but the axes in each run."""
-    rows = [form.integers(value) for value in node.inputs[1:]]
+    rows = [form.numbers(value) for value in node.inputs[1:]]
     if len(rows) < 2 or any(row is None for row in rows[:2]):
         raise UnsupportedModelError("what it takes depends on data")
     starts, ends = ([np.atleast_1d(one) for one in row or ()] for row in rows[:2])
@@ -137,7 +138,7 @@ def _pad(node: ir.Node, form: Form) -> Sequence[Streamed | None]:
     one = settle(form, old)
     time = one.frames
     rank = form.rank(old)
-    runs = form.integers(node.inputs[1])
+    runs = form.numbers(node.inputs[1])
     if runs is None or len({run.tobytes() for run in runs}) > 1:
         raise UnsupportedModelError("how much it pads depends on the number of steps, or on data")
     pads = [int(pad) for pad in runs[0]]
@@ -287,6 +288,7 @@ def _gather(node: ir.Node, form: Form) -> Sequence[Streamed | None]:
     if first.time is None:
         one = settle(form, indices)
         time = one.frames
+        limit_lookup(node, form, time)
         return per_frame(node, form, one, time.at(time.axis + axis), 1)
     one = settle(form, data)
     time = one.frames
@@ -294,7 +296,7 @@ def _gather(node: ir.Node, form: Form) -> Sequence[Streamed | None]:
     if axis != time.axis:
         moved = time.axis + (wide - 1 if axis < time.axis else 0)
         return per_frame(node, form, one, time.at(moved), 0)
-    found = form.integers(indices)
+    found = form.numbers(indices)
     if found is None:
         raise UnsupportedModelError("which steps it takes depends on data")
     return [gathered(form, one, found, out.name or "gather")]

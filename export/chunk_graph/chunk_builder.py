@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -41,10 +41,13 @@ class ContextState:
     Attributes:
         name: Its ports are `NAME_in` and `NAME_out`.
         initial: What it is before the first step, with 1 for the batch; None for zeros.
+        limit: Of the position: the hops that a stream may have, for the tables that are looked up
+            by it; None where there is no such table.
     """
 
     name: str
     initial: NDArray[Any] | None
+    limit: int | None = None
 
 
 class ChunkBuilder:
@@ -72,7 +75,7 @@ class ChunkBuilder:
         self.states: list[ContextState] = []
         self._source = source
         self._batch = batch
-        self._nodes = NodeBuilder(graph)
+        self.nodes = NodeBuilder(graph)
         self._names: set[str] = {value.name or "" for value in graph.inputs}
         self._cache: dict[Any, Any] = {}
 
@@ -87,7 +90,7 @@ class ChunkBuilder:
     ) -> Sequence[ir.Value]:
         """Add a node with an output for each name; names are made unique."""
         unique = [self.unique(name) for name in names]
-        return self._nodes.op_multi_out(op_type, *inputs, names=unique, **attributes)  # type: ignore[arg-type]
+        return self.nodes.op_multi_out(op_type, *inputs, names=unique, **attributes)  # type: ignore[arg-type]
 
     def copy(
         self, node: ir.Node, inputs: Sequence[ir.Value | None], **attributes: Any
@@ -121,10 +124,10 @@ class ChunkBuilder:
         """Return a constant; equal integers are shared."""
         array = np.asarray(array)
         if array.dtype != np.int64 or array.size > 8:
-            return self._nodes.constant(self.unique(name), array)
+            return self.nodes.constant(self.unique(name), array)
         key = ("constant", array.shape, array.tobytes())
         if key not in self._cache:
-            self._cache[key] = self._nodes.constant(self.unique("int"), array)
+            self._cache[key] = self.nodes.constant(self.unique("int"), array)
         found: ir.Value = self._cache[key]
         return found
 
@@ -291,6 +294,14 @@ class ChunkBuilder:
             self._cache["position"] = state
         found: ir.Value = self._cache["position"]
         return found
+
+    def limit_position(self, hops: int) -> None:
+        """Limit the hops that a stream may have."""
+        name = (self.position().name or "").removesuffix("_in")
+        for index, state in enumerate(self.states):
+            if state.name == name:
+                limit = hops if state.limit is None else min(hops, state.limit)
+                self.states[index] = replace(state, limit=limit)
 
     def frame_index(self, rate: Fraction, delay: int = 0) -> ir.Value:
         """Return (batch, frames) int64: which frame of the model's own each one is."""

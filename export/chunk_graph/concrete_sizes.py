@@ -27,8 +27,8 @@ __all__ = ["ConcreteSizes", "Sizes", "Values"]
 
 Shape = tuple[int, ...]
 
-_INTEGERS_UP_TO = 1 << 20
-"""Elements of an integer tensor that are kept."""
+_NUMBERS_UP_TO = 1 << 20
+"""Elements of a tensor whose numbers are kept."""
 
 _SMALL = 4
 """Hops of the first run; doubled while the graph does not run on so few."""
@@ -46,11 +46,14 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Values:
-    """What one run gave: the shape of each value by name, and those of integers and booleans."""
+    """What one run gave: the shape of each value by name, and its numbers.
+
+    `numbers` are those of integers and booleans, and of what no data input has a part in.
+    """
 
     sizes: Sizes
     shapes: Mapping[str, Shape]
-    integers: Mapping[str, NDArray[Any]]
+    numbers: Mapping[str, NDArray[Any]]
 
 
 class ConcreteSizes:
@@ -67,6 +70,7 @@ class ConcreteSizes:
     def __init__(self, model: ir.Model, hop: int) -> None:
         self._session, self._names = _with_all_outputs(model)
         self._model = model
+        self._fixed = _without_data(model.graph)
         first = _SMALL * hop
         while True:
             try:
@@ -86,11 +90,15 @@ class ConcreteSizes:
         """Return the shape of a value in each run."""
         return tuple(run.shapes[name] for run in self.runs)
 
-    def integers(self, name: str) -> tuple[NDArray[Any], ...] | None:
-        """Return the integers of a value in each run; None where it has none, or too many."""
-        if any(name not in run.integers for run in self.runs):
+    def numbers(self, name: str) -> tuple[NDArray[Any], ...] | None:
+        """Return the numbers of a value in each run; None for data of floats, or too many."""
+        if any(name not in run.numbers for run in self.runs):
             return None
-        return tuple(run.integers[name] for run in self.runs)
+        return tuple(run.numbers[name] for run in self.runs)
+
+    def fixed_numbers(self, name: str) -> tuple[NDArray[Any], ...] | None:
+        """Return the same, but None where a value depends on data."""
+        return self.numbers(name) if name in self._fixed else None
 
     def is_batch(self, sizes: Sequence[int]) -> int:
         """Return k where a size is k · batch in every run, else 0."""
@@ -116,12 +124,12 @@ class ConcreteSizes:
         except Exception as error:  # onnxruntime's errors have no common base class
             raise UnsupportedModelError(f"the graph does not run on {sizes.steps} steps") from error
         results = {**feeds, **outputs}
-        whole = {
+        numbers = {
             name: array
             for name, array in results.items()
-            if array.dtype.kind in "iub" and array.size <= _INTEGERS_UP_TO
+            if array.size <= _NUMBERS_UP_TO and (array.dtype.kind in "iub" or name in self._fixed)
         }
-        return Values(sizes, {name: array.shape for name, array in results.items()}, whole)
+        return Values(sizes, {name: array.shape for name, array in results.items()}, numbers)
 
 
 def _known(value: ir.Value, symbols: Mapping[str, int]) -> tuple[int | str, ...]:
@@ -152,6 +160,19 @@ def _refuse_empty_layers(model: ir.Model, sizes: Sizes) -> None:
     for node in recurrent_nodes(model.graph):
         if any(dim == 0 for dim in shape_of(node.inputs[Input.X]) or ()):
             raise UnsupportedModelError(f"`{node.name}` has nothing to run on {sizes.steps} steps")
+
+
+def _without_data(graph: ir.Graph) -> frozenset[str]:
+    """Return the names of the values that are computed from sizes and constants alone."""
+    data = {*graph.inputs}
+    found: set[str] = set()
+    for node in graph:
+        random = node.op_type.startswith(("Random", "Multinomial", "Bernoulli"))
+        if random or (node.op_type not in ("Shape", "Size") and not data.isdisjoint(node.inputs)):
+            data.update(node.outputs)
+        else:
+            found.update(value.name or "" for value in node.outputs)
+    return frozenset(found)
 
 
 def _with_all_outputs(model: ir.Model) -> tuple[OnnxSession, list[str]]:

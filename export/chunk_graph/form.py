@@ -62,18 +62,18 @@ class Form:
         if array is not None or old is None:
             return array
         if isinstance(self.written.get(old), Size):
-            arrays = self.sizes.integers(old.name or "")
+            arrays = self.sizes.numbers(old.name or "")
             if arrays and all(np.array_equal(arrays[0], other) for other in arrays[1:]):
                 return arrays[0]
         return None
 
-    def integers(self, old: ir.Value | None) -> tuple[NDArray[Any], ...] | None:
-        """Return the integers of a constant or a size in each run, or None for data."""
+    def numbers(self, old: ir.Value | None) -> tuple[NDArray[Any], ...] | None:
+        """Return the numbers of a constant or a size in each run, or None for data."""
         array = constant_of(old)
         if array is not None:
             return (array,) * len(self.sizes.runs)
         if old is not None and isinstance(self.of(old), Size):
-            return self.sizes.integers(old.name or "")
+            return self.sizes.numbers(old.name or "")
         return None
 
     def shapes(self, old: ir.Value | None) -> tuple[tuple[int, ...], ...]:
@@ -132,14 +132,14 @@ class Form:
 
     def _written_size(self, old: ir.Value | None) -> ir.Value:
         assert old is not None
-        arrays = self.sizes.integers(old.name or "")
+        arrays = self.sizes.numbers(old.name or "")
         if arrays is None or len({array.shape for array in arrays}) != 1:
             raise self._reads_steps(old)
         if all(np.array_equal(arrays[0], other) for other in arrays[1:]):
             value = self.builder.constant(arrays[0], old.name or "size")
             value.type = old.type
             return value
-        if arrays[0].ndim > 1:
+        if arrays[0].ndim > 1 or any((array != array.round()).any() for array in arrays):
             raise self._reads_steps(old)
         try:
             columns = zip(*(array.ravel().tolist() for array in arrays), strict=True)

@@ -8,6 +8,7 @@ underflows after some hundred steps, and refuses the others.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,10 +19,13 @@ from edgernn.export.ir.node_builder import NodeBuilder
 from edgernn.export.ir.operator_kinds import EDGERNN, RUNNING
 from edgernn.export.ir.shapes import known_shape
 
-__all__ = ["write_running"]
+__all__ = ["RunningScan", "running_scan", "write_running"]
 
 _UNROLLED = 64
 """The largest constant size of an axis for which operators are written, without a Scan."""
+
+_BODY = "running"
+"""The name of the body of a Scan."""
 
 Combine = Callable[[NodeBuilder, ir.Value, ir.Value, np.dtype[Any]], ir.Value]
 
@@ -66,6 +70,42 @@ _KINDS: Mapping[str, _Kind] = {
     "cummax": _Kind(_operator("Max"), _lowest),
     "cummin": _Kind(_operator("Min"), _highest),
 }
+
+
+@dataclass(frozen=True)
+class RunningScan:
+    """A Scan that `write_running` wrote.
+
+    Attributes:
+        kind: `cumprod`, `cummax`, `cummin` or `logcumsumexp`.
+        start: What leaves every finite number as it is.
+        dtype: Of its numbers.
+    """
+
+    kind: str
+    start: float
+    dtype: ir.DataType
+
+    def combined(self, builder: NodeBuilder, so_far: ir.Value, now: ir.Value) -> ir.Value:
+        """Add operators for the result so far and the next element."""
+        return _KINDS[self.kind].combine(builder, so_far, now, _dtype(now))
+
+
+def running_scan(node: ir.Node) -> RunningScan | None:
+    """Return what a Scan computes where `write_running` wrote it, else None."""
+    body = node.attributes["body"].as_graph() if "body" in node.attributes else None
+    if body is None or body.name != _BODY or len(body.inputs) != 2:
+        return None
+    x = body.inputs[1]
+    kind_of = ir.TensorType(x.dtype or ir.DataType.FLOAT)
+    operators = [one.op_type for one in body]
+    for name, kind in _KINDS.items():
+        if operators == [one.op_type for one in _body("", kind_of, kind)]:
+            start = kind.start(_dtype(x))
+            if np.isinf(start):
+                start = float(np.copysign(np.finfo(_dtype(x)).max, start))
+            return RunningScan(name, start, kind_of.dtype)
+    return None
 
 
 def write_running(model: ir.Model) -> None:
@@ -125,7 +165,7 @@ def _as_scan(builder: NodeBuilder, x: ir.Value, axis: int, rank: int, kind: _Kin
 
 def _body(prefix: str, kind_of: ir.TensorType, kind: _Kind) -> ir.Graph:
     before, now = (ir.Value(name=f"{prefix}{one}", type=kind_of) for one in ("so_far", "now"))
-    body = ir.Graph([before, now], [], nodes=[], name="running")
+    body = ir.Graph([before, now], [], nodes=[], name=_BODY)
     builder = NodeBuilder(body, prefix=prefix)
     after = kind.combine(builder, before, now, np.dtype(kind_of.dtype.numpy()))
     copy = builder.op("Identity", after, name="collected")
