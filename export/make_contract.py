@@ -170,7 +170,9 @@ def _with_limited_counters(built: Built, most: Mapping[str, int]) -> dict[str, G
     limit = most[SEQUENCE] // built.streaming.hop
 
     def limited(port: Port) -> Port:
-        return replace(port, limit=limit) if port.name in counters else port
+        if port.name not in counters:
+            return port
+        return replace(port, limit=limit if port.limit is None else min(limit, port.limit))
 
     return {
         kind: Graph(tuple(map(limited, graph.inputs)), graph.outputs)

@@ -9,6 +9,8 @@
     log1p, expm1          lose the digits of a small x: written so that they do not
     cumprod, logcumsumexp, cummax, cummin
                           are not written: one node each, which `write_running` lowers
+    scaled_dot_product_attention
+                          is refused without an axis of heads: one of 1 is added
     x[:, place] = y       reads the integer in `place`: `element_index` writes all of the axis
     x[:, -20:]            fixes the size of the axis (pytorch/pytorch#161705): written as Slice
     len(x)                Python makes it a number: `patch_len` returns the size of the axis
@@ -106,6 +108,20 @@ def _log_add_exp2(a: torch.Tensor, b: torch.Tensor) -> Any:
 def _largest_and_distance(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     largest = torch.maximum(a, b)
     return largest, (a - b).abs().masked_fill(largest.abs() == math.inf, 0)
+
+
+def _attention(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: Any = None, *rest: Any
+) -> Any:
+    """Give queries, keys and values without heads an axis of one head."""
+    if query.dim() != 3 or key.dim() != 3 or value.dim() != 3:
+        return NotImplemented
+    if mask is not None and mask.dim() == 3:
+        mask = mask.unsqueeze(1)
+    names = ("dropout_p", "is_causal", "scale", "enable_gqa")
+    given = {name: one for name, one in zip(names, rest, strict=True) if one is not None}
+    parts = (query.unsqueeze(1), key.unsqueeze(1), value.unsqueeze(1))
+    return F.scaled_dot_product_attention(*parts, attn_mask=mask, **given)[:, 0]
 
 
 def _log1p(x: torch.Tensor) -> Any:
@@ -238,6 +254,10 @@ _FIXES: Mapping[str, tuple[str, Callable[..., Any]]] = {
         "input n_fft hop_length win_length window center normalized onesided length return_complex",
         istft_of_length,
     ),
+    "scaled_dot_product_attention": (
+        "input key value attn_mask dropout_p is_causal scale enable_gqa",
+        _attention,
+    ),
     "max_pool1d": ("input kernel_size stride padding dilation ceil_mode", _max_pool1d),
 }
 """Name of a torch function → its parameters that matter, in order, and what is traced instead."""
@@ -254,7 +274,7 @@ def exporter_fix(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) ->
         return NotImplemented
     names, fix = _FIXES[name]
     named = {**dict(zip(names.split(), args, strict=False)), **kwargs}
-    named.setdefault("input", named.get("self"))
+    named.setdefault("input", named.get("self", named.get("query")))
     if not isinstance(named["input"], torch.Tensor):
         return NotImplemented
     return fix(*(named.get(one) for one in names.split()))

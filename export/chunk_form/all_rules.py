@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import onnx_ir as ir
 
 from edgernn.errors import UnsupportedModelError
+from edgernn.export.chunk_form.attention import ATTENTION_RULES, PRODUCT_RULES, has_keys
 from edgernn.export.chunk_form.elementwise import elementwise
 from edgernn.export.chunk_form.features import FEATURE_RULES
 from edgernn.export.chunk_form.moves import MOVE_RULES
@@ -30,6 +31,7 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys(ELEMENTWISE, elementwise),
     **MOVE_RULES,
     **FEATURE_RULES,
+    **PRODUCT_RULES,
     **SLICE_RULES,
     **WINDOW_RULES,
     **POSITION_RULES,
@@ -47,6 +49,10 @@ def mixes_time(node: ir.Node) -> bool:
 
 def rule_of(node: ir.Node, inputs: Sequence[Streamed | Size]) -> Rule:
     """Return what writes a node with such inputs."""
+    if any(has_keys(one) for one in inputs):
+        if node.domain or node.op_type not in ATTENTION_RULES:
+            raise UnsupportedModelError("it is not known what it does to the weights of attention")
+        return ATTENTION_RULES[node.op_type]
     if node.op_type in POSITION_RULES:
         return _RULES[node.op_type]
     if all(isinstance(one, Size) or one.time is None for one in inputs):

@@ -22,6 +22,7 @@ from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.chunk_form.all_rules import mixes_time, rule_of
 from edgernn.export.chunk_form.merged_batch import with_sequences
+from edgernn.export.chunk_graph.attention_band import time_axes
 from edgernn.export.chunk_graph.chunk_builder import ChunkBuilder, NeedsHop
 from edgernn.export.chunk_graph.concrete_sizes import ConcreteSizes
 from edgernn.export.chunk_graph.form import Form
@@ -95,7 +96,16 @@ def chunk_form(model: ir.Model, multiple: int = 1) -> ChunkForm | None:
         sequence=chunk.model,
         step=gemm_form(step.model),
         contexts=tuple(
-            StatePort(state.name, None, None, None, None, initial=state.initial, context=True)
+            StatePort(
+                state.name,
+                argument=None,
+                result=None,
+                call=None,
+                last_call=None,
+                initial=state.initial,
+                context=True,
+                limit=state.limit,
+            )
             for state in chunk.builder.states
         ),
         streaming=chunk.streaming(),
@@ -198,7 +208,7 @@ class _Writer:
     def _write_node(self, node: ir.Node) -> None:
         form = self._form
         found = [form.of(value) for value in node.inputs if value is not None]
-        if _is_size(node, found):
+        if _is_size(node, found) or self._is_mask(node):
             for value in node.outputs:
                 form.written[value] = Size(value.name or "")
             return
@@ -209,6 +219,15 @@ class _Writer:
                 dims = form.dims(old, new.time)
                 form.written[old] = replace(new, dims=with_sequences(node, form, new.time, dims))
 
+    def _is_mask(self, node: ir.Node) -> bool:
+        """Return whether a node computes with the number of steps alone, for every two of them."""
+        form = self._form
+        outputs = [value for value in node.outputs if value.uses() or value.is_graph_output()]
+        return all(
+            form.sizes.is_fixed(value.name or "") and len(time_axes(form, value)) == 2
+            for value in outputs
+        )
+
     def _write_output(self, old: ir.Value) -> None:
         form, name = self._form, old.name or ""
         one = form.streamed(old)
@@ -216,6 +235,8 @@ class _Writer:
         if one.time is not None:
             one = form.started(one, name)
             time = one.frames
+            if time.keys is not None:
+                raise UnsupportedModelError(f"output `{name}` has two axes of steps")
             if time.rows:
                 raise UnsupportedModelError(
                     f"output `{name}` has no batch, but depends on the number of steps"

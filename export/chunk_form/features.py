@@ -105,6 +105,14 @@ def _along_axis(default: int) -> Callable[[ir.Node, Form], Sequence[Streamed | N
     return rule
 
 
+def _within_channels(node: ir.Node, form: Form) -> Sequence[Streamed | None]:
+    """Write a node that normalizes over the axes after the channels."""
+    one = settle(form, node.inputs[0])
+    if one.frames.axis != 0:
+        raise UnsupportedModelError("it needs all steps at once")
+    return per_frame(node, form, one, one.frames)
+
+
 def _channels_second(node: ir.Node, form: Form) -> Sequence[Streamed | None]:
     """Write a BatchNormalization, whose numbers are constant."""
     one = settle(form, node.inputs[0])
@@ -184,6 +192,7 @@ FEATURE_RULES: dict[str, Callable[[ir.Node, Form], Sequence[Streamed | None]]] =
     "LpNormalization": _along_axis(-1),
     "TopK": _along_axis(-1),
     "BatchNormalization": _channels_second,
+    **dict.fromkeys(("InstanceNormalization", "GroupNormalization"), _within_channels),
     "PRelu": lambda node, form: _several(node, form, form.rank(node.outputs[0])),
     **dict.fromkeys(
         (

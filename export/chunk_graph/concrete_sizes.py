@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+import onnx_ir.passes.common as passes
 from numpy.typing import NDArray
 
 from edgernn.contract import BATCH, SEQUENCE
@@ -70,6 +71,8 @@ class ConcreteSizes:
     def __init__(self, model: ir.Model, hop: int) -> None:
         self._session, self._names = _with_all_outputs(model)
         self._model = model
+        self._hop = hop
+        self._probes: dict[tuple[str, ...], OnnxSession] = {}
         self._fixed = _without_data(model.graph)
         first = _SMALL * hop
         while True:
@@ -100,6 +103,32 @@ class ConcreteSizes:
         """Return the same, but None where a value depends on data."""
         return self.numbers(name) if name in self._fixed else None
 
+    def is_fixed(self, name: str) -> bool:
+        """Return whether a value is computed from sizes and constants alone."""
+        return name in self._fixed
+
+    def whole_hops(self, steps: int) -> int:
+        """Return at least so many steps that are a whole number of hops."""
+        return -(-steps // self._hop) * self._hop
+
+    def probe(self, names: Sequence[str], steps: int) -> list[NDArray[Any]]:
+        """Return values of the graph for one sequence of so many steps.
+
+        Raises:
+            UnsupportedModelError: The graph does not run at so many steps.
+        """
+        key = tuple(names)
+        if key not in self._probes:
+            self._probes[key] = _with_outputs(self._model, names)
+        session = self._probes[key]
+        feeds = self._feeds(Sizes(1, steps))
+        try:
+            _refuse_empty_layers(self._model, Sizes(1, steps))
+            results = session(feeds, names)
+        except Exception as error:  # onnxruntime's errors have no common base class
+            raise UnsupportedModelError(f"the graph does not run on {steps} steps") from error
+        return [results[name] for name in names]
+
     def is_batch(self, sizes: Sequence[int]) -> int:
         """Return k where a size is k · batch in every run, else 0."""
         quotients = {
@@ -108,7 +137,8 @@ class ConcreteSizes:
         }
         return quotients.pop() if len(quotients) == 1 else 0
 
-    def _run(self, sizes: Sizes) -> Values:
+    def _feeds(self, sizes: Sizes) -> dict[str, NDArray[Any]]:
+        """Return random inputs of so many sequences and steps."""
         symbols = {BATCH: sizes.batch, SEQUENCE: sizes.steps}
         random = np.random.default_rng(sizes.steps)
         feeds: dict[str, NDArray[Any]] = {}
@@ -119,6 +149,11 @@ class ConcreteSizes:
             integer = np.issubdtype(dtype, np.integer) or dtype == np.bool_
             drawn = np.zeros(shape) if integer else random.standard_normal(shape) * 0.1
             feeds[value.name or ""] = drawn.astype(dtype)
+        return feeds
+
+    def _run(self, sizes: Sizes) -> Values:
+        _refuse_empty_layers(self._model, sizes)
+        feeds = self._feeds(sizes)
         try:
             outputs = self._session(feeds, self._names)
         except Exception as error:  # onnxruntime's errors have no common base class
@@ -130,6 +165,15 @@ class ConcreteSizes:
             if array.size <= _NUMBERS_UP_TO and (array.dtype.kind in "iub" or name in self._fixed)
         }
         return Values(sizes, {name: array.shape for name, array in results.items()}, numbers)
+
+
+def _with_outputs(model: ir.Model, names: Sequence[str]) -> OnnxSession:
+    """Return a session of the part of `model` that computes values."""
+    model = model.clone()
+    values = {value.name: value for node in model.graph for value in node.outputs}
+    model.graph.outputs[:] = [values[name] for name in names]
+    passes.RemoveUnusedNodesPass()(model)
+    return OnnxSession(ir.serde.serialize_model(model).SerializeToString())
 
 
 def _known(value: ir.Value, symbols: Mapping[str, int]) -> tuple[int | str, ...]:

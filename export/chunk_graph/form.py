@@ -102,6 +102,8 @@ class Form:
                 if any(Fraction(one).denominator != 1 for one in rests):
                     raise self.lost(old)
                 sizes = tuple(int(one) for one in rests)
+            if time is not None and time.keys is not None and axis == time.keys.axis:
+                sizes = (1,) * len(sizes)
             found.append(self._dim(old, sizes))
         return tuple(found)
 

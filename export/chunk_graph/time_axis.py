@@ -19,7 +19,33 @@ from numpy.typing import NDArray
 
 from edgernn.contract import BATCH
 
-__all__ = ["Dim", "Frames", "Size", "Streamed"]
+__all__ = ["Band", "Dim", "Frames", "Keys", "Size", "Streamed"]
+
+
+@dataclass(frozen=True)
+class Band:
+    """How far attention looks, in frames.
+
+    Attributes:
+        past: How many frames before its own each frame looks at, at most.
+        ahead: How many after its own.
+        steps: Of a run of the graph that shows it.
+    """
+
+    past: int
+    ahead: int
+    steps: int
+
+
+@dataclass(frozen=True)
+class Keys:
+    """A second axis of steps, of the frames that each frame looks at.
+
+    In a chunk it has the `past + ahead` frames before those of the chunk, and these.
+    """
+
+    axis: int
+    band: Band
 
 
 @dataclass(frozen=True)
@@ -43,6 +69,7 @@ class Frames:
         rows: Whether a value without batch has other numbers for each sequence in a chunk: its axis
             is then batch · frames elements.
         exact_end: Whether more steps of padding after the end of the input give the tail exactly.
+        keys: The axis of keys of scores and weights of attention.
     """
 
     axis: int
@@ -54,6 +81,7 @@ class Frames:
     before: NDArray[Any] | None = None
     rows: bool = False
     exact_end: bool = True
+    keys: Keys | None = None
 
     def at(self, axis: int) -> Frames:
         """Return the same on another axis."""

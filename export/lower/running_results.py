@@ -97,14 +97,14 @@ def running_scan(node: ir.Node) -> RunningScan | None:
     if body is None or body.name != _BODY or len(body.inputs) != 2:
         return None
     x = body.inputs[1]
-    kind_of = ir.TensorType(x.dtype or ir.DataType.FLOAT)
+    dtype = x.dtype or ir.DataType.FLOAT
     operators = [one.op_type for one in body]
     for name, kind in _KINDS.items():
-        if operators == [one.op_type for one in _body("", kind_of, kind)]:
+        if operators == [one.op_type for one in _body("", ir.TensorType(ir.DataType.FLOAT), kind)]:
             start = kind.start(_dtype(x))
             if np.isinf(start):
                 start = float(np.copysign(np.finfo(_dtype(x)).max, start))
-            return RunningScan(name, start, kind_of.dtype)
+            return RunningScan(name, start, dtype)
     return None
 
 

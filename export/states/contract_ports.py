@@ -26,7 +26,8 @@ class Origins:
         inputs: Name of an input → its path; None for one that torch's call does not have.
         outputs: Name of an output → its path, likewise.
         unused: The paths of the arguments that no output depends on.
-        limits: Name of an input → the number that the user says its integers are below.
+        limits: Name of an input → the number that its integers are below: as the user says, or of
+            a position the hops that a stream may have.
     """
 
     inputs: Mapping[str, str | None]
@@ -37,10 +38,12 @@ class Origins:
     def with_contexts(self, states: Iterable[StatePort]) -> Origins:
         """Return the same with ports of contexts, which torch's call does not have."""
         contexts = [state for state in states if state.context]
+        limits = {one.input: one.limit for one in contexts if one.limit is not None}
         return replace(
             self,
             inputs={**self.inputs, **dict.fromkeys(state.input for state in contexts)},
             outputs={**self.outputs, **dict.fromkeys(state.output for state in contexts)},
+            limits={**self.limits, **limits},
         )
 
 

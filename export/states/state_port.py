@@ -37,6 +37,8 @@ class StatePort:
             argument nor a result for it, and every sequence starts from `initial`.
         folded: How torch folds several rows of each sequence into one axis, or None. The port and
             `initial` have the batch as an axis of its own.
+        limit: Of a context that counts hops: the most that a stream may have, for the tables that
+            are looked up by it; None where it has none.
         evidence: Why the result was paired with the argument, if by a guess; None if the user named
             the pair or a recurrent call shows it.
     """
@@ -53,6 +55,7 @@ class StatePort:
     memory: bool = False
     context: bool = False
     folded: FoldedBatch | None = None
+    limit: int | None = None
 
     @property
     def input(self) -> str:
