@@ -57,11 +57,11 @@ def _slice(node: ir.Node, form: Form) -> Sequence[Streamed | None]:
         return [one]
     if form.shapes(old) == form.shapes(out):
         return [one]
-    if form.shapes(old) == form.shapes(out):
+    (index,) = along
+    if form.shapes(old) == form.shapes(out) and all(int(run[index]) == 1 for run in steps):
         return [one]
     if time.inner != 1 or time.inner_batch or time.rows:
         raise UnsupportedModelError("time and another axis are one axis")
-    (index,) = along
     step = {int(run[index]) for run in steps}
     if len(step) != 1 or (stride := step.pop()) < 1:
         raise UnsupportedModelError("it reads steps from the last to the first")

@@ -35,6 +35,10 @@ _FEWER = (24, 12, 6)
 """The same where the graph does not run on so many."""
 
 
+_LEAST = 1e-30
+"""A weight below is 0 for some data only: its distance is not masked."""
+
+
 def time_axes(form: Form, old: ir.Value | None) -> list[int]:
     """Return the axes of a value of the old graph whose sizes change with the number of steps."""
     runs = [form.shapes(old)[index] for index in (0, 2, 3)]
@@ -97,6 +101,10 @@ def _reach(
     """Return how far back and ahead weights are not 0, and the frames of the run."""
     past = ahead = length = 0
     for value, array in zip(weights, arrays, strict=True):
+        if np.abs(array).min(initial=1, where=array != 0) < _LEAST:
+            raise UnsupportedModelError(
+                "its weights become small with the distance of two steps, but do not end"
+            )
         rows, columns = time_axes(form, value)
         others = tuple(axis for axis in range(array.ndim) if axis not in (rows, columns))
         i, j = np.nonzero((array != 0).any(others))

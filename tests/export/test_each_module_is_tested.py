@@ -30,6 +30,7 @@ SHOWN_BY: Mapping[str, tuple[str, ...]] = {
     ),
     # Lengths in every form, of forward's own and added ones.
     "capture/test_packed_sequences": ("call/added_lengths", "capture/length_values"),
+    "chunk_form/test_attention": ("chunk_form/masks", "chunk_graph/attention_band"),
     # The stages of a file show in its graphs; each needs the session of the file.
     "foreign/test_onnx_file": ("foreign/build_graphs", "foreign/file_reference"),
     "foreign/test_example_inputs": ("foreign/constant_inputs", "foreign/fitted_shapes"),

@@ -54,7 +54,7 @@ def sinusoids(x: torch.Tensor) -> torch.Tensor:
 def test_positions_go_on_in_the_next_chunk(front: Front) -> None:
     """One state counts the hops; it has no limit where no table is looked up."""
     form = check(InFront(front), SPEC, states=["position"], hop=1, delay=0, tail=0)
-    assert form.states[0].limit is None
+    assert form.contexts[0].limit is None
 
 
 def from_the_end(x: torch.Tensor) -> torch.Tensor:

@@ -106,8 +106,8 @@ def log_of_sums(x: torch.Tensor) -> torch.Tensor:
 def test_running_results_are_states(front: Front, states: list[str]) -> None:
     """They start from a finite number that changes nothing."""
     form = check(InFront(front), SPEC, hop=1, delay=0)
-    assert {state.name for state in form.states} == set(states)
-    for state in form.states:
+    assert {state.name for state in form.contexts} == set(states)
+    for state in form.contexts:
         assert state.initial is None or np.isfinite(state.initial).all()
 
 

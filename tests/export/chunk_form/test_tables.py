@@ -77,7 +77,7 @@ class Kept(Learned):
 
 def limit_of(form: ChunkForm) -> int | None:
     """Return the limit of the only state, the position."""
-    (state,) = form.states
+    (state,) = form.contexts
     assert state.name == "position"
     return state.limit
 
@@ -126,7 +126,7 @@ class Sinusoids(nn.Module):
 def test_a_cut_table_follows_the_frames(first: int, stride: int, limit: int, after: bool) -> None:
     """Its first row is that of the first frame that is defined."""
     form = check(Sinusoids(first, stride, after), SPEC, hop=stride)
-    assert {state.name: state.limit for state in form.states}["position"] == limit
+    assert {state.name: state.limit for state in form.contexts}["position"] == limit
 
 
 class FromTheEnd(Learned):
