@@ -55,8 +55,6 @@ def _slice(node: ir.Node, form: Form) -> Sequence[Streamed | None]:
         time = one.frames
     if not along:
         return [one]
-    if form.shapes(old) == form.shapes(out):
-        return [one]
     (index,) = along
     if form.shapes(old) == form.shapes(out) and all(int(run[index]) == 1 for run in steps):
         return [one]
