@@ -91,11 +91,13 @@ def _build_with_memory(
 ) -> Built:
     """Build with what `module` keeps from call to call as arguments of its forward, in place.
 
+    Such a module means its calls: a convolution that pads the sequence does so at every call.
     Memory that seems to be nothing but the states of layers is left as it is, if that can be built.
 
     Raises:
         UnsupportedModelError: The module keeps what cannot be a state, or cannot be built.
     """
+    example = replace(example, anew=True)
     if is_layer_memory(module, memory, example):
         with contextlib.suppress(UnsupportedModelError):
             return _build_or_fix_steps(module, example, states)

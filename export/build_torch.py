@@ -102,7 +102,9 @@ def build_torch(module: nn.Module, example: ExampleCall, pairs: Mapping[str, str
         graphs = graphs_of_step(model, states, loops)
     else:
         no_step = ahead or ("" if example.has_sequence else constant_steps(run, states))
-        graphs = graphs_of_sequence(model, loops, lengths, no_step, example.multiple)
+        graphs = graphs_of_sequence(
+            model, loops, lengths, no_step, 0 if example.anew else example.multiple
+        )
         if graphs.streaming.hop % example.multiple:
             raise UnsupportedModelError(graphs.no_chunks or graphs.no_step)
         states, origins = (*states, *graphs.contexts), origins.with_contexts(graphs.contexts)

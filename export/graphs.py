@@ -98,14 +98,15 @@ def graphs_of_sequence(
         loops: Its loops by the places of their calls.
         lengths: The names of its inputs that hold lengths.
         no_step: Why it has no step, where that is known already.
-        multiple: What numbers of steps it takes: multiples of it.
+        multiple: What numbers of steps it takes: multiples of it. 0 where each call starts anew,
+            and no context is carried into it.
     """
     trace = model.clone()
     sequence, reasons = _lowered(model, loops)
     if no_step:
         return Graphs(sequence, None, no_step, reasons)
     no_chunks = ""
-    if not lengths:
+    if multiple and not lengths:
         try:
             lags = any(loop.time_loop.lag > 0 for loop in loops.values())
             plain = _lowered(trace.clone(), loops, False)[0] if lags else sequence

@@ -56,6 +56,7 @@ class ExampleCall:
         guessed_ranges: Paths of the tensors of integers whose range is a guess.
         state_updates: Path of an argument that is a state and that forward writes into → the path
             of its next value in forward's result.
+        anew: Whether a call starts anew, but for memory of the module that it goes on from.
         multiple: What numbers of steps forward takes: multiples of it.
         memory: Names of the arguments that are the module's own memory, see `MemoryArguments`; the
             next value of each is the result of its name.
@@ -71,6 +72,7 @@ class ExampleCall:
     state_updates: Mapping[str, str] = field(default_factory=dict)
     memory: tuple[str, ...] = ()
     multiple: int = 1
+    anew: bool = False
 
     @property
     def tensors(self) -> tuple[ArgumentTensor, ...]:

@@ -135,3 +135,25 @@ def test_a_model_that_takes_multiples_runs_in_hops(tmp_path: Path) -> None:
     assert artifact.contract.hop == 4
     assert [state.name for state in artifact.contract.states] == ["h"]
     assert artifact.contract.step is not None
+
+
+class Remembers(Convolved):
+    """A model whose state is an attribute: each call goes on from the one before."""
+
+    def __init__(self) -> None:
+        super().__init__(2, 0, kernel_size=3)
+        self.hidden: torch.Tensor | None = None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return (batch, frames, 8)."""
+        y = self.conv(F.pad(x.transpose(1, 2), self.padding)).relu()
+        result: torch.Tensor
+        result, self.hidden = self.rnn(y.transpose(1, 2), self.hidden)
+        return result
+
+
+def test_calls_of_a_module_that_remembers_pad_anew(tmp_path: Path) -> None:
+    """Its convolution pads every call, so a call of its graph does, and there are no contexts."""
+    artifact = edgernn.export_model(Remembers().eval(), tmp_path / "out.edgernn", inputs=[SPEC])
+    assert [state.name for state in artifact.contract.states] == ["h"]
+    assert not artifact.contract.divisible
