@@ -3,9 +3,10 @@
  *     golden [--no-feedback] [--tolerance 1e-5] LIBONNXRUNTIME ARTIFACT
  *
  * Nothing about the model is written here: its ports, axes and states are read from the graphs
- * (graph.h), its data from golden/PORT.npy (recording.h). step.onnx runs step by step; sequence.onnx
- * runs whole and, where its state carries, in chunks of 1, 2, 3, ... steps; one of a constant
- * number of steps, in chunks of that number. With --no-feedback every call starts from the initial
+ * (graph.h), its data from golden/PORT.npy (recording.h). step.onnx runs step by step, or hop by
+ * hop; sequence.onnx runs whole and, where its state carries, in chunks of 1, 2, 3, ... hops; one of
+ * a constant number of steps, in chunks of that number. Steps of an output that are not defined yet
+ * (its delay) are not compared. With --no-feedback every call starts from the initial
  * state: the control that must fail. Exit status: 0 agrees, 1 differs, 2 could not run. */
 #include <math.h>
 #include <stdio.h>
@@ -15,7 +16,7 @@
 #include "recording.h"
 
 static Recorded sequence, step;
-static size_t total; /* steps of the golden run */
+static size_t total; /* hops of the golden run; a hop is one step for most models */
 
 static size_t elements(OrtValue *value, char **data) {
     size_t count;
@@ -27,16 +28,22 @@ static size_t elements(OrtValue *value, char **data) {
     return count;
 }
 
-/* Return the largest difference of an output from the recording's steps from `start` on. */
+/* Return the largest difference of an output from the recording's hops from `start` on. */
 static double difference(const Recording *recording, const Port *port, OrtValue *value,
-                         size_t start, size_t size) {
-    OrtValue *recorded = slice(recording, port, start, size);
+                         size_t hop, size_t start, size_t size) {
+    OrtValue *recorded = slice(recording, port, hop, start, size);
     char *got, *wanted;
     double worst = 0;
-    size_t count = elements(value, &got), width = recording->run.width;
+    const size_t count = elements(value, &got), width = recording->run.width;
+    const size_t line = (recording->axis < 0 ? 1 : size) * recording->inner; /* of one outer row */
+    const size_t before = start * recording->rows, late = port->delay;
+    const size_t skipped = recording->axis < 0 || late <= before
+                               ? 0
+                               : (late - before) * (recording->inner / recording->rows);
     if (count != elements(recorded, &wanted))
         fail("`%s` has %zu elements where the recording differs", port->name, count);
     for (size_t at = 0; at < count * width; at += width) {
+        if (at % line < skipped) continue;
         float numbers[2] = {0, INFINITY}; /* of integers, every difference counts */
         if (!memcmp(got + at, wanted + at, width)) continue;
         if (recording->run.type == ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT)
@@ -48,7 +55,7 @@ static double difference(const Recording *recording, const Port *port, OrtValue 
     return worst;
 }
 
-/* Run the golden run in calls of `length` steps, or of 1, 2, 3, ... for length 0, each from the
+/* Run the golden run in calls of `length` hops, or of 1, 2, 3, ... for length 0, each from the
  * state that the call before it left. Return the largest difference. */
 static double replay(Recorded *recorded, size_t length, bool feedback) {
     const Graph *graph = &recorded->graph;
@@ -59,17 +66,20 @@ static double replay(Recorded *recorded, size_t length, bool feedback) {
     for (size_t start = 0, size = length ? length : 1; start < total;
          start += size, size += !length) {
         if (size > total - start) size = total - start;
-        if (graph->most && size > graph->most)
-            fail("a call of %zu steps, but the graph takes at most %zu", size, graph->most);
-        if (graph->least && size < graph->least)
-            fail("a call of %zu steps, but the graph takes at least %zu", size, graph->least);
+        const size_t steps = size * graph->hop;
+        if (graph->most && steps > graph->most)
+            fail("a call of %zu steps, but the graph takes at most %zu", steps, graph->most);
+        if (graph->least && steps < graph->least)
+            fail("a call of %zu steps, but the graph takes at least %zu", steps, graph->least);
         for (size_t i = 0; i < inputs; i++)
-            if (!values[i]) values[i] = slice(&recordings[i], &graph->ports[i], start, size);
+            if (!values[i])
+                values[i] = slice(&recordings[i], &graph->ports[i], graph->hop, start, size);
         check(ort->Run(graph->session, NULL, graph->names, (const OrtValue *const *)values, inputs,
                        graph->names + inputs, outputs, values + inputs));
         for (size_t i = inputs; i < graph->count; i++) {
             if (recordings[i].axis < 0 && start + size < total) continue; /* not the last yet */
-            double gap = difference(&recordings[i], &graph->ports[i], values[i], start, size);
+            double gap = difference(&recordings[i], &graph->ports[i], values[i], graph->hop, start,
+                                    size);
             if (gap > worst) worst = gap;
         }
         for (size_t i = 0; i < inputs; i++) {
@@ -113,12 +123,12 @@ int main(int count, char **arguments) {
     if (!whole->session && !one->session)
         fail("`%s` has neither sequence.onnx nor step.onnx", folder);
     if (!total) total = 1;
-    if (whole->session && (!whole->only || whole->only == total))
+    const size_t only = whole->session ? whole->only / whole->hop : 0; /* hops of every call */
+    if (whole->session && (!only || only == total))
         differs |= report("sequence.onnx, whole", replay(&sequence, total, feedback), tolerance);
     const bool whole_only = whole->session && whole->divisible && !strcmp(whole->divisible, "no");
     if (whole->session && !strcmp(whole->carry, "yes") && !whole_only)
-        differs |= report("sequence.onnx, by chunks", replay(&sequence, whole->only, feedback),
-                          tolerance);
+        differs |= report("sequence.onnx, by chunks", replay(&sequence, only, feedback), tolerance);
     if (one->session)
         differs |= report("step.onnx, by steps", replay(&step, 1, feedback), tolerance);
     if (whole->session) close_graph(whole);

@@ -23,6 +23,7 @@ typedef struct {
     int64_t shape[MAX_RANK];    /* -1 where an axis has any size */
     const char *axes[MAX_RANK]; /* the name of each axis, "" where it has none */
     size_t limit;               /* of ids, which are less than it; 0 where there is no limit */
+    size_t delay;               /* of an output, its first steps that are not defined */
     bool counts;                /* whether it holds the number of steps of each sequence */
     bool state;                 /* whether it is an input or output of a state */
     size_t next;                /* of a state input, the index of its output; 0 for other ports */
@@ -37,6 +38,7 @@ typedef struct {
     size_t inputs, count;
     size_t only;        /* steps of every call, 0 for any number */
     size_t least, most; /* steps that a call has, 0 where there is no such bound */
+    size_t hop;         /* steps of the input that a call of the step graph takes */
     char *family, *carry, *divisible; /* the last is NULL where the graph does not say */
 } Graph;
 
@@ -135,6 +137,7 @@ static inline Port read_port(const Graph *graph, size_t place) {
     check(ort->GetSymbolicDimensions(tensor, port.axes, port.rank));
     name_axes(graph, &port);
     port.limit = number(graph, "limit", port.name);
+    port.delay = number(graph, "delay", port.name);
     return port;
 }
 
@@ -182,6 +185,8 @@ static inline bool open_graph(Graph *graph, const char *folder, const char *file
     graph->family = required(graph, path, "family");
     graph->least = number(graph, "least", "sequence");
     graph->most = number(graph, "most", "sequence");
+    graph->hop = number(graph, "hop", NULL);
+    if (!graph->hop) graph->hop = 1;
     check(ort->SessionGetInputCount(graph->session, &graph->inputs));
     check(ort->SessionGetOutputCount(graph->session, &graph->count));
     graph->count += graph->inputs;

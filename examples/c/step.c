@@ -1,10 +1,12 @@
-/* Run an artifact on numbers from standard input, one step per line.
+/* Run an artifact on numbers from standard input, one step per line; one hop, where a call takes
+ * several steps.
  *
  *     step LIBONNXRUNTIME ARTIFACT < numbers.csv
  *
  * A line has the values of one step, separated by commas or white space: those of each data input
  * in the order of the graph; of a constant batch, those of all its sequences. Each line is answered
- * at once by a line of the outputs, separated by commas. The state goes from each line to the next;
+ * at once by a line of the outputs, separated by commas; a value that is not defined yet (the delay
+ * of its output) is left empty. The state goes from each line to the next;
  * an empty line starts a new sequence, and is answered by an empty line.
  *
  * Nothing about the model is written here: its ports, states and initial values are read from the
@@ -30,6 +32,7 @@ static Graph graph;
 static OrtValue *values[MAX_PORTS];
 static char *data[MAX_PORTS], *initial[MAX_PORTS]; /* initial is NULL for other ports than states */
 static size_t elements[MAX_PORTS];
+static size_t hops; /* of the sequence so far */
 static char takes[MAX_PATH]; /* the values of a line, for messages: 3 of `x`, 1 of `ids` */
 
 static void *allocate(size_t count, size_t width) {
@@ -180,6 +183,7 @@ static void read_values(char *text, size_t line) {
 static void reset(void) {
     for (size_t i = 0; i < graph.inputs; i++)
         if (initial[i]) memcpy(data[i], initial[i], elements[i] * graph.ports[i].width);
+    hops = 0;
 }
 
 /* Run one step; the next one starts from the state that this one leaves. */
@@ -214,13 +218,24 @@ static void write_element(const Port *port, const char *element) {
     }
 }
 
+/* Return whether an element of an output is of a step that is defined. */
+static bool is_defined(const Port *port, size_t element) {
+    size_t rows = 1, inner = 1; /* steps in a hop, and elements from one to the next */
+    for (size_t axis = port->rank; axis-- > 0 && rows == 1;)
+        if (!strcmp(port->axes[axis], "hop")) rows = (size_t)port->shape[axis];
+        else inner *= (size_t)size_of(port, axis);
+    return hops * rows + element / inner % rows >= port->delay;
+}
+
 static void write_outputs(void) {
     const char *separator = "";
     for (size_t i = graph.inputs; i < graph.count; i++)
         for (size_t j = 0; !graph.ports[i].state && j < elements[i]; j++, separator = ",") {
             fputs(separator, stdout);
-            write_element(&graph.ports[i], data[i] + j * graph.ports[i].width);
+            if (is_defined(&graph.ports[i], j))
+                write_element(&graph.ports[i], data[i] + j * graph.ports[i].width);
         }
+    hops++;
 }
 
 static void close_all(void) {
@@ -242,7 +257,8 @@ int main(int count, char **arguments) {
     prepare(arguments[2]);
     reset();
     if (isatty(STDIN_FILENO))
-        fprintf(stderr, "A line is a step: %s. An empty line starts a new sequence.\n", takes);
+        fprintf(stderr, "A line is a %s: %s. An empty line starts a new sequence.\n",
+                graph.hop > 1 ? "hop" : "step", takes);
     for (size_t line = 1; (length = getline(&text, &capacity, stdin)) >= 0; line++) {
         if (strlen(text) != (size_t)length) fail("line %zu has a NUL byte. Give text", line);
         if (!text[strspn(text, BLANK)]) {

@@ -245,7 +245,7 @@ class Framed:
             arrays["scores"] = arrays["last"] = np.moveaxis(arrays["scores"], 1, 0)
             if self.hop == 1:
                 arrays |= {"x": x.T, "wave": arrays["wave"].T}
-        return arrays
+        return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
 
 
 def _declared(port: Port, place: int) -> str:
