@@ -132,7 +132,7 @@ class PortAdapter:
             values = np.split(array, len(parts)) if len(parts) > 1 else [array]
             for part, value in zip(parts, values, strict=True):
                 ours, theirs = self._batch_axes(name, part)
-                moved = np.moveaxis(value, ours, theirs)
+                moved = _moved(value, ours, theirs)
                 exported[part.name] = self._cast(moved, part.input)
         return exported
 
@@ -142,7 +142,7 @@ class PortAdapter:
             values: list[NDArray[Any]] = []
             for part in self._parts[state.name]:
                 ours, theirs = self._batch_axes(state.name, part)
-                values.append(np.moveaxis(states[part.name], theirs, ours))
+                values.append(_moved(states[part.name], theirs, ours))
             whole = np.concatenate(values) if len(values) > 1 else values[0]
             dtype = self._torch_ports.input(state.input).dtype
             result[state.name] = whole.astype(dtype, copy=False)
@@ -191,6 +191,11 @@ def _timing(contract: Contract) -> str:
     counts = (("delay", contract.delays), ("tail", contract.tails))
     known = [f"{role} {count} of `{name}`" for role, of in counts for name, count in of.items()]
     return ", ".join([f"hop {contract.hop}", *sorted(known)])
+
+
+def _moved(array: NDArray[Any], source: int, target: int) -> NDArray[Any]:
+    """Return an array with an axis at another place; a number has none to move."""
+    return array if source == target else np.moveaxis(array, source, target)
 
 
 def _size(shape: Sequence[int | str]) -> int:
