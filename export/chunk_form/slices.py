@@ -290,7 +290,7 @@ def _gather(node: ir.Node, form: Form) -> Sequence[Streamed | None]:
     if first.time is None:
         one = settle(form, indices)
         time = one.frames
-        limit_lookup(node, form, time)
+        one = limit_lookup(node, form, one)
         return per_frame(node, form, one, time.at(time.axis + axis), 1)
     one = settle(form, data)
     time = one.frames

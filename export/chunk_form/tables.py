@@ -42,10 +42,12 @@ def _cut(node: ir.Node, form: Form) -> Sequence[Streamed | None]:
     index = builder.frame_index(time.rate, time.delay)
     if first:
         index = builder.op("Add", index, builder.ints(first), name="rows")
+    rows = form.shapes(node.inputs[0])[0][axis]
+    index = builder.op("Min", index, builder.ints(rows - 1), name="rows")
     index = builder.op("Reshape", index, builder.ints(-1), name="rows")
     value = builder.op("Gather", table, index, name=out.name or "rows", axis=axis)
     value.type = out.type
-    _limit(form, form.shapes(node.inputs[0])[0][axis] - first, time)
+    _limit(form, rows - first, time)
     return [Streamed(value, time)]
 
 
@@ -111,24 +113,31 @@ def _cut_beside(node: ir.Node, form: Form, table: ir.Value, axis: int) -> ir.Val
     )
 
 
-def limit_lookup(node: ir.Node, form: Form, time: Frames) -> None:
+def limit_lookup(node: ir.Node, form: Form, one: Streamed) -> Streamed:
     """Limit the position to the rows of the table that a Gather looks up.
 
     Args:
         node: The Gather; its indices may be computed from the position, or from data.
         form: Where it is written.
-        time: The time of the indices.
+        one: The indices.
+
+    Returns:
+        Indices of rows that are there: steps after the end, which give the last frames of a model
+        with padding, may be past the table.
     """
+    time = one.frames
     data, indices = node.inputs[0], node.inputs[1]
     rows = {shape[node.attributes.get_int("axis", 0)] for shape in form.shapes(data)}
     arrays = form.sizes.fixed_numbers(indices.name or "") if indices is not None else None
     if arrays is None or len(rows) > 1 or not _grows_evenly(indices, form):
-        return
+        return one
     lines = {_line(np.moveaxis(array, time.axis, 0)) for array in arrays}
     if len(lines) > 1 or (line := lines.pop()) is None or line[1] < 1:
-        return
-    first, step = line
-    _limit(form, (rows.pop() - 1 - first) // step + 1, time)
+        return one
+    (first, step), last = line, rows.pop() - 1
+    _limit(form, (last - first) // step + 1, time)
+    end = form.builder.constant(np.array(last, arrays[0].dtype), "last_row")
+    return one.with_value(form.builder.op("Min", one.value, end, name="rows"))
 
 
 def _grows_evenly(value: ir.Value | None, form: Form) -> bool:

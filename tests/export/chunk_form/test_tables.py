@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from edgernn.export.chunk_form.chunk_form import ChunkForm
-from tests.export.chunk_form.streams import check, refusal
+from tests.export.chunk_form.streams import check, refusal, stream_of
 
 SPEC = "x:float32[batch,sequence,4]"
 
@@ -127,6 +128,35 @@ def test_a_cut_table_follows_the_frames(first: int, stride: int, limit: int, aft
     """Its first row is that of the first frame that is defined."""
     form = check(Sinusoids(first, stride, after), SPEC, hop=stride)
     assert {state.name: state.limit for state in form.contexts}["position"] == limit
+
+
+class Padded(Learned):
+    """Positions that meet a convolution padded at both ends."""
+
+    def __init__(self) -> None:
+        super().__init__(rows=16)
+        self.conv = nn.Conv1d(4, 4, 5, padding=2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return (batch, sequence, 8)."""
+        y = self.conv(x.transpose(1, 2)).transpose(1, 2) + self.place(self.positions(x))
+        result: torch.Tensor = self.rnn(y)[0]
+        return result
+
+
+def test_steps_after_the_end_read_no_row_past_the_table() -> None:
+    """Padding after the end gives the last frames; its own rows are not used."""
+    module = Padded()
+    form = check(module, SPEC, delay=2, tail=2)
+    limits = {state.name: state.limit for state in form.contexts}
+    assert limits["position"] == 16
+    data = np.random.default_rng(0).standard_normal((1, 18, 4)).astype(np.float32)
+    data[:, 16:] = 0
+    stream = stream_of(form, form.sequence, 1)
+    got = stream(x=data)["output"]
+    with torch.no_grad():
+        expected = module(torch.from_numpy(data[:, :16])).numpy()
+    np.testing.assert_allclose(got[:, 2:], expected, atol=1e-5)
 
 
 class FromTheEnd(Learned):
