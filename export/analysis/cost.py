@@ -16,6 +16,7 @@ from functools import partial
 import onnx_ir as ir
 from onnx_ir.passes.common import InlinePass, ShapeInferencePass
 
+from edgernn.axis_sizes import evaluate_size
 from edgernn.contract import BATCH, SEQUENCE
 from edgernn.export.ir.recurrent_operators import LSTM, OPERATORS, Input
 from edgernn.report import Cost
@@ -27,6 +28,9 @@ PARAMETERS = "edgernn.parameters"
 
 RECURRENT_KINDS = {**OPERATORS, "DynamicQuantizeLSTM": LSTM}
 """The recurrent operators, before and after quantization by ONNX Runtime, each with its kind."""
+
+_STEPS = tuple(1 << power for power in range(15))
+"""Numbers of steps that are tried where a graph needs more than one."""
 
 _FLOATS = (ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 
@@ -59,9 +63,10 @@ def cost_of(model: ir.Model) -> Cost:
     """
     known = model.metadata_props.get(PARAMETERS, "")
     one_step = _runs_one_step(model)
-    model = _at_size_one(model)
+    sequence = _least_steps(model)
+    model = _at_size_one(model, sequence)
     batch = _constant_batch(model)
-    steps = batch if one_step else max([batch, *map(_steps, model.graph)])
+    steps = batch * sequence if one_step else max([batch, *map(_steps, model.graph)])
     parameters: dict[ir.Value, int] = {}
     read: dict[ir.Value, int] = {}
     for node, place, value, tensor in _weights(model):
@@ -90,14 +95,32 @@ def _constant_batch(model: ir.Model) -> int:
     return 1
 
 
-def _at_size_one(model: ir.Model) -> ir.Model:
-    """Return a copy without functions and with 1 for every symbol, its shapes inferred."""
+def _least_steps(model: ir.Model) -> int:
+    """Return the number of steps, 1 or a few, at which no slice is one of an empty value.
+
+    At such a slice, onnx's shape inference ends the process.
+    """
+    sliced = [node.inputs[0] for node in model.graph if node.op_type == "Slice"]
+    shapes = [value.shape for value in sliced if value is not None and value.shape is not None]
+    sizes = {str(size) for shape in shapes for size in shape if not isinstance(size, int)}
+    for steps in _STEPS:
+        found = (evaluate_size(size, {BATCH: 1, SEQUENCE: steps}) for size in sizes)
+        if all(size is None or size > 0 for size in found):
+            return steps
+    return 1
+
+
+def _at_size_one(model: ir.Model, sequence: int) -> ir.Model:
+    """Return a copy without functions and with 1 for every symbol, its shapes inferred.
+
+    `sequence` has that number of steps.
+    """
     model = model.clone()
     InlinePass()(model)
     for graph in model.graphs():
         for value in graph.inputs:
             if value.shape is not None:
-                value.shape = ir.Shape([s if isinstance(s, int) else 1 for s in value.shape])
+                value.shape = ir.Shape([_size(size, sequence) for size in value.shape])
         for node in graph:
             for value in node.outputs:
                 if value.shape is not None and not value.shape.is_static():
@@ -105,6 +128,13 @@ def _at_size_one(model: ir.Model) -> ir.Model:
     with _unlogged(ShapeInferencePass.__module__):
         ShapeInferencePass(check_type=False, strict_mode=False)(model)
     return model
+
+
+def _size(size: int | ir.SymbolicDim, sequence: int) -> int:
+    """Return a size where every symbol is 1, or the sequence has several steps."""
+    if isinstance(size, int):
+        return size
+    return (sequence > 1 and evaluate_size(str(size), {SEQUENCE: sequence})) or 1
 
 
 @contextlib.contextmanager

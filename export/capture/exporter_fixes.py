@@ -201,7 +201,7 @@ def _crops(x: torch.Tensor, parts: list[Any]) -> Iterator[tuple[int, int, int, i
             first = one.start in (None, 0) and stop > 1
             last = one.stop is None and start < -1
             most = stop if first else -start if last else 0
-            if one.step in (None, 1) and most > _fewest(x.shape[axis]):
+            if one.step in (None, 1) and most > max(0, _fewest(x.shape[axis])):
                 yield (place, axis, 0, stop) if first else (place, axis, start, _LAST)
         axis += 1
 

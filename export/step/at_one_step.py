@@ -16,6 +16,7 @@ import numpy as np
 import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
+from edgernn.axis_sizes import evaluate_size
 from edgernn.contract import SEQUENCE
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.ir.node_builder import NodeBuilder
@@ -52,6 +53,7 @@ def at_one_step(model: ir.Model) -> ir.Model:
                 f"`{node.name}` ({node.op_type}) is {direction}: it reads the sequence from its "
                 "end, so the model has no step. Export the sequence graph alone."
             )
+    _check_slices(model.graph)
     declared = [shape_of(output) for output in model.graph.outputs]
     found = [_remove_sequence_axis(model.graph, index) for index in range(len(model.graph.inputs))]
     if not any(found):
@@ -164,6 +166,32 @@ def _replace_full_overwrites(graph: ir.Graph) -> None:
             )
 
 
+def _check_slices(graph: ir.Graph) -> None:
+    """Refuse a slice of what is empty at one step: onnx's shape inference aborts there."""
+    for node in graph:
+        value = node.inputs[0] if node.op_type == "Slice" else None
+        shape = () if value is None else shape_of(value) or ()
+        at_one = tuple(_at_one(size) for size in shape)
+        if value is not None and any(isinstance(size, int) and size < 1 for size in at_one):
+            raise _empty(value, at_one)
+
+
+def _at_one(size: Dim) -> Dim:
+    """Return a size at one step, or as it is where that follows from more."""
+    known = None if size is None else evaluate_size(size, {SEQUENCE: 1})
+    return size if known is None else known
+
+
+def _empty(value: ir.Value, shape: Shape) -> UnsupportedModelError:
+    """Return the refusal of a value that has no entries at one step."""
+    node = value.producer()
+    return UnsupportedModelError(
+        f"`{value.name}` ({'' if node is None else node.op_type}) is empty at one step: its shape "
+        f"is {_format_shape(shape)}. The model needs more than one time index at once. Export the "
+        "sequence graph alone."
+    )
+
+
 def _check_steps(graph: ir.Graph, own_steps: Mapping[str | None, Dim]) -> None:
     """Refuse recurrent nodes that run several steps and values that are empty at one step.
 
@@ -173,11 +201,7 @@ def _check_steps(graph: ir.Graph, own_steps: Mapping[str | None, Dim]) -> None:
         for value in node.outputs:
             shape = shape_of(value) or ()
             if any(isinstance(size, int) and size < 1 for size in shape):
-                raise UnsupportedModelError(
-                    f"`{value.name}` ({node.op_type}) is empty at one step: its shape is "
-                    f"{_format_shape(shape)}. The model needs more than one time index at once. "
-                    "Export the sequence graph alone."
-                )
+                raise _empty(value, shape)
     for node in recurrent_nodes(graph):
         if (steps := _steps(node)) not in (1, None) and steps != own_steps.get(node.name):
             raise UnsupportedModelError(
