@@ -10,7 +10,7 @@ import pytest
 from tests.docs.page_blocks import Block, check_output, page_blocks, run
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ("concepts", "export", "run", "recipes", "options", "contract", "security")
+PAGES = ("concepts", "export", "run", "streaming", "recipes", "options", "contract", "security")
 BLOCKS = [
     block
     for page in PAGES
@@ -40,7 +40,7 @@ def test_block_runs_again(block: Block) -> None:
         assert block.text.count("force=True") == calls
 
 
-@pytest.mark.parametrize("page", ["concepts", "export", "run", "recipes"])
+@pytest.mark.parametrize("page", ["concepts", "export", "run", "streaming", "recipes"])
 def test_page_has_blocks(page: str) -> None:
     """The pages that show code are read as pages with code."""
     assert [block for block in BLOCKS if block.page.stem == page]
