@@ -6,6 +6,7 @@ import contextlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import onnx_ir as ir
 import torch
@@ -17,7 +18,7 @@ from edgernn.export.analysis.find_layers import layers_of
 from edgernn.export.built import Built
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.call.forward_run import ForwardRun, run_forward
-from edgernn.export.call.row_orders import constant_batch, find_row_orders
+from edgernn.export.call.row_orders import final_states_of
 from edgernn.export.default_starts import with_default_starts
 from edgernn.export.graphs import (
     constant_steps,
@@ -27,7 +28,7 @@ from edgernn.export.graphs import (
     looks_ahead,
     loops_from_own_state,
 )
-from edgernn.export.ir.call_nodes import StateLabel, call_nodes, length_ports, row_axis
+from edgernn.export.ir.call_nodes import StateLabel, call_nodes, length_ports
 from edgernn.export.ir.dataflow import movement_sources
 from edgernn.export.ir.graph_names import name_after_model
 from edgernn.export.ir.symbolic_dims import name_sizes, write_canonical
@@ -40,11 +41,11 @@ from edgernn.export.reroll.reroll import LONGEST_STRIDE, RerolledModule, reroll
 from edgernn.export.source.read_exported import ExportedModule
 from edgernn.export.source.unrolled_loop import describe_unrolled_loop
 from edgernn.export.states.contract_ports import name_ports
+from edgernn.export.states.find_folded_batches import find_folded_batches
 from edgernn.export.states.find_states import find_states, own_starts, uncarried_rows
-from edgernn.export.states.folded_batch import FoldedBatch, folded_axis
 from edgernn.export.states.layer_names import name_layers
 from edgernn.export.states.next_values import StatePairs
-from edgernn.export.states.node_states import NodeState, call_states
+from edgernn.export.states.node_states import call_states
 from edgernn.export.states.pairs_by_shape import ambiguous_states, pair_options, recognise_pairs
 from edgernn.export.states.state_port import StatePort, check_state_axes, pairing_notes
 from edgernn.export.trace.bounds import Bounds, bounds_of
@@ -85,7 +86,7 @@ def build_torch(module: nn.Module, example: ExampleCall, pairs: Mapping[str, str
     labels = {call: loop.labels for call, loop in loops.items()}
     found = call_states(model.graph, labels)
     restarted = own_starts(found) if example.memory else []
-    folded = _folded_batches(module, example, found)
+    folded = find_folded_batches(partial(final_states_of, module), example, found)
     uncarried = "" if example.memory else uncarried_rows(found, folded)
     states = find_states(model.graph, found, run.calls, known, not example.memory, folded)
     states, start_notes = with_default_starts(module, example, run, states)
@@ -166,19 +167,6 @@ def _known_pairs(
         else recognise_pairs(replace(example, kwargs=given), replace(run, results=results))
     )
     return StatePairs({}, example.state_updates, others, memory)
-
-
-def _folded_batches(
-    module: nn.Module, example: ExampleCall, states: Sequence[NodeState]
-) -> dict[tuple[int, int], FoldedBatch]:
-    """Return how the rows of states are folded that have several for each sequence."""
-    batch = None if BATCH in example.sizes else constant_batch(example)
-    places = {
-        (one.call, one.index): folded_axis(one.final, row_axis(one.node), batch) for one in states
-    }
-    axes = {place: axis for place, axis in places.items() if axis is not None}
-    orders = find_row_orders(module, example, axes) if axes else {}
-    return {place: FoldedBatch(axes[place], *order) for place, order in orders.items()}
 
 
 def _with_memory(state: StatePort, example: ExampleCall) -> StatePort:

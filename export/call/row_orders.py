@@ -3,12 +3,12 @@
     x.reshape(batch*bins, …)                  all rows of the first sequence, then of the second
     x.transpose(0, 1).reshape(bins*batch, …)  the first row of every sequence, then the second
 
-Forward is run again with other numbers in one sequence: its rows are those that change.
+The model is run again with other numbers in one sequence: its rows are those that change.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ from edgernn.export.call.forward_run import run_quietly
 from edgernn.export.capture.preserve_state import preserve_state
 from edgernn.export.capture.recurrent_calls import RecurrentCallMode, Results
 
-__all__ = ["constant_batch", "find_row_orders"]
+__all__ = ["constant_batch", "final_states_of", "find_row_orders"]
 
 Place = tuple[int, int]
 """The places of a recurrent call and of one of its states."""
@@ -39,7 +39,9 @@ def constant_batch(example: ExampleCall) -> int | None:
 
 
 def find_row_orders(
-    module: nn.Module, example: ExampleCall, axes: Mapping[Place, int]
+    final_states: Callable[[ExampleCall], Sequence[Sequence[torch.Tensor]]],
+    example: ExampleCall,
+    axes: Mapping[Place, int],
 ) -> dict[Place, tuple[int, int]]:
     """Return how many rows of a sequence are outside of the batch, and how many inside.
 
@@ -47,15 +49,15 @@ def find_row_orders(
     or do not show it, is left out.
 
     Args:
-        module: The model.
+        final_states: Runs the model; returns the final states of each of its recurrent calls.
         example: A call of it.
         axes: The axis of each state that has the rows.
     """
     batch = _BATCH if BATCH in example.sizes else constant_batch(example) or 1
     try:
         example = example.resized({BATCH: batch})
-        before = _final_states(module, example)
-        after = [_final_states(module, _with_other_numbers(example, one)) for one in range(batch)]
+        before = final_states(example)
+        after = [final_states(_with_other_numbers(example, one)) for one in range(batch)]
     except Exception:
         return {}  # a batch that forward does not take
     orders: dict[Place, tuple[int, int]] = {}
@@ -78,8 +80,8 @@ def _constant_axis(leaf: ArgumentTensor) -> int | None:
     return 1 if leaf.shape.index(SEQUENCE) == 0 else 0
 
 
-def _final_states(module: nn.Module, example: ExampleCall) -> list[Results]:
-    """Return the final states of every recurrent call."""
+def final_states_of(module: nn.Module, example: ExampleCall) -> list[Results]:
+    """Return the final states of every recurrent call of a module."""
     finals: list[Results] = []
 
     def note(call: Any, proceed: Any) -> Results:

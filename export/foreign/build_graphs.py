@@ -33,6 +33,7 @@ from edgernn.export.foreign.onnx_file import OnnxFile
 from edgernn.export.foreign.recurrent_nodes import check_weights, sequence_lens_inputs
 from edgernn.export.foreign.resolve_file import resolve_file
 from edgernn.export.foreign.step_axes import find_step_axes, mark_sequence_axes
+from edgernn.export.ir.call_nodes import runs_along_sequence
 from edgernn.export.ir.fold_constants import fold_constants
 from edgernn.export.ir.recurrent_operators import direction_of, recurrent_nodes
 from edgernn.export.lift.lift_over_time import LiftedGraph, lift_over_time, scan_note
@@ -78,14 +79,14 @@ def build_foreign(
     held = length_inputs(file)
     lengths = [name for name, path in origins.inputs.items() if path in held]
     is_step = not example.has_sequence and run.most_steps == 1
-    backward = _backward(file.model.graph)
+    backward = _backward(opened.model.graph)
     notes = [
         *example.notes,
         *(f"`{name}` is an input that the file ignores." for name in origins.unused),
         *pairing_notes(states),
     ]
     model = _plain(file, opened)
-    no_step = _no_step(file, model, example, run)
+    no_step = _no_step(file, model, example, run, backward)
     step_axes: dict[str, int] = {}
     if is_step:
         paths = {path for one in states for path in (one.argument, one.result) if path}
@@ -168,7 +169,9 @@ def _reference(
     )
 
 
-def _no_step(file: OnnxFile, model: ir.Model, example: ExampleCall, run: ForwardRun) -> str:
+def _no_step(
+    file: OnnxFile, model: ir.Model, example: ExampleCall, run: ForwardRun, backward: str
+) -> str:
     """Say why there is no step graph, as far as the file tells; nothing where there may be one.
 
     Raises:
@@ -182,7 +185,7 @@ def _no_step(file: OnnxFile, model: ir.Model, example: ExampleCall, run: Forward
             f"`{file.path}` is one step, which cannot end at the lengths of sequences that "
             f"`{(held + computed)[0]}` gives. Export it without lengths."
         )
-    if backward := _backward(file.model.graph):
+    if backward:
         return backward
     if computed:
         return f"its sequences end at lengths that the file computes from `{computed[0]}`."
@@ -266,7 +269,7 @@ def _backward(graph: ir.Graph) -> str:
     """Return why there is no step graph where a node reads the sequence from its end."""
     for node in recurrent_nodes(graph):
         direction = direction_of(node)
-        if direction != "forward":
+        if direction != "forward" and runs_along_sequence(node):
             return (
                 f"`{node_label(node)}` ({node.op_type}) is {direction}: it reads the sequence from "
                 "its end."

@@ -123,17 +123,20 @@ class FileReference:
         if not all(state.argument and state.result for state in self._states):
             outputs, after = self._run_from_given_states(inputs, states)
         if all(state.argument for state in self._states):
-            given = {state.argument or "": states[state.name] for state in self._states}
+            given = {one.argument or "": one.to_torch(states[one.name]) for one in self._states}
             outputs = self._plain({**self._constant_inputs, **inputs, **given})
-            after |= {s.name: outputs[s.result] for s in self._states if s.result}
+            after |= {s.name: s.to_port(outputs[s.result]) for s in self._states if s.result}
         return RunResult(self._data(outputs), after)
 
     def _run_from_own_states(self, inputs: Arrays, states: Arrays) -> RunResult:
-        taken = {one.argument: states[one.name] for one in self._states if one.argument}
+        taken = {s.argument: s.to_torch(states[s.name]) for s in self._states if s.argument}
         given = {**self._constant_inputs, **inputs, **taken}
         outputs = self._plain(given)
         values = {**outputs, **self._instrumented.values(given)}
-        after = {s.name: values[s.result or self._finals[s.name]] for s in self._states}
+        after = {
+            one.name: one.to_port(values[one.result or self._finals[one.name]])
+            for one in self._states
+        }
         return RunResult(self._data(outputs), after)
 
     def _run_from_given_states(

@@ -16,7 +16,8 @@ from edgernn.export.foreign.instrumented_file import InstrumentedFile
 from edgernn.export.foreign.onnx_file import OnnxFile
 from edgernn.export.ir.dataflow import movement_sources
 from edgernn.export.ir.graph_names import result_name, result_path
-from edgernn.export.ir.recurrent_operators import kind_of, recurrent_nodes
+from edgernn.export.ir.recurrent_operators import Input, kind_of, recurrent_nodes
+from edgernn.export.states.find_folded_batches import find_folded_batches
 from edgernn.export.states.find_states import find_states
 from edgernn.export.states.layer_names import name_operator_layers
 from edgernn.export.states.next_values import StatePairs
@@ -27,6 +28,8 @@ from edgernn.option_names import option
 
 __all__ = ["FileStates", "Stack", "find_file_states"]
 
+
+_OMITTED = "omitted_initial_state_"
 
 Stack = tuple[tuple[int, int], ...]
 """States of recurrent nodes: the place of each node in the graph, 0 for h and 1 for c."""
@@ -68,7 +71,9 @@ def find_file_states(
     named = _named_pairs(model.graph, pairs)
     recognised = {} if named or node_states else recognise_pairs(example, run)
     known = StatePairs(named, recognised=recognised, proven=proven, names_tell=False)
-    states = find_states(model.graph, node_states, run.calls, known)
+    folded = find_folded_batches(session.finals, example, node_states)
+    states = find_states(model.graph, node_states, run.calls, known, folded=folded)
+    _restore_omitted(model.graph)
     if not states:
         raise UnsupportedModelError(_no_state(file, model.graph, pair_options(example, run)))
     check_state_axes(model.graph, states, f" of `{file.path}`")
@@ -98,6 +103,9 @@ def _copy_with_states(
         value.shape = ir.Shape(example.shapes[value.name or ""])
     nodes = recurrent_nodes(graph)
     for node in nodes:
+        x = node.inputs[Input.X]
+        if x is not None and not x.is_graph_input() and not x.is_initializer():
+            x.shape = ir.Shape(sizes.of(x.name or ""))
         for value in node.outputs[1:]:
             value.shape = ir.Shape(sizes.of(value.name or ""))
             value.type = ir.TensorType(ir.DataType.FLOAT)
@@ -107,10 +115,18 @@ def _copy_with_states(
         for index, place in enumerate(kind_of(node).initial_states):
             initial = node.inputs[place]
             if initial is None:
-                initial = ir.Value(name=f"omitted_{call}_{index}")
+                initial = ir.Value(name=f"{_OMITTED}{call}_{index}")
                 node.replace_input_with(place, initial)
             initial.type = ir.TensorType(ir.DataType.FLOAT)
     return model, operator_states(nodes)
+
+
+def _restore_omitted(graph: ir.Graph) -> None:
+    """Omit the initial states again that have not become inputs, in place."""
+    for node in recurrent_nodes(graph):
+        for place, value in enumerate(node.inputs):
+            if value is not None and (value.name or "").startswith(_OMITTED):
+                node.replace_input_with(place, None)
 
 
 def _stacked_states(

@@ -88,9 +88,12 @@ def row_axis(node: ir.Node) -> int | None:
 
 
 def runs_along_sequence(node: ir.Node) -> bool:
-    """Return whether the steps of a layer are the sequence, or may be; those of a loop may."""
+    """Return whether the steps of a layer are the sequence, or may be; those of a loop may.
+
+    The node is a call, or an operator of ONNX.
+    """
     x = node.inputs[0]
     if node.op_type == LOOP or is_cell(node) or x is None or x.shape is None:
         return True
-    size = x.shape[1 if node.attributes["batch_first"].as_int() else 0]
+    size = x.shape[node.attributes.get_int("batch_first", 0)]
     return isinstance(size, ir.SymbolicDim) and (size.value is None or SEQUENCE in size.value)

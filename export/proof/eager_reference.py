@@ -102,7 +102,7 @@ class EagerReference:
         arguments = {
             **inputs,
             **{
-                one.argument: _torch_form(one, states[one.name])
+                one.argument: one.to_torch(states[one.name])
                 for one in self._states
                 if one.argument is not None
             },
@@ -120,8 +120,7 @@ class EagerReference:
             result = dict(tensor_leaves(self._module(**call.kwargs)))
             outputs = {path: _array(tensor) for path, tensor in result.items()}
             final_states = {
-                state.name: _port_form(
-                    state,
+                state.name: state.to_port(
                     _array(exchange.final(state))
                     if state.result is None
                     else outputs[state.result],
@@ -176,7 +175,7 @@ class _StateExchange:
         states = list(call.states)
         for state in self._states:
             if state.call == position:
-                value = _tensor_from(_torch_form(state, self._values[state.name]), self._dtype)
+                value = _tensor_from(state.to_torch(self._values[state.name]), self._dtype)
                 states[state.index] = value if call.order is None else value[:, call.order]
         results: Results = proceed(tuple(states))
         self._calls += 1
@@ -263,14 +262,6 @@ def default_dtype(dtype: torch.dtype) -> Iterator[None]:
         yield
     finally:
         torch.set_default_dtype(before)
-
-
-def _torch_form(state: StatePort, value: NDArray[Any]) -> NDArray[Any]:
-    return value if state.folded is None else state.folded.fold(value)
-
-
-def _port_form(state: StatePort, value: NDArray[Any]) -> NDArray[Any]:
-    return value if state.folded is None else state.folded.unfold(value)
 
 
 def _tensor_from(array: NDArray[Any], dtype: torch.dtype) -> torch.Tensor:

@@ -67,6 +67,14 @@ class StatePort:
         """The name of the output port."""
         return f"{self.name}_out"
 
+    def to_torch(self, value: NDArray[Any]) -> NDArray[Any]:
+        """Return a value of the port in the shape that torch has for the state."""
+        return value if self.folded is None else self.folded.fold(value)
+
+    def to_port(self, value: NDArray[Any]) -> NDArray[Any]:
+        """Return a value in torch's shape in the shape of the port."""
+        return value if self.folded is None else self.folded.unfold(value)
+
 
 def pairing_notes(states: Sequence[StatePort]) -> Iterator[str]:
     """Yield a note on every state that was recognised without a recurrent layer."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
 
 from edgernn.export.call.example_call import ExampleCall
-from edgernn.export.call.row_orders import constant_batch, find_row_orders
+from edgernn.export.call.row_orders import constant_batch, final_states_of, find_row_orders
 
 ROWS = {(0, 0): 1}
 
@@ -31,6 +33,10 @@ def call(batch: int | str, size: int = 2) -> ExampleCall:
     return ExampleCall({"x": torch.randn(size, 5, 2, 3, 4)}, {"x": shape})
 
 
+def orders(module: nn.Module, example: ExampleCall) -> dict[tuple[int, int], tuple[int, int]]:
+    return find_row_orders(partial(final_states_of, module), example, ROWS)
+
+
 @pytest.mark.parametrize("batch", ["batch", 2])
 @pytest.mark.parametrize(
     ("module", "order"),
@@ -46,12 +52,12 @@ def test_rows_of_a_sequence_are_those_that_change_with_it(
     module: nn.Module, order: tuple[int, int], batch: int | str
 ):
     """Whatever is folded outside and inside of the batch, dynamic or constant."""
-    assert find_row_orders(module, call(batch), ROWS) == {(0, 0): order}
+    assert orders(module, call(batch)) == {(0, 0): order}
 
 
 def test_all_rows_are_those_of_an_only_sequence():
     """So no run has to tell."""
-    assert find_row_orders(Folds(2, 3, 0, 1), call(1, size=1), ROWS) == {(0, 0): (1, 6)}
+    assert orders(Folds(2, 3, 0, 1), call(1, size=1)) == {(0, 0): (1, 6)}
 
 
 class Mixed(Folds):
@@ -79,7 +85,7 @@ class Pairs(Folds):
 @pytest.mark.parametrize("kind", [Mixed, Rolled, Pairs])
 def test_rows_in_no_order_are_left_out(kind: type[Folds]):
     """Nothing is guessed."""
-    assert find_row_orders(kind(0, 2, 3, 1), call("batch"), ROWS) == {}
+    assert orders(kind(0, 2, 3, 1), call("batch")) == {}
 
 
 def test_a_constant_batch_stands_beside_the_steps():
