@@ -30,6 +30,14 @@ SHOWN_BY: Mapping[str, tuple[str, ...]] = {
     ),
     # Lengths in every form, of forward's own and added ones.
     "capture/test_packed_sequences": ("call/added_lengths", "capture/length_values"),
+    "chunk_form/test_chunk_form": (
+        "chunk_form/all_rules",
+        "chunk_form/static",
+        "chunk_graph/chunk_builder",
+        "chunk_graph/form",
+        "chunk_graph/time_axis",
+    ),
+    "chunk_form/test_recurrence": ("chunk_form/merged_batch",),
     "chunk_form/test_attention": ("chunk_form/masks", "chunk_graph/attention_band"),
     # The stages of a file show in its graphs; each needs the session of the file.
     "foreign/test_onnx_file": ("foreign/build_graphs", "foreign/file_reference"),
