@@ -29,7 +29,10 @@ def elementwise(node: ir.Node, form: Form) -> Sequence[Streamed | None]:
             None if one is None else form.constant(old) if one.time is None else one.time.before
             for old, one in zip(node.inputs, inputs, strict=True)
         ]
-        time = replace(time, before=evaluated(node, frames))
+        array = evaluated(node, frames)
+        if array.ndim:
+            array = array.reshape((1,) * (rank - array.ndim) + array.shape)
+        time = replace(time, before=array)
     (new,) = form.builder.copy(node, values_of(inputs))
     return [Streamed(new, time)]
 

@@ -21,7 +21,7 @@ class Branches(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return (batch, sequence, 4)."""
-        y = self.rnn(x)[0].transpose(1, 2)
+        y: torch.Tensor = self.rnn(x)[0].transpose(1, 2)
         return (y + self.conv(y).tanh()).transpose(1, 2)
 
 

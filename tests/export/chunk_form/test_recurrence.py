@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.export.chunk_form.streams import check, refusal
+from tests.export.chunk_form.streams import check
 
 SPEC = "x:float32[batch,sequence,4]"
 
@@ -52,10 +52,10 @@ class OverBins(nn.Module):
         y = self.intra(y)[0].reshape(batch, frames, bins, 8)
         order = (2, 0, 1, 3) if self.bins_first else (0, 2, 1, 3)
         y = y.permute(*order).reshape(batch * bins, frames, 8)
-        y = self.inter(y)[0]
+        result: torch.Tensor = self.inter(y)[0]
         if self.bins_first:
-            return y.reshape(bins, batch, frames, 5).permute(1, 2, 0, 3)
-        return y.reshape(batch, bins, frames, 5).permute(0, 2, 1, 3)
+            return result.reshape(bins, batch, frames, 5).permute(1, 2, 0, 3)
+        return result.reshape(batch, bins, frames, 5).permute(0, 2, 1, 3)
 
 
 @pytest.mark.parametrize("bins_first", [False, True])
@@ -64,24 +64,3 @@ def test_each_bin_waits_for_the_first_frame_of_its_sequence(stride: int, bins_fi
     """A layer whose batch is batch · bins keeps the states of all bins of a sequence."""
     form = check(OverBins(stride, bins_first), SPEC, hop=stride, delay=2 // stride)
     assert [state.name for state in form.contexts] == ["conv_context", "position"]
-
-
-class Ahead(nn.Module):
-    """A layer in both directions behind a convolution over time."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv = nn.Conv1d(4, 6, 3)
-        self.rnn = nn.LSTM(6, 8, batch_first=True)
-        self.ahead = nn.GRU(8, 3, batch_first=True, bidirectional=True)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return (batch, frames, 6)."""
-        y = self.rnn(self.conv(x.transpose(1, 2)).transpose(1, 2))[0]
-        result: torch.Tensor = self.ahead(y)[0]
-        return result
-
-
-def test_a_layer_that_looks_ahead_without_a_bound_is_named() -> None:
-    """A backward direction along time has no chunk form."""
-    assert "bidirectional" in refusal(Ahead(), SPEC)
