@@ -22,7 +22,8 @@ class Branches(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return (batch, sequence, 4)."""
         y: torch.Tensor = self.rnn(x)[0].transpose(1, 2)
-        return (y + self.conv(y).tanh()).transpose(1, 2)
+        z: torch.Tensor = self.conv(y).tanh()
+        return (y + z).transpose(1, 2)
 
 
 def test_branches_with_other_delays_are_aligned() -> None:
