@@ -26,6 +26,7 @@ from edgernn.export.chunk_graph.attention_band import time_axes
 from edgernn.export.chunk_graph.chunk_builder import ChunkBuilder, NeedsHop
 from edgernn.export.chunk_graph.concrete_sizes import ConcreteSizes
 from edgernn.export.chunk_graph.form import Form
+from edgernn.export.chunk_graph.shared_contexts import share_contexts
 from edgernn.export.chunk_graph.time_axis import Frames, Size, Streamed
 from edgernn.export.ir.shapes import shape_of
 from edgernn.export.states.hop_and_delay import Streaming
@@ -197,17 +198,29 @@ class _Writer:
             try:
                 self._write_node(node)
             except UnsupportedModelError as error:
-                raise UnsupportedModelError(f"{_subject(node)}: {error}") from error
+                self._refuse(node, error)
         for old in self._old.outputs:
             self._write_output(old)
         self._reorder_outputs()
+        share_contexts(self.builder)
+        self._remove_unused_states()
         self.model.graph.sort()
         passes.RemoveUnusedNodesPass()(self.model)
         passes.NameFixPass()(self.model)
 
+    def _refuse(self, node: ir.Node, error: UnsupportedModelError) -> None:
+        """Keep why a node cannot be written for whoever needs its numbers."""
+        refused = self._form.refused
+        if error not in refused.values():
+            reason = error
+            error = UnsupportedModelError(f"{_subject(node)}: {reason}")
+            error.__cause__ = reason
+        refused.update(dict.fromkeys(node.outputs, error))
+
     def _write_node(self, node: ir.Node) -> None:
         form = self._form
-        found = [form.of(value) for value in node.inputs if value is not None]
+        given = [value for value in node.inputs if value is not None]
+        found = [None if value in form.refused else form.of(value) for value in given]
         if _is_size(node, found) or self._is_mask(node):
             for value in node.outputs:
                 form.written[value] = Size(value.name or "")
@@ -290,14 +303,37 @@ class _Writer:
         added = list(graph.outputs)
         graph.outputs[:] = [*self._results, *added]
 
+    def _remove_unused_states(self) -> None:
+        """Remove the added states that no result depends on, as that of a number nobody reads."""
+        graph = self.model.graph
+        added = {f"{state.name}_in": state for state in self.builder.states}
+        outputs = {value.name or "": value for value in graph.outputs}
+        used: set[ir.Value] = set()
+        waiting = list(self._results)
+        while waiting:
+            value = waiting.pop()
+            if value in used:
+                continue
+            used.add(value)
+            node = value.producer()
+            if node is not None:
+                waiting.extend(one for one in node.inputs if one is not None)
+            elif value.name in added:
+                waiting.append(outputs[added[value.name or ""].name + "_out"])
+        unused = [state for name, state in added.items() if name not in {v.name for v in used}]
+        for state in unused:
+            graph.outputs.remove(outputs[f"{state.name}_out"])
+            graph.inputs[:] = [one for one in graph.inputs if one.name != f"{state.name}_in"]
+            self.builder.states.remove(state)
 
-def _is_size(node: ir.Node, inputs: list[Streamed | Size]) -> bool:
-    """Return whether a node computes with shapes alone."""
+
+def _is_size(node: ir.Node, inputs: list[Streamed | Size | None]) -> bool:
+    """Return whether a node computes with shapes alone; None is an input that was refused."""
     if (node.domain, node.op_type) in (("", "Shape"), ("", "Size")):
         return True
     return (
         any(isinstance(one, Size) for one in inputs)
-        and all(isinstance(one, Size) or one.value.is_initializer() for one in inputs)
+        and all(isinstance(one, Size) or (one and one.value.is_initializer()) for one in inputs)
         and node.op_type not in ("Range", "ConstantOfShape", "Expand", "Gather", "Slice")
     ) or (node.op_type in ("Gather", "Slice") and bool(inputs) and isinstance(inputs[0], Size))
 

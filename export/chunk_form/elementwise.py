@@ -136,6 +136,12 @@ def spread_rows(one: Streamed, form: Form, place: int, rank: int) -> Streamed:
 
 def evaluated(node: ir.Node, inputs: Sequence[NDArray[Any] | None], index: int = 0) -> NDArray[Any]:
     """Return an output of a node for arrays, in float32 as the graph computes it."""
+    if any(
+        array is not None and array.dtype.kind == "f" and np.isnan(array).any() for array in inputs
+    ):
+        raise UnsupportedModelError(
+            "its first steps are the last ones of the sequence, as `torch.roll` puts them"
+        )
     names = ["" if array is None else f"i{place}" for place, array in enumerate(inputs)]
     proto = ir.serde.serialize_node(node)
     alone = onnx.NodeProto()

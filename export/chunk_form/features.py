@@ -29,7 +29,7 @@ def per_frame(
         if before is None:
             one = form.started(one, node.outputs[0].name or "delay")
             assert one.time is not None
-            time = replace(time, delay=0, tail=one.time.tail)
+            time = replace(time, delay=one.time.delay, tail=one.time.tail)
     inputs = [
         one.value if index == place else None if value is None else form.no_time(value).value
         for index, value in enumerate(node.inputs)

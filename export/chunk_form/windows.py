@@ -9,11 +9,22 @@ import numpy as np
 import onnx_ir as ir
 
 from edgernn.errors import UnsupportedModelError
+from edgernn.export.chunk_form.features import per_frame
+from edgernn.export.chunk_form.moves import settle
 from edgernn.export.chunk_graph.chunk_builder import END
 from edgernn.export.chunk_graph.form import Form
 from edgernn.export.chunk_graph.time_axis import Frames, Streamed
 
-__all__ = ["WINDOW_RULES", "Window", "is_input", "window", "window_name"]
+__all__ = [
+    "WINDOW_RULES",
+    "Window",
+    "beside_time",
+    "ints_of",
+    "is_input",
+    "pads_of",
+    "window",
+    "window_name",
+]
 
 
 @dataclass(frozen=True)
@@ -36,19 +47,34 @@ class Window:
 
 
 def window(
-    form: Form, one: Streamed, shape: Window, name: str, fill: float = 0.0
+    form: Form,
+    one: Streamed,
+    shape: Window,
+    name: str,
+    fill: float = 0.0,
+    rounds_up: bool = False,
 ) -> tuple[Streamed, Frames]:
     """Return the frames that the windows of this chunk read, and the time of what they make.
 
     An operator without padding along time, applied to these frames, makes the frames of the chunk.
+
+    Args:
+        form: Where it is written.
+        one: What the windows read.
+        shape: Which frames make one.
+        name: What the context is called.
+        fill: The number of the padding.
+        rounds_up: Whether the operator would make one more frame of a part of a window.
     """
     one = form.plain(one)
     assert one.value.dtype is not None
     number = np.asarray(fill, one.value.dtype.numpy())
+    time = one.frames
+    differs = time.before is not None and not np.array_equal(time.before, number)
+    if (shape.left > 0 and differs) or (shape.right > 0 and time.tail < 0):
+        one = form.started(one, name)
     if shape.left > 0:
         one = form.defined(one, fill)
-        if one.frames.before is not None and not np.array_equal(one.frames.before, number):
-            one = form.started(one, name)
     time = one.frames
     stride, span = shape.stride, shape.span
     form.builder.whole(time.rate / stride)
@@ -66,10 +92,11 @@ def window(
     filled = number if time.before is None else time.before
     value = one.value
     if before:
-        value = form.builder.extended(one.with_time(before=filled), before, name)
+        known = one.with_time(before=filled if start < 0 else None, delay=start)
+        value = form.builder.extended(known, before, name)
     first = max(0, offset)
     surplus = before - first + stride - span
-    surplus = surplus if surplus >= stride else 0
+    surplus = surplus if surplus >= stride or rounds_up else 0
     if first or surplus:
         value = form.builder.slice(value, time.axis, first, -surplus if surplus else END)
     exact = time.exact_end
@@ -120,12 +147,12 @@ def _conv(node: ir.Node, form: Form) -> Sequence[Streamed | None]:
     time = one.frames
     rank = form.rank(old)
     if time.axis < 2:
-        return _beside_time(node, form)
+        return beside_time(node, form)
     kernel = form.shapes(node.inputs[1])[0][2:]
     place, spatial = time.axis - 2, rank - 2
-    strides = _ints(node, "strides", [1] * spatial)
-    dilations = _ints(node, "dilations", [1] * spatial)
-    pads = _pads(node, spatial, kernel, strides, dilations)
+    strides = ints_of(node, "strides", [1] * spatial)
+    dilations = ints_of(node, "dilations", [1] * spatial)
+    pads = pads_of(node, spatial, kernel, strides, dilations)
     shape = Window(
         kernel[place], strides[place], dilations[place], pads[place], pads[place + spatial]
     )
@@ -136,24 +163,22 @@ def _conv(node: ir.Node, form: Form) -> Sequence[Streamed | None]:
     return [Streamed(new, made)]
 
 
-def _beside_time(node: ir.Node, form: Form) -> Sequence[Streamed | None]:
+def beside_time(node: ir.Node, form: Form) -> Sequence[Streamed | None]:
     """Write a convolution or pool over other axes, with time among its batch."""
-    from edgernn.export.chunk_form.features import per_frame
-    from edgernn.export.chunk_form.moves import settle
-
     one = settle(form, node.inputs[0])
     if one.frames.axis != 0:
         raise UnsupportedModelError("time is the axis of its channels")
     return per_frame(node, form, one, one.frames)
 
 
-def _pads(
+def pads_of(
     node: ir.Node,
     spatial: int,
     kernel: Sequence[int],
     strides: Sequence[int],
     dilations: Sequence[int],
 ) -> list[int]:
+    """Return the padding of a convolution or pool: the front of each axis, then the back."""
     auto = node.attributes.get_string("auto_pad", "NOTSET")
     if auto == "VALID":
         return [0] * (2 * spatial)
@@ -163,10 +188,11 @@ def _pads(
         totals = [(k - 1) * d for k, d in zip(kernel, dilations, strict=True)]
         small, large = [t // 2 for t in totals], [t - t // 2 for t in totals]
         return [*small, *large] if auto == "SAME_UPPER" else [*large, *small]
-    return _ints(node, "pads", [0] * (2 * spatial))
+    return ints_of(node, "pads", [0] * (2 * spatial))
 
 
-def _ints(node: ir.Node, name: str, default: list[int]) -> list[int]:
+def ints_of(node: ir.Node, name: str, default: list[int]) -> list[int]:
+    """Return the integers of an attribute."""
     return list(node.attributes.get_ints(name, default))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -16,7 +16,7 @@ from edgernn.errors import UnsupportedModelError
 from edgernn.export.chunk_graph.time_axis import Dim, Frames, Streamed
 from edgernn.export.ir.node_builder import NodeBuilder
 
-__all__ = ["END", "ChunkBuilder", "ContextState", "NeedsHop", "SizeFactors"]
+__all__ = ["END", "ChunkBuilder", "Context", "ContextState", "NeedsHop", "SizeFactors"]
 
 SizeFactors = tuple[int, bool, Fraction | None]
 """A size: a factor, whether it counts the batch besides, and the rate of the frames that it counts,
@@ -50,6 +50,28 @@ class ContextState:
     limit: int | None = None
 
 
+@dataclass(frozen=True)
+class Context:
+    """The last frames of a value, kept as a state.
+
+    Attributes:
+        state: The input of the state.
+        value: The value.
+        whole: The value with the context in front.
+        axis: Its time axis.
+        size: The frames of the context.
+        known: How many of its last frames are read before others come; what stands in those before
+            does not matter.
+    """
+
+    state: ir.Value
+    value: ir.Value
+    whole: ir.Value
+    axis: int
+    size: int
+    known: int
+
+
 class ChunkBuilder:
     """Writes one chunk.
 
@@ -73,6 +95,7 @@ class ChunkBuilder:
         self.hop = hop
         self.hops = hops
         self.states: list[ContextState] = []
+        self.contexts: list[Context] = []
         self._source = source
         self._batch = batch
         self.nodes = NodeBuilder(graph)
@@ -89,8 +112,14 @@ class ChunkBuilder:
         self, op_type: str, *inputs: ir.Value | None, names: Sequence[str], **attributes: Any
     ) -> Sequence[ir.Value]:
         """Add a node with an output for each name; names are made unique."""
+        key = _key(op_type, inputs, attributes) if len(names) == 1 else None
+        if key in self._cache:
+            return [self._cache[key]]
         unique = [self.unique(name) for name in names]
-        return self.nodes.op_multi_out(op_type, *inputs, names=unique, **attributes)  # type: ignore[arg-type]
+        new = self.nodes.op_multi_out(op_type, *inputs, names=unique, **attributes)  # type: ignore[arg-type]
+        if key is not None:
+            self._cache[key] = new[0]
+        return new
 
     def copy(
         self, node: ir.Node, inputs: Sequence[ir.Value | None], **attributes: Any
@@ -99,6 +128,9 @@ class ChunkBuilder:
         kept = {one.name: one for one in node.attributes.values() if one.name not in attributes}
         given = {k: v for k, v in attributes.items() if v is not None}
         attrs = [*kept.values(), *ir.convenience.convert_attributes(given)]
+        key = None if node.domain else _key(node.op_type, inputs, {a.name: a.value for a in attrs})
+        if key in self._cache:
+            return [self._cache[key]]
         outputs = [ir.Value(name=self.unique(old.name) if old.name else "") for old in node.outputs]
         new = ir.Node(
             node.domain,
@@ -110,6 +142,8 @@ class ChunkBuilder:
             metadata_props=dict(node.metadata_props),
         )
         self.graph.append(new)
+        if key is not None:
+            self._cache[key] = outputs[0]
         return outputs
 
     def unique(self, name: str) -> str:
@@ -134,6 +168,10 @@ class ChunkBuilder:
     def ints(self, *numbers: int) -> ir.Value:
         """Return a constant vector of int64."""
         return self.constant(np.array(numbers, np.int64), "ints")
+
+    def floats(self, *numbers: float) -> ir.Value:
+        """Return a constant vector of float32."""
+        return self.constant(np.array(numbers, np.float32), "floats")
 
     # Sizes
 
@@ -351,17 +389,23 @@ class ChunkBuilder:
             name: What the state is called, besides `_context`.
         """
         time = one.frames
-        fill = None if time.before is None else np.asarray(time.before)
-        key = ("context", one.value, size, None if fill is None else (fill.shape, fill.tobytes()))
+        known = max(-time.delay, 0)
+        if known and np.isnan(np.asarray(time.before, np.float64)).any():
+            raise UnsupportedModelError(
+                "its first steps are the last ones of the sequence, as `torch.roll` puts them"
+            )
+        fill = np.asarray(time.before) if known and np.any(time.before) else None
+        key = ("context", one.value, size, known, None if fill is None else fill.tobytes())
         if key not in self._cache:
             dims = one.shape_of_frames(size)
             assert one.value.dtype is not None
-            initial = initial_frames(fill, dims, time.axis, max(-time.delay, 0))
+            initial = initial_frames(fill, dims, time.axis, known)
             state = self.add_state(f"{name}_context", dims, one.value.dtype, initial)
             whole = self.op("Concat", state, one.value, name=f"{name}_window", axis=time.axis)
             whole.type = one.value.type
             self.set_next(state, self.slice(whole, time.axis, -size))
             self._cache[key] = whole
+            self.contexts.append(Context(state, one.value, whole, time.axis, size, known))
         found: ir.Value = self._cache[key]
         return found
 
@@ -416,6 +460,20 @@ class ChunkBuilder:
             self._cache[key] = self.op("Reshape", spread, shape, name="flags")
         found: ir.Value = self._cache[key]
         return found
+
+
+_MOVES = ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Slice")
+"""What is written once for the same inputs, so that contexts of the results are shared."""
+
+
+def _key(
+    op_type: str, inputs: Sequence[ir.Value | None], attributes: Mapping[str, Any]
+) -> tuple[Any, ...] | None:
+    """Return what equal moves have in common; None for other nodes."""
+    if op_type not in _MOVES:
+        return None
+    options = sorted((name, str(value)) for name, value in attributes.items())
+    return ("move", op_type, *inputs, *options)
 
 
 def initial_frames(

@@ -26,18 +26,30 @@ class Form:
     Args:
         builder: The new graph.
         sizes: The old graph's values at several sizes.
+
+    Attributes:
+        written: What each value of the old graph is in the new one.
+        refused: Why a value could not be written: raised where another node needs its numbers,
+            not where it needs their shape alone.
     """
 
     def __init__(self, builder: ChunkBuilder, sizes: ConcreteSizes) -> None:
         self.builder = builder
         self.sizes = sizes
         self.written: dict[ir.Value, Streamed | Size] = {}
+        self.refused: dict[ir.Value, UnsupportedModelError] = {}
 
     # What is known of the old graph's values
 
     def of(self, old: ir.Value | None) -> Streamed | Size:
-        """Return what stands in the new graph for a value."""
+        """Return what a value is in the new graph.
+
+        Raises:
+            UnsupportedModelError: It could not be written.
+        """
         assert old is not None
+        if old in self.refused:
+            raise self.refused[old]
         if old not in self.written:
             array = constant_of(old)
             if array is None:
@@ -75,6 +87,13 @@ class Form:
         if old is not None and isinstance(self.of(old), Size):
             return self.sizes.numbers(old.name or "")
         return None
+
+    def counted(self, old: ir.Value | None) -> tuple[NDArray[Any], ...] | None:
+        """Return numbers that follow from sizes alone, as indices do, in each run, or None."""
+        array = constant_of(old)
+        if array is not None or old is None:
+            return None if array is None else (array,) * len(self.sizes.runs)
+        return self.sizes.fixed_numbers(old.name or "")
 
     def shapes(self, old: ir.Value | None) -> tuple[tuple[int, ...], ...]:
         """Return the shape of a value of the old graph in each run."""
@@ -195,13 +214,16 @@ class Form:
         value = self.builder.slice(whole, time.axis, 0, -frames)
         later = time.delay + frames
         before = time.before if later < 0 else None
+        if before is not None and before.ndim and before.shape[time.axis] > 1:
+            # those that are delayed into the stream are the last ones
+            before = before.take(range(before.shape[time.axis] - frames), time.axis)
         return one.with_value(value, delay=later, tail=time.tail + frames, before=before)
 
     def started(self, one: Streamed, name: str) -> Streamed:
-        """Return a value none of whose frames lies before the start of the stream."""
-        if one.time is None or one.time.delay >= 0:
+        """Return a value whose stream has no frames before its start, and none after its end."""
+        if one.time is None:
             return one
-        return self.delayed(one, -one.time.delay, name)
+        return self.delayed(one, max(0, -one.time.delay, -one.time.tail), name)
 
     def defined(self, one: Streamed, fill: float) -> Streamed:
         """Return a value whose undefined frames are a number; its delay stays."""

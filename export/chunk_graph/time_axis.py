@@ -63,7 +63,8 @@ class Frames:
         delay: How many frames a stream of it lags behind the model's own. Below 0, so many frames
             of the model's own lie before the first of the stream: padding.
         tail: How many of the model's last frames a stream does not have yet: they depend on what is
-            after the end.
+            after the end. Below 0, so many frames of a stream are after the end of the model's own,
+            as those of `x[:, :-1]`.
         before: The frames before the first of the stream, where `delay` is below 0: a number, or an
             array of the value's rank that broadcasts to them.
         rows: Whether a value without batch has other numbers for each sequence in a chunk: its axis

@@ -32,10 +32,24 @@ Array = NDArray[Any]
 
 def lowered(module: nn.Module, *inputs: str) -> ir.Model:
     """Return the sequence graph of a module before it gets a chunk form."""
-    found: list[ir.Model] = []
-    with mock.patch.object(graphs, "chunk_form", lambda model, *_: found.append(model.clone())):
-        build_model(load_source(module), SourceOptions(inputs=list(inputs)), lengths=False)
-    return found[0]
+
+    def stop(model: ir.Model, *_: object) -> None:
+        raise _Lowered(model.clone())
+
+    try:
+        with mock.patch.object(graphs, "chunk_form", stop):
+            build_model(load_source(module), SourceOptions(inputs=list(inputs)), lengths=False)
+    except _Lowered as found:
+        return found.model
+    raise AssertionError("no sequence graph was made")
+
+
+class _Lowered(BaseException):
+    """The sequence graph is there: the rest of an export is not needed."""
+
+    def __init__(self, model: ir.Model) -> None:
+        super().__init__()
+        self.model = model
 
 
 def refusal(module: nn.Module, *inputs: str) -> str:
