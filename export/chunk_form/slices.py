@@ -16,8 +16,8 @@ from edgernn.errors import UnsupportedModelError
 from edgernn.export.chunk_form.features import per_frame
 from edgernn.export.chunk_form.moves import settle
 from edgernn.export.chunk_form.windows import Window, window
-from edgernn.export.chunk_graph.chunk_builder import END
 from edgernn.export.chunk_graph.form import Form
+from edgernn.export.chunk_graph.size_builder import END
 from edgernn.export.chunk_graph.time_axis import Streamed
 
 __all__ = ["SLICE_RULES", "last_frames", "shifted"]

@@ -11,8 +11,8 @@ import onnx_ir as ir
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.chunk_form.features import per_frame
 from edgernn.export.chunk_form.moves import settle
-from edgernn.export.chunk_graph.chunk_builder import END
 from edgernn.export.chunk_graph.form import Form
+from edgernn.export.chunk_graph.size_builder import END
 from edgernn.export.chunk_graph.time_axis import Frames, Streamed
 
 __all__ = [

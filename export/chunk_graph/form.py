@@ -12,8 +12,9 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.chunk_graph.chunk_builder import ChunkBuilder, SizeFactors
+from edgernn.export.chunk_graph.chunk_builder import ChunkBuilder
 from edgernn.export.chunk_graph.concrete_sizes import ConcreteSizes
+from edgernn.export.chunk_graph.size_builder import SizeFactors
 from edgernn.export.chunk_graph.time_axis import Dim, Frames, Size, Streamed
 from edgernn.export.ir.node_builder import constant_of
 

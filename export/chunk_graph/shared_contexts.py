@@ -12,7 +12,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from edgernn.export.chunk_graph.chunk_builder import END, ChunkBuilder, Context
+from edgernn.export.chunk_graph.chunk_builder import ChunkBuilder, Context
+from edgernn.export.chunk_graph.size_builder import END
 from edgernn.export.ir.node_builder import constant_of
 
 __all__ = ["share_contexts"]

@@ -32,9 +32,12 @@ SHOWN_BY: Mapping[str, tuple[str, ...]] = {
     "capture/test_packed_sequences": ("call/added_lengths", "capture/length_values"),
     "chunk_form/test_chunk_form": (
         "chunk_form/all_rules",
+        "chunk_form/chunk_ports",
+        "chunk_form/chunk_writer",
         "chunk_form/static",
         "chunk_graph/chunk_builder",
         "chunk_graph/form",
+        "chunk_graph/size_builder",
         "chunk_graph/time_axis",
     ),
     "chunk_form/test_recurrence": ("chunk_form/merged_batch",),
