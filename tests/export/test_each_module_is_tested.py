@@ -69,6 +69,7 @@ SHOWN_BY: Mapping[str, tuple[str, ...]] = {
         "source/torchscript_program",
     ),
     "source/test_load_source": ("source/read_checkpoint",),
+    "states/test_folded_batch": ("states/find_folded_batches",),
     "states/test_find_states": ("states/next_values",),
     "step/test_unit_axes": ("step/unit_axis_moves",),
     # Finding memory is one search in several steps.

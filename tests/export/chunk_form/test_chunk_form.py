@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 import edgernn
 from edgernn.export.chunk_form.chunk_form import chunk_form
-from tests.export.chunk_form.streams import check, lowered
+from tests.export.chunk_form.streams import lowered
 
 SPEC = "x:float32[batch,sequence,4]"
 
@@ -31,16 +30,6 @@ class Convolved(nn.Module):
         y = self.conv(F.pad(x.transpose(1, 2), self.padding)).relu()
         result: torch.Tensor = self.rnn(y.transpose(1, 2))[0]
         return result
-
-
-@pytest.mark.parametrize("kernel", [2, 3])
-@pytest.mark.parametrize("dilation", [1, 3])
-@pytest.mark.parametrize("stride", [1, 2])
-def test_causal_convolutions_have_no_delay(kernel: int, dilation: int, stride: int) -> None:
-    """A convolution padded on the left alone keeps its last inputs, and gives all frames."""
-    left = (kernel - 1) * dilation
-    module = Convolved(left, 0, kernel_size=kernel, dilation=dilation, stride=stride)
-    check(module, SPEC, states=["conv_context"], hop=stride, delay=0)
 
 
 def test_a_model_of_layers_alone_has_no_chunk_form() -> None:
