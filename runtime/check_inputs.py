@@ -14,7 +14,7 @@ from edgernn.errors import InputError, StateError
 from edgernn.ports import HOP
 from edgernn.runtime.convert_arrays import as_array, convert_array
 
-__all__ = ["InputCheck", "check_states", "format_steps"]
+__all__ = ["InputCheck", "check_finite", "check_states", "format_steps"]
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -185,14 +185,27 @@ def check_states(states: Mapping[str, ArrayLike], ports: Mapping[str, Port], bat
                 f"with shape {array.shape}."
             )
         array = convert_array(port, array, StateError)
-        if not np.isfinite(array).all():
-            raise StateError(
-                f"State `{name}` has {np.count_nonzero(~np.isfinite(array))} values that are NaN "
-                "or infinite; a recurrence never recovers from them. Restore a finite state, or "
-                "reset."
-            )
+        check_finite(f"State `{name}`", array)
         arrays[name] = array
     return arrays
+
+
+def check_finite(what: str, array: NDArray[Any]) -> None:
+    """Check that the values of a part of a snapshot are finite.
+
+    Args:
+        what: The part, for the message.
+        array: Its values.
+
+    Raises:
+        StateError: A value is NaN or infinite.
+    """
+    count = np.count_nonzero(~np.isfinite(array))
+    if count:
+        raise StateError(
+            f"{what} has {count} values that are NaN or infinite; a recurrence never recovers from "
+            "them. Restore a finite state, or reset."
+        )
 
 
 def _check_shape(

@@ -13,7 +13,7 @@ from edgernn.axis_sizes import evaluate_size
 from edgernn.contract import BATCH, SEQUENCE, Contract, Port
 from edgernn.errors import InputError, StateError
 from edgernn.join_chunks import join_chunks, take_steps
-from edgernn.runtime.check_inputs import InputCheck, format_steps
+from edgernn.runtime.check_inputs import InputCheck, check_finite, format_steps
 from edgernn.runtime.port_axes import input_axes, output_axes
 
 __all__ = ["HOPS_KEY", "REST_KEY", "Arrays", "HopChunks"]
@@ -233,6 +233,8 @@ class HopChunks:
                 f"The rest in the snapshot has {format_steps(symbols[SEQUENCE])}; a rest is less "
                 f"than a hop, {format_steps(self._hop)}. Restore what `snapshot` returned."
             )
+        for name, array in rest.items():
+            check_finite(f"`{REST_KEY}{name}`", array)
         return {name: np.array(array) for name, array in rest.items()}
 
 

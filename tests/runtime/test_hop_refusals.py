@@ -163,6 +163,11 @@ def test_a_failed_call_leaves_everything(
             "(2, 1): axis 0 must be 1, the `batch` of this stream, not 2.",
         ),
         (
+            {"stream.rest.x": np.full((1, 1), np.nan, np.float32)},
+            "`stream.rest.x` has 1 values that are NaN or infinite; a recurrence never recovers "
+            "from them. Restore a finite state, or reset.",
+        ),
+        (
             {"stream.rest.y": np.zeros((1, 1), np.float32)},
             "`stream.rest.y` is not a state of this model; its states are `context`, `position`, "
             "`sum`.",
