@@ -120,7 +120,7 @@ class CommandExamples:
         contract, kind = self.ports.contract, self.ports.kind
         only = contract.constants.get(SEQUENCE, contract.within(SEQUENCE, 1))
         any_division = contract.carry and contract.divisible
-        if not any_division or not (kind == "step" or only == 1):
+        if not any_division or not (kind == "step" or only == contract.hop == 1):
             return []
         return [math.prod(shape) for shape in self._shapes(of_call=True)]
 

@@ -47,10 +47,16 @@ class ExamplePorts:
         In hops they are as many as give some defined steps of every output.
         """
         contract = self.contract
-        late = (
+        return contract.within(SEQUENCE, contract.hop * (self.undefined_hops + _STEPS))
+
+    @property
+    def undefined_hops(self) -> int:
+        """How many first hops of a new sequence give an output with undefined steps."""
+        contract = self.contract
+        hops = (
             -(-count // contract.steps_per_hop(name)) for name, count in contract.delays.items()
         )
-        return contract.within(SEQUENCE, contract.hop * (max(late, default=0) + _STEPS))
+        return max(hops, default=0)
 
     def sizes(self, port: Port) -> tuple[int, ...]:
         """Return the shape of `port` for one sequence of five steps, as far as bounds allow."""

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 
-from edgernn.contract import BATCH, SEQUENCE, Port
+from edgernn.contract import SEQUENCE, Port
 from edgernn.export.artifact_files import javascript_parts
 from edgernn.export.artifact_files.javascript_ports import (
     ARRAYS,
@@ -16,7 +16,6 @@ from edgernn.export.artifact_files.javascript_ports import (
     key,
     member,
     new_tensor,
-    product,
 )
 
 __all__ = ["JavascriptCheck"]
@@ -57,6 +56,7 @@ class JavascriptCheck:
             "state = {",
             *starts,
             "};",
+            *["hops = 0;"] * self.ports.counts_hops,
             *self._replay(),
         ]
         for state, port in states:
@@ -72,33 +72,40 @@ class JavascriptCheck:
 
     def _replay(self) -> list[str]:
         """Return the lines that run the recorded inputs and compare the outputs."""
-        size = self.ports.steps_of_call
+        size, hop = self.ports.steps_of_call, self.ports.contract.hop
         if size is None:
             arguments = ", ".join(map(golden, self.ports.data))
-            compared = map(self._compared, self.ports.outputs)
+            all_hops = f"{self.sizes[SEQUENCE]}{f' / {hop}' * (hop > 1)}"
+            compared = (
+                self._compared(port, golden(port), "0", all_hops) for port in self.ports.outputs
+            )
             return [f"const outputs = await run({arguments});", *compared]
         parts = {
             port.name: f"part({json.dumps(port.name)}, {rows}, call)"
             for port in (*self.ports.data, *self.ports.outputs)
-            if (rows := self._rows(port))
+            if (rows := self.ports.rows(port))
         }
         parts |= dict.fromkeys(self.ports.contract.lengths, "undefined")
         arguments = ", ".join(parts.get(port.name, golden(port)) for port in self.ports.data)
         each = [port for port in self.ports.outputs if port.name in parts]
         last = [port for port in self.ports.outputs if port.name not in parts]
+        hops = size // hop
+        before = "call" if hops == 1 else f"{hops} * call"
         return [
             f"const calls = {self.sizes[SEQUENCE]}{f' / {size}' * (size > 1)};",
             *javascript_parts.PART.splitlines(),
             "let outputs;",
             "for (let call = 0; call < calls; call++) {",
             f"  outputs = await run({arguments});",
-            *(f"  compare({member('outputs', p.name)}, {parts[p.name]});" for p in each),
+            *(f"  {self._compared(p, parts[p.name], before, hops)}" for p in each),
             "}",
-            *map(self._compared, last),
+            *(self._compared(p, golden(p), before.replace("call", "calls"), 0) for p in last),
         ]
 
-    def _compared(self, port: Port) -> str:
-        return f"compare({member('outputs', port.name)}, {golden(port)});"
+    def _compared(self, port: Port, wanted: str, before: str, hops: int | str) -> str:
+        """Return the line that compares an output with what is wanted, from its delay on."""
+        wanted = self.ports.defined(port, wanted, before, hops)
+        return f"compare({member('outputs', port.name)}, {wanted});"
 
     @cached_property
     def sizes(self) -> dict[str, str]:
@@ -107,25 +114,8 @@ class JavascriptCheck:
             SEQUENCE
             if name == SEQUENCE
             else str(axis_variable(name)): f"{golden(port, 'dims')}[{index}]"
-            for port in (*self.ports.states, *map(self._recorded, self.ports.data))
+            for port in (*self.ports.states, *map(self.ports.recorded, self.ports.data))
             for index, name in enumerate(port.axes)
             if name
         }
         return found if {*self.ports.axes, SEQUENCE} <= found.keys() else {}
-
-    def _recorded(self, port: Port) -> Port:
-        """Return the port of whole sequences, in whose shape its array is recorded."""
-        whole = self.ports.contract.sequence
-        if whole is None:
-            return port.with_steps()
-        return next(one for one in (*whole.inputs, *whole.outputs) if one.name == port.name)
-
-    def _rows(self, port: Port) -> str:
-        """Return how many rows of steps a recorded array has; empty where it has no steps."""
-        recorded, constants = self._recorded(port), self.ports.contract.constants
-        batch = BATCH if BATCH in self.ports.axes else constants.get(BATCH, 1)
-        for index, name in enumerate(recorded.axes):
-            if name and SEQUENCE in name:
-                factors = [f for axis in self.ports.size_factors(recorded)[:index] for f in axis]
-                return product([*factors, *[batch] * name.startswith(f"{BATCH}*")])
-        return ""

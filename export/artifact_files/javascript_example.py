@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
-from edgernn.contract import BATCH, SEQUENCE, Contract
+from edgernn.contract import BATCH, SEQUENCE, Contract, Port
 from edgernn.export.artifact_files import javascript_parts
 from edgernn.export.artifact_files.javascript_check import JavascriptCheck
 from edgernn.export.artifact_files.javascript_ports import (
@@ -47,6 +47,8 @@ class JavascriptExample:
             parts.append(javascript_parts.FLOAT16)
         if self.ports.has_learned_states:
             parts.append(javascript_parts.LEARNED)
+        if self.ports.counts_hops and self.contract.delays:
+            parts.append(javascript_parts.DEFINED)
         parts += [self._reset(), self._run()]
         if vocabulary:
             words, characters = javascript_parts.ENCODE_WORDS, javascript_parts.ENCODE_CHARACTERS
@@ -80,7 +82,8 @@ class JavascriptExample:
             lines.append(f"let {name} = {size}; // {what}")
         if self.ports.has_learned_states and BATCH not in self.ports.axes:
             lines.append(f"const batch = {contract.constants.get(BATCH, 1)};")
-        return "\n".join([*lines, "let state;", ""])
+        counter = "let hops; // of the sequence so far"
+        return "\n".join([*lines, "let state;", *[counter] * self.ports.counts_hops, ""])
 
     def _reset(self) -> str:
         batch = BATCH in self.ports.axes
@@ -102,6 +105,7 @@ class JavascriptExample:
                 "  state = {",
                 *values,
                 "  };",
+                *["  hops = 0;"] * self.ports.counts_hops,
                 "}",
                 "",
             ]
@@ -109,13 +113,17 @@ class JavascriptExample:
 
     def _run(self) -> str:
         contract, step = self.contract, self.ports.kind == "step"
+        late = bool(contract.carry and contract.delays)
         what = "whole sequences; each of them starts from the initial state"
         if contract.carry:
-            call = "one step" if step else "some steps" if contract.divisible else "one call"
+            hop = f"hop of {contract.hop} steps" if contract.hop > 1 else "step"
+            some = "some steps" if contract.hop == 1 else f"whole hops of {contract.hop} steps"
+            call = f"one {hop}" if step else some if contract.divisible else "one call"
             what = f"{call} from the state that the last call left"
         lines = [
             f"/** Run {what}.",
-            " * Inputs and outputs are flat arrays of numbers, row by row. */",
+            " * Inputs and outputs are flat arrays of numbers, row by row"
+            + (", without the steps that are not\n * defined yet. */" if late else ". */"),
             f"export async function run({', '.join(map(self.ports.variable, self.ports.data))}) {{",
         ]
         if self.ports.counted:
@@ -124,6 +132,7 @@ class JavascriptExample:
             length, others = f"{self.ports.variable(self.ports.counted)}.length", product(factors)
             divided = f" / ({others})" if " " in others else f" / {others}" * (others != "1")
             lines.append(f"  const steps = {length}{divided};")
+        lines += self._refusals()
         lines.append("  const outputs = await session.run({")
         for port in self.ports.data:
             data = self.ports.variable(port)
@@ -137,27 +146,56 @@ class JavascriptExample:
         if contract.carry:
             pairs = (f"{key(s.input)}: {member('outputs', s.output)}" for s in contract.states)
             lines.append(f"  state = {{ {', '.join(pairs)} }};")
-        results = (
-            f"{key(port.name)}: {self.ports.numbers(port, member('outputs', port.name))}"
-            for port in self.ports.outputs
-        )
-        return "\n".join([*lines, f"  return {{ {', '.join(results)} }};", "}", ""])
+        results = [f"{key(port.name)}: {self._result(port)}" for port in self.ports.outputs]
+        if not self.ports.counts_hops:
+            return "\n".join([*lines, f"  return {{ {', '.join(results)} }};", "}", ""])
+        lines += ["  const results = {", *(f"    {result}," for result in results), "  };"]
+        hops = self.ports.hops_of_call
+        advance = "  hops++;" if hops == 1 else f"  hops += {hops};"
+        return "\n".join([*lines, advance, "  return results;", "}", ""])
+
+    def _refusals(self) -> list[str]:
+        """Return the lines that refuse a chunk of a part of a hop, and one past the last hop."""
+        hop, hops = self.contract.hop, self.ports.hops_of_call
+        lines = []
+        if self.ports.counted and hop > 1:
+            error = f"new RangeError(`${{steps}} steps are not whole hops of {hop}`)"
+            lines.append(f"  if (steps % {hop}) throw {error};")
+        if self.contract.carry and self.contract.limited_states:
+            most = min(self.contract.limited_states.values())
+            what = f"{most} {'steps' if hop == 1 else 'hops'}"
+            error = f'new RangeError("a sequence has at most {what}; reset() starts a new one")'
+            lines.append(f"  if (hops + {hops} > {most}) throw {error};")
+        return lines
+
+    def _result(self, port: Port) -> str:
+        """Return the expression of the numbers of an output that are defined."""
+        numbers = self.ports.numbers(port, member("outputs", port.name))
+        return self.ports.defined(port, numbers, "hops", self.ports.hops_of_call)
 
     def _example(self) -> list[str]:
         kind, lines = self.ports.kind, ["reset();"]
         scores = self.ports.scores(kind)
         if not self.ports.text_input(kind):
             arrays = ", ".join(map(self.ports.array, self.ports.data))
-            return [*lines, f"console.log(await run({arrays}));"]
+            late = self.ports.undefined_hops if self.ports.kind == "step" else 0
+            if not late:
+                return [*lines, f"console.log(await run({arrays}));"]
+            return [
+                *lines,
+                "let outputs;",
+                f"for (let i = 0; i <= {late}; i++) outputs = await run({arrays});",
+                f"console.log(outputs); // all of them are defined after the first {late}",
+            ]
         lines.append(f"const text = decode({self.ports.text_ids}); // or any text of its symbols")
         if kind == "sequence":
             return [*lines, "console.log(await run(encode(text)));"]
         if scores is None:
             return [*lines, "for (const id of encode(text)) console.log(await run([id]));"]
-        lines.append(
-            javascript_parts.BEST.replace("SCORES", member("(await run([id]))", scores.name))
-        )
-        return lines
+        best = javascript_parts.BEST.replace("SCORES", member("(await run([id]))", scores.name))
+        if scores.name in self.contract.delays:
+            best = best.replace("best.push", "if (scores.length) best.push")
+        return [*lines, best]
 
 
 def _decimal(number: float) -> str:

@@ -10,6 +10,7 @@ from functools import cached_property
 
 from edgernn.contract import BATCH, SEQUENCE, Graph, Port
 from edgernn.export.artifact_files.example_ports import ExamplePorts, variable
+from edgernn.streaming_rules import over_chunks
 
 __all__ = [
     "ARRAYS",
@@ -41,12 +42,12 @@ ARRAYS = {
 _RESERVED = frozenset(
     re.findall(
         r"\w+",
-        "batch contract decode encode folder idOf learned lengths numbers ort outputs padding "
-        "readFile  session state steps symbols text toBits toNumber unknown  arguments await "
-        "break case catch class const continue debugger default delete do else enum  eval export "
-        "extends false finally for function if implements import in instanceof interface  let new "
-        "null package private protected public return static super switch this throw true try "
-        "typeof var void while with yield",
+        "batch contract decode defined encode folder hops idOf learned lengths numbers ort outputs "
+        "padding readFile results  session state steps symbols text toBits toNumber unknown  "
+        "arguments await break case catch class const continue debugger default delete do else "
+        "enum  eval export extends false finally for function if implements import in instanceof "
+        "interface  let new null package private protected public return static super switch this "
+        "throw true try typeof var void while with yield",
     )
 )
 """Names that the code has already, and words of JavaScript."""
@@ -104,11 +105,68 @@ class JavascriptPorts(ExamplePorts):
     def steps_of_call(self) -> int | None:
         """How many steps of the golden run one call takes; None for all of them."""
         contract = self.contract
-        only = contract.constants.get(SEQUENCE, contract.within(SEQUENCE, 1))
+        hop = contract.hop
+        only = contract.constants.get(SEQUENCE, contract.within(SEQUENCE, hop))
         any_division = contract.carry and contract.divisible
-        if not any_division or (self.counted is not None and only > 1):
+        if not any_division or (self.counted is not None and only > hop):
             return None
-        return 1 if self.kind == "step" else only
+        return hop if self.kind == "step" else only
+
+    @property
+    def hops_of_call(self) -> int | str:
+        """How many hops `run` takes in a call: a number, or an expression of its steps."""
+        hop = self.contract.hop
+        if self.kind == "step":
+            return 1
+        if self.counted is None:
+            return self.contract.constants.get(SEQUENCE, hop) // hop
+        return "steps" if hop == 1 else f"steps / {hop}"
+
+    @cached_property
+    def counts_hops(self) -> bool:
+        """Whether `run` must know how many hops a sequence had so far."""
+        contract = self.contract
+        return contract.carry and bool(contract.delays or contract.limited_states)
+
+    def recorded(self, port: Port) -> Port:
+        """Return a data port as the golden run has it, with an axis of all steps."""
+        whole = self.contract.sequence
+        if whole is None:
+            return over_chunks(port, self.contract.hop, port in self.outputs)
+        return next(one for one in (*whole.inputs, *whole.outputs) if one.name == port.name)
+
+    def rows(self, port: Port) -> str:
+        """Return how many rows of steps an array of a port has; empty where it has no steps."""
+        recorded, constants = self.recorded(port), self.contract.constants
+        batch = BATCH if BATCH in self.axes else constants.get(BATCH, 1)
+        for index, name in enumerate(recorded.axes):
+            if name and SEQUENCE in name:
+                factors = [f for axis in self.size_factors(recorded)[:index] for f in axis]
+                return product([*factors, *[batch] * name.startswith(f"{BATCH}*")])
+        return ""
+
+    def defined(self, port: Port, data: str, before: str, hops: int | str) -> str:
+        """Return the expression of an output's numbers without steps that are not defined.
+
+        Args:
+            port: The output.
+            data: The expression of all its numbers in a call.
+            before: The expression of the hops of the sequence before the call.
+            hops: The hops of the call, a number or an expression.
+        """
+        delay, rate = self.contract.delays.get(port.name, 0), self.contract.steps_per_hop(port.name)
+        if not delay or not self.contract.carry:
+            return data
+        rows = self.rows(port)
+        if not rows:  # the last step of the call
+            last: dict[int | str, str] = {0: f"{before} - 1", 1: before}
+            passed, steps = last.get(hops, f"{before} + {hops} - 1"), "1"
+        elif isinstance(hops, int):
+            passed, steps = product([rate, before]), str(rate * hops)
+        else:
+            passed, steps = product([rate, before]), product([rate, hops])
+            steps = "steps" if hops == f"steps / {rate}" else steps
+        return f"defined({data}, {rows or 1}, {steps}, {delay}, {passed})"
 
     def factors(self, port: Port, start: int = 0) -> list[int | str]:
         """Return the sizes of the axes of a port from `start` on, as factors of their product."""

@@ -85,7 +85,11 @@ class UsageExamples:
             return "\n".join([*lines, run])
         loop = f"for _ in range(3):  # one {'step' if kind == 'step' else 'chunk'} each"
         pairs = ", ".join(f'"{s.input}": outputs["{s.output}"]' for s in states)
-        return "\n".join([*lines, loop, f"    {run}", f"    state = {{{pairs}}}"])
+        late = ", ".join(f"{count} of `{name}`" for name, count in self._contract.delays.items())
+        note = f"# The first steps of a new sequence are not defined: drop {late}."
+        return "\n".join(
+            [*lines, *[note] * bool(late), loop, f"    {run}", f"    state = {{{pairs}}}"]
+        )
 
     @property
     def _contract(self) -> Contract:

@@ -22,7 +22,9 @@ from edgernn.export.artifact_files.javascript_example import JavascriptExample
 from edgernn.vocabulary import Vocabulary
 from tests.conftest import Once
 from tests.docs.page_blocks import page_blocks
+from tests.models.dual_paths import DualPath, TimeFirst
 from tests.nets.call_counter import CallCounter
+from tests.nets.hop_models import Decoder, FramedGru, Positions
 
 NODE, NPM = shutil.which("node"), shutil.which("npm")
 PINNED = "onnxruntime-node@1.30.0"
@@ -88,6 +90,8 @@ def _learned(**options: Any) -> Callable[[], tuple[nn.Module, dict[str, Any]]]:
     return lambda: (Learned(), {"inputs": inputs, **options})
 
 
+SIGNAL, WAVE = ["x:float32[batch,sequence,3]"], ["wave:float32[batch,sequence]"]
+
 KINDS: dict[str, Callable[[], tuple[nn.Module, dict[str, Any]]]] = {
     "speller": _speller(),
     "speller of int32": _speller(int32_ids=True, graph="sequence"),
@@ -106,6 +110,19 @@ KINDS: dict[str, Callable[[], tuple[nn.Module, dict[str, Any]]]] = {
     "unbatched": lambda: (nn.LSTM(3, 4), {"inputs": (torch.randn(5, 3),)}),
     "counted calls": lambda: (CallCounter(), {"inputs": (torch.ones(1, 5, 3),)}),
     "reset": lambda: (nn.LSTM(3, 4), {"reset": True}),
+    "delay": lambda: (FramedGru(3, 1), {"inputs": SIGNAL}),
+    "hop": lambda: (FramedGru(4, 4), {"inputs": SIGNAL}),
+    "hop, delay and tail": lambda: (FramedGru(5, 2, 2), {"inputs": SIGNAL}),
+    "decoder": lambda: (Decoder(), {"inputs": WAVE}),
+    "decoder of whole hops": lambda: (Decoder(), {"inputs": WAVE, "graph": "sequence"}),
+    "decoder of a constant batch": lambda: (Decoder(), {"inputs": WAVE, "batch_size": 2}),
+    "step only of a delay": lambda: (FramedGru(3, 1), {"inputs": SIGNAL, "graph": "step"}),
+    "bins": lambda: (DualPath(), {"inputs": ["x:float32[batch,sequence,5,4]"]}),
+    "bins outside of the batch": lambda: (
+        TimeFirst(),
+        {"inputs": ["x:float32[batch,sequence,5,4]"]},
+    ),
+    "positions": lambda: (Positions(), {"inputs": SIGNAL}),
 }
 
 
@@ -206,33 +223,59 @@ def test_reset_starts_from_the_initial_state(folder: Path) -> None:
         for port in contract.data_inputs(ports.kind)
         if port.name not in contract.lengths
     }
-    if ports.kind == "step":
-        expected = model.stream(batch=contract.constants.get(BATCH, 1)).step(**data)
-    else:
-        expected = model(**data)
-    if not isinstance(expected, dict):
-        expected = {contract.data_outputs(ports.kind)[0].name: expected}
+    calls, stream = ports.undefined_hops + 2, None
+    if contract.carry:
+        stream = model.stream(batch=contract.constants.get(BATCH, 1))
+    call_model = model if stream is None else stream.step if ports.kind == "step" else stream.feed
+    expected = [call_model(**data) for _ in range(calls)]
     arguments = ", ".join(
         "undefined"
         if port.name in contract.lengths
         else json.dumps(data[port.name].ravel().tolist())
         for port in contract.data_inputs(ports.kind)
     )
-    call = f"const got = [await run({arguments}), await run({arguments})];\nreset();\n"
-    call += f"got.push(await run({arguments}));\n"
-    call += "const plain = (x) => Object.entries(x).map(([k, v]) => [k, Array.from(v, Number)]);\n"
-    call += "console.log(JSON.stringify(got.map((x) => Object.fromEntries(plain(x)))));\n"
     code = (folder / "run.mjs").read_text("utf-8")
     points = "points = 4;\n" if "let points" in code else ""
-    (folder / "called.mjs").write_text(f"{code}{points}reset();\n{call}", "utf-8")
-    first, second, again = json.loads(start(folder, "called.mjs").splitlines()[-1])
-    assert again == first
-    assert (second != first) == contract.carry
-    assert first.keys() == expected.keys()
-    for name, array in expected.items():
-        np.testing.assert_allclose(
-            first[name], array.ravel(), atol=1e-3 if "16" in array.dtype.name else 1e-6
-        )
+    (folder / "called.mjs").write_text(
+        f"""{code}
+{points}
+const numbersOf = ([name, data]) => [name, Array.from(data, Number)];
+const plain = (x) => Object.fromEntries(Object.entries(x).map(numbersOf));
+const got = [];
+for (let i = 0; i < {2 * calls}; i++) {{
+  if (i % {calls} === 0) reset();
+  got.push(plain(await run({arguments})));
+}}
+console.log(JSON.stringify(got));
+""",
+        "utf-8",
+    )
+    got = json.loads(start(folder, "called.mjs").splitlines()[-1])
+    assert got[:calls] == got[calls:]
+    assert (got[calls - 1] != got[calls - 2]) == contract.carry
+    for one, arrays in zip(got, expected, strict=False):
+        only = contract.data_outputs(ports.kind)[0].name
+        named = arrays if isinstance(arrays, dict) else {only: arrays}
+        assert one.keys() == named.keys()
+        for name, array in named.items():
+            wanted = np.zeros(0) if array is None else array.ravel()
+            atol = 1e-3 if "16" in wanted.dtype.name else 1e-6
+            np.testing.assert_allclose(one[name], wanted, atol=atol)
+
+
+def test_a_part_of_a_hop_and_a_hop_past_the_last_are_refused(folder: Path) -> None:
+    """A chunk that is not whole hops, and a call after the last position, fail by name."""
+    contract, code = contract_of(folder), (folder / "run.mjs").read_text("utf-8")
+    calls = []
+    if contract.hop > 1 and contract.step is None:
+        calls.append(("run(new Float32Array(6))", "6 steps are not whole hops of 4"))
+    if contract.limited_states:
+        run = "(async () => { for (;;) await run(new Float32Array(3)); })()"
+        calls.append((run, "a sequence has at most 40 steps; reset() starts a new one"))
+    for call, message in calls:
+        caught = f"reset();\nawait {call}.catch((error) => console.log(error.message));\n"
+        (folder / "refused.mjs").write_text(f"{code}\n{caught}", "utf-8")
+        assert start(folder, "refused.mjs").splitlines()[-1] == message
 
 
 VOCABULARIES = {
