@@ -20,9 +20,11 @@ typedef struct {
 
 /* Find the axis of the steps in a recording. A step graph that stands alone names one only where a
  * hop has several steps: else its recording has the steps in front. In an axis that counts more
- * than steps, as `batch*sequence`, the first symbol is the outer one. */
-static inline void find_steps(Recording *recording, const Port *port, bool alone, size_t hop,
-                              size_t *total) {
+ * than steps, as `batch*sequence`, the first symbol is the outer one. Where the state does not
+ * carry, an output may have any number of rows: it is compared whole. */
+static inline void find_steps(Recording *recording, const Port *port, const Graph *graph,
+                              bool alone, size_t *total) {
+    const size_t hop = graph->hop;
     const char *symbol = "sequence";
     const Array *run = &recording->run;
     const bool in_front = alone && run->rank > (int)port->rank;
@@ -37,6 +39,11 @@ static inline void find_steps(Recording *recording, const Port *port, bool alone
             (size_t)run->shape[axis];
     if (recording->axis < 0) return;
     if (!*total) *total = recording->hops / (in_front ? 1 : hop);
+    if (*total && recording->hops % *total && !strcmp(graph->carry, "no")) {
+        recording->inner *= recording->outer * recording->hops;
+        recording->outer = recording->hops = 1, recording->axis = -1;
+        return;
+    }
     if (!*total || recording->hops % *total)
         fail("`%s` has %zu rows, not as many in each hop of %zu steps", symbol, recording->hops,
              hop);
@@ -59,7 +66,7 @@ static inline void read_recordings(Recorded *recorded, Recorded *whole, const ch
         } else {
             snprintf(path, sizeof path, "%s/golden/%s.npy", folder, port->name);
             recording->run = read_npy(path);
-            find_steps(recording, port, whole != NULL, recorded->graph.hop, total);
+            find_steps(recording, port, &recorded->graph, whole != NULL, total);
         }
         recording->squeezed = (int)port->rank < recording->run.rank;
     }

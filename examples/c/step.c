@@ -32,8 +32,13 @@ static Graph graph;
 static OrtValue *values[MAX_PORTS];
 static char *data[MAX_PORTS], *initial[MAX_PORTS]; /* initial is NULL for other ports than states */
 static size_t elements[MAX_PORTS];
-static size_t hops; /* of the sequence so far */
+static size_t hops; /* of the sequence so far, those of the last run() too */
 static char takes[MAX_PATH]; /* the values of a line, for messages: 3 of `x`, 1 of `ids` */
+
+/* Return what a line is. */
+static const char *call(void) {
+    return graph.hop > 1 ? "hop" : "step";
+}
 
 static void *allocate(size_t count, size_t width) {
     void *memory = calloc(count + 1, width);
@@ -73,8 +78,9 @@ static void make_tensor(const OrtMemoryInfo *memory, size_t place) {
         initial[place] = allocate(elements[place], port->width);
         write_initial(&graph, port, shape, initial[place]);
     }
+    const int64_t steps = (int64_t)graph.hop;
     for (size_t i = 0; port->counts && i < elements[place]; i++)
-        data[place][i * port->width] = 1; /* one step; the first byte of a little-endian number */
+        memcpy(data[place] + i * port->width, &steps, port->width); /* its first bytes */
 }
 
 /* Return whether this program parses and prints the elements of a port. */
@@ -91,13 +97,17 @@ static bool is_known(const Port *port) {
 /* Open the step graph, or the sequence graph for calls of one step. */
 static void prepare(const char *folder) {
     OrtMemoryInfo *memory;
-    if (!open_graph(&graph, folder, "step.onnx") && !open_graph(&graph, folder, "sequence.onnx"))
+    const bool has_step = open_graph(&graph, folder, "step.onnx");
+    if (!has_step && !open_graph(&graph, folder, "sequence.onnx"))
         fail("`%s` has neither step.onnx nor sequence.onnx", folder);
     if (strcmp(graph.carry, "yes"))
         fail("`%s` has no step: its state does not carry on, so it needs whole sequences", folder);
     if (graph.divisible && !strcmp(graph.divisible, "no"))
         fail("`%s` has no step: it keeps memory from call to call, and other calls than the model's "
              "give other numbers", folder);
+    if (!has_step && graph.hop > 1)
+        fail("`%s` takes hops of %zu steps, which need step.onnx. Export it with a step graph",
+             folder, graph.hop);
     if (graph.only > 1 || graph.least > 1)
         fail("`%s` takes at least %zu steps in a call, but a line is one. Export it with a step "
              "graph", folder, graph.only > graph.least ? graph.only : graph.least);
@@ -170,13 +180,13 @@ static void read_values(char *text, size_t line) {
         const Port *port = &graph.ports[i];
         for (size_t j = 0; is_read(port) && j < elements[i]; j++) {
             if (!(value = next_value(&text)))
-                fail("line %zu has %zu values, but a step takes %s", line, count, takes);
+                fail("line %zu has %zu values, but a %s takes %s", line, count, call(), takes);
             count++;
             if (!parse(port, value, data[i] + j * port->width)) refuse(port, line, count, value);
         }
     }
     if (next_value(&text))
-        fail("line %zu has more than %zu values, but a step takes %s", line, count, takes);
+        fail("line %zu has more than %zu values, but a %s takes %s", line, count, call(), takes);
 }
 
 /* Start a new sequence. */
@@ -186,8 +196,17 @@ static void reset(void) {
     hops = 0;
 }
 
-/* Run one step; the next one starts from the state that this one leaves. */
+/* Run one step; the next one starts from the state that this one leaves. A state that counts the
+ * hops has a limit where a table of positions ends. */
 static void run(void) {
+    for (size_t i = 0; i < graph.inputs; i++) {
+        const Port *port = &graph.ports[i];
+        const int64_t *counts = (const int64_t *)(const void *)data[i];
+        for (size_t j = 0; port->state && port->limit && port->width == 8 && j < elements[i]; j++)
+            if (counts[j] >= (int64_t)port->limit)
+                fail("a sequence has at most %zu %ss, where the positions of `%s` end. Start a new "
+                     "one with an empty line", port->limit, call(), port->name);
+    }
     check(ort->Run(graph.session, NULL, graph.names, (const OrtValue *const *)values, graph.inputs,
                    graph.names + graph.inputs, graph.count - graph.inputs, values + graph.inputs));
     for (size_t i = 0; i < graph.inputs; i++) {
@@ -198,6 +217,7 @@ static void run(void) {
         values[i] = values[next], values[next] = value;
         data[i] = data[next], data[next] = memory;
     }
+    hops++;
 }
 
 static void write_element(const Port *port, const char *element) {
@@ -224,7 +244,7 @@ static bool is_defined(const Port *port, size_t element) {
     for (size_t axis = port->rank; axis-- > 0 && rows == 1;)
         if (!strcmp(port->axes[axis], "hop")) rows = (size_t)port->shape[axis];
         else inner *= (size_t)size_of(port, axis);
-    return hops * rows + element / inner % rows >= port->delay;
+    return (hops - 1) * rows + element / inner % rows >= port->delay;
 }
 
 static void write_outputs(void) {
@@ -235,7 +255,6 @@ static void write_outputs(void) {
             if (is_defined(&graph.ports[i], j))
                 write_element(&graph.ports[i], data[i] + j * graph.ports[i].width);
         }
-    hops++;
 }
 
 static void close_all(void) {
@@ -258,7 +277,7 @@ int main(int count, char **arguments) {
     reset();
     if (isatty(STDIN_FILENO))
         fprintf(stderr, "A line is a %s: %s. An empty line starts a new sequence.\n",
-                graph.hop > 1 ? "hop" : "step", takes);
+                call(), takes);
     for (size_t line = 1; (length = getline(&text, &capacity, stdin)) >= 0; line++) {
         if (strlen(text) != (size_t)length) fail("line %zu has a NUL byte. Give text", line);
         if (!text[strspn(text, BLANK)]) {

@@ -47,7 +47,7 @@ class JavascriptExample:
             parts.append(javascript_parts.FLOAT16)
         if self.ports.has_learned_states:
             parts.append(javascript_parts.LEARNED)
-        if self.ports.counts_hops and self.contract.delays:
+        if self.ports.counts_hops:
             parts.append(javascript_parts.DEFINED)
         parts += [self._reset(), self._run()]
         if vocabulary:
@@ -113,7 +113,6 @@ class JavascriptExample:
 
     def _run(self) -> str:
         contract, step = self.contract, self.ports.kind == "step"
-        late = bool(contract.carry and contract.delays)
         what = "whole sequences; each of them starts from the initial state"
         if contract.carry:
             hop = f"hop of {contract.hop} steps" if contract.hop > 1 else "step"
@@ -123,7 +122,11 @@ class JavascriptExample:
         lines = [
             f"/** Run {what}.",
             " * Inputs and outputs are flat arrays of numbers, row by row"
-            + (", without the steps that are not\n * defined yet. */" if late else ". */"),
+            + (
+                ", without the steps that are not\n * defined yet. */"
+                if self.ports.counts_hops
+                else ". */"
+            ),
             f"export async function run({', '.join(map(self.ports.variable, self.ports.data))}) {{",
         ]
         if self.ports.counted:
@@ -161,11 +164,13 @@ class JavascriptExample:
         if self.ports.counted and hop > 1:
             error = f"new RangeError(`${{steps}} steps are not whole hops of {hop}`)"
             lines.append(f"  if (steps % {hop}) throw {error};")
-        if self.contract.carry and self.contract.limited_states:
-            most = min(self.contract.limited_states.values())
+        limits = self.contract.limited_states if self.contract.carry else {}
+        for name, most in limits.items():
             what = f"{most} {'steps' if hop == 1 else 'hops'}"
             error = f'new RangeError("a sequence has at most {what}; reset() starts a new one")'
-            lines.append(f"  if (hops + {hops} > {most}) throw {error};")
+            counts = f"{member('state', self.contract.state_ports[name].name)}.data"
+            past = f"{counts}.some((count) => Number(count) + {hops} > {most})"
+            lines += [f"  if ({past})", f"    throw {error};"]
         return lines
 
     def _result(self, port: Port) -> str:

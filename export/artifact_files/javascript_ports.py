@@ -122,11 +122,10 @@ class JavascriptPorts(ExamplePorts):
             return self.contract.constants.get(SEQUENCE, hop) // hop
         return "steps" if hop == 1 else f"steps / {hop}"
 
-    @cached_property
+    @property
     def counts_hops(self) -> bool:
         """Whether `run` must know how many hops a sequence had so far."""
-        contract = self.contract
-        return contract.carry and bool(contract.delays or contract.limited_states)
+        return self.contract.carry and bool(self.contract.delays)
 
     def recorded(self, port: Port) -> Port:
         """Return a data port as the golden run has it, with an axis of all steps."""
