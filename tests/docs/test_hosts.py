@@ -7,8 +7,10 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import edgernn
 from tests.conftest import Once
 from tests.docs.host_programs import build_programs, node_modules
 from tests.docs.page_blocks import Block, check_output, page_blocks, play, run
@@ -70,6 +72,19 @@ def test_node(folder: Path) -> None:
     play(blocks, folder)
     (ours,) = section("Python with edgernn")
     assert blocks[-1].output == ours.output
+
+
+def test_hops(folder: Path) -> None:
+    """A model in hops, fed chunks of any size in Node, gives what edgernn gives."""
+    modules = folder / "node_modules"
+    if not modules.exists():
+        modules.symlink_to(node_modules())
+    blocks = section("Models in hops")
+    play(blocks, folder)
+    samples = np.sin(np.arange(1000) / 10).astype(np.float32)
+    scores = edgernn.load(folder / "detector.edgernn")(samples[None])
+    shown = re.findall(r"\d\.\d{4}", blocks[-1].output or "")
+    assert shown == [f"{score:.4f}" for score in scores[0]]
 
 
 def test_browser_page_is_the_program_for_node() -> None:
