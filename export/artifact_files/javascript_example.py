@@ -33,11 +33,13 @@ class JavascriptExample:
         name: The name of the artifact's folder.
         contract: What its graphs promise.
         tolerance: The largest difference from the golden run that passes.
+        last: The outputs of the last step alone, of a step graph without a sequence graph.
     """
 
     name: str
     contract: Contract
     tolerance: float
+    last: frozenset[str] = frozenset()
 
     @property
     def code(self) -> str:
@@ -65,7 +67,7 @@ class JavascriptExample:
     @cached_property
     def ports(self) -> JavascriptPorts:
         """The ports, as expressions."""
-        return JavascriptPorts(self.contract)
+        return JavascriptPorts(self.contract, self.last)
 
     def _opening(self) -> str:
         contract, kind = self.contract, self.ports.kind

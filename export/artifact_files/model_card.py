@@ -5,6 +5,8 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+
 from edgernn.artifact import Artifact
 from edgernn.contract import SEQUENCE, Contract, Port, State
 from edgernn.export.artifact_files.command_examples import CommandExamples
@@ -12,6 +14,7 @@ from edgernn.export.artifact_files.example_ports import ExamplePorts
 from edgernn.export.artifact_files.javascript_example import JavascriptExample
 from edgernn.export.artifact_files.usage_examples import UsageExamples
 from edgernn.facts import streaming_facts
+from edgernn.ports import HOP
 from edgernn.report import ParityReport
 
 __all__ = ["model_card"]
@@ -132,12 +135,30 @@ def _usage(artifact: Artifact, name: str) -> str:
         f"### In Python\n\nSave as `run.py`:\n\n{_block('python', python.python)}",
         f"### In Python, with ONNX Runtime alone\n\n{_block('python', python.onnxruntime)}",
         "### In JavaScript\n\nSave as `run.mjs`:\n\n"
-        + _block("js", JavascriptExample(name, artifact.contract, tolerance).code)
+        + _block(
+            "js",
+            JavascriptExample(name, artifact.contract, tolerance, _last_outputs(artifact)).code,
+        )
         + "\n\nInstall and start it. `--ignore-scripts` leaves out the libraries of CUDA.\n\n"
         + _block("sh", "npm install --ignore-scripts onnxruntime-node", "node run.mjs"),
         f"### In C\n\n{commands.c}",
     ]
     return "\n\n".join(sections)
+
+
+def _last_outputs(artifact: Artifact) -> frozenset[str]:
+    """Return the outputs of a step graph alone that are recorded of the last step only."""
+    if artifact.contract.sequence:
+        return frozenset()
+    files = {
+        port: artifact.golden / f"{port.name}.npy"
+        for port in artifact.contract.data_outputs("step")
+    }
+    return frozenset(
+        port.name
+        for port, file in files.items()
+        if HOP not in port.axes and file.exists() and np.load(file).ndim == len(port.shape)
+    )
 
 
 def _next(name: str) -> str:

@@ -83,7 +83,8 @@ class UsageExamples:
         run = f"outputs = dict(zip(names, session.run(names, {{{feeds}, **state}})))"
         if not self._contract.carry:
             return "\n".join([*lines, run])
-        loop = f"for _ in range(3):  # one {'step' if kind == 'step' else 'chunk'} each"
+        step = "step" if self._contract.hop == 1 else "hop"
+        loop = f"for _ in range(3):  # one {step if kind == 'step' else 'chunk'} each"
         pairs = ", ".join(f'"{s.input}": outputs["{s.output}"]' for s in states)
         late = ", ".join(f"{count} of `{name}`" for name, count in self._contract.delays.items())
         note = f"# The first steps of a new sequence are not defined: drop {late}."

@@ -122,6 +122,11 @@ KINDS: dict[str, Callable[[], tuple[nn.Module, dict[str, Any]]]] = {
         TimeFirst(),
         {"inputs": ["x:float32[batch,sequence,5,4]"]},
     ),
+    "step only of a decoder": lambda: (Decoder(), {"inputs": WAVE, "graph": "step"}),
+    "step only of a last output": lambda: (
+        Learned(),
+        {"inputs": (torch.randn(2, 5, 5), torch.ones(2, 5, dtype=torch.bool)), "graph": "step"},
+    ),
     "positions": lambda: (Positions(), {"inputs": SIGNAL}),
 }
 
