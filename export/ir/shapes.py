@@ -103,6 +103,8 @@ def _reshape(node: ir.Node) -> Sequence[Shape | None]:
     if before is None or target is None:
         return (None,)
     copies = node.attributes.get_int("allowzero", 0) == 0
+    if copies and 0 in target[len(before) :]:  # no such axis: of a sequence without steps
+        return (None,)
     shape = [before[i] if size == 0 and copies else size for i, size in enumerate(target)]
     shape = [None if size == -1 else size for size in shape]
     if shape.count(None) == 1:

@@ -103,3 +103,9 @@ def test_an_unknown_axis_is_not_taken_for_another():
     target = reshape.inputs[1]
     assert target is not None
     assert not target.is_initializer()
+
+
+def test_a_reshape_that_copies_an_axis_beyond_the_last_is_left():
+    """A sequence without steps gives such a target: 0 is its size, not an axis to copy."""
+    model = settled("y = Reshape(x, target)", ", int64[4] target = {1, 2, 3, 0}")
+    assert shape_of(model.graph.outputs[0]) is None
