@@ -55,10 +55,14 @@ class OutputFrames:
 
     @functools.cached_property
     def first_hops(self) -> int:
-        """The number of hops after which a new stream has a frame of every output."""
+        """The number of hops after which a new stream has a frame of every output.
+
+        An output without frames of its own, such as the last one alone, may have a delay too.
+        """
         delays = self.contract.delays
         return max(
-            (-(-(delays.get(name, 0) + 1) // self.per_hop(name)) for name in self.axes), default=1
+            (-(-(delays.get(name, 0) + 1) // self.per_hop(name)) for name in {*self.axes, *delays}),
+            default=1,
         )
 
     def per_hop(self, name: str) -> int:

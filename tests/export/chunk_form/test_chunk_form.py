@@ -81,3 +81,33 @@ def test_calls_of_a_module_that_remembers_pad_anew(tmp_path: Path) -> None:
     artifact = edgernn.export_model(Remembers().eval(), tmp_path / "out.edgernn", inputs=[SPEC])
     assert [state.name for state in artifact.contract.states] == ["h"]
     assert not artifact.contract.divisible
+
+
+class LastOfValid(nn.Module):
+    """The last frame alone of a GRU behind a convolution without padding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(4, 6, 3)
+        self.rnn = nn.GRU(6, 8, batch_first=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return (batch, 8)."""
+        result: torch.Tensor = self.rnn(self.conv(x.transpose(1, 2)).transpose(1, 2))[0]
+        return result[:, -1]
+
+
+def test_a_last_frame_that_comes_late_is_exported(tmp_path: Path) -> None:
+    """The model needs as many steps as its output has delay, and no run has fewer."""
+    module = LastOfValid().eval()
+    path = edgernn.export_model(module, tmp_path / "last.edgernn", inputs=[SPEC]).path
+    model = edgernn.load(path)
+    assert model.contract.delays == {"output": 2}
+    x = torch.randn(1, 9, 4)
+    stream = model.stream()
+    steps = [stream.step(frame) for frame in x.numpy().swapaxes(0, 1)]
+    assert steps[:2] == [None, None]
+    for frames in range(3, 10):
+        with torch.no_grad():
+            expected = module(x[:, :frames]).numpy()
+        assert abs(steps[frames - 1] - expected).max() < 1e-5

@@ -38,6 +38,7 @@ def test_hops_until_every_output_has_a_frame():
     assert [FRAMES.steps(hops) for hops in (1, 2, 10)] == [8, 12, 44]
     plain = OutputFrames(contract(delays={}, tails={}))
     assert (plain.first_hops, plain.steps(3)) == (1, 12)
+    assert OutputFrames(contract(delays={"output": 3, "last": 4})).first_hops == 5
 
 
 def test_numbers_of_steps_become_whole_hops():
