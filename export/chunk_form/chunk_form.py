@@ -70,7 +70,7 @@ def chunk_form(model: ir.Model, multiple: int = 1) -> ChunkForm | None:
         try:
             sizes = ConcreteSizes(model, hop)
             chunk = ChunkWriter(model, sizes, hop, None)
-            if hop == 1 and not chunk.builder.states and not any(chunk.outputs.delays.values()):
+            if hop == 1 and not _needs_chunks(chunk):
                 return None
             step = ChunkWriter(model, sizes, hop, 1)
             break
@@ -101,3 +101,9 @@ def chunk_form(model: ir.Model, multiple: int = 1) -> ChunkForm | None:
         ),
         streaming=chunk.outputs.streaming(),
     )
+
+
+def _needs_chunks(chunk: ChunkWriter) -> bool:
+    """Return whether the graphs of a model with a hop of 1 are others than those of its steps."""
+    builder = chunk.builder
+    return bool(builder.states) or any(chunk.outputs.delays.values()) or builder.repeats_layers

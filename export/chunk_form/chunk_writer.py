@@ -97,6 +97,7 @@ class ChunkWriter:
     def _refuse(self, node: ir.Node, error: UnsupportedModelError) -> None:
         """Keep why a node cannot be written for whoever needs its numbers."""
         refused = self._form.refused
+        error = next((refused[value] for value in node.inputs if value in refused), error)
         if error not in refused.values():
             reason = error
             error = UnsupportedModelError(f"{_subject(node)}: {reason}")

@@ -45,6 +45,7 @@ def _layer(node: ir.Node, form: Form) -> Sequence[Streamed | None]:
         check_carried(node, node.inputs[index])
     one = form.plain(one)
     time = one.frames
+    form.builder.repeats_layers |= form.builder.frames_per_hop(time) > 1
     inputs = [
         one.value if index == Input.X else None if value is None else form.no_time(value).value
         for index, value in enumerate(node.inputs)

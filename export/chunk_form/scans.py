@@ -58,6 +58,7 @@ class _Scan:
             raise UnsupportedModelError("it runs from the last step to the first")
         self._xs = self._at_one_delay(xs)
         self._time = self._xs[0].frames
+        form.builder.repeats_layers |= form.builder.frames_per_hop(self._time) > 1
 
     def _attribute(self, name: str, count: int) -> list[int]:
         return list(self._node.attributes.get_ints(name, [0] * count))

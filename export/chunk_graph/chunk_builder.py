@@ -63,12 +63,14 @@ class ChunkBuilder(SizeBuilder):
     Attributes:
         states: The states that were added.
         contexts: Those of them that are contexts.
+        repeats_layers: Whether a layer runs several frames in one hop.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.states: list[ContextState] = []
         self.contexts: list[Context] = []
+        self.repeats_layers = False
 
     # States
 
