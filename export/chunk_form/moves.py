@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.chunk_form.elementwise import spread_rows
+from edgernn.export.chunk_graph.concrete_sizes import Values
 from edgernn.export.chunk_graph.form import Form
 from edgernn.export.chunk_graph.time_axis import Dim, Frames, Streamed
 
@@ -69,33 +70,42 @@ def _reshape(node: ir.Node, form: Form) -> Sequence[Streamed | None]:
 
 
 def _after_reshape(form: Form, old: ir.Value | None, out: ir.Value, time: Frames) -> Frames | None:
-    """Return the time after a reshape; None where frames are folded into another axis."""
-    places = []
-    for run, before, after in zip(form.sizes.runs, form.shapes(old), form.shapes(out), strict=True):
-        inner = time.inner * (run.sizes.batch if time.inner_batch else 1)
-        stride = inner * math.prod(before[time.axis + 1 :])
-        frames = time.length(run.sizes.steps)
-        for axis in range(len(after)):
-            behind = math.prod(after[axis + 1 :])
-            if (
-                stride % behind == 0
-                and (after[axis] * behind) % (stride * frames) == 0
-                and after[axis] % frames == 0
-            ):
-                places.append((axis, stride // behind))
-                break
-        else:
-            return None
-    axes, inners = {axis for axis, _ in places}, [inner for _, inner in places]
-    if len(axes) != 1:
-        raise form.lost(out)
-    axis = axes.pop()
-    if len(set(inners)) == 1:
-        return replace(time, axis=axis, inner=inners[0], inner_batch=False)
-    factor = form.sizes.is_batch(inners)
-    if not factor:
-        raise form.lost(out)
-    return replace(time, axis=axis, inner=factor, inner_batch=True)
+    """Return the time after a reshape; None where frames are folded into another axis.
+
+    In a run that gives a single frame any axis may hold it: the others tell.
+    """
+    for axis in range(form.rank(out)):
+        inners = [
+            _inner_after(run, time, before, after, axis)
+            for run, before, after in zip(
+                form.sizes.runs, form.shapes(old), form.shapes(out), strict=True
+            )
+        ]
+        if 0 in inners:
+            continue
+        if len(set(inners)) == 1:
+            return replace(time, axis=axis, inner=inners[0], inner_batch=False)
+        factor = form.sizes.is_batch(inners)
+        if not factor:
+            raise form.lost(out)
+        return replace(time, axis=axis, inner=factor, inner_batch=True)
+    return None
+
+
+def _inner_after(
+    run: Values, time: Frames, before: Sequence[int], after: Sequence[int], axis: int
+) -> int:
+    """Return what is within one frame of an axis after a reshape; 0 where time is not there."""
+    inner = time.inner * (run.sizes.batch if time.inner_batch else 1)
+    stride = inner * math.prod(before[time.axis + 1 :])
+    frames = time.length(run.sizes.steps)
+    behind = math.prod(after[axis + 1 :])
+    there = (
+        stride % behind == 0
+        and (after[axis] * behind) % (stride * frames) == 0
+        and after[axis] % frames == 0
+    )
+    return stride // behind if there else 0
 
 
 def _folded(

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -50,7 +50,8 @@ class Stack(nn.Module):
 
 
 @settings(
-    max_examples=8,
+    max_examples=5,
+    phases=[Phase.generate],
     deadline=None,
     derandomize=True,
     database=None,
