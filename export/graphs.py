@@ -119,7 +119,7 @@ def graphs_of_sequence(
         step = _step_of_sequence(trace, loops, lengths)
         return Graphs(sequence, step, "", reasons, no_chunks=no_chunks)
     except UnsupportedModelError as error:
-        return Graphs(sequence, None, no_chunks or str(error), reasons)
+        return Graphs(sequence, None, no_chunks or str(error), reasons, no_chunks=no_chunks)
 
 
 def _lowered(

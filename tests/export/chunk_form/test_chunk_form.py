@@ -111,3 +111,34 @@ def test_a_last_frame_that_comes_late_is_exported(tmp_path: Path) -> None:
         with torch.no_grad():
             expected = module(x[:, :frames]).numpy()
         assert abs(steps[frames - 1] - expected).max() < 1e-5
+
+
+class DividedByWindows(nn.Module):
+    """Frames that are added where they overlap, divided by the sum of their windows."""
+
+    window: torch.Tensor
+    single: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frames = nn.Conv1d(1, 4, 4, stride=2, padding=2)
+        self.rnn = nn.GRU(4, 4, batch_first=True)
+        self.up = nn.ConvTranspose1d(4, 1, 4, stride=2, bias=False)
+        self.register_buffer("window", torch.rand(1, 4, 1))
+        self.register_buffer("single", torch.eye(4)[:, None])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return (batch, 1, steps)."""
+        y = self.rnn(self.frames(x.transpose(1, 2)).transpose(1, 2))[0].transpose(1, 2)
+        windows = self.window.repeat(1, 1, y.shape[-1]) ** 2
+        sums = F.conv_transpose1d(windows, self.single, stride=2)
+        result: torch.Tensor = (self.up(y) / (sums + 1e-8))[..., 2:-2]
+        return result
+
+
+def test_the_reason_names_the_operator_that_has_no_chunk_form(tmp_path: Path) -> None:
+    """It is given where a single step fails too and the state cannot be carried on."""
+    module, spec = DividedByWindows().eval(), "x:float32[batch,sequence,1]"
+    contract = edgernn.export_model(module, tmp_path / "sums.edgernn", inputs=[spec]).contract
+    assert contract.step is None
+    assert contract.no_step.startswith("`forward` (Div): forward computes with the number of steps")
