@@ -18,7 +18,7 @@ from tests.models.memory_models import RestartedLayer, RunningPeak
 
 REASONS = {
     RunningPeak: "in parts, eager torch gives another `",
-    RestartedLayer: "`rnn_l0` (GRU): it starts anew at every call, not from where it was",
+    RestartedLayer: "in parts, eager torch gives another `",
 }
 
 
