@@ -77,7 +77,8 @@ def find_dynamic_axes(
     dynamic: dict[str, list[Axis]] = {}
     for symbol, axes in groups:
         error = probe.failure(axes)
-        if error is not None and symbol == SEQUENCE and (multiple := probe.multiple(axes)):
+        fails = error is not None and not isinstance(error, RankError)
+        if fails and symbol == SEQUENCE and (multiple := probe.multiple(axes)):
             probe = replace(probe, example=replace(probe.example, multiple=multiple))
             error = None
         if isinstance(error, RankError) and (guessed or example.shapes):
