@@ -31,8 +31,8 @@ def test_a_fault_of_edgernn_says_so(target, monkeypatch):
     with pytest.raises(UnsupportedModelError) as caught:
         edgernn.export_model(Net(), target, inputs=["x:float32[batch,sequence,4]"])
     assert str(caught.value) == (
-        "Building the graphs of `Net` fails with TypeError: dict.__getitem__() takes no keyword "
-        "arguments. That is a fault of edgernn; please report it with the model."
+        "Building the graphs of `Net` fails with TypeError: dict.__getitem__() takes exactly "
+        "one argument (6 given). That is a fault of edgernn; please report it with the model."
     )
     assert isinstance(caught.value.__cause__, TypeError)
 

@@ -193,10 +193,10 @@ CASES = (
     ),
     Case(
         "a causal convolution in front",
-        "A convolution looks back over steps that no state holds, so there is no step graph.",
+        "Convolutions look back over steps that contexts hold.",
         TcnLstm,
-        "x: float32[batch, sequence, 4]; h[1, batch, 9], c[1, batch, 9] -> output: "
-        "float32[batch, sequence] (sequence)",
+        "x: float32[batch, sequence, 4]; h[1, batch, 9], c[1, batch, 9], conv1_context[batch, 4, "
+        "2], conv2_context[batch, 8, 4] -> output: float32[batch, sequence] (sequence + step)",
         example=(2, 9),
     ),
     Case(
@@ -222,7 +222,7 @@ CASES = (
         "The characters start anew at every word; only the words have a state to carry.",
         Hierarchical,
         "x: int64[batch, sequence, x_dim2]; word_rnn_h[1, batch, 9], word_rnn_c[1, batch, 9] "
-        "-> output: float32[batch, sequence, 4] (sequence)",
+        "-> output: float32[batch, sequence, 4] (sequence + step)",
         symbols=30,
         example=(2, 5),
     ),

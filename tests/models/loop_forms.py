@@ -212,18 +212,19 @@ CASES = (
         "a loop after a stride",
         "It has one step more when the sequence has two more.",
         Strided,
-        "x: float32[batch, sequence, 3]; h[batch, 6] -> output: float32[batch, (sequence - "
-        "1)//2 + 1, 6] (sequence)",
+        "x: float32[batch, sequence, 3]; h[batch, 6], conv_context[batch, 3, 1] -> output: "
+        "float32[batch, sequence//2, 6] (sequence + step)",
         example=(2, 8),
+        sizes=((1, 2), (3, 12), (5, 4)),
     ),
     Case(
         "a loop after a pool",
         "From one size to the next it need not take a step more.",
         Pooled,
         "x: float32[batch, sequence, 3]; h[batch, 6] -> output: float32[batch, sequence//2, 6] "
-        "(sequence)",
+        "(sequence + step)",
         example=(2, 8),
-        sizes=((1, 2), (3, 11), (5, 4)),
+        sizes=((1, 2), (3, 12), (5, 4)),
     ),
     Case(
         "a loop over every other step",

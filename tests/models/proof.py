@@ -82,7 +82,9 @@ def _runs(model: Model, arrays: Arrays, batch: int, sequence: int) -> dict[str, 
         spans = [range(a, b) for a, b in pairwise(cuts) if b > a]
         runs["chunks"] = _parts(model, arrays, batch, spans)
     if model.contract.step is not None:
-        runs["steps"] = _parts(model, arrays, batch, range(sequence))
+        hop = model.contract.hop
+        hops = [range(at, at + hop) for at in range(0, sequence, hop)]
+        runs["steps"] = _parts(model, arrays, batch, range(sequence) if hop == 1 else hops)
     return runs
 
 

@@ -186,16 +186,11 @@ CASES = (
     ),
     Case(
         "half as many steps",
-        "The size that follows from the steps is short, and the note has both shapes.",
+        "A stride of two makes a hop of two steps.",
         Halved,
-        "x: float32[batch, sequence, 4]; h[1, batch, 5] -> output: float32[batch, (sequence - "
-        "1)//2 + 1, 5] (sequence)",
+        "x: float32[batch, sequence, 4]; h[1, batch, 5], conv_context[batch, 4, 1] -> output: "
+        "float32[batch, sequence//2, 5] (sequence + step)",
         example=(2, 6),
-        notes=(
-            "There is no step graph: its state cannot be carried on: in parts, eager torch gives "
-            "another `output` than whole (in shape: (2, 4, 5) where (2, 3, 5) was expected). "
-            "Something besides the state reads several steps, such as a convolution over time or a "
-            "mean.",
-        ),
+        sizes=((1, 2), (3, 12), (5, 4)),
     ),
 )

@@ -50,7 +50,7 @@ class Stack(nn.Module):
 
 
 @settings(
-    max_examples=5,
+    max_examples=2,
     phases=[Phase.generate],
     deadline=None,
     derandomize=True,

@@ -26,7 +26,7 @@ HOPS = 14
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     full = metafunc.config.getoption("--full")
-    cases = placements() if full else cover(placements(), together=2)
+    cases = placements() if full else cover(placements(), together=1)
     metafunc.parametrize("placement", cases, ids=str)
 
 
