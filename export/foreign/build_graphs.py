@@ -19,7 +19,6 @@ import onnx_ir.passes.common as passes
 from edgernn.contract import State
 from edgernn.errors import UnsupportedModelError
 from edgernn.export.analysis.find_layers import layers_of
-from edgernn.export.analysis.graph_patterns import node_label
 from edgernn.export.built import Built
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.call.forward_run import ForwardRun
@@ -33,9 +32,7 @@ from edgernn.export.foreign.onnx_file import OnnxFile
 from edgernn.export.foreign.recurrent_nodes import check_weights, sequence_lens_inputs
 from edgernn.export.foreign.resolve_file import resolve_file
 from edgernn.export.foreign.step_axes import find_step_axes, mark_sequence_axes
-from edgernn.export.ir.call_nodes import runs_along_sequence
 from edgernn.export.ir.fold_constants import fold_constants
-from edgernn.export.ir.recurrent_operators import direction_of, recurrent_nodes
 from edgernn.export.lift.lift_over_time import LiftedGraph, lift_over_time, scan_note
 from edgernn.export.states.contract_ports import Origins, name_ports
 from edgernn.export.states.hop_and_delay import Streaming
@@ -79,14 +76,13 @@ def build_foreign(
     held = length_inputs(file)
     lengths = [name for name, path in origins.inputs.items() if path in held]
     is_step = not example.has_sequence and run.most_steps == 1
-    backward = _backward(opened.model.graph)
     notes = [
         *example.notes,
         *(f"`{name}` is an input that the file ignores." for name in origins.unused),
         *pairing_notes(states),
     ]
     model = _plain(file, opened)
-    no_step = _no_step(file, model, example, run, backward)
+    no_step = _no_step(file, model, example, run, opened.backward)
     step_axes: dict[str, int] = {}
     if is_step:
         paths = {path for one in states for path in (one.argument, one.result) if path}
@@ -119,7 +115,7 @@ def build_foreign(
         module=None,
         example=example,
         is_step=is_step,
-        carry=not backward and (is_step or example.has_sequence),
+        carry=not opened.backward and (is_step or example.has_sequence),
         constant_batch=run.batch,
         layers={
             name: len(stack)
@@ -263,18 +259,6 @@ def _check_lengths(file: OnnxFile, session: InstrumentedFile, example: ExampleCa
                 f"{', '.join(map(str, lengths[:4]))} (sequence_lens) of {steps} steps. Cut the "
                 "input to that length and export the model without lengths."
             )
-
-
-def _backward(graph: ir.Graph) -> str:
-    """Return why there is no step graph where a node reads the sequence from its end."""
-    for node in recurrent_nodes(graph):
-        direction = direction_of(node)
-        if direction != "forward" and runs_along_sequence(node):
-            return (
-                f"`{node_label(node)}` ({node.op_type}) is {direction}: it reads the sequence from "
-                "its end."
-            )
-    return ""
 
 
 def _plain(file: OnnxFile, opened: FileStates, lengths: bool = True) -> ir.Model:

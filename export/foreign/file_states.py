@@ -9,14 +9,16 @@ import onnx_ir as ir
 import torch
 
 from edgernn.errors import UnsupportedModelError
+from edgernn.export.analysis.graph_patterns import node_label
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.call.forward_run import ForwardRun
 from edgernn.export.foreign.fitted_shapes import FittedShapes
 from edgernn.export.foreign.instrumented_file import InstrumentedFile
 from edgernn.export.foreign.onnx_file import OnnxFile
+from edgernn.export.ir.call_nodes import runs_along_sequence
 from edgernn.export.ir.dataflow import movement_sources
 from edgernn.export.ir.graph_names import result_name, result_path
-from edgernn.export.ir.recurrent_operators import Input, kind_of, recurrent_nodes
+from edgernn.export.ir.recurrent_operators import Input, direction_of, kind_of, recurrent_nodes
 from edgernn.export.states.find_folded_batches import find_folded_batches
 from edgernn.export.states.find_states import find_states
 from edgernn.export.states.layer_names import name_operator_layers
@@ -44,12 +46,14 @@ class FileStates:
         states: The states.
         finals: Name of a state that the file neither takes nor returns → the value that holds it.
         stacks: Name of a state that one tensor holds for several nodes → these states in order.
+        backward: Why nothing can be carried on, where a node reads the sequence from its end.
     """
 
     model: ir.Model
     states: tuple[StatePort, ...]
     finals: Mapping[str, str]
     stacks: Mapping[str, Stack]
+    backward: str
 
 
 def find_file_states(
@@ -64,7 +68,9 @@ def find_file_states(
         UnsupportedModelError: It has no state, or one that is not of a shape with a batch axis.
     """
     run = session(example)
-    model, node_states = _copy_with_states(file, example, FittedShapes(session, example))
+    sizes = FittedShapes(session, example)
+    model, node_states = _copy_with_states(file, example, sizes)
+    declared = _fit_sequences(model.graph, sizes)
     finals = {(state.call, state.index): state.final.name or "" for state in node_states}
     stacked = _stacked_states(model.graph, node_states, run, example)
     proven = _join_finals(model.graph, stacked, run, session.finals(example))
@@ -73,7 +79,10 @@ def find_file_states(
     known = StatePairs(named, recognised=recognised, proven=proven, names_tell=False)
     folded = find_folded_batches(session.finals, example, node_states)
     states = find_states(model.graph, node_states, run.calls, known, folded=folded)
+    backward = _backward(model.graph)
     _restore_omitted(model.graph)
+    for value, shape in declared.items():
+        value.shape = shape
     if not states:
         raise UnsupportedModelError(_no_state(file, model.graph, pair_options(example, run)))
     check_state_axes(model.graph, states, f" of `{file.path}`")
@@ -90,6 +99,7 @@ def find_file_states(
             for state in states
             if state.argument in stacked
         },
+        backward=backward,
     )
 
 
@@ -103,9 +113,6 @@ def _copy_with_states(
         value.shape = ir.Shape(example.shapes[value.name or ""])
     nodes = recurrent_nodes(graph)
     for node in nodes:
-        x = node.inputs[Input.X]
-        if x is not None and not x.is_graph_input() and not x.is_initializer():
-            x.shape = ir.Shape(sizes.of(x.name or ""))
         for value in node.outputs[1:]:
             value.shape = ir.Shape(sizes.of(value.name or ""))
             value.type = ir.TensorType(ir.DataType.FLOAT)
@@ -119,6 +126,29 @@ def _copy_with_states(
                 node.replace_input_with(place, initial)
             initial.type = ir.TensorType(ir.DataType.FLOAT)
     return model, operator_states(nodes)
+
+
+def _fit_sequences(graph: ir.Graph, sizes: FittedShapes) -> dict[ir.Value, ir.Shape | None]:
+    """Give the sequences that nodes run over their proven shapes; return those of the file."""
+    declared: dict[ir.Value, ir.Shape | None] = {}
+    for node in recurrent_nodes(graph):
+        x = node.inputs[Input.X]
+        if x is not None and not x.is_graph_input() and not x.is_initializer():
+            declared.setdefault(x, x.shape)
+            x.shape = ir.Shape(sizes.of(x.name or ""))
+    return declared
+
+
+def _backward(graph: ir.Graph) -> str:
+    """Return why there is no step graph where a node reads the sequence from its end."""
+    for node in recurrent_nodes(graph):
+        direction = direction_of(node)
+        if direction != "forward" and runs_along_sequence(node):
+            return (
+                f"`{node_label(node)}` ({node.op_type}) is {direction}: it reads the sequence from "
+                "its end."
+            )
+    return ""
 
 
 def _restore_omitted(graph: ir.Graph) -> None:

@@ -296,6 +296,7 @@ CASES: Mapping[str, Case] = {
     "files: its graph": _again("sequence.onnx", Learned, inputs=[_X4]),
     "onnx: torch's, lstm": _from_torch(nn.LSTM, False),
     "onnx: torch's, both ways": _from_torch(nn.GRU, False, bidirectional=True),
+    "onnx: torch's newer, two layers": _from_torch(nn.LSTM, True, num_layers=2),
     "onnx: states as inputs": _file(stack),
     "onnx: float16": _file(_half),
     "onnx: sequence_lens": _file(lambda path: ended(path, "LSTM", "bidirectional")),
