@@ -210,15 +210,19 @@ def _with_causal_steps(
 ) -> list[tuple[str, list[Axis]]]:
     """Return the axes with another one as the steps where a layer looks ahead along the first.
 
-    A layer may run along the bins of a frame in both directions, and another one along time.
+    A layer may run along the bins of a frame in both directions, and another one along time. Both
+    are axes of one input: the steps of an encoder's input are not those of its decoder's.
     """
     axes = dict(groups)
+    paths = {path for path, _ in axes.get(SEQUENCE, ())}
     others = [
         symbol
         for symbol, along in groups
-        if symbol not in (BATCH, SEQUENCE) and _gives_steps(probe, along)
+        if symbol not in (BATCH, SEQUENCE)
+        and paths & {path for path, _ in along}
+        and _gives_steps(probe, along)
     ]
-    if SEQUENCE not in axes or not others or is_causal(probe, axes[SEQUENCE]):
+    if not others or is_causal(probe, axes[SEQUENCE]):
         return list(groups)
     causal = [symbol for symbol in others if is_causal(probe, axes[symbol])]
     if len(causal) != 1:

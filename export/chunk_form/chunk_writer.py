@@ -17,7 +17,7 @@ from edgernn.export.chunk_form.merged_batch import with_sequences
 from edgernn.export.chunk_graph.attention_band import time_axes
 from edgernn.export.chunk_graph.chunk_builder import ChunkBuilder
 from edgernn.export.chunk_graph.concrete_sizes import ConcreteSizes
-from edgernn.export.chunk_graph.form import Form
+from edgernn.export.chunk_graph.form import Form, ReadsStepsError
 from edgernn.export.chunk_graph.shared_contexts import share_contexts
 from edgernn.export.chunk_graph.time_axis import Frames, Size, Streamed
 from edgernn.export.ir.shapes import shape_of
@@ -95,9 +95,13 @@ class ChunkWriter:
         passes.NameFixPass()(self.model)
 
     def _refuse(self, node: ir.Node, error: UnsupportedModelError) -> None:
-        """Keep why a node cannot be written for whoever needs its numbers."""
+        """Keep why a node cannot be written for whoever needs its numbers.
+
+        A mask of all steps is beside the point where what it masks cannot be written.
+        """
         refused = self._form.refused
-        error = next((refused[value] for value in node.inputs if value in refused), error)
+        if isinstance(error, ReadsStepsError):
+            error = next((refused[value] for value in node.inputs if value in refused), error)
         if error not in refused.values():
             reason = error
             error = UnsupportedModelError(f"{_subject(node)}: {reason}")

@@ -39,15 +39,21 @@ class Overlap:
 
 
 def overlapping(form: Form, one: Streamed, overlap: Overlap, name: str) -> tuple[Streamed, Frames]:
-    """Return frames that may be added, undefined ones as zeros, and the time of their sums."""
-    one = form.defined(form.started(form.plain(one), name), 0.0)
+    """Return frames that may be added, undefined ones as zeros, and the time of their sums.
+
+    Zeros before the start add nothing: the sums before the start are zeros as well. Frames after the
+    end of the model's own may not be added.
+    """
+    one = form.plain(one)
+    if np.any(one.frames.before) or one.frames.tail < 0:
+        one = form.started(one, name)
+    one = form.defined(one, 0.0)
     time, stride = one.frames, overlap.stride
     made = replace(
         time,
         rate=time.rate * stride,
         delay=time.delay * stride,
         tail=time.tail * stride + overlap.kept,
-        before=None,
         exact_end=time.exact_end and overlap.kept <= 0,
     )
     return one, made
@@ -142,7 +148,7 @@ def cropped(
         shape = whole.shape_of_frames(overlap.kept)
         whole = whole.with_value(sums_of(form, partial, made, shape, name))
     if bias is not None:
-        whole = whole.with_value(_biased(form, whole.value, bias, len(whole.dims) - 2))
+        whole = _biased(form, whole, bias)
     return shifted(form, whole, front, back, 1, name)
 
 
@@ -192,14 +198,16 @@ def partial_size(form: Form, made: Frames, overlap: Overlap) -> ir.Value:
     return builder.op("Add", count, builder.ints(more), name="open_frames") if more else count
 
 
-def _biased(form: Form, value: ir.Value, bias: ir.Value, spatial: int) -> ir.Value:
+def _biased(form: Form, one: Streamed, bias: ir.Value) -> Streamed:
     """Return a value with a number added to each channel."""
     array = form.constant(bias)
     if array is None:
         raise UnsupportedModelError("its bias is no constant")
-    column = np.asarray(array).reshape(-1, *(1,) * spatial)
+    column = np.asarray(array).reshape(1, -1, *(1,) * (len(one.dims) - 2))
+    before = None if one.frames.before is None else one.frames.before + column
     builder = form.builder
-    return builder.op("Add", value, builder.constant(column, "bias"), name="biased")
+    value = builder.op("Add", one.value, builder.constant(column, "bias"), name="biased")
+    return one.with_value(value, before=before)
 
 
 OVERLAP_RULES: dict[str, Callable[[ir.Node, Form], Sequence[Streamed | None]]] = {

@@ -18,7 +18,11 @@ from edgernn.export.chunk_graph.size_builder import SizeFactors
 from edgernn.export.chunk_graph.time_axis import Dim, Frames, Size, Streamed
 from edgernn.export.ir.node_builder import constant_of
 
-__all__ = ["Form"]
+__all__ = ["Form", "ReadsStepsError"]
+
+
+class ReadsStepsError(UnsupportedModelError):
+    """When a number is needed that follows from the number of steps of the whole sequence."""
 
 
 class Form:
@@ -177,8 +181,8 @@ class Form:
         return vector
 
     @staticmethod
-    def _reads_steps(old: ir.Value) -> UnsupportedModelError:
-        return UnsupportedModelError(
+    def _reads_steps(old: ir.Value) -> ReadsStepsError:
+        return ReadsStepsError(
             f"forward computes with the number of steps (`{old.name}`), which a stream does not "
             "know before its end"
         )

@@ -254,8 +254,8 @@ CASES = (
         "what is the same at all steps",
         "It comes into the loop from outside; source and target have lengths of their own.",
         Context,
-        "x: float32[batch, x_dim1, 3], y: float32[batch, sequence, 2]; encoder_h[1, batch, 6], "
-        "encoder_c[1, batch, 6] -> output: float32[batch, sequence, 2] (sequence)",
+        "x: float32[batch, sequence, 3], y: float32[batch, y_dim1, 2]; encoder_h[1, batch, 6], "
+        "encoder_c[1, batch, 6] -> output: float32[batch, y_dim1, 2] (sequence)",
         example=(2, 5),
     ),
     Case(

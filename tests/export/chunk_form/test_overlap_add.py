@@ -55,6 +55,23 @@ def test_two_axes() -> None:
     check(module, SPEC, axis=2, delay=0, tail=2)
 
 
+@pytest.mark.parametrize("crop", [0, 2, 4, 6])
+@pytest.mark.parametrize("value", [0.0, 0.5])
+@pytest.mark.parametrize("bias", [False, True])
+def test_padding_in_front_of_a_decoder(crop: int, value: float, bias: bool) -> None:
+    """Zeros add nothing, so that what is cut off in front again costs no delay."""
+    up = nn.ConvTranspose1d(4, 6, 3, dilation=2, padding=crop, bias=bias)
+    module = BehindGru(lambda m, x: m.up(F.pad(x, (4, 0), value=value)), up=up)
+    check(module, SPEC, axis=2, hop=1, delay=crop if value else 2 * max(0, crop - 4))
+
+
+def test_frames_before_a_decoder_meet_a_convolution() -> None:
+    """What a decoder makes of padding is its bias, which the next operator reads."""
+    up, conv = nn.ConvTranspose1d(4, 6, 2, stride=2), nn.Conv1d(6, 5, 7)
+    module = BehindGru(lambda m, x: m.conv(m.up(F.pad(x, (3, 0)))), up=up, conv=conv)
+    check(module, SPEC, axis=2, hop=1, delay=0, tail=0)
+
+
 @pytest.mark.parametrize("left", [0, 2])
 def test_an_encoder_and_its_decoder(left: int) -> None:
     """Frames of the encoder that are not defined yet add nothing."""
