@@ -1,0 +1,1 @@
+"""Measures times of calls and the limits of a machine."""
