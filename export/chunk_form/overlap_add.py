@@ -41,8 +41,8 @@ class Overlap:
 def overlapping(form: Form, one: Streamed, overlap: Overlap, name: str) -> tuple[Streamed, Frames]:
     """Return frames that may be added, undefined ones as zeros, and the time of their sums.
 
-    Zeros before the start add nothing: the sums before the start are zeros as well. Frames after the
-    end of the model's own may not be added.
+    Zeros before the start add nothing: the sums before the start are zeros as well. Frames after
+    the end of the model's own may not be added.
     """
     one = form.plain(one)
     if np.any(one.frames.before) or one.frames.tail < 0:
