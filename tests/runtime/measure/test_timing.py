@@ -11,7 +11,7 @@ from edgernn.runtime.measure.timing import Times, measure
 
 def test_each_round_runs_a_block_of_every_call_in_the_opposite_order():
     """What slows the machine down for a while slows all calls down."""
-    ran = []
+    ran: list[str] = []
     rounds = 3
     measure({"a": lambda: ran.append("a"), "b": lambda: ran.append("b")}, rounds, block=2)
     assert "".join(ran[-12:]) == "aabb" + "bbaa" + "aabb"
@@ -30,7 +30,7 @@ def test_each_call_is_timed_by_itself_on_the_wall_clock():
 
 def test_a_limit_of_seconds_ends_after_the_round_that_exceeds_it():
     """The first round always runs, and each round is reported."""
-    done = []
+    done: list[int] = []
     times = measure(
         {"sleep": lambda: time.sleep(0.01)}, 1000, seconds=0.03, block=1, after_round=done.append
     )["sleep"]
@@ -47,7 +47,7 @@ def test_a_block_of_short_calls_takes_about_ten_milliseconds():
 
 def test_the_garbage_collector_runs_again_after_an_interrupt():
     """It waits while calls are measured."""
-    seen = []
+    seen: list[bool] = []
 
     def interrupt():
         seen.append(gc.isenabled())
