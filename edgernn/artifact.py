@@ -13,6 +13,7 @@ from typing import Any
 from edgernn.contract import Contract
 from edgernn.errors import ContractError
 from edgernn.facts import Facts, ShownAsFacts, contract_facts, graph_sizes, parity_line
+from edgernn.forms import Form, forms_from_json, is_form_file
 from edgernn.json_field import JsonField, unreadable_contract
 from edgernn.layer import Layer
 from edgernn.regular_files import MEGABYTE, read_text, regular_file_size
@@ -42,6 +43,8 @@ class Artifact(ShownAsFacts):
         layers: The layers with weights in the order in which they run; None where not known.
         tolerance: The largest difference from the golden run that passes, for the precision of
             the graphs.
+        forms: Graphs that run in place of the portable ones; the first that applies to the
+            provider and the sizes of a call does.
     """
 
     path: Path
@@ -52,11 +55,13 @@ class Artifact(ShownAsFacts):
     digests: Mapping[str, str] = field(default_factory=dict)
     layers: tuple[Layer, ...] | None = None
     tolerance: float = _TOLERANCE
+    forms: tuple[Form, ...] = ()
 
     def _facts(self) -> tuple[str, Facts]:
         return f"Artifact {self.path}", [
             ("source", self.contract.source),
             ("graphs", graph_sizes(self.path, self.contract)),
+            *(("form", str(form)) for form in self.forms),
             *contract_facts(self.contract),
             ("parity", parity_line(self.parity)),
             *(("note", note) for note in self.contract.notes),
@@ -95,14 +100,20 @@ class Artifact(ShownAsFacts):
         whole = JsonField(subject, "", data)
         digests = {name: digest.text() for name, digest in whole["sha256"].entries().items()}
         for name, digest in digests.items():
-            if not _is_file_name(name) or not _DIGEST.fullmatch(digest):
+            if not (_is_file_name(name) or is_form_file(name)) or not _DIGEST.fullmatch(digest):
                 raise unreadable_contract(
                     subject,
                     f"`sha256` has {quote(digest)} for {quote(name)}; expected a digest of 64 "
                     "hexadecimal digits for a file of the folder itself",
                 )
-        for kind in contract.graphs:
-            whole["sha256"][f"{kind}.onnx"].text()
+        forms = forms_from_json(whole)
+        for form in forms:
+            if form.graph not in contract.graphs:
+                raise unreadable_contract(
+                    subject, f"form `{form.file}` is of the {form.graph} graph, which it has not"
+                )
+        for file in (*(f"{kind}.onnx" for kind in contract.graphs), *(one.file for one in forms)):
+            whole["sha256"][file].text()
         parity = whole["parity"].optional(ParityReport.from_json)
         tolerance = parity.tolerance if parity else _TOLERANCE
         if (recorded := whole.get("tolerance")) is not None:
@@ -117,6 +128,7 @@ class Artifact(ShownAsFacts):
             digests=digests,
             layers=None if layers is None else tuple(map(Layer.from_json, layers.items())),
             tolerance=tolerance,
+            forms=forms,
         )
 
     def checked(self, kind: str) -> Path:
@@ -133,14 +145,27 @@ class Artifact(ShownAsFacts):
             no_step = self.contract.no_step if kind == "step" else ""
             reason = f": {no_step}" if no_step else "."
             raise ContractError(f"`{self.path}` has no {kind} graph{reason}")
-        file = self.path / f"{kind}.onnx"
+        return self._checked(f"{kind}.onnx", *self._external_data())
+
+    def checked_form(self, form: Form) -> Path:
+        """Return the file of one of `forms`, after its digest was compared with the contract's.
+
+        Raises:
+            ContractError: The file is missing, changed or another artifact's, or the folder was
+                exported again.
+        """
+        own = not is_form_file(form.file)
+        return self.checked(form.graph) if own else self._checked(form.file)
+
+    def _checked(self, file: str, *others: str) -> Path:
+        """Return the path of a file, after its digest and those of `others` were compared."""
         try:
-            for name in (file.name, *self._external_data()):
-                self._check_digest(self.path / name)
+            for name in (file, *others):
+                self._check_digest(name)
         except ContractError:
             self._check_same()
             raise
-        return file
+        return self.path / file
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of `contract.json`."""
@@ -150,6 +175,7 @@ class Artifact(ShownAsFacts):
             **({} if layers is None else {"layers": layers}),
             "parity": self.parity.to_json() if self.parity else None,
             "tolerance": self.tolerance,
+            **({"forms": [form.to_json() for form in self.forms]} if self.forms else {}),
             "cost": asdict(self.cost),
             "refusals": dict(self.refusals),
             "sha256": dict(self.digests),
@@ -169,14 +195,15 @@ class Artifact(ShownAsFacts):
                 f"`{self.path}` was exported again after it was loaded. Load it again."
             )
 
-    def _check_digest(self, file: Path) -> None:
+    def _check_digest(self, name: str) -> None:
+        file = self.path / name
         regular_file_size(file, f"`{file}`", ContractError)
         try:
             with file.open("rb") as stream:
                 digest = hashlib.file_digest(stream, "sha256").hexdigest()
         except OSError as error:
             raise ContractError(f"`{file}` cannot be read: {error.strerror or error}.") from error
-        if digest == self.digests.get(file.name):
+        if digest == self.digests.get(name):
             return
         if file.suffix == ".onnx" and self.contract.family.encode() not in file.read_bytes():
             raise ContractError(
@@ -186,7 +213,7 @@ class Artifact(ShownAsFacts):
             )
         raise ContractError(
             f"`{file}` was changed after the export: its SHA-256 is {digest[:12]}…, the contract "
-            f"has {self.digests.get(file.name, 'none')[:12]}…. Export the model again."
+            f"has {self.digests.get(name, 'none')[:12]}…. Export the model again."
         )
 
 

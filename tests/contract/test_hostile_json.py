@@ -34,7 +34,21 @@ WHOLE: dict[str, Any] = {
     "tolerance": 1e-5,
     "cost": {"parameters": 1, "multiply_adds": 2, "weight_bytes": 3, "state_bytes": 4},
     "refusals": {"tract": "It has no Loop."},
-    "sha256": {"sequence.onnx": DIGEST, "step.onnx": DIGEST},
+    "forms": [
+        {
+            "graph": "step",
+            "file": "forms/step-operator.onnx",
+            "provider": "cpu",
+            "least": {},
+            "most": {"batch": 4},
+            "threads": None,
+        }
+    ],
+    "sha256": {
+        "sequence.onnx": DIGEST,
+        "step.onnx": DIGEST,
+        "forms/step-operator.onnx": DIGEST,
+    },
 }
 PORT = "graphs.step.inputs[0]"
 
@@ -117,6 +131,7 @@ def test_what_is_too_large_is_refused(folder: Path) -> None:
     )
 
 
+FORM = "`forms/NAME.onnx` or `step.onnx`"
 TEXT = "text in UTF-8 of at most 100,000 characters"
 FILE = "expected a digest of 64 hexadecimal digits for a file of the folder itself"
 
@@ -259,6 +274,29 @@ FILE = "expected a digest of 64 hexadecimal digits for a file of the folder itse
             f"`sha256` has `'{DIGEST[:60]}'` for `/etc/passwd`; {FILE}",
         ),
         ("sha256", {"..": DIGEST}, f"`sha256` has `'{DIGEST[:60]}'` for `..`; {FILE}"),
+        ("sha256", {"forms/../x.onnx": DIGEST}, None),
+        ("forms", {}, "`forms` is an object of 0; expected an array"),
+        ("forms[0].graph", "x", "`forms[0].graph` is `x`; expected one of sequence, step"),
+        ("forms[0].file", "../x.onnx", f"`forms[0].file` is `../x.onnx`; expected {FORM}"),
+        ("forms[0].file", "forms/../x.onnx", None),
+        ("forms[0].file", "/forms/x.onnx", None),
+        ("forms[0].file", "forms/x/y.onnx", None),
+        ("forms[0].file", "forms/.onnx", None),
+        ("forms[0].file", "forms/x.onnx\n", None),
+        ("forms[0].file", "sequence.onnx", f"`forms[0].file` is `sequence.onnx`; expected {FORM}"),
+        ("forms[0].file", "forms/other.onnx", "`sha256.forms/other.onnx` is missing"),
+        (
+            "forms[0].most.batch",
+            0,
+            "`forms[0].most.batch` is `0`; expected an integer from 1 to 2147483647",
+        ),
+        (
+            "forms[0].least.batch",
+            5,
+            "`forms[0].least` is an object of 1; expected sizes of at most those of `most`",
+        ),
+        ("forms[0].threads", 0, "`forms[0].threads` is `0`; expected an integer from 1 to 4096"),
+        ("forms[0].provider", None, f"`forms[0].provider` is `null`; expected {TEXT}"),
         ("sha256", {"C:x": DIGEST}, f"`sha256` has `'{DIGEST[:60]}'` for `C:x`; {FILE}"),
         ("sha256", {"step.onnx": "x"}, f"`sha256` has `x` for `step.onnx`; {FILE}"),
     ],
@@ -271,6 +309,16 @@ def test_a_broken_field_is_refused(folder: Path, path: str, value: Any, reason: 
     assert message.endswith(". Export the model again.")
     if reason is not None:
         assert message == f"{start}{reason}. Export the model again."
+
+
+def test_a_form_of_a_missing_graph_is_refused(folder: Path) -> None:
+    """A form runs in place of a graph that the artifact has."""
+    table = json.loads(json.dumps(WHOLE))
+    del table["graphs"]["step"]
+    assert refused(folder, json.dumps(table).encode()) == (
+        f"`{folder}` has a contract that cannot be read: form `forms/step-operator.onnx` is of the "
+        "step graph, which it has not. Export the model again."
+    )
 
 
 def test_a_state_without_measure_is_refused(folder: Path) -> None:
