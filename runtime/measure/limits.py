@@ -1,0 +1,155 @@
+"""The limits of a machine: how fast it reads weights, and how fast it multiplies matrices.
+
+Both are measured with ONNX Runtime's own product of float32 matrices, on the provider and with the
+threads of the model that is compared with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from edgernn.runtime.io_binding import TensorBuffer
+from edgernn.runtime.measure.timing import measure
+from edgernn.runtime.providers import find_provider, quiet_options, start_session
+
+__all__ = ["Limits", "Probe", "matrix_product", "measure_limits", "weight_reader"]
+
+# y = MatMul(a, b), opset 18, all three float32 of any shape.
+_PRODUCT = (
+    b'\x08\x08:7\n\x11\n\x01a\n\x01b\x12\x01y"\x06MatMul\x12\x01gZ\t\n\x01a\x12\x04\n\x02\x08\x01'
+    b"Z\t\n\x01b\x12\x04\n\x02\x08\x01b\t\n\x01y\x12\x04\n\x02\x08\x01B\x04\n\x00\x10\x12"
+)
+_MEBIBYTE = 1 << 20
+_READ_AT_LEAST = 32 * _MEBIBYTE  # in one call, so that the call itself does not count
+_MEMORY = {"cpu": 256 * _MEBIBYTE}
+_MEMORY_OF_DEVICES = 2048 * _MEBIBYTE
+_PRODUCT_SIZE = {"cpu": 1024}
+_PRODUCT_SIZE_OF_DEVICES = 8192
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A call that does a known amount of work.
+
+    Attributes:
+        call: What does it.
+        amount: The work of one call: bytes that are read, or multiply-adds.
+    """
+
+    call: Callable[[], Any]
+    amount: int
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a machine can do at most.
+
+    Attributes:
+        memory: Bytes per second, read from an array that no cache holds.
+        weights: Bytes per second, read from an array as large as the weights of a model, which a
+            cache may hold.
+        multiply_adds: Multiply-adds per second of a product of large float32 matrices.
+    """
+
+    memory: float
+    weights: float
+    multiply_adds: float
+
+    @property
+    def is_cached(self) -> bool:
+        """Whether the weights are read clearly faster than the memory is."""
+        return self.weights > 1.25 * self.memory
+
+    def least_seconds(self, bytes_moved: int, multiply_adds: int) -> float:
+        """Return the time that so much work takes at least, in seconds."""
+        return max(bytes_moved / self.weights, multiply_adds / self.multiply_adds)
+
+
+def weight_reader(nbytes: int, provider: str = "cpu", threads: int | None = 1) -> Probe:
+    """Return products of single rows with two matrices, again and again.
+
+    Args:
+        nbytes: The size of both matrices together, in bytes.
+        provider: Where to run them.
+        threads: The number of threads; None for all cores.
+
+    Raises:
+        ProviderError: The provider does not run here.
+    """
+    side = max(4, round((nbytes / 8) ** 0.5))
+    size = 2 * side * side * 4
+    rows = -(-_READ_AT_LEAST // size)
+    # With two matrices, ONNX Runtime cannot join the rows to one product that reads once for all.
+    return Probe(_product((rows, 1, 1, side), (1, 2, side, side), provider, threads), rows * size)
+
+
+def matrix_product(side: int, provider: str = "cpu", threads: int | None = 1) -> Probe:
+    """Return the product of two square matrices with `side` rows; threads as in `weight_reader`."""
+    return Probe(_product((side, side), (side, side), provider, threads), side**3)
+
+
+def measure_limits(
+    weight_bytes: int,
+    provider: str = "cpu",
+    threads: int | None = 1,
+    before_probe: Callable[[str], Any] = lambda name: None,
+) -> Limits:
+    """Measure what this machine can do at most: the best of several rounds.
+
+    Args:
+        weight_bytes: The size of a model's weights in bytes.
+        provider: Where to run.
+        threads: The number of threads; None for all cores.
+        before_probe: Is called before each probe with its name.
+
+    Raises:
+        ProviderError: The provider does not run here.
+    """
+    memory = _MEMORY.get(provider, _MEMORY_OF_DEVICES)
+    size = _PRODUCT_SIZE.get(provider, _PRODUCT_SIZE_OF_DEVICES)
+    probes: dict[str, Callable[[], Probe]] = {
+        "memory": lambda: weight_reader(memory, provider, threads),
+        "weights": lambda: weight_reader(min(weight_bytes, memory), provider, threads),
+        "multiply_adds": lambda: matrix_product(size, provider, threads),
+    }
+    rates = {}
+    for name, make in probes.items():
+        before_probe(name)
+        rates[name] = _best_rate(make())
+    return Limits(**rates)
+
+
+def _best_rate(probe: Probe) -> float:
+    """Return the largest amount of work per second in several rounds."""
+    return probe.amount / measure({"probe": probe.call}, 20, seconds=0.5)["probe"].best
+
+
+def _product(
+    left: tuple[int, ...], right: tuple[int, ...], provider: str, threads: int | None
+) -> Callable[[], Any]:
+    """Return the product of two matrices that are bound once on the provider's device."""
+    chosen, options = find_provider(provider), quiet_options()
+    options.intra_op_num_threads = threads or 0
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = start_session(_PRODUCT, chosen, options)
+    binding = session.io_binding()
+    result = (*np.broadcast_shapes(left[:-2], right[:-2]), left[-2], right[-1])
+    shapes = {"a": left, "b": right, "y": result}
+    buffers = {
+        name: TensorBuffer(shape, "float32", chosen.device) for name, shape in shapes.items()
+    }
+    for name in ("a", "b"):
+        buffers[name].write(np.full(shapes[name], 1e-3, np.float32))
+        binding.bind_ortvalue_input(name, buffers[name].value)
+    binding.bind_ortvalue_output("y", buffers["y"].value)
+    return partial(_run, session, binding, buffers)
+
+
+def _run(session: Any, binding: Any, buffers: Mapping[str, TensorBuffer]) -> None:
+    """Run a bound session, whose buffers live as long as the call."""
+    session.run_with_iobinding(binding)
