@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from edgernn.axis_sizes import evaluate_shape
 from edgernn.contract import BATCH, Contract, Port
-from edgernn.runtime.io_binding import Buffers, Outputs, TensorBuffer, allocate_buffer, bind_buffers
+from edgernn.runtime.cuda_graph import captured_runs
+from edgernn.runtime.io_binding import (
+    Buffers,
+    Outputs,
+    Run,
+    TensorBuffer,
+    allocate_buffer,
+    bind_buffers,
+    bound_run,
+)
 from edgernn.runtime.sessions import Sessions
 
 __all__ = ["BoundStep"]
@@ -38,12 +47,27 @@ class BoundStep:
             tuple(_input_writer(port, data[port.name], batch) for port in inputs)
         )
         self.read = _outputs_reader(results)
-        self.runs = tuple(
-            partial(
-                session.run_with_iobinding,
-                bind_buffers(session, contract, data, results, before, after),
+        self.runs: tuple[Run, ...] = tuple(
+            bound_run(
+                session, bind_buffers(session, contract, data, results, before, after), device
             )
             for before, after in (states, states[::-1])
+        )
+        if sessions.provider.captures_graphs:
+            self._capture(sessions, states, data, results)
+
+    def _capture(
+        self, sessions: Sessions, states: tuple[Buffers, Buffers], data: Buffers, results: Buffers
+    ) -> None:
+        """Run steps as captured CUDA graphs, where these give the same numbers."""
+        captured, reason = captured_runs(sessions, states, data, results, self.runs)
+        if captured is not None:
+            self.runs = captured
+            return
+        warnings.warn(
+            f"`enable_cuda_graph` has no effect on `{sessions.contract.source}`: {reason}.",
+            RuntimeWarning,
+            stacklevel=2,
         )
 
     @staticmethod

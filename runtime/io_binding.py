@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -12,25 +13,28 @@ from numpy.typing import NDArray
 from edgernn.axis_sizes import evaluate_shape
 from edgernn.contract import BATCH, Contract, Port
 from edgernn.errors import ProviderError
+from edgernn.runtime.device_transfer import Transfer
+from edgernn.runtime.devices import HOST, Device
 from edgernn.runtime.providers import onnxruntime
 from edgernn.runtime.sessions import Sessions
 
 __all__ = [
     "Buffers",
     "Outputs",
+    "Run",
     "TensorBuffer",
     "allocate_buffer",
     "bind_buffers",
+    "bound_run",
     "run_error",
     "run_graph",
     "state_buffers",
 ]
 
-_HOST = "cpu"
-
 # An array, or name → array for several outputs. With a union, every caller would have to narrow it.
 Outputs = Any
 Buffers = Mapping[str, "TensorBuffer"]
+Run = Callable[[], Any]
 
 
 class TensorBuffer:
@@ -42,23 +46,33 @@ class TensorBuffer:
         read: Returns a copy of its content.
     """
 
-    __slots__ = ("read", "value", "write")
+    __slots__ = ("_device", "read", "value", "write")
 
-    def __init__(self, shape: tuple[int, ...], dtype: str, device: str) -> None:
+    def __init__(self, shape: tuple[int, ...], dtype: str, device: Device = HOST) -> None:
         ort = onnxruntime()
         self.read: Callable[[], NDArray[Any]]
         self.write: Callable[[Any], None]
-        if device == _HOST:
+        self._device = device
+        if device is HOST:
             array = np.zeros(shape, dtype)
             self.value = ort.OrtValue.ortvalue_from_numpy(array)  # shares the array's memory
             self.write, self.read = partial(array.__setitem__, ...), array.copy
-        else:
-            value = ort.OrtValue.ortvalue_from_shape_and_type(shape, np.dtype(dtype).type, device)
-            self.value = value
-            self.write, self.read = value.update_inplace, lambda: np.array(value.numpy())
+            return
+        with device.turn:
+            kind = np.dtype(dtype).type
+            self.value = ort.OrtValue.ortvalue_from_shape_and_type(
+                shape, kind, device.memory, device.id
+            )
+        transfer = Transfer(self.value, shape, dtype, device)
+        self.write, self.read = transfer.write, transfer.read
+
+    def copy_from(self, other: TensorBuffer) -> None:
+        """Copy the content of a buffer of the same shape, dtype and device, on that device."""
+        with self._device.turn:
+            self.value.update_inplace(other.value)
 
 
-def state_buffers(contract: Contract, batch: int, device: str) -> dict[str, TensorBuffer]:
+def state_buffers(contract: Contract, batch: int, device: Device) -> dict[str, TensorBuffer]:
     """Return one buffer per state, by its name."""
     return {
         name: allocate_buffer(port, batch, device) for name, port in contract.state_ports.items()
@@ -91,9 +105,10 @@ def run_graph(
     names = [port.name for port in contract.data_outputs(kind)]
     try:
         binding = bind_buffers(session, contract, {}, dict.fromkeys(names), before, after)
-        for name, array in arrays.items():
-            binding.bind_cpu_input(name, array)
-        session.run_with_iobinding(binding)
+        with sessions.provider.device.turn:
+            for name, array in arrays.items():
+                binding.bind_cpu_input(name, array)
+            session.run_with_iobinding(binding)
     except Exception as error:
         raise run_error(sessions, kind, error) from error
     values = binding.get_outputs()
@@ -131,7 +146,27 @@ def bind_buffers(
     return binding
 
 
-def allocate_buffer(port: Port, batch: int, device: str) -> TensorBuffer:
+def bound_run(session: Any, binding: Any, device: Device, options: Any = None) -> Run:
+    """Return a function that runs a session over what is bound.
+
+    Args:
+        session: The session.
+        binding: Its I/O binding.
+        device: The device of the buffers.
+        options: ONNX Runtime's RunOptions.
+    """
+    run = partial(session.run_with_iobinding, binding, options)
+    if isinstance(device.turn, nullcontext):
+        return run
+
+    def run_in_turn() -> None:
+        with device.turn:
+            run()
+
+    return run_in_turn
+
+
+def allocate_buffer(port: Port, batch: int, device: Device) -> TensorBuffer:
     """Return a buffer for a port whose shape the batch determines."""
     shape = evaluate_shape(port.shape, {BATCH: batch})
     if shape is None:

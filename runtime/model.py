@@ -12,12 +12,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from edgernn.artifact import Artifact
 from edgernn.contract import BATCH, SEQUENCE, Contract
-from edgernn.errors import ContractError, InputError
+from edgernn.errors import ContractError, InputError, ProviderError
 from edgernn.facts import Facts, ShownAsFacts, facts_of
 from edgernn.runtime import providers
 from edgernn.runtime.check_inputs import InputCheck, check_states, format_steps
+from edgernn.runtime.fastest_provider import load_fastest
 from edgernn.runtime.hop_chunks import HopChunks
 from edgernn.runtime.io_binding import run_error
+from edgernn.runtime.provider_options import Value
 from edgernn.runtime.sessions import Sessions, read_contract, session_options
 from edgernn.runtime.stream import Outputs, Stream, unwrap_single
 from edgernn.runtime.stream_inputs import chunk_check, chunk_ports
@@ -223,27 +225,45 @@ def _call_check(contract: Contract) -> InputCheck:
     )
 
 
-def load(path: str | Path, provider: str = "cpu", threads: int | None = None) -> Model:
+def load(
+    path: str | Path,
+    provider: str = "cpu",
+    threads: int | None = None,
+    *,
+    provider_options: Mapping[str, Value] | None = None,
+) -> Model:
     """Load an artifact, or one graph that carries a contract.
 
     Args:
         path: The folder of an artifact, or an `.onnx` file.
-        provider: Where to run it; `edgernn doctor` lists what works here.
+        provider: Where to run it, also with options: `cuda:device_id=1,use_tf32=1`. `edgernn
+            doctor` lists what works here. `auto` takes the provider whose step of one stream is the
+            shortest, measured here; TensorRT, which builds its engines anew for every size, is not
+            tried.
         threads: The number of threads of both graphs; None for one per stream and all cores for
             whole sequences.
+        provider_options: Name of an option of the provider → its value.
 
     Raises:
         ContractError: There is no artifact or graph, or it breaks its contract.
-        ProviderError: The provider does not run here.
+        ProviderError: The provider does not run here, or has no such option or value.
         MissingExtraError: ONNX Runtime is not installed.
     """
     if threads is not None and threads < 1:
         raise InputError(f"`threads` is {threads}; it must be at least 1.")
-    chosen = providers.find_provider(provider)
+    if provider.partition(":")[0] == providers.AUTO:
+        if provider != providers.AUTO or provider_options:
+            raise ProviderError(
+                f"`{providers.AUTO}` takes no options: they are those of one provider. Name the "
+                "provider, as in `cuda:device_id=1`."
+            )
+        providers.onnxruntime()
+        return load_fastest(lambda name: load(path, name, threads))
+    chosen = providers.find_provider(provider, provider_options)
     providers.onnxruntime()
     path = Path(path)
     artifact = None if os.path.isfile(path) else Artifact.open(path)
-    if provider != "cpu":
+    if chosen.name != "cpu":
         providers.try_provider(chosen)
     if artifact is not None:
         sessions = Sessions(artifact.contract, chosen, threads, locate=artifact.checked)

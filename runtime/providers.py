@@ -7,7 +7,7 @@ import ctypes
 import io
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,14 +15,18 @@ from typing import Any
 
 from edgernn.errors import ContractError, MissingExtraError, ProviderError
 from edgernn.extras import install_command
+from edgernn.runtime.devices import HOST, ONE_AT_A_TIME, Device
+from edgernn.runtime.provider_options import Value, check_options, split_options
 
 __all__ = [
+    "AUTO",
     "PROVIDERS",
     "Provider",
     "ProviderTrial",
     "conflicting_builds",
     "find_library",
     "find_provider",
+    "node_places",
     "onnxruntime",
     "start_session",
     "try_providers",
@@ -39,8 +43,8 @@ class Provider:
         extra: The extra of edgernn that installs it; empty where `packages` do.
         packages: What else to install for it.
         system: The operating system that it needs, as ` on macOS`.
-        options: Its options.
-        device: The ONNX Runtime device on which its states stay.
+        options: Its options, as ONNX Runtime reads them: those given, and ours where it has others.
+        memory: ONNX Runtime's name of the memory in which its states stay.
         library: The shared library that ONNX Runtime loads for it, without prefix and suffix.
     """
 
@@ -50,7 +54,7 @@ class Provider:
     packages: tuple[str, ...] = ()
     system: str = ""
     options: Mapping[str, str] = field(default_factory=dict)
-    device: str = "cpu"
+    memory: str = "cpu"
     library: str = ""
 
     @property
@@ -60,6 +64,29 @@ class Provider:
             return " ".join(["pip install", *self.packages])
         return install_command(self.extra, *self.packages) + self.system
 
+    @property
+    def device(self) -> Device:
+        """The device whose memory has its states."""
+        if self.memory == HOST.memory:
+            return HOST
+        number = int(self.options.get("device_id", "0"))
+        if self.captures_graphs:
+            return Device(self.memory, number, ONE_AT_A_TIME)
+        return Device(self.memory, number)
+
+    @property
+    def captures_graphs(self) -> bool:
+        """Whether its steps are to run as captured CUDA graphs."""
+        return self.options.get(_CAPTURE) == "1"
+
+    def session_options(self, capture: bool) -> dict[str, str]:
+        """Return what a session is started with: without `capture`, it captures no CUDA graphs."""
+        options = {name: value for name, value in self.options.items() if name != _CAPTURE}
+        return {**options, _CAPTURE: "1"} if capture else options
+
+
+AUTO = "auto"
+_CAPTURE = "enable_cuda_graph"
 
 # TF32 rounds products to 10 bits; a recurrence amplifies that to about 1e-3.
 PROVIDERS = {
@@ -71,7 +98,7 @@ PROVIDERS = {
             "CUDAExecutionProvider",
             "gpu",
             options={"use_tf32": "0"},
-            device="cuda",
+            memory="cuda",
             library="onnxruntime_providers_cuda",
         ),
         Provider(
@@ -79,12 +106,12 @@ PROVIDERS = {
             "TensorrtExecutionProvider",
             "gpu",
             ("tensorrt",),
-            device="cuda",
+            memory="cuda",
             library="onnxruntime_providers_tensorrt",
         ),
         Provider("openvino", "OpenVINOExecutionProvider", packages=("onnxruntime-openvino",)),
         Provider(
-            "directml", "DmlExecutionProvider", packages=("onnxruntime-directml",), device="dml"
+            "directml", "DmlExecutionProvider", packages=("onnxruntime-directml",), memory="dml"
         ),
         Provider("coreml", "CoreMLExecutionProvider", "cpu", system=" on macOS"),
     )
@@ -100,6 +127,12 @@ _WORK = frozenset(
         *("MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "MatMulNBits"),
     }
 )
+# The products of quantized weights → their precision.
+_QUANTIZED = {
+    **dict.fromkeys(("QGemm", "QLinearMatMul", "MatMulInteger", "MatMulIntegerToFloat"), "int8"),
+    **dict.fromkeys(("DynamicQuantizeMatMul", "DynamicQuantizeLSTM"), "int8"),
+    "MatMulNBits": "int4",
+}
 # y = tanh(x · w), opset 18: x is (1, 2) float32, w = (1, -1), y is (1, 1).
 _SMALL_GRAPH = (
     b'\x08\x08:a\n\x0f\n\x01x\n\x01w\x12\x01a"\x04Gemm\n\x0c\n\x01a\x12\x01y"\x04Tanh\x12\x01g'
@@ -155,15 +188,23 @@ def find_library() -> Path | None:
     return None
 
 
-def find_provider(name: str) -> Provider:
-    """Return the provider called `name`.
+def find_provider(written: str, options: Mapping[str, Value] | None = None) -> Provider:
+    """Return a provider with its options.
+
+    Args:
+        written: Its name, or its name and options, as `cuda:device_id=1,use_tf32=1`.
+        options: More options; they replace those of the same name.
 
     Raises:
-        ProviderError: There is none of that name.
+        ProviderError: There is none of that name, or it has no such option or value.
     """
+    name, given = split_options(written)
     if name not in PROVIDERS:
-        raise ProviderError(f"`{name}` is not a provider; known are: {', '.join(PROVIDERS)}.")
-    return PROVIDERS[name]
+        known = ", ".join([AUTO, *PROVIDERS])
+        raise ProviderError(f"`{name}` is not a provider; known are: {known}.")
+    provider = PROVIDERS[name]
+    checked = check_options(name, {**given, **(options or {})})
+    return replace(provider, options={**provider.options, **checked})
 
 
 def conflicting_builds() -> str | None:
@@ -178,13 +219,16 @@ def conflicting_builds() -> str | None:
     )
 
 
-def start_session(model: str | bytes, provider: Provider, options: Any = None) -> Any:
+def start_session(
+    model: str | bytes, provider: Provider, options: Any = None, capture: bool = False
+) -> Any:
     """Start a session whose recurrent layers and products run on `provider`.
 
     Args:
         model: The path of an ONNX file, or its content.
         provider: Where to run it.
         options: ONNX Runtime's SessionOptions; set to record which provider runs each node.
+        capture: Whether runs are captured as CUDA graphs and replayed.
 
     Raises:
         ProviderError: The provider does not run here, or not this graph.
@@ -198,7 +242,7 @@ def start_session(model: str | bytes, provider: Provider, options: Any = None) -
     _require(ort, provider)
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     with contextlib.redirect_stdout(io.StringIO()):
-        order = [(provider.ort_name, dict(provider.options)), PROVIDERS["cpu"].ort_name]
+        order = [(provider.ort_name, provider.session_options(capture)), PROVIDERS["cpu"].ort_name]
         try:
             session = _load(ort, model, options, order)
         except ContractError as error:
@@ -268,7 +312,7 @@ def _require(ort: Any, provider: Provider) -> None:
         raise ProviderError(f"`{provider.name}` cannot be used: {clash}")
     if provider.ort_name not in ort.get_available_providers():
         raise _refusal(provider, f"the ONNX Runtime {ort.__version__} installed here lacks it")
-    if provider.device == "cuda" and hasattr(ort, "preload_dlls"):
+    if provider.memory == "cuda" and hasattr(ort, "preload_dlls"):
         with contextlib.redirect_stdout(io.StringIO()):  # it prints what is missing
             ort.preload_dlls()
     missing = _missing_library(ort, provider)
@@ -294,23 +338,29 @@ def _check_placement(session: Any, provider: Provider) -> None:
         raise _refusal(provider, "this ONNX Runtime cannot tell where it runs a node")
     here: set[str] = set()
     elsewhere: dict[str, str] = {}
-    for operator, place in _placement(session):
+    for operator, place in node_places(session):
         if place == provider.ort_name:
             here.add(operator)
         elif operator in _WORK:
             elsewhere[operator] = place
     if elsewhere:
         where = ", ".join(f"`{operator}` on {place}" for operator, place in elsewhere.items())
+        precision = next((_QUANTIZED[one] for one in elsewhere if one in _QUANTIZED), None)
+        remedy = (
+            f"It lacks the products of {precision} weights: export the model in float16 or "
+            "float32, or run it with provider `cpu`."
+            if precision
+            else "Run it with provider `cpu`."
+        )
         raise ProviderError(
-            f"`{provider.name}` does not run this graph's work: ONNX Runtime put {where}. "
-            "Run it with provider `cpu`."
+            f"`{provider.name}` does not run this graph's work: ONNX Runtime put {where}. {remedy}"
         )
     if not here:
         raise _refusal(provider, "ONNX Runtime gave it no node of this graph")
 
 
-def _placement(session: Any) -> Iterator[tuple[str, str]]:
-    """Yield the operator and the provider of every node."""
+def node_places(session: Any) -> Iterator[tuple[str, str]]:
+    """Yield the operator and the provider of every node of a session that recorded them."""
     for part in session.get_provider_graph_assignment_info():
         for node in part.get_nodes():
             yield node.op_type, part.ep_name

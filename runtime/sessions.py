@@ -19,6 +19,7 @@ from edgernn.runtime.providers import Provider, quiet_options, start_session
 
 __all__ = ["Sessions", "read_contract", "session_options"]
 
+_CAPTURED = "captured step"
 _DTYPES = {
     "tensor(float)": "float32",
     "tensor(float16)": "float16",
@@ -77,6 +78,19 @@ class Sessions:
                 _check_agreement(self.contract, read_contract(session, f"`{file}`"), kind, file)
                 self._open[kind] = session
             return self._open[kind]
+
+    def open_captured(self) -> Any:
+        """Return a second session of the step graph, whose runs are captured as CUDA graphs.
+
+        Raises:
+            ContractError: ONNX Runtime cannot capture the graph.
+            ProviderError: The provider does not run it.
+        """
+        with self._lock:
+            if _CAPTURED not in self._open:
+                file, options = self._locate("step"), session_options("step", self._threads)
+                self._open[_CAPTURED] = start_session(str(file), self.provider, options, True)
+            return self._open[_CAPTURED]
 
 
 def session_options(kind: str, threads: int | None) -> Any:

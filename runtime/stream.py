@@ -225,7 +225,7 @@ class Stream(ShownAsFacts):
         """Return an independent stream that continues from this state."""
         other = Stream(self._sessions, self.batch)
         for name, buffer in self._now.items():
-            other._now[name].write(buffer.read())
+            other._now[name].copy_from(buffer)
         other._hops, other._rest, other._finished = self._hops, self._rest, self._finished
         other._defined_after, other._most_hops = self._defined_after, self._most_hops
         return other

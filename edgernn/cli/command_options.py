@@ -24,10 +24,15 @@ def provider_option(**settings: Any) -> Callable[[Command], Command]:
 
 
 def _providers(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """Return the providers whose names begin as what was typed, for a shell to complete."""
-    from edgernn.runtime.providers import PROVIDERS
+    """Return what begins as what was typed: providers, or options after a colon."""
+    from edgernn.runtime.provider_options import OPTIONS
 
-    return [name for name in PROVIDERS if name.startswith(incomplete)]
+    name, colon, written = incomplete.partition(":")
+    if not colon:
+        return [one for one in ("auto", *OPTIONS) if one.startswith(name)]
+    before, comma, last = written.rpartition(",")
+    start = f"{name}:{before}{comma}"
+    return [f"{start}{one}=" for one in OPTIONS.get(name, {}) if one.startswith(last)]
 
 
 def declared_options(options: type[Any]) -> Callable[[Command], Command]:

@@ -11,7 +11,7 @@ import click
 from edgernn.cli.command_options import provider_option
 from edgernn.cli.run_options import NUMBER_FORMATS, PLOT_FORMATS, RunOptions
 from edgernn.cli.stage_display import show_stages
-from edgernn.cli.terminal_notes import verbosity_options
+from edgernn.cli.terminal_notes import note, verbosity_options
 from edgernn.errors import InputError
 
 if TYPE_CHECKING:
@@ -88,7 +88,11 @@ def _file_option(flag: str, help_: str, formats: tuple[str, ...] = ()) -> Callab
     context_settings={"allow_extra_args": True},
 )
 @click.argument("artifact", required=False, type=click.Path(path_type=Path))
-@provider_option(default="cpu", show_default=True, help="Where to run.")
+@provider_option(
+    default="cpu",
+    show_default=True,
+    help="Where to run; cuda:device_id=1 for one with options, auto for the fastest.",
+)
 @click.option(
     "--input",
     type=click.Path(allow_dash=True),
@@ -140,6 +144,8 @@ def command(**given: Any) -> None:
     artifact = options.artifact or _default_artifact(Path())
     with show_stages("loading the model"):
         model = load(artifact, options.provider)
+    if options.provider == "auto":
+        note(f"runs on {model.provider}")
     if options.input is None and options.text is None:
         _replay(model)
         return

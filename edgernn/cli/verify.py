@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     metavar="MODEL",
     help="Compare with this model, run by PyTorch, or with this ONNX file, at many sizes.",
 )
-@provider_option(help="Where to run.  [default: cpu]")
+@provider_option(
+    help="Where to run; cuda:device_id=1 for one with options, auto for the fastest.  "
+    "[default: cpu]"
+)
 @declared_options(SourceOptions)
 @json_option
 @verbosity_options
@@ -45,7 +48,9 @@ def command(
             flags = ", ".join(flags_of(SourceOptions).values())
             raise click.UsageError(f"{flags} need --against.")
         with show_stages("replaying the golden run"):
-            report, contract = _replayed(artifact, provider or "cpu")
+            report, contract, ran_on = _replayed(artifact, provider or "cpu")
+        if provider == "auto":
+            note(f"ran on {ran_on}")
     else:
         if provider is not None:
             raise click.UsageError("--provider goes with the golden run, not with --against.")
@@ -68,11 +73,11 @@ def command(
     require_passed(report)
 
 
-def _replayed(artifact: Path, provider: str) -> tuple[ParityReport, Contract]:
+def _replayed(artifact: Path, provider: str) -> tuple[ParityReport, Contract, str]:
     from edgernn.runtime import golden_replay, load
 
     model = load(artifact, provider)
-    return golden_replay.golden_report(model), model.contract
+    return golden_replay.golden_report(model), model.contract, model.provider
 
 
 def _lines(report: ParityReport, contract: Contract) -> str:

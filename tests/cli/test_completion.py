@@ -9,8 +9,10 @@ import pytest
 from click.testing import CliRunner
 
 from edgernn.cli import main
+from edgernn.runtime.providers import PROVIDERS
 
 FILE = ["file,"]
+USE = ["use_tf32", "use_ep_level_unified_stream"]
 
 
 def complete(*words: str, shell: str = "bash") -> list[str]:
@@ -28,7 +30,11 @@ def complete(*words: str, shell: str = "bash") -> list[str]:
         (["export", "--precision", ""], ["float32", "float16", "int8"]),
         (["export", "--graph", "s"], ["sequence", "step"]),
         (["export", "--state-layout", "b"], ["batch-major"]),
-        (["run", "--provider", ""], ["cpu", "cuda", "tensorrt", "openvino", "directml", "coreml"]),
+        (["run", "--provider", ""], ["auto", *PROVIDERS]),
+        (
+            ["run", "--provider", "cuda:device_id=1,use"],
+            [f"cuda:device_id=1,{one}=" for one in USE],
+        ),
         (["verify", "x.edgernn", "--provider", "c"], ["cpu", "cuda", "coreml"]),
         (["doctor", "--j"], ["--json"]),
     ],

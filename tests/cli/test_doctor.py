@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from edgernn.runtime.provider_options import OPTIONS
 from edgernn.runtime.providers import PROVIDERS, ProviderTrial
 from tests.cli.conftest import Invoke
 
@@ -63,6 +64,14 @@ def test_both_wheels(edgernn: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
     assert json.loads(edgernn("doctor", "--json").output)["conflict"] == "Keep one."
 
 
+def test_options(edgernn: Invoke) -> None:
+    """The options of providers that work are listed, with --verbose those of all."""
+    assert "Options" not in edgernn("doctor").output
+    shown = edgernn("doctor", "--verbose").output
+    assert "\nOptions\nname   options\n" in shown
+    assert "\ncuda   device_id (an integer), use_tf32 (0 or 1), enable_cuda_graph" in shown
+
+
 def test_json(edgernn: Invoke) -> None:
     """A script gets versions, conflict, and every provider with its install line."""
     assert json.loads(edgernn("doctor", "--json").output) == {
@@ -82,6 +91,7 @@ def test_json(edgernn: Invoke) -> None:
                 "reason": "",
                 "version": "1.31.1",
                 "install": PROVIDERS["cpu"].install,
+                "options": {},
             },
             {
                 "name": "cuda",
@@ -89,6 +99,7 @@ def test_json(edgernn: Invoke) -> None:
                 "reason": "No [bold] CUDA.",
                 "version": "1.31.1",
                 "install": PROVIDERS["cuda"].install,
+                "options": {name: kind.text for name, kind in OPTIONS["cuda"].items()},
             },
         ],
     }

@@ -76,8 +76,26 @@ def test_unknown_provider(edgernn: Invoke, hello: Path) -> None:
     """A provider that does not exist is refused, not replaced."""
     refused(
         edgernn("run", "--provider", "abacus"),
-        "`abacus` is not a provider; known are: cpu, cuda, tensorrt, openvino, directml, coreml.",
+        "`abacus` is not a provider; known are: auto, cpu, cuda, tensorrt, openvino, directml, "
+        "coreml.",
     )
+
+
+def test_unknown_option_of_a_provider(edgernn: Invoke, hello: Path) -> None:
+    """An option that the provider does not have is refused, not dropped."""
+    refused(
+        edgernn("run", "--provider", "directml:gpu=1"),
+        "`directml` has no option `gpu`; known are: device_id (an integer), performance_preference "
+        "(default, high_performance or minimum_power), device_filter (gpu, npu or any), "
+        "disable_metacommands (false or true).",
+    )
+
+
+def test_the_fastest_provider(edgernn: Invoke, hello: Path) -> None:
+    """`auto` says which provider it took."""
+    result = edgernn("run", "--provider", "auto")
+    assert "runs on cpu\n" in result.stderr
+    assert "µs per step on cpu (median)" in result.stdout
 
 
 # --- arrays ---------------------------------------------------------------------------------------

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 import edgernn
-from edgernn.runtime import Model
+from edgernn.runtime import Model, cuda_graph, device_transfer, io_binding, providers
 from tests.nets import embedded_lstm, framed
+from tests.runtime.fake_cuda import FakeCuda
 from tests.runtime.framed_streams import GRAPHS
 
 
@@ -59,3 +60,12 @@ def load_framed(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Model
         return models[framing, graphs]
 
     return load
+
+
+@pytest.fixture
+def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
+    """ONNX Runtime with a CUDA that computes on the CPU."""
+    fake = FakeCuda()
+    for module in (providers, io_binding, device_transfer, cuda_graph):
+        monkeypatch.setattr(module, "onnxruntime", lambda: fake)
+    return fake

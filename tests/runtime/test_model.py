@@ -142,7 +142,7 @@ def test_an_unknown_provider_is_refused(lstm):
     with pytest.raises(ProviderError) as caught:
         edgernn.load(lstm, provider="tpu")
     assert str(caught.value) == (
-        "`tpu` is not a provider; known are: cpu, cuda, tensorrt, openvino, directml, coreml."
+        "`tpu` is not a provider; known are: auto, cpu, cuda, tensorrt, openvino, directml, coreml."
     )
 
 

@@ -139,6 +139,20 @@ def test_work_on_another_provider_is_refused(engine):
     start_session(b"", find_provider("cuda"))
 
 
+@pytest.mark.parametrize(
+    ("operator", "precision"),
+    [("MatMulInteger", "int8"), ("DynamicQuantizeLSTM", "int8"), ("MatMulNBits", "int4")],
+)
+def test_a_precision_that_the_provider_lacks_is_refused(engine, operator, precision):
+    """Where the products of quantized weights are not there, the remedy is another precision."""
+    engine.places = {operator: CPU, "Sigmoid": CUDA}
+    assert refused(start_session, b"", find_provider("cuda")) == (
+        f"`cuda` does not run this graph's work: ONNX Runtime put `{operator}` on {CPU}. It lacks "
+        f"the products of {precision} weights: export the model in float16 or float32, or run it "
+        "with provider `cpu`."
+    )
+
+
 def test_a_provider_without_nodes_is_refused(engine):
     """A session in which the provider has no node at all is refused."""
     engine.places = {"Tanh": CPU}

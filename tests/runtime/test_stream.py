@@ -315,7 +315,7 @@ def test_device_memory_gives_what_host_memory_gives(request, monkeypatch, artifa
         return stepped, fork.feed(*inputs), fork.snapshot()
 
     expected = run()
-    monkeypatch.setattr("edgernn.runtime.io_binding._HOST", "nowhere")
+    monkeypatch.setattr("edgernn.runtime.io_binding.HOST", None)
     np.testing.assert_equal(run(), expected)
 
 
