@@ -25,14 +25,9 @@ class Runnable(Protocol):
     """What is measured of a model."""
 
     @property
-    def contract(self) -> Contract:
-        """What its graphs promise."""
-
-    def stream(self, batch: int) -> Any:
-        """Return a new stream."""
-
-    def run(self, inputs: Mapping[str, Any]) -> Any:
-        """Run sequences."""
+    def contract(self) -> Contract: ...
+    def stream(self, batch: int) -> Any: ...
+    def run(self, inputs: Mapping[str, Any]) -> Any: ...
 
 
 Loaded = TypeVar("Loaded", bound=Runnable)

@@ -8,6 +8,7 @@ import edgernn
 from edgernn.errors import ProviderError
 from edgernn.runtime.provider_options import (
     OPTIONS,
+    Value,
     check_options,
     describe_options,
     split_options,
@@ -56,7 +57,11 @@ def test_every_provider_has_a_table():
 
 def test_values_are_written_as_onnxruntime_reads_them():
     """Booleans are 0 and 1, or false and true where a provider reads these."""
-    given = {"device_id": 1, "use_tf32": True, "arena_extend_strategy": "kSameAsRequested"}
+    given: dict[str, Value] = {
+        "device_id": 1,
+        "use_tf32": True,
+        "arena_extend_strategy": "kSameAsRequested",
+    }
     assert check_options("cuda", given) == {
         "device_id": "1",
         "use_tf32": "1",
