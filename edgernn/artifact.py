@@ -17,7 +17,7 @@ from edgernn.forms import Form, forms_from_json, is_form_file
 from edgernn.json_field import JsonField, unreadable_contract
 from edgernn.layer import Layer
 from edgernn.regular_files import MEGABYTE, read_text, regular_file_size
-from edgernn.report import Cost, ParityReport
+from edgernn.report import Cost, Fold, ParityReport
 from edgernn.strict_json import parse_json
 from edgernn.untrusted_text import quote
 
@@ -45,6 +45,7 @@ class Artifact(ShownAsFacts):
             the graphs.
         forms: Graphs that run in place of the portable ones; the first that applies to the
             provider and the sizes of a call does.
+        folds: The embeddings of the step graph that are folded into a product, or could be.
     """
 
     path: Path
@@ -56,6 +57,7 @@ class Artifact(ShownAsFacts):
     layers: tuple[Layer, ...] | None = None
     tolerance: float = _TOLERANCE
     forms: tuple[Form, ...] = ()
+    folds: tuple[Fold, ...] = ()
 
     def _facts(self) -> tuple[str, Facts]:
         return f"Artifact {self.path}", [
@@ -118,7 +120,7 @@ class Artifact(ShownAsFacts):
         tolerance = parity.tolerance if parity else _TOLERANCE
         if (recorded := whole.get("tolerance")) is not None:
             tolerance = recorded.real()
-        layers = whole.get("layers")
+        layers, folds = whole.get("layers"), whole.get("folds")
         return cls(
             path=path,
             contract=contract,
@@ -129,6 +131,7 @@ class Artifact(ShownAsFacts):
             layers=None if layers is None else tuple(map(Layer.from_json, layers.items())),
             tolerance=tolerance,
             forms=forms,
+            folds=() if folds is None else tuple(map(Fold.from_json, folds.items())),
         )
 
     def checked(self, kind: str) -> Path:
@@ -177,6 +180,7 @@ class Artifact(ShownAsFacts):
             "tolerance": self.tolerance,
             **({"forms": [form.to_json() for form in self.forms]} if self.forms else {}),
             "cost": asdict(self.cost),
+            **({"folds": [asdict(fold) for fold in self.folds]} if self.folds else {}),
             "refusals": dict(self.refusals),
             "sha256": dict(self.digests),
         }

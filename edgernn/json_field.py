@@ -120,6 +120,10 @@ class JsonField:
             self.refuse(f"an integer from {minimum} to {maximum}")
         return int(self.value)
 
+    def integer(self) -> int:
+        """Return an integer of at most 63 bits, of either sign."""
+        return self.count(-_MAX_COUNT)
+
     def real(self, minimum: float = 0) -> float:
         """Return a finite number of at least `minimum`."""
         expected = "a finite number" + ("" if minimum == -math.inf else f" of at least {minimum}")

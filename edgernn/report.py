@@ -16,6 +16,7 @@ from edgernn.json_field import JsonField
 __all__ = [
     "Check",
     "Cost",
+    "Fold",
     "ParityReport",
     "largest_difference",
     "largest_magnitude",
@@ -145,6 +146,51 @@ class Cost:
             ContractError: It is not a cost.
         """
         return cls(*(data[field.name].count() for field in fields(cls)))
+
+
+@dataclass(frozen=True)
+class Fold:
+    """An embedding that is, or can be, folded into the product that multiplies it.
+
+    Attributes:
+        embedding: The name of its weights.
+        entries: The number of its ids.
+        outputs: The outputs of the product.
+        more_bytes: How much larger folding makes the graph; below 0 where it makes it smaller.
+        multiply_adds: The multiply-adds that folding saves in each step.
+        folded: Whether it is folded.
+    """
+
+    embedding: str
+    entries: int
+    outputs: int
+    more_bytes: int
+    multiply_adds: int
+    folded: bool
+
+    def __str__(self) -> str:
+        size = f"{abs(self.more_bytes):,} bytes {'more' if self.more_bytes >= 0 else 'fewer'}"
+        gain = f"{self.multiply_adds:,} multiply-adds fewer per step"
+        table = f"a table of {self.entries:,} × {self.outputs:,}"
+        if self.folded:
+            return f"`{self.embedding}` is folded into {table}: {size}, {gain}"
+        return f"`{self.embedding}` is not folded; {table} would take {size}, {gain}"
+
+    @classmethod
+    def from_json(cls, data: JsonField) -> Fold:
+        """Read the object of the fields.
+
+        Raises:
+            ContractError: It is not one.
+        """
+        return cls(
+            embedding=data["embedding"].text(),
+            entries=data["entries"].count(),
+            outputs=data["outputs"].count(),
+            more_bytes=data["more_bytes"].integer(),
+            multiply_adds=data["multiply_adds"].count(),
+            folded=data["folded"].flag(),
+        )
 
 
 def _check_from_json(data: JsonField) -> Check:

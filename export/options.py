@@ -24,6 +24,7 @@ from edgernn.vocabulary import Vocabulary
 
 __all__ = [
     "ExportOptions",
+    "FoldChoice",
     "GraphChoice",
     "Precision",
     "SourceOptions",
@@ -33,6 +34,7 @@ __all__ = [
 
 GraphChoice = Literal["both", "sequence", "step"]
 Precision = Literal["float32", "float16", "int8"]
+FoldChoice = Literal["auto", "yes", "no"]
 StateLayout = Literal["torch", "batch-major"]
 
 
@@ -120,6 +122,13 @@ class ExportOptions(SourceOptions):
     precision: Annotated[
         Precision, Option("The number format of the weights and of the computation.")
     ] = "float32"
+    fold: Annotated[
+        FoldChoice,
+        Option(
+            "Fold an embedding into the product that multiplies it, in the step graph: a lookup "
+            "instead of a product, for a larger file."
+        ),
+    ] = "auto"
     opset: Annotated[
         int, Option("The ONNX operator set.", metavar="N", choices=tuple(range(13, 26)))
     ] = 18

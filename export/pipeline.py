@@ -32,6 +32,7 @@ from edgernn.export.build_model import build_model
 from edgernn.export.built import Built
 from edgernn.export.call.added_lengths import LENGTHS
 from edgernn.export.code_lines.source_line import SourceLine
+from edgernn.export.fold_options import fold_graphs, with_products
 from edgernn.export.foreign.onnx_file import OnnxFile
 from edgernn.export.library_errors import lines_of, locating, stage
 from edgernn.export.make_contract import (
@@ -42,6 +43,7 @@ from edgernn.export.make_contract import (
 )
 from edgernn.export.options import (
     ExportOptions,
+    FoldChoice,
     GraphChoice,
     Precision,
     SourceOptions,
@@ -75,6 +77,7 @@ def export_model(
     trust: bool = False,
     graph: GraphChoice = "both",
     precision: Precision = "float32",
+    fold: FoldChoice = "auto",
     opset: int = 18,
     state_layout: StateLayout = "torch",
     state_per_layer: bool = False,
@@ -108,6 +111,9 @@ def export_model(
             that does more than compute.
         graph: The graphs to write: `both`, `sequence` or `step`.
         precision: The number format of weights and computation: `float32`, `float16` or `int8`.
+        fold: Whether the step graph looks up the product of an embedding instead of computing it,
+            for a larger file: `yes`, `no`, or `auto`, where the table is at most 8 MiB or smaller
+            than what it replaces.
         opset: The ONNX operator set of the graphs.
         state_layout: `torch`, (layers, batch, size); or `batch-major`, (batch, layers, size).
         state_per_layer: Whether every layer of a stack has its own state: `h_l0`, `h_l1`, ….
@@ -149,6 +155,7 @@ def export_model(
         trust=trust,
         graph=graph,
         precision=precision,
+        fold=fold,
         opset=opset,
         state_layout=state_layout,
         state_per_layer=state_per_layer,
@@ -162,7 +169,7 @@ def export_model(
         force=force,
         verify=verify,
     )
-    source = _load(model, options)
+    source = with_products(_load(model, options), options.fold)
     stem = type(model).__name__.lower() if isinstance(model, nn.Module) else Path(model).stem
     target = options.target(stem)
     symbols = _vocabulary(source, options)
@@ -187,6 +194,7 @@ def export_model(
         prover.check_constants()
         parameters = cost_of(built.sequence).parameters
         graphs = {kind: built.graphs[kind] for kind in contract.graphs}
+        folds = fold_graphs(options, graphs, source, contract.no_step)
         exported = apply_options(options, graphs, contract, built.layers)
         _LOG.info("writing the graphs")
         lines = lines_of(graphs.values())
@@ -209,7 +217,7 @@ def export_model(
         if graph == "step":
             golden = golden_of_steps(golden, exported)
         written = exported if graph == "both" else exported.only(graph)
-        writer.finish(written, report, golden, prover.tolerance)
+        writer.finish(written, report, golden, prover.tolerance, folds)
     return Artifact.open(target)
 
 

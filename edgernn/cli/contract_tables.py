@@ -46,6 +46,10 @@ def print_artifact(artifact: Artifact) -> None:
             [
                 *_contract_facts(contract),
                 *_cost_facts(artifact.cost, contract),
+                *(
+                    ("" if index else "folded", str(one))
+                    for index, one in enumerate(artifact.folds)
+                ),
                 ("parity", parity_line(artifact.parity)),
                 *_refusal_facts(artifact.refusals),
                 *(("note", note) for note in contract.notes),

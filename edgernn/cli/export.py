@@ -63,6 +63,7 @@ def _summary(artifact: Artifact) -> str:
     contract = artifact.contract
     facts = [("wrote", f"{artifact.path}"), ("graphs", graph_sizes(artifact.path, contract))]
     facts += [*port_facts(contract), *streaming_facts(contract)]
+    facts += [("folded", str(fold)) for fold in artifact.folds]
     facts += [("parity", contract.parity)] if contract.parity else []
     return "\n".join(f"{name:<7} {text}" for name, text in facts)
 

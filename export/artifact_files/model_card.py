@@ -205,7 +205,8 @@ def _cost(artifact: Artifact) -> str:
         ("state of one sequence", f"{cost.state_bytes:,} bytes"),
         *((file, f"{(artifact.path / file).stat().st_size:,} bytes") for file in files),
     ]
-    return "## Size and cost\n\n" + _table(("", ""), rows)
+    folds = _list(f"{fold}." for fold in artifact.folds)
+    return "\n\n".join(["## Size and cost", _table(("", ""), rows), *([folds] if folds else [])])
 
 
 def _refusals(artifact: Artifact) -> str:

@@ -23,6 +23,7 @@ from edgernn.export.ir.decode_file import decode, readable
 from edgernn.export.ir.graph_names import port_of
 from edgernn.export.ir.recurrent_operators import Input, input_of, recurrent_nodes
 from edgernn.option_names import option
+from edgernn.report import Fold
 
 __all__ = ["OPSETS", "OnnxFile", "ResolvedIf", "add_lengths", "read_artifact", "read_onnx"]
 
@@ -60,6 +61,7 @@ class OnnxFile:
         resolved_ifs: The Ifs of the file that `model` does not have.
         contract: What the graph promises, where edgernn wrote it.
         step: The step graph beside it, where it is the sequence graph of an artifact.
+        folds: The embeddings of the step graph that are folded into a product, or could be.
     """
 
     path: Path
@@ -71,6 +73,7 @@ class OnnxFile:
     resolved_ifs: tuple[ResolvedIf, ...] = ()
     contract: Contract | None = None
     step: ir.Model | None = None
+    folds: tuple[Fold, ...] = ()
 
     @property
     def name(self) -> str:
@@ -132,12 +135,12 @@ def read_artifact(folder: Path) -> OnnxFile:
     """
     artifact = Artifact.open(folder)
     if artifact.contract.sequence is None:
-        return read_onnx(artifact.checked("step"))
+        return replace(read_onnx(artifact.checked("step")), folds=artifact.folds)
     file = read_onnx(artifact.checked("sequence"))
     if artifact.contract.step is None:
         return file
     step = _load(artifact.checked("step"))
-    return file if to_float32(step) else replace(file, step=step)
+    return file if to_float32(step) else replace(file, step=step, folds=artifact.folds)
 
 
 def add_lengths(file: OnnxFile) -> OnnxFile:

@@ -23,7 +23,7 @@ from edgernn.export.ir.node_builder import NodeBuilder
 from edgernn.export.ir.recurrent_operators import direction_of, recurrent_nodes
 from edgernn.export.ir.shapes import Dim, Shape, infer_shapes, refine_shapes, shape_of
 from edgernn.export.step.cells import lower_cell
-from edgernn.export.step.products import merge_biases, premultiply_embeddings
+from edgernn.export.step.products import merge_biases
 from edgernn.export.step.unit_axes import remove_unit_axis_moves
 
 __all__ = ["at_one_step", "gemm_form", "remove_lengths"]
@@ -86,8 +86,7 @@ def gemm_form(model: ir.Model) -> ir.Model:
 
     Returns:
         A new model with the same ports and metadata, in the default domain alone. Weights are
-        stored (inputs, outputs), biases merged, and a product of an embedding is looked up itself
-        where its table is smaller or small.
+        stored (inputs, outputs) and biases merged.
 
     Raises:
         UnsupportedModelError: A recurrent node has no form in primitive operators, or runs more
@@ -105,7 +104,6 @@ def gemm_form(model: ir.Model) -> ir.Model:
     refine_shapes(model)
     remove_unit_axis_moves(model)
     merge_biases(model.graph)
-    premultiply_embeddings(model.graph)
     ir.passes.Sequential(
         passes.RemoveUnusedNodesPass(),
         passes.DeduplicateInitializersPass(),

@@ -13,10 +13,7 @@ from edgernn.export.ir.dataflow import descendants
 from edgernn.export.ir.node_builder import NodeBuilder, constant_of, producer_of, replace_value
 from edgernn.export.ir.shapes import shape_of
 
-__all__ = ["merge_biases", "premultiply_embeddings", "separate_products"]
-
-_SMALL_TABLE = 8 << 20
-"""Bytes up to which a table of products is taken even where it is larger than what it replaces."""
+__all__ = ["merge_biases", "separate_products"]
 
 
 def merge_biases(graph: ir.Graph) -> None:
@@ -38,46 +35,6 @@ def merge_biases(graph: ir.Graph) -> None:
         graph.insert_before(add, gemm)
         replace_value(add.outputs[0], gemm.outputs[0])
         graph.remove([node, add], safe=True)
-
-
-def premultiply_embeddings(graph: ir.Graph) -> None:
-    """Look up products instead of multiplying what was looked up, in place.
-
-    E[ids]·W + b is (E·W + b)[ids], where E·W + b is constant, of shape (entries, outputs). Done
-    where that table is smaller than what it replaces, or small.
-    """
-    for gemm in tuple(graph):
-        if (gemm.domain, gemm.op_type) == ("", "Gemm"):
-            gather = producer_of(gemm.inputs[0], "Gather")
-            if gather is not None:
-                _premultiply(graph, gather, gemm)
-
-
-def _premultiply(graph: ir.Graph, gather: ir.Node, gemm: ir.Node) -> None:
-    embedding, ids = gather.inputs
-    assert embedding is not None
-    assert ids is not None
-    table, weights = constant_of(embedding), constant_of(gemm.inputs[1])
-    bias = constant_of(gemm.inputs[2]) if len(gemm.inputs) > 2 else np.zeros(1, np.float32)
-    unscaled = set(gemm.attributes) <= {"alpha", "beta", "transB"} and all(
-        gemm.attributes.get_float(name, 1.0) == 1.0 for name in ("alpha", "beta")
-    )
-    if table is None or weights is None or bias is None or not unscaled:
-        return
-    if table.ndim != 2 or bias.ndim > 1 or gather.attributes.get_int("axis", 0) != 0:
-        return
-    if gemm.attributes.get_int("transB", 0):
-        weights = weights.T
-    size = len(table) * weights.shape[1] * table.itemsize
-    embedding_stays = len(gather.outputs[0].uses()) > 1 or len(embedding.uses()) > 1
-    replaced = weights.nbytes + (0 if embedding_stays else table.nbytes)
-    if size > _SMALL_TABLE and size >= replaced:
-        return
-    exact = table.astype(np.float64) @ weights.astype(np.float64) + bias.astype(np.float64)
-    builder = NodeBuilder(graph, gemm)
-    rows = builder.constant(f"{gemm.name}_table", exact.astype(table.dtype))
-    replace_value(gemm.outputs[0], builder.op("Gather", rows, ids, name=gemm.name or "rows"))
-    graph.remove(gemm, safe=True)
 
 
 def separate_products(graph: ir.Graph, states: Collection[str]) -> None:

@@ -64,6 +64,10 @@ WRONG: dict[str, list[tuple[object, str]]] = {
             "`precision` is of type Tensor; known are: float32, float16, int8.",
         ),
     ],
+    "fold": [
+        (True, "`fold` is True; known are: auto, yes, no."),
+        ("always", "`fold` is 'always'; known are: auto, yes, no."),
+    ],
     "opset": [
         ("18", f"`opset` is '18'; known are: {OPSETS}"),
         (True, f"`opset` is True; known are: {OPSETS}"),

@@ -7,7 +7,7 @@ import onnx_ir as ir
 import pytest
 
 from edgernn.export.ir.shapes import infer_shapes
-from edgernn.export.step.products import merge_biases, premultiply_embeddings
+from edgernn.export.step.products import merge_biases
 from tests.nets.layer_graphs import run, session
 
 
@@ -33,7 +33,6 @@ def op_types(model: ir.Model) -> list[str]:
 
 
 X = "(float[batch,2] x) => (float[batch,3] y)"
-IDS = "(int64[batch] x) => (float[batch,3] y)"
 
 
 @pytest.mark.parametrize(
@@ -56,55 +55,3 @@ def test_a_product_and_its_bias_become_one_gemm(
     merge_biases(model.graph)
     assert op_types(model) == left
     np.testing.assert_allclose(run(session(model), feeds)["y"], before, atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("product", "weights"),
-    [
-        ("Gemm(a, W, b)", (2, 3)),
-        ("Gemm(a, W)", (2, 3)),
-        ("Gemm<transB = 1>(a, W, b)", (3, 2)),
-    ],
-)
-def test_an_embedding_is_folded_into_its_product(product: str, weights: tuple[int, ...]):
-    """The rows of the folded table are the products of the embedding's rows."""
-    model = model_of(IDS, f"a = Gather(E, x) y = {product}", E=(5, 2), W=weights, b=(3,))
-    feeds = {"x": np.arange(5)}
-    before = run(session(model), feeds)["y"]
-    premultiply_embeddings(model.graph)
-    assert op_types(model)[-1] == "Gather"
-    assert "Gemm" not in op_types(model)
-    np.testing.assert_allclose(run(session(model), feeds)["y"], before, atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    "product",
-    ["Gemm<alpha = 2.0>(a, W, b)", "Gemm<transA = 1>(a, W, b)"],
-)
-def test_a_product_that_is_not_plain_is_kept(product: str):
-    """A scaled or transposed product is no product of rows."""
-    nodes = f"a = Gather(E, x) y = {product}"
-    model = model_of("(int64[2] x) => (float[2,3] y)", nodes, E=(5, 2), W=(2, 3), b=(3,))
-    premultiply_embeddings(model.graph)
-    assert op_types(model) == ["Gather", "Gemm"]
-
-
-@pytest.mark.parametrize(
-    ("entries", "outputs", "folds"),
-    [
-        (2048, 1024, True),  # 8 MiB
-        (2049, 1024, False),  # more than 8 MiB and more than embedding and weights
-        (30000, 100, True),  # more than 8 MiB, less than the embedding
-    ],
-)
-def test_a_large_table_is_folded_only_where_it_saves(entries: int, outputs: int, folds: bool):
-    """Up to 8 MiB always; beyond, where it is smaller than embedding and weights together."""
-    model = model_of(
-        f"(int64[batch] x) => (float[batch,{outputs}] y)",
-        "a = Gather(E, x) y = Gemm(a, W, b)",
-        E=(entries, 128),
-        W=(128, outputs),
-        b=(outputs,),
-    )
-    premultiply_embeddings(model.graph)
-    assert ("Gemm" not in op_types(model)) is folds
