@@ -6,6 +6,7 @@ import ast
 import operator
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 
 __all__ = ["evaluate_shape", "evaluate_size", "is_size_expression"]
 
@@ -32,6 +33,8 @@ def evaluate_size(size: int | str, symbols: Mapping[str, int]) -> int | None:
         return size
     if size in symbols:
         return symbols[size]
+    if size.isidentifier():
+        return None
     expression = _parse(size)
     try:
         return None if expression is None else _evaluate(expression, symbols)
@@ -59,6 +62,7 @@ def is_size_expression(text: str) -> bool:
     return True
 
 
+@lru_cache
 def _parse(text: str) -> ast.expr | None:
     """Return the parsed expression, or None where the text is not one or is too long."""
     if len(text) > _MAX_TEXT:

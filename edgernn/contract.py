@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -118,8 +119,8 @@ class Contract(ShownAsFacts):
         """The ports of the step graph, if there is one."""
         return self.graphs.get("step")
 
-    @property
-    def constants(self) -> dict[str, int]:
+    @cached_property
+    def constants(self) -> Mapping[str, int]:
         """The sizes of the axes `batch` and `sequence` where they are numbers."""
         return {
             name: size
@@ -129,21 +130,31 @@ class Contract(ShownAsFacts):
             if name in (BATCH, SEQUENCE) and isinstance(size, int)
         }
 
-    @property
-    def state_ports(self) -> dict[str, Port]:
+    @cached_property
+    def state_ports(self) -> Mapping[str, Port]:
         """Name of a state → its input port, the same in both graphs."""
         graph = next(iter(self.graphs.values()))
         return {state.name: graph.input(state.input) for state in self.states}
 
     def data_inputs(self, kind: str) -> tuple[Port, ...]:
         """Return the inputs of graph `kind`, `sequence` or `step`, that are not states."""
-        states = {state.input for state in self.states}
-        return tuple(port for port in self.graphs[kind].inputs if port.name not in states)
+        return self._data_ports[kind].inputs
 
     def data_outputs(self, kind: str) -> tuple[Port, ...]:
         """Return the outputs of graph `kind`, `sequence` or `step`, that are not states."""
-        states = {state.output for state in self.states}
-        return tuple(port for port in self.graphs[kind].outputs if port.name not in states)
+        return self._data_ports[kind].outputs
+
+    @cached_property
+    def _data_ports(self) -> Mapping[str, Graph]:
+        """Kind of a graph → its ports that are not states."""
+        states = {end for state in self.states for end in (state.input, state.output)}
+        return {
+            kind: Graph(
+                tuple(port for port in graph.inputs if port.name not in states),
+                tuple(port for port in graph.outputs if port.name not in states),
+            )
+            for kind, graph in self.graphs.items()
+        }
 
     def initial(self, state: State, batch: int = 1) -> NDArray[Any]:
         """Return the initial value of `state` for `batch` sequences, in the port's full shape."""
@@ -170,7 +181,7 @@ class Contract(ShownAsFacts):
         least = max(size, self.least.get(axis, size))
         return min(least, self.most.get(axis, least))
 
-    @property
+    @cached_property
     def in_hops(self) -> bool:
         """Whether a call takes whole hops of several steps, or an output is delayed or has a tail.
 
@@ -178,8 +189,8 @@ class Contract(ShownAsFacts):
         """
         return bool(self.hop > 1 or self.delays or self.tails)
 
-    @property
-    def limited_states(self) -> dict[str, int]:
+    @cached_property
+    def limited_states(self) -> Mapping[str, int]:
         """Name of a state that counts the hops of a sequence → the most hops that it may count."""
         ports = self.state_ports
         return {name: port.limit for name, port in ports.items() if port.limit is not None}

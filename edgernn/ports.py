@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from numpy.typing import NDArray
@@ -49,7 +50,7 @@ class Port:
                 f"`{self}` has {len(self.shape)} axes, but `axis_names` has {len(self.axis_names)}."
             )
 
-    @property
+    @cached_property
     def axes(self) -> tuple[str | None, ...]:
         """The name of each axis, dynamic or constant, as `shape` has it where it is dynamic."""
         return _symbols(self.shape) if self.axis_names is None else self.axis_names

@@ -52,6 +52,7 @@ class InputCheck:
     ) -> None:
         self.ports = tuple(ports)
         self._with_expressions = tuple(port for port in self.ports if not _has_names_only(port))
+        self._names = [port.name for port in self.ports]
         self.graph = graph
         self.lengths = lengths
         self.constants = constants or {}
@@ -86,17 +87,19 @@ class InputCheck:
         for port in self.ports:
             if port.name in values:
                 array = as_array(port, values[port.name])
-                self._check_steps(port, array.shape)
+                if SEQUENCE in self.constants:
+                    self._check_steps(port, array.shape)
                 sizes = _check_shape(port, array.shape, symbols, origins)
                 symbols |= sizes
                 origins |= dict.fromkeys(sizes, f"`{port.name}`")
-                self._check_bounds(port, array.shape)
+                if self.most or self.least:
+                    self._check_bounds(port, array.shape)
                 _check_limit(port, array)
                 arrays[port.name] = convert_array(port, array)
         for port in self._with_expressions:
             if port.name in arrays:
                 _check_shape(port, arrays[port.name].shape, symbols, origins)
-        for port in self.ports:
+        for port in self.ports if self.lengths else ():
             if port.name in self.lengths:
                 arrays[port.name] = _check_lengths(port, arrays.get(port.name), symbols)
             if port.name in self.full_lengths:
@@ -106,7 +109,9 @@ class InputCheck:
     def _by_name(
         self, inputs: Sequence[ArrayLike], named: Mapping[str, ArrayLike]
     ) -> dict[str, ArrayLike]:
-        names = [port.name for port in self.ports]
+        names = self._names
+        if len(inputs) == len(names) and not named:
+            return dict(zip(names, inputs, strict=True))
         if len(inputs) > len(names):
             raise InputError(
                 f"{len(inputs)} inputs came by position, but the {self.graph} takes "
@@ -236,7 +241,9 @@ def _check_shape(
         if size == 0:
             reason = _AT_LEAST_ONE.get(str(port.axes[axis]), f"axis {axis} must not be empty")
             raise InputError(f"`{port}` came with shape {shape}: {reason}.")
-        number = evaluate_size(expected, {**symbols, **new})
+        if size == expected:
+            continue
+        number = evaluate_size(expected, {**symbols, **new} if new else symbols)
         if number is None and not str(expected).isidentifier():
             continue  # an expression of axes of later inputs
         if number is None:

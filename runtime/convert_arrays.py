@@ -33,6 +33,8 @@ def as_array(port: Port, value: ArrayLike, error: type[EdgernnError] = InputErro
         EdgernnError: Of the class `error`: it is not an array, or of another kind of dtype.
     """
     if isinstance(value, np.ndarray):
+        if value.dtype == port.dtype:
+            return value
         array = value
     else:
         try:
@@ -64,9 +66,9 @@ def convert_array(
     Raises:
         EdgernnError: Of the class `error`: a number is outside the range of the port's dtype.
     """
+    if array.dtype == port.dtype:
+        return array if array.flags.c_contiguous else np.ascontiguousarray(array)
     dtype = np.dtype(port.dtype)
-    if array.dtype == dtype:
-        return np.ascontiguousarray(array).reshape(array.shape)
     if dtype.kind in "iu" and array.size:
         info = np.iinfo(dtype)
         if int(array.min()) < info.min or int(array.max()) > info.max:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -66,6 +67,7 @@ class Model(ShownAsFacts):
         self.provider = sessions.provider.name
         self._sessions = sessions
         contract = self.contract
+        self._kept_start: tuple[int, dict[str, NDArray[Any]]] = (0, {})
         self._input_check = chunk_check(contract) if contract.in_hops else _call_check(contract)
 
     def _facts(self) -> tuple[str, Facts]:
@@ -94,9 +96,14 @@ class Model(ShownAsFacts):
                 not even one hop.
         """
         arrays, symbols = self._input_check.check(inputs, named)
-        if self.contract.in_hops:
+        contract = self.contract
+        if contract.in_hops:
             return unwrap_single(self._run_to_end(arrays, symbols))
-        return unwrap_single(self._run(arrays, symbols, state=None).outputs)
+        if self._runs_in_streams:
+            return unwrap_single(self._run(arrays, symbols, state=None).outputs)
+        names = [port.name for port in contract.data_outputs("sequence")]
+        values = self._call({**arrays, **self._start(self._batch(symbols))}, names)
+        return values[0] if len(values) == 1 else dict(zip(names, values, strict=True))
 
     def run(
         self, inputs: Mapping[str, ArrayLike], state: Mapping[str, ArrayLike] | None = None
@@ -148,20 +155,27 @@ class Model(ShownAsFacts):
         symbols: Mapping[str, int],
         state: Mapping[str, ArrayLike] | None,
     ) -> Result:
-        contract = self.contract
-        batch = symbols.get(BATCH, contract.constants.get(BATCH, 1))
-        if contract.sequence is None or contract.in_hops or contract.limited_states:
+        contract, batch = self.contract, self._batch(symbols)
+        if self._runs_in_streams:
             return self._run_in_stream(arrays, state, batch)
-        states = self._initial(batch) if state is None else self._checked(state, batch)
-        feeds = {**arrays, **{s.input: states[s.name] for s in self.contract.states}}
-        names = [port.name for port in self.contract.graphs["sequence"].outputs]
+        if state is None:
+            start = self._start(batch)
+        else:
+            checked = check_states(state, contract.state_ports, batch)
+            start = {state.input: checked[state.name] for state in contract.states}
+        names = [port.name for port in contract.graphs["sequence"].outputs]
+        values = dict(zip(names, self._call({**arrays, **start}, names), strict=True))
+        final = {s.name: values.pop(s.output) for s in contract.states}
+        return Result(values, final)
+
+    def _call(self, feeds: Mapping[str, NDArray[Any]], names: list[str]) -> list[NDArray[Any]]:
+        """Run the sequence graph and return the outputs of these names."""
         session = self._sessions.open("sequence")
         try:
-            values = dict(zip(names, session.run(names, feeds), strict=True))
+            values: list[NDArray[Any]] = session.run(names, feeds)
         except Exception as error:
             raise run_error(self._sessions, "sequence", error) from error
-        final = {s.name: values.pop(s.output) for s in self.contract.states}
-        return Result(values, final)
+        return values
 
     def _run_in_stream(
         self,
@@ -203,11 +217,23 @@ class Model(ShownAsFacts):
         kind = "sequence" if self.contract.sequence else "step"
         return {self.contract.data_outputs(kind)[0].name: outputs}
 
-    def _initial(self, batch: int) -> dict[str, NDArray[Any]]:
-        return {state.name: self.contract.initial(state, batch) for state in self.contract.states}
+    @cached_property
+    def _runs_in_streams(self) -> bool:
+        """Whether a call needs what a stream does besides running the sequence graph."""
+        contract = self.contract
+        return contract.sequence is None or contract.in_hops or bool(contract.limited_states)
 
-    def _checked(self, state: Mapping[str, ArrayLike], batch: int) -> dict[str, NDArray[Any]]:
-        return check_states(state, self.contract.state_ports, batch)
+    def _batch(self, symbols: Mapping[str, int]) -> int:
+        return symbols.get(BATCH, self.contract.constants.get(BATCH, 1))
+
+    def _start(self, batch: int) -> dict[str, NDArray[Any]]:
+        """Return input of a state → its initial value; those of the last batch are kept."""
+        kept, start = self._kept_start
+        if kept != batch:
+            contract = self.contract
+            start = {state.input: contract.initial(state, batch) for state in contract.states}
+            self._kept_start = (batch, start)
+        return start
 
 
 def _call_check(contract: Contract) -> InputCheck:
