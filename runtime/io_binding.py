@@ -104,7 +104,7 @@ def run_graph(
     contract, session = sessions.contract, sessions.open(kind)
     names = [port.name for port in contract.data_outputs(kind)]
     try:
-        if sessions.provider.device == _HOST:
+        if sessions.provider.device is HOST:
             return _run_on_host(session, contract, names, arrays, before, after)
         binding = bind_buffers(session, contract, {}, dict.fromkeys(names), before, after)
         with sessions.provider.device.turn:
