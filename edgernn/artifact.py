@@ -16,9 +16,11 @@ from edgernn.facts import Facts, ShownAsFacts, contract_facts, graph_sizes, pari
 from edgernn.forms import Form, forms_from_json, is_form_file
 from edgernn.json_field import JsonField, unreadable_contract
 from edgernn.layer import Layer
+from edgernn.precision_report import PrecisionReport
 from edgernn.regular_files import MEGABYTE, read_text, regular_file_size
 from edgernn.report import Cost, Fold, ParityReport
 from edgernn.strict_json import parse_json
+from edgernn.tolerances import TOLERANCE
 from edgernn.untrusted_text import quote
 
 __all__ = ["CONTRACT_FILE", "Artifact"]
@@ -26,7 +28,6 @@ __all__ = ["CONTRACT_FILE", "Artifact"]
 CONTRACT_FILE = "contract.json"
 _MAX_BYTES = 64 * MEGABYTE
 _DIGEST = re.compile("[0-9a-f]{64}")
-_TOLERANCE = 1e-5  # of float32
 
 
 @dataclass(frozen=True, repr=False)
@@ -43,6 +44,8 @@ class Artifact(ShownAsFacts):
         layers: The layers with weights in the order in which they run; None where not known.
         tolerance: The largest difference from the golden run that passes, for the precision of
             the graphs.
+        precision: How the weights are stored and what that costs; None for float32 without data of
+            the user's.
         forms: Graphs that run in place of the portable ones; the first that applies to the
             provider and the sizes of a call does.
         folds: The embeddings of the step graph that are folded into a product, or could be.
@@ -55,7 +58,8 @@ class Artifact(ShownAsFacts):
     refusals: Mapping[str, str] = field(default_factory=dict)
     digests: Mapping[str, str] = field(default_factory=dict)
     layers: tuple[Layer, ...] | None = None
-    tolerance: float = _TOLERANCE
+    tolerance: float = TOLERANCE
+    precision: PrecisionReport | None = None
     forms: tuple[Form, ...] = ()
     folds: tuple[Fold, ...] = ()
 
@@ -66,6 +70,7 @@ class Artifact(ShownAsFacts):
             *(("form", str(form)) for form in self.forms),
             *contract_facts(self.contract),
             ("parity", parity_line(self.parity)),
+            *(self.precision.facts if self.precision else ()),
             *(("note", note) for note in self.contract.notes),
         ]
 
@@ -117,10 +122,11 @@ class Artifact(ShownAsFacts):
         for file in (*(f"{kind}.onnx" for kind in contract.graphs), *(one.file for one in forms)):
             whole["sha256"][file].text()
         parity = whole["parity"].optional(ParityReport.from_json)
-        tolerance = parity.tolerance if parity else _TOLERANCE
+        tolerance = parity.tolerance if parity else TOLERANCE
         if (recorded := whole.get("tolerance")) is not None:
             tolerance = recorded.real()
         layers, folds = whole.get("layers"), whole.get("folds")
+        precision = whole.get("precision")
         return cls(
             path=path,
             contract=contract,
@@ -130,6 +136,7 @@ class Artifact(ShownAsFacts):
             digests=digests,
             layers=None if layers is None else tuple(map(Layer.from_json, layers.items())),
             tolerance=tolerance,
+            precision=None if precision is None else PrecisionReport.from_json(precision),
             forms=forms,
             folds=() if folds is None else tuple(map(Fold.from_json, folds.items())),
         )
@@ -178,6 +185,7 @@ class Artifact(ShownAsFacts):
             **({} if layers is None else {"layers": layers}),
             "parity": self.parity.to_json() if self.parity else None,
             "tolerance": self.tolerance,
+            **({} if self.precision is None else {"precision": self.precision.to_json()}),
             **({"forms": [form.to_json() for form in self.forms]} if self.forms else {}),
             "cost": asdict(self.cost),
             **({"folds": [asdict(fold) for fold in self.folds]} if self.folds else {}),

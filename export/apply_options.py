@@ -11,7 +11,7 @@ import onnx_ir as ir
 from edgernn.contract import BATCH, SEQUENCE, Contract, Graph, Port, State
 from edgernn.errors import InputError, UnsupportedModelError
 from edgernn.export.ir.graph_names import port_of, remove_unused_initializers
-from edgernn.export.options import ExportOptions, Precision
+from edgernn.export.options import ExportOptions
 from edgernn.export.passes.batch_major_states import make_states_batch_major
 from edgernn.export.passes.constant_axes import make_axes_constant
 from edgernn.export.passes.float16 import to_float16
@@ -22,17 +22,8 @@ from edgernn.export.passes.opset import to_opset
 from edgernn.export.passes.reset_input import add_reset_input
 from edgernn.export.passes.share_weights import share_weights
 from edgernn.option_names import option
-from edgernn.report import ParityReport
 
-__all__ = ["apply_options", "check_request", "constant_sizes", "precision_notes", "with_steps_of"]
-
-_NOTES = {
-    "float16": "Weights, states, real inputs and outputs are float16.",
-    "int8": (
-        "Weights are int8; LSTM, GRU and RNN of the sequence graph compute in float32 with them, "
-        "products in integers that saturate on no CPU, one scale for each row."
-    ),
-}
+__all__ = ["apply_options", "check_request", "constant_sizes", "with_steps_of"]
 
 
 def constant_sizes(options: ExportOptions) -> dict[str, int]:
@@ -193,23 +184,6 @@ def _change_operators(options: ExportOptions, graphs: Sequence[ir.Model]) -> tup
         remove_unused_initializers(graph)
         share_weights(graph)
     return float32_weights
-
-
-def precision_notes(precision: Precision, report: ParityReport | None) -> tuple[str, ...]:
-    """Return what people should know of a precision, with what it costs if measured."""
-    if precision not in _NOTES:
-        return ()
-    if report is None:
-        return (_NOTES[precision],)
-    worst: dict[str, float] = {}
-    for check in report.checks:
-        worst[check.graph] = max(check.difference, worst.get(check.graph, 0.0))
-    graphs = " and ".join(f"{gap:.1e} in the {kind} graph" for kind, gap in worst.items())
-    steps = max((check.sequence for check in report.checks), default=0)
-    return (
-        f"{_NOTES[precision]} Parity is with float32: the difference is at most {graphs}, over up "
-        f"to {steps:,} steps.",
-    )
 
 
 def _ports(

@@ -20,6 +20,7 @@ from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 from edgernn.declared_options import Option, check_options
 from edgernn.errors import InputError
 from edgernn.option_names import option
+from edgernn.tolerances import LOOSEST
 from edgernn.vocabulary import Vocabulary
 
 __all__ = [
@@ -162,6 +163,28 @@ class ExportOptions(SourceOptions):
             expected="the symbols in the order of their ids, or the path of a vocabulary file",
         ),
     ] = None
+    calibrate: Annotated[
+        Mapping[str, Any] | str | Path | None,
+        Option(
+            "Data to measure the quality with, before and after: those of `run`, or text.",
+            metavar="FILE",
+            expected="arrays by the names of ports, or the path of a file of them or of text",
+        ),
+    ] = None
+    tolerance: Annotated[
+        float | None,
+        Option(
+            "The largest difference from the model that passes.  [default: by precision]",
+            metavar="X",
+        ),
+    ] = None
+    max_loss: Annotated[
+        float | None,
+        Option(
+            "The largest loss on these data; above it, nothing is written.",
+            metavar="PERCENT",
+        ),
+    ] = None
     force: Annotated[bool, Option("Replace an artifact that exists.")] = False
     verify: Annotated[bool, Option("Prove the graphs before they are written.", hidden=True)] = True
 
@@ -171,6 +194,18 @@ class ExportOptions(SourceOptions):
             raise InputError(
                 f"{option('steps')} is {self.steps}, which is of the sequence graph, but "
                 f"{option('graph', 'step')} writes none. Leave out one of the two."
+            )
+
+        if self.max_loss is not None and self.calibrate is None:
+            raise InputError(
+                f"{option('max_loss')} is {self.max_loss:g} %, but there are no data to measure a "
+                f"loss on. Give them with {option('calibrate')}."
+            )
+        if self.tolerance is not None and self.tolerance > LOOSEST[self.precision]:
+            raise InputError(
+                f"{option('tolerance')} is {self.tolerance:g}; at most "
+                f"{LOOSEST[self.precision]:g} makes sense for {self.precision}: a graph that is "
+                "wrong would pass. Give less, or leave it out."
             )
 
     def target(self, name: str) -> Path:

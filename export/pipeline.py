@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from edgernn.artifact import Artifact
+from edgernn.contract import Contract
 from edgernn.declared_options import accept_old_names
 from edgernn.errors import ParityError, UnsupportedModelError
 from edgernn.export.analysis.cost import cost_of
@@ -22,7 +23,6 @@ from edgernn.export.apply_options import (
     apply_options,
     check_request,
     constant_sizes,
-    precision_notes,
     with_steps_of,
 )
 from edgernn.export.artifact_files.artifact_writer import ArtifactWriter, remove_exporter_notes
@@ -30,6 +30,8 @@ from edgernn.export.artifact_files.atomic_replace import atomic_folder
 from edgernn.export.artifact_files.golden_of_steps import golden_of_steps
 from edgernn.export.build_model import build_model
 from edgernn.export.built import Built
+from edgernn.export.calibration.quality import check_loss, measure_quality
+from edgernn.export.calibration_data import read_calibration
 from edgernn.export.call.added_lengths import LENGTHS
 from edgernn.export.code_lines.source_line import SourceLine
 from edgernn.export.fold_options import fold_graphs, with_products
@@ -50,13 +52,16 @@ from edgernn.export.options import (
     StateLayout,
     SupportsArray,
 )
-from edgernn.export.proof.difference import TOLERANCES, tolerance_of
+from edgernn.export.precision_cost import precision_notes, precision_report
+from edgernn.export.proof.difference import precision_of
 from edgernn.export.proof.eager_reference import one_thread
 from edgernn.export.proof.parity import Prover
 from edgernn.export.proof.port_adapter import PortAdapter
+from edgernn.export.proof.reference import Reference
 from edgernn.export.source.load_source import Source, load_source
 from edgernn.export.trace.size_branch import find_size_branch
 from edgernn.report import ParityReport
+from edgernn.tolerances import LOOSEST, TOLERANCES
 from edgernn.untrusted_text import escape_unprintable
 from edgernn.vocabulary import Vocabulary
 
@@ -88,6 +93,9 @@ def export_model(
     steps: int | None = None,
     rate: float | None = None,
     vocabulary: Vocabulary | Sequence[str] | Mapping[str, Any] | str | Path | None = None,
+    calibrate: Mapping[str, Any] | str | Path | None = None,
+    tolerance: float | None = None,
+    max_loss: float | None = None,
     force: bool = False,
     verify: bool = True,
 ) -> Artifact:
@@ -129,6 +137,16 @@ def export_model(
             that of a sound file.
         vocabulary: The symbols in the order of their ids, an object from symbol to id, or a file
             that `Vocabulary.from_file` reads.
+        calibrate: Data to measure the quality on, in float32 and as exported: arrays by the names
+            of ports, or a file as `edgernn run --input` takes it, or of text for a model with a
+            vocabulary. Measured are perplexity and accuracy where the model scores the next id, or
+            where the data hold ids under the name of an output; the error where they hold numbers
+            there; else the difference. `Artifact.precision.calibration` has the result.
+        tolerance: The largest difference from the model that passes, relative to the scale of the
+            numbers; None for 1e-5 in float32, 2e-2 in float16, 5e-2 in int8. In float32 at most
+            1e-3.
+        max_loss: The largest loss on the data of `calibrate`, in percent; above it, nothing is
+            written.
         force: Whether to replace an artifact that exists.
         verify: Whether to prove the graphs before they are written: against eager torch, those of
             an ONNX file against that file in ONNX Runtime. With False, nothing says that the
@@ -143,7 +161,7 @@ def export_model(
         SourceError: The file cannot be read as a model.
         InputError: An option does not fit the model.
         UnsupportedModelError: The model cannot be exported as asked.
-        ParityError: A graph does not agree with the model.
+        ParityError: A graph does not agree with the model, or loses more than `max_loss`.
         OutputExistsError: The folder exists and may not be replaced.
     """
     options = ExportOptions(
@@ -166,6 +184,9 @@ def export_model(
         steps=steps,
         rate=rate,
         vocabulary=vocabulary,
+        calibrate=calibrate,
+        tolerance=tolerance,
+        max_loss=max_loss,
         force=force,
         verify=verify,
     )
@@ -178,47 +199,70 @@ def export_model(
         _eager_on_one_thread(),
         stage("proving and writing the graphs", source.name),
     ):
-        built, reference = build_model(source, options, lengths)
-        options = with_steps_of(options, built.example.constants)
-        known = known_contract(built, source.description, symbols)
-        contract = make_contract(known, built, reference, source.notes)
-        check_request(options, contract)
-        sampler = sampler_of(built, reference, contract)
-        prover = Prover(
-            sampler=sampler,
-            tolerance=TOLERANCES[precision],
-            constants=constant_sizes(options),
-            extra_sizes=built.bounds.unproven,
-            in_row=calls_in_row(built, sampler),
-        )
-        prover.check_constants()
-        parameters = cost_of(built.sequence).parameters
-        graphs = {kind: built.graphs[kind] for kind in contract.graphs}
-        folds = fold_graphs(options, graphs, source, contract.no_step)
-        exported = apply_options(options, graphs, contract, built.layers)
-        _LOG.info("writing the graphs")
-        lines = lines_of(graphs.values())
-        for kind, model_graph in graphs.items():
-            remove_exporter_notes(model_graph)
-            _LOG.debug("%s.onnx has %d nodes", kind, sum(1 for _ in model_graph.graph.all_nodes()))
-        exported = replace(
-            exported, family=_family(graphs), sample_rate=_sample_rate(source, options)
-        )
-        writer = ArtifactWriter(
-            folder, graphs, escape_unprintable(target.name), built.model_layers, parameters
-        )
-        files = writer.write_graphs()
-        adapter = PortAdapter(contract, exported)
-        report = _prove(prover, files, adapter, source, built, lines) if verify else None
-        notes = (*exported.notes, *prover.notes(report), *precision_notes(precision, report))
-        exported = replace(exported, notes=notes, parity="" if report is None else str(report))
-        _LOG.info("writing the artifact")
-        golden = prover.golden_arrays(files, adapter)
-        if graph == "step":
-            golden = golden_of_steps(golden, exported)
-        written = exported if graph == "both" else exported.only(graph)
-        writer.finish(written, report, golden, prover.tolerance, folds)
+        _export(source, symbols, options, folder, escape_unprintable(target.name))
     return Artifact.open(target)
+
+
+def _export(
+    source: Source | OnnxFile,
+    symbols: Vocabulary | None,
+    options: ExportOptions,
+    folder: Path,
+    name: str,
+) -> None:
+    """Build, transform, prove and write the graphs of a model into an empty folder."""
+    built, reference = build_model(source, options, options.lengths)
+    options = with_steps_of(options, built.example.constants)
+    known = known_contract(built, source.description, symbols)
+    contract = make_contract(known, built, reference, source.notes)
+    check_request(options, contract)
+    prover = _prover(options, built, reference, contract)
+    user = read_calibration(options.calibrate, contract, prover.constants)
+    parameters = cost_of(built.sequence).parameters
+    graphs = {kind: built.graphs[kind] for kind in contract.graphs}
+    folds = fold_graphs(options, graphs, source, contract.no_step)
+    exported = apply_options(options, graphs, contract, built.layers)
+    _LOG.info("writing the graphs")
+    lines = lines_of(graphs.values())
+    for kind, model_graph in graphs.items():
+        remove_exporter_notes(model_graph)
+        _LOG.debug("%s.onnx has %d nodes", kind, sum(1 for _ in model_graph.graph.all_nodes()))
+    exported = replace(exported, family=_family(graphs), sample_rate=_sample_rate(source, options))
+    writer = ArtifactWriter(folder, graphs, name, built.model_layers, parameters)
+    files = writer.write_graphs()
+    adapter = PortAdapter(contract, exported)
+    report = _prove(prover, files, adapter, source, built, lines) if options.verify else None
+    calibration = None if user is None else measure_quality(prover.sampler, user, files, adapter)
+    check_loss(calibration, options.max_loss)
+    cost = precision_report(options.precision, graphs, report, calibration)
+    notes = (*exported.notes, *prover.notes(report), *precision_notes(options.precision, report))
+    exported = replace(exported, notes=notes, parity="" if report is None else str(report))
+    _LOG.info("writing the artifact")
+    golden = prover.golden_arrays(files, adapter)
+    if options.graph == "step":
+        golden = golden_of_steps(golden, exported)
+    written = exported if options.graph == "both" else exported.only(options.graph)
+    writer.finish(written, report, golden, prover.tolerance, cost, folds)
+
+
+def _prover(
+    options: ExportOptions, built: Built, reference: Reference, contract: Contract
+) -> Prover:
+    """Return what proves the graphs, at the sizes and to the tolerance of the options.
+
+    Raises:
+        InputError: The model itself fails at the sizes.
+    """
+    sampler = sampler_of(built, reference, contract)
+    prover = Prover(
+        sampler=sampler,
+        tolerance=options.tolerance or TOLERANCES[options.precision],
+        constants=constant_sizes(options),
+        extra_sizes=built.bounds.unproven,
+        in_row=calls_in_row(built, sampler),
+    )
+    prover.check_constants()
+    return prover
 
 
 @accept_old_names(SourceOptions)
@@ -262,9 +306,10 @@ def verify_artifact(
         )
         paths = {kind: str(artifact.checked(kind)) for kind in theirs.graphs}
         sampler = sampler_of(built, reference, contract)
+        precision = precision_of(map(ir.load, paths.values()))
         prover = Prover(
             sampler=sampler,
-            tolerance=tolerance_of(map(ir.load, paths.values())),
+            tolerance=min(artifact.tolerance, LOOSEST[precision]),
             constants=theirs.constants,
             extra_sizes=built.bounds.unproven,
             in_row=calls_in_row(built, sampler),

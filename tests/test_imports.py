@@ -21,6 +21,7 @@ REASONS = {
     "source": "Only the pipeline opens models.",
     "foreign": "No other room knows of ONNX files that others made.",
     "built": "It is the result of the rooms below it.",
+    "calibration": "Data of the user's run on graphs after all else.",
     "proof": "A graph does not depend on how it is proven.",
     "reroll": "Loops are replaced before a model is traced.",
     "trace": "The trace calls the rooms below it.",

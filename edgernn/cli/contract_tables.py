@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from edgernn.cli.picture.graph_content import layer_lines, start_of
 from edgernn.cli.terminal_tables import facts, show, table
 from edgernn.facts import Facts, axis_facts, parity_line, streaming_facts, vocabulary_line
+from edgernn.precision_report import COLUMNS
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from edgernn.contract import Contract, Graph, Port
     from edgernn.export.analysis.file_analysis import FileAnalysis
     from edgernn.layer import Layer
+    from edgernn.precision_report import PrecisionReport
     from edgernn.report import Cost
 
 __all__ = ["print_artifact", "print_file"]
@@ -42,6 +44,7 @@ def print_artifact(artifact: Artifact) -> None:
             _port_table(f"{kind}.onnx", _contract_rows(contract, graph))
             for kind, graph in contract.graphs.items()
         ),
+        *_weight_tables(artifact.precision),
         facts(
             [
                 *_contract_facts(contract),
@@ -51,6 +54,7 @@ def print_artifact(artifact: Artifact) -> None:
                     for index, one in enumerate(artifact.folds)
                 ),
                 ("parity", parity_line(artifact.parity)),
+                *(artifact.precision.facts if artifact.precision else ()),
                 *_refusal_facts(artifact.refusals),
                 *(("note", note) for note in contract.notes),
             ]
@@ -120,6 +124,20 @@ def _origin(role: str, port: Port) -> str:
     if port.origin is None:
         return ""
     return port.origin if role == "in" else f"return{port.origin}"
+
+
+# --- weights --------------------------------------------------------------------------------------
+
+
+def _weight_tables(report: PrecisionReport | None) -> list[Table]:
+    """Return a table of the weights of each graph, where they have another precision."""
+    if report is None or report.precision == "float32":
+        return []
+    shown = COLUMNS if report.has_reasons else COLUMNS[:-1]
+    return [
+        table(f"weights of {kind}.onnx", shown, [one.row[: len(shown)] for one in weights])
+        for kind, weights in report.weights.items()
+    ]
 
 
 # --- facts ----------------------------------------------------------------------------------------

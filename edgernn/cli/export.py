@@ -65,7 +65,9 @@ def _summary(artifact: Artifact) -> str:
     facts += [*port_facts(contract), *streaming_facts(contract)]
     facts += [("folded", str(fold)) for fold in artifact.folds]
     facts += [("parity", contract.parity)] if contract.parity else []
-    return "\n".join(f"{name:<7} {text}" for name, text in facts)
+    facts += [] if artifact.precision is None else artifact.precision.facts
+    width = max(len(name) for name, _ in facts)
+    return "\n".join(f"{name:<{width}} {text}" for name, text in facts)
 
 
 def _next_command(artifact: Artifact) -> str:

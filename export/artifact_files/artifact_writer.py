@@ -30,6 +30,7 @@ from edgernn.export.analysis.cost import PARAMETERS, cost_of
 from edgernn.export.analysis.runtime_refusals import refusals_of
 from edgernn.export.artifact_files.model_card import model_card
 from edgernn.layer import Layer
+from edgernn.precision_report import PrecisionReport
 from edgernn.report import Fold, ParityReport
 
 __all__ = ["ArtifactWriter", "remove_exporter_notes"]
@@ -80,12 +81,18 @@ class ArtifactWriter:
         report: ParityReport | None,
         golden: Mapping[str, NDArray[Any]],
         tolerance: float,
+        precision: PrecisionReport | None = None,
         folds: tuple[Fold, ...] = (),
     ) -> None:
         """Complete the graphs that `contract` has, delete others, and write the other files.
 
-        `tolerance` is what a replay of the golden run may differ by, `folds` are the embeddings of
-        the step graph that are folded or could be.
+        Args:
+            contract: The contract of the graphs.
+            report: The parity check, or None for an export without one.
+            golden: The golden run, by the names of ports.
+            tolerance: What a replay of the golden run may differ by.
+            precision: How the weights are stored and what that costs, if there is anything to say.
+            folds: The embeddings of the step graph that are folded or could be.
 
         Raises:
             ContractError: The contract does not pass the checks of its own reader.
@@ -122,6 +129,7 @@ class ArtifactWriter:
             layers=self._layers,
             tolerance=tolerance,
             folds=folds if contract.step else (),
+            precision=precision,
         )
         text = json.dumps(artifact.to_json(), indent=2, ensure_ascii=False)
         (self._folder / CONTRACT_FILE).write_text(text + "\n", "utf-8")

@@ -15,6 +15,7 @@ from edgernn.export.artifact_files.javascript_example import JavascriptExample
 from edgernn.export.artifact_files.usage_examples import UsageExamples
 from edgernn.facts import streaming_facts
 from edgernn.ports import HOP
+from edgernn.precision_report import COLUMNS, PrecisionReport
 from edgernn.report import ParityReport
 
 __all__ = ["model_card"]
@@ -31,6 +32,7 @@ def model_card(artifact: Artifact, name: str) -> str:
         _usage(artifact, name),
         _next(name),
         _parity(artifact.parity),
+        _precision(artifact.precision),
         _cost(artifact),
         _refusals(artifact),
         f"## Notes\n\n{_list(contract.notes)}" if contract.notes else "",
@@ -193,6 +195,22 @@ def _parity(report: ParityReport | None) -> str:
     table = _table(("Check", "Graph", "Times", "Largest difference"), rows)
     line = f"{_one_line(str(report))}; the tolerance is {report.tolerance:.0e}."
     return f"## Parity\n\n{line[0].upper()}{line[1:]}\n\n{table}"
+
+
+def _precision(report: PrecisionReport | None) -> str:
+    """Return the section on weights and quality, where there is anything to say of them."""
+    if report is None:
+        return ""
+    facts = _list(f"{name}: {text}" for name, text in report.facts)
+    if report.precision == "float32":
+        return f"## Precision\n\n{facts}"
+    shown = COLUMNS if report.has_reasons else COLUMNS[:-1]
+    tables = [
+        f"### Weights of {kind}.onnx\n\n"
+        + _table(shown, ((f"`{one.name}`", *one.row[1 : len(shown)]) for one in weights))
+        for kind, weights in report.weights.items()
+    ]
+    return "\n\n".join(["## Precision", facts, *tables])
 
 
 def _cost(artifact: Artifact) -> str:

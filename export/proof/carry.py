@@ -5,8 +5,8 @@ from __future__ import annotations
 from edgernn.export.ir.onnx_session import failure_reason
 from edgernn.export.proof.chunked_comparison import compare_chunks
 from edgernn.export.proof.comparison_cases import ComparisonCase, ComparisonCases
-from edgernn.export.proof.difference import CEILING, TOLERANCE
 from edgernn.export.proof.input_sampler import InputSampler
+from edgernn.tolerances import CEILING, TOLERANCE
 
 __all__ = ["why_not_carried"]
 

@@ -8,7 +8,7 @@ of a port has a scale of its own, because features may be of different magnitude
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,25 +18,9 @@ from numpy.typing import NDArray
 
 from edgernn.export.ir.onnx_session import Arrays
 from edgernn.export.proof.reference import RunResult
+from edgernn.tolerances import CEILING
 
-__all__ = [
-    "CEILING",
-    "TOLERANCE",
-    "TOLERANCES",
-    "Comparison",
-    "Difference",
-    "compare",
-    "tolerance_of",
-]
-
-TOLERANCE = 1e-5
-"""The largest difference that passes for float32, relative to the numbers' scale."""
-
-CEILING = 1e-3
-"""The largest difference that rounding excuses, relative to the numbers' scale."""
-
-TOLERANCES: Mapping[str, float] = {"float32": TOLERANCE, "float16": 2e-2, "int8": 5e-2}
-"""Precision → the largest difference from eager torch in float32 that passes."""
+__all__ = ["Comparison", "Difference", "compare", "precision_of"]
 
 _PRECISIONS = {ir.DataType.INT8: "int8", ir.DataType.FLOAT16: "float16"}
 
@@ -221,12 +205,12 @@ def compare(got: RunResult, expected: RunResult, features: Collection[str] = ())
     return comparison
 
 
-def tolerance_of(models: Iterable[ir.Model]) -> float:
-    """Return the largest difference that passes for graphs by the precision of their weights."""
+def precision_of(models: Iterable[ir.Model]) -> str:
+    """Return the precision of graphs, by the dtypes of their ports and weights."""
     dtypes = {
         value.dtype
         for model in models
         for graph in model.graphs()
         for value in (*graph.inputs, *graph.initializers.values())
     }
-    return next((TOLERANCES[_PRECISIONS[one]] for one in _PRECISIONS if one in dtypes), TOLERANCE)
+    return next((_PRECISIONS[one] for one in _PRECISIONS if one in dtypes), "float32")

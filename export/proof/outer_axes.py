@@ -6,9 +6,9 @@ import numpy as np
 
 from edgernn.contract import BATCH, SEQUENCE
 from edgernn.export.ir.onnx_session import Arrays
-from edgernn.export.proof.difference import TOLERANCE
 from edgernn.export.proof.input_sampler import InputSampler
 from edgernn.join_chunks import BATCH_OUTER, SEQUENCE_OUTER
+from edgernn.tolerances import TOLERANCE
 
 __all__ = ["find_outer_axes"]
 

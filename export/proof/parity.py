@@ -29,7 +29,7 @@ from edgernn.export.proof.calls_in_row import ROWS, CallsInRow, call_plan
 from edgernn.export.proof.chunked_comparison import compare_chunks, random_lengths
 from edgernn.export.proof.comparison_cases import LONGEST, ComparisonCase, ComparisonCases
 from edgernn.export.proof.continued_runs import complete_states, continued_cases
-from edgernn.export.proof.difference import TOLERANCE, Comparison, compare
+from edgernn.export.proof.difference import Comparison, compare
 from edgernn.export.proof.differing_layer import find_differing_layer
 from edgernn.export.proof.eager_reference import one_thread
 from edgernn.export.proof.graph_function import GraphFunction, feature_ports, graph_function
@@ -40,6 +40,7 @@ from edgernn.export.proof.reference import Reference, RunResult
 from edgernn.export.proof.stream_end import compare_end, end_steps
 from edgernn.export.proof.verdict import DisagreementError, Verdict, format_sizes
 from edgernn.report import Check, ParityReport
+from edgernn.tolerances import TOLERANCE
 
 __all__ = ["Prover"]
 

@@ -91,6 +91,30 @@ WRONG: dict[str, list[tuple[object, str]]] = {
         (float("nan"), f"`rate` is nan; {RATE}"),
         (float("inf"), f"`rate` is inf; {RATE}"),
     ],
+    "calibrate": [
+        (
+            3,
+            "`calibrate` is 3; expected arrays by the names of ports, or the path of a file of "
+            "them or of text.",
+        ),
+    ],
+    "tolerance": [
+        ("1", "`tolerance` is '1'; expected a number above 0."),
+        (0, "`tolerance` is 0; expected a number above 0."),
+        (
+            0.01,
+            "`tolerance` is 0.01; at most 0.001 makes sense for float32: a graph that is wrong "
+            "would pass. Give less, or leave it out.",
+        ),
+    ],
+    "max_loss": [
+        (-1, "`max_loss` is -1; expected a number above 0."),
+        (
+            2,
+            "`max_loss` is 2 %, but there are no data to measure a loss on. Give them with "
+            "`calibrate`.",
+        ),
+    ],
     "vocabulary": [
         ([1, 2], f"`vocabulary` is of type list; {SYMBOLS}"),
         (3, f"`vocabulary` is 3; {SYMBOLS}"),

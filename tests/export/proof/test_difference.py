@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from edgernn.export.proof.difference import CEILING, TOLERANCE, Comparison, Difference, compare
+from edgernn.export.proof.difference import Comparison, Difference, compare
 from edgernn.export.proof.reference import RunResult
+from edgernn.tolerances import CEILING, TOLERANCE
 
 INF, NAN = float("inf"), float("nan")
 

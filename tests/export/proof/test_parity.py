@@ -14,9 +14,9 @@ import pytest
 from edgernn.contract import State
 from edgernn.errors import ParityError, UnsupportedModelError
 from edgernn.export.proof.comparison_cases import LONGEST
-from edgernn.export.proof.difference import TOLERANCE
 from edgernn.export.proof.port_adapter import PortAdapter
 from edgernn.report import ParityReport
+from edgernn.tolerances import TOLERANCE
 from tests.nets.running_sum import (
     STEP,
     SUMS,

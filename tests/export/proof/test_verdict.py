@@ -9,9 +9,10 @@ import pytest
 
 from edgernn.errors import ParityError
 from edgernn.export.proof.comparison_cases import ComparisonCase
-from edgernn.export.proof.difference import TOLERANCE, Comparison
+from edgernn.export.proof.difference import Comparison
 from edgernn.export.proof.reference import RunResult
 from edgernn.export.proof.verdict import DisagreementError, Verdict
+from edgernn.tolerances import TOLERANCE
 from tests.nets.running_sum import contract, sampler
 
 SIZES = {"batch": 2, "sequence": 3}
