@@ -27,6 +27,7 @@ __all__ = [
     "graph_sizes",
     "parity_line",
     "port_facts",
+    "size_text",
     "state_bytes",
     "steps_and_ms",
     "streaming_facts",
@@ -187,7 +188,11 @@ def graph_sizes(folder: Path, contract: Contract) -> str:
 
 def file_size(file: Path) -> str:
     """Return the size of a file in a unit that keeps it short."""
-    size = file.stat().st_size
+    return size_text(file.stat().st_size)
+
+
+def size_text(size: int) -> str:
+    """Return a size in bytes in a unit that keeps it short."""
     for unit, scale in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
         if size >= scale:
             return f"{size / scale:.1f} {unit}"

@@ -37,7 +37,7 @@ from edgernn.export.streaming.memory_arguments import MemoryArguments
 from edgernn.export.streaming.refused_memory import memory_refusal
 from edgernn.export.streaming.reset_memory import reset_memory, reset_memory_with_guess
 
-__all__ = ["build_model"]
+__all__ = ["build_model", "make_example"]
 
 _LOG = logging.getLogger("edgernn.export")
 
@@ -71,7 +71,7 @@ def _build_module(source: Source, options: SourceOptions, lengths: bool) -> tupl
     module, states = source.module, options.states or {}
     _LOG.info("finding inputs and axes")
     with stage("running forward", source.name):
-        example = _make_example(source, options.inputs, lengths, states)
+        example = make_example(source, options.inputs, lengths, states)
         given = module if lengths else source.given
         memory, example = find_memory(module, example)
         calls = None if memory is None else ModuleCalls(given, example, bool(memory.tensors))
@@ -126,7 +126,7 @@ def _build_or_fix_steps(
         return build_torch(module, example.with_constant_axes(), states)
 
 
-def _make_example(
+def make_example(
     source: Source, inputs: Any, lengths: bool, states: Collection[str]
 ) -> ExampleCall:
     """Return the call that is traced, and prepare the source's modules for it, in place.

@@ -30,6 +30,7 @@ _COMMANDS = {
     "run": "Run an artifact on arrays, numbers or text.",
     "inspect": "Show the contract and cost of an artifact or ONNX file.",
     "verify": "Prove an artifact again.",
+    "bench": "Measure how fast an artifact runs here.",
     "doctor": "Show which providers really work here.",
 }
 

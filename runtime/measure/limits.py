@@ -65,10 +65,6 @@ class Limits:
         """Whether the weights are read clearly faster than the memory is."""
         return self.weights > 1.25 * self.memory
 
-    def least_seconds(self, bytes_moved: int, multiply_adds: int) -> float:
-        """Return the time that so much work takes at least, in seconds."""
-        return max(bytes_moved / self.weights, multiply_adds / self.multiply_adds)
-
 
 def weight_reader(nbytes: int, provider: str = "cpu", threads: int | None = 1) -> Probe:
     """Return products of single rows with two matrices, again and again.

@@ -32,13 +32,10 @@ def test_limits_are_rates(small: None):
     assert np.isfinite([found.memory, found.weights, found.multiply_adds]).all()
 
 
-def test_the_least_time_is_that_of_the_slower_half():
-    """Weights that a cache holds are read faster than the memory is."""
-    found = Limits(memory=10.0, weights=20.0, multiply_adds=100.0)
-    assert found.least_seconds(bytes_moved=40, multiply_adds=100) == 2.0
-    assert found.least_seconds(bytes_moved=40, multiply_adds=1000) == 10.0
-    assert found.is_cached
-    assert not Limits(10.0, 12.0, 1.0).is_cached
+def test_weights_that_a_cache_holds_are_read_clearly_faster_than_memory():
+    """A quarter more is noise."""
+    assert Limits(memory=10.0, weights=20.0, multiply_adds=1.0).is_cached
+    assert not Limits(memory=10.0, weights=12.0, multiply_adds=1.0).is_cached
 
 
 def test_an_unknown_provider_is_refused():

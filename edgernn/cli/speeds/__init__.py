@@ -1,0 +1,1 @@
+"""What `edgernn bench` measures, and how it is shown."""
