@@ -66,7 +66,7 @@ class EagerCalls:
         Args:
             batch: The number of sequences.
             chunk: The number of steps of each.
-            device: Where torch is to run; a call on `cuda` waits for its end.
+            device: Where torch is to run; a call on `cuda:0` waits for its end.
         """
         sizes = {BATCH: batch, SEQUENCE: chunk}
         known = {name: size for name, size in sizes.items() if name in self._example.sizes}
@@ -102,8 +102,8 @@ def _repeated(
     def call() -> None:
         for _ in range(times):
             module(**moved)
-        if device == "cuda":
-            torch.cuda.synchronize()
+        if device != "cpu":
+            torch.cuda.synchronize(device)
 
     return call
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgernn.cli.command_options import declared_options, json_option
+from edgernn.cli.command_options import declared_options, json_option, provider_option
 from edgernn.cli.run_options import PLOT_FORMATS
 from edgernn.cli.speeds.bench_options import BenchOptions, list_option, precision_option
 from edgernn.cli.stage_display import show_stages
@@ -35,9 +35,7 @@ def _check_plot(ctx: click.Context, param: click.Parameter, value: Path | None) 
 @list_option("--batch", "LIST", "Numbers of sequences, as `1,8,64`.  [default: 1]")
 @list_option("--chunk", "LIST", "Numbers of steps in one call.  [default: 1,100]")
 @precision_option("Precisions, as `float32,int8`.  [default: as exported]")
-@click.option(
-    "--provider",
-    metavar="NAME",
+@provider_option(
     multiple=True,
     default=("cpu",),
     show_default="cpu",

@@ -71,7 +71,7 @@ def weight_reader(nbytes: int, provider: str = "cpu", threads: int | None = 1) -
 
     Args:
         nbytes: The size of both matrices together, in bytes.
-        provider: Where to run them.
+        provider: Where to run them, with options as `load` takes them.
         threads: The number of threads; None for all cores.
 
     Raises:
@@ -106,8 +106,9 @@ def measure_limits(
     Raises:
         ProviderError: The provider does not run here.
     """
-    memory = _MEMORY.get(provider, _MEMORY_OF_DEVICES)
-    size = _PRODUCT_SIZE.get(provider, _PRODUCT_SIZE_OF_DEVICES)
+    name = find_provider(provider).name
+    memory = _MEMORY.get(name, _MEMORY_OF_DEVICES)
+    size = _PRODUCT_SIZE.get(name, _PRODUCT_SIZE_OF_DEVICES)
     probes: dict[str, Callable[[], Probe]] = {
         "memory": lambda: weight_reader(memory, provider, threads),
         "weights": lambda: weight_reader(min(weight_bytes, memory), provider, threads),

@@ -173,6 +173,13 @@ def test_a_size_that_the_model_does_not_take(edgernn: Invoke, hello: Path) -> No
     assert cells(edgernn("bench", "hello.edgernn", "--batch", "1", "--json", *QUICK))
 
 
+def test_an_unknown_provider(edgernn: Invoke, features: Path) -> None:
+    """It is refused with the known ones."""
+    result = edgernn("bench", "features.edgernn", "--provider", "cpu", "--provider", "npu")
+    known = "auto, cpu, cuda, tensorrt, openvino, directml, coreml"
+    refused(result, f"`npu` is not a provider; known are: {known}.")
+
+
 def test_an_onnx_file_has_no_torch_model(edgernn: Invoke, features: Path) -> None:
     """The remedy is the model that the file was made from."""
     result = edgernn("bench", "features.edgernn", "--against", "features.edgernn/step.onnx")

@@ -17,7 +17,7 @@ from edgernn.runtime.measure.limits import Limits, measure_limits
 from edgernn.runtime.measure.model_calls import ModelCalls
 from edgernn.runtime.measure.speed import Cell, Speed, bound_of
 from edgernn.runtime.measure.timing import measure
-from edgernn.runtime.providers import find_provider
+from edgernn.runtime.providers import AUTO, find_provider
 
 if TYPE_CHECKING:
     from edgernn.export.eager_calls import EagerCalls
@@ -113,7 +113,8 @@ class Bench:
         calls = {"edgernn": part.calls.call(cell.batch, cell.chunk)}
         if self.eager is not None:
             device = find_provider(part.provider).device
-            eager = self.eager.call(cell.batch, cell.chunk, device)
+            place = f"cuda:{device.id}" if device.memory == "cuda" else "cpu"
+            eager = self.eager.call(cell.batch, cell.chunk, place)
             calls |= {} if eager is None else {"torch": eager}
         times = measure(
             calls,
@@ -145,6 +146,9 @@ def load_bench(path: Path, options: BenchOptions, folder: Path) -> Bench:
         EdgernnError: Something cannot be loaded, or a size or precision is not the model's.
     """
     artifact = Artifact.open(path)
+    for provider in options.provider:
+        if provider != AUTO:
+            find_provider(provider)  # an unknown one is refused before PyTorch is loaded
     eager = None
     if options.against is not None:
         from edgernn.export.check_files import check_model_file
@@ -158,7 +162,7 @@ def load_bench(path: Path, options: BenchOptions, folder: Path) -> Bench:
     artifacts = _in_precisions(artifact, options.precision, folder)
     _LOG.info("loading the model")
     parts = [
-        Part(one, precision, provider, ModelCalls(load(one.path, provider, options.threads)))
+        _part(one, precision, provider, options.threads)
         for precision, one in artifacts.items()
         for provider in dict.fromkeys(options.provider)
     ]
@@ -166,6 +170,13 @@ def load_bench(path: Path, options: BenchOptions, folder: Path) -> Bench:
     _LOG.info("trying the sizes")
     bench.try_sizes()
     return bench
+
+
+def _part(artifact: Artifact, precision: str, provider: str, threads: int) -> Part:
+    """Load an artifact; of `auto`, the provider that was chosen."""
+    model = load(artifact.path, provider, threads)
+    written = model.provider if provider == AUTO else provider
+    return Part(artifact, precision, written, ModelCalls(model))
 
 
 def cell_label(cell: Cell) -> str:

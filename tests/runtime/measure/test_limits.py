@@ -40,5 +40,5 @@ def test_weights_that_a_cache_holds_are_read_clearly_faster_than_memory():
 
 def test_an_unknown_provider_is_refused():
     """The message lists the known ones."""
-    with pytest.raises(ProviderError, match=r"^`npu` is not a provider; known are: cpu, "):
+    with pytest.raises(ProviderError, match=r"^`npu` is not a provider; known are: auto, cpu, "):
         measure_limits(8192, provider="npu")
