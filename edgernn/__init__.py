@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     )
     from edgernn.export import export_model, verify_artifact
     from edgernn.report import ParityReport
-    from edgernn.runtime import Model, Result, Stream, generate, load
+    from edgernn.runtime import Model, Result, Stream, load
     from edgernn.vocabulary import Vocabulary
 
 __all__ = [
@@ -35,7 +35,6 @@ __all__ = [
     "export_model",
     "verify_artifact",
     "load",
-    "generate",
     # what an artifact holds
     "Artifact",
     "Contract",
@@ -66,7 +65,6 @@ _MODULES = {
     "export_model": "edgernn.export",
     "verify_artifact": "edgernn.export",
     "load": "edgernn.runtime",
-    "generate": "edgernn.runtime",
     "Model": "edgernn.runtime",
     "Result": "edgernn.runtime",
     "Stream": "edgernn.runtime",

@@ -15,12 +15,13 @@ from edgernn.export.options import ExportOptions
 from edgernn.export.passes.batch_major_states import make_states_batch_major
 from edgernn.export.passes.constant_axes import make_axes_constant
 from edgernn.export.passes.float16 import to_float16
-from edgernn.export.passes.int8 import to_int8
 from edgernn.export.passes.int32_ids import take_int32_ids
 from edgernn.export.passes.layer_states import split_states_by_layer
 from edgernn.export.passes.opset import to_opset
 from edgernn.export.passes.reset_input import add_reset_input
 from edgernn.export.passes.share_weights import share_weights
+from edgernn.export.quantize.int8 import to_int8
+from edgernn.export.quantize.weight_records import describe_kept
 from edgernn.option_names import option
 
 __all__ = ["apply_options", "check_request", "constant_sizes", "with_steps_of"]
@@ -126,7 +127,7 @@ def apply_options(
         }
         for kind, model in models.items()
     }
-    float32_weights = _change_operators(options, graphs)
+    kept = _change_operators(options, models, states)
     if options.precision == "float16":
         states = tuple(
             one if one.initial is None else replace(one, initial=one.initial.astype(np.float16))
@@ -143,9 +144,7 @@ def apply_options(
         {axis: size for axis, size in bounds.items() if axis not in sizes}
         for bounds in (contract.most, contract.least)
     )
-    notes = contract.notes
-    if float32_weights:
-        notes += (f"Weights that stay float32: {', '.join(float32_weights)}.",)
+    notes = (*contract.notes, *kept)
     return replace(contract, states=states, graphs=ports, most=most, least=least, notes=notes)
 
 
@@ -167,23 +166,29 @@ def _change_ports(
     return states
 
 
-def _change_operators(options: ExportOptions, graphs: Sequence[ir.Model]) -> tuple[str, ...]:
+def _change_operators(
+    options: ExportOptions, models: Mapping[str, ir.Model], states: Collection[State]
+) -> tuple[str, ...]:
     """Give the graphs their constant sizes, precision and opset, in place.
 
     Returns:
-        The weights that int8 leaves in float32.
+        A note on the weights that int8 leaves in float32, where there are any.
     """
+    graphs = tuple(models.values())
     sizes = constant_sizes(options)
     for graph in graphs if sizes else ():
         make_axes_constant(graph, sizes)
     if options.precision == "float16":
         to_float16(graphs)
-    float32_weights = to_int8(graphs) if options.precision == "int8" else ()
+    kept: tuple[str, ...] = ()
+    if options.precision == "int8":
+        records = to_int8(models, states)
+        kept = describe_kept(one for of_graph in records.values() for one in of_graph)
     for graph in graphs:
         to_opset(graph, options.opset)
         remove_unused_initializers(graph)
         share_weights(graph)
-    return float32_weights
+    return kept
 
 
 def _ports(

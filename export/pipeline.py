@@ -58,6 +58,7 @@ from edgernn.export.proof.eager_reference import one_thread
 from edgernn.export.proof.parity import Prover
 from edgernn.export.proof.port_adapter import PortAdapter
 from edgernn.export.proof.reference import Reference
+from edgernn.export.quantize.unit_range import largest_state
 from edgernn.export.source.load_source import Source, load_source
 from edgernn.export.trace.size_branch import find_size_branch
 from edgernn.report import ParityReport
@@ -222,6 +223,8 @@ def _export(
     graphs = {kind: built.graphs[kind] for kind in contract.graphs}
     folds = fold_graphs(options, graphs, source, contract.no_step)
     exported = apply_options(options, graphs, contract, built.layers)
+    drawn = replace(prover.sampler, largest_state=largest_state(graphs.values()))
+    prover = replace(prover, sampler=drawn)
     _LOG.info("writing the graphs")
     lines = lines_of(graphs.values())
     for kind, model_graph in graphs.items():
@@ -305,8 +308,10 @@ def verify_artifact(
             carry=theirs.carry, divisible=theirs.divisible, most=theirs.most, least=theirs.least
         )
         paths = {kind: str(artifact.checked(kind)) for kind in theirs.graphs}
+        models = [ir.load(path) for path in paths.values()]
         sampler = sampler_of(built, reference, contract)
-        precision = precision_of(map(ir.load, paths.values()))
+        sampler = replace(sampler, largest_state=largest_state(models))
+        precision = precision_of(models)
         prover = Prover(
             sampler=sampler,
             tolerance=min(artifact.tolerance, LOOSEST[precision]),

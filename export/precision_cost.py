@@ -15,8 +15,9 @@ __all__ = ["precision_notes", "precision_report"]
 _NOTES = {
     "float16": "Weights, states, real inputs and outputs are float16.",
     "int8": (
-        "Weights are int8; LSTM, GRU and RNN of the sequence graph compute in float32 with them, "
-        "products in integers that saturate on no CPU, one scale for each row."
+        "Weights are int8, multiplied in integers that saturate on no CPU, with one scale for each "
+        "row or a constant one; layers of the sequence graph that are faster as LSTM, GRU and RNN "
+        "compute in float32 with them. A state is taken within ±1."
     ),
 }
 

@@ -5,8 +5,7 @@ Importing this package does not import onnxruntime; `load` does.
 
 from __future__ import annotations
 
-from edgernn.runtime.generation import generate
 from edgernn.runtime.model import Model, Result, load
 from edgernn.runtime.stream import Stream
 
-__all__ = ["Model", "Result", "Stream", "generate", "load"]
+__all__ = ["Model", "Result", "Stream", "load"]

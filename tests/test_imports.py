@@ -23,6 +23,7 @@ REASONS = {
     "built": "It is the result of the rooms below it.",
     "calibration": "Data of the user's run on graphs after all else.",
     "proof": "A graph does not depend on how it is proven.",
+    "quantize": "Weights are quantized in finished graphs.",
     "reroll": "Loops are replaced before a model is traced.",
     "trace": "The trace calls the rooms below it.",
     "chunk_form": "Writing graphs for chunks uses the rooms below it.",
@@ -48,6 +49,7 @@ ORDER = tuple(REASONS)
 
 WITHOUT_TORCH = (
     "artifact_files",
+    "quantize",
     "chunk_form",
     "chunk_graph",
     "states",

@@ -13,7 +13,7 @@ import edgernn
 from edgernn import errors
 
 PUBLIC = [
-    *("export_model", "verify_artifact", "load", "generate"),
+    *("export_model", "verify_artifact", "load"),
     *("Artifact", "Contract", "Port", "State", "ParityReport", "Vocabulary"),
     *("Model", "Result", "Stream"),
     *("ContractError", "EdgernnError", "InputError", "MissingExtraError", "OutputExistsError"),

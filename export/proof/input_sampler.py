@@ -43,6 +43,7 @@ class InputSampler:
         index_axes: Name of an input of indices → the axis that they index.
         contexts: Names of the states that only the graphs have: the reference takes a whole
             sequence, and cannot be given them.
+        largest_state: The largest magnitude of random states: 1 where graphs take no larger ones.
         rng: The source of all random numbers.
     """
 
@@ -54,6 +55,7 @@ class InputSampler:
     free_states: Collection[str] = ()
     index_axes: Mapping[str, str] = field(default_factory=dict)
     contexts: Collection[str] = ()
+    largest_state: float = math.inf
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
 
     def with_contract(self, contract: Contract) -> InputSampler:
@@ -106,11 +108,13 @@ class InputSampler:
     def with_random_layers(self, states: Arrays) -> Arrays:
         """Return states with random values in those that may have any."""
         return {
-            name: self.rng.standard_normal(array.shape).astype(array.dtype) / 2
-            if name in self.free_states
-            else array
+            name: self._random_state(array) if name in self.free_states else array
             for name, array in states.items()
         }
+
+    def _random_state(self, like: NDArray[Any]) -> NDArray[Any]:
+        drawn = self.rng.standard_normal(like.shape).astype(like.dtype) / 2
+        return np.clip(drawn, -self.largest_state, self.largest_state)
 
     @property
     def state_kind(self) -> str:

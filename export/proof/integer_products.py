@@ -3,7 +3,8 @@
 The proof runs a graph on one CPU. That is a proof for others only where no CPU can compute its
 integers differently. So
 
-1. the weights in the file are compared with the bound below which no CPU saturates;
+1. signed weights in the file are compared with the bound below which no CPU saturates; unsigned
+   weights are summed in 32 bits on every one;
 2. ONNX Runtime's products of these weights are compared with NumPy's, at the activations that are
    nearest to saturation.
 """
@@ -20,10 +21,12 @@ from numpy.typing import NDArray
 from edgernn.errors import ParityError
 from edgernn.export.ir.node_builder import constant_of
 from edgernn.export.ir.onnx_session import OnnxSession
-from edgernn.export.passes.int8 import PAIR_LIMIT, max_pair_sums
+from edgernn.export.quantize.integer_rounding import PAIR_LIMIT, max_pair_sums
 from edgernn.option_names import option
 
 __all__ = ["check_integers", "extreme_activations"]
+
+Weights = NDArray[np.int8] | NDArray[np.uint8]
 
 _DEQUANTIZED = {("", "Conv"): 1, ("", "Gemm"): 1, ("", "MatMul"): 1}
 """Operators that ONNX Runtime runs in integers after DequantizeLinear → index of their weights."""
@@ -45,7 +48,7 @@ _CHANNELS = 16
 
 
 def check_integers(kind: str, path: str) -> None:
-    """Check every integer product of a graph whose weights are constant and signed.
+    """Check every integer product of a graph whose weights are constant.
 
     Raises:
         ParityError: Some CPUs saturate with these weights, or ONNX Runtime is wrong on this one.
@@ -55,7 +58,8 @@ def check_integers(kind: str, path: str) -> None:
         if weights is None:
             continue
         name = f"`{node.name or node.outputs[0].name}` of the {kind} graph"
-        largest = int(max_pair_sums(weights).max(initial=0))
+        signed = weights.dtype == np.int8
+        largest = int(max_pair_sums(weights).max(initial=0)) if signed else 0
         if largest > PAIR_LIMIT:
             raise ParityError(
                 f"{name} multiplies integers with neighbouring weights that come to {largest} "
@@ -63,14 +67,14 @@ def check_integers(kind: str, path: str) -> None:
                 f"saturate. Export the float32 model with {option('precision', 'int8')}."
             )
         if node.op_type == "MatMulInteger":
-            _check_this_cpu(name, weights, _zero_point(node))
+            _check_this_cpu(name, weights, _zero_point(node, 2), _zero_point(node, 3))
 
 
-def _check_this_cpu(name: str, weights: NDArray[np.int8], zero: int) -> None:
+def _check_this_cpu(name: str, weights: Weights, zero: int, of_weights: int) -> None:
     """Compare ONNX Runtime's product with NumPy's, for many rows at once and for single rows."""
     activations = extreme_activations(weights)
-    expected = (activations.astype(np.int64) - zero) @ weights.astype(np.int64)
-    product = _in_onnxruntime(weights, zero)
+    expected = (activations.astype(np.int64) - zero) @ (weights.astype(np.int64) - of_weights)
+    product = _in_onnxruntime(weights, zero, of_weights)
     for rows in (slice(None), *(slice(row, row + 1) for row in range(4))):
         got = product(activations[rows])
         if not np.array_equal(got, expected[rows]):
@@ -82,7 +86,7 @@ def _check_this_cpu(name: str, weights: NDArray[np.int8], zero: int) -> None:
             )
 
 
-def extreme_activations(weights: NDArray[np.int8]) -> NDArray[np.uint8]:
+def extreme_activations(weights: Weights) -> NDArray[np.uint8]:
     """Return activations (rows, inputs) at which 16-bit sums are the largest, and random ones.
 
     A sum of two products is linear in its activations, so it is largest where they are 255 for
@@ -100,8 +104,8 @@ def extreme_activations(weights: NDArray[np.int8]) -> NDArray[np.uint8]:
     return np.concatenate([*extremes, same, drawn]).astype(np.uint8)
 
 
-def _integer_weights(node: ir.Node) -> NDArray[np.int8] | None:
-    """Return the constant signed weights of an integer product, (inputs, outputs), or None.
+def _integer_weights(node: ir.Node) -> Weights | None:
+    """Return the constant weights of an integer product, (inputs, outputs), or None.
 
     A convolution sums in an unknown order: the weights nearest to saturation become neighbours.
     """
@@ -116,7 +120,7 @@ def _integer_weights(node: ir.Node) -> NDArray[np.int8] | None:
         assert sources[1] is not None
         value = sources[1].inputs[0]
     weights = constant_of(value)
-    if weights is None or weights.dtype != np.int8 or weights.ndim < 2:
+    if weights is None or weights.dtype not in (np.int8, np.uint8) or weights.ndim < 2:
         return None
     if node.op_type.endswith(("Conv", "ConvInteger")):
         ordered = np.sort(weights.reshape(len(weights), -1).T, axis=0)
@@ -126,25 +130,26 @@ def _integer_weights(node: ir.Node) -> NDArray[np.int8] | None:
     return np.moveaxis(weights, -2, 0).reshape(weights.shape[-2], -1)
 
 
-def _zero_point(node: ir.Node) -> int:
-    """Return the constant zero point of unsigned activations, or 0 where it is none."""
-    zero = constant_of(node.inputs[2]) if len(node.inputs) > 2 else None
+def _zero_point(node: ir.Node, place: int) -> int:
+    """Return a constant zero point of unsigned bytes, or 0 where it is none."""
+    zero = constant_of(node.inputs[place]) if len(node.inputs) > place else None
     if zero is None or zero.size != 1 or zero.dtype != np.uint8:
         return 0
     return int(zero.ravel()[0])
 
 
 def _in_onnxruntime(
-    weights: NDArray[np.int8], zero: int
+    weights: Weights, zero: int, of_weights: int
 ) -> Callable[[NDArray[np.uint8]], NDArray[Any]]:
     """Return the product in a graph of this node alone, where weights are packed as in the file."""
     inputs, outputs = weights.shape
     model = ir.from_onnx_text(
         f'<ir_version: 7, opset_import: ["": 13]> product (uint8[rows, {inputs}] a, '
-        f"int8[{inputs}, {outputs}] W, uint8 zero) => (int32[rows, {outputs}] y) "
-        "{ y = MatMulInteger(a, W, zero) }"
+        f"{weights.dtype}[{inputs}, {outputs}] W, uint8 zero, {weights.dtype} of_weights) "
+        f"=> (int32[rows, {outputs}] y) {{ y = MatMulInteger(a, W, zero, of_weights) }}"
     )
-    for value in (np.uint8(zero), weights):  # onnx-ir warns of constants that it is handed
+    # onnx-ir warns of constants that it is handed
+    for value in (weights.dtype.type(of_weights), np.uint8(zero), weights):
         constant = model.graph.inputs.pop()
         constant.const_value = ir.tensor(value, name=constant.name)
         model.graph.register_initializer(constant)

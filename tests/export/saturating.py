@@ -27,17 +27,28 @@ def saturated(activations: Array, weights: Array) -> Array:
     return np.asarray(np.clip(pairs, -(2**15), 2**15 - 1).sum(-2))
 
 
+def exact(a: Array, w: Array, zero: int, of_weights: int) -> Array:
+    """Return (a - zero) · (w - of_weights) in 32 bits."""
+    return ((a.astype(np.int64) - zero) @ (w.astype(np.int64) - of_weights)).astype(np.int32)
+
+
 class _Exact(OpRun):
     op_domain = ""
 
-    def _run(self, a: Array, w: Array, zero: Array) -> tuple[Array]:
-        return (((a.astype(np.int64) - int(zero)) @ w.astype(np.int64)).astype(np.int32),)
+    def _run(
+        self, a: Array, w: Array, zero: Array, of_weights: Array | None = None
+    ) -> tuple[Array]:
+        return (exact(a, w, int(zero), int(of_weights or 0)),)
 
 
 class _Saturating(OpRun):
     op_domain = ""
 
-    def _run(self, a: Array, w: Array, zero: Array) -> tuple[Array]:
+    def _run(
+        self, a: Array, w: Array, zero: Array, of_weights: Array | None = None
+    ) -> tuple[Array]:
+        if w.dtype == np.uint8:  # another instruction, with sums of 32 bits
+            return (exact(a, w, int(zero), int(of_weights or 0)),)
         offset = int(zero) * w.astype(np.int64).sum(0)
         return ((saturated(a, w) - offset).astype(np.int32),)
 

@@ -33,8 +33,9 @@ def test_verifying_holds_to_the_tolerance_of_the_weights(tmp_path, precision, to
             "int8",
             5e-2,
             (
-                "Weights are int8; LSTM, GRU and RNN of the sequence graph compute in float32 with "
-                "them, products in integers that saturate on no CPU, one scale for each row.",
+                "Weights are int8, multiplied in integers that saturate on no CPU, with one scale "
+                "for each row or a constant one; layers of the sequence graph that are faster as "
+                "LSTM, GRU and RNN compute in float32 with them. A state is taken within ±1.",
             ),
         ),
     ],

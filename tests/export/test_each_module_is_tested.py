@@ -57,6 +57,12 @@ SHOWN_BY: Mapping[str, tuple[str, ...]] = {
         "proof/measured_bounds",
         "proof/reference",
     ),
+    "lower/test_projection": ("lower/layer_scan",),
+    "quantize/test_int8": (
+        "quantize/constant_products",
+        "quantize/int8_products",
+        "quantize/weight_records",
+    ),
     "reroll/test_reroll": (
         "reroll/loop_structure",
         "reroll/normalize",

@@ -12,7 +12,7 @@ import torch
 from onnx import TensorProto, helper
 from torch import nn
 
-from edgernn.export.passes.int8 import PAIR_LIMIT
+from edgernn.export.quantize.integer_rounding import PAIR_LIMIT
 from tests.matrix.layers import HIDDEN, INPUT, SYMBOLS
 from tests.matrix.sketch import Sketch, drawn, gates_first
 

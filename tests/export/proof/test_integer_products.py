@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 import edgernn
 from edgernn.errors import ParityError
-from edgernn.export.passes import int8
-from edgernn.export.passes.int8 import quantize_full_range
 from edgernn.export.proof import integer_products as integers
 from edgernn.export.proof.integer_products import check_integers, extreme_activations
+from edgernn.export.quantize import int8_products
+from edgernn.export.quantize.integer_rounding import quantize_full_range
 from tests.export.saturating import saturated
 from tests.nets.tagger import Tagger, tagged
 
@@ -129,7 +129,9 @@ def test_the_gate_refuses_weights_of_the_full_range(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An export with scales that only the largest weight sets is refused on every CPU."""
-    monkeypatch.setattr(int8, "quantize_pair_bounded", lambda w: quantize_full_range(w, (0,)))
+    monkeypatch.setattr(
+        int8_products, "quantize_pair_bounded", lambda w: quantize_full_range(w, (0,))
+    )
     with pytest.raises(ParityError) as caught:
         tagged("GRU", tmp_path, precision="int8")
     assert "beyond which CPUs without VNNI saturate" in str(caught.value)
@@ -140,7 +142,9 @@ def test_the_gate_refuses_weights_of_the_full_range(
 def test_verify_refuses_them_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was exported without proof is refused when it is verified."""
     with monkeypatch.context() as patch:
-        patch.setattr(int8, "quantize_pair_bounded", lambda w: quantize_full_range(w, (0,)))
+        patch.setattr(
+            int8_products, "quantize_pair_bounded", lambda w: quantize_full_range(w, (0,))
+        )
         artifact = tagged("LSTM", tmp_path, precision="int8", verify=False)
-    with pytest.raises(ParityError, match="of the sequence graph multiplies integers with"):
+    with pytest.raises(ParityError, match="of the step graph multiplies integers with"):
         edgernn.export.verify_artifact(artifact, Tagger("LSTM"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgernn.export.passes.int8 import PAIR_LIMIT, max_pair_sums
+from edgernn.export.quantize.integer_rounding import PAIR_LIMIT, max_pair_sums
 from tests.export.saturating import saturated
 
 BYTE = np.arange(-127, 128)

@@ -16,8 +16,9 @@ from torch import nn
 import edgernn
 from edgernn.artifact import Artifact
 from edgernn.export.ir.onnx_session import OnnxSession
-from edgernn.export.passes import int8
-from edgernn.export.passes.int8 import quantize_full_range, to_int8
+from edgernn.export.quantize import int8_products
+from edgernn.export.quantize.int8 import to_int8
+from edgernn.export.quantize.integer_rounding import quantize_full_range
 from tests.export import saturating
 from tests.nets.tagger import KINDS, gaps, replayed, tagged
 
@@ -46,7 +47,7 @@ def layer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def step_of(artifact: Artifact) -> ir.Model:
     """Return a step graph in int8."""
     model = ir.load(str(artifact.step))
-    to_int8([model])
+    to_int8({"sequence": ir.load(str(artifact.sequence)), "step": model}, artifact.contract.states)
     return model
 
 
@@ -71,23 +72,28 @@ def test_int8_is_proven_and_its_error_reported(kind: str, tmp_path: Path) -> Non
     assert artifact.parity.tolerance == 5e-2
     assert 1e-4 < artifact.parity.max_difference < 2e-2
     assert artifact.contract.notes[-1] == (
-        "Weights are int8; LSTM, GRU and RNN of the sequence graph compute in float32 with them, "
-        "products in integers that saturate on no CPU, one scale for each row. Parity is with "
+        "Weights are int8, multiplied in integers that saturate on no CPU, with one scale for each "
+        "row or a constant one; layers of the sequence graph that are faster as LSTM, GRU and RNN "
+        "compute in float32 with them. A state is taken within ±1. Parity is with "
         f"float32: {gaps(artifact)}"
     )
-    tables = ["`table.weight` (Gather)"]
+    reason = "Gather: its rows are added without a product"
+    tables = [f"`table.weight` ({reason})"]
     if artifact.step:
-        tables.append(f"`{kind.lower()}_0_x_gates_table` (Gather)")
+        tables.append(f"`{kind.lower()}_0_x_gates_table` ({reason})")
     assert artifact.contract.notes[-2] == f"Weights that stay float32: {', '.join(tables)}."
     assert replayed(artifact).passed
 
 
 def test_no_product_of_the_step_stays_float(tmp_path: Path) -> None:
-    """Every product of a GRU's step is MatMulInteger, an operator of ONNX itself."""
+    """Every product of a GRU's step is MatMulInteger, an operator of ONNX itself.
+
+    The products of one state are one: those of two layers, of the second's input, of the head.
+    """
     step = onnx.load(tagged("GRU", tmp_path, precision="int8").step or "")
     kinds = [node.op_type for node in step.graph.node]
     assert {"Gemm", "MatMul"} & set(kinds) == set()
-    assert kinds.count("MatMulInteger") == 6
+    assert kinds.count("MatMulInteger") == 4
     assert {node.domain for node in step.graph.node} == {""}
 
 
@@ -122,7 +128,7 @@ def test_products_agree_with_float32(line: str, inputs: str) -> None:
     model = ir.from_onnx_text(f"{text} {{ {line} }}")
     x = np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32)
     expected = result(model, x)
-    to_int8([model])
+    to_int8({"step": model}, ())
     onnx.checker.check_model(ir.to_proto(model), full_check=True)
     assert "MatMulInteger" in [node.op_type for node in model.graph]
     got = result(model, x)
@@ -142,7 +148,9 @@ def test_weights_of_the_full_range_would_saturate(
     layer: Artifact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With scales that only the largest weight of an output sets, the two are apart."""
-    monkeypatch.setattr(int8, "quantize_pair_bounded", lambda w: quantize_full_range(w, (0,)))
+    monkeypatch.setattr(
+        int8_products, "quantize_pair_bounded", lambda w: quantize_full_range(w, (0,))
+    )
     model = step_of(layer)
     feeds = feeds_of(model, 40)
     exact, saturated = (saturating.run(model, feeds, kind) for kind in (False, True))
@@ -205,5 +213,7 @@ def test_other_products_stay(
     text = '<ir_version: 8, opset_import: ["": 18]> g (float[m, n] x) => (float[m, k] y)'
     model = ir.from_onnx_text(f"{text} <float[1] w = {{1}}> {{ {line} }}")
     model.graph.initializers["w"].const_value = ir.tensor(weights)
-    assert to_int8([model]) == named
+    kept = to_int8({"step": model}, ())["step"]
+    assert tuple(f"`{one.name}` ({one.operator})" for one in kept) == named
+    assert all(one.stored == "float32" and one.reason for one in kept)
     assert [node.op_type for node in model.graph] == [line.split()[2].partition("(")[0]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgernn.export.passes.int8 import (
+from edgernn.export.quantize.integer_rounding import (
     PAIR_LIMIT,
     max_pair_sums,
     quantize_full_range,

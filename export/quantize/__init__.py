@@ -1,0 +1,1 @@
+"""Writes weights in fewer bits; entry `to_int8()`."""

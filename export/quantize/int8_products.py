@@ -1,0 +1,104 @@
+"""Products in integers: x · W + s as q(x) · q(W) · scales + s.
+
+    x   one scale for each row       x / max|x| → QuantizeLinear → MatMulInteger → Cast → Mul → Mul
+    x   within ±1                    x → QuantizeLinear → MatMulInteger → Cast → Mul
+
+Products of the same x become one, whose outputs are split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from edgernn.export.ir.node_builder import NodeBuilder
+from edgernn.export.passes.port_values import replace_node
+from edgernn.export.quantize.constant_products import ConstantProduct
+from edgernn.export.quantize.integer_rounding import (
+    LARGEST,
+    ZERO_POINT,
+    quantize_pair_bounded,
+    quantize_unsigned,
+)
+
+__all__ = ["MOST_INPUTS", "Int8Products", "weights_key"]
+
+MOST_INPUTS = 1 << 15
+"""The most inputs of a product whose sums fit into 32 bits: 255 · 255 · 2¹⁵ < 2³¹."""
+
+_LEAST_DIVISOR = np.float32(1e-30)
+"""The divisor of a row of zeros."""
+
+
+def weights_key(weights: NDArray[np.float32]) -> bytes:
+    """Return what equal weights have in common."""
+    return np.ascontiguousarray(weights).tobytes()
+
+
+class Int8Products:
+    """Writes products of a model in integers.
+
+    Args:
+        is_unit: Whether a value fills ±1, and has a constant scale.
+        recurrent: Keys of the weights that every step reads: those are signed bytes.
+    """
+
+    def __init__(self, is_unit: Callable[[ir.Value], bool], recurrent: Collection[bytes]) -> None:
+        self._is_unit = is_unit
+        self._recurrent = recurrent
+
+    def write(self, graph: ir.Graph, products: Sequence[ConstantProduct]) -> None:
+        """Compute products of one input in integers, in place; they are in the graph's order."""
+        x, before = products[0].x, products[0].node
+        builder = NodeBuilder(graph, before, f"{products[0].node.outputs[0].name}_")
+        weights = np.concatenate([one.weights for one in products], axis=1)
+        signed = all(weights_key(one.weights) in self._recurrent for one in products)
+        numbers, scale = (quantize_pair_bounded if signed else quantize_unsigned)(weights)
+        integers, largest = self._quantized(builder, x)
+        zeros = [builder.constant("zero", np.array(ZERO_POINT, np.uint8))]
+        if not signed:
+            zeros.append(builder.constant("W_zero", np.array(ZERO_POINT, np.uint8)))
+        value = builder.op(
+            "MatMulInteger", integers, builder.constant("W", numbers), *zeros, name="integers"
+        )
+        value = builder.op("Cast", value, name="wide", to=ir.DataType.FLOAT)
+        scales = builder.constant("scale", scale / np.float32(LARGEST))
+        value = builder.op("Mul", value, scales, name="scaled")
+        if largest is not None:
+            value = builder.op("Mul", value, largest, name="product")
+        parts = [value]
+        if len(products) > 1:
+            sizes = [one.weights.shape[1] for one in products]
+            split = builder.constant("sizes", np.array(sizes, np.int64))
+            names = [f"part_{index}" for index in range(len(products))]
+            parts = list(builder.op_multi_out("Split", value, split, names=names, axis=-1))
+        for product, part in zip(products, parts, strict=True):
+            if product.summand is not None:
+                own = NodeBuilder(graph, product.node, f"{product.node.outputs[0].name}_")
+                part = own.op("Add", part, product.summand, name="sum")
+            replace_node(product.node, part)
+
+    def _quantized(self, builder: NodeBuilder, x: ir.Value) -> tuple[ir.Value, ir.Value | None]:
+        """Return x (…, inputs) as integers 1 … 255, and the largest magnitude of each row.
+
+        The magnitudes are (…, 1) float32, and None where x is within ±1. The zero point is a
+        constant because ONNX Runtime takes only one for all rows. The mean is never above the
+        largest magnitude; it passes on a NaN, which ONNX Runtime's ReduceMax drops.
+        """
+        step = builder.constant("step", np.array(1 / LARGEST, np.float32))
+        zero = builder.constant("x_zero", np.array(ZERO_POINT, np.uint8))
+        largest = None
+        if not self._is_unit(x):
+            last = builder.constant("axis", np.array([-1], np.int64))
+            sizes = builder.op("Abs", x, name="sizes")
+            largest, mean = (
+                builder.op(reduce, sizes, last, name=name, keepdims=1)
+                for reduce, name in (("ReduceMax", "largest"), ("ReduceMean", "mean"))
+            )
+            least = builder.constant("least", np.array(_LEAST_DIVISOR))
+            largest = builder.op("Max", largest, mean, least, name="size")
+            x = builder.op("Div", x, largest, name="units")
+        return builder.op("QuantizeLinear", x, step, zero, name="q"), largest
