@@ -8,7 +8,7 @@ import io
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distribution, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -208,8 +208,12 @@ def find_provider(written: str, options: Mapping[str, Value] | None = None) -> P
 
 
 def conflicting_builds() -> str | None:
-    """Describe the conflict of several builds of ONNX Runtime; None where there is one at most."""
-    installed = [wheel for wheel in _WHEELS if _version(wheel)]
+    """Describe the conflict of several builds of ONNX Runtime in one folder; None without one."""
+    folders: dict[Path, list[str]] = {}
+    for wheel in _WHEELS:
+        if _version(wheel):
+            folders.setdefault(Path(str(distribution(wheel).locate_file(""))), []).append(wheel)
+    installed = max(folders.values(), key=len, default=[])
     if len(installed) < 2:
         return None
     return (

@@ -32,15 +32,20 @@ INSTALL = f"Install it: {install_command('gpu')}"
 
 @pytest.fixture
 def wheels(monkeypatch):
-    """Have the named wheels installed, at version 1.2.3."""
+    """Have the named wheels installed, at version 1.2.3, all but those of `apart` in one folder."""
 
-    def install(*names):
+    def install(*names, apart=()):
         def version(wheel):
             if wheel not in names:
                 raise PackageNotFoundError(wheel)
             return "1.2.3"
 
+        def distribution(wheel):
+            folder = wheel if wheel in apart else "site-packages"
+            return SimpleNamespace(locate_file=lambda name: f"/{folder}/{name}")
+
         monkeypatch.setattr(providers, "version", version)
+        monkeypatch.setattr(providers, "distribution", distribution)
 
     return install
 
@@ -209,6 +214,14 @@ def test_two_builds_in_one_environment_are_refused(engine, wheels):
     )
     assert conflicting_builds() == remedy
     assert refused(start_session, b"", find_provider("cuda")) == f"`cuda` cannot be used: {remedy}"
+
+
+def test_two_builds_in_two_folders_are_no_conflict(wheels):
+    """Builds in folders of their own overwrite nothing: the first on the path is the one."""
+    wheels("onnxruntime", "onnxruntime-gpu", apart=["onnxruntime-gpu"])
+    assert conflicting_builds() is None
+    wheels("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", apart=["onnxruntime-gpu"])
+    assert "`onnxruntime` and `onnxruntime-openvino` are both" in str(conflicting_builds())
 
 
 @pytest.mark.parametrize("installed", [(), ("onnxruntime",), ("onnxruntime-gpu",)])
