@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     )
     from edgernn.export import export_model, verify_artifact
     from edgernn.report import ParityReport
-    from edgernn.runtime import Model, Result, Stream, load
+    from edgernn.runtime import Model, PoolStream, Result, Stream, StreamPool, load
     from edgernn.vocabulary import Vocabulary
 
 __all__ = [
@@ -46,6 +46,8 @@ __all__ = [
     "Model",
     "Result",
     "Stream",
+    "StreamPool",
+    "PoolStream",
     # errors
     "ContractError",
     "EdgernnError",
@@ -68,6 +70,8 @@ _MODULES = {
     "Model": "edgernn.runtime",
     "Result": "edgernn.runtime",
     "Stream": "edgernn.runtime",
+    "StreamPool": "edgernn.runtime",
+    "PoolStream": "edgernn.runtime",
     "Artifact": "edgernn.artifact",
     "Contract": "edgernn.contract",
     "Port": "edgernn.contract",

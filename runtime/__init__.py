@@ -6,6 +6,7 @@ Importing this package does not import onnxruntime; `load` does.
 from __future__ import annotations
 
 from edgernn.runtime.model import Model, Result, load
+from edgernn.runtime.pool import PoolStream, StreamPool
 from edgernn.runtime.stream import Stream
 
-__all__ = ["Model", "Result", "Stream", "load"]
+__all__ = ["Model", "PoolStream", "Result", "Stream", "StreamPool", "load"]

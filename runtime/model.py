@@ -20,6 +20,7 @@ from edgernn.runtime.check_inputs import InputCheck, check_states, format_steps
 from edgernn.runtime.fastest_provider import load_fastest
 from edgernn.runtime.hop_chunks import HopChunks
 from edgernn.runtime.io_binding import run_error
+from edgernn.runtime.pool import StreamPool
 from edgernn.runtime.provider_options import Value
 from edgernn.runtime.sessions import Sessions, read_contract, session_options
 from edgernn.runtime.stream import Outputs, Stream, unwrap_single
@@ -139,6 +140,19 @@ class Model(ShownAsFacts):
             InputError: The model does not take that batch.
         """
         return Stream(self._sessions, batch)
+
+    def pool(self, capacity: int | None = None) -> StreamPool:
+        """Return a new pool, which steps many independent streams as one batch.
+
+        Args:
+            capacity: The most streams that it has at the same time; None for a pool that grows.
+
+        Raises:
+            UnsupportedModelError: The model's state cannot be carried on, or its streams cannot be
+                one batch, such as those of a model with a constant batch.
+            InputError: The capacity is below 1.
+        """
+        return StreamPool(self._sessions, capacity)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Model:
         return self  # it has no state, so both may share it

@@ -15,7 +15,7 @@ from edgernn import errors
 PUBLIC = [
     *("export_model", "verify_artifact", "load"),
     *("Artifact", "Contract", "Port", "State", "ParityReport", "Vocabulary"),
-    *("Model", "Result", "Stream"),
+    *("Model", "Result", "Stream", "StreamPool", "PoolStream"),
     *("ContractError", "EdgernnError", "InputError", "MissingExtraError", "OutputExistsError"),
     *("ParityError", "ProviderError", "SourceError", "StateError", "UnsupportedModelError"),
 ]
