@@ -9,14 +9,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
-from edgernn.contract import BATCH, SEQUENCE, Contract
+from edgernn.contract import BATCH, SEQUENCE, Contract, Port
 from edgernn.errors import ContractError, InputError
 from edgernn.export.build_model import make_example
 from edgernn.export.call.added_lengths import LENGTHS
-from edgernn.export.call.example_call import ExampleCall
+from edgernn.export.call.example_call import ArgumentTensor, ExampleCall
 from edgernn.export.capture.pytree import map_tensors
 from edgernn.export.foreign.onnx_file import OnnxFile
 from edgernn.export.library_errors import stage
@@ -33,6 +34,9 @@ class EagerCalls:
         model: The model, or its file.
         options: How to read it.
         contract: The contract of the artifact.
+
+    Attributes:
+        parameters: The number of parameters of the model.
 
     Raises:
         SourceError: The file cannot be read as a model.
@@ -109,13 +113,13 @@ def _repeated(
 
 
 def _check_inputs(example: ExampleCall, contract: Contract, name: str) -> None:
-    """Check that a model takes arguments of the constant sizes that the artifact takes."""
+    """Check that a model takes arguments like those that the artifact takes."""
     kind = next(iter(contract.graphs))
     leaves = {leaf.path: leaf for leaf in example.tensors}
     for port in (port for port in contract.data_inputs(kind) if port.origin):
         # A model that is rebuilt from a state_dict may have other names for its arguments.
         found = [leaves[port.origin]] if port.origin in leaves else leaves.values()
-        if not any(_sizes_agree(port.shape, leaf.shape) for leaf in found):
+        if not any(_is_like(port, leaf) for leaf in found):
             raise ContractError(
                 f"The artifact takes `{port}`, and `{name}.forward` takes "
                 f"{', '.join(f'`{one}`' for one in leaves.values())}. Give the model that the "
@@ -123,7 +127,15 @@ def _check_inputs(example: ExampleCall, contract: Contract, name: str) -> None:
             )
 
 
-def _sizes_agree(one: tuple[int | str, ...], other: tuple[int | str, ...]) -> bool:
-    """Return whether the last axes, where both are constant, have the same sizes."""
-    pairs = zip(reversed(one), reversed(other), strict=False)
-    return all(a == b for a, b in pairs if isinstance(a, int) and isinstance(b, int))
+def _is_like(port: Port, leaf: ArgumentTensor) -> bool:
+    """Return whether both hold floats, or neither, in axes that agree where they are constant.
+
+    A leaf of one step has no axis of steps.
+    """
+    is_float = np.dtype(port.dtype).kind == "f"
+    pairs = zip(reversed(port.shape), reversed(leaf.shape), strict=False)
+    return (
+        is_float == leaf.tensor.is_floating_point()
+        and len(port.shape) - len(leaf.shape) in (0, 1)
+        and all(a == b for a, b in pairs if isinstance(a, int) and isinstance(b, int))
+    )

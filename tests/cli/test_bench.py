@@ -173,6 +173,18 @@ def test_a_size_that_the_model_does_not_take(edgernn: Invoke, hello: Path) -> No
     assert cells(edgernn("bench", "hello.edgernn", "--batch", "1", "--json", *QUICK))
 
 
+def test_a_torch_model_of_another_size(edgernn: Invoke, features: Path) -> None:
+    """It is measured, and the numbers of parameters say that it may be another model."""
+    torch.save(nn.RNN(2, 3).state_dict(), "rnn.pt")
+    options = ("--against", "rnn.pt", "--assume-plain", "--chunk", "1", "--json")
+    result = edgernn("bench", "features.edgernn", *options, *QUICK)
+    assert cells(result) == [(1, 1)]
+    assert result.stderr == (
+        "note    `rnn.pt` has 21 parameters and `features.edgernn` 1,314,816: compare them only if "
+        "both are the same model.\n"
+    )
+
+
 def test_an_unknown_provider(edgernn: Invoke, features: Path) -> None:
     """It is refused with the known ones."""
     result = edgernn("bench", "features.edgernn", "--provider", "cpu", "--provider", "npu")

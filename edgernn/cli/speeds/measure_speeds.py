@@ -80,6 +80,22 @@ class Bench:
         """The number of cells, and of parts whose limits are measured."""
         return self.cells + len(self.parts)
 
+    @property
+    def doubt(self) -> str:
+        """Why the torch model may be another one than the artifact's; empty where nothing says so.
+
+        A parameter that forward does not use is in the torch model only. Lengths have weights in
+        the artifact only, so they say nothing.
+        """
+        artifact = self.parts[0].artifact
+        ours = artifact.cost.parameters
+        if self.eager is None or self.eager.parameters == ours or artifact.contract.lengths:
+            return ""
+        return (
+            f"`{self.options.against}` has {self.eager.parameters:,} parameters and "
+            f"`{self.path}` {ours:,}: compare them only if both are the same model."
+        )
+
     def try_sizes(self) -> None:
         """Call every part once in every size, so that a size is refused before anything is timed.
 
