@@ -68,8 +68,11 @@ class TensorBuffer:
 
     def copy_from(self, other: TensorBuffer) -> None:
         """Copy the content of a buffer of the same shape, dtype and device, on that device."""
-        with self._device.turn:
-            self.value.update_inplace(other.value)
+        try:
+            with self._device.turn:
+                self.value.update_inplace(other.value)
+        except Exception:  # not every version and device of ONNX Runtime copies between OrtValues
+            self.write(other.read())
 
 
 def state_buffers(contract: Contract, batch: int, device: Device) -> dict[str, TensorBuffer]:

@@ -74,7 +74,7 @@ class Model(ShownAsFacts):
     def _facts(self) -> tuple[str, Facts]:
         _, facts = facts_of(self.artifact or self.contract)
         name = self.artifact.path if self.artifact else f"of {self.contract.source}"
-        return f"Model {name}", [("provider", self.provider), *facts]
+        return f"Model {name}", [("provider", str(self._sessions.provider)), *facts]
 
     def __call__(self, *inputs: ArrayLike, **named: ArrayLike) -> Outputs:
         """Run whole sequences from the initial state to their end.
@@ -307,6 +307,9 @@ def load(
         providers.try_provider(chosen)
     if artifact is not None:
         sessions = Sessions(artifact.contract, chosen, threads, locate=artifact.checked)
+        if chosen.name != "cpu" and artifact.precision is not None:
+            # A provider that lacks the precision refuses it here, not at the first run.
+            sessions.open("step" if artifact.contract.step else "sequence")
         return Model(sessions, artifact)
     _refuse_torch_files(path)
     session = providers.start_session(str(path), chosen, session_options("sequence", threads))

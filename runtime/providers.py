@@ -57,6 +57,10 @@ class Provider:
     memory: str = "cpu"
     library: str = ""
 
+    def __str__(self) -> str:
+        written = ",".join(f"{name}={value}" for name, value in self.options.items())
+        return f"{self.name}:{written}" if written else self.name
+
     @property
     def install(self) -> str:
         """The command that installs it."""

@@ -61,7 +61,7 @@ class Stream(ShownAsFacts):
     def _facts(self) -> tuple[str, Facts]:
         memory = self.batch * state_bytes(self._contract)
         return f"Stream of {self._contract.source}", [
-            ("provider", self._sessions.provider.name),
+            ("provider", str(self._sessions.provider)),
             ("steps", f"{self.steps:,} so far"),
             *([("rest", f"{format_steps(self.rest)} kept")] if self._rest else []),
             ("batch", f"{self.batch:,}"),

@@ -29,6 +29,8 @@ class FakeCuda:
         off_by: What a captured run adds to the first output, to make it wrong.
         refuses_capture: The message of sessions that are to capture; empty where they can.
         pinned: Whether there is pinned memory.
+        copies: Whether an OrtValue can be copied to another.
+        lacks: The operators of files that stay on the CPU.
     """
 
     def __init__(self) -> None:
@@ -37,6 +39,8 @@ class FakeCuda:
         self.off_by = 0.0
         self.refuses_capture = ""
         self.pinned = False
+        self.copies = True
+        self.lacks: set[str] = set()
         self.InferenceSession = partial(_Session, self)
         self.OrtValue = SimpleNamespace(
             ortvalue_from_shape_and_type=self._allocate,
@@ -78,6 +82,8 @@ class _Value:
 
     def update_inplace(self, data: Any) -> None:
         on_host = isinstance(data, np.ndarray)
+        if not on_host and not self._fake.copies:
+            raise TypeError("data must be a numpy.ndarray")
         self._fake.calls["to device" if on_host else "between"] += 1
         self.real.update_inplace(data if on_host else data.real)
 
@@ -102,14 +108,21 @@ class _Session:
         if self._captures and fake.refuses_capture:
             raise RuntimeError(fake.refuses_capture)
         self._graphs: set[str] = set()
+        self._lacks = fake.lacks if isinstance(model, str) else set()
         self._real = onnxruntime.InferenceSession(model, options, providers=[CPU], **rest)
 
     def get_providers(self) -> list[str]:
         return [CUDA, CPU]
 
     def get_provider_graph_assignment_info(self) -> list[Any]:
-        parts = self._real.get_provider_graph_assignment_info()
-        return [SimpleNamespace(ep_name=CUDA, get_nodes=one.get_nodes) for one in parts]
+        return [
+            SimpleNamespace(
+                ep_name=CPU if node.op_type in self._lacks else CUDA,
+                get_nodes=lambda node=node: [node],
+            )
+            for part in self._real.get_provider_graph_assignment_info()
+            for node in part.get_nodes()
+        ]
 
     def run_with_iobinding(self, binding: Any, options: Any = None) -> None:
         if not self._captures:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import gc
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import edgernn
+from edgernn.artifact import Artifact
+from edgernn.errors import ProviderError
+from edgernn.precision_report import PrecisionReport
 from edgernn.runtime import device_transfer
 from edgernn.runtime.providers import PROVIDERS
 
@@ -134,6 +138,41 @@ def test_several_inputs_and_outputs(fake_cuda, leaky):
         found = [device.step(**one) for one in chunk]
     np.testing.assert_equal(found, [host.step(**one) for one in chunk])
     assert fake_cuda.calls["captured"] == 2
+
+
+def test_a_model_says_where_and_how_it_runs(fake_cuda, lstm):
+    """Models and streams show the provider with its options."""
+    model = edgernn.load(lstm, provider=GRAPHS)
+    for shown in (model, model.stream()):
+        assert "cuda:use_tf32=0,device_id=1,enable_cuda_graph=1\n" in repr(shown)
+
+
+def test_copies_go_through_the_host_where_onnxruntime_has_none_on_the_device(
+    fake_cuda, lstm, expected
+):
+    """A fork has the same state where OrtValues are not copied to each other."""
+    fake_cuda.copies = False
+    stream = edgernn.load(lstm, provider="cuda:device_id=1").stream(2)
+    steps(stream)
+    np.testing.assert_equal(stream.fork().snapshot(), expected[1])
+    assert fake_cuda.calls["between"] == 0
+
+
+@pytest.mark.parametrize("precision", [None, PrecisionReport("int8")])
+def test_a_precision_that_cuda_lacks_is_refused_by_load(fake_cuda, lstm, monkeypatch, precision):
+    """An artifact in another precision than float32 is placed when it is loaded."""
+    artifact = replace(Artifact.open(lstm), precision=precision)
+    monkeypatch.setattr(Artifact, "open", lambda path: artifact)
+    fake_cuda.lacks = {"Gemm"}
+    if precision is None:
+        edgernn.load(lstm, provider="cuda")
+        return
+    with pytest.raises(ProviderError) as caught:
+        edgernn.load(lstm, provider="cuda")
+    assert str(caught.value) == (
+        "`cuda` does not run this graph's work: ONNX Runtime put `Gemm` on CPUExecutionProvider. "
+        "Run it with provider `cpu`."
+    )
 
 
 def test_large_tensors_go_through_pinned_memory(fake_cuda, lstm, expected, monkeypatch):
