@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     )
     from edgernn.export import export_model, verify_artifact
     from edgernn.report import ParityReport
-    from edgernn.runtime import Model, PoolStream, Result, Stream, StreamPool, load
+    from edgernn.runtime import Model, PoolStream, Result, Stream, StreamPool, generate, load
     from edgernn.vocabulary import Vocabulary
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "export_model",
     "verify_artifact",
     "load",
+    "generate",
     # what an artifact holds
     "Artifact",
     "Contract",
@@ -67,6 +68,7 @@ _MODULES = {
     "export_model": "edgernn.export",
     "verify_artifact": "edgernn.export",
     "load": "edgernn.runtime",
+    "generate": "edgernn.runtime",
     "Model": "edgernn.runtime",
     "Result": "edgernn.runtime",
     "Stream": "edgernn.runtime",

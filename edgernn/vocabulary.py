@@ -76,6 +76,11 @@ class Vocabulary(ShownAsFacts):
         return {symbol: id_ for id_, symbol in enumerate(self.symbols) if id_ not in special}
 
     @cached_property
+    def texts(self) -> tuple[str, ...]:
+        """The text of each id: its symbol, or nothing for padding."""
+        return tuple("" if id_ == self.padding else one for id_, one in enumerate(self.symbols))
+
+    @cached_property
     def _lengths(self) -> list[int]:
         """The lengths that symbols have, the largest first."""
         return sorted({*map(len, self._ids)}, reverse=True)

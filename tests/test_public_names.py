@@ -13,7 +13,7 @@ import edgernn
 from edgernn import errors
 
 PUBLIC = [
-    *("export_model", "verify_artifact", "load"),
+    *("export_model", "verify_artifact", "load", "generate"),
     *("Artifact", "Contract", "Port", "State", "ParityReport", "Vocabulary"),
     *("Model", "Result", "Stream", "StreamPool", "PoolStream"),
     *("ContractError", "EdgernnError", "InputError", "MissingExtraError", "OutputExistsError"),

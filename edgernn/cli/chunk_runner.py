@@ -164,6 +164,10 @@ class ChunkRunner:
         """The state after the last chunk; None for the initial one."""
         return self._stream.snapshot() if self._stream else self._state
 
+    @state.setter
+    def state(self, state: Arrays) -> None:
+        self._stream, self._state = None, state
+
     def batch_size(self, chunk: Arrays) -> int:
         """Return the number of sequences in `chunk`."""
         sizes = [

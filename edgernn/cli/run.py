@@ -63,6 +63,7 @@ are taken as logits or logarithms of probabilities.
 
 --generate N lets the model go on by itself after the input: its last output, or the symbol that it
 chose, is its next input. The results are then these N steps, and not the outputs for the input.
+Several texts, with --text again or --prompts, run as one batch, and are printed in a line each.
 
 Results go to --output, or in the format of the input to standard output. The first row of a .csv
 has names, on standard output only where that of the input has. A file that exists is kept unless
@@ -104,7 +105,17 @@ def _file_option(flag: str, help_: str, formats: tuple[str, ...] = ()) -> Callab
     metavar="LIST",
     help="The columns of a .csv, or channels of a .wav, by name or number: `temp,humidity`, `2-7`.",
 )
-@click.option("--text", help="Text for a model with a vocabulary; `-` is standard input.")
+@click.option(
+    "--text",
+    multiple=True,
+    help="Text for a model with a vocabulary; `-` is standard input. Several with --generate.",
+)
+@click.option(
+    "--prompts",
+    type=click.Path(allow_dash=True),
+    metavar="FILE",
+    help="Texts to continue, one per line; `-` is standard input.",
+)
 @click.option(
     "--generate",
     type=click.IntRange(min=1),
@@ -113,12 +124,27 @@ def _file_option(flag: str, help_: str, formats: tuple[str, ...] = ()) -> Callab
 )
 @click.option(
     "--temperature",
-    type=click.FloatRange(min=0, min_open=True),
-    help="Draw symbols at random; a lower value stays closer to the best.  [default: the best]",
+    type=click.FloatRange(min=0),
+    help="Draw symbols at random; a lower value stays closer to the best, which 0 always takes.  "
+    "[default: 1 with --top-k or --top-p, else 0]",
 )
 @click.option(
-    "--seed", type=click.IntRange(min=0), help="The seed of the random numbers of --temperature."
+    "--top-k", type=click.IntRange(min=1), metavar="K", help="Draw from the K best symbols only."
 )
+@click.option(
+    "--top-p",
+    type=click.FloatRange(min=0, max=1, min_open=True),
+    metavar="P",
+    help="Draw from the likeliest symbols that together have the probability P, after --top-k.",
+)
+@click.option("--seed", type=click.IntRange(min=0), help="The seed of the random numbers.")
+@click.option(
+    "--stop",
+    multiple=True,
+    metavar="TEXT",
+    help="End what is generated before this text. Several times for several.",
+)
+@click.option("--json", is_flag=True, help="Print generated texts as lines of JSON.")
 @_file_option("--output", "Where to write; its suffix is the format.", _OUTPUT_FORMATS)
 @_file_option("--plot", "Draw inputs and outputs over the steps (.png, .svg, .pdf).", PLOT_FORMATS)
 @click.option("--chunk", type=click.IntRange(min=1), metavar="N", help="Run N steps at a time.")
@@ -146,7 +172,7 @@ def command(**given: Any) -> None:
         model = load(artifact, options.provider)
     if options.provider == "auto":
         note(f"runs on {model.provider}")
-    if options.input is None and options.text is None:
+    if options.input is None and not options.takes_text:
         _replay(model)
         return
     _check_model(artifact, model, options)
@@ -154,14 +180,14 @@ def command(**given: Any) -> None:
 
     runner = ChunkRunner(model, read_state(options.state_in) if options.state_in else None)
     picture = None if plot is None else _start_picture(model, runner)
-    sequence = _run(model, runner, options, output)
+    sequence, generated = _run(model, runner, options, output)
     if state is not None:
         runner.write_state(state)
         state.note("state")
     if plot is not None and picture is not None:
         title = f"{artifact.resolve().name} on {options.source_name}"
         columns, rate = (None, None) if sequence is None else (sequence.columns, sequence.rate)
-        picture.save(plot, title, options.generate or 0, columns, rate)
+        picture.save(plot, title, generated, columns, rate)
         plot.note("plot")
 
 
@@ -184,21 +210,29 @@ def _start_picture(model: Model, runner: ChunkRunner) -> RunPlot:
 
 def _run(
     model: Model, runner: ChunkRunner, options: RunOptions, output: OutputFile | None
-) -> ChunkedSequence | None:
-    """Run a sequence or a text, and return the sequence, which was read to its end."""
-    if options.text is None:
+) -> tuple[ChunkedSequence | None, int]:
+    """Run a sequence or a text.
+
+    Returns:
+        The sequence, which was read to its end; None for a text. The number of generated steps.
+    """
+    if not options.takes_text:
         from edgernn.cli.run_arrays import run_arrays
 
-        return run_arrays(model.contract, runner, options, output)
+        return run_arrays(model.contract, runner, options, output), options.generate or 0
+    if options.generate is not None:
+        from edgernn.cli.run_generation import run_generation
+
+        return None, run_generation(model, runner, options, output)
     from edgernn.cli.run_text import run_text
 
     run_text(model.contract, runner, options, output)
-    return None
+    return None, 0
 
 
 def _check_model(artifact: Path, model: Model, options: RunOptions) -> None:
     """Check that the model has the vocabulary and the state that options need."""
-    if options.text is not None and model.contract.vocabulary is None:
+    if options.takes_text and model.contract.vocabulary is None:
         raise InputError(
             f"`{artifact}` has no vocabulary, so it cannot read text. Export it again with "
             "--vocabulary FILE, or give numbers with --input."

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from edgernn.artifact import Artifact
-from edgernn.cli.run_text import TextInterface
-from edgernn.errors import InputError
-from edgernn.vocabulary import Vocabulary
 from tests.cli.conftest import Invoke
 from tests.cli.runs import X, close, refused
 from tests.nets import small_artifacts
@@ -35,19 +30,6 @@ def test_empty_text(edgernn: Invoke, hello: Path, text: str) -> None:
         edgernn("run", "--text", "-", stdin=text),
         "The text is empty; at least one symbol is needed.",
     )
-
-
-def test_blank_text(hello: Path) -> None:
-    """Text in words has at least one word."""
-    contract = Artifact.open(hello).contract
-    interface = TextInterface(
-        replace(contract, vocabulary=Vocabulary(("what", "a", "fine", "day")))
-    )
-    assert interface.encode(" fine\n day ") == [2, 3]
-    for text in (" ", "\t\n", "  \n\n"):
-        with pytest.raises(InputError) as caught:
-            interface.encode(text)
-        assert str(caught.value) == "The text is blank; at least one symbol is needed."
 
 
 def test_text_is_utf8(edgernn: Invoke, hello: Path) -> None:

@@ -29,7 +29,7 @@ dict from name to array for a model with several.
 
 SECTIONS = {
     "Exporting": ("export_model", "verify_artifact"),
-    "Running": ("load", "Model", "Stream", "StreamPool", "PoolStream", "Result"),
+    "Running": ("load", "Model", "Stream", "StreamPool", "PoolStream", "Result", "generate"),
     "Artifacts and contracts": (
         *("Artifact", "Contract", "Port", "State", "Vocabulary", "ParityReport"),
         *("contract.Graph", "layer.Layer", "report.Check", "report.Cost"),

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from edgernn.contract import Contract
+from edgernn.runtime.generation.text_ports import scores_output
 from edgernn.runtime.port_axes import PortAxes, output_axes
 
-__all__ = ["OutputLayout", "scores_output"]
+__all__ = ["OutputLayout"]
 
 
 @dataclass(frozen=True)
@@ -62,18 +61,6 @@ class OutputLayout:
         if port == self.scores and len(self.symbols) == count:
             return [f"{name}[{_printable(symbol)}]" for symbol in self.symbols]
         return [name] if count == 1 else [f"{name}_{index}" for index in range(count)]
-
-
-def scores_output(contract: Contract) -> str | None:
-    """Return the only output with one score for each symbol of the vocabulary, if there is one."""
-    if contract.vocabulary is None:
-        return None
-    names = [
-        name
-        for name, axis in output_axes(contract).items()
-        if axis.features == (len(contract.vocabulary),) and np.dtype(axis.port.dtype).kind == "f"
-    ]
-    return names[0] if len(names) == 1 else None
 
 
 def _most_steps(contract: Contract, steps: int) -> dict[str, int]:
