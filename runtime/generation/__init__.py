@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from edgernn.runtime.generation.generate_text import Continuation, Generation, generate
+from edgernn.runtime.generation.continuation import Continuation
+from edgernn.runtime.generation.generate_text import Generation, generate
 from edgernn.runtime.generation.sampling import Sampling
 
 __all__ = ["Continuation", "Generation", "Sampling", "generate"]

@@ -49,6 +49,7 @@ class PromptBatch:
         self.observe: Observer | None = None
         self._model, self._ports = model, ports
         self._axes = output_axes(model.contract)
+        self._scores_name, self._one_output = ports.scores.port.name, len(self._axes) == 1
         self._ids = np.zeros(len(rows), ports.ids.port.dtype)
         shape = [1] * ports.ids.step.step_rank
         if ports.ids.step.batch is not None:
@@ -68,7 +69,7 @@ class PromptBatch:
         outputs = self._by_name(self._stream.feed(**chunk))
         if self.observe is not None:
             self.observe(chunk, outputs)
-        scores = outputs[self._ports.scores.port.name]
+        scores = outputs[self._scores_name]
         sequence = self._ports.scores.sequence
         if len(self.rows) > 1 and sequence is not None:
             scores = scores.take(-1, sequence)
@@ -76,14 +77,18 @@ class PromptBatch:
 
     def step(self, ids: Sequence[int]) -> None:
         """Run one id for each prompt through the step graph."""
-        port = self._ports.ids.port
         self._ids[...] = ids
-        outputs = self._by_name(self._stream.step(self._step_input))
+        outputs = self._stream.step(self._step_input)
         if self.observe is not None:
-            chunk = np.expand_dims(self._step_input.copy(), self._ports.ids.sequence or 0)
-            whole = {name: self._axes[name].from_step(one) for name, one in outputs.items()}
-            self.observe({port.name: chunk}, whole)
-        self.scores = self._by_row(outputs[self._ports.scores.port.name])
+            self._observe_step(self._by_name(outputs))
+        self.scores = self._by_row(outputs if self._one_output else outputs[self._scores_name])
+
+    def _observe_step(self, outputs: Arrays) -> None:
+        assert self.observe is not None
+        port, sequence = self._ports.ids.port, self._ports.ids.sequence or 0
+        chunk = np.expand_dims(self._step_input.copy(), sequence)
+        whole = {name: self._axes[name].from_step(one) for name, one in outputs.items()}
+        self.observe({port.name: chunk}, whole)
 
     @property
     def state(self) -> dict[str, NDArray[Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from edgernn.errors import InputError
 __all__ = ["Sampling"]
 
 _LOWEST = 1e-200  # a difference of float32 numbers divided by a lower one could overflow
+_SORTED_SHARE = 8  # fewer candidates than one symbol in so many are found before they are sorted
 
 
 @dataclass(frozen=True)
@@ -77,50 +78,34 @@ class Sampling:
             InputError: The best score of a row is NaN or infinite.
         """
         if not self.is_random:
-            _best_scores(scores)
+            _finite_best(scores)
             best: list[int] = scores.argmax(-1).tolist()
             return best
-        ids, weights = self.candidates(scores)
-        sums = weights.cumsum(-1)
-        targets = sums[:, -1:] * np.array(uniform)[:, None]
-        places: NDArray[np.intp] = (sums <= targets).sum(-1)
-        if ids is not None:
-            places = ids[np.arange(len(ids)), places]
-        chosen: list[int] = places.tolist()
+        if len(scores) == 1:  # a row alone is faster without the axis of the batch
+            drawn = self._draw(scores[0], uniform[0])
+        else:
+            drawn = self._draw(scores, np.array(uniform)[:, None])
+        chosen: list[int] = drawn.ravel().tolist()
         return chosen
 
-    def candidates(
-        self, scores: NDArray[Any]
-    ) -> tuple[NDArray[np.intp] | None, NDArray[np.float64]]:
-        """Return the symbols to draw from and their weights, in proportion to the probabilities.
-
-        Args:
-            scores: (batch, symbols).
-
-        Returns:
-            The ids, (batch, candidates), or None where they are those of all symbols; the weights,
-            (batch, candidates), of which those that `top_p` leaves out are 0.
-
-        Raises:
-            InputError: The best score of a row is NaN or infinite.
-        """
-        best, ids = _best_scores(scores), None
-        if self.top_k is not None and self.top_k < scores.shape[-1]:
-            ids = _best_ids(scores, self.top_k)
-            scores = np.take_along_axis(scores, ids, -1)
+    def _draw(self, scores: NDArray[Any], uniform: float | NDArray[np.float64]) -> NDArray[Any]:
+        """Return the ids that random numbers draw, (…, 1), from scores (…, symbols)."""
+        best = _finite_best(scores)
+        ids = None
+        if self.top_k is not None or self.top_p < 1:
+            ids = _ranked(scores, self.top_k)
+            scores = _take(scores, ids)
         logits = np.subtract(scores, best, dtype=np.float64)  # at most 0, so that exp is at most 1
-        weights = np.exp(logits / max(self.temperature, _LOWEST))
+        sums = np.exp(logits / max(self.temperature, _LOWEST)).cumsum(-1)
+        totals = sums[..., -1:]
         if self.top_p < 1:
-            order = (-weights).argsort(-1, kind="stable")
-            weights = np.take_along_axis(weights, order, -1)
-            sums = weights.cumsum(-1)
-            weights[sums - weights >= self.top_p * sums[:, -1:]] = 0
-            ids = order if ids is None else np.take_along_axis(ids, order, -1)
-        return ids, weights
+            totals = _take(sums, _places(sums, self.top_p * totals, "left"))
+        places = _places(sums, uniform * totals, "right")
+        return places if ids is None else _take(ids, places)
 
 
-def _best_scores(scores: NDArray[Any]) -> NDArray[Any]:
-    """Return the best score of each row, (batch, 1).
+def _finite_best(scores: NDArray[Any]) -> NDArray[Any]:
+    """Return the best scores, (…, 1).
 
     Raises:
         InputError: One is NaN or infinite.
@@ -134,12 +119,29 @@ def _best_scores(scores: NDArray[Any]) -> NDArray[Any]:
     return best
 
 
-def _best_ids(scores: NDArray[Any], count: int) -> NDArray[np.intp]:
-    """Return the ids of the `count` best symbols of each row, (batch, count), ascending."""
-    batch, symbols = scores.shape
-    last = np.partition(scores, symbols - count, -1)[:, symbols - count, None]
+def _ranked(scores: NDArray[Any], count: int | None) -> NDArray[np.intp]:
+    """Return the ids of the best symbols, the best first; of equal ones, the lower id first."""
+    symbols = scores.shape[-1]
+    if count is None or count * _SORTED_SHARE > symbols:
+        order: NDArray[np.intp] = (-scores).argsort(-1, kind="stable")
+        return order[..., :count]
+    last = np.partition(scores, symbols - count, -1)[..., symbols - count, None]
     above, equal = scores > last, scores == last
-    room = count - np.count_nonzero(above, -1)[:, None]
-    kept = above | (equal & (np.cumsum(equal, -1) <= room))
-    ids: NDArray[np.intp] = kept.nonzero()[1].reshape(batch, count)
-    return ids
+    room = count - above.sum(-1, keepdims=True)
+    kept = above | (equal & (equal.cumsum(-1) <= room))
+    ids = kept.nonzero()[-1].reshape(*scores.shape[:-1], count)
+    return _take(ids, _ranked(_take(scores, ids), None))
+
+
+def _places(sums: NDArray[Any], bounds: NDArray[Any], side: Literal["left", "right"]) -> Any:
+    """Return the places, (…, 1), of the first sums that are at least the bounds, or above them."""
+    if sums.ndim == 1:
+        return sums.searchsorted(bounds, side)
+    return (sums < bounds if side == "left" else sums <= bounds).sum(-1, keepdims=True)
+
+
+def _take(array: NDArray[Any], places: NDArray[Any]) -> NDArray[Any]:
+    taken: NDArray[Any] = (
+        array[places] if array.ndim == 1 else np.take_along_axis(array, places, -1)
+    )
+    return taken
