@@ -120,8 +120,8 @@ def command(
             from edgernn.cli.speeds.measure_speeds import load_bench
 
             bench = load_bench(artifact, options, Path(folder))
-        if bench.doubt:
-            note(f"note    {bench.doubt}")
+        for text in bench.notes:
+            note(f"note    {text}")
         is_whole = _measure(bench)
     _print(bench, as_json)
     if picture is not None:

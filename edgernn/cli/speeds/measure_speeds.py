@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgernn.artifact import Artifact
 from edgernn.cli.speeds.bench_options import BenchOptions
+from edgernn.errors import EdgernnError
 from edgernn.export.options import Precision, SourceOptions
 from edgernn.runtime import load
 from edgernn.runtime.measure.limits import Limits, measure_limits
@@ -55,6 +56,7 @@ class Bench:
         options: What the command line asks for.
         parts: The models.
         eager: The torch model beside them, or None.
+        notes: What the user should know of the parts.
         speeds: What was measured so far.
     """
 
@@ -62,6 +64,7 @@ class Bench:
     options: BenchOptions
     parts: list[Part]
     eager: EagerCalls | None
+    notes: list[str]
     speeds: list[Speed] = field(default_factory=list)
 
     def sizes(self, part: Part) -> list[tuple[int, int]]:
@@ -79,22 +82,6 @@ class Bench:
     def measurements(self) -> int:
         """The number of cells, and of parts whose limits are measured."""
         return self.cells + len(self.parts)
-
-    @property
-    def doubt(self) -> str:
-        """Why the torch model may be another one than the artifact's; empty where nothing says so.
-
-        A parameter that forward does not use is in the torch model only. Lengths have weights in
-        the artifact only, so they say nothing.
-        """
-        artifact = self.parts[0].artifact
-        ours = artifact.cost.parameters
-        if self.eager is None or self.eager.parameters == ours or artifact.contract.lengths:
-            return ""
-        return (
-            f"`{self.options.against}` has {self.eager.parameters:,} parameters and "
-            f"`{self.path}` {ours:,}: compare them only if both are the same model."
-        )
 
     def try_sizes(self) -> None:
         """Call every part once in every size, so that a size is refused before anything is timed.
@@ -175,17 +162,35 @@ def load_bench(path: Path, options: BenchOptions, folder: Path) -> Bench:
 
         source = SourceOptions(**options.source)
         eager = EagerCalls(options.against, source, artifact.contract)
-    artifacts = _in_precisions(artifact, options.precision, folder)
+    notes: list[str] = []
+    artifacts = _in_precisions(artifact, options.precision, folder, notes)
     _LOG.info("loading the model")
     parts = [
         _part(one, precision, provider, options.threads)
         for precision, one in artifacts.items()
         for provider in dict.fromkeys(options.provider)
     ]
-    bench = Bench(path, options, parts, eager)
+    bench = Bench(path, options, parts, eager, notes)
+    if eager is not None and (doubt := _doubt(artifact, eager, options)):
+        notes.append(doubt)
     _LOG.info("trying the sizes")
     bench.try_sizes()
     return bench
+
+
+def _doubt(artifact: Artifact, eager: EagerCalls, options: BenchOptions) -> str:
+    """Return why the torch model may be another one than the artifact's, or an empty text.
+
+    A parameter that forward does not use is in the torch model only. Lengths have weights in the
+    artifact only, so they say nothing.
+    """
+    ours = artifact.cost.parameters
+    if eager.parameters == ours or artifact.contract.lengths:
+        return ""
+    return (
+        f"`{options.against}` has {eager.parameters:,} parameters and `{artifact.path}` {ours:,}: "
+        "compare them only if both are the same model."
+    )
 
 
 def _part(artifact: Artifact, precision: str, provider: str, threads: int) -> Part:
@@ -203,9 +208,12 @@ def cell_label(cell: Cell) -> str:
 
 
 def _in_precisions(
-    artifact: Artifact, precisions: tuple[Precision, ...], folder: Path
+    artifact: Artifact, precisions: tuple[Precision, ...], folder: Path, notes: list[str]
 ) -> dict[str, Artifact]:
-    """Return the artifact in each precision: as it is, or exported from it again."""
+    """Return the artifact in each precision: as it is, or exported from it again.
+
+    One of several that cannot be exported is left out, with a note.
+    """
     if not precisions:
         return {"": artifact}
     _LOG.info("loading PyTorch")
@@ -221,8 +229,11 @@ def _in_precisions(
             found[precision] = artifact
             continue
         _LOG.info("exporting in %s", precision)
-        rate = artifact.contract.sample_rate
-        found[precision] = export_model(
-            artifact.path, folder / f"{precision}.edgernn", precision=precision, rate=rate
-        )
+        target, rate = folder / f"{precision}.edgernn", artifact.contract.sample_rate
+        try:
+            found[precision] = export_model(artifact.path, target, precision=precision, rate=rate)
+        except EdgernnError as error:
+            if len(precisions) == 1:
+                raise
+            notes.append(f"{precision} is left out. {error}")
     return found
