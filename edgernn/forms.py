@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from edgernn.errors import ContractError
 from edgernn.json_field import MAX_SIZE, JsonField
+from edgernn.ports import Port
 from edgernn.untrusted_text import quote
 
-__all__ = ["FORMS_FOLDER", "Form", "choose_form", "forms_from_json", "is_form_file"]
+__all__ = [
+    "FORMS_FOLDER",
+    "Form",
+    "choose_form",
+    "forms_from_json",
+    "is_form_file",
+    "unit_axes",
+    "with_unit_axes",
+]
 
 FORMS_FOLDER = "forms"
 """The folder of an artifact that holds the graphs of its forms."""
@@ -164,3 +173,36 @@ def forms_from_json(whole: JsonField) -> tuple[Form, ...]:
     """
     forms = whole.get("forms")
     return () if forms is None else tuple(map(Form.from_json, forms.items(_MAX_FORMS)))
+
+
+def unit_axes(port: Port, shape: Sequence[int | str]) -> tuple[int, ...] | None:
+    """Return which axes of a form's port are additional ones of size 1.
+
+    Args:
+        port: The port of the portable graph.
+        shape: The shape of the same port of the form.
+
+    Returns:
+        The indices of the axes in `shape`; None where it is another shape.
+    """
+    left, added = list(port.shape), []
+    for axis, size in enumerate(shape):
+        is_spare = len(shape) - axis > len(left)
+        if left and left[0] == size and not (size == 1 and is_spare):
+            del left[0]
+        elif size == 1:
+            added.append(axis)
+        else:
+            return None
+    return None if left else tuple(added)
+
+
+def with_unit_axes(port: Port, shape: Sequence[int | str]) -> Port | None:
+    """Return a port of the portable graph in the shape of a form; None where that is another."""
+    added = unit_axes(port, shape)
+    if added is None:
+        return None
+    axes: list[str | None] = list(port.axes)
+    for axis in added:
+        axes.insert(axis, None)
+    return replace(port, shape=tuple(shape), axis_names=None).with_axes(axes)

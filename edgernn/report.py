@@ -41,6 +41,7 @@ class Check:
             to the scale of the numbers that differ where that is above 1.
         tolerance: The tolerance of this check, where rounding in float32 exceeds the report's, as
             measured against float64; None otherwise.
+        form: The name of the form that ran in place of the graph; empty for the graph itself.
     """
 
     name: str
@@ -50,11 +51,12 @@ class Check:
     initial: str
     difference: float
     tolerance: float | None = None
+    form: str = ""
 
     def __str__(self) -> str:
         return (
-            f"{self.name:<7} {self.graph + '.onnx':<14} batch {self.batch}, sequence "
-            f"{self.sequence}, {self.initial} initial state: {self.difference:.1e}"
+            f"{self.name:<7} {(self.form or self.graph) + '.onnx':<14} batch {self.batch}, "
+            f"sequence {self.sequence}, {self.initial} initial state: {self.difference:.1e}"
         )
 
 
@@ -109,7 +111,7 @@ class ParityReport(ShownAsFacts):
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as a JSON object."""
-        return {**asdict(self), "checks": [asdict(check) for check in self.checks]}
+        return {**asdict(self), "checks": [_check_to_json(check) for check in self.checks]}
 
     @classmethod
     def from_json(cls, data: JsonField) -> ParityReport:
@@ -193,8 +195,13 @@ class Fold:
         )
 
 
+def _check_to_json(check: Check) -> dict[str, Any]:
+    fields = asdict(check)
+    return fields if check.form else {key: fields[key] for key in fields if key != "form"}
+
+
 def _check_from_json(data: JsonField) -> Check:
-    tolerance = data.get("tolerance")
+    tolerance, form = data.get("tolerance"), data.get("form")
     return Check(
         name=data["name"].text(),
         graph=data["graph"].one_of(("sequence", "step")),
@@ -203,6 +210,7 @@ def _check_from_json(data: JsonField) -> Check:
         initial=data["initial"].text(),
         difference=data["difference"].real(),
         tolerance=tolerance.optional(JsonField.real) if tolerance else None,
+        form=form.text() if form else "",
     )
 
 

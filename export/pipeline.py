@@ -58,6 +58,7 @@ from edgernn.export.proof.eager_reference import one_thread
 from edgernn.export.proof.parity import Prover
 from edgernn.export.proof.port_adapter import PortAdapter
 from edgernn.export.proof.reference import Reference
+from edgernn.export.prove_forms import prove_forms, verify_forms
 from edgernn.export.quantize.unit_range import largest_state
 from edgernn.export.source.load_source import Source, load_source
 from edgernn.export.trace.size_branch import find_size_branch
@@ -237,8 +238,14 @@ def _export(
     report = _prove(prover, files, adapter, source, built, lines) if options.verify else None
     calibration = None if user is None else measure_quality(prover.sampler, user, files, adapter)
     check_loss(calibration, options.max_loss)
+    left_out: tuple[str, ...] = ()
+    if report is not None and options.precision == "float32":
+        report, left_out = prove_forms(
+            prover, writer, graphs, adapter, options.graph, files, report
+        )
     cost = precision_report(options.precision, graphs, report, calibration)
     notes = (*exported.notes, *prover.notes(report), *precision_notes(options.precision, report))
+    notes += left_out
     exported = replace(exported, notes=notes, parity="" if report is None else str(report))
     _LOG.info("writing the artifact")
     golden = prover.golden_arrays(files, adapter)
@@ -319,7 +326,8 @@ def verify_artifact(
             extra_sizes=built.bounds.unproven,
             in_row=calls_in_row(built, sampler),
         )
-        return prover.report(paths, PortAdapter(contract, theirs))
+        adapter = PortAdapter(contract, theirs)
+        return verify_forms(prover, artifact, adapter, prover.report(paths, adapter))
 
 
 def _load(model: nn.Module | str | Path, options: SourceOptions) -> Source | OnnxFile:

@@ -40,9 +40,12 @@ class BoundStep:
     def __init__(self, sessions: Sessions, states: tuple[Buffers, Buffers], batch: int) -> None:
         contract, device = sessions.contract, sessions.provider.device
         inputs, outputs = contract.data_inputs("step"), contract.data_outputs("step")
-        data = {port.name: allocate_buffer(port, batch, device) for port in inputs}
-        results = {port.name: allocate_buffer(port, batch, device) for port in outputs}
-        session = sessions.open("step")
+        session = sessions.open_for("step", {BATCH: batch})
+        bound = {port.name: port.shape for port in (*session.get_inputs(), *session.get_outputs())}
+        data, results = (
+            {port.name: allocate_buffer(port, batch, device, bound[port.name]) for port in ports}
+            for ports in (inputs, outputs)
+        )
         self.put = _inputs_writer(
             tuple(_input_writer(port, data[port.name], batch) for port in inputs)
         )

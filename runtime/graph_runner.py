@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgernn.contract import SEQUENCE
+from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import UnsupportedModelError
 from edgernn.runtime.chunk_calls import ChunkCalls, GraphCall
 from edgernn.runtime.io_binding import Buffers, run_graph, state_buffers
@@ -49,7 +49,8 @@ class GraphRunner:
         steps = hops * self._contract.hop
         calls = self._calls.calls(steps)
         if [call.kind for call in calls] == ["sequence"]:
-            return run_graph(self._sessions, "sequence", arrays, before, after)
+            sizes = {BATCH: self._batch, SEQUENCE: steps}
+            return run_graph(self._sessions, "sequence", arrays, before, after, sizes)
         return self._run_calls(arrays, calls, steps, before, after)
 
     def run_step(self, arrays: Arrays, before: Buffers, after: Buffers) -> dict[str, NDArray[Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
@@ -40,6 +40,12 @@ Run = Callable[[], Any]
 class TensorBuffer:
     """The memory of one tensor, on the device where the provider runs.
 
+    Args:
+        shape: The shape of the arrays that are written and read.
+        dtype: Their dtype.
+        device: Where its memory is.
+        bound: The shape of the OrtValue, which may have other axes of size 1; None for the same.
+
     Attributes:
         value: The OrtValue, to be bound.
         write: Copies an array of the buffer's shape and dtype into it.
@@ -48,23 +54,34 @@ class TensorBuffer:
 
     __slots__ = ("_device", "read", "value", "write")
 
-    def __init__(self, shape: tuple[int, ...], dtype: str, device: Device = HOST) -> None:
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        dtype: str,
+        device: Device = HOST,
+        bound: tuple[int, ...] | None = None,
+    ) -> None:
         ort = onnxruntime()
+        bound = shape if bound is None else bound
         self.read: Callable[[], NDArray[Any]]
         self.write: Callable[[Any], None]
         self._device = device
         if device is HOST:
             array = np.zeros(shape, dtype)
-            self.value = ort.OrtValue.ortvalue_from_numpy(array)  # shares the array's memory
+            # Both share the array's memory.
+            self.value = ort.OrtValue.ortvalue_from_numpy(array.reshape(bound))
             self.write, self.read = partial(array.__setitem__, ...), array.copy
             return
         with device.turn:
             kind = np.dtype(dtype).type
             self.value = ort.OrtValue.ortvalue_from_shape_and_type(
-                shape, kind, device.memory, device.id
+                bound, kind, device.memory, device.id
             )
-        transfer = Transfer(self.value, shape, dtype, device)
+        transfer = Transfer(self.value, bound, dtype, device)
         self.write, self.read = transfer.write, transfer.read
+        if bound != shape:
+            self.write = lambda given: transfer.write(given.reshape(bound))
+            self.read = lambda: transfer.read().reshape(shape)
 
     def copy_from(self, other: TensorBuffer) -> None:
         """Copy the content of a buffer of the same shape, dtype and device, on that device."""
@@ -88,6 +105,7 @@ def run_graph(
     arrays: Mapping[str, NDArray[Any]],
     before: Buffers,
     after: Buffers,
+    sizes: Mapping[str, int] | None = None,
 ) -> dict[str, NDArray[Any]]:
     """Run graph `kind` once over data of any size; the states stay on the provider's device.
 
@@ -97,6 +115,7 @@ def run_graph(
         arrays: Data by port name, checked.
         before: Buffers of the initial states; not changed.
         after: Buffers for the final states.
+        sizes: The sizes of the axes, by which a form is chosen; None for the portable graph.
 
     Returns:
         The data outputs by port name, as new arrays.
@@ -104,7 +123,8 @@ def run_graph(
     Raises:
         ProviderError: ONNX Runtime failed.
     """
-    contract, session = sessions.contract, sessions.open(kind)
+    contract = sessions.contract
+    session = sessions.open(kind) if sizes is None else sessions.open_for(kind, sizes)
     names = [port.name for port in contract.data_outputs(kind)]
     try:
         if sessions.provider.device is HOST:
@@ -188,9 +208,20 @@ def bound_run(session: Any, binding: Any, device: Device, options: Any = None) -
     return run_in_turn
 
 
-def allocate_buffer(port: Port, batch: int, device: Device) -> TensorBuffer:
-    """Return a buffer for a port whose shape the batch determines."""
-    shape = evaluate_shape(port.shape, {BATCH: batch})
-    if shape is None:
+def allocate_buffer(
+    port: Port, batch: int, device: Device, bound: Sequence[int | str] | None = None
+) -> TensorBuffer:
+    """Return a buffer for a port whose shape the batch determines.
+
+    Args:
+        port: The port.
+        batch: The number of sequences.
+        device: Where its memory is.
+        bound: The shape of the same port of a form, which may have other axes of size 1.
+    """
+    shape, other = (
+        evaluate_shape(sizes, {BATCH: batch}) for sizes in (port.shape, bound or port.shape)
+    )
+    if shape is None or other is None:
         raise ValueError(f"`{port}` is not determined by the batch alone")
-    return TensorBuffer(shape, port.dtype, device)
+    return TensorBuffer(shape, port.dtype, device, other)

@@ -74,7 +74,12 @@ class Model(ShownAsFacts):
     def _facts(self) -> tuple[str, Facts]:
         _, facts = facts_of(self.artifact or self.contract)
         name = self.artifact.path if self.artifact else f"of {self.contract.source}"
-        return f"Model {name}", [("provider", str(self._sessions.provider)), *facts]
+        unused = bool(self.artifact and self.artifact.forms and not self._sessions.forms)
+        return f"Model {name}", [
+            ("provider", str(self._sessions.provider)),
+            *([("forms", "not used: loaded with forms=False")] if unused else []),
+            *(fact for fact in facts if not (unused and fact[0] == "form")),
+        ]
 
     def __call__(self, *inputs: ArrayLike, **named: ArrayLike) -> Outputs:
         """Run whole sequences from the initial state to their end.
@@ -103,7 +108,8 @@ class Model(ShownAsFacts):
         if self._runs_in_streams:
             return unwrap_single(self._run(arrays, symbols, state=None).outputs)
         names = [port.name for port in contract.data_outputs("sequence")]
-        values = self._call({**arrays, **self._start(self._batch(symbols))}, names)
+        batch = self._batch(symbols)
+        values = self._call({**arrays, **self._start(batch)}, names, {**symbols, BATCH: batch})
         return values[0] if len(values) == 1 else dict(zip(names, values, strict=True))
 
     def run(
@@ -178,13 +184,16 @@ class Model(ShownAsFacts):
             checked = check_states(state, contract.state_ports, batch)
             start = {state.input: checked[state.name] for state in contract.states}
         names = [port.name for port in contract.graphs["sequence"].outputs]
-        values = dict(zip(names, self._call({**arrays, **start}, names), strict=True))
+        found = self._call({**arrays, **start}, names, {**symbols, BATCH: batch})
+        values = dict(zip(names, found, strict=True))
         final = {s.name: values.pop(s.output) for s in contract.states}
         return Result(values, final)
 
-    def _call(self, feeds: Mapping[str, NDArray[Any]], names: list[str]) -> list[NDArray[Any]]:
+    def _call(
+        self, feeds: Mapping[str, NDArray[Any]], names: list[str], sizes: Mapping[str, int]
+    ) -> list[NDArray[Any]]:
         """Run the sequence graph and return the outputs of these names."""
-        session = self._sessions.open("sequence")
+        session = self._sessions.open_for("sequence", sizes)
         try:
             values: list[NDArray[Any]] = session.run(names, feeds)
         except Exception as error:
@@ -271,6 +280,7 @@ def load(
     threads: int | None = None,
     *,
     provider_options: Mapping[str, Value] | None = None,
+    forms: bool = True,
 ) -> Model:
     """Load an artifact, or one graph that carries a contract.
 
@@ -283,6 +293,8 @@ def load(
         threads: The number of threads of both graphs; None for one per stream and all cores for
             whole sequences.
         provider_options: Name of an option of the provider → its value.
+        forms: Whether to run the forms of an artifact that are faster for the sizes of a call;
+            False for its portable graphs at all sizes.
 
     Raises:
         ContractError: There is no artifact or graph, or it breaks its contract.
@@ -306,7 +318,14 @@ def load(
     if chosen.name != "cpu":
         providers.try_provider(chosen)
     if artifact is not None:
-        sessions = Sessions(artifact.contract, chosen, threads, locate=artifact.checked)
+        sessions = Sessions(
+            artifact.contract,
+            chosen,
+            threads,
+            locate=artifact.checked,
+            forms=artifact.forms if forms else (),
+            locate_form=artifact.checked_form,
+        )
         if chosen.name != "cpu" and artifact.precision is not None:
             # A provider that lacks the precision refuses it here, not at the first run.
             sessions.open("step" if artifact.contract.step else "sequence")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from edgernn.contract import Contract, Port
 from edgernn.contract_metadata import streaming_texts
 from edgernn.errors import ContractError
+from edgernn.forms import Form, choose_form, with_unit_axes
 from edgernn.json_field import unreadable_contract
 from edgernn.runtime.providers import Provider, quiet_options, start_session
 
@@ -42,6 +43,7 @@ class Sessions:
     Attributes:
         contract: What the graphs promise.
         provider: Where they run.
+        forms: The graphs that may run in place of these.
     """
 
     def __init__(
@@ -51,13 +53,44 @@ class Sessions:
         threads: int | None,
         locate: Callable[[str], Path],
         opened: Mapping[str, Any] | None = None,
+        forms: Sequence[Form] = (),
+        locate_form: Callable[[Form], Path] | None = None,
     ) -> None:
         self.contract = contract
         self.provider = provider
+        self.forms = forms
         self._threads = threads
         self._locate = locate
-        self._open: dict[str, Any] = dict(opened or {})
+        self._locate_form = locate_form
+        self._open: dict[Any, Any] = dict(opened or {})
         self._lock = threading.Lock()
+
+    def open_for(self, kind: str, sizes: Mapping[str, int]) -> Any:
+        """Return the session of graph `kind` or of its form for some sizes, opening it if needed.
+
+        A port of a form of the step graph may have additional axes of size 1, but those of states
+        have none.
+
+        Args:
+            kind: `sequence` or `step`.
+            sizes: Name of an axis → its size in the call.
+
+        Raises:
+            ContractError: The file is not the graph that the contract promises.
+            ProviderError: The provider does not run it.
+        """
+        form = choose_form(self.forms, kind, self.provider.name, sizes) if self.forms else None
+        if form is None or self._locate_form is None:
+            return self.open(kind)
+        key, threads = (form.file, form.threads), self._threads or form.threads
+        session = self._open.get(key)
+        if session is not None:
+            return session
+        with self._lock:
+            if key not in self._open:
+                options = session_options(kind, threads)
+                self._open[key] = self._start(self._locate_form(form), kind, options, True)
+            return self._open[key]
 
     def open(self, kind: str) -> Any:
         """Return the session of graph `kind`, opening it the first time.
@@ -71,12 +104,8 @@ class Sessions:
             return session
         with self._lock:
             if kind not in self._open:
-                file = self._locate(kind)
-                session = start_session(
-                    str(file), self.provider, session_options(kind, self._threads)
-                )
-                _check_agreement(self.contract, read_contract(session, f"`{file}`"), kind, file)
-                self._open[kind] = session
+                options = session_options(kind, self._threads)
+                self._open[kind] = self._start(self._locate(kind), kind, options)
             return self._open[kind]
 
     def open_captured(self) -> Any:
@@ -91,6 +120,12 @@ class Sessions:
                 file, options = self._locate("step"), session_options("step", self._threads)
                 self._open[_CAPTURED] = start_session(str(file), self.provider, options, True)
             return self._open[_CAPTURED]
+
+    def _start(self, file: Path, kind: str, options: Any, is_form: bool = False) -> Any:
+        session = start_session(str(file), self.provider, options)
+        found = read_contract(session, f"`{file}`")
+        _check_agreement(self.contract, found, kind, file, is_form)
+        return session
 
 
 def session_options(kind: str, threads: int | None) -> Any:
@@ -132,8 +167,13 @@ def _port(argument: Any, subject: str) -> Port:
     return Port(argument.name, _DTYPES[argument.type], shape)
 
 
-def _check_agreement(promised: Contract, found: Contract, kind: str, file: Path) -> None:
-    """Check that the contract in a graph's metadata is that in `contract.json`."""
+def _check_agreement(
+    promised: Contract, found: Contract, kind: str, file: Path, is_form: bool = False
+) -> None:
+    """Check that the contract in a graph's metadata is that in `contract.json`.
+
+    Ports of a form of the step graph may have additional axes of size 1, but not those of states.
+    """
     if found.family != promised.family:
         raise ContractError(
             f"`{file}` is of family {found.family}, `contract.json` of "
@@ -147,6 +187,8 @@ def _check_agreement(promised: Contract, found: Contract, kind: str, file: Path)
         ("outputs", wanted.outputs, present.outputs),
     ):
         ends = {end for state in promised.states for end in (state.input, state.output)}
+        if is_form and kind == "step":
+            ports = tuple(_in_shape_of(port, others, ends) for port in ports)
         if [_metadata_port(port, ends) for port in ports] != [
             _metadata_port(port, ends) for port in others
         ]:
@@ -169,6 +211,12 @@ def _check_agreement(promised: Contract, found: Contract, kind: str, file: Path)
                 f"The metadata of `{file}` and `contract.json` have different {what}. Export the "
                 "model again."
             )
+
+
+def _in_shape_of(port: Port, others: Sequence[Port], states: Collection[str]) -> Port:
+    """Return a port with the additional axes of size 1 of that of the same name in `others`."""
+    other = next((other for other in others if other.name == port.name), port)
+    return port if port.name in states else with_unit_axes(port, other.shape) or port
 
 
 def _metadata_port(port: Port, states: Collection[str]) -> Port:

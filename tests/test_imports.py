@@ -24,6 +24,7 @@ REASONS = {
     "calibration": "Data of the user's run on graphs after all else.",
     "proof": "A graph does not depend on how it is proven.",
     "quantize": "Weights are quantized in finished graphs.",
+    "forms": "The graphs of forms are made from finished ones.",
     "reroll": "Loops are replaced before a model is traced.",
     "trace": "The trace calls the rooms below it.",
     "chunk_form": "Writing graphs for chunks uses the rooms below it.",
@@ -50,6 +51,7 @@ ORDER = tuple(REASONS)
 WITHOUT_TORCH = (
     "artifact_files",
     "quantize",
+    "forms",
     "chunk_form",
     "chunk_graph",
     "states",

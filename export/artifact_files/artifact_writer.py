@@ -29,6 +29,8 @@ from edgernn.contract import Contract
 from edgernn.export.analysis.cost import PARAMETERS, cost_of
 from edgernn.export.analysis.runtime_refusals import refusals_of
 from edgernn.export.artifact_files.model_card import model_card
+from edgernn.export.forms.make_forms import BuiltForm
+from edgernn.forms import FORMS_FOLDER
 from edgernn.layer import Layer
 from edgernn.precision_report import PrecisionReport
 from edgernn.report import Fold, ParityReport
@@ -64,16 +66,39 @@ class ArtifactWriter:
         self._name = name
         self._layers = layers
         self._parameters = parameters
+        self._forms: list[BuiltForm] = []
+
+    @property
+    def has_external_weights(self) -> bool:
+        """Whether the weights are in files of their own."""
+        return any(_weight_bytes(model) > EXTERNAL_BYTES for model in self._graphs.values())
 
     def write_graphs(self) -> dict[str, str]:
         """Write every graph without its metadata; return the file of each."""
-        external = any(_weight_bytes(model) > EXTERNAL_BYTES for model in self._graphs.values())
+        external = self.has_external_weights
         for kind, model in self._graphs.items():
             model.graph.name = kind
             model.producer_name, model.producer_version = "edgernn", __version__
             weights = self._weights(kind).name if external else None
             ir.save(model, self._file(kind), external_data=weights)
         return {kind: str(self._file(kind)) for kind in self._graphs}
+
+    def write_form(self, form: BuiltForm) -> str:
+        """Write the graph of a form without its metadata; return its file."""
+        (self._folder / FORMS_FOLDER).mkdir(exist_ok=True)
+        form.model.graph.name = form.form.graph
+        form.model.producer_name, form.model.producer_version = "edgernn", __version__
+        file = self._folder / form.form.file
+        ir.save(form.model, file)
+        self._forms.append(form)
+        return str(file)
+
+    def remove_form(self, form: BuiltForm) -> None:
+        """Remove the graph of a form again."""
+        self._forms.remove(form)
+        (self._folder / form.form.file).unlink()
+        if not self._forms:
+            (self._folder / FORMS_FOLDER).rmdir()
 
     def finish(
         self,
@@ -102,12 +127,10 @@ class ArtifactWriter:
             self._weights(kind).unlink(missing_ok=True)
         graphs = {kind: self._graphs[kind] for kind in contract.graphs}
         for kind, model in graphs.items():
-            metadata = {**contract.metadata(kind), PARAMETERS: str(self._parameters)}
-            model.metadata_props.update(metadata)
-            fields = onnx.ModelProto()  # sorted by key, as onnx-ir writes them
-            onnx.helper.set_model_props(fields, dict(sorted(metadata.items())))
-            with self._file(kind).open("ab") as stream:
-                stream.write(fields.SerializeToString())
+            self._add_metadata(self._file(kind), model, contract.metadata(kind))
+        for form in self._forms:
+            metadata = form.contract(contract).metadata(form.form.graph)
+            self._add_metadata(self._folder / form.form.file, form.model, metadata)
         (self._folder / "golden").mkdir()
         for name, array in golden.items():
             np.save(self._folder / "golden" / f"{name}.npy", np.array(array, order="C"))
@@ -122,19 +145,32 @@ class ArtifactWriter:
                 for runtime, reason in refusals_of(model).items()
             },
             digests={
-                file.name: hashlib.sha256(file.read_bytes()).hexdigest()
-                for file in sorted(self._folder.iterdir())
-                if file.is_file()
+                name: hashlib.sha256((self._folder / name).read_bytes()).hexdigest()
+                for name in (*self._own_files(), *(form.form.file for form in self._forms))
             },
             layers=self._layers,
             tolerance=tolerance,
             folds=folds if contract.step else (),
             precision=precision,
+            forms=tuple(form.form for form in self._forms),
         )
         text = json.dumps(artifact.to_json(), indent=2, ensure_ascii=False)
         (self._folder / CONTRACT_FILE).write_text(text + "\n", "utf-8")
         (self._folder / "README.md").write_text(model_card(artifact, self._name), "utf-8")
         Artifact.open(self._folder)
+
+    def _own_files(self) -> list[str]:
+        """Return the names of the files in the folder itself."""
+        return sorted(file.name for file in self._folder.iterdir() if file.is_file())
+
+    def _add_metadata(self, file: Path, model: ir.Model, texts: Mapping[str, str]) -> None:
+        """Append metadata to the file of a graph."""
+        metadata = {**texts, PARAMETERS: str(self._parameters)}
+        model.metadata_props.update(metadata)
+        fields = onnx.ModelProto()  # sorted by key, as onnx-ir writes them
+        onnx.helper.set_model_props(fields, dict(sorted(metadata.items())))
+        with file.open("ab") as stream:
+            stream.write(fields.SerializeToString())
 
     def _file(self, kind: str) -> Path:
         return self._folder / f"{kind}.onnx"

@@ -115,6 +115,34 @@ class Prover:
                 raise ParityError(f"{error} {layer}".strip()) from None
         return ParityReport(self.reference.name, self.tolerance, checks)
 
+    def form_checks(
+        self, name: str, kind: str, run: GraphFunction, whole: GraphFunction | None
+    ) -> tuple[Check, ...]:
+        """Run the checks of a form, those of the graph in whose place it runs.
+
+        Args:
+            name: The name of the form.
+            kind: The graph: `sequence`, or `step`, which is compared step by step.
+            run: The form, in torch's ports.
+            whole: The portable sequence graph, in torch's ports; None where there is none.
+
+        Raises:
+            ParityError: A difference is above the tolerance.
+        """
+        with one_thread():
+            cases = [("steps", case) for case in self._chunked_cases(kind, whole)]
+            cases.append(("golden", self._completed(self.golden, whole)))
+            expected = map(self._cases.with_expected, self._cases.long_cases())
+            if long := next(filter(None, expected), None):
+                cases.append(("drift", self._completed(long, whole)))
+            checks = [
+                self._compare_chunks(role, kind, run, case)
+                if kind == "step"
+                else self._compare_whole(run, case)
+                for role, case in cases
+            ]
+        return tuple(replace(check, form=name) for check in checks)
+
     def notes(self, report: ParityReport | None) -> tuple[str, ...]:
         """Return a note on the number of steps that the proof covers, where the model limits it."""
         wholes = () if report is None else [one for one in report.checks if one.name == "whole"]

@@ -77,12 +77,13 @@ def at_one_step(model: ir.Model) -> ir.Model:
     return model
 
 
-def gemm_form(model: ir.Model) -> ir.Model:
+def gemm_form(model: ir.Model, keep: Collection[str] = ()) -> ir.Model:
     """Return a one-step `model` in primitive operators, without moves of size-1 axes.
 
     Args:
         model: A graph whose recurrent nodes run one step, forward; it is not changed. Those that
             run several steps, all known, stay as they are.
+        keep: Names of recurrent nodes that stay operators.
 
     Returns:
         A new model with the same ports and metadata, in the default domain alone. Weights are
@@ -95,7 +96,11 @@ def gemm_form(model: ir.Model) -> ir.Model:
     model = _copy(model)
     declared = [output.shape for output in model.graph.outputs]
     refine_shapes(model)
-    nodes = [node for node in recurrent_nodes(model.graph) if _steps(node) in (1, None)]
+    nodes = [
+        node
+        for node in recurrent_nodes(model.graph)
+        if _steps(node) in (1, None) and node.name not in keep
+    ]
     kinds = [node.op_type for node in nodes]
     for index, node in enumerate(nodes):
         count = kinds[:index].count(node.op_type)

@@ -9,8 +9,9 @@ import pytest
 
 from edgernn.artifact import Artifact
 from edgernn.errors import ContractError
-from edgernn.forms import Form, choose_form
+from edgernn.forms import Form, choose_form, unit_axes, with_unit_axes
 from edgernn.json_field import JsonField
+from edgernn.ports import Port
 from tests.contract.filled import refused, write
 
 FORM = Form("step", "forms/step-operator.onnx", "cpu", {"batch": 2}, {"batch": 4}, threads=1)
@@ -103,3 +104,31 @@ def test_a_changed_form_is_refused(tmp_path):
     assert refused(ContractError, artifact.checked_form, FORM) == (
         f"`{path / FORM.file}` cannot be read: No such file or directory."
     )
+
+
+@pytest.mark.parametrize(
+    ("portable", "form", "added"),
+    [
+        (("batch", 3), ("batch", 3), ()),
+        (("batch", 3), (1, "batch", 3), (0,)),
+        (("batch", 3), (1, 1, "batch", 3), (0, 1)),
+        (("batch", 1), (1, "batch", 1), (0,)),
+        (("batch", 3), ("batch", 3, 1), (2,)),
+        ((1, 3), (1, 1, 3), (0,)),
+        (("batch", 3), (2, "batch", 3), None),
+        (("batch", 3), ("batch",), None),
+        ((), (1,), (0,)),
+    ],
+)
+def test_a_form_may_have_axes_of_size_1(portable, form, added):
+    """Additional axes of size 1 leave the numbers and their order as they are."""
+    assert unit_axes(Port("x", "float32", portable), form) == added
+
+
+def test_additional_axes_have_no_name():
+    """The names of the other axes stay theirs."""
+    port = Port("x", "float32", (2, 3), axis_names=("batch", None))
+    form = with_unit_axes(port, (1, 2, 3))
+    assert form is not None
+    assert form.axes == (None, "batch", None)
+    assert with_unit_axes(port, (4, 2, 3)) is None

@@ -101,9 +101,11 @@ def test_stages_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> 
     ]
     assert logged(caplog, "DEBUG") == []
     assert artifact.parity is not None
-    count = len(artifact.parity.checks)
     proofs = [text for text in logged(caplog, "INFO") if ": " in text]
-    assert proofs == [f"proving the graphs: {done + 1} of {count}" for done in range(count)]
+    count = sum(not check.form for check in artifact.parity.checks)
+    forms = [f"proving the graphs: {form.file}" for form in artifact.forms]
+    assert forms
+    assert proofs == [f"proving the graphs: {done + 1} of {count}" for done in range(count)] + forms
 
 
 def test_details_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,0 +1,120 @@
+"""The forms of an artifact's graphs, by the rules that were measured."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import onnx_ir as ir
+
+from edgernn.contract import BATCH, Contract, Graph, Port
+from edgernn.errors import UnsupportedModelError
+from edgernn.export.forms.measured_rules import MOST_BYTES, most_batch_of_step
+from edgernn.export.forms.step_operators import step_operators
+from edgernn.export.ir.node_builder import constant_of
+from edgernn.export.ir.recurrent_operators import Input, recurrent_nodes
+from edgernn.export.ir.shapes import shape_of
+from edgernn.forms import FORMS_FOLDER, Form, with_unit_axes
+
+__all__ = ["BuiltForm", "make_forms", "ports_of_form"]
+
+_LOG = logging.getLogger("edgernn.export")
+
+
+@dataclass(frozen=True)
+class BuiltForm:
+    """A form and its graph.
+
+    Attributes:
+        form: Where it runs.
+        model: The graph, without metadata.
+        ports: Its ports, those of the portable graph with additional axes of size 1.
+    """
+
+    form: Form
+    model: ir.Model
+    ports: Graph
+
+    def contract(self, whole: Contract) -> Contract:
+        """Return the contract of this graph alone, from that of the artifact."""
+        return replace(whole, graphs={self.form.graph: self.ports})
+
+
+def make_forms(graphs: Mapping[str, ir.Model], contract: Contract) -> list[BuiltForm]:
+    """Return the forms that are faster than the portable graphs at some sizes.
+
+    Args:
+        graphs: `sequence` and, where there is one, `step` → the portable graph in float32.
+        contract: Their contract.
+    """
+    return [*_steps(graphs, contract)]
+
+
+def _steps(graphs: Mapping[str, ir.Model], contract: Contract) -> Iterator[BuiltForm]:
+    """Yield the step graph through recurrent operators, where it is small enough."""
+    sequence = graphs["sequence"]
+    if contract.step is None or contract.hop > 1 or _weight_bytes(sequence) > MOST_BYTES:
+        return
+    nodes = recurrent_nodes(sequence.graph)
+    batches = {node.name: _most_batch(node) for node in nodes}
+    kept = {name: batch for name, batch in batches.items() if name and batch}
+    unfolded = any(not batches[node.name] and _is_embedded(node.inputs[Input.X]) for node in nodes)
+    if not kept or unfolded or contract.lengths:
+        return
+    states = {end for state in contract.states for end in (state.input, state.output)}
+    try:
+        model = step_operators(sequence, kept, states)
+    except UnsupportedModelError as error:
+        _LOG.debug("no form of the step graph through operators: %s", error)
+        return
+    ports = None if model is None else ports_of_form(model, contract.graphs["step"])
+    if model is not None and ports is not None:
+        file, most = f"{FORMS_FOLDER}/step-operator.onnx", {BATCH: min(kept.values())}
+        yield BuiltForm(Form("step", file, most=most), model, ports)
+
+
+def _most_batch(node: ir.Node) -> int:
+    """Return the largest batch at which one step of a recurrent node is faster as an operator."""
+    shape = shape_of(node.inputs[Input.R])
+    hidden = shape[-1] if shape else None
+    if node.domain or not isinstance(hidden, int):
+        return 0
+    return most_batch_of_step(node.op_type, hidden, _is_embedded(node.inputs[Input.X]))
+
+
+def _is_embedded(value: ir.Value | None) -> bool:
+    """Return whether a value is looked up in a table."""
+    node = None if value is None else value.producer()
+    while node is not None and node.op_type in ("Transpose", "Squeeze", "Unsqueeze", "Reshape"):
+        source = node.inputs[0]
+        node = None if source is None else source.producer()
+    return node is not None and node.op_type == "Gather" and constant_of(node.inputs[0]) is not None
+
+
+def ports_of_form(model: ir.Model, portable: Graph) -> Graph | None:
+    """Return the ports of a form, or None where they are not those of the portable graph."""
+    inputs, outputs = (
+        [_port(value, ports) for value in values]
+        for values, ports in (
+            (model.graph.inputs, portable.inputs),
+            (model.graph.outputs, portable.outputs),
+        )
+    )
+    found = [port for port in (*inputs, *outputs) if port is not None]
+    if len(found) < len(portable.inputs) + len(portable.outputs):
+        return None
+    return Graph(tuple(found[: len(inputs)]), tuple(found[len(inputs) :]))
+
+
+def _port(value: ir.Value, ports: tuple[Port, ...]) -> Port | None:
+    port = next((port for port in ports if port.name == value.name), None)
+    shape = shape_of(value)
+    if port is None or shape is None or None in shape:
+        return None
+    return with_unit_axes(port, tuple(size for size in shape if size is not None))
+
+
+def _weight_bytes(model: ir.Model) -> int:
+    weights = (value.const_value for value in model.graph.initializers.values())
+    return sum(tensor.nbytes for tensor in weights if tensor is not None)

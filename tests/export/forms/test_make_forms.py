@@ -1,0 +1,51 @@
+"""The forms of an artifact's graphs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import onnx_ir as ir
+import pytest
+
+from edgernn.export.forms import make_forms as module
+from edgernn.export.forms.make_forms import make_forms, ports_of_form
+from edgernn.forms import Form
+from tests.nets.step_forms import Lstm, Tagger, exported
+
+
+def made(kind, **changes):
+    """Return the forms of the step graph of a model."""
+    artifact = exported(kind)
+    graphs = {"sequence": ir.load(artifact.sequence), "step": ir.load(artifact.step)}
+    contract = replace(artifact.contract, **changes)
+    return [built for built in make_forms(graphs, contract) if built.form.graph == "step"]
+
+
+@pytest.mark.parametrize(("kind", "batch"), [(Lstm, 32), (Tagger, 16)])
+def test_a_small_step_has_a_form(kind, batch):
+    """It is used up to the batch at which it was measured to be faster."""
+    (built,) = made(kind)
+    assert built.form == Form("step", "forms/step-operator.onnx", most={"batch": batch})
+
+
+def test_a_form_has_a_contract_of_its_own():
+    """Its graph promises the ports that it has, and everything else that the artifact does."""
+    (built,) = made(Lstm)
+    contract = built.contract(exported(Lstm).contract)
+    assert str(contract.step.input("x")) == "x: float32[1, batch, 3]"
+    assert contract.family == exported(Lstm).contract.family
+    assert contract.sequence is None
+
+
+def test_large_weights_are_not_written_twice(monkeypatch):
+    """Where a product takes most of the time, a form gains next to nothing."""
+    monkeypatch.setattr(module, "MOST_BYTES", 0)
+    assert made(Lstm) == []
+
+
+def test_other_ports_are_not_those_of_a_form():
+    """A form has the ports of its graph, but for axes of size 1."""
+    step = exported(Lstm).contract.step
+    assert ports_of_form(ir.load(exported(Lstm).step), step) == step
+    assert ports_of_form(ir.load(exported(Lstm).sequence), step) is None
+    assert ports_of_form(ir.load(exported(Tagger).step), step) is None

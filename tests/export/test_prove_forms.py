@@ -1,0 +1,61 @@
+"""The forms of an export: proven as the portable graphs are, or left out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import torch
+
+import edgernn
+from edgernn.export import prove_forms
+from edgernn.export.forms.make_forms import make_forms
+from edgernn.export.ir.node_builder import constant_of
+from edgernn.export.pipeline import verify_artifact
+from tests.nets.step_forms import Lstm, exported
+
+
+def test_an_export_proves_its_forms():
+    """The report has the checks of a form: steps, the golden run, and a thousand steps."""
+    artifact = exported(Lstm)
+    checks = [one for one in artifact.parity.checks if one.form == "step-operator"]
+    assert [one.name for one in checks] == ["steps"] * 3 + ["golden", "drift"]
+    assert checks[-1].sequence == 1000
+    assert str(checks[-1]).startswith("drift   step-operator.onnx batch 1, sequence 1000, ")
+
+
+def test_verify_proves_the_forms_again():
+    """The report of `verify_artifact` has the checks of the forms too."""
+    artifact = exported(Lstm)
+    torch.manual_seed(0)
+    report = verify_artifact(artifact, Lstm().eval())
+    assert report.passed
+    assert [one.form for one in report.checks] == [one.form for one in artifact.parity.checks]
+
+
+def test_a_form_that_differs_is_left_out(tmp_path, monkeypatch):
+    """Nothing of it is written; a note says what differed."""
+
+    def wrong_forms(graphs: Any, contract: Any) -> Any:
+        for built in make_forms(graphs, contract):
+            for name, value in built.model.graph.initializers.items():
+                right: Any = constant_of(value)
+                value.const_value = ir.tensor(right + np.float32(1), name=name)
+            yield built
+
+    monkeypatch.setattr(prove_forms, "make_forms", wrong_forms)
+    artifact: Any = edgernn.export_model(Lstm().eval(), tmp_path / "m.edgernn")
+    assert artifact.forms == ()
+    assert not (artifact.path / "forms").exists()
+    note = artifact.contract.notes[-1]
+    assert note.startswith(
+        "`forms/step-operator.onnx` was left out: The step graph does not agree with eager torch: "
+    )
+    assert artifact.parity.passed
+
+
+def test_an_export_without_proof_has_no_forms(tmp_path):
+    """A form is written only where it is proven."""
+    artifact = edgernn.export_model(Lstm().eval(), tmp_path / "m.edgernn", verify=False)
+    assert artifact.forms == ()
