@@ -116,8 +116,9 @@ class PoolInputs:
                 rows = array.shape[batch_axis(port)] if array.ndim == len(port.shape) else count
                 if rows != count:
                     raise InputError(
-                        f"`{port}` came with {rows} rows for {count} streams. Give one row for "
-                        "each stream, in the order of the streams."
+                        f"`{port}` came with {rows} row{'s'[: rows != 1]} for {count} "
+                        f"stream{'s'[: count != 1]}. Give one row for each stream, in the order of "
+                        "the streams."
                     )
         return self._rows.check((), named, count)[0]
 
@@ -193,10 +194,14 @@ def _with_batch(port: Port, value: ArrayLike) -> NDArray[Any]:
     array, axis = as_array(port, value), port.axis(BATCH)
     if axis is None:
         return array
-    if array.ndim != len(port.shape) - 1:
+    alone = port.without_axis(axis)
+    if len(alone.shape) != array.ndim or any(
+        isinstance(size, int) and size != given
+        for size, given in zip(alone.shape, array.shape, strict=True)
+    ):
         raise InputError(
-            f"`{port}` came with shape {array.shape} for one stream: it must have "
-            f"{len(port.shape) - 1} axes, those of the port without `{BATCH}`."
+            f"`{port.name}` came with shape {array.shape} for one stream, which takes `{alone}`. "
+            f"Give that shape, without the axis `{BATCH}`."
         )
     return np.expand_dims(array, axis)
 

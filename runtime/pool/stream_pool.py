@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from operator import attrgetter
 from typing import Any, NoReturn, overload
@@ -20,7 +22,6 @@ from edgernn.runtime.pool.pool_runner import PoolRunner
 from edgernn.runtime.pool.pool_sequences import PoolSequences
 from edgernn.runtime.pool.pool_states import Rows
 from edgernn.runtime.pool.pool_stream import PoolStream
-from edgernn.runtime.pool.turn import Turn
 from edgernn.runtime.sessions import Sessions
 from edgernn.runtime.stream import Outputs, Stream, unwrap_single
 
@@ -52,12 +53,14 @@ class StreamPool(ShownAsFacts):
 
     def __init__(self, sessions: Sessions, capacity: int | None = None) -> None:
         check_pool(sessions.contract)
-        if capacity is not None and capacity < 1:
-            raise InputError(f"`capacity` is {capacity}; a pool has room for at least 1 stream.")
+        if capacity is not None and (type(capacity) is not int or capacity < 1):
+            raise InputError(
+                f"`capacity` is {capacity!r}; it must be an integer of at least 1, or None."
+            )
         self.contract: Contract = sessions.contract
         self.capacity = capacity
         self._sessions = sessions
-        self._turn = Turn()
+        self._lock: Any = threading.RLock()
         self._inputs = PoolInputs(sessions.contract)
         self._start()
 
@@ -70,6 +73,20 @@ class StreamPool(ShownAsFacts):
         self._chunks = PoolChunks(self.contract, self._inputs, self._runner, self._sequences)
         if self.capacity is not None:
             self._states.grow(self.capacity)
+
+    def _alone(self) -> AbstractContextManager[Any]:
+        """Return what lets one thread at a time into a `with` block.
+
+        Raises:
+            StateError: This thread is in one already.
+        """
+        if self._lock._is_owned():
+            raise StateError(
+                "The pool was called while a call of it runs in the same thread, as from a signal "
+                "handler or `__del__`. Call it after the other call has returned."
+            )
+        lock: AbstractContextManager[Any] = self._lock  # an interrupt cannot leave it locked
+        return lock
 
     def _facts(self) -> tuple[str, Facts]:
         count, most = len(self._streams), self.capacity
@@ -109,7 +126,7 @@ class StreamPool(ShownAsFacts):
         Raises:
             StateError: The pool is full, or the snapshot is not one of this model.
         """
-        with self._turn:
+        with self._alone():
             row = len(self._streams)
             if row == self._states.rows or row == self.capacity:
                 self._make_room(row)
@@ -135,14 +152,13 @@ class StreamPool(ShownAsFacts):
             StateError: The stream is closed already.
             InputError: It is not a stream of this pool.
         """
-        with self._turn:
+        with self._alone():
             row = self._row_of(stream)
-            complete(partial(self._remove, stream, row, len(self._streams) - 1))
+            complete(partial(self._remove, stream, row, self._streams[-1], len(self._streams) - 1))
 
-    def _remove(self, stream: PoolStream, row: int, last: int) -> None:
+    def _remove(self, stream: PoolStream, row: int, moved: PoolStream, last: int) -> None:
         """Move the last stream to a row; may be run again where it was interrupted."""
         if row != last:
-            moved = self._streams[last]
             self._states.move(last, row)
             self._streams[row], moved._row = moved, row
         stream._row = -1
@@ -181,9 +197,11 @@ class StreamPool(ShownAsFacts):
             StateError: A stream was closed.
             ProviderError: ONNX Runtime failed.
         """
-        with self._turn:
+        with self._alone():
             if streams is None and isinstance(inputs, Mapping) and _by_stream(inputs):
                 return self._step_each(list(inputs), list(inputs.values()))
+            if isinstance(streams, PoolStream):
+                raise InputError("`streams` came as one stream. Give a list: [stream].")
             found = self._streams if streams is None else list(streams)
             return self._step_rows(inputs, found)
 
@@ -230,7 +248,11 @@ class StreamPool(ShownAsFacts):
             StateError: A stream was closed.
             ProviderError: ONNX Runtime failed. No stream has changed.
         """
-        with self._turn:
+        with self._alone():
+            if not isinstance(inputs, Mapping):
+                raise InputError(
+                    f"`inputs` came as {type(inputs).__name__}. Give a dict: {{stream: chunk}}."
+                )
             streams = list(inputs)
             if not streams:
                 return {}
@@ -242,7 +264,7 @@ class StreamPool(ShownAsFacts):
         return self
 
     def __exit__(self, *exception: object) -> None:
-        with self._turn:
+        with self._alone():
             for stream in self._streams:
                 stream._row = -1
             self._start()
@@ -269,7 +291,10 @@ class StreamPool(ShownAsFacts):
             except (AttributeError, IndexError, TypeError):
                 known = False
             if not known:
-                places = [self._row_of(stream) for stream in streams]
+                places = [
+                    self._row_of(stream, f"Stream {place} of the call")
+                    for place, stream in enumerate(streams)
+                ]
             rows = np.array(places, np.int64)
         if not len(rows):
             raise InputError("No stream came. Open one first: stream = pool.open().")
@@ -283,47 +308,46 @@ class StreamPool(ShownAsFacts):
                 )
         return rows
 
-    def _row_of(self, stream: PoolStream) -> int:
+    def _row_of(self, stream: PoolStream, what: str = "The stream") -> int:
         if not isinstance(stream, PoolStream):
             raise InputError(
-                f"`{type(stream).__name__}` came in place of a stream of the pool. Give what "
-                "pool.open() returned."
+                f"{what} came as {type(stream).__name__}. Give what pool.open() returned."
             )
         if stream.pool is not self:
             raise InputError(
-                "A stream of another pool came. Move it to this one: pool.open(stream.snapshot())."
+                f"{what} is of another pool. Move it to this one: pool.open(stream.snapshot())."
             )
         if stream._row < 0:
-            raise StateError("The stream is closed. Open another: pool.open().")
+            raise StateError(f"{what} is closed. Open another: pool.open().")
         return stream._row
 
     # What a stream of the pool does
 
     def _steps(self, stream: PoolStream) -> int:
-        with self._turn:
-            return int(self._states.hops[self._row_of(stream)]) * self.contract.hop
+        return int(self._states.hops[self._row_of(stream)]) * self.contract.hop
 
     def _rest_steps(self, stream: PoolStream) -> int:
+        self._row_of(stream)
         return self._sequences.chunks.rest_steps(self._sequences.rests.get(stream, {}))
 
     def _snapshot(self, stream: PoolStream) -> dict[str, NDArray[Any]]:
-        with self._turn:
+        with self._alone():
             return self._sequences.snapshot(stream, self._row_of(stream))
 
     def _restore(self, stream: PoolStream, snapshot: Mapping[str, ArrayLike]) -> None:
-        with self._turn:
+        with self._alone():
             row = self._row_of(stream)
             complete(lambda: self._sequences.restore(stream, row, snapshot))
 
     def _reset(self, stream: PoolStream) -> None:
-        with self._turn:
+        with self._alone():
             row = self._row_of(stream)
             complete(lambda: self._sequences.reset(stream, row))
 
     def _finish(
         self, stream: PoolStream, pad: float | None, named: Mapping[str, ArrayLike]
     ) -> Outputs:
-        with self._turn:
+        with self._alone():
             row = self._row_of(stream)
             self._sequences.check_room([stream], np.array([row]), 0)
             alone = Stream(self._sessions)
@@ -338,4 +362,4 @@ class StreamPool(ShownAsFacts):
 
 def _by_stream(inputs: Mapping[Any, Any]) -> bool:
     """Say whether data came by stream, not by the names of inputs."""
-    return not any(isinstance(key, str) for key in inputs)
+    return not inputs or not all(isinstance(key, str) for key in inputs)
