@@ -19,6 +19,7 @@ from edgernn.runtime.io_binding import (
     allocate_buffer,
     bind_buffers,
     bound_run,
+    read_on_host,
 )
 from edgernn.runtime.sessions import Sessions
 
@@ -50,12 +51,13 @@ class BoundStep:
             tuple(_input_writer(port, data[port.name], batch) for port in inputs)
         )
         self.read = _outputs_reader(results)
-        self.runs: tuple[Run, ...] = tuple(
-            bound_run(
-                session, bind_buffers(session, contract, data, results, before, after), device
-            )
-            for before, after in (states, states[::-1])
-        )
+        again, runs = read_on_host(session, device), []
+        for before, after in (states, states[::-1]):
+            binding = bind_buffers(session, contract, data, results, before, after)
+            buffers = {**data, **{state.input: before[state.name] for state in contract.states}}
+            rebound = {name: buffers[name] for name in again}
+            runs.append(bound_run(session, binding, device, again=rebound))
+        self.runs: tuple[Run, ...] = tuple(runs)
         if sessions.provider.captures_graphs:
             self._capture(sessions, states, data, results)
 

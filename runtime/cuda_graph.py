@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from edgernn.contract import Port
 from edgernn.errors import EdgernnError
-from edgernn.runtime.io_binding import Buffers, Run, bind_buffers, bound_run
+from edgernn.runtime.io_binding import Buffers, Run, bind_buffers, bound_run, read_on_host
 from edgernn.runtime.providers import node_places, onnxruntime
 from edgernn.runtime.sessions import Sessions
 
@@ -82,6 +82,8 @@ def _capture(
     if found:
         raise EdgernnError(f"`{found[0]}` of cuDNN cannot be captured")
     device, runs = sessions.provider.device, []
+    if names := sorted(read_on_host(session, device)):
+        raise EdgernnError(f"`{names[0]}` is read on the host, which a replay does not do again")
     for before, after in (states, states[::-1]):
         number = next(_graph_ids)
         options = onnxruntime().RunOptions()

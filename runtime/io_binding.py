@@ -26,6 +26,7 @@ __all__ = [
     "allocate_buffer",
     "bind_buffers",
     "bound_run",
+    "read_on_host",
     "run_error",
     "run_graph",
     "state_buffers",
@@ -188,7 +189,27 @@ def bind_buffers(
     return binding
 
 
-def bound_run(session: Any, binding: Any, device: Device, options: Any = None) -> Run:
+def read_on_host(session: Any, device: Device) -> frozenset[str]:
+    """Return the inputs that a session reads in the memory of the host, though it runs on a device.
+
+    ONNX Runtime copies such an input when it is bound, and not again before later runs.
+    """
+    if device is HOST or not hasattr(session, "get_input_memory_infos"):
+        return frozenset()
+    names = (argument.name for argument in session.get_inputs())
+    memories = (memory.name.lower() for memory in session.get_input_memory_infos())
+    return frozenset(
+        name for name, memory in zip(names, memories, strict=True) if memory == HOST.memory
+    )
+
+
+def bound_run(
+    session: Any,
+    binding: Any,
+    device: Device,
+    options: Any = None,
+    again: Buffers | None = None,
+) -> Run:
     """Return a function that runs a session over what is bound.
 
     Args:
@@ -196,13 +217,16 @@ def bound_run(session: Any, binding: Any, device: Device, options: Any = None) -
         binding: Its I/O binding.
         device: The device of the buffers.
         options: ONNX Runtime's RunOptions.
+        again: Inputs that are to be bound again before each run.
     """
     run = partial(session.run_with_iobinding, binding, options)
-    if isinstance(device.turn, nullcontext):
+    if isinstance(device.turn, nullcontext) and not again:
         return run
 
     def run_in_turn() -> None:
         with device.turn:
+            for name, buffer in (again or {}).items():
+                binding.bind_ortvalue_input(name, buffer.value)
             run()
 
     return run_in_turn

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edgernn.axis_sizes import evaluate_shape
 from edgernn.contract import BATCH, Port
 from edgernn.runtime.devices import HOST, Device
-from edgernn.runtime.io_binding import Buffers, TensorBuffer
+from edgernn.runtime.io_binding import Buffers, TensorBuffer, read_on_host
 from edgernn.runtime.providers import onnxruntime
 from edgernn.runtime.sessions import Sessions
 
@@ -92,6 +92,8 @@ class BatchStep:
             for role in ("before", "after")
         )
         self.states: tuple[Buffers, Buffers] = before, after
+        on_host = read_on_host(self._session, sessions.provider.device)
+        self._again = [name for name in self._inputs if name in on_host]
         for name, buffer in self._inputs.items():
             self._binding.bind_ortvalue_input(name, buffer.value)
         for name, buffer in self._outputs.items():
@@ -111,5 +113,7 @@ class BatchStep:
             for state in self._pairs:
                 self._binding.bind_ortvalue_input(state.input, before[state.name])
                 self._binding.bind_ortvalue_output(state.output, after[state.name])
+            for name in self._again:
+                self._binding.bind_ortvalue_input(name, self._inputs[name].value)
             self._session.run_with_iobinding(self._binding)
         return {name: buffer.read() for name, buffer in self._outputs.items()}

@@ -10,6 +10,7 @@ import pytest
 
 import edgernn
 from edgernn.runtime import Model, cuda_graph, device_transfer, io_binding, providers
+from edgernn.runtime.pool import batch_step
 from tests.nets import embedded_lstm, framed
 from tests.runtime.fake_cuda import FakeCuda
 from tests.runtime.framed_streams import GRAPHS
@@ -66,6 +67,6 @@ def load_framed(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Model
 def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
     """ONNX Runtime with a CUDA that computes on the CPU."""
     fake = FakeCuda()
-    for module in (providers, io_binding, device_transfer, cuda_graph):
+    for module in (providers, io_binding, device_transfer, cuda_graph, batch_step):
         monkeypatch.setattr(module, "onnxruntime", lambda: fake)
     return fake

@@ -30,6 +30,7 @@ class FakeCuda:
         refuses_capture: The message of sessions that are to capture; empty where they can.
         pinned: Whether there is pinned memory.
         copies: Whether an OrtValue can be copied to another.
+        reads_on_host: The inputs that are copied to the host when they are bound.
         lacks: The operators of files that stay on the CPU.
     """
 
@@ -40,6 +41,7 @@ class FakeCuda:
         self.refuses_capture = ""
         self.pinned = False
         self.copies = True
+        self.reads_on_host: set[str] = set()
         self.lacks: set[str] = set()
         self.InferenceSession = partial(_Session, self)
         self.OrtValue = SimpleNamespace(
@@ -123,6 +125,22 @@ class _Session:
             for part in self._real.get_provider_graph_assignment_info()
             for node in part.get_nodes()
         ]
+
+    def get_input_memory_infos(self) -> list[Any]:
+        on_host = [one.name in self._fake.reads_on_host for one in self._real.get_inputs()]
+        return [SimpleNamespace(name="Cpu" if one else "Cuda") for one in on_host]
+
+    def io_binding(self) -> Any:
+        binding = self._real.io_binding()
+        bind = binding.bind_ortvalue_input
+
+        def copy_and_bind(name: str, value: Any) -> None:
+            if name in self._fake.reads_on_host:
+                value = onnxruntime.OrtValue.ortvalue_from_numpy(value.real.numpy().copy())
+            bind(name, value)
+
+        binding.bind_ortvalue_input = copy_and_bind
+        return binding
 
     def run_with_iobinding(self, binding: Any, options: Any = None) -> None:
         if not self._captures:

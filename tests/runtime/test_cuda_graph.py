@@ -24,6 +24,12 @@ def steps(stream):
     return [stream.step(ids) for ids in IDS]
 
 
+def warned(stream):
+    with pytest.warns(RuntimeWarning) as caught:
+        outputs = steps(stream)
+    return outputs, str(caught[0].message)
+
+
 @pytest.fixture
 def expected(model):
     """What the CPU gives, and the state after it."""
@@ -39,6 +45,31 @@ def test_a_stream_on_the_device(fake_cuda, lstm, expected, provider):
     np.testing.assert_equal(stream.fork().snapshot(), expected[1])
     stream.reset()
     np.testing.assert_allclose(stream.feed(IDS), np.array(expected[0]), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["tokens", "h_in"])
+def test_an_input_that_is_read_on_the_host(fake_cuda, lstm, expected, name):
+    """It is bound again before each run, because binding copies it; it is not captured."""
+    fake_cuda.reads_on_host = {name}
+    outputs = steps(edgernn.load(lstm, provider="cuda:device_id=1").stream(2))
+    np.testing.assert_equal(outputs, expected[0])
+    outputs, message = warned(edgernn.load(lstm, provider=GRAPHS).stream(2))
+    np.testing.assert_equal(outputs, expected[0])
+    assert message == (
+        f"`enable_cuda_graph` has no effect on `demo`: `{name}` is read on the host, which a "
+        "replay does not do again."
+    )
+
+
+@pytest.mark.parametrize("on_host", [set(), {"tokens"}, {"h_in"}])
+def test_a_pool_on_the_device(fake_cuda, lstm, expected, on_host):
+    """Streams of a pool give what they give on the CPU, also where inputs are read on the host."""
+    fake_cuda.reads_on_host = on_host
+    pool = edgernn.load(lstm, provider="cuda:device_id=1").pool(capacity=4)
+    first, second = pool.open(), pool.open()
+    outputs = [pool.step({first: a, second: b}) for a, b in IDS]
+    found = [np.stack([one[first], one[second]]) for one in outputs]
+    np.testing.assert_allclose(found, expected[0], atol=1e-6)
 
 
 @pytest.mark.parametrize("provider", ["cuda:device_id=1", GRAPHS])
@@ -80,12 +111,6 @@ def test_only_the_captured_session_captures(fake_cuda, lstm):
     started = [one.get("enable_cuda_graph", "0") for one in fake_cuda.started]
     assert sorted(started) == ["0"] * (len(started) - 1) + ["1"]
     assert all(one["device_id"] == "1" and one["use_tf32"] == "0" for one in fake_cuda.started)
-
-
-def warned(stream):
-    with pytest.warns(RuntimeWarning) as caught:
-        outputs = steps(stream)
-    return outputs, str(caught[0].message)
 
 
 def test_captured_steps_that_differ_are_not_used(fake_cuda, lstm, expected):
