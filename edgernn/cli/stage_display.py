@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import click
 
@@ -14,6 +16,8 @@ from edgernn.cli.terminal_notes import terminal, verbosity
 from edgernn.untrusted_text import escape_unprintable
 
 __all__ = ["show_stages"]
+
+_COUNT = re.compile(r": (\d+) of (\d+)$")
 
 
 @contextlib.contextmanager
@@ -99,15 +103,28 @@ def _moving_line(text: str) -> Iterator[Callable[[str], None]]:
     if console is None:
         yield lambda _: None
         return
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    class CountBar(BarColumn):
+        """A bar where the stage says how much of it is done, else nothing."""
+
+        def render(self, task: Any) -> Any:
+            return super().render(task) if task.total else ""
 
     with Progress(
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
         TimeElapsedColumn(),
+        CountBar(bar_width=12),
         console=console,
         transient=True,
         redirect_stdout=False,
     ) as progress:
-        task = progress.add_task(text, total=None)
-        yield lambda text: progress.update(task, description=text)
+        task = progress.add_task(text, total=0)
+
+        def show(text: str) -> None:
+            found = _COUNT.search(text)
+            done, total = map(int, found.groups()) if found else (0, 0)
+            progress.update(task, description=text, completed=done, total=total)
+
+        yield show

@@ -74,7 +74,10 @@ def test_what_is_raised_passes(error: BaseException, monkeypatch: pytest.MonkeyP
 
 
 def test_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a terminal one line says what is done; what others write goes above it."""
+    """On a terminal one line says what is done, with a bar where a stage counts its parts.
+
+    What others write goes above it.
+    """
     stream = io.StringIO()
     console = Console(file=stream, force_terminal=True, width=40, _environ={})
     monkeypatch.setattr(stage_display, "terminal", lambda: console)
@@ -83,5 +86,6 @@ def test_line(monkeypatch: pytest.MonkeyPatch) -> None:
         LOG.info("proving [b]: %d of %d", 1, 2)
     assert "a warning\n" in stream.getvalue()
     plain = re.sub(r"\x1b\[[\d;]*m", "", stream.getvalue())
-    assert " proving [b]: 1 of 2 0:00:00" in plain
+    assert " loading 0:00:00 \r" in plain
+    assert " proving [b]: 1 of 2 0:00:00 ━━━━" in plain
     assert plain.endswith("\x1b[?25h\r\x1b[1A\x1b[2K")
