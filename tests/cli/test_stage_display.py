@@ -86,6 +86,6 @@ def test_line(monkeypatch: pytest.MonkeyPatch) -> None:
         LOG.info("proving [b]: %d of %d", 1, 2)
     assert "a warning\n" in stream.getvalue()
     plain = re.sub(r"\x1b\[[\d;]*m", "", stream.getvalue())
-    assert " loading 0:00:00 \r" in plain
+    assert " loading 0:00:00  \r" in plain
     assert " proving [b]: 1 of 2 0:00:00 ━━━━" in plain
     assert plain.endswith("\x1b[?25h\r\x1b[1A\x1b[2K")

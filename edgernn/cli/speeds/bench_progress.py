@@ -40,10 +40,12 @@ def show_progress(total: int) -> Iterator[tuple[Callable[[str], None], Callable[
         redirect_stdout=False,
         auto_refresh=False,  # a thread that draws would take part in what is timed
     ) as progress:
-        task, drawn = progress.add_task("", total=total, completed=-1), 0.0
+        task, begun, drawn = progress.add_task("", total=total), 0, 0.0
 
         def show(text: str) -> None:
-            progress.update(task, description=text, advance=1, refresh=True)
+            nonlocal begun
+            progress.update(task, description=text, completed=begun, refresh=True)
+            begun += 1
 
         def tick() -> None:
             nonlocal drawn
