@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgernn.axis_sizes import evaluate_shape
 from edgernn.contract import BATCH, Contract, Port
@@ -34,9 +35,11 @@ class BoundStep:
             `InputCheck` has to convert or refuse them.
         runs: The function that steps from the first set of states to the second, and the one back.
         read: Returns a copy of the output, or name → copy where there are several.
+        steps: For either direction, a function that puts inputs, runs and reads; it returns None,
+            before it runs, where `put` would return False.
     """
 
-    __slots__ = ("put", "read", "runs")
+    __slots__ = ("put", "read", "runs", "steps")
 
     def __init__(self, sessions: Sessions, states: tuple[Buffers, Buffers], batch: int) -> None:
         contract, device = sessions.contract, sessions.provider.device
@@ -60,6 +63,14 @@ class BoundStep:
         self.runs: tuple[Run, ...] = tuple(runs)
         if sessions.provider.captures_graphs:
             self._capture(sessions, states, data, results)
+        only = inputs[0] if len(inputs) == 1 and inputs[0].limit is None else None
+        array = None if only is None else data[only.name].array
+        self.steps = tuple(
+            _whole_step(self.put, run, self.read)
+            if array is None
+            else _step_of_array(array, run, self.read)
+            for run in self.runs
+        )
 
     def _capture(
         self, sessions: Sessions, states: tuple[Buffers, Buffers], data: Buffers, results: Buffers
@@ -124,6 +135,38 @@ def _input_writer(port: Port, buffer: TensorBuffer, batch: int) -> Callable[[Any
     if limit is None:
         return put
     return put_id if shape is not None and np.prod(shape) == 1 else put_ids
+
+
+def _whole_step(
+    put: Callable[[Sequence[Any]], bool], run: Run, read: Callable[[], Outputs]
+) -> Callable[[Sequence[Any]], Outputs | None]:
+    """Return a function that puts inputs, runs a step and reads, in one call."""
+
+    def step(inputs: Sequence[Any]) -> Outputs | None:
+        if put(inputs):
+            run()
+            return read()
+        return None
+
+    return step
+
+
+def _step_of_array(
+    buffer: NDArray[Any], run: Run, read: Callable[[], Outputs]
+) -> Callable[[Sequence[Any]], Outputs | None]:
+    """Return the same for one input, any numbers, that is an array in the host's memory."""
+    dtype, shape = buffer.dtype, buffer.shape
+
+    def step(inputs: Sequence[Any]) -> Outputs | None:
+        if len(inputs) == 1:
+            array = inputs[0]
+            if type(array) is np.ndarray and array.dtype == dtype and array.shape == shape:
+                buffer[...] = array
+                run()
+                return read()
+        return None
+
+    return step
 
 
 def _inputs_writer(puts: tuple[Callable[[Any], bool], ...]) -> Callable[[Sequence[Any]], bool]:

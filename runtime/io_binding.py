@@ -49,11 +49,12 @@ class TensorBuffer:
 
     Attributes:
         value: The OrtValue, to be bound.
+        array: The same memory as an array, where it is the host's; otherwise None.
         write: Copies an array of the buffer's shape and dtype into it.
         read: Returns a copy of its content.
     """
 
-    __slots__ = ("_device", "read", "value", "write")
+    __slots__ = ("_device", "array", "read", "value", "write")
 
     def __init__(
         self,
@@ -67,8 +68,9 @@ class TensorBuffer:
         self.read: Callable[[], NDArray[Any]]
         self.write: Callable[[Any], None]
         self._device = device
+        self.array: NDArray[Any] | None = None
         if device is HOST:
-            array = np.zeros(shape, dtype)
+            self.array = array = np.zeros(shape, dtype)
             # Both share the array's memory.
             self.value = ort.OrtValue.ortvalue_from_numpy(array.reshape(bound))
             self.write, self.read = partial(array.__setitem__, ...), array.copy

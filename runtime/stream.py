@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
@@ -53,6 +53,8 @@ class Stream(ShownAsFacts):
         self._rest: Mapping[str, NDArray[Any]] = {}
         self._finished = False
         self._bound: BoundStep | None = None
+        self._steps: tuple[Callable[[Sequence[Any]], Outputs | None], ...] = ()
+        self._free_until = 0  # the hops up to which a step needs no check but that of its inputs
         self._step_check = step_check(contract)
         self._chunk_check = chunk_check(contract)
         self._runner = GraphRunner(sessions, batch)
@@ -103,28 +105,16 @@ class Stream(ShownAsFacts):
             InputError: A name, dtype, shape or id is not what the port takes; the stream keeps a
                 rest, has finished, or has no position left.
         """
-        if self._hops >= self._most_hops:
-            self._check_room(1)
-        if self._rest:
-            raise InputError(
-                f"The stream keeps a rest of {format_steps(self.rest)} from `feed`, which comes "
-                "before this hop. Feed it as well, stream.feed(x), or start a new sequence with "
-                "stream.reset()."
-            )
-        bound = self._bound
-        if bound is None:
-            return self._step_unbound(inputs, named)
-        if named or not bound.put(inputs):
-            bound.put(self._check_step(inputs, named))
-        try:
-            bound.runs[self._current]()
-        except Exception as error:
-            raise run_error(self._sessions, "step", error) from error
-        outputs = bound.read()
-        if self._hops < self._defined_after:
-            outputs = self._defined_step(outputs)
-        self._commit(1)
-        return outputs
+        if self._hops < self._free_until and not named:
+            current = self._current
+            try:
+                outputs = self._steps[current](inputs)
+            except Exception as error:
+                raise run_error(self._sessions, "step", error) from error
+            if outputs is not None:  # else the inputs must be converted or refused
+                self._current, self._hops = current ^ 1, self._hops + 1
+                return outputs
+        return self._step_with_checks(inputs, named)
 
     def feed(self, *inputs: ArrayLike, **named: ArrayLike) -> Outputs:
         """Run a chunk of any number of steps, exactly as the same steps one by one.
@@ -183,7 +173,7 @@ class Stream(ShownAsFacts):
         if self._chunks.tail:
             parts.append(end._run_tail(named))
         outputs = unwrap_single(self._chunks.join(parts, self.batch))
-        self._most_hops, self._rest, self._finished = 0, rest, True
+        self._most_hops, self._rest, self._finished, self._free_until = 0, rest, True, 0
         return outputs
 
     def snapshot(self) -> dict[str, NDArray[Any]]:
@@ -277,13 +267,15 @@ class Stream(ShownAsFacts):
         defined_after = hops - age + self._chunks.undefined
         self._current, self._hops, self._defined_after = self._current ^ 1, hops, defined_after
         self._most_hops = hops + min(left, default=sys.maxsize)
-        self._rest, self._finished = rest, False
+        self._rest, self._finished, self._free_until = rest, False, 0
 
     def _feed(self, arrays: Mapping[str, NDArray[Any]], steps: int) -> dict[str, Any]:
         """Run the whole hops of the rest and a checked chunk, and keep what is left."""
         whole, hops, rest = self._chunks.split(self._rest, arrays, steps)
         if self._finished or self._hops + hops > self._most_hops:
             self._check_room(hops)
+        if rest:
+            self._free_until = 0
         if not hops:
             self._rest = rest
             return self._chunks.empty(self.batch)
@@ -332,12 +324,41 @@ class Stream(ShownAsFacts):
     ) -> tuple[NDArray[Any], ...]:
         return tuple(self._step_check.check(inputs, named, self.batch)[0].values())
 
+    def _step_with_checks(
+        self, inputs: Sequence[ArrayLike], named: Mapping[str, ArrayLike]
+    ) -> Outputs:
+        """Run a step after every check, and leave those out that no next step needs."""
+        if self._hops >= self._most_hops:
+            self._check_room(1)
+        if self._rest:
+            raise InputError(
+                f"The stream keeps a rest of {format_steps(self.rest)} from `feed`, which comes "
+                "before this hop. Feed it as well, stream.feed(x), or start a new sequence with "
+                "stream.reset()."
+            )
+        bound = self._bound
+        if bound is None:
+            return self._step_unbound(inputs, named)
+        if named or not bound.put(inputs):
+            bound.put(self._check_step(inputs, named))
+        try:
+            bound.runs[self._current]()
+        except Exception as error:
+            raise run_error(self._sessions, "step", error) from error
+        outputs = bound.read()
+        if self._hops < self._defined_after:
+            outputs = self._defined_step(outputs)
+        self._commit(1)
+        if self._hops >= self._defined_after:
+            self._steps, self._free_until = bound.steps, self._most_hops
+        return outputs
+
     def _step_unbound(self, inputs: Sequence[ArrayLike], named: Mapping[str, ArrayLike]) -> Outputs:
         """Run the first step, or any step where the step graph is missing or cannot be bound."""
         arrays = self._step_check.check(inputs, named, self.batch)[0]
         if self._contract.step is not None and BoundStep.fits(self._contract, self.batch):
             self._bound = BoundStep(self._sessions, self._buffers, self.batch)
-            return self.step(**arrays)
+            return self._step_with_checks((), arrays)
         outputs = self._runner.run_step(arrays, self._now, self._next)
         defined = self._defined_step(unwrap_single(outputs))
         self._commit(1)
