@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
-from edgernn.contract import BATCH, Contract, Graph, Port
+from edgernn.contract import BATCH, SEQUENCE, Contract, Graph, Port
 from edgernn.errors import UnsupportedModelError
-from edgernn.export.forms.measured_rules import MOST_BYTES, most_batch_of_step
+from edgernn.export.forms.measured_rules import MOST_BYTES, least_of_scan, most_batch_of_step
+from edgernn.export.forms.sequence_scans import sequence_scans
 from edgernn.export.forms.step_operators import step_operators
 from edgernn.export.ir.node_builder import constant_of
 from edgernn.export.ir.recurrent_operators import Input, recurrent_nodes
@@ -48,7 +49,7 @@ def make_forms(graphs: Mapping[str, ir.Model], contract: Contract) -> list[Built
         graphs: `sequence` and, where there is one, `step` → the portable graph in float32.
         contract: Their contract.
     """
-    return [*_steps(graphs, contract)]
+    return [*_steps(graphs, contract), *_sequences(graphs["sequence"], contract)]
 
 
 def _steps(graphs: Mapping[str, ir.Model], contract: Contract) -> Iterator[BuiltForm]:
@@ -74,11 +75,47 @@ def _steps(graphs: Mapping[str, ir.Model], contract: Contract) -> Iterator[Built
         yield BuiltForm(Form("step", file, most=most), model, ports)
 
 
+def _sequences(sequence: ir.Model, contract: Contract) -> Iterator[BuiltForm]:
+    """Yield the sequence graph with the layers as Scans that are faster so."""
+    if contract.in_hops or SEQUENCE in contract.constants or _weight_bytes(sequence) > MOST_BYTES:
+        return
+    sizes = {node.name: _least_of_scan(node) for node in recurrent_nodes(sequence.graph)}
+    scans = {name: least for name, least in sizes.items() if name and least is not None}
+    if not scans:
+        return
+    try:
+        model = sequence_scans(sequence, scans)
+    except UnsupportedModelError as error:
+        _LOG.debug("no form of the sequence graph with Scans: %s", error)
+        return
+    ports = ports_of_form(model, contract.graphs["sequence"])
+    if ports is not None:
+        least = {axis: max(one[axis] for one in scans.values()) for axis in (BATCH, SEQUENCE)}
+        yield BuiltForm(
+            Form("sequence", f"{FORMS_FOLDER}/sequence-scan.onnx", least=least), model, ports
+        )
+
+
+def _least_of_scan(node: ir.Node) -> dict[str, int] | None:
+    """Return the least batch and number of steps at which a layer is faster as a Scan."""
+    hidden = _hidden_size(node)
+    along = shape_of(node.inputs[Input.X]) or (None,)
+    if hidden is None or SEQUENCE not in str(along[0]):
+        return None
+    return least_of_scan(node.op_type, hidden)
+
+
+def _hidden_size(node: ir.Node) -> int | None:
+    """Return the size of a layer's state, or None where the layer is not ONNX's own."""
+    shape = shape_of(node.inputs[Input.R])
+    hidden = shape[-1] if shape and not node.domain else None
+    return hidden if isinstance(hidden, int) else None
+
+
 def _most_batch(node: ir.Node) -> int:
     """Return the largest batch at which one step of a recurrent node is faster as an operator."""
-    shape = shape_of(node.inputs[Input.R])
-    hidden = shape[-1] if shape else None
-    if node.domain or not isinstance(hidden, int):
+    hidden = _hidden_size(node)
+    if hidden is None:
         return 0
     return most_batch_of_step(node.op_type, hidden, _is_embedded(node.inputs[Input.X]))
 

@@ -11,7 +11,7 @@ import torch
 
 import edgernn
 
-__all__ = ["Lstm", "Tagger", "exported"]
+__all__ = ["Elman", "Lstm", "Tagger", "exported"]
 
 
 class Lstm(torch.nn.Module):
@@ -20,6 +20,19 @@ class Lstm(torch.nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.rnn = torch.nn.LSTM(3, 4, batch_first=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Run from a zero state."""
+        output: torch.Tensor = self.rnn(x)[0]
+        return output
+
+
+class Elman(torch.nn.Module):
+    """Two RNN layers in both directions, (batch, sequence, 3) to (batch, sequence, 8)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn = torch.nn.RNN(3, 4, 2, batch_first=True, bidirectional=True)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Run from a zero state."""

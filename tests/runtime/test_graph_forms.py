@@ -12,7 +12,7 @@ import pytest
 
 import edgernn
 from edgernn.errors import ContractError
-from tests.nets.step_forms import Lstm, Tagger, exported
+from tests.nets.step_forms import Elman, Lstm, Tagger, exported
 
 
 @pytest.fixture(scope="module")
@@ -82,3 +82,14 @@ def test_a_form_with_other_ports_is_refused(tmp_path):
         "float32[1, batch, 4]; the contract promises x: float32[batch, 3], h_in: float32[1, batch, "
         "4], c_in: float32[1, batch, 4]. Export the model again."
     )
+
+
+def test_whole_sequences_run_in_a_form():
+    """From its least batch and steps on, with the numbers of the portable graph."""
+    model, portable = (edgernn.load(exported(Elman).path, forms=forms) for forms in (True, False))
+    rng = np.random.default_rng(0)
+    for batch, steps in ((2, 8), (5, 30), (1, 8), (2, 7)):
+        x = rng.normal(size=(batch, steps, 3)).astype(np.float32)
+        np.testing.assert_allclose(model(x), portable(x), atol=1e-6)
+        state = model.run({"x": x}).state["h"]
+        np.testing.assert_allclose(state, portable.run({"x": x}).state["h"], atol=1e-6)

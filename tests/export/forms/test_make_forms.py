@@ -10,15 +10,14 @@ import pytest
 from edgernn.export.forms import make_forms as module
 from edgernn.export.forms.make_forms import make_forms, ports_of_form
 from edgernn.forms import Form
-from tests.nets.step_forms import Lstm, Tagger, exported
+from tests.nets.step_forms import Elman, Lstm, Tagger, exported
 
 
 def made(kind, **changes):
-    """Return the forms of the step graph of a model."""
+    """Return the forms of a model."""
     artifact = exported(kind)
-    graphs = {"sequence": ir.load(artifact.sequence), "step": ir.load(artifact.step)}
-    contract = replace(artifact.contract, **changes)
-    return [built for built in make_forms(graphs, contract) if built.form.graph == "step"]
+    graphs = {name: ir.load(artifact.checked(name)) for name in artifact.contract.graphs}
+    return make_forms(graphs, replace(artifact.contract, **changes))
 
 
 @pytest.mark.parametrize(("kind", "batch"), [(Lstm, 32), (Tagger, 16)])
@@ -26,6 +25,13 @@ def test_a_small_step_has_a_form(kind, batch):
     """It is used up to the batch at which it was measured to be faster."""
     (built,) = made(kind)
     assert built.form == Form("step", "forms/step-operator.onnx", most={"batch": batch})
+
+
+def test_a_layer_that_is_slow_as_an_operator_has_a_form():
+    """An RNN becomes a Scan, from the batch and the number of steps where that is faster."""
+    (built,) = made(Elman)
+    least = {"batch": 2, "sequence": 8}
+    assert built.form == Form("sequence", "forms/sequence-scan.onnx", least=least)
 
 
 def test_a_form_has_a_contract_of_its_own():

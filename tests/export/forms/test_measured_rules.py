@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgernn.export.forms.measured_rules import most_batch_of_step
+from edgernn.export.forms.measured_rules import least_of_scan, most_batch_of_step
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,10 @@ from edgernn.export.forms.measured_rules import most_batch_of_step
 def test_the_largest_batch_depends_on_the_layer(operator, hidden, embedded, batch):
     """A large layer, one behind an embedding, or an operator without a row has no form."""
     assert most_batch_of_step(operator, hidden, embedded) == batch
+
+
+def test_an_rnn_is_faster_as_a_scan():
+    """From a few steps on; a small one only in a batch."""
+    assert least_of_scan("RNN", 32) == {"batch": 1, "sequence": 8}
+    assert least_of_scan("RNN", 31) == {"batch": 2, "sequence": 8}
+    assert least_of_scan("LSTM", 32) is None
