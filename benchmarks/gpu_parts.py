@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import json
 import os
@@ -249,7 +250,10 @@ def grid(setting: Setting) -> Iterator[Row]:
 
 
 def pool(setting: Setting) -> Iterator[Row]:
-    """Measure a pool in which all streams step, beside one stream of the same batch."""
+    """Measure a pool in which all streams step, by one array and by an array for each stream.
+
+    Beside it is one stream of the same batch, which is the least that a pool can take.
+    """
     count = 50 if setting.quick else 10_000
     for hidden in setting.sizes((32, 128, 256)):
         case = setting.case("LSTM", hidden)
@@ -257,14 +261,18 @@ def pool(setting: Setting) -> Iterator[Row]:
         streams = model.pool(capacity=count)
         given = {streams.open(): row for row in x}
         batched = model.stream(count)
-        calls = {"pool": partial(streams.step, given), "stream": partial(batched.step, x)}
+        calls = {
+            "pool": partial(streams.step, x),
+            "pool by stream": partial(streams.step, given),
+            "one stream": partial(batched.step, x),
+        }
         times = measure(calls, _ROUNDS, seconds=4)
         rates = {f"steps/s {name}": count / one.median for name, one in times.items()}
         yield {**case.facts, "streams": count, **_figures(times), **rates}
 
 
 def pinned(setting: Setting) -> Iterator[Row]:
-    """Measure copies of 10 MB through ordinary and through pinned memory of ONNX Runtime.
+    """Measure copies of 10 MB through ordinary memory, memory registered with CUDA, and pinned one.
 
     Only providers that are registered as plug-ins have pinned memory, which the library of CUDA can
     be as well; `edgernn` does not do this.
@@ -277,7 +285,14 @@ def pinned(setting: Setting) -> Iterator[Row]:
     library = Path(onnxruntime.__file__).parent / "capi/libonnxruntime_providers_cuda.so"
     device, shape = find_provider("cuda").device, (10_000, 256)
     array = np.zeros(shape, np.float32)
-    for kind in ("ordinary", "pinned"):
+    for kind in ("ordinary", "registered", "pinned"):
+        if kind == "registered":
+            runtime = ctypes.CDLL(f"libcudart.so.{torch.version.cuda.split('.')[0]}")
+            address, size = ctypes.c_void_p(array.ctypes.data), ctypes.c_size_t(array.nbytes)
+            code = runtime.cudaHostRegister(address, size, 0)
+            if code:
+                yield {"memory": kind, "error": f"cudaHostRegister returned {code}"}
+                continue
         if kind == "pinned":
             onnxruntime.register_execution_provider_library("edgernn_cuda", str(library))
         buffer = TensorBuffer(shape, "float32", device)
