@@ -36,13 +36,19 @@ def add_reset_input(models: Sequence[ir.Model], states: Sequence[State]) -> None
             )
         mask = ir.val(_NAME, ir.DataType.BOOL, [BATCH])
         builder = NodeBuilder(model.graph, next(iter(model.graph), None))
+        masks = {0: mask}
         for state in states:
-            _select_initial(builder, mask, inputs[position_of(inputs, state.input)], state)
+            _select_initial(builder, masks, inputs[position_of(inputs, state.input)], state)
         inputs.insert(position_of(inputs, states[0].input), mask)
 
 
-def _select_initial(builder: NodeBuilder, mask: ir.Value, port: ir.Value, state: State) -> None:
-    """Let nodes that read `port` read the initial state where `mask` is true."""
+def _select_initial(
+    builder: NodeBuilder, masks: dict[int, ir.Value], port: ir.Value, state: State
+) -> None:
+    """Let nodes that read `port` read the initial state where the mask is true.
+
+    `masks` are the axes after that of the batch → the mask with as many axes of size 1.
+    """
     users = port.uses()
     axis = batch_axis(port)
     if axis is None:
@@ -51,14 +57,13 @@ def _select_initial(builder: NodeBuilder, mask: ir.Value, port: ir.Value, state:
             f"without {option('reset')}."
         )
     following = len(known_shape(port)) - axis - 1
-    condition = mask
-    if following:
+    if following not in masks:
         axes = builder.constant(f"{state.name}_{_NAME}_axes", np.arange(1, following + 1))
-        condition = builder.op("Unsqueeze", mask, axes, name=f"{state.name}_{_NAME}")
+        masks[following] = builder.op("Unsqueeze", masks[0], axes, name=f"{state.name}_{_NAME}")
     assert port.dtype is not None
     value = np.float32(0) if state.initial is None else state.initial
     initial = builder.constant(f"{state.name}_initial", np.asarray(value, port.dtype.numpy()))
-    selected = _choose(builder, condition, initial, port, f"{state.name}_used")
+    selected = _choose(builder, masks[following], initial, port, f"{state.name}_used")
     selected.shape, selected.type = port.shape, port.type
     for node, index in users:
         node.replace_input_with(index, selected)

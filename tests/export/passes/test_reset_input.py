@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from torch import Tensor, nn
@@ -50,6 +51,15 @@ def test_episodes_of_one_batch_end_on_their_own(tmp_path: Path) -> None:
     np.testing.assert_allclose(mixed[:1], new.step(np.array([5]), np.array([False])), atol=1e-6)
     np.testing.assert_allclose(mixed[1:], kept[1:], atol=1e-6)
     assert abs(mixed[0] - kept[0]).max() > 1e-3
+
+
+def test_states_share_the_mask(tmp_path: Path) -> None:
+    """The mask gets its axes of size 1 once for h and c."""
+    artifact = tagged("LSTM", tmp_path, reset=True, verify=False)
+    for file in (artifact.sequence, artifact.step):
+        assert file is not None
+        readers = [node for node in onnx.load(file).graph.node if "reset" in node.input]
+        assert [node.op_type for node in readers] == ["Unsqueeze"]
 
 
 def test_a_reset_sequence_starts_from_the_trained_state(tmp_path: Path) -> None:
