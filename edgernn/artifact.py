@@ -21,6 +21,7 @@ from edgernn.regular_files import MEGABYTE, read_text, regular_file_size
 from edgernn.report import Cost, Fold, ParityReport
 from edgernn.strict_json import parse_json
 from edgernn.tolerances import TOLERANCE
+from edgernn.tuned import Tuned
 from edgernn.untrusted_text import quote
 
 __all__ = ["CONTRACT_FILE", "Artifact"]
@@ -49,6 +50,8 @@ class Artifact(ShownAsFacts):
         forms: Graphs that run in place of the portable ones; the first that applies to the
             provider and the sizes of a call does.
         folds: The embeddings of the step graph that are folded into a product, or could be.
+        tuned: What `edgernn tune` measured and chose; None where it did not run. `forms` is then
+            `tuned.forms`.
     """
 
     path: Path
@@ -62,12 +65,14 @@ class Artifact(ShownAsFacts):
     precision: PrecisionReport | None = None
     forms: tuple[Form, ...] = ()
     folds: tuple[Fold, ...] = ()
+    tuned: Tuned | None = None
 
     def _facts(self) -> tuple[str, Facts]:
         return f"Artifact {self.path}", [
             ("source", self.contract.source),
             ("graphs", graph_sizes(self.path, self.contract)),
             *(("form", str(form)) for form in self.forms),
+            *(("tuned", str(one)) for one in (self.tuned.tunings if self.tuned else ())),
             *contract_facts(self.contract),
             ("parity", parity_line(self.parity)),
             *(self.precision.facts if self.precision else ()),
@@ -127,6 +132,9 @@ class Artifact(ShownAsFacts):
             tolerance = recorded.real()
         layers, folds = whole.get("layers"), whole.get("folds")
         precision = whole.get("precision")
+        tuned = None if (field_ := whole.get("tuned")) is None else Tuned.from_json(field_)
+        if tuned is not None and tuned.forms != forms:
+            raise unreadable_contract(subject, "`forms` are not those that were tuned")
         return cls(
             path=path,
             contract=contract,
@@ -139,6 +147,7 @@ class Artifact(ShownAsFacts):
             precision=None if precision is None else PrecisionReport.from_json(precision),
             forms=forms,
             folds=() if folds is None else tuple(map(Fold.from_json, folds.items())),
+            tuned=tuned,
         )
 
     def checked(self, kind: str) -> Path:
@@ -167,6 +176,13 @@ class Artifact(ShownAsFacts):
         own = not is_form_file(form.file)
         return self.checked(form.graph) if own else self._checked(form.file)
 
+    def tolerance_of(self, form: Form) -> float:
+        """Return the largest difference that passes for a form: one that was tuned may have more.
+
+        A tuning with a tolerance of its own takes forms of a lower precision.
+        """
+        return max(self.tolerance, self.tuned.tolerance_of(form.file) if self.tuned else 0.0)
+
     def _checked(self, file: str, *others: str) -> Path:
         """Return the path of a file, after its digest and those of `others` were compared."""
         try:
@@ -187,6 +203,7 @@ class Artifact(ShownAsFacts):
             "tolerance": self.tolerance,
             **({} if self.precision is None else {"precision": self.precision.to_json()}),
             **({"forms": [form.to_json() for form in self.forms]} if self.forms else {}),
+            **({} if self.tuned is None else {"tuned": self.tuned.to_json()}),
             "cost": asdict(self.cost),
             **({"folds": [asdict(fold) for fold in self.folds]} if self.folds else {}),
             "refusals": dict(self.refusals),

@@ -187,6 +187,9 @@ class ExportOptions(SourceOptions):
     ] = None
     force: Annotated[bool, Option("Replace an artifact that exists.")] = False
     verify: Annotated[bool, Option("Prove the graphs before they are written.", hidden=True)] = True
+    all_forms: Annotated[
+        bool, Option("Write every form that there is, whatever its size.", hidden=True)
+    ] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -100,6 +100,7 @@ def export_model(
     max_loss: float | None = None,
     force: bool = False,
     verify: bool = True,
+    all_forms: bool = False,
 ) -> Artifact:
     """Export a recurrent model as ONNX graphs with their state, proven against the model.
 
@@ -155,6 +156,8 @@ def export_model(
             graphs are right: `Artifact.parity` is None and the model card says so. The golden run
             is recorded from the model all the same, so `edgernn verify` can replay it, and
             `verify_artifact` can prove the graphs later.
+        all_forms: Whether to write every form of the graphs that there is, not only those that are
+            faster by the rules that were measured. `edgernn tune` measures them.
 
     Returns:
         The artifact on disk.
@@ -191,6 +194,7 @@ def export_model(
         max_loss=max_loss,
         force=force,
         verify=verify,
+        all_forms=all_forms,
     )
     source = with_products(_load(model, options), options.fold)
     stem = type(model).__name__.lower() if isinstance(model, nn.Module) else Path(model).stem
@@ -240,9 +244,7 @@ def _export(
     check_loss(calibration, options.max_loss)
     left_out: tuple[str, ...] = ()
     if report is not None and options.precision == "float32":
-        report, left_out = prove_forms(
-            prover, writer, graphs, adapter, options.graph, files, report
-        )
+        report, left_out = prove_forms(prover, writer, graphs, adapter, options, files, report)
     cost = precision_report(options.precision, graphs, report, calibration)
     notes = (*exported.notes, *prover.notes(report), *precision_notes(options.precision, report))
     notes += left_out

@@ -13,7 +13,7 @@ from edgernn.contract import Graph
 from edgernn.errors import ContractError, ParityError
 from edgernn.export.artifact_files.artifact_writer import ArtifactWriter
 from edgernn.export.forms.make_forms import make_forms, ports_of_form
-from edgernn.export.options import GraphChoice
+from edgernn.export.options import ExportOptions
 from edgernn.export.proof.form_function import form_function
 from edgernn.export.proof.graph_function import graph_function
 from edgernn.export.proof.parity import Prover
@@ -31,7 +31,7 @@ def prove_forms(
     writer: ArtifactWriter,
     graphs: Mapping[str, ir.Model],
     adapter: PortAdapter,
-    choice: GraphChoice,
+    options: ExportOptions,
     files: Mapping[str, str],
     report: ParityReport,
 ) -> tuple[ParityReport, tuple[str, ...]]:
@@ -42,7 +42,7 @@ def prove_forms(
         writer: What wrote them.
         graphs: The portable graphs in float32.
         adapter: From the ports of the model to theirs.
-        choice: Which of them the artifact keeps.
+        options: Which of them the artifact keeps, and whether it gets all forms.
         files: Their files.
         report: The checks of the portable graphs.
 
@@ -50,9 +50,10 @@ def prove_forms(
         The report with the checks of the forms, and a note for each form that was left out.
     """
     notes: list[str] = []
-    for built in [] if writer.has_external_weights else make_forms(graphs, adapter.exported):
+    forms = make_forms(graphs, adapter.exported, options.all_forms)
+    for built in [] if writer.has_external_weights else forms:
         form = built.form
-        if choice not in ("both", form.graph):
+        if options.graph not in ("both", form.graph):
             continue
         _LOG.info("proving the graphs: %s", form.file)
         file = writer.write_form(built)
@@ -84,7 +85,11 @@ def verify_forms(
             raise ContractError(
                 f"`{file}` has other ports than `{form.graph}.onnx`. Export the model again."
             )
-        checks = _checks(prover, form, adapter, ports, file, sequence)
+        tolerance = max(prover.tolerance, artifact.tolerance_of(form))
+        own = prover if tolerance == prover.tolerance else replace(prover, tolerance=tolerance)
+        checks = _checks(own, form, adapter, ports, file, sequence)
+        if own is not prover:  # chosen by a tuning that takes a lower precision
+            checks = tuple(replace(check, tolerance=tolerance) for check in checks)
         report = replace(report, checks=(*report.checks, *checks))
     return report
 

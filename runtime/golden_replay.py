@@ -20,7 +20,7 @@ from edgernn.runtime.golden_arrays import GoldenArrays
 from edgernn.runtime.model import Model
 from edgernn.runtime.port_axes import input_axes, output_axes
 
-__all__ = ["golden_report", "median_step_time", "replay", "require_passed"]
+__all__ = ["exported_tolerance", "golden_report", "median_step_time", "replay", "require_passed"]
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -145,17 +145,24 @@ def replay(model: Model) -> tuple[Check, ...]:
 
 
 def golden_report(model: Model) -> ParityReport:
-    """Return the checks of `replay` with the tolerance of the artifact's export.
+    """Return the checks of `replay` with the tolerance of the artifact's export, or of its forms.
 
     Raises:
         ContractError: The model is a single graph, or its recorded run cannot be read.
     """
     artifact = _artifact(model)
-    tolerance = artifact.tolerance
-    if (parity := artifact.parity) is not None:
-        recorded = [parity.allowed(one) for one in parity.checks if one.name == "golden"]
-        tolerance = max(recorded, default=parity.tolerance)
+    tuned = (artifact.tolerance_of(form) for form in artifact.forms if artifact.tuned)
+    tolerance = max((exported_tolerance(artifact), *tuned))
     return ParityReport("the golden run", tolerance, replay(model))
+
+
+def exported_tolerance(artifact: Artifact) -> float:
+    """Return the largest difference from the golden run that passes for the portable graphs."""
+    if artifact.parity is None:
+        return artifact.tolerance
+    checks = artifact.parity.checks
+    recorded = [artifact.parity.allowed(one) for one in checks if one.name == "golden"]
+    return max(recorded, default=artifact.parity.tolerance)
 
 
 def require_passed(report: ParityReport) -> None:

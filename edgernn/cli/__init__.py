@@ -31,6 +31,7 @@ _COMMANDS = {
     "inspect": "Show the contract and cost of an artifact or ONNX file.",
     "verify": "Prove an artifact again.",
     "bench": "Measure how fast an artifact runs here.",
+    "tune": "Choose the fastest forms of an artifact on this machine.",
     "doctor": "Show which providers really work here.",
 }
 

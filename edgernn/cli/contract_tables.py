@@ -53,6 +53,7 @@ def print_artifact(artifact: Artifact) -> None:
                     ("" if index else "folded", str(one))
                     for index, one in enumerate(artifact.folds)
                 ),
+                *_form_facts(artifact),
                 ("parity", parity_line(artifact.parity)),
                 *(artifact.precision.facts if artifact.precision else ()),
                 *_refusal_facts(artifact.refusals),
@@ -179,6 +180,13 @@ def _cost_facts(cost: Cost, contract: Contract | None) -> Facts:
         ("", f"{cost.weight_bytes:,} bytes of weights read"),
         ("", f"{cost.state_bytes:,} bytes of state per sequence"),
     ]
+
+
+def _form_facts(artifact: Artifact) -> Facts:
+    """Return the forms in the order in which they are tried, and where they were measured."""
+    facts = [("" if index else "forms", str(form)) for index, form in enumerate(artifact.forms)]
+    tunings = artifact.tuned.tunings if artifact.tuned else ()
+    return [*facts, *(("tuned", str(tuning)) for tuning in tunings)]
 
 
 def _refusal_facts(refusals: Mapping[str, str]) -> Facts:

@@ -17,6 +17,7 @@ from edgernn.export.ir.node_builder import constant_of
 from edgernn.export.ir.recurrent_operators import Input, recurrent_nodes
 from edgernn.export.ir.shapes import shape_of
 from edgernn.forms import FORMS_FOLDER, Form, with_unit_axes
+from edgernn.json_field import MAX_SIZE
 
 __all__ = ["BuiltForm", "make_forms", "ports_of_form"]
 
@@ -42,23 +43,27 @@ class BuiltForm:
         return replace(whole, graphs={self.form.graph: self.ports})
 
 
-def make_forms(graphs: Mapping[str, ir.Model], contract: Contract) -> list[BuiltForm]:
+def make_forms(
+    graphs: Mapping[str, ir.Model], contract: Contract, every: bool = False
+) -> list[BuiltForm]:
     """Return the forms that are faster than the portable graphs at some sizes.
 
     Args:
         graphs: `sequence` and, where there is one, `step` → the portable graph in float32.
         contract: Their contract.
+        every: Whether to return them for all sizes, without regard to the rules.
     """
-    return [*_steps(graphs, contract), *_sequences(graphs["sequence"], contract)]
+    return [*_steps(graphs, contract, every), *_sequences(graphs["sequence"], contract, every)]
 
 
-def _steps(graphs: Mapping[str, ir.Model], contract: Contract) -> Iterator[BuiltForm]:
+def _steps(graphs: Mapping[str, ir.Model], contract: Contract, every: bool) -> Iterator[BuiltForm]:
     """Yield the step graph through recurrent operators, where it is small enough."""
     sequence = graphs["sequence"]
-    if contract.step is None or contract.hop > 1 or _weight_bytes(sequence) > MOST_BYTES:
+    is_large = _weight_bytes(sequence) > MOST_BYTES and not every
+    if contract.step is None or contract.hop > 1 or is_large:
         return
-    nodes = recurrent_nodes(sequence.graph)
-    batches = {node.name: _most_batch(node) for node in nodes}
+    nodes = [node for node in recurrent_nodes(sequence.graph) if not (every and node.domain)]
+    batches = {node.name: MAX_SIZE if every else _most_batch(node) for node in nodes}
     kept = {name: batch for name, batch in batches.items() if name and batch}
     unfolded = any(not batches[node.name] and _is_embedded(node.inputs[Input.X]) for node in nodes)
     if not kept or unfolded or contract.lengths:
@@ -71,13 +76,15 @@ def _steps(graphs: Mapping[str, ir.Model], contract: Contract) -> Iterator[Built
         return
     ports = None if model is None else ports_of_form(model, contract.graphs["step"])
     if model is not None and ports is not None:
-        file, most = f"{FORMS_FOLDER}/step-operator.onnx", {BATCH: min(kept.values())}
+        file = f"{FORMS_FOLDER}/step-operator.onnx"
+        most = {} if every else {BATCH: min(kept.values())}
         yield BuiltForm(Form("step", file, most=most), model, ports)
 
 
-def _sequences(sequence: ir.Model, contract: Contract) -> Iterator[BuiltForm]:
+def _sequences(sequence: ir.Model, contract: Contract, every: bool) -> Iterator[BuiltForm]:
     """Yield the sequence graph with the layers as Scans that are faster so."""
-    if contract.in_hops or SEQUENCE in contract.constants or _weight_bytes(sequence) > MOST_BYTES:
+    is_large = _weight_bytes(sequence) > MOST_BYTES and not every
+    if contract.in_hops or SEQUENCE in contract.constants or is_large:
         return
     sizes = {node.name: _least_of_scan(node) for node in recurrent_nodes(sequence.graph)}
     scans = {name: least for name, least in sizes.items() if name and least is not None}
@@ -91,9 +98,8 @@ def _sequences(sequence: ir.Model, contract: Contract) -> Iterator[BuiltForm]:
     ports = ports_of_form(model, contract.graphs["sequence"])
     if ports is not None:
         least = {axis: max(one[axis] for one in scans.values()) for axis in (BATCH, SEQUENCE)}
-        yield BuiltForm(
-            Form("sequence", f"{FORMS_FOLDER}/sequence-scan.onnx", least=least), model, ports
-        )
+        file = f"{FORMS_FOLDER}/sequence-scan.onnx"
+        yield BuiltForm(Form("sequence", file, least={} if every else least), model, ports)
 
 
 def _least_of_scan(node: ir.Node) -> dict[str, int] | None:

@@ -132,7 +132,7 @@ WRONG: dict[str, list[tuple[object, str]]] = {
         ]
         for name in (
             *("assume_plain", "trust", "state_per_layer", "int32_ids", "reset", "lengths"),
-            *("force", "verify"),
+            *("force", "verify", "all_forms"),
         )
     },
 }

@@ -1,0 +1,1 @@
+"""Chooses the fastest forms of an artifact by measuring them here."""
