@@ -142,6 +142,7 @@ class Tuned:
                     **asdict(one),
                     "versions": dict(one.versions),
                     "forms": [form.to_json() for form in one.forms],
+                    "trials": [asdict(trial) for trial in one.trials],
                 }
                 for one in self.tunings
             ],

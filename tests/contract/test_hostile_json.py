@@ -14,6 +14,14 @@ from edgernn.untrusted_text import escape_unprintable
 from tests.contract.test_contract import CONTRACT
 
 DIGEST = "0" * 64
+FORM_ENTRY: dict[str, Any] = {
+    "graph": "step",
+    "file": "forms/step-operator.onnx",
+    "provider": "cpu",
+    "least": {},
+    "most": {"batch": 4},
+    "threads": None,
+}
 WHOLE: dict[str, Any] = {
     **CONTRACT.to_json(),
     "parity": {
@@ -34,14 +42,40 @@ WHOLE: dict[str, Any] = {
     "tolerance": 1e-5,
     "cost": {"parameters": 1, "multiply_adds": 2, "weight_bytes": 3, "state_bytes": 4},
     "refusals": {"tract": "It has no Loop."},
-    "forms": [
+    "forms": [FORM_ENTRY],
+    "tuned": {
+        "rules": [FORM_ENTRY],
+        "tunings": [
+            {
+                "provider": "cuda",
+                "machine": "Z80, 1 core",
+                "versions": {"onnxruntime": "1.31.1"},
+                "forms": [],
+                "trials": [
+                    {
+                        "graph": "step",
+                        "file": "step.onnx",
+                        "threads": None,
+                        "batch": 1,
+                        "steps": 1,
+                        "seconds": 1e-6,
+                        "ratio": 1.0,
+                        "error": 0.0,
+                        "chosen": True,
+                        "tolerance": None,
+                    }
+                ],
+            }
+        ],
+    },
+    "folds": [
         {
-            "graph": "step",
-            "file": "forms/step-operator.onnx",
-            "provider": "cpu",
-            "least": {},
-            "most": {"batch": 4},
-            "threads": None,
+            "embedding": "table.weight",
+            "entries": 7,
+            "outputs": 12,
+            "more_bytes": -8,
+            "multiply_adds": 36,
+            "folded": True,
         }
     ],
     "sha256": {
@@ -275,6 +309,22 @@ FILE = "expected a digest of 64 hexadecimal digits for a file of the folder itse
         ),
         ("sha256", {"..": DIGEST}, f"`sha256` has `'{DIGEST[:60]}'` for `..`; {FILE}"),
         ("sha256", {"forms/../x.onnx": DIGEST}, None),
+        ("tuned", [], "`tuned` is an array of 0; expected an object"),
+        ("tuned.rules", [], "`forms` are not those that were tuned"),
+        ("tuned.tunings[0].machine", 1, None),
+        ("tuned.tunings[0].versions", [], None),
+        (
+            "tuned.tunings[0].trials[0].threads",
+            0,
+            "`tuned.tunings[0].trials[0].threads` is `0`; expected an integer from 1 to 65536",
+        ),
+        ("tuned.tunings[0].trials[0].seconds", -1, None),
+        (
+            "folds[0].more_bytes",
+            1.5,
+            f"`folds[0].more_bytes` is `1.5`; expected an integer from -{2**63 - 1} to {2**63 - 1}",
+        ),
+        ("folds[0].folded", 1, "`folds[0].folded` is `1`; expected true or false"),
         ("forms", {}, "`forms` is an object of 0; expected an array"),
         ("forms[0].graph", "x", "`forms[0].graph` is `x`; expected one of sequence, step"),
         ("forms[0].file", "../x.onnx", f"`forms[0].file` is `../x.onnx`; expected {FORM}"),
