@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, overload
 
@@ -14,11 +13,11 @@ from edgernn.contract import SEQUENCE
 from edgernn.errors import InputError
 from edgernn.runtime.generation.continuation import Continuation
 from edgernn.runtime.generation.prompt_batch import Observer, PromptBatch, largest_batch
+from edgernn.runtime.generation.prompt_ids import encode_prompts, random_generators
 from edgernn.runtime.generation.sampling import Sampling
 from edgernn.runtime.generation.stop_texts import check_stops
-from edgernn.runtime.generation.text_ports import TextPorts, encode_text
+from edgernn.runtime.generation.text_ports import TextPorts
 from edgernn.runtime.model import Model
-from edgernn.vocabulary import Vocabulary
 
 __all__ = ["Generation", "generate"]
 
@@ -144,10 +143,10 @@ class Generation:
         self._model, self._count, self._sampling = model, count, sampling
         self._state, self._observe = state or {}, observe
         vocabulary = self._ports.vocabulary
-        self._prompts = _encode_all(vocabulary, prompts)
-        self._random = _random_generators(self._prompts, seed) if sampling.is_random else []
+        self._prompts = encode_prompts(vocabulary, prompts)
+        self._random = random_generators(self._prompts, seed) if sampling.is_random else []
         self.continuations = [Continuation(prompt, vocabulary, stops) for prompt in prompts]
-        self._last: list[tuple[PromptBatch, list[int]]] = []
+        self._last: tuple[PromptBatch, int] | None = None
 
     def __iter__(self) -> Iterator[list[str]]:
         """Run the prompts, then symbol after symbol; yield the text that each one adds.
@@ -156,18 +155,40 @@ class Generation:
             InputError: Scores are NaN or infinite, or the model has no position left.
         """
         batches = self._read_prompts()
+        if len(self._prompts) == 1:
+            yield from self._continue_one(*batches)
+            return
         for number in range(1, self._count + 1):
-            self._last = [(batch, self._choose(batch)) for batch in batches]
-            yield self._add_symbols(is_last=number == self._count)
-            if number < self._count:
-                batches = [batch for pair in self._last for batch in self._run(*pair)]
+            chosen = [self._choose(batch) for batch in batches]
+            yield self._add_symbols(batches, chosen, is_last=number == self._count)
+            if number == self._count:
+                return
+            pairs = zip(batches, chosen, strict=True)
+            batches = [batch for pair in pairs for batch in self._run(*pair)]
             if not batches:
                 return
 
+    def _continue_one(self, batch: PromptBatch) -> Iterator[list[str]]:
+        """Do the same for one prompt, with less to do for each symbol."""
+        (text,), choose, number = self.continuations, self._sampling.choose, 1
+        draw = self._random[0].random if self._random else float
+        while True:
+            id_ = choose(batch.scores[0], draw())
+            self._last = batch, id_
+            piece = text.add(id_)
+            if number == self._count and not text.ended:
+                piece += text.end()
+            yield [piece]
+            if text.ended:
+                return
+            batch.step(id_)
+            number += 1
+
     def final_state(self) -> dict[str, NDArray[Any]]:
         """Return the state of a single prompt that has ended, after all of its symbols."""
-        ((batch, ids),) = self._last
-        batch.step(ids)
+        assert self._last is not None, "one prompt, and its text was iterated over"
+        batch, id_ = self._last
+        batch.step(id_)
         return batch.state
 
     def _read_prompts(self) -> list[PromptBatch]:
@@ -205,12 +226,14 @@ class Generation:
     def _choose(self, batch: PromptBatch) -> list[int]:
         random = self._random
         uniform = [random[row].random() for row in batch.rows] if random else ()
-        return self._sampling.choose(batch.scores, uniform)
+        return self._sampling.choose_each(batch.scores, uniform)
 
-    def _add_symbols(self, is_last: bool) -> list[str]:
-        """Add the last symbols to the texts; return the pieces of text that are certain."""
+    def _add_symbols(
+        self, batches: Sequence[PromptBatch], chosen: Sequence[list[int]], is_last: bool
+    ) -> list[str]:
+        """Add symbols to the texts; return the pieces of text that are certain."""
         pieces = [""] * len(self._prompts)
-        for batch, ids in self._last:
+        for batch, ids in zip(batches, chosen, strict=True):
             for row, id_ in zip(batch.rows, ids, strict=True):
                 text = self.continuations[row]
                 pieces[row] = text.add(id_)
@@ -228,42 +251,3 @@ class Generation:
             batch, ids = batch.select(places), [ids[place] for place in places]
         batch.step(ids)
         return [batch]
-
-
-def _encode_all(vocabulary: Vocabulary, prompts: Sequence[str]) -> list[list[int]]:
-    """Return the ids of every prompt.
-
-    Raises:
-        InputError: There is none, or one has no symbol or an unknown one.
-    """
-    if not prompts:
-        raise InputError("There is no prompt. Give at least one text to continue.")
-    encoded = []
-    for number, prompt in enumerate(prompts, 1):
-        try:
-            encoded.append(encode_text(vocabulary, prompt))
-        except InputError as error:
-            if len(prompts) == 1:
-                raise
-            raise InputError(f"Prompt {number}: {error}") from error
-    return encoded
-
-
-def _random_generators(
-    prompts: Sequence[Sequence[int]], seed: int | None
-) -> list[np.random.Generator]:
-    """Return one source of random numbers per prompt, from the seed and the prompt's own ids.
-
-    Raises:
-        InputError: The seed is negative.
-    """
-    if seed is None:
-        return [np.random.default_rng() for _ in prompts]
-    if seed < 0:
-        raise InputError(f"`seed` is {seed}; it must be at least 0.")
-    generators, earlier = [], Counter[tuple[int, ...]]()
-    for ids in map(tuple, prompts):
-        entropy = [seed, earlier[ids], len(ids), *ids]
-        generators.append(np.random.default_rng(np.random.SeedSequence(entropy)))
-        earlier[ids] += 1
-    return generators

@@ -75,8 +75,8 @@ class PromptBatch:
             scores = scores.take(-1, sequence)
         self.scores = self._by_row(scores)
 
-    def step(self, ids: Sequence[int]) -> None:
-        """Run one id for each prompt through the step graph."""
+    def step(self, ids: Sequence[int] | int) -> None:
+        """Run one id for each prompt, or for all, through the step graph."""
         self._ids[...] = ids
         outputs = self._stream.step(self._step_input)
         if self.observe is not None:

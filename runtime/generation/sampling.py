@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,56 +67,74 @@ class Sampling:
         """Whether random numbers are needed."""
         return self.temperature > 0 and self.top_k != 1
 
-    def choose(self, scores: NDArray[Any], uniform: Sequence[float] = ()) -> list[int]:
-        """Return the id of the symbol that is chosen in each row.
+    def choose(self, scores: NDArray[Any], uniform: float = 0.0) -> int:
+        """Return the id of the symbol that is chosen.
+
+        Args:
+            scores: (symbols,).
+            uniform: A random number from 0 to below 1; not used unless `is_random`.
+
+        Raises:
+            InputError: The best score is NaN or infinite.
+        """
+        id_ = int(scores.argmax())
+        best = scores[id_]
+        if not math.isfinite(best):
+            raise _no_best()
+        if not self.is_random:
+            return id_
+        ids = None
+        if self.top_k is not None or self.top_p < 1:
+            ids = _ranked(scores, self.top_k)
+            scores = scores[ids]
+        sums = self._weights(scores, best).cumsum()
+        total = sums[-1]
+        if self.top_p < 1:
+            total = sums[sums.searchsorted(self.top_p * total)]
+        place = sums.searchsorted(uniform * total, "right")
+        return int(place if ids is None else ids[place])
+
+    def choose_each(self, scores: NDArray[Any], uniform: Sequence[float] = ()) -> list[int]:
+        """Return the id of the symbol that is chosen in each row, as `choose` would alone.
 
         Args:
             scores: (batch, symbols).
-            uniform: (batch,): random numbers from 0 to below 1; not used unless `is_random`.
+            uniform: (batch,): a random number for each row.
 
         Raises:
             InputError: The best score of a row is NaN or infinite.
         """
+        best = scores.max(-1, keepdims=True)
+        if not np.isfinite(best).all():
+            raise _no_best()
         if not self.is_random:
-            _finite_best(scores)
-            best: list[int] = scores.argmax(-1).tolist()
-            return best
-        if len(scores) == 1:  # a row alone is faster without the axis of the batch
-            drawn = self._draw(scores[0], uniform[0])
-        else:
-            drawn = self._draw(scores, np.array(uniform)[:, None])
-        chosen: list[int] = drawn.ravel().tolist()
-        return chosen
-
-    def _draw(self, scores: NDArray[Any], uniform: float | NDArray[np.float64]) -> NDArray[Any]:
-        """Return the ids that random numbers draw, (…, 1), from scores (…, symbols)."""
-        best = _finite_best(scores)
-        ids = None
+            first: list[int] = scores.argmax(-1).tolist()
+            return first
+        ids = np.broadcast_to(np.arange(scores.shape[-1]), scores.shape)
         if self.top_k is not None or self.top_p < 1:
             ids = _ranked(scores, self.top_k)
-            scores = _take(scores, ids)
-        logits = np.subtract(scores, best, dtype=np.float64)  # at most 0, so that exp is at most 1
-        sums = np.exp(logits / max(self.temperature, _LOWEST)).cumsum(-1)
-        totals = sums[..., -1:]
+            scores = np.take_along_axis(scores, ids, -1)
+        sums = self._weights(scores, best).cumsum(-1)
+        totals = sums[:, -1:]
         if self.top_p < 1:
-            totals = _take(sums, _places(sums, self.top_p * totals, "left"))
-        places = _places(sums, uniform * totals, "right")
-        return places if ids is None else _take(ids, places)
+            last = (sums < self.top_p * totals).sum(-1, keepdims=True)
+            totals = np.take_along_axis(sums, last, -1)
+        places = (sums <= np.array(uniform)[:, None] * totals).sum(-1, keepdims=True)
+        chosen: list[int] = np.take_along_axis(ids, places, -1)[:, 0].tolist()
+        return chosen
+
+    def _weights(self, scores: NDArray[Any], best: Any) -> NDArray[np.float64]:
+        """Return the probabilities before they are divided by their sum; that of `best` is 1."""
+        logits = np.subtract(scores, best, dtype=np.float64)
+        weights: NDArray[np.float64] = np.exp(logits / max(self.temperature, _LOWEST))
+        return weights
 
 
-def _finite_best(scores: NDArray[Any]) -> NDArray[Any]:
-    """Return the best scores, (…, 1).
-
-    Raises:
-        InputError: One is NaN or infinite.
-    """
-    best: NDArray[Any] = scores.max(-1, keepdims=True)
-    if not (math.isfinite(best.item()) if best.size == 1 else np.isfinite(best).all()):
-        raise InputError(
-            "The best of the scores is NaN or infinite, so that no symbol can be chosen. Generate "
-            "fewer symbols, or look for the first such values in the outputs."
-        )
-    return best
+def _no_best() -> InputError:
+    return InputError(
+        "The best of the scores is NaN or infinite, so that no symbol can be chosen. Generate "
+        "fewer symbols, or look for the first such values in the outputs."
+    )
 
 
 def _ranked(scores: NDArray[Any], count: int | None) -> NDArray[np.intp]:
@@ -130,18 +148,5 @@ def _ranked(scores: NDArray[Any], count: int | None) -> NDArray[np.intp]:
     room = count - above.sum(-1, keepdims=True)
     kept = above | (equal & (equal.cumsum(-1) <= room))
     ids = kept.nonzero()[-1].reshape(*scores.shape[:-1], count)
-    return _take(ids, _ranked(_take(scores, ids), None))
-
-
-def _places(sums: NDArray[Any], bounds: NDArray[Any], side: Literal["left", "right"]) -> Any:
-    """Return the places, (…, 1), of the first sums that are at least the bounds, or above them."""
-    if sums.ndim == 1:
-        return sums.searchsorted(bounds, side)
-    return (sums < bounds if side == "left" else sums <= bounds).sum(-1, keepdims=True)
-
-
-def _take(array: NDArray[Any], places: NDArray[Any]) -> NDArray[Any]:
-    taken: NDArray[Any] = (
-        array[places] if array.ndim == 1 else np.take_along_axis(array, places, -1)
-    )
-    return taken
+    best = _ranked(np.take_along_axis(scores, ids, -1), None)
+    return np.take_along_axis(ids, best, -1)

@@ -39,7 +39,9 @@ def probabilities(
 def drawn_shares(sampling: Sampling, scores: list[float], draws: int) -> dict[int, float]:
     """Return id → its share of the draws by evenly spaced numbers."""
     uniform = [(place + 0.5) / draws for place in range(draws)]
-    chosen = sampling.choose(np.array([scores] * draws, np.float32), uniform)
+    row = np.array(scores, np.float32)
+    chosen = sampling.choose_each(np.stack([row] * draws), uniform)
+    assert chosen == [sampling.choose(row, one) for one in uniform]
     return {id_: chosen.count(id_) / draws for id_ in sorted(set(chosen))}
 
 
@@ -69,7 +71,8 @@ def test_the_best_symbol() -> None:
     scores = np.array([[1, 3, 3, 2], [0, -1, -1, 0]], np.float32)
     for sampling in (Sampling(), Sampling(2.0, top_k=1), Sampling(0.0, top_k=3, top_p=0.5)):
         assert not sampling.is_random
-        assert sampling.choose(scores) == [1, 0]
+        assert sampling.choose_each(scores) == [1, 0]
+        assert [sampling.choose(row) for row in scores] == [1, 0]
 
 
 def test_ties() -> None:
@@ -91,26 +94,30 @@ def test_a_symbol_without_probability_is_never_drawn() -> None:
     """Neither the lowest nor the highest random number draws a symbol of score -infinity."""
     scores = np.array([[-np.inf, 0, -np.inf, 0, -np.inf]] * 2, np.float32)
     ends = [0.0, np.nextafter(1.0, 0.0)]
-    assert Sampling(1.0).choose(scores, ends) == [1, 3]
-    assert Sampling(1.0, top_k=4, top_p=0.99).choose(scores, ends) == [1, 3]
+    assert Sampling(1.0).choose_each(scores, ends) == [1, 3]
+    assert Sampling(1.0, top_k=4, top_p=0.99).choose_each(scores, ends) == [1, 3]
 
 
 def test_extreme_scores() -> None:
     """The largest numbers and the lowest temperature neither overflow nor warn."""
-    scores = np.array([[3e38, -3e38, 2.9e38]], np.float32)
+    scores = np.array([3e38, -3e38, 2.9e38], np.float32)
     for temperature in (1e-310, 1.0, 1e300):
-        assert Sampling(temperature).choose(scores, [0.0]) == [0]
-    assert Sampling(1e300).choose(scores, [0.9]) == [2]
-    assert Sampling(0.5).choose(np.array([[6e4, -6e4]], np.float16), [0.9]) == [0]
+        assert Sampling(temperature).choose(scores, 0.0) == 0
+    assert Sampling(1e300).choose(scores, 0.9) == 2
+    assert Sampling(0.5).choose(np.array([6e4, -6e4], np.float16), 0.9) == 0
 
 
 @pytest.mark.parametrize("wrong", [[np.nan, 1, 2], [1, np.inf, 2], [-np.inf] * 3])
 def test_scores_that_are_not_numbers(wrong: list[float]) -> None:
     """A row without a best score is refused, alone and in a batch."""
-    for rows in ([wrong], [[1, 2, 3], wrong]):
-        for sampling in (Sampling(), Sampling(1.0), Sampling(1.0, top_k=2, top_p=0.5)):
+    rows = np.array([[1, 2, 3], wrong], np.float32)
+    for sampling in (Sampling(), Sampling(1.0), Sampling(1.0, top_k=2, top_p=0.5)):
+        for choose in (
+            lambda sampling: sampling.choose(rows[1], 0.5),
+            lambda sampling: sampling.choose_each(rows, [0.5, 0.5]),
+        ):
             with pytest.raises(InputError) as caught:
-                sampling.choose(np.array(rows, np.float32), [0.5] * len(rows))
+                choose(sampling)
             assert str(caught.value) == (
                 "The best of the scores is NaN or infinite, so that no symbol can be chosen. "
                 "Generate fewer symbols, or look for the first such values in the outputs."
