@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edgernn.contract import State
 from edgernn.export.ir.node_builder import constant_of
-from edgernn.export.ir.recurrent_operators import OPERATORS, Input, is_recurrent, kind_of
+from edgernn.export.ir.recurrent_operators import LSTM, OPERATORS, Input, is_recurrent, kind_of
 from edgernn.export.quantize.constant_products import ConstantProduct, products_by_input
 from edgernn.export.quantize.int8_products import MOST_INPUTS, Int8Products, weights_key
 from edgernn.export.quantize.layer_forms import read_dequantized, write_scans
@@ -38,6 +38,9 @@ _REASONS: Mapping[str, str] = {
     "Einsum": "it has no integer form in ONNX",
     "Gather": "its rows are added without a product",
 }
+_MOST_FINE = 1 << 17
+"""The most weights of an LSTM whose input is rounded twice: of more, that takes too long."""
+
 _OTHER_REASON = "it is no product of data with finite weights as they are"
 
 
@@ -64,33 +67,36 @@ def to_int8(
         For each graph, what became of each weight.
     """
     recurrent = {key for model in models.values() for key in _layer_keys(model)}
+    fine = {key for model in models.values() for key in _lstm_inputs(model)}
     for model in models.values():
         write_scans(model)
         recurrent |= set(_body_keys(model))
-    return {kind: _quantize(model, states, recurrent) for kind, model in models.items()}
+    return {kind: _quantize(model, states, recurrent, fine) for kind, model in models.items()}
 
 
 def _quantize(
-    model: ir.Model, states: Collection[State], recurrent: Collection[bytes]
+    model: ir.Model,
+    states: Collection[State],
+    recurrent: Collection[bytes],
+    fine: Collection[bytes],
 ) -> list[WeightRecord]:
     records: list[WeightRecord] = []
     unit_range = UnitRange(model, states)
-    writer = Int8Products(unit_range.__contains__, recurrent)
+    writer = Int8Products(unit_range.__contains__, recurrent, fine)
     for products in list(products_by_input(model.graph)):
-        records += _written(writer, products, recurrent)
+        records += _written(writer, products)
     for node in list(model.graph.all_nodes()):
         if is_recurrent(node):
             records += read_dequantized(node)
     return [*records, *_float32_weights(model)]
 
 
-def _written(
-    writer: Int8Products, products: list[ConstantProduct], recurrent: Collection[bytes]
-) -> Iterator[WeightRecord]:
-    """Write products of one input, those of recurrent weights apart."""
+def _written(writer: Int8Products, products: list[ConstantProduct]) -> Iterator[WeightRecord]:
+    """Write products of one input, those whose weights or data have other integers apart."""
     small = [one for one in products if len(one.weights) <= MOST_INPUTS]
-    for kept in (True, False):
-        group = [one for one in small if (weights_key(one.weights) in recurrent) == kept]
+    kinds = [writer.kind_of(one) for one in small]
+    for kind in dict.fromkeys(kinds):
+        group = [one for one, own in zip(small, kinds, strict=True) if own == kind]
         operators = [one.node.op_type for one in group]
         if group:
             graph = group[0].node.graph
@@ -108,6 +114,14 @@ def _layer_keys(model: ir.Model) -> Iterator[bytes]:
             size = weights.shape[1] - weights.shape[1] // len(kind_of(node).onnx_gates)
             for rows in weights:
                 yield from (weights_key(part.T) for part in (rows, rows[:size], rows[size:]))
+
+
+def _lstm_inputs(model: ir.Model) -> Iterator[bytes]:
+    """Yield keys of the weights of small LSTMs for their input, as products of a step have them."""
+    for node in model.graph.all_nodes():
+        weights = constant_of(node.inputs[Input.W]) if node.op_type == LSTM.operator else None
+        if weights is not None and weights[0].size <= _MOST_FINE:
+            yield from (weights_key(rows.T) for rows in weights)
 
 
 def _body_keys(model: ir.Model) -> Iterator[bytes]:
