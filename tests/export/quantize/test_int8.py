@@ -15,10 +15,12 @@ from torch import nn
 
 import edgernn
 from edgernn.artifact import Artifact
+from edgernn.errors import ParityError
+from edgernn.export.ir.node_builder import constant_of
 from edgernn.export.ir.onnx_session import OnnxSession
-from edgernn.export.quantize import int8_products
+from edgernn.export.quantize import int8_products, layer_forms
 from edgernn.export.quantize.int8 import to_int8
-from edgernn.export.quantize.integer_rounding import quantize_full_range
+from edgernn.export.quantize.integer_rounding import quantize_full_range, quantize_pair_bounded
 from tests.export import saturating
 from tests.nets.tagger import KINDS, gaps, replayed, tagged
 
@@ -217,3 +219,48 @@ def test_other_products_stay(
     assert tuple(f"`{one.name}` ({one.operator})" for one in kept) == named
     assert all(one.stored == "float32" and one.reason for one in kept)
     assert [node.op_type for node in model.graph] == [line.split()[2].partition("(")[0]]
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
+def test_both_graphs_compute_the_same_integers(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A layer that is a Scan gives what its steps give; both have the same int8 weights."""
+    monkeypatch.setattr(layer_forms, "LEAST_HIDDEN", {kind: 6})
+    torch.manual_seed(1)
+    artifact = edgernn.export_model(
+        getattr(nn, kind)(5, 6, batch_first=True),
+        tmp_path / "m.edgernn",
+        inputs=["input:float32[batch,sequence,5]"],
+        precision="int8",
+        verify=False,
+    )
+    stored = [integers_of(path) for path in (artifact.sequence, artifact.step)]
+    assert len(stored[0]) == 2
+    for one, other in zip(*stored, strict=True):
+        np.testing.assert_array_equal(one, other)
+    model = edgernn.load(artifact.path)
+    x = np.random.default_rng(0).normal(size=(2, 9, 5)).astype(np.float32)
+    stream = model.stream(batch=2)
+    steps = np.stack([np.array(stream.step(x[:, t])) for t in range(9)], axis=1)
+    np.testing.assert_allclose(np.asarray(model(x)), steps, atol=1e-6)
+
+
+def integers_of(path: Path | None) -> list[NDArray[np.generic]]:
+    """Return the weights that a graph multiplies in integers, those of bodies last."""
+    nodes = ir.load(str(path)).graph.all_nodes()
+    found = [constant_of(node.inputs[1]) for node in nodes if node.op_type == "MatMulInteger"]
+    return sorted((one for one in found if one is not None), key=lambda one: one.shape)
+
+
+def test_the_gate_refuses_wrong_scales(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rewriting that multiplies by other scales than it divided by is no artifact."""
+
+    def wrong(weights: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+        numbers, scale = quantize_pair_bounded(weights)
+        return numbers, scale * np.float32(3)
+
+    monkeypatch.setattr(int8_products, "quantize_pair_bounded", wrong)
+    with pytest.raises(ParityError, match="does not agree with eager torch"):
+        tagged("GRU", tmp_path, precision="int8")
+    assert not list(tmp_path.iterdir())
