@@ -103,10 +103,11 @@ class Case:
         return copy.deepcopy(self.module).to(device, dtype), dtype
 
 
-def inputs_of(case: Case, batch: int, steps: int) -> NDArray[np.float32]:
-    """Return (batch, steps, hidden) float32, with scale 1."""
+def inputs_of(case: Case, batch: int, steps: int) -> NDArray[Any]:
+    """Return (batch, steps, hidden) with scale 1, in the dtype that the artifact takes."""
     shape = batch, steps, case.hidden
-    return np.random.default_rng(0).standard_normal(shape, np.float32)
+    drawn = np.random.default_rng(0).standard_normal(shape, np.float32)
+    return drawn.astype(np.float16) if case.precision == "float16" else drawn
 
 
 def _to_host(tensor: torch.Tensor) -> NDArray[Any]:

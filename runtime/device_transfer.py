@@ -56,7 +56,8 @@ class Transfer:
         """Return a copy of the tensor on the host."""
         with self._turn:
             if self._host is None or self._array is None:
-                return np.array(self._value.numpy())
+                found: NDArray[Any] = self._value.numpy()
+                return found if found.flags.owndata else found.copy()
             self._host.update_inplace(self._value)
         copied: NDArray[Any] = self._array.copy()
         return copied

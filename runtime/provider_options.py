@@ -147,8 +147,8 @@ def split_options(written: str) -> tuple[str, dict[str, str]]:
         option, equals, value = (part.strip() for part in pair.partition("="))
         if not (option and equals and value):
             raise ProviderError(
-                f"`{written}` is not a provider with options: `{pair}` should be OPTION=VALUE. "
-                "Write them as in `cuda:device_id=1,use_tf32=1`."
+                f"`{written}` is not a provider with options: {f'`{pair}`' if pair else 'nothing'} "
+                "is where OPTION=VALUE should be. Write them as in `cuda:device_id=1,use_tf32=1`."
             )
         if option in options:
             raise ProviderError(f"`{written}` gives `{option}` twice. Give it once.")

@@ -35,9 +35,10 @@ def test_a_name_alone_and_with_options():
 @pytest.mark.parametrize("pair", ["use_tf32", "=1", "use_tf32=", ""])
 def test_what_is_no_option_is_refused(pair):
     """A pair without a name, an equals sign or a value is refused."""
+    shown = f"`{pair}`" if pair else "nothing"
     assert refused(split_options, f"cuda:{pair}") == (
-        f"`cuda:{pair}` is not a provider with options: `{pair}` should be OPTION=VALUE. Write "
-        "them as in `cuda:device_id=1,use_tf32=1`."
+        f"`cuda:{pair}` is not a provider with options: {shown} is where OPTION=VALUE should be. "
+        "Write them as in `cuda:device_id=1,use_tf32=1`."
     )
 
 
