@@ -1,12 +1,14 @@
-"""Compare the ways to run one LSTM layer step by step: batch 1, one thread, in one process.
+"""Compare the ways to run one layer step by step: batch 1, one thread, in one process.
 
     python benchmarks/stream.py
-    python benchmarks/stream.py --hidden 128 --hidden 256 --check
+    python benchmarks/stream.py --kind GRU --hidden 128 --hidden 256 --check
 
 Every way runs the same weights. The rounds are interleaved, so that what else the machine does
 meets all of them alike, and the median round counts. The clock is the process's own: on an idle
 machine it is the wall's, on a busy one it stands still while others run. OpenVINO takes part where
-it is installed.
+it is installed. `bound` is the better one of two loops by hand: over the step graph in primitive
+operators and, where the artifact has it, over its form with the recurrent operator. `memory` is how
+long reading the weights takes.
 """
 
 from __future__ import annotations
@@ -28,20 +30,25 @@ from rich.console import Console
 from rich.table import Table
 
 import edgernn
+from edgernn.forms import choose_form
+from edgernn.runtime.measure.limits import weight_reader
+from edgernn.runtime.measure.timing import measure
 
 Loop = Callable[[int], None]
+Results = dict[tuple[str, int], dict[str, float]]
 
-_OVERHEAD = 1.4  # stream.step may take this many times what the bound loop takes
-_SPEEDUP = 6.0  # and must be this many times faster than eager nn.LSTM …
-_SPEEDUP_AT = (128, 256)  # … at these hidden sizes
+_OVERHEAD = {1: 1.2, 128: 1.1}  # from a hidden size on, stream.step : bound, at most
+_RUN_SPEEDUP, _RUN_UP_TO = 2.0, 128  # run() : stream.step, at least, up to this hidden size
+_SPEEDUP = {256: 9.0, 1024: 20.0}  # up to a hidden size, eager nn.LSTM : stream.step, at least
+_MEMORY_SHARE, _MEMORY_FROM = 0.85, 1024  # memory : stream.step, at least, from this hidden size
 
 
 class Layer(torch.nn.Module):
-    """One LSTM layer, (batch, sequence, hidden) to the same shape."""
+    """One recurrent layer, (batch, sequence, hidden) to the same shape."""
 
-    def __init__(self, hidden: int) -> None:
+    def __init__(self, kind: str, hidden: int) -> None:
         super().__init__()
-        self.rnn = torch.nn.LSTM(hidden, hidden, batch_first=True)
+        self.rnn = getattr(torch.nn, kind)(hidden, hidden, batch_first=True)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Run from a zero state and drop the final one."""
@@ -49,8 +56,8 @@ class Layer(torch.nn.Module):
         return output
 
 
-def eager_layer(layer: torch.nn.LSTM, x: np.ndarray) -> Loop:
-    """Return a loop over nn.LSTM with sequences of one step."""
+def eager_layer(layer: torch.nn.RNNBase, x: np.ndarray) -> Loop:
+    """Return a loop over the layer with sequences of one step."""
     row = torch.from_numpy(x)[:, None]
 
     def loop(steps: int) -> None:
@@ -62,9 +69,10 @@ def eager_layer(layer: torch.nn.LSTM, x: np.ndarray) -> Loop:
     return loop
 
 
-def eager_cell(layer: torch.nn.LSTM, x: np.ndarray) -> Loop:
-    """Return a loop over nn.LSTMCell with the layer's weights."""
-    cell = torch.nn.LSTMCell(layer.input_size, layer.hidden_size)
+def eager_cell(layer: torch.nn.RNNBase, x: np.ndarray) -> Loop:
+    """Return a loop over torch's cell with the layer's weights."""
+    kind = getattr(torch.nn, f"{type(layer).__name__}Cell")
+    cell = kind(layer.input_size, layer.hidden_size)
     cell.load_state_dict({k.removesuffix("_l0"): v for k, v in layer.state_dict().items()})
     row = torch.from_numpy(x)
 
@@ -77,17 +85,17 @@ def eager_cell(layer: torch.nn.LSTM, x: np.ndarray) -> Loop:
     return loop
 
 
-def session_of(artifact: edgernn.Artifact) -> Any:
-    """Return a session of the step graph with one thread that does not spin."""
+def session_of(file: Path) -> Any:
+    """Return a session of a graph with one thread that does not spin."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(artifact.step, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
 
 
 def hand_run(artifact: edgernn.Artifact, x: np.ndarray) -> Loop:
     """Return a loop over session.run() that feeds the states back as arrays."""
-    session, contract = session_of(artifact), artifact.contract
+    session, contract = session_of(artifact.checked("step")), artifact.contract
     data = contract.data_inputs("step")[0].name
     names = [state.input for state in contract.states]
     outputs = [contract.data_outputs("step")[0].name, *(s.output for s in contract.states)]
@@ -100,12 +108,14 @@ def hand_run(artifact: edgernn.Artifact, x: np.ndarray) -> Loop:
     return loop
 
 
-def hand_bound(artifact: edgernn.Artifact, x: np.ndarray) -> Loop:
+def hand_bound(artifact: edgernn.Artifact, file: Path, x: np.ndarray) -> Loop:
     """Return a loop over two I/O bindings in turn, without any check, its output left in place."""
-    session, contract = session_of(artifact), artifact.contract
+    session, contract = session_of(file), artifact.contract
+    ports = [*session.get_inputs(), *session.get_outputs()]
+    shapes = {port.name: [1 if isinstance(n, str) else n for n in port.shape] for port in ports}
     entry, result = contract.data_inputs("step")[0].name, contract.data_outputs("step")[0].name
     sides = [[contract.initial(state) for state in contract.states] for _ in range(2)]
-    data, output = np.zeros_like(x), np.zeros_like(x)
+    data, output = (np.zeros(shapes[name], np.float32) for name in (entry, result))
 
     def bound(before: list[np.ndarray], after: list[np.ndarray]) -> Any:
         binding = session.io_binding()
@@ -177,77 +187,106 @@ def seconds(loop: Loop, steps: int) -> float:
     return time.process_time() - begin
 
 
-def compared(hidden: int, rounds: int, folder: Path) -> dict[str, float]:
-    """Return µs per step of every way at one hidden size."""
+def compared(kind: str, hidden: int, rounds: int, folder: Path) -> dict[str, float]:
+    """Return µs per step of every way for one layer."""
     torch.manual_seed(hidden)
-    model = Layer(hidden).eval()
+    model = Layer(kind, hidden).eval()
     artifact = edgernn.export_model(
-        model, folder / f"lstm{hidden}.edgernn", inputs=(torch.zeros(2, 3, hidden),)
+        model, folder / f"{kind}{hidden}.edgernn", inputs=(torch.zeros(2, 3, hidden),)
     )
     x = np.random.default_rng(hidden).normal(size=(1, hidden)).astype(np.float32)
+    form = choose_form(artifact.forms, "step", "cpu", {"batch": 1})
     loops: dict[str, Loop | None] = {
-        "nn.LSTM": eager_layer(model.rnn, x),
-        "nn.LSTMCell": eager_cell(model.rnn, x),
+        "eager layer": eager_layer(model.rnn, x),
+        "eager cell": eager_cell(model.rnn, x),
         "run()": hand_run(artifact, x),
-        "bound": hand_bound(artifact, x),
-        "OpenVINO": openvino_run(artifact, x),
+        "primitives": hand_bound(artifact, artifact.checked("step"), x),
+        "operator": hand_bound(artifact, artifact.checked_form(form), x) if form else None,
         "stream.step": stream_step(artifact, x),
     }
-    return measured({name: loop for name, loop in loops.items() if loop}, rounds)
+    times = measured({name: loop for name, loop in loops.items() if loop}, rounds)
+    openvino = openvino_run(artifact, x)  # in rounds of its own: its threads spin on after a step
+    times |= measured({"OpenVINO": openvino}, rounds) if openvino else {}
+    times["bound"] = min(times["primitives"], times.get("operator", times["primitives"]))
+    times["memory"] = memory_time(artifact, rounds) if hidden >= _MEMORY_FROM else float("nan")
+    return times
 
 
-def shortfalls(hidden: int, times: dict[str, float]) -> list[str]:
-    """Return what of the promised speed was missed at one hidden size."""
-    overhead = times["stream.step"] / times["bound"]
-    speedup = times["nn.LSTM"] / times["stream.step"]
-    missed = []
-    if overhead > _OVERHEAD:
-        missed.append(
-            f"hidden {hidden}: stream.step takes {overhead:.2f} x the bound loop, at most "
-            f"{_OVERHEAD} x was promised"
-        )
-    if hidden in _SPEEDUP_AT and speedup < _SPEEDUP:
-        missed.append(
-            f"hidden {hidden}: stream.step is {speedup:.1f} x as fast as eager nn.LSTM, at least "
-            f"{_SPEEDUP} x was promised"
-        )
-    return missed
+def memory_time(artifact: edgernn.Artifact, rounds: int) -> float:
+    """Return in how many µs the memory gives the weights of one step."""
+    probe = weight_reader(256 << 20)
+    times = measure({"read": probe.call}, rounds, clock="process")["read"]
+    return times.best / probe.amount * artifact.cost.weight_bytes * 1e6
 
 
-def table_of(results: dict[int, dict[str, float]]) -> Table:
-    """Return the results as a table, one row per hidden size."""
-    names = list(next(iter(results.values())))
+def shortfalls(kind: str, hidden: int, times: dict[str, float]) -> list[str]:
+    """Return what of the promised speed was missed for one layer."""
+    step = times["stream.step"]
+    most = max((size, limit) for size, limit in _OVERHEAD.items() if size <= hidden)[1]
+    least = min(((size, limit) for size, limit in _SPEEDUP.items() if hidden <= size), default=None)
+    promised = [("stream.step : bound", step / times["bound"], most, True)]
+    if hidden <= _RUN_UP_TO:
+        promised.append(("run() : stream.step", times["run()"] / step, _RUN_SPEEDUP, False))
+    if least is not None and kind == "LSTM":
+        speedup = times["eager layer"] / step
+        promised.append(("eager : stream.step", speedup, least[1], False))
+    if hidden >= _MEMORY_FROM:
+        promised.append(("memory : stream.step", times["memory"] / step, _MEMORY_SHARE, False))
+    return [
+        f"{kind} {hidden}: {name} is {ratio:.2f}, {'at most' if is_most else 'at least'} {limit} "
+        "was promised"
+        for name, ratio, limit, is_most in promised
+        if (ratio > limit if is_most else ratio < limit)
+    ]
+
+
+def table_of(results: Results) -> Table:
+    """Return the results as a table, one row per layer."""
+    names = list(dict.fromkeys(name for times in results.values() for name in times))
     table = Table(
         title="µs per step, batch 1, one thread: eager torch, ONNX Runtime by hand, edgernn"
     )
-    for heading in ("hidden", *names, "step : bound", "eager : step"):
+    for heading in ("layer", "hidden", *names, "step : bound", "run : step", "eager : step"):
         table.add_column(heading, justify="right")
-    for hidden, times in results.items():
+    for (kind, hidden), times in results.items():
         step = times["stream.step"]
+        shown = (times.get(name, float("nan")) for name in names)
         table.add_row(
+            kind,
             str(hidden),
-            *(f"{times[name]:.1f}" for name in names),
+            *("" if time != time else f"{time:.1f}" for time in shown),
             f"{step / times['bound']:.2f}",
-            f"{times['nn.LSTM'] / step:.1f}",
+            f"{times['run()'] / step:.1f}",
+            f"{times['eager layer'] / step:.1f}",
         )
     return table
 
 
 @click.command()
-@click.option("--hidden", multiple=True, type=click.IntRange(1), default=(32, 128, 256, 512))
+@click.option("--kind", "kinds", multiple=True, default=("LSTM", "GRU"), show_default=True)
+@click.option(
+    "--hidden", multiple=True, type=click.IntRange(1), default=(8, 32, 64, 128, 256, 1024)
+)
 @click.option("--rounds", type=click.IntRange(1), default=25, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--check", is_flag=True, help="Exit with 1 where the promised speed is missed.")
-def main(hidden: tuple[int, ...], rounds: int, as_json: bool, check: bool) -> None:
-    """Compare the ways to run one LSTM layer step by step."""
+def main(
+    kinds: tuple[str, ...], hidden: tuple[int, ...], rounds: int, as_json: bool, check: bool
+) -> None:
+    """Compare the ways to run one layer step by step."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        results = {size: compared(size, rounds, Path(folder)) for size in hidden}
+        results = {
+            (kind, size): compared(kind, size, rounds, Path(folder))
+            for kind in kinds
+            for size in hidden
+        }
     if as_json:
-        click.echo(json.dumps(results, indent=2))
+        rows = [{"kind": kind, "hidden": size, **t} for (kind, size), t in results.items()]
+        click.echo(json.dumps(rows, indent=2))
     else:
-        Console().print(table_of(results))
-    missed = [line for size, times in results.items() for line in shortfalls(size, times)]
+        Console(width=max(Console().width, 150)).print(table_of(results))
+    missed = [line for (kind, n), times in results.items() for line in shortfalls(kind, n, times)]
     for line in missed:
         click.echo(line, err=True)
     sys.exit(1 if check and missed else 0)
