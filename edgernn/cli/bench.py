@@ -41,6 +41,7 @@ def _check_plot(ctx: click.Context, param: click.Parameter, value: Path | None) 
     show_default="cpu",
     help="Where to run; once per provider.",
 )
+@click.option("--no-forms", is_flag=True, help="Run the portable graphs alone.")
 @click.option(
     "--threads",
     type=click.IntRange(min=1),
@@ -91,6 +92,7 @@ def command(
     chunk: tuple[int, ...],
     precision: tuple[Precision, ...],
     provider: tuple[str, ...],
+    no_forms: bool,
     threads: int,
     rounds: int,
     seconds: float,
@@ -109,7 +111,7 @@ def command(
     and what was measured is printed.
     """
     options = BenchOptions(
-        batch, chunk, precision, provider, threads, rounds, seconds, against, source
+        batch, chunk, precision, provider, not no_forms, threads, rounds, seconds, against, source
     )
     options.check()
     if plot is None and force:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from edgernn.axis_sizes import evaluate_size
 from edgernn.contract import BATCH, SEQUENCE
 from edgernn.errors import ContractError, InputError
+from edgernn.forms import choose_form
 from edgernn.runtime.golden_arrays import GoldenArrays
 from edgernn.runtime.model import Model
 from edgernn.runtime.port_axes import PortAxes, input_axes, required_axes
@@ -28,17 +29,21 @@ class ModelCalls:
     The inputs are repeated, or cut, to the size of a call. Lengths are left out, so every sequence
     has all steps.
 
+    Args:
+        model: The model.
+        has_forms: Whether it was loaded with its forms.
+
     Raises:
         ContractError: The model is a single graph, or its golden run cannot be read.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, has_forms: bool = True) -> None:
         if model.artifact is None:
             raise ContractError(
                 f"`{model.contract.source}` was loaded from a single graph, which carries no "
                 "golden run. Load the whole artifact."
             )
-        self._model = model
+        self._model, self._has_forms = model, has_forms
         self._contract = model.contract
         recorded = GoldenArrays(model.artifact)
         self._axes = required_axes(input_axes(model.contract))
@@ -89,6 +94,16 @@ class ModelCalls:
             run = partial(stream.step, *(self._step(port.name, arrays) for port in ports))
         most = min(contract.limited_states.values(), default=0)
         return _restarting(stream, run, chunk // contract.hop, most) if most else run
+
+    def graph(self, batch: int, chunk: int) -> str:
+        """Return which graph runs such a call: `step`, `sequence` or the name of a form of one."""
+        contract, artifact = self._contract, self._model.artifact
+        runs_step = contract.step is not None and contract.carry and chunk == contract.hop
+        kind = "step" if runs_step or contract.sequence is None else "sequence"
+        forms = artifact.forms if artifact is not None and self._has_forms else ()
+        sizes = {BATCH: batch, SEQUENCE: chunk}
+        form = choose_form(forms, kind, self._model.provider, sizes)
+        return kind if form is None else form.name
 
     def _step(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
         return np.ascontiguousarray(self._axes[name].to_step(arrays[name]))

@@ -69,6 +69,7 @@ class Speed:
         eager: Those of eager torch, measured by turns with it; None where there are none.
         bound: The least time of a call.
         sample_rate: The steps of the input in a second, or None where that is not known.
+        graph: The graph that ran: `step`, `sequence`, or the name of a form of one.
     """
 
     cell: Cell
@@ -76,6 +77,7 @@ class Speed:
     eager: Times | None
     bound: Bound
     sample_rate: float | None
+    graph: str = ""
 
     @property
     def steps_per_second(self) -> float:
@@ -101,6 +103,7 @@ class Speed:
         """Return the measurement as a JSON object; times are in seconds of one call."""
         return {
             **asdict(self.cell),
+            "graph": self.graph,
             "median": self.times.median,
             "p99": self.times.percentile(99),
             "calls": self.times.samples.size,

@@ -24,6 +24,7 @@ class BenchOptions:
         chunk: Numbers of steps of one call.
         precision: Number formats of the weights.
         provider: Where to run.
+        forms: Whether to run the forms of the artifact that are faster.
         threads: The number of threads of every runtime.
         rounds: The most rounds of a cell.
         seconds: The most seconds of a cell.
@@ -35,6 +36,7 @@ class BenchOptions:
     chunk: tuple[int, ...]
     precision: tuple[Precision, ...]
     provider: tuple[str, ...]
+    forms: bool
     threads: int
     rounds: int
     seconds: float

@@ -127,7 +127,8 @@ class Bench:
         )
         contract = part.artifact.contract
         bound = bound_of(part.artifact.cost, limits, cell.batch, cell.chunk // contract.hop)
-        return Speed(cell, times["edgernn"], times.get("torch"), bound, contract.sample_rate)
+        graph = part.calls.graph(cell.batch, cell.chunk)
+        return Speed(cell, times["edgernn"], times.get("torch"), bound, contract.sample_rate, graph)
 
     def _eager_threads(self) -> contextlib.AbstractContextManager[None]:
         if self.eager is None:
@@ -166,7 +167,7 @@ def load_bench(path: Path, options: BenchOptions, folder: Path) -> Bench:
     artifacts = _in_precisions(artifact, options.precision, folder, notes)
     _LOG.info("loading the model")
     parts = [
-        _part(one, precision, provider, options.threads)
+        _part(one, precision, provider, options)
         for precision, one in artifacts.items()
         for provider in dict.fromkeys(options.provider)
     ]
@@ -193,11 +194,11 @@ def _doubt(artifact: Artifact, eager: EagerCalls, options: BenchOptions) -> str:
     )
 
 
-def _part(artifact: Artifact, precision: str, provider: str, threads: int) -> Part:
+def _part(artifact: Artifact, precision: str, provider: str, options: BenchOptions) -> Part:
     """Load an artifact; of `auto`, the provider that was chosen."""
-    model = load(artifact.path, provider, threads)
+    model = load(artifact.path, provider, options.threads, forms=options.forms)
     written = model.provider if provider == AUTO else provider
-    return Part(artifact, precision, written, ModelCalls(model))
+    return Part(artifact, precision, written, ModelCalls(model, options.forms))
 
 
 def cell_label(cell: Cell) -> str:

@@ -58,12 +58,14 @@ def _columns(speeds: Sequence[Speed]) -> list[tuple[Column, bool]]:
     """Return the columns, each with whether it says anything."""
     has_rate = any(speed.sample_rate for speed in speeds)
     has_eager = any(speed.eager for speed in speeds)
+    has_forms = any(one.graph not in ("", "step", "sequence") for one in speeds)
     several = len({speed.cell.provider for speed in speeds}) > 1
     return [
         (("batch", lambda one: f"{one.cell.batch:,}"), True),
         (("chunk", lambda one: f"{one.cell.chunk:,}"), True),
         (("precision", lambda one: one.cell.precision), any(one.cell.precision for one in speeds)),
         (("provider", lambda one: one.cell.provider), several),
+        (("graph", lambda one: one.graph), has_forms),
         (("median µs", lambda one: microseconds(one.times.median)), True),
         (("p99 µs", lambda one: microseconds(one.times.percentile(99))), True),
         (("steps/s", lambda one: number_text(one.steps_per_second)), True),

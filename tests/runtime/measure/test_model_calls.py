@@ -24,6 +24,16 @@ def test_one_step_and_a_chunk(tmp_path: Path):
     assert calls.call(3, 5)().shape == (3, 5, 3)
 
 
+def test_which_graph_runs(tmp_path: Path):
+    """One step is the step graph's, unless it is missing."""
+    calls = calls_of(small_artifacts.features(tmp_path / "a"))
+    assert (calls.graph(1, 1), calls.graph(1, 2)) == ("step", "sequence")
+    alone = calls_of(small_artifacts.features(tmp_path / "b", graphs=("step",)))
+    assert alone.graph(1, 2) == "step"
+    without = calls_of(small_artifacts.features(tmp_path / "c", carry=False))
+    assert without.graph(1, 1) == "sequence"
+
+
 def test_a_constant_batch_and_ids(tmp_path: Path):
     """Ids are those of the golden run, so they are within the table; a batch is refused early."""
     calls = calls_of(small_artifacts.hello(tmp_path / "a"))

@@ -26,7 +26,7 @@ def test_the_limit_of_a_large_call_is_multiplying():
 def test_rates_and_shares():
     """A call of 8 sequences of 10 steps in 2 ms, four times as fast as torch."""
     times, eager = Times(np.full((3, 2), 2e-3)), Times(np.full((3, 1), 8e-3))
-    speed = Speed(Cell("int8", "cpu", 8, 10), times, eager, Bound(1e-3, "peak"), 16000)
+    speed = Speed(Cell("int8", "cpu", 8, 10), times, eager, Bound(1e-3, "peak"), 16000, "step")
     assert (speed.steps_per_second, speed.real_time_factor) == (40000, 2.5)
     assert (speed.speedup, speed.share) == (4, 0.5)
     assert speed.to_json() == {
@@ -34,6 +34,7 @@ def test_rates_and_shares():
         "provider": "cpu",
         "batch": 8,
         "chunk": 10,
+        "graph": "step",
         "median": 2e-3,
         "p99": 2e-3,
         "calls": 6,
