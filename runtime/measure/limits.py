@@ -6,6 +6,7 @@ threads of the model that is compared with them.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -25,11 +26,13 @@ _PRODUCT = (
     b"Z\t\n\x01b\x12\x04\n\x02\x08\x01b\t\n\x01y\x12\x04\n\x02\x08\x01B\x04\n\x00\x10\x12"
 )
 _MEBIBYTE = 1 << 20
-_READ_AT_LEAST = 32 * _MEBIBYTE  # in one call, so that the call itself does not count
+# So much that the call itself does not count; so little that other programs rarely interrupt it.
+_READ_IN_ONE_CALL = {"cpu": 32 * _MEBIBYTE}
+_READ_IN_ONE_CALL_OF_DEVICES = 2048 * _MEBIBYTE
 _MEMORY = {"cpu": 256 * _MEBIBYTE}
 _MEMORY_OF_DEVICES = 2048 * _MEBIBYTE
-_PRODUCT_SIZE = {"cpu": 1024}
-_PRODUCT_SIZE_OF_DEVICES = 8192
+_PRODUCT_SIZES = {"cpu": (384, 1024)}
+_PRODUCT_SIZES_OF_DEVICES = (8192,)
 
 
 @dataclass(frozen=True)
@@ -69,19 +72,25 @@ class Limits:
 def weight_reader(nbytes: int, provider: str = "cpu", threads: int | None = 1) -> Probe:
     """Return products of single rows with two matrices, again and again.
 
+    Of a large size, each call reads another part, one after the other.
+
     Args:
-        nbytes: The size of both matrices together, in bytes.
+        nbytes: The size of all matrices together, in bytes.
         provider: Where to run them, with options as `load` takes them.
         threads: The number of threads; None for all cores.
 
     Raises:
         ProviderError: The provider does not run here.
     """
-    side = max(4, round((nbytes / 8) ** 0.5))
+    least = _READ_IN_ONE_CALL.get(find_provider(provider).name, _READ_IN_ONE_CALL_OF_DEVICES)
+    parts = max(1, nbytes // least)
+    side = max(4, round((nbytes / parts / 8) ** 0.5))
     size = 2 * side * side * 4
-    rows = -(-_READ_AT_LEAST // size)
+    rows = -(-least // size)
     # With two matrices, ONNX Runtime cannot join the rows to one product that reads once for all.
-    return Probe(_product((rows, 1, 1, side), (1, 2, side, side), provider, threads), rows * size)
+    shapes = (rows, 1, 1, side), (1, 2, side, side)
+    reads = itertools.cycle([_product(*shapes, provider, threads) for _ in range(parts)])
+    return Probe(lambda: next(reads)(), rows * size)
 
 
 def matrix_product(side: int, provider: str = "cpu", threads: int | None = 1) -> Probe:
@@ -108,17 +117,14 @@ def measure_limits(
     """
     name = find_provider(provider).name
     memory = _MEMORY.get(name, _MEMORY_OF_DEVICES)
-    size = _PRODUCT_SIZE.get(name, _PRODUCT_SIZE_OF_DEVICES)
-    probes: dict[str, Callable[[], Probe]] = {
-        "memory": lambda: weight_reader(memory, provider, threads),
-        "weights": lambda: weight_reader(min(weight_bytes, memory), provider, threads),
-        "multiply_adds": lambda: matrix_product(size, provider, threads),
-    }
-    rates = {}
-    for name, make in probes.items():
-        before_probe(name)
-        rates[name] = _best_rate(make())
-    return Limits(**rates)
+    sizes = _PRODUCT_SIZES.get(name, _PRODUCT_SIZES_OF_DEVICES)
+    before_probe("memory")
+    of_memory = _best_rate(weight_reader(memory, provider, threads))
+    before_probe("weights")
+    of_weights = _best_rate(weight_reader(min(weight_bytes, memory), provider, threads))
+    before_probe("multiply_adds")
+    peak = max(_best_rate(matrix_product(size, provider, threads)) for size in sizes)
+    return Limits(of_memory, of_weights, peak)
 
 
 def _best_rate(probe: Probe) -> float:

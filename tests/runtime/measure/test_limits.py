@@ -12,7 +12,7 @@ from edgernn.runtime.measure.limits import Limits, matrix_product, measure_limit
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the largest array and the largest product be small."""
     monkeypatch.setattr(limits, "_MEMORY", {"cpu": 1 << 20})
-    monkeypatch.setattr(limits, "_PRODUCT_SIZE", {"cpu": 64})
+    monkeypatch.setattr(limits, "_PRODUCT_SIZES", {"cpu": (64, 96)})
 
 
 def test_small_weights_are_read_many_times_in_one_call():
