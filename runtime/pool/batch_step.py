@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edgernn.axis_sizes import evaluate_shape
 from edgernn.contract import BATCH, Port
 from edgernn.runtime.devices import HOST, Device
-from edgernn.runtime.io_binding import Buffers, TensorBuffer, read_on_host
+from edgernn.runtime.io_binding import Buffers, TensorBuffer, allocate_buffer, read_on_host
 from edgernn.runtime.providers import onnxruntime
 from edgernn.runtime.sessions import Sessions
 
@@ -27,9 +27,9 @@ class HostBuffer(TensorBuffer):
 
     __slots__ = ()
 
-    def __init__(self, array: NDArray[Any]) -> None:
-        self._device = HOST
-        self.value = onnxruntime().OrtValue.ortvalue_from_numpy(array)
+    def __init__(self, array: NDArray[Any], bound: tuple[int, ...]) -> None:
+        self._device, self.array = HOST, array
+        self.value = onnxruntime().OrtValue.ortvalue_from_numpy(array.reshape(bound))
         self.write, self.read = partial(array.__setitem__, ...), partial(np.asarray, array)
 
 
@@ -49,39 +49,60 @@ class StepMemory:
         """The bytes that are used so far."""
         return sum(array.nbytes for array in self._arrays.values())
 
-    def buffer(self, key: str, port: Port, batch: int) -> TensorBuffer:
+    def buffer(
+        self, key: str, port: Port, batch: int, bound: Sequence[int | str] | None = None
+    ) -> TensorBuffer:
         """Return a buffer for a port and a batch of at most `size`.
 
         Args:
             key: What names its memory.
             port: The port.
             batch: The batch.
+            bound: The shape of the same port of a form, which may have other axes of size 1.
         """
-        whole, shape = (evaluate_shape(port.shape, {BATCH: rows}) for rows in (self._size, batch))
-        assert whole is not None
-        assert shape is not None
         if self._device is not HOST:
-            return TensorBuffer(shape, port.dtype, self._device)
+            return allocate_buffer(port, batch, self._device, bound)
+        whole, shape, other = (
+            _shape(sizes, rows)
+            for sizes, rows in (
+                (port.shape, self._size),
+                (port.shape, batch),
+                (bound or port.shape, batch),
+            )
+        )
         if key not in self._arrays:
             self._arrays[key] = np.zeros(math.prod(whole), port.dtype)
-        return HostBuffer(self._arrays[key][: math.prod(shape)].reshape(shape))
+        return HostBuffer(self._arrays[key][: math.prod(shape)].reshape(shape), other)
+
+
+def _shape(sizes: Sequence[int | str], batch: int) -> tuple[int, ...]:
+    shape = evaluate_shape(tuple(sizes), {BATCH: batch})
+    assert shape is not None
+    return shape
 
 
 class BatchStep:
     """The step graph for a batch of one size, bound to buffers for its inputs and outputs.
 
+    Args:
+        session: The session of the step graph, or of a form of it.
+        sessions: The sessions of the model.
+        batch: The number of rows.
+        memory: The memory of the buffers.
+
     Attributes:
         states: Buffers for the states before and after a step; a run may use others.
     """
 
-    def __init__(self, sessions: Sessions, batch: int, memory: StepMemory) -> None:
+    def __init__(self, session: Any, sessions: Sessions, batch: int, memory: StepMemory) -> None:
         contract = sessions.contract
-        self._session = sessions.open("step")
+        self._session = session
+        shapes = {port.name: port.shape for port in (*session.get_inputs(), *session.get_outputs())}
         self._binding = self._session.io_binding()
         self._turn = sessions.provider.device.turn
         self._pairs = contract.states
         self._inputs, self._outputs = (
-            {port.name: memory.buffer(port.name, port, batch) for port in ports}
+            {port.name: memory.buffer(port.name, port, batch, shapes[port.name]) for port in ports}
             for ports in (contract.data_inputs("step"), contract.data_outputs("step"))
         )
         before, after = (

@@ -31,16 +31,12 @@ class DeviceStates(PoolStates):
         self._buffers: list[Buffers] = [state_buffers(contract, size, device)]
         self._copies: dict[tuple[str, int], NDArray[Any]] = {}
 
-    def read(self, rows: Rows) -> dict[str, NDArray[Any]]:
-        """Return a copy of the states of rows, in the shapes of their ports."""
-        arrays = {}
+    def gather(self, rows: Rows, into: Mapping[str, NDArray[Any]]) -> None:
+        """Copy rows into C-contiguous arrays of the shapes of the ports."""
         for name, layout in self._layouts.items():
-            shape = layout.before, len(rows), layout.after
-            taken = np.empty(shape, layout.port.dtype)
+            out = into[name].reshape(layout.before, len(rows), layout.after)
             for slot, places, at in self._by_slot(rows):
-                taken[:, places] = self._block(name, slot)[:, at]
-            arrays[name] = taken.reshape(layout.shape(len(rows)))
-        return arrays
+                out[:, places] = self._block(name, slot)[:, at]
 
     def scatter(self, rows: Rows, states: Mapping[str, NDArray[Any]]) -> None:
         """Copy arrays of the shapes of the ports into rows."""
@@ -68,8 +64,16 @@ class DeviceStates(PoolStates):
             self._copies[name, slot] = copy
         return copy
 
-    def _row(self, name: str, place: tuple[int, int]) -> NDArray[Any]:
-        return self._block(name, place[0])[:, place[1]]
+    def _start(self, row: int) -> None:
+        slot, at = self._place(row)
+        for name, layout in self._layouts.items():
+            self._block(name, slot)[:, at] = layout.initial
+
+    def _move(self, source: int, target: int) -> None:
+        slot, at = self._place(source)
+        other, there = self._place(target)
+        for name in self._layouts:
+            self._block(name, other)[:, there] = self._block(name, slot)[:, at]
 
     def _value(self, name: str, slot: int) -> Any:
         buffer, copy = self._buffers[slot][name], self._copies.get((name, slot))

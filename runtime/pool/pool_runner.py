@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -142,7 +142,10 @@ class PoolRunner:
         step = self._step(count if part.block is None else self._size)
         if part.block is None:
             before, after = step.states
-            _write(before, self.states.read(part.rows))
+            if self._device is HOST:
+                self.states.gather(part.rows, _read(before))
+            else:
+                _write(before, self.states.read(part.rows))
             outputs = self._run(step, data, _values(before), _values(after))
             return outputs, partial(self.states.scatter, part.rows, _read(after))
         *values, commit = self.states.in_place(part.block)
@@ -161,11 +164,22 @@ class PoolRunner:
 
     def _step(self, batch: int) -> BatchStep:
         """Return the step for a batch; those of the last sizes are kept."""
-        step = self._steps.pop(batch, None) or BatchStep(self._sessions, batch, self._memory)
+        step = self._steps.pop(batch, None)
+        if step is None:
+            step = BatchStep(self._session, self._sessions, batch, self._memory)
         if len(self._steps) >= _BATCHES_KEPT:
             del self._steps[next(iter(self._steps))]
         self._steps[batch] = step
         return step
+
+    @cached_property
+    def _session(self) -> Any:
+        """The step graph, or its form for whole blocks.
+
+        It is one for all parts, so that what a stream gives does not depend on how many others
+        step with it.
+        """
+        return self._sessions.open_for("step", {BATCH: self._size})
 
     def _buffers(self, rows: Rows) -> tuple[Buffers, Buffers]:
         """Return buffers for rows, the first with their states."""

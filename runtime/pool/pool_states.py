@@ -65,8 +65,7 @@ class PoolStates:
 
     def __init__(self, contract: Contract, size: int) -> None:
         self.size = size
-        self.hops = np.zeros(0, np.int64)
-        self.defined_after = np.zeros(0, np.int64)
+        self._count(np.zeros((0, 2), np.int64))
         self._layouts = {
             state.name: StateLayout.of(contract.state_ports[state.name], contract.initial(state))
             for state in contract.states
@@ -78,6 +77,7 @@ class PoolStates:
             for name, layout in self._layouts.items()
         }
         self._values: dict[tuple[str, int], Any] = {}
+        self._flats: list[tuple[NDArray[Any], StateLayout]] = []  # the tensors, flat
 
     @property
     def rows(self) -> int:
@@ -94,11 +94,13 @@ class PoolStates:
         """Make room for at least `rows` rows; may be run again where it was interrupted."""
         blocks, before = -(-rows // self.size), len(self._slots)
         self._resize(blocks + 1)
-        grown = np.zeros((2, blocks * self.size), np.int64)
-        room = self.rows
-        grown[0, :room], grown[1, :room] = self.hops[:room], self.defined_after[:room]
-        self.hops, self.defined_after = grown
+        grown = np.zeros((blocks * self.size, 2), np.int64)
+        grown[: self.rows] = self._counts[: self.rows]
+        self._count(grown)
         self._slots = np.concatenate([self._slots, np.arange(before + 1, blocks + 1)])
+
+    def _count(self, counts: NDArray[np.int64]) -> None:
+        self._counts, self.hops, self.defined_after = counts, counts[:, 0], counts[:, 1]
 
     def start(self, row: int, undefined: int) -> None:
         """Give a row the initial state.
@@ -107,32 +109,32 @@ class PoolStates:
             row: The row.
             undefined: The number of first hops in which some output is not defined.
         """
-        place = self._place(row)
-        for name, layout in self._layouts.items():
-            self._row(name, place)[...] = layout.initial
+        self._start(row)
         self.hops[row], self.defined_after[row] = 0, undefined
 
     def move(self, source: int, target: int) -> None:
         """Copy a row to another."""
-        before, after = self._place(source), self._place(target)
-        for name in self._layouts:
-            self._row(name, after)[...] = self._row(name, before)
-        self.hops[target] = self.hops[source]
-        self.defined_after[target] = self.defined_after[source]
+        self._move(source, target)
+        self._counts[target] = self._counts[source]
 
     def read(self, rows: Rows) -> Arrays:
         """Return a copy of the states of rows, in the shapes of their ports."""
-        arrays = {}
-        for name, layout in self._layouts.items():
-            flat = self._tensors[name].reshape(-1, layout.after)
-            taken = flat[self._index(rows, layout.before)]
-            arrays[name] = taken.reshape(layout.shape(len(rows)))
+        arrays = {
+            name: np.empty(layout.shape(len(rows)), layout.port.dtype)
+            for name, layout in self._layouts.items()
+        }
+        self.gather(rows, arrays)
         return arrays
+
+    def gather(self, rows: Rows, into: Mapping[str, NDArray[Any]]) -> None:
+        """Copy rows into C-contiguous arrays of the shapes of the ports."""
+        for (flat, layout), name in zip(self._flats, self._layouts, strict=True):
+            out = into[name].reshape(-1, layout.after)
+            np.take(flat, self._index(rows, layout.before), 0, out=out, mode="clip")
 
     def scatter(self, rows: Rows, states: Mapping[str, NDArray[Any]]) -> None:
         """Copy arrays of the shapes of the ports into rows."""
-        for name, layout in self._layouts.items():
-            flat = self._tensors[name].reshape(-1, layout.after)
+        for (flat, layout), name in zip(self._flats, self._layouts, strict=True):
             flat[self._index(rows, layout.before)] = states[name].reshape(-1, layout.after)
 
     def in_place(self, block: int) -> tuple[dict[str, Any], dict[str, Any], Callable[[], None]]:
@@ -166,17 +168,29 @@ class PoolStates:
     def _resize(self, slots: int) -> None:
         """Make the tensors larger; what they hold may move in memory."""
         self._values.clear()
+        self._flats.clear()
         for name, tensor in self._tensors.items():
             shape = slots, *tensor.shape[1:]
             if self.rows:
                 tensor.resize(shape, refcheck=False)
             else:
                 self._tensors[name] = np.zeros(shape, tensor.dtype)  # no memory before it is used
+            layout = self._layouts[name]
+            self._flats.append((self._tensors[name].reshape(-1, layout.after), layout))
 
-    def _row(self, name: str, place: tuple[int, int]) -> NDArray[Any]:
-        """Return a row of a state to be read and changed, `(before, after)`."""
-        row: NDArray[Any] = self._tensors[name][place[0], :, place[1]]
-        return row
+    def _start(self, row: int) -> None:
+        slot, at = self._place(row)
+        for flat, layout in self._flats:
+            span = layout.before * self.size
+            first = slot * span + at
+            flat[first : first + span : self.size] = layout.initial
+
+    def _move(self, source: int, target: int) -> None:
+        (slot, at), (other, there), size = self._place(source), self._place(target), self.size
+        for flat, layout in self._flats:
+            span = layout.before * size
+            old, new = slot * span + at, other * span + there
+            flat[new : new + span : size] = flat[old : old + span : size]
 
     def _value(self, name: str, slot: int) -> Any:
         """Return a slot of a state as an OrtValue."""

@@ -143,7 +143,7 @@ class StreamPool(ShownAsFacts):
                 f"The pool is full: its capacity is {self.capacity}. Close a stream, or create the "
                 "pool with a larger capacity, or without one: it then grows."
             )
-        self._states.grow(row + 1 + row // 16)
+        complete(partial(self._states.grow, row + 1 + row // 16))
 
     def close(self, stream: PoolStream) -> None:
         """Close a stream; the last one takes its row.
@@ -154,7 +154,13 @@ class StreamPool(ShownAsFacts):
         """
         with self._alone():
             row = self._row_of(stream)
-            complete(partial(self._remove, stream, row, self._streams[-1], len(self._streams) - 1))
+            last = len(self._streams) - 1
+            remove = partial(self._remove, stream, row, self._streams[last], last)
+            try:
+                remove()
+            except BaseException:  # an interrupt
+                complete(remove)
+                raise
 
     def _remove(self, stream: PoolStream, row: int, moved: PoolStream, last: int) -> None:
         """Move the last stream to a row; may be run again where it was interrupted."""
