@@ -9,13 +9,11 @@ from edgernn.cli.chunk_runner import ChunkRunner
 from edgernn.cli.data_files.output_file import OutputFile
 from edgernn.cli.prompt_file import read_prompts
 from edgernn.cli.run_options import RunOptions
-from edgernn.cli.run_text import read_text
+from edgernn.cli.run_text import TextInterface, read_text
 from edgernn.cli.text_writer import write_text
-from edgernn.errors import InputError
 from edgernn.runtime import Model
 from edgernn.runtime.generation import Continuation, Generation, Sampling
 from edgernn.runtime.generation.stop_texts import check_stops
-from edgernn.runtime.generation.text_ports import scores_output
 
 __all__ = ["run_generation"]
 
@@ -34,12 +32,7 @@ def run_generation(
     Raises:
         InputError: The model does not take or score symbols, or a prompt is not valid.
     """
-    vocabulary = model.contract.vocabulary
-    if vocabulary is not None and scores_output(model.contract) is None:
-        raise InputError(
-            f"The model has no output with one score for each of its {len(vocabulary)} "
-            "symbols, so it cannot answer in text. Leave out --generate to get numbers."
-        )
+    TextInterface(model.contract).require_scores()
     prompts = [read_text(text) for text in options.text]
     if options.prompts is not None:
         prompts += read_prompts(options.prompts)

@@ -24,7 +24,7 @@ from edgernn.runtime.generation.text_ports import encode_text, ids_input, scores
 from edgernn.runtime.port_axes import PortAxes, input_axes, required_axes
 from edgernn.vocabulary import Vocabulary
 
-__all__ = ["MAX_TEXT", "read_text", "run_text"]
+__all__ = ["MAX_TEXT", "TextInterface", "read_text", "run_text"]
 
 _CHUNK_STEPS = 4096
 MAX_TEXT = 64 * MEGABYTE
@@ -58,11 +58,16 @@ class TextInterface:
 
     def best(self, outputs: Mapping[str, NDArray[Any]]) -> str:
         """Return the symbols with the best scores, one per step."""
-        scores = outputs.get(self._require_scores())
+        scores = outputs.get(self.require_scores())
         ids: list[int] = [] if scores is None else scores.argmax(-1).ravel().tolist()
         return self.vocabulary.decode(ids)
 
-    def _require_scores(self) -> str:
+    def require_scores(self) -> str:
+        """Return the name of the output with the scores.
+
+        Raises:
+            InputError: There is none.
+        """
         if self.scores is None:
             raise InputError(
                 f"The model has no output with one score for each of its {len(self.vocabulary)} "
