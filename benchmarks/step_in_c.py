@@ -6,7 +6,7 @@
 The artifact's step is the graph that the runtime runs for one stream: a form of the step graph
 where it has one. The bare operator is a graph of that node alone, written here. Both run in
 `step_in_c.c`, bound to buffers, in interleaved rounds. `examples/c/build` finds ONNX Runtime's
-header and library.
+header.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from rich.table import Table
 
 import edgernn
 from edgernn.forms import choose_form
+from edgernn.runtime.providers import find_library
 
 _ROOT = Path(__file__).parents[1]
 _MOST = 1.05  # the artifact's step may take this many times what the operator takes
@@ -88,8 +89,8 @@ def step_of(artifact: edgernn.Artifact) -> Path:
     return artifact.checked("step") if form is None else artifact.checked_form(form)
 
 
-def build(folder: Path) -> tuple[Path, Path]:
-    """Build the program; return it and ONNX Runtime's library."""
+def build(folder: Path) -> Path:
+    """Build the program and return it."""
     built = _ROOT / "build" / "c"
     subprocess.run(
         [_ROOT / "examples" / "c" / "build", built], check=True, stdout=subprocess.DEVNULL
@@ -105,7 +106,7 @@ def build(folder: Path) -> tuple[Path, Path]:
     compiler = os.environ.get("CC", "cc")
     options = ["-std=c11", "-O2", "-isystem", str(include), "-o", str(program), "-ldl"]
     subprocess.run([compiler, str(source), *options], check=True)
-    return program, built / "libonnxruntime.so"
+    return program
 
 
 @click.command()
@@ -122,7 +123,8 @@ def main(kinds: tuple[str, ...], hidden: tuple[int, ...], rounds: int, check: bo
     missed = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        program, library = build(folder)
+        program, library = build(folder), find_library()
+        assert library is not None
         for kind in kinds:
             for size in hidden:
                 artifact = edgernn.export_model(
@@ -133,7 +135,7 @@ def main(kinds: tuple[str, ...], hidden: tuple[int, ...], rounds: int, check: bo
                 run = subprocess.run(
                     [program, library, str(rounds), *files],
                     check=True,
-                    capture_output=True,
+                    stdout=subprocess.PIPE,
                     text=True,
                 )
                 operator, ours, portable = map(float, run.stdout.split())
