@@ -18,6 +18,7 @@ from edgernn.export.ir.node_builder import constant_of
 from edgernn.export.ir.recurrent_operators import LSTM, OPERATORS, Input, is_recurrent, kind_of
 from edgernn.export.quantize.constant_products import ConstantProduct, products_by_input
 from edgernn.export.quantize.int8_products import MOST_INPUTS, Int8Products, weights_key
+from edgernn.export.quantize.int8_tables import why_not_int8, write_tables
 from edgernn.export.quantize.layer_forms import read_dequantized, write_scans
 from edgernn.export.quantize.unit_range import UnitRange
 from edgernn.export.quantize.weight_records import WeightRecord
@@ -36,7 +37,6 @@ _REASONS: Mapping[str, str] = {
     "Conv": "convolutions are not quantized",
     "ConvTranspose": "convolutions are not quantized",
     "Einsum": "it has no integer form in ONNX",
-    "Gather": "its rows are added without a product",
 }
 _MOST_FINE = 1 << 17
 """The most weights of an LSTM whose input is rounded twice: of more, that takes too long."""
@@ -56,6 +56,8 @@ def to_int8(
     2. A product with constant weights (MatMul, Gemm) is computed in integers. Its input has one
        scale for each row or a constant one, so that no sequence and no step depends on others of
        the same call. Its weights are such that no CPU saturates.
+
+    3. The table of an embedding whose rows are only multiplied is int8, with a scale for each row.
 
     Kernels of convolutions, biases and everything else stay float32.
 
@@ -80,7 +82,7 @@ def _quantize(
     recurrent: Collection[bytes],
     fine: Collection[bytes],
 ) -> list[WeightRecord]:
-    records: list[WeightRecord] = []
+    records = list(write_tables(model))
     unit_range = UnitRange(model, states)
     writer = Int8Products(unit_range.__contains__, recurrent, fine)
     for products in list(products_by_input(model.graph)):
@@ -141,10 +143,13 @@ def _float32_weights(model: ir.Model) -> Iterator[WeightRecord]:
                 continue
             if weights.dtype == np.float32:
                 record = value.name or "", node.op_type, tuple(weights.shape), "float32"
-                yield WeightRecord(*record, _reason(node.op_type, weights))
+                yield WeightRecord(*record, _reason(node, weights))
 
 
-def _reason(operator: str, weights: NDArray[np.float32]) -> str:
+def _reason(node: ir.Node, weights: NDArray[np.float32]) -> str:
+    operator = node.op_type
+    if operator == "Gather":
+        return why_not_int8(node, weights)
     if not np.isfinite(weights).all():
         return "not all of them are finite"
     if operator in ("Gemm", "MatMul") and len(weights) > MOST_INPUTS:

@@ -79,7 +79,7 @@ def test_int8_is_proven_and_its_error_reported(kind: str, tmp_path: Path) -> Non
         "compute in float32 with them. A state is taken within ±1. Parity is with "
         f"float32: {gaps(artifact)}"
     )
-    reason = "Gather: its rows are added without a product"
+    reason = "Gather: it has fewer than 16,384 numbers"
     tables = [f"`table.weight` ({reason})"]
     if artifact.step:
         tables.append(f"`{kind.lower()}_0_x_gates_table` ({reason})")
