@@ -66,7 +66,7 @@ def _summary(artifact: Artifact) -> str:
     facts += [("folded", str(fold)) for fold in artifact.folds]
     facts += [("parity", contract.parity)] if contract.parity else []
     facts += [] if artifact.precision is None else artifact.precision.facts
-    width = max(len(name) for name, _ in facts)
+    width = max(7, *(len(name) for name, _ in facts))  # 7: as that of the notes after it
     return "\n".join(f"{name:<{width}} {text}" for name, text in facts)
 
 

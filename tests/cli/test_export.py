@@ -29,6 +29,7 @@ DEFAULTS = {
     "path": None,
     "graph": "both",
     "precision": "float32",
+    "fold": "auto",
     "opset": 18,
     "state_layout": "torch",
     "state_per_layer": False,
@@ -39,6 +40,9 @@ DEFAULTS = {
     "steps": None,
     "rate": None,
     "vocabulary": None,
+    "calibrate": None,
+    "tolerance": None,
+    "max_loss": None,
     "force": False,
 }
 
@@ -163,6 +167,7 @@ def test_options(edgernn: Invoke, calls: list[tuple[Any, ...]]) -> None:
         "--vocabulary",
         "v.txt",
     ]
+    options += ["--fold", "no", "--calibrate", "c.npz", "--tolerance", "0.1", "--max-loss", "2"]
     options += [
         "--module",
         "m.py:make",
@@ -188,6 +193,10 @@ def test_options(edgernn: Invoke, calls: list[tuple[Any, ...]]) -> None:
         "steps": 16,
         "rate": 44.1,
         "vocabulary": Path("v.txt"),
+        "fold": "no",
+        "calibrate": Path("c.npz"),
+        "tolerance": 0.1,
+        "max_loss": 2,
         "module": "m.py:make",
         "assume_plain": True,
         "trust": True,

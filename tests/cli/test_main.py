@@ -36,10 +36,12 @@ Commands:
   run      Run an artifact on arrays, numbers or text.
   inspect  Show the contract and cost of an artifact or ONNX file.
   verify   Prove an artifact again.
+  bench    Measure how fast an artifact runs here.
+  tune     Choose the fastest forms of an artifact on this machine.
   doctor   Show which providers really work here.
 """
 ROOT = str(Path(cli.__file__).parents[2])
-COMMANDS = ("export", "run", "inspect", "verify", "doctor")
+COMMANDS = ("export", "run", "inspect", "verify", "bench", "tune", "doctor")
 
 
 def python(*args: str) -> subprocess.CompletedProcess[str]:
