@@ -291,6 +291,7 @@ class StreamPool(ShownAsFacts):
         if streams is self._streams:
             rows = np.arange(len(streams))
         else:
+            places: list[int] = []
             try:
                 places = list(map(_place, streams))
                 known = [self._streams[place] for place in places] == streams
