@@ -59,6 +59,8 @@ def _is_only_multiplied(value: ir.Value) -> bool:
     if value.is_graph_output() or not value.uses():
         return False
     for node, place in value.uses():
+        if node.op_type == "Shape" or _is_unused(node, place):
+            continue
         if movement_of(node) is not None and place == 0:
             if not all(_is_only_multiplied(one) for one in node.outputs):
                 return False
@@ -68,6 +70,14 @@ def _is_only_multiplied(value: ir.Value) -> bool:
         elif place != 0 or constant_product(node) is None:
             return False
     return True
+
+
+def _is_unused(node: ir.Node, place: int) -> bool:
+    """Return whether a Scan reads only the number of steps of an input, not what it holds."""
+    if node.op_type != "Scan":
+        return False
+    port = node.attributes["body"].as_graph().inputs[place]
+    return not port.uses() and not port.is_graph_output()
 
 
 def _write(node: ir.Node, table: NDArray[np.float32]) -> None:

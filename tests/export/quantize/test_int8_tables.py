@@ -31,7 +31,8 @@ def table_in(lines: str, outputs: str, rows: int = ROWS) -> ir.Model:
 
 def test_each_row_has_a_scale_of_its_own() -> None:
     """Rows of any size keep two digits; an id before the end counts from it, as in float32."""
-    model = table_in("x = Gather(E, ids)  y = MatMul(x, W)", f"float[n, {WIDTH}] y")
+    lines = "x = Gather(E, ids)  s = Shape(x)  r = Reshape(x, s)  y = MatMul(r, W)"
+    model = table_in(lines, f"float[n, {WIDTH}] y")
     ids = np.array([0, 7, -1, ROWS - 2])
     expected = OnnxSession(ir.to_proto(model).SerializeToString())({"ids": ids})["y"]
     (record,) = write_tables(model)
