@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -23,6 +23,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--full", action="store_true", help="Run the whole product of the parity suite (slow)."
     )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forms_on_request(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Write forms in modules that are marked `forms` alone: to prove them doubles small exports."""
+    if request.node.get_closest_marker("forms"):
+        yield
+        return
+    from edgernn.export import prove_forms
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prove_forms, "make_forms", lambda *_: [])
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,8 @@ from tests.cli.conftest import Invoke
 from tests.cli.runs import refused
 from tests.nets.tunings import COPY, copied_form, tuning
 
+pytestmark = pytest.mark.forms
+
 QUICK = ("--seconds", "0.001", "--threads", "1", "--batch", "1,2", "--steps", "5")
 
 

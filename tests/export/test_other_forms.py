@@ -15,6 +15,8 @@ from edgernn.runtime.tune.candidates import Candidate, candidates_of
 from edgernn.runtime.tune.try_candidates import Sizes, try_candidates
 from tests.nets.tagger import tagged
 
+pytestmark = pytest.mark.forms
+
 
 @pytest.fixture(scope="module")
 def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:

@@ -15,6 +15,8 @@ from edgernn.export import verify_artifact
 from edgernn.export.options import GraphChoice
 from edgernn.runtime.golden_replay import replay
 
+pytestmark = pytest.mark.forms
+
 
 @pytest.mark.parametrize("graph", ["sequence", "step"])
 def test_one_graph_alone(tmp_path: Path, graph: GraphChoice) -> None:

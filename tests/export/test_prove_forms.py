@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+import pytest
 import torch
 
 import edgernn
@@ -14,6 +15,8 @@ from edgernn.export.forms.make_forms import make_forms
 from edgernn.export.ir.node_builder import constant_of
 from edgernn.export.pipeline import verify_artifact
 from tests.nets.step_forms import Lstm, exported
+
+pytestmark = pytest.mark.forms
 
 
 def test_an_export_proves_its_forms():
@@ -37,8 +40,8 @@ def test_verify_proves_the_forms_again():
 def test_a_form_that_differs_is_left_out(tmp_path, monkeypatch):
     """Nothing of it is written; a note says what differed."""
 
-    def wrong_forms(graphs: Any, contract: Any) -> Any:
-        for built in make_forms(graphs, contract):
+    def wrong_forms(*arguments: Any) -> Any:
+        for built in make_forms(*arguments):
             for name, value in built.model.graph.initializers.items():
                 right: Any = constant_of(value)
                 value.const_value = ir.tensor(right + np.float32(1), name=name)

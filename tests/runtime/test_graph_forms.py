@@ -14,6 +14,8 @@ import edgernn
 from edgernn.errors import ContractError
 from tests.nets.step_forms import Elman, Lstm, Tagger, exported
 
+pytestmark = pytest.mark.forms
+
 
 @pytest.fixture(scope="module")
 def model():

@@ -12,6 +12,8 @@ from edgernn.export.forms.make_forms import make_forms, ports_of_form
 from edgernn.forms import Form
 from tests.nets.step_forms import Elman, Lstm, Tagger, exported
 
+pytestmark = pytest.mark.forms
+
 
 def made(kind, **changes):
     """Return the forms of a model."""

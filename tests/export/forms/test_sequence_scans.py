@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import onnx_ir as ir
+import pytest
 
 from edgernn.export.forms.sequence_scans import sequence_scans
 from edgernn.export.ir.onnx_session import OnnxSession
 from edgernn.export.ir.recurrent_operators import recurrent_nodes
 from tests.nets.step_forms import Elman, exported
+
+pytestmark = pytest.mark.forms
 
 
 def test_the_layers_named_become_scans():

@@ -14,6 +14,8 @@ from edgernn.export.ir.recurrent_operators import recurrent_nodes
 from edgernn.export.ir.shapes import shape_of
 from tests.nets.step_forms import Lstm, Tagger, exported
 
+pytestmark = pytest.mark.forms
+
 STATES = ("h_in", "h_out", "c_in", "c_out")
 
 

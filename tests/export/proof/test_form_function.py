@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 
 from edgernn.export.proof.form_function import form_function
 from edgernn.export.proof.graph_function import graph_function
 from edgernn.forms import with_unit_axes
 from edgernn.ports import Graph
 from tests.nets.step_forms import Lstm, exported
+
+pytestmark = pytest.mark.forms
 
 
 def test_a_form_takes_and_gives_what_its_graph_does():

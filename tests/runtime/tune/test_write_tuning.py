@@ -13,6 +13,8 @@ from edgernn.runtime.tune.write_tuning import form_file, remove_tuning, write_tu
 from edgernn.tuned import Tuned
 from tests.nets.tunings import COPY, copied_form, tuning
 
+pytestmark = pytest.mark.forms
+
 
 def content(folder: Path) -> dict[str, bytes]:
     """Return the files of a folder by their names in it."""
