@@ -20,6 +20,7 @@ from edgernn.export.passes.layer_states import split_states_by_layer
 from edgernn.export.passes.opset import to_opset
 from edgernn.export.passes.reset_input import add_reset_input
 from edgernn.export.passes.share_weights import share_weights
+from edgernn.export.quantize.int4 import Moments, to_int4
 from edgernn.export.quantize.int8 import to_int8
 from edgernn.export.quantize.weight_records import describe_kept
 from edgernn.option_names import option
@@ -107,6 +108,7 @@ def apply_options(
     models: Mapping[str, ir.Model],
     contract: Contract,
     layers: Mapping[str, int],
+    moments: Moments | None = None,
 ) -> Contract:
     """Transform the graphs as the options say, in place, and return their contract.
 
@@ -115,6 +117,7 @@ def apply_options(
         models: `sequence` and, where there is one, `step` → the graph in torch's own form.
         contract: Their contract.
         layers: Name of a state → the number of layers that it belongs to.
+        moments: What the products of the graph multiply, for int4.
 
     Raises:
         UnsupportedModelError: A graph cannot have that form.
@@ -127,7 +130,7 @@ def apply_options(
         }
         for kind, model in models.items()
     }
-    kept = _change_operators(options, models, states)
+    kept = _change_operators(options, models, states, moments)
     if options.precision == "float16":
         states = tuple(
             one if one.initial is None else replace(one, initial=one.initial.astype(np.float16))
@@ -167,7 +170,10 @@ def _change_ports(
 
 
 def _change_operators(
-    options: ExportOptions, models: Mapping[str, ir.Model], states: Collection[State]
+    options: ExportOptions,
+    models: Mapping[str, ir.Model],
+    states: Collection[State],
+    moments: Moments | None,
 ) -> tuple[str, ...]:
     """Give the graphs their constant sizes, precision and opset, in place.
 
@@ -181,6 +187,8 @@ def _change_operators(
     if options.precision == "float16":
         to_float16(graphs)
     kept: tuple[str, ...] = ()
+    if options.precision == "int4":
+        to_int4(models, states, moments or {})
     if options.precision == "int8":
         records = to_int8(models, states)
         kept = describe_kept(one for of_graph in records.values() for one in of_graph)

@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 GraphChoice = Literal["both", "sequence", "step"]
-Precision = Literal["float32", "float16", "int8"]
+Precision = Literal["float32", "float16", "int8", "int4"]
 FoldChoice = Literal["auto", "yes", "no"]
 StateLayout = Literal["torch", "batch-major"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +31,7 @@ from edgernn.export.artifact_files.atomic_replace import atomic_folder
 from edgernn.export.artifact_files.golden_of_steps import golden_of_steps
 from edgernn.export.build_model import build_model
 from edgernn.export.built import Built
+from edgernn.export.calibration.product_inputs import input_moments
 from edgernn.export.calibration.quality import check_loss, measure_quality
 from edgernn.export.calibration_data import read_calibration
 from edgernn.export.call.added_lengths import LENGTHS
@@ -121,7 +123,8 @@ def export_model(
         trust: Whether opening the file may run code of its author: a pickled module, or an archive
             that does more than compute.
         graph: The graphs to write: `both`, `sequence` or `step`.
-        precision: The number format of weights and computation: `float32`, `float16` or `int8`.
+        precision: The number format of weights and computation: `float32`, `float16`, `int8` or
+            `int4`, which needs ONNX Runtime and rounds with the data of `calibrate` in view.
         fold: Whether the step graph looks up the product of an embedding instead of computing it,
             for a larger file: `yes`, `no`, or `auto`, where the table is at most 8 MiB or smaller
             than what it replaces.
@@ -146,8 +149,8 @@ def export_model(
             where the data hold ids under the name of an output; the error where they hold numbers
             there; else the difference. `Artifact.precision.calibration` has the result.
         tolerance: The largest difference from the model that passes, relative to the scale of the
-            numbers; None for 1e-5 in float32, 2e-2 in float16, 5e-2 in int8. In float32 at most
-            1e-3.
+            numbers; None for 1e-5 in float32, 2e-2 in float16, 5e-2 in int8, 1.0 in int4. In
+            float32 at most 1e-3.
         max_loss: The largest loss on the data of `calibrate`, in percent; above it, nothing is
             written.
         force: Whether to replace an artifact that exists.
@@ -227,7 +230,12 @@ def _export(
     parameters = cost_of(built.sequence).parameters
     graphs = {kind: built.graphs[kind] for kind in contract.graphs}
     folds = fold_graphs(options, graphs, source, contract.no_step)
-    exported = apply_options(options, graphs, contract, built.layers)
+    moments = None
+    if options.precision == "int4":
+        if options.verify:
+            _prove_float32(prover, graphs, contract)
+        moments = input_moments(prover.sampler, graphs, user, prover.constants)
+    exported = apply_options(options, graphs, contract, built.layers, moments)
     drawn = replace(prover.sampler, largest_state=largest_state(graphs.values()))
     prover = replace(prover, sampler=drawn)
     _LOG.info("writing the graphs")
@@ -385,6 +393,20 @@ def _prove(
             if branch is not None:
                 raise UnsupportedModelError(f"`{source.name}.forward` {branch}") from error
         raise ParityError(f"{error} Nothing was written.") from error.__cause__
+
+
+def _prove_float32(prover: Prover, graphs: Mapping[str, ir.Model], contract: Contract) -> None:
+    """Prove graphs in float32, where the tolerance of their precision is too loose for a proof.
+
+    Raises:
+        ParityError: They do not agree with the model.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        files = {kind: f"{folder}/{kind}.onnx" for kind in graphs}
+        for kind, graph in graphs.items():
+            ir.save(graph, files[kind], external_data=f"{kind}.weights.bin")
+        exact = replace(prover, constants={}, tolerance=TOLERANCES["float32"])
+        exact.report(files, PortAdapter(contract, contract))
 
 
 def _family(graphs: Mapping[str, ir.Model]) -> str:

@@ -14,6 +14,11 @@ __all__ = ["precision_notes", "precision_report"]
 
 _NOTES = {
     "float16": "Weights, states, real inputs and outputs are float16.",
+    "int4": (
+        "Weights are int4 in blocks, tables int8. The graphs need ONNX Runtime: MatMulNBits and "
+        "GatherBlockQuantized are of its domain com.microsoft. Layers of the sequence graph that "
+        "are faster as LSTM, GRU and RNN compute in float32 with the same weights."
+    ),
     "int8": (
         "Weights are int8, multiplied in integers that saturate on no CPU, with one scale for each "
         "row or a constant one; layers of the sequence graph that are faster as LSTM, GRU and RNN "

@@ -31,10 +31,12 @@ _WEIGHT_INPUTS: Mapping[str, tuple[int, ...]] = {
 """Operators that read weights of two or more axes, and the inputs that are those weights."""
 
 _BLOCK_SCALES: Mapping[str, int] = {"MatMulNBits": 2, "GatherBlockQuantized": 2}
-"""Operators of weights in blocks → the first input of their scales and zero points."""
+"""Operators of weights in blocks → the input of their scales, which zero points follow."""
 
-_MOVES = ("Concat", "Reshape", "Transpose", "Unsqueeze", "Squeeze", "Identity", "Cast", "Mul")
-"""What a weight may pass between DequantizeLinear and the operator that reads it."""
+_MOVES = frozenset(
+    ("BitShift", "Cast", "Concat", "DequantizeLinear", "Identity", "Mul", "Reshape", "Slice")
+) | {"Squeeze", "Sub", "Transpose", "Unsqueeze"}
+"""What a weight may pass on its way to the operator that reads it."""
 
 _REASONS: Mapping[str, str] = {
     "Gather": "a table is read, not multiplied",
@@ -64,18 +66,14 @@ def stored_weights(model: ir.Model, quantized: bool) -> tuple[StoredWeight, ...]
 def _sources(node: ir.Node, place: int) -> Iterator[ir.Value]:
     """Yield the constants that an input of a node is made from, if it is a weight."""
     value = node.inputs[place] if place < len(node.inputs) else None
-    if value is None:
-        return
-    constant = constant_of(value)
-    if constant is not None:
+    constant, producer = constant_of(value), value.producer() if value is not None else None
+    if value is not None and constant is not None:
         if constant.ndim > 1:
             yield value
-        return
-    producer = value.producer()
-    if producer is None:
-        return
-    if producer.op_type == "DequantizeLinear" or producer.op_type in _MOVES:
-        yield from _sources(producer, 0)
+    elif producer is not None and producer.op_type in _MOVES:
+        along_rows = producer.op_type == "Concat" and producer.attributes.get_int("axis", 0) == 0
+        for index in range(len(producer.inputs) if along_rows else 1):
+            yield from _sources(producer, index)
 
 
 def _stored(node: ir.Node, place: int, value: ir.Value, quantized: bool) -> StoredWeight:
@@ -89,6 +87,11 @@ def _stored(node: ir.Node, place: int, value: ir.Value, quantized: bool) -> Stor
         format_ = f"int{bits} in blocks of {block}"
         if node.op_type == "MatMulNBits":
             shape = (node.attributes["K"].as_int(), node.attributes["N"].as_int())
+    elif tensor.dtype == ir.DataType.UINT8 and len(shape) == 3:
+        packed = any(use.node.op_type == "BitShift" for use in value.uses())
+        rows, blocks, block = shape[0], shape[1], shape[2] * (2 if packed else 1)
+        format_ = f"int{4 if packed else 8} in blocks of {block}"
+        shape = (rows, blocks * block)
     is_float = tensor.dtype in (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE)
     reason = _REASONS.get(node.op_type, _OTHER_REASON) if quantized and is_float else ""
     return StoredWeight(value.name or "", node.op_type, shape, format_, size, reason)
@@ -96,12 +99,31 @@ def _stored(node: ir.Node, place: int, value: ir.Value, quantized: bool) -> Stor
 
 def _scales(node: ir.Node, value: ir.Value) -> list[int]:
     """Return the bytes of the scales and zero points of a weight."""
-    owners = [use.node for use in value.uses() if use.node.op_type == "DequantizeLinear"]
-    inputs = list(owners[0].inputs[1:]) if owners else []
-    if node.op_type in _BLOCK_SCALES and not owners:
-        inputs = list(node.inputs[_BLOCK_SCALES[node.op_type] :])
+    readers = [use.node for use in value.uses()]
+    inputs: list[ir.Value | None] = []
+    for reader in readers[:1]:
+        if reader.op_type == "DequantizeLinear":
+            inputs = list(reader.inputs[1:])
+        elif reader.op_type in _BLOCK_SCALES:
+            first = _BLOCK_SCALES[reader.op_type]
+            inputs = list(reader.inputs[first : first + 2])
+        elif reader.op_type in ("BitShift", "Cast"):
+            inputs = [*_scales_after(reader)]
     tensors = [ir.convenience.get_const_tensor(one) for one in inputs if one is not None]
     return [tensor.nbytes for tensor in tensors if tensor is not None]
+
+
+def _scales_after(node: ir.Node) -> Iterator[ir.Value]:
+    """Yield what is subtracted from unpacked integers, and what they are multiplied by."""
+    while node.op_type in _MOVES:
+        if node.op_type in ("Mul", "Sub"):
+            scales = node.inputs[1]
+            if scales is not None:
+                yield scales
+        users = [use.node for use in node.outputs[0].uses()]
+        if node.op_type == "Mul" or not users:
+            return
+        node = users[0]
 
 
 def _dtype(tensor: ir.TensorProtocol) -> str:

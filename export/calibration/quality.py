@@ -22,7 +22,7 @@ from edgernn.export.proof.port_adapter import PortAdapter
 from edgernn.option_names import option
 from edgernn.precision_report import Calibration
 
-__all__ = ["check_loss", "measure_quality"]
+__all__ = ["check_loss", "measure_quality", "runs_in_steps"]
 
 _LOG = logging.getLogger("edgernn.export")
 
@@ -48,7 +48,7 @@ def measure_quality(
     _LOG.info("running the calibration data")
     contract = sampler.contract
     before = sampler.run_reference(user.data, None).outputs
-    kind = "step" if "step" in graphs and _runs_in_steps(sampler) else "sequence"
+    kind = "step" if "step" in graphs and runs_in_steps(sampler) else "sequence"
     run = adapter.adapt(graph_function(kind, adapter.exported, graphs[kind]))
     after = _run(sampler, run, user, stepwise=kind == "step")
     measures = measure(
@@ -73,7 +73,7 @@ def check_loss(calibration: Calibration | None, most: float | None) -> None:
     )
 
 
-def _runs_in_steps(sampler: InputSampler) -> bool:
+def runs_in_steps(sampler: InputSampler) -> bool:
     """Return whether steps, one after the other, give all outputs of a whole sequence."""
     contract, axes = sampler.contract, sampler.frames.axes
     ports = [port for port in contract.data_outputs("sequence") if port.name not in axes]

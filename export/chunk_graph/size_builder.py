@@ -73,7 +73,7 @@ class SizeBuilder:
         if key in self._cache:
             return [self._cache[key]]
         unique = [self.unique(name) for name in names]
-        new = self.nodes.op_multi_out(op_type, *inputs, names=unique, **attributes)  # type: ignore[arg-type]
+        new = self.nodes.op_multi_out(op_type, *inputs, names=unique, **attributes)
         if key is not None:
             self._cache[key] = new[0]
         return new

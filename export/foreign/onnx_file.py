@@ -110,6 +110,8 @@ def _read(path: Path, model: ir.Model) -> OnnxFile:
         passes.InlinePass()(model)
     _tidy(model)
     contract = _contract(model, path)
+    if contract is not None:
+        _check_precision(model, path)
     check_nodes(model, f"`{path}`", contract is not None)
     changes = [change for change in (to_float32(model), remove_layout(model)) if change]
     how = " and ".join(how for how, _ in changes)
@@ -189,6 +191,27 @@ def _contract(model: ir.Model, path: Path) -> Contract | None:
     model.metadata_props.clear()
     inputs, outputs = map(port_of, model.graph.inputs), map(port_of, model.graph.outputs)
     return Contract.from_metadata(metadata, list(inputs), list(outputs), f"`{path}`")
+
+
+def _check_precision(model: ir.Model, path: Path) -> None:
+    """Refuse a graph of edgernn's whose weights are integers: what they were is lost.
+
+    Raises:
+        UnsupportedModelError: They are.
+    """
+    integers = (ir.DataType.INT8, ir.DataType.UINT8)
+    weights = [value for graph in model.graphs() for value in graph.initializers.values()]
+    weights = [one for one in weights if one.dtype in integers and len(one.shape or ()) > 1]
+    if weights:
+        blocks = any(
+            one.dtype == ir.DataType.UINT8 and len(one.shape or ()) == 3 for one in weights
+        )
+        precision = "int4" if blocks else "int8"
+        raise UnsupportedModelError(
+            f"`{path}` is in {precision}: its weights are integers, from which no other precision "
+            "and no other graph can be made. Export the model that it was made from, with the "
+            "options that you want."
+        )
 
 
 def _load(path: Path) -> ir.Model:

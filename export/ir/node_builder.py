@@ -27,19 +27,31 @@ class NodeBuilder:
         self._before = before
         self._prefix = prefix
 
-    def op(self, op_type: str, *inputs: ir.Value, name: str, **attributes: Any) -> ir.Value:
-        """Add a node of the default domain with one output, both called `name`."""
-        return self.op_multi_out(op_type, *inputs, names=(name,), **attributes)[0]
+    def op(
+        self,
+        op_type: str,
+        *inputs: ir.Value | None,
+        name: str,
+        domain: str = "",
+        **attributes: Any,
+    ) -> ir.Value:
+        """Add a node with one output, both called `name`."""
+        return self.op_multi_out(op_type, *inputs, names=(name,), domain=domain, **attributes)[0]
 
     def op_multi_out(
-        self, op_type: str, *inputs: ir.Value, names: Sequence[str], **attributes: Any
+        self,
+        op_type: str,
+        *inputs: ir.Value | None,
+        names: Sequence[str],
+        domain: str = "",
+        **attributes: Any,
     ) -> Sequence[ir.Value]:
-        """Add a node of the default domain with one output for each of `names`."""
+        """Add a node with one output for each of `names`; an input that is None is left out."""
         names = [self._prefix + name for name in names]
         outputs = [ir.Value(name=name) for name in names]
         attrs = ir.convenience.convert_attributes(attributes)
         name = names[0] if len(names) == 1 else f"{names[0]}_split"
-        node = ir.Node("", op_type, inputs, attrs, outputs=outputs, name=name)
+        node = ir.Node(domain, op_type, inputs, attrs, outputs=outputs, name=name)
         if self._before is None:
             self._graph.append(node)
         else:

@@ -25,10 +25,10 @@ __all__ = ["fold_embeddings"]
 _SMALL_TABLE = 8 << 20
 """Bytes up to which a table of products is taken even where it is larger than what it replaces."""
 
-_NUMBER_BYTES: Mapping[str, float] = {"float32": 4, "float16": 2, "int8": 4}
-"""Bytes of a number of a table in each precision; int8 leaves tables in float32."""
+_NUMBER_BYTES: Mapping[str, float] = {"float32": 4, "float16": 2, "int8": 4, "int4": 1.1}
+"""Bytes of a number of a table in each precision; int8 leaves tables in float32, int4 in int8."""
 
-_WEIGHT_BYTES: Mapping[str, float] = {"float32": 4, "float16": 2, "int8": 1}
+_WEIGHT_BYTES: Mapping[str, float] = {"float32": 4, "float16": 2, "int8": 1, "int4": 0.65}
 """Bytes of a weight of a product in each precision."""
 
 
@@ -55,10 +55,23 @@ class _Lookup:
         """The bytes of what the table of products replaces."""
         return self.weights.nbytes + (0 if self.table_stays else self.table.nbytes)
 
-    def is_folded(self, choice: str) -> bool:
-        """Say whether to fold it: by choice, else where that is smaller, or small."""
+    def is_folded(self, choice: str, precision: str) -> bool:
+        """Say whether to fold it: by choice, else where that is smaller, or small.
+
+        In int4 it must be smaller: who asks for it wants few bytes.
+        """
         small = self.folded_bytes <= _SMALL_TABLE or self.folded_bytes < self.replaced_bytes
+        if precision == "int4":
+            small = self.more_bytes(precision) < 0
         return choice == "yes" or (choice == "auto" and small)
+
+    def more_bytes(self, precision: str) -> int:
+        """Return how much larger folding makes the graph in a precision."""
+        numbers = len(self.table) * self.weights.shape[1]
+        numbers -= 0 if self.table_stays else self.table.size
+        weights = 0 if self.weights_stay else self.weights.size
+        more = numbers * _NUMBER_BYTES[precision] - weights * _WEIGHT_BYTES[precision]
+        return round(float(more))
 
 
 def fold_embeddings(
@@ -79,7 +92,7 @@ def fold_embeddings(
         lookup = _lookup(node)
         if lookup is None:
             continue
-        folded = lookup.is_folded(choice)
+        folded = lookup.is_folded(choice, precision)
         folds.append(_measured(lookup, folded, precision))
         if folded:
             _fold(model.graph, lookup)
@@ -126,13 +139,11 @@ def _lookup(product: ir.Node) -> _Lookup | None:
 def _measured(lookup: _Lookup, folded: bool, precision: str) -> Fold:
     """Return what folding costs in bytes and gains in multiply-adds."""
     entries, outputs = len(lookup.table), lookup.weights.shape[1]
-    numbers = entries * outputs - (0 if lookup.table_stays else lookup.table.size)
-    weights = 0 if lookup.weights_stay else lookup.weights.size
     return Fold(
         embedding=lookup.name,
         entries=entries,
         outputs=outputs,
-        more_bytes=round(numbers * _NUMBER_BYTES[precision] - weights * _WEIGHT_BYTES[precision]),
+        more_bytes=lookup.more_bytes(precision),
         multiply_adds=lookup.weights.size,
         folded=folded,
     )

@@ -30,7 +30,7 @@ from edgernn.export.lower.layer_scan import write_layer_as_scan
 from edgernn.export.quantize.integer_rounding import quantize_full_range
 from edgernn.export.quantize.weight_records import WeightRecord
 
-__all__ = ["LEAST_HIDDEN", "read_dequantized", "why_not_scan", "write_scans"]
+__all__ = ["LEAST_HIDDEN", "read_dequantized", "still_column", "why_not_scan", "write_scans"]
 
 LEAST_HIDDEN: Mapping[str, int] = {"LSTM": 384, "GRU": 384, "RNN": 256}
 """Operator → the least hidden size at which its Scan is faster, at batch 1, than the operator."""
@@ -62,7 +62,7 @@ def why_not_scan(node: ir.Node) -> str:
         return "it has attributes that no Scan here has"
     if SEQUENCE not in str((shape_of(node.inputs[Input.X]) or ("",))[0]):
         return "it does not run along the sequence"
-    if _still_column(w) is not None:
+    if still_column(w) is not None:
         return "a mask keeps its state after the end of each sequence"
     hidden, least = r.shape[-1], LEAST_HIDDEN[node.op_type]
     if hidden < least:
@@ -89,7 +89,7 @@ def read_dequantized(node: ir.Node) -> Iterator[WeightRecord]:
             yield WeightRecord(*record)
 
 
-def _still_column(w: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
+def still_column(w: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
     """Return the last column of W where it keeps a state after the end of its sequence, or None."""
     if w is None or not w.size:
         return None
@@ -103,7 +103,7 @@ def _dequantize(graph: ir.Graph, node: ir.Node, place: Input, weights: NDArray[n
     Its numbers are far larger than weights: with them, the others of a row would round to 0.
     """
     shape = weights.shape
-    still = _still_column(weights) if place == Input.W else None
+    still = still_column(weights) if place == Input.W else None
     if still is not None:
         weights = weights[..., :-1]
     numbers, scale = quantize_full_range(weights, (0, 2))

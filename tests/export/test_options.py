@@ -57,11 +57,11 @@ WRONG: dict[str, list[tuple[object, str]]] = {
         ("all", "`graph` is 'all'; known are: both, sequence, step."),
     ],
     "precision": [
-        (16, "`precision` is 16; known are: float32, float16, int8."),
-        ("int4", "`precision` is 'int4'; known are: float32, float16, int8."),
+        (16, "`precision` is 16; known are: float32, float16, int8, int4."),
+        ("int2", "`precision` is 'int2'; known are: float32, float16, int8, int4."),
         (
             torch.zeros(2),
-            "`precision` is of type Tensor; known are: float32, float16, int8.",
+            "`precision` is of type Tensor; known are: float32, float16, int8, int4.",
         ),
     ],
     "fold": [

@@ -110,15 +110,20 @@ def test_a_recurrence_that_is_a_scan(tmp_path):
     )
 
 
-def test_an_artifact_in_int8_is_refused(tmp_path):
-    """What is quantized already is not taken for the model itself."""
-    first = export_model(nn.GRU(3, 4), tmp_path / "q.edgernn", precision="int8", verify=False)
-    with pytest.raises(UnsupportedModelError) as caught:
-        export_model(first.path, tmp_path / "again.edgernn")
-    assert str(caught.value) == (
-        f"GRU `gru_l0` in `{first.sequence}` is quantized: its weights W come out of "
-        "DequantizeLinear. Export the float32 model that it was made from."
-    )
+@pytest.mark.parametrize("precision", ["int8", "int4"])
+def test_an_artifact_of_integers_is_refused(tmp_path, precision):
+    """What is quantized already is not taken for the model itself, in any precision."""
+    model = nn.GRU(16, 4)
+    first = export_model(model, tmp_path / "q.edgernn", precision=precision, verify=False)
+    for again in ("float32", "float16", "int8", "int4"):
+        with pytest.raises(UnsupportedModelError) as caught:
+            export_model(first.path, tmp_path / "again.edgernn", precision=again)
+        assert str(caught.value) == (
+            f"`{first.sequence}` is in {precision}: its weights are integers, from which no other "
+            "precision and no other graph can be made. Export the model that it was made from, "
+            "with the options that you want."
+        )
+    export_model(model, tmp_path / "again.edgernn", precision="float16", verify=False)
 
 
 def test_options_for_an_artifact(tmp_path, spellers):
