@@ -58,6 +58,7 @@ SHOWN_BY: Mapping[str, tuple[str, ...]] = {
         "proof/reference",
     ),
     "lower/test_projection": ("lower/layer_scan",),
+    "quantize/test_int4": ("quantize/block_nodes",),
     "quantize/test_int8": (
         "quantize/constant_products",
         "quantize/int8_products",
