@@ -9,16 +9,19 @@ from edgernn.errors import MissingExtraError
 from edgernn.extras import EXTRAS, install_command
 
 if TYPE_CHECKING:
-    from edgernn.export.pipeline import export_model, verify_artifact
+    from edgernn.export.pipeline import export_model
+    from edgernn.export.verify import verify_artifact
 
 __all__ = ["export_model", "verify_artifact"]
+
+_MODULES = {"export_model": "pipeline", "verify_artifact": "verify"}
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'edgernn.export' has no attribute {name!r}")
     try:
-        return getattr(import_module("edgernn.export.pipeline"), name)
+        return getattr(import_module(f"edgernn.export.{_MODULES[name]}"), name)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in EXTRAS:
             raise

@@ -7,6 +7,7 @@ import inspect
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -30,16 +31,24 @@ from edgernn.export.options import SourceOptions
 from edgernn.export.proof.eager_reference import EagerReference, GivenReference
 from edgernn.export.proof.module_calls import ModuleCalls
 from edgernn.export.proof.reference import Reference
-from edgernn.export.source.load_source import Source
+from edgernn.export.source.load_source import Source, load_source
 from edgernn.export.streaming.find_memory import Memory, find_memory
 from edgernn.export.streaming.layer_memory import is_layer_memory
 from edgernn.export.streaming.memory_arguments import MemoryArguments
 from edgernn.export.streaming.refused_memory import memory_refusal
 from edgernn.export.streaming.reset_memory import reset_memory, reset_memory_with_guess
 
-__all__ = ["build_model", "make_example"]
+__all__ = ["build_model", "make_example", "open_model"]
 
 _LOG = logging.getLogger("edgernn.export")
+
+
+def open_model(model: nn.Module | str | Path, options: SourceOptions) -> Source | OnnxFile:
+    """Return the model in a module or a file, opened as the options say; as `load_source`."""
+    _LOG.info("reading the model")
+    return load_source(
+        model, module=options.module, assume_plain=options.assume_plain, trust=options.trust
+    )
 
 
 def build_model(

@@ -15,14 +15,13 @@ from torch import nn
 
 from edgernn.contract import BATCH, SEQUENCE, Contract, Port
 from edgernn.errors import ContractError, InputError
-from edgernn.export.build_model import make_example
+from edgernn.export.build_model import make_example, open_model
 from edgernn.export.call.added_lengths import LENGTHS
 from edgernn.export.call.example_call import ArgumentTensor, ExampleCall
 from edgernn.export.capture.pytree import map_tensors
 from edgernn.export.foreign.onnx_file import OnnxFile
 from edgernn.export.library_errors import stage
 from edgernn.export.options import SourceOptions
-from edgernn.export.source.load_source import load_source
 
 __all__ = ["EagerCalls", "eager_threads"]
 
@@ -47,9 +46,7 @@ class EagerCalls:
     def __init__(
         self, model: nn.Module | str | Path, options: SourceOptions, contract: Contract
     ) -> None:
-        source = load_source(
-            model, module=options.module, assume_plain=options.assume_plain, trust=options.trust
-        )
+        source = open_model(model, options)
         if isinstance(source, OnnxFile):
             raise InputError(
                 f"`{model}` is an ONNX file, which torch does not run. Give the torch model that "

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import logging
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import onnx_ir as ir
-import torch
 from torch import nn
 
 from edgernn.artifact import Artifact
@@ -29,12 +27,11 @@ from edgernn.export.apply_options import (
 from edgernn.export.artifact_files.artifact_writer import ArtifactWriter, remove_exporter_notes
 from edgernn.export.artifact_files.atomic_replace import atomic_folder
 from edgernn.export.artifact_files.golden_of_steps import golden_of_steps
-from edgernn.export.build_model import build_model
+from edgernn.export.build_model import build_model, open_model
 from edgernn.export.built import Built
 from edgernn.export.calibration.product_inputs import input_moments
 from edgernn.export.calibration.quality import check_loss, measure_quality
 from edgernn.export.calibration_data import read_calibration
-from edgernn.export.call.added_lengths import LENGTHS
 from edgernn.export.code_lines.source_line import SourceLine
 from edgernn.export.fold_options import fold_graphs, with_products
 from edgernn.export.foreign.onnx_file import OnnxFile
@@ -50,26 +47,24 @@ from edgernn.export.options import (
     FoldChoice,
     GraphChoice,
     Precision,
-    SourceOptions,
     StateLayout,
     SupportsArray,
 )
 from edgernn.export.precision_cost import precision_notes, precision_report
-from edgernn.export.proof.difference import precision_of
-from edgernn.export.proof.eager_reference import one_thread
+from edgernn.export.proof.eager_reference import eager_on_one_thread
 from edgernn.export.proof.parity import Prover
 from edgernn.export.proof.port_adapter import PortAdapter
 from edgernn.export.proof.reference import Reference
-from edgernn.export.prove_forms import prove_forms, verify_forms
+from edgernn.export.prove_forms import prove_forms
 from edgernn.export.quantize.unit_range import largest_state
-from edgernn.export.source.load_source import Source, load_source
+from edgernn.export.source.load_source import Source
 from edgernn.export.trace.size_branch import find_size_branch
 from edgernn.report import ParityReport
-from edgernn.tolerances import LOOSEST, TOLERANCES
+from edgernn.tolerances import TOLERANCES
 from edgernn.untrusted_text import escape_unprintable
 from edgernn.vocabulary import Vocabulary
 
-__all__ = ["export_model", "verify_artifact"]
+__all__ = ["export_model"]
 
 _LOG = logging.getLogger("edgernn.export")
 
@@ -199,13 +194,13 @@ def export_model(
         verify=verify,
         all_forms=all_forms,
     )
-    source = with_products(_load(model, options), options.fold)
+    source = with_products(open_model(model, options), options.fold)
     stem = type(model).__name__.lower() if isinstance(model, nn.Module) else Path(model).stem
     target = options.target(stem)
     symbols = _vocabulary(source, options)
     with (
         atomic_folder(target, force) as folder,
-        _eager_on_one_thread(),
+        eager_on_one_thread(),
         stage("proving and writing the graphs", source.name),
     ):
         _export(source, symbols, options, folder, escape_unprintable(target.name))
@@ -285,68 +280,6 @@ def _prover(
     return prover
 
 
-@accept_old_names(SourceOptions)
-def verify_artifact(
-    artifact: Artifact,
-    model: nn.Module | str | Path,
-    *,
-    inputs: Sequence[Any] | Mapping[str, Any] | SupportsArray | None = None,
-    states: Mapping[str, str | int] | None = None,
-    module: str | Callable[[], object] | None = None,
-    assume_plain: bool = False,
-    trust: bool = False,
-) -> ParityReport:
-    """Prove an artifact against the model that it was made from, in full.
-
-    Args:
-        artifact: What `export_model` returned, or `Artifact.open(path)`.
-        model: An `nn.Module` or a file, as for `export_model`.
-        inputs: forward's arguments, as for `export_model`.
-        states: States that cannot be recognised, as for `export_model`.
-        module: The code of a state_dict, as for `export_model`.
-        assume_plain: Whether to assume that nothing lies between the layers of a bare state_dict.
-        trust: Whether opening the file may run code of its author.
-
-    Returns:
-        All comparisons that were made.
-
-    Raises:
-        ParityError: A graph does not agree with the model.
-        ContractError: The model has other ports than the artifact.
-    """
-    options = SourceOptions(
-        inputs=inputs, states=states, module=module, assume_plain=assume_plain, trust=trust
-    )
-    source, theirs = _load(model, options), artifact.contract
-    with _eager_on_one_thread(), stage("proving the graphs", source.name):
-        built, reference = build_model(source, options, LENGTHS in theirs.lengths)
-        known = known_contract(built, source.description, theirs.vocabulary)
-        contract = known(
-            carry=theirs.carry, divisible=theirs.divisible, most=theirs.most, least=theirs.least
-        )
-        paths = {kind: str(artifact.checked(kind)) for kind in theirs.graphs}
-        models = [ir.load(path) for path in paths.values()]
-        sampler = sampler_of(built, reference, contract)
-        sampler = replace(sampler, largest_state=largest_state(models))
-        precision = precision_of(models)
-        prover = Prover(
-            sampler=sampler,
-            tolerance=min(artifact.tolerance, LOOSEST[precision]),
-            constants=theirs.constants,
-            extra_sizes=built.bounds.unproven,
-            in_row=calls_in_row(built, sampler),
-        )
-        adapter = PortAdapter(contract, theirs)
-        return verify_forms(prover, artifact, adapter, prover.report(paths, adapter))
-
-
-def _load(model: nn.Module | str | Path, options: SourceOptions) -> Source | OnnxFile:
-    _LOG.info("reading the model")
-    return load_source(
-        model, module=options.module, assume_plain=options.assume_plain, trust=options.trust
-    )
-
-
 def _vocabulary(source: Source | OnnxFile, options: ExportOptions) -> Vocabulary | None:
     """Return the vocabulary as given, else the one in the metadata of a graph of edgernn's."""
     if options.vocabulary is not None:
@@ -361,13 +294,6 @@ def _sample_rate(source: Source | OnnxFile, options: ExportOptions) -> float | N
         return float(options.rate)
     contract = source.contract if isinstance(source, OnnxFile) else None
     return None if contract is None else contract.sample_rate
-
-
-@contextlib.contextmanager
-def _eager_on_one_thread() -> Iterator[None]:
-    """Run models on one thread and as their authors wrote them, whatever torch.compile wraps."""
-    with one_thread(), torch.compiler.set_stance("force_eager"):
-        yield
 
 
 def _prove(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,13 @@ from edgernn.export.ir.onnx_session import Arrays
 from edgernn.export.proof.reference import RunResult
 from edgernn.tolerances import CEILING
 
-__all__ = ["Comparison", "Difference", "compare", "precision_of"]
+__all__ = ["Comparison", "Difference", "compare", "precision_of", "precision_of_files"]
 
-_PRECISIONS = {ir.DataType.INT8: "int8", ir.DataType.FLOAT16: "float16"}
+_QUANTIZED = {
+    "int4": ("MatMulNBits", "GatherBlockQuantized"),
+    "int8": ("MatMulInteger", "DequantizeLinear"),
+}
+"""Precision → the operators that its graphs alone have."""
 
 _SMALL_FACTOR = 100
 """How many times the tolerance a difference of small numbers may be, relative to their scale."""
@@ -205,12 +210,23 @@ def compare(got: RunResult, expected: RunResult, features: Collection[str] = ())
     return comparison
 
 
+def precision_of_files(files: Iterable[Path]) -> str:
+    """Return the precision of the graphs in files."""
+    return precision_of(map(ir.load, files))
+
+
 def precision_of(models: Iterable[ir.Model]) -> str:
-    """Return the precision of graphs, by the dtypes of their ports and weights."""
-    dtypes = {
-        value.dtype
-        for model in models
+    """Return the precision of graphs, by their operators and the dtypes of their weights."""
+    every = list(models)
+    operators = {node.op_type for model in every for node in model.graph.all_nodes()}
+    for precision, quantized in _QUANTIZED.items():
+        if not operators.isdisjoint(quantized):
+            return precision
+    values = (
+        value
+        for model in every
         for graph in model.graphs()
         for value in (*graph.inputs, *graph.initializers.values())
-    }
-    return next((_PRECISIONS[one] for one in _PRECISIONS if one in dtypes), "float32")
+    )
+    is_half = any(value.dtype == ir.DataType.FLOAT16 for value in values)
+    return "float16" if is_half else "float32"

@@ -21,7 +21,7 @@ from edgernn.export.ir.onnx_session import Arrays
 from edgernn.export.proof.reference import Reference, RunResult, run_stepwise
 from edgernn.export.states.state_port import StatePort
 
-__all__ = ["EagerReference", "GivenReference", "default_dtype", "one_thread"]
+__all__ = ["EagerReference", "GivenReference", "default_dtype", "eager_on_one_thread", "one_thread"]
 
 
 class EagerReference:
@@ -251,6 +251,13 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+@contextlib.contextmanager
+def eager_on_one_thread() -> Iterator[None]:
+    """Run models on one thread and as their authors wrote them, whatever torch.compile wraps."""
+    with one_thread(), torch.compiler.set_stance("force_eager"):
+        yield
 
 
 @contextlib.contextmanager

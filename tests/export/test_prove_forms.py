@@ -13,7 +13,7 @@ import edgernn
 from edgernn.export import prove_forms
 from edgernn.export.forms.make_forms import make_forms
 from edgernn.export.ir.node_builder import constant_of
-from edgernn.export.pipeline import verify_artifact
+from edgernn.export.verify import verify_artifact
 from tests.nets.step_forms import Lstm, exported
 
 pytestmark = pytest.mark.forms

@@ -218,12 +218,10 @@ def _in_precisions(
     if not precisions:
         return {"": artifact}
     _LOG.info("loading PyTorch")
-    import onnx_ir as ir
-
     from edgernn.export import export_model
-    from edgernn.export.proof.difference import precision_of
+    from edgernn.export.proof.difference import precision_of_files
 
-    own = precision_of(ir.load(artifact.checked(kind)) for kind in artifact.contract.graphs)
+    own = precision_of_files(artifact.checked(kind) for kind in artifact.contract.graphs)
     found: dict[str, Artifact] = {}
     for precision in precisions:
         if precision == own:

@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from edgernn.artifact import Artifact
 from edgernn.errors import InputError
-from edgernn.export.pipeline import verify_artifact
+from edgernn.export.verify import verify_artifact
 from tests.nets.onnx_files import GATES, X, port, recurrent, weights, write
 from tests.nets.torch_onnx import export, from_torch, refusal, shown
 

@@ -9,7 +9,7 @@ from onnx import helper
 from torch import nn
 
 from edgernn.errors import EdgernnError
-from edgernn.export.pipeline import verify_artifact
+from edgernn.export.verify import verify_artifact
 from tests.nets.onnx_files import port, recurrent, weights, write
 from tests.nets.torch_onnx import (
     REFERENCE,
