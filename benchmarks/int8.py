@@ -25,6 +25,7 @@ import click
 import numpy as np
 import onnxruntime
 import torch
+from layer import Layer
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
@@ -51,19 +52,6 @@ LEAST_SPEED_UP: Mapping[tuple[str, int, bool], float] = {
     ("sequence", 256, True): 1.8,
 }
 """Graph, hidden size and whether the CPU has VNNI → the least ratio of float32 to int8."""
-
-
-class Layer(torch.nn.Module):
-    """One layer, (batch, sequence, hidden) to the same shape."""
-
-    def __init__(self, kind: str, hidden: int) -> None:
-        super().__init__()
-        self.rnn = getattr(torch.nn, kind)(hidden, hidden, batch_first=True)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Run from a zero state and drop the final one."""
-        output: torch.Tensor = self.rnn(x)[0]
-        return output
 
 
 def exported(layer: Layer, precision: str, path: Path) -> edgernn.Artifact:

@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import torch
+from layer import Layer
 
 import edgernn
 
-__all__ = ["WAYS", "Case", "Layer", "Run", "Unavailable"]
+__all__ = ["WAYS", "Case", "Run", "Unavailable"]
 
 Array = np.ndarray
 
@@ -76,19 +77,6 @@ class Run:
     call: Callable[[Any], Any]
     prepare: Callable[[Array], Any] = lambda x: x
     to_array: Callable[[Any], Array] = np.asarray
-
-
-class Layer(torch.nn.Module):
-    """One recurrent layer over whole sequences, (batch, sequence, hidden) to the same shape."""
-
-    def __init__(self, kind: str, hidden: int) -> None:
-        super().__init__()
-        self.rnn = getattr(torch.nn, kind)(hidden, hidden, batch_first=True)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Run from a zero state and drop the final one."""
-        output: torch.Tensor = self.rnn(x)[0]
-        return output
 
 
 class LayerWithState(torch.nn.Module):

@@ -26,7 +26,8 @@ from typing import Any
 import click
 import numpy as np
 import torch
-from opponents import WAYS, Case, Layer, Run, Unavailable
+from layer import Layer
+from opponents import WAYS, Case, Run, Unavailable
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table

@@ -21,6 +21,7 @@ from pathlib import Path
 import click
 import numpy as np
 import torch
+from layer import Layer
 from rich.console import Console
 from rich.table import Table
 
@@ -31,19 +32,6 @@ from edgernn.runtime.measure.timing import measure
 _SPEEDUP = {32: 12.0, 128: 4.0}  # by how much a pool must be faster, at these hidden sizes
 _MEMORY = 1.2  # of the states' own bytes, for 10,000 streams
 _OPEN_US = 5.0
-
-
-class Layer(torch.nn.Module):
-    """One LSTM layer, (batch, sequence, hidden) to the same shape."""
-
-    def __init__(self, hidden: int) -> None:
-        super().__init__()
-        self.rnn = torch.nn.LSTM(hidden, hidden, batch_first=True)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Run from a zero state and drop the final one."""
-        output: torch.Tensor = self.rnn(x)[0]
-        return output
 
 
 @dataclass(frozen=True)
@@ -180,7 +168,7 @@ def main(
         for size in hidden:
             torch.manual_seed(size)
             artifact = edgernn.export_model(
-                Layer(size).eval(),
+                Layer("LSTM", size).eval(),
                 Path(folder) / f"lstm{size}.edgernn",
                 inputs=(torch.zeros(2, 3, size),),
             )

@@ -21,6 +21,7 @@ import click
 import numpy as np
 import onnx
 import torch
+from layer import Layer
 from onnx import TensorProto, helper, numpy_helper
 from rich.console import Console
 from rich.table import Table
@@ -31,19 +32,6 @@ from edgernn.runtime.providers import find_library
 
 _ROOT = Path(__file__).parents[1]
 _MOST = 1.05  # the artifact's step may take this many times what the operator takes
-
-
-class Layer(torch.nn.Module):
-    """One recurrent layer, (batch, sequence, hidden) to the same shape."""
-
-    def __init__(self, kind: str, hidden: int) -> None:
-        super().__init__()
-        self.rnn = getattr(torch.nn, kind)(hidden, hidden, batch_first=True)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Run from a zero state and drop the final one."""
-        output: torch.Tensor = self.rnn(x)[0]
-        return output
 
 
 def operator_alone(kind: str, hidden: int, file: Path) -> None:

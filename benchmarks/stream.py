@@ -26,6 +26,7 @@ import click
 import numpy as np
 import onnxruntime
 import torch
+from layer import Layer
 from rich.console import Console
 from rich.table import Table
 
@@ -41,19 +42,6 @@ _OVERHEAD = {1: 1.2, 128: 1.1}  # from a hidden size on, stream.step : bound, at
 _RUN_SPEEDUP, _RUN_UP_TO = 2.0, 128  # run() : stream.step, at least, up to this hidden size
 _SPEEDUP = {256: 9.0, 1024: 20.0}  # up to a hidden size, eager nn.LSTM : stream.step, at least
 _MEMORY_SHARE, _MEMORY_FROM = 0.85, 1024  # memory : stream.step, at least, from this hidden size
-
-
-class Layer(torch.nn.Module):
-    """One recurrent layer, (batch, sequence, hidden) to the same shape."""
-
-    def __init__(self, kind: str, hidden: int) -> None:
-        super().__init__()
-        self.rnn = getattr(torch.nn, kind)(hidden, hidden, batch_first=True)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Run from a zero state and drop the final one."""
-        output: torch.Tensor = self.rnn(x)[0]
-        return output
 
 
 def eager_layer(layer: torch.nn.RNNBase, x: np.ndarray) -> Loop:
