@@ -27,7 +27,7 @@ def complete(*words: str, shell: str = "bash") -> list[str]:
     [
         (["ex"], ["export"]),
         (["export", "--prec"], ["--precision"]),
-        (["export", "--precision", ""], ["float32", "float16", "int8"]),
+        (["export", "--precision", ""], ["float32", "float16", "int8", "int4"]),
         (["export", "--graph", "s"], ["sequence", "step"]),
         (["export", "--state-layout", "b"], ["batch-major"]),
         (["run", "--provider", ""], ["auto", *PROVIDERS]),

@@ -119,7 +119,7 @@ state   c_in: float32\[1, batch, 3\] →
 parity  max difference \d\.\de-\d\d to a
         model rebuilt from the
         state_dict, whose own forward
-        was not seen, over 29 checks at
+        was not seen, over 34 checks at
         13 sizes
 note    Warning: the model was rebuilt
         from the state_dict's keys;

@@ -35,7 +35,7 @@ def test_a_graph_is_saved_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(ir, "save", noting)
     artifact = edgernn.export_model(nn.GRU(3, 4), tmp_path / "m.edgernn")
-    assert [path.name for path in saved] == ["sequence.onnx", "step.onnx", "step-operator.onnx"]
+    assert [path.name for path in saved] == ["sequence.onnx", "step.onnx"]
     for kind in artifact.contract.graphs:
         file = artifact.path / f"{kind}.onnx"
         model = ir.load(file)
