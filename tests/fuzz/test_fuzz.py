@@ -14,7 +14,7 @@ from tests.fuzz import cases, corpus, pool
 from tests.fuzz.mutations import MUTATIONS
 from tests.fuzz.readers import READERS
 
-CASES = 2000
+CASES = 1000
 
 
 @pytest.fixture(scope="module")
