@@ -17,36 +17,29 @@ from __future__ import annotations
 
 import functools
 import logging
-import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from edgernn.axis_sizes import evaluate_shape
 from edgernn.contract import BATCH, SEQUENCE, Contract
 from edgernn.errors import InputError, ParityError
 from edgernn.export.ir.onnx_session import Arrays, failure_reason
-from edgernn.export.proof.calls_in_row import ROWS, CallsInRow, call_plan
-from edgernn.export.proof.chunked_comparison import compare_chunks, random_lengths
+from edgernn.export.proof.calls_in_row import ROWS, CallsInRow
 from edgernn.export.proof.comparison_cases import LONGEST, ComparisonCase, ComparisonCases
-from edgernn.export.proof.continued_runs import complete_states, continued_cases
-from edgernn.export.proof.difference import Comparison, compare
 from edgernn.export.proof.differing_layer import find_differing_layer
 from edgernn.export.proof.eager_reference import one_thread
-from edgernn.export.proof.graph_function import GraphFunction, feature_ports, graph_function
+from edgernn.export.proof.graph_comparisons import GraphComparisons
+from edgernn.export.proof.graph_function import GraphFunction, graph_function
 from edgernn.export.proof.input_sampler import AxisSizes, InputSampler
 from edgernn.export.proof.integer_products import check_integers
 from edgernn.export.proof.port_adapter import PortAdapter
 from edgernn.export.proof.reference import Reference, RunResult
-from edgernn.export.proof.stream_end import compare_end, end_steps
-from edgernn.export.proof.verdict import DisagreementError, Verdict, format_sizes
+from edgernn.export.proof.verdict import DisagreementError
 from edgernn.report import Check, ParityReport
 from edgernn.tolerances import TOLERANCE
 
 __all__ = ["Prover"]
 
 _LOG = logging.getLogger("edgernn.export")
-
-_CHUNKED = ((1, 1), (2, 7), (3, 5))
 
 
 @dataclass(frozen=True)
@@ -78,13 +71,13 @@ class Prover:
         """What the graphs are compared with."""
         return self.sampler.reference
 
-    @property
-    def _verdict(self) -> Verdict:
-        return Verdict(self.sampler, self.tolerance)
-
     @functools.cached_property
     def _cases(self) -> ComparisonCases:
         return ComparisonCases(self.sampler, self.constants, self.extra_sizes)
+
+    @property
+    def _compare(self) -> GraphComparisons:
+        return GraphComparisons(self._cases, self.tolerance, self.in_row)
 
     def report(self, graphs: Mapping[str, str], adapter: PortAdapter) -> ParityReport:
         """Run every check.
@@ -130,15 +123,15 @@ class Prover:
             ParityError: A difference is above the tolerance.
         """
         with one_thread():
-            cases = [("steps", case) for case in self._chunked_cases(kind, whole)]
-            cases.append(("golden", self._completed(self.golden, whole)))
+            cases = [("steps", case) for case in self._compare.chunked_cases(kind, whole)]
+            cases.append(("golden", self._compare.completed(self.golden, whole)))
             expected = map(self._cases.with_expected, self._cases.long_cases())
             if long := next(filter(None, expected), None):
-                cases.append(("drift", self._completed(long, whole)))
+                cases.append(("drift", self._compare.completed(long, whole)))
             checks = [
-                self._compare_chunks(role, kind, run, case)
+                self._compare.chunks(role, kind, run, case)
                 if kind == "step"
-                else self._compare_whole(run, case)
+                else self._compare.whole(run, case)
                 for role, case in cases
             ]
         return tuple(replace(check, form=name) for check in checks)
@@ -166,7 +159,7 @@ class Prover:
             case = self._cases.case_at({**sizes, SEQUENCE: steps}, short)
             try:
                 if case is not None:
-                    self._compare_whole(run, case)
+                    self._compare.whole(run, case)
             except Exception:
                 return False  # such as a size that the graph cannot be run at
         return case is not None
@@ -217,7 +210,7 @@ class Prover:
             adapter: From the reference's ports to those of the graphs.
         """
         run = adapter.adapt(graph_function("sequence", adapter.exported, graphs["sequence"]))
-        case = self._completed(self.golden, run)
+        case = self._compare.completed(self.golden, run)
         outputs = self.sampler.frames.with_delay(case.expected.outputs)
         case = replace(case, expected=RunResult(outputs, case.expected.states))
         return adapter.adapt_arrays(case.by_port(self.contract))
@@ -239,164 +232,39 @@ class Prover:
 
     def _check_count(self, kinds: Collection[str], short: int) -> int:
         """Return how many checks there are where the model runs at all their sizes."""
-        long = self._cases.has_long_cases
-        count = len(kinds) + ROWS * sum(map(self._is_called, kinds))  # golden run, calls in a row
+        compare, long = self._compare, self._cases.has_long_cases
+        count = len(kinds)  # of the golden run
+        count += ROWS * sum(map(compare.is_called, kinds))
         if "sequence" in kinds:
             count += (short + len(self._cases.boundary_sizes)) * (2 if self.contract.states else 1)
             count += long and SEQUENCE not in self.constants
-            count += len(self._chunked_sizes) * self._has_end
+            count += len(compare.chunked_sizes) * compare.has_end
         if self._in_parts:
-            count += len(kinds) * (len(self._chunked_sizes) + long)
+            count += len(kinds) * (len(compare.chunked_sizes) + long)
         return count
 
     def _checks(
         self, functions: Mapping[str, GraphFunction], short: Sequence[ComparisonCase]
     ) -> Iterator[Check]:
+        compare = self._compare
         if "sequence" in functions:
             for case in (*short, *self._cases.boundary_cases()):
-                yield self._compare_whole(functions["sequence"], case)
+                yield compare.whole(functions["sequence"], case)
                 if self.contract.states:
-                    yield self._compare_whole(functions["sequence"], self._from_drawn_states(case))
+                    yield compare.whole(functions["sequence"], compare.from_drawn_states(case))
         whole = None if SEQUENCE in self.constants else functions.get("sequence")
-        long, check = self._compare_longest(whole)
+        long, check = compare.longest(whole)
         if check is not None:
             yield check
         whole = functions.get("sequence")
-        long = None if long is None else self._completed(long, whole)
+        long = None if long is None else compare.completed(long, whole)
         for kind, run in functions.items() if self._in_parts else ():
-            for case in self._chunked_cases(kind, whole):
-                yield self._compare_chunks("steps" if kind == "step" else "chunks", kind, run, case)
+            for case in compare.chunked_cases(kind, whole):
+                yield compare.chunks("steps" if kind == "step" else "chunks", kind, run, case)
             if long is not None:
-                yield self._compare_chunks("drift", kind, run, long)
-        if whole is not None and self._has_end:
-            yield from self._compare_ends(whole)
+                yield compare.chunks("drift", kind, run, long)
+        if whole is not None and compare.has_end:
+            yield from compare.ends(whole)
         for kind, run in functions.items():
-            yield self._compare_golden(kind, run, whole)
-            yield from self._compare_calls(kind, run)
-
-    def _compare_longest(
-        self, run: GraphFunction | None
-    ) -> tuple[ComparisonCase | None, Check | None]:
-        """Run as many steps as the model takes, up to 1,000; compare `run` with it, if given.
-
-        The graph runs first: its memory and the model's results are both large, and must not exist
-        at the same time.
-        """
-        for case in self._cases.long_cases():
-            got, failure = None, None
-            try:
-                got = None if run is None else run(case.data, case.start(self.sampler))
-            except ParityError as error:
-                failure = error
-            complete = self._cases.with_expected(case)
-            if complete is None:
-                continue
-            if failure is not None:
-                raise failure
-            return complete, None if got is None else self._check_whole(got, complete)
-        return None, None
-
-    def _from_drawn_states(self, case: ComparisonCase) -> ComparisonCase:
-        """Return a case on the same data from states that the model can be in."""
-        states = self.sampler.draw_states(case.batch, case.sizes[SEQUENCE])
-        expected = self.sampler.run_reference(case.data, states)
-        return replace(case, states=states, expected=expected)
-
-    def _compare_whole(self, run: GraphFunction, case: ComparisonCase) -> Check:
-        return self._check_whole(run(case.data, case.start(self.sampler)), case)
-
-    def _check_whole(self, got: RunResult, case: ComparisonCase) -> Check:
-        self._compare_shapes(got.outputs, case.sizes)
-        return self._verdict.check("whole", "sequence", case, self._compared(got, case))
-
-    def _compared(self, got: RunResult, case: ComparisonCase) -> Comparison:
-        """Compare a whole run of a graph with a case, without undefined frames."""
-        outputs = self.sampler.frames.of_graph(got.outputs, case.hops_before)
-        got = RunResult(outputs, got.states)
-        return compare(got, case.expected, feature_ports(self.contract))
-
-    def _compare_chunks(
-        self, name: str, kind: str, run: GraphFunction, case: ComparisonCase
-    ) -> Check:
-        """Compare a run in chunks, each from the state of the one before, with a whole run."""
-        hop, steps = self.contract.hop, case.sizes[SEQUENCE]
-        size = hop if kind == "step" else self.constants.get(SEQUENCE)  # None for any number
-        rng = self.sampler.rng
-        lengths = [size] * (steps // size) if size else random_lengths(rng, steps, hop)
-        comparison = compare_chunks(self.sampler, run, case, lengths, kind == "step")
-        return self._verdict.check(name, kind, case, comparison)
-
-    @property
-    def _chunked_sizes(self) -> list[tuple[int, int]]:
-        """The numbers of sequences and of hops of the short runs in chunks."""
-        return [*dict.fromkeys((self._cases.allowed_batch(b), hops) for b, hops in _CHUNKED)]
-
-    def _chunked_cases(self, kind: str, whole: GraphFunction | None) -> Iterator[ComparisonCase]:
-        """Yield runs of a few hops, from states that the model and the graphs can be in."""
-        sizes = [
-            self.sampler.sizes_at(batch, self._cases.allowed_steps(hops, kind == "step"))
-            for batch, hops in self._chunked_sizes
-        ]
-        for one in sizes:
-            case = self._from_drawn_states(ComparisonCase(one, self.sampler.draw_data(one)))
-            yield self._completed(case, whole)
-        if self.sampler.contexts and whole is not None and SEQUENCE not in self.constants:
-            yield from continued_cases(self.sampler, whole, sizes)
-
-    @property
-    def _has_end(self) -> bool:
-        """Whether padding after the end gives the last frames, in calls of any number of steps."""
-        contexts, padding = self.sampler.contexts, self.contract.padding
-        return bool(contexts and padding) and SEQUENCE not in self.constants
-
-    def _compare_ends(self, run: GraphFunction) -> Iterator[Check]:
-        """Compare the last frames too, by the padding that gives them."""
-        for batch, hops in self._chunked_sizes:
-            steps = self._cases.allowed_steps(hops)
-            if steps + end_steps(self.sampler) > self.contract.most.get(SEQUENCE, math.inf):
-                continue
-            sizes = self.sampler.sizes_at(batch, steps)
-            case = self._from_drawn_states(ComparisonCase(sizes, self.sampler.draw_data(sizes)))
-            comparison = compare_end(self.sampler, run, case)
-            yield self._verdict.check("end", "sequence", case, comparison)
-
-    def _compare_golden(self, kind: str, run: GraphFunction, whole: GraphFunction | None) -> Check:
-        """Compare the golden run, with which hosts will check themselves."""
-        case = self._completed(self.golden, whole)
-        steps = case.sizes[SEQUENCE]
-        if kind == "step" or self.constants.get(SEQUENCE, steps) != steps:
-            return self._compare_chunks("golden", kind, run, case)
-        comparison = self._compared(run(case.data, case.start(self.sampler)), case)
-        return self._verdict.check("golden", kind, case, comparison)
-
-    def _compare_calls(self, kind: str, run: GraphFunction) -> Iterator[Check]:
-        """Compare calls in a row with those of a model that keeps memory from call to call."""
-        if self.in_row is None or not self._is_called(kind):
-            return
-        for batch, lengths in call_plan(kind, self._cases):
-            comparison, rounding = self.in_row.compare(kind, run, batch, lengths)
-            sizes = self.sampler.sizes_at(batch, sum(lengths))
-            yield self._verdict.check(
-                "calls", kind, ComparisonCase(sizes, {}), comparison, rounding
-            )
-
-    def _is_called(self, kind: str) -> bool:
-        """Return whether a call of a graph is compared with a call of the model itself.
-
-        A step of a graph with contexts is not: to the model, a call is a whole sequence.
-        """
-        return self.in_row is not None and not (kind == "step" and self.sampler.contexts)
-
-    def _completed(self, case: ComparisonCase, whole: GraphFunction | None) -> ComparisonCase:
-        """Return a case with the final states that only the sequence graph has."""
-        return complete_states(self.sampler, whole, case, self.constants.get(SEQUENCE))
-
-    def _compare_shapes(self, outputs: Arrays, sizes: AxisSizes) -> None:
-        for port in self.contract.data_outputs("sequence"):
-            declared, shape = evaluate_shape(port.shape, sizes), outputs[port.name].shape
-            if declared is not None and shape != declared:
-                raise ParityError(
-                    f"`{port}` came out as {shape} at {format_sizes(sizes)}, where "
-                    f"{declared} was declared. Where forward squeezes or flattens, let it name the "
-                    "axis."
-                )
+            yield compare.golden(kind, run, whole, self.golden)
+            yield from compare.calls(kind, run)

@@ -52,6 +52,7 @@ SHOWN_BY: Mapping[str, tuple[str, ...]] = {
     "proof/test_calls_in_row": ("proof/module_calls",),
     "proof/test_continued_runs": ("proof/stream_end",),
     "proof/test_parity": (
+        "proof/graph_comparisons",
         "proof/differing_layer",
         "proof/graph_function",
         "proof/measured_bounds",
