@@ -22,6 +22,7 @@ from edgernn.export.foreign.recurrent_nodes import check_nodes, name_finals
 from edgernn.export.ir.decode_file import decode, readable
 from edgernn.export.ir.graph_names import port_of
 from edgernn.export.ir.recurrent_operators import Input, input_of, recurrent_nodes
+from edgernn.export.proof.difference import precision_of
 from edgernn.option_names import option
 from edgernn.report import Fold
 
@@ -199,14 +200,8 @@ def _check_precision(model: ir.Model, path: Path) -> None:
     Raises:
         UnsupportedModelError: They are.
     """
-    integers = (ir.DataType.INT8, ir.DataType.UINT8)
-    weights = [value for graph in model.graphs() for value in graph.initializers.values()]
-    weights = [one for one in weights if one.dtype in integers and len(one.shape or ()) > 1]
-    if weights:
-        blocks = any(
-            one.dtype == ir.DataType.UINT8 and len(one.shape or ()) == 3 for one in weights
-        )
-        precision = "int4" if blocks else "int8"
+    precision = precision_of([model])
+    if precision in ("int8", "int4"):
         raise UnsupportedModelError(
             f"`{path}` is in {precision}: its weights are integers, from which no other precision "
             "and no other graph can be made. Export the model that it was made from, with the "

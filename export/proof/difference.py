@@ -23,11 +23,7 @@ from edgernn.tolerances import CEILING
 
 __all__ = ["Comparison", "Difference", "compare", "precision_of", "precision_of_files"]
 
-_QUANTIZED = {
-    "int4": ("MatMulNBits", "GatherBlockQuantized"),
-    "int8": ("MatMulInteger", "DequantizeLinear"),
-}
-"""Precision → the operators that its graphs alone have."""
+_INTEGERS = (ir.DataType.INT8, ir.DataType.UINT8)
 
 _SMALL_FACTOR = 100
 """How many times the tolerance a difference of small numbers may be, relative to their scale."""
@@ -216,17 +212,19 @@ def precision_of_files(files: Iterable[Path]) -> str:
 
 
 def precision_of(models: Iterable[ir.Model]) -> str:
-    """Return the precision of graphs, by their operators and the dtypes of their weights."""
-    every = list(models)
-    operators = {node.op_type for model in every for node in model.graph.all_nodes()}
-    for precision, quantized in _QUANTIZED.items():
-        if not operators.isdisjoint(quantized):
-            return precision
-    values = (
-        value
-        for model in every
-        for graph in model.graphs()
-        for value in (*graph.inputs, *graph.initializers.values())
-    )
-    is_half = any(value.dtype == ir.DataType.FLOAT16 for value in values)
+    """Return the precision of graphs, by the dtypes of their inputs and weights.
+
+    Weights in integers have two axes or more; those in blocks of int4 are bytes with three.
+    """
+    graphs = [graph for model in models for graph in model.graphs()]
+    weights = [value for graph in graphs for value in graph.initializers.values()]
+    integers = [
+        (value.dtype, len(value.shape or ()))
+        for value in weights
+        if value.dtype in _INTEGERS and len(value.shape or ()) > 1
+    ]
+    if integers:
+        return "int4" if (ir.DataType.UINT8, 3) in integers else "int8"
+    inputs = [value for graph in graphs for value in graph.inputs]
+    is_half = any(value.dtype == ir.DataType.FLOAT16 for value in (*inputs, *weights))
     return "float16" if is_half else "float32"
