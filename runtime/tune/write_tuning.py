@@ -53,7 +53,7 @@ def write_tuning(artifact: Artifact, tuning: Tuning, files: Mapping[str, Path]) 
 
     Raises:
         ContractError: The folder was exported again meanwhile.
-        InputError: It cannot be written.
+        InputError: It cannot be written, or its forms are in a folder elsewhere.
     """
     before = artifact.tuned or Tuned(artifact.forms, ())
     others = [one for one in before.tunings if one.provider != tuning.provider]
@@ -65,12 +65,18 @@ def remove_tuning(artifact: Artifact) -> Artifact:
 
     Raises:
         ContractError: The folder was exported again meanwhile.
-        InputError: It cannot be written.
+        InputError: It cannot be written, or its forms are in a folder elsewhere.
     """
     return artifact if artifact.tuned is None else _write(artifact, None, {})
 
 
 def _write(artifact: Artifact, tuned: Tuned | None, files: Mapping[str, Path]) -> Artifact:
+    folder = artifact.path / FORMS_FOLDER
+    if folder.is_symlink():  # files that it leads to may be anyone's
+        raise InputError(
+            f"`{folder}` is a link; forms are written and removed only in a folder of the "
+            "artifact itself. Put the folder there that the link leads to."
+        )
     if Artifact.open(artifact.path).to_json() != artifact.to_json():
         raise ContractError(f"`{artifact.path}` was changed while it was tuned. Tune it again.")
     rules = artifact.tuned.rules if artifact.tuned else artifact.forms
@@ -90,10 +96,11 @@ def _write(artifact: Artifact, tuned: Tuned | None, files: Mapping[str, Path]) -
         text = json.dumps(new.to_json(), indent=2, ensure_ascii=False)
         _replace(artifact.path / CONTRACT_FILE, f"{text}\n".encode())
     except OSError as error:
+        _remove_unused(artifact.path, {*artifact.digests})
         raise InputError(
             f"`{artifact.path}` cannot be written: {error.strerror or error}."
         ) from error
-    _remove_unused(artifact.path / FORMS_FOLDER, used)
+    _remove_unused(artifact.path, used)
     return Artifact.open(artifact.path)
 
 
@@ -111,10 +118,13 @@ def _replace(file: Path, content: bytes) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _remove_unused(folder: Path, used: set[str]) -> None:
+def _remove_unused(path: Path, used: set[str]) -> None:
     """Remove the files of forms that are no longer used, and what a killed process left."""
+    folder = path / FORMS_FOLDER
     with contextlib.suppress(OSError):
+        for file in list(path.glob(f".{CONTRACT_FILE}-*{_PARTIAL}")):
+            file.unlink()
         for file in list(folder.iterdir()):
-            if f"{folder.name}/{file.name}" not in used:
+            if f"{FORMS_FOLDER}/{file.name}" not in used:
                 file.unlink()
         folder.rmdir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -69,9 +70,54 @@ def test_a_process_that_is_killed_leaves_the_artifact_as_it_was(
         with pytest.raises(KeyboardInterrupt):
             write_tuning(before, tuning(), {COPY: copy})
     assert Artifact.open(path).to_json() == before.to_json()
+    (path / ".contract.json-1f2e3d4c.partial").touch()  # what no handler removes after SIGKILL
+    (path / "forms" / ".step-copy.onnx-1f2e3d4c.partial").touch()
     other = "forms/step-other.onnx"
     write_tuning(before, tuning(file=other), {other: copy})
     assert [file.name for file in (path / "forms").iterdir()] == ["step-other.onnx"]
+    assert not [*path.glob(".*")]
+
+
+def test_what_cannot_be_written_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The forms of a choice that was not written are removed; those from before stay."""
+    path, copy = copied_form(tmp_path)
+    artifact = write_tuning(Artifact.open(path), tuning("cuda"), {COPY: copy})
+    before, replace = content(path), Path.replace
+
+    def full(self: Path, target: Path) -> Path:
+        if target.name == "contract.json":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return replace(self, target)
+
+    other = "forms/step-other.onnx"
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", full)
+        with pytest.raises(InputError) as caught:
+            write_tuning(artifact, tuning(file=other), {other: copy})
+    assert str(caught.value) == f"`{path}` cannot be written: No space left on device."
+    assert content(path) == before
+
+
+def test_forms_behind_a_link_are_not_touched(tmp_path: Path) -> None:
+    """An artifact of someone else must not have files elsewhere removed."""
+    path, copy = copied_form(tmp_path)
+    artifact = write_tuning(Artifact.open(path), tuning(), {COPY: copy})
+    elsewhere = (path / "forms").rename(tmp_path / "elsewhere")
+    (elsewhere / "notes.txt").write_text("mine")
+    (path / "forms").symlink_to(elsewhere)
+    for write in (
+        lambda: remove_tuning(artifact),
+        lambda: write_tuning(artifact, tuning(file="step.onnx"), {}),
+    ):
+        with pytest.raises(InputError) as caught:
+            write()
+        assert str(caught.value) == (
+            f"`{path / 'forms'}` is a link; forms are written and removed only in a folder of the "
+            "artifact itself. Put the folder there that the link leads to."
+        )
+    assert {file.name for file in elsewhere.iterdir()} == {"notes.txt", "step-copy.onnx"}
 
 
 def test_an_artifact_that_was_exported_meanwhile_is_not_touched(tmp_path: Path) -> None:
