@@ -14,12 +14,14 @@ from edgernn.errors import ContractError, ParityError
 from edgernn.export.artifact_files.artifact_writer import ArtifactWriter
 from edgernn.export.forms.make_forms import make_forms, ports_of_form
 from edgernn.export.options import ExportOptions
+from edgernn.export.proof.difference import precision_of
 from edgernn.export.proof.form_function import form_function
 from edgernn.export.proof.graph_function import graph_function
 from edgernn.export.proof.parity import Prover
 from edgernn.export.proof.port_adapter import PortAdapter
 from edgernn.forms import Form, is_form_file
 from edgernn.report import Check, ParityReport
+from edgernn.tolerances import LOOSEST
 
 __all__ = ["prove_forms", "verify_forms"]
 
@@ -80,12 +82,14 @@ def verify_forms(
     for form in {form.file: form for form in artifact.forms if is_form_file(form.file)}.values():
         file = str(artifact.checked_form(form))
         sequence = str(artifact.checked("sequence")) if artifact.contract.sequence else None
-        ports = ports_of_form(ir.load(file), artifact.contract.graphs[form.graph])
+        graph = ir.load(file)
+        ports = ports_of_form(graph, artifact.contract.graphs[form.graph])
         if ports is None:
             raise ContractError(
                 f"`{file}` has other ports than `{form.graph}.onnx`. Export the model again."
             )
-        tolerance = max(prover.tolerance, artifact.tolerance_of(form))
+        loosest = min(artifact.tolerance_of(form), LOOSEST[precision_of([graph])])
+        tolerance = max(prover.tolerance, loosest)
         own = prover if tolerance == prover.tolerance else replace(prover, tolerance=tolerance)
         checks = _checks(own, form, adapter, ports, file, sequence)
         if own is not prover:  # chosen by a tuning that takes a lower precision

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 import pytest
 import torch
+from onnx import numpy_helper
 
 import edgernn
 from edgernn.export import prove_forms
@@ -35,6 +40,28 @@ def test_verify_proves_the_forms_again():
     report = verify_artifact(artifact, Lstm().eval())
     assert report.passed
     assert [one.form for one in report.checks] == [one.form for one in artifact.parity.checks]
+
+
+def test_verify_takes_no_tolerance_beyond_the_loosest(tmp_path):
+    """What contract.json asks for passes up to the loosest tolerance of a form's precision."""
+    path = shutil.copytree(exported(Lstm).path, tmp_path / "m.edgernn")
+    artifact = edgernn.Artifact.open(path)
+    file = artifact.checked_form(artifact.forms[0])
+    graph = onnx.load(file)
+    for weights in graph.graph.initializer:
+        array = numpy_helper.to_array(weights)
+        weights.CopyFrom(numpy_helper.from_array(array + array.dtype.type(1), weights.name))
+    onnx.save(graph, file)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    changed = replace(
+        artifact,
+        tolerance=100.0,
+        digests={**artifact.digests, artifact.forms[0].file: digest},
+    )
+    torch.manual_seed(0)
+    with pytest.raises(edgernn.ParityError) as caught:
+        verify_artifact(changed, Lstm().eval())
+    assert " (at most 1.0e-03 is allowed) " in str(caught.value)
 
 
 def test_a_form_that_differs_is_left_out(tmp_path, monkeypatch):
