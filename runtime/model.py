@@ -310,7 +310,7 @@ def load(
                 "provider, as in `cuda:device_id=1`."
             )
         providers.onnxruntime()
-        return load_fastest(lambda name: load(path, name, threads))
+        return load_fastest(lambda name: load(path, name, threads, forms=forms))
     chosen = providers.find_provider(provider, provider_options)
     providers.onnxruntime()
     path = Path(path)

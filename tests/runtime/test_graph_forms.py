@@ -62,9 +62,10 @@ def test_a_form_is_opened_where_it_applies(tmp_path):
 
 
 def test_forms_are_shown_and_can_be_refused(model, portable):
-    """The facts of a model have its forms, or say that they are not used."""
+    """The facts of a model have its forms, or say that they are not used, also with `auto`."""
     assert "form      step-operator on cpu, batch 1 to 32" in repr(model).splitlines()
-    assert "forms     not used: loaded with forms=False" in repr(portable).splitlines()
+    for refused in (portable, edgernn.load(exported(Lstm).path, "auto", forms=False)):
+        assert "forms     not used: loaded with forms=False" in repr(refused).splitlines()
 
 
 def test_a_form_with_other_ports_is_refused(tmp_path):
