@@ -11,7 +11,8 @@ from edgernn.artifact import Artifact
 from edgernn.contract import SEQUENCE, Contract
 from edgernn.errors import EdgernnError, InputError
 from edgernn.option_names import option
-from edgernn.runtime.golden_replay import exported_tolerance, replay
+from edgernn.report import ParityReport
+from edgernn.runtime.golden_replay import exported_tolerance, replay, require_passed
 from edgernn.runtime.measure.model_calls import ModelCalls
 from edgernn.runtime.measure.timing import measure
 from edgernn.runtime.model import Model
@@ -96,6 +97,7 @@ def try_candidates(
 
     Raises:
         InputError: The model does not take a size.
+        ParityError: A portable graph differs from the golden run.
         EdgernnError: A portable graph does not run.
     """
     sizes.check(artifact.contract)
@@ -123,8 +125,14 @@ def try_candidates(
 
 
 def _error(artifact: Artifact, model: Model, candidate: Candidate) -> float:
-    """Return the largest difference from the golden run; infinite where it does not pass."""
-    checks = [check for check in replay(model) if check.graph == candidate.graph]
+    """Return the largest difference from the golden run; infinite where it does not pass.
+
+    Raises:
+        ParityError: A portable graph does not pass.
+    """
+    checks = tuple(check for check in replay(model) if check.graph == candidate.graph)
+    if candidate.is_portable:
+        require_passed(ParityReport("the golden run", exported_tolerance(artifact), checks))
     error = max([candidate.error, *(check.difference for check in checks)])
     tolerance = candidate.tolerance
     if tolerance is None:

@@ -12,7 +12,7 @@ import pytest
 from onnx import numpy_helper
 
 from edgernn.artifact import Artifact
-from edgernn.errors import InputError
+from edgernn.errors import InputError, ParityError
 from edgernn.runtime.golden_replay import golden_report
 from edgernn.runtime.model import load
 from edgernn.runtime.providers import find_provider
@@ -60,6 +60,20 @@ def test_a_candidate_that_differs_or_does_not_run_is_left_out(tmp_path: Path) ->
     errors = {one.form: one.error for one in trials if one.graph == "step"}
     assert errors.keys() == {"step", "step-int4"}
     assert errors["step-int4"] == 2e-3
+
+
+def test_a_portable_graph_that_differs_is_named(tmp_path: Path) -> None:
+    """Nothing is measured where the graphs do not give the recorded numbers here."""
+    path, _ = copied_form(tmp_path)
+    recorded = path / "golden" / "output.npy"
+    np.save(recorded, np.load(recorded) + 1)
+    artifact = Artifact.open(path)
+    with pytest.raises(ParityError) as caught:
+        try_candidates(artifact, CPU, candidates_of(artifact), QUICK)
+    assert str(caught.value) == (
+        "`whole` through the sequence graph differs from the golden run by 5.5e-01 at batch 2, "
+        "sequence 7; at most 1.0e-05 passes. Export the model again."
+    )
 
 
 def test_a_less_precise_form_passes_where_it_was_asked_for(tmp_path: Path) -> None:
