@@ -14,6 +14,7 @@ from edgernn.untrusted_text import quote
 
 __all__ = [
     "FORMS_FOLDER",
+    "MOST_THREADS",
     "Form",
     "choose_form",
     "forms_from_json",
@@ -25,9 +26,11 @@ __all__ = [
 FORMS_FOLDER = "forms"
 """The folder of an artifact that holds the graphs of its forms."""
 
+MOST_THREADS = 1024
+"""The most threads for a graph: each is started, whether there is a core for it or not."""
+
 _FILE = re.compile(rf"{FORMS_FOLDER}/[A-Za-z0-9][A-Za-z0-9_-]*\.onnx")
 _MAX_FORMS = 256
-_MAX_THREADS = 4096
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,7 @@ class Form:
             provider=data["provider"].text(),
             least=least,
             most=most,
-            threads=data["threads"].optional(lambda threads: threads.count(1, _MAX_THREADS)),
+            threads=data["threads"].optional(lambda threads: threads.count(1, MOST_THREADS)),
         )
 
 

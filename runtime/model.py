@@ -15,6 +15,7 @@ from edgernn.artifact import Artifact
 from edgernn.contract import BATCH, SEQUENCE, Contract
 from edgernn.errors import ContractError, InputError, ProviderError
 from edgernn.facts import Facts, ShownAsFacts, facts_of
+from edgernn.forms import MOST_THREADS
 from edgernn.runtime import providers
 from edgernn.runtime.check_inputs import InputCheck, check_states, format_steps
 from edgernn.runtime.fastest_provider import load_fastest
@@ -290,19 +291,21 @@ def load(
             doctor` lists what works here. `auto` takes the provider whose step of one stream is the
             shortest, measured here; TensorRT, which builds its engines anew for every size, is not
             tried.
-        threads: The number of threads of both graphs; None for one per stream and all cores for
-            whole sequences.
+        threads: The number of threads of both graphs, up to 1,024; None for one per stream and all
+            cores for whole sequences.
         provider_options: Name of an option of the provider → its value.
         forms: Whether to run the forms of an artifact that are faster for the sizes of a call;
             False for its portable graphs at all sizes.
 
     Raises:
         ContractError: There is no artifact or graph, or it breaks its contract.
+        InputError: `threads` is out of bounds.
         ProviderError: The provider does not run here, or has no such option or value.
         MissingExtraError: ONNX Runtime is not installed.
     """
-    if threads is not None and threads < 1:
-        raise InputError(f"`threads` is {threads}; it must be at least 1.")
+    if threads is not None and not 1 <= threads <= MOST_THREADS:
+        bound = f"at least 1 and at most {MOST_THREADS:,}"
+        raise InputError(f"`threads` is {threads:,}; it must be {bound}.")
     if provider.partition(":")[0] == providers.AUTO:
         if provider != providers.AUTO or provider_options:
             raise ProviderError(

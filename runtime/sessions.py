@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
@@ -82,7 +83,7 @@ class Sessions:
         form = choose_form(self.forms, kind, self.provider.name, sizes) if self.forms else None
         if form is None or self._locate_form is None:
             return self.open(kind)
-        key, threads = (form.file, form.threads), self._threads or form.threads
+        key, threads = (form.file, form.threads), self._threads or _here(form.threads)
         session = self._open.get(key)
         if session is not None:
             return session
@@ -126,6 +127,11 @@ class Sessions:
         found = read_contract(session, f"`{file}`")
         _check_agreement(self.contract, found, kind, file, is_form)
         return session
+
+
+def _here(threads: int | None) -> int | None:
+    """Return the number of threads of a form, tuned elsewhere, that this machine has cores for."""
+    return None if threads is None else min(threads, os.cpu_count() or 1)
 
 
 def session_options(kind: str, threads: int | None) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 
 import numpy as np
@@ -96,3 +97,18 @@ def test_whole_sequences_run_in_a_form():
         np.testing.assert_allclose(model(x), portable(x), atol=1e-6)
         state = model.run({"x": x}).state["h"]
         np.testing.assert_allclose(state, portable.run({"x": x}).state["h"], atol=1e-6)
+
+
+@pytest.mark.parametrize(("wanted", "cores", "expected"), [(64, 2, 2), (1, 2, 1), (8, None, 1)])
+def test_a_form_takes_no_more_threads_than_cores(tmp_path, monkeypatch, wanted, cores, expected):
+    """A form that was tuned on a larger machine runs with the threads that there are cores for."""
+    folder = tmp_path / "m.edgernn"
+    shutil.copytree(exported(Lstm).path, folder)
+    content = json.loads((folder / "contract.json").read_text())
+    content["forms"][0]["threads"] = wanted
+    (folder / "contract.json").write_text(json.dumps(content))
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    stream = edgernn.load(folder).stream()
+    stream.step(np.zeros((1, 3), np.float32))
+    session = stream._sessions.open_for("step", {"batch": 1})
+    assert session.get_session_options().intra_op_num_threads == expected

@@ -130,11 +130,14 @@ def test_a_model_that_is_to_be_exported_is_refused(tmp_path, content):
     )
 
 
-def test_threads_are_counted_from_one(lstm):
-    """threads=0 is refused; it would mean all cores to ONNX Runtime."""
+@pytest.mark.parametrize("threads", [0, 1025, 100_000])
+def test_threads_are_within_bounds(lstm, threads):
+    """0 would mean all cores to ONNX Runtime, which starts as many as are asked for."""
     with pytest.raises(InputError) as caught:
-        edgernn.load(lstm, threads=0)
-    assert str(caught.value) == "`threads` is 0; it must be at least 1."
+        edgernn.load(lstm, threads=threads)
+    assert str(caught.value) == (
+        f"`threads` is {threads:,}; it must be at least 1 and at most 1,024."
+    )
 
 
 def test_an_unknown_provider_is_refused(lstm):
