@@ -345,7 +345,7 @@ FILE = "expected a digest of 64 hexadecimal digits for a file of the folder itse
             5,
             "`forms[0].least` is an object of 1; expected sizes of at most those of `most`",
         ),
-        ("forms[0].threads", 0, "`forms[0].threads` is `0`; expected an integer from 1 to 4096"),
+        ("forms[0].threads", 0, "`forms[0].threads` is `0`; expected an integer from 1 to 1024"),
         ("forms[0].provider", None, f"`forms[0].provider` is `null`; expected {TEXT}"),
         ("sha256", {"C:x": DIGEST}, f"`sha256` has `'{DIGEST[:60]}'` for `C:x`; {FILE}"),
         ("sha256", {"step.onnx": "x"}, f"`sha256` has `x` for `step.onnx`; {FILE}"),
