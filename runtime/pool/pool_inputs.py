@@ -145,10 +145,12 @@ class PoolInputs:
             self._one(self._step, value, place)[0]
             for value, place in zip(values, places, strict=True)
         ]
-        return {
-            name: np.concatenate([arrays[name] for arrays in each], batch_axis(port))
-            for name, port in self.ports.items()
-        }
+        joined = {}
+        for name, port in self.ports.items():
+            arrays = [one[name] for one in each]
+            _check_alike(port, arrays, places)
+            joined[name] = np.concatenate(arrays, batch_axis(port))
+        return joined
 
     def chunk(self, value: object, place: int) -> tuple[Arrays, int]:
         """Return the arrays of the chunk of one stream, for a batch of 1, and its number of steps.
@@ -204,6 +206,22 @@ def _with_batch(port: Port, value: ArrayLike) -> NDArray[Any]:
             f"Give that shape, without the axis `{BATCH}`."
         )
     return np.expand_dims(array, axis)
+
+
+def _check_alike(port: Port, arrays: Sequence[NDArray[Any]], places: Sequence[int]) -> None:
+    """Check that arrays of one sequence each have one shape.
+
+    Raises:
+        InputError: Two have different ones, along an axis that is dynamic besides the batch.
+    """
+    for array, place in zip(arrays, places, strict=True):
+        if array.shape != arrays[0].shape:
+            first, other = (without_batch(port, one).shape for one in (arrays[0], array))
+            raise InputError(
+                f"`pool.streams[{place}]`: `{port.name}` came with shape {other}, and with {first} "
+                f"for `pool.streams[{places[0]}]`. A step runs all streams as one batch: give one "
+                "shape, or step these streams in another call."
+            )
 
 
 def _stack(values: Sequence[Any], port: Port) -> NDArray[Any] | None:

@@ -6,11 +6,15 @@ import copy
 import pickle
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
+import edgernn
 from edgernn.errors import InputError, StateError, UnsupportedModelError
 from edgernn.runtime import Model, StreamPool
 from edgernn.runtime.pool import pool_runner
@@ -115,6 +119,36 @@ def test_a_foreign_shape(pool: StreamPool) -> None:
         "InputError: `pool.streams[0]`: `tokens` came with shape (1, 1) for one stream, which "
         "takes `tokens: int64[sequence]`. Give that shape, without the axis `batch`."
     )
+
+
+class Crowd(nn.Module):
+    """A GRU over the mean of a number of points per step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn = nn.GRU(3, 4, batch_first=True)
+
+    def forward(self, points: torch.Tensor) -> torch.Tensor:
+        """Map (batch, sequence, points, 3) to (batch, sequence, 4)."""
+        output: torch.Tensor = self.rnn(points.mean(2))[0]
+        return output
+
+
+def test_different_sizes_in_one_step(folder: Path) -> None:
+    """A step takes one size of every other axis; `feed` takes a size for each stream."""
+    torch.manual_seed(0)
+    path = folder / "crowd.edgernn"
+    edgernn.export_model(Crowd().eval(), path, inputs=(torch.randn(2, 3, 5, 3),), verify=False)
+    pool = edgernn.load(path).pool()
+    first, second, third = (pool.open() for _ in range(3))
+    small, large = np.ones((2, 3), np.float32), np.ones((4, 3), np.float32)
+    assert refused(pool, lambda: pool.step({second: small, first: small, third: large})) == (
+        "InputError: `pool.streams[2]`: `points` came with shape (4, 3), and with (2, 3) for "
+        "`pool.streams[1]`. A step runs all streams as one batch: give one shape, or step these "
+        "streams in another call."
+    )
+    fed = pool.feed({first: small[None], second: large[None]})
+    np.testing.assert_allclose(fed[first], fed[second], rtol=0, atol=1e-6)
 
 
 def test_an_empty_call(pool: StreamPool, model: Model) -> None:
