@@ -44,6 +44,15 @@ def test_each_precision_is_proven_to_its_tolerance(precision, tmp_path):
     assert report.checks
 
 
+def test_layers_that_unpack_int4_are_int4(tmp_path):
+    """A sequence graph without products has no operator of its own for int4."""
+    torch.manual_seed(0)
+    layer = torch.nn.GRU(8, 16, batch_first=True)
+    artifact = edgernn.export_model(layer, tmp_path / "m", precision="int4", graph="sequence")
+    assert precision_of_files([artifact.checked("sequence")]) == "int4"
+    assert verify_artifact(artifact, layer).tolerance == TOLERANCES["int4"]
+
+
 def test_another_model_is_refused(tmp_path):
     """Other weights than those of the artifact differ by more than rounding."""
     artifact = exported(tmp_path, "float32")
