@@ -70,10 +70,22 @@ def _sources(node: ir.Node, place: int) -> Iterator[ir.Value]:
     if value is not None and constant is not None:
         if constant.ndim > 1:
             yield value
-    elif producer is not None and producer.op_type in _MOVES:
+    elif producer is not None and _is_constant(value):
         along_rows = producer.op_type == "Concat" and producer.attributes.get_int("axis", 0) == 0
         for index in range(len(producer.inputs) if along_rows else 1):
             yield from _sources(producer, index)
+
+
+def _is_constant(value: ir.Value | None) -> bool:
+    """Return whether a value is made from constants alone, by operators that weights may pass."""
+    if value is None or constant_of(value) is not None:
+        return True
+    producer = value.producer()
+    return (
+        producer is not None
+        and producer.op_type in _MOVES
+        and all(map(_is_constant, producer.inputs))
+    )
 
 
 def _stored(node: ir.Node, place: int, value: ir.Value, quantized: bool) -> StoredWeight:

@@ -39,3 +39,13 @@ def test_other_precisions_give_no_reasons():
     assert stored_weights(model, quantized=False) == (expected,)
     (one,) = stored_weights(model, quantized=True)
     assert one.reason == "its product has a form that is not quantized"
+
+
+def test_a_factor_of_the_data_is_not_a_weight():
+    """What is multiplied by a product's weights has a factor, which is none of them."""
+    model = ir.from_onnx_text(
+        '<ir_version: 8, opset_import: ["": 18]> g (float[n, 2] x) => (float[n, 2] y) '
+        "<float[2, 2] w = {1, 2, 3, 4}, float[1, 2] k = {1, 2}> "
+        "{ kx = Mul(k, x) y = MatMul(kx, w) }"
+    )
+    assert [one.name for one in stored_weights(model, quantized=False)] == ["w"]
