@@ -55,7 +55,7 @@ def measure(
         if labels is not None:
             return _of_scores(runs[0], runs[1], labels)
         _check_shape(name, runs[0].shape, expected)
-        return (Measure("error", *(_root_mean_square(run - expected) for run in runs)),)
+        return (Measure("error", *(_root_mean_square(_change(run, expected)) for run in runs)),)
     for name in before:
         following = user.next_ids(contract, name)
         if following is not None and name in axes:
@@ -125,7 +125,12 @@ def _difference(before: NDArray[Any], after: NDArray[Any]) -> float:
     """Return the root mean square of the difference, relative to that of the values before."""
     finite = np.isfinite(before)
     size = _root_mean_square(before[finite])
-    return _root_mean_square(after[finite] - before[finite]) / (size or 1.0)
+    return _root_mean_square(_change(after[finite], before[finite])) / (size or 1.0)
+
+
+def _change(values: NDArray[Any], wanted: NDArray[Any]) -> NDArray[np.float64]:
+    """Return a difference of numbers of any dtype, flags and unsigned integers too."""
+    return np.asarray(np.subtract(values, wanted, dtype=np.float64))
 
 
 def _root_mean_square(values: NDArray[Any]) -> float:

@@ -97,3 +97,14 @@ def test_outputs_that_overflow_are_no_measure():
         "`output` is NaN or infinite on the calibration data (arrays), which it is not in float32. "
         "Nothing was written. Choose another precision."
     )
+
+
+def test_flags_and_unsigned_integers_differ_like_numbers():
+    """A difference of flags is 0 or 1, and 1 - 2 is -1."""
+    one = UserData.of(CONTRACT, "arrays", {"ids": np.array([[1]])}, {})
+    flags = np.array([True, True, True, True])
+    found = measured(one, flags, np.array([True, True, True, False]))
+    assert found == {"difference": (0.0, 0.5)}
+    small = np.full(4, 2, np.uint8)
+    assert measured(one, small, small - np.uint8(1)) == {"difference": (0.0, 0.5)}
+    assert measured(user(output=flags), flags, ~flags) == {"error": (0.0, 1.0)}
