@@ -67,10 +67,14 @@ def input_moments(
 
 
 class _Sums:
-    """Sums over rows of numbers, of them and of their products."""
+    """Sums over rows of numbers, of them and of their products.
+
+    They are of the differences from the first row, so that what never varies has a covariance of 0.
+    """
 
     def __init__(self) -> None:
         self.count = 0
+        self._first: NDArray[np.float64] | None = None
         self._sum: NDArray[np.float64] | float = 0.0
         self._products: NDArray[np.float64] | float = 0.0
 
@@ -78,6 +82,11 @@ class _Sums:
         """Add arrays (…, inputs)."""
         rows = np.concatenate([one.reshape(-1, one.shape[-1]) for one in arrays])
         rows = rows[np.isfinite(rows).all(1)].astype(np.float64)
+        if not len(rows):
+            return
+        if self._first is None:
+            self._first = rows[0].copy()
+        rows -= self._first
         self.count += len(rows)
         self._sum = self._sum + rows.sum(0)
         self._products = self._products + rows.T @ rows
@@ -85,8 +94,10 @@ class _Sums:
     @property
     def moments(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The mean and the covariance."""
+        assert self._first is not None
         mean = np.asarray(self._sum) / self.count
-        return mean, np.asarray(self._products) / self.count - np.outer(mean, mean)
+        covariance = np.asarray(self._products) / self.count - np.outer(mean, mean)
+        return self._first + mean, covariance
 
 
 def _add_outputs(model: ir.Model) -> dict[str, str]:

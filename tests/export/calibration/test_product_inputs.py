@@ -8,7 +8,9 @@ from unittest import mock
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
+from torch import nn
 
 import edgernn
 from edgernn.export.calibration.product_inputs import input_moments
@@ -17,8 +19,10 @@ from tests.nets.scorer import Scorer
 IDS = np.arange(40)[None] * 5 % 6
 
 
-def moments(folder: Any, **options: Any) -> Mapping[str, tuple[NDArray[Any], NDArray[Any]]]:
-    """Export the scorer in int4, and return the moments that were found."""
+def moments(
+    folder: Any, model: nn.Module | None = None, **options: Any
+) -> Mapping[str, tuple[NDArray[Any], NDArray[Any]]]:
+    """Export the scorer or another model in int4, and return the moments that were found."""
     found: dict[str, tuple[NDArray[Any], NDArray[Any]]] = {}
 
     def listen(*args: Any) -> Any:
@@ -27,7 +31,7 @@ def moments(folder: Any, **options: Any) -> Mapping[str, tuple[NDArray[Any], NDA
 
     with mock.patch("edgernn.export.pipeline.input_moments", listen):
         edgernn.export_model(
-            Scorer(), folder / "m.edgernn", precision="int4", verify=False, **options
+            model or Scorer(), folder / "m.edgernn", precision="int4", verify=False, **options
         )
     return found
 
@@ -58,3 +62,16 @@ def test_data_that_do_not_fit_are_refused_first(tmp_path, bad):
     """Nothing runs on them."""
     with pytest.raises(edgernn.InputError, match="`ids: int64\\[batch, sequence\\]`"):
         moments(tmp_path, calibrate={"ids": bad})
+
+
+def test_rows_that_never_vary_have_no_covariance(tmp_path):
+    """A layer with zero weights gives its bias at every step, to the last digit."""
+    torch.manual_seed(0)
+    constant = nn.Linear(8, 16)
+    nn.init.zeros_(constant.weight)
+    scorer: Any = Scorer()
+    scorer.embedding = nn.Sequential(scorer.embedding, constant)
+    scorer.gru = nn.GRU(16, 16, batch_first=True)
+    mean, covariance = moments(tmp_path, scorer, fold="no")["gru_W"]
+    np.testing.assert_allclose(mean, constant.bias.detach())
+    assert not covariance.any()
