@@ -3,12 +3,12 @@
     x → MatMul(W) → y           x · W
     x → Gemm(W, s) → y          x · W + s
 
-How a product is written is a function that is passed in, so that the search serves every format.
+Products in the bodies of loops are among them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from edgernn.export.ir.node_builder import constant_of
 
-__all__ = ["ConstantProduct", "ProductWriter", "constant_product", "products_by_input"]
+__all__ = ["ConstantProduct", "constant_product", "products_by_input", "weights_key"]
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,6 @@ class ConstantProduct:
         return self.node.inputs[2] if len(self.node.inputs) > 2 else None
 
 
-ProductWriter = Callable[[ir.Graph, list[ConstantProduct]], None]
-"""Writes products of one input anew, in place; the first is the first of them in the graph."""
-
-
 def constant_product(node: ir.Node) -> ConstantProduct | None:
     """Return a node as a product with constant weights, or None where it is none."""
     if node.op_type not in ("MatMul", "Gemm") or node.domain:
@@ -67,6 +63,11 @@ def constant_product(node: ir.Node) -> ConstantProduct | None:
     if not weights.size or not np.isfinite(weights).all():
         return None
     return ConstantProduct(node, weights, w.name or "")
+
+
+def weights_key(weights: NDArray[np.float32]) -> bytes:
+    """Return what weights have in common that are equal in shape and numbers."""
+    return str(weights.shape).encode() + weights.tobytes()
 
 
 def products_by_input(graph: ir.Graph) -> Iterator[list[ConstantProduct]]:

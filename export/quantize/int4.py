@@ -24,7 +24,7 @@ from edgernn.export.passes.port_values import replace_node
 from edgernn.export.quantize.block_nodes import look_up, multiply, unpack
 from edgernn.export.quantize.block_weights import BlockFormat, BlockWeights
 from edgernn.export.quantize.choose_formats import DEFAULT, choose_formats
-from edgernn.export.quantize.constant_products import ConstantProduct, constant_product
+from edgernn.export.quantize.constant_products import ConstantProduct, constant_product, weights_key
 from edgernn.export.quantize.layer_forms import still_column, write_scans
 from edgernn.export.quantize.round_weights import (
     Matrix,
@@ -71,11 +71,11 @@ def to_int4(models: Mapping[str, ir.Model], states: Collection[State], moments: 
     outputs = [value for value in first.graph.outputs if value.name in ends]
     in_states = set().union(*map(ancestors, outputs))
     matrices = {
-        _key(one.weights.T): _matrix(one, moments, one.node.outputs[0] in in_states)
+        weights_key(one.weights.T): _matrix(one, moments, one.node.outputs[0] in in_states)
         for one in quantizable_products(first)
     }
     if "step" not in models:
-        matrices |= {_key(w): Matrix.of_unknown_inputs(w) for w in _layer_weights(first)}
+        matrices |= {weights_key(w): Matrix.of_unknown_inputs(w) for w in _layer_weights(first)}
     formats = choose_formats(matrices, _most_bytes(first))
     writer = _Writer({key: _Rounded.of(one, formats[key]) for key, one in matrices.items()})
     for model in models.values():
@@ -123,7 +123,7 @@ class _Writer:
 
     def _of(self, weights: NDArray[np.float32]) -> _Rounded:
         """Return weights (outputs, inputs), rounded."""
-        key = _key(weights)
+        key = weights_key(weights)
         if key not in self._rounded:
             self._rounded[key] = _Rounded.of(Matrix.of_unknown_inputs(weights), DEFAULT)
         return self._rounded[key]
@@ -245,7 +245,7 @@ def _most_bytes(model: ir.Model) -> float:
     before = after = 0.0
     seen: set[bytes] = set()
     for product in quantizable_products(model):
-        key = _key(product.weights)
+        key = weights_key(product.weights)
         if key in seen:
             continue
         seen.add(key)
@@ -269,7 +269,3 @@ def _tables(model: ir.Model) -> Iterator[tuple[ir.Value, NDArray[np.float32]]]:
         if table is not None and table.ndim == 2 and table.dtype == np.float32:
             assert node.inputs[0] is not None
             yield node.inputs[0], table
-
-
-def _key(weights: NDArray[np.float32]) -> bytes:
-    return np.ascontiguousarray(weights).tobytes()

@@ -16,8 +16,12 @@ from numpy.typing import NDArray
 from edgernn.contract import State
 from edgernn.export.ir.node_builder import constant_of
 from edgernn.export.ir.recurrent_operators import LSTM, OPERATORS, Input, is_recurrent, kind_of
-from edgernn.export.quantize.constant_products import ConstantProduct, products_by_input
-from edgernn.export.quantize.int8_products import MOST_INPUTS, Int8Products, weights_key
+from edgernn.export.quantize.constant_products import (
+    ConstantProduct,
+    products_by_input,
+    weights_key,
+)
+from edgernn.export.quantize.int8_products import MOST_INPUTS, Int8Products
 from edgernn.export.quantize.int8_tables import why_not_int8, write_tables
 from edgernn.export.quantize.layer_forms import read_dequantized, write_scans
 from edgernn.export.quantize.unit_range import UnitRange

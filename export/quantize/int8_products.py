@@ -16,12 +16,11 @@ from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
 from edgernn.export.ir.node_builder import NodeBuilder
 from edgernn.export.ir.shapes import shape_of
 from edgernn.export.passes.port_values import replace_node
-from edgernn.export.quantize.constant_products import ConstantProduct
+from edgernn.export.quantize.constant_products import ConstantProduct, weights_key
 from edgernn.export.quantize.integer_rounding import (
     LARGEST,
     ZERO_POINT,
@@ -29,18 +28,13 @@ from edgernn.export.quantize.integer_rounding import (
     quantize_unsigned,
 )
 
-__all__ = ["MOST_INPUTS", "Int8Products", "weights_key"]
+__all__ = ["MOST_INPUTS", "Int8Products"]
 
 MOST_INPUTS = 1 << 15
 """The most inputs of a product whose sums fit into 32 bits: 255 · 255 · 2¹⁵ < 2³¹."""
 
 _LEAST_DIVISOR = np.float32(1e-30)
 """The divisor of a row of zeros."""
-
-
-def weights_key(weights: NDArray[np.float32]) -> bytes:
-    """Return what equal weights have in common."""
-    return np.ascontiguousarray(weights).tobytes()
 
 
 class Int8Products:

@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 import torch
+from torch import nn
 
 import edgernn
 from edgernn.artifact import Artifact
@@ -99,3 +100,30 @@ def test_both_directions_and_lengths(tmp_path):
     assert {one.format[:4] for one in artifact.precision.weights["sequence"]} == {"int4", "int8"}
     assert artifact.parity is not None
     assert artifact.parity.max_difference < 0.3
+
+
+def test_weights_with_equal_numbers_have_their_own_shapes(tmp_path):
+    """Zeros (32, 16) and zeros (16, 32) are two matrices."""
+    torch.manual_seed(0)
+    widen, gru, narrow = nn.Linear(16, 32), nn.GRU(32, 32, batch_first=True), nn.Linear(32, 16)
+    nn.init.zeros_(widen.weight)
+    nn.init.zeros_(narrow.weight)
+
+    class Zeros(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.widen, self.gru, self.narrow = widen, gru, narrow
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            """Return (batch, sequence, 16) of (batch, sequence, 16)."""
+            whole: torch.Tensor = self.narrow(self.gru(torch.relu(self.widen(x)))[0])
+            return whole
+
+    artifact = edgernn.export_model(
+        Zeros(), tmp_path / "m", precision="int4", inputs=[torch.zeros(2, 3, 16)]
+    )
+    assert artifact.precision is not None
+    shapes = [one.shape for one in artifact.precision.weights["step"]]
+    assert {(16, 32), (32, 16)} <= {*shapes}
+    assert artifact.parity is not None
+    assert artifact.parity.max_difference < 0.1
