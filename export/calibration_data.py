@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from edgernn.numpy_files import NPY_MAGIC, ZIP_MAGIC
 from edgernn.option_names import option
 from edgernn.regular_files import MEGABYTE, read_text, regular_file_size
 from edgernn.runtime.check_inputs import InputCheck
-from edgernn.runtime.port_axes import PortAxes, input_axes, required_axes
+from edgernn.runtime.port_axes import PortAxes, input_axes, output_axes, required_axes
+from edgernn.streaming_rules import steps_per_hop
 from edgernn.untrusted_text import quote
 
 __all__ = ["Given", "read_calibration"]
@@ -60,8 +62,14 @@ def read_calibration(
     outputs = {port.name for port in contract.data_outputs("sequence")}
     inputs = {name: array for name, array in arrays.items() if name not in outputs}
     expected = {name: array for name, array in arrays.items() if name in outputs}
-    data = _fit(inputs, contract, {**contract.constants, **constants}, source)
-    return UserData.of(contract, source, data, expected)
+    constants = {**contract.constants, **constants}
+    whole = _fit(inputs, contract, constants, source)
+    data = _cut(whole, contract, constants)
+    user = UserData.of(contract, source, data, {})
+    expected = _fit_expected(expected, contract, constants, source)
+    if user.steps < _steps(whole, contract):
+        expected = _cut_expected(expected, contract, user.steps)
+    return replace(user, expected=expected)
 
 
 def _read_file(path: Path, contract: Contract) -> dict[str, NDArray[Any]]:
@@ -123,7 +131,7 @@ def _fit(
     constants: Mapping[str, int],
     source: str,
 ) -> dict[str, NDArray[Any]]:
-    """Return data in the shapes and dtypes of the inputs, of at most `MOST_STEPS` steps.
+    """Return data in the shapes and dtypes of the inputs.
 
     Raises:
         InputError: An array is not what its port takes; the message names the port.
@@ -142,11 +150,21 @@ def _fit(
         if not axis.is_batched(array, where):
             array = axis.with_batch(array)
         fitted[name] = axis.cast(_with_batch(axis, array, constants), where)
-    places = {name: axes[name].sequence for name in fitted}
-    given = [fitted[name].shape[place] for name, place in places.items() if place is not None]
-    steps = min([_most_steps(contract, constants), *given])
+    return fitted
+
+
+def _cut(
+    arrays: Mapping[str, NDArray[Any]], contract: Contract, constants: Mapping[str, int]
+) -> dict[str, NDArray[Any]]:
+    """Return data of whole hops, of at most `MOST_STEPS` steps.
+
+    Raises:
+        InputError: An array is not what its port takes; the message names the port.
+    """
+    axes = input_axes(contract)
+    steps = min(_most_steps(contract, constants), _steps(arrays, contract))
     steps = max(contract.hop, steps - steps % contract.hop)
-    cut = {name: axes[name].slice_steps(array, 0, steps) for name, array in fitted.items()}
+    cut = {name: axes[name].slice_steps(array, 0, steps) for name, array in arrays.items()}
     check = InputCheck(
         contract.data_inputs("sequence"),
         "model",
@@ -156,6 +174,62 @@ def _fit(
         full_lengths=contract.full_lengths,
     )
     return check.check((), cut)[0]
+
+
+def _steps(arrays: Mapping[str, NDArray[Any]], contract: Contract) -> int:
+    """Return the number of steps of the shortest array; 1 where none has steps."""
+    places = {name: axis.sequence for name, axis in input_axes(contract).items()}
+    given = [(array, places[name]) for name, array in arrays.items()]
+    return min((array.shape[place] for array, place in given if place is not None), default=1)
+
+
+def _fit_expected(
+    arrays: Mapping[str, NDArray[Any]],
+    contract: Contract,
+    constants: Mapping[str, int],
+    source: str,
+) -> dict[str, NDArray[Any]]:
+    """Return what is expected of outputs with a batch axis, which may be left out as in the data.
+
+    Ids that are expected of scores lack their last axis. What does not fit its output stays as it
+    is: the output, whose sizes only a run tells, shows what is wrong.
+
+    Raises:
+        InputError: An array does not hold numbers.
+    """
+    axes = output_axes(contract)
+    fitted: dict[str, NDArray[Any]] = {}
+    for name, array in arrays.items():
+        axis = axes[name]
+        if array.dtype.kind not in "biuf":
+            axis.cast(array, f"The calibration data ({source})")
+        rank = len(axis.port.shape) - _is_of_ids(array, axis)
+        if axis.batch is not None and axis.batch < rank:
+            if array.ndim == rank - 1:
+                array = axis.with_batch(array)
+            if array.ndim == rank:
+                array = _with_batch(axis, array, constants)
+        fitted[name] = array
+    return fitted
+
+
+def _is_of_ids(array: NDArray[Any], axis: PortAxes) -> bool:
+    """Return whether what is expected are ids, of an output of scores."""
+    return array.dtype.kind in "iu" and np.dtype(axis.port.dtype).kind == "f"
+
+
+def _cut_expected(
+    arrays: Mapping[str, NDArray[Any]], contract: Contract, steps: int
+) -> dict[str, NDArray[Any]]:
+    """Return what is expected of the steps that are run; all where their number is not known."""
+    axes = output_axes(contract)
+    cut = dict(arrays)
+    for name, array in arrays.items():
+        axis = axes[name]
+        each = None if axis.flattened else steps_per_hop(axis.port, contract.hop)
+        if each is not None and array.ndim > (axis.sequence or 0):
+            cut[name] = axis.slice_steps(array, 0, steps // contract.hop * each)
+    return cut
 
 
 def _most_steps(contract: Contract, constants: Mapping[str, int]) -> int:

@@ -14,6 +14,7 @@ from edgernn.contract import Contract
 from edgernn.errors import InputError
 from edgernn.export.calibration_data import MOST_STEPS, read_calibration
 from tests.conftest import Once
+from tests.nets import hop_models
 from tests.nets.scorer import Scorer
 
 
@@ -88,6 +89,11 @@ REFUSED: dict[str, tuple[Any, str]] = {
         "The calibration data (arrays) holds text for `input: float32[batch, sequence, 3]`; it "
         "must hold numbers.",
     ),
+    "text for an output": (
+        {"input": ROWS, "output": np.array([["a"]])},
+        "The calibration data (arrays) holds text for `output: float32[batch, sequence, 4]`; it "
+        "must hold numbers.",
+    ),
     "axes": (
         {"input": np.zeros(3, np.float32)},
         "The calibration data (arrays) has shape (3,); `input: float32[batch, sequence, 3]` takes "
@@ -112,6 +118,40 @@ def test_data_that_do_not_fit_name_the_port(numbers, case):
     with pytest.raises(InputError) as caught:
         read_calibration(given, numbers, {})
     assert str(caught.value) == message
+
+
+def test_what_is_expected_has_the_shape_of_the_data(numbers):
+    """It is cut where the data is, and has a batch axis of the same size."""
+    steps = MOST_STEPS + 5
+    x, wanted = np.zeros((steps, 3), np.float32), np.arange(4.0 * steps).reshape(steps, 4)
+    for given in (wanted, wanted[None]):
+        user = read_calibration({"input": x, "output": given}, numbers, {"batch": 2})
+        assert user is not None
+        expected = np.stack([wanted[:MOST_STEPS]] * 2)
+        np.testing.assert_array_equal(user.expected["output"], expected)
+    user = read_calibration({"input": x[:7], "output": np.zeros(9, np.int64)}, numbers, {})
+    assert user is not None
+    assert user.expected["output"].shape == (1, 9)
+
+
+@pytest.mark.parametrize("steps", [7, MOST_STEPS + 5])
+def test_what_is_expected_with_other_axes_stays_as_it_is(numbers, steps):
+    """Only a run tells the shape of an output, so that its message names both."""
+    x = np.zeros((steps, 3), np.float32)
+    for given in (np.float32(1), np.ones(4, np.float32), np.ones((1, 1, 1, 4), np.float32)):
+        user = read_calibration({"input": x, "output": given}, numbers, {"batch": 2})
+        assert user is not None
+        np.testing.assert_array_equal(user.expected["output"], given)
+
+
+def test_what_is_expected_of_frames_is_cut_to_whole_hops(tmp_path):
+    """A frame is expected for each hop that is run."""
+    _export(hop_models.FramedGru(4, 4), tmp_path)
+    contract = edgernn.Artifact.open(tmp_path / "m.edgernn").contract
+    data = {"x": np.zeros((21, 3), np.float32), "output": np.zeros((6, 5), np.float32)}
+    user = read_calibration(data, contract, {})
+    assert user is not None
+    assert (user.steps, user.expected["output"].shape) == (20, (1, 5, 5))
 
 
 def test_ids_and_text_outside_the_model(symbols, tmp_path):
