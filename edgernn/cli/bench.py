@@ -10,8 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgernn.cli.command_options import declared_options, json_option, provider_option
-from edgernn.cli.run_options import PLOT_FORMATS
+from edgernn.cli.command_options import (
+    PLOT_FORMATS,
+    declared_options,
+    file_option,
+    json_option,
+    provider_option,
+    seconds_option,
+)
 from edgernn.cli.speeds.bench_options import BenchOptions, list_option, precision_option
 from edgernn.cli.stage_display import show_stages
 from edgernn.cli.terminal_notes import note, verbosity_options
@@ -20,14 +26,6 @@ from edgernn.export.options import Precision, SourceOptions
 if TYPE_CHECKING:
     from edgernn.cli.data_files.output_file import OutputFile
     from edgernn.cli.speeds.measure_speeds import Bench
-
-
-def _check_plot(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
-    if value is None or value.suffix in PLOT_FORMATS:
-        return value
-    raise click.BadParameter(
-        f"`{value}` does not end in a format that is known: {', '.join(PLOT_FORMATS)}."
-    )
 
 
 @click.command("bench", short_help="Measure how fast an artifact runs here.")
@@ -58,14 +56,7 @@ def _check_plot(ctx: click.Context, param: click.Parameter, value: Path | None) 
     metavar="N",
     help="The rounds of each measurement.",
 )
-@click.option(
-    "--seconds",
-    type=click.FloatRange(min=0, min_open=True),
-    default=2.0,
-    show_default=True,
-    metavar="S",
-    help="Start no further round of a measurement after S seconds.",
-)
+@seconds_option(2.0)
 @click.option(
     "--against",
     type=click.Path(path_type=Path),
@@ -73,13 +64,7 @@ def _check_plot(ctx: click.Context, param: click.Parameter, value: Path | None) 
     help="Measure this model too, run by PyTorch.",
 )
 @declared_options(SourceOptions)
-@click.option(
-    "--plot",
-    type=click.Path(path_type=Path),
-    callback=_check_plot,
-    metavar="FILE",
-    help="Draw the times as bars (.png, .svg, .pdf).",
-)
+@file_option("--plot", "Draw the times as bars (.png, .svg, .pdf).", PLOT_FORMATS)
 @click.option("--force", is_flag=True, help="Replace a file that exists.")
 @json_option
 @verbosity_options

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_origin
@@ -11,11 +12,79 @@ from click.shell_completion import CompletionItem
 
 from edgernn.declared_options import Declaration, declarations
 
-__all__ = ["declared_options", "flags_of", "json_option", "provider_option"]
+__all__ = [
+    "PLOT_FORMATS",
+    "NumberRange",
+    "declared_options",
+    "file_option",
+    "flags_of",
+    "json_option",
+    "provider_option",
+    "seconds_option",
+]
+
+PLOT_FORMATS = (".png", ".svg", ".pdf")
 
 Command = TypeVar("Command", bound=Callable[..., None])
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+class NumberRange(click.FloatRange):
+    """The numbers of a range; NaN is in none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number."""
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return number
+
+
+def seconds_option(default: float) -> Callable[[Command], Command]:
+    """Add --seconds, which ends a measurement, to a command."""
+    return click.option(
+        "--seconds",
+        type=NumberRange(min=0, min_open=True),
+        default=default,
+        show_default=True,
+        metavar="S",
+        help="Start no further round of a measurement after S seconds.",
+    )
+
+
+def file_option(
+    flag: str, help_: str, formats: tuple[str, ...] = (), streams: bool = False
+) -> Callable[[Command], Command]:
+    """Add a file to a command.
+
+    Args:
+        flag: The option.
+        help_: Its help.
+        formats: The suffixes of the formats that it may have; none for any.
+        streams: Whether devices and pipes are taken too, with any suffix.
+    """
+
+    def check(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
+        if value is None or value.suffix in formats or (streams and _is_stream(value)):
+            return value
+        raise click.BadParameter(
+            f"`{value}` does not end in a format that is known: {', '.join(formats)}."
+        )
+
+    return click.option(
+        flag,
+        type=click.Path(path_type=Path),
+        callback=check if formats else None,
+        metavar="FILE",
+        help=help_,
+    )
+
+
+def _is_stream(path: Path) -> bool:
+    from edgernn.cli.data_files.output_file import OutputFile
+
+    return OutputFile(path).is_stream
 
 
 def provider_option(**settings: Any) -> Callable[[Command], Command]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgernn.cli.command_options import provider_option
-from edgernn.cli.run_options import NUMBER_FORMATS, PLOT_FORMATS, RunOptions
+from edgernn.cli.command_options import (
+    PLOT_FORMATS,
+    NumberRange,
+    file_option,
+    provider_option,
+)
+from edgernn.cli.run_options import NUMBER_FORMATS, RunOptions
 from edgernn.cli.stage_display import show_stages
 from edgernn.cli.terminal_notes import note, verbosity_options
 from edgernn.errors import InputError
@@ -22,24 +26,6 @@ if TYPE_CHECKING:
     from edgernn.runtime import Model
 
 _OUTPUT_FORMATS = (*NUMBER_FORMATS, ".txt")
-
-
-def _check_suffix(formats: tuple[str, ...]) -> Callable[..., Path | None]:
-    """Return a callback that checks that a file has the suffix of one of the formats."""
-
-    def check(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
-        if value is None or value.suffix in formats:
-            return value
-        from edgernn.cli.data_files.output_file import OutputFile
-
-        if formats == _OUTPUT_FORMATS and OutputFile(value).is_stream:
-            return value
-        raise click.BadParameter(
-            f"`{value}` does not end in a format that is known: {', '.join(formats)}."
-        )
-
-    return check
-
 
 _HELP = """Run ARTIFACT, by default the one in the current folder.
 
@@ -70,16 +56,6 @@ has names, on standard output only where that of the input has. A file that exis
 --force is given; devices, pipes and /dev/stdout are written into. The state is written when the
 whole run has succeeded; --state-out may name the file of --state-in, which it then replaces.
 """
-
-
-def _file_option(flag: str, help_: str, formats: tuple[str, ...] = ()) -> Callable[..., Any]:
-    return click.option(
-        flag,
-        type=click.Path(path_type=Path),
-        callback=_check_suffix(formats) if formats else None,
-        metavar="FILE",
-        help=help_,
-    )
 
 
 @click.command(
@@ -124,7 +100,7 @@ def _file_option(flag: str, help_: str, formats: tuple[str, ...] = ()) -> Callab
 )
 @click.option(
     "--temperature",
-    type=click.FloatRange(min=0),
+    type=NumberRange(min=0),
     help="Draw symbols at random; a lower value stays closer to the best, which 0 always takes.  "
     "[default: 1 with --top-k or --top-p, else 0]",
 )
@@ -133,7 +109,7 @@ def _file_option(flag: str, help_: str, formats: tuple[str, ...] = ()) -> Callab
 )
 @click.option(
     "--top-p",
-    type=click.FloatRange(min=0, max=1, min_open=True),
+    type=NumberRange(min=0, max=1, min_open=True),
     metavar="P",
     help="Draw from the likeliest symbols that together have the probability P, after --top-k.",
 )
@@ -145,12 +121,12 @@ def _file_option(flag: str, help_: str, formats: tuple[str, ...] = ()) -> Callab
     help="End what is generated before this text. Several times for several.",
 )
 @click.option("--json", is_flag=True, help="Print generated texts as lines of JSON.")
-@_file_option("--output", "Where to write; its suffix is the format.", _OUTPUT_FORMATS)
-@_file_option("--plot", "Draw inputs and outputs over the steps (.png, .svg, .pdf).", PLOT_FORMATS)
+@file_option("--output", "Where to write; its suffix is the format.", _OUTPUT_FORMATS, streams=True)
+@file_option("--plot", "Draw inputs and outputs over the steps (.png, .svg, .pdf).", PLOT_FORMATS)
 @click.option("--chunk", type=click.IntRange(min=1), metavar="N", help="Run N steps at a time.")
 @click.option("--pad-rest", is_flag=True, help="Fill the last hop with zeros, and run it too.")
-@_file_option("--state-in", "Start from this state (.npz).")
-@_file_option("--state-out", "Write the final state (.npz).")
+@file_option("--state-in", "Start from this state (.npz).")
+@file_option("--state-out", "Write the final state (.npz).")
 @click.option("--force", is_flag=True, help="Replace files that exist.")
 @verbosity_options
 def command(**given: Any) -> None:

@@ -12,10 +12,9 @@ import click
 
 from edgernn.errors import InputError
 
-__all__ = ["NUMBER_FORMATS", "PLOT_FORMATS", "RunOptions"]
+__all__ = ["NUMBER_FORMATS", "RunOptions"]
 
 NUMBER_FORMATS = (".npy", ".npz", ".csv", ".jsonl", ".wav", ".flac", ".ogg")
-PLOT_FORMATS = (".png", ".svg", ".pdf")
 
 _SOURCES = ("--input", "--text", "--prompts")
 _REQUIRES = {

@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgernn.cli.command_options import json_option, provider_option
+from edgernn.cli.command_options import (
+    NumberRange,
+    json_option,
+    provider_option,
+    seconds_option,
+)
 from edgernn.cli.speeds.bench_options import list_option
 from edgernn.cli.stage_display import show_stages
 from edgernn.cli.terminal_notes import note, verbosity_options
@@ -37,18 +42,11 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--tolerance",
-    type=click.FloatRange(min=0, min_open=True),
+    type=NumberRange(min=0, min_open=True),
     metavar="ERROR",
     help="Try lower precisions too, whose largest difference is at most ERROR.",
 )
-@click.option(
-    "--seconds",
-    type=click.FloatRange(min=0, min_open=True),
-    default=4.0,
-    show_default=True,
-    metavar="S",
-    help="Start no further round of a measurement after S seconds.",
-)
+@seconds_option(4.0)
 @click.option("--reset", is_flag=True, help="Return to the forms that the export chose.")
 @json_option
 @verbosity_options

@@ -134,8 +134,17 @@ def test_an_interrupt_prints_what_was_measured(
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (("--batch", "0"), "`0` is not an integer of at least 1, as in `1,8,64`."),
-        (("--chunk", "1,,2"), "`` is not an integer of at least 1, as in `1,8,64`."),
+        (("--batch", "0"), "`0` is not an integer from 1 to 999,999,999, as in `1,8,64`."),
+        (("--chunk", "1,,2"), "`` is not an integer from 1 to 999,999,999, as in `1,8,64`."),
+        (
+            ("--batch", "9" * 5000),
+            f"`{'9' * 5000}` is not an integer from 1 to 999,999,999, as in `1,8,64`.",
+        ),
+        (
+            ("--chunk", "1" + "0" * 20),
+            f"`1{'0' * 20}` is not an integer from 1 to 999,999,999, as in `1,8,64`.",
+        ),
+        (("--seconds", "nan"), "'nan' is not a number."),
         (("--plot", "x.gif"), "`x.gif` does not end in a format that is known: .png, .svg, .pdf."),
     ],
 )

@@ -88,7 +88,8 @@ def test_reset_returns_to_what_the_export_chose(edgernn: Invoke, artifact: Artif
     [
         (
             ("--batch", "1,x"),
-            "Invalid value for '--batch': `x` is not an integer of at least 1, as in `1,8,64`.",
+            "Invalid value for '--batch': `x` is not an integer from 1 to 999,999,999, as in "
+            "`1,8,64`.",
             2,
         ),
         (
@@ -96,6 +97,7 @@ def test_reset_returns_to_what_the_export_chose(edgernn: Invoke, artifact: Artif
             "--provider auto is chosen when a model is loaded. Tune one provider by its name.",
             2,
         ),
+        (("--tolerance", "nan"), "Invalid value for '--tolerance': 'nan' is not a number.", 2),
         (("--reset", "--batch", "2"), "--reset measures nothing; give it alone.", 2),
     ],
 )

@@ -14,6 +14,8 @@ from edgernn.export.options import ExportOptions, Precision, SourceOptions
 
 __all__ = ["BenchOptions", "list_option", "precision_option"]
 
+_MOST_DIGITS = 9
+
 
 @dataclass(frozen=True)
 class BenchOptions:
@@ -66,8 +68,10 @@ def precision_option(help_: str) -> Callable[..., Any]:
 def _integers(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...]:
     words = _words(value)
     for word in words:
-        if not word.isdecimal() or int(word) < 1:
-            raise click.BadParameter(f"`{word}` is not an integer of at least 1, as in `1,8,64`.")
+        if not word.isdecimal() or len(word) > _MOST_DIGITS or int(word) < 1:
+            raise click.BadParameter(
+                f"`{word}` is not an integer from 1 to 999,999,999, as in `1,8,64`."
+            )
     return tuple(dict.fromkeys(map(int, words)))
 
 
