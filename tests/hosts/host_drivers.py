@@ -1,0 +1,198 @@
+"""Programs that drive the hosts: each runs artifacts in its language, a command a line.
+
+A driver reads one command a line and answers it with one line: `ok`, with values, or `error KIND
+MESSAGE`. A tensor is `NAME:DTYPE:SHAPE:HEX`, its elements in hexadecimal, `-` for an output that is
+not defined yet.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pytest
+from numpy.typing import ArrayLike, NDArray
+
+from edgernn.runtime.providers import find_library
+from tests.conftest import Once
+
+__all__ = ["HOSTS", "ROOT", "Driver", "Host", "HostError", "as_tensor"]
+
+ROOT = Path(__file__).parents[2] / "runtime" / "hosts"
+DRIVERS = Path(__file__).parent / "drivers"
+
+Array = NDArray[Any]
+Tensors = dict[str, Array | None]
+"""Name of an output → its elements, None where it is not defined yet."""
+
+
+class HostError(Exception):
+    """What a host answered in place of a result.
+
+    Attributes:
+        kind: The kind of error: contract, provider, input, state or memory.
+        message: Its sentence.
+    """
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(f"{kind}: {message}")
+        self.kind, self.message = kind, message
+
+
+class Driver:
+    """A running driver of one host; a context manager that ends it."""
+
+    def __init__(self, command: Sequence[str | Path], variables: Mapping[str, str]) -> None:
+        self._process = subprocess.Popen(
+            command,
+            env={**os.environ, "ONNXRUNTIME_LIBRARY": str(find_library()), **variables},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            encoding="utf-8",
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        rest = self._process.stdout.read()
+        assert (self._process.wait(timeout=60), rest) == (0, "")
+        self._process.stdout.close()
+
+    def ask(self, *words: str) -> str:
+        """Send a command and return the answer without its `ok`.
+
+        Raises:
+            HostError: The answer is an error.
+        """
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(" ".join(words) + "\n")
+        self._process.stdin.flush()
+        answer = self._process.stdout.readline().removesuffix("\n")
+        verdict, _, text = answer.partition(" ")
+        if verdict == "error":
+            raise HostError(*text.split(" ", 1))
+        assert verdict == "ok", f"{words[0]} was answered by {answer!r}"
+        return text
+
+    def open(self, artifact: Path, *provider: str) -> None:
+        """Open an artifact, or one of its graphs."""
+        self.ask("open", str(artifact), *provider)
+
+    def stream(self, batch: int = 1) -> None:
+        """Open a stream; the driver has one at a time."""
+        self.ask("stream", str(batch))
+
+    def call(self, way: str, **arrays: ArrayLike) -> Tensors:
+        """Step, feed, finish or run."""
+        answer = self.ask(way, *(as_tensor(name, array) for name, array in arrays.items()))
+        return dict(map(from_tensor, answer.split()))
+
+    def state(self, name: str) -> Array:
+        """Return a state by the name of its input."""
+        found = from_tensor(self.ask("state", name))[1]
+        assert found is not None
+        return found
+
+    def set_state(self, name: str, array: ArrayLike) -> None:
+        """Set a state by the name of its input."""
+        self.ask("set_state", as_tensor(name, array))
+
+    def counts(self) -> tuple[int, int]:
+        """Return the steps of the sequence so far, and those that are kept for a hop."""
+        steps, rest = map(int, self.ask("counts").split())
+        return steps, rest
+
+    def facts(self) -> dict[str, str]:
+        """Return hop, carries, vocabulary and provider."""
+        return dict(fact.split("=", 1) for fact in self.ask("facts").split())
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of a text."""
+        return [int(id_) for id_ in self.ask("encode", text.encode().hex()).split()]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of ids."""
+        return bytes.fromhex(self.ask("decode", *map(str, ids))).decode()
+
+    def check(self, golden: Path) -> dict[str, float]:
+        """Return the differences of the golden run: whole, chunks, steps, without_state."""
+        names = ("whole", "chunks", "steps", "without_state")
+        return dict(zip(names, map(float, self.ask("check", str(golden)).split()), strict=True))
+
+
+def as_tensor(name: str, array: ArrayLike) -> str:
+    """Write an array as a word of a command."""
+    numbers = np.asarray(array)
+    shape = ",".join(map(str, numbers.shape))
+    return f"{name}:{numbers.dtype}:{shape}:{numbers.tobytes().hex()}"
+
+
+def from_tensor(word: str) -> tuple[str, Array | None]:
+    """Read an array from a word of an answer."""
+    name, dtype, shape, data = word.rsplit(":", 3)
+    if data == "-":
+        return name, None
+    sizes = [int(size) for size in shape.split(",") if size]
+    return name, np.frombuffer(bytes.fromhex(data), dtype).reshape(sizes)
+
+
+def compile_with(*command: str | Path) -> None:
+    """Run a compiler, which must not print anything."""
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", ""), ran.stdout + ran.stderr
+
+
+def _build_c(folder: Path) -> list[str | Path]:
+    sources = (DRIVERS / "driver.c", ROOT / "c" / "edgernn.c")
+    flags = ("-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-pedantic", "-I", ROOT / "c")
+    libraries = ("-ldl", "-lm", "-lpthread")
+    compile_with("cc", *flags, *sources, "-o", folder / "driver", *libraries)
+    return ["{folder}/driver"]
+
+
+@dataclass(frozen=True)
+class Host:
+    """How the driver of a host is built and run.
+
+    Attributes:
+        name: Its name, as in `edgernn embed --host`; two drivers of one host differ after a dash.
+        needs: The programs that it takes.
+        build: From an empty folder to the command that runs the driver, `{folder}` being its place.
+        closeness: The largest difference from Python's numbers; 0 for the same bits.
+        variables: More variables of the driver's environment.
+    """
+
+    name: str
+    needs: tuple[str, ...]
+    build: Callable[[Path], list[str | Path]]
+    closeness: float = 0
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+    def start(self, once: Once) -> Driver:
+        """Build the driver once in a test run and start it; skip where a program is missing."""
+        lacks = [program for program in self.needs if not shutil.which(program)]
+        if lacks:
+            pytest.skip(f"there is no `{'`, `'.join(lacks)}` here; scripts/hosts installs it")
+
+        def build(folder: Path) -> None:
+            command = [str(word) for word in self.build(folder)]
+            (folder / "command.json").write_text(json.dumps(command), "utf-8")
+
+        folder = once(f"driver-{self.name}", build)
+        command = json.loads((folder / "command.json").read_text("utf-8"))
+        return Driver([word.replace("{folder}", str(folder)) for word in command], self.variables)
+
+
+HOSTS = {host.name: host for host in [Host("c", ("cc",), _build_c)]}
