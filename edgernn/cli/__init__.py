@@ -32,6 +32,7 @@ _COMMANDS = {
     "verify": "Prove an artifact again.",
     "bench": "Measure how fast an artifact runs here.",
     "tune": "Choose the fastest forms of an artifact on this machine.",
+    "embed": "Write a project that runs an artifact in another language.",
     "doctor": "Show which providers really work here.",
 }
 

@@ -1,0 +1,68 @@
+"""The hosts that `edgernn embed` writes projects for, and how each is built and run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+__all__ = ["HOSTS", "Host"]
+
+
+@dataclass(frozen=True)
+class Host:
+    """A language or platform that runs artifacts.
+
+    Attributes:
+        name: What `--host` takes.
+        title: Its name for people.
+        needs: What builds and runs a project, in a few words.
+        build: The command that builds the project, `{folder}` being its folder.
+        run: The command that runs it; the program replays the golden run.
+        core: Where in the project the C core lies; None without it.
+        more: Files of other hosts that the project takes → where they lie in it.
+        template: Its folder in `runtime/hosts`, where that has another name.
+    """
+
+    name: str
+    title: str
+    needs: str
+    build: str
+    run: str
+    core: str | None = "."
+    more: Mapping[str, str] = field(default_factory=dict)
+    template: str = ""
+
+    @property
+    def is_native(self) -> bool:
+        """Whether it loads ONNX Runtime's shared library."""
+        return self.core is not None
+
+    def lines(self, folder: str) -> tuple[str, str]:
+        """Return the commands that build and run a project in a folder, quoted for a shell."""
+        return self.build.format(folder=folder), self.run.format(folder=folder)
+
+
+HOSTS = {
+    host.name: host
+    for host in (
+        Host("c", "C", "a C11 compiler", "make -C {folder}", "{folder}/app"),
+        Host("cpp", "C++", "a C++17 compiler and CMake", "make -C {folder}", "{folder}/app"),
+        Host("rust", "Rust", "cargo", "make -C {folder}", "{folder}/app"),
+        Host("go", "Go", "Go 1.19", "make -C {folder}", "{folder}/app"),
+        Host("java", "Java", "a JDK, from 17 on", "make -C {folder}", "{folder}/app"),
+        Host("csharp", "C#", ".NET or Mono", "make -C {folder}", "{folder}/app"),
+        Host("swift", "Swift", "Swift 5.9", "make -C {folder}", "{folder}/app"),
+        Host("kotlin", "Kotlin", "kotlinc", "make -C {folder}", "{folder}/app"),
+        Host(
+            "node",
+            "Node",
+            "Node 18 and npm",
+            "npm install",
+            "node {folder}/app.mjs",
+            None,
+            template="js",
+        ),
+        Host("web", "A web page", "Node 18 and npm", "npm install", "", None),
+    )
+}
+"""Name → host."""
