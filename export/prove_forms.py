@@ -11,10 +11,10 @@ import onnx_ir as ir
 from edgernn.artifact import Artifact
 from edgernn.contract import Graph
 from edgernn.errors import ContractError, ParityError
+from edgernn.export.analysis.graph_precision import precision_of
 from edgernn.export.artifact_files.artifact_writer import ArtifactWriter
 from edgernn.export.forms.make_forms import make_forms, ports_of_form
 from edgernn.export.options import ExportOptions
-from edgernn.export.proof.difference import precision_of
 from edgernn.export.proof.form_function import form_function
 from edgernn.export.proof.graph_function import graph_function
 from edgernn.export.proof.parity import Prover

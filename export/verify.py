@@ -12,12 +12,12 @@ from torch import nn
 
 from edgernn.artifact import Artifact
 from edgernn.declared_options import accept_old_names
+from edgernn.export.analysis.graph_precision import precision_of
 from edgernn.export.build_model import build_model, open_model
 from edgernn.export.call.added_lengths import LENGTHS
 from edgernn.export.library_errors import stage
 from edgernn.export.make_contract import calls_in_row, known_contract, sampler_of
 from edgernn.export.options import SourceOptions, SupportsArray
-from edgernn.export.proof.difference import precision_of
 from edgernn.export.proof.eager_reference import eager_on_one_thread
 from edgernn.export.proof.parity import Prover
 from edgernn.export.proof.port_adapter import PortAdapter

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from edgernn.artifact import Artifact
 from edgernn.contract import BATCH, Contract
 from edgernn.errors import InputError, UnsupportedModelError
+from edgernn.export.analysis.graph_precision import precision_of
 from edgernn.export.call.added_lengths import LENGTHS
 from edgernn.export.foreign.canonicalize import remove_layout
 from edgernn.export.foreign.convert_model import to_float32
@@ -22,7 +23,6 @@ from edgernn.export.foreign.recurrent_nodes import check_nodes, name_finals
 from edgernn.export.ir.decode_file import decode, readable
 from edgernn.export.ir.graph_names import port_of
 from edgernn.export.ir.recurrent_operators import Input, input_of, recurrent_nodes
-from edgernn.export.proof.difference import precision_of
 from edgernn.option_names import option
 from edgernn.report import Fold
 

@@ -8,22 +8,18 @@ of a port has a scale of its own, because features may be of different magnitude
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgernn.export.ir.onnx_session import Arrays
 from edgernn.export.proof.reference import RunResult
 from edgernn.tolerances import CEILING
 
-__all__ = ["Comparison", "Difference", "compare", "precision_of", "precision_of_files"]
-
-_INTEGERS = (ir.DataType.INT8, ir.DataType.UINT8)
+__all__ = ["Comparison", "Difference", "compare"]
 
 _SMALL_FACTOR = 100
 """How many times the tolerance a difference of small numbers may be, relative to their scale."""
@@ -204,27 +200,3 @@ def compare(got: RunResult, expected: RunResult, features: Collection[str] = ())
     comparison = Comparison(features)
     comparison.add({**got.outputs, **got.states}, {**expected.outputs, **expected.states})
     return comparison
-
-
-def precision_of_files(files: Iterable[Path]) -> str:
-    """Return the precision of the graphs in files."""
-    return precision_of(map(ir.load, files))
-
-
-def precision_of(models: Iterable[ir.Model]) -> str:
-    """Return the precision of graphs, by the dtypes of their inputs and weights.
-
-    Weights in integers have two axes or more; those in blocks of int4 are bytes with three.
-    """
-    graphs = [graph for model in models for graph in model.graphs()]
-    weights = [value for graph in graphs for value in graph.initializers.values()]
-    integers = [
-        (value.dtype, len(value.shape or ()))
-        for value in weights
-        if value.dtype in _INTEGERS and len(value.shape or ()) > 1
-    ]
-    if integers:
-        return "int4" if (ir.DataType.UINT8, 3) in integers else "int8"
-    inputs = [value for graph in graphs for value in graph.inputs]
-    is_half = any(value.dtype == ir.DataType.FLOAT16 for value in (*inputs, *weights))
-    return "float16" if is_half else "float32"

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import edgernn
-from edgernn.export.proof.difference import precision_of_files
+from edgernn.export.analysis.graph_precision import precision_of_files
 from edgernn.export.verify import verify_artifact
 from edgernn.tolerances import TOLERANCES
 

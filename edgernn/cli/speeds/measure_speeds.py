@@ -219,7 +219,7 @@ def _in_precisions(
         return {"": artifact}
     _LOG.info("loading PyTorch")
     from edgernn.export import export_model
-    from edgernn.export.proof.difference import precision_of_files
+    from edgernn.export.analysis.graph_precision import precision_of_files
 
     own = precision_of_files(artifact.checked(kind) for kind in artifact.contract.graphs)
     found: dict[str, Artifact] = {}

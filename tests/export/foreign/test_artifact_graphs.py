@@ -126,6 +126,29 @@ def test_an_artifact_of_integers_is_refused(tmp_path, precision):
     export_model(model, tmp_path / "again.edgernn", precision="float16", verify=False)
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8])
+def test_a_table_of_bytes_is_no_quantized_weight(tmp_path, dtype):
+    """A model in float32 whose features are stored as bytes is exported again in any precision."""
+    torch.manual_seed(0)
+    features = torch.randint(0, 100, (20, 6)).to(dtype)
+
+    class Described(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("features", features)
+            self.gru = nn.GRU(6, 4, batch_first=True)
+
+        def forward(self, ids: torch.Tensor) -> torch.Tensor:
+            """Return (batch, sequence, 4) of (batch, sequence) ids."""
+            whole: torch.Tensor = self.gru(features[ids].float() / 100)[0]
+            return whole
+
+    ids = torch.zeros(2, 3, dtype=torch.int64)
+    first = export_model(Described(), tmp_path / "first", inputs=[ids], verify=False)
+    again = export_model(first.path, tmp_path / "again", verify=False)
+    assert shown(again) == shown(first)
+
+
 def test_options_for_an_artifact(tmp_path, spellers):
     """What was not asked for at first can be asked for of the folder."""
     first = spellers["plain"]
