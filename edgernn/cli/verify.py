@@ -17,7 +17,7 @@ from edgernn.facts import streaming_facts
 
 if TYPE_CHECKING:
     from edgernn.contract import Contract
-    from edgernn.report import ParityReport
+    from edgernn.report import Check, ParityReport
 
 
 @click.command("verify", short_help="Prove an artifact again.")
@@ -83,7 +83,15 @@ def _replayed(artifact: Path, provider: str) -> tuple[ParityReport, Contract, st
 def _lines(report: ParityReport, contract: Contract) -> str:
     streaming = [f"{name:<7} {text}" for name, text in streaming_facts(contract)]
     verdict = "passed" if report.passed else "failed"
-    end = f"max difference {report.max_difference:.1e} to {report.reference}, tolerance"
-    return "\n".join(
-        [*streaming, *map(str, report.checks), f"{verdict}: {end} {report.tolerance:.1e}"]
+    end = (
+        f"{verdict}: max difference {report.max_difference:.1e} to {report.reference}, "
+        f"tolerance {report.tolerance:.1e}"
     )
+    if any(check.tolerance is not None for check in report.checks):
+        end += " where a line has no other"
+    return "\n".join([*streaming, *map(_line, report.checks), end])
+
+
+def _line(check: Check) -> str:
+    own = "" if check.tolerance is None else f", tolerance {check.tolerance:.1e}"
+    return f"{check}{own}"

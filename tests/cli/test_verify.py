@@ -141,6 +141,25 @@ def test_against(edgernn: Invoke, features: Path, monkeypatch: pytest.MonkeyPatc
     assert result.exit_code == 1
 
 
+def test_tolerances_of_their_own(
+    edgernn: Invoke, features: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A form of a lower precision passes to its own tolerance, which its line gives."""
+    whole = Check("whole", "step", 2, 7, "zero", 0.02, tolerance=0.05, form="step-int8")
+    report = ParityReport("eager torch", 1e-5, (Check("whole", "step", 2, 7, "zero", 0.0), whole))
+    monkeypatch.setattr("edgernn.export.verify_artifact", lambda *_, **__: report, raising=False)
+    monkeypatch.setattr("edgernn.export.check_files.check_model_file", lambda _: None)
+    result = edgernn("verify", "features.edgernn", "--against", "m.pt")
+    assert result.stdout == (
+        "whole   step.onnx      batch 2, sequence 7, zero initial state: 0.0e+00\n"
+        "whole   step-int8.onnx batch 2, sequence 7, zero initial state: 2.0e-02, tolerance "
+        "5.0e-02\n"
+        "passed: max difference 2.0e-02 to eager torch, tolerance 1.0e-05 where a line has no "
+        "other\n"
+    )
+    assert result.exit_code == 0
+
+
 def test_against_and_provider(edgernn: Invoke, features: Path) -> None:
     """Parity with PyTorch is proven on the CPU."""
     result = edgernn("verify", "features.edgernn", "--against", "m.pt", "--provider", "cuda")
