@@ -10,6 +10,7 @@ from typing import Literal
 
 import onnx_ir as ir
 
+from edgernn.export.ir.dataflow import ancestors
 from edgernn.export.ir.gelu import halved_erf
 from edgernn.export.ir.recurrent_operators import (
     OPERATORS,
@@ -99,6 +100,30 @@ def _is_float64(node: ir.Node) -> bool:
     return weights is not None and weights.dtype == ir.DataType.DOUBLE
 
 
+def _sources(node: ir.Node) -> set[str]:
+    """Return the operators that make the weights of a recurrent node, if any."""
+    weights = [node.inputs[place] for place in (Input.W, Input.R)]
+    values = set[ir.Value]().union(*(ancestors(one) for one in weights if one is not None))
+    return {node.op_type for node in (value.producer() for value in values) if node is not None}
+
+
+def _is_unpacked(node: ir.Node) -> bool:
+    """Return whether the weights of a recurrent node are unpacked from blocks of integers."""
+    return {"Cast", "Sub", "Mul"} <= _sources(node)
+
+
+def _is_dequantized_in_products(node: ir.Node) -> bool:
+    """Return whether a recurrent node has int8 weights in a graph that quantizes data too."""
+    graph = node.graph
+    operators = {one.op_type for one in graph} if graph is not None else set()
+    return "QuantizeLinear" in operators and "DequantizeLinear" in _sources(node)
+
+
+def _is_other_microsoft(node: ir.Node) -> bool:
+    is_four = node.op_type == "MatMulNBits" and node.attributes.get_int("bits", 4) == 4
+    return node.domain == "com.microsoft" and not is_four
+
+
 _PATTERNS: Mapping[str, tuple[Collection[str] | None, Callable[[ir.Node], bool]]] = {
     "sequence_lens": (OPERATORS, _has_lengths),
     "sequence_lens, dynamic": (OPERATORS, _has_dynamic_lengths),
@@ -127,6 +152,10 @@ _PATTERNS: Mapping[str, tuple[Collection[str] | None, Callable[[ir.Node], bool]]
     **{f"{name} in float64": ([name], _is_float64) for name in ("LSTM", "GRU")},
     **{name: ([name], lambda node: True) for name in ("RNN", "Scan", "Loop", "If")},
     "GELU, halved first": (None, lambda node: halved_erf(node) is not None),
+    "unpacked weights": (OPERATORS, _is_unpacked),
+    "int8 weights beside QuantizeLinear": (["LSTM", "GRU"], _is_dequantized_in_products),
+    "MatMulInteger": (["MatMulInteger"], lambda node: True),
     "com.microsoft": (None, lambda node: node.domain == "com.microsoft"),
+    "com.microsoft, but MatMulNBits of 4 bits": (None, _is_other_microsoft),
 }
 """Name of a pattern → operators of ONNX's own domain, None for all, and what holds of the node."""

@@ -90,6 +90,11 @@ _RULES: Mapping[str, Mapping[str, tuple[Effect, str]]] = {
         "sequence_lens, dynamic": ("misreads", "it ignores `sequence_lens` where axes are dynamic"),
         "layout=1": ("misreads", "its outputs come in another layout"),
         "input_forget": ("misreads", "it ignores `input_forget`"),
+        "unpacked weights": ("refuses", "it takes no weights that are unpacked from int4"),
+        "int8 weights beside QuantizeLinear": (
+            "refuses",
+            "where a graph has QuantizeLinear, it takes no int8 weights of LSTM and GRU",
+        ),
     },
     "tract": {
         "sequence_lens": ("refuses", "it has no `sequence_lens`"),
@@ -104,7 +109,10 @@ _RULES: Mapping[str, Mapping[str, tuple[Effect, str]]] = {
         "input_forget": ("misreads", "it ignores `input_forget`"),
         "LSTM or GRU in float64": ("refuses", "it has them in float32 and float16 only"),
         "Loop": ("refuses", "it has no Loop"),
-        "com.microsoft": ("refuses", "it does not know the domain com.microsoft"),
+        "com.microsoft, but MatMulNBits of 4 bits": (
+            "refuses",
+            "of the domain com.microsoft, it has MatMulNBits of 4 bits only",
+        ),
     },
     "OpenCV": {
         "sequence_lens": ("misreads", "it ignores `sequence_lens`"),
@@ -121,6 +129,7 @@ _RULES: Mapping[str, Mapping[str, tuple[Effect, str]]] = {
         "RNN": ("refuses", "it has LSTM and GRU only"),
         "Scan": ("refuses", "it has no Scan"),
         "GELU, halved first": ("aborts", "it looks for GELU and does not take this order of it"),
+        "MatMulInteger": ("refuses", "it has no MatMulInteger"),
         "Loop": ("refuses", "it counts steps in an array, which gives a step one axis too many"),
         "com.microsoft": ("refuses", "it does not know the domain com.microsoft"),
     },

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from edgernn.export.options import Precision
 from tests.matrix.layers import HIDDEN, INPUT, SYMBOLS
 
 __all__ = ["MODELS", "Model"]
@@ -27,12 +28,14 @@ class Model:
         inputs: As for `export_model`.
         graphs: What it gives; a bidirectional layer has no step.
         sizes: Steps and batch where these are constant.
+        precision: As for `export_model`.
     """
 
     make: Callable[[], nn.Module]
     inputs: tuple[str, ...]
     graphs: tuple[str, ...] = ("sequence", "step")
     sizes: tuple[int, int] | None = None
+    precision: Precision = "float32"
 
 
 class Tagger(nn.Module):
@@ -47,6 +50,19 @@ class Tagger(nn.Module):
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         scores: torch.Tensor = self.head(self.rnn(self.table(ids))[0])
         return scores.log_softmax(2)
+
+
+class Wide(nn.Module):
+    """A layer with a head, wide enough for int4."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.rnn = getattr(nn, kind)(INPUT, 16, batch_first=True)
+        self.head = nn.Linear(16, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        scores: torch.Tensor = self.head(self.rnn(x)[0])
+        return scores
 
 
 class Last(nn.Module):
@@ -244,6 +260,9 @@ _MODELS: Mapping[str, Model] = {
     "constant batch": Model(Last, (f"x:float32[1,sequence,{INPUT}]",)),
     "convolution before": Model(Detector, (f"x:float32[batch,sequence,{INPUT + 5}]",)),
     "layer norm, GELU, argmax": Model(Chosen, _ROWS),
+    "GRU with a head in int8": Model(partial(Wide, "GRU"), _ROWS, precision="int8"),
+    "LSTM in int8": replace(_layer("LSTM"), precision="int8"),
+    "RNN with a head in int4": Model(partial(Wide, "RNN"), _ROWS, precision="int4"),
 }
 
 _CONSTANT = (

@@ -181,3 +181,42 @@ def test_finding():
             "ONNX Runtime", "refuses", "IR version", "IR version 14", "version 1.31 reads up to 13"
         ),
     )
+
+
+INT8 = "int8[1,12,3] w, int8[1,12,4] r, float[12] s, int8[12] z"
+
+
+@pytest.mark.parametrize("quantizes", [False, True])
+def test_int8_weights_of_a_layer(quantizes):
+    """OpenVINO takes them where the graph quantizes no data; OpenCV multiplies no integers."""
+    layer = (
+        "wf = DequantizeLinear <axis = 1> (w, s, z)  rf = DequantizeLinear <axis = 1> (r, s, z) "
+        "h, y = GRU <hidden_size = 4, linear_before_reset = 1> (x, wf, rf, b, , h0)"
+    )
+    product = " q = QuantizeLinear(y, s1, z1)  p = MatMulInteger(q, w2)" if quantizes else ""
+    signature = (
+        f"float[sequence,batch,3] x, float[1,24] b, float[1,batch,4] h0, {INT8}, "
+        "float s1, uint8 z1, int8[4,2] w2"
+    )
+    refused = {
+        "OpenCV": "It refuses MatMulInteger `p`: it has no MatMulInteger.",
+        "OpenVINO": (
+            "It refuses GRU `h`: where a graph has QuantizeLinear, it takes no int8 weights of "
+            "LSTM and GRU."
+        ),
+    }
+    assert refusals_of_node(layer + product, signature) == (refused if quantizes else {})
+
+
+@pytest.mark.parametrize(("bits", "refused"), [(4, False), (8, True)])
+def test_blocks_in_tract(bits, refused):
+    """Of ONNX Runtime's own operators, tract has the product of int4."""
+    refusals = refusals_of(
+        ir.from_onnx_text(
+            '<ir_version: 8, opset_import: ["": 18, "com.microsoft": 1]> g (float[n, 32] x, '
+            "uint8[2, 1, 32] w, float[2, 1] s) => (y) { y = com.microsoft.MatMulNBits "
+            f"<K = 32, N = 2, bits = {bits}, block_size = 32> (x, w, s) }}"
+        )
+    )
+    assert ("tract" in refusals) is refused
+    assert "OpenCV" in refusals

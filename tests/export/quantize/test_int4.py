@@ -89,7 +89,10 @@ def test_weights_are_reported(scorer):
     assert {kind for kind, _ in found["step"][1:]} <= {"MatMulNBits", "Gemm"}
     assert ("MatMulNBits", "int4") in found["step"]
     assert ("GRU", "int4") in found["sequence"]
-    assert "com.microsoft" in scorer.refusals["tract (step.onnx)"]
+    assert "com.microsoft" in scorer.refusals["OpenCV (step.onnx)"]
+    assert scorer.refusals["OpenVINO (sequence.onnx)"] == (
+        "It refuses GRU `gru_l0`: it takes no weights that are unpacked from int4."
+    )
 
 
 def test_both_directions_and_lengths(tmp_path):
