@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 from edgernn.runtime.providers import find_library
 from tests.conftest import Once
 
-__all__ = ["HOSTS", "ROOT", "Driver", "Host", "HostError", "as_tensor"]
+__all__ = ["HOSTS", "ROOT", "Driver", "Host", "HostError", "as_tensor", "node_modules"]
 
 ROOT = Path(__file__).parents[2] / "runtime" / "hosts"
 DRIVERS = Path(__file__).parent / "drivers"
@@ -162,6 +162,19 @@ def _build_c(folder: Path) -> list[str | Path]:
     return ["{folder}/driver"]
 
 
+def node_modules() -> Path:
+    """Return the folder of the packages of npm; skip where scripts/hosts did not install them."""
+    default = Path(__file__).parents[2] / "build" / "npm" / "node_modules"
+    folder = Path(os.environ.get("EDGERNN_NODE_MODULES", default))
+    if not (folder / "onnxruntime-node").is_dir():
+        pytest.skip(f"there is no onnxruntime-node in `{folder}`; scripts/hosts installs it")
+    return folder
+
+
+def _build_node(folder: Path) -> list[str | Path]:
+    return ["env", f"EDGERNN_NODE_MODULES={node_modules()}", "node", DRIVERS / "driver.mjs"]
+
+
 @dataclass(frozen=True)
 class Host:
     """How the driver of a host is built and run.
@@ -195,4 +208,10 @@ class Host:
         return Driver([word.replace("{folder}", str(folder)) for word in command], self.variables)
 
 
-HOSTS = {host.name: host for host in [Host("c", ("cc",), _build_c)]}
+HOSTS = {
+    host.name: host
+    for host in [
+        Host("c", ("cc",), _build_c),
+        Host("node", ("node",), _build_node, closeness=1e-6),
+    ]
+}

@@ -115,7 +115,7 @@ def test_numbers_are_those_of_python(
             start = end
         for port, state in stream.snapshot().items():
             if not port.startswith("stream."):
-                assert_same(host, {port: driver.state(port)}, {port: state})
+                assert_same(host, {port: driver.state(f"{port}_in")}, {port: state})
         assert driver.counts() == (stream.steps, stream.rest)
         assert_same(host, driver.call("finish"), as_named(model, stream.finish()))
     driver.ask("close")

@@ -1,0 +1,81 @@
+/**
+ * Run the model in Node.
+ *
+ *     node app.mjs         replay the golden run, and time a step
+ *     node app.mjs step    read numbers from standard input, one step (or hop) a line
+ *
+ * Exit status: 0; 1 where the golden run differs; 2 at a line that is not one step.
+ */
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import * as ort from "onnxruntime-node";
+import { EdgernnError, numbers, open } from "./edgernn.mjs";
+
+const TOLERANCE = 1e-5; // edgernn embed: tolerance
+
+const model = await open(ort, fileURLToPath(new URL("model.edgernn", import.meta.url)));
+const ports = model.inputs("step").filter((port) => !port.isState);
+const sizes = ports.map(({ shape }) => shape.reduce((all, size) => all * (size > 0 ? size : 1), 1));
+
+/** Return the inputs of a step from the numbers of a line: those of each port after one another. */
+function inputsOf(values) {
+  let start = 0;
+  return Object.fromEntries(ports.map(({ name }, i) => [name, values.slice(start, start += sizes[i])]));
+}
+
+/** Print how far each way of running is from the golden run; return whether all are close enough. */
+async function check() {
+  const { withoutState, ...ways } = await model.check();
+  for (const [way, difference] of Object.entries(ways)) {
+    if (!Number.isNaN(difference)) console.log(`${way.padEnd(8)} differs by at most ${difference.toExponential(1)}`);
+  }
+  if (!Number.isNaN(withoutState)) console.log(`without the state, it differs by ${withoutState.toExponential(1)}`);
+  return !Object.values(ways).some((difference) => difference > TOLERANCE) && !(withoutState <= TOLERANCE);
+}
+
+/** Print the median time of a step. */
+async function time() {
+  const stream = model.stream(), times = [];
+  const inputs = inputsOf(new Array(sizes.reduce((sum, size) => sum + size, 0)).fill(0));
+  for (const { name, dtype } of ports) if (dtype === "float32") inputs[name] = Float32Array.from(inputs[name]);
+  for (let i = 0; i < 3000; i++) {
+    const start = performance.now();
+    await stream.step(inputs);
+    times.push(performance.now() - start);
+    if (stream.steps >= 30 * model.hop) stream.reset();
+  }
+  times.sort((a, b) => a - b);
+  console.log(`${(times[1500] * 1000).toFixed(1)} µs per step`);
+}
+
+/** Answer each line of standard input with a line of the outputs; an empty line starts anew. */
+async function step() {
+  const stream = model.stream();
+  let count = 0;
+  for await (const line of createInterface({ input: process.stdin })) {
+    count += 1;
+    const words = line.trim().split(/[\s,]+/).filter(Boolean), expected = sizes.reduce((sum, size) => sum + size, 0);
+    if (!words.length) {
+      stream.reset();
+      console.log("");
+      continue;
+    }
+    const values = words.map(Number);
+    if (values.length !== expected || !values.every(Number.isFinite)) {
+      throw new EdgernnError("input", `Line ${count} has ${words.length} values; a step takes ${expected} numbers.`);
+    }
+    const outputs = await stream.step(inputsOf(values));
+    const written = Object.values(outputs).map((tensor) =>
+      tensor ? Array.from(numbers(tensor), (x) => typeof x === "number" ? Number(x.toPrecision(9)) : x) : "");
+    console.log(written.join(","));
+  }
+}
+
+try {
+  if (process.argv[2] === "step") await step();
+  else if (!await check()) process.exitCode = 1;
+  else if (ports.length && model.carries) await time();
+} catch (error) {
+  console.error(error instanceof EdgernnError ? error.message : error);
+  process.exitCode = 2;
+}
