@@ -1,0 +1,180 @@
+// The page: it opens the model, and connects input, runner, plots, pictures and self-check.
+
+import * as ort from "onnxruntime-web";
+import { numbers, open } from "edgernn";
+
+import { layersText, prepareCheck, setLight, showCheck, showContract } from "page/contract_view.mjs";
+import { MOST_LINES } from "page/line_plot.mjs";
+import { ModelCall, recording } from "page/model_call.mjs";
+import { isInside, readContract, readFile, readModelFile } from "page/model_files.mjs";
+import { NumberInput } from "page/number_input.mjs";
+import { Runner } from "page/runner.mjs";
+import { TextInput } from "page/text_input.mjs";
+import { InputView, OutputView, StateView } from "page/views.mjs";
+
+const element = (id) => document.getElementById(id);
+const LIGHT = { light: element("light"), title: element("light_title"), text: element("light_text") };
+
+const WASM = "node_modules/onnxruntime-web/dist/ort-wasm-simd-threaded.wasm";
+
+ort.env.wasm.numThreads = 1;
+
+/** Read the graphs and the recorded run of the artifact. */
+async function readArtifact(contract) {
+  const graphs = {};
+  for (const [kind, { file }] of Object.entries(contract.graphs)) graphs[kind] = await readModelFile(file);
+  const golden = {};
+  const kind = contract.graphs.sequence ? "sequence" : "step";
+  for (const { name } of [...contract.graphs[kind].inputs, ...contract.graphs[kind].outputs]) {
+    golden[name] = await readModelFile(`golden/${name}.npy`);
+  }
+  return { graphs, golden, kind };
+}
+
+/** Return a function that runs a step of a stream: from at(port, step, column) to the outputs. */
+function stepper(call, stream) {
+  return async (at) => {
+    const steps = at.steps ?? call.steps;
+    const inputs = call.pack(at, steps).map(({ name, data, shape }) => [name, { data, dims: shape }]);
+    const outputs = await stream[call.method](Object.fromEntries(inputs));
+    return Object.fromEntries(call.outputs
+      .filter(({ name }) => outputs[name])
+      .map((port) => [port.name, call.unpack(port, { data: numbers(outputs[port.name]), dims: [...outputs[port.name].dims] })]));
+  };
+}
+
+/** Return the name of the output with one score for each symbol, or null. */
+function scoresOf(contract, call) {
+  const size = contract.vocabulary?.symbols.length;
+  const found = call.outputs.filter(({ shape }) => shape.at(-1) === size);
+  return found.length === 1 ? found[0].name : null;
+}
+
+function speedsOf(contract) {
+  const speeds = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000];
+  const rate = contract.sample_rate ? contract.sample_rate / (contract.hop ?? 1) : null;
+  const isNear = rate && speeds.includes(rate);
+  const all = [...speeds, ...(rate && !isNear ? [rate] : []), Infinity].sort((a, b) => a - b);
+  const text = (speed) => (speed === Infinity ? "as fast as it can" : `${Number(speed.toPrecision(3))} a second${speed === rate ? ", real time" : ""}`);
+  return { all, text, start: all.indexOf(rate ?? (contract.vocabulary ? 50 : 20)) };
+}
+
+function connectControls({ runner, source, speeds, reset }) {
+  const [run, speed] = [element("run"), element("speed")];
+  const say = (text) => (element("status").textContent = text);
+  const show = () => {
+    run.textContent = runner.running ? "Pause" : "Run";
+    Promise.resolve(source.listen?.(runner.running)).catch((error) => runner.onEnd(error));
+  };
+  const setRunning = (running) => {
+    if (running && source.ended) source.rewind();
+    runner.running = running;
+    source.say("");
+    show();
+    if (!running) say(`Paused after ${runner.steps} steps. ${source.summary()}`);
+  };
+  run.addEventListener("click", () => setRunning(!runner.running));
+  element("step").addEventListener("click", () => {
+    if (runner.running) setRunning(false);
+    runner.singles += 1;
+  });
+  element("reset").addEventListener("click", () => {
+    reset();
+    say("The state is at its start again.");
+  });
+  const setSpeed = () => {
+    runner.speed = speeds.all[speed.value];
+    element("speed_text").textContent = speeds.text(runner.speed);
+    speed.setAttribute("aria-valuetext", speeds.text(runner.speed));
+  };
+  Object.assign(speed, { max: speeds.all.length - 1, value: speeds.start });
+  speed.addEventListener("input", setSpeed);
+  setSpeed();
+  runner.onEnd = (error) => {
+    runner.running = false;
+    show();
+    if (error) source.say(error.message);
+    else say(`The input has ended after ${runner.steps} steps.`);
+  };
+  for (const id of ["run", "step", "reset", "speed"]) element(id).disabled = false;
+  return setRunning;
+}
+
+async function check(model, golden, tolerance) {
+  setLight(LIGHT, "waiting", "is running");
+  const differences = await model.check(golden);
+  showCheck(differences, tolerance, { ...LIGHT, body: element("ways") });
+}
+
+async function main() {
+  prepareCheck(element("ways"));
+  const contract = await readContract();
+  const [name, ...rest] = contract.source.split(", ");
+  const title = name.replace(/^nn\.Module /, "");
+  document.title = `${title} · edgernn`;
+  element("name").textContent = title;
+  element("source").textContent = [layersText(contract.layers), ...rest].filter(Boolean).join(" · ");
+  const { graphs, golden, kind } = await readArtifact(contract);
+  if (isInside(WASM)) ort.env.wasm.wasmBinary = (await readFile(WASM)).buffer;
+  const model = await open(ort, graphs);
+
+  const recorded = {};
+  for (const port of contract.graphs[kind].inputs) recorded[port.name] = recording(golden[port.name], port, kind);
+  const call = new ModelCall(contract, Object.assign({}, ...Object.values(recorded).map((run) => run.sizes)));
+  const stream = model.stream(call.batch);
+  let isDrawn = false;
+  const views = { states: new StateView(element("state"), contract, stream), outputs: null, inputs: null };
+  let setRunning = () => {};
+  const reset = () => {
+    runner.wantsReset = true;
+    source.rewind();
+  };
+  const isText = contract.vocabulary && call.inputs.length === 1 && call.inputs[0].width === 1;
+  const source = isText
+    ? new TextInput(element("input"), { model, symbols: contract.vocabulary.symbols, scores: scoresOf(contract, call), onReset: reset, onRun: () => setRunning(true) })
+    : new NumberInput(element("input"), { call, recorded, rate: contract.sample_rate ?? null, onChange: () => setRunning(false) });
+  views.outputs = new OutputView(element("output"), call, isText && scoresOf(contract, call) ? source : null);
+  views.inputs = new InputView(element("input"), isText ? [] : call.inputs.filter((port) => port.width <= MOST_LINES), isText ? {} : Object.fromEntries(call.inputs.map((port) => [port.name, source.rangeOf(port).slice(0, 2)])));
+
+  const runner = new Runner({
+    source,
+    take: () => (call.isWhole ? source.takeAll() : source.take(call.steps)),
+    run: stepper(call, stream),
+    onStep(outputs, at) {
+      isDrawn = false;
+      for (const view of Object.values(views)) {
+        if (call.isWhole) view.clear();
+        view.push(outputs, at);
+      }
+    },
+    onFrame() {
+      element("rate").textContent = Math.round(runner.rate).toLocaleString("en");
+      if (isDrawn) return;
+      isDrawn = true;
+      [...Object.values(views), source].forEach((view) => view.draw());
+      element("steps").textContent = runner.steps.toLocaleString("en");
+    },
+    onReset() {
+      isDrawn = false;
+      stream.reset();
+      source.rewind();
+      Object.values(views).forEach((view) => view.clear());
+    },
+    onEnd() {},
+  });
+  const redraw = () => (isDrawn = false);
+  new ResizeObserver(redraw).observe(document.querySelector("main"));
+  for (const query of ["(prefers-color-scheme: dark)", "(prefers-reduced-motion: reduce)"]) matchMedia(query).addEventListener("change", redraw);
+  setRunning = connectControls({ runner, source, speeds: speedsOf(contract), reset });
+  if (isText) setRunning(true);
+
+  const size = Object.values(graphs).reduce((sum, { length }) => sum + length, 0);
+  showContract(contract, { facts: element("facts"), ports: element("ports"), size, runtime: `ONNX Runtime ${ort.env.versions?.web ?? ""}, wasm` });
+  await check(model, golden, contract.tolerance ?? 1e-5);
+}
+
+main().catch((error) => {
+  element("problem").textContent = error.message;
+  element("problem").hidden = false;
+  element("name").textContent = "The model did not open";
+});
