@@ -77,7 +77,7 @@ export class LinePlot {
     const start = Math.max(0, this.count - this.length);
     const x = (place) => GUTTER + ((place - start) / Math.max(1, this.length - 1)) * (width - GUTTER - 6);
     this.#axes(context, { low, high, start, width, height, y, color });
-    context.lineWidth = 1.75;
+    context.lineWidth = this.points === 1 ? 1.75 : 1;
     context.lineJoin = "round";
     for (let line = 0; line < this.lines; line++) {
       context.strokeStyle = color(`--line-${line + 1}`);

@@ -17,18 +17,20 @@ const LIGHT = { light: element("light"), title: element("light_title"), text: el
 
 const WASM = "node_modules/onnxruntime-web/dist/ort-wasm-simd-threaded.wasm";
 
-ort.env.wasm.numThreads = 1;
+const isWeights = (file) => !/\.onnx$|\//.test(file);
 
-/** Read the graphs and the recorded run of the artifact. */
+/** Read the graphs, their weights and the recorded run of the artifact. */
 async function readArtifact(contract) {
   const graphs = {};
   for (const [kind, { file }] of Object.entries(contract.graphs)) graphs[kind] = await readModelFile(file);
+  const weights = {};
+  for (const file of Object.keys(contract.sha256).filter(isWeights)) weights[file] = await readModelFile(file);
   const golden = {};
   const kind = contract.graphs.sequence ? "sequence" : "step";
   for (const { name } of [...contract.graphs[kind].inputs, ...contract.graphs[kind].outputs]) {
     golden[name] = await readModelFile(`golden/${name}.npy`);
   }
-  return { graphs, golden, kind };
+  return { graphs, weights, golden, kind };
 }
 
 /** Return a function that runs a step of a stream: from at(port, step, column) to the outputs. */
@@ -106,70 +108,91 @@ async function check(model, golden, tolerance) {
   showCheck(differences, tolerance, { ...LIGHT, body: element("ways") });
 }
 
-async function main() {
-  prepareCheck(element("ways"));
-  const contract = await readContract();
+/** Show what the model is called and made of. */
+function showHeading(contract) {
   const [name, ...rest] = contract.source.split(", ");
   const title = name.replace(/^nn\.Module /, "");
   document.title = `${title} · edgernn`;
   element("name").textContent = title;
   element("source").textContent = [layersText(contract.layers), ...rest].filter(Boolean).join(" · ");
-  const { graphs, golden, kind } = await readArtifact(contract);
-  if (isInside(WASM)) ort.env.wasm.wasmBinary = (await readFile(WASM)).buffer;
-  const model = await open(ort, graphs);
+}
 
-  const recorded = {};
-  for (const port of contract.graphs[kind].inputs) recorded[port.name] = recording(golden[port.name], port, kind);
-  const call = new ModelCall(contract, Object.assign({}, ...Object.values(recorded).map((run) => run.sizes)));
-  const stream = model.stream(call.batch);
+/** Return the input that fits a model: a text where it has a vocabulary, else numbers or sound. */
+function makeSource(contract, { model, call, recorded, reset, setRunning }) {
+  const parent = element("input");
+  const rate = contract.sample_rate ?? null;
+  if (!contract.vocabulary || call.inputs.length > 1 || call.inputs[0].width > 1) {
+    return new NumberInput(parent, { call, recorded, rate, onChange: () => setRunning(false) });
+  }
+  const { symbols } = contract.vocabulary;
+  return new TextInput(parent, { model, symbols, scores: scoresOf(contract, call), onReset: reset, onRun: () => setRunning(true) });
+}
+
+function makeViews(contract, { call, stream, source }) {
+  const isText = source instanceof TextInput;
+  const plotted = isText ? [] : call.inputs.filter(({ width }) => width <= MOST_LINES);
+  const ranges = Object.fromEntries(plotted.map((port) => [port.name, source.rangeOf(port).slice(0, 2)]));
+  return [
+    new InputView(element("input"), plotted, ranges),
+    new OutputView(element("output"), call, isText && source.scores ? source : null),
+    new StateView(element("state"), contract, stream),
+  ];
+}
+
+function makeRunner({ call, stream, source, views }) {
   let isDrawn = false;
-  const views = { states: new StateView(element("state"), contract, stream), outputs: null, inputs: null };
-  let setRunning = () => {};
-  const reset = () => {
-    runner.wantsReset = true;
-    source.rewind();
-  };
-  const isText = contract.vocabulary && call.inputs.length === 1 && call.inputs[0].width === 1;
-  const source = isText
-    ? new TextInput(element("input"), { model, symbols: contract.vocabulary.symbols, scores: scoresOf(contract, call), onReset: reset, onRun: () => setRunning(true) })
-    : new NumberInput(element("input"), { call, recorded, rate: contract.sample_rate ?? null, onChange: () => setRunning(false) });
-  views.outputs = new OutputView(element("output"), call, isText && scoresOf(contract, call) ? source : null);
-  views.inputs = new InputView(element("input"), isText ? [] : call.inputs.filter((port) => port.width <= MOST_LINES), isText ? {} : Object.fromEntries(call.inputs.map((port) => [port.name, source.rangeOf(port).slice(0, 2)])));
-
-  const runner = new Runner({
+  const redraw = () => (isDrawn = false);
+  new ResizeObserver(redraw).observe(document.querySelector("main"));
+  for (const query of ["(prefers-color-scheme: dark)", "(prefers-reduced-motion: reduce)"]) {
+    matchMedia(query).addEventListener("change", redraw);
+  }
+  return new Runner({
     source,
     take: () => (call.isWhole ? source.takeAll() : source.take(call.steps)),
     run: stepper(call, stream),
     onStep(outputs, at) {
-      isDrawn = false;
-      for (const view of Object.values(views)) {
-        if (call.isWhole) view.clear();
-        view.push(outputs, at);
-      }
+      if (call.isWhole) views.forEach((view) => view.clear());
+      views.forEach((view) => view.push(outputs, at));
+      redraw();
     },
-    onFrame() {
+    onFrame(runner) {
       element("rate").textContent = Math.round(runner.rate).toLocaleString("en");
       if (isDrawn) return;
       isDrawn = true;
-      [...Object.values(views), source].forEach((view) => view.draw());
       element("steps").textContent = runner.steps.toLocaleString("en");
+      [...views, source].forEach((view) => view.draw());
     },
     onReset() {
-      isDrawn = false;
       stream.reset();
       source.rewind();
-      Object.values(views).forEach((view) => view.clear());
+      views.forEach((view) => view.clear());
+      redraw();
     },
-    onEnd() {},
   });
-  const redraw = () => (isDrawn = false);
-  new ResizeObserver(redraw).observe(document.querySelector("main"));
-  for (const query of ["(prefers-color-scheme: dark)", "(prefers-reduced-motion: reduce)"]) matchMedia(query).addEventListener("change", redraw);
-  setRunning = connectControls({ runner, source, speeds: speedsOf(contract), reset });
-  if (isText) setRunning(true);
+}
 
-  const size = Object.values(graphs).reduce((sum, { length }) => sum + length, 0);
-  showContract(contract, { facts: element("facts"), ports: element("ports"), size, runtime: `ONNX Runtime ${ort.env.versions?.web ?? ""}, wasm` });
+async function main() {
+  prepareCheck(element("ways"));
+  const contract = await readContract();
+  showHeading(contract);
+  const { graphs, weights, golden, kind } = await readArtifact(contract);
+  if (isInside(WASM)) ort.env.wasm.wasmBinary = (await readFile(WASM)).buffer;
+  const model = await open(ort, { ...graphs, weights, contract });
+  const recorded = Object.fromEntries(contract.graphs[kind].inputs.map((port) => [port.name, recording(golden[port.name], port, kind)]));
+  const call = new ModelCall(contract, Object.assign({}, ...Object.values(recorded).map((run) => run.sizes)));
+  const stream = model.stream(call.batch);
+
+  const page = { model, call, recorded, stream, setRunning: () => {} };
+  page.reset = () => (page.runner.wantsReset = true);
+  page.source = makeSource(contract, { ...page, setRunning: (running) => page.setRunning(running) });
+  page.views = makeViews(contract, page);
+  page.runner = makeRunner(page);
+  page.setRunning = connectControls({ ...page, speeds: speedsOf(contract) });
+  if (page.source instanceof TextInput) page.setRunning(true);
+
+  const size = Object.values({ ...graphs, ...weights }).reduce((sum, { length }) => sum + length, 0);
+  const runtime = `ONNX Runtime ${ort.env.versions?.web ?? ""}, wasm`;
+  showContract(contract, { facts: element("facts"), ports: element("ports"), size, runtime });
   await check(model, golden, contract.tolerance ?? 1e-5);
 }
 

@@ -6,11 +6,11 @@ export class Runner {
   /**
    * source: what gives the input; isLive: as fast as it comes; ended: no more will come.
    * take(): the next input as a function of port, step and column, null where there is none at
-   * present. run(at): the outputs. onStep(outputs, at), onFrame(), onReset(): draw.
-   * onEnd(error): it paused by itself.
+   * present. run(at): the outputs. onStep(outputs, at), onFrame(runner), onReset(): draw.
+   * onEnd(error), which is set later: it paused by itself.
    */
   constructor(parts) {
-    Object.assign(this, parts, { running: false, speed: 30, steps: 0, rate: 0 });
+    Object.assign(this, { onEnd() {} }, parts, { running: false, speed: 30, steps: 0, rate: 0 });
     this.singles = 0;
     this.wantsReset = false;
     this.window = { start: performance.now(), steps: 0 };
@@ -36,7 +36,7 @@ export class Runner {
         this.onEnd(error);
       }
       this.#measure(now);
-      this.onFrame();
+      this.onFrame(this);
     }
   }
 

@@ -76,7 +76,7 @@ export class OutputView {
   /** text: the TextInput whose symbols the model scores, or null. */
   constructor(parent, call, text) {
     this.text = text;
-    this.chance = text && new LegendPlot(parent, "Probability that the model gave to the symbol that came", {
+    this.chance = text && new LegendPlot(parent, "Probability of the symbol that came", {
       lines: 1, points: 1, names: [""], range: [0, 1], isPort: false,
     });
     this.parts = call.outputs.map((port) => {
