@@ -57,7 +57,7 @@ HOSTS = {
             "node",
             "Node",
             "Node 18 and npm",
-            "npm install",
+            "npm install --ignore-scripts --prefix {folder}",
             "node {folder}/app.mjs",
             None,
             template="js",

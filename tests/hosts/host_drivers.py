@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -175,6 +176,11 @@ def _build_node(folder: Path) -> list[str | Path]:
     return ["env", f"EDGERNN_NODE_MODULES={node_modules()}", "node", DRIVERS / "driver.mjs"]
 
 
+def _build_browser(folder: Path) -> list[str | Path]:
+    program = (sys.executable, DRIVERS / "browser_driver.py")
+    return ["env", f"EDGERNN_NODE_MODULES={node_modules()}", *program]
+
+
 @dataclass(frozen=True)
 class Host:
     """How the driver of a host is built and run.
@@ -213,5 +219,6 @@ HOSTS = {
     for host in [
         Host("c", ("cc",), _build_c),
         Host("node", ("node",), _build_node, closeness=1e-6),
+        Host("browser", ("chromium", "chromedriver"), _build_browser, closeness=1e-6),
     ]
 }
