@@ -1,0 +1,4131 @@
+/* The C core of edgernn's hosts: edgernn.h says what each function does.
+ *
+ * ONNX Runtime's library is loaded at run time, and the entries of its table of functions are taken
+ * by their places, which no version changes. docs/contract.md has the rules that are kept here. */
+#if !defined _WIN32 && !defined _GNU_SOURCE
+#define _GNU_SOURCE /* dladdr */
+#endif
+#ifndef EDGERNN_BUILD
+#define EDGERNN_BUILD
+#endif
+#include "edgernn.h"
+
+#include <ctype.h>
+#include <float.h>
+#include <inttypes.h>
+#include <locale.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifdef _WIN32
+#define WIN32_LEAN_AND_MEAN
+#include <windows.h>
+#define ORT_CALL __stdcall
+typedef wchar_t PathCharacter;
+#else
+#include <dlfcn.h>
+#include <unistd.h>
+#define ORT_CALL
+typedef char PathCharacter;
+#endif
+#ifdef __APPLE__
+#include <mach-o/dyld.h>
+#endif
+
+#if defined _MSC_VER && !defined __clang__
+typedef volatile LONG Count;
+#define ADD_ONE(count) InterlockedIncrement(count)
+#define TAKE_ONE(count) InterlockedDecrement(count) /* what is left */
+#else
+#include <stdatomic.h>
+typedef atomic_long Count;
+#define ADD_ONE(count) atomic_fetch_add_explicit(count, 1, memory_order_relaxed)
+#define TAKE_ONE(count) (atomic_fetch_sub_explicit(count, 1, memory_order_acq_rel) - 1)
+#endif
+
+#if defined __GNUC__
+#define LIKE_PRINTF(place, values) __attribute__((format(printf, place, values)))
+#else
+#define LIKE_PRINTF(place, values)
+#endif
+
+/* ---- ONNX Runtime's table of functions --------------------------------------------------------- */
+
+#ifdef EDGERNN_ONNXRUNTIME_HEADER
+#include EDGERNN_ONNXRUNTIME_HEADER
+#else
+typedef struct OrtStatus OrtStatus;
+typedef struct OrtEnv OrtEnv;
+typedef struct OrtSession OrtSession;
+typedef struct OrtSessionOptions OrtSessionOptions;
+typedef struct OrtRunOptions OrtRunOptions;
+typedef struct OrtValue OrtValue;
+typedef struct OrtTypeInfo OrtTypeInfo;
+typedef struct OrtTensorTypeAndShapeInfo OrtTensorTypeAndShapeInfo;
+typedef struct OrtMemoryInfo OrtMemoryInfo;
+typedef struct OrtAllocator OrtAllocator;
+typedef struct OrtModelMetadata OrtModelMetadata;
+typedef struct OrtCUDAProviderOptionsV2 OrtCUDAProviderOptionsV2;
+typedef struct OrtTensorRTProviderOptionsV2 OrtTensorRTProviderOptionsV2;
+#endif
+
+enum { API_VERSION = 12, LOG_FATAL = 4, ARENA_ALLOCATOR = 1, DEFAULT_MEMORY = 0 };
+
+/* Place in the table, name, result, arguments. */
+#define FUNCTIONS(X)                                                                              \
+    X(2, GetErrorMessage, const char *, (const OrtStatus *))                                      \
+    X(3, CreateEnv, OrtStatus *, (int, const char *, OrtEnv **))                                  \
+    X(7, CreateSession, OrtStatus *,                                                              \
+      (const OrtEnv *, const PathCharacter *, const OrtSessionOptions *, OrtSession **))          \
+    X(8, CreateSessionFromArray, OrtStatus *,                                                     \
+      (const OrtEnv *, const void *, size_t, const OrtSessionOptions *, OrtSession **))           \
+    X(9, Run, OrtStatus *,                                                                        \
+      (OrtSession *, const OrtRunOptions *, const char *const *, const OrtValue *const *, size_t, \
+       const char *const *, size_t, OrtValue **))                                                 \
+    X(10, CreateSessionOptions, OrtStatus *, (OrtSessionOptions **))                              \
+    X(17, DisableMemPattern, OrtStatus *, (OrtSessionOptions *))                                  \
+    X(22, SetSessionLogSeverityLevel, OrtStatus *, (OrtSessionOptions *, int))                    \
+    X(24, SetIntraOpNumThreads, OrtStatus *, (OrtSessionOptions *, int))                          \
+    X(25, SetInterOpNumThreads, OrtStatus *, (OrtSessionOptions *, int))                          \
+    X(30, SessionGetInputCount, OrtStatus *, (const OrtSession *, size_t *))                      \
+    X(31, SessionGetOutputCount, OrtStatus *, (const OrtSession *, size_t *))                     \
+    X(33, SessionGetInputTypeInfo, OrtStatus *, (const OrtSession *, size_t, OrtTypeInfo **))     \
+    X(34, SessionGetOutputTypeInfo, OrtStatus *, (const OrtSession *, size_t, OrtTypeInfo **))    \
+    X(36, SessionGetInputName, OrtStatus *,                                                       \
+      (const OrtSession *, size_t, OrtAllocator *, char **))                                      \
+    X(37, SessionGetOutputName, OrtStatus *,                                                      \
+      (const OrtSession *, size_t, OrtAllocator *, char **))                                      \
+    X(49, CreateTensorWithDataAsOrtValue, OrtStatus *,                                            \
+      (const OrtMemoryInfo *, void *, size_t, const int64_t *, size_t, int, OrtValue **))         \
+    X(50, IsTensor, OrtStatus *, (const OrtValue *, int *))                                       \
+    X(51, GetTensorMutableData, OrtStatus *, (OrtValue *, void **))                               \
+    X(55, CastTypeInfoToTensorInfo, OrtStatus *,                                                  \
+      (const OrtTypeInfo *, const OrtTensorTypeAndShapeInfo **))                                  \
+    X(60, GetTensorElementType, OrtStatus *, (const OrtTensorTypeAndShapeInfo *, int *))          \
+    X(61, GetDimensionsCount, OrtStatus *, (const OrtTensorTypeAndShapeInfo *, size_t *))         \
+    X(62, GetDimensions, OrtStatus *, (const OrtTensorTypeAndShapeInfo *, int64_t *, size_t))     \
+    X(63, GetSymbolicDimensions, OrtStatus *,                                                     \
+      (const OrtTensorTypeAndShapeInfo *, const char **, size_t))                                 \
+    X(65, GetTensorTypeAndShape, OrtStatus *, (const OrtValue *, OrtTensorTypeAndShapeInfo **))   \
+    X(69, CreateCpuMemoryInfo, OrtStatus *, (int, int, OrtMemoryInfo **))                         \
+    X(76, AllocatorFree, OrtStatus *, (OrtAllocator *, void *))                                   \
+    X(78, GetAllocatorWithDefaultOptions, OrtStatus *, (OrtAllocator **))                         \
+    X(92, ReleaseEnv, void, (OrtEnv *))                                                           \
+    X(93, ReleaseStatus, void, (OrtStatus *))                                                     \
+    X(94, ReleaseMemoryInfo, void, (OrtMemoryInfo *))                                             \
+    X(95, ReleaseSession, void, (OrtSession *))                                                   \
+    X(96, ReleaseValue, void, (OrtValue *))                                                       \
+    X(98, ReleaseTypeInfo, void, (OrtTypeInfo *))                                                 \
+    X(99, ReleaseTensorTypeAndShapeInfo, void, (OrtTensorTypeAndShapeInfo *))                     \
+    X(100, ReleaseSessionOptions, void, (OrtSessionOptions *))                                    \
+    X(111, SessionGetModelMetadata, OrtStatus *, (const OrtSession *, OrtModelMetadata **))       \
+    X(116, ModelMetadataLookupCustomMetadataMap, OrtStatus *,                                     \
+      (const OrtModelMetadata *, OrtAllocator *, const char *, char **))                          \
+    X(118, ReleaseModelMetadata, void, (OrtModelMetadata *))                                      \
+    X(123, ModelMetadataGetCustomMetadataMapKeys, OrtStatus *,                                    \
+      (const OrtModelMetadata *, OrtAllocator *, char ***, int64_t *))                            \
+    X(125, GetAvailableProviders, OrtStatus *, (char ***, int *))                                 \
+    X(126, ReleaseAvailableProviders, OrtStatus *, (char **, int))                                \
+    X(130, AddSessionConfigEntry, OrtStatus *, (OrtSessionOptions *, const char *, const char *)) \
+    X(170, SessionOptionsAppendExecutionProvider_TensorRT_V2, OrtStatus *,                        \
+      (OrtSessionOptions *, const OrtTensorRTProviderOptionsV2 *))                                \
+    X(171, CreateTensorRTProviderOptions, OrtStatus *, (OrtTensorRTProviderOptionsV2 **))         \
+    X(172, UpdateTensorRTProviderOptions, OrtStatus *,                                            \
+      (OrtTensorRTProviderOptionsV2 *, const char *const *, const char *const *, size_t))         \
+    X(174, ReleaseTensorRTProviderOptions, void, (OrtTensorRTProviderOptionsV2 *))                \
+    X(204, SessionOptionsAppendExecutionProvider_CUDA_V2, OrtStatus *,                            \
+      (OrtSessionOptions *, const OrtCUDAProviderOptionsV2 *))                                    \
+    X(205, CreateCUDAProviderOptions, OrtStatus *, (OrtCUDAProviderOptionsV2 **))                 \
+    X(206, UpdateCUDAProviderOptions, OrtStatus *,                                                \
+      (OrtCUDAProviderOptionsV2 *, const char *const *, const char *const *, size_t))             \
+    X(208, ReleaseCUDAProviderOptions, void, (OrtCUDAProviderOptionsV2 *))                        \
+    X(216, SessionOptionsAppendExecutionProvider, OrtStatus *,                                    \
+      (OrtSessionOptions *, const char *, const char *const *, const char *const *, size_t))
+
+typedef void(ORT_CALL *Function)(void);
+
+#define DECLARE(place, name, result, arguments) result(ORT_CALL *name) arguments;
+typedef struct Api {
+    FUNCTIONS(DECLARE)
+} Api;
+
+/* What OrtGetApiBase() returns. */
+typedef struct Base {
+    const Function *(ORT_CALL *get_api)(uint32_t version);
+    const char *(ORT_CALL *get_version)(void);
+} Base;
+
+#ifdef EDGERNN_ONNXRUNTIME_HEADER
+#define COMPARE(place, name, result, arguments) \
+    _Static_assert(offsetof(OrtApi, name) == place * sizeof(Function), #name);
+FUNCTIONS(COMPARE)
+_Static_assert(offsetof(OrtApiBase, GetApi) == offsetof(Base, get_api), "GetApi");
+_Static_assert(offsetof(OrtApiBase, GetVersionString) == offsetof(Base, get_version), "version");
+_Static_assert(ORT_LOGGING_LEVEL_FATAL == LOG_FATAL, "log");
+_Static_assert(OrtArenaAllocator == ARENA_ALLOCATOR, "allocator");
+_Static_assert(OrtMemTypeDefault == DEFAULT_MEMORY, "memory");
+_Static_assert(ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT == EDGERNN_FLOAT32, "float32");
+_Static_assert(ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT64 == EDGERNN_UINT64, "uint64");
+#endif
+
+/* ---- Data -------------------------------------------------------------------------------------- */
+
+#define LARGEST_SIZE INT64_C(2147483647)
+enum {
+    MOST_RANK = 32,
+    MOST_PORTS = 4096,
+    MOST_NAME = 1000,
+    MOST_EXPRESSION = 200,
+    MOST_THREADS = 1024,
+    MOST_PATH = 4096,
+    MOST_DIGITS = 18,
+    ALIGNMENT = 64,
+    SHAPE_SIZE = MOST_RANK + 1 /* of a step graph's port with an axis of steps in front */
+};
+#define MOST_STATE (INT64_C(1) << 30)   /* numbers of a state for each sequence */
+#define MOST_PADDING (INT64_C(1) << 30) /* steps of padding after the end */
+
+/* Memory that is freed together. */
+typedef struct Block {
+    struct Block *next;
+} Block;
+typedef struct Arena {
+    Block *first;
+} Arena;
+
+typedef struct Entry {
+    const char *key, *value;
+} Entry;
+
+/* A size and a name. The symbols of a model are the names of its dynamic axes; 0 is none. */
+enum { NO_SYMBOL = 0, BATCH = 1, SEQUENCE = 2 };
+typedef struct Axis {
+    int64_t size;     /* -1 where it varies */
+    const char *text; /* what it is where it varies: a name, an expression, `?` */
+    const char *name; /* "" where it has none */
+    size_t symbol;    /* of a name */
+} Axis;
+
+/* A port as one kind of call has it: of a whole call, of a chunk or of a step. */
+typedef struct View {
+    const char *name;
+    int32_t dtype;
+    size_t width, rank;
+    Axis *axes;
+    int64_t limit, delay, tail, rate; /* rate: the steps of an output for each hop */
+    int steps;                        /* the axis of steps, -1 without one */
+    bool flattened, batch_outer;      /* whether that axis counts sequences as well; how */
+    bool is_lengths, is_full;
+    bool has_padding;
+    double padding;
+} View;
+
+typedef struct Port {
+    edgernn_port facts;
+    size_t width;
+    Axis *axes;
+    size_t state; /* the place of its state + 1, 0 for data */
+} Port;
+
+typedef struct Graph {
+    OrtSession *session; /* NULL where there is no such graph */
+    const char *where, *kind;
+    Entry *entries;
+    size_t entry_count;
+    Port *inputs, *outputs;
+    size_t input_count, output_count;
+    const char **input_names, **output_names;
+    size_t *data_inputs, *data_outputs; /* their places among all inputs, outputs */
+    size_t data_input_count, data_output_count;
+    View *input_views, *output_views; /* of its data, as a call of this graph has them */
+} Graph;
+
+typedef struct State {
+    const char *name, *input, *output; /* name: `h` of the input `h_in` */
+    int32_t dtype;
+    size_t width, rank;
+    const Axis *axes;
+    int64_t limit;
+    void *initial; /* NULL for zeros */
+    int64_t initial_count;
+} State;
+
+typedef struct Bound {
+    const char *name;
+    int64_t least, most; /* 0 where there is none */
+} Bound;
+
+struct edgernn_model {
+    Count references;
+    Arena arena;
+    Api api;
+    OrtEnv *env;
+    OrtAllocator *allocator;
+    OrtMemoryInfo *memory;
+    char version[32];
+    char provider[32];
+    Graph graphs[2];
+    Graph *main; /* the sequence graph, or the step graph where that is all */
+    State *states;
+    size_t state_count;
+    bool carries, divisible, in_hops, is_limited;
+    int64_t hop, constant_batch, constant_steps;
+    int64_t undefined, tail; /* hops until all outputs are defined; hops of padding at the end */
+    const char **symbols;
+    size_t symbol_count, symbol_capacity;
+    Bound *bounds;
+    size_t bound_count;
+    View *chunk_inputs, *chunk_outputs; /* in the order of `main` */
+    View *step_inputs, *step_outputs;   /* of the step graph, or of a step in the sequence graph */
+    size_t step_input_count;
+    const char **vocabulary;
+    size_t *symbol_sizes, *by_text; /* by_text: the ordinary symbols, sorted */
+    size_t vocabulary_size, ordinary_count, longest_symbol;
+    int64_t unknown, padding; /* -1 where there is none */
+    bool has_words;
+};
+
+/* The arrays of a call, by the places of its views. */
+typedef struct Chunk {
+    const void **data; /* NULL where an input is not there */
+    int64_t (*shapes)[SHAPE_SIZE];
+    int64_t steps;
+} Chunk;
+
+/* One value for each state. */
+typedef struct Values {
+    void **data;
+    OrtValue **values;
+    edgernn_tensor *tensors;
+} Values;
+
+typedef struct Result {
+    Arena arena;
+    edgernn_tensor *tensors;
+    int64_t (*shapes)[SHAPE_SIZE];
+    OrtValue **values;
+    const edgernn_model *model;
+    size_t count;
+} Result;
+
+/* Where a prepared step writes its outputs. */
+typedef struct Slot {
+    edgernn_tensor *tensors, *cut; /* cut: without the steps that are not defined */
+    int64_t (*shapes)[SHAPE_SIZE];
+    int64_t (*cut_shapes)[SHAPE_SIZE];
+    void **data, **cut_data;
+    OrtValue **values;
+} Slot;
+
+struct edgernn_stream {
+    edgernn_model *model;
+    Arena arena;
+    size_t batch;
+    int64_t (*state_shapes)[SHAPE_SIZE];
+    size_t *state_bytes;
+    Values sets[2], initial, between, spare;
+    size_t current;
+    int64_t hops, age; /* hops that were run; hops of the sequence, as far as that matters */
+    bool finished;
+    Arena rest_arena;
+    Chunk rest; /* by the places of chunk_inputs; steps 0 where nothing is kept */
+    Result *result;
+    const OrtValue **call_inputs; /* for the calls of run_graph */
+    OrtValue **call_outputs, **own_inputs;
+    bool is_prepared; /* whether the shapes of a step are known; then: */
+    int64_t (*step_shapes)[SHAPE_SIZE];
+    size_t *step_bytes;
+    void **staged;
+    const void **step_data;
+    Slot slots[2];
+    const OrtValue **plan_inputs[2]; /* by the current set of states */
+    OrtValue **plan_outputs[2];
+    OrtValue **staged_values;
+};
+
+#define TRY(call)                                   \
+    do {                                            \
+        const edgernn_status status_of_ = (call);   \
+        if (status_of_ != EDGERNN_OK) return status_of_; \
+    } while (0)
+
+/* ---- Errors and memory ------------------------------------------------------------------------- */
+
+/* Return the bytes of the UTF-8 character at `text`, 0 where it is none. */
+static size_t character_size(const unsigned char *text, size_t left) {
+    size_t size = 1;
+    if (!left) return 0;
+    if (text[0] < 0x80) return 1;
+    if (text[0] >= 0xC2 && text[0] <= 0xDF) size = 2;
+    else if (text[0] >= 0xE0 && text[0] <= 0xEF) size = 3;
+    else if (text[0] >= 0xF0 && text[0] <= 0xF4) size = 4;
+    else return 0;
+    if (left < size) return 0;
+    for (size_t i = 1; i < size; i++)
+        if ((text[i] & 0xC0) != 0x80) return 0;
+    if (text[0] == 0xE0 && text[1] < 0xA0) return 0;
+    if (text[0] == 0xED && text[1] > 0x9F) return 0;
+    if (text[0] == 0xF0 && text[1] < 0x90) return 0;
+    if (text[0] == 0xF4 && text[1] > 0x8F) return 0;
+    return size;
+}
+
+static bool is_utf8(const char *text, size_t size) {
+    for (size_t at = 0, step; at < size; at += step)
+        if (!(step = character_size((const unsigned char *)text + at, size - at))) return false;
+    return true;
+}
+
+/* Replace what is not UTF-8, and cut a character that is not whole at the end. */
+static void clean_message(char *message) {
+    size_t size = strlen(message), at = 0;
+    while (at < size) {
+        const size_t step = character_size((unsigned char *)message + at, size - at);
+        if (!step && size - at < 4 && size == EDGERNN_MESSAGE_SIZE - 1) {
+            message[at] = 0;
+            return;
+        }
+        if (!step || (unsigned char)message[at] < 0x20) message[at] = step ? ' ' : '?';
+        at += step ? step : 1;
+    }
+}
+
+LIKE_PRINTF(3, 4)
+static edgernn_status fail(edgernn_error *error, edgernn_status status, const char *format, ...) {
+    va_list values;
+    if (!error) return status;
+    va_start(values, format);
+    vsnprintf(error->message, sizeof error->message, format, values);
+    va_end(values);
+    clean_message(error->message);
+    return status;
+}
+
+static edgernn_status fail_memory(edgernn_error *error) {
+    return fail(error, EDGERNN_MEMORY_ERROR,
+                "There is no memory for this call. Free some, or take a smaller batch or chunk.");
+}
+
+static void clear(edgernn_error *error) {
+    if (error) error->message[0] = 0;
+}
+
+/* Return zeroed memory of an arena, aligned for any type; NULL where there is none. */
+static void *take(Arena *arena, size_t count, size_t width) {
+    const size_t more = sizeof(Block) + ALIGNMENT;
+    if (width && count > (SIZE_MAX - more) / width) return NULL;
+    Block *block = calloc(1, more + count * width);
+    if (!block) return NULL;
+    block->next = arena->first;
+    arena->first = block;
+    const uintptr_t start = (uintptr_t)(block + 1);
+    return (char *)(block + 1) + (ALIGNMENT - start % ALIGNMENT) % ALIGNMENT;
+}
+
+static void free_arena(Arena *arena) {
+    while (arena->first) {
+        Block *block = arena->first;
+        arena->first = block->next;
+        free(block);
+    }
+}
+
+static const char *copy_text(Arena *arena, const char *text, size_t size) {
+    char *copy = take(arena, size + 1, 1);
+    if (copy) memcpy(copy, text, size);
+    return copy;
+}
+
+#define TAKE(pointer, arena, count)                                                   \
+    do {                                                                              \
+        if (!((pointer) = take(arena, (size_t)(count), sizeof *(pointer)))) return fail_memory(error); \
+    } while (0)
+
+/* Set *product to a · b, or return false where that is too large for a size. */
+static bool multiply(int64_t *product, int64_t a, int64_t b) {
+    if (a < 0 || b < 0 || (b && a > INT64_MAX / 4 / b)) return false;
+    *product = a * b;
+    return (uint64_t)*product <= SIZE_MAX / 4;
+}
+
+/* Set *bytes to the size of an array, or return false where it is too large. */
+static bool count_bytes(const int64_t *shape, size_t rank, size_t width, size_t *bytes) {
+    int64_t product = (int64_t)width;
+    for (size_t axis = 0; axis < rank; axis++)
+        if (!multiply(&product, product, shape[axis])) return false;
+    *bytes = (size_t)product;
+    return true;
+}
+
+/* Turn a status of ONNX Runtime into an error of `kind`: `subject` reason. */
+static edgernn_status fail_in_runtime(const edgernn_model *model, OrtStatus *status,
+                                      edgernn_status kind, const char *subject,
+                                      edgernn_error *error) {
+    if (!status) return EDGERNN_OK;
+    fail(error, kind, "%s: %s", subject, model->api.GetErrorMessage(status));
+    model->api.ReleaseStatus(status);
+    return kind;
+}
+
+static const struct {
+    const char *name;
+    size_t width;
+} DTYPES[] = {{"undefined", 0}, {"float32", 4}, {"uint8", 1},  {"int8", 1},    {"uint16", 2},
+              {"int16", 2},     {"int32", 4},   {"int64", 8},  {"text", 0},    {"bool", 1},
+              {"float16", 2},   {"float64", 8}, {"uint32", 4}, {"uint64", 8}};
+enum { DTYPE_COUNT = sizeof DTYPES / sizeof *DTYPES };
+
+static size_t width_of(int32_t dtype) {
+    return dtype > 0 && dtype < DTYPE_COUNT ? DTYPES[dtype].width : 0;
+}
+
+static const char *dtype_name(int32_t dtype) {
+    return width_of(dtype) ? DTYPES[dtype].name : "no dtype of numbers";
+}
+
+static bool is_integer(int32_t dtype) {
+    return width_of(dtype) && dtype != EDGERNN_FLOAT32 && dtype != EDGERNN_FLOAT16 &&
+           dtype != EDGERNN_FLOAT64 && dtype != EDGERNN_BOOL;
+}
+
+/* ---- Numbers in text --------------------------------------------------------------------------- */
+
+/* Read an integer of at most 18 digits. */
+static bool read_count(const char *text, int64_t *number) {
+    size_t size = 0;
+    *number = 0;
+    for (; text[size] >= '0' && text[size] <= '9' && size <= MOST_DIGITS; size++)
+        *number = *number * 10 + (text[size] - '0');
+    return size && size <= MOST_DIGITS && !text[size];
+}
+
+/* Read a finite number of `size` bytes as strtod does where the decimal point is a point. */
+static bool read_real(const char *text, size_t size, double *number) {
+    char copy[96], *end;
+    const char *point = localeconv()->decimal_point;
+    size_t length = 0;
+    if (!size || size > 40) return false;
+    for (size_t i = 0; i < size; i++) {
+        if (!strchr("0123456789+-.eE", text[i])) return false;
+        if (text[i] == '.' && strlen(point) < 8 && length + strlen(point) < sizeof copy - 1) {
+            memcpy(copy + length, point, strlen(point));
+            length += strlen(point);
+        } else {
+            copy[length++] = text[i];
+        }
+        if (length > sizeof copy - 10) return false;
+    }
+    copy[length] = 0;
+    *number = strtod(copy, &end);
+    return !*end && isfinite(*number);
+}
+
+/* Read an integer with a sign. */
+static bool read_integer(const char *text, size_t size, int64_t *number) {
+    char copy[32];
+    const bool negative = size && *text == '-';
+    uint64_t magnitude = 0;
+    if (!size || size >= sizeof copy) return false;
+    memcpy(copy, text, size);
+    copy[size] = 0;
+    for (const char *at = copy + negative; *at || at == copy + negative; at++) {
+        if (*at < '0' || *at > '9') return false;
+        const uint64_t digit = (uint64_t)(*at - '0');
+        if (magnitude > (UINT64_MAX - digit) / 10) return false;
+        magnitude = magnitude * 10 + digit;
+    }
+    if (magnitude > (uint64_t)INT64_MAX + negative) return false;
+    *number = negative ? (int64_t)(0 - magnitude) : (int64_t)magnitude;
+    return true;
+}
+
+/* Round a float32 to the nearest float16, as NumPy does. */
+static uint16_t to_half(float single) {
+    uint32_t bits;
+    memcpy(&bits, &single, sizeof bits);
+    const uint16_t sign = (uint16_t)(bits >> 16 & 0x8000);
+    const int exponent = (int)(bits >> 23 & 0xFF) - 127 + 15;
+    uint32_t fraction = bits & 0x7FFFFF;
+    if (exponent >= 31) return (uint16_t)(sign | 0x7C00);
+    if (exponent <= 0) {
+        if (exponent < -10) return sign;
+        fraction |= 0x800000;
+        const int shift = 14 - exponent;
+        const uint32_t half = 1u << (shift - 1), rest = fraction & ((1u << shift) - 1);
+        fraction >>= shift;
+        return (uint16_t)(sign | (fraction + (rest > half || (rest == half && (fraction & 1)))));
+    }
+    const uint32_t rest = fraction & 0x1FFF, half = (uint32_t)exponent << 10 | fraction >> 13;
+    return (uint16_t)(sign | (half + (rest > 0x1000 || (rest == 0x1000 && (half & 1)))));
+}
+
+/* Write a number as an element; return false where the dtype does not hold it. */
+static bool write_number(void *element, int32_t dtype, double number) {
+    const float single = (float)number;
+    const int64_t integer = fabs(number) < 9e18 ? (int64_t)number : 0;
+    const uint16_t half = to_half(single);
+    if (dtype == EDGERNN_FLOAT64) return memcpy(element, &number, 8), true;
+    if (dtype == EDGERNN_FLOAT32) return memcpy(element, &single, 4), isfinite(single);
+    if (dtype == EDGERNN_FLOAT16) return memcpy(element, &half, 2), (half & 0x7C00) != 0x7C00;
+    if (number != floor(number) || fabs(number) >= 9e18) return false;
+    switch (dtype) {
+    case EDGERNN_BOOL: return memcpy(element, &(bool){integer != 0}, 1), true;
+    case EDGERNN_INT8: return memcpy(element, &(int8_t){(int8_t)integer}, 1), integer == (int8_t)integer;
+    case EDGERNN_UINT8: return memcpy(element, &(uint8_t){(uint8_t)integer}, 1), integer == (uint8_t)integer;
+    case EDGERNN_INT16: return memcpy(element, &(int16_t){(int16_t)integer}, 2), integer == (int16_t)integer;
+    case EDGERNN_UINT16: return memcpy(element, &(uint16_t){(uint16_t)integer}, 2), integer == (uint16_t)integer;
+    case EDGERNN_INT32: return memcpy(element, &(int32_t){(int32_t)integer}, 4), integer == (int32_t)integer;
+    case EDGERNN_UINT32: return memcpy(element, &(uint32_t){(uint32_t)integer}, 4), integer == (uint32_t)integer;
+    default: return memcpy(element, &integer, 8), dtype == EDGERNN_INT64 || integer >= 0;
+    }
+}
+
+/* Return an element of an integer dtype; one above INT64_MAX as INT64_MAX. */
+static int64_t integer_at(const void *data, int32_t dtype, size_t place) {
+    switch (dtype) {
+    case EDGERNN_INT8: return ((const int8_t *)data)[place];
+    case EDGERNN_UINT8: return ((const uint8_t *)data)[place];
+    case EDGERNN_INT16: return ((const int16_t *)data)[place];
+    case EDGERNN_UINT16: return ((const uint16_t *)data)[place];
+    case EDGERNN_INT32: return ((const int32_t *)data)[place];
+    case EDGERNN_UINT32: return ((const uint32_t *)data)[place];
+    case EDGERNN_UINT64: {
+        const uint64_t value = ((const uint64_t *)data)[place];
+        return value > INT64_MAX ? INT64_MAX : (int64_t)value;
+    }
+    default: return ((const int64_t *)data)[place];
+    }
+}
+
+/* Return whether all elements are finite; those of integers are. */
+static bool are_finite(const void *data, int32_t dtype, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        if (dtype == EDGERNN_FLOAT32 && !isfinite(((const float *)data)[i])) return false;
+        if (dtype == EDGERNN_FLOAT64 && !isfinite(((const double *)data)[i])) return false;
+        if (dtype == EDGERNN_FLOAT16 && (((const uint16_t *)data)[i] & 0x7C00) == 0x7C00)
+            return false;
+    }
+    return true;
+}
+
+/* ---- Sizes of axes: expressions such as 2*(sequence//160) --------------------------------------- */
+
+typedef struct Expression {
+    const edgernn_model *model;
+    const int64_t *symbols; /* sizes by symbol, -1 where not known; NULL to check the form alone */
+    size_t symbol_count;
+    const char *at;
+    bool is_known, is_valid;
+    int depth;
+} Expression;
+
+static int64_t evaluate_sum(Expression *expression);
+
+static void skip_blanks(Expression *expression) {
+    while (*expression->at == ' ') expression->at++;
+}
+
+static bool is_word(char c) {
+    return c == '_' || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+static bool is_identifier(const char *text) {
+    size_t size = 0;
+    while (is_word(text[size])) size++;
+    return size && !text[size] && !(*text >= '0' && *text <= '9');
+}
+
+static size_t find_symbol(const edgernn_model *model, const char *name, size_t size) {
+    for (size_t i = 1; i < model->symbol_count; i++)
+        if (strlen(model->symbols[i]) == size && !memcmp(model->symbols[i], name, size)) return i;
+    return NO_SYMBOL;
+}
+
+static int64_t evaluate_atom(Expression *expression) {
+    const char *start;
+    int64_t value = 0;
+    skip_blanks(expression);
+    start = expression->at;
+    if (++expression->depth > MOST_EXPRESSION) return expression->is_valid = false, 0;
+    if (*start == '-') {
+        expression->at++;
+        value = -evaluate_atom(expression);
+    } else if (*start == '(') {
+        expression->at++;
+        value = evaluate_sum(expression);
+        if (*expression->at != ')') return expression->is_valid = false, 0;
+        expression->at++;
+    } else if (*start >= '0' && *start <= '9') {
+        while (*expression->at >= '0' && *expression->at <= '9') {
+            if (value > LARGEST_SIZE) return expression->is_valid = false, 0;
+            value = value * 10 + (*expression->at++ - '0');
+        }
+        if (is_word(*expression->at)) expression->is_valid = false;
+    } else if (is_word(*start)) {
+        while (is_word(*expression->at)) expression->at++;
+        const size_t symbol =
+            find_symbol(expression->model, start, (size_t)(expression->at - start));
+        value = symbol && symbol < expression->symbol_count ? expression->symbols[symbol] : -1;
+        if (value < 0) expression->is_known = false, value = 1;
+    } else {
+        expression->is_valid = false;
+    }
+    skip_blanks(expression);
+    return value;
+}
+
+/* Keep intermediate results small enough for every operation on two of them. */
+static int64_t bounded(Expression *expression, int64_t value) {
+    if (value > LARGEST_SIZE || value < -LARGEST_SIZE) return expression->is_known = false, 1;
+    return value;
+}
+
+static int64_t evaluate_product(Expression *expression) {
+    int64_t value = bounded(expression, evaluate_atom(expression));
+    while (expression->is_valid && (*expression->at == '*' || *expression->at == '/')) {
+        const bool divides = *expression->at++ == '/';
+        if (divides && *expression->at++ != '/') return expression->is_valid = false, 0;
+        const int64_t other = bounded(expression, evaluate_atom(expression));
+        if (!divides) {
+            value = bounded(expression, value * other);
+        } else if (!other) {
+            expression->is_known = false;
+        } else { /* rounded down */
+            value = value / other - (value % other && (value < 0) != (other < 0));
+        }
+    }
+    return value;
+}
+
+static int64_t evaluate_sum(Expression *expression) {
+    int64_t value = evaluate_product(expression);
+    while (expression->is_valid && (*expression->at == '+' || *expression->at == '-')) {
+        const bool adds = *expression->at++ == '+';
+        const int64_t other = evaluate_product(expression);
+        value = bounded(expression, adds ? value + other : value - other);
+    }
+    return value;
+}
+
+/* Return the size of a text where the sizes of the symbols determine it, otherwise -1; -2 where it
+ * is not an expression. */
+static int64_t evaluate(const edgernn_model *model, const char *text, const int64_t *symbols) {
+    Expression expression = {model, symbols, symbols ? model->symbol_count : 0, text, true, true, 0};
+    if (strlen(text) > MOST_EXPRESSION) return -2;
+    const int64_t value = evaluate_sum(&expression);
+    if (!expression.is_valid || *expression.at) return -2;
+    return expression.is_known && value >= 0 ? value : -1;
+}
+
+static int64_t axis_size(const edgernn_model *model, const Axis *axis, const int64_t *symbols) {
+    if (axis->size >= 0) return axis->size;
+    if (axis->symbol) return symbols[axis->symbol];
+    return *axis->text == '?' ? -1 : evaluate(model, axis->text, symbols);
+}
+
+/* Return whether a name is one of the words of a text, as `sequence` in `batch*sequence`. */
+static bool has_word(const char *text, const char *name) {
+    const size_t size = strlen(name);
+    for (const char *at = text; (at = strstr(at, name)); at++)
+        if ((at == text || !is_word(at[-1])) && !is_word(at[size])) return true;
+    return false;
+}
+
+/* ---- The contract of a graph ------------------------------------------------------------------- */
+
+LIKE_PRINTF(3, 4)
+static edgernn_status refuse(const Graph *graph, edgernn_error *error, const char *format, ...) {
+    char reason[EDGERNN_MESSAGE_SIZE];
+    va_list values;
+    va_start(values, format);
+    vsnprintf(reason, sizeof reason, format, values);
+    va_end(values);
+    return fail(error, EDGERNN_CONTRACT_ERROR,
+                "`%s` has a contract that cannot be read: %s. Export the model again.",
+                graph->where, reason);
+}
+
+/* Return the entry edgernn.KEY or edgernn.KEY.NAME of a graph, NULL without it. */
+static const char *find_entry(const Graph *graph, const char *key, const char *name) {
+    const size_t size = strlen(key);
+    for (size_t i = 0; i < graph->entry_count; i++) {
+        const char *entry = graph->entries[i].key;
+        if (!name && !strcmp(entry, key)) return graph->entries[i].value;
+        if (name && !strncmp(entry, key, size) && entry[size] == '.' &&
+            !strcmp(entry + size + 1, name))
+            return graph->entries[i].value;
+    }
+    return NULL;
+}
+
+/* Read the entry edgernn.KEY.NAME as an integer; `missing` where there is none. */
+static edgernn_status find_count(const Graph *graph, const char *key, const char *name,
+                                 int64_t missing, int64_t *count, edgernn_error *error) {
+    const char *text = find_entry(graph, key, name);
+    *count = missing;
+    if (text && !read_count(text, count))
+        return refuse(graph, error, "`%s%s%s` is `%.60s`; expected an integer of at most %d digits",
+                      key, name ? "." : "", name ? name : "", text, (int)MOST_DIGITS);
+    return EDGERNN_OK;
+}
+
+/* Read an entry that is one of two words. */
+static edgernn_status find_word(const Graph *graph, const char *key, const char *first,
+                                const char *second, const char *missing, bool *is_first,
+                                edgernn_error *error) {
+    const char *text = find_entry(graph, key, NULL);
+    if (!text && !(text = missing)) return refuse(graph, error, "`%s` is missing", key);
+    *is_first = !strcmp(text, first);
+    if (!*is_first && strcmp(text, second))
+        return refuse(graph, error, "`%s` is `%.60s`; expected one of %s, %s", key, text, first,
+                      second);
+    return EDGERNN_OK;
+}
+
+/* Copy one entry of the metadata, if it is ours. */
+static edgernn_status read_entry(edgernn_model *model, Graph *graph, OrtModelMetadata *metadata,
+                                 const char *key, edgernn_error *error) {
+    static const char prefix[] = "edgernn.";
+    char *value = NULL;
+    if (strncmp(key, prefix, sizeof prefix - 1)) return EDGERNN_OK;
+    TRY(fail_in_runtime(model,
+                        model->api.ModelMetadataLookupCustomMetadataMap(
+                            metadata, model->allocator, key, &value),
+                        EDGERNN_CONTRACT_ERROR, "ONNX Runtime cannot read the metadata", error));
+    if (!value) return EDGERNN_OK;
+    const size_t size = strlen(value);
+    const bool fits = is_utf8(value, size) && is_utf8(key, strlen(key));
+    const char *copies[2] = {copy_text(&model->arena, key + sizeof prefix - 1,
+                                       strlen(key) - (sizeof prefix - 1)),
+                             copy_text(&model->arena, value, size)};
+    fail_in_runtime(model, model->api.AllocatorFree(model->allocator, value), EDGERNN_OK, "", NULL);
+    if (!copies[0] || !copies[1]) return fail_memory(error);
+    if (!fits) return refuse(graph, error, "`%.100s` is not UTF-8 text", copies[0]);
+    graph->entries[graph->entry_count].key = copies[0];
+    graph->entries[graph->entry_count++].value = copies[1];
+    return EDGERNN_OK;
+}
+
+static edgernn_status read_metadata(edgernn_model *model, Graph *graph, edgernn_error *error) {
+    OrtModelMetadata *metadata = NULL;
+    char **keys = NULL;
+    int64_t count = 0;
+    graph->entry_count = 0;
+    edgernn_status status = fail_in_runtime(
+        model, model->api.SessionGetModelMetadata(graph->session, &metadata),
+        EDGERNN_PROVIDER_ERROR, "ONNX Runtime cannot read the metadata", error);
+    if (!status)
+        status = fail_in_runtime(model,
+                                 model->api.ModelMetadataGetCustomMetadataMapKeys(
+                                     metadata, model->allocator, &keys, &count),
+                                 EDGERNN_PROVIDER_ERROR, "ONNX Runtime cannot read the metadata",
+                                 error);
+    if (!status && !(graph->entries = take(&model->arena, (size_t)count + 1, sizeof(Entry))))
+        status = fail_memory(error);
+    for (int64_t i = 0; keys && i < count; i++) {
+        if (!status) status = read_entry(model, graph, metadata, keys[i], error);
+        fail_in_runtime(model, model->api.AllocatorFree(model->allocator, keys[i]), EDGERNN_OK, "",
+                        NULL);
+    }
+    if (keys)
+        fail_in_runtime(model, model->api.AllocatorFree(model->allocator, keys), EDGERNN_OK, "",
+                        NULL);
+    if (metadata) model->api.ReleaseModelMetadata(metadata);
+    return status;
+}
+
+/* Return the number of a symbol, adding it where it is new; NO_SYMBOL without memory. */
+static size_t add_symbol(edgernn_model *model, const char *name) {
+    const size_t found = find_symbol(model, name, strlen(name));
+    if (found) return found;
+    if (model->symbol_count == model->symbol_capacity) {
+        const size_t capacity = 2 * model->symbol_capacity + 16;
+        const char **symbols = take(&model->arena, capacity, sizeof *symbols);
+        if (!symbols) return NO_SYMBOL;
+        for (size_t i = 0; i < model->symbol_count; i++) symbols[i] = model->symbols[i];
+        model->symbols = symbols;
+        model->symbol_capacity = capacity;
+    }
+    if (!(model->symbols[model->symbol_count] = copy_text(&model->arena, name, strlen(name))))
+        return NO_SYMBOL;
+    return model->symbol_count++;
+}
+
+/* Give a varying axis its text, and its symbol where that is a name. */
+static edgernn_status set_text(edgernn_model *model, Axis *axis, const char *text,
+                               edgernn_error *error) {
+    axis->size = -1;
+    axis->text = text;
+    axis->symbol = NO_SYMBOL;
+    if (is_identifier(text) && !(axis->symbol = add_symbol(model, text))) return fail_memory(error);
+    return EDGERNN_OK;
+}
+
+/* Take the names that the metadata has for the axes of a port, as `batch,sequence,`. */
+static edgernn_status name_axes(edgernn_model *model, Graph *graph, Port *port,
+                                edgernn_error *error) {
+    const char *names = find_entry(graph, "axes", port->facts.name);
+    if (!names) return EDGERNN_OK;
+    size_t count = 1;
+    for (const char *at = names; *at; at++) count += *at == ',';
+    if (count != port->facts.rank && !(!*names && !port->facts.rank))
+        return refuse(graph, error, "`axes.%.100s` names %zu axes of %zu", port->facts.name, count,
+                      port->facts.rank);
+    for (size_t axis = 0; axis < port->facts.rank; axis++) {
+        const size_t size = strcspn(names, ",");
+        const char *name = copy_text(&model->arena, names, size);
+        Axis *named = &port->axes[axis];
+        if (!name) return fail_memory(error);
+        if (named->symbol && strcmp(name, named->text))
+            return refuse(graph, error, "port `%.100s` has the dynamic axis `%.60s` under another "
+                          "name", port->facts.name, named->text);
+        if (*name && evaluate(model, name, NULL) == -2)
+            return refuse(graph, error, "port `%.100s` has an axis `%.60s`, which is neither a "
+                          "name nor an expression of names with + - * // and parentheses",
+                          port->facts.name, name);
+        named->name = name;
+        names += size + (names[size] == ',');
+    }
+    return EDGERNN_OK;
+}
+
+/* Read the axes of a port from ONNX Runtime. */
+static edgernn_status read_axes(edgernn_model *model, Graph *graph, Port *port,
+                                const OrtTensorTypeAndShapeInfo *info, edgernn_error *error) {
+    static const char unreadable[] = "ONNX Runtime cannot read a shape";
+    int64_t sizes[MOST_RANK] = {0};
+    const char *names[MOST_RANK] = {0};
+    size_t rank = 0;
+    TRY(fail_in_runtime(model, model->api.GetDimensionsCount(info, &rank), EDGERNN_CONTRACT_ERROR,
+                        unreadable, error));
+    if (rank > MOST_RANK)
+        return refuse(graph, error, "port `%.100s` has %zu axes; at most %d are read",
+                      port->facts.name, rank, (int)MOST_RANK);
+    port->facts.rank = rank;
+    TAKE(port->axes, &model->arena, rank + 1);
+    if (!rank) return EDGERNN_OK;
+    TRY(fail_in_runtime(model, model->api.GetDimensions(info, sizes, rank), EDGERNN_CONTRACT_ERROR,
+                        unreadable, error));
+    TRY(fail_in_runtime(model, model->api.GetSymbolicDimensions(info, names, rank),
+                        EDGERNN_CONTRACT_ERROR, unreadable, error));
+    for (size_t i = 0; i < rank; i++) {
+        Axis *axis = &port->axes[i];
+        axis->name = "";
+        axis->text = "";
+        axis->size = sizes[i];
+        if (sizes[i] > LARGEST_SIZE)
+            return refuse(graph, error, "port `%.100s` has an axis of size %" PRId64
+                          "; sizes are from 0 to %" PRId64, port->facts.name, sizes[i],
+                          LARGEST_SIZE);
+        if (sizes[i] >= 0) continue;
+        const char *name = names[i] && *names[i] ? names[i] : "?";
+        if (!is_utf8(name, strlen(name)) || (strcmp(name, "?") && evaluate(model, name, NULL) == -2))
+            return refuse(graph, error, "port `%.100s` has an axis `%.60s`, which is neither a "
+                          "name nor an expression of names with + - * // and parentheses",
+                          port->facts.name, name);
+        if (!(name = copy_text(&model->arena, name, strlen(name)))) return fail_memory(error);
+        TRY(set_text(model, axis, name, error));
+        axis->name = *name == '?' ? "" : name;
+    }
+    return EDGERNN_OK;
+}
+
+/* Return whether a port's name can be a file name. */
+static bool is_name(const char *name) {
+    size_t characters = 0;
+    for (const char *at = name; *at; at++) {
+        if ((unsigned char)*at < 0x20 || *at == 0x7F || *at == '/' || *at == '\\') return false;
+        characters += ((unsigned char)*at & 0xC0) != 0x80;
+    }
+    return characters && characters <= MOST_NAME && is_utf8(name, strlen(name)) &&
+           strcmp(name, ".") && strcmp(name, "..");
+}
+
+/* Read the type of a port, its name being known. */
+static edgernn_status read_type(edgernn_model *model, Graph *graph, Port *port,
+                                const OrtTypeInfo *info, edgernn_error *error) {
+    const OrtTensorTypeAndShapeInfo *tensor = NULL;
+    int type = 0;
+    TRY(fail_in_runtime(model, model->api.CastTypeInfoToTensorInfo(info, &tensor),
+                        EDGERNN_CONTRACT_ERROR, "ONNX Runtime cannot read a type", error));
+    if (tensor)
+        TRY(fail_in_runtime(model, model->api.GetTensorElementType(tensor, &type),
+                            EDGERNN_CONTRACT_ERROR, "ONNX Runtime cannot read a type", error));
+    if (!width_of(type))
+        return refuse(graph, error, "port `%.100s` is not a tensor of numbers", port->facts.name);
+    port->facts.dtype = type;
+    port->width = width_of(type);
+    TRY(read_axes(model, graph, port, tensor, error));
+    TRY(name_axes(model, graph, port, error));
+    TRY(find_count(graph, "limit", port->facts.name, -1, &port->facts.limit, error));
+    if (port->facts.limit >= 0 && !is_integer(type))
+        return refuse(graph, error, "port `%.100s` has a limit of ids but is of dtype %s",
+                      port->facts.name, dtype_name(type));
+    if (!port->facts.limit)
+        return refuse(graph, error, "port `%.100s` takes 0 ids; it must take at least 1",
+                      port->facts.name);
+    if (port->facts.limit < 0) port->facts.limit = 0;
+    return EDGERNN_OK;
+}
+
+/* Read one port by its place. */
+static edgernn_status read_port(edgernn_model *model, Graph *graph, bool is_input, size_t place,
+                                edgernn_error *error) {
+    Port *port = is_input ? &graph->inputs[place] : &graph->outputs[place];
+    const Api *api = &model->api;
+    OrtTypeInfo *info = NULL;
+    char *name = NULL;
+    TRY(fail_in_runtime(model,
+                        (is_input ? api->SessionGetInputName : api->SessionGetOutputName)(
+                            graph->session, place, model->allocator, &name),
+                        EDGERNN_CONTRACT_ERROR, "ONNX Runtime cannot read a name", error));
+    const char *copy = copy_text(&model->arena, name, strlen(name));
+    fail_in_runtime(model, api->AllocatorFree(model->allocator, name), EDGERNN_OK, "", NULL);
+    if (!copy) return fail_memory(error);
+    if (!is_name(copy))
+        return refuse(graph, error, "port `%.100s` has a name that cannot be a file name", copy);
+    port->facts.name = copy;
+    (is_input ? graph->input_names : graph->output_names)[place] = copy;
+    TRY(fail_in_runtime(model,
+                        (is_input ? api->SessionGetInputTypeInfo : api->SessionGetOutputTypeInfo)(
+                            graph->session, place, &info),
+                        EDGERNN_CONTRACT_ERROR, "ONNX Runtime cannot read a type", error));
+    const edgernn_status status = read_type(model, graph, port, info, error);
+    api->ReleaseTypeInfo(info);
+    return status;
+}
+
+static Port *find_port(Port *ports, size_t count, const char *name, size_t size) {
+    for (size_t i = 0; i < count; i++)
+        if (strlen(ports[i].facts.name) == size && !memcmp(ports[i].facts.name, name, size))
+            return &ports[i];
+    return NULL;
+}
+
+static edgernn_status read_ports(edgernn_model *model, Graph *graph, edgernn_error *error) {
+    const Api *api = &model->api;
+    TRY(fail_in_runtime(model, api->SessionGetInputCount(graph->session, &graph->input_count),
+                        EDGERNN_CONTRACT_ERROR, "ONNX Runtime cannot read the ports", error));
+    TRY(fail_in_runtime(model, api->SessionGetOutputCount(graph->session, &graph->output_count),
+                        EDGERNN_CONTRACT_ERROR, "ONNX Runtime cannot read the ports", error));
+    if (graph->input_count > MOST_PORTS || graph->output_count > MOST_PORTS)
+        return refuse(graph, error, "it has more than %d ports of a kind", (int)MOST_PORTS);
+    TAKE(graph->inputs, &model->arena, graph->input_count + 1);
+    TAKE(graph->outputs, &model->arena, graph->output_count + 1);
+    TAKE(graph->input_names, &model->arena, graph->input_count + 1);
+    TAKE(graph->output_names, &model->arena, graph->output_count + 1);
+    for (size_t i = 0; i < graph->input_count + graph->output_count; i++) {
+        const bool is_input = i < graph->input_count;
+        const size_t place = is_input ? i : i - graph->input_count;
+        TRY(read_port(model, graph, is_input, place, error));
+        Port *ports = is_input ? graph->inputs : graph->outputs;
+        const char *name = ports[place].facts.name;
+        if (find_port(ports, place, name, strlen(name)))
+            return refuse(graph, error, "the %s graph has two %s named `%.100s`", graph->kind,
+                          is_input ? "inputs" : "outputs", name);
+    }
+    return EDGERNN_OK;
+}
+
+/* ---- States ------------------------------------------------------------------------------------ */
+
+/* Check that the two ports of a state have the same shape and dtype, and that a stream knows it. */
+static edgernn_status check_state(Graph *graph, Port *before, Port *after, edgernn_error *error) {
+    const char *name = before->facts.name;
+    int64_t numbers = 1;
+    bool same = before->facts.dtype == after->facts.dtype && before->facts.rank == after->facts.rank;
+    for (size_t i = 0; same && i < before->facts.rank; i++)
+        same = before->axes[i].size == after->axes[i].size &&
+               !strcmp(before->axes[i].text, after->axes[i].text) &&
+               !strcmp(before->axes[i].name, after->axes[i].name);
+    if (!same)
+        return refuse(graph, error, "the state `%.100s` of the %s graph has the output `%.100s`; "
+                      "both must have the same shape and dtype", name, graph->kind,
+                      after->facts.name);
+    if (before->facts.dtype != EDGERNN_FLOAT32 && before->facts.dtype != EDGERNN_FLOAT16 &&
+        before->facts.dtype != EDGERNN_INT64 && before->facts.dtype != EDGERNN_BOOL)
+        return refuse(graph, error, "state `%.100s` must be of dtype float32, float16, int64 or "
+                      "bool, not %s", name, dtype_name(before->facts.dtype));
+    for (size_t i = 0; i < before->facts.rank; i++) {
+        const Axis *axis = &before->axes[i];
+        if (axis->size < 0 && axis->symbol != BATCH)
+            return refuse(graph, error, "state `%.100s` of the %s graph has the dynamic axis "
+                          "`%.60s`; only `batch` may be dynamic", name, graph->kind, axis->text);
+        if (axis->size >= 0 && (!multiply(&numbers, numbers, axis->size) || numbers > MOST_STATE))
+            return refuse(graph, error, "state `%.100s` has more than %" PRId64 " numbers", name,
+                          MOST_STATE);
+    }
+    return EDGERNN_OK;
+}
+
+/* Name the batch axis of a state that is constant: the second of three axes, as in torch. */
+static edgernn_status name_batch(edgernn_model *model, Graph *graph, Port *port) {
+    if (port->facts.rank != 3 || find_entry(graph, "axes", port->facts.name)) return EDGERNN_OK;
+    for (size_t i = 0; i < 3; i++)
+        if (!strcmp(port->axes[i].name, "batch")) return EDGERNN_OK;
+    port->axes[1].name = model->symbols[BATCH];
+    return EDGERNN_OK;
+}
+
+/* Pair the ports of each state by the entry `IN:OUT,IN:OUT`. */
+static edgernn_status pair_states(edgernn_model *model, Graph *graph, edgernn_error *error) {
+    const char *text = find_entry(graph, "states", NULL);
+    size_t count = 0;
+    if (!text) return refuse(graph, error, "`states` is missing");
+    for (const char *at = text; *at;) {
+        const size_t size = strcspn(at, ","), first = strcspn(at, ":,");
+        const size_t second = first < size ? size - first - 1 : 0;
+        if (size) {
+            if (!first || !second || memchr(at + first + 1, ':', second))
+                return refuse(graph, error, "`states` is `%.200s`; expected pairs, as "
+                              "h_in:h_out,c_in:c_out", text);
+            Port *before = find_port(graph->inputs, graph->input_count, at, first);
+            Port *after = find_port(graph->outputs, graph->output_count, at + first + 1, second);
+            if (!before || !after || before->state || after->state)
+                return refuse(graph, error, "the %s graph has no pair of ports for the state "
+                              "`%.*s`", graph->kind, (int)(size < 200 ? size : 200), at);
+            before->state = after->state = ++count;
+            before->facts.is_state = after->facts.is_state = true;
+            name_batch(model, graph, before);
+            name_batch(model, graph, after);
+            TRY(check_state(graph, before, after, error));
+        }
+        at += size + (at[size] == ',');
+    }
+    if (graph == model->main) {
+        TAKE(model->states, &model->arena, count + 1);
+        model->state_count = count;
+    }
+    if (count != model->state_count)
+        return refuse(graph, error, "its graphs have %zu and %zu states", model->state_count, count);
+    return EDGERNN_OK;
+}
+
+/* Read the numbers of edgernn.initial.NAME into a state. */
+static edgernn_status read_initial(edgernn_model *model, Graph *graph, State *state,
+                                   edgernn_error *error) {
+    const char *text = find_entry(graph, "initial", state->name);
+    int64_t each = 1, whole = 1, count = 1;
+    if (!text) return EDGERNN_OK;
+    for (size_t i = 0; i < state->rank; i++) {
+        const int64_t size = state->axes[i].size < 0 ? 1 : state->axes[i].size;
+        if (!multiply(&whole, whole, size)) return fail_memory(error);
+        if (strcmp(state->axes[i].name, "batch") && !multiply(&each, each, size))
+            return fail_memory(error);
+    }
+    for (const char *at = text; *at; at++) count += *at == ' ';
+    if (count != each && count != whole)
+        return refuse(graph, error, "`initial.%.100s` has %" PRId64 " numbers; `%.100s` starts "
+                      "from %" PRId64, state->name, count, state->input, each);
+    char *data = take(&model->arena, (size_t)count, state->width);
+    if (!data) return fail_memory(error);
+    for (int64_t i = 0; i < count; i++, data += state->width) {
+        const size_t size = strcspn(text, " ");
+        double real = 0;
+        int64_t integer = 0;
+        const bool is_int64 = state->dtype == EDGERNN_INT64;
+        bool fits = is_int64 ? read_integer(text, size, &integer) : read_real(text, size, &real);
+        if (is_int64) memcpy(data, &integer, sizeof integer);
+        else if (state->dtype == EDGERNN_BOOL) *data = real != 0;
+        else fits = fits && write_number(data, state->dtype, real);
+        if (!fits)
+            return refuse(graph, error, "`initial.%.100s` has `%.*s`; expected %s with one space "
+                          "between them", state->name, (int)(size < 60 ? size : 60), text,
+                          is_int64 ? "integers" : "finite numbers");
+        text += size + (text[size] == ' ');
+    }
+    state->initial = data - (size_t)count * state->width;
+    state->initial_count = count;
+    return EDGERNN_OK;
+}
+
+/* Collect the states of the main graph in the order of `edgernn.states`, and compare the other's. */
+static edgernn_status read_states(edgernn_model *model, Graph *graph, edgernn_error *error) {
+    for (size_t i = 0; i < graph->input_count + graph->output_count; i++) {
+        const bool is_input = i < graph->input_count;
+        const Port *port =
+            is_input ? &graph->inputs[i] : &graph->outputs[i - graph->input_count];
+        if (!port->state) continue;
+        State *state = &model->states[port->state - 1];
+        const char **name = is_input ? &state->input : &state->output;
+        if (graph != model->main) {
+            bool same = !strcmp(*name, port->facts.name) && state->dtype == port->facts.dtype &&
+                        state->rank == port->facts.rank;
+            for (size_t axis = 0; same && axis < state->rank; axis++)
+                same = state->axes[axis].size == port->axes[axis].size;
+            if (!same)
+                return refuse(graph, error, "its graphs have different states, `%.100s` and "
+                              "`%.100s`", *name, port->facts.name);
+            continue;
+        }
+        *name = port->facts.name;
+        state->dtype = port->facts.dtype;
+        state->width = port->width;
+        state->rank = port->facts.rank;
+        state->axes = port->axes;
+        if (!is_input) continue;
+        state->limit = port->facts.limit;
+        model->is_limited |= state->limit > 0;
+        size_t size = strlen(*name);
+        if (size > 3 && !strcmp(*name + size - 3, "_in")) size -= 3;
+        if (!(state->name = copy_text(&model->arena, *name, size))) return fail_memory(error);
+        TRY(read_initial(model, graph, state, error));
+    }
+    return EDGERNN_OK;
+}
+
+/* ---- Views of the data ports ------------------------------------------------------------------- */
+
+/* Find the axis of steps of a view, and how it counts them. */
+static void find_steps(const edgernn_model *model, View *view) {
+    view->steps = -1;
+    for (size_t i = 0; i < view->rank && view->steps < 0; i++)
+        if (has_word(view->axes[i].name, "sequence")) view->steps = (int)i;
+    for (size_t i = 0; i < view->rank && view->steps < 0; i++)
+        if (!strcmp(view->axes[i].name, "hop")) view->steps = (int)i;
+    view->rate = 1;
+    view->flattened = view->batch_outer = false;
+    if (view->steps < 0) return;
+    const Axis *axis = &view->axes[view->steps];
+    view->flattened = has_word(axis->name, "batch");
+    view->batch_outer = !strncmp(axis->name, "batch*", 6);
+    if (!strcmp(axis->name, "hop")) {
+        view->rate = axis->size;
+        return;
+    }
+    /* The last shows a small excess, as sequence//160 at a hop of 161. */
+    static const int64_t tried[] = {1, 2, 3, 1000003};
+    int64_t symbols[3] = {-1, 1, -1};
+    for (size_t i = 0; i < sizeof tried / sizeof *tried; i++) {
+        if (model->hop > LARGEST_SIZE / tried[i]) continue;
+        Expression expression = {model, symbols, 3, axis->name, true, true, 0};
+        symbols[SEQUENCE] = model->hop * tried[i];
+        /* Only batch and sequence are known here. */
+        const bool is_name = !strcmp(axis->name, "sequence");
+        const int64_t value = is_name ? symbols[SEQUENCE] : evaluate_sum(&expression);
+        const bool known = is_name || (expression.is_known && expression.is_valid);
+        if (!i) view->rate = known ? value : -1;
+        if (!known || value <= 0 || value != view->rate * tried[i]) view->rate = -1;
+        if (view->rate < 0) return;
+    }
+}
+
+/* Make a view of a port as its graph has it. */
+static edgernn_status view_port(edgernn_model *model, const Port *port, View *view,
+                                edgernn_error *error) {
+    view->name = port->facts.name;
+    view->dtype = port->facts.dtype;
+    view->width = port->width;
+    view->rank = port->facts.rank;
+    view->limit = port->facts.limit;
+    view->delay = port->facts.delay;
+    view->tail = port->facts.tail;
+    view->is_lengths = port->facts.is_lengths;
+    TAKE(view->axes, &model->arena, SHAPE_SIZE);
+    memcpy(view->axes, port->axes, view->rank * sizeof *view->axes);
+    find_steps(model, view);
+    return EDGERNN_OK;
+}
+
+/* Return whether a text `a,b` has a name. */
+static bool lists(const char *text, const char *name) {
+    const size_t size = strlen(name);
+    for (const char *at = text ? text : ""; *at; at += strcspn(at, ","), at += *at == ',')
+        if (strcspn(at, ",") == size && !memcmp(at, name, size)) return true;
+    return false;
+}
+
+static edgernn_status view_graph(edgernn_model *model, Graph *graph, edgernn_error *error) {
+    for (int outputs = 0; outputs < 2; outputs++) {
+        const size_t count = outputs ? graph->output_count : graph->input_count;
+        const Port *ports = outputs ? graph->outputs : graph->inputs;
+        size_t *places, filled = 0;
+        View *views;
+        TAKE(places, &model->arena, count + 1);
+        TAKE(views, &model->arena, count + 1);
+        for (size_t i = 0; i < count; i++) {
+            if (ports[i].state) continue;
+            places[filled] = i;
+            views[filled].is_full =
+                lists(find_entry(graph, "lengths.full", NULL), ports[i].facts.name);
+            TRY(view_port(model, &ports[i], &views[filled++], error));
+        }
+        if (outputs) {
+            graph->data_outputs = places, graph->output_views = views;
+            graph->data_output_count = filled;
+        } else {
+            graph->data_inputs = places, graph->input_views = views;
+            graph->data_input_count = filled;
+        }
+    }
+    return EDGERNN_OK;
+}
+
+static edgernn_status copy_view(edgernn_model *model, const View *from, View *to,
+                                edgernn_error *error) {
+    *to = *from;
+    TAKE(to->axes, &model->arena, SHAPE_SIZE);
+    memcpy(to->axes, from->axes, from->rank * sizeof *from->axes);
+    return EDGERNN_OK;
+}
+
+/* Put an axis in front of the others. */
+static edgernn_status lead(edgernn_model *model, View *view, const char *text,
+                           edgernn_error *error) {
+    memmove(view->axes + 1, view->axes, view->rank * sizeof *view->axes);
+    view->rank++;
+    view->axes[0].name = text;
+    return set_text(model, &view->axes[0], text, error);
+}
+
+/* Turn a view of a step graph's port into that of a chunk, where there is no sequence graph. */
+static edgernn_status over_chunks(edgernn_model *model, View *view, bool is_output,
+                                  edgernn_error *error) {
+    char text[64];
+    Axis *axis = NULL;
+    for (size_t i = 0; i < view->rank && !axis; i++)
+        if (!strcmp(view->axes[i].name, "hop")) axis = &view->axes[i];
+    snprintf(text, sizeof text, "sequence");
+    if (!axis && model->hop > 1) snprintf(text, sizeof text, "sequence//%" PRId64, model->hop);
+    if (axis && axis->size != model->hop && model->hop == 1)
+        snprintf(text, sizeof text, "%" PRId64 "*sequence", axis->size);
+    else if (axis && axis->size != model->hop)
+        snprintf(text, sizeof text, "%" PRId64 "*(sequence//%" PRId64 ")", axis->size, model->hop);
+    const char *copy = copy_text(&model->arena, text, strlen(text));
+    if (!copy) return fail_memory(error);
+    if (axis) {
+        axis->name = copy;
+        TRY(set_text(model, axis, copy, error));
+    } else if (model->hop == 1 || is_output) {
+        TRY(lead(model, view, copy, error));
+    }
+    find_steps(model, view);
+    return EDGERNN_OK;
+}
+
+/* Make every axis of a view that counts steps dynamic. */
+static edgernn_status vary_steps(edgernn_model *model, View *view, edgernn_error *error) {
+    for (size_t i = 0; i < view->rank; i++)
+        if (view->axes[i].size >= 0 && has_word(view->axes[i].name, "sequence"))
+            TRY(set_text(model, &view->axes[i], view->axes[i].name, error));
+    return EDGERNN_OK;
+}
+
+/* Turn a view of a sequence graph's input into that of one step. */
+static void of_step(const edgernn_model *model, View *view) {
+    const int axis = view->steps;
+    if (axis < 0 || strcmp(view->axes[axis].name, "sequence")) return;
+    if (model->hop == 1) {
+        memmove(view->axes + axis, view->axes + axis + 1,
+                (view->rank - (size_t)axis - 1) * sizeof *view->axes);
+        view->rank--;
+        view->steps = -1;
+    } else {
+        view->axes[axis].size = model->hop;
+        view->axes[axis].name = "hop";
+        view->axes[axis].symbol = NO_SYMBOL;
+    }
+}
+
+/* Make the views of chunks and of steps. */
+static edgernn_status view_calls(edgernn_model *model, edgernn_error *error) {
+    Graph *main = model->main, *step = &model->graphs[EDGERNN_STEP];
+    const bool has_step = step->session != NULL;
+    TAKE(model->chunk_inputs, &model->arena, main->data_input_count + 1);
+    TAKE(model->chunk_outputs, &model->arena, main->data_output_count + 1);
+    for (size_t i = 0; i < main->data_input_count; i++) {
+        TRY(copy_view(model, &main->input_views[i], &model->chunk_inputs[i], error));
+        if (main == step) TRY(over_chunks(model, &model->chunk_inputs[i], false, error));
+        else TRY(vary_steps(model, &model->chunk_inputs[i], error));
+    }
+    for (size_t i = 0; i < main->data_output_count; i++) {
+        TRY(copy_view(model, &main->output_views[i], &model->chunk_outputs[i], error));
+        if (main == step) TRY(over_chunks(model, &model->chunk_outputs[i], true, error));
+    }
+    if (has_step) {
+        model->step_inputs = step->input_views;
+        model->step_outputs = step->output_views;
+        model->step_input_count = step->data_input_count;
+        return EDGERNN_OK;
+    }
+    TAKE(model->step_inputs, &model->arena, main->data_input_count + 1);
+    model->step_outputs = main->output_views;
+    model->step_input_count = main->data_input_count;
+    for (size_t i = 0; i < main->data_input_count; i++) {
+        TRY(copy_view(model, &main->input_views[i], &model->step_inputs[i], error));
+        of_step(model, &model->step_inputs[i]);
+    }
+    return EDGERNN_OK;
+}
+
+/* Write a port as `x: float32[batch, 10]`. */
+static const char *describe(const View *view, char *text, size_t size) {
+    size_t end = (size_t)snprintf(text, size, "%.80s: %s[", view->name, dtype_name(view->dtype));
+    for (size_t i = 0; i < view->rank && end < size; i++) {
+        const Axis *axis = &view->axes[i];
+        const char *comma = i ? ", " : "";
+        end += (size_t)(axis->size >= 0
+                            ? snprintf(text + end, size - end, "%s%" PRId64, comma, axis->size)
+                            : snprintf(text + end, size - end, "%s%s", comma, axis->text));
+    }
+    if (end < size) snprintf(text + end, size - end, "]");
+    return text;
+}
+
+/* ---- Rules for the whole contract -------------------------------------------------------------- */
+
+static const View *find_view(const View *views, size_t count, const char *name) {
+    for (size_t i = 0; i < count; i++)
+        if (!strcmp(views[i].name, name)) return &views[i];
+    return NULL;
+}
+
+/* Read the inputs of lengths, `a,b`. */
+static edgernn_status mark_lengths(Graph *graph, const char *key, edgernn_error *error) {
+    const char *names = find_entry(graph, key, NULL);
+    for (const char *at = names ? names : ""; *at;) {
+        const size_t size = strcspn(at, ",");
+        Port *port = size ? find_port(graph->inputs, graph->input_count, at, size) : NULL;
+        if (size && !port && !strcmp(graph->kind, "sequence"))
+            return refuse(graph, error, "it has lengths in `%.*s`, which is not an input of the "
+                          "sequence graph", (int)(size < 100 ? size : 100), at);
+        if (port && (port->facts.rank != 1 || !is_integer(port->facts.dtype) || port->state))
+            return refuse(graph, error, "it has lengths in `%.100s`; lengths are integers, one for "
+                          "each sequence", port->facts.name);
+        if (port) port->facts.is_lengths = true;
+        at += size + (at[size] == ',');
+    }
+    return EDGERNN_OK;
+}
+
+/* Read what the metadata says of data ports: delays, tails, padding. */
+static edgernn_status read_port_facts(edgernn_model *model, Graph *graph, edgernn_error *error) {
+    TRY(mark_lengths(graph, "lengths", error));
+    for (size_t i = 0; i < graph->output_count; i++) {
+        edgernn_port *facts = &graph->outputs[i].facts;
+        if (facts->is_state) continue;
+        TRY(find_count(graph, "delay", facts->name, 0, &facts->delay, error));
+        TRY(find_count(graph, "tail", facts->name, 0, &facts->tail, error));
+        if (facts->delay > LARGEST_SIZE || facts->tail > LARGEST_SIZE)
+            return refuse(graph, error, "the delay or tail of `%.100s` is more than %" PRId64,
+                          facts->name, LARGEST_SIZE);
+        model->in_hops |= facts->delay || facts->tail;
+    }
+    for (size_t i = 0; i < graph->entry_count; i++) {
+        const char *key = graph->entries[i].key;
+        if (strncmp(key, "delay.", 6) && strncmp(key, "tail.", 5)) continue;
+        const char *name = strchr(key, '.') + 1;
+        const Port *port = find_port(graph->outputs, graph->output_count, name, strlen(name));
+        if (!port || port->state)
+            return refuse(graph, error, "it has `%.100s`, which is not a data output of the %s "
+                          "graph", key, graph->kind);
+    }
+    return EDGERNN_OK;
+}
+
+/* Read the padding of the inputs of a graph: for every input with steps, or for none. */
+static edgernn_status read_padding(Graph *graph, edgernn_error *error) {
+    size_t padded = 0, without = 0;
+    for (size_t i = 0; i < graph->data_input_count; i++) {
+        View *view = &graph->input_views[i];
+        const char *text = find_entry(graph, "padding", view->name);
+        char element[8];
+        if (!text) {
+            without += view->steps >= 0;
+            continue;
+        }
+        padded++;
+        view->has_padding = true;
+        if (!read_real(text, strlen(text), &view->padding) ||
+            !write_number(element, view->dtype, view->padding) ||
+            (view->limit && (view->padding < 0 || view->padding >= (double)view->limit)))
+            return refuse(graph, error, "the padding of `%.100s` is `%.60s`, which it does not "
+                          "take", view->name, text);
+    }
+    if (padded && without && !strcmp(graph->kind, "sequence"))
+        return refuse(graph, error, "it has padding of some inputs with an axis of steps, and not "
+                      "of all");
+    return EDGERNN_OK;
+}
+
+/* Read edgernn.least.AXIS and edgernn.most.AXIS. */
+static edgernn_status read_bounds(edgernn_model *model, const Graph *graph, edgernn_error *error) {
+    TAKE(model->bounds, &model->arena, graph->entry_count + 1);
+    for (size_t i = 0; i < graph->entry_count; i++) {
+        const char *key = graph->entries[i].key;
+        const bool is_most = !strncmp(key, "most.", 5), is_least = !strncmp(key, "least.", 6);
+        if (!is_most && !is_least) continue;
+        const char *name = strchr(key, '.') + 1;
+        Bound *bound = NULL;
+        for (size_t j = 0; j < model->bound_count && !bound; j++)
+            if (!strcmp(model->bounds[j].name, name)) bound = &model->bounds[j];
+        if (!bound) bound = &model->bounds[model->bound_count++];
+        bound->name = name;
+        TRY(find_count(graph, is_most ? "most" : "least", name, 0,
+                       is_most ? &bound->most : &bound->least, error));
+        if ((is_most ? bound->most : bound->least) < 1 ||
+            (bound->most && bound->least > bound->most))
+            return refuse(graph, error, "`%.60s` is at least %" PRId64 " and at most %" PRId64
+                          "; bounds are at least 1, the lower first", name, bound->least,
+                          bound->most);
+    }
+    return EDGERNN_OK;
+}
+
+static const Bound *find_bound(const edgernn_model *model, const char *name) {
+    for (size_t i = 0; i < model->bound_count; i++)
+        if (!strcmp(model->bounds[i].name, name)) return &model->bounds[i];
+    return NULL;
+}
+
+/* Find the sizes of the axes `batch` and `sequence` where they are numbers. */
+static void find_constants(edgernn_model *model) {
+    for (int kind = 0; kind < 2; kind++) {
+        const Graph *graph = &model->graphs[kind];
+        for (size_t i = 0; i < graph->input_count + graph->output_count; i++) {
+            const Port *port = i < graph->input_count ? &graph->inputs[i]
+                                                      : &graph->outputs[i - graph->input_count];
+            for (size_t axis = 0; axis < port->facts.rank; axis++) {
+                const int64_t size = port->axes[axis].size;
+                const char *name = port->axes[axis].name;
+                if (size < 0) continue;
+                if (!strcmp(name, "batch")) model->constant_batch = size;
+                if (!strcmp(name, "sequence") && kind == EDGERNN_SEQUENCE)
+                    model->constant_steps = size;
+            }
+        }
+    }
+}
+
+/* Name the axis of the step graph's ports that has a hop, in the place of the axis of steps. */
+static void name_hops(edgernn_model *model) {
+    Graph *whole = &model->graphs[EDGERNN_SEQUENCE], *step = &model->graphs[EDGERNN_STEP];
+    if (!model->in_hops || !whole->session || !step->session) return;
+    for (int outputs = 0; outputs < 2; outputs++) {
+        View *views = outputs ? step->output_views : step->input_views;
+        Port *ports = outputs ? step->outputs : step->inputs;
+        const size_t *places = outputs ? step->data_outputs : step->data_inputs;
+        const size_t count = outputs ? step->data_output_count : step->data_input_count;
+        for (size_t i = 0; i < count; i++) {
+            const View *other =
+                find_view(outputs ? whole->output_views : whole->input_views,
+                          outputs ? whole->data_output_count : whole->data_input_count,
+                          views[i].name);
+            if (!other || other->steps < 0 || other->rank != views[i].rank || views[i].steps >= 0)
+                continue;
+            views[i].axes[other->steps].name = "hop";
+            ports[places[i]].axes[other->steps].name = "hop";
+            find_steps(model, &views[i]);
+        }
+    }
+}
+
+/* Check that the two graphs have the same data ports, and each port the steps of one hop. */
+static edgernn_status compare_graphs(edgernn_model *model, edgernn_error *error) {
+    Graph *whole = &model->graphs[EDGERNN_SEQUENCE], *step = &model->graphs[EDGERNN_STEP];
+    if (!whole->session || !step->session) return EDGERNN_OK;
+    for (int outputs = 0; outputs < 2; outputs++) {
+        const View *first = outputs ? whole->output_views : whole->input_views;
+        const View *second = outputs ? step->output_views : step->input_views;
+        const size_t count = outputs ? whole->data_output_count : whole->data_input_count;
+        const size_t others = outputs ? step->data_output_count : step->data_input_count;
+        for (size_t i = 0; i < count + others; i++) {
+            const View *view = i < count ? &first[i] : &second[i - count];
+            const View *a = find_view(first, count, view->name);
+            const View *b = find_view(second, others, view->name);
+            const bool optional = (a && a->is_lengths) || (b && b->is_lengths);
+            if ((!a || !b) && optional) continue;
+            if (!a || !b || a->dtype != b->dtype || (b->rank != a->rank && b->rank + 1 != a->rank))
+                return refuse(step, error, "its graphs do not have the same ports: `%.100s` is in "
+                              "one of them only, or another", view->name);
+            if (a->steps < 0 || model->hop == 1) continue;
+            const size_t rank = a->rate == 1 ? a->rank - 1 : a->rank;
+            if (b->rank != rank || (a->rate > 1 && b->axes[a->steps].size != a->rate))
+                return refuse(step, error, "`%.100s` of the step graph does not hold one hop of "
+                              "the sequence graph's port", view->name);
+        }
+    }
+    return EDGERNN_OK;
+}
+
+/* Check a hop against the inputs of a graph. */
+static edgernn_status check_hop(const edgernn_model *model, Graph *graph, edgernn_error *error) {
+    const bool is_step = !strcmp(graph->kind, "step");
+    const char *name = is_step ? "hop" : "sequence";
+    size_t found = 0;
+    for (size_t i = 0; i < graph->data_input_count; i++) {
+        const View *view = &graph->input_views[i];
+        for (size_t axis = 0; axis < view->rank; axis++) {
+            const int64_t size = view->axes[axis].size;
+            if (strcmp(view->axes[axis].name, name)) continue;
+            found++;
+            if (is_step ? size != model->hop : size >= 0 && size % model->hop)
+                return refuse(graph, error, "input `%.100s` of the %s graph has %" PRId64
+                              " steps; the hop is %" PRId64, view->name, graph->kind, size,
+                              model->hop);
+        }
+    }
+    if (!found)
+        return refuse(graph, error, "the hop is %" PRId64 ", but no data input of the %s graph has "
+                      "an axis `%s`", model->hop, graph->kind, name);
+    return EDGERNN_OK;
+}
+
+/* Check hop, delays and tails, and count the hops until all outputs are defined. */
+static edgernn_status check_streaming(edgernn_model *model, Graph *graph, edgernn_error *error) {
+    bool has_padding = false;
+    if (!model->in_hops) return EDGERNN_OK;
+    if (!model->carries || !model->divisible)
+        return refuse(graph, error, "it has a hop, a delay, a tail or padding, but its state is "
+                      "not carried over any division into chunks");
+    if (model->hop > 1) TRY(check_hop(model, graph, error));
+    for (size_t i = 0; i < graph->data_output_count; i++) {
+        const View *view = &graph->output_views[i];
+        if (view->rate < 1 && (model->hop > 1 || view->delay || view->tail))
+            return refuse(graph, error, "output `%.100s` of the %s graph has an axis that is not a "
+                          "number of steps for each hop of the input", view->name, graph->kind);
+        if (graph != model->main) continue;
+        const int64_t delay = (view->delay + view->rate - 1) / view->rate;
+        const int64_t tail = (view->tail + view->rate - 1) / view->rate;
+        if (delay > model->undefined) model->undefined = delay;
+        if (tail > model->tail) model->tail = tail;
+    }
+    if (graph != model->main) return EDGERNN_OK;
+    if (model->tail * model->hop > MOST_PADDING)
+        return refuse(graph, error, "its tails take more than %" PRId64 " steps of padding",
+                      MOST_PADDING);
+    for (size_t i = 0; i < graph->data_input_count; i++)
+        has_padding |= graph->input_views[i].has_padding;
+    if (!has_padding) model->tail = 0;
+    return EDGERNN_OK;
+}
+
+/* Read what is said of the whole model in the metadata of one graph. */
+static edgernn_status read_contract(edgernn_model *model, Graph *graph, edgernn_error *error) {
+    const char *version = find_entry(graph, "contract", NULL);
+    const char *kind = find_entry(graph, "graph", NULL);
+    bool carries, divisible;
+    int64_t hop;
+    if (!version)
+        return fail(error, EDGERNN_CONTRACT_ERROR, "`%s` carries no edgernn contract. Export the "
+                    "model with `edgernn export`.", graph->where);
+    if (strcmp(version, "1"))
+        return fail(error, EDGERNN_CONTRACT_ERROR, "`%s` is of contract version %.60s; this edgernn "
+                    "reads version 1. Export the model again, or build with the edgernn.c of the "
+                    "edgernn that wrote it.", graph->where, version);
+    if (!kind || strcmp(kind, graph->kind))
+        return fail(error, EDGERNN_CONTRACT_ERROR, "`%s` is a %.60s graph, not a %s graph. Copy "
+                    "the whole folder of the artifact.", graph->where, kind ? kind : "nameless",
+                    graph->kind);
+    if (!find_entry(graph, "family", NULL)) return refuse(graph, error, "`family` is missing");
+    TRY(find_word(graph, "carry", "yes", "no", NULL, &carries, error));
+    TRY(find_word(graph, "divisible", "yes", "no", "yes", &divisible, error));
+    TRY(find_count(graph, "hop", NULL, 1, &hop, error));
+    if (hop < 1 || hop > LARGEST_SIZE)
+        return refuse(graph, error, "the hop is %" PRId64 "; it must be from 1 to %" PRId64, hop,
+                      LARGEST_SIZE);
+    if (graph == model->main) {
+        model->carries = carries, model->divisible = divisible, model->hop = hop;
+        model->in_hops |= hop > 1;
+    } else if (carries != model->carries || divisible != model->divisible || hop != model->hop) {
+        return refuse(graph, error, "its graphs have different `carry`, `divisible` or `hop`");
+    }
+    return EDGERNN_OK;
+}
+
+static edgernn_status compare_families(const edgernn_model *model, edgernn_error *error) {
+    const Graph *whole = &model->graphs[EDGERNN_SEQUENCE], *step = &model->graphs[EDGERNN_STEP];
+    if (!whole->session || !step->session) return EDGERNN_OK;
+    const char *first = find_entry(whole, "family", NULL), *second = find_entry(step, "family", NULL);
+    if (strcmp(first, second))
+        return fail(error, EDGERNN_CONTRACT_ERROR, "`%s` is of family %.40s, `%s` of %.40s. Graphs "
+                    "of two exports must not be mixed; copy the whole folder.", step->where, second,
+                    whole->where, first);
+    return EDGERNN_OK;
+}
+
+static edgernn_status read_vocabulary(edgernn_model *model, edgernn_error *error);
+
+/* Give the public facts of ports their shapes and axes. */
+static edgernn_status publish_ports(edgernn_model *model, Port *ports, size_t count,
+                                    edgernn_error *error) {
+    for (size_t i = 0; i < count; i++) {
+        int64_t *shape;
+        const char **axes;
+        TAKE(shape, &model->arena, ports[i].facts.rank + 1);
+        TAKE(axes, &model->arena, ports[i].facts.rank + 1);
+        for (size_t axis = 0; axis < ports[i].facts.rank; axis++) {
+            shape[axis] = ports[i].axes[axis].size;
+            axes[axis] = ports[i].axes[axis].name;
+        }
+        ports[i].facts.shape = shape;
+        ports[i].facts.axes = axes;
+    }
+    return EDGERNN_OK;
+}
+
+/* Read the contract of the open graphs, and check it. */
+static edgernn_status read_graphs(edgernn_model *model, edgernn_error *error) {
+    Graph *graphs[2], *step = &model->graphs[EDGERNN_STEP];
+    size_t count = 0;
+    graphs[count++] = model->main;
+    if (step->session && step != model->main) graphs[count++] = step;
+    for (size_t i = 0; i < count; i++) {
+        TRY(read_metadata(model, graphs[i], error));
+        TRY(read_contract(model, graphs[i], error));
+    }
+    TRY(compare_families(model, error));
+    for (size_t i = 0; i < count; i++) {
+        TRY(read_ports(model, graphs[i], error));
+        TRY(pair_states(model, graphs[i], error));
+        TRY(read_states(model, graphs[i], error));
+        TRY(read_port_facts(model, graphs[i], error));
+    }
+    TRY(read_bounds(model, model->main, error));
+    find_constants(model);
+    for (size_t i = 0; i < count; i++) {
+        TRY(view_graph(model, graphs[i], error));
+        TRY(read_padding(graphs[i], error));
+    }
+    name_hops(model);
+    for (size_t i = 0; i < count; i++) {
+        TRY(publish_ports(model, graphs[i]->inputs, graphs[i]->input_count, error));
+        TRY(publish_ports(model, graphs[i]->outputs, graphs[i]->output_count, error));
+        TRY(check_streaming(model, graphs[i], error));
+    }
+    TRY(compare_graphs(model, error));
+    TRY(view_calls(model, error));
+    return read_vocabulary(model, error);
+}
+
+/* ---- The library and its sessions -------------------------------------------------------------- */
+
+#ifdef _WIN32
+/* Return a UTF-8 text in UTF-16, in memory of an arena. */
+static wchar_t *widen(Arena *arena, const char *text) {
+    const int size = MultiByteToWideChar(CP_UTF8, MB_ERR_INVALID_CHARS, text, -1, NULL, 0);
+    wchar_t *wide = size > 0 ? take(arena, (size_t)size, sizeof *wide) : NULL;
+    if (wide) MultiByteToWideChar(CP_UTF8, MB_ERR_INVALID_CHARS, text, -1, wide, size);
+    return wide;
+}
+
+static const PathCharacter *native_path(Arena *arena, const char *path) { return widen(arena, path); }
+
+static FILE *open_file(const char *path) {
+    Arena arena = {NULL};
+    wchar_t *wide = widen(&arena, path);
+    FILE *file = wide ? _wfopen(wide, L"rb") : NULL;
+    free_arena(&arena);
+    return file;
+}
+
+static const char *const LIBRARY_NAMES[] = {"onnxruntime.dll"};
+
+static Function load_symbol(const char *path, char *reason, size_t size) {
+    Arena arena = {NULL};
+    const bool has_folder = strpbrk(path, "\\/") != NULL;
+    wchar_t *wide = widen(&arena, path);
+    HMODULE library =
+        wide ? LoadLibraryExW(wide, NULL, has_folder ? LOAD_WITH_ALTERED_SEARCH_PATH : 0) : NULL;
+    Function found = library ? (Function)(void (*)(void))GetProcAddress(library, "OrtGetApiBase") : NULL;
+    if (!library) snprintf(reason, size, "Windows' error %lu", GetLastError());
+    else if (!found) snprintf(reason, size, "it has no function OrtGetApiBase");
+    free_arena(&arena);
+    return found;
+}
+
+/* Write the folder of the program or of this library, with a separator at its end. */
+static bool find_folder(bool of_program, char *folder) {
+    wchar_t wide[MOST_PATH];
+    HMODULE module = NULL;
+    if (!of_program &&
+        !GetModuleHandleExW(GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS |
+                                GET_MODULE_HANDLE_EX_FLAG_UNCHANGED_REFCOUNT,
+                            (const wchar_t *)(const void *)LIBRARY_NAMES, &module))
+        return false;
+    const DWORD length = GetModuleFileNameW(module, wide, MOST_PATH);
+    if (!length || length >= MOST_PATH) return false;
+    if (!WideCharToMultiByte(CP_UTF8, 0, wide, -1, folder, MOST_PATH, NULL, NULL)) return false;
+    char *end = strrchr(folder, '\\');
+    if (end) end[1] = 0;
+    return end != NULL;
+}
+#else
+static const PathCharacter *native_path(Arena *arena, const char *path) {
+    return copy_text(arena, path, strlen(path));
+}
+
+static FILE *open_file(const char *path) {
+    return fopen(path, "rb");
+}
+
+#ifdef __APPLE__
+static const char *const LIBRARY_NAMES[] = {"libonnxruntime.dylib"};
+#else
+static const char *const LIBRARY_NAMES[] = {"libonnxruntime.so", "libonnxruntime.so.1"};
+#endif
+
+static Function load_symbol(const char *path, char *reason, size_t size) {
+    Function found = NULL;
+    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL), *symbol = NULL;
+    if (library) symbol = dlsym(library, "OrtGetApiBase");
+    if (symbol) memcpy(&found, &symbol, sizeof found);
+    if (!found) snprintf(reason, size, "%s", dlerror());
+    return found; /* the library stays: ONNX Runtime's threads and globals outlive a model */
+}
+
+/* Write the folder of the program or of this library, with a separator at its end. */
+static bool find_folder(bool of_program, char *folder) {
+    if (of_program) {
+#ifdef __APPLE__
+        uint32_t size = MOST_PATH;
+        if (_NSGetExecutablePath(folder, &size)) return false;
+#else
+        const ssize_t length = readlink("/proc/self/exe", folder, MOST_PATH - 1);
+        if (length < 0) return false;
+        folder[length] = 0;
+#endif
+    } else {
+        Dl_info info;
+        if (!dladdr(LIBRARY_NAMES, &info) || !info.dli_fname) return false;
+        if (strlen(info.dli_fname) >= MOST_PATH) return false;
+        memcpy(folder, info.dli_fname, strlen(info.dli_fname) + 1);
+    }
+    char *end = strrchr(folder, '/');
+    if (end) end[1] = 0;
+    return end != NULL;
+}
+#endif
+
+/* Look for the library beside the program and this library, then where the system's loader looks. */
+static Function search_symbol(char *reason, size_t size) {
+    static const char *const folders[] = {"", "lib/", "../lib/"};
+    char folder[MOST_PATH], path[MOST_PATH + 64], other[256];
+    Function found;
+    for (int of_program = 0; of_program < 2; of_program++)
+        for (size_t i = 0; i < sizeof folders / sizeof *folders; i++)
+            for (size_t j = 0; j < sizeof LIBRARY_NAMES / sizeof *LIBRARY_NAMES; j++) {
+                if (!find_folder(of_program, folder)) continue;
+                snprintf(path, sizeof path, "%s%s%s", folder, folders[i], LIBRARY_NAMES[j]);
+                FILE *file = open_file(path);
+                if (!file) continue;
+                fclose(file);
+                if ((found = load_symbol(path, reason, size))) return found;
+            }
+    for (size_t j = 0; j < sizeof LIBRARY_NAMES / sizeof *LIBRARY_NAMES; j++)
+        if ((found = load_symbol(LIBRARY_NAMES[j], j ? other : reason, j ? sizeof other : size)))
+            return found;
+    return NULL;
+}
+
+/* Load ONNX Runtime and take its functions. */
+static edgernn_status load_api(edgernn_model *model, const edgernn_options *options,
+                               edgernn_error *error) {
+    const Base *base = options->api_base;
+    const char *path = options->library;
+    char reason[512] = "";
+    if (!base) {
+        if (!path || !*path) path = getenv("ONNXRUNTIME_LIBRARY");
+        const bool is_named = path && *path;
+        const Function symbol = is_named ? load_symbol(path, reason, sizeof reason)
+                                         : search_symbol(reason, sizeof reason);
+        if (!symbol && is_named)
+            return fail(error, EDGERNN_PROVIDER_ERROR, "`%.300s` is not ONNX Runtime: %s. Give the "
+                        "path of its shared library.", path, reason);
+        if (!symbol)
+            return fail(error, EDGERNN_PROVIDER_ERROR, "ONNX Runtime's library is not beside the "
+                        "program nor where the system looks: %s. Give its path in the options or "
+                        "in the environment variable ONNXRUNTIME_LIBRARY.", reason);
+        base = ((const Base *(ORT_CALL *)(void))symbol)();
+    }
+    const Function *table = base->get_api(API_VERSION);
+    if (!table)
+        return fail(error, EDGERNN_PROVIDER_ERROR, "ONNX Runtime %s is older than 1.%d, the first "
+                    "version that this program can use. Give a later one.", base->get_version(),
+                    (int)API_VERSION);
+#define ASSIGN(place, name, result, arguments) memcpy(&model->api.name, &table[place], sizeof(Function));
+    FUNCTIONS(ASSIGN)
+    snprintf(model->version, sizeof model->version, "%s", base->get_version());
+    return EDGERNN_OK;
+}
+
+/* Our name, ONNX Runtime's, and that which the call for other providers than CUDA takes. */
+static const struct {
+    const char *name, *full, *generic;
+} PROVIDERS[] = {{"cpu", "CPUExecutionProvider", ""},
+                 {"cuda", "CUDAExecutionProvider", ""},
+                 {"tensorrt", "TensorrtExecutionProvider", ""},
+                 {"openvino", "OpenVINOExecutionProvider", "OpenVINO"},
+                 {"directml", "DmlExecutionProvider", "DML"},
+                 {"coreml", "CoreMLExecutionProvider", "CoreML"},
+                 {"xnnpack", "XnnpackExecutionProvider", "XNNPACK"},
+                 {"qnn", "QNNExecutionProvider", "QNN"},
+                 {"webgpu", "WebGpuExecutionProvider", "WebGPU"}};
+enum { PROVIDER_COUNT = sizeof PROVIDERS / sizeof *PROVIDERS, MOST_OPTIONS = 64 };
+
+typedef struct Provider {
+    size_t place; /* in PROVIDERS */
+    const char *keys[MOST_OPTIONS], *values[MOST_OPTIONS];
+    size_t count;
+} Provider;
+
+/* Check that this library has the provider, and name those that it has. */
+static edgernn_status find_available(const edgernn_model *model, const char *full, const char *name,
+                                     edgernn_error *error) {
+    char **available = NULL, list[512] = "";
+    int count = 0;
+    size_t end = 0;
+    bool found = false;
+    TRY(fail_in_runtime(model, model->api.GetAvailableProviders(&available, &count),
+                        EDGERNN_PROVIDER_ERROR, "ONNX Runtime cannot list its providers", error));
+    for (int i = 0; i < count; i++) {
+        const char *shown = available[i];
+        for (size_t j = 0; j < PROVIDER_COUNT; j++)
+            if (!strcmp(PROVIDERS[j].full, shown)) shown = PROVIDERS[j].name;
+        found |= !strcmp(available[i], full);
+        if (end < sizeof list)
+            end += (size_t)snprintf(list + end, sizeof list - end, "%s%s", i ? ", " : "", shown);
+    }
+    fail_in_runtime(model, model->api.ReleaseAvailableProviders(available, count), EDGERNN_OK, "",
+                    NULL);
+    if (!found)
+        return fail(error, EDGERNN_PROVIDER_ERROR, "`%s` does not run here: this ONNX Runtime %s "
+                    "has %s. Give the library of a build that has it.", name, model->version, list);
+    return EDGERNN_OK;
+}
+
+/* Read a provider as `cuda:device_id=1,use_tf32=0`. */
+static edgernn_status read_provider(edgernn_model *model, const char *written, Provider *provider,
+                                    edgernn_error *error) {
+    const size_t size = strcspn(written, ":");
+    char known[160] = "";
+    for (provider->place = 0; provider->place < PROVIDER_COUNT; provider->place++) {
+        const char *name = PROVIDERS[provider->place].name;
+        if (strlen(name) == size && !memcmp(name, written, size)) break;
+        snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s",
+                 provider->place ? ", " : "", name);
+    }
+    if (provider->place == PROVIDER_COUNT)
+        return fail(error, EDGERNN_PROVIDER_ERROR, "`%.60s` is not a provider; known are: %s.",
+                    written, known);
+    if (provider->place == 1) provider->keys[0] = "use_tf32", provider->values[0] = "0",
+                              provider->count = 1; /* rounds products to 10 bits */
+    const char *at = written + size + (written[size] == ':');
+    while (*at) {
+        const size_t length = strcspn(at, ","), key = strcspn(at, "=,");
+        const char *name = copy_text(&model->arena, at, key);
+        const char *value = copy_text(&model->arena, at + key + 1, key < length ? length - key - 1 : 0);
+        size_t place = 0;
+        if (!name || !value) return fail_memory(error);
+        if (!key || key == length || provider->count == MOST_OPTIONS || !provider->place)
+            return fail(error, EDGERNN_PROVIDER_ERROR, "`%.100s` has the option `%.*s`; %s", written,
+                        (int)(length < 60 ? length : 60), at,
+                        provider->place ? "options are written as `cuda:device_id=1,use_tf32=0`."
+                                        : "the provider cpu has none.");
+        while (place < provider->count && strcmp(provider->keys[place], name)) place++;
+        provider->keys[place] = name;
+        provider->values[place] = value;
+        if (place == provider->count) provider->count++;
+        at += length + (at[length] == ',');
+    }
+    snprintf(model->provider, sizeof model->provider, "%s", PROVIDERS[provider->place].name);
+    return find_available(model, PROVIDERS[provider->place].full, model->provider, error);
+}
+
+/* Add a provider other than the CPU to the options of a session. */
+static OrtStatus *append_provider(const Api *api, OrtSessionOptions *options,
+                                  const Provider *provider) {
+    const char *name = PROVIDERS[provider->place].name;
+    OrtStatus *status;
+    if (!strcmp(name, "cuda")) {
+        OrtCUDAProviderOptionsV2 *cuda = NULL;
+        if ((status = api->CreateCUDAProviderOptions(&cuda))) return status;
+        status = api->UpdateCUDAProviderOptions(cuda, provider->keys, provider->values,
+                                                provider->count);
+        if (!status) status = api->SessionOptionsAppendExecutionProvider_CUDA_V2(options, cuda);
+        api->ReleaseCUDAProviderOptions(cuda);
+        return status;
+    }
+    if (!strcmp(name, "tensorrt")) {
+        OrtTensorRTProviderOptionsV2 *tensorrt = NULL;
+        if ((status = api->CreateTensorRTProviderOptions(&tensorrt))) return status;
+        status = api->UpdateTensorRTProviderOptions(tensorrt, provider->keys, provider->values,
+                                                    provider->count);
+        if (!status)
+            status = api->SessionOptionsAppendExecutionProvider_TensorRT_V2(options, tensorrt);
+        api->ReleaseTensorRTProviderOptions(tensorrt);
+        return status;
+    }
+    return api->SessionOptionsAppendExecutionProvider(options, PROVIDERS[provider->place].generic,
+                                                      provider->keys, provider->values,
+                                                      provider->count);
+}
+
+/* Set what edgernn's Python runtime sets as well, so that both give the same numbers. */
+static OrtStatus *set_options(const edgernn_model *model, OrtSessionOptions *options, bool is_step,
+                              int32_t threads, const Provider *provider) {
+    const Api *api = &model->api;
+    OrtStatus *status = api->SetSessionLogSeverityLevel(options, LOG_FATAL);
+    if (!status) status = api->SetIntraOpNumThreads(options, threads ? threads : 1);
+    if (!status) status = api->SetInterOpNumThreads(options, 1);
+    if (!status)
+        status = api->AddSessionConfigEntry(options, "session.intra_op.allow_spinning", "0");
+    if (!status && !is_step) status = api->DisableMemPattern(options); /* grows as lengths vary */
+    if (status || !provider->place) return status;
+    status = api->AddSessionConfigEntry(options, "session.disable_cpu_ep_fallback", "1");
+    return status ? status : append_provider(api, options, provider);
+}
+
+/* What is opened: a file, or a graph in memory. */
+typedef struct Source {
+    const char *path;
+    const void *bytes;
+    size_t size;
+} Source;
+
+/* Open a session of one graph. */
+static edgernn_status open_session(edgernn_model *model, Graph *graph, const Source *source,
+                                   int32_t threads, const Provider *provider,
+                                   edgernn_error *error) {
+    char subject[600];
+    const Api *api = &model->api;
+    OrtSessionOptions *options = NULL;
+    OrtStatus *status = api->CreateSessionOptions(&options);
+    const PathCharacter *path = source->path ? native_path(&model->arena, source->path) : NULL;
+    if (source->path && !path) return fail_memory(error);
+    if (!status)
+        status = set_options(model, options, graph == &model->graphs[EDGERNN_STEP], threads, provider);
+    if (!status && path) status = api->CreateSession(model->env, path, options, &graph->session);
+    else if (!status)
+        status = api->CreateSessionFromArray(model->env, source->bytes, source->size, options,
+                                             &graph->session);
+    if (options) api->ReleaseSessionOptions(options);
+    if (!provider->place)
+        snprintf(subject, sizeof subject, "`%.400s` cannot be loaded by ONNX Runtime %s",
+                 graph->where, model->version);
+    else
+        snprintf(subject, sizeof subject, "`%s` does not run `%.400s`", model->provider,
+                 graph->where);
+    return fail_in_runtime(model, status,
+                           provider->place ? EDGERNN_PROVIDER_ERROR : EDGERNN_CONTRACT_ERROR,
+                           subject, error);
+}
+
+/* ---- Models ------------------------------------------------------------------------------------ */
+
+static void release_model(edgernn_model *model) {
+    if (!model || TAKE_ONE(&model->references)) return;
+    for (int kind = 0; kind < 2; kind++)
+        if (model->graphs[kind].session) model->api.ReleaseSession(model->graphs[kind].session);
+    if (model->memory) model->api.ReleaseMemoryInfo(model->memory);
+    if (model->env) model->api.ReleaseEnv(model->env);
+    free_arena(&model->arena);
+    free(model);
+}
+
+/* Open a single file at the place of the step graph where it is one, with the options of a step. */
+static edgernn_status sort_source(edgernn_model *model, const Source *source, int32_t threads,
+                                  const Provider *provider, edgernn_error *error) {
+    Graph *graph = &model->graphs[EDGERNN_SEQUENCE], *step = &model->graphs[EDGERNN_STEP];
+    TRY(read_metadata(model, graph, error));
+    const char *kind = find_entry(graph, "graph", NULL);
+    if (!kind || strcmp(kind, "step")) return EDGERNN_OK;
+    model->api.ReleaseSession(graph->session);
+    graph->session = NULL;
+    graph->entry_count = 0;
+    return open_session(model, step, source, threads, provider, error);
+}
+
+/* Open a model from its sources, one for each graph that there is. A single file is at the place of
+ * the sequence graph, whatever it is. */
+static edgernn_status open_model(edgernn_model *model, const Source *sources, const char *where,
+                                 const edgernn_options *options, edgernn_error *error) {
+    static const edgernn_options defaults;
+    static const char *const kinds[] = {"sequence", "step"};
+    Provider provider = {0};
+    if (!options) options = &defaults;
+    if (options->threads < 0 || options->threads > MOST_THREADS)
+        return fail(error, EDGERNN_INPUT_ERROR, "`threads` is %" PRId32 "; it must be at least 1 "
+                    "and at most %d, or 0 for 1.", options->threads, (int)MOST_THREADS);
+    TAKE(model->symbols, &model->arena, 16);
+    model->symbol_capacity = 16;
+    model->symbol_count = 3;
+    model->symbols[0] = "", model->symbols[BATCH] = "batch", model->symbols[SEQUENCE] = "sequence";
+    TRY(load_api(model, options, error));
+    TRY(fail_in_runtime(model, model->api.CreateEnv(LOG_FATAL, "edgernn", &model->env),
+                        EDGERNN_PROVIDER_ERROR, "ONNX Runtime cannot start", error));
+    TRY(fail_in_runtime(model, model->api.GetAllocatorWithDefaultOptions(&model->allocator),
+                        EDGERNN_PROVIDER_ERROR, "ONNX Runtime cannot start", error));
+    TRY(fail_in_runtime(model,
+                        model->api.CreateCpuMemoryInfo(ARENA_ALLOCATOR, DEFAULT_MEMORY, &model->memory),
+                        EDGERNN_PROVIDER_ERROR, "ONNX Runtime cannot start", error));
+    TRY(read_provider(model, options->provider && *options->provider ? options->provider : "cpu",
+                      &provider, error));
+    for (int kind = 0; kind < 2; kind++) {
+        Graph *graph = &model->graphs[kind];
+        graph->kind = kinds[kind];
+        graph->where = where ? where : sources[kind].path ? sources[kind].path
+                       : kind                             ? "the step graph"
+                                                          : "the sequence graph";
+        if (!(graph->where = copy_text(&model->arena, graph->where, strlen(graph->where))))
+            return fail_memory(error);
+    }
+    for (int kind = 0; kind < 2; kind++) {
+        if (!sources[kind].path && !sources[kind].bytes) continue;
+        TRY(open_session(model, &model->graphs[kind], &sources[kind], options->threads, &provider,
+                         error));
+    }
+    if (where) TRY(sort_source(model, &sources[0], options->threads, &provider, error));
+    model->main = &model->graphs[model->graphs[EDGERNN_SEQUENCE].session ? EDGERNN_SEQUENCE : EDGERNN_STEP];
+    return read_graphs(model, error);
+}
+
+/* Make a model and open it; on failure nothing of it stays. */
+static edgernn_status make_model(const Source *sources, const char *where,
+                                 const edgernn_options *options, edgernn_model **result,
+                                 edgernn_error *error) {
+    edgernn_model *model = calloc(1, sizeof *model);
+    if (!model) return fail_memory(error);
+    ADD_ONE(&model->references);
+    const edgernn_status status = open_model(model, sources, where, options, error);
+    if (status) release_model(model);
+    else *result = model;
+    return status;
+}
+
+static bool is_file(const char *path) {
+    FILE *file = open_file(path);
+    const bool readable = file && (fgetc(file) != EOF || !ferror(file));
+    if (file) fclose(file);
+    return readable;
+}
+
+edgernn_status edgernn_open(const char *path, const edgernn_options *options, edgernn_model **model,
+                            edgernn_error *error) {
+    static const char *const files[] = {"sequence.onnx", "step.onnx"};
+    Source sources[2] = {{0}};
+    char *paths[2];
+    clear(error);
+    if (!path || !model)
+        return fail(error, EDGERNN_INPUT_ERROR, "`%s` is NULL. Give the path of an artifact and a "
+                    "place for the model.", path ? "model" : "path");
+    if (is_file(path)) {
+        sources[0].path = path;
+        return make_model(sources, path, options, model, error);
+    }
+    Arena arena = {NULL};
+    edgernn_status status = EDGERNN_OK;
+    for (int kind = 0; kind < 2 && !status; kind++) {
+        const size_t size = strlen(path) + 32;
+        if (!(paths[kind] = take(&arena, size, 1))) {
+            status = fail_memory(error);
+            break;
+        }
+        snprintf(paths[kind], size, "%s/%s", path, files[kind]);
+        if (is_file(paths[kind])) sources[kind].path = paths[kind];
+    }
+    if (!status && !sources[0].path && !sources[1].path)
+        status = fail(error, EDGERNN_CONTRACT_ERROR, "`%.400s` has neither sequence.onnx nor "
+                      "step.onnx. Give the folder of an artifact, or one of its graphs.", path);
+    if (!status) status = make_model(sources, NULL, options, model, error);
+    free_arena(&arena);
+    return status;
+}
+
+edgernn_status edgernn_open_memory(const void *sequence, size_t sequence_size, const void *step,
+                                   size_t step_size, const edgernn_options *options,
+                                   edgernn_model **model, edgernn_error *error) {
+    const Source sources[2] = {{NULL, sequence, sequence_size}, {NULL, step, step_size}};
+    clear(error);
+    if (!model) return fail(error, EDGERNN_INPUT_ERROR, "`model` is NULL. Give a place for it.");
+    if ((!sequence || !sequence_size) && (!step || !step_size))
+        return fail(error, EDGERNN_CONTRACT_ERROR, "There is no graph. Give the bytes of "
+                    "sequence.onnx, of step.onnx or of both.");
+    return make_model(sources, NULL, options, model, error);
+}
+
+void edgernn_close(edgernn_model *model) {
+    release_model(model);
+}
+
+static const Graph *graph_of(const edgernn_model *model, edgernn_graph graph) {
+    static const Graph none;
+    return model && (graph == EDGERNN_SEQUENCE || graph == EDGERNN_STEP) ? &model->graphs[graph] : &none;
+}
+
+bool edgernn_has_graph(const edgernn_model *model, edgernn_graph graph) {
+    return graph_of(model, graph)->session != NULL;
+}
+
+size_t edgernn_input_count(const edgernn_model *model, edgernn_graph graph) {
+    return graph_of(model, graph)->input_count;
+}
+
+size_t edgernn_output_count(const edgernn_model *model, edgernn_graph graph) {
+    return graph_of(model, graph)->output_count;
+}
+
+const edgernn_port *edgernn_input(const edgernn_model *model, edgernn_graph graph, size_t place) {
+    const Graph *found = graph_of(model, graph);
+    return place < found->input_count ? &found->inputs[place].facts : NULL;
+}
+
+const edgernn_port *edgernn_output(const edgernn_model *model, edgernn_graph graph, size_t place) {
+    const Graph *found = graph_of(model, graph);
+    return place < found->output_count ? &found->outputs[place].facts : NULL;
+}
+
+const char *edgernn_metadata(const edgernn_model *model, const char *key) {
+    if (!model || !key) return NULL;
+    const char *value = find_entry(model->main, key, NULL);
+    return value ? value : find_entry(&model->graphs[EDGERNN_STEP], key, NULL);
+}
+
+size_t edgernn_hop(const edgernn_model *model) {
+    return model ? (size_t)model->hop : 0;
+}
+
+bool edgernn_carries(const edgernn_model *model) {
+    return model && model->carries;
+}
+
+const char *edgernn_provider(const edgernn_model *model) {
+    return model ? model->provider : NULL;
+}
+
+const char *edgernn_onnxruntime_version(const edgernn_model *model) {
+    return model ? model->version : NULL;
+}
+
+/* ---- Vocabulary -------------------------------------------------------------------------------- */
+
+static uint32_t code_point(const unsigned char *text, size_t size) {
+    static const unsigned char masks[] = {0, 0x7F, 0x1F, 0x0F, 0x07};
+    uint32_t code = text[0] & masks[size];
+    for (size_t i = 1; i < size; i++) code = code << 6 | (text[i] & 0x3F);
+    return code;
+}
+
+/* Return whether Python's str.split takes a character for white space. */
+static bool is_space(uint32_t code) {
+    return (code >= 9 && code <= 13) || (code >= 0x1C && code <= 0x20) || code == 0x85 ||
+           code == 0xA0 || code == 0x1680 || (code >= 0x2000 && code <= 0x200A) || code == 0x2028 ||
+           code == 0x2029 || code == 0x202F || code == 0x205F || code == 0x3000;
+}
+
+/* Return the bytes of the character at a place of a text in UTF-8, and whether it is a space. */
+static size_t next_character(const char *text, size_t left, bool *space) {
+    const size_t size = character_size((const unsigned char *)text, left);
+    *space = size && is_space(code_point((const unsigned char *)text, size));
+    return size ? size : 1;
+}
+
+static int compare_symbols(const edgernn_model *model, size_t a, size_t b) {
+    const size_t sizes[2] = {model->symbol_sizes[a], model->symbol_sizes[b]};
+    const size_t size = sizes[0] < sizes[1] ? sizes[0] : sizes[1];
+    const int order = memcmp(model->vocabulary[a], model->vocabulary[b], size);
+    return order ? order : (sizes[0] > sizes[1]) - (sizes[0] < sizes[1]);
+}
+
+/* Sort ids by their symbols, from below up. */
+static void merge_symbols(const edgernn_model *model, size_t *ids, size_t *spare, size_t count) {
+    for (size_t width = 1; width < count; width *= 2) {
+        for (size_t start = 0; start < count; start += 2 * width) {
+            const size_t middle = start + width < count ? start + width : count;
+            const size_t end = start + 2 * width < count ? start + 2 * width : count;
+            size_t left = start, right = middle;
+            for (size_t at = start; at < end; at++) {
+                const bool takes_left =
+                    left < middle &&
+                    (right >= end || compare_symbols(model, ids[left], ids[right]) <= 0);
+                spare[at] = takes_left ? ids[left++] : ids[right++];
+            }
+        }
+        memcpy(ids, spare, count * sizeof *ids);
+    }
+}
+
+/* Find out whether the symbols are words: none has white space, most have several characters. */
+static void find_words(edgernn_model *model) {
+    size_t several = 0;
+    model->has_words = true;
+    for (size_t i = 0; i < model->ordinary_count; i++) {
+        const char *symbol = model->vocabulary[model->by_text[i]];
+        const size_t size = model->symbol_sizes[model->by_text[i]];
+        size_t characters = 0;
+        for (size_t at = 0; at < size; characters++) {
+            bool space;
+            at += next_character(symbol + at, size - at, &space);
+            if (space) model->has_words = false;
+        }
+        several += characters > 1;
+    }
+    if (2 * several <= model->ordinary_count) model->has_words = false;
+}
+
+/* Split the lines of `edgernn.vocabulary` into symbols; `\n`, `\r`, `\0` and `\\` are escapes. */
+static edgernn_status split_symbols(edgernn_model *model, const char *lines, edgernn_error *error) {
+    size_t count = 1;
+    for (const char *at = lines; *at; at++) count += *at == '\n';
+    TAKE(model->vocabulary, &model->arena, count);
+    TAKE(model->symbol_sizes, &model->arena, count);
+    TAKE(model->by_text, &model->arena, count);
+    char *text = take(&model->arena, strlen(lines) + 2, 1);
+    if (!text) return fail_memory(error);
+    for (size_t id = 0; id < count; id++, lines++) {
+        model->vocabulary[id] = text;
+        for (; *lines && *lines != '\n'; lines++) {
+            static const char codes[] = "\\nr0", characters[] = "\\\n\r";
+            const char *code = *lines == '\\' && lines[1] ? strchr(codes, lines[1]) : NULL;
+            *text++ = code ? characters[code - codes] : *lines;
+            lines += code != NULL;
+        }
+        model->symbol_sizes[id] = (size_t)(text - model->vocabulary[id]);
+        *text++ = 0;
+        if (!model->symbol_sizes[id])
+            return refuse(model->main, error, "`vocabulary`: symbol %zu is empty", id);
+    }
+    model->vocabulary_size = count;
+    return EDGERNN_OK;
+}
+
+static edgernn_status read_vocabulary(edgernn_model *model, edgernn_error *error) {
+    Graph *graph = model->main;
+    const char *lines = find_entry(graph, "vocabulary", NULL);
+    bool has_limit = false, fits = false;
+    if (!lines) return EDGERNN_OK;
+    TRY(split_symbols(model, lines, error));
+    const int64_t size = (int64_t)model->vocabulary_size;
+    TRY(find_count(graph, "vocabulary", "unknown", -1, &model->unknown, error));
+    TRY(find_count(graph, "vocabulary", "padding", -1, &model->padding, error));
+    if (model->unknown >= size || model->padding >= size)
+        return refuse(graph, error, "`vocabulary`: its unknown or padding id is not one of its "
+                      "%" PRId64, size);
+    for (size_t i = 0; i < graph->input_count; i++) {
+        has_limit |= graph->inputs[i].facts.limit > 0;
+        fits |= graph->inputs[i].facts.limit == size;
+    }
+    if (has_limit && !fits)
+        return refuse(graph, error, "its vocabulary has %" PRId64 " symbols, and no input takes as "
+                      "many ids", size);
+    size_t *spare;
+    TAKE(spare, &model->arena, size);
+    for (int64_t id = 0; id < size; id++) model->by_text[id] = (size_t)id;
+    merge_symbols(model, model->by_text, spare, (size_t)size);
+    for (size_t i = 1; i < (size_t)size; i++)
+        if (!compare_symbols(model, model->by_text[i - 1], model->by_text[i]))
+            return refuse(graph, error, "`vocabulary`: it has `%.60s` twice",
+                          model->vocabulary[model->by_text[i]]);
+    for (size_t i = 0; i < (size_t)size; i++) {
+        const int64_t id = (int64_t)model->by_text[i];
+        if (id != model->unknown && id != model->padding)
+            model->by_text[model->ordinary_count++] = (size_t)id;
+    }
+    find_words(model);
+    return EDGERNN_OK;
+}
+
+size_t edgernn_vocabulary_size(const edgernn_model *model) {
+    return model ? model->vocabulary_size : 0;
+}
+
+const char *edgernn_symbol(const edgernn_model *model, int64_t id) {
+    const bool is_known = model && id >= 0 && (uint64_t)id < model->vocabulary_size;
+    return is_known ? model->vocabulary[id] : NULL;
+}
+
+/* Return the id of the longest symbol at a place of a text, -1 where none fits. The symbols that
+ * begin with the first bytes are a range of the sorted ones, which gets shorter with each byte. */
+static int64_t longest_symbol(const edgernn_model *model, const char *text, size_t left,
+                              size_t *size) {
+    size_t first = 0, end = model->ordinary_count;
+    int64_t found = -1;
+    for (size_t depth = 0; depth < left && first < end; depth++) {
+        for (int side = 0; side < 2; side++) { /* the first not below, then the first above */
+            size_t low = first, high = end;
+            while (low < high) {
+                const size_t middle = low + (high - low) / 2, id = model->by_text[middle];
+                const int byte = model->symbol_sizes[id] > depth
+                                     ? (unsigned char)model->vocabulary[id][depth] : -1;
+                const int wanted = (unsigned char)text[depth];
+                if (side ? byte <= wanted : byte < wanted) low = middle + 1;
+                else high = middle;
+            }
+            if (side) end = low;
+            else first = low;
+        }
+        if (first < end && model->symbol_sizes[model->by_text[first]] == depth + 1) {
+            found = (int64_t)model->by_text[first];
+            *size = depth + 1;
+        }
+    }
+    return found;
+}
+
+/* Write the ids of a piece of text without separators; *count goes on from its value. */
+static bool encode_piece(const edgernn_model *model, const char *text, size_t size, int64_t *ids,
+                         size_t capacity, size_t *count, size_t *unfit) {
+    const size_t start = *count;
+    for (size_t at = 0; at < size;) {
+        size_t step = 1;
+        bool space;
+        int64_t id = longest_symbol(model, text + at, size - at, &step);
+        if (id < 0) {
+            *unfit = model->has_words ? 0 : at;
+            if (model->unknown < 0) return false;
+            id = model->unknown;
+            step = next_character(text + at, size - at, &space);
+            if (model->has_words) { /* the whole word is one unknown symbol */
+                *count = start;
+                step = size - at;
+            }
+        }
+        if (*count < capacity) ids[*count] = id;
+        ++*count;
+        at += step;
+    }
+    return true;
+}
+
+/* Write the ids of a text and count them. */
+static edgernn_status encode_text(const edgernn_model *model, const char *text, size_t size,
+                                  int64_t *ids, size_t capacity, size_t *count,
+                                  edgernn_error *error) {
+    *count = 0;
+    for (size_t at = 0; at < size;) {
+        size_t end = at, unfit = 0, place = 0, shown = 0;
+        bool space = false;
+        while (end < size) {
+            const size_t step = next_character(text + end, size - end, &space);
+            if (model->has_words && space) break;
+            end += step;
+        }
+        if (end == at) {
+            at += next_character(text + at, size - at, &space);
+            continue;
+        }
+        if (!encode_piece(model, text + at, end - at, ids, capacity, count, &unfit)) {
+            for (size_t i = 0; i < at + unfit; i++) place += ((unsigned char)text[i] & 0xC0) != 0x80;
+            shown = model->has_words ? end - at : next_character(text + at + unfit, end - at - unfit, &space);
+            return fail(error, EDGERNN_INPUT_ERROR, "`%.*s` at position %zu of the text is not in "
+                        "the vocabulary of %zu symbols, which has no unknown symbol. Give text of "
+                        "its symbols only.", (int)(shown < 100 ? shown : 100), text + at + unfit,
+                        place, model->vocabulary_size);
+        }
+        at = end;
+    }
+    return EDGERNN_OK;
+}
+
+static edgernn_status check_vocabulary(const edgernn_model *model, bool is_complete,
+                                       edgernn_error *error) {
+    clear(error);
+    if (!model || !is_complete)
+        return fail(error, EDGERNN_INPUT_ERROR, "An argument is NULL. Give the model, the text or "
+                    "the ids, and a place for the result.");
+    if (!model->vocabulary_size)
+        return fail(error, EDGERNN_INPUT_ERROR, "The model has no vocabulary. Export it with "
+                    "`--vocabulary`, or feed ids.");
+    return EDGERNN_OK;
+}
+
+edgernn_status edgernn_encode(const edgernn_model *model, const char *text, size_t size,
+                              int64_t *ids, size_t capacity, size_t *count, edgernn_error *error) {
+    size_t found;
+    TRY(check_vocabulary(model, (text || !size) && (ids || !capacity) && count, error));
+    if (!is_utf8(text ? text : "", size))
+        return fail(error, EDGERNN_INPUT_ERROR, "The text is not UTF-8. Encode it in UTF-8.");
+    TRY(encode_text(model, text, size, NULL, 0, &found, error));
+    TRY(encode_text(model, text, size, ids, capacity, &found, error));
+    *count = found;
+    return EDGERNN_OK;
+}
+
+edgernn_status edgernn_decode(const edgernn_model *model, const int64_t *ids, size_t count,
+                              char *text, size_t capacity, size_t *size, edgernn_error *error) {
+    TRY(check_vocabulary(model, (ids || !count) && (text || !capacity) && size, error));
+    for (size_t i = 0; i < count; i++)
+        if (ids[i] < 0 || (uint64_t)ids[i] >= model->vocabulary_size)
+            return fail(error, EDGERNN_INPUT_ERROR, "Id %" PRId64 " is outside the vocabulary, "
+                        "which has ids 0 to %zu. Give one of them.", ids[i],
+                        model->vocabulary_size - 1);
+    size_t whole = 0, end = 0;
+    bool first = true, fits = true;
+    for (size_t i = 0; i < count; i++) {
+        if (ids[i] == model->padding) continue;
+        const size_t space = model->has_words && !first, length = model->symbol_sizes[ids[i]];
+        first = false;
+        whole += space + length;
+        fits = fits && whole < capacity;
+        if (!fits) continue;
+        if (space) text[end] = ' ';
+        memcpy(text + end + space, model->vocabulary[ids[i]], length);
+        end = whole;
+    }
+    if (capacity) text[end] = 0;
+    *size = whole;
+    return EDGERNN_OK;
+}
+
+/* ---- Arrays along their axis of steps ----------------------------------------------------------- */
+
+/* An array as `outer` rows of `steps` pieces of `inner` bytes. */
+typedef struct Layout {
+    size_t outer, steps, inner;
+} Layout;
+
+/* Return the layout of an array; without an axis of steps, all of it is one step. */
+static Layout layout_of(const View *view, const int64_t *shape, size_t batch) {
+    Layout layout = {1, 1, view->width};
+    for (size_t axis = 0; axis < view->rank; axis++) {
+        if (view->steps >= 0 && axis == (size_t)view->steps) {
+            layout.outer = layout.inner / view->width;
+            layout.steps = (size_t)shape[axis];
+            layout.inner = view->width;
+        } else {
+            layout.inner *= (size_t)shape[axis];
+        }
+    }
+    if (view->steps < 0 || !view->flattened || !batch || layout.steps % batch) return layout;
+    layout.steps /= batch;
+    if (view->batch_outer) layout.outer *= batch;
+    else layout.inner *= batch;
+    return layout;
+}
+
+/* Set the size of the axis of steps. */
+static void set_steps(const View *view, int64_t *shape, size_t steps, size_t batch) {
+    if (view->steps >= 0)
+        shape[view->steps] = (int64_t)(steps * (view->flattened ? batch : 1));
+}
+
+/* Copy `count` steps of an array from `start` on into another, whose rows have `room` steps, to
+ * its step `place`. */
+static void copy_steps(const Layout *layout, const void *from, size_t start, size_t count, void *to,
+                       size_t room, size_t place) {
+    for (size_t row = 0; row < layout->outer && count; row++)
+        memcpy((char *)to + (row * room + place) * layout->inner,
+               (const char *)from + (row * layout->steps + start) * layout->inner,
+               count * layout->inner);
+}
+
+static const char NOTHING[ALIGNMENT]; /* the data of an array without elements */
+
+/* ---- Checks of inputs --------------------------------------------------------------------------- */
+
+/* What a call takes. */
+typedef struct Check {
+    const View *views;
+    size_t count;
+    const char *graph; /* what to call it in messages */
+    bool bounds_steps; /* whether the bounds of `sequence` are those of this call */
+    int64_t constant_steps; /* of a whole call, 0 where any number is taken */
+} Check;
+
+static const char *takes(const Check *check, char *text, size_t size) {
+    size_t end = 0;
+    snprintf(text, size, "no data inputs");
+    for (size_t i = 0; i < check->count && end < size; i++) {
+        char one[256];
+        end += (size_t)snprintf(text + end, size - end, "%s`%s`", i ? ", " : "",
+                                describe(&check->views[i], one, sizeof one));
+    }
+    return text;
+}
+
+static const char *format_shape(const edgernn_tensor *tensor, char *text, size_t size) {
+    size_t end = (size_t)snprintf(text, size, "[");
+    for (size_t i = 0; i < tensor->rank && end < size; i++)
+        end += (size_t)snprintf(text + end, size - end, "%s%" PRId64, i ? ", " : "", tensor->shape[i]);
+    if (end < size) snprintf(text + end, size - end, "]");
+    return text;
+}
+
+/* Find the view of an input; without a name, it is the only one that must be given. */
+static edgernn_status find_place(const Check *check, const edgernn_tensor *input, size_t *place,
+                                 edgernn_error *error) {
+    char text[700];
+    size_t required = 0, only = 0;
+    for (size_t i = 0; i < check->count; i++) {
+        if (input->name && !strcmp(input->name, check->views[i].name)) return *place = i, EDGERNN_OK;
+        if (!check->views[i].is_lengths) required++, only = i;
+    }
+    if (input->name)
+        return fail(error, EDGERNN_INPUT_ERROR, "`%.100s` is not an input of the %s, which takes "
+                    "%s. Give these.", input->name, check->graph, takes(check, text, sizeof text));
+    if (required != 1)
+        return fail(error, EDGERNN_INPUT_ERROR, "An input has no name, but the %s takes %s. Name "
+                    "each.", check->graph, takes(check, text, sizeof text));
+    *place = only;
+    return EDGERNN_OK;
+}
+
+/* Check one axis of an input, and learn the size of its symbol. */
+static edgernn_status check_axis(const edgernn_model *model, const Check *check, const View *view,
+                                 const edgernn_tensor *input, size_t place, int64_t *symbols,
+                                 edgernn_error *error) {
+    char port[256], shape[256];
+    const Axis *axis = &view->axes[place];
+    const int64_t size = input->shape[place];
+    const bool is_batch = axis->symbol == BATCH || !strcmp(axis->name, "batch");
+    if (size < 1) {
+        const char *reason = is_batch                               ? "there must be at least one sequence"
+                             : !strcmp(axis->name, "sequence") ? "there must be at least one step"
+                                                                    : "no axis may be empty";
+        return fail(error, EDGERNN_INPUT_ERROR, "`%s` came with shape %s: %s. Give whole arrays.",
+                    describe(view, port, sizeof port), format_shape(input, shape, sizeof shape), reason);
+    }
+    int64_t expected = axis_size(model, axis, symbols);
+    if (expected < 0 && axis->symbol) expected = symbols[axis->symbol] = size;
+    if (expected >= 0 && size != expected && !strcmp(axis->name, "hop"))
+        return fail(error, EDGERNN_INPUT_ERROR, "`%s` came with %" PRId64 " steps; a hop has "
+                    "%" PRId64 ". Give %" PRId64 ", or feed any number of steps: edgernn_feed.",
+                    describe(view, port, sizeof port), size, expected, expected);
+    if (expected >= 0 && size != expected && check->constant_steps && !strcmp(axis->name, "sequence"))
+        return fail(error, EDGERNN_INPUT_ERROR, "`%s` came with %" PRId64 " steps; the %s takes "
+                    "exactly %" PRId64 ". Give %" PRId64 "%s.", describe(view, port, sizeof port), size,
+                    check->graph, expected, expected,
+                    model->carries && !model->is_limited ? ", or feed any number: edgernn_feed" : "");
+    if (expected >= 0 && size != expected)
+        return fail(error, EDGERNN_INPUT_ERROR, "`%s` came with shape %s: axis %zu must be %" PRId64
+                    "%s, not %" PRId64 ". Give that many.", describe(view, port, sizeof port),
+                    format_shape(input, shape, sizeof shape), place, expected,
+                    is_batch           ? ", the batch of this stream"
+                    : axis->symbol ? ", as in the other inputs" : "", size);
+    const Bound *bound = find_bound(model, axis->name);
+    if (!bound || (!check->bounds_steps && !strcmp(axis->name, "sequence"))) return EDGERNN_OK;
+    if ((bound->most && size > bound->most) || size < bound->least)
+        return fail(error, EDGERNN_INPUT_ERROR, "`%s` came with `%s` %" PRId64 "; the %s takes at "
+                    "%s %" PRId64 ". Give %s.", describe(view, port, sizeof port), axis->name, size,
+                    check->graph, size < bound->least ? "least" : "most",
+                    size < bound->least ? bound->least : bound->most,
+                    size < bound->least ? "more" : "fewer");
+    return EDGERNN_OK;
+}
+
+/* Check the ids of an input. */
+static edgernn_status check_ids(const View *view, const void *data, size_t count,
+                                edgernn_error *error) {
+    char port[256];
+    for (size_t i = 0; view->limit && i < count; i++) {
+        const int64_t id = integer_at(data, view->dtype, i);
+        if (id >= 0 && id < view->limit) continue;
+        return fail(error, EDGERNN_INPUT_ERROR, "`%s` has id %" PRId64 " at %zu; the model knows ids "
+                    "0 to %" PRId64 ". Give one of them.", describe(view, port, sizeof port), id, i,
+                    view->limit - 1);
+    }
+    return EDGERNN_OK;
+}
+
+/* Check one input against its view. */
+static edgernn_status check_input(const edgernn_model *model, const Check *check, const View *view,
+                                  const edgernn_tensor *input, int64_t *symbols,
+                                  edgernn_error *error) {
+    char port[256], shape[256];
+    size_t bytes = 0;
+    if (input->dtype != view->dtype)
+        return fail(error, EDGERNN_INPUT_ERROR, "`%s` came as %s. Give it as %s.",
+                    describe(view, port, sizeof port), dtype_name(input->dtype), dtype_name(view->dtype));
+    if (input->rank != view->rank || (input->rank && !input->shape))
+        return fail(error, EDGERNN_INPUT_ERROR, "`%s` came with %zu axes%s: it must have %zu. Give "
+                    "its shape.", describe(view, port, sizeof port), input->rank,
+                    input->rank && !input->shape ? " and no shape" : "", view->rank);
+    for (size_t axis = 0; axis < view->rank; axis++)
+        TRY(check_axis(model, check, view, input, axis, symbols, error));
+    if (!count_bytes(input->shape, input->rank, view->width, &bytes))
+        return fail(error, EDGERNN_INPUT_ERROR, "`%s` came with shape %s, more than memory holds. "
+                    "Give fewer.", describe(view, port, sizeof port),
+                    format_shape(input, shape, sizeof shape));
+    if (!input->data)
+        return fail(error, EDGERNN_INPUT_ERROR, "`%s` came without data, NULL. Give its elements.",
+                    describe(view, port, sizeof port));
+    return check_ids(view, input->data, bytes / view->width, error);
+}
+
+/* Make an array of lengths, all of them `steps`. */
+static edgernn_status fill_lengths(const View *view, int64_t steps, size_t count, Arena *arena,
+                                   const void **data, edgernn_error *error) {
+    char *filled = take(arena, count + 1, view->width);
+    if (!filled) return fail_memory(error);
+    for (size_t i = 0; i < count; i++)
+        if (!write_number(filled + i * view->width, view->dtype, (double)steps))
+            return fail(error, EDGERNN_INPUT_ERROR, "`%.100s` is %s, which does not hold %" PRId64
+                        " steps. Give fewer.", view->name, dtype_name(view->dtype), steps);
+    *data = filled;
+    return EDGERNN_OK;
+}
+
+/* Check the lengths of sequences; where they are not given, all have all steps. */
+static edgernn_status check_lengths(const edgernn_model *model, const View *view, const void **data,
+                                    int64_t *shape, const int64_t *symbols, Arena *arena,
+                                    edgernn_error *error) {
+    char port[256];
+    const int64_t steps = symbols[SEQUENCE] < 0 ? 1 : symbols[SEQUENCE];
+    int64_t longest = 0, count = axis_size(model, &view->axes[0], symbols);
+    if (count < 0) count = symbols[BATCH];
+    if (!*data) {
+        shape[0] = count;
+        return fill_lengths(view, steps, (size_t)count, arena, data, error);
+    }
+    for (int64_t i = 0; i < shape[0]; i++) {
+        const int64_t length = integer_at(*data, view->dtype, (size_t)i);
+        if (length > longest) longest = length;
+        if (length < 1 || length > steps)
+            return fail(error, EDGERNN_INPUT_ERROR, "`%s` has length %" PRId64 " at %" PRId64
+                        "; sequences of this call have 1 to %" PRId64 " steps. Give such lengths.",
+                        describe(view, port, sizeof port), length, i, steps);
+    }
+    if (view->is_full && longest < steps)
+        return fail(error, EDGERNN_INPUT_ERROR, "`%s` has %" PRId64 " as the longest length, but the "
+                    "sequences of this call have %" PRId64 " steps, to which the model would pad. "
+                    "Give the first %" PRId64 " only.", describe(view, port, sizeof port), longest,
+                    steps, longest);
+    return EDGERNN_OK;
+}
+
+/* Check the inputs of a call, and find each by its view. The chunk's arrays are of the arena; they
+ * point to the caller's data. `symbols` gets the sizes of the dynamic axes. */
+static edgernn_status check_inputs(const edgernn_stream *stream, const Check *check,
+                                   const edgernn_tensor *inputs, size_t count, Arena *arena,
+                                   Chunk *chunk, edgernn_error *error) {
+    const edgernn_model *model = stream->model;
+    char text[700];
+    int64_t *symbols;
+    TAKE(symbols, arena, model->symbol_count);
+    TAKE(chunk->data, arena, check->count + 1);
+    TAKE(chunk->shapes, arena, check->count + 1);
+    for (size_t i = 0; i < model->symbol_count; i++) symbols[i] = -1;
+    symbols[BATCH] = (int64_t)stream->batch;
+    if (check->constant_steps) symbols[SEQUENCE] = check->constant_steps;
+    if (count && !inputs)
+        return fail(error, EDGERNN_INPUT_ERROR, "`inputs` is NULL, but there are %zu. Give them.", count);
+    for (size_t i = 0; i < count; i++) {
+        size_t place = 0;
+        TRY(find_place(check, &inputs[i], &place, error));
+        const View *view = &check->views[place];
+        if (chunk->data[place])
+            return fail(error, EDGERNN_INPUT_ERROR, "`%.100s` came twice. Give it once.", view->name);
+        TRY(check_input(model, check, view, &inputs[i], symbols, error));
+        chunk->data[place] = inputs[i].data;
+        if (view->rank)
+            memcpy(chunk->shapes[place], inputs[i].shape, view->rank * sizeof *inputs[i].shape);
+    }
+    for (size_t i = 0; i < check->count; i++) {
+        const View *view = &check->views[i];
+        if (!chunk->data[i] && !view->is_lengths)
+            return fail(error, EDGERNN_INPUT_ERROR, "`%.100s` is missing: the %s takes %s. Give all.",
+                        view->name, check->graph, takes(check, text, sizeof text));
+        for (size_t axis = 0; chunk->data[i] && axis < view->rank; axis++) { /* expressions */
+            const edgernn_tensor given = {view->name, view->dtype, view->rank, chunk->shapes[i], NULL};
+            TRY(check_axis(model, check, view, &given, axis, symbols, error));
+        }
+    }
+    for (size_t i = 0; i < check->count; i++)
+        if (check->views[i].is_lengths)
+            TRY(check_lengths(model, &check->views[i], &chunk->data[i], chunk->shapes[i], symbols, arena,
+                              error));
+    chunk->steps = symbols[SEQUENCE] < 0 ? 1 : symbols[SEQUENCE];
+    return EDGERNN_OK;
+}
+
+/* ---- Values of states --------------------------------------------------------------------------- */
+
+static size_t state_count(const edgernn_stream *stream) {
+    return stream->model->state_count;
+}
+
+static void copy_states(const edgernn_stream *stream, const Values *from, const Values *to) {
+    for (size_t i = 0; i < state_count(stream); i++)
+        memcpy(to->data[i], from->data[i], stream->state_bytes[i]);
+}
+
+/* Make a tensor of ONNX Runtime's over memory. */
+static edgernn_status make_value(const edgernn_model *model, void *data, size_t bytes,
+                                 const int64_t *shape, size_t rank, int32_t dtype, OrtValue **value,
+                                 edgernn_error *error) {
+    return fail_in_runtime(model,
+                           model->api.CreateTensorWithDataAsOrtValue(
+                               model->memory, data, bytes, shape, rank, dtype, value),
+                           EDGERNN_PROVIDER_ERROR, "ONNX Runtime cannot make a tensor", error);
+}
+
+/* Make one set of values, all zero. */
+static edgernn_status make_values(edgernn_stream *stream, Values *values, edgernn_error *error) {
+    const size_t count = state_count(stream);
+    TAKE(values->data, &stream->arena, count + 1);
+    TAKE(values->tensors, &stream->arena, count + 1);
+    TAKE(values->values, &stream->arena, count + 1);
+    for (size_t i = 0; i < count; i++) {
+        const State *state = &stream->model->states[i];
+        if (!(values->data[i] = take(&stream->arena, stream->state_bytes[i] + 1, 1)))
+            return fail_memory(error);
+        const edgernn_tensor tensor = {state->input, state->dtype, state->rank,
+                                       stream->state_shapes[i], values->data[i]};
+        values->tensors[i] = tensor;
+        TRY(make_value(stream->model, values->data[i], stream->state_bytes[i], stream->state_shapes[i],
+                       state->rank, state->dtype, &values->values[i], error));
+    }
+    return EDGERNN_OK;
+}
+
+static void release_values(edgernn_stream *stream, Values *values) {
+    for (size_t i = 0; values->values && i < state_count(stream); i++)
+        if (values->values[i]) stream->model->api.ReleaseValue(values->values[i]);
+}
+
+/* Write the initial value of a state for all sequences. */
+static void write_initial(const edgernn_stream *stream, size_t place) {
+    const State *state = &stream->model->states[place];
+    const char *from = state->initial;
+    char *to = stream->initial.data[place];
+    size_t batch = 1, inner = state->width, total = stream->state_bytes[place];
+    for (size_t axis = 0; axis < state->rank; axis++) {
+        const size_t size = (size_t)stream->state_shapes[place][axis];
+        if (batch == 1 && !strcmp(state->axes[axis].name, "batch")) batch = size, inner = state->width;
+        else inner *= size;
+    }
+    if (!from || !total) return;
+    if ((size_t)state->initial_count * state->width == total) batch = 1, inner = total;
+    for (size_t at = 0; at + batch * inner <= total; from += inner)
+        for (size_t i = 0; i < batch; i++, at += inner) memcpy(to + at, from, inner);
+}
+
+/* Give the states their shapes for the batch, and make the sets of values. */
+static edgernn_status make_states(edgernn_stream *stream, edgernn_error *error) {
+    const size_t count = state_count(stream);
+    TAKE(stream->state_shapes, &stream->arena, count + 1);
+    TAKE(stream->state_bytes, &stream->arena, count + 1);
+    for (size_t i = 0; i < count; i++) {
+        const State *state = &stream->model->states[i];
+        for (size_t axis = 0; axis < state->rank; axis++)
+            stream->state_shapes[i][axis] =
+                state->axes[axis].size < 0 ? (int64_t)stream->batch : state->axes[axis].size;
+        if (!count_bytes(stream->state_shapes[i], state->rank, state->width, &stream->state_bytes[i]))
+            return fail_memory(error);
+    }
+    TRY(make_values(stream, &stream->sets[0], error));
+    TRY(make_values(stream, &stream->sets[1], error));
+    TRY(make_values(stream, &stream->initial, error));
+    TRY(make_values(stream, &stream->between, error));
+    TRY(make_values(stream, &stream->spare, error));
+    for (size_t i = 0; i < count; i++) write_initial(stream, i);
+    copy_states(stream, &stream->initial, &stream->sets[0]);
+    return EDGERNN_OK;
+}
+
+/* ---- Results ------------------------------------------------------------------------------------ */
+
+static void free_result(Result *result) {
+    if (!result) return;
+    for (size_t i = 0; result->values && i < result->count; i++)
+        if (result->values[i]) result->model->api.ReleaseValue(result->values[i]);
+    free_arena(&result->arena);
+    free(result);
+}
+
+/* Make an empty result for the data outputs of a model. */
+static Result *make_result(const edgernn_model *model) {
+    Result *result = calloc(1, sizeof *result);
+    const size_t count = model->main->data_output_count;
+    if (!result) return NULL;
+    result->model = model;
+    result->count = count;
+    result->tensors = take(&result->arena, count + 1, sizeof *result->tensors);
+    result->shapes = take(&result->arena, count + 1, sizeof *result->shapes);
+    result->values = take(&result->arena, count + 1, sizeof *result->values);
+    if (result->tensors && result->shapes && result->values) return result;
+    free_result(result);
+    return NULL;
+}
+
+/* Describe an output by the tensor that ONNX Runtime made. */
+static edgernn_status read_value(Result *result, size_t place, const View *view,
+                                 edgernn_error *error) {
+    const edgernn_model *model = result->model;
+    OrtTensorTypeAndShapeInfo *info = NULL;
+    void *data = NULL;
+    size_t rank = 0, bytes = 0;
+    int type = 0, is_tensor = 0;
+    static const char unreadable[] = "ONNX Runtime cannot read an output";
+    OrtStatus *status = model->api.IsTensor(result->values[place], &is_tensor);
+    if (!status && is_tensor) status = model->api.GetTensorTypeAndShape(result->values[place], &info);
+    if (!status && info) status = model->api.GetTensorElementType(info, &type);
+    if (!status && info) status = model->api.GetDimensionsCount(info, &rank);
+    if (!status && info && rank && rank <= MOST_RANK)
+        status = model->api.GetDimensions(info, result->shapes[place], rank);
+    if (!status && info) status = model->api.GetTensorMutableData(result->values[place], &data);
+    if (info) model->api.ReleaseTensorTypeAndShapeInfo(info);
+    TRY(fail_in_runtime(model, status, EDGERNN_PROVIDER_ERROR, unreadable, error));
+    if (!is_tensor || type != view->dtype || rank != view->rank ||
+        !count_bytes(result->shapes[place], rank, view->width, &bytes))
+        return fail(error, EDGERNN_CONTRACT_ERROR, "Output `%.100s` came with another dtype or "
+                    "number of axes than its port has. Export the model again.", view->name);
+    const edgernn_tensor tensor = {view->name, view->dtype, rank, result->shapes[place],
+                                   bytes ? data : NOTHING};
+    result->tensors[place] = tensor;
+    return EDGERNN_OK;
+}
+
+/* Put an array of new memory at the place of an output: with `steps` steps, its other axes as in
+ * `shape`. */
+static edgernn_status make_output(Result *result, size_t place, const View *view,
+                                  const int64_t *shape, size_t steps, size_t batch, char **data,
+                                  edgernn_error *error) {
+    size_t bytes = 0;
+    int64_t *sizes = result->shapes[place];
+    if (sizes != shape) memcpy(sizes, shape, view->rank * sizeof *sizes);
+    set_steps(view, sizes, steps, batch);
+    if (!count_bytes(sizes, view->rank, view->width, &bytes)) return fail_memory(error);
+    if (!(*data = take(&result->arena, bytes + 1, 1))) return fail_memory(error);
+    const edgernn_tensor tensor = {view->name, view->dtype, view->rank, sizes,
+                                   bytes ? *data : NOTHING};
+    result->tensors[place] = tensor;
+    return EDGERNN_OK;
+}
+
+/* Make the outputs of a chunk of no hop: no steps, or nothing without an axis of steps. */
+static edgernn_status make_empty(const edgernn_stream *stream, Result **made, edgernn_error *error) {
+    const edgernn_model *model = stream->model;
+    Result *result = make_result(model);
+    int64_t *symbols = result ? take(&result->arena, model->symbol_count, sizeof *symbols) : NULL;
+    edgernn_status status = symbols ? EDGERNN_OK : fail_memory(error);
+    for (size_t i = 0; !status && i < model->symbol_count; i++)
+        symbols[i] = i == BATCH ? (int64_t)stream->batch : 0;
+    for (size_t i = 0; !status && i < result->count; i++) {
+        const View *view = &model->chunk_outputs[i];
+        int64_t shape[SHAPE_SIZE] = {0};
+        char *data;
+        for (size_t axis = 0; axis < view->rank; axis++) {
+            const int64_t size = axis_size(model, &view->axes[axis], symbols);
+            shape[axis] = size < 0 ? 0 : size;
+        }
+        status = make_output(result, i, view, shape, 0, stream->batch, &data, error);
+        if (view->steps < 0) result->tensors[i].data = NULL;
+    }
+    if (status) free_result(result);
+    else *made = result;
+    return status;
+}
+
+/* Leave out the steps of an output before `start` and from `stop` on. */
+static edgernn_status cut_output(Result *result, size_t place, const View *view, int64_t start,
+                                 int64_t stop, size_t batch, edgernn_error *error) {
+    const edgernn_tensor whole = result->tensors[place];
+    const Layout layout = layout_of(view, whole.shape, batch);
+    const int64_t steps = (int64_t)layout.steps;
+    char *data;
+    if (start > steps) start = steps;
+    if (stop > steps) stop = steps;
+    if (stop < start) stop = start;
+    if (!start && stop == steps) return EDGERNN_OK;
+    TRY(make_output(result, place, view, whole.shape, (size_t)(stop - start), batch, &data, error));
+    copy_steps(&layout, whole.data, (size_t)start, (size_t)(stop - start), data,
+               (size_t)(stop - start), 0);
+    return EDGERNN_OK;
+}
+
+/* Leave out what is not defined in the outputs of a chunk, `age` hops after the start. */
+static edgernn_status cut_undefined(const edgernn_stream *stream, Result *result, int64_t age,
+                                    int64_t hops, edgernn_error *error) {
+    for (size_t i = 0; age < stream->model->undefined && i < result->count; i++) {
+        const View *view = &stream->model->chunk_outputs[i];
+        if (view->steps < 0) {
+            if (age + hops <= view->delay) result->tensors[i].data = NULL;
+            continue;
+        }
+        const int64_t start = view->delay - view->rate * age;
+        TRY(cut_output(result, i, view, start < 0 ? 0 : start, INT64_MAX, stream->batch, error));
+    }
+    return EDGERNN_OK;
+}
+
+/* ---- Calls of the graphs ------------------------------------------------------------------------ */
+
+/* Run a graph once from one set of states to another.
+ *
+ * chunk: the data of its inputs by `places`, a place in the chunk for each data input, NULL for the
+ * same order. outputs: for each data output a tensor to write, or NULL for one that is made. */
+static edgernn_status run_graph(edgernn_stream *stream, const Graph *graph, const Chunk *chunk,
+                                const size_t *places, const Values *before, const Values *after,
+                                OrtValue **outputs, edgernn_error *error) {
+    const edgernn_model *model = stream->model;
+    size_t made = 0;
+    edgernn_status status = EDGERNN_OK;
+    for (size_t i = 0; i < graph->input_count; i++)
+        if (graph->inputs[i].state)
+            stream->call_inputs[i] = before->values[graph->inputs[i].state - 1];
+    for (size_t i = 0; i < graph->output_count; i++)
+        if (graph->outputs[i].state)
+            stream->call_outputs[i] = after->values[graph->outputs[i].state - 1];
+    for (; !status && made < graph->data_input_count; made++) {
+        const size_t place = places ? places[made] : made;
+        const Port *port = &graph->inputs[graph->data_inputs[made]];
+        size_t bytes = 0;
+        void *data = NULL;
+        memcpy(&data, &chunk->data[place], sizeof data); /* inputs are only read */
+        stream->own_inputs[made] = NULL;
+        if (!count_bytes(chunk->shapes[place], port->facts.rank, port->width, &bytes))
+            status = fail_memory(error);
+        else
+            status = make_value(model, data, bytes, chunk->shapes[place], port->facts.rank,
+                                port->facts.dtype, &stream->own_inputs[made], error);
+        stream->call_inputs[graph->data_inputs[made]] = stream->own_inputs[made];
+    }
+    for (size_t i = 0; i < graph->data_output_count; i++)
+        stream->call_outputs[graph->data_outputs[i]] = outputs[i];
+    if (!status) {
+        char subject[128];
+        snprintf(subject, sizeof subject, "`%s` failed in the %s graph, and no state was changed",
+                 model->provider, graph->kind);
+        status = fail_in_runtime(model,
+                                 model->api.Run(graph->session, NULL, graph->input_names,
+                                                stream->call_inputs, graph->input_count,
+                                                graph->output_names, graph->output_count,
+                                                stream->call_outputs),
+                                 EDGERNN_PROVIDER_ERROR, subject, error);
+        for (size_t i = 0; i < graph->data_output_count; i++)
+            outputs[i] = stream->call_outputs[graph->data_outputs[i]];
+    }
+    for (size_t i = 0; i < made; i++)
+        if (stream->own_inputs[i]) model->api.ReleaseValue(stream->own_inputs[i]);
+    return status;
+}
+
+/* A call of a graph over the steps from `start` to `stop` of a chunk. */
+typedef struct Call {
+    bool is_step;
+    int64_t start, stop;
+} Call;
+
+/* Count the calls that run a chunk of whole hops, and find one of them. */
+static edgernn_status divide(const edgernn_model *model, int64_t steps, int64_t *count,
+                             int64_t place, Call *call, edgernn_error *error) {
+    const int64_t hop = model->hop, hops = steps / hop;
+    const Bound *bound = find_bound(model, "sequence");
+    const bool has_step = model->graphs[EDGERNN_STEP].session != NULL;
+    const int64_t size = model->constant_steps;
+    if (model->main->session == model->graphs[EDGERNN_STEP].session) {
+        *count = hops;
+        const Call one = {true, place * hop, (place + 1) * hop};
+        *call = one;
+        return EDGERNN_OK;
+    }
+    if (!size && bound && bound->most && model->divisible) {
+        const int64_t most = bound->most / hop > 1 ? bound->most / hop : 1;
+        *count = (hops + most - 1) / most;
+        const Call one = {false, hops * place / *count * hop, hops * (place + 1) / *count * hop};
+        *call = one;
+        return EDGERNN_OK;
+    }
+    const int64_t each = size ? size : steps, blocks = each ? steps / each : 0;
+    const int64_t whole = blocks * each;
+    if (whole < steps && !has_step)
+        return fail(error, EDGERNN_INPUT_ERROR, "The chunk has %" PRId64 " steps, but the sequence "
+                    "graph takes %" PRId64 " at a time, and there is no step graph for the rest. Feed "
+                    "a multiple of %" PRId64 " steps, or export the model without a constant "
+                    "`sequence`.", steps, size, size);
+    *count = blocks + (steps - whole) / hop;
+    const int64_t late = whole + (place - blocks) * hop;
+    const Call block = {false, place * each, (place + 1) * each}, rest = {true, late, late + hop};
+    *call = place < blocks ? block : rest;
+    return EDGERNN_OK;
+}
+
+/* Cut the inputs of one call out of a chunk. */
+static edgernn_status cut_inputs(const edgernn_stream *stream, const Chunk *chunk, const Call *call,
+                                 Arena *arena, Chunk *part, edgernn_error *error) {
+    const edgernn_model *model = stream->model;
+    const size_t count = model->main->data_input_count;
+    const Graph *step = &model->graphs[EDGERNN_STEP];
+    TAKE(part->data, arena, count + 1);
+    TAKE(part->shapes, arena, count + 1);
+    part->steps = call->stop - call->start;
+    for (size_t i = 0; i < count; i++) {
+        const View *view = &model->chunk_inputs[i];
+        const Layout layout = layout_of(view, chunk->shapes[i], stream->batch);
+        int64_t *shape = part->shapes[i];
+        memcpy(shape, chunk->shapes[i], sizeof *part->shapes);
+        part->data[i] = chunk->data[i];
+        if (view->is_lengths) {
+            TRY(fill_lengths(view, part->steps, (size_t)shape[0], arena, &part->data[i], error));
+            continue;
+        }
+        if (view->steps < 0) continue;
+        const size_t steps = (size_t)part->steps, bytes = layout.outer * steps * layout.inner;
+        char *data = take(arena, bytes + 1, 1);
+        if (!data) return fail_memory(error);
+        copy_steps(&layout, chunk->data[i], (size_t)call->start, steps, data, steps, 0);
+        part->data[i] = data;
+        set_steps(view, shape, steps, stream->batch);
+        const View *other =
+            call->is_step ? find_view(step->input_views, step->data_input_count, view->name) : NULL;
+        if (other && other->rank + 1 == view->rank)
+            memmove(shape + view->steps, shape + view->steps + 1,
+                    (view->rank - (size_t)view->steps - 1) * sizeof *shape);
+    }
+    return EDGERNN_OK;
+}
+
+/* Return for each data input of the step graph its place in chunks; without memory, NULL. */
+static size_t *step_places(const edgernn_model *model, Arena *arena) {
+    const Graph *step = &model->graphs[EDGERNN_STEP];
+    size_t *places = take(arena, step->data_input_count + 1, sizeof *places);
+    for (size_t i = 0; places && i < step->data_input_count; i++)
+        for (size_t j = 0; j < model->main->data_input_count; j++)
+            if (!strcmp(step->input_views[i].name, model->chunk_inputs[j].name)) places[i] = j;
+    return places;
+}
+
+/* Give an output of the step graph the axis of steps that it has in a chunk. */
+static void widen_output(Result *part, size_t place, const View *view, const View *of_step) {
+    edgernn_tensor *tensor = &part->tensors[place];
+    int64_t *shape = part->shapes[place];
+    if (view->steps >= 0 && of_step->rank + 1 == view->rank) {
+        memmove(shape + view->steps + 1, shape + view->steps,
+                (of_step->rank - (size_t)view->steps) * sizeof *shape);
+        shape[view->steps] = 1;
+    }
+    tensor->rank = view->rank;
+}
+
+/* Run one call of several; its result has the shapes of chunks. */
+static edgernn_status run_part(edgernn_stream *stream, const Chunk *chunk, const Call *call,
+                               const Values *before, const Values *after, Result **made,
+                               edgernn_error *error) {
+    const edgernn_model *model = stream->model;
+    const Graph *graph = &model->graphs[call->is_step ? EDGERNN_STEP : EDGERNN_SEQUENCE];
+    Arena arena = {NULL};
+    Chunk part;
+    Result *result = make_result(model);
+    size_t *places = call->is_step ? step_places(model, &arena) : NULL;
+    OrtValue **values = take(&arena, graph->data_output_count + 1, sizeof *values);
+    edgernn_status status = result && values && (places || !call->is_step) ? EDGERNN_OK : fail_memory(error);
+    if (!status) status = cut_inputs(stream, chunk, call, &arena, &part, error);
+    if (!status) status = run_graph(stream, graph, &part, places, before, after, values, error);
+    for (size_t i = 0; values && i < graph->data_output_count; i++) {
+        const View *own = &graph->output_views[i];
+        size_t place = i;
+        for (size_t j = 0; call->is_step && j < model->main->data_output_count; j++)
+            if (!strcmp(model->chunk_outputs[j].name, own->name)) place = j;
+        if (!values[i]) continue;
+        result->values[place] = values[i];
+        if (!status) status = read_value(result, place, own, error);
+        if (!status && call->is_step) widen_output(result, place, &model->chunk_outputs[place], own);
+    }
+    free_arena(&arena);
+    if (status) free_result(result);
+    else *made = result;
+    return status;
+}
+
+/* Join the results of several calls along the axis of steps; without one, the last is taken. */
+static edgernn_status join_results(const edgernn_stream *stream, Result *const *parts, size_t count,
+                                   Result *joined, edgernn_error *error) {
+    for (size_t i = 0; i < joined->count; i++) {
+        const View *view = &stream->model->chunk_outputs[i];
+        size_t last = count, steps = 0, place = 0, first = count;
+        char *data;
+        for (size_t j = count; j-- > 0;) {
+            if (!parts[j]->tensors[i].data) continue;
+            if (last == count) last = j;
+            first = j;
+            steps += layout_of(view, parts[j]->shapes[i], stream->batch).steps;
+        }
+        if (last == count) { /* not defined in any */
+            joined->tensors[i] = parts[count - 1]->tensors[i];
+            memcpy(joined->shapes[i], parts[count - 1]->shapes[i], sizeof *joined->shapes);
+            joined->tensors[i].shape = joined->shapes[i];
+            continue;
+        }
+        if (view->steps < 0) steps = 1, first = last;
+        TRY(make_output(joined, i, view, parts[last]->shapes[i], steps, stream->batch, &data, error));
+        for (size_t j = first; j <= last; j++) {
+            const Layout layout = layout_of(view, parts[j]->shapes[i], stream->batch);
+            const Layout whole = layout_of(view, joined->shapes[i], stream->batch);
+            if (!parts[j]->tensors[i].data) continue;
+            if (layout.outer != whole.outer || layout.inner != whole.inner)
+                return fail(error, EDGERNN_CONTRACT_ERROR, "Output `%.100s` has other sizes from "
+                            "call to call. Export the model again.", view->name);
+            copy_steps(&layout, parts[j]->tensors[i].data, 0, layout.steps, data, whole.steps, place);
+            place += layout.steps;
+        }
+    }
+    return EDGERNN_OK;
+}
+
+/* Check that no sequence ends within a chunk that is run in several calls. */
+static edgernn_status check_whole_lengths(const edgernn_stream *stream, const Chunk *chunk,
+                                          edgernn_error *error) {
+    const edgernn_model *model = stream->model;
+    for (size_t i = 0; i < model->main->data_input_count; i++) {
+        const View *view = &model->chunk_inputs[i];
+        for (int64_t j = 0; view->is_lengths && j < chunk->shapes[i][0]; j++)
+            if (integer_at(chunk->data[i], view->dtype, (size_t)j) != chunk->steps)
+                return fail(error, EDGERNN_INPUT_ERROR, "`%.100s` ends sequences within a chunk of "
+                            "%" PRId64 " steps, which is run in parts. Give each sequence alone.",
+                            view->name, chunk->steps);
+    }
+    return EDGERNN_OK;
+}
+
+/* Run whole hops from one set of states to another, in as many calls as that takes. */
+static edgernn_status run_hops(edgernn_stream *stream, const Chunk *chunk, const Values *before,
+                               const Values *after, Result **made, edgernn_error *error) {
+    int64_t count = 0, run = 0;
+    Call call;
+    edgernn_status status;
+    TRY(divide(stream->model, chunk->steps, &count, 0, &call, error));
+    if (count == 1 && !call.is_step) {
+        Result *result = make_result(stream->model);
+        if (!result) return fail_memory(error);
+        status = run_graph(stream, stream->model->main, chunk, NULL, before, after, result->values, error);
+        for (size_t i = 0; !status && i < result->count; i++)
+            status = read_value(result, i, &stream->model->main->output_views[i], error);
+        if (status) free_result(result);
+        else *made = result;
+        return status;
+    }
+    TRY(check_whole_lengths(stream, chunk, error));
+    Arena arena = {NULL};
+    Result **parts = take(&arena, (size_t)count + 1, sizeof *parts);
+    Result *joined = make_result(stream->model);
+    status = parts && joined ? EDGERNN_OK : fail_memory(error);
+    for (; !status && run < count; run++) {
+        const Values *target = (count - 1 - run) % 2 ? &stream->between : after;
+        status = divide(stream->model, chunk->steps, &count, run, &call, error);
+        if (!status) status = run_part(stream, chunk, &call, before, target, &parts[run], error);
+        before = target;
+    }
+    if (!status) status = join_results(stream, parts, (size_t)count, joined, error);
+    for (int64_t i = 0; parts && i < count; i++) free_result(parts[i]);
+    free_arena(&arena);
+    if (status) free_result(joined);
+    else *made = joined;
+    return status;
+}
+
+/* ---- Prepared steps ----------------------------------------------------------------------------- */
+
+/* The graph that runs single steps, NULL where the model has no step. */
+static const Graph *step_graph(const edgernn_model *model) {
+    const Graph *step = &model->graphs[EDGERNN_STEP];
+    const Bound *bound = find_bound(model, "sequence");
+    if (!model->carries) return NULL;
+    if (step->session) return step;
+    if (model->constant_steps && model->constant_steps != model->hop) return NULL;
+    return bound && bound->least > model->hop ? NULL : model->main;
+}
+
+/* Find the shape of a port in a call of one step, or return false where the batch alone does not
+ * determine it. */
+static bool find_shape(const edgernn_stream *stream, const View *view, int64_t *symbols,
+                       int64_t *shape, size_t *bytes) {
+    for (size_t axis = 0; axis < view->rank; axis++) {
+        shape[axis] = axis_size(stream->model, &view->axes[axis], symbols);
+        if (shape[axis] < 0) return false;
+    }
+    return count_bytes(shape, view->rank, view->width, bytes);
+}
+
+/* Leave out the axis of one step of a sequence graph's port. */
+static void squeeze(const View *view, int64_t *shape, size_t *rank) {
+    if (view->steps < 0 || view->flattened || shape[view->steps] != 1) return;
+    memmove(shape + view->steps, shape + view->steps + 1,
+            (view->rank - (size_t)view->steps - 1) * sizeof *shape);
+    --*rank;
+}
+
+/* Make the memory of the outputs of prepared steps. */
+static edgernn_status make_slot(edgernn_stream *stream, const Graph *graph, int64_t *symbols,
+                                Slot *slot, bool *fits, edgernn_error *error) {
+    const size_t count = graph->data_output_count;
+    TAKE(slot->tensors, &stream->arena, count + 1);
+    TAKE(slot->cut, &stream->arena, count + 1);
+    TAKE(slot->shapes, &stream->arena, count + 1);
+    TAKE(slot->cut_shapes, &stream->arena, count + 1);
+    TAKE(slot->data, &stream->arena, count + 1);
+    TAKE(slot->cut_data, &stream->arena, count + 1);
+    TAKE(slot->values, &stream->arena, count + 1);
+    for (size_t i = 0; i < count; i++) {
+        const View *view = &graph->output_views[i];
+        size_t bytes = 0, rank = view->rank;
+        if (!(*fits = find_shape(stream, view, symbols, slot->shapes[i], &bytes))) return EDGERNN_OK;
+        if (!(slot->data[i] = take(&stream->arena, bytes + 1, 1))) return fail_memory(error);
+        TRY(make_value(stream->model, slot->data[i], bytes, slot->shapes[i], rank, view->dtype,
+                       &slot->values[i], error));
+        if (view->delay && view->rate > 1 && !(slot->cut_data[i] = take(&stream->arena, bytes + 1, 1)))
+            return fail_memory(error);
+        if (graph != &stream->model->graphs[EDGERNN_STEP]) squeeze(view, slot->shapes[i], &rank);
+        const edgernn_tensor tensor = {view->name, view->dtype, rank, slot->shapes[i], slot->data[i]};
+        slot->tensors[i] = tensor;
+    }
+    return EDGERNN_OK;
+}
+
+/* Make the memory of the inputs of prepared steps. */
+static edgernn_status make_staged(edgernn_stream *stream, const Graph *graph, int64_t *symbols,
+                                  bool *fits, edgernn_error *error) {
+    const edgernn_model *model = stream->model;
+    const size_t count = graph->data_input_count;
+    TAKE(stream->step_shapes, &stream->arena, count + 1);
+    TAKE(stream->step_bytes, &stream->arena, count + 1);
+    TAKE(stream->step_data, &stream->arena, count + 1);
+    TAKE(stream->staged, &stream->arena, count + 1);
+    TAKE(stream->staged_values, &stream->arena, count + 1);
+    for (size_t i = 0; i < count; i++) {
+        const View *view = &graph->input_views[i];
+        int64_t shape[SHAPE_SIZE];
+        size_t bytes = 0;
+        if (!(*fits = find_shape(stream, view, symbols, shape, &bytes))) return EDGERNN_OK;
+        if (!(stream->staged[i] = take(&stream->arena, bytes + 1, 1))) return fail_memory(error);
+        TRY(make_value(model, stream->staged[i], bytes, shape, view->rank, view->dtype,
+                       &stream->staged_values[i], error));
+        for (size_t j = 0; view->is_lengths && j < bytes / view->width; j++)
+            write_number((char *)stream->staged[i] + j * view->width, view->dtype, (double)model->hop);
+        stream->step_bytes[i] = bytes;
+        if (!(*fits = find_shape(stream, &model->step_inputs[i], symbols, stream->step_shapes[i], &bytes)))
+            return EDGERNN_OK;
+        *fits = bytes == stream->step_bytes[i];
+        if (!*fits) return EDGERNN_OK;
+    }
+    return EDGERNN_OK;
+}
+
+/* Prepare the calls that step from either set of states to the other, where the batch alone
+ * determines all shapes. */
+static edgernn_status prepare_steps(edgernn_stream *stream, edgernn_error *error) {
+    const edgernn_model *model = stream->model;
+    const Graph *graph = step_graph(model);
+    int64_t *symbols;
+    bool fits = true;
+    if (!graph) return EDGERNN_OK;
+    TAKE(symbols, &stream->arena, model->symbol_count);
+    for (size_t i = 0; i < model->symbol_count; i++) symbols[i] = -1;
+    symbols[BATCH] = (int64_t)stream->batch;
+    symbols[SEQUENCE] = model->hop;
+    TRY(make_staged(stream, graph, symbols, &fits, error));
+    for (int set = 0; fits && set < 2; set++) {
+        const Values *before = &stream->sets[set], *after = &stream->sets[set ^ 1];
+        Slot *slot = &stream->slots[set];
+        TRY(make_slot(stream, graph, symbols, slot, &fits, error));
+        if (!fits) break;
+        TAKE(stream->plan_inputs[set], &stream->arena, graph->input_count + 1);
+        TAKE(stream->plan_outputs[set], &stream->arena, graph->output_count + 1);
+        for (size_t i = 0; i < graph->input_count; i++)
+            if (graph->inputs[i].state)
+                stream->plan_inputs[set][i] = before->values[graph->inputs[i].state - 1];
+        for (size_t i = 0; i < graph->data_input_count; i++)
+            stream->plan_inputs[set][graph->data_inputs[i]] = stream->staged_values[i];
+        for (size_t i = 0; i < graph->output_count; i++)
+            if (graph->outputs[i].state)
+                stream->plan_outputs[set][i] = after->values[graph->outputs[i].state - 1];
+        for (size_t i = 0; i < graph->data_output_count; i++)
+            stream->plan_outputs[set][graph->data_outputs[i]] = slot->values[i];
+    }
+    stream->is_prepared = fits;
+    return EDGERNN_OK;
+}
+
+/* ---- Streams ------------------------------------------------------------------------------------ */
+
+void edgernn_stream_close(edgernn_stream *stream) {
+    if (!stream) return;
+    edgernn_model *model = stream->model;
+    Values *values[] = {&stream->sets[0], &stream->sets[1], &stream->initial, &stream->between,
+                        &stream->spare};
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++) release_values(stream, values[i]);
+    for (size_t i = 0; stream->staged_values && i < model->step_input_count; i++)
+        if (stream->staged_values[i]) model->api.ReleaseValue(stream->staged_values[i]);
+    for (int set = 0; set < 2; set++)
+        for (size_t i = 0; stream->slots[set].values && i < model->main->data_output_count; i++)
+            if (stream->slots[set].values[i]) model->api.ReleaseValue(stream->slots[set].values[i]);
+    free_result(stream->result);
+    free_arena(&stream->rest_arena);
+    free_arena(&stream->arena);
+    free(stream);
+    release_model(model);
+}
+
+static edgernn_status check_batch(const edgernn_model *model, size_t batch, edgernn_error *error) {
+    const Bound *bound = find_bound(model, "batch");
+    bool varies = !model->state_count;
+    if (!batch || batch > (size_t)LARGEST_SIZE)
+        return fail(error, EDGERNN_INPUT_ERROR, "`batch` is %zu; a stream runs at least 1 sequence. "
+                    "Give 1 or more.", batch);
+    if (bound && bound->most && (int64_t)batch > bound->most)
+        return fail(error, EDGERNN_INPUT_ERROR, "`batch` is %zu; the model takes at most %" PRId64
+                    " sequences at once. Give fewer.", batch, bound->most);
+    for (size_t i = 0; i < model->state_count; i++)
+        for (size_t axis = 0; axis < model->states[i].rank; axis++)
+            varies |= model->states[i].axes[axis].symbol == BATCH;
+    const int64_t constant = model->constant_batch ? model->constant_batch : 1;
+    if (!varies && (int64_t)batch != constant)
+        return fail(error, EDGERNN_INPUT_ERROR, "`batch` is %zu, but this model was exported for a "
+                    "batch of %" PRId64 " only. Run that many sequences at a time.", batch, constant);
+    return EDGERNN_OK;
+}
+
+edgernn_status edgernn_stream_open(edgernn_model *model, size_t batch, edgernn_stream **stream,
+                                   edgernn_error *error) {
+    clear(error);
+    if (!model || !stream)
+        return fail(error, EDGERNN_INPUT_ERROR, "`%s` is NULL. Give an open model and a place for the "
+                    "stream.", model ? "stream" : "model");
+    TRY(check_batch(model, batch, error));
+    edgernn_stream *made = calloc(1, sizeof *made);
+    if (!made) return fail_memory(error);
+    size_t inputs = 1, outputs = 1;
+    for (int kind = 0; kind < 2; kind++) {
+        const Graph *graph = &model->graphs[kind];
+        if (graph->input_count >= inputs) inputs = graph->input_count + 1;
+        if (graph->output_count >= outputs) outputs = graph->output_count + 1;
+    }
+    made->model = model;
+    ADD_ONE(&model->references);
+    made->batch = batch;
+    made->call_inputs = take(&made->arena, inputs, sizeof *made->call_inputs);
+    made->own_inputs = take(&made->arena, inputs, sizeof *made->own_inputs);
+    made->call_outputs = take(&made->arena, outputs, sizeof *made->call_outputs);
+    edgernn_status status = made->call_inputs && made->own_inputs && made->call_outputs
+                                ? make_states(made, error) : fail_memory(error);
+    if (!status) status = prepare_steps(made, error);
+    if (status) edgernn_stream_close(made);
+    else *stream = made;
+    return status;
+}
+
+static Values *now(edgernn_stream *stream) {
+    return &stream->sets[stream->current];
+}
+
+static Values *next(edgernn_stream *stream) {
+    return &stream->sets[stream->current ^ 1];
+}
+
+/* Check that the states of a sequence that counts its hops have room for more. */
+static edgernn_status check_room(const edgernn_stream *stream, const Values *values, int64_t hops,
+                                 edgernn_error *error) {
+    const edgernn_model *model = stream->model;
+    for (size_t i = 0; model->is_limited && i < model->state_count; i++) {
+        const State *state = &model->states[i];
+        int64_t most = INT64_MIN;
+        for (size_t j = 0; j < stream->state_bytes[i] / state->width; j++) {
+            const int64_t count = integer_at(values->data[i], state->dtype, j);
+            if (count > most) most = count;
+        }
+        if (!state->limit || most <= state->limit - hops) continue;
+        return fail(error, EDGERNN_INPUT_ERROR, "State `%.100s` counts the %ss of a sequence up to "
+                    "%" PRId64 ", the end of a table of the model; it has counted %" PRId64 ", and %" PRId64
+                    " more came. Start a new sequence with edgernn_reset.", state->name,
+                    model->hop == 1 ? "step" : "hop", state->limit, most, hops);
+    }
+    return EDGERNN_OK;
+}
+
+/* Check that a stream takes more steps. */
+static edgernn_status check_stream(const edgernn_stream *stream, const char *call, edgernn_error *error) {
+    clear(error);
+    if (!stream) return fail(error, EDGERNN_INPUT_ERROR, "`stream` is NULL. Open one first.");
+    if (!stream->model->carries)
+        return fail(error, EDGERNN_INPUT_ERROR, "The model cannot run as a stream, so `%s` does not "
+                    "run it: its state cannot be carried from one chunk to the next. Give it whole "
+                    "sequences: edgernn_run.", call);
+    if (stream->finished)
+        return fail(error, EDGERNN_INPUT_ERROR, "The stream has finished. Start a new sequence with "
+                    "edgernn_reset, or continue from a snapshot with edgernn_restore.");
+    return EDGERNN_OK;
+}
+
+/* Make a result the last one, and hand it over. */
+static void publish(edgernn_stream *stream, Result *result, const edgernn_tensor **outputs,
+                    size_t *output_count) {
+    free_result(stream->result);
+    stream->result = result;
+    if (outputs) *outputs = result->tensors;
+    if (output_count) *output_count = result->count;
+}
+
+/* Make the next states the current ones, and count hops. */
+static void commit(edgernn_stream *stream, int64_t hops) {
+    stream->current ^= 1;
+    stream->hops += hops;
+    stream->age += hops;
+}
+
+static Check step_check(const edgernn_model *model) {
+    const Check check = {model->step_inputs, model->step_input_count, "step graph", false, model->hop};
+    return check;
+}
+
+/* Find the inputs of a prepared step where they come in order and need no words; return false where
+ * they must be searched or refused. */
+static bool match_inputs(edgernn_stream *stream, const edgernn_tensor *inputs, size_t count) {
+    const edgernn_model *model = stream->model;
+    if (count != model->step_input_count) return false;
+    for (size_t i = 0; i < count; i++) {
+        const View *view = &model->step_inputs[i];
+        const edgernn_tensor *input = &inputs[i];
+        if (view->is_lengths || !input->name || strcmp(input->name, view->name)) return false;
+        if (input->dtype != view->dtype || input->rank != view->rank || !input->data) return false;
+        if (view->rank && (!input->shape || memcmp(input->shape, stream->step_shapes[i],
+                                                   view->rank * sizeof *input->shape)))
+            return false;
+        if (view->limit && check_ids(view, input->data, stream->step_bytes[i] / view->width, NULL))
+            return false;
+        stream->step_data[i] = input->data;
+    }
+    return true;
+}
+
+/* Find the inputs of a prepared step, or say what is wrong with them. */
+static edgernn_status search_inputs(edgernn_stream *stream, const edgernn_tensor *inputs,
+                                    size_t count, edgernn_error *error) {
+    const Check check = step_check(stream->model);
+    Arena arena = {NULL};
+    Chunk chunk;
+    edgernn_status status = check_inputs(stream, &check, inputs, count, &arena, &chunk, error);
+    for (size_t i = 0; !status && i < check.count; i++) {
+        size_t bytes = 0;
+        stream->step_data[i] = check.views[i].is_lengths ? NULL : chunk.data[i];
+        if (!count_bytes(chunk.shapes[i], check.views[i].rank, check.views[i].width, &bytes) ||
+            bytes != stream->step_bytes[i])
+            status = fail(error, EDGERNN_INPUT_ERROR, "`%.100s` does not have the shape of one step. "
+                          "Give that, or feed any number of steps: edgernn_feed.", check.views[i].name);
+    }
+    free_arena(&arena);
+    return status;
+}
+
+/* Leave out what is not defined in the outputs of a step; `tensors` are of the step. */
+static const edgernn_tensor *cut_step(const edgernn_stream *stream, const Graph *graph, Slot *slot) {
+    if (stream->age >= stream->model->undefined) return slot->tensors;
+    for (size_t i = 0; i < graph->data_output_count; i++) {
+        const View *view = &graph->output_views[i];
+        int64_t left = view->delay - view->rate * stream->age;
+        slot->cut[i] = slot->tensors[i];
+        if (left <= 0) continue;
+        if (view->rate == 1) {
+            slot->cut[i].data = NULL;
+            continue;
+        }
+        const Layout layout = layout_of(view, slot->shapes[i], stream->batch);
+        const size_t start = left > view->rate ? (size_t)view->rate : (size_t)left;
+        const size_t steps = layout.steps - start;
+        memcpy(slot->cut_shapes[i], slot->shapes[i], sizeof *slot->shapes);
+        set_steps(view, slot->cut_shapes[i], steps, stream->batch);
+        copy_steps(&layout, slot->data[i], start, steps, slot->cut_data[i], steps, 0);
+        slot->cut[i].shape = slot->cut_shapes[i];
+        slot->cut[i].data = slot->cut_data[i];
+    }
+    return slot->cut;
+}
+
+/* Run a prepared step. */
+static edgernn_status run_prepared(edgernn_stream *stream, const Graph *graph,
+                                   const edgernn_tensor **outputs, size_t *output_count,
+                                   edgernn_error *error) {
+    const edgernn_model *model = stream->model;
+    Slot *slot = &stream->slots[stream->current];
+    for (size_t i = 0; i < graph->data_input_count; i++)
+        if (stream->step_data[i])
+            memcpy(stream->staged[i], stream->step_data[i], stream->step_bytes[i]);
+    OrtStatus *failure =
+        model->api.Run(graph->session, NULL, graph->input_names, stream->plan_inputs[stream->current],
+                       graph->input_count, graph->output_names, graph->output_count,
+                       stream->plan_outputs[stream->current]);
+    if (failure) {
+        char subject[128];
+        snprintf(subject, sizeof subject, "`%s` failed in the %s graph, and no state was changed",
+                 model->provider, graph->kind);
+        return fail_in_runtime(model, failure, EDGERNN_PROVIDER_ERROR, subject, error);
+    }
+    const edgernn_tensor *tensors = cut_step(stream, graph, slot);
+    if (stream->result) free_result(stream->result), stream->result = NULL;
+    commit(stream, 1);
+    if (outputs) *outputs = tensors;
+    if (output_count) *output_count = graph->data_output_count;
+    return EDGERNN_OK;
+}
+
+/* Run a step whose shapes the batch alone does not determine. */
+static edgernn_status run_unprepared(edgernn_stream *stream, const Graph *graph,
+                                     const edgernn_tensor *inputs, size_t count, Arena *arena,
+                                     Result *result, edgernn_error *error) {
+    const edgernn_model *model = stream->model;
+    const Check check = step_check(model);
+    const bool is_step = graph == &model->graphs[EDGERNN_STEP];
+    Chunk chunk;
+    TRY(check_inputs(stream, &check, inputs, count, arena, &chunk, error));
+    for (size_t i = 0; !is_step && i < check.count; i++) {
+        const View *view = &graph->input_views[i];
+        int64_t *shape = chunk.shapes[i];
+        if (view->steps < 0 || check.views[i].rank == view->rank) continue;
+        memmove(shape + view->steps + 1, shape + view->steps,
+                (view->rank - (size_t)view->steps - 1) * sizeof *shape);
+        shape[view->steps] = 1;
+    }
+    TRY(run_graph(stream, graph, &chunk, NULL, now(stream), next(stream), result->values, error));
+    for (size_t i = 0; i < result->count; i++) {
+        const View *view = &graph->output_views[i];
+        const int64_t left = view->delay - view->rate * stream->age;
+        TRY(read_value(result, i, view, error));
+        if (left > 0 && view->rate == 1) result->tensors[i].data = NULL;
+        else if (left > 0) TRY(cut_output(result, i, view, left, INT64_MAX, stream->batch, error));
+        else if (!is_step) squeeze(view, result->shapes[i], &result->tensors[i].rank);
+    }
+    return EDGERNN_OK;
+}
+
+/* Say that there is no step. */
+static edgernn_status refuse_step(const edgernn_model *model, edgernn_error *error) {
+    const Bound *bound = find_bound(model, "sequence");
+    const bool is_constant = model->constant_steps != 0;
+    return fail(error, EDGERNN_INPUT_ERROR, "The model has no step graph, and its sequence graph takes "
+                "%s%" PRId64 " steps%s. Feed it chunks: edgernn_feed.", is_constant ? "" : "at least ",
+                is_constant ? model->constant_steps : bound ? bound->least : 1,
+                is_constant ? " at a time" : "");
+}
+
+edgernn_status edgernn_step(edgernn_stream *stream, const edgernn_tensor *inputs, size_t count,
+                            const edgernn_tensor **outputs, size_t *output_count,
+                            edgernn_error *error) {
+    TRY(check_stream(stream, "edgernn_step", error));
+    const Graph *graph = step_graph(stream->model);
+    if (!graph) return refuse_step(stream->model, error);
+    TRY(check_room(stream, now(stream), 1, error));
+    if (stream->rest.steps)
+        return fail(error, EDGERNN_INPUT_ERROR, "The stream keeps %" PRId64 " steps from edgernn_feed, "
+                    "which come before this hop. Feed it as well, or start a new sequence with "
+                    "edgernn_reset.", stream->rest.steps);
+    if (stream->is_prepared) {
+        if (!match_inputs(stream, inputs, inputs ? count : 0))
+            TRY(search_inputs(stream, inputs, count, error));
+        return run_prepared(stream, graph, outputs, output_count, error);
+    }
+    Arena arena = {NULL};
+    Result *result = make_result(stream->model);
+    edgernn_status status =
+        result ? run_unprepared(stream, graph, inputs, count, &arena, result, error) : fail_memory(error);
+    free_arena(&arena);
+    if (status) return free_result(result), status;
+    publish(stream, result, outputs, output_count);
+    commit(stream, 1);
+    return EDGERNN_OK;
+}
+
+/* ---- Chunks ------------------------------------------------------------------------------------- */
+
+/* Copy the steps from `start` to `stop` of a rest and the chunk after it. */
+static void copy_joined(const Layout *rest, const void *kept, const Layout *layout, const void *data,
+                        size_t start, size_t stop, void *to) {
+    const size_t border = rest->steps, count = stop - start;
+    const size_t before = start < border ? (stop < border ? stop : border) - start : 0;
+    if (before) copy_steps(rest, kept, start, before, to, count, 0);
+    if (count > before)
+        copy_steps(layout, data, start + before - border, count - before, to, count, before);
+}
+
+/* Split a rest and the chunk after it into whole hops and the next rest. */
+static edgernn_status split(const edgernn_stream *stream, const Chunk *rest, const Chunk *chunk,
+                            Arena *arena, Chunk *whole, Arena *rest_arena, Chunk *left,
+                            edgernn_error *error) {
+    const edgernn_model *model = stream->model;
+    const size_t count = model->main->data_input_count;
+    const int64_t total = rest->steps + chunk->steps, kept = total % model->hop;
+    memset(left, 0, sizeof *left);
+    *whole = *chunk;
+    if (model->hop == 1) return EDGERNN_OK;
+    TRY(check_whole_lengths(stream, chunk, error));
+    TAKE(whole->data, arena, count + 1);
+    TAKE(whole->shapes, arena, count + 1);
+    TAKE(left->data, rest_arena, count + 1);
+    TAKE(left->shapes, rest_arena, count + 1);
+    whole->steps = total - kept;
+    left->steps = kept;
+    for (size_t i = 0; i < count; i++) {
+        const View *view = &model->chunk_inputs[i];
+        memcpy(whole->shapes[i], chunk->shapes[i], sizeof *whole->shapes);
+        whole->data[i] = chunk->data[i];
+        if (view->is_lengths)
+            TRY(fill_lengths(view, whole->steps, (size_t)chunk->shapes[i][0], arena, &whole->data[i], error));
+        if (view->is_lengths || view->steps < 0 || (!rest->steps && !kept)) continue;
+        const Layout layout = layout_of(view, chunk->shapes[i], stream->batch);
+        const Layout none = {layout.outer, 0, layout.inner};
+        const Layout before =
+            rest->steps ? layout_of(view, rest->shapes[i], stream->batch) : none;
+        if (before.outer != layout.outer || before.inner != layout.inner)
+            return fail(error, EDGERNN_INPUT_ERROR, "`%.100s` has other sizes than the chunk before, of "
+                        "which steps are kept. Give the same, or start a new sequence with "
+                        "edgernn_reset.", view->name);
+        const void *old = rest->steps ? rest->data[i] : NOTHING;
+        const size_t row = layout.outer * layout.inner, end = (size_t)whole->steps;
+        char *data = take(arena, row * end + 1, 1), *next_rest = take(rest_arena, row * (size_t)kept + 1, 1);
+        if (!data || !next_rest) return fail_memory(error);
+        copy_joined(&before, old, &layout, chunk->data[i], 0, end, data);
+        copy_joined(&before, old, &layout, chunk->data[i], end, (size_t)total, next_rest);
+        memcpy(left->shapes[i], chunk->shapes[i], sizeof *left->shapes);
+        set_steps(view, whole->shapes[i], end, stream->batch);
+        set_steps(view, left->shapes[i], (size_t)kept, stream->batch);
+        whole->data[i] = data;
+        left->data[i] = next_rest;
+    }
+    return EDGERNN_OK;
+}
+
+static Check chunk_check(const edgernn_model *model) {
+    const Check check = {model->chunk_inputs, model->main->data_input_count, "sequence graph",
+                         !model->divisible, 0};
+    return check;
+}
+
+/* Run the whole hops of the rest and a chunk, and keep what is left. */
+static edgernn_status feed_chunk(edgernn_stream *stream, const edgernn_tensor *inputs, size_t count,
+                                 Arena *arena, Arena *rest_arena, Chunk *left, Result **result,
+                                 int64_t *hops, edgernn_error *error) {
+    const Check check = chunk_check(stream->model);
+    Chunk chunk, whole;
+    TRY(check_inputs(stream, &check, inputs, count, arena, &chunk, error));
+    TRY(split(stream, &stream->rest, &chunk, arena, &whole, rest_arena, left, error));
+    *hops = whole.steps / stream->model->hop;
+    TRY(check_room(stream, now(stream), *hops, error));
+    if (!*hops) return make_empty(stream, result, error);
+    TRY(run_hops(stream, &whole, now(stream), next(stream), result, error));
+    return cut_undefined(stream, *result, stream->age, *hops, error);
+}
+
+edgernn_status edgernn_feed(edgernn_stream *stream, const edgernn_tensor *inputs, size_t count,
+                            const edgernn_tensor **outputs, size_t *output_count,
+                            edgernn_error *error) {
+    TRY(check_stream(stream, "edgernn_feed", error));
+    Arena arena = {NULL}, rest_arena = {NULL};
+    Chunk left = {0};
+    Result *result = NULL;
+    int64_t hops = 0;
+    const edgernn_status status = feed_chunk(stream, inputs, count, &arena, &rest_arena, &left, &result,
+                                             &hops, error);
+    free_arena(&arena);
+    if (status) {
+        free_result(result);
+        free_arena(&rest_arena);
+        return status;
+    }
+    free_arena(&stream->rest_arena);
+    stream->rest_arena = rest_arena;
+    stream->rest = left;
+    publish(stream, result, outputs, output_count);
+    if (hops) commit(stream, hops);
+    return EDGERNN_OK;
+}
+
+/* Add inputs of padding to those that are given: `steps` steps for each input with steps. */
+static edgernn_status pad_inputs(const edgernn_stream *stream, int64_t steps,
+                                 const edgernn_tensor *inputs, size_t count, Arena *arena,
+                                 edgernn_tensor **padded, size_t *padded_count, edgernn_error *error) {
+    const edgernn_model *model = stream->model;
+    int64_t *symbols;
+    TAKE(symbols, arena, model->symbol_count);
+    for (size_t i = 0; i < model->symbol_count; i++) symbols[i] = -1;
+    symbols[BATCH] = (int64_t)stream->batch;
+    symbols[SEQUENCE] = steps;
+    if (count > MOST_PORTS)
+        return fail(error, EDGERNN_INPUT_ERROR, "%zu inputs came; a model has at most %d. Give fewer.",
+                    count, (int)MOST_PORTS);
+    TAKE(*padded, arena, count + model->main->data_input_count + 1);
+    *padded_count = 0;
+    for (size_t i = 0; i < model->main->data_input_count; i++) {
+        const View *view = &model->chunk_inputs[i];
+        int64_t *shape;
+        size_t bytes = 0;
+        if (view->steps < 0 || view->is_lengths) continue;
+        TAKE(shape, arena, SHAPE_SIZE);
+        for (size_t axis = 0; axis < view->rank; axis++) {
+            const int64_t size = axis_size(model, &view->axes[axis], symbols);
+            shape[axis] = size < 1 ? 1 : size;
+        }
+        if (!count_bytes(shape, view->rank, view->width, &bytes)) return fail_memory(error);
+        char *data = take(arena, bytes + 1, 1);
+        if (!data) return fail_memory(error);
+        for (size_t at = 0; view->padding != 0 && at < bytes; at += view->width)
+            write_number(data + at, view->dtype, view->padding);
+        const edgernn_tensor tensor = {view->name, view->dtype, view->rank, shape, data};
+        (*padded)[(*padded_count)++] = tensor;
+    }
+    for (size_t i = 0; inputs && i < count; i++) (*padded)[(*padded_count)++] = inputs[i];
+    return EDGERNN_OK;
+}
+
+/* Run the padding after the end of a sequence, whose states are `before`, and take the tails. */
+static edgernn_status run_tail(edgernn_stream *stream, const Values *before, int64_t age,
+                               const edgernn_tensor *inputs, size_t count, Arena *arena,
+                               Result **made, edgernn_error *error) {
+    const edgernn_model *model = stream->model;
+    const Check check = chunk_check(model);
+    edgernn_tensor *padded = NULL;
+    size_t padded_count = 0;
+    Chunk chunk;
+    if (!model->tail) {
+        if (count)
+            return fail(error, EDGERNN_INPUT_ERROR, "%zu inputs came, but the model gives nothing at the "
+                        "end of a sequence. Give none.", count);
+        return make_empty(stream, made, error);
+    }
+    TRY(pad_inputs(stream, model->tail * model->hop, inputs, count, arena, &padded, &padded_count, error));
+    TRY(check_inputs(stream, &check, padded, padded_count, arena, &chunk, error));
+    const edgernn_status status = run_hops(stream, &chunk, before, &stream->spare, made, error);
+    if (status == EDGERNN_PROVIDER_ERROR) TRY(check_room(stream, before, model->tail, error));
+    if (status) return status;
+    for (size_t i = 0; i < (*made)->count; i++) {
+        const View *view = &model->chunk_outputs[i];
+        const int64_t start = view->delay > view->rate * age ? view->delay - view->rate * age : 0;
+        if (view->steps >= 0)
+            TRY(cut_output(*made, i, view, start, start > view->tail ? start : view->tail, stream->batch,
+                           error));
+        else if (!view->tail || age + model->tail <= view->delay)
+            (*made)->tensors[i].data = NULL;
+    }
+    return EDGERNN_OK;
+}
+
+edgernn_status edgernn_finish(edgernn_stream *stream, const edgernn_tensor *inputs, size_t count,
+                              const edgernn_tensor **outputs, size_t *output_count,
+                              edgernn_error *error) {
+    TRY(check_stream(stream, "edgernn_finish", error));
+    Arena arena = {NULL};
+    Result *result = NULL;
+    const edgernn_status status =
+        run_tail(stream, now(stream), stream->age, inputs, count, &arena, &result, error);
+    free_arena(&arena);
+    if (status) return free_result(result), status;
+    publish(stream, result, outputs, output_count);
+    stream->finished = true;
+    return EDGERNN_OK;
+}
+
+/* Find those inputs of whole sequences that have no axis of steps. */
+static edgernn_status find_steady(const edgernn_stream *stream, const Chunk *chunk, Arena *arena,
+                                  edgernn_tensor **steady, size_t *count, edgernn_error *error) {
+    const edgernn_model *model = stream->model;
+    TAKE(*steady, arena, model->main->data_input_count + 1);
+    *count = 0;
+    for (size_t i = 0; i < model->main->data_input_count; i++) {
+        const View *view = &model->chunk_inputs[i];
+        if (view->steps >= 0 || view->is_lengths) continue;
+        const edgernn_tensor tensor = {view->name, view->dtype, view->rank, chunk->shapes[i],
+                                       chunk->data[i]};
+        (*steady)[(*count)++] = tensor;
+    }
+    return EDGERNN_OK;
+}
+
+/* Run whole sequences from the initial state; with hops, their tails as well. */
+static edgernn_status run_whole(edgernn_stream *stream, const edgernn_tensor *inputs, size_t count,
+                                Arena *arena, Result **made, edgernn_error *error) {
+    const edgernn_model *model = stream->model;
+    const bool is_chunk = model->in_hops || model->main == &model->graphs[EDGERNN_STEP];
+    const Check check = {is_chunk ? model->chunk_inputs : model->main->input_views,
+                         model->main->data_input_count, "sequence graph",
+                         !model->in_hops || !model->divisible,
+                         model->in_hops ? 0 : model->constant_steps};
+    const Chunk none = {0};
+    Chunk chunk, whole, left;
+    Result *parts[2] = {NULL};
+    edgernn_tensor *steady;
+    size_t steady_count = 0;
+    TRY(check_inputs(stream, &check, inputs, count, arena, &chunk, error));
+    if (chunk.steps < model->hop)
+        return fail(error, EDGERNN_INPUT_ERROR, "The sequence has %" PRId64 " steps; the model takes hops "
+                    "of %" PRId64 " steps. Give at least one hop, or feed a stream: edgernn_feed.",
+                    chunk.steps, model->hop);
+    TRY(split(stream, &none, &chunk, arena, &whole, arena, &left, error));
+    const int64_t hops = whole.steps / model->hop;
+    TRY(check_room(stream, &stream->initial, hops, error));
+    TRY(run_hops(stream, &whole, &stream->initial, next(stream), made, error));
+    TRY(cut_undefined(stream, *made, 0, hops, error));
+    if (!model->tail) return EDGERNN_OK;
+    TRY(find_steady(stream, &chunk, arena, &steady, &steady_count, error));
+    parts[0] = *made;
+    edgernn_status status =
+        run_tail(stream, next(stream), hops, steady, steady_count, arena, &parts[1], error);
+    Result *joined = status ? NULL : make_result(model);
+    if (!status) status = joined ? join_results(stream, parts, 2, joined, error) : fail_memory(error);
+    free_result(parts[0]);
+    free_result(parts[1]);
+    *made = joined;
+    return status;
+}
+
+edgernn_status edgernn_run(edgernn_stream *stream, const edgernn_tensor *inputs, size_t count,
+                           const edgernn_tensor **outputs, size_t *output_count,
+                           edgernn_error *error) {
+    clear(error);
+    if (!stream) return fail(error, EDGERNN_INPUT_ERROR, "`stream` is NULL. Open one first.");
+    Arena arena = {NULL};
+    Result *result = NULL;
+    const edgernn_status status = run_whole(stream, inputs, count, &arena, &result, error);
+    free_arena(&arena);
+    if (status) return free_result(result), status;
+    publish(stream, result, outputs, output_count);
+    edgernn_reset(stream);
+    return EDGERNN_OK;
+}
+
+/* ---- The state of a stream ---------------------------------------------------------------------- */
+
+void edgernn_reset(edgernn_stream *stream) {
+    if (!stream) return;
+    copy_states(stream, &stream->initial, now(stream));
+    stream->hops = stream->age = 0;
+    stream->finished = false;
+    free_arena(&stream->rest_arena);
+    memset(&stream->rest, 0, sizeof stream->rest);
+}
+
+uint64_t edgernn_steps(const edgernn_stream *stream) {
+    return stream ? (uint64_t)stream->hops * (uint64_t)stream->model->hop : 0;
+}
+
+size_t edgernn_rest(const edgernn_stream *stream) {
+    return stream ? (size_t)stream->rest.steps : 0;
+}
+
+edgernn_status edgernn_state(edgernn_stream *stream, const char *name, const edgernn_tensor **value,
+                             edgernn_error *error) {
+    clear(error);
+    if (!stream || !name || !value)
+        return fail(error, EDGERNN_INPUT_ERROR, "An argument is NULL. Give the stream, the name and a "
+                    "place for the value.");
+    for (size_t i = 0; i < state_count(stream); i++)
+        if (!strcmp(stream->model->states[i].input, name)) {
+            *value = &now(stream)->tensors[i];
+            return EDGERNN_OK;
+        }
+    char known[600] = "none";
+    size_t end = 0;
+    for (size_t i = 0; i < state_count(stream) && end < sizeof known; i++)
+        end += (size_t)snprintf(known + end, sizeof known - end, "%s`%s`", i ? ", " : "",
+                                stream->model->states[i].input);
+    return fail(error, EDGERNN_STATE_ERROR, "`%.100s` is not a state of this model; its states are %s. "
+                "Give one of them.", name, known);
+}
+
+/* Check the elements of a state. */
+static edgernn_status check_values(const State *state, const void *data, size_t bytes,
+                                   edgernn_error *error) {
+    bool fits = are_finite(data, state->dtype, bytes / state->width);
+    for (size_t i = 0; state->dtype == EDGERNN_BOOL && i < bytes; i++)
+        fits = fits && ((const unsigned char *)data)[i] <= 1;
+    if (fits) return EDGERNN_OK;
+    return fail(error, EDGERNN_STATE_ERROR, "State `%.100s` has values that are %s; a recurrence never "
+                "recovers from them. Give a finite state, or reset.", state->input,
+                state->dtype == EDGERNN_BOOL ? "neither 0 nor 1" : "NaN or infinite");
+}
+
+edgernn_status edgernn_set_state(edgernn_stream *stream, const edgernn_tensor *value,
+                                 edgernn_error *error) {
+    const edgernn_tensor *present = NULL;
+    TRY(edgernn_state(stream, value ? value->name : NULL, &present, error));
+    const size_t place = (size_t)(present - now(stream)->tensors);
+    const State *state = &stream->model->states[place];
+    char shape[300], wanted[300];
+    if (value->dtype != present->dtype)
+        return fail(error, EDGERNN_STATE_ERROR, "State `%.100s` came as %s. Give it as %s.", state->input,
+                    dtype_name(value->dtype), dtype_name(state->dtype));
+    if (value->rank != present->rank || (value->rank && !value->shape) ||
+        (value->rank && memcmp(value->shape, present->shape, value->rank * sizeof *value->shape)))
+        return fail(error, EDGERNN_STATE_ERROR, "State `%.100s` must have shape %s for batch %zu; it came "
+                    "with %s%s. Give that shape.", state->input,
+                    format_shape(present, wanted, sizeof wanted), stream->batch,
+                    value->rank && !value->shape ? "none" : "shape ",
+                    value->rank && !value->shape ? "" : format_shape(value, shape, sizeof shape));
+    if (!value->data && stream->state_bytes[place])
+        return fail(error, EDGERNN_STATE_ERROR, "State `%.100s` came without data, NULL. Give its "
+                    "elements.", state->input);
+    TRY(check_values(state, value->data, stream->state_bytes[place], error));
+    if (stream->state_bytes[place])
+        memmove(now(stream)->data[place], value->data, stream->state_bytes[place]);
+    return EDGERNN_OK;
+}
+
+/* ---- Snapshots ---------------------------------------------------------------------------------- */
+
+/* A snapshot is this, then the states in their order, then for each input with steps, where some are
+ * kept, its shape and its steps, then the hash of all before. */
+typedef struct Header {
+    uint64_t magic, size, family, batch;
+    int64_t hops, age, rest;
+    uint64_t finished;
+} Header;
+
+#define MAGIC UINT64_C(0x0001534e5247454e) /* another one on a machine of the other byte order */
+
+/* FNV-1a. */
+static uint64_t hash_bytes(uint64_t hash, const void *data, size_t size) {
+    for (size_t i = 0; i < size; i++)
+        hash = (hash ^ ((const unsigned char *)data)[i]) * UINT64_C(0x100000001b3);
+    return hash;
+}
+
+static uint64_t family_hash(const edgernn_model *model) {
+    const char *family = find_entry(model->main, "family", NULL);
+    const char *states = find_entry(model->main, "states", NULL);
+    const uint64_t hash = hash_bytes(UINT64_C(0xcbf29ce484222325), family, strlen(family) + 1);
+    return hash_bytes(hash, states, strlen(states));
+}
+
+/* Return the bytes of what is kept of an input. */
+static size_t rest_bytes(const edgernn_stream *stream, size_t place) {
+    const View *view = &stream->model->chunk_inputs[place];
+    size_t bytes = 0;
+    if (!stream->rest.steps || !stream->rest.data[place]) return 0;
+    count_bytes(stream->rest.shapes[place], view->rank, view->width, &bytes);
+    return bytes;
+}
+
+size_t edgernn_snapshot_size(const edgernn_stream *stream) {
+    size_t size = sizeof(Header) + sizeof(uint64_t);
+    for (size_t i = 0; stream && i < state_count(stream); i++) size += stream->state_bytes[i];
+    for (size_t i = 0; stream && i < stream->model->main->data_input_count; i++)
+        if (rest_bytes(stream, i))
+            size += stream->model->chunk_inputs[i].rank * sizeof(int64_t) + rest_bytes(stream, i);
+    return stream ? size : 0;
+}
+
+edgernn_status edgernn_snapshot(const edgernn_stream *stream, void *buffer, size_t size,
+                                edgernn_error *error) {
+    clear(error);
+    if (!stream || !buffer)
+        return fail(error, EDGERNN_INPUT_ERROR, "`%s` is NULL. Give the stream and a buffer.",
+                    stream ? "buffer" : "stream");
+    const size_t needed = edgernn_snapshot_size(stream);
+    if (size < needed)
+        return fail(error, EDGERNN_INPUT_ERROR, "The buffer has %zu bytes; a snapshot of this moment "
+                    "takes %zu. Give edgernn_snapshot_size() bytes.", size, needed);
+    const Header header = {MAGIC, needed, family_hash(stream->model), stream->batch, stream->hops,
+                           stream->age, stream->rest.steps, stream->finished};
+    char *at = buffer;
+    memcpy(at, &header, sizeof header);
+    at += sizeof header;
+    for (size_t i = 0; i < state_count(stream); at += stream->state_bytes[i++])
+        memcpy(at, stream->sets[stream->current].data[i], stream->state_bytes[i]);
+    for (size_t i = 0; i < stream->model->main->data_input_count; i++) {
+        const size_t bytes = rest_bytes(stream, i);
+        const size_t shape = stream->model->chunk_inputs[i].rank * sizeof(int64_t);
+        if (!bytes) continue;
+        memcpy(at, stream->rest.shapes[i], shape);
+        memcpy(at + shape, stream->rest.data[i], bytes);
+        at += shape + bytes;
+    }
+    const uint64_t hash = hash_bytes(0, buffer, needed - sizeof hash);
+    memcpy(at, &hash, sizeof hash);
+    return EDGERNN_OK;
+}
+
+static edgernn_status fail_snapshot(edgernn_error *error, const char *reason) {
+    return fail(error, EDGERNN_STATE_ERROR, "The snapshot does not fit: %s. Restore what "
+                "edgernn_snapshot wrote for a stream of this artifact and batch.", reason);
+}
+
+/* Check the header of a snapshot. */
+static edgernn_status read_header(const edgernn_stream *stream, const void *snapshot, size_t size,
+                                  Header *header, edgernn_error *error) {
+    char reason[160];
+    uint64_t hash;
+    if (!snapshot || size < sizeof *header + sizeof hash) return fail_snapshot(error, "it is too short");
+    memcpy(header, snapshot, sizeof *header);
+    memcpy(&hash, (const char *)snapshot + size - sizeof hash, sizeof hash);
+    if (header->magic != MAGIC || header->size != size ||
+        hash_bytes(0, snapshot, size - sizeof hash) != hash)
+        return fail_snapshot(error, "it is damaged");
+    if (header->family != family_hash(stream->model))
+        return fail_snapshot(error, "it is of another artifact");
+    if (header->batch != stream->batch) {
+        snprintf(reason, sizeof reason, "it has batch %" PRIu64 ", and this stream %zu", header->batch,
+                 stream->batch);
+        return fail_snapshot(error, reason);
+    }
+    if (header->hops < 0 || header->age < 0 || header->rest < 0 || header->finished > 1 ||
+        header->rest >= stream->model->hop || header->age > header->hops)
+        return fail_snapshot(error, "its counts are not those of a stream");
+    return EDGERNN_OK;
+}
+
+/* Read the steps that are kept. */
+static edgernn_status read_rest(const edgernn_stream *stream, const char *at, size_t left,
+                                int64_t steps, Arena *arena, Arena *rest_arena, Chunk *rest,
+                                edgernn_error *error) {
+    const edgernn_model *model = stream->model;
+    const size_t count = model->main->data_input_count;
+    View *views;
+    edgernn_tensor *tensors;
+    size_t found = 0;
+    Check check = {NULL, 0, "rest of a stream", false, 0};
+    Chunk checked;
+    edgernn_error reason;
+    TAKE(views, arena, count + 1);
+    TAKE(tensors, arena, count + 1);
+    TAKE(rest->data, rest_arena, count + 1);
+    TAKE(rest->shapes, rest_arena, count + 1);
+    rest->steps = steps;
+    for (size_t i = 0; steps && i < count; i++) {
+        const View *view = &model->chunk_inputs[i];
+        const size_t shape = view->rank * sizeof(int64_t);
+        size_t bytes = 0;
+        if (view->steps < 0 || view->is_lengths) continue;
+        if (left < shape) return fail_snapshot(error, "it is too short");
+        memcpy(rest->shapes[i], at, shape);
+        if (!count_bytes(rest->shapes[i], view->rank, view->width, &bytes) || bytes > left - shape)
+            return fail_snapshot(error, "it is too short");
+        char *data = take(rest_arena, bytes + 1, 1);
+        if (!data) return fail_memory(error);
+        memcpy(data, at + shape, bytes);
+        rest->data[i] = data;
+        at += shape + bytes;
+        left -= shape + bytes;
+        if (layout_of(view, rest->shapes[i], stream->batch).steps != (size_t)steps ||
+            !are_finite(data, view->dtype, bytes / view->width))
+            return fail_snapshot(error, "what it keeps of an input is not finite or has other steps");
+        const edgernn_tensor tensor = {view->name, view->dtype, view->rank, rest->shapes[i], data};
+        views[found] = *view;
+        tensors[found++] = tensor;
+    }
+    if (left) return fail_snapshot(error, "it is too long");
+    check.views = views;
+    check.count = found;
+    if (found && check_inputs(stream, &check, tensors, found, arena, &checked, &reason))
+        return fail_snapshot(error, "what it keeps of an input has another shape");
+    return EDGERNN_OK;
+}
+
+edgernn_status edgernn_restore(edgernn_stream *stream, const void *snapshot, size_t size,
+                               edgernn_error *error) {
+    Header header;
+    clear(error);
+    if (!stream) return fail(error, EDGERNN_INPUT_ERROR, "`stream` is NULL. Open one first.");
+    TRY(read_header(stream, snapshot, size, &header, error));
+    const char *at = (const char *)snapshot + sizeof header;
+    size_t left = size - sizeof header - sizeof(uint64_t);
+    for (size_t i = 0; i < state_count(stream); i++) {
+        if (left < stream->state_bytes[i]) return fail_snapshot(error, "it is too short");
+        memcpy(next(stream)->data[i], at, stream->state_bytes[i]);
+        TRY(check_values(&stream->model->states[i], next(stream)->data[i], stream->state_bytes[i], error));
+        at += stream->state_bytes[i];
+        left -= stream->state_bytes[i];
+    }
+    Arena arena = {NULL}, rest_arena = {NULL};
+    Chunk rest = {0};
+    const edgernn_status status =
+        read_rest(stream, at, left, header.rest, &arena, &rest_arena, &rest, error);
+    free_arena(&arena);
+    if (status) return free_arena(&rest_arena), status;
+    free_arena(&stream->rest_arena);
+    stream->rest_arena = rest_arena;
+    stream->rest = rest;
+    stream->current ^= 1;
+    stream->hops = header.hops;
+    stream->age = header.age;
+    stream->finished = header.finished != 0;
+    return EDGERNN_OK;
+}
