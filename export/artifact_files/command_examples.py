@@ -1,4 +1,4 @@
-"""Commands that run one artifact: `edgernn run`, and the programs of `examples/c`."""
+"""Commands that run one artifact: `edgernn run`, and a project in C."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from edgernn.contract import BATCH, SEQUENCE, Port
 from edgernn.export.artifact_files.example_ports import ExamplePorts
+from edgernn.hosts import HOSTS
 from edgernn.ports import HOP
 
 __all__ = ["CommandExamples"]
@@ -55,28 +56,26 @@ class CommandExamples:
         return [whole]
 
     @property
-    def c(self) -> str:
-        """The section on C, in Markdown."""
-        library, name = "build/c/libonnxruntime.so", shlex.quote(self.name)
-        commands = ["examples/c/build", f"build/c/golden {library} {name}"]
-        text = "`golden` replays the golden run."
+    def app(self) -> str:
+        """Commands that write, build and run a project in C."""
+        embed = f"edgernn embed {shlex.quote(self.name)} --host c -o app"
+        return "\n".join([embed, *HOSTS["c"].lines("app"), *self._own_data])
+
+    @property
+    def takes(self) -> str:
+        """What a line for the program of a project has; empty where it takes none."""
+        numbers = zip(self._inputs, self._numbers, strict=True) if self._own_data else ()
+        return ", then ".join(f"{count} of `{port.name}`" for port, count in numbers)
+
+    @property
+    def _own_data(self) -> list[str]:
+        """The command that feeds the program of a project, where it takes the model's dtypes."""
         dtypes = {port.dtype for port in self.ports.contract.graphs[self.ports.kind].inputs}
-        if not dtypes <= {*_C_DTYPES}:
-            other = ", ".join(sorted(dtypes - {*_C_DTYPES}))
-            return f"The programs in `examples/c` of edgernn take no {other}, which this model has."
-        if self._numbers:
-            takes = ", then ".join(
-                f"{count} of `{port.name}`"
-                for port, count in zip(self._inputs, self._numbers, strict=True)
-            )
-            call = "step" if self.ports.contract.hop == 1 else "hop"
-            text += f" `step` runs your own data, a line being one {call}: {takes}."
-            step = f"build/c/step {library} {name}"
-            lines = self._print_lines(self._numbers, self._rows // self.ports.contract.hop)
-            commands.append(f"{lines} | {step}" if lines else f"{step} < numbers.csv")
-        text += " `examples/c/README.md` describes both." if self._numbers else ""
-        text += " In a clone of edgernn, with this folder in it:"
-        return f"{text}\n\n```sh\n" + "\n".join(commands) + "\n```"
+        if not self._numbers or not dtypes <= {*_C_DTYPES}:
+            return []
+        run = f"{HOSTS['c'].lines('app')[1]} step"
+        lines = self._print_lines(self._numbers, self._rows // self.ports.contract.hop)
+        return [f"{lines} | {run}" if lines else f"{run} < numbers.csv"]
 
     @cached_property
     def _inputs(self) -> list[Port]:

@@ -115,7 +115,7 @@ class ExamplePorts:
 
 
 def variable(port: Port, reserved: Collection[str]) -> str:
-    """Return a variable called like `port` that is none of `reserved`, in Python or JavaScript."""
+    """Return a variable of Python called like `port` that is none of `reserved`."""
     name = re.sub(r"\W", "_", port.name)
     if name[:1].isdecimal():
         name = f"_{name}"

@@ -5,16 +5,13 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Sequence
 
-import numpy as np
-
 from edgernn.artifact import Artifact
 from edgernn.contract import SEQUENCE, Contract, Port, State
 from edgernn.export.artifact_files.command_examples import CommandExamples
 from edgernn.export.artifact_files.example_ports import ExamplePorts
-from edgernn.export.artifact_files.javascript_example import JavascriptExample
 from edgernn.export.artifact_files.usage_examples import UsageExamples
 from edgernn.facts import streaming_facts
-from edgernn.ports import HOP
+from edgernn.hosts import HOSTS
 from edgernn.precision_report import COLUMNS, PrecisionReport
 from edgernn.report import ParityReport
 
@@ -126,41 +123,35 @@ def _time(contract: Contract) -> str:
 def _usage(artifact: Artifact, name: str) -> str:
     ports = ExamplePorts(artifact.contract)
     python, commands = UsageExamples(name, ports), CommandExamples(name, ports)
-    tolerance, report = artifact.tolerance, artifact.parity
-    if report is not None:
-        golden = (report.allowed(check) for check in report.checks if check.name == "golden")
-        tolerance = max(golden, default=report.tolerance)
     sections = [
         "## Run it\n\nAll of this runs in the folder that contains "
         f'`{name}`. For edgernn, `pip install ".[cpu]"` in a clone of it; that needs no torch.',
         f"### On the command line\n\n{_block('sh', *commands.run)}",
         f"### In Python\n\nSave as `run.py`:\n\n{_block('python', python.python)}",
         f"### In Python, with ONNX Runtime alone\n\n{_block('python', python.onnxruntime)}",
-        "### In JavaScript\n\nSave as `run.mjs`:\n\n"
-        + _block(
-            "js",
-            JavascriptExample(name, artifact.contract, tolerance, _last_outputs(artifact)).code,
-        )
-        + "\n\nInstall and start it. `--ignore-scripts` leaves out the libraries of CUDA.\n\n"
-        + _block("sh", "npm install --ignore-scripts onnxruntime-node", "node run.mjs"),
-        f"### In C\n\n{commands.c}",
+        f"### In an app\n\n{_projects(name)}",
+        f"For example in C:\n\n{_block('sh', commands.app)}\n\n{_of_program(commands)}",
+        "In JavaScript, beside the project's `app.mjs`:\n\n" + _block("js", python.javascript),
     ]
     return "\n\n".join(sections)
 
 
-def _last_outputs(artifact: Artifact) -> frozenset[str]:
-    """Return the outputs of a step graph alone that are recorded of the last step only."""
-    if artifact.contract.sequence:
-        return frozenset()
-    files = {
-        port: artifact.golden / f"{port.name}.npy"
-        for port in artifact.contract.data_outputs("step")
-    }
-    return frozenset(
-        port.name
-        for port, file in files.items()
-        if HOP not in port.axes and file.exists() and np.load(file).ndim == len(port.shape)
+def _projects(name: str) -> str:
+    """Return the command for each host."""
+    rows = [
+        (host.title, f"`edgernn embed {shlex.quote(name)} --host {host.name}`", host.needs)
+        for host in HOSTS.values()
+    ]
+    return (
+        "Each command writes a project with sources, this artifact and ONNX Runtime, and prints "
+        "the lines that build and run it:\n\n" + _table(("For", "Command", "Needs"), rows)
     )
+
+
+def _of_program(commands: CommandExamples) -> str:
+    takes, call = commands.takes, "step" if commands.ports.contract.hop == 1 else "hop"
+    own = f" `step` reads your own data, a line being one {call}: {takes}." if takes else ""
+    return f"The program replays the golden run.{own}"
 
 
 def _next(name: str) -> str:
@@ -173,8 +164,8 @@ def _next(name: str) -> str:
             f"edgernn inspect {quoted}    # ports, cost, and which runtimes refuse the graphs",
         )
         + "\n\nIn the `docs` of edgernn: `run.md` on all that Python and `edgernn run` take, "
-        "`hosts.md` on other languages, `contract.md` on what the graphs promise, "
-        "`troubleshooting.md` on what may go wrong."
+        "`embedding.md` on apps in other languages, `hosts.md` on other runtimes, `contract.md` on "
+        "what the graphs promise, `troubleshooting.md` on what may go wrong."
     )
 
 

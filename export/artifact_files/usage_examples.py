@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import keyword
+import math
 from dataclasses import dataclass
 
 from edgernn.contract import BATCH, Contract, Port, State
@@ -58,6 +59,29 @@ class UsageExamples:
                 lines += self._by_symbols(ids) if ids else self._call("step")
             lines.append("saved = stream.snapshot()  # to go on later: stream.restore(saved)")
         return "\n".join(lines)
+
+    @property
+    def javascript(self) -> str:
+        """JavaScript with the module of a project for Node: a stream, or whole sequences."""
+        kind, contract = self.ports.kind, self._contract
+        data = [port for port in contract.data_inputs(kind) if port.name not in contract.lengths]
+        given = ", ".join(f"{json.dumps(port.name)}: {self._values(port)}" for port in data)
+        batch = contract.constants.get(BATCH, 1)
+        call = "run" if not contract.carry else "step" if kind == "step" else "feed"
+        return "\n".join(
+            [
+                'import * as ort from "onnxruntime-node"; // in a browser: "onnxruntime-web"',
+                'import { open } from "./edgernn.mjs";',
+                "",
+                'const model = await open(ort, "model.edgernn");',
+                f"const stream = model.stream({'' if batch == 1 else batch});",
+                f"const outputs = await stream.{call}({{ {given} }}); // row by row",
+                *(
+                    f"console.log({port.name!r}, outputs[{json.dumps(port.name)}]?.data);"
+                    for port in contract.data_outputs(kind)
+                ),
+            ]
+        )
 
     @property
     def onnxruntime(self) -> str:
@@ -166,6 +190,12 @@ class UsageExamples:
         """
         pairs = enumerate(zip(shape, self.ports.sizes(port), strict=True))
         return [(axis, size) for axis, (one, size) in pairs if one != size]
+
+    def _values(self, port: Port) -> str:
+        """Return the numbers for a port in JavaScript, row by row."""
+        value, count = self.ports.filler(port), math.prod(self.ports.sizes(port))
+        few = ", ".join([str(value)] * count)
+        return f"[{few}]" if count <= 8 else f"new Array({count}).fill({value})"
 
     def _array(self, port: Port) -> str:
         """Return the line that makes data for `port`; lengths are the number of steps."""

@@ -19,10 +19,6 @@ SHOWN_BY: Mapping[str, tuple[str, ...]] = {
         "artifact_files/example_ports",
         "artifact_files/usage_examples",
     ),
-    "artifact_files/test_javascript_example": (
-        "artifact_files/javascript_check",
-        "artifact_files/javascript_ports",
-    ),
     # Which axes vary is one search in several steps.
     "call/test_dynamic_axes": (
         "call/axis_probe",

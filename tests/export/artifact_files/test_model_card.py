@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from edgernn.contract import Contract, Graph, Port, State
 from edgernn.export.artifact_files.example_ports import ExamplePorts
 from edgernn.export.artifact_files.model_card import model_card
 from edgernn.export.artifact_files.usage_examples import UsageExamples
+from edgernn.hosts import HOSTS
 from edgernn.report import Cost
 from tests.docs.page_blocks import page_blocks, run
 from tests.nets import framed as net
@@ -138,9 +140,7 @@ def test_commands_run(artifact: Artifact) -> None:
     """The commands of edgernn in the card run as they stand, beside the folder, twice."""
     folder = artifact.path.parent
     blocks = page_blocks(artifact.path / "README.md", "sh")
-    commands = [
-        block for block in blocks if "edgernn " in block.text and "build/" not in block.text
-    ]
+    commands = [block for block in blocks if "edgernn embed" not in block.text]
     assert len(commands) == 2
     for block in commands:
         assert run(block, folder)
@@ -185,11 +185,11 @@ def test_every_kind_of_numbers_has_a_command(
 ) -> None:
     """Steps of many numbers are printed by Python, those of several inputs are objects."""
     artifact = edgernn.export_model(module, tmp_path / "m.edgernn", inputs=inputs, verify=False)
-    block, _, in_c, *_ = page_blocks(artifact.path / "README.md", "sh")
+    block, in_c, *_ = page_blocks(artifact.path / "README.md", "sh")
     assert block.text == commands
     assert len(run(block, tmp_path).splitlines()) == 2
     if "python" in commands:
-        assert f"\n{WIDE} | build/c/step " in in_c.text
+        assert f"\n{WIDE} | app/app step\n" in in_c.text
 
 
 def test_examples_in_hops_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -349,17 +349,19 @@ class Words(nn.Module):
         return scores + torch.tensor([-100.0, 0.0, 0.0, 0.0])
 
 
-def test_c_names_what_it_does_not_take(tmp_path: Path) -> None:
-    """The card of a float16 model says that the programs in C do not take it."""
+def test_a_dtype_that_the_program_does_not_take(tmp_path: Path) -> None:
+    """The card of a float16 model has no line that feeds the program in C numbers."""
     artifact = edgernn.export_model(
         nn.GRU(3, 4), tmp_path / "m.edgernn", precision="float16", verify=False
     )
-    assert (
-        artifact.path.joinpath("README.md")
-        .read_text("utf-8")
-        .count(
-            "### In C\n\nThe programs in "
-            "`examples/c` of edgernn take no float16, which this model has.\n"
-        )
-        == 1
-    )
+    card = artifact.path.joinpath("README.md").read_text("utf-8")
+    assert "app/app step" not in card
+    assert "\nThe program replays the golden run.\n" in card
+
+
+def test_every_host_has_its_command(artifact: Artifact) -> None:
+    """A table has the command for each host, which the command line takes."""
+    card = artifact.path.joinpath("README.md").read_text("utf-8")
+    for host in HOSTS.values():
+        command = f"`edgernn embed {shlex.quote(artifact.path.name)} --host {host.name}`"
+        assert f"| {host.title} | {command} | {host.needs} |" in card
