@@ -1,0 +1,3 @@
+module edgernn
+
+go 1.19
