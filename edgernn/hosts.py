@@ -51,7 +51,14 @@ HOSTS = {
         Host("go", "Go", "Go 1.19", "make -C {folder}", "{folder}/app"),
         Host("java", "Java", "a JDK, from 17 on", "make -C {folder}", "{folder}/app"),
         Host("csharp", "C#", ".NET or Mono", "make -C {folder}", "{folder}/app"),
-        Host("swift", "Swift", "Swift 5.9", "make -C {folder}", "{folder}/app"),
+        Host(
+            "swift",
+            "Swift",
+            "Swift 5.7",
+            "make -C {folder}",
+            "{folder}/app",
+            "Sources/CEdgernn",
+        ),
         Host("kotlin", "Kotlin", "kotlinc", "make -C {folder}", "{folder}/app"),
         Host(
             "node",
