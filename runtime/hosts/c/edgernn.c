@@ -267,6 +267,7 @@ struct edgernn_model {
     OrtMemoryInfo *memory;
     char version[32];
     char provider[32];
+    const char *folder; /* of an artifact, NULL for a single file or bytes */
     Graph graphs[2];
     Graph *main; /* the sequence graph, or the step graph where that is all */
     State *states;
@@ -2084,13 +2085,16 @@ static edgernn_status open_model(edgernn_model *model, const Source *sources, co
 }
 
 /* Make a model and open it; on failure nothing of it stays. */
-static edgernn_status make_model(const Source *sources, const char *where,
+static edgernn_status make_model(const Source *sources, const char *where, const char *folder,
                                  const edgernn_options *options, edgernn_model **result,
                                  edgernn_error *error) {
     edgernn_model *model = calloc(1, sizeof *model);
     if (!model) return fail_memory(error);
     ADD_ONE(&model->references);
-    const edgernn_status status = open_model(model, sources, where, options, error);
+    edgernn_status status = EDGERNN_OK;
+    if (folder && !(model->folder = copy_text(&model->arena, folder, strlen(folder))))
+        status = fail_memory(error);
+    if (!status) status = open_model(model, sources, where, options, error);
     if (status) release_model(model);
     else *result = model;
     return status;
@@ -2103,34 +2107,38 @@ static bool is_file(const char *path) {
     return readable;
 }
 
+/* Find the file of a graph in a folder; an .ort file is one for a reduced build. */
+static edgernn_status find_file(const char *folder, const char *kind, Arena *arena, Source *source,
+                                edgernn_error *error) {
+    static const char *const endings[] = {"onnx", "ort"};
+    const size_t size = strlen(folder) + 32;
+    char *path = take(arena, size, 1);
+    if (!path) return fail_memory(error);
+    for (size_t i = 0; i < 2 && !source->path; i++) {
+        snprintf(path, size, "%s/%s.%s", folder, kind, endings[i]);
+        if (is_file(path)) source->path = path;
+    }
+    return EDGERNN_OK;
+}
+
 edgernn_status edgernn_open(const char *path, const edgernn_options *options, edgernn_model **model,
                             edgernn_error *error) {
-    static const char *const files[] = {"sequence.onnx", "step.onnx"};
     Source sources[2] = {{0}};
-    char *paths[2];
+    Arena arena = {NULL};
     clear(error);
     if (!path || !model)
         return fail(error, EDGERNN_INPUT_ERROR, "`%s` is NULL. Give the path of an artifact and a "
                     "place for the model.", path ? "model" : "path");
     if (is_file(path)) {
         sources[0].path = path;
-        return make_model(sources, path, options, model, error);
+        return make_model(sources, path, NULL, options, model, error);
     }
-    Arena arena = {NULL};
-    edgernn_status status = EDGERNN_OK;
-    for (int kind = 0; kind < 2 && !status; kind++) {
-        const size_t size = strlen(path) + 32;
-        if (!(paths[kind] = take(&arena, size, 1))) {
-            status = fail_memory(error);
-            break;
-        }
-        snprintf(paths[kind], size, "%s/%s", path, files[kind]);
-        if (is_file(paths[kind])) sources[kind].path = paths[kind];
-    }
+    edgernn_status status = find_file(path, "sequence", &arena, &sources[0], error);
+    if (!status) status = find_file(path, "step", &arena, &sources[1], error);
     if (!status && !sources[0].path && !sources[1].path)
         status = fail(error, EDGERNN_CONTRACT_ERROR, "`%.400s` has neither sequence.onnx nor "
                       "step.onnx. Give the folder of an artifact, or one of its graphs.", path);
-    if (!status) status = make_model(sources, NULL, options, model, error);
+    if (!status) status = make_model(sources, NULL, path, options, model, error);
     free_arena(&arena);
     return status;
 }
@@ -2144,7 +2152,7 @@ edgernn_status edgernn_open_memory(const void *sequence, size_t sequence_size, c
     if ((!sequence || !sequence_size) && (!step || !step_size))
         return fail(error, EDGERNN_CONTRACT_ERROR, "There is no graph. Give the bytes of "
                     "sequence.onnx, of step.onnx or of both.");
-    return make_model(sources, NULL, options, model, error);
+    return make_model(sources, NULL, NULL, options, model, error);
 }
 
 void edgernn_close(edgernn_model *model) {
@@ -4128,4 +4136,396 @@ edgernn_status edgernn_restore(edgernn_stream *stream, const void *snapshot, siz
     stream->age = header.age;
     stream->finished = header.finished != 0;
     return EDGERNN_OK;
+}
+
+/* ---- The golden run ----------------------------------------------------------------------------- */
+
+enum { MOST_HEADER = 65536, MOST_RECORDING = 256 << 20 /* bytes of a file */ };
+
+/* An array of a golden run. */
+typedef struct Recording {
+    const char *name;
+    int32_t dtype;
+    size_t rank, bytes;
+    int64_t shape[SHAPE_SIZE];
+    void *data;
+} Recording;
+
+/* A golden run, by the places of the model's ports. */
+typedef struct Golden {
+    Arena arena;
+    Chunk inputs;
+    Recording *outputs, *before, *after; /* before, after: of the states */
+    size_t batch;
+    int64_t steps;
+} Golden;
+
+static edgernn_status fail_recording(edgernn_error *error, const char *path, const char *reason) {
+    return fail(error, EDGERNN_CONTRACT_ERROR, "`%.400s` of the golden run %s. Export the model again.",
+                path, reason);
+}
+
+/* Read the shape, `(2, 5, 3)`, in the header of a .npy file; *count is the number of elements. */
+static bool read_shape(const char *at, Recording *recording, int64_t *count) {
+    *count = 1;
+    if (*at++ != '(') return false;
+    while (*at != ')') {
+        int64_t size = 0;
+        if (recording->rank == MOST_RANK || *at < '0' || *at > '9') return false;
+        while (*at >= '0' && *at <= '9' && size <= LARGEST_SIZE) size = 10 * size + (*at++ - '0');
+        if (size > LARGEST_SIZE || !multiply(count, *count, size)) return false;
+        recording->shape[recording->rank++] = size;
+        while (*at == ',' || *at == ' ') at++;
+    }
+    return true;
+}
+
+/* Read the dict in the header of a .npy file; return why it is not one of a plain array, or NULL. */
+static const char *read_header_text(const char *header, Recording *recording) {
+    static const char *const codes[] = {"", "f4", "u1", "i1", "u2", "i2", "i4", "i8", "",
+                                        "b1", "f2", "f8", "u4", "u8"};
+    const char *descr = strstr(header, "'descr': '"), *shape = strstr(header, "'shape': ");
+    int64_t count;
+    if (!descr || !shape || !strstr(header, "'fortran_order': False"))
+        return "is not a plain array in row-major order";
+    descr += strlen("'descr': '");
+    if (*descr != '<' && *descr != '|') return "is not little-endian";
+    for (int32_t i = 1; i < DTYPE_COUNT; i++)
+        if (width_of(i) && !strncmp(descr + 1, codes[i], 2) && descr[3] == '\'') recording->dtype = i;
+    if (!recording->dtype) return "does not hold numbers of a port's dtype";
+    if (!read_shape(shape + strlen("'shape': "), recording, &count) ||
+        count > MOST_RECORDING / (int64_t)width_of(recording->dtype))
+        return "has a shape that cannot be read";
+    recording->bytes = (size_t)count * width_of(recording->dtype);
+    return NULL;
+}
+
+/* Read an open .npy file; return why that is not possible, or NULL. */
+static const char *read_npy(FILE *file, Arena *arena, Recording *recording) {
+    unsigned char start[10];
+    char *header;
+    if (fread(start, 1, sizeof start, file) != sizeof start || memcmp(start, "\x93NUMPY\x01", 7))
+        return "is not a .npy file of version 1.0";
+    const size_t size = start[8] | (size_t)start[9] << 8;
+    if (!(header = take(arena, size + 1, 1))) return "needs more memory than there is";
+    if (fread(header, 1, size, file) != size) return "ends in its header";
+    const char *reason = read_header_text(header, recording);
+    if (reason) return reason;
+    if (!(recording->data = take(arena, recording->bytes + 1, 1)))
+        return "needs more memory than there is";
+    if (fread(recording->data, 1, recording->bytes, file) != recording->bytes || fgetc(file) != EOF)
+        return "is not as long as its header says";
+    return NULL;
+}
+
+/* Read the array of a port, and check its dtype. */
+static edgernn_status read_recording(const char *folder, const char *name, int32_t dtype,
+                                     Golden *golden, Recording *recording, edgernn_error *error) {
+    const size_t size = strlen(folder) + strlen(name) + 8;
+    char *path = take(&golden->arena, size, 1), reason[160];
+    if (!path) return fail_memory(error);
+    snprintf(path, size, "%s/%s.npy", folder, name);
+    FILE *file = open_file(path);
+    if (!file) return fail_recording(error, path, "cannot be read");
+    const char *problem = read_npy(file, &golden->arena, recording);
+    fclose(file);
+    if (problem) return fail_recording(error, path, problem);
+    recording->name = name;
+    if (recording->dtype == dtype) return EDGERNN_OK;
+    snprintf(reason, sizeof reason, "is %s, and its port %s", dtype_name(recording->dtype),
+             dtype_name(dtype));
+    return fail_recording(error, path, reason);
+}
+
+/* Read the inputs, and find the batch and the number of steps. */
+static edgernn_status read_golden_inputs(const edgernn_model *model, const char *folder, Golden *golden,
+                                         edgernn_error *error) {
+    const size_t count = model->main->data_input_count;
+    TAKE(golden->inputs.data, &golden->arena, count + 1);
+    TAKE(golden->inputs.shapes, &golden->arena, count + 1);
+    golden->steps = 1;
+    golden->batch = 1;
+    for (size_t i = 0; i < count; i++) {
+        const View *view = &model->chunk_inputs[i];
+        Recording recording = {0};
+        TRY(read_recording(folder, view->name, view->dtype, golden, &recording, error));
+        if (recording.rank != view->rank)
+            return fail(error, EDGERNN_CONTRACT_ERROR, "The golden run has %zu axes for `%.100s`, whose "
+                        "port has %zu. Export the model again.", recording.rank, view->name, view->rank);
+        golden->inputs.data[i] = recording.data;
+        memcpy(golden->inputs.shapes[i], recording.shape, sizeof recording.shape);
+        for (size_t axis = 0; axis < view->rank; axis++)
+            if (!strcmp(view->axes[axis].name, "batch")) golden->batch = (size_t)recording.shape[axis];
+        if (view->steps >= 0 && !view->is_lengths && !view->flattened)
+            golden->steps = recording.shape[view->steps];
+    }
+    golden->inputs.steps = golden->steps;
+    return EDGERNN_OK;
+}
+
+static edgernn_status read_golden(const edgernn_model *model, const char *folder, Golden *golden,
+                                  edgernn_error *error) {
+    const size_t outputs = model->main->data_output_count;
+    TAKE(golden->outputs, &golden->arena, outputs + 1);
+    TAKE(golden->before, &golden->arena, model->state_count + 1);
+    TAKE(golden->after, &golden->arena, model->state_count + 1);
+    TRY(read_golden_inputs(model, folder, golden, error));
+    for (size_t i = 0; i < model->state_count; i++) {
+        const State *state = &model->states[i];
+        Recording *before = &golden->before[i], *after = &golden->after[i];
+        TRY(read_recording(folder, state->input, state->dtype, golden, before, error));
+        TRY(read_recording(folder, state->output, state->dtype, golden, after, error));
+        for (size_t axis = 0; axis < state->rank && axis < before->rank; axis++)
+            if (!strcmp(state->axes[axis].name, "batch")) golden->batch = (size_t)before->shape[axis];
+    }
+    for (size_t i = 0; i < outputs; i++) {
+        const View *view = &model->chunk_outputs[i];
+        Recording *output = &golden->outputs[i];
+        TRY(read_recording(folder, view->name, view->dtype, golden, output, error));
+        const bool is_last = view->steps >= 0 && output->rank + 1 == view->rank;
+        if (output->rank != view->rank && !(is_last && model->main == &model->graphs[EDGERNN_STEP]))
+            return fail(error, EDGERNN_CONTRACT_ERROR, "The golden run has %zu axes for `%.100s`, whose "
+                        "port has %zu. Export the model again.", output->rank, view->name, view->rank);
+    }
+    return EDGERNN_OK;
+}
+
+static double real_at(const void *data, int32_t dtype, size_t place) {
+    if (dtype == EDGERNN_FLOAT32) return (double)((const float *)data)[place];
+    if (dtype == EDGERNN_FLOAT64) return ((const double *)data)[place];
+    if (dtype == EDGERNN_BOOL) return ((const unsigned char *)data)[place] != 0;
+    if (dtype != EDGERNN_FLOAT16) return (double)integer_at(data, dtype, place);
+    const uint16_t half = ((const uint16_t *)data)[place];
+    const int exponent = half >> 10 & 31, fraction = half & 1023;
+    const double size = exponent == 31 ? (fraction ? (double)NAN : (double)INFINITY)
+                        : exponent     ? ldexp(1024 + fraction, exponent - 25)
+                                       : ldexp(fraction, -24);
+    return half & 0x8000 ? -size : size;
+}
+
+/* Raise *largest to the largest difference of some elements from recorded ones. */
+static void compare(int32_t dtype, const void *data, const void *recorded, size_t count,
+                    double *largest) {
+    for (size_t i = 0; i < count; i++) {
+        const double got = real_at(data, dtype, i), expected = real_at(recorded, dtype, i);
+        double apart = got == expected ? 0 : fabs(got - expected);
+        if (isnan(apart)) apart = (double)INFINITY;
+        if (apart > *largest) *largest = apart;
+    }
+}
+
+/* Return the largest finite magnitude of a recording, at least 1. */
+static double magnitude(const Recording *recording) {
+    double largest = 1;
+    const size_t width = width_of(recording->dtype);
+    for (size_t i = 0; i < recording->bytes / width; i++) {
+        const double size = fabs(real_at(recording->data, recording->dtype, i));
+        if (isfinite(size) && size > largest) largest = size;
+    }
+    return largest;
+}
+
+/* A replay in one way. */
+typedef struct Replay {
+    const Golden *golden;
+    edgernn_stream *stream;
+    double *apart;    /* of each output so far */
+    size_t *compared; /* steps of each output so far, those that are not defined as well */
+} Replay;
+
+/* Compare the outputs of one call; `is_last` for the last one. */
+static void compare_outputs(const Replay *replay, const edgernn_tensor *outputs, size_t count,
+                            bool is_last) {
+    const edgernn_model *model = replay->stream->model;
+    for (size_t i = 0; i < model->main->data_output_count; i++) {
+        const View *view = &model->chunk_outputs[i];
+        const Recording *recording = &replay->golden->outputs[i];
+        const edgernn_tensor *output = NULL;
+        for (size_t j = 0; j < count; j++)
+            if (!strcmp(outputs[j].name, view->name)) output = &outputs[j];
+        if (!output || !output->data) {
+            if (is_last && view->steps < 0) replay->apart[i] = (double)INFINITY;
+            continue;
+        }
+        size_t bytes = 0;
+        count_bytes(output->shape, output->rank, view->width, &bytes);
+        const bool has_steps = view->steps >= 0 && recording->rank == view->rank;
+        if (!has_steps) { /* of the last step alone */
+            if (!is_last) continue;
+            if (bytes != recording->bytes) replay->apart[i] = (double)INFINITY;
+            else compare(view->dtype, output->data, recording->data, bytes / view->width, &replay->apart[i]);
+            continue;
+        }
+        const Layout whole = layout_of(view, recording->shape, replay->golden->batch);
+        const size_t row = whole.outer * whole.inner, steps = row ? bytes / row : 0;
+        const size_t place = replay->compared[i];
+        replay->compared[i] += steps;
+        if (steps * row != bytes || replay->compared[i] > whole.steps) {
+            replay->apart[i] = (double)INFINITY;
+            continue;
+        }
+        for (size_t outer = 0; outer < whole.outer; outer++)
+            compare(view->dtype, (const char *)output->data + outer * steps * whole.inner,
+                    (const char *)recording->data + (outer * whole.steps + place) * whole.inner,
+                    steps * whole.inner / view->width, &replay->apart[i]);
+    }
+}
+
+/* Set the states of the stream to those at the start of the recording. */
+static edgernn_status start_states(const Replay *replay, edgernn_error *error) {
+    const edgernn_model *model = replay->stream->model;
+    for (size_t i = 0; i < model->state_count; i++) {
+        const Recording *before = &replay->golden->before[i];
+        const edgernn_tensor value = {model->states[i].input, before->dtype, before->rank, before->shape,
+                                      before->data};
+        TRY(edgernn_set_state(replay->stream, &value, error));
+    }
+    return EDGERNN_OK;
+}
+
+/* Run a part of the recorded inputs, by edgernn_step or as a chunk. */
+static edgernn_status replay_part(const Replay *replay, int64_t start, int64_t stop, bool by_step,
+                                  edgernn_error *error) {
+    edgernn_stream *stream = replay->stream;
+    const edgernn_model *model = stream->model;
+    const size_t count = model->main->data_input_count;
+    const Call call = {false, start, stop};
+    const bool is_whole = !start && stop == replay->golden->steps;
+    Arena arena = {NULL}, rest_arena = {NULL};
+    Chunk part = {0}, left;
+    Result *result = NULL;
+    const edgernn_tensor *outputs = NULL;
+    size_t given = 0, output_count = 0;
+    int64_t hops = 0;
+    edgernn_tensor *inputs = take(&arena, count + 1, sizeof *inputs);
+    edgernn_status status = inputs ? EDGERNN_OK : fail_memory(error);
+    if (!status) status = cut_inputs(stream, &replay->golden->inputs, &call, &arena, &part, error);
+    for (size_t i = 0; !status && i < count; i++) {
+        const View *view = &model->chunk_inputs[i];
+        const View *one = find_view(model->step_inputs, model->step_input_count, view->name);
+        size_t rank = view->rank;
+        if (view->is_lengths && (by_step || !is_whole)) continue;
+        if (view->is_lengths) part.data[i] = replay->golden->inputs.data[i];
+        if (by_step && one && one->rank + 1 == rank) {
+            memmove(part.shapes[i] + view->steps, part.shapes[i] + view->steps + 1,
+                    (rank - (size_t)view->steps - 1) * sizeof(int64_t));
+            rank--;
+        }
+        const edgernn_tensor tensor = {view->name, view->dtype, rank, part.shapes[i], part.data[i]};
+        inputs[given++] = tensor;
+    }
+    if (!status && by_step)
+        status = edgernn_step(stream, inputs, given, &outputs, &output_count, error);
+    else if (!status) {
+        status = feed_chunk(stream, inputs, given, &arena, &rest_arena, &left, &result, &hops, error);
+        if (!status) publish(stream, result, &outputs, &output_count);
+        else free_result(result);
+        if (!status && hops) commit(stream, hops);
+    }
+    if (!status) compare_outputs(replay, outputs, output_count, stop == replay->golden->steps);
+    free_arena(&rest_arena);
+    free_arena(&arena);
+    return status;
+}
+
+/* Return the steps of the next chunk, which starts at `start`. */
+static int64_t chunk_size(const edgernn_model *model, int64_t start, int64_t steps, int64_t number) {
+    const Bound *bound = find_bound(model, "sequence");
+    const int64_t least = bound && bound->least > 1 ? bound->least : 1;
+    int64_t size = model->constant_steps ? model->constant_steps : number * model->hop;
+    while (size < least) size += model->hop;
+    return steps - start - size < least && !model->constant_steps ? steps - start
+           : size > steps - start                                 ? steps - start : size;
+}
+
+typedef enum Way { WHOLE, CHUNKS, STEPS } Way;
+
+/* Replay a golden run in one way; *difference is the largest one. */
+static edgernn_status replay_run(edgernn_model *model, const Golden *golden, Way way, bool feeds_back,
+                                 double *difference, edgernn_error *error) {
+    Arena arena = {NULL};
+    const size_t outputs = model->main->data_output_count;
+    Replay replay = {golden, NULL, take(&arena, outputs + 1, sizeof(double)),
+                     take(&arena, outputs + 1, sizeof(size_t))};
+    edgernn_status status = replay.apart && replay.compared
+                                ? edgernn_stream_open(model, golden->batch, &replay.stream, error)
+                                : fail_memory(error);
+    if (!status) status = start_states(&replay, error);
+    for (size_t i = 0; !status && i < outputs; i++)
+        replay.compared[i] = (size_t)model->chunk_outputs[i].delay;
+    for (int64_t start = 0, number = 1; !status && start < golden->steps; number++) {
+        const int64_t size = way == WHOLE    ? golden->steps
+                             : way == STEPS ? model->hop
+                                            : chunk_size(model, start, golden->steps, number);
+        if (start && !feeds_back) status = start_states(&replay, error);
+        if (!status) status = replay_part(&replay, start, start + size, way == STEPS, error);
+        start += size;
+    }
+    *difference = 0;
+    for (size_t i = 0; !status && i < outputs; i++) {
+        const View *view = &model->chunk_outputs[i];
+        const Recording *recording = &golden->outputs[i];
+        const bool has_steps = view->steps >= 0 && recording->rank == view->rank;
+        const size_t steps = layout_of(view, recording->shape, golden->batch).steps;
+        const double apart = has_steps && replay.compared[i] != steps ? (double)INFINITY
+                                                                      : replay.apart[i] / magnitude(recording);
+        if (apart > *difference) *difference = apart;
+    }
+    for (size_t i = 0; !status && i < model->state_count; i++) {
+        const Recording *after = &golden->after[i];
+        double apart = after->bytes == replay.stream->state_bytes[i] ? 0 : (double)INFINITY;
+        if (apart == 0)
+            compare(after->dtype, now(replay.stream)->data[i], after->data,
+                    after->bytes / width_of(after->dtype), &apart);
+        apart /= magnitude(after);
+        if (apart > *difference) *difference = apart;
+    }
+    edgernn_stream_close(replay.stream);
+    free_arena(&arena);
+    return status;
+}
+
+/* Replay a golden run in every way in which the model runs. */
+static edgernn_status replay_ways(edgernn_model *model, const Golden *golden,
+                                  edgernn_differences *found, edgernn_error *error) {
+    const bool has_sequence = model->graphs[EDGERNN_SEQUENCE].session != NULL;
+    const bool in_parts = model->carries && model->divisible;
+    const bool has_steps = in_parts && step_graph(model) && golden->steps % model->hop == 0;
+    found->whole = found->chunks = found->steps = found->without_state = (double)NAN;
+    if (has_sequence && (!model->constant_steps || model->constant_steps == golden->steps))
+        TRY(replay_run(model, golden, WHOLE, true, &found->whole, error));
+    if (has_sequence && in_parts) TRY(replay_run(model, golden, CHUNKS, true, &found->chunks, error));
+    if (has_steps) TRY(replay_run(model, golden, STEPS, true, &found->steps, error));
+    if (model->state_count && (has_steps || (has_sequence && in_parts)))
+        TRY(replay_run(model, golden, has_steps ? STEPS : CHUNKS, false, &found->without_state, error));
+    return EDGERNN_OK;
+}
+
+edgernn_status edgernn_check(edgernn_model *model, const char *golden, edgernn_differences *differences,
+                             edgernn_error *error) {
+    Golden recorded = {{NULL}, {0}, NULL, NULL, NULL, 0, 0};
+    edgernn_differences found;
+    edgernn_error reason = {""};
+    char *folder = NULL;
+    clear(error);
+    if (!model || !differences)
+        return fail(error, EDGERNN_INPUT_ERROR, "`%s` is NULL. Give an open model and a place for the "
+                    "differences.", model ? "differences" : "model");
+    if (!golden && !model->folder)
+        return fail(error, EDGERNN_INPUT_ERROR, "The model was not opened from an artifact's folder. "
+                    "Give the path of its golden run.");
+    if (!golden) {
+        const size_t size = strlen(model->folder) + 8;
+        if (!(folder = take(&recorded.arena, size, 1))) return fail_memory(error);
+        snprintf(folder, size, "%s/golden", model->folder);
+    }
+    edgernn_status status = read_golden(model, golden ? golden : folder, &recorded, &reason);
+    if (!status) status = replay_ways(model, &recorded, &found, &reason);
+    free_arena(&recorded.arena);
+    if (!status) *differences = found;
+    else if (status == EDGERNN_INPUT_ERROR || status == EDGERNN_STATE_ERROR)
+        return fail(error, EDGERNN_CONTRACT_ERROR, "The golden run does not fit the model: %s",
+                    reason.message);
+    else fail(error, status, "%s", reason.message);
+    return status;
 }

@@ -312,6 +312,31 @@ EDGERNN_API edgernn_status edgernn_state(edgernn_stream *stream, const char *nam
 EDGERNN_API edgernn_status edgernn_set_state(edgernn_stream *stream, const edgernn_tensor *value,
                                              edgernn_error *error);
 
+/* ---- The golden run -------------------------------------------------------------------------- */
+
+/* The largest differences of outputs and final states from a recorded run: NaN for a way in which
+ * the model does not run, infinity where a number is not finite or is missing. Where an array has
+ * magnitudes above 1, its differences are divided by the largest.
+ *
+ * whole: the sequences in one call. chunks: in chunks of 1, 2, 3 and so on hops, each from the state
+ * before. steps: by edgernn_step. without_state: a control, in which the state is not fed back; it
+ * must be large, or the other figures prove nothing. */
+typedef struct edgernn_differences {
+    double whole;
+    double chunks;
+    double steps;
+    double without_state;
+} edgernn_differences;
+
+/* Replay the golden run of an artifact, a folder of arrays: PORT.npy for each port. golden may be
+ * NULL for a model that was opened from its folder, whose own `golden` is taken then.
+ *
+ * Errors: EDGERNN_CONTRACT_ERROR: an array is missing, is not a plain .npy file, or does not have
+ * the dtype and shape of its port; EDGERNN_INPUT_ERROR: golden is NULL, and the model has no folder;
+ * and as edgernn_feed. */
+EDGERNN_API edgernn_status edgernn_check(edgernn_model *model, const char *golden,
+                                         edgernn_differences *differences, edgernn_error *error);
+
 #ifdef __cplusplus
 }
 #endif

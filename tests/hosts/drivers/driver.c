@@ -216,6 +216,12 @@ static void show_facts(void) {
            edgernn_provider(model));
 }
 
+static void check(const char *folder) {
+    edgernn_differences found;
+    if (answer(edgernn_check(model, folder, &found, &error)))
+        printf(" %.9g %.9g %.9g %.9g", found.whole, found.chunks, found.steps, found.without_state);
+}
+
 static void open_stream(const char *batch) {
     edgernn_stream_close(stream);
     stream = NULL;
@@ -241,6 +247,7 @@ static void obey(const char *command, char *arguments) {
     else if (!strcmp(command, "set_state")) set_state(arguments);
     else if (!strcmp(command, "encode")) encode(arguments);
     else if (!strcmp(command, "decode")) decode(arguments);
+    else if (!strcmp(command, "check")) check(arguments);
     else if (!strcmp(command, "close")) close_model(), printf("ok");
     else printf("error input `%s` is not a command", command);
     putchar('\n');
