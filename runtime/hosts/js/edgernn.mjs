@@ -104,7 +104,7 @@ function convert(dtype, values) {
 }
 
 /** Return whether all numbers of a state's array are finite. */
-function isFinite_(dtype, data) {
+function areFinite(dtype, data) {
   return !isFloat(dtype) || numbers({ type: dtype, data }).every(Number.isFinite);
 }
 
@@ -177,8 +177,8 @@ function evaluate(size, symbols) {
 
 const words = (name) => name?.match(/\w+/g) ?? [];
 const isName = (size) => /^[A-Za-z_]\w*$/.test(size);
-const plural = (count, word = "step") => `${count} ${word}${count === 1 ? "" : "s"}`;
-const shapeText = (dims) => `(${dims.join(", ")}${dims.length === 1 ? "," : ""})`;
+const plural = (count, one = "step", several = `${one}s`) => `${count} ${count === 1 ? one : several}`;
+const shapeText = (dims) => `[${dims.join(", ")}]`;
 
 /* ---- The contract in a graph's metadata ---------------------------------------------------- */
 
@@ -250,7 +250,7 @@ function readGraph(bytes, subject) {
   }
   if (version !== "1") {
     fail("contract", `${subject} is of contract version ${version}; this edgernn reads version 1. `
-      + "Export the model again, or install the edgernn that wrote it.");
+      + "Export the model again, or take the edgernn.mjs of the edgernn that wrote it.");
   }
   return contractOf({ subject, metadata, inputs, outputs });
 }
@@ -337,7 +337,7 @@ function initialOf({ dtype, shape, axes }, text, refuse) {
     return integer ? BigInt(word) : dtype === "bool" ? Number(word) : Math.fround(Number(word));
   });
   const data = convert(dtype, values);
-  if (!data || !isFinite_(dtype, data)) refuse();
+  if (!data || !areFinite(dtype, data)) refuse();
   if (data.length === product(one)) return { data, dims: one };
   return data.length === product(dims) ? { data, dims } : refuse();
 }
@@ -389,14 +389,15 @@ class Vocabulary {
   #unknown(what, place, text) {
     if (this.unknown !== null) return this.unknown;
     return fail("input", `\`${what}\` at position ${[...text.slice(0, place)].length} of the text is `
-      + `not in the vocabulary of ${plural(this.symbols.length, "symbol")}, which has no unknown symbol.`);
+      + `not in the vocabulary of ${plural(this.symbols.length, "symbol")}, which has no unknown symbol. `
+      + "Give text of its symbols only.");
   }
 
   decode(ids) {
     return Array.from(ids, Number).filter((id) => {
       if (id in this.symbols) return id !== this.padding;
       return fail("input", `Id ${id} is outside the vocabulary, which has ids 0 to `
-        + `${this.symbols.length - 1}.`);
+        + `${this.symbols.length - 1}. Give one of them.`);
     }).map((id) => this.symbols[id]).join(this.areWords ? " " : "");
   }
 }
@@ -503,7 +504,7 @@ function arrayFor(port, value, kind = "input") {
         : new (arrayOf(port.dtype))(data.buffer.slice(data.byteOffset, data.byteOffset + data.byteLength));
       return { data: own, dims: dims && [...dims] };
     }
-    return fail(kind, `\`${portText(port)}\` came as ${came ?? nameOf(data)}; it takes ${port.dtype}.`);
+    return fail(kind, `\`${portText(port)}\` came as ${came ?? nameOf(data)}. Give it as ${port.dtype}.`);
   }
   if (!Array.isArray(data)) {
     fail(kind, `\`${portText(port)}\` came as ${data === null ? "null" : typeof data}; give a typed `
@@ -514,8 +515,8 @@ function arrayFor(port, value, kind = "input") {
   const converted = convert(port.dtype, flat);
   if (!converted) {
     const odd = flat.find((one) => convert(port.dtype, [one]) === null);
-    fail(kind, `\`${portText(port)}\` came with ${typeof odd === "string" ? `"${odd}"` : odd}; it `
-      + `takes ${port.dtype}.`);
+    fail(kind, `\`${portText(port)}\` came with ${typeof odd === "string" ? `"${odd}"` : odd}. Give `
+      + `numbers of ${port.dtype}.`);
   }
   return { data: converted, dims };
 }
@@ -554,14 +555,14 @@ function inferDims(port, length, symbols) {
 function checkDims(port, dims, symbols, origins) {
   if (dims.length !== port.shape.length) {
     fail("input", `\`${portText(port)}\` came with shape ${shapeText(dims)}: it must have `
-      + `${port.shape.length} axes, not ${dims.length}.`);
+      + `${plural(port.shape.length, "axis", "axes")}, not ${dims.length}. Give its shape.`);
   }
   for (const [axis, size] of dims.entries()) {
     const expected = port.shape[axis], name = port.axes[axis];
     if (size === 0) {
       const reason = { batch: "there must be at least one sequence", sequence:
         "there must be at least one step" }[name] ?? `axis ${axis} must not be empty`;
-      fail("input", `\`${portText(port)}\` came with shape ${shapeText(dims)}: ${reason}.`);
+      fail("input", `\`${portText(port)}\` came with shape ${shapeText(dims)}: ${reason}. Give whole arrays.`);
     }
     const number = evaluate(expected, symbols);
     if (number === null && isName(expected)) {
@@ -569,12 +570,12 @@ function checkDims(port, dims, symbols, origins) {
       origins[expected] = `\`${port.name}\``;
     } else if (number !== null && number !== size && name === "hop") {
       fail("input", `\`${portText(port)}\` came with ${plural(size)}; a hop has ${number}. Give `
-        + `${number}, or feed any number of steps.`);
+        + `${number}, or feed any number of steps: stream.feed(inputs).`);
     } else if (number !== null && number !== size) {
       const because = typeof expected === "string"
         ? `, the \`${expected}\` of ${origins[expected] ?? "the other axes"}` : "";
       fail("input", `\`${portText(port)}\` came with shape ${shapeText(dims)}: axis ${axis} must be `
-        + `${number}${because}, not ${size}.`);
+        + `${number}${because}, not ${size}. Give that many.`);
     }
   }
 }
@@ -584,7 +585,7 @@ function checkIds(port, data) {
   const place = data.findIndex((id) => id < 0 || id >= port.limit);
   if (place >= 0) {
     fail("input", `\`${portText(port)}\` has id ${data[place]} at ${place}; the model knows ids 0 to `
-      + `${port.limit - 1}.`);
+      + `${port.limit - 1}. Give one of them.`);
   }
 }
 
@@ -598,12 +599,12 @@ function byName(ports, given, graph) {
   else if (!plain) fail("input", `Give an object of names and arrays: the ${graph} takes ${takes(ports)}.`);
   for (const name of Object.keys(given)) {
     if (!ports.some((port) => port.name === name)) {
-      fail("input", `\`${name}\` is not an input of the ${graph}, which takes ${takes(ports)}.`);
+      fail("input", `\`${name}\` is not an input of the ${graph}, which takes ${takes(ports)}. Give these.`);
     }
   }
   for (const { name } of needed) {
     if (given[name] === undefined) {
-      fail("input", `\`${name}\` is missing: the ${graph} takes ${takes(ports)}.`);
+      fail("input", `\`${name}\` is missing: the ${graph} takes ${takes(ports)}. Give all.`);
     }
   }
   return given;
@@ -648,7 +649,7 @@ function checkLengths(port, arrays, symbols, contract) {
   const place = data.findIndex((length) => length < 1 || length > steps);
   if (place >= 0) {
     fail("input", `\`${portText(port)}\` has length ${data[place]} at ${place}; sequences of this call `
-      + `have 1 to ${plural(steps)}.`);
+      + `have 1 to ${plural(steps)}. Give such lengths.`);
   }
   const longest = data.reduce((most, length) => length > most ? length : most);
   if (contract.fullLengths.includes(port.name) && longest < steps) {
@@ -668,9 +669,10 @@ function filled(dtype, dims, value) {
 /** Return the contract of a model from those of its graphs. */
 function join(graphs) {
   const [main, other] = [graphs.sequence, graphs.step].filter(Boolean);
-  if (!main) fail("contract", "There is neither a sequence graph nor a step graph. Give an artifact.");
+  if (!main) fail("contract", "There is no graph. Give the bytes of sequence.onnx, of step.onnx or of both.");
   for (const [kind, graph] of Object.entries(graphs)) {
-    if (graph.kind !== kind) fail("contract", `${graph.subject} is a ${graph.kind} graph, not a ${kind} graph.`);
+    if (graph.kind !== kind) fail("contract", `${graph.subject} is a ${graph.kind} graph, not a ${kind} graph. `
+      + "Copy the whole folder of the artifact.");
   }
   if (other && main.family !== other.family) {
     fail("contract", `${other.subject} is of family ${other.family}, ${main.subject} of `
@@ -738,7 +740,7 @@ export class Model {
 
   #vocabulary() {
     return this.#contract.vocabulary
-      ?? fail("input", "The model has no vocabulary. Give ids, or export it with one.");
+      ?? fail("input", "The model has no vocabulary. Export it with `--vocabulary`, or feed ids.");
   }
 
   /** Return the ids of a text. */
@@ -795,12 +797,13 @@ export class Stream {
   constructor(ort, contract, sessions, batch) {
     const most = contract.most.batch ?? Infinity;
     if (!Number.isInteger(batch) || batch < 1) {
-      fail("input", `\`batch\` is ${batch}; a stream runs at least 1 sequence.`);
+      fail("input", `\`batch\` is ${batch}; a stream runs at least 1 sequence. Give 1 or more.`);
     }
-    if (batch > most) fail("input", `\`batch\` is ${batch}; the model takes at most ${most} sequences at once.`);
+    if (batch > most) fail("input", `\`batch\` is ${batch}; the model takes at most ${most} sequences at once. `
+      + "Give fewer.");
     if (batch !== (contract.batch ?? batch)) {
       fail("input", `\`batch\` is ${batch}, but this model was exported for a batch of ${contract.batch} `
-        + `only. Run ${plural(contract.batch, "sequence")} at a time.`);
+        + "only. Run that many sequences at a time.");
     }
     this.#ort = ort;
     this.#contract = contract;
@@ -881,7 +884,7 @@ export class Stream {
         { graph: "sequence graph", most: contract.most, least: contract.least });
       if (steps < hop) {
         fail("input", `The sequence has ${plural(steps)}; the model takes hops of ${hop} steps. Give `
-          + "at least one hop.");
+          + "at least one hop, or feed a stream: stream.feed(inputs).");
       }
       const start = this.#start();
       let outputs;
@@ -927,10 +930,11 @@ export class Stream {
     const { family, states } = this.#contract;
     const parts = [
       ...states.map(({ input }) => this.#states[input]),
-      ...Object.keys(this.#rest ?? {}).map((name) => this.#rest[name]),
+      ...Object.values(this.#rest ?? {}),
     ].map(({ data }) => new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
     const header = new TextEncoder().encode(JSON.stringify({
-      family, batch: this.batch, hops: this.#hops, defined: this.#definedAfter, rest: this.rest,
+      family, batch: this.batch, hops: this.#hops, defined: this.#definedAfter,
+      rest: Object.values(this.#rest ?? {}).map(({ dims }) => dims),
     }));
     const size = parts.reduce((sum, part) => sum + part.length, 12 + header.length);
     const bytes = new Uint8Array(size), view = new DataView(bytes.buffer);
@@ -950,34 +954,41 @@ export class Stream {
   restore(snapshot) {
     this.#checkIdle();
     const contract = this.#contract;
-    const damaged = () => fail("state", "The snapshot is damaged, or is none. Restore what `snapshot` returned.");
-    if (!(snapshot instanceof Uint8Array) || snapshot.length < 12) damaged();
+    const unfit = (reason) => fail("state", `The snapshot does not fit: ${reason}. Restore what snapshot() `
+      + "returned for a stream of this artifact and batch.");
+    if (!(snapshot instanceof Uint8Array) || snapshot.length < 12) unfit("it is too short");
     const bytes = snapshot.slice(), view = new DataView(bytes.buffer), size = 12 + view.getUint32(4);
     if (view.getUint32(0) !== SNAPSHOT || size > bytes.length
-      || view.getUint32(8) !== checksum(bytes.subarray(12))) damaged();
-    const { family, batch, hops, defined, rest } = JSON.parse(utf8.decode(bytes.subarray(12, size)));
-    if (family !== contract.family) {
-      fail("state", `The snapshot is of family ${family}; this model is of ${contract.family}. Restore `
-        + "one of this model.");
-    }
-    if (batch !== this.batch) {
-      fail("state", `The snapshot is of a batch of ${batch}; this stream has ${this.batch}. Open a `
-        + "stream of that batch.");
+      || view.getUint32(8) !== checksum(bytes.subarray(12))) unfit("it is damaged");
+    const { family, batch, hops, defined, rest } = parseObject(bytes.subarray(12, size));
+    if (family !== contract.family) unfit("it is of another artifact");
+    if (batch !== this.batch) unfit(`it is of a batch of ${batch}, not ${this.batch}`);
+    const kept = rest?.length ? stepInputs(contract) : [];
+    const fits = ({ shape, axis }, dims) => Array.isArray(dims) && dims.length === shape.length
+      && dims.every((one, at) => Number.isSafeInteger(one) && one > 0
+        && (at === axis || one === (evaluate(shape[at], { batch }) ?? one)))
+      && dims[axis] === rest[0][kept[0].axis] && dims[axis] < contract.hop;
+    if (![hops, defined].every(Number.isSafeInteger) || rest?.length !== kept.length
+      || !kept.every((port, place) => fits(port, rest[place]))) {
+      unfit("its counts are not those of a stream");
     }
     let at = size;
     const read = (dtype, dims) => {
       const array = arrayOf(dtype), length = product(dims) * array.BYTES_PER_ELEMENT;
-      if (at + length > bytes.length) damaged();
+      if (at + length > bytes.length) unfit("it is too short");
       const data = new array(bytes.slice(at, at + length).buffer);
       at += length;
       return { data, dims };
     };
     const states = Object.fromEntries(contract.states.map(({ input, port }) =>
       [input, this.#checkedState(port, read(port.dtype, this.#dims(port)))]));
-    const kept = rest ? Object.fromEntries(stepInputs(contract).map((port) =>
-      [port.name, read(port.dtype, this.#dims(port, rest))])) : null;
-    if (at !== bytes.length) damaged();
-    this.#commit({ states, hops, definedAfter: defined, rest: kept });
+    const left = kept.map((port, place) => [port.name, read(port.dtype, rest[place])]);
+    if (left.some(([, { data }], place) => !areFinite(kept[place].dtype, data))) {
+      unfit("what it keeps of an input is not finite");
+    }
+    if (at !== bytes.length) unfit("it is too long");
+    this.#commit({ states, hops, definedAfter: defined,
+      rest: left.length ? Object.fromEntries(left) : null });
   }
 
   /* -- What calls share -- */
@@ -1035,22 +1046,22 @@ export class Stream {
 
   #checkCarry() {
     if (this.#contract.carry) return;
-    fail("input", "The state of this model cannot go from one chunk to the next. Run whole sequences: "
-      + "stream.run(inputs).");
+    fail("input", "The model cannot run as a stream: its state cannot be carried from one chunk to the "
+      + "next. Give it whole sequences: stream.run(inputs).");
   }
 
   /** Check that a sequence takes more hops. */
   #checkRoom({ states, finished }, hops) {
     if (finished) {
-      fail("input", "The sequence has ended. Start a new one with stream.reset(), or continue from a "
+      fail("input", "The stream has finished. Start a new sequence with stream.reset(), or continue from a "
         + "snapshot with stream.restore(snapshot).");
     }
     for (const { input, port } of this.#contract.limited) {
       const left = port.limit - most(states[input].data), unit = this.#contract.hop > 1 ? "hop" : "step";
       if (hops > left) {
         fail("input", `State \`${input}\` counts the ${unit}s of a sequence up to ${port.limit}, the `
-          + `end of a table of the model; ${left} of them ${left === 1 ? "is" : "are"} left, and ${hops} `
-          + "came. Start a new sequence with stream.reset().");
+          + `end of a table of the model; it has counted ${port.limit - left}, and ${hops} more came. `
+          + "Start a new sequence with stream.reset().");
       }
     }
   }
@@ -1058,18 +1069,18 @@ export class Stream {
   #statePort(name) {
     return this.#contract.states.find(({ input }) => input === name)
       ?? fail("state", `\`${name}\` is not a state of this model; its states are `
-        + `${this.#contract.states.map(({ input }) => `\`${input}\``).join(", ") || "none"}.`);
+        + `${this.#contract.states.map(({ input }) => `\`${input}\``).join(", ") || "none"}. Give one of them.`);
   }
 
   #checkedState(port, { data, dims }) {
     const expected = this.#dims(port), found = dims ?? (data.length === product(expected) ? expected : [data.length]);
     if (found.join() !== expected.join() || data.length !== product(expected)) {
       fail("state", `State \`${port.name}\` must have shape ${shapeText(expected)} for batch `
-        + `${this.batch}, \`${portText(port)}\`; it came with shape ${shapeText(found)}.`);
+        + `${this.batch}; it came with shape ${shapeText(found)}. Give that shape.`);
     }
-    if (!isFinite_(port.dtype, data)) {
+    if (!areFinite(port.dtype, data)) {
       fail("state", `State \`${port.name}\` has values that are NaN or infinite; a recurrence never `
-        + "recovers from them. Set a finite state, or reset.");
+        + "recovers from them. Give a finite state, or reset.");
     }
     return new this.#ort.Tensor(port.dtype, data, expected);
   }
@@ -1268,6 +1279,15 @@ function putArray({ buffer, size, limit }, value) {
   return true;
 }
 
+/** Return the object that bytes hold as JSON; an empty one where they do not. */
+function parseObject(bytes) {
+  try {
+    return JSON.parse(utf8.decode(bytes)) ?? {};
+  } catch {
+    return {};
+  }
+}
+
 const SNAPSHOT = 0x65726e31; // "ern1"
 
 /** Return the 32 bits of FNV-1a. */
@@ -1308,6 +1328,11 @@ function splitHops(contract, rest, arrays, steps) {
   }
   const total = restSteps(contract, rest) + steps, kept = total % hop, whole = { ...arrays }, left = {};
   for (const { name, axis } of stepInputs(contract)) {
+    const others = (dims) => replaced(dims, axis).join();
+    if (rest && others(rest[name].dims) !== others(arrays[name].dims)) {
+      fail("input", `\`${name}\` has other sizes than the chunk before, of which steps are kept. Give the `
+        + "same, or start a new sequence with stream.reset().");
+    }
     const joint = rest ? concatenate([rest[name], arrays[name]], axis) : arrays[name];
     whole[name] = cut(joint, axis, 0, total - kept);
     if (kept) left[name] = cut(joint, axis, total - kept, total);
@@ -1515,8 +1540,9 @@ async function readSource(source) {
     if (bytes) graphs.push({ file, subject: `\`${folder}/${file}\``, bytes });
   }
   if (!graphs.length) {
-    fail("contract", single ? `\`${text}\` does not exist.` : `\`${text}\` is not an artifact: it has `
-      + "neither sequence.onnx nor step.onnx. `edgernn export MODEL` writes one.");
+    fail("contract", single ? `\`${text}\` does not exist. Give a graph of an artifact, or its folder.`
+      : `\`${text}\` has neither sequence.onnx nor step.onnx. Give the folder of an artifact, or one of `
+        + "its graphs.");
   }
   return { graphs, contract, weights: read, golden: `${folder}/golden` };
 }
@@ -1564,7 +1590,8 @@ function providerOf(ort, provider) {
   const isWeb = !("listSupportedBackends" in ort), name = provider?.name ?? provider;
   const known = isWeb ? ["cpu", "webgpu", "webnn"] : ort.listSupportedBackends().map((one) => one.name);
   if (!known.includes(name)) {
-    fail("provider", `Provider \`${name}\` is not in this ONNX Runtime, which has ${known.join(", ")}.`);
+    fail("provider", `\`${name}\` does not run here: this ONNX Runtime has ${known.join(", ")}. Give one of `
+      + "them, or a build that has it.");
   }
   return { isWeb, name, option: isWeb && name === "cpu" ? "wasm" : provider };
 }
