@@ -507,7 +507,7 @@ function arrayFor(port, value, kind = "input") {
     return fail(kind, `\`${portText(port)}\` came as ${came ?? nameOf(data)}. Give it as ${port.dtype}.`);
   }
   if (!Array.isArray(data)) {
-    fail(kind, `\`${portText(port)}\` came as ${data === null ? "null" : typeof data}; give a typed `
+    fail(kind, `\`${portText(port)}\` came as ${data === null ? "null" : typeof data}. Give a typed `
       + "array, or numbers in an array.");
   }
   if (!dims && Array.isArray(data[0])) dims = dimsOf(data);
@@ -678,11 +678,14 @@ function join(graphs) {
     fail("contract", `${other.subject} is of family ${other.family}, ${main.subject} of `
       + `${main.family}. Graphs of two exports must not be mixed; copy the whole folder.`);
   }
-  const pairs = ({ states }) => states.map(({ input, output, port }) => portText(port) + output).join();
-  if (other && pairs(main) !== pairs(other)) {
-    fail("contract", `${other.subject} has other states than ${main.subject}. Export the model again.`);
-  }
   const data = (ports) => ports.filter((port) => !port.isState);
+  const names = (ports) => data(ports).filter((port) => !port.isLengths).map(({ name, dtype }) => name + dtype).sort().join();
+  const promised = ({ carry, divisible, hop, states, inputs, outputs }) => JSON.stringify([carry, divisible, hop,
+    states.map(({ input, output, port }) => portText(port) + output), names(inputs), names(outputs)]);
+  if (other && promised(main) !== promised(other)) {
+    fail("contract", `${other.subject} has other states, ports or hops than ${main.subject}. Export the model `
+      + "again.");
+  }
   const { hop } = main, step = graphs.step, isWhole = main.kind === "sequence";
   const whole = (role) => data(main[role]).map((port) => {
     const chunk = isWhole ? port : overChunks(port, hop, role === "outputs");
@@ -709,6 +712,7 @@ export class Model {
   #contract;
   #sessions;
   #golden;
+  #isClosed = false;
 
   constructor(ort, contract, sessions, provider, golden) {
     this.#ort = ort;
@@ -755,7 +759,7 @@ export class Model {
 
   /** Open a stream: one running state for `batch` sequences side by side. */
   stream(batch = 1) {
-    return new Stream(this.#ort, this.#contract, this.#sessions, batch);
+    return withMemory(() => new Stream(this.#ort, this.#contract, this.#sessions, batch));
   }
 
   /** Replay the golden run whole, by chunks, by steps, and by steps without the state. */
@@ -768,7 +772,19 @@ export class Model {
 
   /** Free the sessions; the streams of the model run no more. */
   async close() {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
     await Promise.all(Object.values(this.#sessions).map((session) => session.release()));
+  }
+}
+
+/** Return what a function returns; an array that is too large is an error of kind memory. */
+function withMemory(work) {
+  try {
+    return work();
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    return fail("memory", "There is no memory for this call. Free some, or take a smaller batch or chunk.", error);
   }
 }
 
@@ -1039,6 +1055,8 @@ export class Stream {
     this.#busy = true;
     try {
       return await work();
+    } catch (error) {
+      return withMemory(() => { throw error; });
     } finally {
       this.#busy = false;
     }
@@ -1406,12 +1424,36 @@ async function goldenArrays(contract, read) {
     ports.inputs, states.map(({ port }) => port),
     states.map(({ output }) => outputs.find(({ name }) => name === output)), ports.outputs,
   ].map(async (group) => Object.fromEntries(await Promise.all(group.map(load)))));
+  checkGolden([
+    ...ports.inputs.map((port) => [port, inputs[port.name]]),
+    ...states.map(({ port }) => [port, initial[port.name]]),
+    ...states.map(({ port, output }) => [port, final[output]]),
+    ...ports.outputs.map((port) => [port, results[port.name]]),
+  ]);
   const sizes = (group, arrays, name) => group.flatMap((port) =>
     port.axes.flatMap((axis, at) => axis === name ? [arrays[port.name].dims[at]] : []));
   const batches = [...sizes(states.map(({ port }) => port), initial, "batch"),
     ...sizes(ports.inputs, inputs, "batch"), 1];
   const steps = Math.max(1, ...stepInputs(contract).map(({ name, axis }) => inputs[name].dims[axis]));
   return { inputs, initial, final, outputs: results, batch: batches[0], steps };
+}
+
+/** Check that the arrays of the golden run have the shapes of their ports, and agree on sizes. */
+function checkGolden(pairs) {
+  const symbols = {};
+  for (const [port, { dims }] of pairs) {
+    const isLast = dims.length < port.shape.length && port.axis >= 0; // of the last step alone
+    const shape = isLast ? replaced(port.shape, port.axis) : port.shape;
+    const fits = dims.length === shape.length && dims.every((size, at) => {
+      const expected = evaluate(shape[at], symbols);
+      if (expected === null && isName(shape[at])) symbols[shape[at]] = size;
+      return size > 0 && (expected ?? size) === size;
+    });
+    if (!fits) {
+      fail("contract", `\`${port.name}.npy\` has the shape ${shapeText(dims)}, which is not \`${portText(port)}\`. `
+        + "Give the golden run of this model, and the whole artifact.");
+    }
+  }
 }
 
 /** Return the largest difference, divided by the largest number where that is above 1. */
