@@ -24,7 +24,16 @@ from numpy.typing import ArrayLike, NDArray
 from edgernn.runtime.providers import find_library
 from tests.conftest import Once
 
-__all__ = ["HOSTS", "ROOT", "Driver", "Host", "HostError", "as_tensor", "node_modules"]
+__all__ = [
+    "HOSTS",
+    "ROOT",
+    "Driver",
+    "Host",
+    "HostError",
+    "as_tensor",
+    "from_tensor",
+    "node_modules",
+]
 
 ROOT = Path(__file__).parents[2] / "runtime" / "hosts"
 DRIVERS = Path(__file__).parent / "drivers"
@@ -127,6 +136,11 @@ class Driver:
         """Return the text of ids."""
         return bytes.fromhex(self.ask("decode", *map(str, ids))).decode()
 
+    def resident_bytes(self) -> int:
+        """Return the memory that the process has, on Linux."""
+        pages = Path(f"/proc/{self._process.pid}/statm").read_text("ascii").split()[1]
+        return int(pages) * os.sysconf("SC_PAGESIZE")
+
     def check(self, golden: Path) -> dict[str, float]:
         """Return the differences of the golden run: whole, chunks, steps, without_state."""
         names = ("whole", "chunks", "steps", "without_state")
@@ -149,10 +163,17 @@ def from_tensor(word: str) -> tuple[str, Array | None]:
     return name, np.frombuffer(bytes.fromhex(data), dtype).reshape(sizes)
 
 
-def compile_with(*command: str | Path) -> None:
+def compile_with(*command: str | Path, cwd: Path | None = None) -> None:
     """Run a compiler, which must not print anything."""
-    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    ran = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", ""), ran.stdout + ran.stderr
+
+
+def copy_template(host: str, project: Path, core: str = ".") -> None:
+    """Copy a host's template and the C core into a project, as `edgernn embed` does."""
+    shutil.copytree(ROOT / host, project)
+    for name in ("edgernn.h", "edgernn.c"):
+        shutil.copy(ROOT / "c" / name, project / core)
 
 
 def _build_c(folder: Path) -> list[str | Path]:
@@ -179,6 +200,36 @@ def _build_node(folder: Path) -> list[str | Path]:
 def _build_browser(folder: Path) -> list[str | Path]:
     program = (sys.executable, DRIVERS / "browser_driver.py")
     return ["env", f"EDGERNN_NODE_MODULES={node_modules()}", *program]
+
+
+def _build_go(folder: Path) -> list[str | Path]:
+    project = folder / "project"
+    copy_template("go", project)
+    (project / "cmd" / "driver").mkdir()
+    shutil.copy(DRIVERS / "driver.go", project / "cmd" / "driver" / "main.go")
+    compile_with("gofmt", "-l", project)
+    compile_with("go", "vet", "./...", cwd=project)
+    output = folder / "driver"
+    compile_with("go", "build", "-buildvcs=false", "-o", output, "./cmd/driver", cwd=project)
+    return ["{folder}/driver"]
+
+
+def _build_csharp(folder: Path) -> list[str | Path]:
+    project = folder / "project"
+    copy_template("csharp", project)
+    compile_with("make", "--silent", "libedgernn.so", cwd=project)
+    sources = [*(set(project.glob("*.cs")) - {project / "Program.cs"}), DRIVERS / "driver.cs"]
+    flags = ("-unsafe", "-optimize", "-langversion:latest", "-warnaserror")
+    compile_with("mcs", *flags, f"-out:{project / 'driver.exe'}", *sources)
+    return ["mono", "{folder}/project/driver.exe"]
+
+
+def _build_swift(folder: Path) -> list[str | Path]:
+    project = folder / "project"
+    copy_template("swift", project, "Sources/CEdgernn")
+    shutil.copy(DRIVERS / "driver.swift", project / "Sources" / "app" / "main.swift")
+    subprocess.run(["make", "app"], cwd=project, check=True, stdout=subprocess.DEVNULL)
+    return ["{folder}/project/app"]
 
 
 @dataclass(frozen=True)
@@ -218,7 +269,10 @@ HOSTS = {
     host.name: host
     for host in [
         Host("c", ("cc",), _build_c),
+        Host("go", ("go", "cc"), _build_go),
+        Host("csharp", ("mcs", "mono", "cc", "make"), _build_csharp),
         Host("node", ("node",), _build_node, closeness=1e-6),
         Host("browser", ("chromium", "chromedriver"), _build_browser, closeness=1e-6),
+        *([Host("swift", ("swift", "make"), _build_swift)] if shutil.which("swift") else []),
     ]
 }
