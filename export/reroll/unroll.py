@@ -26,6 +26,7 @@ from edgernn.export.ir.recurrent_operators import LAYER_FUNCTIONS
 from edgernn.export.reroll.normalize import normalize
 from edgernn.export.reroll.torch_operators import CELLS, FILLED, SELECT, SYM_SIZE, shape_of
 from edgernn.export.trace.export_forward import export_forward
+from edgernn.export.trace.exporter_tables import kept_tables
 
 __all__ = ["unroll"]
 
@@ -40,7 +41,7 @@ def unroll(
     The placeholders are the leaves of the example, in order. The sizes of `constant` axes are
     integers; others are symbols where forward does not look at their size.
     """
-    with silence_exporters(), preserve_state(module):
+    with silence_exporters(), preserve_state(module), kept_tables():
         program = export_forward(
             module,
             example,

@@ -9,20 +9,17 @@ them.
 
 from __future__ import annotations
 
-import functools
 import itertools
 import logging
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
-from unittest import mock
 
 import onnx_ir as ir
 import torch
 from torch import nn
 from torch._export.non_strict_utils import _override_builtin_ops
 from torch.export import Dim, ExportedProgram
-from torch.onnx._internal.exporter._registration import ONNXRegistry
 from torch.onnx.ops import symbolic_multi_out
 
 from edgernn.contract import SEQUENCE
@@ -41,12 +38,11 @@ from edgernn.export.trace.bounds import attach_bounds
 from edgernn.export.trace.complex_numbers import PairsOfReals, has_complex_numbers
 from edgernn.export.trace.explain_failure import explain_failure
 from edgernn.export.trace.export_forward import export_forward, export_function, result_paths
+from edgernn.export.trace.exporter_tables import kept_tables
 
 __all__ = ["trace"]
 
 _LOG = logging.getLogger("edgernn.export")
-
-_onnx_functions = staticmethod(functools.cache(ONNXRegistry.from_torchlib))
 
 
 def trace(module: nn.Module, example: ExampleCall, source: nn.Module | None = None) -> ir.Model:
@@ -86,9 +82,7 @@ def _export(module: nn.Module, example: ExampleCall) -> tuple[list[ExportedProgr
 
     Where it has complex numbers, the last of torch.export's graphs has pairs of reals instead.
     """
-    # at every call torch would parse the source of some 500 functions for a new table of them
-    registry = mock.patch.object(ONNXRegistry, "from_torchlib", _onnx_functions)
-    with unchecked_layers(), patch_len(module), registry:
+    with unchecked_layers(), patch_len(module), kept_tables():
         mode = partial(_write_recurrent_calls, example)
         programs = [export_forward(module, example, mode, _dynamic)]
         if has_complex_numbers(programs[0]):
