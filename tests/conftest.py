@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -23,6 +25,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--full", action="store_true", help="Run the whole product of the parity suite (slow)."
     )
+
+
+def pytest_collection_finish() -> None:
+    """Let garbage collections pass over the modules that are imported by now."""
+    gc.freeze()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Give torch's log of its own traces no handlers, before fixtures are made."""
+    _close_trace_log()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call() -> None:
+    """Give torch's log of its own traces no handlers, before the test runs."""
+    _close_trace_log()
+
+
+def _close_trace_log() -> None:
+    """Remove pytest's handlers: for them torch would write down every step of a trace."""
+    logging.getLogger("torch.__trace").handlers.clear()
 
 
 @pytest.fixture(scope="module", autouse=True)

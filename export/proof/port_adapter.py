@@ -55,6 +55,11 @@ class PortAdapter:
         self._parts = {state.name: _parts(state, exported.states) for state in torch.states}
         self._masks = [port.name for port in added if port.dtype == "bool"]
         self._check_ports(kind, known, has_unknown=not len(added) == len(self._masks) <= 1)
+        self._batch_axes = {
+            (name, part.name): self._find_batch_axes(name, part)
+            for name, parts in self._parts.items()
+            for part in parts
+        }
 
     def adapt(self, run: GraphFunction) -> GraphFunction:
         """Return a function of exported ports as a function of torch's."""
@@ -131,7 +136,7 @@ class PortAdapter:
             parts = self._parts[name]
             values = np.split(array, len(parts)) if len(parts) > 1 else [array]
             for part, value in zip(parts, values, strict=True):
-                ours, theirs = self._batch_axes(name, part)
+                ours, theirs = self._batch_axes[name, part.name]
                 moved = _moved(value, ours, theirs)
                 exported[part.name] = self._cast(moved, part.input)
         return exported
@@ -141,14 +146,14 @@ class PortAdapter:
         for state in self.torch.states:
             values: list[NDArray[Any]] = []
             for part in self._parts[state.name]:
-                ours, theirs = self._batch_axes(state.name, part)
+                ours, theirs = self._batch_axes[state.name, part.name]
                 values.append(_moved(states[part.name], theirs, ours))
             whole = np.concatenate(values) if len(values) > 1 else values[0]
             dtype = self._torch_ports.input(state.input).dtype
             result[state.name] = whole.astype(dtype, copy=False)
         return result
 
-    def _batch_axes(self, name: str, part: State) -> tuple[int, int]:
+    def _find_batch_axes(self, name: str, part: State) -> tuple[int, int]:
         """Return the batch axis of torch's state and that of its exported part."""
         (port,) = [self._torch_ports.input(s.input) for s in self.torch.states if s.name == name]
         ours, theirs = port.axis(BATCH), self._ports.input(part.input).axis(BATCH)
