@@ -46,8 +46,22 @@ HOSTS = {
     host.name: host
     for host in (
         Host("c", "C", "a C11 compiler", "make -C {folder}", "{folder}/app"),
-        Host("cpp", "C++", "a C++17 compiler and CMake", "make -C {folder}", "{folder}/app"),
-        Host("rust", "Rust", "cargo", "make -C {folder}", "{folder}/app"),
+        Host(
+            "cpp",
+            "C++",
+            "a C++17 compiler and CMake",
+            "cmake -S {folder} -B {folder}/build && cmake --build {folder}/build",
+            "{folder}/build/app",
+            "core",
+        ),
+        Host(
+            "rust",
+            "Rust",
+            "cargo and a C compiler",
+            "cargo build -q --release --offline --manifest-path {folder}/Cargo.toml",
+            "{folder}/target/release/app",
+            "core",
+        ),
         Host("go", "Go", "Go 1.19", "make -C {folder}", "{folder}/app"),
         Host("java", "Java", "a JDK, from 17 on", "make -C {folder}", "{folder}/app"),
         Host("csharp", "C#", ".NET or Mono", "make -C {folder}", "{folder}/app"),

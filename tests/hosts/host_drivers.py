@@ -31,6 +31,8 @@ __all__ = [
     "Host",
     "HostError",
     "as_tensor",
+    "compile_with",
+    "copy_crate",
     "from_tensor",
     "node_modules",
 ]
@@ -184,6 +186,37 @@ def _build_c(folder: Path) -> list[str | Path]:
     return ["{folder}/driver"]
 
 
+def _build_cpp(folder: Path) -> list[str | Path]:
+    core = folder / "core.o"
+    compile_with("cc", "-std=c11", "-O2", "-c", ROOT / "c" / "edgernn.c", "-o", core)
+    flags = ("-std=c++17", "-O2", "-Wall", "-Wextra", "-Werror", "-pedantic")
+    headers = (f"-I{ROOT / 'c'}", f"-I{ROOT / 'cpp'}")
+    libraries = ("-ldl", "-lm", "-lpthread")
+    driver = (DRIVERS / "driver.cpp", core, "-o", folder / "driver")
+    compile_with("c++", *flags, *headers, *driver, *libraries)
+    return ["{folder}/driver"]
+
+
+def copy_crate(folder: Path) -> None:
+    """Copy the Rust crate with the core, as a project has it."""
+    shutil.copytree(ROOT / "rust", folder, ignore=shutil.ignore_patterns("target"))
+    (folder / "core").mkdir()
+    for name in ("edgernn.c", "edgernn.h"):
+        shutil.copy(ROOT / "c" / name, folder / "core")
+
+
+def _build_rust(folder: Path) -> list[str | Path]:
+    copy_crate(folder / "crate")
+    (folder / "crate" / "examples").mkdir()
+    shutil.copy(DRIVERS / "driver.rs", folder / "crate" / "examples")
+    manifest = folder / "crate" / "Cargo.toml"
+    compile_with(
+        *("cargo", "build", "-q", "--offline", "--example", "driver"),
+        *("--manifest-path", manifest, "--target-dir", folder / "target"),
+    )
+    return ["{folder}/target/debug/examples/driver"]
+
+
 def node_modules() -> Path:
     """Return the folder of the packages of npm; skip where scripts/hosts did not install them."""
     default = Path(__file__).parents[2] / "build" / "npm" / "node_modules"
@@ -271,6 +304,8 @@ HOSTS = {
         Host("c", ("cc",), _build_c),
         Host("go", ("go", "cc"), _build_go),
         Host("csharp", ("mcs", "mono", "cc", "make"), _build_csharp),
+        Host("cpp", ("c++", "cc"), _build_cpp),
+        Host("rust", ("cargo", "cc"), _build_rust),
         Host("node", ("node",), _build_node, closeness=1e-6),
         Host("browser", ("chromium", "chromedriver"), _build_browser, closeness=1e-6),
         *([Host("swift", ("swift", "make"), _build_swift)] if shutil.which("swift") else []),
