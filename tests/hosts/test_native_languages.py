@@ -39,41 +39,39 @@ def run(*command: str | Path, cwd: Path | None = None, **variables: str | Path) 
     return ran.stdout
 
 
-@pytest.mark.parametrize(
-    ("compiler", "c_compiler", "standard"),
-    [("g++", "gcc", "c++17"), ("clang++", "clang", "c++20")],
-)
-def test_cpp(artifact: Path, tmp_path: Path, compiler: str, c_compiler: str, standard: str) -> None:
-    """Moves, calls that must not compile, exceptions and threads; no memory is misused or lost."""
-    if not (shutil.which(compiler) and shutil.which(c_compiler)):
-        pytest.skip(f"there is no `{compiler}` here; scripts/hosts installs it")
+STRICT = ("-Wall", "-Wextra", "-Werror", "-pedantic", f"-I{ROOT / 'c'}", f"-I{ROOT / 'cpp'}")
+
+
+def skip_without(*programs: str) -> None:
+    """Skip the test where a program is not installed."""
+    if lacks := [program for program in programs if not shutil.which(program)]:
+        pytest.skip(f"there is no `{'`, `'.join(lacks)}` here; scripts/hosts installs it")
+
+
+def test_cpp(artifact: Path, tmp_path: Path) -> None:
+    """Moves, exceptions, threads and forms of inputs; no memory is misused or lost."""
+    skip_without("clang", "clang++")
     sanitized = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
-    strict = ("-Wall", "-Wextra", "-Werror", "-pedantic")
-    core, folder = ROOT / "c", tmp_path
-    compile_with(
-        c_compiler, "-std=c11", *sanitized, "-c", core / "edgernn.c", "-o", folder / "core.o"
-    )
-    compile_with(
-        compiler,
-        f"-std={standard}",
-        *sanitized,
-        *strict,
-        f"-I{core}",
-        f"-I{ROOT / 'cpp'}",
-        HERE / "native_streams.cpp",
-        folder / "core.o",
-        "-o",
-        folder / "streams",
-        *("-ldl", "-lm", "-lpthread"),
-    )
-    assert run(folder / "streams", artifact) == "right\n"
+    core, program = tmp_path / "core.o", tmp_path / "streams"
+    compile_with("clang", "-std=c11", *sanitized, "-c", ROOT / "c" / "edgernn.c", "-o", core)
+    sources = (HERE / "native_streams.cpp", core, "-o", program, "-ldl", "-lm", "-lpthread")
+    compile_with("clang++", "-std=c++20", *sanitized, *STRICT, *sources)
+    assert run(program, artifact) == "right\n"
+
+
+@pytest.mark.parametrize("compiler", ["g++", "clang++"])
+@pytest.mark.parametrize("standard", ["c++17", "c++20"])
+def test_cpp_is_tidy(compiler: str, standard: str) -> None:
+    """The header and the program compile without a warning, with std::span and without."""
+    skip_without(compiler)
+    sources = (ROOT / "cpp" / "app" / "main.cpp", HERE / "native_streams.cpp")
+    compile_with(compiler, f"-std={standard}", "-fsyntax-only", "-Wconversion", *STRICT, *sources)
 
 
 @pytest.fixture(scope="module")
 def crate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The crate as a project has it, with the tests of this folder."""
-    if not (shutil.which("cargo") and shutil.which("cc")):
-        pytest.skip("there is no `cargo`, `cc` here; scripts/hosts installs it")
+    skip_without("cargo", "cc")
     folder = tmp_path_factory.mktemp("crate") / "edgernn"
     copy_crate(folder)
     (folder / "tests").mkdir()
@@ -92,8 +90,6 @@ def test_rust(crate: Path, artifact: Path) -> None:
 
 def test_rust_is_tidy(crate: Path) -> None:
     """The crate is formatted, and clippy has nothing to say."""
-    for tool in ("cargo-clippy", "rustfmt"):
-        if not shutil.which(tool):
-            pytest.skip(f"there is no `{tool}` here; rustup installs it")
+    skip_without("cargo-clippy", "rustfmt")
     run("cargo", "clippy", "-q", "--offline", "--all-targets", "--", "-D", "warnings", cwd=crate)
     run("cargo", "fmt", "--check", cwd=crate)

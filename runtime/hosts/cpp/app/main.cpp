@@ -103,26 +103,25 @@ struct Step {
 
     std::vector<Values> inputs, outputs;
     std::size_t batch = 1;
-    std::int64_t most = 1000; // a sequence has so many steps at most
+    std::int64_t most = 100; // steps in a row, at most those that a sequence may have
 };
 
-/* Return the time of a step in microseconds, from steps of zeros for a fifth of a second. */
+/* Return the time of a step in microseconds: the median of blocks of steps of zeros. */
 double time_step(const edgernn::Model &model) {
     using Clock = std::chrono::steady_clock;
     const Step step(model);
     const std::vector<edgernn::Input> zeros = step.views();
     edgernn::Stream stream = model.stream(step.batch);
-    stream.step(zeros);
-    std::chrono::duration<double, std::micro> time{};
-    double steps = 0;
-    while (time < std::chrono::milliseconds(200)) {
+    std::vector<double> times(101);
+    for (double &time : times) {
         stream.reset();
         const auto start = Clock::now();
         for (std::int64_t i = 0; i < step.most; i++) stream.step(zeros);
-        time += Clock::now() - start;
-        steps += static_cast<double>(step.most);
+        const std::chrono::duration<double, std::micro> block = Clock::now() - start;
+        time = block.count() / static_cast<double>(step.most);
     }
-    return time.count() / steps;
+    std::nth_element(times.begin(), times.begin() + 50, times.end());
+    return times[50];
 }
 
 /* Replay the golden run and return whether every way agrees. */
