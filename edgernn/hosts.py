@@ -83,7 +83,15 @@ HOSTS = {
             None,
             template="js",
         ),
-        Host("web", "A web page", "Node 18 and npm", "npm install", "", None),
+        Host(
+            "web",
+            "A web page",
+            "Node 18 and npm",
+            "npm install --ignore-scripts --prefix {folder}",
+            "node {folder}/build.mjs --open",
+            None,
+            more={"js/edgernn.mjs": "edgernn.mjs"},
+        ),
     )
 }
 """Name → host."""

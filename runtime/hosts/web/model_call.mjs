@@ -3,14 +3,14 @@
 import { layout, reader, stepAxis } from "page/array_layout.mjs";
 import { readNpy } from "page/number_files.mjs";
 
-/** Return what a recorded input is: `{ steps, at }`, and the sizes of its axes by name. */
+/** Return what a recorded input is: `{ steps, at }`, its axes, and their sizes by name. */
 export function recording(bytes, port, graph) {
   const { data, shape } = readNpy(bytes, `golden/${port.name}.npy`);
   const leading = graph === "step" && stepAxis(port.axes) < 0 && shape.length > port.axes.length;
   const axes = leading ? ["sequence", ...port.axes] : port.axes;
   const place = layout(shape, axes);
   const sizes = Object.fromEntries(axes.map((axis, i) => [axis, shape[i]]));
-  return { steps: place.steps, width: place.width, at: reader(data, place), sizes };
+  return { steps: place.steps, width: place.width, at: reader(data, place), axes, shape, sizes };
 }
 
 /** Return the data inputs of a graph: neither states nor lengths, which a stream fills itself. */

@@ -26,17 +26,17 @@ export function readNpy(bytes, name) {
   return { data: new TYPES[type](body.buffer), shape };
 }
 
-/** Return the sequence in an array whose axes are those of a port, or those without the batch. */
-export function sequenceOf({ data, shape }, port, name) {
-  const alone = port.axes.filter((axis) => axis !== "batch");
-  const axes = shape.length === port.axes.length ? port.axes : alone;
-  const { steps, width, ...rest } = layout(shape, axes);
-  const expected = port.shape.map((size, axis) => port.axes[axis] ?? size).join(", ");
-  if (shape.length !== axes.length || width !== port.width || !steps) {
-    throw new Error(`\`${name}\` has the shape (${shape.join(", ")}); \`${port.name}\` takes (${expected}).`);
+/** Return the sequence in an array with the axes of a recorded run, or with those but the batch. */
+export function sequenceOf({ data, shape }, recorded, port, name) {
+  const alone = recorded.axes.filter((axis) => axis !== "batch");
+  const axes = shape.length === recorded.axes.length ? recorded.axes : alone;
+  const place = layout(shape, axes);
+  if (shape.length !== axes.length || place.width !== recorded.width || !place.steps) {
+    const expected = recorded.shape.map((size, axis) => recorded.axes[axis] ?? size);
+    throw new Error(`\`${name}\` has the shape (${shape.join(", ")}); \`${port}\` takes (${expected.join(", ")}).`);
   }
-  const read = reader(data, { steps, width, ...rest });
-  return { steps, at: (_, t, c) => read(t, c) };
+  const read = reader(data, place);
+  return { steps: place.steps, at: (_, t, c) => read(t, c) };
 }
 
 /** Return the sequence in the rows of a .csv: one step a line, the ports' numbers in order. */

@@ -197,7 +197,8 @@ export class NumberInput {
       return { steps: samples.length, at: (_, t) => samples[t] };
     }
     if (!/\.npy$/i.test(file.name)) return readCsv(new TextDecoder().decode(bytes), this.ports, file.name);
-    return sequenceOf(readNpy(bytes, file.name), this.ports[0], file.name);
+    const { name } = this.ports[0];
+    return sequenceOf(readNpy(bytes, file.name), this.recorded[name], name, file.name);
   }
 
   #listen() {

@@ -189,10 +189,10 @@ async function main() {
   page.runner = makeRunner(page);
   page.setRunning = connectControls({ ...page, speeds: speedsOf(contract) });
   if (page.source instanceof TextInput) page.setRunning(true);
-
   const size = Object.values({ ...graphs, ...weights }).reduce((sum, { length }) => sum + length, 0);
   const runtime = `ONNX Runtime ${ort.env.versions?.web ?? ""}, wasm`;
   showContract(contract, { facts: element("facts"), ports: element("ports"), size, runtime });
+  document.querySelector("main").classList.remove("closed");
   await check(model, golden, contract.tolerance ?? 1e-5);
 }
 
