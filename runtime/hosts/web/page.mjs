@@ -69,7 +69,7 @@ function connectControls({ runner, source, speeds, reset }) {
     Promise.resolve(source.listen?.(runner.running)).catch((error) => runner.onEnd(error));
   };
   const setRunning = (running) => {
-    if (running && source.ended) source.rewind();
+    if (running && source.ended) reset();
     runner.running = running;
     source.say("");
     show();
@@ -96,7 +96,7 @@ function connectControls({ runner, source, speeds, reset }) {
     runner.running = false;
     show();
     if (error) source.say(error.message);
-    else say(`The input has ended after ${runner.steps} steps.`);
+    else say(`The input has ended after ${runner.steps} steps. ${source.summary()}`);
   };
   for (const id of ["run", "step", "reset", "speed"]) element(id).disabled = false;
   return setRunning;
@@ -188,7 +188,6 @@ async function main() {
   page.views = makeViews(contract, page);
   page.runner = makeRunner(page);
   page.setRunning = connectControls({ ...page, speeds: speedsOf(contract) });
-  if (page.source instanceof TextInput) page.setRunning(true);
   const size = Object.values({ ...graphs, ...weights }).reduce((sum, { length }) => sum + length, 0);
   const runtime = `ONNX Runtime ${ort.env.versions?.web ?? ""}, wasm`;
   showContract(contract, { facts: element("facts"), ports: element("ports"), size, runtime });

@@ -72,7 +72,7 @@ export class TextInput {
   }
 
   get ended() {
-    return false; // more may be typed
+    return this.read.length === this.ids.length && this.missing === 0;
   }
 
   say(sentence) {
