@@ -231,6 +231,9 @@ int main(int count, char **arguments) {
     const unsigned long first = strtoul(arguments[2], NULL, 10), cases = strtoul(arguments[3], NULL, 10);
     const bool traces = getenv("FUZZ_TRACE") != NULL;
     if (!files[0].bytes && !files[1].bytes) stop("the artifact has no graph");
+    edgernn_model *kept = NULL; /* ONNX Runtime starts once, not in each case */
+    edgernn_error error;
+    if (edgernn_open(arguments[1], NULL, &kept, &error)) stop(error.message);
     for (unsigned long number = first; number < first + cases; number++) {
         random_state = (number + 1) * UINT64_C(0x9E3779B97F4A7C15);
         if (traces) fprintf(stderr, "%lu\n", number);
@@ -241,6 +244,7 @@ int main(int count, char **arguments) {
     static const char *const names[] = {"ok", "contract", "provider", "input", "state", "memory"};
     for (size_t i = 0; i < STATUSES; i++) printf(", %s %lu", names[i], statuses[i]);
     printf(", without a message %lu\n", silent);
+    edgernn_close(kept);
     free(files[0].bytes);
     free(files[1].bytes);
     return silent != 0;
