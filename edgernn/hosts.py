@@ -19,7 +19,7 @@ class Host:
         build: The command that builds the project, `{folder}` being its folder.
         run: The command that runs it; the program replays the golden run.
         core: Where in the project the C core lies; None without it.
-        more: Files of other hosts that the project takes → where they lie in it.
+        more: Files and folders of other hosts that the project takes → where they lie in it.
         template: Its folder in `runtime/hosts`, where that has another name.
     """
 
@@ -63,7 +63,14 @@ HOSTS = {
             "core",
         ),
         Host("go", "Go", "Go 1.19", "make -C {folder}", "{folder}/app"),
-        Host("java", "Java", "a JDK, from 17 on", "make -C {folder}", "{folder}/app"),
+        Host(
+            "java",
+            "Java",
+            "a JDK, from 17 on, and a C compiler",
+            "make -C {folder}",
+            "java -jar {folder}/lib/app.jar",
+            "native",
+        ),
         Host("csharp", "C#", ".NET or Mono", "make -C {folder}", "{folder}/app"),
         Host(
             "swift",
@@ -73,7 +80,18 @@ HOSTS = {
             "{folder}/app",
             "Sources/CEdgernn",
         ),
-        Host("kotlin", "Kotlin", "kotlinc", "make -C {folder}", "{folder}/app"),
+        Host(
+            "kotlin",
+            "Kotlin",
+            "kotlinc, a JDK, from 17 on, and a C compiler",
+            "make -C {folder}",
+            "java -jar {folder}/lib/kotlin.jar",
+            "java/native",
+            {
+                f"java/{name}": f"java/{name}"
+                for name in ("Makefile", "README.md", "native", "src/edgernn", "src22")
+            },
+        ),
         Host(
             "node",
             "Node",

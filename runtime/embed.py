@@ -98,7 +98,12 @@ def _copy_template(host: Host, project: Path) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(_TEMPLATES / "c" / name, place)
     for source, target in host.more.items():
-        shutil.copy(_TEMPLATES / source, project / target)
+        if (_TEMPLATES / source).is_dir():
+            shutil.copytree(
+                _TEMPLATES / source, project / target, ignore=_built, dirs_exist_ok=True
+            )
+        else:
+            shutil.copy(_TEMPLATES / source, project / target)
 
 
 def _built(folder: str, names: list[str]) -> list[str]:

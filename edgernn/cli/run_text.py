@@ -20,13 +20,8 @@ from edgernn.cli.text_writer import write_text
 from edgernn.contract import SEQUENCE, Contract
 from edgernn.errors import InputError
 from edgernn.regular_files import MEGABYTE, format_size
-from edgernn.runtime.generation.text_ports import (
-    encode_text,
-    ids_input,
-    scores_output,
-    symbols_axis,
-)
-from edgernn.runtime.port_axes import PortAxes, input_axes, output_axes, required_axes
+from edgernn.runtime.generation.text_ports import encode_text, ids_input, scores_output
+from edgernn.runtime.port_axes import PortAxes, input_axes, required_axes
 from edgernn.vocabulary import Vocabulary
 
 __all__ = ["MAX_TEXT", "TextInterface", "read_text", "run_text"]
@@ -49,7 +44,6 @@ class TextInterface:
         self.vocabulary: Vocabulary = contract.vocabulary
         self._axes = _id_port(contract)
         self.scores = scores_output(contract)
-        self._scores_axes = self.scores and output_axes(contract)[self.scores]
         only = contract.constants.get(SEQUENCE, 1)
         self.chunk = max(only, _CHUNK_STEPS - _CHUNK_STEPS % only)
 
@@ -65,9 +59,7 @@ class TextInterface:
     def best(self, outputs: Mapping[str, NDArray[Any]]) -> str:
         """Return the symbols with the best scores, one per step."""
         scores = outputs.get(self.require_scores())
-        if scores is None or not self._scores_axes:
-            return ""
-        ids: list[int] = scores.argmax(symbols_axis(self._scores_axes)).ravel().tolist()
+        ids: list[int] = [] if scores is None else scores.argmax(-1).ravel().tolist()
         return self.vocabulary.decode(ids)
 
     def require_scores(self) -> str:

@@ -71,7 +71,7 @@ class PromptBatch:
             self.observe(chunk, outputs)
         scores = outputs[self._scores_name]
         sequence = self._ports.scores.sequence
-        if sequence is not None:
+        if len(self.rows) > 1 and sequence is not None:
             scores = scores.take(-1, sequence)
         self.scores = self._by_row(scores)
 
@@ -146,7 +146,7 @@ class PromptBatch:
     def _by_row(self, scores: NDArray[Any]) -> NDArray[Any]:
         """Return the scores of the last step as (batch, symbols)."""
         if len(self.rows) == 1:
-            return scores.reshape(1, -1)
+            return scores.reshape(-1, scores.shape[-1])[-1:]
         return np.moveaxis(scores, self._ports.scores.step.batch or 0, 0)
 
 

@@ -11,7 +11,7 @@ from edgernn.errors import InputError
 from edgernn.runtime.port_axes import PortAxes, input_axes, output_axes, required_axes
 from edgernn.vocabulary import Vocabulary
 
-__all__ = ["TextPorts", "encode_text", "ids_input", "scores_output", "symbols_axis"]
+__all__ = ["TextPorts", "encode_text", "ids_input", "scores_output"]
 
 
 @dataclass(frozen=True)
@@ -73,12 +73,6 @@ def scores_output(contract: Contract) -> str | None:
         if axis.features == (len(contract.vocabulary),) and np.dtype(axis.port.dtype).kind == "f"
     ]
     return names[0] if len(names) == 1 else None
-
-
-def symbols_axis(scores: PortAxes) -> int:
-    """Return the axis of an output of scores that has one score for each symbol."""
-    around = (scores.sequence, scores.batch)
-    return next(axis for axis in range(len(scores.port.shape)) if axis not in around)
 
 
 def encode_text(vocabulary: Vocabulary, text: str) -> list[int]:

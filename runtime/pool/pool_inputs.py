@@ -226,13 +226,11 @@ def _check_alike(port: Port, arrays: Sequence[NDArray[Any]], places: Sequence[in
 
 def _stack(values: Sequence[Any], port: Port) -> NDArray[Any] | None:
     """Return arrays of one shape and dtype joined along the batch axis; None for others."""
-    if {type(value) for value in values} != {np.ndarray}:
-        return None
-    kinds = {(value.dtype, value.shape) for value in values}
+    kinds = {(type(value), getattr(value, "dtype", None), np.shape(value)) for value in values}
     if len(kinds) != 1:
         return None
-    ((_, shape),) = kinds
-    if len(shape) != len(port.shape) - 1:
+    ((kind, _, shape),) = kinds
+    if kind is not np.ndarray or len(shape) != len(port.shape) - 1:
         return None
     joined = np.concatenate(values) if shape else np.array(values)
     return np.moveaxis(joined.reshape(len(values), *shape), 0, batch_axis(port))

@@ -204,12 +204,7 @@ class StreamPool(ShownAsFacts):
             ProviderError: ONNX Runtime failed.
         """
         with self._alone():
-            if isinstance(inputs, Mapping) and _by_stream(inputs):
-                if streams is not None and inputs:
-                    raise InputError(
-                        "`streams` came beside a dict of streams, which says which ones to step. "
-                        "Leave it out, or give arrays of all of them."
-                    )
+            if streams is None and isinstance(inputs, Mapping) and _by_stream(inputs):
                 return self._step_each(list(inputs), list(inputs.values()))
             if isinstance(streams, PoolStream):
                 raise InputError("`streams` came as one stream. Give a list: [stream].")

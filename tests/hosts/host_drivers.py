@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -265,6 +266,40 @@ def _build_swift(folder: Path) -> list[str | Path]:
     return ["{folder}/project/app"]
 
 
+def _build_java(folder: Path) -> list[str | Path]:
+    javac = shutil.which("javac")
+    assert javac
+    return _compile_java(folder, Path(javac).resolve().parents[1], "jni")
+
+
+def _build_java_foreign(folder: Path) -> list[str | Path]:
+    """Build with a JDK that has foreign functions; the core has no C code of Java's then."""
+    for jdk in (Path(os.environ.get("JAVA_HOME", ".")), *Path("/usr/lib/jvm").glob("*")):
+        release = (jdk / "release").read_text("utf-8") if (jdk / "release").is_file() else ""
+        version = re.search(r'^JAVA_VERSION="(\d+)', release, re.MULTILINE)
+        if version and int(version[1]) >= 22 and (jdk / "bin" / "javac").is_file():
+            return _compile_java(folder, jdk, "foreign")
+    pytest.skip("there is no JDK from 22 on here, neither in /usr/lib/jvm nor as JAVA_HOME")
+
+
+def _compile_java(folder: Path, jdk: Path, binding: str) -> list[str | Path]:
+    """Compile the wrapper and its programs into a folder, with the native library beside them."""
+    java, is_jni = ROOT / "java", binding == "jni"
+    flags = ("-std=c11", "-O1", "-Wall", "-Wextra", "-Werror", "-pedantic", "-fPIC", "-shared")
+    headers = [f"-I{path}" for path in (ROOT / "c", jdk / "include", jdk / "include" / "linux")]
+    native = [ROOT / "c" / "edgernn.c", *[java / "native" / "edgernn_jni.c"] * is_jni]
+    library = folder / "libedgernn.so"
+    compile_with("cc", *flags, *headers, *native, "-o", library, "-ldl", "-lm", "-lpthread")
+    release = ("--release", "17" if is_jni else "22")
+    places = [java / "src" / "edgernn", DRIVERS, *[java / "src22" / "edgernn"] * (not is_jni)]
+    sources = [file for place in places for file in place.glob("*.java")]
+    options = ("-encoding", "UTF-8", "-Xlint:all", "-Werror", "-J-XX:TieredStopAtLevel=1")
+    compile_with(jdk / "bin" / "javac", *options, *release, "-d", folder, *sources)
+    access = [] if is_jni else ["--enable-native-access=ALL-UNNAMED"]
+    command = (f"-Dedgernn.binding={binding}", "-XX:+UseSerialGC", "-cp", "{folder}", "Driver")
+    return [jdk / "bin" / "java", *access, *command]
+
+
 @dataclass(frozen=True)
 class Host:
     """How the driver of a host is built and run.
@@ -283,8 +318,11 @@ class Host:
     closeness: float = 0
     variables: Mapping[str, str] = field(default_factory=dict)
 
-    def start(self, once: Once) -> Driver:
-        """Build the driver once in a test run and start it; skip where a program is missing."""
+    def command(self, once: Once) -> list[str]:
+        """Build the driver once in a test run, and return the command that starts it.
+
+        The test is skipped where a program is missing.
+        """
         lacks = [program for program in self.needs if not shutil.which(program)]
         if lacks:
             pytest.skip(f"there is no `{'`, `'.join(lacks)}` here; scripts/hosts installs it")
@@ -295,7 +333,11 @@ class Host:
 
         folder = once(f"driver-{self.name}", build)
         command = json.loads((folder / "command.json").read_text("utf-8"))
-        return Driver([word.replace("{folder}", str(folder)) for word in command], self.variables)
+        return [word.replace("{folder}", str(folder)) for word in command]
+
+    def start(self, once: Once) -> Driver:
+        """Build the driver once in a test run and start it; skip where a program is missing."""
+        return Driver(self.command(once), self.variables)
 
 
 HOSTS = {
@@ -309,5 +351,7 @@ HOSTS = {
         Host("node", ("node",), _build_node, closeness=1e-6),
         Host("browser", ("chromium", "chromedriver"), _build_browser, closeness=1e-6),
         *([Host("swift", ("swift", "make"), _build_swift)] if shutil.which("swift") else []),
+        Host("java", ("javac", "cc"), _build_java),
+        Host("java-foreign", ("cc",), _build_java_foreign),
     ]
 }

@@ -7,15 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 import edgernn
-from edgernn.cli.run_text import TextInterface
 from edgernn.errors import InputError, StateError, UnsupportedModelError
 from edgernn.runtime import Model
 from edgernn.vocabulary import Vocabulary
 from tests.nets import embedded_lstm
-from tests.nets.scorer import Scorer
 from tests.runtime.generation.conftest import LETTERS, WORDS, write
 
 PROMPTS = ["abc", "d", "abc", "ccccba", "ad", "bbdbbdb"]
@@ -45,32 +42,6 @@ def test_the_best_symbols(letters: Model, prompt: str) -> None:
 def test_several_prompts(letters: Model) -> None:
     """Prompts of several lengths side by side are continued as each alone."""
     assert texts(letters, PROMPTS, 9) == [by_hand(prompt, 9) for prompt in PROMPTS]
-
-
-class Transposed(Scorer):
-    """Scores as torch's cross entropy takes them: (batch, symbols, sequence)."""
-
-    def forward(self, ids: torch.Tensor) -> torch.Tensor:
-        """Return the scores with steps last."""
-        return super().forward(ids).transpose(1, 2)
-
-
-def test_scores_with_steps_last(tmp_path: Path) -> None:
-    """The symbol is chosen along the axis of the symbols, wherever that is."""
-    path, model = tmp_path / "m.edgernn", Transposed().eval()
-    edgernn.export_model(model, path, vocabulary=list("abcdef"), verify=False)
-    prompts = ["abc", "fedcb", "a"]
-    wanted = []
-    for prompt in prompts:
-        ids = ["abcdef".index(letter) for letter in prompt]
-        for _ in range(5):
-            ids.append(int(model(torch.tensor([ids]))[0, :, -1].argmax()))
-        wanted.append("".join("abcdef"[id_] for id_ in ids[len(prompt) :]))
-    loaded = edgernn.load(path)
-    assert texts(loaded, prompts, 5) == wanted
-    assert ["".join(edgernn.generate(loaded, prompt, 5)) for prompt in prompts] == wanted
-    best = TextInterface(loaded.contract).best(loaded.run({"ids": np.array([[0, 1, 2]])}).outputs)
-    assert (len(best), best[-1]) == (3, wanted[0][0])
 
 
 @pytest.mark.parametrize("kinds", [("sequence",), ("step",)])

@@ -6,7 +6,6 @@ import copy
 import pickle
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -158,28 +157,6 @@ def test_an_empty_call(pool: StreamPool, model: Model) -> None:
     assert refused(pool, lambda: model.pool().step(IDS)) == (
         "InputError: No stream came. Open one first: stream = pool.open()."
     )
-
-
-def test_lists_of_different_lengths(pool: StreamPool) -> None:
-    """What is no array is refused by the stream that it came for."""
-    first, second, _ = pool.streams
-    for values in ({first: [[1, 2], [3]]}, {first: [[1, 2], [3]], second: 1}):
-        message = refused(pool, partial(pool.step, values))
-        assert message.startswith(
-            "InputError: `pool.streams[0]`: `tokens: int64[batch]` came as something that is not "
-            "an array: "
-        )
-
-
-def test_streams_named_twice(pool: StreamPool) -> None:
-    """A dict says which streams take the step; a list beside it says it again."""
-    first = pool.streams[0]
-    values: Any = {first: 1}
-    assert refused(pool, lambda: pool.step(values, [first])) == (
-        "InputError: `streams` came beside a dict of streams, which says which ones to step. Leave "
-        "it out, or give arrays of all of them."
-    )
-    assert pool.step(values)
 
 
 def test_a_full_pool(model: Model) -> None:
