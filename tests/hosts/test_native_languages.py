@@ -11,6 +11,7 @@ import pytest
 
 from edgernn.runtime.providers import find_library
 from tests.conftest import Once
+from tests.docs.page_blocks import page_blocks
 from tests.hosts.host_artifacts import write_artifact
 from tests.hosts.host_drivers import ROOT, compile_with, copy_crate
 
@@ -61,10 +62,12 @@ def test_cpp(artifact: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("compiler", ["g++", "clang++"])
 @pytest.mark.parametrize("standard", ["c++17", "c++20"])
-def test_cpp_is_tidy(compiler: str, standard: str) -> None:
-    """The header and the program compile without a warning, with std::span and without."""
+def test_cpp_is_tidy(tmp_path: Path, compiler: str, standard: str) -> None:
+    """Programs compile without a warning, with std::span and without; so does the README's."""
     skip_without(compiler)
-    sources = (ROOT / "cpp" / "app" / "main.cpp", HERE / "native_streams.cpp")
+    readme = tmp_path / "readme.cpp"
+    readme.write_text(page_blocks(ROOT / "cpp" / "README.md", "cpp")[0].text)
+    sources = (ROOT / "cpp" / "app" / "main.cpp", HERE / "native_streams.cpp", readme)
     compile_with(compiler, f"-std={standard}", "-fsyntax-only", "-Wconversion", *STRICT, *sources)
 
 

@@ -638,4 +638,5 @@ class Model {
 } // namespace EDGERNN_CPP
 } // namespace edgernn
 
+#undef EDGERNN_CPP
 #endif

@@ -1,6 +1,6 @@
 //! The declarations of edgernn.h that this crate calls.
 
-use std::ffi::{c_char, c_int, c_void};
+use std::os::raw::{c_char, c_int, c_void};
 
 pub const MESSAGE_SIZE: usize = 1024;
 

@@ -37,13 +37,18 @@
 
 #![warn(missing_docs)]
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod ffi;
 mod model;
 mod stream;
 mod tensor;
 
-use std::ffi::{c_char, c_int, CStr, CString};
+use std::ffi::{CStr, CString};
 use std::fmt;
+use std::os::raw::{c_char, c_int};
 
 pub use model::{Differences, Graph, Model, Options, Port};
 pub use stream::Stream;

@@ -1,6 +1,7 @@
 //! An artifact that is open.
 
-use std::ffi::{c_int, CString};
+use std::ffi::CString;
+use std::os::raw::{c_char, c_int};
 use std::path::Path;
 use std::ptr;
 use std::sync::Arc;
@@ -289,7 +290,7 @@ impl Model {
     }
 }
 
-fn or_null(text: &Option<CString>) -> *const std::ffi::c_char {
+fn or_null(text: &Option<CString>) -> *const c_char {
     text.as_ref().map_or(ptr::null(), |text| text.as_ptr())
 }
 

@@ -1,6 +1,7 @@
 //! One running state of a model.
 
-use std::ffi::{c_int, CStr, CString};
+use std::ffi::{CStr, CString};
+use std::os::raw::c_int;
 use std::ptr;
 
 use crate::{

@@ -1,8 +1,8 @@
 //! Arrays: what a call reads, and what it returns.
 
-use std::ffi::c_void;
 use std::fmt;
 use std::ops::{Deref, Index};
+use std::os::raw::c_void;
 
 use crate::{ffi, slice, text, Error};
 
@@ -117,15 +117,11 @@ impl<'a> Input<'a> {
 
     /// Return the shape, after a check that the elements fill it: the core reads as many.
     pub(crate) fn filled_shape(&self) -> Result<Option<&'a [i64]>, Error> {
-        let Some(shape) = self.shape else {
-            return Ok(None);
-        };
-        let sizes = shape.iter().map(|&size| usize::try_from(size).ok());
-        let product = sizes
-            .clone()
-            .try_fold(1_usize, |product, size| product.checked_mul(size?));
-        if product == Some(self.count) {
-            return Ok(Some(shape));
+        let shape = self.shape.unwrap_or(&[]);
+        let mut sizes = shape.iter().map(|&size| usize::try_from(size).ok());
+        let product = sizes.try_fold(1_usize, |product, size| product.checked_mul(size?));
+        if self.shape.is_none() || product == Some(self.count) {
+            return Ok(self.shape);
         }
         Err(Error::input(format!(
             "`{}` came with {} elements, which do not fill its shape, {shape:?}. Give a shape whose \
