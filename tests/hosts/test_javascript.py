@@ -385,6 +385,33 @@ def test_a_failure_of_onnx_runtime(run: Run, gru: Path) -> None:
     assert found == [message, message, True, 2]
 
 
+def test_a_silent_cpu_is_refused(run: Run, gru: Path) -> None:
+    """A graph whose recurrence WebGPU leaves to the CPU is not opened there."""
+    found = run(
+        gru,
+        """
+        const session = { run: async () => ({}), release: async () => {} };
+        const runtime = { ...ort, listSupportedBackends: () => [{ name: "webgpu" }],
+          InferenceSession: { create: async () => session } };
+        const sequence = bytes("sequence.onnx"), options = { provider: "webgpu" };
+        const opened = (await open(runtime, { sequence }, options)).provider;
+        const place = new TextDecoder("latin1").decode(sequence).indexOf("GRU");
+        sequence.set(new TextEncoder().encode("RNN"), place);
+        sequence.set(new TextEncoder().encode("RNN"),
+          new TextDecoder("latin1").decode(sequence).indexOf("GRU"));
+        answer([opened, await caught(() => open(runtime, { sequence }, options)),
+          await caught(() => open(runtime, { sequence }))]);
+        """,
+    )
+    assert found == [
+        "webgpu",
+        "provider: The sequence graph has the operator RNN, which provider `webgpu` leaves to the "
+        "CPU. Open it with provider `cpu`, or its step graph alone.",
+        "provider: `cpu` does not run here: this ONNX Runtime has webgpu. Give one of them, or a "
+        "build that has it.",
+    ]
+
+
 def test_damaged_graphs(run: Run, gru: Path) -> None:
     """Graphs with bytes changed or cut are opened, or refused with an error of a kind."""
     found = run(

@@ -230,7 +230,7 @@ function declaredPort(info) {
 /** Read a graph: its kind, its metadata without the prefix `edgernn.`, and its ports. */
 function readGraph(bytes, subject) {
   const metadata = new Map();
-  let inputs, outputs;
+  let inputs, outputs, operators;
   try {
     for (const entry of all(bytes, 14)) {
       const key = utf8.decode(all(entry, 1)[0]);
@@ -238,6 +238,7 @@ function readGraph(bytes, subject) {
     }
     const [graph] = all(bytes, 7);
     if (!graph) throw new RangeError("it has no graph");
+    operators = new Set(all(graph, 1).map((node) => utf8.decode(all(node, 4)[0])));
     [inputs, outputs] = [11, 12].map((field) => all(graph, field).map(declaredPort));
   } catch (error) {
     fail("contract", `${subject} is not an ONNX graph: ${error.message}. Export the model with `
@@ -252,7 +253,7 @@ function readGraph(bytes, subject) {
     fail("contract", `${subject} is of contract version ${version}; this edgernn reads version 1. `
       + "Export the model again, or take the edgernn.mjs of the edgernn that wrote it.");
   }
-  return contractOf({ subject, metadata, inputs, outputs });
+  return { ...contractOf({ subject, metadata, inputs, outputs }), operators };
 }
 
 /** Return the contract of one graph, from its metadata and ports. */
@@ -1638,6 +1639,26 @@ function providerOf(ort, provider) {
   return { isWeb, name, option: isWeb && name === "cpu" ? "wasm" : provider };
 }
 
+const ON_THE_CPU = ["RNN", "Scan", "Loop"]; // what WebGPU leaves to the CPU without a word
+
+/** Check that a provider runs the recurrent nodes of a graph itself. */
+function checkNodes(provider, { subject, operators }) {
+  const left = provider === "webgpu" ? ON_THE_CPU.filter((operator) => operators.has(operator)) : [];
+  if (left.length) {
+    fail("provider", `${subject} has the operator ${left.join(", ")}, which provider \`webgpu\` leaves to the CPU. `
+      + "Open it with provider `cpu`, or its step graph alone.");
+  }
+}
+
+let lastTurn = Promise.resolve();
+
+/** Run work after all that came before it: on a GPU of a browser, two runs at a time never end. */
+function inTurn(work) {
+  const turn = lastTurn.then(work);
+  lastTurn = turn.catch(() => {});
+  return turn;
+}
+
 /** Open an artifact; edgernn.d.ts says what each argument is. */
 export async function open(ort, source, options = {}) {
   const { provider = "cpu", threads = 1, sessionOptions = {} } = options;
@@ -1647,6 +1668,7 @@ export async function open(ort, source, options = {}) {
     const graph = readGraph(file.bytes, file.subject);
     file.family = graph.family;
     const kind = { "sequence.onnx": "sequence", "step.onnx": "step" }[file.file] ?? graph.kind;
+    checkNodes(name, graph);
     graphs[kind] = graph;
     file.kind = kind;
   }
@@ -1654,10 +1676,13 @@ export async function open(ort, source, options = {}) {
   if (isWeb && ort.env?.wasm) ort.env.wasm.numThreads = threads;
   for (const { bytes, kind, subject } of files.graphs) {
     try {
-      sessions[kind] = await ort.InferenceSession.create(bytes, {
+      const create = () => ort.InferenceSession.create(bytes, {
         executionProviders: [option], intraOpNumThreads: threads, interOpNumThreads: 1,
         ...(externalData.length ? { externalData } : {}), ...sessionOptions,
       });
+      const inTurns = isWeb && name !== "cpu", session = await (inTurns ? inTurn(create) : create());
+      sessions[kind] = inTurns
+        ? { run: (feeds) => inTurn(() => session.run(feeds)), release: () => session.release() } : session;
     } catch (error) {
       await Promise.all(Object.values(sessions).map((session) => session.release()));
       fail("provider", `${subject} does not run with provider \`${name}\`: ${error.message}`, error);
