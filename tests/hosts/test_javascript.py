@@ -16,6 +16,7 @@ import torch
 
 import edgernn
 from tests.conftest import Once
+from tests.docs.page_blocks import page_blocks
 from tests.hosts.host_artifacts import write_artifact
 from tests.hosts.host_drivers import ROOT, node_modules
 
@@ -441,6 +442,20 @@ def test_damaged_graphs(run: Run, gru: Path) -> None:
     assert set(found) <= {"nothing was thrown", "contract", "input", "memory"}
     assert found["contract"] > 200
     assert sum(found.values()) == 400
+
+
+def test_the_program_of_the_readme(run: Run, gru: Path, tmp_path: Path) -> None:
+    """The page's program runs as it is shown."""
+    program = page_blocks(ROOT / "js" / "README.md")[0]
+    shutil.copytree(gru, tmp_path / "model.edgernn")
+    shutil.copy(MODULE, tmp_path)
+    (tmp_path / "node_modules").symlink_to(node_modules())
+    shown = "\nconsole.log(output.dims, chunk.output.dims, saved.length > 80, stream.steps);\n"
+    (tmp_path / "program.mjs").write_text(program.text + shown, "utf-8")
+    ran = subprocess.run(
+        ["node", "program.mjs"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (ran.stdout, ran.stderr) == ("[ 1, 5 ] [ 1, 5, 5 ] true 0\n", "")
 
 
 TYPED = """
