@@ -22,7 +22,6 @@ import math
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -30,6 +29,8 @@ from pathlib import Path
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
+
+from tests.fork_server import write_programs
 
 __all__ = ["Block", "check_output", "page_blocks", "play", "run"]
 
@@ -179,10 +180,7 @@ def _environment(folder: Path) -> dict[str, str]:
     """Return the variables of a shell in which this checkout is installed."""
     programs = folder.parent / f"{folder.name}-programs"
     programs.mkdir(exist_ok=True)
-    for name, arguments in {"python": "", "edgernn": " -P -m edgernn"}.items():
-        program = programs / name
-        program.write_text(f'#!/bin/sh\nexec "{sys.executable}"{arguments} "$@"\n', "utf-8")
-        program.chmod(0o755)
+    write_programs(programs)
     return {
         **os.environ,
         "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
