@@ -1,9 +1,19 @@
-// Replay the golden run of model.edgernn, which lies beside the program.
+// Run model.edgernn, which lies beside the program.
+//
+//     app         replay the golden run, and measure a step
+//     app step    answer each line of standard input, which has the numbers of a step
+
 import Edgernn
 import Foundation
 
 /// The largest difference from the golden run that passes.
 let tolerance = 1e-5  // edgernn embed: tolerance
+
+/// What ends the program.
+struct Failure: Error, CustomStringConvertible {
+    let description: String
+    init(_ description: String) { self.description = description }
+}
 
 /// Return the path of ONNX Runtime in the folder, nil where $ONNXRUNTIME_LIBRARY or the system has it.
 func library(in folder: URL) -> String? {
@@ -24,12 +34,8 @@ func isRight(_ way: String, _ difference: Double, mustAgree: Bool) -> Bool {
     return right
 }
 
-let folder = URL(fileURLWithPath: CommandLine.arguments[0]).resolvingSymlinksInPath()
-    .deletingLastPathComponent()
-do {
-    let model = try Model(
-        path: folder.appendingPathComponent("model.edgernn").path,
-        options: Options(library: library(in: folder)))
+/// Replay the golden run, print how far each way is from it, and return whether the model gives it.
+func check(_ model: Model) throws -> Bool {
     let found = try model.check()
     let ways = [
         isRight("whole", found.whole, mustAgree: true),
@@ -40,7 +46,128 @@ do {
     let agrees = !ways.contains(false)
     let verdict = agrees ? "reproduces" : "DIFFERS from"
     print("The model \(verdict) its golden run; the tolerance is \(tolerance).")
-    exit(agrees ? 0 : 1)
+    if model.hasGraph(.step) {
+        print("time           \(String(format: "%.1f", try timeStep(model))) µs per step")
+    }
+    return agrees
+}
+
+/// Return the time of a step in microseconds.
+func timeStep(_ model: Model) throws -> Double {
+    let steps = 2000
+    let (stream, inputs) = try open(model)
+    var start = Date()
+    for i in 0..<2 * steps {
+        if i == steps { start = Date() }
+        if i % 100 == 0 { stream.reset() }  // a table of positions may end
+        _ = try stream.step(inputs)
+    }
+    return Date().timeIntervalSince(start) * 1e6 / Double(steps)
+}
+
+/// Return a stream and the inputs of a step: zeros, which `answer` overwrites.
+func open(_ model: Model) throws -> (Edgernn.Stream, [Tensor]) {
+    var batch = 1
+    let inputs = try model.inputs(of: .step).filter { !$0.isState && !$0.isLengths }.map { port in
+        if let axis = port.axes.firstIndex(of: "batch"), let size = port.shape[axis] { batch = size }
+        return try zeros(port, port.shape.map { $0 ?? 1 })
+    }
+    return (try model.stream(batch: batch), inputs)
+}
+
+func zeros(_ port: Port, _ shape: [Int]) throws -> Tensor {
+    let count = shape.reduce(1, *)
+    switch port.dtype {
+    case .float32: return try Tensor(port.name, [Float](repeating: 0, count: count), shape: shape)
+    case .float64: return try Tensor(port.name, [Double](repeating: 0, count: count), shape: shape)
+    case .int32: return try Tensor(port.name, [Int32](repeating: 0, count: count), shape: shape)
+    case .int64: return try Tensor(port.name, [Int64](repeating: 0, count: count), shape: shape)
+    case .bool: return try Tensor(port.name, [Bool](repeating: false, count: count), shape: shape)
+    default: throw Failure("`\(port.name)` has elements that this program does not read")
+    }
+}
+
+/// Read the numbers of a step from each line, separated by commas or white space, and answer with
+/// those of the outputs. An empty line starts a new sequence.
+func answer(_ model: Model) throws {
+    guard model.hasGraph(.step) else {
+        throw Failure("the model has no step. Run whole sequences with Stream.run")
+    }
+    let (stream, inputs) = try open(model)
+    var number = 0
+    while let line = readLine() {
+        number += 1
+        let words = line.split { $0 == "," || $0.isWhitespace }.map(String.init)
+        var answers: [String] = []
+        if words.isEmpty {
+            stream.reset()
+        } else {
+            do {
+                try parse(words, inputs)
+                answers = try stream.step(inputs).flatMap(texts)
+            } catch {
+                throw Failure("line \(number): \(error)")
+            }
+        }
+        print(answers.joined(separator: ","))
+        fflush(stdout)
+    }
+}
+
+/// Write the numbers of a line into the inputs.
+func parse(_ words: [String], _ inputs: [Tensor]) throws {
+    let total = inputs.reduce(0) { $0 + $1.count }
+    guard words.count == total else {
+        throw Failure("\(words.count) numbers came, but a step takes \(total)")
+    }
+    var rest = words[...]
+    for input in inputs {
+        let own = rest.prefix(input.count)
+        rest = rest.dropFirst(input.count)
+        switch input.dtype {
+        case .float32: try write(own, input, Float.init)
+        case .float64: try write(own, input, Double.init)
+        case .int32: try write(own, input) { Int32($0) }
+        case .int64: try write(own, input) { Int64($0) }
+        default: try write(own, input) { $0 == "1" ? true : $0 == "0" ? false : nil }
+        }
+    }
+}
+
+func write<T: Element>(_ words: ArraySlice<String>, _ input: Tensor, _ read: (String) -> T?) throws {
+    try input.withElements(of: T.self) { elements in
+        for (place, word) in words.enumerated() {
+            guard let value = read(word) else {
+                throw Failure("`\(word)` is not \(input.dtype), as `\(input.name ?? "")` takes")
+            }
+            elements[place] = value
+        }
+    }
+}
+
+/// Return the numbers of an output, empty where it is not defined yet.
+func texts(_ output: Tensor) throws -> [String] {
+    guard output.isDefined else { return [String](repeating: "", count: output.count) }
+    switch output.dtype {
+    case .float32: return try output.elements(of: Float.self).map { String(format: "%.9g", $0) }
+    case .float64: return try output.elements(of: Double.self).map { String(format: "%.17g", $0) }
+    case .int32: return try output.elements(of: Int32.self).map { "\($0)" }
+    case .int64: return try output.elements(of: Int64.self).map { "\($0)" }
+    case .bool: return try output.elements(of: Bool.self).map { $0 ? "1" : "0" }
+    default: throw Failure("`\(output.name ?? "")` has elements that this program does not print")
+    }
+}
+
+let folder = URL(fileURLWithPath: CommandLine.arguments[0]).resolvingSymlinksInPath()
+    .deletingLastPathComponent()
+let words = CommandLine.arguments.dropFirst()
+do {
+    guard words.isEmpty || Array(words) == ["step"] else { throw Failure("usage: app [step]") }
+    let model = try Model(
+        path: folder.appendingPathComponent("model.edgernn").path,
+        options: Options(library: library(in: folder)))
+    if words.isEmpty { exit(try check(model) ? 0 : 1) }
+    try answer(model)
 } catch {
     FileHandle.standardError.write(Data("app: \(error)\n".utf8))
     exit(2)
