@@ -83,41 +83,61 @@ internal static class Program
         return right;
     }
 
-    /// <summary>Return how long a step takes.</summary>
+    /// <summary>Return how long a step takes: the median of blocks of steps of zeros.</summary>
     private static double Microseconds(Model model)
     {
-        const int steps = 2000;
-        using (var stream = Open(model, out var inputs))
+        var times = new double[101];
+        using (var step = new Step(model))
         {
-            var watch = new Stopwatch();
-            for (var i = 0; i < 2 * steps; i++)
+            for (var block = 0; block < times.Length; block++)
             {
-                if (i == steps) watch.Start();
-                if (i % 100 == 0) stream.Reset(); // a table of positions may end
-                stream.Step(inputs);
+                step.Stream.Reset();
+                var watch = Stopwatch.StartNew();
+                for (var i = 0; i < step.Most; i++) step.Stream.Step(step.Inputs);
+                times[block] = watch.Elapsed.TotalMilliseconds * 1000 / step.Most;
             }
-            return watch.Elapsed.TotalMilliseconds * 1000 / steps;
         }
+        Array.Sort(times);
+        return times[times.Length / 2];
     }
 
-    /// <summary>Return a stream and the inputs of a step: zeros, which Answer overwrites.</summary>
-    private static ModelStream Open(Model model, out Tensor[] inputs)
+    /// <summary>A stream, the inputs of a step, which Answer overwrites, the number of elements of
+    /// each output, and the most steps of a sequence, at most 20.</summary>
+    private sealed class Step : IDisposable
     {
-        var batch = 1;
-        var tensors = new List<Tensor>();
-        foreach (var port in model.Inputs(Graph.Step).Where(port => !port.IsState && !port.IsLengths))
+        public readonly ModelStream Stream;
+        public readonly Tensor[] Inputs;
+        public readonly int[] Counts;
+        public readonly long Most;
+
+        public Step(Model model)
         {
-            var place = Array.IndexOf(port.Axes, "batch");
-            if (place >= 0 && port.Shape[place] > 0) batch = (int)port.Shape[place];
-            tensors.Add(Zeros(port, port.Shape.Select(size => size < 0 ? 1 : (int)size).ToArray()));
+            var ports = model.Inputs(Graph.Step).Where(port => !port.IsState && !port.IsLengths).ToArray();
+            var batch = 1;
+            foreach (var port in ports)
+            {
+                var axis = Array.IndexOf(port.Axes, "batch");
+                if (axis >= 0 && port.Shape[axis] > 0) batch = (int)port.Shape[axis];
+            }
+            Inputs = ports.Select(port => Zeros(port, Sizes(port))).ToArray();
+            Counts = model.Outputs(Graph.Step).Where(port => !port.IsState)
+                .Select(port => Elements(Sizes(port))).ToArray();
+            Most = model.Inputs(Graph.Step).Where(port => port.IsState && port.Limit > 0)
+                .Select(port => port.Limit).Append(20).Min(); // where a table of positions ends
+            Stream = model.OpenStream(batch);
         }
-        inputs = tensors.ToArray();
-        return model.OpenStream(batch);
+
+        public void Dispose() => Stream.Dispose();
     }
+
+    /// <summary>Return the shape of a port, with 1 for the sizes that vary.</summary>
+    private static int[] Sizes(Port port) => port.Shape.Select(size => size < 0 ? 1 : (int)size).ToArray();
+
+    private static int Elements(int[] shape) => shape.Aggregate(1, (product, size) => product * size);
 
     private static Tensor Zeros(Port port, int[] shape)
     {
-        var count = shape.Aggregate(1, (product, size) => product * size);
+        var count = Elements(shape);
         switch (port.DType)
         {
             case DType.Float32: return Tensor.Of(port.Name, new float[count], shape);
@@ -142,23 +162,23 @@ internal static class Program
         if (!model.HasGraph(Graph.Step))
             throw new EdgernnException(ErrorKind.Input,
                 "The model has no step. Run whole sequences with ModelStream.Run.");
-        using (var stream = Open(model, out var inputs))
+        using (var step = new Step(model))
         {
             string line;
             for (var number = 1; (line = Console.ReadLine()) != null; number++)
             {
-                var words = line.Split(new[] { ' ', ',', '\t' }, StringSplitOptions.RemoveEmptyEntries);
+                var words = line.Split(new[] { ' ', ',', '\t', '\r' }, StringSplitOptions.RemoveEmptyEntries);
                 var answer = Enumerable.Empty<string>();
                 if (words.Length == 0)
                 {
-                    stream.Reset();
+                    step.Stream.Reset();
                 }
                 else
                 {
                     try
                     {
-                        Parse(words, inputs);
-                        answer = stream.Step(inputs).SelectMany(Texts);
+                        Parse(words, step.Inputs);
+                        answer = step.Stream.Step(step.Inputs).Zip(step.Counts, Texts).SelectMany(x => x);
                     }
                     catch (EdgernnException error)
                     {
@@ -200,10 +220,15 @@ internal static class Program
         return word == "0" || word == "1";
     }
 
-    /// <summary>Return the numbers of an output, empty where it is not defined yet.</summary>
-    private static IEnumerable<string> Texts(Tensor output)
+    /// <summary>Return the numbers of an output, empty where they are not defined yet.</summary>
+    private static IEnumerable<string> Texts(Tensor output, int count)
     {
-        if (!output.IsDefined) return Enumerable.Repeat("", output.Count);
+        var numbers = Numbers(output).ToArray();
+        return Enumerable.Repeat("", count - numbers.Length).Concat(numbers);
+    }
+
+    private static IEnumerable<string> Numbers(Tensor output)
+    {
         switch (output.DType)
         {
             case DType.Float32: return output.Data<float>().ToArray().Select(x => x.ToString("G9"));

@@ -3,7 +3,7 @@ import Edgernn
 import Foundation
 
 var model: Model!
-var stream: Edgernn.Stream!
+var stream: ModelStream!
 
 func fromHex(_ text: String) -> [UInt8] {
     let letters = Array(text.utf8)
@@ -16,7 +16,7 @@ func toHex(_ bytes: [UInt8]) -> String {
     bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
 }
 
-func tensor<T: Element>(_ type: T.Type, _ name: String, _ bytes: [UInt8], _ shape: [Int]) throws -> Tensor {
+func tensor<T: TensorElement>(_ type: T.Type, _ name: String, _ bytes: [UInt8], _ shape: [Int]) throws -> Tensor {
     let elements = bytes.withUnsafeBytes { given in
         (0..<given.count / MemoryLayout<T>.size).map {
             given.loadUnaligned(fromByteOffset: $0 * MemoryLayout<T>.size, as: type)
@@ -47,7 +47,7 @@ func parse(_ words: [String]) throws -> [Tensor] {
     }
 }
 
-func bytes<T: Element>(_ tensor: Tensor, _ type: T.Type) throws -> [UInt8] {
+func bytes<T: TensorElement>(_ tensor: Tensor, _ type: T.Type) throws -> [UInt8] {
     try tensor.withElements(of: type) { Array(UnsafeRawBufferPointer($0)) }
 }
 
@@ -85,7 +85,7 @@ func run(_ command: String, _ words: [String]) throws -> String {
     switch command {
     case "open":
         let provider = words.count > 1 ? words[1] : nil
-        model = try Model(path: words[0], options: Options(provider: provider))
+        model = try Model(path: words[0], options: ModelOptions(provider: provider))
     case "open_memory":
         model = try Model(sequence: read(rest, "sequence.onnx"), step: read(rest, "step.onnx"))
     case "facts":

@@ -11,9 +11,11 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"edgernn"
 )
@@ -96,47 +98,71 @@ func check(model *edgernn.Model) bool {
 	return agrees
 }
 
-// microseconds returns how long a step takes.
+// microseconds returns how long a step takes: the median of blocks of steps of zeros.
 func microseconds(model *edgernn.Model) float64 {
-	const steps = 2000
-	stream, inputs := open(model)
-	defer stream.Close()
-	var start time.Time
-	for i := 0; i < 2*steps; i++ {
-		if i == steps {
-			start = time.Now()
+	const blocks = 101
+	step := open(model)
+	defer step.stream.Close()
+	times := make([]float64, blocks)
+	for block := range times {
+		exitOn(step.stream.Reset())
+		start := time.Now()
+		for i := int64(0); i < step.most; i++ {
+			_, err := step.stream.Step(step.inputs...)
+			exitOn(err)
 		}
-		if i%100 == 0 { // a table of positions may end
-			exitOn(stream.Reset())
-		}
-		_, err := stream.Step(inputs...)
-		exitOn(err)
+		times[block] = float64(time.Since(start).Nanoseconds()) / 1e3 / float64(step.most)
 	}
-	return float64(time.Since(start).Nanoseconds()) / 1e3 / steps
+	sort.Float64s(times)
+	return times[blocks/2]
 }
 
-// open returns a stream and the inputs of a step: zeros, which answer overwrites.
-func open(model *edgernn.Model) (*edgernn.Stream, []edgernn.Tensor) {
+// step is a stream, the inputs of a step, which answer overwrites, the number of elements of each
+// output, and the most steps of a sequence, at most 20.
+type step struct {
+	stream *edgernn.Stream
+	inputs []edgernn.Tensor
+	counts []int
+	most   int64
+}
+
+func open(model *edgernn.Model) step {
+	opened := step{most: 20}
 	batch := 1
-	var inputs []edgernn.Tensor
 	for _, port := range model.Inputs(edgernn.Step) {
-		if port.IsState || port.IsLengths {
-			continue
+		if port.IsState && port.Limit > 0 && port.Limit < opened.most {
+			opened.most = port.Limit // a table of positions ends there
 		}
-		count := 1
-		for axis, size := range port.Shape {
-			if size < 0 {
-				port.Shape[axis] = 1
-			} else if port.Axes[axis] == "batch" {
-				batch = size
+		if !port.IsState && !port.IsLengths {
+			for axis, size := range port.Shape {
+				if size >= 0 && port.Axes[axis] == "batch" {
+					batch = size
+				}
 			}
-			count *= port.Shape[axis]
+			opened.inputs = append(opened.inputs, zeros(port, elements(port.Shape)))
 		}
-		inputs = append(inputs, zeros(port, count))
 	}
-	stream, err := model.NewStream(batch)
+	for _, port := range model.Outputs(edgernn.Step) {
+		if !port.IsState {
+			opened.counts = append(opened.counts, elements(port.Shape))
+		}
+	}
+	var err error
+	opened.stream, err = model.NewStream(batch)
 	exitOn(err)
-	return stream, inputs
+	return opened
+}
+
+// elements returns the number of elements of a shape, whose sizes that vary it makes 1.
+func elements(shape []int) int {
+	count := 1
+	for axis, size := range shape {
+		if size < 0 {
+			shape[axis] = 1
+		}
+		count *= shape[axis]
+	}
+	return count
 }
 
 func zeros(port edgernn.Port, count int) edgernn.Tensor {
@@ -152,8 +178,8 @@ func zeros(port edgernn.Port, count int) edgernn.Tensor {
 	case edgernn.BoolType:
 		return edgernn.NewTensor(port.Name, make([]bool, count), port.Shape...)
 	}
-	exitOn(fmt.Errorf("`%s` has elements of %s, which this program does not read", port.Name, port.DType))
-	panic("unreachable")
+	exitOn(fmt.Errorf("`%s` has %s, which this program does not read", port.Name, port.DType))
+	return edgernn.Tensor{}
 }
 
 // answer reads the numbers of a step from each line, separated by commas or white space, and
@@ -162,25 +188,29 @@ func answer(model *edgernn.Model) error {
 	if !model.HasGraph(edgernn.Step) {
 		return fmt.Errorf("the model has no step. Run whole sequences with Stream.Run")
 	}
-	stream, inputs := open(model)
-	defer stream.Close()
+	step := open(model)
+	defer step.stream.Close()
 	lines := bufio.NewScanner(os.Stdin)
 	lines.Buffer(nil, 16<<20)
 	for line := 1; lines.Scan(); line++ {
-		words := strings.FieldsFunc(lines.Text(), func(r rune) bool { return strings.ContainsRune(", \t\r", r) })
+		words := strings.FieldsFunc(lines.Text(), func(letter rune) bool {
+			return letter == ',' || unicode.IsSpace(letter)
+		})
 		var answers []string
 		if len(words) == 0 {
-			exitOn(stream.Reset())
+			exitOn(step.stream.Reset())
 		} else {
-			if err := parse(words, inputs); err != nil {
+			if err := parse(words, step.inputs); err != nil {
 				return fmt.Errorf("line %d: %w", line, err)
 			}
-			outputs, err := stream.Step(inputs...)
+			outputs, err := step.stream.Step(step.inputs...)
 			if err != nil {
 				return fmt.Errorf("line %d: %w", line, err)
 			}
-			for _, output := range outputs {
-				answers = append(answers, texts(output)...)
+			for i, output := range outputs {
+				numbers := texts(output)
+				answers = append(answers, make([]string, step.counts[i]-len(numbers))...)
+				answers = append(answers, numbers...)
 			}
 		}
 		fmt.Println(strings.Join(answers, ","))
@@ -192,13 +222,13 @@ func answer(model *edgernn.Model) error {
 func parse(words []string, inputs []edgernn.Tensor) error {
 	total, at := 0, 0
 	for _, input := range inputs {
-		total += elements(input)
+		total += elements(input.Shape)
 	}
 	if total != len(words) {
 		return fmt.Errorf("%d numbers came, but a step takes %d", len(words), total)
 	}
 	for _, input := range inputs {
-		for i := 0; i < elements(input); i, at = i+1, at+1 {
+		for i := 0; i < elements(input.Shape); i, at = i+1, at+1 {
 			var err error
 			switch input.DType() {
 			case edgernn.Float32Type:
@@ -230,19 +260,8 @@ func values[T edgernn.Element](tensor edgernn.Tensor) []T {
 	return data
 }
 
-func elements(tensor edgernn.Tensor) int {
-	count := 1
-	for _, size := range tensor.Shape {
-		count *= size
-	}
-	return count
-}
-
-// texts returns the numbers of an output, empty where it is not defined yet.
+// texts returns the numbers of an output, without those that are not defined yet.
 func texts(output edgernn.Tensor) []string {
-	if !output.Defined() {
-		return make([]string, elements(output))
-	}
 	switch output.DType() {
 	case edgernn.Float32Type:
 		return printed(values[float32](output), "%.9g")
@@ -259,7 +278,7 @@ func texts(output edgernn.Tensor) []string {
 		}
 		return printed(numbers, "%d")
 	}
-	exitOn(fmt.Errorf("`%s` has elements of %s, which this program does not print", output.Name, output.DType()))
+	exitOn(fmt.Errorf("`%s` has %s, which this program does not print", output.Name, output.DType()))
 	return nil
 }
 

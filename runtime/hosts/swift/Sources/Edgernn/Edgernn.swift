@@ -51,7 +51,7 @@ public enum Graph: Sendable {
 }
 
 /// How a model is opened; the default is one thread on the CPU.
-public struct Options {
+public struct ModelOptions {
     /// The path or name of ONNX Runtime's shared library. Nil takes $ONNXRUNTIME_LIBRARY, then a
     /// library of the usual name beside the program, then where the system's loader looks.
     public var library: String?
@@ -98,7 +98,7 @@ private func withOptionalCString<Result>(
 }
 
 /// An input or output of a graph.
-public struct Port {
+public struct ModelPort {
     public let name: String
     public let dtype: DType?
     /// The size of each axis, nil where it varies.
@@ -141,7 +141,7 @@ public final class Model: @unchecked Sendable {
     fileprivate let model: OpaquePointer
 
     /// Open an artifact's folder, or one of its graphs, an .onnx file.
-    public init(path: String, options: Options = Options()) throws {
+    public init(path: String, options: ModelOptions = ModelOptions()) throws {
         var opened: OpaquePointer?
         try options.withC { given in
             try reporting { edgernn_open(path, given, &opened, $0) }
@@ -150,7 +150,7 @@ public final class Model: @unchecked Sendable {
     }
 
     /// Open graphs that are in memory; either may be nil.
-    public init(sequence: [UInt8]?, step: [UInt8]?, options: Options = Options()) throws {
+    public init(sequence: [UInt8]?, step: [UInt8]?, options: ModelOptions = ModelOptions()) throws {
         var opened: OpaquePointer?
         let first = sequence ?? []
         let second = step ?? []
@@ -167,23 +167,23 @@ public final class Model: @unchecked Sendable {
     deinit { edgernn_close(model) }
 
     /// Open a stream at the initial state, for `batch` sequences side by side.
-    public func stream(batch: Int = 1) throws -> Stream {
-        try Stream(self, batch: batch)
+    public func stream(batch: Int = 1) throws -> ModelStream {
+        try ModelStream(self, batch: batch)
     }
 
     public func hasGraph(_ graph: Graph) -> Bool { edgernn_has_graph(model, graph.inC) }
 
     /// Return the inputs of a graph in its order, none without the graph.
-    public func inputs(of graph: Graph) -> [Port] {
+    public func inputs(of graph: Graph) -> [ModelPort] {
         (0..<edgernn_input_count(model, graph.inC)).map {
-            Port(edgernn_input(model, graph.inC, $0).pointee)
+            ModelPort(edgernn_input(model, graph.inC, $0).pointee)
         }
     }
 
     /// Return the outputs of a graph in its order, none without the graph.
-    public func outputs(of graph: Graph) -> [Port] {
+    public func outputs(of graph: Graph) -> [ModelPort] {
         (0..<edgernn_output_count(model, graph.inC)).map {
-            Port(edgernn_output(model, graph.inC, $0).pointee)
+            ModelPort(edgernn_output(model, graph.inC, $0).pointee)
         }
     }
 
@@ -248,7 +248,7 @@ public final class Model: @unchecked Sendable {
 
 /// One running state of a model, for a number of sequences side by side. It belongs to one thread at
 /// a time; streams of one model run in parallel.
-public final class Stream {
+public final class ModelStream {
     private typealias Call = (
         OpaquePointer?, UnsafePointer<edgernn_tensor>?, Int,
         UnsafeMutablePointer<UnsafePointer<edgernn_tensor>?>?, UnsafeMutablePointer<Int>?,

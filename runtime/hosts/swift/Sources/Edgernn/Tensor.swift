@@ -17,24 +17,24 @@ public enum DType: Int32, Sendable {
 }
 
 /// A type of elements of a tensor.
-public protocol Element {
+public protocol TensorElement {
     static var dtype: DType { get }
 }
 
-extension Float: Element { public static var dtype: DType { .float32 } }
-extension Double: Element { public static var dtype: DType { .float64 } }
-extension Bool: Element { public static var dtype: DType { .bool } }
-extension Int8: Element { public static var dtype: DType { .int8 } }
-extension Int16: Element { public static var dtype: DType { .int16 } }
-extension Int32: Element { public static var dtype: DType { .int32 } }
-extension Int64: Element { public static var dtype: DType { .int64 } }
-extension UInt8: Element { public static var dtype: DType { .uint8 } }
-extension UInt16: Element { public static var dtype: DType { .uint16 } }
-extension UInt32: Element { public static var dtype: DType { .uint32 } }
-extension UInt64: Element { public static var dtype: DType { .uint64 } }
+extension Float: TensorElement { public static var dtype: DType { .float32 } }
+extension Double: TensorElement { public static var dtype: DType { .float64 } }
+extension Bool: TensorElement { public static var dtype: DType { .bool } }
+extension Int8: TensorElement { public static var dtype: DType { .int8 } }
+extension Int16: TensorElement { public static var dtype: DType { .int16 } }
+extension Int32: TensorElement { public static var dtype: DType { .int32 } }
+extension Int64: TensorElement { public static var dtype: DType { .int64 } }
+extension UInt8: TensorElement { public static var dtype: DType { .uint8 } }
+extension UInt16: TensorElement { public static var dtype: DType { .uint16 } }
+extension UInt32: TensorElement { public static var dtype: DType { .uint32 } }
+extension UInt64: TensorElement { public static var dtype: DType { .uint64 } }
 
 /// The bits of an IEEE 754 number of half precision, on every platform.
-public struct Half: Element {
+public struct Half: TensorElement {
     public var bits: UInt16
     public init(bits: UInt16) { self.bits = bits }
     public static var dtype: DType { .float16 }
@@ -58,7 +58,7 @@ public final class Tensor {
     private let letters: UnsafeMutablePointer<CChar>?
 
     /// Copy elements into a tensor. No shape is a tensor without axes.
-    public convenience init<T: Element>(
+    public convenience init<T: TensorElement>(
         _ name: String? = nil, _ elements: [T], shape: [Int] = []
     ) throws {
         guard Tensor.product(shape) == elements.count else {
@@ -110,12 +110,12 @@ public final class Tensor {
     }
 
     /// Return a copy of the elements, none where an output is not defined yet.
-    public func elements<T: Element>(of type: T.Type = T.self) throws -> [T] {
+    public func elements<T: TensorElement>(of type: T.Type = T.self) throws -> [T] {
         try withElements(of: type) { Array($0) }
     }
 
     /// Read or write the elements in place, none where an output is not defined yet.
-    public func withElements<T: Element, Result>(
+    public func withElements<T: TensorElement, Result>(
         of type: T.Type = T.self, _ body: (UnsafeMutableBufferPointer<T>) throws -> Result
     ) throws -> Result {
         guard T.dtype == dtype else {

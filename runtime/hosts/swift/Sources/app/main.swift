@@ -52,30 +52,42 @@ func check(_ model: Model) throws -> Bool {
     return agrees
 }
 
-/// Return the time of a step in microseconds.
+/// Return the time of a step in microseconds: the median of blocks of steps of zeros.
 func timeStep(_ model: Model) throws -> Double {
-    let steps = 2000
-    let (stream, inputs) = try open(model)
-    var start = Date()
-    for i in 0..<2 * steps {
-        if i == steps { start = Date() }
-        if i % 100 == 0 { stream.reset() }  // a table of positions may end
-        _ = try stream.step(inputs)
+    let step = try Step(model)
+    let times = try (0..<101).map { _ -> Double in
+        step.stream.reset()
+        let start = Date()
+        for _ in 0..<step.most { _ = try step.stream.step(step.inputs) }
+        return Date().timeIntervalSince(start) * 1e6 / Double(step.most)
     }
-    return Date().timeIntervalSince(start) * 1e6 / Double(steps)
+    return times.sorted()[times.count / 2]
 }
 
-/// Return a stream and the inputs of a step: zeros, which `answer` overwrites.
-func open(_ model: Model) throws -> (Edgernn.Stream, [Tensor]) {
-    var batch = 1
-    let inputs = try model.inputs(of: .step).filter { !$0.isState && !$0.isLengths }.map { port in
-        if let axis = port.axes.firstIndex(of: "batch"), let size = port.shape[axis] { batch = size }
-        return try zeros(port, port.shape.map { $0 ?? 1 })
+/// A stream, the inputs of a step, which `answer` overwrites, the number of elements of each output,
+/// and the most steps of a sequence, at most 20.
+struct Step {
+    let stream: ModelStream
+    let inputs: [Tensor]
+    let counts: [Int]
+    let most: Int64
+
+    init(_ model: Model) throws {
+        let ports = model.inputs(of: .step).filter { !$0.isState && !$0.isLengths }
+        let batches = ports.compactMap { port in
+            port.axes.firstIndex(of: "batch").flatMap { port.shape[$0] }
+        }
+        inputs = try ports.map { try zeros($0, $0.shape.map { $0 ?? 1 }) }
+        counts = model.outputs(of: .step).filter { !$0.isState }.map { port in
+            port.shape.reduce(1) { $0 * ($1 ?? 1) }
+        }
+        let limits = model.inputs(of: .step).filter { $0.isState && $0.limit > 0 }.map { $0.limit }
+        most = min(20, limits.min() ?? 20)  // where a table of positions ends
+        stream = try model.stream(batch: batches.first ?? 1)
     }
-    return (try model.stream(batch: batch), inputs)
 }
 
-func zeros(_ port: Port, _ shape: [Int]) throws -> Tensor {
+func zeros(_ port: ModelPort, _ shape: [Int]) throws -> Tensor {
     let count = shape.reduce(1, *)
     switch port.dtype {
     case .float32: return try Tensor(port.name, [Float](repeating: 0, count: count), shape: shape)
@@ -91,20 +103,24 @@ func zeros(_ port: Port, _ shape: [Int]) throws -> Tensor {
 /// those of the outputs. An empty line starts a new sequence.
 func answer(_ model: Model) throws {
     guard model.hasGraph(.step) else {
-        throw Failure("the model has no step. Run whole sequences with Stream.run")
+        throw Failure("the model has no step. Run whole sequences with ModelStream.run")
     }
-    let (stream, inputs) = try open(model)
+    let step = try Step(model)
     var number = 0
     while let line = readLine() {
         number += 1
         let words = line.split { $0 == "," || $0.isWhitespace }.map(String.init)
         var answers: [String] = []
         if words.isEmpty {
-            stream.reset()
+            step.stream.reset()
         } else {
             do {
-                try parse(words, inputs)
-                answers = try stream.step(inputs).flatMap(texts)
+                try parse(words, step.inputs)
+                let outputs = try step.stream.step(step.inputs)
+                answers = try zip(outputs, step.counts).flatMap { output, count -> [String] in
+                    let numbers = try texts(output)
+                    return [String](repeating: "", count: count - numbers.count) + numbers
+                }
             } catch {
                 throw Failure("line \(number): \(error)")
             }
@@ -134,7 +150,7 @@ func parse(_ words: [String], _ inputs: [Tensor]) throws {
     }
 }
 
-func write<T: Element>(_ words: ArraySlice<String>, _ input: Tensor, _ read: (String) -> T?) throws {
+func write<T: TensorElement>(_ words: ArraySlice<String>, _ input: Tensor, _ read: (String) -> T?) throws {
     try input.withElements(of: T.self) { elements in
         for (place, word) in words.enumerated() {
             guard let value = read(word) else {
@@ -145,9 +161,8 @@ func write<T: Element>(_ words: ArraySlice<String>, _ input: Tensor, _ read: (St
     }
 }
 
-/// Return the numbers of an output, empty where it is not defined yet.
+/// Return the numbers of an output, without those that are not defined yet.
 func texts(_ output: Tensor) throws -> [String] {
-    guard output.isDefined else { return [String](repeating: "", count: output.count) }
     switch output.dtype {
     case .float32: return try output.elements(of: Float.self).map { String(format: "%.9g", $0) }
     case .float64: return try output.elements(of: Double.self).map { String(format: "%.17g", $0) }
@@ -165,7 +180,7 @@ do {
     guard words.isEmpty || Array(words) == ["step"] else { throw Failure("usage: app [step]") }
     let model = try Model(
         path: folder.appendingPathComponent("model.edgernn").path,
-        options: Options(library: library(in: folder)))
+        options: ModelOptions(library: library(in: folder)))
     if words.isEmpty { exit(try check(model) ? 0 : 1) }
     try answer(model)
 } catch {
