@@ -256,10 +256,10 @@ function readGraph(bytes, subject) {
   return { ...contractOf({ subject, metadata, inputs, outputs }), operators };
 }
 
-/** Return the contract of one graph, from its metadata and ports. */
-function contractOf({ subject, metadata, inputs, outputs }) {
-  const broken = (reason) =>
-    fail("contract", `${subject} has a contract that cannot be read: ${reason}. Export the model again.`);
+/** Return functions that read the metadata of a graph, and refuse what is not of its form. */
+function readersOf(subject, metadata) {
+  const broken = (reason) => fail("contract",
+    `${subject} has a contract that cannot be read: ${reason}. Export the model again.`);
   const text = (key) => metadata.get(key) ?? broken(`\`${key}\` is missing`);
   const oneOf = (key, known, value = text(key)) => known.includes(value)
     ? value : broken(`\`${key}\` is \`${value}\`; expected one of ${known.join(", ")}`);
@@ -271,52 +271,34 @@ function contractOf({ subject, metadata, inputs, outputs }) {
     }
     return Number(value);
   };
+  const real = (key) => {
+    const value = Number(metadata.get(key) || NaN);
+    return Number.isFinite(value) ? value
+      : broken(`\`${key}\` is \`${metadata.get(key)}\`; expected a finite number`);
+  };
   const under = (prefix, read) => Object.fromEntries([...metadata.keys()]
     .filter((key) => key.startsWith(prefix)).map((key) => [key.slice(prefix.length), read(key)]));
-  const real = (key) => Number.isFinite(Number(metadata.get(key) || NaN))
-    ? Number(metadata.get(key)) : broken(`\`${key}\` is \`${metadata.get(key)}\`; expected a finite number`);
   const listed = (key) => (metadata.get(key) ?? "").split(",").filter(Boolean);
+  return { broken, text, oneOf, count, real, under, listed };
+}
 
+/** Return the contract of one graph, from its metadata and ports. */
+function contractOf({ subject, metadata, inputs, outputs }) {
+  const readers = readersOf(subject, metadata);
+  const { broken, text, oneOf, count, real, under, listed } = readers;
   const pairs = listed("states").map((pair) => pair.split(":"));
   if (text("states") && pairs.some((pair) => pair.length !== 2 || !pair.every(Boolean))) {
     broken(`\`states\` is \`${text("states")}\`; expected pairs, as h_in:h_out,c_in:c_out`);
   }
   const lengths = listed("lengths"), ends = new Set(pairs.flat());
   for (const port of [...inputs, ...outputs]) {
-    const names = metadata.get(`axes.${port.name}`)?.split(",");
-    if (names && names.length !== port.shape.length) {
-      broken(`\`axes.${port.name}\` names ${names.length} axes of \`${portText(port)}\``);
-    }
-    port.axes = names ? names.map((axis) => axis || null)
-      : port.shape.map((size) => typeof size === "string" ? size : null);
-    if (!names && ends.has(port.name) && port.shape.length === 3 && !port.axes.includes("batch")) {
-      port.axes[1] = "batch";
-    }
-    port.limit = count(`limit.${port.name}`, 1) ?? null;
-    port.delay = count(`delay.${port.name}`, 0, MOST) ?? 0;
-    port.tail = count(`tail.${port.name}`, 0, MOST) ?? 0;
     port.isState = ends.has(port.name);
     port.isLengths = lengths.includes(port.name);
+    describePort(port, metadata, readers);
   }
-  const states = pairs.map(([input, output]) => {
-    const port = inputs.find(({ name }) => name === input);
-    const after = outputs.find(({ name }) => name === output);
-    if (!port || !after) broken(`there is no port for the state \`${input}:${output}\``);
-    if (portText({ ...port, name: "" }) !== portText({ ...after, name: "" })) {
-      broken(`the state \`${portText(port)}\` ends as \`${portText(after)}\``);
-    }
-    const fits = STATE_DTYPES.includes(port.dtype)
-      && port.shape.every((size) => typeof size === "number" || size === "batch")
-      && product(port.shape.map((size) => size === "batch" ? 1 : size)) <= 2 ** 30;
-    if (!fits) broken(`the state \`${portText(port)}\` is not one that a stream can hold`);
-    const name = input.replace(/_in$/, "");
-    const initial = metadata.has(`initial.${name}`)
-      ? initialOf(port, metadata.get(`initial.${name}`), () => broken(
-        `\`initial.${name}\` is not an initial value of \`${portText(port)}\``)) : null;
-    return { input, output, port, initial };
-  });
   return {
-    subject, metadata, inputs, outputs, states, lengths, kind: oneOf("graph", ["sequence", "step"]),
+    subject, metadata, inputs, outputs, lengths, kind: oneOf("graph", ["sequence", "step"]),
+    states: pairs.map((pair) => stateOf(pair, inputs, outputs, metadata, broken)),
     carry: oneOf("carry", ["yes", "no"]) === "yes",
     divisible: oneOf("divisible", ["yes", "no"], metadata.get("divisible") ?? "yes") === "yes",
     family: text("family"), fullLengths: listed("lengths.full"),
@@ -324,6 +306,40 @@ function contractOf({ subject, metadata, inputs, outputs }) {
     hop: count("hop", 1, MOST) ?? 1, padding: under("padding.", real),
     vocabulary: vocabularyOf(metadata, count, broken),
   };
+}
+
+/** Give a port the names of its axes, and what the metadata says of it. */
+function describePort(port, metadata, { broken, count }) {
+  const names = metadata.get(`axes.${port.name}`)?.split(",");
+  if (names && names.length !== port.shape.length) {
+    broken(`\`axes.${port.name}\` names ${names.length} axes of \`${portText(port)}\``);
+  }
+  port.axes = names ? names.map((axis) => axis || null)
+    : port.shape.map((size) => typeof size === "string" ? size : null);
+  if (!names && port.isState && port.shape.length === 3 && !port.axes.includes("batch")) {
+    port.axes[1] = "batch";
+  }
+  port.limit = count(`limit.${port.name}`, 1) ?? null;
+  port.delay = count(`delay.${port.name}`, 0, MOST) ?? 0;
+  port.tail = count(`tail.${port.name}`, 0, MOST) ?? 0;
+}
+
+/** Return a state from the names of its input and its output. */
+function stateOf([input, output], inputs, outputs, metadata, broken) {
+  const port = inputs.find(({ name }) => name === input);
+  const after = outputs.find(({ name }) => name === output);
+  if (!port || !after) broken(`there is no port for the state \`${input}:${output}\``);
+  if (portText({ ...port, name: "" }) !== portText({ ...after, name: "" })) {
+    broken(`the state \`${portText(port)}\` ends as \`${portText(after)}\``);
+  }
+  const fits = STATE_DTYPES.includes(port.dtype)
+    && port.shape.every((size) => typeof size === "number" || size === "batch")
+    && product(port.shape.map((size) => size === "batch" ? 1 : size)) <= 2 ** 30;
+  if (!fits) broken(`the state \`${portText(port)}\` is not one that a stream can hold`);
+  const key = `initial.${input.replace(/_in$/, "")}`;
+  const initial = metadata.has(key) ? initialOf(port, metadata.get(key), () =>
+    broken(`\`${key}\` is not an initial value of \`${portText(port)}\``)) : null;
+  return { input, output, port, initial };
 }
 
 const portText = ({ name, dtype, shape }) => `${name}: ${dtype}[${shape.join(", ")}]`;
@@ -1145,11 +1161,8 @@ export class Stream {
       }
       const found = await this.#runGraph(kind, part, states);
       ({ states } = found);
-      for (const { name, axis, shape } of kind === "step" ? outputs : []) {
-        const { data, dims } = found.outputs[name];
-        if (axis >= 0 && dims.length < shape.length) {
-          found.outputs[name] = { data, dims: [...dims.slice(0, axis), 1, ...dims.slice(axis)] };
-        }
+      for (const port of kind === "step" ? outputs : []) {
+        found.outputs[port.name] = asChunk(port, found.outputs[port.name]);
       }
       parts.push(found.outputs);
     }
@@ -1472,68 +1485,91 @@ function difference(type, got, expected) {
   return largest / scale;
 }
 
-/** Replay the golden run in each way that the model can run. */
-async function replay(model, contract, golden) {
-  const { hop, size, ports, graphs, carry, divisible } = contract, { steps, batch } = golden;
-  const stream = model.stream(batch);
-  const restart = () => contract.states.forEach(({ input }) => stream.setState(input, golden.initial[input]));
-  const chunk = (start, stop) => Object.fromEntries(ports.inputs.filter(({ isLengths }) => !isLengths)
-    .map(({ name, axis }) => [name, axis < 0 ? golden.inputs[name] : cut(golden.inputs[name], axis, start, stop)]));
-  const compare = (outputs) => Math.max(
-    ...ports.outputs.map((port) => difference(port.dtype, ...recorded(port, outputs[port.name]))),
-    ...contract.states.map(({ input, output, port }) =>
-      difference(port.dtype, stream.state(input), golden.final[output])));
-  const recorded = (port, got) => { // what came and what is expected: the steps that are defined
-    const { axis, delay, rate } = port, expected = golden.outputs[port.name];
-    if (axis >= 0 && got && expected.dims.length < got.dims.length) { // the last step alone
-      const { data, dims } = cut(got, axis, got.dims[axis] - 1, got.dims[axis]);
-      return [{ data, dims: replaced(dims, axis) }, expected];
-    }
-    if (!delay || axis < 0) return [got, expected];
-    return [got, takeSteps(port, expected, delay, (steps / hop) * rate, batch)];
+/** The golden run, replayed through a stream. */
+class Replay {
+  constructor(model, contract, golden) {
+    Object.assign(this, { contract, golden, stream: model.stream(golden.batch) });
+  }
+
+  /** Set the states to those from which the run was recorded. */
+  restart = () => {
+    for (const { input } of this.contract.states) this.stream.setState(input, this.golden.initial[input]);
   };
-  const inCalls = async (ends, call, before = () => {}) => {
-    const parts = [];
+
+  /** Return the recorded inputs of some steps. */
+  #part(start, stop) {
+    return Object.fromEntries(this.contract.ports.inputs.filter(({ isLengths }) => !isLengths)
+      .map(({ name, axis }) => {
+        const array = this.golden.inputs[name];
+        return [name, axis < 0 ? array : cut(array, axis, start, stop)];
+      }));
+  }
+
+  feed = (start, stop) => this.stream.feed(this.#part(start, stop));
+
+  step = async (start, stop) => {
+    const { inputs, outputs } = this.contract.ports, part = this.#part(start, stop);
+    for (const { name, axis, stepRank } of inputs) {
+      if (part[name] && part[name].dims.length !== stepRank) part[name].dims = replaced(part[name].dims, axis);
+    }
+    const found = await this.stream.step(part);
+    for (const port of outputs) found[port.name] = asChunk(port, found[port.name]);
+    return found;
+  };
+
+  /** Run the golden run in calls that end at some steps; return the largest difference. */
+  async inCalls(ends, call, before = () => {}) {
+    const parts = [], { contract, golden, stream } = this;
     stream.reset();
-    restart();
+    this.restart();
     let start = 0;
     for (const end of ends) {
       before();
       parts.push(await call(start, end));
       start = end;
     }
-    return compare(joined(contract, parts, batch));
-  };
-  const one = async (start, end) => {
-    const part = chunk(start, end), inputs = {};
-    for (const { name, axis, stepRank } of ports.inputs) {
-      if (!part[name]) continue;
-      const { data, dims } = part[name];
-      inputs[name] = { data, dims: dims.length === stepRank ? dims : replaced(dims, axis) };
-    }
-    const outputs = await stream.step(inputs);
-    for (const { name, axis, shape } of ports.outputs) {
-      const array = outputs[name];
-      if (!array || axis < 0 || array.dims.length === shape.length) continue;
-      outputs[name] = { data: array.data, dims: [...array.dims.slice(0, axis), 1, ...array.dims.slice(axis)] };
-    }
-    return outputs;
-  };
-  const multiples = (length) => Array.from({ length: steps / length }, (_, i) => (i + 1) * length);
-  const growing = [];
-  for (let end = hop, next = 2; growing.at(-1) !== steps; end += hop * next++) growing.push(Math.min(end, steps));
-  const inParts = carry && divisible, found = { whole: NaN, chunks: NaN, steps: NaN, withoutState: NaN };
-  const chunks = size === undefined ? growing : multiples(size);
-  const feed = (start, end) => stream.feed(chunk(start, end));
-  if (graphs.sequence && (size ?? steps) === steps) {
-    found.whole = await inCalls([steps], () => stream[CHUNK](golden.inputs));
+    const outputs = joined(contract, parts, golden.batch);
+    return Math.max(
+      ...contract.ports.outputs.map((port) => difference(port.dtype, ...this.#pair(port, outputs[port.name]))),
+      ...contract.states.map(({ input, output, port }) =>
+        difference(port.dtype, stream.state(input), golden.final[output])));
   }
-  if (inParts && graphs.sequence) found.chunks = await inCalls(chunks, feed);
-  if (inParts && (graphs.step || (size ?? hop) === hop)) {
-    found.steps = await inCalls(multiples(hop), one);
-    if (contract.states.length) found.withoutState = await inCalls(multiples(hop), one, restart);
-  } else if (inParts && contract.states.length) {
-    found.withoutState = await inCalls(chunks, feed, restart);
+
+  /** Return what came of an output and what was recorded, the steps that are defined. */
+  #pair({ axis, delay, rate, ...port }, got) {
+    const { steps, outputs, batch } = this.golden, expected = outputs[port.name];
+    if (axis >= 0 && got && expected.dims.length < got.dims.length) { // the last step alone
+      const { data, dims } = cut(got, axis, got.dims[axis] - 1, got.dims[axis]);
+      return [{ data, dims: replaced(dims, axis) }, expected];
+    }
+    if (!delay || axis < 0) return [got, expected];
+    return [got, takeSteps({ axis, ...port }, expected, delay, (steps / this.contract.hop) * rate, batch)];
+  }
+}
+
+/** Return an output of a step as a chunk of one step has it. */
+function asChunk({ axis, shape }, array) {
+  if (!array || axis < 0 || array.dims.length === shape.length) return array;
+  return { data: array.data, dims: [...array.dims.slice(0, axis), 1, ...array.dims.slice(axis)] };
+}
+
+/** Replay the golden run in each way that the model can run. */
+async function replay(model, contract, golden) {
+  const { hop, size, graphs, carry, divisible, states } = contract, { steps, inputs } = golden;
+  const found = { whole: NaN, chunks: NaN, steps: NaN, withoutState: NaN };
+  const run = new Replay(model, contract, golden), inParts = carry && divisible;
+  const multiples = (length) => Array.from({ length: steps / length }, (_, i) => (i + 1) * length);
+  const growing = []; // 1, 2, 3, … hops, and what is left
+  for (let end = hop, next = 2; growing.at(-1) !== steps; end += hop * next++) growing.push(Math.min(end, steps));
+  const chunks = size === undefined ? growing : multiples(size);
+  const takesSteps = graphs.step || (size ?? hop) === hop;
+  if (graphs.sequence && (size ?? steps) === steps) {
+    found.whole = await run.inCalls([steps], () => run.stream[CHUNK](inputs));
+  }
+  if (inParts && graphs.sequence) found.chunks = await run.inCalls(chunks, run.feed);
+  if (inParts && takesSteps) found.steps = await run.inCalls(multiples(hop), run.step);
+  if (inParts && states.length) {
+    found.withoutState = await run.inCalls(...(takesSteps ? [multiples(hop), run.step] : [chunks, run.feed]), run.restart);
   }
   return found;
 }
