@@ -58,17 +58,19 @@ class UserData:
     def next_ids(self, contract: Contract, output: str) -> NDArray[np.int64] | None:
         """Return the ids that follow each step, `(sequence, …)`, if an output scores them.
 
-        That is so where the model has one input of ids, one id at a step, and the output has one
-        score for each of them, at the same steps.
+        That is so where the model has one input of ids besides lengths, one id at a step, and the
+        output has one score for each of them, at the same steps.
 
         Args:
             contract: The contract of the model, with a sequence graph.
             output: The name of a data output.
 
         Returns:
-            One step less than the data has; None where the output scores something else.
+            One step less than the data has, -1 after the end of a sequence; None where the output
+            scores something else.
         """
-        inputs, steps = contract.data_inputs("sequence"), self.steps
+        ports, steps = contract.data_inputs("sequence"), self.steps
+        inputs = [port for port in ports if port.name not in contract.lengths]
         (port,) = [one for one in contract.data_outputs("sequence") if one.name == output]
         if len(inputs) != 1 or steps < 2 or contract.hop != 1 or output in contract.delays:
             return None
@@ -78,4 +80,9 @@ class UserData:
         without_scores = port.axes[:-1] == ids.axes and port.shape[-1:] == (symbols,)
         if np.dtype(ids.dtype).kind != "i" or axis is None or not without_scores:
             return None
-        return np.moveaxis(self.data[ids.name], axis, 0)[1:].astype(np.int64)
+        following = np.moveaxis(self.data[ids.name], axis, 0)[1:].astype(np.int64)
+        for name in contract.lengths:
+            if following.ndim != 2:
+                return None
+            following[np.arange(1, steps)[:, None] >= self.data[name]] = -1
+        return following if (following >= 0).any() else None

@@ -42,3 +42,18 @@ def test_other_outputs_score_no_ids():
     assert user.next_ids(contract(3, delays={"output": 1}), "output") is None
     short = UserData.of(contract(3), "arrays", {"ids": IDS[:, :1]}, {})
     assert short.next_ids(contract(3), "output") is None
+
+
+def test_nothing_follows_the_end_of_a_sequence():
+    """An input of lengths says where each sequence ends; negative ids are not counted."""
+    model = contract(3)
+    graph = model.graphs["sequence"]
+    ports = (*graph.inputs, Port("lengths", "int64", ("batch",)))
+    model = replace(model, lengths=("lengths",), graphs={"sequence": replace(graph, inputs=ports)})
+
+    def following(*lengths: int) -> Any:
+        data = {"ids": IDS.repeat(len(lengths), 0), "lengths": np.array(lengths)}
+        return UserData.of(model, "arrays", data, {}).next_ids(model, "output")
+
+    np.testing.assert_array_equal(following(3, 2), [[2, 2], [0, -1]])
+    assert following(1, 1) is None
