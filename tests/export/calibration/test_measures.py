@@ -90,13 +90,15 @@ def test_what_is_expected_must_fit():
 
 
 def test_outputs_that_overflow_are_no_measure():
-    """NaN where there was none is refused."""
-    with pytest.raises(ParityError) as caught:
-        measured(user(), EVEN, EVEN * math.nan)
-    assert str(caught.value) == (
-        "`output` is NaN or infinite on the calibration data (arrays), which it is not in float32. "
-        "Nothing was written. Choose another precision."
-    )
+    """NaN where there was none is refused, also beside infinite scores of a mask."""
+    masked = np.where(np.arange(3) == 0, -math.inf, EVEN)
+    for before, after in ((EVEN, EVEN * math.nan), (masked, masked * math.nan)):
+        with pytest.raises(ParityError) as caught:
+            measured(user(), before, after)
+        assert str(caught.value) == (
+            "`output` is NaN or infinite on the calibration data (arrays), which it is not in "
+            "float32. Nothing was written. Choose another precision."
+        )
 
 
 def test_flags_and_unsigned_integers_differ_like_numbers():
