@@ -25,7 +25,7 @@ MODEL = "model.edgernn"
 
 _TEMPLATES = Path(__file__).parent / "hosts"
 _CORE = ("edgernn.h", "edgernn.c")
-_BUILT = ("build", "target", "node_modules", "obj", "__pycache__")
+_BUILT = ("build", "lib", "target", "node_modules", "obj", "__pycache__")
 _TOLERANCE = re.compile(rb"\b\d+(?:\.\d+)?(?:e-?\d+)?(?=.*edgernn embed: tolerance)")
 
 

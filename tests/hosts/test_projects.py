@@ -24,10 +24,9 @@ PROGRAMS = {
     "go": ("go", "cc"),
     "java": ("javac", "cc"),
     "csharp": ("mcs", "mono", "cc"),
-    "kotlin": ("kotlinc", "javac", "cc"),
     "node": ("node",),
 }
-"""Host → the programs that it takes here; tests of its own run the web page."""
+"""Host → the programs that it takes here; tests of their own run the web page and Kotlin."""
 
 NAME = "'my app'"
 """The folder of the projects, quoted for a shell."""

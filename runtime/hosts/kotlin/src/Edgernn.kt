@@ -38,8 +38,10 @@ fun openModel(
     optionsOf(provider, threads, library)
 )
 
-private fun optionsOf(provider: String, threads: Int, library: Path?) =
-    Options().provider(provider).threads(threads).apply { library?.let(::library) }
+private fun optionsOf(provider: String, threads: Int, library: Path?): Options {
+    val options = Options().provider(provider).threads(threads)
+    return if (library == null) options else options.library(library)
+}
 
 /** Return the entry `edgernn.KEY` of the metadata; null without it. */
 operator fun Model.get(key: String): String? = metadata(key).orElse(null)
