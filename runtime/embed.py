@@ -74,6 +74,8 @@ def _new_folder(folder: Path) -> Iterator[Path]:
         folder.rmdir()
     elif os.path.lexists(folder):
         raise OutputExistsError(f"`{folder}` exists already. Give another folder with -o.")
+    if folder.parent.exists() and not folder.parent.is_dir():
+        raise InputError(f"`{folder}` cannot be written: `{folder.parent}` is not a folder.")
     place = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -139,11 +141,11 @@ def _copy_library(folder: Path) -> bool:
 def _reduce(project: Path) -> None:
     """Replace the graphs by ones in ONNX Runtime's format, and list their operators."""
     model = project / MODEL
-    tool = ("onnxruntime.tools.convert_onnx_models_to_ort", "--enable_type_reduction")
-    style = ("--optimization_style", "Fixed")
+    tool = "onnxruntime.tools.convert_onnx_models_to_ort"
+    options = ("--enable_type_reduction", "--optimization_style", "Fixed")
     shutil.rmtree(model / "forms", ignore_errors=True)
     ran = subprocess.run(
-        [sys.executable, "-m", *tool, *style, str(model)],
+        [sys.executable, "-m", tool, str(model), *options],
         capture_output=True,
         text=True,
         check=False,
