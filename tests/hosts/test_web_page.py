@@ -397,6 +397,8 @@ def test_kinds_of_graphs(browser: Browser, served: str, tmp_path: Path, case: st
     browser.wait("document.getElementById('steps').textContent === '1'")
     golden = np.load(artifact / "golden" / "output.npy")
     assert_shown(browser, golden[0, {"constant": 4, "no-carry": -1}.get(case, 0)])
+    nothing = "This model carries no state from step to step."
+    assert (browser.text("#state") == nothing) == (case == "no-carry")
     assert browser.logs() == []
     assert {url.split("/")[2] for url in browser.requests()} == {served.split("/")[2]}
 

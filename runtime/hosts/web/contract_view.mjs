@@ -32,7 +32,11 @@ function addRow(body, cells) {
 export function showContract(contract, { facts, ports, size, runtime }) {
   const { hop = 1, delays = {}, cost, sample_rate: rate } = contract;
   const time = (steps) => (rate ? ` (${Number(((1000 * steps) / rate).toPrecision(3))} ms)` : "");
-  const late = Object.entries(delays).map(([name, steps]) => `${name} ${count(steps, "step")}`);
+  const late = Object.entries(delays).map(([name, steps]) => {
+    const port = contract.graphs.step?.outputs.find((one) => one.name === name);
+    const each = hop / (port?.shape[port.axes.indexOf("hop")] ?? 1); // steps of the input for one of it
+    return `${name} ${count(steps, "step")}${port ? time(steps * each) : ""}`;
+  });
   const rows = [
     ["Parity", contract.summary || "not checked"],
     ["Parameters", cost ? number(cost.parameters) : "unknown"],
@@ -88,7 +92,7 @@ export function showCheck(differences, tolerance, { body, light, title, text }) 
     const [, number, result] = body.rows[row].cells;
     number.textContent = applies ? short(difference) : "–";
     result.textContent = !applies ? "does not apply" : !fits ? (isControl ? "no difference: wrong" : "too large") : isControl ? "differs, as it must" : "equal";
-    result.className = fits ? "good" : "bad";
+    result.className = !applies ? "" : fits ? "good" : "bad";
   });
   const largest = Math.max(...["whole", "chunks", "steps"].map((key) => differences[key]).filter((one) => one >= 0));
   setLight({ light, title, text }, passed ? "passed" : "failed", `largest difference ${short(largest)}, at most ${short(tolerance)} is allowed`);

@@ -1,9 +1,11 @@
 // Sequences of numbers from files: .csv and .npy.
 
+import { numbers } from "edgernn";
+
 import { layout, reader } from "page/array_layout.mjs";
 
 const TYPES = {
-  f2: null, f4: Float32Array, f8: Float64Array, i1: Int8Array, i2: Int16Array, i4: Int32Array,
+  f2: Uint16Array, f4: Float32Array, f8: Float64Array, i1: Int8Array, i2: Int16Array, i4: Int32Array,
   i8: BigInt64Array, u1: Uint8Array, u2: Uint16Array, u4: Uint32Array, b1: Uint8Array,
 };
 
@@ -23,7 +25,8 @@ export function readNpy(bytes, name) {
   const count = shape.reduce((product, size) => product * size, 1);
   const body = bytes.slice(start + length, start + length + count * TYPES[type].BYTES_PER_ELEMENT);
   if (body.length !== count * TYPES[type].BYTES_PER_ELEMENT) throw fail("ends too early");
-  return { data: new TYPES[type](body.buffer), shape };
+  const data = new TYPES[type](body.buffer);
+  return { data: type === "f2" ? numbers({ type: "float16", data }) : data, shape };
 }
 
 /** Return the sequence in an array with the axes of a recorded run, or with those but the batch. */

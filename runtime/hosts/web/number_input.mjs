@@ -5,6 +5,7 @@ import { readCsv, readNpy, sequenceOf } from "page/number_files.mjs";
 import { Microphone, readSound } from "page/sound_input.mjs";
 
 const MOST_SLIDERS = 16;
+const LOWEST_OF_SOUND = 8000; // samples in a second
 const SOME = 64; // steps of a sequence that has no length of its own
 
 /** Return a normal number of mean 0 and deviation 1. */
@@ -39,7 +40,7 @@ export class NumberInput {
   constructor(parent, { call, recorded, rate, onChange }) {
     Object.assign(this, { parent, call, recorded, rate, onChange });
     this.ports = call.inputs;
-    const isSound = this.isSound = rate !== null && this.ports.length === 1 && this.ports[0].width === 1;
+    const isSound = this.isSound = rate >= LOWEST_OF_SOUND && this.ports.length === 1 && this.ports[0].width === 1;
     const width = this.ports.reduce((sum, port) => sum + port.width, 0);
     const modes = isSound ? ["sound", "microphone", "recorded", "random"] : ["sliders", "file", "recorded", "random"];
     this.modes = modes.filter((mode) => mode !== "sliders" || width <= MOST_SLIDERS);

@@ -22,17 +22,16 @@ export class Runner {
     for (;;) {
       const now = await new Promise(requestAnimationFrame);
       const speed = this.source.isLive ? Infinity : this.speed;
-      due = Math.min(due + ((now - before) / 1000) * speed, Math.max(1, speed / 4));
+      const passed = Math.max(0, now - before) / 1000;
+      due = speed === Infinity ? Infinity : Math.min(due + passed * speed, Math.max(1, speed / 4));
       before = now;
       try {
         if (this.wantsReset) this.#startAnew();
         if (this.singles > 0) {
           this.singles -= 1;
           await this.#one();
-        } else if (this.running) due -= await this.#many(Math.floor(due), performance.now() + BUDGET);
-        else due = 0;
+        } else due = await this.#many(due, performance.now() + BUDGET);
       } catch (error) {
-        this.running = false;
         this.onEnd(error);
       }
       this.#measure(now);
@@ -40,31 +39,27 @@ export class Runner {
     }
   }
 
+  /** Run the steps that are due until a time; return those that are left. */
   async #many(due, end) {
-    let done = 0;
-    while (done < due && this.running && !this.wantsReset && performance.now() < end) {
-      if (!(await this.#one())) return due === Infinity ? 0 : due;
-      done += 1;
+    let left = due;
+    while (this.running && left >= 1 && !this.wantsReset && performance.now() < end) {
+      if (!(await this.#one())) return 0;
+      left -= 1;
     }
-    return due === Infinity ? 0 : done;
+    return this.running ? left : 0;
   }
 
   /** Run one step; return whether there was input for it. */
   async #one() {
-    const { source } = this;
     const at = this.take();
-    if (this.wantsReset) this.#startAnew();
     if (!at) {
-      if (source.ended) {
-        this.running = false;
-        this.onEnd();
-      }
+      if (this.source.ended) this.onEnd();
       return false;
     }
     const outputs = await this.run(at);
     this.steps += 1;
     this.window.steps += 1;
-    source.seen?.(outputs);
+    this.source.seen?.(outputs);
     this.onStep(outputs, at);
     return true;
   }

@@ -28,7 +28,7 @@ export class StatePicture {
 
   clear() {
     this.count = 0;
-    this.limit = 1e-9;
+    this.limit = 0;
     this.history.forEach((row) => row.fill(0));
   }
 
@@ -56,14 +56,14 @@ export class StatePicture {
     context.clearRect(0, 0, width, height);
     context.drawImage(this.pixels, 0, 0, this.width, 1, 0, 0, width, band);
     if (rows > 1) context.drawImage(this.pixels, 0, 1, this.width, rows - 1, 0, band + 2, width, (rows - 1) * ROW);
-    this.range.textContent = this.count ? `±${short(this.limit)}` : "±0";
+    this.range.textContent = `±${short(this.limit)}`;
   }
 
   /** Paint the pixels of the step that came `age` steps before the newest. */
   #paint(data, age, [low, zero, high]) {
     const row = age < this.count ? this.history[(this.count - 1 - age) % MOST_ROWS] : null;
     for (let column = 0; column < this.width; column++) {
-      const value = row ? Math.max(-1, Math.min(1, row[column] / this.limit)) : 0;
+      const value = row ? Math.max(-1, Math.min(1, row[column] / (this.limit || 1))) : 0;
       const end = value < 0 ? low : high;
       const part = Math.abs(value) ** 0.8;
       const place = 4 * (age * this.width + column);

@@ -26,7 +26,7 @@ export class TextInput {
     this.probabilities = null;
     parent.innerHTML = `
       <label for="text">Text</label>
-      <textarea id="text" rows="5" spellcheck="false" autocapitalize="off" autocomplete="off"
+      <textarea id="text" rows="6" spellcheck="false" autocapitalize="off" autocomplete="off"
         aria-describedby="text_error" placeholder="Type here; the model reads along."></textarea>
       <p id="text_error" class="error" role="alert"></p>
       <div id="next">

@@ -115,7 +115,8 @@ export class StateView {
   constructor(parent, contract, stream) {
     this.stream = stream;
     const graph = contract.graphs.step ?? contract.graphs.sequence;
-    this.rows = contract.states.flatMap((state) => {
+    const states = contract.carry ? contract.states : [];
+    this.rows = states.flatMap((state) => {
       const port = graph.inputs.find(({ name }) => name === state.in);
       const sized = port.shape.map((size) => (typeof size === "number" ? size : 1));
       const { width } = layout(sized, port.axes);
