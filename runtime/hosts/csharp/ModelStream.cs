@@ -171,6 +171,7 @@ namespace Edgernn
         /// what they refer to.</summary>
         private Native.Tensor* Place(Tensor[] inputs)
         {
+            if (inputs == null) throw new ArgumentNullException(nameof(inputs));
             var first = Aligned(Native.MessageSize);
             var end = first + Aligned(inputs.Length * sizeof(Native.Tensor));
             var total = end;

@@ -155,10 +155,10 @@ func (options Options) fill(into *C.edgernn_options) (err error) {
 	if into.provider, err = cstring("The provider", options.Provider); err != nil {
 		return err
 	}
-	if options.Threads < 0 || options.Threads > math.MaxInt32 {
-		return inputError("`Threads` is %d, not from 0 to 1024.", options.Threads)
+	into.api_base, into.threads = options.APIBase, -1 // which is refused
+	if options.Threads >= 0 && options.Threads <= math.MaxInt32 {
+		into.threads = C.int32_t(options.Threads)
 	}
-	into.api_base, into.threads = options.APIBase, C.int32_t(options.Threads)
 	return nil
 }
 

@@ -147,7 +147,9 @@ func (stream *Stream) Run(inputs ...Tensor) ([]Tensor, error) {
 
 // State returns a copy of a state by the name of its input, as `h_in`.
 func (stream *Stream) State(name string) (Tensor, error) {
-	values, err := stream.run(C.GO_STATE, []Tensor{NewTensor(name, []bool{}, 0)})
+	stream.mutex.Lock()
+	defer stream.mutex.Unlock()
+	values, err := stream.runLocked(C.GO_STATE, []Tensor{NewTensor(name, []bool{}, 0)})
 	if err != nil {
 		return Tensor{}, err
 	}
@@ -163,6 +165,10 @@ func (stream *Stream) SetState(value Tensor) error {
 func (stream *Stream) run(how C.int, inputs []Tensor) ([]Tensor, error) {
 	stream.mutex.Lock()
 	defer stream.mutex.Unlock()
+	return stream.runLocked(how, inputs)
+}
+
+func (stream *Stream) runLocked(how C.int, inputs []Tensor) ([]Tensor, error) {
 	call := stream.call
 	if call == nil {
 		return nil, ErrClosed
