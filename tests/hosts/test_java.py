@@ -41,6 +41,7 @@ filled again: true
 copy: true
 with a name: 1
 after close: 5
+batch: INPUT `batch` is -1; a stream runs at least 1 sequence. Give 1 or more.
 closed stream: The stream is closed. Open another with model.stream(batch).
 closed model: The model is closed. Open it again with Model.open(path).
 stream of a closed model: 1

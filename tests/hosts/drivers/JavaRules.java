@@ -103,6 +103,7 @@ public final class JavaRules {
     }
 
     private static void closing(Model model, Path step) throws Exception {
+        showError("batch", () -> model.stream(-1));
         Stream stream = model.stream();
         stream.close();
         stream.close();

@@ -10,6 +10,7 @@ import java.util.ArrayList;
 import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.concurrent.locks.ReadWriteLock;
 import java.util.concurrent.locks.ReentrantReadWriteLock;
@@ -177,7 +178,7 @@ public final class Model implements AutoCloseable {
 
     /** Return the entry `edgernn.KEY` of the graphs' metadata, as `sample_rate` or `source`. */
     public Optional<String> metadata(String key) {
-        ByteBuffer text = Native.name(key);
+        ByteBuffer text = Native.name(Objects.requireNonNull(key));
         return Optional.ofNullable(
                 whileOpen(() -> Native.string(binding.metadata(model, Native.address(text)))));
     }
@@ -287,6 +288,11 @@ public final class Model implements AutoCloseable {
      * @throws EdgernnException INPUT: batch is 0, or not the constant batch of the model; MEMORY
      */
     public Stream stream(long batch) {
+        if (batch < 0) {
+            throw new EdgernnException(
+                    EdgernnException.Kind.INPUT,
+                    "`batch` is " + batch + "; a stream runs at least 1 sequence. Give 1 or more.");
+        }
         ByteBuffer memory = Native.allocate(RESULT + 8);
         long address = Native.address(memory);
         Native.check(whileOpen(() -> binding.openStream(

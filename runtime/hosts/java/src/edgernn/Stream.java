@@ -6,6 +6,7 @@ import static edgernn.Native.TENSOR_SIZE;
 import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
 import java.util.List;
+import java.util.Objects;
 
 /**
  * One running state for a batch of sequences; made by {@link Model#stream}.
@@ -186,7 +187,7 @@ public final class Stream implements AutoCloseable {
      */
     public synchronized Tensor state(String name) {
         checkOpen();
-        ByteBuffer text = Native.name(name);
+        ByteBuffer text = Native.name(Objects.requireNonNull(name));
         int status = binding.state(
                 stream, Native.address(text), frameAddress + OUTPUTS, frameAddress);
         Native.check(status, frame);
