@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import http.server
 import itertools
+import json
 import shutil
 import subprocess
 import threading
@@ -25,7 +26,7 @@ from edgernn.runtime.embed import embed_artifact
 from tests.conftest import Once
 from tests.hosts.web_artifacts import write_page_artifact
 from tests.hosts.web_browser import MODULES, Browser, Keys
-from tests.nets import small_artifacts
+from tests.nets import framed, small_artifacts
 
 PASSED = "document.getElementById('light').dataset.state === 'passed'"
 ENDED = "document.getElementById('status').textContent.startsWith('The input has ended')"
@@ -394,13 +395,37 @@ def test_kinds_of_graphs(browser: Browser, served: str, tmp_path: Path, case: st
     browser.wait(PASSED)
     browser.find("[value=recorded]").click()
     browser.find("#step").click()
-    browser.wait("document.getElementById('steps').textContent === '1'")
     golden = np.load(artifact / "golden" / "output.npy")
+    steps = golden.shape[1] if case == "no-carry" else 1
+    browser.wait(f"document.getElementById('steps').textContent === '{steps}'")
     assert_shown(browser, golden[0, {"constant": 4, "no-carry": -1}.get(case, 0)])
     nothing = "This model carries no state from step to step."
     assert (browser.text("#state") == nothing) == (case == "no-carry")
     assert browser.logs() == []
     assert {url.split("/")[2] for url in browser.requests()} == {served.split("/")[2]}
+
+
+def test_sound_that_a_model_gives(browser: Browser, served: str, tmp_path: Path) -> None:
+    """An output with as many samples as the sound that came in is played, and stops."""
+    framed.write(tmp_path / "model.edgernn", framed.Framed(12, 4))
+    project = embed(tmp_path / "model.edgernn", tmp_path / "page")
+    contract = json.loads((project / "model.edgernn" / "contract.json").read_text("utf-8"))
+    contract["sample_rate"] = 8000
+    (project / "model.edgernn" / "contract.json").write_text(json.dumps(contract))
+    browser.look()
+    browser.open(f"{served}/page/")
+    browser.wait(PASSED)
+    assert len(browser.driver.find_elements("css selector", ".listen")) == 1
+    assert not browser.find(".listen").is_enabled()
+    set_speed(browser, Keys.END)
+    browser.find("#run").click()
+    browser.wait("Number(document.getElementById('steps').textContent.replace(',', '')) > 500")
+    browser.find("#run").click()
+    browser.wait("document.querySelector('.listen').textContent !== 'Listen to the last 0.0 s'")
+    browser.find(".listen").click()
+    browser.wait("document.querySelector('.listen').textContent === 'Stop'")
+    browser.wait("document.querySelector('.listen').textContent.startsWith('Listen')")
+    assert browser.logs() == []
 
 
 def test_what_is_wrong_is_said(browser: Browser, served: str, tmp_path: Path) -> None:

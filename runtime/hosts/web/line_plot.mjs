@@ -35,10 +35,11 @@ export function fit(canvas) {
 export class LinePlot {
   /**
    * canvas: where it is drawn. lines: their number. points: how many each step adds to a line.
-   * steps: how many are shown. range: the least range of the axis, [low, high], or null.
+   * steps: how many are shown; fits: fewer where there are fewer. range: the least range of the
+   * axis, [low, high], or null.
    */
-  constructor(canvas, { lines = 1, points = 1, steps = 240, range = null }) {
-    Object.assign(this, { canvas, lines, points, steps, least: range ?? [Infinity, -Infinity] });
+  constructor(canvas, { lines = 1, points = 1, steps = 240, range = null, fits = false }) {
+    Object.assign(this, { canvas, lines, points, fits, least: range ?? [Infinity, -Infinity] });
     this.length = steps * points;
     this.values = Array.from({ length: lines }, () => new Float64Array(this.length));
     this.clear();
@@ -75,8 +76,9 @@ export class LinePlot {
     const margin = (high - low) * 0.06;
     const y = (value) => 8 + ((high + margin - value) / (high - low + 2 * margin)) * (height - FOOT - 14);
     const start = Math.max(0, this.count - this.length);
-    const x = (place) => GUTTER + ((place - start) / Math.max(1, this.length - 1)) * (width - GUTTER - 6);
-    this.#axes(context, { low, high, start, width, height, y, color });
+    const span = this.fits ? Math.max(2, Math.min(this.length, this.count)) : this.length;
+    const x = (place) => GUTTER + ((place - start) / (span - 1)) * (width - GUTTER - 6);
+    this.#axes(context, { low, high, start, span, width, height, y, color });
     context.lineWidth = this.points === 1 ? 1.75 : 1;
     context.lineJoin = "round";
     for (let line = 0; line < this.lines; line++) {
@@ -89,7 +91,7 @@ export class LinePlot {
     context.setLineDash([]);
   }
 
-  #axes(context, { low, high, start, width, height, y, color }) {
+  #axes(context, { low, high, start, span, width, height, y, color }) {
     context.strokeStyle = color("--grid");
     context.fillStyle = color("--soft");
     context.lineWidth = 1;
@@ -109,7 +111,7 @@ export class LinePlot {
     const step = Math.floor(start / this.points);
     context.fillText(`step ${(step + 1).toLocaleString("en")}`, GUTTER, height - 4);
     context.textAlign = "right";
-    context.fillText((step + this.steps).toLocaleString("en"), width - 6, height - 4);
+    context.fillText((step + Math.round(span / this.points)).toLocaleString("en"), width - 6, height - 4);
   }
 
   /** Trace a line; where a pixel has several points, from the least of them to the largest. */

@@ -55,6 +55,11 @@ export class NumberInput {
     this.choose(isSound ? "recorded" : this.modes[0]);
   }
 
+  /** The samples in a second of the sound that the model takes; null where it takes other numbers. */
+  get soundRate() {
+    return this.isSound ? this.rate : null;
+  }
+
   get isLive() {
     return this.mode === "microphone";
   }

@@ -134,8 +134,8 @@ function makeViews(contract, { call, stream, source }) {
   const plotted = isText ? [] : call.inputs.filter(({ width }) => width <= MOST_LINES);
   const ranges = Object.fromEntries(plotted.map((port) => [port.name, source.rangeOf(port).slice(0, 2)]));
   return [
-    new InputView(element("input"), plotted, ranges),
-    new OutputView(element("output"), call, isText && source.scores ? source : null),
+    new InputView(element("input"), plotted, { ranges, fits: call.isWhole }),
+    new OutputView(element("output"), call, { text: isText && source.scores ? source : null, rate: source.soundRate ?? null }),
     new StateView(element("state"), contract, stream),
   ];
 }

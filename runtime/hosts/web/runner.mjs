@@ -57,8 +57,8 @@ export class Runner {
       return false;
     }
     const outputs = await this.run(at);
-    this.steps += 1;
-    this.window.steps += 1;
+    this.steps = at.steps ?? this.steps + 1; // of a whole sequence, all
+    this.window.steps += at.steps ?? 1;
     this.source.seen?.(outputs);
     this.onStep(outputs, at);
     return true;

@@ -2,6 +2,7 @@
 
 import { layout, reader, stepAxis } from "page/array_layout.mjs";
 import { LinePlot, MOST_LINES, short } from "page/line_plot.mjs";
+import { SoundOutput } from "page/sound_output.mjs";
 import { StateNumber, StatePicture } from "page/state_picture.mjs";
 import { numbers } from "edgernn";
 
@@ -49,11 +50,11 @@ const namesOf = (width) => Array.from({ length: width }, (_, line) => (width ===
 
 /** The data inputs, one plot each. */
 export class InputView {
-  /** ranges: name of a port → the least range of its axis, or null. */
-  constructor(parent, ports, ranges) {
+  /** ranges: name of a port → the least range of its axis. fits: whether runs are whole. */
+  constructor(parent, ports, { ranges, fits }) {
     this.ports = ports;
     this.plots = ports.map((port) => new LegendPlot(parent, port.name, {
-      lines: port.width, points: port.steps ?? 1, names: namesOf(port.width), range: ranges[port.name],
+      lines: port.width, points: port.steps ?? 1, names: namesOf(port.width), range: ranges[port.name], fits,
     }));
   }
 
@@ -73,8 +74,11 @@ export class InputView {
 
 /** The data outputs: lines, or a heat map where there are many numbers. */
 export class OutputView {
-  /** text: the TextInput whose symbols the model scores, or null. */
-  constructor(parent, call, text) {
+  /**
+   * text: the TextInput whose symbols the model scores, or null. rate: samples in a second where
+   * the model takes sound, or null: an output with as many samples can be listened to.
+   */
+  constructor(parent, call, { text, rate }) {
     this.text = text;
     this.chance = text && new LegendPlot(parent, "Probability of the symbol that came", {
       lines: 1, points: 1, names: [""], range: [0, 1], isPort: false,
@@ -86,27 +90,33 @@ export class OutputView {
       const { width } = layout(sized, port.axes);
       const many = width > MOST_LINES;
       const view = many ? new StatePicture(parent, port.name, width)
-        : new LegendPlot(parent, port.name, { lines: width, points, names: namesOf(width) });
-      return { name: port.name, view, many };
+        : new LegendPlot(parent, port.name, { lines: width, points, names: namesOf(width), fits: call.isWhole });
+      const isSound = rate !== null && points === call.steps && points > 1 && width === 1;
+      return { name: port.name, view, many, sound: isSound ? new SoundOutput(parent, rate) : null };
     });
   }
 
   push(outputs) {
     if (this.chance && this.text.chance !== null) this.chance.push(1, () => this.text.chance);
-    for (const { name, view, many } of this.parts) {
+    for (const { name, view, many, sound } of this.parts) {
       if (!outputs[name]) continue;
       const { steps, at } = outputs[name];
+      sound?.push(steps, at);
       if (!many) view.push(steps, at);
       else for (let step = 0; step < steps; step++) view.push((column) => at(step, column));
     }
   }
 
+  #all() {
+    return [this.chance, ...this.parts.flatMap(({ view, sound }) => [view, sound])].filter(Boolean);
+  }
+
   clear() {
-    [this.chance, ...this.parts.map(({ view }) => view)].forEach((view) => view?.clear());
+    this.#all().forEach((view) => view.clear());
   }
 
   draw() {
-    [this.chance, ...this.parts.map(({ view }) => view)].forEach((view) => view?.draw());
+    this.#all().forEach((view) => view.draw());
   }
 }
 
