@@ -47,6 +47,7 @@ def compare_chunks(
     frames, contract, expected = sampler.frames, sampler.contract, case.expected
     ports = [p for p in contract.data_outputs("sequence") if p.name in expected.outputs]
     axes = {port.name: frames.axes[port.name] for port in ports if port.name in frames.axes}
+    ranks = {port.name: len(port.shape) for port in ports}
     # Outputs with an axis that counts steps together with something else are joined at the end.
     merged = [p for p in ports if p.name not in axes and any(SEQUENCE in (a or "") for a in p.axes)]
     comparison = Comparison(feature_ports(contract))
@@ -54,11 +55,13 @@ def compare_chunks(
     merged_chunks: list[Arrays] = []
     start, last, total = 0, RunResult({}, {}), sum(lengths)
     for end, last in run_chunks(sampler, run, case, lengths, stepwise):
-        outputs = frames.with_axis(last.outputs) if stepwise else last.outputs
-        block.append({name: outputs[name] for name in axes})
-        merged_chunks.append({port.name: outputs[port.name] for port in merged})
+        block.append({name: last.outputs[name] for name in axes})
+        merged_chunks.append({port.name: last.outputs[port.name] for port in merged})
         if end - start >= _BLOCK * frames.hop or end == total:
-            joined = {name: np.concatenate([o[name] for o in block], axes[name]) for name in axes}
+            joined = {
+                name: _joined([o[name] for o in block], axis, ranks[name] if stepwise else 0)
+                for name, axis in axes.items()
+            }
             hops = case.hops_before + start // frames.hop
             wanted = _expected_frames(sampler, case, start, None if end == total else end)
             comparison.add(frames.of_graph(joined, hops), wanted)
@@ -71,6 +74,11 @@ def compare_chunks(
     comparison.add({**last.outputs, **rest}, others)
     comparison.add(last.states, expected.states)
     return comparison
+
+
+def _joined(parts: Sequence[NDArray[Any]], axis: int, rank: int) -> NDArray[Any]:
+    """Join the frames of chunks, or of steps whose rank is below `rank`: they have no such axis."""
+    return np.stack(parts, axis) if parts[0].ndim < rank else np.concatenate(parts, axis)
 
 
 def _expected_frames(

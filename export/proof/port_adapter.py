@@ -55,6 +55,7 @@ class PortAdapter:
         self._parts = {state.name: _parts(state, exported.states) for state in torch.states}
         self._masks = [port.name for port in added if port.dtype == "bool"]
         self._check_ports(kind, known, has_unknown=not len(added) == len(self._masks) <= 1)
+        self._state_dtypes = {s.name: self._torch_ports.input(s.input).dtype for s in torch.states}
         self._batch_axes = {
             (name, part.name): self._find_batch_axes(name, part)
             for name, parts in self._parts.items()
@@ -149,8 +150,7 @@ class PortAdapter:
                 ours, theirs = self._batch_axes[state.name, part.name]
                 values.append(_moved(states[part.name], theirs, ours))
             whole = np.concatenate(values) if len(values) > 1 else values[0]
-            dtype = self._torch_ports.input(state.input).dtype
-            result[state.name] = whole.astype(dtype, copy=False)
+            result[state.name] = whole.astype(self._state_dtypes[state.name], copy=False)
         return result
 
     def _find_batch_axes(self, name: str, part: State) -> tuple[int, int]:
