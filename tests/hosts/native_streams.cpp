@@ -168,6 +168,25 @@ void threads(const Model &model) {
     for (const std::vector<float> &result : results) EXPECT(result == results[0]);
 }
 
+void halves() {
+    for (unsigned bits = 0; bits < 0x7C00; bits++) {
+        edgernn::Float16 half, next;
+        half.bits = static_cast<std::uint16_t>(bits);
+        next.bits = static_cast<std::uint16_t>(bits + 1);
+        const float number = static_cast<float>(half);
+        EXPECT(edgernn::Float16(number).bits == bits);
+        EXPECT(edgernn::Float16(-number).bits == (bits | 0x8000));
+        if (bits == 0x7BFF) break;
+        const float middle = (number + static_cast<float>(next)) / 2;
+        EXPECT(edgernn::Float16(middle).bits == bits + (bits & 1));
+        EXPECT(edgernn::Float16(std::nextafter(middle, 0.0f)).bits == bits);
+        EXPECT(edgernn::Float16(std::nextafter(middle, 1e6f)).bits == bits + 1);
+    }
+    EXPECT(edgernn::Float16(65519.0f).bits == 0x7BFF && edgernn::Float16(65520.0f).bits == 0x7C00);
+    EXPECT(edgernn::Float16(-INFINITY).bits == 0xFC00);
+    EXPECT(std::isnan(static_cast<float>(edgernn::Float16(NAN))));
+}
+
 void facts(const Model &model) {
     EXPECT(model.has(edgernn::Graph::step) && model.carries() && model.hop() == 1);
     EXPECT(model.provider() == "cpu" && !model.onnxruntime_version().empty());
@@ -192,6 +211,7 @@ int main(int, char **arguments) {
         moves(Model(arguments[1]));
         threads(model);
         facts(model);
+        halves();
     } catch (const std::exception &error) {
         std::printf("thrown: %s\n", error.what());
         return 1;

@@ -179,6 +179,23 @@ fn threads_share_a_model() {
 }
 
 #[test]
+fn float16_is_rounded_to_the_nearest() {
+    for bits in 0..0x7BFF_u16 {
+        let (number, next) = (f32::from(F16(bits)), f32::from(F16(bits + 1)));
+        assert_eq!(F16::from(number), F16(bits));
+        assert_eq!(F16::from(-number), F16(bits | 0x8000));
+        let middle = ((number + next) / 2.0).to_bits();
+        assert_eq!(F16::from(f32::from_bits(middle)), F16(bits + (bits & 1)));
+        assert_eq!(F16::from(f32::from_bits(middle - 1)), F16(bits));
+        assert_eq!(F16::from(f32::from_bits(middle + 1)), F16(bits + 1));
+    }
+    assert_eq!(F16::from(65519.0), F16(0x7BFF));
+    assert_eq!(F16::from(65520.0), F16(0x7C00));
+    assert_eq!(F16::from(f32::NEG_INFINITY), F16(0xFC00));
+    assert!(f32::from(F16::from(f32::NAN)).is_nan());
+}
+
+#[test]
 fn facts_of_a_model() {
     let model = model();
     assert!(model.has(Graph::Step) && model.carries());

@@ -23,6 +23,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
@@ -95,7 +96,31 @@ class Error : public std::runtime_error {
 
 /* A number of 16 bits, IEEE 754 binary16, by its bits. */
 struct Float16 {
-    std::uint16_t bits;
+    std::uint16_t bits = 0;
+
+    Float16() = default;
+    /* Round to the nearest number, of two as near to the even one. */
+    explicit Float16(float number) noexcept {
+        const float size = std::fabs(number);
+        int exponent = 0;
+        if (size < 65520.0f) {
+            std::frexp(size, &exponent);
+            if (size < 0x1p-14f) exponent = -13; /* below, the distance of numbers is the same */
+            const float units = std::nearbyint(std::ldexp(size, 11 - exponent));
+            bits = static_cast<std::uint16_t>((exponent + 13) * 1024 + static_cast<int>(units));
+        } else {
+            bits = std::isnan(number) ? 0x7E00 : 0x7C00;
+        }
+        if (std::signbit(number)) bits |= 0x8000;
+    }
+    explicit operator float() const noexcept {
+        const int exponent = bits >> 10 & 31;
+        const float fraction = bits & 1023;
+        const float size = exponent == 31 ? (fraction > 0 ? NAN : INFINITY)
+                           : exponent     ? std::ldexp(1024 + fraction, exponent - 25)
+                                          : std::ldexp(fraction, -24);
+        return bits & 0x8000 ? -size : size;
+    }
 };
 
 /* The types of elements. */
@@ -267,8 +292,8 @@ class Input {
         if (!fits || product != size_)
             throw Error(ErrorKind::input, "`" + std::string(name_ ? name_ : "input") + "` came " +
                         "with " + std::to_string(size_) + " elements, which do not fill its shape. "
-                        "Give the sizes of at most " + std::to_string(most_axes) + " axes, whose product is "
-                        "the number of elements.");
+                        "Give the sizes of at most " + std::to_string(most_axes) + " axes, whose "
+                        "product is the number of elements.");
         rank_ = axes;
         has_shape_ = true;
     }
@@ -361,7 +386,8 @@ class Stream {
   public:
     /* Run one step, or one hop where the model takes several steps at a time. An input without a
      * shape takes that of its port, for the batch of the stream.
-     * Throws Error: an input is not what the model takes (input); ONNX Runtime failed (provider). */
+     * Throws Error: an input is not what the model takes (input); ONNX Runtime failed
+     * (provider). */
     Outputs step(const Input &input) & { return step({&input, 1}); }
     Outputs step(std::initializer_list<Input> inputs) & { return step(all(inputs)); }
     Outputs step(span<const Input> inputs) & { return call(edgernn_step, Call::step, inputs); }
@@ -396,7 +422,7 @@ class Stream {
         detail::check(edgernn_snapshot(handle(), bytes.data(), bytes.size(), &error), error);
         return bytes;
     }
-    /* Continue from a snapshot. Throws Error (state): it is damaged, or of another model or batch. */
+    /* Continue from a snapshot. Throws Error (state): it is damaged, or of another model. */
     void restore(span<const std::byte> snapshot) {
         edgernn_error error;
         detail::check(edgernn_restore(handle(), snapshot.data(), snapshot.size(), &error), error);

@@ -40,7 +40,8 @@ fn main() {
 fn compile(core: &Path, out: &Path) {
     let (object, library) = (out.join("edgernn.o"), out.join("libedgernn.a"));
     run(tool("CC", "cc")
-        .args(["-std=c11", "-O2", "-fPIC", "-fvisibility=hidden", "-c"])
+        .args(["-std=c11", "-O2", "-fvisibility=hidden", "-c"])
+        .args((variable("CARGO_CFG_TARGET_OS") != "windows").then_some("-fPIC"))
         .args(flags())
         .arg(core.join("edgernn.c"))
         .arg("-o")

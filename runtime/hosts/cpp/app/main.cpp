@@ -61,6 +61,7 @@ struct Values {
         switch (port.dtype()) {
         case edgernn::Dtype::float32: data = std::vector<float>(count); break;
         case edgernn::Dtype::float64: data = std::vector<double>(count); break;
+        case edgernn::Dtype::float16: data = std::vector<edgernn::Float16>(count); break;
         case edgernn::Dtype::int32: data = std::vector<std::int32_t>(count); break;
         default: data = std::vector<std::int64_t>(count);
         }
@@ -74,8 +75,8 @@ struct Values {
     std::string name;
     std::int64_t limit;
     std::size_t count = 1;
-    std::variant<std::vector<float>, std::vector<double>, std::vector<std::int32_t>,
-                 std::vector<std::int64_t>> data;
+    std::variant<std::vector<float>, std::vector<double>, std::vector<edgernn::Float16>,
+                 std::vector<std::int32_t>, std::vector<std::int64_t>> data;
 };
 
 /* The data inputs of a step, its outputs, and how many sequences and steps a stream takes. */
@@ -143,14 +144,23 @@ bool check(const edgernn::Model &model) {
     return agrees;
 }
 
+template <class T> bool read_value(std::istream &words, T &value) {
+    return words >> value && std::isfinite(static_cast<double>(value));
+}
+
+bool read_value(std::istream &words, edgernn::Float16 &value) {
+    float number;
+    if (!(words >> number)) return false;
+    value = edgernn::Float16(number);
+    return std::isfinite(static_cast<float>(value));
+}
+
 /* Read the values of a line into the inputs of a step. */
 void read_line(std::string line, Step &step) {
     std::replace(line.begin(), line.end(), ',', ' ');
     std::istringstream words(line);
     bool right = true;
-    const auto read = [&](auto &value) {
-        right = right && words >> value && std::isfinite(static_cast<double>(value));
-    };
+    const auto read = [&](auto &value) { right = right && read_value(words, value); };
     std::string takes;
     for (Values &values : step.inputs) {
         std::visit([&](auto &data) { std::for_each(data.begin(), data.end(), read); }, values.data);
@@ -164,7 +174,9 @@ void read_line(std::string line, Step &step) {
 
 template <class T> void write_values(const edgernn::Output &output, const char *&separator) {
     for (const T value : output.data<T>()) {
-        std::cout << separator << +value;
+        std::cout << separator;
+        if constexpr (std::is_same_v<T, edgernn::Float16>) std::cout << static_cast<float>(value);
+        else std::cout << value;
         separator = ",";
     }
 }
@@ -176,13 +188,11 @@ void write_line(const edgernn::Outputs &outputs, const Step &step) {
         const edgernn::Output output = outputs[i];
         for (std::size_t n = output.size(); n < step.outputs[i].count; n++, separator = ",")
             std::cout << separator;
-        switch (output.dtype()) {
-        case edgernn::Dtype::float32: std::cout.precision(9); break;
-        default: std::cout.precision(17);
-        }
+        std::cout.precision(output.dtype() == edgernn::Dtype::float64 ? 17 : 9);
         switch (output.dtype()) {
         case edgernn::Dtype::float32: write_values<float>(output, separator); break;
         case edgernn::Dtype::float64: write_values<double>(output, separator); break;
+        case edgernn::Dtype::float16: write_values<edgernn::Float16>(output, separator); break;
         case edgernn::Dtype::int32: write_values<std::int32_t>(output, separator); break;
         case edgernn::Dtype::boolean: write_values<bool>(output, separator); break;
         default: write_values<std::int64_t>(output, separator);

@@ -159,7 +159,7 @@ unsafe fn text<'a>(text: *const c_char) -> Option<&'a str> {
 /// # Safety
 /// `data` is NULL or the first of `count` elements, which live for `'a`.
 unsafe fn slice<'a, T>(data: *const T, count: usize) -> &'a [T] {
-    if data.is_null() {
+    if data.is_null() || count == 0 {
         return &[];
     }
     std::slice::from_raw_parts(data, count)

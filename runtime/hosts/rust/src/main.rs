@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use edgernn::{Dtype, Error, Graph, Input, Model, Options, Output, Outputs, Port};
+use edgernn::{Dtype, Error, Graph, Input, Model, Options, Output, Outputs, Port, F16};
 
 const TOLERANCE: f64 = 1e-5; // edgernn embed: tolerance
 
@@ -137,6 +137,7 @@ fn run_lines(model: &Model) -> Result<ExitCode, Failure> {
 enum Values {
     Float32(Vec<f32>),
     Float64(Vec<f64>),
+    Float16(Vec<F16>),
     Int32(Vec<i32>),
     Int64(Vec<i64>),
 }
@@ -146,6 +147,7 @@ impl Values {
         match self {
             Values::Float32(data) => data.len(),
             Values::Float64(data) => data.len(),
+            Values::Float16(data) => data.len(),
             Values::Int32(data) => data.len(),
             Values::Int64(data) => data.len(),
         }
@@ -160,6 +162,10 @@ impl Values {
             }
             Values::Float64(data) => {
                 data[place] = word.parse().ok().filter(|x: &f64| x.is_finite())?
+            }
+            Values::Float16(data) => {
+                data[place] = word.parse().ok().map(|x: f32| F16::from(x))?;
+                return f32::from(data[place]).is_finite().then_some(());
             }
             Values::Int32(data) => data[place] = word.parse().ok()?,
             Values::Int64(data) => data[place] = word.parse().ok()?,
@@ -203,6 +209,7 @@ impl Step {
                 let values = match port.dtype {
                     Dtype::Float32 => Values::Float32(vec![0.0; count]),
                     Dtype::Float64 => Values::Float64(vec![0.0; count]),
+                    Dtype::Float16 => Values::Float16(vec![F16(0); count]),
                     Dtype::Int32 => Values::Int32(vec![0; count]),
                     Dtype::Int64 => Values::Int64(vec![0; count]),
                     other => {
@@ -246,6 +253,7 @@ impl Step {
         let views = self.inputs.iter().map(|(name, values)| match values {
             Values::Float32(data) => Input::named(name, data),
             Values::Float64(data) => Input::named(name, data),
+            Values::Float16(data) => Input::named(name, data),
             Values::Int32(data) => Input::named(name, data),
             Values::Int64(data) => Input::named(name, data),
         });
@@ -260,6 +268,10 @@ impl Step {
             match output.dtype() {
                 Dtype::Float32 => texts.extend(numbers::<f32>(output)?),
                 Dtype::Float64 => texts.extend(numbers::<f64>(output)?),
+                Dtype::Float16 => {
+                    let halves = output.data::<F16>()?.iter();
+                    texts.extend(halves.map(|&half| f32::from(half).to_string()));
+                }
                 Dtype::Int32 => texts.extend(numbers::<i32>(output)?),
                 Dtype::Bool => {
                     texts.extend(output.data()?.iter().map(|&b: &bool| (b as u8).to_string()))

@@ -11,6 +11,35 @@ use crate::{ffi, slice, text, Error};
 #[repr(transparent)]
 pub struct F16(pub u16);
 
+impl From<f32> for F16 {
+    /// Round to the nearest number, of two as near to the even one.
+    fn from(number: f32) -> Self {
+        let (bits, size) = (number.to_bits(), f64::from(number.abs()));
+        let sign = (bits >> 16 & 0x8000) as u16;
+        if size.is_nan() || size >= 65520.0 {
+            return F16(sign | if size.is_nan() { 0x7E00 } else { 0x7C00 });
+        }
+        // Below an exponent of -13, the distance of numbers is the same.
+        let exponent = ((bits >> 23 & 255) as i32 - 126).max(-13);
+        let far = 2_f64.powi(52); // where the distance of numbers is 1
+        let units = size * 2_f64.powi(11 - exponent) + far - far;
+        F16(sign | ((exponent + 13) * 1024 + units as i32) as u16)
+    }
+}
+
+impl From<F16> for f32 {
+    fn from(number: F16) -> Self {
+        let (exponent, fraction) = (i32::from(number.0 >> 10 & 31), f32::from(number.0 & 1023));
+        let size = match exponent {
+            31 if fraction > 0.0 => f32::NAN,
+            31 => f32::INFINITY,
+            0 => fraction * 2_f32.powi(-24),
+            _ => (1024.0 + fraction) * 2_f32.powi(exponent - 25),
+        };
+        size.copysign(if number.0 & 0x8000 == 0 { 1.0 } else { -1.0 })
+    }
+}
+
 /// The types of elements, by ONNX's numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
