@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -214,6 +215,10 @@ REFUSED = {
         "input: `input: float32[batch, 3]` came with shape [2, 3]: axis 0 must be 1, the `batch` "
         "of this stream, not 2. Give that many."
     ),
+    "stream.feed({ input: [[[1, 2], [3], [4, 5, 6]]] })": (
+        "input: `input: float32[batch, sequence, 3]` came in rows of different lengths. Give rows "
+        "of one length."
+    ),
     "stream.step({ data: [1, 2, 3] })": (
         "input: `data` is not an input of the step graph, which takes `input: float32[batch, 3]`. "
         "Give these."
@@ -337,6 +342,27 @@ def test_changed_files_are_refused(run: Run, gru: Path, characters: Path, tmp_pa
     assert run(artifact, code) == (
         "contract: `contract.json` is of contract version 2; this edgernn reads version 1. Export "
         "the model again."
+    )
+
+
+def test_weights_beside_a_graph(run: Run, gru: Path, tmp_path: Path) -> None:
+    """A file of weights is read with the graph, and compared with its digest."""
+    artifact = shutil.copytree(gru, tmp_path / "model.edgernn")
+    file, weights = artifact / "step.onnx", artifact / "weights.bin"
+    graph = onnx.load(str(file))
+    file.unlink()
+    onnx.save(
+        graph, str(file), save_as_external_data=True, location=weights.name, size_threshold=100
+    )
+    contract = json.loads((artifact / "contract.json").read_text("utf-8"))
+    for one in (file, weights):
+        contract["sha256"][one.name] = hashlib.sha256(one.read_bytes()).hexdigest()
+    (artifact / "contract.json").write_text(json.dumps(contract), "utf-8")
+    code = "const { steps } = await (await open(ort, folder)).check(); answer(steps < 1e-6);"
+    assert run(artifact, code) is True
+    weights.unlink()
+    assert run(artifact, "answer(await caught(() => open(ort, folder)));") == (
+        "contract: `contract.json` names `weights.bin`, which is missing. Export the model again."
     )
 
 

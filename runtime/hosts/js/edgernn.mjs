@@ -527,7 +527,10 @@ function arrayFor(port, value, kind = "input") {
     fail(kind, `\`${portText(port)}\` came as ${data === null ? "null" : typeof data}. Give a typed `
       + "array, or numbers in an array.");
   }
-  if (!dims && Array.isArray(data[0])) dims = dimsOf(data);
+  if (!dims && data.some(Array.isArray)) {
+    dims = dimsOf(data) ?? fail(kind, `\`${portText(port)}\` came in rows of different lengths. Give rows of one `
+      + "length.");
+  }
   const flat = data.flat(Infinity);
   const converted = convert(port.dtype, flat);
   if (!converted) {
@@ -542,11 +545,11 @@ const nameOf = (data) => Object.keys(DTYPES)
   .find((name) => name !== "float16" && name !== "bool" && arrayOf(name) === data.constructor)
   ?? data.constructor.name;
 
-/** Return the dims of nested arrays, each as long as its first neighbour. */
+/** Return the dims of nested arrays; null where their lengths differ. */
 function dimsOf(nested) {
-  const dims = [];
-  for (let level = nested; Array.isArray(level); level = level[0]) dims.push(level.length);
-  return dims;
+  if (!nested.some(Array.isArray)) return [nested.length];
+  const inner = nested.map((one) => Array.isArray(one) ? dimsOf(one) : null);
+  return inner.every((dims) => dims && dims.join() === inner[0]?.join()) ? [nested.length, ...inner[0]] : null;
 }
 
 /** Return the dims of data that came without: all but one axis are known. */
@@ -588,6 +591,9 @@ function checkDims(port, dims, symbols, origins) {
     } else if (number !== null && number !== size && name === "hop") {
       fail("input", `\`${portText(port)}\` came with ${plural(size)}; a hop has ${number}. Give `
         + `${number}, or feed any number of steps: stream.feed(inputs).`);
+    } else if (number !== size && name === "sequence" && typeof expected === "number") {
+      fail("input", `\`${portText(port)}\` came with ${plural(size)}; the sequence graph takes exactly ${number}. `
+        + `Give ${number}, or feed any number: stream.feed(inputs).`);
     } else if (number !== null && number !== size) {
       const because = typeof expected === "string"
         ? `, the \`${expected}\` of ${origins[expected] ?? "the other axes"}` : "";
