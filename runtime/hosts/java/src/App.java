@@ -118,7 +118,7 @@ public final class App {
             try {
                 read(line, inputs);
                 System.out.println(text(stream.step(inputs)));
-            } catch (IllegalArgumentException error) {
+            } catch (IllegalArgumentException | EdgernnException error) {
                 exit("line " + number + ": " + error.getMessage());
             }
         }

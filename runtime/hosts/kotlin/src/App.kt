@@ -96,7 +96,7 @@ private fun answerLines(stream: Stream, inputs: Array<Tensor>) {
         } else try {
             read(line, inputs)
             println(stream.step(*inputs).flatMap(::elements).joinToString(","))
-        } catch (error: IllegalArgumentException) {
+        } catch (error: RuntimeException) { // a number that is none, or what the model refuses
             exit("line ${number + 1}: ${error.message}")
         }
     }
