@@ -17,6 +17,7 @@ import random
 import runpy
 import select
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -50,8 +51,7 @@ def write_programs(folder: Path) -> None:
 @functools.cache
 def _start_server() -> str:
     """Start the server of this process, which ends with it; return the path of its socket."""
-    folder = tempfile.TemporaryDirectory(prefix="edgernn-")
-    path = f"{folder.name}/socket"
+    path = f"{tempfile.mkdtemp(prefix='edgernn-')}/socket"
     server = subprocess.Popen(
         [sys.executable, "-m", "tests.fork_server", path],
         cwd=ROOT,
@@ -62,12 +62,7 @@ def _start_server() -> str:
     assert server.stdin is not None
     assert server.stdout is not None
     assert server.stdout.readline() == b"ready\n"
-
-    def stop() -> None:
-        server.communicate()  # closes its input, at the end of which it ends
-        folder.cleanup()
-
-    atexit.register(stop)
+    atexit.register(server.communicate)  # it ends at the end of its input
     return path
 
 
@@ -84,6 +79,7 @@ def _serve(path: str) -> None:
         while True:
             ready, _, _ = select.select([listener.fileno(), 0], [], [])
             if 0 in ready:
+                shutil.rmtree(Path(path).parent)
                 return
             connection, _ = listener.accept()
             if os.fork() == 0:
