@@ -1590,14 +1590,14 @@ function reader(folder) {
     return async (name) => {
       const module = "node:fs/promises"; // a name that bundlers for browsers leave alone
       const { readFile } = await import(/* @vite-ignore */ module);
-      const file = isUrl ? new URL(name, text.replace(/\/?$/, "/")) : `${text}/${name}`;
+      const file = isUrl ? new URL(encodeURIComponent(name), text.replace(/\/?$/, "/")) : `${text}/${name}`;
       return readFile(file).then((bytes) => new Uint8Array(bytes), (error) =>
         error.code === "ENOENT" || error.code === "ENOTDIR" ? null
           : fail("contract", `\`${file}\` cannot be read: ${error.message}.`, error));
     };
   }
   return async (name) => {
-    const url = new URL(name, new URL(text.replace(/\/?$/, "/"), globalThis.document?.baseURI));
+    const url = new URL(encodeURIComponent(name), new URL(text.replace(/\/?$/, "/"), globalThis.document?.baseURI));
     const response = await fetch(url);
     if (response.status === 404) return null;
     if (!response.ok) fail("contract", `\`${url}\` cannot be read: ${response.status} ${response.statusText}.`);
