@@ -28,8 +28,8 @@ function addRow(body, cells) {
   return row;
 }
 
-/** Fill the facts and the ports. size: the bytes of the graphs. runtime: what runs them. */
-export function showContract(contract, { facts, ports, size, runtime }) {
+/** Fill the facts, notes and ports. size: the bytes of the graphs. runtime: what runs them. */
+export function showContract(contract, { facts, notes, ports, size, runtime }) {
   const { hop = 1, delays = {}, cost, sample_rate: rate } = contract;
   const time = (steps) => (rate ? ` (${Number(((1000 * steps) / rate).toPrecision(3))} ms)` : "");
   const late = Object.entries(delays).map(([name, steps]) => {
@@ -53,6 +53,10 @@ export function showContract(contract, { facts, ports, size, runtime }) {
     [pair.children[0].textContent, pair.children[1].textContent] = [term, text];
     facts.append(pair);
   }
+  for (const note of contract.notes ?? []) {
+    notes.append(document.createElement("li"));
+    notes.lastChild.textContent = note;
+  }
   const graph = contract.graphs.step ?? contract.graphs.sequence;
   const kind = contract.graphs.step ? "step" : "sequence";
   const data = new Set(dataInputs(contract, kind).map((port) => port.name));
@@ -60,14 +64,14 @@ export function showContract(contract, { facts, ports, size, runtime }) {
   for (const [direction, list] of [["input", graph.inputs], ["output", graph.outputs]]) {
     for (const port of list) {
       const isLengths = direction === "input" && !data.has(port.name) && !states.has(port.name);
-      const notes = [
+      const remarks = [
         port.limit && `less than ${number(port.limit)}`,
         delays[port.name] && `${count(delays[port.name], "step")} late`,
-        contract.tails?.[port.name] && `${count(contract.tails[port.name], "step")} at the end`,
+        contract.tails?.[port.name] && `${count(contract.tails[port.name], "step")} after the end`,
         isLengths && "lengths of the sequences",
       ].filter(Boolean);
       const named = port.shape.map((one, axis) => (port.axes[axis] === "hop" ? `hop ${one}` : one));
-      addRow(ports, [port.name, states.has(port.name) ? `state, ${direction}` : direction, port.dtype, named.join(" × ") || "one number", notes.join(", ")]);
+      addRow(ports, [port.name, states.has(port.name) ? `state, ${direction}` : direction, port.dtype, named.join(" × ") || "one number", remarks.join(", ")]);
     }
   }
 }

@@ -111,11 +111,10 @@ async function check(model, golden) {
 
 /** Show what the model is called and made of. */
 function showHeading(contract) {
-  const [name, ...rest] = contract.source.split(", ");
-  const title = name.replace(/^nn\.Module /, "");
+  const [, title, rest] = /^(?:nn\.Module )?(.*), (torch .*)$/.exec(contract.source) ?? [null, contract.source, ""];
   document.title = `${title} · edgernn`;
   element("name").textContent = title;
-  element("source").textContent = [layersText(contract.layers), ...rest].filter(Boolean).join(" · ");
+  element("source").textContent = [layersText(contract.layers), rest].filter(Boolean).join(" · ");
 }
 
 /** Return the input that fits a model: a text where it has a vocabulary, else numbers or sound. */
@@ -191,7 +190,8 @@ async function main() {
   page.setRunning = connectControls({ ...page, speeds: speedsOf(contract) });
   const size = Object.values({ ...graphs, ...weights }).reduce((sum, { length }) => sum + length, 0);
   const runtime = `ONNX Runtime ${ort.env.versions?.web ?? ""}, wasm`;
-  showContract(contract, { facts: element("facts"), ports: element("ports"), size, runtime });
+  const [facts, notes, ports] = ["facts", "notes", "ports"].map(element);
+  showContract(contract, { facts, notes, ports, size, runtime });
   document.querySelector("main").classList.remove("closed");
   await check(model, golden);
 }
