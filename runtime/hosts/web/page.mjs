@@ -114,6 +114,7 @@ function showHeading(contract) {
   const [, title, rest] = /^(?:nn\.Module )?(.*), (torch .*)$/.exec(contract.source) ?? [null, contract.source, ""];
   document.title = `${title} · edgernn`;
   element("name").textContent = title;
+  element("name").classList.toggle("long", title.length > 32);
   element("source").textContent = [layersText(contract.layers), rest].filter(Boolean).join(" · ");
 }
 
