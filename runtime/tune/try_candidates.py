@@ -75,6 +75,14 @@ class Sizes:
                     f"{option('steps')} is {count}; the model takes hops of {hop} steps. Give a "
                     f"multiple of {hop}."
                 )
+            most = [*contract.limited_states.values(), contract.most.get(SEQUENCE, count) // hop]
+            least, most_steps = contract.least.get(SEQUENCE, count), hop * min(most)
+            if not least <= count <= most_steps:
+                bound = f"at least {least}" if count < least else f"at most {most_steps}"
+                raise InputError(
+                    f"{option('steps')} is {count}; the model takes {bound} steps. Give another "
+                    "number."
+                )
             if count == hop and contract.step is not None:
                 raise InputError(
                     f"{option('steps')} is {count}, which runs in the step graph. Give "

@@ -19,7 +19,7 @@ from edgernn.runtime.providers import find_provider
 from edgernn.runtime.tune.candidates import Candidate, candidates_of
 from edgernn.runtime.tune.try_candidates import Sizes, try_candidates
 from edgernn.runtime.tune.write_tuning import write_tuning
-from tests.nets import small_artifacts
+from tests.nets import framed, small_artifacts
 from tests.nets.tunings import COPY, copied_form, tuning
 
 CPU = find_provider("cpu")
@@ -100,6 +100,12 @@ def test_a_less_precise_form_passes_where_it_was_asked_for(tmp_path: Path) -> No
     assert {one.form for one in again} == {"sequence", "step"}
 
 
+def bounded(path: Path) -> Path:
+    """Write a model whose table of positions ends after 10 hops of 2 steps."""
+    framed.write(path, framed.Framed(rows=10))
+    return path
+
+
 @pytest.mark.parametrize(
     ("write", "sizes", "message"),
     [
@@ -124,6 +130,11 @@ def test_a_less_precise_form_passes_where_it_was_asked_for(tmp_path: Path) -> No
             small_artifacts.features,
             Sizes(steps=(1,)),
             "`steps` is 1, which runs in the step graph. Give 2 or more.",
+        ),
+        (
+            bounded,
+            Sizes(steps=(20, 22)),
+            "`steps` is 22; the model takes at most 20 steps. Give another number.",
         ),
     ],
 )
