@@ -62,7 +62,7 @@ HOSTS = {
             "{folder}/target/release/app",
             "core",
         ),
-        Host("go", "Go", "Go 1.19", "make -C {folder}", "{folder}/app"),
+        Host("go", "Go", "Go 1.19 and a C compiler", "make -C {folder}", "{folder}/app"),
         Host(
             "java",
             "Java",
@@ -71,11 +71,11 @@ HOSTS = {
             "java -jar {folder}/lib/app.jar",
             "native",
         ),
-        Host("csharp", "C#", ".NET or Mono", "make -C {folder}", "{folder}/app"),
+        Host("csharp", "C#", ".NET or Mono, and a C compiler", "make -C {folder}", "{folder}/app"),
         Host(
             "swift",
             "Swift",
-            "Swift 5.7",
+            "Swift, from 5.7 on",
             "make -C {folder}",
             "{folder}/app",
             "Sources/CEdgernn",
