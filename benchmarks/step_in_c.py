@@ -5,7 +5,7 @@
 
 The artifact's step is the graph that the runtime runs for one stream: a form of the step graph
 where it has one. The bare operator is a graph of that node alone, written here. Both run in
-`step_in_c.c`, bound to buffers, in interleaved rounds. `examples/c/build` finds ONNX Runtime's
+`step_in_c.c`, bound to buffers, in interleaved rounds. `scripts/header` finds ONNX Runtime's
 header.
 """
 
@@ -79,20 +79,12 @@ def step_of(artifact: edgernn.Artifact) -> Path:
 
 def build(folder: Path) -> Path:
     """Build the program and return it."""
-    built = _ROOT / "build" / "c"
-    subprocess.run(
-        [_ROOT / "examples" / "c" / "build", built], check=True, stdout=subprocess.DEVNULL
-    )
-    headers = [
-        os.environ.get("ONNXRUNTIME_INCLUDE", ""),
-        built / "include",
-        "/usr/include/onnxruntime",
-    ]
-    include = next(path for path in headers if path and Path(path, "onnxruntime_c_api.h").is_file())
+    found = subprocess.run([_ROOT / "scripts" / "header"], check=True, stdout=subprocess.PIPE)
+    include = found.stdout.decode().strip()
     program = folder / "step_in_c"
     source = Path(__file__).with_suffix(".c")
     compiler = os.environ.get("CC", "cc")
-    options = ["-std=c11", "-O2", "-isystem", str(include), "-o", str(program), "-ldl"]
+    options = ["-std=c11", "-O2", "-isystem", include, "-o", str(program), "-ldl"]
     subprocess.run([compiler, str(source), *options], check=True)
     return program
 

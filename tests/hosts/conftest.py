@@ -1,4 +1,4 @@
-"""The C programs of `examples/c`, built."""
+"""The program of the C host, built."""
 
 from __future__ import annotations
 
@@ -13,42 +13,37 @@ import pytest
 from edgernn.runtime.providers import find_library
 from tests.conftest import Once
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "c"
+CORE = Path(__file__).parents[2] / "runtime" / "hosts" / "c"
 COMPILER = os.environ.get("CC", "cc")
+WARNINGS = ("-std=c11", "-Wall", "-Wextra", "-Werror", "-pedantic", "-Wconversion")
 SANITIZERS = "-g -fsanitize=address,undefined -fno-sanitize-recover=all"
 
 Build = Callable[[str, str], Path]
-"""From a compiler and its flags to the folder of the programs built with them."""
+"""From a compiler and its flags to the folder of the program built with them."""
 
 
 @pytest.fixture(scope="session")
 def build(once: Once) -> Build:
-    """Build in a folder of the test run; the header is downloaded once per checkout."""
-
-    def run(*arguments: str | Path, **variables: str) -> None:
-        if not shutil.which(variables["CC"]):
-            pytest.skip(f"there is no C compiler `{variables['CC']}` on this machine")
-        built = subprocess.run(
-            [EXAMPLE / "build", *arguments],
-            env={**os.environ, "ONNXRUNTIME_LIBRARY": str(find_library()), **variables},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert (built.returncode, built.stderr) == (0, "")
+    """Build in a folder of the test run, with ONNX Runtime's library beside the program."""
 
     def build_once(compiler: str, flags: str) -> Path:
-        once("c", lambda folder: run(CC=compiler))
-        header = str(EXAMPLE.parents[1] / "build" / "c" / "include")
-        return once(
-            f"c-{Path(compiler).name}{'-sanitized' * bool(flags)}",
-            lambda folder: run(folder, CC=compiler, CFLAGS=flags, ONNXRUNTIME_INCLUDE=header),
-        )
+        if not shutil.which(compiler):
+            pytest.skip(f"there is no C compiler `{compiler}` on this machine")
+
+        def fill(folder: Path) -> None:
+            sources = (CORE / "app.c", CORE / "edgernn.c")
+            command = [compiler, *WARNINGS, *flags.split(), *sources, "-o", folder / "app"]
+            subprocess.run([*command, "-ldl", "-lm"], check=True)
+            library = find_library()
+            assert library is not None
+            (folder / "libonnxruntime.so").symlink_to(library)
+
+        return once(f"c-{Path(compiler).name}{'-sanitized' * ('sanitize' in flags)}", fill)
 
     return build_once
 
 
 @pytest.fixture(scope="session")
 def program(build: Build) -> Path:
-    """The program that replays golden runs."""
-    return build(COMPILER, "") / "golden"
+    """The program, which replays golden runs and runs lines of numbers."""
+    return build(COMPILER, "-O2") / "app"

@@ -1,4 +1,4 @@
-"""The C programs on models in hops: whole hops, outputs of other rates, steps not defined yet."""
+"""The C program on models in hops: whole hops, outputs of other rates, steps not defined yet."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch import nn
 import edgernn
 from edgernn.export.artifact_files.example_ports import ExamplePorts
 from tests.hosts.conftest import COMPILER, SANITIZERS, Build
+from tests.hosts.test_c import control, differences, replay
 from tests.models.dual_paths import TimeFirst
 from tests.nets import framed
 from tests.nets.framed import Framed
@@ -39,42 +40,36 @@ class Whole(nn.Module):
 
 
 @pytest.fixture(scope="session")
-def programs(build: Build) -> Path:
-    """The folder of the programs, which fail where they do what C does not define."""
-    return build(COMPILER, SANITIZERS)
+def sanitized(build: Build) -> Path:
+    """The program, which fails where it does what C does not define."""
+    return build(COMPILER, SANITIZERS) / "app"
 
 
-def run(program: Path, *arguments: str | Path, lines: str = "") -> subprocess.CompletedProcess[str]:
-    command: list[str | Path] = [program, *arguments]
+def step(program: Path, artifact: Path, lines: str) -> subprocess.CompletedProcess[str]:
+    command: list[str | Path] = [program, "step", artifact]
     return subprocess.run(command, input=lines, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize("graphs", [("sequence", "step"), ("sequence",), ("step",)], ids="+".join)
 @pytest.mark.parametrize("net", NETS, ids=str)
-def test_golden_run(programs: Path, tmp_path: Path, net: Framed, graphs: tuple[str, ...]) -> None:
+def test_golden_run(sanitized: Path, tmp_path: Path, net: Framed, graphs: tuple[str, ...]) -> None:
     """The recording is replayed in hops, from the first step on that is defined."""
     framed.write(tmp_path / "net.edgernn", net, graphs)
-    library = programs / "libonnxruntime.so"
-    result = run(programs / "golden", library, tmp_path / "net.edgernn")
+    result = replay(sanitized, tmp_path / "net.edgernn")
     assert (result.returncode, result.stderr) == (0, "")
-    forms = 2 * ("sequence" in graphs) + ("step" in graphs)  # whole, by chunks; by steps
-    assert len(result.stdout.splitlines()) == forms
-    control = run(programs / "golden", "--no-feedback", library, tmp_path / "net.edgernn")
-    assert (control.returncode, control.stderr) == (1, "")
+    assert list(differences(result.stdout)) == (
+        ["whole", "chunks", "steps"] if "sequence" in graphs else ["steps"]
+    )
+    assert control(result.stdout) > 1e-3
 
 
 @pytest.mark.parametrize("net", NETS, ids=str)
-def test_step(programs: Path, tmp_path: Path, net: Framed) -> None:
+def test_step(sanitized: Path, tmp_path: Path, net: Framed) -> None:
     """A line is a hop; values that are not defined yet are left empty, in every sequence anew."""
     framed.write(tmp_path / "net.edgernn", net)
     x = np.random.default_rng(3).normal(size=(1, 9 * net.hop)).astype(np.float32)
     lines = "".join(",".join(map(str, hop)) + "\n" for hop in x.reshape(-1, net.hop))
-    result = run(
-        programs / "step",
-        programs / "libonnxruntime.so",
-        tmp_path / "net.edgernn",
-        lines=f"{lines}\n{lines}",
-    )
+    result = step(sanitized, tmp_path / "net.edgernn", f"{lines}\n{lines}")
     assert (result.returncode, result.stderr) == (0, "")
     first, between, second = np.split(np.array(result.stdout.split("\n")[:-1]), [9, 10])
     assert (between.tolist(), second.tolist()) == ([""], first.tolist())
@@ -105,18 +100,18 @@ def test_step(programs: Path, tmp_path: Path, net: Framed) -> None:
     ids=["delay", "hop", "tail", "decoder", "positions", "bins"],
 )
 def test_exported_models(
-    programs: Path, tmp_path: Path, model: nn.Module, spec: str, numbers: int
+    sanitized: Path, tmp_path: Path, model: nn.Module, spec: str, numbers: int
 ) -> None:
-    """Both programs give what edgernn gives, and see where the state is not fed back."""
-    path, library = tmp_path / "m.edgernn", programs / "libonnxruntime.so"
+    """The program gives what edgernn gives, and sees where the state is not fed back."""
+    path = tmp_path / "m.edgernn"
     edgernn.export_model(model.eval(), path, inputs=[spec])
-    for options, code in (((), 0), (("--no-feedback",), 1)):
-        ran = run(programs / "golden", *options, library, path)
-        assert (ran.returncode, ran.stderr) == (code, "")
-        assert len(ran.stdout.splitlines()) == 3
+    ran = replay(sanitized, path)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert len(differences(ran.stdout)) == 3
+    assert control(ran.stdout) > 1e-3
     x = np.random.default_rng(1).normal(size=(6, numbers)).astype(np.float32)
     lines = "".join(",".join(map(str, hop)) + "\n" for hop in x)
-    ran = run(programs / "step", library, path, lines=lines)
+    ran = step(sanitized, path, lines)
     assert (ran.returncode, ran.stderr) == (0, "")
     stream = edgernn.load(path).stream()
     ports = ExamplePorts(edgernn.load(path).contract)
@@ -128,36 +123,40 @@ def test_exported_models(
         np.testing.assert_allclose([float(n) for n in line.split(",") if n], wanted, atol=1e-5)
 
 
-def test_the_end_of_positions(programs: Path, tmp_path: Path) -> None:
+def test_the_end_of_positions(sanitized: Path, tmp_path: Path) -> None:
     """A step after the last position is refused; an empty line starts a new sequence."""
-    path, library = tmp_path / "m.edgernn", programs / "libonnxruntime.so"
+    path = tmp_path / "m.edgernn"
     edgernn.export_model(Positions(), path, inputs=[SIGNAL], verify=False)
-    ran = run(programs / "step", library, path, lines="1,2,3\n" * 41)
+    ran = step(sanitized, path, "1,2,3\n" * 41)
     assert (ran.returncode, len(ran.stdout.splitlines())) == (2, 40)
     assert ran.stderr == (
-        "step: a sequence has at most 40 steps, where the positions of `position_in` end. Start a "
-        "new one with an empty line\n"
+        "app: State `position` counts the steps of a sequence up to 40, the end of a table of the "
+        "model; it has counted 40, and 1 more came. Start a new sequence with edgernn_reset.\n"
     )
-    ran = run(programs / "step", library, path, lines="1,2,3\n" * 40 + "\n" + "1,2,3\n")
+    ran = step(sanitized, path, "1,2,3\n" * 40 + "\n" + "1,2,3\n")
     first, *_, last = ran.stdout.splitlines()
     assert (ran.returncode, first) == (0, last)
 
 
-def test_hops_without_a_step_graph(programs: Path, tmp_path: Path) -> None:
-    """A line is no hop of the sequence graph; with the step graph, as the message says, it is."""
-    path, library = tmp_path / "net.edgernn", programs / "libonnxruntime.so"
-    framed.write(path, Framed(12, 4), ("sequence",))
-    ran = run(programs / "step", library, path, lines="1,2,3,4\n")
-    assert (ran.returncode, ran.stdout) == (2, "")
-    assert ran.stderr == (
-        f"step: `{path}` takes hops of 4 steps, which need step.onnx. Export it with a step graph\n"
-    )
-    framed.write(tmp_path / "both.edgernn", Framed(12, 4))
-    ran = run(programs / "step", library, tmp_path / "both.edgernn", lines="1,2,3,4\n1,2\n")
-    assert ran.stderr == "step: line 2 has 2 values, but a hop takes 4 of `x`\n"
+def test_hops_without_a_step_graph(sanitized: Path, tmp_path: Path) -> None:
+    """A line is a hop of the sequence graph as of the step graph."""
+    x = np.random.default_rng(3).normal(size=(9, 4)).astype(np.float32)
+    lines = "".join(",".join(map(str, hop)) + "\n" for hop in x)
+    answers = []
+    for graphs in (("sequence",), ("sequence", "step")):
+        path = tmp_path / f"{len(graphs)}.edgernn"
+        framed.write(path, Framed(12, 4), graphs)
+        ran = step(sanitized, path, lines)
+        assert (ran.returncode, ran.stderr) == (0, "")
+        rows = [[float(x) for x in line.split(",") if x] for line in ran.stdout.splitlines()]
+        answers.append(rows)
+    for one, other in zip(*answers, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+    ran = step(sanitized, path, "1,2,3,4\n1,2\n")
+    assert ran.stderr == "app: line 2 has 2 values, but a hop takes 4\n"
 
 
-def test_outputs_that_count_no_hops_are_compared_whole(programs: Path, tmp_path: Path) -> None:
+def test_outputs_that_count_no_hops_are_compared_whole(sanitized: Path, tmp_path: Path) -> None:
     """Where the state does not carry, an output has any number of rows for the steps."""
     path = tmp_path / "m.edgernn"
     edgernn.export_model(Whole(), path, inputs=[SIGNAL], verify=False)
@@ -165,5 +164,5 @@ def test_outputs_that_count_no_hops_are_compared_whole(programs: Path, tmp_path:
         output = np.load(path / "golden" / "output.npy")
         output.flat[-1] += difference
         np.save(path / "golden" / "output.npy", output)
-        ran = run(programs / "golden", programs / "libonnxruntime.so", path)
+        ran = replay(sanitized, path)
         assert (ran.returncode, ran.stderr) == (code, "")

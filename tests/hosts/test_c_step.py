@@ -1,14 +1,11 @@
-"""`examples/c/step.c`: an artifact run on numbers from standard input, one step per line."""
+"""`app step` of the C host: an artifact run on numbers from standard input, one step per line."""
 
 from __future__ import annotations
 
 import functools
 import json
-import os
-import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,8 +18,7 @@ from torch import nn
 
 import edgernn
 from edgernn.cli import main
-from edgernn.runtime.providers import find_library
-from tests.hosts.conftest import COMPILER, EXAMPLE, SANITIZERS, Build
+from tests.hosts.conftest import COMPILER, SANITIZERS, Build
 from tests.nets.call_counter import CallCounter
 from tests.nets.learned_start import LearnedStart
 
@@ -32,11 +28,11 @@ LINES = "1,-2,3\n4 5 6\n0.5, 0.25,\t0\n"
 @pytest.fixture(scope="session", params=sorted({COMPILER, "clang"}))
 def step(request: pytest.FixtureRequest, build: Build) -> Path:
     """The program, which fails where it leaks memory or does what C does not define."""
-    return build(request.param, SANITIZERS) / "step"
+    return build(request.param, SANITIZERS) / "app"
 
 
 def run(step: Path, artifact: Path, lines: str) -> subprocess.CompletedProcess[str]:
-    command = [step, step.parent / "libonnxruntime.so", artifact]
+    command = [step, "step", artifact]
     return subprocess.run(command, input=lines, capture_output=True, text=True, check=False)
 
 
@@ -150,7 +146,7 @@ def test_ids(step: Path, export: Export, tmp_path: Path) -> None:
     refused = run(step, artifact, "3\n11\n")
     assert (refused.returncode, numbers(refused.stdout)) == (2, numbers(ran.stdout)[:1])
     assert refused.stderr == (
-        "step: value 1 of line 2 is `11`, but `ids` takes ids from 0 to 10. Give finite numbers, "
+        "app: value 1 of line 2 is `11`, but `ids` takes ids from 0 to 10. Give finite numbers, "
         "separated by commas or white space\n"
     )
 
@@ -204,7 +200,7 @@ def test_without_golden_arrays(step: Path, export: Export, tmp_path: Path) -> No
 
 def test_answers_at_once(step: Path, export: Export) -> None:
     """Each line is answered before the next one is written, through pipes as well."""
-    command = [step, step.parent / "libonnxruntime.so", export("lstm")]
+    command = [step, "step", export("lstm")]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, bufsize=1) as process:
         assert process.stdin is not None
@@ -218,15 +214,15 @@ def test_answers_at_once(step: Path, export: Export) -> None:
 
 GIVE = "Give finite numbers, separated by commas or white space"
 WRONG = {
-    "4,5": "line 2 has 2 values, but a step takes 3 of `input`",
-    "4,5,6,7": "line 2 has more than 3 values, but a step takes 3 of `input`",
+    "4,5": "line 2 has 2 values, but a step takes 3",
+    "4,5,6,7": "line 2 has more than the 3 values that a step takes",
     "4,5,6,": "line 2 ends with a comma, not a value",
-    "4,,6": f"value 2 of line 2 is ``, but `input` takes numbers of type float32. {GIVE}",
-    "4,b,6": f"value 2 of line 2 is `b`, but `input` takes numbers of type float32. {GIVE}",
-    "4,5,6x": f"value 3 of line 2 is `6x`, but `input` takes numbers of type float32. {GIVE}",
-    "nan,5,6": f"value 1 of line 2 is `nan`, but `input` takes numbers of type float32. {GIVE}",
-    "4,5,-inf": f"value 3 of line 2 is `-inf`, but `input` takes numbers of type float32. {GIVE}",
-    "4,5,1e39": f"value 3 of line 2 is `1e39`, but `input` takes numbers of type float32. {GIVE}",
+    "4,,6": f"value 2 of line 2 is ``, but `input` takes numbers. {GIVE}",
+    "4,b,6": f"value 2 of line 2 is `b`, but `input` takes numbers. {GIVE}",
+    "4,5,6x": f"value 3 of line 2 is `6x`, but `input` takes numbers. {GIVE}",
+    "nan,5,6": f"value 1 of line 2 is `nan`, but `input` takes numbers. {GIVE}",
+    "4,5,-inf": f"value 3 of line 2 is `-inf`, but `input` takes numbers. {GIVE}",
+    "4,5,1e39": f"value 3 of line 2 is `1e39`, but `input` takes numbers. {GIVE}",
     "4,5,\0006": "line 2 has a NUL byte. Give text",
 }
 
@@ -238,7 +234,7 @@ def test_wrong_lines(step: Path, export: Export, line: str) -> None:
     before = run(step, artifact, "1,-2,3\n").stdout
     ran = run(step, artifact, f"1,-2,3\n{line}\n4,5,6\n")
     assert (ran.returncode, ran.stdout) == (2, before)
-    assert ran.stderr == f"step: {WRONG[line]}\n"
+    assert ran.stderr == f"app: {WRONG[line]}\n"
 
 
 @pytest.mark.parametrize("line", ["1.5", "9223372036854775808", "x"])
@@ -249,7 +245,7 @@ def test_integers(step: Path, export: Export, line: str) -> None:
     ran = run(step, artifact, f"{line}\n")
     assert (ran.returncode, ran.stdout) == (2, "")
     assert ran.stderr == (
-        f"step: value 1 of line 1 is `{line}`, but `count` takes numbers of type int64. {GIVE}\n"
+        f"app: value 1 of line 1 is `{line}`, but `count` takes integers. {GIVE}\n"
     )
 
 
@@ -261,7 +257,7 @@ def test_resets_and_bools(step: Path, export: Export) -> None:
     first, second, third = ran.stdout.splitlines()
     assert first == third != second
     ran = run(step, artifact, "1,-2,3,2\n")
-    assert ran.stderr == f"step: value 4 of line 1 is `2`, but `reset` takes 0 or 1. {GIVE}\n"
+    assert ran.stderr == f"app: value 4 of line 1 is `2`, but `reset` takes 0 or 1. {GIVE}\n"
 
 
 def test_float16_is_refused(step: Path, export: Export) -> None:
@@ -269,79 +265,47 @@ def test_float16_is_refused(step: Path, export: Export) -> None:
     ran = run(step, export("lstm", precision="float16"), LINES)
     assert (ran.returncode, ran.stdout) == (2, "")
     assert ran.stderr == (
-        "step: `input` is float16; step takes float32, float64, int64, int32 and bool\n"
+        "app: `input` is of a type that is not read here; float32, float64, int64, int32 and bool "
+        "are\n"
     )
 
 
 def test_models_without_a_step_are_refused(step: Path, export: Export) -> None:
     """A state that does not carry on, and calls of several steps, have no single step."""
-    artifact = export("bidirectional")
-    assert run(step, artifact, LINES).stderr == (
-        f"step: `{artifact}` has no step: its state does not carry on, so it needs whole "
-        "sequences\n"
+    assert run(step, export("bidirectional"), LINES).stderr == (
+        "app: The model cannot run as a stream, so `edgernn_step` does not run it: its state "
+        "cannot be carried from one chunk to the next. Give it whole sequences: edgernn_run.\n"
     )
-    artifact = export("counted calls")
-    assert run(step, artifact, LINES).stderr == (
-        f"step: `{artifact}` has no step: it keeps memory from call to call, and other calls than "
-        "the model's give other numbers\n"
+    assert run(step, export("lstm", graph="sequence", steps=4), LINES).stderr == (
+        "app: The model has no step graph, and its sequence graph takes 4 steps at a time. Feed it "
+        "chunks: edgernn_feed.\n"
     )
-    artifact = export("lstm", graph="sequence", steps=4)
-    assert run(step, artifact, LINES).stderr == (
-        f"step: `{artifact}` takes at least 4 steps in a call, but a line is one. Export it with "
-        "a step graph\n"
-    )
+
+
+def test_a_call_of_one_step(step: Path, export: Export) -> None:
+    """A model that keeps memory from call to call runs lines as calls of one step."""
+    model = edgernn.load(export("counted calls"), forms=False)
+    ran = run(step, export("counted calls"), LINES)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    stream = model.stream()
+    rows = np.array([[1, -2, 3], [4, 5, 6], [0.5, 0.25, 0]], np.float32)
+    expected = [stream.feed(row[None, None]).ravel() for row in rows]
+    np.testing.assert_allclose(numbers(ran.stdout), expected, atol=1e-6)
 
 
 def test_axes_of_any_size_are_refused(step: Path, export: Export) -> None:
     """A line has a constant number of values."""
     artifact = export("mean", inputs=("x:float32[batch,sequence,points,2]",))
     assert run(step, artifact, LINES).stderr == (
-        "step: axis `points` of `x` has any size, but a line has a constant number of values\n"
+        "app: axis `points` of `x` has any size, but a line has a constant number of values\n"
     )
 
 
 def test_folders_without_graphs_are_refused(step: Path, tmp_path: Path) -> None:
-    """A folder without graphs, and a call without arguments, say what is missing."""
+    """A folder without graphs, and a call with too many arguments, say what is wrong."""
     assert run(step, tmp_path, "").stderr == (
-        f"step: `{tmp_path}` has neither step.onnx nor sequence.onnx\n"
+        f"app: `{tmp_path}` has neither sequence.onnx nor step.onnx. Give the folder of an "
+        "artifact, or one of its graphs.\n"
     )
-    ran = subprocess.run([step], capture_output=True, text=True, check=False)
-    assert (ran.returncode, ran.stderr) == (
-        2,
-        "step: usage: step LIBONNXRUNTIME ARTIFACT < numbers.csv\n",
-    )
-
-
-def test_build_prints_the_next_commands(build: Build, export: Export, tmp_path: Path) -> None:
-    """The library of the Python in use is found, and both commands run as they are printed."""
-    build(COMPILER, "")  # downloads the header where it is not there
-    shutil.copytree(export("lstm"), tmp_path / "m.edgernn")
-    (tmp_path / "numbers.csv").write_text(LINES)
-    environment = {name: text for name, text in os.environ.items() if name != "ONNXRUNTIME_LIBRARY"}
-    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
-    environment["ONNXRUNTIME_INCLUDE"] = str(EXAMPLE.parents[1] / "build" / "c" / "include")
-    built = subprocess.run(
-        [EXAMPLE / "build", "c"],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (built.returncode, built.stderr) == (0, "")
-    golden, step = built.stdout.splitlines()
-    assert re.sub(" +", " ", golden) == (
-        "c/golden c/libonnxruntime.so m.edgernn # replays its golden run"
-    )
-    assert re.sub(" +", " ", step) == (
-        "c/step c/libonnxruntime.so m.edgernn < numbers.csv # runs it, one step a line"
-    )
-    library = find_library()
-    assert library is not None
-    assert (tmp_path / "c" / "libonnxruntime.so").resolve() == library.resolve()
-    for command, lines in ((golden, 3), (step, 3)):
-        ran = subprocess.run(
-            ["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False
-        )
-        assert (ran.returncode, ran.stderr) == (0, "")
-        assert len(ran.stdout.splitlines()) == lines
+    ran = subprocess.run([step, "a", "b", "c"], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (2, "app: usage: app [step] [ARTIFACT]\n")

@@ -3420,11 +3420,12 @@ static edgernn_status check_room(const edgernn_stream *stream, const Values *val
     for (size_t i = 0; model->is_limited && i < model->state_count; i++) {
         const State *state = &model->states[i];
         int64_t most = INT64_MIN;
+        if (!state->limit) continue;
         for (size_t j = 0; j < stream->state_bytes[i] / state->width; j++) {
             const int64_t count = integer_at(values->data[i], state->dtype, j);
             if (count > most) most = count;
         }
-        if (!state->limit || most <= state->limit - hops) continue;
+        if (most <= state->limit - hops) continue;
         return fail(error, EDGERNN_INPUT_ERROR, "State `%.100s` counts the %ss of a sequence up to "
                     "%" PRId64 ", the end of a table of the model; it has counted %" PRId64 ", and %" PRId64
                     " more came. Start a new sequence with edgernn_reset.", state->name,
@@ -4491,6 +4492,11 @@ static edgernn_status replay_ways(edgernn_model *model, const Golden *golden,
     const bool has_sequence = model->graphs[EDGERNN_SEQUENCE].session != NULL;
     const bool in_parts = model->carries && model->divisible;
     const bool has_steps = in_parts && step_graph(model) && golden->steps % model->hop == 0;
+    const Bound *bound = find_bound(model, "sequence");
+    if (has_sequence && bound && golden->steps < bound->least)
+        return fail(error, EDGERNN_CONTRACT_ERROR, "The golden run has %" PRId64 " steps, but the "
+                    "sequence graph takes at least %" PRId64 ". Export the model again.", golden->steps,
+                    bound->least);
     found->whole = found->chunks = found->steps = found->without_state = (double)NAN;
     if (has_sequence && (!model->constant_steps || model->constant_steps == golden->steps))
         TRY(replay_run(model, golden, WHOLE, true, &found->whole, error));
