@@ -32,7 +32,14 @@ def build(once: Once) -> Build:
 
         def fill(folder: Path) -> None:
             sources = (CORE / "app.c", CORE / "edgernn.c")
-            command = [compiler, *WARNINGS, *flags.split(), *sources, "-o", folder / "app"]
+            command: list[str | Path] = [
+                compiler,
+                *WARNINGS,
+                *flags.split(),
+                *sources,
+                "-o",
+                folder / "app",
+            ]
             subprocess.run([*command, "-ldl", "-lm"], check=True)
             library = find_library()
             assert library is not None

@@ -32,7 +32,7 @@ def step(request: pytest.FixtureRequest, build: Build) -> Path:
 
 
 def run(step: Path, artifact: Path, lines: str) -> subprocess.CompletedProcess[str]:
-    command = [step, "step", artifact]
+    command: list[str | Path] = [step, "step", artifact]
     return subprocess.run(command, input=lines, capture_output=True, text=True, check=False)
 
 
@@ -200,7 +200,7 @@ def test_without_golden_arrays(step: Path, export: Export, tmp_path: Path) -> No
 
 def test_answers_at_once(step: Path, export: Export) -> None:
     """Each line is answered before the next one is written, through pipes as well."""
-    command = [step, "step", export("lstm")]
+    command: list[str | Path] = [step, "step", export("lstm")]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, bufsize=1) as process:
         assert process.stdin is not None

@@ -35,7 +35,15 @@ def compile_program(once: Once) -> Compile:
     def build(source: Path, *options: str) -> Path:
         def fill(folder: Path) -> None:
             sources = (source, CORE / "edgernn.c")
-            command = [COMPILER, *WARNINGS[:-1], "-I", CORE, *options, *sources, "-o"]
+            command: list[str | Path] = [
+                COMPILER,
+                *WARNINGS[:-1],
+                "-I",
+                CORE,
+                *options,
+                *sources,
+                "-o",
+            ]
             subprocess.run([*command, folder / "program", "-ldl", "-lm", "-lpthread"], check=True)
 
         return once(f"core-{source.stem}", fill) / "program"
@@ -63,7 +71,7 @@ def test_places_are_those_of_the_header(tmp_path: Path) -> None:
     if found.returncode:
         pytest.skip(found.stderr)
     header = f'-DEDGERNN_ONNXRUNTIME_HEADER="{found.stdout.strip()}/onnxruntime_c_api.h"'
-    command = [COMPILER, "-std=c11", "-fsyntax-only", CORE / "edgernn.c"]
+    command: list[str | Path] = [COMPILER, "-std=c11", "-fsyntax-only", CORE / "edgernn.c"]
     subprocess.run([*command, header], check=True)
     wrong = tmp_path / "wrong.c"
     source = (CORE / "edgernn.c").read_text("utf-8")
@@ -137,7 +145,14 @@ def test_cmake_and_pkg_config(tmp_path: Path) -> None:
         text=True,
         check=True,
     ).stdout.split()
-    command = [COMPILER, "-std=c11", user / "app.c", "-o", tmp_path / "packaged", *flags]
+    command: list[str | Path] = [
+        COMPILER,
+        "-std=c11",
+        user / "app.c",
+        "-o",
+        tmp_path / "packaged",
+        *flags,
+    ]
     subprocess.run(command, check=True)
     artifact = write_lstm(tmp_path / "lstm.edgernn").path
     for program in (tmp_path / "build-user" / "user", tmp_path / "packaged"):
