@@ -26,14 +26,22 @@ function inputsOf(values) {
   return Object.fromEntries(ports.map(({ name }, i) => [name, values.slice(start, start += sizes[i])]));
 }
 
-/** Print how far each way of running is from the golden run; return whether all are close enough. */
+/** Print how far each way of running is from the golden run; return whether all are as they must be. */
 async function check() {
-  const { withoutState, ...ways } = await model.check();
-  for (const [way, difference] of Object.entries(ways)) {
-    if (!Number.isNaN(difference)) console.log(`${way.padEnd(8)} differs by at most ${difference.toExponential(1)}`);
+  const { whole, chunks, steps, withoutState } = await model.check();
+  let agrees = true;
+  for (const [way, difference, mustAgree] of [
+    ["whole", whole, true], ["by chunks", chunks, true], ["by steps", steps, true],
+    ["without state", withoutState, false],
+  ]) {
+    if (Number.isNaN(difference)) continue; // the model cannot be run in this way
+    const right = difference <= TOLERANCE === mustAgree;
+    agrees &&= right;
+    console.log(`${way.padEnd(14)} max difference ${difference.toExponential(1)}${right ? "" : ", WRONG"}`);
   }
-  if (!Number.isNaN(withoutState)) console.log(`without the state, it differs by ${withoutState.toExponential(1)}`);
-  return !Object.values(ways).some((difference) => difference > TOLERANCE) && !(withoutState <= TOLERANCE);
+  const verdict = agrees ? "reproduces" : "DIFFERS from";
+  console.log(`The model ${verdict} its golden run; the tolerance is ${TOLERANCE.toExponential()}.`);
+  return agrees;
 }
 
 /** Print the median time of a step. */
@@ -47,7 +55,7 @@ async function time() {
     if (i % 10 === 9) stream.reset(); // a model may have a limit of steps
   }
   times.sort((a, b) => a - b);
-  console.log(`${(times[1500] * 1000).toFixed(1)} µs per step`);
+  console.log(`${"time".padEnd(14)} ${(times[1500] * 1000).toFixed(1)} µs per step`);
 }
 
 /** Answer each line of standard input with a line of the outputs; an empty line starts anew. */

@@ -15,6 +15,7 @@ import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Locale;
 
 /**
  * Runs the artifact model.edgernn, beside the folder of the jar.
@@ -54,22 +55,31 @@ public final class App {
     /** Print how far the golden run is from the recorded one; return whether that is close. */
     private static boolean check(Model model, Stream stream) {
         Differences found = model.check();
-        System.out.println("whole          " + found.whole());
-        System.out.println("chunks         " + found.chunks());
-        System.out.println("steps          " + found.steps());
-        System.out.println("without state  " + found.withoutState());
+        boolean agrees = print("whole", found.whole(), true)
+                & print("by chunks", found.chunks(), true)
+                & print("by steps", found.steps(), true)
+                & print("without state", found.withoutState(), false);
+        System.out.printf(
+                Locale.ROOT, "The model %s its golden run; the tolerance is %.0e.%n",
+                agrees ? "reproduces" : "DIFFERS from", TOLERANCE);
         if (!Double.isNaN(found.steps())) {
             Tensor[] inputs = inputsOf(model);
             timeStep(stream, inputs, 0.3); // until it is compiled
-            System.out.printf("µs per step    %.2f%n", timeStep(stream, inputs, 0.3));
+            double time = timeStep(stream, inputs, 0.3);
+            System.out.printf(Locale.ROOT, "time           %.1f µs per step%n", time);
         }
-        boolean close = true;
-        for (double one : new double[] {found.whole(), found.chunks(), found.steps()}) {
-            close &= Double.isNaN(one) || one <= TOLERANCE;
+        return agrees;
+    }
+
+    /** Print one difference; return whether it is as it must be. NaN does not apply. */
+    private static boolean print(String way, double difference, boolean mustAgree) {
+        if (Double.isNaN(difference)) {
+            return true;
         }
-        boolean carried = !(found.withoutState() <= TOLERANCE); // also where it does not apply
-        System.out.println(close && carried ? "ok" : "FAILED: tolerance " + TOLERANCE);
-        return close && carried;
+        boolean right = (difference <= TOLERANCE) == mustAgree;
+        System.out.printf(
+                Locale.ROOT, "%-14s max difference %.1e%s%n", way, difference, right ? "" : ", WRONG");
+        return right;
     }
 
     /** Return the mean time of a step in µs. */

@@ -11,6 +11,7 @@ import edgernn.set
 import edgernn.zeros
 import java.io.PrintStream
 import java.nio.file.Paths
+import java.util.Locale
 import kotlin.system.exitProcess
 
 /*
@@ -48,19 +49,31 @@ private fun exit(message: String?): Nothing {
 /** Print how far the golden run is from the recorded one; return whether that is close. */
 private fun check(model: Model, stream: Stream): Boolean {
     val found = model.check()
-    println("whole          ${found.whole()}")
-    println("chunks         ${found.chunks()}")
-    println("steps          ${found.steps()}")
-    println("without state  ${found.withoutState()}")
+    val right = listOf(
+        print("whole", found.whole(), mustAgree = true),
+        print("by chunks", found.chunks(), mustAgree = true),
+        print("by steps", found.steps(), mustAgree = true),
+        print("without state", found.withoutState(), mustAgree = false)
+    )
+    val agrees = right.all { it }
+    val verdict = if (agrees) "reproduces" else "DIFFERS from"
+    println("The model $verdict its golden run; the tolerance is %.0e.".format(Locale.ROOT, TOLERANCE))
     if (!found.steps().isNaN()) {
         val inputs = inputsOf(model)
         timeStep(stream, inputs, seconds = 0.3) // until it is compiled
-        println("µs per step    %.2f".format(timeStep(stream, inputs, seconds = 0.3)))
+        val time = timeStep(stream, inputs, seconds = 0.3)
+        println("time           %.1f µs per step".format(Locale.ROOT, time))
     }
-    val ways = listOf(found.whole(), found.chunks(), found.steps()).filterNot(Double::isNaN)
-    val passed = ways.all { it <= TOLERANCE } && !(found.withoutState() <= TOLERANCE)
-    println(if (passed) "ok" else "FAILED: tolerance $TOLERANCE")
-    return passed
+    return agrees
+}
+
+/** Print one difference; return whether it is as it must be. NaN does not apply. */
+private fun print(way: String, difference: Double, mustAgree: Boolean): Boolean {
+    if (difference.isNaN()) return true
+    val right = (difference <= TOLERANCE) == mustAgree
+    val note = if (right) "" else ", WRONG"
+    println("%-14s max difference %.1e%s".format(Locale.ROOT, way, difference, note))
+    return right
 }
 
 /** Return the mean time of a step in µs. */
