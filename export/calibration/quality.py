@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgernn.contract import SEQUENCE
-from edgernn.errors import ParityError
+from edgernn.errors import InputError, ParityError
 from edgernn.export.calibration.measures import measure, relative_loss
 from edgernn.export.calibration.user_data import UserData
 from edgernn.export.ir.onnx_session import Arrays
@@ -42,7 +42,7 @@ def measure_quality(
         adapter: From the model's ports to those of the graphs.
 
     Raises:
-        InputError: What is expected of an output does not fit it.
+        InputError: What is expected of an output does not fit it, or is not finite.
         ParityError: A graph fails on the data, or returns NaN where the model does not.
     """
     _LOG.info("running the calibration data")
@@ -54,6 +54,12 @@ def measure_quality(
     measures = measure(
         contract, user, sampler.frames.axes, before, {name: after[name] for name in before}
     )
+    if not np.isfinite([(one.before, one.after) for one in measures]).all():
+        raise InputError(
+            f"The {measures[0].name} on the calibration data ({user.source}) is NaN or infinite: "
+            "what is expected of an output, or what the model itself gives, is not finite. Give "
+            "finite numbers, or leave out what is expected."
+        )
     loss = relative_loss(measures, user)
     return Calibration(user.source, kind, user.batch, user.steps, measures, loss)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import edgernn
-from edgernn.errors import ParityError
+from edgernn.errors import InputError, ParityError
 from edgernn.precision_report import PrecisionReport
 from tests.nets.scorer import Scorer
 
@@ -55,3 +55,16 @@ def test_a_loss_above_the_bound_stops_the_export(tmp_path):
     )
     assert not (tmp_path / "m.edgernn").exists()
     quality(tmp_path, precision="float16", max_loss=5)
+
+
+def test_what_is_not_finite_is_no_measure(tmp_path):
+    """A number that is expected and is NaN would make the report unreadable."""
+    data = {"ids": IDS, "output": np.full((1, 40, 6), np.nan)}
+    with pytest.raises(InputError) as caught:
+        edgernn.export_model(Scorer(), tmp_path / "m.edgernn", calibrate=data, verify=False)
+    assert str(caught.value) == (
+        "The error on the calibration data (arrays) is NaN or infinite: what is expected of an "
+        "output, or what the model itself gives, is not finite. Give finite numbers, or leave out "
+        "what is expected."
+    )
+    assert not (tmp_path / "m.edgernn").exists()
