@@ -133,7 +133,7 @@ bool check(const edgernn::Model &model) {
         if (std::isnan(difference)) return; // the model cannot be run in this way
         const bool right = (difference <= tolerance) == must_agree;
         agrees = agrees && right;
-        std::printf("%-14s max difference %.2g%s\n", way, difference, right ? "" : ", WRONG");
+        std::printf("%-14s max difference %.1e%s\n", way, difference, right ? "" : ", WRONG");
     };
     print("whole", found.whole, true);
     print("by chunks", found.chunks, true);
