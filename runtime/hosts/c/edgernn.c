@@ -186,6 +186,7 @@ enum {
     SHAPE_SIZE = MOST_RANK + 1 /* of a step graph's port with an axis of steps in front */
 };
 #define MOST_STATE (INT64_C(1) << 30)   /* numbers of a state for each sequence */
+#define MOST_HOPS (INT64_C(1) << 53)    /* of a sequence in a snapshot */
 #define MOST_PADDING (INT64_C(1) << 30) /* steps of padding after the end */
 
 /* Memory that is freed together. */
@@ -498,9 +499,9 @@ static bool is_integer(int32_t dtype) {
 static bool read_count(const char *text, int64_t *number) {
     size_t size = 0;
     *number = 0;
-    for (; text[size] >= '0' && text[size] <= '9' && size <= MOST_DIGITS; size++)
+    for (; text[size] >= '0' && text[size] <= '9' && size < MOST_DIGITS; size++)
         *number = *number * 10 + (text[size] - '0');
-    return size && size <= MOST_DIGITS && !text[size];
+    return size && !text[size];
 }
 
 /* Read a finite number of `size` bytes as strtod does where the decimal point is a point. */
@@ -1037,6 +1038,7 @@ static edgernn_status read_ports(edgernn_model *model, Graph *graph, edgernn_err
 static edgernn_status check_state(Graph *graph, Port *before, Port *after, edgernn_error *error) {
     const char *name = before->facts.name;
     int64_t numbers = 1;
+    size_t batches = 0;
     bool same = before->facts.dtype == after->facts.dtype && before->facts.rank == after->facts.rank;
     for (size_t i = 0; same && i < before->facts.rank; i++)
         same = before->axes[i].size == after->axes[i].size &&
@@ -1052,6 +1054,9 @@ static edgernn_status check_state(Graph *graph, Port *before, Port *after, edger
                       "bool, not %s", name, dtype_name(before->facts.dtype));
     for (size_t i = 0; i < before->facts.rank; i++) {
         const Axis *axis = &before->axes[i];
+        batches += !strcmp(axis->name, "batch");
+        if (batches > 1)
+            return refuse(graph, error, "state `%.100s` has the axis `batch` twice", name);
         if (axis->size < 0 && axis->symbol != BATCH)
             return refuse(graph, error, "state `%.100s` of the %s graph has the dynamic axis "
                           "`%.60s`; only `batch` may be dynamic", name, graph->kind, axis->text);
@@ -1537,8 +1542,7 @@ static edgernn_status compare_graphs(edgernn_model *model, edgernn_error *error)
             const View *view = i < count ? &first[i] : &second[i - count];
             const View *a = find_view(first, count, view->name);
             const View *b = find_view(second, others, view->name);
-            const bool optional = (a && a->is_lengths) || (b && b->is_lengths);
-            if ((!a || !b) && optional) continue;
+            if (a && !b && a->is_lengths) continue;
             if (!a || !b || a->dtype != b->dtype || (b->rank != a->rank && b->rank + 1 != a->rank))
                 return refuse(step, error, "its graphs do not have the same ports: `%.100s` is in "
                               "one of them only, or another", view->name);
@@ -1588,7 +1592,7 @@ static edgernn_status check_streaming(edgernn_model *model, Graph *graph, edgern
         if (view->rate < 1 && (model->hop > 1 || view->delay || view->tail))
             return refuse(graph, error, "output `%.100s` of the %s graph has an axis that is not a "
                           "number of steps for each hop of the input", view->name, graph->kind);
-        if (graph != model->main) continue;
+        if (graph != model->main || view->rate < 1) continue;
         const int64_t delay = (view->delay + view->rate - 1) / view->rate;
         const int64_t tail = (view->tail + view->rate - 1) / view->rate;
         if (delay > model->undefined) model->undefined = delay;
@@ -2918,6 +2922,12 @@ static edgernn_status make_empty(const edgernn_stream *stream, Result **made, ed
     return status;
 }
 
+/* Return how many of the next steps of an output are not defined, `age` hops after the start. */
+static int64_t undefined_steps(const edgernn_model *model, const View *view, int64_t age) {
+    if (age >= model->undefined || view->delay <= view->rate * age) return 0;
+    return view->delay - view->rate * age;
+}
+
 /* Leave out the steps of an output before `start` and from `stop` on. */
 static edgernn_status cut_output(Result *result, size_t place, const View *view, int64_t start,
                                  int64_t stop, size_t batch, edgernn_error *error) {
@@ -2944,8 +2954,8 @@ static edgernn_status cut_undefined(const edgernn_stream *stream, Result *result
             if (age + hops <= view->delay) result->tensors[i].data = NULL;
             continue;
         }
-        const int64_t start = view->delay - view->rate * age;
-        TRY(cut_output(result, i, view, start < 0 ? 0 : start, INT64_MAX, stream->batch, error));
+        TRY(cut_output(result, i, view, undefined_steps(stream->model, view, age), INT64_MAX,
+                       stream->batch, error));
     }
     return EDGERNN_OK;
 }
@@ -3042,6 +3052,14 @@ static edgernn_status divide(const edgernn_model *model, int64_t steps, int64_t 
     return EDGERNN_OK;
 }
 
+/* Check that an input of a chunk has as many steps as the chunk. */
+static edgernn_status check_steps(const View *view, const Layout *layout, int64_t steps,
+                                  edgernn_error *error) {
+    if (layout->steps == (size_t)steps) return EDGERNN_OK;
+    return fail(error, EDGERNN_INPUT_ERROR, "`%.100s` came with %zu steps, another input with %" PRId64
+                ". Give as many of each.", view->name, layout->steps, steps);
+}
+
 /* Cut the inputs of one call out of a chunk. */
 static edgernn_status cut_inputs(const edgernn_stream *stream, const Chunk *chunk, const Call *call,
                                  Arena *arena, Chunk *part, edgernn_error *error) {
@@ -3062,6 +3080,7 @@ static edgernn_status cut_inputs(const edgernn_stream *stream, const Chunk *chun
             continue;
         }
         if (view->steps < 0) continue;
+        TRY(check_steps(view, &layout, chunk->steps, error));
         const size_t steps = (size_t)part->steps, bytes = layout.outer * steps * layout.inner;
         char *data = take(arena, bytes + 1, 1);
         if (!data) return fail_memory(error);
@@ -3513,9 +3532,9 @@ static const edgernn_tensor *cut_step(const edgernn_stream *stream, const Graph 
     if (stream->age >= stream->model->undefined) return slot->tensors;
     for (size_t i = 0; i < graph->data_output_count; i++) {
         const View *view = &graph->output_views[i];
-        int64_t left = view->delay - view->rate * stream->age;
+        const int64_t left = undefined_steps(stream->model, view, stream->age);
         slot->cut[i] = slot->tensors[i];
-        if (left <= 0) continue;
+        if (!left) continue;
         if (view->rate == 1) {
             slot->cut[i].data = NULL;
             continue;
@@ -3579,7 +3598,7 @@ static edgernn_status run_unprepared(edgernn_stream *stream, const Graph *graph,
     TRY(run_graph(stream, graph, &chunk, NULL, now(stream), next(stream), result->values, error));
     for (size_t i = 0; i < result->count; i++) {
         const View *view = &graph->output_views[i];
-        const int64_t left = view->delay - view->rate * stream->age;
+        const int64_t left = undefined_steps(model, view, stream->age);
         TRY(read_value(result, i, view, error));
         if (left > 0 && view->rate == 1) result->tensors[i].data = NULL;
         else if (left > 0) TRY(cut_output(result, i, view, left, INT64_MAX, stream->batch, error));
@@ -3663,6 +3682,7 @@ static edgernn_status split(const edgernn_stream *stream, const Chunk *rest, con
         if (view->is_lengths || view->steps < 0 || (!rest->steps && !kept)) continue;
         const Layout layout = layout_of(view, chunk->shapes[i], stream->batch);
         const Layout none = {layout.outer, 0, layout.inner};
+        TRY(check_steps(view, &layout, chunk->steps, error));
         const Layout before =
             rest->steps ? layout_of(view, rest->shapes[i], stream->batch) : none;
         if (before.outer != layout.outer || before.inner != layout.inner)
@@ -3788,7 +3808,7 @@ static edgernn_status run_tail(edgernn_stream *stream, const Values *before, int
     if (status) return status;
     for (size_t i = 0; i < (*made)->count; i++) {
         const View *view = &model->chunk_outputs[i];
-        const int64_t start = view->delay > view->rate * age ? view->delay - view->rate * age : 0;
+        const int64_t start = undefined_steps(model, view, age);
         if (view->steps >= 0)
             TRY(cut_output(*made, i, view, start, start > view->tail ? start : view->tail, stream->batch,
                            error));
@@ -4055,8 +4075,8 @@ static edgernn_status read_header(const edgernn_stream *stream, const void *snap
                  stream->batch);
         return fail_snapshot(error, reason);
     }
-    if (header->hops < 0 || header->age < 0 || header->rest < 0 || header->finished > 1 ||
-        header->rest >= stream->model->hop || header->age > header->hops)
+    if (header->hops < 0 || header->hops > MOST_HOPS || header->age < 0 || header->rest < 0 ||
+        header->finished > 1 || header->rest >= stream->model->hop || header->age > header->hops)
         return fail_snapshot(error, "its counts are not those of a stream");
     return EDGERNN_OK;
 }
