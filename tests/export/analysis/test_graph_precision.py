@@ -24,6 +24,7 @@ BYTES = {
         "f = Cast <to = 1> (w)  m = Sub(f, s)  y = Mul(m, s)",
         "float32",
     ),
+    "signed bytes": ("f = Cast <to = 1> (i)  y = Mul(f, s)", "float32"),
     "zero points": ("y = DequantizeLinear(x, s, z)", "float32"),
     "half": ("y = Cast <to = 1> (h)", "float16"),
 }
@@ -35,7 +36,8 @@ def test_bytes_are_weights_where_they_are_quantized(case: str) -> None:
     line, expected = BYTES[case]
     model = ir.from_onnx_text(
         '<ir_version: 8, opset_import: ["": 18]> g (uint8[2, 2] x, int64 n) => (y) '
-        "<uint8[2, 2] w = {1, 2, 3, 4}, float s = {0.5}, uint8 z = {0}, float16[1] h = {1}> "
+        "<uint8[2, 2] w = {1, 2, 3, 4}, float s = {0.5}, uint8 z = {0}, int8[1, 2] i = {1, 2}, "
+        "float16[1] h = {1}> "
         f"{{ {line} }}"
     )
     if case != "half":
