@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import fx, nn
+from torch._export.utils import _is_preservable_cia_op
 from torch.export import Dim
 from torch.utils import _pytree as pytree
 
@@ -48,11 +49,29 @@ def unroll(
             mode=lambda _: RecurrentCallMode(lambda call, proceed: proceed(call.states)),
             dim=lambda axis: Dim.STATIC if axis in constant else Dim.AUTO,
         )
-        program = program.run_decompositions({torch.ops.aten.one_hot.default: _one_hot})
+        if not all(map(_is_final, program.graph.nodes)):
+            program = program.run_decompositions({torch.ops.aten.one_hot.default: _one_hot})
         root: Any = program.module(check_guards=False)
     _compute_weights(root, root.graph)
     normalize(root.graph, [size for symbol, size in example.sizes.items() if symbol != BATCH])
     return fx.GraphModule(root, _input_independent_first(root.graph))
+
+
+def _is_final(node: fx.Node) -> bool:
+    """Return whether a decomposition leaves a node as it is; it takes as long as the export.
+
+    It replaces operators that write in place, and composite ones whose results are views.
+    """
+    op: Any = node.target
+    if node.op != "call_function":
+        return True
+    if not isinstance(node.target, torch._ops.OpOverload):
+        return bool(op.__module__ == "_operator")
+    if op is torch.ops.aten.one_hot.default or op._schema.is_mutable:
+        return False
+    composite = torch._C.DispatchKey.CompositeImplicitAutograd
+    is_composite = torch._C._dispatch_has_kernel_for_dispatch_key(op.name(), composite)
+    return not is_composite or _is_preservable_cia_op(op)
 
 
 def _one_hot(ids: torch.Tensor, classes: int) -> torch.Tensor:

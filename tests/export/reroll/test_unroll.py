@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import pytest
 import torch
+from torch.export import ExportedProgram
 
 from edgernn.export.call.example_call import ExampleCall
 from edgernn.export.reroll.torch_operators import shape_of
@@ -62,6 +65,27 @@ def test_what_hands_on_is_dropped():
         return torch.sin(x[:, :].clone().contiguous().view(x.shape).expand(x.shape).float())
 
     assert called(run) == ["sin"]
+
+
+@pytest.mark.parametrize(
+    ("run", "count"),
+    [
+        (lambda net, x: net.states(x), 0),
+        (lambda net, x: [step.sin().reshape(-1) for step in x.unbind(1)], 1),
+        (lambda net, x: [step.sin().add_(1) for step in x.unbind(1)], 1),
+    ],
+    ids=["final", "view", "written in place"],
+)
+def test_forward_is_decomposed_where_that_changes_it(run, count):
+    """It is left out where it changes no operator; the graph is that of the decomposed."""
+    given = called(run)
+    with mock.patch("edgernn.export.reroll.unroll._is_final", return_value=False):
+        assert called(run) == given
+    whole = ExportedProgram.run_decompositions
+    with mock.patch.object(ExportedProgram, "run_decompositions", autospec=True) as decompose:
+        decompose.side_effect = whole
+        called(run)
+    assert decompose.call_count == count
 
 
 def test_zeros_are_made_once_and_first():
