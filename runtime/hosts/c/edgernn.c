@@ -1869,7 +1869,11 @@ static const struct {
                  {"xnnpack", "XnnpackExecutionProvider", "XNNPACK"},
                  {"qnn", "QNNExecutionProvider", "QNN"},
                  {"webgpu", "WebGpuExecutionProvider", "WebGPU"}};
-enum { PROVIDER_COUNT = sizeof PROVIDERS / sizeof *PROVIDERS, MOST_OPTIONS = 64 };
+enum {
+    PROVIDER_COUNT = sizeof PROVIDERS / sizeof *PROVIDERS,
+    MOST_OPTIONS = 64,
+    STRICT_MINOR = 16 /* the first version with session.disable_cpu_ep_fallback */
+};
 
 typedef struct Provider {
     size_t place; /* in PROVIDERS */
@@ -1937,6 +1941,11 @@ static edgernn_status read_provider(edgernn_model *model, const char *written, P
         at += length + (at[length] == ',');
     }
     snprintf(model->provider, sizeof model->provider, "%s", PROVIDERS[provider->place].name);
+    const char *minor = strchr(model->version, '.');
+    if (provider->place && !strncmp(model->version, "1.", 2) && minor && atoi(minor + 1) < STRICT_MINOR)
+        return fail(error, EDGERNN_PROVIDER_ERROR, "ONNX Runtime %s cannot refuse to run a node of `%s` "
+                    "on the CPU. Give 1.%d or later.", model->version, model->provider,
+                    (int)STRICT_MINOR);
     return find_available(model, PROVIDERS[provider->place].full, model->provider, error);
 }
 
