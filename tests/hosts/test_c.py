@@ -37,13 +37,13 @@ def replay(program: Path, artifact: Path, **variables: str) -> subprocess.Comple
 
 def differences(output: str) -> dict[str, float]:
     """Return what the program printed: how the model was run → the largest difference."""
-    lines = re.findall(r"^(\w+) +differs by at most (\S+)$", output, re.MULTILINE)
+    lines = re.findall(r"^(?:by )?(whole|chunks|steps) +max difference ([^\s,]+)", output, re.M)
     return {way: float(difference) for way, difference in lines}
 
 
 def control(output: str) -> float:
     """Return the difference of the run that does not feed the state back."""
-    (difference,) = re.findall(r"^without the state, it differs by (\S+)$", output, re.MULTILINE)
+    (difference,) = re.findall(r"^without state +max difference ([^\s,]+)", output, re.M)
     return float(difference)
 
 

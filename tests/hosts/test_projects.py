@@ -78,7 +78,7 @@ def test_the_second_line_checks_itself(project: tuple[Host, Path]) -> None:
     host, folder = project
     ran = shell(host.lines(NAME)[1], folder.parent)
     assert (ran.returncode, ran.stderr) == (0, "")
-    for word in ("whole", "chunks", "steps", "without", "µs per step"):
+    for word in ("whole", "chunks", "steps", "without state", "µs per step"):
         assert word in ran.stdout
 
 
