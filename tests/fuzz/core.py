@@ -55,16 +55,16 @@ def main(cases: int, first: int) -> None:
     """Open CASES damaged artifacts in the C core and print what is wrong."""
     with tempfile.TemporaryDirectory() as place:
         program = Path(place, "fuzz_core")
-        sources = (_SOURCE, CORE / "edgernn.c")
-        options = ("-std=c11", "-O1", *SANITIZERS.split(), "-I", CORE)
-        subprocess.run([COMPILER, *options, *sources, "-o", program, "-ldl", "-lm"], check=True)
+        options = ("-std=c11", "-O1", *SANITIZERS.split(), "-I", str(CORE), "-o", str(program))
+        sources = (str(_SOURCE), str(CORE / "edgernn.c"))
+        subprocess.run([COMPILER, *options, *sources, "-ldl", "-lm"], check=True)
         damaged = artifacts(Path(place))
         variables = {**os.environ, "ONNXRUNTIME_LIBRARY": str(find_library())}
 
         def run(start: int) -> subprocess.CompletedProcess[str]:
             artifact = damaged[start // _CASES_EACH % len(damaged)]
             count = min(_CASES_EACH, first + cases - start)
-            command = [program, artifact, str(start), str(count)]
+            command = [str(program), str(artifact), str(start), str(count)]
             return subprocess.run(
                 command, env=variables, capture_output=True, text=True, check=False
             )
@@ -75,7 +75,7 @@ def main(cases: int, first: int) -> None:
             for done in pool.map(run, range(first, first + cases, _CASES_EACH)):
                 if done.returncode:
                     failed += 1
-                    click.echo(f"{' '.join(map(str, done.args))}\n{done.stderr.strip()}")
+                    click.echo(f"{' '.join(done.args)}\n{done.stderr.strip()}")
                 for count, what in re.findall(r"(\d+) (artifacts|opened|sequences)", done.stdout):
                     totals[what] = totals.get(what, 0) + int(count)
     click.echo(", ".join(f"{count:,} {what}" for what, count in totals.items()))
