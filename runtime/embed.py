@@ -12,10 +12,13 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from edgernn.artifact import Artifact
+import numpy as np
+
+from edgernn.artifact import CONTRACT_FILE, Artifact
 from edgernn.errors import InputError, MissingExtraError, OutputExistsError
 from edgernn.extras import install_command
 from edgernn.hosts import Host
+from edgernn.runtime.golden_arrays import read_golden
 from edgernn.runtime.providers import find_library
 
 __all__ = ["MODEL", "embed_artifact"]
@@ -48,6 +51,7 @@ def embed_artifact(artifact: Artifact, host: Host, folder: Path, *, reduced: boo
     Raises:
         OutputExistsError: There is something in the folder.
         InputError: Nothing can be written there, or a reduced build does not serve the host.
+        ContractError: A file of the artifact is missing or is not what its contract says.
         MissingExtraError: A package that `reduced` takes is not installed.
     """
     if reduced and not host.is_native:
@@ -58,7 +62,7 @@ def embed_artifact(artifact: Artifact, host: Host, folder: Path, *, reduced: boo
         raise InputError(f"`{folder}` is inside the artifact to copy. Give another folder with -o.")
     with _new_folder(folder) as project:
         _copy_template(host, project)
-        shutil.copytree(artifact.path, project / MODEL)
+        _copy_artifact(artifact, project / MODEL)
         _fill_tolerance(project, artifact.tolerance)
         complete = not host.is_native or _copy_library(project / "lib")
         if reduced:
@@ -106,6 +110,27 @@ def _copy_template(host: Host, project: Path) -> None:
             )
         else:
             shutil.copy(_TEMPLATES / source, project / target)
+
+
+def _copy_artifact(artifact: Artifact, target: Path) -> None:
+    """Copy what the contract names, each file checked: nothing else that a folder may hold."""
+    for kind in artifact.contract.graphs:
+        artifact.checked(kind)
+    for form in artifact.forms:
+        artifact.checked_form(form)
+    for name in (CONTRACT_FILE, *artifact.digests):
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(artifact.path / name, target / name)
+    ports = {
+        port.name
+        for graph in artifact.contract.graphs.values()
+        for port in (*graph.inputs, *graph.outputs)
+    }
+    (target / "golden").mkdir()
+    for port in sorted(ports):
+        file = artifact.golden / f"{port}.npy"
+        if os.path.lexists(file):
+            np.save(target / "golden" / file.name, read_golden(file))
 
 
 def _built(folder: str, names: list[str]) -> list[str]:

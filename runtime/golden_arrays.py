@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,26 @@ from edgernn.numpy_files import NotArraysError, load_npy
 from edgernn.regular_files import MEGABYTE, regular_file_size
 from edgernn.streaming_rules import steps_axis
 
-__all__ = ["GoldenArrays"]
+__all__ = ["GoldenArrays", "read_golden"]
 
 _MAX_BYTES = 256 * MEGABYTE
+
+
+def read_golden(file: Path) -> NDArray[Any]:
+    """Read one array of a golden run, from a regular file of at most 256 MiB.
+
+    Raises:
+        ContractError: It cannot be read, or is no plain array.
+    """
+    subject = f"`{file}` of the golden run"
+    size = regular_file_size(file, subject, ContractError, _MAX_BYTES)
+    try:
+        return load_npy(file, size)
+    except (OSError, NotArraysError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ContractError(
+            f"{subject} cannot be read: {reason}. Export the model again."
+        ) from error
 
 
 class GoldenArrays:
@@ -38,21 +56,13 @@ class GoldenArrays:
             ContractError: It cannot be read, or is not of the port's dtype and shape.
         """
         file = self._folder / f"{port.name}.npy"
-        subject = f"`{file}` of the golden run"
-        size = regular_file_size(file, subject, ContractError, _MAX_BYTES)
-        try:
-            array = load_npy(file, size)
-        except (OSError, NotArraysError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise ContractError(
-                f"{subject} cannot be read: {reason}. Export the model again."
-            ) from error
+        array = read_golden(file)
         axis = steps_axis(port) if may_be_last and array.ndim < len(port.shape) else None
         port = port if axis is None else port.without_axis(axis)
         if array.dtype != np.dtype(port.dtype) or not self._fits(port, array.shape):
             raise ContractError(
-                f"{subject} is {array.dtype}{list(array.shape)}, which is not `{port}`. Export the "
-                "model again."
+                f"`{file}` of the golden run is {array.dtype}{list(array.shape)}, which is not "
+                f"`{port}`. Export the model again."
             )
         return array
 

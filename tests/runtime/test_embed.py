@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edgernn.artifact import Artifact
-from edgernn.errors import InputError
+from edgernn.errors import ContractError, InputError
 from edgernn.hosts import HOSTS
 from edgernn.runtime import embed
 from edgernn.runtime.embed import embed_artifact
@@ -59,6 +59,26 @@ def test_the_tolerance_is_filled(artifact: Artifact, tmp_path: Path, host) -> No
     ]
     assert len(marked) == 1
     assert "3e-03" in marked[0]
+
+
+def test_only_files_of_the_contract_are_copied(artifact: Artifact, tmp_path: Path) -> None:
+    """What else is in the folder stays there; a changed graph, a text as an array are refused."""
+    (tmp_path / "secret.txt").write_text("secret")
+    (artifact.path / "notes.txt").symlink_to(tmp_path / "secret.txt")
+    embed_artifact(artifact, HOSTS["c"], tmp_path / "app")
+    model = tmp_path / "app" / "model.edgernn"
+    assert sorted(path.name for path in model.iterdir()) == [
+        *("contract.json", "golden", "sequence.onnx", "step.onnx"),
+    ]
+    file = artifact.golden / "x.npy"
+    file.unlink()
+    file.symlink_to(tmp_path / "secret.txt")
+    with pytest.raises(ContractError, match=r"`.*/golden/x.npy` of the golden run cannot be read"):
+        embed_artifact(artifact, HOSTS["c"], tmp_path / "other")
+    (artifact.path / "step.onnx").write_bytes(b"changed")
+    with pytest.raises(ContractError, match=r"step\.onnx"):
+        embed_artifact(artifact, HOSTS["c"], tmp_path / "other")
+    assert not (tmp_path / "other").exists()
 
 
 def test_without_a_library_the_project_is_not_complete(
@@ -111,7 +131,7 @@ def test_a_copy_that_fails_leaves_nothing(
     def fail(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(shutil, "copytree", fail)
+    monkeypatch.setattr(shutil, "copy", fail)
     with pytest.raises(InputError, match="No space left on device"):
         embed_artifact(artifact, HOSTS["c"], tmp_path / "app")
     assert [path.name for path in tmp_path.iterdir()] == ["lstm.edgernn"]
