@@ -177,15 +177,13 @@ _Static_assert(ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT64 == EDGERNN_UINT64, "uint64")
 enum {
     MOST_RANK = 32,
     MOST_PORTS = 4096,
-    MOST_NAME = 1000,
-    MOST_EXPRESSION = 200,
+    MOST_ATOMS = 200, /* of an expression of a size */
     MOST_THREADS = 1024,
     MOST_PATH = 4096,
     MOST_DIGITS = 18,
     ALIGNMENT = 64,
     SHAPE_SIZE = MOST_RANK + 1 /* of a step graph's port with an axis of steps in front */
 };
-#define MOST_STATE (INT64_C(1) << 30)   /* numbers of a state for each sequence */
 #define MOST_HOPS (INT64_C(1) << 53)    /* of a sequence in a snapshot */
 #define MOST_PADDING (INT64_C(1) << 30) /* steps of padding after the end */
 
@@ -231,21 +229,33 @@ typedef struct Port {
     size_t state; /* the place of its state + 1, 0 for data */
 } Port;
 
+/* The inputs or the outputs of a graph. */
+enum { IN, OUT };
+typedef struct Side {
+    Port *ports;
+    size_t count;
+    const char **names;
+    size_t *places; /* of its data ports among all */
+    size_t data_count;
+    View *views; /* of its data ports, as a call of this graph has them */
+} Side;
+
 typedef struct Graph {
     OrtSession *session; /* NULL where there is no such graph */
     const char *where, *kind;
     Entry *entries;
     size_t entry_count;
-    Port *inputs, *outputs;
-    size_t input_count, output_count;
-    const char **input_names, **output_names;
-    size_t *data_inputs, *data_outputs; /* their places among all inputs, outputs */
-    size_t data_input_count, data_output_count;
-    View *input_views, *output_views; /* of its data, as a call of this graph has them */
+    union {
+        Side sides[2];
+        struct {
+            Side in, out;
+        };
+    };
 } Graph;
 
 typedef struct State {
     const char *name, *input, *output; /* name: `h` of the input `h_in` */
+    const Port *port;                  /* its input */
     int32_t dtype;
     size_t width, rank;
     const Axis *axes;
@@ -280,8 +290,8 @@ struct edgernn_model {
     size_t symbol_count, symbol_capacity;
     Bound *bounds;
     size_t bound_count;
-    View *chunk_inputs, *chunk_outputs; /* in the order of `main` */
-    View *step_inputs, *step_outputs;   /* of the step graph, or of a step in the sequence graph */
+    View *chunks[2]; /* of the inputs and outputs of a chunk, in the order of `main` */
+    View *steps[2];  /* of the step graph, or of a step in the sequence graph */
     size_t step_input_count;
     const char **vocabulary;
     size_t *symbol_sizes, *by_text; /* by_text: the ordinary symbols, sorted */
@@ -333,7 +343,7 @@ struct edgernn_stream {
     int64_t hops, age; /* hops that were run; hops of the sequence, as far as that matters */
     bool finished;
     Arena rest_arena;
-    Chunk rest; /* by the places of chunk_inputs; steps 0 where nothing is kept */
+    Chunk rest; /* by the places of chunks[IN]; steps 0 where nothing is kept */
     Result *result;
     const OrtValue **call_inputs; /* for the calls of run_graph */
     OrtValue **call_outputs, **own_inputs;
@@ -470,6 +480,15 @@ static edgernn_status fail_in_runtime(const edgernn_model *model, OrtStatus *sta
     fail(error, kind, "%s: %s", subject, model->api.GetErrorMessage(status));
     model->api.ReleaseStatus(status);
     return kind;
+}
+
+/* Do a call of ONNX Runtime's, or return its error of `kind`. */
+#define ORT(kind, subject, call) TRY(fail_in_runtime(model, model->api.call, kind, subject, error))
+
+/* Free memory of ONNX Runtime's allocator. */
+static void free_memory(const edgernn_model *model, void *memory) {
+    OrtStatus *status = memory ? model->api.AllocatorFree(model->allocator, memory) : NULL;
+    if (status) model->api.ReleaseStatus(status);
 }
 
 static const struct {
@@ -615,29 +634,20 @@ static bool are_finite(const void *data, int32_t dtype, size_t count) {
 
 /* ---- Sizes of axes: expressions such as 2*(sequence//160) --------------------------------------- */
 
+/* What is not an expression of known sizes has no known value. */
 typedef struct Expression {
     const edgernn_model *model;
-    const int64_t *symbols; /* sizes by symbol, -1 where not known; NULL to check the form alone */
+    const int64_t *symbols; /* sizes by symbol, -1 where not known */
     size_t symbol_count;
     const char *at;
-    bool is_known, is_valid;
-    int depth;
+    bool is_known;
+    int atoms;
 } Expression;
 
 static int64_t evaluate_sum(Expression *expression);
 
-static void skip_blanks(Expression *expression) {
-    while (*expression->at == ' ') expression->at++;
-}
-
 static bool is_word(char c) {
     return c == '_' || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-}
-
-static bool is_identifier(const char *text) {
-    size_t size = 0;
-    while (is_word(text[size])) size++;
-    return size && !text[size] && !(*text >= '0' && *text <= '9');
 }
 
 static size_t find_symbol(const edgernn_model *model, const char *name, size_t size) {
@@ -646,65 +656,62 @@ static size_t find_symbol(const edgernn_model *model, const char *name, size_t s
     return NO_SYMBOL;
 }
 
+static int64_t unknown_size(Expression *expression) {
+    expression->is_known = false;
+    return 1;
+}
+
+/* Keep intermediate results small enough for every operation on two of them. */
+static int64_t bounded(Expression *expression, int64_t value) {
+    return value > LARGEST_SIZE || value < -LARGEST_SIZE ? unknown_size(expression) : value;
+}
+
+static void skip_blanks(Expression *expression) {
+    while (*expression->at == ' ') expression->at++;
+}
+
 static int64_t evaluate_atom(Expression *expression) {
-    const char *start;
     int64_t value = 0;
     skip_blanks(expression);
-    start = expression->at;
-    if (++expression->depth > MOST_EXPRESSION) return expression->is_valid = false, 0;
+    const char *start = expression->at;
+    if (++expression->atoms > MOST_ATOMS) return unknown_size(expression);
     if (*start == '-') {
         expression->at++;
         value = -evaluate_atom(expression);
     } else if (*start == '(') {
         expression->at++;
         value = evaluate_sum(expression);
-        if (*expression->at != ')') return expression->is_valid = false, 0;
+        if (*expression->at != ')') return unknown_size(expression);
         expression->at++;
     } else if (*start >= '0' && *start <= '9') {
-        while (*expression->at >= '0' && *expression->at <= '9') {
-            if (value > LARGEST_SIZE) return expression->is_valid = false, 0;
-            value = value * 10 + (*expression->at++ - '0');
-        }
-        if (is_word(*expression->at)) expression->is_valid = false;
-    } else if (is_word(*start)) {
-        while (is_word(*expression->at)) expression->at++;
-        const size_t symbol =
-            find_symbol(expression->model, start, (size_t)(expression->at - start));
-        value = symbol && symbol < expression->symbol_count ? expression->symbols[symbol] : -1;
-        if (value < 0) expression->is_known = false, value = 1;
+        for (; *expression->at >= '0' && *expression->at <= '9'; expression->at++)
+            value = bounded(expression, value * 10 + (*expression->at - '0'));
     } else {
-        expression->is_valid = false;
+        while (is_word(*expression->at)) expression->at++;
+        const size_t symbol = find_symbol(expression->model, start, (size_t)(expression->at - start));
+        value = symbol && symbol < expression->symbol_count ? expression->symbols[symbol] : -1;
+        if (value < 0) value = unknown_size(expression);
     }
     skip_blanks(expression);
-    return value;
-}
-
-/* Keep intermediate results small enough for every operation on two of them. */
-static int64_t bounded(Expression *expression, int64_t value) {
-    if (value > LARGEST_SIZE || value < -LARGEST_SIZE) return expression->is_known = false, 1;
-    return value;
+    return bounded(expression, value);
 }
 
 static int64_t evaluate_product(Expression *expression) {
-    int64_t value = bounded(expression, evaluate_atom(expression));
-    while (expression->is_valid && (*expression->at == '*' || *expression->at == '/')) {
+    int64_t value = evaluate_atom(expression);
+    while (*expression->at == '*' || *expression->at == '/') {
         const bool divides = *expression->at++ == '/';
-        if (divides && *expression->at++ != '/') return expression->is_valid = false, 0;
-        const int64_t other = bounded(expression, evaluate_atom(expression));
-        if (!divides) {
-            value = bounded(expression, value * other);
-        } else if (!other) {
-            expression->is_known = false;
-        } else { /* rounded down */
-            value = value / other - (value % other && (value < 0) != (other < 0));
-        }
+        if (divides && *expression->at++ != '/') return expression->at--, unknown_size(expression);
+        const int64_t other = evaluate_atom(expression);
+        if (!divides) value = bounded(expression, value * other);
+        else if (!other) value = unknown_size(expression);
+        else value = value / other - (value % other && (value < 0) != (other < 0)); /* rounded down */
     }
     return value;
 }
 
 static int64_t evaluate_sum(Expression *expression) {
     int64_t value = evaluate_product(expression);
-    while (expression->is_valid && (*expression->at == '+' || *expression->at == '-')) {
+    while (*expression->at == '+' || *expression->at == '-') {
         const bool adds = *expression->at++ == '+';
         const int64_t other = evaluate_product(expression);
         value = bounded(expression, adds ? value + other : value - other);
@@ -712,20 +719,16 @@ static int64_t evaluate_sum(Expression *expression) {
     return value;
 }
 
-/* Return the size of a text where the sizes of the symbols determine it, otherwise -1; -2 where it
- * is not an expression. */
-static int64_t evaluate(const edgernn_model *model, const char *text, const int64_t *symbols) {
-    Expression expression = {model, symbols, symbols ? model->symbol_count : 0, text, true, true, 0};
-    if (strlen(text) > MOST_EXPRESSION) return -2;
+/* Return the size of a text where the sizes of the first `count` symbols determine it, otherwise -1. */
+static int64_t evaluate(const edgernn_model *model, const char *text, const int64_t *symbols, size_t count) {
+    Expression expression = {model, symbols, count, text, true, 0};
     const int64_t value = evaluate_sum(&expression);
-    if (!expression.is_valid || *expression.at) return -2;
-    return expression.is_known && value >= 0 ? value : -1;
+    return expression.is_known && !*expression.at && value >= 0 ? value : -1;
 }
 
 static int64_t axis_size(const edgernn_model *model, const Axis *axis, const int64_t *symbols) {
     if (axis->size >= 0) return axis->size;
-    if (axis->symbol) return symbols[axis->symbol];
-    return *axis->text == '?' ? -1 : evaluate(model, axis->text, symbols);
+    return axis->symbol ? symbols[axis->symbol] : evaluate(model, axis->text, symbols, model->symbol_count);
 }
 
 /* Return whether a name is one of the words of a text, as `sequence` in `batch*sequence`. */
@@ -737,6 +740,9 @@ static bool has_word(const char *text, const char *name) {
 }
 
 /* ---- The contract of a graph ------------------------------------------------------------------- */
+
+/* What memory safety and right numbers rest on is checked here; edgernn itself checks the rest when it
+ * writes an artifact, and when it reads one. */
 
 LIKE_PRINTF(3, 4)
 static edgernn_status refuse(const Graph *graph, edgernn_error *error, const char *format, ...) {
@@ -755,9 +761,8 @@ static const char *find_entry(const Graph *graph, const char *key, const char *n
     const size_t size = strlen(key);
     for (size_t i = 0; i < graph->entry_count; i++) {
         const char *entry = graph->entries[i].key;
-        if (!name && !strcmp(entry, key)) return graph->entries[i].value;
-        if (name && !strncmp(entry, key, size) && entry[size] == '.' &&
-            !strcmp(entry + size + 1, name))
+        if (strncmp(entry, key, size)) continue;
+        if (name ? entry[size] == '.' && !strcmp(entry + size + 1, name) : !entry[size])
             return graph->entries[i].value;
     }
     return NULL;
@@ -774,306 +779,221 @@ static edgernn_status find_count(const Graph *graph, const char *key, const char
     return EDGERNN_OK;
 }
 
-/* Read an entry that is one of two words. */
-static edgernn_status find_word(const Graph *graph, const char *key, const char *first,
-                                const char *second, const char *missing, bool *is_first,
-                                edgernn_error *error) {
-    const char *text = find_entry(graph, key, NULL);
-    if (!text && !(text = missing)) return refuse(graph, error, "`%s` is missing", key);
-    *is_first = !strcmp(text, first);
-    if (!*is_first && strcmp(text, second))
-        return refuse(graph, error, "`%s` is `%.60s`; expected one of %s, %s", key, text, first,
-                      second);
-    return EDGERNN_OK;
+/* Return whether a text `a,b` has a name. */
+static bool lists(const char *text, const char *name) {
+    const size_t size = strlen(name);
+    for (const char *at = text ? text : ""; *at; at += strcspn(at, ","), at += *at == ',')
+        if (strcspn(at, ",") == size && !memcmp(at, name, size)) return true;
+    return false;
 }
 
 /* Copy one entry of the metadata, if it is ours. */
 static edgernn_status read_entry(edgernn_model *model, Graph *graph, OrtModelMetadata *metadata,
                                  const char *key, edgernn_error *error) {
     static const char prefix[] = "edgernn.";
+    Entry *entry = &graph->entries[graph->entry_count];
     char *value = NULL;
     if (strncmp(key, prefix, sizeof prefix - 1)) return EDGERNN_OK;
-    TRY(fail_in_runtime(model,
-                        model->api.ModelMetadataLookupCustomMetadataMap(
-                            metadata, model->allocator, key, &value),
-                        EDGERNN_CONTRACT_ERROR, "ONNX Runtime cannot read the metadata", error));
+    ORT(EDGERNN_CONTRACT_ERROR, "ONNX Runtime cannot read the metadata",
+        ModelMetadataLookupCustomMetadataMap(metadata, model->allocator, key, &value));
     if (!value) return EDGERNN_OK;
-    const size_t size = strlen(value);
-    const bool fits = is_utf8(value, size) && is_utf8(key, strlen(key));
-    const char *copies[2] = {copy_text(&model->arena, key + sizeof prefix - 1,
-                                       strlen(key) - (sizeof prefix - 1)),
-                             copy_text(&model->arena, value, size)};
-    fail_in_runtime(model, model->api.AllocatorFree(model->allocator, value), EDGERNN_OK, "", NULL);
-    if (!copies[0] || !copies[1]) return fail_memory(error);
-    if (!fits) return refuse(graph, error, "`%.100s` is not UTF-8 text", copies[0]);
-    graph->entries[graph->entry_count].key = copies[0];
-    graph->entries[graph->entry_count++].value = copies[1];
+    const bool fits = is_utf8(value, strlen(value)) && is_utf8(key, strlen(key));
+    entry->key = copy_text(&model->arena, key + sizeof prefix - 1, strlen(key) - (sizeof prefix - 1));
+    entry->value = copy_text(&model->arena, value, strlen(value));
+    free_memory(model, value);
+    if (!entry->key || !entry->value) return fail_memory(error);
+    if (!fits) return refuse(graph, error, "`%.100s` is not UTF-8 text", entry->key);
+    graph->entry_count++;
     return EDGERNN_OK;
 }
 
 static edgernn_status read_metadata(edgernn_model *model, Graph *graph, edgernn_error *error) {
+    static const char unreadable[] = "ONNX Runtime cannot read the metadata";
     OrtModelMetadata *metadata = NULL;
     char **keys = NULL;
     int64_t count = 0;
     graph->entry_count = 0;
+    ORT(EDGERNN_PROVIDER_ERROR, unreadable, SessionGetModelMetadata(graph->session, &metadata));
     edgernn_status status = fail_in_runtime(
-        model, model->api.SessionGetModelMetadata(graph->session, &metadata),
-        EDGERNN_PROVIDER_ERROR, "ONNX Runtime cannot read the metadata", error);
-    if (!status)
-        status = fail_in_runtime(model,
-                                 model->api.ModelMetadataGetCustomMetadataMapKeys(
-                                     metadata, model->allocator, &keys, &count),
-                                 EDGERNN_PROVIDER_ERROR, "ONNX Runtime cannot read the metadata",
-                                 error);
+        model, model->api.ModelMetadataGetCustomMetadataMapKeys(metadata, model->allocator, &keys, &count),
+        EDGERNN_PROVIDER_ERROR, unreadable, error);
     if (!status && !(graph->entries = take(&model->arena, (size_t)count + 1, sizeof(Entry))))
         status = fail_memory(error);
     for (int64_t i = 0; keys && i < count; i++) {
         if (!status) status = read_entry(model, graph, metadata, keys[i], error);
-        fail_in_runtime(model, model->api.AllocatorFree(model->allocator, keys[i]), EDGERNN_OK, "",
-                        NULL);
+        free_memory(model, keys[i]);
     }
-    if (keys)
-        fail_in_runtime(model, model->api.AllocatorFree(model->allocator, keys), EDGERNN_OK, "",
-                        NULL);
-    if (metadata) model->api.ReleaseModelMetadata(metadata);
+    free_memory(model, keys);
+    model->api.ReleaseModelMetadata(metadata);
     return status;
 }
 
-/* Return the number of a symbol, adding it where it is new; NO_SYMBOL without memory. */
-static size_t add_symbol(edgernn_model *model, const char *name) {
-    const size_t found = find_symbol(model, name, strlen(name));
-    if (found) return found;
-    if (model->symbol_count == model->symbol_capacity) {
-        const size_t capacity = 2 * model->symbol_capacity + 16;
-        const char **symbols = take(&model->arena, capacity, sizeof *symbols);
-        if (!symbols) return NO_SYMBOL;
-        for (size_t i = 0; i < model->symbol_count; i++) symbols[i] = model->symbols[i];
-        model->symbols = symbols;
-        model->symbol_capacity = capacity;
-    }
-    if (!(model->symbols[model->symbol_count] = copy_text(&model->arena, name, strlen(name))))
-        return NO_SYMBOL;
-    return model->symbol_count++;
-}
-
 /* Give a varying axis its text, and its symbol where that is a name. */
-static edgernn_status set_text(edgernn_model *model, Axis *axis, const char *text,
-                               edgernn_error *error) {
+static edgernn_status set_text(edgernn_model *model, Axis *axis, const char *text, edgernn_error *error) {
+    size_t size = 0;
     axis->size = -1;
     axis->text = text;
     axis->symbol = NO_SYMBOL;
-    if (is_identifier(text) && !(axis->symbol = add_symbol(model, text))) return fail_memory(error);
-    return EDGERNN_OK;
-}
-
-/* Take the names that the metadata has for the axes of a port, as `batch,sequence,`. */
-static edgernn_status name_axes(edgernn_model *model, Graph *graph, Port *port,
-                                edgernn_error *error) {
-    const char *names = find_entry(graph, "axes", port->facts.name);
-    if (!names) return EDGERNN_OK;
-    size_t count = 1;
-    for (const char *at = names; *at; at++) count += *at == ',';
-    if (count != port->facts.rank && !(!*names && !port->facts.rank))
-        return refuse(graph, error, "`axes.%.100s` names %zu axes of %zu", port->facts.name, count,
-                      port->facts.rank);
-    for (size_t axis = 0; axis < port->facts.rank; axis++) {
-        const size_t size = strcspn(names, ",");
-        const char *name = copy_text(&model->arena, names, size);
-        Axis *named = &port->axes[axis];
-        if (!name) return fail_memory(error);
-        if (named->symbol && strcmp(name, named->text))
-            return refuse(graph, error, "port `%.100s` has the dynamic axis `%.60s` under another "
-                          "name", port->facts.name, named->text);
-        if (*name && evaluate(model, name, NULL) == -2)
-            return refuse(graph, error, "port `%.100s` has an axis `%.60s`, which is neither a "
-                          "name nor an expression of names with + - * // and parentheses",
-                          port->facts.name, name);
-        named->name = name;
-        names += size + (names[size] == ',');
+    while (is_word(text[size])) size++;
+    if (!size || text[size] || (*text >= '0' && *text <= '9')) return EDGERNN_OK;
+    if ((axis->symbol = find_symbol(model, text, size))) return EDGERNN_OK;
+    if (model->symbol_count == model->symbol_capacity) {
+        const size_t capacity = 2 * model->symbol_capacity + 16;
+        const char **symbols;
+        TAKE(symbols, &model->arena, capacity);
+        memcpy(symbols, model->symbols, model->symbol_count * sizeof *symbols);
+        model->symbols = symbols;
+        model->symbol_capacity = capacity;
     }
+    axis->symbol = model->symbol_count;
+    model->symbols[model->symbol_count++] = text;
     return EDGERNN_OK;
 }
 
-/* Read the axes of a port from ONNX Runtime. */
+/* Read the axes of a port from ONNX Runtime, and their names from the metadata, as `batch,sequence,`. */
 static edgernn_status read_axes(edgernn_model *model, Graph *graph, Port *port,
                                 const OrtTensorTypeAndShapeInfo *info, edgernn_error *error) {
     static const char unreadable[] = "ONNX Runtime cannot read a shape";
     int64_t sizes[MOST_RANK] = {0};
-    const char *names[MOST_RANK] = {0};
+    const char *texts[MOST_RANK] = {0}, *names = find_entry(graph, "axes", port->facts.name);
     size_t rank = 0;
-    TRY(fail_in_runtime(model, model->api.GetDimensionsCount(info, &rank), EDGERNN_CONTRACT_ERROR,
-                        unreadable, error));
+    ORT(EDGERNN_CONTRACT_ERROR, unreadable, GetDimensionsCount(info, &rank));
     if (rank > MOST_RANK)
         return refuse(graph, error, "port `%.100s` has %zu axes; at most %d are read",
                       port->facts.name, rank, (int)MOST_RANK);
     port->facts.rank = rank;
     TAKE(port->axes, &model->arena, rank + 1);
     if (!rank) return EDGERNN_OK;
-    TRY(fail_in_runtime(model, model->api.GetDimensions(info, sizes, rank), EDGERNN_CONTRACT_ERROR,
-                        unreadable, error));
-    TRY(fail_in_runtime(model, model->api.GetSymbolicDimensions(info, names, rank),
-                        EDGERNN_CONTRACT_ERROR, unreadable, error));
+    ORT(EDGERNN_CONTRACT_ERROR, unreadable, GetDimensions(info, sizes, rank));
+    ORT(EDGERNN_CONTRACT_ERROR, unreadable, GetSymbolicDimensions(info, texts, rank));
     for (size_t i = 0; i < rank; i++) {
+        const char *text = texts[i] && *texts[i] ? texts[i] : "?";
         Axis *axis = &port->axes[i];
-        axis->name = "";
-        axis->text = "";
-        axis->size = sizes[i];
-        if (sizes[i] > LARGEST_SIZE)
-            return refuse(graph, error, "port `%.100s` has an axis of size %" PRId64
-                          "; sizes are from 0 to %" PRId64, port->facts.name, sizes[i],
-                          LARGEST_SIZE);
-        if (sizes[i] >= 0) continue;
-        const char *name = names[i] && *names[i] ? names[i] : "?";
-        if (!is_utf8(name, strlen(name)) || (strcmp(name, "?") && evaluate(model, name, NULL) == -2))
-            return refuse(graph, error, "port `%.100s` has an axis `%.60s`, which is neither a "
-                          "name nor an expression of names with + - * // and parentheses",
-                          port->facts.name, name);
-        if (!(name = copy_text(&model->arena, name, strlen(name)))) return fail_memory(error);
-        TRY(set_text(model, axis, name, error));
-        axis->name = *name == '?' ? "" : name;
+        *axis = (Axis){sizes[i], "", "", NO_SYMBOL};
+        if (sizes[i] > LARGEST_SIZE || !is_utf8(text, strlen(text)))
+            return refuse(graph, error, "port `%.100s` has an axis that is not UTF-8 text or has more "
+                          "than %" PRId64 " elements", port->facts.name, LARGEST_SIZE);
+        if (sizes[i] < 0) {
+            if (!(text = copy_text(&model->arena, text, strlen(text)))) return fail_memory(error);
+            TRY(set_text(model, axis, text, error));
+            axis->name = *text == '?' ? "" : text;
+        }
+        if (!names) continue;
+        const size_t size = strcspn(names, ",");
+        if (!axis->symbol && !(axis->name = copy_text(&model->arena, names, size))) return fail_memory(error);
+        names += size + (names[size] == ',');
     }
     return EDGERNN_OK;
 }
 
-/* Return whether a port's name can be a file name. */
-static bool is_name(const char *name) {
-    size_t characters = 0;
-    for (const char *at = name; *at; at++) {
-        if ((unsigned char)*at < 0x20 || *at == 0x7F || *at == '/' || *at == '\\') return false;
-        characters += ((unsigned char)*at & 0xC0) != 0x80;
-    }
-    return characters && characters <= MOST_NAME && is_utf8(name, strlen(name)) &&
-           strcmp(name, ".") && strcmp(name, "..");
-}
-
-/* Read the type of a port, its name being known. */
-static edgernn_status read_type(edgernn_model *model, Graph *graph, Port *port,
-                                const OrtTypeInfo *info, edgernn_error *error) {
+/* Read what a graph and its metadata say of a port, its name being known. */
+static edgernn_status read_facts(edgernn_model *model, Graph *graph, Port *port,
+                                 const OrtTypeInfo *info, edgernn_error *error) {
+    static const char unreadable[] = "ONNX Runtime cannot read a type";
     const OrtTensorTypeAndShapeInfo *tensor = NULL;
+    edgernn_port *facts = &port->facts;
     int type = 0;
-    TRY(fail_in_runtime(model, model->api.CastTypeInfoToTensorInfo(info, &tensor),
-                        EDGERNN_CONTRACT_ERROR, "ONNX Runtime cannot read a type", error));
-    if (tensor)
-        TRY(fail_in_runtime(model, model->api.GetTensorElementType(tensor, &type),
-                            EDGERNN_CONTRACT_ERROR, "ONNX Runtime cannot read a type", error));
-    if (!width_of(type))
-        return refuse(graph, error, "port `%.100s` is not a tensor of numbers", port->facts.name);
-    port->facts.dtype = type;
+    ORT(EDGERNN_CONTRACT_ERROR, unreadable, CastTypeInfoToTensorInfo(info, &tensor));
+    if (tensor) ORT(EDGERNN_CONTRACT_ERROR, unreadable, GetTensorElementType(tensor, &type));
+    if (!width_of(type)) return refuse(graph, error, "port `%.100s` is not a tensor of numbers", facts->name);
+    facts->dtype = type;
     port->width = width_of(type);
     TRY(read_axes(model, graph, port, tensor, error));
-    TRY(name_axes(model, graph, port, error));
-    TRY(find_count(graph, "limit", port->facts.name, -1, &port->facts.limit, error));
-    if (port->facts.limit >= 0 && !is_integer(type))
-        return refuse(graph, error, "port `%.100s` has a limit of ids but is of dtype %s",
-                      port->facts.name, dtype_name(type));
-    if (!port->facts.limit)
-        return refuse(graph, error, "port `%.100s` takes 0 ids; it must take at least 1",
-                      port->facts.name);
-    if (port->facts.limit < 0) port->facts.limit = 0;
+    TRY(find_count(graph, "limit", facts->name, 0, &facts->limit, error));
+    TRY(find_count(graph, "delay", facts->name, 0, &facts->delay, error));
+    TRY(find_count(graph, "tail", facts->name, 0, &facts->tail, error));
+    if (facts->limit && !is_integer(type))
+        return refuse(graph, error, "port `%.100s` has a limit of ids but is of dtype %s", facts->name,
+                      dtype_name(type));
+    if (facts->delay > LARGEST_SIZE || facts->tail > LARGEST_SIZE)
+        return refuse(graph, error, "the delay or tail of `%.100s` is more than %" PRId64, facts->name,
+                      LARGEST_SIZE);
+    model->in_hops |= facts->delay || facts->tail;
+    facts->is_lengths = facts->rank == 1 && is_integer(type) &&
+                        lists(find_entry(graph, "lengths", NULL), facts->name);
     return EDGERNN_OK;
 }
 
-/* Read one port by its place. */
-static edgernn_status read_port(edgernn_model *model, Graph *graph, bool is_input, size_t place,
-                                edgernn_error *error) {
-    Port *port = is_input ? &graph->inputs[place] : &graph->outputs[place];
-    const Api *api = &model->api;
-    OrtTypeInfo *info = NULL;
-    char *name = NULL;
-    TRY(fail_in_runtime(model,
-                        (is_input ? api->SessionGetInputName : api->SessionGetOutputName)(
-                            graph->session, place, model->allocator, &name),
-                        EDGERNN_CONTRACT_ERROR, "ONNX Runtime cannot read a name", error));
-    const char *copy = copy_text(&model->arena, name, strlen(name));
-    fail_in_runtime(model, api->AllocatorFree(model->allocator, name), EDGERNN_OK, "", NULL);
-    if (!copy) return fail_memory(error);
-    if (!is_name(copy))
-        return refuse(graph, error, "port `%.100s` has a name that cannot be a file name", copy);
-    port->facts.name = copy;
-    (is_input ? graph->input_names : graph->output_names)[place] = copy;
-    TRY(fail_in_runtime(model,
-                        (is_input ? api->SessionGetInputTypeInfo : api->SessionGetOutputTypeInfo)(
-                            graph->session, place, &info),
-                        EDGERNN_CONTRACT_ERROR, "ONNX Runtime cannot read a type", error));
-    const edgernn_status status = read_type(model, graph, port, info, error);
-    api->ReleaseTypeInfo(info);
-    return status;
-}
-
-static Port *find_port(Port *ports, size_t count, const char *name, size_t size) {
-    for (size_t i = 0; i < count; i++)
-        if (strlen(ports[i].facts.name) == size && !memcmp(ports[i].facts.name, name, size))
-            return &ports[i];
+static Port *find_port(const Side *side, const char *name, size_t size) {
+    for (size_t i = 0; i < side->count; i++) {
+        const char *other = side->ports[i].facts.name;
+        if (other && strlen(other) == size && !memcmp(other, name, size)) return &side->ports[i];
+    }
     return NULL;
 }
 
-static edgernn_status read_ports(edgernn_model *model, Graph *graph, edgernn_error *error) {
+/* Read the inputs or outputs of a graph. */
+static edgernn_status read_ports(edgernn_model *model, Graph *graph, int out, edgernn_error *error) {
     const Api *api = &model->api;
-    TRY(fail_in_runtime(model, api->SessionGetInputCount(graph->session, &graph->input_count),
+    Side *side = &graph->sides[out];
+    TRY(fail_in_runtime(model, (out ? api->SessionGetOutputCount : api->SessionGetInputCount)(
+                                   graph->session, &side->count),
                         EDGERNN_CONTRACT_ERROR, "ONNX Runtime cannot read the ports", error));
-    TRY(fail_in_runtime(model, api->SessionGetOutputCount(graph->session, &graph->output_count),
-                        EDGERNN_CONTRACT_ERROR, "ONNX Runtime cannot read the ports", error));
-    if (graph->input_count > MOST_PORTS || graph->output_count > MOST_PORTS)
+    if (side->count > MOST_PORTS)
         return refuse(graph, error, "it has more than %d ports of a kind", (int)MOST_PORTS);
-    TAKE(graph->inputs, &model->arena, graph->input_count + 1);
-    TAKE(graph->outputs, &model->arena, graph->output_count + 1);
-    TAKE(graph->input_names, &model->arena, graph->input_count + 1);
-    TAKE(graph->output_names, &model->arena, graph->output_count + 1);
-    for (size_t i = 0; i < graph->input_count + graph->output_count; i++) {
-        const bool is_input = i < graph->input_count;
-        const size_t place = is_input ? i : i - graph->input_count;
-        TRY(read_port(model, graph, is_input, place, error));
-        Port *ports = is_input ? graph->inputs : graph->outputs;
-        const char *name = ports[place].facts.name;
-        if (find_port(ports, place, name, strlen(name)))
+    TAKE(side->ports, &model->arena, side->count + 1);
+    TAKE(side->names, &model->arena, side->count + 1);
+    for (size_t i = 0; i < side->count; i++) {
+        OrtTypeInfo *info = NULL;
+        char *name = NULL;
+        TRY(fail_in_runtime(model, (out ? api->SessionGetOutputName : api->SessionGetInputName)(
+                                       graph->session, i, model->allocator, &name),
+                            EDGERNN_CONTRACT_ERROR, "ONNX Runtime cannot read a name", error));
+        const char *copy = copy_text(&model->arena, name, strlen(name));
+        free_memory(model, name);
+        if (!copy) return fail_memory(error);
+        if (!*copy || !is_utf8(copy, strlen(copy)) || strpbrk(copy, "/\\"))
+            return refuse(graph, error, "port `%.100s` has a name that cannot be a file name", copy);
+        side->ports[i].facts.name = side->names[i] = copy;
+        if (find_port(side, copy, strlen(copy)) != &side->ports[i])
             return refuse(graph, error, "the %s graph has two %s named `%.100s`", graph->kind,
-                          is_input ? "inputs" : "outputs", name);
+                          out ? "outputs" : "inputs", copy);
+        TRY(fail_in_runtime(model, (out ? api->SessionGetOutputTypeInfo : api->SessionGetInputTypeInfo)(
+                                       graph->session, i, &info),
+                            EDGERNN_CONTRACT_ERROR, "ONNX Runtime cannot read a type", error));
+        const edgernn_status status = read_facts(model, graph, &side->ports[i], info, error);
+        api->ReleaseTypeInfo(info);
+        TRY(status);
     }
     return EDGERNN_OK;
 }
 
 /* ---- States ------------------------------------------------------------------------------------ */
 
-/* Check that the two ports of a state have the same shape and dtype, and that a stream knows it. */
+static bool is_batch(const Axis *axis) {
+    return axis->symbol == BATCH || !strcmp(axis->name, "batch");
+}
+
+static bool same_shapes(const Port *a, const Port *b) {
+    bool same = a->facts.dtype == b->facts.dtype && a->facts.rank == b->facts.rank;
+    for (size_t i = 0; same && i < a->facts.rank; i++) same = a->axes[i].size == b->axes[i].size;
+    return same;
+}
+
+/* Check that the two ports of a state have the same shape and dtype, and that the batch gives it. */
 static edgernn_status check_state(Graph *graph, Port *before, Port *after, edgernn_error *error) {
     const char *name = before->facts.name;
-    int64_t numbers = 1;
     size_t batches = 0;
-    bool same = before->facts.dtype == after->facts.dtype && before->facts.rank == after->facts.rank;
-    for (size_t i = 0; same && i < before->facts.rank; i++)
-        same = before->axes[i].size == after->axes[i].size &&
-               !strcmp(before->axes[i].text, after->axes[i].text) &&
-               !strcmp(before->axes[i].name, after->axes[i].name);
-    if (!same)
+    if (!same_shapes(before, after))
         return refuse(graph, error, "the state `%.100s` of the %s graph has the output `%.100s`; "
-                      "both must have the same shape and dtype", name, graph->kind,
-                      after->facts.name);
-    if (before->facts.dtype != EDGERNN_FLOAT32 && before->facts.dtype != EDGERNN_FLOAT16 &&
-        before->facts.dtype != EDGERNN_INT64 && before->facts.dtype != EDGERNN_BOOL)
-        return refuse(graph, error, "state `%.100s` must be of dtype float32, float16, int64 or "
-                      "bool, not %s", name, dtype_name(before->facts.dtype));
+                      "both must have the same shape and dtype", name, graph->kind, after->facts.name);
     for (size_t i = 0; i < before->facts.rank; i++) {
         const Axis *axis = &before->axes[i];
-        batches += !strcmp(axis->name, "batch");
-        if (batches > 1)
-            return refuse(graph, error, "state `%.100s` has the axis `batch` twice", name);
+        batches += is_batch(axis);
+        if (batches > 1) return refuse(graph, error, "state `%.100s` has the axis `batch` twice", name);
         if (axis->size < 0 && axis->symbol != BATCH)
             return refuse(graph, error, "state `%.100s` of the %s graph has the dynamic axis "
                           "`%.60s`; only `batch` may be dynamic", name, graph->kind, axis->text);
-        if (axis->size >= 0 && (!multiply(&numbers, numbers, axis->size) || numbers > MOST_STATE))
-            return refuse(graph, error, "state `%.100s` has more than %" PRId64 " numbers", name,
-                          MOST_STATE);
     }
     return EDGERNN_OK;
 }
 
 /* Name the batch axis of a state that is constant: the second of three axes, as in torch. */
-static edgernn_status name_batch(edgernn_model *model, Graph *graph, Port *port) {
-    if (port->facts.rank != 3 || find_entry(graph, "axes", port->facts.name)) return EDGERNN_OK;
+static void name_batch(Graph *graph, Port *port) {
+    if (port->facts.rank != 3 || find_entry(graph, "axes", port->facts.name)) return;
     for (size_t i = 0; i < 3; i++)
-        if (!strcmp(port->axes[i].name, "batch")) return EDGERNN_OK;
-    port->axes[1].name = model->symbols[BATCH];
-    return EDGERNN_OK;
+        if (is_batch(&port->axes[i])) return;
+    port->axes[1].name = "batch";
 }
 
 /* Pair the ports of each state by the entry `IN:OUT,IN:OUT`. */
@@ -1084,21 +1004,19 @@ static edgernn_status pair_states(edgernn_model *model, Graph *graph, edgernn_er
     for (const char *at = text; *at;) {
         const size_t size = strcspn(at, ","), first = strcspn(at, ":,");
         const size_t second = first < size ? size - first - 1 : 0;
-        if (size) {
-            if (!first || !second || memchr(at + first + 1, ':', second))
-                return refuse(graph, error, "`states` is `%.200s`; expected pairs, as "
-                              "h_in:h_out,c_in:c_out", text);
-            Port *before = find_port(graph->inputs, graph->input_count, at, first);
-            Port *after = find_port(graph->outputs, graph->output_count, at + first + 1, second);
-            if (!before || !after || before->state || after->state)
-                return refuse(graph, error, "the %s graph has no pair of ports for the state "
-                              "`%.*s`", graph->kind, (int)(size < 200 ? size : 200), at);
-            before->state = after->state = ++count;
-            before->facts.is_state = after->facts.is_state = true;
-            name_batch(model, graph, before);
-            name_batch(model, graph, after);
-            TRY(check_state(graph, before, after, error));
-        }
+        if (!first || !second)
+            return refuse(graph, error, "`states` is `%.200s`; expected pairs, as "
+                          "h_in:h_out,c_in:c_out", text);
+        Port *before = find_port(&graph->in, at, first);
+        Port *after = find_port(&graph->out, at + first + 1, second);
+        if (!before || !after || before->state || after->state)
+            return refuse(graph, error, "the %s graph has no pair of ports for the state "
+                          "`%.*s`", graph->kind, (int)(size < 200 ? size : 200), at);
+        before->state = after->state = ++count;
+        before->facts.is_state = after->facts.is_state = true;
+        name_batch(graph, before);
+        name_batch(graph, after);
+        TRY(check_state(graph, before, after, error));
         at += size + (at[size] == ',');
     }
     if (graph == model->main) {
@@ -1111,16 +1029,14 @@ static edgernn_status pair_states(edgernn_model *model, Graph *graph, edgernn_er
 }
 
 /* Read the numbers of edgernn.initial.NAME into a state. */
-static edgernn_status read_initial(edgernn_model *model, Graph *graph, State *state,
-                                   edgernn_error *error) {
+static edgernn_status read_initial(edgernn_model *model, Graph *graph, State *state, edgernn_error *error) {
     const char *text = find_entry(graph, "initial", state->name);
     int64_t each = 1, whole = 1, count = 1;
     if (!text) return EDGERNN_OK;
     for (size_t i = 0; i < state->rank; i++) {
         const int64_t size = state->axes[i].size < 0 ? 1 : state->axes[i].size;
         if (!multiply(&whole, whole, size)) return fail_memory(error);
-        if (strcmp(state->axes[i].name, "batch") && !multiply(&each, each, size))
-            return fail_memory(error);
+        if (!is_batch(&state->axes[i]) && !multiply(&each, each, size)) return fail_memory(error);
     }
     for (const char *at = text; *at; at++) count += *at == ' ';
     if (count != each && count != whole)
@@ -1128,6 +1044,8 @@ static edgernn_status read_initial(edgernn_model *model, Graph *graph, State *st
                       "from %" PRId64, state->name, count, state->input, each);
     char *data = take(&model->arena, (size_t)count, state->width);
     if (!data) return fail_memory(error);
+    state->initial = data;
+    state->initial_count = count;
     for (int64_t i = 0; i < count; i++, data += state->width) {
         const size_t size = strcspn(text, " ");
         double real = 0;
@@ -1135,7 +1053,6 @@ static edgernn_status read_initial(edgernn_model *model, Graph *graph, State *st
         const bool is_int64 = state->dtype == EDGERNN_INT64;
         bool fits = is_int64 ? read_integer(text, size, &integer) : read_real(text, size, &real);
         if (is_int64) memcpy(data, &integer, sizeof integer);
-        else if (state->dtype == EDGERNN_BOOL) *data = real != 0;
         else fits = fits && write_number(data, state->dtype, real);
         if (!fits)
             return refuse(graph, error, "`initial.%.100s` has `%.*s`; expected %s with one space "
@@ -1143,43 +1060,35 @@ static edgernn_status read_initial(edgernn_model *model, Graph *graph, State *st
                           is_int64 ? "integers" : "finite numbers");
         text += size + (text[size] == ' ');
     }
-    state->initial = data - (size_t)count * state->width;
-    state->initial_count = count;
     return EDGERNN_OK;
 }
 
 /* Collect the states of the main graph in the order of `edgernn.states`, and compare the other's. */
 static edgernn_status read_states(edgernn_model *model, Graph *graph, edgernn_error *error) {
-    for (size_t i = 0; i < graph->input_count + graph->output_count; i++) {
-        const bool is_input = i < graph->input_count;
-        const Port *port =
-            is_input ? &graph->inputs[i] : &graph->outputs[i - graph->input_count];
-        if (!port->state) continue;
-        State *state = &model->states[port->state - 1];
-        const char **name = is_input ? &state->input : &state->output;
-        if (graph != model->main) {
-            bool same = !strcmp(*name, port->facts.name) && state->dtype == port->facts.dtype &&
-                        state->rank == port->facts.rank;
-            for (size_t axis = 0; same && axis < state->rank; axis++)
-                same = state->axes[axis].size == port->axes[axis].size;
-            if (!same)
-                return refuse(graph, error, "its graphs have different states, `%.100s` and "
-                              "`%.100s`", *name, port->facts.name);
-            continue;
+    for (int out = 0; out < 2; out++)
+        for (size_t i = 0; i < graph->sides[out].count; i++) {
+            const Port *port = &graph->sides[out].ports[i];
+            if (!port->state) continue;
+            State *state = &model->states[port->state - 1];
+            const char **name = out ? &state->output : &state->input;
+            if (graph != model->main && (strcmp(*name, port->facts.name) || !same_shapes(state->port, port)))
+                return refuse(graph, error, "its graphs have different states, `%.100s` and `%.100s`",
+                              *name, port->facts.name);
+            if (graph != model->main) continue;
+            *name = port->facts.name;
+            if (out) continue;
+            state->port = port;
+            state->dtype = port->facts.dtype;
+            state->width = port->width;
+            state->rank = port->facts.rank;
+            state->axes = port->axes;
+            state->limit = port->facts.limit;
+            model->is_limited |= state->limit > 0;
+            size_t size = strlen(*name);
+            if (size > 3 && !strcmp(*name + size - 3, "_in")) size -= 3;
+            if (!(state->name = copy_text(&model->arena, *name, size))) return fail_memory(error);
+            TRY(read_initial(model, graph, state, error));
         }
-        *name = port->facts.name;
-        state->dtype = port->facts.dtype;
-        state->width = port->width;
-        state->rank = port->facts.rank;
-        state->axes = port->axes;
-        if (!is_input) continue;
-        state->limit = port->facts.limit;
-        model->is_limited |= state->limit > 0;
-        size_t size = strlen(*name);
-        if (size > 3 && !strcmp(*name + size - 3, "_in")) size -= 3;
-        if (!(state->name = copy_text(&model->arena, *name, size))) return fail_memory(error);
-        TRY(read_initial(model, graph, state, error));
-    }
     return EDGERNN_OK;
 }
 
@@ -1204,115 +1113,66 @@ static void find_steps(const edgernn_model *model, View *view) {
     }
     /* The last shows a small excess, as sequence//160 at a hop of 161. */
     static const int64_t tried[] = {1, 2, 3, 1000003};
-    int64_t symbols[3] = {-1, 1, -1};
     for (size_t i = 0; i < sizeof tried / sizeof *tried; i++) {
         if (model->hop > LARGEST_SIZE / tried[i]) continue;
-        Expression expression = {model, symbols, 3, axis->name, true, true, 0};
-        symbols[SEQUENCE] = model->hop * tried[i];
-        /* Only batch and sequence are known here. */
-        const bool is_name = !strcmp(axis->name, "sequence");
-        const int64_t value = is_name ? symbols[SEQUENCE] : evaluate_sum(&expression);
-        const bool known = is_name || (expression.is_known && expression.is_valid);
-        if (!i) view->rate = known ? value : -1;
-        if (!known || value <= 0 || value != view->rate * tried[i]) view->rate = -1;
+        const int64_t symbols[3] = {-1, 1, model->hop * tried[i]}; /* only batch and sequence are known */
+        const int64_t value = evaluate(model, axis->name, symbols, 3);
+        if (!i) view->rate = value;
+        if (value <= 0 || value != view->rate * tried[i]) view->rate = -1;
         if (view->rate < 0) return;
     }
 }
 
-/* Make a view of a port as its graph has it. */
-static edgernn_status view_port(edgernn_model *model, const Port *port, View *view,
-                                edgernn_error *error) {
-    view->name = port->facts.name;
-    view->dtype = port->facts.dtype;
-    view->width = port->width;
-    view->rank = port->facts.rank;
-    view->limit = port->facts.limit;
-    view->delay = port->facts.delay;
-    view->tail = port->facts.tail;
-    view->is_lengths = port->facts.is_lengths;
-    TAKE(view->axes, &model->arena, SHAPE_SIZE);
-    memcpy(view->axes, port->axes, view->rank * sizeof *view->axes);
-    find_steps(model, view);
-    return EDGERNN_OK;
-}
-
-/* Return whether a text `a,b` has a name. */
-static bool lists(const char *text, const char *name) {
-    const size_t size = strlen(name);
-    for (const char *at = text ? text : ""; *at; at += strcspn(at, ","), at += *at == ',')
-        if (strcspn(at, ",") == size && !memcmp(at, name, size)) return true;
-    return false;
-}
-
-static edgernn_status view_graph(edgernn_model *model, Graph *graph, edgernn_error *error) {
-    for (int outputs = 0; outputs < 2; outputs++) {
-        const size_t count = outputs ? graph->output_count : graph->input_count;
-        const Port *ports = outputs ? graph->outputs : graph->inputs;
-        size_t *places, filled = 0;
-        View *views;
-        TAKE(places, &model->arena, count + 1);
-        TAKE(views, &model->arena, count + 1);
-        for (size_t i = 0; i < count; i++) {
-            if (ports[i].state) continue;
-            places[filled] = i;
-            views[filled].is_full =
-                lists(find_entry(graph, "lengths.full", NULL), ports[i].facts.name);
-            TRY(view_port(model, &ports[i], &views[filled++], error));
-        }
-        if (outputs) {
-            graph->data_outputs = places, graph->output_views = views;
-            graph->data_output_count = filled;
-        } else {
-            graph->data_inputs = places, graph->input_views = views;
-            graph->data_input_count = filled;
-        }
+/* Make the views of the data ports of a graph, and read the padding of its inputs. */
+static edgernn_status view_ports(edgernn_model *model, Graph *graph, Side *side, edgernn_error *error) {
+    TAKE(side->places, &model->arena, side->count + 1);
+    TAKE(side->views, &model->arena, side->count + 1);
+    for (size_t i = 0; i < side->count; i++) {
+        const Port *port = &side->ports[i];
+        const edgernn_port *facts = &port->facts;
+        const char *padding = find_entry(graph, "padding", facts->name);
+        char element[8];
+        if (port->state) continue;
+        View *view = &side->views[side->data_count];
+        side->places[side->data_count++] = i;
+        *view = (View){.name = facts->name, .dtype = facts->dtype, .width = port->width, .rank = facts->rank,
+                       .axes = port->axes, .limit = facts->limit, .delay = facts->delay, .tail = facts->tail,
+                       .is_lengths = facts->is_lengths, .has_padding = padding != NULL,
+                       .is_full = lists(find_entry(graph, "lengths.full", NULL), facts->name)};
+        find_steps(model, view);
+        if (padding && (!read_real(padding, strlen(padding), &view->padding) ||
+                        !write_number(element, view->dtype, view->padding)))
+            return refuse(graph, error, "the padding of `%.100s` is `%.60s`, which it does not "
+                          "take", view->name, padding);
     }
     return EDGERNN_OK;
-}
-
-static edgernn_status copy_view(edgernn_model *model, const View *from, View *to,
-                                edgernn_error *error) {
-    *to = *from;
-    TAKE(to->axes, &model->arena, SHAPE_SIZE);
-    memcpy(to->axes, from->axes, from->rank * sizeof *from->axes);
-    return EDGERNN_OK;
-}
-
-/* Put an axis in front of the others. */
-static edgernn_status lead(edgernn_model *model, View *view, const char *text,
-                           edgernn_error *error) {
-    memmove(view->axes + 1, view->axes, view->rank * sizeof *view->axes);
-    view->rank++;
-    view->axes[0].name = text;
-    return set_text(model, &view->axes[0], text, error);
 }
 
 /* Turn a view of a step graph's port into that of a chunk, where there is no sequence graph. */
-static edgernn_status over_chunks(edgernn_model *model, View *view, bool is_output,
-                                  edgernn_error *error) {
-    char text[64];
+static edgernn_status over_chunks(edgernn_model *model, View *view, bool is_output, edgernn_error *error) {
+    char text[64] = "sequence";
     Axis *axis = NULL;
     for (size_t i = 0; i < view->rank && !axis; i++)
         if (!strcmp(view->axes[i].name, "hop")) axis = &view->axes[i];
-    snprintf(text, sizeof text, "sequence");
     if (!axis && model->hop > 1) snprintf(text, sizeof text, "sequence//%" PRId64, model->hop);
-    if (axis && axis->size != model->hop && model->hop == 1)
-        snprintf(text, sizeof text, "%" PRId64 "*sequence", axis->size);
-    else if (axis && axis->size != model->hop)
-        snprintf(text, sizeof text, "%" PRId64 "*(sequence//%" PRId64 ")", axis->size, model->hop);
+    if (axis && axis->size != model->hop)
+        snprintf(text, sizeof text, model->hop == 1 ? "%" PRId64 "*sequence" : "%" PRId64 "*(sequence//%" PRId64 ")",
+                 axis->size, model->hop);
     const char *copy = copy_text(&model->arena, text, strlen(text));
     if (!copy) return fail_memory(error);
+    if (!axis && (model->hop == 1 || is_output)) { /* put an axis in front of the others */
+        axis = view->axes;
+        memmove(axis + 1, axis, view->rank++ * sizeof *axis);
+    }
     if (axis) {
         axis->name = copy;
         TRY(set_text(model, axis, copy, error));
-    } else if (model->hop == 1 || is_output) {
-        TRY(lead(model, view, copy, error));
     }
     find_steps(model, view);
     return EDGERNN_OK;
 }
 
-/* Make every axis of a view that counts steps dynamic. */
+/* Turn a view of a sequence graph's port into that of chunks of any number of steps. */
 static edgernn_status vary_steps(edgernn_model *model, View *view, edgernn_error *error) {
     for (size_t i = 0; i < view->rank; i++)
         if (view->axes[i].size >= 0 && has_word(view->axes[i].name, "sequence"))
@@ -1322,48 +1182,48 @@ static edgernn_status vary_steps(edgernn_model *model, View *view, edgernn_error
 
 /* Turn a view of a sequence graph's input into that of one step. */
 static void of_step(const edgernn_model *model, View *view) {
-    const int axis = view->steps;
-    if (axis < 0 || strcmp(view->axes[axis].name, "sequence")) return;
+    Axis *axis = view->axes + (view->steps < 0 ? 0 : view->steps);
+    if (view->steps < 0 || strcmp(axis->name, "sequence")) return;
     if (model->hop == 1) {
-        memmove(view->axes + axis, view->axes + axis + 1,
-                (view->rank - (size_t)axis - 1) * sizeof *view->axes);
+        memmove(axis, axis + 1, (view->rank - (size_t)view->steps - 1) * sizeof *axis);
         view->rank--;
         view->steps = -1;
     } else {
-        view->axes[axis].size = model->hop;
-        view->axes[axis].name = "hop";
-        view->axes[axis].symbol = NO_SYMBOL;
+        *axis = (Axis){model->hop, axis->text, "hop", NO_SYMBOL};
     }
+}
+
+/* Copy the views of a side of the main graph, with room for an axis of steps. */
+static edgernn_status copy_views(edgernn_model *model, int out, View **views, edgernn_error *error) {
+    const Side *side = &model->main->sides[out];
+    TAKE(*views, &model->arena, side->data_count + 1);
+    for (size_t i = 0; i < side->data_count; i++) {
+        View *view = &(*views)[i];
+        *view = side->views[i];
+        TAKE(view->axes, &model->arena, SHAPE_SIZE);
+        memcpy(view->axes, side->views[i].axes, view->rank * sizeof *view->axes);
+    }
+    return EDGERNN_OK;
 }
 
 /* Make the views of chunks and of steps. */
 static edgernn_status view_calls(edgernn_model *model, edgernn_error *error) {
     Graph *main = model->main, *step = &model->graphs[EDGERNN_STEP];
-    const bool has_step = step->session != NULL;
-    TAKE(model->chunk_inputs, &model->arena, main->data_input_count + 1);
-    TAKE(model->chunk_outputs, &model->arena, main->data_output_count + 1);
-    for (size_t i = 0; i < main->data_input_count; i++) {
-        TRY(copy_view(model, &main->input_views[i], &model->chunk_inputs[i], error));
-        if (main == step) TRY(over_chunks(model, &model->chunk_inputs[i], false, error));
-        else TRY(vary_steps(model, &model->chunk_inputs[i], error));
+    for (int out = 0; out < 2; out++) {
+        TRY(copy_views(model, out, &model->chunks[out], error));
+        for (size_t i = 0; i < main->sides[out].data_count; i++) {
+            View *view = &model->chunks[out][i];
+            if (main == step) TRY(over_chunks(model, view, out == OUT, error));
+            else if (out == IN) TRY(vary_steps(model, view, error));
+        }
     }
-    for (size_t i = 0; i < main->data_output_count; i++) {
-        TRY(copy_view(model, &main->output_views[i], &model->chunk_outputs[i], error));
-        if (main == step) TRY(over_chunks(model, &model->chunk_outputs[i], true, error));
-    }
-    if (has_step) {
-        model->step_inputs = step->input_views;
-        model->step_outputs = step->output_views;
-        model->step_input_count = step->data_input_count;
-        return EDGERNN_OK;
-    }
-    TAKE(model->step_inputs, &model->arena, main->data_input_count + 1);
-    model->step_outputs = main->output_views;
-    model->step_input_count = main->data_input_count;
-    for (size_t i = 0; i < main->data_input_count; i++) {
-        TRY(copy_view(model, &main->input_views[i], &model->step_inputs[i], error));
-        of_step(model, &model->step_inputs[i]);
-    }
+    model->step_input_count = (step->session ? step : main)->in.data_count;
+    model->steps[IN] = step->in.views;
+    model->steps[OUT] = step->out.views;
+    if (step->session) return EDGERNN_OK;
+    model->steps[OUT] = main->out.views;
+    TRY(copy_views(model, IN, &model->steps[IN], error));
+    for (size_t i = 0; i < main->in.data_count; i++) of_step(model, &model->steps[IN][i]);
     return EDGERNN_OK;
 }
 
@@ -1389,72 +1249,10 @@ static const View *find_view(const View *views, size_t count, const char *name) 
     return NULL;
 }
 
-/* Read the inputs of lengths, `a,b`. */
-static edgernn_status mark_lengths(Graph *graph, const char *key, edgernn_error *error) {
-    const char *names = find_entry(graph, key, NULL);
-    for (const char *at = names ? names : ""; *at;) {
-        const size_t size = strcspn(at, ",");
-        Port *port = size ? find_port(graph->inputs, graph->input_count, at, size) : NULL;
-        if (size && !port && !strcmp(graph->kind, "sequence"))
-            return refuse(graph, error, "it has lengths in `%.*s`, which is not an input of the "
-                          "sequence graph", (int)(size < 100 ? size : 100), at);
-        if (port && (port->facts.rank != 1 || !is_integer(port->facts.dtype) || port->state))
-            return refuse(graph, error, "it has lengths in `%.100s`; lengths are integers, one for "
-                          "each sequence", port->facts.name);
-        if (port) port->facts.is_lengths = true;
-        at += size + (at[size] == ',');
-    }
-    return EDGERNN_OK;
-}
-
-/* Read what the metadata says of data ports: delays, tails, padding. */
-static edgernn_status read_port_facts(edgernn_model *model, Graph *graph, edgernn_error *error) {
-    TRY(mark_lengths(graph, "lengths", error));
-    for (size_t i = 0; i < graph->output_count; i++) {
-        edgernn_port *facts = &graph->outputs[i].facts;
-        if (facts->is_state) continue;
-        TRY(find_count(graph, "delay", facts->name, 0, &facts->delay, error));
-        TRY(find_count(graph, "tail", facts->name, 0, &facts->tail, error));
-        if (facts->delay > LARGEST_SIZE || facts->tail > LARGEST_SIZE)
-            return refuse(graph, error, "the delay or tail of `%.100s` is more than %" PRId64,
-                          facts->name, LARGEST_SIZE);
-        model->in_hops |= facts->delay || facts->tail;
-    }
-    for (size_t i = 0; i < graph->entry_count; i++) {
-        const char *key = graph->entries[i].key;
-        if (strncmp(key, "delay.", 6) && strncmp(key, "tail.", 5)) continue;
-        const char *name = strchr(key, '.') + 1;
-        const Port *port = find_port(graph->outputs, graph->output_count, name, strlen(name));
-        if (!port || port->state)
-            return refuse(graph, error, "it has `%.100s`, which is not a data output of the %s "
-                          "graph", key, graph->kind);
-    }
-    return EDGERNN_OK;
-}
-
-/* Read the padding of the inputs of a graph: for every input with steps, or for none. */
-static edgernn_status read_padding(Graph *graph, edgernn_error *error) {
-    size_t padded = 0, without = 0;
-    for (size_t i = 0; i < graph->data_input_count; i++) {
-        View *view = &graph->input_views[i];
-        const char *text = find_entry(graph, "padding", view->name);
-        char element[8];
-        if (!text) {
-            without += view->steps >= 0;
-            continue;
-        }
-        padded++;
-        view->has_padding = true;
-        if (!read_real(text, strlen(text), &view->padding) ||
-            !write_number(element, view->dtype, view->padding) ||
-            (view->limit && (view->padding < 0 || view->padding >= (double)view->limit)))
-            return refuse(graph, error, "the padding of `%.100s` is `%.60s`, which it does not "
-                          "take", view->name, text);
-    }
-    if (padded && without && !strcmp(graph->kind, "sequence"))
-        return refuse(graph, error, "it has padding of some inputs with an axis of steps, and not "
-                      "of all");
-    return EDGERNN_OK;
+static Bound *find_bound(const edgernn_model *model, const char *name) {
+    for (size_t i = 0; i < model->bound_count; i++)
+        if (!strcmp(model->bounds[i].name, name)) return &model->bounds[i];
+    return NULL;
 }
 
 /* Read edgernn.least.AXIS and edgernn.most.AXIS. */
@@ -1462,133 +1260,65 @@ static edgernn_status read_bounds(edgernn_model *model, const Graph *graph, edge
     TAKE(model->bounds, &model->arena, graph->entry_count + 1);
     for (size_t i = 0; i < graph->entry_count; i++) {
         const char *key = graph->entries[i].key;
-        const bool is_most = !strncmp(key, "most.", 5), is_least = !strncmp(key, "least.", 6);
-        if (!is_most && !is_least) continue;
+        const bool is_most = !strncmp(key, "most.", 5);
+        if (!is_most && strncmp(key, "least.", 6)) continue;
         const char *name = strchr(key, '.') + 1;
-        Bound *bound = NULL;
-        for (size_t j = 0; j < model->bound_count && !bound; j++)
-            if (!strcmp(model->bounds[j].name, name)) bound = &model->bounds[j];
+        Bound *bound = find_bound(model, name);
         if (!bound) bound = &model->bounds[model->bound_count++];
         bound->name = name;
-        TRY(find_count(graph, is_most ? "most" : "least", name, 0,
-                       is_most ? &bound->most : &bound->least, error));
-        if ((is_most ? bound->most : bound->least) < 1 ||
-            (bound->most && bound->least > bound->most))
-            return refuse(graph, error, "`%.60s` is at least %" PRId64 " and at most %" PRId64
-                          "; bounds are at least 1, the lower first", name, bound->least,
-                          bound->most);
+        TRY(find_count(graph, is_most ? "most" : "least", name, 0, is_most ? &bound->most : &bound->least,
+                       error));
     }
     return EDGERNN_OK;
-}
-
-static const Bound *find_bound(const edgernn_model *model, const char *name) {
-    for (size_t i = 0; i < model->bound_count; i++)
-        if (!strcmp(model->bounds[i].name, name)) return &model->bounds[i];
-    return NULL;
 }
 
 /* Find the sizes of the axes `batch` and `sequence` where they are numbers. */
 static void find_constants(edgernn_model *model) {
-    for (int kind = 0; kind < 2; kind++) {
-        const Graph *graph = &model->graphs[kind];
-        for (size_t i = 0; i < graph->input_count + graph->output_count; i++) {
-            const Port *port = i < graph->input_count ? &graph->inputs[i]
-                                                      : &graph->outputs[i - graph->input_count];
-            for (size_t axis = 0; axis < port->facts.rank; axis++) {
-                const int64_t size = port->axes[axis].size;
-                const char *name = port->axes[axis].name;
-                if (size < 0) continue;
-                if (!strcmp(name, "batch")) model->constant_batch = size;
-                if (!strcmp(name, "sequence") && kind == EDGERNN_SEQUENCE)
-                    model->constant_steps = size;
-            }
+    for (int kind = 0; kind < 2; kind++)
+        for (int out = 0; out < 2; out++) {
+            const Side *side = &model->graphs[kind].sides[out];
+            for (size_t i = 0; i < side->count; i++)
+                for (size_t axis = 0; axis < side->ports[i].facts.rank; axis++) {
+                    const Axis *found = &side->ports[i].axes[axis];
+                    if (found->size < 0) continue;
+                    if (is_batch(found)) model->constant_batch = found->size;
+                    if (kind == EDGERNN_SEQUENCE && !strcmp(found->name, "sequence"))
+                        model->constant_steps = found->size;
+                }
         }
-    }
 }
 
-/* Name the axis of the step graph's ports that has a hop, in the place of the axis of steps. */
-static void name_hops(edgernn_model *model) {
-    Graph *whole = &model->graphs[EDGERNN_SEQUENCE], *step = &model->graphs[EDGERNN_STEP];
-    if (!model->in_hops || !whole->session || !step->session) return;
-    for (int outputs = 0; outputs < 2; outputs++) {
-        View *views = outputs ? step->output_views : step->input_views;
-        Port *ports = outputs ? step->outputs : step->inputs;
-        const size_t *places = outputs ? step->data_outputs : step->data_inputs;
-        const size_t count = outputs ? step->data_output_count : step->data_input_count;
-        for (size_t i = 0; i < count; i++) {
-            const View *other =
-                find_view(outputs ? whole->output_views : whole->input_views,
-                          outputs ? whole->data_output_count : whole->data_input_count,
-                          views[i].name);
-            if (!other || other->steps < 0 || other->rank != views[i].rank || views[i].steps >= 0)
-                continue;
-            views[i].axes[other->steps].name = "hop";
-            ports[places[i]].axes[other->steps].name = "hop";
-            find_steps(model, &views[i]);
+/* Check that the two graphs have the same data ports, and each port of the step graph the steps of one
+ * hop; name its axis of these steps, which is in the place of the axis of steps. */
+static edgernn_status compare_sides(edgernn_model *model, const Side *whole, Side *step, edgernn_error *error) {
+    Graph *graph = &model->graphs[EDGERNN_STEP];
+    for (size_t i = 0; i < whole->data_count + step->data_count; i++) {
+        const char *name = (i < whole->data_count ? &whole->views[i] : &step->views[i - whole->data_count])->name;
+        const View *a = find_view(whole->views, whole->data_count, name);
+        const View *found = find_view(step->views, step->data_count, name);
+        View *b = found ? &step->views[found - step->views] : NULL;
+        if (a && !b && a->is_lengths) continue;
+        if (!a || !b || a->dtype != b->dtype || (b->rank != a->rank && b->rank + 1 != a->rank))
+            return refuse(graph, error, "its graphs do not have the same ports: `%.100s` is in one of them "
+                          "only, or another", name);
+        if (model->in_hops && a->steps >= 0 && b->steps < 0 && a->rank == b->rank) {
+            b->axes[a->steps].name = "hop";
+            find_steps(model, b);
         }
-    }
-}
-
-/* Check that the two graphs have the same data ports, and each port the steps of one hop. */
-static edgernn_status compare_graphs(edgernn_model *model, edgernn_error *error) {
-    Graph *whole = &model->graphs[EDGERNN_SEQUENCE], *step = &model->graphs[EDGERNN_STEP];
-    if (!whole->session || !step->session) return EDGERNN_OK;
-    for (int outputs = 0; outputs < 2; outputs++) {
-        const View *first = outputs ? whole->output_views : whole->input_views;
-        const View *second = outputs ? step->output_views : step->input_views;
-        const size_t count = outputs ? whole->data_output_count : whole->data_input_count;
-        const size_t others = outputs ? step->data_output_count : step->data_input_count;
-        for (size_t i = 0; i < count + others; i++) {
-            const View *view = i < count ? &first[i] : &second[i - count];
-            const View *a = find_view(first, count, view->name);
-            const View *b = find_view(second, others, view->name);
-            if (a && !b && a->is_lengths) continue;
-            if (!a || !b || a->dtype != b->dtype || (b->rank != a->rank && b->rank + 1 != a->rank))
-                return refuse(step, error, "its graphs do not have the same ports: `%.100s` is in "
-                              "one of them only, or another", view->name);
-            if (a->steps < 0 || model->hop == 1) continue;
-            const size_t rank = a->rate == 1 ? a->rank - 1 : a->rank;
-            if (b->rank != rank || (a->rate > 1 && b->axes[a->steps].size != a->rate))
-                return refuse(step, error, "`%.100s` of the step graph does not hold one hop of "
-                              "the sequence graph's port", view->name);
-        }
+        if (a->steps < 0 || model->hop == 1) continue;
+        if (b->rank != (a->rate == 1 ? a->rank - 1 : a->rank) ||
+            (a->rate > 1 && b->axes[a->steps].size != a->rate))
+            return refuse(graph, error, "`%.100s` of the step graph does not hold one hop of the sequence "
+                          "graph's port", name);
     }
     return EDGERNN_OK;
 }
 
-/* Check a hop against the inputs of a graph. */
-static edgernn_status check_hop(const edgernn_model *model, Graph *graph, edgernn_error *error) {
-    const bool is_step = !strcmp(graph->kind, "step");
-    const char *name = is_step ? "hop" : "sequence";
-    size_t found = 0;
-    for (size_t i = 0; i < graph->data_input_count; i++) {
-        const View *view = &graph->input_views[i];
-        for (size_t axis = 0; axis < view->rank; axis++) {
-            const int64_t size = view->axes[axis].size;
-            if (strcmp(view->axes[axis].name, name)) continue;
-            found++;
-            if (is_step ? size != model->hop : size >= 0 && size % model->hop)
-                return refuse(graph, error, "input `%.100s` of the %s graph has %" PRId64
-                              " steps; the hop is %" PRId64, view->name, graph->kind, size,
-                              model->hop);
-        }
-    }
-    if (!found)
-        return refuse(graph, error, "the hop is %" PRId64 ", but no data input of the %s graph has "
-                      "an axis `%s`", model->hop, graph->kind, name);
-    return EDGERNN_OK;
-}
-
-/* Check hop, delays and tails, and count the hops until all outputs are defined. */
+/* Check delays and tails, and count the hops until all outputs are defined, and those of padding. */
 static edgernn_status check_streaming(edgernn_model *model, Graph *graph, edgernn_error *error) {
     bool has_padding = false;
-    if (!model->in_hops) return EDGERNN_OK;
-    if (!model->carries || !model->divisible)
-        return refuse(graph, error, "it has a hop, a delay, a tail or padding, but its state is "
-                      "not carried over any division into chunks");
-    if (model->hop > 1) TRY(check_hop(model, graph, error));
-    for (size_t i = 0; i < graph->data_output_count; i++) {
-        const View *view = &graph->output_views[i];
+    for (size_t i = 0; i < graph->out.data_count; i++) {
+        const View *view = &graph->out.views[i];
         if (view->rate < 1 && (model->hop > 1 || view->delay || view->tail))
             return refuse(graph, error, "output `%.100s` of the %s graph has an axis that is not a "
                           "number of steps for each hop of the input", view->name, graph->kind);
@@ -1600,10 +1330,8 @@ static edgernn_status check_streaming(edgernn_model *model, Graph *graph, edgern
     }
     if (graph != model->main) return EDGERNN_OK;
     if (model->tail * model->hop > MOST_PADDING)
-        return refuse(graph, error, "its tails take more than %" PRId64 " steps of padding",
-                      MOST_PADDING);
-    for (size_t i = 0; i < graph->data_input_count; i++)
-        has_padding |= graph->input_views[i].has_padding;
+        return refuse(graph, error, "its tails take more than %" PRId64 " steps of padding", MOST_PADDING);
+    for (size_t i = 0; i < graph->in.data_count; i++) has_padding |= graph->in.views[i].has_padding;
     if (!has_padding) model->tail = 0;
     return EDGERNN_OK;
 }
@@ -1612,8 +1340,7 @@ static edgernn_status check_streaming(edgernn_model *model, Graph *graph, edgern
 static edgernn_status read_contract(edgernn_model *model, Graph *graph, edgernn_error *error) {
     const char *version = find_entry(graph, "contract", NULL);
     const char *kind = find_entry(graph, "graph", NULL);
-    bool carries, divisible;
-    int64_t hop;
+    const char *carry = find_entry(graph, "carry", NULL), *divisible = find_entry(graph, "divisible", NULL);
     if (!version)
         return fail(error, EDGERNN_CONTRACT_ERROR, "`%s` carries no edgernn contract. Export the "
                     "model with `edgernn export`.", graph->where);
@@ -1625,83 +1352,70 @@ static edgernn_status read_contract(edgernn_model *model, Graph *graph, edgernn_
         return fail(error, EDGERNN_CONTRACT_ERROR, "`%s` is a %.60s graph, not a %s graph. Copy "
                     "the whole folder of the artifact.", graph->where, kind ? kind : "nameless",
                     graph->kind);
-    if (!find_entry(graph, "family", NULL)) return refuse(graph, error, "`family` is missing");
-    TRY(find_word(graph, "carry", "yes", "no", NULL, &carries, error));
-    TRY(find_word(graph, "divisible", "yes", "no", "yes", &divisible, error));
-    TRY(find_count(graph, "hop", NULL, 1, &hop, error));
-    if (hop < 1 || hop > LARGEST_SIZE)
-        return refuse(graph, error, "the hop is %" PRId64 "; it must be from 1 to %" PRId64, hop,
+    if (graph != model->main) return EDGERNN_OK;
+    model->carries = carry && !strcmp(carry, "yes");
+    model->divisible = !divisible || strcmp(divisible, "no");
+    TRY(find_count(graph, "hop", NULL, 1, &model->hop, error));
+    if (model->hop < 1 || model->hop > LARGEST_SIZE)
+        return refuse(graph, error, "the hop is %" PRId64 "; it must be from 1 to %" PRId64, model->hop,
                       LARGEST_SIZE);
-    if (graph == model->main) {
-        model->carries = carries, model->divisible = divisible, model->hop = hop;
-        model->in_hops |= hop > 1;
-    } else if (carries != model->carries || divisible != model->divisible || hop != model->hop) {
-        return refuse(graph, error, "its graphs have different `carry`, `divisible` or `hop`");
-    }
+    model->in_hops |= model->hop > 1;
     return EDGERNN_OK;
 }
 
-static edgernn_status compare_families(const edgernn_model *model, edgernn_error *error) {
-    const Graph *whole = &model->graphs[EDGERNN_SEQUENCE], *step = &model->graphs[EDGERNN_STEP];
-    if (!whole->session || !step->session) return EDGERNN_OK;
-    const char *first = find_entry(whole, "family", NULL), *second = find_entry(step, "family", NULL);
-    if (strcmp(first, second))
-        return fail(error, EDGERNN_CONTRACT_ERROR, "`%s` is of family %.40s, `%s` of %.40s. Graphs "
-                    "of two exports must not be mixed; copy the whole folder.", step->where, second,
-                    whole->where, first);
-    return EDGERNN_OK;
+static const char *family_of(const Graph *graph) {
+    const char *family = find_entry(graph, "family", NULL);
+    return family ? family : "";
 }
 
 static edgernn_status read_vocabulary(edgernn_model *model, edgernn_error *error);
 
 /* Give the public facts of ports their shapes and axes. */
-static edgernn_status publish_ports(edgernn_model *model, Port *ports, size_t count,
-                                    edgernn_error *error) {
-    for (size_t i = 0; i < count; i++) {
+static edgernn_status publish_ports(edgernn_model *model, Side *side, edgernn_error *error) {
+    for (size_t i = 0; i < side->count; i++) {
+        edgernn_port *facts = &side->ports[i].facts;
         int64_t *shape;
         const char **axes;
-        TAKE(shape, &model->arena, ports[i].facts.rank + 1);
-        TAKE(axes, &model->arena, ports[i].facts.rank + 1);
-        for (size_t axis = 0; axis < ports[i].facts.rank; axis++) {
-            shape[axis] = ports[i].axes[axis].size;
-            axes[axis] = ports[i].axes[axis].name;
+        TAKE(shape, &model->arena, facts->rank + 1);
+        TAKE(axes, &model->arena, facts->rank + 1);
+        for (size_t axis = 0; axis < facts->rank; axis++) {
+            shape[axis] = side->ports[i].axes[axis].size;
+            axes[axis] = side->ports[i].axes[axis].name;
         }
-        ports[i].facts.shape = shape;
-        ports[i].facts.axes = axes;
+        facts->shape = shape;
+        facts->axes = axes;
     }
     return EDGERNN_OK;
 }
 
 /* Read the contract of the open graphs, and check it. */
 static edgernn_status read_graphs(edgernn_model *model, edgernn_error *error) {
-    Graph *graphs[2], *step = &model->graphs[EDGERNN_STEP];
-    size_t count = 0;
-    graphs[count++] = model->main;
-    if (step->session && step != model->main) graphs[count++] = step;
+    Graph *step = &model->graphs[EDGERNN_STEP], *graphs[] = {model->main, step};
+    const size_t count = step->session && step != model->main ? 2 : 1;
     for (size_t i = 0; i < count; i++) {
         TRY(read_metadata(model, graphs[i], error));
         TRY(read_contract(model, graphs[i], error));
     }
-    TRY(compare_families(model, error));
+    if (count == 2 && strcmp(family_of(graphs[0]), family_of(step)))
+        return fail(error, EDGERNN_CONTRACT_ERROR, "`%s` is of family %.40s, `%s` of %.40s. Graphs "
+                    "of two exports must not be mixed; copy the whole folder.", step->where,
+                    family_of(step), graphs[0]->where, family_of(graphs[0]));
     for (size_t i = 0; i < count; i++) {
-        TRY(read_ports(model, graphs[i], error));
+        TRY(read_ports(model, graphs[i], IN, error));
+        TRY(read_ports(model, graphs[i], OUT, error));
         TRY(pair_states(model, graphs[i], error));
         TRY(read_states(model, graphs[i], error));
-        TRY(read_port_facts(model, graphs[i], error));
     }
     TRY(read_bounds(model, model->main, error));
     find_constants(model);
+    for (size_t i = 0; i < count; i++)
+        for (int out = 0; out < 2; out++) TRY(view_ports(model, graphs[i], &graphs[i]->sides[out], error));
+    for (int out = 0; count == 2 && out < 2; out++)
+        TRY(compare_sides(model, &graphs[0]->sides[out], &step->sides[out], error));
     for (size_t i = 0; i < count; i++) {
-        TRY(view_graph(model, graphs[i], error));
-        TRY(read_padding(graphs[i], error));
-    }
-    name_hops(model);
-    for (size_t i = 0; i < count; i++) {
-        TRY(publish_ports(model, graphs[i]->inputs, graphs[i]->input_count, error));
-        TRY(publish_ports(model, graphs[i]->outputs, graphs[i]->output_count, error));
+        for (int out = 0; out < 2; out++) TRY(publish_ports(model, &graphs[i]->sides[out], error));
         TRY(check_streaming(model, graphs[i], error));
     }
-    TRY(compare_graphs(model, error));
     TRY(view_calls(model, error));
     return read_vocabulary(model, error);
 }
@@ -2182,21 +1896,21 @@ bool edgernn_has_graph(const edgernn_model *model, edgernn_graph graph) {
 }
 
 size_t edgernn_input_count(const edgernn_model *model, edgernn_graph graph) {
-    return graph_of(model, graph)->input_count;
+    return graph_of(model, graph)->in.count;
 }
 
 size_t edgernn_output_count(const edgernn_model *model, edgernn_graph graph) {
-    return graph_of(model, graph)->output_count;
+    return graph_of(model, graph)->out.count;
 }
 
 const edgernn_port *edgernn_input(const edgernn_model *model, edgernn_graph graph, size_t place) {
     const Graph *found = graph_of(model, graph);
-    return place < found->input_count ? &found->inputs[place].facts : NULL;
+    return place < found->in.count ? &found->in.ports[place].facts : NULL;
 }
 
 const edgernn_port *edgernn_output(const edgernn_model *model, edgernn_graph graph, size_t place) {
     const Graph *found = graph_of(model, graph);
-    return place < found->output_count ? &found->outputs[place].facts : NULL;
+    return place < found->out.count ? &found->out.ports[place].facts : NULL;
 }
 
 const char *edgernn_metadata(const edgernn_model *model, const char *key) {
@@ -2325,9 +2039,9 @@ static edgernn_status read_vocabulary(edgernn_model *model, edgernn_error *error
     if (model->unknown >= size || model->padding >= size)
         return refuse(graph, error, "`vocabulary`: its unknown or padding id is not one of its "
                       "%" PRId64, size);
-    for (size_t i = 0; i < graph->input_count; i++) {
-        has_limit |= graph->inputs[i].facts.limit > 0;
-        fits |= graph->inputs[i].facts.limit == size;
+    for (size_t i = 0; i < graph->in.count; i++) {
+        has_limit |= graph->in.ports[i].facts.limit > 0;
+        fits |= graph->in.ports[i].facts.limit == size;
     }
     if (has_limit && !fits)
         return refuse(graph, error, "its vocabulary has %" PRId64 " symbols, and no input takes as "
@@ -2850,7 +2564,7 @@ static void free_result(Result *result) {
 /* Make an empty result for the data outputs of a model. */
 static Result *make_result(const edgernn_model *model) {
     Result *result = calloc(1, sizeof *result);
-    const size_t count = model->main->data_output_count;
+    const size_t count = model->main->out.data_count;
     if (!result) return NULL;
     result->model = model;
     result->count = count;
@@ -2916,7 +2630,7 @@ static edgernn_status make_empty(const edgernn_stream *stream, Result **made, ed
     for (size_t i = 0; !status && i < model->symbol_count; i++)
         symbols[i] = i == BATCH ? (int64_t)stream->batch : 0;
     for (size_t i = 0; !status && i < result->count; i++) {
-        const View *view = &model->chunk_outputs[i];
+        const View *view = &model->chunks[OUT][i];
         int64_t shape[SHAPE_SIZE] = {0};
         char *data;
         for (size_t axis = 0; axis < view->rank; axis++) {
@@ -2958,7 +2672,7 @@ static edgernn_status cut_output(Result *result, size_t place, const View *view,
 static edgernn_status cut_undefined(const edgernn_stream *stream, Result *result, int64_t age,
                                     int64_t hops, edgernn_error *error) {
     for (size_t i = 0; age < stream->model->undefined && i < result->count; i++) {
-        const View *view = &stream->model->chunk_outputs[i];
+        const View *view = &stream->model->chunks[OUT][i];
         if (view->steps < 0) {
             if (age + hops <= view->delay) result->tensors[i].data = NULL;
             continue;
@@ -2981,15 +2695,15 @@ static edgernn_status run_graph(edgernn_stream *stream, const Graph *graph, cons
     const edgernn_model *model = stream->model;
     size_t made = 0;
     edgernn_status status = EDGERNN_OK;
-    for (size_t i = 0; i < graph->input_count; i++)
-        if (graph->inputs[i].state)
-            stream->call_inputs[i] = before->values[graph->inputs[i].state - 1];
-    for (size_t i = 0; i < graph->output_count; i++)
-        if (graph->outputs[i].state)
-            stream->call_outputs[i] = after->values[graph->outputs[i].state - 1];
-    for (; !status && made < graph->data_input_count; made++) {
+    for (size_t i = 0; i < graph->in.count; i++)
+        if (graph->in.ports[i].state)
+            stream->call_inputs[i] = before->values[graph->in.ports[i].state - 1];
+    for (size_t i = 0; i < graph->out.count; i++)
+        if (graph->out.ports[i].state)
+            stream->call_outputs[i] = after->values[graph->out.ports[i].state - 1];
+    for (; !status && made < graph->in.data_count; made++) {
         const size_t place = places ? places[made] : made;
-        const Port *port = &graph->inputs[graph->data_inputs[made]];
+        const Port *port = &graph->in.ports[graph->in.places[made]];
         size_t bytes = 0;
         void *data = NULL;
         memcpy(&data, &chunk->data[place], sizeof data); /* inputs are only read */
@@ -2999,22 +2713,22 @@ static edgernn_status run_graph(edgernn_stream *stream, const Graph *graph, cons
         else
             status = make_value(model, data, bytes, chunk->shapes[place], port->facts.rank,
                                 port->facts.dtype, &stream->own_inputs[made], error);
-        stream->call_inputs[graph->data_inputs[made]] = stream->own_inputs[made];
+        stream->call_inputs[graph->in.places[made]] = stream->own_inputs[made];
     }
-    for (size_t i = 0; i < graph->data_output_count; i++)
-        stream->call_outputs[graph->data_outputs[i]] = outputs[i];
+    for (size_t i = 0; i < graph->out.data_count; i++)
+        stream->call_outputs[graph->out.places[i]] = outputs[i];
     if (!status) {
         char subject[128];
         snprintf(subject, sizeof subject, "`%s` failed in the %s graph, and no state was changed",
                  model->provider, graph->kind);
         status = fail_in_runtime(model,
-                                 model->api.Run(graph->session, NULL, graph->input_names,
-                                                stream->call_inputs, graph->input_count,
-                                                graph->output_names, graph->output_count,
+                                 model->api.Run(graph->session, NULL, graph->in.names,
+                                                stream->call_inputs, graph->in.count,
+                                                graph->out.names, graph->out.count,
                                                 stream->call_outputs),
                                  EDGERNN_PROVIDER_ERROR, subject, error);
-        for (size_t i = 0; i < graph->data_output_count; i++)
-            outputs[i] = stream->call_outputs[graph->data_outputs[i]];
+        for (size_t i = 0; i < graph->out.data_count; i++)
+            outputs[i] = stream->call_outputs[graph->out.places[i]];
     }
     for (size_t i = 0; i < made; i++)
         if (stream->own_inputs[i]) model->api.ReleaseValue(stream->own_inputs[i]);
@@ -3073,13 +2787,13 @@ static edgernn_status check_steps(const View *view, const Layout *layout, int64_
 static edgernn_status cut_inputs(const edgernn_stream *stream, const Chunk *chunk, const Call *call,
                                  Arena *arena, Chunk *part, edgernn_error *error) {
     const edgernn_model *model = stream->model;
-    const size_t count = model->main->data_input_count;
+    const size_t count = model->main->in.data_count;
     const Graph *step = &model->graphs[EDGERNN_STEP];
     TAKE(part->data, arena, count + 1);
     TAKE(part->shapes, arena, count + 1);
     part->steps = call->stop - call->start;
     for (size_t i = 0; i < count; i++) {
-        const View *view = &model->chunk_inputs[i];
+        const View *view = &model->chunks[IN][i];
         const Layout layout = layout_of(view, chunk->shapes[i], stream->batch);
         int64_t *shape = part->shapes[i];
         memcpy(shape, chunk->shapes[i], sizeof *part->shapes);
@@ -3097,7 +2811,7 @@ static edgernn_status cut_inputs(const edgernn_stream *stream, const Chunk *chun
         part->data[i] = data;
         set_steps(view, shape, steps, stream->batch);
         const View *other =
-            call->is_step ? find_view(step->input_views, step->data_input_count, view->name) : NULL;
+            call->is_step ? find_view(step->in.views, step->in.data_count, view->name) : NULL;
         if (other && other->rank + 1 == view->rank)
             memmove(shape + view->steps, shape + view->steps + 1,
                     (view->rank - (size_t)view->steps - 1) * sizeof *shape);
@@ -3108,10 +2822,10 @@ static edgernn_status cut_inputs(const edgernn_stream *stream, const Chunk *chun
 /* Return for each data input of the step graph its place in chunks; without memory, NULL. */
 static size_t *step_places(const edgernn_model *model, Arena *arena) {
     const Graph *step = &model->graphs[EDGERNN_STEP];
-    size_t *places = take(arena, step->data_input_count + 1, sizeof *places);
-    for (size_t i = 0; places && i < step->data_input_count; i++)
-        for (size_t j = 0; j < model->main->data_input_count; j++)
-            if (!strcmp(step->input_views[i].name, model->chunk_inputs[j].name)) places[i] = j;
+    size_t *places = take(arena, step->in.data_count + 1, sizeof *places);
+    for (size_t i = 0; places && i < step->in.data_count; i++)
+        for (size_t j = 0; j < model->main->in.data_count; j++)
+            if (!strcmp(step->in.views[i].name, model->chunks[IN][j].name)) places[i] = j;
     return places;
 }
 
@@ -3137,19 +2851,19 @@ static edgernn_status run_part(edgernn_stream *stream, const Chunk *chunk, const
     Chunk part;
     Result *result = make_result(model);
     size_t *places = call->is_step ? step_places(model, &arena) : NULL;
-    OrtValue **values = take(&arena, graph->data_output_count + 1, sizeof *values);
+    OrtValue **values = take(&arena, graph->out.data_count + 1, sizeof *values);
     edgernn_status status = result && values && (places || !call->is_step) ? EDGERNN_OK : fail_memory(error);
     if (!status) status = cut_inputs(stream, chunk, call, &arena, &part, error);
     if (!status) status = run_graph(stream, graph, &part, places, before, after, values, error);
-    for (size_t i = 0; values && i < graph->data_output_count; i++) {
-        const View *own = &graph->output_views[i];
+    for (size_t i = 0; values && i < graph->out.data_count; i++) {
+        const View *own = &graph->out.views[i];
         size_t place = i;
-        for (size_t j = 0; call->is_step && j < model->main->data_output_count; j++)
-            if (!strcmp(model->chunk_outputs[j].name, own->name)) place = j;
+        for (size_t j = 0; call->is_step && j < model->main->out.data_count; j++)
+            if (!strcmp(model->chunks[OUT][j].name, own->name)) place = j;
         if (!values[i]) continue;
         result->values[place] = values[i];
         if (!status) status = read_value(result, place, own, error);
-        if (!status && call->is_step) widen_output(result, place, &model->chunk_outputs[place], own);
+        if (!status && call->is_step) widen_output(result, place, &model->chunks[OUT][place], own);
     }
     free_arena(&arena);
     if (status) free_result(result);
@@ -3161,7 +2875,7 @@ static edgernn_status run_part(edgernn_stream *stream, const Chunk *chunk, const
 static edgernn_status join_results(const edgernn_stream *stream, Result *const *parts, size_t count,
                                    Result *joined, edgernn_error *error) {
     for (size_t i = 0; i < joined->count; i++) {
-        const View *view = &stream->model->chunk_outputs[i];
+        const View *view = &stream->model->chunks[OUT][i];
         size_t last = count, steps = 0, place = 0, first = count;
         char *data;
         for (size_t j = count; j-- > 0;) {
@@ -3196,8 +2910,8 @@ static edgernn_status join_results(const edgernn_stream *stream, Result *const *
 static edgernn_status check_whole_lengths(const edgernn_stream *stream, const Chunk *chunk,
                                           edgernn_error *error) {
     const edgernn_model *model = stream->model;
-    for (size_t i = 0; i < model->main->data_input_count; i++) {
-        const View *view = &model->chunk_inputs[i];
+    for (size_t i = 0; i < model->main->in.data_count; i++) {
+        const View *view = &model->chunks[IN][i];
         for (int64_t j = 0; view->is_lengths && j < chunk->shapes[i][0]; j++)
             if (integer_at(chunk->data[i], view->dtype, (size_t)j) != chunk->steps)
                 return fail(error, EDGERNN_INPUT_ERROR, "`%.100s` ends sequences within a chunk of "
@@ -3219,7 +2933,7 @@ static edgernn_status run_hops(edgernn_stream *stream, const Chunk *chunk, const
         if (!result) return fail_memory(error);
         status = run_graph(stream, stream->model->main, chunk, NULL, before, after, result->values, error);
         for (size_t i = 0; !status && i < result->count; i++)
-            status = read_value(result, i, &stream->model->main->output_views[i], error);
+            status = read_value(result, i, &stream->model->main->out.views[i], error);
         if (status) free_result(result);
         else *made = result;
         return status;
@@ -3277,7 +2991,7 @@ static void squeeze(const View *view, int64_t *shape, size_t *rank) {
 /* Make the memory of the outputs of prepared steps. */
 static edgernn_status make_slot(edgernn_stream *stream, const Graph *graph, int64_t *symbols,
                                 Slot *slot, bool *fits, edgernn_error *error) {
-    const size_t count = graph->data_output_count;
+    const size_t count = graph->out.data_count;
     TAKE(slot->tensors, &stream->arena, count + 1);
     TAKE(slot->cut, &stream->arena, count + 1);
     TAKE(slot->shapes, &stream->arena, count + 1);
@@ -3286,7 +3000,7 @@ static edgernn_status make_slot(edgernn_stream *stream, const Graph *graph, int6
     TAKE(slot->cut_data, &stream->arena, count + 1);
     TAKE(slot->values, &stream->arena, count + 1);
     for (size_t i = 0; i < count; i++) {
-        const View *view = &graph->output_views[i];
+        const View *view = &graph->out.views[i];
         size_t bytes = 0, rank = view->rank;
         if (!(*fits = find_shape(stream, view, symbols, slot->shapes[i], &bytes))) return EDGERNN_OK;
         if (!(slot->data[i] = take(&stream->arena, bytes + 1, 1))) return fail_memory(error);
@@ -3305,14 +3019,14 @@ static edgernn_status make_slot(edgernn_stream *stream, const Graph *graph, int6
 static edgernn_status make_staged(edgernn_stream *stream, const Graph *graph, int64_t *symbols,
                                   bool *fits, edgernn_error *error) {
     const edgernn_model *model = stream->model;
-    const size_t count = graph->data_input_count;
+    const size_t count = graph->in.data_count;
     TAKE(stream->step_shapes, &stream->arena, count + 1);
     TAKE(stream->step_bytes, &stream->arena, count + 1);
     TAKE(stream->step_data, &stream->arena, count + 1);
     TAKE(stream->staged, &stream->arena, count + 1);
     TAKE(stream->staged_values, &stream->arena, count + 1);
     for (size_t i = 0; i < count; i++) {
-        const View *view = &graph->input_views[i];
+        const View *view = &graph->in.views[i];
         int64_t shape[SHAPE_SIZE];
         size_t bytes = 0;
         if (!(*fits = find_shape(stream, view, symbols, shape, &bytes))) return EDGERNN_OK;
@@ -3322,7 +3036,7 @@ static edgernn_status make_staged(edgernn_stream *stream, const Graph *graph, in
         for (size_t j = 0; view->is_lengths && j < bytes / view->width; j++)
             write_number((char *)stream->staged[i] + j * view->width, view->dtype, (double)model->hop);
         stream->step_bytes[i] = bytes;
-        if (!(*fits = find_shape(stream, &model->step_inputs[i], symbols, stream->step_shapes[i], &bytes)))
+        if (!(*fits = find_shape(stream, &model->steps[IN][i], symbols, stream->step_shapes[i], &bytes)))
             return EDGERNN_OK;
         *fits = bytes == stream->step_bytes[i];
         if (!*fits) return EDGERNN_OK;
@@ -3348,18 +3062,18 @@ static edgernn_status prepare_steps(edgernn_stream *stream, edgernn_error *error
         Slot *slot = &stream->slots[set];
         TRY(make_slot(stream, graph, symbols, slot, &fits, error));
         if (!fits) break;
-        TAKE(stream->plan_inputs[set], &stream->arena, graph->input_count + 1);
-        TAKE(stream->plan_outputs[set], &stream->arena, graph->output_count + 1);
-        for (size_t i = 0; i < graph->input_count; i++)
-            if (graph->inputs[i].state)
-                stream->plan_inputs[set][i] = before->values[graph->inputs[i].state - 1];
-        for (size_t i = 0; i < graph->data_input_count; i++)
-            stream->plan_inputs[set][graph->data_inputs[i]] = stream->staged_values[i];
-        for (size_t i = 0; i < graph->output_count; i++)
-            if (graph->outputs[i].state)
-                stream->plan_outputs[set][i] = after->values[graph->outputs[i].state - 1];
-        for (size_t i = 0; i < graph->data_output_count; i++)
-            stream->plan_outputs[set][graph->data_outputs[i]] = slot->values[i];
+        TAKE(stream->plan_inputs[set], &stream->arena, graph->in.count + 1);
+        TAKE(stream->plan_outputs[set], &stream->arena, graph->out.count + 1);
+        for (size_t i = 0; i < graph->in.count; i++)
+            if (graph->in.ports[i].state)
+                stream->plan_inputs[set][i] = before->values[graph->in.ports[i].state - 1];
+        for (size_t i = 0; i < graph->in.data_count; i++)
+            stream->plan_inputs[set][graph->in.places[i]] = stream->staged_values[i];
+        for (size_t i = 0; i < graph->out.count; i++)
+            if (graph->out.ports[i].state)
+                stream->plan_outputs[set][i] = after->values[graph->out.ports[i].state - 1];
+        for (size_t i = 0; i < graph->out.data_count; i++)
+            stream->plan_outputs[set][graph->out.places[i]] = slot->values[i];
     }
     stream->is_prepared = fits;
     return EDGERNN_OK;
@@ -3376,7 +3090,7 @@ void edgernn_stream_close(edgernn_stream *stream) {
     for (size_t i = 0; stream->staged_values && i < model->step_input_count; i++)
         if (stream->staged_values[i]) model->api.ReleaseValue(stream->staged_values[i]);
     for (int set = 0; set < 2; set++)
-        for (size_t i = 0; stream->slots[set].values && i < model->main->data_output_count; i++)
+        for (size_t i = 0; stream->slots[set].values && i < model->main->out.data_count; i++)
             if (stream->slots[set].values[i]) model->api.ReleaseValue(stream->slots[set].values[i]);
     free_result(stream->result);
     free_arena(&stream->rest_arena);
@@ -3416,8 +3130,8 @@ edgernn_status edgernn_stream_open(edgernn_model *model, size_t batch, edgernn_s
     size_t inputs = 1, outputs = 1;
     for (int kind = 0; kind < 2; kind++) {
         const Graph *graph = &model->graphs[kind];
-        if (graph->input_count >= inputs) inputs = graph->input_count + 1;
-        if (graph->output_count >= outputs) outputs = graph->output_count + 1;
+        if (graph->in.count >= inputs) inputs = graph->in.count + 1;
+        if (graph->out.count >= outputs) outputs = graph->out.count + 1;
     }
     made->model = model;
     ADD_ONE(&model->references);
@@ -3493,7 +3207,7 @@ static void commit(edgernn_stream *stream, int64_t hops) {
 }
 
 static Check step_check(const edgernn_model *model) {
-    const Check check = {model->step_inputs, model->step_input_count, "step graph", false, model->hop};
+    const Check check = {model->steps[IN], model->step_input_count, "step graph", false, model->hop};
     return check;
 }
 
@@ -3503,7 +3217,7 @@ static bool match_inputs(edgernn_stream *stream, const edgernn_tensor *inputs, s
     const edgernn_model *model = stream->model;
     if (count != model->step_input_count) return false;
     for (size_t i = 0; i < count; i++) {
-        const View *view = &model->step_inputs[i];
+        const View *view = &model->steps[IN][i];
         const edgernn_tensor *input = &inputs[i];
         if (view->is_lengths || !input->name || strcmp(input->name, view->name)) return false;
         if (input->dtype != view->dtype || input->rank != view->rank || !input->data) return false;
@@ -3539,8 +3253,8 @@ static edgernn_status search_inputs(edgernn_stream *stream, const edgernn_tensor
 /* Leave out what is not defined in the outputs of a step; `tensors` are of the step. */
 static const edgernn_tensor *cut_step(const edgernn_stream *stream, const Graph *graph, Slot *slot) {
     if (stream->age >= stream->model->undefined) return slot->tensors;
-    for (size_t i = 0; i < graph->data_output_count; i++) {
-        const View *view = &graph->output_views[i];
+    for (size_t i = 0; i < graph->out.data_count; i++) {
+        const View *view = &graph->out.views[i];
         const int64_t left = undefined_steps(stream->model, view, stream->age);
         slot->cut[i] = slot->tensors[i];
         if (!left) continue;
@@ -3566,12 +3280,12 @@ static edgernn_status run_prepared(edgernn_stream *stream, const Graph *graph,
                                    edgernn_error *error) {
     const edgernn_model *model = stream->model;
     Slot *slot = &stream->slots[stream->current];
-    for (size_t i = 0; i < graph->data_input_count; i++)
+    for (size_t i = 0; i < graph->in.data_count; i++)
         if (stream->step_data[i])
             memcpy(stream->staged[i], stream->step_data[i], stream->step_bytes[i]);
     OrtStatus *failure =
-        model->api.Run(graph->session, NULL, graph->input_names, stream->plan_inputs[stream->current],
-                       graph->input_count, graph->output_names, graph->output_count,
+        model->api.Run(graph->session, NULL, graph->in.names, stream->plan_inputs[stream->current],
+                       graph->in.count, graph->out.names, graph->out.count,
                        stream->plan_outputs[stream->current]);
     if (failure) {
         char subject[128];
@@ -3583,7 +3297,7 @@ static edgernn_status run_prepared(edgernn_stream *stream, const Graph *graph,
     if (stream->result) free_result(stream->result), stream->result = NULL;
     commit(stream, 1);
     if (outputs) *outputs = tensors;
-    if (output_count) *output_count = graph->data_output_count;
+    if (output_count) *output_count = graph->out.data_count;
     return EDGERNN_OK;
 }
 
@@ -3597,7 +3311,7 @@ static edgernn_status run_unprepared(edgernn_stream *stream, const Graph *graph,
     Chunk chunk;
     TRY(check_inputs(stream, &check, inputs, count, arena, &chunk, error));
     for (size_t i = 0; !is_step && i < check.count; i++) {
-        const View *view = &graph->input_views[i];
+        const View *view = &graph->in.views[i];
         int64_t *shape = chunk.shapes[i];
         if (view->steps < 0 || check.views[i].rank == view->rank) continue;
         memmove(shape + view->steps + 1, shape + view->steps,
@@ -3606,7 +3320,7 @@ static edgernn_status run_unprepared(edgernn_stream *stream, const Graph *graph,
     }
     TRY(run_graph(stream, graph, &chunk, NULL, now(stream), next(stream), result->values, error));
     for (size_t i = 0; i < result->count; i++) {
-        const View *view = &graph->output_views[i];
+        const View *view = &graph->out.views[i];
         const int64_t left = undefined_steps(model, view, stream->age);
         TRY(read_value(result, i, view, error));
         if (left > 0 && view->rate == 1) result->tensors[i].data = NULL;
@@ -3670,7 +3384,7 @@ static edgernn_status split(const edgernn_stream *stream, const Chunk *rest, con
                             Arena *arena, Chunk *whole, Arena *rest_arena, Chunk *left,
                             edgernn_error *error) {
     const edgernn_model *model = stream->model;
-    const size_t count = model->main->data_input_count;
+    const size_t count = model->main->in.data_count;
     const int64_t total = rest->steps + chunk->steps, kept = total % model->hop;
     memset(left, 0, sizeof *left);
     *whole = *chunk;
@@ -3683,7 +3397,7 @@ static edgernn_status split(const edgernn_stream *stream, const Chunk *rest, con
     whole->steps = total - kept;
     left->steps = kept;
     for (size_t i = 0; i < count; i++) {
-        const View *view = &model->chunk_inputs[i];
+        const View *view = &model->chunks[IN][i];
         memcpy(whole->shapes[i], chunk->shapes[i], sizeof *whole->shapes);
         whole->data[i] = chunk->data[i];
         if (view->is_lengths)
@@ -3714,7 +3428,7 @@ static edgernn_status split(const edgernn_stream *stream, const Chunk *rest, con
 }
 
 static Check chunk_check(const edgernn_model *model) {
-    const Check check = {model->chunk_inputs, model->main->data_input_count, "sequence graph",
+    const Check check = {model->chunks[IN], model->main->in.data_count, "sequence graph",
                          !model->divisible, 0};
     return check;
 }
@@ -3771,10 +3485,10 @@ static edgernn_status pad_inputs(const edgernn_stream *stream, int64_t steps,
     if (count > MOST_PORTS)
         return fail(error, EDGERNN_INPUT_ERROR, "%zu inputs came; a model has at most %d. Give fewer.",
                     count, (int)MOST_PORTS);
-    TAKE(*padded, arena, count + model->main->data_input_count + 1);
+    TAKE(*padded, arena, count + model->main->in.data_count + 1);
     *padded_count = 0;
-    for (size_t i = 0; i < model->main->data_input_count; i++) {
-        const View *view = &model->chunk_inputs[i];
+    for (size_t i = 0; i < model->main->in.data_count; i++) {
+        const View *view = &model->chunks[IN][i];
         int64_t *shape;
         size_t bytes = 0;
         if (view->steps < 0 || view->is_lengths) continue;
@@ -3816,7 +3530,7 @@ static edgernn_status run_tail(edgernn_stream *stream, const Values *before, int
     if (status == EDGERNN_PROVIDER_ERROR) TRY(check_room(stream, before, model->tail, error));
     if (status) return status;
     for (size_t i = 0; i < (*made)->count; i++) {
-        const View *view = &model->chunk_outputs[i];
+        const View *view = &model->chunks[OUT][i];
         const int64_t start = undefined_steps(model, view, age);
         if (view->steps >= 0)
             TRY(cut_output(*made, i, view, start, start > view->tail ? start : view->tail, stream->batch,
@@ -3846,10 +3560,10 @@ edgernn_status edgernn_finish(edgernn_stream *stream, const edgernn_tensor *inpu
 static edgernn_status find_steady(const edgernn_stream *stream, const Chunk *chunk, Arena *arena,
                                   edgernn_tensor **steady, size_t *count, edgernn_error *error) {
     const edgernn_model *model = stream->model;
-    TAKE(*steady, arena, model->main->data_input_count + 1);
+    TAKE(*steady, arena, model->main->in.data_count + 1);
     *count = 0;
-    for (size_t i = 0; i < model->main->data_input_count; i++) {
-        const View *view = &model->chunk_inputs[i];
+    for (size_t i = 0; i < model->main->in.data_count; i++) {
+        const View *view = &model->chunks[IN][i];
         if (view->steps >= 0 || view->is_lengths) continue;
         const edgernn_tensor tensor = {view->name, view->dtype, view->rank, chunk->shapes[i],
                                        chunk->data[i]};
@@ -3863,8 +3577,8 @@ static edgernn_status run_whole(edgernn_stream *stream, const edgernn_tensor *in
                                 Arena *arena, Result **made, edgernn_error *error) {
     const edgernn_model *model = stream->model;
     const bool is_chunk = model->in_hops || model->main == &model->graphs[EDGERNN_STEP];
-    const Check check = {is_chunk ? model->chunk_inputs : model->main->input_views,
-                         model->main->data_input_count, "sequence graph",
+    const Check check = {is_chunk ? model->chunks[IN] : model->main->in.views,
+                         model->main->in.data_count, "sequence graph",
                          !model->in_hops || !model->divisible,
                          model->in_hops ? 0 : model->constant_steps};
     const Chunk none = {0};
@@ -4007,7 +3721,7 @@ static uint64_t hash_bytes(uint64_t hash, const void *data, size_t size) {
 }
 
 static uint64_t family_hash(const edgernn_model *model) {
-    const char *family = find_entry(model->main, "family", NULL);
+    const char *family = family_of(model->main);
     const char *states = find_entry(model->main, "states", NULL);
     const uint64_t hash = hash_bytes(UINT64_C(0xcbf29ce484222325), family, strlen(family) + 1);
     return hash_bytes(hash, states, strlen(states));
@@ -4015,7 +3729,7 @@ static uint64_t family_hash(const edgernn_model *model) {
 
 /* Return the bytes of what is kept of an input. */
 static size_t rest_bytes(const edgernn_stream *stream, size_t place) {
-    const View *view = &stream->model->chunk_inputs[place];
+    const View *view = &stream->model->chunks[IN][place];
     size_t bytes = 0;
     if (!stream->rest.steps || !stream->rest.data[place]) return 0;
     count_bytes(stream->rest.shapes[place], view->rank, view->width, &bytes);
@@ -4025,9 +3739,9 @@ static size_t rest_bytes(const edgernn_stream *stream, size_t place) {
 size_t edgernn_snapshot_size(const edgernn_stream *stream) {
     size_t size = sizeof(Header) + sizeof(uint64_t);
     for (size_t i = 0; stream && i < state_count(stream); i++) size += stream->state_bytes[i];
-    for (size_t i = 0; stream && i < stream->model->main->data_input_count; i++)
+    for (size_t i = 0; stream && i < stream->model->main->in.data_count; i++)
         if (rest_bytes(stream, i))
-            size += stream->model->chunk_inputs[i].rank * sizeof(int64_t) + rest_bytes(stream, i);
+            size += stream->model->chunks[IN][i].rank * sizeof(int64_t) + rest_bytes(stream, i);
     return stream ? size : 0;
 }
 
@@ -4048,9 +3762,9 @@ edgernn_status edgernn_snapshot(const edgernn_stream *stream, void *buffer, size
     at += sizeof header;
     for (size_t i = 0; i < state_count(stream); at += stream->state_bytes[i++])
         memcpy(at, stream->sets[stream->current].data[i], stream->state_bytes[i]);
-    for (size_t i = 0; i < stream->model->main->data_input_count; i++) {
+    for (size_t i = 0; i < stream->model->main->in.data_count; i++) {
         const size_t bytes = rest_bytes(stream, i);
-        const size_t shape = stream->model->chunk_inputs[i].rank * sizeof(int64_t);
+        const size_t shape = stream->model->chunks[IN][i].rank * sizeof(int64_t);
         if (!bytes) continue;
         memcpy(at, stream->rest.shapes[i], shape);
         memcpy(at + shape, stream->rest.data[i], bytes);
@@ -4095,7 +3809,7 @@ static edgernn_status read_rest(const edgernn_stream *stream, const char *at, si
                                 int64_t steps, Arena *arena, Arena *rest_arena, Chunk *rest,
                                 edgernn_error *error) {
     const edgernn_model *model = stream->model;
-    const size_t count = model->main->data_input_count;
+    const size_t count = model->main->in.data_count;
     View *views;
     edgernn_tensor *tensors;
     size_t found = 0;
@@ -4108,7 +3822,7 @@ static edgernn_status read_rest(const edgernn_stream *stream, const char *at, si
     TAKE(rest->shapes, rest_arena, count + 1);
     rest->steps = steps;
     for (size_t i = 0; steps && i < count; i++) {
-        const View *view = &model->chunk_inputs[i];
+        const View *view = &model->chunks[IN][i];
         const size_t shape = view->rank * sizeof(int64_t);
         size_t bytes = 0;
         if (view->steps < 0 || view->is_lengths) continue;
@@ -4270,13 +3984,13 @@ static edgernn_status read_recording(const char *folder, const char *name, int32
 /* Read the inputs, and find the batch and the number of steps. */
 static edgernn_status read_golden_inputs(const edgernn_model *model, const char *folder, Golden *golden,
                                          edgernn_error *error) {
-    const size_t count = model->main->data_input_count;
+    const size_t count = model->main->in.data_count;
     TAKE(golden->inputs.data, &golden->arena, count + 1);
     TAKE(golden->inputs.shapes, &golden->arena, count + 1);
     golden->steps = 1;
     golden->batch = 1;
     for (size_t i = 0; i < count; i++) {
-        const View *view = &model->chunk_inputs[i];
+        const View *view = &model->chunks[IN][i];
         Recording recording = {0};
         TRY(read_recording(folder, view->name, view->dtype, golden, &recording, error));
         if (recording.rank != view->rank)
@@ -4295,7 +4009,7 @@ static edgernn_status read_golden_inputs(const edgernn_model *model, const char 
 
 static edgernn_status read_golden(const edgernn_model *model, const char *folder, Golden *golden,
                                   edgernn_error *error) {
-    const size_t outputs = model->main->data_output_count;
+    const size_t outputs = model->main->out.data_count;
     TAKE(golden->outputs, &golden->arena, outputs + 1);
     TAKE(golden->before, &golden->arena, model->state_count + 1);
     TAKE(golden->after, &golden->arena, model->state_count + 1);
@@ -4309,7 +4023,7 @@ static edgernn_status read_golden(const edgernn_model *model, const char *folder
             if (!strcmp(state->axes[axis].name, "batch")) golden->batch = (size_t)before->shape[axis];
     }
     for (size_t i = 0; i < outputs; i++) {
-        const View *view = &model->chunk_outputs[i];
+        const View *view = &model->chunks[OUT][i];
         Recording *output = &golden->outputs[i];
         TRY(read_recording(folder, view->name, view->dtype, golden, output, error));
         const bool is_last = view->steps >= 0 && output->rank + 1 == view->rank;
@@ -4367,8 +4081,8 @@ typedef struct Replay {
 static void compare_outputs(const Replay *replay, const edgernn_tensor *outputs, size_t count,
                             bool is_last) {
     const edgernn_model *model = replay->stream->model;
-    for (size_t i = 0; i < model->main->data_output_count; i++) {
-        const View *view = &model->chunk_outputs[i];
+    for (size_t i = 0; i < model->main->out.data_count; i++) {
+        const View *view = &model->chunks[OUT][i];
         const Recording *recording = &replay->golden->outputs[i];
         const edgernn_tensor *output = NULL;
         for (size_t j = 0; j < count; j++)
@@ -4418,7 +4132,7 @@ static edgernn_status replay_part(const Replay *replay, int64_t start, int64_t s
                                   edgernn_error *error) {
     edgernn_stream *stream = replay->stream;
     const edgernn_model *model = stream->model;
-    const size_t count = model->main->data_input_count;
+    const size_t count = model->main->in.data_count;
     const Call call = {false, start, stop};
     const bool is_whole = !start && stop == replay->golden->steps;
     Arena arena = {NULL}, rest_arena = {NULL};
@@ -4431,8 +4145,8 @@ static edgernn_status replay_part(const Replay *replay, int64_t start, int64_t s
     edgernn_status status = inputs ? EDGERNN_OK : fail_memory(error);
     if (!status) status = cut_inputs(stream, &replay->golden->inputs, &call, &arena, &part, error);
     for (size_t i = 0; !status && i < count; i++) {
-        const View *view = &model->chunk_inputs[i];
-        const View *one = find_view(model->step_inputs, model->step_input_count, view->name);
+        const View *view = &model->chunks[IN][i];
+        const View *one = find_view(model->steps[IN], model->step_input_count, view->name);
         size_t rank = view->rank;
         if (view->is_lengths && (by_step || !is_whole)) continue;
         if (view->is_lengths) part.data[i] = replay->golden->inputs.data[i];
@@ -4474,7 +4188,7 @@ typedef enum Way { WHOLE, CHUNKS, STEPS } Way;
 static edgernn_status replay_run(edgernn_model *model, const Golden *golden, Way way, bool feeds_back,
                                  double *difference, edgernn_error *error) {
     Arena arena = {NULL};
-    const size_t outputs = model->main->data_output_count;
+    const size_t outputs = model->main->out.data_count;
     Replay replay = {golden, NULL, take(&arena, outputs + 1, sizeof(double)),
                      take(&arena, outputs + 1, sizeof(size_t))};
     edgernn_status status = replay.apart && replay.compared
@@ -4482,7 +4196,7 @@ static edgernn_status replay_run(edgernn_model *model, const Golden *golden, Way
                                 : fail_memory(error);
     if (!status) status = start_states(&replay, error);
     for (size_t i = 0; !status && i < outputs; i++)
-        replay.compared[i] = (size_t)model->chunk_outputs[i].delay;
+        replay.compared[i] = (size_t)model->chunks[OUT][i].delay;
     for (int64_t start = 0, number = 1; !status && start < golden->steps; number++) {
         const int64_t size = way == WHOLE    ? golden->steps
                              : way == STEPS ? model->hop
@@ -4493,7 +4207,7 @@ static edgernn_status replay_run(edgernn_model *model, const Golden *golden, Way
     }
     *difference = 0;
     for (size_t i = 0; !status && i < outputs; i++) {
-        const View *view = &model->chunk_outputs[i];
+        const View *view = &model->chunks[OUT][i];
         const Recording *recording = &golden->outputs[i];
         const bool has_steps = view->steps >= 0 && recording->rank == view->rank;
         const size_t steps = layout_of(view, recording->shape, golden->batch).steps;
