@@ -18,6 +18,7 @@ from edgernn.artifact import CONTRACT_FILE, Artifact
 from edgernn.errors import InputError, MissingExtraError, OutputExistsError
 from edgernn.extras import install_command
 from edgernn.hosts import Host
+from edgernn.option_names import option
 from edgernn.runtime.golden_arrays import read_golden
 from edgernn.runtime.providers import find_library
 
@@ -59,7 +60,9 @@ def embed_artifact(artifact: Artifact, host: Host, folder: Path, *, reduced: boo
             f"`{host.name}` takes no reduced graphs: its ONNX Runtime comes from npm as it is."
         )
     if folder.absolute().is_relative_to(artifact.path.absolute()):
-        raise InputError(f"`{folder}` is inside the artifact to copy. Give another folder with -o.")
+        raise InputError(
+            f"`{folder}` is inside the artifact to copy. Give another folder with {option('path')}."
+        )
     with _new_folder(folder) as project:
         _copy_template(host, project)
         _copy_artifact(artifact, project / MODEL)
@@ -77,7 +80,9 @@ def _new_folder(folder: Path) -> Iterator[Path]:
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
     elif os.path.lexists(folder):
-        raise OutputExistsError(f"`{folder}` exists already. Give another folder with -o.")
+        raise OutputExistsError(
+            f"`{folder}` exists already. Give another folder with {option('path')}."
+        )
     if folder.parent.exists() and not folder.parent.is_dir():
         raise InputError(f"`{folder}` cannot be written: `{folder.parent}` is not a folder.")
     place = None

@@ -100,7 +100,8 @@ def _prepare() -> None:
     from edgernn.export.ir.fold_constants import silence_exporters
     from edgernn.export.trace.exporter_tables import kept_tables
 
-    importlib.import_module("tqdm").tqdm.monitor_interval = 0  # no thread for bars
+    with contextlib.suppress(ModuleNotFoundError):  # where it is there, torch draws bars with it
+        importlib.import_module("tqdm").tqdm.monitor_interval = 0  # without a thread
     with silence_exporters(), kept_tables():
         torch.onnx.export(torch.nn.Linear(2, 2), (torch.zeros(1, 2),), dynamo=True, verbose=False)
 

@@ -61,5 +61,5 @@ def test_a_folder_is_not_replaced(edgernn: Invoke, artifact: Path) -> None:
     folder.mkdir()
     (folder / "mine.txt").write_text("mine")
     result = edgernn("embed", "lstm.edgernn", "--host", "c", "-o", "app")
-    refused(result, f"`{folder}` exists already. Give another folder with -o.")
+    refused(result, f"`{folder}` exists already. Give another folder with `--output`.")
     assert [file.name for file in folder.iterdir()] == ["mine.txt"]

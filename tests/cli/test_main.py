@@ -38,10 +38,11 @@ Commands:
   verify   Prove an artifact again.
   bench    Measure how fast an artifact runs here.
   tune     Choose the fastest forms of an artifact on this machine.
+  embed    Write a project that runs an artifact in another language.
   doctor   Show which providers really work here.
 """
 ROOT = str(Path(cli.__file__).parents[2])
-COMMANDS = ("export", "run", "inspect", "verify", "bench", "tune", "doctor")
+COMMANDS = ("export", "run", "inspect", "verify", "bench", "tune", "embed", "doctor")
 
 
 def python(*args: str) -> subprocess.CompletedProcess[str]:

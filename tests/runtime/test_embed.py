@@ -106,7 +106,7 @@ def test_refusals_leave_nothing(artifact: Artifact, tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         embed_artifact(artifact, HOSTS["c"], inside)
     assert str(caught.value) == (
-        f"`{inside}` is inside the artifact to copy. Give another folder with -o."
+        f"`{inside}` is inside the artifact to copy. Give another folder with `path`."
     )
     with pytest.raises(InputError) as caught:
         embed_artifact(artifact, HOSTS["web"], tmp_path / "app", reduced=True)
