@@ -15,7 +15,10 @@ import torch
 from torch import nn
 
 import edgernn
+from tests.conftest import Once
 from tests.hosts.conftest import CORE
+from tests.hosts.host_artifacts import write_artifact
+from tests.hosts.host_drivers import HOSTS, HostError
 from tests.nets.host_lstm import write_lstm
 
 
@@ -183,6 +186,41 @@ def test_library_that_is_not_onnxruntime_is_refused(program: Path, artifact: Pat
     """The library is loaded at run time; what is not ONNX Runtime is an error, not a crash."""
     run = replay(program, artifact, ONNXRUNTIME_LIBRARY=str(artifact / "contract.json"))
     assert refusal(run).startswith(f"`{artifact}/contract.json` is not ONNX Runtime: ")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+@pytest.mark.parametrize("name", ["", "sequence.onnx"])
+def test_pipes_are_no_graphs(program: Path, tmp_path: Path, name: str) -> None:
+    """A path of what is no regular file is refused at once: to read a pipe would wait for ever."""
+    (tmp_path / "a.edgernn").mkdir()
+    path = tmp_path / "a.edgernn" / name if name else tmp_path / "pipe"
+    os.mkfifo(path)
+    given = path.parent if name else path
+    run = subprocess.run([program, given], capture_output=True, text=True, check=False, timeout=60)
+    assert refusal(run) == (
+        f"`{given}` has neither sequence.onnx nor step.onnx. Give the folder of an artifact, or "
+        "one of its graphs."
+    )
+
+
+def test_messages_of_one_step_and_of_no_name(once: Once) -> None:
+    """One step is no `steps`, and a missing argument has its name."""
+    folder = once("host-artifact-hops", lambda folder: write_artifact("hops", folder))
+    with HOSTS["c"].start(once) as driver:
+        driver.open(folder / "model.edgernn")
+        hop = driver.facts()["hop"]
+        driver.stream()
+        with pytest.raises(HostError) as caught:
+            driver.call("run", wave=np.zeros((1, 1), np.float32))
+        assert caught.value.message == (
+            f"The sequence has 1 step; the model takes hops of {hop} steps. Give at least one hop, "
+            "or feed a stream: edgernn_feed."
+        )
+        with pytest.raises(HostError) as caught:
+            driver.set_state("", np.zeros(1, np.float32))
+        assert caught.value.message == (
+            "`name` is NULL. Give the stream, the name of a state's input and its value."
+        )
 
 
 def test_nothing_about_the_model_is_written_in_the_program() -> None:

@@ -10,8 +10,7 @@
 #endif
 #include "edgernn.h"
 
-#include <ctype.h>
-#include <float.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <locale.h>
 #include <math.h>
@@ -27,6 +26,7 @@
 typedef wchar_t PathCharacter;
 #else
 #include <dlfcn.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #define ORT_CALL
 typedef char PathCharacter;
@@ -421,6 +421,10 @@ static edgernn_status fail_memory(edgernn_error *error) {
                 "There is no memory for this call. Free some, or take a smaller batch or chunk.");
 }
 
+static const char *plural(int64_t count) {
+    return count == 1 ? "" : "s";
+}
+
 static void clear(edgernn_error *error) {
     if (error) error->message[0] = 0;
 }
@@ -492,11 +496,12 @@ static void free_memory(const edgernn_model *model, void *memory) {
 }
 
 static const struct {
-    const char *name;
+    const char *name, *code; /* code: in .npy files */
     size_t width;
-} DTYPES[] = {{"undefined", 0}, {"float32", 4}, {"uint8", 1},  {"int8", 1},    {"uint16", 2},
-              {"int16", 2},     {"int32", 4},   {"int64", 8},  {"text", 0},    {"bool", 1},
-              {"float16", 2},   {"float64", 8}, {"uint32", 4}, {"uint64", 8}};
+} DTYPES[] = {{"undefined", "", 0}, {"float32", "f4", 4}, {"uint8", "u1", 1},   {"int8", "i1", 1},
+              {"uint16", "u2", 2},  {"int16", "i2", 2},   {"int32", "i4", 4},   {"int64", "i8", 8},
+              {"text", "", 0},      {"bool", "b1", 1},    {"float16", "f2", 2}, {"float64", "f8", 8},
+              {"uint32", "u4", 4},  {"uint64", "u8", 8}};
 enum { DTYPE_COUNT = sizeof DTYPES / sizeof *DTYPES };
 
 static size_t width_of(int32_t dtype) {
@@ -508,36 +513,25 @@ static const char *dtype_name(int32_t dtype) {
 }
 
 static bool is_integer(int32_t dtype) {
-    return width_of(dtype) && dtype != EDGERNN_FLOAT32 && dtype != EDGERNN_FLOAT16 &&
-           dtype != EDGERNN_FLOAT64 && dtype != EDGERNN_BOOL;
+    return width_of(dtype) && strchr("iu", *DTYPES[dtype].code);
 }
 
-/* ---- Numbers in text --------------------------------------------------------------------------- */
+/* ---- Numbers ----------------------------------------------------------------------------------- */
 
-/* Read an integer of at most 18 digits. */
-static bool read_count(const char *text, int64_t *number) {
-    size_t size = 0;
-    *number = 0;
-    for (; text[size] >= '0' && text[size] <= '9' && size < MOST_DIGITS; size++)
-        *number = *number * 10 + (text[size] - '0');
-    return size && !text[size];
-}
+#define DIGITS "0123456789"
 
 /* Read a finite number of `size` bytes as strtod does where the decimal point is a point. */
 static bool read_real(const char *text, size_t size, double *number) {
     char copy[96], *end;
     const char *point = localeconv()->decimal_point;
     size_t length = 0;
-    if (!size || size > 40) return false;
-    for (size_t i = 0; i < size; i++) {
+    if (!size || size > 40 || strlen(point) > 8) return false;
+    for (size_t i = 0; i < size && length < sizeof copy - 10; i++) {
         if (!strchr("0123456789+-.eE", text[i])) return false;
-        if (text[i] == '.' && strlen(point) < 8 && length + strlen(point) < sizeof copy - 1) {
-            memcpy(copy + length, point, strlen(point));
-            length += strlen(point);
-        } else {
-            copy[length++] = text[i];
-        }
-        if (length > sizeof copy - 10) return false;
+        const char *written = text[i] == '.' ? point : &text[i];
+        const size_t bytes = text[i] == '.' ? strlen(point) : 1;
+        memcpy(copy + length, written, bytes);
+        length += bytes;
     }
     copy[length] = 0;
     *number = strtod(copy, &end);
@@ -547,20 +541,13 @@ static bool read_real(const char *text, size_t size, double *number) {
 /* Read an integer with a sign. */
 static bool read_integer(const char *text, size_t size, int64_t *number) {
     char copy[32];
-    const bool negative = size && *text == '-';
-    uint64_t magnitude = 0;
-    if (!size || size >= sizeof copy) return false;
+    const size_t sign = size && *text == '-';
+    if (size == sign || size >= sizeof copy || strspn(text + sign, DIGITS) < size - sign) return false;
     memcpy(copy, text, size);
     copy[size] = 0;
-    for (const char *at = copy + negative; *at || at == copy + negative; at++) {
-        if (*at < '0' || *at > '9') return false;
-        const uint64_t digit = (uint64_t)(*at - '0');
-        if (magnitude > (UINT64_MAX - digit) / 10) return false;
-        magnitude = magnitude * 10 + digit;
-    }
-    if (magnitude > (uint64_t)INT64_MAX + negative) return false;
-    *number = negative ? (int64_t)(0 - magnitude) : (int64_t)magnitude;
-    return true;
+    errno = 0;
+    *number = strtoll(copy, NULL, 10);
+    return !errno;
 }
 
 /* Round a float32 to the nearest float16, as NumPy does. */
@@ -583,6 +570,11 @@ static uint16_t to_half(float single) {
     return (uint16_t)(sign | (half + (rest > 0x1000 || (rest == 0x1000 && (half & 1)))));
 }
 
+/* The integers of less than 64 bits. */
+#define INTEGERS(X)                                                                      \
+    X(EDGERNN_INT8, int8_t) X(EDGERNN_INT16, int16_t) X(EDGERNN_INT32, int32_t)          \
+    X(EDGERNN_UINT8, uint8_t) X(EDGERNN_UINT16, uint16_t) X(EDGERNN_UINT32, uint32_t)
+
 /* Write a number as an element; return false where the dtype does not hold it. */
 static bool write_number(void *element, int32_t dtype, double number) {
     const float single = (float)number;
@@ -591,15 +583,12 @@ static bool write_number(void *element, int32_t dtype, double number) {
     if (dtype == EDGERNN_FLOAT64) return memcpy(element, &number, 8), true;
     if (dtype == EDGERNN_FLOAT32) return memcpy(element, &single, 4), isfinite(single);
     if (dtype == EDGERNN_FLOAT16) return memcpy(element, &half, 2), (half & 0x7C00) != 0x7C00;
+    if (dtype == EDGERNN_BOOL) return memcpy(element, &(bool){number != 0}, 1), true;
     if (number != floor(number) || fabs(number) >= 9e18) return false;
     switch (dtype) {
-    case EDGERNN_BOOL: return memcpy(element, &(bool){integer != 0}, 1), true;
-    case EDGERNN_INT8: return memcpy(element, &(int8_t){(int8_t)integer}, 1), integer == (int8_t)integer;
-    case EDGERNN_UINT8: return memcpy(element, &(uint8_t){(uint8_t)integer}, 1), integer == (uint8_t)integer;
-    case EDGERNN_INT16: return memcpy(element, &(int16_t){(int16_t)integer}, 2), integer == (int16_t)integer;
-    case EDGERNN_UINT16: return memcpy(element, &(uint16_t){(uint16_t)integer}, 2), integer == (uint16_t)integer;
-    case EDGERNN_INT32: return memcpy(element, &(int32_t){(int32_t)integer}, 4), integer == (int32_t)integer;
-    case EDGERNN_UINT32: return memcpy(element, &(uint32_t){(uint32_t)integer}, 4), integer == (uint32_t)integer;
+#define WRITE(dtype, type) \
+    case dtype: return memcpy(element, &(type){(type)integer}, sizeof(type)), integer == (type)integer;
+        INTEGERS(WRITE)
     default: return memcpy(element, &integer, 8), dtype == EDGERNN_INT64 || integer >= 0;
     }
 }
@@ -607,28 +596,33 @@ static bool write_number(void *element, int32_t dtype, double number) {
 /* Return an element of an integer dtype; one above INT64_MAX as INT64_MAX. */
 static int64_t integer_at(const void *data, int32_t dtype, size_t place) {
     switch (dtype) {
-    case EDGERNN_INT8: return ((const int8_t *)data)[place];
-    case EDGERNN_UINT8: return ((const uint8_t *)data)[place];
-    case EDGERNN_INT16: return ((const int16_t *)data)[place];
-    case EDGERNN_UINT16: return ((const uint16_t *)data)[place];
-    case EDGERNN_INT32: return ((const int32_t *)data)[place];
-    case EDGERNN_UINT32: return ((const uint32_t *)data)[place];
-    case EDGERNN_UINT64: {
-        const uint64_t value = ((const uint64_t *)data)[place];
-        return value > INT64_MAX ? INT64_MAX : (int64_t)value;
+#define READ(dtype, type) \
+    case dtype: return ((const type *)data)[place];
+        INTEGERS(READ)
+    default: {
+        const int64_t value = ((const int64_t *)data)[place];
+        return dtype == EDGERNN_UINT64 && value < 0 ? INT64_MAX : value;
     }
-    default: return ((const int64_t *)data)[place];
     }
 }
 
-/* Return whether all elements are finite; those of integers are. */
+/* Return an element of any dtype. */
+static double real_at(const void *data, int32_t dtype, size_t place) {
+    if (dtype == EDGERNN_FLOAT32) return (double)((const float *)data)[place];
+    if (dtype == EDGERNN_FLOAT64) return ((const double *)data)[place];
+    if (dtype == EDGERNN_BOOL) return ((const unsigned char *)data)[place] != 0;
+    if (dtype != EDGERNN_FLOAT16) return (double)integer_at(data, dtype, place);
+    const uint16_t half = ((const uint16_t *)data)[place];
+    const int exponent = half >> 10 & 31, fraction = half & 1023;
+    const double size = exponent == 31 ? (fraction ? (double)NAN : (double)INFINITY)
+                        : exponent     ? ldexp(1024 + fraction, exponent - 25)
+                                       : ldexp(fraction, -24);
+    return half & 0x8000 ? -size : size;
+}
+
 static bool are_finite(const void *data, int32_t dtype, size_t count) {
-    for (size_t i = 0; i < count; i++) {
-        if (dtype == EDGERNN_FLOAT32 && !isfinite(((const float *)data)[i])) return false;
-        if (dtype == EDGERNN_FLOAT64 && !isfinite(((const double *)data)[i])) return false;
-        if (dtype == EDGERNN_FLOAT16 && (((const uint16_t *)data)[i] & 0x7C00) == 0x7C00)
-            return false;
-    }
+    for (size_t i = 0; i < count; i++)
+        if (!isfinite(real_at(data, dtype, i))) return false;
     return true;
 }
 
@@ -772,8 +766,9 @@ static const char *find_entry(const Graph *graph, const char *key, const char *n
 static edgernn_status find_count(const Graph *graph, const char *key, const char *name,
                                  int64_t missing, int64_t *count, edgernn_error *error) {
     const char *text = find_entry(graph, key, name);
+    const size_t size = text ? strlen(text) : 0;
     *count = missing;
-    if (text && !read_count(text, count))
+    if (text && (size > MOST_DIGITS || *text == '-' || !read_integer(text, size, count)))
         return refuse(graph, error, "`%s%s%s` is `%.60s`; expected an integer of at most %d digits",
                       key, name ? "." : "", name ? name : "", text, (int)MOST_DIGITS);
     return EDGERNN_OK;
@@ -1441,6 +1436,14 @@ static FILE *open_file(const char *path) {
     return file;
 }
 
+static bool is_file(const char *path) {
+    Arena arena = {NULL};
+    wchar_t *wide = widen(&arena, path);
+    const DWORD found = wide ? GetFileAttributesW(wide) : INVALID_FILE_ATTRIBUTES;
+    free_arena(&arena);
+    return found != INVALID_FILE_ATTRIBUTES && !(found & (FILE_ATTRIBUTE_DIRECTORY | FILE_ATTRIBUTE_DEVICE));
+}
+
 static const char *const LIBRARY_NAMES[] = {"onnxruntime.dll"};
 
 static Function load_symbol(const char *path, char *reason, size_t size) {
@@ -1479,6 +1482,11 @@ static const PathCharacter *native_path(Arena *arena, const char *path) {
 
 static FILE *open_file(const char *path) {
     return fopen(path, "rb");
+}
+
+static bool is_file(const char *path) {
+    struct stat found;
+    return !stat(path, &found) && S_ISREG(found.st_mode);
 }
 
 #ifdef __APPLE__
@@ -1529,10 +1537,7 @@ static Function search_symbol(char *reason, size_t size) {
             for (size_t j = 0; j < sizeof LIBRARY_NAMES / sizeof *LIBRARY_NAMES; j++) {
                 if (!find_folder(of_program, folder)) continue;
                 snprintf(path, sizeof path, "%s%s%s", folder, folders[i], LIBRARY_NAMES[j]);
-                FILE *file = open_file(path);
-                if (!file) continue;
-                fclose(file);
-                if ((found = load_symbol(path, reason, size))) return found;
+                if (is_file(path) && (found = load_symbol(path, reason, size))) return found;
             }
     for (size_t j = 0; j < sizeof LIBRARY_NAMES / sizeof *LIBRARY_NAMES; j++)
         if ((found = load_symbol(LIBRARY_NAMES[j], j ? other : reason, j ? sizeof other : size)))
@@ -1602,8 +1607,8 @@ static edgernn_status find_available(const edgernn_model *model, const char *ful
     int count = 0;
     size_t end = 0;
     bool found = false;
-    TRY(fail_in_runtime(model, model->api.GetAvailableProviders(&available, &count),
-                        EDGERNN_PROVIDER_ERROR, "ONNX Runtime cannot list its providers", error));
+    ORT(EDGERNN_PROVIDER_ERROR, "ONNX Runtime cannot list its providers",
+        GetAvailableProviders(&available, &count));
     for (int i = 0; i < count; i++) {
         const char *shown = available[i];
         for (size_t j = 0; j < PROVIDER_COUNT; j++)
@@ -1664,32 +1669,22 @@ static edgernn_status read_provider(edgernn_model *model, const char *written, P
 }
 
 /* Add a provider other than the CPU to the options of a session. */
-static OrtStatus *append_provider(const Api *api, OrtSessionOptions *options,
-                                  const Provider *provider) {
+static OrtStatus *append_provider(const Api *api, OrtSessionOptions *options, const Provider *provider) {
     const char *name = PROVIDERS[provider->place].name;
-    OrtStatus *status;
-    if (!strcmp(name, "cuda")) {
-        OrtCUDAProviderOptionsV2 *cuda = NULL;
-        if ((status = api->CreateCUDAProviderOptions(&cuda))) return status;
-        status = api->UpdateCUDAProviderOptions(cuda, provider->keys, provider->values,
-                                                provider->count);
-        if (!status) status = api->SessionOptionsAppendExecutionProvider_CUDA_V2(options, cuda);
-        api->ReleaseCUDAProviderOptions(cuda);
-        return status;
-    }
-    if (!strcmp(name, "tensorrt")) {
-        OrtTensorRTProviderOptionsV2 *tensorrt = NULL;
-        if ((status = api->CreateTensorRTProviderOptions(&tensorrt))) return status;
-        status = api->UpdateTensorRTProviderOptions(tensorrt, provider->keys, provider->values,
-                                                    provider->count);
-        if (!status)
-            status = api->SessionOptionsAppendExecutionProvider_TensorRT_V2(options, tensorrt);
-        api->ReleaseTensorRTProviderOptions(tensorrt);
-        return status;
-    }
+#define APPEND(kind)                                                                                   \
+    do {                                                                                               \
+        Ort##kind##ProviderOptionsV2 *own = NULL;                                                      \
+        OrtStatus *status = api->Create##kind##ProviderOptions(&own);                                  \
+        if (status) return status;                                                                     \
+        status = api->Update##kind##ProviderOptions(own, provider->keys, provider->values, provider->count); \
+        if (!status) status = api->SessionOptionsAppendExecutionProvider_##kind##_V2(options, own);    \
+        api->Release##kind##ProviderOptions(own);                                                      \
+        return status;                                                                                 \
+    } while (0)
+    if (!strcmp(name, "cuda")) APPEND(CUDA);
+    if (!strcmp(name, "tensorrt")) APPEND(TensorRT);
     return api->SessionOptionsAppendExecutionProvider(options, PROVIDERS[provider->place].generic,
-                                                      provider->keys, provider->values,
-                                                      provider->count);
+                                                      provider->keys, provider->values, provider->count);
 }
 
 /* Set what edgernn's Python runtime sets as well, so that both give the same numbers. */
@@ -1773,6 +1768,7 @@ static edgernn_status open_model(edgernn_model *model, const Source *sources, co
                                  const edgernn_options *options, edgernn_error *error) {
     static const edgernn_options defaults;
     static const char *const kinds[] = {"sequence", "step"};
+    static const char silent[] = "ONNX Runtime cannot start";
     Provider provider = {0};
     if (!options) options = &defaults;
     if (options->threads < 0 || options->threads > MOST_THREADS)
@@ -1783,13 +1779,9 @@ static edgernn_status open_model(edgernn_model *model, const Source *sources, co
     model->symbol_count = 3;
     model->symbols[0] = "", model->symbols[BATCH] = "batch", model->symbols[SEQUENCE] = "sequence";
     TRY(load_api(model, options, error));
-    TRY(fail_in_runtime(model, model->api.CreateEnv(LOG_FATAL, "edgernn", &model->env),
-                        EDGERNN_PROVIDER_ERROR, "ONNX Runtime cannot start", error));
-    TRY(fail_in_runtime(model, model->api.GetAllocatorWithDefaultOptions(&model->allocator),
-                        EDGERNN_PROVIDER_ERROR, "ONNX Runtime cannot start", error));
-    TRY(fail_in_runtime(model,
-                        model->api.CreateCpuMemoryInfo(ARENA_ALLOCATOR, DEFAULT_MEMORY, &model->memory),
-                        EDGERNN_PROVIDER_ERROR, "ONNX Runtime cannot start", error));
+    ORT(EDGERNN_PROVIDER_ERROR, silent, CreateEnv(LOG_FATAL, "edgernn", &model->env));
+    ORT(EDGERNN_PROVIDER_ERROR, silent, GetAllocatorWithDefaultOptions(&model->allocator));
+    ORT(EDGERNN_PROVIDER_ERROR, silent, CreateCpuMemoryInfo(ARENA_ALLOCATOR, DEFAULT_MEMORY, &model->memory));
     TRY(read_provider(model, options->provider && *options->provider ? options->provider : "cpu",
                       &provider, error));
     for (int kind = 0; kind < 2; kind++) {
@@ -1825,13 +1817,6 @@ static edgernn_status make_model(const Source *sources, const char *where, const
     if (status) release_model(model);
     else *result = model;
     return status;
-}
-
-static bool is_file(const char *path) {
-    FILE *file = open_file(path);
-    const bool readable = file && (fgetc(file) != EOF || !ferror(file));
-    if (file) fclose(file);
-    return readable;
 }
 
 /* Find the file of a graph in a folder; an .ort file is one for a reduced build. */
@@ -2020,45 +2005,23 @@ static edgernn_status split_symbols(edgernn_model *model, const char *lines, edg
         }
         model->symbol_sizes[id] = (size_t)(text - model->vocabulary[id]);
         *text++ = 0;
-        if (!model->symbol_sizes[id])
-            return refuse(model->main, error, "`vocabulary`: symbol %zu is empty", id);
     }
     model->vocabulary_size = count;
     return EDGERNN_OK;
 }
 
 static edgernn_status read_vocabulary(edgernn_model *model, edgernn_error *error) {
-    Graph *graph = model->main;
-    const char *lines = find_entry(graph, "vocabulary", NULL);
-    bool has_limit = false, fits = false;
+    const char *lines = find_entry(model->main, "vocabulary", NULL);
+    size_t *spare;
     if (!lines) return EDGERNN_OK;
     TRY(split_symbols(model, lines, error));
-    const int64_t size = (int64_t)model->vocabulary_size;
-    TRY(find_count(graph, "vocabulary", "unknown", -1, &model->unknown, error));
-    TRY(find_count(graph, "vocabulary", "padding", -1, &model->padding, error));
-    if (model->unknown >= size || model->padding >= size)
-        return refuse(graph, error, "`vocabulary`: its unknown or padding id is not one of its "
-                      "%" PRId64, size);
-    for (size_t i = 0; i < graph->in.count; i++) {
-        has_limit |= graph->in.ports[i].facts.limit > 0;
-        fits |= graph->in.ports[i].facts.limit == size;
-    }
-    if (has_limit && !fits)
-        return refuse(graph, error, "its vocabulary has %" PRId64 " symbols, and no input takes as "
-                      "many ids", size);
-    size_t *spare;
-    TAKE(spare, &model->arena, size);
-    for (int64_t id = 0; id < size; id++) model->by_text[id] = (size_t)id;
-    merge_symbols(model, model->by_text, spare, (size_t)size);
-    for (size_t i = 1; i < (size_t)size; i++)
-        if (!compare_symbols(model, model->by_text[i - 1], model->by_text[i]))
-            return refuse(graph, error, "`vocabulary`: it has `%.60s` twice",
-                          model->vocabulary[model->by_text[i]]);
-    for (size_t i = 0; i < (size_t)size; i++) {
-        const int64_t id = (int64_t)model->by_text[i];
-        if (id != model->unknown && id != model->padding)
-            model->by_text[model->ordinary_count++] = (size_t)id;
-    }
+    TRY(find_count(model->main, "vocabulary", "unknown", -1, &model->unknown, error));
+    TRY(find_count(model->main, "vocabulary", "padding", -1, &model->padding, error));
+    TAKE(spare, &model->arena, model->vocabulary_size);
+    for (size_t id = 0; id < model->vocabulary_size; id++)
+        if ((int64_t)id != model->unknown && (int64_t)id != model->padding)
+            model->by_text[model->ordinary_count++] = id;
+    merge_symbols(model, model->by_text, spare, model->ordinary_count);
     find_words(model);
     return EDGERNN_OK;
 }
@@ -2316,13 +2279,13 @@ static edgernn_status check_axis(const edgernn_model *model, const Check *check,
     int64_t expected = axis_size(model, axis, symbols);
     if (expected < 0 && axis->symbol) expected = symbols[axis->symbol] = size;
     if (expected >= 0 && size != expected && !strcmp(axis->name, "hop"))
-        return fail(error, EDGERNN_INPUT_ERROR, "`%s` came with %" PRId64 " steps; a hop has "
+        return fail(error, EDGERNN_INPUT_ERROR, "`%s` came with %" PRId64 " step%s; a hop has "
                     "%" PRId64 ". Give %" PRId64 ", or feed any number of steps: edgernn_feed.",
-                    describe(view, port, sizeof port), size, expected, expected);
+                    describe(view, port, sizeof port), size, plural(size), expected, expected);
     if (expected >= 0 && size != expected && check->constant_steps && !strcmp(axis->name, "sequence"))
-        return fail(error, EDGERNN_INPUT_ERROR, "`%s` came with %" PRId64 " steps; the %s takes "
+        return fail(error, EDGERNN_INPUT_ERROR, "`%s` came with %" PRId64 " step%s; the %s takes "
                     "exactly %" PRId64 ". Give %" PRId64 "%s.", describe(view, port, sizeof port), size,
-                    check->graph, expected, expected,
+                    plural(size), check->graph, expected, expected,
                     model->carries && !model->is_limited ? ", or feed any number: edgernn_feed" : "");
     if (expected >= 0 && size != expected)
         return fail(error, EDGERNN_INPUT_ERROR, "`%s` came with shape %s: axis %zu must be %" PRId64
@@ -2410,8 +2373,8 @@ static edgernn_status check_lengths(const edgernn_model *model, const View *view
         if (length > longest) longest = length;
         if (length < 1 || length > steps)
             return fail(error, EDGERNN_INPUT_ERROR, "`%s` has length %" PRId64 " at %" PRId64
-                        "; sequences of this call have 1 to %" PRId64 " steps. Give such lengths.",
-                        describe(view, port, sizeof port), length, i, steps);
+                        "; sequences of this call have 1 to %" PRId64 " step%s. Give such lengths.",
+                        describe(view, port, sizeof port), length, i, steps, plural(steps));
     }
     if (view->is_full && longest < steps)
         return fail(error, EDGERNN_INPUT_ERROR, "`%s` has %" PRId64 " as the longest length, but the "
@@ -2764,10 +2727,10 @@ static edgernn_status divide(const edgernn_model *model, int64_t steps, int64_t 
     const int64_t each = size ? size : steps, blocks = each ? steps / each : 0;
     const int64_t whole = blocks * each;
     if (whole < steps && !has_step)
-        return fail(error, EDGERNN_INPUT_ERROR, "The chunk has %" PRId64 " steps, but the sequence "
+        return fail(error, EDGERNN_INPUT_ERROR, "The chunk has %" PRId64 " step%s, but the sequence "
                     "graph takes %" PRId64 " at a time, and there is no step graph for the rest. Feed "
                     "a multiple of %" PRId64 " steps, or export the model without a constant "
-                    "`sequence`.", steps, size, size);
+                    "`sequence`.", steps, plural(steps), size, size);
     *count = blocks + (steps - whole) / hop;
     const int64_t late = whole + (place - blocks) * hop;
     const Call block = {false, place * each, (place + 1) * each}, rest = {true, late, late + hop};
@@ -2779,8 +2742,8 @@ static edgernn_status divide(const edgernn_model *model, int64_t steps, int64_t 
 static edgernn_status check_steps(const View *view, const Layout *layout, int64_t steps,
                                   edgernn_error *error) {
     if (layout->steps == (size_t)steps) return EDGERNN_OK;
-    return fail(error, EDGERNN_INPUT_ERROR, "`%.100s` came with %zu steps, another input with %" PRId64
-                ". Give as many of each.", view->name, layout->steps, steps);
+    return fail(error, EDGERNN_INPUT_ERROR, "`%.100s` came with %zu step%s, another input with %" PRId64
+                ". Give as many of each.", view->name, layout->steps, plural((int64_t)layout->steps), steps);
 }
 
 /* Cut the inputs of one call out of a chunk. */
@@ -2915,8 +2878,8 @@ static edgernn_status check_whole_lengths(const edgernn_stream *stream, const Ch
         for (int64_t j = 0; view->is_lengths && j < chunk->shapes[i][0]; j++)
             if (integer_at(chunk->data[i], view->dtype, (size_t)j) != chunk->steps)
                 return fail(error, EDGERNN_INPUT_ERROR, "`%.100s` ends sequences within a chunk of "
-                            "%" PRId64 " steps, which is run in parts. Give each sequence alone.",
-                            view->name, chunk->steps);
+                            "%" PRId64 " step%s, which is run in parts. Give each sequence alone.",
+                            view->name, chunk->steps, plural(chunk->steps));
     }
     return EDGERNN_OK;
 }
@@ -3334,10 +3297,10 @@ static edgernn_status run_unprepared(edgernn_stream *stream, const Graph *graph,
 static edgernn_status refuse_step(const edgernn_model *model, edgernn_error *error) {
     const Bound *bound = find_bound(model, "sequence");
     const bool is_constant = model->constant_steps != 0;
+    const int64_t steps = is_constant ? model->constant_steps : bound ? bound->least : 1;
     return fail(error, EDGERNN_INPUT_ERROR, "The model has no step graph, and its sequence graph takes "
-                "%s%" PRId64 " steps%s. Feed it chunks: edgernn_feed.", is_constant ? "" : "at least ",
-                is_constant ? model->constant_steps : bound ? bound->least : 1,
-                is_constant ? " at a time" : "");
+                "%s%" PRId64 " step%s%s. Feed it chunks: edgernn_feed.", is_constant ? "" : "at least ",
+                steps, plural(steps), is_constant ? " at a time" : "");
 }
 
 edgernn_status edgernn_step(edgernn_stream *stream, const edgernn_tensor *inputs, size_t count,
@@ -3348,9 +3311,9 @@ edgernn_status edgernn_step(edgernn_stream *stream, const edgernn_tensor *inputs
     if (!graph) return refuse_step(stream->model, error);
     TRY(check_room(stream, now(stream), 1, error));
     if (stream->rest.steps)
-        return fail(error, EDGERNN_INPUT_ERROR, "The stream keeps %" PRId64 " steps from edgernn_feed, "
+        return fail(error, EDGERNN_INPUT_ERROR, "The stream keeps %" PRId64 " step%s from edgernn_feed, "
                     "which come before this hop. Feed it as well, or start a new sequence with "
-                    "edgernn_reset.", stream->rest.steps);
+                    "edgernn_reset.", stream->rest.steps, plural(stream->rest.steps));
     if (stream->is_prepared) {
         if (!match_inputs(stream, inputs, inputs ? count : 0))
             TRY(search_inputs(stream, inputs, count, error));
@@ -3588,9 +3551,9 @@ static edgernn_status run_whole(edgernn_stream *stream, const edgernn_tensor *in
     size_t steady_count = 0;
     TRY(check_inputs(stream, &check, inputs, count, arena, &chunk, error));
     if (chunk.steps < model->hop)
-        return fail(error, EDGERNN_INPUT_ERROR, "The sequence has %" PRId64 " steps; the model takes hops "
+        return fail(error, EDGERNN_INPUT_ERROR, "The sequence has %" PRId64 " step%s; the model takes hops "
                     "of %" PRId64 " steps. Give at least one hop, or feed a stream: edgernn_feed.",
-                    chunk.steps, model->hop);
+                    chunk.steps, plural(chunk.steps), model->hop);
     TRY(split(stream, &none, &chunk, arena, &whole, arena, &left, error));
     const int64_t hops = whole.steps / model->hop;
     TRY(check_room(stream, &stream->initial, hops, error));
@@ -3647,8 +3610,8 @@ edgernn_status edgernn_state(edgernn_stream *stream, const char *name, const edg
                              edgernn_error *error) {
     clear(error);
     if (!stream || !name || !value)
-        return fail(error, EDGERNN_INPUT_ERROR, "An argument is NULL. Give the stream, the name and a "
-                    "place for the value.");
+        return fail(error, EDGERNN_INPUT_ERROR, "`%s` is NULL. Give the stream, the name of a state's "
+                    "input and its value.", !stream ? "stream" : !name ? "name" : "value");
     for (size_t i = 0; i < state_count(stream); i++)
         if (!strcmp(stream->model->states[i].input, name)) {
             *value = &now(stream)->tensors[i];
@@ -3678,7 +3641,7 @@ static edgernn_status check_values(const State *state, const void *data, size_t 
 edgernn_status edgernn_set_state(edgernn_stream *stream, const edgernn_tensor *value,
                                  edgernn_error *error) {
     const edgernn_tensor *present = NULL;
-    TRY(edgernn_state(stream, value ? value->name : NULL, &present, error));
+    TRY(edgernn_state(stream, value ? value->name : "", value ? &present : NULL, error));
     const size_t place = (size_t)(present - now(stream)->tensors);
     const State *state = &stream->model->states[place];
     char shape[300], wanted[300];
@@ -3926,8 +3889,6 @@ static bool read_shape(const char *at, Recording *recording, int64_t *count) {
 
 /* Read the dict in the header of a .npy file; return why it is not one of a plain array, or NULL. */
 static const char *read_header_text(const char *header, Recording *recording) {
-    static const char *const codes[] = {"", "f4", "u1", "i1", "u2", "i2", "i4", "i8", "",
-                                        "b1", "f2", "f8", "u4", "u8"};
     const char *descr = strstr(header, "'descr': '"), *shape = strstr(header, "'shape': ");
     int64_t count;
     if (!descr || !shape || !strstr(header, "'fortran_order': False"))
@@ -3935,7 +3896,7 @@ static const char *read_header_text(const char *header, Recording *recording) {
     descr += strlen("'descr': '");
     if (*descr != '<' && *descr != '|') return "is not little-endian";
     for (int32_t i = 1; i < DTYPE_COUNT; i++)
-        if (width_of(i) && !strncmp(descr + 1, codes[i], 2) && descr[3] == '\'') recording->dtype = i;
+        if (width_of(i) && !strncmp(descr + 1, DTYPES[i].code, 2) && descr[3] == '\'') recording->dtype = i;
     if (!recording->dtype) return "does not hold numbers of a port's dtype";
     if (!read_shape(shape + strlen("'shape': "), recording, &count) ||
         count > MOST_RECORDING / (int64_t)width_of(recording->dtype))
@@ -3969,7 +3930,7 @@ static edgernn_status read_recording(const char *folder, const char *name, int32
     char *path = take(&golden->arena, size, 1), reason[160];
     if (!path) return fail_memory(error);
     snprintf(path, size, "%s/%s.npy", folder, name);
-    FILE *file = open_file(path);
+    FILE *file = is_file(path) ? open_file(path) : NULL; /* a pipe would wait */
     if (!file) return fail_recording(error, path, "cannot be read");
     const char *problem = read_npy(file, &golden->arena, recording);
     fclose(file);
@@ -4032,19 +3993,6 @@ static edgernn_status read_golden(const edgernn_model *model, const char *folder
                         "port has %zu. Export the model again.", output->rank, view->name, view->rank);
     }
     return EDGERNN_OK;
-}
-
-static double real_at(const void *data, int32_t dtype, size_t place) {
-    if (dtype == EDGERNN_FLOAT32) return (double)((const float *)data)[place];
-    if (dtype == EDGERNN_FLOAT64) return ((const double *)data)[place];
-    if (dtype == EDGERNN_BOOL) return ((const unsigned char *)data)[place] != 0;
-    if (dtype != EDGERNN_FLOAT16) return (double)integer_at(data, dtype, place);
-    const uint16_t half = ((const uint16_t *)data)[place];
-    const int exponent = half >> 10 & 31, fraction = half & 1023;
-    const double size = exponent == 31 ? (fraction ? (double)NAN : (double)INFINITY)
-                        : exponent     ? ldexp(1024 + fraction, exponent - 25)
-                                       : ldexp(fraction, -24);
-    return half & 0x8000 ? -size : size;
 }
 
 /* Raise *largest to the largest difference of some elements from recorded ones. */
@@ -4237,9 +4185,9 @@ static edgernn_status replay_ways(edgernn_model *model, const Golden *golden,
     const bool has_steps = in_parts && step_graph(model) && golden->steps % model->hop == 0;
     const Bound *bound = find_bound(model, "sequence");
     if (has_sequence && bound && golden->steps < bound->least)
-        return fail(error, EDGERNN_CONTRACT_ERROR, "The golden run has %" PRId64 " steps, but the "
+        return fail(error, EDGERNN_CONTRACT_ERROR, "The golden run has %" PRId64 " step%s, but the "
                     "sequence graph takes at least %" PRId64 ". Export the model again.", golden->steps,
-                    bound->least);
+                    plural(golden->steps), bound->least);
     found->whole = found->chunks = found->steps = found->without_state = (double)NAN;
     if (has_sequence && (!model->constant_steps || model->constant_steps == golden->steps))
         TRY(replay_run(model, golden, WHOLE, true, &found->whole, error));
