@@ -34,12 +34,13 @@ CLIENT = ROOT / "tests" / "fork_client.py"
 def write_programs(folder: Path) -> None:
     """Write `python` and `edgernn`, those of this checkout, into an existing folder.
 
-    `python SCRIPT.py` and `edgernn` run in a fork; other ways to call Python start it anew.
+    `edgernn` and scripts that import torch run in a fork; other ways to call Python start it anew.
     """
     python, client = shlex.quote(sys.executable), shlex.quote(str(CLIENT))
     fork = f"exec {python} -I -S {client} {shlex.quote(_start_server())}"
     programs = {
-        "python": f'case "$1" in *.py) {fork} "$@" ;; esac\nexec {python} "$@"',
+        "python": f'case "$1" in *.py) grep -q "^import torch" "$1" && {fork} "$@" ;; esac\n'
+        f'exec {python} "$@"',
         "edgernn": f'{fork} -m edgernn "$@"',
     }
     for name, text in programs.items():

@@ -39,6 +39,7 @@ def test_script_runs_as_the_main_program(programs: Path, tmp_path: Path) -> None
     """A script has its arguments, folder, variables and input, and imports what lies beside it."""
     (tmp_path / "beside.py").write_text("value = 7\n", "utf-8")
     (tmp_path / "script.py").write_text(
+        "import torch\n"
         "import os, sys, beside, __main__\n"
         "print(sys.argv, __name__, __file__, beside.value, __main__.beside is beside)\n"
         "print(os.getcwd(), os.environ['HERE'], sys.stdin.read())\n",
@@ -66,7 +67,7 @@ def test_client_ends_as_its_program(
     programs: Path, tmp_path: Path, code: str, status: int, stderr: str
 ) -> None:
     """The exit status and what comes on standard error are those of Python."""
-    (tmp_path / "script.py").write_text(code, "utf-8")
+    (tmp_path / "script.py").write_text(f"import torch\n{code}", "utf-8")
     done = run(programs, tmp_path, "python script.py")
     assert (done.returncode, done.stderr[-len(stderr) :]) == (status, stderr)
 
@@ -74,7 +75,7 @@ def test_client_ends_as_its_program(
 def test_programs_share_nothing(programs: Path, tmp_path: Path) -> None:
     """What one changes in a module is not changed in the next; random numbers are others."""
     (tmp_path / "script.py").write_text(
-        "import random, numpy, torch\n"
+        "import torch, random, numpy\n"
         "print(hasattr(torch, 'changed'))\n"
         "torch.changed = True\n"
         "print(random.random(), numpy.random.rand(), torch.rand(1).item())\n",
@@ -94,6 +95,8 @@ def test_edgernn_is_the_command_line(programs: Path, tmp_path: Path) -> None:
 
 
 def test_other_calls_start_python_anew(programs: Path, tmp_path: Path) -> None:
-    """`python -c` is a process of its own that has imported nothing."""
-    done = run(programs, tmp_path, "python -c \"import sys; print('torch' in sys.modules)\"")
-    assert done.stdout == "False\n"
+    """`python -c`, and a script without torch, are processes that have imported nothing."""
+    code = "import sys; print('torch' in sys.modules)"
+    (tmp_path / "script.py").write_text(code, "utf-8")
+    for call in (f'-c "{code}"', "script.py"):
+        assert run(programs, tmp_path, f"python {call}").stdout == "False\n"
