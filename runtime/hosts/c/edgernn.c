@@ -314,23 +314,16 @@ typedef struct Values {
     edgernn_tensor *tensors;
 } Values;
 
+/* The outputs of a call, or the memory of the ports of prepared steps. */
 typedef struct Result {
     Arena arena;
     edgernn_tensor *tensors;
+    void **memory; /* of the ports of prepared steps */
     int64_t (*shapes)[SHAPE_SIZE];
     OrtValue **values;
     const edgernn_model *model;
     size_t count;
 } Result;
-
-/* Where a prepared step writes its outputs. */
-typedef struct Slot {
-    edgernn_tensor *tensors, *cut; /* cut: without the steps that are not defined */
-    int64_t (*shapes)[SHAPE_SIZE];
-    int64_t (*cut_shapes)[SHAPE_SIZE];
-    void **data, **cut_data;
-    OrtValue **values;
-} Slot;
 
 struct edgernn_stream {
     edgernn_model *model;
@@ -350,12 +343,10 @@ struct edgernn_stream {
     bool is_prepared; /* whether the shapes of a step are known; then: */
     int64_t (*step_shapes)[SHAPE_SIZE];
     size_t *step_bytes;
-    void **staged;
     const void **step_data;
-    Slot slots[2];
+    Result *staged, *slots[2], *cuts[2]; /* inputs, outputs, and these without what is not defined */
     const OrtValue **plan_inputs[2]; /* by the current set of states */
     OrtValue **plan_outputs[2];
-    OrtValue **staged_values;
 };
 
 #define TRY(call)                                   \
@@ -2200,6 +2191,26 @@ static void set_steps(const View *view, int64_t *shape, size_t steps, size_t bat
         shape[view->steps] = (int64_t)(steps * (view->flattened ? batch : 1));
 }
 
+/* Put an axis of one step into a shape of `rank` axes. */
+static void add_step(const View *view, int64_t *shape, size_t rank) {
+    memmove(shape + view->steps + 1, shape + view->steps, (rank - (size_t)view->steps) * sizeof *shape);
+    shape[view->steps] = 1;
+}
+
+/* Take the axis of steps out of the shape of a view. */
+static void drop_steps(const View *view, int64_t *shape) {
+    memmove(shape + view->steps, shape + view->steps + 1,
+            (view->rank - (size_t)view->steps - 1) * sizeof *shape);
+}
+
+/* Return the sizes of the symbols of a call: its batch and steps, -1 for others; NULL without memory. */
+static int64_t *make_symbols(const edgernn_stream *stream, int64_t steps, Arena *arena) {
+    int64_t *symbols = take(arena, stream->model->symbol_count, sizeof *symbols);
+    for (size_t i = 0; symbols && i < stream->model->symbol_count; i++)
+        symbols[i] = i == BATCH ? (int64_t)stream->batch : i == SEQUENCE ? steps : -1;
+    return symbols;
+}
+
 /* Copy `count` steps of an array from `start` on into another, whose rows have `room` steps, to
  * its step `place`. */
 static void copy_steps(const Layout *layout, const void *from, size_t start, size_t count, void *to,
@@ -2268,40 +2279,34 @@ static edgernn_status check_axis(const edgernn_model *model, const Check *check,
     char port[256], shape[256];
     const Axis *axis = &view->axes[place];
     const int64_t size = input->shape[place];
-    const bool is_batch = axis->symbol == BATCH || !strcmp(axis->name, "batch");
-    if (size < 1) {
-        const char *reason = is_batch                               ? "there must be at least one sequence"
-                             : !strcmp(axis->name, "sequence") ? "there must be at least one step"
-                                                                    : "no axis may be empty";
-        return fail(error, EDGERNN_INPUT_ERROR, "`%s` came with shape %s: %s. Give whole arrays.",
-                    describe(view, port, sizeof port), format_shape(input, shape, sizeof shape), reason);
-    }
+    const bool is_steps = !strcmp(axis->name, "sequence");
     int64_t expected = axis_size(model, axis, symbols);
-    if (expected < 0 && axis->symbol) expected = symbols[axis->symbol] = size;
-    if (expected >= 0 && size != expected && !strcmp(axis->name, "hop"))
+    if (expected < 0 && axis->symbol && size > 0) expected = symbols[axis->symbol] = size;
+    const Bound *bound = is_steps && !check->bounds_steps ? NULL : find_bound(model, axis->name);
+    const bool is_wrong = expected >= 0 && size != expected, is_short = bound && size < bound->least;
+    if (size > 0 && !is_wrong && !is_short && !(bound && bound->most && size > bound->most)) return EDGERNN_OK;
+    describe(view, port, sizeof port);
+    format_shape(input, shape, sizeof shape);
+    if (size < 1)
+        return fail(error, EDGERNN_INPUT_ERROR, "`%s` came with shape %s: %s. Give whole arrays.", port, shape,
+                    is_batch(axis) ? "there must be at least one sequence"
+                    : is_steps     ? "there must be at least one step" : "no axis may be empty");
+    if (is_wrong && !strcmp(axis->name, "hop"))
         return fail(error, EDGERNN_INPUT_ERROR, "`%s` came with %" PRId64 " step%s; a hop has "
-                    "%" PRId64 ". Give %" PRId64 ", or feed any number of steps: edgernn_feed.",
-                    describe(view, port, sizeof port), size, plural(size), expected, expected);
-    if (expected >= 0 && size != expected && check->constant_steps && !strcmp(axis->name, "sequence"))
-        return fail(error, EDGERNN_INPUT_ERROR, "`%s` came with %" PRId64 " step%s; the %s takes "
-                    "exactly %" PRId64 ". Give %" PRId64 "%s.", describe(view, port, sizeof port), size,
-                    plural(size), check->graph, expected, expected,
+                    "%" PRId64 ". Give %" PRId64 ", or feed any number of steps: edgernn_feed.", port, size,
+                    plural(size), expected, expected);
+    if (is_wrong && check->constant_steps && is_steps)
+        return fail(error, EDGERNN_INPUT_ERROR, "`%s` came with %" PRId64 " step%s; the %s takes exactly "
+                    "%" PRId64 ". Give %" PRId64 "%s.", port, size, plural(size), check->graph, expected, expected,
                     model->carries && !model->is_limited ? ", or feed any number: edgernn_feed" : "");
-    if (expected >= 0 && size != expected)
+    if (is_wrong)
         return fail(error, EDGERNN_INPUT_ERROR, "`%s` came with shape %s: axis %zu must be %" PRId64
-                    "%s, not %" PRId64 ". Give that many.", describe(view, port, sizeof port),
-                    format_shape(input, shape, sizeof shape), place, expected,
-                    is_batch           ? ", the batch of this stream"
+                    "%s, not %" PRId64 ". Give that many.", port, shape, place, expected,
+                    is_batch(axis) ? ", the batch of this stream"
                     : axis->symbol ? ", as in the other inputs" : "", size);
-    const Bound *bound = find_bound(model, axis->name);
-    if (!bound || (!check->bounds_steps && !strcmp(axis->name, "sequence"))) return EDGERNN_OK;
-    if ((bound->most && size > bound->most) || size < bound->least)
-        return fail(error, EDGERNN_INPUT_ERROR, "`%s` came with `%s` %" PRId64 "; the %s takes at "
-                    "%s %" PRId64 ". Give %s.", describe(view, port, sizeof port), axis->name, size,
-                    check->graph, size < bound->least ? "least" : "most",
-                    size < bound->least ? bound->least : bound->most,
-                    size < bound->least ? "more" : "fewer");
-    return EDGERNN_OK;
+    return fail(error, EDGERNN_INPUT_ERROR, "`%s` came with `%s` %" PRId64 "; the %s takes at "
+                "%s %" PRId64 ". Give %s.", port, axis->name, size, check->graph, is_short ? "least" : "most",
+                is_short ? bound->least : bound->most, is_short ? "more" : "fewer");
 }
 
 /* Check the ids of an input. */
@@ -2391,13 +2396,10 @@ static edgernn_status check_inputs(const edgernn_stream *stream, const Check *ch
                                    Chunk *chunk, edgernn_error *error) {
     const edgernn_model *model = stream->model;
     char text[700];
-    int64_t *symbols;
-    TAKE(symbols, arena, model->symbol_count);
+    int64_t *symbols = make_symbols(stream, check->constant_steps ? check->constant_steps : -1, arena);
+    if (!symbols) return fail_memory(error);
     TAKE(chunk->data, arena, check->count + 1);
     TAKE(chunk->shapes, arena, check->count + 1);
-    for (size_t i = 0; i < model->symbol_count; i++) symbols[i] = -1;
-    symbols[BATCH] = (int64_t)stream->batch;
-    if (check->constant_steps) symbols[SEQUENCE] = check->constant_steps;
     if (count && !inputs)
         return fail(error, EDGERNN_INPUT_ERROR, "`inputs` is NULL, but there are %zu. Give them.", count);
     for (size_t i = 0; i < count; i++) {
@@ -2458,13 +2460,12 @@ static edgernn_status make_values(edgernn_stream *stream, Values *values, edgern
     TAKE(values->values, &stream->arena, count + 1);
     for (size_t i = 0; i < count; i++) {
         const State *state = &stream->model->states[i];
-        if (!(values->data[i] = take(&stream->arena, stream->state_bytes[i] + 1, 1)))
-            return fail_memory(error);
-        const edgernn_tensor tensor = {state->input, state->dtype, state->rank,
-                                       stream->state_shapes[i], values->data[i]};
-        values->tensors[i] = tensor;
-        TRY(make_value(stream->model, values->data[i], stream->state_bytes[i], stream->state_shapes[i],
-                       state->rank, state->dtype, &values->values[i], error));
+        const int64_t *shape = stream->state_shapes[i];
+        const size_t bytes = stream->state_bytes[i];
+        if (!(values->data[i] = take(&stream->arena, bytes + 1, 1))) return fail_memory(error);
+        values->tensors[i] = (edgernn_tensor){state->input, state->dtype, state->rank, shape, values->data[i]};
+        TRY(make_value(stream->model, values->data[i], bytes, shape, state->rank, state->dtype,
+                       &values->values[i], error));
     }
     return EDGERNN_OK;
 }
@@ -2524,30 +2525,35 @@ static void free_result(Result *result) {
     free(result);
 }
 
-/* Make an empty result for the data outputs of a model. */
-static Result *make_result(const edgernn_model *model) {
+/* Make an empty result of a number of outputs; NULL without memory. */
+static Result *make_result(const edgernn_model *model, size_t count) {
     Result *result = calloc(1, sizeof *result);
-    const size_t count = model->main->out.data_count;
     if (!result) return NULL;
     result->model = model;
     result->count = count;
     result->tensors = take(&result->arena, count + 1, sizeof *result->tensors);
     result->shapes = take(&result->arena, count + 1, sizeof *result->shapes);
     result->values = take(&result->arena, count + 1, sizeof *result->values);
-    if (result->tensors && result->shapes && result->values) return result;
+    result->memory = take(&result->arena, count + 1, sizeof *result->memory);
+    if (result->memory && result->tensors && result->shapes && result->values) return result;
     free_result(result);
     return NULL;
 }
 
+/* Make an empty result for the data outputs of a model. A function that makes a result leaves it to its
+ * caller to free it, also where it fails. */
+static edgernn_status start_result(const edgernn_stream *stream, Result **made, edgernn_error *error) {
+    *made = make_result(stream->model, stream->model->main->out.data_count);
+    return *made ? EDGERNN_OK : fail_memory(error);
+}
+
 /* Describe an output by the tensor that ONNX Runtime made. */
-static edgernn_status read_value(Result *result, size_t place, const View *view,
-                                 edgernn_error *error) {
+static edgernn_status read_value(Result *result, size_t place, const View *view, edgernn_error *error) {
     const edgernn_model *model = result->model;
     OrtTensorTypeAndShapeInfo *info = NULL;
     void *data = NULL;
     size_t rank = 0, bytes = 0;
     int type = 0, is_tensor = 0;
-    static const char unreadable[] = "ONNX Runtime cannot read an output";
     OrtStatus *status = model->api.IsTensor(result->values[place], &is_tensor);
     if (!status && is_tensor) status = model->api.GetTensorTypeAndShape(result->values[place], &info);
     if (!status && info) status = model->api.GetTensorElementType(info, &type);
@@ -2556,43 +2562,37 @@ static edgernn_status read_value(Result *result, size_t place, const View *view,
         status = model->api.GetDimensions(info, result->shapes[place], rank);
     if (!status && info) status = model->api.GetTensorMutableData(result->values[place], &data);
     if (info) model->api.ReleaseTensorTypeAndShapeInfo(info);
-    TRY(fail_in_runtime(model, status, EDGERNN_PROVIDER_ERROR, unreadable, error));
+    TRY(fail_in_runtime(model, status, EDGERNN_PROVIDER_ERROR, "ONNX Runtime cannot read an output", error));
     if (!is_tensor || type != view->dtype || rank != view->rank ||
         !count_bytes(result->shapes[place], rank, view->width, &bytes))
         return fail(error, EDGERNN_CONTRACT_ERROR, "Output `%.100s` came with another dtype or "
                     "number of axes than its port has. Export the model again.", view->name);
-    const edgernn_tensor tensor = {view->name, view->dtype, rank, result->shapes[place],
-                                   bytes ? data : NOTHING};
-    result->tensors[place] = tensor;
+    result->tensors[place] = (edgernn_tensor){view->name, view->dtype, rank, result->shapes[place],
+                                              bytes ? data : NOTHING};
     return EDGERNN_OK;
 }
 
-/* Put an array of new memory at the place of an output: with `steps` steps, its other axes as in
- * `shape`. */
-static edgernn_status make_output(Result *result, size_t place, const View *view,
-                                  const int64_t *shape, size_t steps, size_t batch, char **data,
-                                  edgernn_error *error) {
+/* Put an array of new memory at a place of a result: with `steps` steps, its other axes as in `shape`. */
+static edgernn_status make_output(Result *result, size_t place, const View *view, const int64_t *shape,
+                                  size_t steps, size_t batch, char **data, edgernn_error *error) {
     size_t bytes = 0;
     int64_t *sizes = result->shapes[place];
     if (sizes != shape) memcpy(sizes, shape, view->rank * sizeof *sizes);
     set_steps(view, sizes, steps, batch);
     if (!count_bytes(sizes, view->rank, view->width, &bytes)) return fail_memory(error);
     if (!(*data = take(&result->arena, bytes + 1, 1))) return fail_memory(error);
-    const edgernn_tensor tensor = {view->name, view->dtype, view->rank, sizes,
-                                   bytes ? *data : NOTHING};
-    result->tensors[place] = tensor;
+    result->tensors[place] = (edgernn_tensor){view->name, view->dtype, view->rank, sizes,
+                                              bytes ? *data : NOTHING};
     return EDGERNN_OK;
 }
 
 /* Make the outputs of a chunk of no hop: no steps, or nothing without an axis of steps. */
 static edgernn_status make_empty(const edgernn_stream *stream, Result **made, edgernn_error *error) {
     const edgernn_model *model = stream->model;
-    Result *result = make_result(model);
-    int64_t *symbols = result ? take(&result->arena, model->symbol_count, sizeof *symbols) : NULL;
-    edgernn_status status = symbols ? EDGERNN_OK : fail_memory(error);
-    for (size_t i = 0; !status && i < model->symbol_count; i++)
-        symbols[i] = i == BATCH ? (int64_t)stream->batch : 0;
-    for (size_t i = 0; !status && i < result->count; i++) {
+    TRY(start_result(stream, made, error));
+    int64_t *symbols = make_symbols(stream, 0, &(*made)->arena);
+    if (!symbols) return fail_memory(error);
+    for (size_t i = 0; i < (*made)->count; i++) {
         const View *view = &model->chunks[OUT][i];
         int64_t shape[SHAPE_SIZE] = {0};
         char *data;
@@ -2600,12 +2600,10 @@ static edgernn_status make_empty(const edgernn_stream *stream, Result **made, ed
             const int64_t size = axis_size(model, &view->axes[axis], symbols);
             shape[axis] = size < 0 ? 0 : size;
         }
-        status = make_output(result, i, view, shape, 0, stream->batch, &data, error);
-        if (view->steps < 0) result->tensors[i].data = NULL;
+        TRY(make_output(*made, i, view, shape, 0, stream->batch, &data, error));
+        if (view->steps < 0) (*made)->tensors[i].data = NULL;
     }
-    if (status) free_result(result);
-    else *made = result;
-    return status;
+    return EDGERNN_OK;
 }
 
 /* Return how many of the next steps of an output are not defined, `age` hops after the start. */
@@ -2648,53 +2646,57 @@ static edgernn_status cut_undefined(const edgernn_stream *stream, Result *result
 
 /* ---- Calls of the graphs ------------------------------------------------------------------------ */
 
+/* Put the states where a call of a graph takes and gives them. */
+static void bind_states(const Graph *graph, const Values *before, const Values *after,
+                        const OrtValue **inputs, OrtValue **outputs) {
+    for (size_t i = 0; i < graph->in.count; i++)
+        if (graph->in.ports[i].state) inputs[i] = before->values[graph->in.ports[i].state - 1];
+    for (size_t i = 0; i < graph->out.count; i++)
+        if (graph->out.ports[i].state) outputs[i] = after->values[graph->out.ports[i].state - 1];
+}
+
+/* Call ONNX Runtime. */
+static edgernn_status call_graph(const edgernn_model *model, const Graph *graph, const OrtValue **inputs,
+                                 OrtValue **outputs, edgernn_error *error) {
+    char subject[128];
+    OrtStatus *failure = model->api.Run(graph->session, NULL, graph->in.names, inputs, graph->in.count,
+                                        graph->out.names, graph->out.count, outputs);
+    if (!failure) return EDGERNN_OK;
+    snprintf(subject, sizeof subject, "`%s` failed in the %s graph, and no state was changed",
+             model->provider, graph->kind);
+    return fail_in_runtime(model, failure, EDGERNN_PROVIDER_ERROR, subject, error);
+}
+
 /* Run a graph once from one set of states to another.
  *
  * chunk: the data of its inputs by `places`, a place in the chunk for each data input, NULL for the
- * same order. outputs: for each data output a tensor to write, or NULL for one that is made. */
+ * same order. outputs: for each data output NULL, and the tensor that is made. */
 static edgernn_status run_graph(edgernn_stream *stream, const Graph *graph, const Chunk *chunk,
                                 const size_t *places, const Values *before, const Values *after,
                                 OrtValue **outputs, edgernn_error *error) {
     const edgernn_model *model = stream->model;
     size_t made = 0;
     edgernn_status status = EDGERNN_OK;
-    for (size_t i = 0; i < graph->in.count; i++)
-        if (graph->in.ports[i].state)
-            stream->call_inputs[i] = before->values[graph->in.ports[i].state - 1];
-    for (size_t i = 0; i < graph->out.count; i++)
-        if (graph->out.ports[i].state)
-            stream->call_outputs[i] = after->values[graph->out.ports[i].state - 1];
+    bind_states(graph, before, after, stream->call_inputs, stream->call_outputs);
     for (; !status && made < graph->in.data_count; made++) {
         const size_t place = places ? places[made] : made;
-        const Port *port = &graph->in.ports[graph->in.places[made]];
+        const View *view = &graph->in.views[made];
+        OrtValue **value = &stream->own_inputs[made];
         size_t bytes = 0;
-        void *data = NULL;
-        memcpy(&data, &chunk->data[place], sizeof data); /* inputs are only read */
-        stream->own_inputs[made] = NULL;
-        if (!count_bytes(chunk->shapes[place], port->facts.rank, port->width, &bytes))
-            status = fail_memory(error);
-        else
-            status = make_value(model, data, bytes, chunk->shapes[place], port->facts.rank,
-                                port->facts.dtype, &stream->own_inputs[made], error);
-        stream->call_inputs[graph->in.places[made]] = stream->own_inputs[made];
+        *value = NULL;
+        if (!count_bytes(chunk->shapes[place], view->rank, view->width, &bytes)) status = fail_memory(error);
+        else /* inputs are only read */
+            status = make_value(model, (void *)(uintptr_t)chunk->data[place], bytes, chunk->shapes[place],
+                                view->rank, view->dtype, value, error);
+        stream->call_inputs[graph->in.places[made]] = *value;
     }
     for (size_t i = 0; i < graph->out.data_count; i++)
         stream->call_outputs[graph->out.places[i]] = outputs[i];
-    if (!status) {
-        char subject[128];
-        snprintf(subject, sizeof subject, "`%s` failed in the %s graph, and no state was changed",
-                 model->provider, graph->kind);
-        status = fail_in_runtime(model,
-                                 model->api.Run(graph->session, NULL, graph->in.names,
-                                                stream->call_inputs, graph->in.count,
-                                                graph->out.names, graph->out.count,
-                                                stream->call_outputs),
-                                 EDGERNN_PROVIDER_ERROR, subject, error);
-        for (size_t i = 0; i < graph->out.data_count; i++)
-            outputs[i] = stream->call_outputs[graph->out.places[i]];
-    }
-    for (size_t i = 0; i < made; i++)
-        if (stream->own_inputs[i]) model->api.ReleaseValue(stream->own_inputs[i]);
+    if (!status) status = call_graph(model, graph, stream->call_inputs, stream->call_outputs, error);
+    for (size_t i = 0; i < graph->out.data_count; i++)
+        outputs[i] = stream->call_outputs[graph->out.places[i]];
+    while (made--)
+        if (stream->own_inputs[made]) model->api.ReleaseValue(stream->own_inputs[made]);
     return status;
 }
 
@@ -2707,34 +2709,24 @@ typedef struct Call {
 /* Count the calls that run a chunk of whole hops, and find one of them. */
 static edgernn_status divide(const edgernn_model *model, int64_t steps, int64_t *count,
                              int64_t place, Call *call, edgernn_error *error) {
-    const int64_t hop = model->hop, hops = steps / hop;
+    const Graph *step = &model->graphs[EDGERNN_STEP];
+    const int64_t hop = model->hop, hops = steps / hop, size = model->constant_steps;
     const Bound *bound = find_bound(model, "sequence");
-    const bool has_step = model->graphs[EDGERNN_STEP].session != NULL;
-    const int64_t size = model->constant_steps;
-    if (model->main->session == model->graphs[EDGERNN_STEP].session) {
-        *count = hops;
-        const Call one = {true, place * hop, (place + 1) * hop};
-        *call = one;
-        return EDGERNN_OK;
-    }
-    if (!size && bound && bound->most && model->divisible) {
+    if (model->main != step && !size && bound && bound->most && model->divisible) { /* equal parts */
         const int64_t most = bound->most / hop > 1 ? bound->most / hop : 1;
         *count = (hops + most - 1) / most;
-        const Call one = {false, hops * place / *count * hop, hops * (place + 1) / *count * hop};
-        *call = one;
+        *call = (Call){false, hops * place / *count * hop, hops * (place + 1) / *count * hop};
         return EDGERNN_OK;
     }
-    const int64_t each = size ? size : steps, blocks = each ? steps / each : 0;
-    const int64_t whole = blocks * each;
-    if (whole < steps && !has_step)
+    const int64_t each = size ? size : steps, blocks = model->main != step && each ? steps / each : 0;
+    const int64_t whole = blocks * each, late = whole + (place - blocks) * hop;
+    if (whole < steps && !step->session)
         return fail(error, EDGERNN_INPUT_ERROR, "The chunk has %" PRId64 " step%s, but the sequence "
                     "graph takes %" PRId64 " at a time, and there is no step graph for the rest. Feed "
                     "a multiple of %" PRId64 " steps, or export the model without a constant "
                     "`sequence`.", steps, plural(steps), size, size);
     *count = blocks + (steps - whole) / hop;
-    const int64_t late = whole + (place - blocks) * hop;
-    const Call block = {false, place * each, (place + 1) * each}, rest = {true, late, late + hop};
-    *call = place < blocks ? block : rest;
+    *call = place < blocks ? (Call){false, place * each, (place + 1) * each} : (Call){true, late, late + hop};
     return EDGERNN_OK;
 }
 
@@ -2750,11 +2742,11 @@ static edgernn_status check_steps(const View *view, const Layout *layout, int64_
 static edgernn_status cut_inputs(const edgernn_stream *stream, const Chunk *chunk, const Call *call,
                                  Arena *arena, Chunk *part, edgernn_error *error) {
     const edgernn_model *model = stream->model;
-    const size_t count = model->main->in.data_count;
-    const Graph *step = &model->graphs[EDGERNN_STEP];
+    const size_t count = model->main->in.data_count, steps = (size_t)(call->stop - call->start);
+    const Side *step = &model->graphs[EDGERNN_STEP].in;
     TAKE(part->data, arena, count + 1);
     TAKE(part->shapes, arena, count + 1);
-    part->steps = call->stop - call->start;
+    part->steps = (int64_t)steps;
     for (size_t i = 0; i < count; i++) {
         const View *view = &model->chunks[IN][i];
         const Layout layout = layout_of(view, chunk->shapes[i], stream->batch);
@@ -2767,70 +2759,44 @@ static edgernn_status cut_inputs(const edgernn_stream *stream, const Chunk *chun
         }
         if (view->steps < 0) continue;
         TRY(check_steps(view, &layout, chunk->steps, error));
-        const size_t steps = (size_t)part->steps, bytes = layout.outer * steps * layout.inner;
-        char *data = take(arena, bytes + 1, 1);
+        char *data = take(arena, layout.outer * steps * layout.inner + 1, 1);
         if (!data) return fail_memory(error);
         copy_steps(&layout, chunk->data[i], (size_t)call->start, steps, data, steps, 0);
         part->data[i] = data;
         set_steps(view, shape, steps, stream->batch);
-        const View *other =
-            call->is_step ? find_view(step->in.views, step->in.data_count, view->name) : NULL;
-        if (other && other->rank + 1 == view->rank)
-            memmove(shape + view->steps, shape + view->steps + 1,
-                    (view->rank - (size_t)view->steps - 1) * sizeof *shape);
+        const View *other = call->is_step ? find_view(step->views, step->data_count, view->name) : NULL;
+        if (other && other->rank + 1 == view->rank) drop_steps(view, shape);
     }
     return EDGERNN_OK;
 }
 
-/* Return for each data input of the step graph its place in chunks; without memory, NULL. */
-static size_t *step_places(const edgernn_model *model, Arena *arena) {
-    const Graph *step = &model->graphs[EDGERNN_STEP];
-    size_t *places = take(arena, step->in.data_count + 1, sizeof *places);
-    for (size_t i = 0; places && i < step->in.data_count; i++)
-        for (size_t j = 0; j < model->main->in.data_count; j++)
-            if (!strcmp(step->in.views[i].name, model->chunks[IN][j].name)) places[i] = j;
-    return places;
-}
-
-/* Give an output of the step graph the axis of steps that it has in a chunk. */
-static void widen_output(Result *part, size_t place, const View *view, const View *of_step) {
-    edgernn_tensor *tensor = &part->tensors[place];
-    int64_t *shape = part->shapes[place];
-    if (view->steps >= 0 && of_step->rank + 1 == view->rank) {
-        memmove(shape + view->steps + 1, shape + view->steps,
-                (of_step->rank - (size_t)view->steps) * sizeof *shape);
-        shape[view->steps] = 1;
-    }
-    tensor->rank = view->rank;
-}
-
 /* Run one call of several; its result has the shapes of chunks. */
 static edgernn_status run_part(edgernn_stream *stream, const Chunk *chunk, const Call *call,
-                               const Values *before, const Values *after, Result **made,
+                               const Values *before, const Values *after, Arena *arena, Result **made,
                                edgernn_error *error) {
     const edgernn_model *model = stream->model;
-    const Graph *graph = &model->graphs[call->is_step ? EDGERNN_STEP : EDGERNN_SEQUENCE];
-    Arena arena = {NULL};
-    Chunk part;
-    Result *result = make_result(model);
-    size_t *places = call->is_step ? step_places(model, &arena) : NULL;
-    OrtValue **values = take(&arena, graph->out.data_count + 1, sizeof *values);
-    edgernn_status status = result && values && (places || !call->is_step) ? EDGERNN_OK : fail_memory(error);
-    if (!status) status = cut_inputs(stream, chunk, call, &arena, &part, error);
-    if (!status) status = run_graph(stream, graph, &part, places, before, after, values, error);
-    for (size_t i = 0; values && i < graph->out.data_count; i++) {
-        const View *own = &graph->out.views[i];
-        size_t place = i;
-        for (size_t j = 0; call->is_step && j < model->main->out.data_count; j++)
-            if (!strcmp(model->chunks[OUT][j].name, own->name)) place = j;
-        if (!values[i]) continue;
-        result->values[place] = values[i];
-        if (!status) status = read_value(result, place, own, error);
-        if (!status && call->is_step) widen_output(result, place, &model->chunks[OUT][place], own);
+    const Graph *main = model->main, *graph = &model->graphs[call->is_step ? EDGERNN_STEP : EDGERNN_SEQUENCE];
+    const View *inputs = model->chunks[IN], *outputs = model->chunks[OUT];
+    Chunk part = *chunk;
+    OrtValue **values;
+    size_t *places;
+    TAKE(values, arena, graph->out.data_count + 1);
+    TAKE(places, arena, graph->in.data_count + 1);
+    TRY(start_result(stream, made, error));
+    if (call->is_step || call->stop - call->start < chunk->steps)
+        TRY(cut_inputs(stream, chunk, call, arena, &part, error));
+    for (size_t i = 0; i < graph->in.data_count; i++)
+        places[i] = (size_t)(find_view(inputs, main->in.data_count, graph->in.views[i].name) - inputs);
+    edgernn_status status = run_graph(stream, graph, &part, places, before, after, values, error);
+    for (size_t i = 0; i < graph->out.data_count; i++) {
+        const View *own = &graph->out.views[i], *view = find_view(outputs, main->out.data_count, own->name);
+        const size_t place = (size_t)(view - outputs);
+        if (!((*made)->values[place] = values[i]) || status || (status = read_value(*made, place, own, error)))
+            continue;
+        if (view->steps >= 0 && own->rank + 1 == view->rank)
+            add_step(view, (*made)->shapes[place], own->rank);
+        (*made)->tensors[place].rank = view->rank;
     }
-    free_arena(&arena);
-    if (status) free_result(result);
-    else *made = result;
     return status;
 }
 
@@ -2886,37 +2852,26 @@ static edgernn_status check_whole_lengths(const edgernn_stream *stream, const Ch
 
 /* Run whole hops from one set of states to another, in as many calls as that takes. */
 static edgernn_status run_hops(edgernn_stream *stream, const Chunk *chunk, const Values *before,
-                               const Values *after, Result **made, edgernn_error *error) {
-    int64_t count = 0, run = 0;
+                               const Values *after, Arena *arena, Result **made, edgernn_error *error) {
+    int64_t count = 0;
     Call call;
-    edgernn_status status;
+    Result **parts;
+    edgernn_status status = EDGERNN_OK;
     TRY(divide(stream->model, chunk->steps, &count, 0, &call, error));
-    if (count == 1 && !call.is_step) {
-        Result *result = make_result(stream->model);
-        if (!result) return fail_memory(error);
-        status = run_graph(stream, stream->model->main, chunk, NULL, before, after, result->values, error);
-        for (size_t i = 0; !status && i < result->count; i++)
-            status = read_value(result, i, &stream->model->main->out.views[i], error);
-        if (status) free_result(result);
-        else *made = result;
-        return status;
-    }
+    if (count == 1 && !call.is_step) return run_part(stream, chunk, &call, before, after, arena, made, error);
     TRY(check_whole_lengths(stream, chunk, error));
-    Arena arena = {NULL};
-    Result **parts = take(&arena, (size_t)count + 1, sizeof *parts);
-    Result *joined = make_result(stream->model);
-    status = parts && joined ? EDGERNN_OK : fail_memory(error);
-    for (; !status && run < count; run++) {
+    TAKE(parts, arena, count + 1);
+    for (int64_t run = 0; !status && run < count; run++) {
         const Values *target = (count - 1 - run) % 2 ? &stream->between : after;
         status = divide(stream->model, chunk->steps, &count, run, &call, error);
-        if (!status) status = run_part(stream, chunk, &call, before, target, &parts[run], error);
+        Arena own = {NULL};
+        if (!status) status = run_part(stream, chunk, &call, before, target, &own, &parts[run], error);
+        free_arena(&own);
         before = target;
     }
-    if (!status) status = join_results(stream, parts, (size_t)count, joined, error);
-    for (int64_t i = 0; parts && i < count; i++) free_result(parts[i]);
-    free_arena(&arena);
-    if (status) free_result(joined);
-    else *made = joined;
+    if (!status) status = start_result(stream, made, error);
+    if (!status) status = join_results(stream, parts, (size_t)count, *made, error);
+    for (int64_t i = 0; i < count; i++) free_result(parts[i]);
     return status;
 }
 
@@ -2932,77 +2887,39 @@ static const Graph *step_graph(const edgernn_model *model) {
     return bound && bound->least > model->hop ? NULL : model->main;
 }
 
-/* Find the shape of a port in a call of one step, or return false where the batch alone does not
- * determine it. */
-static bool find_shape(const edgernn_stream *stream, const View *view, int64_t *symbols,
-                       int64_t *shape, size_t *bytes) {
-    for (size_t axis = 0; axis < view->rank; axis++) {
-        shape[axis] = axis_size(stream->model, &view->axes[axis], symbols);
-        if (shape[axis] < 0) return false;
-    }
-    return count_bytes(shape, view->rank, view->width, bytes);
-}
-
 /* Leave out the axis of one step of a sequence graph's port. */
 static void squeeze(const View *view, int64_t *shape, size_t *rank) {
     if (view->steps < 0 || view->flattened || shape[view->steps] != 1) return;
-    memmove(shape + view->steps, shape + view->steps + 1,
-            (view->rank - (size_t)view->steps - 1) * sizeof *shape);
+    drop_steps(view, shape);
     --*rank;
 }
 
-/* Make the memory of the outputs of prepared steps. */
-static edgernn_status make_slot(edgernn_stream *stream, const Graph *graph, int64_t *symbols,
-                                Slot *slot, bool *fits, edgernn_error *error) {
-    const size_t count = graph->out.data_count;
-    TAKE(slot->tensors, &stream->arena, count + 1);
-    TAKE(slot->cut, &stream->arena, count + 1);
-    TAKE(slot->shapes, &stream->arena, count + 1);
-    TAKE(slot->cut_shapes, &stream->arena, count + 1);
-    TAKE(slot->data, &stream->arena, count + 1);
-    TAKE(slot->cut_data, &stream->arena, count + 1);
-    TAKE(slot->values, &stream->arena, count + 1);
-    for (size_t i = 0; i < count; i++) {
-        const View *view = &graph->out.views[i];
-        size_t bytes = 0, rank = view->rank;
-        if (!(*fits = find_shape(stream, view, symbols, slot->shapes[i], &bytes))) return EDGERNN_OK;
-        if (!(slot->data[i] = take(&stream->arena, bytes + 1, 1))) return fail_memory(error);
-        TRY(make_value(stream->model, slot->data[i], bytes, slot->shapes[i], rank, view->dtype,
-                       &slot->values[i], error));
-        if (view->delay && view->rate > 1 && !(slot->cut_data[i] = take(&stream->arena, bytes + 1, 1)))
-            return fail_memory(error);
-        if (graph != &stream->model->graphs[EDGERNN_STEP]) squeeze(view, slot->shapes[i], &rank);
-        const edgernn_tensor tensor = {view->name, view->dtype, rank, slot->shapes[i], slot->data[i]};
-        slot->tensors[i] = tensor;
-    }
-    return EDGERNN_OK;
+/* Find the shape of a port in a call of one step; clear *fits where the batch does not determine it. */
+static size_t find_shape(const edgernn_stream *stream, const View *view, const int64_t *symbols,
+                         int64_t *shape, bool *fits) {
+    size_t bytes = 0;
+    for (size_t axis = 0; axis < view->rank; axis++)
+        if ((shape[axis] = axis_size(stream->model, &view->axes[axis], symbols)) < 0) *fits = false;
+    if (*fits && !count_bytes(shape, view->rank, view->width, &bytes)) *fits = false;
+    return bytes;
 }
 
-/* Make the memory of the inputs of prepared steps. */
-static edgernn_status make_staged(edgernn_stream *stream, const Graph *graph, int64_t *symbols,
-                                  bool *fits, edgernn_error *error) {
-    const edgernn_model *model = stream->model;
-    const size_t count = graph->in.data_count;
-    TAKE(stream->step_shapes, &stream->arena, count + 1);
-    TAKE(stream->step_bytes, &stream->arena, count + 1);
-    TAKE(stream->step_data, &stream->arena, count + 1);
-    TAKE(stream->staged, &stream->arena, count + 1);
-    TAKE(stream->staged_values, &stream->arena, count + 1);
-    for (size_t i = 0; i < count; i++) {
-        const View *view = &graph->in.views[i];
-        int64_t shape[SHAPE_SIZE];
-        size_t bytes = 0;
-        if (!(*fits = find_shape(stream, view, symbols, shape, &bytes))) return EDGERNN_OK;
-        if (!(stream->staged[i] = take(&stream->arena, bytes + 1, 1))) return fail_memory(error);
-        TRY(make_value(model, stream->staged[i], bytes, shape, view->rank, view->dtype,
-                       &stream->staged_values[i], error));
+/* Make the memory of the ports of a side of the graph that steps, and tensors of ONNX Runtime's. */
+static edgernn_status make_side(edgernn_stream *stream, const Side *side, const int64_t *symbols,
+                                Result **made, bool *fits, edgernn_error *error) {
+    if (!(*made = make_result(stream->model, side->data_count))) return fail_memory(error);
+    for (size_t i = 0; *fits && i < side->data_count; i++) {
+        const View *view = &side->views[i];
+        int64_t *shape = (*made)->shapes[i];
+        const size_t bytes = find_shape(stream, view, symbols, shape, fits);
+        if (!*fits) break;
+        char *data = take(&(*made)->arena, bytes + 1, 1);
+        if (!data) return fail_memory(error);
+        (*made)->memory[i] = data;
+        (*made)->tensors[i] = (edgernn_tensor){view->name, view->dtype, view->rank, shape, data};
+        TRY(make_value(stream->model, data, bytes, shape, view->rank, view->dtype, &(*made)->values[i], error));
         for (size_t j = 0; view->is_lengths && j < bytes / view->width; j++)
-            write_number((char *)stream->staged[i] + j * view->width, view->dtype, (double)model->hop);
-        stream->step_bytes[i] = bytes;
-        if (!(*fits = find_shape(stream, &model->steps[IN][i], symbols, stream->step_shapes[i], &bytes)))
-            return EDGERNN_OK;
-        *fits = bytes == stream->step_bytes[i];
-        if (!*fits) return EDGERNN_OK;
+            write_number(data + j * view->width, view->dtype, (double)stream->model->hop);
     }
     return EDGERNN_OK;
 }
@@ -3012,31 +2929,36 @@ static edgernn_status make_staged(edgernn_stream *stream, const Graph *graph, in
 static edgernn_status prepare_steps(edgernn_stream *stream, edgernn_error *error) {
     const edgernn_model *model = stream->model;
     const Graph *graph = step_graph(model);
-    int64_t *symbols;
     bool fits = true;
     if (!graph) return EDGERNN_OK;
-    TAKE(symbols, &stream->arena, model->symbol_count);
-    for (size_t i = 0; i < model->symbol_count; i++) symbols[i] = -1;
-    symbols[BATCH] = (int64_t)stream->batch;
-    symbols[SEQUENCE] = model->hop;
-    TRY(make_staged(stream, graph, symbols, &fits, error));
+    const int64_t *symbols = make_symbols(stream, model->hop, &stream->arena);
+    if (!symbols) return fail_memory(error);
+    TAKE(stream->step_shapes, &stream->arena, graph->in.data_count + 1);
+    TAKE(stream->step_bytes, &stream->arena, graph->in.data_count + 1);
+    TAKE(stream->step_data, &stream->arena, graph->in.data_count + 1);
+    TRY(make_side(stream, &graph->in, symbols, &stream->staged, &fits, error));
+    for (size_t i = 0; fits && i < graph->in.data_count; i++) {
+        size_t bytes = 0;
+        stream->step_bytes[i] = find_shape(stream, &model->steps[IN][i], symbols, stream->step_shapes[i], &fits);
+        count_bytes(stream->staged->shapes[i], graph->in.views[i].rank, graph->in.views[i].width, &bytes);
+        fits = fits && bytes == stream->step_bytes[i];
+    }
     for (int set = 0; fits && set < 2; set++) {
-        const Values *before = &stream->sets[set], *after = &stream->sets[set ^ 1];
-        Slot *slot = &stream->slots[set];
-        TRY(make_slot(stream, graph, symbols, slot, &fits, error));
-        if (!fits) break;
+        Result *slot;
+        TRY(make_side(stream, &graph->out, symbols, &stream->slots[set], &fits, error));
+        if (model->undefined) TRY(make_side(stream, &graph->out, symbols, &stream->cuts[set], &fits, error));
         TAKE(stream->plan_inputs[set], &stream->arena, graph->in.count + 1);
         TAKE(stream->plan_outputs[set], &stream->arena, graph->out.count + 1);
-        for (size_t i = 0; i < graph->in.count; i++)
-            if (graph->in.ports[i].state)
-                stream->plan_inputs[set][i] = before->values[graph->in.ports[i].state - 1];
+        slot = stream->slots[set];
+        bind_states(graph, &stream->sets[set], &stream->sets[set ^ 1], stream->plan_inputs[set],
+                    stream->plan_outputs[set]);
         for (size_t i = 0; i < graph->in.data_count; i++)
-            stream->plan_inputs[set][graph->in.places[i]] = stream->staged_values[i];
-        for (size_t i = 0; i < graph->out.count; i++)
-            if (graph->out.ports[i].state)
-                stream->plan_outputs[set][i] = after->values[graph->out.ports[i].state - 1];
-        for (size_t i = 0; i < graph->out.data_count; i++)
+            stream->plan_inputs[set][graph->in.places[i]] = stream->staged->values[i];
+        for (size_t i = 0; fits && i < graph->out.data_count; i++) {
             stream->plan_outputs[set][graph->out.places[i]] = slot->values[i];
+            if (graph != &model->graphs[EDGERNN_STEP])
+                squeeze(&graph->out.views[i], slot->shapes[i], &slot->tensors[i].rank);
+        }
     }
     stream->is_prepared = fits;
     return EDGERNN_OK;
@@ -3049,13 +2971,10 @@ void edgernn_stream_close(edgernn_stream *stream) {
     edgernn_model *model = stream->model;
     Values *values[] = {&stream->sets[0], &stream->sets[1], &stream->initial, &stream->between,
                         &stream->spare};
+    Result *results[] = {stream->result, stream->staged, stream->slots[0], stream->slots[1], stream->cuts[0],
+                         stream->cuts[1]};
     for (size_t i = 0; i < sizeof values / sizeof *values; i++) release_values(stream, values[i]);
-    for (size_t i = 0; stream->staged_values && i < model->step_input_count; i++)
-        if (stream->staged_values[i]) model->api.ReleaseValue(stream->staged_values[i]);
-    for (int set = 0; set < 2; set++)
-        for (size_t i = 0; stream->slots[set].values && i < model->main->out.data_count; i++)
-            if (stream->slots[set].values[i]) model->api.ReleaseValue(stream->slots[set].values[i]);
-    free_result(stream->result);
+    for (size_t i = 0; i < sizeof results / sizeof *results; i++) free_result(results[i]);
     free_arena(&stream->rest_arena);
     free_arena(&stream->arena);
     free(stream);
@@ -3153,20 +3072,24 @@ static edgernn_status check_stream(const edgernn_stream *stream, const char *cal
     return EDGERNN_OK;
 }
 
-/* Make a result the last one, and hand it over. */
-static void publish(edgernn_stream *stream, Result *result, const edgernn_tensor **outputs,
-                    size_t *output_count) {
-    free_result(stream->result);
-    stream->result = result;
-    if (outputs) *outputs = result->tensors;
-    if (output_count) *output_count = result->count;
-}
-
-/* Make the next states the current ones, and count hops. */
+/* Make the next states the current ones, where there were hops. */
 static void commit(edgernn_stream *stream, int64_t hops) {
-    stream->current ^= 1;
+    stream->current ^= hops > 0;
     stream->hops += hops;
     stream->age += hops;
+}
+
+/* End a call: its result becomes the last one, and is handed over. */
+static edgernn_status end_call(edgernn_stream *stream, edgernn_status status, Arena *arena, Result *result,
+                               int64_t hops, const edgernn_tensor **outputs, size_t *output_count) {
+    free_arena(arena);
+    if (status) return free_result(result), status;
+    free_result(stream->result);
+    stream->result = result;
+    commit(stream, hops);
+    if (outputs) *outputs = result->tensors;
+    if (output_count) *output_count = result->count;
+    return EDGERNN_OK;
 }
 
 static Check step_check(const edgernn_model *model) {
@@ -3213,82 +3136,67 @@ static edgernn_status search_inputs(edgernn_stream *stream, const edgernn_tensor
     return status;
 }
 
-/* Leave out what is not defined in the outputs of a step; `tensors` are of the step. */
-static const edgernn_tensor *cut_step(const edgernn_stream *stream, const Graph *graph, Slot *slot) {
-    if (stream->age >= stream->model->undefined) return slot->tensors;
+/* Leave out what is not defined in the outputs of a prepared step. */
+static Result *cut_step(edgernn_stream *stream, const Graph *graph) {
+    Result *slot = stream->slots[stream->current], *cut = stream->cuts[stream->current];
+    if (stream->age >= stream->model->undefined) return slot;
     for (size_t i = 0; i < graph->out.data_count; i++) {
         const View *view = &graph->out.views[i];
         const int64_t left = undefined_steps(stream->model, view, stream->age);
-        slot->cut[i] = slot->tensors[i];
-        if (!left) continue;
-        if (view->rate == 1) {
-            slot->cut[i].data = NULL;
-            continue;
-        }
+        cut->tensors[i] = slot->tensors[i];
+        if (left && view->rate == 1) cut->tensors[i].data = NULL;
+        if (!left || view->rate == 1) continue;
         const Layout layout = layout_of(view, slot->shapes[i], stream->batch);
-        const size_t start = left > view->rate ? (size_t)view->rate : (size_t)left;
-        const size_t steps = layout.steps - start;
-        memcpy(slot->cut_shapes[i], slot->shapes[i], sizeof *slot->shapes);
-        set_steps(view, slot->cut_shapes[i], steps, stream->batch);
-        copy_steps(&layout, slot->data[i], start, steps, slot->cut_data[i], steps, 0);
-        slot->cut[i].shape = slot->cut_shapes[i];
-        slot->cut[i].data = slot->cut_data[i];
+        const size_t start = (size_t)(left > view->rate ? view->rate : left), steps = layout.steps - start;
+        memcpy(cut->shapes[i], slot->shapes[i], sizeof *slot->shapes);
+        set_steps(view, cut->shapes[i], steps, stream->batch);
+        copy_steps(&layout, slot->memory[i], start, steps, cut->memory[i], steps, 0);
+        cut->tensors[i].shape = cut->shapes[i];
+        cut->tensors[i].data = cut->memory[i];
     }
-    return slot->cut;
+    return cut;
 }
 
 /* Run a prepared step. */
 static edgernn_status run_prepared(edgernn_stream *stream, const Graph *graph,
                                    const edgernn_tensor **outputs, size_t *output_count,
                                    edgernn_error *error) {
-    const edgernn_model *model = stream->model;
-    Slot *slot = &stream->slots[stream->current];
+    const size_t set = stream->current;
     for (size_t i = 0; i < graph->in.data_count; i++)
         if (stream->step_data[i])
-            memcpy(stream->staged[i], stream->step_data[i], stream->step_bytes[i]);
-    OrtStatus *failure =
-        model->api.Run(graph->session, NULL, graph->in.names, stream->plan_inputs[stream->current],
-                       graph->in.count, graph->out.names, graph->out.count,
-                       stream->plan_outputs[stream->current]);
-    if (failure) {
-        char subject[128];
-        snprintf(subject, sizeof subject, "`%s` failed in the %s graph, and no state was changed",
-                 model->provider, graph->kind);
-        return fail_in_runtime(model, failure, EDGERNN_PROVIDER_ERROR, subject, error);
-    }
-    const edgernn_tensor *tensors = cut_step(stream, graph, slot);
+            memcpy(stream->staged->memory[i], stream->step_data[i], stream->step_bytes[i]);
+    TRY(call_graph(stream->model, graph, stream->plan_inputs[set], stream->plan_outputs[set], error));
+    const Result *result = cut_step(stream, graph);
     if (stream->result) free_result(stream->result), stream->result = NULL;
     commit(stream, 1);
-    if (outputs) *outputs = tensors;
-    if (output_count) *output_count = graph->out.data_count;
+    if (outputs) *outputs = result->tensors;
+    if (output_count) *output_count = result->count;
     return EDGERNN_OK;
 }
 
 /* Run a step whose shapes the batch alone does not determine. */
 static edgernn_status run_unprepared(edgernn_stream *stream, const Graph *graph,
                                      const edgernn_tensor *inputs, size_t count, Arena *arena,
-                                     Result *result, edgernn_error *error) {
+                                     Result **made, edgernn_error *error) {
     const edgernn_model *model = stream->model;
     const Check check = step_check(model);
     const bool is_step = graph == &model->graphs[EDGERNN_STEP];
     Chunk chunk;
+    TRY(start_result(stream, made, error));
     TRY(check_inputs(stream, &check, inputs, count, arena, &chunk, error));
-    for (size_t i = 0; !is_step && i < check.count; i++) {
+    for (size_t i = 0; i < check.count; i++) {
         const View *view = &graph->in.views[i];
-        int64_t *shape = chunk.shapes[i];
-        if (view->steps < 0 || check.views[i].rank == view->rank) continue;
-        memmove(shape + view->steps + 1, shape + view->steps,
-                (view->rank - (size_t)view->steps - 1) * sizeof *shape);
-        shape[view->steps] = 1;
+        if (!is_step && view->steps >= 0 && check.views[i].rank < view->rank)
+            add_step(view, chunk.shapes[i], check.views[i].rank);
     }
-    TRY(run_graph(stream, graph, &chunk, NULL, now(stream), next(stream), result->values, error));
-    for (size_t i = 0; i < result->count; i++) {
+    TRY(run_graph(stream, graph, &chunk, NULL, now(stream), next(stream), (*made)->values, error));
+    for (size_t i = 0; i < (*made)->count; i++) {
         const View *view = &graph->out.views[i];
         const int64_t left = undefined_steps(model, view, stream->age);
-        TRY(read_value(result, i, view, error));
-        if (left > 0 && view->rate == 1) result->tensors[i].data = NULL;
-        else if (left > 0) TRY(cut_output(result, i, view, left, INT64_MAX, stream->batch, error));
-        else if (!is_step) squeeze(view, result->shapes[i], &result->tensors[i].rank);
+        TRY(read_value(*made, i, view, error));
+        if (left > 0 && view->rate == 1) (*made)->tensors[i].data = NULL;
+        else if (left > 0) TRY(cut_output(*made, i, view, left, INT64_MAX, stream->batch, error));
+        else if (!is_step) squeeze(view, (*made)->shapes[i], &(*made)->tensors[i].rank);
     }
     return EDGERNN_OK;
 }
@@ -3320,14 +3228,9 @@ edgernn_status edgernn_step(edgernn_stream *stream, const edgernn_tensor *inputs
         return run_prepared(stream, graph, outputs, output_count, error);
     }
     Arena arena = {NULL};
-    Result *result = make_result(stream->model);
-    edgernn_status status =
-        result ? run_unprepared(stream, graph, inputs, count, &arena, result, error) : fail_memory(error);
-    free_arena(&arena);
-    if (status) return free_result(result), status;
-    publish(stream, result, outputs, output_count);
-    commit(stream, 1);
-    return EDGERNN_OK;
+    Result *result = NULL;
+    const edgernn_status status = run_unprepared(stream, graph, inputs, count, &arena, &result, error);
+    return end_call(stream, status, &arena, result, 1, outputs, output_count);
 }
 
 /* ---- Chunks ------------------------------------------------------------------------------------- */
@@ -3407,32 +3310,29 @@ static edgernn_status feed_chunk(edgernn_stream *stream, const edgernn_tensor *i
     *hops = whole.steps / stream->model->hop;
     TRY(check_room(stream, now(stream), *hops, error));
     if (!*hops) return make_empty(stream, result, error);
-    TRY(run_hops(stream, &whole, now(stream), next(stream), result, error));
+    TRY(run_hops(stream, &whole, now(stream), next(stream), arena, result, error));
     return cut_undefined(stream, *result, stream->age, *hops, error);
 }
 
-edgernn_status edgernn_feed(edgernn_stream *stream, const edgernn_tensor *inputs, size_t count,
-                            const edgernn_tensor **outputs, size_t *output_count,
-                            edgernn_error *error) {
-    TRY(check_stream(stream, "edgernn_feed", error));
+/* Feed a chunk to a stream that takes more steps. */
+static edgernn_status feed(edgernn_stream *stream, const edgernn_tensor *inputs, size_t count,
+                           const edgernn_tensor **outputs, size_t *output_count, edgernn_error *error) {
     Arena arena = {NULL}, rest_arena = {NULL};
     Chunk left = {0};
     Result *result = NULL;
     int64_t hops = 0;
     const edgernn_status status = feed_chunk(stream, inputs, count, &arena, &rest_arena, &left, &result,
                                              &hops, error);
-    free_arena(&arena);
-    if (status) {
-        free_result(result);
-        free_arena(&rest_arena);
-        return status;
-    }
-    free_arena(&stream->rest_arena);
-    stream->rest_arena = rest_arena;
-    stream->rest = left;
-    publish(stream, result, outputs, output_count);
-    if (hops) commit(stream, hops);
-    return EDGERNN_OK;
+    free_arena(status ? &rest_arena : &stream->rest_arena);
+    if (!status) stream->rest_arena = rest_arena, stream->rest = left;
+    return end_call(stream, status, &arena, result, hops, outputs, output_count);
+}
+
+edgernn_status edgernn_feed(edgernn_stream *stream, const edgernn_tensor *inputs, size_t count,
+                            const edgernn_tensor **outputs, size_t *output_count,
+                            edgernn_error *error) {
+    TRY(check_stream(stream, "edgernn_feed", error));
+    return feed(stream, inputs, count, outputs, output_count, error);
 }
 
 /* Add inputs of padding to those that are given: `steps` steps for each input with steps. */
@@ -3440,11 +3340,8 @@ static edgernn_status pad_inputs(const edgernn_stream *stream, int64_t steps,
                                  const edgernn_tensor *inputs, size_t count, Arena *arena,
                                  edgernn_tensor **padded, size_t *padded_count, edgernn_error *error) {
     const edgernn_model *model = stream->model;
-    int64_t *symbols;
-    TAKE(symbols, arena, model->symbol_count);
-    for (size_t i = 0; i < model->symbol_count; i++) symbols[i] = -1;
-    symbols[BATCH] = (int64_t)stream->batch;
-    symbols[SEQUENCE] = steps;
+    const int64_t *symbols = make_symbols(stream, steps, arena);
+    if (!symbols) return fail_memory(error);
     if (count > MOST_PORTS)
         return fail(error, EDGERNN_INPUT_ERROR, "%zu inputs came; a model has at most %d. Give fewer.",
                     count, (int)MOST_PORTS);
@@ -3465,8 +3362,7 @@ static edgernn_status pad_inputs(const edgernn_stream *stream, int64_t steps,
         if (!data) return fail_memory(error);
         for (size_t at = 0; view->padding != 0 && at < bytes; at += view->width)
             write_number(data + at, view->dtype, view->padding);
-        const edgernn_tensor tensor = {view->name, view->dtype, view->rank, shape, data};
-        (*padded)[(*padded_count)++] = tensor;
+        (*padded)[(*padded_count)++] = (edgernn_tensor){view->name, view->dtype, view->rank, shape, data};
     }
     for (size_t i = 0; inputs && i < count; i++) (*padded)[(*padded_count)++] = inputs[i];
     return EDGERNN_OK;
@@ -3481,17 +3377,15 @@ static edgernn_status run_tail(edgernn_stream *stream, const Values *before, int
     edgernn_tensor *padded = NULL;
     size_t padded_count = 0;
     Chunk chunk;
-    if (!model->tail) {
-        if (count)
-            return fail(error, EDGERNN_INPUT_ERROR, "%zu inputs came, but the model gives nothing at the "
-                        "end of a sequence. Give none.", count);
-        return make_empty(stream, made, error);
-    }
+    if (!model->tail && count)
+        return fail(error, EDGERNN_INPUT_ERROR, "%zu inputs came, but the model gives nothing at the "
+                    "end of a sequence. Give none.", count);
+    if (!model->tail) return make_empty(stream, made, error);
     TRY(pad_inputs(stream, model->tail * model->hop, inputs, count, arena, &padded, &padded_count, error));
     TRY(check_inputs(stream, &check, padded, padded_count, arena, &chunk, error));
-    const edgernn_status status = run_hops(stream, &chunk, before, &stream->spare, made, error);
+    const edgernn_status status = run_hops(stream, &chunk, before, &stream->spare, arena, made, error);
     if (status == EDGERNN_PROVIDER_ERROR) TRY(check_room(stream, before, model->tail, error));
-    if (status) return status;
+    TRY(status);
     for (size_t i = 0; i < (*made)->count; i++) {
         const View *view = &model->chunks[OUT][i];
         const int64_t start = undefined_steps(model, view, age);
@@ -3512,26 +3406,8 @@ edgernn_status edgernn_finish(edgernn_stream *stream, const edgernn_tensor *inpu
     Result *result = NULL;
     const edgernn_status status =
         run_tail(stream, now(stream), stream->age, inputs, count, &arena, &result, error);
-    free_arena(&arena);
-    if (status) return free_result(result), status;
-    publish(stream, result, outputs, output_count);
+    TRY(end_call(stream, status, &arena, result, 0, outputs, output_count));
     stream->finished = true;
-    return EDGERNN_OK;
-}
-
-/* Find those inputs of whole sequences that have no axis of steps. */
-static edgernn_status find_steady(const edgernn_stream *stream, const Chunk *chunk, Arena *arena,
-                                  edgernn_tensor **steady, size_t *count, edgernn_error *error) {
-    const edgernn_model *model = stream->model;
-    TAKE(*steady, arena, model->main->in.data_count + 1);
-    *count = 0;
-    for (size_t i = 0; i < model->main->in.data_count; i++) {
-        const View *view = &model->chunks[IN][i];
-        if (view->steps >= 0 || view->is_lengths) continue;
-        const edgernn_tensor tensor = {view->name, view->dtype, view->rank, chunk->shapes[i],
-                                       chunk->data[i]};
-        (*steady)[(*count)++] = tensor;
-    }
     return EDGERNN_OK;
 }
 
@@ -3546,8 +3422,7 @@ static edgernn_status run_whole(edgernn_stream *stream, const edgernn_tensor *in
                          model->in_hops ? 0 : model->constant_steps};
     const Chunk none = {0};
     Chunk chunk, whole, left;
-    Result *parts[2] = {NULL};
-    edgernn_tensor *steady;
+    edgernn_tensor *steady; /* inputs without steps, which the tail takes as well */
     size_t steady_count = 0;
     TRY(check_inputs(stream, &check, inputs, count, arena, &chunk, error));
     if (chunk.steps < model->hop)
@@ -3557,18 +3432,23 @@ static edgernn_status run_whole(edgernn_stream *stream, const edgernn_tensor *in
     TRY(split(stream, &none, &chunk, arena, &whole, arena, &left, error));
     const int64_t hops = whole.steps / model->hop;
     TRY(check_room(stream, &stream->initial, hops, error));
-    TRY(run_hops(stream, &whole, &stream->initial, next(stream), made, error));
+    TRY(run_hops(stream, &whole, &stream->initial, next(stream), arena, made, error));
     TRY(cut_undefined(stream, *made, 0, hops, error));
     if (!model->tail) return EDGERNN_OK;
-    TRY(find_steady(stream, &chunk, arena, &steady, &steady_count, error));
-    parts[0] = *made;
-    edgernn_status status =
-        run_tail(stream, next(stream), hops, steady, steady_count, arena, &parts[1], error);
-    Result *joined = status ? NULL : make_result(model);
-    if (!status) status = joined ? join_results(stream, parts, 2, joined, error) : fail_memory(error);
+    TAKE(steady, arena, check.count + 1);
+    for (size_t i = 0; i < check.count; i++) {
+        const View *view = &model->chunks[IN][i];
+        if (view->steps < 0 && !view->is_lengths)
+            steady[steady_count++] = (edgernn_tensor){view->name, view->dtype, view->rank, chunk.shapes[i],
+                                                      chunk.data[i]};
+    }
+    Result *parts[2] = {*made, NULL};
+    *made = NULL;
+    edgernn_status status = run_tail(stream, next(stream), hops, steady, steady_count, arena, &parts[1], error);
+    if (!status) status = start_result(stream, made, error);
+    if (!status) status = join_results(stream, parts, 2, *made, error);
     free_result(parts[0]);
     free_result(parts[1]);
-    *made = joined;
     return status;
 }
 
@@ -3580,9 +3460,7 @@ edgernn_status edgernn_run(edgernn_stream *stream, const edgernn_tensor *inputs,
     Arena arena = {NULL};
     Result *result = NULL;
     const edgernn_status status = run_whole(stream, inputs, count, &arena, &result, error);
-    free_arena(&arena);
-    if (status) return free_result(result), status;
-    publish(stream, result, outputs, output_count);
+    TRY(end_call(stream, status, &arena, result, 0, outputs, output_count));
     edgernn_reset(stream);
     return EDGERNN_OK;
 }
@@ -3802,9 +3680,8 @@ static edgernn_status read_rest(const edgernn_stream *stream, const char *at, si
         if (layout_of(view, rest->shapes[i], stream->batch).steps != (size_t)steps ||
             !are_finite(data, view->dtype, bytes / view->width))
             return fail_snapshot(error, "what it keeps of an input is not finite or has other steps");
-        const edgernn_tensor tensor = {view->name, view->dtype, view->rank, rest->shapes[i], data};
         views[found] = *view;
-        tensors[found++] = tensor;
+        tensors[found++] = (edgernn_tensor){view->name, view->dtype, view->rank, rest->shapes[i], data};
     }
     if (left) return fail_snapshot(error, "it is too long");
     check.views = views;
@@ -4083,12 +3960,10 @@ static edgernn_status replay_part(const Replay *replay, int64_t start, int64_t s
     const size_t count = model->main->in.data_count;
     const Call call = {false, start, stop};
     const bool is_whole = !start && stop == replay->golden->steps;
-    Arena arena = {NULL}, rest_arena = {NULL};
-    Chunk part = {0}, left;
-    Result *result = NULL;
+    Arena arena = {NULL};
+    Chunk part = {0};
     const edgernn_tensor *outputs = NULL;
     size_t given = 0, output_count = 0;
-    int64_t hops = 0;
     edgernn_tensor *inputs = take(&arena, count + 1, sizeof *inputs);
     edgernn_status status = inputs ? EDGERNN_OK : fail_memory(error);
     if (!status) status = cut_inputs(stream, &replay->golden->inputs, &call, &arena, &part, error);
@@ -4099,23 +3974,15 @@ static edgernn_status replay_part(const Replay *replay, int64_t start, int64_t s
         if (view->is_lengths && (by_step || !is_whole)) continue;
         if (view->is_lengths) part.data[i] = replay->golden->inputs.data[i];
         if (by_step && one && one->rank + 1 == rank) {
-            memmove(part.shapes[i] + view->steps, part.shapes[i] + view->steps + 1,
-                    (rank - (size_t)view->steps - 1) * sizeof(int64_t));
+            drop_steps(view, part.shapes[i]);
             rank--;
         }
-        const edgernn_tensor tensor = {view->name, view->dtype, rank, part.shapes[i], part.data[i]};
-        inputs[given++] = tensor;
+        inputs[given++] = (edgernn_tensor){view->name, view->dtype, rank, part.shapes[i], part.data[i]};
     }
     if (!status && by_step)
         status = edgernn_step(stream, inputs, given, &outputs, &output_count, error);
-    else if (!status) {
-        status = feed_chunk(stream, inputs, given, &arena, &rest_arena, &left, &result, &hops, error);
-        if (!status) publish(stream, result, &outputs, &output_count);
-        else free_result(result);
-        if (!status && hops) commit(stream, hops);
-    }
+    else if (!status) status = feed(stream, inputs, given, &outputs, &output_count, error);
     if (!status) compare_outputs(replay, outputs, output_count, stop == replay->golden->steps);
-    free_arena(&rest_arena);
     free_arena(&arena);
     return status;
 }
