@@ -139,7 +139,7 @@ def test_page_from_a_file(browser: Browser, pages: dict[str, Path], name: str) -
     assert browser.text("#light_title") == "Self-check passed"
     assert "largest difference" in browser.text("#light_text")
     ways = browser.value("[...document.querySelectorAll('#ways tr')].map(row => row.innerText)")
-    assert [way.split("\t")[-1] for way in ways] == ["equal"] * 3 + ["differs, as it must"]
+    assert [way.split("\t")[-1] for way in ways] == ["agrees"] * 3 + ["differs, as it must"]
     ports = browser.value(
         "[...document.querySelectorAll('#ports tr')].map(row => row.cells[0].textContent)"
     )

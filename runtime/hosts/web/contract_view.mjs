@@ -95,7 +95,7 @@ export function showCheck(differences, tolerance, { body, light, title, text }) 
     passed &&= fits;
     const [, number, result] = body.rows[row].cells;
     number.textContent = applies ? short(difference) : "–";
-    result.textContent = !applies ? "does not apply" : !fits ? (isControl ? "no difference: wrong" : "too large") : isControl ? "differs, as it must" : "equal";
+    result.textContent = !applies ? "does not apply" : !fits ? (isControl ? "no difference: wrong" : "too large") : isControl ? "differs, as it must" : "agrees";
     result.className = !applies ? "" : fits ? "good" : "bad";
   });
   const largest = Math.max(...["whole", "chunks", "steps"].map((key) => differences[key]).filter((one) => one >= 0));
