@@ -307,23 +307,17 @@ typedef struct Chunk {
     int64_t steps;
 } Chunk;
 
-/* One value for each state. */
-typedef struct Values {
-    void **data;
-    OrtValue **values;
-    edgernn_tensor *tensors;
-} Values;
-
-/* The outputs of a call, or the memory of the ports of prepared steps. */
-typedef struct Result {
+/* Arrays that are made together: the outputs of a call, one value for each state, or the inputs or outputs
+ * of prepared steps. */
+typedef struct Arrays {
     Arena arena;
     edgernn_tensor *tensors;
-    void **memory; /* of the ports of prepared steps */
+    void **memory; /* of states and prepared steps */
     int64_t (*shapes)[SHAPE_SIZE];
     OrtValue **values;
     const edgernn_model *model;
     size_t count;
-} Result;
+} Arrays;
 
 struct edgernn_stream {
     edgernn_model *model;
@@ -331,20 +325,20 @@ struct edgernn_stream {
     size_t batch;
     int64_t (*state_shapes)[SHAPE_SIZE];
     size_t *state_bytes;
-    Values sets[2], initial, between, spare;
+    Arrays *sets[2], *initial, *between, *spare; /* of states */
     size_t current;
     int64_t hops, age; /* hops that were run; hops of the sequence, as far as that matters */
     bool finished;
     Arena rest_arena;
     Chunk rest; /* by the places of chunks[IN]; steps 0 where nothing is kept */
-    Result *result;
+    Arrays *result;
     const OrtValue **call_inputs; /* for the calls of run_graph */
     OrtValue **call_outputs, **own_inputs;
     bool is_prepared; /* whether the shapes of a step are known; then: */
     int64_t (*step_shapes)[SHAPE_SIZE];
     size_t *step_bytes;
     const void **step_data;
-    Result *staged, *slots[2], *cuts[2]; /* inputs, outputs, and these without what is not defined */
+    Arrays *staged, *slots[2], *cuts[2]; /* inputs, outputs, and these without what is not defined */
     const OrtValue **plan_inputs[2]; /* by the current set of states */
     OrtValue **plan_outputs[2];
 };
@@ -1757,15 +1751,42 @@ static edgernn_status sort_source(edgernn_model *model, const Source *source, in
     return open_session(model, step, source, threads, provider, error);
 }
 
-/* Open a model from its sources, one for each graph that there is. A single file is at the place of
- * the sequence graph, whatever it is. */
-static edgernn_status open_model(edgernn_model *model, const Source *sources, const char *where,
+/* Find the file of a graph in a folder; an .ort file is one for a reduced build. */
+static edgernn_status find_file(edgernn_model *model, const char *folder, const char *kind, Source *source,
+                                edgernn_error *error) {
+    static const char *const endings[] = {"onnx", "ort"};
+    const size_t size = strlen(folder) + 32;
+    char *path;
+    TAKE(path, &model->arena, size);
+    for (size_t i = 0; i < 2 && !source->path; i++) {
+        snprintf(path, size, "%s/%s.%s", folder, kind, endings[i]);
+        if (is_file(path)) source->path = path;
+    }
+    return EDGERNN_OK;
+}
+
+/* Find the files of a path: a folder, or a single graph, which is at the place of the sequence graph. */
+static edgernn_status find_sources(edgernn_model *model, const char *path, Source *sources,
+                                   edgernn_error *error) {
+    if (is_file(path)) return sources[EDGERNN_SEQUENCE].path = path, EDGERNN_OK;
+    TRY(find_file(model, path, "sequence", &sources[EDGERNN_SEQUENCE], error));
+    TRY(find_file(model, path, "step", &sources[EDGERNN_STEP], error));
+    if (!sources[EDGERNN_SEQUENCE].path && !sources[EDGERNN_STEP].path)
+        return fail(error, EDGERNN_CONTRACT_ERROR, "`%.400s` has neither sequence.onnx nor "
+                    "step.onnx. Give the folder of an artifact, or one of its graphs.", path);
+    model->folder = copy_text(&model->arena, path, strlen(path));
+    return model->folder ? EDGERNN_OK : fail_memory(error);
+}
+
+/* Open a model from its files, or from graphs in memory where `path` is NULL. */
+static edgernn_status open_model(edgernn_model *model, const char *path, Source *sources,
                                  const edgernn_options *options, edgernn_error *error) {
-    static const edgernn_options defaults;
     static const char *const kinds[] = {"sequence", "step"};
+    static const char *const nameless[] = {"the sequence graph", "the step graph"};
     static const char silent[] = "ONNX Runtime cannot start";
+    const char *written = options->provider && *options->provider ? options->provider : "cpu";
     Provider provider = {0};
-    if (!options) options = &defaults;
+    if (path) TRY(find_sources(model, path, sources, error));
     if (options->threads < 0 || options->threads > MOST_THREADS)
         return fail(error, EDGERNN_INPUT_ERROR, "`threads` is %" PRId32 "; it must be at least 1 "
                     "and at most %d, or 0 for 1.", options->threads, (int)MOST_THREADS);
@@ -1777,89 +1798,55 @@ static edgernn_status open_model(edgernn_model *model, const Source *sources, co
     ORT(EDGERNN_PROVIDER_ERROR, silent, CreateEnv(LOG_FATAL, "edgernn", &model->env));
     ORT(EDGERNN_PROVIDER_ERROR, silent, GetAllocatorWithDefaultOptions(&model->allocator));
     ORT(EDGERNN_PROVIDER_ERROR, silent, CreateCpuMemoryInfo(ARENA_ALLOCATOR, DEFAULT_MEMORY, &model->memory));
-    TRY(read_provider(model, options->provider && *options->provider ? options->provider : "cpu",
-                      &provider, error));
+    TRY(read_provider(model, written, &provider, error));
+    const bool is_single = path && !model->folder;
     for (int kind = 0; kind < 2; kind++) {
         Graph *graph = &model->graphs[kind];
+        const char *where = is_single ? path : sources[kind].path ? sources[kind].path : nameless[kind];
         graph->kind = kinds[kind];
-        graph->where = where ? where : sources[kind].path ? sources[kind].path
-                       : kind                             ? "the step graph"
-                                                          : "the sequence graph";
-        if (!(graph->where = copy_text(&model->arena, graph->where, strlen(graph->where))))
-            return fail_memory(error);
+        if (!(graph->where = copy_text(&model->arena, where, strlen(where)))) return fail_memory(error);
     }
-    for (int kind = 0; kind < 2; kind++) {
-        if (!sources[kind].path && !sources[kind].bytes) continue;
-        TRY(open_session(model, &model->graphs[kind], &sources[kind], options->threads, &provider,
-                         error));
-    }
-    if (where) TRY(sort_source(model, &sources[0], options->threads, &provider, error));
+    for (int kind = 0; kind < 2; kind++)
+        if (sources[kind].path || sources[kind].bytes)
+            TRY(open_session(model, &model->graphs[kind], &sources[kind], options->threads, &provider, error));
+    if (is_single) TRY(sort_source(model, &sources[0], options->threads, &provider, error));
     model->main = &model->graphs[model->graphs[EDGERNN_SEQUENCE].session ? EDGERNN_SEQUENCE : EDGERNN_STEP];
     return read_graphs(model, error);
 }
 
 /* Make a model and open it; on failure nothing of it stays. */
-static edgernn_status make_model(const Source *sources, const char *where, const char *folder,
-                                 const edgernn_options *options, edgernn_model **result,
-                                 edgernn_error *error) {
+static edgernn_status make_model(const char *path, Source *sources, const edgernn_options *options,
+                                 edgernn_model **result, edgernn_error *error) {
+    static const edgernn_options defaults;
     edgernn_model *model = calloc(1, sizeof *model);
     if (!model) return fail_memory(error);
     ADD_ONE(&model->references);
-    edgernn_status status = EDGERNN_OK;
-    if (folder && !(model->folder = copy_text(&model->arena, folder, strlen(folder))))
-        status = fail_memory(error);
-    if (!status) status = open_model(model, sources, where, options, error);
+    const edgernn_status status = open_model(model, path, sources, options ? options : &defaults, error);
     if (status) release_model(model);
     else *result = model;
     return status;
 }
 
-/* Find the file of a graph in a folder; an .ort file is one for a reduced build. */
-static edgernn_status find_file(const char *folder, const char *kind, Arena *arena, Source *source,
-                                edgernn_error *error) {
-    static const char *const endings[] = {"onnx", "ort"};
-    const size_t size = strlen(folder) + 32;
-    char *path = take(arena, size, 1);
-    if (!path) return fail_memory(error);
-    for (size_t i = 0; i < 2 && !source->path; i++) {
-        snprintf(path, size, "%s/%s.%s", folder, kind, endings[i]);
-        if (is_file(path)) source->path = path;
-    }
-    return EDGERNN_OK;
-}
-
 edgernn_status edgernn_open(const char *path, const edgernn_options *options, edgernn_model **model,
                             edgernn_error *error) {
     Source sources[2] = {{0}};
-    Arena arena = {NULL};
     clear(error);
     if (!path || !model)
         return fail(error, EDGERNN_INPUT_ERROR, "`%s` is NULL. Give the path of an artifact and a "
                     "place for the model.", path ? "model" : "path");
-    if (is_file(path)) {
-        sources[0].path = path;
-        return make_model(sources, path, NULL, options, model, error);
-    }
-    edgernn_status status = find_file(path, "sequence", &arena, &sources[0], error);
-    if (!status) status = find_file(path, "step", &arena, &sources[1], error);
-    if (!status && !sources[0].path && !sources[1].path)
-        status = fail(error, EDGERNN_CONTRACT_ERROR, "`%.400s` has neither sequence.onnx nor "
-                      "step.onnx. Give the folder of an artifact, or one of its graphs.", path);
-    if (!status) status = make_model(sources, NULL, path, options, model, error);
-    free_arena(&arena);
-    return status;
+    return make_model(path, sources, options, model, error);
 }
 
 edgernn_status edgernn_open_memory(const void *sequence, size_t sequence_size, const void *step,
                                    size_t step_size, const edgernn_options *options,
                                    edgernn_model **model, edgernn_error *error) {
-    const Source sources[2] = {{NULL, sequence, sequence_size}, {NULL, step, step_size}};
+    Source sources[2] = {{NULL, sequence, sequence_size}, {NULL, step, step_size}};
     clear(error);
     if (!model) return fail(error, EDGERNN_INPUT_ERROR, "`model` is NULL. Give a place for it.");
     if ((!sequence || !sequence_size) && (!step || !step_size))
         return fail(error, EDGERNN_CONTRACT_ERROR, "There is no graph. Give the bytes of "
                     "sequence.onnx, of step.onnx or of both.");
-    return make_model(sources, NULL, NULL, options, model, error);
+    return make_model(NULL, sources, options, model, error);
 }
 
 void edgernn_close(edgernn_model *model) {
@@ -2432,15 +2419,33 @@ static edgernn_status check_inputs(const edgernn_stream *stream, const Check *ch
     return EDGERNN_OK;
 }
 
-/* ---- Values of states --------------------------------------------------------------------------- */
+/* ---- Arrays that are made together, and states --------------------------------------------------- */
 
 static size_t state_count(const edgernn_stream *stream) {
     return stream->model->state_count;
 }
 
-static void copy_states(const edgernn_stream *stream, const Values *from, const Values *to) {
-    for (size_t i = 0; i < state_count(stream); i++)
-        memcpy(to->data[i], from->data[i], stream->state_bytes[i]);
+static void free_result(Arrays *result) {
+    if (!result) return;
+    for (size_t i = 0; result->values && i < result->count; i++)
+        if (result->values[i]) result->model->api.ReleaseValue(result->values[i]);
+    free_arena(&result->arena);
+    free(result);
+}
+
+/* Make an empty result of a number of outputs; NULL without memory. */
+static Arrays *make_result(const edgernn_model *model, size_t count) {
+    Arrays *result = calloc(1, sizeof *result);
+    if (!result) return NULL;
+    result->model = model;
+    result->count = count;
+    result->tensors = take(&result->arena, count + 1, sizeof *result->tensors);
+    result->shapes = take(&result->arena, count + 1, sizeof *result->shapes);
+    result->values = take(&result->arena, count + 1, sizeof *result->values);
+    result->memory = take(&result->arena, count + 1, sizeof *result->memory);
+    if (result->memory && result->tensors && result->shapes && result->values) return result;
+    free_result(result);
+    return NULL;
 }
 
 /* Make a tensor of ONNX Runtime's over memory. */
@@ -2453,34 +2458,25 @@ static edgernn_status make_value(const edgernn_model *model, void *data, size_t 
                            EDGERNN_PROVIDER_ERROR, "ONNX Runtime cannot make a tensor", error);
 }
 
-/* Make one set of values, all zero. */
-static edgernn_status make_values(edgernn_stream *stream, Values *values, edgernn_error *error) {
-    const size_t count = state_count(stream);
-    TAKE(values->data, &stream->arena, count + 1);
-    TAKE(values->tensors, &stream->arena, count + 1);
-    TAKE(values->values, &stream->arena, count + 1);
-    for (size_t i = 0; i < count; i++) {
-        const State *state = &stream->model->states[i];
-        const int64_t *shape = stream->state_shapes[i];
-        const size_t bytes = stream->state_bytes[i];
-        if (!(values->data[i] = take(&stream->arena, bytes + 1, 1))) return fail_memory(error);
-        values->tensors[i] = (edgernn_tensor){state->input, state->dtype, state->rank, shape, values->data[i]};
-        TRY(make_value(stream->model, values->data[i], bytes, shape, state->rank, state->dtype,
-                       &values->values[i], error));
-    }
-    return EDGERNN_OK;
+/* Make zeroed memory for an array of a result, and a tensor of ONNX Runtime's over it. */
+static edgernn_status make_memory(Arrays *result, size_t place, const char *name, int32_t dtype, size_t rank,
+                                  const int64_t *shape, size_t bytes, edgernn_error *error) {
+    if (!(result->memory[place] = take(&result->arena, bytes + 1, 1))) return fail_memory(error);
+    result->tensors[place] = (edgernn_tensor){name, dtype, rank, shape, result->memory[place]};
+    return make_value(result->model, result->memory[place], bytes, shape, rank, dtype, &result->values[place],
+                      error);
 }
 
-static void release_values(edgernn_stream *stream, Values *values) {
-    for (size_t i = 0; values->values && i < state_count(stream); i++)
-        if (values->values[i]) stream->model->api.ReleaseValue(values->values[i]);
+static void copy_states(const edgernn_stream *stream, const Arrays *from, const Arrays *to) {
+    for (size_t i = 0; i < state_count(stream); i++)
+        memcpy(to->memory[i], from->memory[i], stream->state_bytes[i]);
 }
 
 /* Write the initial value of a state for all sequences. */
 static void write_initial(const edgernn_stream *stream, size_t place) {
     const State *state = &stream->model->states[place];
     const char *from = state->initial;
-    char *to = stream->initial.data[place];
+    char *to = stream->initial->memory[place];
     size_t batch = 1, inner = state->width, total = stream->state_bytes[place];
     for (size_t axis = 0; axis < state->rank; axis++) {
         const size_t size = (size_t)stream->state_shapes[place][axis];
@@ -2506,50 +2502,31 @@ static edgernn_status make_states(edgernn_stream *stream, edgernn_error *error) 
         if (!count_bytes(stream->state_shapes[i], state->rank, state->width, &stream->state_bytes[i]))
             return fail_memory(error);
     }
-    TRY(make_values(stream, &stream->sets[0], error));
-    TRY(make_values(stream, &stream->sets[1], error));
-    TRY(make_values(stream, &stream->initial, error));
-    TRY(make_values(stream, &stream->between, error));
-    TRY(make_values(stream, &stream->spare, error));
+    Arrays **sets[] = {&stream->sets[0], &stream->sets[1], &stream->initial, &stream->between, &stream->spare};
+    for (size_t set = 0; set < sizeof sets / sizeof *sets; set++) {
+        if (!(*sets[set] = make_result(stream->model, count))) return fail_memory(error);
+        for (size_t i = 0; i < count; i++) {
+            const State *state = &stream->model->states[i];
+            TRY(make_memory(*sets[set], i, state->input, state->dtype, state->rank, stream->state_shapes[i],
+                            stream->state_bytes[i], error));
+        }
+    }
     for (size_t i = 0; i < count; i++) write_initial(stream, i);
-    copy_states(stream, &stream->initial, &stream->sets[0]);
+    copy_states(stream, stream->initial, stream->sets[0]);
     return EDGERNN_OK;
 }
 
 /* ---- Results ------------------------------------------------------------------------------------ */
 
-static void free_result(Result *result) {
-    if (!result) return;
-    for (size_t i = 0; result->values && i < result->count; i++)
-        if (result->values[i]) result->model->api.ReleaseValue(result->values[i]);
-    free_arena(&result->arena);
-    free(result);
-}
-
-/* Make an empty result of a number of outputs; NULL without memory. */
-static Result *make_result(const edgernn_model *model, size_t count) {
-    Result *result = calloc(1, sizeof *result);
-    if (!result) return NULL;
-    result->model = model;
-    result->count = count;
-    result->tensors = take(&result->arena, count + 1, sizeof *result->tensors);
-    result->shapes = take(&result->arena, count + 1, sizeof *result->shapes);
-    result->values = take(&result->arena, count + 1, sizeof *result->values);
-    result->memory = take(&result->arena, count + 1, sizeof *result->memory);
-    if (result->memory && result->tensors && result->shapes && result->values) return result;
-    free_result(result);
-    return NULL;
-}
-
 /* Make an empty result for the data outputs of a model. A function that makes a result leaves it to its
  * caller to free it, also where it fails. */
-static edgernn_status start_result(const edgernn_stream *stream, Result **made, edgernn_error *error) {
+static edgernn_status start_result(const edgernn_stream *stream, Arrays **made, edgernn_error *error) {
     *made = make_result(stream->model, stream->model->main->out.data_count);
     return *made ? EDGERNN_OK : fail_memory(error);
 }
 
 /* Describe an output by the tensor that ONNX Runtime made. */
-static edgernn_status read_value(Result *result, size_t place, const View *view, edgernn_error *error) {
+static edgernn_status read_value(Arrays *result, size_t place, const View *view, edgernn_error *error) {
     const edgernn_model *model = result->model;
     OrtTensorTypeAndShapeInfo *info = NULL;
     void *data = NULL;
@@ -2574,7 +2551,7 @@ static edgernn_status read_value(Result *result, size_t place, const View *view,
 }
 
 /* Put an array of new memory at a place of a result: with `steps` steps, its other axes as in `shape`. */
-static edgernn_status make_output(Result *result, size_t place, const View *view, const int64_t *shape,
+static edgernn_status make_output(Arrays *result, size_t place, const View *view, const int64_t *shape,
                                   size_t steps, size_t batch, char **data, edgernn_error *error) {
     size_t bytes = 0;
     int64_t *sizes = result->shapes[place];
@@ -2588,7 +2565,7 @@ static edgernn_status make_output(Result *result, size_t place, const View *view
 }
 
 /* Make the outputs of a chunk of no hop: no steps, or nothing without an axis of steps. */
-static edgernn_status make_empty(const edgernn_stream *stream, Result **made, edgernn_error *error) {
+static edgernn_status make_empty(const edgernn_stream *stream, Arrays **made, edgernn_error *error) {
     const edgernn_model *model = stream->model;
     TRY(start_result(stream, made, error));
     int64_t *symbols = make_symbols(stream, 0, &(*made)->arena);
@@ -2614,7 +2591,7 @@ static int64_t undefined_steps(const edgernn_model *model, const View *view, int
 }
 
 /* Leave out the steps of an output before `start` and from `stop` on. */
-static edgernn_status cut_output(Result *result, size_t place, const View *view, int64_t start,
+static edgernn_status cut_output(Arrays *result, size_t place, const View *view, int64_t start,
                                  int64_t stop, size_t batch, edgernn_error *error) {
     const edgernn_tensor whole = result->tensors[place];
     const Layout layout = layout_of(view, whole.shape, batch);
@@ -2631,7 +2608,7 @@ static edgernn_status cut_output(Result *result, size_t place, const View *view,
 }
 
 /* Leave out what is not defined in the outputs of a chunk, `age` hops after the start. */
-static edgernn_status cut_undefined(const edgernn_stream *stream, Result *result, int64_t age,
+static edgernn_status cut_undefined(const edgernn_stream *stream, Arrays *result, int64_t age,
                                     int64_t hops, edgernn_error *error) {
     for (size_t i = 0; age < stream->model->undefined && i < result->count; i++) {
         const View *view = &stream->model->chunks[OUT][i];
@@ -2648,7 +2625,7 @@ static edgernn_status cut_undefined(const edgernn_stream *stream, Result *result
 /* ---- Calls of the graphs ------------------------------------------------------------------------ */
 
 /* Put the states where a call of a graph takes and gives them. */
-static void bind_states(const Graph *graph, const Values *before, const Values *after,
+static void bind_states(const Graph *graph, const Arrays *before, const Arrays *after,
                         const OrtValue **inputs, OrtValue **outputs) {
     for (size_t i = 0; i < graph->in.count; i++)
         if (graph->in.ports[i].state) inputs[i] = before->values[graph->in.ports[i].state - 1];
@@ -2673,7 +2650,7 @@ static edgernn_status call_graph(const edgernn_model *model, const Graph *graph,
  * chunk: the data of its inputs by `places`, a place in the chunk for each data input, NULL for the
  * same order. outputs: for each data output NULL, and the tensor that is made. */
 static edgernn_status run_graph(edgernn_stream *stream, const Graph *graph, const Chunk *chunk,
-                                const size_t *places, const Values *before, const Values *after,
+                                const size_t *places, const Arrays *before, const Arrays *after,
                                 OrtValue **outputs, edgernn_error *error) {
     const edgernn_model *model = stream->model;
     size_t made = 0;
@@ -2773,7 +2750,7 @@ static edgernn_status cut_inputs(const edgernn_stream *stream, const Chunk *chun
 
 /* Run one call of several; its result has the shapes of chunks. */
 static edgernn_status run_part(edgernn_stream *stream, const Chunk *chunk, const Call *call,
-                               const Values *before, const Values *after, Arena *arena, Result **made,
+                               const Arrays *before, const Arrays *after, Arena *arena, Arrays **made,
                                edgernn_error *error) {
     const edgernn_model *model = stream->model;
     const Graph *main = model->main, *graph = &model->graphs[call->is_step ? EDGERNN_STEP : EDGERNN_SEQUENCE];
@@ -2802,8 +2779,8 @@ static edgernn_status run_part(edgernn_stream *stream, const Chunk *chunk, const
 }
 
 /* Join the results of several calls along the axis of steps; without one, the last is taken. */
-static edgernn_status join_results(const edgernn_stream *stream, Result *const *parts, size_t count,
-                                   Result *joined, edgernn_error *error) {
+static edgernn_status join_results(const edgernn_stream *stream, Arrays *const *parts, size_t count,
+                                   Arrays *joined, edgernn_error *error) {
     for (size_t i = 0; i < joined->count; i++) {
         const View *view = &stream->model->chunks[OUT][i];
         size_t last = count - 1, steps = 0, place = 0;
@@ -2843,18 +2820,18 @@ static edgernn_status check_whole_lengths(const edgernn_stream *stream, const Ch
 }
 
 /* Run whole hops from one set of states to another, in as many calls as that takes. */
-static edgernn_status run_hops(edgernn_stream *stream, const Chunk *chunk, const Values *before,
-                               const Values *after, Arena *arena, Result **made, edgernn_error *error) {
+static edgernn_status run_hops(edgernn_stream *stream, const Chunk *chunk, const Arrays *before,
+                               const Arrays *after, Arena *arena, Arrays **made, edgernn_error *error) {
     int64_t count = 0;
     Call call;
-    Result **parts;
+    Arrays **parts;
     edgernn_status status = EDGERNN_OK;
     TRY(divide(stream->model, chunk->steps, &count, 0, &call, error));
     if (count == 1 && !call.is_step) return run_part(stream, chunk, &call, before, after, arena, made, error);
     TRY(check_whole_lengths(stream, chunk, error));
     TAKE(parts, arena, count + 1);
     for (int64_t run = 0; !status && run < count; run++) {
-        const Values *target = (count - 1 - run) % 2 ? &stream->between : after;
+        const Arrays *target = (count - 1 - run) % 2 ? stream->between : after;
         status = divide(stream->model, chunk->steps, &count, run, &call, error);
         Arena own = {NULL};
         if (!status) status = run_part(stream, chunk, &call, before, target, &own, &parts[run], error);
@@ -2898,20 +2875,16 @@ static size_t find_shape(const edgernn_stream *stream, const View *view, const i
 
 /* Make the memory of the ports of a side of the graph that steps, and tensors of ONNX Runtime's. */
 static edgernn_status make_side(edgernn_stream *stream, const Side *side, const int64_t *symbols,
-                                Result **made, bool *fits, edgernn_error *error) {
+                                Arrays **made, bool *fits, edgernn_error *error) {
     if (!(*made = make_result(stream->model, side->data_count))) return fail_memory(error);
     for (size_t i = 0; *fits && i < side->data_count; i++) {
         const View *view = &side->views[i];
         int64_t *shape = (*made)->shapes[i];
         const size_t bytes = find_shape(stream, view, symbols, shape, fits);
         if (!*fits) break;
-        char *data = take(&(*made)->arena, bytes + 1, 1);
-        if (!data) return fail_memory(error);
-        (*made)->memory[i] = data;
-        (*made)->tensors[i] = (edgernn_tensor){view->name, view->dtype, view->rank, shape, data};
-        TRY(make_value(stream->model, data, bytes, shape, view->rank, view->dtype, &(*made)->values[i], error));
+        TRY(make_memory(*made, i, view->name, view->dtype, view->rank, shape, bytes, error));
         for (size_t j = 0; view->is_lengths && j < bytes / view->width; j++)
-            write_number(data + j * view->width, view->dtype, (double)stream->model->hop);
+            write_number((char *)(*made)->memory[i] + j * view->width, view->dtype, (double)stream->model->hop);
     }
     return EDGERNN_OK;
 }
@@ -2936,13 +2909,13 @@ static edgernn_status prepare_steps(edgernn_stream *stream, edgernn_error *error
         fits = fits && bytes == stream->step_bytes[i];
     }
     for (int set = 0; fits && set < 2; set++) {
-        Result *slot;
+        Arrays *slot;
         TRY(make_side(stream, &graph->out, symbols, &stream->slots[set], &fits, error));
         if (model->undefined) TRY(make_side(stream, &graph->out, symbols, &stream->cuts[set], &fits, error));
         TAKE(stream->plan_inputs[set], &stream->arena, graph->in.count + 1);
         TAKE(stream->plan_outputs[set], &stream->arena, graph->out.count + 1);
         slot = stream->slots[set];
-        bind_states(graph, &stream->sets[set], &stream->sets[set ^ 1], stream->plan_inputs[set],
+        bind_states(graph, stream->sets[set], stream->sets[set ^ 1], stream->plan_inputs[set],
                     stream->plan_outputs[set]);
         for (size_t i = 0; i < graph->in.data_count; i++)
             stream->plan_inputs[set][graph->in.places[i]] = stream->staged->values[i];
@@ -2961,11 +2934,9 @@ static edgernn_status prepare_steps(edgernn_stream *stream, edgernn_error *error
 void edgernn_stream_close(edgernn_stream *stream) {
     if (!stream) return;
     edgernn_model *model = stream->model;
-    Values *values[] = {&stream->sets[0], &stream->sets[1], &stream->initial, &stream->between,
-                        &stream->spare};
-    Result *results[] = {stream->result, stream->staged, stream->slots[0], stream->slots[1], stream->cuts[0],
-                         stream->cuts[1]};
-    for (size_t i = 0; i < sizeof values / sizeof *values; i++) release_values(stream, values[i]);
+    Arrays *results[] = {stream->sets[0],  stream->sets[1],  stream->initial, stream->between, stream->spare,
+                         stream->result,   stream->staged,   stream->slots[0], stream->slots[1],
+                         stream->cuts[0],  stream->cuts[1]};
     for (size_t i = 0; i < sizeof results / sizeof *results; i++) free_result(results[i]);
     free_arena(&stream->rest_arena);
     free_arena(&stream->arena);
@@ -3021,16 +2992,16 @@ edgernn_status edgernn_stream_open(edgernn_model *model, size_t batch, edgernn_s
     return status;
 }
 
-static Values *now(edgernn_stream *stream) {
-    return &stream->sets[stream->current];
+static Arrays *now(edgernn_stream *stream) {
+    return stream->sets[stream->current];
 }
 
-static Values *next(edgernn_stream *stream) {
-    return &stream->sets[stream->current ^ 1];
+static Arrays *next(edgernn_stream *stream) {
+    return stream->sets[stream->current ^ 1];
 }
 
 /* Check that the states of a sequence that counts its hops have room for more. */
-static edgernn_status check_room(const edgernn_stream *stream, const Values *values, int64_t hops,
+static edgernn_status check_room(const edgernn_stream *stream, const Arrays *values, int64_t hops,
                                  edgernn_error *error) {
     const edgernn_model *model = stream->model;
     for (size_t i = 0; model->is_limited && i < model->state_count; i++) {
@@ -3038,7 +3009,7 @@ static edgernn_status check_room(const edgernn_stream *stream, const Values *val
         int64_t most = INT64_MIN;
         if (!state->limit) continue;
         for (size_t j = 0; j < stream->state_bytes[i] / state->width; j++) {
-            const int64_t count = integer_at(values->data[i], state->dtype, j);
+            const int64_t count = integer_at(values->memory[i], state->dtype, j);
             if (count > most) most = count;
         }
         if (most <= state->limit - hops) continue;
@@ -3072,7 +3043,7 @@ static void commit(edgernn_stream *stream, int64_t hops) {
 }
 
 /* End a call: its result becomes the last one, and is handed over. */
-static edgernn_status end_call(edgernn_stream *stream, edgernn_status status, Arena *arena, Result *result,
+static edgernn_status end_call(edgernn_stream *stream, edgernn_status status, Arena *arena, Arrays *result,
                                int64_t hops, const edgernn_tensor **outputs, size_t *output_count) {
     free_arena(arena);
     if (status) return free_result(result), status;
@@ -3129,8 +3100,8 @@ static edgernn_status search_inputs(edgernn_stream *stream, const edgernn_tensor
 }
 
 /* Leave out what is not defined in the outputs of a prepared step. */
-static Result *cut_step(edgernn_stream *stream, const Graph *graph) {
-    Result *slot = stream->slots[stream->current], *cut = stream->cuts[stream->current];
+static Arrays *cut_step(edgernn_stream *stream, const Graph *graph) {
+    Arrays *slot = stream->slots[stream->current], *cut = stream->cuts[stream->current];
     if (stream->age >= stream->model->undefined) return slot;
     for (size_t i = 0; i < graph->out.data_count; i++) {
         const View *view = &graph->out.views[i];
@@ -3158,7 +3129,7 @@ static edgernn_status run_prepared(edgernn_stream *stream, const Graph *graph,
         if (stream->step_data[i])
             memcpy(stream->staged->memory[i], stream->step_data[i], stream->step_bytes[i]);
     TRY(call_graph(stream->model, graph, stream->plan_inputs[set], stream->plan_outputs[set], error));
-    const Result *result = cut_step(stream, graph);
+    const Arrays *result = cut_step(stream, graph);
     if (stream->result) free_result(stream->result), stream->result = NULL;
     commit(stream, 1);
     if (outputs) *outputs = result->tensors;
@@ -3169,7 +3140,7 @@ static edgernn_status run_prepared(edgernn_stream *stream, const Graph *graph,
 /* Run a step whose shapes the batch alone does not determine. */
 static edgernn_status run_unprepared(edgernn_stream *stream, const Graph *graph,
                                      const edgernn_tensor *inputs, size_t count, Arena *arena,
-                                     Result **made, edgernn_error *error) {
+                                     Arrays **made, edgernn_error *error) {
     const edgernn_model *model = stream->model;
     const Check check = step_check(model);
     const bool is_step = graph == &model->graphs[EDGERNN_STEP];
@@ -3220,7 +3191,7 @@ edgernn_status edgernn_step(edgernn_stream *stream, const edgernn_tensor *inputs
         return run_prepared(stream, graph, outputs, output_count, error);
     }
     Arena arena = {NULL};
-    Result *result = NULL;
+    Arrays *result = NULL;
     const edgernn_status status = run_unprepared(stream, graph, inputs, count, &arena, &result, error);
     return end_call(stream, status, &arena, result, 1, outputs, output_count);
 }
@@ -3284,7 +3255,7 @@ static Check chunk_check(const edgernn_model *model) {
 
 /* Run the whole hops of the rest and a chunk, and keep what is left. */
 static edgernn_status feed_chunk(edgernn_stream *stream, const edgernn_tensor *inputs, size_t count,
-                                 Arena *arena, Arena *rest_arena, Chunk *left, Result **result,
+                                 Arena *arena, Arena *rest_arena, Chunk *left, Arrays **result,
                                  int64_t *hops, edgernn_error *error) {
     const Check check = chunk_check(stream->model);
     Chunk chunk, whole;
@@ -3302,7 +3273,7 @@ static edgernn_status feed(edgernn_stream *stream, const edgernn_tensor *inputs,
                            const edgernn_tensor **outputs, size_t *output_count, edgernn_error *error) {
     Arena arena = {NULL}, rest_arena = {NULL};
     Chunk left = {0};
-    Result *result = NULL;
+    Arrays *result = NULL;
     int64_t hops = 0;
     const edgernn_status status = feed_chunk(stream, inputs, count, &arena, &rest_arena, &left, &result,
                                              &hops, error);
@@ -3352,9 +3323,9 @@ static edgernn_status pad_inputs(const edgernn_stream *stream, int64_t steps,
 }
 
 /* Run the padding after the end of a sequence, whose states are `before`, and take the tails. */
-static edgernn_status run_tail(edgernn_stream *stream, const Values *before, int64_t age,
+static edgernn_status run_tail(edgernn_stream *stream, const Arrays *before, int64_t age,
                                const edgernn_tensor *inputs, size_t count, Arena *arena,
-                               Result **made, edgernn_error *error) {
+                               Arrays **made, edgernn_error *error) {
     const edgernn_model *model = stream->model;
     const Check check = chunk_check(model);
     edgernn_tensor *padded = NULL;
@@ -3366,7 +3337,7 @@ static edgernn_status run_tail(edgernn_stream *stream, const Values *before, int
     if (!model->tail) return make_empty(stream, made, error);
     TRY(pad_inputs(stream, model->tail * model->hop, inputs, count, arena, &padded, &padded_count, error));
     TRY(check_inputs(stream, &check, padded, padded_count, arena, &chunk, error));
-    const edgernn_status status = run_hops(stream, &chunk, before, &stream->spare, arena, made, error);
+    const edgernn_status status = run_hops(stream, &chunk, before, stream->spare, arena, made, error);
     if (status == EDGERNN_PROVIDER_ERROR) TRY(check_room(stream, before, model->tail, error));
     TRY(status);
     for (size_t i = 0; i < (*made)->count; i++) {
@@ -3386,7 +3357,7 @@ edgernn_status edgernn_finish(edgernn_stream *stream, const edgernn_tensor *inpu
                               edgernn_error *error) {
     TRY(check_stream(stream, "edgernn_finish", error));
     Arena arena = {NULL};
-    Result *result = NULL;
+    Arrays *result = NULL;
     const edgernn_status status =
         run_tail(stream, now(stream), stream->age, inputs, count, &arena, &result, error);
     TRY(end_call(stream, status, &arena, result, 0, outputs, output_count));
@@ -3396,7 +3367,7 @@ edgernn_status edgernn_finish(edgernn_stream *stream, const edgernn_tensor *inpu
 
 /* Run whole sequences from the initial state; with hops, their tails as well. */
 static edgernn_status run_whole(edgernn_stream *stream, const edgernn_tensor *inputs, size_t count,
-                                Arena *arena, Result **made, edgernn_error *error) {
+                                Arena *arena, Arrays **made, edgernn_error *error) {
     const edgernn_model *model = stream->model;
     const bool is_chunk = model->in_hops || model->main == &model->graphs[EDGERNN_STEP];
     const Check check = {is_chunk ? model->chunks[IN] : model->main->in.views,
@@ -3414,8 +3385,8 @@ static edgernn_status run_whole(edgernn_stream *stream, const edgernn_tensor *in
                     chunk.steps, plural(chunk.steps), model->hop);
     TRY(split(stream, &none, &chunk, arena, &whole, arena, &left, error));
     const int64_t hops = whole.steps / model->hop;
-    TRY(check_room(stream, &stream->initial, hops, error));
-    TRY(run_hops(stream, &whole, &stream->initial, next(stream), arena, made, error));
+    TRY(check_room(stream, stream->initial, hops, error));
+    TRY(run_hops(stream, &whole, stream->initial, next(stream), arena, made, error));
     TRY(cut_undefined(stream, *made, 0, hops, error));
     if (!model->tail) return EDGERNN_OK;
     TAKE(steady, arena, check.count + 1);
@@ -3425,7 +3396,7 @@ static edgernn_status run_whole(edgernn_stream *stream, const edgernn_tensor *in
             steady[steady_count++] = (edgernn_tensor){view->name, view->dtype, view->rank, chunk.shapes[i],
                                                       chunk.data[i]};
     }
-    Result *parts[2] = {*made, NULL};
+    Arrays *parts[2] = {*made, NULL};
     *made = NULL;
     edgernn_status status = run_tail(stream, next(stream), hops, steady, steady_count, arena, &parts[1], error);
     if (!status) status = start_result(stream, made, error);
@@ -3441,7 +3412,7 @@ edgernn_status edgernn_run(edgernn_stream *stream, const edgernn_tensor *inputs,
     clear(error);
     if (!stream) return fail(error, EDGERNN_INPUT_ERROR, "`stream` is NULL. Open one first.");
     Arena arena = {NULL};
-    Result *result = NULL;
+    Arrays *result = NULL;
     const edgernn_status status = run_whole(stream, inputs, count, &arena, &result, error);
     TRY(end_call(stream, status, &arena, result, 0, outputs, output_count));
     edgernn_reset(stream);
@@ -3452,7 +3423,7 @@ edgernn_status edgernn_run(edgernn_stream *stream, const edgernn_tensor *inputs,
 
 void edgernn_reset(edgernn_stream *stream) {
     if (!stream) return;
-    copy_states(stream, &stream->initial, now(stream));
+    copy_states(stream, stream->initial, now(stream));
     stream->hops = stream->age = 0;
     stream->finished = false;
     free_arena(&stream->rest_arena);
@@ -3517,7 +3488,7 @@ edgernn_status edgernn_set_state(edgernn_stream *stream, const edgernn_tensor *v
                     "elements.", state->input);
     TRY(check_values(state, value->data, stream->state_bytes[place], error));
     if (stream->state_bytes[place])
-        memmove(now(stream)->data[place], value->data, stream->state_bytes[place]);
+        memmove(now(stream)->memory[place], value->data, stream->state_bytes[place]);
     return EDGERNN_OK;
 }
 
@@ -3581,7 +3552,7 @@ edgernn_status edgernn_snapshot(const edgernn_stream *stream, void *buffer, size
     memcpy(at, &header, sizeof header);
     at += sizeof header;
     for (size_t i = 0; i < state_count(stream); at += stream->state_bytes[i++])
-        memcpy(at, stream->sets[stream->current].data[i], stream->state_bytes[i]);
+        memcpy(at, stream->sets[stream->current]->memory[i], stream->state_bytes[i]);
     for (size_t i = 0; i < stream->model->main->in.data_count; i++) {
         const size_t bytes = rest_bytes(stream, i);
         const size_t shape = stream->model->chunks[IN][i].rank * sizeof(int64_t);
@@ -3680,8 +3651,8 @@ edgernn_status edgernn_restore(edgernn_stream *stream, const void *snapshot, siz
     size_t left = size - sizeof header - sizeof(uint64_t);
     for (size_t i = 0; i < state_count(stream); i++) {
         if (left < stream->state_bytes[i]) return fail_snapshot(error, "it is too short");
-        memcpy(next(stream)->data[i], at, stream->state_bytes[i]);
-        TRY(check_values(&stream->model->states[i], next(stream)->data[i], stream->state_bytes[i], error));
+        memcpy(next(stream)->memory[i], at, stream->state_bytes[i]);
+        TRY(check_values(&stream->model->states[i], next(stream)->memory[i], stream->state_bytes[i], error));
         at += stream->state_bytes[i];
         left -= stream->state_bytes[i];
     }
@@ -3703,7 +3674,7 @@ edgernn_status edgernn_restore(edgernn_stream *stream, const void *snapshot, siz
 
 /* ---- The golden run ----------------------------------------------------------------------------- */
 
-enum { MOST_HEADER = 65536, MOST_RECORDING = 256 << 20 /* bytes of a file */ };
+enum { MOST_RECORDING = 256 << 20 /* bytes of a file */ };
 
 /* An array of a golden run. */
 typedef struct Recording {
@@ -4002,7 +3973,7 @@ static edgernn_status replay_run(edgernn_model *model, const Golden *golden, Way
         const Recording *after = &golden->after[i];
         double apart = after->bytes == replay.stream->state_bytes[i] ? 0 : (double)INFINITY;
         if (apart == 0)
-            compare(after->dtype, now(replay.stream)->data[i], after->data,
+            compare(after->dtype, now(replay.stream)->memory[i], after->data,
                     after->bytes / width_of(after->dtype), &apart);
         apart /= magnitude(after);
         if (apart > *difference) *difference = apart;
