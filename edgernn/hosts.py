@@ -45,7 +45,7 @@ class Host:
 HOSTS = {
     host.name: host
     for host in (
-        Host("c", "C", "a C11 compiler", "make -C {folder}", "{folder}/app"),
+        Host("c", "C", "a C11 compiler and make", "make -C {folder}", "{folder}/app"),
         Host(
             "cpp",
             "C++",
@@ -62,20 +62,26 @@ HOSTS = {
             "{folder}/target/release/app",
             "core",
         ),
-        Host("go", "Go", "Go 1.19 and a C compiler", "make -C {folder}", "{folder}/app"),
+        Host("go", "Go", "Go 1.19, a C compiler and make", "make -C {folder}", "{folder}/app"),
         Host(
             "java",
             "Java",
-            "a JDK, from 17 on, and a C compiler",
+            "a JDK, from 17 on, a C compiler and make",
             "make -C {folder}",
             "java -jar {folder}/lib/app.jar",
             "native",
         ),
-        Host("csharp", "C#", ".NET or Mono, and a C compiler", "make -C {folder}", "{folder}/app"),
+        Host(
+            "csharp",
+            "C#",
+            ".NET or Mono, a C compiler and make",
+            "make -C {folder}",
+            "{folder}/app",
+        ),
         Host(
             "swift",
             "Swift",
-            "Swift, from 5.7 on",
+            "Swift, from 5.7 on, and make",
             "make -C {folder}",
             "{folder}/app",
             "Sources/CEdgernn",
@@ -83,7 +89,7 @@ HOSTS = {
         Host(
             "kotlin",
             "Kotlin",
-            "kotlinc, a JDK, from 17 on, and a C compiler",
+            "kotlinc, a JDK, from 17 on, a C compiler and make",
             "make -C {folder}",
             "java -jar {folder}/lib/kotlin.jar",
             "java/native",

@@ -91,7 +91,7 @@ export function showCheck(differences, tolerance, { body, light, title, text }) 
     const difference = differences[key];
     const isControl = key === "withoutState";
     const applies = !Number.isNaN(difference) && difference !== undefined && difference !== null;
-    const fits = !applies || (isControl ? difference > tolerance : difference <= tolerance);
+    const fits = !applies || (isControl ? difference > differences.steps : difference <= tolerance);
     passed &&= fits;
     const [, number, result] = body.rows[row].cells;
     number.textContent = applies ? short(difference) : "–";

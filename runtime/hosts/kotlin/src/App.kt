@@ -50,10 +50,10 @@ private fun exit(message: String?): Nothing {
 private fun check(model: Model, stream: Stream): Boolean {
     val found = model.check()
     val right = listOf(
-        print("whole", found.whole(), mustAgree = true),
-        print("by chunks", found.chunks(), mustAgree = true),
-        print("by steps", found.steps(), mustAgree = true),
-        print("without state", found.withoutState(), mustAgree = false)
+        print("whole", found.whole(), TOLERANCE, mustAgree = true),
+        print("by chunks", found.chunks(), TOLERANCE, mustAgree = true),
+        print("by steps", found.steps(), TOLERANCE, mustAgree = true),
+        print("without state", found.withoutState(), found.steps(), mustAgree = false)
     )
     val agrees = right.all { it }
     val verdict = if (agrees) "reproduces" else "DIFFERS from"
@@ -68,9 +68,9 @@ private fun check(model: Model, stream: Stream): Boolean {
 }
 
 /** Print one difference; return whether it is as it must be. NaN does not apply. */
-private fun print(way: String, difference: Double, mustAgree: Boolean): Boolean {
+private fun print(way: String, difference: Double, limit: Double, mustAgree: Boolean): Boolean {
     if (difference.isNaN()) return true
-    val right = (difference <= TOLERANCE) == mustAgree
+    val right = (difference <= limit) == mustAgree
     val note = if (right) "" else ", WRONG"
     println("%-14s max difference %.1e%s".format(Locale.ROOT, way, difference, note))
     return right
