@@ -230,7 +230,7 @@ typedef struct Port {
 } Port;
 
 /* The inputs or the outputs of a graph. */
-enum { IN, OUT };
+enum { INPUTS, OUTPUTS };
 typedef struct Side {
     Port *ports;
     size_t count;
@@ -269,6 +269,13 @@ typedef struct Bound {
     int64_t least, most; /* 0 where there is none */
 } Bound;
 
+/* A symbol of a vocabulary. */
+typedef struct Symbol {
+    const char *text;
+    size_t size;
+    int64_t id;
+} Symbol;
+
 struct edgernn_model {
     Count references;
     Arena arena;
@@ -285,6 +292,7 @@ struct edgernn_model {
     size_t state_count;
     bool carries, divisible, in_hops, is_limited;
     int64_t hop, constant_batch, constant_steps;
+    int64_t least_steps, most_steps; /* of a call of the sequence graph; 0 where there is none */
     int64_t undefined, tail; /* hops until all outputs are defined; hops of padding at the end */
     const char **symbols;
     size_t symbol_count, symbol_capacity;
@@ -293,9 +301,8 @@ struct edgernn_model {
     View *chunks[2]; /* of the inputs and outputs of a chunk, in the order of `main` */
     View *steps[2];  /* of the step graph, or of a step in the sequence graph */
     size_t step_input_count;
-    const char **vocabulary;
-    size_t *symbol_sizes, *by_text; /* by_text: the ordinary symbols, sorted */
-    size_t vocabulary_size, ordinary_count, longest_symbol;
+    Symbol *vocabulary, *by_text; /* by_text: those that are neither unknown nor padding, sorted */
+    size_t vocabulary_size, ordinary_count;
     int64_t unknown, padding; /* -1 where there is none */
     bool has_words;
 };
@@ -330,7 +337,7 @@ struct edgernn_stream {
     int64_t hops, age; /* hops that were run; hops of the sequence, as far as that matters */
     bool finished;
     Arena rest_arena;
-    Chunk rest; /* by the places of chunks[IN]; steps 0 where nothing is kept */
+    Chunk rest; /* by the places of chunks[INPUTS]; steps 0 where nothing is kept */
     Arrays *result;
     const OrtValue **call_inputs; /* for the calls of run_graph */
     OrtValue **call_outputs, **own_inputs;
@@ -1203,17 +1210,17 @@ static edgernn_status view_calls(edgernn_model *model, edgernn_error *error) {
         TRY(copy_views(model, out, &model->chunks[out], error));
         for (size_t i = 0; i < main->sides[out].data_count; i++) {
             View *view = &model->chunks[out][i];
-            if (main == step) TRY(over_chunks(model, view, out == OUT, error));
-            else if (out == IN) TRY(vary_steps(model, view, error));
+            if (main == step) TRY(over_chunks(model, view, out == OUTPUTS, error));
+            else if (out == INPUTS) TRY(vary_steps(model, view, error));
         }
     }
     model->step_input_count = (step->session ? step : main)->in.data_count;
-    model->steps[IN] = step->in.views;
-    model->steps[OUT] = step->out.views;
+    model->steps[INPUTS] = step->in.views;
+    model->steps[OUTPUTS] = step->out.views;
     if (step->session) return EDGERNN_OK;
-    model->steps[OUT] = main->out.views;
-    TRY(copy_views(model, IN, &model->steps[IN], error));
-    for (size_t i = 0; i < main->in.data_count; i++) of_step(model, &model->steps[IN][i]);
+    model->steps[OUTPUTS] = main->out.views;
+    TRY(copy_views(model, INPUTS, &model->steps[INPUTS], error));
+    for (size_t i = 0; i < main->in.data_count; i++) of_step(model, &model->steps[INPUTS][i]);
     return EDGERNN_OK;
 }
 
@@ -1258,6 +1265,8 @@ static edgernn_status read_bounds(edgernn_model *model, const Graph *graph, edge
         TRY(find_count(graph, is_most ? "most" : "least", name, 0, is_most ? &bound->most : &bound->least,
                        error));
     }
+    const Bound *bound = find_bound(model, "sequence");
+    if (bound) model->least_steps = bound->least, model->most_steps = bound->most;
     return EDGERNN_OK;
 }
 
@@ -1390,8 +1399,8 @@ static edgernn_status read_graphs(edgernn_model *model, edgernn_error *error) {
                     "of two exports must not be mixed; copy the whole folder.", step->where,
                     family_of(step), graphs[0]->where, family_of(graphs[0]));
     for (size_t i = 0; i < count; i++) {
-        TRY(read_ports(model, graphs[i], IN, error));
-        TRY(read_ports(model, graphs[i], OUT, error));
+        TRY(read_ports(model, graphs[i], INPUTS, error));
+        TRY(read_ports(model, graphs[i], OUTPUTS, error));
         TRY(pair_states(model, graphs[i], error));
         TRY(read_states(model, graphs[i], error));
     }
@@ -1870,14 +1879,16 @@ size_t edgernn_output_count(const edgernn_model *model, edgernn_graph graph) {
     return graph_of(model, graph)->out.count;
 }
 
+static const edgernn_port *port_of(const Side *side, size_t place) {
+    return place < side->count ? &side->ports[place].facts : NULL;
+}
+
 const edgernn_port *edgernn_input(const edgernn_model *model, edgernn_graph graph, size_t place) {
-    const Graph *found = graph_of(model, graph);
-    return place < found->in.count ? &found->in.ports[place].facts : NULL;
+    return port_of(&graph_of(model, graph)->in, place);
 }
 
 const edgernn_port *edgernn_output(const edgernn_model *model, edgernn_graph graph, size_t place) {
-    const Graph *found = graph_of(model, graph);
-    return place < found->out.count ? &found->out.ports[place].facts : NULL;
+    return port_of(&graph_of(model, graph)->out, place);
 }
 
 const char *edgernn_metadata(const edgernn_model *model, const char *key) {
@@ -1925,29 +1936,11 @@ static size_t next_character(const char *text, size_t left, bool *space) {
     return size ? size : 1;
 }
 
-static int compare_symbols(const edgernn_model *model, size_t a, size_t b) {
-    const size_t sizes[2] = {model->symbol_sizes[a], model->symbol_sizes[b]};
-    const size_t size = sizes[0] < sizes[1] ? sizes[0] : sizes[1];
-    const int order = memcmp(model->vocabulary[a], model->vocabulary[b], size);
-    return order ? order : (sizes[0] > sizes[1]) - (sizes[0] < sizes[1]);
-}
-
-/* Sort ids by their symbols, from below up. */
-static void merge_symbols(const edgernn_model *model, size_t *ids, size_t *spare, size_t count) {
-    for (size_t width = 1; width < count; width *= 2) {
-        for (size_t start = 0; start < count; start += 2 * width) {
-            const size_t middle = start + width < count ? start + width : count;
-            const size_t end = start + 2 * width < count ? start + 2 * width : count;
-            size_t left = start, right = middle;
-            for (size_t at = start; at < end; at++) {
-                const bool takes_left =
-                    left < middle &&
-                    (right >= end || compare_symbols(model, ids[left], ids[right]) <= 0);
-                spare[at] = takes_left ? ids[left++] : ids[right++];
-            }
-        }
-        memcpy(ids, spare, count * sizeof *ids);
-    }
+static int compare_symbols(const void *a, const void *b) {
+    const Symbol *first = a, *second = b;
+    const size_t size = first->size < second->size ? first->size : second->size;
+    const int order = memcmp(first->text, second->text, size);
+    return order ? order : (first->size > second->size) - (first->size < second->size);
 }
 
 /* Find out whether the symbols are words: none has white space, most have several characters. */
@@ -1955,12 +1948,11 @@ static void find_words(edgernn_model *model) {
     size_t several = 0;
     model->has_words = true;
     for (size_t i = 0; i < model->ordinary_count; i++) {
-        const char *symbol = model->vocabulary[model->by_text[i]];
-        const size_t size = model->symbol_sizes[model->by_text[i]];
+        const Symbol *symbol = &model->by_text[i];
         size_t characters = 0;
-        for (size_t at = 0; at < size; characters++) {
+        for (size_t at = 0; at < symbol->size; characters++) {
             bool space;
-            at += next_character(symbol + at, size - at, &space);
+            at += next_character(symbol->text + at, symbol->size - at, &space);
             if (space) model->has_words = false;
         }
         several += characters > 1;
@@ -1971,21 +1963,20 @@ static void find_words(edgernn_model *model) {
 /* Split the lines of `edgernn.vocabulary` into symbols; `\n`, `\r`, `\0` and `\\` are escapes. */
 static edgernn_status split_symbols(edgernn_model *model, const char *lines, edgernn_error *error) {
     size_t count = 1;
+    char *text;
     for (const char *at = lines; *at; at++) count += *at == '\n';
     TAKE(model->vocabulary, &model->arena, count);
-    TAKE(model->symbol_sizes, &model->arena, count);
     TAKE(model->by_text, &model->arena, count);
-    char *text = take(&model->arena, strlen(lines) + 2, 1);
-    if (!text) return fail_memory(error);
+    TAKE(text, &model->arena, strlen(lines) + 2);
     for (size_t id = 0; id < count; id++, lines++) {
-        model->vocabulary[id] = text;
+        const char *start = text;
         for (; *lines && *lines != '\n'; lines++) {
             static const char codes[] = "\\nr0", characters[] = "\\\n\r";
             const char *code = *lines == '\\' && lines[1] ? strchr(codes, lines[1]) : NULL;
             *text++ = code ? characters[code - codes] : *lines;
             lines += code != NULL;
         }
-        model->symbol_sizes[id] = (size_t)(text - model->vocabulary[id]);
+        model->vocabulary[id] = (Symbol){start, (size_t)(text - start), (int64_t)id};
         *text++ = 0;
     }
     model->vocabulary_size = count;
@@ -1994,16 +1985,14 @@ static edgernn_status split_symbols(edgernn_model *model, const char *lines, edg
 
 static edgernn_status read_vocabulary(edgernn_model *model, edgernn_error *error) {
     const char *lines = find_entry(model->main, "vocabulary", NULL);
-    size_t *spare;
     if (!lines) return EDGERNN_OK;
     TRY(split_symbols(model, lines, error));
     TRY(find_count(model->main, "vocabulary", "unknown", -1, &model->unknown, error));
     TRY(find_count(model->main, "vocabulary", "padding", -1, &model->padding, error));
-    TAKE(spare, &model->arena, model->vocabulary_size);
     for (size_t id = 0; id < model->vocabulary_size; id++)
         if ((int64_t)id != model->unknown && (int64_t)id != model->padding)
-            model->by_text[model->ordinary_count++] = id;
-    merge_symbols(model, model->by_text, spare, model->ordinary_count);
+            model->by_text[model->ordinary_count++] = model->vocabulary[id];
+    qsort(model->by_text, model->ordinary_count, sizeof *model->by_text, compare_symbols);
     find_words(model);
     return EDGERNN_OK;
 }
@@ -2014,7 +2003,7 @@ size_t edgernn_vocabulary_size(const edgernn_model *model) {
 
 const char *edgernn_symbol(const edgernn_model *model, int64_t id) {
     const bool is_known = model && id >= 0 && (uint64_t)id < model->vocabulary_size;
-    return is_known ? model->vocabulary[id] : NULL;
+    return is_known ? model->vocabulary[id].text : NULL;
 }
 
 /* Return the id of the longest symbol at a place of a text, -1 where none fits. The symbols that
@@ -2024,23 +2013,22 @@ static int64_t longest_symbol(const edgernn_model *model, const char *text, size
     size_t first = 0, end = model->ordinary_count;
     int64_t found = -1;
     for (size_t depth = 0; depth < left && first < end; depth++) {
+        const int wanted = (unsigned char)text[depth];
         for (int side = 0; side < 2; side++) { /* the first not below, then the first above */
             size_t low = first, high = end;
             while (low < high) {
-                const size_t middle = low + (high - low) / 2, id = model->by_text[middle];
-                const int byte = model->symbol_sizes[id] > depth
-                                     ? (unsigned char)model->vocabulary[id][depth] : -1;
-                const int wanted = (unsigned char)text[depth];
+                const size_t middle = low + (high - low) / 2;
+                const Symbol *symbol = &model->by_text[middle];
+                const int byte = symbol->size > depth ? (unsigned char)symbol->text[depth] : -1;
                 if (side ? byte <= wanted : byte < wanted) low = middle + 1;
                 else high = middle;
             }
             if (side) end = low;
             else first = low;
         }
-        if (first < end && model->symbol_sizes[model->by_text[first]] == depth + 1) {
-            found = (int64_t)model->by_text[first];
-            *size = depth + 1;
-        }
+        if (first == end || model->by_text[first].size != depth + 1) continue;
+        found = model->by_text[first].id;
+        *size = depth + 1;
     }
     return found;
 }
@@ -2136,13 +2124,13 @@ edgernn_status edgernn_decode(const edgernn_model *model, const int64_t *ids, si
     bool first = true, fits = true;
     for (size_t i = 0; i < count; i++) {
         if (ids[i] == model->padding) continue;
-        const size_t space = model->has_words && !first, length = model->symbol_sizes[ids[i]];
+        const size_t space = model->has_words && !first, length = model->vocabulary[ids[i]].size;
         first = false;
         whole += space + length;
         fits = fits && whole < capacity;
         if (!fits) continue;
         if (space) text[end] = ' ';
-        memcpy(text + end + space, model->vocabulary[ids[i]], length);
+        memcpy(text + end + space, model->vocabulary[ids[i]].text, length);
         end = whole;
     }
     if (capacity) text[end] = 0;
@@ -2260,11 +2248,21 @@ static edgernn_status find_place(const Check *check, const edgernn_tensor *input
     return EDGERNN_OK;
 }
 
+LIKE_PRINTF(3, 4)
+static edgernn_status refuse_input(const View *view, edgernn_error *error, const char *format, ...) {
+    char port[256], reason[EDGERNN_MESSAGE_SIZE];
+    va_list values;
+    va_start(values, format);
+    vsnprintf(reason, sizeof reason, format, values);
+    va_end(values);
+    return fail(error, EDGERNN_INPUT_ERROR, "`%s` %s", describe(view, port, sizeof port), reason);
+}
+
 /* Check one axis of an input, and learn the size of its symbol. */
 static edgernn_status check_axis(const edgernn_model *model, const Check *check, const View *view,
                                  const edgernn_tensor *input, size_t place, int64_t *symbols,
                                  edgernn_error *error) {
-    char port[256], shape[256];
+    char shape[256];
     const Axis *axis = &view->axes[place];
     const int64_t size = input->shape[place];
     const bool is_steps = !strcmp(axis->name, "sequence");
@@ -2273,40 +2271,35 @@ static edgernn_status check_axis(const edgernn_model *model, const Check *check,
     const Bound *bound = is_steps && !check->bounds_steps ? NULL : find_bound(model, axis->name);
     const bool is_wrong = expected >= 0 && size != expected, is_short = bound && size < bound->least;
     if (size > 0 && !is_wrong && !is_short && !(bound && bound->most && size > bound->most)) return EDGERNN_OK;
-    describe(view, port, sizeof port);
     format_shape(input, shape, sizeof shape);
     if (size < 1)
-        return fail(error, EDGERNN_INPUT_ERROR, "`%s` came with shape %s: %s. Give whole arrays.", port, shape,
-                    is_batch(axis) ? "there must be at least one sequence"
-                    : is_steps     ? "there must be at least one step" : "no axis may be empty");
+        return refuse_input(view, error, "came with shape %s: %s. Give whole arrays.", shape,
+                            is_batch(axis) ? "there must be at least one sequence"
+                            : is_steps     ? "there must be at least one step" : "no axis may be empty");
     if (is_wrong && !strcmp(axis->name, "hop"))
-        return fail(error, EDGERNN_INPUT_ERROR, "`%s` came with %" PRId64 " step%s; a hop has "
-                    "%" PRId64 ". Give %" PRId64 ", or feed any number of steps: edgernn_feed.", port, size,
-                    plural(size), expected, expected);
+        return refuse_input(view, error, "came with %" PRId64 " step%s; a hop has %" PRId64 ". Give %" PRId64
+                            ", or feed any number of steps: edgernn_feed.", size, plural(size), expected, expected);
     if (is_wrong && check->constant_steps && is_steps)
-        return fail(error, EDGERNN_INPUT_ERROR, "`%s` came with %" PRId64 " step%s; the %s takes exactly "
-                    "%" PRId64 ". Give %" PRId64 "%s.", port, size, plural(size), check->graph, expected, expected,
-                    model->carries && !model->is_limited ? ", or feed any number: edgernn_feed" : "");
+        return refuse_input(view, error, "came with %" PRId64 " step%s; the %s takes exactly %" PRId64
+                            ". Give %" PRId64 "%s.", size, plural(size), check->graph, expected, expected,
+                            model->carries && !model->is_limited ? ", or feed any number: edgernn_feed" : "");
     if (is_wrong)
-        return fail(error, EDGERNN_INPUT_ERROR, "`%s` came with shape %s: axis %zu must be %" PRId64
-                    "%s, not %" PRId64 ". Give that many.", port, shape, place, expected,
-                    is_batch(axis) ? ", the batch of this stream"
-                    : axis->symbol ? ", as in the other inputs" : "", size);
-    return fail(error, EDGERNN_INPUT_ERROR, "`%s` came with `%s` %" PRId64 "; the %s takes at "
-                "%s %" PRId64 ". Give %s.", port, axis->name, size, check->graph, is_short ? "least" : "most",
-                is_short ? bound->least : bound->most, is_short ? "more" : "fewer");
+        return refuse_input(view, error, "came with shape %s: axis %zu must be %" PRId64 "%s, not %" PRId64
+                            ". Give that many.", shape, place, expected,
+                            is_batch(axis) ? ", the batch of this stream"
+                            : axis->symbol ? ", as in the other inputs" : "", size);
+    return refuse_input(view, error, "came with `%s` %" PRId64 "; the %s takes at %s %" PRId64 ". Give %s.",
+                        axis->name, size, check->graph, is_short ? "least" : "most",
+                        is_short ? bound->least : bound->most, is_short ? "more" : "fewer");
 }
 
 /* Check the ids of an input. */
-static edgernn_status check_ids(const View *view, const void *data, size_t count,
-                                edgernn_error *error) {
-    char port[256];
+static edgernn_status check_ids(const View *view, const void *data, size_t count, edgernn_error *error) {
     for (size_t i = 0; view->limit && i < count; i++) {
         const int64_t id = integer_at(data, view->dtype, i);
-        if (id >= 0 && id < view->limit) continue;
-        return fail(error, EDGERNN_INPUT_ERROR, "`%s` has id %" PRId64 " at %zu; the model knows ids "
-                    "0 to %" PRId64 ". Give one of them.", describe(view, port, sizeof port), id, i,
-                    view->limit - 1);
+        if (id < 0 || id >= view->limit)
+            return refuse_input(view, error, "has id %" PRId64 " at %zu; the model knows ids 0 to %" PRId64
+                                ". Give one of them.", id, i, view->limit - 1);
     }
     return EDGERNN_OK;
 }
@@ -2315,24 +2308,21 @@ static edgernn_status check_ids(const View *view, const void *data, size_t count
 static edgernn_status check_input(const edgernn_model *model, const Check *check, const View *view,
                                   const edgernn_tensor *input, int64_t *symbols,
                                   edgernn_error *error) {
-    char port[256], shape[256];
+    char shape[256];
     size_t bytes = 0;
+    const bool has_shape = !input->rank || input->shape;
     if (input->dtype != view->dtype)
-        return fail(error, EDGERNN_INPUT_ERROR, "`%s` came as %s. Give it as %s.",
-                    describe(view, port, sizeof port), dtype_name(input->dtype), dtype_name(view->dtype));
-    if (input->rank != view->rank || (input->rank && !input->shape))
-        return fail(error, EDGERNN_INPUT_ERROR, "`%s` came with %zu axes%s: it must have %zu. Give "
-                    "its shape.", describe(view, port, sizeof port), input->rank,
-                    input->rank && !input->shape ? " and no shape" : "", view->rank);
+        return refuse_input(view, error, "came as %s. Give it as %s.", dtype_name(input->dtype),
+                            dtype_name(view->dtype));
+    if (input->rank != view->rank || !has_shape)
+        return refuse_input(view, error, "came with %zu axes%s: it must have %zu. Give its shape.", input->rank,
+                            has_shape ? "" : " and no shape", view->rank);
     for (size_t axis = 0; axis < view->rank; axis++)
         TRY(check_axis(model, check, view, input, axis, symbols, error));
     if (!count_bytes(input->shape, input->rank, view->width, &bytes))
-        return fail(error, EDGERNN_INPUT_ERROR, "`%s` came with shape %s, more than memory holds. "
-                    "Give fewer.", describe(view, port, sizeof port),
-                    format_shape(input, shape, sizeof shape));
-    if (!input->data)
-        return fail(error, EDGERNN_INPUT_ERROR, "`%s` came without data, NULL. Give its elements.",
-                    describe(view, port, sizeof port));
+        return refuse_input(view, error, "came with shape %s, more than memory holds. Give fewer.",
+                            format_shape(input, shape, sizeof shape));
+    if (!input->data) return refuse_input(view, error, "came without data, NULL. Give its elements.");
     return check_ids(view, input->data, bytes / view->width, error);
 }
 
@@ -2353,7 +2343,6 @@ static edgernn_status fill_lengths(const View *view, int64_t steps, size_t count
 static edgernn_status check_lengths(const edgernn_model *model, const View *view, const void **data,
                                     int64_t *shape, const int64_t *symbols, Arena *arena,
                                     edgernn_error *error) {
-    char port[256];
     const int64_t steps = symbols[SEQUENCE] < 0 ? 1 : symbols[SEQUENCE];
     int64_t longest = 0, count = axis_size(model, &view->axes[0], symbols);
     if (count < 0) count = symbols[BATCH];
@@ -2365,15 +2354,13 @@ static edgernn_status check_lengths(const edgernn_model *model, const View *view
         const int64_t length = integer_at(*data, view->dtype, (size_t)i);
         if (length > longest) longest = length;
         if (length < 1 || length > steps)
-            return fail(error, EDGERNN_INPUT_ERROR, "`%s` has length %" PRId64 " at %" PRId64
-                        "; sequences of this call have 1 to %" PRId64 " step%s. Give such lengths.",
-                        describe(view, port, sizeof port), length, i, steps, plural(steps));
+            return refuse_input(view, error, "has length %" PRId64 " at %" PRId64 "; sequences of this call "
+                                "have 1 to %" PRId64 " step%s. Give such lengths.", length, i, steps, plural(steps));
     }
     if (view->is_full && longest < steps)
-        return fail(error, EDGERNN_INPUT_ERROR, "`%s` has %" PRId64 " as the longest length, but the "
-                    "sequences of this call have %" PRId64 " steps, to which the model would pad. "
-                    "Give the first %" PRId64 " only.", describe(view, port, sizeof port), longest,
-                    steps, longest);
+        return refuse_input(view, error, "has %" PRId64 " as the longest length, but the sequences of this call "
+                            "have %" PRId64 " steps, to which the model would pad. Give the first %" PRId64
+                            " only.", longest, steps, longest);
     return EDGERNN_OK;
 }
 
@@ -2425,7 +2412,7 @@ static size_t state_count(const edgernn_stream *stream) {
     return stream->model->state_count;
 }
 
-static void free_result(Arrays *result) {
+static void free_arrays(Arrays *result) {
     if (!result) return;
     for (size_t i = 0; result->values && i < result->count; i++)
         if (result->values[i]) result->model->api.ReleaseValue(result->values[i]);
@@ -2433,8 +2420,8 @@ static void free_result(Arrays *result) {
     free(result);
 }
 
-/* Make an empty result of a number of outputs; NULL without memory. */
-static Arrays *make_result(const edgernn_model *model, size_t count) {
+/* Make a number of arrays that are still empty; NULL without memory. */
+static Arrays *make_arrays(const edgernn_model *model, size_t count) {
     Arrays *result = calloc(1, sizeof *result);
     if (!result) return NULL;
     result->model = model;
@@ -2444,7 +2431,7 @@ static Arrays *make_result(const edgernn_model *model, size_t count) {
     result->values = take(&result->arena, count + 1, sizeof *result->values);
     result->memory = take(&result->arena, count + 1, sizeof *result->memory);
     if (result->memory && result->tensors && result->shapes && result->values) return result;
-    free_result(result);
+    free_arrays(result);
     return NULL;
 }
 
@@ -2458,7 +2445,7 @@ static edgernn_status make_value(const edgernn_model *model, void *data, size_t 
                            EDGERNN_PROVIDER_ERROR, "ONNX Runtime cannot make a tensor", error);
 }
 
-/* Make zeroed memory for an array of a result, and a tensor of ONNX Runtime's over it. */
+/* Make zeroed memory for one of the arrays, and a tensor of ONNX Runtime's over it. */
 static edgernn_status make_memory(Arrays *result, size_t place, const char *name, int32_t dtype, size_t rank,
                                   const int64_t *shape, size_t bytes, edgernn_error *error) {
     if (!(result->memory[place] = take(&result->arena, bytes + 1, 1))) return fail_memory(error);
@@ -2504,7 +2491,7 @@ static edgernn_status make_states(edgernn_stream *stream, edgernn_error *error) 
     }
     Arrays **sets[] = {&stream->sets[0], &stream->sets[1], &stream->initial, &stream->between, &stream->spare};
     for (size_t set = 0; set < sizeof sets / sizeof *sets; set++) {
-        if (!(*sets[set] = make_result(stream->model, count))) return fail_memory(error);
+        if (!(*sets[set] = make_arrays(stream->model, count))) return fail_memory(error);
         for (size_t i = 0; i < count; i++) {
             const State *state = &stream->model->states[i];
             TRY(make_memory(*sets[set], i, state->input, state->dtype, state->rank, stream->state_shapes[i],
@@ -2521,7 +2508,7 @@ static edgernn_status make_states(edgernn_stream *stream, edgernn_error *error) 
 /* Make an empty result for the data outputs of a model. A function that makes a result leaves it to its
  * caller to free it, also where it fails. */
 static edgernn_status start_result(const edgernn_stream *stream, Arrays **made, edgernn_error *error) {
-    *made = make_result(stream->model, stream->model->main->out.data_count);
+    *made = make_arrays(stream->model, stream->model->main->out.data_count);
     return *made ? EDGERNN_OK : fail_memory(error);
 }
 
@@ -2571,7 +2558,7 @@ static edgernn_status make_empty(const edgernn_stream *stream, Arrays **made, ed
     int64_t *symbols = make_symbols(stream, 0, &(*made)->arena);
     if (!symbols) return fail_memory(error);
     for (size_t i = 0; i < (*made)->count; i++) {
-        const View *view = &model->chunks[OUT][i];
+        const View *view = &model->chunks[OUTPUTS][i];
         int64_t shape[SHAPE_SIZE] = {0};
         char *data;
         for (size_t axis = 0; axis < view->rank; axis++) {
@@ -2611,7 +2598,7 @@ static edgernn_status cut_output(Arrays *result, size_t place, const View *view,
 static edgernn_status cut_undefined(const edgernn_stream *stream, Arrays *result, int64_t age,
                                     int64_t hops, edgernn_error *error) {
     for (size_t i = 0; age < stream->model->undefined && i < result->count; i++) {
-        const View *view = &stream->model->chunks[OUT][i];
+        const View *view = &stream->model->chunks[OUTPUTS][i];
         if (view->steps < 0) {
             if (age + hops <= view->delay) result->tensors[i].data = NULL;
             continue;
@@ -2689,9 +2676,8 @@ static edgernn_status divide(const edgernn_model *model, int64_t steps, int64_t 
                              int64_t place, Call *call, edgernn_error *error) {
     const Graph *step = &model->graphs[EDGERNN_STEP];
     const int64_t hop = model->hop, hops = steps / hop, size = model->constant_steps;
-    const Bound *bound = find_bound(model, "sequence");
-    if (model->main != step && !size && bound && bound->most && model->divisible) { /* equal parts */
-        const int64_t most = bound->most / hop > 1 ? bound->most / hop : 1;
+    if (model->main != step && !size && model->most_steps && model->divisible) { /* equal parts */
+        const int64_t most = model->most_steps / hop > 1 ? model->most_steps / hop : 1;
         *count = (hops + most - 1) / most;
         *call = (Call){false, hops * place / *count * hop, hops * (place + 1) / *count * hop};
         return EDGERNN_OK;
@@ -2726,7 +2712,7 @@ static edgernn_status cut_inputs(const edgernn_stream *stream, const Chunk *chun
     TAKE(part->shapes, arena, count + 1);
     part->steps = (int64_t)steps;
     for (size_t i = 0; i < count; i++) {
-        const View *view = &model->chunks[IN][i];
+        const View *view = &model->chunks[INPUTS][i];
         const Layout layout = layout_of(view, chunk->shapes[i], stream->batch);
         int64_t *shape = part->shapes[i];
         memcpy(shape, chunk->shapes[i], sizeof *part->shapes);
@@ -2754,7 +2740,7 @@ static edgernn_status run_part(edgernn_stream *stream, const Chunk *chunk, const
                                edgernn_error *error) {
     const edgernn_model *model = stream->model;
     const Graph *main = model->main, *graph = &model->graphs[call->is_step ? EDGERNN_STEP : EDGERNN_SEQUENCE];
-    const View *inputs = model->chunks[IN], *outputs = model->chunks[OUT];
+    const View *inputs = model->chunks[INPUTS], *outputs = model->chunks[OUTPUTS];
     Chunk part = *chunk;
     OrtValue **values;
     size_t *places;
@@ -2782,7 +2768,7 @@ static edgernn_status run_part(edgernn_stream *stream, const Chunk *chunk, const
 static edgernn_status join_results(const edgernn_stream *stream, Arrays *const *parts, size_t count,
                                    Arrays *joined, edgernn_error *error) {
     for (size_t i = 0; i < joined->count; i++) {
-        const View *view = &stream->model->chunks[OUT][i];
+        const View *view = &stream->model->chunks[OUTPUTS][i];
         size_t last = count - 1, steps = 0, place = 0;
         char *data;
         while (last && !parts[last]->tensors[i].data) last--;
@@ -2809,7 +2795,7 @@ static edgernn_status check_whole_lengths(const edgernn_stream *stream, const Ch
                                           edgernn_error *error) {
     const edgernn_model *model = stream->model;
     for (size_t i = 0; i < model->main->in.data_count; i++) {
-        const View *view = &model->chunks[IN][i];
+        const View *view = &model->chunks[INPUTS][i];
         for (int64_t j = 0; view->is_lengths && j < chunk->shapes[i][0]; j++)
             if (integer_at(chunk->data[i], view->dtype, (size_t)j) != chunk->steps)
                 return fail(error, EDGERNN_INPUT_ERROR, "`%.100s` ends sequences within a chunk of "
@@ -2840,7 +2826,7 @@ static edgernn_status run_hops(edgernn_stream *stream, const Chunk *chunk, const
     }
     if (!status) status = start_result(stream, made, error);
     if (!status) status = join_results(stream, parts, (size_t)count, *made, error);
-    for (int64_t i = 0; i < count; i++) free_result(parts[i]);
+    for (int64_t i = 0; i < count; i++) free_arrays(parts[i]);
     return status;
 }
 
@@ -2849,11 +2835,10 @@ static edgernn_status run_hops(edgernn_stream *stream, const Chunk *chunk, const
 /* The graph that runs single steps, NULL where the model has no step. */
 static const Graph *step_graph(const edgernn_model *model) {
     const Graph *step = &model->graphs[EDGERNN_STEP];
-    const Bound *bound = find_bound(model, "sequence");
     if (!model->carries) return NULL;
     if (step->session) return step;
     if (model->constant_steps && model->constant_steps != model->hop) return NULL;
-    return bound && bound->least > model->hop ? NULL : model->main;
+    return model->least_steps > model->hop ? NULL : model->main;
 }
 
 /* Leave out the axis of one step of a sequence graph's port. */
@@ -2876,7 +2861,7 @@ static size_t find_shape(const edgernn_stream *stream, const View *view, const i
 /* Make the memory of the ports of a side of the graph that steps, and tensors of ONNX Runtime's. */
 static edgernn_status make_side(edgernn_stream *stream, const Side *side, const int64_t *symbols,
                                 Arrays **made, bool *fits, edgernn_error *error) {
-    if (!(*made = make_result(stream->model, side->data_count))) return fail_memory(error);
+    if (!(*made = make_arrays(stream->model, side->data_count))) return fail_memory(error);
     for (size_t i = 0; *fits && i < side->data_count; i++) {
         const View *view = &side->views[i];
         int64_t *shape = (*made)->shapes[i];
@@ -2904,7 +2889,7 @@ static edgernn_status prepare_steps(edgernn_stream *stream, edgernn_error *error
     TRY(make_side(stream, &graph->in, symbols, &stream->staged, &fits, error));
     for (size_t i = 0; fits && i < graph->in.data_count; i++) {
         size_t bytes = 0;
-        stream->step_bytes[i] = find_shape(stream, &model->steps[IN][i], symbols, stream->step_shapes[i], &fits);
+        stream->step_bytes[i] = find_shape(stream, &model->steps[INPUTS][i], symbols, stream->step_shapes[i], &fits);
         count_bytes(stream->staged->shapes[i], graph->in.views[i].rank, graph->in.views[i].width, &bytes);
         fits = fits && bytes == stream->step_bytes[i];
     }
@@ -2937,7 +2922,7 @@ void edgernn_stream_close(edgernn_stream *stream) {
     Arrays *results[] = {stream->sets[0],  stream->sets[1],  stream->initial, stream->between, stream->spare,
                          stream->result,   stream->staged,   stream->slots[0], stream->slots[1],
                          stream->cuts[0],  stream->cuts[1]};
-    for (size_t i = 0; i < sizeof results / sizeof *results; i++) free_result(results[i]);
+    for (size_t i = 0; i < sizeof results / sizeof *results; i++) free_arrays(results[i]);
     free_arena(&stream->rest_arena);
     free_arena(&stream->arena);
     free(stream);
@@ -3046,8 +3031,8 @@ static void commit(edgernn_stream *stream, int64_t hops) {
 static edgernn_status end_call(edgernn_stream *stream, edgernn_status status, Arena *arena, Arrays *result,
                                int64_t hops, const edgernn_tensor **outputs, size_t *output_count) {
     free_arena(arena);
-    if (status) return free_result(result), status;
-    free_result(stream->result);
+    if (status) return free_arrays(result), status;
+    free_arrays(stream->result);
     stream->result = result;
     commit(stream, hops);
     if (outputs) *outputs = result->tensors;
@@ -3056,8 +3041,7 @@ static edgernn_status end_call(edgernn_stream *stream, edgernn_status status, Ar
 }
 
 static Check step_check(const edgernn_model *model) {
-    const Check check = {model->steps[IN], model->step_input_count, "step graph", false, model->hop};
-    return check;
+    return (Check){model->steps[INPUTS], model->step_input_count, "step graph", false, model->hop};
 }
 
 /* Find the inputs of a prepared step where they come in order and need no words; return false where
@@ -3066,7 +3050,7 @@ static bool match_inputs(edgernn_stream *stream, const edgernn_tensor *inputs, s
     const edgernn_model *model = stream->model;
     if (count != model->step_input_count) return false;
     for (size_t i = 0; i < count; i++) {
-        const View *view = &model->steps[IN][i];
+        const View *view = &model->steps[INPUTS][i];
         const edgernn_tensor *input = &inputs[i];
         if (view->is_lengths || !input->name || strcmp(input->name, view->name)) return false;
         if (input->dtype != view->dtype || input->rank != view->rank || !input->data) return false;
@@ -3130,7 +3114,7 @@ static edgernn_status run_prepared(edgernn_stream *stream, const Graph *graph,
             memcpy(stream->staged->memory[i], stream->step_data[i], stream->step_bytes[i]);
     TRY(call_graph(stream->model, graph, stream->plan_inputs[set], stream->plan_outputs[set], error));
     const Arrays *result = cut_step(stream, graph);
-    if (stream->result) free_result(stream->result), stream->result = NULL;
+    if (stream->result) free_arrays(stream->result), stream->result = NULL;
     commit(stream, 1);
     if (outputs) *outputs = result->tensors;
     if (output_count) *output_count = result->count;
@@ -3166,9 +3150,8 @@ static edgernn_status run_unprepared(edgernn_stream *stream, const Graph *graph,
 
 /* Say that there is no step. */
 static edgernn_status refuse_step(const edgernn_model *model, edgernn_error *error) {
-    const Bound *bound = find_bound(model, "sequence");
     const bool is_constant = model->constant_steps != 0;
-    const int64_t steps = is_constant ? model->constant_steps : bound ? bound->least : 1;
+    const int64_t steps = is_constant ? model->constant_steps : model->least_steps;
     return fail(error, EDGERNN_INPUT_ERROR, "The model has no step graph, and its sequence graph takes "
                 "%s%" PRId64 " step%s%s. Feed it chunks: edgernn_feed.", is_constant ? "" : "at least ",
                 steps, plural(steps), is_constant ? " at a time" : "");
@@ -3216,7 +3199,7 @@ static edgernn_status split(const edgernn_stream *stream, const Chunk *rest, con
     whole->steps = (int64_t)end;
     left->steps = (int64_t)kept;
     for (size_t i = 0; i < count; i++) {
-        const View *view = &model->chunks[IN][i];
+        const View *view = &model->chunks[INPUTS][i];
         memcpy(whole->shapes[i], chunk->shapes[i], sizeof *whole->shapes);
         whole->data[i] = chunk->data[i];
         if (view->is_lengths)
@@ -3248,9 +3231,7 @@ static edgernn_status split(const edgernn_stream *stream, const Chunk *rest, con
 }
 
 static Check chunk_check(const edgernn_model *model) {
-    const Check check = {model->chunks[IN], model->main->in.data_count, "sequence graph",
-                         !model->divisible, 0};
-    return check;
+    return (Check){model->chunks[INPUTS], model->main->in.data_count, "sequence graph", !model->divisible, 0};
 }
 
 /* Run the whole hops of the rest and a chunk, and keep what is left. */
@@ -3302,7 +3283,7 @@ static edgernn_status pad_inputs(const edgernn_stream *stream, int64_t steps,
     TAKE(*padded, arena, count + model->main->in.data_count + 1);
     *padded_count = 0;
     for (size_t i = 0; i < model->main->in.data_count; i++) {
-        const View *view = &model->chunks[IN][i];
+        const View *view = &model->chunks[INPUTS][i];
         int64_t *shape;
         size_t bytes = 0;
         if (view->steps < 0 || view->is_lengths) continue;
@@ -3341,7 +3322,7 @@ static edgernn_status run_tail(edgernn_stream *stream, const Arrays *before, int
     if (status == EDGERNN_PROVIDER_ERROR) TRY(check_room(stream, before, model->tail, error));
     TRY(status);
     for (size_t i = 0; i < (*made)->count; i++) {
-        const View *view = &model->chunks[OUT][i];
+        const View *view = &model->chunks[OUTPUTS][i];
         const int64_t start = undefined_steps(model, view, age);
         if (view->steps >= 0)
             TRY(cut_output(*made, i, view, start, start > view->tail ? start : view->tail, stream->batch,
@@ -3370,7 +3351,7 @@ static edgernn_status run_whole(edgernn_stream *stream, const edgernn_tensor *in
                                 Arena *arena, Arrays **made, edgernn_error *error) {
     const edgernn_model *model = stream->model;
     const bool is_chunk = model->in_hops || model->main == &model->graphs[EDGERNN_STEP];
-    const Check check = {is_chunk ? model->chunks[IN] : model->main->in.views,
+    const Check check = {is_chunk ? model->chunks[INPUTS] : model->main->in.views,
                          model->main->in.data_count, "sequence graph",
                          !model->in_hops || !model->divisible,
                          model->in_hops ? 0 : model->constant_steps};
@@ -3391,7 +3372,7 @@ static edgernn_status run_whole(edgernn_stream *stream, const edgernn_tensor *in
     if (!model->tail) return EDGERNN_OK;
     TAKE(steady, arena, check.count + 1);
     for (size_t i = 0; i < check.count; i++) {
-        const View *view = &model->chunks[IN][i];
+        const View *view = &model->chunks[INPUTS][i];
         if (view->steps < 0 && !view->is_lengths)
             steady[steady_count++] = (edgernn_tensor){view->name, view->dtype, view->rank, chunk.shapes[i],
                                                       chunk.data[i]};
@@ -3401,8 +3382,8 @@ static edgernn_status run_whole(edgernn_stream *stream, const edgernn_tensor *in
     edgernn_status status = run_tail(stream, next(stream), hops, steady, steady_count, arena, &parts[1], error);
     if (!status) status = start_result(stream, made, error);
     if (!status) status = join_results(stream, parts, 2, *made, error);
-    free_result(parts[0]);
-    free_result(parts[1]);
+    free_arrays(parts[0]);
+    free_arrays(parts[1]);
     return status;
 }
 
@@ -3476,13 +3457,13 @@ edgernn_status edgernn_set_state(edgernn_stream *stream, const edgernn_tensor *v
     if (value->dtype != present->dtype)
         return fail(error, EDGERNN_STATE_ERROR, "State `%.100s` came as %s. Give it as %s.", state->input,
                     dtype_name(value->dtype), dtype_name(state->dtype));
-    if (value->rank != present->rank || (value->rank && !value->shape) ||
+    const bool has_shape = !value->rank || value->shape;
+    if (value->rank != present->rank || !has_shape ||
         (value->rank && memcmp(value->shape, present->shape, value->rank * sizeof *value->shape)))
         return fail(error, EDGERNN_STATE_ERROR, "State `%.100s` must have shape %s for batch %zu; it came "
                     "with %s%s. Give that shape.", state->input,
-                    format_shape(present, wanted, sizeof wanted), stream->batch,
-                    value->rank && !value->shape ? "none" : "shape ",
-                    value->rank && !value->shape ? "" : format_shape(value, shape, sizeof shape));
+                    format_shape(present, wanted, sizeof wanted), stream->batch, has_shape ? "shape " : "none",
+                    has_shape ? format_shape(value, shape, sizeof shape) : "");
     if (!value->data && stream->state_bytes[place])
         return fail(error, EDGERNN_STATE_ERROR, "State `%.100s` came without data, NULL. Give its "
                     "elements.", state->input);
@@ -3520,7 +3501,7 @@ static uint64_t family_hash(const edgernn_model *model) {
 
 /* Return the bytes of what is kept of an input. */
 static size_t rest_bytes(const edgernn_stream *stream, size_t place) {
-    const View *view = &stream->model->chunks[IN][place];
+    const View *view = &stream->model->chunks[INPUTS][place];
     size_t bytes = 0;
     if (!stream->rest.steps || !stream->rest.data[place]) return 0;
     count_bytes(stream->rest.shapes[place], view->rank, view->width, &bytes);
@@ -3532,7 +3513,7 @@ size_t edgernn_snapshot_size(const edgernn_stream *stream) {
     for (size_t i = 0; stream && i < state_count(stream); i++) size += stream->state_bytes[i];
     for (size_t i = 0; stream && i < stream->model->main->in.data_count; i++)
         if (rest_bytes(stream, i))
-            size += stream->model->chunks[IN][i].rank * sizeof(int64_t) + rest_bytes(stream, i);
+            size += stream->model->chunks[INPUTS][i].rank * sizeof(int64_t) + rest_bytes(stream, i);
     return stream ? size : 0;
 }
 
@@ -3555,7 +3536,7 @@ edgernn_status edgernn_snapshot(const edgernn_stream *stream, void *buffer, size
         memcpy(at, stream->sets[stream->current]->memory[i], stream->state_bytes[i]);
     for (size_t i = 0; i < stream->model->main->in.data_count; i++) {
         const size_t bytes = rest_bytes(stream, i);
-        const size_t shape = stream->model->chunks[IN][i].rank * sizeof(int64_t);
+        const size_t shape = stream->model->chunks[INPUTS][i].rank * sizeof(int64_t);
         if (!bytes) continue;
         memcpy(at, stream->rest.shapes[i], shape);
         memcpy(at + shape, stream->rest.data[i], bytes);
@@ -3613,7 +3594,7 @@ static edgernn_status read_rest(const edgernn_stream *stream, const char *at, si
     TAKE(rest->shapes, rest_arena, count + 1);
     rest->steps = steps;
     for (size_t i = 0; steps && i < count; i++) {
-        const View *view = &model->chunks[IN][i];
+        const View *view = &model->chunks[INPUTS][i];
         const size_t shape = view->rank * sizeof(int64_t);
         size_t bytes = 0;
         if (view->steps < 0 || view->is_lengths) continue;
@@ -3785,13 +3766,13 @@ static edgernn_status read_golden(const edgernn_model *model, const char *folder
     golden->steps = 1;
     golden->batch = 1;
     for (size_t i = 0; i < out->data_count; i++) {
-        const View *view = &model->chunks[OUT][i];
+        const View *view = &model->chunks[OUTPUTS][i];
         const bool is_of_steps = view->steps >= 0 && model->main == &model->graphs[EDGERNN_STEP];
         TRY(read_recording(folder, view->name, view->dtype, view->axes, view->rank, is_of_steps, golden,
                            &golden->outputs[i], error));
     }
     for (size_t i = 0; i < in->data_count; i++) {
-        const View *view = &model->chunks[IN][i];
+        const View *view = &model->chunks[INPUTS][i];
         Recording recording = {0};
         TRY(read_recording(folder, view->name, view->dtype, view->axes, view->rank, false, golden, &recording,
                            error));
@@ -3846,7 +3827,7 @@ static void compare_outputs(const Replay *replay, const edgernn_tensor *outputs,
                             bool is_last) {
     const edgernn_model *model = replay->stream->model;
     for (size_t i = 0; i < model->main->out.data_count; i++) {
-        const View *view = &model->chunks[OUT][i];
+        const View *view = &model->chunks[OUTPUTS][i];
         const Recording *recording = &replay->golden->outputs[i];
         const edgernn_tensor *output = NULL;
         for (size_t j = 0; j < count; j++)
@@ -3907,8 +3888,8 @@ static edgernn_status replay_part(const Replay *replay, int64_t start, int64_t s
     edgernn_status status = inputs ? EDGERNN_OK : fail_memory(error);
     if (!status) status = cut_inputs(stream, &replay->golden->inputs, &call, &arena, &part, error);
     for (size_t i = 0; !status && i < count; i++) {
-        const View *view = &model->chunks[IN][i];
-        const View *one = find_view(model->steps[IN], model->step_input_count, view->name);
+        const View *view = &model->chunks[INPUTS][i];
+        const View *one = find_view(model->steps[INPUTS], model->step_input_count, view->name);
         size_t rank = view->rank;
         if (view->is_lengths && (by_step || !is_whole)) continue;
         if (view->is_lengths) part.data[i] = replay->golden->inputs.data[i];
@@ -3928,8 +3909,7 @@ static edgernn_status replay_part(const Replay *replay, int64_t start, int64_t s
 
 /* Return the steps of the next chunk, which starts at `start`. */
 static int64_t chunk_size(const edgernn_model *model, int64_t start, int64_t steps, int64_t number) {
-    const Bound *bound = find_bound(model, "sequence");
-    const int64_t least = bound && bound->least > 1 ? bound->least : 1;
+    const int64_t least = model->least_steps > 1 ? model->least_steps : 1;
     int64_t size = model->constant_steps ? model->constant_steps : number * model->hop;
     while (size < least) size += model->hop;
     return steps - start - size < least && !model->constant_steps ? steps - start
@@ -3950,7 +3930,7 @@ static edgernn_status replay_run(edgernn_model *model, const Golden *golden, Way
                                 : fail_memory(error);
     if (!status) status = start_states(&replay, error);
     for (size_t i = 0; !status && i < outputs; i++)
-        replay.compared[i] = (size_t)model->chunks[OUT][i].delay;
+        replay.compared[i] = (size_t)model->chunks[OUTPUTS][i].delay;
     for (int64_t start = 0, number = 1; !status && start < golden->steps; number++) {
         const int64_t size = way == WHOLE    ? golden->steps
                              : way == STEPS ? model->hop
@@ -3961,7 +3941,7 @@ static edgernn_status replay_run(edgernn_model *model, const Golden *golden, Way
     }
     *difference = 0;
     for (size_t i = 0; !status && i < outputs; i++) {
-        const View *view = &model->chunks[OUT][i];
+        const View *view = &model->chunks[OUTPUTS][i];
         const Recording *recording = &golden->outputs[i];
         const bool has_steps = view->steps >= 0 && recording->rank == view->rank;
         const size_t steps = layout_of(view, recording->shape, golden->batch).steps;
@@ -3989,11 +3969,10 @@ static edgernn_status replay_ways(edgernn_model *model, const Golden *golden,
     const bool has_sequence = model->graphs[EDGERNN_SEQUENCE].session != NULL;
     const bool in_parts = model->carries && model->divisible;
     const bool has_steps = in_parts && step_graph(model) && golden->steps % model->hop == 0;
-    const Bound *bound = find_bound(model, "sequence");
-    if (has_sequence && bound && golden->steps < bound->least)
+    if (has_sequence && golden->steps < model->least_steps)
         return fail(error, EDGERNN_CONTRACT_ERROR, "The golden run has %" PRId64 " step%s, but the "
                     "sequence graph takes at least %" PRId64 ". Export the model again.", golden->steps,
-                    plural(golden->steps), bound->least);
+                    plural(golden->steps), model->least_steps);
     found->whole = found->chunks = found->steps = found->without_state = (double)NAN;
     if (has_sequence && (!model->constant_steps || model->constant_steps == golden->steps))
         TRY(replay_run(model, golden, WHOLE, true, &found->whole, error));
