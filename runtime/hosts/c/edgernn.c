@@ -1314,7 +1314,7 @@ static edgernn_status compare_sides(edgernn_model *model, const Side *whole, Sid
 
 /* Check delays and tails, and count the hops until all outputs are defined, and those of padding. */
 static edgernn_status check_streaming(edgernn_model *model, Graph *graph, edgernn_error *error) {
-    bool has_padding = false;
+    bool has_padding = false, lacks_padding = false;
     for (size_t i = 0; i < graph->out.data_count; i++) {
         const View *view = &graph->out.views[i];
         if (view->rate < 1 && (model->hop > 1 || view->delay || view->tail))
@@ -1329,8 +1329,11 @@ static edgernn_status check_streaming(edgernn_model *model, Graph *graph, edgern
     if (graph != model->main) return EDGERNN_OK;
     if (model->tail * model->hop > MOST_PADDING)
         return refuse(graph, error, "its tails take more than %" PRId64 " steps of padding", MOST_PADDING);
-    for (size_t i = 0; i < graph->in.data_count; i++) has_padding |= graph->in.views[i].has_padding;
-    if (!has_padding) model->tail = 0;
+    for (size_t i = 0; i < graph->in.data_count; i++) {
+        has_padding |= graph->in.views[i].has_padding;
+        lacks_padding |= graph->in.views[i].steps >= 0 && !graph->in.views[i].has_padding;
+    }
+    if (!has_padding || lacks_padding) model->tail = 0; /* nothing gives these steps */
     return EDGERNN_OK;
 }
 
@@ -1352,7 +1355,7 @@ static edgernn_status read_contract(edgernn_model *model, Graph *graph, edgernn_
                     graph->kind);
     if (graph != model->main) return EDGERNN_OK;
     model->carries = carry && !strcmp(carry, "yes");
-    model->divisible = !divisible || strcmp(divisible, "no");
+    model->divisible = !divisible || !strcmp(divisible, "yes");
     TRY(find_count(graph, "hop", NULL, 1, &model->hop, error));
     if (model->hop < 1 || model->hop > LARGEST_SIZE)
         return refuse(graph, error, "the hop is %" PRId64 "; it must be from 1 to %" PRId64, model->hop,
@@ -1406,6 +1409,9 @@ static edgernn_status read_graphs(edgernn_model *model, edgernn_error *error) {
     }
     TRY(read_bounds(model, model->main, error));
     find_constants(model);
+    if (model->constant_steps % model->hop)
+        return refuse(model->main, error, "it takes %" PRId64 " step%s, which are not whole hops of %" PRId64,
+                      model->constant_steps, plural(model->constant_steps), model->hop);
     for (size_t i = 0; i < count; i++)
         for (int out = 0; out < 2; out++) TRY(view_ports(model, graphs[i], &graphs[i]->sides[out], error));
     for (int out = 0; count == 2 && out < 2; out++)
