@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 from edgernn.extras import EXTRAS
+from edgernn.hosts import HOSTS
 from tests.nets.host_lstm import write_lstm
 
 ROOT = Path(__file__).parents[1]
@@ -194,6 +195,26 @@ def test_command_line_runs(installed: Path, artifact: Path, tmp_path: Path) -> N
     assert "difference" in run(edgernn, "run", artifact, cwd=tmp_path)[0]
     run(edgernn, "run", artifact, "--input", x, "--output", "y.npz", cwd=tmp_path)
     assert np.load(tmp_path / "y.npz")["output"].shape == (2, 7, 4)
+
+
+def test_projects_are_written(installed: Path, artifact: Path, tmp_path: Path) -> None:
+    """The templates of all hosts are in the wheel: `edgernn embed` copies them."""
+    for host in HOSTS.values():
+        folder = tmp_path / host.name
+        run(
+            installed / "edgernn",
+            "embed",
+            artifact,
+            "--host",
+            host.name,
+            "-o",
+            folder,
+            cwd=tmp_path,
+        )
+        template = ROOT / "runtime" / "hosts" / (host.template or host.name)
+        for file in template.rglob("*"):
+            if not {"build", "target", "node_modules", "lib", "obj"} & {*file.parts}:
+                assert (folder / file.relative_to(template)).exists(), file
 
 
 def test_library_runs(installed: Path, artifact: Path, tmp_path: Path) -> None:
