@@ -86,12 +86,13 @@ export function prepareCheck(body) {
 
 /** Show the differences of the self-check; return whether it passed. */
 export function showCheck(differences, tolerance, { body, light, title, text }) {
+  const carried = Number.isNaN(differences.steps) ? differences.chunks : differences.steps;
   let passed = true;
   WAYS.forEach(([key], row) => {
     const difference = differences[key];
     const isControl = key === "withoutState";
     const applies = !Number.isNaN(difference) && difference !== undefined && difference !== null;
-    const fits = !applies || (isControl ? difference > differences.steps : difference <= tolerance);
+    const fits = !applies || (isControl ? difference > carried : difference <= tolerance);
     passed &&= fits;
     const [, number, result] = body.rows[row].cells;
     number.textContent = applies ? short(difference) : "–";
