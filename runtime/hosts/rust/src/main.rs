@@ -68,7 +68,12 @@ fn check(model: &Model) -> Result<ExitCode, Failure> {
         ("whole", found.whole, TOLERANCE, true),
         ("by chunks", found.chunks, TOLERANCE, true),
         ("by steps", found.steps, TOLERANCE, true),
-        ("without state", found.without_state, found.chunks.max(found.steps), false),
+        (
+            "without state",
+            found.without_state,
+            found.chunks.max(found.steps),
+            false,
+        ),
     ];
     let mut agrees = true;
     for (way, difference, limit, must_agree) in ways {
