@@ -232,8 +232,8 @@ def _build_node(folder: Path) -> list[str | Path]:
 
 
 def _build_browser(folder: Path) -> list[str | Path]:
-    program = (sys.executable, DRIVERS / "browser_driver.py")
-    return ["env", f"EDGERNN_NODE_MODULES={node_modules()}", *program]
+    variables = (f"EDGERNN_NODE_MODULES={node_modules()}", f"PYTHONPATH={ROOT.parents[1]}")
+    return ["env", *variables, sys.executable, "-m", "tests.hosts.drivers.browser_driver"]
 
 
 def _build_go(folder: Path) -> list[str | Path]:

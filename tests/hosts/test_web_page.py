@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import functools
-import http.server
 import itertools
 import json
 import shutil
 import subprocess
-import threading
 import wave
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +22,7 @@ from edgernn.hosts import HOSTS
 from edgernn.runtime import Model
 from edgernn.runtime.embed import embed_artifact
 from tests.conftest import Once
+from tests.hosts.chromium import serve
 from tests.hosts.web_artifacts import write_page_artifact
 from tests.hosts.web_browser import MODULES, Browser, Keys
 from tests.nets import framed, small_artifacts
@@ -75,21 +74,11 @@ def pages(once: Once) -> dict[str, Path]:
     }
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    """A server of files that prints nothing."""
-
-    def log_message(self, *_: object) -> None:
-        """Print nothing."""
-
-
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[str]:
     """The address of a server of the folder of this test."""
-    handler = functools.partial(Quiet, directory=str(tmp_path))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    with serve(tmp_path) as address:
+        yield address
 
 
 def open_page(browser: Browser, project: Path, **look: Any) -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+
+from tests.hosts.chromium import start_chromium
 
 __all__ = ["AXE", "MODULES", "Browser", "Keys"]
 
@@ -20,14 +21,6 @@ MODULES = Path(__file__).parents[2] / "build" / "npm" / "node_modules"
 AXE = MODULES / "axe-core" / "axe.min.js"
 
 _FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
     "--hide-scrollbars",
     "--use-fake-device-for-media-stream",
     "--use-fake-ui-for-media-stream",
@@ -43,17 +36,11 @@ class Browser:
     """
 
     def __init__(self) -> None:
-        options = webdriver.ChromeOptions()
-        for flag in _FLAGS:
-            options.add_argument(flag)
-        options.binary_location = shutil.which("chromium") or pytest.skip(
-            "there is no `chromium` here; scripts/hosts installs it"
-        )
-        driver = shutil.which("chromedriver") or pytest.skip(
-            "there is no `chromedriver` here; scripts/hosts installs it"
-        )
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-        self.driver = webdriver.Chrome(options, webdriver.ChromeService(driver))
+        for program in ("chromium", "chromedriver"):
+            if not shutil.which(program):
+                pytest.skip(f"there is no `{program}` here; scripts/hosts installs it")
+        logs = {"browser": "ALL", "performance": "ALL"}
+        self.driver = start_chromium(*_FLAGS, **{"goog:loggingPrefs": logs})
 
     def command(self, name: str, **values: Any) -> Any:
         """Run a command of Chromium's protocol for developers."""

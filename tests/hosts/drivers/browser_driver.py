@@ -8,51 +8,27 @@ from __future__ import annotations
 
 import itertools
 import os
-import shutil
 import sys
 import tempfile
-import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from selenium import webdriver
 from selenium.webdriver.support.wait import WebDriverWait
 
+from tests.hosts.chromium import serve, start_chromium
+
 DRIVERS = Path(__file__).resolve().parent
 JAVASCRIPT = DRIVERS.parents[2] / "runtime" / "hosts" / "js"
 
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-)
 ASK = """
 const [line, done] = arguments;
 window.answer(line).then(done, (error) => done(`failed ${error.stack}`));
 """
 
 
-class QuietHandler(SimpleHTTPRequestHandler):
-    """A server of files that prints nothing."""
-
-    def log_message(self, *_: object) -> None:
-        """Print nothing."""
-
-
 def open_browser(page: str, profile: str) -> webdriver.Chrome:
     """Start Chromium and load a page that drives the host."""
-    options = webdriver.ChromeOptions()
-    for flag in (*FLAGS, f"--user-data-dir={profile}"):
-        options.add_argument(flag)
-    options.binary_location = shutil.which("chromium") or ""
-    browser = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
+    browser = start_chromium(f"--user-data-dir={profile}")
     browser.set_script_timeout(60)
     browser.get(page)
     WebDriverWait(browser, 60).until(lambda one: one.execute_script("return !!window.answer"))
@@ -68,23 +44,20 @@ def main() -> None:
         (served / "drivers").symlink_to(DRIVERS)
         (served / "js").symlink_to(JAVASCRIPT)
         (served / "onnxruntime-web").symlink_to(modules / "onnxruntime-web" / "dist")
-        server = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=folder))
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        page = f"http://127.0.0.1:{server.server_address[1]}/driver.html"
-        browser = open_browser(page, profile)
-        try:
-            for line in sys.stdin:
-                command, *words = line.split()
-                if command in ("open", "open_memory", "check"):
-                    place, name = Path(words[0]), str(next(numbers))
-                    link = place.parent if place.suffix == ".onnx" else place
-                    (served / name).symlink_to(link)
-                    words[0] = f"{name}/{place.name}" if link != place else name
-                answer = browser.execute_async_script(ASK, " ".join([command, *words]))
-                print(answer, flush=True)
-        finally:
-            browser.quit()
-            server.shutdown()
+        with serve(served) as address:
+            browser = open_browser(f"{address}/driver.html", profile)
+            try:
+                for line in sys.stdin:
+                    command, *words = line.split()
+                    if command in ("open", "open_memory", "check"):
+                        place, name = Path(words[0]), str(next(numbers))
+                        link = place.parent if place.suffix == ".onnx" else place
+                        (served / name).symlink_to(link)
+                        words[0] = f"{name}/{place.name}" if link != place else name
+                    answer = browser.execute_async_script(ASK, " ".join([command, *words]))
+                    print(answer, flush=True)
+            finally:
+                browser.quit()
 
 
 if __name__ == "__main__":
