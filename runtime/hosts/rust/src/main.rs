@@ -145,6 +145,7 @@ enum Values {
     Float16(Vec<F16>),
     Int32(Vec<i32>),
     Int64(Vec<i64>),
+    Bool(Vec<bool>),
 }
 
 impl Values {
@@ -155,6 +156,7 @@ impl Values {
             Values::Float16(data) => data.len(),
             Values::Int32(data) => data.len(),
             Values::Int64(data) => data.len(),
+            Values::Bool(data) => data.len(),
         }
     }
 
@@ -174,6 +176,7 @@ impl Values {
             }
             Values::Int32(data) => data[place] = word.parse().ok()?,
             Values::Int64(data) => data[place] = word.parse().ok()?,
+            Values::Bool(data) => data[place] = word.parse().ok().filter(|&x: &u8| x < 2)? == 1,
         }
         Some(())
     }
@@ -217,6 +220,7 @@ impl Step {
                     Dtype::Float16 => Values::Float16(vec![F16(0); count]),
                     Dtype::Int32 => Values::Int32(vec![0; count]),
                     Dtype::Int64 => Values::Int64(vec![0; count]),
+                    Dtype::Bool => Values::Bool(vec![false; count]),
                     other => {
                         return Err(format!("`{}` is {other}, which no line has", port.name).into())
                     }
@@ -261,6 +265,7 @@ impl Step {
             Values::Float16(data) => Input::named(name, data),
             Values::Int32(data) => Input::named(name, data),
             Values::Int64(data) => Input::named(name, data),
+            Values::Bool(data) => Input::named(name, data),
         });
         views.collect()
     }
