@@ -14,6 +14,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <iostream>
+#include <memory>
 #include <sstream>
 #include <variant>
 
@@ -52,6 +53,18 @@ edgernn::Model open_model(const char *program) {
     return edgernn::Model(utf8(project / "model.edgernn"), options);
 }
 
+/* Bools side by side, which a vector of them does not keep. */
+struct Bools {
+    explicit Bools(std::size_t count) : values(new bool[count]()), count(count) {}
+    bool *begin() { return values.get(); }
+    bool *end() { return values.get() + count; }
+    const bool *data() const { return values.get(); }
+    std::size_t size() const { return count; }
+
+    std::unique_ptr<bool[]> values;
+    std::size_t count;
+};
+
 /* The values of one port in one step. */
 struct Values {
     explicit Values(const edgernn::Port &port) : name(port.name()), limit(port.limit()) {
@@ -63,6 +76,7 @@ struct Values {
         case edgernn::Dtype::float64: data = std::vector<double>(count); break;
         case edgernn::Dtype::float16: data = std::vector<edgernn::Float16>(count); break;
         case edgernn::Dtype::int32: data = std::vector<std::int32_t>(count); break;
+        case edgernn::Dtype::boolean: data = Bools(count); break;
         default: data = std::vector<std::int64_t>(count);
         }
     }
@@ -76,7 +90,7 @@ struct Values {
     std::int64_t limit;
     std::size_t count = 1;
     std::variant<std::vector<float>, std::vector<double>, std::vector<edgernn::Float16>,
-                 std::vector<std::int32_t>, std::vector<std::int64_t>> data;
+                 std::vector<std::int32_t>, std::vector<std::int64_t>, Bools> data;
 };
 
 /* The data inputs of a step, its outputs, and how many sequences and steps a stream takes. */
