@@ -12,7 +12,7 @@ from torch import nn
 import edgernn
 from tests.nets.hop_models import Decoder
 
-__all__ = ["ARTIFACTS", "write_artifact"]
+__all__ = ["ARTIFACTS", "write_artifact", "write_policy"]
 
 SYMBOLS = (*"abcdefgh é", "ab", "?", "~")
 
@@ -47,6 +47,35 @@ class TwoLayers(nn.Module):
         start = [state.expand(-1, x.shape[0], -1).contiguous() for state in (self.h, self.c)]
         features = self.second(self.first(x, (start[0], start[1]))[0])[0]
         return {"features": features, "last": features[:, -1]}
+
+
+class Policy(nn.Module):
+    """Numbers, ids and flags to scores and a value: a projected LSTM of two layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.action = nn.Embedding(4, 3)
+        self.lstm = nn.LSTM(5, 6, num_layers=2, proj_size=4, batch_first=True)
+        self.value = nn.Linear(4, 1)
+
+    def forward(
+        self, x: torch.Tensor, last: torch.Tensor, done: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return (batch, steps, 4) and (batch, steps, 1)."""
+        action = self.action(last) * (~done)[..., None]
+        scores = self.lstm(torch.cat([x, action], -1))[0]
+        return scores, self.value(scores)
+
+
+def write_policy(folder: Path) -> None:
+    """Export a model with inputs of three types to the folder `model.edgernn` of a folder."""
+    torch.manual_seed(0)
+    inputs = ["x:float32[batch,sequence,2]", "last:int64[batch,sequence]"]
+    edgernn.export_model(
+        Policy().eval(),
+        folder / "model.edgernn",
+        inputs=[*inputs, "done:bool[batch,sequence]"],
+    )
 
 
 def write_artifact(name: str, folder: Path) -> None:

@@ -15,7 +15,7 @@ from edgernn.artifact import Artifact
 from edgernn.hosts import HOSTS, Host
 from edgernn.runtime.embed import embed_artifact
 from tests.conftest import Once
-from tests.hosts.host_artifacts import write_artifact
+from tests.hosts.host_artifacts import write_artifact, write_policy
 
 PROGRAMS = {
     "c": ("cc", "make"),
@@ -116,3 +116,24 @@ def test_a_wrong_line_ends_it(project: tuple[Host, Path]) -> None:
     assert ran.returncode == 2
     assert len(ran.stdout.splitlines()) == 1
     assert "2" in ran.stderr
+
+
+def test_inputs_of_several_types(project: tuple[Host, Path], once: Once) -> None:
+    """Numbers, ids and flags stand side by side in a line; a program takes any model."""
+    host, folder = project
+    policy = once("host-artifact-policy", write_policy) / "model.edgernn"
+    kept = (folder / "model.edgernn").rename(folder / "kept")
+    shutil.copytree(policy, folder / "model.edgernn")
+    checked = shell(host.lines(NAME)[1], folder.parent)
+    ran = shell(f"{host.lines(NAME)[1]} step", folder.parent, "0.5,-1,2,1\n0.5,-1,2,0\n")
+    shutil.rmtree(folder / "model.edgernn")
+    kept.rename(folder / "model.edgernn")
+    assert (checked.returncode, checked.stderr) == (0, "")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    stream = edgernn.load(policy, forms=False).stream()
+    for line, done in zip(ran.stdout.splitlines(), (True, False), strict=True):
+        outputs = stream.step(np.array([[0.5, -1]], np.float32), np.array([2]), np.array([done]))
+        assert isinstance(outputs, dict)
+        expected = np.concatenate([*map(np.ravel, outputs.values())])
+        found = [float(word) for word in line.split(",")]
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
